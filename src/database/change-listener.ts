@@ -1,0 +1,77 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import type { Logger } from 'pino';
+
+export type ChangeListenerOptions = {
+  readonly url: string;
+  readonly log: Logger;
+  /** A webhook subscription, or its secrets, changed in a transaction that has been committed. */
+  readonly onChange: (subscriptionId: string) => void;
+  /** Changes may have been missed: everything that is remembered may be stale. */
+  readonly onGap: () => void;
+};
+
+const RETRY_MS = 1_000;
+
+/** Listens to the notifications of the webhook_subscription_changed trigger on a connection of its own. */
+export class ChangeListener {
+  readonly #options: ChangeListenerOptions;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(options: ChangeListenerOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        await this.#listen(signal);
+      } catch (error) {
+        this.#options.log.debug({ err: error }, 'not listening to changes of webhook subscriptions');
+      }
+      this.#options.onGap();
+      await delay(RETRY_MS, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  /** Returns or throws when the connection has ended. */
+  async #listen(signal: AbortSignal): Promise<void> {
+    const client = new pg.Client({
+      connectionString: this.#options.url,
+      connectionTimeoutMillis: 5_000,
+      keepAlive: true,
+      application_name: 'webhooks-engine changes',
+    });
+    const ended = new Promise<void>((resolve) => {
+      client.on('end', resolve);
+      client.on('error', () => {
+        resolve();
+      });
+      signal.addEventListener('abort', () => {
+        resolve();
+      });
+    });
+    client.on('notification', ({ payload }) => {
+      this.#options.onChange(payload ?? '');
+    });
+    try {
+      await client.connect();
+      await client.query('LISTEN webhook_subscription_changed');
+      this.#options.onGap();
+      await ended;
+    } finally {
+      await client.end().catch(() => undefined);
+    }
+  }
+}

@@ -1,0 +1,35 @@
+import type { Queryable } from './transaction.ts';
+
+export type SubscriptionRow = {
+  readonly id: string;
+  readonly tenant: string;
+  readonly url: string;
+  /** False once it is inactive or deleted. */
+  readonly isActive: boolean;
+  readonly timeoutMs: number;
+  readonly encryptedHeaders: string | null;
+  readonly headerNames: readonly string[];
+  readonly version: number;
+  /** The current secret first, then older ones that have not expired, the newest first. */
+  readonly secrets: readonly {
+    readonly id: string;
+    readonly encryptedSecret: string;
+    readonly expiresAt: string | null;
+  }[];
+};
+
+/** What a sender needs to know of a subscription; undefined if there is none. */
+export async function loadSubscription(db: Queryable, id: string): Promise<SubscriptionRow | undefined> {
+  const { rows } = await db.query<Omit<SubscriptionRow, 'version'> & { version: string }>(
+    `SELECT s.id, s.tenant, s.url, s.is_active AND s.deleted_at IS NULL AS "isActive", s.timeout_ms AS "timeoutMs",
+       s.encrypted_headers AS "encryptedHeaders", s.header_names AS "headerNames", s.version,
+       coalesce((
+         SELECT json_agg(json_build_object('id', k.id, 'encryptedSecret', k.encrypted_secret, 'expiresAt', k.expires_at)
+                         ORDER BY k.expires_at DESC NULLS FIRST, k.id DESC)
+         FROM signing_secrets k WHERE k.subscription_id = s.id AND (k.expires_at IS NULL OR k.expires_at > now())
+       ), '[]') AS secrets
+     FROM webhook_subscriptions s WHERE s.id = $1`,
+    [id],
+  );
+  return rows[0] === undefined ? undefined : { ...rows[0], version: Number(rows[0].version) };
+}

@@ -1,0 +1,77 @@
+import type { Attempt } from '../generated/prisma/client.ts';
+import type { DeliveryStatus, WaitReason } from '../generated/prisma/enums.ts';
+import type { Queryable } from './transaction.ts';
+
+/** An attempt that was made, and what became of its delivery. */
+export type Result = {
+  readonly attempt: Attempt;
+  readonly status: DeliveryStatus;
+  /** When the next attempt is due; null once the delivery has ended. */
+  readonly nextAttemptAt: Date | null;
+  readonly waitingFor: WaitReason | null;
+  /** Whether the delivery's message stays alive in JetStream until then. */
+  readonly staysEnqueued: boolean;
+};
+
+/**
+ * Writes results in one statement. Writing one again changes nothing, so a write that may or may not have been
+ * committed is simply repeated. A delivery that has ended stays ended, except that a success counts whenever it comes.
+ */
+export async function writeResults(db: Queryable, results: readonly Result[]): Promise<void> {
+  const attempts = results.map(({ attempt }) => attempt);
+  await db.query(STATEMENT, [
+    attempts.map((attempt) => attempt.id),
+    attempts.map((attempt) => attempt.deliveryId),
+    attempts.map((attempt) => attempt.subscriptionId),
+    attempts.map((attempt) => attempt.tenant),
+    attempts.map((attempt) => attempt.eventType),
+    attempts.map((attempt) => attempt.number),
+    attempts.map((attempt) => attempt.status),
+    attempts.map((attempt) => attempt.failureReason),
+    attempts.map((attempt) => attempt.statusCode),
+    attempts.map((attempt) => attempt.responseTimeMs),
+    attempts.map((attempt) => attempt.startedAt),
+    attempts.map((attempt) => JSON.stringify(attempt.requestHeaders)),
+    attempts.map((attempt) => (attempt.responseHeaders === null ? null : JSON.stringify(attempt.responseHeaders))),
+    attempts.map((attempt) => attempt.responseBody),
+    attempts.map((attempt) => attempt.responseBodyTruncated),
+    attempts.map((attempt) => attempt.errorMessage),
+    attempts.map((attempt) => attempt.payloadSizeBytes),
+    results.map((result) => result.status),
+    results.map((result) => result.nextAttemptAt),
+    results.map((result) => result.waitingFor),
+    results.map((result) => result.staysEnqueued),
+  ]);
+}
+
+const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason,
+  status_code, response_time_ms, started_at, request_headers, response_headers, response_body, response_body_truncated,
+  error_message, payload_size_bytes`;
+
+// Two results of one delivery in one batch: the success counts, else the later attempt.
+const STATEMENT = `
+  WITH result AS (
+    SELECT * FROM unnest(
+      $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::integer[], $7::attempt_status[],
+      $8::failure_reason[], $9::integer[], $10::integer[], $11::timestamptz[], $12::jsonb[], $13::jsonb[], $14::text[],
+      $15::boolean[], $16::text[], $17::integer[], $18::delivery_status[], $19::timestamptz[], $20::wait_reason[],
+      $21::boolean[]
+    ) AS r (${ATTEMPT_COLUMNS}, delivery_status, next_attempt_at, waiting_for, stays_enqueued)
+  ), inserted AS (
+    INSERT INTO attempts (${ATTEMPT_COLUMNS}) SELECT ${ATTEMPT_COLUMNS} FROM result ON CONFLICT DO NOTHING
+  ), final AS (
+    SELECT DISTINCT ON (delivery_id) * FROM result ORDER BY delivery_id, delivery_status = 'SUCCESS' DESC, number DESC
+  )
+  UPDATE deliveries d SET
+    status = f.delivery_status,
+    attempt_count = greatest(d.attempt_count, f.number),
+    next_attempt_at = f.next_attempt_at,
+    waiting_for = f.waiting_for,
+    enqueued_at = CASE WHEN f.stays_enqueued THEN d.enqueued_at END,
+    leased_until = NULL,
+    completed_at = CASE WHEN f.delivery_status = 'PENDING' THEN NULL ELSE now() END
+  FROM final f
+  WHERE d.id = f.delivery_id AND CASE
+    WHEN f.delivery_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
+    ELSE d.status = 'PENDING' AND d.attempt_count < f.number
+  END`;

@@ -1,0 +1,79 @@
+import { uuid7 } from '../database/uuid7.ts';
+import type { DeliveryMessage } from '../events/delivery-message.ts';
+import type { Attempt } from '../generated/prisma/client.ts';
+import type { EgressAgents } from './egress-agents.ts';
+import { failureReasonOf, type Outcome } from './outcome.ts';
+import { redactRequestHeaders, redactResponseHeaders } from './redaction.ts';
+import { send } from './send.ts';
+import { signingHeaders } from './signature.ts';
+import type { SenderSubscription } from './subscription-cache.ts';
+import { webhookBody } from './webhook-body.ts';
+
+export type AttemptInput = {
+  readonly delivery: DeliveryMessage & { readonly data: Buffer };
+  readonly subscription: SenderSubscription;
+  /** The number of this attempt, from 1. */
+  readonly number: number;
+  readonly userAgent: string;
+  readonly signal: AbortSignal;
+};
+
+/** Makes one attempt and returns its outcome with its line in the delivery log. Rejects only on a bug. */
+export async function makeAttempt(
+  agents: EgressAgents,
+  input: AttemptInput,
+): Promise<{ readonly outcome: Outcome; readonly attempt: Attempt }> {
+  const { delivery, subscription, signal } = input;
+  const startedAt = new Date();
+  const body = webhookBody(delivery);
+  const headers = requestHeaders(input, { startedAt, body });
+  const { url, timeoutMs } = subscription;
+  const outcome = await send(agents, { url, headers, body, timeoutMs, signal });
+  const failureReason = failureReasonOf(outcome) ?? null;
+  const response = outcome.kind === 'response' ? outcome : undefined;
+  const attempt: Attempt = {
+    id: uuid7(Date.now()),
+    deliveryId: delivery.deliveryId,
+    subscriptionId: subscription.id,
+    tenant: delivery.tenant,
+    eventType: delivery.eventType,
+    number: input.number,
+    status: failureReason === null ? 'SUCCESS' : 'FAILURE',
+    failureReason,
+    statusCode: response?.statusCode ?? null,
+    responseTimeMs: Math.round(outcome.responseTimeMs),
+    startedAt,
+    requestHeaders: redactRequestHeaders(headers, subscription.headerNames),
+    responseHeaders: response === undefined ? null : redactResponseHeaders(response.headers),
+    responseBody: response?.body ?? null,
+    responseBodyTruncated: response?.bodyTruncated ?? false,
+    errorMessage: outcome.kind === 'failure' ? outcome.message : null,
+    payloadSizeBytes: body.length,
+  };
+  return { outcome, attempt };
+}
+
+/** The subscription's own headers come first, so that none of them can replace one of ours. */
+function requestHeaders(
+  { delivery, subscription, number, userAgent }: AttemptInput,
+  { startedAt, body }: { startedAt: Date; body: Buffer },
+): Record<string, string> {
+  const now = startedAt.getTime();
+  const valid = subscription.secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt.getTime() > now);
+  const [current, ...older] = valid.map(({ secret }) => secret);
+  if (current === undefined) throw new Error(`webhook subscription ${subscription.id} has no signing secret`);
+  return {
+    ...subscription.headers,
+    'content-type': 'application/json',
+    'user-agent': userAgent,
+    ...signingHeaders({
+      secrets: [current, ...older],
+      eventId: delivery.eventId,
+      timestampSeconds: Math.floor(now / 1_000),
+      body,
+    }),
+    'webhook-event': delivery.eventType,
+    'webhook-delivery': delivery.deliveryId,
+    'webhook-attempt': String(number),
+  };
+}

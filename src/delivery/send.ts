@@ -1,0 +1,24 @@
+import type { EgressAgents } from './egress-agents.ts';
+import { exchange } from './exchange.ts';
+import type { Outcome } from './outcome.ts';
+
+export type SendRequest = {
+  /** As checkTargetUrl returned it. */
+  readonly url: string;
+  /** Complete, but for host, content-length and connection, which the connection sets. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+  /** From the call to the end of the response. */
+  readonly timeoutMs: number;
+  /** Gives up at once: a failure of reason OTHER, or the response as far as it had come. */
+  readonly signal?: AbortSignal | undefined;
+};
+
+/** Makes one attempt. Never rejects, and settles within `timeoutMs` whatever the receiver does. */
+export async function send(agents: EgressAgents, request: SendRequest): Promise<Outcome> {
+  const options = { ...request, startedAt: performance.now() };
+  const { outcome, isStale } = await exchange(agents.pooled, options);
+  if (!isStale || request.signal?.aborted === true) return outcome;
+  // A pooled connection that the receiver closed while the request was on its way says nothing about the receiver.
+  return (await exchange(agents.fresh, options)).outcome;
+}

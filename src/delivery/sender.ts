@@ -1,0 +1,231 @@
+import type { Logger } from 'pino';
+import { cancelDelivery } from '../database/cancel-delivery.ts';
+import type { Database } from '../database/client.ts';
+import { leaseDelivery } from '../database/lease-delivery.ts';
+import { loadEventData } from '../database/load-event-data.ts';
+import { returnToWaiting } from '../database/return-to-waiting.ts';
+import { type DeliveryMessage, decodeDeliveryMessage } from '../events/delivery-message.ts';
+import type { EventBus } from '../events/event-bus.ts';
+import type { StreamMessage } from '../events/stream-message.ts';
+import type { Attempt } from '../generated/prisma/client.ts';
+import { makeAttempt } from './attempt.ts';
+import { type Decision, decide } from './decide.ts';
+import type { EgressAgents } from './egress-agents.ts';
+import { ResultWriter } from './result-writer.ts';
+import { Semaphore } from './semaphore.ts';
+import { MAX_SHORT_WAIT_MS, ShortWaits } from './short-waits.ts';
+import type { SubscriptionCache } from './subscription-cache.ts';
+
+export type SenderOptions = {
+  readonly database: Database;
+  readonly bus: EventBus;
+  readonly log: Logger;
+  readonly agents: EgressAgents;
+  readonly subscriptions: SubscriptionCache;
+  readonly retryScheduleMs: readonly number[];
+  readonly userAgent: string;
+};
+
+const MAX_IN_FLIGHT = 200;
+/**
+ * How many messages are asked for ahead. Fewer than there are slots, so that one generation of attempts (30 s at most)
+ * lets all of them through: their ack wait runs while they are buffered, and nobody extends it.
+ */
+const MAX_BUFFERED = 50;
+/** A lease outlives the longest attempt (30 s) and its recording. */
+const LEASE_MS = 45_000;
+/** JetStream redelivers what was not acked for 60 s; it is told three times as often that we are still at it. */
+const WORKING_INTERVAL_MS = 20_000;
+/** How long stop() lets attempts finish before it gives them up. */
+const STOP_MS = 25_000;
+/** After an error of our surroundings (Postgres is away) a message is taken up again this much later. */
+const TROUBLE_MS = 5_000;
+
+/**
+ * Makes the attempts. A message is acked only when its attempt is committed to Postgres, so a crash in between means
+ * one request more, never one less. A message that may not be the only one of its delivery is checked against
+ * Postgres, which knows the attempt's number, and takes a lease there before anything is sent.
+ */
+export class Sender {
+  readonly #options: SenderOptions;
+  readonly #stopTaking = new AbortController();
+  readonly #stopWorking = new AbortController();
+  readonly #slots = new Semaphore(MAX_IN_FLIGHT);
+  readonly #waits = new ShortWaits();
+  readonly #results: ResultWriter;
+  /** What is being handled, by delivery. */
+  readonly #inFlight = new Map<string, { readonly message: StreamMessage; readonly done: Promise<void> }>();
+  #running: Promise<void> | undefined;
+
+  constructor(options: SenderOptions) {
+    this.#options = options;
+    const { database, bus, log } = options;
+    this.#results = new ResultWriter({ database, bus, log, signal: this.#stopWorking.signal });
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Takes no more messages, lets running attempts finish for up to 25 s, and hands back what is left. */
+  async stop(): Promise<void> {
+    this.#stopTaking.abort();
+    const giveUp = setTimeout(() => {
+      this.#stopWorking.abort();
+    }, STOP_MS);
+    await this.#running;
+    clearTimeout(giveUp);
+  }
+
+  async #run(): Promise<void> {
+    const extend = setInterval(() => {
+      for (const { message } of this.#inFlight.values()) message.working();
+    }, WORKING_INTERVAL_MS);
+    await this.#options.bus.consume({
+      durable: 'sender',
+      maxMessages: MAX_BUFFERED,
+      signal: this.#stopTaking.signal,
+      onMessage: (message) => this.#take(message),
+    });
+    await Promise.all([...this.#inFlight.values()].map(({ done }) => done));
+    this.#waits.flush();
+    clearInterval(extend);
+  }
+
+  async #take(message: StreamMessage): Promise<void> {
+    const delivery = this.#decode(message);
+    if (delivery === undefined) return;
+    await this.#slots.acquire(this.#stopTaking.signal);
+    if (this.#stopTaking.signal.aborted) {
+      message.nak();
+      return;
+    }
+    if (this.#inFlight.has(delivery.deliveryId)) {
+      // A second message of a delivery that is being attempted here: look again when that is over.
+      this.#waits.nakUntil(message, Date.now() + TROUBLE_MS);
+      this.#slots.release();
+      return;
+    }
+    const done = this.#handle(message, delivery).finally(() => {
+      this.#inFlight.delete(delivery.deliveryId);
+      this.#slots.release();
+    });
+    this.#inFlight.set(delivery.deliveryId, { message, done });
+  }
+
+  #decode(message: StreamMessage): DeliveryMessage | undefined {
+    try {
+      return decodeDeliveryMessage(message.data);
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'a message that is no delivery was dropped from DELIVERIES');
+      message.term();
+      return undefined;
+    }
+  }
+
+  async #handle(message: StreamMessage, delivery: DeliveryMessage): Promise<void> {
+    try {
+      const number = await this.#attemptNumber(message, delivery);
+      if (number !== undefined) await this.#attempt({ message, delivery, number });
+    } catch (error) {
+      const { log } = this.#options;
+      log.error({ err: error, deliveryId: delivery.deliveryId }, 'a delivery could not be attempted; trying again');
+      this.#waits.nakUntil(message, Date.now() + TROUBLE_MS);
+    }
+  }
+
+  /** The number of the attempt to make now; undefined if none is, and the message has been dealt with. */
+  async #attemptNumber(message: StreamMessage, delivery: DeliveryMessage): Promise<number | undefined> {
+    const isFirst = !message.redelivered && !delivery.mayBeDuplicate && delivery.enqueueCount === 1;
+    if (isFirst) return 1;
+    const { deliveryId } = delivery;
+    const lease = await leaseDelivery(this.#options.database.pool, { deliveryId, leaseMs: LEASE_MS });
+    switch (lease.kind) {
+      case 'leased':
+        return lease.attemptCount + 1;
+      case 'over':
+        message.ack();
+        return undefined;
+      case 'not yet':
+        await this.#wait(message, { deliveryId, dueAt: Date.now() + lease.waitMs });
+        return undefined;
+    }
+  }
+
+  /** A broker that crashed forgets delays: what comes too early waits again. */
+  async #wait(message: StreamMessage, { deliveryId, dueAt }: { deliveryId: string; dueAt: number }): Promise<void> {
+    if (dueAt - Date.now() <= MAX_SHORT_WAIT_MS) {
+      this.#waits.nakUntil(message, dueAt);
+    } else {
+      await returnToWaiting(this.#options.database.pool, [deliveryId]);
+      message.ack();
+    }
+  }
+
+  async #attempt(task: { message: StreamMessage; delivery: DeliveryMessage; number: number }): Promise<void> {
+    const { database, agents, subscriptions, userAgent, retryScheduleMs } = this.#options;
+    const { message, delivery, number } = task;
+    const subscription = await subscriptions.get(delivery.subscriptionId, delivery.subscriptionVersion);
+    if (subscription?.isActive !== true) {
+      await cancelDelivery(database.pool, delivery.deliveryId);
+      message.ack();
+      return;
+    }
+    const data = delivery.data ?? (await loadEventData(database.pool, delivery.deliveryId));
+    const { signal } = this.#stopWorking;
+    const { outcome, attempt } = await makeAttempt(agents, {
+      delivery: { ...delivery, data },
+      subscription,
+      number,
+      userAgent,
+      signal,
+    });
+    if (signal.aborted && outcome.kind === 'failure') {
+      // Given up by us: that says nothing about the receiver.
+      message.nak();
+      return;
+    }
+    const decision = decide({ outcome, attemptNumber: number, retryScheduleMs, random: Math.random() });
+    await this.#record(message, { attempt, decision });
+  }
+
+  async #record(
+    message: StreamMessage,
+    { attempt, decision }: { readonly attempt: Attempt; readonly decision: Decision },
+  ): Promise<void> {
+    const now = Date.now();
+    const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
+    const staysEnqueued = dueAt !== undefined && this.#waits.reserve(dueAt, now);
+    await this.#results.write({
+      attempt,
+      status: dueAt !== undefined ? 'PENDING' : attempt.status,
+      nextAttemptAt: dueAt === undefined ? null : new Date(dueAt),
+      waitingFor: dueAt === undefined ? null : 'BACKOFF',
+      staysEnqueued,
+    });
+    if (dueAt !== undefined && staysEnqueued) this.#waits.nakUntil(message, dueAt);
+    else message.ack();
+    this.#report(attempt, decision);
+  }
+
+  #report(attempt: Attempt, decision: Decision): void {
+    const { deliveryId, subscriptionId, tenant, eventType, number, failureReason, statusCode, responseTimeMs } =
+      attempt;
+    const { log } = this.#options;
+    log.info(
+      {
+        deliveryId,
+        subscriptionId,
+        tenant,
+        eventType,
+        attempt: number,
+        ...(failureReason === null ? {} : { failureReason }),
+        ...(statusCode === null ? {} : { statusCode }),
+        responseTimeMs,
+        next: decision.kind,
+        ...(decision.kind === 'retry' ? { retryInMs: decision.delayMs } : {}),
+      },
+      'delivery.attempted',
+    );
+  }
+}

@@ -1,0 +1,85 @@
+import { LRUCache } from 'lru-cache';
+import type { Database } from '../database/client.ts';
+import { loadSubscription, type SubscriptionRow } from '../database/load-subscription.ts';
+import type { SecretBox } from './secret-box.ts';
+
+/** A subscription as the sender needs it, its secrets readable: never log one. */
+export type SenderSubscription = Pick<
+  SubscriptionRow,
+  'id' | 'tenant' | 'url' | 'isActive' | 'timeoutMs' | 'headerNames' | 'version'
+> & {
+  readonly headers: Readonly<Record<string, string>>;
+  /** The current one first; an older one is not used once it has expired. */
+  readonly secrets: readonly { readonly secret: string; readonly expiresAt: Date | undefined }[];
+};
+
+const MAX_SUBSCRIPTIONS = 50_000;
+/** Changes arrive at once; this is how long one that got lost on the way could last. */
+const MAX_AGE_MS = 60_000;
+
+/** The contexts secrets are sealed with, so that none can be moved to another row, column or tenant. */
+export function secretContext(secretId: string, tenant: string): string {
+  return `signing_secrets|${secretId}|${tenant}`;
+}
+
+export function headersContext(subscriptionId: string, tenant: string): string {
+  return `webhook_subscriptions|${subscriptionId}|${tenant}|headers`;
+}
+
+/** Remembers subscriptions until they change. */
+export class SubscriptionCache {
+  readonly #database: Database;
+  readonly #secretBox: SecretBox;
+  // Promises, so that a load during which the subscription changes is forgotten together with its result.
+  readonly #loads = new LRUCache<string, Promise<SenderSubscription | undefined>>({
+    max: MAX_SUBSCRIPTIONS,
+    ttl: MAX_AGE_MS,
+  });
+
+  constructor(database: Database, secretBox: SecretBox) {
+    this.#database = database;
+    this.#secretBox = secretBox;
+  }
+
+  /** The subscription as it was at `minVersion` or later. */
+  async get(id: string, minVersion: number): Promise<SenderSubscription | undefined> {
+    const remembered = await this.#loads.get(id);
+    return remembered !== undefined && remembered.version >= minVersion ? remembered : this.#load(id);
+  }
+
+  forget(id: string): void {
+    this.#loads.delete(id);
+  }
+
+  forgetAll(): void {
+    this.#loads.clear();
+  }
+
+  #load(id: string): Promise<SenderSubscription | undefined> {
+    const load = this.#read(id);
+    this.#loads.set(id, load);
+    load.catch(() => {
+      if (this.#loads.peek(id) === load) this.#loads.delete(id);
+    });
+    return load;
+  }
+
+  async #read(id: string): Promise<SenderSubscription | undefined> {
+    const row = await loadSubscription(this.#database.pool, id);
+    if (row === undefined) return undefined;
+    const { encryptedHeaders, secrets, ...settings } = row;
+    return {
+      ...settings,
+      headers: encryptedHeaders === null ? {} : this.#openHeaders(encryptedHeaders, row),
+      secrets: secrets.map((secret) => ({
+        secret: this.#secretBox.open(secret.encryptedSecret, secretContext(secret.id, row.tenant)),
+        expiresAt: secret.expiresAt === null ? undefined : new Date(secret.expiresAt),
+      })),
+    };
+  }
+
+  #openHeaders(sealed: string, { id, tenant }: SubscriptionRow): Readonly<Record<string, string>> {
+    // Only our own code seals, and what it seals is such an object.
+    return JSON.parse(this.#secretBox.open(sealed, headersContext(id, tenant))) as Record<string, string>;
+  }
+}

@@ -1,0 +1,80 @@
+import { isIP } from 'node:net';
+import { DomainError } from '../domain-error.ts';
+import { isAllowedAddress, isLoopbackAddress } from './address-rule.ts';
+import type { EgressPolicy } from './egress-policy.ts';
+
+/** The URL cannot be a webhook subscription's target; the message says why. */
+export class TargetRejectedError extends DomainError {
+  readonly code = 'TARGET_REJECTED';
+}
+
+const MAX_URL_LENGTH = 2_048;
+const MAX_NAME_LENGTH = 253;
+/** What DNS carries; underscores are not host names by RFC 952, but resolve and are in use. */
+const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
+/** Last labels that the public DNS does not have (RFC 6761, RFC 6762, RFC 8375, ICANN's .internal) or never will. */
+const INTERNAL_NAME = /(?:^|\.)(?:local|localdomain|internal|intranet|private|corp|home|lan|home\.arpa)$/;
+
+/**
+ * The target a customer asks for, checked as far as that is possible without the network. Store `href` of the result
+ * and deliver to that: the text may be spelled so that another parser reads another host. Names are resolved and
+ * their addresses checked at every connection (EgressAgents), not here.
+ */
+export function checkTargetUrl(text: string, policy: EgressPolicy): URL {
+  if (text.length > MAX_URL_LENGTH) reject(`the URL has more than ${MAX_URL_LENGTH} characters`);
+  if (!URL.canParse(text)) reject('the URL is not valid: it must look like https://example.com/path');
+  const url = new URL(text);
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') rejectScheme(policy);
+  if (url.username !== '' || url.password !== '') {
+    reject('the URL must not contain a user name or password; use a custom authorization header');
+  }
+  if (url.port === '0') reject('the port must be from 1 to 65535');
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  if (isIP(host) !== 0) checkAddress(host, policy);
+  else checkName(host, policy);
+  if (url.protocol === 'http:' && !isHttpAllowed(host, policy)) rejectScheme(policy);
+  url.hash = '';
+  // Percent-encoding can make it longer than what was typed.
+  if (url.href.length > MAX_URL_LENGTH) reject(`the URL has more than ${MAX_URL_LENGTH} characters`);
+  return url;
+}
+
+/** RFC 6761: these names mean this machine, and no name server is asked. */
+export function isLocalhostName(host: string): boolean {
+  return /^(?:.+\.)?localhost\.?$/i.test(host);
+}
+
+function checkAddress(address: string, policy: EgressPolicy): void {
+  if (!isAllowedAddress(address, policy)) reject(`the address ${address} is not reachable from the internet`);
+}
+
+function checkName(name: string, policy: EgressPolicy): void {
+  if (name.length > MAX_NAME_LENGTH || !name.split('.').every((label) => LABEL.test(label))) {
+    reject('the host is not a valid name: labels of letters, digits and hyphens, separated by single dots');
+  }
+  if (isLocalhostName(name)) {
+    if (!isLoopbackAllowed(policy)) reject(`the host ${name} is not reachable from the internet`);
+    return;
+  }
+  // Who opens private ranges has private names as well; connecting still checks the addresses behind them.
+  if (policy.allowCidrs.length > 0) return;
+  if (!name.includes('.') || INTERNAL_NAME.test(name)) reject(`the host ${name} is not reachable from the internet`);
+}
+
+function isLoopbackAllowed(policy: EgressPolicy): boolean {
+  return ['127.0.0.1', '::1'].some((address) => isAllowedAddress(address, policy));
+}
+
+function isHttpAllowed(host: string, policy: EgressPolicy): boolean {
+  if (policy.allowHttp === 'loopback') return isLocalhostName(host) || isLoopbackAddress(host);
+  return policy.allowHttp === 'always';
+}
+
+function rejectScheme(policy: EgressPolicy): never {
+  const exceptions = { always: ' or http://', loopback: ', or http:// to localhost', never: '' };
+  return reject(`the URL must start with https://${exceptions[policy.allowHttp]}`);
+}
+
+function reject(message: string): never {
+  throw new TargetRejectedError(message);
+}

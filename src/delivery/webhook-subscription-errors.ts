@@ -1,0 +1,42 @@
+import { DomainError } from '../domain-error.ts';
+
+/** `path` names the field of the input, with a number for an element of a list: `eventTypes.2`. */
+export type InputProblem = { readonly path: string; readonly message: string };
+
+/** Something in the input is not acceptable: every problem at once, not just the first. */
+export class InvalidInputError extends DomainError {
+  readonly code = 'INVALID_INPUT';
+  readonly problems: readonly InputProblem[];
+
+  constructor(problems: readonly InputProblem[]) {
+    super(problems.map(({ path, message }) => `${path} ${message}`).join('; '));
+    this.problems = problems;
+  }
+}
+
+/** There is no such thing, or it belongs to a tenant the caller does not see: the two cannot be told apart. */
+export class NotFoundError extends DomainError {
+  readonly code = 'NOT_FOUND';
+
+  constructor(what: string) {
+    super(`${what} not found`);
+  }
+}
+
+/** The subscription exists but is switched off. */
+export class SubscriptionInactiveError extends DomainError {
+  readonly code = 'SUBSCRIPTION_INACTIVE';
+
+  constructor() {
+    super('the webhook subscription is inactive; activate it first');
+  }
+}
+
+/** Each secret that is still valid adds a signature to every request, so their number has a limit. */
+export class TooManySecretsError extends DomainError {
+  readonly code = 'TOO_MANY_SECRETS';
+
+  constructor(limit: number) {
+    super(`at most ${limit} old secrets can overlap; wait until one expires, or rotate with overlapSeconds 0`);
+  }
+}

@@ -1,0 +1,62 @@
+import { isEventTypePattern } from '../events/event-type.ts';
+import type { CustomHeader } from './custom-headers.ts';
+import type { InputProblem } from './webhook-subscription-errors.ts';
+
+/** What a user may set; a field that is absent keeps its value, or its default when the subscription is new. */
+export type WebhookSubscriptionSettings = {
+  readonly url?: string | null | undefined;
+  readonly eventTypes?: readonly string[] | null | undefined;
+  readonly description?: string | null | undefined;
+  /** Replaces all custom headers; an empty list removes them. */
+  readonly headers?: readonly CustomHeader[] | null | undefined;
+  readonly isActive?: boolean | null | undefined;
+  readonly timeoutMs?: number | null | undefined;
+};
+
+const MAX_EVENT_TYPES = 100;
+const MAX_DESCRIPTION_LENGTH = 1_000;
+const MIN_TIMEOUT_MS = 1_000;
+const MAX_TIMEOUT_MS = 30_000;
+
+/** Every problem of the settings but those of the URL and the headers, which have errors of their own. */
+export function findProblems(settings: WebhookSubscriptionSettings): InputProblem[] {
+  return [
+    ...problemsOfEventTypes(settings.eventTypes ?? undefined),
+    ...problemsOfDescription(settings.description ?? ''),
+    ...problemsOfTimeout(settings.timeoutMs ?? undefined),
+  ];
+}
+
+function problemsOfEventTypes(eventTypes: readonly string[] | undefined): InputProblem[] {
+  if (eventTypes === undefined) return [];
+  const path = 'eventTypes';
+  if (eventTypes.length === 0) return [{ path, message: 'must name at least one event type; `*` means all' }];
+  // Not each one of a list that is too long: the answer would be as long.
+  if (eventTypes.length > MAX_EVENT_TYPES)
+    return [{ path, message: `may name at most ${MAX_EVENT_TYPES} event types` }];
+  return eventTypes.flatMap((eventType, index) => {
+    const message = problemOfEventType(eventType, eventTypes.indexOf(eventType) < index);
+    return message === undefined ? [] : [{ path: `${path}.${index}`, message }];
+  });
+}
+
+function problemOfEventType(eventType: string, isRepeated: boolean): string | undefined {
+  if (!isEventTypePattern(eventType)) {
+    return 'must be an event type such as conversation.created, a prefix such as conversation.*, or *';
+  }
+  return isRepeated ? 'is named twice' : undefined;
+}
+
+function problemsOfDescription(description: string): InputProblem[] {
+  const path = 'description';
+  if (description.length > MAX_DESCRIPTION_LENGTH) {
+    return [{ path, message: `may have at most ${MAX_DESCRIPTION_LENGTH} characters` }];
+  }
+  // Postgres has no text with a NUL in it.
+  return description.includes('\0') ? [{ path, message: 'must not contain NUL characters' }] : [];
+}
+
+function problemsOfTimeout(timeoutMs: number | undefined): InputProblem[] {
+  if (timeoutMs === undefined || (timeoutMs >= MIN_TIMEOUT_MS && timeoutMs <= MAX_TIMEOUT_MS)) return [];
+  return [{ path: 'timeoutMs', message: `must be from ${MIN_TIMEOUT_MS} to ${MAX_TIMEOUT_MS}` }];
+}

@@ -1,0 +1,184 @@
+import type { Database } from '../database/client.ts';
+import { uuid7 } from '../database/uuid7.ts';
+import { isTenant } from '../events/event-type.ts';
+import type { Prisma, WebhookSubscription } from '../generated/prisma/client.ts';
+import { type CustomHeader, checkCustomHeaders } from './custom-headers.ts';
+import type { EgressPolicy } from './egress-policy.ts';
+import type { SecretBox } from './secret-box.ts';
+import { generateSigningSecret } from './signature.ts';
+import { checkTargetUrl } from './target-url.ts';
+import { InvalidInputError, NotFoundError, TooManySecretsError } from './webhook-subscription-errors.ts';
+import { findProblems, type WebhookSubscriptionSettings } from './webhook-subscription-input.ts';
+
+export type WebhookSubscriptionServices = {
+  readonly database: Database;
+  readonly secretBox: SecretBox;
+  readonly egressPolicy: EgressPolicy;
+};
+
+/** Which subscription is meant, and whose it must be: any tenant's if `tenant` is undefined. */
+export type SubscriptionKey = { readonly id: string; readonly tenant: string | undefined };
+
+/** The subscription and, the only time it is readable, its signing secret. */
+export type SubscriptionWithSecret = { readonly subscription: WebhookSubscription; readonly secret: string };
+
+export type CreateInput = WebhookSubscriptionSettings & {
+  readonly tenant: string | undefined;
+  readonly url: string;
+  readonly eventTypes: readonly string[];
+};
+
+const MAX_OLD_SECRETS = 10;
+const MAX_OVERLAP_SECONDS = 604_800;
+/** Cancelling a long backlog takes a while; the pool's own limit on a statement is the same. */
+const TRANSACTION = { maxWait: 5_000, timeout: 30_000 } as const;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Postgres refuses to compare a UUID column with anything else. */
+export function isUuid(text: string): boolean {
+  return UUID.test(text);
+}
+
+/** Throws InvalidInputError, TargetRejectedError or InvalidHeadersError. */
+export async function createWebhookSubscription(
+  services: WebhookSubscriptionServices,
+  input: CreateInput,
+): Promise<SubscriptionWithSecret> {
+  const { tenant } = input;
+  const problems = findProblems(input);
+  if (tenant === undefined || !isTenant(tenant)) {
+    const message = tenant === undefined ? 'is required' : 'must be 1 to 64 letters, digits, _ or -';
+    throw new InvalidInputError([{ path: 'tenant', message }, ...problems]);
+  }
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  const id = uuid7(Date.now());
+  const secret = generateSigningSecret();
+  const subscription = await services.database.prisma.webhookSubscription.create({
+    data: {
+      id,
+      tenant,
+      url: checkTargetUrl(input.url, services.egressPolicy).href,
+      eventTypes: [...input.eventTypes],
+      ...plainSettings(input),
+      ...sealHeaders(services.secretBox, { id, tenant, headers: input.headers ?? [] }),
+      secrets: { create: sealSecret(services.secretBox, { secret, tenant }) },
+    },
+  });
+  return { subscription, secret };
+}
+
+/** Throws NotFoundError, InvalidInputError, TargetRejectedError or InvalidHeadersError. Deactivating cancels what is pending. */
+export async function updateWebhookSubscription(
+  services: WebhookSubscriptionServices,
+  { settings, ...key }: SubscriptionKey & { readonly settings: WebhookSubscriptionSettings },
+): Promise<WebhookSubscription> {
+  const problems = findProblems(settings);
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  const url = settings.url == null ? undefined : checkTargetUrl(settings.url, services.egressPolicy).href;
+  return services.database.prisma.$transaction(async (transaction) => {
+    const { id, tenant } = await lockSubscription(transaction, key);
+    const headers = settings.headers ?? undefined;
+    const subscription = await transaction.webhookSubscription.update({
+      where: { id },
+      data: {
+        ...(url !== undefined && { url }),
+        ...(settings.eventTypes != null && { eventTypes: [...settings.eventTypes] }),
+        ...plainSettings(settings),
+        ...(headers !== undefined && sealHeaders(services.secretBox, { id, tenant, headers })),
+      },
+    });
+    if (!subscription.isActive) await cancelPending(transaction, id);
+    return subscription;
+  }, TRANSACTION);
+}
+
+/** Throws NotFoundError. The row stays, so that the delivery log can still say where the requests went. */
+export async function deleteWebhookSubscription(
+  { database }: Pick<WebhookSubscriptionServices, 'database'>,
+  key: SubscriptionKey,
+): Promise<void> {
+  await database.prisma.$transaction(async (transaction) => {
+    const { id } = await lockSubscription(transaction, key);
+    await transaction.webhookSubscription.update({ where: { id }, data: { isActive: false, deletedAt: new Date() } });
+    await cancelPending(transaction, id);
+  }, TRANSACTION);
+}
+
+/**
+ * A new secret signs from now on, and the old ones beside it for `overlapSeconds` more, or until their own earlier end.
+ * Throws NotFoundError, InvalidInputError or TooManySecretsError.
+ */
+export async function rotateWebhookSecret(
+  { database, secretBox }: Pick<WebhookSubscriptionServices, 'database' | 'secretBox'>,
+  { overlapSeconds, ...key }: SubscriptionKey & { readonly overlapSeconds: number },
+): Promise<SubscriptionWithSecret & { readonly previousSecretExpiresAt: Date }> {
+  if (overlapSeconds < 0 || overlapSeconds > MAX_OVERLAP_SECONDS) {
+    throw new InvalidInputError([{ path: 'overlapSeconds', message: `must be from 0 to ${MAX_OVERLAP_SECONDS}` }]);
+  }
+  return database.prisma.$transaction(async (transaction) => {
+    const { id, tenant } = await lockSubscription(transaction, key);
+    const now = new Date();
+    const previousSecretExpiresAt = new Date(now.getTime() + overlapSeconds * 1_000);
+    const ofSubscription = { subscriptionId: id };
+    await transaction.signingSecret.updateMany({
+      where: { ...ofSubscription, OR: [{ expiresAt: null }, { expiresAt: { gt: previousSecretExpiresAt } }] },
+      data: { expiresAt: previousSecretExpiresAt },
+    });
+    await transaction.signingSecret.deleteMany({ where: { ...ofSubscription, expiresAt: { lte: now } } });
+    const oldSecrets = await transaction.signingSecret.count({ where: ofSubscription });
+    if (oldSecrets > MAX_OLD_SECRETS) throw new TooManySecretsError(MAX_OLD_SECRETS);
+    const secret = generateSigningSecret();
+    await transaction.signingSecret.create({
+      data: { ...sealSecret(secretBox, { secret, tenant }), subscriptionId: id },
+    });
+    // Any update of the row fires the trigger that tells the senders' caches.
+    const subscription = await transaction.webhookSubscription.update({ where: { id }, data: { updatedAt: now } });
+    return { subscription, secret, previousSecretExpiresAt };
+  }, TRANSACTION);
+}
+
+/** Holds the row until the transaction ends, so that concurrent changes of one subscription happen one after the other. */
+async function lockSubscription(
+  transaction: Prisma.TransactionClient,
+  { id, tenant }: SubscriptionKey,
+): Promise<{ readonly id: string; readonly tenant: string }> {
+  const rows = isUuid(id)
+    ? await transaction.$queryRaw<{ id: string; tenant: string }[]>`
+        SELECT id, tenant FROM webhook_subscriptions WHERE id = ${id}::uuid AND deleted_at IS NULL FOR UPDATE`
+    : [];
+  const row = rows.find((found) => tenant === undefined || found.tenant === tenant);
+  if (row === undefined) throw new NotFoundError('webhook subscription');
+  return row;
+}
+
+async function cancelPending(transaction: Prisma.TransactionClient, subscriptionId: string): Promise<void> {
+  await transaction.delivery.updateMany({
+    where: { subscriptionId, status: 'PENDING' },
+    data: { status: 'CANCELLED', completedAt: new Date(), nextAttemptAt: null, waitingFor: null, enqueuedAt: null },
+  });
+}
+
+function plainSettings({ description, isActive, timeoutMs }: WebhookSubscriptionSettings) {
+  return {
+    ...(description != null && { description }),
+    ...(isActive != null && { isActive }),
+    ...(timeoutMs != null && { timeoutMs }),
+  };
+}
+
+type HeaderOwner = { readonly id: string; readonly tenant: string; readonly headers: readonly CustomHeader[] };
+
+function sealHeaders(secretBox: SecretBox, { id, tenant, headers }: HeaderOwner) {
+  checkCustomHeaders(headers);
+  const values = JSON.stringify(Object.fromEntries(headers.map(({ name, value }) => [name, value])));
+  const context = `webhook_subscriptions|${id}|${tenant}|headers`;
+  return {
+    headerNames: headers.map(({ name }) => name),
+    encryptedHeaders: headers.length === 0 ? null : secretBox.seal(values, context),
+  };
+}
+
+function sealSecret(secretBox: SecretBox, { secret, tenant }: { readonly secret: string; readonly tenant: string }) {
+  const id = uuid7(Date.now());
+  return { id, encryptedSecret: secretBox.seal(secret, `signing_secrets|${id}|${tenant}`) };
+}

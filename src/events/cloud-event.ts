@@ -1,0 +1,105 @@
+/**
+ * CloudEvents 1.0 over NATS, as its NATS protocol binding defines them: binary mode has the attributes as `ce-…`
+ * headers (percent-encoded) and the data as the body; structured mode has a `content-type` that starts with
+ * `application/cloudevents` and the whole event as one JSON object.
+ */
+
+export type CloudEvent = { readonly id: string; readonly time: string | undefined; readonly data: Buffer };
+
+/** What is wrong with a CloudEvent, for its publisher to read. */
+export class InvalidCloudEventError extends Error {}
+
+export type HeaderReader = (name: string) => string | undefined;
+
+/** Undefined if the message is no CloudEvent; throws an InvalidCloudEventError if it is a bad one. */
+export function readCloudEvent(header: HeaderReader, body: Buffer): CloudEvent | undefined {
+  if (header('content-type')?.toLowerCase().startsWith('application/cloudevents')) return readStructured(header, body);
+  return header('ce-specversion') === undefined ? undefined : readBinary(header, body);
+}
+
+function readBinary(header: HeaderReader, body: Buffer): CloudEvent {
+  const attribute = (name: string) => decode(header(`ce-${name}`));
+  checkAttributes(attribute);
+  return { id: attribute('id') ?? '', time: attribute('time'), data: body };
+}
+
+function decode(value: string | undefined): string | undefined {
+  try {
+    return value === undefined ? undefined : decodeURIComponent(value);
+  } catch {
+    throw new InvalidCloudEventError('a ce- header is not percent-encoded UTF-8');
+  }
+}
+
+function readStructured(header: HeaderReader, body: Buffer): CloudEvent {
+  if (!/^application\/cloudevents(\+json)?\s*(;|$)/i.test(header('content-type') ?? '')) {
+    throw new InvalidCloudEventError('of the structured formats only application/cloudevents+json is understood');
+  }
+  const text = body.toString();
+  const envelope = parseObject(text);
+  const attribute = (name: string) => {
+    const value = envelope[name];
+    return typeof value === 'string' ? value : undefined;
+  };
+  checkAttributes(attribute);
+  return { id: attribute('id') ?? '', time: attribute('time'), data: readData(text, envelope) };
+}
+
+function parseObject(text: string): Readonly<Record<string, unknown>> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new InvalidCloudEventError('the body is not JSON');
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new InvalidCloudEventError('the body is not a JSON object');
+  }
+  return { ...value };
+}
+
+/** The required attributes (CloudEvents 1.0.2, section 3.1). */
+function checkAttributes(attribute: (name: string) => string | undefined): void {
+  const missing = ['id', 'source', 'type'].filter((name) => (attribute(name) ?? '') === '');
+  if (missing.length > 0) throw new InvalidCloudEventError(`required attributes are missing: ${missing.join(', ')}`);
+  const version = attribute('specversion');
+  if (version !== '1.0') {
+    throw new InvalidCloudEventError(`specversion must be 1.0, not ${JSON.stringify(version ?? null)}`);
+  }
+}
+
+function readData(text: string, envelope: Readonly<Record<string, unknown>>): Buffer {
+  if (typeof envelope['data_base64'] === 'string') return Buffer.from(envelope['data_base64'], 'base64');
+  const data = memberText(text, 'data');
+  return Buffer.from(data ?? 'null');
+}
+
+/**
+ * The text of a top-level member's value, exactly as it was written; `json` must be a valid JSON object. Of repeated
+ * members the last counts, as in JSON.parse.
+ */
+export function memberText(json: string, name: string): string | undefined {
+  let depth = 0;
+  let key: string | undefined;
+  let start = 0;
+  let found: string | undefined;
+  for (const { 0: token, index } of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:,]/g)) {
+    if (depth === 1 && key === undefined && token.startsWith('"')) {
+      key = parseKey(token);
+      continue;
+    }
+    if (depth === 1 && token === ':') start = index + 1;
+    if (depth === 1 && (token === ',' || token === '}')) {
+      if (key === name) found = json.slice(start, index).trim();
+      key = undefined;
+    }
+    if (token === '{' || token === '[') depth += 1;
+    if (token === '}' || token === ']') depth -= 1;
+  }
+  return found;
+}
+
+function parseKey(token: string): string {
+  // A member's name in a valid JSON object is a string.
+  return JSON.parse(token) as string;
+}

@@ -1,0 +1,55 @@
+/** What the sender needs to make the first attempt of a delivery without reading Postgres. */
+export type DeliveryMessage = {
+  readonly deliveryId: string;
+  readonly tenant: string;
+  readonly subscriptionId: string;
+  /** The subscription's version when this was enqueued; a cache that is older than it must be read again. */
+  readonly subscriptionVersion: number;
+  /** The event's public id, sent as `webhook-id`. */
+  readonly eventId: string;
+  readonly eventType: string;
+  /** ISO 8601. */
+  readonly occurredAt: string;
+  /** How often a message for this delivery has been published, this one included. */
+  readonly enqueueCount: number;
+  /** Whether another message for it may still be alive: then Postgres is asked before anything is sent. */
+  readonly mayBeDuplicate: boolean;
+  /** The event's data; undefined if it is too large for a message: then it is read from Postgres. */
+  readonly data: Buffer | undefined;
+};
+
+/** Data larger than this stays in Postgres; it fits many times into NATS's default max_payload of 1 MiB. */
+export const MAX_INLINE_DATA_BYTES = 256 * 1024;
+
+/** JetStream drops a second message with the same id, so every enqueueing has its own. */
+export function messageId(message: DeliveryMessage): string {
+  return `${message.deliveryId}:${message.enqueueCount}`;
+}
+
+/** One line of JSON, then the data's bytes as they are. */
+export function encodeDeliveryMessage({ data, ...meta }: DeliveryMessage): Buffer {
+  const line = Buffer.from(`${JSON.stringify({ ...meta, inline: data !== undefined })}\n`);
+  return data === undefined ? line : Buffer.concat([line, data]);
+}
+
+/** Throws on anything encodeDeliveryMessage did not make. */
+export function decodeDeliveryMessage(bytes: Uint8Array): DeliveryMessage {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const end = buffer.indexOf(0x0a);
+  const parsed: unknown = JSON.parse(buffer.subarray(0, end).toString());
+  if (!isMeta(parsed)) throw new Error('not a delivery message');
+  const { inline, ...meta } = parsed;
+  return { ...meta, data: inline ? buffer.subarray(end + 1) : undefined };
+}
+
+type Meta = Omit<DeliveryMessage, 'data'> & { readonly inline: boolean };
+
+function isMeta(value: unknown): value is Meta {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'deliveryId' in value &&
+    'subscriptionId' in value &&
+    'inline' in value
+  );
+}

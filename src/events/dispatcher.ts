@@ -1,0 +1,200 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { LRUCache } from 'lru-cache';
+import type { JsMsg } from 'nats';
+import type { Logger } from 'pino';
+import { Batcher } from '../database/batcher.ts';
+import { changedSubscriptions } from '../database/changed-subscriptions.ts';
+import type { Database } from '../database/client.ts';
+import { insertDeliveries, type NewDelivery } from '../database/insert-deliveries.ts';
+import { insertEvents } from '../database/insert-events.ts';
+import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
+import { type Queryable, transaction } from '../database/transaction.ts';
+import { isTransient } from '../database/transient-error.ts';
+import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
+import { deliveryId } from './delivery-id.ts';
+import { type DeliveryMessage, MAX_INLINE_DATA_BYTES } from './delivery-message.ts';
+import type { EventBus } from './event-bus.ts';
+import { type ParsedEvent, parseEvent, type Rejection } from './parse-event.ts';
+import { publishDeliveries, toMessage } from './publish-deliveries.ts';
+import { SubscriptionIndex } from './subscription-index.ts';
+
+export type DispatcherOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
+
+/** At most so many events in one transaction; with the largest events, 64 MiB. */
+const MAX_BATCH = 64;
+const RETRY_MS = 1_000;
+/** An event that Postgres refuses is tried again this much later, behind the others. */
+const REFUSED_DELAY_MS = 30_000;
+/** The indexes of the tenants seen last are kept, up to so many subscriptions in all (some 300 bytes each). */
+const MAX_INDEXED_SUBSCRIPTIONS = 1_000_000;
+
+/**
+ * Turns each event into one delivery per matching subscription: one transaction writes a batch of events and their
+ * deliveries, then the deliveries' messages are published, and only then the events are acked. A crash at any line in
+ * between means that the events are redelivered; their ids show what has been done.
+ */
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #stopping = new AbortController();
+  readonly #batcher: Batcher<JsMsg>;
+  readonly #indexes = new LRUCache<string, SubscriptionIndex>({
+    maxSize: MAX_INDEXED_SUBSCRIPTIONS,
+    sizeCalculation: (index) => index.size + 1,
+  });
+  #running: Promise<void> | undefined;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+    this.#batcher = new Batcher({ maxItems: MAX_BATCH, write: (messages) => this.#handle(messages) });
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Finishes the batch in hand; what has not been started is redelivered later. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    let last: Promise<void> = Promise.resolve();
+    await this.#options.bus.consume({
+      durable: 'dispatcher',
+      maxMessages: MAX_BATCH,
+      signal: this.#stopping.signal,
+      onMessage: async (message) => {
+        last = this.#batcher.add(message);
+        if (this.#batcher.size >= MAX_BATCH) await last;
+      },
+    });
+    await last;
+  }
+
+  /** Tries until it has worked: while Postgres or NATS is away, events wait in JetStream. */
+  async #handle(messages: readonly JsMsg[]): Promise<void> {
+    const { log } = this.#options;
+    for (let failures = 0; ; failures += 1) {
+      if (this.#stopping.signal.aborted && failures > 0) return;
+      try {
+        await this.#dispatch(messages, failures > 0);
+        for (const message of messages) message.ack();
+        return;
+      } catch (error) {
+        if (!isTransient(error)) {
+          await this.#handleRefusal(messages, error);
+          return;
+        }
+        if (failures % 30 === 0)
+          log.error({ err: error, events: messages.length }, 'events cannot be dispatched; trying again');
+        await delay(RETRY_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+      }
+    }
+  }
+
+  /** One event that Postgres refuses must not hold up the others. */
+  async #handleRefusal(messages: readonly JsMsg[], error: unknown): Promise<void> {
+    const [first] = messages;
+    if (messages.length > 1) {
+      for (const message of messages) await this.#handle([message]);
+    } else if (first !== undefined) {
+      this.#options.log.error({ err: error, subject: first.subject, sequence: first.seq }, 'event refused by Postgres');
+      first.nak(REFUSED_DELAY_MS);
+    }
+  }
+
+  async #dispatch(messages: readonly JsMsg[], isRepeat: boolean): Promise<void> {
+    const { database, bus } = this.#options;
+    const parsed = messages.map((message) => parseEvent(toPublished(message)));
+    const toPublish = await transaction(database.pool, (db) => this.#write(db, { parsed, isRepeat }));
+    const unpublished = await publishDeliveries(bus, toPublish);
+    if (unpublished.length > 0)
+      throw new Error(`NATS did not take ${unpublished.length} of ${toPublish.length} deliveries`);
+  }
+
+  async #write(
+    db: Queryable,
+    { parsed, isRepeat }: { parsed: readonly (ParsedEvent | Rejection)[]; isRepeat: boolean },
+  ): Promise<DeliveryMessage[]> {
+    const events = parsed.filter((item) => item.kind === 'event');
+    const rejections = parsed.filter((item) => item.kind === 'rejected');
+    if (rejections.length > 0) await insertRejectedEvents(db, rejections);
+    if (events.length === 0) return [];
+    const newIds = await insertEvents(db, events);
+    const created = await this.#fanOut(
+      db,
+      events.filter((event) => newIds.has(event.id)),
+    );
+    const known = events.filter((event) => !newIds.has(event.id));
+    return [...created, ...(await this.#leftOver(db, { known, isRepeat }))];
+  }
+
+  async #fanOut(db: Queryable, events: readonly ParsedEvent[]): Promise<DeliveryMessage[]> {
+    if (events.length === 0) return [];
+    const indexes = await this.#updatedIndexes(db, new Set(events.map((event) => event.tenant)));
+    const deliveries: NewDelivery[] = [];
+    const messages: DeliveryMessage[] = [];
+    for (const event of events) {
+      for (const { id: subscriptionId, version } of indexes.get(event.tenant)?.match(event.type) ?? []) {
+        const { tenant, type: eventType } = event;
+        const id = deliveryId(event.id, subscriptionId);
+        deliveries.push({ id, tenant, subscriptionId, eventRowId: event.id, eventType });
+        messages.push({
+          deliveryId: id,
+          tenant,
+          subscriptionId,
+          subscriptionVersion: version,
+          eventId: event.eventId,
+          eventType,
+          occurredAt: event.occurredAt.toISOString(),
+          enqueueCount: 1,
+          mayBeDuplicate: false,
+          data: event.data.length <= MAX_INLINE_DATA_BYTES ? event.data : undefined,
+        });
+      }
+    }
+    if (deliveries.length > 0) await insertDeliveries(db, deliveries);
+    return messages;
+  }
+
+  /** Events that were written before: a crash may have come between that and publishing their messages. */
+  async #leftOver(
+    db: Queryable,
+    { known, isRepeat }: { known: readonly ParsedEvent[]; isRepeat: boolean },
+  ): Promise<DeliveryMessage[]> {
+    if (known.length === 0) return [];
+    if (!isRepeat) this.#options.log.info({ events: known.length }, 'events came again');
+    const eventRowIds = known.map((event) => event.id);
+    const pending = await unattemptedDeliveries(db, { eventRowIds, maxDataBytes: MAX_INLINE_DATA_BYTES });
+    return pending.map((delivery) => toMessage(delivery, true));
+  }
+
+  /** Reads what changed since the last batch, so that a subscription counts from the moment its mutation has answered. */
+  async #updatedIndexes(db: Queryable, tenants: ReadonlySet<string>): Promise<Map<string, SubscriptionIndex>> {
+    const indexes = new Map(
+      [...tenants].map((tenant) => [tenant, this.#indexes.get(tenant) ?? new SubscriptionIndex()] as const),
+    );
+    const known = new Map([...indexes].map(([tenant, index]) => [tenant, index.version] as const));
+    for (const change of await changedSubscriptions(db, known)) indexes.get(change.tenant)?.apply(change);
+    // The cache may decline to keep them; this batch goes by what it has read.
+    for (const [tenant, index] of indexes) this.#indexes.set(tenant, index);
+    return indexes;
+  }
+}
+
+function toPublished(message: JsMsg) {
+  return {
+    subject: message.subject,
+    header: (name: string) => readHeader(message, name),
+    body: Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength),
+    sequence: message.seq,
+    timestampNanos: message.info.timestampNanos,
+  };
+}
+
+/** Header names are compared without regard to case, as in HTTP; NATS itself keeps them as they were sent. */
+function readHeader({ headers }: JsMsg, name: string): string | undefined {
+  const key = headers?.keys().find((candidate) => candidate.toLowerCase() === name.toLowerCase());
+  return key === undefined ? undefined : headers?.get(key);
+}

@@ -1,0 +1,228 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect, Events, type JetStreamClient, type JsMsg, type NatsConnection } from 'nats';
+import type { Logger } from 'pino';
+import type { Attempt } from '../generated/prisma/client.ts';
+import { type DeliveryMessage, encodeDeliveryMessage, messageId } from './delivery-message.ts';
+import { type Durable, ensureStreams, streamOf } from './streams.ts';
+
+export type EventBusOptions = {
+  readonly servers: readonly string[];
+  readonly log: Logger;
+  /** Whether committed attempts are to be received for watchAttempts (the api role). */
+  readonly receivesLog: boolean;
+};
+
+export type ConsumeOptions = {
+  readonly durable: Durable;
+  /** At most so many messages are asked for ahead of being handled. */
+  readonly maxMessages: number;
+  /** Called one message at a time; the next one waits until it has settled. Must not throw. */
+  readonly onMessage: (message: JsMsg) => Promise<void> | void;
+  readonly signal: AbortSignal;
+};
+
+const CHECK_INTERVAL_MS = 30_000;
+const RETRY_MS = 1_000;
+const PUBLISH_TIMEOUT_MS = 5_000;
+
+/**
+ * The connection to NATS. It is started once, connects in the background for as long as it takes, reconnects by
+ * itself, and checks its streams at every connection and every 30 s. While NATS is away, publishing rejects within 5 s
+ * and consuming pauses.
+ */
+export class EventBus {
+  readonly #options: EventBusOptions;
+  readonly #stopping = new AbortController();
+  readonly #listeners = new Set<(attempt: Attempt) => void>();
+  #connection: NatsConnection | undefined;
+  #jetStream: JetStreamClient | undefined;
+  #connected = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: EventBusOptions) {
+    this.#options = options;
+  }
+
+  /** Whether NATS answers and the streams are there. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  /** Resolves when JetStream has stored the message; rejects when it has not said so within 5 s. */
+  async publishDelivery(message: DeliveryMessage): Promise<void> {
+    if (this.#jetStream === undefined) throw new Error('NATS is not connected');
+    await this.#jetStream.publish(`deliveries.${message.subscriptionId}`, encodeDeliveryMessage(message), {
+      msgID: messageId(message),
+      timeout: PUBLISH_TIMEOUT_MS,
+    });
+  }
+
+  /** When the oldest message that is still in DELIVERIES was published; undefined if there is none. */
+  async oldestDeliveryMessage(): Promise<Date | undefined> {
+    if (this.#connection === undefined) throw new Error('NATS is not connected');
+    const jsm = await this.#connection.jetstreamManager();
+    const { state } = await jsm.streams.info('DELIVERIES');
+    return state.messages === 0 ? undefined : new Date(state.first_ts);
+  }
+
+  /** Tells every api process about a committed attempt; nothing is promised, the log in Postgres is the truth. */
+  announce(attempt: Attempt): void {
+    if (!this.#connected) return;
+    this.#connection?.publish(`log.${attempt.tenant}`, JSON.stringify(attempt));
+  }
+
+  /** Calls `listener` with every attempt announced from now on, until the returned function is called. */
+  watchAttempts(listener: (attempt: Attempt) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Hands over a consumer's messages until the signal aborts; what is buffered then is still handed over. */
+  async consume({ durable, maxMessages, onMessage, signal }: ConsumeOptions): Promise<void> {
+    const { log } = this.#options;
+    while (!signal.aborted) {
+      try {
+        if (this.#jetStream === undefined || !this.#connected) throw new Error('NATS is not connected');
+        const consumer = await this.#jetStream.consumers.get(streamOf(durable), durable);
+        // `expires` also bounds how long a deleted and re-created consumer goes unnoticed.
+        const messages = await consumer.consume({ max_messages: maxMessages, expires: 5_000 });
+        const forget = whenAborted(signal, () => {
+          messages.stop();
+        });
+        for await (const message of messages) await onMessage(message);
+        forget();
+      } catch (error) {
+        log.debug({ err: error, consumer: durable }, 'not consuming');
+        await pause(RETRY_MS, signal);
+      }
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { log } = this.#options;
+    const { signal } = this.#stopping;
+    for (let failures = 0; !signal.aborted; failures += 1) {
+      try {
+        await this.#connectOnce(signal);
+        failures = 0;
+      } catch (error) {
+        // Once at first, then every half minute: an outage is no reason to flood the log.
+        if (failures % 30 === 0) log.error({ err: error }, 'NATS cannot be reached; trying again every second');
+        await pause(RETRY_MS, signal);
+      }
+    }
+  }
+
+  /** Returns when the connection has been closed for good. */
+  async #connectOnce(signal: AbortSignal): Promise<void> {
+    const connection = await connect({
+      servers: [...this.#options.servers],
+      name: 'webhooks-engine',
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 250,
+      reconnectJitter: 250,
+      // A connection that died without a word is noticed after half a minute.
+      pingInterval: 10_000,
+      maxPingOut: 3,
+      timeout: 5_000,
+    });
+    this.#connection = connection;
+    this.#jetStream = connection.jetstream({ timeout: PUBLISH_TIMEOUT_MS });
+    const forget = whenAborted(signal, () => void this.#close(connection));
+    if (this.#options.receivesLog) this.#receiveLog(connection);
+    const ended = new AbortController();
+    const watching = Promise.all([this.#watchStatus(connection), this.#keepStreams(connection, ended.signal)]);
+    const error = await connection.closed();
+    this.#connected = false;
+    ended.abort();
+    await watching;
+    forget();
+    if (error !== undefined) throw error;
+  }
+
+  async #close(connection: NatsConnection): Promise<void> {
+    const { log } = this.#options;
+    try {
+      // Draining needs the server; without it there is nobody to drain to.
+      if (this.#connected) await Promise.race([connection.drain(), delay(2_000)]);
+      await connection.close();
+    } catch (error) {
+      log.debug({ err: error }, 'closing the NATS connection');
+    }
+  }
+
+  async #watchStatus(connection: NatsConnection): Promise<void> {
+    const { log } = this.#options;
+    for await (const status of connection.status()) {
+      if (status.type === Events.Disconnect) {
+        this.#connected = false;
+        log.error('NATS is disconnected; reconnecting');
+      } else if (status.type === Events.Reconnect) {
+        log.info('NATS is connected again');
+        await this.#checkStreams(connection);
+      }
+    }
+  }
+
+  async #keepStreams(connection: NatsConnection, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const ok = await this.#checkStreams(connection);
+      await pause(ok ? CHECK_INTERVAL_MS : RETRY_MS, signal);
+    }
+  }
+
+  async #checkStreams(connection: NatsConnection): Promise<boolean> {
+    const { log } = this.#options;
+    try {
+      const jsm = await connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS });
+      await ensureStreams(jsm, log);
+      if (!this.#connected) log.info({ server: connection.info?.version }, 'NATS is ready');
+      this.#connected = true;
+      return true;
+    } catch (error) {
+      if (!this.#stopping.signal.aborted) log.error({ err: error }, 'JetStream does not answer; trying again');
+      return false;
+    }
+  }
+
+  #receiveLog(connection: NatsConnection): void {
+    const { log } = this.#options;
+    connection.subscribe('log.*', {
+      callback: (error, message) => {
+        if (error !== null) log.error({ err: error }, 'the live log cannot be received');
+        else if (this.#listeners.size > 0) {
+          const attempt = parseAttempt(message.string());
+          for (const listener of this.#listeners) listener(attempt);
+        }
+      },
+    });
+  }
+}
+
+function parseAttempt(text: string): Attempt {
+  // Only announce() writes these subjects; `as` because JSON has no dates.
+  const attempt = JSON.parse(text) as Attempt;
+  return { ...attempt, startedAt: new Date(attempt.startedAt) };
+}
+
+/** Calls `action` at once if the signal has aborted, else when it does, until the returned function is called. */
+function whenAborted(signal: AbortSignal, action: () => void): () => void {
+  if (signal.aborted) action();
+  else signal.addEventListener('abort', action, { once: true });
+  return () => {
+    signal.removeEventListener('abort', action);
+  };
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => undefined);
+}

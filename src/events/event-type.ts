@@ -1,0 +1,31 @@
+const TENANT = /^[A-Za-z0-9_-]{1,64}$/;
+const EVENT_TYPE = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
+const MAX_LENGTH = 256;
+
+/** Whether `text` is a tenant's name: `[A-Za-z0-9_-]{1,64}`. */
+export function isTenant(text: string): boolean {
+  return TENANT.test(text);
+}
+
+/** Whether `text` is an event type, such as `conversation.created` or `NEW_MESSAGE_FROM_VISITOR`, of at most 256 characters. */
+export function isEventType(text: string): boolean {
+  return text.length <= MAX_LENGTH && EVENT_TYPE.test(text);
+}
+
+/** Whether a subscription may ask for `text`: an event type, a prefix such as `conversation.*`, or `*` for every type. */
+export function isEventTypePattern(text: string): boolean {
+  return text === '*' || isEventType(text.endsWith('.*') ? text.slice(0, -2) : text);
+}
+
+/** `conversation.*` matches `conversation.created` and `conversation.message.created`, not `conversation` itself. */
+export function matchesPattern(pattern: string, type: string): boolean {
+  if (pattern === '*') return true;
+  return pattern.endsWith('.*') ? type.startsWith(pattern.slice(0, -1)) : pattern === type;
+}
+
+/** Every pattern that matches `type`: itself, its prefixes from the longest, and `*`. */
+export function patternsOf(type: string): string[] {
+  const parts = type.split('.');
+  const prefixes = parts.slice(1).map((_, dropped) => `${parts.slice(0, parts.length - 1 - dropped).join('.')}.*`);
+  return [type, ...prefixes, '*'];
+}

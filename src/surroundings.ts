@@ -1,0 +1,65 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import { lockDataDirectory, readOrCreateSecretFile } from './embedded/data-directory.ts';
+import { startEmbeddedNats } from './embedded/nats.ts';
+import { findNatsServer } from './embedded/nats-binary.ts';
+import { startEmbeddedPostgres } from './embedded/postgres.ts';
+import type { Report } from './embedded/report.ts';
+
+/** What the program stands on: somebody else's servers or embedded ones, given secrets or generated ones. */
+export type Surroundings = {
+  readonly databaseUrl: string;
+  readonly natsServers: readonly string[];
+  readonly adminApiKey: string;
+  readonly secretsKey: string;
+};
+
+export type SurroundingsOptions = {
+  readonly log: Logger;
+  readonly report: Report;
+  /** Called with what undoes each step, in the order of the steps. */
+  readonly onStop: (stop: () => Promise<void>) => void;
+};
+
+/** Starts what the configuration leaves to us, and generates the secrets it does not name. */
+export async function prepareSurroundings(config: Config, options: SurroundingsOptions): Promise<Surroundings> {
+  const { dataDir } = config;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  if (config.databaseUrl === undefined || config.natsServers === undefined) {
+    options.onStop(await lockDataDirectory(dataDir));
+  }
+  // First, because it is the step that can fail for want of a network, and then nothing has to be undone.
+  const natsServers = config.natsServers ?? [await startNats(config, options)];
+  const databaseUrl = config.databaseUrl ?? (await startPostgres(dataDir, options));
+  return {
+    databaseUrl,
+    natsServers,
+    adminApiKey: config.adminApiKey ?? (await readOrCreateSecretFile(join(dataDir, 'admin-api-key'), newApiKey)),
+    secretsKey: config.secretsKey ?? (await readOrCreateSecretFile(join(dataDir, 'secrets-key'), newSecretsKey)),
+  };
+}
+
+async function startNats({ dataDir, searchPath }: Config, { log, report, onStop }: SurroundingsOptions): Promise<string> {
+  const binary = await findNatsServer({ dataDir, searchPath, report, log });
+  const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, log });
+  onStop(() => nats.stop());
+  await writeFile(join(dataDir, 'nats-url'), `${nats.url}\n`);
+  return nats.url;
+}
+
+async function startPostgres(dataDir: string, { log, report, onStop }: SurroundingsOptions): Promise<string> {
+  const postgres = await startEmbeddedPostgres({ directory: join(dataDir, 'postgres'), log, report });
+  onStop(() => postgres.stop());
+  return postgres.url;
+}
+
+function newApiKey(): string {
+  return `whk_${randomBytes(32).toString('hex')}`;
+}
+
+function newSecretsKey(): string {
+  return randomBytes(32).toString('base64');
+}
