@@ -1,12 +1,12 @@
 import process from 'node:process';
-import { pino } from 'pino';
 import { startApp } from './app.ts';
 import { ConfigError, readConfig } from './config.ts';
+import { createLog } from './log.ts';
 
 /** The whole program: starts, stays up until SIGTERM or SIGINT, drains and stops. A second signal ends it at once. */
 async function main(): Promise<void> {
   const config = readConfig();
-  const log = pino({ level: config.logLevel });
+  const log = createLog(config.logLevel);
   const report = (text: string) => {
     log.info(text);
   };

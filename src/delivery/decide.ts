@@ -22,5 +22,5 @@ export function decide({ outcome, attemptNumber, retryScheduleMs, random }: Deci
   if (failureReasonOf(outcome) === undefined) return { kind: 'success' };
   const waitMs = retryScheduleMs[attemptNumber - 1];
   if (waitMs === undefined) return { kind: 'failure' };
-  return { kind: 'retry', delayMs: Math.ceil(waitMs * (1 - JITTER + 2 * JITTER * random)) };
+  return { kind: 'retry', delayMs: Math.round(waitMs * (1 - JITTER + 2 * JITTER * random)) };
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { cancelDelivery } from '../database/cancel-delivery.ts';
 import type { Database } from '../database/client.ts';
@@ -59,6 +60,8 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
+    // Every attempt in flight listens to it.
+    setMaxListeners(MAX_IN_FLIGHT + 1, this.#stopWorking.signal);
     const { database, bus, log } = options;
     this.#results = new ResultWriter({ database, bus, log, signal: this.#stopWorking.signal });
   }

@@ -140,7 +140,9 @@ export class EventBus {
     const forget = whenAborted(signal, () => void this.#close(connection));
     if (this.#options.receivesLog) this.#receiveLog(connection);
     const ended = new AbortController();
-    const watching = Promise.all([this.#watchStatus(connection), this.#keepStreams(connection, ended.signal)]);
+    // Not awaited: the client never ends this iterator, not even when the connection closes.
+    void this.#watchStatus(connection);
+    const watching = this.#keepStreams(connection, ended.signal);
     const error = await connection.closed();
     this.#connected = false;
     ended.abort();

@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto';
+import { link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { readProcess } from './running-process.ts';
+
+/**
+ * Creates the data directory and takes it for this process alone; returns what gives it back. Every contender first
+ * leaves a file that names it (pid and start time), and then looks for others: of two that contend, at least one sees the other,
+ * so never do both succeed. A file whose process is gone means nothing and is removed by whoever sees it: that is how
+ * the lock of a killed program ends. It cannot see into another container that mounts the same directory.
+ */
+export async function lockDataDirectory(dataDir: string): Promise<() => Promise<void>> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const self = await readProcess(process.pid);
+  const own = join(dataDir, `lock.${process.pid}.${self?.startedAt ?? 'unknown'}`);
+  const unlock = async () => rm(own, { force: true });
+  for (let tries = 1; ; tries += 1) {
+    await createOwnLock(own, dataDir);
+    const holder = await findOtherHolder(dataDir, own).catch(async (error: unknown) => {
+      await unlock();
+      throw error;
+    });
+    if (holder === undefined) {
+      return unlock;
+    }
+    await unlock();
+    if (tries === 5) {
+      throw new Error(`the data directory ${dataDir} is in use by process ${holder}; stop it, or set another DATA_DIR`);
+    }
+    // Two that start at the same moment see each other; different waits let one of them through.
+    await delay(20 + Math.random() * 100);
+  }
+}
+
+async function createOwnLock(path: string, dataDir: string): Promise<void> {
+  try {
+    await (await open(path, 'wx', 0o600)).close();
+  } catch (error) {
+    throw hasCode(error, 'EEXIST')
+      ? new Error(`the data directory ${dataDir} is already in use by this process`)
+      : error;
+  }
+}
+
+async function findOtherHolder(dataDir: string, own: string): Promise<number | undefined> {
+  for (const entry of await readdir(dataDir)) {
+    const [, pid, startedAt] = /^lock\.(\d+)\.(.+)$/.exec(entry) ?? [];
+    const path = join(dataDir, entry);
+    if (pid === undefined || path === own) {
+      continue;
+    }
+    const running = await readProcess(Number(pid));
+    if (running !== undefined && running.startedAt === startedAt) {
+      return running.pid;
+    }
+    await rm(path, { force: true });
+  }
+  return undefined;
+}
+
+/**
+ * The content of a file only its owner can read, without white space around it; what `create` makes if the file is
+ * not there yet. When several processes come at once, one of them creates it and all get the same content.
+ */
+export async function readOrCreateSecretFile(path: string, create: () => string): Promise<string> {
+  const existing = await readSecretFile(path);
+  if (existing !== undefined) {
+    return existing;
+  }
+  // Written under another name first: nobody sees half of it, not even after a kill.
+  const draft = `${path}.${randomBytes(6).toString('hex')}`;
+  const file = await open(draft, 'wx', 0o600);
+  try {
+    await file.writeFile(`${create()}\n`);
+    await file.sync();
+    await link(draft, path);
+  } catch (error) {
+    if (!hasCode(error, 'EEXIST')) {
+      throw error;
+    }
+  } finally {
+    await file.close();
+    await rm(draft, { force: true });
+  }
+  return (await readSecretFile(path)) ?? Promise.reject(new Error(`${path} disappeared while it was read`));
+}
+
+async function readSecretFile(path: string): Promise<string | undefined> {
+  try {
+    const content = (await readFile(path, 'utf8')).trim();
+    return content === ''
+      ? await Promise.reject(new Error(`${path} is empty; delete it, or put the secret into it`))
+      : content;
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}

@@ -1,0 +1,101 @@
+import { chmod, copyFile, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import { findProgram } from './find-program.ts';
+import { fetchNatsFromDebian } from './nats-debian.ts';
+import { type FetchOptions, fetchNatsRelease, type NatsRelease, officialNatsRelease } from './nats-release.ts';
+import { isAtLeast, readNatsVersion } from './nats-version.ts';
+import { type Report, reportWhenSlow } from './report.ts';
+
+export type FindNatsServerOptions = {
+  readonly dataDir: string;
+  /** The value of the environment variable PATH. */
+  readonly searchPath: string;
+  readonly log: Logger;
+  readonly report: Report;
+  /** Where packages put a nats-server though an ordinary user's PATH leaves it out. */
+  readonly systemFolders?: readonly string[];
+  /** What to download; undefined for nothing. */
+  readonly release?: NatsRelease | undefined;
+};
+
+const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/local/sbin', '/usr/sbin', '/usr/bin'];
+
+/**
+ * The path of a nats-server 2.9 or newer: the machine's, or the one kept in `DATA_DIR/bin`, which is fetched once if
+ * need be. Throws a message for people when there is none and none can be had.
+ */
+export async function findNatsServer(options: FindNatsServerOptions): Promise<string> {
+  const { dataDir, log, systemFolders = SYSTEM_FOLDERS } = options;
+  const searchPath = options.searchPath.split(delimiter).filter((folder) => folder !== '');
+  const kept = join(resolve(dataDir), 'bin', 'nats-server');
+  const failures: string[] = [];
+  const installed = await findProgram('nats-server', [...searchPath, ...systemFolders]);
+  if (installed === undefined) {
+    failures.push('PATH: there is no nats-server on it');
+  }
+  for (const candidate of [installed, await findProgram('nats-server', [join(resolve(dataDir), 'bin')])]) {
+    const failure = candidate === undefined ? undefined : await checkProgram(candidate);
+    if (candidate !== undefined && failure === undefined) {
+      log.debug({ binary: candidate }, 'found nats-server');
+      return candidate;
+    }
+    failures.push(...(failure === undefined ? [] : [failure]));
+  }
+  for (const { name, fetch } of sourcesOf(options)) {
+    try {
+      const text = `Fetching nats-server (${name})…`;
+      await reportWhenSlow(options.report, text, () => install(kept, (folder) => fetch({ searchPath, folder })));
+      log.info({ binary: kept, source: name }, 'fetched nats-server');
+      return kept;
+    } catch (error) {
+      failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  const advice =
+    'Install nats-server (2.9 or newer) and put it on PATH, or set NATS_URL to a NATS of your own with JetStream.';
+  throw new Error(
+    `no nats-server was found or could be fetched. ${advice} What was tried:\n${failures.map((failure) => `- ${failure}`).join('\n')}`,
+  );
+}
+
+type Source = { readonly name: string; readonly fetch: (options: FetchOptions) => Promise<string> };
+
+function sourcesOf(options: FindNatsServerOptions): Source[] {
+  const release = 'release' in options ? options.release : officialNatsRelease();
+  const debian = { name: "Debian's package", fetch: fetchNatsFromDebian };
+  return release === undefined
+    ? [debian]
+    : [{ name: "NATS's release", fetch: (place) => fetchNatsRelease(release, place) }, debian];
+}
+
+/** Why it will not do; undefined when it will. */
+async function checkProgram(path: string): Promise<string | undefined> {
+  try {
+    const version = await readNatsVersion(path);
+    return isAtLeast(version, 2, 9) ? undefined : `${path}: version ${version.text} is older than 2.9`;
+  } catch (error) {
+    return `${path}: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+/** Fetches into a temporary folder; the program appears under its name only when it is whole and runs. */
+async function install(kept: string, fetch: (folder: string) => Promise<string>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'webhooks-engine-nats-'));
+  const draft = `${kept}.${process.pid}`;
+  try {
+    const fetched = await fetch(folder);
+    await mkdir(resolve(kept, '..'), { recursive: true, mode: 0o700 });
+    await copyFile(fetched, draft);
+    await chmod(draft, 0o755);
+    const failure = await checkProgram(draft);
+    if (failure !== undefined) {
+      throw new Error(failure);
+    }
+    await rename(draft, kept);
+  } finally {
+    await rm(draft, { force: true });
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,17 @@
+import { runCommand } from './run-command.ts';
+
+export type NatsVersion = { readonly major: number; readonly minor: number; readonly text: string };
+
+/** Asks the program itself; throws when it is not a nats-server that runs on this machine. */
+export async function readNatsVersion(binary: string): Promise<NatsVersion> {
+  const output = await runCommand({ command: binary, args: ['--version'], timeoutMs: 10_000, env: {} });
+  const [, text, major, minor] = /v((\d+)\.(\d+)\.\S+)/.exec(output) ?? [];
+  if (text === undefined) {
+    throw new Error(`${binary} does not say which version of nats-server it is`);
+  }
+  return { major: Number(major), minor: Number(minor), text };
+}
+
+export function isAtLeast(version: NatsVersion, major: number, minor: number): boolean {
+  return version.major > major || (version.major === major && version.minor >= minor);
+}

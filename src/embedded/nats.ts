@@ -1,0 +1,111 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import type { Logger } from 'pino';
+import type { EmbeddedServer } from './embedded-server.ts';
+import { startOnFreePort } from './free-port.ts';
+import { readNatsServerInfo } from './nats-server-info.ts';
+import { isAtLeast, type NatsVersion, readNatsVersion } from './nats-version.ts';
+import { stopOrphans } from './stop-orphans.ts';
+import { SupervisedProcess } from './supervised-process.ts';
+
+export type EmbeddedNatsOptions = { readonly directory: string; readonly binary: string; readonly log: Logger };
+
+const MEBIBYTE = 1024 * 1024;
+/** Twice NATS's default of 1 MiB, so that the largest event fits together with its envelope. */
+export const MAX_PAYLOAD_BYTES = 2 * MEBIBYTE;
+
+/**
+ * A nats-server with JetStream on 127.0.0.1, its store, configuration, pid and log in `directory`. The caller holds the
+ * lock of the data directory that `directory` is in: a server found running on it is taken for an orphan and stopped.
+ */
+export async function startEmbeddedNats({ directory, binary, log }: EmbeddedNatsOptions): Promise<EmbeddedServer> {
+  const store = await prepareNatsStore({ directory, binary });
+  await stopOrphans({ name: 'nats-server', matches: store.isServer, signal: 'SIGTERM', log });
+  return startOnFreePort(async (port) => {
+    const [command = '', ...args] = await store.configure(port);
+    const server = new SupervisedProcess({
+      name: 'nats-server',
+      command,
+      args,
+      log,
+      isReady: () => store.isReady(port),
+      // JetStream reads its whole store before the port opens.
+      readyTimeoutMs: 60_000,
+      stopSignal: 'SIGTERM',
+      stopTimeoutMs: 10_000,
+      readLastLog: store.readLastLog,
+    });
+    await server.start();
+    return { url: `nats://127.0.0.1:${port}`, stop: () => server.stop() };
+  });
+}
+
+/** A folder for a nats-server and how to serve it. */
+export type NatsStore = {
+  /** Writes the configuration and returns the whole command line, program first. */
+  readonly configure: (port: number) => Promise<readonly string[]>;
+  /** Whether a command line is that of a nats-server serving this store. */
+  readonly isServer: (args: readonly string[]) => boolean;
+  readonly isReady: (port: number) => Promise<boolean>;
+  readonly readLastLog: () => Promise<string>;
+};
+
+export async function prepareNatsStore(options: Omit<EmbeddedNatsOptions, 'log'>): Promise<NatsStore> {
+  const directory = resolve(options.directory);
+  const configPath = join(directory, 'nats.conf');
+  const version = await readNatsVersion(options.binary);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await removeOldLogs(directory);
+  return {
+    configure: async (port) => {
+      await writeFile(configPath, renderConfig({ directory, port, version }), { mode: 0o600 });
+      return [options.binary, '-c', configPath];
+    },
+    isServer: (args) => basename(args[0] ?? '') === 'nats-server' && args[1] === '-c' && args[2] === configPath,
+    isReady: async (port) => {
+      const info = await readNatsServerInfo(port);
+      return info?.name === serverName(directory) && info.hasJetStream;
+    },
+    readLastLog: async () => (await readFile(join(directory, 'nats.log'), 'utf8')).slice(-2_000),
+  };
+}
+
+type NatsConfig = { readonly directory: string; readonly port: number; readonly version: NatsVersion };
+
+/**
+ * The log is a file, not our pipe: a server whose parent was killed would die of SIGPIPE with its next line, in the
+ * middle of the orderly shutdown that the next start asks for.
+ */
+export function renderConfig({ directory, port, version }: NatsConfig): string {
+  return `${[
+    `server_name: ${JSON.stringify(serverName(directory))}`,
+    `listen: "127.0.0.1:${port}"`,
+    `max_payload: ${MAX_PAYLOAD_BYTES}`,
+    `pid_file: ${JSON.stringify(join(directory, 'nats.pid'))}`,
+    `log_file: ${JSON.stringify(join(directory, 'nats.log'))}`,
+    `logfile_size_limit: ${10 * MEBIBYTE}`,
+    'jetstream {',
+    `  store_dir: ${JSON.stringify(directory)}`,
+    `  max_memory_store: ${256 * MEBIBYTE}`,
+    // Fixed: the default is a share of what is free, which shrinks as the store itself grows.
+    `  max_file_store: ${16 * 1024 * MEBIBYTE}`,
+    // How much a power cut may take (a killed process takes nothing). 2.9 does not know the setting; its minute is fixed.
+    ...(isAtLeast(version, 2, 10) ? ['  sync_interval: "1s"'] : []),
+    '}',
+  ].join('\n')}\n`;
+}
+
+/** Tells our server from whoever else may have taken the port. */
+function serverName(directory: string): string {
+  return `webhooks-engine-${createHash('sha256').update(directory).digest('hex').slice(0, 12)}`;
+}
+
+/** nats-server keeps each full log under a dated name for ever. */
+async function removeOldLogs(directory: string): Promise<void> {
+  for (const entry of await readdir(directory)) {
+    if (entry.startsWith('nats.log.')) {
+      await rm(join(directory, entry), { force: true });
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import { randomBytes } from 'node:crypto';
+import { access, chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { readOrCreateSecretFile } from './data-directory.ts';
+import { findPostgresBinaries } from './postgres-binaries.ts';
+import { type Report, reportWhenSlow } from './report.ts';
+import { runCommand } from './run-command.ts';
+import { readProcess } from './running-process.ts';
+import { createLauncher, type Launcher } from './unprivileged.ts';
+
+/** An initialised cluster and how to serve it. */
+export type PostgresCluster = {
+  readonly password: string;
+  /** The whole command line, program first. */
+  readonly commandLine: (port: number) => readonly string[];
+  /** Whether a command line is that of a Postgres serving this cluster. */
+  readonly isServer: (args: readonly string[]) => boolean;
+  /** Removes a lock file that would fool Postgres. To be called when no server of this cluster runs. */
+  readonly removeMisleadingPidFile: () => Promise<void>;
+};
+
+export type PrepareClusterOptions = { readonly directory: string; readonly report: Report };
+
+/** Creates the cluster in `directory` if there is none. `<directory>/password` holds the password of user postgres. */
+export async function prepareCluster(options: PrepareClusterOptions): Promise<PostgresCluster> {
+  const directory = resolve(options.directory);
+  const data = join(directory, 'data');
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const { initdb, postgres, lib, share } = await findPostgresBinaries();
+  const launcher = await prepareLauncher(directory, [initdb, postgres, lib, share]);
+  await removeHalfMade(directory);
+  const exists = await access(join(data, 'PG_VERSION')).then(
+    () => true,
+    () => false,
+  );
+  const password = await readOrCreateSecretFile(join(directory, 'password'), () => {
+    if (exists) {
+      throw new Error(`${directory} has a database but its file "password" is gone; put it back, or set DATABASE_URL`);
+    }
+    return randomBytes(24).toString('hex');
+  });
+  if (!exists) {
+    const work = () => initialise({ directory, data, initdb, launcher, password });
+    await reportWhenSlow(options.report, 'Creating the embedded database…', work);
+  }
+  await checkOwner(data, launcher);
+  return {
+    password,
+    commandLine: (port) => [...launcher.prefix, postgres, '-D', data, ...settings(port)],
+    isServer: (args) => basename(args[0] ?? '') === 'postgres' && args[1] === '-D' && args[2] === data,
+    removeMisleadingPidFile: () => removeMisleadingPidFile(join(data, 'postmaster.pid')),
+  };
+}
+
+/** Terse and without statements: what people store is not for the log. */
+function settings(port: number): string[] {
+  return [
+    'listen_addresses=127.0.0.1',
+    `port=${port}`,
+    'unix_socket_directories=',
+    'max_connections=100',
+    'log_error_verbosity=terse',
+    'log_min_error_statement=panic',
+  ].flatMap((setting) => ['-c', setting]);
+}
+
+async function prepareLauncher(directory: string, programs: readonly string[]): Promise<Launcher> {
+  if (process.getuid?.() === 0) {
+    // Postgres passes through as another user; only `data` in it is that user's.
+    await chmod(directory, 0o711);
+  }
+  return createLauncher([...programs, directory]);
+}
+
+async function removeHalfMade(directory: string): Promise<void> {
+  for (const entry of await readdir(directory)) {
+    if (entry.startsWith('initdb-')) {
+      await rm(join(directory, entry), { recursive: true, force: true });
+    }
+  }
+}
+
+type Initialisation = {
+  readonly directory: string;
+  readonly data: string;
+  readonly initdb: string;
+  readonly launcher: Launcher;
+  readonly password: string;
+};
+
+/** In a folder beside it and then renamed, so that a cluster is there as a whole or not at all. */
+async function initialise({ directory, data, initdb, launcher, password }: Initialisation): Promise<void> {
+  const draft = await mkdtemp(join(directory, 'initdb-'));
+  const passwordFile = join(draft, 'password');
+  await writeFile(passwordFile, password, { mode: 0o600 });
+  await launcher.own(draft);
+  await launcher.own(passwordFile);
+  const options = ['--username=postgres', '--auth=scram-sha-256', '--encoding=UTF8', '--locale=C', '--no-instructions'];
+  const [command = initdb, ...args] = [...launcher.prefix, initdb, '-D', join(draft, 'data'), ...options];
+  const env = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
+  try {
+    await runCommand({ command, args: [...args, `--pwfile=${passwordFile}`], timeoutMs: 120_000, cwd: draft, env });
+    await rename(join(draft, 'data'), data);
+  } catch (cause) {
+    const advice = 'set DATABASE_URL to use a Postgres of your own';
+    throw new Error(`the embedded database could not be created in ${directory} (${advice})`, { cause });
+  } finally {
+    await rm(draft, { recursive: true, force: true });
+  }
+}
+
+/** Postgres only serves what belongs to its user; an earlier run may have been another user's. */
+async function checkOwner(data: string, launcher: Launcher): Promise<void> {
+  if (process.getuid?.() === 0) {
+    await launcher.ownTree(data);
+  } else if ((await stat(data)).uid !== process.getuid?.()) {
+    throw new Error(`the database in ${data} belongs to another user: start as that user, or set another DATA_DIR`);
+  }
+}
+
+/**
+ * Pids repeat, in containers always: after a kill, Postgres takes a process (even a thread) that now has the pid in its
+ * lock file for a server of the same directory and refuses to start. When nothing has that pid, the file stays: Postgres
+ * also learns from it whether children of a killed server still hold the shared memory.
+ */
+async function removeMisleadingPidFile(path: string): Promise<void> {
+  const content = await readFile(path, 'utf8').catch(() => '');
+  const pid = Number.parseInt(content, 10);
+  if (pid > 0 && (await readProcess(pid)) !== undefined) {
+    await rm(path, { force: true });
+  }
+}

@@ -1,0 +1,46 @@
+import { formatPrismaCursor } from '@pothos/plugin-prisma';
+import { AttemptStatus } from '../generated/prisma/client.ts';
+import { builder } from './builder.ts';
+import { FailureReasonEnum } from './filter-inputs.ts';
+
+const AttemptStatusEnum = builder.enumType('AttemptStatus', {
+  description: 'What became of one HTTP request.',
+  values: Object.values(AttemptStatus),
+});
+
+export const AttemptType = builder.prismaObject('Attempt', {
+  description: 'One HTTP request of a delivery, as the delivery log shows it.',
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    cursor: t.string({
+      description: 'The same as the cursor of its edge in `deliveryLog`; hand it as `after` to go on from here.',
+      resolve: ({ id }) => formatPrismaCursor({ id }, 'id'),
+    }),
+    delivery: t.relation('delivery'),
+    subscription: t.relation('subscription', { description: 'Also if it has been deleted since.' }),
+    tenant: t.exposeString('tenant'),
+    eventType: t.exposeString('eventType'),
+    number: t.exposeInt('number', { description: 'Counts the attempts of the delivery from 1.' }),
+    status: t.expose('status', { type: AttemptStatusEnum }),
+    failureReason: t.expose('failureReason', { type: FailureReasonEnum, nullable: true }),
+    statusCode: t.exposeInt('statusCode', { nullable: true, description: 'Null if no response came.' }),
+    responseTimeMs: t.exposeInt('responseTimeMs', { description: 'From the start of the attempt to its outcome.' }),
+    startedAt: t.expose('startedAt', { type: 'DateTime' }),
+    requestHeaders: t.expose('requestHeaders', { type: 'JSON', description: 'An object; secret values are redacted.' }),
+    responseHeaders: t.expose('responseHeaders', {
+      type: 'JSON',
+      nullable: true,
+      description: 'An object; secret values are redacted.',
+    }),
+    responseBody: t.exposeString('responseBody', { nullable: true, description: 'Its beginning, read as UTF-8.' }),
+    responseBodyTruncated: t.exposeBoolean('responseBodyTruncated', { description: 'Whether there was more of it.' }),
+    errorMessage: t.exposeString('errorMessage', { nullable: true, description: 'What went wrong, for people.' }),
+    payloadSizeBytes: t.exposeInt('payloadSizeBytes', { description: 'Size of the request body.' }),
+  }),
+});
+
+export const AttemptEdge = builder.edgeObject({ name: 'AttemptEdge', type: AttemptType });
+export const AttemptConnection = builder.connectionObject(
+  { name: 'AttemptConnection', type: AttemptType },
+  AttemptEdge,
+);

@@ -1,0 +1,53 @@
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+import { AttemptConnection, AttemptType } from './attempt.ts';
+import { builder } from './builder.ts';
+import { checkDeliveryFilter } from './delivery-filter.ts';
+import { attemptWhere } from './delivery-filter-where.ts';
+import { DeliveryFilterInput } from './filter-inputs.ts';
+import { NEWEST_FIRST, PAGE, parseCursor } from './page.ts';
+import { tenantWhere } from './viewer.ts';
+import { watchDeliveryLog } from './watch-delivery-log.ts';
+
+builder.queryField('deliveryLog', (t) =>
+  t.prismaConnection(
+    {
+      type: AttemptType,
+      ...PAGE,
+      description: 'The attempts, newest first.',
+      args: { filter: t.arg({ type: DeliveryFilterInput }) },
+      resolve: (query, _root, args, { services, viewer }) => {
+        const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
+        checkDeliveryFilter(filter);
+        return services.database.prisma.attempt.findMany({
+          ...query,
+          where: attemptWhere(filter),
+          orderBy: NEWEST_FIRST,
+        });
+      },
+    },
+    AttemptConnection,
+  ),
+);
+
+builder.subscriptionField('deliveryLog', (t) =>
+  t.field({
+    type: AttemptType,
+    description:
+      'Each attempt as it is made. With `after`, first those that were made since, oldest first. The error SLOW_READER means that attempts came faster than they were read: subscribe again with the last cursor.',
+    args: {
+      filter: t.arg({ type: DeliveryFilterInput }),
+      after: t.arg.string({ description: 'A `cursor` of an attempt, or of an edge of `deliveryLog`.' }),
+    },
+    subscribe: (_root, args, context) => {
+      const filter = { ...args.filter, ...tenantWhere(context.viewer, args.filter?.tenant) };
+      checkDeliveryFilter(filter);
+      const after = args.after == null ? undefined : parseCursor(args.after, 'after');
+      return watchDeliveryLog(context, { filter, after });
+    },
+    resolve: (emission, _args, { pageBudget }) => {
+      if (emission.kind === 'failure') throw emission.error;
+      pageBudget.refill();
+      return emission.attempt;
+    },
+  }),
+);

@@ -1,0 +1,89 @@
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { WaitReason } from '../generated/prisma/client.ts';
+import { AttemptConnection, AttemptType } from './attempt.ts';
+import { builder } from './builder.ts';
+import { checkDeliveryFilter } from './delivery-filter.ts';
+import { deliveryWhere } from './delivery-filter-where.ts';
+import { DeliveryFilterInput, DeliveryStatusEnum } from './filter-inputs.ts';
+import { NEWEST_FIRST, PAGE } from './page.ts';
+import { tenantWhere } from './viewer.ts';
+
+const WaitReasonEnum = builder.enumType('WaitReason', {
+  description: 'What a pending delivery waits for.',
+  values: { [WaitReason.BACKOFF]: { description: 'The wait after a failed attempt.' } },
+});
+
+export const DeliveryType = builder.prismaObject('Delivery', {
+  description: 'One event on its way to one webhook subscription.',
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    tenant: t.exposeString('tenant'),
+    status: t.expose('status', { type: DeliveryStatusEnum }),
+    attemptCount: t.exposeInt('attemptCount', { description: 'How many attempts have been made.' }),
+    nextAttemptAt: t.expose('nextAttemptAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'When the next attempt is due; null if none is planned.',
+    }),
+    waitingFor: t.expose('waitingFor', {
+      type: WaitReasonEnum,
+      nullable: true,
+      description: 'Why no attempt is made right now.',
+    }),
+    createdAt: t.expose('createdAt', { type: 'DateTime' }),
+    completedAt: t.expose('completedAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'Null while it is pending.',
+    }),
+    event: t.relation('event'),
+    subscription: t.relation('subscription', { description: 'Also if it has been deleted since.' }),
+    attempts: t.prismaConnection(
+      {
+        type: AttemptType,
+        ...PAGE,
+        description: 'Newest first.',
+        resolve: (query, { id }, _args, { services }) =>
+          services.database.prisma.attempt.findMany({ ...query, where: { deliveryId: id }, orderBy: NEWEST_FIRST }),
+      },
+      AttemptConnection,
+    ),
+  }),
+});
+
+export const DeliveryEdge = builder.edgeObject({ name: 'DeliveryEdge', type: DeliveryType });
+export const DeliveryConnection = builder.connectionObject(
+  { name: 'DeliveryConnection', type: DeliveryType },
+  DeliveryEdge,
+);
+
+builder.queryFields((t) => ({
+  delivery: t.prismaField({
+    type: DeliveryType,
+    nullable: true,
+    args: { id: t.arg.id({ required: true }) },
+    resolve: (query, _root, { id }, { services, viewer }) =>
+      isUuid(id)
+        ? services.database.prisma.delivery.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
+        : null,
+  }),
+  deliveries: t.prismaConnection(
+    {
+      type: DeliveryType,
+      ...PAGE,
+      description: 'Newest first.',
+      args: { filter: t.arg({ type: DeliveryFilterInput }) },
+      resolve: (query, _root, args, { services, viewer }) => {
+        const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
+        checkDeliveryFilter(filter);
+        return services.database.prisma.delivery.findMany({
+          ...query,
+          where: deliveryWhere(filter),
+          orderBy: NEWEST_FIRST,
+        });
+      },
+    },
+    DeliveryConnection,
+  ),
+}));

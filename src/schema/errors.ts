@@ -1,0 +1,66 @@
+import { InvalidHeadersError } from '../delivery/custom-headers.ts';
+import { TargetRejectedError } from '../delivery/target-url.ts';
+import {
+  type InputProblem,
+  InvalidInputError,
+  NotFoundError,
+  SubscriptionInactiveError,
+  TooManySecretsError,
+} from '../delivery/webhook-subscription-errors.ts';
+import type { DomainError } from '../domain-error.ts';
+import { builder } from './builder.ts';
+
+const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
+  description: 'Why a mutation did nothing: something the caller can act on.',
+  fields: (t) => ({
+    code: t.exposeString('code', { description: 'For programs; never changes.' }),
+    message: t.exposeString('message', { description: 'For people; may change.' }),
+  }),
+});
+
+const InputProblemType = builder.objectRef<InputProblem>('InputProblem').implement({
+  description: 'One thing that is wrong with the input.',
+  fields: (t) => ({
+    path: t.exposeString('path', { description: 'The field, with a number for an element of a list: `eventTypes.2`.' }),
+    message: t.exposeString('message'),
+  }),
+});
+
+builder.objectType(InvalidInputError, {
+  name: 'InvalidInputError',
+  description: '`INVALID_INPUT`: the input breaks rules; all of them are in `problems`.',
+  interfaces: [ErrorInterface],
+  fields: (t) => ({
+    problems: t.field({ type: [InputProblemType], resolve: ({ problems }) => [...problems] }),
+  }),
+});
+
+builder.objectType(TargetRejectedError, {
+  name: 'TargetRejectedError',
+  description: '`TARGET_REJECTED`: requests may not be sent to this URL.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(InvalidHeadersError, {
+  name: 'InvalidHeadersError',
+  description: '`INVALID_HEADERS`: these custom headers cannot be sent; the message names every problem.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(NotFoundError, {
+  name: 'NotFoundError',
+  description: "`NOT_FOUND`: there is no such thing, or it is another tenant's.",
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(SubscriptionInactiveError, {
+  name: 'SubscriptionInactiveError',
+  description: '`SUBSCRIPTION_INACTIVE`: an inactive webhook subscription gets no deliveries.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(TooManySecretsError, {
+  name: 'TooManySecretsError',
+  description: '`TOO_MANY_SECRETS`: too many old signing secrets are still valid.',
+  interfaces: [ErrorInterface],
+});

@@ -1,0 +1,114 @@
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+import { builder } from './builder.ts';
+import { DeliveryConnection, DeliveryType } from './delivery.ts';
+import { checkDeliveryFilter } from './delivery-filter.ts';
+import { eventWhere } from './delivery-filter-where.ts';
+import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filter-inputs.ts';
+import { NEWEST_FIRST, PAGE } from './page.ts';
+import { tenantWhere } from './viewer.ts';
+
+const EventType = builder.prismaObject('Event', {
+  description: 'Something a service published.',
+  // Not the data, which can be a megabyte: it is read only where it is asked for.
+  select: { id: true, eventId: true, tenant: true, type: true, occurredAt: true, createdAt: true },
+  fields: (t) => ({
+    id: t.exposeID('eventId', {
+      description: "The publisher's id, unique within the tenant; `webhook-id` in every request.",
+    }),
+    tenant: t.exposeString('tenant'),
+    type: t.exposeString('type'),
+    occurredAt: t.expose('occurredAt', { type: 'DateTime', description: 'As the publisher says.' }),
+    createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was recorded.' }),
+    data: t.field({
+      type: 'JSON',
+      select: { data: true },
+      // `unknown`, because it was checked to be JSON when it came in and nobody here looks inside.
+      resolve: ({ data }): unknown => JSON.parse(Buffer.from(data).toString('utf8')),
+    }),
+    deliveries: t.prismaConnection(
+      {
+        type: DeliveryType,
+        ...PAGE,
+        description: 'One for each webhook subscription that got it; newest first.',
+        resolve: (query, { id }, _args, { services }) =>
+          services.database.prisma.delivery.findMany({ ...query, where: { eventId: id }, orderBy: NEWEST_FIRST }),
+      },
+      DeliveryConnection,
+    ),
+  }),
+});
+
+const EventEdge = builder.edgeObject({ name: 'EventEdge', type: EventType });
+const EventConnection = builder.connectionObject({ name: 'EventConnection', type: EventType }, EventEdge);
+
+const RejectedEventType = builder.prismaObject('RejectedEvent', {
+  description: 'A published message that could not become an event.',
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    tenant: t.exposeString('tenant', { nullable: true, description: 'Null where the subject names no valid tenant.' }),
+    subject: t.exposeString('subject', { description: 'The NATS subject it was published to.' }),
+    reason: t.expose('reason', { type: RejectionReasonEnum }),
+    message: t.exposeString('message'),
+    sizeBytes: t.exposeInt('sizeBytes'),
+    createdAt: t.expose('createdAt', { type: 'DateTime' }),
+  }),
+});
+
+const RejectedEventEdge = builder.edgeObject({ name: 'RejectedEventEdge', type: RejectedEventType });
+const RejectedEventConnection = builder.connectionObject(
+  { name: 'RejectedEventConnection', type: RejectedEventType },
+  RejectedEventEdge,
+);
+
+builder.queryFields((t) => ({
+  event: t.prismaField({
+    type: EventType,
+    nullable: true,
+    description: 'The newest event with this id, if several tenants have one and `tenant` does not say which.',
+    args: { id: t.arg.id({ required: true }), tenant: t.arg.string() },
+    resolve: (query, _root, { id, tenant }, { services, viewer }) =>
+      // Postgres has no text with a NUL in it.
+      id.includes('\0')
+        ? null
+        : services.database.prisma.event.findFirst({
+            ...query,
+            where: { eventId: id, ...tenantWhere(viewer, tenant) },
+            orderBy: NEWEST_FIRST,
+          }),
+  }),
+  events: t.prismaConnection(
+    {
+      type: EventType,
+      ...PAGE,
+      description: 'Newest first.',
+      args: { filter: t.arg({ type: EventFilterInput }) },
+      resolve: (query, _root, args, { services, viewer }) => {
+        const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
+        checkDeliveryFilter(filter);
+        return services.database.prisma.event.findMany({ ...query, where: eventWhere(filter), orderBy: NEWEST_FIRST });
+      },
+    },
+    EventConnection,
+  ),
+  rejectedEvents: t.prismaConnection(
+    {
+      type: RejectedEventType,
+      ...PAGE,
+      description: 'Newest first.',
+      args: { filter: t.arg({ type: RejectedEventFilterInput }) },
+      resolve: (query, _root, { filter }, { services, viewer }) => {
+        const createdAt = {
+          ...(filter?.from != null && { gte: filter.from }),
+          ...(filter?.to != null && { lt: filter.to }),
+        };
+        const reasons = filter?.reasons == null ? {} : { reason: { in: filter.reasons } };
+        return services.database.prisma.rejectedEvent.findMany({
+          ...query,
+          where: { ...tenantWhere(viewer, filter?.tenant), ...reasons, createdAt },
+          orderBy: NEWEST_FIRST,
+        });
+      },
+    },
+    RejectedEventConnection,
+  ),
+}));

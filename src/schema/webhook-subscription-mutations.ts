@@ -1,0 +1,126 @@
+import { InvalidHeadersError } from '../delivery/custom-headers.ts';
+import { TargetRejectedError } from '../delivery/target-url.ts';
+import { InvalidInputError, NotFoundError, TooManySecretsError } from '../delivery/webhook-subscription-errors.ts';
+import {
+  createWebhookSubscription,
+  deleteWebhookSubscription,
+  rotateWebhookSecret,
+  type SubscriptionWithSecret,
+  updateWebhookSubscription,
+} from '../delivery/webhook-subscriptions.ts';
+import type { WebhookSubscription } from '../generated/prisma/client.ts';
+import { builder } from './builder.ts';
+import { tenantScope } from './viewer.ts';
+import { WebhookSubscriptionType } from './webhook-subscription.ts';
+
+const HeaderInput = builder.inputType('HeaderInput', {
+  description: 'A custom header, sent with every request. Its value is encrypted and never shown again.',
+  fields: (t) => ({ name: t.string({ required: true }), value: t.string({ required: true }) }),
+});
+
+const DESCRIPTIONS = {
+  url: 'Where the requests go.',
+  eventTypes: '1 to 100 event types, prefixes such as `conversation.*`, or `*`.',
+  description: 'For people; at most 1,000 characters.',
+  timeoutMs: 'How long one attempt may take, from 1000 to 30000.',
+} as const;
+
+const CreateInput = builder.inputType('CreateWebhookSubscriptionInput', {
+  description: 'A new webhook subscription.',
+  fields: (t) => ({
+    tenant: t.string({ description: 'Required with the admin key; other credentials know theirs.' }),
+    url: t.string({ required: true, description: DESCRIPTIONS.url }),
+    eventTypes: t.stringList({ required: true, description: DESCRIPTIONS.eventTypes }),
+    description: t.string({ description: DESCRIPTIONS.description }),
+    headers: t.field({ type: [HeaderInput] }),
+    isActive: t.boolean({ description: 'Default: true.' }),
+    timeoutMs: t.int({ description: `${DESCRIPTIONS.timeoutMs} Default: 5000.` }),
+  }),
+});
+
+const UpdateInput = builder.inputType('UpdateWebhookSubscriptionInput', {
+  description: 'A field that is absent or null keeps its value.',
+  fields: (t) => ({
+    url: t.string({ description: DESCRIPTIONS.url }),
+    eventTypes: t.stringList({ description: DESCRIPTIONS.eventTypes }),
+    description: t.string({ description: DESCRIPTIONS.description }),
+    headers: t.field({ type: [HeaderInput], description: 'Replaces all of them; an empty list removes them.' }),
+    isActive: t.boolean({ description: '`false` also cancels the pending deliveries.' }),
+    timeoutMs: t.int({ description: DESCRIPTIONS.timeoutMs }),
+  }),
+});
+
+const CreatePayload = builder.objectRef<SubscriptionWithSecret>('CreateWebhookSubscriptionPayload').implement({
+  description: 'The webhook subscription was created.',
+  fields: (t) => ({
+    subscription: t.field({ type: WebhookSubscriptionType, resolve: ({ subscription }) => subscription }),
+    secret: t.exposeString('secret', { description: 'Signs the requests. Keep it: it is not shown again.' }),
+  }),
+});
+
+const UpdatePayload = builder
+  .objectRef<{ readonly subscription: WebhookSubscription }>('UpdateWebhookSubscriptionPayload')
+  .implement({
+    description: 'The webhook subscription was changed.',
+    fields: (t) => ({
+      subscription: t.field({ type: WebhookSubscriptionType, resolve: ({ subscription }) => subscription }),
+    }),
+  });
+
+const DeletePayload = builder.objectRef<{ readonly id: string }>('DeleteWebhookSubscriptionPayload').implement({
+  description: 'The webhook subscription was deleted.',
+  fields: (t) => ({ id: t.exposeID('id') }),
+});
+
+const RotatePayload = builder
+  .objectRef<SubscriptionWithSecret & { readonly previousSecretExpiresAt: Date }>('RotateWebhookSecretPayload')
+  .implement({
+    description: 'A new secret signs.',
+    fields: (t) => ({
+      subscription: t.field({ type: WebhookSubscriptionType, resolve: ({ subscription }) => subscription }),
+      secret: t.exposeString('secret', { description: 'The new one. Keep it: it is not shown again.' }),
+      previousSecretExpiresAt: t.expose('previousSecretExpiresAt', {
+        type: 'DateTime',
+        description: 'Until then the previous secret signs as well.',
+      }),
+    }),
+  });
+
+builder.mutationFields((t) => ({
+  createWebhookSubscription: t.field({
+    type: CreatePayload,
+    args: { input: t.arg({ type: CreateInput, required: true }) },
+    errors: { types: [InvalidInputError, TargetRejectedError, InvalidHeadersError] },
+    resolve: (_root, { input }, { services, viewer }) =>
+      createWebhookSubscription(services, { ...input, tenant: tenantScope(viewer, input.tenant) }),
+  }),
+  updateWebhookSubscription: t.field({
+    type: UpdatePayload,
+    args: { id: t.arg.id({ required: true }), input: t.arg({ type: UpdateInput, required: true }) },
+    errors: { types: [NotFoundError, InvalidInputError, TargetRejectedError, InvalidHeadersError] },
+    resolve: async (_root, { id, input }, { services, viewer }) => ({
+      subscription: await updateWebhookSubscription(services, { id, tenant: tenantScope(viewer), settings: input }),
+    }),
+  }),
+  deleteWebhookSubscription: t.field({
+    type: DeletePayload,
+    description: 'Its pending deliveries are cancelled; its delivery log stays.',
+    args: { id: t.arg.id({ required: true }) },
+    errors: { types: [NotFoundError] },
+    resolve: async (_root, { id }, { services, viewer }) => {
+      await deleteWebhookSubscription(services, { id, tenant: tenantScope(viewer) });
+      return { id };
+    },
+  }),
+  rotateWebhookSecret: t.field({
+    type: RotatePayload,
+    description: 'Makes a new signing secret; the old ones go on signing beside it for a while.',
+    args: {
+      id: t.arg.id({ required: true }),
+      overlapSeconds: t.arg.int({ defaultValue: 86_400, description: 'From 0 to 604800.' }),
+    },
+    errors: { types: [NotFoundError, InvalidInputError, TooManySecretsError] },
+    resolve: (_root, { id, overlapSeconds }, { services, viewer }) =>
+      rotateWebhookSecret(services, { id, tenant: tenantScope(viewer), overlapSeconds: overlapSeconds ?? 86_400 }),
+  }),
+}));

@@ -1,0 +1,119 @@
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { AttemptConnection, AttemptType } from './attempt.ts';
+import { builder } from './builder.ts';
+import { DeliveryConnection, DeliveryType } from './delivery.ts';
+import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
+import { attemptWhere, deliveryWhere } from './delivery-filter-where.ts';
+import { DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filter-inputs.ts';
+import { NEWEST_FIRST, PAGE } from './page.ts';
+import { tenantWhere } from './viewer.ts';
+
+builder.prismaObject('SigningSecret', {
+  description: 'A secret that signs requests. It is shown once, by the mutation that makes it, and never again.',
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    createdAt: t.expose('createdAt', { type: 'DateTime' }),
+    expiresAt: t.expose('expiresAt', { type: 'DateTime', nullable: true, description: 'Null for the current secret.' }),
+  }),
+});
+
+export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription', {
+  description: "A tenant's URL and the event types it wants.",
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    tenant: t.exposeString('tenant'),
+    url: t.exposeString('url'),
+    description: t.exposeString('description'),
+    eventTypes: t.exposeStringList('eventTypes', {
+      description: 'Event types, prefixes such as `conversation.*`, or `*`.',
+    }),
+    isActive: t.exposeBoolean('isActive', { description: 'An inactive one gets no deliveries.' }),
+    timeoutMs: t.exposeInt('timeoutMs', { description: 'How long one attempt may take.' }),
+    headerNames: t.exposeStringList('headerNames', {
+      description: 'Names of the custom headers; their values are never shown.',
+    }),
+    createdAt: t.expose('createdAt', { type: 'DateTime' }),
+    updatedAt: t.expose('updatedAt', { type: 'DateTime' }),
+    secrets: t.relation('secrets', {
+      description: 'Those that sign now, newest first.',
+      query: () => ({ where: { OR: [{ expiresAt: null }, { expiresAt: { gt: new Date() } }] }, orderBy: NEWEST_FIRST }),
+    }),
+    deliveries: t.prismaConnection(
+      {
+        type: DeliveryType,
+        ...PAGE,
+        description: 'Newest first.',
+        args: { filter: t.arg({ type: DeliveryFilterInput }) },
+        resolve: (query, { id }, { filter }, { services }) =>
+          services.database.prisma.delivery.findMany({
+            ...query,
+            where: { subscriptionId: id, ...deliveryWhere(checked(filter)) },
+            orderBy: NEWEST_FIRST,
+          }),
+      },
+      DeliveryConnection,
+    ),
+    deliveryLog: t.prismaConnection(
+      {
+        type: AttemptType,
+        ...PAGE,
+        description: 'Its attempts, newest first.',
+        args: { filter: t.arg({ type: DeliveryFilterInput }) },
+        resolve: (query, { id }, { filter }, { services }) =>
+          services.database.prisma.attempt.findMany({
+            ...query,
+            where: { subscriptionId: id, ...attemptWhere(checked(filter)) },
+            orderBy: NEWEST_FIRST,
+          }),
+      },
+      AttemptConnection,
+    ),
+  }),
+});
+
+function checked(filter: DeliveryFilter | null | undefined): DeliveryFilter {
+  checkDeliveryFilter(filter ?? {});
+  return filter ?? {};
+}
+
+const Edge = builder.edgeObject({ name: 'WebhookSubscriptionEdge', type: WebhookSubscriptionType });
+const Connection = builder.connectionObject(
+  { name: 'WebhookSubscriptionConnection', type: WebhookSubscriptionType },
+  Edge,
+);
+
+builder.queryFields((t) => ({
+  webhookSubscription: t.prismaField({
+    type: WebhookSubscriptionType,
+    nullable: true,
+    args: { id: t.arg.id({ required: true }) },
+    resolve: (query, _root, { id }, { services, viewer }) =>
+      isUuid(id)
+        ? services.database.prisma.webhookSubscription.findFirst({
+            ...query,
+            where: { id, deletedAt: null, ...tenantWhere(viewer) },
+          })
+        : null,
+  }),
+  webhookSubscriptions: t.prismaConnection(
+    {
+      type: WebhookSubscriptionType,
+      ...PAGE,
+      description: 'Newest first, without the deleted ones.',
+      args: { filter: t.arg({ type: WebhookSubscriptionFilterInput }) },
+      resolve: (query, _root, { filter }, { services, viewer }) =>
+        services.database.prisma.webhookSubscription.findMany({
+          ...query,
+          where: {
+            deletedAt: null,
+            ...tenantWhere(viewer, filter?.tenant),
+            ...(filter?.isActive != null && { isActive: filter.isActive }),
+            ...(filter?.subscriptionIds != null && { id: { in: filter.subscriptionIds.filter(isUuid) } }),
+          },
+          orderBy: NEWEST_FIRST,
+        }),
+    },
+    Connection,
+  ),
+}));

@@ -1,0 +1,136 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import type { Database } from '../database/client.ts';
+import type { SecretBox } from '../delivery/secret-box.ts';
+import type { EventBus } from '../events/event-bus.ts';
+import { createAuthenticate } from './auth.ts';
+import { createGraphql, type Graphql } from './graphql.ts';
+import { checkReadiness } from './health.ts';
+import { LiveSockets } from './live-sockets.ts';
+
+export type HttpServerOptions = {
+  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles'>;
+  readonly adminApiKey: string;
+  readonly database: Database;
+  readonly bus: EventBus;
+  readonly secretBox: SecretBox;
+  readonly log: Logger;
+};
+
+const STOP_WITHIN_MS = 10_000;
+
+/**
+ * Answers over HTTP and WebSocket: health for every role, GraphQL for the role `api`. After `stop` it is over: what
+ * runs is finished within 10 s, live streams end at once.
+ */
+export class HttpServer {
+  readonly #options: HttpServerOptions;
+  readonly #stopping = new AbortController();
+  readonly #server: Server;
+  readonly #graphql: Graphql | undefined;
+  readonly #sockets: LiveSockets | undefined;
+  #started: Promise<string> | undefined;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: HttpServerOptions) {
+    const { config, adminApiKey, database, bus, secretBox, log } = options;
+    this.#options = options;
+    if (config.roles.has('api')) {
+      const authenticate = createAuthenticate(adminApiKey);
+      const services = { database, secretBox, egressPolicy: config.egress, bus, log };
+      this.#graphql = createGraphql({ services, authenticate, log, stopping: this.#stopping.signal });
+      this.#sockets = new LiveSockets({ graphql: this.#graphql, authenticate, log });
+    }
+    // A request has to be all there within half a minute; answers (live streams) may take for ever.
+    const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
+    this.#server = createServer(limits, (request, response) => void this.#answer(request, response));
+    this.#server.maxHeadersCount = 100;
+    this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+      this.#upgrade(request, { socket, head });
+    });
+  }
+
+  /** Resolves with the URL it listens on; rejects if it cannot. */
+  start(): Promise<string> {
+    this.#started ??= this.#listen();
+    return this.#started;
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #listen(): Promise<string> {
+    const { host, port } = this.#options.config;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', reject);
+        resolve();
+      });
+    });
+    const address = this.#server.address();
+    if (address === null || typeof address === 'string') throw new Error('the server does not listen on TCP');
+    return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
+  }
+
+  async #stop(): Promise<void> {
+    this.#stopping.abort();
+    if (!this.#server.listening) return;
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => {
+        resolve();
+      });
+    });
+    const timer = setTimeout(() => {
+      this.#server.closeAllConnections();
+    }, STOP_WITHIN_MS);
+    await this.#sockets?.stop();
+    await closed;
+    clearTimeout(timer);
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.once('close', () => {
+      // What was kept alive for a next request would hold up the end.
+      if (this.#stopping.signal.aborted)
+        setImmediate(() => {
+          this.#server.closeIdleConnections();
+        });
+    });
+    const path = pathOf(request);
+    try {
+      if (path === '/health/live') sendJson(response, 200, { ok: true });
+      else if (path === '/health/ready') {
+        const { ready, parts } = await checkReadiness(this.#options);
+        sendJson(response, ready ? 200 : 503, parts);
+      } else if (path === '/graphql' && this.#graphql !== undefined) await this.#graphql(request, response);
+      else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
+    } catch (error) {
+      this.#options.log.error({ err: error, path }, 'an HTTP request failed');
+      if (response.headersSent) response.destroy();
+      else sendJson(response, 500, { errors: [{ message: 'something went wrong on our side' }] });
+    }
+  }
+
+  #upgrade(request: IncomingMessage, { socket, head }: { readonly socket: Duplex; readonly head: Buffer }): void {
+    socket.on('error', () => socket.destroy());
+    if (this.#sockets === undefined || pathOf(request) !== '/graphql' || this.#stopping.signal.aborted) {
+      socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+      return;
+    }
+    this.#sockets.upgrade(request, socket, head);
+  }
+}
+
+function pathOf(request: IncomingMessage): string {
+  return request.url?.split('?', 1)[0] ?? '';
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
+  response.end(`${JSON.stringify(body)}\n`);
+}

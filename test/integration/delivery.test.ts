@@ -1,0 +1,400 @@
+import { verify } from '@octokit/webhooks-methods';
+import { Webhook } from 'standardwebhooks';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let services: TestServices;
+let app: TestApp;
+const receivers: Receiver[] = [];
+
+beforeAll(async () => {
+  services = await startTestServices();
+  app = await startTestApp(services);
+});
+
+afterAll(async () => {
+  await app.stop();
+  await services.stop();
+});
+
+afterEach(async () => {
+  await services.query('UPDATE webhook_subscriptions SET is_active = false');
+  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
+});
+
+async function receive(respond?: Respond): Promise<Receiver> {
+  const receiver = await startReceiver(respond);
+  receivers.push(receiver);
+  return receiver;
+}
+
+type DeliveryRow = {
+  id: string;
+  status: string;
+  attemptCount: number;
+  nextAttemptAt: Date | null;
+  waitingFor: string | null;
+};
+
+async function deliveriesOf(subscriptionId: string): Promise<DeliveryRow[]> {
+  return services.query<DeliveryRow>(
+    `SELECT id, status, attempt_count AS "attemptCount", next_attempt_at AS "nextAttemptAt", waiting_for AS "waitingFor"
+     FROM deliveries WHERE subscription_id = $1 ORDER BY id`,
+    [subscriptionId],
+  );
+}
+
+async function deliveryWith(subscriptionId: string, status: string, timeoutMs = 10_000): Promise<DeliveryRow> {
+  return waitFor(async () => (await deliveriesOf(subscriptionId)).find((row) => row.status === status), {
+    what: `a delivery with status ${status}`,
+    timeoutMs,
+  });
+}
+
+const LOG = `query ($filter: DeliveryFilter) { deliveryLog(filter: $filter) { edges { node {
+  number status failureReason statusCode responseTimeMs startedAt requestHeaders responseHeaders responseBody
+  responseBodyTruncated errorMessage payloadSizeBytes delivery { id status attemptCount nextAttemptAt waitingFor } } } } }`;
+
+type LogEntry = Record<string, unknown> & {
+  requestHeaders: Record<string, string>;
+  responseHeaders: Record<string, string>;
+  responseBody: string;
+};
+
+async function logOf(subscriptionId: string): Promise<LogEntry[]> {
+  const variables = { filter: { subscriptionIds: [subscriptionId] } };
+  const { deliveryLog } = await app.graphql<{ deliveryLog: { edges: { node: LogEntry }[] } }>(LOG, variables);
+  return deliveryLog.edges.map(({ node }) => node);
+}
+
+async function eventIsRecorded(eventId: string): Promise<void> {
+  await waitFor(
+    async () => (await services.query('SELECT 1 FROM events WHERE event_id = $1', [eventId])).length === 1,
+    { what: `event ${eventId} in Postgres` },
+  );
+}
+
+describe('fan-out', () => {
+  it('an event enqueues one delivery for each matching subscription', async () => {
+    const receiver = await receive();
+    const wanted = [
+      ['conversation.created'],
+      ['conversation.*'],
+      ['*'],
+      ['*', 'conversation.*', 'conversation.created'],
+    ];
+    const matching = await Promise.all(
+      wanted.map((eventTypes) => app.subscribe({ url: `${receiver.url}/yes`, eventTypes })),
+    );
+    const others = await Promise.all(
+      [['conversation'], ['conversation.created.*'], ['message.*']].map((eventTypes) =>
+        app.subscribe({ url: `${receiver.url}/no`, eventTypes }),
+      ),
+    );
+    const stranger = await app.subscribe({ url: `${receiver.url}/no`, tenant: 'globex' });
+    const before = await services.storedIn('DELIVERIES');
+    await services.publish('events.acme.conversation.created', '{}', { 'Nats-Msg-Id': 'fan-out' });
+    await receiver.waitForRequests(matching.length);
+    for (const { id } of matching) await deliveryWith(id, 'SUCCESS');
+    for (const { id } of matching) expect(await deliveriesOf(id)).toHaveLength(1);
+    for (const { id } of [...others, stranger]) expect(await deliveriesOf(id)).toEqual([]);
+    expect((await services.storedIn('DELIVERIES')) - before).toBe(matching.length);
+    expect(receiver.requests.every((request) => request.path === '/yes')).toBe(true);
+  });
+
+  it('an inactive subscription is ignored', async () => {
+    const receiver = await receive();
+    const inactive = await app.subscribe({ url: `${receiver.url}/inactive`, isActive: false });
+    const active = await app.subscribe({ url: `${receiver.url}/active` });
+    await services.publish('events.acme.conversation.created', '{}');
+    await deliveryWith(active.id, 'SUCCESS');
+    expect(await deliveriesOf(inactive.id)).toEqual([]);
+    expect(receiver.requests.map((request) => request.path)).toEqual(['/active']);
+  });
+
+  it('no subscriptions, nothing enqueued', async () => {
+    const before = await services.storedIn('DELIVERIES');
+    await services.publish('events.nobody.conversation.created', '{}', { 'Nats-Msg-Id': 'lonely' });
+    await eventIsRecorded('lonely');
+    expect(await services.query(`SELECT 1 FROM deliveries WHERE tenant = 'nobody'`)).toEqual([]);
+    expect(await services.storedIn('DELIVERIES')).toBe(before);
+  });
+
+  it('the same event id twice is one event, however far apart and with whatever else in between', async () => {
+    const receiver = await receive();
+    const { id } = await app.subscribe({ url: receiver.url, eventTypes: ['twice', 'end'] });
+    for (const body of ['{"n":1}', '{"n":2}']) {
+      await services.publish('events.acme.twice', body, { 'Nats-Msg-Id': 'same' });
+      await eventIsRecorded('same');
+      // Beyond JetStream's own duplicate window, so that Postgres is what recognises the second one.
+      await services.query('SELECT pg_sleep(0.2)');
+    }
+    await services.publish('events.acme.end', '{}');
+    await waitFor(() => receiver.requests.some(({ headers }) => headers['webhook-event'] === 'end'), {
+      what: 'the end',
+    });
+    expect(await deliveriesOf(id)).toHaveLength(2);
+    expect(receiver.requests.filter(({ headers }) => headers['webhook-id'] === 'same')).toHaveLength(1);
+  });
+
+  it('two tenants may use the same event id', async () => {
+    const receiver = await receive();
+    const [acme, globex] = [
+      await app.subscribe({ url: receiver.url }),
+      await app.subscribe({ url: receiver.url, tenant: 'globex' }),
+    ];
+    // CloudEvents, because JetStream itself would drop the second of two messages with the same Nats-Msg-Id.
+    const headers = { 'ce-specversion': '1.0', 'ce-id': 'shared', 'ce-source': '/s', 'ce-type': 'a' };
+    await services.publish('events.acme.a', '{}', headers);
+    await services.publish('events.globex.a', '{}', headers);
+    await deliveryWith(acme.id, 'SUCCESS');
+    await deliveryWith(globex.id, 'SUCCESS');
+  });
+
+  it('what cannot be accepted is recorded with its reason and holds up nothing', async () => {
+    const receiver = await receive();
+    const { id } = await app.subscribe({ url: receiver.url });
+    await services.publish('events.acme.bad', 'not json', {});
+    await services.publish('events.acme.bad', '{}', { 'Occurred-At': 'yesterday' });
+    await services.publish('events.no-type', '{}');
+    await services.publish('events.acme.good', '{}');
+    await deliveryWith(id, 'SUCCESS');
+    const { rejectedEvents } = await app.graphql<{ rejectedEvents: { edges: { node: unknown }[] } }>(
+      '{ rejectedEvents { edges { node { tenant subject reason message sizeBytes } } } }',
+    );
+    expect(rejectedEvents.edges.map(({ node }) => node)).toMatchObject([
+      { tenant: 'no-type', subject: 'events.no-type', reason: 'INVALID_SUBJECT' },
+      { tenant: 'acme', subject: 'events.acme.bad', reason: 'INVALID_OCCURRED_AT' },
+      { tenant: 'acme', subject: 'events.acme.bad', reason: 'INVALID_JSON', sizeBytes: 8 },
+    ]);
+    expect(await deliveriesOf(id)).toHaveLength(1);
+  });
+});
+
+describe('sending', () => {
+  it('the sender POSTs with a correct `X-Hub-Signature-256` and payload', async () => {
+    const receiver = await receive();
+    const headers = [{ name: 'X-Team', value: 'chat' }];
+    const { id, secret } = await app.subscribe({ url: `${receiver.url}/hook?a=1`, headers });
+    const data = '{"text": "héllo", "n": 1.0}';
+    const published = { 'Nats-Msg-Id': 'msg-1', 'Occurred-At': '2026-01-31T12:00:00.5Z' };
+    await services.publish('events.acme.NEW_MESSAGE_FROM_VISITOR', data, published);
+    const [request] = await receiver.waitForRequests(1);
+    if (request === undefined) throw new Error('nothing arrived');
+    const body = request.rawBody.toString();
+    expect(body).toBe(
+      `{"id":"msg-1","type":"NEW_MESSAGE_FROM_VISITOR","timestamp":"2026-01-31T12:00:00.500Z","data":${data}}`,
+    );
+    const [delivery] = await deliveriesOf(id);
+    expect(request).toMatchObject({ method: 'POST', path: '/hook?a=1' });
+    expect(request.headers).toMatchObject({
+      'content-type': 'application/json',
+      'content-length': String(request.rawBody.length),
+      'webhook-id': 'msg-1',
+      'webhook-event': 'NEW_MESSAGE_FROM_VISITOR',
+      'webhook-delivery': delivery?.id,
+      'webhook-attempt': '1',
+      'x-team': 'chat',
+    });
+    expect(request.headers['user-agent']).toMatch(/^webhooks-engine\/\d+\.\d+\.\d+$/);
+    // HTTP header values are text here; neither library accepts Node's arrays.
+    const text = request.headers as Record<string, string>;
+    expect(await verify(secret, body, text['x-hub-signature-256'] ?? '')).toBe(true);
+    expect(await verify(secret, `${body} `, text['x-hub-signature-256'] ?? '')).toBe(false);
+    expect(new Webhook(secret).verify(body, text)).toMatchObject({ id: 'msg-1' });
+    expect(() => new Webhook(secret).verify(`${body} `, text)).toThrow();
+  });
+
+  it('a success is recorded as SUCCESS', async () => {
+    const answer = {
+      status: 201,
+      headers: { 'X-Request-Id': 'r-1', 'Set-Cookie': 'session=hush' },
+      body: 'x'.repeat(30_000),
+    };
+    const receiver = await receive(() => answer);
+    const headers = [{ name: 'Authorization', value: 'Bearer hush' }];
+    const { id, secret } = await app.subscribe({ url: receiver.url, headers });
+    await services.publish('events.acme.conversation.created', '{"a":1}');
+    await deliveryWith(id, 'SUCCESS');
+    const [attempt, ...more] = await logOf(id);
+    expect(more).toEqual([]);
+    expect(attempt).toMatchObject({
+      number: 1,
+      status: 'SUCCESS',
+      failureReason: null,
+      statusCode: 201,
+      errorMessage: null,
+      payloadSizeBytes: receiver.requests[0]?.rawBody.length,
+      responseBodyTruncated: true,
+      responseHeaders: { 'x-request-id': 'r-1' },
+      requestHeaders: { 'webhook-attempt': '1', 'content-type': 'application/json' },
+      delivery: { status: 'SUCCESS', attemptCount: 1, nextAttemptAt: null, waitingFor: null },
+    });
+    expect(attempt?.responseBody).toBe('x'.repeat(20_000));
+    expect(JSON.stringify(attempt)).not.toMatch(new RegExp(`hush|${secret.slice(6, 20)}|v1,`));
+  });
+
+  it('connections are kept alive between attempts', async () => {
+    const receiver = await receive();
+    const { id } = await app.subscribe({ url: receiver.url });
+    for (let count = 1; count <= 5; count += 1) {
+      await services.publish('events.acme.conversation.created', '{}');
+      await waitFor(async () => (await deliveriesOf(id)).filter((row) => row.status === 'SUCCESS').length === count, {
+        what: `${count} successes`,
+      });
+    }
+    expect(receiver.requests).toHaveLength(5);
+    expect(receiver.connectionCount()).toBe(1);
+  });
+
+  it('concurrent deliveries to many targets all arrive', async () => {
+    const targets = await Promise.all(Array.from({ length: 20 }, () => receive()));
+    await Promise.all(targets.map(({ url }) => app.subscribe({ url, eventTypes: ['many'] })));
+    await Promise.all(
+      Array.from({ length: 25 }, (_, n) =>
+        services.publish('events.acme.many', `{"n":${n}}`, { 'Nats-Msg-Id': `many-${n}` }),
+      ),
+    );
+    for (const target of targets) {
+      const requests = await target.waitForRequests(25);
+      expect(new Set(requests.map(({ headers }) => headers['webhook-id'])).size).toBe(25);
+      expect(requests).toHaveLength(25);
+    }
+  });
+
+  it('an event of 1 MiB arrives, its data taken from Postgres', async () => {
+    const receiver = await receive();
+    const { id } = await app.subscribe({ url: receiver.url });
+    const data = `"${'x'.repeat(1024 * 1024 - 2)}"`;
+    await services.publish('events.acme.large', data);
+    await deliveryWith(id, 'SUCCESS');
+    expect(receiver.requests[0]?.rawBody.toString()).toContain(`"data":${data}}`);
+  });
+
+  it('a change counts for every event published after it has answered', async () => {
+    const receiver = await receive();
+    const { id } = await app.subscribe({ url: `${receiver.url}/0` });
+    for (let n = 1; n <= 10; n += 1) {
+      await app.graphql(
+        `mutation ($id: ID!, $url: String!) { updateWebhookSubscription(id: $id, input: { url: $url }) { __typename } }`,
+        { id, url: `${receiver.url}/${n}` },
+      );
+      await services.publish('events.acme.conversation.created', '{}');
+      await receiver.waitForRequests(n);
+      expect(receiver.requests.at(-1)?.path).toBe(`/${n}`);
+    }
+  });
+});
+
+describe('failing', () => {
+  it('a 500 raises the attempt count and stays PENDING, then FAILURE when the schedule ends', async () => {
+    const receiver = await receive(() => ({ status: 500, body: 'broken' }));
+    const { id } = await app.subscribe({ url: receiver.url });
+    await services.publish('events.acme.conversation.created', '{}', { 'Nats-Msg-Id': 'fails' });
+    const pending = await waitFor(async () => (await deliveriesOf(id)).find((row) => row.attemptCount === 1), {
+      what: 'the first attempt',
+    });
+    expect(pending).toMatchObject({ status: 'PENDING', waitingFor: 'BACKOFF' });
+    expect(pending.nextAttemptAt).toBeInstanceOf(Date);
+    const failed = await deliveryWith(id, 'FAILURE');
+    expect(failed).toMatchObject({ attemptCount: 3, nextAttemptAt: null, waitingFor: null });
+    expect(receiver.requests.map(({ headers }) => [headers['webhook-id'], headers['webhook-attempt']])).toEqual([
+      ['fails', '1'],
+      ['fails', '2'],
+      ['fails', '3'],
+    ]);
+    const log = await logOf(id);
+    expect(
+      log.map(({ number, status, failureReason, statusCode, responseBody }) => [
+        number,
+        status,
+        failureReason,
+        statusCode,
+        responseBody,
+      ]),
+    ).toEqual([
+      [3, 'FAILURE', 'HTTP_STATUS', 500, 'broken'],
+      [2, 'FAILURE', 'HTTP_STATUS', 500, 'broken'],
+      [1, 'FAILURE', 'HTTP_STATUS', 500, 'broken'],
+    ]);
+  });
+
+  it('a 503 is retried under the same webhook-id until a 2xx', async () => {
+    const receiver = await receive((_, index) => ({ status: index === 0 ? 503 : 200 }));
+    const { id, secret } = await app.subscribe({ url: receiver.url });
+    await services.publish('events.acme.conversation.created', '{}', { 'Nats-Msg-Id': 'recovers' });
+    expect(await deliveryWith(id, 'SUCCESS')).toMatchObject({ attemptCount: 2 });
+    expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['recovers', 'recovers']);
+    for (const { rawBody, headers } of receiver.requests) {
+      new Webhook(secret).verify(rawBody.toString(), headers as Record<string, string>);
+    }
+  });
+
+  it('a refused connection is a failed attempt of its own reason', async () => {
+    const receiver = await receive();
+    await receiver.close();
+    const { id } = await app.subscribe({ url: receiver.url });
+    await services.publish('events.acme.conversation.created', '{}');
+    await deliveryWith(id, 'FAILURE');
+    expect(await logOf(id)).toMatchObject(
+      Array(3).fill({ status: 'FAILURE', failureReason: 'CONNECTION_REFUSED', statusCode: null }),
+    );
+  });
+
+  it('a target slower than 5 s fails with a time-out', async () => {
+    const receiver = await receive(() => 'hang');
+    const { id } = await app.subscribe({ url: receiver.url });
+    await services.publish('events.acme.conversation.created', '{}');
+    const [attempt] = await waitFor(async () => (await logOf(id)).length > 0 && logOf(id), {
+      what: 'the attempt',
+      timeoutMs: 15_000,
+    });
+    expect(attempt).toMatchObject({ number: 1, status: 'FAILURE', failureReason: 'TIMEOUT', statusCode: null });
+    expect(attempt?.['responseTimeMs']).toBeGreaterThan(4_900);
+    expect(attempt?.['responseTimeMs']).toBeLessThan(6_000);
+    expect((await deliveriesOf(id))[0]?.status).toBe('PENDING');
+  });
+
+  it('deactivating a subscription cancels what waits, and nothing more is sent', async () => {
+    const receiver = await receive(() => ({ status: 500 }));
+    const { id } = await app.subscribe({ url: receiver.url });
+    await services.publish('events.acme.conversation.created', '{}');
+    await receiver.waitForRequests(1);
+    await app.graphql(
+      'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { isActive: false }) { __typename } }',
+      { id },
+    );
+    await deliveryWith(id, 'CANCELLED');
+    const sent = receiver.requests.length;
+    // The cancelled delivery's message is gone from the stream only after the sender has looked at it.
+    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'an empty DELIVERIES' });
+    expect(receiver.requests).toHaveLength(sent);
+  });
+});
+
+describe('a test event', () => {
+  it('goes through the same pipeline, to this subscription alone, whatever types it wants', async () => {
+    const receiver = await receive();
+    const { id, secret } = await app.subscribe({ url: receiver.url, eventTypes: ['never.*'] });
+    await app.subscribe({ url: `${receiver.url}/other` });
+    const { sendTestEvent } = await app.graphql<{ sendTestEvent: { delivery: { id: string } } }>(
+      `mutation ($id: ID!) { sendTestEvent(subscriptionId: $id, eventType: "conversation.created", data: { hello: "world" }) {
+        ... on SendTestEventPayload { delivery { id status event { type data } } } } }`,
+      { id },
+    );
+    const [request] = await receiver.waitForRequests(1);
+    expect(request?.headers).toMatchObject({
+      'webhook-event': 'conversation.created',
+      'webhook-delivery': sendTestEvent.delivery.id,
+    });
+    expect(
+      new Webhook(secret).verify(request?.rawBody.toString() ?? '', request?.headers as Record<string, string>),
+    ).toMatchObject({
+      data: { hello: 'world' },
+    });
+    await deliveryWith(id, 'SUCCESS');
+    expect(receiver.requests).toHaveLength(1);
+  });
+});

@@ -1,0 +1,186 @@
+import http from 'node:http';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { EgressAgents } from '../../src/delivery/egress-agents.ts';
+import type { EgressPolicy } from '../../src/delivery/egress-policy.ts';
+import type { Outcome } from '../../src/delivery/outcome.ts';
+import { send } from '../../src/delivery/send.ts';
+import { type DnsAnswer, type DnsQuestion, startDnsServer } from '../support/dns-server.ts';
+import { startReceiver } from '../support/receiver.ts';
+
+/** 127.0.0.1, where the receiver listens, plays the public internet; 127.0.0.2 and ::1 are "inside". */
+const PUBLIC = '127.0.0.1';
+const INSIDE = '127.0.0.2';
+const INSIDE_V6 = '::1';
+const NAME = 'hooks.example.com';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function start(answer: (question: DnsQuestion) => DnsAnswer, policy: Partial<EgressPolicy> = {}) {
+  const receiver = await startReceiver();
+  const dns = await startDnsServer(answer);
+  const agents = new EgressAgents({
+    allowCidrs: [`${PUBLIC}/32`],
+    allowHttp: 'always',
+    dnsServers: [dns.address],
+    ...policy,
+  });
+  cleanups.push(
+    () => receiver.close(),
+    () => dns.close(),
+    () => {
+      agents.close();
+    },
+  );
+  const { port } = new URL(receiver.url);
+  const attempt = (host: string, timeoutMs = 5_000): Promise<Outcome> =>
+    send(agents, { url: `http://${host}:${port}/`, headers: {}, body: Buffer.from('{}'), timeoutMs });
+  return { receiver, dns, agents, port, attempt };
+}
+
+const BLOCKED = { kind: 'failure', reason: 'BLOCKED_TARGET', message: 'the target is not reachable from the internet' };
+const addresses = (...list: readonly string[]): DnsAnswer => ({ addresses: list });
+
+describe('the egress guard', () => {
+  it('lets a name through whose addresses are all allowed, and asks the given name server', async () => {
+    const { dns, receiver, attempt } = await start(() => addresses(PUBLIC));
+    expect(await attempt(NAME)).toMatchObject({ kind: 'response', statusCode: 200 });
+    expect(receiver.requests[0]?.headers.host).toMatch(/^hooks\.example\.com:\d+$/);
+    expect(dns.questions.map(({ type }) => type).sort()).toEqual(['A', 'AAAA']);
+  });
+
+  it('is not fooled by rebinding: public at first, inside when it connects again', async () => {
+    const { dns, receiver, attempt, agents } = await start(({ count }) => addresses(count === 1 ? PUBLIC : INSIDE));
+    expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
+    // Until the first answer expires, new connections go where it said; after that, nowhere.
+    await vi.waitFor(
+      async () => {
+        for (const socket of Object.values(agents.pooled.http.freeSockets).flat()) socket?.destroy();
+        expect(await attempt(NAME)).toMatchObject(BLOCKED);
+      },
+      { timeout: 5_000, interval: 100 },
+    );
+    expect(dns.questions.filter(({ type }) => type === 'A')).toHaveLength(2);
+    expect(receiver.requests.length).toBeGreaterThanOrEqual(1);
+  });
+
+  it('remembers an answer for at least a second, so that one attempt never sees two', async () => {
+    const { dns, attempt } = await start(() => ({ addresses: [PUBLIC], ttlSeconds: 0 }));
+    await Promise.all([attempt(NAME), attempt(NAME), attempt(NAME.toUpperCase())]);
+    expect(dns.questions).toHaveLength(2);
+  });
+
+  it.each([
+    ['an inside address', [INSIDE], []],
+    ['an inside address after a public one', [PUBLIC, INSIDE], []],
+    ['a public address after an inside one', [INSIDE, PUBLIC], []],
+    ['an inside IPv6 address beside a public IPv4 one', [PUBLIC], [INSIDE_V6]],
+    ['a mapped inside address', [PUBLIC], [`::ffff:${INSIDE}`]],
+    ['the metadata service', ['169.254.169.254'], []],
+    ['a private address beyond those that would be tried', [...Array<string>(20).fill(PUBLIC), '10.0.0.1'], []],
+  ])('refuses a name with %s', async (_what, ipv4, ipv6) => {
+    const { receiver, attempt } = await start(({ type }) => addresses(...(type === 'A' ? ipv4 : ipv6)));
+    expect(await attempt(NAME)).toMatchObject(BLOCKED);
+    expect(receiver.connectionCount()).toBe(0);
+  });
+
+  it('tries one address after the other', async () => {
+    const { attempt } = await start(() => addresses('127.0.0.3', PUBLIC), { allowCidrs: ['127.0.0.0/8'] });
+    expect(await attempt(NAME)).toMatchObject({ kind: 'response', statusCode: 200 });
+  });
+
+  it.each([INSIDE, '[::1]', '[::ffff:127.0.0.2]', '2130706434', '0x7f.2', '127.2', '0'])(
+    'refuses the literal %s, without asking any name server',
+    async (host) => {
+      const { dns, receiver, attempt } = await start(() => addresses(PUBLIC));
+      expect(await attempt(host)).toMatchObject(BLOCKED);
+      expect(dns.questions).toHaveLength(0);
+      expect(receiver.connectionCount()).toBe(0);
+    },
+  );
+
+  it('takes localhost for this machine without asking a name server, where loopback is allowed', async () => {
+    const { dns, attempt } = await start(() => addresses('8.8.8.8'));
+    expect(await attempt('localhost')).toMatchObject({ statusCode: 200 });
+    expect(await attempt('app.localhost')).toMatchObject({ statusCode: 200 });
+    expect(dns.questions).toHaveLength(0);
+    const strict = await start(() => addresses('8.8.8.8'), { allowCidrs: [] });
+    expect(await strict.attempt('localhost')).toMatchObject(BLOCKED);
+    expect(strict.dns.questions).toHaveLength(0);
+  });
+
+  it.each([
+    ['never', PUBLIC, BLOCKED],
+    ['never', NAME, BLOCKED],
+    ['loopback', PUBLIC, { statusCode: 200 }],
+    ['loopback', NAME, { statusCode: 200 }],
+  ] as const)('with allowHttp %s, http to %s: %o', async (allowHttp, host, expected) => {
+    const { attempt } = await start(() => addresses(PUBLIC), { allowHttp });
+    expect(await attempt(host)).toMatchObject(expected);
+  });
+
+  it('with allowHttp loopback refuses http to any other address', async () => {
+    const { attempt } = await start(() => addresses('8.8.8.8'), { allowHttp: 'loopback' });
+    expect(await attempt('8.8.8.8')).toMatchObject(BLOCKED);
+    expect(await attempt(NAME)).toMatchObject(BLOCKED);
+  });
+
+  it('guards the agents themselves, whoever uses them, even with a lookup of his own', async () => {
+    const { agents, port } = await start(() => addresses(PUBLIC));
+    for (const pair of [agents.pooled, agents.fresh]) {
+      const error = await new Promise<unknown>((resolve) => {
+        http
+          .get({
+            host: INSIDE,
+            port,
+            agent: pair.http,
+            lookup: (_name, _options, callback) => {
+              callback(null, INSIDE, 4);
+            },
+          })
+          .on('error', resolve)
+          .on('response', resolve);
+      });
+      expect(error).toMatchObject({ code: 'ERR_BLOCKED_TARGET' });
+    }
+  });
+
+  it.each([
+    ['NXDOMAIN', 'the host name does not exist'],
+    ['SERVFAIL', 'the host name could not be resolved'],
+    [addresses(), 'the host name has no address'],
+  ] as const)('a name server that answers %o is a DNS failure', async (answer, message) => {
+    const { attempt } = await start(() => answer);
+    expect(await attempt(NAME)).toMatchObject({ kind: 'failure', reason: 'DNS_FAILURE', message });
+  });
+
+  it('a name server that is silent costs no more than the time limit', async () => {
+    const { attempt } = await start(() => 'silent');
+    const startedAt = performance.now();
+    const outcome = await attempt(NAME, 1_000);
+    expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'the host name was not resolved within 1000 ms' });
+    expect(performance.now() - startedAt).toBeLessThan(2_000);
+  });
+
+  it('one family that fails does not hide the other', async () => {
+    const { attempt } = await start(({ type }) => (type === 'A' ? addresses(PUBLIC) : 'SERVFAIL'));
+    expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
+  });
+
+  it('ends open connections and lookups when it is closed, and can be closed twice', async () => {
+    const { agents, receiver, attempt, dns } = await start(({ name }) =>
+      name === NAME ? addresses(PUBLIC) : 'silent',
+    );
+    await attempt(NAME);
+    const waiting = attempt('silent.example.com', 30_000);
+    await vi.waitFor(() => {
+      expect(dns.questions.some(({ name }) => name === 'silent.example.com')).toBe(true);
+    });
+    agents.close();
+    agents.close();
+    expect(await waiting).toMatchObject({ kind: 'failure' });
+    await receiver.close();
+  });
+});

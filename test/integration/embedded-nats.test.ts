@@ -1,0 +1,116 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { connect, type NatsConnection } from 'nats';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, inject, it } from 'vitest';
+import type { EmbeddedServer } from '../../src/embedded/embedded-server.ts';
+import { startEmbeddedNats } from '../../src/embedded/nats.ts';
+import { readProcess } from '../../src/embedded/running-process.ts';
+import { runProgram } from '../support/run-program.ts';
+import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let folder: TempFolder;
+let directory: string;
+let running: EmbeddedServer[] = [];
+beforeEach(async () => {
+  folder = await createTempFolder();
+  directory = join(folder.path, 'nats');
+});
+afterEach(async () => {
+  await Promise.all(running.map((server) => server.stop()));
+  running = [];
+  await folder.remove();
+});
+
+async function start(): Promise<EmbeddedServer> {
+  const log = pino({ level: 'silent' });
+  const server = await startEmbeddedNats({ directory, binary: inject('natsServer'), log });
+  running.push(server);
+  return server;
+}
+
+async function use<T>(url: string, work: (connection: NatsConnection) => Promise<T>): Promise<T> {
+  const connection = await connect({ servers: url, reconnect: false, timeout: 2_000 });
+  try {
+    return await work(connection);
+  } finally {
+    await connection.close();
+  }
+}
+
+async function publish(url: string, bytes = 1): Promise<void> {
+  await use(url, async (connection) => {
+    await (await connection.jetstreamManager()).streams.add({ name: 'KEPT', subjects: ['kept'] });
+    await connection.jetstream().publish('kept', new Uint8Array(bytes));
+  });
+}
+
+async function countMessages(url: string): Promise<number> {
+  return use(url, async (connection) => {
+    const manager = await connection.jetstreamManager();
+    return (await manager.streams.info('KEPT')).state.messages;
+  });
+}
+
+async function readPid(): Promise<number> {
+  return Number.parseInt(await readFile(join(directory, 'nats.pid'), 'utf8'), 10);
+}
+
+it('streams are kept from one start to the next', async () => {
+  const first = await start();
+  await publish(first.url);
+  await first.stop();
+  await first.stop();
+  const second = await start();
+  expect(await countMessages(second.url)).toBe(1);
+});
+
+it('a message of 1 MiB fits with room for its envelope', async () => {
+  const { url } = await start();
+  await publish(url, 1.5 * 1024 * 1024);
+  expect(await countMessages(url)).toBe(1);
+  expect(await use(url, (connection) => Promise.resolve(connection.info?.max_payload))).toBe(2_097_152);
+});
+
+it('a server killed with -9 comes back under the same address with its streams', async () => {
+  const { url } = await start();
+  await publish(url);
+  const pid = await readPid();
+  process.kill(pid, 'SIGKILL');
+  const count = await waitFor(() => countMessages(url), { what: 'nats-server to be back' });
+  expect(count).toBe(1);
+  expect(await readPid()).not.toBe(pid);
+});
+
+it('a server left behind by a killed program is stopped in an orderly way, and its streams served', async () => {
+  const program = runProgram('test/support/embedded-program.ts', {
+    args: [folder.path, inject('natsServer')],
+    home: folder.path,
+  });
+  const printed: unknown = JSON.parse(await program.firstLine);
+  const left = typeof printed === 'object' && printed !== null && 'nats' in printed ? String(printed.nats) : '';
+  await publish(left);
+  await program.end('SIGKILL');
+  const orphan = await readPid();
+  expect(await readProcess(orphan)).toBeDefined();
+  const next = runProgram('test/support/embedded-program.ts', {
+    args: [folder.path, inject('natsServer')],
+    home: folder.path,
+  });
+  await next.firstLine;
+  expect(await readProcess(orphan)).toBeUndefined();
+  expect(await readFile(join(directory, 'nats.log'), 'utf8')).toContain(`[${orphan}]`);
+  expect(await readFile(join(directory, 'nats.log'), 'utf8')).toMatch(new RegExp(`\\[${orphan}\\].*Server Exiting`));
+  await next.end('SIGTERM');
+  const { url } = await start();
+  expect(await countMessages(url)).toBe(1);
+});
+
+it('a nats-server on another directory is left alone', async () => {
+  const { url } = await start();
+  directory = join(folder.path, 'nats-2');
+  const other = await start();
+  expect(other.url).not.toBe(url);
+  await use(url, (connection) => connection.flush());
+});

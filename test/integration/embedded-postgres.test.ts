@@ -1,0 +1,212 @@
+import { spawn } from 'node:child_process';
+import { access, chmod, chown, copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import pg from 'pg';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, inject, it } from 'vitest';
+import type { EmbeddedServer } from '../../src/embedded/embedded-server.ts';
+import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
+import { findPostgresBinaries } from '../../src/embedded/postgres-binaries.ts';
+import { readProcess } from '../../src/embedded/running-process.ts';
+import { createLauncher } from '../../src/embedded/unprivileged.ts';
+import { type Program, type RunProgramOptions, runProgram } from '../support/run-program.ts';
+import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const isRoot = process.getuid?.() === 0;
+
+let folder: TempFolder;
+let directory: string;
+let running: EmbeddedServer[] = [];
+let programs: Program[] = [];
+let logged = '';
+beforeEach(async () => {
+  folder = await createTempFolder();
+  directory = join(folder.path, 'postgres');
+  logged = '';
+});
+afterEach(async () => {
+  await Promise.all(running.map((server) => server.stop()));
+  await Promise.all(programs.map((program) => program.end('SIGTERM')));
+  running = [];
+  programs = [];
+  await folder.remove();
+});
+
+async function start(): Promise<EmbeddedServer> {
+  const stream = new Writable({
+    write: (chunk, _encoding, done) => {
+      logged += String(chunk);
+      done();
+    },
+  });
+  const log = pino({ level: 'debug' }, stream);
+  const server = await startEmbeddedPostgres({ directory, log, report: () => undefined });
+  running.push(server);
+  return server;
+}
+
+function run(options: RunProgramOptions): Program {
+  const program = runProgram('test/support/embedded-program.ts', options);
+  programs.push(program);
+  return program;
+}
+
+/** The database's address, once the program has printed it. */
+async function readUrl(program: Program): Promise<string> {
+  const printed: unknown = JSON.parse(await program.firstLine);
+  return typeof printed === 'object' && printed !== null && 'postgres' in printed ? String(printed.postgres) : '';
+}
+
+async function query(url: string, sql: string): Promise<unknown[]> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    const result = await client.query<Record<string, unknown>>(sql);
+    return result.rows;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+async function readPid(): Promise<number> {
+  return Number.parseInt(await readFile(join(directory, 'data/postmaster.pid'), 'utf8'), 10);
+}
+
+it('data and password are kept from one start to the next', async () => {
+  const first = await start();
+  await query(first.url, 'CREATE TABLE kept AS SELECT 7 AS value');
+  await first.stop();
+  await first.stop();
+  await expect(query(first.url, 'SELECT 1')).rejects.toThrow('ECONNREFUSED');
+  const second = await start();
+  expect(await query(second.url, 'SELECT value FROM kept')).toEqual([{ value: 7 }]);
+  expect(new URL(second.url).password).toBe(new URL(first.url).password);
+});
+
+it('the password is in no log, on no command line, and needed', async () => {
+  const { url } = await start();
+  const { password } = new URL(url);
+  expect(password.length).toBeGreaterThanOrEqual(32);
+  expect(logged).toContain('Postgres was started');
+  expect(logged).not.toContain(password);
+  expect((await readProcess(await readPid()))?.args.join(' ')).not.toContain(password);
+  await expect(query(url.replace(password, 'wrong'), 'SELECT 1')).rejects.toThrow('password authentication failed');
+});
+
+it('a server killed with -9 comes back under the same address with its data', async () => {
+  const { url } = await start();
+  await query(url, 'CREATE TABLE kept AS SELECT 7 AS value');
+  const pid = await readPid();
+  process.kill(pid, 'SIGKILL');
+  const rows = await waitFor(() => query(url, 'SELECT value FROM kept'), {
+    what: 'Postgres to be back',
+    timeoutMs: 20_000,
+  });
+  expect(rows).toEqual([{ value: 7 }]);
+  expect(await readPid()).not.toBe(pid);
+  expect(logged).toContain('ended unexpectedly');
+});
+
+it('a server left behind by a killed program is stopped, and its data served', async () => {
+  const program = run({ args: [folder.path, inject('natsServer')], home: folder.path });
+  const url = await readUrl(program);
+  await query(url, 'CREATE TABLE kept AS SELECT 7 AS value');
+  await program.end('SIGKILL');
+  const orphan = await readPid();
+  expect(await readProcess(orphan)).toBeDefined();
+  // The program again, because it also left a nats-server behind.
+  const next = run({ args: [folder.path, inject('natsServer')], home: folder.path });
+  const nextUrl = await readUrl(next);
+  expect(await query(nextUrl, 'SELECT value FROM kept')).toEqual([{ value: 7 }]);
+  expect(await readProcess(orphan)).toBeUndefined();
+  await next.end('SIGTERM');
+});
+
+it('of programs that start at once on one data directory after a kill, exactly one gets it', async () => {
+  await writeFile(join(folder.path, `lock.${process.pid}.1-00000000`), '');
+  const options = { args: [folder.path, inject('natsServer')], home: folder.path };
+  const contenders = [1, 2, 3].map(() => run(options));
+  const results = await Promise.allSettled(contenders.map((program) => program.firstLine));
+  const refusals = results.flatMap((result) => (result.status === 'rejected' ? [String(result.reason)] : []));
+  expect(refusals).toHaveLength(2);
+  expect(refusals.every((text) => text.includes('is in use by process'))).toBe(true);
+});
+
+it('what a kill in the middle of initdb left is cleared away', async () => {
+  await mkdir(join(directory, 'initdb-half/data'), { recursive: true });
+  await start();
+  expect((await readdir(directory)).toSorted()).toEqual(['data', 'password']);
+});
+
+it('a database whose password file is gone is not given a new password', async () => {
+  const server = await start();
+  await server.stop();
+  await rm(join(directory, 'password'));
+  await expect(start()).rejects.toThrow('its file "password" is gone');
+  await writeFile(join(directory, 'password'), 'another');
+  await expect(start()).rejects.toThrow('refuses the password');
+});
+
+it.runIf(isRoot)('started by root, Postgres runs as nobody, also below a folder that nobody may enter', async () => {
+  await start();
+  const status = await readFile(`/proc/${await readPid()}/status`, 'utf8');
+  expect(status).toMatch(/^Uid:\s+65534\s+65534\s+65534\s+65534$/m);
+  // Capability 1 is CAP_DAC_OVERRIDE.
+  expect(status).toMatch(/^CapEff:\s+0000000000000002$/m);
+});
+
+it.runIf(isRoot)('the capability is only taken when a folder asks for it', async () => {
+  await mkdir(directory);
+  expect((await createLauncher(['/usr/bin/env'])).prefix.join(' ')).not.toContain('dac_override');
+  expect((await createLauncher(['/usr/bin/env', directory])).prefix.join(' ')).toContain('dac_override');
+});
+
+it.runIf(isRoot)('where nobody may enter every folder, Postgres runs without capabilities', async (context) => {
+  await chmod(folder.path, 0o755);
+  const binaries = Object.values(await findPostgresBinaries());
+  context.skip((await createLauncher(binaries)).prefix.join(' ').includes('dac_override'), 'the repository is private');
+  await start();
+  expect(await readFile(`/proc/${await readPid()}/status`, 'utf8')).toMatch(/^CapEff:\s+0000000000000000$/m);
+});
+
+it('an ordinary user runs it, also when another process has the pid of a killed server', async (context) => {
+  // Uid 1 is daemon on every Linux; the repository may be where it cannot read.
+  const uid = isRoot ? 1 : undefined;
+  const home = join(folder.path, 'home');
+  await mkdir(home);
+  const binary = join(home, 'nats-server');
+  await copyFile(inject('natsServer'), binary);
+  const asUser = uid === undefined ? [] : ['setpriv', `--reuid=${uid}`, '--clear-groups'];
+  if (uid !== undefined) {
+    await chmod(folder.path, 0o755);
+    await chown(home, uid, uid);
+    context.skip(!(await canRead(asUser, import.meta.filename)), 'the repository is private');
+  }
+  directory = join(home, 'data/postgres');
+  const options = { args: [join(home, 'data'), binary], uid, home };
+  const first = run(options);
+  await first.firstLine;
+  const pidFile = await readFile(join(directory, 'data/postmaster.pid'), 'utf8');
+  await first.end('SIGTERM');
+  await expect(access(join(directory, 'data/postmaster.pid'))).rejects.toThrow('ENOENT');
+  const bystander = spawn('env', [...asUser, 'sleep', '60'], { stdio: 'ignore' });
+  await writeFile(join(directory, 'data/postmaster.pid'), pidFile.replace(/^\d+/, String(bystander.pid)));
+  const second = run(options);
+  const url = await readUrl(second);
+  expect(await query(url, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  expect(bystander.exitCode ?? bystander.signalCode).toBeNull();
+  await second.end('SIGTERM');
+  bystander.kill('SIGKILL');
+});
+
+async function canRead(asUser: readonly string[], path: string): Promise<boolean> {
+  const child = spawn('env', [...asUser, 'test', '-r', path], { stdio: 'ignore' });
+  return new Promise((resolve) => {
+    child.once('exit', (code) => {
+      resolve(code === 0);
+    });
+  });
+}

@@ -1,0 +1,141 @@
+import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
+import { print } from 'graphql';
+import { type Logger, pino } from 'pino';
+import { createDatabase, type Database } from '../../src/database/client.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { createSecretBox, type SecretBox } from '../../src/delivery/secret-box.ts';
+import { EventBus } from '../../src/events/event-bus.ts';
+import type { Attempt } from '../../src/generated/prisma/client.ts';
+import { createAuthenticate } from '../../src/server/auth.ts';
+import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { startTestNats } from '../support/nats.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789';
+
+export type GraphqlResponse<Data> = {
+  readonly status: number;
+  readonly data: Data | null | undefined;
+  readonly errors: readonly { readonly message: string; readonly extensions?: Record<string, unknown> }[] | undefined;
+};
+
+/** Everything behind GraphQL, real, without a socket. */
+export type Api = {
+  readonly databaseUrl: string;
+  readonly natsUrl: string;
+  readonly database: Database;
+  readonly secretBox: SecretBox;
+  readonly bus: EventBus;
+  readonly log: Logger;
+  /** What was logged, as text. */
+  readonly logged: () => string;
+  readonly graphql: Graphql;
+  run<Data, Variables>(
+    document: TypedDocumentNode<Data, Variables>,
+    variables: Variables,
+  ): Promise<GraphqlResponse<Data>>;
+  stop(): Promise<void>;
+};
+
+export async function startApi(databaseUrl?: string): Promise<Api> {
+  const testDatabase = await createTestDatabase();
+  const nats = await startTestNats();
+  const lines: string[] = [];
+  const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) });
+  const url = databaseUrl ?? testDatabase.url;
+  const database = createDatabase({ url, onError: () => undefined });
+  const secretBox = createSecretBox(Buffer.alloc(32, 7).toString('base64'));
+  const bus = new EventBus({ servers: [nats.url], log, receivesLog: true });
+  bus.start();
+  await waitFor(() => bus.connected, { what: 'NATS' });
+  const services = {
+    ...{ database, secretBox, bus, log },
+    egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const },
+  };
+  const stopping = new AbortController();
+  const authenticate = createAuthenticate(ADMIN_KEY);
+  const graphql = createGraphql({ services, authenticate, log, stopping: stopping.signal });
+  return {
+    ...{ databaseUrl: testDatabase.url, natsUrl: nats.url, database, secretBox, bus, log, graphql },
+    logged: () => lines.join(''),
+    run: (document, variables) => post(graphql, JSON.stringify({ query: print(document), variables })),
+    stop: async () => {
+      stopping.abort();
+      await bus.stop();
+      await database.close();
+      await nats.stop();
+      await testDatabase.drop();
+    },
+  };
+}
+
+export async function post<Data>(
+  graphql: Graphql,
+  body: string,
+  headers: Record<string, string> = { authorization: `Bearer ${ADMIN_KEY}` },
+): Promise<GraphqlResponse<Data>> {
+  const response = await graphql.fetch('http://test/graphql', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body,
+  });
+  // `as`: what the server answers is what the test is about.
+  const result = (await response.json()) as Omit<GraphqlResponse<Data>, 'status'>;
+  return { status: response.status, data: result.data, errors: result.errors };
+}
+
+/** The member of a result union that a test expects; fails with what came instead. */
+export function expectType<
+  Union extends { readonly __typename?: string },
+  Name extends NonNullable<Union['__typename']>,
+>(result: Union | null | undefined, name: Name): Extract<Union, { readonly __typename?: Name }> {
+  if (result?.__typename !== name) throw new Error(`expected ${name}, got ${JSON.stringify(result)}`);
+  // `as`: TypeScript does not narrow a generic union by a generic name.
+  return result as Extract<Union, { readonly __typename?: Name }>;
+}
+
+export type Seed = { readonly subscriptionId: string; readonly tenant: string; readonly timeMs?: number };
+
+/** An event and its pending delivery, as the dispatcher writes them. */
+export async function seedDelivery({ prisma }: Database, { subscriptionId, tenant, timeMs = Date.now() }: Seed) {
+  const event = await prisma.event.create({
+    data: {
+      ...{ id: uuid7(timeMs), tenant, eventId: uuid7(timeMs), type: 'conversation.created' },
+      ...{ occurredAt: new Date(timeMs), data: Buffer.from('{"n":1}') },
+    },
+  });
+  return prisma.delivery.create({
+    data: {
+      ...{ id: uuid7(timeMs), tenant, subscriptionId, eventId: event.id, eventType: event.type },
+      ...{ nextAttemptAt: new Date(timeMs), enqueuedAt: new Date(timeMs) },
+    },
+  });
+}
+
+/** An attempt of a delivery, not yet stored or announced. */
+export function attemptOf(
+  delivery: {
+    readonly id: string;
+    readonly subscriptionId: string;
+    readonly tenant: string;
+    readonly eventType: string;
+  },
+  values: Partial<Attempt> = {},
+): Attempt {
+  const startedAt = values.startedAt ?? new Date();
+  return {
+    ...{ id: uuid7(startedAt.getTime()), deliveryId: delivery.id, subscriptionId: delivery.subscriptionId },
+    ...{ tenant: delivery.tenant, eventType: delivery.eventType, number: 1, status: 'SUCCESS', failureReason: null },
+    ...{ statusCode: 200, responseTimeMs: 12, startedAt, requestHeaders: {}, responseHeaders: {}, responseBody: 'ok' },
+    ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 10, ...values },
+  };
+}
+
+export async function storeAttempt({ prisma }: Database, attempt: Attempt): Promise<Attempt> {
+  // Prisma writes JSON null with a word of its own; tests have objects here.
+  const { requestHeaders, responseHeaders, ...rest } = attempt;
+  return prisma.attempt.create({
+    data: { ...rest, requestHeaders: requestHeaders ?? {}, responseHeaders: responseHeaders ?? {} },
+  });
+}

@@ -1,0 +1,138 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { EgressAgents } from '../../src/delivery/egress-agents.ts';
+import { failureReasonOf } from '../../src/delivery/outcome.ts';
+import { send } from '../../src/delivery/send.ts';
+import {
+  HOSTILITIES,
+  type HostileReceiver,
+  type Hostility,
+  startHostileReceiver,
+} from '../support/hostile-receiver.ts';
+
+const TIMEOUT_MS = 1_000;
+/** More than a socket's buffers hold, so that who does not read it is noticed. */
+const LARGE_BODY = Buffer.alloc(16_000_000, 'x');
+const SMALL_BODY = Buffer.from('{"a":1}');
+
+let receiver: HostileReceiver | undefined;
+let agents: EgressAgents | undefined;
+afterEach(async () => {
+  agents?.close();
+  await receiver?.close();
+});
+
+async function attempt(hostility: Hostility) {
+  receiver = await startHostileReceiver(HOSTILITIES[hostility]);
+  agents = new EgressAgents({ allowCidrs: ['127.0.0.1/32'], allowHttp: 'always' });
+  const isUnread = hostility === 'never reads' || hostility === 'answers before it reads the body';
+  const startedAt = performance.now();
+  const outcome = await send(agents, {
+    url: receiver.url,
+    headers: { 'content-type': 'application/json' },
+    body: isUnread ? LARGE_BODY : SMALL_BODY,
+    timeoutMs: TIMEOUT_MS,
+  });
+  expect(performance.now() - startedAt).toBeLessThan(TIMEOUT_MS + 1_000);
+  return outcome;
+}
+
+/** Every connection is closed but those that wait in the pool, and there only where that is expected. */
+async function expectConnectionsLeft(count: number): Promise<void> {
+  receiver?.drain();
+  await vi.waitFor(() => {
+    expect(Object.values(agents?.pooled.http.sockets ?? {}).flat()).toHaveLength(0);
+    expect(Object.values(agents?.pooled.http.freeSockets ?? {}).flat()).toHaveLength(count);
+    expect(receiver?.openConnections()).toBe(count);
+  });
+}
+
+const NO_RESPONSE: readonly [Hostility, reason: string, message: string][] = [
+  ['never answers', 'TIMEOUT', 'no response within 1000 ms'],
+  ['never reads', 'TIMEOUT', 'no response within 1000 ms'],
+  ['drips headers', 'TIMEOUT', 'no response within 1000 ms'],
+  ['closes at once', 'CONNECTION_RESET', 'closed before'],
+  ['resets at once', 'CONNECTION_RESET', 'closed before'],
+  ['closes after the request', 'CONNECTION_RESET', 'closed before'],
+  ['resets after the request', 'CONNECTION_RESET', 'closed before'],
+  ['closes within the status line', 'CONNECTION_RESET', 'closed before'],
+  ['closes within the headers', 'CONNECTION_RESET', 'closed before'],
+  ['sends headers without end', 'INVALID_RESPONSE', '16 KiB'],
+  ['sends one header without end', 'INVALID_RESPONSE', '16 KiB'],
+  ['sends garbage', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['speaks SSH', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['speaks HTTP/0.9', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['speaks TLS', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['sends a bad header byte', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['sends a header without colon', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['sends content-length and chunked', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['sends two content-lengths', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['answers 1000', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['answers 099', 'INVALID_RESPONSE', 'status 99'],
+  ['answers 600', 'INVALID_RESPONSE', 'status 600'],
+  ['answers 999', 'INVALID_RESPONSE', 'status 999'],
+  ['answers 101', 'INVALID_RESPONSE', '101'],
+  ['answers 103 without end', 'INVALID_RESPONSE', '1xx'],
+  ['answers 9 times 100', 'INVALID_RESPONSE', '1xx'],
+];
+
+const RESPONSES: readonly [
+  Hostility,
+  statusCode: number,
+  rest: { truncated?: boolean; body?: string; pooled?: boolean },
+][] = [
+  ['answers 8 times 100, then 200', 200, { body: 'ok', pooled: true }],
+  ['answers 302', 302, { body: '', pooled: true }],
+  ['answers 307 to itself', 307, { body: '', pooled: true }],
+  ['answers 304', 304, { body: '', pooled: true }],
+  ['answers 204', 204, { body: '', pooled: true }],
+  // What follows the end of a response makes the parser fail before the end is told.
+  ['answers 204 with a body', 204, { truncated: true, body: '' }],
+  ['answers twice', 200, { body: 'ok' }],
+  ['sends bytes after the body', 200, { truncated: true }],
+  ['sends 1,200 header lines', 200, { body: 'ok', pooled: true }],
+  ['sends a body without end', 200, { truncated: true, body: 'x'.repeat(20_000) }],
+  ['sends chunks without end', 200, { truncated: true, body: 'x'.repeat(20_000) }],
+  ['sends chunk extensions without end', 200, { truncated: true, body: '' }],
+  ['sends trailers without end', 200, { truncated: true }],
+  ['drips the body', 200, { truncated: true }],
+  ['never sends the body', 200, { truncated: true, body: '' }],
+  ['closes within the body', 200, { truncated: true, body: 'hello' }],
+  ['resets within the body', 200, { truncated: true, body: 'hello' }],
+  ['closes within a chunk', 200, { truncated: true, body: 'hello' }],
+  ['sends a bad chunk size', 200, { truncated: true, body: '' }],
+  ['sends a gzip bomb', 200, { truncated: true }],
+  ['sends NUL and broken UTF-8', 200, { body: 'a\uFFFD\uFFFDb', pooled: true }],
+  ['sends 20,000 bytes', 200, { body: 'x'.repeat(20_000), pooled: true }],
+  ['sends 20,001 bytes', 200, { truncated: true, body: 'x'.repeat(20_000) }],
+  ['answers before it reads the body', 401, { body: '' }],
+];
+
+describe('a receiver that', () => {
+  it.each(NO_RESPONSE)('%s gets %s: %s', async (hostility, reason, message) => {
+    const outcome = await attempt(hostility);
+    expect(outcome).toMatchObject({ kind: 'failure', reason });
+    expect('message' in outcome && outcome.message).toContain(message);
+    await expectConnectionsLeft(0);
+    expect(receiver?.connectionCount()).toBe(1);
+  });
+
+  it.each(RESPONSES)(
+    '%s gets its status %d',
+    async (hostility, statusCode, { truncated = false, body, pooled = false }) => {
+      const outcome = await attempt(hostility);
+      expect(outcome).toMatchObject({ kind: 'response', statusCode, bodyTruncated: truncated });
+      if (body !== undefined) expect(outcome).toHaveProperty('body', body);
+      await expectConnectionsLeft(pooled ? 1 : 0);
+      expect(receiver?.connectionCount()).toBe(1);
+    },
+  );
+
+  it('redirects is not followed, and has failed', async () => {
+    expect(failureReasonOf(await attempt('answers 302'))).toBe('REDIRECT');
+  });
+
+  it('is in one of the tables above, whatever it does', () => {
+    const tested = [...NO_RESPONSE, ...RESPONSES].map(([hostility]) => hostility);
+    expect(tested.sort()).toEqual(Object.keys(HOSTILITIES).sort());
+  });
+});

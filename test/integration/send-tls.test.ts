@@ -1,0 +1,123 @@
+import { once } from 'node:events';
+import { createServer as createTcpServer } from 'node:net';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { EgressAgents } from '../../src/delivery/egress-agents.ts';
+import { send } from '../../src/delivery/send.ts';
+import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
+import { createCertificate } from '../support/self-signed-certificate.ts';
+
+const HOUR_MS = 3_600_000;
+const inHours = (hours: number) => new Date(Date.now() + hours * HOUR_MS);
+const VALID = createCertificate({ hosts: ['localhost', '127.0.0.1'], notBefore: inHours(-1), notAfter: inHours(1) });
+const EXPIRED = createCertificate({ hosts: ['localhost'], notBefore: inHours(-2), notAfter: inHours(-1) });
+const FUTURE = createCertificate({ hosts: ['localhost'], notBefore: inHours(1), notAfter: inHours(2) });
+const OTHER_HOST = createCertificate({ hosts: ['example.com'], notBefore: inHours(-1), notAfter: inHours(1) });
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** Answers each request with 200; `sockets` is what is open. */
+async function startTlsReceiver({ cert, key }: { cert: string; key: string }) {
+  const sockets = new Set<TLSSocket>();
+  let connectionCount = 0;
+  const server = createTlsServer({ cert, key }, (socket) => {
+    connectionCount += 1;
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => undefined);
+    socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'));
+  });
+  server.on('tlsClientError', () => undefined);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  cleanups.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { port: portOf(server), sockets, connectionCount: () => connectionCount };
+}
+
+/** `trusted`: as if it came from an authority that Node knows. */
+function attempt(url: string, trusted?: string): Promise<Awaited<ReturnType<typeof send>>> {
+  return send(createAgents(trusted), { url, headers: {}, body: Buffer.from('{}'), timeoutMs: 1_000 });
+}
+
+function createAgents(trusted?: string): EgressAgents {
+  const agents = new EgressAgents({ allowCidrs: ['127.0.0.0/8'], allowHttp: 'never' });
+  if (trusted !== undefined) agents.pooled.https.options.ca = trusted;
+  cleanups.push(() => {
+    agents.close();
+  });
+  return agents;
+}
+
+describe('send over TLS', () => {
+  it('delivers to a trusted receiver by name and by address, and keeps the connection', async () => {
+    const receiver = await startTlsReceiver(VALID);
+    expect(await attempt(`https://127.0.0.1:${receiver.port}/`, VALID.cert)).toMatchObject({ statusCode: 200 });
+    const agents = createAgents(VALID.cert);
+    for (let count = 0; count < 3; count++) {
+      const outcome = await send(agents, {
+        url: `https://localhost:${receiver.port}/`,
+        headers: {},
+        body: Buffer.from('{}'),
+        timeoutMs: 1_000,
+      });
+      expect(outcome).toMatchObject({ kind: 'response', statusCode: 200, body: 'ok' });
+    }
+    expect(receiver.connectionCount()).toBe(2);
+  });
+
+  it.each([
+    ['self-signed', { certificate: VALID }, 'the certificate is self-signed'],
+    ['expired', { certificate: EXPIRED, trusted: EXPIRED.cert }, 'the certificate has expired'],
+    ['not valid yet', { certificate: FUTURE, trusted: FUTURE.cert }, 'the certificate is not valid yet'],
+    [
+      'for another host',
+      { certificate: OTHER_HOST, trusted: OTHER_HOST.cert },
+      'the certificate is for another host name',
+    ],
+  ])('refuses a certificate that is %s', async (_what, { certificate, trusted }, message) => {
+    const receiver = await startTlsReceiver(certificate);
+    const outcome = await attempt(`https://localhost:${receiver.port}/`, trusted);
+    expect(outcome).toMatchObject({ kind: 'failure', reason: 'TLS_FAILURE', message });
+    await vi.waitFor(() => {
+      expect(receiver.sockets.size).toBe(0);
+    });
+  });
+
+  it('cannot be talked out of it by NODE_TLS_REJECT_UNAUTHORIZED', async () => {
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', '0');
+    cleanups.push(() => vi.unstubAllEnvs());
+    const receiver = await startTlsReceiver(VALID);
+    expect(await attempt(`https://localhost:${receiver.port}/`)).toMatchObject({ reason: 'TLS_FAILURE' });
+  });
+
+  it.each([
+    ['never answers', 'TIMEOUT', 'no TLS handshake within 1000 ms'],
+    ['closes at once', 'CONNECTION_RESET', 'the connection was closed before a response came'],
+    ['resets at once', 'CONNECTION_RESET', 'the connection was closed before a response came'],
+    ['speaks SSH', 'TLS_FAILURE', 'the TLS handshake failed'],
+    ['speaks TLS', 'TLS_FAILURE', 'the TLS handshake failed'],
+  ] as const)('to a receiver that %s fails with %s', async (hostility, reason, message) => {
+    const receiver = await startHostileReceiver(HOSTILITIES[hostility]);
+    cleanups.push(() => receiver.close());
+    const outcome = await attempt(`https://127.0.0.1:${receiver.port}/`);
+    expect(outcome).toMatchObject({ kind: 'failure', reason, message });
+    receiver.drain();
+    await vi.waitFor(() => {
+      expect(receiver.openConnections()).toBe(0);
+    });
+  });
+
+  it('to a port that nobody listens on is refused', async () => {
+    const server = createTcpServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const port = portOf(server);
+    server.close();
+    expect(await attempt(`https://127.0.0.1:${port}/`)).toMatchObject({ reason: 'CONNECTION_REFUSED' });
+  });
+});

@@ -1,0 +1,217 @@
+import { createServer as createTcpServer } from 'node:net';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { EgressAgents } from '../../src/delivery/egress-agents.ts';
+import { type SendRequest, send } from '../../src/delivery/send.ts';
+import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
+import { startReceiver } from '../support/receiver.ts';
+
+const cleanups: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+function createAgents(options?: { maxSocketAgeMs: number }): EgressAgents {
+  const agents = new EgressAgents({ allowCidrs: ['127.0.0.0/8'], allowHttp: 'always' }, options);
+  cleanups.push(() => {
+    agents.close();
+  });
+  return agents;
+}
+
+async function receiverOf(...args: Parameters<typeof startReceiver>) {
+  const receiver = await startReceiver(...args);
+  cleanups.push(() => receiver.close());
+  return receiver;
+}
+
+const request = (url: string, more: Partial<SendRequest> = {}): SendRequest => ({
+  url,
+  headers: { 'content-type': 'application/json', 'user-agent': 'webhooks-engine/test' },
+  body: Buffer.from('{"a":1}'),
+  timeoutMs: 5_000,
+  ...more,
+});
+
+describe('send', () => {
+  it('posts exactly the headers and the bytes it was given', async () => {
+    const receiver = await receiverOf(() => ({ status: 201, headers: { 'set-cookie': 'a=1', 'x-b': 'c' }, body: 'Ü' }));
+    const body = Buffer.from([0x7b, 0xff, 0x00, 0x7d]);
+    const outcome = await send(createAgents(), request(`${receiver.url}/a%20b?c=d`, { body }));
+    expect(outcome).toMatchObject({ kind: 'response', statusCode: 201, body: 'Ü', bodyTruncated: false });
+    expect(outcome).toHaveProperty('headers.x-b', 'c');
+    const [received] = receiver.requests;
+    expect(received).toMatchObject({ method: 'POST', path: '/a%20b?c=d', rawBody: body });
+    expect(received?.headers).toEqual({
+      host: new URL(receiver.url).host,
+      connection: 'keep-alive',
+      'content-type': 'application/json',
+      'content-length': '4',
+      'user-agent': 'webhooks-engine/test',
+    });
+  });
+
+  it('joins a header that came several times', async () => {
+    const receiver = await startHostileReceiver({
+      when: 'requested',
+      behave: (socket) =>
+        socket.write('HTTP/1.1 200 OK\r\nset-cookie: a\r\nset-cookie: b\r\ncontent-length: 0\r\n\r\n'),
+    });
+    cleanups.push(() => receiver.close());
+    const outcome = await send(createAgents(), request(receiver.url));
+    const headers = outcome.kind === 'response' ? Object.entries(outcome.headers) : [];
+    expect(headers).toEqual([
+      ['set-cookie', 'a, b'],
+      ['content-length', '0'],
+    ]);
+  });
+
+  it('keeps the connection for the next attempt', async () => {
+    const receiver = await receiverOf(() => ({ status: 500, body: 'x'.repeat(10_000) }));
+    const agents = createAgents();
+    for (let count = 0; count < 5; count++) await send(agents, request(receiver.url));
+    expect(receiver.requests).toHaveLength(5);
+    expect(receiver.connectionCount()).toBe(1);
+  });
+
+  it('does not keep a connection that has become too old', async () => {
+    const receiver = await receiverOf();
+    const agents = createAgents({ maxSocketAgeMs: 0 });
+    for (let count = 0; count < 3; count++) await send(agents, request(receiver.url));
+    expect(receiver.connectionCount()).toBe(3);
+  });
+
+  it('opens at most 64 connections to a host, and the others get their turn', async () => {
+    const receiver = await receiverOf();
+    const agents = createAgents();
+    const outcomes = await Promise.all(Array.from({ length: 200 }, () => send(agents, request(receiver.url))));
+    expect(outcomes.filter(({ kind }) => kind === 'response')).toHaveLength(200);
+    expect(receiver.connectionCount()).toBeLessThanOrEqual(64);
+    expect(Object.values(agents.pooled.http.freeSockets).flat().length).toBeLessThanOrEqual(16);
+  });
+
+  it('sends again at once when the receiver had closed the pooled connection', async () => {
+    let requests = 0;
+    // Answers the first request of a connection, and resets it when the second one comes.
+    const receiver = await startHostileReceiver({
+      when: 'connected',
+      behave: (socket) => {
+        let seen = 0;
+        socket.on('data', () => {
+          requests += 1;
+          seen += 1;
+          if (seen === 1) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+          else socket.resetAndDestroy();
+        });
+      },
+    });
+    cleanups.push(() => receiver.close());
+    const agents = createAgents();
+    expect(await send(agents, request(receiver.url))).toMatchObject({ statusCode: 200 });
+    expect(await send(agents, request(receiver.url))).toMatchObject({ statusCode: 200 });
+    expect(requests).toBe(3);
+    expect(receiver.connectionCount()).toBe(2);
+  });
+
+  it('does not send again when a first request is reset, nor when a pooled one has been answered in part', async () => {
+    let requests = 0;
+    const receiver = await startHostileReceiver({
+      when: 'connected',
+      behave: (socket) => {
+        socket.on('data', () => {
+          requests += 1;
+          if (requests === 1) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+          else socket.write('HTTP/1.1 103 Early Hints\r\n\r\n', () => setImmediate(() => socket.resetAndDestroy()));
+        });
+      },
+    });
+    cleanups.push(() => receiver.close());
+    const agents = createAgents();
+    await send(agents, request(receiver.url));
+    expect(await send(agents, request(receiver.url))).toMatchObject({ reason: 'CONNECTION_RESET' });
+    expect(requests).toBe(2);
+  });
+
+  it('gives up when its signal says so, and closes the connection', async () => {
+    const receiver = await startHostileReceiver(HOSTILITIES['never answers']);
+    cleanups.push(() => receiver.close());
+    const abort = new AbortController();
+    const sending = send(createAgents(), request(receiver.url, { signal: abort.signal }));
+    await vi.waitFor(() => {
+      expect(receiver.openConnections()).toBe(1);
+    });
+    abort.abort();
+    expect(await sending).toMatchObject({ kind: 'failure', reason: 'OTHER' });
+    await vi.waitFor(() => {
+      expect(receiver.openConnections()).toBe(0);
+    });
+  });
+
+  it('does not begin when its signal has been given before', async () => {
+    const receiver = await receiverOf();
+    const outcome = await send(createAgents(), request(receiver.url, { signal: AbortSignal.abort() }));
+    expect(outcome).toMatchObject({ kind: 'failure', reason: 'OTHER' });
+    // A second request gets through, so the first one would have been seen by now.
+    await send(createAgents(), request(receiver.url));
+    expect(receiver.requests).toHaveLength(1);
+  });
+
+  it('keeps what had come when its signal is given within the body', async () => {
+    const receiver = await startHostileReceiver(HOSTILITIES['drips the body']);
+    cleanups.push(() => receiver.close());
+    const abort = new AbortController();
+    const sending = send(createAgents(), request(receiver.url, { signal: abort.signal, timeoutMs: 30_000 }));
+    await vi.waitFor(() => {
+      expect(receiver.openConnections()).toBe(1);
+    });
+    const startedAt = performance.now();
+    const timer = setTimeout(() => {
+      abort.abort();
+    }, 200);
+    expect(await sending).toMatchObject({ kind: 'response', statusCode: 200, bodyTruncated: true });
+    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    clearTimeout(timer);
+  });
+
+  it('reads a body for 3 seconds, whatever the time limit', async () => {
+    const receiver = await startHostileReceiver(HOSTILITIES['drips the body']);
+    cleanups.push(() => receiver.close());
+    const startedAt = performance.now();
+    const outcome = await send(createAgents(), request(receiver.url, { timeoutMs: 30_000 }));
+    expect(outcome).toMatchObject({ kind: 'response', statusCode: 200, bodyTruncated: true });
+    expect(outcome.responseTimeMs).toBeLessThan(1_000);
+    expect(performance.now() - startedAt).toBeGreaterThan(2_900);
+    expect(performance.now() - startedAt).toBeLessThan(4_000);
+  });
+
+  it('measures how long the headers took', async () => {
+    let receivedAt = 0;
+    const receiver = await receiverOf(async () => {
+      receivedAt = performance.now();
+      await vi.waitUntil(() => performance.now() - receivedAt > 300, { interval: 10 });
+      return { status: 200 };
+    });
+    const outcome = await send(createAgents(), request(receiver.url));
+    expect(outcome.responseTimeMs).toBeGreaterThanOrEqual(300);
+    expect(outcome.responseTimeMs).toBeLessThan(2_000);
+  });
+
+  it('says that the connection was refused', async () => {
+    const server = createTcpServer().listen(0, '127.0.0.1');
+    await vi.waitUntil(() => server.listening);
+    const port = portOf(server);
+    server.close();
+    const outcome = await send(createAgents(), request(`http://127.0.0.1:${port}/`));
+    expect(outcome).toMatchObject({ kind: 'failure', reason: 'CONNECTION_REFUSED' });
+  });
+
+  it.each([
+    ['a bad header value', { headers: { 'x-a': 'geheim\r\nx-b: c' } }],
+    ['a bad header name', { headers: { 'x a': 'geheim' } }],
+    ['a URL that is none', { url: 'geheim' }],
+    ['another scheme', { url: 'ftp://127.0.0.1/geheim' }],
+  ])('refuses to send %s, and does not repeat it', async (_what, more) => {
+    const outcome = await send(createAgents(), request('http://127.0.0.1:1/', more));
+    expect(outcome).toMatchObject({ kind: 'failure', reason: 'INVALID_REQUEST' });
+    expect(JSON.stringify(outcome)).not.toContain('geheim');
+  });
+});

@@ -1,0 +1,274 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import type { CreateWebhookSubscriptionInput } from '../../src/generated/graphql/graphql.ts';
+import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
+import {
+  CREATE,
+  DELETE,
+  DELIVERY,
+  ROTATE,
+  SEND_TEST_EVENT,
+  SUBSCRIPTION,
+  SUBSCRIPTIONS,
+  UPDATE,
+} from './graphql-operations.graphql.ts';
+
+let api: Api;
+beforeAll(async () => {
+  api = await startApi();
+});
+afterAll(async () => {
+  await api.stop();
+});
+
+const VALID = { tenant: 'acme', url: 'https://example.com/hook', eventTypes: ['conversation.*', 'NEW_MESSAGE'] };
+
+async function create(input: Partial<CreateWebhookSubscriptionInput> = {}) {
+  const { data } = await api.run(CREATE, { input: { ...VALID, ...input } });
+  return expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
+}
+
+async function version(id: string): Promise<bigint> {
+  return (await api.database.prisma.webhookSubscription.findUniqueOrThrow({ where: { id } })).version;
+}
+
+describe('createWebhookSubscription', () => {
+  test('returns the subscription with its defaults, and a secret that the database holds only sealed', async () => {
+    const { subscription, secret } = await create({ headers: [{ name: 'X-Team', value: 'canary-header-value' }] });
+    expect(subscription).toMatchObject({
+      ...VALID,
+      description: '',
+      isActive: true,
+      timeoutMs: 5000,
+      headerNames: ['X-Team'],
+    });
+    expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
+    const row = await api.database.prisma.webhookSubscription.findUniqueOrThrow({
+      where: { id: subscription.id },
+      include: { secrets: true },
+    });
+    expect(
+      JSON.stringify(row, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value)),
+    ).not.toMatch(new RegExp(`canary|${secret.slice(6, 20)}`));
+    const [stored] = row.secrets;
+    expect(api.secretBox.open(stored?.encryptedSecret ?? '', `signing_secrets|${stored?.id}|acme`)).toBe(secret);
+    const headers = api.secretBox.open(row.encryptedHeaders ?? '', `webhook_subscriptions|${row.id}|acme|headers`);
+    expect(JSON.parse(headers)).toEqual({ 'X-Team': 'canary-header-value' });
+  });
+
+  test('names every problem of the input at once', async () => {
+    const { data } = await api.run(CREATE, {
+      input: {
+        url: 'https://example.com',
+        eventTypes: ['ok', 'not ok', 'ok', '*'],
+        timeoutMs: 999,
+        description: 'a\0b',
+      },
+    });
+    const { code, problems } = expectType(data?.createWebhookSubscription, 'InvalidInputError');
+    expect(code).toBe('INVALID_INPUT');
+    expect(problems.map(({ path }) => path)).toEqual([
+      'tenant',
+      'eventTypes.1',
+      'eventTypes.2',
+      'description',
+      'timeoutMs',
+    ]);
+  });
+
+  test.each([
+    ['no event types', { eventTypes: [] }],
+    ['101 event types', { eventTypes: Array.from({ length: 101 }, (_, n) => `type.${n}`) }],
+    ['a tenant with a dot', { tenant: 'a.b' }],
+    ['30,001 ms', { timeoutMs: 30_001 }],
+    ['a description of 1,001 characters', { description: 'x'.repeat(1_001) }],
+  ])('refuses %s', async (_name, input) => {
+    const { data } = await api.run(CREATE, { input: { ...VALID, ...input } });
+    expectType(data?.createWebhookSubscription, 'InvalidInputError');
+  });
+
+  test('accepts 100 event types and 30,000 ms', async () => {
+    const eventTypes = Array.from({ length: 100 }, (_, n) => `type.${n}`);
+    expect((await create({ eventTypes, timeoutMs: 30_000 })).subscription).toMatchObject({
+      eventTypes,
+      timeoutMs: 30_000,
+    });
+  });
+
+  test('refuses private targets and headers of ours, each with its own error, and stores nothing', async () => {
+    const before = await api.database.prisma.webhookSubscription.count();
+    const target = await api.run(CREATE, { input: { ...VALID, url: 'http://169.254.169.254/' } });
+    expect(expectType(target.data?.createWebhookSubscription, 'TargetRejectedError').code).toBe('TARGET_REJECTED');
+    const headers = await api.run(CREATE, { input: { ...VALID, headers: [{ name: 'Webhook-Id', value: 'x' }] } });
+    expect(expectType(headers.data?.createWebhookSubscription, 'InvalidHeadersError').code).toBe('INVALID_HEADERS');
+    expect(await api.database.prisma.webhookSubscription.count()).toBe(before);
+  });
+});
+
+describe('updateWebhookSubscription', () => {
+  test('changes what is given, keeps the rest, and tells the caches', async () => {
+    const { subscription } = await create({ headers: [{ name: 'X-A', value: '1' }], description: 'kept' });
+    const before = await version(subscription.id);
+    const { data } = await api.run(UPDATE, {
+      id: subscription.id,
+      input: { eventTypes: ['*'], timeoutMs: 1_000, url: null },
+    });
+    const updated = expectType(data?.updateWebhookSubscription, 'UpdateWebhookSubscriptionPayload').subscription;
+    expect(updated).toMatchObject({
+      url: VALID.url,
+      eventTypes: ['*'],
+      timeoutMs: 1_000,
+      description: 'kept',
+      headerNames: ['X-A'],
+    });
+    expect(await version(subscription.id)).toBeGreaterThan(before);
+  });
+
+  test('an empty list of headers removes them', async () => {
+    const { subscription } = await create({ headers: [{ name: 'X-A', value: '1' }] });
+    await api.run(UPDATE, { id: subscription.id, input: { headers: [] } });
+    const row = await api.database.prisma.webhookSubscription.findUniqueOrThrow({ where: { id: subscription.id } });
+    expect(row).toMatchObject({ headerNames: [], encryptedHeaders: null });
+  });
+
+  test('deactivating cancels what is pending, of this subscription alone, and leaves what has ended', async () => {
+    const [one, other] = [await create(), await create()];
+    const pending = await seedDelivery(api.database, { subscriptionId: one.subscription.id, tenant: 'acme' });
+    const ended = await seedDelivery(api.database, { subscriptionId: one.subscription.id, tenant: 'acme' });
+    await api.database.prisma.delivery.update({ where: { id: ended.id }, data: { status: 'SUCCESS' } });
+    const foreign = await seedDelivery(api.database, { subscriptionId: other.subscription.id, tenant: 'acme' });
+    await api.run(UPDATE, { id: one.subscription.id, input: { isActive: false } });
+    const row = await api.database.prisma.delivery.findUniqueOrThrow({ where: { id: pending.id } });
+    expect(row).toMatchObject({ status: 'CANCELLED', nextAttemptAt: null, waitingFor: null, enqueuedAt: null });
+    expect(row.completedAt).toBeInstanceOf(Date);
+    expect((await api.run(DELIVERY, { id: ended.id })).data?.delivery?.status).toBe('SUCCESS');
+    expect((await api.run(DELIVERY, { id: foreign.id })).data?.delivery?.status).toBe('PENDING');
+  });
+});
+
+test('a deleted subscription is gone from the queries, but a delivery still leads to it', async () => {
+  const { subscription } = await create({ tenant: 'deleter' });
+  const { id } = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'deleter' });
+  const { data } = await api.run(DELETE, { id: subscription.id });
+  expect(expectType(data?.deleteWebhookSubscription, 'DeleteWebhookSubscriptionPayload').id).toBe(subscription.id);
+  expect((await api.run(SUBSCRIPTION, { id: subscription.id })).data).toEqual({ webhookSubscription: null });
+  expect((await api.run(SUBSCRIPTIONS, { filter: { tenant: 'deleter' } })).data?.webhookSubscriptions.edges).toEqual(
+    [],
+  );
+  expect((await api.run(DELIVERY, { id })).data?.delivery).toMatchObject({
+    status: 'CANCELLED',
+    subscription: { id: subscription.id, isActive: false },
+  });
+});
+
+test.each([
+  ['a random id', uuid7(0)],
+  ['a bad id', 'no-uuid'],
+  ['a NUL', '\0'],
+])('%s is not found, by any operation', async (_name, id) => {
+  const found = [
+    (await api.run(UPDATE, { id, input: { timeoutMs: 2_000 } })).data?.updateWebhookSubscription,
+    (await api.run(DELETE, { id })).data?.deleteWebhookSubscription,
+    (await api.run(ROTATE, { id })).data?.rotateWebhookSecret,
+    (await api.run(SEND_TEST_EVENT, { subscriptionId: id })).data?.sendTestEvent,
+  ];
+  expect(found.map((result) => result?.__typename)).toEqual(Array(4).fill('NotFoundError'));
+  expect((await api.run(SUBSCRIPTION, { id })).data).toEqual({ webhookSubscription: null });
+  expect((await api.run(DELIVERY, { id })).data).toEqual({ delivery: null });
+});
+
+describe('rotateWebhookSecret', () => {
+  test('the previous secret expires after the overlap, an older one not later than it would have', async () => {
+    const { subscription, secret } = await create();
+    const { id } = subscription;
+    const before = await version(id);
+    const short = expectType(
+      (await api.run(ROTATE, { id, overlapSeconds: 60 })).data?.rotateWebhookSecret,
+      'RotateWebhookSecretPayload',
+    );
+    const asked = Date.now();
+    const long = expectType((await api.run(ROTATE, { id })).data?.rotateWebhookSecret, 'RotateWebhookSecretPayload');
+    expect(new Set([secret, short.secret, long.secret]).size).toBe(3);
+    const overlapMs = Date.parse(long.previousSecretExpiresAt) - asked;
+    expect(overlapMs).toBeGreaterThanOrEqual(86_400_000);
+    expect(overlapMs).toBeLessThan(86_400_000 + 10_000);
+    expect(long.subscription.secrets.map(({ expiresAt }) => expiresAt)).toEqual([
+      null,
+      long.previousSecretExpiresAt,
+      short.previousSecretExpiresAt,
+    ]);
+    expect(await version(id)).toBeGreaterThan(before + 1n);
+  });
+
+  test('no overlap leaves the new secret alone', async () => {
+    const { subscription } = await create();
+    const { data } = await api.run(ROTATE, { id: subscription.id, overlapSeconds: 0 });
+    const { secrets } = expectType(data?.rotateWebhookSecret, 'RotateWebhookSecretPayload').subscription;
+    expect(secrets).toMatchObject([{ expiresAt: null }]);
+  });
+
+  test('refuses an eleventh old secret until one has expired', async () => {
+    const { subscription } = await create();
+    const { id } = subscription;
+    for (let n = 0; n < 10; n += 1) {
+      expectType((await api.run(ROTATE, { id })).data?.rotateWebhookSecret, 'RotateWebhookSecretPayload');
+    }
+    const { code } = expectType((await api.run(ROTATE, { id })).data?.rotateWebhookSecret, 'TooManySecretsError');
+    expect(code).toBe('TOO_MANY_SECRETS');
+    const current = { subscriptionId: id, expiresAt: null };
+    expect(await api.database.prisma.signingSecret.count({ where: current })).toBe(1);
+    const oldest = await api.database.prisma.signingSecret.findFirstOrThrow({
+      where: { subscriptionId: id },
+      orderBy: { id: 'asc' },
+    });
+    await api.database.prisma.signingSecret.update({ where: { id: oldest.id }, data: { expiresAt: new Date(0) } });
+    expectType((await api.run(ROTATE, { id })).data?.rotateWebhookSecret, 'RotateWebhookSecretPayload');
+  });
+
+  test('concurrent rotations leave one current secret', async () => {
+    const { id } = (await create()).subscription;
+    await Promise.all(Array.from({ length: 5 }, () => api.run(ROTATE, { id })));
+    expect(await api.database.prisma.signingSecret.count({ where: { subscriptionId: id, expiresAt: null } })).toBe(1);
+    expect(await api.database.prisma.signingSecret.count({ where: { subscriptionId: id } })).toBe(6);
+  });
+
+  test.each([-1, 604_801])('refuses an overlap of %i seconds', async (overlapSeconds) => {
+    const { id } = (await create()).subscription;
+    expectType((await api.run(ROTATE, { id, overlapSeconds })).data?.rotateWebhookSecret, 'InvalidInputError');
+  });
+});
+
+describe('sendTestEvent', () => {
+  test('makes an event and a pending delivery, with defaults', async () => {
+    const { id } = (await create()).subscription;
+    const { data } = await api.run(SEND_TEST_EVENT, { subscriptionId: id });
+    expect(expectType(data?.sendTestEvent, 'SendTestEventPayload').delivery).toMatchObject({
+      ...{
+        status: 'PENDING',
+        subscription: { id },
+        event: { type: 'webhook.test', data: { message: expect.any(String) } },
+      },
+    });
+  });
+
+  test('sends the type and the data it is given', async () => {
+    const { id } = (await create()).subscription;
+    const { data } = await api.run(SEND_TEST_EVENT, {
+      subscriptionId: id,
+      eventType: 'a.b',
+      data: { list: [1, null, 'x'] },
+    });
+    const { event } = expectType(data?.sendTestEvent, 'SendTestEventPayload').delivery;
+    expect(event).toMatchObject({ type: 'a.b', data: { list: [1, null, 'x'] } });
+  });
+
+  test('refuses an inactive subscription, a bad type and more than a megabyte', async () => {
+    const { id } = (await create()).subscription;
+    const bad = await api.run(SEND_TEST_EVENT, { subscriptionId: id, eventType: 'a..b', data: 'x'.repeat(1_100_000) });
+    const { problems } = expectType(bad.data?.sendTestEvent, 'InvalidInputError');
+    expect(problems.map(({ path }) => path)).toEqual(['eventType', 'data']);
+    await api.run(UPDATE, { id, input: { isActive: false } });
+    const { data } = await api.run(SEND_TEST_EVENT, { subscriptionId: id });
+    expect(expectType(data?.sendTestEvent, 'SubscriptionInactiveError').code).toBe('SUBSCRIPTION_INACTIVE');
+  });
+});

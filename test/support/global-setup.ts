@@ -1,0 +1,57 @@
+import { join } from 'node:path';
+import pg from 'pg';
+import { pino } from 'pino';
+import type { TestProject } from 'vitest/node';
+import { migrate } from '../../src/database/migrate.ts';
+import { findNatsServer } from '../../src/embedded/nats-binary.ts';
+import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
+import { createTempFolder } from './temp-folder.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The superuser's address of the Postgres that the integration tests share. */
+    postgres: string;
+    /** The name of its migrated database, which nobody connects to: tests clone it. */
+    templateDatabase: string;
+    /** The path of the program. */
+    natsServer: string;
+  }
+}
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** Once for the whole run of the integration tests; returns the tear-down. */
+export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
+  const log = pino({ level: 'warn' });
+  const report = (text: string) => {
+    process.stderr.write(`${text}\n`);
+  };
+  const dataDir = join(ROOT, '.data');
+  const natsServer = await findNatsServer({ dataDir, searchPath: process.env['PATH'] ?? '', log, report });
+  const folder = await createTempFolder();
+  const postgres = await startEmbeddedPostgres({ directory: folder.path, log, report });
+  const tearDown = async () => {
+    await postgres.stop();
+    await folder.remove();
+  };
+  try {
+    const template = new URL(postgres.url);
+    template.pathname = '/template';
+    await createDatabase(postgres.url, 'template');
+    await migrate(template.href, join(ROOT, 'prisma/migrations'));
+    project.provide('postgres', postgres.url);
+    project.provide('templateDatabase', 'template');
+    project.provide('natsServer', natsServer);
+    return tearDown;
+  } catch (error) {
+    await tearDown();
+    throw error;
+  }
+}
+
+async function createDatabase(url: string, name: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query(`CREATE DATABASE ${name}`);
+  await client.end();
+}

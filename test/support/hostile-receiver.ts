@@ -1,0 +1,167 @@
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import { gzipSync } from 'node:zlib';
+
+/** A TCP server that knows nothing of HTTP: each connection is given to `behave` once a request's headers have arrived. */
+export type HostileReceiver = {
+  readonly url: string;
+  readonly port: number;
+  readonly connectionCount: () => number;
+  readonly openConnections: () => number;
+  /** Reads and drops everything: who does not read does not notice that the other side has gone. */
+  drain(): void;
+  close(): Promise<void>;
+};
+
+export type Behaviour = { readonly when: 'connected' | 'requested'; readonly behave: (socket: Socket) => void };
+
+export async function startHostileReceiver({ when, behave }: Behaviour): Promise<HostileReceiver> {
+  const open = new Set<Socket>();
+  let connectionCount = 0;
+  const server = createServer((socket) => {
+    connectionCount += 1;
+    open.add(socket);
+    socket.on('close', () => open.delete(socket));
+    // The other side gives up on us: that is what is tested.
+    socket.on('error', () => undefined);
+    if (when === 'connected') {
+      behave(socket);
+      return;
+    }
+    let received = '';
+    socket.on('data', (chunk) => {
+      received = received.slice(-3) + chunk.toString('latin1');
+      if (!received.includes('\r\n\r\n')) return;
+      received = '';
+      behave(socket);
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const port = portOf(server);
+  return {
+    url: `http://127.0.0.1:${port}/hook`,
+    port,
+    connectionCount: () => connectionCount,
+    openConnections: () => open.size,
+    drain: () => {
+      for (const socket of open) socket.resume();
+    },
+    close: async () => {
+      for (const socket of open) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+export function portOf(server: Server): number {
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the server does not listen on TCP');
+  return address.port;
+}
+
+/** Writes `next()` again and again, as fast as the other side reads or every `everyMs`, until the connection ends. */
+function keepWriting(socket: Socket, next: () => string | Buffer, everyMs?: number): void {
+  if (everyMs === undefined) {
+    const pump = () => {
+      while (!socket.destroyed && socket.write(next()));
+    };
+    socket.on('drain', pump);
+    pump();
+    return;
+  }
+  const timer = setInterval(() => socket.write(next()), everyMs);
+  socket.on('close', () => {
+    clearInterval(timer);
+  });
+}
+
+const answer = (text: string | Buffer): Behaviour => ({ when: 'requested', behave: (socket) => socket.write(text) });
+const answerAndEnd = (text: string): Behaviour => ({ when: 'requested', behave: (socket) => socket.end(text) });
+const OK = 'HTTP/1.1 200 OK\r\n';
+const CHUNKED = `${OK}transfer-encoding: chunked\r\n\r\n`;
+
+function keepAnswering(start: string, next: () => string | Buffer, everyMs?: number): Behaviour {
+  return {
+    when: 'requested',
+    behave: (socket) => {
+      socket.write(start);
+      keepWriting(socket, next, everyMs);
+    },
+  };
+}
+
+/** What receivers do that they should not, by name. */
+export const HOSTILITIES = {
+  'never answers': { when: 'requested', behave: () => undefined },
+  'never reads': { when: 'connected', behave: (socket) => socket.pause() },
+  'closes at once': { when: 'connected', behave: (socket) => socket.end() },
+  'resets at once': { when: 'connected', behave: (socket) => socket.resetAndDestroy() },
+  'closes after the request': { when: 'requested', behave: (socket) => socket.end() },
+  'resets after the request': { when: 'requested', behave: (socket) => socket.resetAndDestroy() },
+  'closes within the status line': answerAndEnd('HTTP/1.1 20'),
+  'closes within the headers': answerAndEnd(`${OK}content-type: te`),
+  'drips headers': keepAnswering(OK, () => 'x-a: b\r\n', 50),
+  'sends headers without end': keepAnswering(OK, () => `x-a: ${'b'.repeat(1_000)}\r\n`),
+  'sends one header without end': keepAnswering(`${OK}x-a: `, () => 'b'.repeat(1_000)),
+  'sends 1,200 header lines': answer(`${OK}${'a: b\r\n'.repeat(1_200)}content-length: 2\r\n\r\nok`),
+  'sends garbage': answer('\x01\x02garbage\r\n\r\n'),
+  'speaks SSH': { when: 'connected', behave: (socket) => socket.write('SSH-2.0-OpenSSH_9.2p1\r\n') },
+  'speaks HTTP/0.9': answerAndEnd('<html>hello</html>'),
+  'speaks TLS': { when: 'connected', behave: (socket) => socket.write(Buffer.from('15030300020228', 'hex')) },
+  'sends a bad header byte': answer(`${OK}x-a: a\0b\r\n\r\n`),
+  'sends a header without colon': answer(`${OK}nonsense\r\n\r\n`),
+  'sends content-length and chunked': answer(`${OK}content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`),
+  'sends two content-lengths': answer(`${OK}content-length: 2\r\ncontent-length: 3\r\n\r\nok!`),
+  'answers 1000': answer('HTTP/1.1 1000 Many\r\ncontent-length: 0\r\n\r\n'),
+  'answers 099': answer('HTTP/1.1 099 Low\r\ncontent-length: 0\r\n\r\n'),
+  'answers 600': answer('HTTP/1.1 600 High\r\ncontent-length: 0\r\n\r\n'),
+  'answers 999': answer('HTTP/1.1 999 Highest\r\ncontent-length: 0\r\n\r\n'),
+  'answers 101': answer('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'),
+  'answers 103 without end': keepAnswering('', () => 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'),
+  'answers 9 times 100': answer('HTTP/1.1 100 Continue\r\n\r\n'.repeat(9)),
+  'answers 8 times 100, then 200': answer(
+    `${'HTTP/1.1 100 Continue\r\n\r\n'.repeat(8)}${OK}content-length: 2\r\n\r\nok`,
+  ),
+  'answers 302': answer('HTTP/1.1 302 Found\r\nlocation: http://169.254.169.254/\r\ncontent-length: 0\r\n\r\n'),
+  'answers 307 to itself': answer('HTTP/1.1 307 Temporary Redirect\r\nlocation: /hook\r\ncontent-length: 0\r\n\r\n'),
+  'answers 304': answer('HTTP/1.1 304 Not Modified\r\n\r\n'),
+  'answers 204': answer('HTTP/1.1 204 No Content\r\n\r\n'),
+  'answers 204 with a body': answer('HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\nhello'),
+  'answers twice': answer(`${OK}content-length: 2\r\n\r\nok${OK}content-length: 4\r\n\r\nevil`),
+  'sends bytes after the body': answer(`${OK}content-length: 2\r\n\r\nokgarbage\r\n\r\n`),
+  'sends a body without end': keepAnswering(`${OK}\r\n`, () => 'x'.repeat(65_536)),
+  'sends chunks without end': keepAnswering(CHUNKED, () => `400\r\n${'x'.repeat(1_024)}\r\n`),
+  'sends chunk extensions without end': keepAnswering(`${CHUNKED}2;`, () => 'x'.repeat(1_000)),
+  'sends trailers without end': keepAnswering(`${CHUNKED}2\r\nok\r\n0\r\n`, () => `x-a: ${'b'.repeat(1_000)}\r\n`),
+  'drips the body': keepAnswering(`${OK}content-length: 100000\r\n\r\n`, () => 'x', 50),
+  'never sends the body': answer(`${OK}content-length: 5\r\n\r\n`),
+  'closes within the body': answerAndEnd(`${OK}content-length: 10\r\n\r\nhello`),
+  'resets within the body': {
+    when: 'requested',
+    behave: (socket) => {
+      // Reset once what was written has been read, or the reset overtakes it.
+      socket.write(`${OK}content-length: 10\r\n\r\nhello`, () => setImmediate(() => socket.resetAndDestroy()));
+    },
+  },
+  'closes within a chunk': answerAndEnd(`${CHUNKED}a\r\nhello`),
+  'sends a bad chunk size': answer(`${CHUNKED}zz\r\nhello`),
+  'sends a gzip bomb': answer(
+    Buffer.concat([
+      Buffer.from(`${OK}content-encoding: gzip\r\nconnection: close\r\n\r\n`),
+      gzipSync(Buffer.alloc(30_000_000)),
+    ]),
+  ),
+  'sends NUL and broken UTF-8': answer(Buffer.from(`${OK}content-length: 4\r\n\r\na\0\xffb`, 'latin1')),
+  'sends 20,000 bytes': answer(`${OK}content-length: 20000\r\n\r\n${'x'.repeat(20_000)}`),
+  'sends 20,001 bytes': answer(`${OK}content-length: 20001\r\n\r\n${'x'.repeat(20_001)}`),
+  'answers before it reads the body': {
+    when: 'connected',
+    behave: (socket) => {
+      socket.once('readable', () => socket.write('HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n'));
+    },
+  },
+} as const satisfies Readonly<Record<string, Behaviour>>;
+
+export type Hostility = keyof typeof HOSTILITIES;

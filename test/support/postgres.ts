@@ -1,0 +1,47 @@
+import { join } from 'node:path';
+import { migrate } from '../../src/database/migrate.ts';
+import { findFreePort } from '../../src/embedded/free-port.ts';
+import { acceptsConnections, urlOf } from '../../src/embedded/postgres.ts';
+import { prepareCluster } from '../../src/embedded/postgres-cluster.ts';
+import { ServerProcess } from './server-process.ts';
+import { createTempFolder } from './temp-folder.ts';
+
+export type TestPostgres = {
+  /** Of a migrated database. */
+  readonly url: string;
+  /** SIGKILL; it stays down until `start()`. */
+  kill9(): Promise<void>;
+  /** SIGSTOP and SIGCONT, for the server and each of its connections. */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Again after `kill9()`: same port, same data. */
+  start(): Promise<void>;
+  /** Ends it and deletes its data. */
+  stop(): Promise<void>;
+};
+
+/** A Postgres of the test's own, for tests that kill it; others share one (see database.ts). */
+export async function startTestPostgres(): Promise<TestPostgres> {
+  const folder = await createTempFolder();
+  const cluster = await prepareCluster({ directory: folder.path, report: () => undefined });
+  const port = await findFreePort();
+  const url = urlOf(cluster, port, 'postgres');
+  const server = new ServerProcess({
+    commandLine: cluster.commandLine(port),
+    stopSignal: 'SIGINT',
+    isReady: () => acceptsConnections(url),
+  });
+  await server.start();
+  await migrate(url, join(import.meta.dirname, '../../prisma/migrations'));
+  return {
+    url,
+    kill9: () => server.kill9(),
+    pause: () => server.pause(),
+    resume: () => server.resume(),
+    start: () => server.start(),
+    stop: async () => {
+      await server.stop();
+      await folder.remove();
+    },
+  };
+}

@@ -1,0 +1,50 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+export type Program = {
+  readonly child: ChildProcess;
+  /** The first line it prints; rejects with its error output when it ends before. */
+  readonly firstLine: Promise<string>;
+  /** Signals it and waits for its end. */
+  end(signal: NodeJS.Signals): Promise<void>;
+};
+
+export type RunProgramOptions = {
+  readonly args: readonly string[];
+  /** The user to become; needs root. */
+  readonly uid?: number | undefined;
+  /** The user's home. */
+  readonly home: string;
+};
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** Runs a TypeScript file of the repository in a process of its own. */
+export function runProgram(path: string, { args, uid, home }: RunProgramOptions): Program {
+  const asUser = uid === undefined ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
+  const [command = '', ...rest] = [...asUser, process.execPath, '--import', 'tsx', join(ROOT, path), ...args];
+  const env = { PATH: process.env['PATH'] ?? '', HOME: home, TMPDIR: home };
+  const child = spawn(command, rest, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const ended = once(child, 'close');
+  let errors = '';
+  child.stderr.on('data', (chunk) => {
+    errors += String(chunk);
+  });
+  const firstLine = new Promise<string>((resolve, reject) => {
+    createInterface({ input: child.stdout }).once('line', resolve);
+    void ended.then(() => {
+      reject(new Error(`the program ended: ${errors}`));
+    });
+  });
+  return {
+    child,
+    firstLine,
+    end: async (signal) => {
+      const gone = child.exitCode !== null || child.signalCode !== null ? undefined : once(child, 'exit');
+      child.kill(signal);
+      await gone;
+    },
+  };
+}

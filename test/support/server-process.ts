@@ -1,0 +1,98 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { waitFor } from './wait-for.ts';
+
+export type ServerProcessOptions = {
+  readonly commandLine: readonly string[];
+  readonly stopSignal: NodeJS.Signals;
+  readonly isReady: () => Promise<boolean>;
+};
+
+/** A server that tests start, freeze and kill; unlike an embedded one it stays down until `start()`. */
+export class ServerProcess {
+  readonly #options: ServerProcessOptions;
+  #child: ChildProcess | undefined;
+  #output = '';
+
+  constructor(options: ServerProcessOptions) {
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    // A test that kills Postgres starts it again at once; the children of the killed one need a moment to notice.
+    await waitFor(() => this.#tryToStart(), { what: 'the server to be ready', timeoutMs: 30_000 });
+  }
+
+  async #tryToStart(): Promise<boolean> {
+    const [command = '', ...args] = this.#options.commandLine;
+    const child = spawn(command, args, { detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#output = '';
+    child.stderr.on('data', (chunk) => {
+      this.#output = `${this.#output}${String(chunk)}`.slice(-2_000);
+    });
+    this.#child = child;
+    while (child.exitCode === null && child.signalCode === null) {
+      if (await this.#options.isReady()) {
+        return true;
+      }
+    }
+    throw new Error(`it ended: ${this.#output}`);
+  }
+
+  /** SIGKILL, and gone when this returns. */
+  async kill9(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  /** Stops it in an orderly way; killed if that takes more than 10 s. */
+  async stop(): Promise<void> {
+    const timer = setTimeout(() => this.#child?.kill('SIGKILL'), 10_000);
+    await this.resume();
+    await this.#end(this.#options.stopSignal);
+    clearTimeout(timer);
+  }
+
+  /** Freezes it, its children included: connections stay open, nothing answers. */
+  async pause(): Promise<void> {
+    await this.#signalAll('SIGSTOP');
+  }
+
+  async resume(): Promise<void> {
+    await this.#signalAll('SIGCONT');
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
+      return;
+    }
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+  }
+
+  /** The server before its children, so that it starts no new one meanwhile. */
+  async #signalAll(signal: NodeJS.Signals): Promise<void> {
+    const pid = this.#child?.pid;
+    if (pid === undefined || this.#child?.exitCode !== null || this.#child.signalCode !== null) {
+      return;
+    }
+    this.#child.kill(signal);
+    for (const childPid of await findChildren(pid)) {
+      process.kill(childPid, signal);
+    }
+  }
+}
+
+/** /proc where there is one (slim images have no ps), else ps. */
+async function findChildren(pid: number): Promise<number[]> {
+  if (process.platform === 'linux') {
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    return children.trim().split(' ').filter(Boolean).map(Number);
+  }
+  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=']);
+  const rows = stdout.split('\n').map((line) => line.trim().split(/\s+/).map(Number));
+  return rows.filter(([, parent]) => parent === pid).flatMap(([child]) => child ?? []);
+}

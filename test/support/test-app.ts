@@ -1,0 +1,142 @@
+import { randomBytes } from 'node:crypto';
+import { connect, type NatsConnection, headers as natsHeaders } from 'nats';
+import pg from 'pg';
+import { type Logger, pino } from 'pino';
+import { type App, startApp } from '../../src/app.ts';
+import { type Config, readConfig } from '../../src/config.ts';
+import { createTestDatabase } from './database.ts';
+import { startTestNats, type TestNats } from './nats.ts';
+
+export const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
+export const SECRETS_KEY = randomBytes(32).toString('base64');
+
+export type TestServices = {
+  readonly databaseUrl: string;
+  readonly nats: TestNats;
+  /** Publishes as a service would, and waits for JetStream's confirmation. */
+  readonly publish: (
+    subject: string,
+    body: string | Buffer,
+    headers?: Readonly<Record<string, string>>,
+  ) => Promise<void>;
+  /** How many messages were ever stored in a stream. */
+  readonly storedIn: (stream: string) => Promise<number>;
+  /** How many messages a stream holds now. */
+  readonly waitingIn: (stream: string) => Promise<number>;
+  /** Asks Postgres directly. */
+  readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
+  stop(): Promise<void>;
+};
+
+/** A database and a nats-server of the test file's own. */
+export async function startTestServices(): Promise<TestServices> {
+  const [database, nats] = await Promise.all([createTestDatabase(), startTestNats()]);
+  const pool = new pg.Pool({ connectionString: database.url, max: 4 });
+  pool.on('error', () => undefined);
+  let connected: Promise<NatsConnection> | undefined;
+  const connection = () =>
+    (connected ??= connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 100 }));
+  const stateOf = async (stream: string) => {
+    const manager = await (await connection()).jetstreamManager();
+    return (await manager.streams.info(stream)).state;
+  };
+  return {
+    databaseUrl: database.url,
+    nats,
+    publish: async (subject, body, headers = {}) => {
+      const messageHeaders = natsHeaders();
+      for (const [name, value] of Object.entries(headers)) messageHeaders.set(name, value);
+      await (await connection()).jetstream().publish(subject, Buffer.from(body), { headers: messageHeaders });
+    },
+    storedIn: async (stream) => (await stateOf(stream)).last_seq,
+    waitingIn: async (stream) => (await stateOf(stream)).messages,
+    query: async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>
+      (await pool.query<T>(sql, values)).rows,
+    stop: async () => {
+      await (await connected)?.close();
+      await pool.end();
+      await nats.stop();
+      await database.drop();
+    },
+  };
+}
+
+/** The configuration of a program on these services that may send to loopback, with short waits before retries. */
+export function testConfig(
+  services: Pick<TestServices, 'databaseUrl' | 'nats'>,
+  env: Record<string, string> = {},
+): Config {
+  return readConfig(testEnv(services, env));
+}
+
+export function testEnv(
+  { databaseUrl, nats }: Pick<TestServices, 'databaseUrl' | 'nats'>,
+  env: Record<string, string> = {},
+): Record<string, string> {
+  return {
+    PORT: '0',
+    DATABASE_URL: databaseUrl,
+    NATS_URL: nats.url,
+    ADMIN_API_KEY,
+    SECRETS_KEY,
+    EGRESS_ALLOW_CIDRS: '127.0.0.0/8,::1/128',
+    EGRESS_ALLOW_HTTP: 'true',
+    RETRY_SCHEDULE: '200ms,300ms',
+    LOG_LEVEL: 'silent',
+    ...env,
+  };
+}
+
+export type TestApp = App & {
+  /** The data of a query or mutation sent as the admin; throws on GraphQL errors. */
+  readonly graphql: <T = Record<string, unknown>>(query: string, variables?: Record<string, unknown>) => Promise<T>;
+  /** Creates a webhook subscription for tenant acme. */
+  readonly subscribe: (input: SubscribeInput) => Promise<{ readonly id: string; readonly secret: string }>;
+};
+
+export type SubscribeInput = { readonly url: string; readonly eventTypes?: readonly string[] } & Record<
+  string,
+  unknown
+>;
+
+/** The whole program in this process, ready. */
+export async function startTestApp(
+  services: Pick<TestServices, 'databaseUrl' | 'nats'>,
+  { env = {}, log = pino({ level: 'silent' }) }: { env?: Record<string, string>; log?: Logger } = {},
+): Promise<TestApp> {
+  const app = await startApp(testConfig(services, env), { log, report: () => undefined });
+  await app.ready;
+  const graphql = <T>(query: string, variables: Record<string, unknown> = {}) =>
+    postGraphql<T>(app.url, { query, variables });
+  return { ...app, graphql, subscribe: (input) => subscribe(graphql, input) };
+}
+
+export async function postGraphql<T>(
+  url: string,
+  body: { query: string; variables: Record<string, unknown> },
+): Promise<T> {
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_API_KEY}` },
+    body: JSON.stringify(body),
+  });
+  // The caller names the shape of what it selected.
+  const { data, errors } = (await response.json()) as { data: T; errors?: unknown };
+  if (errors !== undefined) throw new Error(`GraphQL errors: ${JSON.stringify(errors)}`);
+  return data;
+}
+
+const CREATE = `mutation ($input: CreateWebhookSubscriptionInput!) {
+  createWebhookSubscription(input: $input) {
+    ... on CreateWebhookSubscriptionPayload { secret subscription { id } }
+    ... on Error { code message }
+  }
+}`;
+
+async function subscribe(graphql: TestApp['graphql'], input: SubscribeInput): Promise<{ id: string; secret: string }> {
+  const { createWebhookSubscription: result } = await graphql<{
+    createWebhookSubscription: { secret?: string; subscription?: { id: string }; message?: string };
+  }>(CREATE, { input: { tenant: 'acme', eventTypes: ['*'], ...input } });
+  if (result.subscription === undefined || result.secret === undefined) throw new Error(result.message);
+  return { id: result.subscription.id, secret: result.secret };
+}

@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest';
+import { type CustomHeader, checkCustomHeaders, InvalidHeadersError } from '../../src/delivery/custom-headers.ts';
+
+function problemsOf(headers: readonly CustomHeader[]): string {
+  try {
+    checkCustomHeaders(headers);
+  } catch (error) {
+    if (error instanceof InvalidHeadersError) return error.message;
+    throw error;
+  }
+  return '';
+}
+
+const numbered = (count: number, value: string) =>
+  Array.from({ length: count }, (_, index) => ({ name: `x-${index}`, value }));
+
+describe('checkCustomHeaders', () => {
+  it.each([
+    ['Authorization', 'Bearer abc'],
+    ['X-Api-Key', '~!@#$%^&*()_+ {}|:"<>?'],
+    ['x-tenant', 'a'],
+    ["!#$%&'*+.^_`|~-0aZ", 'any token is a name'],
+    ['x'.repeat(128), 'longest name'],
+    ['x', 'v'.repeat(4_095)],
+    ['hostname', 'not host'],
+    ['iffy', 'not if-'],
+    ['contents', 'not content-'],
+    ['constructor', 'a name like any other'],
+    ['__proto__', 'a name like any other'],
+  ])('takes %s', (name, value) => {
+    expect(problemsOf([{ name, value }])).toBe('');
+  });
+
+  it('takes none, and as many as 20', () => {
+    expect(problemsOf([])).toBe('');
+    expect(problemsOf(numbered(20, 'v'))).toBe('');
+    expect(problemsOf(numbered(21, 'v'))).toBe('at most 20 headers are possible');
+  });
+
+  it.each([
+    ...[
+      'host',
+      'Connection',
+      'keep-alive',
+      'TE',
+      'trailer',
+      'transfer-encoding',
+      'upgrade',
+      'expect',
+      'http2-settings',
+    ],
+    ...['content-length', 'Content-Type', 'content-encoding', 'content-anything', 'proxy-authorization', 'proxy-x'],
+    ...['date', 'via', 'forwarded', 'X-Forwarded-For', 'x-real-ip', 'range', 'if-none-match', 'accept-encoding'],
+    ...['user-agent', 'cookie', 'set-cookie', 'sec-fetch-mode'],
+    ...['webhook-id', 'Webhook-Signature', 'webhook-anything', 'x-hub-signature', 'X-Hub-Signature-256', 'svix-id'],
+    ...['Metadata', 'Metadata-Flavor', 'X-aws-ec2-metadata-token', 'X-aws-ec2-metadata-token-ttl-seconds'],
+    ...['x-amz-security-token', 'x-google-metadata-request', 'x-goog-x', 'x-ms-version', 'x-azure-x'],
+  ])('refuses %s, which is not the customer’s to set', (name) => {
+    expect(problemsOf([{ name, value: 'v' }])).toBe(`"${name}" cannot be set`);
+  });
+
+  it.each(['', ' ', 'a b', 'a:', ':authority', 'ä', 'a\r\nb', 'a\0', '(a)', 'x'.repeat(129)])(
+    'refuses the name %j',
+    (name) => {
+      expect(problemsOf([{ name, value: 'v' }])).toContain('is not a valid header name');
+    },
+  );
+
+  it.each([
+    ['', 'has no value'],
+    ['a\r\nx-evil: 1', 'printable ASCII'],
+    ['a\nb', 'printable ASCII'],
+    ['a\0', 'printable ASCII'],
+    ['a\tb', 'printable ASCII'],
+    ['a\x7f', 'printable ASCII'],
+    ['ä', 'printable ASCII'],
+    ['🎉', 'printable ASCII'],
+    [' a', 'spaces at its ends'],
+    ['a ', 'spaces at its ends'],
+    ['a\n', 'printable ASCII'],
+    ['v'.repeat(4_097), 'more than 4096 bytes'],
+  ])('refuses the value %j', (value, part) => {
+    expect(problemsOf([{ name: 'x', value }])).toContain(part);
+  });
+
+  it('refuses names that differ only in case', () => {
+    const problems = problemsOf([
+      { name: 'X-Key', value: 'a' },
+      { name: 'x-key', value: 'b' },
+    ]);
+    expect(problems).toBe('"x-key" is given more than once');
+  });
+
+  it('refuses more than 4 KiB in all', () => {
+    expect(problemsOf(numbered(4, 'v'.repeat(1_021)))).toBe('');
+    expect(problemsOf(numbered(4, 'v'.repeat(1_022)))).toBe('all names and values together exceed 4096 bytes');
+  });
+
+  it('names every problem at once, and no value', () => {
+    const problems = problemsOf([
+      { name: 'host', value: 'geheim' },
+      { name: 'x-a', value: 'geheim\n' },
+      { name: 'b c', value: 'geheim' },
+    ]);
+    expect(problems.split('; ')).toHaveLength(3);
+    expect(problems).not.toContain('geheim');
+  });
+});

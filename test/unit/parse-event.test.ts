@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest';
+import { MAX_DATA_BYTES, type ParsedEvent, parseEvent, type Rejection } from '../../src/events/parse-event.ts';
+
+type Given = {
+  readonly subject?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string | Buffer;
+  readonly sequence?: number;
+  readonly timestampNanos?: number;
+};
+
+const JETSTREAM_TIME = Date.UTC(2026, 0, 31, 12);
+
+function parse(given: Given): ParsedEvent | Rejection {
+  const headers = new Map(Object.entries(given.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]));
+  return parseEvent({
+    subject: given.subject ?? 'events.acme.conversation.created',
+    header: (name) => headers.get(name.toLowerCase()),
+    body: Buffer.from(given.body ?? '{}'),
+    sequence: given.sequence ?? 1,
+    timestampNanos: given.timestampNanos ?? JETSTREAM_TIME * 1e6,
+  });
+}
+
+function event(given: Given): ParsedEvent {
+  const parsed = parse(given);
+  if (parsed.kind !== 'event') throw new Error(`rejected: ${parsed.reason} ${parsed.message}`);
+  return parsed;
+}
+
+describe('a plain event', () => {
+  it('takes tenant and type from the subject, the id from Nats-Msg-Id and the time from Occurred-At', () => {
+    const headers = { 'Nats-Msg-Id': 'order-1', 'Occurred-At': '2026-01-30T08:00:00+01:00' };
+    expect(event({ headers, body: '{"a":1}' })).toMatchObject({
+      tenant: 'acme',
+      type: 'conversation.created',
+      eventId: 'order-1',
+      occurredAt: new Date('2026-01-30T07:00:00Z'),
+      data: Buffer.from('{"a":1}'),
+    });
+  });
+
+  it('has the id and time of its JetStream message when it names none', () => {
+    const { id, eventId, occurredAt } = event({});
+    expect(eventId).toBe(id);
+    expect(occurredAt).toEqual(new Date(JETSTREAM_TIME));
+  });
+
+  it('has the same row id when its message is redelivered, and another one when a sequence number is handed out again', () => {
+    expect(event({}).id).toBe(event({}).id);
+    expect(event({ timestampNanos: (JETSTREAM_TIME + 1) * 1e6 }).id).not.toBe(event({}).id);
+    expect(event({ sequence: 2 }).id).not.toBe(event({}).id);
+  });
+
+  it.each(['1', 'null', '"text"', '[1]', ' {"a" : 1.0, "b":12345678901234567890} '])(
+    'keeps the bytes of %s',
+    (body) => {
+      expect(event({ body }).data.toString()).toBe(body);
+    },
+  );
+
+  it('may have data of exactly 1 MiB', () => {
+    const body = `"${'x'.repeat(MAX_DATA_BYTES - 2)}"`;
+    expect(event({ body }).data.length).toBe(MAX_DATA_BYTES);
+  });
+});
+
+describe('a CloudEvent', () => {
+  const binary = { 'ce-specversion': '1.0', 'ce-id': 'ce 1'.replace(' ', '-'), 'ce-source': '/chat', 'ce-type': 'x' };
+  const structured = { 'content-type': 'application/cloudevents+json; charset=utf-8' };
+  const envelope = '{"specversion":"1.0","id":"ce-1","source":"/chat","type":"x","time":"2026-01-30T07:00:00Z"';
+
+  it('in binary mode has its id and time in headers and its data in the body', () => {
+    const headers = { ...binary, 'ce-time': '2026-01-30T07%3A00%3A00Z' };
+    const expected = { eventId: 'ce-1', occurredAt: new Date('2026-01-30T07:00:00Z'), data: Buffer.from('[1]') };
+    expect(event({ headers, body: '[1]' })).toMatchObject(expected);
+  });
+
+  it('in structured mode has everything in the body, its data byte for byte', () => {
+    const body = `${envelope},"data": {"n":1.0,  "s":"}\\"data\\":"} }`;
+    const parsed = event({ headers: structured, body });
+    expect(parsed).toMatchObject({ eventId: 'ce-1', occurredAt: new Date('2026-01-30T07:00:00Z') });
+    expect(parsed.data.toString()).toBe('{"n":1.0,  "s":"}\\"data\\":"}');
+  });
+
+  it('finds its data among members that look like it', () => {
+    const body = `{"x":{"data":1},"y":["data"],"\\u0064ata":42,"z":"data",${envelope.slice(1)}}`;
+    expect(event({ headers: structured, body }).data.toString()).toBe('42');
+  });
+
+  it('may carry its data in base64, or none', () => {
+    const base64 = Buffer.from('{"a":1}').toString('base64');
+    expect(event({ headers: structured, body: `${envelope},"data_base64":"${base64}"}` }).data.toString()).toBe(
+      '{"a":1}',
+    );
+    expect(event({ headers: structured, body: `${envelope}}` }).data.toString()).toBe('null');
+  });
+
+  it.each([
+    ['an attribute is missing', { ...binary, 'ce-source': '' }, '{}'],
+    ['the version is unknown', { ...binary, 'ce-specversion': '0.3' }, '{}'],
+    ['a header is badly encoded', { ...binary, 'ce-id': '%E0%A4%A' }, '{}'],
+    ['the envelope is not JSON', structured, '{'],
+    ['the envelope is not an object', structured, '[]'],
+    ['the format is not JSON', { 'content-type': 'application/cloudevents+avro' }, '{}'],
+    ['it is a batch', { 'content-type': 'application/cloudevents-batch+json' }, '[]'],
+  ])('is rejected when %s', (_, headers, body) => {
+    expect(parse({ headers, body })).toMatchObject({ kind: 'rejected', reason: 'INVALID_CLOUD_EVENT', tenant: 'acme' });
+  });
+});
+
+describe('a rejection', () => {
+  it.each([
+    ['INVALID_SUBJECT', { subject: 'events' }, undefined],
+    ['INVALID_SUBJECT', { subject: 'events.acme' }, 'acme'],
+    ['INVALID_SUBJECT', { subject: 'events.ac:me.created' }, undefined],
+    ['INVALID_SUBJECT', { subject: `events.${'a'.repeat(65)}.created` }, undefined],
+    ['INVALID_SUBJECT', { subject: 'events.acme.cre@ted' }, 'acme'],
+    ['INVALID_SUBJECT', { subject: `events.acme.${'a'.repeat(257)}` }, 'acme'],
+    ['INVALID_JSON', { body: '' }, 'acme'],
+    ['INVALID_JSON', { body: '{"a":1' }, 'acme'],
+    ['INVALID_JSON', { body: Buffer.from([0x22, 0xff, 0x22]) }, 'acme'],
+    ['TOO_LARGE', { body: `"${'x'.repeat(MAX_DATA_BYTES - 1)}"` }, 'acme'],
+    ['INVALID_EVENT_ID', { headers: { 'Nats-Msg-Id': 'a b' } }, 'acme'],
+    ['INVALID_EVENT_ID', { headers: { 'Nats-Msg-Id': 'a'.repeat(257) } }, 'acme'],
+    ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': 'yesterday' } }, 'acme'],
+    ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '2026-01-30T07:00:00' } }, 'acme'],
+    ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '2026-13-30T07:00:00Z' } }, 'acme'],
+  ] as const)('says %s of %j', (reason, given, tenant) => {
+    expect(parse(given)).toMatchObject({ kind: 'rejected', reason, tenant });
+  });
+
+  it('quotes nothing of the data', () => {
+    expect(JSON.stringify(parse({ body: '{"secret": tell-nobody}' }))).not.toContain('tell-nobody');
+  });
+});

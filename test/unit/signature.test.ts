@@ -1,0 +1,69 @@
+import { verify } from '@octokit/webhooks-methods';
+import { Webhook } from 'standardwebhooks';
+import { describe, expect, it } from 'vitest';
+import { generateSigningSecret, signingHeaders } from '../../src/delivery/signature.ts';
+
+const body = Buffer.from('{"name":"Jürgen 🎉","n":1.0}');
+const timestampSeconds = Math.floor(Date.now() / 1_000);
+
+describe('signingHeaders', () => {
+  it('makes what the Standard Webhooks library verifies', () => {
+    const secret = generateSigningSecret();
+    const headers = signingHeaders({ secrets: [secret], eventId: 'evt_1', timestampSeconds, body });
+    expect(new Webhook(secret).verify(body, { ...headers })).toEqual(JSON.parse(body.toString()));
+    expect(() => new Webhook(generateSigningSecret()).verify(body, { ...headers })).toThrow('No matching signature');
+    expect(() => new Webhook(secret).verify(`${body.toString()} `, { ...headers })).toThrow('No matching signature');
+    expect(() => new Webhook(secret).verify(body, { ...headers, 'webhook-id': 'evt_2' })).toThrow();
+  });
+
+  it('makes what the GitHub library verifies with the secret as it was shown', async () => {
+    const secret = generateSigningSecret();
+    const headers = signingHeaders({ secrets: [secret], eventId: 'evt_1', timestampSeconds, body });
+    const signature = headers['X-Hub-Signature-256'];
+    expect(await verify(secret, body.toString(), signature)).toBe(true);
+    expect(await verify(secret.slice('whsec_'.length), body.toString(), signature)).toBe(false);
+    expect(await verify(secret, `${body.toString()} `, signature)).toBe(false);
+  });
+
+  it('signs with every secret, the current one first, so that both verify during a rotation', () => {
+    const [current, older] = [generateSigningSecret(), generateSigningSecret()];
+    const headers = signingHeaders({ secrets: [current, older], eventId: 'evt_1', timestampSeconds, body });
+    for (const secret of [current, older]) new Webhook(secret).verify(body, { ...headers });
+    const alone = signingHeaders({ secrets: [current], eventId: 'evt_1', timestampSeconds, body });
+    expect(headers['webhook-signature'].split(' ')).toHaveLength(2);
+    expect(headers['webhook-signature'].split(' ')[0]).toBe(alone['webhook-signature']);
+    expect(headers['X-Hub-Signature-256']).toBe(alone['X-Hub-Signature-256']);
+  });
+
+  it('signs bytes that are not UTF-8 as they are', () => {
+    const secret = generateSigningSecret();
+    const sign = (bytes: number[]) =>
+      signingHeaders({ secrets: [secret], eventId: 'e', timestampSeconds, body: Buffer.from(bytes) });
+    expect(sign([0xff])['webhook-signature']).not.toBe(sign([0xfe])['webhook-signature']);
+    expect(sign([0xff])['X-Hub-Signature-256']).not.toBe(sign([0xfe])['X-Hub-Signature-256']);
+  });
+
+  it('matches a value computed by hand, so that no two errors cancel out', () => {
+    const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+    const headers = signingHeaders({
+      secrets: [secret],
+      eventId: 'evt_1',
+      timestampSeconds: 1_700_000_000,
+      body: Buffer.from('{"a":1}'),
+    });
+    expect(headers).toEqual({
+      'webhook-id': 'evt_1',
+      'webhook-timestamp': '1700000000',
+      'webhook-signature': 'v1,LD23cPhYO0Vr+7BYB9TpqKHMIUwtb1s91EEyjYfBh+s=',
+      'X-Hub-Signature-256': 'sha256=5e311a3de1d034f7795443197f92801512827c7024b3fb51f95840bd250f1dcc',
+    });
+  });
+});
+
+describe('generateSigningSecret', () => {
+  it('is whsec_ and 32 random bytes', () => {
+    const secret = generateSigningSecret();
+    expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
+    expect(generateSigningSecret()).not.toBe(secret);
+  });
+});
