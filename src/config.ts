@@ -128,20 +128,26 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     databaseUrl: read('DATABASE_URL', (text) => parseUrl(text, ['postgres:', 'postgresql:'])),
     natsServers: read('NATS_URL', parseNatsServers),
     dataDir: read('DATA_DIR', parseText) ?? '.data',
-    roles: new Set(read('ROLES', parseRoles) ?? ROLES),
+    roles: read('ROLES', parseRoles) ?? new Set(ROLES),
     adminApiKey: read('ADMIN_API_KEY', parseApiKey),
     secretsKey: read('SECRETS_KEY', parseSecretsKey),
-    egress: {
-      allowCidrs: read('EGRESS_ALLOW_CIDRS', parseCidrs) ?? (embedded ? ['127.0.0.0/8', '::1/128'] : []),
-      allowHttp: read('EGRESS_ALLOW_HTTP', parseAllowHttp) ?? (embedded ? 'loopback' : 'never'),
-      dnsServers: read('EGRESS_DNS_SERVERS', parseDnsServers),
-    },
+    egress: readEgress(read, embedded),
     retryScheduleMs: read('RETRY_SCHEDULE', parseSchedule) ?? parseSchedule(DEFAULT_RETRY_SCHEDULE),
     logLevel: read('LOG_LEVEL', parseLogLevel) ?? 'info',
     searchPath: env['PATH'] ?? '',
   };
   if (problems.length > 0) throw new ConfigError(problems);
   return config;
+}
+
+type Read = <T>(name: string, parse: (text: string) => T) => T | undefined;
+
+function readEgress(read: Read, embedded: boolean): Config['egress'] {
+  return {
+    allowCidrs: read('EGRESS_ALLOW_CIDRS', parseCidrs) ?? (embedded ? ['127.0.0.0/8', '::1/128'] : []),
+    allowHttp: read('EGRESS_ALLOW_HTTP', parseAllowHttp) ?? (embedded ? 'loopback' : 'never'),
+    dnsServers: read('EGRESS_DNS_SERVERS', parseDnsServers),
+  };
 }
 
 function isUnset(text: string | undefined): boolean {
@@ -179,13 +185,13 @@ function parseNatsServers(text: string): string[] {
   return list(text).map((server) => parseUrl(server, ['nats:', 'tls:']));
 }
 
-function parseRoles(text: string): Role[] {
+function parseRoles(text: string): Set<Role> {
   const names = list(text);
   const roles = ROLES.filter((role) => names.includes(role));
   const unknown = names.filter((name) => !ROLES.some((role) => role === name));
   if (unknown.length > 0) throw new Error(`knows only ${ROLES.join(', ')}, not ${unknown.join(', ')}`);
   if (roles.length === 0) throw new Error(`must name at least one of ${ROLES.join(', ')}`);
-  return roles;
+  return new Set(roles);
 }
 
 function parseApiKey(text: string): string {

@@ -15,7 +15,7 @@ type LoggedError = {
 export function createLog(level: string): Logger {
   return pino({
     level,
-    base: undefined,
+    base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: describeError },
   });

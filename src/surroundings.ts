@@ -27,7 +27,6 @@ export type SurroundingsOptions = {
 /** Starts what the configuration leaves to us, and generates the secrets it does not name. */
 export async function prepareSurroundings(config: Config, options: SurroundingsOptions): Promise<Surroundings> {
   const { dataDir } = config;
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
   if (config.databaseUrl === undefined || config.natsServers === undefined) {
     options.onStop(await lockDataDirectory(dataDir));
   }
@@ -37,12 +36,20 @@ export async function prepareSurroundings(config: Config, options: SurroundingsO
   return {
     databaseUrl,
     natsServers,
-    adminApiKey: config.adminApiKey ?? (await readOrCreateSecretFile(join(dataDir, 'admin-api-key'), newApiKey)),
-    secretsKey: config.secretsKey ?? (await readOrCreateSecretFile(join(dataDir, 'secrets-key'), newSecretsKey)),
+    adminApiKey: config.adminApiKey ?? (await keptSecret(dataDir, { name: 'admin-api-key', create: newApiKey })),
+    secretsKey: config.secretsKey ?? (await keptSecret(dataDir, { name: 'secrets-key', create: newSecretsKey })),
   };
 }
 
-async function startNats({ dataDir, searchPath }: Config, { log, report, onStop }: SurroundingsOptions): Promise<string> {
+async function keptSecret(dataDir: string, { name, create }: { name: string; create: () => string }): Promise<string> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  return readOrCreateSecretFile(join(dataDir, name), create);
+}
+
+async function startNats(
+  { dataDir, searchPath }: Config,
+  { log, report, onStop }: SurroundingsOptions,
+): Promise<string> {
   const binary = await findNatsServer({ dataDir, searchPath, report, log });
   const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, log });
   onStop(() => nats.stop());

@@ -34,20 +34,19 @@ export class Resolver {
 
   /** Every A and AAAA answer, IPv4 first, at least one; rejects with a DnsFailureError. */
   resolve(name: string): Promise<readonly string[]> {
-    const key = name.toLowerCase();
-    const known = this.#answers.get(key);
+    const known = this.#answers.get(name);
     if (known !== undefined) return known;
-    const answer = this.#ask(key).then(
+    const answer = this.#ask(name).then(
       ({ addresses, ttlMs }) => {
-        this.#answers.set(key, answer, { ttl: ttlMs });
+        this.#answers.set(name, answer, { ttl: ttlMs });
         return addresses;
       },
       (error: unknown) => {
-        this.#answers.set(key, answer, { ttl: NEGATIVE_TTL_MS });
+        this.#answers.set(name, answer, { ttl: NEGATIVE_TTL_MS });
         throw error;
       },
     );
-    this.#answers.set(key, answer);
+    this.#answers.set(name, answer);
     return answer;
   }
 

@@ -15,7 +15,7 @@ import type { EgressAgents } from './egress-agents.ts';
 import { ResultWriter } from './result-writer.ts';
 import { Semaphore } from './semaphore.ts';
 import { MAX_SHORT_WAIT_MS, ShortWaits } from './short-waits.ts';
-import type { SubscriptionCache } from './subscription-cache.ts';
+import type { SenderSubscription, SubscriptionCache } from './subscription-cache.ts';
 
 export type SenderOptions = {
   readonly database: Database;
@@ -27,14 +27,20 @@ export type SenderOptions = {
   readonly userAgent: string;
 };
 
+type AttemptTask = {
+  readonly delivery: DeliveryMessage;
+  readonly subscription: SenderSubscription;
+  readonly number: number;
+};
+
 const MAX_IN_FLIGHT = 200;
 /**
  * How many messages are asked for ahead. Fewer than there are slots, so that one generation of attempts (30 s at most)
  * lets all of them through: their ack wait runs while they are buffered, and nobody extends it.
  */
 const MAX_BUFFERED = 50;
-/** A lease outlives the longest attempt (30 s) and its recording. */
-const LEASE_MS = 45_000;
+/** How much longer than an attempt its lease lasts: time to record it. After a crash, others wait for so long. */
+const LEASE_MARGIN_MS = 10_000;
 /** JetStream redelivers what was not acked for 60 s; it is told three times as often that we are still at it. */
 const WORKING_INTERVAL_MS = 20_000;
 /** How long stop() lets attempts finish before it gives them up. */
@@ -127,22 +133,35 @@ export class Sender {
   }
 
   async #handle(message: StreamMessage, delivery: DeliveryMessage): Promise<void> {
+    const { database, subscriptions, log } = this.#options;
+    const { deliveryId } = delivery;
     try {
-      const number = await this.#attemptNumber(message, delivery);
-      if (number !== undefined) await this.#attempt({ message, delivery, number });
+      const subscription = await subscriptions.get(delivery.subscriptionId, delivery.subscriptionVersion);
+      if (subscription?.isActive !== true) {
+        await cancelDelivery(database.pool, deliveryId);
+        message.ack();
+        return;
+      }
+      const number = await this.#attemptNumber(message, {
+        delivery,
+        leaseMs: subscription.timeoutMs + LEASE_MARGIN_MS,
+      });
+      if (number !== undefined) await this.#attempt(message, { delivery, subscription, number });
     } catch (error) {
-      const { log } = this.#options;
-      log.error({ err: error, deliveryId: delivery.deliveryId }, 'a delivery could not be attempted; trying again');
+      log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
       this.#waits.nakUntil(message, Date.now() + TROUBLE_MS);
     }
   }
 
   /** The number of the attempt to make now; undefined if none is, and the message has been dealt with. */
-  async #attemptNumber(message: StreamMessage, delivery: DeliveryMessage): Promise<number | undefined> {
+  async #attemptNumber(
+    message: StreamMessage,
+    { delivery, leaseMs }: { readonly delivery: DeliveryMessage; readonly leaseMs: number },
+  ): Promise<number | undefined> {
     const isFirst = !message.redelivered && !delivery.mayBeDuplicate && delivery.enqueueCount === 1;
     if (isFirst) return 1;
     const { deliveryId } = delivery;
-    const lease = await leaseDelivery(this.#options.database.pool, { deliveryId, leaseMs: LEASE_MS });
+    const lease = await leaseDelivery(this.#options.database.pool, { deliveryId, leaseMs });
     switch (lease.kind) {
       case 'leased':
         return lease.attemptCount + 1;
@@ -165,15 +184,9 @@ export class Sender {
     }
   }
 
-  async #attempt(task: { message: StreamMessage; delivery: DeliveryMessage; number: number }): Promise<void> {
-    const { database, agents, subscriptions, userAgent, retryScheduleMs } = this.#options;
-    const { message, delivery, number } = task;
-    const subscription = await subscriptions.get(delivery.subscriptionId, delivery.subscriptionVersion);
-    if (subscription?.isActive !== true) {
-      await cancelDelivery(database.pool, delivery.deliveryId);
-      message.ack();
-      return;
-    }
+  async #attempt(message: StreamMessage, task: AttemptTask): Promise<void> {
+    const { database, agents, userAgent, retryScheduleMs } = this.#options;
+    const { delivery, subscription, number } = task;
     const data = delivery.data ?? (await loadEventData(database.pool, delivery.deliveryId));
     const { signal } = this.#stopWorking;
     const { outcome, attempt } = await makeAttempt(agents, {

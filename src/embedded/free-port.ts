@@ -14,13 +14,17 @@ export async function findFreePort(): Promise<number> {
   return address.port;
 }
 
-/** Tries `start` on up to three free ports: somebody else may take one between our look and our use. */
+/**
+ * Tries `start` on up to three free ports: somebody else may take one between our look and our use, which shows at
+ * once. A start that failed later failed for another reason.
+ */
 export async function startOnFreePort<T>(start: (port: number) => Promise<T>): Promise<T> {
+  const latest = Date.now() + 10_000;
   for (let tries = 1; ; tries += 1) {
     try {
       return await start(await findFreePort());
     } catch (error) {
-      if (tries === 3) {
+      if (tries === 3 || Date.now() > latest) {
         throw error;
       }
     }

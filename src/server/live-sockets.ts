@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { type DocumentNode, type ExecutionArgs, type ExecutionResult, GraphQLError, type GraphQLSchema } from 'graphql';
+import type { DocumentNode, ExecutionArgs, ExecutionResult, GraphQLError, GraphQLSchema } from 'graphql';
 import type { Context as ConnectionContext, SubscribePayload } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
+import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Viewer } from '../schema/viewer.ts';
@@ -97,7 +98,7 @@ export class LiveSockets {
   ) {
     if (Object.keys(subscriptions).length > MAX_OPERATIONS_PER_SOCKET) {
       const message = `at most ${MAX_OPERATIONS_PER_SOCKET} operations can run over one WebSocket`;
-      return [new GraphQLError(message, { extensions: { code: 'TOO_MANY_OPERATIONS' } })];
+      return [createGraphQLError(message, { extensions: { code: 'TOO_MANY_OPERATIONS' } })];
     }
     try {
       const { graphql } = this.#options;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { PothosValidationError } from '@pothos/core';
-import { GraphQLError, type GraphQLErrorExtensions } from 'graphql';
+import type { GraphQLError, GraphQLErrorExtensions } from 'graphql';
+import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { DomainError } from '../domain-error.ts';
 import { isDatabaseUnavailable } from './database-unavailable.ts';
@@ -15,7 +16,7 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
     if (cause instanceof DomainError) return restate(error, cause.message, { code: cause.code });
     // Pothos' word for arguments of a connection that contradict each other.
     if (cause instanceof PothosValidationError) return restate(error, cause.message, { code: 'INVALID_INPUT' });
-    if (cause instanceof GraphQLError) return cause === error ? cause : restate(error, cause.message, cause.extensions);
+    if (isGraphQLError(cause)) return restate(error, cause.message, cause.extensions);
     const correlationId = randomUUID();
     if (isDatabaseUnavailable(cause)) {
       log.warn({ err: cause, correlationId }, 'a GraphQL operation failed because Postgres is away');
@@ -29,11 +30,18 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
 }
 
 function originOf(error: unknown): unknown {
-  return error instanceof GraphQLError && error.originalError != null ? originOf(error.originalError) : error;
+  return isGraphQLError(error) && error.originalError != null ? originOf(error.originalError) : error;
+}
+
+/** By name: a loader can end up with two copies of the graphql package, and an error of the other one is no instance. */
+function isGraphQLError(error: unknown): error is GraphQLError {
+  return error instanceof Error && error.name === 'GraphQLError';
 }
 
 /** Another message at the same place of the same operation. */
 function restate(error: unknown, message: string, extensions: GraphQLErrorExtensions): GraphQLError {
-  if (!(error instanceof GraphQLError)) return new GraphQLError(message, { extensions });
-  return new GraphQLError(message, { extensions, nodes: error.nodes ?? null, path: error.path ?? null });
+  // Yoga's function makes instances of the copy that graphql-ws knows as well.
+  if (!isGraphQLError(error)) return createGraphQLError(message, { extensions });
+  const { nodes = null, source = null, positions = null, path = null } = error;
+  return createGraphQLError(message, { extensions, nodes, source, positions, path });
 }

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/egress-agents.ts';
 import type { EgressPolicy } from '../../src/delivery/egress-policy.ts';
 import type { Outcome } from '../../src/delivery/outcome.ts';
+import { Resolver } from '../../src/delivery/resolver.ts';
 import { send } from '../../src/delivery/send.ts';
 import { type DnsAnswer, type DnsQuestion, startDnsServer } from '../support/dns-server.ts';
 import { startReceiver } from '../support/receiver.ts';
@@ -67,8 +68,11 @@ describe('the egress guard', () => {
   });
 
   it('remembers an answer for at least a second, so that one attempt never sees two', async () => {
-    const { dns, attempt } = await start(() => ({ addresses: [PUBLIC], ttlSeconds: 0 }));
-    await Promise.all([attempt(NAME), attempt(NAME), attempt(NAME.toUpperCase())]);
+    const { dns, agents, attempt, receiver } = await start(() => ({ addresses: [PUBLIC], ttlSeconds: 0 }));
+    await Promise.all([attempt(NAME), attempt(NAME), attempt(NAME)]);
+    for (const socket of Object.values(agents.pooled.http.freeSockets).flat()) socket?.destroy();
+    await attempt(NAME);
+    expect(receiver.connectionCount()).toBe(4);
     expect(dns.questions).toHaveLength(2);
   });
 
@@ -182,5 +186,13 @@ describe('the egress guard', () => {
     agents.close();
     expect(await waiting).toMatchObject({ kind: 'failure' });
     await receiver.close();
+  });
+
+  it('fails what it is asking when it is closed', async () => {
+    const { dns } = await start(() => 'silent');
+    const resolver = new Resolver([dns.address]);
+    const pending = resolver.resolve(NAME);
+    resolver.close();
+    await expect(pending).rejects.toMatchObject({ code: 'ERR_DNS_FAILURE', dnsCode: 'ECANCELLED' });
   });
 });

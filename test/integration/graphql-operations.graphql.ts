@@ -93,6 +93,6 @@ export const EVENT = graphql(`
 
 export const WATCH = graphql(`
   subscription Watch($filter: DeliveryFilter, $after: String) {
-    deliveryLog(filter: $filter, after: $after) { id cursor number status subscription { id } }
+    deliveryLog(filter: $filter, after: $after) { id cursor number status }
   }
 `);

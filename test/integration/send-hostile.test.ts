@@ -56,6 +56,7 @@ const NO_RESPONSE: readonly [Hostility, reason: string, message: string][] = [
   ['resets after the request', 'CONNECTION_RESET', 'closed before'],
   ['closes within the status line', 'CONNECTION_RESET', 'closed before'],
   ['closes within the headers', 'CONNECTION_RESET', 'closed before'],
+  ['sends 17 KiB of headers', 'INVALID_RESPONSE', '16 KiB'],
   ['sends headers without end', 'INVALID_RESPONSE', '16 KiB'],
   ['sends one header without end', 'INVALID_RESPONSE', '16 KiB'],
   ['sends garbage', 'INVALID_RESPONSE', 'not valid HTTP'],

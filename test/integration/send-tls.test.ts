@@ -72,7 +72,7 @@ describe('send over TLS', () => {
   });
 
   it.each([
-    ['self-signed', { certificate: VALID }, 'the certificate is self-signed'],
+    ['self-signed', { certificate: VALID, trusted: undefined }, 'the certificate is self-signed'],
     ['expired', { certificate: EXPIRED, trusted: EXPIRED.cert }, 'the certificate has expired'],
     ['not valid yet', { certificate: FUTURE, trusted: FUTURE.cert }, 'the certificate is not valid yet'],
     [

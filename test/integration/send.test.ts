@@ -50,6 +50,12 @@ describe('send', () => {
     });
   });
 
+  it('adds no user-agent of its own', async () => {
+    const receiver = await receiverOf();
+    await send(createAgents(), request(receiver.url, { headers: {} }));
+    expect(receiver.requests[0]?.headers).not.toHaveProperty('user-agent');
+  });
+
   it('joins a header that came several times', async () => {
     const receiver = await startHostileReceiver({
       when: 'requested',

@@ -246,7 +246,7 @@ describe('sendTestEvent', () => {
       ...{
         status: 'PENDING',
         subscription: { id },
-        event: { type: 'webhook.test', data: { message: expect.any(String) } },
+        event: { type: 'webhook.test', data: { message: 'This is a test event.' } },
       },
     });
   });

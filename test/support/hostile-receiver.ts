@@ -105,6 +105,7 @@ export const HOSTILITIES = {
   'drips headers': keepAnswering(OK, () => 'x-a: b\r\n', 50),
   'sends headers without end': keepAnswering(OK, () => `x-a: ${'b'.repeat(1_000)}\r\n`),
   'sends one header without end': keepAnswering(`${OK}x-a: `, () => 'b'.repeat(1_000)),
+  'sends 17 KiB of headers': answer(`${OK}${`x-a: ${'b'.repeat(1_000)}\r\n`.repeat(17)}content-length: 0\r\n\r\n`),
   'sends 1,200 header lines': answer(`${OK}${'a: b\r\n'.repeat(1_200)}content-length: 2\r\n\r\nok`),
   'sends garbage': answer('\x01\x02garbage\r\n\r\n'),
   'speaks SSH': { when: 'connected', behave: (socket) => socket.write('SSH-2.0-OpenSSH_9.2p1\r\n') },

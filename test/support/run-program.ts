@@ -17,15 +17,17 @@ export type RunProgramOptions = {
   readonly uid?: number | undefined;
   /** The user's home. */
   readonly home: string;
+  /** Its environment beside PATH, HOME and TMPDIR. */
+  readonly env?: Readonly<Record<string, string>>;
 };
 
 const ROOT = join(import.meta.dirname, '../..');
 
 /** Runs a TypeScript file of the repository in a process of its own. */
-export function runProgram(path: string, { args, uid, home }: RunProgramOptions): Program {
+export function runProgram(path: string, { args, uid, home, env: extra = {} }: RunProgramOptions): Program {
   const asUser = uid === undefined ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
   const [command = '', ...rest] = [...asUser, process.execPath, '--import', 'tsx', join(ROOT, path), ...args];
-  const env = { PATH: process.env['PATH'] ?? '', HOME: home, TMPDIR: home };
+  const env = { PATH: process.env['PATH'] ?? '', HOME: home, TMPDIR: home, ...extra };
   const child = spawn(command, rest, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(child, 'close');
   let errors = '';

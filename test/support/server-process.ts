@@ -27,16 +27,16 @@ export class ServerProcess {
 
   async #tryToStart(): Promise<boolean> {
     const [command = '', ...args] = this.#options.commandLine;
-    const child = spawn(command, args, { detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#output = '';
     child.stderr.on('data', (chunk) => {
       this.#output = `${this.#output}${String(chunk)}`.slice(-2_000);
     });
     this.#child = child;
-    while (child.exitCode === null && child.signalCode === null) {
-      if (await this.#options.isReady()) {
-        return true;
-      }
+    const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+    await waitFor(async () => hasEnded() || (await this.#options.isReady()), { what: 'an answer', timeoutMs: 30_000 });
+    if (!hasEnded()) {
+      return true;
     }
     throw new Error(`it ended: ${this.#output}`);
   }
@@ -81,7 +81,11 @@ export class ServerProcess {
     }
     this.#child.kill(signal);
     for (const childPid of await findChildren(pid)) {
-      process.kill(childPid, signal);
+      try {
+        process.kill(childPid, signal);
+      } catch {
+        // Postgres's workers come and go: this one ended after we had looked.
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { connect, type NatsConnection, headers as natsHeaders } from 'nats';
+import { connect, type NatsConnection, nanos, headers as natsHeaders } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { type App, startApp } from '../../src/app.ts';
@@ -23,6 +23,8 @@ export type TestServices = {
   readonly storedIn: (stream: string) => Promise<number>;
   /** How many messages a stream holds now. */
   readonly waitingIn: (stream: string) => Promise<number>;
+  /** So that what a killed program had in hand comes back soon; the program's own value is a minute. */
+  readonly shortenAckWait: (stream: string, consumer: string) => Promise<void>;
   /** Asks Postgres directly. */
   readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
   stop(): Promise<void>;
@@ -49,6 +51,10 @@ export async function startTestServices(): Promise<TestServices> {
       await (await connection()).jetstream().publish(subject, Buffer.from(body), { headers: messageHeaders });
     },
     storedIn: async (stream) => (await stateOf(stream)).last_seq,
+    shortenAckWait: async (stream, consumer) => {
+      const manager = await (await connection()).jetstreamManager();
+      await manager.consumers.update(stream, consumer, { ack_wait: nanos(2_000) });
+    },
     waitingIn: async (stream) => (await stateOf(stream)).messages,
     query: async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>
       (await pool.query<T>(sql, values)).rows,

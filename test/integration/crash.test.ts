@@ -1,0 +1,213 @@
+import pg from 'pg';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { startTestServices, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let services: TestServices;
+let engine: EngineProcess;
+const receivers: Receiver[] = [];
+
+beforeAll(async () => {
+  services = await startTestServices();
+});
+
+afterAll(async () => {
+  await services.stop();
+});
+
+afterEach(async () => {
+  await engine.terminate();
+  await services.query('UPDATE webhook_subscriptions SET is_active = false');
+  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
+});
+
+async function subscribedReceiver(respond?: Parameters<typeof startReceiver>[0]): Promise<Receiver> {
+  const receiver = await startReceiver(respond);
+  receivers.push(receiver);
+  await engine.graphql(
+    'mutation ($url: String!) { createWebhookSubscription(input: { tenant: "acme", url: $url, eventTypes: ["*"] }) { __typename } }',
+    { url: receiver.url },
+  );
+  return receiver;
+}
+
+async function start(env?: Record<string, string>): Promise<void> {
+  engine = await startEngineProcess(services, env);
+  // The program asks for its own values only when it creates a consumer.
+  await services.shortenAckWait('EVENTS', 'dispatcher');
+  await services.shortenAckWait('DELIVERIES', 'sender');
+}
+
+/** Stops the dispatcher's transaction at its insert into deliveries, until the returned function is called. */
+async function holdTransaction(): Promise<() => Promise<void>> {
+  const blocker = new pg.Client({ connectionString: services.databaseUrl });
+  await blocker.connect();
+  await blocker.query('BEGIN; LOCK TABLE deliveries IN SHARE MODE');
+  return () => blocker.end();
+}
+
+async function transactionIsHeld(): Promise<void> {
+  await waitFor(
+    async () =>
+      (
+        await services.query(
+          `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INTO deliveries%'`,
+        )
+      ).length > 0,
+    { what: 'the transaction to wait' },
+  );
+}
+
+function idsAt(receiver: Receiver): (string | undefined)[] {
+  return receiver.requests.map(({ headers }) => headers['webhook-id']?.toString());
+}
+
+describe('a kill -9', () => {
+  it('between the event and its deliveries leaves neither, and the event is dispatched later', async () => {
+    await start();
+    const receiver = await subscribedReceiver();
+    const release = await holdTransaction();
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'before-commit' });
+    await transactionIsHeld();
+    await engine.kill9();
+    await release();
+    expect(await services.query(`SELECT 1 FROM events WHERE event_id = 'before-commit'`)).toEqual([]);
+    await start();
+    await receiver.waitForRequests(1, 20_000);
+    expect(idsAt(receiver)).toEqual(['before-commit']);
+  });
+
+  it('between the deliveries and their messages loses no message', async () => {
+    await start();
+    const receiver = await subscribedReceiver();
+    const release = await holdTransaction();
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'before-publish' });
+    await transactionIsHeld();
+    // With nats-server frozen the transaction commits, and its messages go nowhere.
+    await services.nats.pause();
+    await release();
+    await waitFor(
+      async () => (await services.query('SELECT 1 FROM deliveries WHERE status = $1', ['PENDING'])).length === 1,
+      {
+        what: 'the committed delivery',
+      },
+    );
+    await engine.kill9();
+    await services.nats.resume();
+    await start();
+    await receiver.waitForRequests(1, 20_000);
+    expect(idsAt(receiver)).toEqual(['before-publish']);
+  });
+
+  it('in the middle of an attempt means that it is made again, with the same number', async () => {
+    await start();
+    const receiver = await subscribedReceiver((_, index) => (index === 0 ? 'hang' : { status: 200 }));
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'in-flight' });
+    await receiver.waitForRequests(1);
+    await engine.kill9();
+    await start();
+    await receiver.waitForRequests(2, 20_000);
+    expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '1']);
+  });
+
+  it('at random moments loses no event', async () => {
+    await start();
+    const receiver = await subscribedReceiver((_, index) => ({ status: index % 7 === 0 ? 500 : 200 }));
+    const wanted = Array.from({ length: 300 }, (_, n) => `random-${n}`);
+    const publishing = (async () => {
+      for (const id of wanted) await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': id });
+    })();
+    for (const requests of [20, 90, 170]) {
+      await receiver.waitForRequests(requests, 20_000);
+      await engine.kill9();
+      await start();
+    }
+    await publishing;
+    await waitFor(() => new Set(idsAt(receiver)).size === wanted.length, { what: 'every event', timeoutMs: 60_000 });
+    await waitFor(
+      async () => (await services.query(`SELECT 1 FROM deliveries WHERE status = 'PENDING'`)).length === 0,
+      { what: 'every delivery to end', timeoutMs: 30_000 },
+    );
+    const doubled = receiver.requests.length - 300;
+    // Each kill may double what was in flight, and every seventh request was answered with a 500.
+    expect(doubled).toBeLessThan(3 * 200 + 300 / 5);
+    const [counts] = await services.query(
+      `SELECT count(*) FILTER (WHERE status = 'SUCCESS')::int AS success, count(*)::int AS total FROM deliveries d
+       JOIN events e ON e.id = d.event_id WHERE e.event_id LIKE 'random-%'`,
+    );
+    expect(counts).toEqual({ success: 300, total: 300 });
+  }, 120_000);
+});
+
+describe('a restart in the middle of a retry loses nothing', () => {
+  it('when the wait is short and stays in JetStream', async () => {
+    await start({ RETRY_SCHEDULE: '3s' });
+    const receiver = await subscribedReceiver((_, index) => ({ status: index === 0 ? 500 : 200 }));
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'short-wait' });
+    await waitFor(
+      async () => (await services.query(`SELECT 1 FROM deliveries WHERE waiting_for = 'BACKOFF'`)).length === 1,
+      {
+        what: 'the delivery to wait',
+      },
+    );
+    await engine.kill9();
+    await start({ RETRY_SCHEDULE: '3s' });
+    await receiver.waitForRequests(2, 20_000);
+    expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2']);
+  });
+
+  it('when the wait is long and stays in Postgres', async () => {
+    await start({ RETRY_SCHEDULE: '2m' });
+    const receiver = await subscribedReceiver((_, index) => ({ status: index === 0 ? 500 : 200 }));
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'long-wait' });
+    const parked =
+      'SELECT id FROM deliveries WHERE waiting_for = $1 AND enqueued_at IS NULL AND next_attempt_at > now()';
+    await waitFor(async () => (await services.query(parked, ['BACKOFF'])).length === 1, {
+      what: 'the delivery to wait',
+    });
+    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'its message to be gone' });
+    expect(await engine.terminate()).toBe(0);
+    // Two minutes later.
+    await services.query(`UPDATE deliveries SET next_attempt_at = now() WHERE status = 'PENDING'`);
+    await start({ RETRY_SCHEDULE: '2m' });
+    await receiver.waitForRequests(2, 20_000);
+    expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2']);
+    await waitFor(
+      async () => (await services.query(`SELECT 1 FROM deliveries WHERE status = 'PENDING'`)).length === 0,
+      {
+        what: 'the success to be recorded',
+      },
+    );
+  });
+
+  it('SIGTERM lets a running attempt finish, and it is not made again', async () => {
+    await start();
+    let answer: () => void = () => undefined;
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const receiver = await subscribedReceiver(async () => {
+      await answered;
+      return { status: 200 };
+    });
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'sigterm' });
+    await receiver.waitForRequests(1);
+    const ended = engine.terminate();
+    await waitFor(async () => (await fetch(`${engine.url}/health/live`).catch(() => undefined)) === undefined, {
+      what: 'the program to stop listening',
+    });
+    answer();
+    expect(await ended).toBe(0);
+    expect(
+      await services.query(
+        `SELECT status FROM deliveries d JOIN events e ON e.id = d.event_id WHERE e.event_id = 'sigterm'`,
+      ),
+    ).toEqual([{ status: 'SUCCESS' }]);
+    await start();
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'after-sigterm' });
+    await receiver.waitForRequests(2);
+    expect(idsAt(receiver)).toEqual(['sigterm', 'after-sigterm']);
+  });
+});

@@ -1,0 +1,125 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import type { Attempt } from '../../src/generated/prisma/client.ts';
+import { attemptMatches, checkDeliveryFilter, type DeliveryFilter } from '../../src/schema/delivery-filter.ts';
+import { attemptWhere, deliveryWhere } from '../../src/schema/delivery-filter-where.ts';
+import { type Api, attemptOf, startApi, storeAttempt } from './graphql-api.ts';
+
+let api: Api;
+const ids: Record<string, string> = {};
+const attempts = new Map<string, Attempt>();
+const NOON = Date.parse('2026-03-01T12:00:00.000Z');
+const SUBSCRIPTION_A = uuid7(1, 'a');
+const SUBSCRIPTION_B = uuid7(1, 'b');
+
+/** Each attempt has a delivery of its own, created when it was started. */
+const ROWS: Readonly<Record<string, Partial<Attempt>>> = {
+  success: { eventType: 'conversation.created', statusCode: 200 },
+  notFound: { eventType: 'conversation', status: 'FAILURE', statusCode: 404, failureReason: 'HTTP_STATUS' },
+  unavailable: {
+    eventType: 'conversation.message.created',
+    status: 'FAILURE',
+    statusCode: 503,
+    failureReason: 'HTTP_STATUS',
+  },
+  timeout: {
+    eventType: 'a_b.c',
+    status: 'FAILURE',
+    statusCode: null,
+    failureReason: 'TIMEOUT',
+    subscriptionId: SUBSCRIPTION_B,
+  },
+  other: { eventType: 'axb.c', tenant: 'other', startedAt: new Date(NOON + 1), subscriptionId: SUBSCRIPTION_B },
+};
+
+beforeAll(async () => {
+  api = await startApi();
+  for (const [name, values] of Object.entries(ROWS)) {
+    const startedAt = values.startedAt ?? new Date(NOON);
+    const of = { id: uuid7(NOON), subscriptionId: SUBSCRIPTION_A, tenant: 'acme', eventType: '' };
+    const attempt = attemptOf(of, { startedAt, ...values });
+    attempts.set(name, await storeAttempt(api.database, attempt));
+    await api.database.prisma.delivery.create({
+      data: {
+        ...{
+          id: attempt.deliveryId,
+          tenant: attempt.tenant,
+          subscriptionId: attempt.subscriptionId,
+          eventId: uuid7(NOON),
+        },
+        ...{ eventType: attempt.eventType, status: attempt.status, createdAt: startedAt },
+      },
+    });
+    ids[attempt.id] = name;
+    ids[attempt.deliveryId] = name;
+  }
+});
+afterAll(async () => {
+  await api.stop();
+});
+
+const ALL = Object.keys(ROWS);
+const CASES: readonly [name: string, filter: DeliveryFilter, expected: readonly string[]][] = [
+  ['nothing', {}, ALL],
+  ['nulls', { tenant: null, eventTypes: null, statusCodes: null, from: null }, ALL],
+  ['an empty list', { eventTypes: [] }, []],
+  ['another empty list', { statuses: [] }, []],
+  ['a tenant', { tenant: 'other' }, ['other']],
+  ['a subscription', { subscriptionIds: [SUBSCRIPTION_A] }, ['success', 'notFound', 'unavailable']],
+  [
+    'a subscription in capitals',
+    { subscriptionIds: [SUBSCRIPTION_A.toUpperCase()] },
+    ['success', 'notFound', 'unavailable'],
+  ],
+  ['two subscriptions, one of them no id', { subscriptionIds: [SUBSCRIPTION_B, 'x'] }, ['timeout', 'other']],
+  ['an exact type', { eventTypes: ['conversation'] }, ['notFound']],
+  ['a prefix', { eventTypes: ['conversation.*'] }, ['success', 'unavailable']],
+  ['a prefix with an underscore', { eventTypes: ['a_b.*'] }, ['timeout']],
+  ['every type', { eventTypes: ['*'] }, ALL],
+  ['a type or a prefix', { eventTypes: ['a_b.c', 'conversation.message.*'] }, ['unavailable', 'timeout']],
+  ['a status', { statuses: ['FAILURE'] }, ['notFound', 'unavailable', 'timeout']],
+  ['a status no attempt has', { statuses: ['PENDING', 'CANCELLED'] }, []],
+  ['two statuses', { statuses: ['PENDING', 'SUCCESS'] }, ['success', 'other']],
+  ['a status code', { statusCodes: [{ from: 404, to: 404 }] }, ['notFound']],
+  [
+    'status code ranges',
+    {
+      statusCodes: [
+        { from: 200, to: 299 },
+        { from: 500, to: 599 },
+      ],
+    },
+    ['success', 'unavailable', 'other'],
+  ],
+  ['a failure reason', { failureReasons: ['TIMEOUT'] }, ['timeout']],
+  ['from, included', { from: new Date(NOON + 1) }, ['other']],
+  ['to, excluded', { to: new Date(NOON + 1) }, ['success', 'notFound', 'unavailable', 'timeout']],
+  ['several fields', { tenant: 'acme', statuses: ['FAILURE'], eventTypes: ['conversation.*'] }, ['unavailable']],
+  [
+    'a reason and a code that no attempt has together',
+    { failureReasons: ['TIMEOUT'], statusCodes: [{ from: 1, to: 999 }] },
+    [],
+  ],
+];
+
+test.each(CASES)('%s: Postgres and memory agree', async (_name, filter, expected) => {
+  checkDeliveryFilter(filter);
+  const matches = attemptMatches(filter);
+  const inMemory = [...attempts].filter(([, attempt]) => matches(attempt)).map(([name]) => name);
+  const rows = await api.database.prisma.attempt.findMany({ where: attemptWhere(filter) });
+  const deliveries = await api.database.prisma.delivery.findMany({ where: deliveryWhere(filter) });
+  const sorted = [...expected].sort();
+  expect(inMemory.sort()).toEqual(sorted);
+  expect(rows.map(({ id }) => ids[id]).sort()).toEqual(sorted);
+  expect(deliveries.map(({ id }) => ids[id]).sort()).toEqual(sorted);
+});
+
+test('what is wrong with a filter is said at once', () => {
+  const filter: DeliveryFilter = {
+    ...{ tenant: 'a.b', eventTypes: ['ok', 'a..b'], statusCodes: [{ from: 500, to: 400 }] },
+    ...{ from: new Date(2), to: new Date(1), subscriptionIds: Array<string>(251).fill('x') },
+  };
+  expect(() => {
+    checkDeliveryFilter(filter);
+  }).toThrow(/filter.tenant.*filter.subscriptionIds.*filter.eventTypes.1.*filter.statusCodes.0.*filter.to/);
+});

@@ -1,0 +1,249 @@
+import { readFile } from 'node:fs/promises';
+import { connect as connectSocket, createServer, type Server, type Socket } from 'node:net';
+import { buildSchema, type GraphQLOutputType, getNamedType, isLeafType, isObjectType } from 'graphql';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { waitFor } from '../support/wait-for.ts';
+import {
+  ADMIN_KEY,
+  type Api,
+  attemptOf,
+  expectType,
+  post,
+  seedDelivery,
+  startApi,
+  storeAttempt,
+} from './graphql-api.ts';
+import { CREATE, DELIVERY_LOG, EVENT, ROTATE, SUBSCRIPTIONS } from './graphql-operations.graphql.ts';
+
+let api: Api;
+beforeAll(async () => {
+  api = await startApi();
+});
+afterAll(async () => {
+  await api.stop();
+});
+
+async function create(tenant: string, headers: { name: string; value: string }[] = []) {
+  const input = { tenant, url: 'https://example.com', eventTypes: ['*'], headers };
+  const { data } = await api.run(CREATE, { input });
+  return expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
+}
+
+describe('authorization', () => {
+  test.each([undefined, 'Bearer wrong', `Basic ${ADMIN_KEY}`])(
+    '%j is 401 UNAUTHENTICATED, for queries and mutations',
+    async (authorization) => {
+      for (const query of [
+        '{ __typename }',
+        'mutation { deleteWebhookSubscription(id: "x") { __typename } }',
+        '{ syntax error',
+      ]) {
+        const answer = await post(
+          api.graphql,
+          JSON.stringify({ query }),
+          authorization === undefined ? {} : { authorization },
+        );
+        expect(answer).toMatchObject({ status: 401, errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] });
+        expect(answer.data).toBeUndefined();
+      }
+    },
+  );
+
+  test('no other origin is told that it may read', async () => {
+    const headers = { origin: 'https://evil.example', authorization: `Bearer ${ADMIN_KEY}` };
+    const response = await api.graphql.fetch('http://test/graphql?query={__typename}', { headers });
+    expect([...response.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([]);
+  });
+});
+
+describe('connections', () => {
+  test('pages lead through everything, newest first, forwards and backwards', async () => {
+    const made: string[] = [];
+    for (let n = 0; n < 5; n += 1) made.unshift((await create('pages')).subscription.id);
+    const filter = { tenant: 'pages' };
+    const page = async (args: object) => {
+      const { data } = await api.run(SUBSCRIPTIONS, { filter, ...args });
+      if (data == null) throw new Error('no data');
+      return {
+        ids: data.webhookSubscriptions.edges.map(({ node }) => node.id),
+        info: data.webhookSubscriptions.pageInfo,
+      };
+    };
+    const all = await page({});
+    expect([...all.ids].sort()).toEqual([...made].sort());
+    expect(all.ids).toEqual([...all.ids].sort().reverse());
+    const first = await page({ first: 2 });
+    const second = await page({ first: 2, after: first.info.endCursor });
+    const third = await page({ first: 2, after: second.info.endCursor });
+    expect([...first.ids, ...second.ids, ...third.ids]).toEqual(all.ids);
+    expect([first, second, third].map(({ info }) => info.hasNextPage)).toEqual([true, true, false]);
+    expect((await page({ last: 2, before: third.info.startCursor })).ids).toEqual(second.ids);
+  });
+
+  test.each([
+    ['first: 251', 'first'],
+    ['last: 251', 'last'],
+    ['after: "nonsense"', 'after'],
+    [`after: "${Buffer.from('GPC:S:no-uuid').toString('base64')}"`, 'after'],
+    ['first: -1', 'first'],
+    ['first: 1, before: "x"', 'before'],
+  ])('(%s) is INVALID_INPUT', async (args, word) => {
+    const { errors } = await post(
+      api.graphql,
+      JSON.stringify({ query: `{ deliveries(${args}) { edges { cursor } } }` }),
+    );
+    expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT' } }]);
+    expect(errors?.[0]?.message).toContain(word);
+  });
+
+  test('250 at a time is possible, and 50 by default', async () => {
+    const { subscription } = await create('many');
+    const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'many' });
+    for (let number = 1; number <= 51; number += 1) await storeAttempt(api.database, attemptOf(delivery, { number }));
+    const sizes = [undefined, 250].map(async (first) => {
+      const { data } = await api.run(DELIVERY_LOG, {
+        filter: { tenant: 'many' },
+        ...(first !== undefined && { first }),
+      });
+      return data?.deliveryLog.edges.length;
+    });
+    expect(await Promise.all(sizes)).toEqual([50, 51]);
+  });
+
+  test('connections inside connections are bounded together, with variables and fragments as well', async () => {
+    const query = `query ($n: Int) { a: deliveryLog(first: $n) { ...F } }
+      fragment F on AttemptConnection { nodes { delivery { attempts(first: $n) { nodes { delivery { attempts(first: $n) { nodes { id } } } } } } } }`;
+    const { errors } = await post(api.graphql, JSON.stringify({ query, variables: { n: 250 } }));
+    expect(errors?.[0]).toMatchObject({ extensions: { code: 'INVALID_INPUT' } });
+  });
+});
+
+test('an id of an event is one tenant only', async () => {
+  for (const tenant of ['one', 'two']) {
+    const { subscription } = await create(tenant);
+    const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant });
+    await api.database.prisma.event.update({ where: { id: delivery.eventId }, data: { eventId: 'shared' } });
+  }
+  for (const tenant of ['one', 'two']) {
+    const { data } = await api.run(EVENT, { id: 'shared', tenant });
+    expect(data?.event).toMatchObject({ id: 'shared', tenant, data: { n: 1 }, deliveries: { edges: [{}] } });
+  }
+  expect((await api.run(EVENT, { id: 'shared', tenant: 'three' })).data).toEqual({ event: null });
+  expect((await api.run(EVENT, { id: 'sh\0red' })).data).toEqual({ event: null });
+});
+
+test('no field of any query shows a secret or the value of a header', async () => {
+  const { subscription, secret } = await create('secretive', [{ name: 'Authorization', value: 'canary-header-value' }]);
+  const rotated = await api.run(ROTATE, { id: subscription.id });
+  const newSecret = expectType(rotated.data?.rotateWebhookSecret, 'RotateWebhookSecretPayload').secret;
+  const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'secretive' });
+  await storeAttempt(api.database, attemptOf(delivery, { requestHeaders: { authorization: '[redacted]' } }));
+  const roots = ['webhookSubscriptions', 'deliveries', 'deliveryLog', 'events', 'rejectedEvents'];
+  const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'));
+  const fields = schema.getQueryType()?.getFields() ?? {};
+  const query = `{ ${roots.map((root) => `${root} ${everything(fields[root]?.type, 4)}`).join(' ')} }`;
+  const { errors, data } = await post(api.graphql, JSON.stringify({ query }));
+  const text = JSON.stringify(data);
+  expect(errors).toBeUndefined();
+  expect(text).toContain(subscription.id);
+  expect(text).toContain('"headerNames":["Authorization"]');
+  const sealed = await api.database.prisma.signingSecret.findMany({ where: { subscriptionId: subscription.id } });
+  const row = await api.database.prisma.webhookSubscription.findUniqueOrThrow({ where: { id: subscription.id } });
+  const secrets = [
+    secret,
+    newSecret,
+    'canary-header-value',
+    row.encryptedHeaders,
+    ...sealed.map((s) => s.encryptedSecret),
+  ];
+  for (const value of secrets) {
+    expect(text).not.toContain(value?.replace('whsec_', ''));
+    expect(api.logged()).not.toContain(value?.replace('whsec_', ''));
+  }
+});
+
+/** A selection of every field there is, `depth` objects deep; lists inside one row each. */
+function everything(type: GraphQLOutputType | undefined, depth: number): string {
+  const named = type === undefined ? undefined : getNamedType(type);
+  if (!isObjectType(named)) throw new Error('not an object');
+  const fields = Object.values(named.getFields()).flatMap((field) => {
+    if (isLeafType(getNamedType(field.type))) return [field.name];
+    if (depth === 0) return [];
+    const isPaged = field.args.some(({ name }) => name === 'first');
+    return [`${field.name}${isPaged ? '(first: 2)' : ''} ${everything(field.type, depth - 1)}`];
+  });
+  return `{ ${['__typename', ...fields].join(' ')} }`;
+}
+
+describe('errors', () => {
+  test('a fault of ours is masked, with a number that is in the log', async () => {
+    const { subscription } = await create('faulty');
+    const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'faulty' });
+    await api.database.prisma.event.update({
+      where: { id: delivery.eventId },
+      data: { eventId: 'broken', data: Buffer.from('{hunter2') },
+    });
+    const { errors } = await api.run(EVENT, { id: 'broken' });
+    expect(errors).toMatchObject([{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }]);
+    expect(JSON.stringify(errors)).not.toContain('hunter2');
+    expect(api.logged()).toContain(String(errors?.[0]?.extensions?.['correlationId']));
+  });
+
+  test('a body of more than 2 MB, batching and too many tokens are refused', async () => {
+    const query = `{ ${'__typename '.repeat(6_000)} }`;
+    expect((await post(api.graphql, JSON.stringify({ query }))).errors?.[0]?.message).toMatch(/token/);
+    const big = JSON.stringify({ query: '{ __typename }', variables: { x: 'x'.repeat(2 * 1024 * 1024) } });
+    expect((await post(api.graphql, big)).status).toBe(413);
+    expect((await post(api.graphql, '[{"query":"{ __typename }"}]')).status).toBe(400);
+  });
+
+  test('while Postgres is away the error says so, and afterwards everything works again', async () => {
+    const target = new URL(api.databaseUrl);
+    let proxy = await startProxy(Number(target.port), 0);
+    const { port } = proxy;
+    target.port = String(port);
+    const own = await startApi(target.href);
+    try {
+      expect((await own.run(SUBSCRIPTIONS, {})).errors).toBeUndefined();
+      await proxy.stop();
+      const away = await own.run(SUBSCRIPTIONS, {});
+      expect(away.errors).toMatchObject([{ extensions: { code: 'SERVICE_UNAVAILABLE' } }]);
+      expect(away.errors?.[0]?.message).toContain('database');
+      const input = { tenant: 'acme', url: 'https://example.com', eventTypes: ['*'] };
+      expect((await own.run(CREATE, { input })).errors).toMatchObject([
+        { extensions: { code: 'SERVICE_UNAVAILABLE' } },
+      ]);
+      expect((await own.run(ROTATE, { id: '00000000-0000-7000-8000-000000000000' })).errors).toMatchObject([
+        { extensions: { code: 'SERVICE_UNAVAILABLE' } },
+      ]);
+      proxy = await startProxy(Number(new URL(api.databaseUrl).port), port);
+      await waitFor(async () => (await own.run(SUBSCRIPTIONS, {})).errors === undefined, { what: 'recovery' });
+    } finally {
+      await own.stop();
+      await proxy.stop();
+    }
+  });
+});
+
+type Proxy = { readonly port: number; stop(): Promise<void> };
+
+/** TCP to a port of this machine, that a test can cut. */
+async function startProxy(targetPort: number, port: number): Promise<Proxy> {
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((incoming) => {
+    const outgoing = connectSocket(targetPort, new URL(api.databaseUrl).hostname);
+    for (const socket of [incoming, outgoing]) {
+      sockets.add(socket);
+      socket.on('error', () => socket.destroy());
+    }
+    incoming.pipe(outgoing).pipe(incoming);
+  });
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  const stop = async () => {
+    for (const socket of sockets) socket.destroy();
+    await new Promise((resolve) => server.close(resolve));
+  };
+  return { port: address.port, stop };
+}

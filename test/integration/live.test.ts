@@ -1,0 +1,374 @@
+import { request } from 'node:http';
+import { print } from 'graphql';
+import { type Client, createClient } from 'graphql-ws';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
+import { HttpServer } from '../../src/server/http-server.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { ADMIN_KEY, type Api, attemptOf, expectType, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
+import { CREATE, DELIVERY_LOG, WATCH } from './graphql-operations.graphql.ts';
+
+let api: Api;
+let server: HttpServer;
+let url: string;
+let delivery: Delivery;
+let watchers = 0;
+
+beforeAll(async () => {
+  api = await startApi();
+  const { bus } = api;
+  // Counts who watches, to see that a stream that ends lets go of the bus.
+  const watchAttempts = bus.watchAttempts.bind(bus);
+  bus.watchAttempts = (listener) => {
+    const release = watchAttempts(listener);
+    watchers += 1;
+    let released = false;
+    return () => {
+      if (!released) watchers -= 1;
+      released = true;
+      release();
+    };
+  };
+  server = createServer();
+  url = await server.start();
+});
+afterAll(async () => {
+  await server.stop();
+  await api.stop();
+});
+beforeEach(async () => {
+  const input = { tenant: 'acme', url: 'https://example.com', eventTypes: ['*'] };
+  const { data } = await api.run(CREATE, { input });
+  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
+  delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'acme' });
+});
+
+function createServer(): HttpServer {
+  const { database, bus, secretBox, log } = api;
+  const config = { host: '127.0.0.1', port: 0, roles: new Set(['api'] as const) };
+  const egress = { allowCidrs: [], allowHttp: 'never' as const, dnsServers: undefined };
+  return new HttpServer({
+    ...{ database, bus, secretBox, log },
+    config: { ...config, egress },
+    adminApiKey: ADMIN_KEY,
+  });
+}
+
+type Watch = {
+  readonly attempts: { readonly id: string; readonly cursor: string; readonly number: number }[];
+  readonly errors: unknown[];
+  readonly isDone: () => boolean;
+  stop(): Promise<void>;
+};
+
+function connect(authorization: string | undefined = `Bearer ${ADMIN_KEY}`, at = url): Client {
+  const connectionParams = authorization === undefined ? {} : { authorization };
+  return createClient({
+    url: `${at.replace('http', 'ws')}/graphql`,
+    webSocketImpl: WebSocket,
+    connectionParams,
+    retryAttempts: 0,
+  });
+}
+
+/** Subscribes over WebSocket, and is back when the server watches. */
+async function watch(variables: { filter?: object; after?: string } = {}, client = connect()): Promise<Watch> {
+  const before = watchers;
+  const attempts: Watch['attempts'] = [];
+  const errors: unknown[] = [];
+  let done = false;
+  const filter = { subscriptionIds: [delivery.subscriptionId], ...variables.filter };
+  client.subscribe<{ deliveryLog: Watch['attempts'][number] }>(
+    { query: print(WATCH), variables: { ...variables, filter } },
+    {
+      next: ({ data, errors: problems }) => {
+        if (data != null) attempts.push(data.deliveryLog);
+        if (problems !== undefined) errors.push(...problems);
+      },
+      error: (error) => {
+        errors.push(error);
+        done = true;
+      },
+      complete: () => {
+        done = true;
+      },
+    },
+  );
+  await waitFor(() => watchers > before || done, { what: 'the server to watch' });
+  return {
+    attempts,
+    errors,
+    isDone: () => done,
+    stop: async () => {
+      await client.dispose();
+    },
+  };
+}
+
+async function make(values: Partial<Attempt> = {}): Promise<Attempt> {
+  const attempt = await storeAttempt(api.database, attemptOf(delivery, values));
+  api.bus.announce(attempt);
+  return attempt;
+}
+
+const numbers = ({ attempts }: Watch) => attempts.map(({ number }) => number);
+
+describe('over WebSocket', () => {
+  test('attempts arrive as they are made, those that the filter means', async () => {
+    const watching = await watch({ filter: { statuses: ['FAILURE'], statusCodes: [{ from: 500, to: 599 }] } });
+    await make({ number: 1 });
+    await make({ number: 2, status: 'FAILURE', statusCode: 503, failureReason: 'HTTP_STATUS' });
+    await make({ number: 3, status: 'FAILURE', statusCode: 404, failureReason: 'HTTP_STATUS' });
+    await make({ number: 4, status: 'FAILURE', statusCode: 500, failureReason: 'HTTP_STATUS' });
+    await waitFor(() => watching.attempts.length === 2, { what: 'two attempts' });
+    expect(numbers(watching)).toEqual([2, 4]);
+    await watching.stop();
+  });
+
+  test('what a client asks for beyond the attempt is read from Postgres', async () => {
+    const client = connect();
+    const query = `subscription { deliveryLog(filter: { subscriptionIds: ["${delivery.subscriptionId}"] }) { delivery { id event { data } } } }`;
+    const before = watchers;
+    const iterator = client.iterate({ query });
+    const next = iterator.next();
+    await waitFor(() => watchers > before, { what: 'the server to watch' });
+    await make();
+    expect(await next).toMatchObject({
+      value: { data: { deliveryLog: { delivery: { id: delivery.id, event: { data: { n: 1 } } } } } },
+    });
+    await client.dispose();
+  });
+
+  test('a client that goes away while nothing happens leaves no watcher behind', async () => {
+    const before = watchers;
+    const watching = await watch();
+    expect(watchers).toBe(before + 1);
+    await watching.stop();
+    await waitFor(() => watchers === before, { what: 'the watcher to be released' });
+  });
+
+  test('with `after`, what was missed comes first, then live, no gap, no double, over more than two pages', async () => {
+    const minute = 60_000;
+    const past = Array.from({ length: 450 }, (_, n) => ({
+      number: n + 1,
+      startedAt: new Date(Date.now() - (600 - n) * minute),
+    }));
+    for (const values of past) await storeAttempt(api.database, attemptOf(delivery, values));
+    const filter = { subscriptionIds: [delivery.subscriptionId], to: new Date(past[5]?.startedAt ?? 0).toISOString() };
+    const log = await api.run(DELIVERY_LOG, { filter });
+    const [edge] = log.data?.deliveryLog.edges ?? [];
+    expect(edge).toMatchObject({ cursor: edge?.node.cursor, node: { number: 5 } });
+    // Made while the past is read: some are in both.
+    const making = (async () => {
+      for (let number = 451; number <= 480; number += 1) await make({ number });
+    })();
+    const watching = await watch({ after: edge?.cursor ?? '' });
+    await making;
+    await make({ number: 481 });
+    await waitFor(() => numbers(watching).includes(481), { what: 'the last attempt' });
+    expect(numbers(watching)).toEqual(Array.from({ length: 476 }, (_, n) => n + 6));
+    await watching.stop();
+  });
+
+  test('an attempt that is announced after it was read from Postgres comes once', async () => {
+    const first = await storeAttempt(api.database, attemptOf(delivery, { number: 1 }));
+    const second = await storeAttempt(
+      api.database,
+      attemptOf(delivery, { number: 2, startedAt: new Date(first.startedAt.getTime() + 1) }),
+    );
+    const log = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
+    const cursor = log.data?.deliveryLog.edges.at(-1)?.cursor ?? '';
+    const watching = await watch({ after: cursor });
+    await waitFor(() => watching.attempts.length === 1, { what: 'the missed attempt' });
+    api.bus.announce(second);
+    await make({ number: 3 });
+    await waitFor(() => numbers(watching).includes(3), { what: 'the live attempt' });
+    expect(numbers(watching)).toEqual([2, 3]);
+    await watching.stop();
+  });
+
+  test('a reader that falls 1,000 attempts behind is told to reconnect, and nobody else is', async () => {
+    const quick = await watch();
+    const before = watchers;
+    const slow = new WebSocket(`${url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+    const messages: string[] = [];
+    slow.on('message', (data: Buffer) => messages.push(data.toString()));
+    await waitFor(() => slow.readyState === WebSocket.OPEN, { what: 'the socket' });
+    slow.send(JSON.stringify({ type: 'connection_init', payload: { authorization: ADMIN_KEY } }));
+    await waitFor(() => messages.length > 0, { what: 'the acknowledgement' });
+    const query = 'subscription { deliveryLog { number errorMessage } }';
+    slow.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query } }));
+    await waitFor(() => watchers > before, { what: 'the server to watch' });
+    slow.pause();
+    // 30 MB, more than the kernel buffers for the two ends.
+    const errorMessage = 'x'.repeat(10_000);
+    for (let number = 1; number <= 3_000; number += 1) {
+      api.bus.announce(attemptOf(delivery, { number, errorMessage }));
+      if (number % 100 === 0) await waitFor(() => numbers(quick).includes(number), { what: 'the quick reader' });
+    }
+    slow.resume();
+    await waitFor(() => messages.some((message) => message.includes('"complete"')), { what: 'the end' });
+    const last = messages.filter((message) => message.includes('"next"')).at(-1) ?? '';
+    expect(JSON.parse(last)).toMatchObject({ payload: { errors: [{ extensions: { code: 'SLOW_READER' } }] } });
+    expect(quick.errors).toEqual([]);
+    expect(watchers).toBe(before);
+    slow.terminate();
+    await quick.stop();
+  });
+
+  test.each([undefined, 'Bearer wrong', ''])('the authorization %j is closed with 4403', async (authorization) => {
+    const closed = new Promise<{ readonly code: number }>((resolve) => {
+      createClient({
+        ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0, lazy: false },
+        connectionParams: authorization === undefined ? {} : { authorization },
+        onNonLazyError: () => undefined,
+        // `as`: the library says unknown; ws hands over a close event.
+        on: {
+          closed: (event) => {
+            resolve(event as { readonly code: number });
+          },
+        },
+      });
+    });
+    expect((await closed).code).toBe(4403);
+  });
+
+  test('the key alone is accepted as well', async () => {
+    const watching = await watch({}, connect(ADMIN_KEY));
+    await make({ number: 7 });
+    await waitFor(() => numbers(watching).includes(7), { what: 'the attempt' });
+    await watching.stop();
+  });
+
+  test.each([
+    ['a cursor that is none', 'subscription { deliveryLog(after: "x") { id } }', 'INVALID_INPUT'],
+    ['a field that is not there', 'subscription { deliveryLog { nope } }', undefined],
+    ['a syntax error', 'subscription {', undefined],
+  ])('%s gets an error, and the socket stays open', async (_name, query, code) => {
+    const client = connect();
+    const error = await new Promise((resolve) => {
+      client.subscribe(
+        { query },
+        {
+          next: ({ errors }) => {
+            resolve(errors);
+          },
+          error: resolve,
+          complete: () => undefined,
+        },
+      );
+    });
+    expect(error).toMatchObject([code === undefined ? {} : { extensions: { code } }]);
+    const next = await client.iterate({ query: '{ __typename }' }).next();
+    expect(next.value).toEqual({ data: { __typename: 'Query' } });
+    await client.dispose();
+  });
+
+  test('a message of more than 64 KiB closes the socket with 1009', async () => {
+    const socket = new WebSocket(`${url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve));
+    socket.once('open', () => {
+      socket.send('x'.repeat(65_537));
+    });
+    expect(await closed).toBe(1009);
+  });
+});
+
+describe('over server-sent events', () => {
+  test('attempts arrive, and a client that goes away leaves no watcher behind', async () => {
+    const before = watchers;
+    const stream = await openEvents(url);
+    await waitFor(() => watchers === before + 1, { what: 'the server to watch' });
+    await make({ number: 5 });
+    await waitFor(() => stream.text().includes('"number":5'), { what: 'the event' });
+    expect(stream.contentType).toContain('text/event-stream');
+    stream.close();
+    await waitFor(() => watchers === before, { what: 'the watcher to be released' });
+  });
+
+  test('without a key it is 401', async () => {
+    const response = await fetch(`${url}/graphql?query=${encodeURIComponent('subscription{deliveryLog{id}}')}`, {
+      headers: { accept: 'text/event-stream' },
+    });
+    expect(response.status).toBe(401);
+    expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] });
+  });
+});
+
+type EventStream = { readonly contentType: string; text(): string; ended(): boolean; close(): void };
+
+function openEvents(at: string): Promise<EventStream> {
+  return new Promise((resolve, reject) => {
+    const query = `subscription { deliveryLog(filter: { subscriptionIds: ["${delivery.subscriptionId}"] }) { number } }`;
+    const headers = {
+      authorization: `Bearer ${ADMIN_KEY}`,
+      accept: 'text/event-stream',
+      'content-type': 'application/json',
+    };
+    const outgoing = request(`${at}/graphql`, { method: 'POST', headers }, (response) => {
+      let text = '';
+      let ended = false;
+      response.on('data', (chunk: Buffer) => {
+        text += chunk.toString();
+      });
+      response.on('end', () => {
+        ended = true;
+      });
+      response.on('error', () => undefined);
+      const contentType = response.headers['content-type'] ?? '';
+      resolve({ contentType, text: () => text, ended: () => ended, close: () => outgoing.destroy() });
+    });
+    outgoing.on('error', reject);
+    outgoing.end(JSON.stringify({ query }));
+  });
+}
+
+describe('the server', () => {
+  test('says how it is, without a key', async () => {
+    expect((await fetch(`${url}/health/live`)).status).toBe(200);
+    const ready = await fetch(`${url}/health/ready`);
+    expect([ready.status, await ready.json()]).toEqual([200, { database: { ok: true }, nats: { ok: true } }]);
+    expect((await fetch(`${url}/nothing`)).status).toBe(404);
+  });
+
+  test('stop ends streams and sockets with 1001, and lets a running request finish', async () => {
+    const own = createServer();
+    const at = await own.start();
+    const socket = new WebSocket(`${at.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+    const closed = new Promise<number>((resolve) => socket.once('close', resolve));
+    await waitFor(() => socket.readyState === WebSocket.OPEN, { what: 'the socket' });
+    const stream = await openEvents(at);
+    // A row lock holds a mutation up until the test lets go.
+    const client = await api.database.pool.connect();
+    await client.query('BEGIN');
+    await client.query('SELECT 1 FROM webhook_subscriptions WHERE id = $1 FOR UPDATE', [delivery.subscriptionId]);
+    const query = `mutation { deleteWebhookSubscription(id: "${delivery.subscriptionId}") { __typename } }`;
+    const headers = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' };
+    const running = fetch(`${at}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
+    const waiting = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
+    await waitFor(async () => (await api.database.pool.query(waiting)).rowCount === 1, {
+      what: 'the mutation to wait',
+    });
+    const stopped = own.stop();
+    expect(await closed).toBe(1001);
+    await waitFor(() => stream.ended(), { what: 'the stream to end' });
+    await expect(fetch(`${at}/health/live`)).rejects.toThrow();
+    await client.query('COMMIT');
+    client.release();
+    expect(await (await running).json()).toEqual({
+      data: { deleteWebhookSubscription: { __typename: 'DeleteWebhookSubscriptionPayload' } },
+    });
+    await stopped;
+    await own.stop();
+  });
+
+  test('stop without start is fine', async () => {
+    await expect(createServer().stop()).resolves.toBeUndefined();
+  });
+});
+
+test('ids sort by time, which the cursor relies on', () => {
+  expect(uuid7(1_000) < uuid7(1_001)).toBe(true);
+});

@@ -1,0 +1,45 @@
+import { findFreePort } from '../../src/embedded/free-port.ts';
+import { runProgram } from './run-program.ts';
+import { postGraphql, type TestServices, testEnv } from './test-app.ts';
+import { waitFor } from './wait-for.ts';
+
+export type EngineProcess = {
+  readonly url: string;
+  readonly graphql: <T>(query: string, variables?: Record<string, unknown>) => Promise<T>;
+  kill9(): Promise<void>;
+  /** SIGTERM; resolves with the exit status. */
+  terminate(): Promise<number | null>;
+};
+
+/** The whole program in a process of its own, ready, for tests that kill it. */
+export async function startEngineProcess(
+  services: Pick<TestServices, 'databaseUrl' | 'nats'>,
+  env: Record<string, string> = {},
+): Promise<EngineProcess> {
+  const port = await findFreePort();
+  const program = runProgram('src/main.ts', {
+    args: [],
+    home: process.env['HOME'] ?? '/',
+    env: testEnv(services, { PORT: String(port), LOG_LEVEL: 'info', ...env }),
+  });
+  // Its end is seen by what waits for it to be ready, or expected.
+  program.firstLine.catch(() => undefined);
+  const url = `http://127.0.0.1:${port}`;
+  await isReady(url);
+  return {
+    url,
+    graphql: (query, variables = {}) => postGraphql(url, { query, variables }),
+    kill9: () => program.end('SIGKILL'),
+    terminate: async () => {
+      await program.end('SIGTERM');
+      return program.child.exitCode;
+    },
+  };
+}
+
+async function isReady(url: string): Promise<void> {
+  await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, {
+    what: 'the program',
+    timeoutMs: 20_000,
+  });
+}

@@ -1,0 +1,143 @@
+import { readFile } from 'node:fs/promises';
+import { buildSchema, type GraphQLNamedType, type GraphQLObjectType, type GraphQLSchema } from 'graphql';
+import { beforeAll, describe, expect, test } from 'vitest';
+
+let schema: GraphQLSchema;
+beforeAll(async () => {
+  schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'));
+});
+
+/** Of an object or input type: each field with its arguments and its type. */
+function fieldsOf(name: string): string[] {
+  const type = schema.getType(name);
+  if (type === undefined || !('getFields' in type)) throw new Error(`there is no type ${name} with fields`);
+  return Object.values((type as GraphQLObjectType).getFields()).map((field) => {
+    const args = 'args' in field ? field.args.map((arg) => `${arg.name}: ${String(arg.type)}`).join(', ') : '';
+    return `${field.name}${args === '' ? '' : `(${args})`}: ${String(field.type)}`;
+  });
+}
+
+const PAGE = 'after: String, before: String';
+const SIZE = 'first: Int, last: Int';
+
+/** The names that people outside depend on. */
+const CONTRACT: Readonly<Record<string, readonly string[]>> = {
+  Mutation: [
+    'createWebhookSubscription(input: CreateWebhookSubscriptionInput!): CreateWebhookSubscriptionResult!',
+    'updateWebhookSubscription(id: ID!, input: UpdateWebhookSubscriptionInput!): UpdateWebhookSubscriptionResult!',
+    'deleteWebhookSubscription(id: ID!): DeleteWebhookSubscriptionResult!',
+    'rotateWebhookSecret(id: ID!, overlapSeconds: Int): RotateWebhookSecretResult!',
+    'sendTestEvent(data: JSON, eventType: String, subscriptionId: ID!): SendTestEventResult!',
+  ],
+  Query: [
+    'webhookSubscription(id: ID!): WebhookSubscription',
+    `webhookSubscriptions(${PAGE}, filter: WebhookSubscriptionFilter, ${SIZE}): WebhookSubscriptionConnection!`,
+    'delivery(id: ID!): Delivery',
+    `deliveries(${PAGE}, filter: DeliveryFilter, ${SIZE}): DeliveryConnection!`,
+    `deliveryLog(${PAGE}, filter: DeliveryFilter, ${SIZE}): AttemptConnection!`,
+    'event(id: ID!, tenant: String): Event',
+    `events(${PAGE}, filter: EventFilter, ${SIZE}): EventConnection!`,
+    `rejectedEvents(${PAGE}, filter: RejectedEventFilter, ${SIZE}): RejectedEventConnection!`,
+  ],
+  Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!'],
+  CreateWebhookSubscriptionInput: [
+    ...['tenant: String', 'url: String!', 'eventTypes: [String!]!', 'description: String', 'headers: [HeaderInput!]'],
+    ...['isActive: Boolean', 'timeoutMs: Int'],
+  ],
+  UpdateWebhookSubscriptionInput: [
+    ...['url: String', 'eventTypes: [String!]', 'description: String', 'headers: [HeaderInput!]'],
+    ...['isActive: Boolean', 'timeoutMs: Int'],
+  ],
+  HeaderInput: ['name: String!', 'value: String!'],
+  CreateWebhookSubscriptionPayload: ['subscription: WebhookSubscription!', 'secret: String!'],
+  UpdateWebhookSubscriptionPayload: ['subscription: WebhookSubscription!'],
+  DeleteWebhookSubscriptionPayload: ['id: ID!'],
+  RotateWebhookSecretPayload: [
+    'subscription: WebhookSubscription!',
+    'secret: String!',
+    'previousSecretExpiresAt: DateTime!',
+  ],
+  SendTestEventPayload: ['delivery: Delivery!'],
+  DeliveryFilter: [
+    ...['tenant: String', 'subscriptionIds: [ID!]', 'eventTypes: [String!]', 'statuses: [DeliveryStatus!]'],
+    ...['statusCodes: [StatusCodeRange!]', 'failureReasons: [FailureReason!]', 'from: DateTime', 'to: DateTime'],
+  ],
+  StatusCodeRange: ['from: Int!', 'to: Int!'],
+  WebhookSubscription: [
+    ...[
+      'id: ID!',
+      'tenant: String!',
+      'url: String!',
+      'description: String!',
+      'eventTypes: [String!]!',
+      'isActive: Boolean!',
+    ],
+    ...['timeoutMs: Int!', 'headerNames: [String!]!', 'createdAt: DateTime!', 'updatedAt: DateTime!'],
+    ...['secrets: [SigningSecret!]!'],
+    `deliveries(${PAGE}, filter: DeliveryFilter, ${SIZE}): DeliveryConnection!`,
+    `deliveryLog(${PAGE}, filter: DeliveryFilter, ${SIZE}): AttemptConnection!`,
+  ],
+  SigningSecret: ['id: ID!', 'createdAt: DateTime!', 'expiresAt: DateTime'],
+  Delivery: [
+    ...['id: ID!', 'tenant: String!', 'status: DeliveryStatus!', 'attemptCount: Int!', 'nextAttemptAt: DateTime'],
+    ...['waitingFor: WaitReason', 'createdAt: DateTime!', 'completedAt: DateTime', 'event: Event!'],
+    ...['subscription: WebhookSubscription!', `attempts(${PAGE}, ${SIZE}): AttemptConnection!`],
+  ],
+  Attempt: [
+    ...['id: ID!', 'cursor: String!', 'delivery: Delivery!', 'subscription: WebhookSubscription!', 'tenant: String!'],
+    ...[
+      'eventType: String!',
+      'number: Int!',
+      'status: AttemptStatus!',
+      'failureReason: FailureReason',
+      'statusCode: Int',
+    ],
+    ...['responseTimeMs: Int!', 'startedAt: DateTime!', 'requestHeaders: JSON!', 'responseHeaders: JSON'],
+    ...['responseBody: String', 'responseBodyTruncated: Boolean!', 'errorMessage: String', 'payloadSizeBytes: Int!'],
+  ],
+  Event: [
+    ...['id: ID!', 'tenant: String!', 'type: String!', 'occurredAt: DateTime!', 'createdAt: DateTime!', 'data: JSON!'],
+    `deliveries(${PAGE}, ${SIZE}): DeliveryConnection!`,
+  ],
+  RejectedEvent: [
+    ...['id: ID!', 'tenant: String', 'subject: String!', 'reason: RejectionReason!', 'message: String!'],
+    ...['sizeBytes: Int!', 'createdAt: DateTime!'],
+  ],
+};
+
+describe('the contract', () => {
+  test.each(Object.keys(CONTRACT))('%s has exactly the fields promised', (name) => {
+    expect(fieldsOf(name).sort()).toEqual([...(CONTRACT[name] ?? [])].sort());
+  });
+
+  test('each mutation answers with a union of its payload and errors that say code and message', () => {
+    for (const field of Object.values(schema.getMutationType()?.getFields() ?? {})) {
+      const name = `${field.name.charAt(0).toUpperCase()}${field.name.slice(1)}`;
+      const members = (membersOf(`${name}Result`) ?? []).filter((member) => member.name !== `${name}Payload`);
+      expect(membersOf(`${name}Result`)?.map((member) => member.name)).toContain(`${name}Payload`);
+      expect(members.length).toBeGreaterThan(0);
+      for (const member of members)
+        expect(fieldsOf(member.name)).toEqual(expect.arrayContaining(['code: String!', 'message: String!']));
+    }
+  });
+
+  test('overlapSeconds is a day by default', () => {
+    const field = schema.getMutationType()?.getFields()['rotateWebhookSecret'];
+    expect(field?.args.find(({ name }) => name === 'overlapSeconds')?.defaultValue).toBe(86_400);
+  });
+
+  test('every type of ours says what it is', () => {
+    const own = Object.values(schema.getTypeMap()).filter(
+      ({ name }) =>
+        !/^__|^(?:Query|Mutation|Subscription|PageInfo|Boolean|Float|ID|Int|String)$|(?:Connection|Edge|Result)$/.test(
+          name,
+        ),
+    );
+    expect(own.filter(({ description }) => !description).map(({ name }) => name)).toEqual([]);
+  });
+});
+
+function membersOf(name: string): readonly GraphQLNamedType[] | undefined {
+  const type = schema.getType(name);
+  return type !== undefined && 'getTypes' in type ? type.getTypes() : undefined;
+}
