@@ -158,8 +158,8 @@ export class Sender {
     message: StreamMessage,
     { delivery, leaseMs }: { readonly delivery: DeliveryMessage; readonly leaseMs: number },
   ): Promise<number | undefined> {
-    const isFirst = !message.redelivered && !delivery.mayBeDuplicate && delivery.enqueueCount === 1;
-    if (isFirst) return 1;
+    const { mayBeDuplicate, enqueueCount } = delivery;
+    if (!mayBeDuplicate && enqueueCount === 1 && this.#options.bus.isFirstDelivery(message)) return 1;
     const { deliveryId } = delivery;
     const lease = await leaseDelivery(this.#options.database.pool, { deliveryId, leaseMs });
     switch (lease.kind) {

@@ -3,6 +3,7 @@ import { connect, Events, type JetStreamClient, type JsMsg, type NatsConnection 
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 import { type DeliveryMessage, encodeDeliveryMessage, messageId } from './delivery-message.ts';
+import type { StreamMessage } from './stream-message.ts';
 import { type Durable, ensureStreams, streamOf } from './streams.ts';
 
 export type EventBusOptions = {
@@ -37,6 +38,8 @@ export class EventBus {
   #connection: NatsConnection | undefined;
   #jetStream: JetStreamClient | undefined;
   #connected = false;
+  /** Messages of DELIVERIES up to this sequence number may have been delivered before, whatever their count says. */
+  #suspectUpTo = Number.POSITIVE_INFINITY;
   #running: Promise<void> | undefined;
 
   constructor(options: EventBusOptions) {
@@ -72,6 +75,15 @@ export class EventBus {
     const jsm = await this.#connection.jetstreamManager();
     const { state } = await jsm.streams.info('DELIVERIES');
     return state.messages === 0 ? undefined : new Date(state.first_ts);
+  }
+
+  /**
+   * Whether a message of DELIVERIES that says it was never delivered can be believed: only if it was stored since we
+   * have been connected to this broker. One that crashed may have forgotten its counts (measured on 2.9), and a
+   * consumer that was created again starts counting anew.
+   */
+  isFirstDelivery({ redelivered, seq }: StreamMessage): boolean {
+    return !redelivered && seq > this.#suspectUpTo;
   }
 
   /** Tells every api process about a committed attempt; nothing is promised, the log in Postgres is the truth. */
@@ -167,6 +179,7 @@ export class EventBus {
     for await (const status of connection.status()) {
       if (status.type === Events.Disconnect) {
         this.#connected = false;
+        this.#suspectUpTo = Number.POSITIVE_INFINITY;
         log.error('NATS is disconnected; reconnecting');
       } else if (status.type === Events.Reconnect) {
         log.info('NATS is connected again');
@@ -186,7 +199,8 @@ export class EventBus {
     const { log } = this.#options;
     try {
       const jsm = await connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS });
-      await ensureStreams(jsm, log);
+      const created = await ensureStreams(jsm, log);
+      if (created || !this.#connected) this.#suspectUpTo = (await jsm.streams.info('DELIVERIES')).state.last_seq;
       if (!this.#connected) log.info({ server: connection.info?.version }, 'NATS is ready');
       this.#connected = true;
       return true;

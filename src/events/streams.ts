@@ -84,21 +84,27 @@ export function streamOf(durable: Durable): string {
 /**
  * Creates the streams and consumers that are missing, and re-creates a consumer that stands past the end of its
  * stream: a nats-server of before 2.14 that was killed can hand out sequence numbers again that its consumer believes
- * it has seen, and those messages would never arrive. What is redelivered for it is recognised by its ids.
+ * it has seen, and those messages would never arrive. Returns whether a consumer was created: it delivers everything
+ * its stream holds, and calls none of it a redelivery.
  */
-export async function ensureStreams(jsm: JetStreamManager, log: Logger): Promise<void> {
+export async function ensureStreams(jsm: JetStreamManager, log: Logger): Promise<boolean> {
   for (const config of STREAMS) {
     if ((await found(jsm.streams.info(config.name))) === undefined) {
       await jsm.streams.add(config);
       log.info({ stream: config.name }, 'stream created');
     }
   }
-  for (const { stream, config } of Object.values(CONSUMERS)) await ensureConsumer({ jsm, log }, { stream, config });
+  let created = false;
+  for (const wanted of Object.values(CONSUMERS)) created = (await ensureConsumer({ jsm, log }, wanted)) || created;
+  return created;
 }
 
 type Wanted = { readonly stream: string; readonly config: Partial<ConsumerConfig> };
 
-async function ensureConsumer(to: { jsm: JetStreamManager; log: Logger }, { stream, config }: Wanted): Promise<void> {
+async function ensureConsumer(
+  to: { jsm: JetStreamManager; log: Logger },
+  { stream, config }: Wanted,
+): Promise<boolean> {
   const name = config.durable_name ?? '';
   // The consumer first: the stream may grow between the two answers, the consumer may not.
   const consumer = await found<ConsumerInfo>(to.jsm.consumers.info(stream, name));
@@ -110,10 +116,11 @@ async function ensureConsumer(to: { jsm: JetStreamManager; log: Logger }, { stre
     );
     await to.jsm.consumers.delete(stream, name);
   } else if (consumer !== undefined) {
-    return;
+    return false;
   }
   await to.jsm.consumers.add(stream, config);
   to.log.info({ stream, consumer: name }, 'consumer created');
+  return true;
 }
 
 async function found<T>(answer: Promise<T>): Promise<T | undefined> {

@@ -5,7 +5,7 @@ import type { Attempt } from '../generated/prisma/client.ts';
 const MAX_BUFFERED = 1_000;
 
 /** The consumer is slower than what it watches, so a gap would follow; `after` closes it. */
-export function slowReaderError(): GraphQLError {
+function slowReaderError(): GraphQLError {
   return new GraphQLError(
     'you are reading more slowly than attempts are made; subscribe again with `after` set to the last cursor you got',
     { extensions: { code: 'SLOW_READER' } },

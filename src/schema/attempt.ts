@@ -39,7 +39,7 @@ export const AttemptType = builder.prismaObject('Attempt', {
   }),
 });
 
-export const AttemptEdge = builder.edgeObject({ name: 'AttemptEdge', type: AttemptType });
+const AttemptEdge = builder.edgeObject({ name: 'AttemptEdge', type: AttemptType });
 export const AttemptConnection = builder.connectionObject(
   { name: 'AttemptConnection', type: AttemptType },
   AttemptEdge,

@@ -95,5 +95,5 @@ function compareText(
 ): string | { startsWith: string } {
   if ('equals' in comparison) return comparison.equals;
   // Prisma makes this a LIKE without escaping; an event type can have `_` in it, which LIKE takes for any character.
-  return { startsWith: comparison.startsWith };
+  return { startsWith: comparison.startsWith.replace(/[\\%_]/g, '\\$&') };
 }

@@ -5,7 +5,7 @@ import type { Attempt, DeliveryStatus, FailureReason } from '../generated/prisma
 
 type Optional<T> = { readonly [K in keyof T]?: T[K] | null | undefined };
 
-export type StatusCodeRange = { readonly from: number; readonly to: number };
+type StatusCodeRange = { readonly from: number; readonly to: number };
 
 /** Which deliveries and attempts are meant; fields that are absent or null do not matter, an empty list matches nothing. */
 export type DeliveryFilter = Optional<{

@@ -52,7 +52,7 @@ export const DeliveryType = builder.prismaObject('Delivery', {
   }),
 });
 
-export const DeliveryEdge = builder.edgeObject({ name: 'DeliveryEdge', type: DeliveryType });
+const DeliveryEdge = builder.edgeObject({ name: 'DeliveryEdge', type: DeliveryType });
 export const DeliveryConnection = builder.connectionObject(
   { name: 'DeliveryConnection', type: DeliveryType },
   DeliveryEdge,

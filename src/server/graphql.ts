@@ -16,7 +16,7 @@ export type GraphqlOptions = {
 };
 
 /** What came before the operation: who asks. Over HTTP the plugin below finds out, over WebSocket the handshake. */
-export type ServerContext = { viewer?: Viewer };
+type ServerContext = { viewer?: Viewer };
 
 export type Graphql = YogaServerInstance<ServerContext, Context>;
 

@@ -1,7 +1,7 @@
 import type { Database } from '../database/client.ts';
 import type { EventBus } from '../events/event-bus.ts';
 
-export type Part = { readonly ok: boolean; readonly message?: string };
+type Part = { readonly ok: boolean; readonly message?: string };
 export type Readiness = { readonly ready: boolean; readonly parts: { readonly database: Part; readonly nats: Part } };
 
 export type HealthServices = { readonly database: Pick<Database, 'pool'>; readonly bus: Pick<EventBus, 'connected'> };

@@ -113,7 +113,8 @@ describe('a kill -9', () => {
   });
 
   it('at random moments loses no event', async () => {
-    await start();
+    const env = { RETRY_SCHEDULE: Array(20).fill('200ms').join() };
+    await start(env);
     const receiver = await subscribedReceiver((_, index) => ({ status: index % 7 === 0 ? 500 : 200 }));
     const wanted = Array.from({ length: 300 }, (_, n) => `random-${n}`);
     const publishing = (async () => {
@@ -122,7 +123,7 @@ describe('a kill -9', () => {
     for (const requests of [20, 90, 170]) {
       await receiver.waitForRequests(requests, 20_000);
       await engine.kill9();
-      await start();
+      await start(env);
     }
     await publishing;
     await waitFor(() => new Set(idsAt(receiver)).size === wanted.length, { what: 'every event', timeoutMs: 60_000 });

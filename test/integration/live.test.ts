@@ -63,8 +63,8 @@ type Watch = {
   stop(): Promise<void>;
 };
 
-function connect(authorization: string | undefined = `Bearer ${ADMIN_KEY}`, at = url): Client {
-  const connectionParams = authorization === undefined ? {} : { authorization };
+function connect(authorization = `Bearer ${ADMIN_KEY}`, at = url): Client {
+  const connectionParams = { authorization };
   return createClient({
     url: `${at.replace('http', 'ws')}/graphql`,
     webSocketImpl: WebSocket,
