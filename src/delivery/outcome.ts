@@ -3,7 +3,7 @@ import type { FailureReason } from '../generated/prisma/enums.ts';
 /** What became of one HTTP request. A status line that came is the outcome, whatever happened to the body after it. */
 export type Outcome = ResponseOutcome | FailureOutcome;
 
-export type ResponseOutcome = {
+type ResponseOutcome = {
   readonly kind: 'response';
   /** 200 to 599. */
   readonly statusCode: number;

@@ -2,11 +2,21 @@ import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:
 
 /** Encrypts what must be readable again but not by whoever reads the database: signing secrets, custom header values. */
 export type SecretBox = {
-  /** `context` says where the result belongs (`signing_secrets|<row id>|<tenant>`): it opens nowhere else. */
+  /** `context` says where the result belongs: it opens nowhere else, so it cannot be moved to another row or tenant. */
   seal(plaintext: string, context: string): string;
   /** Throws if it was sealed with another key or for another context, or was changed. */
   open(sealed: string, context: string): string;
 };
+
+/** The context of a row of signing_secrets. */
+export function secretContext(secretId: string, tenant: string): string {
+  return `signing_secrets|${secretId}|${tenant}`;
+}
+
+/** The context of the custom headers of a row of webhook_subscriptions. */
+export function headersContext(subscriptionId: string, tenant: string): string {
+  return `webhook_subscriptions|${subscriptionId}|${tenant}|headers`;
+}
 
 const VERSION = 'v1';
 const NONCE_BYTES = 12;

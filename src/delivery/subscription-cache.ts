@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Database } from '../database/client.ts';
 import { loadSubscription, type SubscriptionRow } from '../database/load-subscription.ts';
-import type { SecretBox } from './secret-box.ts';
+import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
 
 /** A subscription as the sender needs it, its secrets readable: never log one. */
 export type SenderSubscription = Pick<
@@ -16,15 +16,6 @@ export type SenderSubscription = Pick<
 const MAX_SUBSCRIPTIONS = 50_000;
 /** Changes arrive at once; this is how long one that got lost on the way could last. */
 const MAX_AGE_MS = 60_000;
-
-/** The contexts secrets are sealed with, so that none can be moved to another row, column or tenant. */
-export function secretContext(secretId: string, tenant: string): string {
-  return `signing_secrets|${secretId}|${tenant}`;
-}
-
-export function headersContext(subscriptionId: string, tenant: string): string {
-  return `webhook_subscriptions|${subscriptionId}|${tenant}|headers`;
-}
 
 /** Remembers subscriptions until they change. */
 export class SubscriptionCache {

@@ -4,7 +4,7 @@ import { isTenant } from '../events/event-type.ts';
 import type { Prisma, WebhookSubscription } from '../generated/prisma/client.ts';
 import { type CustomHeader, checkCustomHeaders } from './custom-headers.ts';
 import type { EgressPolicy } from './egress-policy.ts';
-import type { SecretBox } from './secret-box.ts';
+import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
 import { generateSigningSecret } from './signature.ts';
 import { checkTargetUrl } from './target-url.ts';
 import { InvalidInputError, NotFoundError, TooManySecretsError } from './webhook-subscription-errors.ts';
@@ -171,14 +171,13 @@ type HeaderOwner = { readonly id: string; readonly tenant: string; readonly head
 function sealHeaders(secretBox: SecretBox, { id, tenant, headers }: HeaderOwner) {
   checkCustomHeaders(headers);
   const values = JSON.stringify(Object.fromEntries(headers.map(({ name, value }) => [name, value])));
-  const context = `webhook_subscriptions|${id}|${tenant}|headers`;
   return {
     headerNames: headers.map(({ name }) => name),
-    encryptedHeaders: headers.length === 0 ? null : secretBox.seal(values, context),
+    encryptedHeaders: headers.length === 0 ? null : secretBox.seal(values, headersContext(id, tenant)),
   };
 }
 
 function sealSecret(secretBox: SecretBox, { secret, tenant }: { readonly secret: string; readonly tenant: string }) {
   const id = uuid7(Date.now());
-  return { id, encryptedSecret: secretBox.seal(secret, `signing_secrets|${id}|${tenant}`) };
+  return { id, encryptedSecret: secretBox.seal(secret, secretContext(id, tenant)) };
 }

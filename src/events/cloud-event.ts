@@ -78,7 +78,7 @@ function readData(text: string, envelope: Readonly<Record<string, unknown>>): Bu
  * The text of a top-level member's value, exactly as it was written; `json` must be a valid JSON object. Of repeated
  * members the last counts, as in JSON.parse.
  */
-export function memberText(json: string, name: string): string | undefined {
+function memberText(json: string, name: string): string | undefined {
   let depth = 0;
   let key: string | undefined;
   let start = 0;

@@ -45,9 +45,6 @@ const STREAMS: readonly (Partial<StreamConfig> & { readonly name: string })[] = 
   },
 ];
 
-/** How long JetStream waits for the sender's ack: longer than the longest attempt (30 s), and extended while one runs. */
-export const SENDER_ACK_WAIT_MS = 60_000;
-
 const CONSUMERS: Readonly<Record<Durable, { stream: string; config: Partial<ConsumerConfig> }>> = {
   dispatcher: {
     stream: 'EVENTS',
@@ -69,7 +66,8 @@ const CONSUMERS: Readonly<Record<Durable, { stream: string; config: Partial<Cons
       filter_subject: 'deliveries.*',
       ack_policy: AckPolicy.Explicit,
       deliver_policy: DeliverPolicy.All,
-      ack_wait: nanos(SENDER_ACK_WAIT_MS),
+      // Longer than the longest attempt (30 s), and extended while one runs.
+      ack_wait: nanos(60_000),
       // Room for the short waits of every sender process (at most 1,000 each) beside what is in flight.
       max_ack_pending: 10_000,
       max_deliver: -1,

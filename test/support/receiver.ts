@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import { waitFor } from './wait-for.ts';
 
-export type ReceivedRequest = {
+type ReceivedRequest = {
   readonly method: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
@@ -13,7 +13,7 @@ export type ReceivedRequest = {
 };
 
 /** `hang` never answers; `reset` breaks the connection (TCP RST). */
-export type ReceiverAnswer =
+type ReceiverAnswer =
   | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string | Buffer }
   | 'hang'
   | 'reset';

@@ -3,12 +3,12 @@ import { connect, type NatsConnection, nanos, headers as natsHeaders } from 'nat
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { type App, startApp } from '../../src/app.ts';
-import { type Config, readConfig } from '../../src/config.ts';
+import { readConfig } from '../../src/config.ts';
 import { createTestDatabase } from './database.ts';
 import { startTestNats, type TestNats } from './nats.ts';
 
-export const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
-export const SECRETS_KEY = randomBytes(32).toString('base64');
+const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
+const SECRETS_KEY = randomBytes(32).toString('base64');
 
 export type TestServices = {
   readonly databaseUrl: string;
@@ -67,14 +67,7 @@ export async function startTestServices(): Promise<TestServices> {
   };
 }
 
-/** The configuration of a program on these services that may send to loopback, with short waits before retries. */
-export function testConfig(
-  services: Pick<TestServices, 'databaseUrl' | 'nats'>,
-  env: Record<string, string> = {},
-): Config {
-  return readConfig(testEnv(services, env));
-}
-
+/** The environment of a program on these services that may send to loopback, with short waits before retries. */
 export function testEnv(
   { databaseUrl, nats }: Pick<TestServices, 'databaseUrl' | 'nats'>,
   env: Record<string, string> = {},
@@ -100,17 +93,14 @@ export type TestApp = App & {
   readonly subscribe: (input: SubscribeInput) => Promise<{ readonly id: string; readonly secret: string }>;
 };
 
-export type SubscribeInput = { readonly url: string; readonly eventTypes?: readonly string[] } & Record<
-  string,
-  unknown
->;
+type SubscribeInput = { readonly url: string; readonly eventTypes?: readonly string[] } & Record<string, unknown>;
 
 /** The whole program in this process, ready. */
 export async function startTestApp(
   services: Pick<TestServices, 'databaseUrl' | 'nats'>,
   { env = {}, log = pino({ level: 'silent' }) }: { env?: Record<string, string>; log?: Logger } = {},
 ): Promise<TestApp> {
-  const app = await startApp(testConfig(services, env), { log, report: () => undefined });
+  const app = await startApp(readConfig(testEnv(services, env)), { log, report: () => undefined });
   await app.ready;
   const graphql = <T>(query: string, variables: Record<string, unknown> = {}) =>
     postGraphql<T>(app.url, { query, variables });

@@ -1,0 +1,28 @@
+import { connect, headers } from 'nats';
+
+export type SampleEvent = { readonly type: string; readonly data: unknown };
+
+/** What a chat product and a dictation product might publish. */
+export const SAMPLE_EVENTS: readonly SampleEvent[] = [
+  {
+    type: 'NEW_MESSAGE_FROM_VISITOR',
+    data: { conversationId: 'c-1042', visitor: { name: 'Ada' }, message: 'Is anybody there?' },
+  },
+  { type: 'CONVERSATION_CREATED', data: { conversationId: 'c-1042', channel: 'website', visitor: { name: 'Ada' } } },
+  {
+    type: 'transcription.completed',
+    data: { transcription: 'Please send the report by Friday.', model: 'large-v3', app: 'Mail', durationMs: 2_350 },
+  },
+];
+
+/** Publishes as any service would, with nothing of ours but the subject: `events.<tenant>.<event type>`. */
+export async function publishSampleEvents(server: string, tenant: string): Promise<void> {
+  const connection = await connect({ servers: server });
+  const jetStream = connection.jetstream();
+  for (const [index, { type, data }] of SAMPLE_EVENTS.entries()) {
+    const messageHeaders = headers();
+    messageHeaders.set('Nats-Msg-Id', `demo-${index + 1}`);
+    await jetStream.publish(`events.${tenant}.${type}`, JSON.stringify(data), { headers: messageHeaders });
+  }
+  await connection.drain();
+}

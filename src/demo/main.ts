@@ -1,0 +1,161 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import process from 'node:process';
+import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
+import { print } from 'graphql';
+import { createClient, type FormattedExecutionResult } from 'graphql-ws';
+import { WebSocket } from 'ws';
+import { type App, startApp } from '../app.ts';
+import { type Config, readConfig } from '../config.ts';
+import type { DemoWatchSubscription } from '../generated/graphql/graphql.ts';
+import { createLog } from '../log.ts';
+import { publishSampleEvents, SAMPLE_EVENTS } from './events.ts';
+import { CREATE_SUBSCRIPTION, WATCH } from './operations.ts';
+import { startDemoReceiver } from './receiver.ts';
+
+const TENANT = 'demo';
+const FAILS_FIRST = 'CONVERSATION_CREATED';
+/** Each event once, and one of them twice. */
+const EXPECTED_ATTEMPTS = SAMPLE_EVENTS.length + 1;
+const DATA_DIR = join('.data', 'demo');
+const GIVE_UP_MS = 60_000;
+
+function say(text: string): void {
+  console.log(text);
+}
+
+/** The product at work, from nothing to delivered webhooks, in front of whoever has just cloned the repository. */
+async function main(): Promise<void> {
+  say('webhooks-engine demo: events published to NATS arrive as signed webhooks, and you watch it live.\n');
+  await forget();
+  say('Starting an embedded Postgres and nats-server, and all roles…');
+  const app = await startApp(demoConfig(), {
+    // Problems only; the demo says itself what is going on.
+    log: createLog('error'),
+    report: (text) => {
+      say(`  ${text}`);
+    },
+  });
+  try {
+    await app.ready;
+    say(`  GraphQL listens on ${app.url}/graphql, NATS on ${app.natsServers.join()}`);
+    await deliver(app);
+  } finally {
+    await app.stop();
+    await forget();
+  }
+  say(NEXT_STEPS);
+}
+
+/** Each demo begins with nothing; only a nats-server that had to be fetched is kept. */
+async function forget(): Promise<void> {
+  for (const part of ['postgres', 'nats']) await rm(join(DATA_DIR, part), { recursive: true, force: true });
+}
+
+/** Nothing of the person's own environment, but the way to programs. */
+function demoConfig(): Config {
+  return readConfig({ PATH: process.env['PATH'], PORT: '0', DATA_DIR, RETRY_SCHEDULE: '1s,2s,5s' });
+}
+
+async function deliver(app: App): Promise<void> {
+  const receiver = await startDemoReceiver({
+    failsFirst: FAILS_FIRST,
+    onRequest: (description) => {
+      say(`  receiver:     ${description}`);
+    },
+  });
+  try {
+    say(`Starting a receiver on ${receiver.url} and subscribing it to every event of tenant "${TENANT}"…`);
+    const { createWebhookSubscription: created } = await request(app, CREATE_SUBSCRIPTION, {
+      input: { tenant: TENANT, url: receiver.url, eventTypes: ['*'], description: 'the demo receiver' },
+    });
+    if (!('secret' in created)) throw new Error(`the subscription was refused: ${created.message}`);
+    receiver.setSecret(created.secret);
+    say(`  subscription ${created.subscription.id}, its signing secret is shown this once: ${created.secret}`);
+    await watchWhile(app, async () => {
+      say(`Publishing ${SAMPLE_EVENTS.map(({ type }) => type).join(', ')} to NATS…`);
+      await publishSampleEvents(app.natsServers.join(), TENANT);
+    });
+  } finally {
+    await receiver.close();
+  }
+}
+
+/** Watches the delivery log over graphql-ws while `publish` runs, and returns when every event is delivered. */
+async function watchWhile(app: App, publish: () => Promise<void>): Promise<void> {
+  say('Watching the delivery log over graphql-ws…');
+  const client = createClient({
+    url: `${app.url.replace('http', 'ws')}/graphql`,
+    webSocketImpl: WebSocket,
+    connectionParams: { authorization: `Bearer ${app.adminApiKey}` },
+    retryAttempts: 0,
+  });
+  const giveUp = setTimeout(() => {
+    client.terminate();
+  }, GIVE_UP_MS);
+  const progress = setInterval(() => {
+    say('  …');
+  }, 1_000);
+  try {
+    const log = client.iterate<DemoWatchSubscription>({ query: print(WATCH) });
+    // An answer on the same socket means that the server has the subscription.
+    await client.iterate({ query: '{ __typename }' }).next();
+    await publish();
+    await printAttempts(log);
+  } finally {
+    clearTimeout(giveUp);
+    clearInterval(progress);
+    await client.dispose();
+  }
+}
+
+type WatchResult = FormattedExecutionResult<DemoWatchSubscription, unknown>;
+
+async function printAttempts(log: AsyncIterable<WatchResult>): Promise<void> {
+  let attempts = 0;
+  for await (const { data, errors } of log) {
+    if (errors !== undefined) throw new Error(errors.map(({ message }) => message).join());
+    if (data != null) say(`  delivery log: ${describe(data.deliveryLog)}`);
+    attempts += 1;
+    if (attempts === EXPECTED_ATTEMPTS) {
+      say(`All ${SAMPLE_EVENTS.length} events are delivered, ${FAILS_FIRST} with its second attempt.\n`);
+      return;
+    }
+  }
+  throw new Error(`the live log ended after ${attempts} of ${EXPECTED_ATTEMPTS} attempts`);
+}
+
+function describe(attempt: DemoWatchSubscription['deliveryLog']): string {
+  const { eventType, number, status, statusCode, failureReason, responseTimeMs, payloadSizeBytes } = attempt;
+  const result = status === 'SUCCESS' ? status : `${status} (${failureReason ?? 'no reason'}), to be retried`;
+  return `${eventType}, attempt ${number}: ${result}, HTTP ${statusCode ?? '-'}, ${responseTimeMs} ms, ${payloadSizeBytes} bytes`;
+}
+
+async function request<Data, Variables>(
+  app: App,
+  document: TypedDocumentNode<Data, Variables>,
+  variables: Variables,
+): Promise<Data> {
+  const response = await fetch(`${app.url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${app.adminApiKey}` },
+    body: JSON.stringify({ query: print(document), variables }),
+  });
+  // The document's type says what its answer looks like.
+  const { data, errors } = (await response.json()) as { data?: Data; errors?: readonly { message: string }[] };
+  if (data === undefined) throw new Error(errors?.map(({ message }) => message).join() ?? `HTTP ${response.status}`);
+  return data;
+}
+
+const NEXT_STEPS = `What to try next:
+  npm start                     the same server, until you stop it; GraphQL on http://127.0.0.1:4000/graphql
+  cat .data/admin-api-key       the key to call it with: "authorization: Bearer <key>"
+  cat .data/nats-url            where to publish: subject events.<tenant>.<event type>, the body any JSON
+  README.md                     a subscription, an event and a receiver of your own in five minutes`;
+
+try {
+  await main();
+} catch (error) {
+  console.error(`The demo failed: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
