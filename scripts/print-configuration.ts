@@ -1,5 +1,21 @@
-import { writeFile } from 'node:fs/promises';
+import { writeFileSync } from 'node:fs';
 import { VARIABLES } from '../src/config.ts';
 
-const rows = VARIABLES.map(({ name, default: value, meaning }) => `| \`${name}\` | ${value} | ${meaning} |`);
-await writeFile('docs/configuration.md', `| variable | default | meaning |\n|---|---|---|\n${rows.join('\n')}\n`);
+const INTRODUCTION = `<!-- Printed from src/config.ts by \`npm run generate\`: change the table there. -->
+
+# Configuration
+
+Everything is set by environment variables. They are read once, at the start; if any are wrong, the program names all
+the problems at once and ends with code 1. An empty value counts as unset, except for \`EGRESS_ALLOW_CIDRS\`.
+`;
+
+/** Defaults that describe rather than quote. */
+const WORDS: ReadonlySet<string> = new Set(['unset', 'generated', 'empty', "the machine's"]);
+
+const rows = VARIABLES.map(({ name, default: value, meaning }) =>
+  [`\`${name}\``, WORDS.has(value) ? value : `\`${value}\``, meaning].map((cell) => cell.replaceAll('|', '\\|')),
+);
+const table = [['variable', 'default', 'meaning'], ['---', '---', '---'], ...rows].map(
+  (row) => `| ${row.join(' | ')} |`,
+);
+writeFileSync(new URL('../docs/configuration.md', import.meta.url), `${INTRODUCTION}\n${table.join('\n')}\n`);

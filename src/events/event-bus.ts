@@ -60,9 +60,10 @@ export class EventBus {
     await this.#running;
   }
 
-  /** Resolves when JetStream has stored the message; rejects when it has not said so within 5 s. */
+  /** Resolves when JetStream has stored the message; rejects when it has not said so within 5 s, at once without NATS. */
   async publishDelivery(message: DeliveryMessage): Promise<void> {
-    if (this.#jetStream === undefined) throw new Error('NATS is not connected');
+    // While it is disconnected the client takes messages and drops them.
+    if (this.#jetStream === undefined || !this.#connected) throw new Error('NATS is not connected');
     await this.#jetStream.publish(`deliveries.${message.subscriptionId}`, encodeDeliveryMessage(message), {
       msgID: messageId(message),
       timeout: PUBLISH_TIMEOUT_MS,

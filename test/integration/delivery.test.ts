@@ -374,6 +374,40 @@ describe('failing', () => {
   });
 });
 
+describe('rotation', () => {
+  it('both secrets sign until the old one expires, and at once only the new one with no overlap', async () => {
+    const receiver = await receive();
+    const { id, secret: first } = await app.subscribe({ url: receiver.url });
+    const second = await rotate(id, 3_600);
+    await services.publish('events.acme.conversation.created', '{}');
+    const [overlapping] = await receiver.waitForRequests(1);
+    const third = await rotate(id, 0);
+    await services.publish('events.acme.conversation.created', '{}');
+    const [, after] = await receiver.waitForRequests(2);
+    const accepts = (secret: string, request: (typeof receiver.requests)[number] | undefined) => {
+      try {
+        new Webhook(secret).verify(request?.rawBody.toString() ?? '', request?.headers as Record<string, string>);
+        return true;
+      } catch {
+        return false;
+      }
+    };
+    expect([first, second, third].map((secret) => accepts(secret, overlapping))).toEqual([true, true, false]);
+    expect([first, second, third].map((secret) => accepts(secret, after))).toEqual([false, false, true]);
+    const hub = String(overlapping?.headers['x-hub-signature-256']);
+    expect(await verify(second, overlapping?.rawBody.toString() ?? '', hub)).toBe(true);
+  });
+
+  async function rotate(id: string, overlapSeconds: number): Promise<string> {
+    const { rotateWebhookSecret } = await app.graphql<{ rotateWebhookSecret: { secret: string } }>(
+      `mutation ($id: ID!, $overlapSeconds: Int!) { rotateWebhookSecret(id: $id, overlapSeconds: $overlapSeconds) {
+        ... on RotateWebhookSecretPayload { secret } } }`,
+      { id, overlapSeconds },
+    );
+    return rotateWebhookSecret.secret;
+  }
+});
+
 describe('a test event', () => {
   it('goes through the same pipeline, to this subscription alone, whatever types it wants', async () => {
     const receiver = await receive();

@@ -1,0 +1,137 @@
+import { type Logger, pino } from 'pino';
+import { afterEach, describe, expect, it } from 'vitest';
+import { startApp } from '../../src/app.ts';
+import { readConfig } from '../../src/config.ts';
+import { startTestPostgres } from '../support/postgres.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { startTestApp, startTestServices, type TestApp, testEnv } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+function onCleanUp<T extends { stop(): Promise<void> }>(part: T): T {
+  cleanUps.push(() => part.stop());
+  return part;
+}
+
+async function receive(respond?: Parameters<typeof startReceiver>[0]): Promise<Receiver> {
+  const receiver = await startReceiver(respond);
+  cleanUps.push(() => receiver.close());
+  return receiver;
+}
+
+function recordingLog(): { log: Logger; has: (message: string) => boolean } {
+  const lines: string[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
+  return { log, has: (message) => lines.some((line) => line.includes(message)) };
+}
+
+async function testSend(app: TestApp, id: string): Promise<{ id: string; status: string }> {
+  const { sendTestEvent } = await app.graphql<{ sendTestEvent: { delivery: { id: string; status: string } } }>(
+    'mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { ... on SendTestEventPayload { delivery { id status } } } }',
+    { id },
+  );
+  return sendTestEvent.delivery;
+}
+
+describe('NATS', () => {
+  it('NATS down is logged and nothing crashes', async () => {
+    const services = onCleanUp(await startTestServices());
+    const { log, has } = recordingLog();
+    const app = onCleanUp(await startTestApp(services, { log }));
+    const receiver = await receive();
+    const { id } = await app.subscribe({ url: receiver.url });
+    await services.nats.kill9();
+    await waitFor(() => has('NATS is disconnected'), { what: 'the log line' });
+    expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
+    expect((await fetch(`${app.url}/health/ready`)).status).toBe(503);
+    expect(await app.graphql('{ webhookSubscriptions { edges { node { id } } } }')).toEqual({
+      webhookSubscriptions: { edges: [{ node: { id } }] },
+    });
+    expect(await testSend(app, id)).toMatchObject({ status: 'PENDING' });
+    expect(receiver.requests).toEqual([]);
+    await services.nats.start();
+    await receiver.waitForRequests(1, 20_000);
+    await services.publish('events.acme.a', '{}');
+    await receiver.waitForRequests(2);
+    expect(has('NATS is connected again')).toBe(true);
+  }, 60_000);
+
+  it('may come later than the program', async () => {
+    const services = onCleanUp(await startTestServices());
+    await services.nats.kill9();
+    const { log, has } = recordingLog();
+    const app = onCleanUp(await startApp(readConfig(testEnv(services)), { log, report: () => undefined }));
+    await waitFor(() => has('NATS cannot be reached'), { what: 'the log line' });
+    expect((await fetch(`${app.url}/health/ready`)).status).toBe(503);
+    await services.nats.start();
+    await app.ready;
+    expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
+  });
+});
+
+describe('Postgres', () => {
+  it('away is logged, queries say so, and everything goes on by itself', async () => {
+    const postgres = onCleanUp(await startTestPostgres());
+    const services = onCleanUp(await startTestServices());
+    const { log, has } = recordingLog();
+    const app = onCleanUp(await startTestApp({ databaseUrl: postgres.url, nats: services.nats }, { log }));
+    let answer: () => void = () => undefined;
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const receiver = await receive(async (_, index) => {
+      if (index === 0) await answered;
+      return { status: 200 };
+    });
+    const { id } = await app.subscribe({ url: receiver.url });
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'in-flight' });
+    await receiver.waitForRequests(1);
+    await postgres.kill9();
+    // The attempt in flight ends, and an event comes in, while there is nothing to write them to.
+    answer();
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'meanwhile' });
+    await waitFor(() => has('attempts cannot be recorded') && has('events cannot be dispatched'), {
+      what: 'log lines',
+    });
+    await expect(app.graphql('{ webhookSubscriptions { edges { node { id } } } }')).rejects.toThrow(
+      'SERVICE_UNAVAILABLE',
+    );
+    expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
+    await postgres.start();
+    await receiver.waitForRequests(2, 20_000);
+    const log2 = await waitFor(
+      async () => {
+        const { deliveries } = await app.graphql<{ deliveries: { edges: { node: { status: string } }[] } }>(
+          'query ($id: ID!) { deliveries(filter: { subscriptionIds: [$id] }) { edges { node { status attemptCount event { id } } } } }',
+          { id },
+        );
+        return deliveries.edges.every(({ node }) => node.status === 'SUCCESS') && deliveries.edges;
+      },
+      { what: 'both successes' },
+    );
+    expect(log2).toMatchObject([
+      { node: { attemptCount: 1, event: { id: 'meanwhile' } } },
+      { node: { attemptCount: 1, event: { id: 'in-flight' } } },
+    ]);
+    expect(receiver.requests).toHaveLength(2);
+  }, 60_000);
+
+  it('may come later than the program', async () => {
+    const postgres = onCleanUp(await startTestPostgres());
+    await postgres.kill9();
+    const services = onCleanUp(await startTestServices());
+    const { log, has } = recordingLog();
+    const env = testEnv({ databaseUrl: postgres.url, nats: services.nats });
+    const app = onCleanUp(await startApp(readConfig(env), { log, report: () => undefined }));
+    await waitFor(() => has('the database cannot be migrated'), { what: 'the log line' });
+    expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
+    await postgres.start();
+    await app.ready;
+    expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
+  });
+});

@@ -1,0 +1,81 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { connect, type NatsConnection } from 'nats';
+import { afterEach, expect, it } from 'vitest';
+import { findFreePort } from '../../src/embedded/free-port.ts';
+import { startReceiver } from '../support/receiver.ts';
+import { type Program, runProgram } from '../support/run-program.ts';
+import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const programs: Program[] = [];
+const folders: TempFolder[] = [];
+
+afterEach(async () => {
+  await Promise.all(programs.splice(0).map((program) => program.end('SIGKILL')));
+  await Promise.all(folders.splice(0).map((folder) => folder.remove()));
+});
+
+async function start(env: Record<string, string>): Promise<Program> {
+  const program = runProgram('src/main.ts', { args: [], home: '/', env });
+  program.firstLine.catch(() => undefined);
+  programs.push(program);
+  return Promise.resolve(program);
+}
+
+it('bad configuration stops the start with every problem named', async () => {
+  const program = await start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
+  await expect(program.firstLine).rejects.toThrow(/PORT .*\n.*RETRY_SCHEDULE .*|SECRETS_KEY/s);
+  const message = await program.firstLine.then(String, String);
+  for (const name of ['PORT', 'RETRY_SCHEDULE', 'SECRETS_KEY']) expect(message).toContain(name);
+  await waitFor(() => program.child.exitCode === 1, { what: 'exit status 1' });
+});
+
+it('with nothing configured it runs on embedded servers, keeps its data and secrets over a restart, and stops on SIGTERM', async () => {
+  const folder = await createTempFolder();
+  folders.push(folder);
+  const receiver = await startReceiver();
+  const dataDir = join(folder.path, 'data');
+  const port = await findFreePort();
+  const env = { DATA_DIR: dataDir, PORT: String(port) };
+  const url = `http://127.0.0.1:${port}`;
+  const isReady = () =>
+    waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, { what: 'readiness', timeoutMs: 30_000 });
+  const first = await start(env);
+  await isReady();
+  const key = (await readFile(join(dataDir, 'admin-api-key'), 'utf8')).trim();
+  const graphql = async (query: string, authorization = `Bearer ${key}`) => {
+    const headers = { 'content-type': 'application/json', authorization };
+    const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
+    return { status: response.status, body: await response.text() };
+  };
+  for (const name of ['admin-api-key', 'secrets-key'])
+    expect((await stat(join(dataDir, name))).mode & 0o777).toBe(0o600);
+  expect((await graphql('{ __typename }', 'Bearer wrong')).status).toBe(401);
+  const created = await graphql(
+    `mutation { createWebhookSubscription(input: { tenant: "acme", url: "${receiver.url}", eventTypes: ["*"] }) { __typename } }`,
+  );
+  expect(created.body).toContain('CreateWebhookSubscriptionPayload');
+  await publishOne(dataDir);
+  await receiver.waitForRequests(1);
+  await first.end('SIGTERM');
+  expect(first.child.exitCode).toBe(0);
+
+  const second = await start(env);
+  await isReady();
+  expect((await graphql('{ deliveryLog { edges { node { status } } } }')).body).toContain('SUCCESS');
+  await publishOne(dataDir);
+  await receiver.waitForRequests(2);
+  expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-id'])).size).toBe(2);
+  await second.end('SIGINT');
+  expect(second.child.exitCode).toBe(0);
+  await receiver.close();
+}, 90_000);
+
+async function publishOne(dataDir: string): Promise<void> {
+  const connection: NatsConnection = await connect({
+    servers: (await readFile(join(dataDir, 'nats-url'), 'utf8')).trim(),
+  });
+  await connection.jetstream().publish('events.acme.conversation.created', '{}');
+  await connection.close();
+}
