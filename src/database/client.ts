@@ -18,7 +18,9 @@ export function createDatabase({ url, onError }: DatabaseOptions): Database {
     application_name: 'webhooks-engine',
   });
   // Without a listener an idle connection that breaks (a Postgres restart) would end the process.
-  pool.on('error', onError);
+  pool.on('error', (error) => {
+    if (!pool.ending) onError(error);
+  });
   const prisma = new PrismaClient({ adapter: new PrismaPg(pool) });
   return {
     pool,
