@@ -1,4 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
 import { afterEach, expect, it } from 'vitest';
@@ -17,7 +18,7 @@ afterEach(async () => {
 });
 
 async function start(env: Record<string, string>): Promise<Program> {
-  const program = runProgram('src/main.ts', { args: [], home: '/', env });
+  const program = runProgram('src/main.ts', { args: [], home: tmpdir(), env });
   program.firstLine.catch(() => undefined);
   programs.push(program);
   return Promise.resolve(program);

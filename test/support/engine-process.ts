@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import { findFreePort } from '../../src/embedded/free-port.ts';
 import { runProgram } from './run-program.ts';
 import { postGraphql, type TestServices, testEnv } from './test-app.ts';
@@ -19,7 +20,7 @@ export async function startEngineProcess(
   const port = await findFreePort();
   const program = runProgram('src/main.ts', {
     args: [],
-    home: process.env['HOME'] ?? '/',
+    home: tmpdir(),
     env: testEnv(services, { PORT: String(port), LOG_LEVEL: 'info', ...env }),
   });
   // Its end is seen by what waits for it to be ready, or expected.

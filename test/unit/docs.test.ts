@@ -1,0 +1,96 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildSchema, GraphQLEnumType } from 'graphql';
+import { describe, expect, test } from 'vitest';
+import { VARIABLES } from '../../src/config.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+
+const PAGES = [
+  ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
+  ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join('docs', name)),
+];
+
+type Manifest = Readonly<Record<'dependencies' | 'scripts', Readonly<Record<string, string>>>>;
+// npm reads the file as well, and fails if it looks otherwise.
+const { dependencies, scripts } = JSON.parse(read('package.json')) as Manifest;
+
+const schema = buildSchema(read('schema.graphql'));
+
+function valuesOf(enumName: string): string[] {
+  const type = schema.getType(enumName);
+  if (!(type instanceof GraphQLEnumType)) throw new Error(`there is no enum ${enumName}`);
+  return type.getValues().map(({ name }) => name);
+}
+
+/** The rows of the table with this first column, each as its cells. */
+function tableOf(page: string, firstColumn: string): string[][] {
+  const lines = read(page).split('\n');
+  const start = lines.findIndex((line) => line.startsWith(`| ${firstColumn} |`));
+  if (start === -1) throw new Error(`${page} has no table that begins with ${firstColumn}`);
+  const rows = lines.slice(start + 2);
+  const end = rows.findIndex((line) => !line.startsWith('|'));
+  return rows.slice(0, end === -1 ? undefined : end).map((line) => line.split(' | ').map((cell) => cell.trim()));
+}
+
+const namesIn = (text: string | undefined): string[] =>
+  [...(text ?? '').matchAll(/`([^`]+)`/g)].map(([, name = '']) => name);
+
+/** As the page's readers see it: lower case, without punctuation, with hyphens. */
+function anchorsOf(page: string): string[] {
+  return [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
+    title
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, '')
+      .replaceAll(' ', '-'),
+  );
+}
+
+describe('docs/delivery-semantics.md', () => {
+  const PAGE = 'docs/delivery-semantics.md';
+
+  test('its table has every failure reason there is, and no other', () => {
+    const named = tableOf(PAGE, '`failureReason`').flatMap(([reason]) => namesIn(reason));
+    expect(named.sort()).toEqual(valuesOf('FailureReason').sort());
+  });
+
+  test('its table has every reason for a rejection, and no other', () => {
+    const named = tableOf(PAGE, 'reason').flatMap(([reason]) => namesIn(reason));
+    expect(named.sort()).toEqual(valuesOf('RejectionReason').sort());
+  });
+
+  test('its table of states leads to every status of a delivery', () => {
+    const reached = new Set(tableOf(PAGE, 'from').flatMap(([, to]) => namesIn(to)));
+    expect([...reached]).toEqual(expect.arrayContaining(valuesOf('DeliveryStatus')));
+  });
+});
+
+test('docs/configuration.md has every setting with its meaning', () => {
+  const rows = tableOf('docs/configuration.md', 'variable');
+  expect(rows.map(([name]) => name)).toEqual(VARIABLES.map(({ name }) => `| \`${name}\``));
+  expect(rows.map(([, , meaning]) => meaning)).toEqual(VARIABLES.map(({ meaning }) => `${meaning} |`));
+});
+
+test('docs/dependencies.md names every dependency at run time, and none that is gone', () => {
+  const named = tableOf('docs/dependencies.md', 'package').flatMap(([name]) => namesIn(name));
+  expect(named.sort()).toEqual(Object.keys(dependencies).sort());
+});
+
+test.each(PAGES)('the links of %s lead somewhere', (page) => {
+  const links = [...read(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)];
+  const broken = links.filter(([, path = '', anchor]) => {
+    const target = path === '' ? page : join(dirname(page), path);
+    if (!existsSync(join(ROOT, target))) return true;
+    return anchor !== undefined && !anchorsOf(target).includes(anchor);
+  });
+  expect(broken.map(([link]) => link)).toEqual([]);
+});
+
+test.each(PAGES)('the scripts that %s names exist', (page) => {
+  const named = [...read(page).matchAll(/npm (?:run )?((?:start|test|demo|dev|build|generate|check)[\w:]*)/g)];
+  expect(named.map(([, name]) => name).filter((name) => name === undefined || !(name in scripts))).toEqual([]);
+});
