@@ -1,21 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
-import { ChangeListener } from './database/change-listener.ts';
-import { createDatabase, type Database } from './database/client.ts';
-import { migrate } from './database/migrate.ts';
-import { EgressAgents } from './delivery/egress-agents.ts';
-import { createSecretBox, type SecretBox } from './delivery/secret-box.ts';
-import { Sender } from './delivery/sender.ts';
-import { SubscriptionCache } from './delivery/subscription-cache.ts';
-import { Sweeper } from './delivery/sweeper.ts';
+import { createDatabase } from './database/client.ts';
+import { createSecretBox } from './delivery/secret-box.ts';
 import type { Report } from './embedded/report.ts';
-import { Dispatcher } from './events/dispatcher.ts';
 import { EventBus } from './events/event-bus.ts';
 import { HttpServer } from './server/http-server.ts';
-import { prepareSurroundings } from './surroundings.ts';
-import { VERSION } from './version.ts';
+import { startUp } from './start-up.ts';
+import { prepareSurroundings, type Surroundings } from './surroundings.ts';
+import { createWorkers, type WorkerServices } from './workers.ts';
 
 export type App = {
   /** Where HTTP and WebSocket listen. */
@@ -23,7 +15,10 @@ export type App = {
   /** For publishing events. */
   readonly natsServers: readonly string[];
   readonly adminApiKey: string;
-  /** Resolves when the database is migrated, NATS is connected and every role runs; never, if the app is stopped before. */
+  /**
+   * Resolves when the database is migrated, NATS is connected and every role runs. Rejects with a StartError if that
+   * cannot be without somebody changing something, and with an abort error if the app is stopped before.
+   */
   readonly ready: Promise<void>;
   /** Takes no more work, finishes or hands back what is in flight within 25 s, and stops everything. May be called twice. */
   stop(): Promise<void>;
@@ -35,36 +30,17 @@ export type AppOptions = {
   readonly report: Report;
 };
 
-const MIGRATIONS = fileURLToPath(new URL('../prisma/migrations', import.meta.url));
-const RETRY_MS = 1_000;
+type OnStop = (stop: () => Promise<void>) => void;
 
 /** The composition root: everything is made here and handed to what needs it. Resolves when HTTP answers. */
 export async function startApp(config: Config, { log, report }: AppOptions): Promise<App> {
   const stops: (() => Promise<void>)[] = [];
-  const onStop = (stop: () => Promise<void>) => stops.push(stop);
+  const onStop: OnStop = (stop) => stops.push(stop);
   try {
     const surroundings = await prepareSurroundings(config, { log, report, onStop });
-    const { databaseUrl, natsServers, adminApiKey } = surroundings;
-    const database = createDatabase({
-      url: databaseUrl,
-      onError: (error) => {
-        log.error({ err: error }, 'Postgres closed a connection');
-      },
-    });
-    onStop(() => database.close());
-    const secretBox = createSecretBox(surroundings.secretsKey);
-    const bus = new EventBus({ servers: natsServers, log, receivesLog: config.roles.has('api') });
-    bus.start();
-    onStop(() => bus.stop());
-    const server = new HttpServer({ config, adminApiKey, database, bus, secretBox, log });
-    const url = await server.start();
-    const starting = new AbortController();
-    const workers = createWorkers(config, { databaseUrl, database, secretBox, bus, log });
-    onStop(async () => {
-      starting.abort();
-      await Promise.all([server.stop(), ...workers.map((worker) => worker.stop())]);
-    });
-    const ready = startWorkers(workers, { databaseUrl, bus, log, signal: starting.signal });
+    const services = createServices(config, { surroundings, log, onStop });
+    const { url, ready } = await startParts(config, { surroundings, services, onStop });
+    const { natsServers, adminApiKey } = surroundings;
     let stopped: Promise<void> | undefined;
     return { url, natsServers, adminApiKey, ready, stop: () => (stopped ??= stopAll(stops, log)) };
   } catch (error) {
@@ -73,75 +49,47 @@ export async function startApp(config: Config, { log, report }: AppOptions): Pro
   }
 }
 
-type Worker = { start(): void; stop(): Promise<void> };
+type Ingredients = { readonly surroundings: Surroundings; readonly log: Logger; readonly onStop: OnStop };
 
-type WorkerServices = {
-  readonly databaseUrl: string;
-  readonly database: Database;
-  readonly secretBox: SecretBox;
-  readonly bus: EventBus;
-  readonly log: Logger;
-};
-
-/** What the roles of this process run besides HTTP. */
-function createWorkers({ roles, egress, retryScheduleMs }: Config, services: WorkerServices): Worker[] {
-  const { databaseUrl, database, secretBox, bus, log } = services;
-  const workers: Worker[] = [];
-  if (roles.has('dispatcher')) workers.push(new Dispatcher({ database, bus, log }));
-  if (roles.has('sender')) {
-    const subscriptions = new SubscriptionCache(database, secretBox);
-    const agents = new EgressAgents(egress);
-    const sender = new Sender({
-      ...{ database, bus, log, agents, subscriptions, retryScheduleMs },
-      userAgent: `webhooks-engine/${VERSION}`,
-    });
-    const changes = new ChangeListener({
-      url: databaseUrl,
-      log,
-      onChange: (id) => {
-        subscriptions.forget(id);
-      },
-      onGap: () => {
-        subscriptions.forgetAll();
-      },
-    });
-    workers.push(changes, new Sweeper({ database, bus, log }), {
-      start: () => {
-        sender.start();
-      },
-      stop: async () => {
-        await sender.stop();
-        agents.close();
-      },
-    });
-  }
-  return workers;
+function createServices({ roles }: Config, { surroundings, log, onStop }: Ingredients): WorkerServices {
+  const { databaseUrl, natsServers, secretsKey } = surroundings;
+  const secretBox = createSecretBox(secretsKey);
+  const database = createDatabase({
+    url: databaseUrl,
+    onError: (error) => {
+      log.error({ err: error }, 'Postgres closed a connection');
+    },
+  });
+  onStop(() => database.close());
+  const bus = new EventBus({ servers: natsServers, log, receivesLog: roles.has('api') });
+  onStop(() => bus.stop());
+  return { databaseUrl, database, secretBox, bus, log };
 }
 
-type Start = Pick<WorkerServices, 'databaseUrl' | 'bus' | 'log'> & { readonly signal: AbortSignal };
+type Parts = { readonly surroundings: Surroundings; readonly services: WorkerServices; readonly onStop: OnStop };
 
-/** Waits for Postgres and NATS for as long as it takes. */
-async function startWorkers(workers: readonly Worker[], { databaseUrl, bus, log, signal }: Start): Promise<void> {
-  let migrated = false;
-  for (let failures = 0; !migrated && !signal.aborted; failures += 1) {
-    try {
-      const applied = await migrate(databaseUrl, MIGRATIONS);
-      if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
-      migrated = true;
-    } catch (error) {
-      if (failures % 30 === 0) log.error({ err: error }, 'the database cannot be migrated; trying again every second');
-      await pause(signal);
-    }
-  }
-  if (!signal.aborted) for (const worker of workers) worker.start();
-  while (!bus.connected && !signal.aborted) await pause(signal);
-  // Whoever awaits readiness of an app that was stopped learns nothing more.
-  if (signal.aborted) await new Promise(() => undefined);
-  log.info('ready');
-}
-
-async function pause(signal: AbortSignal): Promise<void> {
-  await delay(RETRY_MS, undefined, { signal }).catch(() => undefined);
+/** What serves and what works stops together, so that both have the whole time there is. */
+async function startParts(
+  config: Config,
+  { surroundings, services, onStop }: Parts,
+): Promise<Pick<App, 'url' | 'ready'>> {
+  const stopping = new AbortController();
+  let hasStarted = false;
+  const { adminApiKey } = surroundings;
+  const server = new HttpServer({ config, adminApiKey, ...services, hasStarted: () => hasStarted });
+  const workers = createWorkers(config, services);
+  onStop(async () => {
+    stopping.abort();
+    await Promise.all([server.stop(), ...workers.map((worker) => worker.stop())]);
+  });
+  services.bus.start();
+  const url = await server.start();
+  const ready = startUp(services, { workers, signal: stopping.signal }).then(() => {
+    hasStarted = true;
+  });
+  // It says so to whoever waits for it; nobody has to.
+  ready.catch(() => undefined);
+  return { url, ready };
 }
 
 /** Undoes in reverse, each step whatever became of the others. */

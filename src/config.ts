@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import process from 'node:process';
+import { isSecretsKey } from './delivery/secret-box.ts';
 
 type Role = 'api' | 'dispatcher' | 'sender';
 const ROLES: readonly Role[] = ['api', 'dispatcher', 'sender'];
@@ -57,7 +58,7 @@ export const VARIABLES: readonly Variable[] = [
     name: 'NATS_URL',
     default: 'unset',
     meaning:
-      'nats-server 2.9 or newer with JetStream, `nats://…`, comma-separated for a cluster. Unset: an embedded nats-server under `DATA_DIR`; its address is written to `DATA_DIR/nats-url`.',
+      'nats-server 2.9 or newer with JetStream, `nats://…` or `tls://…`, comma-separated for a cluster, with `user:password@` or `token@` in the first. Unset: an embedded nats-server under `DATA_DIR`; its address is written to `DATA_DIR/nats-url`.',
   },
   { name: 'DATA_DIR', default: '.data', meaning: 'Embedded data and generated keys (files of mode 0600).' },
   { name: 'ROLES', default: 'api,dispatcher,sender', meaning: 'Which roles this process runs.' },
@@ -182,7 +183,9 @@ function parseUrl(text: string, protocols: readonly string[]): string {
 }
 
 function parseNatsServers(text: string): string[] {
-  return list(text).map((server) => parseUrl(server, ['nats:', 'tls:']));
+  const servers = list(text).map((server) => parseUrl(server, ['nats:', 'tls:']));
+  if (servers.length === 0) throw new Error('must name at least one server');
+  return servers;
 }
 
 function parseRoles(text: string): Set<Role> {
@@ -200,9 +203,7 @@ function parseApiKey(text: string): string {
 }
 
 function parseSecretsKey(text: string): string {
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || Buffer.from(text, 'base64').length !== 32) {
-    throw new Error('must be 32 bytes in base64');
-  }
+  if (!isSecretsKey(text)) throw new Error('must be 32 bytes in base64');
   return text;
 }
 

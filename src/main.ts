@@ -2,6 +2,7 @@ import process from 'node:process';
 import { startApp } from './app.ts';
 import { ConfigError, readConfig } from './config.ts';
 import { createLog } from './log.ts';
+import { StartError } from './start-error.ts';
 
 /** The whole program: starts, stays up until SIGTERM or SIGINT, drains and stops. A second signal ends it at once. */
 async function main(): Promise<void> {
@@ -10,18 +11,31 @@ async function main(): Promise<void> {
   const report = (text: string) => {
     log.info(text);
   };
-  const stopping = new Promise<NodeJS.Signals>((resolve) => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
-  });
+  const stopping = firstSignal();
   const app = await startApp(config, { log, report });
   log.info(
     { url: `${app.url}/graphql`, nats: app.natsServers.map(withoutPassword), dataDir: config.dataDir },
     'listening',
   );
-  const signal = await stopping;
-  log.info({ signal }, 'stopping');
-  await app.stop();
+  try {
+    // `ready` is there for its rejection: the app cannot start.
+    const signal = await Promise.race([stopping, app.ready.then(() => stopping)]);
+    log.info({ signal }, 'stopping');
+  } finally {
+    await app.stop();
+  }
   log.info('stopped');
+}
+
+/** Afterwards a signal does what it does by default: ends the process. */
+function firstSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    const onSignal = (signal: NodeJS.Signals) => {
+      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+      resolve(signal);
+    };
+    process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  });
 }
 
 function withoutPassword(server: string): string {
@@ -31,7 +45,7 @@ function withoutPassword(server: string): string {
 try {
   await main();
 } catch (error) {
-  if (!(error instanceof ConfigError)) throw error;
+  if (!(error instanceof ConfigError || error instanceof StartError)) throw error;
   process.stderr.write(`${error.message}\n`);
   process.exitCode = 1;
 }

@@ -8,6 +8,7 @@ import { startEmbeddedNats } from './embedded/nats.ts';
 import { findNatsServer } from './embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from './embedded/postgres.ts';
 import type { Report } from './embedded/report.ts';
+import { StartError } from './start-error.ts';
 
 /** What the program stands on: somebody else's servers or embedded ones, given secrets or generated ones. */
 export type Surroundings = {
@@ -24,8 +25,17 @@ export type SurroundingsOptions = {
   readonly onStop: (stop: () => Promise<void>) => void;
 };
 
-/** Starts what the configuration leaves to us, and generates the secrets it does not name. */
+/** Starts what the configuration leaves to us, and generates the secrets it does not name. Throws a StartError. */
 export async function prepareSurroundings(config: Config, options: SurroundingsOptions): Promise<Surroundings> {
+  try {
+    return await prepare(config, options);
+  } catch (error) {
+    // Whatever it is (no nats-server to be had, a folder in use), it is this machine that has to change.
+    throw new StartError(error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}
+
+async function prepare(config: Config, options: SurroundingsOptions): Promise<Surroundings> {
   const { dataDir } = config;
   if (config.databaseUrl === undefined || config.natsServers === undefined) {
     options.onStop(await lockDataDirectory(dataDir));

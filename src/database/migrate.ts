@@ -1,6 +1,8 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import pg from 'pg';
+import { StartError } from '../start-error.ts';
+import { isTransient } from './transient-error.ts';
 
 /** Any number: it only has to be the same in every process of every version. */
 const MIGRATION_LOCK = 7_221_950;
@@ -14,7 +16,7 @@ const CREATE_MIGRATIONS_TABLE = `
 /**
  * Applies the migrations of `directory` (`<name>/migration.sql`, in the order of their names) that the database has
  * not had, each in a transaction of its own, and returns their names. The bookkeeping is Prisma's own table, so its
- * tools can read it. Any number of processes may call this at once: an advisory lock lets one through at a time.
+ * tools can read it. Throws a StartError when trying again would not help. Any number of processes may call this at once: an advisory lock lets one through at a time.
  * docs/adr/0001 says why Prisma's engine does not do it.
  */
 export async function migrate(databaseUrl: string, directory: string): Promise<string[]> {
@@ -32,7 +34,7 @@ export async function migrate(databaseUrl: string, directory: string): Promise<s
         await apply(client, { name, sql, checksum });
         names.push(name);
       } else if (known !== checksum) {
-        throw new Error(`migration ${name} was changed after it had been applied to this database`);
+        throw new StartError(`migration ${name} was changed after it had been applied to this database`);
       }
     }
     return names;
@@ -69,7 +71,7 @@ async function apply(client: pg.Client, migration: Migration & { readonly checks
     );
     await client.query('COMMIT');
   } catch (error) {
-    await client.query('ROLLBACK');
-    throw new Error(`migration ${migration.name} failed`, { cause: error });
+    if (isTransient(error)) throw error;
+    throw new StartError(`migration ${migration.name} failed`, { cause: error });
   }
 }

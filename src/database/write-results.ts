@@ -48,6 +48,10 @@ const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, n
   status_code, response_time_ms, started_at, request_headers, response_headers, response_body, response_body_truncated,
   error_message, payload_size_bytes`;
 
+/** Whether a result moves its delivery; judged on the row as it is when it is locked. */
+const COUNTS = `(CASE WHEN f.delivery_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
+      ELSE d.status = 'PENDING' AND d.attempt_count < f.number END)`;
+
 // Two results of one delivery in one batch: the success counts, else the later attempt.
 const STATEMENT = `
   WITH result AS (
@@ -63,15 +67,11 @@ const STATEMENT = `
     SELECT DISTINCT ON (delivery_id) * FROM result ORDER BY delivery_id, delivery_status = 'SUCCESS' DESC, number DESC
   )
   UPDATE deliveries d SET
-    status = f.delivery_status,
     attempt_count = greatest(d.attempt_count, f.number),
-    next_attempt_at = f.next_attempt_at,
-    waiting_for = f.waiting_for,
-    enqueued_at = CASE WHEN f.stays_enqueued THEN d.enqueued_at END,
-    leased_until = NULL,
-    completed_at = CASE WHEN f.delivery_status = 'PENDING' THEN NULL ELSE now() END
-  FROM final f
-  WHERE d.id = f.delivery_id AND CASE
-    WHEN f.delivery_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
-    ELSE d.status = 'PENDING' AND d.attempt_count < f.number
-  END`;
+    status = CASE WHEN ${COUNTS} THEN f.delivery_status ELSE d.status END,
+    next_attempt_at = CASE WHEN ${COUNTS} THEN f.next_attempt_at ELSE d.next_attempt_at END,
+    waiting_for = CASE WHEN ${COUNTS} THEN f.waiting_for ELSE d.waiting_for END,
+    enqueued_at = CASE WHEN ${COUNTS} AND NOT f.stays_enqueued THEN NULL ELSE d.enqueued_at END,
+    leased_until = CASE WHEN ${COUNTS} THEN NULL ELSE d.leased_until END,
+    completed_at = CASE WHEN ${COUNTS} AND f.delivery_status <> 'PENDING' THEN now() ELSE d.completed_at END
+  FROM final f WHERE d.id = f.delivery_id`;

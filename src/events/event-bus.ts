@@ -3,6 +3,7 @@ import { connect, Events, type JetStreamClient, type JsMsg, type NatsConnection 
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 import { type DeliveryMessage, encodeDeliveryMessage, messageId } from './delivery-message.ts';
+import { serverOptions } from './server-options.ts';
 import type { StreamMessage } from './stream-message.ts';
 import { type Durable, ensureStreams, streamOf } from './streams.ts';
 
@@ -138,7 +139,7 @@ export class EventBus {
   /** Returns when the connection has been closed for good. */
   async #connectOnce(signal: AbortSignal): Promise<void> {
     const connection = await connect({
-      servers: [...this.#options.servers],
+      ...serverOptions(this.#options.servers),
       name: 'webhooks-engine',
       maxReconnectAttempts: -1,
       reconnectTimeWait: 250,

@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import type { Database } from '../database/client.ts';
 import type { SecretBox } from '../delivery/secret-box.ts';
 import type { EventBus } from '../events/event-bus.ts';
+import { StartError } from '../start-error.ts';
 import { createAuthenticate } from './auth.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import { checkReadiness } from './health.ts';
@@ -17,6 +18,8 @@ export type HttpServerOptions = {
   readonly bus: EventBus;
   readonly secretBox: SecretBox;
   readonly log: Logger;
+  /** For GET /health/ready. */
+  readonly hasStarted: () => boolean;
 };
 
 const STOP_WITHIN_MS = 10_000;
@@ -66,9 +69,12 @@ export class HttpServer {
   async #listen(): Promise<string> {
     const { host, port } = this.#options.config;
     await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
+      const onError = (error: Error) => {
+        reject(new StartError(`cannot listen on ${host}, port ${port}: ${error.message}`));
+      };
+      this.#server.once('error', onError);
       this.#server.listen({ host, port }, () => {
-        this.#server.off('error', reject);
+        this.#server.off('error', onError);
         resolve();
       });
     });

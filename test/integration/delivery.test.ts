@@ -374,6 +374,32 @@ describe('failing', () => {
   });
 });
 
+describe('cancelling', () => {
+  it('does not make an attempt in flight unmade: it is logged and counted, and a success counts as one', async () => {
+    for (const { status, expected } of [
+      { status: 500, expected: { status: 'CANCELLED', attemptCount: 1, nextAttemptAt: null } },
+      { status: 200, expected: { status: 'SUCCESS', attemptCount: 1, nextAttemptAt: null } },
+    ]) {
+      let answer: () => void = () => undefined;
+      const answered = new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      const receiver = await receive(async () => {
+        await answered;
+        return { status };
+      });
+      const { id } = await app.subscribe({ url: receiver.url });
+      await services.publish('events.acme.conversation.created', '{}');
+      await receiver.waitForRequests(1);
+      await app.graphql('mutation ($id: ID!) { deleteWebhookSubscription(id: $id) { __typename } }', { id });
+      expect(await deliveriesOf(id)).toMatchObject([{ status: 'CANCELLED', attemptCount: 0 }]);
+      answer();
+      await waitFor(async () => (await logOf(id)).length === 1, { what: 'the attempt in the log' });
+      expect(await deliveriesOf(id)).toMatchObject([expected]);
+    }
+  });
+});
+
 describe('rotation', () => {
   it('both secrets sign until the old one expires, and at once only the new one with no overlap', async () => {
     const receiver = await receive();

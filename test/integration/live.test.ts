@@ -53,6 +53,7 @@ function createServer(): HttpServer {
     ...{ database, bus, secretBox, log },
     config: { ...config, egress },
     adminApiKey: ADMIN_KEY,
+    hasStarted: () => true,
   });
 }
 

@@ -128,7 +128,7 @@ describe('Postgres', () => {
     const { log, has } = recordingLog();
     const env = testEnv({ databaseUrl: postgres.url, nats: services.nats });
     const app = onCleanUp(await startApp(readConfig(env), { log, report: () => undefined }));
-    await waitFor(() => has('the database cannot be migrated'), { what: 'the log line' });
+    await waitFor(() => has('Postgres is not to be used yet'), { what: 'the log line' });
     expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
     await postgres.start();
     await app.ready;

@@ -7,6 +7,7 @@ import { findFreePort } from '../../src/embedded/free-port.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { type Program, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
+import { startTestApp, startTestServices, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const programs: Program[] = [];
@@ -17,20 +18,47 @@ afterEach(async () => {
   await Promise.all(folders.splice(0).map((folder) => folder.remove()));
 });
 
-async function start(env: Record<string, string>): Promise<Program> {
+function start(env: Record<string, string>): Program {
   const program = runProgram('src/main.ts', { args: [], home: tmpdir(), env });
   program.firstLine.catch(() => undefined);
   programs.push(program);
-  return Promise.resolve(program);
+  return program;
 }
 
 it('bad configuration stops the start with every problem named', async () => {
-  const program = await start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
-  await expect(program.firstLine).rejects.toThrow(/PORT .*\n.*RETRY_SCHEDULE .*|SECRETS_KEY/s);
-  const message = await program.firstLine.then(String, String);
-  for (const name of ['PORT', 'RETRY_SCHEDULE', 'SECRETS_KEY']) expect(message).toContain(name);
-  await waitFor(() => program.child.exitCode === 1, { what: 'exit status 1' });
+  const program = start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
+  await waitFor(() => program.child.exitCode !== null, { what: 'its end' });
+  expect(program.child.exitCode).toBe(1);
+  for (const name of ['PORT', 'RETRY_SCHEDULE', 'SECRETS_KEY']) expect(program.errorOutput()).toContain(name);
 });
+
+it('a SECRETS_KEY that does not open what is in the database stops the start', async () => {
+  const services = await startTestServices();
+  try {
+    const app = await startTestApp(services);
+    await app.subscribe({ url: 'https://example.com/' });
+    await app.stop();
+    const env = testEnv(services, { SECRETS_KEY: Buffer.alloc(32, 1).toString('base64') });
+    const program = start(env);
+    await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 20_000 });
+    expect(program.child.exitCode).toBe(1);
+    expect(program.errorOutput()).toBe('SECRETS_KEY does not open the signing secrets in this database\n');
+  } finally {
+    await services.stop();
+  }
+});
+
+it('a port that is taken stops the start, and what was started for it', async () => {
+  const folder = await createTempFolder();
+  folders.push(folder);
+  const taken = await startReceiver();
+  const { port } = new URL(taken.url);
+  const program = start({ DATA_DIR: join(folder.path, 'data'), PORT: port });
+  await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 30_000 });
+  expect(program.child.exitCode).toBe(1);
+  expect(program.errorOutput()).toContain(`cannot listen on 127.0.0.1, port ${port}`);
+  await taken.close();
+}, 40_000);
 
 it('with nothing configured it runs on embedded servers, keeps its data and secrets over a restart, and stops on SIGTERM', async () => {
   const folder = await createTempFolder();
@@ -42,7 +70,7 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   const url = `http://127.0.0.1:${port}`;
   const isReady = () =>
     waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, { what: 'readiness', timeoutMs: 30_000 });
-  const first = await start(env);
+  const first = start(env);
   await isReady();
   const key = (await readFile(join(dataDir, 'admin-api-key'), 'utf8')).trim();
   const graphql = async (query: string, authorization = `Bearer ${key}`) => {
@@ -62,7 +90,7 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   await first.end('SIGTERM');
   expect(first.child.exitCode).toBe(0);
 
-  const second = await start(env);
+  const second = start(env);
   await isReady();
   expect((await graphql('{ deliveryLog { edges { node { status } } } }')).body).toContain('SUCCESS');
   await publishOne(dataDir);

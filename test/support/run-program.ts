@@ -7,6 +7,8 @@ export type Program = {
   readonly child: ChildProcess;
   /** The first line it prints; rejects with its error output when it ends before. */
   readonly firstLine: Promise<string>;
+  /** What it has written to standard error. */
+  errorOutput(): string;
   /** Signals it and waits for its end. */
   end(signal: NodeJS.Signals): Promise<void>;
 };
@@ -43,6 +45,7 @@ export function runProgram(path: string, { args, uid, home, env: extra = {} }: R
   return {
     child,
     firstLine,
+    errorOutput: () => errors,
     end: async (signal) => {
       const gone = child.exitCode !== null || child.signalCode !== null ? undefined : once(child, 'exit');
       child.kill(signal);

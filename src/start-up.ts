@@ -1,0 +1,55 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { migrate } from './database/migrate.ts';
+import { newestSealedSecret } from './database/newest-sealed-secret.ts';
+import { secretContext } from './delivery/secret-box.ts';
+import { StartError } from './start-error.ts';
+import type { Worker, WorkerServices } from './workers.ts';
+
+// The same relative path from src/ and from dist/.
+const MIGRATIONS = fileURLToPath(new URL('../prisma/migrations', import.meta.url));
+const RETRY_MS = 1_000;
+
+/**
+ * Waits for Postgres as long as it takes, migrates, starts the workers and waits for NATS. Throws a StartError if
+ * waiting would not help, and an abort error if the signal aborts first.
+ */
+export async function startUp(
+  services: WorkerServices,
+  { workers, signal }: { readonly workers: readonly Worker[]; readonly signal: AbortSignal },
+): Promise<void> {
+  await untilPossible(() => prepareDatabase(services), { log: services.log, signal });
+  for (const worker of workers) worker.start();
+  while (!services.bus.connected) await delay(RETRY_MS, undefined, { signal });
+  services.log.info('ready');
+}
+
+type Trying = Pick<WorkerServices, 'log'> & { readonly signal: AbortSignal };
+
+async function untilPossible(work: () => Promise<void>, { log, signal }: Trying): Promise<void> {
+  for (let failures = 0; ; failures += 1) {
+    try {
+      await work();
+      signal.throwIfAborted();
+      return;
+    } catch (error) {
+      if (error instanceof StartError) throw error;
+      signal.throwIfAborted();
+      if (failures % 30 === 0) log.error({ err: error }, 'Postgres is not to be used yet; trying again every second');
+      await delay(RETRY_MS, undefined, { signal });
+    }
+  }
+}
+
+/** Migrates, and makes sure that what is sealed in the database can be opened. */
+async function prepareDatabase({ databaseUrl, database, secretBox, log }: WorkerServices): Promise<void> {
+  const applied = await migrate(databaseUrl, MIGRATIONS);
+  if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
+  const secret = await newestSealedSecret(database.pool);
+  if (secret === undefined) return;
+  try {
+    secretBox.open(secret.encryptedSecret, secretContext(secret.id, secret.tenant));
+  } catch (error) {
+    throw new StartError('SECRETS_KEY does not open the signing secrets in this database', { cause: error });
+  }
+}

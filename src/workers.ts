@@ -1,0 +1,60 @@
+import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import { ChangeListener } from './database/change-listener.ts';
+import type { Database } from './database/client.ts';
+import { EgressAgents } from './delivery/egress-agents.ts';
+import type { SecretBox } from './delivery/secret-box.ts';
+import { Sender } from './delivery/sender.ts';
+import { SubscriptionCache } from './delivery/subscription-cache.ts';
+import { Sweeper } from './delivery/sweeper.ts';
+import { Dispatcher } from './events/dispatcher.ts';
+import type { EventBus } from './events/event-bus.ts';
+import { VERSION } from './version.ts';
+
+/** Started once; may be stopped twice, or without having been started. */
+export type Worker = { start(): void; stop(): Promise<void> };
+
+export type WorkerServices = {
+  readonly databaseUrl: string;
+  readonly database: Database;
+  readonly secretBox: SecretBox;
+  readonly bus: EventBus;
+  readonly log: Logger;
+};
+
+/** What the roles of this process run besides HTTP. */
+export function createWorkers(config: Config, services: WorkerServices): Worker[] {
+  const { database, bus, log } = services;
+  return [
+    ...(config.roles.has('dispatcher') ? [new Dispatcher({ database, bus, log })] : []),
+    ...(config.roles.has('sender') ? createSenderWorkers(config, services) : []),
+  ];
+}
+
+function createSenderWorkers({ egress, retryScheduleMs }: Config, services: WorkerServices): Worker[] {
+  const { databaseUrl, database, secretBox, bus, log } = services;
+  const subscriptions = new SubscriptionCache(database, secretBox);
+  const agents = new EgressAgents(egress);
+  const userAgent = `webhooks-engine/${VERSION}`;
+  const sender = new Sender({ database, bus, log, agents, subscriptions, retryScheduleMs, userAgent });
+  const changes = new ChangeListener({
+    url: databaseUrl,
+    log,
+    onChange: (id) => {
+      subscriptions.forget(id);
+    },
+    onGap: () => {
+      subscriptions.forgetAll();
+    },
+  });
+  const senderWithAgents: Worker = {
+    start: () => {
+      sender.start();
+    },
+    stop: async () => {
+      await sender.stop();
+      agents.close();
+    },
+  };
+  return [changes, new Sweeper({ database, bus, log }), senderWithAgents];
+}

@@ -1,0 +1,50 @@
+import { expect, it } from 'vitest';
+import { createDatabase } from '../../src/database/client.ts';
+import { Prisma } from '../../src/generated/prisma/client.ts';
+import { createTestDatabase } from '../support/database.ts';
+
+it('the migrations make the tables that schema.prisma describes, column by column', async () => {
+  const testDatabase = await createTestDatabase();
+  const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+  const columnCount = async (table: string) => {
+    const { rowCount } = await database.pool.query(
+      `SELECT FROM information_schema.columns WHERE table_schema = 'public' AND table_name = $1`,
+      [table],
+    );
+    return rowCount;
+  };
+  const tables = {
+    Tenant: 'tenants',
+    WebhookSubscription: 'webhook_subscriptions',
+    SigningSecret: 'signing_secrets',
+    Event: 'events',
+    RejectedEvent: 'rejected_events',
+    Delivery: 'deliveries',
+    Attempt: 'attempts',
+  } as const;
+  expect(Object.keys(tables).toSorted()).toEqual(Object.keys(Prisma.ModelName).toSorted());
+  const { prisma } = database;
+  // Each selects every column Prisma knows of by name.
+  await prisma.tenant.findFirst();
+  await prisma.webhookSubscription.findFirst();
+  await prisma.signingSecret.findFirst();
+  await prisma.event.findFirst();
+  await prisma.rejectedEvent.findFirst();
+  await prisma.delivery.findFirst();
+  await prisma.attempt.findFirst();
+  const fields = {
+    Tenant: Prisma.TenantScalarFieldEnum,
+    WebhookSubscription: Prisma.WebhookSubscriptionScalarFieldEnum,
+    SigningSecret: Prisma.SigningSecretScalarFieldEnum,
+    Event: Prisma.EventScalarFieldEnum,
+    RejectedEvent: Prisma.RejectedEventScalarFieldEnum,
+    Delivery: Prisma.DeliveryScalarFieldEnum,
+    Attempt: Prisma.AttemptScalarFieldEnum,
+  };
+  for (const [model, table] of Object.entries(tables)) {
+    const known = Object.keys(fields[model as keyof typeof fields]);
+    expect(await columnCount(table), table).toBe(known.length);
+  }
+  await database.close();
+  await testDatabase.drop();
+});
