@@ -182,8 +182,19 @@ function parseUrl(text: string, protocols: readonly string[]): string {
   return text;
 }
 
+/** Its userinfo must be percent-encoded, or it would only be found out when connecting. */
+function parseNatsServer(text: string): string {
+  const url = new URL(parseUrl(text, ['nats:', 'tls:']));
+  try {
+    decodeURIComponent(url.username + url.password);
+  } catch {
+    throw new Error('has a user or password that is not percent-encoded');
+  }
+  return text;
+}
+
 function parseNatsServers(text: string): string[] {
-  const servers = list(text).map((server) => parseUrl(server, ['nats:', 'tls:']));
+  const servers = list(text).map(parseNatsServer);
   if (servers.length === 0) throw new Error('must name at least one server');
   return servers;
 }

@@ -44,8 +44,9 @@ function withoutPassword(server: string): string {
 
 try {
   await main();
+  // Whatever did not let go (a connection to a Postgres that hangs) does not keep the program up.
+  process.exit(0);
 } catch (error) {
   if (!(error instanceof ConfigError || error instanceof StartError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
+  process.stderr.write(`${error.message}\n`, () => process.exit(1));
 }

@@ -1,8 +1,13 @@
 export type BatcherOptions<T> = {
   readonly maxItems: number;
+  /** A batch is full with the item that brings it to this size. */
+  readonly maxBytes: number;
+  readonly bytesOf: (item: T) => number;
   /** Writes a batch; if it rejects, every add() of the batch does. */
   readonly write: (items: readonly T[]) => Promise<void>;
 };
+
+type Waiting<T> = { readonly item: T; readonly resolve: () => void; readonly reject: (error: unknown) => void };
 
 /**
  * Collects items while the previous batch is being written, so that batches grow with the load and an idle system
@@ -10,7 +15,7 @@ export type BatcherOptions<T> = {
  */
 export class Batcher<T> {
   readonly #options: BatcherOptions<T>;
-  #waiting: { readonly item: T; readonly resolve: () => void; readonly reject: (error: unknown) => void }[] = [];
+  #waiting: Waiting<T>[] = [];
   #writing = false;
 
   constructor(options: BatcherOptions<T>) {
@@ -36,7 +41,7 @@ export class Batcher<T> {
 
   async #writeAll(): Promise<void> {
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, this.#options.maxItems);
+      const batch = this.#takeBatch();
       try {
         await this.#options.write(batch.map(({ item }) => item));
         for (const { resolve } of batch) resolve();
@@ -45,5 +50,15 @@ export class Batcher<T> {
       }
     }
     this.#writing = false;
+  }
+
+  #takeBatch(): Waiting<T>[] {
+    const { maxItems, maxBytes, bytesOf } = this.#options;
+    let count = 0;
+    for (let bytes = 0; count < Math.min(maxItems, this.#waiting.length) && bytes < maxBytes; count += 1) {
+      const waiting = this.#waiting[count];
+      bytes += waiting === undefined ? 0 : bytesOf(waiting.item);
+    }
+    return this.#waiting.splice(0, count);
   }
 }

@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { atMost, pause } from '../pause.ts';
 
 export type ChangeListenerOptions = {
   readonly url: string;
@@ -41,7 +41,7 @@ export class ChangeListener {
         this.#options.log.debug({ err: error }, 'not listening to changes of webhook subscriptions');
       }
       this.#options.onGap();
-      await delay(RETRY_MS, undefined, { signal }).catch(() => undefined);
+      await pause(RETRY_MS, signal);
     }
   }
 
@@ -53,15 +53,15 @@ export class ChangeListener {
       keepAlive: true,
       application_name: 'webhooks-engine changes',
     });
+    let onAbort: () => void = () => undefined;
     const ended = new Promise<void>((resolve) => {
       client.on('end', resolve);
       client.on('error', () => {
         resolve();
       });
-      signal.addEventListener('abort', () => {
-        resolve();
-      });
+      onAbort = resolve;
     });
+    signal.addEventListener('abort', onAbort);
     client.on('notification', ({ payload }) => {
       this.#options.onChange(payload ?? '');
     });
@@ -71,7 +71,11 @@ export class ChangeListener {
       this.#options.onGap();
       await ended;
     } finally {
-      await client.end().catch(() => undefined);
+      signal.removeEventListener('abort', onAbort);
+      await atMost(
+        1_000,
+        client.end().catch(() => undefined),
+      );
     }
   }
 }

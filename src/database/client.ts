@@ -1,33 +1,40 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import pg from 'pg';
 import { PrismaClient } from '../generated/prisma/client.ts';
+import { atMost } from '../pause.ts';
 
-/** One Postgres, reached two ways over one pool: Prisma for what GraphQL reads and writes, SQL for the hot path. */
+/** One Postgres, reached two ways: Prisma for what GraphQL reads and writes, SQL for the hot path. */
 export type Database = { readonly pool: pg.Pool; readonly prisma: PrismaClient; close(): Promise<void> };
 
 export type DatabaseOptions = { readonly url: string; readonly onError: (error: Error) => void };
 
+const CLOSE_MS = 3_000;
+
 /** Opens no connection yet: each query does, and fails while Postgres is away. */
 export function createDatabase({ url, onError }: DatabaseOptions): Database {
-  const pool = new pg.Pool({
+  const options: pg.PoolConfig = {
     connectionString: url,
-    max: 20,
+    max: 10,
     connectionTimeoutMillis: 5_000,
     // A statement that takes longer than this is stuck; failing lets its caller try again.
-    statement_timeout: 30_000,
+    statement_timeout: 20_000,
+    // The same for a server that does not even answer.
+    query_timeout: 22_000,
+    keepAlive: true,
     application_name: 'webhooks-engine',
-  });
+  };
+  const pool = new pg.Pool(options);
   // Without a listener an idle connection that breaks (a Postgres restart) would end the process.
   pool.on('error', (error) => {
     if (!pool.ending) onError(error);
   });
-  const prisma = new PrismaClient({ adapter: new PrismaPg(pool) });
+  // Connections of its own: what people ask over GraphQL must not keep deliveries waiting for one. The minimal errors
+  // leave out the arguments, which hold customers' data.
+  const prisma = new PrismaClient({ adapter: new PrismaPg(options), errorFormat: 'minimal' });
   return {
     pool,
     prisma,
-    close: async () => {
-      await prisma.$disconnect();
-      await pool.end();
-    },
+    // A Postgres that hangs would have us wait for its goodbye.
+    close: () => atMost(CLOSE_MS, Promise.all([prisma.$disconnect(), pool.end()])),
   };
 }

@@ -5,8 +5,14 @@ import pg from 'pg';
  * stopped by an operator (57), system error (58), and read-only (25006, a standby).
  */
 const TRANSIENT = /^(08|40|53|57|58|25006)/;
+/** A statement that took too long will again. */
+const STATEMENT_TIMEOUT = '57014';
 
-/** Whether the same statement may succeed later: Postgres was away or busy, rather than refusing these values. */
+/** Whether the same work may succeed later: Postgres was away or busy, rather than refusing these values, and we have no bug. */
 export function isTransient(error: unknown): boolean {
-  return !(error instanceof pg.DatabaseError) || error.code === undefined || TRANSIENT.test(error.code);
+  if (error instanceof pg.DatabaseError) {
+    return error.code === undefined || (TRANSIENT.test(error.code) && error.code !== STATEMENT_TIMEOUT);
+  }
+  const isBug = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
+  return error instanceof Error && !isBug;
 }

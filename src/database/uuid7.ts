@@ -5,15 +5,38 @@ import { createHash, randomBytes } from 'node:crypto';
  * that the same moment and seed always make the same id, else with fresh ones.
  */
 export function uuid7(timeMs: number, seed?: string): string {
-  const bytes = seed === undefined ? randomBytes(16) : createHash('sha256').update(seed).digest().subarray(0, 16);
-  bytes.writeUIntBE(timeMs, 0, 6);
-  bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x70, 6);
-  bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8);
-  const hex = bytes.toString('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const bits = seed === undefined ? randomBytes(16) : createHash('sha256').update(seed).digest().subarray(0, 16);
+  return format(timeMs, bits);
+}
+
+const MAX_COUNT = 0xfff;
+
+/** Makes UUIDv7s that grow in the order they are made, also within a millisecond (RFC 9562, section 6.2, method 1). */
+export function createIdSequence(): (timeMs: number) => string {
+  let lastMs = 0;
+  let count = 0;
+  return (timeMs) => {
+    count = timeMs > lastMs ? 0 : count + 1;
+    lastMs = Math.max(lastMs, timeMs);
+    if (count > MAX_COUNT) {
+      lastMs += 1;
+      count = 0;
+    }
+    const bits = randomBytes(16);
+    bits.writeUInt16BE(count, 6);
+    return format(lastMs, bits);
+  };
 }
 
 /** The millisecond a UUIDv7 carries. */
 export function uuid7Time(id: string): number {
   return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
+}
+
+function format(timeMs: number, bits: Buffer): string {
+  bits.writeUIntBE(timeMs, 0, 6);
+  bits.writeUInt8((bits.readUInt8(6) & 0x0f) | 0x70, 6);
+  bits.writeUInt8((bits.readUInt8(8) & 0x3f) | 0x80, 8);
+  const hex = bits.toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }

@@ -1,4 +1,3 @@
-import { uuid7 } from '../database/uuid7.ts';
 import type { DeliveryMessage } from '../events/delivery-message.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
 import type { EgressAgents } from './egress-agents.ts';
@@ -8,6 +7,9 @@ import { send } from './send.ts';
 import { signingHeaders } from './signature.ts';
 import type { SenderSubscription } from './subscription-cache.ts';
 import { webhookBody } from './webhook-body.ts';
+
+/** Its id is given to it when it is written. */
+export type UnwrittenAttempt = Omit<Attempt, 'id'>;
 
 export type AttemptInput = {
   readonly delivery: DeliveryMessage & { readonly data: Buffer };
@@ -22,7 +24,7 @@ export type AttemptInput = {
 export async function makeAttempt(
   agents: EgressAgents,
   input: AttemptInput,
-): Promise<{ readonly outcome: Outcome; readonly attempt: Attempt }> {
+): Promise<{ readonly outcome: Outcome; readonly attempt: UnwrittenAttempt }> {
   const { delivery, subscription, signal } = input;
   const startedAt = new Date();
   const body = webhookBody(delivery);
@@ -31,14 +33,13 @@ export async function makeAttempt(
   const outcome = await send(agents, { url, headers, body, timeoutMs, signal });
   const failureReason = failureReasonOf(outcome) ?? null;
   const response = outcome.kind === 'response' ? outcome : undefined;
-  const attempt: Attempt = {
-    id: uuid7(Date.now()),
+  const attempt = {
     deliveryId: delivery.deliveryId,
     subscriptionId: subscription.id,
     tenant: delivery.tenant,
     eventType: delivery.eventType,
     number: input.number,
-    status: failureReason === null ? 'SUCCESS' : 'FAILURE',
+    status: failureReason === null ? ('SUCCESS' as const) : ('FAILURE' as const),
     failureReason,
     statusCode: response?.statusCode ?? null,
     responseTimeMs: Math.round(outcome.responseTimeMs),

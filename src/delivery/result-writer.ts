@@ -1,10 +1,12 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import { isTransient } from '../database/transient-error.ts';
+import { createIdSequence } from '../database/uuid7.ts';
 import { type Result, writeResults } from '../database/write-results.ts';
 import type { EventBus } from '../events/event-bus.ts';
+import { pause } from '../pause.ts';
+import type { UnwrittenAttempt } from './attempt.ts';
 
 export type ResultWriterOptions = {
   readonly database: Database;
@@ -14,30 +16,46 @@ export type ResultWriterOptions = {
   readonly signal: AbortSignal;
 };
 
+/** A result whose attempt gets its id when it is written: the log is in the order of ids. */
+export type UnwrittenResult = Omit<Result, 'attempt'> & { readonly attempt: UnwrittenAttempt };
+
 const MAX_BATCH = 500;
+const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 const RETRY_MS = 1_000;
 
 /** Writes what became of attempts, many at a time, and tells who watches the log. */
 export class ResultWriter {
   readonly #options: ResultWriterOptions;
-  readonly #batcher: Batcher<Result>;
+  readonly #batcher: Batcher<UnwrittenResult>;
+  readonly #nextId = createIdSequence();
 
   constructor(options: ResultWriterOptions) {
     this.#options = options;
-    this.#batcher = new Batcher({ maxItems: MAX_BATCH, write: (results) => this.#write(results) });
+    this.#batcher = new Batcher({
+      maxItems: MAX_BATCH,
+      maxBytes: MAX_BATCH_BYTES,
+      bytesOf: ({ attempt }) => attempt.responseBody?.length ?? 0,
+      write: async (results) => {
+        const numbered = results.map((result) => ({
+          ...result,
+          attempt: { id: this.#nextId(Date.now()), ...result.attempt },
+        }));
+        await this.#write(numbered);
+        for (const { attempt } of numbered) options.bus.announce(attempt);
+      },
+    });
   }
 
   /** Resolves once the result is committed, however long Postgres is away; rejects only when the signal aborts. */
-  write(result: Result): Promise<void> {
+  write(result: UnwrittenResult): Promise<void> {
     return this.#batcher.add(result);
   }
 
   async #write(results: readonly Result[]): Promise<void> {
-    const { database, bus, log, signal } = this.#options;
+    const { database, log, signal } = this.#options;
     for (let failures = 0; ; failures += 1) {
       try {
         await writeResults(database.pool, results);
-        for (const { attempt } of results) bus.announce(attempt);
         return;
       } catch (error) {
         if (!isTransient(error)) {
@@ -45,9 +63,10 @@ export class ResultWriter {
           return;
         }
         if (signal.aborted) throw error;
-        if (failures % 30 === 0)
+        if (failures % 30 === 0) {
           log.error({ err: error, attempts: results.length }, 'attempts cannot be recorded; trying again');
-        await delay(RETRY_MS, undefined, { signal }).catch(() => undefined);
+        }
+        await pause(RETRY_MS, signal);
       }
     }
   }

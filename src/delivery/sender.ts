@@ -4,12 +4,13 @@ import { cancelDelivery } from '../database/cancel-delivery.ts';
 import type { Database } from '../database/client.ts';
 import { leaseDelivery } from '../database/lease-delivery.ts';
 import { loadEventData } from '../database/load-event-data.ts';
+import { postponeDelivery } from '../database/postpone-delivery.ts';
 import { returnToWaiting } from '../database/return-to-waiting.ts';
+import { isTransient } from '../database/transient-error.ts';
 import { type DeliveryMessage, decodeDeliveryMessage } from '../events/delivery-message.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
-import type { Attempt } from '../generated/prisma/client.ts';
-import { makeAttempt } from './attempt.ts';
+import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
 import { type Decision, decide } from './decide.ts';
 import type { EgressAgents } from './egress-agents.ts';
 import { ResultWriter } from './result-writer.ts';
@@ -44,9 +45,11 @@ const LEASE_MARGIN_MS = 10_000;
 /** JetStream redelivers what was not acked for 60 s; it is told three times as often that we are still at it. */
 const WORKING_INTERVAL_MS = 20_000;
 /** How long stop() lets attempts finish before it gives them up. */
-const STOP_MS = 25_000;
+const STOP_MS = 20_000;
 /** After an error of our surroundings (Postgres is away) a message is taken up again this much later. */
 const TROUBLE_MS = 5_000;
+/** After an error that is not of our surroundings. */
+const POSTPONE_MS = 600_000;
 
 /**
  * Makes the attempts. A message is acked only when its attempt is committed to Postgres, so a crash in between means
@@ -76,7 +79,7 @@ export class Sender {
     this.#running ??= this.#run();
   }
 
-  /** Takes no more messages, lets running attempts finish for up to 25 s, and hands back what is left. */
+  /** Takes no more messages, lets running attempts finish for up to 20 s, and hands back what is left. */
   async stop(): Promise<void> {
     this.#stopTaking.abort();
     const giveUp = setTimeout(() => {
@@ -148,7 +151,26 @@ export class Sender {
       });
       if (number !== undefined) await this.#attempt(message, { delivery, subscription, number });
     } catch (error) {
-      log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
+      if (isTransient(error)) {
+        log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
+        this.#waits.nakUntil(message, Date.now() + TROUBLE_MS);
+      } else {
+        await this.#postpone(message, { deliveryId, error });
+      }
+    }
+  }
+
+  /** Nothing that trying again soon would mend, such as a secret that cannot be read: it must not hold up others. */
+  async #postpone(
+    message: StreamMessage,
+    { deliveryId, error }: { deliveryId: string; error: unknown },
+  ): Promise<void> {
+    const { database, log } = this.#options;
+    log.error({ err: error, deliveryId }, 'a delivery cannot be attempted; trying again in ten minutes');
+    try {
+      await postponeDelivery(database.pool, { deliveryId, waitMs: POSTPONE_MS });
+      message.ack();
+    } catch {
       this.#waits.nakUntil(message, Date.now() + TROUBLE_MS);
     }
   }
@@ -207,7 +229,7 @@ export class Sender {
 
   async #record(
     message: StreamMessage,
-    { attempt, decision }: { readonly attempt: Attempt; readonly decision: Decision },
+    { attempt, decision }: { readonly attempt: UnwrittenAttempt; readonly decision: Decision },
   ): Promise<void> {
     const now = Date.now();
     const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
@@ -224,7 +246,7 @@ export class Sender {
     this.#report(attempt, decision);
   }
 
-  #report(attempt: Attempt, decision: Decision): void {
+  #report(attempt: UnwrittenAttempt, decision: Decision): void {
     const { deliveryId, subscriptionId, tenant, eventType, number, failureReason, statusCode, responseTimeMs } =
       attempt;
     const { log } = this.#options;

@@ -38,7 +38,6 @@ export class ShortWaits {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const now = Date.now();
-    for (const { message, dueAt } of this.#unsent) message.nak(Math.max(1, Math.ceil(dueAt - now)));
-    this.#unsent = [];
+    for (const { message, dueAt } of this.#unsent.splice(0)) message.nak(Math.max(1, Math.ceil(dueAt - now)));
   }
 }

@@ -1,11 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { claimDueDeliveries } from '../database/claim-due-deliveries.ts';
 import type { Database } from '../database/client.ts';
 import { returnLostToWaiting } from '../database/return-to-waiting.ts';
-import { MAX_INLINE_DATA_BYTES } from '../events/delivery-message.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { publishOrWait, toMessage } from '../events/publish-deliveries.ts';
+import { pause } from '../pause.ts';
 
 export type SweeperOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
 
@@ -50,14 +49,14 @@ export class Sweeper {
         // Postgres or NATS is away, which others log as well; the next sweep tries again.
         log.debug({ err: error }, 'sweep failed');
       }
-      if (published < LIMIT) await delay(INTERVAL_MS, undefined, { signal }).catch(() => undefined);
+      if (published < LIMIT) await pause(INTERVAL_MS, signal);
     }
   }
 
   async #sweep(): Promise<number> {
-    const { database } = this.#options;
+    const { database, bus } = this.#options;
     if (Date.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#returnLost();
-    const due = await claimDueDeliveries(database.pool, { limit: LIMIT, maxDataBytes: MAX_INLINE_DATA_BYTES });
+    const due = await claimDueDeliveries(database.pool, { limit: LIMIT, maxDataBytes: bus.maxInlineDataBytes });
     await publishOrWait(
       this.#options,
       due.map((delivery) => toMessage(delivery, true)),

@@ -28,6 +28,7 @@ function say(text: string): void {
 async function main(): Promise<void> {
   say('webhooks-engine demo: events published to NATS arrive as signed webhooks, and you watch it live.\n');
   await forget();
+  const interrupted = interruption();
   say('Starting an embedded Postgres and nats-server, and all roles…');
   const app = await startApp(demoConfig(), {
     // Problems only; the demo says itself what is going on.
@@ -37,14 +38,32 @@ async function main(): Promise<void> {
     },
   });
   try {
-    await app.ready;
-    say(`  GraphQL listens on ${app.url}/graphql, NATS on ${app.natsServers.join()}`);
-    await deliver(app);
+    await Promise.race([run(app), interrupted]);
   } finally {
     await app.stop();
     await forget();
   }
   say(NEXT_STEPS);
+}
+
+async function run(app: App): Promise<void> {
+  await app.ready;
+  say(`  GraphQL listens on ${app.url}/graphql, NATS on ${app.natsServers.join()}`);
+  await deliver(app);
+}
+
+/** Rejects on Ctrl-C: the servers that were started for the demo end with it. */
+function interruption(): Promise<never> {
+  const rejected = new Promise<never>((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+      process.once(signal, () => {
+        reject(new Error(`interrupted by ${signal}`));
+      });
+    }
+  });
+  // It may come while nobody waits for it yet; whoever does later is told.
+  rejected.catch(() => undefined);
+  return rejected;
 }
 
 /** Each demo begins with nothing; only a nats-server that had to be fetched is kept. */

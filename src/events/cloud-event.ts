@@ -35,7 +35,7 @@ function readStructured(header: HeaderReader, body: Buffer): CloudEvent {
   if (!/^application\/cloudevents(\+json)?\s*(;|$)/i.test(header('content-type') ?? '')) {
     throw new InvalidCloudEventError('of the structured formats only application/cloudevents+json is understood');
   }
-  const text = body.toString();
+  const text = decodeUtf8(body);
   const envelope = parseObject(text);
   const attribute = (name: string) => {
     const value = envelope[name];
@@ -43,6 +43,14 @@ function readStructured(header: HeaderReader, body: Buffer): CloudEvent {
   };
   checkAttributes(attribute);
   return { id: attribute('id') ?? '', time: attribute('time'), data: readData(text, envelope) };
+}
+
+function decodeUtf8(body: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(body);
+  } catch {
+    throw new InvalidCloudEventError('the body is not UTF-8');
+  }
 }
 
 function parseObject(text: string): Readonly<Record<string, unknown>> {

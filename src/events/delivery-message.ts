@@ -18,7 +18,7 @@ export type DeliveryMessage = {
   readonly data: Buffer | undefined;
 };
 
-/** Data larger than this stays in Postgres; it fits many times into NATS's default max_payload of 1 MiB. */
+/** Data larger than this stays in Postgres, or what fits twice into the server's max_payload if that is less. */
 export const MAX_INLINE_DATA_BYTES = 256 * 1024;
 
 /** JetStream drops a second message with the same id, so every enqueueing has its own. */

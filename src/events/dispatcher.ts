@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
@@ -11,17 +10,19 @@ import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
 import { type Queryable, transaction } from '../database/transaction.ts';
 import { isTransient } from '../database/transient-error.ts';
 import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
+import { pause } from '../pause.ts';
 import { deliveryId } from './delivery-id.ts';
-import { type DeliveryMessage, MAX_INLINE_DATA_BYTES } from './delivery-message.ts';
+import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
 import { type ParsedEvent, parseEvent, type Rejection } from './parse-event.ts';
-import { publishDeliveries, toMessage } from './publish-deliveries.ts';
+import { publishOrWait, toMessage } from './publish-deliveries.ts';
 import { SubscriptionIndex } from './subscription-index.ts';
 
 export type DispatcherOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
 
-/** At most so many events in one transaction; with the largest events, 64 MiB. */
+/** At most so many events, and so many bytes of them (or one event), in one transaction. */
 const MAX_BATCH = 64;
+const MAX_BATCH_BYTES = 8 * 1024 * 1024;
 const RETRY_MS = 1_000;
 /** An event that Postgres refuses is tried again this much later, behind the others. */
 const REFUSED_DELAY_MS = 30_000;
@@ -30,8 +31,9 @@ const MAX_INDEXED_SUBSCRIPTIONS = 1_000_000;
 
 /**
  * Turns each event into one delivery per matching subscription: one transaction writes a batch of events and their
- * deliveries, then the deliveries' messages are published, and only then the events are acked. A crash at any line in
- * between means that the events are redelivered; their ids show what has been done.
+ * deliveries, then the deliveries' messages are published (what NATS does not take waits in Postgres for the sweeper),
+ * and only then the events are acked. A crash at any line in between means that the events are redelivered; their ids
+ * show what has been done.
  */
 export class Dispatcher {
   readonly #options: DispatcherOptions;
@@ -45,7 +47,12 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#batcher = new Batcher({ maxItems: MAX_BATCH, write: (messages) => this.#handle(messages) });
+    this.#batcher = new Batcher({
+      maxItems: MAX_BATCH,
+      maxBytes: MAX_BATCH_BYTES,
+      bytesOf: ({ data }) => data.length,
+      write: (messages) => this.#handle(messages),
+    });
   }
 
   start(): void {
@@ -88,7 +95,7 @@ export class Dispatcher {
         }
         if (failures % 30 === 0)
           log.error({ err: error, events: messages.length }, 'events cannot be dispatched; trying again');
-        await delay(RETRY_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+        await pause(RETRY_MS, this.#stopping.signal);
       }
     }
   }
@@ -105,12 +112,10 @@ export class Dispatcher {
   }
 
   async #dispatch(messages: readonly JsMsg[], isRepeat: boolean): Promise<void> {
-    const { database, bus } = this.#options;
+    const { database } = this.#options;
     const parsed = messages.map((message) => parseEvent(toPublished(message)));
     const toPublish = await transaction(database.pool, (db) => this.#write(db, { parsed, isRepeat }));
-    const unpublished = await publishDeliveries(bus, toPublish);
-    if (unpublished.length > 0)
-      throw new Error(`NATS did not take ${unpublished.length} of ${toPublish.length} deliveries`);
+    await publishOrWait(this.#options, toPublish);
   }
 
   async #write(
@@ -133,6 +138,7 @@ export class Dispatcher {
   async #fanOut(db: Queryable, events: readonly ParsedEvent[]): Promise<DeliveryMessage[]> {
     if (events.length === 0) return [];
     const indexes = await this.#updatedIndexes(db, new Set(events.map((event) => event.tenant)));
+    const { bus } = this.#options;
     const deliveries: NewDelivery[] = [];
     const messages: DeliveryMessage[] = [];
     for (const event of events) {
@@ -150,7 +156,7 @@ export class Dispatcher {
           occurredAt: event.occurredAt.toISOString(),
           enqueueCount: 1,
           mayBeDuplicate: false,
-          data: event.data.length <= MAX_INLINE_DATA_BYTES ? event.data : undefined,
+          data: event.data.length <= bus.maxInlineDataBytes ? event.data : undefined,
         });
       }
     }
@@ -166,7 +172,10 @@ export class Dispatcher {
     if (known.length === 0) return [];
     if (!isRepeat) this.#options.log.info({ events: known.length }, 'events came again');
     const eventRowIds = known.map((event) => event.id);
-    const pending = await unattemptedDeliveries(db, { eventRowIds, maxDataBytes: MAX_INLINE_DATA_BYTES });
+    const pending = await unattemptedDeliveries(db, {
+      eventRowIds,
+      maxDataBytes: this.#options.bus.maxInlineDataBytes,
+    });
     return pending.map((delivery) => toMessage(delivery, true));
   }
 

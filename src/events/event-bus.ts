@@ -1,11 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { connect, Events, type JetStreamClient, type JsMsg, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
-import { type DeliveryMessage, encodeDeliveryMessage, messageId } from './delivery-message.ts';
+import { atMost, pause } from '../pause.ts';
+import { type DeliveryMessage, encodeDeliveryMessage, MAX_INLINE_DATA_BYTES, messageId } from './delivery-message.ts';
 import { serverOptions } from './server-options.ts';
 import type { StreamMessage } from './stream-message.ts';
-import { type Durable, ensureStreams, streamOf } from './streams.ts';
+import { type Durable, StreamKeeper, streamOf } from './streams.ts';
 
 export type EventBusOptions = {
   readonly servers: readonly string[];
@@ -26,6 +26,8 @@ export type ConsumeOptions = {
 const CHECK_INTERVAL_MS = 30_000;
 const RETRY_MS = 1_000;
 const PUBLISH_TIMEOUT_MS = 5_000;
+/** Half of the sender's ack wait. */
+const MAX_FIRST_DELIVERY_AGE_MS = 30_000;
 
 /**
  * The connection to NATS. It is started once, connects in the background for as long as it takes, reconnects by
@@ -35,6 +37,7 @@ const PUBLISH_TIMEOUT_MS = 5_000;
 export class EventBus {
   readonly #options: EventBusOptions;
   readonly #stopping = new AbortController();
+  readonly #streams: StreamKeeper;
   readonly #listeners = new Set<(attempt: Attempt) => void>();
   #connection: NatsConnection | undefined;
   #jetStream: JetStreamClient | undefined;
@@ -45,6 +48,7 @@ export class EventBus {
 
   constructor(options: EventBusOptions) {
     this.#options = options;
+    this.#streams = new StreamKeeper(options.log);
   }
 
   /** Whether NATS answers and the streams are there. */
@@ -71,6 +75,11 @@ export class EventBus {
     });
   }
 
+  /** Data up to this size goes with the messages of its deliveries. */
+  get maxInlineDataBytes(): number {
+    return Math.min(MAX_INLINE_DATA_BYTES, (this.#connection?.info?.max_payload ?? 0) / 2);
+  }
+
   /** When the oldest message that is still in DELIVERIES was published; undefined if there is none. */
   async oldestDeliveryMessage(): Promise<Date | undefined> {
     if (this.#connection === undefined) throw new Error('NATS is not connected');
@@ -82,16 +91,22 @@ export class EventBus {
   /**
    * Whether a message of DELIVERIES that says it was never delivered can be believed: only if it was stored since we
    * have been connected to this broker. One that crashed may have forgotten its counts (measured on 2.9), and a
-   * consumer that was created again starts counting anew.
+   * consumer that was created again starts counting anew. And only if it is young: one that has waited long in our own
+   * buffer may have been redelivered to somebody else meanwhile.
    */
-  isFirstDelivery({ redelivered, seq }: StreamMessage): boolean {
-    return !redelivered && seq > this.#suspectUpTo;
+  isFirstDelivery({ redelivered, seq, info }: StreamMessage): boolean {
+    const ageMs = Date.now() - info.timestampNanos / 1e6;
+    return !redelivered && seq > this.#suspectUpTo && ageMs < MAX_FIRST_DELIVERY_AGE_MS;
   }
 
   /** Tells every api process about a committed attempt; nothing is promised, the log in Postgres is the truth. */
   announce(attempt: Attempt): void {
     if (!this.#connected) return;
-    this.#connection?.publish(`log.${attempt.tenant}`, JSON.stringify(attempt));
+    try {
+      this.#connection?.publish(`log.${attempt.tenant}`, JSON.stringify(attempt));
+    } catch (error) {
+      this.#options.log.warn({ err: error }, 'an attempt was not announced');
+    }
   }
 
   /** Calls `listener` with every attempt announced from now on, until the returned function is called. */
@@ -114,6 +129,7 @@ export class EventBus {
         });
         for await (const message of messages) await onMessage(message);
         forget();
+        await pause(RETRY_MS, signal);
       } catch (error) {
         log.debug({ err: error, consumer: durable }, 'not consuming');
         await pause(RETRY_MS, signal);
@@ -147,6 +163,8 @@ export class EventBus {
       // A connection that died without a word is noticed after half a minute.
       pingInterval: 10_000,
       maxPingOut: 3,
+      // A password that was changed may be changed back; giving up would be for good.
+      ignoreAuthErrorAbort: true,
       timeout: 5_000,
     });
     this.#connection = connection;
@@ -169,7 +187,7 @@ export class EventBus {
     const { log } = this.#options;
     try {
       // Draining needs the server; without it there is nobody to drain to.
-      if (this.#connected) await Promise.race([connection.drain(), delay(2_000)]);
+      if (this.#connected) await atMost(2_000, connection.drain());
       await connection.close();
     } catch (error) {
       log.debug({ err: error }, 'closing the NATS connection');
@@ -185,31 +203,35 @@ export class EventBus {
         log.error('NATS is disconnected; reconnecting');
       } else if (status.type === Events.Reconnect) {
         log.info('NATS is connected again');
-        await this.#checkStreams(connection);
+        // If it fails now, the next regular check tells.
+        await this.#checkStreams(connection).catch(() => undefined);
       }
     }
   }
 
   async #keepStreams(connection: NatsConnection, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      const ok = await this.#checkStreams(connection);
-      await pause(ok ? CHECK_INTERVAL_MS : RETRY_MS, signal);
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        await this.#checkStreams(connection);
+        failures = 0;
+        await pause(CHECK_INTERVAL_MS, signal);
+      } catch (error) {
+        this.#connected = false;
+        if (!connection.isClosed() && failures % 30 === 0) {
+          this.#options.log.error({ err: error }, 'JetStream does not answer; trying again every second');
+        }
+        failures += 1;
+        await pause(RETRY_MS, signal);
+      }
     }
   }
 
-  async #checkStreams(connection: NatsConnection): Promise<boolean> {
-    const { log } = this.#options;
-    try {
-      const jsm = await connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS });
-      const created = await ensureStreams(jsm, log);
-      if (created || !this.#connected) this.#suspectUpTo = (await jsm.streams.info('DELIVERIES')).state.last_seq;
-      if (!this.#connected) log.info({ server: connection.info?.version }, 'NATS is ready');
-      this.#connected = true;
-      return true;
-    } catch (error) {
-      if (!this.#stopping.signal.aborted) log.error({ err: error }, 'JetStream does not answer; trying again');
-      return false;
-    }
+  async #checkStreams(connection: NatsConnection): Promise<void> {
+    const jsm = await connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS });
+    const created = await this.#streams.check(jsm);
+    if (created || !this.#connected) this.#suspectUpTo = (await jsm.streams.info('DELIVERIES')).state.last_seq;
+    if (!this.#connected) this.#options.log.info({ server: connection.info?.version }, 'NATS is ready');
+    this.#connected = true;
   }
 
   #receiveLog(connection: NatsConnection): void {
@@ -239,8 +261,4 @@ function whenAborted(signal: AbortSignal, action: () => void): () => void {
   return () => {
     signal.removeEventListener('abort', action);
   };
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await delay(ms, undefined, { signal }).catch(() => undefined);
 }

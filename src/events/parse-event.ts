@@ -5,6 +5,8 @@ import { isEventType, isTenant } from './event-type.ts';
 
 /** The limit of an event's data: 1 MiB. */
 export const MAX_DATA_BYTES = 1024 * 1024;
+/** A CloudEvent's envelope may have its data in base64, and attributes beside it. */
+const MAX_BODY_BYTES = 1.5 * MAX_DATA_BYTES;
 
 /** A message of the EVENTS stream, free of the client's types. */
 export type PublishedMessage = {
@@ -55,6 +57,7 @@ export function parseEvent(message: PublishedMessage): ParsedEvent | Rejection {
   try {
     const type = typeParts.join('.');
     checkSubject(tenant, type);
+    checkSize(message.body, MAX_BODY_BYTES);
     const { eventId, time, data } = readContent(message);
     checkData(data);
     const occurredAt = time === undefined ? new Date(timeMs) : parseTime(time);
@@ -102,10 +105,13 @@ function tryReadCloudEvent(header: HeaderReader, body: Buffer) {
   }
 }
 
+function checkSize({ length }: Buffer, limit: number): void {
+  if (length > limit)
+    throw new Rejected('TOO_LARGE', `there are ${length} bytes of data, at most ${MAX_DATA_BYTES} are accepted`);
+}
+
 function checkData(data: Buffer): void {
-  if (data.length > MAX_DATA_BYTES) {
-    throw new Rejected('TOO_LARGE', `the data has ${data.length} bytes, at most ${MAX_DATA_BYTES} are accepted`);
-  }
+  checkSize(data, MAX_DATA_BYTES);
   try {
     JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data));
   } catch (error) {

@@ -10,6 +10,7 @@ import {
   RetentionPolicy,
   StorageType,
   type StreamConfig,
+  type StreamInfo,
 } from 'nats';
 import type { Logger } from 'pino';
 
@@ -80,46 +81,69 @@ export function streamOf(durable: Durable): string {
 }
 
 /**
- * Creates the streams and consumers that are missing, and re-creates a consumer that stands past the end of its
- * stream: a nats-server of before 2.14 that was killed can hand out sequence numbers again that its consumer believes
- * it has seen, and those messages would never arrive. Returns whether a consumer was created: it delivers everything
- * its stream holds, and calls none of it a redelivery.
+ * Keeps streams and consumers as they have to be. A nats-server of before 2.14 that was killed can hand out sequence
+ * numbers again that a consumer believes it has passed; those messages would never arrive. A consumer created anew
+ * delivers everything its stream holds, and calls none of it a redelivery.
  */
-export async function ensureStreams(jsm: JetStreamManager, log: Logger): Promise<boolean> {
-  for (const config of STREAMS) {
-    if ((await found(jsm.streams.info(config.name))) === undefined) {
-      await jsm.streams.add(config);
-      log.info({ stream: config.name }, 'stream created');
-    }
+export class StreamKeeper {
+  readonly #log: Logger;
+  /** The first message of a work queue that its consumer seems to have passed, as it was at the last check. */
+  readonly #passed = new Map<string, number>();
+
+  constructor(log: Logger) {
+    this.#log = log;
   }
-  let created = false;
-  for (const wanted of Object.values(CONSUMERS)) created = (await ensureConsumer({ jsm, log }, wanted)) || created;
-  return created;
+
+  /** Creates what is missing and re-creates a consumer that has lost its place. Returns whether it created a consumer. */
+  async check(jsm: JetStreamManager): Promise<boolean> {
+    for (const config of STREAMS) {
+      if ((await found(jsm.streams.info(config.name))) === undefined) {
+        await jsm.streams.add(config);
+        this.#log.info({ stream: config.name }, 'stream created');
+      }
+    }
+    let created = false;
+    for (const wanted of Object.values(CONSUMERS)) created = (await this.#checkConsumer(jsm, wanted)) || created;
+    return created;
+  }
+
+  async #checkConsumer(jsm: JetStreamManager, { stream, config }: Wanted): Promise<boolean> {
+    const name = config.durable_name ?? '';
+    // The consumer first: the stream may grow between the two answers, the consumer may not.
+    const consumer = await found<ConsumerInfo>(jsm.consumers.info(stream, name));
+    const info = await jsm.streams.info(stream);
+    if (consumer !== undefined) {
+      const problem = this.#problemOf(consumer, info);
+      if (problem === undefined) return false;
+      const { delivered, ack_floor: ackFloor } = consumer;
+      this.#log.error(
+        { stream, consumer: name, delivered, ackFloor, first: info.state.first_seq, last: info.state.last_seq },
+        `${problem}, as after a crash of nats-server; re-creating the consumer`,
+      );
+      await jsm.consumers.delete(stream, name);
+    }
+    await jsm.consumers.add(stream, config);
+    this.#log.info({ stream, consumer: name }, 'consumer created');
+    return true;
+  }
+
+  #problemOf(
+    { stream_name: stream, delivered, ack_floor: ackFloor }: ConsumerInfo,
+    info: StreamInfo,
+  ): string | undefined {
+    const { state, config } = info;
+    if (delivered.stream_seq > state.last_seq) return 'a consumer stands past the end of its stream';
+    const isPassed =
+      config.retention === RetentionPolicy.Workqueue && state.messages > 0 && state.first_seq <= ackFloor.stream_seq;
+    // What has just been acked may take a moment to leave the stream.
+    const wasPassed = this.#passed.get(stream) === state.first_seq;
+    if (isPassed) this.#passed.set(stream, state.first_seq);
+    else this.#passed.delete(stream);
+    return isPassed && wasPassed ? 'a consumer has passed messages that were never acked' : undefined;
+  }
 }
 
 type Wanted = { readonly stream: string; readonly config: Partial<ConsumerConfig> };
-
-async function ensureConsumer(
-  to: { jsm: JetStreamManager; log: Logger },
-  { stream, config }: Wanted,
-): Promise<boolean> {
-  const name = config.durable_name ?? '';
-  // The consumer first: the stream may grow between the two answers, the consumer may not.
-  const consumer = await found<ConsumerInfo>(to.jsm.consumers.info(stream, name));
-  const { state } = await to.jsm.streams.info(stream);
-  if (consumer !== undefined && consumer.delivered.stream_seq > state.last_seq) {
-    to.log.error(
-      { stream, consumer: name, delivered: consumer.delivered.stream_seq, lastSequence: state.last_seq },
-      'consumer stands past the end of its stream after a crash of nats-server; re-creating it',
-    );
-    await to.jsm.consumers.delete(stream, name);
-  } else if (consumer !== undefined) {
-    return false;
-  }
-  await to.jsm.consumers.add(stream, config);
-  to.log.info({ stream, consumer: name }, 'consumer created');
-  return true;
-}
 
 async function found<T>(answer: Promise<T>): Promise<T | undefined> {
   try {

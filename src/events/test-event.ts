@@ -6,7 +6,6 @@ import { transaction } from '../database/transaction.ts';
 import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import { deliveryId } from './delivery-id.ts';
-import { MAX_INLINE_DATA_BYTES } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 
@@ -37,11 +36,11 @@ export async function sendTestEvent(
   const pending = await transaction(services.database.pool, async (db) => {
     await insertEvents(db, [event]);
     await insertDeliveries(db, [{ id, tenant, subscriptionId, eventRowId, eventType }]);
-    return unattemptedDeliveries(db, { eventRowIds: [eventRowId], maxDataBytes: MAX_INLINE_DATA_BYTES });
+    return unattemptedDeliveries(db, { eventRowIds: [eventRowId], maxDataBytes: services.bus.maxInlineDataBytes });
   });
   await publishOrWait(
     services,
-    pending.map((delivery) => toMessage(delivery, false)),
+    pending.map((delivery) => toMessage(delivery, true)),
   );
   return id;
 }

@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startApp } from '../../src/app.ts';
@@ -58,6 +59,8 @@ describe('NATS', () => {
     await receiver.waitForRequests(1, 20_000);
     await services.publish('events.acme.a', '{}');
     await receiver.waitForRequests(2);
+    // The second is the new event: the test event was sent once.
+    expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-id'])).size).toBe(2);
     expect(has('NATS is connected again')).toBe(true);
   }, 60_000);
 
@@ -120,6 +123,48 @@ describe('Postgres', () => {
     ]);
     expect(receiver.requests).toHaveLength(2);
   }, 60_000);
+
+  it('killed in the middle of a transaction of ours ends neither the program nor the event', async () => {
+    const postgres = onCleanUp(await startTestPostgres());
+    const services = onCleanUp(await startTestServices());
+    const app = onCleanUp(await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
+    const receiver = await receive();
+    await app.subscribe({ url: receiver.url });
+    const [blocker, observer] = [new pg.Client(postgres.url), new pg.Client(postgres.url)];
+    for (const client of [blocker, observer]) {
+      client.on('error', () => undefined);
+      await client.connect();
+    }
+    await blocker.query('BEGIN; LOCK TABLE deliveries IN SHARE MODE');
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'held' });
+    await waitFor(
+      async () =>
+        (
+          await observer.query(
+            `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INTO deliveries%'`,
+          )
+        ).rowCount === 1,
+      { what: 'the transaction to wait' },
+    );
+    await postgres.kill9();
+    await postgres.start();
+    const [request] = await receiver.waitForRequests(1, 20_000);
+    expect(request?.headers['webhook-id']).toBe('held');
+  }, 60_000);
+
+  it('frozen does not keep the program from stopping', async () => {
+    const postgres = onCleanUp(await startTestPostgres());
+    const services = onCleanUp(await startTestServices());
+    const app = onCleanUp(await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
+    const receiver = await receive();
+    await app.subscribe({ url: receiver.url });
+    await postgres.pause();
+    cleanUps.push(() => postgres.resume());
+    await services.publish('events.acme.a', '{}');
+    const begun = Date.now();
+    await app.stop();
+    expect(Date.now() - begun).toBeLessThan(35_000);
+  }, 90_000);
 
   it('may come later than the program', async () => {
     const postgres = onCleanUp(await startTestPostgres());
