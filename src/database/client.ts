@@ -17,9 +17,9 @@ export function createDatabase({ url, onError }: DatabaseOptions): Database {
     max: 10,
     connectionTimeoutMillis: 5_000,
     // A statement that takes longer than this is stuck; failing lets its caller try again.
-    statement_timeout: 20_000,
+    statement_timeout: 10_000,
     // The same for a server that does not even answer.
-    query_timeout: 22_000,
+    query_timeout: 12_000,
     keepAlive: true,
     application_name: 'webhooks-engine',
   };
@@ -28,9 +28,10 @@ export function createDatabase({ url, onError }: DatabaseOptions): Database {
   pool.on('error', (error) => {
     if (!pool.ending) onError(error);
   });
-  // Connections of its own: what people ask over GraphQL must not keep deliveries waiting for one. The minimal errors
-  // leave out the arguments, which hold customers' data.
-  const prisma = new PrismaClient({ adapter: new PrismaPg(options), errorFormat: 'minimal' });
+  // Connections of its own: what people ask over GraphQL must not keep deliveries waiting for one, and may take longer.
+  // The minimal errors leave out the arguments, which hold customers' data.
+  const patient = { ...options, statement_timeout: 30_000, query_timeout: 32_000 };
+  const prisma = new PrismaClient({ adapter: new PrismaPg(patient), errorFormat: 'minimal' });
   return {
     pool,
     prisma,

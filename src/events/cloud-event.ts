@@ -39,7 +39,8 @@ function readStructured(header: HeaderReader, body: Buffer): CloudEvent {
   const envelope = parseObject(text);
   const attribute = (name: string) => {
     const value = envelope[name];
-    return typeof value === 'string' ? value : undefined;
+    if (value === undefined || typeof value === 'string') return value;
+    throw new InvalidCloudEventError(`${name} is not a string`);
   };
   checkAttributes(attribute);
   return { id: attribute('id') ?? '', time: attribute('time'), data: readData(text, envelope) };
@@ -77,9 +78,18 @@ function checkAttributes(attribute: (name: string) => string | undefined): void 
 }
 
 function readData(text: string, envelope: Readonly<Record<string, unknown>>): Buffer {
-  if (typeof envelope['data_base64'] === 'string') return Buffer.from(envelope['data_base64'], 'base64');
+  const base64 = envelope['data_base64'];
+  if (base64 !== undefined) return decodeBase64(base64);
   const data = memberText(text, 'data');
   return Buffer.from(data ?? 'null');
+}
+
+function decodeBase64(value: unknown): Buffer {
+  // Buffer would pass over what is no base64.
+  if (typeof value !== 'string' || !/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(value)) {
+    throw new InvalidCloudEventError('data_base64 is not base64');
+  }
+  return Buffer.from(value, 'base64');
 }
 
 /**

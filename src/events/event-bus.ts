@@ -14,6 +14,12 @@ export type EventBusOptions = {
   readonly receivesLog: boolean;
 };
 
+export type AttemptWatcher = {
+  readonly onAttempt: (attempt: Attempt) => void;
+  /** NATS was away: attempts may have been committed that were not announced. */
+  readonly onGap: () => void;
+};
+
 export type ConsumeOptions = {
   readonly durable: Durable;
   /** At most so many messages are asked for ahead of being handled. */
@@ -38,7 +44,7 @@ export class EventBus {
   readonly #options: EventBusOptions;
   readonly #stopping = new AbortController();
   readonly #streams: StreamKeeper;
-  readonly #listeners = new Set<(attempt: Attempt) => void>();
+  readonly #watchers = new Set<AttemptWatcher>();
   #connection: NatsConnection | undefined;
   #jetStream: JetStreamClient | undefined;
   #connected = false;
@@ -109,10 +115,10 @@ export class EventBus {
     }
   }
 
-  /** Calls `listener` with every attempt announced from now on, until the returned function is called. */
-  watchAttempts(listener: (attempt: Attempt) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  /** Tells the watcher of every attempt announced from now on, until the returned function is called. */
+  watchAttempts(watcher: AttemptWatcher): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
   }
 
   /** Hands over a consumer's messages until the signal aborts; what is buffered then is still handed over. */
@@ -230,8 +236,10 @@ export class EventBus {
     const jsm = await connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS });
     const created = await this.#streams.check(jsm);
     if (created || !this.#connected) this.#suspectUpTo = (await jsm.streams.info('DELIVERIES')).state.last_seq;
-    if (!this.#connected) this.#options.log.info({ server: connection.info?.version }, 'NATS is ready');
+    if (this.#connected) return;
     this.#connected = true;
+    this.#options.log.info({ server: connection.info?.version }, 'NATS is ready');
+    for (const watcher of this.#watchers) watcher.onGap();
   }
 
   #receiveLog(connection: NatsConnection): void {
@@ -239,9 +247,9 @@ export class EventBus {
     connection.subscribe('log.*', {
       callback: (error, message) => {
         if (error !== null) log.error({ err: error }, 'the live log cannot be received');
-        else if (this.#listeners.size > 0) {
+        else if (this.#watchers.size > 0) {
           const attempt = parseAttempt(message.string());
-          for (const listener of this.#listeners) listener(attempt);
+          for (const watcher of this.#watchers) watcher.onAttempt(attempt);
         }
       },
     });

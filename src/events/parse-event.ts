@@ -86,7 +86,18 @@ function checkSubject(tenant: string, type: string): void {
 type Content = { readonly eventId: string | undefined; readonly time: string | undefined; readonly data: Buffer };
 
 /** The publisher's id is `Nats-Msg-Id`, which is also what JetStream goes by; without it a CloudEvent's id. */
-function readContent({ header, body }: PublishedMessage): Content {
+function readContent({ header: readHeader, body }: PublishedMessage): Content {
+  const header: HeaderReader = (name) => {
+    try {
+      return readHeader(name);
+    } catch {
+      // nats-server stores what its client then refuses to parse.
+      throw new Rejected(
+        'INVALID_HEADERS',
+        'the headers cannot be read: names may have no spaces, values no line breaks',
+      );
+    }
+  };
   const messageId = header('Nats-Msg-Id');
   const cloudEvent = tryReadCloudEvent(header, body);
   const eventId = messageId ?? cloudEvent?.id;
@@ -112,8 +123,17 @@ function checkSize({ length }: Buffer, limit: number): void {
 
 function checkData(data: Buffer): void {
   checkSize(data, MAX_DATA_BYTES);
+  const text = decodeJson(data);
+  if (nestingOf(text) > MAX_NESTING) {
+    throw new Rejected('INVALID_JSON', `the data is nested deeper than ${MAX_NESTING} levels`);
+  }
+}
+
+function decodeJson(data: Buffer): string {
   try {
-    JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data));
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data);
+    JSON.parse(text);
+    return text;
   } catch (error) {
     // V8 quotes the offending text; the publisher has it, and a log must not.
     const why = error instanceof SyntaxError ? 'the data is not JSON' : 'the data is not UTF-8';
@@ -121,12 +141,29 @@ function checkData(data: Buffer): void {
   }
 }
 
+/** Most who read JSON do so recursively, and end somewhere beyond this. */
+const MAX_NESTING = 1_000;
+
+/** How deep the arrays and objects of a valid JSON text are nested. */
+function nestingOf(json: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]]/g)) {
+    if (token === '{' || token === '[') depth += 1;
+    else if (token === '}' || token === ']') depth -= 1;
+    deepest = Math.max(deepest, depth);
+  }
+  return deepest;
+}
+
 /** RFC 3339, which both ISO 8601 users and CloudEvents write. */
 const TIME = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})$/;
 
 function parseTime(text: string): Date {
   const time = new Date(TIME.test(text) ? text : Number.NaN);
-  if (Number.isNaN(time.getTime())) {
+  const year = time.getUTCFullYear();
+  // What RFC 3339 can write, also after the zone has been taken off.
+  if (!(year >= 1 && year <= 9_999)) {
     throw new Rejected('INVALID_OCCURRED_AT', 'the time must be ISO 8601 with a zone, such as 2026-01-31T12:00:00Z');
   }
   return time;

@@ -18,16 +18,23 @@ export class AttemptStream {
   readonly #signal: AbortSignal;
   #buffer: Attempt[] = [];
   #overflowed = false;
+  #hasGap = false;
   #ended = false;
   #wake: (() => void) | undefined;
 
   constructor(bus: Pick<EventBus, 'watchAttempts'>, matches: (attempt: Attempt) => boolean, signal: AbortSignal) {
     this.#signal = signal;
-    this.#release = bus.watchAttempts((attempt) => {
-      if (!matches(attempt)) return;
-      if (this.#buffer.length < MAX_BUFFERED) this.#buffer.push(attempt);
-      else this.#overflowed = true;
-      this.#wake?.();
+    this.#release = bus.watchAttempts({
+      onAttempt: (attempt) => {
+        if (!matches(attempt)) return;
+        if (this.#buffer.length < MAX_BUFFERED) this.#buffer.push(attempt);
+        else this.#overflowed = true;
+        this.#wake?.();
+      },
+      onGap: () => {
+        this.#hasGap = true;
+        this.#wake?.();
+      },
     });
     signal.addEventListener('abort', this.end);
     if (signal.aborted) this.end();
@@ -37,16 +44,21 @@ export class AttemptStream {
     return this.#ended;
   }
 
-  /** Resolves with what has come in, at least one attempt; undefined once the stream has ended. Rejects when it overflowed. */
-  async take(): Promise<Attempt[] | undefined> {
-    while (!this.#ended && !this.#overflowed && this.#buffer.length === 0) {
+  /**
+   * Resolves with what has come in, or with a gap, before which nothing is left to take; undefined once the stream has
+   * ended. Rejects when it overflowed.
+   */
+  async take(): Promise<readonly Attempt[] | 'gap' | undefined> {
+    while (!this.#ended && !this.#overflowed && !this.#hasGap && this.#buffer.length === 0) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
     if (this.#ended) return undefined;
     if (this.#overflowed) throw slowReaderError();
-    return this.#drain();
+    if (this.#buffer.length > 0 || !this.#hasGap) return this.#drain();
+    this.#hasGap = false;
+    return 'gap';
   }
 
   /** Forgets what came in, also that it was too much. */

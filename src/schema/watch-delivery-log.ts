@@ -1,4 +1,4 @@
-import { uuid7Time } from '../database/uuid7.ts';
+import { uuid7, uuid7Time } from '../database/uuid7.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
 import { AttemptStream } from './attempt-stream.ts';
 import type { Context } from './context.ts';
@@ -22,7 +22,7 @@ const ANNOUNCED_WITHIN_MS = 60_000;
 
 /**
  * The attempts made from now on, after those that were missed since `after`. It watches before it reads, so that
- * nothing falls between. Ends when the server stops; `return` ends it at once, also while it waits.
+ * nothing falls between; and it reads again what was not announced while NATS was away. Ends when the server stops; `return` ends it at once, also while it waits.
  */
 export function watchDeliveryLog(context: Context, options: WatchOptions): AsyncIterableIterator<Emission> {
   const stream = new AttemptStream(context.services.bus, attemptMatches(options.filter), context.stopping);
@@ -45,12 +45,18 @@ type EmitOptions = WatchOptions & { readonly stream: AttemptStream };
 async function* emit(context: Context, { stream, filter, after }: EmitOptions): AsyncGenerator<Emission, undefined> {
   try {
     const emitted = new Set<string>();
-    if (after !== undefined) yield* catchUp(context, { stream, filter, after, emitted });
+    let last = after ?? uuid7(Date.now());
+    if (after !== undefined) last = yield* catchUp(context, { stream, filter, after, emitted });
     for (;;) {
-      const attempts = await stream.take();
-      if (attempts === undefined) return;
-      for (const attempt of attempts) {
+      const taken = await stream.take();
+      if (taken === undefined) return;
+      if (taken === 'gap') {
+        last = yield* catchUp(context, { stream, filter, after: last, emitted });
+        continue;
+      }
+      for (const attempt of taken) {
         if (!emitted.delete(attempt.id)) yield { kind: 'attempt', attempt };
+        if (attempt.id > last) last = attempt.id;
       }
     }
   } catch (error) {
@@ -66,7 +72,8 @@ type CatchUpOptions = EmitOptions & {
   readonly emitted: Set<string>;
 };
 
-async function* catchUp({ services }: Context, options: CatchUpOptions): AsyncGenerator<Emission, undefined> {
+/** Returns the id up to which everything has been emitted. */
+async function* catchUp({ services }: Context, options: CatchUpOptions): AsyncGenerator<Emission, string> {
   const { stream, filter, emitted } = options;
   let cursor = options.after;
   let isRecent = false;
@@ -81,7 +88,7 @@ async function* catchUp({ services }: Context, options: CatchUpOptions): AsyncGe
       yield { kind: 'attempt', attempt };
     }
     cursor = page.at(-1)?.id ?? cursor;
-    if (page.length < PAGE_SIZE) return;
+    if (page.length < PAGE_SIZE) return cursor;
     // Far behind, whatever is announced is still ahead in the table: only the last stretch needs the buffer. Once
     // there, it stays: an attempt that was committed late may be behind us in the table and only in the buffer.
     isRecent ||= uuid7Time(cursor) > Date.now() - ANNOUNCED_WITHIN_MS;
@@ -89,4 +96,5 @@ async function* catchUp({ services }: Context, options: CatchUpOptions): AsyncGe
     stream.clear();
     emitted.clear();
   }
+  return cursor;
 }

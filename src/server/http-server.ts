@@ -109,7 +109,8 @@ export class HttpServer {
     });
     const path = pathOf(request);
     try {
-      if (path === '/health/live') sendJson(response, 200, { ok: true });
+      if (!hasValidHost(request)) sendJson(response, 400, { errors: [{ message: 'the Host header is not valid' }] });
+      else if (path === '/health/live') sendJson(response, 200, { ok: true });
       else if (path === '/health/ready') {
         const { ready, parts } = await checkReadiness(this.#options);
         sendJson(response, ready ? 200 : 503, parts);
@@ -134,6 +135,11 @@ export class HttpServer {
 
 function pathOf(request: IncomingMessage): string {
   return request.url?.split('?', 1)[0] ?? '';
+}
+
+/** Yoga makes a URL of it, before anything can be caught. */
+function hasValidHost({ headers }: IncomingMessage): boolean {
+  return headers.host !== undefined && URL.canParse(`http://${headers.host}`);
 }
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {

@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { verify } from '@octokit/webhooks-methods';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -159,12 +160,14 @@ describe('fan-out', () => {
     await services.publish('events.acme.bad', 'not json', {});
     await services.publish('events.acme.bad', '{}', { 'Occurred-At': 'yesterday' });
     await services.publish('events.no-type', '{}');
+    await publishUnreadableHeader(services.nats.port, 'events.acme.bad');
     await services.publish('events.acme.good', '{}');
     await deliveryWith(id, 'SUCCESS');
     const { rejectedEvents } = await app.graphql<{ rejectedEvents: { edges: { node: unknown }[] } }>(
       '{ rejectedEvents { edges { node { tenant subject reason message sizeBytes } } } }',
     );
     expect(rejectedEvents.edges.map(({ node }) => node)).toMatchObject([
+      { tenant: 'acme', subject: 'events.acme.bad', reason: 'INVALID_HEADERS' },
       { tenant: 'no-type', subject: 'events.no-type', reason: 'INVALID_SUBJECT' },
       { tenant: 'acme', subject: 'events.acme.bad', reason: 'INVALID_OCCURRED_AT' },
       { tenant: 'acme', subject: 'events.acme.bad', reason: 'INVALID_JSON', sizeBytes: 8 },
@@ -172,6 +175,21 @@ describe('fan-out', () => {
     expect(await deliveriesOf(id)).toHaveLength(1);
   });
 });
+
+/** A header name with a space, as no client would send it but nats-server takes it. */
+async function publishUnreadableHeader(port: number, subject: string): Promise<void> {
+  const head = 'NATS/1.0\r\nX Source: billing\r\n\r\n';
+  const socket = connect(port, '127.0.0.1');
+  socket.write(
+    `CONNECT {"verbose":false,"headers":true}\r\nHPUB ${subject} ${head.length} ${head.length + 2}\r\n${head}{}\r\nPING\r\n`,
+  );
+  let answer = '';
+  socket.on('data', (chunk) => {
+    answer += String(chunk);
+  });
+  await waitFor(() => answer.includes('PONG'), { what: 'nats-server to take the message' });
+  socket.destroy();
+}
 
 describe('sending', () => {
   it('the sender POSTs with a correct `X-Hub-Signature-256` and payload', async () => {

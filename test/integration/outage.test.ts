@@ -1,6 +1,8 @@
+import { createClient } from 'graphql-ws';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { startTestPostgres } from '../support/postgres.ts';
@@ -63,6 +65,50 @@ describe('NATS', () => {
     expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-id'])).size).toBe(2);
     expect(has('NATS is connected again')).toBe(true);
   }, 60_000);
+
+  it('away, a live delivery log shows afterwards what was attempted meanwhile, once', async () => {
+    const services = onCleanUp(await startTestServices());
+    const app = onCleanUp(await startTestApp(services));
+    let answer: () => void = () => undefined;
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const receiver = await receive(async (_, index) => {
+      if (index === 1) await answered;
+      return { status: 200 };
+    });
+    const { id } = await app.subscribe({ url: receiver.url });
+    const client = createClient({
+      url: `${app.url.replace('http', 'ws')}/graphql`,
+      webSocketImpl: WebSocket,
+      connectionParams: { authorization: `Bearer ${app.adminApiKey}` },
+    });
+    cleanUps.push(async () => client.dispose());
+    const seen: unknown[] = [];
+    const log = client.iterate({ query: 'subscription { deliveryLog { delivery { event { id } } } }' });
+    const watching = (async () => {
+      for await (const { data } of log) seen.push(JSON.stringify(data));
+    })();
+    await client.iterate({ query: '{ __typename }' }).next();
+    for (const [index, eventId] of ['before', 'during'].entries()) {
+      await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': eventId });
+      await receiver.waitForRequests(index + 1);
+    }
+    await waitFor(() => seen.length === 1, { what: 'the first attempt, live' });
+    await services.nats.kill9();
+    answer();
+    await waitFor(
+      async () => (await services.query(`SELECT FROM attempts WHERE subscription_id = $1`, [id])).length === 2,
+      { what: 'the attempt in Postgres' },
+    );
+    await services.nats.start();
+    await waitFor(() => seen.length === 2, { what: 'the attempt nobody announced' });
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'after' });
+    await waitFor(() => seen.length === 3, { what: 'the attempt after it' });
+    expect(seen.map((data) => /"id":"(\w+)"/.exec(String(data))?.[1])).toEqual(['before', 'during', 'after']);
+    await client.dispose();
+    await watching.catch(() => undefined);
+  });
 
   it('may come later than the program', async () => {
     const services = onCleanUp(await startTestServices());

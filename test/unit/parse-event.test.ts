@@ -102,6 +102,13 @@ describe('a CloudEvent', () => {
     ['a header is badly encoded', { ...binary, 'ce-id': '%E0%A4%A' }, '{}'],
     ['the envelope is not JSON', structured, '{'],
     ['the envelope is not an object', structured, '[]'],
+    ['the data is not base64', structured, `${envelope},"data_base64":"!!!MQ==@@"}`],
+    ['the time is a number', structured, `${envelope.replace('"2026-01-30T07:00:00Z"', '1')}}`],
+    [
+      'the envelope is not UTF-8',
+      structured,
+      Buffer.concat([Buffer.from(`${envelope},"data":"`), Buffer.from([0xff]), Buffer.from('"}')]),
+    ],
     ['the format is not JSON', { 'content-type': 'application/cloudevents+avro' }, '{}'],
     ['it is a batch', { 'content-type': 'application/cloudevents-batch+json' }, '[]'],
   ])('is rejected when %s', (_, headers, body) => {
@@ -126,8 +133,24 @@ describe('a rejection', () => {
     ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': 'yesterday' } }, 'acme'],
     ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '2026-01-30T07:00:00' } }, 'acme'],
     ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '2026-13-30T07:00:00Z' } }, 'acme'],
+    ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '9999-12-31T23:59:59-23:59' } }, 'acme'],
+    ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '0000-06-01T00:00:00Z' } }, 'acme'],
+    ['INVALID_JSON', { body: '['.repeat(1_001) + ']'.repeat(1_001) }, 'acme'],
+    [
+      'TOO_LARGE',
+      { headers: { 'content-type': 'application/cloudevents+json' }, body: 'x'.repeat(1.6 * MAX_DATA_BYTES) },
+      'acme',
+    ],
   ] as const)('says %s of %j', (reason, given, tenant) => {
     expect(parse(given)).toMatchObject({ kind: 'rejected', reason, tenant });
+  });
+
+  it('says so when the headers cannot be read', () => {
+    const header = () => {
+      throw new Error('BAD_HEADER');
+    };
+    const message = { subject: 'events.acme.a', header, body: Buffer.from('{}'), sequence: 1, timestampNanos: 1 };
+    expect(parseEvent(message)).toMatchObject({ kind: 'rejected', reason: 'INVALID_HEADERS', tenant: 'acme' });
   });
 
   it('quotes nothing of the data', () => {
