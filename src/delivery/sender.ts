@@ -13,6 +13,7 @@ import type { StreamMessage } from '../events/stream-message.ts';
 import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
 import { type Decision, decide } from './decide.ts';
 import type { EgressAgents } from './egress-agents.ts';
+import { logAttempt } from './log-attempt.ts';
 import { ResultWriter } from './result-writer.ts';
 import { Semaphore } from './semaphore.ts';
 import { MAX_SHORT_WAIT_MS, ShortWaits } from './short-waits.ts';
@@ -243,27 +244,6 @@ export class Sender {
     });
     if (dueAt !== undefined && staysEnqueued) this.#waits.nakUntil(message, dueAt);
     else message.ack();
-    this.#report(attempt, decision);
-  }
-
-  #report(attempt: UnwrittenAttempt, decision: Decision): void {
-    const { deliveryId, subscriptionId, tenant, eventType, number, failureReason, statusCode, responseTimeMs } =
-      attempt;
-    const { log } = this.#options;
-    log.info(
-      {
-        deliveryId,
-        subscriptionId,
-        tenant,
-        eventType,
-        attempt: number,
-        ...(failureReason === null ? {} : { failureReason }),
-        ...(statusCode === null ? {} : { statusCode }),
-        responseTimeMs,
-        next: decision.kind,
-        ...(decision.kind === 'retry' ? { retryInMs: decision.delayMs } : {}),
-      },
-      'delivery.attempted',
-    );
+    logAttempt(this.#options.log, { attempt, decision });
   }
 }

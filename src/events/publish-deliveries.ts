@@ -24,7 +24,7 @@ export function toMessage(pending: PendingDelivery, mayBeDuplicate: boolean): De
 }
 
 /** Publishes the messages and returns the ids of the deliveries whose message JetStream has not confirmed. */
-export async function publishDeliveries(bus: EventBus, messages: readonly DeliveryMessage[]): Promise<string[]> {
+async function publishDeliveries(bus: EventBus, messages: readonly DeliveryMessage[]): Promise<string[]> {
   const unpublished: string[] = [];
   for (let start = 0; start < messages.length; start += IN_FLIGHT) {
     const chunk = messages.slice(start, start + IN_FLIGHT);

@@ -8,7 +8,8 @@ builder.scalarType('DateTime', {
   serialize: (moment) => moment.toISOString(),
   parseValue: (value) => {
     const moment = typeof value === 'string' && DATE_TIME.test(value) ? new Date(value) : undefined;
-    if (moment === undefined || Number.isNaN(moment.getTime())) {
+    const year = moment?.getUTCFullYear() ?? Number.NaN;
+    if (moment === undefined || !(year >= 1 && year <= 9_999)) {
       throw new GraphQLError('DateTime must be ISO 8601 with a time zone, such as 2026-01-31T12:00:00Z');
     }
     return moment;

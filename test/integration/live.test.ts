@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { connect as connectTcp } from 'node:net';
 import { print } from 'graphql';
 import { type Client, createClient } from 'graphql-ws';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -333,6 +334,15 @@ describe('the server', () => {
     const ok = { ok: true };
     expect([ready.status, await ready.json()]).toEqual([200, { database: ok, nats: ok, start: ok }]);
     expect((await fetch(`${url}/nothing`)).status).toBe(404);
+  });
+
+  test('refuses a Host header that is none, and shows nothing of itself', async () => {
+    const socket = connectTcp(Number(new URL(url).port), '127.0.0.1');
+    socket.write('POST /graphql HTTP/1.1\r\nHost: [\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    let answer = '';
+    for await (const chunk of socket) answer += String(chunk);
+    expect(answer).toMatch(/^HTTP\/1.1 400 /);
+    expect(answer).not.toContain('node_modules');
   });
 
   test('stop ends streams and sockets with 1001, and lets a running request finish', async () => {

@@ -1,0 +1,117 @@
+import { isIP } from 'node:net';
+import { isSecretsKey } from './delivery/secret-box.ts';
+
+export type Role = 'api' | 'dispatcher' | 'sender';
+export const ROLES: readonly Role[] = ['api', 'dispatcher', 'sender'];
+
+// Each reads one value of the environment, or throws what is wrong with it, to be read after the variable's name.
+
+function list(text: string): string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+export function parseText(text: string): string {
+  return text;
+}
+
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535)
+    throw new Error(`must be a port number from 0 to 65535, not ${JSON.stringify(text)}`);
+  return port;
+}
+
+/** The message never repeats the value: URLs carry passwords. */
+export function parseUrl(text: string, protocols: readonly string[]): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !protocols.includes(url.protocol) || url.hostname === '') {
+    throw new Error(`must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
+  }
+  return text;
+}
+
+/** Its userinfo must be percent-encoded, or it would only be found out when connecting. */
+function parseNatsServer(text: string): string {
+  const url = new URL(parseUrl(text, ['nats:', 'tls:']));
+  try {
+    decodeURIComponent(url.username + url.password);
+  } catch {
+    throw new Error('has a user or password that is not percent-encoded');
+  }
+  return text;
+}
+
+export function parseNatsServers(text: string): string[] {
+  const servers = list(text).map(parseNatsServer);
+  if (servers.length === 0) throw new Error('must name at least one server');
+  return servers;
+}
+
+export function parseRoles(text: string): Set<Role> {
+  const names = list(text);
+  const roles = ROLES.filter((role) => names.includes(role));
+  const unknown = names.filter((name) => !ROLES.some((role) => role === name));
+  if (unknown.length > 0) throw new Error(`knows only ${ROLES.join(', ')}, not ${unknown.join(', ')}`);
+  if (roles.length === 0) throw new Error(`must name at least one of ${ROLES.join(', ')}`);
+  return new Set(roles);
+}
+
+export function parseApiKey(text: string): string {
+  if (text.length < 32) throw new Error(`must have at least 32 characters, not ${text.length}`);
+  return text;
+}
+
+export function parseSecretsKey(text: string): string {
+  if (!isSecretsKey(text)) throw new Error('must be 32 bytes in base64');
+  return text;
+}
+
+export function parseCidrs(text: string): string[] {
+  for (const cidr of list(text)) {
+    if (!isCidr(cidr)) throw new Error(`has ${JSON.stringify(cidr)}, which is not a CIDR range such as 10.0.0.0/8`);
+  }
+  return list(text);
+}
+
+function isCidr(text: string): boolean {
+  const [, address = '', bits] = /^(.+)\/(\d{1,3})$/.exec(text) ?? [];
+  const version = isIP(address);
+  return version !== 0 && Number(bits) <= (version === 4 ? 32 : 128);
+}
+
+export function parseAllowHttp(text: string): 'always' | 'never' {
+  if (text !== 'true' && text !== 'false') throw new Error(`must be true or false, not ${JSON.stringify(text)}`);
+  return text === 'true' ? 'always' : 'never';
+}
+
+export function parseDnsServers(text: string): string[] {
+  for (const server of list(text)) {
+    const address = /^\[(.+)\](?::\d+)?$/.exec(server)?.[1] ?? /^([^:]+):\d+$/.exec(server)?.[1] ?? server;
+    if (isIP(address) === 0) throw new Error(`has ${JSON.stringify(server)}, which is not an address or address:port`);
+  }
+  return list(text);
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const MAX_WAIT_MS = 7 * 86_400_000;
+
+export function parseSchedule(text: string): number[] {
+  const waits = list(text).map((item) => {
+    const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(item) ?? [];
+    const wait = Number(amount) * (UNIT_MS[unit ?? ''] ?? Number.NaN);
+    if (!(wait >= 1 && wait <= MAX_WAIT_MS))
+      throw new Error(`has ${JSON.stringify(item)}, which is not a wait such as 30s or 2m of at most 7d`);
+    return wait;
+  });
+  if (waits.length === 0 || waits.length > 30) throw new Error('must name from 1 to 30 waits');
+  return waits;
+}
+
+export function parseLogLevel(text: string): string {
+  const levels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
+  if (!levels.includes(text)) throw new Error(`must be one of ${levels.join(', ')}`);
+  return text;
+}
