@@ -375,6 +375,29 @@ describe('failing', () => {
     expect((await deliveriesOf(id))[0]?.status).toBe('PENDING');
   });
 
+  it('a retry goes by the settings of the moment', async () => {
+    const after = await receive();
+    let answer: () => void = () => undefined;
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const before = await receive(async () => {
+      await answered;
+      return { status: 500 };
+    });
+    const { id } = await app.subscribe({ url: before.url });
+    await services.publish('events.acme.conversation.created', '{}');
+    await before.waitForRequests(1);
+    await app.graphql(
+      `mutation ($id: ID!, $url: String!) { updateWebhookSubscription(id: $id, input: { url: $url }) { __typename } }`,
+      { id, url: after.url },
+    );
+    answer();
+    const [retry] = await after.waitForRequests(1);
+    expect(retry?.headers['webhook-attempt']).toBe('2');
+    expect(before.requests).toHaveLength(1);
+  });
+
   it('deactivating a subscription cancels what waits, and nothing more is sent', async () => {
     const receiver = await receive(() => ({ status: 500 }));
     const { id } = await app.subscribe({ url: receiver.url });
