@@ -23,6 +23,8 @@ export type TestServices = {
   readonly storedIn: (stream: string) => Promise<number>;
   /** How many messages a stream holds now. */
   readonly waitingIn: (stream: string) => Promise<number>;
+  /** How many messages a consumer has been given that wait for their ack. */
+  readonly unackedBy: (stream: string, consumer: string) => Promise<number>;
   /** So that what a killed program had in hand comes back soon; the program's own value is a minute. */
   readonly shortenAckWait: (stream: string, consumer: string) => Promise<void>;
   /** Asks Postgres directly. */
@@ -51,6 +53,10 @@ export async function startTestServices(): Promise<TestServices> {
       await (await connection()).jetstream().publish(subject, Buffer.from(body), { headers: messageHeaders });
     },
     storedIn: async (stream) => (await stateOf(stream)).last_seq,
+    unackedBy: async (stream, consumer) => {
+      const manager = await (await connection()).jetstreamManager();
+      return (await manager.consumers.info(stream, consumer)).num_ack_pending;
+    },
     shortenAckWait: async (stream, consumer) => {
       const manager = await (await connection()).jetstreamManager();
       await manager.consumers.update(stream, consumer, { ack_wait: nanos(2_000) });
