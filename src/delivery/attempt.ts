@@ -5,7 +5,7 @@ import { failureReasonOf, type Outcome } from './outcome.ts';
 import { redactRequestHeaders, redactResponseHeaders } from './redaction.ts';
 import { send } from './send.ts';
 import { signingHeaders } from './signature.ts';
-import type { SenderSubscription } from './subscription-cache.ts';
+import { type SenderSubscription, UnusableSubscriptionError } from './subscription-cache.ts';
 import { webhookBody } from './webhook-body.ts';
 
 /** Its id is given to it when it is written. */
@@ -62,7 +62,9 @@ function requestHeaders(
   const now = startedAt.getTime();
   const valid = subscription.secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt.getTime() > now);
   const [current, ...older] = valid.map(({ secret }) => secret);
-  if (current === undefined) throw new Error(`webhook subscription ${subscription.id} has no signing secret`);
+  if (current === undefined) {
+    throw new UnusableSubscriptionError(`webhook subscription ${subscription.id} has no signing secret`);
+  }
   return {
     ...subscription.headers,
     'content-type': 'application/json',

@@ -17,7 +17,7 @@ import { logAttempt } from './log-attempt.ts';
 import { ResultWriter } from './result-writer.ts';
 import { Semaphore } from './semaphore.ts';
 import { MAX_SHORT_WAIT_MS, ShortWaits } from './short-waits.ts';
-import type { SenderSubscription, SubscriptionCache } from './subscription-cache.ts';
+import { type SenderSubscription, type SubscriptionCache, UnusableSubscriptionError } from './subscription-cache.ts';
 
 export type SenderOptions = {
   readonly database: Database;
@@ -152,7 +152,7 @@ export class Sender {
       });
       if (number !== undefined) await this.#attempt(message, { delivery, subscription, number });
     } catch (error) {
-      if (isTransient(error)) {
+      if (isTransient(error) && !(error instanceof UnusableSubscriptionError)) {
         log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
         this.#waits.nakUntil(message, Date.now() + TROUBLE_MS);
       } else {

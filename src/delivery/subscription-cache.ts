@@ -13,6 +13,9 @@ export type SenderSubscription = Pick<
   readonly secrets: readonly { readonly secret: string; readonly expiresAt: Date | undefined }[];
 };
 
+/** A subscription no attempt can be made for, until somebody changes something: its secrets cannot be read. */
+export class UnusableSubscriptionError extends Error {}
+
 const MAX_SUBSCRIPTIONS = 50_000;
 /** Changes arrive at once; this is how long one that got lost on the way could last. */
 const MAX_AGE_MS = 60_000;
@@ -58,6 +61,14 @@ export class SubscriptionCache {
   async #read(id: string): Promise<SenderSubscription | undefined> {
     const row = await loadSubscription(this.#database.pool, id);
     if (row === undefined) return undefined;
+    try {
+      return this.#open(row);
+    } catch (error) {
+      throw new UnusableSubscriptionError(`the secrets of webhook subscription ${id} cannot be read`, { cause: error });
+    }
+  }
+
+  #open(row: SubscriptionRow): SenderSubscription {
     const { encryptedHeaders, secrets, ...settings } = row;
     return {
       ...settings,

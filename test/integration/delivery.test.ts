@@ -382,6 +382,28 @@ describe('failing', () => {
     expect((await deliveriesOf(id))[0]?.status).toBe('PENDING');
   });
 
+  it('a delivery whose secret cannot be read is put off, out of the way of others, and no attempt is counted', async () => {
+    const receiver = await receive();
+    const broken = await app.subscribe({ url: `${receiver.url}/broken` });
+    const sound = await app.subscribe({ url: `${receiver.url}/sound` });
+    await services.query(`UPDATE signing_secrets SET encrypted_secret = 'v1.0.0.0' WHERE subscription_id = $1`, [
+      broken.id,
+    ]);
+    await services.publish('events.acme.conversation.created', '{}');
+    await deliveryWith(sound.id, 'SUCCESS');
+    const [delivery] = await waitFor(
+      async () => {
+        const rows = await deliveriesOf(broken.id);
+        return Number(rows[0]?.nextAttemptAt) > Date.now() + 500_000 && rows;
+      },
+      { what: 'the delivery to be put off' },
+    );
+    expect(delivery).toMatchObject({ status: 'PENDING', attemptCount: 0 });
+    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'its message to be gone' });
+    expect(receiver.requests.map(({ path }) => path)).toEqual(['/sound']);
+    await app.graphql('mutation ($id: ID!) { deleteWebhookSubscription(id: $id) { __typename } }', { id: broken.id });
+  });
+
   it('a retry goes by the settings of the moment', async () => {
     const after = await receive();
     let answer: () => void = () => undefined;
