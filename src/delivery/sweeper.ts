@@ -53,15 +53,15 @@ export class Sweeper {
     }
   }
 
+  /** Returns how many deliveries were published: a full round means that there are more, a refused one that it is no time for them. */
   async #sweep(): Promise<number> {
     const { database, bus } = this.#options;
     if (Date.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#returnLost();
     const due = await claimDueDeliveries(database.pool, { limit: LIMIT, maxDataBytes: bus.maxInlineDataBytes });
-    await publishOrWait(
+    return publishOrWait(
       this.#options,
       due.map((delivery) => toMessage(delivery, true)),
     );
-    return due.length;
   }
 
   async #returnLost(): Promise<void> {

@@ -85,7 +85,7 @@ export class Dispatcher {
     for (let failures = 0; ; failures += 1) {
       if (this.#stopping.signal.aborted && failures > 0) return;
       try {
-        await this.#dispatch(messages, failures > 0);
+        await this.#dispatch(messages);
         for (const message of messages) message.ack();
         return;
       } catch (error) {
@@ -100,28 +100,27 @@ export class Dispatcher {
     }
   }
 
-  /** One event that Postgres refuses must not hold up the others. */
+  /** One event that cannot be written must not hold up the others. */
   async #handleRefusal(messages: readonly JsMsg[], error: unknown): Promise<void> {
     const [first] = messages;
     if (messages.length > 1) {
       for (const message of messages) await this.#handle([message]);
     } else if (first !== undefined) {
-      this.#options.log.error({ err: error, subject: first.subject, sequence: first.seq }, 'event refused by Postgres');
+      this.#options.log.error(
+        { err: error, subject: first.subject, sequence: first.seq },
+        'an event was refused; trying it again behind the others',
+      );
       first.nak(REFUSED_DELAY_MS);
     }
   }
 
-  async #dispatch(messages: readonly JsMsg[], isRepeat: boolean): Promise<void> {
-    const { database } = this.#options;
+  async #dispatch(messages: readonly JsMsg[]): Promise<void> {
     const parsed = messages.map((message) => parseEvent(toPublished(message)));
-    const toPublish = await transaction(database.pool, (db) => this.#write(db, { parsed, isRepeat }));
+    const toPublish = await transaction(this.#options.database.pool, (db) => this.#write(db, parsed));
     await publishOrWait(this.#options, toPublish);
   }
 
-  async #write(
-    db: Queryable,
-    { parsed, isRepeat }: { parsed: readonly (ParsedEvent | Rejection)[]; isRepeat: boolean },
-  ): Promise<DeliveryMessage[]> {
+  async #write(db: Queryable, parsed: readonly (ParsedEvent | Rejection)[]): Promise<DeliveryMessage[]> {
     const events = parsed.filter((item) => item.kind === 'event');
     const rejections = parsed.filter((item) => item.kind === 'rejected');
     if (rejections.length > 0) await insertRejectedEvents(db, rejections);
@@ -132,7 +131,7 @@ export class Dispatcher {
       events.filter((event) => newIds.has(event.id)),
     );
     const known = events.filter((event) => !newIds.has(event.id));
-    return [...created, ...(await this.#leftOver(db, { known, isRepeat }))];
+    return [...created, ...(await this.#leftOver(db, known))];
   }
 
   async #fanOut(db: Queryable, events: readonly ParsedEvent[]): Promise<DeliveryMessage[]> {
@@ -165,12 +164,9 @@ export class Dispatcher {
   }
 
   /** Events that were written before: a crash may have come between that and publishing their messages. */
-  async #leftOver(
-    db: Queryable,
-    { known, isRepeat }: { known: readonly ParsedEvent[]; isRepeat: boolean },
-  ): Promise<DeliveryMessage[]> {
+  async #leftOver(db: Queryable, known: readonly ParsedEvent[]): Promise<DeliveryMessage[]> {
     if (known.length === 0) return [];
-    if (!isRepeat) this.#options.log.info({ events: known.length }, 'events came again');
+    this.#options.log.info({ events: known.length }, 'events came again');
     const eventRowIds = known.map((event) => event.id);
     const pending = await unattemptedDeliveries(db, {
       eventRowIds,

@@ -83,7 +83,7 @@ export class EventBus {
 
   /** Data up to this size goes with the messages of its deliveries. */
   get maxInlineDataBytes(): number {
-    return Math.min(MAX_INLINE_DATA_BYTES, (this.#connection?.info?.max_payload ?? 0) / 2);
+    return Math.min(MAX_INLINE_DATA_BYTES, Math.floor((this.#connection?.info?.max_payload ?? 0) / 2));
   }
 
   /** When the oldest message that is still in DELIVERIES was published; undefined if there is none. */
@@ -135,11 +135,10 @@ export class EventBus {
         });
         for await (const message of messages) await onMessage(message);
         forget();
-        await pause(RETRY_MS, signal);
       } catch (error) {
         log.debug({ err: error, consumer: durable }, 'not consuming');
-        await pause(RETRY_MS, signal);
       }
+      await pause(RETRY_MS, signal);
     }
   }
 

@@ -36,13 +36,17 @@ async function publishDeliveries(bus: EventBus, messages: readonly DeliveryMessa
   return unpublished;
 }
 
-/** Publishes the messages; deliveries whose message was not confirmed wait in Postgres for the sweeper. */
+/**
+ * Publishes the messages; deliveries whose message was not confirmed wait in Postgres for the sweeper. Returns how many
+ * were published.
+ */
 export async function publishOrWait(
   to: { readonly bus: EventBus; readonly database: Database; readonly log: Logger },
   messages: readonly DeliveryMessage[],
-): Promise<void> {
+): Promise<number> {
   const unpublished = await publishDeliveries(to.bus, messages);
-  if (unpublished.length === 0) return;
+  if (unpublished.length === 0) return messages.length;
   to.log.warn({ count: unpublished.length }, 'NATS did not take these deliveries; they wait in Postgres');
   await returnToWaiting(to.database.pool, unpublished);
+  return messages.length - unpublished.length;
 }
