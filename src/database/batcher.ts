@@ -1,24 +1,28 @@
-export type BatcherOptions<T> = {
+export type BatcherOptions<T, R> = {
   readonly maxItems: number;
   /** A batch is full with the item that brings it to this size. */
   readonly maxBytes: number;
   readonly bytesOf: (item: T) => number;
-  /** Writes a batch; if it rejects, every add() of the batch does. */
-  readonly write: (items: readonly T[]) => Promise<void>;
+  /** Writes a batch and returns what to answer to each item; if it rejects, every add() of the batch does. */
+  readonly write: (items: readonly T[]) => Promise<readonly R[]>;
 };
 
-type Waiting<T> = { readonly item: T; readonly resolve: () => void; readonly reject: (error: unknown) => void };
+type Waiting<T, R> = {
+  readonly item: T;
+  readonly resolve: (answer: R) => void;
+  readonly reject: (error: unknown) => void;
+};
 
 /**
  * Collects items while the previous batch is being written, so that batches grow with the load and an idle system
  * waits for nothing. One batch at a time, in the order of add().
  */
-export class Batcher<T> {
-  readonly #options: BatcherOptions<T>;
-  #waiting: Waiting<T>[] = [];
+export class Batcher<T, R> {
+  readonly #options: BatcherOptions<T, R>;
+  #waiting: Waiting<T, R>[] = [];
   #writing = false;
 
-  constructor(options: BatcherOptions<T>) {
+  constructor(options: BatcherOptions<T, R>) {
     this.#options = options;
   }
 
@@ -27,8 +31,8 @@ export class Batcher<T> {
     return this.#waiting.length;
   }
 
-  /** Resolves when the item has been written. */
-  add(item: T): Promise<void> {
+  /** Resolves with the answer when the item has been written. */
+  add(item: T): Promise<R> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
       if (!this.#writing) {
@@ -43,8 +47,11 @@ export class Batcher<T> {
     while (this.#waiting.length > 0) {
       const batch = this.#takeBatch();
       try {
-        await this.#options.write(batch.map(({ item }) => item));
-        for (const { resolve } of batch) resolve();
+        const answers = await this.#options.write(batch.map(({ item }) => item));
+        // One answer for each item: the type of write() cannot say so.
+        batch.forEach(({ resolve }, index) => {
+          resolve(answers[index] as R);
+        });
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
@@ -52,7 +59,7 @@ export class Batcher<T> {
     this.#writing = false;
   }
 
-  #takeBatch(): Waiting<T>[] {
+  #takeBatch(): Waiting<T, R>[] {
     const { maxItems, maxBytes, bytesOf } = this.#options;
     let count = 0;
     for (let bytes = 0; count < Math.min(maxItems, this.#waiting.length) && bytes < maxBytes; count += 1) {

@@ -9,18 +9,35 @@ export type NewDelivery = {
   readonly eventType: string;
 };
 
-/** Inserts deliveries whose first message is about to be published. */
-export async function insertDeliveries(db: Queryable, deliveries: readonly NewDelivery[]): Promise<void> {
-  await db.query(
-    `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at, enqueue_count)
-     SELECT n.*, now(), now(), 1 FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[]) AS n
-     ON CONFLICT DO NOTHING`,
-    [
-      deliveries.map((delivery) => delivery.id),
-      deliveries.map((delivery) => delivery.tenant),
-      deliveries.map((delivery) => delivery.subscriptionId),
-      deliveries.map((delivery) => delivery.eventRowId),
-      deliveries.map((delivery) => delivery.eventType),
-    ],
-  );
+/**
+ * Inserts deliveries and returns the ids of those whose first message is to be published now. The others wait in
+ * Postgres, behind those of the same subscription that do already, unless `jumpsQueue`. No state is locked for that:
+ * the sweeper looks again some time after a backlog seems to be gone.
+ */
+export async function insertDeliveries(
+  db: Queryable,
+  { deliveries, jumpsQueue }: { readonly deliveries: readonly NewDelivery[]; readonly jumpsQueue: boolean },
+): Promise<Set<string>> {
+  const { rows } = await db.query<{ id: string; isEnqueued: boolean }>(STATEMENT, [
+    deliveries.map((delivery) => delivery.id),
+    deliveries.map((delivery) => delivery.tenant),
+    deliveries.map((delivery) => delivery.subscriptionId),
+    deliveries.map((delivery) => delivery.eventRowId),
+    deliveries.map((delivery) => delivery.eventType),
+    jumpsQueue,
+  ]);
+  return new Set(rows.filter(({ isEnqueued }) => isEnqueued).map(({ id }) => id));
 }
+
+const STATEMENT = `
+  INSERT INTO deliveries
+    (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at, enqueue_count, waiting_for)
+  SELECT n.id, n.tenant, n.subscription_id, n.event_id, n.event_type, now(),
+    CASE WHEN waits THEN NULL ELSE now() END, CASE WHEN waits THEN 0 ELSE 1 END,
+    CASE WHEN waits THEN (CASE WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END)::wait_reason END
+  FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[])
+    AS n (id, tenant, subscription_id, event_id, event_type)
+  LEFT JOIN subscription_states st ON st.subscription_id = n.subscription_id
+  CROSS JOIN LATERAL (SELECT coalesce(st.is_backlogged, false) AND NOT $6::boolean) AS w (waits)
+  ON CONFLICT DO NOTHING
+  RETURNING id, enqueued_at IS NOT NULL AS "isEnqueued"`;

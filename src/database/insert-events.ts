@@ -3,6 +3,7 @@ import type { Queryable } from './transaction.ts';
 export type NewEvent = {
   readonly id: string;
   readonly tenant: string;
+  /** The publisher's id, or the same as `id`. */
   readonly eventId: string;
   readonly type: string;
   readonly occurredAt: Date;
@@ -12,8 +13,17 @@ export type NewEvent = {
 /** Inserts the events that are new, by id and by the tenant's event id, and returns the ids of those. */
 export async function insertEvents(db: Queryable, events: readonly NewEvent[]): Promise<Set<string>> {
   const { rows } = await db.query<{ id: string }>(
-    `INSERT INTO events (id, tenant, event_id, type, occurred_at, data)
-     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[])
+    `WITH given AS (
+       SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[])
+         AS g (id, tenant, event_id, type, occurred_at, data)
+     ), unheard AS (
+       INSERT INTO event_ids (tenant, event_id, event_row_id)
+       SELECT tenant, event_id, id FROM given WHERE event_id <> id::text
+       ON CONFLICT DO NOTHING
+       RETURNING event_row_id
+     )
+     INSERT INTO events (id, tenant, event_id, type, occurred_at, data)
+     SELECT * FROM given WHERE event_id = id::text OR id IN (SELECT event_row_id FROM unheard)
      ON CONFLICT DO NOTHING
      RETURNING id`,
     [

@@ -28,6 +28,12 @@ export function createIdSequence(): (timeMs: number) => string {
   };
 }
 
+/** The smallest UUID of this millisecond or later: where a range of ids begins that is a range of time. */
+export function uuid7Floor(timeMs: number): string {
+  const hex = timeMs.toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
+}
+
 /** The millisecond a UUIDv7 carries. */
 export function uuid7Time(id: string): number {
   return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);

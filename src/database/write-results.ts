@@ -1,5 +1,6 @@
 import type { Attempt } from '../generated/prisma/client.ts';
 import type { DeliveryStatus, WaitReason } from '../generated/prisma/enums.ts';
+import { idRange } from './id-range.ts';
 import type { Queryable } from './transaction.ts';
 
 /** An attempt that was made, and what became of its delivery. */
@@ -16,10 +17,11 @@ export type Result = {
 /**
  * Writes results in one statement. Writing one again changes nothing, so a write that may or may not have been
  * committed is simply repeated. A delivery that has ended stays ended, except that a success counts whenever it comes.
+ * Returns the subscriptions with a success whose circuit is open, or that notices were given of.
  */
-export async function writeResults(db: Queryable, results: readonly Result[]): Promise<void> {
+export async function writeResults(db: Queryable, results: readonly Result[]): Promise<string[]> {
   const attempts = results.map(({ attempt }) => attempt);
-  await db.query(STATEMENT, [
+  const { rows } = await db.query<{ id: string }>(STATEMENT, [
     attempts.map((attempt) => attempt.id),
     attempts.map((attempt) => attempt.deliveryId),
     attempts.map((attempt) => attempt.subscriptionId),
@@ -41,7 +43,9 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
     results.map((result) => result.nextAttemptAt),
     results.map((result) => result.waitingFor),
     results.map((result) => result.staysEnqueued),
+    ...idRange(attempts.map((attempt) => attempt.deliveryId)),
   ]);
+  return rows.map(({ id }) => id);
 }
 
 const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason,
@@ -52,7 +56,18 @@ const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, n
 const COUNTS = `(CASE WHEN f.delivery_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
       ELSE d.status = 'PENDING' AND d.attempt_count < f.number END)`;
 
+/**
+ * Whether a success ends the failing of its subscription. While a circuit is open, only what was begun since counts:
+ * the attempts that were under way when it opened say nothing new.
+ */
+const RECOVERS = `(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL
+      AND (st.opened_at IS NULL OR o.last_success > st.opened_at))`;
+/** An end without further ado: nobody was told that it failed. */
+const RECOVERS_SILENTLY = `(${RECOVERS} AND st.opened_at IS NULL AND st.notice_count = 0)`;
+const BEGINS_TO_FAIL = `(o.last_success IS NULL AND st.failing_since IS NULL)`;
+
 // Two results of one delivery in one batch: the success counts, else the later attempt.
+// Only states that change are locked, in one order; those that get something to wait for in any case (see wakeQueues).
 const STATEMENT = `
   WITH result AS (
     SELECT * FROM unnest(
@@ -65,13 +80,33 @@ const STATEMENT = `
     INSERT INTO attempts (${ATTEMPT_COLUMNS}) SELECT ${ATTEMPT_COLUMNS} FROM result ON CONFLICT DO NOTHING
   ), final AS (
     SELECT DISTINCT ON (delivery_id) * FROM result ORDER BY delivery_id, delivery_status = 'SUCCESS' DESC, number DESC
+  ), updated AS (
+    UPDATE deliveries d SET
+      attempt_count = greatest(d.attempt_count, f.number),
+      status = CASE WHEN ${COUNTS} THEN f.delivery_status ELSE d.status END,
+      next_attempt_at = CASE WHEN ${COUNTS} THEN f.next_attempt_at ELSE d.next_attempt_at END,
+      waiting_for = CASE WHEN ${COUNTS} THEN f.waiting_for ELSE d.waiting_for END,
+      enqueued_at = CASE WHEN ${COUNTS} AND NOT f.stays_enqueued THEN NULL ELSE d.enqueued_at END,
+      leased_until = CASE WHEN ${COUNTS} THEN NULL ELSE d.leased_until END,
+      completed_at = CASE WHEN ${COUNTS} AND f.delivery_status <> 'PENDING' THEN now() ELSE d.completed_at END
+    FROM final f WHERE d.id = f.delivery_id AND d.id BETWEEN $22::uuid AND $23::uuid
+  ), outcome AS (
+    SELECT subscription_id,
+      min(started_at) AS first_start,
+      max(started_at) FILTER (WHERE status = 'SUCCESS') AS last_success,
+      min(next_attempt_at) FILTER (WHERE delivery_status = 'PENDING' AND NOT stays_enqueued) AS due_at
+    FROM result GROUP BY 1
+  ), changing AS (
+    SELECT st.subscription_id, o.first_start, o.last_success, o.due_at
+    FROM outcome o JOIN subscription_states st USING (subscription_id)
+    WHERE o.due_at IS NOT NULL OR ${BEGINS_TO_FAIL} OR ${RECOVERS_SILENTLY}
+    ORDER BY st.subscription_id FOR UPDATE OF st
+  ), changed AS (
+    UPDATE subscription_states st SET
+      next_due_at = least(st.next_due_at, o.due_at),
+      failing_since = CASE WHEN ${BEGINS_TO_FAIL} THEN o.first_start
+        WHEN ${RECOVERS_SILENTLY} THEN NULL ELSE st.failing_since END
+    FROM changing o WHERE st.subscription_id = o.subscription_id
   )
-  UPDATE deliveries d SET
-    attempt_count = greatest(d.attempt_count, f.number),
-    status = CASE WHEN ${COUNTS} THEN f.delivery_status ELSE d.status END,
-    next_attempt_at = CASE WHEN ${COUNTS} THEN f.next_attempt_at ELSE d.next_attempt_at END,
-    waiting_for = CASE WHEN ${COUNTS} THEN f.waiting_for ELSE d.waiting_for END,
-    enqueued_at = CASE WHEN ${COUNTS} AND NOT f.stays_enqueued THEN NULL ELSE d.enqueued_at END,
-    leased_until = CASE WHEN ${COUNTS} THEN NULL ELSE d.leased_until END,
-    completed_at = CASE WHEN ${COUNTS} AND f.delivery_status <> 'PENDING' THEN now() ELSE d.completed_at END
-  FROM final f WHERE d.id = f.delivery_id`;
+  SELECT st.subscription_id AS id FROM outcome o JOIN subscription_states st USING (subscription_id)
+  WHERE ${RECOVERS} AND NOT ${RECOVERS_SILENTLY}`;

@@ -7,11 +7,13 @@ import { type Result, writeResults } from '../database/write-results.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { pause } from '../pause.ts';
 import type { UnwrittenAttempt } from './attempt.ts';
+import type { CircuitBreaker } from './circuit-breaker.ts';
 
 export type ResultWriterOptions = {
   readonly database: Database;
   readonly bus: EventBus;
   readonly log: Logger;
+  readonly circuits: CircuitBreaker;
   /** Aborted when nobody waits for Postgres to come back any more. */
   readonly signal: AbortSignal;
 };
@@ -26,7 +28,7 @@ const RETRY_MS = 1_000;
 /** Writes what became of attempts, many at a time, and tells who watches the log. */
 export class ResultWriter {
   readonly #options: ResultWriterOptions;
-  readonly #batcher: Batcher<UnwrittenResult>;
+  readonly #batcher: Batcher<UnwrittenResult, void>;
   readonly #nextId = createIdSequence();
 
   constructor(options: ResultWriterOptions) {
@@ -42,6 +44,7 @@ export class ResultWriter {
         }));
         await this.#write(numbered);
         for (const { attempt } of numbered) options.bus.announce(attempt);
+        return [];
       },
     });
   }
@@ -52,10 +55,11 @@ export class ResultWriter {
   }
 
   async #write(results: readonly Result[]): Promise<void> {
-    const { database, log, signal } = this.#options;
+    const { database, log, circuits, signal } = this.#options;
     for (let failures = 0; ; failures += 1) {
       try {
-        await writeResults(database.pool, results);
+        const recovering = await writeResults(database.pool, results);
+        circuits.observe(results.map(({ attempt }) => attempt), recovering);
         return;
       } catch (error) {
         if (!isTransient(error)) {

@@ -1,23 +1,19 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
-import { cancelDelivery } from '../database/cancel-delivery.ts';
 import type { Database } from '../database/client.ts';
-import { leaseDelivery } from '../database/lease-delivery.ts';
-import { loadEventData } from '../database/load-event-data.ts';
-import { postponeDelivery } from '../database/postpone-delivery.ts';
-import { returnToWaiting } from '../database/return-to-waiting.ts';
-import { isTransient } from '../database/transient-error.ts';
 import { type DeliveryMessage, decodeDeliveryMessage } from '../events/delivery-message.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
-import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
-import { type Decision, decide } from './decide.ts';
+import { CircuitBreaker } from './circuit-breaker.ts';
 import type { EgressAgents } from './egress-agents.ts';
-import { logAttempt } from './log-attempt.ts';
+import { Gates } from './gates.ts';
+import { handleDelivery, TROUBLE_MS } from './handle-delivery.ts';
+import { Places } from './places.ts';
 import { ResultWriter } from './result-writer.ts';
-import { Semaphore } from './semaphore.ts';
-import { MAX_SHORT_WAIT_MS, ShortWaits } from './short-waits.ts';
-import { type SenderSubscription, type SubscriptionCache, UnusableSubscriptionError } from './subscription-cache.ts';
+import { SendSlots } from './send-slots.ts';
+import { createLeases, createParking, type SenderParts } from './sender-parts.ts';
+import { ShortWaits } from './short-waits.ts';
+import type { SubscriptionCache } from './subscription-cache.ts';
 
 export type SenderOptions = {
   readonly database: Database;
@@ -29,51 +25,54 @@ export type SenderOptions = {
   readonly userAgent: string;
 };
 
-type AttemptTask = {
-  readonly delivery: DeliveryMessage;
-  readonly subscription: SenderSubscription;
-  readonly number: number;
-};
-
-const MAX_IN_FLIGHT = 200;
+/** Deliveries held at a time, under way or about to be; one with much data counts as several. */
+const MAX_HELD = 1_000;
+/** So many places for so many bytes: 64 MiB in all. */
+const PLACE_BYTES = 64 * 1024;
+/** What a delivery takes whose data is read from Postgres: up to 1 MiB. */
+const LARGE_PLACES = 16;
 /**
- * How many messages are asked for ahead. Fewer than there are slots, so that one generation of attempts (30 s at most)
- * lets all of them through: their ack wait runs while they are buffered, and nobody extends it.
+ * How many messages are asked for ahead. Few enough that they get their turn soon: their ack wait runs while they are
+ * buffered, and nobody extends it.
  */
-const MAX_BUFFERED = 50;
-/** How much longer than an attempt its lease lasts: time to record it. After a crash, others wait for so long. */
-const LEASE_MARGIN_MS = 10_000;
+const MAX_BUFFERED = 100;
 /** JetStream redelivers what was not acked for 60 s; it is told three times as often that we are still at it. */
 const WORKING_INTERVAL_MS = 20_000;
 /** How long stop() lets attempts finish before it gives them up. */
 const STOP_MS = 20_000;
-/** After an error of our surroundings (Postgres is away) a message is taken up again this much later. */
-const TROUBLE_MS = 5_000;
-/** After an error that is not of our surroundings. */
-const POSTPONE_MS = 600_000;
 
 /**
- * Makes the attempts. A message is acked only when its attempt is committed to Postgres, so a crash in between means
- * one request more, never one less. A message that may not be the only one of its delivery is checked against
- * Postgres, which knows the attempt's number, and takes a lease there before anything is sent.
+ * Makes the attempts. A message is acked only when its attempt is committed to Postgres, or its delivery waits there, so
+ * a crash in between means one request more, never one less. A message that may not be the only one of its delivery is
+ * checked against Postgres, which knows the attempt's number, and takes a lease there before anything is sent.
  */
 export class Sender {
   readonly #options: SenderOptions;
   readonly #stopTaking = new AbortController();
   readonly #stopWorking = new AbortController();
-  readonly #slots = new Semaphore(MAX_IN_FLIGHT);
-  readonly #waits = new ShortWaits();
-  readonly #results: ResultWriter;
+  readonly #places = new Places(MAX_HELD);
+  readonly #parts: SenderParts;
   /** What is being handled, by delivery. */
-  readonly #inFlight = new Map<string, { readonly message: StreamMessage; readonly done: Promise<void> }>();
+  readonly #held = new Map<string, { readonly message: StreamMessage; readonly done: Promise<void> }>();
   #running: Promise<void> | undefined;
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    // Every attempt in flight listens to it.
-    setMaxListeners(MAX_IN_FLIGHT + 1, this.#stopWorking.signal);
-    const { database, bus, log } = options;
-    this.#results = new ResultWriter({ database, bus, log, signal: this.#stopWorking.signal });
+    const { database, bus, log, subscriptions } = options;
+    const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
+    // Every delivery that is held may listen to them.
+    setMaxListeners(MAX_HELD + 1, stopTaking, stopWorking);
+    const circuits = new CircuitBreaker({ database, log, subscriptions });
+    const results = new ResultWriter({ database, bus, log, circuits, signal: stopWorking });
+    this.#parts = {
+      ...options,
+      ...{ stopTaking, stopWorking, circuits, results },
+      waits: new ShortWaits(),
+      gates: new Gates(this.#places),
+      slots: new SendSlots(database),
+      leases: createLeases(database),
+      parking: createParking(database),
+    };
   }
 
   start(): void {
@@ -92,7 +91,7 @@ export class Sender {
 
   async #run(): Promise<void> {
     const extend = setInterval(() => {
-      for (const { message } of this.#inFlight.values()) message.working();
+      for (const { message } of this.#held.values()) message.working();
     }, WORKING_INTERVAL_MS);
     await this.#options.bus.consume({
       durable: 'sender',
@@ -100,30 +99,33 @@ export class Sender {
       signal: this.#stopTaking.signal,
       onMessage: (message) => this.#take(message),
     });
-    await Promise.all([...this.#inFlight.values()].map(({ done }) => done));
-    this.#waits.flush();
+    await Promise.all([...this.#held.values()].map(({ done }) => done));
+    this.#parts.waits.flush();
+    await this.#parts.circuits.stop();
     clearInterval(extend);
   }
 
+  /** Resolves when there was a place for the message: until then, no other is taken. */
   async #take(message: StreamMessage): Promise<void> {
     const delivery = this.#decode(message);
     if (delivery === undefined) return;
-    await this.#slots.acquire(this.#stopTaking.signal);
+    const places = delivery.data === undefined ? LARGE_PLACES : 1 + Math.floor(delivery.data.length / PLACE_BYTES);
+    await this.#places.acquire(places, this.#stopTaking.signal);
     if (this.#stopTaking.signal.aborted) {
       message.nak();
       return;
     }
-    if (this.#inFlight.has(delivery.deliveryId)) {
+    if (this.#held.has(delivery.deliveryId)) {
       // A second message of a delivery that is being attempted here: look again when that is over.
-      this.#waits.nakUntil(message, Date.now() + TROUBLE_MS);
-      this.#slots.release();
+      this.#parts.waits.nakUntil(message, Date.now() + TROUBLE_MS);
+      this.#places.release(places);
       return;
     }
-    const done = this.#handle(message, delivery).finally(() => {
-      this.#inFlight.delete(delivery.deliveryId);
-      this.#slots.release();
+    const done = handleDelivery(this.#parts, { message, delivery }).finally(() => {
+      this.#held.delete(delivery.deliveryId);
+      this.#places.release(places);
     });
-    this.#inFlight.set(delivery.deliveryId, { message, done });
+    this.#held.set(delivery.deliveryId, { message, done });
   }
 
   #decode(message: StreamMessage): DeliveryMessage | undefined {
@@ -134,116 +136,5 @@ export class Sender {
       message.term();
       return undefined;
     }
-  }
-
-  async #handle(message: StreamMessage, delivery: DeliveryMessage): Promise<void> {
-    const { database, subscriptions, log } = this.#options;
-    const { deliveryId } = delivery;
-    try {
-      const subscription = await subscriptions.get(delivery.subscriptionId, delivery.subscriptionVersion);
-      if (subscription?.isActive !== true) {
-        await cancelDelivery(database.pool, deliveryId);
-        message.ack();
-        return;
-      }
-      const number = await this.#attemptNumber(message, {
-        delivery,
-        leaseMs: subscription.timeoutMs + LEASE_MARGIN_MS,
-      });
-      if (number !== undefined) await this.#attempt(message, { delivery, subscription, number });
-    } catch (error) {
-      if (isTransient(error) && !(error instanceof UnusableSubscriptionError)) {
-        log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
-        this.#waits.nakUntil(message, Date.now() + TROUBLE_MS);
-      } else {
-        await this.#postpone(message, { deliveryId, error });
-      }
-    }
-  }
-
-  /** Nothing that trying again soon would mend, such as a secret that cannot be read: it must not hold up others. */
-  async #postpone(
-    message: StreamMessage,
-    { deliveryId, error }: { deliveryId: string; error: unknown },
-  ): Promise<void> {
-    const { database, log } = this.#options;
-    log.error({ err: error, deliveryId }, 'a delivery cannot be attempted; trying again in ten minutes');
-    try {
-      await postponeDelivery(database.pool, { deliveryId, waitMs: POSTPONE_MS });
-      message.ack();
-    } catch {
-      this.#waits.nakUntil(message, Date.now() + TROUBLE_MS);
-    }
-  }
-
-  /** The number of the attempt to make now; undefined if none is, and the message has been dealt with. */
-  async #attemptNumber(
-    message: StreamMessage,
-    { delivery, leaseMs }: { readonly delivery: DeliveryMessage; readonly leaseMs: number },
-  ): Promise<number | undefined> {
-    const { mayBeDuplicate, enqueueCount } = delivery;
-    if (!mayBeDuplicate && enqueueCount === 1 && this.#options.bus.isFirstDelivery(message)) return 1;
-    const { deliveryId } = delivery;
-    const lease = await leaseDelivery(this.#options.database.pool, { deliveryId, leaseMs });
-    switch (lease.kind) {
-      case 'leased':
-        return lease.attemptCount + 1;
-      case 'over':
-        message.ack();
-        return undefined;
-      case 'not yet':
-        await this.#wait(message, { deliveryId, dueAt: Date.now() + lease.waitMs });
-        return undefined;
-    }
-  }
-
-  /** A broker that crashed forgets delays: what comes too early waits again. */
-  async #wait(message: StreamMessage, { deliveryId, dueAt }: { deliveryId: string; dueAt: number }): Promise<void> {
-    if (dueAt - Date.now() <= MAX_SHORT_WAIT_MS) {
-      this.#waits.nakUntil(message, dueAt);
-    } else {
-      await returnToWaiting(this.#options.database.pool, [deliveryId]);
-      message.ack();
-    }
-  }
-
-  async #attempt(message: StreamMessage, task: AttemptTask): Promise<void> {
-    const { database, agents, userAgent, retryScheduleMs } = this.#options;
-    const { delivery, subscription, number } = task;
-    const data = delivery.data ?? (await loadEventData(database.pool, delivery.deliveryId));
-    const { signal } = this.#stopWorking;
-    const { outcome, attempt } = await makeAttempt(agents, {
-      delivery: { ...delivery, data },
-      subscription,
-      number,
-      userAgent,
-      signal,
-    });
-    if (signal.aborted && outcome.kind === 'failure') {
-      // Given up by us: that says nothing about the receiver.
-      message.nak();
-      return;
-    }
-    const decision = decide({ outcome, attemptNumber: number, retryScheduleMs, random: Math.random() });
-    await this.#record(message, { attempt, decision });
-  }
-
-  async #record(
-    message: StreamMessage,
-    { attempt, decision }: { readonly attempt: UnwrittenAttempt; readonly decision: Decision },
-  ): Promise<void> {
-    const now = Date.now();
-    const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
-    const staysEnqueued = dueAt !== undefined && this.#waits.reserve(dueAt, now);
-    await this.#results.write({
-      attempt,
-      status: dueAt !== undefined ? 'PENDING' : attempt.status,
-      nextAttemptAt: dueAt === undefined ? null : new Date(dueAt),
-      waitingFor: dueAt === undefined ? null : 'BACKOFF',
-      staysEnqueued,
-    });
-    if (dueAt !== undefined && staysEnqueued) this.#waits.nakUntil(message, dueAt);
-    else message.ack();
-    logAttempt(this.#options.log, { attempt, decision });
   }
 }

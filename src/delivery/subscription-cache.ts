@@ -6,7 +6,16 @@ import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
 /** A subscription as the sender needs it, its secrets readable: never log one. */
 export type SenderSubscription = Pick<
   SubscriptionRow,
-  'id' | 'tenant' | 'url' | 'isActive' | 'timeoutMs' | 'headerNames' | 'version'
+  | 'id'
+  | 'tenant'
+  | 'url'
+  | 'isActive'
+  | 'timeoutMs'
+  | 'maxInFlight'
+  | 'rateLimitPerSecond'
+  | 'isOpen'
+  | 'headerNames'
+  | 'version'
 > & {
   readonly headers: Readonly<Record<string, string>>;
   /** The current one first; an older one is not used once it has expired. */

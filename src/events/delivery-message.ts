@@ -14,6 +14,10 @@ export type DeliveryMessage = {
   readonly enqueueCount: number;
   /** Whether another message for it may still be alive: then Postgres is asked before anything is sent. */
   readonly mayBeDuplicate: boolean;
+  /** Whether it is attempted although the subscription's circuit is open. */
+  readonly isProbe: boolean;
+  /** Not before then, in milliseconds since 1970: a moment that the subscription's rate limit leaves free. */
+  readonly sendAt: number | undefined;
   /** The event's data; undefined if it is too large for a message: then it is read from Postgres. */
   readonly data: Buffer | undefined;
 };

@@ -38,7 +38,7 @@ const MAX_INDEXED_SUBSCRIPTIONS = 1_000_000;
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #stopping = new AbortController();
-  readonly #batcher: Batcher<JsMsg>;
+  readonly #batcher: Batcher<JsMsg, void>;
   readonly #indexes = new LRUCache<string, SubscriptionIndex>({
     maxSize: MAX_INDEXED_SUBSCRIPTIONS,
     sizeCalculation: (index) => index.size + 1,
@@ -51,7 +51,10 @@ export class Dispatcher {
       maxItems: MAX_BATCH,
       maxBytes: MAX_BATCH_BYTES,
       bytesOf: ({ data }) => data.length,
-      write: (messages) => this.#handle(messages),
+      write: async (messages) => {
+        await this.#handle(messages);
+        return [];
+      },
     });
   }
 
@@ -155,12 +158,15 @@ export class Dispatcher {
           occurredAt: event.occurredAt.toISOString(),
           enqueueCount: 1,
           mayBeDuplicate: false,
+          isProbe: false,
+          sendAt: undefined,
           data: event.data.length <= bus.maxInlineDataBytes ? event.data : undefined,
         });
       }
     }
-    if (deliveries.length > 0) await insertDeliveries(db, deliveries);
-    return messages;
+    if (deliveries.length === 0) return [];
+    const enqueued = await insertDeliveries(db, { deliveries, jumpsQueue: false });
+    return messages.filter((message) => enqueued.has(message.deliveryId));
   }
 
   /** Events that were written before: a crash may have come between that and publishing their messages. */
@@ -172,7 +178,7 @@ export class Dispatcher {
       eventRowIds,
       maxDataBytes: this.#options.bus.maxInlineDataBytes,
     });
-    return pending.map((delivery) => toMessage(delivery, true));
+    return pending.map((delivery) => toMessage(delivery));
   }
 
   /** Reads what changed since the last batch, so that a subscription counts from the moment its mutation has answered. */

@@ -8,7 +8,11 @@ import type { EventBus } from './event-bus.ts';
 /** So many messages at a time are on their way to JetStream: beyond 64 to 256 it gets no faster (measured). */
 const IN_FLIGHT = 128;
 
-export function toMessage(pending: PendingDelivery, mayBeDuplicate: boolean): DeliveryMessage {
+/** The message of a delivery that another message may be alive of. */
+export function toMessage(
+  pending: PendingDelivery,
+  { isProbe = false, sendAt }: { readonly isProbe?: boolean; readonly sendAt?: number | undefined } = {},
+): DeliveryMessage {
   return {
     deliveryId: pending.deliveryId,
     tenant: pending.tenant,
@@ -18,7 +22,9 @@ export function toMessage(pending: PendingDelivery, mayBeDuplicate: boolean): De
     eventType: pending.eventType,
     occurredAt: pending.occurredAt.toISOString(),
     enqueueCount: pending.enqueueCount,
-    mayBeDuplicate,
+    mayBeDuplicate: true,
+    isProbe,
+    sendAt,
     data: pending.data ?? undefined,
   };
 }

@@ -17,7 +17,10 @@ export type TestEvent = {
   readonly data: string;
 };
 
-/** Records an event for this one subscription, whatever types it wants, and enqueues its delivery, whose id it returns. */
+/**
+ * Records an event for this one subscription, whatever types it wants, and enqueues its delivery, whose id it returns.
+ * It waits for nobody, and is sent even if the circuit is open: who mended an endpoint wants to know at once.
+ */
 export async function sendTestEvent(
   services: { readonly database: Database; readonly bus: EventBus; readonly log: Logger },
   { subscriptionId, tenant, eventType, data }: TestEvent,
@@ -35,12 +38,15 @@ export async function sendTestEvent(
   };
   const pending = await transaction(services.database.pool, async (db) => {
     await insertEvents(db, [event]);
-    await insertDeliveries(db, [{ id, tenant, subscriptionId, eventRowId, eventType }]);
+    await insertDeliveries(db, {
+      deliveries: [{ id, tenant, subscriptionId, eventRowId, eventType }],
+      jumpsQueue: true,
+    });
     return unattemptedDeliveries(db, { eventRowIds: [eventRowId], maxDataBytes: services.bus.maxInlineDataBytes });
   });
   await publishOrWait(
     services,
-    pending.map((delivery) => toMessage(delivery, true)),
+    pending.map((delivery) => toMessage(delivery, { isProbe: true })),
   );
   return id;
 }

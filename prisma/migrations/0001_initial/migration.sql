@@ -5,7 +5,8 @@ CREATE TYPE rejection_reason AS ENUM (
   'INVALID_CLOUD_EVENT'
 );
 CREATE TYPE delivery_status AS ENUM ('PENDING', 'SUCCESS', 'FAILURE', 'CANCELLED');
-CREATE TYPE wait_reason AS ENUM ('BACKOFF');
+CREATE TYPE wait_reason AS ENUM ('BACKOFF', 'RETRY_AFTER', 'CIRCUIT_OPEN', 'RATE_LIMITED', 'IN_FLIGHT_LIMIT');
+CREATE TYPE deactivation_reason AS ENUM ('GONE', 'FAILING');
 CREATE TYPE attempt_status AS ENUM ('SUCCESS', 'FAILURE');
 CREATE TYPE failure_reason AS ENUM (
   'HTTP_STATUS', 'REDIRECT', 'TIMEOUT', 'CONNECTION_REFUSED', 'CONNECTION_RESET', 'UNREACHABLE', 'DNS_FAILURE',
@@ -18,19 +19,23 @@ CREATE TABLE tenants (
 );
 
 CREATE TABLE webhook_subscriptions (
-  id                uuid PRIMARY KEY,
-  tenant            text NOT NULL,
-  url               text NOT NULL,
-  description       text NOT NULL DEFAULT '',
-  event_types       text[] NOT NULL,
-  is_active         boolean NOT NULL DEFAULT true,
-  timeout_ms        integer NOT NULL DEFAULT 5000,
-  header_names      text[] NOT NULL DEFAULT '{}',
-  encrypted_headers text,
-  version           bigint NOT NULL DEFAULT 0,
-  created_at        timestamptz(3) NOT NULL DEFAULT now(),
-  updated_at        timestamptz(3) NOT NULL DEFAULT now(),
-  deleted_at        timestamptz(3)
+  id                    uuid PRIMARY KEY,
+  tenant                text NOT NULL,
+  url                   text NOT NULL,
+  description           text NOT NULL DEFAULT '',
+  event_types           text[] NOT NULL,
+  is_active             boolean NOT NULL DEFAULT true,
+  -- Set when we switched it off ourselves.
+  deactivation_reason   deactivation_reason,
+  timeout_ms            integer NOT NULL DEFAULT 5000,
+  max_in_flight         integer NOT NULL DEFAULT 10,
+  rate_limit_per_second integer,
+  header_names          text[] NOT NULL DEFAULT '{}',
+  encrypted_headers     text,
+  version               bigint NOT NULL DEFAULT 0,
+  created_at            timestamptz(3) NOT NULL DEFAULT now(),
+  updated_at            timestamptz(3) NOT NULL DEFAULT now(),
+  deleted_at            timestamptz(3)
 );
 CREATE INDEX webhook_subscriptions_tenant_version_idx ON webhook_subscriptions (tenant, version);
 CREATE INDEX webhook_subscriptions_tenant_id_idx ON webhook_subscriptions (tenant, id);
@@ -49,6 +54,38 @@ END $$;
 CREATE TRIGGER webhook_subscription_changed BEFORE INSERT OR UPDATE ON webhook_subscriptions
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_changed();
 
+-- What delivering changes about a subscription, one row for each. Not in its own row, whose every change invalidates
+-- caches. Whoever makes a delivery wait in Postgres brings next_due_at forward in the same statement, so that the
+-- sweeper only ever looks at this table to find out where there is something to do.
+CREATE TABLE subscription_states (
+  subscription_id uuid PRIMARY KEY REFERENCES webhook_subscriptions (id) ON DELETE CASCADE,
+  -- When the sweeper has to look after the deliveries that wait in Postgres; null if none do.
+  next_due_at     timestamptz(3),
+  -- Deliveries that are due wait for their turn: new ones queue up behind them instead of going to JetStream.
+  is_backlogged   boolean NOT NULL DEFAULT false,
+  -- How many deliveries the sweeper may have in JetStream at a time while there is a backlog.
+  release_window  integer,
+  -- With a rate limit: the first moment that no attempt has been given yet.
+  next_slot_at    timestamptz,
+  -- Since when every attempt has failed, and how many notices of that were given.
+  failing_since   timestamptz(3),
+  notice_count    integer NOT NULL DEFAULT 0,
+  -- The circuit: open while opened_at is set. The log before closed_at does not count against it any more.
+  opened_at       timestamptz(3),
+  closed_at       timestamptz(3),
+  probe_at        timestamptz(3),
+  probe_wait_ms   integer
+) WITH (fillfactor = 50);
+CREATE INDEX subscription_states_next_due_at_idx ON subscription_states (next_due_at) WHERE next_due_at IS NOT NULL;
+
+CREATE FUNCTION webhook_subscription_created() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO subscription_states (subscription_id) VALUES (NEW.id);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER webhook_subscription_created AFTER INSERT ON webhook_subscriptions
+  FOR EACH ROW EXECUTE FUNCTION webhook_subscription_created();
+
 CREATE TABLE signing_secrets (
   id               uuid PRIMARY KEY,
   subscription_id  uuid NOT NULL REFERENCES webhook_subscriptions (id) ON DELETE CASCADE,
@@ -58,6 +95,8 @@ CREATE TABLE signing_secrets (
 );
 CREATE INDEX signing_secrets_subscription_id_idx ON signing_secrets (subscription_id);
 
+-- The three big tables are partitioned by ranges of ids, which are ranges of time; partitions are made and dropped by the
+-- program. The default partitions hold what has no partition of its own, from a clock that is far out.
 CREATE TABLE events (
   id          uuid PRIMARY KEY,
   tenant      text NOT NULL,
@@ -66,9 +105,17 @@ CREATE TABLE events (
   occurred_at timestamptz(3) NOT NULL,
   data        bytea NOT NULL,
   created_at  timestamptz(3) NOT NULL DEFAULT now()
-);
-CREATE UNIQUE INDEX events_tenant_event_id_key ON events (tenant, event_id);
+) PARTITION BY RANGE (id);
+CREATE TABLE events_default PARTITION OF events DEFAULT;
 CREATE INDEX events_tenant_id_idx ON events (tenant, id);
+
+-- The ids that publishers gave: unique within a tenant, which no partitioned table could see to.
+CREATE TABLE event_ids (
+  tenant       text NOT NULL,
+  event_id     text NOT NULL,
+  event_row_id uuid NOT NULL,
+  PRIMARY KEY (tenant, event_id)
+);
 
 CREATE TABLE rejected_events (
   id         uuid PRIMARY KEY,
@@ -97,13 +144,16 @@ CREATE TABLE deliveries (
   leased_until    timestamptz(3),
   created_at      timestamptz(3) NOT NULL DEFAULT now(),
   completed_at    timestamptz(3)
-);
+) PARTITION BY RANGE (id);
+CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
 CREATE INDEX deliveries_tenant_id_idx ON deliveries (tenant, id);
 CREATE INDEX deliveries_subscription_id_id_idx ON deliveries (subscription_id, id);
 CREATE INDEX deliveries_event_id_idx ON deliveries (event_id);
--- What waits in Postgres, by when it is due; and what should have a live message, by when that was published.
-CREATE INDEX deliveries_waiting_idx ON deliveries (next_attempt_at) WHERE status = 'PENDING' AND enqueued_at IS NULL;
-CREATE INDEX deliveries_enqueued_idx ON deliveries (enqueued_at) WHERE status = 'PENDING' AND enqueued_at IS NOT NULL;
+-- What waits in Postgres, by subscription and by when it is due; and what should have a live message.
+CREATE INDEX deliveries_waiting_idx ON deliveries (subscription_id, next_attempt_at)
+  WHERE status = 'PENDING' AND enqueued_at IS NULL;
+CREATE INDEX deliveries_enqueued_idx ON deliveries (subscription_id, enqueued_at)
+  WHERE status = 'PENDING' AND enqueued_at IS NOT NULL;
 
 CREATE TABLE attempts (
   id                      uuid PRIMARY KEY,
@@ -123,7 +173,8 @@ CREATE TABLE attempts (
   response_body_truncated boolean NOT NULL DEFAULT false,
   error_message           text,
   payload_size_bytes      integer NOT NULL
-);
+) PARTITION BY RANGE (id);
+CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 CREATE INDEX attempts_tenant_id_idx ON attempts (tenant, id);
 CREATE INDEX attempts_subscription_id_id_idx ON attempts (subscription_id, id);
 CREATE INDEX attempts_delivery_id_number_idx ON attempts (delivery_id, number);

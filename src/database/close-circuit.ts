@@ -1,0 +1,18 @@
+import type { Queryable } from './transaction.ts';
+
+/**
+ * Notes that a subscription's attempts succeed again, or starts it over: its circuit is closed, what waits is released
+ * at a ramp, and what the log says of before is forgotten.
+ */
+export async function closeCircuit(db: Queryable, subscriptionId: string): Promise<void> {
+  await db.query(
+    `WITH closed AS (
+       UPDATE subscription_states SET failing_since = NULL, notice_count = 0, closed_at = now(), opened_at = NULL,
+         probe_at = NULL, probe_wait_ms = NULL, next_due_at = now(),
+         release_window = CASE WHEN opened_at IS NULL THEN release_window ELSE 1 END
+       WHERE subscription_id = $1
+     )
+     SELECT pg_notify('webhook_subscription_changed', $1)`,
+    [subscriptionId],
+  );
+}

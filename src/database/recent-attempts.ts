@@ -1,0 +1,38 @@
+import type { Queryable } from './transaction.ts';
+
+export type RecentAttempts = {
+  readonly failuresInARow: number;
+  readonly recent: { readonly attempts: number; readonly failures: number };
+};
+
+export type RecentAttemptsQuery = {
+  readonly subscriptionId: string;
+  /** Attempts with smaller ids do not count. */
+  readonly sinceId: string;
+  /** Of the latest so many, how many failed in a row. */
+  readonly maxInARow: number;
+  /** Attempts with smaller ids are not recent. */
+  readonly recentSinceId: string;
+  readonly maxRecent: number;
+};
+
+/** Reads from the log how a subscription's latest attempts went. */
+export async function recentAttempts(db: Queryable, query: RecentAttemptsQuery): Promise<RecentAttempts> {
+  const { subscriptionId, sinceId, maxInARow, recentSinceId, maxRecent } = query;
+  const { rows } = await db.query<{ failuresInARow: number; attempts: number; failures: number }>(
+    `WITH latest AS (
+       SELECT status, row_number() OVER (ORDER BY id DESC) AS position
+       FROM (SELECT id, status FROM attempts WHERE subscription_id = $1 AND id >= $2::uuid ORDER BY id DESC LIMIT $3) AS a
+     ), recent AS (
+       SELECT status FROM attempts WHERE subscription_id = $1 AND id >= $4::uuid ORDER BY id DESC LIMIT $5
+     )
+     SELECT
+       coalesce((SELECT min(position) - 1 FROM latest WHERE status = 'SUCCESS'), (SELECT count(*) FROM latest))::integer
+         AS "failuresInARow",
+       (SELECT count(*) FROM recent)::integer AS attempts,
+       (SELECT count(*) FROM recent WHERE status = 'FAILURE')::integer AS failures`,
+    [subscriptionId, sinceId, maxInARow, recentSinceId, maxRecent],
+  );
+  const { failuresInARow = 0, attempts = 0, failures = 0 } = rows[0] ?? {};
+  return { failuresInARow, recent: { attempts, failures } };
+}

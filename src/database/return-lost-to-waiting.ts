@@ -1,0 +1,24 @@
+import type { Queryable } from './transaction.ts';
+import { wakeQueues } from './wake-queues.ts';
+
+/**
+ * Up to `limit` deliveries enqueued before `horizon`, the moment before which no message is alive, wait in Postgres
+ * again. Returns of how many subscriptions there were any.
+ */
+export async function returnLostToWaiting(
+  db: Queryable,
+  { horizon, limit }: { horizon: Date; limit: number },
+): Promise<number> {
+  const { rowCount } = await db.query(
+    `WITH lost AS (
+       SELECT id FROM deliveries WHERE status = 'PENDING' AND enqueued_at < $1
+         AND (leased_until IS NULL OR leased_until < now())
+       LIMIT $2 FOR UPDATE SKIP LOCKED
+     ), returned AS (
+       UPDATE deliveries SET enqueued_at = NULL FROM lost WHERE deliveries.id = lost.id
+       RETURNING subscription_id, next_attempt_at
+     )${wakeQueues('returned')}`,
+    [horizon, limit],
+  );
+  return rowCount ?? 0;
+}

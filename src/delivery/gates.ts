@@ -1,0 +1,65 @@
+import type { Places } from './places.ts';
+
+type Gate = { maxInFlight: number; inFlight: number; readonly waiting: Waiter[] };
+type Waiter = { readonly resolve: (mayPass: boolean) => void; readonly timer: NodeJS.Timeout };
+
+/** What has waited so long at a gate makes room for others. */
+const MAX_WAIT_MS = 1_000;
+/**
+ * A subscription may have this part of the free places in flight, and that part of them waiting (the dynamic thresholds
+ * of Choudhury and Hahne, 1998): alone it can use what its own limit allows, and however many endpoints hang, there are
+ * places left for those that do not.
+ */
+const IN_FLIGHT_SHARE = 1 / 8;
+const WAITING_SHARE = 1 / 2;
+
+/** Lets a subscription's deliveries through one by one, so that only so many attempts of it are made at a time. */
+export class Gates {
+  readonly #places: Places;
+  readonly #gates = new Map<string, Gate>();
+
+  constructor(places: Places) {
+    this.#places = places;
+  }
+
+  /** True once an attempt may be made, to be followed by leave(); false if there is no room for it. */
+  async enter(subscriptionId: string, maxInFlight: number): Promise<boolean> {
+    const gate = this.#gateOf(subscriptionId);
+    gate.maxInFlight = maxInFlight;
+    if (gate.waiting.length === 0 && this.#hasRoom(gate)) {
+      gate.inFlight += 1;
+      return true;
+    }
+    if (gate.waiting.length >= this.#places.free * WAITING_SHARE) return false;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        gate.waiting.splice(gate.waiting.indexOf(waiter), 1);
+        resolve(false);
+      }, MAX_WAIT_MS);
+      const waiter = { resolve, timer };
+      gate.waiting.push(waiter);
+    });
+  }
+
+  leave(subscriptionId: string): void {
+    const gate = this.#gateOf(subscriptionId);
+    gate.inFlight -= 1;
+    while (gate.waiting.length > 0 && this.#hasRoom(gate)) {
+      const waiter = gate.waiting.shift();
+      clearTimeout(waiter?.timer);
+      gate.inFlight += 1;
+      waiter?.resolve(true);
+    }
+    if (gate.inFlight === 0) this.#gates.delete(subscriptionId);
+  }
+
+  #gateOf(subscriptionId: string): Gate {
+    const gate = this.#gates.get(subscriptionId) ?? { maxInFlight: 0, inFlight: 0, waiting: [] };
+    this.#gates.set(subscriptionId, gate);
+    return gate;
+  }
+
+  #hasRoom({ inFlight, maxInFlight }: Gate): boolean {
+    return inFlight < Math.min(maxInFlight, Math.max(1, Math.floor(this.#places.free * IN_FLIGHT_SHARE)));
+  }
+}

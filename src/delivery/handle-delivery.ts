@@ -1,0 +1,179 @@
+import { cancelDelivery } from '../database/cancel-delivery.ts';
+import { loadEventData } from '../database/load-event-data.ts';
+import { postponeDelivery } from '../database/postpone-delivery.ts';
+import { returnToWaiting } from '../database/return-to-waiting.ts';
+import { isTransient } from '../database/transient-error.ts';
+import type { DeliveryMessage } from '../events/delivery-message.ts';
+import type { StreamMessage } from '../events/stream-message.ts';
+import type { WaitReason } from '../generated/prisma/enums.ts';
+import { pause } from '../pause.ts';
+import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
+import { type Decision, decide } from './decide.ts';
+import { logAttempt } from './log-attempt.ts';
+import { SLOT_HORIZON_MS } from './send-slots.ts';
+import type { SenderParts } from './sender-parts.ts';
+import { MAX_SHORT_WAIT_MS } from './short-waits.ts';
+import { type SenderSubscription, UnusableSubscriptionError } from './subscription-cache.ts';
+
+/** A delivery's message that has been taken and not been acknowledged. */
+export type HeldDelivery = { readonly message: StreamMessage; readonly delivery: DeliveryMessage };
+
+type AttemptTask = HeldDelivery & { readonly subscription: SenderSubscription; readonly number: number };
+
+/** How much longer than an attempt its lease lasts: time to record it. After a crash, others wait for so long. */
+const LEASE_MARGIN_MS = 10_000;
+/** After an error of our surroundings (Postgres is away) a message is taken up again this much later. */
+export const TROUBLE_MS = 5_000;
+/** After an error that is not of our surroundings. */
+const POSTPONE_MS = 600_000;
+
+/** Does with a delivery what can be done now, and deals with its message. Never rejects. */
+export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Promise<void> {
+  const { message, delivery } = held;
+  const { deliveryId } = delivery;
+  try {
+    const subscription = await parts.subscriptions.get(delivery.subscriptionId, delivery.subscriptionVersion);
+    if (subscription?.isActive !== true) {
+      await cancelDelivery(parts.database.pool, deliveryId);
+      message.ack();
+      return;
+    }
+    await takeTurn(parts, { ...held, subscription });
+  } catch (error) {
+    if (isTransient(error) && !(error instanceof UnusableSubscriptionError)) {
+      parts.log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
+      parts.waits.nakUntil(message, Date.now() + TROUBLE_MS);
+    } else {
+      await postpone(parts, { message, deliveryId, error });
+    }
+  }
+}
+
+/** Attempts the delivery if its subscription has room for it, else leaves it to Postgres. */
+async function takeTurn(
+  parts: SenderParts,
+  { subscription, ...held }: HeldDelivery & { readonly subscription: SenderSubscription },
+): Promise<void> {
+  const { message, delivery } = held;
+  const reason = await admit(parts, { delivery, subscription });
+  try {
+    if (parts.stopTaking.aborted) message.nak();
+    else if (reason === undefined) await attemptIfDue(parts, { ...held, subscription });
+    else {
+      await parts.parking.add({ deliveryId: delivery.deliveryId, enqueueCount: delivery.enqueueCount, reason });
+      message.ack();
+    }
+  } finally {
+    if (reason === undefined) parts.gates.leave(subscription.id);
+  }
+}
+
+/** Why the delivery has to wait; if it has not, it has passed its subscription's gate, and must leave it. */
+async function admit(
+  { slots, gates, stopTaking }: SenderParts,
+  { delivery, subscription }: { readonly delivery: DeliveryMessage; readonly subscription: SenderSubscription },
+): Promise<WaitReason | undefined> {
+  if (subscription.isOpen && !delivery.isProbe) return 'CIRCUIT_OPEN';
+  if (subscription.rateLimitPerSecond !== null) {
+    const sendAt = delivery.sendAt ?? (await slots.take(subscription.id));
+    if (sendAt === undefined) return 'RATE_LIMITED';
+    await pause(Math.min(SLOT_HORIZON_MS, Math.max(0, sendAt - Date.now())), stopTaking);
+  }
+  return (await gates.enter(subscription.id, subscription.maxInFlight)) ? undefined : 'IN_FLIGHT_LIMIT';
+}
+
+async function attemptIfDue(
+  parts: SenderParts,
+  task: HeldDelivery & { readonly subscription: SenderSubscription },
+): Promise<void> {
+  const number = await attemptNumber(parts, task);
+  if (number !== undefined) await attempt(parts, { ...task, number });
+}
+
+/** Nothing that trying again soon would mend, such as a secret that cannot be read: it must not hold up others. */
+async function postpone(
+  { database, log, waits }: SenderParts,
+  { message, deliveryId, error }: { message: StreamMessage; deliveryId: string; error: unknown },
+): Promise<void> {
+  log.error({ err: error, deliveryId }, 'a delivery cannot be attempted; trying again in ten minutes');
+  try {
+    await postponeDelivery(database.pool, { deliveryId, waitMs: POSTPONE_MS });
+    message.ack();
+  } catch {
+    waits.nakUntil(message, Date.now() + TROUBLE_MS);
+  }
+}
+
+/** The number of the attempt to make now; undefined if none is, and the message has been dealt with. */
+async function attemptNumber(
+  parts: SenderParts,
+  { message, delivery, subscription }: HeldDelivery & { readonly subscription: SenderSubscription },
+): Promise<number | undefined> {
+  const { mayBeDuplicate, enqueueCount, deliveryId } = delivery;
+  if (!mayBeDuplicate && enqueueCount === 1 && parts.bus.isFirstDelivery(message)) return 1;
+  const leaseMs = subscription.timeoutMs + LEASE_MARGIN_MS;
+  const lease = await parts.leases.add({ deliveryId, enqueueCount, leaseMs });
+  switch (lease.kind) {
+    case 'leased':
+      return lease.attemptCount + 1;
+    case 'over':
+      message.ack();
+      return undefined;
+    case 'not yet':
+      await waitUntil(parts, { message, deliveryId, dueAt: Date.now() + lease.waitMs });
+      return undefined;
+  }
+}
+
+/** A broker that crashed forgets delays: what comes too early waits again. */
+async function waitUntil(
+  { database, waits }: SenderParts,
+  { message, deliveryId, dueAt }: { message: StreamMessage; deliveryId: string; dueAt: number },
+): Promise<void> {
+  if (dueAt - Date.now() <= MAX_SHORT_WAIT_MS) {
+    waits.nakUntil(message, dueAt);
+  } else {
+    await returnToWaiting(database.pool, [deliveryId]);
+    message.ack();
+  }
+}
+
+async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
+  const { database, agents, userAgent, retryScheduleMs, stopWorking: signal } = parts;
+  const { message, delivery, subscription, number } = task;
+  const data = delivery.data ?? (await loadEventData(database.pool, delivery.deliveryId));
+  const { outcome, attempt } = await makeAttempt(agents, {
+    delivery: { ...delivery, data },
+    subscription,
+    number,
+    userAgent,
+    signal,
+  });
+  if (signal.aborted && outcome.kind === 'failure') {
+    // Given up by us: that says nothing about the receiver.
+    message.nak();
+    return;
+  }
+  const decision = decide({ outcome, attemptNumber: number, retryScheduleMs, random: Math.random() });
+  await record(parts, { message, attempt, decision });
+}
+
+async function record(
+  { results, waits, log, circuits }: SenderParts,
+  { message, attempt, decision }: { message: StreamMessage; attempt: UnwrittenAttempt; decision: Decision },
+): Promise<void> {
+  const now = Date.now();
+  const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
+  const staysEnqueued = dueAt !== undefined && waits.reserve(dueAt, now);
+  await results.write({
+    attempt,
+    status: dueAt !== undefined ? 'PENDING' : attempt.status,
+    nextAttemptAt: dueAt === undefined ? null : new Date(dueAt),
+    waitingFor: decision.kind === 'retry' ? decision.waitingFor : null,
+    staysEnqueued,
+  });
+  if (decision.kind === 'gone') await circuits.deactivate(attempt.subscriptionId, 'GONE');
+  if (dueAt !== undefined && staysEnqueued) waits.nakUntil(message, dueAt);
+  else message.ack();
+  logAttempt(log, { attempt, decision });
+}

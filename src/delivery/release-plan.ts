@@ -1,0 +1,70 @@
+import type { DueQueue } from '../database/lock-due-queues.ts';
+import type { QueueChange } from '../database/save-queues.ts';
+import { SLOT_HORIZON_MS } from './send-slots.ts';
+
+/** How many of a subscription's due deliveries to publish now, and how. */
+export type Release = {
+  readonly subscriptionId: string;
+  readonly count: number;
+  readonly isProbe: boolean;
+  /** With a rate limit: when to send the first one, in milliseconds from now, and how far apart the others. */
+  readonly pace: { readonly firstInMs: number; readonly gapMs: number } | undefined;
+  /** When to look again if something that is due is left. */
+  readonly recheckMs: number;
+  readonly releaseWindow: number | null;
+};
+
+/** While there is a backlog, it is looked after so often. */
+export const RECHECK_MS = 100;
+/** An open circuit that nothing was due to probe is looked after so often. */
+const IDLE_PROBE_MS = 30_000;
+const MAX_PROBE_WAIT_MS = 3_600_000;
+const MAX_WINDOW = 2_000;
+/** How many times what may be in flight is released at first. */
+const FIRST_WINDOW_FACTOR = 8;
+
+/**
+ * Lets as many deliveries out of Postgres as the subscription can take. Without a backlog, that is what has become due.
+ * With one, so many may be on their way at a time: a few times maxInFlight at first, or one after its circuit was open;
+ * twice as many whenever all of them have been attempted by the next look, half as many when the senders had no room
+ * for one (see parkDeliveries). A rate limit gives moments to send at instead. An open circuit lets out one probe at a
+ * time, after waits that double up to an hour.
+ */
+export function planRelease(queue: DueQueue, maxCount: number): Release {
+  const { subscriptionId, maxInFlight, rateLimitPerSecond, isBacklogged, liveCount, probe } = queue;
+  const plan = { subscriptionId, count: 0, isProbe: false, pace: undefined, recheckMs: RECHECK_MS, releaseWindow: null };
+  if (!queue.isActive) return plan;
+  if (probe !== null) {
+    const recheckMs = Math.max(RECHECK_MS, Math.ceil(probe.inMs));
+    return { ...plan, count: probe.inMs <= 0 ? 1 : 0, isProbe: true, recheckMs, releaseWindow: 1 };
+  }
+  const bounded = (count: number) => Math.min(maxCount, Math.max(0, count));
+  const taken = isBacklogged ? liveCount : 0;
+  if (rateLimitPerSecond !== null) {
+    const pace = { firstInMs: queue.nextSlotInMs, gapMs: 1_000 / rateLimitPerSecond };
+    const slots = Math.ceil((SLOT_HORIZON_MS - pace.firstInMs) / pace.gapMs);
+    const room = rateLimitPerSecond + maxInFlight - taken;
+    return { ...plan, count: bounded(Math.min(slots, room)), pace };
+  }
+  const releaseWindow = nextWindow(queue);
+  return { ...plan, count: bounded(releaseWindow - taken), releaseWindow };
+}
+
+function nextWindow({ maxInFlight, releaseWindow, isBacklogged, liveCount }: DueQueue): number {
+  if (releaseWindow === null) return maxInFlight * FIRST_WINDOW_FACTOR;
+  return isBacklogged && liveCount === 0 ? Math.min(MAX_WINDOW, releaseWindow * 2) : releaseWindow;
+}
+
+/** What to note about the subscription, given how many deliveries there really were to release. */
+export function changeAfter(
+  { probe }: DueQueue,
+  { release, released }: { readonly release: Release; readonly released: number },
+): QueueChange {
+  const { subscriptionId, pace, recheckMs, releaseWindow } = release;
+  const change = { subscriptionId, recheckMs, releaseWindow, mustRecheck: probe !== null };
+  const nextSlotInMs = pace === undefined || released === 0 ? null : pace.firstInMs + released * pace.gapMs;
+  if (probe === null || release.count === 0) return { ...change, nextSlotInMs, nextProbeInMs: null };
+  if (released === 0) return { ...change, recheckMs: IDLE_PROBE_MS, nextSlotInMs, nextProbeInMs: null };
+  const nextProbeInMs = Math.min(MAX_PROBE_WAIT_MS, probe.waitMs * 2);
+  return { ...change, recheckMs: nextProbeInMs, nextSlotInMs, nextProbeInMs };
+}

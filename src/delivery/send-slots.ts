@@ -1,0 +1,41 @@
+import { Batcher } from '../database/batcher.ts';
+import type { Database } from '../database/client.ts';
+import { takeSendSlots } from '../database/take-send-slots.ts';
+
+/** How far ahead moments are given out. What would have to wait longer waits in Postgres. */
+export const SLOT_HORIZON_MS = 1_000;
+const MAX_BATCH = 1_000;
+
+/** Asks Postgres, for many deliveries at a time, when rate limits let them be sent. */
+export class SendSlots {
+  readonly #batcher: Batcher<string, number | undefined>;
+
+  constructor(database: Database) {
+    this.#batcher = new Batcher({
+      maxItems: MAX_BATCH,
+      maxBytes: MAX_BATCH,
+      bytesOf: () => 1,
+      write: (ids) => takeSlots(database, ids),
+    });
+  }
+
+  /** When to send, in milliseconds since 1970; undefined if all moments of the next second are taken. */
+  take(subscriptionId: string): Promise<number | undefined> {
+    return this.#batcher.add(subscriptionId);
+  }
+}
+
+async function takeSlots(database: Database, ids: readonly string[]): Promise<(number | undefined)[]> {
+  const counts = new Map<string, number>();
+  for (const id of ids) counts.set(id, (counts.get(id) ?? 0) + 1);
+  const requests = [...counts].map(([subscriptionId, count]) => ({ subscriptionId, count }));
+  const slots = await takeSendSlots(database.pool, { requests, horizonMs: SLOT_HORIZON_MS });
+  const now = Date.now();
+  const used = new Map<string, number>();
+  return ids.map((id) => {
+    const slot = slots.get(id);
+    const index = used.get(id) ?? 0;
+    used.set(id, index + 1);
+    return slot === undefined || index >= slot.count ? undefined : now + slot.firstInMs + index * slot.gapMs;
+  });
+}

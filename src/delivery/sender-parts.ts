@@ -1,0 +1,60 @@
+import type { Logger } from 'pino';
+import { Batcher } from '../database/batcher.ts';
+import type { Database } from '../database/client.ts';
+import { type Lease, type LeaseRequest, leaseDeliveries } from '../database/lease-deliveries.ts';
+import { type Parking, parkDeliveries } from '../database/park-deliveries.ts';
+import type { EventBus } from '../events/event-bus.ts';
+import type { CircuitBreaker } from './circuit-breaker.ts';
+import type { EgressAgents } from './egress-agents.ts';
+import type { Gates } from './gates.ts';
+import type { ResultWriter } from './result-writer.ts';
+import type { SendSlots } from './send-slots.ts';
+import type { ShortWaits } from './short-waits.ts';
+import type { SubscriptionCache } from './subscription-cache.ts';
+
+/** What handling a delivery needs, made once by the sender. */
+export type SenderParts = {
+  readonly database: Database;
+  readonly bus: EventBus;
+  readonly log: Logger;
+  readonly agents: EgressAgents;
+  readonly subscriptions: SubscriptionCache;
+  readonly retryScheduleMs: readonly number[];
+  readonly userAgent: string;
+  /** Aborted first: nothing more is begun. */
+  readonly stopTaking: AbortSignal;
+  /** Aborted later: what has been begun is given up. */
+  readonly stopWorking: AbortSignal;
+  readonly waits: ShortWaits;
+  readonly gates: Gates;
+  readonly slots: SendSlots;
+  readonly leases: Batcher<LeaseRequest, Lease>;
+  readonly parking: Batcher<Parking, void>;
+  readonly results: ResultWriter;
+  readonly circuits: CircuitBreaker;
+};
+
+const MAX_BATCH = 500;
+const BATCH = { maxItems: MAX_BATCH, maxBytes: MAX_BATCH, bytesOf: () => 1 } as const;
+
+/** Leases for many deliveries in one statement. */
+export function createLeases({ pool }: Database): Batcher<LeaseRequest, Lease> {
+  return new Batcher({
+    ...BATCH,
+    write: async (requests) => {
+      const leases = await leaseDeliveries(pool, requests);
+      return requests.map(({ deliveryId }): Lease => leases.get(deliveryId) ?? { kind: 'over' });
+    },
+  });
+}
+
+/** Leaves deliveries to Postgres, many in one statement. */
+export function createParking({ pool }: Database): Batcher<Parking, void> {
+  return new Batcher({
+    ...BATCH,
+    write: async (parkings) => {
+      await parkDeliveries(pool, parkings);
+      return [];
+    },
+  });
+}
