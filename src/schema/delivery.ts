@@ -11,7 +11,20 @@ import { tenantWhere } from './viewer.ts';
 
 const WaitReasonEnum = builder.enumType('WaitReason', {
   description: 'What a pending delivery waits for.',
-  values: { [WaitReason.BACKOFF]: { description: 'The wait after a failed attempt.' } },
+  values: {
+    [WaitReason.BACKOFF]: { description: 'The wait after a failed attempt.' },
+    [WaitReason.RETRY_AFTER]: {
+      description: 'The endpoint asked to wait (Retry-After), for longer than the back-off.',
+    },
+    [WaitReason.CIRCUIT_OPEN]: {
+      description: 'The endpoint keeps failing: only probes are sent to it until one succeeds.',
+    },
+    [WaitReason.RATE_LIMITED]: { description: "The subscription's rateLimitPerSecond is used up." },
+    [WaitReason.IN_FLIGHT_LIMIT]: {
+      description:
+        "As many attempts as the subscription's maxInFlight are being made, or it waits its turn behind others.",
+    },
+  },
 });
 
 export const DeliveryType = builder.prismaObject('Delivery', {

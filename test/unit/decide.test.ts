@@ -1,42 +1,142 @@
 import { describe, expect, it } from 'vitest';
-import { decide } from '../../src/delivery/decide.ts';
+import { type Decision, decide } from '../../src/delivery/decide.ts';
 import type { Outcome } from '../../src/delivery/outcome.ts';
+import { FailureReason } from '../../src/generated/prisma/enums.ts';
 
-function response(statusCode: number): Outcome {
-  return { kind: 'response', statusCode, headers: {}, body: '', bodyTruncated: false, responseTimeMs: 1 };
+const HOUR_MS = 3_600_000;
+const NOW = Date.UTC(2026, 0, 31, 12, 0, 0);
+/** Four attempts. */
+const retryScheduleMs = [5_000, 30_000, 120_000];
+const RANDOM = [0, 0.5, 1] as const;
+
+function response(statusCode: number, retryAfter?: string): Outcome {
+  const headers: Record<string, string> = retryAfter === undefined ? {} : { 'retry-after': retryAfter };
+  return { kind: 'response', statusCode, headers, body: '', bodyTruncated: false, responseTimeMs: 1 };
 }
 
-const retryScheduleMs = [5_000, 30_000];
+function failure(reason: FailureReason): Outcome {
+  return { kind: 'failure', reason, message: '', responseTimeMs: 1 };
+}
+
+function decisions(outcome: Outcome, attemptNumber: number): Decision[] {
+  return RANDOM.map((random) => decide({ outcome, attemptNumber, retryScheduleMs, random, nowMs: NOW }));
+}
+
+type Waits = readonly [number, number, number];
+const retries = (delays: Waits, waitingFor: 'BACKOFF' | 'RETRY_AFTER' = 'BACKOFF') =>
+  delays.map((delayMs) => ({ kind: 'retry', delayMs, waitingFor }));
+
+/** What the schedule gives after attempts 1, 2 and 3. */
+const SCHEDULED: readonly Waits[] = [
+  [4_000, 5_000, 6_000],
+  [24_000, 30_000, 36_000],
+  [96_000, 120_000, 144_000],
+];
+/** The same for who may have too much to do. */
+const SPARED: readonly Waits[] = [
+  [4_000, 5_000, 6_000],
+  [60_000, 63_000, 66_000],
+  [96_000, 120_000, 144_000],
+];
+
+const SPARED_REASONS: readonly FailureReason[] = ['TIMEOUT'];
+const OTHER_REASONS = Object.values(FailureReason).filter((reason) => !SPARED_REASONS.includes(reason));
+
+const RETRIED: readonly (readonly [what: string, Outcome, waits: readonly Waits[]])[] = [
+  ...[300, 301, 307, 400, 401, 404, 408, 413, 425, 499, 500, 501, 503, 599].map(
+    (status) => [`a ${status}`, response(status), SCHEDULED] as const,
+  ),
+  ...OTHER_REASONS.map((reason) => [reason, failure(reason), SCHEDULED] as const),
+  ...[429, 502, 504].map((status) => [`a ${status}`, response(status), SPARED] as const),
+  ...SPARED_REASONS.map((reason) => [reason, failure(reason), SPARED] as const),
+];
 
 describe('what happens after an attempt', () => {
-  it.each([200, 201, 204, 299])('a %i is a success', (statusCode) => {
-    expect(decide({ outcome: response(statusCode), attemptNumber: 1, retryScheduleMs, random: 0.5 })).toEqual({
-      kind: 'success',
-    });
+  it.each([200, 201, 204, 299])('a %i is a success, whichever attempt it was', (statusCode) => {
+    for (const attemptNumber of [1, 2, 3, 4]) {
+      expect(decisions(response(statusCode), attemptNumber)).toEqual(Array(3).fill({ kind: 'success' }));
+    }
   });
 
-  it.each([300, 301, 404, 500])('a %i is retried', (statusCode) => {
-    const decision = decide({ outcome: response(statusCode), attemptNumber: 1, retryScheduleMs, random: 0.5 });
-    expect(decision).toEqual({ kind: 'retry', delayMs: 5_000 });
+  it('a 410 says that the subscription is over, whichever attempt it was', () => {
+    for (const attemptNumber of [1, 2, 3, 4]) {
+      expect(decisions(response(410, '3600'), attemptNumber)).toEqual(Array(3).fill({ kind: 'gone' }));
+    }
   });
 
-  it('each attempt has the wait of the schedule, and after the last wait the delivery has failed', () => {
-    const outcome = response(500);
-    expect(decide({ outcome, attemptNumber: 2, retryScheduleMs, random: 0.5 })).toEqual({
-      kind: 'retry',
-      delayMs: 30_000,
-    });
-    expect(decide({ outcome, attemptNumber: 3, retryScheduleMs, random: 0.5 })).toEqual({ kind: 'failure' });
+  it.each(RETRIED)('%s is retried until the schedule ends', (_what, outcome, waits) => {
+    for (const [index, delays] of waits.entries()) {
+      expect(decisions(outcome, index + 1), `attempt ${index + 1}`).toEqual(retries(delays));
+    }
+    expect(decisions(outcome, 4)).toEqual(Array(3).fill({ kind: 'failure' }));
   });
 
-  it('waits differ by up to 20 % and are whole milliseconds', () => {
-    const delays = [0, 0.333, 1].map((random) =>
-      decide({ outcome: response(500), attemptNumber: 1, retryScheduleMs, random }),
-    );
-    expect(delays).toEqual([
-      { kind: 'retry', delayMs: 4_000 },
-      { kind: 'retry', delayMs: 4_666 },
-      { kind: 'retry', delayMs: 6_000 },
+  it('waits are whole milliseconds', () => {
+    const random = 0.333;
+    const input = { attemptNumber: 2, retryScheduleMs: [1, 333], random, nowMs: NOW } as const;
+    for (const outcome of [response(500), response(429), response(503, '1')]) {
+      const decision = decide({ ...input, outcome });
+      expect('delayMs' in decision && Number.isInteger(decision.delayMs)).toBe(true);
+    }
+  });
+});
+
+describe('Retry-After', () => {
+  const asked: readonly [what: string, [Outcome, attemptNumber: number], object[]][] = [
+    ['lengthens the wait after a 503', [response(503, '60'), 1], retries([60_000, 63_000, 66_000], 'RETRY_AFTER')],
+    ['lengthens the wait after a 429', [response(429, '60'), 1], retries([60_000, 63_000, 66_000], 'RETRY_AFTER')],
+    [
+      'may be a date',
+      [response(503, 'Sat, 31 Jan 2026 12:01:00 GMT'), 1],
+      retries([60_000, 63_000, 66_000], 'RETRY_AFTER'),
+    ],
+    ['never shortens the wait', [response(503, '10'), 2], retries([24_000, 30_000, 36_000])],
+    [
+      'never shortens the wait of who may have too much to do',
+      [response(429, '40'), 2],
+      retries(SPARED[1] ?? [0, 0, 0]),
+    ],
+    [
+      'goes for 10 h at most',
+      [response(503, '86400'), 1],
+      retries([10 * HOUR_MS, 10 * HOUR_MS, 10 * HOUR_MS], 'RETRY_AFTER'),
+    ],
+    [
+      'is spread within the 10 h',
+      [response(503, String(9.5 * 3_600)), 1],
+      retries([9.5 * HOUR_MS, 9.975 * HOUR_MS, 10 * HOUR_MS], 'RETRY_AFTER'),
+    ],
+    [
+      'that is endless goes for 10 h',
+      [response(503, '9'.repeat(400)), 1],
+      retries([10 * HOUR_MS, 10 * HOUR_MS, 10 * HOUR_MS], 'RETRY_AFTER'),
+    ],
+    ['that is garbage is ignored', [response(503, 'soon'), 1], retries([4_000, 5_000, 6_000])],
+    ['that is negative is ignored', [response(503, '-60'), 1], retries([4_000, 5_000, 6_000])],
+    ['that has passed is ignored', [response(503, 'Sat, 31 Jan 2026 11:00:00 GMT'), 1], retries([4_000, 5_000, 6_000])],
+    ['with a 500 is ignored', [response(500, '60'), 1], retries([4_000, 5_000, 6_000])],
+    ['with a 301 is ignored', [response(301, '60'), 1], retries([4_000, 5_000, 6_000])],
+    ['with the last attempt changes nothing', [response(503, '60'), 4], Array(3).fill({ kind: 'failure' })],
+  ];
+
+  it.each(asked)('%s', (_what, [outcome, attemptNumber], expected) => {
+    expect(decisions(outcome, attemptNumber)).toEqual(expected);
+  });
+
+  it('decides only where it is the later of the two, which chance may settle', () => {
+    expect(decisions(response(503, '5'), 1)).toEqual([
+      { kind: 'retry', delayMs: 5_000, waitingFor: 'RETRY_AFTER' },
+      { kind: 'retry', delayMs: 5_250, waitingFor: 'RETRY_AFTER' },
+      { kind: 'retry', delayMs: 6_000, waitingFor: 'BACKOFF' },
     ]);
+  });
+
+  it('does not shorten a schedule that waits longer than 10 h', () => {
+    const input = { outcome: response(503, '72000'), attemptNumber: 1, retryScheduleMs: [20 * HOUR_MS], nowMs: NOW };
+    expect(decide({ ...input, random: 0.5 })).toEqual({
+      kind: 'retry',
+      delayMs: 20 * HOUR_MS,
+      waitingFor: 'BACKOFF',
+    });
   });
 });
