@@ -1,7 +1,7 @@
 import type { DeactivationReason } from '../generated/prisma/enums.ts';
 import type { Queryable } from './transaction.ts';
 
-/** Switches an active subscription off, and has the sweeper see to what it still has; undefined if it is not active. */
+/** Switches an active subscription off; undefined if it is not active. */
 export async function deactivate(
   db: Queryable,
   { subscriptionId, reason }: { readonly subscriptionId: string; readonly reason: DeactivationReason },

@@ -19,9 +19,9 @@ import {
   type Verdict,
 } from './circuit.ts';
 import { deactivateSubscription } from './deactivate-subscription.ts';
-import { recordSubscriptionEvent } from './subscription-events.ts';
 import { Places } from './places.ts';
 import type { SubscriptionCache } from './subscription-cache.ts';
+import { recordSubscriptionEvent } from './subscription-events.ts';
 
 export type CircuitBreakerOptions = {
   readonly database: Database;

@@ -1,4 +1,5 @@
 import { cancelPending } from '../database/cancel-pending.ts';
+import { closeCircuit } from '../database/close-circuit.ts';
 import { deactivate } from '../database/deactivate.ts';
 import type { Queryable } from '../database/transaction.ts';
 import type { DeactivationReason } from '../generated/prisma/client.ts';
@@ -15,6 +16,7 @@ export async function deactivateSubscription(
   const deactivated = await deactivate(db, { subscriptionId, reason });
   if (deactivated === undefined) return false;
   await cancelPending(db, { subscriptionId, limit: CANCEL_AT_ONCE });
+  await closeCircuit(db, subscriptionId);
   await recordSubscriptionEvent(db, {
     ...{ tenant: deactivated.tenant, subscriptionId, type: 'webhook_subscription.deactivated' },
     data: { url: deactivated.url, reason },

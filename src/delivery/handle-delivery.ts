@@ -154,7 +154,11 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
     message.nak();
     return;
   }
-  const decision = decide({ outcome, attemptNumber: number, retryScheduleMs, random: Math.random() });
+  const decision = decide({
+    ...{ outcome, attemptNumber: number, retryScheduleMs },
+    random: Math.random(),
+    nowMs: Date.now(),
+  });
   await record(parts, { message, attempt, decision });
 }
 

@@ -32,7 +32,14 @@ const FIRST_WINDOW_FACTOR = 8;
  */
 export function planRelease(queue: DueQueue, maxCount: number): Release {
   const { subscriptionId, maxInFlight, rateLimitPerSecond, isBacklogged, liveCount, probe } = queue;
-  const plan = { subscriptionId, count: 0, isProbe: false, pace: undefined, recheckMs: RECHECK_MS, releaseWindow: null };
+  const plan = {
+    subscriptionId,
+    count: 0,
+    isProbe: false,
+    pace: undefined,
+    recheckMs: RECHECK_MS,
+    releaseWindow: null,
+  };
   if (!queue.isActive) return plan;
   if (probe !== null) {
     const recheckMs = Math.max(RECHECK_MS, Math.ceil(probe.inMs));

@@ -33,7 +33,7 @@ export class ResultWriter {
 
   constructor(options: ResultWriterOptions) {
     this.#options = options;
-    this.#batcher = new Batcher({
+    this.#batcher = new Batcher<UnwrittenResult, void>({
       maxItems: MAX_BATCH,
       maxBytes: MAX_BATCH_BYTES,
       bytesOf: ({ attempt }) => attempt.responseBody?.length ?? 0,
@@ -59,7 +59,10 @@ export class ResultWriter {
     for (let failures = 0; ; failures += 1) {
       try {
         const recovering = await writeResults(database.pool, results);
-        circuits.observe(results.map(({ attempt }) => attempt), recovering);
+        circuits.observe(
+          results.map(({ attempt }) => attempt),
+          recovering,
+        );
         return;
       } catch (error) {
         if (!isTransient(error)) {

@@ -50,7 +50,7 @@ export function createLeases({ pool }: Database): Batcher<LeaseRequest, Lease> {
 
 /** Leaves deliveries to Postgres, many in one statement. */
 export function createParking({ pool }: Database): Batcher<Parking, void> {
-  return new Batcher({
+  return new Batcher<Parking, void>({
     ...BATCH,
     write: async (parkings) => {
       await parkDeliveries(pool, parkings);

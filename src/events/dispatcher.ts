@@ -47,7 +47,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#batcher = new Batcher({
+    this.#batcher = new Batcher<JsMsg, void>({
       maxItems: MAX_BATCH,
       maxBytes: MAX_BATCH_BYTES,
       bytesOf: ({ data }) => data.length,

@@ -16,6 +16,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   const tables = {
     Tenant: 'tenants',
     WebhookSubscription: 'webhook_subscriptions',
+    SubscriptionState: 'subscription_states',
     SigningSecret: 'signing_secrets',
     Event: 'events',
     RejectedEvent: 'rejected_events',
@@ -27,6 +28,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   // Each selects every column Prisma knows of by name.
   await prisma.tenant.findFirst();
   await prisma.webhookSubscription.findFirst();
+  await prisma.subscriptionState.findFirst();
   await prisma.signingSecret.findFirst();
   await prisma.event.findFirst();
   await prisma.rejectedEvent.findFirst();
@@ -35,6 +37,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   const fields = {
     Tenant: Prisma.TenantScalarFieldEnum,
     WebhookSubscription: Prisma.WebhookSubscriptionScalarFieldEnum,
+    SubscriptionState: Prisma.SubscriptionStateScalarFieldEnum,
     SigningSecret: Prisma.SigningSecretScalarFieldEnum,
     Event: Prisma.EventScalarFieldEnum,
     RejectedEvent: Prisma.RejectedEventScalarFieldEnum,

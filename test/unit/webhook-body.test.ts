@@ -22,6 +22,8 @@ it('a delivery message comes back as it was encoded, with its data or without', 
     occurredAt: '2026-01-31T12:00:00.000Z',
     enqueueCount: 1,
     mayBeDuplicate: false,
+    isProbe: false,
+    sendAt: undefined,
     data,
   };
   expect(decodeDeliveryMessage(encodeDeliveryMessage(message))).toEqual(message);
