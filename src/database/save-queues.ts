@@ -13,11 +13,8 @@ export type QueueChange = {
   readonly nextProbeInMs: number | null;
 };
 
-/**
- * How long after a backlog is gone it is looked again: a transaction that inserted a delivery behind it, unseen, has
- * ended by then.
- */
-const STRAGGLER_MS = 45_000;
+/** After a backlog is gone it is looked again: a transaction that inserted a delivery behind it, unseen, has ended then. */
+const STRAGGLER_MS = 60_000;
 
 /** Notes when each of these subscriptions, locked in this transaction, has to be looked after next. */
 export async function saveQueues(db: Queryable, changes: readonly QueueChange[]): Promise<void> {
@@ -34,17 +31,17 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
 
 const STATEMENT = `
   UPDATE subscription_states st SET
-    next_due_at = CASE
-      WHEN n.has_due OR c.must_recheck THEN now() + c.recheck_ms * interval '1 ms'
-      WHEN st.is_backlogged THEN least(n.due_at, now() + $7 * interval '1 ms')
-      ELSE n.due_at END,
-    is_backlogged = n.has_due OR st.opened_at IS NOT NULL,
-    release_window = CASE WHEN n.has_due OR st.opened_at IS NOT NULL THEN c.release_window END,
+    next_due_at = CASE WHEN n.has_more OR c.must_recheck THEN now() + c.recheck_ms * interval '1 ms'
+      ELSE least(n.due_at, n.straggler_check_at) END,
+    straggler_check_at = n.straggler_check_at,
+    is_backlogged = n.has_more,
+    release_window = CASE WHEN n.has_more THEN c.release_window END,
     next_slot_at = coalesce(now() + c.next_slot_in_ms * interval '1 ms', st.next_slot_at),
     probe_at = coalesce(now() + c.next_probe_in_ms * interval '1 ms', st.probe_at),
     probe_wait_ms = coalesce(c.next_probe_in_ms, st.probe_wait_ms)
   FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::float8[], $5::integer[], $6::boolean[])
     AS c (subscription_id, recheck_ms, release_window, next_slot_in_ms, next_probe_in_ms, must_recheck)
+  JOIN subscription_states old ON old.subscription_id = c.subscription_id
   CROSS JOIN LATERAL (
     SELECT (
       SELECT d.next_attempt_at FROM deliveries d
@@ -52,5 +49,10 @@ const STATEMENT = `
       ORDER BY d.next_attempt_at LIMIT 1
     )
   ) AS first (due_at)
-  CROSS JOIN LATERAL (SELECT first.due_at, coalesce(first.due_at <= now(), false)) AS n (due_at, has_due)
+  CROSS JOIN LATERAL (SELECT coalesce(first.due_at <= now(), false) OR old.opened_at IS NOT NULL) AS more (has_more)
+  CROSS JOIN LATERAL (
+    SELECT first.due_at, more.has_more,
+      CASE WHEN old.is_backlogged AND NOT more.has_more THEN now() + $7 * interval '1 ms'
+        WHEN old.straggler_check_at > now() THEN old.straggler_check_at END
+  ) AS n (due_at, has_more, straggler_check_at)
   WHERE st.subscription_id = c.subscription_id`;

@@ -30,15 +30,18 @@ const POSTPONE_MS = 600_000;
 /** Does with a delivery what can be done now, and deals with its message. Never rejects. */
 export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Promise<void> {
   const { message, delivery } = held;
-  const { deliveryId } = delivery;
+  const { deliveryId, enqueueCount } = delivery;
   try {
-    const subscription = await parts.subscriptions.get(delivery.subscriptionId, delivery.subscriptionVersion);
-    if (subscription?.isActive !== true) {
+    const turn = await takeTurn(parts, held);
+    if (turn === 'done') return;
+    if (parts.stopTaking.aborted) message.nak();
+    else if (turn === 'INACTIVE') {
       await cancelDelivery(parts.database.pool, deliveryId);
       message.ack();
-      return;
+    } else {
+      await parts.parking.add({ deliveryId, enqueueCount, reason: turn });
+      message.ack();
     }
-    await takeTurn(parts, { ...held, subscription });
   } catch (error) {
     if (isTransient(error) && !(error instanceof UnusableSubscriptionError)) {
       parts.log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
@@ -49,37 +52,48 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
   }
 }
 
-/** Attempts the delivery if its subscription has room for it, else leaves it to Postgres. */
-async function takeTurn(
-  parts: SenderParts,
-  { subscription, ...held }: HeldDelivery & { readonly subscription: SenderSubscription },
-): Promise<void> {
-  const { message, delivery } = held;
-  const reason = await admit(parts, { delivery, subscription });
+type Obstacle = WaitReason | 'INACTIVE';
+
+/** Attempts the delivery when it is its turn: 'done', its message dealt with. Or says what stands in its way. */
+async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' | Obstacle> {
+  const { subscriptions, gates, stopTaking } = parts;
+  const { delivery } = held;
+  const { subscriptionId, subscriptionVersion } = delivery;
+  const subscription = await subscriptions.get(subscriptionId, subscriptionVersion);
+  const obstacle = obstacleOf(delivery, subscription) ?? (await pace(parts, { delivery, subscription }));
+  if (subscription === undefined || obstacle !== undefined) return obstacle ?? 'INACTIVE';
+  if (!(await gates.enter(subscriptionId, subscription.maxInFlight))) return 'IN_FLIGHT_LIMIT';
   try {
-    if (parts.stopTaking.aborted) message.nak();
-    else if (reason === undefined) await attemptIfDue(parts, { ...held, subscription });
-    else {
-      await parts.parking.add({ deliveryId: delivery.deliveryId, enqueueCount: delivery.enqueueCount, reason });
-      message.ack();
-    }
+    // Much may have changed while it waited.
+    const current = await subscriptions.get(subscriptionId, subscriptionVersion);
+    const newObstacle = obstacleOf(delivery, current);
+    if (current === undefined || newObstacle !== undefined) return newObstacle ?? 'INACTIVE';
+    if (stopTaking.aborted) return 'IN_FLIGHT_LIMIT';
+    await attemptIfDue(parts, { ...held, subscription: current });
+    return 'done';
   } finally {
-    if (reason === undefined) parts.gates.leave(subscription.id);
+    gates.leave(subscriptionId);
   }
 }
 
-/** Why the delivery has to wait; if it has not, it has passed its subscription's gate, and must leave it. */
-async function admit(
-  { slots, gates, stopTaking }: SenderParts,
-  { delivery, subscription }: { readonly delivery: DeliveryMessage; readonly subscription: SenderSubscription },
-): Promise<WaitReason | undefined> {
-  if (subscription.isOpen && !delivery.isProbe) return 'CIRCUIT_OPEN';
-  if (subscription.rateLimitPerSecond !== null) {
-    const sendAt = delivery.sendAt ?? (await slots.take(subscription.id));
-    if (sendAt === undefined) return 'RATE_LIMITED';
-    await pause(Math.min(SLOT_HORIZON_MS, Math.max(0, sendAt - Date.now())), stopTaking);
-  }
-  return (await gates.enter(subscription.id, subscription.maxInFlight)) ? undefined : 'IN_FLIGHT_LIMIT';
+function obstacleOf(
+  { isProbe }: DeliveryMessage,
+  subscription: SenderSubscription | undefined,
+): 'INACTIVE' | 'CIRCUIT_OPEN' | undefined {
+  if (subscription?.isActive !== true) return 'INACTIVE';
+  return subscription.isOpen && !isProbe ? 'CIRCUIT_OPEN' : undefined;
+}
+
+/** Waits for the moment that the subscription's rate limit leaves free, unless that is too far away. */
+async function pace(
+  { slots, stopTaking }: SenderParts,
+  { delivery, subscription }: { delivery: DeliveryMessage; subscription: SenderSubscription | undefined },
+): Promise<'RATE_LIMITED' | undefined> {
+  if (subscription?.rateLimitPerSecond == null) return undefined;
+  const sendAt = delivery.sendAt ?? (await slots.take(subscription.id));
+  if (sendAt === undefined) return 'RATE_LIMITED';
+  await pause(Math.min(SLOT_HORIZON_MS, Math.max(0, sendAt - Date.now())), stopTaking);
+  return undefined;
 }
 
 async function attemptIfDue(

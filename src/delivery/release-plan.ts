@@ -14,8 +14,9 @@ export type Release = {
   readonly releaseWindow: number | null;
 };
 
-/** While there is a backlog, it is looked after so often. */
+/** While a backlog gets smaller, it is looked after so often; while it does not, so often. */
 export const RECHECK_MS = 100;
+const STUCK_RECHECK_MS = 500;
 /** An open circuit that nothing was due to probe is looked after so often. */
 const IDLE_PROBE_MS = 30_000;
 const MAX_PROBE_WAIT_MS = 3_600_000;
@@ -54,7 +55,8 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
     return { ...plan, count: bounded(Math.min(slots, room)), pace };
   }
   const releaseWindow = nextWindow(queue);
-  return { ...plan, count: bounded(releaseWindow - taken), releaseWindow };
+  const count = bounded(releaseWindow - taken);
+  return { ...plan, count, releaseWindow, recheckMs: count > 0 ? RECHECK_MS : STUCK_RECHECK_MS };
 }
 
 function nextWindow({ maxInFlight, releaseWindow, isBacklogged, liveCount }: DueQueue): number {

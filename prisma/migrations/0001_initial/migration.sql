@@ -63,6 +63,8 @@ CREATE TABLE subscription_states (
   next_due_at     timestamptz(3),
   -- Deliveries that are due wait for their turn: new ones queue up behind them instead of going to JetStream.
   is_backlogged   boolean NOT NULL DEFAULT false,
+  -- After a backlog: when a transaction that inserted a delivery behind it, unseen, must have ended.
+  straggler_check_at timestamptz(3),
   -- How many deliveries the sweeper may have in JetStream at a time while there is a backlog.
   release_window  integer,
   -- With a rate limit: the first moment that no attempt has been given yet.
