@@ -12,7 +12,7 @@ export async function closeCircuit(db: Queryable, subscriptionId: string): Promi
          release_window = CASE WHEN opened_at IS NULL THEN release_window ELSE 1 END
        WHERE subscription_id = $1
      )
-     SELECT pg_notify('webhook_subscription_changed', $1)`,
+     SELECT pg_notify('webhook_subscription_changed', $1::uuid::text)`,
     [subscriptionId],
   );
 }

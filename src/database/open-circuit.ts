@@ -12,7 +12,7 @@ export async function openCircuit(
          notice_count = greatest(notice_count, 1)
        WHERE subscription_id = $1
      )
-     SELECT pg_notify('webhook_subscription_changed', $1)`,
+     SELECT pg_notify('webhook_subscription_changed', $1::uuid::text)`,
     [subscriptionId, probeInMs],
   );
 }
