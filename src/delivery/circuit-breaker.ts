@@ -6,7 +6,11 @@ import { lockHealth } from '../database/lock-health.ts';
 import { openCircuit } from '../database/open-circuit.ts';
 import { recentAttempts } from '../database/recent-attempts.ts';
 import { type Queryable, transaction } from '../database/transaction.ts';
+import { isTransient } from '../database/transient-error.ts';
 import { uuid7Floor } from '../database/uuid7.ts';
+import type { DeliveryMessage } from '../events/delivery-message.ts';
+import type { EventBus } from '../events/event-bus.ts';
+import { publishOrWait } from '../events/publish-deliveries.ts';
 import type { Attempt, DeactivationReason } from '../generated/prisma/client.ts';
 import { pause } from '../pause.ts';
 import {
@@ -25,6 +29,7 @@ import { recordSubscriptionEvent } from './subscription-events.ts';
 
 export type CircuitBreakerOptions = {
   readonly database: Database;
+  readonly bus: EventBus;
   readonly log: Logger;
   readonly subscriptions: SubscriptionCache;
 };
@@ -34,6 +39,7 @@ const JUDGE_INTERVAL_MS = 1_000;
 const JUDGE_AFTER_FAILURES = 10;
 /** Each needs a connection, which deliveries need more. */
 const MAX_JUDGING = 2;
+const RETRY_MS = 1_000;
 
 /** A subscription with failures in the last second. */
 type Failing = { unjudged: number; wake: AbortController };
@@ -62,9 +68,11 @@ export class CircuitBreaker {
   /** Switches a subscription off and tells its tenant. */
   async deactivate(subscriptionId: string, reason: DeactivationReason): Promise<void> {
     const { database, log, subscriptions } = this.#options;
-    const isDone = await transaction(database.pool, (db) => deactivateSubscription(db, { subscriptionId, reason }));
+    const messages = await transaction(database.pool, (db) => deactivateSubscription(db, { subscriptionId, reason }));
     subscriptions.forget(subscriptionId);
-    if (isDone) log.warn({ subscriptionId, reason }, 'a webhook subscription was deactivated');
+    if (messages === undefined) return;
+    log.warn({ subscriptionId, reason }, 'a webhook subscription was deactivated');
+    await publishOrWait(this.#options, messages);
   }
 
   /** Judges what has not been judged, and resolves when that is done; nothing may be observed any more. */
@@ -101,77 +109,83 @@ export class CircuitBreaker {
     this.#failing.delete(id);
   }
 
-  /** What does not work now is tried again with the next attempt. */
+  /** While Postgres is away, again every second; what it refuses is left to the next attempt. */
   async #tryTo(work: () => Promise<void>, subscriptionId: string): Promise<void> {
     await this.#places.acquire(1, NEVER);
-    try {
-      await work();
-    } catch (error) {
-      this.#options.log.error({ err: error, subscriptionId }, 'the circuit of a subscription could not be judged');
-    } finally {
-      this.#places.release(1);
+    for (let isOver = false; !isOver; ) {
+      isOver = await work().then(
+        () => true,
+        async (error: unknown) => {
+          this.#options.log.error({ err: error, subscriptionId }, 'the circuit of a subscription could not be judged');
+          if (isTransient(error)) await pause(RETRY_MS, this.#stopping.signal);
+          return !isTransient(error) || this.#stopping.signal.aborted;
+        },
+      );
     }
+    this.#places.release(1);
   }
 
   async #judge(id: string): Promise<void> {
     const { database, subscriptions, log } = this.#options;
-    const verdict = await transaction(database.pool, (db) => judgeAndNote(db, id));
+    const { verdict, messages } = await transaction(database.pool, (db) => judgeAndNote(db, id));
     // Later, in another transaction: it locks the subscription first, as everything else does.
     if (verdict.kind === 'deactivate') await this.deactivate(id, 'FAILING');
-    if (verdict.kind !== 'open') return;
-    subscriptions.forget(id);
-    log.warn({ subscriptionId: id }, 'a circuit opened: the endpoint keeps failing, and only probes are sent');
+    if (verdict.kind === 'open') {
+      subscriptions.forget(id);
+      log.warn({ subscriptionId: id }, 'a circuit opened: the endpoint keeps failing, and only probes are sent');
+    }
+    await publishOrWait(this.#options, messages);
   }
 
   async #recover(id: string): Promise<void> {
     const { database, subscriptions, log } = this.#options;
-    const isDone = await transaction(database.pool, (db) => recover(db, id));
-    if (!isDone) return;
+    const messages = await transaction(database.pool, (db) => recover(db, id));
+    if (messages === undefined) return;
     subscriptions.forget(id);
     log.info({ subscriptionId: id }, 'an endpoint recovered');
+    await publishOrWait(this.#options, messages);
   }
 }
 
 const NEVER = new AbortController().signal;
 
-async function judgeAndNote(db: Queryable, subscriptionId: string): Promise<Verdict> {
+type Judged = { readonly verdict: Verdict; readonly messages: readonly DeliveryMessage[] };
+
+async function judgeAndNote(db: Queryable, subscriptionId: string): Promise<Judged> {
   const health = await lockHealth(db, subscriptionId);
-  if (health?.failingSince == null) return { kind: 'nothing' };
-  const now = Date.now();
+  if (health?.failingSince == null) return { verdict: { kind: 'nothing' }, messages: [] };
   const closedAt = health.closedAt?.getTime() ?? 0;
   const attempts = await recentAttempts(db, {
     subscriptionId,
     sinceId: uuid7Floor(closedAt),
     maxInARow: MAX_IN_A_ROW,
-    recentSinceId: uuid7Floor(Math.max(closedAt, now - RECENT_MS)),
+    recentSinceId: uuid7Floor(Math.max(closedAt, Date.now() - RECENT_MS)),
     maxRecent: MAX_RECENT,
   });
   const verdict = judge({ ...health, ...attempts });
   if (verdict.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS });
-  if (verdict.kind === 'notice') await countNotice(db, { subscriptionId, noticeCount: verdict.noticeCount });
-  if (verdict.kind === 'open' || verdict.kind === 'notice') {
-    const progress = verdict.kind === 'open' ? 0 : verdict.progress;
-    await recordSubscriptionEvent(db, {
-      ...{ tenant: health.tenant, subscriptionId, type: 'webhook_subscription.failing' },
-      data: {
-        url: health.url,
-        failingSince: health.failingSince,
-        deactivationAt: new Date(health.failingSince.getTime() + DEACTIVATE_AFTER_MS),
-        progressPercent: Math.round(progress * 100),
-      },
-    });
-  }
-  return verdict;
+  else if (verdict.kind === 'notice') await countNotice(db, { subscriptionId, noticeCount: verdict.noticeCount });
+  else return { verdict, messages: [] };
+  const { tenant, url, failingSince } = health;
+  const messages = await recordSubscriptionEvent(db, {
+    ...{ tenant, subscriptionId, type: 'webhook_subscription.failing' },
+    data: {
+      ...{ url, failingSince },
+      deactivationAt: new Date(failingSince.getTime() + DEACTIVATE_AFTER_MS),
+      progressPercent: verdict.kind === 'open' ? 0 : Math.round(verdict.progress * 100),
+    },
+  });
+  return { verdict, messages };
 }
 
-async function recover(db: Queryable, subscriptionId: string): Promise<boolean> {
+/** Undefined if it has not been failing. */
+async function recover(db: Queryable, subscriptionId: string): Promise<DeliveryMessage[] | undefined> {
   const health = await lockHealth(db, subscriptionId);
-  if (health?.failingSince == null) return false;
+  if (health?.failingSince == null) return undefined;
   await closeCircuit(db, subscriptionId);
   const { tenant, url, failingSince } = health;
-  await recordSubscriptionEvent(db, {
+  return recordSubscriptionEvent(db, {
     ...{ tenant, subscriptionId, type: 'webhook_subscription.recovered' },
     data: { url, failingSince },
   });
-  return true;
 }

@@ -2,24 +2,27 @@ import { cancelPending } from '../database/cancel-pending.ts';
 import { closeCircuit } from '../database/close-circuit.ts';
 import { deactivate } from '../database/deactivate.ts';
 import type { Queryable } from '../database/transaction.ts';
+import type { DeliveryMessage } from '../events/delivery-message.ts';
 import type { DeactivationReason } from '../generated/prisma/client.ts';
 import { recordSubscriptionEvent } from './subscription-events.ts';
 
 /** Cancelled with the deactivation itself; the sweeper cancels the rest of a longer backlog. */
 export const CANCEL_AT_ONCE = 5_000;
 
-/** Switches a subscription off, cancels what is pending, and tells the tenant. False if it was not active. */
+/**
+ * Switches a subscription off, cancels what is pending, and tells the tenant by the messages it returns, to be published
+ * once that is committed; undefined if it was not active.
+ */
 export async function deactivateSubscription(
   db: Queryable,
   { subscriptionId, reason }: { readonly subscriptionId: string; readonly reason: DeactivationReason },
-): Promise<boolean> {
+): Promise<DeliveryMessage[] | undefined> {
   const deactivated = await deactivate(db, { subscriptionId, reason });
-  if (deactivated === undefined) return false;
+  if (deactivated === undefined) return undefined;
   await cancelPending(db, { subscriptionId, limit: CANCEL_AT_ONCE });
   await closeCircuit(db, subscriptionId);
-  await recordSubscriptionEvent(db, {
+  return recordSubscriptionEvent(db, {
     ...{ tenant: deactivated.tenant, subscriptionId, type: 'webhook_subscription.deactivated' },
     data: { url: deactivated.url, reason },
   });
-  return true;
 }

@@ -62,7 +62,7 @@ export class Sender {
     const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
     // Every delivery that is held may listen to them.
     setMaxListeners(MAX_HELD + 1, stopTaking, stopWorking);
-    const circuits = new CircuitBreaker({ database, log, subscriptions });
+    const circuits = new CircuitBreaker({ database, bus, log, subscriptions });
     const results = new ResultWriter({ database, bus, log, circuits, signal: stopWorking });
     this.#parts = {
       ...options,

@@ -1,11 +1,8 @@
-import { insertDeliveries } from '../database/insert-deliveries.ts';
-import { insertEvents } from '../database/insert-events.ts';
 import { matchingSubscriptions } from '../database/matching-subscriptions.ts';
-import { returnToWaiting } from '../database/return-to-waiting.ts';
 import type { Queryable } from '../database/transaction.ts';
-import { uuid7 } from '../database/uuid7.ts';
-import { deliveryId } from '../events/delivery-id.ts';
+import type { DeliveryMessage } from '../events/delivery-message.ts';
 import { patternsOf } from '../events/event-type.ts';
+import { recordEvent } from '../events/record-event.ts';
 
 export type SubscriptionEvent = {
   readonly tenant: string;
@@ -17,24 +14,14 @@ export type SubscriptionEvent = {
 
 /**
  * Records an event about a subscription, in the transaction of what it tells of, for the tenant's subscriptions that
- * want it. Their deliveries wait in Postgres, where the sweeper finds them once that is committed.
+ * want it. Returns the messages to publish once that is committed. The transaction holds the state of one subscription
+ * and must lock no other: two that fail together would wait for each other.
  */
-export async function recordSubscriptionEvent(db: Queryable, event: SubscriptionEvent): Promise<void> {
+export async function recordSubscriptionEvent(db: Queryable, event: SubscriptionEvent): Promise<DeliveryMessage[]> {
   const { tenant, subscriptionId, type } = event;
-  const occurredAt = new Date();
-  const id = uuid7(occurredAt.getTime());
-  const data = Buffer.from(JSON.stringify({ subscriptionId, ...event.data }));
-  await insertEvents(db, [{ id, tenant, eventId: id, type, occurredAt, data }]);
   const wanting = await matchingSubscriptions(db, { tenant, patterns: patternsOf(type) });
-  const deliveries = wanting
-    .filter((other) => other !== subscriptionId)
-    .map((other) => ({
-      ...{ id: deliveryId(id, other), tenant, subscriptionId: other, eventRowId: id, eventType: type },
-    }));
-  if (deliveries.length === 0) return;
-  await insertDeliveries(db, { deliveries, jumpsQueue: true });
-  await returnToWaiting(
-    db,
-    deliveries.map((delivery) => delivery.id),
-  );
+  const subscriptionIds = wanting.filter((id) => id !== subscriptionId);
+  const data = JSON.stringify({ subscriptionId, ...event.data });
+  // Small enough to go with any message.
+  return recordEvent(db, { tenant, type, data, subscriptionIds }, { maxDataBytes: data.length * 4, isProbe: false });
 }
