@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { cancelPending } from '../database/cancel-pending.ts';
 import type { Database } from '../database/client.ts';
+import { closeCircuit } from '../database/close-circuit.ts';
 import { enqueueDeliveries } from '../database/enqueue-deliveries.ts';
 import { lockDueDeliveries } from '../database/lock-due-deliveries.ts';
 import { type DueQueue, lockDueQueues } from '../database/lock-due-queues.ts';
@@ -8,6 +9,7 @@ import type { PendingDelivery } from '../database/pending-delivery.ts';
 import { returnLostToWaiting } from '../database/return-lost-to-waiting.ts';
 import { type QueueChange, saveQueues } from '../database/save-queues.ts';
 import { type Queryable, transaction } from '../database/transaction.ts';
+import { isTransient } from '../database/transient-error.ts';
 import type { DeliveryMessage } from '../events/delivery-message.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { publishOrWait, toMessage } from '../events/publish-deliveries.ts';
@@ -19,6 +21,7 @@ export type SweeperOptions = { readonly database: Database; readonly bus: EventB
 const IDLE_MS = 250;
 /** After a round in which NATS did not take everything. */
 const REFUSED_MS = 1_000;
+const FAILED_MS = 1_000;
 /** Subscriptions in one round, all of which are served before one comes up again. */
 const MAX_QUEUES = 50;
 /** Deliveries in one round. Larger data is left to the sender to read: a round is held in memory. */
@@ -64,8 +67,12 @@ export class Sweeper {
       try {
         if (bus.connected) waitMs = await this.#sweep();
       } catch (error) {
-        // Postgres or NATS is away, which others log as well; the next sweep tries again.
-        log.debug({ err: error }, 'sweep failed');
+        // Postgres or NATS is away, which others log as well; the next sweep tries again. Anything else is a bug.
+        if (isTransient(error)) log.debug({ err: error }, 'sweep failed');
+        else {
+          log.error({ err: error }, 'what waits in Postgres could not be looked after; trying again');
+          waitMs = FAILED_MS;
+        }
       }
       if (waitMs > 0) await pause(waitMs, signal);
     }
@@ -114,7 +121,9 @@ async function release(db: Queryable, maxDataBytes: number): Promise<Round> {
 }
 
 /** What is left of a subscription that was deactivated or deleted while it had many deliveries. Returns whether there is more. */
-async function cancelSome(db: Queryable, { subscriptionId }: DueQueue): Promise<boolean> {
+async function cancelSome(db: Queryable, { subscriptionId, probe }: DueQueue): Promise<boolean> {
+  // Should it be activated again, it starts over; till then there is nothing to probe.
+  if (probe !== null) await closeCircuit(db, subscriptionId);
   return (await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT })) === CANCEL_LIMIT;
 }
 

@@ -1,0 +1,98 @@
+import type pg from 'pg';
+import { type Logger, pino } from 'pino';
+import { type Receiver, type Respond, startReceiver } from './receiver.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from './test-app.ts';
+import { waitFor } from './wait-for.ts';
+
+/** What delivering knows about a subscription: a row of `subscription_states`, and what waits. */
+export type QueueState = {
+  readonly isBacklogged: boolean;
+  readonly isOpen: boolean;
+  readonly releaseWindow: number | null;
+  readonly probeWaitMs: number | null;
+  /** In how many milliseconds it is looked after; null: not at all. */
+  readonly dueInMs: number | null;
+};
+
+/** Services of the test's own, one program or several on them, and receivers. */
+export type Scene = TestServices & {
+  readonly app: TestApp;
+  readonly apps: readonly TestApp[];
+  /** What the programs logged, a line of JSON each. */
+  readonly logLines: readonly string[];
+  readonly receive: (respond?: Respond) => Promise<Receiver>;
+  readonly publishMany: (type: string, count: number) => Promise<void>;
+  /** How many deliveries there are, by an SQL condition. */
+  readonly countDeliveries: (where: string, values?: unknown[]) => Promise<number>;
+  readonly waitForDeliveries: (count: number, where: string, timeoutMs?: number) => Promise<void>;
+  readonly stateOf: (subscriptionId: string) => Promise<QueueState>;
+};
+
+export type SceneOptions = { readonly apps?: number; readonly env?: Record<string, string> };
+
+/** `cleanUps` are to be run in reverse after the test. */
+export async function startScene(
+  cleanUps: (() => Promise<void>)[],
+  { apps: appCount = 1, env = {} }: SceneOptions = {},
+): Promise<Scene> {
+  const services = await startTestServices();
+  cleanUps.push(() => services.stop());
+  const logLines: string[] = [];
+  const log: Logger = pino({ level: 'warn' }, { write: (line: string) => void logLines.push(line) });
+  const apps: TestApp[] = [];
+  for (let index = 0; index < appCount; index += 1) apps.push(await startTestApp(services, { env, log }));
+  // Together: a program that waits for its attempts need not keep the others waiting.
+  cleanUps.push(async () => void (await Promise.all(apps.map((app) => app.stop()))));
+  const [app] = apps;
+  if (app === undefined) throw new Error('a scene needs a program');
+  const countDeliveries = (where: string, values: unknown[] = []) => countOf(services, { where, values });
+  return {
+    ...services,
+    ...{ app, apps, logLines, countDeliveries },
+    receive: async (respond) => {
+      const receiver = await startReceiver(respond);
+      cleanUps.push(() => receiver.close());
+      return receiver;
+    },
+    publishMany: (type, count) => publishMany(services, { type, count }),
+    waitForDeliveries: async (count, where, timeoutMs = 20_000) => {
+      await waitFor(async () => (await countDeliveries(where)) === count, {
+        what: `${count} deliveries with ${where}`,
+        timeoutMs,
+      });
+    },
+    stateOf: (subscriptionId) => stateOf(services, subscriptionId),
+  };
+}
+
+async function publishMany(
+  { publish }: TestServices,
+  { type, count }: { readonly type: string; readonly count: number },
+): Promise<void> {
+  for (let start = 0; start < count; start += 100) {
+    const chunk = Array.from({ length: Math.min(100, count - start) }, () => publish(`events.acme.${type}`, '{}'));
+    await Promise.all(chunk);
+  }
+}
+
+async function countOf(
+  { query }: TestServices,
+  { where, values }: { readonly where: string; readonly values: unknown[] },
+): Promise<number> {
+  const [row] = await query<{ count: number }>(
+    `SELECT count(*)::integer AS count FROM deliveries WHERE ${where}`,
+    values,
+  );
+  return row?.count ?? 0;
+}
+
+async function stateOf({ query }: TestServices, subscriptionId: string): Promise<QueueState> {
+  const [state] = await query<QueueState & pg.QueryResultRow>(
+    `SELECT is_backlogged AS "isBacklogged", opened_at IS NOT NULL AS "isOpen", release_window AS "releaseWindow",
+       probe_wait_ms AS "probeWaitMs", (extract(epoch FROM next_due_at - now()) * 1000)::float8 AS "dueInMs"
+     FROM subscription_states WHERE subscription_id = $1`,
+    [subscriptionId],
+  );
+  if (state === undefined) throw new Error('no such subscription');
+  return state;
+}
