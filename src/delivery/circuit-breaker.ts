@@ -153,20 +153,23 @@ type Judged = { readonly verdict: Verdict; readonly messages: readonly DeliveryM
 
 async function judgeAndNote(db: Queryable, subscriptionId: string): Promise<Judged> {
   const health = await lockHealth(db, subscriptionId);
-  if (health?.failingSince == null) return { verdict: { kind: 'nothing' }, messages: [] };
+  if (health === undefined) return { verdict: { kind: 'nothing' }, messages: [] };
+  const now = Date.now();
   const closedAt = health.closedAt?.getTime() ?? 0;
   const attempts = await recentAttempts(db, {
     subscriptionId,
     sinceId: uuid7Floor(closedAt),
     maxInARow: MAX_IN_A_ROW,
-    recentSinceId: uuid7Floor(Math.max(closedAt, Date.now() - RECENT_MS)),
+    recentSinceId: uuid7Floor(Math.max(closedAt, now - RECENT_MS)),
     maxRecent: MAX_RECENT,
   });
   const verdict = judge({ ...health, ...attempts });
   if (verdict.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS });
   else if (verdict.kind === 'notice') await countNotice(db, { subscriptionId, noticeCount: verdict.noticeCount });
   else return { verdict, messages: [] };
-  const { tenant, url, failingSince } = health;
+  const { tenant, url } = health;
+  // Null if a success now and then comes between.
+  const failingSince = health.failingSince ?? new Date(now);
   const messages = await recordSubscriptionEvent(db, {
     ...{ tenant, subscriptionId, type: 'webhook_subscription.failing' },
     data: {
