@@ -60,7 +60,7 @@ async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' 
   const { delivery } = held;
   const { subscriptionId, subscriptionVersion } = delivery;
   const subscription = await subscriptions.get(subscriptionId, subscriptionVersion);
-  const obstacle = obstacleOf(delivery, subscription) ?? (await pace(parts, { delivery, subscription }));
+  const obstacle = obstacleOf(delivery, subscription) ?? (await pace(parts, { ...held, subscription }));
   if (subscription === undefined || obstacle !== undefined) return obstacle ?? 'INACTIVE';
   if (!(await gates.enter(subscriptionId, subscription.maxInFlight))) return 'IN_FLIGHT_LIMIT';
   try {
@@ -87,10 +87,12 @@ function obstacleOf(
 /** Waits for the moment that the subscription's rate limit leaves free, unless that is too far away. */
 async function pace(
   { slots, stopTaking }: SenderParts,
-  { delivery, subscription }: { delivery: DeliveryMessage; subscription: SenderSubscription | undefined },
+  { message, delivery, subscription }: HeldDelivery & { readonly subscription: SenderSubscription | undefined },
 ): Promise<'RATE_LIMITED' | undefined> {
   if (subscription?.rateLimitPerSecond == null) return undefined;
-  const sendAt = delivery.sendAt ?? (await slots.take(subscription.id));
+  // A message that comes again, for a retry, has had its moment.
+  const ownMoment = message.redelivered ? undefined : delivery.sendAt;
+  const sendAt = ownMoment ?? (await slots.take(subscription.id));
   if (sendAt === undefined) return 'RATE_LIMITED';
   await pause(Math.min(SLOT_HORIZON_MS, Math.max(0, sendAt - Date.now())), stopTaking);
   return undefined;
