@@ -175,16 +175,17 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
     random: Math.random(),
     nowMs: Date.now(),
   });
-  await record(parts, { message, attempt, decision });
+  await record(parts, { message, delivery, attempt, decision });
 }
 
 async function record(
   { results, waits, log, circuits }: SenderParts,
-  { message, attempt, decision }: { message: StreamMessage; attempt: UnwrittenAttempt; decision: Decision },
+  { message, delivery, attempt, decision }: HeldDelivery & { attempt: UnwrittenAttempt; decision: Decision },
 ): Promise<void> {
   const now = Date.now();
   const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
-  const staysEnqueued = dueAt !== undefined && waits.reserve(dueAt, now);
+  // A probe is one request: with its message, the retry would be a probe as well.
+  const staysEnqueued = dueAt !== undefined && !delivery.isProbe && waits.reserve(dueAt, now);
   await results.write({
     attempt,
     status: dueAt !== undefined ? 'PENDING' : attempt.status,
