@@ -7,6 +7,7 @@ import { Resolver } from '../../src/delivery/resolver.ts';
 import { send } from '../../src/delivery/send.ts';
 import { type DnsAnswer, type DnsQuestion, startDnsServer } from '../support/dns-server.ts';
 import { startReceiver } from '../support/receiver.ts';
+import { startUnansweredPort } from '../support/unanswered-port.ts';
 
 /** 127.0.0.1, where the receiver listens, plays the public internet; 127.0.0.2 and ::1 are "inside". */
 const PUBLIC = '127.0.0.1';
@@ -93,6 +94,13 @@ describe('the egress guard', () => {
   it('tries one address after the other', async () => {
     const { attempt } = await start(() => addresses('127.0.0.3', PUBLIC), { allowCidrs: ['127.0.0.0/8'] });
     expect(await attempt(NAME)).toMatchObject({ kind: 'response', statusCode: 200 });
+  });
+
+  it('leaves an address that drops packets for the next one', async () => {
+    const { attempt, port } = await start(() => addresses('127.0.0.3', PUBLIC), { allowCidrs: ['127.0.0.0/8'] });
+    const target = await startUnansweredPort({ host: '127.0.0.3', port: Number(port) });
+    cleanups.push(() => target.close());
+    expect(await attempt(NAME, 3_000)).toMatchObject({ kind: 'response', statusCode: 200 });
   });
 
   it.each([INSIDE, '[::1]', '[::ffff:127.0.0.2]', '2130706434', '0x7f.2', '127.2', '0'])(

@@ -12,6 +12,11 @@ import {
 const TIMEOUT_MS = 1_000;
 /** More than a socket's buffers hold, so that who does not read it is noticed. */
 const LARGE_BODY = Buffer.alloc(16_000_000, 'x');
+const UNREAD: ReadonlySet<Hostility> = new Set([
+  'never reads',
+  'answers before it reads the body',
+  'refuses a large body and closes',
+]);
 const SMALL_BODY = Buffer.from('{"a":1}');
 
 let receiver: HostileReceiver | undefined;
@@ -24,15 +29,14 @@ afterEach(async () => {
 async function attempt(hostility: Hostility) {
   receiver = await startHostileReceiver(HOSTILITIES[hostility]);
   agents = new EgressAgents({ allowCidrs: ['127.0.0.1/32'], allowHttp: 'always' });
-  const isUnread = hostility === 'never reads' || hostility === 'answers before it reads the body';
   const startedAt = performance.now();
   const outcome = await send(agents, {
     url: receiver.url,
     headers: { 'content-type': 'application/json' },
-    body: isUnread ? LARGE_BODY : SMALL_BODY,
+    body: UNREAD.has(hostility) ? LARGE_BODY : SMALL_BODY,
     timeoutMs: TIMEOUT_MS,
   });
-  expect(performance.now() - startedAt).toBeLessThan(TIMEOUT_MS + 1_000);
+  expect(performance.now() - startedAt).toBeLessThan(TIMEOUT_MS + 500);
   return outcome;
 }
 
@@ -61,17 +65,32 @@ const NO_RESPONSE: readonly [Hostility, reason: string, message: string][] = [
   ['sends one header without end', 'INVALID_RESPONSE', '16 KiB'],
   ['sends garbage', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['speaks SSH', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['speaks HTTP/2', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['speaks Icecast', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['speaks HTTP/0.9', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['speaks TLS', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['sends a bad header byte', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['sends a header without colon', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['sends content-length and chunked', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['sends two content-lengths', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['sends a negative content-length', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['sends a content-length beyond all numbers', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['sends a folded header', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['ends its lines with LF alone', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['stops within the status line', 'TIMEOUT', 'no response within 1000 ms'],
+  ['sends a reason without end', 'INVALID_RESPONSE', '16 KiB'],
+  ['sends empty lines without end', 'TIMEOUT', 'no response within 1000 ms'],
+  ['answers a status that is no number', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['answers 20', 'INVALID_RESPONSE', 'not valid HTTP'],
+  ['answers 000', 'INVALID_RESPONSE', 'status 0'],
   ['answers 1000', 'INVALID_RESPONSE', 'not valid HTTP'],
   ['answers 099', 'INVALID_RESPONSE', 'status 99'],
   ['answers 600', 'INVALID_RESPONSE', 'status 600'],
   ['answers 999', 'INVALID_RESPONSE', 'status 999'],
   ['answers 101', 'INVALID_RESPONSE', '101'],
+  ['answers 101 without upgrade', 'INVALID_RESPONSE', '101'],
+  ['answers 101, then 200', 'INVALID_RESPONSE', '101'],
+  ['drips 100 without end', 'TIMEOUT', 'no response within 1000 ms'],
   ['answers 103 without end', 'INVALID_RESPONSE', '1xx'],
   ['answers 9 times 100', 'INVALID_RESPONSE', '1xx'],
 ];
@@ -82,6 +101,13 @@ const RESPONSES: readonly [
   rest: { truncated?: boolean; body?: string; pooled?: boolean },
 ][] = [
   ['answers 8 times 100, then 200', 200, { body: 'ok', pooled: true }],
+  ['answers in HTTP/1.0', 200, { body: 'ok' }],
+  ['answers 200 and offers an upgrade', 200, { body: 'ok', pooled: true }],
+  ['answers 404', 404, { body: 'none', pooled: true }],
+  ['answers 410', 410, { body: '', pooled: true }],
+  ['answers 429 and when to come back', 429, { body: '', pooled: true }],
+  ['answers 500', 500, { body: 'broken', pooled: true }],
+  ['answers 503 and closes', 503, { body: '' }],
   ['answers 302', 302, { body: '', pooled: true }],
   ['answers 307 to itself', 307, { body: '', pooled: true }],
   ['answers 304', 304, { body: '', pooled: true }],
@@ -102,9 +128,14 @@ const RESPONSES: readonly [
   ['closes within a chunk', 200, { truncated: true, body: 'hello' }],
   ['sends a bad chunk size', 200, { truncated: true, body: '' }],
   ['sends a gzip bomb', 200, { truncated: true }],
+  // What the log keeps is the bytes as UTF-8, whatever the headers say they are.
+  ['says gzip and sends text', 200, { body: 'hello', pooled: true }],
+  ['names a charset that does not exist', 200, { body: 'ok', pooled: true }],
+  ['sends UTF-16', 200, { body: 'h\uFFFDi\uFFFD', pooled: true }],
   ['sends NUL and broken UTF-8', 200, { body: 'a\uFFFD\uFFFDb', pooled: true }],
   ['sends 20,000 bytes', 200, { body: 'x'.repeat(20_000), pooled: true }],
   ['sends 20,001 bytes', 200, { truncated: true, body: 'x'.repeat(20_000) }],
+  ['refuses a large body and closes', 413, { body: 'big' }],
   ['answers before it reads the body', 401, { body: '' }],
 ];
 
@@ -128,8 +159,22 @@ describe('a receiver that', () => {
     },
   );
 
-  it('redirects is not followed, and has failed', async () => {
-    expect(failureReasonOf(await attempt('answers 302'))).toBe('REDIRECT');
+  it.each([
+    ['answers in HTTP/1.0', undefined],
+    ['answers 204', undefined],
+    ['closes within the body', undefined],
+    ['answers 302', 'REDIRECT'],
+    ['answers 304', 'REDIRECT'],
+    ['answers 404', 'HTTP_STATUS'],
+    ['answers 410', 'HTTP_STATUS'],
+    ['answers 429 and when to come back', 'HTTP_STATUS'],
+    ['answers 500', 'HTTP_STATUS'],
+  ] as const)('%s has failed for the reason %s', async (hostility, reason) => {
+    expect(failureReasonOf(await attempt(hostility))).toBe(reason);
+  });
+
+  it('says when to come back is understood, in any case and the first time it says so', async () => {
+    expect(await attempt('answers 429 and when to come back')).toHaveProperty('headers.retry-after', '30');
   });
 
   it('is in one of the tables above, whatever it does', () => {

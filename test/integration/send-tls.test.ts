@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer as createTcpServer } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/egress-agents.ts';
 import { send } from '../../src/delivery/send.ts';
@@ -20,10 +20,10 @@ afterEach(async () => {
 });
 
 /** Answers each request with 200; `sockets` is what is open. */
-async function startTlsReceiver({ cert, key }: { cert: string; key: string }) {
+async function startTlsReceiver(options: TlsOptions) {
   const sockets = new Set<TLSSocket>();
   let connectionCount = 0;
-  const server = createTlsServer({ cert, key }, (socket) => {
+  const server = createTlsServer(options, (socket) => {
     connectionCount += 1;
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
@@ -84,6 +84,20 @@ describe('send over TLS', () => {
     const receiver = await startTlsReceiver(certificate);
     const outcome = await attempt(`https://localhost:${receiver.port}/`, trusted);
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'TLS_FAILURE', message });
+    await vi.waitFor(() => {
+      expect(receiver.sockets.size).toBe(0);
+    });
+  });
+
+  it.each<[what: string, TlsOptions]>([
+    ['speaks nothing newer than TLS 1.1', { maxVersion: 'TLSv1.1', minVersion: 'TLSv1', ciphers: 'ALL:@SECLEVEL=0' }],
+    ['wants a certificate of ours, in TLS 1.2', { requestCert: true, maxVersion: 'TLSv1.2' }],
+    // The handshake is over for us before the receiver says so: only the alert tells it from a reset.
+    ['wants a certificate of ours, in TLS 1.3', { requestCert: true, minVersion: 'TLSv1.3' }],
+  ])('fails with a receiver that %s', async (_what, options) => {
+    const receiver = await startTlsReceiver({ ...VALID, ...options });
+    const outcome = await attempt(`https://localhost:${receiver.port}/`, VALID.cert);
+    expect(outcome).toMatchObject({ kind: 'failure', reason: 'TLS_FAILURE', message: 'the TLS handshake failed' });
     await vi.waitFor(() => {
       expect(receiver.sockets.size).toBe(0);
     });

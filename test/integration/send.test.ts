@@ -4,6 +4,7 @@ import { EgressAgents } from '../../src/delivery/egress-agents.ts';
 import { type SendRequest, send } from '../../src/delivery/send.ts';
 import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
 import { startReceiver } from '../support/receiver.ts';
+import { startUnansweredPort } from '../support/unanswered-port.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -145,6 +146,68 @@ describe('send', () => {
     await send(agents, request(receiver.url));
     expect(await send(agents, request(receiver.url))).toMatchObject({ reason: 'CONNECTION_RESET' });
     expect(requests).toBe(2);
+  });
+
+  it('has one time limit for both requests when it sends again', async () => {
+    // Answers the first request, resets the second one of that connection, and then answers no more.
+    const receiver = await startHostileReceiver({
+      when: 'connected',
+      behave: (socket) => {
+        let seen = 0;
+        socket.on('data', () => {
+          seen += 1;
+          if (receiver.connectionCount() > 1) return;
+          if (seen === 1) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
+          else setTimeout(() => socket.resetAndDestroy(), 500);
+        });
+      },
+    });
+    cleanups.push(() => receiver.close());
+    const agents = createAgents();
+    await send(agents, request(receiver.url));
+    const startedAt = performance.now();
+    const outcome = await send(agents, request(receiver.url, { timeoutMs: 1_000 }));
+    expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'no response within 1000 ms' });
+    expect(performance.now() - startedAt).toBeLessThan(1_400);
+    expect(receiver.connectionCount()).toBe(2);
+  });
+
+  it('does not take for an answer what had come unasked while the connection waited in the pool', async () => {
+    const UNASKED = 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil';
+    let requests = 0;
+    const receiver = await startHostileReceiver({
+      when: 'requested',
+      behave: (socket) => {
+        requests += 1;
+        if (requests === 1) {
+          socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok');
+          setTimeout(() => socket.write(UNASKED), 50);
+        } else socket.write('HTTP/1.1 500 Broken\r\ncontent-length: 0\r\n\r\n');
+      },
+    });
+    cleanups.push(() => receiver.close());
+    const agents = createAgents();
+    await send(agents, request(receiver.url));
+    const [idle] = Object.values(agents.pooled.http.freeSockets).flat();
+    const bytesBefore = idle?.bytesRead ?? 0;
+    await vi.waitFor(() => {
+      expect(idle?.destroyed === true || (idle?.bytesRead ?? 0) >= bytesBefore + UNASKED.length).toBe(true);
+    });
+    expect(await send(agents, request(receiver.url))).toMatchObject({ statusCode: 500 });
+  });
+
+  it.each(['http', 'https'])('gives up on an address that drops packets (%s)', async (scheme) => {
+    const target = await startUnansweredPort();
+    cleanups.push(() => target.close());
+    const agents = createAgents();
+    const startedAt = performance.now();
+    const outcome = await send(agents, request(`${scheme}://127.0.0.1:${target.port}/`, { timeoutMs: 1_000 }));
+    expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'no connection within 1000 ms' });
+    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    await vi.waitFor(() => {
+      const sockets = [agents.pooled.http.sockets, agents.pooled.https.sockets].flatMap(Object.values).flat();
+      expect(sockets).toHaveLength(0);
+    });
   });
 
   it('gives up when its signal says so, and closes the connection', async () => {
