@@ -1,12 +1,13 @@
 import { writeFileSync } from 'node:fs';
-import { VARIABLES } from '../src/config.ts';
+import { CAN_BE_EMPTY, VARIABLES } from '../src/config.ts';
 
 const INTRODUCTION = `<!-- Printed from src/config.ts by \`npm run generate\`: change the table there. -->
 
 # Configuration
 
 Everything is set by environment variables. They are read once, at the start; if any are wrong, the program names all
-the problems at once and ends with code 1. An empty value counts as unset, except for \`EGRESS_ALLOW_CIDRS\`.
+the problems at once and ends with code 1. An empty value counts as unset,
+except for ${[...CAN_BE_EMPTY].map((name) => `\`${name}\``).join(' and ')}.
 `;
 
 /** Defaults that describe rather than quote. */

@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { MAX_PORT } from './delivery/port-rule.ts';
 import { isSecretsKey } from './delivery/secret-box.ts';
 
 export type Role = 'api' | 'dispatcher' | 'sender';
@@ -19,7 +20,7 @@ export function parseText(text: string): string {
 
 export function parsePort(text: string): number {
   const port = Number(text);
-  if (!/^\d+$/.test(text) || port > 65_535)
+  if (!/^\d+$/.test(text) || port > MAX_PORT)
     throw new Error(`must be a port number from 0 to 65535, not ${JSON.stringify(text)}`);
   return port;
 }
@@ -80,6 +81,22 @@ function isCidr(text: string): boolean {
   const [, address = '', bits] = /^(.+)\/(\d{1,3})$/.exec(text) ?? [];
   const version = isIP(address);
   return version !== 0 && Number(bits) <= (version === 4 ? 32 : 128);
+}
+
+export function parsePorts(text: string): Set<number> {
+  const bad = list(text).filter((item) => portsOf(item).length === 0);
+  if (bad.length > 0) {
+    throw new Error(`has ${bad.map((item) => JSON.stringify(item)).join(', ')}, not a port or range such as 6000-6063`);
+  }
+  return new Set(list(text).flatMap(portsOf));
+}
+
+/** None where it is no port or range. */
+function portsOf(item: string): number[] {
+  const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(item) ?? [];
+  const [from, to] = [Number(first), Number(last)];
+  if (!(from >= 1 && from <= to && to <= MAX_PORT)) return [];
+  return Array.from({ length: to - from + 1 }, (_, index) => from + index);
 }
 
 export function parseAllowHttp(text: string): 'always' | 'never' {

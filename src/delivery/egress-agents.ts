@@ -71,7 +71,7 @@ class GuardedHttpAgent extends http.Agent {
     options: ClientRequestArgs,
     callback?: (error: Error | null, socket: Duplex) => void,
   ): Duplex | null | undefined {
-    const refusal = this.#guard.refuse(options.host);
+    const refusal = this.#guard.refuse(options);
     if (refusal !== undefined) return refusedSocket(refusal);
     return super.createConnection(guarded(options, this.#guard), callback);
   }
@@ -89,7 +89,7 @@ class GuardedHttpsAgent extends https.Agent {
     options: RequestOptions,
     callback?: (error: Error | null, socket: Duplex) => void,
   ): Duplex | null | undefined {
-    const refusal = this.#guard.refuse(options.host);
+    const refusal = this.#guard.refuse(options);
     if (refusal !== undefined) return refusedSocket(refusal);
     return super.createConnection(guarded(options, this.#guard), callback);
   }

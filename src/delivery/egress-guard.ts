@@ -2,6 +2,7 @@ import type { LookupAddress, LookupOptions } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { isAllowedAddress, isLoopbackAddress } from './address-rule.ts';
 import { BlockedTargetError, type EgressPolicy } from './egress-policy.ts';
+import { isAllowedPort } from './port-rule.ts';
 import type { Resolver } from './resolver.ts';
 import { isLocalhostName } from './target-url.ts';
 
@@ -9,10 +10,16 @@ const LOCALHOST_ADDRESSES = ['127.0.0.1', '::1'];
 /** Of one name; all are checked, the rest is not tried. */
 const MAX_ADDRESSES = 8;
 
+/** As Node hands it to `createConnection`. */
+type Target = {
+  readonly host?: string | null | undefined;
+  readonly port?: number | string | null | undefined;
+};
+
 /** What every connection to a target has to pass. */
 export type Guard = {
-  /** Why this host may not be connected to; undefined for a name, which only the lookup can judge. */
-  readonly refuse: (host: string | null | undefined) => BlockedTargetError | undefined;
+  /** Why this may not be connected to; undefined for a name, which only the lookup can judge, on an allowed port. */
+  readonly refuse: (target: Target) => BlockedTargetError | undefined;
   readonly lookup: LookupFunction;
 };
 
@@ -30,7 +37,8 @@ export function createGuard(resolver: Resolver, policy: EgressPolicy, protocol: 
     return answers.slice(0, MAX_ADDRESSES);
   }
   return {
-    refuse: (host) => {
+    refuse: ({ host, port }) => {
+      if (!isAllowedPort(Number(port), policy)) return new BlockedTargetError('the port of the target is not allowed');
       if (host === undefined || host === null || host === '') return blocked();
       return isIP(host) !== 0 && !isAllowed(host) ? blocked() : undefined;
     },

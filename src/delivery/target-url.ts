@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { DomainError } from '../domain-error.ts';
 import { isAllowedAddress, isLoopbackAddress } from './address-rule.ts';
 import type { EgressPolicy } from './egress-policy.ts';
+import { isAllowedPort } from './port-rule.ts';
 
 /** The URL cannot be a webhook subscription's target; the message says why. */
 export class TargetRejectedError extends DomainError {
@@ -28,7 +29,7 @@ export function checkTargetUrl(text: string, policy: EgressPolicy): URL {
   if (url.username !== '' || url.password !== '') {
     reject('the URL must not contain a user name or password; use a custom authorization header');
   }
-  if (url.port === '0') reject('the port must be from 1 to 65535');
+  checkPort(url, policy);
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   if (isIP(host) !== 0) checkAddress(host, policy);
   else checkName(host, policy);
@@ -42,6 +43,12 @@ export function checkTargetUrl(text: string, policy: EgressPolicy): URL {
 /** RFC 6761: these names mean this machine, and no name server is asked. */
 export function isLocalhostName(host: string): boolean {
   return /^(?:.+\.)?localhost\.?$/i.test(host);
+}
+
+function checkPort({ protocol, port }: URL, policy: EgressPolicy): void {
+  if (port === '0') reject('the port must be from 1 to 65535');
+  const number = Number(port === '' ? (protocol === 'https:' ? 443 : 80) : port);
+  if (!isAllowedPort(number, policy)) reject(`the port ${number} is not allowed for webhooks`);
 }
 
 function checkAddress(address: string, policy: EgressPolicy): void {

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import http from 'node:http';
+import https from 'node:https';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/egress-agents.ts';
 import type { EgressPolicy } from '../../src/delivery/egress-policy.ts';
@@ -26,6 +28,7 @@ async function start(answer: (question: DnsQuestion) => DnsAnswer, policy: Parti
   const agents = new EgressAgents({
     allowCidrs: [`${PUBLIC}/32`],
     allowHttp: 'always',
+    denyPorts: new Set(),
     dnsServers: [dns.address],
     ...policy,
   });
@@ -137,6 +140,23 @@ describe('the egress guard', () => {
     const { attempt } = await start(() => addresses('8.8.8.8'), { allowHttp: 'loopback' });
     expect(await attempt('8.8.8.8')).toMatchObject(BLOCKED);
     expect(await attempt(NAME)).toMatchObject(BLOCKED);
+  });
+
+  it.each([PUBLIC, NAME])('refuses a denied port of %s, in every pool, and asks nobody for the name', async (host) => {
+    const denyPorts = new Set<number>();
+    const { attempt, agents, dns, port, receiver } = await start(() => addresses(PUBLIC), { denyPorts });
+    denyPorts.add(Number(port));
+    const message = 'the port of the target is not allowed';
+    expect(await attempt(host)).toMatchObject({ kind: 'failure', reason: 'BLOCKED_TARGET', message });
+    for (const [client, agent] of [
+      [http, agents.fresh.http],
+      [https, agents.fresh.https],
+    ] as const) {
+      const failure: unknown = await once(client.get({ host, port, agent }), 'error');
+      expect(failure).toMatchObject([{ code: 'ERR_BLOCKED_TARGET', message }]);
+    }
+    expect(dns.questions).toHaveLength(0);
+    expect(receiver.connectionCount()).toBe(0);
   });
 
   it('guards the agents themselves, whoever uses them, even with a lookup of his own', async () => {

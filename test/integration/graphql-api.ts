@@ -51,7 +51,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   await waitFor(() => bus.connected, { what: 'NATS' });
   const services = {
     ...{ database, secretBox, bus, log },
-    egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const },
+    egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
   };
   const stopping = new AbortController();
   const authenticate = createAuthenticate(ADMIN_KEY);

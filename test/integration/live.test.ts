@@ -49,7 +49,7 @@ beforeEach(async () => {
 function createServer(): HttpServer {
   const { database, bus, secretBox, log } = api;
   const config = { host: '127.0.0.1', port: 0, roles: new Set(['api'] as const) };
-  const egress = { allowCidrs: [], allowHttp: 'never' as const, dnsServers: undefined };
+  const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   return new HttpServer({
     ...{ database, bus, secretBox, log },
     config: { ...config, egress },

@@ -46,7 +46,7 @@ function attempt(url: string, trusted?: string): Promise<Awaited<ReturnType<type
 }
 
 function createAgents(trusted?: string): EgressAgents {
-  const agents = new EgressAgents({ allowCidrs: ['127.0.0.0/8'], allowHttp: 'never' });
+  const agents = new EgressAgents({ allowCidrs: ['127.0.0.0/8'], allowHttp: 'never', denyPorts: new Set() });
   if (trusted !== undefined) agents.pooled.https.options.ca = trusted;
   cleanups.push(() => {
     agents.close();

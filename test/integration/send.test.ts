@@ -12,7 +12,7 @@ afterEach(async () => {
 });
 
 function createAgents(options?: { maxSocketAgeMs: number }): EgressAgents {
-  const agents = new EgressAgents({ allowCidrs: ['127.0.0.0/8'], allowHttp: 'always' }, options);
+  const agents = new EgressAgents({ allowCidrs: ['127.0.0.0/8'], allowHttp: 'always', denyPorts: new Set() }, options);
   cleanups.push(() => {
     agents.close();
   });

@@ -113,6 +113,27 @@ it('an internal target is rejected at creation and blocked at delivery', async (
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
 });
 
+it('a denied port is rejected at creation and blocked at delivery, for test events too', async () => {
+  const { port } = new URL(receiver.url);
+  let id = '';
+  await withApp({}, async (app) => {
+    ({ id } = await app.subscribe({ url: receiver.url }));
+  });
+  await withApp({ EGRESS_DENY_PORTS: `25,${port}` }, async (app) => {
+    const expected = { code: 'TARGET_REJECTED', message: `the port ${port} is not allowed for webhooks` };
+    const input = { tenant: 'acme', url: `https://example.com:${port}/`, eventTypes: ['*'] };
+    expect((await app.graphql<Result>(CREATE, { input })).result).toEqual(expected);
+    expect((await app.graphql<Result>(UPDATE, { id, url: receiver.url })).result).toEqual(expected);
+    await app.graphql('mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }', { id });
+    expect(await firstAttempt(app, id)).toMatchObject({
+      failureReason: 'BLOCKED_TARGET',
+      errorMessage: 'the port of the target is not allowed',
+    });
+  });
+  expect(receiver.connectionCount()).toBe(0);
+  await services.query('UPDATE webhook_subscriptions SET is_active = false');
+});
+
 it('a name that leads inside is blocked at delivery, whatever it looked like at creation, for test events too', async () => {
   const dns = await startDnsServer(() => ({ addresses: ['127.0.0.1'] }));
   try {

@@ -135,7 +135,8 @@ export const HOSTILITIES = {
   'answers 101 without upgrade': answer('HTTP/1.1 101 Switching Protocols\r\n\r\n'),
   'answers 101, then 200': answer(`HTTP/1.1 101 Switching Protocols\r\n\r\n${OK}content-length: 2\r\n\r\nok`),
   'drips 100 without end': keepAnswering('', () => 'HTTP/1.1 100 Continue\r\n\r\n', 200),
-  'answers 103 without end': keepAnswering('', () => 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'),
+  // Many in one write: the kernel takes megabytes before it says stop, and that is this thread's time as well.
+  'answers 103 without end': keepAnswering('', () => 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'.repeat(100)),
   'answers 9 times 100': answer('HTTP/1.1 100 Continue\r\n\r\n'.repeat(9)),
   'answers 8 times 100, then 200': answer(
     `${'HTTP/1.1 100 Continue\r\n\r\n'.repeat(8)}${OK}content-length: 2\r\n\r\nok`,

@@ -10,9 +10,9 @@ export type UnansweredPort = { readonly port: number; close(): Promise<void> };
  */
 export async function startUnansweredPort({ host = '127.0.0.1', port = 0 } = {}): Promise<UnansweredPort> {
   const listening = new Worker(LISTEN, { eval: true, workerData: { host, port } });
-  const [taken] = await once(listening, 'message');
+  const taken: unknown[] = await once(listening, 'message');
   const fillers: Socket[] = [];
-  const target = { host, port: Number(taken) };
+  const target = { host, port: Number(taken[0]) };
   while (await isAccepted(target, fillers));
   return {
     port: target.port,

@@ -36,6 +36,36 @@ describe('the configuration', () => {
     expect(readConfig({ EGRESS_ALLOW_CIDRS: '' }).egress.allowCidrs).toEqual([]);
   });
 
+  it('denies targets the ports of other protocols, and none that a receiver on any free port could have', () => {
+    const { denyPorts } = readConfig({}).egress;
+    const OTHERS = [22, 23, 25, 53, 110, 143, 389, 445, 465, 587, 993, 995, 1433, 2375, 3306, 5432, 6000, 6063, 6379];
+    for (const port of [1, ...OTHERS, 9200, 11211, 27017]) expect(denyPorts.has(port), String(port)).toBe(true);
+    for (const port of [80, 443, 3000, 5000, 8000, 8080, 8443, 9000]) expect(denyPorts.has(port)).toBe(false);
+    expect(Math.max(...denyPorts)).toBeLessThan(32_768);
+    expect(readConfig(EXTERNAL).egress.denyPorts).toEqual(denyPorts);
+  });
+
+  it.each([
+    ['25', [25]],
+    [' 25 , 80-82,,81 ', [25, 80, 81, 82]],
+    ['1,65535', [1, 65_535]],
+    ['7-7', [7]],
+    ['', []],
+    [' ', []],
+  ])('takes EGRESS_DENY_PORTS %j for %j, in place of the default', (EGRESS_DENY_PORTS, ports) => {
+    expect([...readConfig({ EGRESS_DENY_PORTS }).egress.denyPorts]).toEqual(ports);
+  });
+
+  it.each(['0', '65536', '-1', '5-', '9-5', '0-5', '1-65536', '1-2-3', 'smtp', '2 5', '1e3', '99999999999'])(
+    'does not take %j for a port',
+    (port) => {
+      const problems = problemsOf({ EGRESS_DENY_PORTS: `25,${port},x` });
+      expect(problems).toEqual([
+        `EGRESS_DENY_PORTS has ${JSON.stringify(port)}, "x", not a port or range such as 6000-6063`,
+      ]);
+    },
+  );
+
   it('names every problem at once, and repeats no secret', () => {
     const problems = problemsOf({
       PORT: '70000',
@@ -46,6 +76,7 @@ describe('the configuration', () => {
       SECRETS_KEY: 'hunter2',
       EGRESS_ALLOW_CIDRS: '10.0.0.0/8,10.0.0.0/33',
       EGRESS_ALLOW_HTTP: 'maybe',
+      EGRESS_DENY_PORTS: '70000',
       EGRESS_DNS_SERVERS: 'dns.example',
       RETRY_SCHEDULE: '5s,8d',
       LOG_LEVEL: 'loud',
@@ -55,6 +86,7 @@ describe('the configuration', () => {
       'DATABASE_URL',
       'EGRESS_ALLOW_CIDRS',
       'EGRESS_ALLOW_HTTP',
+      'EGRESS_DENY_PORTS',
       'EGRESS_DNS_SERVERS',
       'LOG_LEVEL',
       'NATS_URL',

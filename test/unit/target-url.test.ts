@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest';
 import type { EgressPolicy } from '../../src/delivery/egress-policy.ts';
 import { checkTargetUrl, TargetRejectedError } from '../../src/delivery/target-url.ts';
 
-const STRICT: EgressPolicy = { allowCidrs: [], allowHttp: 'never' };
-const EMBEDDED: EgressPolicy = { allowCidrs: ['127.0.0.0/8', '::1/128'], allowHttp: 'loopback' };
-const OPEN: EgressPolicy = { allowCidrs: [], allowHttp: 'always' };
+const denyPorts: ReadonlySet<number> = new Set([25]);
+const STRICT: EgressPolicy = { allowCidrs: [], allowHttp: 'never', denyPorts };
+const EMBEDDED: EgressPolicy = { allowCidrs: ['127.0.0.0/8', '::1/128'], allowHttp: 'loopback', denyPorts };
+const OPEN: EgressPolicy = { allowCidrs: [], allowHttp: 'always', denyPorts };
 
 function messageOf(text: string, policy: EgressPolicy): string {
   try {
@@ -27,6 +28,8 @@ describe('checkTargetUrl', () => {
     ['  https://exa\tmple.com/\n', 'https://example.com/'],
     ['https://8.8.8.8:8443/', 'https://8.8.8.8:8443/'],
     ['https://0x08080808/', 'https://8.8.8.8/'],
+    ['https://example.com:1/', 'https://example.com:1/'],
+    ['https://example.com:65535/', 'https://example.com:65535/'],
     ['https://[2606:4700::1111]/', 'https://[2606:4700::1111]/'],
     ['https://[::ffff:8.8.8.8]/', 'https://[::ffff:808:808]/'],
     ['https://my_service.example.com/', 'https://my_service.example.com/'],
@@ -81,6 +84,9 @@ describe('checkTargetUrl', () => {
     ['https://user@example.com/', 'must not contain a user name'],
     ['https://:secret@example.com/', 'must not contain a user name'],
     ['https://example.com:0/', 'port must be'],
+    ['https://example.com:25/', 'the port 25 is not allowed'],
+    ['https://8.8.8.8:025/', 'the port 25 is not allowed'],
+    ['https://localhost:25/', 'the port 25 is not allowed'],
     ['https://example.com./', 'not a valid name'],
     ['https://example..com/', 'not a valid name'],
     ['https://.example.com/', 'not a valid name'],
@@ -119,6 +125,10 @@ describe('checkTargetUrl', () => {
     ['http://10.0.0.1/', EMBEDDED, 'the address 10.0.0.1 is not reachable from the internet'],
     ['https://receiver/', EMBEDDED, 'accepted'],
     ['http://example.com/', OPEN, 'accepted'],
+    ['https://example.com/', { ...OPEN, denyPorts: new Set([443]) }, 'the port 443 is not allowed for webhooks'],
+    ['http://example.com/', { ...OPEN, denyPorts: new Set([443]) }, 'accepted'],
+    ['http://example.com/', { ...OPEN, denyPorts: new Set([80]) }, 'the port 80 is not allowed for webhooks'],
+    ['https://example.com:25/', { ...OPEN, denyPorts: new Set<number>() }, 'accepted'],
     ['http://8.8.8.8/', OPEN, 'accepted'],
     ['http://127.0.0.1/', OPEN, 'the address 127.0.0.1 is not reachable from the internet'],
     ['http://localhost/', OPEN, 'the host localhost is not reachable from the internet'],
