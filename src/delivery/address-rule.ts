@@ -29,6 +29,9 @@ function parseAddress(address: string): Address | undefined {
 }
 
 const NAT64: Range = [ipaddr.IPv6.parse('64:ff9b::'), 96];
+/** RFC 8215; a gateway's own prefix is taken for the /96 that is usual. */
+const LOCAL_NAT64: Range = [ipaddr.IPv6.parse('64:ff9b:1::'), 48];
+const IPV4_COMPATIBLE: Range = [ipaddr.IPv6.parse('::'), 96];
 const GLOBAL_UNICAST: Range = [ipaddr.IPv6.parse('2000::'), 3];
 
 /** Answer with credentials to whoever can reach them, so a wide allowed range must not open them by accident. */
@@ -53,8 +56,11 @@ function isAllowed(address: Address, allowed: readonly Range[]): boolean {
   if (exact) return true;
   // A NAT64 gateway forwards to the IPv4 address inside: on IPv6-only hosts that is every IPv4 receiver.
   if (isInside(address, NAT64)) return isAllowed(ipv4At(address, 12), allowed);
-  if ([address, ...embeddedIpv4(address)].some((one) => METADATA_SERVICES.has(one.toString()))) return false;
-  if (allowed.some((range) => isInside(address, range))) return true;
+  const carried = carriedIpv4(address);
+  // Whatever it is, an address that ends in a metadata service's is not worth the risk.
+  if ([address, ...carried, ...lastBytes(address)].some((one) => METADATA_SERVICES.has(one.toString()))) return false;
+  // Who opens a way to IPv4 (a tunnel, a translator) does not open every IPv4 address behind it.
+  if (allowed.some((range) => isInside(address, range))) return carried.every((one) => isAllowed(one, allowed));
   if (address.range() !== 'unicast') return false;
   return address.kind() === 'ipv4' || (isInside(address, GLOBAL_UNICAST) && !isIsatap(address));
 }
@@ -84,12 +90,20 @@ function isIsatap(address: Address): boolean {
   return (a === 0 || a === 2) && b === 0 && c === 0x5e && d === 0xfe;
 }
 
-/** The IPv4 addresses that a tunnel or translator could find in an IPv6 one; Teredo inverts its bits (RFC 4380). */
-function embeddedIpv4(address: Address): ipaddr.IPv4[] {
+/** The IPv4 address, if any, to which a tunnel or translator would carry on what is sent to an IPv6 one. */
+function carriedIpv4(address: Address): ipaddr.IPv4[] {
   if (address.kind() === 'ipv4') return [];
-  if (address.range() === '6to4') return [ipv4At(address, 2)];
-  if (address.range() === 'teredo') return [new ipaddr.IPv4(bytesAt(address, 12).map((byte) => byte ^ 0xff))];
-  return [ipv4At(address, 12)];
+  const range = address.range();
+  if (range === '6to4') return [ipv4At(address, 2)];
+  // RFC 4380: with its bits inverted.
+  if (range === 'teredo') return [new ipaddr.IPv4(bytesAt(address, 12).map((byte) => byte ^ 0xff))];
+  const isCompatible = isInside(address, IPV4_COMPATIBLE) && range !== 'loopback';
+  const carries = isCompatible || range === 'rfc6145' || isInside(address, LOCAL_NAT64) || isIsatap(address);
+  return carries ? [ipv4At(address, 12)] : [];
+}
+
+function lastBytes(address: Address): ipaddr.IPv4[] {
+  return address.kind() === 'ipv4' ? [] : [ipv4At(address, 12)];
 }
 
 function ipv4At(address: Address, offset: number): ipaddr.IPv4 {

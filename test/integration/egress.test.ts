@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
+import { createServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/egress-agents.ts';
 import type { EgressPolicy } from '../../src/delivery/egress-policy.ts';
@@ -69,6 +70,24 @@ describe('the egress guard', () => {
     );
     expect(dns.questions.filter(({ type }) => type === 'A')).toHaveLength(2);
     expect(receiver.requests.length).toBeGreaterThanOrEqual(1);
+  });
+
+  it('connects to the answer it has checked: each connection asks once, and who is inside hears nothing', async () => {
+    const { dns, port, attempt } = await start(({ count }) => addresses(count === 1 ? PUBLIC : INSIDE));
+    let heard = 0;
+    const inside = createServer(() => {
+      heard += 1;
+    });
+    inside.listen(Number(port), INSIDE);
+    await once(inside, 'listening');
+    cleanups.push(() => inside.close());
+    // A check of its own, and a second question for the connection, would lead inside here.
+    expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
+    expect(dns.questions.map(({ type, count }) => [type, count]).sort()).toEqual([
+      ['A', 1],
+      ['AAAA', 1],
+    ]);
+    expect(heard).toBe(0);
   });
 
   it('remembers an answer for at least a second, so that one attempt never sees two', async () => {
@@ -157,6 +176,26 @@ describe('the egress guard', () => {
     }
     expect(dns.questions).toHaveLength(0);
     expect(receiver.connectionCount()).toBe(0);
+  });
+
+  it('takes no proxy from the environment: the guard would judge the proxy in place of the target', async () => {
+    const proxy = await startReceiver();
+    cleanups.push(() => proxy.close());
+    for (const name of ['http_proxy', 'https_proxy', 'all_proxy']) {
+      vi.stubEnv(name, proxy.url);
+      vi.stubEnv(name.toUpperCase(), proxy.url);
+    }
+    vi.stubEnv('NODE_USE_ENV_PROXY', '1');
+    vi.stubEnv('no_proxy', '');
+    vi.stubEnv('NO_PROXY', '');
+    cleanups.push(() => vi.unstubAllEnvs());
+    const { attempt, agents, receiver } = await start(() => addresses(PUBLIC));
+    expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
+    const overTls = { url: receiver.url.replace('http:', 'https:'), headers: {}, body: Buffer.from('{}') };
+    expect(await send(agents, { ...overTls, timeoutMs: 5_000 })).toMatchObject({ reason: 'TLS_FAILURE' });
+    expect(receiver.requests).toHaveLength(1);
+    expect(receiver.connectionCount()).toBe(2);
+    expect(proxy.connectionCount()).toBe(0);
   });
 
   it('guards the agents themselves, whoever uses them, even with a lookup of his own', async () => {

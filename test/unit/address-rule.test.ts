@@ -166,6 +166,11 @@ const WITH_RANGES: readonly [address: string, allowCidrs: readonly string[], all
   ['100.100.100.200', ['100.64.0.0/10'], false, 'Alibaba metadata, wide range'],
   ['fd00:ec2::254', ['fc00::/7', 'fd00:ec2::/32'], false, 'AWS metadata, wide ranges'],
   ['fd00:ec2::254', ['fd00:ec2::254/128'], true, 'AWS metadata, named exactly'],
+  ['64:ff9b:1::a00:1', ['64:ff9b:1::/96'], false, 'private through an opened NAT64 gateway'],
+  ['64:ff9b:1::a00:1', ['64:ff9b:1::/96', '10.0.0.0/8'], true, 'private through NAT64, both opened'],
+  ['64:ff9b:1::a00:1', ['64:ff9b:1::a00:1/128'], true, 'private through NAT64, named exactly'],
+  ['fd12::a00:1', ['fc00::/7'], true, 'ends like a private address, but carries none'],
+  ['::1', ['::/64'], true, 'loopback is not IPv4-compatible'],
   ['64:ff9b::a9fe:a9fe', ['64:ff9b::/96', '::/0', '0.0.0.0/0'], false, 'metadata through NAT64'],
   ['64:ff9b:1::a9fe:a9fe', ['::/0'], false, 'metadata through local-use NAT64'],
   ['2002:a9fe:a9fe::1', ['2002::/16'], false, 'metadata through 6to4'],
@@ -173,6 +178,66 @@ const WITH_RANGES: readonly [address: string, allowCidrs: readonly string[], all
   ['::a9fe:a9fe', ['::/96'], false, 'metadata, IPv4-compatible'],
   ['fd00::5efe:a9fe:a9fe', ['fc00::/7'], false, 'metadata through ISATAP'],
 ];
+
+/** Every form in which an IPv6 address carries an IPv4 one, here the one of the bytes a.b.c.d; and the range it lies in. */
+const FORMS: readonly [form: string, range: string, wrap: (bytes: readonly number[]) => string][] = [
+  ['compatible (RFC 4291)', '::/96', (bytes) => `::${hex(bytes)}`],
+  ['SIIT (RFC 2765)', '::ffff:0:0:0/96', (bytes) => `::ffff:0:${hex(bytes)}`],
+  ['6to4 (RFC 3056)', '2002::/16', (bytes) => `2002:${hex(bytes)}::1`],
+  ['Teredo (RFC 4380)', '2001::/32', (bytes) => `2001:0:808:808:8000:ffff:${hex(bytes.map((byte) => byte ^ 0xff))}`],
+  ['local-use NAT64 (RFC 8215)', '64:ff9b:1::/48', (bytes) => `64:ff9b:1:abcd::${hex(bytes)}`],
+  ['ISATAP (RFC 5214), private id', 'fd00::/8', (bytes) => `fd00::5efe:${hex(bytes)}`],
+  ['ISATAP (RFC 5214), global id', 'fd00::/8', (bytes) => `fd00::200:5efe:${hex(bytes)}`],
+];
+/** The forms that nothing but IPv4 is behind: they stand for it, with no range opened. */
+const PLAIN_FORMS: readonly [form: string, wrap: (bytes: readonly number[]) => string][] = [
+  ['mapped (RFC 4291)', (bytes) => `::ffff:${hex(bytes)}`],
+  ['mapped, as people write it', (bytes) => `::ffff:${bytes.join('.')}`],
+  ['NAT64 (RFC 6052)', (bytes) => `64:ff9b::${hex(bytes)}`],
+];
+const IPV4 = [
+  ...[
+    '127.0.0.1',
+    '10.0.0.1',
+    '172.16.0.1',
+    '192.168.0.1',
+    '169.254.169.254',
+    '168.63.129.16',
+    '100.64.0.1',
+    '0.0.0.0',
+  ],
+  ...['192.0.2.1', '224.0.0.1', '255.255.255.255', '8.8.8.8', '93.184.215.14'],
+].map((address) => ({ address, bytes: address.split('.').map(Number) }));
+
+function hex(bytes: readonly number[]): string {
+  const digits = Buffer.from(bytes).toString('hex');
+  return `${digits.slice(0, 4)}:${digits.slice(4)}`;
+}
+
+describe('an IPv4 address within an IPv6 one', () => {
+  it.each(PLAIN_FORMS)('%s is judged as the IPv4 address', (_form, wrap) => {
+    for (const allowCidrs of [[], ['10.0.0.0/8'], ['169.254.169.254/32']]) {
+      for (const { address, bytes } of IPV4) {
+        expect(isAllowedAddress(wrap(bytes), { allowCidrs }), wrap(bytes)).toBe(
+          isAllowedAddress(address, { allowCidrs }),
+        );
+      }
+    }
+  });
+
+  it.each(FORMS)('%s is refused, and judged as the IPv4 address where %s is opened', (_form, range, wrap) => {
+    for (const { address, bytes } of IPV4) {
+      expect(isAllowedAddress(wrap(bytes), { allowCidrs: [] }), wrap(bytes)).toBe(false);
+      expect(isAllowedAddress(wrap(bytes), { allowCidrs: ['0.0.0.0/0'] }), wrap(bytes)).toBe(false);
+      for (const more of [[], ['10.0.0.0/8']]) {
+        const allowCidrs = [range, ...more];
+        expect(isAllowedAddress(wrap(bytes), { allowCidrs }), wrap(bytes)).toBe(
+          isAllowedAddress(address, { allowCidrs: more }),
+        );
+      }
+    }
+  });
+});
 
 describe('isAllowedAddress', () => {
   it.each(ADDRESSES)('%s → %s: %s', (address, allowed) => {
