@@ -84,7 +84,8 @@ async function startParts(
   });
   services.bus.start();
   const url = await server.start();
-  const ready = startUp(services, { workers, signal: stopping.signal }).then(() => {
+  const retentionDays = config.retention.days;
+  const ready = startUp(services, { workers, retentionDays, signal: stopping.signal }).then(() => {
     hasStarted = true;
   });
   // It says so to whoever waits for it; nobody has to.

@@ -25,6 +25,13 @@ export function parsePort(text: string): number {
   return port;
 }
 
+export function parseCount(text: string, max: number): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count < 1 || count > max)
+    throw new Error(`must be a whole number from 1 to ${max}, not ${JSON.stringify(text)}`);
+  return count;
+}
+
 /** The message never repeats the value: URLs carry passwords. */
 export function parseUrl(text: string, protocols: readonly string[]): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;

@@ -3,6 +3,7 @@ import {
   parseAllowHttp,
   parseApiKey,
   parseCidrs,
+  parseCount,
   parseDnsServers,
   parseLogLevel,
   parseNatsServers,
@@ -38,6 +39,11 @@ export type Config = {
   };
   /** Waits before attempts 2, 3, …, in milliseconds; after the last one the delivery has failed. */
   readonly retryScheduleMs: readonly number[];
+  readonly retention: {
+    readonly days: number;
+    /** How many ended deliveries of a subscription are kept; undefined: all. */
+    readonly maxPerSubscription: number | undefined;
+  };
   readonly logLevel: string;
   /** The machine's PATH, where an installed nats-server is looked for. */
   readonly searchPath: string;
@@ -121,6 +127,18 @@ export const VARIABLES: readonly Variable[] = [
       'Waits before attempts 2, 3, … (`ms`, `s`, `m`, `h`, `d`), each with ±20 % jitter; at most 30 of them, each at most 7 days. After the last attempt the delivery has failed.',
   },
   {
+    name: 'RETENTION_DAYS',
+    default: '30',
+    meaning:
+      'For how many days, 1 to 3650, events, deliveries and attempts are kept at least; they are dropped within a fifteenth of that time (in whole days) after it. Deliveries that are pending, and their events, stay until they have ended. The same in every process.',
+  },
+  {
+    name: 'RETENTION_MAX_PER_SUBSCRIPTION',
+    default: 'unset',
+    meaning:
+      'How many ended deliveries, 1 to 1000000, are kept of each subscription with their attempts, the newest ones; older ones are deleted hourly. Unset: as many as there are.',
+  },
+  {
     name: 'LOG_LEVEL',
     default: 'info',
     meaning: '`trace`, `debug`, `info`, `warn`, `error` or `silent`; the log is JSON lines on standard output.',
@@ -157,6 +175,10 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     secretsKey: read('SECRETS_KEY', parseSecretsKey),
     egress: readEgress(read, embedded),
     retryScheduleMs: read('RETRY_SCHEDULE', parseSchedule) ?? parseSchedule(DEFAULT_RETRY_SCHEDULE),
+    retention: {
+      days: read('RETENTION_DAYS', (text) => parseCount(text, 3_650)) ?? 30,
+      maxPerSubscription: read('RETENTION_MAX_PER_SUBSCRIPTION', (text) => parseCount(text, 1_000_000)),
+    },
     logLevel: read('LOG_LEVEL', parseLogLevel) ?? 'info',
     searchPath: env['PATH'] ?? '',
   };

@@ -1,7 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { createPartitions } from './database/create-partitions.ts';
+import { isBusy } from './database/lock-tables.ts';
 import { migrate } from './database/migrate.ts';
 import { newestSealedSecret } from './database/newest-sealed-secret.ts';
+import { readClock } from './database/read-clock.ts';
+import { withConnection } from './database/with-connection.ts';
 import { secretContext } from './delivery/secret-box.ts';
 import { StartError } from './start-error.ts';
 import type { Worker, WorkerServices } from './workers.ts';
@@ -10,15 +14,21 @@ import type { Worker, WorkerServices } from './workers.ts';
 const MIGRATIONS = fileURLToPath(new URL('../prisma/migrations', import.meta.url));
 const RETRY_MS = 1_000;
 
+export type StartUpOptions = {
+  readonly workers: readonly Worker[];
+  readonly retentionDays: number;
+  readonly signal: AbortSignal;
+};
+
 /**
- * Waits for Postgres as long as it takes, migrates, starts the workers and waits for NATS. Throws a StartError if
+ * Waits for Postgres as long as it takes, migrates, makes partitions, starts the workers and waits for NATS. Throws a StartError if
  * waiting would not help, and an abort error if the signal aborts first.
  */
 export async function startUp(
   services: WorkerServices,
-  { workers, signal }: { readonly workers: readonly Worker[]; readonly signal: AbortSignal },
+  { workers, retentionDays, signal }: StartUpOptions,
 ): Promise<void> {
-  await untilPossible(() => prepareDatabase(services), { log: services.log, signal });
+  await untilPossible(() => prepareDatabase(services, retentionDays), { log: services.log, signal });
   for (const worker of workers) worker.start();
   while (!services.bus.connected) await delay(RETRY_MS, undefined, { signal });
   services.log.info('ready');
@@ -41,15 +51,29 @@ async function untilPossible(work: () => Promise<void>, { log, signal }: Trying)
   }
 }
 
-/** Migrates, and makes sure that what is sealed in the database can be opened. */
-async function prepareDatabase({ databaseUrl, database, secretBox, log }: WorkerServices): Promise<void> {
+/** Migrates, makes partitions, and makes sure that what is sealed in the database can be opened. */
+async function prepareDatabase(services: WorkerServices, retentionDays: number): Promise<void> {
+  const { databaseUrl, database, secretBox, log } = services;
   const applied = await migrate(databaseUrl, MIGRATIONS);
   if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
+  await makePartitions(services, retentionDays);
   const secret = await newestSealedSecret(database.pool);
   if (secret === undefined) return;
   try {
     secretBox.open(secret.encryptedSecret, secretContext(secret.id, secret.tenant));
   } catch (error) {
     throw new StartError('SECRETS_KEY does not open the signing secrets in this database', { cause: error });
+  }
+}
+
+/** While others keep the tables in use, the retention job has to make them; what has no partition has the default one. */
+async function makePartitions({ databaseUrl, log }: WorkerServices, retentionDays: number): Promise<void> {
+  try {
+    await withConnection(databaseUrl, async (client) =>
+      createPartitions(client, { nowMs: await readClock(client), retentionDays }),
+    );
+  } catch (error) {
+    if (!isBusy(error)) throw error;
+    log.warn('the tables are in use, so their next partitions could not be made yet');
   }
 }

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { ChangeListener } from './database/change-listener.ts';
 import type { Database } from './database/client.ts';
+import { RetentionJob } from './database/retention-job.ts';
 import { EgressAgents } from './delivery/egress-agents.ts';
 import type { SecretBox } from './delivery/secret-box.ts';
 import { Sender } from './delivery/sender.ts';
@@ -31,7 +32,7 @@ export function createWorkers(config: Config, services: WorkerServices): Worker[
   ];
 }
 
-function createSenderWorkers({ egress, retryScheduleMs }: Config, services: WorkerServices): Worker[] {
+function createSenderWorkers({ egress, retryScheduleMs, retention }: Config, services: WorkerServices): Worker[] {
   const { databaseUrl, database, secretBox, bus, log } = services;
   const subscriptions = new SubscriptionCache(database, secretBox);
   const agents = new EgressAgents(egress);
@@ -56,5 +57,7 @@ function createSenderWorkers({ egress, retryScheduleMs }: Config, services: Work
       agents.close();
     },
   };
-  return [changes, new Sweeper({ database, bus, log }), senderWithAgents];
+  const { days: retentionDays, maxPerSubscription } = retention;
+  const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription });
+  return [changes, new Sweeper({ database, bus, log }), senderWithAgents, retentionJob];
 }

@@ -16,7 +16,10 @@ export const AttemptType = builder.prismaObject('Attempt', {
       description: 'The same as the cursor of its edge in `deliveryLog`; hand it as `after` to go on from here.',
       resolve: ({ id }) => formatPrismaCursor({ id }, 'id'),
     }),
-    delivery: t.relation('delivery'),
+    delivery: t.relation('delivery', {
+      nullable: true,
+      description: 'Null if the attempt is kept for longer than its delivery was.',
+    }),
     subscription: t.relation('subscription', { description: 'Also if it has been deleted since.' }),
     tenant: t.exposeString('tenant'),
     eventType: t.exposeString('eventType'),

@@ -19,6 +19,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     SubscriptionState: 'subscription_states',
     SigningSecret: 'signing_secrets',
     Event: 'events',
+    EventId: 'event_ids',
     RejectedEvent: 'rejected_events',
     Delivery: 'deliveries',
     Attempt: 'attempts',
@@ -31,6 +32,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   await prisma.subscriptionState.findFirst();
   await prisma.signingSecret.findFirst();
   await prisma.event.findFirst();
+  await prisma.eventId.findFirst();
   await prisma.rejectedEvent.findFirst();
   await prisma.delivery.findFirst();
   await prisma.attempt.findFirst();
@@ -40,6 +42,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     SubscriptionState: Prisma.SubscriptionStateScalarFieldEnum,
     SigningSecret: Prisma.SigningSecretScalarFieldEnum,
     Event: Prisma.EventScalarFieldEnum,
+    EventId: Prisma.EventIdScalarFieldEnum,
     RejectedEvent: Prisma.RejectedEventScalarFieldEnum,
     Delivery: Prisma.DeliveryScalarFieldEnum,
     Attempt: Prisma.AttemptScalarFieldEnum,

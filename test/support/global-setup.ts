@@ -2,7 +2,9 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
+import { createPartitions } from '../../src/database/create-partitions.ts';
 import { migrate } from '../../src/database/migrate.ts';
+import { withConnection } from '../../src/database/with-connection.ts';
 import { findNatsServer } from '../../src/embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import { createTempFolder } from './temp-folder.ts';
@@ -39,6 +41,8 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     template.pathname = '/template';
     await createDatabase(postgres.url, 'template');
     await migrate(template.href, join(ROOT, 'prisma/migrations'));
+    // So that each program that is started finds them made.
+    await withConnection(template.href, (client) => createPartitions(client, { nowMs: Date.now(), retentionDays: 30 }));
     project.provide('postgres', postgres.url);
     project.provide('templateDatabase', 'template');
     project.provide('natsServer', natsServer);

@@ -25,6 +25,7 @@ describe('the configuration', () => {
       roles: new Set(['api', 'dispatcher', 'sender']),
       egress: { allowCidrs: ['127.0.0.0/8', '::1/128'], allowHttp: 'loopback' },
       retryScheduleMs: [5e3, 30e3, 120e3, 600e3, 1800e3, 7200e3, 18_000e3, 36_000e3, 50_400e3],
+      retention: { days: 30, maxPerSubscription: undefined },
     });
   });
 
@@ -78,6 +79,8 @@ describe('the configuration', () => {
       EGRESS_ALLOW_HTTP: 'maybe',
       EGRESS_DENY_PORTS: '70000',
       EGRESS_DNS_SERVERS: 'dns.example',
+      RETENTION_DAYS: '0',
+      RETENTION_MAX_PER_SUBSCRIPTION: '1.5',
       RETRY_SCHEDULE: '5s,8d',
       LOG_LEVEL: 'loud',
     });
@@ -91,6 +94,8 @@ describe('the configuration', () => {
       'LOG_LEVEL',
       'NATS_URL',
       'PORT',
+      'RETENTION_DAYS',
+      'RETENTION_MAX_PER_SUBSCRIPTION',
       'RETRY_SCHEDULE',
       'ROLES',
       'SECRETS_KEY',

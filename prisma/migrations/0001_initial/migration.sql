@@ -116,8 +116,10 @@ CREATE TABLE event_ids (
   tenant       text NOT NULL,
   event_id     text NOT NULL,
   event_row_id uuid NOT NULL,
-  PRIMARY KEY (tenant, event_id)
+  PRIMARY KEY (event_id, tenant)
 );
+-- To forget those whose events are gone.
+CREATE INDEX event_ids_event_row_id_idx ON event_ids (event_row_id);
 
 CREATE TABLE rejected_events (
   id         uuid PRIMARY KEY,

@@ -1,0 +1,55 @@
+import { deleteMisplacedRows } from './delete-misplaced-rows.ts';
+import { deleteOldRejections } from './delete-old-rejections.ts';
+import { forgetEventIds } from './forget-event-ids.ts';
+import { inBatches, type Pace } from './in-batches.ts';
+import { listPartitions } from './list-partitions.ts';
+import { expiryOf, gapsBefore, type Retention, type TimeRange } from './partition-plan.ts';
+import type { Queryable } from './transaction.ts';
+import { uuid7Floor } from './uuid7.ts';
+
+const BATCH = 1_000;
+
+/** How many rows went, and whether all that had to go did. */
+export type RowDeletion = { count: number; isDone: boolean };
+
+/**
+ * Deletes what is older than the retention and lies in no partition that can be dropped: strays in the default
+ * partitions, rejected events, and the publishers' ids of events that are gone.
+ */
+export async function deleteExpiredRows(
+  db: Queryable,
+  { pace, ...retention }: Retention & { readonly pace: Pace },
+): Promise<RowDeletion> {
+  const result: RowDeletion = { count: 0, isDone: true };
+  const beforeId = uuid7Floor(expiryOf(retention));
+  for (const deletion of [deleteMisplacedRows, deleteOldRejections]) {
+    const isDone = await inBatches(pace, async () => {
+      const count = await deletion(db, { beforeId, limit: BATCH });
+      result.count += count;
+      return count < BATCH ? 'done' : 'more';
+    });
+    result.isDone &&= isDone;
+  }
+  const events = (await listPartitions(db)).filter(({ table }) => table === 'events');
+  for (const gap of gapsBefore(expiryOf(retention), events)) {
+    const { count, isDone } = await forgetIds(db, { gap, pace });
+    result.count += count;
+    result.isDone &&= isDone;
+  }
+  return result;
+}
+
+async function forgetIds(
+  db: Queryable,
+  { gap, pace }: { readonly gap: TimeRange; readonly pace: Pace },
+): Promise<RowDeletion> {
+  let total = 0;
+  let fromId = uuid7Floor(gap.fromMs);
+  const isDone = await inBatches(pace, async () => {
+    const { count, nextFromId } = await forgetEventIds(db, { fromId, toId: uuid7Floor(gap.toMs), limit: BATCH });
+    total += count;
+    fromId = nextFromId ?? fromId;
+    return nextFromId === undefined ? 'done' : 'more';
+  });
+  return { count: total, isDone };
+}

@@ -1,0 +1,321 @@
+import pg from 'pg';
+import { pino } from 'pino';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createPartitions } from '../../src/database/create-partitions.ts';
+import { deleteExpiredRows } from '../../src/database/delete-expired-rows.ts';
+import { dropPartitions } from '../../src/database/drop-partitions.ts';
+import { isBusy } from '../../src/database/lock-tables.ts';
+import { RetentionJob } from '../../src/database/retention-job.ts';
+import { BEGINNING, trimSubscriptions } from '../../src/database/trim-subscriptions.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { withConnection } from '../../src/database/with-connection.ts';
+import { startReceiver } from '../support/receiver.ts';
+import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
+import { startTestApp, startTestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+function onCleanUp<T extends { stop(): Promise<void> }>(part: T): T {
+  cleanUps.push(() => part.stop());
+  return part;
+}
+
+async function openDatabase(): Promise<RetentionDatabase> {
+  const database = await createRetentionDatabase();
+  cleanUps.push(() => database.drop());
+  return database;
+}
+
+const NOW = Date.now();
+const RETENTION = { nowMs: NOW, retentionDays: 30 };
+const OLD = NOW - 40 * DAY_MS;
+const ALL = ['attempt', 'delivery', 'event', 'event id'];
+
+const pace = () => ({ signal: new AbortController().signal, deadlineMs: Date.now() + 60_000 });
+const create = ({ url }: RetentionDatabase) => withConnection(url, (client) => createPartitions(client, RETENTION));
+const dropOld = ({ url }: RetentionDatabase) =>
+  withConnection(url, (client) => dropPartitions(client, { ...RETENTION, signal: pace().signal }));
+const deleteRows = ({ url }: RetentionDatabase) =>
+  withConnection(url, (client) => deleteExpiredRows(client, { ...RETENTION, pace: pace() }));
+
+/** A job of a process of its own, and the lines it logs. */
+function createJob({ url }: RetentionDatabase, retentionDays = 30): { job: RetentionJob; lines: string[] } {
+  const lines: string[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
+  return {
+    job: onCleanUp(new RetentionJob({ databaseUrl: url, log, retentionDays, maxPerSubscription: undefined })),
+    lines,
+  };
+}
+
+async function dropAllPartitions({ pool, partitions }: RetentionDatabase): Promise<void> {
+  for (const name of await partitions()) await pool.query(`DROP TABLE ${name}`);
+}
+
+describe('a program', () => {
+  it('has made partitions when it is ready, and new rows are in them', async () => {
+    const services = onCleanUp(await startTestServices());
+    const made = `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+      WHERE c.relkind = 'r' AND c.relname NOT LIKE '%default'`;
+    for (const { name } of await services.query<{ name: string }>(made)) await services.query(`DROP TABLE ${name}`);
+    const app = onCleanUp(await startTestApp(services));
+    expect((await services.query(made)).length).toBeGreaterThanOrEqual(9);
+    const receiver = await startReceiver();
+    cleanUps.push(() => receiver.close());
+    await app.subscribe({ url: receiver.url });
+    await services.publish('events.acme.a', '{}');
+    await receiver.waitForRequests(1);
+    await waitFor(async () => (await services.query('SELECT FROM attempts')).length === 1, { what: 'the attempt' });
+    for (const table of ['events', 'deliveries', 'attempts']) {
+      const rows = await services.query<{ name: string }>(`SELECT tableoid::regclass::text AS name FROM ${table}`);
+      expect(rows.map(({ name }) => name)).toEqual([expect.stringMatching(/_\d{8}$/)]);
+    }
+  });
+
+  it('drops what is too old, and answers queries of what is left', async () => {
+    const services = onCleanUp(await startTestServices());
+    const app = onCleanUp(await startTestApp(services, { env: { ROLES: 'api' } }));
+    const { id: subscriptionId } = await app.subscribe({ url: 'http://127.0.0.1:9' });
+    const database: RetentionDatabase = await createRetentionDatabase(services.databaseUrl);
+    cleanUps.push(() => database.drop());
+    await database.createPartitions(OLD);
+    const old = await database.insert({ timeMs: OLD, status: 'SUCCESS', subscriptionId });
+    const recent = await database.insert({ timeMs: NOW, status: 'SUCCESS', subscriptionId });
+    // A delivery that took so long that its last attempt outlives it.
+    await database.pool.query('UPDATE attempts SET delivery_id = $1 WHERE id = $2', [old.delivery, recent.attempt]);
+    onCleanUp(await startTestApp(services));
+    await waitFor(async () => (await database.remaining(old)).length === 0, { what: 'the old rows to be gone' });
+    expect(await database.remaining(recent)).toEqual(ALL);
+    const query = `query ($old: ID!, $recent: ID!) {
+      old: event(id: $old) { id } recent: event(id: $recent) { id deliveries { edges { node { id } } } }
+      deliveries { edges { node { id event { id } } } }
+      deliveryLog { edges { node { id delivery { id } } } }
+    }`;
+    expect(await app.graphql(query, { old: `ev-${old.event}`, recent: `ev-${recent.event}` })).toEqual({
+      old: null,
+      recent: { id: `ev-${recent.event}`, deliveries: { edges: [{ node: { id: recent.delivery } }] } },
+      deliveries: { edges: [{ node: { id: recent.delivery, event: { id: `ev-${recent.event}` } } }] },
+      deliveryLog: { edges: [{ node: { id: recent.attempt, delivery: null } }] },
+    });
+  });
+});
+
+describe('an old partition', () => {
+  it('goes as a whole, with the ids of its events', async () => {
+    const database = await openDatabase();
+    await database.createPartitions(OLD);
+    const before = await database.partitions();
+    const ids = [];
+    for (const status of ['SUCCESS', 'FAILURE', 'CANCELLED'] as const) {
+      ids.push(await database.insert({ timeMs: OLD, status }));
+    }
+    const recent = await database.insert({ timeMs: NOW - 3 * DAY_MS, status: 'SUCCESS' });
+    const { dropped, isBusy: wasBusy } = await dropOld(database);
+    expect(wasBusy).toBe(false);
+    const left = await database.partitions();
+    expect([...dropped, ...left].toSorted()).toEqual(before);
+    expect(dropped.length).toBeGreaterThanOrEqual(9);
+    await deleteRows(database);
+    for (const old of ids) expect(await database.remaining(old)).toEqual([]);
+    expect(await database.remaining(recent)).toEqual(ALL);
+  });
+
+  it('with a pending delivery stays with its event until that has ended', async () => {
+    const database = await openDatabase();
+    await database.createPartitions(OLD);
+    const pending = await database.insert({ timeMs: OLD, status: 'PENDING' });
+    const ended = await database.insert({ timeMs: OLD, status: 'SUCCESS' });
+    const { kept } = await dropOld(database);
+    expect(kept.map((name) => name.replace(/_\d+$/, '')).toSorted()).toEqual(['deliveries', 'events']);
+    await deleteRows(database);
+    const withoutLog = ALL.filter((name) => name !== 'attempt');
+    expect(await database.remaining(pending)).toEqual(withoutLog);
+    expect(await database.remaining(ended)).toEqual(withoutLog);
+    await database.pool.query(`UPDATE deliveries SET status = 'SUCCESS' WHERE id = $1`, [pending.delivery]);
+    expect((await dropOld(database)).kept).toEqual([]);
+    await deleteRows(database);
+    expect(await database.remaining(pending)).toEqual([]);
+  });
+
+  it('stays while a newer delivery of one of its events is pending', async () => {
+    const database = await openDatabase();
+    await database.createPartitions(OLD);
+    const old = await database.insert({ timeMs: OLD, status: 'SUCCESS' });
+    const again = await database.insert({ timeMs: NOW, status: 'PENDING' });
+    await database.pool.query('UPDATE deliveries SET event_id = $1, enqueued_at = now() WHERE id = $2', [
+      old.event,
+      again.delivery,
+    ]);
+    expect((await dropOld(database)).kept).toHaveLength(2);
+    expect(await database.remaining(old)).toContain('event');
+  });
+
+  it('is left for later while somebody reads for long, and writers hardly notice', async () => {
+    const database = await openDatabase();
+    await database.createPartitions(OLD);
+    const old = await database.insert({ timeMs: OLD, status: 'SUCCESS' });
+    const reader = new pg.Client({ connectionString: database.url });
+    cleanUps.push(() => reader.end());
+    await reader.connect();
+    await reader.query('BEGIN');
+    await reader.query('SELECT count(*) FROM deliveries');
+    let longestMs = 0;
+    const dropping = dropOld(database);
+    let isOver = false;
+    void dropping.finally(() => {
+      isOver = true;
+    });
+    for (;;) {
+      const startedAt = performance.now();
+      await database.insert({ timeMs: NOW, status: 'SUCCESS' });
+      longestMs = Math.max(longestMs, performance.now() - startedAt);
+      // One more after it, which may have waited until its end.
+      if (isOver) break;
+    }
+    expect((await dropping).isBusy).toBe(true);
+    // One wait for each of the two locks that were tried for, and the machine's own time.
+    expect(longestMs).toBeLessThan(1_500);
+    expect(await database.remaining(old)).toContain('delivery');
+    await reader.query('COMMIT');
+    expect((await dropOld(database)).isBusy).toBe(false);
+    expect(await database.remaining(old)).toEqual(['event id']);
+  });
+
+  it('is dropped by one of several processes', async () => {
+    const database = await openDatabase();
+    await database.createPartitions(OLD);
+    const old = await database.insert({ timeMs: OLD, status: 'SUCCESS' });
+    const jobs = [createJob(database), createJob(database), createJob(database)];
+    for (const { job } of jobs) job.start();
+    await waitFor(async () => (await database.remaining(old)).length === 0, { what: 'the old rows to be gone' });
+    await Promise.all(jobs.map(({ job }) => job.stop()));
+    const lines = jobs.flatMap((job) => job.lines).map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines).toEqual([expect.objectContaining({ msg: 'retention', deletedRows: 1, kept: [] })]);
+    expect(lines[0]?.['dropped']).toContainEqual(expect.stringMatching(/^events_\d{8}$/));
+  });
+});
+
+describe('partitions', () => {
+  it('are made once, however many processes start at the same time', async () => {
+    const database = await openDatabase();
+    const expected = await database.partitions();
+    await dropAllPartitions(database);
+    const outcomes = await Promise.all(Array.from({ length: 8 }, () => create(database)));
+    expect(outcomes.filter(({ created }) => created.length > 0)).toHaveLength(1);
+    expect(await database.partitions()).toEqual(expected);
+  });
+
+  it('take over the rows that the default ones have of their time', async () => {
+    const database = await openDatabase();
+    await dropAllPartitions(database);
+    const rows = [];
+    for (const timeMs of [NOW - DAY_MS, NOW, NOW + DAY_MS])
+      rows.push(await database.insert({ timeMs, status: 'PENDING' }));
+    const farOut = await database.insert({ timeMs: NOW + 400 * DAY_MS, status: 'PENDING' });
+    await create(database);
+    for (const ids of rows) expect(await database.remaining(ids)).toEqual(ALL);
+    expect(await database.remaining(farOut)).toEqual(ALL);
+    const { rows: left } = await database.pool.query<{ id: string }>('SELECT id FROM deliveries_default');
+    expect(left).toEqual([{ id: farOut.delivery }]);
+  });
+
+  it('wait for who changes a row that has to move', async () => {
+    const database = await openDatabase();
+    await dropAllPartitions(database);
+    const { delivery } = await database.insert({ timeMs: NOW, status: 'PENDING' });
+    const writer = new pg.Client({ connectionString: database.url });
+    cleanUps.push(() => writer.end());
+    await writer.connect();
+    await writer.query('BEGIN');
+    await writer.query(`UPDATE deliveries SET status = 'SUCCESS' WHERE id = $1`, [delivery]);
+    await expect(create(database)).rejects.toSatisfy(isBusy);
+    await writer.query('COMMIT');
+    await create(database);
+    const { rows } = await database.pool.query('SELECT status FROM deliveries WHERE id = $1', [delivery]);
+    expect(rows).toEqual([{ status: 'SUCCESS' }]);
+  });
+});
+
+describe('rows without a partition', () => {
+  it('go when they are too old, but for pending deliveries and their events', async () => {
+    const database = await openDatabase();
+    const pending = await database.insert({ timeMs: OLD, status: 'PENDING' });
+    const ended = await database.insert({ timeMs: OLD, status: 'FAILURE' });
+    const recent = await database.insert({ timeMs: NOW - 20 * DAY_MS, status: 'SUCCESS' });
+    await database.pool.query(
+      `INSERT INTO rejected_events (id, subject, reason, message, size_bytes)
+       VALUES ($1, 'a', 'INVALID_JSON', '', 0), ($2, 'b', 'INVALID_JSON', '', 0)`,
+      [uuid7(OLD), uuid7(NOW)],
+    );
+    expect((await deleteRows(database)).isDone).toBe(true);
+    expect(await database.remaining(pending)).toEqual(ALL.filter((name) => name !== 'attempt'));
+    expect(await database.remaining(ended)).toEqual([]);
+    expect(await database.remaining(recent)).toEqual(ALL);
+    const { rows } = await database.pool.query('SELECT subject FROM rejected_events');
+    expect(rows).toEqual([{ subject: 'b' }]);
+  });
+});
+
+describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
+  it('keeps the newest ended deliveries of each subscription, and all that are pending', async () => {
+    const database = await openDatabase();
+    const [first, second] = [uuid7(NOW, 'first'), uuid7(NOW, 'second')];
+    for (const id of [first, second]) {
+      await database.pool.query(
+        `INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, 'acme', 'https://example.com', '{}')`,
+        [id],
+      );
+    }
+    const statuses = ['PENDING', 'SUCCESS', 'FAILURE', 'PENDING', 'CANCELLED', 'SUCCESS', 'PENDING'] as const;
+    const rows = [];
+    for (const [index, status] of statuses.entries()) {
+      rows.push(await database.insert({ timeMs: NOW - 10_000 + index, status, subscriptionId: first }));
+    }
+    const other = await database.insert({ timeMs: NOW - 20_000, status: 'SUCCESS', subscriptionId: second });
+    const outcome = await withConnection(database.url, (client) =>
+      trimSubscriptions(client, { keep: 2, afterId: BEGINNING, pace: pace() }),
+    );
+    expect(outcome).toEqual({ count: 2, nextAfterId: undefined });
+    const left = await Promise.all(rows.map(async (ids) => (await database.remaining(ids)).length));
+    // Of a trimmed delivery the event is left, and its id.
+    expect(left).toEqual([4, 2, 2, 4, 4, 4, 4]);
+    expect(await database.remaining(other)).toEqual(ALL);
+  });
+
+  it('trims more than a batch, and goes on later where its time was up', async () => {
+    const database = await openDatabase();
+    const subscriptionId = uuid7(NOW, 'first');
+    await database.pool.query(
+      `INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, 'acme', 'https://example.com', '{}')`,
+      [subscriptionId],
+    );
+    await database.pool.query(
+      `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status)
+       SELECT gen_random_uuid(), 'acme', $1, gen_random_uuid(), 'a', 'SUCCESS' FROM generate_series(1, 1200)`,
+      [subscriptionId],
+    );
+    const trim = (deadlineMs: number) =>
+      withConnection(database.url, (client) =>
+        trimSubscriptions(client, { keep: 100, afterId: BEGINNING, pace: { ...pace(), deadlineMs } }),
+      );
+    expect(await trim(Date.now() - 1)).toEqual({ count: 0, nextAfterId: BEGINNING });
+    expect(await trim(Date.now() + 60_000)).toEqual({ count: 1_100, nextAfterId: undefined });
+  });
+});
+
+it('a retention job that waits stops at once', async () => {
+  const database = await openDatabase();
+  await database.createPartitions(OLD);
+  const { job, lines } = createJob(database);
+  job.start();
+  await waitFor(() => lines.length > 0, { what: 'the first round' });
+  const startedAt = performance.now();
+  await job.stop();
+  await job.stop();
+  expect(performance.now() - startedAt).toBeLessThan(2_000);
+});

@@ -1,0 +1,97 @@
+import pg from 'pg';
+import { createPartitions } from '../../src/database/create-partitions.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { withConnection } from '../../src/database/with-connection.ts';
+import { createTestDatabase } from './database.ts';
+
+export const DAY_MS = 86_400_000;
+
+export type OldDelivery = {
+  readonly timeMs: number;
+  readonly status: 'PENDING' | 'SUCCESS' | 'FAILURE' | 'CANCELLED';
+  readonly subscriptionId?: string;
+};
+
+export type DeliveryIds = { readonly event: string; readonly delivery: string; readonly attempt: string };
+
+export type RetentionDatabase = {
+  readonly url: string;
+  readonly pool: pg.Pool;
+  /** Makes the partitions that a program running at that time would have made. */
+  createPartitions(nowMs: number): Promise<void>;
+  /** An event with the id `ev-<its row id>`, its delivery, and an attempt of that, as if made at that time. */
+  insert(delivery: OldDelivery): Promise<DeliveryIds>;
+  /** Which of these rows are there, in the order of the tables' names. */
+  remaining(ids: DeliveryIds): Promise<string[]>;
+  /** The names of the partitions of all three tables, but for the default ones. */
+  partitions(): Promise<string[]>;
+  drop(): Promise<void>;
+};
+
+/** A database in which time has passed: the given one, or one of its own. */
+export async function createRetentionDatabase(given?: string): Promise<RetentionDatabase> {
+  const { url, drop } =
+    given === undefined ? await createTestDatabase() : { url: given, drop: () => Promise.resolve() };
+  const pool = new pg.Pool({ connectionString: url, max: 10 });
+  pool.on('error', () => undefined);
+  return {
+    url,
+    pool,
+    createPartitions: async (nowMs) => {
+      await withConnection(url, (client) => createPartitions(client, { nowMs, retentionDays: 30 }));
+    },
+    insert: (delivery) => insert(pool, delivery),
+    remaining: (ids) => remaining(pool, ids),
+    partitions: async () => {
+      const { rows } = await pool.query<{ name: string }>(
+        `SELECT relname AS name FROM pg_class
+         WHERE relispartition AND relkind = 'r' AND relname NOT LIKE '%default' ORDER BY 1`,
+      );
+      return rows.map(({ name }) => name);
+    },
+    drop: async () => {
+      await pool.end();
+      await drop();
+    },
+  };
+}
+
+const SUBSCRIPTION_ID = uuid7(0, 'subscription');
+
+async function insert(
+  pool: pg.Pool,
+  { timeMs, status, subscriptionId = SUBSCRIPTION_ID }: OldDelivery,
+): Promise<DeliveryIds> {
+  const ids = { event: uuid7(timeMs), delivery: uuid7(timeMs), attempt: uuid7(timeMs) };
+  const time = new Date(timeMs);
+  const eventId = `ev-${ids.event}`;
+  await pool.query(
+    `WITH known AS (INSERT INTO event_ids (tenant, event_id, event_row_id) VALUES ('acme', $2, $1))
+     INSERT INTO events (id, tenant, event_id, type, occurred_at, data) VALUES ($1, 'acme', $2, 'a', $3, '{}')`,
+    [ids.event, eventId, time],
+  );
+  await pool.query(
+    `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status, next_attempt_at)
+     VALUES ($1, 'acme', $2, $3, 'a', $4, CASE WHEN $4 = 'PENDING'::delivery_status THEN $5::timestamptz END)`,
+    [ids.delivery, subscriptionId, ids.event, status, new Date(Date.now() + DAY_MS)],
+  );
+  await pool.query(
+    `INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, response_time_ms,
+       started_at, request_headers, payload_size_bytes)
+     VALUES ($1, $2, $3, 'acme', 'a', 1, 'SUCCESS', 1, $4, '{}', 2)`,
+    [ids.attempt, ids.delivery, subscriptionId, time],
+  );
+  return ids;
+}
+
+async function remaining(pool: pg.Pool, { event, delivery, attempt }: DeliveryIds): Promise<string[]> {
+  const { rows } = await pool.query<{ name: string }>(
+    `SELECT 'attempt' AS name FROM attempts WHERE id = $1
+     UNION ALL SELECT 'delivery' FROM deliveries WHERE id = $2
+     UNION ALL SELECT 'event' FROM events WHERE id = $3
+     UNION ALL SELECT 'event id' FROM event_ids WHERE event_row_id = $3
+     ORDER BY 1`,
+    [attempt, delivery, event],
+  );
+  return rows.map(({ name }) => name);
+}

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import { gapsBefore, missingRanges, type TimeRange } from '../../src/database/partition-plan.ts';
+
+const DAY = 86_400_000;
+const day = (text: string): number => Date.parse(`${text}T00:00:00Z`);
+const range = (from: string, to: string): TimeRange => ({ fromMs: day(from), toMs: day(to) });
+const NOW = Date.parse('2026-11-22T06:00:00Z');
+
+/** What there is after a process has run for so many days, looking once a day, and dropping nothing. */
+function afterDays(days: number, retentionDays: number): TimeRange[] {
+  const ranges: TimeRange[] = [];
+  for (let past = days; past >= 0; past -= 1) {
+    ranges.push(...missingRanges(ranges, { nowMs: NOW - past * DAY, retentionDays }));
+  }
+  return ranges;
+}
+
+describe('the partitions to be made', () => {
+  it('reach at first from what may still come in late to three days ahead', () => {
+    expect(missingRanges([], { nowMs: NOW, retentionDays: 30 })).toEqual([
+      range('2026-11-18', '2026-11-20'),
+      range('2026-11-20', '2026-11-22'),
+      range('2026-11-22', '2026-11-24'),
+      range('2026-11-24', '2026-11-26'),
+    ]);
+  });
+
+  it('do not reach back to what would be dropped at once', () => {
+    expect(missingRanges([], { nowMs: NOW, retentionDays: 1 })[0]).toEqual(range('2026-11-21', '2026-11-22'));
+  });
+
+  it('begin where the last one ends, whatever its width', () => {
+    const existing = [range('2026-11-16', '2026-11-23')];
+    expect(missingRanges(existing, { nowMs: NOW, retentionDays: 7 })).toEqual([
+      range('2026-11-23', '2026-11-24'),
+      range('2026-11-24', '2026-11-25'),
+      range('2026-11-25', '2026-11-26'),
+    ]);
+  });
+
+  it('fill gaps, also when a clock that was far ahead has left partitions behind', () => {
+    const existing = [
+      range('2026-11-18', '2026-11-21'),
+      range('2026-11-24', '2026-11-25'),
+      range('2030-01-01', '2030-01-03'),
+    ];
+    expect(missingRanges(existing, { nowMs: NOW, retentionDays: 30 })).toEqual([
+      range('2026-11-21', '2026-11-23'),
+      range('2026-11-23', '2026-11-24'),
+      range('2026-11-25', '2026-11-27'),
+    ]);
+  });
+
+  it('do not fill the time in which nothing ran', () => {
+    const [first] = missingRanges([range('2026-01-01', '2026-01-03')], { nowMs: NOW, retentionDays: 30 });
+    expect(first?.fromMs).toBe(day('2026-11-18'));
+  });
+
+  it.each([1, 7, 15, 16, 30, 90, 365, 3_650])(
+    'with RETENTION_DAYS %i follow each other, and are few',
+    (retentionDays) => {
+      const ranges = afterDays(retentionDays * 2, retentionDays);
+      for (const [index, { fromMs, toMs }] of ranges.entries()) {
+        expect(toMs).toBeGreaterThan(fromMs);
+        if (index > 0) expect(fromMs).toBe(ranges[index - 1]?.toMs);
+      }
+      expect(ranges.at(-1)?.toMs).toBeGreaterThanOrEqual(NOW + 3 * DAY);
+      const kept = ranges.filter(({ toMs }) => toMs > NOW - retentionDays * DAY);
+      expect(kept.length).toBeLessThanOrEqual(20);
+    },
+  );
+});
+
+describe('the gaps between partitions', () => {
+  it('are what lies before, between and behind them', () => {
+    const existing = [range('2026-11-05', '2026-11-07'), range('2026-11-01', '2026-11-03')];
+    expect(gapsBefore(day('2026-11-10'), existing)).toEqual([
+      { fromMs: 0, toMs: day('2026-11-01') },
+      range('2026-11-03', '2026-11-05'),
+      range('2026-11-07', '2026-11-10'),
+    ]);
+    expect(gapsBefore(day('2026-11-02'), existing)).toEqual([{ fromMs: 0, toMs: day('2026-11-01') }]);
+  });
+});
