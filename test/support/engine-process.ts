@@ -8,6 +8,9 @@ export type EngineProcess = {
   readonly url: string;
   readonly graphql: <T>(query: string, variables?: Record<string, unknown>) => Promise<T>;
   kill9(): Promise<void>;
+  /** SIGSTOP and SIGCONT. */
+  pause(): void;
+  resume(): void;
   /** SIGTERM; resolves with the exit status. */
   terminate(): Promise<number | null>;
 };
@@ -31,6 +34,8 @@ export async function startEngineProcess(
     url,
     graphql: (query, variables = {}) => postGraphql(url, { query, variables }),
     kill9: () => program.end('SIGKILL'),
+    pause: () => void program.child.kill('SIGSTOP'),
+    resume: () => void program.child.kill('SIGCONT'),
     terminate: async () => {
       await program.end('SIGTERM');
       return program.child.exitCode;

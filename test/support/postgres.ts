@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import pg from 'pg';
 import { migrate } from '../../src/database/migrate.ts';
 import { findFreePort } from '../../src/embedded/free-port.ts';
 import { acceptsConnections, urlOf } from '../../src/embedded/postgres.ts';
@@ -9,6 +10,8 @@ import { createTempFolder } from './temp-folder.ts';
 export type TestPostgres = {
   /** Of a migrated database. */
   readonly url: string;
+  /** Asks it directly; rejects while it is down. */
+  readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
   /** SIGKILL; it stays down until `start()`. */
   kill9(): Promise<void>;
   /** SIGSTOP and SIGCONT, for the server and each of its connections. */
@@ -33,13 +36,18 @@ export async function startTestPostgres(): Promise<TestPostgres> {
   });
   await server.start();
   await migrate(url, join(import.meta.dirname, '../../prisma/migrations'));
+  const pool = new pg.Pool({ connectionString: url, max: 2 });
+  pool.on('error', () => undefined);
   return {
     url,
+    query: async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>
+      (await pool.query<T>(sql, values)).rows,
     kill9: () => server.kill9(),
     pause: () => server.pause(),
     resume: () => server.resume(),
     start: () => server.start(),
     stop: async () => {
+      await pool.end();
       await server.stop();
       await folder.remove();
     },

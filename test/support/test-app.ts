@@ -25,8 +25,8 @@ export type TestServices = {
   readonly waitingIn: (stream: string) => Promise<number>;
   /** How many messages a consumer has been given that wait for their ack. */
   readonly unackedBy: (stream: string, consumer: string) => Promise<number>;
-  /** So that what a killed program had in hand comes back soon; the program's own value is a minute. */
-  readonly shortenAckWait: (stream: string, consumer: string) => Promise<void>;
+  /** So that what a killed program had in hand comes back soon, by default after 2 s; the program's own value is a minute. */
+  readonly shortenAckWait: (stream: string, consumer: string, ms?: number) => Promise<void>;
   /** Asks Postgres directly. */
   readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
   stop(): Promise<void>;
@@ -57,9 +57,9 @@ export async function startTestServices(): Promise<TestServices> {
       const manager = await (await connection()).jetstreamManager();
       return (await manager.consumers.info(stream, consumer)).num_ack_pending;
     },
-    shortenAckWait: async (stream, consumer) => {
+    shortenAckWait: async (stream, consumer, ms = 2_000) => {
       const manager = await (await connection()).jetstreamManager();
-      await manager.consumers.update(stream, consumer, { ack_wait: nanos(2_000) });
+      await manager.consumers.update(stream, consumer, { ack_wait: nanos(ms) });
     },
     waitingIn: async (stream) => (await stateOf(stream)).messages,
     query: async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>
