@@ -1,11 +1,16 @@
-import { connect, Events, type JetStreamClient, type JsMsg, type NatsConnection } from 'nats';
+import { connect, Events, type JetStreamClient, type JetStreamManager, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 import { atMost, pause } from '../pause.ts';
+import { AttemptFeed, type AttemptWatcher } from './attempt-feed.ts';
+import { connectionOptions } from './connection-options.ts';
+import { type ConsumeOptions, consume } from './consume.ts';
 import { type DeliveryMessage, encodeDeliveryMessage, MAX_INLINE_DATA_BYTES, messageId } from './delivery-message.ts';
-import { serverOptions } from './server-options.ts';
+import { FirstDeliveries } from './first-deliveries.ts';
+import { judgeServerVersion } from './server-version.ts';
+import { StreamKeeper } from './stream-keeper.ts';
 import type { StreamMessage } from './stream-message.ts';
-import { type Durable, StreamKeeper, streamOf } from './streams.ts';
+import { whenAborted } from './when-aborted.ts';
 
 export type EventBusOptions = {
   readonly servers: readonly string[];
@@ -14,26 +19,13 @@ export type EventBusOptions = {
   readonly receivesLog: boolean;
 };
 
-export type AttemptWatcher = {
-  readonly onAttempt: (attempt: Attempt) => void;
-  /** NATS was away: attempts may have been committed that were not announced. */
-  readonly onGap: () => void;
-};
-
-export type ConsumeOptions = {
-  readonly durable: Durable;
-  /** At most so many messages are asked for ahead of being handled. */
-  readonly maxMessages: number;
-  /** Called one message at a time; the next one waits until it has settled. Must not throw. */
-  readonly onMessage: (message: JsMsg) => Promise<void> | void;
-  readonly signal: AbortSignal;
-};
-
-const CHECK_INTERVAL_MS = 30_000;
 const RETRY_MS = 1_000;
 const PUBLISH_TIMEOUT_MS = 5_000;
-/** Half of the sender's ack wait. */
-const MAX_FIRST_DELIVERY_AGE_MS = 30_000;
+const QUIET_MS = 30_000;
+const DRAIN_MS = 2_000;
+const STOP_MS = 2_500;
+/** What the server tells everybody when a consumer is created, whoever did it. */
+const SENDER_CREATED = '$JS.EVENT.ADVISORY.CONSUMER.CREATED.DELIVERIES.sender';
 
 /**
  * The connection to NATS. It is started once, connects in the background for as long as it takes, reconnects by
@@ -44,17 +36,20 @@ export class EventBus {
   readonly #options: EventBusOptions;
   readonly #stopping = new AbortController();
   readonly #streams: StreamKeeper;
-  readonly #watchers = new Set<AttemptWatcher>();
+  readonly #feed: AttemptFeed;
+  readonly #firstDeliveries = new FirstDeliveries();
+  /** Of the connection as it is now, until it breaks. */
+  #period = new AbortController();
+  #warnedOf: string | undefined;
   #connection: NatsConnection | undefined;
   #jetStream: JetStreamClient | undefined;
   #connected = false;
-  /** Messages of DELIVERIES up to this sequence number may have been delivered before, whatever their count says. */
-  #suspectUpTo = Number.POSITIVE_INFINITY;
   #running: Promise<void> | undefined;
 
   constructor(options: EventBusOptions) {
     this.#options = options;
-    this.#streams = new StreamKeeper(options.log);
+    this.#streams = new StreamKeeper({ log: options.log, now: Date.now });
+    this.#feed = new AttemptFeed(options.log);
   }
 
   /** Whether NATS answers and the streams are there. */
@@ -68,7 +63,8 @@ export class EventBus {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await this.#running;
+    // A server that hangs in the middle of a login is not waited for; a connection that comes after all is closed.
+    await atMost(STOP_MS, this.#running ?? Promise.resolve());
   }
 
   /** Resolves when JetStream has stored the message; rejects when it has not said so within 5 s, at once without NATS. */
@@ -94,52 +90,26 @@ export class EventBus {
     return state.messages === 0 ? undefined : new Date(state.first_ts);
   }
 
-  /**
-   * Whether a message of DELIVERIES that says it was never delivered can be believed: only if it was stored since we
-   * have been connected to this broker. One that crashed may have forgotten its counts (measured on 2.9), and a
-   * consumer that was created again starts counting anew. And only if it is young: one that has waited long in our own
-   * buffer may have been redelivered to somebody else meanwhile.
-   */
-  isFirstDelivery({ redelivered, seq, info }: StreamMessage): boolean {
-    const ageMs = Date.now() - info.timestampNanos / 1e6;
-    return !redelivered && seq > this.#suspectUpTo && ageMs < MAX_FIRST_DELIVERY_AGE_MS;
+  /** Whether a message of DELIVERIES can be believed that it was never delivered before. */
+  isFirstDelivery(message: StreamMessage): boolean {
+    return this.#firstDeliveries.isFirst(message);
   }
 
-  /** Tells every api process about a committed attempt; nothing is promised, the log in Postgres is the truth. */
+  /** Tells every api process about a committed attempt; nothing is promised. */
   announce(attempt: Attempt): void {
-    if (!this.#connected) return;
-    try {
-      this.#connection?.publish(`log.${attempt.tenant}`, JSON.stringify(attempt));
-    } catch (error) {
-      this.#options.log.warn({ err: error }, 'an attempt was not announced');
-    }
+    if (this.#connected) this.#feed.announce(this.#connection, attempt);
   }
 
   /** Tells the watcher of every attempt announced from now on, until the returned function is called. */
   watchAttempts(watcher: AttemptWatcher): () => void {
-    this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+    return this.#feed.watch(watcher);
   }
 
   /** Hands over a consumer's messages until the signal aborts; what is buffered then is still handed over. */
-  async consume({ durable, maxMessages, onMessage, signal }: ConsumeOptions): Promise<void> {
+  async consume(options: ConsumeOptions): Promise<void> {
     const { log } = this.#options;
-    while (!signal.aborted) {
-      try {
-        if (this.#jetStream === undefined || !this.#connected) throw new Error('NATS is not connected');
-        const consumer = await this.#jetStream.consumers.get(streamOf(durable), durable);
-        // `expires` also bounds how long a deleted and re-created consumer goes unnoticed.
-        const messages = await consumer.consume({ max_messages: maxMessages, expires: 5_000 });
-        const forget = whenAborted(signal, () => {
-          messages.stop();
-        });
-        for await (const message of messages) await onMessage(message);
-        forget();
-      } catch (error) {
-        log.debug({ err: error, consumer: durable }, 'not consuming');
-      }
-      await pause(RETRY_MS, signal);
-    }
+    const jetStream = () => (this.#connected ? this.#jetStream : undefined);
+    await consume({ jetStream, log, quietMs: QUIET_MS }, options);
   }
 
   async #run(): Promise<void> {
@@ -159,31 +129,22 @@ export class EventBus {
 
   /** Returns when the connection has been closed for good. */
   async #connectOnce(signal: AbortSignal): Promise<void> {
-    const connection = await connect({
-      ...serverOptions(this.#options.servers),
-      name: 'webhooks-engine',
-      maxReconnectAttempts: -1,
-      reconnectTimeWait: 250,
-      reconnectJitter: 250,
-      // A connection that died without a word is noticed after half a minute.
-      pingInterval: 10_000,
-      maxPingOut: 3,
-      // A password that was changed may be changed back; giving up would be for good.
-      ignoreAuthErrorAbort: true,
-      timeout: 5_000,
-    });
+    const connection = await connect(connectionOptions(this.#options.servers));
+    const { version } = connection.info ?? {};
+    if (judgeServerVersion(version) === 'too old') {
+      await connection.close();
+      throw new Error(`nats-server ${version ?? ''} is older than 2.9`);
+    }
     this.#connection = connection;
     this.#jetStream = connection.jetstream({ timeout: PUBLISH_TIMEOUT_MS });
     const forget = whenAborted(signal, () => void this.#close(connection));
-    if (this.#options.receivesLog) this.#receiveLog(connection);
-    const ended = new AbortController();
+    if (this.#options.receivesLog) this.#feed.receive(connection);
+    this.#watchSender(connection);
     // Not awaited: the client never ends this iterator, not even when the connection closes.
     void this.#watchStatus(connection);
-    const watching = this.#keepStreams(connection, ended.signal);
+    this.#begin(connection);
     const error = await connection.closed();
-    this.#connected = false;
-    ended.abort();
-    await watching;
+    this.#end();
     forget();
     if (error !== undefined) throw error;
   }
@@ -192,7 +153,7 @@ export class EventBus {
     const { log } = this.#options;
     try {
       // Draining needs the server; without it there is nobody to drain to.
-      if (this.#connected) await atMost(2_000, connection.drain());
+      if (this.#connected) await atMost(DRAIN_MS, connection.drain());
       await connection.close();
     } catch (error) {
       log.debug({ err: error }, 'closing the NATS connection');
@@ -203,26 +164,38 @@ export class EventBus {
     const { log } = this.#options;
     for await (const status of connection.status()) {
       if (status.type === Events.Disconnect) {
-        this.#connected = false;
-        this.#suspectUpTo = Number.POSITIVE_INFINITY;
+        this.#end();
         log.error('NATS is disconnected; reconnecting');
       } else if (status.type === Events.Reconnect) {
         log.info('NATS is connected again');
-        // If it fails now, the next regular check tells.
-        await this.#checkStreams(connection).catch(() => undefined);
+        this.#begin(connection);
       }
     }
   }
 
+  #begin(connection: NatsConnection): void {
+    this.#period.abort();
+    this.#period = new AbortController();
+    // Not awaited: what it asks a server that has gone is answered by nobody, and it ends.
+    void this.#keepStreams(connection, this.#period.signal);
+  }
+
+  #end(): void {
+    this.#period.abort();
+    this.#connected = false;
+    this.#firstDeliveries.suspectAll();
+  }
+
   async #keepStreams(connection: NatsConnection, signal: AbortSignal): Promise<void> {
-    for (let failures = 0; !signal.aborted; ) {
+    const isOver = () => signal.aborted;
+    for (let failures = 0; !isOver(); ) {
       try {
-        await this.#checkStreams(connection);
+        await pause(await this.#checkStreams(connection, signal), signal);
         failures = 0;
-        await pause(CHECK_INTERVAL_MS, signal);
       } catch (error) {
+        if (isOver()) return;
         this.#connected = false;
-        if (!connection.isClosed() && failures % 30 === 0) {
+        if (failures % 30 === 0) {
           this.#options.log.error({ err: error }, 'JetStream does not answer; trying again every second');
         }
         failures += 1;
@@ -231,41 +204,46 @@ export class EventBus {
     }
   }
 
-  async #checkStreams(connection: NatsConnection): Promise<void> {
+  /** Returns after how many milliseconds to check again. */
+  async #checkStreams(connection: NatsConnection, signal: AbortSignal): Promise<number> {
     const jsm = await connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS });
-    const created = await this.#streams.check(jsm);
-    if (created || !this.#connected) this.#suspectUpTo = (await jsm.streams.info('DELIVERIES')).state.last_seq;
-    if (this.#connected) return;
+    const { created, nextInMs } = await this.#streams.check(jsm);
+    if (created || !this.#connected || this.#firstDeliveries.suspectsAll) await this.#suspectStored(jsm, signal);
+    if (this.#connected || signal.aborted) return nextInMs;
     this.#connected = true;
-    this.#options.log.info({ server: connection.info?.version }, 'NATS is ready');
-    for (const watcher of this.#watchers) watcher.onGap();
+    const { version } = connection.info ?? {};
+    this.#options.log.info({ server: version }, 'NATS is ready');
+    this.#warnOf(version);
+    this.#feed.gap();
+    return nextInMs;
   }
 
-  #receiveLog(connection: NatsConnection): void {
-    const { log } = this.#options;
-    connection.subscribe('log.*', {
-      callback: (error, message) => {
-        if (error !== null) log.error({ err: error }, 'the live log cannot be received');
-        else if (this.#watchers.size > 0) {
-          const attempt = parseAttempt(message.string());
-          for (const watcher of this.#watchers) watcher.onAttempt(attempt);
-        }
+  async #suspectStored(jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
+    const { state } = await jsm.streams.info('DELIVERIES');
+    if (!signal.aborted) this.#firstDeliveries.believeAfter(state.last_seq);
+  }
+
+  /** Another process, or an operator, may create the sender's consumer again. */
+  #watchSender(connection: NatsConnection): void {
+    connection.subscribe(SENDER_CREATED, {
+      callback: () => {
+        this.#firstDeliveries.suspectAll();
+        const { signal } = this.#period;
+        // If it fails, everything is suspect until the next regular check.
+        connection
+          .jetstreamManager()
+          .then((jsm) => this.#suspectStored(jsm, signal))
+          .catch(() => undefined);
       },
     });
   }
-}
 
-function parseAttempt(text: string): Attempt {
-  // Only announce() writes these subjects; `as` because JSON has no dates.
-  const attempt = JSON.parse(text) as Attempt;
-  return { ...attempt, startedAt: new Date(attempt.startedAt) };
-}
-
-/** Calls `action` at once if the signal has aborted, else when it does, until the returned function is called. */
-function whenAborted(signal: AbortSignal, action: () => void): () => void {
-  if (signal.aborted) action();
-  else signal.addEventListener('abort', action, { once: true });
-  return () => {
-    signal.removeEventListener('abort', action);
-  };
+  #warnOf(version: string | undefined): void {
+    if (version === this.#warnedOf || judgeServerVersion(version) === 'sound') return;
+    this.#warnedOf = version;
+    this.#options.log.warn(
+      { server: version },
+      'nats-server before 2.12.5 can lose or strand messages when it is killed; they are found again, but later',
+    );
+  }
 }

@@ -178,9 +178,10 @@ describe('under load', () => {
       },
     });
     const count = await load.count();
-    const { doubled, succeededTwice } = count;
+    const { doubled, succeededTwice, unrecorded } = count;
     expect(doubled, load.label).toBeLessThanOrEqual(inHand + BUFFERED);
-    // Both programs record what they did.
-    expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, recordedTwice: doubled });
+    // Both programs record what they did; a request whose connection broke meanwhile is sent again within its attempt.
+    const recordedTwice = doubled - unrecorded;
+    expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded, recordedTwice });
   }, 60_000);
 });

@@ -1,21 +1,77 @@
-import { connect, nanos } from 'nats';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  AckPolicy,
+  type Consumer,
+  connect,
+  type JetStreamClient,
+  type JetStreamManager,
+  type NatsConnection,
+  nanos,
+} from 'nats';
 import { pino } from 'pino';
-import { expect, it } from 'vitest';
-import { StreamKeeper } from '../../src/events/streams.ts';
-import { startTestNats } from '../support/nats.ts';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { StreamKeeper } from '../../src/events/stream-keeper.ts';
+import { startTestNats, type TestNats } from '../support/nats.ts';
 import { waitFor } from '../support/wait-for.ts';
 
+let server: TestNats;
+let jsm: JetStreamManager;
+let jetStream: JetStreamClient;
+let connection: NatsConnection;
+let clock: number;
+let logged: string;
+
+beforeEach(async () => {
+  server = await startTestNats();
+  await connectToServer();
+  clock = 0;
+  logged = '';
+});
+
+afterEach(async () => {
+  await connection.close();
+  await server.stop();
+});
+
+async function connectToServer(): Promise<void> {
+  connection = await connect({ servers: server.url });
+  jsm = await connection.jetstreamManager();
+  jetStream = connection.jetstream();
+}
+
+function createKeeper(): StreamKeeper {
+  const log = pino({ level: 'info' }, { write: (line: string) => void (logged += line) });
+  return new StreamKeeper({ log, now: () => clock });
+}
+
+/** Checks until a consumer is created, and returns how many seconds that took by the keeper's clock. */
+async function secondsUntilCreated(keeper: StreamKeeper): Promise<number> {
+  const begun = clock;
+  for (let checks = 0; checks < 20; checks += 1) {
+    const { created, nextInMs } = await keeper.check(jsm);
+    if (created) return (clock - begun) / 1_000;
+    clock += nextInMs;
+  }
+  throw new Error('no consumer was created');
+}
+
+async function sender(): Promise<Consumer> {
+  return jetStream.consumers.get('DELIVERIES', 'sender');
+}
+
+it('creates streams and consumers once, and then looks every half minute', async () => {
+  const keeper = createKeeper();
+  expect(await keeper.check(jsm)).toEqual({ created: true, nextInMs: 30_000 });
+  expect(await keeper.check(jsm)).toEqual({ created: false, nextInMs: 30_000 });
+});
+
 it('a consumer that has passed messages of its work queue is created again, and they are delivered', async () => {
-  const server = await startTestNats();
-  const connection = await connect({ servers: server.url });
-  const jsm = await connection.jetstreamManager();
-  const jetStream = connection.jetstream();
-  const keeper = new StreamKeeper(pino({ level: 'silent' }));
-  expect(await keeper.check(jsm)).toBe(true);
-  expect(await keeper.check(jsm)).toBe(false);
+  const keeper = createKeeper();
+  await keeper.check(jsm);
   // What a crash does to a consumer, done by its settings: after one delivery it gives a message up and goes on.
   await jsm.consumers.update('DELIVERIES', 'sender', { ack_wait: nanos(500), max_deliver: 1 });
-  const consumer = await jetStream.consumers.get('DELIVERIES', 'sender');
+  const consumer = await sender();
   for (const body of ['passed', 'acked']) await jetStream.publish('deliveries.s1', body);
   expect((await consumer.next())?.string()).toBe('passed');
   (await consumer.next())?.ack();
@@ -29,11 +85,84 @@ it('a consumer that has passed messages of its work queue is created again, and 
     { what: 'the consumer to pass the message' },
   );
   expect((await jsm.streams.info('DELIVERIES')).state.first_seq).toBe(1);
-  expect(await keeper.check(jsm)).toBe(false);
-  expect(await keeper.check(jsm)).toBe(true);
-  const again = await jetStream.consumers.get('DELIVERIES', 'sender');
-  expect((await again.next())?.string()).toBe('passed');
-  expect(await keeper.check(jsm)).toBe(false);
+  expect(await secondsUntilCreated(keeper)).toBe(3);
+  expect((await (await sender()).next())?.string()).toBe('passed');
+  expect((await keeper.check(jsm)).created).toBe(false);
+});
+
+it('a consumer that leaves out a message of its work queue is created again after a minute', async () => {
+  const keeper = createKeeper();
+  await keeper.check(jsm);
+  await jsm.consumers.update('DELIVERIES', 'sender', { ack_wait: nanos(500), max_deliver: 1 });
+  const consumer = await sender();
+  await jetStream.publish('deliveries.s1', 'left out');
+  await consumer.next();
+  await waitFor(
+    async () => {
+      // It gives the message up when somebody asks for the next one.
+      await consumer.next({ expires: 1_000 });
+      return (await consumer.info()).num_ack_pending === 0;
+    },
+    { what: 'the consumer to give the message up' },
+  );
+  expect((await jsm.streams.info('DELIVERIES')).state.messages).toBe(1);
+  expect(await secondsUntilCreated(keeper)).toBe(60);
+  expect((await (await sender()).next())?.string()).toBe('left out');
+});
+
+it('a consumer that stands past the end of its stream is created again at once', async () => {
+  const keeper = createKeeper();
+  await keeper.check(jsm);
+  for (let index = 0; index < 3; index += 1) await jetStream.publish('deliveries.s1', 'old');
+  for (let index = 0; index < 3; index += 1) await (await (await sender()).next())?.ackAck();
   await connection.close();
-  await server.stop();
+  // What a crash can do, done by hand: the stream has lost its end, and the consumer does not know.
+  await server.terminate();
+  await rm(join(server.folderOf('DELIVERIES'), 'msgs'), { recursive: true });
+  await server.start();
+  await connectToServer();
+  await jetStream.publish('deliveries.s1', 'new');
+  const { delivered } = await (await sender()).info();
+  expect((await jsm.streams.info('DELIVERIES')).state.last_seq).toBe(1);
+  // A newer server notices it itself.
+  expect((await keeper.check(jsm)).created).toBe(delivered.stream_seq > 1);
+  expect((await (await sender()).next())?.string()).toBe('new');
+});
+
+it('messages in hand, acked or handed back are no symptom', async () => {
+  const keeper = createKeeper();
+  await keeper.check(jsm);
+  for (let index = 0; index < 9; index += 1) await jetStream.publish('deliveries.s1', String(index));
+  for (let index = 0; index < 6; index += 1) {
+    const message = await (await sender()).next();
+    if (index < 2) await message?.ackAck();
+    else if (index < 4) message?.nak(60_000);
+  }
+  for (let checks = 0; checks < 5; checks += 1) {
+    expect((await keeper.check(jsm)).created).toBe(false);
+    clock += 30_000;
+  }
+});
+
+it('a consumer with other settings is corrected at the start, and left alone afterwards', async () => {
+  await createKeeper().check(jsm);
+  const short = { ack_wait: nanos(1_000), max_deliver: 3, max_ack_pending: 7 };
+  await jsm.consumers.update('DELIVERIES', 'sender', short);
+  const keeper = createKeeper();
+  expect((await keeper.check(jsm)).created).toBe(false);
+  const { config } = await jsm.consumers.info('DELIVERIES', 'sender');
+  expect(config).toMatchObject({ ack_wait: nanos(60_000), max_deliver: -1, max_ack_pending: 10_000 });
+  expect(logged).toContain('"max_deliver":3');
+  await jsm.consumers.update('DELIVERIES', 'sender', short);
+  await keeper.check(jsm);
+  expect((await jsm.consumers.info('DELIVERIES', 'sender')).config).toMatchObject(short);
+});
+
+it('a consumer with settings that cannot be changed is created again', async () => {
+  await createKeeper().check(jsm);
+  const { config } = await jsm.consumers.info('EVENTS', 'dispatcher');
+  await jsm.consumers.delete('EVENTS', 'dispatcher');
+  await jsm.consumers.add('EVENTS', { ...config, ack_policy: AckPolicy.All });
+  expect((await createKeeper().check(jsm)).created).toBe(true);
+  expect((await jsm.consumers.info('EVENTS', 'dispatcher')).config.ack_policy).toBe(AckPolicy.Explicit);
 });

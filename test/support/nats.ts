@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { inject } from 'vitest';
 import { findFreePort } from '../../src/embedded/free-port.ts';
 import { prepareNatsStore } from '../../src/embedded/nats.ts';
@@ -7,12 +8,16 @@ import { createTempFolder } from './temp-folder.ts';
 export type TestNats = {
   readonly url: string;
   readonly port: number;
+  /** Where JetStream keeps a stream: its `msgs`, and its consumers' state in `obs`. */
+  readonly folderOf: (stream: string) => string;
   /** SIGKILL; it stays down until `start()`. */
   kill9(): Promise<void>;
+  /** SIGTERM; it stays down until `start()`. */
+  terminate(): Promise<void>;
   /** SIGSTOP and SIGCONT. */
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Again after `kill9()`: same port, same store. */
+  /** Again after its end: same port, same store. */
   start(): Promise<void>;
   /** Ends it and deletes its store. */
   stop(): Promise<void>;
@@ -32,7 +37,9 @@ export async function startTestNats(): Promise<TestNats> {
   return {
     url: `nats://127.0.0.1:${port}`,
     port,
+    folderOf: (stream) => join(folder.path, 'jetstream', '$G', 'streams', stream),
     kill9: () => server.kill9(),
+    terminate: () => server.stop(),
     pause: () => server.pause(),
     resume: () => server.resume(),
     start: () => server.start(),

@@ -1,0 +1,140 @@
+import { type ConsumerConfig, type JetStreamManager, NatsError } from 'nats';
+import type { Logger } from 'pino';
+import { type Look, type Symptom, symptomsOf } from './consumer-symptoms.ts';
+import { CONSUMERS, STREAMS, type WantedConsumer } from './streams.ts';
+
+export type StreamKeeperOptions = {
+  readonly log: Logger;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+};
+
+export type StreamCheck = {
+  /** Whether a consumer was created: it delivers everything its stream holds, and calls none of it a redelivery. */
+  readonly created: boolean;
+  /** When to check again: soon if something looks wrong. */
+  readonly nextInMs: number;
+};
+
+type SeenSymptom = Symptom & { readonly since: number };
+
+const INTERVAL_MS = 30_000;
+const MIN_INTERVAL_MS = 1_000;
+/** So often a symptom is looked at again before it counts. */
+const LOOKS = 6;
+
+/**
+ * Keeps streams and consumers as they have to be. A nats-server of before 2.14 that was killed can leave a consumer that
+ * would never deliver some of its stream's messages; a consumer created anew delivers them all.
+ */
+export class StreamKeeper {
+  readonly #options: StreamKeeperOptions;
+  /** By consumer: the symptoms of the last check, and since when they have been there. */
+  readonly #seen = new Map<string, readonly SeenSymptom[]>();
+  /** Whose configuration has been compared. */
+  readonly #compared = new Set<string>();
+
+  constructor(options: StreamKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** Creates what is missing, and creates a consumer again that has lost its place. */
+  async check(jsm: JetStreamManager): Promise<StreamCheck> {
+    for (const config of STREAMS) {
+      if ((await found(jsm.streams.info(config.name))) === undefined) {
+        await jsm.streams.add(config);
+        this.#options.log.info({ stream: config.name }, 'stream created');
+      }
+    }
+    let created = false;
+    for (const wanted of Object.values(CONSUMERS)) created = (await this.#checkConsumer(jsm, wanted)) || created;
+    const intervals = [...this.#seen.values()].flat().map(({ lastsMs }) => lastsMs / LOOKS);
+    return { created, nextInMs: Math.max(MIN_INTERVAL_MS, Math.min(INTERVAL_MS, ...intervals)) };
+  }
+
+  /** Returns whether it created the consumer. */
+  async #checkConsumer(jsm: JetStreamManager, wanted: WantedConsumer): Promise<boolean> {
+    const { log } = this.#options;
+    const { stream, config } = wanted;
+    const consumer = config.durable_name;
+    const look = await lookAt(jsm, wanted);
+    if (look !== undefined) {
+      const problem =
+        this.#problemOf(consumer, look) ?? (await this.#correct(jsm, { wanted, actual: look.after.config }));
+      if (problem === undefined) return false;
+      const { delivered, ack_floor: ackFloor, num_pending: pending, num_ack_pending: unacked } = look.before;
+      const { first_seq: first, last_seq: last, messages } = look.stream.state;
+      log.error(
+        { stream, consumer, delivered, ackFloor, pending, unacked, first, last, messages },
+        `${problem}; re-creating the consumer`,
+      );
+      await jsm.consumers.delete(stream, consumer);
+    }
+    await jsm.consumers.add(stream, config);
+    this.#seen.delete(consumer);
+    this.#compared.add(consumer);
+    log.info({ stream, consumer }, 'consumer created');
+    return true;
+  }
+
+  #problemOf(consumer: string, look: Look): string | undefined {
+    const now = this.#options.now();
+    const before = this.#seen.get(consumer) ?? [];
+    const symptoms = symptomsOf(look).map((symptom) => ({
+      ...symptom,
+      since: before.find(({ problem, mark }) => problem === symptom.problem && mark === symptom.mark)?.since ?? now,
+    }));
+    this.#seen.set(consumer, symptoms);
+    return symptoms.find(({ since, lastsMs }) => now - since >= lastsMs)?.problem;
+  }
+
+  /**
+   * Once for each process: what is changed while it runs stays until the next start. Returns what cannot be corrected
+   * without creating the consumer again.
+   */
+  async #correct(
+    jsm: JetStreamManager,
+    { wanted: { stream, config }, actual }: { readonly wanted: WantedConsumer; readonly actual: ConsumerConfig },
+  ): Promise<string | undefined> {
+    const consumer = config.durable_name;
+    if (this.#compared.has(consumer)) return undefined;
+    const differences = differencesBetween(config, actual);
+    if (differences.ack_policy !== undefined || differences.deliver_policy !== undefined) {
+      return 'a consumer is configured in a way that cannot be changed';
+    }
+    if (Object.keys(differences).length > 0) {
+      this.#options.log.warn({ stream, consumer, differences }, 'a consumer was configured otherwise; correcting it');
+      const { config: corrected } = await jsm.consumers.update(stream, consumer, config);
+      const left = differencesBetween(config, corrected);
+      if (Object.keys(left).length > 0) {
+        this.#options.log.error({ stream, consumer, differences: left }, 'nats-server configures a consumer otherwise');
+      }
+    }
+    this.#compared.add(consumer);
+    return undefined;
+  }
+}
+
+/** What is not as wanted, as it is. An old server accepts what it does not know without a word. */
+function differencesBetween(wanted: Partial<ConsumerConfig>, actual: ConsumerConfig): Partial<ConsumerConfig> {
+  const expected = new Map<string, unknown>(Object.entries(wanted));
+  return Object.fromEntries(
+    Object.entries(actual).filter(([name, value]) => expected.has(name) && expected.get(name) !== value),
+  );
+}
+
+async function lookAt(jsm: JetStreamManager, { stream, config }: WantedConsumer): Promise<Look | undefined> {
+  const before = await found(jsm.consumers.info(stream, config.durable_name));
+  if (before === undefined) return undefined;
+  const info = await jsm.streams.info(stream);
+  return { before, stream: info, after: await jsm.consumers.info(stream, config.durable_name) };
+}
+
+async function found<T>(answer: Promise<T>): Promise<T | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof NatsError && error.api_error?.code === 404) return undefined;
+    throw error;
+  }
+}
