@@ -32,7 +32,7 @@ const FORBIDDEN_PREFIXES: readonly string[] = [
   ...['metadata', 'x-aws-', 'x-amz-', 'x-amzn-', 'x-goog-', 'x-google-', 'x-gfe', 'x-azure-', 'x-fd-', 'x-ms-'],
 ];
 
-/** Throws an InvalidHeadersError that names every problem. To be called when headers are stored and again when sent. */
+/** Throws an InvalidHeadersError that names every problem. What is stored has passed it, and is sent as it is. */
 export function checkCustomHeaders(headers: readonly CustomHeader[]): void {
   // Counted first, so that the message is no longer than the limits allow.
   if (headers.length > MAX_HEADERS) throw new InvalidHeadersError(`at most ${MAX_HEADERS} headers are possible`);

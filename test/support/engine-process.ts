@@ -7,6 +7,8 @@ import { waitFor } from './wait-for.ts';
 export type EngineProcess = {
   readonly url: string;
   readonly graphql: <T>(query: string, variables?: Record<string, unknown>) => Promise<T>;
+  /** Its log, and whatever else it has written. */
+  output(): string;
   kill9(): Promise<void>;
   /** SIGSTOP and SIGCONT. */
   pause(): void;
@@ -33,6 +35,7 @@ export async function startEngineProcess(
   return {
     url,
     graphql: (query, variables = {}) => postGraphql(url, { query, variables }),
+    output: () => program.output(),
     kill9: () => program.end('SIGKILL'),
     pause: () => void program.child.kill('SIGSTOP'),
     resume: () => void program.child.kill('SIGCONT'),

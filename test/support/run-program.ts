@@ -9,6 +9,8 @@ export type Program = {
   readonly firstLine: Promise<string>;
   /** What it has written to standard error. */
   errorOutput(): string;
+  /** What it has written to standard output and standard error. */
+  output(): string;
   /** Signals it and waits for its end. */
   end(signal: NodeJS.Signals): Promise<void>;
 };
@@ -33,8 +35,13 @@ export function runProgram(path: string, { args, uid, home, env: extra = {} }: R
   const child = spawn(command, rest, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(child, 'close');
   let errors = '';
+  let output = '';
   child.stderr.on('data', (chunk) => {
     errors += String(chunk);
+    output += String(chunk);
+  });
+  child.stdout.on('data', (chunk) => {
+    output += String(chunk);
   });
   const firstLine = new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stdout }).once('line', resolve);
@@ -46,6 +53,7 @@ export function runProgram(path: string, { args, uid, home, env: extra = {} }: R
     child,
     firstLine,
     errorOutput: () => errors,
+    output: () => output,
     end: async (signal) => {
       const gone = child.exitCode !== null || child.signalCode !== null ? undefined : once(child, 'exit');
       child.kill(signal);
