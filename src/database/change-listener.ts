@@ -50,6 +50,7 @@ export class ChangeListener {
     const client = new pg.Client({
       connectionString: this.#options.url,
       connectionTimeoutMillis: 5_000,
+      query_timeout: 10_000,
       keepAlive: true,
       application_name: 'webhooks-engine changes',
     });

@@ -8,7 +8,7 @@ export type Database = { readonly pool: pg.Pool; readonly prisma: PrismaClient; 
 
 export type DatabaseOptions = { readonly url: string; readonly onError: (error: Error) => void };
 
-const CLOSE_MS = 3_000;
+const CLOSE_MS = 1_200;
 
 /** Opens no connection yet: each query does, and fails while Postgres is away. */
 export function createDatabase({ url, onError }: DatabaseOptions): Database {

@@ -6,6 +6,7 @@ import { createIdSequence } from '../database/uuid7.ts';
 import { type Result, writeResults } from '../database/write-results.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { pause } from '../pause.ts';
+import { whenAborted } from '../when-aborted.ts';
 import type { UnwrittenAttempt } from './attempt.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 
@@ -24,6 +25,8 @@ export type UnwrittenResult = Omit<Result, 'attempt'> & { readonly attempt: Unwr
 const MAX_BATCH = 500;
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 const RETRY_MS = 1_000;
+/** What is left for a write when nobody waits any more. */
+const GRACE_MS = 500;
 
 /** Writes what became of attempts, many at a time, and tells who watches the log. */
 export class ResultWriter {
@@ -49,9 +52,26 @@ export class ResultWriter {
     });
   }
 
-  /** Resolves once the result is committed, however long Postgres is away; rejects only when the signal aborts. */
+  /**
+   * Resolves once the result is committed, however long Postgres is away. Rejects only when the signal aborts, and then
+   * soon, also while a statement hangs: what it says may still be committed, which does no harm.
+   */
   write(result: UnwrittenResult): Promise<void> {
-    return this.#batcher.add(result);
+    return new Promise((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined;
+      const forget = whenAborted(this.#options.signal, () => {
+        timer = setTimeout(() => {
+          reject(new Error('Postgres has not said that it recorded an attempt'));
+        }, GRACE_MS);
+      });
+      void this.#batcher
+        .add(result)
+        .then(resolve, reject)
+        .finally(() => {
+          clearTimeout(timer);
+          forget();
+        });
+    });
   }
 
   async #write(results: readonly Result[]): Promise<void> {

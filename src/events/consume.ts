@@ -1,8 +1,8 @@
 import type { Consumer, ConsumerInfo, ConsumerMessages, JetStreamClient, JsMsg } from 'nats';
 import type { Logger } from 'pino';
 import { pause } from '../pause.ts';
+import { whenAborted } from '../when-aborted.ts';
 import { type Durable, streamOf } from './streams.ts';
-import { whenAborted } from './when-aborted.ts';
 
 export type ConsumeOptions = {
   readonly durable: Durable;

@@ -2,6 +2,7 @@ import { connect, Events, type JetStreamClient, type JetStreamManager, type Nats
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 import { atMost, pause } from '../pause.ts';
+import { whenAborted } from '../when-aborted.ts';
 import { AttemptFeed, type AttemptWatcher } from './attempt-feed.ts';
 import { connectionOptions } from './connection-options.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
@@ -10,7 +11,6 @@ import { FirstDeliveries } from './first-deliveries.ts';
 import { judgeServerVersion } from './server-version.ts';
 import { StreamKeeper } from './stream-keeper.ts';
 import type { StreamMessage } from './stream-message.ts';
-import { whenAborted } from './when-aborted.ts';
 
 export type EventBusOptions = {
   readonly servers: readonly string[];
@@ -22,8 +22,8 @@ export type EventBusOptions = {
 const RETRY_MS = 1_000;
 const PUBLISH_TIMEOUT_MS = 5_000;
 const QUIET_MS = 30_000;
-const DRAIN_MS = 2_000;
-const STOP_MS = 2_500;
+const DRAIN_MS = 1_500;
+const STOP_MS = 1_800;
 /** What the server tells everybody when a consumer is created, whoever did it. */
 const SENDER_CREATED = '$JS.EVENT.ADVISORY.CONSUMER.CREATED.DELIVERIES.sender';
 

@@ -1,9 +1,11 @@
+import { connect } from 'nats';
 import { pino } from 'pino';
-import { afterEach, expect, inject, it } from 'vitest';
+import { afterEach, describe, expect, inject, it } from 'vitest';
 import { findFreePort } from '../../src/embedded/free-port.ts';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import { ServerProcess } from '../support/server-process.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -14,6 +16,10 @@ afterEach(async () => {
 });
 
 async function startServer(...args: string[]): Promise<string> {
+  return `127.0.0.1:${await startServerOnPort(...args)}`;
+}
+
+async function startServerOnPort(...args: string[]): Promise<number> {
   const folder = await createTempFolder();
   const port = await findFreePort();
   const common = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder.path];
@@ -27,7 +33,7 @@ async function startServer(...args: string[]): Promise<string> {
     () => folder.remove(),
     () => server.stop(),
   );
-  return `127.0.0.1:${port}`;
+  return port;
 }
 
 function startBus(url: string): { bus: EventBus; logged: () => string } {
@@ -60,4 +66,62 @@ it('tls:// never connects in plain text', async () => {
   const { bus, logged } = startBus(`tls://${server}`);
   await waitFor(() => logged().includes('NATS cannot be reached'), { what: 'the refusal' });
   expect(bus.connected).toBe(false);
+});
+
+describe('a nats-server', () => {
+  async function startBusOn(version: string): Promise<ReturnType<typeof startBus>> {
+    const port = await startServerOnPort();
+    const proxy = await startTcpProxy({
+      port,
+      toClient: (text) => text.replace(/"version":"[^"]*"/, `"version":"${version}"`),
+    });
+    cleanUps.push(() => proxy.stop());
+    return startBus(`nats://127.0.0.1:${proxy.port}`);
+  }
+
+  it('older than 2.9 is refused', async () => {
+    const { bus, logged } = await startBusOn('2.8.4');
+    await waitFor(() => logged().includes('nats-server 2.8.4 is older than 2.9'), { what: 'the refusal' });
+    expect(bus.connected).toBe(false);
+  });
+
+  it('older than 2.12.5 is warned of', async () => {
+    const { bus, logged } = await startBusOn('2.12.4');
+    await waitFor(() => bus.connected, { what: 'the connection' });
+    expect(logged()).toContain('nats-server before 2.12.5');
+  });
+
+  it('of 2.12.5 or newer is not', async () => {
+    const { bus, logged } = await startBusOn('2.12.5');
+    await waitFor(() => bus.connected, { what: 'the connection' });
+    expect(logged()).not.toContain('nats-server before');
+  });
+});
+
+it('what is stored is not believed to be new any more once somebody has created the consumer again', async () => {
+  const port = await startServerOnPort();
+  const { bus } = startBus(`nats://127.0.0.1:${port}`);
+  await waitFor(() => bus.connected, { what: 'the connection' });
+  const other = await connect({ port });
+  cleanUps.push(() => other.close());
+  const jetStream = other.jetstream();
+  const jsm = await other.jetstreamManager();
+  await jetStream.publish('deliveries.s1', 'unacked');
+  const next = async () => (await jetStream.consumers.get('DELIVERIES', 'sender')).next();
+  const before = await next();
+  expect(before !== null && bus.isFirstDelivery(before)).toBe(true);
+  const { config } = await jsm.consumers.info('DELIVERIES', 'sender');
+  await jsm.consumers.delete('DELIVERIES', 'sender');
+  await jsm.consumers.add('DELIVERIES', config);
+  const again = await next();
+  expect(again?.redelivered).toBe(false);
+  expect(again !== null && bus.isFirstDelivery(again)).toBe(false);
+  await waitFor(
+    async () => {
+      await jetStream.publish('deliveries.s1', 'new');
+      const fresh = await next();
+      return fresh !== null && bus.isFirstDelivery(fresh);
+    },
+    { what: 'new messages to be believed' },
+  );
 });
