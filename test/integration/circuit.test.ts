@@ -1,0 +1,236 @@
+import { randomBytes } from 'node:crypto';
+import { pino } from 'pino';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createDatabase } from '../../src/database/client.ts';
+import { CircuitBreaker } from '../../src/delivery/circuit-breaker.ts';
+import { createSecretBox } from '../../src/delivery/secret-box.ts';
+import { SubscriptionCache } from '../../src/delivery/subscription-cache.ts';
+import { EventBus } from '../../src/events/event-bus.ts';
+import { insertAttempts, times } from '../support/attempts.ts';
+import type { Receiver } from '../support/receiver.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+const LONG_WAITS = { RETRY_SCHEDULE: '1h,1h,1h' };
+
+type Endpoint = { readonly receiver: Receiver; readonly id: string; mend(): void };
+
+/** An endpoint that fails until it is mended, and a subscription to it. */
+async function failingEndpoint(scene: Scene): Promise<Endpoint> {
+  let status = 500;
+  const receiver = await scene.receive(() => ({ status }));
+  const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+  return {
+    ...{ receiver, id },
+    mend: () => {
+      status = 200;
+    },
+  };
+}
+
+async function isOpen(scene: Scene, id: string): Promise<boolean> {
+  return (await scene.stateOf(id)).isOpen;
+}
+
+async function waitUntilOpen(scene: Scene, id: string): Promise<void> {
+  await waitFor(() => isOpen(scene, id), { what: 'the circuit to open' });
+}
+
+/** Fails ten attempts, which opens the circuit. Their deliveries wait for an hour. */
+async function open(scene: Scene, { id, receiver }: Endpoint): Promise<void> {
+  await scene.publishMany('x', 10);
+  await waitUntilOpen(scene, id);
+  await scene.waitForDeliveries(10, `attempt_count = 1 AND enqueued_at IS NULL`);
+  expect(receiver.requests).toHaveLength(10);
+}
+
+/** The time for the next probe has come. */
+async function letProbe({ query }: Scene, id: string): Promise<void> {
+  await query('UPDATE subscription_states SET probe_at = now(), next_due_at = now() WHERE subscription_id = $1', [id]);
+}
+
+/** The sweeper has looked, and looks again after so long. */
+async function waitUntilDueIn(scene: Scene, id: string, leastMs: number): Promise<void> {
+  const isSo = async () => ((await scene.stateOf(id)).dueInMs ?? 0) > leastMs;
+  await waitFor(isSo, { what: `the sweeper to have nothing to do for ${leastMs} ms` });
+}
+
+/** All that was tried has been judged when the program has stopped. */
+async function isOpenAtLast(scene: Scene, id: string): Promise<boolean> {
+  await scene.app.stop();
+  return isOpen(scene, id);
+}
+
+describe('a circuit opens', () => {
+  it.each([
+    { failures: 19, opens: true },
+    { failures: 18, opens: false },
+  ])('with the 20th failure in a row, however long that takes ($failures before)', async ({ failures, opens }) => {
+    const scene = await startScene(cleanUps, { env: LONG_WAITS });
+    const { id } = await failingEndpoint(scene);
+    const statuses = ['SUCCESS', ...times(failures, 'FAILURE')];
+    await insertAttempts(scene, { subscriptionId: id, statuses, agoMs: 3_600_000 });
+    await scene.publishMany('x', 1);
+    await scene.waitForDeliveries(1, 'attempt_count = 1');
+    expect(await isOpenAtLast(scene, id)).toBe(opens);
+  });
+
+  it.each([
+    { successes: 3, failures: 6, opens: true },
+    { successes: 4, failures: 5, opens: false },
+    { successes: 2, failures: 6, opens: false },
+  ])(
+    'when 70 % of at least ten recent attempts failed ($successes successes and $failures failures before one more)',
+    async ({ successes, failures, opens }) => {
+      const scene = await startScene(cleanUps, { env: LONG_WAITS });
+      const { id } = await failingEndpoint(scene);
+      // The older ones would tip the scales if they counted.
+      await insertAttempts(scene, { subscriptionId: id, statuses: times(30, 'SUCCESS'), agoMs: 400_000 });
+      const statuses = [...times(failures, 'FAILURE'), ...times(successes, 'SUCCESS')];
+      await insertAttempts(scene, { subscriptionId: id, statuses, agoMs: 60_000 });
+      await scene.publishMany('x', 1);
+      await scene.waitForDeliveries(1, 'attempt_count = 1');
+      expect(await isOpenAtLast(scene, id)).toBe(opens);
+    },
+  );
+
+  it('also when a success among the failures keeps coming', async () => {
+    const scene = await startScene(cleanUps);
+    const { id } = await scene.app.subscribe({ url: 'http://127.0.0.1:9', eventTypes: ['x'] });
+    const statuses = [...times(8, 'FAILURE'), ...times(2, 'SUCCESS')];
+    await insertAttempts(scene, { subscriptionId: id, statuses, agoMs: 1_000 });
+    const database = createDatabase({ url: scene.databaseUrl, onError: () => undefined });
+    const subscriptions = new SubscriptionCache(database, createSecretBox(randomBytes(32).toString('base64')));
+    const log = pino({ level: 'silent' });
+    const bus = new EventBus({ servers: [scene.nats.url], log, receivesLog: false });
+    const circuits = new CircuitBreaker({ database, bus, log, subscriptions });
+    // The two were written in one statement, so it does not count as failing all the time.
+    circuits.observe(
+      [
+        { subscriptionId: id, status: 'FAILURE' },
+        { subscriptionId: id, status: 'SUCCESS' },
+      ],
+      [],
+    );
+    await circuits.stop();
+    await database.close();
+    expect(await isOpen(scene, id)).toBe(true);
+  });
+});
+
+describe('while a circuit is open', () => {
+  it('nothing is sent, new events wait without a message, and no attempt is used up', async () => {
+    const scene = await startScene(cleanUps, { apps: 2, env: LONG_WAITS });
+    const endpoint = await failingEndpoint(scene);
+    await open(scene, endpoint);
+    const stored = await scene.storedIn('DELIVERIES');
+    await scene.publishMany('x', 50);
+    await scene.waitForDeliveries(50, `status = 'PENDING' AND attempt_count = 0 AND waiting_for = 'CIRCUIT_OPEN'`);
+    // The ten that failed fall due as well, and the sweeper looks.
+    await scene.query(`UPDATE deliveries SET next_attempt_at = now() WHERE attempt_count = 1`);
+    await scene.query('UPDATE subscription_states SET next_due_at = now()');
+    await waitUntilDueIn(scene, endpoint.id, 1_000);
+    expect(await scene.storedIn('DELIVERIES')).toBe(stored);
+    await scene.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
+    expect(endpoint.receiver.requests).toHaveLength(10);
+  });
+
+  it('what is on its way, or waits for a retry, is parked when it comes up', async () => {
+    const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '3s,3s,3s' } });
+    const endpoint = await failingEndpoint(scene);
+    await scene.publishMany('x', 10);
+    await waitUntilOpen(scene, endpoint.id);
+    await scene.waitForDeliveries(10, `status = 'PENDING' AND attempt_count = 1 AND waiting_for = 'CIRCUIT_OPEN'`);
+    expect(endpoint.receiver.requests).toHaveLength(10);
+  });
+
+  it('one probe is sent at a time, and after each that fails the wait doubles, to an hour at most', async () => {
+    // The waits of an ordinary retry are short: a probe must not have them.
+    const scene = await startScene(cleanUps, { apps: 2, env: { RETRY_SCHEDULE: '1h,100ms,100ms,100ms,100ms,100ms' } });
+    const endpoint = await failingEndpoint(scene);
+    await open(scene, endpoint);
+    expect((await scene.stateOf(endpoint.id)).probeWaitMs).toBe(30_000);
+    await scene.query(`UPDATE deliveries SET next_attempt_at = now()`);
+    for (const [index, probeWaitMs] of [60_000, 120_000, 240_000].entries()) {
+      await letProbe(scene, endpoint.id);
+      await endpoint.receiver.waitForRequests(11 + index);
+      await scene.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
+      expect(await scene.stateOf(endpoint.id)).toMatchObject({ isOpen: true, probeWaitMs });
+      await waitUntilDueIn(scene, endpoint.id, probeWaitMs - 10_000);
+    }
+    await scene.query('UPDATE subscription_states SET probe_wait_ms = 3000000');
+    await letProbe(scene, endpoint.id);
+    await endpoint.receiver.waitForRequests(14);
+    await scene.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
+    expect((await scene.stateOf(endpoint.id)).probeWaitMs).toBe(3_600_000);
+    // Had one been retried at once, its request would have come in the meantime.
+    expect(endpoint.receiver.requests).toHaveLength(14);
+  });
+
+  it('a success of an attempt that was under way before does not close it', async () => {
+    const scene = await startScene(cleanUps, { env: LONG_WAITS });
+    let answer: () => void = () => undefined;
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    const receiver = await scene.receive(async (_, index) => {
+      if (index > 0) return { status: 500 };
+      await answered;
+      return { status: 200 };
+    });
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+    await scene.publishMany('x', 11);
+    await waitUntilOpen(scene, id);
+    answer();
+    await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
+    expect(await isOpenAtLast(scene, id)).toBe(true);
+  });
+});
+
+describe('a circuit closes', () => {
+  it('with a probe that succeeds; what waited is then sent at a ramp, once each, and nothing is left behind', async () => {
+    const scene = await startScene(cleanUps, { apps: 2, env: LONG_WAITS });
+    const endpoint = await failingEndpoint(scene);
+    await open(scene, endpoint);
+    await scene.publishMany('x', 100);
+    await scene.waitForDeliveries(100, `waiting_for = 'CIRCUIT_OPEN' AND attempt_count = 0`);
+    endpoint.mend();
+    await letProbe(scene, endpoint.id);
+    await scene.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1 AND waiting_for IS NULL`);
+    const requests = endpoint.receiver.requests.slice(10);
+    expect(new Set(requests.map(({ headers }) => headers['webhook-delivery'])).size).toBe(100);
+    expect(requests).toHaveLength(100);
+    expect(await isOpen(scene, endpoint.id)).toBe(false);
+    // The probe, then two, four and eight, a tenth of a second apart.
+    const at = (index: number) => requests[index]?.receivedAt ?? 0;
+    expect(at(8) - at(1)).toBeGreaterThan(150);
+    await waitFor(async () => !(await scene.stateOf(endpoint.id)).isBacklogged, { what: 'the backlog to be gone' });
+    expect(await scene.stateOf(endpoint.id)).toMatchObject({ releaseWindow: null, probeWaitMs: null });
+    // A last look at what came while the backlog went, or an hour's retry.
+    await waitUntilDueIn(scene, endpoint.id, 50_000);
+  });
+
+  it('with a test event, which is sent at once all the same', async () => {
+    const scene = await startScene(cleanUps, { env: LONG_WAITS });
+    const endpoint = await failingEndpoint(scene);
+    await open(scene, endpoint);
+    const send = () =>
+      scene.app.graphql('mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }', {
+        id: endpoint.id,
+      });
+    await send();
+    await scene.waitForDeliveries(11, 'attempt_count = 1');
+    expect(await isOpen(scene, endpoint.id)).toBe(true);
+    endpoint.mend();
+    await send();
+    await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
+    await waitFor(async () => !(await isOpen(scene, endpoint.id)), { what: 'the circuit to close' });
+    expect(endpoint.receiver.requests).toHaveLength(12);
+  });
+});
