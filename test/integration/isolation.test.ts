@@ -1,0 +1,86 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Receiver, Respond } from '../support/receiver.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** Answers after 50 to 200 ms, and counts how many requests it has at a time. */
+function slowAnswers(): { readonly respond: Respond; readonly most: () => number } {
+  let [current, most] = [0, 0];
+  return {
+    respond: async () => {
+      current += 1;
+      most = Math.max(most, current);
+      await delay(50 + Math.random() * 150);
+      current -= 1;
+      return { status: 200 };
+    },
+    most: () => most,
+  };
+}
+
+function deliveriesOf({ requests }: Receiver): Set<unknown> {
+  return new Set(requests.map(({ headers }) => headers['webhook-delivery']));
+}
+
+async function waitUntilTidy(scene: Scene, id: string): Promise<void> {
+  const isTidy = async () => {
+    const { isBacklogged, dueInMs } = await scene.stateOf(id);
+    return !isBacklogged && (dueInMs === null || dueInMs > 50_000);
+  };
+  await waitFor(isTidy, { what: 'nothing left to look after' });
+}
+
+describe('attempts in flight', () => {
+  it('are ten at most unless the subscription says otherwise; what has to wait for that is not lost or sent twice', async () => {
+    const scene = await startScene(cleanUps);
+    const { respond, most } = slowAnswers();
+    const receiver = await scene.receive(respond);
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+    await scene.publishMany('x', 500);
+    await scene.waitForDeliveries(500, `status = 'SUCCESS' AND attempt_count = 1`, 40_000);
+    expect(most()).toBe(10);
+    expect(receiver.requests).toHaveLength(500);
+    expect(deliveriesOf(receiver).size).toBe(500);
+    await waitUntilTidy(scene, id);
+  }, 60_000);
+
+  it.each([1, 30])('are as many as the subscription says: %i', async (maxInFlight) => {
+    const scene = await startScene(cleanUps);
+    const { respond, most } = slowAnswers();
+    const receiver = await scene.receive(respond);
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+    await scene.query('UPDATE webhook_subscriptions SET max_in_flight = $2 WHERE id = $1', [id, maxInFlight]);
+    await scene.publishMany('x', 20 * maxInFlight);
+    await scene.waitForDeliveries(20 * maxInFlight, `status = 'SUCCESS'`);
+    expect(most()).toBe(maxInFlight);
+    expect(receiver.requests).toHaveLength(20 * maxInFlight);
+  });
+});
+
+describe('an endpoint that hangs', () => {
+  it('has its deliveries wait in Postgres, without using up an attempt, and keeps nobody waiting', async () => {
+    const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
+    const hanging = await scene.receive(() => 'hang');
+    const healthy = await scene.receive();
+    await scene.app.subscribe({ url: hanging.url, eventTypes: ['hang'] });
+    await scene.app.subscribe({ url: healthy.url, eventTypes: ['ok'] });
+    await scene.publishMany('hang', 2_000);
+    await scene.publishMany('ok', 200);
+    await healthy.waitForRequests(200);
+    const waiting = `event_type = 'hang' AND status = 'PENDING' AND attempt_count = 0`;
+    expect(await scene.countDeliveries(waiting)).toBeGreaterThan(1_900);
+    // All but those that have just been let out to see whether there is room.
+    const isParked = async () =>
+      (await scene.countDeliveries(`${waiting} AND enqueued_at IS NULL AND waiting_for = 'IN_FLIGHT_LIMIT'`)) > 1_800;
+    await waitFor(isParked, { what: 'most of them to wait in Postgres' });
+    expect(deliveriesOf(healthy).size).toBe(200);
+    expect(hanging.requests.length).toBeLessThanOrEqual(20);
+  });
+});

@@ -1,0 +1,71 @@
+import { afterEach, expect, it } from 'vitest';
+import type { Receiver } from '../support/receiver.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+async function limitedSubscription(scene: Scene, receiver: Receiver, perSecond: number): Promise<string> {
+  const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+  await scene.query('UPDATE webhook_subscriptions SET rate_limit_per_second = $2 WHERE id = $1', [id, perSecond]);
+  return id;
+}
+
+/** The most requests that any second saw. */
+function mostInASecond({ requests }: Receiver): number {
+  const times = requests.map(({ receivedAt }) => receivedAt).toSorted((a, b) => a - b);
+  return Math.max(...times.map((start) => times.filter((time) => time >= start && time < start + 1_000).length));
+}
+
+function lengthMs({ requests }: Receiver): number {
+  const times = requests.map(({ receivedAt }) => receivedAt);
+  return Math.max(...times) - Math.min(...times);
+}
+
+it.each([1, 2])('a burst is spread over time, whoever sends it (%i programs)', async (apps) => {
+  const scene = await startScene(cleanUps, { apps });
+  const receiver = await scene.receive();
+  const id = await limitedSubscription(scene, receiver, 20);
+  await scene.publishMany('x', 100);
+  await waitFor(async () => (await scene.countDeliveries(`waiting_for = 'RATE_LIMITED'`)) > 0, {
+    what: 'a parked one',
+  });
+  await scene.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1`);
+  expect(receiver.requests).toHaveLength(100);
+  // Twenty, and some for the way they took.
+  expect(mostInASecond(receiver)).toBeLessThanOrEqual(24);
+  expect(lengthMs(receiver)).toBeGreaterThan(4_500);
+  await waitFor(async () => !(await scene.stateOf(id)).isBacklogged, { what: 'the backlog to be gone' });
+});
+
+it('retries count like everything else', async () => {
+  const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '300ms,300ms' } });
+  const seen = new Set<unknown>();
+  const receiver = await scene.receive(({ headers }) => {
+    const isNew = !seen.has(headers['webhook-id']);
+    seen.add(headers['webhook-id']);
+    return { status: isNew ? 500 : 200 };
+  });
+  const id = await limitedSubscription(scene, receiver, 10);
+  // More than what must not open the circuit.
+  await scene.query(`UPDATE subscription_states SET closed_at = now() + interval '1 h' WHERE subscription_id = $1`, [
+    id,
+  ]);
+  await scene.publishMany('x', 40);
+  await scene.waitForDeliveries(40, `status = 'SUCCESS' AND attempt_count = 2`);
+  expect(receiver.requests).toHaveLength(80);
+  expect(mostInASecond(receiver)).toBeLessThanOrEqual(13);
+});
+
+it('a single event does not wait', async () => {
+  const scene = await startScene(cleanUps);
+  const receiver = await scene.receive();
+  await limitedSubscription(scene, receiver, 1);
+  await scene.publishMany('x', 1);
+  await receiver.waitForRequests(1, 2_000);
+  await scene.waitForDeliveries(1, `status = 'SUCCESS' AND enqueue_count = 1`);
+});
