@@ -56,9 +56,9 @@ export default defineConfig(
   },
   ...importDirection,
   {
-    files: ['src/config.ts', 'src/demo/main.ts', 'prisma.config.ts', 'test/**'],
+    files: ['src/config.ts', 'src/demo/main.ts', 'prisma.config.ts', 'test/**', 'bench/**'],
     rules: { 'no-restricted-properties': 'off' },
   },
-  // What a person sees on the terminal is the demo's product.
-  { files: ['src/demo/**', 'scripts/**'], rules: { 'no-console': 'off' } },
+  // What a person sees on the terminal is their product.
+  { files: ['src/demo/**', 'scripts/**', 'bench/**'], rules: { 'no-console': 'off' } },
 );

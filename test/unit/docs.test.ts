@@ -9,7 +9,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 
 const PAGES = [
-  ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
+  ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'bench/README.md'],
   ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => join('docs', name)),
@@ -91,6 +91,6 @@ test.each(PAGES)('the links of %s lead somewhere', (page) => {
 });
 
 test.each(PAGES)('the scripts that %s names exist', (page) => {
-  const named = [...read(page).matchAll(/npm (?:run )?((?:start|test|demo|dev|build|generate|check)[\w:]*)/g)];
+  const named = [...read(page).matchAll(/npm (?:run )?((?:start|test|demo|dev|bench|build|generate|check)[\w:]*)/g)];
   expect(named.map(([, name]) => name).filter((name) => name === undefined || !(name in scripts))).toEqual([]);
 });

@@ -1,0 +1,89 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { JetStreamClient } from 'nats';
+import { clockMs } from './clock.ts';
+import { eventData } from './event-data.ts';
+import { type LatencySummary, summarise } from './latency.ts';
+import type { ReceiverMessage } from './receiver.ts';
+
+/** When one event was published, and when it arrived; on the clock of clockMs. */
+type Sent = { readonly sentAt: number; arrivedAt?: number; duplicates: number };
+
+/** What became of events that were published to the healthy subscriptions. */
+export type TrafficSummary = LatencySummary & {
+  /** How many took longer than a second. */
+  readonly late: number;
+  /** How many have not arrived. */
+  readonly missing: number;
+  /** How many requests too many there were. */
+  readonly duplicates: number;
+};
+
+const MAX_UNCONFIRMED = 1_000;
+const CONFIRM_MS = 30_000;
+const LATE_MS = 1_000;
+
+/** The events of the healthy subscriptions: publishes them at a steady pace and knows when each arrived. */
+export class HealthyTraffic {
+  readonly #jetStream: JetStreamClient;
+  readonly #subjects: readonly string[];
+  readonly #intervalMs: number;
+  readonly #sent: Sent[] = [];
+  readonly #unconfirmed = new Set<Promise<unknown>>();
+  #failure: unknown;
+
+  constructor(
+    jetStream: JetStreamClient,
+    { subjects, perSecond }: { readonly subjects: readonly string[]; readonly perSecond: number },
+  ) {
+    this.#jetStream = jetStream;
+    this.#subjects = subjects;
+    this.#intervalMs = 1_000 / perSecond;
+  }
+
+  /** Evenly spaced over time and subjects. Each event has a due time of its own, so that delays do not add up. */
+  async publishUntil(isOver: () => boolean): Promise<void> {
+    const startedAt = clockMs();
+    for (let index = 0; !isOver() && this.#failure === undefined; index += 1) {
+      const waitMs = startedAt + index * this.#intervalMs - clockMs();
+      if (waitMs > 0) await delay(waitMs);
+      if (this.#unconfirmed.size >= MAX_UNCONFIRMED) await Promise.race(this.#unconfirmed);
+      this.#publish();
+    }
+    await Promise.all(this.#unconfirmed);
+    if (this.#failure !== undefined) throw new Error('an event could not be published', { cause: this.#failure });
+  }
+
+  #publish(): void {
+    const number = this.#sent.push({ sentAt: clockMs(), duplicates: 0 }) - 1;
+    const subject = this.#subjects[number % this.#subjects.length] ?? '';
+    const options = { msgID: String(number), timeout: CONFIRM_MS };
+    const confirmed = this.#jetStream
+      .publish(subject, eventData(number), options)
+      .catch((error: unknown) => {
+        this.#failure = error;
+      })
+      .finally(() => this.#unconfirmed.delete(confirmed));
+    this.#unconfirmed.add(confirmed);
+  }
+
+  receive(message: ReceiverMessage): void {
+    if (!('webhookId' in message)) return;
+    const sent = this.#sent[Number(message.webhookId)];
+    if (sent === undefined) return;
+    if (sent.arrivedAt === undefined) sent.arrivedAt = message.arrivedAt;
+    else sent.duplicates += 1;
+  }
+
+  /** The events published in this time, as it stands now: one that has not arrived counts with its age. */
+  between(from: number, to = Number.POSITIVE_INFINITY): TrafficSummary {
+    const now = clockMs();
+    const sent = this.#sent.filter(({ sentAt }) => sentAt >= from && sentAt < to);
+    const latencies = sent.map(({ sentAt, arrivedAt = now }) => arrivedAt - sentAt);
+    return {
+      ...summarise(latencies),
+      late: latencies.filter((latency) => latency > LATE_MS).length,
+      missing: sent.filter(({ arrivedAt }) => arrivedAt === undefined).length,
+      duplicates: sent.reduce((sum, { duplicates }) => sum + duplicates, 0),
+    };
+  }
+}

@@ -1,0 +1,82 @@
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import process from 'node:process';
+import { findFreePort } from '../src/embedded/free-port.ts';
+import { waitUntil } from './wait-until.ts';
+
+export type ProgramOptions = {
+  readonly databaseUrl: string;
+  readonly natsUrl: string;
+  /** Where its log goes, and what it writes itself. */
+  readonly directory: string;
+};
+
+export type Program = {
+  /** The data of a query or mutation sent as the admin; throws on GraphQL errors. */
+  readonly graphql: <T>(query: string, variables?: Record<string, unknown>) => Promise<T>;
+  stop(): Promise<void>;
+};
+
+const DIST = join(import.meta.dirname, '../dist/main.js');
+
+/** The program as users run it: the built one, in a process of its own, all roles, every setting at its default but the targets. */
+export async function startProgram({ databaseUrl, natsUrl, directory }: ProgramOptions): Promise<Program> {
+  const port = await findFreePort();
+  const adminApiKey = randomBytes(32).toString('hex');
+  const env = {
+    PATH: process.env['PATH'] ?? '',
+    PORT: String(port),
+    DATABASE_URL: databaseUrl,
+    NATS_URL: natsUrl,
+    DATA_DIR: directory,
+    ADMIN_API_KEY: adminApiKey,
+    SECRETS_KEY: randomBytes(32).toString('base64'),
+    EGRESS_ALLOW_CIDRS: '127.0.0.0/8',
+    EGRESS_ALLOW_HTTP: 'true',
+  };
+  const logPath = join(directory, 'program.log');
+  const log = await open(logPath, 'w');
+  const child = spawn(process.execPath, ['--enable-source-maps', DIST], {
+    ...{ env, cwd: directory, detached: true },
+    stdio: ['ignore', log.fd, log.fd],
+  });
+  const ended = once(child, 'exit');
+  await log.close();
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  const stop = async () => {
+    if (hasEnded()) return;
+    child.kill('SIGTERM');
+    await ended;
+  };
+  const url = `http://127.0.0.1:${port}`;
+  const isReady = await waitUntil(async () => hasEnded() || (await answers(`${url}/health/ready`)), 30_000);
+  if (!isReady || hasEnded()) {
+    await stop();
+    throw new Error(`the program did not start: ${(await readFile(logPath, 'utf8')).slice(-2_000)}`);
+  }
+  return { graphql: (query, variables = {}) => post(url, { adminApiKey, query, variables }), stop };
+}
+
+async function answers(url: string): Promise<boolean> {
+  return fetch(url).then(
+    ({ ok }) => ok,
+    () => false,
+  );
+}
+
+type Request = { readonly adminApiKey: string; readonly query: string; readonly variables: Record<string, unknown> };
+
+async function post<T>(url: string, { adminApiKey, query, variables }: Request): Promise<T> {
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${adminApiKey}` },
+    body: JSON.stringify({ query, variables }),
+  });
+  // The caller names the shape of what it selected.
+  const { data, errors } = (await response.json()) as { data: T; errors?: unknown };
+  if (errors !== undefined) throw new Error(`GraphQL errors: ${JSON.stringify(errors)}`);
+  return data;
+}

@@ -1,0 +1,59 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import process from 'node:process';
+import { clockMs } from './clock.ts';
+
+/** What a receiver says: first where it listens, in the order of its arguments, then each arrival. */
+export type ReceiverMessage =
+  | { readonly urls: readonly string[] }
+  | { readonly webhookId: string; readonly arrivedAt: number };
+
+type Respond = (request: IncomingMessage, response: ServerResponse) => void;
+
+const REFUSED_BEYOND_PER_SECOND = 10;
+
+/** How each kind of endpoint answers a request it has read. */
+const KINDS: Readonly<Record<string, () => Respond>> = {
+  /** Answers after 0 to 5 ms and reports the arrival. */
+  healthy: () => (request, response) => {
+    const webhookId = String(request.headers['webhook-id']);
+    const arrivedAt = clockMs();
+    setTimeout(() => response.end('ok'), Math.random() * 5);
+    process.send?.({ webhookId, arrivedAt } satisfies ReceiverMessage);
+  },
+  accepting: () => (_, response) => response.end('ok'),
+  hanging: () => () => undefined,
+  failing: () => (_, response) => response.writeHead(500).end('it failed'),
+  refusing: () => {
+    let second = 0;
+    let count = 0;
+    return (_, response) => {
+      const now = Math.floor(clockMs() / 1_000);
+      count = now === second ? count + 1 : 1;
+      second = now;
+      if (count <= REFUSED_BEYOND_PER_SECOND) response.end('ok');
+      else response.writeHead(429, { 'retry-after': '1' }).end('slow down');
+    };
+  },
+};
+
+/** One endpoint, on an origin of its own as different customers have: connections are pooled by origin. */
+async function listen(kind: string): Promise<string> {
+  const respond = KINDS[kind]?.();
+  if (respond === undefined) throw new Error(`there is no receiver ${kind}`);
+  const server = createServer((request, response) => {
+    request.on('end', () => {
+      respond(request, response);
+    });
+    request.resume();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('the receiver does not listen on TCP');
+  return `http://127.0.0.1:${address.port}/webhooks`;
+}
+
+process.on('disconnect', () => process.exit(0));
+const urls = await Promise.all(process.argv.slice(2).map(listen));
+process.send?.({ urls } satisfies ReceiverMessage);
