@@ -21,7 +21,7 @@ export async function cancelPending(
      )
      UPDATE deliveries d SET status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
        enqueued_at = NULL
-     FROM pending WHERE d.id = pending.id`,
+     WHERE d.id = ANY (ARRAY(SELECT id FROM pending))`,
     [subscriptionId, limit],
   );
   return rowCount ?? 0;

@@ -15,7 +15,7 @@ export async function returnLostToWaiting(
          AND (leased_until IS NULL OR leased_until < now())
        LIMIT $2 FOR UPDATE SKIP LOCKED
      ), returned AS (
-       UPDATE deliveries SET enqueued_at = NULL FROM lost WHERE deliveries.id = lost.id
+       UPDATE deliveries SET enqueued_at = NULL WHERE id = ANY (ARRAY(SELECT id FROM lost))
        RETURNING subscription_id, next_attempt_at
      )${wakeQueues('returned')}`,
     [horizon, limit],

@@ -29,6 +29,7 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
   ]);
 }
 
+// OFFSET 0: or the sub-select, which looks into every partition, is planned and run wherever its result is used.
 const STATEMENT = `
   UPDATE subscription_states st SET
     next_due_at = CASE WHEN n.has_more OR c.must_recheck THEN now() + c.recheck_ms * interval '1 ms'
@@ -48,6 +49,7 @@ const STATEMENT = `
       WHERE d.subscription_id = c.subscription_id AND d.status = 'PENDING' AND d.enqueued_at IS NULL
       ORDER BY d.next_attempt_at LIMIT 1
     )
+    OFFSET 0
   ) AS first (due_at)
   CROSS JOIN LATERAL (SELECT coalesce(first.due_at <= now(), false) OR old.opened_at IS NOT NULL) AS more (has_more)
   CROSS JOIN LATERAL (

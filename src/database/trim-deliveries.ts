@@ -1,4 +1,6 @@
+import { idRange } from './id-range.ts';
 import type { Queryable } from './transaction.ts';
+import { uuid7Floor, uuid7Time } from './uuid7.ts';
 
 /** The oldest of the newest `keep` ended deliveries of a subscription; undefined if it has no more than that. */
 export async function oldestToKeep(
@@ -20,32 +22,38 @@ export type Trimming = {
   readonly limit: number;
 };
 
-/**
- * Deletes up to `limit` ended deliveries of a subscription with their attempts, the oldest first. Returns how many, and
- * the id of the last; undefined if there are no more.
- */
-export async function trimDeliveries(
+/** Up to `limit` ended deliveries of a subscription, the oldest first. */
+export async function deliveriesToTrim(
   db: Queryable,
   { subscriptionId, beforeId, afterId, limit }: Trimming,
-): Promise<{ readonly count: number; readonly lastId: string | undefined }> {
-  const { rows } = await db.query<{ count: number; last: string | null }>(STATEMENT, [
-    subscriptionId,
-    beforeId,
-    afterId,
-    limit,
-  ]);
-  const { count = 0, last = null } = rows[0] ?? {};
-  return { count, lastId: count < limit ? undefined : (last ?? undefined) };
+): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `SELECT id FROM deliveries WHERE subscription_id = $1 AND id < $2 AND id > $3 AND status <> 'PENDING'
+     ORDER BY id LIMIT $4`,
+    [subscriptionId, beforeId, afterId, limit],
+  );
+  return rows.map(({ id }) => id);
 }
 
-const STATEMENT = `
-  WITH old AS (
-    SELECT id FROM deliveries
-    WHERE subscription_id = $1 AND id < $2 AND id > $3 AND status <> 'PENDING'
-    ORDER BY id LIMIT $4 FOR UPDATE
+/** Attempts are logged by another clock than the one that events, and so their deliveries, have their ids from. */
+const SKEW_MS = 3_600_000;
+
+/** Deletes these deliveries with their attempts, but for those that are pending again. Returns how many there were. */
+export async function deleteDeliveries(db: Queryable, ids: readonly string[]): Promise<number> {
+  const [least, greatest] = idRange(ids);
+  const { rows } = await db.query<{ count: number }>(DELETE, [
+    ids,
+    least,
+    greatest,
+    uuid7Floor(Math.max(0, uuid7Time(least) - SKEW_MS)),
+  ]);
+  return rows[0]?.count ?? 0;
+}
+
+const DELETE = `
+  WITH gone AS (
+    DELETE FROM deliveries WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2 AND $3 AND status <> 'PENDING' RETURNING id
   ), logged AS (
-    DELETE FROM attempts a USING old WHERE a.delivery_id = old.id
-  ), gone AS (
-    DELETE FROM deliveries d USING old WHERE d.id = old.id AND d.id < $2 AND d.id > $3
+    DELETE FROM attempts WHERE delivery_id = ANY (ARRAY(SELECT id FROM gone)) AND id >= $4
   )
-  SELECT count(*)::integer AS count, max(id::text) AS last FROM old`;
+  SELECT count(*)::integer AS count FROM gone`;

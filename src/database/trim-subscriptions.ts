@@ -1,7 +1,7 @@
 import { hasTime, inBatches, type Pace } from './in-batches.ts';
 import { subscriptionsAfter } from './subscriptions-after.ts';
 import type { Queryable } from './transaction.ts';
-import { oldestToKeep, trimDeliveries } from './trim-deliveries.ts';
+import { deleteDeliveries, deliveriesToTrim, oldestToKeep } from './trim-deliveries.ts';
 import { uuid7Floor } from './uuid7.ts';
 
 /** The place before the first subscription, or delivery. */
@@ -48,10 +48,10 @@ async function trimOne(
   let total = 0;
   let afterId = BEGINNING;
   const isDone = await inBatches(pace, async () => {
-    const { count, lastId } = await trimDeliveries(db, { subscriptionId, beforeId, afterId, limit: BATCH });
-    total += count;
-    afterId = lastId ?? afterId;
-    return lastId === undefined ? 'done' : 'more';
+    const ids = await deliveriesToTrim(db, { subscriptionId, beforeId, afterId, limit: BATCH });
+    if (ids.length > 0) total += await deleteDeliveries(db, ids);
+    afterId = ids.at(-1) ?? afterId;
+    return ids.length < BATCH ? 'done' : 'more';
   });
   return { count: total, isDone };
 }

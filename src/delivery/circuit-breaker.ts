@@ -158,7 +158,8 @@ async function judgeAndNote(db: Queryable, subscriptionId: string): Promise<Judg
   const closedAt = health.closedAt?.getTime() ?? 0;
   const attempts = await recentAttempts(db, {
     subscriptionId,
-    sinceId: uuid7Floor(closedAt),
+    // No failure of this row is older, so that Postgres has few partitions to look into.
+    sinceId: uuid7Floor(Math.max(closedAt, health.failingSince.getTime())),
     maxInARow: MAX_IN_A_ROW,
     recentSinceId: uuid7Floor(Math.max(closedAt, now - RECENT_MS)),
     maxRecent: MAX_RECENT,
