@@ -47,9 +47,11 @@ describe('createWebhookSubscription', () => {
       where: { id: subscription.id },
       include: { secrets: true },
     });
-    expect(
-      JSON.stringify(row, (_key, value: unknown) => (typeof value === 'bigint' ? String(value) : value)),
-    ).not.toMatch(new RegExp(`canary|${secret.slice(6, 20)}`));
+    const everything = JSON.stringify(row, (_key, value: unknown) =>
+      typeof value === 'bigint' ? String(value) : value,
+    );
+    expect(everything).not.toContain('canary');
+    expect(everything).not.toContain(secret.slice(6, 20));
     const [stored] = row.secrets;
     expect(api.secretBox.open(stored?.encryptedSecret ?? '', `signing_secrets|${stored?.id}|acme`)).toBe(secret);
     const headers = api.secretBox.open(row.encryptedHeaders ?? '', `webhook_subscriptions|${row.id}|acme|headers`);
