@@ -17,7 +17,8 @@ export type Result = {
 /**
  * Writes results in one statement. Writing one again changes nothing, so a write that may or may not have been
  * committed is simply repeated. A delivery that has ended stays ended, except that a success counts whenever it comes.
- * Returns the subscriptions with a success whose circuit is open, or that notices were given of.
+ * Returns the subscriptions with an open circuit and a success that was begun since it opened: the attempts that were
+ * under way say nothing new.
  */
 export async function writeResults(db: Queryable, results: readonly Result[]): Promise<string[]> {
   const attempts = results.map(({ attempt }) => attempt);
@@ -56,18 +57,14 @@ const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, n
 const COUNTS = `(CASE WHEN f.delivery_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
       ELSE d.status = 'PENDING' AND d.attempt_count < f.number END)`;
 
-/**
- * Whether a success ends the failing of its subscription. While a circuit is open, only what was begun since counts:
- * the attempts that were under way when it opened say nothing new.
- */
-const RECOVERS = `(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL
-      AND (st.opened_at IS NULL OR o.last_success > st.opened_at))`;
-/** An end without further ado: nobody was told that it failed. */
-const RECOVERS_SILENTLY = `(${RECOVERS} AND st.opened_at IS NULL AND st.notice_count = 0)`;
-const BEGINS_TO_FAIL = `(o.last_success IS NULL AND st.failing_since IS NULL)`;
+/** Whether there is no success any more. What was begun before the subscription started over says nothing about it. */
+const BEGINS_TO_FAIL = `(o.last_success IS NULL AND st.failing_since IS NULL
+      AND (st.closed_at IS NULL OR o.last_start > st.closed_at))`;
+const RECOVERS = '(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL AND st.opened_at IS NULL)';
 
 // Two results of one delivery in one batch: the success counts, else the later attempt.
 // Only states that change are locked, in one order; those that get something to wait for in any case (see wakeQueues).
+// And only after the deliveries, as everywhere: hence `waiting` reads what their update returns.
 const STATEMENT = `
   WITH result AS (
     SELECT * FROM unnest(
@@ -90,23 +87,27 @@ const STATEMENT = `
       leased_until = CASE WHEN ${COUNTS} THEN NULL ELSE d.leased_until END,
       completed_at = CASE WHEN ${COUNTS} AND f.delivery_status <> 'PENDING' THEN now() ELSE d.completed_at END
     FROM final f WHERE d.id = f.delivery_id AND d.id BETWEEN $22::uuid AND $23::uuid
+    RETURNING d.subscription_id,
+      CASE WHEN d.status = 'PENDING' AND d.enqueued_at IS NULL THEN d.next_attempt_at END AS due_at
+  ), waiting AS (
+    SELECT subscription_id, min(due_at) AS due_at FROM updated GROUP BY 1
   ), outcome AS (
     SELECT subscription_id,
       min(started_at) AS first_start,
-      max(started_at) FILTER (WHERE status = 'SUCCESS') AS last_success,
-      min(next_attempt_at) FILTER (WHERE delivery_status = 'PENDING' AND NOT stays_enqueued) AS due_at
+      max(started_at) AS last_start,
+      max(started_at) FILTER (WHERE status = 'SUCCESS') AS last_success
     FROM result GROUP BY 1
   ), changing AS (
-    SELECT st.subscription_id, o.first_start, o.last_success, o.due_at
-    FROM outcome o JOIN subscription_states st USING (subscription_id)
-    WHERE o.due_at IS NOT NULL OR ${BEGINS_TO_FAIL} OR ${RECOVERS_SILENTLY}
+    SELECT st.subscription_id, o.first_start, o.last_start, o.last_success, waiting.due_at
+    FROM outcome o LEFT JOIN waiting USING (subscription_id) JOIN subscription_states st USING (subscription_id)
+    WHERE waiting.due_at IS NOT NULL OR ${BEGINS_TO_FAIL} OR ${RECOVERS}
     ORDER BY st.subscription_id FOR UPDATE OF st
   ), changed AS (
     UPDATE subscription_states st SET
       next_due_at = least(st.next_due_at, o.due_at),
-      failing_since = CASE WHEN ${BEGINS_TO_FAIL} THEN o.first_start
-        WHEN ${RECOVERS_SILENTLY} THEN NULL ELSE st.failing_since END
+      failing_since = CASE WHEN ${BEGINS_TO_FAIL} THEN greatest(o.first_start, st.closed_at)
+        WHEN ${RECOVERS} THEN NULL ELSE st.failing_since END
     FROM changing o WHERE st.subscription_id = o.subscription_id
   )
   SELECT st.subscription_id AS id FROM outcome o JOIN subscription_states st USING (subscription_id)
-  WHERE ${RECOVERS} AND NOT ${RECOVERS_SILENTLY}`;
+  WHERE o.last_success > st.opened_at`;
