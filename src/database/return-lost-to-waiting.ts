@@ -9,7 +9,7 @@ export async function returnLostToWaiting(
   db: Queryable,
   { horizon, limit }: { horizon: Date; limit: number },
 ): Promise<number> {
-  const { rowCount } = await db.query(
+  const { rows } = await db.query(
     `WITH lost AS (
        SELECT id FROM deliveries WHERE status = 'PENDING' AND enqueued_at < $1
          AND (leased_until IS NULL OR leased_until < now())
@@ -17,8 +17,8 @@ export async function returnLostToWaiting(
      ), returned AS (
        UPDATE deliveries SET enqueued_at = NULL WHERE id = ANY (ARRAY(SELECT id FROM lost))
        RETURNING subscription_id, next_attempt_at
-     )${wakeQueues('returned')}`,
+     )${wakeQueues('returned')} RETURNING st.subscription_id`,
     [horizon, limit],
   );
-  return rowCount ?? 0;
+  return rows.length;
 }

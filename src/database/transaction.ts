@@ -1,7 +1,10 @@
 import pg from 'pg';
 
-/** What runs one SQL statement: the pool, or a client inside a transaction. */
-export type Queryable = Pick<pg.Pool, 'query'>;
+/** What runs one SQL statement: the pool, or a transaction. */
+export type Queryable = {
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- who selects knows what comes
+  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<{ readonly rows: Row[] }>;
+};
 
 /** Runs `work` in one transaction, rolled back if it throws. */
 export async function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promise<T>): Promise<T> {

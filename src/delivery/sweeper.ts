@@ -4,7 +4,7 @@ import type { Database } from '../database/client.ts';
 import { closeCircuit } from '../database/close-circuit.ts';
 import { enqueueDeliveries } from '../database/enqueue-deliveries.ts';
 import { lockDueDeliveries } from '../database/lock-due-deliveries.ts';
-import { type DueQueue, lockDueQueues } from '../database/lock-due-queues.ts';
+import { lockDueQueues } from '../database/lock-due-queues.ts';
 import type { PendingDelivery } from '../database/pending-delivery.ts';
 import { returnLostToWaiting } from '../database/return-lost-to-waiting.ts';
 import { type QueueChange, saveQueues } from '../database/save-queues.ts';
@@ -113,18 +113,16 @@ async function release(db: Queryable, maxDataBytes: number): Promise<Round> {
   for (const [index, queue] of queues.entries()) {
     const planned = releases[index];
     if (planned === undefined) continue;
-    const change = changeAfter(queue, { release: planned, released: ids.get(queue.subscriptionId)?.length ?? 0 });
-    changes.push(queue.isActive ? change : { ...change, mustRecheck: await cancelSome(db, queue) });
+    const { subscriptionId } = queue;
+    const change = changeAfter(queue, { release: planned, released: ids.get(subscriptionId)?.length ?? 0 });
+    // Should it be activated again, it starts over; till then there is nothing to probe.
+    if (!queue.isActive && queue.probe !== null) await closeCircuit(db, subscriptionId);
+    // What is left of a subscription that was deactivated or deleted while it had many deliveries.
+    const mustCancelMore = !queue.isActive && (await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT }));
+    changes.push({ ...change, mustRecheck: change.mustRecheck || mustCancelMore });
   }
   await saveQueues(db, changes);
   return { messages: toMessages(pending, { releases, ids }), isFull: queues.length === MAX_QUEUES };
-}
-
-/** What is left of a subscription that was deactivated or deleted while it had many deliveries. Returns whether there is more. */
-async function cancelSome(db: Queryable, { subscriptionId, probe }: DueQueue): Promise<boolean> {
-  // Should it be activated again, it starts over; till then there is nothing to probe.
-  if (probe !== null) await closeCircuit(db, subscriptionId);
-  return (await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT })) === CANCEL_LIMIT;
 }
 
 async function lockDueIds(db: Queryable, releases: readonly Release[]): Promise<Map<string, string[]>> {
