@@ -6,7 +6,7 @@ export type LockedHealth = {
   readonly isOpen: boolean;
   /** Attempts before this do not count against it; null: all do. */
   readonly closedAt: Date | null;
-  /** Null: its latest attempt succeeded. */
+  /** Null: there has been a success just now. */
   readonly failingSince: Date | null;
   readonly failingForMs: number;
   readonly noticeCount: number;

@@ -1,31 +1,16 @@
+import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
-import { closeCircuit } from '../database/close-circuit.ts';
-import { countNotice } from '../database/count-notice.ts';
-import { lockHealth } from '../database/lock-health.ts';
-import { openCircuit } from '../database/open-circuit.ts';
-import { recentAttempts } from '../database/recent-attempts.ts';
-import { type Queryable, transaction } from '../database/transaction.ts';
+import { transaction } from '../database/transaction.ts';
 import { isTransient } from '../database/transient-error.ts';
-import { uuid7Floor } from '../database/uuid7.ts';
-import type { DeliveryMessage } from '../events/delivery-message.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { publishOrWait } from '../events/publish-deliveries.ts';
 import type { Attempt, DeactivationReason } from '../generated/prisma/client.ts';
 import { pause } from '../pause.ts';
-import {
-  DEACTIVATE_AFTER_MS,
-  FIRST_PROBE_MS,
-  judge,
-  MAX_IN_A_ROW,
-  MAX_RECENT,
-  RECENT_MS,
-  type Verdict,
-} from './circuit.ts';
 import { deactivateSubscription } from './deactivate-subscription.ts';
+import { judgeSubscription, recoverSubscription } from './judge-subscription.ts';
 import { Places } from './places.ts';
 import type { SubscriptionCache } from './subscription-cache.ts';
-import { recordSubscriptionEvent } from './subscription-events.ts';
 
 export type CircuitBreakerOptions = {
   readonly database: Database;
@@ -59,7 +44,7 @@ export class CircuitBreaker {
     this.#options = options;
   }
 
-  /** To be told of what has been committed: the attempts, and the subscriptions that succeed after having failed. */
+  /** To be told of what has been committed: the attempts, and the subscriptions that succeed although their circuit is open. */
   observe(attempts: readonly Pick<Attempt, 'subscriptionId' | 'status'>[], recovering: readonly string[]): void {
     for (const id of recovering) this.#run(this.#tryTo(() => this.#recover(id), id));
     for (const { subscriptionId, status } of attempts) if (status === 'FAILURE') this.#countFailure(subscriptionId);
@@ -127,19 +112,19 @@ export class CircuitBreaker {
 
   async #judge(id: string): Promise<void> {
     const { database, subscriptions, log } = this.#options;
-    const { verdict, messages } = await transaction(database.pool, (db) => judgeAndNote(db, id));
-    // Later, in another transaction: it locks the subscription first, as everything else does.
-    if (verdict.kind === 'deactivate') await this.deactivate(id, 'FAILING');
+    const { verdict, messages } = await transaction(database.pool, (db) => judgeSubscription(db, id));
     if (verdict.kind === 'open') {
       subscriptions.forget(id);
       log.warn({ subscriptionId: id }, 'a circuit opened: the endpoint keeps failing, and only probes are sent');
     }
     await publishOrWait(this.#options, messages);
+    // Later, in another transaction: it locks the subscription first, as everything else does.
+    if (verdict.kind === 'deactivate') await this.deactivate(id, 'FAILING');
   }
 
   async #recover(id: string): Promise<void> {
     const { database, subscriptions, log } = this.#options;
-    const messages = await transaction(database.pool, (db) => recover(db, id));
+    const messages = await transaction(database.pool, (db) => recoverSubscription(db, id));
     if (messages === undefined) return;
     subscriptions.forget(id);
     log.info({ subscriptionId: id }, 'an endpoint recovered');
@@ -148,48 +133,5 @@ export class CircuitBreaker {
 }
 
 const NEVER = new AbortController().signal;
-
-type Judged = { readonly verdict: Verdict; readonly messages: readonly DeliveryMessage[] };
-
-async function judgeAndNote(db: Queryable, subscriptionId: string): Promise<Judged> {
-  const health = await lockHealth(db, subscriptionId);
-  if (health === undefined) return { verdict: { kind: 'nothing' }, messages: [] };
-  const now = Date.now();
-  const closedAt = health.closedAt?.getTime() ?? 0;
-  const attempts = await recentAttempts(db, {
-    subscriptionId,
-    // No failure of this row is older, so that Postgres has few partitions to look into.
-    sinceId: uuid7Floor(Math.max(closedAt, health.failingSince.getTime())),
-    maxInARow: MAX_IN_A_ROW,
-    recentSinceId: uuid7Floor(Math.max(closedAt, now - RECENT_MS)),
-    maxRecent: MAX_RECENT,
-  });
-  const verdict = judge({ ...health, ...attempts });
-  if (verdict.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS });
-  else if (verdict.kind === 'notice') await countNotice(db, { subscriptionId, noticeCount: verdict.noticeCount });
-  else return { verdict, messages: [] };
-  const { tenant, url } = health;
-  // Null if a success now and then comes between.
-  const failingSince = health.failingSince ?? new Date(now);
-  const messages = await recordSubscriptionEvent(db, {
-    ...{ tenant, subscriptionId, type: 'webhook_subscription.failing' },
-    data: {
-      ...{ url, failingSince },
-      deactivationAt: new Date(failingSince.getTime() + DEACTIVATE_AFTER_MS),
-      progressPercent: verdict.kind === 'open' ? 0 : Math.round(verdict.progress * 100),
-    },
-  });
-  return { verdict, messages };
-}
-
-/** Undefined if it has not been failing. */
-async function recover(db: Queryable, subscriptionId: string): Promise<DeliveryMessage[] | undefined> {
-  const health = await lockHealth(db, subscriptionId);
-  if (health?.failingSince == null) return undefined;
-  await closeCircuit(db, subscriptionId);
-  const { tenant, url, failingSince } = health;
-  return recordSubscriptionEvent(db, {
-    ...{ tenant, subscriptionId, type: 'webhook_subscription.recovered' },
-    data: { url, failingSince },
-  });
-}
+// Every subscription that fails may wait for a place.
+setMaxListeners(0, NEVER);

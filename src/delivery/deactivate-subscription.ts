@@ -10,13 +10,13 @@ import { recordSubscriptionEvent } from './subscription-events.ts';
 export const CANCEL_AT_ONCE = 5_000;
 
 /**
- * Switches a subscription off, cancels what is pending, and tells the tenant by the messages it returns, to be published
- * once that is committed; undefined if it was not active.
+ * Switches a subscription off, cancels what is pending, and tells the tenant. Returns the messages to be published once
+ * that is committed; undefined if it was not active.
  */
 export async function deactivateSubscription(
   db: Queryable,
   { subscriptionId, reason }: { readonly subscriptionId: string; readonly reason: DeactivationReason },
-): Promise<DeliveryMessage[] | undefined> {
+): Promise<readonly DeliveryMessage[] | undefined> {
   const deactivated = await deactivate(db, { subscriptionId, reason });
   if (deactivated === undefined) return undefined;
   await cancelPending(db, { subscriptionId, limit: CANCEL_AT_ONCE });

@@ -23,5 +23,5 @@ export async function recordSubscriptionEvent(db: Queryable, event: Subscription
   const subscriptionIds = wanting.filter((id) => id !== subscriptionId);
   const data = JSON.stringify({ subscriptionId, ...event.data });
   // Small enough to go with any message.
-  return recordEvent(db, { tenant, type, data, subscriptionIds }, { maxDataBytes: data.length * 4, isProbe: false });
+  return recordEvent(db, { tenant, type, data, subscriptionIds }, { maxDataBytes: data.length * 4, isTest: false });
 }

@@ -18,12 +18,13 @@ export type OwnEvent = {
 
 /**
  * Records an event of ours with its deliveries in a transaction, and returns the messages to publish once that is
- * committed. If they never are, the sweeper finds them lost.
+ * committed. If they never are, the sweeper finds them lost. A test waits for nobody, and is sent even if the circuit is
+ * open: who mended an endpoint wants to know at once.
  */
 export async function recordEvent(
   db: Queryable,
   { tenant, type, data, subscriptionIds }: OwnEvent,
-  { maxDataBytes, isProbe }: { readonly maxDataBytes: number; readonly isProbe: boolean },
+  { maxDataBytes, isTest }: { readonly maxDataBytes: number; readonly isTest: boolean },
 ): Promise<DeliveryMessage[]> {
   const occurredAt = new Date();
   const id = uuid7(occurredAt.getTime());
@@ -32,7 +33,7 @@ export async function recordEvent(
     ...{ id: deliveryId(id, subscriptionId), tenant, subscriptionId, eventRowId: id, eventType: type },
   }));
   if (deliveries.length === 0) return [];
-  await insertDeliveries(db, { deliveries, jumpsQueue: true });
+  await insertDeliveries(db, { deliveries, jumpsQueue: isTest });
   const pending = await unattemptedDeliveries(db, { eventRowIds: [id], maxDataBytes });
-  return pending.map((delivery) => toMessage(delivery, { isProbe }));
+  return pending.map((delivery) => toMessage(delivery, { isProbe: isTest }));
 }

@@ -13,17 +13,14 @@ export type TestEvent = {
   readonly data: string;
 };
 
-/**
- * Records an event for this one subscription, whatever types it wants, and enqueues its delivery, whose id it returns.
- * It waits for nobody, and is sent even if the circuit is open: who mended an endpoint wants to know at once.
- */
+/** Records an event for this one subscription, whatever types it wants, and enqueues its delivery, whose id it returns. */
 export async function sendTestEvent(
   services: { readonly database: Database; readonly bus: EventBus; readonly log: Logger },
   { subscriptionId, tenant, eventType, data }: TestEvent,
 ): Promise<string> {
   const { database, bus } = services;
   const event = { tenant, type: eventType, data, subscriptionIds: [subscriptionId] };
-  const options = { maxDataBytes: bus.maxInlineDataBytes, isProbe: true };
+  const options = { maxDataBytes: bus.maxInlineDataBytes, isTest: true };
   const [message] = await transaction(database.pool, (db) => recordEvent(db, event, options));
   if (message === undefined) throw new Error(`no delivery was made for webhook subscription ${subscriptionId}`);
   await publishOrWait(services, [message]);

@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import { DEACTIVATE_AFTER_MS, type Health, judge, type Verdict } from '../../src/delivery/circuit.ts';
+
+const WELL: Health = {
+  isOpen: false,
+  failuresInARow: 1,
+  recent: { attempts: 1, failures: 1 },
+  failingForMs: 0,
+  noticeCount: 0,
+};
+const OPEN: Health = { ...WELL, isOpen: true, failuresInARow: 20, noticeCount: 1 };
+const NOTHING: Verdict = { kind: 'nothing' };
+const opens = (noticeCount = 1, progressPercent = 0): Verdict => ({ kind: 'open', noticeCount, progressPercent });
+
+describe('a closed circuit', () => {
+  const rate = (attempts: number, failures: number) => ({ recent: { attempts, failures } });
+
+  it.each<[what: string, Partial<Health>, Verdict]>([
+    ['stays closed at 19 failures in a row', { failuresInARow: 19 }, NOTHING],
+    ['opens at 20 failures in a row, however long they took', { failuresInARow: 20 }, opens()],
+    ['stays closed when 9 of 9 recent attempts failed', rate(9, 9), NOTHING],
+    ['opens when 7 of 10 recent attempts failed', rate(10, 7), opens()],
+    ['stays closed when 6 of 10 recent attempts failed', rate(10, 6), NOTHING],
+    ['opens when 700 of 1,000 recent attempts failed', rate(1_000, 700), opens()],
+    ['stays closed when 699 of 1,000 recent attempts failed', rate(1_000, 699), NOTHING],
+    ['stays closed without attempts', { ...rate(0, 0), failuresInARow: 0 }, NOTHING],
+    ['leads to no notice, however long there was no success', { failingForMs: DEACTIVATE_AFTER_MS - 1 }, NOTHING],
+    ['leads to no deactivation either', { failingForMs: 10 * DEACTIVATE_AFTER_MS }, NOTHING],
+  ])('%s', (_what, health, verdict) => {
+    expect(judge({ ...WELL, ...health })).toEqual(verdict);
+  });
+
+  it.each<[share: number, Verdict]>([
+    [0.499, opens()],
+    [0.5, opens(2, 50)],
+    [0.75, opens(3, 70)],
+    [0.9, opens(4, 90)],
+    [3, opens(4, 90)],
+  ])('that opens after %d of the five days says how far it is, and never deactivates at once', (share, verdict) => {
+    expect(judge({ ...WELL, failuresInARow: 20, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(verdict);
+  });
+});
+
+describe('an open circuit', () => {
+  const notice = (noticeCount: number, progressPercent: number): Verdict => ({
+    kind: 'notice',
+    noticeCount,
+    progressPercent,
+  });
+
+  it.each<[what: string, share: number, noticeCount: number, Verdict]>([
+    ['nothing before half of the five days', 0.4999, 1, NOTHING],
+    ['a notice at half of them', 0.5, 1, notice(2, 50)],
+    ['only one', 0.5, 2, NOTHING],
+    ['nothing before 70 %', 0.6999, 2, NOTHING],
+    ['a notice at 70 %', 0.7, 2, notice(3, 70)],
+    ['nothing before 90 %', 0.8999, 3, NOTHING],
+    ['a notice at 90 %', 0.9, 3, notice(4, 90)],
+    ['nothing before the end', 0.9999, 4, NOTHING],
+    ['one notice for what went by unnoticed', 0.95, 1, notice(4, 90)],
+    ['deactivation at the end', 1, 4, { kind: 'deactivate' }],
+    ['deactivation at the end, whatever was told', 1.5, 1, { kind: 'deactivate' }],
+  ])('leads to %s', (_what, share, noticeCount, verdict) => {
+    expect(judge({ ...OPEN, noticeCount, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(verdict);
+  });
+});
