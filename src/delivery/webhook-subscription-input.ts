@@ -11,19 +11,24 @@ export type WebhookSubscriptionSettings = {
   readonly headers?: readonly CustomHeader[] | null | undefined;
   readonly isActive?: boolean | null | undefined;
   readonly timeoutMs?: number | null | undefined;
+  readonly maxInFlight?: number | null | undefined;
+  /** Null means no limit. */
+  readonly rateLimitPerSecond?: number | null | undefined;
 };
 
 const MAX_EVENT_TYPES = 100;
 const MAX_DESCRIPTION_LENGTH = 1_000;
-const MIN_TIMEOUT_MS = 1_000;
-const MAX_TIMEOUT_MS = 30_000;
+/** From and to, both included. */
+const RANGES = { timeoutMs: [1_000, 30_000], maxInFlight: [1, 100], rateLimitPerSecond: [1, 1_000] } as const;
 
 /** Every problem of the settings but those of the URL and the headers, which have errors of their own. */
 export function findProblems(settings: WebhookSubscriptionSettings): InputProblem[] {
   return [
     ...problemsOfEventTypes(settings.eventTypes ?? undefined),
     ...problemsOfDescription(settings.description ?? ''),
-    ...problemsOfTimeout(settings.timeoutMs ?? undefined),
+    ...problemOfRange('timeoutMs', settings),
+    ...problemOfRange('maxInFlight', settings),
+    ...problemOfRange('rateLimitPerSecond', settings),
   ];
 }
 
@@ -56,7 +61,7 @@ function problemsOfDescription(description: string): InputProblem[] {
   return description.includes('\0') ? [{ path, message: 'must not contain NUL characters' }] : [];
 }
 
-function problemsOfTimeout(timeoutMs: number | undefined): InputProblem[] {
-  if (timeoutMs === undefined || (timeoutMs >= MIN_TIMEOUT_MS && timeoutMs <= MAX_TIMEOUT_MS)) return [];
-  return [{ path: 'timeoutMs', message: `must be from ${MIN_TIMEOUT_MS} to ${MAX_TIMEOUT_MS}` }];
+function problemOfRange(path: keyof typeof RANGES, { [path]: value }: WebhookSubscriptionSettings): InputProblem[] {
+  const [min, max] = RANGES[path];
+  return value == null || (value >= min && value <= max) ? [] : [{ path, message: `must be from ${min} to ${max}` }];
 }

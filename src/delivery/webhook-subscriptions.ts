@@ -1,8 +1,12 @@
+import { cancelPending } from '../database/cancel-pending.ts';
 import type { Database } from '../database/client.ts';
+import { closeCircuit } from '../database/close-circuit.ts';
+import { inPrismaTransaction } from '../database/in-prisma-transaction.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import { isTenant } from '../events/event-type.ts';
 import type { Prisma, WebhookSubscription } from '../generated/prisma/client.ts';
 import { type CustomHeader, checkCustomHeaders } from './custom-headers.ts';
+import { CANCEL_AT_ONCE } from './deactivate-subscription.ts';
 import type { EgressPolicy } from './egress-policy.ts';
 import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
 import { generateSigningSecret } from './signature.ts';
@@ -30,7 +34,7 @@ export type CreateInput = WebhookSubscriptionSettings & {
 
 const MAX_OLD_SECRETS = 10;
 const MAX_OVERLAP_SECONDS = 604_800;
-/** Cancelling a long backlog takes a while; the pool's own limit on a statement is the same. */
+/** The pool's own limit on a statement is the same. */
 const TRANSACTION = { maxWait: 5_000, timeout: 30_000 } as const;
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
@@ -67,7 +71,10 @@ export async function createWebhookSubscription(
   return { subscription, secret };
 }
 
-/** Throws NotFoundError, InvalidInputError, TargetRejectedError or InvalidHeadersError. Deactivating cancels what is pending. */
+/**
+ * Throws NotFoundError, InvalidInputError, TargetRejectedError or InvalidHeadersError. Deactivating cancels what is
+ * pending; what is activated, or gets another URL, starts over: what is known of its failing is forgotten.
+ */
 export async function updateWebhookSubscription(
   services: WebhookSubscriptionServices,
   { settings, ...key }: SubscriptionKey & { readonly settings: WebhookSubscriptionSettings },
@@ -76,7 +83,7 @@ export async function updateWebhookSubscription(
   if (problems.length > 0) throw new InvalidInputError(problems);
   const url = settings.url == null ? undefined : checkTargetUrl(settings.url, services.egressPolicy).href;
   return services.database.prisma.$transaction(async (transaction) => {
-    const { id, tenant } = await lockSubscription(transaction, key);
+    const { id, tenant, ...old } = await lockSubscription(transaction, key);
     const headers = settings.headers ?? undefined;
     const subscription = await transaction.webhookSubscription.update({
       where: { id },
@@ -85,9 +92,14 @@ export async function updateWebhookSubscription(
         ...(settings.eventTypes != null && { eventTypes: [...settings.eventTypes] }),
         ...plainSettings(settings),
         ...(headers !== undefined && sealHeaders(services.secretBox, { id, tenant, headers })),
+        ...(settings.isActive === true && { deactivationReason: null }),
       },
     });
-    if (!subscription.isActive) await cancelPending(transaction, id);
+    const { isActive } = subscription;
+    if (old.isActive && !isActive) await endDeliveries(transaction, id);
+    else if (old.isActive !== isActive || old.url !== subscription.url) {
+      await closeCircuit(inPrismaTransaction(transaction), id);
+    }
     return subscription;
   }, TRANSACTION);
 }
@@ -100,7 +112,7 @@ export async function deleteWebhookSubscription(
   await database.prisma.$transaction(async (transaction) => {
     const { id } = await lockSubscription(transaction, key);
     await transaction.webhookSubscription.update({ where: { id }, data: { isActive: false, deletedAt: new Date() } });
-    await cancelPending(transaction, id);
+    await endDeliveries(transaction, id);
   }, TRANSACTION);
 }
 
@@ -137,32 +149,39 @@ export async function rotateWebhookSecret(
   }, TRANSACTION);
 }
 
+type LockedSubscription = Pick<WebhookSubscription, 'id' | 'tenant' | 'url' | 'isActive'>;
+
 /** Holds the row until the transaction ends, so that concurrent changes of one subscription happen one after the other. */
 async function lockSubscription(
   transaction: Prisma.TransactionClient,
   { id, tenant }: SubscriptionKey,
-): Promise<{ readonly id: string; readonly tenant: string }> {
+): Promise<LockedSubscription> {
   const rows = isUuid(id)
-    ? await transaction.$queryRaw<{ id: string; tenant: string }[]>`
-        SELECT id, tenant FROM webhook_subscriptions WHERE id = ${id}::uuid AND deleted_at IS NULL FOR UPDATE`
+    ? await transaction.$queryRaw<LockedSubscription[]>`
+        SELECT id, tenant, url, is_active AS "isActive" FROM webhook_subscriptions
+        WHERE id = ${id}::uuid AND deleted_at IS NULL FOR UPDATE`
     : [];
   const row = rows.find((found) => tenant === undefined || found.tenant === tenant);
   if (row === undefined) throw new NotFoundError('webhook subscription');
   return row;
 }
 
-async function cancelPending(transaction: Prisma.TransactionClient, subscriptionId: string): Promise<void> {
-  await transaction.delivery.updateMany({
-    where: { subscriptionId, status: 'PENDING' },
-    data: { status: 'CANCELLED', completedAt: new Date(), nextAttemptAt: null, waitingFor: null, enqueuedAt: null },
-  });
+/** Cancels what is pending of a subscription that has been switched off, a long backlog with the sweeper's help. */
+async function endDeliveries(transaction: Prisma.TransactionClient, subscriptionId: string): Promise<void> {
+  const db = inPrismaTransaction(transaction);
+  await cancelPending(db, { subscriptionId, limit: CANCEL_AT_ONCE });
+  // It has the sweeper look after the subscription now. Last, because others lock deliveries before states as well.
+  await closeCircuit(db, subscriptionId);
 }
 
-function plainSettings({ description, isActive, timeoutMs }: WebhookSubscriptionSettings) {
+function plainSettings(settings: WebhookSubscriptionSettings) {
+  const { description, isActive, timeoutMs, maxInFlight, rateLimitPerSecond } = settings;
   return {
     ...(description != null && { description }),
     ...(isActive != null && { isActive }),
     ...(timeoutMs != null && { timeoutMs }),
+    ...(maxInFlight != null && { maxInFlight }),
+    ...(rateLimitPerSecond !== undefined && { rateLimitPerSecond }),
   };
 }
 

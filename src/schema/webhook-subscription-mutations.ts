@@ -23,6 +23,8 @@ const DESCRIPTIONS = {
   eventTypes: '1 to 100 event types, prefixes such as `conversation.*`, or `*`.',
   description: 'For people; at most 1,000 characters.',
   timeoutMs: 'How long one attempt may take, from 1000 to 30000.',
+  maxInFlight: 'How many attempts each sender process may be making at a time, from 1 to 100.',
+  rateLimitPerSecond: 'How many attempts may be begun per second, from 1 to 1000.',
 } as const;
 
 const CreateInput = builder.inputType('CreateWebhookSubscriptionInput', {
@@ -35,11 +37,13 @@ const CreateInput = builder.inputType('CreateWebhookSubscriptionInput', {
     headers: t.field({ type: [HeaderInput] }),
     isActive: t.boolean({ description: 'Default: true.' }),
     timeoutMs: t.int({ description: `${DESCRIPTIONS.timeoutMs} Default: 5000.` }),
+    maxInFlight: t.int({ description: `${DESCRIPTIONS.maxInFlight} Default: 10.` }),
+    rateLimitPerSecond: t.int({ description: `${DESCRIPTIONS.rateLimitPerSecond} Default: no limit.` }),
   }),
 });
 
 const UpdateInput = builder.inputType('UpdateWebhookSubscriptionInput', {
-  description: 'A field that is absent or null keeps its value.',
+  description: 'A field that is absent keeps its value, and so does one that is null, but for `rateLimitPerSecond`.',
   fields: (t) => ({
     url: t.string({ description: DESCRIPTIONS.url }),
     eventTypes: t.stringList({ description: DESCRIPTIONS.eventTypes }),
@@ -47,6 +51,8 @@ const UpdateInput = builder.inputType('UpdateWebhookSubscriptionInput', {
     headers: t.field({ type: [HeaderInput], description: 'Replaces all of them; an empty list removes them.' }),
     isActive: t.boolean({ description: '`false` also cancels the pending deliveries.' }),
     timeoutMs: t.int({ description: DESCRIPTIONS.timeoutMs }),
+    maxInFlight: t.int({ description: DESCRIPTIONS.maxInFlight }),
+    rateLimitPerSecond: t.int({ description: `${DESCRIPTIONS.rateLimitPerSecond} \`null\` takes the limit away.` }),
   }),
 });
 
