@@ -1,4 +1,5 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+import { nextAttemptOf, waitReasonOf } from '../delivery/wait-reason.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { WaitReason } from '../generated/prisma/client.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
@@ -17,15 +18,24 @@ const WaitReasonEnum = builder.enumType('WaitReason', {
       description: 'The endpoint asked to wait (Retry-After), for longer than the back-off.',
     },
     [WaitReason.CIRCUIT_OPEN]: {
-      description: 'The endpoint keeps failing: only probes are sent to it until one succeeds.',
+      description: 'It is due, but the endpoint keeps failing: only probes are sent to it until one succeeds.',
     },
-    [WaitReason.RATE_LIMITED]: { description: "The subscription's rateLimitPerSecond is used up." },
+    [WaitReason.RATE_LIMITED]: {
+      description: "It is due, but the subscription's rateLimitPerSecond is used up, or others come first.",
+    },
     [WaitReason.IN_FLIGHT_LIMIT]: {
       description:
-        "As many attempts as the subscription's maxInFlight are being made, or it waits its turn behind others.",
+        "It is due, but as many attempts as the subscription's maxInFlight are being made, or others come first.",
     },
   },
 });
+
+const WAITING = {
+  nextAttemptAt: true,
+  enqueuedAt: true,
+  waitingFor: true,
+  subscription: { select: { rateLimitPerSecond: true, state: { select: { openedAt: true, probeAt: true } } } },
+} as const;
 
 export const DeliveryType = builder.prismaObject('Delivery', {
   description: 'One event on its way to one webhook subscription.',
@@ -34,15 +44,20 @@ export const DeliveryType = builder.prismaObject('Delivery', {
     tenant: t.exposeString('tenant'),
     status: t.expose('status', { type: DeliveryStatusEnum }),
     attemptCount: t.exposeInt('attemptCount', { description: 'How many attempts have been made.' }),
-    nextAttemptAt: t.expose('nextAttemptAt', {
+    nextAttemptAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'When the next attempt is due; null if none is planned.',
+      description:
+        "When the next attempt is due; null if none is planned. Behind an open circuit, not before the circuit's `nextProbeAt`.",
+      select: WAITING,
+      resolve: (delivery) => nextAttemptOf(delivery),
     }),
-    waitingFor: t.expose('waitingFor', {
+    waitingFor: t.field({
       type: WaitReasonEnum,
       nullable: true,
-      description: 'Why no attempt is made right now.',
+      description: 'Why no attempt is made right now; null if one is, or if none is planned.',
+      select: WAITING,
+      resolve: (delivery) => waitReasonOf(delivery, new Date()),
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     completedAt: t.expose('completedAt', {

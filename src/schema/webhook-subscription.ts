@@ -1,7 +1,10 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { DeactivationReason } from '../generated/prisma/client.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
+import { CircuitType } from './circuit.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
 import { attemptWhere, deliveryWhere } from './delivery-filter-where.ts';
@@ -18,6 +21,14 @@ builder.prismaObject('SigningSecret', {
   }),
 });
 
+const DeactivationReasonEnum = builder.enumType('DeactivationReason', {
+  description: 'Why we deactivated a webhook subscription.',
+  values: {
+    [DeactivationReason.GONE]: { description: 'Its endpoint answered with 410 Gone.' },
+    [DeactivationReason.FAILING]: { description: 'No attempt had succeeded for five days.' },
+  },
+});
+
 export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription', {
   description: "A tenant's URL and the event types it wants.",
   fields: (t) => ({
@@ -29,7 +40,33 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
       description: 'Event types, prefixes such as `conversation.*`, or `*`.',
     }),
     isActive: t.exposeBoolean('isActive', { description: 'An inactive one gets no deliveries.' }),
+    deactivationReason: t.expose('deactivationReason', {
+      type: DeactivationReasonEnum,
+      nullable: true,
+      description: 'Null if it is active, or if a user deactivated it.',
+    }),
     timeoutMs: t.exposeInt('timeoutMs', { description: 'How long one attempt may take.' }),
+    maxInFlight: t.exposeInt('maxInFlight', {
+      description: 'How many attempts each sender process may be making at a time.',
+    }),
+    rateLimitPerSecond: t.exposeInt('rateLimitPerSecond', {
+      nullable: true,
+      description: 'How many attempts may be begun per second; null means no limit.',
+    }),
+    failingSince: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description:
+        'Since when no attempt has succeeded; null if there is no failure since the last success. After five days it is deactivated, if its circuit is open.',
+      select: { state: { select: { failingSince: true } } },
+      resolve: ({ state }) => state?.failingSince ?? null,
+    }),
+    circuit: t.relation('state', {
+      type: CircuitType,
+      nullable: false,
+      onNull: 'error',
+      description: 'Whether deliveries are sent to its endpoint.',
+    }),
     headerNames: t.exposeStringList('headerNames', {
       description: 'Names of the custom headers; their values are never shown.',
     }),

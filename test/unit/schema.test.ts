@@ -42,11 +42,11 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!'],
   CreateWebhookSubscriptionInput: [
     ...['tenant: String', 'url: String!', 'eventTypes: [String!]!', 'description: String', 'headers: [HeaderInput!]'],
-    ...['isActive: Boolean', 'timeoutMs: Int'],
+    ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
   ],
   UpdateWebhookSubscriptionInput: [
     ...['url: String', 'eventTypes: [String!]', 'description: String', 'headers: [HeaderInput!]'],
-    ...['isActive: Boolean', 'timeoutMs: Int'],
+    ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
   ],
   HeaderInput: ['name: String!', 'value: String!'],
   CreateWebhookSubscriptionPayload: ['subscription: WebhookSubscription!', 'secret: String!'],
@@ -73,10 +73,13 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
       'isActive: Boolean!',
     ],
     ...['timeoutMs: Int!', 'headerNames: [String!]!', 'createdAt: DateTime!', 'updatedAt: DateTime!'],
+    ...['maxInFlight: Int!', 'rateLimitPerSecond: Int', 'deactivationReason: DeactivationReason'],
+    ...['failingSince: DateTime', 'circuit: Circuit!'],
     ...['secrets: [SigningSecret!]!'],
     `deliveries(${PAGE}, filter: DeliveryFilter, ${SIZE}): DeliveryConnection!`,
     `deliveryLog(${PAGE}, filter: DeliveryFilter, ${SIZE}): AttemptConnection!`,
   ],
+  Circuit: ['state: CircuitState!', 'openedAt: DateTime', 'nextProbeAt: DateTime'],
   SigningSecret: ['id: ID!', 'createdAt: DateTime!', 'expiresAt: DateTime'],
   Delivery: [
     ...['id: ID!', 'tenant: String!', 'status: DeliveryStatus!', 'attemptCount: Int!', 'nextAttemptAt: DateTime'],
