@@ -48,8 +48,8 @@ function defaultOf(table: PartitionedTable): string {
 
 async function hasFullDefault(client: Queryable): Promise<boolean> {
   for (const name of DEFAULT_PARTITIONS) {
-    const { rowCount } = await client.query(`SELECT FROM ${name} OFFSET ${MAX_DEFAULT_ROWS} LIMIT 1`);
-    if (rowCount === 1) return true;
+    const { rows } = await client.query(`SELECT FROM ${name} OFFSET ${MAX_DEFAULT_ROWS} LIMIT 1`);
+    if (rows.length === 1) return true;
   }
   return false;
 }

@@ -10,8 +10,8 @@ export async function deleteMisplacedRows(
 ): Promise<number> {
   let most = 0;
   for (const statement of STATEMENTS) {
-    const { rowCount } = await db.query(statement, [beforeId, limit]);
-    most = Math.max(most, rowCount ?? 0);
+    const { rows } = await db.query(statement, [beforeId, limit]);
+    most = Math.max(most, rows.length);
   }
   return most;
 }
@@ -25,5 +25,5 @@ const STATEMENTS = [
 function deletion(table: string, condition: string): string {
   return `DELETE FROM ${table} WHERE id IN (
     SELECT id FROM ${table} r WHERE id < $1 AND ${condition} LIMIT $2 FOR UPDATE SKIP LOCKED
-  )`;
+  ) RETURNING id`;
 }

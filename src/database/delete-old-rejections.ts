@@ -5,9 +5,10 @@ export async function deleteOldRejections(
   db: Queryable,
   { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
 ): Promise<number> {
-  const { rowCount } = await db.query(
-    'DELETE FROM rejected_events WHERE id IN (SELECT id FROM rejected_events WHERE id < $1 ORDER BY id LIMIT $2)',
+  const { rows } = await db.query(
+    `DELETE FROM rejected_events WHERE id IN (SELECT id FROM rejected_events WHERE id < $1 ORDER BY id LIMIT $2)
+     RETURNING id`,
     [beforeId, limit],
   );
-  return rowCount ?? 0;
+  return rows.length;
 }

@@ -68,8 +68,8 @@ async function dropGroup(client: Queryable, group: readonly Partition[]): Promis
 async function hasPending(client: Queryable, group: readonly TimeRange[]): Promise<boolean> {
   const fromMs = Math.min(...group.map((partition) => partition.fromMs));
   const toMs = Math.max(...group.map((partition) => partition.toMs));
-  const { rowCount } = await client.query(PENDING, [uuid7Floor(fromMs), uuid7Floor(toMs)]);
-  return (rowCount ?? 0) > 0;
+  const { rows } = await client.query(PENDING, [uuid7Floor(fromMs), uuid7Floor(toMs)]);
+  return rows.length > 0;
 }
 
 // In pieces, each of which has an index that holds nothing else.
