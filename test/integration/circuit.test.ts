@@ -102,7 +102,7 @@ describe('a circuit opens', () => {
 
   it('also when a success among the failures keeps coming', async () => {
     const scene = await startScene(cleanUps);
-    const { id } = await scene.app.subscribe({ url: 'http://127.0.0.1:9', eventTypes: ['x'] });
+    const { id } = await scene.app.subscribe({ url: 'http://127.0.0.1:4', eventTypes: ['x'] });
     const statuses = [...times(8, 'FAILURE'), ...times(2, 'SUCCESS')];
     await insertAttempts(scene, { subscriptionId: id, statuses, agoMs: 1_000 });
     const database = createDatabase({ url: scene.databaseUrl, onError: () => undefined });

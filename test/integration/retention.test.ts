@@ -80,7 +80,7 @@ describe('a program', () => {
   it('drops what is too old, and answers queries of what is left', async () => {
     const services = onCleanUp(await startTestServices());
     const app = onCleanUp(await startTestApp(services, { env: { ROLES: 'api' } }));
-    const { id: subscriptionId } = await app.subscribe({ url: 'http://127.0.0.1:9' });
+    const { id: subscriptionId } = await app.subscribe({ url: 'http://127.0.0.1:4' });
     const database: RetentionDatabase = await createRetentionDatabase(services.databaseUrl);
     cleanUps.push(() => database.drop());
     await database.createPartitions(OLD);

@@ -87,7 +87,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['subscription: WebhookSubscription!', `attempts(${PAGE}, ${SIZE}): AttemptConnection!`],
   ],
   Attempt: [
-    ...['id: ID!', 'cursor: String!', 'delivery: Delivery!', 'subscription: WebhookSubscription!', 'tenant: String!'],
+    ...['id: ID!', 'cursor: String!', 'delivery: Delivery', 'subscription: WebhookSubscription!', 'tenant: String!'],
     ...[
       'eventType: String!',
       'number: Int!',
