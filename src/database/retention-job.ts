@@ -23,7 +23,7 @@ export type RetentionJobOptions = {
 const RETENTION_LOCK = 7_221_952;
 const INTERVAL_MS = 3_600_000;
 /** After a round that could not do all it had to. */
-const RETRY_MS = 60_000;
+const RETRY_MS = 20_000;
 const ROUND_MS = 600_000;
 /** For the batch in hand; only a Postgres that hangs takes longer. */
 const STOP_MS = 5_000;
