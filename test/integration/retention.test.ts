@@ -180,16 +180,16 @@ describe('an old partition', () => {
     await reader.query('SELECT count(*) FROM deliveries WHERE id > $1', [uuid7(NOW)]);
     let longestMs = 0;
     const dropping = dropOld(database);
-    let isOver = false;
+    const over = new AbortController();
     void dropping.finally(() => {
-      isOver = true;
+      over.abort();
     });
     for (;;) {
       const startedAt = performance.now();
       await database.insert({ timeMs: NOW, status: 'SUCCESS' });
       longestMs = Math.max(longestMs, performance.now() - startedAt);
       // One more after it, which may have waited until its end.
-      if (isOver) break;
+      if (over.signal.aborted) break;
     }
     expect((await dropping).isBusy).toBe(true);
     // One wait for each of the two locks that were tried for, and the machine's own time.

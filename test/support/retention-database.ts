@@ -6,7 +6,7 @@ import { createTestDatabase } from './database.ts';
 
 export const DAY_MS = 86_400_000;
 
-export type OldDelivery = {
+type OldDelivery = {
   readonly timeMs: number;
   readonly status: 'PENDING' | 'SUCCESS' | 'FAILURE' | 'CANCELLED';
   readonly subscriptionId?: string;
@@ -18,20 +18,20 @@ export type RetentionDatabase = {
   readonly url: string;
   readonly pool: pg.Pool;
   /** Makes the partitions that a program running at that time would have made. */
-  createPartitions(nowMs: number): Promise<void>;
+  readonly createPartitions: (nowMs: number) => Promise<void>;
   /** An event with the id `ev-<its row id>`, its delivery, and an attempt of that, as if made at that time. */
-  insert(delivery: OldDelivery): Promise<DeliveryIds>;
+  readonly insert: (delivery: OldDelivery) => Promise<DeliveryIds>;
   /** Which of these rows are there, in the order of the tables' names. */
-  remaining(ids: DeliveryIds): Promise<string[]>;
+  readonly remaining: (ids: DeliveryIds) => Promise<string[]>;
   /** The names of the partitions of all three tables, but for the default ones. */
-  partitions(): Promise<string[]>;
-  drop(): Promise<void>;
+  readonly partitions: () => Promise<string[]>;
+  readonly drop: () => Promise<void>;
 };
 
 /** A database in which time has passed: the given one, or one of its own. */
 export async function createRetentionDatabase(given?: string): Promise<RetentionDatabase> {
-  const { url, drop } =
-    given === undefined ? await createTestDatabase() : { url: given, drop: () => Promise.resolve() };
+  const database = given === undefined ? await createTestDatabase() : { url: given, drop: () => Promise.resolve() };
+  const { url } = database;
   const pool = new pg.Pool({ connectionString: url, max: 10 });
   pool.on('error', () => undefined);
   return {
@@ -51,7 +51,7 @@ export async function createRetentionDatabase(given?: string): Promise<Retention
     },
     drop: async () => {
       await pool.end();
-      await drop();
+      await database.drop();
     },
   };
 }
