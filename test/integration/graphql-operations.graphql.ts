@@ -6,7 +6,7 @@ export const CREATE = graphql(`
       __typename
       ... on CreateWebhookSubscriptionPayload {
         secret
-        subscription { id tenant url description eventTypes isActive timeoutMs headerNames createdAt updatedAt secrets { id createdAt expiresAt } }
+        subscription { id tenant url description eventTypes isActive timeoutMs maxInFlight rateLimitPerSecond headerNames createdAt updatedAt secrets { id createdAt expiresAt } }
       }
       ... on Error { code message }
       ... on InvalidInputError { problems { path message } }
@@ -18,7 +18,7 @@ export const UPDATE = graphql(`
   mutation Update($id: ID!, $input: UpdateWebhookSubscriptionInput!) {
     updateWebhookSubscription(id: $id, input: $input) {
       __typename
-      ... on UpdateWebhookSubscriptionPayload { subscription { id url eventTypes description isActive timeoutMs headerNames } }
+      ... on UpdateWebhookSubscriptionPayload { subscription { id url eventTypes description isActive timeoutMs maxInFlight rateLimitPerSecond headerNames } }
       ... on Error { code message }
       ... on InvalidInputError { problems { path message } }
     }
@@ -58,6 +58,19 @@ export const SEND_TEST_EVENT = graphql(`
 
 export const SUBSCRIPTION = graphql(`
   query Subscription($id: ID!) { webhookSubscription(id: $id) { id url } }
+`);
+
+export const HEALTH = graphql(`
+  query Health($filter: WebhookSubscriptionFilter) {
+    webhookSubscriptions(filter: $filter) {
+      edges {
+        node {
+          id isActive deactivationReason failingSince circuit { state openedAt nextProbeAt }
+          deliveries { edges { node { id waitingFor nextAttemptAt subscription { id url } } } }
+        }
+      }
+    }
+  }
 `);
 
 export const SUBSCRIPTIONS = graphql(`

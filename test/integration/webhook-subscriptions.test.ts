@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { uuid7 } from '../../src/database/uuid7.ts';
-import type { CreateWebhookSubscriptionInput } from '../../src/generated/graphql/graphql.ts';
+import type {
+  CreateWebhookSubscriptionInput,
+  UpdateWebhookSubscriptionInput,
+} from '../../src/generated/graphql/graphql.ts';
 import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
 import {
   CREATE,
   DELETE,
   DELIVERY,
+  HEALTH,
   ROTATE,
   SEND_TEST_EVENT,
   SUBSCRIPTION,
@@ -40,6 +44,8 @@ describe('createWebhookSubscription', () => {
       description: '',
       isActive: true,
       timeoutMs: 5000,
+      maxInFlight: 10,
+      rateLimitPerSecond: null,
       headerNames: ['X-Team'],
     });
     expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
@@ -64,6 +70,8 @@ describe('createWebhookSubscription', () => {
         url: 'https://example.com',
         eventTypes: ['ok', 'not ok', 'ok', '*'],
         timeoutMs: 999,
+        maxInFlight: 0,
+        rateLimitPerSecond: 1_001,
         description: 'a\0b',
       },
     });
@@ -75,6 +83,8 @@ describe('createWebhookSubscription', () => {
       'eventTypes.2',
       'description',
       'timeoutMs',
+      'maxInFlight',
+      'rateLimitPerSecond',
     ]);
   });
 
@@ -83,18 +93,22 @@ describe('createWebhookSubscription', () => {
     ['101 event types', { eventTypes: Array.from({ length: 101 }, (_, n) => `type.${n}`) }],
     ['a tenant with a dot', { tenant: 'a.b' }],
     ['30,001 ms', { timeoutMs: 30_001 }],
+    ['101 in flight', { maxInFlight: 101 }],
+    ['0 per second', { rateLimitPerSecond: 0 }],
     ['a description of 1,001 characters', { description: 'x'.repeat(1_001) }],
   ])('refuses %s', async (_name, input) => {
     const { data } = await api.run(CREATE, { input: { ...VALID, ...input } });
     expectType(data?.createWebhookSubscription, 'InvalidInputError');
   });
 
-  test('accepts 100 event types and 30,000 ms', async () => {
+  test('accepts 100 event types, and each limit at its ends', async () => {
     const eventTypes = Array.from({ length: 100 }, (_, n) => `type.${n}`);
-    expect((await create({ eventTypes, timeoutMs: 30_000 })).subscription).toMatchObject({
-      eventTypes,
-      timeoutMs: 30_000,
-    });
+    for (const limits of [
+      { timeoutMs: 30_000, maxInFlight: 100, rateLimitPerSecond: 1_000 },
+      { timeoutMs: 1_000, maxInFlight: 1, rateLimitPerSecond: 1 },
+    ]) {
+      expect((await create({ eventTypes, ...limits })).subscription).toMatchObject({ eventTypes, ...limits });
+    }
   });
 
   test('refuses private targets and headers of ours, each with its own error, and stores nothing', async () => {
@@ -126,6 +140,21 @@ describe('updateWebhookSubscription', () => {
     expect(await version(subscription.id)).toBeGreaterThan(before);
   });
 
+  test('null takes the rate limit away, and keeps any other setting', async () => {
+    const { id } = (await create({ maxInFlight: 20, rateLimitPerSecond: 50 })).subscription;
+    const change = async (input: UpdateWebhookSubscriptionInput) => {
+      const { data } = await api.run(UPDATE, { id, input });
+      return expectType(data?.updateWebhookSubscription, 'UpdateWebhookSubscriptionPayload').subscription;
+    };
+    expect(await change({ timeoutMs: 2_000 })).toMatchObject({ maxInFlight: 20, rateLimitPerSecond: 50 });
+    expect(await change({ rateLimitPerSecond: 7 })).toMatchObject({ maxInFlight: 20, rateLimitPerSecond: 7 });
+    const unlimited = { timeoutMs: null, maxInFlight: null, rateLimitPerSecond: null };
+    const kept = { timeoutMs: 2_000, maxInFlight: 20, rateLimitPerSecond: null };
+    expect(await change(unlimited)).toMatchObject(kept);
+    const { data } = await api.run(UPDATE, { id, input: { rateLimitPerSecond: 0 } });
+    expectType(data?.updateWebhookSubscription, 'InvalidInputError');
+  });
+
   test('an empty list of headers removes them', async () => {
     const { subscription } = await create({ headers: [{ name: 'X-A', value: '1' }] });
     await api.run(UPDATE, { id: subscription.id, input: { headers: [] } });
@@ -146,6 +175,46 @@ describe('updateWebhookSubscription', () => {
     expect((await api.run(DELIVERY, { id: ended.id })).data?.delivery?.status).toBe('SUCCESS');
     expect((await api.run(DELIVERY, { id: foreign.id })).data?.delivery?.status).toBe('PENDING');
   });
+});
+
+test('a subscription shows its circuit, and its deliveries what they wait for because of it', async () => {
+  const tenant = 'waiter';
+  const [open, limited, well] = [
+    (await create({ tenant })).subscription.id,
+    (await create({ tenant, rateLimitPerSecond: 1 })).subscription.id,
+    (await create({ tenant })).subscription.id,
+  ];
+  const { prisma } = api.database;
+  const at = (seconds: number) => new Date(Date.now() + seconds * 1_000);
+  const [openedAt, probeAt, later] = [at(-60), at(30), at(3_600)];
+  await prisma.subscriptionState.update({
+    where: { subscriptionId: open },
+    data: { openedAt, probeAt, failingSince: openedAt },
+  });
+  const deliveries = [];
+  for (const subscriptionId of [open, open, limited, well]) {
+    const { id } = await seedDelivery(api.database, { subscriptionId, tenant });
+    deliveries.push(id);
+    await prisma.delivery.update({ where: { id }, data: { enqueuedAt: null, waitingFor: 'BACKOFF' } });
+  }
+  await prisma.delivery.update({ where: { id: deliveries[0] ?? '' }, data: { nextAttemptAt: later } });
+  const { data } = await api.run(HEALTH, { filter: { tenant } });
+  const shown = new Map(data?.webhookSubscriptions.edges.map(({ node }) => [node.id, node]));
+  expect(shown.get(open)).toMatchObject({
+    ...{ isActive: true, deactivationReason: null, failingSince: openedAt.toISOString() },
+    circuit: { state: 'OPEN', openedAt: openedAt.toISOString(), nextProbeAt: probeAt.toISOString() },
+  });
+  expect(shown.get(well)).toMatchObject({
+    failingSince: null,
+    circuit: { state: 'CLOSED', openedAt: null, nextProbeAt: null },
+  });
+  const waits = (id: string) => shown.get(id)?.deliveries.edges.map(({ node }) => node);
+  expect(waits(open)).toMatchObject([
+    { waitingFor: 'CIRCUIT_OPEN', nextAttemptAt: probeAt.toISOString(), subscription: { url: VALID.url } },
+    { waitingFor: 'BACKOFF', nextAttemptAt: later.toISOString() },
+  ]);
+  expect(waits(limited)).toMatchObject([{ waitingFor: 'RATE_LIMITED' }]);
+  expect(waits(well)).toMatchObject([{ waitingFor: 'IN_FLIGHT_LIMIT' }]);
 });
 
 test('a deleted subscription is gone from the queries, but a delivery still leads to it', async () => {

@@ -48,19 +48,19 @@ describe('an open circuit', () => {
     progressPercent,
   });
 
-  it.each<[what: string, share: number, noticeCount: number, Verdict]>([
-    ['nothing before half of the five days', 0.4999, 1, NOTHING],
-    ['a notice at half of them', 0.5, 1, notice(2, 50)],
-    ['only one', 0.5, 2, NOTHING],
-    ['nothing before 70 %', 0.6999, 2, NOTHING],
-    ['a notice at 70 %', 0.7, 2, notice(3, 70)],
-    ['nothing before 90 %', 0.8999, 3, NOTHING],
-    ['a notice at 90 %', 0.9, 3, notice(4, 90)],
-    ['nothing before the end', 0.9999, 4, NOTHING],
-    ['one notice for what went by unnoticed', 0.95, 1, notice(4, 90)],
-    ['deactivation at the end', 1, 4, { kind: 'deactivate' }],
-    ['deactivation at the end, whatever was told', 1.5, 1, { kind: 'deactivate' }],
-  ])('leads to %s', (_what, share, noticeCount, verdict) => {
+  it.each<[what: string, after: readonly [share: number, noticeCount: number], Verdict]>([
+    ['nothing before half of the five days', [0.4999, 1], NOTHING],
+    ['a notice at half of them', [0.5, 1], notice(2, 50)],
+    ['only one', [0.5, 2], NOTHING],
+    ['nothing before 70 %', [0.6999, 2], NOTHING],
+    ['a notice at 70 %', [0.7, 2], notice(3, 70)],
+    ['nothing before 90 %', [0.8999, 3], NOTHING],
+    ['a notice at 90 %', [0.9, 3], notice(4, 90)],
+    ['nothing before the end', [0.9999, 4], NOTHING],
+    ['one notice for what went by unnoticed', [0.95, 1], notice(4, 90)],
+    ['deactivation at the end', [1, 4], { kind: 'deactivate' }],
+    ['deactivation at the end, whatever was told', [1.5, 1], { kind: 'deactivate' }],
+  ])('leads to %s', (_what, [share, noticeCount], verdict) => {
     expect(judge({ ...OPEN, noticeCount, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(verdict);
   });
 });

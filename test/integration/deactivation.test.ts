@@ -1,0 +1,79 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let services: TestServices;
+let app: TestApp;
+beforeAll(async () => {
+  services = await startTestServices();
+  app = await startTestApp(services);
+});
+afterAll(async () => {
+  await app.stop();
+  await services.stop();
+});
+
+// Nothing listens there, and nothing is sent.
+const subscribe = async () => (await app.subscribe({ url: 'http://127.0.0.1:9/' })).id;
+
+/** So many deliveries, in turns: due behind an open circuit, waiting for a far-off back-off, and taken to be in JetStream. */
+async function insertBacklog(subscriptionId: string, count: number): Promise<void> {
+  await services.query(
+    `UPDATE subscription_states SET opened_at = now(), probe_at = now() + interval '1 hour', probe_wait_ms = 30000,
+       is_backlogged = true, next_due_at = now() + interval '1 hour', failing_since = now() WHERE subscription_id = $1`,
+    [subscriptionId],
+  );
+  await services.query(
+    `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, waiting_for, next_attempt_at, enqueued_at)
+     SELECT gen_random_uuid(), 'acme', $1::uuid, gen_random_uuid(), 'ticket', 'BACKOFF',
+       now() + CASE n % 3 WHEN 1 THEN interval '9 hours' ELSE interval '0' END, CASE n % 3 WHEN 2 THEN now() END
+     FROM generate_series(1, $2::integer) AS n`,
+    [subscriptionId, count],
+  );
+}
+
+const countOf = async (subscriptionId: string, status: string) => {
+  const sql =
+    'SELECT count(*)::integer AS n FROM deliveries WHERE subscription_id = $1 AND status = $2::delivery_status';
+  const [row] = await services.query<{ n: number }>(sql, [subscriptionId, status]);
+  return row?.n ?? 0;
+};
+
+const UPDATE = `mutation ($id: ID!, $isActive: Boolean!) {
+  updateWebhookSubscription(id: $id, input: { isActive: $isActive }) { __typename } }`;
+const DELETE = 'mutation ($id: ID!) { deleteWebhookSubscription(id: $id) { __typename } }';
+
+it.each([
+  ['deactivating', UPDATE, { isActive: false }],
+  ['deleting', DELETE, {}],
+])('%s a subscription answers at once, and cancels a long backlog within seconds', async (_what, mutation, input) => {
+  const id = await subscribe();
+  await insertBacklog(id, 12_000);
+  const startedAt = performance.now();
+  await app.graphql(mutation, { id, ...input });
+  const answeredMs = performance.now() - startedAt;
+  await waitFor(async () => (await countOf(id, 'CANCELLED')) === 12_000, { what: 'the backlog', timeoutMs: 20_000 });
+  expect(answeredMs).toBeLessThan(5_000);
+});
+
+it('who is deactivated by us has a long backlog cancelled as well', async () => {
+  const id = await subscribe();
+  await insertBacklog(id, 6_000);
+  await services.query(
+    `UPDATE subscription_states SET failing_since = now() - interval '6 days' WHERE subscription_id = $1`,
+    [id],
+  );
+  await app.graphql('mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }', { id });
+  await waitFor(async () => (await countOf(id, 'CANCELLED')) === 6_001, { what: 'the backlog', timeoutMs: 20_000 });
+});
+
+it('without a sweeper 5,000 are cancelled at once, and what is activated again keeps the others', async () => {
+  await app.stop();
+  app = await startTestApp(services, { env: { ROLES: 'api' } });
+  const id = await subscribe();
+  await insertBacklog(id, 6_000);
+  await app.graphql(UPDATE, { id, isActive: false });
+  expect(await countOf(id, 'CANCELLED')).toBe(5_000);
+  await app.graphql(UPDATE, { id, isActive: true });
+  expect(await countOf(id, 'PENDING')).toBe(1_000);
+});

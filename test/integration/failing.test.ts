@@ -1,0 +1,338 @@
+import { Webhook } from 'standardwebhooks';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let services: TestServices;
+let app: TestApp;
+const receivers: Receiver[] = [];
+
+beforeAll(async () => {
+  services = await startTestServices();
+  // No retry comes in the way: each attempt is that of an event published for it.
+  app = await startTestApp(services, { env: { RETRY_SCHEDULE: '1h,1h' } });
+});
+
+afterAll(async () => {
+  await app.stop();
+  await services.stop();
+});
+
+afterEach(async () => {
+  await services.query('UPDATE webhook_subscriptions SET is_active = false');
+  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
+});
+
+async function receive(respond?: Respond): Promise<Receiver> {
+  const receiver = await startReceiver(respond);
+  receivers.push(receiver);
+  return receiver;
+}
+
+let tenants = 0;
+const newTenant = () => `tenant-${(tenants += 1)}`;
+
+type Told = { readonly type: string; readonly data: Readonly<Record<string, unknown>> };
+
+/** A subscription of the tenant that is told what becomes of the others. */
+async function watch(tenant: string) {
+  const receiver = await receive();
+  const { id, secret } = await app.subscribe({ tenant, url: receiver.url, eventTypes: ['webhook_subscription.*'] });
+  // What an own receiver got from the program under test.
+  const told = () => receiver.requests.map(({ rawBody }) => JSON.parse(rawBody.toString()) as Told);
+  return {
+    ...{ id, receiver, secret, told },
+    waitFor: (count: number) => waitFor(() => told().length >= count && told(), { what: `event ${count}` }),
+  };
+}
+
+const publish = (tenant: string, count = 1) =>
+  Promise.all(Array.from({ length: count }, () => services.publish(`events.${tenant}.ticket`, '{}')));
+
+type Shown = {
+  readonly isActive: boolean;
+  readonly deactivationReason: string | null;
+  readonly failingSince: string | null;
+  readonly circuit: { readonly state: string; readonly openedAt: string | null; readonly nextProbeAt: string | null };
+};
+
+async function show(id: string): Promise<Shown> {
+  const query = `query ($id: ID!) { webhookSubscription(id: $id) {
+    isActive deactivationReason failingSince circuit { state openedAt nextProbeAt } } }`;
+  return (await app.graphql<{ webhookSubscription: Shown }>(query, { id })).webhookSubscription;
+}
+
+const isOpen = (id: string) =>
+  waitFor(async () => (await show(id)).circuit.state === 'OPEN', { what: 'the circuit to open' });
+const isClosed = (id: string) =>
+  waitFor(async () => (await show(id)).circuit.state === 'CLOSED', { what: 'the circuit to close' });
+
+const probeNow = (id: string) =>
+  services.query(
+    `UPDATE subscription_states SET probe_at = now(), next_due_at = now()
+     WHERE subscription_id = $1 AND opened_at IS NOT NULL`,
+    [id],
+  );
+
+const attemptsOf = async (id: string) =>
+  (await services.query('SELECT FROM attempts WHERE subscription_id = $1', [id])).length;
+
+/**
+ * As if it had been failing for so many days, one more attempt is made, and fails; unless the one before has not been
+ * judged before this, and is what deactivates the subscription.
+ */
+async function failAfter(days: number, { id, tenant }: { readonly id: string; readonly tenant: string }) {
+  await services.query(
+    `UPDATE subscription_states SET failing_since = now() - $2 * interval '1 day' WHERE subscription_id = $1`,
+    [id, days],
+  );
+  const before = await attemptsOf(id);
+  await publish(tenant);
+  await waitFor(
+    async () => {
+      await probeNow(id);
+      return (await attemptsOf(id)) > before || !(await show(id)).isActive;
+    },
+    { what: 'an attempt' },
+  );
+}
+
+const statusesOf = async (id: string) =>
+  (
+    await services.query<{ status: string }>('SELECT DISTINCT status FROM deliveries WHERE subscription_id = $1', [id])
+  ).map(({ status }) => status);
+
+const typesSentTo = async (id: string) =>
+  (
+    await services.query<{ type: string }>(
+      'SELECT DISTINCT event_type AS type FROM deliveries WHERE subscription_id = $1',
+      [id],
+    )
+  ).map(({ type }) => type);
+
+/** Events of ours that were recorded for the tenant. */
+const recorded = async (tenant: string) =>
+  (
+    await services.query<{ type: string }>(
+      `SELECT type FROM events WHERE tenant = $1 AND type LIKE 'webhook\\_subscription.%' ORDER BY id`,
+      [tenant],
+    )
+  ).map(({ type }) => type.replace('webhook_subscription.', ''));
+
+/** A subscription whose circuit is open. */
+async function failing(tenant: string, url: string) {
+  const { id } = await app.subscribe({ tenant, url, eventTypes: ['ticket'] });
+  await publish(tenant, 10);
+  await isOpen(id);
+  return { id, tenant, url };
+}
+
+describe('a subscription that keeps failing', () => {
+  it('is told of when its circuit opens, at 50, 70 and 90 % of five days, and deactivated at the end', async () => {
+    const tenant = newTenant();
+    const watcher = await watch(tenant);
+    const { url } = await receive(() => ({ status: 500 }));
+    const subscription = await failing(tenant, url);
+    const { id } = subscription;
+    const [opened] = await watcher.waitFor(1);
+    const { failingSince, circuit } = await show(id);
+    expect(opened).toMatchObject({
+      type: 'webhook_subscription.failing',
+      data: { subscriptionId: id, url: `${url}/`, failingSince, progressPercent: 0 },
+    });
+    expect(Date.parse(String(opened?.data['deactivationAt'])) - Date.parse(String(failingSince))).toBe(5 * 86_400_000);
+    expect(Date.parse(String(circuit.nextProbeAt)) - Date.parse(String(circuit.openedAt))).toBe(30_000);
+    for (const [index, days] of [2.4, 2.6, 2.7, 3.6, 3.7, 4.6, 4.7].entries()) {
+      await failAfter(days, subscription);
+      if (index % 2 === 1) await watcher.waitFor(2 + (index - 1) / 2);
+    }
+    expect(await show(id)).toMatchObject({ isActive: true, deactivationReason: null });
+    await failAfter(5.1, subscription);
+    const told = await watcher.waitFor(5);
+    expect(told.map(({ data }) => data['progressPercent'] ?? data['reason'])).toEqual([0, 50, 70, 90, 'FAILING']);
+    expect(told[4]).toMatchObject({
+      type: 'webhook_subscription.deactivated',
+      data: { subscriptionId: id, url: `${url}/`, reason: 'FAILING' },
+    });
+    expect(await show(id)).toEqual({
+      ...{ isActive: false, deactivationReason: 'FAILING', failingSince: null },
+      circuit: { state: 'CLOSED', openedAt: null, nextProbeAt: null },
+    });
+    await waitFor(async () => (await statusesOf(id)).join() === 'CANCELLED', {
+      what: 'what is pending to be cancelled',
+    });
+    expect(await recorded(tenant)).toEqual(['failing', 'failing', 'failing', 'failing', 'deactivated']);
+  });
+
+  it('is neither told of nor deactivated as long as its circuit never opened', async () => {
+    const tenant = newTenant();
+    const watcher = await watch(tenant);
+    const { url } = await receive(() => ({ status: 500 }));
+    const { id } = await app.subscribe({ tenant, url, eventTypes: ['ticket'] });
+    await publish(tenant);
+    await waitFor(async () => (await show(id)).failingSince, { what: 'the first failure' });
+    await failAfter(6, { id, tenant });
+    // One that opens now shows that nothing was told before, and says at once how far it is.
+    await publish(tenant, 10);
+    await isOpen(id);
+    expect((await watcher.waitFor(1))[0]).toMatchObject({ data: { progressPercent: 90 } });
+    expect(await recorded(tenant)).toEqual(['failing']);
+    expect((await show(id)).isActive).toBe(true);
+  });
+
+  it('is told of when it recovers, and gets what has been waiting', async () => {
+    const tenant = newTenant();
+    const watcher = await watch(tenant);
+    let status = 500;
+    const receiver = await receive(() => ({ status }));
+    const { id } = await failing(tenant, receiver.url);
+    const { failingSince } = await show(id);
+    const before = receiver.requests.length;
+    status = 200;
+    await publish(tenant, 5);
+    await waitFor(
+      async () => {
+        await probeNow(id);
+        return receiver.requests.length > before;
+      },
+      { what: 'a probe' },
+    );
+    const told = await watcher.waitFor(2);
+    expect(told[1]).toMatchObject({
+      type: 'webhook_subscription.recovered',
+      data: { subscriptionId: id, url: `${receiver.url}/`, failingSince },
+    });
+    await receiver.waitForRequests(before + 5);
+    expect(await show(id)).toMatchObject({ failingSince: null, circuit: { state: 'CLOSED', nextProbeAt: null } });
+    expect(await recorded(tenant)).toEqual(['failing', 'recovered']);
+  });
+
+  it('is not told of itself, nor is another tenant, and what is told is signed like anything else', async () => {
+    const tenant = newTenant();
+    const [watcher, stranger] = [await watch(tenant), await watch(newTenant())];
+    const failed = await receive(() => ({ status: 500 }));
+    const { id } = await app.subscribe({ tenant, url: failed.url, eventTypes: ['*'] });
+    await publish(tenant, 10);
+    await watcher.waitFor(1);
+    const [request] = watcher.receiver.requests;
+    const headers = request?.headers as Record<string, string>;
+    new Webhook(watcher.secret).verify(request?.rawBody ?? '', headers);
+    expect(headers).toMatchObject({ 'webhook-event': 'webhook_subscription.failing', 'webhook-attempt': '1' });
+    expect(await typesSentTo(id)).toEqual(['ticket']);
+    expect(await typesSentTo(stranger.id)).toEqual([]);
+  });
+
+  it('two that fail at the same time, and tell each other, both open, once each, whoever judges them', async () => {
+    const second = await startTestApp(services, { env: { RETRY_SCHEDULE: '1h,1h', ROLES: 'sender' } });
+    const tenant = newTenant();
+    const { url } = await receive(() => ({ status: 503 }));
+    const [one, other] = await Promise.all([
+      app.subscribe({ tenant, url, eventTypes: ['*'], maxInFlight: 40 }),
+      app.subscribe({ tenant, url, eventTypes: ['*'], maxInFlight: 40 }),
+    ]);
+    await publish(tenant, 40);
+    await Promise.all([isOpen(one.id), isOpen(other.id)]);
+    // Each attempt of both is recorded, or waits behind a circuit: nothing is left to be judged after that.
+    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'the senders to be done' });
+    await second.stop();
+    expect(await recorded(tenant)).toEqual(['failing', 'failing']);
+  });
+});
+
+describe('410 Gone', () => {
+  it('deactivates the subscription, ends the delivery, cancels the others, and is told of', async () => {
+    const tenant = newTenant();
+    const [watcher, stranger] = [await watch(tenant), await watch(newTenant())];
+    let isGone = false;
+    const receiver = await receive(() => ({ status: isGone ? 410 : 500 }));
+    const { id } = await app.subscribe({ tenant, url: receiver.url, eventTypes: ['ticket'] });
+    await publish(tenant, 3);
+    await waitFor(async () => (await attemptsOf(id)) === 3, { what: 'three failures' });
+    isGone = true;
+    await publish(tenant);
+    const [told] = await watcher.waitFor(1);
+    expect(told?.type).toBe('webhook_subscription.deactivated');
+    expect(told?.data).toEqual({ subscriptionId: id, url: `${receiver.url}/`, reason: 'GONE' });
+    expect(await show(id)).toMatchObject({ isActive: false, deactivationReason: 'GONE' });
+    await publish(tenant);
+    await waitFor(async () => (await statusesOf(id)).toSorted().join() === 'CANCELLED,FAILURE', { what: 'the end' });
+    await waitFor(async () => (await services.query('SELECT FROM events WHERE tenant = $1', [tenant])).length === 6, {
+      what: 'all events',
+    });
+    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'the sender to be done' });
+    expect(receiver.requests).toHaveLength(4);
+    expect(await typesSentTo(stranger.id)).toEqual([]);
+  });
+});
+
+describe('who mends an endpoint', () => {
+  it('by changing its URL starts over: the circuit is closed, and what waits is sent to the new one', async () => {
+    const tenant = newTenant();
+    const broken = await receive(() => ({ status: 500 }));
+    const { id } = await failing(tenant, broken.url);
+    await publish(tenant, 3);
+    const mended = await receive();
+    const before = broken.requests.length;
+    await update(id, { url: mended.url });
+    expect(await show(id)).toMatchObject({ failingSince: null, circuit: { state: 'CLOSED' } });
+    await mended.waitForRequests(3);
+    expect(broken.requests).toHaveLength(before);
+  });
+
+  it('by activating it again starts over, and the reason is gone', async () => {
+    const tenant = newTenant();
+    const receiver = await receive((_request, index) => ({ status: index === 0 ? 410 : 200 }));
+    const { id } = await app.subscribe({ tenant, url: receiver.url, eventTypes: ['ticket'] });
+    await publish(tenant);
+    await waitFor(async () => (await show(id)).deactivationReason === 'GONE', { what: 'deactivation' });
+    await update(id, { isActive: true });
+    expect(await show(id)).toMatchObject({ isActive: true, deactivationReason: null });
+    await publish(tenant);
+    await receiver.waitForRequests(2);
+  });
+
+  it('sees a test event sent through an open circuit, which closes it', async () => {
+    const tenant = newTenant();
+    let status = 500;
+    const receiver = await receive(() => ({ status }));
+    const { id } = await failing(tenant, receiver.url);
+    status = 200;
+    await sendTest(id);
+    await isClosed(id);
+    expect(await recorded(tenant)).toEqual(['failing', 'recovered']);
+  });
+});
+
+it('a probe that failed is no probe any more: it waits for the next one, however short its back-off', async () => {
+  await app.stop();
+  app = await startTestApp(services, { env: { RETRY_SCHEDULE: '100ms,100ms,100ms,100ms' } });
+  const tenant = newTenant();
+  const receiver = await receive(() => ({ status: 500 }));
+  const { id } = await failing(tenant, receiver.url);
+  const deliveryId = await sendTest(id);
+  const query = 'query ($id: ID!) { delivery(id: $id) { attemptCount waitingFor nextAttemptAt } }';
+  const { delivery } = await waitFor(
+    async () => {
+      const found = await app.graphql<{ delivery: Record<string, unknown> }>(query, { id: deliveryId });
+      return found.delivery['waitingFor'] === 'CIRCUIT_OPEN' && found;
+    },
+    { what: 'the test event to wait' },
+  );
+  expect(delivery).toMatchObject({ attemptCount: 1, nextAttemptAt: (await show(id)).circuit.nextProbeAt });
+});
+
+async function update(id: string, input: Record<string, unknown>): Promise<void> {
+  const mutation = `mutation ($id: ID!, $input: UpdateWebhookSubscriptionInput!) {
+    updateWebhookSubscription(id: $id, input: $input) { __typename ... on Error { message } } }`;
+  expect(await app.graphql(mutation, { id, input })).toEqual({
+    updateWebhookSubscription: { __typename: 'UpdateWebhookSubscriptionPayload' },
+  });
+}
+
+async function sendTest(subscriptionId: string): Promise<string> {
+  const mutation = `mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) {
+    ... on SendTestEventPayload { delivery { id } } } }`;
+  type Sent = { readonly sendTestEvent: { readonly delivery: { readonly id: string } } };
+  return (await app.graphql<Sent>(mutation, { id: subscriptionId })).sendTestEvent.delivery.id;
+}

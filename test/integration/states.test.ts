@@ -1,0 +1,160 @@
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cancelPending } from '../../src/database/cancel-pending.ts';
+import { createDatabase, type Database } from '../../src/database/client.ts';
+import { closeCircuit } from '../../src/database/close-circuit.ts';
+import { openCircuit } from '../../src/database/open-circuit.ts';
+import { recentAttempts } from '../../src/database/recent-attempts.ts';
+import { uuid7, uuid7Floor } from '../../src/database/uuid7.ts';
+import { type Result, writeResults } from '../../src/database/write-results.ts';
+import type { Delivery } from '../../src/generated/prisma/client.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { attemptOf, seedDelivery } from './graphql-api.ts';
+
+let testDatabase: TestDatabase;
+let database: Database;
+let other: pg.Client;
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+  other = new pg.Client({ connectionString: testDatabase.url });
+  await other.connect();
+});
+afterAll(async () => {
+  await other.end();
+  await database.close();
+  await testDatabase.drop();
+});
+
+const TENANT = 'acme';
+
+async function subscribe(): Promise<string> {
+  const data = { id: uuid7(Date.now()), tenant: TENANT, url: 'https://example.com/', eventTypes: ['*'] };
+  return (await database.prisma.webhookSubscription.create({ data })).id;
+}
+
+const stateOf = (subscriptionId: string) =>
+  database.prisma.subscriptionState.findUniqueOrThrow({ where: { subscriptionId } });
+
+const ago = (seconds: number) => new Date(Date.now() - seconds * 1_000);
+
+type Made = { readonly status: 'SUCCESS' | 'FAILURE'; readonly startedAt: Date };
+
+/** The result of an attempt of a new delivery, written just now. */
+async function resultOf(subscriptionId: string, { status, startedAt }: Made): Promise<Result> {
+  const delivery = await seedDelivery(database, { subscriptionId, tenant: TENANT });
+  return resultOn(delivery, { status, startedAt });
+}
+
+function resultOn(delivery: Delivery, { status, startedAt }: Made): Result {
+  const attempt = { ...attemptOf(delivery, { status, startedAt }), id: uuid7(Date.now()) };
+  const isRetried = status === 'FAILURE';
+  return {
+    ...{ attempt, status: isRetried ? 'PENDING' : 'SUCCESS', waitingFor: isRetried ? 'BACKOFF' : null },
+    ...{ nextAttemptAt: isRetried ? new Date(Date.now() + 3_600_000) : null, staysEnqueued: false },
+  };
+}
+
+async function write(subscriptionId: string, ...made: readonly Made[]): Promise<string[]> {
+  const results = [];
+  for (const one of made) results.push(await resultOf(subscriptionId, one));
+  return writeResults(database.pool, results);
+}
+
+describe('since when a subscription has been failing', () => {
+  it('is when the first attempt began that failed, until one succeeds', async () => {
+    const id = await subscribe();
+    await write(id, { status: 'FAILURE', startedAt: ago(10) }, { status: 'FAILURE', startedAt: ago(20) });
+    const { failingSince } = await stateOf(id);
+    expect(Math.round((Date.now() - (failingSince?.getTime() ?? 0)) / 1_000)).toBe(20);
+    await write(id, { status: 'FAILURE', startedAt: ago(5) });
+    expect((await stateOf(id)).failingSince).toEqual(failingSince);
+    expect(await write(id, { status: 'SUCCESS', startedAt: ago(1) }, { status: 'FAILURE', startedAt: ago(1) })).toEqual(
+      [],
+    );
+    expect((await stateOf(id)).failingSince).toBeNull();
+  });
+
+  it('is not touched by attempts that were begun before it started over', async () => {
+    const id = await subscribe();
+    await closeCircuit(database.pool, id);
+    const { closedAt } = await stateOf(id);
+    await write(id, { status: 'FAILURE', startedAt: ago(5) });
+    expect((await stateOf(id)).failingSince).toBeNull();
+    await write(id, { status: 'FAILURE', startedAt: ago(5) }, { status: 'FAILURE', startedAt: ago(-1) });
+    expect((await stateOf(id)).failingSince).toEqual(closedAt);
+  });
+
+  it('ends with an open circuit only when that is closed', async () => {
+    const id = await subscribe();
+    await openCircuit(database.pool, { subscriptionId: id, probeInMs: 30_000, failingSince: ago(60) });
+    const { failingSince } = await stateOf(id);
+    expect(await write(id, { status: 'SUCCESS', startedAt: ago(5) })).toEqual([]);
+    expect(await write(id, { status: 'FAILURE', startedAt: ago(-1) })).toEqual([]);
+    expect(await write(id, { status: 'SUCCESS', startedAt: ago(-1) })).toEqual([id]);
+    expect((await stateOf(id)).failingSince).toEqual(failingSince);
+    await closeCircuit(database.pool, id);
+    expect((await stateOf(id)).failingSince).toBeNull();
+  });
+});
+
+it('attempts begun before a subscription started over do not count against it, though recorded after', async () => {
+  const id = await subscribe();
+  const since = ago(1);
+  const failures = Array.from({ length: 5 }, () => ({ status: 'FAILURE' as const, startedAt: ago(2) }));
+  await write(id, ...failures, { status: 'FAILURE', startedAt: ago(0) });
+  const sinceId = uuid7Floor(since.getTime());
+  const query = { subscriptionId: id, since, sinceId, maxInARow: 20, recentSinceId: sinceId, maxRecent: 1_000 };
+  expect(await recentAttempts(database.pool, query)).toEqual({
+    failuresInARow: 1,
+    recent: { attempts: 1, failures: 1 },
+  });
+});
+
+describe('while another transaction holds a delivery', () => {
+  it('its result waits for it before it locks the state, which the other one wants next', async () => {
+    const id = await subscribe();
+    const delivery = await seedDelivery(database, { subscriptionId: id, tenant: TENANT });
+    await other.query('BEGIN');
+    await other.query('SELECT FROM deliveries WHERE id = $1 FOR UPDATE', [delivery.id]);
+    const written = writeResults(database.pool, [resultOn(delivery, { status: 'FAILURE', startedAt: ago(1) })]);
+    await isWaiting();
+    await other.query('SELECT FROM subscription_states WHERE subscription_id = $1 FOR UPDATE NOWAIT', [id]);
+    await other.query('COMMIT');
+    await written;
+    expect((await stateOf(id)).failingSince).not.toBeNull();
+  });
+
+  it('cancelling leaves that one, and says that there is more', async () => {
+    const id = await subscribe();
+    const [held, enqueued, waiting] = [
+      await seedDelivery(database, { subscriptionId: id, tenant: TENANT }),
+      await seedDelivery(database, { subscriptionId: id, tenant: TENANT }),
+      await seedDelivery(database, { subscriptionId: id, tenant: TENANT }),
+    ];
+    await database.prisma.delivery.update({ where: { id: waiting.id }, data: { enqueuedAt: null } });
+    await other.query('BEGIN');
+    await other.query('SELECT FROM deliveries WHERE id = $1 FOR UPDATE', [held.id]);
+    expect(await cancelPending(database.pool, { subscriptionId: id, limit: 10 })).toBe(true);
+    await other.query('COMMIT');
+    const statusOf = async ({ id: where }: Delivery) =>
+      (await database.prisma.delivery.findUniqueOrThrow({ where: { id: where } })).status;
+    expect(await Promise.all([held, enqueued, waiting].map(statusOf))).toEqual(['PENDING', 'CANCELLED', 'CANCELLED']);
+    expect(await cancelPending(database.pool, { subscriptionId: id, limit: 1 })).toBe(false);
+    expect(await statusOf(held)).toBe('CANCELLED');
+  });
+});
+
+/** Somebody waits for a lock. */
+async function isWaiting(): Promise<void> {
+  await waitFor(
+    async () =>
+      (
+        await database.pool.query(
+          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+        )
+      ).rowCount === 1,
+    { what: 'a statement that waits for a lock' },
+  );
+}
