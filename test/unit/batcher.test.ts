@@ -1,0 +1,49 @@
+import { expect, it } from 'vitest';
+import { Batcher } from '../../src/database/batcher.ts';
+
+type Options = { readonly maxItems?: number; readonly maxBytes?: number };
+
+/** Doubles numbers; each is as many bytes. Fails on a batch with a zero. */
+function doubling({ maxItems = 100, maxBytes = 1_000 }: Options = {}) {
+  const batches: (readonly number[])[] = [];
+  const batcher = new Batcher<number, number>({
+    ...{ maxItems, maxBytes },
+    bytesOf: (item) => item,
+    write: async (items) => {
+      batches.push(items);
+      await new Promise((resolve) => setImmediate(resolve));
+      if (items.includes(0)) throw new Error('a zero');
+      return items.map((item) => item * 2);
+    },
+  });
+  return { batcher, batches };
+}
+
+it('what comes together is written together, and each gets its own answer', async () => {
+  const { batcher, batches } = doubling();
+  expect(await Promise.all([1, 2, 3].map((item) => batcher.add(item)))).toEqual([2, 4, 6]);
+  expect(batches).toEqual([[1, 2, 3]]);
+});
+
+it('what comes during a write is part of the next one', async () => {
+  const { batcher, batches } = doubling();
+  const first = batcher.add(1);
+  await new Promise((resolve) => setImmediate(resolve));
+  const others = [batcher.add(2), batcher.add(3)];
+  expect(batcher.size).toBe(2);
+  expect(await Promise.all([first, ...others])).toEqual([2, 4, 6]);
+  expect(batches).toEqual([[1], [2, 3]]);
+});
+
+it('a batch is full with so many items, or with the item that brings it to so many bytes', async () => {
+  const { batcher, batches } = doubling({ maxItems: 3, maxBytes: 10 });
+  await Promise.all([1, 1, 1, 4, 7, 9, 50, 2].map((item) => batcher.add(item)));
+  expect(batches).toEqual([[1, 1, 1], [4, 7], [9, 50], [2]]);
+});
+
+it('a write that fails fails its own batch alone', async () => {
+  const { batcher } = doubling({ maxItems: 2 });
+  const outcomes = await Promise.allSettled([1, 0, 3].map((item) => batcher.add(item)));
+  expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled']);
+  expect(await batcher.add(4)).toBe(8);
+});

@@ -1,0 +1,79 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { Gates } from '../../src/delivery/gates.ts';
+import { Places } from '../../src/delivery/places.ts';
+
+const { signal } = new AbortController();
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** 'passed', 'refused' or 'waits', as things are now. */
+async function settled(entering: Promise<boolean>): Promise<string> {
+  let state = 'waits';
+  void entering.then((passed) => {
+    state = passed ? 'passed' : 'refused';
+  });
+  await vi.advanceTimersByTimeAsync(0);
+  return state;
+}
+
+it('so many pass as may be in flight; the next one passes when one leaves', async () => {
+  const gates = new Gates(new Places(1_000));
+  const entering = Array.from({ length: 4 }, () => gates.enter('a', 2));
+  expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'waits', 'waits']);
+  gates.leave('a');
+  expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'passed', 'waits']);
+});
+
+it('what has waited for a second is refused, and does not take the turn of another', async () => {
+  const gates = new Gates(new Places(1_000));
+  expect(await settled(gates.enter('a', 1))).toBe('passed');
+  const first = gates.enter('a', 1);
+  await vi.advanceTimersByTimeAsync(500);
+  const second = gates.enter('a', 1);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(await settled(first)).toBe('refused');
+  expect(await settled(second)).toBe('waits');
+  gates.leave('a');
+  expect(await settled(second)).toBe('passed');
+});
+
+it('subscriptions do not wait for each other', async () => {
+  const gates = new Gates(new Places(1_000));
+  const entering = ['a', 'a', 'b'].map((id) => gates.enter(id, 1));
+  expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'waits', 'passed']);
+});
+
+it('nobody has more than an eighth of the free places in flight, but always one', async () => {
+  const places = new Places(1_000);
+  const gates = new Gates(places);
+  await places.acquire(960, signal);
+  const entering = Array.from({ length: 6 }, () => gates.enter('a', 100));
+  expect(await Promise.all(entering.map(settled))).toEqual([...Array.from({ length: 5 }, () => 'passed'), 'waits']);
+  await places.acquire(40, signal);
+  expect(await settled(gates.enter('b', 100))).toBe('passed');
+});
+
+it('half of the free places may wait at one gate; what comes then is refused at once', async () => {
+  const places = new Places(1_000);
+  const gates = new Gates(places);
+  await places.acquire(980, signal);
+  const entering = Array.from({ length: 12 }, () => gates.enter('a', 1));
+  const states = await Promise.all(entering.map(settled));
+  expect(states.filter((state) => state === 'waits')).toHaveLength(10);
+  expect(states.at(-1)).toBe('refused');
+});
+
+it('a limit that was raised counts from the next one on', async () => {
+  const gates = new Gates(new Places(1_000));
+  const first = [gates.enter('a', 1), gates.enter('a', 1)];
+  expect(await Promise.all(first.map(settled))).toEqual(['passed', 'waits']);
+  const third = gates.enter('a', 3);
+  gates.leave('a');
+  expect(await Promise.all([...first, third].map(settled))).toEqual(['passed', 'passed', 'passed']);
+});

@@ -1,0 +1,52 @@
+import { expect, it } from 'vitest';
+import { Places } from '../../src/delivery/places.ts';
+
+/** Whether a promise has settled once everything that can happen now has happened. */
+async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false;
+  void promise.then(() => {
+    settled = true;
+  });
+  await new Promise((resolve) => setImmediate(resolve));
+  return settled;
+}
+
+it('places are taken until there are none, and again when they are given back', async () => {
+  const places = new Places(3);
+  const { signal } = new AbortController();
+  await places.acquire(2, signal);
+  expect(places.free).toBe(1);
+  const waiting = places.acquire(2, signal);
+  expect(await hasSettled(waiting)).toBe(false);
+  places.release(2);
+  expect(await hasSettled(waiting)).toBe(true);
+  expect(places.free).toBe(1);
+});
+
+it('what has been given up takes no place', async () => {
+  const places = new Places(1);
+  const stopping = new AbortController();
+  await places.acquire(1, stopping.signal);
+  const waiting = places.acquire(1, stopping.signal);
+  stopping.abort();
+  await waiting;
+  places.release(1);
+  expect(places.free).toBe(1);
+  await places.acquire(1, stopping.signal);
+  expect(places.free).toBe(1);
+});
+
+it('of several that wait, those that fit get their places', async () => {
+  const places = new Places(2);
+  const { signal } = new AbortController();
+  await places.acquire(2, signal);
+  const [large, small] = [places.acquire(2, signal), places.acquire(1, signal)];
+  places.release(1);
+  expect(await hasSettled(large)).toBe(false);
+  expect(await hasSettled(small)).toBe(true);
+  places.release(1);
+  expect(await hasSettled(large)).toBe(false);
+  places.release(1);
+  expect(await hasSettled(large)).toBe(true);
+  expect(places.free).toBe(0);
+});

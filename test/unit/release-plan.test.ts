@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import type { DueQueue } from '../../src/database/lock-due-queues.ts';
+import { changeAfter, planRelease } from '../../src/delivery/release-plan.ts';
+
+const NO_LIMIT = 1_000;
+
+function queue(settings: Partial<DueQueue> = {}): DueQueue {
+  return {
+    subscriptionId: 'a',
+    isActive: true,
+    maxInFlight: 10,
+    rateLimitPerSecond: null,
+    isBacklogged: false,
+    releaseWindow: null,
+    liveCount: 0,
+    probe: null,
+    nextSlotInMs: 0,
+    ...settings,
+  };
+}
+
+describe('without a backlog', () => {
+  it('eight times what may be in flight is released, and what is left is looked after soon', () => {
+    expect(planRelease(queue(), NO_LIMIT)).toMatchObject({ count: 80, isProbe: false, recheckMs: 100 });
+  });
+
+  it('no more than this round may release', () => {
+    expect(planRelease(queue(), 7).count).toBe(7);
+  });
+
+  it('an inactive subscription gets nothing, not even a probe', () => {
+    expect(planRelease(queue({ isActive: false }), NO_LIMIT).count).toBe(0);
+    expect(planRelease(queue({ isActive: false, probe: { inMs: -1, waitMs: 1 } }), NO_LIMIT).count).toBe(0);
+  });
+});
+
+describe('with a backlog', () => {
+  const backlogged = (settings: Partial<DueQueue>) => planRelease(queue({ isBacklogged: true, ...settings }), NO_LIMIT);
+
+  it('the window is filled up', () => {
+    expect(backlogged({ releaseWindow: 40, liveCount: 30 })).toMatchObject({ count: 10, releaseWindow: 40 });
+  });
+
+  it('the window doubles when all of it has been attempted, to 2,000 at most', () => {
+    expect(backlogged({ releaseWindow: 1, liveCount: 0 })).toMatchObject({ count: 2, releaseWindow: 2 });
+    expect(backlogged({ releaseWindow: 1_500, liveCount: 0 })).toMatchObject({ count: 1_000, releaseWindow: 2_000 });
+  });
+
+  it('nothing is released into a full window, and it is looked at less often', () => {
+    expect(backlogged({ releaseWindow: 5, liveCount: 9 })).toMatchObject({
+      count: 0,
+      recheckMs: 500,
+      releaseWindow: 5,
+    });
+  });
+
+  it('the first window is eight times what may be in flight', () => {
+    expect(backlogged({ maxInFlight: 1, liveCount: 5 })).toMatchObject({ count: 3, releaseWindow: 8 });
+  });
+});
+
+describe('with a rate limit', () => {
+  const limited = (settings: Partial<DueQueue>) =>
+    planRelease(queue({ rateLimitPerSecond: 20, ...settings }), NO_LIMIT);
+
+  it('the moments of the next second are given out', () => {
+    expect(limited({})).toMatchObject({ count: 20, pace: { firstInMs: 0, gapMs: 50 } });
+    expect(limited({ nextSlotInMs: 900 })).toMatchObject({ count: 2, pace: { firstInMs: 900, gapMs: 50 } });
+  });
+
+  it('none if others have taken them', () => {
+    expect(limited({ nextSlotInMs: 1_000 }).count).toBe(0);
+    expect(limited({ nextSlotInMs: 60_000 }).count).toBe(0);
+  });
+
+  it('no more are on their way than go in a second and in flight', () => {
+    expect(limited({ isBacklogged: true, liveCount: 25 }).count).toBe(5);
+    expect(limited({ isBacklogged: true, liveCount: 99 }).count).toBe(0);
+  });
+
+  it('the moments that were used are noted, and no others', () => {
+    const limitedQueue = queue({ rateLimitPerSecond: 20, nextSlotInMs: 100 });
+    const release = planRelease(limitedQueue, NO_LIMIT);
+    expect(changeAfter(limitedQueue, { release, released: 3 }).nextSlotInMs).toBe(250);
+    expect(changeAfter(limitedQueue, { release, released: 0 }).nextSlotInMs).toBeNull();
+  });
+});
+
+describe('with an open circuit', () => {
+  const open = (inMs: number, waitMs = 30_000) => queue({ isBacklogged: true, probe: { inMs, waitMs } });
+
+  it('nothing is released before the probe is due, and nobody looks until then', () => {
+    const release = planRelease(open(12_345.6), NO_LIMIT);
+    expect(release).toMatchObject({ count: 0, recheckMs: 12_346 });
+    expect(changeAfter(open(12_345.6), { release, released: 0 })).toMatchObject({
+      ...{ recheckMs: 12_346, mustRecheck: true, nextProbeInMs: null },
+    });
+  });
+
+  it('one probe is released, and the next one after twice the wait', () => {
+    const release = planRelease(open(0), NO_LIMIT);
+    expect(release).toMatchObject({ count: 1, isProbe: true });
+    expect(changeAfter(open(0), { release, released: 1 })).toMatchObject({
+      ...{ nextProbeInMs: 60_000, recheckMs: 60_000, mustRecheck: true, releaseWindow: 1 },
+    });
+  });
+
+  it('the wait is an hour at most', () => {
+    const release = planRelease(open(0, 3_000_000), NO_LIMIT);
+    expect(changeAfter(open(0, 3_000_000), { release, released: 1 }).nextProbeInMs).toBe(3_600_000);
+  });
+
+  it('if nothing waits that could be a probe, it is looked again in half a minute, and the wait stays', () => {
+    const release = planRelease(open(-5), NO_LIMIT);
+    expect(changeAfter(open(-5), { release, released: 0 })).toMatchObject({
+      ...{ nextProbeInMs: null, recheckMs: 30_000, mustRecheck: true },
+    });
+  });
+});
+
+it('times are whole milliseconds, which is what Postgres is given', () => {
+  const settings = [{ probe: { inMs: 0.4, waitMs: 1 } }, { probe: { inMs: 700.1, waitMs: 1 } }, {}];
+  for (const setting of settings) expect(planRelease(queue(setting), NO_LIMIT).recheckMs).toSatisfy(Number.isInteger);
+});
