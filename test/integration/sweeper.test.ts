@@ -51,3 +51,52 @@ it('what is left of a subscription that was switched off is cancelled, holds up 
   await waitFor(isLeftAlone, { what: 'nothing left to look after' });
   expect(receiver.requests).toHaveLength(1);
 });
+
+it('somebody with a single delivery is served before everything of somebody with thousands', async () => {
+  const scene = await startScene(cleanUps);
+  const busy = await scene.receive();
+  const quiet = await scene.receive();
+  const { id: busyId } = await scene.app.subscribe({ url: busy.url });
+  const { id: quietId } = await scene.app.subscribe({ url: quiet.url });
+  await insertWaiting(scene, busyId, 3_000);
+  await wake(scene, busyId);
+  await busy.waitForRequests(1);
+  await insertWaiting(scene, quietId, 1);
+  await wake(scene, quietId);
+  await quiet.waitForRequests(1);
+  expect(busy.requests.length).toBeLessThan(1_500);
+});
+
+it('several sweepers together publish each delivery once at a time', async () => {
+  const scene = await startScene(cleanUps, { apps: 3 });
+  const receiver = await scene.receive();
+  for (let index = 0; index < 4; index += 1) {
+    const { id } = await scene.app.subscribe({ url: receiver.url });
+    await insertWaiting(scene, id, 150);
+  }
+  await scene.query('UPDATE subscription_states SET next_due_at = now()');
+  await scene.waitForDeliveries(600, `status = 'SUCCESS' AND attempt_count = 1`);
+  expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-delivery'])).size).toBe(600);
+  expect(receiver.requests).toHaveLength(600);
+  const [row] = await scene.query<{ sum: number }>('SELECT sum(enqueue_count)::integer AS sum FROM deliveries');
+  expect(await scene.storedIn('DELIVERIES')).toBe(row?.sum);
+});
+
+it('a delivery that is inserted behind a backlog while that ends is found, whatever happens in between', async () => {
+  const scene = await startScene(cleanUps);
+  const receiver = await scene.receive();
+  const { id } = await scene.app.subscribe({ url: receiver.url });
+  // The transaction of a dispatcher that has seen a backlog, and takes its time.
+  await scene.query('UPDATE subscription_states SET is_backlogged = true, next_due_at = now()');
+  await waitFor(async () => !(await scene.stateOf(id)).isBacklogged, { what: 'the backlog to be gone' });
+  // The sweeper looks once more before that commits, for something else.
+  await insertWaiting(scene, id, 1);
+  await wake(scene, id);
+  await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
+  await waitFor(async () => ((await scene.stateOf(id)).dueInMs ?? 0) > 0, { what: 'another look to be planned' });
+  await insertWaiting(scene, id, 1);
+  // That look's time has come.
+  await scene.query('UPDATE subscription_states SET straggler_check_at = now(), next_due_at = now()');
+  await scene.waitForDeliveries(2, `status = 'SUCCESS'`);
+  await waitFor(async () => (await scene.stateOf(id)).dueInMs === null, { what: 'the end of it' });
+});
