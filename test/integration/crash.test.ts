@@ -1,3 +1,5 @@
+import { truncate } from 'node:fs/promises';
+import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
@@ -23,12 +25,12 @@ afterEach(async () => {
   await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
 });
 
-async function subscribedReceiver(respond?: Parameters<typeof startReceiver>[0]): Promise<Receiver> {
+async function subscribedReceiver(respond?: Parameters<typeof startReceiver>[0], timeoutMs = 5_000): Promise<Receiver> {
   const receiver = await startReceiver(respond);
   receivers.push(receiver);
   await engine.graphql(
-    'mutation ($url: String!) { createWebhookSubscription(input: { tenant: "acme", url: $url, eventTypes: ["*"] }) { __typename } }',
-    { url: receiver.url },
+    'mutation ($url: String!, $timeoutMs: Int!) { createWebhookSubscription(input: { tenant: "acme", url: $url, eventTypes: ["*"], timeoutMs: $timeoutMs }) { __typename } }',
+    { url: receiver.url, timeoutMs },
   );
   return receiver;
 }
@@ -113,6 +115,37 @@ describe('a kill -9', () => {
     await receiver.waitForRequests(2, 20_000);
     expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '1']);
   });
+});
+
+it('a nats-server that has forgotten what it delivered brings it all again, and nothing is sent early or twice', async () => {
+  await start({ RETRY_SCHEDULE: '6s' });
+  let answer: () => void = () => undefined;
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  const receiver = await subscribedReceiver(async (_, index) => {
+    if (index === 1) await answered;
+    return { status: index === 0 ? 500 : 200 };
+  }, 30_000);
+  await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'waits' });
+  await waitFor(
+    async () => (await services.query(`SELECT 1 FROM deliveries WHERE waiting_for = 'BACKOFF'`)).length === 1,
+    { what: 'the delivery to wait' },
+  );
+  await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'in-flight' });
+  await receiver.waitForRequests(2);
+  await services.nats.kill9();
+  // As after a kill between two system calls of versions that do not write it atomically: before 2.11.11 and 2.12.1.
+  await truncate(join(services.nats.folderOf('DELIVERIES'), 'obs', 'sender', 'o.dat'), 0);
+  await services.nats.start();
+  await waitFor(async () => (await services.unackedBy('DELIVERIES', 'sender')) === 2, { what: 'both to be delivered' });
+  answer();
+  await receiver.waitForRequests(3);
+  await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'every message to be acked' });
+  expect(idsAt(receiver)).toEqual(['waits', 'in-flight', 'waits']);
+  const [first, , second] = receiver.requests;
+  // Less a fifth of jitter, and the second that clocks may differ by.
+  expect((second?.receivedAt ?? 0) - (first?.receivedAt ?? 0)).toBeGreaterThan(3_800);
 });
 
 describe('a restart in the middle of a retry loses nothing', () => {
