@@ -13,8 +13,12 @@ export type QueueChange = {
   readonly nextProbeInMs: number | null;
 };
 
-/** After a backlog is gone it is looked again: a transaction that inserted a delivery behind it, unseen, has ended then. */
+/**
+ * After a backlog is gone it is looked again and again, at intervals that double, until a transaction that inserted a
+ * delivery behind it, unseen, must have ended. As a rule it has at the first look.
+ */
 const STRAGGLER_MS = 60_000;
+const FIRST_LOOK_MS = 100;
 
 /** Notes when each of these subscriptions, locked in this transaction, has to be looked after next. */
 export async function saveQueues(db: Queryable, changes: readonly QueueChange[]): Promise<void> {
@@ -26,6 +30,7 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
     changes.map(({ nextProbeInMs }) => nextProbeInMs),
     changes.map(({ mustRecheck }) => mustRecheck),
     STRAGGLER_MS,
+    FIRST_LOOK_MS,
   ]);
 }
 
@@ -33,7 +38,7 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
 const STATEMENT = `
   UPDATE subscription_states st SET
     next_due_at = CASE WHEN n.has_more OR c.must_recheck THEN now() + c.recheck_ms * interval '1 ms'
-      ELSE least(n.due_at, n.straggler_check_at) END,
+      ELSE least(n.due_at, look.look_at) END,
     straggler_check_at = n.straggler_check_at,
     is_backlogged = n.has_more,
     release_window = CASE WHEN n.has_more THEN c.release_window END,
@@ -57,4 +62,9 @@ const STATEMENT = `
       CASE WHEN old.is_backlogged AND NOT more.has_more THEN now() + $7 * interval '1 ms'
         WHEN old.straggler_check_at > now() THEN old.straggler_check_at END
   ) AS n (due_at, has_more, straggler_check_at)
+  CROSS JOIN LATERAL (
+    SELECT CASE WHEN n.straggler_check_at IS NOT NULL THEN least(n.straggler_check_at, now() + greatest(
+      $8 * interval '1 ms', $7 * interval '1 ms' - (n.straggler_check_at - now())
+    )) END
+  ) AS look (look_at)
   WHERE st.subscription_id = c.subscription_id`;

@@ -32,7 +32,7 @@ function deliveriesOf({ requests }: Receiver): Set<unknown> {
 async function waitUntilTidy(scene: Scene, id: string): Promise<void> {
   const isTidy = async () => {
     const { isBacklogged, dueInMs } = await scene.stateOf(id);
-    return !isBacklogged && (dueInMs === null || dueInMs > 50_000);
+    return !isBacklogged && (dueInMs === null || dueInMs > 1_000);
   };
   await waitFor(isTidy, { what: 'nothing left to look after' });
 }
