@@ -5,7 +5,7 @@ import { startTestApp, startTestServices, type TestApp, type TestServices } from
 import { waitFor } from './wait-for.ts';
 
 /** What delivering knows about a subscription: a row of `subscription_states`, and what waits. */
-export type QueueState = {
+type QueueState = {
   readonly isBacklogged: boolean;
   readonly isOpen: boolean;
   readonly releaseWindow: number | null;
@@ -42,7 +42,9 @@ export async function startScene(
   const apps: TestApp[] = [];
   for (let index = 0; index < appCount; index += 1) apps.push(await startTestApp(services, { env, log }));
   // Together: a program that waits for its attempts need not keep the others waiting.
-  cleanUps.push(async () => void (await Promise.all(apps.map((app) => app.stop()))));
+  cleanUps.push(async () => {
+    await Promise.all(apps.map((app) => app.stop()));
+  });
   const [app] = apps;
   if (app === undefined) throw new Error('a scene needs a program');
   const countDeliveries = (where: string, values: unknown[] = []) => countOf(services, { where, values });
