@@ -23,9 +23,11 @@ export async function parkDeliveries(db: Queryable, parkings: readonly Parking[]
   ]);
 }
 
-/** None yet stays none: the sweeper knows best how to begin. */
-const HALF_WINDOW =
-  'release_window = CASE WHEN st.release_window > 1 THEN st.release_window / 2 ELSE st.release_window END';
+/**
+ * Half of no window yet is one as well: who has just been given more than it could take begins anew, slowly. Else an
+ * endpoint that hangs would get as much at its first window, and again at the next, and fill the senders with it.
+ */
+const HALF_WINDOW = 'release_window = greatest(1, st.release_window / 2)';
 
 const STATEMENT = `
   WITH parked AS (
