@@ -14,7 +14,7 @@ afterAll(async () => {
 });
 
 // Nothing listens there, and nothing is sent.
-const subscribe = async () => (await app.subscribe({ url: 'http://127.0.0.1:9/' })).id;
+const subscribe = async () => (await app.subscribe({ url: 'http://127.0.0.1:4/' })).id;
 
 /** So many deliveries, in turns: due behind an open circuit, waiting for a far-off back-off, and taken to be in JetStream. */
 async function insertBacklog(subscriptionId: string, count: number): Promise<void> {
