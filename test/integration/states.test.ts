@@ -5,8 +5,10 @@ import { createDatabase, type Database } from '../../src/database/client.ts';
 import { closeCircuit } from '../../src/database/close-circuit.ts';
 import { openCircuit } from '../../src/database/open-circuit.ts';
 import { recentAttempts } from '../../src/database/recent-attempts.ts';
+import { transaction } from '../../src/database/transaction.ts';
 import { uuid7, uuid7Floor } from '../../src/database/uuid7.ts';
 import { type Result, writeResults } from '../../src/database/write-results.ts';
+import { recordSubscriptionEvent } from '../../src/delivery/subscription-events.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -144,6 +146,16 @@ describe('while another transaction holds a delivery', () => {
     expect(await cancelPending(database.pool, { subscriptionId: id, limit: 1 })).toBe(false);
     expect(await statusOf(held)).toBe('CANCELLED');
   });
+});
+
+it('an event about a subscription waits for no state of those it is sent to, which may be telling of themselves', async () => {
+  const [one, another] = [await subscribe(), await subscribe()];
+  await other.query('BEGIN');
+  await other.query('SELECT FROM subscription_states WHERE subscription_id = $1 FOR UPDATE', [another]);
+  const event = { tenant: TENANT, subscriptionId: one, type: 'webhook_subscription.recovered' as const, data: {} };
+  const messages = await transaction(database.pool, (db) => recordSubscriptionEvent(db, event));
+  await other.query('COMMIT');
+  expect(messages.map(({ subscriptionId }) => subscriptionId)).toContain(another);
 });
 
 /** Somebody waits for a lock. */
