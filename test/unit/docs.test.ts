@@ -63,6 +63,11 @@ describe('docs/delivery-semantics.md', () => {
     expect(named.sort()).toEqual(valuesOf('RejectionReason').sort());
   });
 
+  test('its table has everything that a delivery can wait for, and nothing else', () => {
+    const named = tableOf(PAGE, '`waitingFor`').flatMap(([reason]) => namesIn(reason));
+    expect(named.sort()).toEqual(valuesOf('WaitReason').sort());
+  });
+
   test('its table of states leads to every status of a delivery', () => {
     const reached = new Set(tableOf(PAGE, 'from').flatMap(([, to]) => namesIn(to)));
     expect([...reached]).toEqual(expect.arrayContaining(valuesOf('DeliveryStatus')));
