@@ -1,4 +1,6 @@
+import pg from 'pg';
 import { afterEach, expect, it } from 'vitest';
+import { takeSendSlots } from '../../src/database/take-send-slots.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -42,6 +44,22 @@ it.each([1, 2])('a burst is spread over time, whoever sends it (%i programs)', a
   await waitFor(async () => !(await scene.stateOf(id)).isBacklogged, { what: 'the backlog to be gone' });
 });
 
+it('each moment is given once, however many ask at a time', async () => {
+  const scene = await startScene(cleanUps);
+  const id = await limitedSubscription(scene, await scene.receive(), 50);
+  const pool = new pg.Pool({ connectionString: scene.databaseUrl, max: 10 });
+  const startedAt = Date.now();
+  const asking = Array.from({ length: 30 }, async () => {
+    const slots = await takeSendSlots(pool, { requests: [{ subscriptionId: id, count: 5 }], horizonMs: 1_000 });
+    return slots.get(id)?.count ?? 0;
+  });
+  const given = (await Promise.all(asking)).reduce((sum, count) => sum + count, 0);
+  await pool.end();
+  // Those of the next second, and those of the time that asking took.
+  expect(given).toBeGreaterThanOrEqual(50);
+  expect(given).toBeLessThanOrEqual(51 + ((Date.now() - startedAt) / 1_000) * 50);
+});
+
 it('retries count like everything else', async () => {
   const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '300ms,300ms' } });
   const seen = new Set<unknown>();
@@ -51,7 +69,7 @@ it('retries count like everything else', async () => {
     return { status: isNew ? 500 : 200 };
   });
   const id = await limitedSubscription(scene, receiver, 10);
-  // More than what must not open the circuit.
+  // What failed before that does not count: the circuit stays closed.
   await scene.query(`UPDATE subscription_states SET closed_at = now() + interval '1 h' WHERE subscription_id = $1`, [
     id,
   ]);
