@@ -118,11 +118,18 @@ describe('connections', () => {
   });
 });
 
+/** As if the publisher had. */
+async function giveEventId(data: { tenant: string; eventRowId: string; eventId: string }): Promise<void> {
+  const { eventRowId, eventId } = data;
+  await api.database.prisma.event.update({ where: { id: eventRowId }, data: { eventId } });
+  await api.database.prisma.eventId.create({ data });
+}
+
 test('an id of an event is one tenant only', async () => {
   for (const tenant of ['one', 'two']) {
     const { subscription } = await create(tenant);
     const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant });
-    await api.database.prisma.event.update({ where: { id: delivery.eventId }, data: { eventId: 'shared' } });
+    await giveEventId({ tenant, eventRowId: delivery.eventId, eventId: 'shared' });
   }
   for (const tenant of ['one', 'two']) {
     const { data } = await api.run(EVENT, { id: 'shared', tenant });
@@ -181,8 +188,9 @@ describe('errors', () => {
     const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'faulty' });
     await api.database.prisma.event.update({
       where: { id: delivery.eventId },
-      data: { eventId: 'broken', data: Buffer.from('{hunter2') },
+      data: { data: Buffer.from('{hunter2') },
     });
+    await giveEventId({ tenant: 'faulty', eventRowId: delivery.eventId, eventId: 'broken' });
     const { errors } = await api.run(EVENT, { id: 'broken' });
     expect(errors).toMatchObject([{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }]);
     expect(JSON.stringify(errors)).not.toContain('hunter2');
