@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { createPartitions } from './database/create-partitions.ts';
-import { isBusy } from './database/lock-tables.ts';
 import { migrate } from './database/migrate.ts';
 import { newestSealedSecret } from './database/newest-sealed-secret.ts';
-import { readClock } from './database/read-clock.ts';
-import { withConnection } from './database/with-connection.ts';
+import { createPartitions } from './database/retention/create-partitions.ts';
+import { isBusy } from './database/retention/lock-tables.ts';
+import { readClock } from './database/retention/read-clock.ts';
+import { withConnection } from './database/retention/with-connection.ts';
 import { secretContext } from './delivery/secret-box.ts';
 import { StartError } from './start-error.ts';
 import type { Worker, WorkerServices } from './workers.ts';

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { ChangeListener } from './database/change-listener.ts';
 import type { Database } from './database/client.ts';
-import { RetentionJob } from './database/retention-job.ts';
+import { RetentionJob } from './database/retention/retention-job.ts';
 import { EgressAgents } from './delivery/egress-agents.ts';
 import type { SecretBox } from './delivery/secret-box.ts';
 import { Sender } from './delivery/sender.ts';

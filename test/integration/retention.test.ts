@@ -1,14 +1,14 @@
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createPartitions } from '../../src/database/create-partitions.ts';
-import { deleteExpiredRows } from '../../src/database/delete-expired-rows.ts';
-import { dropPartitions } from '../../src/database/drop-partitions.ts';
-import { isBusy } from '../../src/database/lock-tables.ts';
-import { RetentionJob } from '../../src/database/retention-job.ts';
-import { BEGINNING, trimSubscriptions } from '../../src/database/trim-subscriptions.ts';
+import { createPartitions } from '../../src/database/retention/create-partitions.ts';
+import { deleteExpiredRows } from '../../src/database/retention/delete-expired-rows.ts';
+import { dropPartitions } from '../../src/database/retention/drop-partitions.ts';
+import { isBusy } from '../../src/database/retention/lock-tables.ts';
+import { RetentionJob } from '../../src/database/retention/retention-job.ts';
+import { BEGINNING, trimSubscriptions } from '../../src/database/retention/trim-subscriptions.ts';
+import { withConnection } from '../../src/database/retention/with-connection.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
-import { withConnection } from '../../src/database/with-connection.ts';
 import { startReceiver } from '../support/receiver.ts';
 import {
   createRetentionDatabase,

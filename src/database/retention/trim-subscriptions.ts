@@ -1,8 +1,8 @@
+import type { Queryable } from '../transaction.ts';
+import { uuid7Floor } from '../uuid7.ts';
 import { hasTime, inBatches, type Pace } from './in-batches.ts';
 import { subscriptionsAfter } from './subscriptions-after.ts';
-import type { Queryable } from './transaction.ts';
 import { deleteDeliveries, deliveriesToTrim, oldestToKeep } from './trim-deliveries.ts';
-import { uuid7Floor } from './uuid7.ts';
 
 /** The place before the first subscription, or delivery. */
 export const BEGINNING = uuid7Floor(0);

@@ -1,6 +1,6 @@
-import { idRange } from './id-range.ts';
-import type { Queryable } from './transaction.ts';
-import { uuid7Floor, uuid7Time } from './uuid7.ts';
+import { idRange } from '../id-range.ts';
+import type { Queryable } from '../transaction.ts';
+import { uuid7Floor, uuid7Time } from '../uuid7.ts';
 
 /** The oldest of the newest `keep` ended deliveries of a subscription; undefined if it has no more than that. */
 export async function oldestToKeep(

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import type { Queryable } from './transaction.ts';
+import type { Queryable } from '../transaction.ts';
 
 const STATEMENT_MS = 60_000;
 

@@ -1,11 +1,11 @@
+import type { Queryable } from '../transaction.ts';
+import { uuid7Floor } from '../uuid7.ts';
 import { deleteMisplacedRows } from './delete-misplaced-rows.ts';
 import { deleteOldRejections } from './delete-old-rejections.ts';
 import { forgetEventIds } from './forget-event-ids.ts';
 import { inBatches, type Pace } from './in-batches.ts';
 import { listPartitions } from './list-partitions.ts';
 import { expiryOf, gapsBefore, type Retention, type TimeRange } from './partition-plan.ts';
-import type { Queryable } from './transaction.ts';
-import { uuid7Floor } from './uuid7.ts';
 
 const BATCH = 1_000;
 

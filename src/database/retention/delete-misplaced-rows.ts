@@ -1,4 +1,4 @@
-import type { Queryable } from './transaction.ts';
+import type { Queryable } from '../transaction.ts';
 
 /**
  * Deletes up to `limit` rows of each default partition that are older than the retention, and returns the largest of

@@ -1,10 +1,10 @@
 import pg from 'pg';
+import type { Queryable } from '../transaction.ts';
+import { uuid7Floor } from '../uuid7.ts';
 import { inTransaction } from './in-transaction.ts';
 import { listPartitions, PARTITIONED_TABLES, type PartitionedTable } from './list-partitions.ts';
 import { lockTables } from './lock-tables.ts';
 import { missingRanges, type Retention, type TimeRange } from './partition-plan.ts';
-import type { Queryable } from './transaction.ts';
-import { uuid7Floor } from './uuid7.ts';
 
 /** Any number: it only has to be the same in every process of every version. */
 const PARTITIONS_LOCK = 7_221_951;

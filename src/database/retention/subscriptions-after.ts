@@ -1,4 +1,4 @@
-import type { Queryable } from './transaction.ts';
+import type { Queryable } from '../transaction.ts';
 
 /** The ids of the next `limit` webhook subscriptions, deleted ones too, in the order of their ids. */
 export async function subscriptionsAfter(

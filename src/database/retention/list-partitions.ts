@@ -1,6 +1,6 @@
+import type { Queryable } from '../transaction.ts';
+import { uuid7Time } from '../uuid7.ts';
 import type { TimeRange } from './partition-plan.ts';
-import type { Queryable } from './transaction.ts';
-import { uuid7Time } from './uuid7.ts';
 
 /** The tables that are partitioned by ranges of ids; a partition of each has the same bounds. */
 export const PARTITIONED_TABLES = ['events', 'deliveries', 'attempts'] as const;

@@ -1,4 +1,4 @@
-import type { Queryable } from './transaction.ts';
+import type { Queryable } from '../transaction.ts';
 
 /**
  * Whoever comes after us waits for as long as we wait for a long reader, so it is not long. And less than the second

@@ -1,4 +1,4 @@
-import type { Queryable } from './transaction.ts';
+import type { Queryable } from '../transaction.ts';
 
 /** Runs `work` in one transaction on this connection, rolled back if it throws. */
 export async function inTransaction<T>(client: Queryable, work: () => Promise<T>): Promise<T> {

@@ -1,4 +1,4 @@
-import { pause } from '../pause.ts';
+import { pause } from '../../pause.ts';
 
 /** When to leave the rest for later. */
 export type Pace = { readonly signal: AbortSignal; readonly deadlineMs: number };

@@ -1,4 +1,4 @@
-import type { Queryable } from './transaction.ts';
+import type { Queryable } from '../transaction.ts';
 
 /** Deletes up to `limit` rejections that are older than the retention, and returns how many there were. */
 export async function deleteOldRejections(

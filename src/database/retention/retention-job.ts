@@ -1,13 +1,13 @@
 import type { Logger } from 'pino';
-import { atMost, pause } from '../pause.ts';
+import { atMost, pause } from '../../pause.ts';
+import type { Queryable } from '../transaction.ts';
+import { isTransient } from '../transient-error.ts';
 import { createPartitions } from './create-partitions.ts';
 import { deleteExpiredRows } from './delete-expired-rows.ts';
 import { dropPartitions } from './drop-partitions.ts';
 import { isBusy as isBusyError } from './lock-tables.ts';
 import type { Retention } from './partition-plan.ts';
 import { readClock } from './read-clock.ts';
-import type { Queryable } from './transaction.ts';
-import { isTransient } from './transient-error.ts';
 import { BEGINNING, trimSubscriptions } from './trim-subscriptions.ts';
 import { withConnection } from './with-connection.ts';
 

@@ -1,10 +1,10 @@
 import pg from 'pg';
+import type { Queryable } from '../transaction.ts';
+import { uuid7Floor } from '../uuid7.ts';
 import { inTransaction } from './in-transaction.ts';
 import { listPartitions, type Partition } from './list-partitions.ts';
 import { isBusy, lockTables } from './lock-tables.ts';
 import { expiryOf, type Retention, type TimeRange } from './partition-plan.ts';
-import type { Queryable } from './transaction.ts';
-import { uuid7Floor } from './uuid7.ts';
 
 export type Dropping = {
   /** The names of the partitions that are gone. */

@@ -1,4 +1,4 @@
-import type { Queryable } from './transaction.ts';
+import type { Queryable } from '../transaction.ts';
 
 /** Postgres's time in milliseconds since 1970: what is old is not for each process's own clock to say. */
 export async function readClock(db: Queryable): Promise<number> {

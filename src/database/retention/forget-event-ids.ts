@@ -1,4 +1,4 @@
-import type { Queryable } from './transaction.ts';
+import type { Queryable } from '../transaction.ts';
 
 export type IdPage = {
   /** Of event rows: from this one on, before that one. */
