@@ -98,6 +98,8 @@ async function failAfter(days: number, { id, tenant }: { readonly id: string; re
   // Who stops judges first what has not been judged.
   await app.stop();
   app = await startTestApp(services, { env: ENV });
+  // What was on its way to the one that stopped comes again.
+  await services.shortenAckWait('DELIVERIES', 'sender');
 }
 
 const statusesOf = async (id: string) =>
