@@ -10,8 +10,6 @@ export type ReceiverMessage =
 
 type Respond = (request: IncomingMessage, response: ServerResponse) => void;
 
-const REFUSED_BEYOND_PER_SECOND = 10;
-
 /** How each kind of endpoint answers a request it has read. */
 const KINDS: Readonly<Record<string, () => Respond>> = {
   /** Answers after 0 to 5 ms and reports the arrival. */
@@ -24,17 +22,6 @@ const KINDS: Readonly<Record<string, () => Respond>> = {
   accepting: () => (_, response) => response.end('ok'),
   hanging: () => () => undefined,
   failing: () => (_, response) => response.writeHead(500).end('it failed'),
-  refusing: () => {
-    let second = 0;
-    let count = 0;
-    return (_, response) => {
-      const now = Math.floor(clockMs() / 1_000);
-      count = now === second ? count + 1 : 1;
-      second = now;
-      if (count <= REFUSED_BEYOND_PER_SECOND) response.end('ok');
-      else response.writeHead(429, { 'retry-after': '1' }).end('slow down');
-    };
-  },
 };
 
 /** One endpoint, on an origin of its own as different customers have: connections are pooled by origin. */

@@ -21,20 +21,18 @@ export type SickOptions = {
   readonly urls: readonly string[];
 };
 
-/** The receiver's endpoints: one for each kind of subscription, and one that leaves the limit to us. */
-export const SICK_ENDPOINTS = ['hanging', 'failing', 'refusing', 'accepting'] as const;
+/** The receiver's endpoints, one for each kind of subscription. */
+export const SICK_ENDPOINTS = ['hanging', 'failing', 'accepting'] as const;
 const LIMIT_PER_SECOND = 10;
 
 export async function createSickSubscriptions(
   stack: Stack,
-  { tenant, block, urls: [hanging = '', failing = '', refusing = '', accepting = ''] }: SickOptions,
+  { tenant, block, urls: [hanging = '', failing = '', accepting = ''] }: SickOptions,
 ): Promise<SickSubscriptions> {
   const settings = {
     hanging: { url: hanging },
     failing: { url: failing },
-    'rate-limited': (await hasRateLimit(stack))
-      ? { url: accepting, rateLimitPerSecond: LIMIT_PER_SECOND }
-      : { url: refusing },
+    'rate-limited': { url: accepting, rateLimitPerSecond: LIMIT_PER_SECOND },
   };
   const ids: string[] = [];
   for (const kind of KINDS) {
@@ -50,14 +48,6 @@ export async function createSickSubscriptions(
       for (const id of ids) await deleteSubscription(stack, id);
     },
   };
-}
-
-/** Without a limit of our own, the receiver refuses what is too fast. */
-async function hasRateLimit({ graphql }: Stack): Promise<boolean> {
-  const { __type: input } = await graphql<{ __type: { inputFields: { name: string }[] } }>(
-    '{ __type(name: "CreateWebhookSubscriptionInput") { inputFields { name } } }',
-  );
-  return input.inputFields.some(({ name }) => name === 'rateLimitPerSecond');
 }
 
 async function countOf({ query }: Stack, id: string): Promise<Backlog[string] | undefined> {
