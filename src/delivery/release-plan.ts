@@ -16,7 +16,7 @@ export type Release = {
 
 /** While a backlog gets smaller, it is looked after so often; while it does not, so often. */
 export const RECHECK_MS = 100;
-const STUCK_RECHECK_MS = 500;
+const STUCK_RECHECK_MS = 250;
 /** An open circuit that nothing was due to probe is looked after so often. */
 const IDLE_PROBE_MS = 30_000;
 const MAX_PROBE_WAIT_MS = 3_600_000;

@@ -49,7 +49,7 @@ describe('with a backlog', () => {
   it('nothing is released into a full window, and it is looked at less often', () => {
     expect(backlogged({ releaseWindow: 5, liveCount: 9 })).toMatchObject({
       count: 0,
-      recheckMs: 500,
+      recheckMs: 250,
       releaseWindow: 5,
     });
   });
