@@ -7,8 +7,8 @@ type Waiter = { readonly resolve: (mayPass: boolean) => void; readonly timer: No
 const MAX_WAIT_MS = 1_000;
 /**
  * A subscription may have this part of the free places in flight, and that part of them waiting (the dynamic thresholds
- * of Choudhury and Hahne, 1998): alone it can use what its own limit allows, and however many endpoints hang, there are
- * places left for those that do not.
+ * of Choudhury and Hahne, 1998): alone it can use what its own limit allows, and with hundreds of endpoints that hang there
+ * are still places for those that do not.
  */
 const IN_FLIGHT_SHARE = 1 / 8;
 const WAITING_SHARE = 1 / 2;
