@@ -2,9 +2,10 @@ import pg from 'pg';
 
 /**
  * SQLSTATE classes that say nothing about the statement: connection (08), rolled back (40), out of resources (53),
- * stopped by an operator (57), system error (58), and read-only (25006, a standby).
+ * stopped by an operator (57), system error (58), read-only (25006, a standby), and a transaction of ours that stood
+ * still (25P03).
  */
-const TRANSIENT = /^(08|40|53|57|58|25006)/;
+const TRANSIENT = /^(08|40|53|57|58|25006|25P03)/;
 /** A statement that took too long will again. */
 const STATEMENT_TIMEOUT = '57014';
 

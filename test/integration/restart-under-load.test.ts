@@ -169,6 +169,8 @@ describe('under load', () => {
     let inHand = 0;
     await disturbAt([600], {
       load,
+      // As a rule it takes seconds; what was in the middle of a transaction can take a minute.
+      settleMs: 90_000,
       disturb: async () => {
         one.pause();
         inHand = await services.unackedBy('DELIVERIES', 'sender');
@@ -183,5 +185,5 @@ describe('under load', () => {
     // Both programs record what they did; a request whose connection broke meanwhile is sent again within its attempt.
     const recordedTwice = doubled - unrecorded;
     expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded, recordedTwice });
-  }, 60_000);
+  }, 120_000);
 });

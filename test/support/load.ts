@@ -115,10 +115,24 @@ export class Load {
   async settle(timeoutMs = 40_000): Promise<void> {
     const ended = `SELECT count(*)::int FROM deliveries WHERE status <> 'PENDING'`;
     const wanted = this.#published.length * FAN_OUT;
-    await waitFor(
-      async () => this.#open === 0 && (await this.#options.query<{ count: number }>(ended))[0]?.count === wanted,
-      { what: `the end of ${wanted} deliveries, ${this.label}`, timeoutMs },
+    try {
+      await waitFor(
+        async () => this.#open === 0 && (await this.#options.query<{ count: number }>(ended))[0]?.count === wanted,
+        { what: `the end of ${wanted} deliveries, ${this.label}`, timeoutMs },
+      );
+    } catch (error) {
+      throw new Error(`${this.#open} requests are open; ${await this.#describePending()}`, { cause: error });
+    }
+  }
+
+  /** For whoever has to find out what it is that does not end. */
+  async #describePending(): Promise<string> {
+    const rows = await this.#options.query(
+      `SELECT now(), to_jsonb(d) AS delivery, to_jsonb(s) AS state, count(*) OVER () FROM deliveries d
+       LEFT JOIN subscription_states s USING (subscription_id) WHERE status = 'PENDING' ORDER BY d.id LIMIT 3`,
     );
+    const total = await this.#options.query('SELECT status, count(*)::int FROM deliveries GROUP BY status');
+    return `deliveries: ${JSON.stringify(total)}, of those that wait: ${JSON.stringify(rows)}`;
   }
 
   async count(): Promise<LoadCount> {
