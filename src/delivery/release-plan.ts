@@ -17,6 +17,8 @@ export type Release = {
 /** While a backlog gets smaller, it is looked after so often; while it does not, so often. */
 export const RECHECK_MS = 100;
 const STUCK_RECHECK_MS = 250;
+/** With a rate limit: what is released at one look lasts beyond the next. */
+const PACED_RECHECK_MS = SLOT_HORIZON_MS / 2;
 /** An open circuit that nothing was due to probe is looked after so often. */
 const IDLE_PROBE_MS = 30_000;
 const MAX_PROBE_WAIT_MS = 3_600_000;
@@ -52,7 +54,12 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
     const pace = { firstInMs: queue.nextSlotInMs, gapMs: 1_000 / rateLimitPerSecond };
     const slots = Math.ceil((SLOT_HORIZON_MS - pace.firstInMs) / pace.gapMs);
     const room = rateLimitPerSecond + maxInFlight - taken;
-    return { ...plan, count: bounded(Math.min(slots, room)), pace };
+    return {
+      ...plan,
+      count: bounded(Math.min(slots, room)),
+      pace,
+      recheckMs: Math.max(PACED_RECHECK_MS, Math.ceil(pace.gapMs)),
+    };
   }
   const releaseWindow = nextWindow(queue);
   const count = bounded(releaseWindow - taken);
