@@ -132,7 +132,7 @@ it('a nats-server that has forgotten what it delivered brings it all again, and 
     async () => (await services.query(`SELECT 1 FROM deliveries WHERE waiting_for = 'BACKOFF'`)).length === 1,
     { what: 'the delivery to wait' },
   );
-  await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'in-flight' });
+  await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'under-way' });
   await receiver.waitForRequests(2);
   await services.nats.kill9();
   // As after a kill between two system calls of versions that do not write it atomically: before 2.11.11 and 2.12.1.
@@ -142,7 +142,7 @@ it('a nats-server that has forgotten what it delivered brings it all again, and 
   answer();
   await receiver.waitForRequests(3);
   await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'every message to be acked' });
-  expect(idsAt(receiver)).toEqual(['waits', 'in-flight', 'waits']);
+  expect(idsAt(receiver)).toEqual(['waits', 'under-way', 'waits']);
   const [first, , second] = receiver.requests;
   // Less a fifth of jitter, and the second that clocks may differ by.
   expect((second?.receivedAt ?? 0) - (first?.receivedAt ?? 0)).toBeGreaterThan(3_800);
