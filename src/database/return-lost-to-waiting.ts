@@ -3,13 +3,13 @@ import { wakeQueues } from './wake-queues.ts';
 
 /**
  * Up to `limit` deliveries enqueued before `horizon`, the moment before which no message is alive, wait in Postgres
- * again. Returns of how many subscriptions there were any.
+ * again. Returns how many there were.
  */
 export async function returnLostToWaiting(
   db: Queryable,
   { horizon, limit }: { horizon: Date; limit: number },
 ): Promise<number> {
-  const { rows } = await db.query(
+  const { rows } = await db.query<{ count: number }>(
     `WITH lost AS (
        SELECT id FROM deliveries WHERE status = 'PENDING' AND enqueued_at < $1
          AND (leased_until IS NULL OR leased_until < now())
@@ -17,8 +17,8 @@ export async function returnLostToWaiting(
      ), returned AS (
        UPDATE deliveries SET enqueued_at = NULL WHERE id = ANY (ARRAY(SELECT id FROM lost))
        RETURNING subscription_id, next_attempt_at
-     )${wakeQueues('returned')} RETURNING st.subscription_id`,
+     )${wakeQueues('returned')} RETURNING (SELECT count(*) FROM returned)::integer AS count`,
     [horizon, limit],
   );
-  return rows.length;
+  return rows[0]?.count ?? 0;
 }

@@ -6,14 +6,16 @@ import pg from 'pg';
  * still (25P03).
  */
 const TRANSIENT = /^(08|40|53|57|58|25006|25P03)/;
-/** A statement that took too long will again. */
 const STATEMENT_TIMEOUT = '57014';
 
 /** Whether the same work may succeed later: Postgres was away or busy, rather than refusing these values, and we have no bug. */
 export function isTransient(error: unknown): boolean {
-  if (error instanceof pg.DatabaseError) {
-    return error.code === undefined || (TRANSIENT.test(error.code) && error.code !== STATEMENT_TIMEOUT);
-  }
+  if (error instanceof pg.DatabaseError) return error.code === undefined || TRANSIENT.test(error.code);
   const isBug = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
   return error instanceof Error && !isBug;
+}
+
+/** Whether Postgres gave up a statement because it took too long: with less to do it may not. */
+export function isTimeout(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === STATEMENT_TIMEOUT;
 }

@@ -1,4 +1,3 @@
-import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
 import { transaction } from '../database/transaction.ts';
@@ -50,8 +49,12 @@ export class CircuitBreaker {
     for (const { subscriptionId, status } of attempts) if (status === 'FAILURE') this.#countFailure(subscriptionId);
   }
 
-  /** Switches a subscription off and tells its tenant. */
-  async deactivate(subscriptionId: string, reason: DeactivationReason): Promise<void> {
+  /** Switches a subscription off whose endpoint says that it is gone. While Postgres is away, it waits for it. */
+  deactivateGone(subscriptionId: string): Promise<void> {
+    return this.#tryTo(() => this.#deactivate(subscriptionId, 'GONE'), subscriptionId);
+  }
+
+  async #deactivate(subscriptionId: string, reason: DeactivationReason): Promise<void> {
     const { database, log, subscriptions } = this.#options;
     const messages = await transaction(database.pool, (db) => deactivateSubscription(db, { subscriptionId, reason }));
     subscriptions.forget(subscriptionId);
@@ -96,7 +99,7 @@ export class CircuitBreaker {
 
   /** While Postgres is away, again every second; what it refuses is left to the next attempt. */
   async #tryTo(work: () => Promise<void>, subscriptionId: string): Promise<void> {
-    await this.#places.acquire(1, NEVER);
+    await this.#places.acquire(1);
     for (let isOver = false; !isOver; ) {
       isOver = await work().then(
         () => true,
@@ -119,7 +122,7 @@ export class CircuitBreaker {
     }
     await publishOrWait(this.#options, messages);
     // Later, in another transaction: it locks the subscription first, as everything else does.
-    if (verdict.kind === 'deactivate') await this.deactivate(id, 'FAILING');
+    if (verdict.kind === 'deactivate') await this.#deactivate(id, 'FAILING');
   }
 
   async #recover(id: string): Promise<void> {
@@ -131,7 +134,3 @@ export class CircuitBreaker {
     await publishOrWait(this.#options, messages);
   }
 }
-
-const NEVER = new AbortController().signal;
-// Every subscription that fails may wait for a place.
-setMaxListeners(0, NEVER);

@@ -7,7 +7,7 @@ import type { BlockedTargetError, EgressPolicy } from './egress-policy.ts';
 import { Resolver } from './resolver.ts';
 
 /** No fewer than attempts are made at a time: what waits for a socket here would time out without having been sent. */
-const MAX_SOCKETS_PER_HOST = 256;
+const MAX_SOCKETS_PER_HOST = 1_000;
 const MAX_FREE_SOCKETS_PER_HOST = 16;
 /** Free sockets close after this; `Keep-Alive: timeout=` of the receiver shortens it. */
 const IDLE_SOCKET_MS = 30_000;

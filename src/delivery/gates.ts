@@ -1,6 +1,7 @@
+import { pause } from '../pause.ts';
 import type { Places } from './places.ts';
 
-type Gate = { maxInFlight: number; inFlight: number; readonly waiting: Waiter[] };
+type Gate = { maxInFlight: number; inFlight: number; pacing: number; readonly waiting: Waiter[] };
 type Waiter = { readonly resolve: (mayPass: boolean) => void; readonly timer: NodeJS.Timeout };
 
 /** What has waited so long at a gate makes room for others. */
@@ -41,6 +42,18 @@ export class Gates {
     });
   }
 
+  /** Waits before the gate for a moment that has been given to the delivery; false if too many of its subscription do. */
+  async pace(subscriptionId: string, { waitMs, signal }: { waitMs: number; signal: AbortSignal }): Promise<boolean> {
+    if (waitMs <= 0) return true;
+    const gate = this.#gateOf(subscriptionId);
+    if (gate.pacing >= Math.max(1, this.#places.free * WAITING_SHARE)) return false;
+    gate.pacing += 1;
+    await pause(waitMs, signal);
+    gate.pacing -= 1;
+    this.#forgetIdle(subscriptionId, gate);
+    return true;
+  }
+
   leave(subscriptionId: string): void {
     const gate = this.#gateOf(subscriptionId);
     gate.inFlight -= 1;
@@ -50,11 +63,15 @@ export class Gates {
       gate.inFlight += 1;
       waiter?.resolve(true);
     }
-    if (gate.inFlight === 0) this.#gates.delete(subscriptionId);
+    this.#forgetIdle(subscriptionId, gate);
+  }
+
+  #forgetIdle(subscriptionId: string, { inFlight, pacing, waiting }: Gate): void {
+    if (inFlight === 0 && pacing === 0 && waiting.length === 0) this.#gates.delete(subscriptionId);
   }
 
   #gateOf(subscriptionId: string): Gate {
-    const gate = this.#gates.get(subscriptionId) ?? { maxInFlight: 0, inFlight: 0, waiting: [] };
+    const gate = this.#gates.get(subscriptionId) ?? { maxInFlight: 0, inFlight: 0, pacing: 0, waiting: [] };
     this.#gates.set(subscriptionId, gate);
     return gate;
   }

@@ -6,7 +6,6 @@ import { isTransient } from '../database/transient-error.ts';
 import type { DeliveryMessage } from '../events/delivery-message.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
 import type { WaitReason } from '../generated/prisma/enums.ts';
-import { pause } from '../pause.ts';
 import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
 import { type Decision, decide } from './decide.ts';
 import { logAttempt } from './log-attempt.ts';
@@ -86,7 +85,7 @@ function obstacleOf(
 
 /** Waits for the moment that the subscription's rate limit leaves free, unless that is too far away. */
 async function pace(
-  { slots, stopTaking }: SenderParts,
+  { slots, gates, stopTaking }: SenderParts,
   { message, delivery, subscription }: HeldDelivery & { readonly subscription: SenderSubscription | undefined },
 ): Promise<'RATE_LIMITED' | undefined> {
   if (subscription?.rateLimitPerSecond == null) return undefined;
@@ -94,8 +93,8 @@ async function pace(
   const ownMoment = message.redelivered ? undefined : delivery.sendAt;
   const sendAt = ownMoment ?? (await slots.take(subscription.id));
   if (sendAt === undefined) return 'RATE_LIMITED';
-  await pause(Math.min(SLOT_HORIZON_MS, Math.max(0, sendAt - Date.now())), stopTaking);
-  return undefined;
+  const waitMs = Math.min(SLOT_HORIZON_MS, sendAt - Date.now());
+  return (await gates.pace(subscription.id, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
 }
 
 async function attemptIfDue(
@@ -193,7 +192,7 @@ async function record(
     waitingFor: decision.kind === 'retry' ? decision.waitingFor : null,
     staysEnqueued,
   });
-  if (decision.kind === 'gone') await circuits.deactivate(attempt.subscriptionId, 'GONE');
+  if (decision.kind === 'gone') await circuits.deactivateGone(attempt.subscriptionId);
   if (dueAt !== undefined && staysEnqueued) waits.nakUntil(message, dueAt);
   else message.ack();
   logAttempt(log, { attempt, decision });

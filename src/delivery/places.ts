@@ -1,7 +1,9 @@
+type Waiter = { readonly count: number; readonly resolve: () => void };
+
 /** So many places to be taken at a time; what is large takes several. */
 export class Places {
   readonly #limit: number;
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Set<Waiter>();
   #taken = 0;
 
   constructor(limit: number) {
@@ -13,25 +15,38 @@ export class Places {
   }
 
   /** Resolves when there are places, to be given back with release(); or, without any, when the signal aborts. */
-  async acquire(count: number, signal: AbortSignal): Promise<void> {
-    while (this.free < count && !signal.aborted) await this.#nextRelease(signal);
-    if (!signal.aborted) this.#taken += count;
-  }
-
-  release(count: number): void {
-    this.#taken -= count;
-    for (const wake of [...this.#waiting]) wake();
-  }
-
-  #nextRelease(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        this.#waiting.delete(wake);
-        signal.removeEventListener('abort', wake);
+  async acquire(count: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted === true) return;
+    if (this.free >= count) {
+      this.#taken += count;
+      return;
+    }
+    await new Promise<void>((resolve) => {
+      const giveUp = () => {
+        this.#waiting.delete(waiter);
         resolve();
       };
-      this.#waiting.add(wake);
-      signal.addEventListener('abort', wake);
+      const waiter = {
+        count,
+        resolve: () => {
+          signal?.removeEventListener('abort', giveUp);
+          resolve();
+        },
+      };
+      this.#waiting.add(waiter);
+      signal?.addEventListener('abort', giveUp, { once: true });
     });
+  }
+
+  /** Those that wait longest come first, but for what they are too large for. */
+  release(count: number): void {
+    this.#taken -= count;
+    for (const waiter of this.#waiting) {
+      if (this.free === 0) return;
+      if (waiter.count > this.free) continue;
+      this.#waiting.delete(waiter);
+      this.#taken += waiter.count;
+      waiter.resolve();
+    }
   }
 }

@@ -30,7 +30,7 @@ const FIRST_WINDOW_FACTOR = 8;
  * Lets as many deliveries out of Postgres as the subscription can take. Without a backlog, that is what has become due.
  * With one, so many may be on their way at a time: a few times maxInFlight at first, or one after its circuit was open;
  * twice as many whenever all of them have been attempted by the next look, half as many when the senders had no room
- * for one (see parkDeliveries). A rate limit gives moments to send at instead. An open circuit lets out one probe at a
+ * for one (see parkDeliveries). A rate limit also gives moments to send at. An open circuit lets out one probe at a
  * time, after waits that double up to an hour.
  */
 export function planRelease(queue: DueQueue, maxCount: number): Release {
@@ -53,13 +53,9 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
   if (rateLimitPerSecond !== null) {
     const pace = { firstInMs: queue.nextSlotInMs, gapMs: 1_000 / rateLimitPerSecond };
     const slots = Math.ceil((SLOT_HORIZON_MS - pace.firstInMs) / pace.gapMs);
-    const room = rateLimitPerSecond + maxInFlight - taken;
-    return {
-      ...plan,
-      count: bounded(Math.min(slots, room)),
-      pace,
-      recheckMs: Math.max(PACED_RECHECK_MS, Math.ceil(pace.gapMs)),
-    };
+    const releaseWindow = nextPacedWindow(queue, rateLimitPerSecond + maxInFlight);
+    const recheckMs = Math.max(PACED_RECHECK_MS, Math.ceil(pace.gapMs));
+    return { ...plan, count: bounded(Math.min(slots, releaseWindow - taken)), pace, recheckMs, releaseWindow };
   }
   const releaseWindow = nextWindow(queue);
   const count = bounded(releaseWindow - taken);
@@ -69,6 +65,12 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
 function nextWindow({ maxInFlight, releaseWindow, isBacklogged, liveCount }: DueQueue): number {
   if (releaseWindow === null) return maxInFlight * FIRST_WINDOW_FACTOR;
   return isBacklogged && liveCount === 0 ? Math.min(MAX_WINDOW, releaseWindow * 2) : releaseWindow;
+}
+
+/** With a rate limit some are always on their way, so half of them gone is enough to let out more. */
+function nextPacedWindow({ releaseWindow, liveCount }: DueQueue, most: number): number {
+  if (releaseWindow === null) return most;
+  return Math.min(most, liveCount * 2 <= releaseWindow ? releaseWindow * 2 : releaseWindow);
 }
 
 /** What to note about the subscription, given how many deliveries there really were to release. */

@@ -80,6 +80,7 @@ export class Sweeper {
     const horizon = new Date(Math.min(oldest, Date.now()) - LOST_SLACK_MS);
     const count = await returnLostToWaiting(database.pool, { horizon, limit: LOST_LIMIT });
     if (count > 0) log.warn({ count }, 'deliveries had lost their message; they are published again when due');
-    this.#lostCheckedAt = Date.now();
+    // If there are more, the next round goes on.
+    if (count < LOST_LIMIT) this.#lostCheckedAt = Date.now();
   }
 }

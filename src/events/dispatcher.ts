@@ -8,7 +8,7 @@ import { insertDeliveries, type NewDelivery } from '../database/insert-deliverie
 import { insertEvents } from '../database/insert-events.ts';
 import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
 import { type Queryable, transaction } from '../database/transaction.ts';
-import { isTransient } from '../database/transient-error.ts';
+import { isTimeout, isTransient } from '../database/transient-error.ts';
 import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
 import { pause } from '../pause.ts';
 import { deliveryId } from './delivery-id.ts';
@@ -92,7 +92,7 @@ export class Dispatcher {
         for (const message of messages) message.ack();
         return;
       } catch (error) {
-        if (!isTransient(error)) {
+        if (!isTransient(error) || isTimeout(error)) {
           await this.#handleRefusal(messages, error);
           return;
         }
@@ -119,8 +119,9 @@ export class Dispatcher {
 
   async #dispatch(messages: readonly JsMsg[]): Promise<void> {
     const parsed = messages.map((message) => parseEvent(toPublished(message)));
+    const startedAt = Date.now();
     const toPublish = await transaction(this.#options.database.pool, (db) => this.#write(db, parsed));
-    await publishOrWait(this.#options, toPublish);
+    await publishOrWait(this.#options, toPublish, startedAt);
   }
 
   async #write(db: Queryable, parsed: readonly (ParsedEvent | Rejection)[]): Promise<DeliveryMessage[]> {

@@ -7,6 +7,8 @@ import type { EventBus } from './event-bus.ts';
 
 /** So many messages at a time are on their way to JetStream: beyond 64 to 256 it gets no faster (measured). */
 const IN_FLIGHT = 128;
+/** What is published later than this may have been taken for lost, and published by the sweeper: half of its slack. */
+const LATE_MS = 30_000;
 
 /** The message of a delivery that another message may be alive of. */
 export function toMessage(
@@ -30,10 +32,16 @@ export function toMessage(
 }
 
 /** Publishes the messages and returns the ids of the deliveries whose message JetStream has not confirmed. */
-async function publishDeliveries(bus: EventBus, messages: readonly DeliveryMessage[]): Promise<string[]> {
+async function publishDeliveries(
+  bus: EventBus,
+  { messages, enqueuedAt }: { readonly messages: readonly DeliveryMessage[]; readonly enqueuedAt: number },
+): Promise<string[]> {
   const unpublished: string[] = [];
   for (let start = 0; start < messages.length; start += IN_FLIGHT) {
-    const chunk = messages.slice(start, start + IN_FLIGHT);
+    const isLate = Date.now() - enqueuedAt > LATE_MS;
+    const chunk = messages
+      .slice(start, start + IN_FLIGHT)
+      .map((message) => (isLate ? { ...message, mayBeDuplicate: true } : message));
     const outcomes = await Promise.allSettled(chunk.map((message) => bus.publishDelivery(message)));
     outcomes.forEach((outcome, index) => {
       if (outcome.status === 'rejected') unpublished.push(chunk[index]?.deliveryId ?? '');
@@ -44,13 +52,14 @@ async function publishDeliveries(bus: EventBus, messages: readonly DeliveryMessa
 
 /**
  * Publishes the messages; deliveries whose message was not confirmed wait in Postgres for the sweeper. Returns how many
- * were published.
+ * were published. `enqueuedAt`: when the deliveries were marked as enqueued, or before.
  */
 export async function publishOrWait(
   to: { readonly bus: EventBus; readonly database: Database; readonly log: Logger },
   messages: readonly DeliveryMessage[],
+  enqueuedAt = Date.now(),
 ): Promise<number> {
-  const unpublished = await publishDeliveries(to.bus, messages);
+  const unpublished = await publishDeliveries(to.bus, { messages, enqueuedAt });
   if (unpublished.length === 0) return messages.length;
   to.log.warn({ count: unpublished.length }, 'NATS did not take these deliveries; they wait in Postgres');
   await returnToWaiting(to.database.pool, unpublished);

@@ -70,7 +70,7 @@ export const CONSUMERS: Readonly<Record<Durable, WantedConsumer>> = {
       // Longer than the longest attempt (30 s), and extended while one runs.
       ack_wait: nanos(60_000),
       // Room for the short waits of every sender process (at most 1,000 each) beside what is in flight.
-      max_ack_pending: 10_000,
+      max_ack_pending: 100_000,
       max_deliver: -1,
     },
   },

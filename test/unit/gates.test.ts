@@ -77,3 +77,14 @@ it('a limit that was raised counts from the next one on', async () => {
   gates.leave('a');
   expect(await Promise.all([...first, third].map(settled))).toEqual(['passed', 'passed', 'passed']);
 });
+
+it('half of the free places at most wait for their moment, and those of one subscription only for each other', async () => {
+  const gates = new Gates(new Places(4));
+  const wait = { waitMs: 500, signal };
+  const waiting = [gates.pace('a', wait), gates.pace('a', wait), gates.pace('a', wait), gates.pace('b', wait)];
+  expect(await Promise.all(waiting.map(settled))).toEqual(['waits', 'waits', 'refused', 'waits']);
+  expect(await settled(gates.pace('a', { ...wait, waitMs: 0 }))).toBe('passed');
+  await vi.advanceTimersByTimeAsync(500);
+  expect(await Promise.all(waiting)).toEqual([true, true, false, true]);
+  expect(await settled(gates.pace('a', wait))).toBe('waits');
+});

@@ -68,6 +68,14 @@ describe('with a rate limit', () => {
     expect(limited({ nextSlotInMs: 900 })).toMatchObject({ count: 2, pace: { firstInMs: 900, gapMs: 50 } });
   });
 
+  it('after its circuit was open, it begins with few all the same, and more as they are gone', () => {
+    const ramp = (settings: Partial<DueQueue>) => limited({ isBacklogged: true, ...settings });
+    expect(ramp({ releaseWindow: 1, liveCount: 0 })).toMatchObject({ count: 2, releaseWindow: 2 });
+    expect(ramp({ releaseWindow: 8, liveCount: 4 })).toMatchObject({ count: 12, releaseWindow: 16 });
+    expect(ramp({ releaseWindow: 8, liveCount: 5 })).toMatchObject({ count: 3, releaseWindow: 8 });
+    expect(ramp({ releaseWindow: 24, liveCount: 0 })).toMatchObject({ count: 20, releaseWindow: 30 });
+  });
+
   it('none if others have taken them', () => {
     expect(limited({ nextSlotInMs: 1_000 }).count).toBe(0);
     expect(limited({ nextSlotInMs: 60_000 }).count).toBe(0);
