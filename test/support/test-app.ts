@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { connect, type NatsConnection, nanos, headers as natsHeaders } from 'nats';
+import { connect, type NatsConnection, NatsError, nanos, headers as natsHeaders } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { type App, startApp } from '../../src/app.ts';
@@ -50,7 +50,17 @@ export async function startTestServices(): Promise<TestServices> {
     publish: async (subject, body, headers = {}) => {
       const messageHeaders = natsHeaders();
       for (const [name, value] of Object.entries(headers)) messageHeaders.set(name, value);
-      await (await connection()).jetstream().publish(subject, Buffer.from(body), { headers: messageHeaders });
+      const jetStream = (await connection()).jetstream();
+      // What is written to a connection that is just coming back is dropped: with an id, it can be said again.
+      const patience = headers['Nats-Msg-Id'] === undefined ? 0 : 3;
+      for (let timeouts = 0; ; timeouts += 1) {
+        try {
+          await jetStream.publish(subject, Buffer.from(body), { headers: messageHeaders });
+          return;
+        } catch (error) {
+          if (!(error instanceof NatsError && error.code === 'TIMEOUT') || timeouts === patience) throw error;
+        }
+      }
     },
     storedIn: async (stream) => (await stateOf(stream)).last_seq,
     unackedBy: async (stream, consumer) => {
