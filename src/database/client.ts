@@ -19,8 +19,8 @@ export function createDatabase({ url, onError }: DatabaseOptions): Database {
     // A statement that takes longer than this is stuck; failing lets its caller try again.
     statement_timeout: 10_000,
     // And what a process that stands still holds open is undone: others wait for its locks, and save-queues.ts relies on
-    // an end of every transaction.
-    idle_in_transaction_session_timeout: 10_000,
+    // an end of every transaction. Well before the statements that wait for them run into their own limit.
+    idle_in_transaction_session_timeout: 5_000,
     // The same for a server that does not even answer.
     query_timeout: 12_000,
     keepAlive: true,

@@ -10,7 +10,7 @@ it('Postgres ends the transaction of a process that stands still', async () => {
   const standStill = async () => {
     await transaction(database.pool, async (db) => {
       await db.query(`INSERT INTO tenants (name) VALUES ('acme')`);
-      await delay(11_000);
+      await delay(6_000);
       await db.query('SELECT 1');
     });
   };
