@@ -151,7 +151,7 @@ it('a consumer with other settings is corrected at the start, and left alone aft
   const keeper = createKeeper();
   expect((await keeper.check(jsm)).created).toBe(false);
   const { config } = await jsm.consumers.info('DELIVERIES', 'sender');
-  expect(config).toMatchObject({ ack_wait: nanos(60_000), max_deliver: -1, max_ack_pending: 10_000 });
+  expect(config).toMatchObject({ ack_wait: nanos(60_000), max_deliver: -1, max_ack_pending: 100_000 });
   expect(logged).toContain('"max_deliver":3');
   await jsm.consumers.update('DELIVERIES', 'sender', short);
   await keeper.check(jsm);
