@@ -12,8 +12,8 @@ import type { SendSlots } from './send-slots.ts';
 import type { ShortWaits } from './short-waits.ts';
 import type { SubscriptionCache } from './subscription-cache.ts';
 
-/** What handling a delivery needs, made once by the sender. */
-export type SenderParts = {
+/** What the sender is given. */
+export type SenderOptions = {
   readonly database: Database;
   readonly bus: EventBus;
   readonly log: Logger;
@@ -21,6 +21,10 @@ export type SenderParts = {
   readonly subscriptions: SubscriptionCache;
   readonly retryScheduleMs: readonly number[];
   readonly userAgent: string;
+};
+
+/** What handling a delivery needs, made once by the sender. */
+export type SenderParts = SenderOptions & {
   /** Aborted first: nothing more is begun. */
   readonly stopTaking: AbortSignal;
   /** Aborted later: what has been begun is given up. */

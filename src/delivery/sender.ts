@@ -1,29 +1,14 @@
 import { setMaxListeners } from 'node:events';
-import type { Logger } from 'pino';
-import type { Database } from '../database/client.ts';
 import { type DeliveryMessage, decodeDeliveryMessage } from '../events/delivery-message.ts';
-import type { EventBus } from '../events/event-bus.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
-import type { EgressAgents } from './egress-agents.ts';
 import { Gates } from './gates.ts';
 import { handleDelivery, TROUBLE_MS } from './handle-delivery.ts';
 import { Places } from './places.ts';
 import { ResultWriter } from './result-writer.ts';
 import { SendSlots } from './send-slots.ts';
-import { createLeases, createParking, type SenderParts } from './sender-parts.ts';
+import { createLeases, createParking, type SenderOptions, type SenderParts } from './sender-parts.ts';
 import { ShortWaits } from './short-waits.ts';
-import type { SubscriptionCache } from './subscription-cache.ts';
-
-export type SenderOptions = {
-  readonly database: Database;
-  readonly bus: EventBus;
-  readonly log: Logger;
-  readonly agents: EgressAgents;
-  readonly subscriptions: SubscriptionCache;
-  readonly retryScheduleMs: readonly number[];
-  readonly userAgent: string;
-};
 
 /** Deliveries held at a time, under way or about to be; one with much data counts as several. */
 const MAX_HELD = 1_000;
