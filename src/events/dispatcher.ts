@@ -1,22 +1,17 @@
-import { LRUCache } from 'lru-cache';
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
 import { Batcher } from '../database/batcher.ts';
-import { changedSubscriptions } from '../database/changed-subscriptions.ts';
 import type { Database } from '../database/client.ts';
-import { insertDeliveries, type NewDelivery } from '../database/insert-deliveries.ts';
-import { insertEvents } from '../database/insert-events.ts';
 import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
 import { type Queryable, transaction } from '../database/transaction.ts';
 import { isTimeout, isTransient } from '../database/transient-error.ts';
 import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
 import { pause } from '../pause.ts';
-import { deliveryId } from './delivery-id.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
+import { EventWriter } from './event-writer.ts';
 import { type ParsedEvent, parseEvent, type Rejection } from './parse-event.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
-import { SubscriptionIndex } from './subscription-index.ts';
 
 export type DispatcherOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
 
@@ -26,8 +21,6 @@ const MAX_BATCH_BYTES = 8 * 1024 * 1024;
 const RETRY_MS = 1_000;
 /** An event that Postgres refuses is tried again this much later, behind the others. */
 const REFUSED_DELAY_MS = 30_000;
-/** The indexes of the tenants seen last are kept, up to so many subscriptions in all (some 300 bytes each). */
-const MAX_INDEXED_SUBSCRIPTIONS = 1_000_000;
 
 /**
  * Turns each event into one delivery per matching subscription: one transaction writes a batch of events and their
@@ -39,14 +32,12 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #stopping = new AbortController();
   readonly #batcher: Batcher<JsMsg, void>;
-  readonly #indexes = new LRUCache<string, SubscriptionIndex>({
-    maxSize: MAX_INDEXED_SUBSCRIPTIONS,
-    sizeCalculation: (index) => index.size + 1,
-  });
+  readonly #writer: EventWriter;
   #running: Promise<void> | undefined;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
+    this.#writer = new EventWriter(options.bus);
     this.#batcher = new Batcher<JsMsg, void>({
       maxItems: MAX_BATCH,
       maxBytes: MAX_BATCH_BYTES,
@@ -125,73 +116,18 @@ export class Dispatcher {
   }
 
   async #write(db: Queryable, parsed: readonly (ParsedEvent | Rejection)[]): Promise<DeliveryMessage[]> {
-    const events = parsed.filter((item) => item.kind === 'event');
     const rejections = parsed.filter((item) => item.kind === 'rejected');
     if (rejections.length > 0) await insertRejectedEvents(db, rejections);
-    if (events.length === 0) return [];
-    const newIds = await insertEvents(db, events);
-    const created = await this.#fanOut(
+    const { messages, knownIds } = await this.#writer.write(
       db,
-      events.filter((event) => newIds.has(event.id)),
+      parsed.filter((item) => item.kind === 'event'),
     );
-    const known = events.filter((event) => !newIds.has(event.id));
-    return [...created, ...(await this.#leftOver(db, known))];
-  }
-
-  async #fanOut(db: Queryable, events: readonly ParsedEvent[]): Promise<DeliveryMessage[]> {
-    if (events.length === 0) return [];
-    const indexes = await this.#updatedIndexes(db, new Set(events.map((event) => event.tenant)));
-    const { bus } = this.#options;
-    const deliveries: NewDelivery[] = [];
-    const messages: DeliveryMessage[] = [];
-    for (const event of events) {
-      for (const { id: subscriptionId, version } of indexes.get(event.tenant)?.match(event.type) ?? []) {
-        const { tenant, type: eventType } = event;
-        const id = deliveryId(event.id, subscriptionId);
-        deliveries.push({ id, tenant, subscriptionId, eventRowId: event.id, eventType });
-        messages.push({
-          deliveryId: id,
-          tenant,
-          subscriptionId,
-          subscriptionVersion: version,
-          eventId: event.eventId,
-          eventType,
-          occurredAt: event.occurredAt.toISOString(),
-          enqueueCount: 1,
-          mayBeDuplicate: false,
-          isProbe: false,
-          sendAt: undefined,
-          data: event.data.length <= bus.maxInlineDataBytes ? event.data : undefined,
-        });
-      }
-    }
-    if (deliveries.length === 0) return [];
-    const enqueued = await insertDeliveries(db, { deliveries, jumpsQueue: false });
-    return messages.filter((message) => enqueued.has(message.deliveryId));
-  }
-
-  /** Events that were written before: a crash may have come between that and publishing their messages. */
-  async #leftOver(db: Queryable, known: readonly ParsedEvent[]): Promise<DeliveryMessage[]> {
-    if (known.length === 0) return [];
-    this.#options.log.info({ events: known.length }, 'events came again');
-    const eventRowIds = known.map((event) => event.id);
-    const pending = await unattemptedDeliveries(db, {
-      eventRowIds,
-      maxDataBytes: this.#options.bus.maxInlineDataBytes,
-    });
-    return pending.map((delivery) => toMessage(delivery));
-  }
-
-  /** Reads what changed since the last batch, so that a subscription counts from the moment its mutation has answered. */
-  async #updatedIndexes(db: Queryable, tenants: ReadonlySet<string>): Promise<Map<string, SubscriptionIndex>> {
-    const indexes = new Map(
-      [...tenants].map((tenant) => [tenant, this.#indexes.get(tenant) ?? new SubscriptionIndex()] as const),
-    );
-    const known = new Map([...indexes].map(([tenant, index]) => [tenant, index.version] as const));
-    for (const change of await changedSubscriptions(db, known)) indexes.get(change.tenant)?.apply(change);
-    // The cache may decline to keep them; this batch goes by what it has read.
-    for (const [tenant, index] of indexes) this.#indexes.set(tenant, index);
-    return indexes;
+    if (knownIds.length === 0) return messages;
+    // They were written before: a crash may have come between that and publishing their messages.
+    this.#options.log.info({ events: knownIds.length }, 'events came again');
+    const maxDataBytes = this.#options.bus.maxInlineDataBytes;
+    const pending = await unattemptedDeliveries(db, { eventRowIds: knownIds, maxDataBytes });
+    return [...messages, ...pending.map((delivery) => toMessage(delivery))];
   }
 }
 

@@ -19,10 +19,12 @@ export class SubscriptionIndex {
     return this.#active.size;
   }
 
+  /** What is known already is left alone: of two who read at the same time, the one who read less may apply it later. */
   apply(change: ChangedSubscription): void {
+    if (change.version <= this.#version) return;
     this.#remove(change.id);
     if (change.isActive) this.#add(change);
-    this.#version = Math.max(this.#version, change.version);
+    this.#version = change.version;
   }
 
   /** The subscriptions that want this event type, each once however many of its patterns match. */
