@@ -10,9 +10,14 @@ export function uuid7(timeMs: number, seed?: string): string {
 }
 
 const MAX_COUNT = 0xfff;
+const SOURCE_BYTES = 6;
 
-/** Makes UUIDv7s that grow in the order they are made, also within a millisecond (RFC 9562, section 6.2, method 1). */
+/**
+ * Makes UUIDv7s that grow in the order they are made, also within a millisecond (RFC 9562, section 6.2, method 1), and
+ * that all end in the same random 48 bits, by which they are known to come from this sequence.
+ */
 export function createIdSequence(): (timeMs: number) => string {
+  const source = randomBytes(SOURCE_BYTES);
   let lastMs = 0;
   let count = 0;
   return (timeMs) => {
@@ -24,8 +29,14 @@ export function createIdSequence(): (timeMs: number) => string {
     }
     const bits = randomBytes(16);
     bits.writeUInt16BE(count, 6);
+    source.copy(bits, 16 - SOURCE_BYTES);
     return format(lastMs, bits);
   };
+}
+
+/** The sequence that an id comes from; one of its own for any other id. */
+export function uuid7Source(id: string): string {
+  return id.slice(-2 * SOURCE_BYTES);
 }
 
 /** The smallest UUID of this millisecond or later: where a range of ids begins that is a range of time. */

@@ -33,6 +33,7 @@ export class ResultWriter {
   readonly #options: ResultWriterOptions;
   readonly #batcher: Batcher<UnwrittenResult, void>;
   readonly #nextId = createIdSequence();
+  #lastId: string | undefined;
 
   constructor(options: ResultWriterOptions) {
     this.#options = options;
@@ -46,7 +47,7 @@ export class ResultWriter {
           attempt: { id: this.#nextId(Date.now()), ...result.attempt },
         }));
         await this.#write(numbered);
-        for (const { attempt } of numbered) options.bus.announce(attempt);
+        for (const { attempt } of numbered) this.#announce(attempt);
         return [];
       },
     });
@@ -72,6 +73,12 @@ export class ResultWriter {
           forget();
         });
     });
+  }
+
+  /** With the id before it, so that who misses one knows. */
+  #announce(attempt: Result['attempt']): void {
+    this.#options.bus.announce({ ...attempt, previousId: this.#lastId });
+    this.#lastId = attempt.id;
   }
 
   async #write(results: readonly Result[]): Promise<void> {

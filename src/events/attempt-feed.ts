@@ -2,8 +2,11 @@ import type { NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 
+/** With the id of the attempt that the same process logged before it, if there is one. */
+export type AnnouncedAttempt = Attempt & { readonly previousId?: string | undefined };
+
 export type AttemptWatcher = {
-  readonly onAttempt: (attempt: Attempt) => void;
+  readonly onAttempt: (attempt: AnnouncedAttempt) => void;
   /** NATS was away: attempts may have been committed that were not announced. */
   readonly onGap: () => void;
 };
@@ -17,7 +20,7 @@ export class AttemptFeed {
     this.#log = log;
   }
 
-  announce(connection: NatsConnection | undefined, attempt: Attempt): void {
+  announce(connection: NatsConnection | undefined, attempt: AnnouncedAttempt): void {
     try {
       connection?.publish(`log.${attempt.tenant}`, JSON.stringify(attempt));
     } catch (error) {
@@ -50,8 +53,8 @@ export class AttemptFeed {
   }
 }
 
-function parseAttempt(text: string): Attempt {
+function parseAttempt(text: string): AnnouncedAttempt {
   // Only announce() writes these subjects; `as` because JSON has no dates.
-  const attempt = JSON.parse(text) as Attempt;
+  const attempt = JSON.parse(text) as AnnouncedAttempt;
   return { ...attempt, startedAt: new Date(attempt.startedAt) };
 }

@@ -1,9 +1,8 @@
 import { connect, Events, type JetStreamClient, type JetStreamManager, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
-import type { Attempt } from '../generated/prisma/client.ts';
 import { atMost, pause } from '../pause.ts';
 import { whenAborted } from '../when-aborted.ts';
-import { AttemptFeed, type AttemptWatcher } from './attempt-feed.ts';
+import { type AnnouncedAttempt, AttemptFeed, type AttemptWatcher } from './attempt-feed.ts';
 import { connectionOptions } from './connection-options.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { type DeliveryMessage, encodeDeliveryMessage, MAX_INLINE_DATA_BYTES, messageId } from './delivery-message.ts';
@@ -96,7 +95,7 @@ export class EventBus {
   }
 
   /** Tells every api process about a committed attempt; nothing is promised. */
-  announce(attempt: Attempt): void {
+  announce(attempt: AnnouncedAttempt): void {
     if (this.#connected) this.#feed.announce(this.#connection, attempt);
   }
 

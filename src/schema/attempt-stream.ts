@@ -1,39 +1,35 @@
-import { GraphQLError } from 'graphql';
-import type { EventBus } from '../events/event-bus.ts';
+import type { LiveLog } from '../events/live-log.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
+
+/** An attempt, or the id up to which there are no more of them. */
+export type StreamItem =
+  | { readonly kind: 'attempt'; readonly attempt: Attempt }
+  | { readonly kind: 'settled'; readonly id: string };
 
 const MAX_BUFFERED = 1_000;
 
-/** The consumer is slower than what it watches, so a gap would follow; `after` closes it. */
-function slowReaderError(): GraphQLError {
-  return new GraphQLError(
-    'you are reading more slowly than attempts are made; subscribe again with `after` set to the last cursor you got',
-    { extensions: { code: 'SLOW_READER' } },
-  );
-}
-
-/** The attempts announced since it was made, in a buffer that never holds more than 1,000. */
+/**
+ * The attempts committed since it was made, in a buffer that never holds more than 1,000: what a slow reader has no
+ * room for is a gap, to be read from Postgres.
+ */
 export class AttemptStream {
   readonly #release: () => void;
   readonly #signal: AbortSignal;
-  #buffer: Attempt[] = [];
-  #overflowed = false;
+  #buffer: StreamItem[] = [];
   #hasGap = false;
   #ended = false;
   #wake: (() => void) | undefined;
 
-  constructor(bus: Pick<EventBus, 'watchAttempts'>, matches: (attempt: Attempt) => boolean, signal: AbortSignal) {
+  constructor(liveLog: Pick<LiveLog, 'watch'>, matches: (attempt: Attempt) => boolean, signal: AbortSignal) {
     this.#signal = signal;
-    this.#release = bus.watchAttempts({
+    this.#release = liveLog.watch({
       onAttempt: (attempt) => {
-        if (!matches(attempt)) return;
-        if (this.#buffer.length < MAX_BUFFERED) this.#buffer.push(attempt);
-        else this.#overflowed = true;
-        this.#wake?.();
+        if (matches(attempt)) this.#push({ kind: 'attempt', attempt });
       },
-      onGap: () => {
-        this.#hasGap = true;
-        this.#wake?.();
+      onGap: this.#onGap,
+      onSettled: (id) => {
+        if (this.#buffer.at(-1)?.kind === 'settled') this.#buffer.pop();
+        this.#push({ kind: 'settled', id });
       },
     });
     signal.addEventListener('abort', this.end);
@@ -44,27 +40,26 @@ export class AttemptStream {
     return this.#ended;
   }
 
-  /**
-   * Resolves with what has come in, or with a gap, before which nothing is left to take; undefined once the stream has
-   * ended. Rejects when it overflowed.
-   */
-  async take(): Promise<readonly Attempt[] | 'gap' | undefined> {
-    while (!this.#ended && !this.#overflowed && !this.#hasGap && this.#buffer.length === 0) {
+  /** Resolves with what has come in since, or with a gap that comes before it; undefined once the stream has ended. */
+  async take(): Promise<readonly StreamItem[] | 'gap' | undefined> {
+    while (!this.#ended && !this.#hasGap && this.#buffer.length === 0) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
     if (this.#ended) return undefined;
-    if (this.#overflowed) throw slowReaderError();
-    if (this.#buffer.length > 0 || !this.#hasGap) return this.#drain();
-    this.#hasGap = false;
-    return 'gap';
+    if (this.#hasGap) {
+      this.#hasGap = false;
+      return 'gap';
+    }
+    return this.drain();
   }
 
-  /** Forgets what came in, also that it was too much. */
-  clear(): void {
-    this.#drain();
-    this.#overflowed = false;
+  /** What has come in so far. */
+  drain(): readonly StreamItem[] {
+    const taken = this.#buffer;
+    this.#buffer = [];
+    return taken;
   }
 
   /** Stops watching, and ends a `take` that waits. */
@@ -75,9 +70,18 @@ export class AttemptStream {
     this.#wake?.();
   };
 
-  #drain(): Attempt[] {
-    const taken = this.#buffer;
-    this.#buffer = [];
-    return taken;
+  #push(item: StreamItem): void {
+    if (this.#buffer.length >= MAX_BUFFERED) this.#onGap();
+    else {
+      this.#buffer.push(item);
+      this.#wake?.();
+    }
   }
+
+  /** What has not been taken is in Postgres as well. */
+  readonly #onGap = (): void => {
+    this.#buffer = [];
+    this.#hasGap = true;
+    this.#wake?.();
+  };
 }

@@ -13,8 +13,11 @@ export const AttemptType = builder.prismaObject('Attempt', {
   fields: (t) => ({
     id: t.exposeID('id'),
     cursor: t.string({
-      description: 'The same as the cursor of its edge in `deliveryLog`; hand it as `after` to go on from here.',
-      resolve: ({ id }) => formatPrismaCursor({ id }, 'id'),
+      description:
+        'Hand it as `after` to go on from here. In a page the same as the cursor of its edge; in the live log it also says what has been seen of attempts logged at the same time.',
+      // A live attempt brings its own.
+      resolve: (attempt: { readonly id: string; readonly cursor?: string }) =>
+        attempt.cursor ?? formatPrismaCursor({ id: attempt.id }, 'id'),
     }),
     delivery: t.relation('delivery', {
       nullable: true,

@@ -4,7 +4,7 @@ import { builder } from './builder.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
 import { attemptWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
-import { NEWEST_FIRST, PAGE, parseCursor } from './page.ts';
+import { LOG_PAGE, NEWEST_FIRST, pageOfLog, parseLogPosition } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 import { watchDeliveryLog } from './watch-delivery-log.ts';
 
@@ -12,14 +12,14 @@ builder.queryField('deliveryLog', (t) =>
   t.prismaConnection(
     {
       type: AttemptType,
-      ...PAGE,
+      ...LOG_PAGE,
       description: 'The attempts, newest first.',
       args: { filter: t.arg({ type: DeliveryFilterInput }) },
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
         return services.database.prisma.attempt.findMany({
-          ...query,
+          ...pageOfLog(query),
           where: attemptWhere(filter),
           orderBy: NEWEST_FIRST,
         });
@@ -33,15 +33,15 @@ builder.subscriptionField('deliveryLog', (t) =>
   t.field({
     type: AttemptType,
     description:
-      'Each attempt as it is made. With `after`, first those that were made since, oldest first. The error SLOW_READER means that attempts came faster than they were read: subscribe again with the last cursor.',
+      'Each attempt as it is made. With `after`, first those that were made since, oldest first: subscribe again with the last `cursor` that arrived, and nothing is missed or comes twice. Who reads slowly gets them later, from the database.',
     args: {
       filter: t.arg({ type: DeliveryFilterInput }),
-      after: t.arg.string({ description: 'A `cursor` of an attempt, or of an edge of `deliveryLog`.' }),
+      after: t.arg.string({ description: 'The `cursor` of an attempt that arrived, or of an edge of `deliveryLog`.' }),
     },
     subscribe: (_root, args, context) => {
       const filter = { ...args.filter, ...tenantWhere(context.viewer, args.filter?.tenant) };
       checkDeliveryFilter(filter);
-      const after = args.after == null ? undefined : parseCursor(args.after, 'after');
+      const after = args.after == null ? undefined : parseLogPosition(args.after, 'after');
       return watchDeliveryLog(context, { filter, after });
     },
     resolve: (emission, _args, { pageBudget }) => {

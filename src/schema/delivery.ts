@@ -7,7 +7,7 @@ import { builder } from './builder.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
 import { deliveryWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, DeliveryStatusEnum } from './filter-inputs.ts';
-import { NEWEST_FIRST, PAGE } from './page.ts';
+import { LOG_PAGE, NEWEST_FIRST, PAGE, pageOfLog } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 const WaitReasonEnum = builder.enumType('WaitReason', {
@@ -70,10 +70,14 @@ export const DeliveryType = builder.prismaObject('Delivery', {
     attempts: t.prismaConnection(
       {
         type: AttemptType,
-        ...PAGE,
+        ...LOG_PAGE,
         description: 'Newest first.',
         resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.attempt.findMany({ ...query, where: { deliveryId: id }, orderBy: NEWEST_FIRST }),
+          services.database.prisma.attempt.findMany({
+            ...pageOfLog(query),
+            where: { deliveryId: id },
+            orderBy: NEWEST_FIRST,
+          }),
       },
       AttemptConnection,
     ),

@@ -9,7 +9,7 @@ import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
 import { attemptWhere, deliveryWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filter-inputs.ts';
-import { NEWEST_FIRST, PAGE } from './page.ts';
+import { LOG_PAGE, NEWEST_FIRST, PAGE, pageOfLog } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 builder.prismaObject('SigningSecret', {
@@ -94,12 +94,12 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
     deliveryLog: t.prismaConnection(
       {
         type: AttemptType,
-        ...PAGE,
+        ...LOG_PAGE,
         description: 'Its attempts, newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
         resolve: (query, { id }, { filter }, { services }) =>
           services.database.prisma.attempt.findMany({
-            ...query,
+            ...pageOfLog(query),
             where: { subscriptionId: id, ...attemptWhere(checked(filter)) },
             orderBy: NEWEST_FIRST,
           }),

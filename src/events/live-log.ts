@@ -1,0 +1,125 @@
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import type { Database } from '../database/client.ts';
+import { latestAttempts } from '../database/latest-attempts.ts';
+import { uuid7Floor, uuid7Source } from '../database/uuid7.ts';
+import type { Attempt } from '../generated/prisma/client.ts';
+import type { AnnouncedAttempt } from './attempt-feed.ts';
+import type { EventBus } from './event-bus.ts';
+
+export type LogWatcher = {
+  readonly onAttempt: (attempt: Attempt) => void;
+  /** Attempts may have been committed that were not announced; what comes after may be in the log before them. */
+  readonly onGap: () => void;
+  /** All attempts up to this id have been announced, or were before a gap. */
+  readonly onSettled: (id: string) => void;
+};
+
+export type LiveLogOptions = {
+  readonly bus: Pick<EventBus, 'watchAttempts'>;
+  readonly database: Pick<Database, 'pool'>;
+  readonly log: Logger;
+};
+
+/**
+ * An attempt is committed at most so long after its id was made, as a rule within milliseconds. Also the most by which
+ * clocks may differ. What Postgres takes longer to commit (an outage) is seen by those who watch at that time, but may
+ * be missing for those who come back with a cursor from before.
+ */
+export const SETTLED_AFTER_MS = 15_000;
+const CHECK_EVERY_MS = 2_000;
+const MAX_SOURCES = 1_000;
+
+/**
+ * The attempts of all senders as they are committed, for the watchers in this process. Announcements can get lost: each
+ * one names the one before it, and every 2 s the last ones are compared with the log; what is missing is a gap.
+ */
+export class LiveLog {
+  readonly #options: LiveLogOptions;
+  readonly #watchers = new Set<LogWatcher>();
+  /** The last id that was announced, by the sequence it is from: each sender has its own, and commits in its order. */
+  readonly #lastIds = new LRUCache<string, string>({ max: MAX_SOURCES });
+  /** What the log had at the last check, and had not been announced. */
+  #overdue = new Map<string, string>();
+  #checkedAt = 0;
+  #release: (() => void) | undefined;
+
+  constructor(options: LiveLogOptions) {
+    this.#options = options;
+  }
+
+  /** Tells the watcher of every attempt committed from now on, until the returned function is called. */
+  watch(watcher: LogWatcher): () => void {
+    this.#watchers.add(watcher);
+    this.#release ??= this.#attach();
+    return () => {
+      this.#watchers.delete(watcher);
+      if (this.#watchers.size > 0) return;
+      this.#release?.();
+      this.#release = undefined;
+    };
+  }
+
+  #attach(): () => void {
+    this.#lastIds.clear();
+    this.#overdue.clear();
+    this.#checkedAt = Date.now();
+    const release = this.#options.bus.watchAttempts({
+      onAttempt: (attempt) => {
+        this.#hear(attempt);
+      },
+      onGap: () => {
+        this.#gap();
+      },
+    });
+    let checking = false;
+    const timer = setInterval(() => {
+      if (checking) return;
+      checking = true;
+      void this.#check().finally(() => {
+        checking = false;
+      });
+    }, CHECK_EVERY_MS);
+    return () => {
+      clearInterval(timer);
+      release();
+    };
+  }
+
+  #hear({ previousId, ...attempt }: AnnouncedAttempt): void {
+    const source = uuid7Source(attempt.id);
+    const last = this.#lastIds.get(source);
+    if (previousId !== undefined && (last === undefined || previousId > last)) this.#gap();
+    if (last === undefined || attempt.id > last) this.#lastIds.set(source, attempt.id);
+    for (const watcher of this.#watchers) watcher.onAttempt(attempt);
+  }
+
+  #gap(): void {
+    for (const watcher of this.#watchers) watcher.onGap();
+  }
+
+  async #check(): Promise<void> {
+    try {
+      const now = Date.now();
+      const sinceId = uuid7Floor(this.#checkedAt - SETTLED_AFTER_MS);
+      const logged = await latestAttempts(this.#options.database.pool, { sinceId });
+      this.#checkedAt = now;
+      const overdue = logged.filter(({ source, id }) => (this.#lastIds.get(source) ?? '') < id);
+      // Its announcement may be on its way: only at the next check it is missing.
+      const isMissing = overdue.some(({ source }) => {
+        const known = this.#overdue.get(source);
+        return known !== undefined && (this.#lastIds.get(source) ?? '') < known;
+      });
+      this.#overdue = new Map(isMissing ? [] : overdue.map(({ source, id }) => [source, id]));
+      if (isMissing) {
+        for (const { source, id } of overdue) this.#lastIds.set(source, id);
+        this.#gap();
+      } else if (overdue.length === 0) {
+        for (const watcher of this.#watchers) watcher.onSettled(uuid7Floor(now - SETTLED_AFTER_MS));
+      }
+    } catch (error) {
+      // While Postgres is away nothing is committed; the next check sees what was before.
+      this.#options.log.debug({ err: error }, 'the live log was not compared with Postgres');
+    }
+  }
+}

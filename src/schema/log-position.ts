@@ -1,0 +1,69 @@
+import { uuid7Floor, uuid7Source, uuid7Time } from '../database/uuid7.ts';
+import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { SETTLED_AFTER_MS } from '../events/live-log.ts';
+
+/** More processes than that do not log within the same 15 s. */
+const MAX_SOURCES = 32;
+
+/**
+ * What a reader of the log has seen. Ids are in the order of the log only within one process: what another one commits
+ * a moment later can have a smaller id. So this is an id up to which everything has been seen, and beyond it the last id
+ * from each process.
+ */
+export class LogPosition {
+  #base: string;
+  #head: string;
+  readonly #lastIds = new Map<string, string>();
+
+  constructor(base: string) {
+    this.#base = base;
+    this.#head = base;
+  }
+
+  /** Reads what `toString` wrote, or the id of an attempt: then everything up to it has been seen. */
+  static parse(text: string): LogPosition | undefined {
+    const ids = text.toLowerCase().split('~');
+    const [head = '', base = head, ...others] = ids;
+    if (!ids.every(isUuid) || others.length > MAX_SOURCES) return undefined;
+    const position = new LogPosition(base);
+    for (const id of [...others, head]) position.add(id);
+    return position;
+  }
+
+  /** The last id that has been seen. */
+  get head(): string {
+    return this.#head;
+  }
+
+  /** Everything up to this id has been seen. */
+  get base(): string {
+    return this.#base;
+  }
+
+  has(id: string): boolean {
+    return id <= (this.#lastIds.get(uuid7Source(id)) ?? this.#base);
+  }
+
+  /** An attempt has been seen, as all those before it from the same process. */
+  add(id: string): void {
+    if (id > this.#base) this.#lastIds.set(uuid7Source(id), id);
+    if (id > this.#head) this.#head = id;
+    this.settle(uuid7Floor(Math.max(0, uuid7Time(this.#head) - SETTLED_AFTER_MS)));
+    if (this.#lastIds.size > MAX_SOURCES) this.settle([...this.#lastIds.values()].sort()[0] ?? this.#base);
+  }
+
+  /** Everything up to this id has been seen. */
+  settle(id: string): void {
+    if (id <= this.#base) return;
+    this.#base = id;
+    for (const [source, lastId] of this.#lastIds) {
+      if (lastId <= id) this.#lastIds.delete(source);
+    }
+  }
+
+  /** The last id, the base, and the other ids, in the order of the log. */
+  toString(): string {
+    const others = [...this.#lastIds.values()].filter((id) => id !== this.#head);
+    return [this.#head, this.#base, ...others].join('~');
+  }
+}
