@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
@@ -41,6 +42,8 @@ export class HttpServer {
   constructor(options: HttpServerOptions) {
     const { config, adminApiKey, database, bus, secretBox, log } = options;
     this.#options = options;
+    // Each live stream listens to it.
+    setMaxListeners(0, this.#stopping.signal);
     if (config.roles.has('api')) {
       const authenticate = createAuthenticate(adminApiKey);
       const liveLog = new LiveLog({ bus, database, log });

@@ -10,7 +10,7 @@ import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { createAuthenticate } from '../../src/server/auth.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createTestDatabase } from '../support/database.ts';
-import { startTestNats } from '../support/nats.ts';
+import { startTestNats, type TestNats } from '../support/nats.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789';
@@ -24,7 +24,7 @@ export type GraphqlResponse<Data> = {
 /** Everything behind GraphQL, real, without a socket. */
 export type Api = {
   readonly databaseUrl: string;
-  readonly natsUrl: string;
+  readonly nats: TestNats;
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly bus: EventBus;
@@ -58,7 +58,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const authenticate = createAuthenticate(ADMIN_KEY);
   const graphql = createGraphql({ services, authenticate, log, stopping: stopping.signal });
   return {
-    ...{ databaseUrl: testDatabase.url, natsUrl: nats.url, database, secretBox, bus, log, graphql },
+    ...{ databaseUrl: testDatabase.url, nats, database, secretBox, bus, log, graphql },
     logged: () => lines.join(''),
     run: (document, variables) => post(graphql, JSON.stringify({ query: print(document), variables })),
     stop: async () => {

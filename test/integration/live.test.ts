@@ -22,6 +22,7 @@ let watchers = 0;
 beforeAll(async () => {
   api = await startApi();
   // Counts who watches, to see that a stream that ends lets go.
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the right `this` below
   const watchLog = LiveLog.prototype.watch;
   LiveLog.prototype.watch = function (watcher) {
     const release = watchLog.call(this, watcher);

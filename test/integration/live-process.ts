@@ -1,0 +1,117 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type Client, createClient } from 'graphql-ws';
+import { WebSocket } from 'ws';
+import { createIdSequence } from '../../src/database/uuid7.ts';
+import { EventBus } from '../../src/events/event-bus.ts';
+import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
+import { HttpServer } from '../../src/server/http-server.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
+
+export type ApiProcess = { readonly url: string; readonly port: number; stop(): Promise<void> };
+
+/** What a process of the role `api` runs, with a NATS connection of its own. */
+export async function startApiProcess({ nats, database, secretBox, log }: Api, port = 0): Promise<ApiProcess> {
+  const bus = new EventBus({ servers: [nats.url], log, receivesLog: true });
+  bus.start();
+  await waitFor(() => bus.connected, { what: 'NATS' });
+  const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
+  const server = new HttpServer({
+    ...{ database, bus, secretBox, log },
+    config: { host: '127.0.0.1', port, roles: new Set(['api'] as const), egress },
+    adminApiKey: ADMIN_KEY,
+    hasStarted: () => true,
+  });
+  const url = await server.start();
+  return {
+    url,
+    port: Number(new URL(url).port),
+    stop: async () => {
+      await server.stop();
+      await bus.stop();
+    },
+  };
+}
+
+export type Logger = {
+  /** Makes the id of an attempt that is to be committed. */
+  readonly prepare: (values?: Partial<Attempt>, timeMs?: number) => Attempt;
+  /** Commits an attempt and announces it. */
+  readonly log: (attempt: Attempt) => Promise<void>;
+  /** Commits an attempt whose announcement gets lost. */
+  readonly logUnheard: (attempt: Attempt) => Promise<void>;
+};
+
+/** What a sender process does when it has made an attempt. */
+export function createLogger({ database, bus }: Api, delivery: Delivery): Logger {
+  const nextId = createIdSequence();
+  let previousId: string | undefined;
+  const commit = async (attempt: Attempt, announce: boolean) => {
+    await storeAttempt(database, attempt);
+    if (announce) bus.announce({ ...attempt, previousId });
+    previousId = attempt.id;
+  };
+  return {
+    prepare: (values, timeMs = Date.now()) => attemptOf(delivery, { id: nextId(timeMs), ...values }),
+    log: (attempt) => commit(attempt, true),
+    logUnheard: (attempt) => commit(attempt, false),
+  };
+}
+
+export type Following = {
+  /** The ids of the attempts, in the order in which they arrived. */
+  readonly ids: readonly string[];
+  readonly errors: readonly unknown[];
+  /** Of the last attempt that arrived, or where it began. */
+  readonly cursor: () => string | undefined;
+  /** Resolves when nothing more can arrive. */
+  stop(): Promise<void>;
+};
+
+type FollowOptions = {
+  readonly url: string;
+  readonly subscriptionId: string;
+  readonly after?: string | undefined;
+  /** How often the client of graphql-ws may connect again by itself. */
+  readonly retryAttempts?: number;
+};
+
+const FOLLOW =
+  'subscription ($filter: DeliveryFilter, $after: String) { deliveryLog(filter: $filter, after: $after) { id cursor } }';
+
+/** Follows the live log of a subscription as a front end does: when it is connected again, it goes on from the last cursor. */
+export function follow({ url, subscriptionId, after, retryAttempts = 0 }: FollowOptions): Following {
+  const ids: string[] = [];
+  const errors: unknown[] = [];
+  const variables: { filter: unknown; after?: string | undefined } = {
+    filter: { subscriptionIds: [subscriptionId] },
+    after,
+  };
+  const client: Client = createClient({
+    ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket },
+    ...{ connectionParams: { authorization: ADMIN_KEY }, retryAttempts, retryWait: () => delay(20) },
+    shouldRetry: () => true,
+  });
+  client.subscribe<{ deliveryLog: { id: string; cursor: string } }>(
+    { query: FOLLOW, variables },
+    {
+      next: ({ data, errors: problems }) => {
+        if (problems !== undefined) errors.push(...problems);
+        if (data == null) return;
+        ids.push(data.deliveryLog.id);
+        // The client sends these variables again when it connects again.
+        variables.after = data.deliveryLog.cursor;
+      },
+      error: (error) => errors.push(error),
+      complete: () => undefined,
+    },
+  );
+  return {
+    ids,
+    errors,
+    cursor: () => variables.after,
+    stop: async () => {
+      await client.dispose();
+    },
+  };
+}

@@ -1,0 +1,200 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import type { Delivery } from '../../src/generated/prisma/client.ts';
+import { seededChance } from '../support/seeded-chance.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
+import { CREATE, DELIVERY_LOG } from './graphql-operations.graphql.ts';
+import { type ApiProcess, createLogger, type Following, follow, startApiProcess } from './live-process.ts';
+
+let api: Api;
+let first: ApiProcess;
+let second: ApiProcess;
+let delivery: Delivery;
+const following: Following[] = [];
+
+beforeAll(async () => {
+  api = await startApi();
+  [first, second] = await Promise.all([startApiProcess(api), startApiProcess(api)]);
+});
+afterAll(async () => {
+  await Promise.all([first.stop(), second.stop()]);
+  await api.stop();
+});
+beforeEach(async () => {
+  const input = { tenant: 'acme', url: 'https://example.com', eventTypes: ['*'] };
+  const { data } = await api.run(CREATE, { input });
+  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
+  delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'acme' });
+});
+afterEach(async () => {
+  await Promise.all(following.splice(0).map((each) => each.stop()));
+});
+
+function start(options: { url?: string; after?: string | undefined; retryAttempts?: number } = {}): Following {
+  const started = follow({ url: first.url, subscriptionId: delivery.subscriptionId, ...options });
+  following.push(started);
+  return started;
+}
+
+/** Where the log is now, as the cursor of an attempt. */
+async function cursorOfNow(): Promise<string> {
+  const logger = createLogger(api, delivery);
+  await logger.log(logger.prepare());
+  const { data } = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
+  return data?.deliveryLog.edges[0]?.cursor ?? '';
+}
+
+function arrived(reader: Following, count: number, timeoutMs = 10_000): Promise<unknown> {
+  return waitFor(() => reader.ids.length >= count, { what: `${count} attempts`, timeoutMs });
+}
+
+test('what another process commits with an earlier id, after the reader has gone, is there when it comes back', async () => {
+  const after = await cursorOfNow();
+  const [one, other] = [createLogger(api, delivery), createLogger(api, delivery)];
+  const reader = start({ after });
+  const late = other.prepare({}, Date.now() - 5);
+  const early = one.prepare();
+  await one.log(early);
+  await arrived(reader, 1);
+  await reader.stop();
+  await other.log(late);
+  const again = start({ url: second.url, after: reader.cursor() });
+  await arrived(again, 1);
+  const next = one.prepare();
+  await one.log(next);
+  await arrived(again, 2);
+  expect(late.id < early.id).toBe(true);
+  expect(again.ids).toEqual([late.id, next.id]);
+});
+
+test('what was committed and never announced comes before what the same process announces next', async () => {
+  const logger = createLogger(api, delivery);
+  const reader = start({ after: await cursorOfNow() });
+  const attempts = [logger.prepare(), logger.prepare(), logger.prepare()];
+  for (const [index, attempt] of attempts.entries()) await (index % 2 === 1 ? logger.logUnheard : logger.log)(attempt);
+  await arrived(reader, 3);
+  expect(reader.ids).toEqual(attempts.map(({ id }) => id));
+});
+
+test('the last attempts of a process that died before it announced them arrive all the same', async () => {
+  const after = await cursorOfNow();
+  const logger = createLogger(api, delivery);
+  const reader = start({ after });
+  const attempts = [logger.prepare(), logger.prepare()];
+  for (const attempt of attempts) await logger.logUnheard(attempt);
+  await arrived(reader, 2);
+  expect(reader.ids).toEqual(attempts.map(({ id }) => id));
+});
+
+test('what was committed while NATS was away arrives once it is back', async () => {
+  const logger = createLogger(api, delivery);
+  const reader = start({ after: await cursorOfNow() });
+  const attempts = [logger.prepare(), logger.prepare()];
+  await logger.log(attempts[0] ?? logger.prepare());
+  await arrived(reader, 1);
+  await api.nats.kill9();
+  await logger.log(attempts[1] ?? logger.prepare());
+  await api.nats.start();
+  await arrived(reader, 2, 20_000);
+  expect(reader.ids).toEqual(attempts.map(({ id }) => id));
+});
+
+test('a cursor of the live log is one of its pages as well', async () => {
+  const logger = createLogger(api, delivery);
+  const reader = start({ after: await cursorOfNow() });
+  await logger.log(logger.prepare());
+  const last = logger.prepare();
+  await logger.log(last);
+  await arrived(reader, 2);
+  const filter = { subscriptionIds: [delivery.subscriptionId] };
+  const page = await api.run(DELIVERY_LOG, { filter, after: reader.cursor() ?? '' });
+  expect(page.errors).toBeUndefined();
+  expect(page.data?.deliveryLog.edges.map(({ node }) => node.id)).toHaveLength(2);
+  expect(page.data?.deliveryLog.edges.map(({ node }) => node.id)).not.toContain(last.id);
+});
+
+test('the client of graphql-ws, connecting again by itself to a server that was restarted, misses and doubles nothing', async () => {
+  let server = await startApiProcess(api);
+  const { port } = server;
+  const reader = start({ url: server.url, after: await cursorOfNow(), retryAttempts: Number.POSITIVE_INFINITY });
+  const logger = createLogger(api, delivery);
+  const ids: string[] = [];
+  for (let round = 0; round < 5; round += 1) {
+    for (let number = 0; number < 20; number += 1) {
+      const attempt = logger.prepare({ number });
+      ids.push(attempt.id);
+      await logger.log(attempt);
+      if (number === 10) {
+        await server.stop();
+        server = await startApiProcess(api, port);
+      }
+    }
+  }
+  await arrived(reader, ids.length);
+  expect(reader.ids).toEqual(ids);
+  // A client that is about to connect again cannot be disposed of.
+  await reader.stop();
+  following.splice(0);
+  await server.stop();
+});
+
+test('readers that come and go between api processes, while several processes log out of order, get everything once', async () => {
+  const seed = 20_261_122;
+  const after = await cursorOfNow();
+  const written: string[] = [];
+  let logging = true;
+  const writeMany = async (name: string) => {
+    const logger = createLogger(api, delivery);
+    for (let index = 0; index < 150; index += 1) {
+      const chance = seededChance(seed, `${name} ${index}`);
+      const attempt = logger.prepare();
+      // Between making the id and committing: what makes logs out of order.
+      await delay(chance * 20);
+      await (chance < 0.1 ? logger.logUnheard : logger.log)(attempt);
+      written.push(attempt.id);
+    }
+  };
+  const readMany = async (name: string) => {
+    const ids: string[] = [];
+    let cursor: string | undefined = after;
+    for (let turn = 0; logging || ids.length < written.length; turn += 1) {
+      const url = seededChance(seed, `${name} server ${turn}`) < 0.5 ? first.url : second.url;
+      const reader = start({ url, after: cursor });
+      const wanted = 1 + Math.floor(seededChance(seed, `${name} ${turn}`) * 40);
+      await waitFor(
+        () => reader.ids.length >= wanted || (!logging && ids.length + reader.ids.length >= written.length),
+        {
+          what: `attempts for ${name}: ${ids.length} and ${reader.ids.length} of ${written.length}`,
+          timeoutMs: 30_000,
+        },
+      );
+      await reader.stop();
+      ids.push(...reader.ids);
+      cursor = reader.cursor();
+    }
+    return ids;
+  };
+  const reading = [readMany('a'), readMany('b'), readMany('c')];
+  await Promise.all(['one', 'two', 'three'].map((name) => writeMany(name)));
+  logging = false;
+  for (const ids of await Promise.all(reading)) {
+    expect(ids.filter((id, index) => ids.indexOf(id) < index)).toEqual([]);
+    expect([...ids].sort()).toEqual([...written].sort());
+  }
+}, 60_000);
+
+test('1,000 sockets watch one process', async () => {
+  const logger = createLogger(api, delivery);
+  const own = await startApiProcess(api);
+  const readers: Following[] = [];
+  const after = await cursorOfNow();
+  for (let index = 0; index < 1_000; index += 1) readers.push(start({ url: own.url, after }));
+  const attempts = Array.from({ length: 5 }, () => logger.prepare());
+  for (const attempt of attempts) await logger.log(attempt);
+  await waitFor(() => readers.every(({ ids }) => ids.length === 5), { what: 'everybody', timeoutMs: 40_000 });
+  expect(readers.flatMap(({ errors }) => errors)).toEqual([]);
+  const expected = attempts.map(({ id }) => id).join();
+  expect(new Set(readers.map(({ ids }) => ids.join()))).toEqual(new Set([expected]));
+  await own.stop();
+}, 60_000);

@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest';
+import { createIdSequence, uuid7Floor } from '../../src/database/uuid7.ts';
+import { LogPosition } from '../../src/schema/log-position.ts';
+
+const NOW = 1_800_000_000_000;
+
+describe('a position in the log', () => {
+  test('from the id of an attempt has everything up to it, from whichever process', () => {
+    const [one, other] = [createIdSequence(), createIdSequence()];
+    const [before, at, after] = [other(NOW - 1), one(NOW), other(NOW + 1)];
+    const position = LogPosition.parse(at);
+    expect([before, at, after].map((id) => position?.has(id))).toEqual([true, true, false]);
+  });
+
+  test('has of each process what came before the last that was seen of it', () => {
+    const [one, other] = [createIdSequence(), createIdSequence()];
+    const position = new LogPosition(uuid7Floor(NOW - 10));
+    const [first, late, second] = [one(NOW), other(NOW + 1), one(NOW + 2)];
+    position.add(second);
+    expect([first, late, second].map((id) => position.has(id))).toEqual([true, false, true]);
+    position.add(late);
+    expect(position.has(late)).toBe(true);
+    expect(position.has(other(NOW + 2))).toBe(false);
+  });
+
+  test('survives being written and read', () => {
+    const processes = [createIdSequence(), createIdSequence(), createIdSequence()];
+    const position = new LogPosition(uuid7Floor(NOW - 10));
+    const seen = processes.map((next, index) => next(NOW + index));
+    for (const id of seen) position.add(id);
+    const read = LogPosition.parse(position.toString());
+    expect(read?.toString()).toBe(position.toString());
+    expect(seen.map((id) => read?.has(id))).toEqual([true, true, true]);
+    expect(processes.map((next) => read?.has(next(NOW + 5)))).toEqual([false, false, false]);
+  });
+
+  test('takes what is 15 s older than the last attempt for seen', () => {
+    const position = new LogPosition(uuid7Floor(NOW));
+    const [one, other] = [createIdSequence(), createIdSequence()];
+    position.add(one(NOW + 20_000));
+    expect(position.has(other(NOW + 4_999))).toBe(true);
+    expect(position.has(other(NOW + 5_001))).toBe(false);
+  });
+
+  test('stays small, however many processes there are', () => {
+    const position = new LogPosition(uuid7Floor(NOW));
+    for (let index = 0; index < 200; index += 1) position.add(createIdSequence()(NOW + 1 + index));
+    const text = position.toString();
+    expect(text.split('~').length).toBeLessThanOrEqual(34);
+    expect(LogPosition.parse(text)?.toString()).toBe(text);
+  });
+
+  test.each(['', 'x', `${uuid7Floor(NOW)}~`, `${uuid7Floor(NOW)}~x`, Array(40).fill(uuid7Floor(NOW)).join('~')])(
+    'is not in %j',
+    (text) => {
+      expect(LogPosition.parse(text)).toBeUndefined();
+    },
+  );
+});
