@@ -105,6 +105,11 @@ function problemOfName(name: string): string | undefined {
   return problemOfText(name);
 }
 
+function problemOfNameInLiteral(name: string): string | undefined {
+  // More likely meant as an operator; and Prisma takes `$type` for its own.
+  return name.startsWith('$') ? 'must not have operators inside a value' : problemOfName(name);
+}
+
 function problemOfText(text: string): string | undefined {
   // Postgres has no text with either of them.
   return text.includes('\0') || !text.isWellFormed() ? 'must not contain NUL or half a surrogate pair' : undefined;
@@ -116,7 +121,7 @@ function problemOfLiteral(value: unknown): string | undefined {
   // What the text of a request said is beyond a double.
   if (typeof value === 'number' && !Number.isFinite(value)) return 'must not have numbers beyond those of a double';
   if (typeof value !== 'object' || value === null) return undefined;
-  const names = Array.isArray(value) ? [] : Object.keys(value).map(problemOfName);
+  const names = Array.isArray(value) ? [] : Object.keys(value).map(problemOfNameInLiteral);
   return [...names, ...Object.values(value).map(problemOfLiteral)].find((problem) => problem !== undefined);
 }
 

@@ -43,10 +43,12 @@ function fulfils(found: unknown, condition: Condition): boolean {
 
 function compileCondition(condition: unknown): Condition {
   if (!isObject(condition)) return isEqualTo(condition);
-  const names = Object.keys(condition);
-  const all = allOf(names.map((name) => compilePart(name, condition[name])));
-  if (names.every(isOperator)) return all;
-  // Fields stand for fields of one and the same element.
+  const all = allOf(Object.entries(condition).map(([name, operand]) => compilePart(name, operand)));
+  return Object.keys(condition).every(isOperator) ? all : ofElements(all);
+}
+
+/** Fields stand for fields of one and the same element of an array. */
+function ofElements(all: Condition): Condition {
   const ofElement: Condition = (element, budget) => isObject(element) && all(element, budget);
   return (found, budget) => (Array.isArray(found) ? hasElement(found, { budget, ofElement }) : all(found, budget));
 }
@@ -85,6 +87,9 @@ function compileList(operand: unknown): Condition[] {
 }
 
 function allOf(conditions: readonly Condition[]): Condition {
+  const [first] = conditions;
+  // Most filters are made of ones; the dispatcher remembers many of them.
+  if (first !== undefined && conditions.length === 1) return first;
   return (found, budget) => conditions.every((condition) => condition(found, budget));
 }
 
