@@ -63,6 +63,9 @@ async function publishAll(receiver: Receiver, events: Readonly<Record<string, st
   await services.publish('events.acme.end', '{}', { 'Nats-Msg-Id': end });
   const idsThatCame = () => receiver.requests.map(({ headers }) => String(headers['webhook-id']));
   await waitFor(() => idsThatCame().includes(end), { what: 'the end' });
+  // Whatever has been dispatched before has its deliveries by now, which come in any order.
+  const isOver = async () => (await services.query(`SELECT FROM deliveries WHERE status = 'PENDING'`)).length === 0;
+  await waitFor(isOver, { what: 'the deliveries' });
   return idsThatCame()
     .filter((id) => id in events)
     .sort();
