@@ -2,6 +2,7 @@ import { matchingSubscriptions } from '../database/matching-subscriptions.ts';
 import type { Queryable } from '../database/transaction.ts';
 import type { DeliveryMessage } from '../events/delivery-message.ts';
 import { patternsOf } from '../events/event-type.ts';
+import { compileFilter } from '../events/payload-filter.ts';
 import { recordEvent } from '../events/record-event.ts';
 
 export type SubscriptionEvent = {
@@ -19,9 +20,13 @@ export type SubscriptionEvent = {
  */
 export async function recordSubscriptionEvent(db: Queryable, event: SubscriptionEvent): Promise<DeliveryMessage[]> {
   const { tenant, subscriptionId, type } = event;
-  const wanting = await matchingSubscriptions(db, { tenant, patterns: patternsOf(type) });
-  const subscriptionIds = wanting.filter((id) => id !== subscriptionId);
+  const matching = await matchingSubscriptions(db, { tenant, patterns: patternsOf(type) });
   const data = JSON.stringify({ subscriptionId, ...event.data });
+  // As whoever gets it reads it.
+  const parsed: unknown = JSON.parse(data);
+  const subscriptionIds = matching
+    .filter(({ id, filter }) => id !== subscriptionId && (filter === null || compileFilter(filter)(parsed)))
+    .map(({ id }) => id);
   // Small enough to go with any message.
   return recordEvent(db, { tenant, type, data, subscriptionIds }, { maxDataBytes: data.length * 4, isTest: false });
 }

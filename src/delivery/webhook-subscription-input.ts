@@ -1,4 +1,5 @@
 import { isEventTypePattern } from '../events/event-type.ts';
+import { validateFilter } from '../events/payload-filter-problems.ts';
 import type { CustomHeader } from './custom-headers.ts';
 import type { InputProblem } from './webhook-subscription-errors.ts';
 
@@ -6,6 +7,8 @@ import type { InputProblem } from './webhook-subscription-errors.ts';
 export type WebhookSubscriptionSettings = {
   readonly url?: string | null | undefined;
   readonly eventTypes?: readonly string[] | null | undefined;
+  /** A payload filter; null means none. */
+  readonly filter?: unknown;
   readonly description?: string | null | undefined;
   /** Replaces all custom headers; an empty list removes them. */
   readonly headers?: readonly CustomHeader[] | null | undefined;
@@ -25,6 +28,7 @@ const RANGES = { timeoutMs: [1_000, 30_000], maxInFlight: [1, 100], rateLimitPer
 export function findProblems(settings: WebhookSubscriptionSettings): InputProblem[] {
   return [
     ...problemsOfEventTypes(settings.eventTypes ?? undefined),
+    ...(settings.filter == null ? [] : validateFilter(settings.filter)),
     ...problemsOfDescription(settings.description ?? ''),
     ...problemOfRange('timeoutMs', settings),
     ...problemOfRange('maxInFlight', settings),

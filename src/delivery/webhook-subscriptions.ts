@@ -4,7 +4,7 @@ import { closeCircuit } from '../database/close-circuit.ts';
 import { inPrismaTransaction } from '../database/in-prisma-transaction.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import { isTenant } from '../events/event-type.ts';
-import type { Prisma, WebhookSubscription } from '../generated/prisma/client.ts';
+import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { type CustomHeader, checkCustomHeaders } from './custom-headers.ts';
 import { CANCEL_AT_ONCE } from './deactivate-subscription.ts';
 import type { EgressPolicy } from './egress-policy.ts';
@@ -175,14 +175,20 @@ async function endDeliveries(transaction: Prisma.TransactionClient, subscription
 }
 
 function plainSettings(settings: WebhookSubscriptionSettings) {
-  const { description, isActive, timeoutMs, maxInFlight, rateLimitPerSecond } = settings;
+  const { description, filter, isActive, timeoutMs, maxInFlight, rateLimitPerSecond } = settings;
   return {
     ...(description != null && { description }),
+    ...(filter !== undefined && { filter: toColumn(filter) }),
     ...(isActive != null && { isActive }),
     ...(timeoutMs != null && { timeoutMs }),
     ...(maxInFlight != null && { maxInFlight }),
     ...(rateLimitPerSecond !== undefined && { rateLimitPerSecond }),
   };
+}
+
+function toColumn(filter: unknown) {
+  // A plain copy: what GraphQL made of a literal has no prototype. `as`, because it was found to be a valid filter.
+  return filter === null ? Prisma.DbNull : (JSON.parse(JSON.stringify(filter)) as Prisma.InputJsonObject);
 }
 
 type HeaderOwner = { readonly id: string; readonly tenant: string; readonly headers: readonly CustomHeader[] };

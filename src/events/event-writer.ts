@@ -14,15 +14,22 @@ type WrittenEvents = {
   readonly knownIds: readonly string[];
 };
 
-/** The indexes of the tenants seen last are kept, up to so many subscriptions in all (some 300 bytes each). */
-const MAX_INDEXED_SUBSCRIPTIONS = 1_000_000;
+type MatchedEvent = {
+  readonly event: NewEvent;
+  /** The tenant's version that it was matched at. */
+  readonly version: number;
+  readonly subscriptions: readonly MatchedSubscription[];
+};
+
+/** The indexes of the tenants seen last are kept, up to so much in all (some 300 bytes each). */
+const MAX_INDEX_WEIGHT = 1_000_000;
 
 /** Writes events and one delivery for each webhook subscription that wants them. */
 export class EventWriter {
   readonly #bus: { readonly maxInlineDataBytes: number };
   readonly #indexes = new LRUCache<string, SubscriptionIndex>({
-    maxSize: MAX_INDEXED_SUBSCRIPTIONS,
-    sizeCalculation: (index) => index.size + 1,
+    maxSize: MAX_INDEX_WEIGHT,
+    sizeCalculation: (index) => index.weight + 1,
   });
 
   constructor(bus: { readonly maxInlineDataBytes: number }) {
@@ -32,21 +39,27 @@ export class EventWriter {
   /** To be called in a transaction. */
   async write(db: Queryable, events: readonly NewEvent[]): Promise<WrittenEvents> {
     if (events.length === 0) return { messages: [], knownIds: [] };
-    const newIds = await insertEvents(db, events);
+    const indexes = await this.#updatedIndexes(db, new Set(events.map((event) => event.tenant)));
+    // All of them before the next wait, in which somebody else may bring the indexes forward: an event's version has to
+    // be the one it was matched at.
+    const matched = events.map((event) => matchEvent(event, indexes.get(event.tenant)));
+    const rows = matched.map(({ event, version }) => ({ ...event, matchedVersion: version }));
+    const newIds = await insertEvents(db, rows);
     const isNew = ({ id }: NewEvent) => newIds.has(id);
     return {
-      messages: await this.#fanOut(db, events.filter(isNew)),
+      messages: await this.#fanOut(
+        db,
+        matched.filter(({ event }) => isNew(event)),
+      ),
       knownIds: events.filter((event) => !isNew(event)).map(({ id }) => id),
     };
   }
 
-  async #fanOut(db: Queryable, events: readonly NewEvent[]): Promise<DeliveryMessage[]> {
-    if (events.length === 0) return [];
-    const indexes = await this.#updatedIndexes(db, new Set(events.map((event) => event.tenant)));
+  async #fanOut(db: Queryable, matched: readonly MatchedEvent[]): Promise<DeliveryMessage[]> {
     const deliveries: NewDelivery[] = [];
     const messages: DeliveryMessage[] = [];
-    for (const event of events) {
-      for (const subscription of indexes.get(event.tenant)?.match(event.type) ?? []) {
+    for (const { event, subscriptions } of matched) {
+      for (const subscription of subscriptions) {
         const id = deliveryId(event.id, subscription.id);
         const { tenant, type: eventType } = event;
         deliveries.push({ id, tenant, subscriptionId: subscription.id, eventRowId: event.id, eventType });
@@ -89,4 +102,10 @@ export class EventWriter {
     for (const [tenant, index] of indexes) this.#indexes.set(tenant, index);
     return indexes;
   }
+}
+
+function matchEvent(event: NewEvent, index = new SubscriptionIndex()): MatchedEvent {
+  let parsed: { readonly data: unknown } | undefined;
+  const readData = () => (parsed ??= { data: JSON.parse(event.data.toString()) as unknown }).data;
+  return { event, version: index.version, subscriptions: index.match(event.type, readData) };
 }

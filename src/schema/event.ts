@@ -1,6 +1,7 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { builder } from './builder.ts';
+import { ConsideredConnection, ConsideredEdge, ConsideredSubscription, considered } from './considered-subscription.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
 import { eventWhere } from './delivery-filter-where.ts';
@@ -11,7 +12,15 @@ import { tenantWhere } from './viewer.ts';
 const EventType = builder.prismaObject('Event', {
   description: 'Something a service published.',
   // Not the data, which can be a megabyte: it is read only where it is asked for.
-  select: { id: true, eventId: true, tenant: true, type: true, occurredAt: true, createdAt: true },
+  select: {
+    id: true,
+    eventId: true,
+    tenant: true,
+    type: true,
+    occurredAt: true,
+    createdAt: true,
+    matchedVersion: true,
+  },
   fields: (t) => ({
     id: t.exposeID('eventId', {
       description: "The publisher's id, unique within the tenant; `webhook-id` in every request.",
@@ -35,6 +44,16 @@ const EventType = builder.prismaObject('Event', {
           services.database.prisma.delivery.findMany({ ...query, where: { eventId: id }, orderBy: NEWEST_FIRST }),
       },
       DeliveryConnection,
+    ),
+    considered: t.connection(
+      {
+        type: ConsideredSubscription,
+        description:
+          "The tenant's webhook subscriptions at the time it was dispatched, newest first, and why each did or did not get it: by the settings of that time, whatever has been changed since. Of test events and of those about subscriptions, only who got them.",
+        resolve: (event, args, context) => considered(context, { event, args }),
+      },
+      ConsideredConnection,
+      ConsideredEdge,
     ),
   }),
 });

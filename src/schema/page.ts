@@ -25,7 +25,7 @@ export class PageBudget {
   }
 }
 
-type PageArguments = {
+export type PageArguments = {
   readonly first?: number | null | undefined;
   readonly last?: number | null | undefined;
   readonly before?: string | null | undefined;

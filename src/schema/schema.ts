@@ -6,6 +6,7 @@ import './errors.ts';
 import './event.ts';
 import './scalars.ts';
 import './send-test-event.ts';
+import './test-filter.ts';
 import './webhook-subscription.ts';
 import './webhook-subscription-mutations.ts';
 

@@ -22,6 +22,8 @@ const DESCRIPTIONS = {
   url: 'Where the requests go.',
   eventTypes: '1 to 100 event types, prefixes such as `conversation.*`, or `*`.',
   description: 'For people; at most 1,000 characters.',
+  filter:
+    'What an event\'s data has to fulfil, as docs/payload-filters.md says: `{status: "paid", total: {$gt: 100}}`. At most 100 conditions, 10 levels and 16 KiB of JSON.',
   timeoutMs: 'How long one attempt may take, from 1000 to 30000.',
   maxInFlight: 'How many attempts each sender process may be making at a time, from 1 to 100.',
   rateLimitPerSecond: 'How many attempts may be begun per second, from 1 to 1000.',
@@ -35,6 +37,7 @@ const CreateInput = builder.inputType('CreateWebhookSubscriptionInput', {
     eventTypes: t.stringList({ required: true, description: DESCRIPTIONS.eventTypes }),
     description: t.string({ description: DESCRIPTIONS.description }),
     headers: t.field({ type: [HeaderInput] }),
+    filter: t.field({ type: 'JSON', description: `${DESCRIPTIONS.filter} Default: every event of its types.` }),
     isActive: t.boolean({ description: 'Default: true.' }),
     timeoutMs: t.int({ description: `${DESCRIPTIONS.timeoutMs} Default: 5000.` }),
     maxInFlight: t.int({ description: `${DESCRIPTIONS.maxInFlight} Default: 10.` }),
@@ -43,12 +46,14 @@ const CreateInput = builder.inputType('CreateWebhookSubscriptionInput', {
 });
 
 const UpdateInput = builder.inputType('UpdateWebhookSubscriptionInput', {
-  description: 'A field that is absent keeps its value, and so does one that is null, but for `rateLimitPerSecond`.',
+  description:
+    'A field that is absent keeps its value, and so does one that is null, but for `filter` and `rateLimitPerSecond`.',
   fields: (t) => ({
     url: t.string({ description: DESCRIPTIONS.url }),
     eventTypes: t.stringList({ description: DESCRIPTIONS.eventTypes }),
     description: t.string({ description: DESCRIPTIONS.description }),
     headers: t.field({ type: [HeaderInput], description: 'Replaces all of them; an empty list removes them.' }),
+    filter: t.field({ type: 'JSON', description: `${DESCRIPTIONS.filter} \`null\` takes it away.` }),
     isActive: t.boolean({ description: '`false` also cancels the pending deliveries.' }),
     timeoutMs: t.int({ description: DESCRIPTIONS.timeoutMs }),
     maxInFlight: t.int({ description: DESCRIPTIONS.maxInFlight }),

@@ -39,6 +39,13 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
     eventTypes: t.exposeStringList('eventTypes', {
       description: 'Event types, prefixes such as `conversation.*`, or `*`.',
     }),
+    filter: t.field({
+      type: 'JSON',
+      nullable: true,
+      description: "What an event's data has to fulfil (docs/payload-filters.md); null means nothing.",
+      select: { filter: true },
+      resolve: ({ filter }): unknown => filter,
+    }),
     isActive: t.exposeBoolean('isActive', { description: 'An inactive one gets no deliveries.' }),
     deactivationReason: t.expose('deactivationReason', {
       type: DeactivationReasonEnum,

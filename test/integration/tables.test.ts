@@ -16,6 +16,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   const tables = {
     Tenant: 'tenants',
     WebhookSubscription: 'webhook_subscriptions',
+    MatchingSettings: 'matching_settings',
     SubscriptionState: 'subscription_states',
     SigningSecret: 'signing_secrets',
     Event: 'events',
@@ -29,6 +30,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   // Each selects every column Prisma knows of by name.
   await prisma.tenant.findFirst();
   await prisma.webhookSubscription.findFirst();
+  await prisma.matchingSettings.findFirst();
   await prisma.subscriptionState.findFirst();
   await prisma.signingSecret.findFirst();
   await prisma.event.findFirst();
@@ -39,6 +41,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   const fields = {
     Tenant: Prisma.TenantScalarFieldEnum,
     WebhookSubscription: Prisma.WebhookSubscriptionScalarFieldEnum,
+    MatchingSettings: Prisma.MatchingSettingsScalarFieldEnum,
     SubscriptionState: Prisma.SubscriptionStateScalarFieldEnum,
     SigningSecret: Prisma.SigningSecretScalarFieldEnum,
     Event: Prisma.EventScalarFieldEnum,

@@ -36,23 +36,67 @@ describe('a pattern', () => {
 });
 
 describe('the subscription index', () => {
-  const subscription = { id: 's1', tenant: 'acme', version: 1, eventTypes: ['a.*', '*', 'a.b'], isActive: true };
+  const subscription = {
+    id: 's1',
+    tenant: 'acme',
+    version: 1,
+    eventTypes: ['a.*', '*', 'a.b'],
+    isActive: true,
+    filter: null,
+  };
+  const noData = () => ({});
 
   it('finds a subscription once, however many of its patterns match', () => {
     const index = new SubscriptionIndex();
     index.apply(subscription);
     index.apply({ ...subscription, id: 's2', version: 2, eventTypes: ['b'] });
-    expect(index.match('a.b').map(({ id }) => id)).toEqual(['s1']);
+    expect(index.match('a.b', noData).map(({ id }) => id)).toEqual(['s1']);
   });
 
   it('forgets what a subscription no longer wants, and a subscription that is no longer active', () => {
     const index = new SubscriptionIndex();
     index.apply(subscription);
     index.apply({ ...subscription, version: 2, eventTypes: ['c'] });
-    expect(index.match('a.b')).toEqual([]);
-    expect(index.match('c')).toMatchObject([{ id: 's1', version: 2 }]);
+    expect(index.match('a.b', noData)).toEqual([]);
+    expect(index.match('c', noData)).toMatchObject([{ id: 's1', version: 2 }]);
     index.apply({ ...subscription, version: 3, isActive: false });
-    expect(index.match('c')).toEqual([]);
-    expect(index).toMatchObject({ version: 3, size: 0 });
+    expect(index.match('c', noData)).toEqual([]);
+    expect(index).toMatchObject({ version: 3, weight: 0 });
+  });
+
+  it('goes by the filter of the moment, and asks for the data only if there is one', () => {
+    const index = new SubscriptionIndex();
+    let reads = 0;
+    const readData = () => {
+      reads += 1;
+      return { plan: 'gold' };
+    };
+    const matched = () => index.match('a.b', readData).map(({ id }) => id);
+    index.apply({ ...subscription, filter: { plan: 'gold' } });
+    index.apply({ ...subscription, id: 's2', version: 2, eventTypes: ['other'], filter: { plan: 'gold' } });
+    expect(matched()).toEqual(['s1']);
+    expect(reads).toBe(1);
+    index.apply({ ...subscription, version: 3, filter: { plan: 'free' } });
+    expect(matched()).toEqual([]);
+    index.apply({ ...subscription, version: 4 });
+    expect(matched()).toEqual(['s1']);
+    expect(reads).toBe(2);
+  });
+
+  it('a filter in the database that is none keeps every event from its subscription, and from no other', () => {
+    const index = new SubscriptionIndex();
+    index.apply({ ...subscription, filter: { plan: { $unheard: 1 } } });
+    index.apply({ ...subscription, id: 's2', version: 2 });
+    expect(index.match('a.b', noData).map(({ id }) => id)).toEqual(['s2']);
+  });
+
+  it('weighs more with filters, and as much as before without', () => {
+    const index = new SubscriptionIndex();
+    index.apply(subscription);
+    expect(index.weight).toBe(1);
+    index.apply({ ...subscription, version: 2, filter: { plan: 'x'.repeat(1_000) } });
+    expect(index.weight).toBeGreaterThan(20);
+    index.apply({ ...subscription, version: 3 });
+    expect(index.weight).toBe(1);
   });
 });

@@ -24,6 +24,8 @@ CREATE TABLE webhook_subscriptions (
   url                   text NOT NULL,
   description           text NOT NULL DEFAULT '',
   event_types           text[] NOT NULL,
+  -- What an event's data has to fulfil (docs/payload-filters.md); null: nothing.
+  filter                jsonb,
   is_active             boolean NOT NULL DEFAULT true,
   -- Set when we switched it off ourselves.
   deactivation_reason   deactivation_reason,
@@ -53,6 +55,40 @@ BEGIN
 END $$;
 CREATE TRIGGER webhook_subscription_changed BEFORE INSERT OR UPDATE ON webhook_subscriptions
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_changed();
+
+-- What decides whether a subscription gets an event, as it was from one version of the tenant until before another, so
+-- that one can say later why an event was not delivered. Only what is not deleted is in it.
+CREATE TABLE matching_settings (
+  subscription_id uuid NOT NULL,
+  from_version    bigint NOT NULL,
+  -- Both null while the settings apply.
+  until_version   bigint,
+  superseded_at   timestamptz(3),
+  event_types     text[] NOT NULL,
+  is_active       boolean NOT NULL,
+  filter          jsonb,
+  PRIMARY KEY (subscription_id, from_version)
+);
+CREATE INDEX matching_settings_superseded_at_idx ON matching_settings (superseded_at) WHERE superseded_at IS NOT NULL;
+
+CREATE FUNCTION webhook_subscription_matching_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' THEN
+    IF (OLD.event_types, OLD.is_active, OLD.filter, OLD.deleted_at)
+        IS NOT DISTINCT FROM (NEW.event_types, NEW.is_active, NEW.filter, NEW.deleted_at) THEN
+      RETURN NULL;
+    END IF;
+    UPDATE matching_settings SET until_version = NEW.version, superseded_at = now()
+      WHERE subscription_id = NEW.id AND until_version IS NULL;
+  END IF;
+  IF NEW.deleted_at IS NULL THEN
+    INSERT INTO matching_settings (subscription_id, from_version, event_types, is_active, filter)
+      VALUES (NEW.id, NEW.version, NEW.event_types, NEW.is_active, NEW.filter);
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER webhook_subscription_matching_changed AFTER INSERT OR UPDATE ON webhook_subscriptions
+  FOR EACH ROW EXECUTE FUNCTION webhook_subscription_matching_changed();
 
 -- What delivering changes about a subscription, one row for each. Not in its own row, whose every change invalidates
 -- caches. Whoever makes a delivery wait in Postgres brings next_due_at forward in the same statement, so that the
@@ -106,7 +142,9 @@ CREATE TABLE events (
   type        text NOT NULL,
   occurred_at timestamptz(3) NOT NULL,
   data        bytea NOT NULL,
-  created_at  timestamptz(3) NOT NULL DEFAULT now()
+  created_at  timestamptz(3) NOT NULL DEFAULT now(),
+  -- The tenant's version whose settings decided who gets it; null: whom it is for was named.
+  matched_version bigint
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 CREATE INDEX events_tenant_id_idx ON events (tenant, id);

@@ -1,0 +1,31 @@
+import { InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
+import { failedPaths } from '../events/payload-filter-failures.ts';
+import { validateFilter } from '../events/payload-filter-problems.ts';
+import { builder } from './builder.ts';
+
+const TestFilterResult = builder.objectRef<{ readonly failedPaths: string[] }>('TestFilterResult').implement({
+  description: 'What a payload filter makes of some data.',
+  fields: (t) => ({
+    matches: t.boolean({
+      description: 'Whether an event with this data would be delivered.',
+      resolve: (result) => result.failedPaths.length === 0,
+    }),
+    failedPaths: t.exposeStringList('failedPaths', {
+      description:
+        'The conditions that are not fulfilled: `filter.user.age.$gt`. Of a `$or`, a `$not`, or fields of an array, the whole.',
+    }),
+  }),
+});
+
+builder.queryField('testFilter', (t) =>
+  t.field({
+    type: TestFilterResult,
+    description: 'Tries a payload filter on data, before a webhook subscription gets it.',
+    args: { filter: t.arg({ type: 'JSON', required: true }), data: t.arg({ type: 'JSON', required: true }) },
+    resolve: (_root, { filter, data }) => {
+      const problems = validateFilter(filter);
+      if (problems.length > 0) throw new InvalidInputError(problems);
+      return { failedPaths: failedPaths(filter, data) };
+    },
+  }),
+);

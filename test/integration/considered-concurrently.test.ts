@@ -1,0 +1,145 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { createDatabase, type Database } from '../../src/database/client.ts';
+import { consideredSubscriptions } from '../../src/database/considered-subscriptions.ts';
+import { transaction } from '../../src/database/transaction.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { consider } from '../../src/events/consider.ts';
+import { EventWriter } from '../../src/events/event-writer.ts';
+import { seededChance } from '../support/seeded-chance.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let services: TestServices;
+let app: TestApp;
+let database: Database;
+
+beforeAll(async () => {
+  services = await startTestServices();
+  // Without a sender: nothing is attempted, and no circuit opens.
+  app = await startTestApp(services, { env: { ROLES: 'api,dispatcher' } });
+  database = createDatabase({ url: services.databaseUrl, onError: () => undefined });
+});
+
+afterAll(async () => {
+  await database.close();
+  await app.stop();
+  await services.stop();
+});
+
+const SUBSCRIPTIONS = 8;
+/** So many change settings at a time, so often each. */
+const CHANGERS = 4;
+const CHANGES = 12;
+/** So many write at a time, with the same indexes, beside what comes by way of NATS. */
+const WRITERS = 6;
+
+const url = 'http://127.0.0.1:4';
+const TYPES = ['a', 'b'];
+const seed = Date.now();
+const choose = <T>(values: readonly T[], key: string): T | undefined =>
+  values[Math.floor(seededChance(seed, key) * values.length)];
+const dataOf = (key: string) => JSON.stringify({ n: choose([1, 2, 3], `data ${key}`) });
+
+/** Some of what decides who gets an event, at random. */
+function settings(key: string): Record<string, unknown> {
+  return {
+    eventTypes: choose([['a'], ['b'], ['*']], `types ${key}`),
+    isActive: seededChance(seed, `active ${key}`) < 0.7,
+    filter: choose([null, { n: 1 }, { n: { $gt: 1 } }, { n: { $in: [1, 3] } }], `filter ${key}`),
+  };
+}
+
+async function change(ids: string[], key: string): Promise<void> {
+  const index = Math.floor(seededChance(seed, `which ${key}`) * ids.length);
+  const id = ids[index] ?? '';
+  if (seededChance(seed, `delete ${key}`) < 0.15) {
+    await app.graphql('mutation ($id: ID!) { deleteWebhookSubscription(id: $id) { __typename } }', { id });
+    ids[index] = (await app.subscribe({ url, ...settings(key) })).id;
+    return;
+  }
+  const mutation = `mutation ($id: ID!, $input: UpdateWebhookSubscriptionInput!) {
+    updateWebhookSubscription(id: $id, input: $input) { __typename } }`;
+  await app.graphql(mutation, { id, input: settings(key) });
+}
+
+/** As the dispatcher does, and as a program does that has several such transactions under way. */
+async function write(writer: EventWriter, key: string): Promise<number> {
+  const events = TYPES.map((type) => {
+    const id = uuid7(Date.now());
+    const data = Buffer.from(dataOf(`${key} ${type}`));
+    return { id, tenant: 'acme', eventId: id, type, occurredAt: new Date(), data };
+  });
+  await transaction(database.pool, (db) => writer.write(db, events));
+  return events.length;
+}
+
+type EventRow = {
+  id: string;
+  tenant: string;
+  type: string;
+  data: Buffer;
+  matchedVersion: string;
+  deliveredTo: string[];
+};
+
+/** The subscriptions that the settings of its time say an event was delivered to. */
+async function wanting({ id, tenant, type, data, matchedVersion }: Omit<EventRow, 'deliveredTo'>): Promise<string[]> {
+  const event = { id, tenant, matchedVersion: BigInt(matchedVersion) };
+  const rows = await consideredSubscriptions(database.pool, { event, order: 'asc', limit: 250 });
+  const readData = () => Promise.resolve(JSON.parse(data.toString()) as unknown);
+  const ids: string[] = [];
+  for (const { subscriptionId, settings: then } of rows) {
+    if (then !== null && (await consider(then, { type, readData })) === 'DELIVERED_TO') ids.push(subscriptionId);
+  }
+  return ids;
+}
+
+it('what the settings of its time say of an event is what was delivered, while they are changed all the time', {
+  timeout: 90_000,
+}, async () => {
+  const ids: string[] = [];
+  for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
+    ids.push((await app.subscribe({ url, ...settings(`first ${index}`) })).id);
+  }
+  const writer = new EventWriter({ maxInlineDataBytes: 1_000 });
+  const changing = async (name: number) => {
+    for (let index = 0; index < CHANGES; index += 1) await change(ids, `change ${name} ${index}`);
+  };
+  const over = new AbortController();
+  let written = 0;
+  const until = async (work: (key: string) => Promise<number>) => {
+    for (let index = 0; !over.signal.aborted; index += 1) {
+      const count = await work(`${index}`);
+      written += count;
+    }
+  };
+  const writing = Array.from({ length: WRITERS }, (_, name) => until((key) => write(writer, `${name} ${key}`)));
+  const publishing = until(async (key) => {
+    await services.publish(`events.acme.${choose(TYPES, `type ${key}`)}`, dataOf(`published ${key}`));
+    return 1;
+  });
+  await Promise.all(Array.from({ length: CHANGERS }, (_, name) => changing(name)));
+  over.abort();
+  await Promise.all([...writing, publishing]);
+  const events = await waitFor(
+    async () => {
+      const rows = await services.query<EventRow>(
+        `SELECT id, tenant, type, data, matched_version AS "matchedVersion",
+           ARRAY(SELECT subscription_id::text FROM deliveries WHERE event_id = e.id ORDER BY 1) AS "deliveredTo"
+         FROM events e WHERE type IN ('a', 'b') ORDER BY id`,
+      );
+      return rows.length === written && rows;
+    },
+    { what: 'the events', timeoutMs: 20_000 },
+  );
+  let delivered = 0;
+  for (const { deliveredTo, ...event } of events) {
+    const label = `with seed ${seed}: ${JSON.stringify({ ...event, data: String(event.data) })}`;
+    expect(await wanting(event), label).toEqual(deliveredTo);
+    delivered += deliveredTo.length;
+  }
+  // Neither is rare: that somebody gets an event, and that somebody does not; and the settings did change meanwhile.
+  expect(delivered).toBeGreaterThan(events.length / 2);
+  expect(delivered).toBeLessThan(events.length * (SUBSCRIPTIONS - 1));
+  expect(new Set(events.map(({ matchedVersion }) => matchedVersion)).size).toBeGreaterThan(20);
+});

@@ -1,0 +1,202 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let services: TestServices;
+let app: TestApp;
+const receivers: Receiver[] = [];
+
+beforeAll(async () => {
+  services = await startTestServices();
+  app = await startTestApp(services);
+});
+
+afterAll(async () => {
+  await app.stop();
+  await services.stop();
+});
+
+afterEach(async () => {
+  await services.query('UPDATE webhook_subscriptions SET is_active = false');
+  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
+});
+
+async function receive(respond?: Respond): Promise<Receiver> {
+  const receiver = await startReceiver(respond);
+  receivers.push(receiver);
+  return receiver;
+}
+
+const URL = 'https://example.com/hook';
+
+type Changed = {
+  readonly __typename: string;
+  readonly subscription?: { readonly filter: unknown };
+  readonly problems?: readonly { readonly path: string }[];
+};
+
+async function update(id: string, input: Record<string, unknown>): Promise<Changed> {
+  const mutation = `mutation ($id: ID!, $input: UpdateWebhookSubscriptionInput!) {
+    updateWebhookSubscription(id: $id, input: $input) {
+      __typename
+      ... on UpdateWebhookSubscriptionPayload { subscription { filter } }
+      ... on InvalidInputError { problems { path message } }
+    }
+  }`;
+  const data = await app.graphql<{ updateWebhookSubscription: Changed }>(mutation, { id, input });
+  return data.updateWebhookSubscription;
+}
+
+async function filterOf(id: string): Promise<unknown> {
+  const query = 'query ($id: ID!) { webhookSubscription(id: $id) { filter } }';
+  const data = await app.graphql<{ webhookSubscription: { filter: unknown } }>(query, { id });
+  return data.webhookSubscription.filter;
+}
+
+/** Publishes the data, and then an event that ends the test; returns the ids of the events that came before that. */
+async function publishAll(receiver: Receiver, events: Readonly<Record<string, string>>): Promise<string[]> {
+  for (const [id, data] of Object.entries(events)) {
+    await services.publish('events.acme.order.paid', data, { 'Nats-Msg-Id': id });
+  }
+  const end = `end-of-${Object.keys(events).join('-')}`;
+  await services.publish('events.acme.end', '{}', { 'Nats-Msg-Id': end });
+  const idsThatCame = () => receiver.requests.map(({ headers }) => String(headers['webhook-id']));
+  await waitFor(() => idsThatCame().includes(end), { what: 'the end' });
+  // Whatever has been dispatched before has its deliveries by now, which come in any order.
+  const isOver = async () => (await services.query(`SELECT FROM deliveries WHERE status = 'PENDING'`)).length === 0;
+  await waitFor(isOver, { what: 'the deliveries' });
+  return idsThatCame()
+    .filter((id) => id in events)
+    .sort();
+}
+
+describe('a subscription with a filter', () => {
+  it('gets the events whose data fulfils it, and no others', async () => {
+    const receiver = await receive();
+    await app.subscribe({ url: receiver.url, eventTypes: ['end'] });
+    const filter = { status: 'paid', total: { $gte: 100 } };
+    const { id } = await app.subscribe({ url: receiver.url, eventTypes: ['order.*'], filter });
+    const events = {
+      enough: '{"status":"paid","total":100}',
+      little: '{"status":"paid","total":99.99}',
+      open: '{"status":"open","total":500}',
+      text: '"paid"',
+      nothing: 'null',
+      list: '[{"status":"paid","total":200}]',
+      deep: `${'['.repeat(999)}${']'.repeat(999)}`,
+    };
+    expect(await publishAll(receiver, events)).toEqual(['enough', 'list']);
+    const rows = await services.query('SELECT FROM deliveries WHERE subscription_id = $1', [id]);
+    expect(rows).toHaveLength(2);
+  });
+
+  it('goes by a changed filter from the next event on', async () => {
+    const receiver = await receive();
+    await app.subscribe({ url: receiver.url, eventTypes: ['end'] });
+    const { id } = await app.subscribe({ url: receiver.url, eventTypes: ['order.paid'], filter: { plan: 'gold' } });
+    expect(await publishAll(receiver, { a1: '{"plan":"gold"}', a2: '{"plan":"free"}' })).toEqual(['a1']);
+    await update(id, { filter: { plan: 'free' } });
+    expect(await publishAll(receiver, { b1: '{"plan":"gold"}', b2: '{"plan":"free"}' })).toEqual(['b2']);
+    await update(id, { filter: null });
+    expect(await publishAll(receiver, { c1: '{"plan":"gold"}', c2: '{"plan":"free"}' })).toEqual(['c1', 'c2']);
+  });
+
+  it('gets test events whatever they are', async () => {
+    const receiver = await receive();
+    const { id } = await app.subscribe({ url: receiver.url, filter: { never: { $exists: true } } });
+    await app.graphql('mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }', { id });
+    await receiver.waitForRequests(1);
+  });
+
+  it('gets events about other subscriptions if they fulfil it', async () => {
+    const gone = await receive(() => ({ status: 410 }));
+    const [told, untold] = [await receive(), await receive()];
+    const tenant = 'told';
+    const eventTypes = ['webhook_subscription.*'];
+    await app.subscribe({ tenant, eventTypes, url: untold.url, filter: { reason: 'FAILING' } });
+    await app.subscribe({ tenant, eventTypes, url: told.url, filter: { reason: 'GONE' } });
+    const { id } = await app.subscribe({ tenant, eventTypes: ['order.paid'], url: gone.url });
+    await services.publish('events.told.order.paid', '{}');
+    await told.waitForRequests(1);
+    expect(JSON.parse(String(told.requests[0]?.rawBody))).toMatchObject({
+      data: { subscriptionId: id, reason: 'GONE' },
+    });
+    // Their deliveries are made in one transaction.
+    const made = `SELECT FROM deliveries WHERE tenant = 'told' AND event_type LIKE 'webhook\\_%'`;
+    expect(await services.query(made)).toHaveLength(1);
+  });
+});
+
+describe('the filter of a subscription', () => {
+  it('is what it was set to; absent keeps it, null takes it away', async () => {
+    const filter = { plan: { $in: ['gold', null, 1.5, true] }, $or: [{ a: [] }, { a: { $eq: {} } }] };
+    const { id } = await app.subscribe({ url: URL, filter });
+    expect(await filterOf(id)).toEqual(filter);
+    expect((await update(id, { timeoutMs: 2_000 })).subscription).toEqual({ filter });
+    expect((await update(id, { filter: { a: 1 } })).subscription).toEqual({ filter: { a: 1 } });
+    expect((await update(id, { filter: null })).subscription).toEqual({ filter: null });
+    expect(await filterOf(id)).toBeNull();
+    const { id: other } = await app.subscribe({ url: URL, filter: null });
+    expect(await filterOf(other)).toBeNull();
+  });
+
+  it.each([
+    // Names that mean something to Prisma, or to JavaScript.
+    [
+      {
+        toJSON: 1,
+        constructor: { $exists: true },
+        hasOwnProperty: 1,
+        a: { $eq: { toJSON: {}, type: 'Raw', value: 5 } },
+      },
+    ],
+    [{ set: 1, equals: { path: ['a'] }, '': { $ne: '2026-01-01T00:00:00.000Z' } }],
+  ])('%j is kept as it is', async (filter) => {
+    const { id } = await app.subscribe({ url: URL, filter });
+    expect(await filterOf(id)).toEqual(filter);
+    await update(id, { filter: { other: 1 } });
+    await update(id, { filter });
+    expect(await filterOf(id)).toEqual(filter);
+  });
+
+  it('may be written as a literal where it has no operators', async () => {
+    const mutation = `mutation { createWebhookSubscription(input: {
+      tenant: "acme", url: "${URL}", eventTypes: ["*"], filter: { user: { plan: "gold", seats: [1, 2.5, null] } }
+    }) { ... on CreateWebhookSubscriptionPayload { subscription { filter } } } }`;
+    const { createWebhookSubscription } = await app.graphql(mutation);
+    const filter = { user: { plan: 'gold', seats: [1, 2.5, null] } };
+    expect(createWebhookSubscription).toEqual({ subscription: { filter } });
+  });
+
+  it('is refused with all of its problems, among those of other settings', async () => {
+    const { id } = await app.subscribe({ url: URL, filter: { a: 1 } });
+    const bad = { user: { age: { $gt: true }, name: { $like: 'x' } } };
+    const { problems } = await update(id, { filter: bad, timeoutMs: 1 });
+    const paths = ['filter.user.age.$gt', 'filter.user.name.$like', 'timeoutMs'];
+    expect(problems?.map(({ path }) => path)).toEqual(paths);
+    expect(await filterOf(id)).toEqual({ a: 1 });
+    await expect(app.subscribe({ url: URL, filter: bad })).rejects.toThrow('filter.user.age.$gt');
+    for (const filter of [5, 'text', [], {}, { a: 'NUL \0' }, { a: '\ud800' }]) {
+      expect(await update(id, { filter })).toMatchObject({ __typename: 'InvalidInputError' });
+    }
+  });
+});
+
+describe('testFilter', () => {
+  const QUERY = `query ($filter: JSON!, $data: JSON!) { testFilter(filter: $filter, data: $data) { matches failedPaths } }`;
+
+  it('says whether the data fulfils the filter, and what fails', async () => {
+    const filter = { user: { age: { $gt: 18 }, plan: 'gold' } };
+    const run = (data: unknown) => app.graphql(QUERY, { filter, data });
+    expect(await run({ user: { age: 19, plan: 'gold' } })).toEqual({ testFilter: { matches: true, failedPaths: [] } });
+    expect(await run({ user: { age: 18, plan: 'gold' } })).toEqual({
+      testFilter: { matches: false, failedPaths: ['filter.user.age.$gt'] },
+    });
+  });
+
+  it('refuses what is no filter', async () => {
+    const answer = app.graphql(QUERY, { filter: { user: { $foo: 1 } }, data: {} });
+    await expect(answer).rejects.toThrow(/filter\.user\.\$foo is not an operator.*INVALID_INPUT/);
+  });
+});
