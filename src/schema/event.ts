@@ -8,18 +8,23 @@ import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from 
 import { NEWEST_FIRST, PAGE } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
+/** What somebody who may publish, and do nothing else, is told of the event that was made. */
+const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
+
 const EventType = builder.prismaObject('Event', {
   description: 'Something a service published.',
+  authScopes: { read: true },
   // Not the data, which can be a megabyte: it is read only where it is asked for.
   select: { id: true, eventId: true, tenant: true, type: true, occurredAt: true, createdAt: true },
   fields: (t) => ({
     id: t.exposeID('eventId', {
+      ...FOR_PUBLISHERS,
       description: "The publisher's id, unique within the tenant; `webhook-id` in every request.",
     }),
-    tenant: t.exposeString('tenant'),
-    type: t.exposeString('type'),
-    occurredAt: t.expose('occurredAt', { type: 'DateTime', description: 'As the publisher says.' }),
-    createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was recorded.' }),
+    tenant: t.exposeString('tenant', FOR_PUBLISHERS),
+    type: t.exposeString('type', FOR_PUBLISHERS),
+    occurredAt: t.expose('occurredAt', { ...FOR_PUBLISHERS, type: 'DateTime', description: 'As the publisher says.' }),
+    createdAt: t.expose('createdAt', { ...FOR_PUBLISHERS, type: 'DateTime', description: 'When it was recorded.' }),
     data: t.field({
       type: 'JSON',
       select: { data: true },
