@@ -1,7 +1,7 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { ApiKeyScope } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
-import { NEWEST_FIRST, PAGE } from './page.ts';
+import { PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
@@ -60,14 +60,12 @@ builder.queryField('apiKeys', (t) =>
       authScopes: { admin: true },
       args: { filter: t.arg({ type: FilterInput }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.apiKey.findMany({
-          ...query,
-          where: {
+        services.database.prisma.apiKey.findMany(
+          pageOf(query, {
             ...tenantWhere(viewer, filter?.tenant),
             ...(filter?.includeRevoked !== true && { revokedAt: null }),
-          },
-          orderBy: NEWEST_FIRST,
-        }),
+          }),
+        ),
     },
     Connection,
   ),

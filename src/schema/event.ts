@@ -5,7 +5,7 @@ import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
 import { eventWhere } from './delivery-filter-where.ts';
 import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filter-inputs.ts';
-import { NEWEST_FIRST, PAGE } from './page.ts';
+import { NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 /** What somebody who may publish, and do nothing else, is told of the event that was made. */
@@ -37,7 +37,7 @@ const EventType = builder.prismaObject('Event', {
         ...PAGE,
         description: 'One for each webhook subscription that got it; newest first.',
         resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.delivery.findMany({ ...query, where: { eventId: id }, orderBy: NEWEST_FIRST }),
+          services.database.prisma.delivery.findMany(pageOf(query, { eventId: id })),
       },
       DeliveryConnection,
     ),
@@ -92,7 +92,7 @@ builder.queryFields((t) => ({
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
-        return services.database.prisma.event.findMany({ ...query, where: eventWhere(filter), orderBy: NEWEST_FIRST });
+        return services.database.prisma.event.findMany(pageOf(query, eventWhere(filter)));
       },
     },
     EventConnection,
@@ -109,11 +109,9 @@ builder.queryFields((t) => ({
           ...(filter?.to != null && { lt: filter.to }),
         };
         const reasons = filter?.reasons == null ? {} : { reason: { in: filter.reasons } };
-        return services.database.prisma.rejectedEvent.findMany({
-          ...query,
-          where: { ...tenantWhere(viewer, filter?.tenant), ...reasons, createdAt },
-          orderBy: NEWEST_FIRST,
-        });
+        return services.database.prisma.rejectedEvent.findMany(
+          pageOf(query, { ...tenantWhere(viewer, filter?.tenant), ...reasons, createdAt }),
+        );
       },
     },
     RejectedEventConnection,

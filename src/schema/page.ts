@@ -54,6 +54,25 @@ export const LOG_PAGE = pageOptions((value) => LogPosition.parse(value) !== unde
 /** Newest first: ids begin with the time. */
 export const NEWEST_FIRST = { id: 'desc' } as const;
 
+type ConnectionQuery = { readonly take: number; readonly skip: number; readonly cursor?: object };
+
+/**
+ * What `findMany` gets of a connection's query. Prisma's own cursor looks up its row first: it finds nothing after a row
+ * that is gone, and would tell whether there is such a row to somebody whose it is not.
+ */
+export function pageOf<Query extends ConnectionQuery, Where extends object>(query: Query, where: Where) {
+  const { cursor, skip: _, ...rest } = query;
+  return { ...rest, where: { AND: [where, ...beyond(cursor, query.take)] }, orderBy: NEWEST_FIRST };
+}
+
+function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
+  if (cursor === undefined) return [];
+  // `as`: made of the arguments of PAGE, whose cursor is the id.
+  const { id } = cursor as { readonly id: string };
+  // With a negative `take`, for `before`, Prisma turns the order round.
+  return [{ id: take < 0 ? { gt: id } : { lt: id } }];
+}
+
 /** What has been seen of the log by who has this cursor of it. */
 export function parseLogPosition(cursor: string, path: string): LogPosition {
   const position = LogPosition.parse(readCursor(cursor));
