@@ -67,8 +67,18 @@ export function parseRoles(text: string): Set<Role> {
   return new Set(roles);
 }
 
-export function parseApiKey(text: string): string {
+/** The message never repeats the value. */
+export function parseSecret(text: string): string {
   if (text.length < 32) throw new Error(`must have at least 32 characters, not ${text.length}`);
+  return text;
+}
+
+/** Over plain HTTP anybody on the way could put in keys of their own. */
+export function parseJwksUrl(text: string): string {
+  const { protocol, hostname } = new URL(parseUrl(text, ['https:', 'http:']));
+  if (protocol === 'http:' && !/^(?:localhost|127\.[\d.]+|\[::1\])$/.test(hostname)) {
+    throw new Error('must start with https://; http:// is for this machine alone');
+  }
   return text;
 }
 

@@ -1,16 +1,17 @@
 import process from 'node:process';
 import {
   parseAllowHttp,
-  parseApiKey,
   parseCidrs,
   parseCount,
   parseDnsServers,
+  parseJwksUrl,
   parseLogLevel,
   parseNatsServers,
   parsePort,
   parsePorts,
   parseRoles,
   parseSchedule,
+  parseSecret,
   parseSecretsKey,
   parseText,
   parseUrl,
@@ -30,6 +31,8 @@ export type Config = {
   readonly dataDir: string;
   readonly roles: ReadonlySet<Role>;
   readonly adminApiKey: string | undefined;
+  /** How the JWTs of tenants' front ends are verified; undefined: they are refused. */
+  readonly jwt: { readonly secret: string } | { readonly jwksUrl: string } | undefined;
   readonly secretsKey: string | undefined;
   readonly egress: {
     readonly allowCidrs: readonly string[];
@@ -90,6 +93,18 @@ export const VARIABLES: readonly Variable[] = [
     default: 'generated',
     meaning:
       'Full access to every tenant; at least 32 characters. Unset: generated at the first start and kept in `DATA_DIR/admin-api-key`.',
+  },
+  {
+    name: 'JWT_SECRET',
+    default: 'unset',
+    meaning:
+      "Verifies JWTs of tenants' front ends, signed with HS256; at least 32 characters. Without this and `JWT_JWKS_URL`, JWTs are refused. The same in every process.",
+  },
+  {
+    name: 'JWT_JWKS_URL',
+    default: 'unset',
+    meaning:
+      'In place of `JWT_SECRET`: where the public keys are (a JWK Set) that verify JWTs signed with RS256, ES256 or EdDSA; `https://…`, on loopback also `http://…`.',
   },
   {
     name: 'SECRETS_KEY',
@@ -171,7 +186,8 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     natsServers: read('NATS_URL', parseNatsServers),
     dataDir: read('DATA_DIR', parseText) ?? '.data',
     roles: read('ROLES', parseRoles) ?? new Set(ROLES),
-    adminApiKey: read('ADMIN_API_KEY', parseApiKey),
+    adminApiKey: read('ADMIN_API_KEY', parseSecret),
+    jwt: readJwt(read, problems),
     secretsKey: read('SECRETS_KEY', parseSecretsKey),
     egress: readEgress(read, embedded),
     retryScheduleMs: read('RETRY_SCHEDULE', parseSchedule) ?? parseSchedule(DEFAULT_RETRY_SCHEDULE),
@@ -187,6 +203,16 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
 }
 
 type Read = <T>(name: string, parse: (text: string) => T) => T | undefined;
+
+function readJwt(read: Read, problems: string[]): Config['jwt'] {
+  const secret = read('JWT_SECRET', parseSecret);
+  const jwksUrl = read('JWT_JWKS_URL', parseJwksUrl);
+  if (secret !== undefined && jwksUrl !== undefined) {
+    problems.push('JWT_SECRET and JWT_JWKS_URL are both set: JWTs are verified by one of them');
+  }
+  if (secret !== undefined) return { secret };
+  return jwksUrl === undefined ? undefined : { jwksUrl };
+}
 
 function readEgress(read: Read, embedded: boolean): Config['egress'] {
   return {

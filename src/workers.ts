@@ -41,6 +41,7 @@ function createSenderWorkers({ egress, retryScheduleMs, retention }: Config, ser
   const changes = new ChangeListener({
     url: databaseUrl,
     log,
+    channel: 'webhook_subscription_changed',
     onChange: (id) => {
       subscriptions.forget(id);
     },

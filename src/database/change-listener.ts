@@ -5,15 +5,16 @@ import { atMost, pause } from '../pause.ts';
 export type ChangeListenerOptions = {
   readonly url: string;
   readonly log: Logger;
-  /** A webhook subscription, or its secrets, changed in a transaction that has been committed. */
-  readonly onChange: (subscriptionId: string) => void;
+  /** Notified with the id of what changed, in a transaction that has been committed: by the trigger of that name. */
+  readonly channel: 'webhook_subscription_changed' | 'api_key_revoked';
+  readonly onChange: (id: string) => void;
   /** Changes may have been missed: everything that is remembered may be stale. */
   readonly onGap: () => void;
 };
 
 const RETRY_MS = 1_000;
 
-/** Listens to the notifications of the webhook_subscription_changed trigger on a connection of its own. */
+/** Listens to the notifications of a trigger on a connection of its own. */
 export class ChangeListener {
   readonly #options: ChangeListenerOptions;
   readonly #stopping = new AbortController();
@@ -38,7 +39,8 @@ export class ChangeListener {
       try {
         await this.#listen(signal);
       } catch (error) {
-        this.#options.log.debug({ err: error }, 'not listening to changes of webhook subscriptions');
+        const { log, channel } = this.#options;
+        log.debug({ err: error, channel }, 'not listening to changes');
       }
       this.#options.onGap();
       await pause(RETRY_MS, signal);
@@ -68,7 +70,7 @@ export class ChangeListener {
     });
     try {
       await client.connect();
-      await client.query('LISTEN webhook_subscription_changed');
+      await client.query(`LISTEN ${this.#options.channel}`);
       this.#options.onGap();
       await ended;
     } finally {

@@ -2,12 +2,16 @@ import SchemaBuilder from '@pothos/core';
 import ErrorsPlugin from '@pothos/plugin-errors';
 import PrismaPlugin from '@pothos/plugin-prisma';
 import RelayPlugin from '@pothos/plugin-relay';
+import ScopeAuthPlugin from '@pothos/plugin-scope-auth';
+import { GraphQLError } from 'graphql';
 import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
 import type { Context } from './context.ts';
+import { type Permissions, permissionsOf } from './viewer.ts';
 
 export const builder = new SchemaBuilder<{
   Context: Context;
+  AuthScopes: { -readonly [K in keyof Permissions]: boolean };
   PrismaTypes: PrismaTypes;
   DefaultFieldNullability: false;
   DefaultEdgesNullability: { list: false; items: false };
@@ -18,8 +22,18 @@ export const builder = new SchemaBuilder<{
     JSON: { Input: unknown; Output: unknown };
   };
 }>({
-  // The errors plugin before Prisma's, or the latter takes the result unions for rows.
-  plugins: [ErrorsPlugin, RelayPlugin, PrismaPlugin],
+  // The errors plugin before Prisma's, or the latter takes the result unions for rows. What may not be asked for is
+  // refused before anything is read, but within the errors plugin: it is no member of a result union.
+  plugins: [ErrorsPlugin, ScopeAuthPlugin, RelayPlugin, PrismaPlugin],
+  scopeAuth: {
+    authScopes: ({ viewer }) => permissionsOf(viewer),
+    // Otherwise a stream would be opened, and only its values refused.
+    authorizeOnSubscribe: true,
+    unauthorizedError: (_parent, { viewer }, { parentType, fieldName }) =>
+      new GraphQLError(`credentials with the scope ${viewer.scope} may not use ${parentType.name}.${fieldName}`, {
+        extensions: { code: 'FORBIDDEN' },
+      }),
+  },
   defaultFieldNullability: false,
   errors: {
     directResult: true,
@@ -35,6 +49,7 @@ export const builder = new SchemaBuilder<{
   prisma: { client: ({ services }) => services.database.prisma, dmmf: getDatamodel() },
 });
 
-builder.queryType({});
-builder.mutationType({});
-builder.subscriptionType({});
+// Nobody may do anything unless it is said here, or by the field.
+builder.queryType({ authScopes: { read: true } });
+builder.mutationType({ authScopes: { write: true } });
+builder.subscriptionType({ authScopes: { read: true } });

@@ -10,6 +10,8 @@ export type SchemaServices = WebhookSubscriptionServices & {
   readonly bus: EventBus;
   readonly liveLog: LiveLog;
   readonly log: Logger;
+  /** To be called with the id of an API key that has been revoked; other processes hear of it from Postgres. */
+  readonly apiKeyRevoked: (id: string) => void;
 };
 
 /** What a resolver gets, anew for each operation. */

@@ -7,7 +7,7 @@ import { builder } from './builder.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
 import { deliveryWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, DeliveryStatusEnum } from './filter-inputs.ts';
-import { LOG_PAGE, NEWEST_FIRST, PAGE, pageOfLog } from './page.ts';
+import { LOG_PAGE, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 const WaitReasonEnum = builder.enumType('WaitReason', {
@@ -73,11 +73,7 @@ export const DeliveryType = builder.prismaObject('Delivery', {
         ...LOG_PAGE,
         description: 'Newest first.',
         resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.attempt.findMany({
-            ...pageOfLog(query),
-            where: { deliveryId: id },
-            orderBy: NEWEST_FIRST,
-          }),
+          services.database.prisma.attempt.findMany(pageOf(query, { deliveryId: id })),
       },
       AttemptConnection,
     ),
@@ -109,11 +105,7 @@ builder.queryFields((t) => ({
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
-        return services.database.prisma.delivery.findMany({
-          ...query,
-          where: deliveryWhere(filter),
-          orderBy: NEWEST_FIRST,
-        });
+        return services.database.prisma.delivery.findMany(pageOf(query, deliveryWhere(filter)));
       },
     },
     DeliveryConnection,

@@ -6,11 +6,15 @@ import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
 import { eventWhere } from './delivery-filter-where.ts';
 import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filter-inputs.ts';
-import { NEWEST_FIRST, PAGE } from './page.ts';
+import { NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
+
+/** What somebody who may publish, and do nothing else, is told of the event that was made. */
+const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
 
 const EventType = builder.prismaObject('Event', {
   description: 'Something a service published.',
+  authScopes: { read: true },
   // Not the data, which can be a megabyte: it is read only where it is asked for.
   select: {
     id: true,
@@ -23,12 +27,13 @@ const EventType = builder.prismaObject('Event', {
   },
   fields: (t) => ({
     id: t.exposeID('eventId', {
+      ...FOR_PUBLISHERS,
       description: "The publisher's id, unique within the tenant; `webhook-id` in every request.",
     }),
-    tenant: t.exposeString('tenant'),
-    type: t.exposeString('type'),
-    occurredAt: t.expose('occurredAt', { type: 'DateTime', description: 'As the publisher says.' }),
-    createdAt: t.expose('createdAt', { type: 'DateTime', description: 'When it was recorded.' }),
+    tenant: t.exposeString('tenant', FOR_PUBLISHERS),
+    type: t.exposeString('type', FOR_PUBLISHERS),
+    occurredAt: t.expose('occurredAt', { ...FOR_PUBLISHERS, type: 'DateTime', description: 'As the publisher says.' }),
+    createdAt: t.expose('createdAt', { ...FOR_PUBLISHERS, type: 'DateTime', description: 'When it was recorded.' }),
     data: t.field({
       type: 'JSON',
       select: { data: true },
@@ -41,7 +46,7 @@ const EventType = builder.prismaObject('Event', {
         ...PAGE,
         description: 'One for each webhook subscription that got it; newest first.',
         resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.delivery.findMany({ ...query, where: { eventId: id }, orderBy: NEWEST_FIRST }),
+          services.database.prisma.delivery.findMany(pageOf(query, { eventId: id })),
       },
       DeliveryConnection,
     ),
@@ -106,7 +111,7 @@ builder.queryFields((t) => ({
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
-        return services.database.prisma.event.findMany({ ...query, where: eventWhere(filter), orderBy: NEWEST_FIRST });
+        return services.database.prisma.event.findMany(pageOf(query, eventWhere(filter)));
       },
     },
     EventConnection,
@@ -123,11 +128,9 @@ builder.queryFields((t) => ({
           ...(filter?.to != null && { lt: filter.to }),
         };
         const reasons = filter?.reasons == null ? {} : { reason: { in: filter.reasons } };
-        return services.database.prisma.rejectedEvent.findMany({
-          ...query,
-          where: { ...tenantWhere(viewer, filter?.tenant), ...reasons, createdAt },
-          orderBy: NEWEST_FIRST,
-        });
+        return services.database.prisma.rejectedEvent.findMany(
+          pageOf(query, { ...tenantWhere(viewer, filter?.tenant), ...reasons, createdAt }),
+        );
       },
     },
     RejectedEventConnection,

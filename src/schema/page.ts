@@ -1,11 +1,11 @@
 import { parsePrismaCursor } from '@pothos/plugin-prisma';
 import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
-import type { Prisma } from '../generated/prisma/client.ts';
 import { LogPosition } from './log-position.ts';
 
 const DEFAULT_PAGE_SIZE = 50;
 const MAX_PAGE_SIZE = 250;
+const UUID_LENGTH = 36;
 const MAX_ROWS_PER_OPERATION = 20_000;
 
 /** Connections inside connections multiply, so one operation may ask for so many rows in all. */
@@ -48,23 +48,43 @@ function pageOptions(isCursor: (value: string) => boolean) {
 
 export const PAGE = pageOptions(isUuid);
 
-/** Of a connection of attempts: a cursor of the live log does as well, see `pageOfLog`. */
+/** Of a connection of attempts: a cursor of the live log does as well, and goes on from the attempt that came with it. */
 export const LOG_PAGE = pageOptions((value) => LogPosition.parse(value) !== undefined);
 
 /** Newest first: ids begin with the time. */
 export const NEWEST_FIRST = { id: 'desc' } as const;
+
+type ConnectionQuery = { readonly take: number; readonly skip: number; readonly cursor?: object };
+
+/**
+ * What `findMany` gets of a connection's query. Prisma's own cursor looks up its row first: it finds nothing after a row
+ * that is gone, and would tell whether there is such a row to somebody whose it is not.
+ */
+export function pageOf<Query extends ConnectionQuery, Where extends object>(query: Query, where: Where) {
+  const { cursor, skip: _, ...rest } = query;
+  return { ...rest, where: { AND: [where, ...beyond(cursor, query.take)] }, orderBy: NEWEST_FIRST };
+}
+
+function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
+  if (cursor === undefined) return [];
+  // `as`: made of the arguments of PAGE, whose cursor is the id, or of LOG_PAGE, where it is the first of several.
+  const id = (cursor as { readonly id: string }).id.slice(0, UUID_LENGTH);
+  // With a negative `take`, for `before`, Prisma turns the order round.
+  return [{ id: take < 0 ? { gt: id } : { lt: id } }];
+}
+
+/** The id in a cursor of any other connection. */
+export function parseCursor(cursor: string, path: string): string {
+  const id = readCursor(cursor);
+  if (!isUuid(id)) throw new InvalidInputError([{ path, message: NO_CURSOR }]);
+  return id;
+}
 
 /** What has been seen of the log by who has this cursor of it. */
 export function parseLogPosition(cursor: string, path: string): LogPosition {
   const position = LogPosition.parse(readCursor(cursor));
   if (position === undefined) throw new InvalidInputError([{ path, message: NO_CURSOR }]);
   return position;
-}
-
-/** The query of a page of attempts, with the attempt that its cursor came with. */
-export function pageOfLog<Query extends { readonly cursor?: Prisma.AttemptWhereUniqueInput }>(query: Query): Query {
-  const position = LogPosition.parse(query.cursor?.id ?? '');
-  return position === undefined ? query : { ...query, cursor: { id: position.head } };
 }
 
 const NO_CURSOR = 'is not a cursor of this connection';

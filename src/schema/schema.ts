@@ -1,4 +1,6 @@
 import { builder } from './builder.ts';
+import './api-key.ts';
+import './api-key-mutations.ts';
 import './attempt.ts';
 import './delivery.ts';
 import './delivery-log.ts';

@@ -9,7 +9,7 @@ import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
 import { attemptWhere, deliveryWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filter-inputs.ts';
-import { LOG_PAGE, NEWEST_FIRST, PAGE, pageOfLog } from './page.ts';
+import { LOG_PAGE, NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 builder.prismaObject('SigningSecret', {
@@ -90,11 +90,9 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         description: 'Newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
         resolve: (query, { id }, { filter }, { services }) =>
-          services.database.prisma.delivery.findMany({
-            ...query,
-            where: { subscriptionId: id, ...deliveryWhere(checked(filter)) },
-            orderBy: NEWEST_FIRST,
-          }),
+          services.database.prisma.delivery.findMany(
+            pageOf(query, { subscriptionId: id, ...deliveryWhere(checked(filter)) }),
+          ),
       },
       DeliveryConnection,
     ),
@@ -105,11 +103,9 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         description: 'Its attempts, newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
         resolve: (query, { id }, { filter }, { services }) =>
-          services.database.prisma.attempt.findMany({
-            ...pageOfLog(query),
-            where: { subscriptionId: id, ...attemptWhere(checked(filter)) },
-            orderBy: NEWEST_FIRST,
-          }),
+          services.database.prisma.attempt.findMany(
+            pageOf(query, { subscriptionId: id, ...attemptWhere(checked(filter)) }),
+          ),
       },
       AttemptConnection,
     ),
@@ -147,16 +143,14 @@ builder.queryFields((t) => ({
       description: 'Newest first, without the deleted ones.',
       args: { filter: t.arg({ type: WebhookSubscriptionFilterInput }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.webhookSubscription.findMany({
-          ...query,
-          where: {
+        services.database.prisma.webhookSubscription.findMany(
+          pageOf(query, {
             deletedAt: null,
             ...tenantWhere(viewer, filter?.tenant),
             ...(filter?.isActive != null && { isActive: filter.isActive }),
             ...(filter?.subscriptionIds != null && { id: { in: filter.subscriptionIds.filter(isUuid) } }),
-          },
-          orderBy: NEWEST_FIRST,
-        }),
+          }),
+        ),
     },
     Connection,
   ),

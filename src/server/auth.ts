@@ -1,16 +1,29 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
+import { isApiKey } from '../schema/api-key-secret.ts';
 import type { Viewer } from '../schema/viewer.ts';
 
-/** Who an `Authorization` header's value belongs to; undefined for nobody. A promise: other credentials need a look-up. */
+/**
+ * Who an `Authorization` header's value belongs to; undefined for nobody, whatever the reason. Rejects where that cannot
+ * be found out right now.
+ */
 export type Authenticate = (authorization: string | undefined) => Promise<Viewer | undefined>;
 
-export function createAuthenticate(adminApiKey: string): Authenticate {
+export type Verifiers = {
+  readonly adminApiKey: string;
+  readonly findApiKey: (key: string) => Promise<Viewer | undefined>;
+  /** Undefined: JWTs are refused. */
+  readonly verifyJwt: ((token: string) => Promise<Viewer | undefined>) | undefined;
+};
+
+const ADMIN: Viewer = { scope: 'ADMIN', credentialId: 'admin' };
+
+export function createAuthenticate({ adminApiKey, findApiKey, verifyJwt }: Verifiers): Authenticate {
   const expected = sha256(adminApiKey);
-  return (authorization) => {
+  return async (authorization) => {
     const credentials = authorization?.replace(/^bearer +/i, '').trim() ?? '';
     // Digests: of equal length, and the time it takes tells nothing about the key.
-    const isAdmin = timingSafeEqual(sha256(credentials), expected);
-    return Promise.resolve(isAdmin ? { kind: 'admin' } : undefined);
+    if (timingSafeEqual(sha256(credentials), expected)) return ADMIN;
+    return isApiKey(credentials) ? findApiKey(credentials) : verifyJwt?.(credentials);
   };
 }
 

@@ -4,19 +4,21 @@ import type { Context, SchemaServices } from '../schema/context.ts';
 import { PageBudget } from '../schema/page.ts';
 import { schema } from '../schema/schema.ts';
 import type { Viewer } from '../schema/viewer.ts';
-import type { Authenticate } from './auth.ts';
+import type { Credentials } from './credentials.ts';
+import { endWithCredential } from './end-with-credential.ts';
 import { createMaskError } from './mask-error.ts';
+import { requireViewer } from './require-viewer.ts';
 
 export type GraphqlOptions = {
   readonly services: SchemaServices;
-  readonly authenticate: Authenticate;
+  readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
   readonly log: Logger;
   /** Aborts when live streams are to end. */
   readonly stopping: AbortSignal;
 };
 
 /** What came before the operation: who asks. Over HTTP the plugin below finds out, over WebSocket the handshake. */
-type ServerContext = { viewer?: Viewer };
+export type ServerContext = { viewer?: Viewer };
 
 export type Graphql = YogaServerInstance<ServerContext, Context>;
 
@@ -25,7 +27,8 @@ const MAX_BODY_BYTES = 2 * 1024 * 1024;
 const MAX_TOKENS = 5_000;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
-export function createGraphql({ services, authenticate, log, stopping }: GraphqlOptions): Graphql {
+export function createGraphql({ services, credentials, log, stopping }: GraphqlOptions): Graphql {
+  const maskError = createMaskError(log);
   return createYoga<ServerContext, Context>({
     schema,
     graphqlEndpoint: '/graphql',
@@ -34,8 +37,12 @@ export function createGraphql({ services, authenticate, log, stopping }: Graphql
       if (viewer === undefined) throw new Error('an operation without a viewer');
       return { services, viewer, stopping, pageBudget: new PageBudget() };
     },
-    plugins: [requireViewer(authenticate), limitTokens()],
-    maskedErrors: { maskError: createMaskError(log) },
+    plugins: [
+      requireViewer(credentials.authenticate, maskError),
+      limitTokens(),
+      endWithCredential((viewer) => credentials.watch(viewer)),
+    ],
+    maskedErrors: { maskError },
     // The default answers every origin, with credentials.
     cors: false,
     maxRequestBodySize: MAX_BODY_BYTES,
@@ -45,24 +52,6 @@ export function createGraphql({ services, authenticate, log, stopping }: Graphql
     landingPage: false,
     logging: false,
   });
-}
-
-/** Before anything of the request is read. */
-function requireViewer(authenticate: Authenticate): Plugin<object, ServerContext> {
-  return {
-    onRequest: async (hook) => {
-      const { request, serverContext, fetchAPI } = hook;
-      const viewer = await authenticate(request.headers.get('authorization') ?? undefined);
-      if (viewer !== undefined) {
-        serverContext.viewer = viewer;
-        return;
-      }
-      const message = 'send the header `Authorization: Bearer <API key>`';
-      const body = { errors: [{ message, extensions: { code: 'UNAUTHENTICATED' } }] };
-      const headers = { 'content-type': 'application/json', 'www-authenticate': 'Bearer' };
-      hook.endResponse(new fetchAPI.Response(JSON.stringify(body), { status: 401, headers }));
-    },
-  };
 }
 
 /** Parsing is the one step whose cost the page budget does not bound. */

@@ -8,14 +8,15 @@ import type { SecretBox } from '../delivery/secret-box.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { LiveLog } from '../events/live-log.ts';
 import { StartError } from '../start-error.ts';
-import { createAuthenticate } from './auth.ts';
+import { Credentials } from './credentials.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import { checkReadiness } from './health.ts';
 import { LiveSockets } from './live-sockets.ts';
 
 export type HttpServerOptions = {
-  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles'>;
+  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles' | 'jwt'>;
   readonly adminApiKey: string;
+  readonly databaseUrl: string;
   readonly database: Database;
   readonly bus: EventBus;
   readonly secretBox: SecretBox;
@@ -34,22 +35,26 @@ export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #stopping = new AbortController();
   readonly #server: Server;
+  readonly #credentials: Credentials | undefined;
   readonly #graphql: Graphql | undefined;
   readonly #sockets: LiveSockets | undefined;
   #started: Promise<string> | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
-    const { config, adminApiKey, database, bus, secretBox, log } = options;
+    const { config, adminApiKey, database, databaseUrl, bus, secretBox, log } = options;
     this.#options = options;
     // Each live stream listens to it.
     setMaxListeners(0, this.#stopping.signal);
     if (config.roles.has('api')) {
-      const authenticate = createAuthenticate(adminApiKey);
-      const liveLog = new LiveLog({ bus, database, log });
-      const services = { database, secretBox, egressPolicy: config.egress, bus, liveLog, log };
-      this.#graphql = createGraphql({ services, authenticate, log, stopping: this.#stopping.signal });
-      this.#sockets = new LiveSockets({ graphql: this.#graphql, authenticate, log });
+      const credentials = new Credentials({ adminApiKey, jwt: config.jwt, database, databaseUrl, log });
+      const services = {
+        ...{ database, secretBox, egressPolicy: config.egress, bus, log, apiKeyRevoked: credentials.revoked },
+        liveLog: new LiveLog({ bus, database, log }),
+      };
+      this.#credentials = credentials;
+      this.#graphql = createGraphql({ services, credentials, log, stopping: this.#stopping.signal });
+      this.#sockets = new LiveSockets({ graphql: this.#graphql, credentials, log });
     }
     // A request has to be all there within half a minute; answers (live streams) may take for ever.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
@@ -83,6 +88,7 @@ export class HttpServer {
         resolve();
       });
     });
+    this.#credentials?.start();
     const address = this.#server.address();
     if (address === null || typeof address === 'string') throw new Error('the server does not listen on TCP');
     return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
@@ -101,6 +107,7 @@ export class HttpServer {
     }, STOP_WITHIN_MS);
     await this.#sockets?.stop();
     await closed;
+    await this.#credentials?.stop();
     clearTimeout(timer);
   }
 

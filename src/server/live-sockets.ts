@@ -7,13 +7,15 @@ import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Viewer } from '../schema/viewer.ts';
-import type { Authenticate } from './auth.ts';
+import { whenAborted } from '../when-aborted.ts';
+import type { Credentials } from './credentials.ts';
+import { credentialEnded } from './end-with-credential.ts';
 import type { Graphql } from './graphql.ts';
 import { createMaskError } from './mask-error.ts';
 
 export type LiveSocketsOptions = {
   readonly graphql: Graphql;
-  readonly authenticate: Authenticate;
+  readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
   readonly log: Logger;
 };
 
@@ -22,10 +24,16 @@ const MAX_OPERATIONS_PER_SOCKET = 50;
 /** Only operations and their variables come in; the library's default is 100 MiB. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
 const CLOSE_WITHIN_MS = 2_000;
-const GOING_AWAY = 1001;
+const GOING_AWAY = { code: 1001, reason: 'going away' };
+/** The protocol's own: a client may come again, with other credentials. */
+const FORBIDDEN = { code: 4403, reason: 'Forbidden: these credentials have expired or been revoked' };
+const TRY_AGAIN_LATER = { code: 1013, reason: 'try again later' };
 
-type Extra = { viewer?: Viewer };
-type Connection = ConnectionContext<Record<string, unknown> | undefined, Extra>;
+/** `ended` aborts with the credential. */
+type Session = { readonly viewer: Viewer; readonly ended: AbortSignal };
+type Extra = { session?: Session };
+type Connection = ConnectionContext<Record<string, unknown> | undefined, Extra & SocketExtra>;
+type SocketExtra = { readonly socket: WebSocket; readonly request: IncomingMessage };
 
 /** What Yoga makes for one operation; it leaves the types of these functions open. */
 type Enveloped = {
@@ -81,21 +89,44 @@ export class LiveSockets {
 
   /** Closes every socket with 1001, and cuts those that do not answer within 2 s. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#server.clients].map(closeSocket));
+    await Promise.all([...this.#server.clients].map((socket) => closeSocket(socket, GOING_AWAY)));
   }
 
   async #connect({ connectionParams, extra }: Connection): Promise<boolean> {
     const value = connectionParams?.['authorization'] ?? connectionParams?.['Authorization'];
-    const viewer = await this.#options.authenticate(typeof value === 'string' ? value : undefined);
+    const viewer = await this.#authenticate(extra.socket, typeof value === 'string' ? value : undefined);
     if (viewer === undefined) return false;
-    extra.viewer = viewer;
+    extra.session = { viewer, ended: this.#endWithCredential(extra.socket, viewer) };
     return true;
   }
 
-  async #prepare(
-    { extra, subscriptions }: Connection & { readonly extra: Extra & { request: IncomingMessage } },
-    payload: SubscribePayload,
-  ) {
+  async #authenticate(socket: WebSocket, authorization: string | undefined): Promise<Viewer | undefined> {
+    try {
+      return await this.#options.credentials.authenticate(authorization);
+    } catch (error) {
+      // Thrown on, it would be a reason for clients never to come again.
+      this.#maskError(error);
+      void closeSocket(socket, TRY_AGAIN_LATER);
+      return undefined;
+    }
+  }
+
+  #endWithCredential(socket: WebSocket, viewer: Viewer): AbortSignal {
+    const { signal, release } = this.#options.credentials.watch(viewer);
+    const forget = whenAborted(signal, () => void closeSocket(socket, FORBIDDEN));
+    const end = () => {
+      forget();
+      release();
+    };
+    // It may have gone while its credentials were looked up.
+    if (socket.readyState === socket.CLOSED) end();
+    else socket.once('close', end);
+    return signal;
+  }
+
+  async #prepare({ extra, subscriptions }: Connection, payload: SubscribePayload) {
+    // A socket that is being closed still hears what its client says.
+    if (extra.session === undefined || extra.session.ended.aborted) return [credentialEnded()];
     if (Object.keys(subscriptions).length > MAX_OPERATIONS_PER_SOCKET) {
       const message = `at most ${MAX_OPERATIONS_PER_SOCKET} operations can run over one WebSocket`;
       return [createGraphQLError(message, { extensions: { code: 'TOO_MANY_OPERATIONS' } })];
@@ -104,8 +135,8 @@ export class LiveSockets {
       const { graphql } = this.#options;
       const request = new graphql.fetchAPI.Request('http://localhost/graphql');
       const params = { query: payload.query };
-      const viewer = extra.viewer === undefined ? {} : { viewer: extra.viewer };
-      const enveloped: Enveloped = graphql.getEnveloped({ request, params, waitUntil: () => undefined, ...viewer });
+      const { viewer } = extra.session;
+      const enveloped: Enveloped = graphql.getEnveloped({ request, params, waitUntil: () => undefined, viewer });
       const { parse, validate, contextFactory, schema } = enveloped;
       const document = parse(payload.query);
       const errors = validate(schema, document);
@@ -128,7 +159,11 @@ export class LiveSockets {
   }
 }
 
-async function closeSocket(socket: WebSocket): Promise<void> {
+type Goodbye = { readonly code: number; readonly reason: string };
+
+/** Cuts a socket that does not answer within 2 s. */
+async function closeSocket(socket: WebSocket, { code, reason }: Goodbye): Promise<void> {
+  if (socket.readyState === socket.CLOSED) return;
   await new Promise<void>((resolve) => {
     const timer = setTimeout(() => {
       socket.terminate();
@@ -137,6 +172,6 @@ async function closeSocket(socket: WebSocket): Promise<void> {
       clearTimeout(timer);
       resolve();
     });
-    socket.close(GOING_AWAY, 'going away');
+    socket.close(code, reason);
   });
 }

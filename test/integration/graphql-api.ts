@@ -7,7 +7,7 @@ import { createSecretBox, type SecretBox } from '../../src/delivery/secret-box.t
 import { EventBus } from '../../src/events/event-bus.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
-import { createAuthenticate } from '../../src/server/auth.ts';
+import { Credentials } from '../../src/server/credentials.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
@@ -50,13 +50,14 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const bus = new EventBus({ servers: [nats.url], log, receivesLog: true });
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
+  const credentials = new Credentials({ adminApiKey: ADMIN_KEY, jwt: undefined, database, databaseUrl: url, log });
   const services = {
-    ...{ database, secretBox, bus, log, liveLog: new LiveLog({ bus, database, log }) },
+    ...{ database, secretBox, bus, log, apiKeyRevoked: credentials.revoked },
+    liveLog: new LiveLog({ bus, database, log }),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
   };
   const stopping = new AbortController();
-  const authenticate = createAuthenticate(ADMIN_KEY);
-  const graphql = createGraphql({ services, authenticate, log, stopping: stopping.signal });
+  const graphql = createGraphql({ services, credentials, log, stopping: stopping.signal });
   return {
     ...{ databaseUrl: testDatabase.url, nats, database, secretBox, bus, log, graphql },
     logged: () => lines.join(''),

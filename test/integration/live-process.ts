@@ -11,14 +11,17 @@ import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
 export type ApiProcess = { readonly url: string; readonly port: number; stop(): Promise<void> };
 
 /** What a process of the role `api` runs, with a NATS connection of its own. */
-export async function startApiProcess({ nats, database, secretBox, log }: Api, port = 0): Promise<ApiProcess> {
+export async function startApiProcess(
+  { nats, database, databaseUrl, secretBox, log }: Api,
+  port = 0,
+): Promise<ApiProcess> {
   const bus = new EventBus({ servers: [nats.url], log, receivesLog: true });
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   const server = new HttpServer({
-    ...{ database, bus, secretBox, log },
-    config: { host: '127.0.0.1', port, roles: new Set(['api'] as const), egress },
+    ...{ database, databaseUrl, bus, secretBox, log },
+    config: { host: '127.0.0.1', port, roles: new Set(['api'] as const), egress, jwt: undefined },
     adminApiKey: ADMIN_KEY,
     hasStarted: () => true,
   });

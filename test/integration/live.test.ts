@@ -50,11 +50,11 @@ beforeEach(async () => {
 });
 
 function createServer(): HttpServer {
-  const { database, bus, secretBox, log } = api;
-  const config = { host: '127.0.0.1', port: 0, roles: new Set(['api'] as const) };
+  const { database, databaseUrl, bus, secretBox, log } = api;
+  const config = { host: '127.0.0.1', port: 0, roles: new Set(['api'] as const), jwt: undefined };
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   return new HttpServer({
-    ...{ database, bus, secretBox, log },
+    ...{ database, databaseUrl, bus, secretBox, log },
     config: { ...config, egress },
     adminApiKey: ADMIN_KEY,
     hasStarted: () => true,

@@ -14,6 +14,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     return rowCount;
   };
   const tables = {
+    ApiKey: 'api_keys',
     Tenant: 'tenants',
     WebhookSubscription: 'webhook_subscriptions',
     MatchingSettings: 'matching_settings',
@@ -28,6 +29,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   expect(Object.keys(tables).toSorted()).toEqual(Object.keys(Prisma.ModelName).toSorted());
   const { prisma } = database;
   // Each selects every column Prisma knows of by name.
+  await prisma.apiKey.findFirst();
   await prisma.tenant.findFirst();
   await prisma.webhookSubscription.findFirst();
   await prisma.matchingSettings.findFirst();
@@ -39,6 +41,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   await prisma.delivery.findFirst();
   await prisma.attempt.findFirst();
   const fields = {
+    ApiKey: Prisma.ApiKeyScalarFieldEnum,
     Tenant: Prisma.TenantScalarFieldEnum,
     WebhookSubscription: Prisma.WebhookSubscriptionScalarFieldEnum,
     MatchingSettings: Prisma.MatchingSettingsScalarFieldEnum,

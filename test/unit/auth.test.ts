@@ -1,13 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { InvalidInputError } from '../../src/delivery/webhook-subscription-errors.ts';
-import { tenantScope, tenantWhere } from '../../src/schema/viewer.ts';
+import { generateApiKey, hashApiKey, isApiKey } from '../../src/schema/api-key-secret.ts';
+import { tenantScope, tenantWhere, type Viewer } from '../../src/schema/viewer.ts';
 import { createAuthenticate } from '../../src/server/auth.ts';
 
 const KEY = 'k'.repeat(32);
+const nobody = () => Promise.resolve(undefined);
+const authenticate = createAuthenticate({ adminApiKey: KEY, findApiKey: nobody, verifyJwt: undefined });
 
 describe('the admin key', () => {
   test.each([`Bearer ${KEY}`, `bearer ${KEY}`, `Bearer   ${KEY}`, KEY])('%j is accepted', async (authorization) => {
-    expect(await createAuthenticate(KEY)(authorization)).toEqual({ kind: 'admin' });
+    expect(await authenticate(authorization)).toEqual({ scope: 'ADMIN', credentialId: 'admin' });
   });
 
   test.each([
@@ -20,16 +23,41 @@ describe('the admin key', () => {
     `Bearer ${KEY.slice(1)}`,
     `Bearer ${KEY.toUpperCase()}`,
   ])('%j is not', async (authorization) => {
-    expect(await createAuthenticate(KEY)(authorization)).toBeUndefined();
+    expect(await authenticate(authorization)).toBeUndefined();
+  });
+});
+
+describe('an API key', () => {
+  test('is 256 random bits in base 62, with a prefix, and each is another one', () => {
+    const keys = Array.from({ length: 1_000 }, generateApiKey);
+    expect(new Set(keys).size).toBe(1_000);
+    expect(keys.filter((key) => !isApiKey(key))).toEqual([]);
+    expect(new Set(keys.flatMap((key) => [...key.slice(4)])).size).toBe(62);
+    // The first digit is what 256 bits leave over, and every other one is as likely as the rest.
+    expect(new Set(keys.map((key) => key.slice(-1))).size).toBe(62);
+    expect(keys.every((key) => /^whk_[0-9A-Za-z]{43}$/.test(key))).toBe(true);
+  });
+
+  test.each(['whk_', `whk_${'a'.repeat(42)}`, `whk_${'a'.repeat(44)}`, `whk_${'a'.repeat(42)}-`, 'a'.repeat(47)])(
+    '%j is none, so nobody looks it up',
+    (text) => {
+      expect(isApiKey(text)).toBe(false);
+    },
+  );
+
+  test('is kept as its SHA-256', () => {
+    expect(hashApiKey('abc').toString('hex')).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
   });
 });
 
 describe('tenantScope', () => {
-  const tenant = { kind: 'tenant', tenant: 'acme', scope: 'read' } as const;
+  const admin: Viewer = { scope: 'ADMIN', credentialId: 'x' };
+  const tenant: Viewer = { scope: 'TENANT_READ', tenant: 'acme', credentialId: 'x' };
+  const publisher: Viewer = { scope: 'PUBLISH', tenant: undefined, credentialId: 'x' };
 
   test('the admin sees the tenant asked for, or all', () => {
-    expect(tenantScope({ kind: 'admin' }, 'acme')).toBe('acme');
-    expect(tenantWhere({ kind: 'admin' }, null)).toEqual({});
+    expect(tenantScope(admin, 'acme')).toBe('acme');
+    expect(tenantWhere(admin, null)).toEqual({});
   });
 
   test("a tenant's credentials see that tenant, whatever is asked for", () => {
@@ -38,7 +66,12 @@ describe('tenantScope', () => {
     expect(() => tenantScope(tenant, 'other')).toThrow(InvalidInputError);
   });
 
+  test('who publishes for every tenant has to say for which, and is never all of them', () => {
+    expect(tenantScope(publisher, 'acme')).toBe('acme');
+    for (const none of [undefined, null]) expect(() => tenantScope(publisher, none)).toThrow(InvalidInputError);
+  });
+
   test('what is no tenant never reaches a query', () => {
-    expect(() => tenantWhere({ kind: 'admin' }, 'a\0b')).toThrow(InvalidInputError);
+    for (const viewer of [admin, publisher]) expect(() => tenantWhere(viewer, 'a\0b')).toThrow(InvalidInputError);
   });
 });

@@ -103,6 +103,35 @@ describe('the configuration', () => {
     expect(problems.join()).not.toContain('hunter2');
   });
 
+  it.each([
+    [{}, undefined],
+    [{ JWT_SECRET: 's'.repeat(32) }, { secret: 's'.repeat(32) }],
+    [{ JWT_JWKS_URL: 'https://id.example.com/keys' }, { jwksUrl: 'https://id.example.com/keys' }],
+    [{ JWT_JWKS_URL: 'http://127.0.0.1:81/keys' }, { jwksUrl: 'http://127.0.0.1:81/keys' }],
+    [{ JWT_JWKS_URL: 'http://[::1]/keys', JWT_SECRET: '' }, { jwksUrl: 'http://[::1]/keys' }],
+  ])('verifies JWTs with %j by %j', (env, jwt) => {
+    expect(readConfig(env).jwt).toEqual(jwt);
+  });
+
+  it.each([
+    [{ JWT_SECRET: 'hunter2'.repeat(4) }, 'JWT_SECRET must have at least 32 characters, not 28'],
+    [
+      { JWT_JWKS_URL: 'http://id.example.com/keys' },
+      'JWT_JWKS_URL must start with https://; http:// is for this machine alone',
+    ],
+    [
+      { JWT_JWKS_URL: 'http://127.0.0.1.example.com/keys' },
+      'JWT_JWKS_URL must start with https://; http:// is for this machine alone',
+    ],
+    [{ JWT_JWKS_URL: 'file:///keys' }, 'JWT_JWKS_URL must be a URL that starts with https:// or http://'],
+    [
+      { JWT_SECRET: 'hunter2'.repeat(5), JWT_JWKS_URL: 'https://id.example.com/keys' },
+      'JWT_SECRET and JWT_JWKS_URL are both set: JWTs are verified by one of them',
+    ],
+  ])('refuses %j', (env, problem) => {
+    expect(problemsOf(env)).toEqual([problem]);
+  });
+
   it('wants a SECRETS_KEY with a DATABASE_URL', () => {
     expect(problemsOf({ DATABASE_URL: EXTERNAL.DATABASE_URL })).toHaveLength(1);
     expect(problemsOf(EXTERNAL)).toEqual([]);

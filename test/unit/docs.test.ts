@@ -74,6 +74,11 @@ describe('docs/delivery-semantics.md', () => {
   });
 });
 
+test("docs/authentication.md's table of scopes has every one there is, and no other", () => {
+  const named = tableOf('docs/authentication.md', 'scope').flatMap(([scope]) => namesIn(scope));
+  expect(named.sort()).toEqual(valuesOf('ApiKeyScope').sort());
+});
+
 test('docs/configuration.md has every setting with its meaning', () => {
   const rows = tableOf('docs/configuration.md', 'variable');
   expect(rows.map(([name]) => name)).toEqual(VARIABLES.map(({ name }) => `| \`${name}\``));

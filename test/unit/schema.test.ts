@@ -28,6 +28,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'deleteWebhookSubscription(id: ID!): DeleteWebhookSubscriptionResult!',
     'rotateWebhookSecret(id: ID!, overlapSeconds: Int): RotateWebhookSecretResult!',
     'sendTestEvent(data: JSON, eventType: String, subscriptionId: ID!): SendTestEventResult!',
+    'createApiKey(input: CreateApiKeyInput!): CreateApiKeyResult!',
+    'revokeApiKey(id: ID!): RevokeApiKeyResult!',
   ],
   Query: [
     'webhookSubscription(id: ID!): WebhookSubscription',
@@ -38,6 +40,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'event(id: ID!, tenant: String): Event',
     `events(${PAGE}, filter: EventFilter, ${SIZE}): EventConnection!`,
     `rejectedEvents(${PAGE}, filter: RejectedEventFilter, ${SIZE}): RejectedEventConnection!`,
+    `apiKeys(${PAGE}, filter: ApiKeyFilter, ${SIZE}): ApiKeyConnection!`,
   ],
   Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!'],
   CreateWebhookSubscriptionInput: [
@@ -101,6 +104,14 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   Event: [
     ...['id: ID!', 'tenant: String!', 'type: String!', 'occurredAt: DateTime!', 'createdAt: DateTime!', 'data: JSON!'],
     `deliveries(${PAGE}, ${SIZE}): DeliveryConnection!`,
+  ],
+  CreateApiKeyInput: ['tenant: String', 'name: String!', 'scope: ApiKeyScope!'],
+  CreateApiKeyPayload: ['apiKey: ApiKey!', 'key: String!'],
+  RevokeApiKeyPayload: ['apiKey: ApiKey!'],
+  ApiKeyFilter: ['tenant: String', 'includeRevoked: Boolean'],
+  ApiKey: [
+    ...['id: ID!', 'name: String!', 'scope: ApiKeyScope!', 'tenant: String'],
+    ...['createdAt: DateTime!', 'lastUsedAt: DateTime', 'revokedAt: DateTime'],
   ],
   RejectedEvent: [
     ...['id: ID!', 'tenant: String', 'subject: String!', 'reason: RejectionReason!', 'message: String!'],

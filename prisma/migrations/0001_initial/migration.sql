@@ -124,6 +124,31 @@ END $$;
 CREATE TRIGGER webhook_subscription_created AFTER INSERT ON webhook_subscriptions
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_created();
 
+CREATE TYPE api_key_scope AS ENUM ('ADMIN', 'TENANT_WRITE', 'TENANT_READ', 'PUBLISH');
+CREATE TABLE api_keys (
+  id           uuid PRIMARY KEY,
+  name         text NOT NULL,
+  scope        api_key_scope NOT NULL,
+  -- Null: of no tenant. Nobody but an administrator may read without one.
+  tenant       text,
+  -- SHA-256. The key itself is shown once and not kept.
+  key_hash     bytea NOT NULL,
+  created_at   timestamptz(3) NOT NULL DEFAULT now(),
+  last_used_at timestamptz(3),
+  revoked_at   timestamptz(3),
+  CONSTRAINT api_keys_tenant_check CHECK (scope = 'PUBLISH' OR (scope = 'ADMIN') = (tenant IS NULL))
+);
+CREATE UNIQUE INDEX api_keys_key_hash_idx ON api_keys (key_hash);
+CREATE INDEX api_keys_tenant_id_idx ON api_keys (tenant, id);
+
+CREATE FUNCTION api_key_revoked() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('api_key_revoked', NEW.id::text);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER api_key_revoked AFTER UPDATE OF revoked_at ON api_keys
+  FOR EACH ROW EXECUTE FUNCTION api_key_revoked();
+
 CREATE TABLE signing_secrets (
   id               uuid PRIMARY KEY,
   subscription_id  uuid NOT NULL REFERENCES webhook_subscriptions (id) ON DELETE CASCADE,

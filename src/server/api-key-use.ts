@@ -1,0 +1,29 @@
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import { Batcher } from '../database/batcher.ts';
+import { noteApiKeyUse } from '../database/note-api-key-use.ts';
+import type { Queryable } from '../database/transaction.ts';
+
+const MAX_PER_STATEMENT = 1_000;
+const ONCE_IN_MS = 60_000;
+
+export type ApiKeyUse = (id: string) => void;
+
+/** Writes when keys were last used: for each at most once a minute, beside the requests, many in one statement. */
+export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
+  const noted = new LRUCache<string, true>({ max: 10_000, ttl: ONCE_IN_MS });
+  const batcher = new Batcher<string, undefined>({
+    ...{ maxItems: MAX_PER_STATEMENT, maxBytes: Number.POSITIVE_INFINITY, bytesOf: () => 0 },
+    write: async (ids) => {
+      await noteApiKeyUse(db, ids);
+      return ids.map(() => undefined);
+    },
+  });
+  return (id) => {
+    if (noted.has(id)) return;
+    noted.set(id, true);
+    batcher.add(id).catch((error: unknown) => {
+      log.warn({ err: error, credentialId: id }, 'when an API key was last used could not be written');
+    });
+  };
+}

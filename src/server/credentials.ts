@@ -1,0 +1,97 @@
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { ChangeListener } from '../database/change-listener.ts';
+import type { Database } from '../database/client.ts';
+import { liveApiKeys } from '../database/live-api-keys.ts';
+import type { Viewer } from '../schema/viewer.ts';
+import { ApiKeyLookup } from './api-key-lookup.ts';
+import { createApiKeyUse } from './api-key-use.ts';
+import { type Authenticate, createAuthenticate } from './auth.ts';
+import { createVerifyJwt } from './jwt.ts';
+import { LiveCredentials, type Watch } from './live-credentials.ts';
+
+export type CredentialsOptions = {
+  readonly adminApiKey: string;
+  readonly jwt: Config['jwt'];
+  readonly database: Pick<Database, 'pool'>;
+  readonly databaseUrl: string;
+  readonly log: Logger;
+};
+
+const CHECK_MS = 3_000;
+
+/**
+ * Whom credentials belong to, and when that ends. Revocations in any process are announced by Postgres; where that is
+ * not heard, what is remembered ends after 5 s, and what is open is checked every 3 s.
+ */
+export class Credentials {
+  readonly authenticate: Authenticate;
+  readonly #options: CredentialsOptions;
+  readonly #lookup: ApiKeyLookup;
+  readonly #live = new LiveCredentials();
+  readonly #listener: ChangeListener;
+  #timer: NodeJS.Timeout | undefined;
+  #checking = false;
+
+  constructor(options: CredentialsOptions) {
+    const { adminApiKey, jwt, database, databaseUrl, log } = options;
+    this.#options = options;
+    this.#lookup = new ApiKeyLookup(database.pool);
+    const noteUse = createApiKeyUse(database.pool, log);
+    this.authenticate = createAuthenticate({
+      adminApiKey,
+      findApiKey: async (key) => {
+        const viewer = await this.#lookup.find(key);
+        if (viewer !== undefined) noteUse(viewer.credentialId);
+        return viewer;
+      },
+      verifyJwt: jwt && createVerifyJwt(jwt, log),
+    });
+    this.#listener = new ChangeListener({
+      ...{ url: databaseUrl, log, channel: 'api_key_revoked' },
+      onChange: this.revoked,
+      onGap: () => {
+        this.#lookup.forgetAll();
+        void this.#check();
+      },
+    });
+  }
+
+  start(): void {
+    if (this.#timer !== undefined) return;
+    this.#listener.start();
+    this.#timer = setInterval(() => void this.#check(), CHECK_MS);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#listener.stop();
+  }
+
+  /** For what stays open: it has to end when the credential does. */
+  watch(viewer: Viewer): Watch {
+    return this.#live.watch(viewer);
+  }
+
+  /** To be called with the id of an API key that has been revoked. */
+  readonly revoked = (id: string): void => {
+    // Not only this one: it may be looked up at this moment, and come back as it was.
+    this.#lookup.forgetAll();
+    this.#live.end(id);
+  };
+
+  /** Ends what is open with API keys that are revoked. */
+  async #check(): Promise<void> {
+    const ids = this.#live.apiKeyIds;
+    if (ids.length === 0 || this.#checking) return;
+    this.#checking = true;
+    try {
+      const live = await liveApiKeys(this.#options.database.pool, ids);
+      for (const id of ids.filter((known) => !live.has(known))) this.#live.end(id);
+    } catch (error) {
+      this.#options.log.debug({ err: error }, 'whether API keys are revoked could not be read');
+    } finally {
+      this.#checking = false;
+    }
+  }
+}

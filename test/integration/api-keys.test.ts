@@ -1,0 +1,215 @@
+import { createHash } from 'node:crypto';
+import { pino } from 'pino';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
+import { type Answer, ask } from '../support/graphql-client.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let services: TestServices;
+let app: TestApp;
+let other: TestApp;
+const logLines: string[] = [];
+
+beforeAll(async () => {
+  services = await startTestServices();
+  const log = pino({ level: 'trace' }, { write: (line: string) => void logLines.push(line) });
+  const env = { ROLES: 'api' };
+  app = await startTestApp(services, { env, log });
+  other = await startTestApp(services, { env, log });
+});
+afterAll(async () => {
+  await app.stop();
+  await other.stop();
+  await services.stop();
+});
+
+const LIST = '{ webhookSubscriptions { nodes { id } } }';
+const list = (credentials: string, at = app) => ask(at.url, { credentials, query: LIST });
+
+const codesOf = ({ errors }: Answer) => errors?.map(({ extensions }) => extensions?.['code']);
+
+/** Everything in an answer that is not another with each request. */
+const whole = ({ status, text }: Answer) => ({ status, text });
+
+describe('an API key', () => {
+  it('is shown once, kept only as a hash, and never logged', async () => {
+    const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme', name: 'a canary key' });
+    expect((await list(key)).data).toEqual({ webhookSubscriptions: { nodes: [] } });
+    const [row] = await services.query<{ hash: string }>(
+      `SELECT encode(key_hash, 'hex') AS hash FROM api_keys WHERE id = $1`,
+      [id],
+    );
+    expect(row?.hash).toBe(createHash('sha256').update(key).digest('hex'));
+    const [all] = await services.query<{ text: string }>('SELECT json_agg(k)::text AS text FROM api_keys k');
+    const listed = await app.graphql('{ apiKeys { nodes { id name scope tenant createdAt lastUsedAt revokedAt } } }');
+    for (const text of [all?.text, JSON.stringify(listed), logLines.join('')]) expect(text).not.toContain(key.slice(4));
+    expect(JSON.stringify(listed)).toContain(id);
+  });
+
+  it.each([
+    [{ name: 'x', scope: 'TENANT_READ' }, ['tenant']],
+    [{ name: 'x', scope: 'TENANT_WRITE', tenant: null }, ['tenant']],
+    [{ name: ' ', scope: 'TENANT_WRITE', tenant: 'a.b' }, ['name', 'tenant']],
+    [{ name: 'x', scope: 'ADMIN', tenant: 'acme' }, ['tenant']],
+    [{ name: 'x'.repeat(201), scope: 'ADMIN' }, ['name']],
+    [{ name: 'a\u0000b', scope: 'PUBLISH' }, ['name']],
+  ])('%j is INVALID_INPUT', async (input, paths) => {
+    const result = await app.graphql(
+      `mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) {
+        ... on InvalidInputError { code problems { path } } } }`,
+      { input },
+    );
+    const problems = paths.map((path) => ({ path }));
+    expect(result).toEqual({ createApiKey: { code: 'INVALID_INPUT', problems } });
+  });
+
+  it('of a tenant that could see every tenant cannot even be in the table', async () => {
+    const insert = `INSERT INTO api_keys (id, name, scope, tenant, key_hash)
+      VALUES (gen_random_uuid(), 'x', $1::api_key_scope, $2, sha256($3::bytea))`;
+    for (const [scope, tenant] of [
+      ['TENANT_READ', null],
+      ['TENANT_WRITE', null],
+      ['ADMIN', 'acme'],
+    ]) {
+      await expect(services.query(insert, [scope, tenant, `${scope ?? ''}`])).rejects.toThrow('api_keys_tenant_check');
+    }
+  });
+
+  it('of a tenant may do what its scope says, and is told what it may not', async () => {
+    const mutation = 'mutation { deleteWebhookSubscription(id: "x") { __typename } }';
+    const outcomes: Record<string, unknown> = {};
+    for (const scope of ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH']) {
+      const { key: credentials } = await createApiKey(app, { scope, tenant: 'acme' });
+      const answers = [await list(credentials), await ask(app.url, { credentials, query: mutation })];
+      expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+      outcomes[scope] = answers.map((answer) => codesOf(answer)?.[0] ?? 'OK');
+      if (scope === 'PUBLISH') {
+        expect(answers[0]?.errors?.[0]?.message).toBe(
+          'credentials with the scope PUBLISH may not use Query.webhookSubscriptions',
+        );
+      }
+    }
+    expect(outcomes).toEqual({
+      TENANT_WRITE: ['OK', 'OK'],
+      TENANT_READ: ['OK', 'FORBIDDEN'],
+      PUBLISH: ['FORBIDDEN', 'FORBIDDEN'],
+    });
+  });
+
+  it('of an administrator makes, lists and revokes keys, and no other does', async () => {
+    const { key: admin } = await createApiKey(app, { scope: 'ADMIN' });
+    const made = await createApiKey({ graphql: withKey(admin) }, { scope: 'TENANT_WRITE', tenant: 'minting' });
+    for (const scope of ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH']) {
+      const { key } = await createApiKey(app, { scope, tenant: 'minting' });
+      for (const query of [
+        'mutation { createApiKey(input: { name: "x", scope: PUBLISH, tenant: "minting" }) { __typename } }',
+        `mutation { revokeApiKey(id: "${made.id}") { __typename } }`,
+        '{ apiKeys { nodes { id } } }',
+      ]) {
+        expect(codesOf(await ask(app.url, { credentials: key, query }))).toEqual(['FORBIDDEN']);
+      }
+    }
+    const ids = async (filter: string) => {
+      const query = `{ apiKeys(filter: { ${filter} }) { nodes { id scope } } }`;
+      const { data } = await ask(app.url, { credentials: admin, query });
+      return JSON.stringify(data);
+    };
+    expect(await ids('tenant: "minting"')).toContain(made.id);
+    expect(await ids('tenant: "acme"')).not.toContain(made.id);
+    await revokeApiKey({ graphql: withKey(admin) }, made.id);
+    expect(await ids('tenant: "minting"')).not.toContain(made.id);
+    expect(await ids('tenant: "minting", includeRevoked: true')).toContain(made.id);
+  });
+
+  it('says about when it was used last, from whichever process, and is written at most once a minute', async () => {
+    const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
+    const lastUsedAt = async () => {
+      const [row] = await services.query<{ at: Date | null }>('SELECT last_used_at AS at FROM api_keys WHERE id = $1', [
+        id,
+      ]);
+      return row?.at;
+    };
+    expect(await lastUsedAt()).toBeNull();
+    await list(key);
+    const first = await waitFor(lastUsedAt, { what: 'the first use' });
+    // What the other process writes of another key tells that it has got past this one.
+    const marker = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
+    const wasMarked = async (markerId: string) =>
+      (await services.query('SELECT FROM api_keys WHERE id = $1 AND last_used_at IS NOT NULL', [markerId])).length ===
+      1;
+    await list(key, other);
+    await list(marker.key, other);
+    await waitFor(() => wasMarked(marker.id), { what: 'the marker' });
+    expect(await lastUsedAt()).toEqual(first);
+  });
+
+  it('that was used more than a minute ago is written again', async () => {
+    const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
+    await services.query(`UPDATE api_keys SET last_used_at = now() - interval '61 s' WHERE id = $1`, [id]);
+    await list(key);
+    const recent = `SELECT FROM api_keys WHERE id = $1 AND last_used_at > now() - interval '50 s'`;
+    await waitFor(async () => (await services.query(recent, [id])).length === 1, { what: 'the use to be written' });
+  });
+});
+
+function withKey(credentials: string): TestApp['graphql'] {
+  return async <T>(query: string, variables: Record<string, unknown> = {}) => {
+    const { data, errors } = await ask(app.url, { credentials, query, variables });
+    if (errors !== undefined) throw new Error(JSON.stringify(errors));
+    // The caller names the shape of what it selected.
+    return data as T;
+  };
+}
+
+describe('a key that is revoked', () => {
+  it('is refused at once by the process that was told, and soon by every other', async () => {
+    const { id, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
+    for (const at of [app, other]) expect((await list(key, at)).status).toBe(200);
+    await revokeApiKey(app, id);
+    expect((await list(key)).status).toBe(401);
+    // Well before what is remembered ends.
+    await waitFor(async () => (await list(key, other)).status === 401, { what: 'the other process', timeoutMs: 2_000 });
+  });
+
+  it('stays revoked since the first time; one that never was is NOT_FOUND', async () => {
+    const { id } = await createApiKey(app, { scope: 'PUBLISH' });
+    const query = `mutation ($id: ID!) { revokeApiKey(id: $id) {
+      ... on RevokeApiKeyPayload { apiKey { id revokedAt } } ... on Error { code } } }`;
+    const first = await app.graphql(query, { id });
+    expect(first).toMatchObject({ revokeApiKey: { apiKey: { id, revokedAt: expect.any(String) as string } } });
+    expect(await app.graphql(query, { id })).toEqual(first);
+    for (const none of ['x', '00000000-0000-7000-8000-000000000000']) {
+      expect(await app.graphql(query, { id: none })).toEqual({ revokeApiKey: { code: 'NOT_FOUND' } });
+    }
+  });
+
+  it('is answered like one that is unknown, malformed or none at all', async () => {
+    const { id, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
+    await revokeApiKey(app, id);
+    const none = [`whk_${'a'.repeat(43)}`, 'whk_short', 'nonsense', 'a.b.c', '', `${key}x`, key.toLowerCase()];
+    const answers = await Promise.all([key, ...none].map((credentials) => list(credentials)));
+    const [first] = answers;
+    expect(first).toMatchObject({
+      status: 401,
+      data: undefined,
+      errors: [{ extensions: { code: 'UNAUTHENTICATED' } }],
+    });
+    for (const answer of answers) expect(whole(answer)).toEqual(first && whole(first));
+  });
+
+  it('is refused within 5 s even where the announcement is not heard', async () => {
+    const { id, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
+    expect((await list(key)).status).toBe(200);
+    await services.query('ALTER TABLE api_keys DISABLE TRIGGER api_key_revoked');
+    try {
+      const since = Date.now();
+      expect((await list(key)).status).toBe(200);
+      await services.query('UPDATE api_keys SET revoked_at = now() WHERE id = $1', [id]);
+      await waitFor(async () => (await list(key)).status === 401, { what: 'it to be refused' });
+      expect(Date.now() - since).toBeLessThan(6_000);
+    } finally {
+      await services.query('ALTER TABLE api_keys ENABLE TRIGGER api_key_revoked');
+    }
+  });
+});

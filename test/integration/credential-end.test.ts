@@ -1,0 +1,178 @@
+import { SignJWT } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
+import { ask, type Operation, openEvents, openSocket, type Stream } from '../support/graphql-client.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const JWT_SECRET = 'a secret of thirty-two characters';
+const QUERY = 'subscription { deliveryLog { eventType } }';
+
+let services: TestServices;
+let app: TestApp;
+let other: TestApp;
+let receiver: Receiver;
+let published = 0;
+
+beforeAll(async () => {
+  services = await startTestServices();
+  app = await startTestApp(services, { env: { JWT_SECRET } });
+  other = await startTestApp(services, { env: { JWT_SECRET, ROLES: 'api' } });
+  receiver = await startReceiver();
+  await app.subscribe({ url: receiver.url });
+});
+afterAll(async () => {
+  await Promise.all([app.stop(), other.stop()]);
+  await receiver.close();
+  await services.stop();
+});
+
+type Open = (url: string, operation: Operation) => Promise<Stream>;
+const TRANSPORTS: [string, Open][] = [
+  ['a WebSocket', openSocket],
+  ['a stream of Server-Sent Events', openEvents],
+];
+
+/** Opens it with a process that is not the one that is told of revocations. */
+async function watch(open: Open, credentials: string, url = other.url): Promise<Stream> {
+  const stream = await open(url, { credentials, query: QUERY });
+  // The server watches a little later than it has answered.
+  await waitFor(
+    async () => {
+      const type = await publish();
+      return waitFor(() => stream.text().includes(type), { what: 'the attempt', timeoutMs: 1_000 });
+    },
+    { what: 'the server to watch' },
+  );
+  return stream;
+}
+
+/** Publishes an event of a type of its own, and is back when its attempt is in the log. */
+async function publish(): Promise<string> {
+  published += 1;
+  const type = `number-${published}-`;
+  await services.publish(`events.acme.${type}`, '{}');
+  const wasAttempted = async () =>
+    (await services.query('SELECT FROM attempts WHERE event_type = $1', [type])).length > 0;
+  await waitFor(wasAttempted, { what: 'the attempt' });
+  return type;
+}
+
+/** Told to it is that the credential is no longer good; then it is over. */
+function expectEnd(stream: Stream, isSocket: boolean): void {
+  if (isSocket) {
+    const reason = 'Forbidden: these credentials have expired or been revoked';
+    expect(stream.closedWith()).toEqual({ code: 4403, reason });
+  } else {
+    const [, last] = stream.text().split('event: next').slice(-2);
+    expect(last).toContain('"code":"UNAUTHENTICATED"');
+    expect(last).toContain('event: complete');
+  }
+}
+
+describe.each(TRANSPORTS)('%s', (_name, open) => {
+  const isSocket = open === openSocket;
+
+  it('ends when its API key is revoked, by whichever process, and gets nothing more', async () => {
+    const bystander = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
+    const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
+    const streams = [await watch(open, key), await watch(open, key, app.url)];
+    const goesOn = await watch(open, bystander.key);
+    const since = Date.now();
+    await revokeApiKey(app, id);
+    await waitFor(() => streams.every((stream) => stream.isOver()), { what: 'the end' });
+    // By the announcement, not by what is there in case it is not heard.
+    expect(Date.now() - since).toBeLessThan(2_000);
+    const type = await publish();
+    await waitFor(() => goesOn.text().includes(type), { what: 'somebody else to get it' });
+    for (const stream of streams) {
+      expect(stream.text()).not.toContain(type);
+      expectEnd(stream, isSocket);
+    }
+    expect(goesOn.isOver()).toBe(false);
+    goesOn.close();
+  });
+
+  it('ends within 5 s where the announcement is not heard', async () => {
+    const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
+    const stream = await watch(open, key);
+    await services.query('ALTER TABLE api_keys DISABLE TRIGGER api_key_revoked');
+    try {
+      const since = Date.now();
+      await services.query('UPDATE api_keys SET revoked_at = now() WHERE id = $1', [id]);
+      await waitFor(() => stream.isOver(), { what: 'the end' });
+      expect(Date.now() - since).toBeLessThan(5_000);
+    } finally {
+      await services.query('ALTER TABLE api_keys ENABLE TRIGGER api_key_revoked');
+    }
+    expectEnd(stream, isSocket);
+  });
+
+  it('ends when its JWT does', async () => {
+    const exp = Math.floor(Date.now() / 1_000) + 1;
+    const token = await new SignJWT({ tenant: 'acme', scope: 'TENANT_READ', exp })
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(new TextEncoder().encode(JWT_SECRET));
+    const stream = await watch(open, token);
+    await waitFor(() => stream.isOver(), { what: 'the end' });
+    // Not before the time for clocks that differ is over as well.
+    expect(Date.now()).toBeGreaterThanOrEqual((exp + 5) * 1_000);
+    expectEnd(stream, isSocket);
+  });
+
+  it("gets another tenant's attempts never", async () => {
+    const { key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'umbrella' });
+    const stranger = await open(other.url, { credentials: key, query: QUERY });
+    const { key: own } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
+    const witness = await watch(open, own);
+    expect(stranger.text()).not.toContain('number-');
+    expect(stranger.isOver()).toBe(false);
+    for (const stream of [stranger, witness]) stream.close();
+  });
+
+  it('is not opened for somebody who may only publish', async () => {
+    const { key } = await createApiKey(app, { scope: 'PUBLISH', tenant: 'acme' });
+    const stream = await open(app.url, { credentials: key, query: QUERY });
+    await waitFor(() => stream.isOver(), { what: 'the end' });
+    expect(stream.text()).toContain('"code":"FORBIDDEN"');
+  });
+});
+
+it('a socket that does not hear that it is closed gets nothing done any more, and is cut', async () => {
+  const { id, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
+  const subscription = await app.subscribe({ url: receiver.url });
+  const socket = new WebSocket(`${other.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+  let messages = 0;
+  socket.on('message', () => {
+    messages += 1;
+  });
+  socket.on('error', () => undefined);
+  await waitFor(() => socket.readyState === WebSocket.OPEN, { what: 'the socket' });
+  socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: key } }));
+  await waitFor(() => messages === 1, { what: 'the acknowledgement' });
+  socket.pause();
+  const since = Date.now();
+  await revokeApiKey(app, id);
+  const ping = { credentials: key, query: '{ __typename }' };
+  await waitFor(async () => (await ask(other.url, ping)).status === 401, { what: 'the process to hear of it' });
+  const query = `mutation { deleteWebhookSubscription(id: "${subscription.id}") { __typename } }`;
+  // Until it is cut.
+  const sent = await new Promise<number>((resolve) => {
+    let count = 0;
+    const timer = setInterval(() => {
+      count += 1;
+      socket.send(JSON.stringify({ id: String(count), type: 'subscribe', payload: { query } }), (error) => {
+        if (error == null && Date.now() < since + 5_000) return;
+        clearInterval(timer);
+        resolve(count);
+      });
+    }, 100);
+  });
+  expect(sent).toBeGreaterThan(1);
+  expect(Date.now() - since).toBeLessThan(5_000);
+  const isKept = 'SELECT FROM webhook_subscriptions WHERE id = $1 AND deleted_at IS NULL';
+  expect(await services.query(isKept, [subscription.id])).toHaveLength(1);
+  socket.terminate();
+});

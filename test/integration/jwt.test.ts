@@ -1,0 +1,146 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { CryptoKey, JWK } from 'jose';
+import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from 'jose';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ask } from '../support/graphql-client.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+
+const SECRET = 'a secret of thirty-two characters';
+
+let services: TestServices;
+const cleanUps: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  services = await startTestServices();
+});
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+afterAll(async () => {
+  await services.stop();
+});
+
+async function startApp(env: Record<string, string>): Promise<TestApp> {
+  const app = await startTestApp(services, { env: { ROLES: 'api', ...env } });
+  cleanUps.push(() => app.stop());
+  return app;
+}
+
+type Signing = { readonly alg: string; readonly key: CryptoKey | Uint8Array; readonly kid?: string };
+
+function sign({ alg, key, kid }: Signing): Promise<string> {
+  return new SignJWT({ tenant: 'acme', scope: 'TENANT_READ' })
+    .setProtectedHeader({ alg, ...(kid !== undefined && { kid }) })
+    .setExpirationTime('5 minutes')
+    .sign(key);
+}
+
+const secretOf = (text: string) => new TextEncoder().encode(text);
+
+const query = '{ webhookSubscriptions { nodes { tenant } } }';
+const statusWith = async (app: TestApp, credentials: string) => (await ask(app.url, { credentials, query })).status;
+
+/** Where an identity provider publishes its keys. */
+async function startJwks(
+  keys: JWK[],
+): Promise<{ readonly url: string; readonly fetches: () => number; readonly server: Server }> {
+  let fetches = 0;
+  const server = createServer((_request, response) => {
+    fetches += 1;
+    response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys }));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  cleanUps.push(async () => {
+    server.closeAllConnections();
+    server.close();
+    await Promise.resolve();
+  });
+  const address = server.address();
+  const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
+  return { url: `http://127.0.0.1:${port}/keys`, fetches: () => fetches, server };
+}
+
+describe('a JWT', () => {
+  it("shows its tenant's data alone, and is told what it may not", async () => {
+    const app = await startApp({ JWT_SECRET: SECRET });
+    await app.subscribe({ url: 'https://example.com/', tenant: 'other' });
+    const { id } = await app.subscribe({ url: 'https://example.com/', tenant: 'acme' });
+    const credentials = await sign({ alg: 'HS256', key: secretOf(SECRET) });
+    expect(await ask(app.url, { credentials, query })).toMatchObject({
+      status: 200,
+      data: { webhookSubscriptions: { nodes: [{ tenant: 'acme' }] } },
+    });
+    const mutation = `mutation { deleteWebhookSubscription(id: "${id}") { __typename } }`;
+    const { errors } = await ask(app.url, { credentials, query: mutation });
+    expect(errors).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
+  });
+
+  it('that is not valid is answered like any other credential that is not', async () => {
+    const app = await startApp({ JWT_SECRET: SECRET });
+    const forged = await sign({ alg: 'HS256', key: secretOf(`${SECRET}!`) });
+    const answers = [
+      await ask(app.url, { credentials: forged, query }),
+      await ask(app.url, { credentials: 'x', query }),
+    ];
+    expect(answers[0]).toMatchObject({ status: 401, errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] });
+    expect(answers[0]).toEqual(answers[1]);
+  });
+
+  it('is refused where none are expected', async () => {
+    const app = await startApp({});
+    expect(await statusWith(app, await sign({ alg: 'HS256', key: secretOf(SECRET) }))).toBe(401);
+  });
+});
+
+describe('with a JWK Set', () => {
+  const ALGORITHMS = ['RS256', 'ES256', 'EdDSA'];
+
+  it('what its keys have signed is accepted, by their algorithms alone, and the keys are fetched once', async () => {
+    const pairs = await Promise.all(
+      ALGORITHMS.map(async (alg) => ({ alg, ...(await generateKeyPair(alg, { extractable: true })) })),
+    );
+    const keys = await Promise.all(
+      pairs.map(async ({ alg, publicKey }) => ({ ...(await exportJWK(publicKey)), alg, kid: alg, use: 'sig' })),
+    );
+    const jwks = await startJwks(keys);
+    const app = await startApp({ JWT_JWKS_URL: jwks.url });
+    for (const { alg, privateKey } of pairs) {
+      expect(await statusWith(app, await sign({ alg, key: privateKey, kid: alg }))).toBe(200);
+    }
+    const [rsa] = pairs;
+    if (rsa === undefined) throw new Error('no key');
+    const stranger = await generateKeyPair('RS256');
+    const publicText = await exportSPKI(rsa.publicKey);
+    const bad = [
+      await sign({ alg: 'RS256', key: stranger.privateKey, kid: 'RS256' }),
+      await sign({ alg: 'RS256', key: stranger.privateKey, kid: 'unknown' }),
+      // The public key taken for a secret.
+      await sign({ alg: 'HS256', key: secretOf(publicText), kid: 'RS256' }),
+      await sign({ alg: 'HS256', key: secretOf(JSON.stringify(keys[0])), kid: 'RS256' }),
+      await sign({ alg: 'HS256', key: secretOf(SECRET) }),
+    ];
+    for (const token of bad) expect(await statusWith(app, token)).toBe(401);
+    expect(jwks.fetches()).toBe(1);
+  });
+
+  it('that cannot be had the token is not to blame, and what needs no JWT goes on', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+    const jwks = await startJwks([{ ...(await exportJWK(publicKey)), kid: 'a' }]);
+    const app = await startApp({ JWT_JWKS_URL: jwks.url });
+    jwks.server.closeAllConnections();
+    await new Promise((resolve) => jwks.server.close(resolve));
+    const credentials = await sign({ alg: 'ES256', key: privateKey, kid: 'a' });
+    expect(await ask(app.url, { credentials, query })).toMatchObject({
+      status: 503,
+      errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE' } }],
+    });
+    expect(await app.graphql(query)).toBeDefined();
+    expect(await statusWith(app, 'nonsense')).toBe(401);
+    const { port } = new URL(jwks.url);
+    jwks.server.listen(Number(port), '127.0.0.1');
+    await once(jwks.server, 'listening');
+    expect(await statusWith(app, credentials)).toBe(200);
+  });
+});

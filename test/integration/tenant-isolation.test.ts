@@ -1,0 +1,381 @@
+import { readFileSync } from 'node:fs';
+import {
+  buildSchema,
+  type GraphQLField,
+  GraphQLObjectType,
+  getNamedType,
+  isLeafType,
+  isObjectType,
+  isRequiredArgument,
+} from 'graphql';
+import { SignJWT } from 'jose';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createApiKey } from '../support/api-keys.ts';
+import { type Answer, ask, openEvents, openSocket } from '../support/graphql-client.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+/** Whatever somebody may ask for by name: another tenant's, or of the same form and nobody's. */
+type Things = Readonly<
+  Record<
+    | 'tenant'
+    | 'subscriptionId'
+    | 'eventId'
+    | 'eventRowId'
+    | 'deliveryId'
+    | 'attemptId'
+    | 'rejectedEventId'
+    | 'apiKeyId',
+    string
+  >
+>;
+type Case = (theirs: Things, own: Things) => readonly string[];
+
+/**
+ * For every root field, and every other field that takes arguments: how to ask for what is somebody else's. Without a
+ * selection, which is made of every field there is. A page's cursors are tried by themselves.
+ */
+const CASES: Readonly<Record<string, Case>> = {
+  'Query.webhookSubscription': (x) => [`webhookSubscription(id: "${x.subscriptionId}")`],
+  'Query.webhookSubscriptions': (x) => [
+    `webhookSubscriptions(filter: { tenant: "${x.tenant}" })`,
+    `webhookSubscriptions(filter: { subscriptionIds: ["${x.subscriptionId}"] })`,
+    ...pages('webhookSubscriptions', x.subscriptionId),
+  ],
+  'Query.delivery': (x) => [`delivery(id: "${x.deliveryId}")`],
+  'Query.deliveries': (x) => [...filters('deliveries', x), ...pages('deliveries', x.deliveryId)],
+  'Query.deliveryLog': (x) => [...filters('deliveryLog', x), ...pages('deliveryLog', x.attemptId)],
+  'Query.event': (x) => [
+    `event(id: "${x.eventId}")`,
+    `event(id: "${x.eventRowId}")`,
+    `event(id: "${x.eventId}", tenant: "${x.tenant}")`,
+    `event(id: "shared", tenant: "${x.tenant}")`,
+  ],
+  'Query.events': (x) => [`events(filter: { tenant: "${x.tenant}" })`, ...pages('events', x.eventRowId)],
+  'Query.rejectedEvents': (x) => [
+    `rejectedEvents(filter: { tenant: "${x.tenant}" })`,
+    ...pages('rejectedEvents', x.rejectedEventId),
+  ],
+  'Query.apiKeys': (x) => [`apiKeys(filter: { tenant: "${x.tenant}" })`, 'apiKeys'],
+  'Mutation.createWebhookSubscription': (x) => [
+    `createWebhookSubscription(input: { tenant: "${x.tenant}", url: "https://example.com", eventTypes: ["*"] })`,
+  ],
+  'Mutation.updateWebhookSubscription': (x) => [
+    `updateWebhookSubscription(id: "${x.subscriptionId}", input: { isActive: false, url: "https://evil.example" })`,
+  ],
+  'Mutation.deleteWebhookSubscription': (x) => [`deleteWebhookSubscription(id: "${x.subscriptionId}")`],
+  'Mutation.rotateWebhookSecret': (x) => [`rotateWebhookSecret(id: "${x.subscriptionId}")`],
+  'Mutation.sendTestEvent': (x) => [`sendTestEvent(subscriptionId: "${x.subscriptionId}")`],
+  'Mutation.createApiKey': (x) => [`createApiKey(input: { name: "x", scope: TENANT_READ, tenant: "${x.tenant}" })`],
+  'Mutation.revokeApiKey': (x) => [`revokeApiKey(id: "${x.apiKeyId}")`],
+  'Subscription.deliveryLog': (x) => [...filters('deliveryLog', x), `deliveryLog(after: "${cursorOf(x.attemptId)}")`],
+  'WebhookSubscription.deliveries': (x, own) =>
+    [...filters('deliveries', x), ...pages('deliveries', x.deliveryId)].map(
+      (field) => `webhookSubscription(id: "${own.subscriptionId}") { ${field}`,
+    ),
+  'WebhookSubscription.deliveryLog': (x, own) =>
+    [...filters('deliveryLog', x), ...pages('deliveryLog', x.attemptId)].map(
+      (field) => `webhookSubscription(id: "${own.subscriptionId}") { ${field}`,
+    ),
+  'Delivery.attempts': (x, own) =>
+    pages('attempts', x.attemptId).map((field) => `delivery(id: "${own.deliveryId}") { ${field}`),
+  'Event.deliveries': (x, own) =>
+    pages('deliveries', x.deliveryId).map((field) => `event(id: "${own.eventId}") { ${field}`),
+};
+
+/** A DeliveryFilter with each of its fields that can name something of a tenant's. */
+function filters(field: string, { tenant, subscriptionId }: Things): string[] {
+  return [
+    `${field}(filter: { tenant: "${tenant}" })`,
+    `${field}(filter: { subscriptionIds: ["${subscriptionId}"] })`,
+    `${field}(filter: { eventTypes: ["only.${tenant}"] })`,
+  ];
+}
+
+function pages(field: string, id: string): string[] {
+  const cursor = cursorOf(id);
+  return [`${field}(first: 5, after: "${cursor}")`, `${field}(last: 5, before: "${cursor}")`];
+}
+
+function cursorOf(id: string): string {
+  return Buffer.from(`GPC:S:${id}`).toString('base64');
+}
+
+// Names of the same length, so that answers that should be the same can be compared as they are.
+const OWN = 'acme-000';
+const THEIRS = 'umbrella';
+const NOBODY = 'nobody00';
+const JWT_SECRET = 'a secret of thirty-two characters';
+/** Only an administrator sees these, whoever they are about; that is for other tests. */
+const ADMINISTRATION = /^ApiKey/;
+
+const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
+const ROOTS = ['Query', 'Mutation', 'Subscription'];
+/** For the rows of each table, whose they are. */
+const OWNER_OF: Readonly<Record<string, string>> = {
+  tenants: 'name',
+  signing_secrets: '(SELECT tenant FROM webhook_subscriptions s WHERE s.id = t.subscription_id)',
+  subscription_states: '(SELECT tenant FROM webhook_subscriptions s WHERE s.id = t.subscription_id)',
+};
+
+let services: TestServices;
+let app: TestApp;
+let receiver: Receiver;
+let own: Things;
+let theirs: Things;
+let nobodys: Things;
+/** What nobody but they may ever see: their name, which is in every text of theirs, and the ids of all their rows. */
+let canaries: readonly string[];
+let credentials: readonly string[];
+/** How often something was published to both while streams were open. */
+let round = 0;
+
+beforeAll(async () => {
+  services = await startTestServices();
+  app = await startTestApp(services, { env: { RETRY_SCHEDULE: '1d', JWT_SECRET } });
+  // What they answer is in the log.
+  receiver = await startReceiver(({ path }) => ({ status: path.endsWith('fails') ? 500 : 200, body: path }));
+  own = await furnish(OWN);
+  theirs = await furnish(THEIRS);
+  nobodys = { ...mapValues(theirs, inventId), tenant: NOBODY, eventId: `only-${NOBODY}` };
+  canaries = [THEIRS, ...(await idsOf(THEIRS))];
+  const { key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: OWN });
+  const jwt = await new SignJWT({ tenant: OWN, scope: 'TENANT_WRITE' })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setExpirationTime('10 minutes')
+    .sign(new TextEncoder().encode(JWT_SECRET));
+  credentials = [key, jwt];
+});
+afterAll(async () => {
+  await app.stop();
+  await receiver.close();
+  await services.stop();
+});
+
+/** Something of everything there is: two tenants furnished this way differ by their name alone. */
+async function furnish(tenant: string): Promise<Things> {
+  const settings = { tenant, description: `of ${tenant}`, headers: [{ name: `X-${tenant}`, value: 'x' }] };
+  const { id: subscriptionId } = await app.subscribe({ ...settings, url: `${receiver.url}/${tenant}` });
+  const failing = await app.subscribe({ ...settings, url: `${receiver.url}/${tenant}/fails` });
+  await services.publish(`events.${tenant}.only.${tenant}`, `{"of":"${tenant}"}`, { 'Nats-Msg-Id': `only-${tenant}` });
+  await services.publish(`events.${tenant}.shared`, `{"of":"${tenant}"}`, { 'Nats-Msg-Id': 'shared' });
+  await services.publish(`events.${tenant}.rejected`, `no JSON of ${tenant}`);
+  const { id: apiKeyId } = await createApiKey(app, { scope: 'TENANT_READ', tenant, name: `of ${tenant}` });
+  const idOf = async (table: string, where = 'true') => {
+    const [row] = await services.query<{ id: string }>(
+      `SELECT id FROM ${table} WHERE tenant = $1 AND ${where} ORDER BY id DESC LIMIT 1`,
+      [tenant],
+    );
+    return row?.id ?? '';
+  };
+  await waitFor(
+    async () =>
+      (await services.query('SELECT FROM attempts WHERE tenant = $1', [tenant])).length === 4 &&
+      (await idOf('rejected_events')) !== '' &&
+      (await idOf('deliveries', `subscription_id = '${failing.id}' AND next_attempt_at IS NOT NULL`)) !== '',
+    { what: 'everything to be there' },
+  );
+  return {
+    ...{ tenant, subscriptionId, eventId: `only-${tenant}`, apiKeyId },
+    eventRowId: await idOf('events', `type <> 'shared'`),
+    deliveryId: await idOf('deliveries', `event_type <> 'shared' AND subscription_id = '${subscriptionId}'`),
+    attemptId: await idOf('attempts', `event_type <> 'shared'`),
+    rejectedEventId: await idOf('rejected_events'),
+  };
+}
+
+/** An id that nothing has, but at the same place in the order of ids. */
+function inventId(id: string): string {
+  return id.replace(/[0-9a-f]{8}$/, (end) => ((Number.parseInt(end, 16) ^ 0x5a5a) >>> 0).toString(16).padStart(8, '0'));
+}
+
+function mapValues(things: Things, change: (value: string) => string): Things {
+  // `as`: it has the keys it had.
+  return Object.fromEntries(Object.entries(things).map(([name, value]) => [name, change(value)])) as Things;
+}
+
+/** Every row of a tenant's, of every table. */
+async function rowsOf(tenant: string): Promise<Readonly<Record<string, unknown[]>>> {
+  const tables = await services.query<{ name: string; hasTenant: boolean }>(
+    `SELECT t.table_name AS name, bool_or(c.column_name = 'tenant') AS "hasTenant"
+     FROM information_schema.tables t JOIN information_schema.columns c USING (table_schema, table_name)
+     WHERE t.table_schema = 'public' AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = t.table_name::regclass)
+     GROUP BY 1 ORDER BY 1`,
+  );
+  const rows: Record<string, unknown[]> = {};
+  for (const { name, hasTenant } of tables) {
+    const owner = OWNER_OF[name] ?? (hasTenant ? 'tenant' : undefined);
+    // Whose rows a new table has, if it has no column `tenant`, is to be said above.
+    if (owner === undefined) expect(name).toBe('_prisma_migrations');
+    else
+      rows[name] = await services.query(`SELECT to_jsonb(t) AS row FROM ${name} t WHERE ${owner} = $1 ORDER BY 1`, [
+        tenant,
+      ]);
+  }
+  return rows;
+}
+
+async function idsOf(tenant: string): Promise<string[]> {
+  const text = JSON.stringify(await rowsOf(tenant));
+  return [...new Set(text.match(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g))];
+}
+
+/** Of a text, also of the cursors in it, whatever is theirs. */
+function leaksIn(text: string): string[] {
+  const cursors = [...text.matchAll(/"(R1BDO[\w+/=]+)"/g)].map(([, cursor = '']) =>
+    Buffer.from(cursor, 'base64').toString(),
+  );
+  const all = [text, ...cursors].join(' ').toLowerCase();
+  return canaries.filter((canary) => all.includes(canary));
+}
+
+/** Of every type that is reached, every field that needs no arguments. */
+function selectionOf(type: GraphQLField<unknown, unknown>['type'], depth = 4): string {
+  const named = getNamedType(type);
+  if (isLeafType(named)) return '';
+  if (!isObjectType(named)) {
+    const members = schema.getPossibleTypes(schema.getType(named.name) as never);
+    return `{ __typename ${members.map((member) => `... on ${member.name} ${selectionOf(member, 2)}`).join(' ')} }`;
+  }
+  const fields = Object.values(named.getFields()).flatMap((field) => {
+    const isLeaf = isLeafType(getNamedType(field.type));
+    if (field.args.some(isRequiredArgument) || (!isLeaf && depth === 0)) return [];
+    const size = field.args.some(({ name }) => name === 'first') ? '(first: 3)' : '';
+    return [`${field.name}${size} ${selectionOf(field.type, depth - 1)}`];
+  });
+  return `{ ${['__typename', ...fields].join(' ')} }`;
+}
+
+/** The operation for an entry of CASES, which may have left braces open. */
+function operationOf(name: string, path: string): string {
+  const [typeName = '', fieldName = ''] = name.split('.');
+  const type = schema.getType(typeName);
+  if (!(type instanceof GraphQLObjectType)) throw new Error(`there is no type ${typeName}`);
+  const field = type.getFields()[fieldName];
+  if (field === undefined) throw new Error(`there is no field ${name}`);
+  const kind = ROOTS.includes(typeName) ? typeName.toLowerCase() : 'query';
+  return `${kind} { ${path} ${selectionOf(field.type)} ${'}'.repeat(path.split(' { ').length - 1 - (path.match(/ \}/g)?.length ?? 0))} }`;
+}
+
+const entries = (...types: string[]) =>
+  Object.entries(CASES).filter(([name]) => types.includes(name.split('.')[0] ?? ''));
+const others = Object.keys(CASES)
+  .map((name) => name.split('.')[0] ?? '')
+  .filter((type) => !ROOTS.includes(type));
+
+it('every field by which something can be asked for has its case', () => {
+  const types = Object.values(schema.getTypeMap()).filter((type) => isObjectType(type) && !type.name.startsWith('__'));
+  const fields = types.flatMap((type) =>
+    isObjectType(type)
+      ? Object.values(type.getFields())
+          .filter((field) => ROOTS.includes(type.name) || field.args.length > 0)
+          .map((field) => `${type.name}.${field.name}`)
+      : [],
+  );
+  expect(Object.keys(CASES).toSorted()).toEqual(fields.toSorted());
+});
+
+it('what is theirs would be noticed', async () => {
+  const answers = await Promise.all(
+    ['webhookSubscriptions', 'deliveries', 'deliveryLog', 'events', 'rejectedEvents'].map((root) =>
+      app.graphql(operationOf(`Query.${root}`, root)),
+    ),
+  );
+  for (const answer of answers) expect(leaksIn(JSON.stringify(answer)).length).toBeGreaterThan(1);
+});
+
+it("of one's own things, every type and every field shows nothing of theirs", async () => {
+  const seen = new Set<string>();
+  for (const [name, paths] of entries('Query', ...others)) {
+    for (const path of paths(own, own)) {
+      const { text } = await ask(app.url, { credentials: credentials[0] ?? '', query: operationOf(name, path) });
+      expect(leaksIn(text), path).toEqual([]);
+      for (const [, type = ''] of text.matchAll(/"__typename":"(\w+)"/g)) seen.add(type);
+    }
+  }
+  expect([...reachableTypes()].filter((type) => !seen.has(type) && !ADMINISTRATION.test(type))).toEqual([]);
+});
+
+/** The names of all object types that queries lead to. */
+function reachableTypes(): Set<string> {
+  const reached = new Set<string>();
+  const visit = (type: GraphQLObjectType): void => {
+    for (const field of Object.values(type.getFields())) {
+      const next = getNamedType(field.type);
+      if (!isObjectType(next) || reached.has(next.name)) continue;
+      reached.add(next.name);
+      visit(next);
+    }
+  };
+  const query = schema.getQueryType();
+  if (query != null) visit(query);
+  return reached;
+}
+
+describe.each(['an API key', 'a JWT'])('with %s', (kind) => {
+  const askFor = (name: string, path: string): Promise<Answer> =>
+    ask(app.url, { credentials: credentials[kind === 'a JWT' ? 1 : 0] ?? '', query: operationOf(name, path) });
+
+  it.each(entries('Query', 'Mutation', ...others))(
+    '%s: what is theirs is like what does not exist',
+    async (name, paths) => {
+      const before = await rowsOf(THEIRS);
+      const [asked, invented] = [paths(theirs, own), paths(nobodys, own)];
+      for (const [index, path] of asked.entries()) {
+        const answer = await askFor(name, path);
+        const expected = await askFor(name, invented[index] ?? '');
+        expect(answer, path).toEqual(expected);
+        expect(leaksIn(answer.text), path).toEqual([]);
+        expect(answer.errors?.map(({ extensions }) => extensions?.['code']) ?? [], path).not.toContain(
+          'INTERNAL_SERVER_ERROR',
+        );
+      }
+      expect(await rowsOf(THEIRS)).toEqual(before);
+    },
+  );
+
+  it.each(entries('Subscription'))('%s: nothing of theirs comes, while they get something', async (name, paths) => {
+    const token = credentials[kind === 'a JWT' ? 1 : 0] ?? '';
+    const streams = await Promise.all(
+      [...paths(theirs, own), ...paths(nobodys, own), ...paths(own, own)].flatMap((path) => {
+        const operation = { credentials: token, query: operationOf(name, path) };
+        return [openEvents(app.url, operation), openSocket(app.url, operation)];
+      }),
+    );
+    const witness = await openSocket(app.url, {
+      credentials: token,
+      query: 'subscription { deliveryLog { eventType } }',
+    });
+    await waitFor(
+      async () => {
+        round += 1;
+        for (const tenant of [THEIRS, OWN])
+          await services.publish(`events.${tenant}.round-${round}`, `{"of":"${tenant}"}`);
+        const isDone = async () =>
+          (await services.query('SELECT FROM attempts WHERE event_type = $1', [`round-${round}`])).length === 4;
+        await waitFor(isDone, { what: 'the attempts' });
+        return waitFor(() => witness.text().includes(`round-${round}`), { what: 'the witness', timeoutMs: 1_000 });
+      },
+      { what: 'a round that was watched' },
+    );
+    canaries = [THEIRS, ...(await idsOf(THEIRS))];
+    for (const stream of streams) {
+      // A cursor that comes out is made from the one that was put in.
+      expect(leaksIn(stream.text()).filter((id) => id !== theirs.attemptId)).toEqual([]);
+      stream.close();
+    }
+    witness.close();
+  });
+});
+
+it("of what changes one's own things, nothing shows anything of theirs", async () => {
+  const before = await rowsOf(THEIRS);
+  for (const [name, paths] of entries('Mutation')) {
+    for (const path of paths(own, own)) {
+      const { text } = await ask(app.url, { credentials: credentials[0] ?? '', query: operationOf(name, path) });
+      expect(leaksIn(text), path).toEqual([]);
+    }
+  }
+  expect(await rowsOf(THEIRS)).toEqual(before);
+});

@@ -1,0 +1,117 @@
+import { SignJWT, UnsecuredJWT } from 'jose';
+import { pino } from 'pino';
+import { describe, expect, test } from 'vitest';
+import { createVerifyJwt } from '../../src/server/jwt.ts';
+
+const SECRET = 'a secret of thirty-two characters';
+const CLAIMS = { tenant: 'acme', scope: 'TENANT_READ', exp: inSeconds(600) };
+const lines: string[] = [];
+const log = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) });
+const verify = createVerifyJwt({ secret: SECRET }, log);
+
+function inSeconds(seconds: number): number {
+  return Math.floor(Date.now() / 1_000) + seconds;
+}
+
+function sign(claims: Record<string, unknown>, { alg = 'HS256', secret = SECRET } = {}): Promise<string> {
+  return new SignJWT(claims).setProtectedHeader({ alg }).sign(new TextEncoder().encode(secret));
+}
+
+test('a JWT tells the tenant, the scope and when it ends', async () => {
+  expect(await verify(await sign(CLAIMS))).toEqual({
+    tenant: 'acme',
+    scope: 'TENANT_READ',
+    expiresAt: new Date((CLAIMS.exp + 5) * 1_000),
+    credentialId: expect.stringMatching(/^jwt:[\w-]{43}$/) as string,
+  });
+});
+
+test.each([
+  ['TENANT_WRITE', 'TENANT_WRITE'],
+  ['PUBLISH', 'PUBLISH'],
+  ['openid PUBLISH TENANT_READ', 'TENANT_READ'],
+  ['TENANT_READ TENANT_WRITE', 'TENANT_WRITE'],
+  ['ADMIN TENANT_READ', 'TENANT_READ'],
+])('of the scopes in %j, %s counts', async (scope, counts) => {
+  expect(await verify(await sign({ ...CLAIMS, scope }))).toMatchObject({ scope: counts });
+});
+
+test.each<[string, Record<string, unknown>]>([
+  ['at the end of its time, by a clock that is a bit ahead', { exp: inSeconds(-3) }],
+  ['for 24 hours', { exp: inSeconds(86_400) }],
+  ['for us among others', { aud: ['somebody-else', 'webhooks-engine'] }],
+  ['for us alone', { aud: 'webhooks-engine' }],
+])('one %s is accepted', async (_what, claims) => {
+  expect(await verify(await sign({ ...CLAIMS, ...claims }))).toBeDefined();
+});
+
+test.each<[string, Record<string, unknown>]>([
+  ['that has ended', { exp: inSeconds(-6) }],
+  ['without an end', { exp: undefined }],
+  ['with an end that is no number', { exp: '9999999999' }],
+  ['for more than 24 hours', { exp: inSeconds(86_400 + 60) }],
+  ['for ever', { exp: 1e300 }],
+  ['that has not begun', { nbf: inSeconds(60) }],
+  ['without a tenant', { tenant: undefined }],
+  ['of what is no tenant', { tenant: 'a.b' }],
+  ['of several tenants', { tenant: ['acme'] }],
+  ['without a scope', { scope: undefined }],
+  ['with no scope of ours', { scope: 'openid profile' }],
+  ['with a scope in lower case', { scope: 'tenant_read' }],
+  ['with ADMIN', { scope: 'ADMIN' }],
+  ['with a list for a scope', { scope: ['TENANT_READ'] }],
+  ['for somebody else', { aud: 'somebody-else' }],
+  ['for nobody', { aud: [] }],
+])('one %s is refused', async (_what, claims) => {
+  expect(await verify(await sign({ ...CLAIMS, ...claims }))).toBeUndefined();
+});
+
+describe('what is refused', () => {
+  test('a signature with another secret, or of another kind', async () => {
+    const good = await sign(CLAIMS);
+    const [header, , signature] = good.split('.');
+    const [, forged] = (await sign({ ...CLAIMS, tenant: 'other' })).split('.');
+    const bad = [
+      await sign(CLAIMS, { secret: `${SECRET}!` }),
+      await sign(CLAIMS, { alg: 'HS512', secret: SECRET.repeat(3) }),
+      new UnsecuredJWT(CLAIMS).encode(),
+      `${header ?? ''}.${forged ?? ''}.${signature ?? ''}`,
+      `${good}=`,
+      `${good}.x`,
+      await sign({ ...CLAIMS, padding: 'x'.repeat(8_192) }),
+    ];
+    for (const token of bad) expect(await verify(token)).toBeUndefined();
+  });
+
+  test('is said in the log, and never what it was', async () => {
+    const token = await sign({ ...CLAIMS, scope: 'canary', tenant: 'hunter2' });
+    lines.length = 0;
+    expect(await verify(token)).toBeUndefined();
+    expect(lines.join('')).toContain('the claim scope has none of');
+    for (const canary of ['canary', 'hunter2', ...token.split('.')]) expect(lines.join('')).not.toContain(canary);
+  });
+});
+
+describe('the id of the credential', () => {
+  const idOf = async (claims: Record<string, unknown>) =>
+    (await verify(await sign({ ...CLAIMS, ...claims })))?.credentialId;
+
+  test('is the same for each token of a subject, and says nothing of it', async () => {
+    const [first, second] = [await idOf({ sub: 'user-1', jti: '1' }), await idOf({ sub: 'user-1', jti: '2' })];
+    expect(first).toBe(second);
+    expect(first).not.toContain('user-1');
+    expect(await idOf({ sub: 'user-2' })).not.toBe(first);
+    expect(await idOf({ sub: 'user-1', tenant: 'other' })).not.toBe(first);
+  });
+
+  test('is that of the token where it has no subject', async () => {
+    expect(await idOf({ jti: '1' })).not.toBe(await idOf({ jti: '2' }));
+  });
+});
+
+test('what was verified is remembered, but not beyond its end', async () => {
+  const ending = await sign({ ...CLAIMS, exp: inSeconds(-3) });
+  expect(await verify(ending)).toBeDefined();
+  expect(await verify(ending)).toBe(await verify(ending));
+  await expect.poll(() => verify(ending), { timeout: 5_000 }).toBeUndefined();
+});

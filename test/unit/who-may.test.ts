@@ -1,0 +1,151 @@
+import { createRequire } from 'node:module';
+import type * as Graphql from 'graphql';
+import type { GraphQLField, GraphQLInputType, GraphQLObjectType } from 'graphql';
+import { describe, expect, test } from 'vitest';
+import { PageBudget } from '../../src/schema/page.ts';
+import { schema } from '../../src/schema/schema.ts';
+import { permissionsOf, type Viewer } from '../../src/schema/viewer.ts';
+
+// The copy of the package that the schema was made with; importing it here gives vitest's own. `as`: it is the same.
+const graphql = createRequire(import.meta.url)('graphql') as typeof Graphql;
+const { getNamedType, isEnumType, isInputObjectType, isLeafType, isListType, isNonNullType, isObjectType } = graphql;
+
+type Scope = Viewer['scope'];
+const SCOPES: readonly Scope[] = ['ADMIN', 'TENANT_WRITE', 'TENANT_READ', 'PUBLISH'];
+
+const READERS: readonly Scope[] = ['ADMIN', 'TENANT_WRITE', 'TENANT_READ'];
+const WRITERS: readonly Scope[] = ['ADMIN', 'TENANT_WRITE'];
+const ADMINS: readonly Scope[] = ['ADMIN'];
+
+/** Every root field there is, and who may use it. */
+const WHO: Readonly<Record<string, readonly Scope[]>> = {
+  'Query.webhookSubscription': READERS,
+  'Query.webhookSubscriptions': READERS,
+  'Query.delivery': READERS,
+  'Query.deliveries': READERS,
+  'Query.deliveryLog': READERS,
+  'Query.event': READERS,
+  'Query.events': READERS,
+  'Query.rejectedEvents': READERS,
+  'Query.apiKeys': ADMINS,
+  'Mutation.createWebhookSubscription': WRITERS,
+  'Mutation.updateWebhookSubscription': WRITERS,
+  'Mutation.deleteWebhookSubscription': WRITERS,
+  'Mutation.rotateWebhookSecret': WRITERS,
+  'Mutation.sendTestEvent': WRITERS,
+  'Mutation.createApiKey': ADMINS,
+  'Mutation.revokeApiKey': ADMINS,
+  'Subscription.deliveryLog': READERS,
+};
+
+/** All that somebody with the scope PUBLISH can read, from the root fields that are theirs and of events. */
+const READABLE_BY_PUBLISHERS = ['Event.createdAt', 'Event.id', 'Event.occurredAt', 'Event.tenant', 'Event.type'];
+
+const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()].filter(
+  (type) => type != null,
+);
+const rootFields = roots.flatMap((type) =>
+  Object.values(type.getFields()).map((field) => ({ type, field, name: `${type.name}.${field.name}` })),
+);
+
+/** What a resolver that gets so far finds. */
+const services = new Proxy(
+  {},
+  {
+    get: () => {
+      throw new Error('a resolver was reached');
+    },
+  },
+);
+
+function contextOf(scope: Scope) {
+  const viewer = { scope, tenant: scope === 'ADMIN' ? undefined : 'acme', credentialId: 'x' };
+  return { viewer, services, stopping: new AbortController().signal, pageBudget: new PageBudget() };
+}
+
+/** Something of this type, as one writes it in GraphQL. */
+function literal(type: GraphQLInputType): string {
+  if (isNonNullType(type)) return literal(type.ofType);
+  if (isListType(type)) return '[]';
+  if (isEnumType(type)) return type.getValues()[0]?.name ?? '';
+  if (!isInputObjectType(type)) return type.name === 'Int' ? '1' : '"x"';
+  const required = Object.values(type.getFields()).filter((field) => isNonNullType(field.type));
+  return `{ ${required.map((field) => `${field.name}: ${literal(field.type)}`).join(' ')} }`;
+}
+
+function operationOn(type: GraphQLObjectType, field: GraphQLField<unknown, unknown>): string {
+  const args = field.args.filter((arg) => isNonNullType(arg.type)).map((arg) => `${arg.name}: ${literal(arg.type)}`);
+  const selection = isLeafType(getNamedType(field.type)) ? '' : '{ __typename }';
+  return `${type.name.toLowerCase()} { ${field.name}${args.length === 0 ? '' : `(${args.join(' ')})`} ${selection} }`;
+}
+
+async function codesOf(operation: string, scope: Scope): Promise<unknown[]> {
+  const args = { schema, document: graphql.parse(operation), contextValue: contextOf(scope) };
+  const result = operation.startsWith('subscription') ? await graphql.subscribe(args) : await graphql.execute(args);
+  if (Symbol.asyncIterator in result) throw new Error('a stream without a server');
+  return (result.errors ?? []).map(({ extensions }) => extensions['code']);
+}
+
+test('every root field says who may use it', () => {
+  expect(rootFields.map(({ name }) => name).toSorted()).toEqual(Object.keys(WHO).toSorted());
+});
+
+describe.each(rootFields)('$name', ({ type, field, name }) => {
+  test.each(SCOPES)('%s', async (scope) => {
+    const codes = await codesOf(operationOn(type, field), scope);
+    if (WHO[name]?.includes(scope) === true) expect(codes).not.toContain('FORBIDDEN');
+    else expect(codes).toEqual(['FORBIDDEN']);
+  });
+});
+
+test('somebody who may publish reads nothing else', async () => {
+  const start = [
+    'Event',
+    ...rootFields.filter(({ name }) => WHO[name]?.includes('PUBLISH')).flatMap(({ field }) => namesOf(field)),
+  ];
+  const reached = new Set<string>();
+  const seen = new Set<string>();
+  for (const name of start) await walk(name);
+  expect([...reached].toSorted()).toEqual(READABLE_BY_PUBLISHERS);
+
+  async function walk(name: string): Promise<void> {
+    const type = schema.getType(name);
+    if (!isObjectType(type) || seen.has(name)) return;
+    seen.add(name);
+    for (const field of Object.values(type.getFields())) {
+      if (await isForbidden(type, field)) continue;
+      reached.add(`${name}.${field.name}`);
+      for (const next of namesOf(field)) await walk(next);
+    }
+  }
+});
+
+function namesOf(field: GraphQLField<unknown, unknown>): string[] {
+  const type = getNamedType(field.type);
+  return graphql.isUnionType(type) ? type.getTypes().map(({ name }) => name) : [type.name];
+}
+
+async function isForbidden(
+  parentType: GraphQLObjectType,
+  { name: fieldName, resolve }: GraphQLField<unknown, unknown>,
+): Promise<boolean> {
+  try {
+    // `as never`: of all that a resolver is told, permissions only look at this.
+    await resolve?.({}, {}, contextOf('PUBLISH'), { parentType, fieldName, path: { key: fieldName } } as never);
+    return false;
+  } catch (error) {
+    return error instanceof Error && error.message.includes('credentials with the scope PUBLISH may not use');
+  }
+}
+
+test('a scope that may write may read and publish as well, and only an administrator may do everything', () => {
+  const table = SCOPES.map((scope) => {
+    // `as`: the table is about scopes alone.
+    const permissions = permissionsOf({ scope, tenant: 'acme', credentialId: 'x' } as Viewer);
+    return Object.entries(permissions)
+      .filter(([, may]) => may)
+      .map(([name]) => name)
+      .toSorted();
+  });
+  expect(table).toEqual([['admin', 'publish', 'read', 'write'], ['publish', 'read', 'write'], ['read'], ['publish']]);
+});
