@@ -8,7 +8,7 @@ import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from 
 import { NEWEST_FIRST, PAGE } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
-const EventType = builder.prismaObject('Event', {
+export const EventType = builder.prismaObject('Event', {
   description: 'Something a service published.',
   // Not the data, which can be a megabyte: it is read only where it is asked for.
   select: { id: true, eventId: true, tenant: true, type: true, occurredAt: true, createdAt: true },

@@ -1,6 +1,7 @@
 import { parsePrismaCursor } from '@pothos/plugin-prisma';
 import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { isEventType } from '../events/event-type.ts';
 
 const DEFAULT_PAGE_SIZE = 50;
 const MAX_PAGE_SIZE = 250;
@@ -30,45 +31,53 @@ type PageArguments = {
   readonly after?: string | null | undefined;
 };
 
-/** Options of every connection. Pothos asks for `maxSize` before it reads a cursor or the database, so bad arguments end here. */
-export const PAGE = {
-  cursor: 'id',
+type IsCursorValue = (text: string) => boolean;
+
+/** Pothos asks for `maxSize` before it reads a cursor or the database, so bad arguments end here. */
+const pageBy = <Cursor extends string>(cursor: Cursor, isCursorValue: IsCursorValue) => ({
+  cursor,
   defaultSize: DEFAULT_PAGE_SIZE,
   maxSize: (args: PageArguments, { pageBudget }: { readonly pageBudget: PageBudget }): number => {
-    const problems = findProblems(args);
+    const problems = findProblems(args, isCursorValue);
     if (problems.length > 0) throw new InvalidInputError(problems);
     pageBudget.take(args.first ?? args.last ?? DEFAULT_PAGE_SIZE);
     return MAX_PAGE_SIZE;
   },
-} as const;
+});
+
+/** Options of every connection over rows that have ids. */
+export const PAGE = pageBy('id', isUuid);
+
+/** The same for event types, which have names. */
+export const PAGE_BY_NAME = pageBy('name', isEventType);
 
 /** Newest first: ids begin with the time. */
 export const NEWEST_FIRST = { id: 'desc' } as const;
 
 /** The id in an edge's cursor. */
 export function parseCursor(cursor: string, path: string): string {
-  const id = readCursor(cursor);
+  const id = readCursor(cursor, isUuid);
   if (id === undefined) throw new InvalidInputError([{ path, message: 'is not a cursor of this connection' }]);
   return id;
 }
 
-function findProblems({ first, last, before, after }: PageArguments): InputProblem[] {
+function findProblems({ first, last, before, after }: PageArguments, isCursorValue: IsCursorValue): InputProblem[] {
   const problems: InputProblem[] = [];
   for (const [path, size] of Object.entries({ first, last })) {
     if ((size ?? 0) > MAX_PAGE_SIZE) problems.push({ path, message: `may be at most ${MAX_PAGE_SIZE}` });
   }
   for (const [path, cursor] of Object.entries({ before, after })) {
-    if (cursor != null && readCursor(cursor) === undefined) {
+    if (cursor != null && readCursor(cursor, isCursorValue) === undefined) {
       problems.push({ path, message: 'is not a cursor of this connection' });
     }
   }
   return problems;
 }
 
-function readCursor(cursor: string): string | undefined {
+function readCursor(cursor: string, isCursorValue: IsCursorValue): string | undefined {
   try {
-    const id: unknown = parsePrismaCursor(cursor);
-    return typeof id === 'string' && isUuid(id) ? id : undefined;
+    const value: unknown = parsePrismaCursor(cursor);
+    return typeof value === 'string' && isCursorValue(value) ? value : undefined;
   } catch {
     return undefined;
   }

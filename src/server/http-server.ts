@@ -5,6 +5,7 @@ import type { Config } from '../config.ts';
 import type { Database } from '../database/client.ts';
 import type { SecretBox } from '../delivery/secret-box.ts';
 import type { EventBus } from '../events/event-bus.ts';
+import { createPublishEvent } from '../events/publish-event.ts';
 import { StartError } from '../start-error.ts';
 import { createAuthenticate } from './auth.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
@@ -42,7 +43,8 @@ export class HttpServer {
     this.#options = options;
     if (config.roles.has('api')) {
       const authenticate = createAuthenticate(adminApiKey);
-      const services = { database, secretBox, egressPolicy: config.egress, bus, log };
+      const publishEvent = createPublishEvent({ database, bus, log });
+      const services = { database, secretBox, egressPolicy: config.egress, bus, publishEvent, log };
       this.#graphql = createGraphql({ services, authenticate, log, stopping: this.#stopping.signal });
       this.#sockets = new LiveSockets({ graphql: this.#graphql, authenticate, log });
     }

@@ -5,6 +5,7 @@ import { createDatabase, type Database } from '../../src/database/client.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { createSecretBox, type SecretBox } from '../../src/delivery/secret-box.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
+import { createPublishEvent } from '../../src/events/publish-event.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { createAuthenticate } from '../../src/server/auth.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
@@ -50,7 +51,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const services = {
-    ...{ database, secretBox, bus, log },
+    ...{ database, secretBox, bus, log, publishEvent: createPublishEvent({ database, bus, log }) },
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
   };
   const stopping = new AbortController();

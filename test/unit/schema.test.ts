@@ -28,6 +28,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'deleteWebhookSubscription(id: ID!): DeleteWebhookSubscriptionResult!',
     'rotateWebhookSecret(id: ID!, overlapSeconds: Int): RotateWebhookSecretResult!',
     'sendTestEvent(data: JSON, eventType: String, subscriptionId: ID!): SendTestEventResult!',
+    'publishEvent(input: PublishEventInput!): PublishEventResult!',
+    'putEventType(input: PutEventTypeInput!): PutEventTypeResult!',
   ],
   Query: [
     'webhookSubscription(id: ID!): WebhookSubscription',
@@ -38,6 +40,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'event(id: ID!, tenant: String): Event',
     `events(${PAGE}, filter: EventFilter, ${SIZE}): EventConnection!`,
     `rejectedEvents(${PAGE}, filter: RejectedEventFilter, ${SIZE}): RejectedEventConnection!`,
+    'eventType(name: String!): EventType',
+    `eventTypes(${PAGE}, filter: EventTypeFilter, ${SIZE}): EventTypeConnection!`,
   ],
   Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!'],
   CreateWebhookSubscriptionInput: [
@@ -58,6 +62,17 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'previousSecretExpiresAt: DateTime!',
   ],
   SendTestEventPayload: ['delivery: Delivery!'],
+  PublishEventInput: ['tenant: String', 'type: String!', 'data: JSON!', 'id: ID', 'occurredAt: DateTime'],
+  PublishEventPayload: ['event: Event!'],
+  EventDataInvalidError: ['code: String!', 'message: String!', 'problems: [SchemaProblem!]!'],
+  SchemaProblem: ['path: String!', 'message: String!'],
+  PutEventTypeInput: ['name: String!', 'description: String', 'schema: JSON', 'isArchived: Boolean'],
+  PutEventTypePayload: ['eventType: EventType!'],
+  EventTypeFilter: ['includeArchived: Boolean'],
+  EventType: [
+    ...['name: String!', 'description: String!', 'schema: JSON', 'isArchived: Boolean!'],
+    ...['createdAt: DateTime!', 'updatedAt: DateTime!'],
+  ],
   DeliveryFilter: [
     ...['tenant: String', 'subscriptionIds: [ID!]', 'eventTypes: [String!]', 'statuses: [DeliveryStatus!]'],
     ...['statusCodes: [StatusCodeRange!]', 'failureReasons: [FailureReason!]', 'from: DateTime', 'to: DateTime'],
