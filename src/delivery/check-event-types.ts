@@ -12,7 +12,7 @@ type EventTypesToCheck = {
 type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
 
 /** So many problems name what may have been meant. */
-const MAX_SUGGESTED = 5;
+const MAX_SUGGESTED = 10;
 
 /** Throws an InvalidInputError for what is in vain: event types, or prefixes of some, that the event catalogue does not have. */
 export async function checkEventTypes(

@@ -7,6 +7,7 @@ import { createSecretBox, type SecretBox } from '../../src/delivery/secret-box.t
 import { EventBus } from '../../src/events/event-bus.ts';
 import { createPublishEvent } from '../../src/events/publish-event.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
+import type { SchemaServices } from '../../src/schema/context.ts';
 import { createAuthenticate } from '../../src/server/auth.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createTestDatabase } from '../support/database.ts';
@@ -32,6 +33,7 @@ export type Api = {
   /** What was logged, as text. */
   readonly logged: () => string;
   readonly graphql: Graphql;
+  readonly services: SchemaServices;
   run<Data, Variables>(
     document: TypedDocumentNode<Data, Variables>,
     variables: Variables,
@@ -58,7 +60,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const authenticate = createAuthenticate(ADMIN_KEY);
   const graphql = createGraphql({ services, authenticate, log, stopping: stopping.signal });
   return {
-    ...{ databaseUrl: testDatabase.url, natsUrl: nats.url, database, secretBox, bus, log, graphql },
+    ...{ databaseUrl: testDatabase.url, natsUrl: nats.url, database, secretBox, bus, log, graphql, services },
     logged: () => lines.join(''),
     run: (document, variables) => post(graphql, JSON.stringify({ query: print(document), variables })),
     stop: async () => {

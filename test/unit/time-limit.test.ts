@@ -1,0 +1,27 @@
+import { expect, it } from 'vitest';
+import { withTimeLimit } from '../../src/events/time-limit.ts';
+
+it('what is done in time has its result, also undefined, and throws what it throws', () => {
+  expect(withTimeLimit(1_000, () => 7)).toBe(7);
+  expect(withTimeLimit(1_000, () => undefined)).toBeUndefined();
+  const error = new RangeError('mine');
+  expect(() =>
+    withTimeLimit(1_000, () => {
+      throw error;
+    }),
+  ).toThrow(error);
+});
+
+it.each([
+  ['an endless loop', () => loop()],
+  ['a regular expression that tries every combination', () => /^(a+)+$/.test(`${'a'.repeat(60)}b`)],
+])('%s is stopped, and the next work is done', (_, work) => {
+  expect(() => withTimeLimit(50, work)).toThrow('timed out');
+  expect(withTimeLimit(1_000, () => 'next')).toBe('next');
+});
+
+function loop(): boolean {
+  let count = 0;
+  while (count >= 0) count = (count + 1) % 1_000;
+  return true;
+}
