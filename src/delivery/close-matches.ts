@@ -25,11 +25,11 @@ function editDistance(left: string, right: string): number {
   const isFar = Math.abs(left.length - right.length) > MAX_DISTANCE;
   if (isFar || left.length > MAX_LENGTH) return Number.POSITIVE_INFINITY;
   let previous = Array.from({ length: right.length + 1 }, (_, index) => index);
-  for (const [row, letter] of [...left].entries()) {
+  for (let row = 0; row < left.length; row += 1) {
     const current = [row + 1];
-    for (const [column, other] of [...right].entries()) {
+    for (let column = 0; column < right.length; column += 1) {
       const [above = 0, diagonal = 0, before = 0] = [previous[column + 1], previous[column], current[column]];
-      current.push(Math.min(above + 1, before + 1, diagonal + (letter === other ? 0 : 1)));
+      current.push(Math.min(above + 1, before + 1, diagonal + (left[row] === right[column] ? 0 : 1)));
     }
     previous = current;
   }

@@ -1,3 +1,4 @@
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
 import { problemOfData, TOO_NESTED } from '../events/event-data.ts';
 import { EventDataInvalidError } from '../events/event-data-invalid-error.ts';

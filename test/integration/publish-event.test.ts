@@ -78,7 +78,7 @@ describe('an event published over GraphQL', () => {
   it.each([1_001, 500_000])('must not be nested deeper than 1,000 levels: not %i', async (levels) => {
     const scene = await startScene(cleanUps);
     const deep = (count: number) => `${'['.repeat(count)}${']'.repeat(count)}`;
-    const send = async (count: number) => {
+    const send = async (count: number): Promise<unknown> => {
       const body = `{"query":${JSON.stringify(PUBLISH)},"variables":{"input":{"tenant":"acme","type":"a","data":${deep(count)}}}}`;
       const headers = { 'content-type': 'application/json', authorization: `Bearer ${scene.app.adminApiKey}` };
       return (await fetch(`${scene.app.url}/graphql`, { method: 'POST', headers, body })).json();

@@ -98,8 +98,8 @@ describe('a schema', () => {
 
   it('that leads through too many references is refused, and not our end', () => {
     const twice = (index: number) => ({ allOf: [{ $ref: `#/$defs/a${index}` }, { $ref: `#/$defs/a${index}` }] });
-    const $defs = Object.fromEntries(Array.from({ length: 1_000 }, (_, index) => [`a${index}`, twice(index + 1)]));
-    const schema = { $ref: '#/$defs/a0', $defs: { ...$defs, a1000: {} } };
+    const $defs = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`a${index}`, twice(index + 1)]));
+    const schema = { $ref: '#/$defs/a0', $defs: { ...$defs, a500: {} } };
     expect(findSchemaProblems(schema)).toEqual([{ path: 'schema', message: 'is too complicated' }]);
   });
 

@@ -12,16 +12,15 @@ it('what is done in time has its result, also undefined, and throws what it thro
   ).toThrow(error);
 });
 
+const loopEndlessly = (): void => {
+  for (let count = 0; count >= 0; count = (count + 1) % 1_000);
+};
+const tryEveryCombination = (): boolean => /^(a+)+$/.test(`${'a'.repeat(60)}b`);
+
 it.each([
-  ['an endless loop', () => loop()],
-  ['a regular expression that tries every combination', () => /^(a+)+$/.test(`${'a'.repeat(60)}b`)],
+  ['an endless loop', loopEndlessly],
+  ['a regular expression that tries every combination', tryEveryCombination],
 ])('%s is stopped, and the next work is done', (_, work) => {
   expect(() => withTimeLimit(50, work)).toThrow('timed out');
   expect(withTimeLimit(1_000, () => 'next')).toBe('next');
 });
-
-function loop(): boolean {
-  let count = 0;
-  while (count >= 0) count = (count + 1) % 1_000;
-  return true;
-}
