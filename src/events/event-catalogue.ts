@@ -11,7 +11,7 @@ import { withTimeLimit } from './time-limit.ts';
 type CataloguedType = { readonly version: number; readonly check: SchemaCheck | undefined };
 
 /** The types seen last are kept, with so many characters of schema in all. */
-const MAX_CACHED_SCHEMA_LENGTH = 16 * 1024 * 1024;
+const MAX_CACHED_SCHEMA_LENGTH = 4 * 1024 * 1024;
 /** For all the events of a transaction, or for each one if that was not enough. 8 MiB of plain data take some 0.1 s. */
 const MAX_CHECK_MS = 500;
 /** So long a schema is left alone after it took longer than that. */

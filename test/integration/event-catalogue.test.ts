@@ -80,6 +80,20 @@ describe('the catalogue', () => {
     });
   });
 
+  it('keeps a schema as it was written', async () => {
+    const text = '{"enum":[null,"\\u0000","\\ud800",1.5],"properties":{"constructor":{"const":null},"b":true,"a":false}}';
+    const { eventType } = await put({ name: 'odd', schema: JSON.parse(text) });
+    expect(JSON.stringify(eventType?.schema)).toBe(text);
+    const { eventType: read } = await run<{ eventType: EventType }>('{ eventType(name: "odd") { schema } }');
+    expect(JSON.stringify(read.schema)).toBe(text);
+  });
+
+  it('takes changes that come at the same time one after the other', async () => {
+    const changes = Array.from({ length: 20 }, (_, index) => put({ name: 'busy', description: `${index}` }));
+    for (const { eventType } of await Promise.all(changes)) expect(eventType?.name).toBe('busy');
+    expect(await api.database.prisma.eventType.findUnique({ where: { name: 'busy' } })).toMatchObject({ version: 20n });
+  });
+
   it('names everything that is wrong with an entry', async () => {
     const schema = { type: 'objekt', properties: { a: { minLength: 'x' } } };
     const { code, problems } = await put({ name: 'order paid', description: 'x'.repeat(1_001), schema });

@@ -54,6 +54,15 @@ describe('an event published over GraphQL', () => {
     expect(other.requests).toEqual([]);
   });
 
+  it('has its data as JSON writes it, whatever names are in it', async () => {
+    const scene = await startScene(cleanUps);
+    const receiver = await scene.receive();
+    await scene.app.subscribe({ url: receiver.url });
+    const data = '{"b":[1e+21,"\\u0000","\\ud800"],"__proto__":{"a":1},"constructor":null,"a":"<é >"}';
+    await publish(scene, { id: 'odd', data: JSON.parse(data) as unknown });
+    expect(bodyOf((await receiver.waitForRequests(1))[0])).toContain(`"data":${data}}`);
+  });
+
   it('has an id and a time of its own if none is given', async () => {
     const scene = await startScene(cleanUps);
     const begun = Date.now();
