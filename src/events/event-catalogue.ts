@@ -21,7 +21,7 @@ const SUSPENDED_MS = 60_000;
 export class EventCatalogue {
   readonly #log: Logger;
   readonly #types = new LRUCache<string, CataloguedType>({ maxSize: MAX_CACHED_SCHEMA_LENGTH });
-  /** By event type: until when it is not checked, in milliseconds since 1970. */
+  /** The event types that are not checked for now. */
   readonly #suspended = new LRUCache<string, true>({ max: 1_000, ttl: SUSPENDED_MS });
 
   constructor(log: Logger) {
