@@ -5,6 +5,7 @@ import { inPrismaTransaction } from '../database/in-prisma-transaction.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import { isTenant } from '../events/event-type.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
+import { checkEventTypes } from './check-event-types.ts';
 import { type CustomHeader, checkCustomHeaders } from './custom-headers.ts';
 import { CANCEL_AT_ONCE } from './deactivate-subscription.ts';
 import type { EgressPolicy } from './egress-policy.ts';
@@ -55,6 +56,7 @@ export async function createWebhookSubscription(
     throw new InvalidInputError([{ path: 'tenant', message }, ...problems]);
   }
   if (problems.length > 0) throw new InvalidInputError(problems);
+  await checkEventTypes(services.database.prisma, input);
   const id = uuid7(Date.now());
   const secret = generateSigningSecret();
   const subscription = await services.database.prisma.webhookSubscription.create({
@@ -84,6 +86,8 @@ export async function updateWebhookSubscription(
   const url = settings.url == null ? undefined : checkTargetUrl(settings.url, services.egressPolicy).href;
   return services.database.prisma.$transaction(async (transaction) => {
     const { id, tenant, ...old } = await lockSubscription(transaction, key);
+    const eventTypes = settings.eventTypes ?? [];
+    await checkEventTypes(transaction, { eventTypes, known: old.eventTypes });
     const headers = settings.headers ?? undefined;
     const subscription = await transaction.webhookSubscription.update({
       where: { id },
@@ -149,7 +153,7 @@ export async function rotateWebhookSecret(
   }, TRANSACTION);
 }
 
-type LockedSubscription = Pick<WebhookSubscription, 'id' | 'tenant' | 'url' | 'isActive'>;
+type LockedSubscription = Pick<WebhookSubscription, 'id' | 'tenant' | 'url' | 'isActive' | 'eventTypes'>;
 
 /** Holds the row until the transaction ends, so that concurrent changes of one subscription happen one after the other. */
 async function lockSubscription(
@@ -158,7 +162,7 @@ async function lockSubscription(
 ): Promise<LockedSubscription> {
   const rows = isUuid(id)
     ? await transaction.$queryRaw<LockedSubscription[]>`
-        SELECT id, tenant, url, is_active AS "isActive" FROM webhook_subscriptions
+        SELECT id, tenant, url, is_active AS "isActive", event_types AS "eventTypes" FROM webhook_subscriptions
         WHERE id = ${id}::uuid AND deleted_at IS NULL FOR UPDATE`
     : [];
   const row = rows.find((found) => tenant === undefined || found.tenant === tenant);

@@ -9,8 +9,9 @@ import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
 import { pause } from '../pause.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
+import { EventCatalogue } from './event-catalogue.ts';
 import { EventWriter } from './event-writer.ts';
-import { type ParsedEvent, parseEvent, type Rejection } from './parse-event.ts';
+import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch } from './parse-event.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 
 export type DispatcherOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
@@ -32,11 +33,13 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #stopping = new AbortController();
   readonly #batcher: Batcher<JsMsg, void>;
+  readonly #catalogue: EventCatalogue;
   readonly #writer: EventWriter;
   #running: Promise<void> | undefined;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
+    this.#catalogue = new EventCatalogue(options.log);
     this.#writer = new EventWriter(options.bus);
     this.#batcher = new Batcher<JsMsg, void>({
       maxItems: MAX_BATCH,
@@ -116,11 +119,17 @@ export class Dispatcher {
   }
 
   async #write(db: Queryable, parsed: readonly (ParsedEvent | Rejection)[]): Promise<DeliveryMessage[]> {
-    const rejections = parsed.filter((item) => item.kind === 'rejected');
+    const events = parsed.filter((item) => item.kind === 'event');
+    const mismatches = await this.#catalogue.findMismatches(db, events);
+    const rejections = parsed.flatMap((item) => {
+      if (item.kind === 'rejected') return [item];
+      const mismatch = mismatches.get(item.id);
+      return mismatch === undefined ? [] : [rejectMismatch(item, mismatch)];
+    });
     if (rejections.length > 0) await insertRejectedEvents(db, rejections);
     const { messages, knownIds } = await this.#writer.write(
       db,
-      parsed.filter((item) => item.kind === 'event'),
+      events.filter(({ id }) => !mismatches.has(id)),
     );
     if (knownIds.length === 0) return messages;
     // They were written before: a crash may have come between that and publishing their messages.

@@ -29,3 +29,11 @@ export function patternsOf(type: string): string[] {
   const prefixes = parts.slice(1).map((_, dropped) => `${parts.slice(0, parts.length - 1 - dropped).join('.')}.*`);
   return [type, ...prefixes, '*'];
 }
+
+/** What `sendTestEvent` sends if it is not told otherwise. */
+export const TEST_EVENT_TYPE = 'webhook.test';
+
+/** Whether events of this type are the engine's own, or may be in a later version. */
+export function isOwnEventType(type: string): boolean {
+  return type === TEST_EVENT_TYPE || type.startsWith('webhook_subscription.');
+}

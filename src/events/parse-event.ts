@@ -1,10 +1,12 @@
 import { uuid7 } from '../database/uuid7.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
 import { type HeaderReader, InvalidCloudEventError, readCloudEvent } from './cloud-event.ts';
+import type { Mismatch } from './compile-schema.ts';
+import { MAX_DATA_BYTES, problemOfData, tooLarge } from './event-data.ts';
+import { describeMismatch } from './event-data-invalid-error.ts';
+import { problemOfEventId } from './event-id.ts';
 import { isEventType, isTenant } from './event-type.ts';
 
-/** The limit of an event's data: 1 MiB. */
-export const MAX_DATA_BYTES = 1024 * 1024;
 /** A CloudEvent's envelope may have its data in base64, and attributes beside it. */
 const MAX_BODY_BYTES = 1.5 * MAX_DATA_BYTES;
 
@@ -57,7 +59,7 @@ export function parseEvent(message: PublishedMessage): ParsedEvent | Rejection {
   try {
     const type = typeParts.join('.');
     checkSubject(tenant, type);
-    checkSize(message.body, MAX_BODY_BYTES);
+    checkSize(message.body);
     const { eventId, time, data } = readContent(message);
     checkData(data);
     const occurredAt = time === undefined ? new Date(timeMs) : parseTime(time);
@@ -69,6 +71,13 @@ export function parseEvent(message: PublishedMessage): ParsedEvent | Rejection {
     const subject = message.subject.slice(0, 512).toWellFormed().replaceAll('\0', '\uFFFD');
     return { kind: 'rejected', id, tenant: known, subject, reason, message: text, sizeBytes: message.body.length };
   }
+}
+
+/** An event that breaks the schema of its type. */
+export function rejectMismatch({ id, tenant, type, data }: ParsedEvent, mismatch: Mismatch): Rejection {
+  const subject = `events.${tenant}.${type}`;
+  const message = describeMismatch(mismatch);
+  return { kind: 'rejected', id, tenant, subject, reason: 'SCHEMA_MISMATCH', message, sizeBytes: data.length };
 }
 
 function checkSubject(tenant: string, type: string): void {
@@ -101,9 +110,8 @@ function readContent({ header: readHeader, body }: PublishedMessage): Content {
   const messageId = header('Nats-Msg-Id');
   const cloudEvent = tryReadCloudEvent(header, body);
   const eventId = messageId ?? cloudEvent?.id;
-  if (eventId !== undefined && !/^[\x21-\x7e]{1,256}$/.test(eventId)) {
-    throw new Rejected('INVALID_EVENT_ID', 'the id must be 1 to 256 visible ASCII characters: it is sent as a header');
-  }
+  const problem = eventId === undefined ? undefined : problemOfEventId(eventId);
+  if (problem !== undefined) throw new Rejected('INVALID_EVENT_ID', `the id ${problem}`);
   return { eventId, time: cloudEvent?.time ?? header('Occurred-At'), data: cloudEvent?.data ?? body };
 }
 
@@ -116,44 +124,13 @@ function tryReadCloudEvent(header: HeaderReader, body: Buffer) {
   }
 }
 
-function checkSize({ length }: Buffer, limit: number): void {
-  if (length > limit)
-    throw new Rejected('TOO_LARGE', `there are ${length} bytes of data, at most ${MAX_DATA_BYTES} are accepted`);
+function checkSize(body: Buffer): void {
+  if (body.length > MAX_BODY_BYTES) throw new Rejected('TOO_LARGE', `the data ${tooLarge(body)}`);
 }
 
 function checkData(data: Buffer): void {
-  checkSize(data, MAX_DATA_BYTES);
-  const text = decodeJson(data);
-  if (nestingOf(text) > MAX_NESTING) {
-    throw new Rejected('INVALID_JSON', `the data is nested deeper than ${MAX_NESTING} levels`);
-  }
-}
-
-function decodeJson(data: Buffer): string {
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data);
-    JSON.parse(text);
-    return text;
-  } catch (error) {
-    // V8 quotes the offending text; the publisher has it, and a log must not.
-    const why = error instanceof SyntaxError ? 'the data is not JSON' : 'the data is not UTF-8';
-    throw new Rejected('INVALID_JSON', data.length === 0 ? 'there is no data' : why);
-  }
-}
-
-/** Most who read JSON do so recursively, and end somewhere beyond this. */
-const MAX_NESTING = 1_000;
-
-/** How deep the arrays and objects of a valid JSON text are nested. */
-function nestingOf(json: string): number {
-  let depth = 0;
-  let deepest = 0;
-  for (const [token] of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]]/g)) {
-    if (token === '{' || token === '[') depth += 1;
-    else if (token === '}' || token === ']') depth -= 1;
-    deepest = Math.max(deepest, depth);
-  }
-  return deepest;
+  const problem = problemOfData(data);
+  if (problem !== undefined) throw new Rejected(problem.reason, `the data ${problem.message}`);
 }
 
 /** RFC 3339, which both ISO 8601 users and CloudEvents write. */

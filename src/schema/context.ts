@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { WebhookSubscriptionServices } from '../delivery/webhook-subscriptions.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import type { LiveLog } from '../events/live-log.ts';
+import type { PublishEvent } from '../events/publish-event.ts';
 import type { PageBudget } from './page.ts';
 import type { Viewer } from './viewer.ts';
 
@@ -12,6 +13,7 @@ export type SchemaServices = WebhookSubscriptionServices & {
   readonly log: Logger;
   /** To be called with the id of an API key that has been revoked; other processes hear of it from Postgres. */
   readonly apiKeyRevoked: (id: string) => void;
+  readonly publishEvent: PublishEvent;
 };
 
 /** What a resolver gets, anew for each operation. */

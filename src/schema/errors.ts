@@ -8,6 +8,8 @@ import {
   TooManySecretsError,
 } from '../delivery/webhook-subscription-errors.ts';
 import type { DomainError } from '../domain-error.ts';
+import type { SchemaProblem } from '../events/compile-schema.ts';
+import { EventDataInvalidError } from '../events/event-data-invalid-error.ts';
 import { builder } from './builder.ts';
 
 const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
@@ -32,6 +34,27 @@ builder.objectType(InvalidInputError, {
   interfaces: [ErrorInterface],
   fields: (t) => ({
     problems: t.field({ type: [InputProblemType], resolve: ({ problems }) => [...problems] }),
+  }),
+});
+
+const SchemaProblemType = builder.objectRef<SchemaProblem>('SchemaProblem').implement({
+  description: 'One place where data breaks a schema.',
+  fields: (t) => ({
+    path: t.exposeString('path', { description: 'A JSON Pointer that begins with `data`: `data/user/age`.' }),
+    message: t.exposeString('message', { description: 'Quotes the schema, never the data.' }),
+  }),
+});
+
+builder.objectType(EventDataInvalidError, {
+  name: 'EventDataInvalidError',
+  description: '`EVENT_DATA_INVALID`: the data breaks the schema of its event type.',
+  interfaces: [ErrorInterface],
+  fields: (t) => ({
+    problems: t.field({
+      type: [SchemaProblemType],
+      description: 'The first 20.',
+      resolve: ({ problems }) => [...problems],
+    }),
   }),
 });
 

@@ -12,7 +12,7 @@ import { tenantWhere } from './viewer.ts';
 /** What somebody who may publish, and do nothing else, is told of the event that was made. */
 const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
 
-const EventType = builder.prismaObject('Event', {
+export const EventType = builder.prismaObject('Event', {
   description: 'Something a service published.',
   authScopes: { read: true },
   // Not the data, which can be a megabyte: it is read only where it is asked for.

@@ -1,6 +1,7 @@
 import { parsePrismaCursor } from '@pothos/plugin-prisma';
 import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { isEventType } from '../events/event-type.ts';
 import { LogPosition } from './log-position.ts';
 
 const DEFAULT_PAGE_SIZE = 50;
@@ -33,9 +34,9 @@ export type PageArguments = {
 };
 
 /** Options of every connection. Pothos asks for `maxSize` before it reads a cursor or the database, so bad arguments end here. */
-function pageOptions(isCursor: (value: string) => boolean) {
+function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: string) => boolean) {
   return {
-    cursor: 'id',
+    cursor,
     defaultSize: DEFAULT_PAGE_SIZE,
     maxSize: (args: PageArguments, { pageBudget }: { readonly pageBudget: PageBudget }): number => {
       const problems = findProblems(args, isCursor);
@@ -46,10 +47,13 @@ function pageOptions(isCursor: (value: string) => boolean) {
   } as const;
 }
 
-export const PAGE = pageOptions(isUuid);
+export const PAGE = pageOptions('id', isUuid);
 
 /** Of a connection of attempts: a cursor of the live log does as well, and goes on from the attempt that came with it. */
-export const LOG_PAGE = pageOptions((value) => LogPosition.parse(value) !== undefined);
+export const LOG_PAGE = pageOptions('id', (value) => LogPosition.parse(value) !== undefined);
+
+/** The same for event types, which have names. */
+export const PAGE_BY_NAME = pageOptions('name', isEventType);
 
 /** Newest first: ids begin with the time. */
 export const NEWEST_FIRST = { id: 'desc' } as const;

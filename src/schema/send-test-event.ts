@@ -6,8 +6,8 @@ import {
   SubscriptionInactiveError,
 } from '../delivery/webhook-subscription-errors.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
-import { isEventType } from '../events/event-type.ts';
-import { MAX_DATA_BYTES } from '../events/parse-event.ts';
+import { MAX_DATA_BYTES } from '../events/event-data.ts';
+import { isEventType, TEST_EVENT_TYPE } from '../events/event-type.ts';
 import { sendTestEvent } from '../events/test-event.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
@@ -36,10 +36,11 @@ type Arguments = {
 builder.mutationField('sendTestEvent', (t) =>
   t.field({
     type: Payload,
-    description: 'Sends an event to this one webhook subscription, whatever types it wants, like any other event.',
+    description:
+      'Sends an event to this one webhook subscription, whatever types it wants, like any other event; but the event catalogue is not asked about its type and data.',
     args: {
       subscriptionId: t.arg.id({ required: true }),
-      eventType: t.arg.string({ description: 'Default: `webhook.test`.' }),
+      eventType: t.arg.string({ description: `Default: \`${TEST_EVENT_TYPE}\`.` }),
       data: t.arg({ type: 'JSON', description: 'Default: a small sample object.' }),
     },
     errors: { types: [NotFoundError, InvalidInputError, SubscriptionInactiveError] },
@@ -48,7 +49,7 @@ builder.mutationField('sendTestEvent', (t) =>
 );
 
 async function send({ services, viewer }: Context, args: Arguments): Promise<{ readonly deliveryId: string }> {
-  const eventType = args.eventType ?? 'webhook.test';
+  const eventType = args.eventType ?? TEST_EVENT_TYPE;
   const data = JSON.stringify(args.data ?? SAMPLE);
   const problems: InputProblem[] = [];
   if (!isEventType(eventType)) problems.push({ path: 'eventType', message: 'is not an event type' });

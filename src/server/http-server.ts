@@ -7,6 +7,7 @@ import type { Database } from '../database/client.ts';
 import type { SecretBox } from '../delivery/secret-box.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { LiveLog } from '../events/live-log.ts';
+import { createPublishEvent } from '../events/publish-event.ts';
 import { StartError } from '../start-error.ts';
 import { Credentials } from './credentials.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
@@ -51,6 +52,7 @@ export class HttpServer {
       const services = {
         ...{ database, secretBox, egressPolicy: config.egress, bus, log, apiKeyRevoked: credentials.revoked },
         liveLog: new LiveLog({ bus, database, log }),
+        publishEvent: createPublishEvent({ database, bus, log }),
       };
       this.#credentials = credentials;
       this.#graphql = createGraphql({ services, credentials, log, stopping: this.#stopping.signal });

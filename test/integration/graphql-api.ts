@@ -6,7 +6,9 @@ import { uuid7 } from '../../src/database/uuid7.ts';
 import { createSecretBox, type SecretBox } from '../../src/delivery/secret-box.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
+import { createPublishEvent } from '../../src/events/publish-event.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
+import type { SchemaServices } from '../../src/schema/context.ts';
 import { Credentials } from '../../src/server/credentials.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createTestDatabase } from '../support/database.ts';
@@ -32,6 +34,7 @@ export type Api = {
   /** What was logged, as text. */
   readonly logged: () => string;
   readonly graphql: Graphql;
+  readonly services: SchemaServices;
   run<Data, Variables>(
     document: TypedDocumentNode<Data, Variables>,
     variables: Variables,
@@ -54,12 +57,13 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const services = {
     ...{ database, secretBox, bus, log, apiKeyRevoked: credentials.revoked },
     liveLog: new LiveLog({ bus, database, log }),
+    publishEvent: createPublishEvent({ database, bus, log }),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
   };
   const stopping = new AbortController();
   const graphql = createGraphql({ services, credentials, log, stopping: stopping.signal });
   return {
-    ...{ databaseUrl: testDatabase.url, nats, database, secretBox, bus, log, graphql },
+    ...{ databaseUrl: testDatabase.url, nats, database, secretBox, bus, log, graphql, services },
     logged: () => lines.join(''),
     run: (document, variables) => post(graphql, JSON.stringify({ query: print(document), variables })),
     stop: async () => {

@@ -37,7 +37,7 @@ it('an event of exactly 1 MiB is delivered, and one of a byte more rejected with
       node: {
         subject: 'events.acme.published',
         reason: 'TOO_LARGE',
-        message: 'there are 1048577 bytes of data, at most 1048576 are accepted',
+        message: 'the data has 1048577 bytes, at most 1048576 are accepted',
         sizeBytes: MEBIBYTE + 1,
       },
     },

@@ -30,6 +30,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'sendTestEvent(data: JSON, eventType: String, subscriptionId: ID!): SendTestEventResult!',
     'createApiKey(input: CreateApiKeyInput!): CreateApiKeyResult!',
     'revokeApiKey(id: ID!): RevokeApiKeyResult!',
+    'publishEvent(input: PublishEventInput!): PublishEventResult!',
+    'putEventType(input: PutEventTypeInput!): PutEventTypeResult!',
   ],
   Query: [
     'webhookSubscription(id: ID!): WebhookSubscription',
@@ -41,6 +43,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     `events(${PAGE}, filter: EventFilter, ${SIZE}): EventConnection!`,
     `rejectedEvents(${PAGE}, filter: RejectedEventFilter, ${SIZE}): RejectedEventConnection!`,
     `apiKeys(${PAGE}, filter: ApiKeyFilter, ${SIZE}): ApiKeyConnection!`,
+    'eventType(name: String!): EventType',
+    `eventTypes(${PAGE}, filter: EventTypeFilter, ${SIZE}): EventTypeConnection!`,
   ],
   Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!'],
   CreateWebhookSubscriptionInput: [
@@ -61,6 +65,17 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'previousSecretExpiresAt: DateTime!',
   ],
   SendTestEventPayload: ['delivery: Delivery!'],
+  PublishEventInput: ['tenant: String', 'type: String!', 'data: JSON!', 'id: ID', 'occurredAt: DateTime'],
+  PublishEventPayload: ['event: Event!'],
+  EventDataInvalidError: ['code: String!', 'message: String!', 'problems: [SchemaProblem!]!'],
+  SchemaProblem: ['path: String!', 'message: String!'],
+  PutEventTypeInput: ['name: String!', 'description: String', 'schema: JSON', 'isArchived: Boolean'],
+  PutEventTypePayload: ['eventType: EventType!'],
+  EventTypeFilter: ['includeArchived: Boolean'],
+  EventType: [
+    ...['name: String!', 'description: String!', 'schema: JSON', 'isArchived: Boolean!'],
+    ...['createdAt: DateTime!', 'updatedAt: DateTime!'],
+  ],
   DeliveryFilter: [
     ...['tenant: String', 'subscriptionIds: [ID!]', 'eventTypes: [String!]', 'statuses: [DeliveryStatus!]'],
     ...['statusCodes: [StatusCodeRange!]', 'failureReasons: [FailureReason!]', 'from: DateTime', 'to: DateTime'],

@@ -2,7 +2,7 @@
 
 CREATE TYPE rejection_reason AS ENUM (
   'INVALID_SUBJECT', 'INVALID_HEADERS', 'INVALID_JSON', 'TOO_LARGE', 'INVALID_EVENT_ID', 'INVALID_OCCURRED_AT',
-  'INVALID_CLOUD_EVENT'
+  'INVALID_CLOUD_EVENT', 'SCHEMA_MISMATCH'
 );
 CREATE TYPE delivery_status AS ENUM ('PENDING', 'SUCCESS', 'FAILURE', 'CANCELLED');
 CREATE TYPE wait_reason AS ENUM ('BACKOFF', 'RETRY_AFTER', 'CIRCUIT_OPEN', 'RATE_LIMITED', 'IN_FLIGHT_LIMIT');
@@ -157,6 +157,18 @@ CREATE TABLE signing_secrets (
   expires_at       timestamptz(3)
 );
 CREATE INDEX signing_secrets_subscription_id_idx ON signing_secrets (subscription_id);
+
+-- The event catalogue: the platform's, the same for every tenant. Rows are never deleted, so a version says all.
+CREATE TABLE event_types (
+  name        text COLLATE "C" PRIMARY KEY,
+  description text NOT NULL DEFAULT '',
+  -- JSON Schema. Not jsonb, which would change the order of what people wrote.
+  schema      json,
+  is_archived boolean NOT NULL DEFAULT false,
+  version     bigint NOT NULL DEFAULT 1,
+  created_at  timestamptz(3) NOT NULL DEFAULT now(),
+  updated_at  timestamptz(3) NOT NULL DEFAULT now()
+);
 
 -- The three big tables are partitioned by ranges of ids, which are ranges of time; partitions are made and dropped by the
 -- program. The default partitions hold what has no partition of its own, from a clock that is far out.

@@ -1,0 +1,37 @@
+const MAX_MATCHES = 3;
+const MAX_DISTANCE = 2;
+/** Longer names are only compared as they are: the time goes with the square of the length. */
+const MAX_LENGTH = 64;
+
+/** Names that may have been meant, the closest first: with up to two other letters, or only written otherwise. */
+export function closeMatches(text: string, names: readonly string[]): string[] {
+  const ranked = names.flatMap((name) => {
+    const distance = plain(name) === plain(text) ? 0 : editDistance(text, name);
+    return distance <= MAX_DISTANCE ? [{ name, distance }] : [];
+  });
+  return ranked
+    .sort((left, right) => left.distance - right.distance)
+    .slice(0, MAX_MATCHES)
+    .map(({ name }) => name);
+}
+
+/** `CONVERSATION_CREATED` and `conversation.created` are the same to people. */
+function plain(name: string): string {
+  return name.toLowerCase().replace(/[._-]/g, '');
+}
+
+/** Levenshtein's: how many letters have to be added, removed or replaced; infinite if that is clearly too many. */
+function editDistance(left: string, right: string): number {
+  const isFar = Math.abs(left.length - right.length) > MAX_DISTANCE;
+  if (isFar || left.length > MAX_LENGTH) return Number.POSITIVE_INFINITY;
+  let previous = Array.from({ length: right.length + 1 }, (_, index) => index);
+  for (let row = 0; row < left.length; row += 1) {
+    const current = [row + 1];
+    for (let column = 0; column < right.length; column += 1) {
+      const [above = 0, diagonal = 0, before = 0] = [previous[column + 1], previous[column], current[column]];
+      current.push(Math.min(above + 1, before + 1, diagonal + (left[row] === right[column] ? 0 : 1)));
+    }
+    previous = current;
+  }
+  return previous[right.length] ?? Number.POSITIVE_INFINITY;
+}

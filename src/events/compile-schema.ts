@@ -1,0 +1,57 @@
+import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+
+/** `path` begins with `data`, or with `schema` for a schema that is none: `data/user/age`. */
+export type SchemaProblem = { readonly path: string; readonly message: string };
+
+/** What is wrong with data: the first 20 problems of so many. */
+export type Mismatch = { readonly problems: readonly SchemaProblem[]; readonly count: number };
+
+/** Undefined if the data is as its schema wants it. */
+export type SchemaCheck = (data: unknown) => Mismatch | undefined;
+
+const MAX_PROBLEMS = 20;
+const MAX_PATH_LENGTH = 256;
+
+/** Throws an Error for what is no JSON Schema of draft 2020-12, or refers to something outside itself. */
+export function compileSchema(schema: object): SchemaCheck {
+  const validate = createAjv().compile(schema);
+  return (data) => (validate(data) ? undefined : mismatchOf(validate));
+}
+
+/** The places where a schema breaks the rules of draft 2020-12. Throws an Error if it names another draft. */
+export function problemsOfSchema(schema: object): SchemaProblem[] {
+  const ajv = createAjv();
+  if (ajv.validateSchema(schema) === true) return [];
+  return (ajv.errors ?? []).slice(0, MAX_PROBLEMS).map((error) => toProblem('schema', error));
+}
+
+/**
+ * Each schema has an instance of its own, so that none can refer to another. Strict, because a keyword that is misspelt
+ * would otherwise check nothing without a word; but what only looks odd is left to the author.
+ */
+function createAjv(): Ajv2020 {
+  const ajv = new Ajv2020({
+    ...{ strict: true, strictTypes: false, strictTuples: false, strictRequired: false },
+    // Copying what is referred to can make much of a small schema.
+    ...{ allErrors: true, inlineRefs: false, logger: false },
+    // Known to the draft, and followed, but not to strict mode.
+    keywords: ['$anchor'],
+  });
+  addFormats.default(ajv);
+  return ajv;
+}
+
+function mismatchOf({ errors }: ValidateFunction): Mismatch {
+  const all = errors ?? [];
+  return { problems: all.slice(0, MAX_PROBLEMS).map((error) => toProblem('data', error)), count: all.length };
+}
+
+/** Ajv's messages quote the schema, never the data; but paths have names of it. */
+function toProblem(root: string, { instancePath, message = 'is not valid', params }: ErrorObject): SchemaProblem {
+  const extra: unknown = params['additionalProperty'] ?? params['unevaluatedProperty'];
+  const path = `${root}${instancePath}${typeof extra === 'string' ? `/${extra}` : ''}`;
+  // Postgres has no text with a NUL in it.
+  const shown = path.slice(0, MAX_PATH_LENGTH).toWellFormed().replaceAll('\0', '\uFFFD');
+  return { path: shown, message: typeof extra === 'string' ? 'must not be there' : message };
+}

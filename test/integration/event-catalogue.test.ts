@@ -1,0 +1,342 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Scene, startScene } from '../support/scene.ts';
+import { startTestApp } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { type Api, post, startApi } from './graphql-api.ts';
+
+const PUT = `mutation ($input: PutEventTypeInput!) {
+  putEventType(input: $input) {
+    ... on PutEventTypePayload { eventType { name description schema isArchived createdAt updatedAt } }
+    ... on Error { code message }
+    ... on InvalidInputError { problems { path message } }
+  }
+}`;
+const LIST = `query ($filter: EventTypeFilter, $first: Int, $after: String, $last: Int, $before: String) {
+  eventTypes(filter: $filter, first: $first, after: $after, last: $last, before: $before) {
+    edges { cursor node { name } }
+    pageInfo { hasNextPage hasPreviousPage }
+  }
+}`;
+
+type EventType = {
+  readonly name: string;
+  readonly description: string;
+  readonly schema: unknown;
+  readonly isArchived: boolean;
+  readonly updatedAt: string;
+};
+type PutResult = {
+  readonly eventType?: EventType;
+  readonly code?: string;
+  readonly problems?: readonly { readonly path: string; readonly message: string }[];
+};
+type Page = { readonly edges: readonly { readonly cursor: string; readonly node: { readonly name: string } }[] };
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+describe('the catalogue', () => {
+  let api: Api;
+  beforeAll(async () => {
+    api = await startApi();
+  });
+  afterAll(async () => {
+    await api.stop();
+  });
+  beforeEach(async () => {
+    await api.database.prisma.eventType.deleteMany();
+  });
+
+  const run = async <T>(query: string, variables: Record<string, unknown> = {}) => {
+    const { data, errors } = await post<T>(api.graphql, JSON.stringify({ query, variables }));
+    if (data == null) throw new Error(JSON.stringify(errors));
+    return data;
+  };
+  const put = async (input: Record<string, unknown>) =>
+    (await run<{ putEventType: PutResult }>(PUT, { input })).putEventType;
+  const list = async (variables: Record<string, unknown>) =>
+    (await run<{ eventTypes: Page }>(LIST, variables)).eventTypes;
+  const namesOf = ({ edges }: Page) => edges.map(({ node }) => node.name);
+
+  it('creates with defaults, and keeps what a later change does not name', async () => {
+    const { eventType: created } = await put({ name: 'order.paid' });
+    expect(created).toMatchObject({ name: 'order.paid', description: '', schema: null, isArchived: false });
+    const schema = { type: 'object', properties: { z: {}, a: {} } };
+    await put({ name: 'order.paid', description: 'An order was paid.', schema });
+    await put({ name: 'order.paid', isArchived: true, description: null });
+    const { eventType } = await run<{ eventType: EventType }>(
+      '{ eventType(name: "order.paid") { name description schema isArchived updatedAt } }',
+    );
+    expect(eventType).toMatchObject({ description: 'An order was paid.', schema, isArchived: true });
+    expect(JSON.stringify(eventType.schema)).toBe(JSON.stringify(schema));
+    expect(Date.parse(eventType.updatedAt)).toBeGreaterThan(Date.parse(created?.updatedAt ?? ''));
+    expect((await put({ name: 'order.paid', schema: null })).eventType).toMatchObject({
+      ...{ description: 'An order was paid.', schema: null, isArchived: true },
+    });
+  });
+
+  it('keeps a schema as it was written', async () => {
+    const text =
+      '{"enum":[null,"\\u0000","\\ud800",1.5],"properties":{"constructor":{"const":null},"b":true,"a":false}}';
+    const { eventType } = await put({ name: 'odd', schema: JSON.parse(text) });
+    expect(JSON.stringify(eventType?.schema)).toBe(text);
+    const { eventType: read } = await run<{ eventType: EventType }>('{ eventType(name: "odd") { schema } }');
+    expect(JSON.stringify(read.schema)).toBe(text);
+  });
+
+  it('takes changes that come at the same time one after the other', async () => {
+    const changes = Array.from({ length: 20 }, (_, index) => put({ name: 'busy', description: `${index}` }));
+    for (const { eventType } of await Promise.all(changes)) expect(eventType?.name).toBe('busy');
+    expect(await api.database.prisma.eventType.findUnique({ where: { name: 'busy' } })).toMatchObject({ version: 20n });
+  });
+
+  it('names everything that is wrong with an entry', async () => {
+    const schema = { type: 'objekt', properties: { a: { minLength: 'x' } } };
+    const { code, problems } = await put({ name: 'order paid', description: 'x'.repeat(1_001), schema });
+    expect(code).toBe('INVALID_INPUT');
+    const paths = ['name', 'description', 'schema/type', 'schema/properties/a/minLength'];
+    expect(problems?.map(({ path }) => path)).toEqual(expect.arrayContaining(paths));
+    for (const name of ['webhook.test', 'webhook_subscription.failing']) {
+      expect((await put({ name })).problems).toEqual([{ path: 'name', message: 'is a type of the engine itself' }]);
+    }
+    expect(namesOf(await list({}))).toEqual([]);
+  });
+
+  it('is listed by name, byte by byte, in pages both ways, without the archived ones', async () => {
+    for (const name of ['b', 'a.x', 'Z', 'a', 'a-x', 'old', 'c']) await put({ name, isArchived: name === 'old' });
+    const all = ['Z', 'a', 'a-x', 'a.x', 'b', 'c'];
+    expect(namesOf(await list({}))).toEqual(all);
+    expect(namesOf(await list({ filter: { includeArchived: true } }))).toEqual([...all, 'old']);
+    const first = await list({ first: 4 });
+    expect(namesOf(first)).toEqual(all.slice(0, 4));
+    const rest = await list({ first: 4, after: first.edges[3]?.cursor });
+    expect(rest).toMatchObject({ pageInfo: { hasNextPage: false } });
+    expect(namesOf(rest)).toEqual(all.slice(4));
+    expect(namesOf(await list({ last: 2, before: rest.edges[0]?.cursor }))).toEqual(['a-x', 'a.x']);
+  });
+
+  it('refuses what is no cursor of it', async () => {
+    for (const after of ['x', Buffer.from('GPC:N:7').toString('base64'), Buffer.from('GPC:S:a\0').toString('base64')]) {
+      await expect(list({ after })).rejects.toThrow('INVALID_INPUT');
+    }
+  });
+
+  it('has nothing under a name that cannot be one', async () => {
+    expect(await run('query ($name: String!) { eventType(name: $name) { name } }', { name: 'a\0' })).toEqual({
+      eventType: null,
+    });
+  });
+
+  it('is read by every credential, and changed by an administrator alone', async () => {
+    await put({ name: 'order.paid' });
+    const { createApiKey } = await run<{ createApiKey: { key: string } }>(
+      'mutation { createApiKey(input: { name: "t", scope: TENANT_WRITE, tenant: "acme" }) { ... on CreateApiKeyPayload { key } } }',
+    );
+    const headers = { authorization: `Bearer ${createApiKey.key}` };
+    const asTenant = (query: string, variables = {}) =>
+      post(api.graphql, JSON.stringify({ query, variables }), headers);
+    expect(await asTenant('{ eventTypes { nodes { name } } eventType(name: "order.paid") { name } }')).toMatchObject({
+      data: { eventTypes: { nodes: [{ name: 'order.paid' }] }, eventType: { name: 'order.paid' } },
+    });
+    expect(await asTenant(PUT, { input: { name: 'mine' } })).toMatchObject({
+      errors: [{ extensions: { code: 'FORBIDDEN' } }],
+    });
+    expect(namesOf(await list({}))).toEqual(['order.paid']);
+  });
+
+  it('has a limit', async () => {
+    await api.database.pool.query(`INSERT INTO event_types (name) SELECT 't' || n FROM generate_series(1, 2000) n`);
+    expect((await put({ name: 'one-more' })).problems).toMatchObject([{ path: 'name' }]);
+    expect((await put({ name: 't7', description: 'Still mine.' })).eventType).toMatchObject({ name: 't7' });
+  });
+
+  describe('and webhook subscriptions', () => {
+    const CREATE = `mutation ($eventTypes: [String!]!) {
+      createWebhookSubscription(input: { tenant: "acme", url: "https://example.com", eventTypes: $eventTypes }) {
+        ... on CreateWebhookSubscriptionPayload { subscription { id eventTypes } }
+        ... on InvalidInputError { problems { path message } }
+      }
+    }`;
+    const UPDATE = `mutation ($id: ID!, $input: UpdateWebhookSubscriptionInput!) {
+      updateWebhookSubscription(id: $id, input: $input) {
+        ... on UpdateWebhookSubscriptionPayload { subscription { id eventTypes url } }
+        ... on InvalidInputError { problems { path message } }
+      }
+    }`;
+    type Subscribed = {
+      readonly subscription?: { readonly id: string; readonly eventTypes: readonly string[]; readonly url?: string };
+      readonly problems?: unknown;
+    };
+    const create = async (...eventTypes: string[]) =>
+      (await run<{ createWebhookSubscription: Subscribed }>(CREATE, { eventTypes })).createWebhookSubscription;
+    const update = async (id: string | undefined, input: Record<string, unknown>) =>
+      (await run<{ updateWebhookSubscription: Subscribed }>(UPDATE, { id, input })).updateWebhookSubscription;
+
+    it('without a catalogue, or with archived types alone, may ask for anything', async () => {
+      expect((await create('any.thing', 'x.*')).subscription).toBeDefined();
+      await put({ name: 'order.paid', isArchived: true });
+      expect((await create('any.thing', 'x.*')).subscription).toBeDefined();
+    });
+
+    it('ask for types it has, prefixes of some, everything, and what the engine itself sends', async () => {
+      await put({ name: 'order.paid' });
+      const own = ['webhook.test', 'webhook.*', 'webhook_subscription.failing', 'webhook_subscription.*'];
+      const eventTypes = ['order.paid', 'order.*', '*', ...own];
+      expect((await create(...eventTypes)).subscription).toMatchObject({ eventTypes });
+    });
+
+    it('are refused with what it does not have, and told what may have been meant', async () => {
+      await put({ name: 'order.paid' });
+      await put({ name: 'order.refunded', isArchived: true });
+      await put({ name: 'invoice.old.sent', isArchived: true });
+      const asked = ['order.payed', '*', 'order', 'order.refunded', 'invoice.*', 'orders.*', 'ORDER_PAID'];
+      expect((await create(...asked)).problems).toEqual([
+        { path: 'eventTypes.0', message: 'is not in the event catalogue; did you mean order.paid?' },
+        { path: 'eventTypes.2', message: 'is not in the event catalogue' },
+        { path: 'eventTypes.3', message: 'is archived in the event catalogue' },
+        { path: 'eventTypes.4', message: 'is archived in the event catalogue' },
+        { path: 'eventTypes.5', message: 'matches nothing in the event catalogue' },
+        { path: 'eventTypes.6', message: 'is not in the event catalogue; did you mean order.paid?' },
+      ]);
+    });
+
+    it('keep what they had, also when they are sent with it again', async () => {
+      const { subscription } = await create('legacy', 'order.paid');
+      await put({ name: 'order.paid' });
+      const id = subscription?.id;
+      const change = { eventTypes: ['legacy'], url: 'https://example.com/moved' };
+      expect((await update(id, change)).subscription).toMatchObject(change);
+      expect((await update(id, { eventTypes: ['legacy', 'other'] })).problems).toEqual([
+        { path: 'eventTypes.1', message: 'is not in the event catalogue' },
+      ]);
+      expect((await update(id, { eventTypes: ['order.paid'] })).subscription).toBeDefined();
+      expect((await update(id, { eventTypes: ['legacy'] })).problems).toMatchObject([{ path: 'eventTypes.0' }]);
+    });
+  });
+});
+
+describe('schemas', () => {
+  const NUMBER = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
+
+  async function put({ app }: Pick<Scene, 'app'>, input: Record<string, unknown>): Promise<void> {
+    const { putEventType } = await app.graphql<{ putEventType: PutResult }>(PUT, { input });
+    expect(putEventType.eventType).toMatchObject({ name: input['name'] });
+  }
+  const rejectionsOf = ({ query }: Scene) =>
+    query<{ id: string; tenant: string; subject: string; reason: string; message: string; sizeBytes: number }>(
+      `SELECT tenant, subject, reason, message, size_bytes AS "sizeBytes" FROM rejected_events ORDER BY id`,
+    );
+  const isWritten = async ({ query }: Scene, eventId: string) =>
+    (await query('SELECT FROM events WHERE event_id = $1', [eventId])).length === 1;
+
+  it('reject what breaks them, with the path and no values; everything else is delivered', async () => {
+    const scene = await startScene(cleanUps);
+    const receiver = await scene.receive();
+    await scene.app.subscribe({ url: receiver.url });
+    await put(scene, { name: 'counted', schema: NUMBER });
+    await put(scene, { name: 'archived', schema: NUMBER, isArchived: true });
+    await put(scene, { name: 'free' });
+    await scene.publish('events.acme.counted', '{"n":"s3cret"}', { 'Nats-Msg-Id': 'bad' });
+    await scene.publish('events.acme.counted', '[]', { 'Nats-Msg-Id': 'worse' });
+    await scene.publish('events.acme.archived', '{}', { 'Nats-Msg-Id': 'old' });
+    const accepted = ['counted', 'archived', 'free', 'unknown'];
+    for (const type of accepted) await scene.publish(`events.acme.${type}`, '{"n":1}', { 'Nats-Msg-Id': type });
+    await receiver.waitForRequests(4);
+    expect(receiver.requests.map(({ headers }) => headers['webhook-id']).sort()).toEqual([...accepted].sort());
+    expect(await rejectionsOf(scene)).toMatchObject([
+      {
+        ...{ tenant: 'acme', subject: 'events.acme.counted', reason: 'SCHEMA_MISMATCH', sizeBytes: 14 },
+        message: 'data/n must be integer',
+      },
+      { message: 'data must be object' },
+      { subject: 'events.acme.archived', message: "data must have required property 'n'" },
+    ]);
+    const { rejectedEvents } = await scene.app.graphql<{ rejectedEvents: { nodes: unknown[] } }>(
+      '{ rejectedEvents(filter: { reasons: [SCHEMA_MISMATCH] }) { nodes { reason } } }',
+    );
+    expect(rejectedEvents.nodes).toHaveLength(3);
+  });
+
+  it('count for every event that is published after their mutation has answered, in every process, while others flow', async () => {
+    const scene = await startScene(cleanUps, { apps: 2 });
+    const [here, there] = scene.apps;
+    if (here === undefined || there === undefined) throw new Error('two programs are needed');
+    const background = scene.publishMany('other', 500);
+    const judged = async () =>
+      (await scene.query(`SELECT FROM events WHERE type = 'turn'`)).length + (await rejectionsOf(scene)).length;
+    for (let round = 0; round < 30; round += 1) {
+      await put({ app: round % 2 === 0 ? here : there }, { name: 'turn', schema: { const: round } });
+      const publish = (value: number) =>
+        scene.publish('events.acme.turn', `${value}`, { 'Nats-Msg-Id': `${round}-${value}` });
+      await Promise.all([publish(round), publish(round - 1)]);
+      // One that is still to be judged may be judged by the next schema.
+      await waitFor(async () => (await judged()) === 2 * (round + 1), { what: 'both to be judged' });
+    }
+    await put(scene, { name: 'turn', schema: null });
+    await scene.publish('events.acme.turn', '"anything"', { 'Nats-Msg-Id': 'free' });
+    await background;
+    await waitFor(async () => (await judged()) === 61, { what: 'the last to be judged' });
+    const written = await scene.query<{ id: string }>(`SELECT event_id AS id FROM events WHERE type = 'turn'`);
+    const expected = Array.from({ length: 30 }, (_, round) => `${round}-${round}`);
+    expect(written.map(({ id }) => id).sort()).toEqual([...expected, 'free'].sort());
+  });
+
+  it('do not judge what was written before them, should it come again', async () => {
+    const scene = await startScene(cleanUps);
+    const receiver = await scene.receive();
+    await scene.app.subscribe({ url: receiver.url });
+    await scene.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'early' });
+    await receiver.waitForRequests(1);
+    await put(scene, { name: 'counted', schema: NUMBER });
+    // The first is what a publisher does in doubt; then the last event is taken to be on its way again.
+    await scene.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'early' });
+    await scene.publish('events.acme.counted', '{"n":1}', { 'Nats-Msg-Id': 'late' });
+    await receiver.waitForRequests(2);
+    expect(await rejectionsOf(scene)).toEqual([]);
+  });
+
+  it('count again after a restart', async () => {
+    const scene = await startScene(cleanUps);
+    await put(scene, { name: 'counted', schema: NUMBER });
+    await scene.app.stop();
+    const again = await startTestApp(scene);
+    cleanUps.push(() => again.stop());
+    await scene.publish('events.acme.counted', '{}');
+    await waitFor(async () => (await rejectionsOf(scene)).length === 1, { what: 'the rejection' });
+  });
+
+  it('whose check would take for ever hold up nobody: such events are accepted, and the log says so', async () => {
+    const scene = await startScene(cleanUps);
+    await put(scene, { name: 'slow', schema: { type: 'string', pattern: '^(a+)+$' } });
+    await put(scene, { name: 'counted', schema: NUMBER });
+    await scene.publish('events.acme.slow', '"b"', { 'Nats-Msg-Id': 'judged' });
+    await waitFor(async () => (await rejectionsOf(scene)).length === 1, { what: 'the rejection' });
+    const text = JSON.stringify(`${'a'.repeat(100)}b`);
+    const slow = ['slow-1', 'slow-2', 'slow-3'];
+    await Promise.all([
+      ...slow.map((id) => scene.publish('events.acme.slow', text, { 'Nats-Msg-Id': id })),
+      scene.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'wrong' }),
+      scene.publish('events.acme.counted', '{"n":1}', { 'Nats-Msg-Id': 'right' }),
+    ]);
+    for (const id of [...slow, 'right']) await waitFor(() => isWritten(scene, id), { what: id, timeoutMs: 5_000 });
+    await waitFor(async () => (await rejectionsOf(scene)).length === 2, { what: 'the second rejection' });
+    const complaints = scene.logLines.filter((line) => line.includes('took too much'));
+    expect(complaints).toHaveLength(1);
+    expect(complaints[0]).toContain('"eventType":"slow"');
+    // Another schema is another chance, at once.
+    await put(scene, { name: 'slow', schema: { type: 'string', pattern: '^a+$' } });
+    await scene.publish('events.acme.slow', text, { 'Nats-Msg-Id': 'judged-again' });
+    await waitFor(async () => (await rejectionsOf(scene)).length === 3, { what: 'the third rejection' });
+  });
+
+  it('that cannot be compiled any more lose no event', async () => {
+    const scene = await startScene(cleanUps);
+    await scene.query(`INSERT INTO event_types (name, schema) VALUES ('odd', '{"type": "of another time"}')`);
+    await scene.publish('events.acme.odd', '{}', { 'Nats-Msg-Id': 'odd' });
+    await waitFor(() => isWritten(scene, 'odd'), { what: 'the event' });
+    expect(scene.logLines.filter((line) => line.includes('cannot be used'))).toHaveLength(1);
+  });
+});

@@ -1,0 +1,112 @@
+import { describe, expect, it } from 'vitest';
+import { compileSchema } from '../../src/events/compile-schema.ts';
+import { describeMismatch } from '../../src/events/event-data-invalid-error.ts';
+import { findSchemaProblems } from '../../src/events/schema-problems.ts';
+
+const USER = {
+  type: 'object',
+  properties: {
+    user: {
+      type: 'object',
+      properties: { age: { type: 'integer' }, email: { type: 'string', format: 'email' } },
+      required: ['age'],
+      additionalProperties: false,
+    },
+  },
+  required: ['user'],
+};
+
+function problemsOf(schema: object, data: unknown) {
+  return compileSchema(schema)(data)?.problems;
+}
+
+describe('data', () => {
+  it('that is as its schema wants it has no problems', () => {
+    expect(compileSchema(USER)({ user: { age: 3, email: 'a@b.example' }, more: 1 })).toBeUndefined();
+  });
+
+  it.each([
+    [{ user: { age: 'old' } }, [{ path: 'data/user/age', message: 'must be integer' }]],
+    [{}, [{ path: 'data', message: "must have required property 'user'" }]],
+    [7, [{ path: 'data', message: 'must be object' }]],
+    [{ user: { age: 1, email: 'nobody' } }, [{ path: 'data/user/email', message: 'must match format "email"' }]],
+    [{ user: { age: 1, name: 'x' } }, [{ path: 'data/user/name', message: 'must not be there' }]],
+  ])('%j breaks it at a path, and no value is quoted', (data, problems) => {
+    expect(problemsOf(USER, data)).toEqual(problems);
+  });
+
+  it('with very many problems has the first 20 listed, and the others counted', () => {
+    const mismatch = compileSchema({ items: { type: 'string' } })(Array.from({ length: 50 }, (_, index) => index));
+    expect(mismatch?.problems).toHaveLength(20);
+    expect(mismatch?.problems[19]).toEqual({ path: 'data/19', message: 'must be string' });
+    expect(mismatch && describeMismatch(mismatch)).toBe('data/0 must be string (and 49 more)');
+  });
+
+  it('may have names that no text of Postgres can have, and paths that are too long to show', () => {
+    const [nul, long] = ['a\0b', 'x'.repeat(10_000)];
+    const schema = { additionalProperties: { type: 'string' } };
+    expect(problemsOf(schema, { [nul]: 1 })).toEqual([{ path: 'data/a\uFFFDb', message: 'must be string' }]);
+    expect(problemsOf(schema, { [long]: 1 })?.[0]?.path).toHaveLength(256);
+  });
+
+  it('of 1,000 levels can be checked by a schema that refers to itself', () => {
+    const check = compileSchema({ type: 'array', items: { $ref: '#' } });
+    expect(check(JSON.parse(`${'['.repeat(1_000)}${']'.repeat(1_000)}`))).toBeUndefined();
+    expect(check([[[1]]])?.problems).toEqual([{ path: 'data/0/0/0', message: 'must be array' }]);
+  });
+});
+
+describe('a schema', () => {
+  it.each([
+    USER,
+    {},
+    { $schema: 'https://json-schema.org/draft/2020-12/schema', prefixItems: [{ const: 1 }], items: false },
+    { $id: 'https://example.com/a', $defs: { b: { $anchor: 'b', type: 'string' } }, properties: { c: { $ref: '#b' } } },
+    { $dynamicAnchor: 'n', items: { $dynamicRef: '#n' }, unevaluatedProperties: false },
+    { type: ['string', 'null'], pattern: '^(?!x)\\p{L}+$', examples: ['y'], deprecated: true, title: 'Letters' },
+    { properties: { at: { format: 'date-time' } }, if: { required: ['at'] }, then: { minProperties: 2 } },
+  ])('such as %j can be saved', (schema) => {
+    expect(findSchemaProblems(schema)).toEqual([]);
+  });
+
+  it('may have an $id that another one has', () => {
+    const of = (type: string) => compileSchema({ $id: 'https://example.com/same', type });
+    const [text, number] = [of('string'), of('number')];
+    expect([text('a'), number(1)]).toEqual([undefined, undefined]);
+    expect([text(1)?.count, number('a')?.count]).toEqual([1, 1]);
+  });
+
+  it.each([
+    ['schema', 'must be a JSON object', true],
+    ['schema', 'must be a JSON object', []],
+    ['schema/properties/a/type', 'must be equal to one of the allowed values', { properties: { a: { type: 'int' } } }],
+    ['schema/required', 'must be array', { required: 'a' }],
+    ['schema', 'unknown keyword: "requird"', { requird: ['a'] }],
+    ['schema', 'unknown format "phone"', { format: 'phone' }],
+    ['schema', 'Invalid regular expression', { pattern: '(' }],
+    ['schema', "can't resolve reference https://example.com/other", { $ref: 'https://example.com/other' }],
+    ['schema', "can't resolve reference #/$defs/none", { $ref: '#/$defs/none' }],
+    ['schema', 'no schema with key or ref', { $schema: 'http://json-schema.org/draft-07/schema#' }],
+    ['schema/$async', 'is not known', { $async: true }],
+    ['schema', 'at most 65536 are accepted', { description: 'x'.repeat(65_536) }],
+    ['schema', 'is nested deeper than 64 levels', JSON.parse(`${'{"not":'.repeat(65)}{}${'}'.repeat(65)}`)],
+  ])('is refused at %s: %s', (path, message, schema: unknown) => {
+    const [problem] = findSchemaProblems(schema);
+    expect(problem?.path).toBe(path);
+    expect(problem?.message).toContain(message);
+  });
+
+  it('that leads through too many references is refused, and not our end', () => {
+    const twice = (index: number) => ({ allOf: [{ $ref: `#/$defs/a${index}` }, { $ref: `#/$defs/a${index}` }] });
+    const $defs = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`a${index}`, twice(index + 1)]));
+    const schema = { $ref: '#/$defs/a0', $defs: { ...$defs, a500: {} } };
+    expect(findSchemaProblems(schema)).toEqual([{ path: 'schema', message: 'is too complicated' }]);
+  });
+
+  it('that is nested beyond what can be written as text is refused', () => {
+    const root: Record<string, unknown> = {};
+    let inner = root;
+    for (let level = 0; level < 100_000; level += 1) inner = inner['not'] = {} as Record<string, unknown>;
+    expect(findSchemaProblems(root)).toEqual([{ path: 'schema', message: 'is too complicated' }]);
+  });
+});

@@ -1,0 +1,28 @@
+import { expect, it } from 'vitest';
+import { withTimeLimit } from '../../src/events/time-limit.ts';
+
+it('what is done in time has its result, also undefined, and throws what it throws', () => {
+  expect(withTimeLimit(1_000, () => 7)).toBe(7);
+  expect(withTimeLimit<unknown>(1_000, () => undefined)).toBeUndefined();
+  const error = new RangeError('mine');
+  expect(() =>
+    withTimeLimit(1_000, () => {
+      throw error;
+    }),
+  ).toThrow(error);
+});
+
+const loopEndlessly = (): void => {
+  for (let count = 0; count >= 0; count = (count + 1) % 1_000);
+};
+const tryEveryCombination = (): boolean => /^(a+)+$/.test(`${'a'.repeat(60)}b`);
+
+it.each([
+  ['an endless loop', loopEndlessly],
+  ['a regular expression that tries every combination', tryEveryCombination],
+])('%s is stopped, and the next work is done', (_, work) => {
+  expect(() => {
+    withTimeLimit(50, work);
+  }).toThrow('timed out');
+  expect(withTimeLimit(1_000, () => 'next')).toBe('next');
+});
