@@ -7,13 +7,15 @@ export type ChangeListenerOptions = {
   readonly log: Logger;
   /** A webhook subscription, or its secrets, changed in a transaction that has been committed. */
   readonly onChange: (subscriptionId: string) => void;
+  /** A user has cancelled a delivery. */
+  readonly onCancel: (deliveryId: string) => void;
   /** Changes may have been missed: everything that is remembered may be stale. */
   readonly onGap: () => void;
 };
 
 const RETRY_MS = 1_000;
 
-/** Listens to the notifications of the webhook_subscription_changed trigger on a connection of its own. */
+/** Listens to the notifications of the webhook_subscription_changed trigger, and of tell-cancelled.ts, on a connection of its own. */
 export class ChangeListener {
   readonly #options: ChangeListenerOptions;
   readonly #stopping = new AbortController();
@@ -63,12 +65,13 @@ export class ChangeListener {
       onAbort = resolve;
     });
     signal.addEventListener('abort', onAbort);
-    client.on('notification', ({ payload }) => {
-      this.#options.onChange(payload ?? '');
+    client.on('notification', ({ channel, payload = '' }) => {
+      const { onCancel, onChange } = this.#options;
+      (channel === 'delivery_cancelled' ? onCancel : onChange)(payload);
     });
     try {
       await client.connect();
-      await client.query('LISTEN webhook_subscription_changed');
+      await client.query('LISTEN webhook_subscription_changed; LISTEN delivery_cancelled');
       this.#options.onGap();
       await ended;
     } finally {

@@ -1,11 +1,16 @@
 import type { Logger } from 'pino';
+import type { ReplayFeed } from '../delivery/replay-feed.ts';
 import type { WebhookSubscriptionServices } from '../delivery/webhook-subscriptions.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import type { PageBudget } from './page.ts';
 import type { Viewer } from './viewer.ts';
 
 /** What resolvers work with; lives as long as the server. */
-export type SchemaServices = WebhookSubscriptionServices & { readonly bus: EventBus; readonly log: Logger };
+export type SchemaServices = WebhookSubscriptionServices & {
+  readonly bus: EventBus;
+  readonly replayFeed: ReplayFeed;
+  readonly log: Logger;
+};
 
 /** What a resolver gets, anew for each operation. */
 export type Context = {

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/client.ts';
+import { ReplayFeed } from '../delivery/replay-feed.ts';
 import type { SecretBox } from '../delivery/secret-box.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { StartError } from '../start-error.ts';
@@ -42,7 +43,8 @@ export class HttpServer {
     this.#options = options;
     if (config.roles.has('api')) {
       const authenticate = createAuthenticate(adminApiKey);
-      const services = { database, secretBox, egressPolicy: config.egress, bus, log };
+      const replayFeed = new ReplayFeed(database, log);
+      const services = { database, secretBox, egressPolicy: config.egress, bus, replayFeed, log };
       this.#graphql = createGraphql({ services, authenticate, log, stopping: this.#stopping.signal });
       this.#sockets = new LiveSockets({ graphql: this.#graphql, authenticate, log });
     }

@@ -3,6 +3,7 @@ import { print } from 'graphql';
 import { type Logger, pino } from 'pino';
 import { createDatabase, type Database } from '../../src/database/client.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
+import { ReplayFeed } from '../../src/delivery/replay-feed.ts';
 import { createSecretBox, type SecretBox } from '../../src/delivery/secret-box.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
@@ -50,7 +51,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const services = {
-    ...{ database, secretBox, bus, log },
+    ...{ database, secretBox, bus, replayFeed: new ReplayFeed(database, log), log },
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
   };
   const stopping = new AbortController();
@@ -128,7 +129,7 @@ export function attemptOf(
     ...{ id: uuid7(startedAt.getTime()), deliveryId: delivery.id, subscriptionId: delivery.subscriptionId },
     ...{ tenant: delivery.tenant, eventType: delivery.eventType, number: 1, status: 'SUCCESS', failureReason: null },
     ...{ statusCode: 200, responseTimeMs: 12, startedAt, requestHeaders: {}, responseHeaders: {}, responseBody: 'ok' },
-    ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 10, ...values },
+    ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 10, signingSecretIds: [], ...values },
   };
 }
 

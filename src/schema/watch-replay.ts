@@ -1,0 +1,66 @@
+import type { Replay } from '../generated/prisma/client.ts';
+import type { Context } from './context.ts';
+
+type Watch = {
+  /** What has not been taken yet; a newer state replaces it. */
+  latest: Replay | undefined;
+  isOver: boolean;
+  wake: () => void;
+};
+
+/** The given state of a replay, then what it changes to. Ends with the replay, or when the server stops. */
+export function watchReplay(
+  { services, stopping }: Pick<Context, 'services' | 'stopping'>,
+  replay: Replay,
+): AsyncIterableIterator<Replay> {
+  const watch: Watch = { latest: replay, isOver: replay.status !== 'RUNNING', wake: () => undefined };
+  const release = services.replayFeed.watch(replay.id, (state) => {
+    watch.latest = state;
+    watch.isOver ||= state?.status !== 'RUNNING';
+    watch.wake();
+  });
+  const end = () => {
+    watch.isOver = true;
+    watch.latest = undefined;
+    watch.wake();
+    release();
+    stopping.removeEventListener('abort', end);
+  };
+  stopping.addEventListener('abort', end);
+  if (stopping.aborted) end();
+  const emissions = emit(watch, end);
+  return {
+    next: () => emissions.next(),
+    // A generator's own `return` would wait for the next change.
+    return: () => {
+      end();
+      return emissions.return(undefined);
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+async function* emit(watch: Watch, end: () => void): AsyncGenerator<Replay, undefined> {
+  try {
+    let emitted: Replay | undefined;
+    for (;;) {
+      const { latest } = watch;
+      watch.latest = undefined;
+      if (latest !== undefined && hasChanged(latest, emitted)) yield latest;
+      emitted = latest ?? emitted;
+      if (watch.latest !== undefined) continue;
+      if (watch.isOver) return undefined;
+      await new Promise<void>((resolve) => {
+        watch.wake = resolve;
+      });
+    }
+  } finally {
+    end();
+  }
+}
+
+function hasChanged(replay: Replay, before: Replay | undefined): boolean {
+  return (['status', 'replayedCount', 'skippedCount'] as const).some((field) => replay[field] !== before?.[field]);
+}
