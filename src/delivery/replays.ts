@@ -1,5 +1,5 @@
 import type { Database } from '../database/client.ts';
-import { isTimeout } from '../database/prisma-timeout.ts';
+import { isPrismaTimeout } from '../database/prisma-timeout.ts';
 import { readClock } from '../database/retention/read-clock.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import type { Prisma, Replay } from '../generated/prisma/client.ts';
@@ -34,7 +34,7 @@ export async function startReplay({ prisma, pool }: Database, replay: NewReplay)
   // Postgres's clock, which deliveries have their time from.
   const createdAt = new Date(await readClock(pool));
   const where = { AND: [replay.where, { tenant, createdAt: { lte: createdAt } }] };
-  const counts = await count(prisma, { where, dryRun });
+  const counts = await count(prisma, { tenant, where, dryRun });
   return prisma.$transaction(async (transaction) => {
     // Two that start at once are counted one after the other. Who has deliveries has such a row.
     await transaction.$queryRaw`SELECT name FROM tenants WHERE name = ${tenant} FOR UPDATE`;
@@ -72,20 +72,23 @@ type Counts = { readonly deliveryCount: number; readonly skippedCount: number };
 /** What would be skipped is counted only for a dry run; a replay counts it as it goes. */
 async function count(
   prisma: Database['prisma'],
-  { where, dryRun }: { readonly where: Prisma.DeliveryWhereInput; readonly dryRun: boolean },
+  { tenant, where, dryRun }: Pick<NewReplay, 'tenant' | 'where' | 'dryRun'>,
 ): Promise<Counts> {
   try {
     return await prisma.$transaction(async (transaction) => {
       await transaction.$executeRawUnsafe(`SET LOCAL statement_timeout = ${COUNT_TIMEOUT_MS}`);
       const deliveryCount = await transaction.delivery.count({ where });
       if (!dryRun) return { deliveryCount, skippedCount: 0 };
-      const replayable = await transaction.delivery.count({ where: { AND: [where, REPLAYABLE] } });
-      return { deliveryCount, skippedCount: deliveryCount - replayable };
+      const replayedCount = await transaction.delivery.count({ where: { AND: [where, replayable(tenant)] } });
+      return { deliveryCount, skippedCount: deliveryCount - replayedCount };
     }, COUNT_TRANSACTION);
   } catch (error) {
-    if (isTimeout(error)) throw new ReplayTooLargeError();
+    if (isPrismaTimeout(error)) throw new ReplayTooLargeError();
     throw error;
   }
 }
 
-const REPLAYABLE = { subscription: { isActive: true, deletedAt: null }, event: { isNot: null } };
+/** An event has its delivery's tenant: `isNot: null` would look at the delivery's column alone, which has no nulls. */
+function replayable(tenant: string): Prisma.DeliveryWhereInput {
+  return { subscription: { isActive: true, deletedAt: null }, event: { tenant } };
+}
