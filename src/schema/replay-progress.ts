@@ -11,12 +11,11 @@ builder.subscriptionField('replayProgress', (t) =>
     description:
       'The replay as it is now, then at most once a second whenever it has changed. Ends when the replay does.',
     args: { id: t.arg.id({ required: true }) },
-    subscribe: async (_root, { id }, context) => {
-      const { services, viewer } = context;
+    subscribe: async (_root, { id }, { services, viewer, stopping }) => {
       const where = { id, ...tenantWhere(viewer) };
       const replay = isUuid(id) ? await services.database.prisma.replay.findFirst({ where }) : null;
       if (replay === null) throw new NotFoundError('replay');
-      return watchReplay(context, replay);
+      return watchReplay(services.replayFeed, { replay, stopping });
     },
     resolve: (replay) => replay,
   }),

@@ -1,5 +1,5 @@
+import type { ReplayFeed } from '../delivery/replay-feed.ts';
 import type { Replay } from '../generated/prisma/client.ts';
-import type { Context } from './context.ts';
 
 type Watch = {
   /** What has not been taken yet; a newer state replaces it. */
@@ -10,11 +10,11 @@ type Watch = {
 
 /** The given state of a replay, then what it changes to. Ends with the replay, or when the server stops. */
 export function watchReplay(
-  { services, stopping }: Pick<Context, 'services' | 'stopping'>,
-  replay: Replay,
+  feed: ReplayFeed,
+  { replay, stopping }: { readonly replay: Replay; readonly stopping: AbortSignal },
 ): AsyncIterableIterator<Replay> {
   const watch: Watch = { latest: replay, isOver: replay.status !== 'RUNNING', wake: () => undefined };
-  const release = services.replayFeed.watch(replay.id, (state) => {
+  const release = feed.watch(replay.id, (state) => {
     watch.latest = state;
     watch.isOver ||= state?.status !== 'RUNNING';
     watch.wake();
