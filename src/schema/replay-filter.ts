@@ -1,10 +1,13 @@
+import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { DeliveryFilter } from './delivery-filter.ts';
 import { deliveryWhere } from './delivery-filter-where.ts';
 
-/** A filter as it is stored with a replay: without what does not matter, moments as text. */
-export function storeFilter(filter: DeliveryFilter): Prisma.InputJsonObject {
-  const given = Object.entries(filter).filter(([, value]) => value != null);
+/** A filter that was checked, as it is stored with a replay: without what does not matter, moments as text. */
+export function storeFilter({ subscriptionIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
+  // What is no id is nobody's; it may be of any length, and have characters that Postgres does not store.
+  const known = { ...filter, subscriptionIds: subscriptionIds?.filter(isUuid) };
+  const given = Object.entries(known).filter(([, value]) => value != null);
   // `as`: what JSON.stringify made of an object, from JSON again.
   return JSON.parse(JSON.stringify(Object.fromEntries(given))) as Prisma.InputJsonObject;
 }

@@ -45,20 +45,26 @@ export function watchReplay(
 async function* emit(watch: Watch, end: () => void): AsyncGenerator<Replay, undefined> {
   try {
     let emitted: Replay | undefined;
-    for (;;) {
-      const { latest } = watch;
-      watch.latest = undefined;
-      if (latest !== undefined && hasChanged(latest, emitted)) yield latest;
-      emitted = latest ?? emitted;
-      if (watch.latest !== undefined) continue;
-      if (watch.isOver) return undefined;
-      await new Promise<void>((resolve) => {
-        watch.wake = resolve;
-      });
+    for (let state = await take(watch); state !== undefined; state = await take(watch)) {
+      if (hasChanged(state, emitted)) yield state;
+      emitted = state;
     }
+    return undefined;
   } finally {
     end();
   }
+}
+
+/** Resolves with what has not been taken yet; undefined once the watch is over and nothing is left. */
+async function take(watch: Watch): Promise<Replay | undefined> {
+  while (watch.latest === undefined && !watch.isOver) {
+    await new Promise<void>((resolve) => {
+      watch.wake = resolve;
+    });
+  }
+  const { latest } = watch;
+  watch.latest = undefined;
+  return latest;
 }
 
 function hasChanged(replay: Replay, before: Replay | undefined): boolean {

@@ -40,7 +40,9 @@ it('a replay that is killed again and again goes on where it was: nothing is lef
   const receiver = await startReceiver();
   cleanUps.push(() => receiver.close());
   let engine = await start(services);
-  cleanUps.push(async () => void (await engine.terminate()));
+  cleanUps.push(async () => {
+    await engine.terminate();
+  });
   await engine.graphql(SUBSCRIBE, { url: receiver.url });
   await publishAll(services, receiver);
   const done = async () => (await services.query(`SELECT FROM deliveries WHERE status = 'SUCCESS'`)).length;

@@ -109,9 +109,9 @@ describe('replayProgress', () => {
 
 describe('a watched replay in which nothing happens', () => {
   async function watched(stopping = new AbortController().signal) {
-    const { url, drop } = await createTestDatabase();
-    cleanUps.push(drop);
-    const database = createDatabase({ url, onError: () => undefined });
+    const testDatabase = await createTestDatabase();
+    cleanUps.push(() => testDatabase.drop());
+    const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
     cleanUps.push(() => database.close());
     const replay: Replay = await database.prisma.replay.create({
       data: {

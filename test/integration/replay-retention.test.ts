@@ -51,10 +51,9 @@ describe('an old event', () => {
         else expect(await resumeDelivery(db, { id: delivery, maxDataBytes: 1_000 })).toBeDefined();
         expect(await dropOld()).toMatchObject({ isBusy: true });
       });
-      const { dropped, kept, isBusy } = await dropOld();
-      expect({ isBusy, kept: kept.filter((name) => name.startsWith('events')) }).toMatchObject({ isBusy: false });
-      expect(kept.some((name) => name.startsWith('events'))).toBe(true);
-      expect(dropped.every((name) => name.startsWith('attempts') || !kept.includes(name))).toBe(true);
+      const { kept, isBusy } = await dropOld();
+      expect(isBusy).toBe(false);
+      expect(kept.map((name) => name.split('_')[0]).sort()).toEqual(['deliveries', 'events']);
       expect((await database.pool.query('SELECT FROM events WHERE id = $1', [event])).rowCount).toBe(1);
     },
   );

@@ -28,6 +28,10 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'deleteWebhookSubscription(id: ID!): DeleteWebhookSubscriptionResult!',
     'rotateWebhookSecret(id: ID!, overlapSeconds: Int): RotateWebhookSecretResult!',
     'sendTestEvent(data: JSON, eventType: String, subscriptionId: ID!): SendTestEventResult!',
+    'retryDelivery(id: ID!): RetryDeliveryResult!',
+    'cancelDelivery(id: ID!): CancelDeliveryResult!',
+    'startReplay(input: StartReplayInput!): StartReplayResult!',
+    'cancelReplay(id: ID!): CancelReplayResult!',
   ],
   Query: [
     'webhookSubscription(id: ID!): WebhookSubscription',
@@ -38,8 +42,10 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'event(id: ID!, tenant: String): Event',
     `events(${PAGE}, filter: EventFilter, ${SIZE}): EventConnection!`,
     `rejectedEvents(${PAGE}, filter: RejectedEventFilter, ${SIZE}): RejectedEventConnection!`,
+    'replay(id: ID!): Replay',
+    `replays(${PAGE}, filter: ReplayFilter, ${SIZE}): ReplayConnection!`,
   ],
-  Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!'],
+  Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!', 'replayProgress(id: ID!): Replay!'],
   CreateWebhookSubscriptionInput: [
     ...['tenant: String', 'url: String!', 'eventTypes: [String!]!', 'description: String', 'headers: [HeaderInput!]'],
     ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
@@ -58,6 +64,17 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'previousSecretExpiresAt: DateTime!',
   ],
   SendTestEventPayload: ['delivery: Delivery!'],
+  RetryDeliveryPayload: ['delivery: Delivery!'],
+  CancelDeliveryPayload: ['delivery: Delivery!'],
+  StartReplayInput: ['filter: DeliveryFilter!', 'dryRun: Boolean', 'ratePerSecond: Int'],
+  StartReplayPayload: ['replay: Replay!'],
+  CancelReplayPayload: ['replay: Replay!'],
+  ReplayFilter: ['tenant: String'],
+  Replay: [
+    ...['id: ID!', 'tenant: String!', 'status: ReplayStatus!', 'filter: JSON!', 'ratePerSecond: Int!'],
+    ...['deliveryCount: Int!', 'replayedCount: Int!', 'skippedCount: Int!', 'createdAt: DateTime!'],
+    ...['completedAt: DateTime'],
+  ],
   DeliveryFilter: [
     ...['tenant: String', 'subscriptionIds: [ID!]', 'eventTypes: [String!]', 'statuses: [DeliveryStatus!]'],
     ...['statusCodes: [StatusCodeRange!]', 'failureReasons: [FailureReason!]', 'from: DateTime', 'to: DateTime'],
@@ -83,8 +100,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   SigningSecret: ['id: ID!', 'createdAt: DateTime!', 'expiresAt: DateTime'],
   Delivery: [
     ...['id: ID!', 'tenant: String!', 'status: DeliveryStatus!', 'attemptCount: Int!', 'nextAttemptAt: DateTime'],
-    ...['waitingFor: WaitReason', 'createdAt: DateTime!', 'completedAt: DateTime', 'event: Event!'],
-    ...['subscription: WebhookSubscription!', `attempts(${PAGE}, ${SIZE}): AttemptConnection!`],
+    ...['waitingFor: WaitReason', 'createdAt: DateTime!', 'completedAt: DateTime', 'event: Event'],
+    ...['subscription: WebhookSubscription!', `attempts(${PAGE}, ${SIZE}): AttemptConnection!`, 'replay: Replay'],
   ],
   Attempt: [
     ...['id: ID!', 'cursor: String!', 'delivery: Delivery', 'subscription: WebhookSubscription!', 'tenant: String!'],
@@ -97,6 +114,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ],
     ...['responseTimeMs: Int!', 'startedAt: DateTime!', 'requestHeaders: JSON!', 'responseHeaders: JSON'],
     ...['responseBody: String', 'responseBodyTruncated: Boolean!', 'errorMessage: String', 'payloadSizeBytes: Int!'],
+    'signingSecretIds: [ID!]!',
   ],
   Event: [
     ...['id: ID!', 'tenant: String!', 'type: String!', 'occurredAt: DateTime!', 'createdAt: DateTime!', 'data: JSON!'],
@@ -127,6 +145,16 @@ describe('the contract', () => {
   test('overlapSeconds is a day by default', () => {
     const field = schema.getMutationType()?.getFields()['rotateWebhookSecret'];
     expect(field?.args.find(({ name }) => name === 'overlapSeconds')?.defaultValue).toBe(86_400);
+  });
+
+  test('a replay is for real, and makes 50 deliveries a second, by default', () => {
+    const type = schema.getType('StartReplayInput');
+    const fields = type !== undefined && 'getFields' in type ? type.getFields() : {};
+    const defaults = Object.values(fields).map((field) => [
+      field.name,
+      'defaultValue' in field ? field.defaultValue : undefined,
+    ]);
+    expect(Object.fromEntries(defaults)).toEqual({ filter: undefined, dryRun: false, ratePerSecond: 50 });
   });
 
   test('every type of ours says what it is', () => {
