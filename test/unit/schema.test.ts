@@ -1,5 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { buildSchema, type GraphQLNamedType, type GraphQLObjectType, type GraphQLSchema } from 'graphql';
+import {
+  buildSchema,
+  GraphQLInputObjectType,
+  type GraphQLNamedType,
+  type GraphQLObjectType,
+  type GraphQLSchema,
+} from 'graphql';
 import { beforeAll, describe, expect, test } from 'vitest';
 
 let schema: GraphQLSchema;
@@ -149,10 +155,10 @@ describe('the contract', () => {
 
   test('a replay is for real, and makes 50 deliveries a second, by default', () => {
     const type = schema.getType('StartReplayInput');
-    const fields = type !== undefined && 'getFields' in type ? type.getFields() : {};
-    const defaults = Object.values(fields).map((field) => [
-      field.name,
-      'defaultValue' in field ? field.defaultValue : undefined,
+    if (!(type instanceof GraphQLInputObjectType)) throw new Error('there is no StartReplayInput');
+    const defaults = Object.values(type.getFields()).map(({ name, defaultValue }): [string, unknown] => [
+      name,
+      defaultValue,
     ]);
     expect(Object.fromEntries(defaults)).toEqual({ filter: undefined, dryRun: false, ratePerSecond: 50 });
   });
