@@ -46,6 +46,15 @@ async function send(respond: Respond, options: SceneOptions = LONG): Promise<Sen
   return { ...scene, receiver, subscriptionId, deliveryId };
 }
 
+/** For a receiver that answers when the test says so. */
+function heldAnswer(): { readonly answer: () => void; readonly answered: Promise<void> } {
+  let answer: () => void = () => undefined;
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  return { answer, answered };
+}
+
 const attemptsAt = ({ receiver }: Sent) => receiver.requests.map(({ headers }) => headers['webhook-attempt']);
 const isWaiting = (sent: Sent) => sent.waitForDeliveries(1, `attempt_count = 1 AND next_attempt_at > now()`);
 
@@ -54,24 +63,25 @@ describe('a retry', () => {
     ['in JetStream', '30s,10h'],
     ['in Postgres', '10h'],
   ])('of a delivery that waits %s is attempted at once, with the next number, and once only', async (_, schedule) => {
-    const sent = await send((_request, index) => ({ status: index === 0 ? 500 : 200 }), {
-      env: { RETRY_SCHEDULE: schedule },
-    });
+    const { answer, answered } = heldAnswer();
+    const respond: Respond = async (_request, index) => {
+      if (index > 0) await answered;
+      return { status: index === 0 ? 500 : 200 };
+    };
+    const sent = await send(respond, { env: { RETRY_SCHEDULE: schedule } });
     await isWaiting(sent);
     const [first, second] = await Promise.all([
       mutate(sent, 'retryDelivery', sent.deliveryId),
       mutate(sent, 'retryDelivery', sent.deliveryId),
     ]);
     expect([first.delivery?.id, second.delivery?.id]).toEqual([sent.deliveryId, sent.deliveryId]);
+    answer();
     await sent.waitForDeliveries(1, `status = 'SUCCESS' AND attempt_count = 2`);
     expect(attemptsAt(sent)).toEqual(['1', '2']);
   });
 
   it('leaves a delivery alone that is being attempted', async () => {
-    let answer: () => void = () => undefined;
-    const answered = new Promise<void>((resolve) => {
-      answer = resolve;
-    });
+    const { answer, answered } = heldAnswer();
     const sent = await send(async (_request, index) => {
       if (index === 1) await answered;
       return { status: index === 0 ? 500 : 200 };
@@ -88,10 +98,7 @@ describe('a retry', () => {
   });
 
   it('leaves a delivery alone whose first attempt is being made', async () => {
-    let answer: () => void = () => undefined;
-    const answered = new Promise<void>((resolve) => {
-      answer = resolve;
-    });
+    const { answer, answered } = heldAnswer();
     const sent = await send(async () => {
       await answered;
       return { status: 200 };
@@ -117,14 +124,15 @@ describe('a retry', () => {
   });
 
   it('goes through an open circuit, whose success closes it', async () => {
-    const sent = await send((_request, index) => ({ status: index === 0 ? 500 : 200 }), NEVER);
-    await isWaiting(sent);
-    await sent.query(
-      `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, probe_at = now() + interval '1 h',
-         probe_wait_ms = 3600000, next_due_at = now() + interval '1 h'`,
-    );
+    let status = 500;
+    const sent = await send(() => ({ status }), NEVER);
+    await sent.publishMany('a', 19);
+    await waitFor(async () => (await sent.stateOf(sent.subscriptionId)).isOpen, { what: 'the circuit to open' });
+    await sent.waitForDeliveries(20, 'attempt_count = 1');
+    status = 200;
     await mutate(sent, 'retryDelivery', sent.deliveryId);
     await sent.waitForDeliveries(1, `status = 'SUCCESS'`);
+    expect(sent.receiver.requests).toHaveLength(21);
     await waitFor(async () => !(await sent.stateOf(sent.subscriptionId)).isOpen, { what: 'the circuit to close' });
   });
 
@@ -169,10 +177,7 @@ describe('cancelling', () => {
 
   it('reaches a first attempt that a sender has not begun', async () => {
     const scene = await startScene(cleanUps, LONG);
-    let answer: () => void = () => undefined;
-    const answered = new Promise<void>((resolve) => {
-      answer = resolve;
-    });
+    const { answer, answered } = heldAnswer();
     const receiver = await scene.receive(async () => {
       await answered;
       return { status: 200 };
@@ -198,10 +203,7 @@ describe('cancelling', () => {
     [200, 'SUCCESS'],
     [500, 'CANCELLED'],
   ])('lets an attempt finish that is being made: after a %i the delivery is %s', async (status, expected) => {
-    let answer: () => void = () => undefined;
-    const answered = new Promise<void>((resolve) => {
-      answer = resolve;
-    });
+    const { answer, answered } = heldAnswer();
     const sent = await send(async () => {
       await answered;
       return { status };
