@@ -3,13 +3,16 @@ import type { Config } from './config.ts';
 import { ChangeListener } from './database/change-listener.ts';
 import type { Database } from './database/client.ts';
 import { RetentionJob } from './database/retention/retention-job.ts';
+import { Cancellations } from './delivery/cancellations.ts';
 import { EgressAgents } from './delivery/egress-agents.ts';
+import { ReplayJob } from './delivery/replay-job.ts';
 import type { SecretBox } from './delivery/secret-box.ts';
 import { Sender } from './delivery/sender.ts';
 import { SubscriptionCache } from './delivery/subscription-cache.ts';
 import { Sweeper } from './delivery/sweeper.ts';
 import { Dispatcher } from './events/dispatcher.ts';
 import type { EventBus } from './events/event-bus.ts';
+import { storedFilterWhere } from './schema/replay-filter.ts';
 import { VERSION } from './version.ts';
 
 /** Started once; may be stopped twice, or without having been started. */
@@ -35,15 +38,20 @@ export function createWorkers(config: Config, services: WorkerServices): Worker[
 function createSenderWorkers({ egress, retryScheduleMs, retention }: Config, services: WorkerServices): Worker[] {
   const { databaseUrl, database, secretBox, bus, log } = services;
   const subscriptions = new SubscriptionCache(database, secretBox);
+  const cancellations = new Cancellations();
   const agents = new EgressAgents(egress);
   const userAgent = `webhooks-engine/${VERSION}`;
-  const sender = new Sender({ database, bus, log, agents, subscriptions, retryScheduleMs, userAgent });
+  const sender = new Sender({ database, bus, log, agents, subscriptions, cancellations, retryScheduleMs, userAgent });
   const changes = new ChangeListener({
     url: databaseUrl,
     log,
-    channel: 'webhook_subscription_changed',
-    onChange: (id) => {
-      subscriptions.forget(id);
+    onNotice: {
+      webhook_subscription_changed: (id) => {
+        subscriptions.forget(id);
+      },
+      delivery_cancelled: (id) => {
+        cancellations.add(id);
+      },
     },
     onGap: () => {
       subscriptions.forgetAll();
@@ -60,5 +68,6 @@ function createSenderWorkers({ egress, retryScheduleMs, retention }: Config, ser
   };
   const { days: retentionDays, maxPerSubscription } = retention;
   const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription });
-  return [changes, new Sweeper({ database, bus, log }), senderWithAgents, retentionJob];
+  const replayJob = new ReplayJob({ database, log, whereOf: storedFilterWhere });
+  return [changes, replayJob, new Sweeper({ database, bus, log }), senderWithAgents, retentionJob];
 }

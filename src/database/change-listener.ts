@@ -2,19 +2,21 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { atMost, pause } from '../pause.ts';
 
+/** The triggers of that name notify of them, and tell-cancelled.ts. */
+type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
+
 export type ChangeListenerOptions = {
   readonly url: string;
   readonly log: Logger;
-  /** Notified with the id of what changed, in a transaction that has been committed: by the trigger of that name. */
-  readonly channel: 'webhook_subscription_changed' | 'api_key_revoked';
-  readonly onChange: (id: string) => void;
+  /** What to call with the id that a transaction notified of, once that is committed. */
+  readonly onNotice: Readonly<Partial<Record<NoticeChannel, (id: string) => void>>>;
   /** Changes may have been missed: everything that is remembered may be stale. */
   readonly onGap: () => void;
 };
 
 const RETRY_MS = 1_000;
 
-/** Listens to the notifications of a trigger on a connection of its own. */
+/** Listens to what transactions notify of, on a connection of its own. */
 export class ChangeListener {
   readonly #options: ChangeListenerOptions;
   readonly #stopping = new AbortController();
@@ -39,8 +41,7 @@ export class ChangeListener {
       try {
         await this.#listen(signal);
       } catch (error) {
-        const { log, channel } = this.#options;
-        log.debug({ err: error, channel }, 'not listening to changes');
+        this.#options.log.debug({ err: error }, 'not listening to changes');
       }
       this.#options.onGap();
       await pause(RETRY_MS, signal);
@@ -65,12 +66,12 @@ export class ChangeListener {
       onAbort = resolve;
     });
     signal.addEventListener('abort', onAbort);
-    client.on('notification', ({ payload }) => {
-      this.#options.onChange(payload ?? '');
+    client.on('notification', ({ channel, payload = '' }) => {
+      for (const [name, onNotice] of Object.entries(this.#options.onNotice)) if (name === channel) onNotice(payload);
     });
     try {
       await client.connect();
-      await client.query(`LISTEN ${this.#options.channel}`);
+      for (const channel of Object.keys(this.#options.onNotice)) await client.query(`LISTEN ${channel}`);
       this.#options.onGap();
       await ended;
     } finally {

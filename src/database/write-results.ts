@@ -40,6 +40,8 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
     attempts.map((attempt) => attempt.responseBodyTruncated),
     attempts.map((attempt) => attempt.errorMessage),
     attempts.map((attempt) => attempt.payloadSizeBytes),
+    // As text: unnest() would lay the lists end to end.
+    attempts.map((attempt) => `{${attempt.signingSecretIds.join(',')}}`),
     results.map((result) => result.status),
     results.map((result) => result.nextAttemptAt),
     results.map((result) => result.waitingFor),
@@ -70,11 +72,12 @@ const STATEMENT = `
     SELECT * FROM unnest(
       $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::integer[], $7::attempt_status[],
       $8::failure_reason[], $9::integer[], $10::integer[], $11::timestamptz[], $12::jsonb[], $13::jsonb[], $14::text[],
-      $15::boolean[], $16::text[], $17::integer[], $18::delivery_status[], $19::timestamptz[], $20::wait_reason[],
-      $21::boolean[]
-    ) AS r (${ATTEMPT_COLUMNS}, delivery_status, next_attempt_at, waiting_for, stays_enqueued)
+      $15::boolean[], $16::text[], $17::integer[], $18::text[], $19::delivery_status[], $20::timestamptz[],
+      $21::wait_reason[], $22::boolean[]
+    ) AS r (${ATTEMPT_COLUMNS}, signing_secret_ids, delivery_status, next_attempt_at, waiting_for, stays_enqueued)
   ), inserted AS (
-    INSERT INTO attempts (${ATTEMPT_COLUMNS}) SELECT ${ATTEMPT_COLUMNS} FROM result ON CONFLICT DO NOTHING
+    INSERT INTO attempts (${ATTEMPT_COLUMNS}, signing_secret_ids)
+    SELECT ${ATTEMPT_COLUMNS}, signing_secret_ids::uuid[] FROM result ON CONFLICT DO NOTHING
   ), final AS (
     SELECT DISTINCT ON (delivery_id) * FROM result ORDER BY delivery_id, delivery_status = 'SUCCESS' DESC, number DESC
   ), updated AS (
@@ -86,7 +89,7 @@ const STATEMENT = `
       enqueued_at = CASE WHEN ${COUNTS} AND NOT f.stays_enqueued THEN NULL ELSE d.enqueued_at END,
       leased_until = CASE WHEN ${COUNTS} THEN NULL ELSE d.leased_until END,
       completed_at = CASE WHEN ${COUNTS} AND f.delivery_status <> 'PENDING' THEN now() ELSE d.completed_at END
-    FROM final f WHERE d.id = f.delivery_id AND d.id BETWEEN $22::uuid AND $23::uuid
+    FROM final f WHERE d.id = f.delivery_id AND d.id BETWEEN $23::uuid AND $24::uuid
     RETURNING d.subscription_id,
       CASE WHEN d.status = 'PENDING' AND d.enqueued_at IS NULL THEN d.next_attempt_at END AS due_at
   ), waiting AS (

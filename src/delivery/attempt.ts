@@ -28,7 +28,8 @@ export async function makeAttempt(
   const { delivery, subscription, signal } = input;
   const startedAt = new Date();
   const body = webhookBody(delivery);
-  const headers = requestHeaders(input, { startedAt, body });
+  const secrets = validSecrets(subscription, startedAt);
+  const headers = requestHeaders(input, { startedAt, body, secrets });
   const { url, timeoutMs } = subscription;
   const outcome = await send(agents, { url, headers, body, timeoutMs, signal });
   const failureReason = failureReasonOf(outcome) ?? null;
@@ -50,29 +51,34 @@ export async function makeAttempt(
     responseBodyTruncated: response?.bodyTruncated ?? false,
     errorMessage: outcome.kind === 'failure' ? outcome.message : null,
     payloadSizeBytes: body.length,
+    signingSecretIds: secrets.map(({ id }) => id),
   };
   return { outcome, attempt };
 }
 
+/** Those that sign now, the current one first. */
+function validSecrets({ id, secrets }: SenderSubscription, now: Date): readonly [Secret, ...Secret[]] {
+  const [current, ...older] = secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now);
+  if (current === undefined) throw new UnusableSubscriptionError(`webhook subscription ${id} has no signing secret`);
+  return [current, ...older];
+}
+
+type Secret = SenderSubscription['secrets'][number];
+type Signing = { readonly startedAt: Date; readonly body: Buffer; readonly secrets: readonly [Secret, ...Secret[]] };
+
 /** The subscription's own headers come first, so that none of them can replace one of ours. */
 function requestHeaders(
   { delivery, subscription, number, userAgent }: AttemptInput,
-  { startedAt, body }: { startedAt: Date; body: Buffer },
+  { startedAt, body, secrets: [current, ...older] }: Signing,
 ): Record<string, string> {
-  const now = startedAt.getTime();
-  const valid = subscription.secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt.getTime() > now);
-  const [current, ...older] = valid.map(({ secret }) => secret);
-  if (current === undefined) {
-    throw new UnusableSubscriptionError(`webhook subscription ${subscription.id} has no signing secret`);
-  }
   return {
     ...subscription.headers,
     'content-type': 'application/json',
     'user-agent': userAgent,
     ...signingHeaders({
-      secrets: [current, ...older],
+      secrets: [current.secret, ...older.map(({ secret }) => secret)],
       eventId: delivery.eventId,
-      timestampSeconds: Math.floor(now / 1_000),
+      timestampSeconds: Math.floor(startedAt.getTime() / 1_000),
       body,
     }),
     'webhook-event': delivery.eventType,

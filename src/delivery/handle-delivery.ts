@@ -125,7 +125,8 @@ async function attemptNumber(
   { message, delivery, subscription }: HeldDelivery & { readonly subscription: SenderSubscription },
 ): Promise<number | undefined> {
   const { mayBeDuplicate, enqueueCount, deliveryId } = delivery;
-  if (!mayBeDuplicate && enqueueCount === 1 && parts.bus.isFirstDelivery(message)) return 1;
+  const isFirst = !mayBeDuplicate && enqueueCount === 1 && parts.bus.isFirstDelivery(message);
+  if (isFirst && !parts.cancellations.has(deliveryId)) return 1;
   const leaseMs = subscription.timeoutMs + LEASE_MARGIN_MS;
   const lease = await parts.leases.add({ deliveryId, enqueueCount, leaseMs });
   switch (lease.kind) {

@@ -4,6 +4,7 @@ import type { Database } from '../database/client.ts';
 import { type Lease, type LeaseRequest, leaseDeliveries } from '../database/lease-deliveries.ts';
 import { type Parking, parkDeliveries } from '../database/park-deliveries.ts';
 import type { EventBus } from '../events/event-bus.ts';
+import type { Cancellations } from './cancellations.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { EgressAgents } from './egress-agents.ts';
 import type { Gates } from './gates.ts';
@@ -19,6 +20,7 @@ export type SenderOptions = {
   readonly log: Logger;
   readonly agents: EgressAgents;
   readonly subscriptions: SubscriptionCache;
+  readonly cancellations: Cancellations;
   readonly retryScheduleMs: readonly number[];
   readonly userAgent: string;
 };

@@ -3,6 +3,8 @@ import type { Database } from '../database/client.ts';
 import { loadSubscription, type SubscriptionRow } from '../database/load-subscription.ts';
 import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
 
+type SenderSecret = { readonly id: string; readonly secret: string; readonly expiresAt: Date | undefined };
+
 /** A subscription as the sender needs it, its secrets readable: never log one. */
 export type SenderSubscription = Pick<
   SubscriptionRow,
@@ -19,7 +21,7 @@ export type SenderSubscription = Pick<
 > & {
   readonly headers: Readonly<Record<string, string>>;
   /** The current one first; an older one is not used once it has expired. */
-  readonly secrets: readonly { readonly secret: string; readonly expiresAt: Date | undefined }[];
+  readonly secrets: readonly SenderSecret[];
 };
 
 /** A subscription no attempt can be made for, until somebody changes something: its secrets cannot be read. */
@@ -83,6 +85,7 @@ export class SubscriptionCache {
       ...settings,
       headers: encryptedHeaders === null ? {} : this.#openHeaders(encryptedHeaders, row),
       secrets: secrets.map((secret) => ({
+        id: secret.id,
         secret: this.#secretBox.open(secret.encryptedSecret, secretContext(secret.id, row.tenant)),
         expiresAt: secret.expiresAt === null ? undefined : new Date(secret.expiresAt),
       })),

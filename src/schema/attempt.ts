@@ -42,6 +42,10 @@ export const AttemptType = builder.prismaObject('Attempt', {
     responseBodyTruncated: t.exposeBoolean('responseBodyTruncated', { description: 'Whether there was more of it.' }),
     errorMessage: t.exposeString('errorMessage', { nullable: true, description: 'What went wrong, for people.' }),
     payloadSizeBytes: t.exposeInt('payloadSizeBytes', { description: 'Size of the request body.' }),
+    signingSecretIds: t.exposeIDList('signingSecretIds', {
+      description:
+        "The ids of the signing secrets it was signed with, the current one first. Of those, the subscription's `secrets` has the ones that are still valid.",
+    }),
   }),
 });
 

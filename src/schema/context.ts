@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { ReplayFeed } from '../delivery/replay-feed.ts';
 import type { WebhookSubscriptionServices } from '../delivery/webhook-subscriptions.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import type { LiveLog } from '../events/live-log.ts';
@@ -14,6 +15,7 @@ export type SchemaServices = WebhookSubscriptionServices & {
   /** To be called with the id of an API key that has been revoked; other processes hear of it from Postgres. */
   readonly apiKeyRevoked: (id: string) => void;
   readonly publishEvent: PublishEvent;
+  readonly replayFeed: ReplayFeed;
 };
 
 /** What a resolver gets, anew for each operation. */

@@ -65,7 +65,11 @@ export const DeliveryType = builder.prismaObject('Delivery', {
       nullable: true,
       description: 'Null while it is pending.',
     }),
-    event: t.relation('event'),
+    event: t.relation('event', {
+      nullable: true,
+      description: 'Null once it is gone, which can only be before a replayed delivery is.',
+    }),
+    replay: t.relation('replay', { nullable: true, description: 'The replay that made it; null if none did.' }),
     subscription: t.relation('subscription', { description: 'Also if it has been deleted since.' }),
     attempts: t.prismaConnection(
       {

@@ -1,4 +1,6 @@
 import { InvalidHeadersError } from '../delivery/custom-headers.ts';
+import { DeliveryNotPendingError, DeliveryNotRetryableError } from '../delivery/delivery-errors.ts';
+import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../delivery/replay-errors.ts';
 import { TargetRejectedError } from '../delivery/target-url.ts';
 import {
   type InputProblem,
@@ -85,5 +87,35 @@ builder.objectType(SubscriptionInactiveError, {
 builder.objectType(TooManySecretsError, {
   name: 'TooManySecretsError',
   description: '`TOO_MANY_SECRETS`: too many old signing secrets are still valid.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(DeliveryNotRetryableError, {
+  name: 'DeliveryNotRetryableError',
+  description: '`DELIVERY_NOT_RETRYABLE`: the delivery has succeeded or was cancelled, or its event is no longer kept.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(DeliveryNotPendingError, {
+  name: 'DeliveryNotPendingError',
+  description: '`DELIVERY_NOT_PENDING`: the delivery has ended.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(TooManyReplaysError, {
+  name: 'TooManyReplaysError',
+  description: '`TOO_MANY_REPLAYS`: as many replays of the tenant are running as may be at a time.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(ReplayTooLargeError, {
+  name: 'ReplayTooLargeError',
+  description: '`REPLAY_TOO_LARGE`: the deliveries that the filter means cannot be counted in time; narrow it down.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(ReplayNotRunningError, {
+  name: 'ReplayNotRunningError',
+  description: '`REPLAY_NOT_RUNNING`: the replay has ended.',
   interfaces: [ErrorInterface],
 });

@@ -7,7 +7,9 @@ export const DeliveryStatusEnum = builder.enumType('DeliveryStatus', {
     [DeliveryStatus.PENDING]: { description: 'An attempt is being made, or due, or waited for.' },
     [DeliveryStatus.SUCCESS]: { description: 'The endpoint answered with a 2xx.' },
     [DeliveryStatus.FAILURE]: { description: 'Every attempt failed; no more are made.' },
-    [DeliveryStatus.CANCELLED]: { description: 'The webhook subscription was deactivated or deleted first.' },
+    [DeliveryStatus.CANCELLED]: {
+      description: 'It was cancelled by a user, or the webhook subscription was deactivated or deleted first.',
+    },
   },
 });
 

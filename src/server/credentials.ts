@@ -48,8 +48,7 @@ export class Credentials {
       verifyJwt: jwt && createVerifyJwt(jwt, log),
     });
     this.#listener = new ChangeListener({
-      ...{ url: databaseUrl, log, channel: 'api_key_revoked' },
-      onChange: this.revoked,
+      ...{ url: databaseUrl, log, onNotice: { api_key_revoked: this.revoked } },
       onGap: () => {
         this.#lookup.forgetAll();
         void this.#check();

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/client.ts';
+import { ReplayFeed } from '../delivery/replay-feed.ts';
 import type { SecretBox } from '../delivery/secret-box.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { LiveLog } from '../events/live-log.ts';
@@ -53,6 +54,7 @@ export class HttpServer {
         ...{ database, secretBox, egressPolicy: config.egress, bus, log, apiKeyRevoked: credentials.revoked },
         liveLog: new LiveLog({ bus, database, log }),
         publishEvent: createPublishEvent({ database, bus, log }),
+        replayFeed: new ReplayFeed(database, log),
       };
       this.#credentials = credentials;
       this.#graphql = createGraphql({ services, credentials, log, stopping: this.#stopping.signal });

@@ -3,6 +3,7 @@ import { print } from 'graphql';
 import { type Logger, pino } from 'pino';
 import { createDatabase, type Database } from '../../src/database/client.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
+import { ReplayFeed } from '../../src/delivery/replay-feed.ts';
 import { createSecretBox, type SecretBox } from '../../src/delivery/secret-box.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
@@ -58,6 +59,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     ...{ database, secretBox, bus, log, apiKeyRevoked: credentials.revoked },
     liveLog: new LiveLog({ bus, database, log }),
     publishEvent: createPublishEvent({ database, bus, log }),
+    replayFeed: new ReplayFeed(database, log),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
   };
   const stopping = new AbortController();
@@ -134,7 +136,7 @@ export function attemptOf(
     ...{ id: uuid7(startedAt.getTime()), deliveryId: delivery.id, subscriptionId: delivery.subscriptionId },
     ...{ tenant: delivery.tenant, eventType: delivery.eventType, number: 1, status: 'SUCCESS', failureReason: null },
     ...{ statusCode: 200, responseTimeMs: 12, startedAt, requestHeaders: {}, responseHeaders: {}, responseBody: 'ok' },
-    ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 10, ...values },
+    ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 10, signingSecretIds: [], ...values },
   };
 }
 

@@ -26,7 +26,8 @@ type Things = Readonly<
     | 'deliveryId'
     | 'attemptId'
     | 'rejectedEventId'
-    | 'apiKeyId',
+    | 'apiKeyId'
+    | 'replayId',
     string
   >
 >;
@@ -58,6 +59,11 @@ const CASES: Readonly<Record<string, Case>> = {
     ...pages('rejectedEvents', x.rejectedEventId),
   ],
   'Query.apiKeys': (x) => [`apiKeys(filter: { tenant: "${x.tenant}" })`, 'apiKeys'],
+  'Query.eventType': () => ['eventType(name: "shared")'],
+  'Query.eventTypes': () => ['eventTypes'],
+  'Query.testFilter': () => ['testFilter(filter: { n: 1 }, data: { n: 1 })'],
+  'Query.replay': (x) => [`replay(id: "${x.replayId}")`],
+  'Query.replays': (x) => [`replays(filter: { tenant: "${x.tenant}" })`, ...pages('replays', x.replayId)],
   'Mutation.createWebhookSubscription': (x) => [
     `createWebhookSubscription(input: { tenant: "${x.tenant}", url: "https://example.com", eventTypes: ["*"] })`,
   ],
@@ -69,6 +75,16 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.sendTestEvent': (x) => [`sendTestEvent(subscriptionId: "${x.subscriptionId}")`],
   'Mutation.createApiKey': (x) => [`createApiKey(input: { name: "x", scope: TENANT_READ, tenant: "${x.tenant}" })`],
   'Mutation.revokeApiKey': (x) => [`revokeApiKey(id: "${x.apiKeyId}")`],
+  'Mutation.putEventType': () => ['putEventType(input: { name: "mine" })'],
+  'Mutation.publishEvent': (x) => [`publishEvent(input: { tenant: "${x.tenant}", type: "shared", data: 1 })`],
+  'Mutation.retryDelivery': (x) => [`retryDelivery(id: "${x.deliveryId}")`],
+  'Mutation.cancelDelivery': (x) => [`cancelDelivery(id: "${x.deliveryId}")`],
+  'Mutation.startReplay': (x) => [
+    `startReplay(input: { filter: { tenant: "${x.tenant}" } })`,
+    `startReplay(input: { filter: { subscriptionIds: ["${x.subscriptionId}"] }, dryRun: true })`,
+  ],
+  'Mutation.cancelReplay': (x) => [`cancelReplay(id: "${x.replayId}")`],
+  'Subscription.replayProgress': (x) => [`replayProgress(id: "${x.replayId}")`],
   'Subscription.deliveryLog': (x) => [...filters('deliveryLog', x), `deliveryLog(after: "${cursorOf(x.attemptId)}")`],
   'WebhookSubscription.deliveries': (x, own) =>
     [...filters('deliveries', x), ...pages('deliveries', x.deliveryId)].map(
@@ -80,6 +96,8 @@ const CASES: Readonly<Record<string, Case>> = {
     ),
   'Delivery.attempts': (x, own) =>
     pages('attempts', x.attemptId).map((field) => `delivery(id: "${own.deliveryId}") { ${field}`),
+  'Event.considered': (x, own) =>
+    pages('considered', x.subscriptionId).map((field) => `event(id: "${own.eventId}") { ${field}`),
   'Event.deliveries': (x, own) =>
     pages('deliveries', x.deliveryId).map((field) => `event(id: "${own.eventId}") { ${field}`),
 };
@@ -136,6 +154,8 @@ beforeAll(async () => {
   app = await startTestApp(services, { env: { RETRY_SCHEDULE: '1d', JWT_SECRET } });
   // What they answer is in the log.
   receiver = await startReceiver(({ path }) => ({ status: path.endsWith('fails') ? 500 : 200, body: path }));
+  // In the catalogue, which is everybody's.
+  await app.graphql('mutation { putEventType(input: { name: "shared" }) { __typename } }');
   own = await furnish(OWN);
   theirs = await furnish(THEIRS);
   nobodys = { ...mapValues(theirs, inventId), tenant: NOBODY, eventId: `only-${NOBODY}` };
@@ -162,6 +182,9 @@ async function furnish(tenant: string): Promise<Things> {
   await services.publish(`events.${tenant}.shared`, `{"of":"${tenant}"}`, { 'Nats-Msg-Id': 'shared' });
   await services.publish(`events.${tenant}.rejected`, `no JSON of ${tenant}`);
   const { id: apiKeyId } = await createApiKey(app, { scope: 'TENANT_READ', tenant, name: `of ${tenant}` });
+  await app.graphql(
+    `mutation { startReplay(input: { filter: { tenant: "${tenant}", statuses: [CANCELLED] } }) { __typename } }`,
+  );
   const idOf = async (table: string, where = 'true') => {
     const [row] = await services.query<{ id: string }>(
       `SELECT id FROM ${table} WHERE tenant = $1 AND ${where} ORDER BY id DESC LIMIT 1`,
@@ -182,6 +205,7 @@ async function furnish(tenant: string): Promise<Things> {
     deliveryId: await idOf('deliveries', `event_type <> 'shared' AND subscription_id = '${subscriptionId}'`),
     attemptId: await idOf('attempts', `event_type <> 'shared'`),
     rejectedEventId: await idOf('rejected_events'),
+    replayId: await idOf('replays'),
   };
 }
 

@@ -1,5 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import { buildSchema, type GraphQLNamedType, type GraphQLObjectType, type GraphQLSchema } from 'graphql';
+import {
+  buildSchema,
+  GraphQLInputObjectType,
+  type GraphQLNamedType,
+  type GraphQLObjectType,
+  type GraphQLSchema,
+} from 'graphql';
 import { beforeAll, describe, expect, test } from 'vitest';
 
 let schema: GraphQLSchema;
@@ -32,6 +38,10 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'revokeApiKey(id: ID!): RevokeApiKeyResult!',
     'publishEvent(input: PublishEventInput!): PublishEventResult!',
     'putEventType(input: PutEventTypeInput!): PutEventTypeResult!',
+    'retryDelivery(id: ID!): RetryDeliveryResult!',
+    'cancelDelivery(id: ID!): CancelDeliveryResult!',
+    'startReplay(input: StartReplayInput!): StartReplayResult!',
+    'cancelReplay(id: ID!): CancelReplayResult!',
   ],
   Query: [
     'webhookSubscription(id: ID!): WebhookSubscription',
@@ -45,13 +55,18 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     `apiKeys(${PAGE}, filter: ApiKeyFilter, ${SIZE}): ApiKeyConnection!`,
     'eventType(name: String!): EventType',
     `eventTypes(${PAGE}, filter: EventTypeFilter, ${SIZE}): EventTypeConnection!`,
+    'replay(id: ID!): Replay',
+    'testFilter(data: JSON!, filter: JSON!): TestFilterResult!',
+    `replays(${PAGE}, filter: ReplayFilter, ${SIZE}): ReplayConnection!`,
   ],
-  Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!'],
+  Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!', 'replayProgress(id: ID!): Replay!'],
   CreateWebhookSubscriptionInput: [
+    'filter: JSON',
     ...['tenant: String', 'url: String!', 'eventTypes: [String!]!', 'description: String', 'headers: [HeaderInput!]'],
     ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
   ],
   UpdateWebhookSubscriptionInput: [
+    'filter: JSON',
     ...['url: String', 'eventTypes: [String!]', 'description: String', 'headers: [HeaderInput!]'],
     ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
   ],
@@ -76,12 +91,24 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['name: String!', 'description: String!', 'schema: JSON', 'isArchived: Boolean!'],
     ...['createdAt: DateTime!', 'updatedAt: DateTime!'],
   ],
+  RetryDeliveryPayload: ['delivery: Delivery!'],
+  CancelDeliveryPayload: ['delivery: Delivery!'],
+  StartReplayInput: ['filter: DeliveryFilter!', 'dryRun: Boolean', 'ratePerSecond: Int'],
+  StartReplayPayload: ['replay: Replay!'],
+  CancelReplayPayload: ['replay: Replay!'],
+  ReplayFilter: ['tenant: String'],
+  Replay: [
+    ...['id: ID!', 'tenant: String!', 'status: ReplayStatus!', 'filter: JSON!', 'ratePerSecond: Int!'],
+    ...['deliveryCount: Int!', 'replayedCount: Int!', 'skippedCount: Int!', 'createdAt: DateTime!'],
+    ...['completedAt: DateTime'],
+  ],
   DeliveryFilter: [
     ...['tenant: String', 'subscriptionIds: [ID!]', 'eventTypes: [String!]', 'statuses: [DeliveryStatus!]'],
     ...['statusCodes: [StatusCodeRange!]', 'failureReasons: [FailureReason!]', 'from: DateTime', 'to: DateTime'],
   ],
   StatusCodeRange: ['from: Int!', 'to: Int!'],
   WebhookSubscription: [
+    'filter: JSON',
     ...[
       'id: ID!',
       'tenant: String!',
@@ -101,8 +128,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   SigningSecret: ['id: ID!', 'createdAt: DateTime!', 'expiresAt: DateTime'],
   Delivery: [
     ...['id: ID!', 'tenant: String!', 'status: DeliveryStatus!', 'attemptCount: Int!', 'nextAttemptAt: DateTime'],
-    ...['waitingFor: WaitReason', 'createdAt: DateTime!', 'completedAt: DateTime', 'event: Event!'],
-    ...['subscription: WebhookSubscription!', `attempts(${PAGE}, ${SIZE}): AttemptConnection!`],
+    ...['waitingFor: WaitReason', 'createdAt: DateTime!', 'completedAt: DateTime', 'event: Event'],
+    ...['subscription: WebhookSubscription!', `attempts(${PAGE}, ${SIZE}): AttemptConnection!`, 'replay: Replay'],
   ],
   Attempt: [
     ...['id: ID!', 'cursor: String!', 'delivery: Delivery', 'subscription: WebhookSubscription!', 'tenant: String!'],
@@ -115,8 +142,10 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ],
     ...['responseTimeMs: Int!', 'startedAt: DateTime!', 'requestHeaders: JSON!', 'responseHeaders: JSON'],
     ...['responseBody: String', 'responseBodyTruncated: Boolean!', 'errorMessage: String', 'payloadSizeBytes: Int!'],
+    'signingSecretIds: [ID!]!',
   ],
   Event: [
+    `considered(${PAGE}, ${SIZE}): ConsideredSubscriptionConnection!`,
     ...['id: ID!', 'tenant: String!', 'type: String!', 'occurredAt: DateTime!', 'createdAt: DateTime!', 'data: JSON!'],
     `deliveries(${PAGE}, ${SIZE}): DeliveryConnection!`,
   ],
@@ -153,6 +182,16 @@ describe('the contract', () => {
   test('overlapSeconds is a day by default', () => {
     const field = schema.getMutationType()?.getFields()['rotateWebhookSecret'];
     expect(field?.args.find(({ name }) => name === 'overlapSeconds')?.defaultValue).toBe(86_400);
+  });
+
+  test('a replay is for real, and makes 50 deliveries a second, by default', () => {
+    const type = schema.getType('StartReplayInput');
+    if (!(type instanceof GraphQLInputObjectType)) throw new Error('there is no StartReplayInput');
+    const defaults = Object.values(type.getFields()).map(({ name, defaultValue }): [string, unknown] => [
+      name,
+      defaultValue,
+    ]);
+    expect(Object.fromEntries(defaults)).toEqual({ filter: undefined, dryRun: false, ratePerSecond: 50 });
   });
 
   test('every type of ours says what it is', () => {

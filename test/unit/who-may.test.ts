@@ -15,6 +15,7 @@ const SCOPES: readonly Scope[] = ['ADMIN', 'TENANT_WRITE', 'TENANT_READ', 'PUBLI
 
 const READERS: readonly Scope[] = ['ADMIN', 'TENANT_WRITE', 'TENANT_READ'];
 const WRITERS: readonly Scope[] = ['ADMIN', 'TENANT_WRITE'];
+const PUBLISHERS: readonly Scope[] = ['ADMIN', 'TENANT_WRITE', 'PUBLISH'];
 const ADMINS: readonly Scope[] = ['ADMIN'];
 
 /** Every root field there is, and who may use it. */
@@ -28,6 +29,11 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.events': READERS,
   'Query.rejectedEvents': READERS,
   'Query.apiKeys': ADMINS,
+  'Query.eventType': READERS,
+  'Query.eventTypes': READERS,
+  'Query.testFilter': READERS,
+  'Query.replay': READERS,
+  'Query.replays': READERS,
   'Mutation.createWebhookSubscription': WRITERS,
   'Mutation.updateWebhookSubscription': WRITERS,
   'Mutation.deleteWebhookSubscription': WRITERS,
@@ -35,7 +41,14 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Mutation.sendTestEvent': WRITERS,
   'Mutation.createApiKey': ADMINS,
   'Mutation.revokeApiKey': ADMINS,
+  'Mutation.putEventType': ADMINS,
+  'Mutation.publishEvent': PUBLISHERS,
+  'Mutation.retryDelivery': WRITERS,
+  'Mutation.cancelDelivery': WRITERS,
+  'Mutation.startReplay': WRITERS,
+  'Mutation.cancelReplay': WRITERS,
   'Subscription.deliveryLog': READERS,
+  'Subscription.replayProgress': READERS,
 };
 
 /** All that somebody with the scope PUBLISH can read, from the root fields that are theirs and of events. */

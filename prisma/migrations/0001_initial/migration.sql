@@ -13,6 +13,8 @@ CREATE TYPE failure_reason AS ENUM (
   'BLOCKED_TARGET', 'TLS_FAILURE', 'INVALID_RESPONSE', 'INVALID_REQUEST', 'OTHER'
 );
 
+CREATE TYPE replay_status AS ENUM ('RUNNING', 'COMPLETED', 'CANCELLED', 'DRY_RUN');
+
 CREATE TABLE tenants (
   name    text PRIMARY KEY,
   version bigint NOT NULL DEFAULT 0
@@ -221,6 +223,8 @@ CREATE TABLE deliveries (
   enqueued_at     timestamptz(3),
   enqueue_count   integer NOT NULL DEFAULT 0,
   leased_until    timestamptz(3),
+  -- The replay that made it; the row of that may be gone.
+  replay_id       uuid,
   created_at      timestamptz(3) NOT NULL DEFAULT now(),
   completed_at    timestamptz(3)
 ) PARTITION BY RANGE (id);
@@ -251,9 +255,31 @@ CREATE TABLE attempts (
   response_body           text,
   response_body_truncated boolean NOT NULL DEFAULT false,
   error_message           text,
-  payload_size_bytes      integer NOT NULL
+  payload_size_bytes      integer NOT NULL,
+  -- The current secret first. They may have expired since, and their rows be gone.
+  signing_secret_ids      uuid[] NOT NULL DEFAULT '{}'
 ) PARTITION BY RANGE (id);
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
 CREATE INDEX attempts_tenant_id_idx ON attempts (tenant, id);
 CREATE INDEX attempts_subscription_id_id_idx ON attempts (subscription_id, id);
 CREATE INDEX attempts_delivery_id_number_idx ON attempts (delivery_id, number);
+
+CREATE TABLE replays (
+  id              uuid PRIMARY KEY,
+  tenant          text NOT NULL,
+  status          replay_status NOT NULL,
+  -- A DeliveryFilter, as it was given.
+  filter          jsonb NOT NULL,
+  rate_per_second integer NOT NULL,
+  delivery_count  integer NOT NULL,
+  replayed_count  integer NOT NULL DEFAULT 0,
+  skipped_count   integer NOT NULL DEFAULT 0,
+  -- The last delivery that was dealt with. Moved on in the transaction of what was made of it.
+  after_id        uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+  -- Keeps the pace: not before then.
+  next_batch_at   timestamptz(3) NOT NULL DEFAULT now(),
+  created_at      timestamptz(3) NOT NULL DEFAULT now(),
+  completed_at    timestamptz(3)
+) WITH (fillfactor = 50);
+CREATE INDEX replays_tenant_id_idx ON replays (tenant, id);
+CREATE INDEX replays_running_idx ON replays (tenant) WHERE status = 'RUNNING';

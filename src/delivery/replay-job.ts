@@ -1,0 +1,76 @@
+import type { Logger } from 'pino';
+import type { Database } from '../database/client.ts';
+import { postponeReplay } from '../database/postpone-replay.ts';
+import { atMost, pause } from '../pause.ts';
+import { type ReplayBatchOptions, replayBatch } from './replay-batch.ts';
+
+export type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
+  readonly database: Database;
+  readonly log: Logger;
+};
+
+const IDLE_MS = 250;
+const FAILED_MS = 1_000;
+/** A replay that fails is left alone for so long. */
+const POSTPONE_MS = 10_000;
+/** The limits on a statement of Prisma's connections, and for a connection. */
+const TRANSACTION = { maxWait: 5_000, timeout: 35_000 } as const;
+/** For the batch in hand; only a Postgres that hangs takes longer. */
+const STOP_MS = 5_000;
+
+/** Works on the running replays, batch by batch, each at its own rate. Any number of processes may do this at once. */
+export class ReplayJob {
+  readonly #options: ReplayJobOptions;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(options: ReplayJobOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    if (this.#running !== undefined) await atMost(STOP_MS, this.#running);
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      const waitMs = await this.#work();
+      if (waitMs > 0) await pause(waitMs, signal);
+    }
+  }
+
+  /** Returns how long to wait before the next batch. */
+  async #work(): Promise<number> {
+    const { database, log, whereOf } = this.#options;
+    let replayId: string | undefined;
+    const onClaim = (id: string) => {
+      replayId = id;
+    };
+    try {
+      const worked = await database.prisma.$transaction((db) => replayBatch(db, { whereOf, onClaim }), TRANSACTION);
+      return worked ? 0 : IDLE_MS;
+    } catch (error) {
+      // Without one, Postgres is away, which is logged by those who cannot do without it.
+      log[replayId === undefined ? 'debug' : 'warn'](
+        { err: error, replayId },
+        'a replay could not go on; trying again',
+      );
+      if (replayId !== undefined) await this.#postpone(replayId);
+      return FAILED_MS;
+    }
+  }
+
+  async #postpone(id: string): Promise<void> {
+    try {
+      await postponeReplay(this.#options.database.pool, { id, waitMs: POSTPONE_MS });
+    } catch (error) {
+      this.#options.log.debug({ err: error, replayId: id }, 'a replay could not be put off');
+    }
+  }
+}

@@ -1,0 +1,63 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { advanceReplay } from '../../src/database/advance-replay.ts';
+import { claimReplay } from '../../src/database/claim-replay.ts';
+import { createDatabase, type Database } from '../../src/database/client.ts';
+import { transaction } from '../../src/database/transaction.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { createTestDatabase } from '../support/database.ts';
+
+let database: Database;
+let drop: () => Promise<void>;
+
+beforeAll(async () => {
+  const testDatabase = await createTestDatabase();
+  drop = () => testDatabase.drop();
+  database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+});
+afterAll(async () => {
+  await database.close();
+  await drop();
+});
+
+const RATE = 20;
+
+/** Moves a replay on whose next batch is due so much later than now; returns by how much that has been put off. */
+async function putOffBy(dueInMs: number, replayed: number): Promise<number> {
+  const { prisma, pool } = database;
+  const replay = { tenant: 'acme', filter: {}, ratePerSecond: RATE, deliveryCount: 100 };
+  const { id } = await prisma.replay.create({ data: { ...replay, id: uuid7(Date.now()), status: 'RUNNING' } });
+  const { rows } = await pool.query<{ ms: number }>(
+    `UPDATE replays SET next_batch_at = now() + $2 * interval '1 ms' WHERE id = $1
+     RETURNING (extract(epoch FROM next_batch_at) * 1000)::float8 AS ms`,
+    [id, dueInMs],
+  );
+  await advanceReplay(pool, { id, afterId: id, replayed, skipped: 3, isLast: false });
+  const { nextBatchAt, ...counts } = await prisma.replay.findUniqueOrThrow({ where: { id } });
+  expect(counts).toMatchObject({ afterId: id, replayedCount: replayed, skippedCount: 3, status: 'RUNNING' });
+  return nextBatchAt.getTime() - (rows[0]?.ms ?? 0);
+}
+
+it('a batch puts off the next one by the time that its deliveries are worth, whatever was skipped', async () => {
+  expect(await putOffBy(60_000, 4)).toBe(200);
+  expect(await putOffBy(60_000, 1)).toBe(50);
+  expect(await putOffBy(60_000, 0)).toBe(0);
+});
+
+it('of a time in which nobody looked, a quarter of a second is made up for', async () => {
+  // An hour later than it was due: not before now, less what is made up for.
+  const putOff = await putOffBy(-3_600_000, 4);
+  expect(putOff).toBeGreaterThanOrEqual(3_600_000 - 250 + 200);
+  expect(putOff).toBeLessThan(3_600_000 + 10_000);
+});
+
+it("a replay that somebody works on, or that is not due, is nobody else's", async () => {
+  const { prisma, pool } = database;
+  await prisma.replay.deleteMany();
+  await putOffBy(60_000, 1);
+  expect(await claimReplay(pool)).toBeUndefined();
+  await prisma.replay.updateMany({ data: { nextBatchAt: new Date(Date.now() - 60_000) } });
+  await transaction(pool, async (db) => {
+    expect(await claimReplay(db)).toMatchObject({ tenant: 'acme', ratePerSecond: RATE });
+    expect(await claimReplay(pool)).toBeUndefined();
+  });
+});

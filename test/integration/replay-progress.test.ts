@@ -1,0 +1,161 @@
+import { createClient } from 'graphql-ws';
+import { pino } from 'pino';
+import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { createDatabase } from '../../src/database/client.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { ReplayFeed } from '../../src/delivery/replay-feed.ts';
+import type { Replay } from '../../src/generated/prisma/client.ts';
+import { watchReplay } from '../../src/schema/watch-replay.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import type { TestApp } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+type Progress = { readonly status: string; readonly replayedCount: number };
+type Watching = { readonly seen: Progress[]; readonly errors: unknown[]; readonly isDone: () => boolean };
+
+/** Watches a replay over WebSocket. */
+function watch({ url, adminApiKey }: TestApp, id: string): Watching {
+  const client = createClient({
+    url: `${url.replace('http', 'ws')}/graphql`,
+    webSocketImpl: WebSocket,
+    connectionParams: { authorization: `Bearer ${adminApiKey}` },
+    retryAttempts: 0,
+  });
+  cleanUps.push(async () => {
+    await client.dispose();
+  });
+  const [seen, errors]: [Progress[], unknown[]] = [[], []];
+  let isDone = false;
+  client.subscribe<{ replayProgress: Progress }>(
+    { query: 'subscription ($id: ID!) { replayProgress(id: $id) { status replayedCount } }', variables: { id } },
+    {
+      next: ({ data, errors: problems = [] }) => {
+        if (data != null) seen.push(data.replayProgress);
+        errors.push(...problems);
+      },
+      error: (error) => {
+        errors.push(error);
+        isDone = true;
+      },
+      complete: () => {
+        isDone = true;
+      },
+    },
+  );
+  return { seen, errors, isDone: () => isDone };
+}
+
+async function startReplay(scene: Scene, { count, rate }: { count: number; rate: number }): Promise<string> {
+  const receiver = await scene.receive();
+  await scene.app.subscribe({ url: receiver.url });
+  await scene.publishMany('a', count);
+  await scene.waitForDeliveries(count, `status = 'SUCCESS'`);
+  const { startReplay: result } = await scene.app.graphql<{ startReplay: { replay: { id: string } } }>(
+    `mutation ($rate: Int!) { startReplay(input: { filter: { tenant: "acme" }, ratePerSecond: $rate }) {
+       ... on StartReplayPayload { replay { id } } } }`,
+    { rate },
+  );
+  return result.replay.id;
+}
+
+describe('replayProgress', () => {
+  it('says how far the replay is, in every process, until it has ended; also when NATS is away', async () => {
+    const scene = await startScene(cleanUps, { apps: 2 });
+    const id = await startReplay(scene, { count: 30, rate: 10 });
+    await scene.nats.kill9();
+    const startedAt = Date.now();
+    const watched = scene.apps.map((app) => watch(app, id));
+    const late = watch(scene.app, id);
+    await waitFor(() => [...watched, late].every(({ isDone }) => isDone()), { what: 'the end', timeoutMs: 20_000 });
+    const seconds = Math.ceil((Date.now() - startedAt) / 1_000);
+    for (const { seen, errors } of [...watched, late]) {
+      expect(errors).toEqual([]);
+      expect(seen.length).toBeGreaterThanOrEqual(2);
+      expect(seen.length).toBeLessThanOrEqual(2 + seconds);
+      expect(seen.slice(0, -1).map(({ status }) => status)).not.toContain('COMPLETED');
+      expect(seen.at(-1)).toEqual({ status: 'COMPLETED', replayedCount: 30 });
+      const counts = seen.map(({ replayedCount }) => replayedCount);
+      expect(counts).toEqual(counts.toSorted((a, b) => a - b));
+    }
+    const after = watch(scene.app, id);
+    await waitFor(() => after.isDone(), { what: 'the end' });
+    expect(after.seen).toEqual([{ status: 'COMPLETED', replayedCount: 30 }]);
+    await scene.nats.start();
+  });
+
+  it('ends with CANCELLED, and at once for what is no replay', async () => {
+    const scene = await startScene(cleanUps);
+    const id = await startReplay(scene, { count: 5, rate: 1 });
+    const watching = watch(scene.app, id);
+    await waitFor(() => watching.seen.length > 0, { what: 'the first state' });
+    await scene.app.graphql('mutation ($id: ID!) { cancelReplay(id: $id) { __typename } }', { id });
+    await waitFor(() => watching.isDone(), { what: 'the end' });
+    expect(watching.seen.at(-1)?.status).toBe('CANCELLED');
+    for (const unknown of ['none', '01a20159-2fa4-72b7-abff-abd08ae48306']) {
+      const nothing = watch(scene.app, unknown);
+      await waitFor(() => nothing.isDone(), { what: 'the error' });
+      expect(nothing.errors).toMatchObject([{ extensions: { code: 'NOT_FOUND' } }]);
+    }
+  });
+});
+
+describe('a watched replay in which nothing happens', () => {
+  async function watched(stopping = new AbortController().signal) {
+    const testDatabase = await createTestDatabase();
+    cleanUps.push(() => testDatabase.drop());
+    const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+    cleanUps.push(() => database.close());
+    const replay: Replay = await database.prisma.replay.create({
+      data: {
+        ...{ id: uuid7(Date.now()), tenant: 'acme', status: 'RUNNING', filter: {}, ratePerSecond: 1, deliveryCount: 2 },
+      },
+    });
+    const iterator = watchReplay(new ReplayFeed(database, pino({ level: 'silent' })), { replay, stopping });
+    const update = (data: Partial<Pick<Replay, 'replayedCount'>>) =>
+      database.prisma.replay.update({ where: { id: replay.id }, data });
+    return { replay, iterator, update, database };
+  }
+
+  it('ends at once for who goes away', async () => {
+    const { replay, iterator } = await watched();
+    expect(await iterator.next()).toEqual({ done: false, value: replay });
+    const next = iterator.next();
+    await iterator.return?.();
+    expect(await next).toEqual({ done: true, value: undefined });
+  });
+
+  it('ends when the server stops', async () => {
+    const stopping = new AbortController();
+    const { iterator } = await watched(stopping.signal);
+    await iterator.next();
+    const next = iterator.next();
+    stopping.abort();
+    expect(await next).toEqual({ done: true, value: undefined });
+    const { iterator: late } = await watched(stopping.signal);
+    expect(await late.next()).toEqual({ done: true, value: undefined });
+  });
+
+  it('shows the next change, and nothing before it', async () => {
+    const { iterator, update, replay } = await watched();
+    await iterator.next();
+    const next = iterator.next();
+    await update({ replayedCount: 1 });
+    expect(await next).toEqual({ done: false, value: { ...replay, replayedCount: 1 } });
+    await iterator.return?.();
+  });
+
+  it('ends when it is gone', async () => {
+    const { iterator, database } = await watched();
+    await iterator.next();
+    await database.prisma.replay.deleteMany();
+    expect(await iterator.next()).toEqual({ done: true, value: undefined });
+  });
+});

@@ -1,0 +1,90 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { insertReplayed } from '../../src/database/insert-replayed.ts';
+import { resumeDelivery } from '../../src/database/resume-delivery.ts';
+import { deleteExpiredRows } from '../../src/database/retention/delete-expired-rows.ts';
+import { dropPartitions } from '../../src/database/retention/drop-partitions.ts';
+import { withConnection } from '../../src/database/retention/with-connection.ts';
+import { type Queryable, transaction } from '../../src/database/transaction.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
+
+const NOW = Date.now();
+const OLD = NOW - 40 * DAY_MS;
+const RETENTION = { nowMs: NOW, retentionDays: 30 };
+const SUBSCRIPTION_ID = uuid7(NOW);
+const { signal } = new AbortController();
+
+let database: RetentionDatabase;
+
+beforeEach(async () => {
+  database = await createRetentionDatabase();
+  await database.pool.query(
+    `INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, 'acme', 'https://example.com', '{*}')`,
+    [SUBSCRIPTION_ID],
+  );
+});
+afterEach(async () => {
+  await database.drop();
+});
+
+const failed = () => database.insert({ timeMs: OLD, status: 'FAILURE', subscriptionId: SUBSCRIPTION_ID });
+const dropOld = () => withConnection(database.url, (client) => dropPartitions(client, { ...RETENTION, signal }));
+const deleteRows = () =>
+  withConnection(database.url, (client) =>
+    deleteExpiredRows(client, { ...RETENTION, pace: { signal, deadlineMs: Date.now() + 60_000 } }),
+  );
+
+async function replay(db: Queryable, eventRowId: string): Promise<void> {
+  const deliveries = [{ id: uuid7(NOW), subscriptionId: SUBSCRIPTION_ID, eventRowId }];
+  expect(await insertReplayed(db, { replayId: uuid7(NOW), deliveries })).toBe(1);
+}
+
+describe('an old event', () => {
+  it.each(['retried', 'replayed'])(
+    'stays while a delivery of it is being %s, and as long as that is pending',
+    async (how) => {
+      await database.createPartitions(OLD);
+      await database.createPartitions(NOW);
+      const { event, delivery } = await failed();
+      await transaction(database.pool, async (db) => {
+        if (how === 'replayed') await replay(db, event);
+        else expect(await resumeDelivery(db, { id: delivery, maxDataBytes: 1_000 })).toBeDefined();
+        expect(await dropOld()).toMatchObject({ isBusy: true });
+      });
+      const { kept, isBusy } = await dropOld();
+      expect(isBusy).toBe(false);
+      expect(kept.map((name) => name.split('_')[0]).sort()).toEqual(['deliveries', 'events']);
+      expect((await database.pool.query('SELECT FROM events WHERE id = $1', [event])).rowCount).toBe(1);
+    },
+  );
+
+  it('that lies in no partition stays as well', async () => {
+    const { event, delivery } = await failed();
+    await database.pool.query('DELETE FROM deliveries WHERE id = $1', [delivery]);
+    await transaction(database.pool, async (db) => {
+      await replay(db, event);
+      await deleteRows();
+    });
+    await deleteRows();
+    expect((await database.pool.query('SELECT FROM events WHERE id = $1', [event])).rowCount).toBe(1);
+  });
+});
+
+it('replays that have ended go at the age of everything else, those that run stay', async () => {
+  const insert = (timeMs: number, status: string) =>
+    database.pool.query(
+      `INSERT INTO replays (id, tenant, status, filter, rate_per_second, delivery_count)
+       VALUES ($1, 'acme', $2, '{}', 1, 1)`,
+      [uuid7(timeMs), status],
+    );
+  for (const status of ['RUNNING', 'COMPLETED', 'CANCELLED', 'DRY_RUN']) {
+    await insert(OLD, status);
+    await insert(NOW, status);
+  }
+  await deleteRows();
+  const { rows } = await database.pool.query<{ status: string }>('SELECT status FROM replays WHERE id < $1', [
+    uuid7(OLD + 1_000),
+  ]);
+  expect(rows).toEqual([{ status: 'RUNNING' }]);
+  expect((await database.pool.query('SELECT FROM replays')).rowCount).toBe(5);
+});

@@ -1,0 +1,244 @@
+import pg from 'pg';
+import { afterEach, describe, expect, it } from 'vitest';
+import { type Scene, type SceneOptions, startScene } from '../support/scene.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+const UNKNOWN_ID = '01a20159-2fa4-72b7-abff-abd08ae48306';
+const FIELDS = 'id tenant status filter ratePerSecond deliveryCount replayedCount skippedCount createdAt completedAt';
+const START = `mutation ($input: StartReplayInput!) { startReplay(input: $input) {
+  __typename ... on StartReplayPayload { replay { ${FIELDS} } } ... on Error { code message } } }`;
+const CANCEL = `mutation ($id: ID!) { cancelReplay(id: $id) {
+  __typename ... on CancelReplayPayload { replay { ${FIELDS} } } ... on Error { code message } } }`;
+
+type Replay = {
+  readonly id: string;
+  readonly status: string;
+  readonly deliveryCount: number;
+  readonly replayedCount: number;
+  readonly skippedCount: number;
+  readonly completedAt: string | null;
+};
+type Result = { readonly code?: string; readonly message?: string; readonly replay?: Replay };
+
+async function start({ app }: Pick<Scene, 'app'>, input: Record<string, unknown> = {}): Promise<Result> {
+  const filter = { tenant: 'acme', ...(input['filter'] as object | undefined) };
+  return (await app.graphql<{ startReplay: Result }>(START, { input: { ...input, filter } })).startReplay;
+}
+
+async function started(scene: Pick<Scene, 'app'>, input?: Record<string, unknown>): Promise<Replay> {
+  const { replay, message } = await start(scene, input);
+  if (replay === undefined) throw new Error(message);
+  return replay;
+}
+
+async function cancel({ app }: Pick<Scene, 'app'>, id: string): Promise<Result> {
+  return (await app.graphql<{ cancelReplay: Result }>(CANCEL, { id })).cancelReplay;
+}
+
+async function readReplay({ app }: Pick<Scene, 'app'>, id: string): Promise<Replay | null> {
+  return (await app.graphql<{ replay: Replay | null }>(`query ($id: ID!) { replay(id: $id) { ${FIELDS} } }`, { id }))
+    .replay;
+}
+
+async function completed(scene: Pick<Scene, 'app'>, id: string): Promise<Replay> {
+  return waitFor(
+    async () => {
+      const replay = await readReplay(scene, id);
+      return replay?.status === 'COMPLETED' && replay;
+    },
+    { what: 'the replay to complete', timeoutMs: 30_000 },
+  );
+}
+
+/** Deliveries that are over, of `count` events to one receiver for each subscription. */
+async function delivered(count: number, options: SceneOptions & { readonly subscriptions?: number } = {}) {
+  const scene = await startScene(cleanUps, options);
+  const receiver = await scene.receive();
+  const subscriptionIds: string[] = [];
+  for (let index = 0; index < (options.subscriptions ?? 1); index += 1) {
+    subscriptionIds.push((await scene.app.subscribe({ url: receiver.url, maxInFlight: 100 })).id);
+  }
+  await scene.publishMany('a', count);
+  await scene.waitForDeliveries(count * subscriptionIds.length, `status = 'SUCCESS'`);
+  return { ...scene, receiver, subscriptionIds, subscriptionId: subscriptionIds[0] ?? '' };
+}
+
+/** The deliveries that a replay made have succeeded, and there are so many. */
+const sentAgain = (scene: Scene, { id }: Replay, count: number) =>
+  scene.waitForDeliveries(count, `status = 'SUCCESS' AND replay_id = '${id}'`, 60_000);
+
+it('each event is sent once more to each subscription, as a new delivery under the same webhook-id', async () => {
+  const scene = await delivered(5, { subscriptions: 2 });
+  const before = new Set(scene.receiver.requests.map(({ headers }) => headers['webhook-delivery']));
+  const replay = await started(scene);
+  expect(replay).toMatchObject({ tenant: 'acme', status: 'RUNNING', filter: { tenant: 'acme' } });
+  expect(replay).toMatchObject({ ratePerSecond: 50, deliveryCount: 10, skippedCount: 0, completedAt: null });
+  const over = await completed(scene, replay.id);
+  expect(over).toMatchObject({ deliveryCount: 10, replayedCount: 10, skippedCount: 0 });
+  expect(over.completedAt).not.toBeNull();
+  await sentAgain(scene, replay, 10);
+  const again = scene.receiver.requests.slice(10);
+  expect(again).toHaveLength(10);
+  expect(new Set(again.map(({ headers }) => headers['webhook-id'])).size).toBe(5);
+  expect(again.filter(({ headers }) => before.has(headers['webhook-delivery']?.toString()))).toEqual([]);
+  const { deliveries } = await scene.app.graphql<{ deliveries: { nodes: unknown[] } }>(
+    '{ deliveries { nodes { attemptCount replay { id } event { type } } } }',
+  );
+  const made = { attemptCount: 1, replay: { id: replay.id }, event: { type: 'a' } };
+  const original = { ...made, replay: null };
+  expect(deliveries.nodes).toEqual([
+    ...Array.from({ length: 10 }, () => made),
+    ...Array.from({ length: 10 }, () => original),
+  ]);
+});
+
+it('several deliveries of one event to one subscription become one, and nothing it made itself is replayed', async () => {
+  const scene = await delivered(3);
+  const first = await started(scene);
+  await completed(scene, first.id);
+  // In portions of two, so that it could come across its own.
+  const second = await started(scene, { ratePerSecond: 10 });
+  expect(await completed(scene, second.id)).toMatchObject({ deliveryCount: 6, replayedCount: 3, skippedCount: 3 });
+  await sentAgain(scene, second, 3);
+  expect(await scene.countDeliveries('true')).toBe(9);
+});
+
+it('the filter means what it means for `deliveries`', async () => {
+  const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1ms' } });
+  let status = 503;
+  const receiver = await scene.receive(() => ({ status }));
+  await scene.app.subscribe({ url: receiver.url });
+  await scene.publishMany('a', 2);
+  await scene.publishMany('b', 1);
+  await scene.waitForDeliveries(3, `status = 'FAILURE'`);
+  status = 200;
+  await scene.publishMany('a', 2);
+  await scene.waitForDeliveries(2, `status = 'SUCCESS'`);
+  const hourAgo = new Date(Date.now() - 3_600_000).toISOString();
+  const inAnHour = new Date(Date.now() + 3_600_000).toISOString();
+  const filter = { statuses: ['FAILURE'], statusCodes: [{ from: 500, to: 599 }], eventTypes: ['a'] };
+  const replay = await started(scene, { filter: { ...filter, from: hourAgo, to: inAnHour } });
+  expect(replay).toMatchObject({ filter: { ...filter, from: hourAgo, to: inAnHour }, deliveryCount: 2 });
+  expect(await completed(scene, replay.id)).toMatchObject({ replayedCount: 2, skippedCount: 0 });
+  await sentAgain(scene, replay, 2);
+  const past = await started(scene, { filter: { to: hourAgo } });
+  expect(await completed(scene, past.id)).toMatchObject({ deliveryCount: 0, replayedCount: 0 });
+});
+
+it('what nobody is there for, or whose event is gone, is skipped and counted, by a dry run too', async () => {
+  const scene = await delivered(4, { subscriptions: 3 });
+  const [, inactive, deleted] = scene.subscriptionIds;
+  await scene.query('UPDATE webhook_subscriptions SET is_active = false WHERE id = $1', [inactive]);
+  await scene.query('UPDATE webhook_subscriptions SET is_active = false, deleted_at = now() WHERE id = $1', [deleted]);
+  await scene.query('DELETE FROM events WHERE id IN (SELECT id FROM events LIMIT 1)');
+  const dryRun = await started(scene, { dryRun: true });
+  expect(dryRun).toMatchObject({ status: 'DRY_RUN', deliveryCount: 12, replayedCount: 0, skippedCount: 9 });
+  expect(await scene.countDeliveries('replay_id IS NOT NULL')).toBe(0);
+  const replay = await started(scene);
+  expect(await completed(scene, replay.id)).toMatchObject({ deliveryCount: 12, replayedCount: 3, skippedCount: 9 });
+  await sentAgain(scene, replay, 3);
+  const { deliveries } = await scene.app.graphql<{ deliveries: { nodes: { event: unknown }[] } }>(
+    '{ deliveries { nodes { event { id } } } }',
+  );
+  expect(deliveries.nodes.filter(({ event }) => event === null)).toHaveLength(3);
+  expect(await cancel(scene, dryRun.id)).toMatchObject({ code: 'REPLAY_NOT_RUNNING' });
+});
+
+it('the rate holds over all senders, each delivery is made once, and none jumps a queue', async () => {
+  const scene = await delivered(60, { apps: 3 });
+  const { id } = await started(scene, { ratePerSecond: 20 });
+  expect(await completed(scene, id)).toMatchObject({ replayedCount: 60, skippedCount: 0 });
+  const times = await scene.query<{ ms: number }>(
+    'SELECT (extract(epoch FROM created_at) * 1000)::float8 AS ms FROM deliveries WHERE replay_id = $1 ORDER BY 1',
+    [id],
+  );
+  const first = times[0]?.ms ?? 0;
+  // What it may have in a second, one batch more, and what is made up for.
+  expect(times.filter(({ ms }) => ms < first + 1_000).length).toBeLessThanOrEqual(29);
+  expect((times.at(-1)?.ms ?? 0) - first).toBeGreaterThanOrEqual(2_400);
+  await sentAgain(scene, await started(scene, { dryRun: true }), 0);
+  await scene.waitForDeliveries(120, `status = 'SUCCESS' AND attempt_count = 1`);
+  expect(scene.receiver.requests).toHaveLength(120);
+});
+
+it('waits behind an open circuit', async () => {
+  const scene = await delivered(2);
+  await scene.query(
+    `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, probe_at = now() + interval '1 h',
+       probe_wait_ms = 3600000, next_due_at = now() + interval '1 h'`,
+  );
+  const replay = await started(scene);
+  await completed(scene, replay.id);
+  const { deliveries } = await scene.app.graphql<{ deliveries: { nodes: unknown[] } }>(
+    '{ deliveries(filter: { statuses: [PENDING] }) { nodes { waitingFor } } }',
+  );
+  expect(deliveries.nodes).toEqual([{ waitingFor: 'CIRCUIT_OPEN' }, { waitingFor: 'CIRCUIT_OPEN' }]);
+  expect(scene.receiver.requests).toHaveLength(2);
+});
+
+describe('a replay that is cancelled', () => {
+  it('makes no more deliveries, and those it has made are sent', async () => {
+    const scene = await delivered(20);
+    const { id } = await started(scene, { ratePerSecond: 2 });
+    await waitFor(async () => (await readReplay(scene, id))?.replayedCount === 1, { what: 'the first delivery' });
+    const { replay } = await cancel(scene, id);
+    if (replay === undefined) throw new Error('it was not cancelled');
+    expect(replay.status).toBe('CANCELLED');
+    expect(replay.completedAt).not.toBeNull();
+    await sentAgain(scene, replay, replay.replayedCount);
+    expect(await scene.countDeliveries('replay_id IS NOT NULL')).toBe(replay.replayedCount);
+    expect(await readReplay(scene, id)).toEqual(replay);
+    expect(await cancel(scene, id)).toEqual({ __typename: 'CancelReplayPayload', replay });
+  });
+
+  it('must be one that runs', async () => {
+    const scene = await delivered(1);
+    const { id } = await started(scene);
+    await completed(scene, id);
+    expect(await cancel(scene, id)).toMatchObject({ code: 'REPLAY_NOT_RUNNING' });
+    expect(await cancel(scene, UNKNOWN_ID)).toMatchObject({ code: 'NOT_FOUND' });
+    expect(await cancel(scene, 'none')).toMatchObject({ code: 'NOT_FOUND' });
+  });
+});
+
+describe('a start is refused', () => {
+  it('for what is no filter, no rate, or nobody in particular', async () => {
+    const scene = await delivered(1);
+    const refused = { code: 'INVALID_INPUT' };
+    expect(await start(scene, { filter: { tenant: null } })).toMatchObject(refused);
+    expect(await start(scene, { filter: { eventTypes: ['a b'] } })).toMatchObject(refused);
+    expect(await start(scene, { ratePerSecond: 0 })).toMatchObject(refused);
+    expect(await start(scene, { ratePerSecond: 1_001 })).toMatchObject(refused);
+    expect(await scene.query('SELECT FROM replays')).toEqual([]);
+  });
+
+  it('when five replays of the tenant are running, also if many start at once', async () => {
+    const scene = await delivered(10);
+    const results = await Promise.all(Array.from({ length: 8 }, () => start(scene, { ratePerSecond: 1 })));
+    expect(results.filter(({ code }) => code === 'TOO_MANY_REPLAYS')).toHaveLength(3);
+    expect((await start(scene, { dryRun: true })).replay?.deliveryCount).toBeGreaterThanOrEqual(10);
+    expect((await start(scene, { filter: { tenant: 'globex' } })).replay).toMatchObject({ deliveryCount: 0 });
+    const running = results.find(({ replay }) => replay !== undefined)?.replay;
+    await cancel(scene, running?.id ?? '');
+    expect((await start(scene, { ratePerSecond: 1 })).code).toBeUndefined();
+    const { replays } = await scene.app.graphql<{ replays: { nodes: { tenant: string }[] } }>(
+      '{ replays(filter: { tenant: "acme" }) { nodes { tenant } } }',
+    );
+    expect(replays.nodes).toEqual(Array.from({ length: 7 }, () => ({ tenant: 'acme' })));
+  });
+
+  it('when Postgres cannot count the deliveries in time', async () => {
+    const scene = await startScene(cleanUps);
+    const other = new pg.Client({ connectionString: scene.databaseUrl });
+    await other.connect();
+    await other.query('BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE');
+    expect(await start(scene)).toMatchObject({ code: 'REPLAY_TOO_LARGE' });
+    await other.end();
+  }, 40_000);
+});

@@ -1,0 +1,225 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Receiver, Respond } from '../support/receiver.ts';
+import { type Scene, type SceneOptions, startScene } from '../support/scene.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+const LONG = { env: { RETRY_SCHEDULE: '30s,10h' } };
+const NEVER = { env: { RETRY_SCHEDULE: '10h' } };
+const UNKNOWN_ID = '01a20159-2fa4-72b7-abff-abd08ae48306';
+
+type Result = {
+  readonly __typename: string;
+  readonly code?: string;
+  readonly message?: string;
+  readonly delivery?: { readonly id: string; readonly status: string; readonly attemptCount: number };
+};
+type Mutation = 'retryDelivery' | 'cancelDelivery';
+
+async function mutate({ app }: Pick<Scene, 'app'>, mutation: Mutation, id: string): Promise<Result> {
+  const payload = `${mutation.charAt(0).toUpperCase()}${mutation.slice(1)}Payload`;
+  const result = await app.graphql<Record<Mutation, Result>>(
+    `mutation ($id: ID!) { ${mutation}(id: $id) {
+       __typename ... on ${payload} { delivery { id status attemptCount } } ... on Error { code message } } }`,
+    { id },
+  );
+  return result[mutation];
+}
+
+type Sent = Scene & { readonly receiver: Receiver; readonly subscriptionId: string; readonly deliveryId: string };
+
+/** An event on its way to a receiver that responds so. */
+async function send(respond: Respond, options: SceneOptions = LONG): Promise<Sent> {
+  const scene = await startScene(cleanUps, options);
+  const receiver = await scene.receive(respond);
+  const { id: subscriptionId } = await scene.app.subscribe({ url: receiver.url });
+  await scene.publish('events.acme.a', '{}');
+  const deliveryId = await waitFor(
+    async () => (await scene.query<{ id: string }>('SELECT id FROM deliveries'))[0]?.id,
+    { what: 'the delivery' },
+  );
+  return { ...scene, receiver, subscriptionId, deliveryId };
+}
+
+/** For a receiver that answers when the test says so. */
+function heldAnswer(): { readonly answer: () => void; readonly answered: Promise<void> } {
+  let answer: () => void = () => undefined;
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  return { answer, answered };
+}
+
+const attemptsAt = ({ receiver }: Sent) => receiver.requests.map(({ headers }) => headers['webhook-attempt']);
+const isWaiting = (sent: Sent) => sent.waitForDeliveries(1, `attempt_count = 1 AND next_attempt_at > now()`);
+
+describe('a retry', () => {
+  it.each([
+    ['in JetStream', '30s,10h'],
+    ['in Postgres', '10h'],
+  ])('of a delivery that waits %s is attempted at once, with the next number, and once only', async (_, schedule) => {
+    const { answer, answered } = heldAnswer();
+    const respond: Respond = async (_request, index) => {
+      if (index > 0) await answered;
+      return { status: index === 0 ? 500 : 200 };
+    };
+    const sent = await send(respond, { env: { RETRY_SCHEDULE: schedule } });
+    await isWaiting(sent);
+    const [first, second] = await Promise.all([
+      mutate(sent, 'retryDelivery', sent.deliveryId),
+      mutate(sent, 'retryDelivery', sent.deliveryId),
+    ]);
+    expect([first.delivery?.id, second.delivery?.id]).toEqual([sent.deliveryId, sent.deliveryId]);
+    answer();
+    await sent.waitForDeliveries(1, `status = 'SUCCESS' AND attempt_count = 2`);
+    expect(attemptsAt(sent)).toEqual(['1', '2']);
+  });
+
+  it('leaves a delivery alone that is being attempted', async () => {
+    const { answer, answered } = heldAnswer();
+    const sent = await send(async (_request, index) => {
+      if (index === 1) await answered;
+      return { status: index === 0 ? 500 : 200 };
+    }, NEVER);
+    await isWaiting(sent);
+    await mutate(sent, 'retryDelivery', sent.deliveryId);
+    await sent.receiver.waitForRequests(2);
+    expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ delivery: { status: 'PENDING' } });
+    const enqueueCount = await sent.query<{ count: number }>('SELECT enqueue_count AS count FROM deliveries');
+    answer();
+    await sent.waitForDeliveries(1, `status = 'SUCCESS'`);
+    expect(enqueueCount).toEqual([{ count: 2 }]);
+    expect(attemptsAt(sent)).toEqual(['1', '2']);
+  });
+
+  it('leaves a delivery alone whose first attempt is being made', async () => {
+    const { answer, answered } = heldAnswer();
+    const sent = await send(async () => {
+      await answered;
+      return { status: 200 };
+    });
+    await sent.receiver.waitForRequests(1);
+    expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ delivery: { attemptCount: 0 } });
+    answer();
+    await sent.waitForDeliveries(1, `status = 'SUCCESS' AND enqueue_count = 1`);
+    expect(attemptsAt(sent)).toEqual(['1']);
+  });
+
+  it('of a delivery that has failed is one more attempt each time, after the end of the schedule', async () => {
+    const sent = await send((_request, index) => ({ status: index < 3 ? 500 : 200 }), {
+      env: { RETRY_SCHEDULE: '1ms' },
+    });
+    await sent.waitForDeliveries(1, `status = 'FAILURE' AND attempt_count = 2`);
+    expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ delivery: { id: sent.deliveryId } });
+    await sent.waitForDeliveries(1, `status = 'FAILURE' AND attempt_count = 3 AND completed_at IS NOT NULL`);
+    await mutate(sent, 'retryDelivery', sent.deliveryId);
+    await sent.waitForDeliveries(1, `status = 'SUCCESS' AND attempt_count = 4`);
+    expect(attemptsAt(sent)).toEqual(['1', '2', '3', '4']);
+    expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ code: 'DELIVERY_NOT_RETRYABLE' });
+  });
+
+  it('goes through an open circuit, whose success closes it', async () => {
+    let status = 500;
+    const sent = await send(() => ({ status }), NEVER);
+    await sent.publishMany('a', 19);
+    await waitFor(async () => (await sent.stateOf(sent.subscriptionId)).isOpen, { what: 'the circuit to open' });
+    await sent.waitForDeliveries(20, 'attempt_count = 1');
+    status = 200;
+    await mutate(sent, 'retryDelivery', sent.deliveryId);
+    await sent.waitForDeliveries(1, `status = 'SUCCESS'`);
+    expect(sent.receiver.requests).toHaveLength(21);
+    await waitFor(async () => !(await sent.stateOf(sent.subscriptionId)).isOpen, { what: 'the circuit to close' });
+  });
+
+  it('is recorded while NATS is away, and made when it is back', async () => {
+    const sent = await send((_request, index) => ({ status: index === 0 ? 500 : 200 }), NEVER);
+    await isWaiting(sent);
+    await sent.nats.kill9();
+    expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ delivery: { status: 'PENDING' } });
+    expect(await sent.countDeliveries('next_attempt_at <= now() AND enqueued_at IS NULL')).toBe(1);
+    await sent.nats.start();
+    await sent.waitForDeliveries(1, `status = 'SUCCESS' AND attempt_count = 2`, 30_000);
+    expect(attemptsAt(sent)).toEqual(['1', '2']);
+  });
+
+  it('is refused when there is nothing to send, or nobody to send it to', async () => {
+    const sent = await send(() => ({ status: 500 }), { env: { RETRY_SCHEDULE: '1ms' } });
+    await sent.waitForDeliveries(1, `status = 'FAILURE'`);
+    expect(await mutate(sent, 'retryDelivery', UNKNOWN_ID)).toMatchObject({ code: 'NOT_FOUND' });
+    expect(await mutate(sent, 'retryDelivery', 'none')).toMatchObject({ code: 'NOT_FOUND' });
+    await sent.query('UPDATE webhook_subscriptions SET is_active = false');
+    expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ code: 'SUBSCRIPTION_INACTIVE' });
+    await sent.query('UPDATE webhook_subscriptions SET is_active = true, deleted_at = now()');
+    expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ code: 'SUBSCRIPTION_INACTIVE' });
+    await sent.query('UPDATE webhook_subscriptions SET deleted_at = NULL');
+    await sent.query('DELETE FROM events');
+    expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ code: 'DELIVERY_NOT_RETRYABLE' });
+    expect(await sent.countDeliveries(`status = 'FAILURE'`)).toBe(1);
+  });
+});
+
+describe('cancelling', () => {
+  it('ends a delivery that waits, whose message in JetStream is dropped when it comes', async () => {
+    const sent = await send(() => ({ status: 500 }), { env: { RETRY_SCHEDULE: '2s' } });
+    await isWaiting(sent);
+    expect(await sent.waitingIn('DELIVERIES')).toBe(1);
+    expect(await mutate(sent, 'cancelDelivery', sent.deliveryId)).toMatchObject({ delivery: { status: 'CANCELLED' } });
+    await waitFor(async () => (await sent.waitingIn('DELIVERIES')) === 0, { what: 'the message to be gone' });
+    expect(attemptsAt(sent)).toEqual(['1']);
+    expect(await mutate(sent, 'cancelDelivery', sent.deliveryId)).toMatchObject({ delivery: { status: 'CANCELLED' } });
+    expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ code: 'DELIVERY_NOT_RETRYABLE' });
+  });
+
+  it('reaches a first attempt that a sender has not begun', async () => {
+    const scene = await startScene(cleanUps, LONG);
+    const { answer, answered } = heldAnswer();
+    const receiver = await scene.receive(async () => {
+      await answered;
+      return { status: 200 };
+    });
+    await scene.app.subscribe({ url: receiver.url, maxInFlight: 1 });
+    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'one' });
+    await receiver.waitForRequests(1);
+    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'two' });
+    // A sender has it, and would send it without asking Postgres as soon as the first one is over.
+    await waitFor(async () => (await scene.unackedBy('DELIVERIES', 'sender')) === 2, { what: 'the second message' });
+    const [second] = await scene.query<{ id: string }>(
+      `SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event_id WHERE e.event_id = 'two'`,
+    );
+    await mutate(scene, 'cancelDelivery', second?.id ?? '');
+    answer();
+    await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
+    await waitFor(async () => (await scene.waitingIn('DELIVERIES')) === 0, { what: 'both messages to be gone' });
+    expect(await scene.countDeliveries(`status = 'CANCELLED' AND attempt_count = 0`)).toBe(1);
+    expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['one']);
+  });
+
+  it.each([
+    [200, 'SUCCESS'],
+    [500, 'CANCELLED'],
+  ])('lets an attempt finish that is being made: after a %i the delivery is %s', async (status, expected) => {
+    const { answer, answered } = heldAnswer();
+    const sent = await send(async () => {
+      await answered;
+      return { status };
+    });
+    await sent.receiver.waitForRequests(1);
+    expect(await mutate(sent, 'cancelDelivery', sent.deliveryId)).toMatchObject({ delivery: { status: 'CANCELLED' } });
+    answer();
+    await sent.waitForDeliveries(1, `status = '${expected}' AND attempt_count = 1`);
+    expect(await sent.countDeliveries('next_attempt_at IS NULL AND enqueued_at IS NULL')).toBe(1);
+  });
+
+  it('is refused for what has ended or does not exist', async () => {
+    const sent = await send(() => ({ status: 200 }));
+    await sent.waitForDeliveries(1, `status = 'SUCCESS'`);
+    expect(await mutate(sent, 'cancelDelivery', sent.deliveryId)).toMatchObject({ code: 'DELIVERY_NOT_PENDING' });
+    expect(await mutate(sent, 'cancelDelivery', UNKNOWN_ID)).toMatchObject({ code: 'NOT_FOUND' });
+    expect(await mutate(sent, 'cancelDelivery', 'none')).toMatchObject({ code: 'NOT_FOUND' });
+  });
+});

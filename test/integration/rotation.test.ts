@@ -1,0 +1,91 @@
+import { Webhook } from 'standardwebhooks';
+import { afterEach, expect, it } from 'vitest';
+import type { Receiver } from '../support/receiver.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+type Signed = {
+  readonly subscription: { readonly secrets: readonly { readonly id: string }[] };
+  readonly secret: string;
+};
+
+async function rotate({ app }: Scene, id: string, overlapSeconds: number): Promise<Signed> {
+  const { rotateWebhookSecret } = await app.graphql<{ rotateWebhookSecret: Signed }>(
+    `mutation ($id: ID!, $overlapSeconds: Int!) { rotateWebhookSecret(id: $id, overlapSeconds: $overlapSeconds) {
+      ... on RotateWebhookSecretPayload { secret subscription { secrets { id } } } } }`,
+    { id, overlapSeconds },
+  );
+  return rotateWebhookSecret;
+}
+
+/** Sends an event; returns which of the secrets its request verifies with, and which secrets the log says signed it. */
+async function signersOf(
+  scene: Scene & { readonly receiver: Receiver },
+  { id, secrets }: { readonly id: string; readonly secrets: readonly string[] },
+): Promise<{ readonly verified: readonly boolean[]; readonly logged: readonly string[] }> {
+  const count = scene.receiver.requests.length + 1;
+  await scene.publish('events.acme.a', '{}');
+  const request = (await scene.receiver.waitForRequests(count))[count - 1];
+  await scene.waitForDeliveries(count, `status = 'SUCCESS'`);
+  const { deliveryLog } = await scene.app.graphql<{ deliveryLog: { nodes: { signingSecretIds: string[] }[] } }>(
+    `query ($id: ID!) { deliveryLog(filter: { subscriptionIds: [$id] }, first: 1) { nodes { signingSecretIds } } }`,
+    { id },
+  );
+  const verifies = (secret: string) => {
+    try {
+      // `as`: none of ours comes twice.
+      new Webhook(secret).verify(request?.rawBody.toString() ?? '', request?.headers as Record<string, string>);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  return { verified: secrets.map(verifies), logged: deliveryLog.nodes[0]?.signingSecretIds ?? [] };
+}
+
+const idsOf = ({ subscription }: Signed) => subscription.secrets.map(({ id }) => id);
+
+it('each secret signs until its overlap ends, and the log says which have', async () => {
+  const scene = await startScene(cleanUps);
+  const receiver = await scene.receive();
+  const { id, secret: first } = await scene.app.subscribe({ url: receiver.url });
+  const second = await rotate(scene, id, 3_600);
+  const third = await rotate(scene, id, 7_200);
+  const secrets = [first, second.secret, third.secret];
+  const overlapping = await signersOf({ ...scene, receiver }, { id, secrets });
+  expect(overlapping.verified).toEqual([true, true, true]);
+  // Newest first: the current one is the first to sign.
+  expect(overlapping.logged).toHaveLength(3);
+  expect(overlapping.logged).toEqual(idsOf(third));
+  const fourth = await rotate(scene, id, 0);
+  const alone = await signersOf({ ...scene, receiver }, { id, secrets: [...secrets, fourth.secret] });
+  expect(alone.verified).toEqual([false, false, false, true]);
+  expect(alone.logged).toEqual(idsOf(fourth));
+  expect(alone.logged).toHaveLength(1);
+});
+
+it('an old secret stops signing when its overlap ends, without anybody doing anything', async () => {
+  const scene = await startScene(cleanUps);
+  const receiver = await scene.receive();
+  const { id, secret: first } = await scene.app.subscribe({ url: receiver.url });
+  const second = await rotate(scene, id, 6);
+  const secrets = [first, second.secret];
+  const during = await signersOf({ ...scene, receiver }, { id, secrets });
+  expect(during.verified).toEqual([true, true]);
+  expect(during.logged).toEqual(idsOf(second));
+  const after = await waitFor(
+    async () => {
+      const signers = await signersOf({ ...scene, receiver }, { id, secrets });
+      return signers.verified[0] === false && signers;
+    },
+    { what: 'the overlap to end', timeoutMs: 20_000 },
+  );
+  expect(after.verified).toEqual([false, true]);
+  expect(after.logged).toEqual(idsOf(second).slice(0, 1));
+});
