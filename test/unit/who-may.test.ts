@@ -52,7 +52,13 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
 };
 
 /** All that somebody with the scope PUBLISH can read, from the root fields that are theirs and of events. */
-const READABLE_BY_PUBLISHERS = ['Event.createdAt', 'Event.id', 'Event.occurredAt', 'Event.tenant', 'Event.type'];
+const READABLE_BY_PUBLISHERS = [
+  ...['EventDataInvalidError.code', 'EventDataInvalidError.message', 'EventDataInvalidError.problems'],
+  ...['Event.createdAt', 'Event.id', 'Event.occurredAt', 'Event.tenant', 'Event.type'],
+  ...['InputProblem.message', 'InputProblem.path'],
+  ...['InvalidInputError.code', 'InvalidInputError.message', 'InvalidInputError.problems'],
+  ...['PublishEventPayload.event', 'SchemaProblem.message', 'SchemaProblem.path'],
+];
 
 const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()].filter(
   (type) => type != null,
