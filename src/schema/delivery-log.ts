@@ -4,7 +4,7 @@ import { builder } from './builder.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
 import { attemptWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
-import { NEWEST_FIRST, PAGE, parseCursor } from './page.ts';
+import { PAGE, pageOf, parseCursor } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 import { watchDeliveryLog } from './watch-delivery-log.ts';
 
@@ -18,11 +18,7 @@ builder.queryField('deliveryLog', (t) =>
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
-        return services.database.prisma.attempt.findMany({
-          ...query,
-          where: attemptWhere(filter),
-          orderBy: NEWEST_FIRST,
-        });
+        return services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(filter)));
       },
     },
     AttemptConnection,

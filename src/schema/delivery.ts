@@ -5,9 +5,9 @@ import { WaitReason } from '../generated/prisma/client.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
-import { deliveryWhere } from './delivery-filter-where.ts';
+import { deliveryWhere, earliestIdOf } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, DeliveryStatusEnum } from './filter-inputs.ts';
-import { NEWEST_FIRST, PAGE } from './page.ts';
+import { PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 const WaitReasonEnum = builder.enumType('WaitReason', {
@@ -73,7 +73,7 @@ export const DeliveryType = builder.prismaObject('Delivery', {
         ...PAGE,
         description: 'Newest first.',
         resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.attempt.findMany({ ...query, where: { deliveryId: id }, orderBy: NEWEST_FIRST }),
+          services.database.prisma.attempt.findMany(pageOf(query, { deliveryId: id, id: { gte: earliestIdOf(id) } })),
       },
       AttemptConnection,
     ),
@@ -105,11 +105,7 @@ builder.queryFields((t) => ({
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
-        return services.database.prisma.delivery.findMany({
-          ...query,
-          where: deliveryWhere(filter),
-          orderBy: NEWEST_FIRST,
-        });
+        return services.database.prisma.delivery.findMany(pageOf(query, deliveryWhere(filter)));
       },
     },
     DeliveryConnection,

@@ -3,9 +3,9 @@ import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { builder } from './builder.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
-import { eventWhere } from './delivery-filter-where.ts';
+import { earliestIdOf, eventWhere, rejectionWhere } from './delivery-filter-where.ts';
 import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filter-inputs.ts';
-import { NEWEST_FIRST, PAGE } from './page.ts';
+import { NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 const EventType = builder.prismaObject('Event', {
@@ -32,7 +32,7 @@ const EventType = builder.prismaObject('Event', {
         ...PAGE,
         description: 'One for each webhook subscription that got it; newest first.',
         resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.delivery.findMany({ ...query, where: { eventId: id }, orderBy: NEWEST_FIRST }),
+          services.database.prisma.delivery.findMany(pageOf(query, { eventId: id, id: { gte: earliestIdOf(id) } })),
       },
       DeliveryConnection,
     ),
@@ -87,7 +87,7 @@ builder.queryFields((t) => ({
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
-        return services.database.prisma.event.findMany({ ...query, where: eventWhere(filter), orderBy: NEWEST_FIRST });
+        return services.database.prisma.event.findMany(pageOf(query, eventWhere(filter)));
       },
     },
     EventConnection,
@@ -99,16 +99,9 @@ builder.queryFields((t) => ({
       description: 'Newest first.',
       args: { filter: t.arg({ type: RejectedEventFilterInput }) },
       resolve: (query, _root, { filter }, { services, viewer }) => {
-        const createdAt = {
-          ...(filter?.from != null && { gte: filter.from }),
-          ...(filter?.to != null && { lt: filter.to }),
-        };
         const reasons = filter?.reasons == null ? {} : { reason: { in: filter.reasons } };
-        return services.database.prisma.rejectedEvent.findMany({
-          ...query,
-          where: { ...tenantWhere(viewer, filter?.tenant), ...reasons, createdAt },
-          orderBy: NEWEST_FIRST,
-        });
+        const where = { ...tenantWhere(viewer, filter?.tenant), ...reasons, ...rejectionWhere(filter ?? {}) };
+        return services.database.prisma.rejectedEvent.findMany(pageOf(query, where));
       },
     },
     RejectedEventConnection,

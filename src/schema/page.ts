@@ -45,6 +45,25 @@ export const PAGE = {
 /** Newest first: ids begin with the time. */
 export const NEWEST_FIRST = { id: 'desc' } as const;
 
+type ConnectionQuery = { readonly take: number; readonly skip: number; readonly cursor?: object };
+
+/**
+ * What `findMany` gets of a connection's query. Prisma's own cursor looks up its row in the statement, so that Postgres
+ * does not know which partitions it needs when it plans, and finds nothing after a row that is gone.
+ */
+export function pageOf<Query extends ConnectionQuery, Where extends object>(query: Query, where: Where) {
+  const { cursor, skip: _, ...rest } = query;
+  return { ...rest, where: { AND: [where, ...beyond(cursor, query.take)] }, orderBy: NEWEST_FIRST };
+}
+
+function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
+  if (cursor === undefined) return [];
+  // `as`: made of the arguments of PAGE, whose cursor is the id.
+  const { id } = cursor as { readonly id: string };
+  // With a negative `take`, for `before`, Prisma turns the order round.
+  return [{ id: take < 0 ? { gt: id } : { lt: id } }];
+}
+
 /** The id in an edge's cursor. */
 export function parseCursor(cursor: string, path: string): string {
   const id = readCursor(cursor);

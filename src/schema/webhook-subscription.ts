@@ -9,7 +9,7 @@ import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
 import { attemptWhere, deliveryWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filter-inputs.ts';
-import { NEWEST_FIRST, PAGE } from './page.ts';
+import { NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 builder.prismaObject('SigningSecret', {
@@ -83,11 +83,9 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         description: 'Newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
         resolve: (query, { id }, { filter }, { services }) =>
-          services.database.prisma.delivery.findMany({
-            ...query,
-            where: { subscriptionId: id, ...deliveryWhere(checked(filter)) },
-            orderBy: NEWEST_FIRST,
-          }),
+          services.database.prisma.delivery.findMany(
+            pageOf(query, { subscriptionId: id, ...deliveryWhere(checked(filter)) }),
+          ),
       },
       DeliveryConnection,
     ),
@@ -98,11 +96,9 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         description: 'Its attempts, newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
         resolve: (query, { id }, { filter }, { services }) =>
-          services.database.prisma.attempt.findMany({
-            ...query,
-            where: { subscriptionId: id, ...attemptWhere(checked(filter)) },
-            orderBy: NEWEST_FIRST,
-          }),
+          services.database.prisma.attempt.findMany(
+            pageOf(query, { subscriptionId: id, ...attemptWhere(checked(filter)) }),
+          ),
       },
       AttemptConnection,
     ),

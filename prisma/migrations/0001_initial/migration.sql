@@ -103,13 +103,16 @@ CREATE TABLE events (
   id          uuid PRIMARY KEY,
   tenant      text NOT NULL,
   event_id    text NOT NULL,
-  type        text NOT NULL,
+  -- In "C", here and below: there a prefix is a range of the index. Types are ASCII.
+  type        text COLLATE "C" NOT NULL,
   occurred_at timestamptz(3) NOT NULL,
   data        bytea NOT NULL,
   created_at  timestamptz(3) NOT NULL DEFAULT now()
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
+-- Filters: tenant; event types, exact or by prefix, with a tenant or without.
 CREATE INDEX events_tenant_id_idx ON events (tenant, id);
+CREATE INDEX events_type_tenant_id_idx ON events (type, tenant, id);
 
 -- The ids that publishers gave: unique within a tenant, which no partitioned table could see to.
 CREATE TABLE event_ids (
@@ -131,6 +134,7 @@ CREATE TABLE rejected_events (
   created_at timestamptz(3) NOT NULL DEFAULT now()
 );
 CREATE INDEX rejected_events_tenant_id_idx ON rejected_events (tenant, id);
+CREATE INDEX rejected_events_reason_tenant_id_idx ON rejected_events (reason, tenant, id);
 
 -- No foreign keys on the big tables: each insert would lock and read the parents, and the ids are derived, not typed in.
 CREATE TABLE deliveries (
@@ -138,8 +142,11 @@ CREATE TABLE deliveries (
   tenant          text NOT NULL,
   subscription_id uuid NOT NULL,
   event_id        uuid NOT NULL,
-  event_type      text NOT NULL,
+  event_type      text COLLATE "C" NOT NULL,
   status          delivery_status NOT NULL DEFAULT 'PENDING',
+  -- For the partial indexes: Prisma casts the status it compares with from a text when it runs, so Postgres cannot tell
+  -- while it plans that an index of some statuses will do.
+  is_unsuccessful boolean NOT NULL GENERATED ALWAYS AS (status <> 'SUCCESS') STORED,
   attempt_count   integer NOT NULL DEFAULT 0,
   next_attempt_at timestamptz(3),
   waiting_for     wait_reason,
@@ -150,9 +157,15 @@ CREATE TABLE deliveries (
   completed_at    timestamptz(3)
 ) PARTITION BY RANGE (id);
 CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
+-- Filters: tenant; subscription; event types, exact or by prefix; the deliveries of an event.
 CREATE INDEX deliveries_tenant_id_idx ON deliveries (tenant, id);
 CREATE INDEX deliveries_subscription_id_id_idx ON deliveries (subscription_id, id);
+CREATE INDEX deliveries_event_type_tenant_id_idx ON deliveries (event_type, tenant, id);
 CREATE INDEX deliveries_event_id_idx ON deliveries (event_id);
+-- Filters: statuses without SUCCESS, of a tenant, of a subscription, of all.
+CREATE INDEX deliveries_unsuccessful_tenant_idx ON deliveries (tenant, id, status) WHERE is_unsuccessful;
+CREATE INDEX deliveries_unsuccessful_subscription_idx ON deliveries (subscription_id, id, status) WHERE is_unsuccessful;
+CREATE INDEX deliveries_unsuccessful_idx ON deliveries (id, status) WHERE is_unsuccessful;
 -- What waits in Postgres, by subscription and by when it is due; and what should have a live message.
 CREATE INDEX deliveries_waiting_idx ON deliveries (subscription_id, next_attempt_at)
   WHERE status = 'PENDING' AND enqueued_at IS NULL;
@@ -164,7 +177,7 @@ CREATE TABLE attempts (
   delivery_id             uuid NOT NULL,
   subscription_id         uuid NOT NULL,
   tenant                  text NOT NULL,
-  event_type              text NOT NULL,
+  event_type              text COLLATE "C" NOT NULL,
   number                  integer NOT NULL,
   status                  attempt_status NOT NULL,
   failure_reason          failure_reason,
@@ -179,6 +192,15 @@ CREATE TABLE attempts (
   payload_size_bytes      integer NOT NULL
 ) PARTITION BY RANGE (id);
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
+-- Filters: tenant; subscription; event types, exact or by prefix; the attempts of a delivery.
 CREATE INDEX attempts_tenant_id_idx ON attempts (tenant, id);
 CREATE INDEX attempts_subscription_id_id_idx ON attempts (subscription_id, id);
+CREATE INDEX attempts_event_type_tenant_id_idx ON attempts (event_type, tenant, id);
 CREATE INDEX attempts_delivery_id_number_idx ON attempts (delivery_id, number);
+-- Filters: the status FAILURE, failure reasons and status codes but 2xx, of a tenant, of a subscription, of all. What
+-- comes after the id is compared in the index, without a look at the row.
+CREATE INDEX attempts_failed_tenant_idx ON attempts (tenant, id, failure_reason, status_code)
+  WHERE failure_reason IS NOT NULL;
+CREATE INDEX attempts_failed_subscription_idx ON attempts (subscription_id, id, failure_reason, status_code)
+  WHERE failure_reason IS NOT NULL;
+CREATE INDEX attempts_failed_idx ON attempts (id, failure_reason, status_code) WHERE failure_reason IS NOT NULL;
