@@ -1,5 +1,5 @@
 import { uuid7Floor, uuid7Time } from '../database/uuid7.ts';
-import { AttemptStatus, type Prisma } from '../generated/prisma/client.ts';
+import type { DeliveryStatus, Prisma } from '../generated/prisma/client.ts';
 import { type Comparison, type DeliveryFilter, describeFilter, type Rule } from './delivery-filter.ts';
 
 /** No row matches. `OR: []` would say the same, but inside an `AND` Prisma drops it, and then every row matches (7.10). */
@@ -20,13 +20,20 @@ const ATTEMPT_DRIFT: Drift = { earlierMs: 60 * MINUTE_MS, laterMs: 5 * MINUTE_MS
 const EVENT_DRIFT: Drift = { earlierMs: 5 * MINUTE_MS, laterMs: 4 * DAY_MS };
 
 /** The filter as a condition on the table of attempts. */
-export function attemptWhere(filter: DeliveryFilter): Prisma.AttemptWhereInput {
-  const conditions: Prisma.AttemptWhereInput[] = describeFilter(filter).map((rule) =>
-    compare(ofAttempts(rule), (field) => field),
-  );
-  // Says once more what the filter says, for the partial indexes.
+export function attemptWhere({ statuses, ...filter }: DeliveryFilter): Prisma.AttemptWhereInput {
+  const conditions: Prisma.AttemptWhereInput[] = describeFilter(filter).map((rule) => compare(rule, (field) => field));
+  if (statuses != null) conditions.push(statusWhere(statuses));
+  // Says once more what these say, for the partial indexes.
   if (meansFailures(filter)) conditions.push({ failureReason: { not: null } });
   return { AND: [...conditions, ...idBounds(filter, ATTEMPT_DRIFT)] };
+}
+
+/** An attempt has ended, so it is never pending or cancelled; and it has failed if there is a reason. */
+function statusWhere(statuses: readonly DeliveryStatus[]): Prisma.AttemptWhereInput {
+  const [succeeded, failed] = [statuses.includes('SUCCESS'), statuses.includes('FAILURE')];
+  if (succeeded && failed) return {};
+  if (succeeded) return { failureReason: null };
+  return failed ? { failureReason: { not: null } } : NOTHING;
 }
 
 /**
@@ -75,6 +82,12 @@ function idBounds({ from, to }: Times, { earlierMs, laterMs }: Drift): { id: { g
   ];
 }
 
+/** The ids that attempts started in this time can have. */
+export function attemptIdBounds({ fromMs, toMs }: { readonly fromMs: number; readonly toMs: number }) {
+  const { earlierMs, laterMs } = ATTEMPT_DRIFT;
+  return { leastId: idFloor(fromMs - laterMs), beforeId: idFloor(toMs + earlierMs) };
+}
+
 /** Of any time: what a filter names may be long before 1970. */
 function idFloor(timeMs: number): string {
   return uuid7Floor(Math.max(0, timeMs));
@@ -85,17 +98,9 @@ export function earliestIdOf(id: string): string {
   return uuid7Floor(uuid7Time(id));
 }
 
-function meansFailures({ statuses, statusCodes, failureReasons }: DeliveryFilter): boolean {
-  if (failureReasons != null || statuses?.includes('SUCCESS') === false) return true;
-  // Every 2xx is a success, and nothing else is.
-  return statusCodes?.every(({ from, to }) => to < 200 || from > 299) === true;
-}
-
-/** An attempt has ended, so it is never pending or cancelled, and its column has no such values. */
-function ofAttempts(rule: Rule): Rule {
-  return rule.filter(
-    (comparison) => comparison.field !== 'status' || Object.values<string>(AttemptStatus).includes(comparison.equals),
-  );
+/** Every 2xx is a success, and nothing else is. */
+function meansFailures({ statusCodes, failureReasons }: DeliveryFilter): boolean {
+  return failureReasons != null || statusCodes?.every(({ from, to }) => to < 200 || from > 299) === true;
 }
 
 /** One of the comparisons holds. Values are put into one list, which Postgres looks up in an index as a whole. */

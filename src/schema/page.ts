@@ -52,8 +52,8 @@ type ConnectionQuery = { readonly take: number; readonly skip: number; readonly 
  * does not know which partitions it needs when it plans, and finds nothing after a row that is gone.
  */
 export function pageOf<Query extends ConnectionQuery, Where extends object>(query: Query, where: Where) {
-  const { cursor, skip: _, ...rest } = query;
-  return { ...rest, where: { AND: [where, ...beyond(cursor, query.take)] }, orderBy: NEWEST_FIRST };
+  const { cursor, ...rest } = query;
+  return { ...rest, skip: 0, where: { AND: [where, ...beyond(cursor, query.take)] }, orderBy: NEWEST_FIRST };
 }
 
 function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {

@@ -2,6 +2,7 @@ import { builder } from './builder.ts';
 import './attempt.ts';
 import './delivery.ts';
 import './delivery-log.ts';
+import './delivery-stats.ts';
 import './errors.ts';
 import './event.ts';
 import './scalars.ts';

@@ -1,6 +1,7 @@
 import type { Queryable } from '../transaction.ts';
 import { uuid7Floor } from '../uuid7.ts';
 import { deleteMisplacedRows } from './delete-misplaced-rows.ts';
+import { deleteOldCounts } from './delete-old-counts.ts';
 import { deleteOldRejections } from './delete-old-rejections.ts';
 import { forgetEventIds } from './forget-event-ids.ts';
 import { inBatches, type Pace } from './in-batches.ts';
@@ -14,7 +15,7 @@ export type RowDeletion = { count: number; isDone: boolean };
 
 /**
  * Deletes what is older than the retention and lies in no partition that can be dropped: strays in the default
- * partitions, rejected events, and the publishers' ids of events that are gone.
+ * partitions, rejected events, counts of attempts, and the publishers' ids of events that are gone.
  */
 export async function deleteExpiredRows(
   db: Queryable,
@@ -22,7 +23,7 @@ export async function deleteExpiredRows(
 ): Promise<RowDeletion> {
   const result: RowDeletion = { count: 0, isDone: true };
   const beforeId = uuid7Floor(expiryOf(retention));
-  for (const deletion of [deleteMisplacedRows, deleteOldRejections]) {
+  for (const deletion of [deleteMisplacedRows, deleteOldRejections, deleteOldCounts]) {
     const isDone = await inBatches(pace, async () => {
       const count = await deletion(db, { beforeId, limit: BATCH });
       result.count += count;
