@@ -82,6 +82,11 @@ function idBounds({ from, to }: Times, { earlierMs, laterMs }: Drift): { id: { g
   ];
 }
 
+/** The ids that deliveries of this time can have. */
+export function deliveryIdBounds(times: Times): ({ gte: string } | { lt: string })[] {
+  return idBounds(times, EVENT_DRIFT).map(({ id }) => id);
+}
+
 /** The ids that attempts started in this time can have. */
 export function attemptIdBounds({ fromMs, toMs }: { readonly fromMs: number; readonly toMs: number }) {
   const { earlierMs, laterMs } = ATTEMPT_DRIFT;
@@ -98,8 +103,8 @@ export function earliestIdOf(id: string): string {
   return uuid7Floor(uuid7Time(id));
 }
 
-/** Every 2xx is a success, and nothing else is. */
-function meansFailures({ statusCodes, failureReasons }: DeliveryFilter): boolean {
+/** Whether only attempts that failed have these codes and reasons: every 2xx is a success, and nothing else is. */
+export function meansFailures({ statusCodes, failureReasons }: DeliveryFilter): boolean {
   return failureReasons != null || statusCodes?.every(({ from, to }) => to < 200 || from > 299) === true;
 }
 

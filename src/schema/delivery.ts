@@ -5,8 +5,9 @@ import { WaitReason } from '../generated/prisma/client.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
-import { deliveryWhere, earliestIdOf } from './delivery-filter-where.ts';
+import { earliestIdOf } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, DeliveryStatusEnum } from './filter-inputs.ts';
+import { findDeliveries } from './find-deliveries.ts';
 import { PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
@@ -105,7 +106,11 @@ builder.queryFields((t) => ({
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
-        return services.database.prisma.delivery.findMany(pageOf(query, deliveryWhere(filter)));
+        const { prisma } = services.database;
+        return findDeliveries(prisma, {
+          ...{ filter, query },
+          find: (where, take) => prisma.delivery.findMany(pageOf({ ...query, take }, where)),
+        });
       },
     },
     DeliveryConnection,

@@ -56,7 +56,8 @@ export function pageOf<Query extends ConnectionQuery, Where extends object>(quer
   return { ...rest, skip: 0, where: { AND: [where, ...beyond(cursor, query.take)] }, orderBy: NEWEST_FIRST };
 }
 
-function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
+/** What is on the far side of the cursor. */
+export function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
   if (cursor === undefined) return [];
   // `as`: made of the arguments of PAGE, whose cursor is the id.
   const { id } = cursor as { readonly id: string };

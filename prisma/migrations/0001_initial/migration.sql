@@ -208,6 +208,10 @@ CREATE INDEX attempts_failed_tenant_idx ON attempts (tenant, id, failure_reason,
 CREATE INDEX attempts_failed_subscription_idx ON attempts (subscription_id, id, failure_reason, status_code)
   WHERE failure_reason IS NOT NULL;
 CREATE INDEX attempts_failed_idx ON attempts (id, failure_reason, status_code) WHERE failure_reason IS NOT NULL;
+-- Filters of deliveries: failure reasons and status codes but 2xx, in the order of the deliveries.
+CREATE INDEX attempts_failed_delivery_idx
+  ON attempts (delivery_id, failure_reason, status_code, tenant, subscription_id, event_type)
+  WHERE failure_reason IS NOT NULL;
 
 -- Statistics (ADR 8). What was logged and is not counted yet: the trigger notes it in the same transaction, a job takes it
 -- out and adds it to attempt_counts, also in one.
