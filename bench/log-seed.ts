@@ -22,6 +22,7 @@ const DAY_MS = 86_400_000;
 export async function seedLog(query: Query, { rows, days, nowMs, onChunk }: SeedOptions): Promise<void> {
   await query('SELECT setseed(0.5)');
   await query(TARGETS);
+  await query(SUBSCRIPTIONS);
   const spanMs = days * DAY_MS;
   for (let from = 0; from < rows; from += CHUNK) {
     const to = Math.min(from + CHUNK, rows);
@@ -45,15 +46,19 @@ const TARGETS = `
     FROM generate_series(0, 9999) AS slot
   ) AS drawn`;
 
+const SUBSCRIPTIONS = `
+  INSERT INTO webhook_subscriptions (id, tenant, url, event_types)
+  SELECT DISTINCT subscription_id, tenant, 'https://example.invalid', ARRAY['*'] FROM seed_targets`;
+
 /** $1 to $2: numbers of rows; $3: when row 0 was made; $4: milliseconds from row to row. */
 const DRAFTS = `
   CREATE TABLE seed_drafts AS
   SELECT n, ms, slot, chance, type_chance, latency_ms, to_timestamp(ms / 1000.0) AS at,
     (lpad(to_hex(ms), 12, '0') || '7' || substr(hash, 1, 3) || '8' || substr(hash, 4, 15))::uuid AS id,
-    (lpad(to_hex(ms), 12, '0') || '7' || substr(event_hash, 1, 3) || '8' || substr(event_hash, 4, 15))::uuid AS event_id,
+    (lpad(to_hex(event_ms), 12, '0') || '7' || substr(event_hash, 1, 3) || '8' || substr(event_hash, 4, 15))::uuid AS event_id,
     n % 4 = 0 AS is_first
   FROM (
-    SELECT n, ($3::float8 + n * $4::float8)::bigint AS ms, md5(n::text) AS hash, md5('event' || n / 4) AS event_hash,
+    SELECT n, ($3::float8 + n * $4::float8)::bigint AS ms, ($3::float8 + (n - n % 4) * $4::float8)::bigint AS event_ms, md5(n::text) AS hash, md5('event' || n / 4) AS event_hash,
       floor(random() * 10000)::integer AS slot, random() AS chance, random() AS type_chance,
       (20 + 30 * -ln(1 - random()))::integer AS latency_ms
     FROM generate_series($1::bigint, $2::bigint) AS n

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { WebhookSubscriptionServices } from '../delivery/webhook-subscriptions.ts';
 import type { EventBus } from '../events/event-bus.ts';
+import type { ChildPages } from './child-pages.ts';
 import type { PageBudget } from './page.ts';
 import type { Viewer } from './viewer.ts';
 
@@ -12,6 +13,7 @@ export type Context = {
   readonly services: SchemaServices;
   readonly viewer: Viewer;
   readonly pageBudget: PageBudget;
+  readonly childPages: ChildPages;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;
 };

@@ -1,4 +1,4 @@
-import { uuid7Floor, uuid7Time } from '../database/uuid7.ts';
+import { uuid7Floor } from '../database/uuid7.ts';
 import type { DeliveryStatus, Prisma } from '../generated/prisma/client.ts';
 import { type Comparison, type DeliveryFilter, describeFilter, type Rule } from './delivery-filter.ts';
 
@@ -96,11 +96,6 @@ export function attemptIdBounds({ fromMs, toMs }: { readonly fromMs: number; rea
 /** Of any time: what a filter names may be long before 1970. */
 function idFloor(timeMs: number): string {
   return uuid7Floor(Math.max(0, timeMs));
-}
-
-/** No attempt of a delivery, and no delivery of an event, has an id of an earlier millisecond than theirs. */
-export function earliestIdOf(id: string): string {
-  return uuid7Floor(uuid7Time(id));
 }
 
 /** Whether only attempts that failed have these codes and reasons: every 2xx is a success, and nothing else is. */

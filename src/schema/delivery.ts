@@ -5,7 +5,6 @@ import { WaitReason } from '../generated/prisma/client.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
-import { earliestIdOf } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, DeliveryStatusEnum } from './filter-inputs.ts';
 import { findDeliveries } from './find-deliveries.ts';
 import { PAGE, pageOf } from './page.ts';
@@ -73,8 +72,7 @@ export const DeliveryType = builder.prismaObject('Delivery', {
         type: AttemptType,
         ...PAGE,
         description: 'Newest first.',
-        resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.attempt.findMany(pageOf(query, { deliveryId: id, id: { gte: earliestIdOf(id) } })),
+        resolve: (query, { id }, _args, { childPages }) => childPages.attemptsOf(id, query),
       },
       AttemptConnection,
     ),

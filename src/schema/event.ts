@@ -3,7 +3,7 @@ import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { builder } from './builder.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
-import { earliestIdOf, eventWhere, rejectionWhere } from './delivery-filter-where.ts';
+import { eventWhere, rejectionWhere } from './delivery-filter-where.ts';
 import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filter-inputs.ts';
 import { NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
@@ -31,8 +31,7 @@ const EventType = builder.prismaObject('Event', {
         type: DeliveryType,
         ...PAGE,
         description: 'One for each webhook subscription that got it; newest first.',
-        resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.delivery.findMany(pageOf(query, { eventId: id, id: { gte: earliestIdOf(id) } })),
+        resolve: (query, { id }, _args, { childPages }) => childPages.deliveriesOf(id, query),
       },
       DeliveryConnection,
     ),

@@ -58,11 +58,15 @@ export function pageOf<Query extends ConnectionQuery, Where extends object>(quer
 
 /** What is on the far side of the cursor. */
 export function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
-  if (cursor === undefined) return [];
-  // `as`: made of the arguments of PAGE, whose cursor is the id.
-  const { id } = cursor as { readonly id: string };
+  const id = cursorId(cursor);
+  if (id === undefined) return [];
   // With a negative `take`, for `before`, Prisma turns the order round.
   return [{ id: take < 0 ? { gt: id } : { lt: id } }];
+}
+
+export function cursorId(cursor: object | undefined): string | undefined {
+  // `as`: made of the arguments of PAGE, whose cursor is the id.
+  return (cursor as { readonly id: string } | undefined)?.id;
 }
 
 /** The id in an edge's cursor. */

@@ -157,14 +157,11 @@ describe('statistics are those of the log', () => {
         attempts.filter((attempt) => matches(attempt) && +attempt.startedAt >= fromMs && +attempt.startedAt < toMs);
       if (stats == null) throw new Error('there are no statistics');
       expect(stats.buckets.length).toBe((end - begin) / WIDTH[bucket]);
-      expect([stats.total.from, stats.total.to].map((time) => Date.parse(String(time)))).toEqual([begin, end]);
+      expect([stats.total.from, stats.total.to].map((time) => Date.parse(time))).toEqual([begin, end]);
       expectToBe(stats.total, within(begin, end));
       stats.buckets.forEach((counted, index) => {
         const start = begin + index * WIDTH[bucket];
-        expect([counted.from, counted.to].map((time) => Date.parse(String(time)))).toEqual([
-          start,
-          start + WIDTH[bucket],
-        ]);
+        expect([counted.from, counted.to].map((time) => Date.parse(time))).toEqual([start, start + WIDTH[bucket]]);
         expectToBe(counted, within(start, start + WIDTH[bucket]));
       });
     }
