@@ -5,10 +5,12 @@ import { parseArgs } from 'node:util';
 import { describeSurroundings } from './describe-surroundings.ts';
 import { measureIsolation } from './isolation.ts';
 import { conclusionsOf, p95sOf, ratioOf, rowsOf, TARGET } from './isolation-report.ts';
+import { fillLog, measureLog, tableOf } from './log.ts';
 import { type Stack, startStack } from './stack.ts';
 import { renderTable } from './table.ts';
 
-const USAGE = 'npm run bench -- isolation [--seconds 20] [--backlog 10000] [--blocks 2]';
+const USAGE = `npm run bench -- isolation [--seconds 20] [--backlog 10000] [--blocks 2]
+       npm run bench -- log [--rows 1000000]`;
 const RESULTS = join(import.meta.dirname, 'results');
 const startedAt = Date.now();
 
@@ -23,14 +25,28 @@ async function main(): Promise<void> {
   report('starting Postgres, nats-server and the program');
   const stack = await startStack(report);
   try {
-    await Promise.race([run(stack, options), interrupted]);
+    await Promise.race([options.measurement === 'log' ? runLog(stack, options) : run(stack, options), interrupted]);
   } finally {
     report('stopping');
     await stack.stop();
   }
 }
 
-type Options = { readonly seconds: number; readonly backlog: number; readonly blocks: number };
+type Options = {
+  readonly measurement: string;
+  readonly seconds: number;
+  readonly backlog: number;
+  readonly blocks: number;
+  readonly rows: number;
+};
+
+async function runLog(stack: Stack, { rows }: Options): Promise<void> {
+  const surroundings = await describeSurroundings(stack);
+  await fillLog(stack, { rows, report });
+  const figures = await measureLog(stack, report);
+  console.log(`\n${renderTable(tableOf(figures))}\n`);
+  await keep('log', { ...surroundings, rows, figures });
+}
 
 async function run(stack: Stack, options: Options): Promise<void> {
   const surroundings = await describeSurroundings(stack);
@@ -56,6 +72,7 @@ function readArguments(): Options {
       seconds: { type: 'string', default: '20' },
       backlog: { type: 'string', default: '10000' },
       blocks: { type: 'string', default: '2' },
+      rows: { type: 'string', default: '1000000' },
     },
     allowPositionals: true,
   });
@@ -63,10 +80,12 @@ function readArguments(): Options {
     seconds: Number(values.seconds),
     backlog: Number(values.backlog),
     blocks: Number(values.blocks),
+    rows: Number(values.rows),
   };
+  const measurement = positionals.join();
   const isValid = Object.values(options).every((value) => Number.isSafeInteger(value) && value > 0);
-  if (positionals.join() !== 'isolation' || !isValid) throw new Error(`usage: ${USAGE}`);
-  return options;
+  if (!['isolation', 'log'].includes(measurement) || !isValid) throw new Error(`usage: ${USAGE}`);
+  return { measurement, ...options };
 }
 
 /** Rejects on Ctrl-C. Every time it comes: npm passes on what the terminal has sent us already. */

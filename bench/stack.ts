@@ -13,6 +13,7 @@ import { type Program, startProgram } from './program.ts';
 /** Everything a measurement stands on, each part a process of its own. */
 export type Stack = {
   readonly graphql: Program['graphql'];
+  readonly databaseUrl: string;
   readonly natsUrl: string;
   readonly nats: NatsConnection;
   /** Asks Postgres directly. */
@@ -42,7 +43,7 @@ export async function startStack(report: (text: string) => void): Promise<Stack>
 async function startParts(
   onStop: (stop: () => Promise<unknown>) => void,
   report: (text: string) => void,
-): Promise<Pick<Stack, 'graphql' | 'natsUrl' | 'nats' | 'query'>> {
+): Promise<Pick<Stack, 'graphql' | 'databaseUrl' | 'natsUrl' | 'nats' | 'query'>> {
   const log = pino({ level: 'warn' });
   const binary = await findNatsServer({ dataDir: KEPT_DATA, searchPath: process.env['PATH'] ?? '', log, report });
   const folder = await mkdtemp(join(tmpdir(), 'webhooks-engine-bench-'));
@@ -59,6 +60,7 @@ async function startParts(
   onStop(() => pool.end());
   return {
     graphql: (query, variables) => program.graphql(query, variables),
+    databaseUrl: postgres.url,
     natsUrl: natsServer.url,
     nats,
     query: async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>

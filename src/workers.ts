@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
+import { AttemptCounter } from './database/attempt-counter.ts';
 import { ChangeListener } from './database/change-listener.ts';
 import type { Database } from './database/client.ts';
 import { RetentionJob } from './database/retention/retention-job.ts';
@@ -69,5 +70,6 @@ function createSenderWorkers({ egress, retryScheduleMs, retention }: Config, ser
   const { days: retentionDays, maxPerSubscription } = retention;
   const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription });
   const replayJob = new ReplayJob({ database, log, whereOf: storedFilterWhere });
-  return [changes, replayJob, new Sweeper({ database, bus, log }), senderWithAgents, retentionJob];
+  const counter = new AttemptCounter({ database, log });
+  return [changes, replayJob, new Sweeper({ database, bus, log }), senderWithAgents, retentionJob, counter];
 }

@@ -4,6 +4,7 @@ import type { WebhookSubscriptionServices } from '../delivery/webhook-subscripti
 import type { EventBus } from '../events/event-bus.ts';
 import type { LiveLog } from '../events/live-log.ts';
 import type { PublishEvent } from '../events/publish-event.ts';
+import type { ChildPages } from './child-pages.ts';
 import type { PageBudget } from './page.ts';
 import type { Viewer } from './viewer.ts';
 
@@ -23,6 +24,7 @@ export type Context = {
   readonly services: SchemaServices;
   readonly viewer: Viewer;
   readonly pageBudget: PageBudget;
+  readonly childPages: ChildPages;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;
 };

@@ -5,8 +5,8 @@ import { WaitReason } from '../generated/prisma/client.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
-import { deliveryWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, DeliveryStatusEnum } from './filter-inputs.ts';
+import { findDeliveries } from './find-deliveries.ts';
 import { LOG_PAGE, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
@@ -76,8 +76,7 @@ export const DeliveryType = builder.prismaObject('Delivery', {
         type: AttemptType,
         ...LOG_PAGE,
         description: 'Newest first.',
-        resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.attempt.findMany(pageOf(query, { deliveryId: id })),
+        resolve: (query, { id }, _args, { childPages }) => childPages.attemptsOf(id, query),
       },
       AttemptConnection,
     ),
@@ -109,7 +108,11 @@ builder.queryFields((t) => ({
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
-        return services.database.prisma.delivery.findMany(pageOf(query, deliveryWhere(filter)));
+        const { prisma } = services.database;
+        return findDeliveries(prisma, {
+          ...{ filter, query },
+          find: (where, take) => prisma.delivery.findMany(pageOf({ ...query, take }, where)),
+        });
       },
     },
     DeliveryConnection,

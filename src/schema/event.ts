@@ -4,7 +4,7 @@ import { builder } from './builder.ts';
 import { ConsideredConnection, ConsideredEdge, ConsideredSubscription, considered } from './considered-subscription.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter } from './delivery-filter.ts';
-import { eventWhere } from './delivery-filter-where.ts';
+import { eventWhere, rejectionWhere } from './delivery-filter-where.ts';
 import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filter-inputs.ts';
 import { NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
@@ -45,8 +45,7 @@ export const EventType = builder.prismaObject('Event', {
         type: DeliveryType,
         ...PAGE,
         description: 'One for each webhook subscription that got it; newest first.',
-        resolve: (query, { id }, _args, { services }) =>
-          services.database.prisma.delivery.findMany(pageOf(query, { eventId: id })),
+        resolve: (query, { id }, _args, { childPages }) => childPages.deliveriesOf(id, query),
       },
       DeliveryConnection,
     ),
@@ -123,14 +122,9 @@ builder.queryFields((t) => ({
       description: 'Newest first.',
       args: { filter: t.arg({ type: RejectedEventFilterInput }) },
       resolve: (query, _root, { filter }, { services, viewer }) => {
-        const createdAt = {
-          ...(filter?.from != null && { gte: filter.from }),
-          ...(filter?.to != null && { lt: filter.to }),
-        };
         const reasons = filter?.reasons == null ? {} : { reason: { in: filter.reasons } };
-        return services.database.prisma.rejectedEvent.findMany(
-          pageOf(query, { ...tenantWhere(viewer, filter?.tenant), ...reasons, createdAt }),
-        );
+        const where = { ...tenantWhere(viewer, filter?.tenant), ...reasons, ...rejectionWhere(filter ?? {}) };
+        return services.database.prisma.rejectedEvent.findMany(pageOf(query, where));
       },
     },
     RejectedEventConnection,

@@ -5,6 +5,7 @@ import './attempt.ts';
 import './delivery.ts';
 import './delivery-log.ts';
 import './delivery-mutations.ts';
+import './delivery-stats.ts';
 import './errors.ts';
 import './event.ts';
 import './event-type.ts';

@@ -7,8 +7,9 @@ import { builder } from './builder.ts';
 import { CircuitType } from './circuit.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
-import { attemptWhere, deliveryWhere } from './delivery-filter-where.ts';
+import { attemptWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filter-inputs.ts';
+import { findDeliveries } from './find-deliveries.ts';
 import { LOG_PAGE, NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
@@ -90,9 +91,10 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         description: 'Newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
         resolve: (query, { id }, { filter }, { services }) =>
-          services.database.prisma.delivery.findMany(
-            pageOf(query, { subscriptionId: id, ...deliveryWhere(checked(filter)) }),
-          ),
+          findDeliveries(services.database.prisma, {
+            ...{ filter: narrowed(filter, id), query },
+            find: (where, take) => services.database.prisma.delivery.findMany(pageOf({ ...query, take }, where)),
+          }),
       },
       DeliveryConnection,
     ),
@@ -103,18 +105,18 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         description: 'Its attempts, newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
         resolve: (query, { id }, { filter }, { services }) =>
-          services.database.prisma.attempt.findMany(
-            pageOf(query, { subscriptionId: id, ...attemptWhere(checked(filter)) }),
-          ),
+          services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(narrowed(filter, id)))),
       },
       AttemptConnection,
     ),
   }),
 });
 
-function checked(filter: DeliveryFilter | null | undefined): DeliveryFilter {
+/** What of the filter is one subscription's. */
+function narrowed(filter: DeliveryFilter | null | undefined, id: string): DeliveryFilter {
   checkDeliveryFilter(filter ?? {});
-  return filter ?? {};
+  const isMeant = filter?.subscriptionIds?.some((other) => other.toLowerCase() === id) !== false;
+  return { ...filter, subscriptionIds: isMeant ? [id] : [] };
 }
 
 const Edge = builder.edgeObject({ name: 'WebhookSubscriptionEdge', type: WebhookSubscriptionType });

@@ -1,5 +1,6 @@
 import { createYoga, type Plugin, type YogaServerInstance } from 'graphql-yoga';
 import type { Logger } from 'pino';
+import { createChildPages } from '../schema/child-pages.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { PageBudget } from '../schema/page.ts';
 import { schema } from '../schema/schema.ts';
@@ -35,7 +36,8 @@ export function createGraphql({ services, credentials, log, stopping }: GraphqlO
     context: ({ viewer }) => {
       // Nobody gets here without one; if somebody did, nothing would be shown.
       if (viewer === undefined) throw new Error('an operation without a viewer');
-      return { services, viewer, stopping, pageBudget: new PageBudget() };
+      const childPages = createChildPages(services.database);
+      return { services, viewer, stopping, pageBudget: new PageBudget(), childPages };
     },
     plugins: [
       requireViewer(credentials.authenticate, maskError),

@@ -36,6 +36,7 @@ export type Api = {
   readonly logged: () => string;
   readonly graphql: Graphql;
   readonly services: SchemaServices;
+  readonly credentials: Credentials;
   run<Data, Variables>(
     document: TypedDocumentNode<Data, Variables>,
     variables: Variables,
@@ -65,7 +66,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const stopping = new AbortController();
   const graphql = createGraphql({ services, credentials, log, stopping: stopping.signal });
   return {
-    ...{ databaseUrl: testDatabase.url, nats, database, secretBox, bus, log, graphql, services },
+    ...{ databaseUrl: testDatabase.url, nats, database, secretBox, bus, log, graphql, services, credentials },
     logged: () => lines.join(''),
     run: (document, variables) => post(graphql, JSON.stringify({ query: print(document), variables })),
     stop: async () => {

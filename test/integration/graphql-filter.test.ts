@@ -3,6 +3,8 @@ import { uuid7 } from '../../src/database/uuid7.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { attemptMatches, checkDeliveryFilter, type DeliveryFilter } from '../../src/schema/delivery-filter.ts';
 import { attemptWhere, deliveryWhere } from '../../src/schema/delivery-filter-where.ts';
+import { findDeliveries } from '../../src/schema/find-deliveries.ts';
+import { NEWEST_FIRST } from '../../src/schema/page.ts';
 import { type Api, attemptOf, startApi, storeAttempt } from './graphql-api.ts';
 
 let api: Api;
@@ -107,11 +109,41 @@ test.each(CASES)('%s: Postgres and memory agree', async (_name, filter, expected
   const matches = attemptMatches(filter);
   const inMemory = [...attempts].filter(([, attempt]) => matches(attempt)).map(([name]) => name);
   const rows = await api.database.prisma.attempt.findMany({ where: attemptWhere(filter) });
-  const deliveries = await api.database.prisma.delivery.findMany({ where: deliveryWhere(filter) });
+  const { prisma } = api.database;
+  const deliveries = await prisma.delivery.findMany({ where: deliveryWhere(filter) });
+  const [found, fromTheEnd] = await Promise.all(
+    [10, -10].map((size) =>
+      findDeliveries(prisma, {
+        ...{ filter, query: { take: size } },
+        find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
+      }),
+    ),
+  );
   const sorted = [...expected].sort();
   expect(inMemory.sort()).toEqual(sorted);
   expect(rows.map(({ id }) => ids[id]).sort()).toEqual(sorted);
   expect(deliveries.map(({ id }) => ids[id]).sort()).toEqual(sorted);
+  expect(found?.map(({ id }) => ids[id]).sort()).toEqual(sorted);
+  expect(fromTheEnd).toEqual(found);
+});
+
+test('what was recorded late is found by when it was made', async () => {
+  const HOUR_MS = 3_600_000;
+  const of = { id: uuid7(NOON), subscriptionId: SUBSCRIPTION_A, tenant: 'late', eventType: 'a' };
+  // After almost an hour in which Postgres was away; and by a clock that was then put back.
+  for (const lateMs of [0.9 * HOUR_MS, -60_000]) {
+    const attempt = attemptOf(of, { id: uuid7(NOON + lateMs), startedAt: new Date(NOON) });
+    await storeAttempt(api.database, attempt);
+  }
+  // After three days in JetStream; and by a clock that was ahead of Postgres's.
+  for (const lateMs of [72 * HOUR_MS, -60_000]) {
+    await api.database.prisma.delivery.create({
+      data: { ...of, id: uuid7(NOON - lateMs), eventId: uuid7(NOON), createdAt: new Date(NOON) },
+    });
+  }
+  const filter = { tenant: 'late', from: new Date(NOON), to: new Date(NOON + 1) };
+  expect(await api.database.prisma.attempt.count({ where: attemptWhere(filter) })).toBe(2);
+  expect(await api.database.prisma.delivery.count({ where: deliveryWhere(filter) })).toBe(2);
 });
 
 test('what is wrong with a filter is said at once', () => {

@@ -109,3 +109,14 @@ export const WATCH = graphql(`
     deliveryLog(filter: $filter, after: $after) { id cursor number status }
   }
 `);
+
+export const STATS = graphql(`
+  query Stats($filter: DeliveryFilter, $from: DateTime!, $to: DateTime!, $bucket: StatsBucket!) {
+    deliveryStats(filter: $filter, from: $from, to: $to, bucket: $bucket) {
+      total { ...Counted } buckets { ...Counted }
+    }
+  }
+  fragment Counted on DeliveryStatsBucket {
+    from to attemptCount successCount failureCount successRate responseTimeMs { p50 p90 p95 p99 }
+  }
+`);

@@ -59,6 +59,12 @@ const CASES: Readonly<Record<string, Case>> = {
     ...pages('rejectedEvents', x.rejectedEventId),
   ],
   'Query.apiKeys': (x) => [`apiKeys(filter: { tenant: "${x.tenant}" })`, 'apiKeys'],
+  'Query.deliveryStats': (x) =>
+    ['HOUR', 'MINUTE'].flatMap((bucket) =>
+      [`tenant: "${x.tenant}"`, `subscriptionIds: ["${x.subscriptionId}"]`, `eventTypes: ["only.${x.tenant}"]`].map(
+        (filter) => `deliveryStats(filter: { ${filter} }, bucket: ${bucket}, ${THE_LAST_HOUR})`,
+      ),
+    ),
   'Query.eventType': () => ['eventType(name: "shared")'],
   'Query.eventTypes': () => ['eventTypes'],
   'Query.testFilter': () => ['testFilter(filter: { n: 1 }, data: { n: 1 })'],
@@ -101,6 +107,8 @@ const CASES: Readonly<Record<string, Case>> = {
   'Event.deliveries': (x, own) =>
     pages('deliveries', x.deliveryId).map((field) => `event(id: "${own.eventId}") { ${field}`),
 };
+
+const THE_LAST_HOUR = `from: "${new Date(Date.now() - 3_600_000).toISOString()}", to: "${new Date().toISOString()}"`;
 
 /** A DeliveryFilter with each of its fields that can name something of a tenant's. */
 function filters(field: string, { tenant, subscriptionId }: Things): string[] {

@@ -140,9 +140,9 @@ describe('a filter', () => {
     expect(evaluate(filter, data)).toBe(expected);
   });
 
-  it('says the same as a naive reading of its definition, for 20,000 random filters and data', () => {
+  it('says the same as a naive reading of its definition, for 4,000 random filters and data', () => {
     let holding = 0;
-    for (let seed = 0; seed < 20_000; seed += 1) {
+    for (let seed = 0; seed < 4_000; seed += 1) {
       const { filter, data } = randomCase(seed);
       const expected = evaluate(filter, data);
       const label = `seed ${seed}: ${JSON.stringify({ filter, data })}`;

@@ -56,6 +56,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'eventType(name: String!): EventType',
     `eventTypes(${PAGE}, filter: EventTypeFilter, ${SIZE}): EventTypeConnection!`,
     'replay(id: ID!): Replay',
+    'deliveryStats(bucket: StatsBucket!, filter: DeliveryFilter, from: DateTime!, to: DateTime!): DeliveryStats!',
     'testFilter(data: JSON!, filter: JSON!): TestFilterResult!',
     `replays(${PAGE}, filter: ReplayFilter, ${SIZE}): ReplayConnection!`,
   ],

@@ -178,7 +178,8 @@ CREATE TABLE events (
   id          uuid PRIMARY KEY,
   tenant      text NOT NULL,
   event_id    text NOT NULL,
-  type        text NOT NULL,
+  -- In "C", here and below: there a prefix is a range of the index. Types are ASCII.
+  type        text COLLATE "C" NOT NULL,
   occurred_at timestamptz(3) NOT NULL,
   data        bytea NOT NULL,
   created_at  timestamptz(3) NOT NULL DEFAULT now(),
@@ -186,7 +187,10 @@ CREATE TABLE events (
   matched_version bigint
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
-CREATE INDEX events_tenant_id_idx ON events (tenant, id);
+-- Filters: tenant; event types, exact or by prefix, with a tenant or without. What comes after the id is compared in the
+-- index, without a look at the row: here and below, that is for those that few of a tenant's rows match.
+CREATE INDEX events_tenant_id_idx ON events (tenant, id, created_at);
+CREATE INDEX events_type_tenant_id_idx ON events (type, tenant, id);
 
 -- The ids that publishers gave: unique within a tenant, which no partitioned table could see to.
 CREATE TABLE event_ids (
@@ -208,6 +212,7 @@ CREATE TABLE rejected_events (
   created_at timestamptz(3) NOT NULL DEFAULT now()
 );
 CREATE INDEX rejected_events_tenant_id_idx ON rejected_events (tenant, id);
+CREATE INDEX rejected_events_reason_tenant_id_idx ON rejected_events (reason, tenant, id);
 
 -- No foreign keys on the big tables: each insert would lock and read the parents, and the ids are derived, not typed in.
 CREATE TABLE deliveries (
@@ -215,8 +220,11 @@ CREATE TABLE deliveries (
   tenant          text NOT NULL,
   subscription_id uuid NOT NULL,
   event_id        uuid NOT NULL,
-  event_type      text NOT NULL,
+  event_type      text COLLATE "C" NOT NULL,
   status          delivery_status NOT NULL DEFAULT 'PENDING',
+  -- For the partial indexes: Prisma casts the status it compares with from a text when it runs, so Postgres cannot tell
+  -- while it plans that an index of some statuses will do.
+  is_unsuccessful boolean NOT NULL GENERATED ALWAYS AS (status <> 'SUCCESS') STORED,
   attempt_count   integer NOT NULL DEFAULT 0,
   next_attempt_at timestamptz(3),
   waiting_for     wait_reason,
@@ -229,9 +237,15 @@ CREATE TABLE deliveries (
   completed_at    timestamptz(3)
 ) PARTITION BY RANGE (id);
 CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
-CREATE INDEX deliveries_tenant_id_idx ON deliveries (tenant, id);
+-- Filters: tenant; subscription; event types, exact or by prefix; the deliveries of an event.
+CREATE INDEX deliveries_tenant_id_idx ON deliveries (tenant, id, created_at);
 CREATE INDEX deliveries_subscription_id_id_idx ON deliveries (subscription_id, id);
+CREATE INDEX deliveries_event_type_tenant_id_idx ON deliveries (event_type, tenant, id);
 CREATE INDEX deliveries_event_id_idx ON deliveries (event_id);
+-- Filters: statuses without SUCCESS, of a tenant, a subscription, or all.
+CREATE INDEX deliveries_unsuccessful_idx ON deliveries (tenant, id, status, subscription_id) WHERE is_unsuccessful;
+-- Or Postgres takes what is FAILURE and not SUCCESS for much rarer than what is FAILURE, and sorts it all.
+CREATE STATISTICS deliveries_status_stats (dependencies) ON status, is_unsuccessful FROM deliveries;
 -- What waits in Postgres, by subscription and by when it is due; and what should have a live message.
 CREATE INDEX deliveries_waiting_idx ON deliveries (subscription_id, next_attempt_at)
   WHERE status = 'PENDING' AND enqueued_at IS NULL;
@@ -243,7 +257,7 @@ CREATE TABLE attempts (
   delivery_id             uuid NOT NULL,
   subscription_id         uuid NOT NULL,
   tenant                  text NOT NULL,
-  event_type              text NOT NULL,
+  event_type              text COLLATE "C" NOT NULL,
   number                  integer NOT NULL,
   status                  attempt_status NOT NULL,
   failure_reason          failure_reason,
@@ -257,12 +271,63 @@ CREATE TABLE attempts (
   error_message           text,
   payload_size_bytes      integer NOT NULL,
   -- The current secret first. They may have expired since, and their rows be gone.
-  signing_secret_ids      uuid[] NOT NULL DEFAULT '{}'
+  signing_secret_ids      uuid[] NOT NULL DEFAULT '{}',
+  -- Filters read the status from the reason, which Postgres can compare with the predicates of indexes while it plans.
+  CHECK ((status = 'FAILURE') = (failure_reason IS NOT NULL))
 ) PARTITION BY RANGE (id);
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
-CREATE INDEX attempts_tenant_id_idx ON attempts (tenant, id);
-CREATE INDEX attempts_subscription_id_id_idx ON attempts (subscription_id, id);
+-- Filters: tenant; subscription; one of the 2xx of either; event types, exact or by prefix; the attempts of a delivery.
+CREATE INDEX attempts_tenant_id_idx ON attempts (tenant, id, status_code);
+CREATE INDEX attempts_subscription_id_id_idx ON attempts (subscription_id, id, status_code);
+CREATE INDEX attempts_event_type_tenant_id_idx ON attempts (event_type, tenant, id);
 CREATE INDEX attempts_delivery_id_number_idx ON attempts (delivery_id, number);
+-- Filters: the status FAILURE, failure reasons, and status codes but 2xx, of a tenant, a subscription, or all.
+CREATE INDEX attempts_failed_idx ON attempts (tenant, id, failure_reason, status_code, subscription_id)
+  WHERE failure_reason IS NOT NULL;
+-- Filters of deliveries: failure reasons and status codes but 2xx, in the order of the deliveries.
+CREATE INDEX attempts_failed_delivery_idx
+  ON attempts (delivery_id, failure_reason, status_code, tenant, subscription_id, event_type)
+  WHERE failure_reason IS NOT NULL;
+
+-- Statistics (ADR 8). What was logged and is not counted yet: the trigger notes it in the same transaction, a job takes it
+-- out and adds it to attempt_counts, also in one.
+CREATE TABLE uncounted_attempts (
+  tenant           text NOT NULL,
+  subscription_id  uuid NOT NULL,
+  event_type       text COLLATE "C" NOT NULL,
+  status_code      integer,
+  failure_reason   failure_reason,
+  response_time_ms integer NOT NULL,
+  started_at       timestamptz(3) NOT NULL
+);
+
+CREATE FUNCTION attempts_logged() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO uncounted_attempts
+    SELECT tenant, subscription_id, event_type, status_code, failure_reason, response_time_ms, started_at FROM logged;
+  RETURN NULL;
+END $$;
+-- Not for what is inserted into a partition by its name: that was logged before and moves.
+CREATE TRIGGER attempts_logged AFTER INSERT ON attempts REFERENCING NEW TABLE AS logged
+  FOR EACH STATEMENT EXECUTE FUNCTION attempts_logged();
+
+-- How many attempts of an hour were alike. Each is counted three times: for its subscription, its tenant, and all.
+CREATE TABLE attempt_counts (
+  -- The id of a subscription; `tenant:` and the name of one; or `all`.
+  scope          text COLLATE "C" NOT NULL,
+  hour           timestamptz(0) NOT NULL,
+  event_type     text COLLATE "C" NOT NULL,
+  -- 0: there was no response.
+  status_code    integer NOT NULL,
+  -- Empty: it succeeded. A text, because text to an enum is a cast that no index can be asked with.
+  failure_reason text COLLATE "C" NOT NULL,
+  -- The response time, on a logarithmic scale.
+  response_class smallint NOT NULL,
+  count          integer NOT NULL,
+  PRIMARY KEY (scope, hour, event_type, status_code, failure_reason, response_class) INCLUDE (count)
+);
+-- For what retention deletes.
+CREATE INDEX attempt_counts_hour_idx ON attempt_counts (hour);
 
 CREATE TABLE replays (
   id              uuid PRIMARY KEY,

@@ -58,12 +58,23 @@ async function createPartition(client: Queryable, table: PartitionedTable, range
   const [from, to] = [uuid7Floor(range.fromMs), uuid7Floor(range.toMs)];
   const name = `${table}_${new Date(range.fromMs).toISOString().slice(0, 10).replaceAll('-', '')}`;
   await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
+  const columns = await listColumns(client, table);
   await client.query(
-    `WITH moved AS (DELETE FROM ${defaultOf(table)} WHERE id >= $1 AND id < $2 RETURNING *)
-     INSERT INTO ${name} SELECT * FROM moved`,
+    `WITH moved AS (DELETE FROM ${defaultOf(table)} WHERE id >= $1 AND id < $2 RETURNING ${columns})
+     INSERT INTO ${name} (${columns}) SELECT ${columns} FROM moved`,
     [from, to],
   );
   const bounds = `FROM (${pg.escapeLiteral(from)}) TO (${pg.escapeLiteral(to)})`;
   await client.query(`ALTER TABLE ${table} ATTACH PARTITION ${name} FOR VALUES ${bounds}`);
   return name;
+}
+
+/** Those that can be written: not the generated ones. */
+async function listColumns(client: Queryable, table: PartitionedTable): Promise<string> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT quote_ident(attname) AS name FROM pg_attribute
+     WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''`,
+    [table],
+  );
+  return rows.map(({ name }) => name).join(', ');
 }

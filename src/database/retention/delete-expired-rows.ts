@@ -1,6 +1,7 @@
 import type { Queryable } from '../transaction.ts';
 import { uuid7Floor } from '../uuid7.ts';
 import { deleteMisplacedRows } from './delete-misplaced-rows.ts';
+import { deleteOldCounts } from './delete-old-counts.ts';
 import { deleteOldRejections } from './delete-old-rejections.ts';
 import { deleteOldReplays } from './delete-old-replays.ts';
 import { deleteOldSettings } from './delete-old-settings.ts';
@@ -16,8 +17,8 @@ export type RowDeletion = { count: number; isDone: boolean };
 
 /**
  * Deletes what is older than the retention and lies in no partition that can be dropped: strays in the default
- * partitions, rejected events, replays, and of events that are gone the publishers' ids and the settings they were
- * matched with.
+ * partitions, rejected events, replays, counts of attempts, and of events that are gone the publishers' ids and the
+ * settings they were matched with.
  */
 export async function deleteExpiredRows(
   db: Queryable,
@@ -25,7 +26,13 @@ export async function deleteExpiredRows(
 ): Promise<RowDeletion> {
   const result: RowDeletion = { count: 0, isDone: true };
   const beforeId = uuid7Floor(expiryOf(retention));
-  for (const deletion of [deleteMisplacedRows, deleteOldRejections, deleteOldSettings, deleteOldReplays]) {
+  for (const deletion of [
+    deleteMisplacedRows,
+    deleteOldRejections,
+    deleteOldSettings,
+    deleteOldReplays,
+    deleteOldCounts,
+  ]) {
     const isDone = await inBatches(pace, async () => {
       const count = await deletion(db, { beforeId, limit: BATCH });
       result.count += count;

@@ -1,0 +1,65 @@
+import { insertDeliveries } from '../src/database/insert-deliveries.ts';
+import type { Queryable } from '../src/database/transaction.ts';
+import { uuid7 } from '../src/database/uuid7.ts';
+import { type Result, writeResults } from '../src/database/write-results.ts';
+import { clockMs } from './clock.ts';
+import type { Stack } from './stack.ts';
+
+const BATCH = 64;
+const ROUNDS = 100;
+const TYPES = ['conversation.created', 'conversation.closed', 'order.placed', 'order.paid', 'visitor.left'] as const;
+
+/** What the dispatcher and the sender write, 64 at a time for subscriptions in turn; in milliseconds. */
+export async function insertBatches(query: Stack['query']): Promise<Record<string, number[]>> {
+  const db: Queryable = {
+    // `as`: whoever selects knows what comes.
+    // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as in Queryable
+    query: async <Row>(text: string, values?: unknown[]) => ({ rows: (await query(text, values)) as Row[] }),
+  };
+  const subscriptions = await query<{ id: string; tenant: string }>('SELECT id, tenant FROM webhook_subscriptions');
+  const times = { deliveries: new Array<number>(), results: new Array<number>() };
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const deliveries = Array.from({ length: BATCH }, (_, index) => {
+      const { id, tenant } = subscriptions[(round * BATCH + index * 7) % subscriptions.length] ?? {
+        id: '',
+        tenant: '',
+      };
+      const eventType = TYPES[index % TYPES.length] ?? TYPES[0];
+      return { ...{ id: uuid7(Date.now()), tenant, subscriptionId: id, eventType }, eventRowId: uuid7(Date.now()) };
+    });
+    let from = clockMs();
+    await insertDeliveries(db, { deliveries, jumpsQueue: false });
+    times.deliveries.push(clockMs() - from);
+    const results = deliveries.map((delivery, index) => resultOf(delivery, index));
+    from = clockMs();
+    await writeResults(db, results);
+    times.results.push(clockMs() - from);
+  }
+  return { [`insert ${BATCH} deliveries`]: times.deliveries, [`write ${BATCH} results`]: times.results };
+}
+
+type Delivery = {
+  readonly id: string;
+  readonly tenant: string;
+  readonly subscriptionId: string;
+  readonly eventType: string;
+};
+
+/** One in 50 has failed. */
+function resultOf({ id, tenant, subscriptionId, eventType }: Delivery, index: number): Result {
+  const hasFailed = index % 50 === 0;
+  return {
+    attempt: {
+      ...{ id: uuid7(Date.now()), deliveryId: id, subscriptionId, tenant, eventType, number: 1 },
+      ...{ status: hasFailed ? 'FAILURE' : 'SUCCESS', failureReason: hasFailed ? 'HTTP_STATUS' : null },
+      ...{ statusCode: hasFailed ? 500 : 200, responseTimeMs: 20 + index, startedAt: new Date() },
+      ...{
+        requestHeaders: { 'webhook-signature': 'v1,'.padEnd(300, id) },
+        responseHeaders: { date: ''.padEnd(120, id) },
+      },
+      ...{ responseBody: ''.padEnd(200, id), responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 420 },
+      signingSecretIds: [subscriptionId],
+    },
+    ...{ status: hasFailed ? 'FAILURE' : 'SUCCESS', nextAttemptAt: null, waitingFor: null, staysEnqueued: false },
+  };
+}

@@ -1,0 +1,102 @@
+/** A row of SQL at a time; the same as Stack.query. */
+type Query = (sql: string, values?: unknown[]) => Promise<unknown>;
+
+export type SeedOptions = {
+  /** Attempts, and as many deliveries; a quarter as many events. */
+  readonly rows: number;
+  /** They are spread evenly over so many days, the last of which ends now. */
+  readonly days: number;
+  readonly nowMs: number;
+  /** Called after each chunk, with how many attempts there are by then. */
+  readonly onChunk?: (rows: number) => Promise<void>;
+};
+
+const CHUNK = 50_000;
+const DAY_MS = 86_400_000;
+
+/**
+ * Fills the log with history. One tenant (`big`, 50 subscriptions) has 60 % of it, ten (`mid-0` …) 3 % each, and 500
+ * (`small-0` …) the rest. 2 % of the attempts failed, one in 10,000 with TLS_FAILURE; one delivery in 10,000 is pending;
+ * one event in 10,000 is an `audit.exported`.
+ */
+export async function seedLog(query: Query, { rows, days, nowMs, onChunk }: SeedOptions): Promise<void> {
+  await query('SELECT setseed(0.5)');
+  await query(TARGETS);
+  await query(SUBSCRIPTIONS);
+  const spanMs = days * DAY_MS;
+  for (let from = 0; from < rows; from += CHUNK) {
+    const to = Math.min(from + CHUNK, rows);
+    const range = [from, to - 1, nowMs - spanMs, spanMs / rows];
+    for (const statement of [DRAFTS, EVENTS, DELIVERIES, ATTEMPTS]) {
+      await query(statement, statement === DRAFTS ? range : []);
+    }
+    await query('DROP TABLE seed_drafts');
+    await onChunk?.(to);
+  }
+  await query('DROP TABLE seed_targets');
+}
+
+/** Who gets what: 10,000 slots, from which a subscription is drawn. */
+const TARGETS = `
+  CREATE TABLE seed_targets AS
+  SELECT slot, tenant, md5(tenant || '/' || subscription)::uuid AS subscription_id FROM (
+    SELECT slot,
+      CASE WHEN slot < 6000 THEN 'big' WHEN slot < 9000 THEN 'mid-' || slot % 10 ELSE 'small-' || slot % 500 END AS tenant,
+      CASE WHEN slot < 6000 THEN floor(50 * power(random(), 2)) ELSE slot / 10 % 3 END AS subscription
+    FROM generate_series(0, 9999) AS slot
+  ) AS drawn`;
+
+const SUBSCRIPTIONS = `
+  INSERT INTO webhook_subscriptions (id, tenant, url, event_types)
+  SELECT DISTINCT subscription_id, tenant, 'https://example.invalid', ARRAY['*'] FROM seed_targets`;
+
+/** $1 to $2: numbers of rows; $3: when row 0 was made; $4: milliseconds from row to row. */
+const DRAFTS = `
+  CREATE TABLE seed_drafts AS
+  SELECT n, ms, slot, chance, type_chance, latency_ms, to_timestamp(ms / 1000.0) AS at,
+    (lpad(to_hex(ms), 12, '0') || '7' || substr(hash, 1, 3) || '8' || substr(hash, 4, 15))::uuid AS id,
+    (lpad(to_hex(event_ms), 12, '0') || '7' || substr(event_hash, 1, 3) || '8' || substr(event_hash, 4, 15))::uuid AS event_id,
+    n % 4 = 0 AS is_first
+  FROM (
+    SELECT n, ($3::float8 + n * $4::float8)::bigint AS ms, ($3::float8 + (n - n % 4) * $4::float8)::bigint AS event_ms, md5(n::text) AS hash, md5('event' || n / 4) AS event_hash,
+      floor(random() * 10000)::integer AS slot, random() AS chance, random() AS type_chance,
+      (20 + 30 * -ln(1 - random()))::integer AS latency_ms
+    FROM generate_series($1::bigint, $2::bigint) AS n
+  ) AS drawn`;
+
+const TYPE = `CASE WHEN type_chance < 0.0001 THEN 'audit.exported'
+    ELSE (ARRAY['conversation.created', 'conversation.closed', 'conversation.message.created', 'visitor.arrived',
+      'visitor.left', 'order.placed', 'order.paid', 'ticket.opened'])[1 + floor(8 * power(type_chance, 2))::integer] END`;
+
+const EVENTS = `
+  INSERT INTO events (id, tenant, event_id, type, occurred_at, data, created_at)
+  SELECT event_id, tenant, event_id::text, ${TYPE}, at, convert_to('{"text":"' || repeat(md5(n::text), 12) || '"}', 'UTF8'), at
+  FROM seed_drafts JOIN seed_targets USING (slot) WHERE is_first`;
+
+const DELIVERIES = `
+  INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status, attempt_count, next_attempt_at,
+    created_at, completed_at)
+  SELECT id, tenant, subscription_id, event_id, ${TYPE}, status::delivery_status, 1,
+    CASE WHEN status = 'PENDING' THEN now() + interval '1 day' END, at, CASE WHEN status <> 'PENDING' THEN at END
+  FROM (
+    SELECT *, CASE WHEN chance < 0.0001 THEN 'PENDING' WHEN chance < 0.0201 THEN 'FAILURE' ELSE 'SUCCESS' END AS status
+    FROM seed_drafts
+  ) AS drawn JOIN seed_targets USING (slot)`;
+
+const ATTEMPTS = `
+  INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason, status_code,
+    response_time_ms, started_at, request_headers, response_headers, response_body, payload_size_bytes)
+  SELECT id, id, subscription_id, tenant, ${TYPE}, 1,
+    CASE WHEN reason IS NULL THEN 'SUCCESS' ELSE 'FAILURE' END::attempt_status, reason::failure_reason,
+    CASE WHEN reason IS NULL THEN 200 WHEN reason = 'HTTP_STATUS' THEN 500 + n % 4 END, latency_ms,
+    at - latency_ms * interval '1 millisecond',
+    jsonb_build_object('content-type', 'application/json', 'webhook-id', event_id, 'webhook-delivery', id,
+      'webhook-timestamp', ms / 1000, 'webhook-signature', 'v1,' || md5(n::text), 'user-agent', 'webhooks-engine/0.1.0',
+      'webhook-event', ${TYPE}, 'x-hub-signature-256', 'sha256=' || repeat(md5(n::text), 2)),
+    jsonb_build_object('content-type', 'text/plain', 'date', at, 'server', 'nginx', 'x-request-id', md5(n::text)),
+    repeat(md5(n::text), 8), 420
+  FROM (
+    SELECT *, CASE WHEN chance < 0.0001 THEN 'TLS_FAILURE' WHEN chance < 0.005 THEN 'TIMEOUT'
+      WHEN chance < 0.0201 THEN 'HTTP_STATUS' END AS reason
+    FROM seed_drafts
+  ) AS drawn JOIN seed_targets USING (slot)`;

@@ -1,0 +1,127 @@
+import type pg from 'pg';
+import { createPartitions } from '../src/database/retention/create-partitions.ts';
+import { withConnection } from '../src/database/retention/with-connection.ts';
+import { clockMs } from './clock.ts';
+import { summarise } from './latency.ts';
+import { pagesOf, STATS, type StatsCase } from './log-cases.ts';
+import { insertBatches } from './log-inserts.ts';
+import { seedLog } from './log-seed.ts';
+import type { Stack } from './stack.ts';
+
+type Report = (text: string) => void;
+type Times = { readonly p50: number; readonly p95: number };
+export type LogFigure = {
+  readonly name: string;
+  readonly first: Times;
+  /** Page 50, of 50 rows each; undefined if there are not so many. */
+  readonly later: Times | undefined;
+};
+
+const DAYS = 28;
+const DAY_MS = 86_400_000;
+const ROUNDS = 20;
+
+/** Fills the empty log, as if it had been written over four weeks, and waits until the program has counted it. */
+export async function fillLog(
+  { databaseUrl, query }: Pick<Stack, 'databaseUrl' | 'query'>,
+  { rows, report }: { readonly rows: number; readonly report: Report },
+): Promise<void> {
+  const nowMs = Date.now();
+  for (let day = DAYS; day > 0; day -= 4) {
+    await withConnection(databaseUrl, (client) =>
+      createPartitions(client, { nowMs: nowMs - day * DAY_MS, retentionDays: 30 }),
+    );
+  }
+  // Nothing of it has to survive a crash.
+  await query('SET synchronous_commit = off');
+  const onChunk = async (done: number) => {
+    if (done % 250_000 === 0 || done === rows) report(`${done} of ${rows} attempts`);
+    for (;;) {
+      const [left] = await query<{ count: string }>('SELECT count(*) FROM uncounted_attempts');
+      if (Number(left?.count ?? 0) < 200_000) return;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+  };
+  await seedLog(query, { rows, days: DAYS, nowMs, onChunk });
+  report('VACUUM ANALYZE');
+  await query('VACUUM ANALYZE');
+}
+
+/** Each request as a user makes it, over HTTP, one after another. */
+export async function measureLog(stack: Pick<Stack, 'graphql' | 'query'>, report: Report): Promise<LogFigure[]> {
+  const figures: LogFigure[] = [];
+  for (const { name, ask } of pagesOf(await idsOf(stack.query))) {
+    report(name);
+    const page = async (after?: string) => (await ask(stack.graphql, { first: 50, after })).pageInfo;
+    const cursor = await cursorOfPage50((after) => ask(stack.graphql, { first: 245, after }));
+    const first = await timesOf(() => page());
+    figures.push({ name, first, later: cursor === undefined ? undefined : await timesOf(() => page(cursor)) });
+  }
+  for (const stats of STATS) {
+    report(stats.name);
+    figures.push({ name: stats.name, first: await timesOf(() => askStats(stack, stats)), later: undefined });
+  }
+  report('inserts');
+  for (const [name, times] of Object.entries(await insertBatches(stack.query))) {
+    figures.push({ name, first: summarise(times), later: undefined });
+  }
+  return figures;
+}
+
+/** For a terminal; milliseconds. */
+export function tableOf(figures: readonly LogFigure[]): Record<string, string>[] {
+  const show = (ms: number | undefined) => (ms === undefined ? '–' : ms.toFixed(1));
+  return figures.map(({ name, first, later }) => ({
+    '': name,
+    'p50 ms': show(first.p50),
+    'p95 ms': show(first.p95),
+    'page 50: p50 ms': show(later?.p50),
+    'p95 ms ': show(later?.p95),
+  }));
+}
+
+async function timesOf(request: () => Promise<unknown>): Promise<Times> {
+  const times: number[] = [];
+  await request();
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const from = clockMs();
+    await request();
+    times.push(clockMs() - from);
+  }
+  const { p50, p95 } = summarise(times);
+  return { p50, p95 };
+}
+
+type PageInfo = { readonly hasNextPage: boolean; readonly endCursor: string | null };
+
+async function cursorOfPage50(
+  page: (after: string | undefined) => Promise<{ pageInfo: PageInfo }>,
+): Promise<string | undefined> {
+  let after: string | undefined;
+  for (let skipped = 0; skipped < 49 * 50; skipped += 245) {
+    const { pageInfo } = await page(after);
+    if (!pageInfo.hasNextPage || pageInfo.endCursor === null) return undefined;
+    after = pageInfo.endCursor;
+  }
+  return after;
+}
+
+/** The busiest subscription of the big tenant, and ten others of it. */
+async function idsOf(query: Stack['query']): Promise<{ busiest: string; ten: string[] }> {
+  const rows = await query<pg.QueryResultRow & { id: string }>(
+    `SELECT id FROM webhook_subscriptions w WHERE tenant = 'big'
+     ORDER BY (SELECT count(*) FROM (SELECT FROM attempts a WHERE a.subscription_id = w.id LIMIT 5000) AS s) DESC, id`,
+  );
+  return { busiest: rows[0]?.id ?? '', ten: rows.slice(20, 30).map(({ id }) => id) };
+}
+
+async function askStats({ graphql }: Pick<Stack, 'graphql'>, { filter, days, bucket }: StatsCase): Promise<unknown> {
+  const to = new Date();
+  const from = new Date(to.getTime() - days * DAY_MS);
+  return graphql(
+    `query ($filter: DeliveryFilter, $from: DateTime!, $to: DateTime!, $bucket: StatsBucket!) {
+      deliveryStats(filter: $filter, from: $from, to: $to, bucket: $bucket) {
+        total { attemptCount } buckets { from attemptCount successRate responseTimeMs { p50 p95 } } } }`,
+    { filter, from, to, bucket },
+  );
+}

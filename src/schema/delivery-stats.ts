@@ -1,0 +1,107 @@
+import { type AttemptStats, type ResponseTimes, readCountedStats, readLoggedStats } from '../database/attempt-stats.ts';
+import { builder } from './builder.ts';
+import { DeliveryFilterInput } from './filter-inputs.ts';
+import { planStats, type StatsBucket } from './stats-plan.ts';
+import { tenantWhere } from './viewer.ts';
+
+const StatsBucketEnum = builder.enumType('StatsBucket', {
+  description: 'How wide the buckets of statistics are. They begin at whole minutes, hours and days in UTC.',
+  values: { MINUTE: {}, HOUR: {}, DAY: {} } satisfies Record<StatsBucket, object>,
+});
+
+const ResponseTimesType = builder.objectRef<ResponseTimes>('ResponseTimes').implement({
+  description:
+    'The times that so many percent of the attempts did not exceed, in milliseconds; they are off by 5 % at most.',
+  fields: (t) => ({
+    p50: t.exposeFloat('p50'),
+    p90: t.exposeFloat('p90'),
+    p95: t.exposeFloat('p95'),
+    p99: t.exposeFloat('p99'),
+  }),
+});
+
+type Bucket = { readonly fromMs: number; readonly toMs: number; readonly stats: AttemptStats | undefined };
+
+const DeliveryStatsBucketType = builder.objectRef<Bucket>('DeliveryStatsBucket').implement({
+  description: 'What became of the attempts that were started in a stretch of time.',
+  fields: (t) => ({
+    from: t.field({ type: 'DateTime', description: 'It included.', resolve: ({ fromMs }) => new Date(fromMs) }),
+    to: t.field({ type: 'DateTime', description: 'It excluded.', resolve: ({ toMs }) => new Date(toMs) }),
+    attemptCount: t.int({ resolve: ({ stats }) => stats?.attemptCount ?? 0 }),
+    successCount: t.int({ resolve: ({ stats }) => stats?.successCount ?? 0 }),
+    failureCount: t.int({
+      resolve: ({ stats }) => (stats === undefined ? 0 : stats.attemptCount - stats.successCount),
+    }),
+    successRate: t.float({
+      nullable: true,
+      description: 'From 0 to 1; null if there was no attempt.',
+      resolve: ({ stats }) => (stats === undefined ? null : stats.successCount / stats.attemptCount),
+    }),
+    responseTimeMs: t.field({
+      type: ResponseTimesType,
+      nullable: true,
+      description: 'Of all attempts, failed ones too; null if there was none.',
+      resolve: ({ stats }) => stats?.responseTimeMs,
+    }),
+  }),
+});
+
+type Stats = { readonly total: Bucket; readonly buckets: readonly Bucket[] };
+
+const DeliveryStatsType = builder.objectRef<Stats>('DeliveryStats').implement({
+  description: 'Statistics of attempts: what the delivery log has, counted.',
+  fields: (t) => ({
+    total: t.field({ type: DeliveryStatsBucketType, resolve: ({ total }) => total }),
+    buckets: t.field({
+      type: [DeliveryStatsBucketType],
+      description: 'All of them, the oldest first, also those without attempts.',
+      resolve: ({ buckets }) => [...buckets],
+    }),
+  }),
+});
+
+builder.queryField('deliveryStats', (t) =>
+  t.field({
+    type: DeliveryStatsType,
+    description:
+      'How many attempts were started in each bucket, what became of them and how long they took. An attempt counts as soon as it is in the delivery log. The counts are exact.',
+    args: {
+      filter: t.arg({
+        type: DeliveryFilterInput,
+        description: 'Which attempts, as in `deliveryLog`; without its `from` and `to`.',
+      }),
+      from: t.arg({ type: 'DateTime', required: true, description: 'Rounded down to the beginning of a bucket.' }),
+      to: t.arg({ type: 'DateTime', required: true, description: 'Rounded up to the end of a bucket.' }),
+      bucket: t.arg({ type: StatsBucketEnum, required: true, description: 'There may be at most 1,000 of them.' }),
+    },
+    resolve: async (_root, args, { services, viewer }): Promise<Stats> => {
+      const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
+      const plan = planStats(filter, args);
+      const { prisma, pool } = services.database;
+      const { tenant, subscriptionIds } = plan.query;
+      // The counts of a subscription do not say whose it is.
+      const known =
+        subscriptionIds === null
+          ? null
+          : await prisma.webhookSubscription.findMany({
+              where: { id: { in: [...subscriptionIds] }, ...(tenant !== null && { tenant }) },
+              select: { id: true },
+            });
+      const query = { ...plan.query, subscriptionIds: known?.map(({ id }) => id) ?? null };
+      const read =
+        plan.idBounds === undefined
+          ? readCountedStats(pool, query)
+          : readLoggedStats(pool, { ...query, ...plan.idBounds });
+      const { total, buckets } = await read;
+      const { fromMs, toMs, bucketMs } = query;
+      return {
+        total: { fromMs, toMs, stats: total },
+        buckets: Array.from({ length: (toMs - fromMs) / bucketMs }, (_, index) => ({
+          fromMs: fromMs + index * bucketMs,
+          toMs: fromMs + (index + 1) * bucketMs,
+          stats: buckets.get(index),
+        })),
+      };
+    },
+  }),
+);

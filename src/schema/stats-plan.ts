@@ -1,0 +1,59 @@
+import type { AttemptStatsQuery, IdBounds } from '../database/attempt-stats.ts';
+import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
+import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
+import { attemptIdBounds } from './delivery-filter-where.ts';
+
+export type StatsBucket = 'MINUTE' | 'HOUR' | 'DAY';
+
+type StatsArguments = { readonly from: Date; readonly to: Date; readonly bucket: StatsBucket };
+
+const BUCKET_MS: Readonly<Record<StatsBucket, number>> = { MINUTE: 60_000, HOUR: 3_600_000, DAY: 86_400_000 };
+const MAX_BUCKETS = 1_000;
+
+/** What to ask for; with bounds of ids if it is to be read from the log. Throws an InvalidInputError that names every problem. */
+export function planStats(
+  filter: DeliveryFilter,
+  { from, to, bucket }: StatsArguments,
+): { readonly query: AttemptStatsQuery; readonly idBounds: IdBounds | undefined } {
+  checkDeliveryFilter(filter);
+  const bucketMs = BUCKET_MS[bucket];
+  const fromMs = Math.floor(from.getTime() / bucketMs) * bucketMs;
+  const toMs = Math.ceil(to.getTime() / bucketMs) * bucketMs;
+  const problems: InputProblem[] = [];
+  if (from > to) problems.push({ path: 'to', message: 'is before from' });
+  if (toMs - fromMs > MAX_BUCKETS * bucketMs) {
+    problems.push({ path: 'bucket', message: `is too small: there may be at most ${MAX_BUCKETS} of them` });
+  }
+  for (const field of ['from', 'to'] as const) {
+    if (filter[field] == null) continue;
+    problems.push({ path: `filter.${field}`, message: `is not for statistics: use the argument ${field}` });
+  }
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  const query = { ...filterOf(filter), fromMs, toMs, bucketMs };
+  // The counts are of whole hours; 1,000 minutes are few enough to read.
+  return { query, idBounds: bucket === 'MINUTE' ? attemptIdBounds({ fromMs, toMs }) : undefined };
+}
+
+function filterOf(filter: DeliveryFilter): Omit<AttemptStatsQuery, 'fromMs' | 'toMs' | 'bucketMs'> {
+  const { tenant, subscriptionIds, eventTypes, statuses, statusCodes, failureReasons } = filter;
+  const endings = [statuses?.includes('SUCCESS') !== false, statuses?.includes('FAILURE') !== false];
+  // Attempts have none of the other statuses, so there may be nothing that matches.
+  const noReasons = endings.includes(true) ? undefined : [];
+  return {
+    tenant: tenant ?? null,
+    subscriptionIds: subscriptionIds?.filter(isUuid).map((id) => id.toLowerCase()) ?? null,
+    eventTypes: eventTypes == null || eventTypes.includes('*') ? null : typesOf(eventTypes),
+    hasSucceeded: endings.every(Boolean) ? null : endings[0] === true,
+    statusCodes: statusCodes ?? null,
+    failureReasons: noReasons ?? failureReasons ?? null,
+  };
+}
+
+function typesOf(patterns: readonly string[]): { readonly exact: string[]; readonly prefixes: string[] } {
+  const prefixes = patterns.filter((pattern) => pattern.endsWith('.*'));
+  return {
+    exact: patterns.filter((pattern) => !prefixes.includes(pattern)),
+    prefixes: prefixes.map((pattern) => pattern.slice(0, -1)),
+  };
+}

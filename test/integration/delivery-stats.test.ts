@@ -1,0 +1,264 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { countAttempts } from '../../src/database/count-attempts.ts';
+import { deleteOldCounts } from '../../src/database/retention/delete-old-counts.ts';
+import { transaction } from '../../src/database/transaction.ts';
+import { uuid7, uuid7Floor } from '../../src/database/uuid7.ts';
+import type { Attempt } from '../../src/generated/prisma/client.ts';
+import { attemptMatches, type DeliveryFilter } from '../../src/schema/delivery-filter.ts';
+import { seededChance } from '../support/seeded-chance.ts';
+import { type Api, attemptOf, expectType, startApi, storeAttempt } from './graphql-api.ts';
+import { CREATE, STATS } from './graphql-operations.graphql.ts';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+const WIDTH = { MINUTE: MINUTE_MS, HOUR: HOUR_MS, DAY: DAY_MS } as const;
+type Bucket = keyof typeof WIDTH;
+
+let api: Api;
+const subscriptions: { id: string; tenant: string }[] = [];
+beforeAll(async () => {
+  api = await startApi();
+  for (const tenant of ['acme', 'acme', 'globex']) subscriptions.push({ id: await subscribe(tenant), tenant });
+});
+afterAll(async () => {
+  await api.stop();
+});
+
+async function subscribe(tenant: string): Promise<string> {
+  const { data } = await api.run(CREATE, { input: { tenant, url: 'https://example.com', eventTypes: ['*'] } });
+  return expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload').subscription.id;
+}
+
+const count = (limit: number) => transaction(api.database.pool, (client) => countAttempts(client, limit));
+
+type Asked = { readonly filter?: DeliveryFilter; readonly from: number; readonly to: number; readonly bucket: Bucket };
+
+async function ask({ filter = {}, from, to, bucket }: Asked) {
+  // `as`: the lists of a filter are read-only here.
+  const given = filter as Parameters<typeof api.run<never, { filter: object }>>[1]['filter'];
+  const range = { from: new Date(from).toISOString(), to: new Date(to).toISOString() };
+  const { data, errors } = await api.run(STATS, { filter: given, ...range, bucket });
+  return { stats: data?.deliveryStats, errors };
+}
+
+/** The shortest time that so many percent do not exceed, of attempts in memory. */
+function percentile(attempts: readonly Attempt[], percent: number): number {
+  const times = attempts.map(({ responseTimeMs }) => responseTimeMs).sort((a, b) => a - b);
+  return times[Math.ceil((percent / 100) * times.length) - 1] ?? 0;
+}
+
+function expectToBe(
+  counted: NonNullable<Awaited<ReturnType<typeof ask>>['stats']>['total'],
+  attempts: readonly Attempt[],
+): void {
+  const successes = attempts.filter(({ status }) => status === 'SUCCESS').length;
+  const { attemptCount, successCount, failureCount, successRate, responseTimeMs } = counted;
+  expect({ attemptCount, successCount, failureCount, successRate }).toEqual({
+    attemptCount: attempts.length,
+    successCount: successes,
+    failureCount: attempts.length - successes,
+    successRate: attempts.length === 0 ? null : successes / attempts.length,
+  });
+  if (attempts.length === 0) expect(responseTimeMs).toBeNull();
+  for (const [name, time] of Object.entries(responseTimeMs ?? {})) {
+    const exact = percentile(attempts, Number(name.slice(1)));
+    expect(Math.abs(Number(time) - exact), `${name}: ${time} for ${exact}`).toBeLessThanOrEqual(0.05 * exact);
+  }
+}
+
+describe('statistics are those of the log', () => {
+  const NOON = Date.parse('2026-03-01T12:00:00Z');
+  const attempts: Attempt[] = [];
+
+  beforeAll(async () => {
+    let drawn = 0;
+    const chance = () => {
+      drawn += 1;
+      return seededChance(7, String(drawn));
+    };
+    const oneOf = <T>(values: readonly [T, ...T[]]): T => values[Math.floor(chance() * values.length)] ?? values[0];
+    for (let n = 0; n < 400; n += 1) {
+      const { id: subscriptionId, tenant } = subscriptions[n % 3] ?? { id: '', tenant: '' };
+      const eventType = oneOf(['conversation.created', 'conversation', 'order_paid.eu', 'orderxpaid.eu']);
+      const failure = oneOf([
+        undefined,
+        undefined,
+        ['HTTP_STATUS', 500],
+        ['HTTP_STATUS', 404],
+        ['TIMEOUT', null],
+      ] as const);
+      const attempt = attemptOf(
+        { id: uuid7(NOON), subscriptionId, tenant, eventType },
+        {
+          startedAt: new Date(NOON + Math.floor(chance() * 3 * DAY_MS)),
+          responseTimeMs: Math.floor(10 ** (chance() * 4.5)),
+          ...(failure && { status: 'FAILURE', failureReason: failure[0], statusCode: failure[1] }),
+        },
+      );
+      attempts.push(await storeAttempt(api.database, attempt));
+      // Some are counted, some hours partly, and the last ones not at all.
+      if (n % 37 === 0) await count(20);
+    }
+  });
+
+  const FILTERS: readonly [string, () => DeliveryFilter][] = [
+    ['everything', () => ({})],
+    ['a tenant', () => ({ tenant: 'acme' })],
+    ['a subscription', () => ({ subscriptionIds: [subscriptions[1]?.id.toUpperCase() ?? ''] })],
+    [
+      'two subscriptions and what is no id',
+      () => ({ subscriptionIds: [...subscriptions.slice(1).map(({ id }) => id), 'x'] }),
+    ],
+    ["another tenant's subscription", () => ({ tenant: 'acme', subscriptionIds: [subscriptions[2]?.id ?? ''] })],
+    ['a tenant without any', () => ({ tenant: 'nobody' })],
+    ['a type', () => ({ tenant: 'acme', eventTypes: ['conversation'] })],
+    ['a prefix, and a type', () => ({ eventTypes: ['conversation.*', 'order_paid.eu'] })],
+    ['a prefix with an underscore', () => ({ eventTypes: ['order_paid.*'] })],
+    ['every type', () => ({ eventTypes: ['*', 'conversation'] })],
+    ['no type', () => ({ eventTypes: [] })],
+    ['successes', () => ({ statuses: ['SUCCESS'] })],
+    ['failures', () => ({ tenant: 'globex', statuses: ['FAILURE', 'PENDING'] })],
+    ['either', () => ({ statuses: ['FAILURE', 'SUCCESS'] })],
+    ['a status that no attempt has', () => ({ statuses: ['PENDING'] })],
+    [
+      'status codes',
+      () => ({
+        statusCodes: [
+          { from: 200, to: 299 },
+          { from: 404, to: 404 },
+        ],
+      }),
+    ],
+    ['every status code', () => ({ statusCodes: [{ from: -2_147_483_648, to: 2_147_483_647 }] })],
+    ['no status code', () => ({ statusCodes: [] })],
+    ['a failure reason', () => ({ failureReasons: ['TIMEOUT'] })],
+    [
+      'a reason and a code that no attempt has together',
+      () => ({ failureReasons: ['TIMEOUT'], statusCodes: [{ from: 0, to: 999 }] }),
+    ],
+  ];
+
+  test.each(FILTERS)('of %s', async (_name, filterOf) => {
+    const filter = filterOf();
+    const matches = attemptMatches(filter);
+    for (const [bucket, from, to] of [
+      ['DAY', NOON - 1, NOON + 3 * DAY_MS],
+      ['HOUR', NOON + 100, NOON + 2 * DAY_MS + 1],
+      ['MINUTE', NOON + 12 * HOUR_MS + 1, NOON + 24 * HOUR_MS],
+    ] as const) {
+      const { stats, errors } = await ask({ filter, from, to, bucket });
+      expect(errors).toBeUndefined();
+      const [begin, end] = [
+        Math.floor(from / WIDTH[bucket]) * WIDTH[bucket],
+        Math.ceil(to / WIDTH[bucket]) * WIDTH[bucket],
+      ];
+      const within = (fromMs: number, toMs: number) =>
+        attempts.filter((attempt) => matches(attempt) && +attempt.startedAt >= fromMs && +attempt.startedAt < toMs);
+      if (stats == null) throw new Error('there are no statistics');
+      expect(stats.buckets.length).toBe((end - begin) / WIDTH[bucket]);
+      expect([stats.total.from, stats.total.to].map((time) => Date.parse(time))).toEqual([begin, end]);
+      expectToBe(stats.total, within(begin, end));
+      stats.buckets.forEach((counted, index) => {
+        const start = begin + index * WIDTH[bucket];
+        expect([counted.from, counted.to].map((time) => Date.parse(time))).toEqual([start, start + WIDTH[bucket]]);
+        expectToBe(counted, within(start, start + WIDTH[bucket]));
+      });
+    }
+  });
+
+  test('also when all of it is counted', async () => {
+    while (((await count(100)) ?? 0) > 0);
+    const { stats } = await ask({ from: NOON, to: NOON + 3 * DAY_MS, bucket: 'HOUR' });
+    expect(stats?.total.attemptCount).toBe(attempts.length);
+  });
+});
+
+describe('an attempt counts once', () => {
+  const TIME = Date.parse('2026-05-01T00:00:00Z');
+  const total = async () => {
+    const { stats } = await ask({ from: TIME, to: TIME + 1, bucket: 'DAY' });
+    return stats?.total.attemptCount ?? -1;
+  };
+  const store = () => {
+    const [subscription = { id: '', tenant: '' }] = subscriptions;
+    const delivery = { id: uuid7(TIME), subscriptionId: subscription.id, tenant: subscription.tenant, eventType: 'a' };
+    return storeAttempt(api.database, attemptOf(delivery, { startedAt: new Date(TIME) }));
+  };
+
+  test('in whatever order it is committed and counted, and at every moment in between', async () => {
+    let committed = 0;
+    let isOver = false;
+    const write = async (n: number) => {
+      const attempts = Array.from({ length: 5 }, store);
+      await Promise.all(attempts);
+      committed += attempts.length;
+      if (n > 0) await write(n - 1);
+    };
+    const repeat = async (work: () => Promise<unknown>) => {
+      while (!isOver) await work();
+    };
+    const started = () => 5 * WRITERS + committed;
+    const WRITERS = 3;
+    const watch = async () => {
+      const least = committed;
+      const seen = await total();
+      expect(seen).toBeGreaterThanOrEqual(least);
+      expect(seen).toBeLessThanOrEqual(started());
+    };
+    const writing = Promise.all(Array.from({ length: WRITERS }, () => write(20))).finally(() => {
+      isOver = true;
+    });
+    await Promise.all([writing, repeat(() => count(7)), repeat(() => count(11)), repeat(watch)]);
+    expect(await total()).toBe(committed);
+    while (((await count(100)) ?? 0) > 0);
+    expect(await total()).toBe(committed);
+  });
+
+  test('also if counting is undone, and if it is written twice', async () => {
+    const before = await total();
+    const attempt = await store();
+    const undone = transaction(api.database.pool, async (client) => {
+      expect(await countAttempts(client, 10)).toBe(1);
+      throw new Error('undone');
+    });
+    await expect(undone).rejects.toThrow('undone');
+    const again = `INSERT INTO attempts SELECT * FROM attempts WHERE id = $1 ON CONFLICT DO NOTHING`;
+    await api.database.pool.query(again, [attempt.id]);
+    expect(await total()).toBe(before + 1);
+    expect(await count(10)).toBe(1);
+    expect(await total()).toBe(before + 1);
+  });
+
+  test('one process at a time counts', async () => {
+    await transaction(api.database.pool, async (client) => {
+      await countAttempts(client, 1);
+      expect(await count(1)).toBeUndefined();
+    });
+    expect(await count(1)).toBe(0);
+  });
+});
+
+test('counts go when the attempts do', async () => {
+  const day = Date.parse('2026-05-01T00:00:00Z');
+  const hours = async () =>
+    (await api.database.pool.query<{ hour: Date }>('SELECT DISTINCT hour FROM attempt_counts ORDER BY 1')).rows;
+  const [oldest] = await hours();
+  expect(+(oldest?.hour ?? 0)).toBeLessThan(day);
+  // An hour that is not over yet stays.
+  while ((await deleteOldCounts(api.database.pool, { beforeId: uuid7Floor(day + HOUR_MS - 1), limit: 10 })) === 10);
+  expect((await hours()).map(({ hour }) => +hour)).toEqual([day]);
+  await deleteOldCounts(api.database.pool, { beforeId: uuid7Floor(day + HOUR_MS + 1), limit: 10 });
+  expect(await hours()).toEqual([]);
+});
+
+test.each([
+  ['more than 1,000 buckets', { from: 0, to: 1_000 * MINUTE_MS + 1, bucket: 'MINUTE' }, 'bucket'],
+  ['a range that ends before it begins', { from: 2, to: 1, bucket: 'DAY' }, 'to'],
+  ['a second range', { filter: { from: new Date(0) }, from: 0, to: 1, bucket: 'DAY' }, 'filter.from'],
+  ['a filter that makes no sense', { filter: { eventTypes: ['a..b'] }, from: 0, to: 1, bucket: 'DAY' }, 'eventTypes.0'],
+] as const)('%s is INVALID_INPUT', async (_name, asked, path) => {
+  const { errors } = await ask(asked);
+  expect(errors?.[0]?.extensions).toMatchObject({ code: 'INVALID_INPUT' });
+  expect(JSON.stringify(errors)).toContain(path);
+});

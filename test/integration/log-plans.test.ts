@@ -1,0 +1,243 @@
+import { formatPrismaCursor } from '@pothos/plugin-prisma';
+import { PrismaPg } from '@prisma/adapter-pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { seedLog } from '../../bench/log-seed.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { PrismaClient } from '../../src/generated/prisma/client.ts';
+import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
+import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
+import { type Api, post, startApi } from './graphql-api.ts';
+
+const ROWS = 100_000;
+const DAYS = 12;
+const NOW = Date.now();
+/** What a page of 50 may read of tables and indexes: a fraction of what one tenant has. */
+const MAX_ROWS = 2_000;
+const MAX_BUFFERS = 2_000;
+/** For these there is no index: 2 % of the latest attempts are enough. */
+const COSTLY = { name: 'failures of all tenants', times: 2 };
+
+type Statement = { readonly query: string; readonly params: string };
+type Plan = {
+  readonly 'Node Type': string;
+  readonly 'Relation Name'?: string;
+  readonly 'Actual Rows': number;
+  readonly 'Actual Loops': number;
+  readonly 'Rows Removed by Filter'?: number;
+  readonly 'Shared Hit Blocks': number;
+  readonly 'Shared Read Blocks': number;
+  readonly Plans?: readonly Plan[];
+};
+
+let database: RetentionDatabase;
+let api: Api;
+let prisma: PrismaClient;
+let graphql: Graphql;
+let statements: Statement[] = [];
+const ids = { big: '', small: '' };
+
+beforeAll(async () => {
+  database = await createRetentionDatabase();
+  for (let day = DAYS; day > 0; day -= 4) await database.createPartitions(NOW - day * DAY_MS);
+  const { pool } = database;
+  await seedLog((sql, values) => pool.query(sql, values), { rows: ROWS, days: DAYS, nowMs: NOW });
+  await pool.query(`INSERT INTO rejected_events (id, tenant, subject, reason, message, size_bytes, created_at)
+    SELECT id, tenant, 'x', CASE WHEN event_type = 'audit.exported' THEN 'TOO_LARGE' ELSE 'INVALID_JSON' END::rejection_reason,
+      'no', 1, created_at FROM deliveries ORDER BY id DESC LIMIT 30000`);
+  await pool.query('VACUUM ANALYZE');
+  for (const tenant of ['big', 'small-7'] as const) {
+    const { rows } = await pool.query<{ id: string }>(
+      `SELECT subscription_id AS id FROM deliveries WHERE tenant = $1 GROUP BY 1 ORDER BY count(*) DESC LIMIT 1`,
+      [tenant],
+    );
+    ids[tenant === 'big' ? 'big' : 'small'] = rows[0]?.id ?? '';
+  }
+  api = await startApi(database.url);
+  const logging = new PrismaClient({
+    adapter: new PrismaPg({ connectionString: database.url }),
+    log: [{ level: 'query', emit: 'event' }],
+  });
+  logging.$on('query', (statement) => statements.push(statement));
+  prisma = logging;
+  const { credentials, log } = api;
+  const services = { ...api.services, database: { ...api.database, prisma } };
+  graphql = createGraphql({ services, credentials, log, stopping: new AbortController().signal });
+}, 180_000);
+afterAll(async () => {
+  await prisma.$disconnect();
+  await api.stop();
+  await database.drop();
+});
+
+const past = { from: new Date(NOW - 7 * DAY_MS), to: new Date(NOW - 6.9 * DAY_MS) };
+const FILTERS: Readonly<Record<string, () => Record<string, unknown>>> = {
+  'nothing, of all tenants': () => ({}),
+  'a big tenant': () => ({ tenant: 'big' }),
+  'a small tenant': () => ({ tenant: 'small-7' }),
+  'no such tenant': () => ({ tenant: 'nobody' }),
+  'a common type': () => ({ tenant: 'big', eventTypes: ['order.paid'] }),
+  'a rare type': () => ({ tenant: 'big', eventTypes: ['audit.exported'] }),
+  'a rare type, of all tenants': () => ({ eventTypes: ['audit.exported'] }),
+  'a prefix': () => ({ tenant: 'big', eventTypes: ['conversation.*'] }),
+  'a rare prefix': () => ({ tenant: 'big', eventTypes: ['audit.*'] }),
+  'types and prefixes': () => ({ tenant: 'big', eventTypes: ['audit.*', 'order.paid', 'ticket.opened'] }),
+  'a time in the past': () => ({ tenant: 'big', ...past }),
+  'a time in the past, of all tenants': () => ({ ...past, to: new Date(NOW - 5 * DAY_MS) }),
+  'a minute in the past': () => ({ tenant: 'big', from: past.from, to: new Date(+past.from + 60_000) }),
+  'up to a time in the past': () => ({ tenant: 'big', to: past.to }),
+  'before everything': () => ({ tenant: 'big', to: new Date(NOW - 30 * DAY_MS) }),
+  'the last minute': () => ({ tenant: 'big', from: new Date(NOW - 60_000) }),
+};
+const DELIVERY_FILTERS: typeof FILTERS = {
+  ...FILTERS,
+  'a subscription': () => ({ subscriptionIds: [ids.big] }),
+  'a small subscription': () => ({ subscriptionIds: [ids.small] }),
+  'two subscriptions': () => ({ tenant: 'big', subscriptionIds: [ids.big, ids.small] }),
+  successes: () => ({ tenant: 'big', statuses: ['SUCCESS'] }),
+  failures: () => ({ tenant: 'big', statuses: ['FAILURE'] }),
+  'failures of all tenants': () => ({ statuses: ['FAILURE'] }),
+  'failures of a subscription': () => ({ subscriptionIds: [ids.big], statuses: ['FAILURE'] }),
+  'failures in the past': () => ({ tenant: 'big', statuses: ['FAILURE'], ...past }),
+  pending: () => ({ tenant: 'big', statuses: ['PENDING'] }),
+  'pending ones of all tenants': () => ({ statuses: ['PENDING'] }),
+  'pending ones of a subscription': () => ({ subscriptionIds: [ids.big], statuses: ['PENDING'] }),
+  'pending and failed': () => ({ tenant: 'big', statuses: ['PENDING', 'FAILURE'] }),
+  cancelled: () => ({ tenant: 'big', statuses: ['CANCELLED'] }),
+  'a rare success': () => ({ tenant: 'big', statusCodes: [{ from: 201, to: 201 }] }),
+  'a rare success of a subscription': () => ({ subscriptionIds: [ids.big], statusCodes: [{ from: 201, to: 201 }] }),
+  'server errors': () => ({ tenant: 'big', statusCodes: [{ from: 500, to: 599 }] }),
+  'a code that there is not': () => ({ tenant: 'big', statusCodes: [{ from: 404, to: 404 }] }),
+  'codes that there are not': () => ({
+    tenant: 'big',
+    statusCodes: [
+      { from: 404, to: 404 },
+      { from: 410, to: 410 },
+    ],
+  }),
+  'a common reason': () => ({ tenant: 'big', failureReasons: ['TIMEOUT'] }),
+  'a rare reason': () => ({ tenant: 'big', failureReasons: ['TLS_FAILURE'] }),
+  'a rare reason, of all tenants': () => ({ failureReasons: ['TLS_FAILURE'] }),
+  'a rare reason of a subscription': () => ({ subscriptionIds: [ids.big], failureReasons: ['TLS_FAILURE'] }),
+  'a rare type that failed': () => ({ tenant: 'big', eventTypes: ['audit.exported'], statuses: ['FAILURE'] }),
+};
+const REJECTION_FILTERS: typeof FILTERS = {
+  'nothing, of all tenants': () => ({}),
+  'a tenant': () => ({ tenant: 'big' }),
+  'a small tenant': () => ({ tenant: 'small-7' }),
+  'a rare reason': () => ({ tenant: 'big', reasons: ['TOO_LARGE'] }),
+  'a rare reason, of all tenants': () => ({ reasons: ['TOO_LARGE'] }),
+  'before everything': () => ({ tenant: 'big', to: new Date(NOW - 30 * DAY_MS) }),
+};
+
+const FIELDS = {
+  deliveryLog: { type: 'DeliveryFilter', filters: DELIVERY_FILTERS },
+  deliveries: { type: 'DeliveryFilter', filters: DELIVERY_FILTERS },
+  events: { type: 'EventFilter', filters: FILTERS },
+  rejectedEvents: { type: 'RejectedEventFilter', filters: REJECTION_FILTERS },
+} as const;
+
+/** The SQL that Prisma sends for a page. */
+async function statementsOf(field: keyof typeof FIELDS, variables: object): Promise<Statement[]> {
+  statements = [];
+  const query = `query ($filter: ${FIELDS[field].type}, $after: String) {
+    ${field}(filter: $filter, first: 50, after: $after) { nodes { id } pageInfo { hasNextPage } } }`;
+  const { errors } = await post(graphql, JSON.stringify({ query, variables }));
+  expect(errors).toBeUndefined();
+  // Prisma says it when it is done, but not before it hands us the rows.
+  await new Promise(setImmediate);
+  return statements;
+}
+
+async function explain({ query, params }: Statement): Promise<Plan> {
+  const { rows } = await database.pool.query<{ 'QUERY PLAN': [{ Plan: Plan }] }>(
+    `EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) ${query}`,
+    JSON.parse(params) as unknown[],
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Error('there is no plan');
+  return row['QUERY PLAN'][0].Plan;
+}
+
+function rowsRead(plan: Plan): number {
+  const own = (plan['Actual Rows'] + (plan['Rows Removed by Filter'] ?? 0)) * plan['Actual Loops'];
+  return (plan['Node Type'].includes('Scan') ? own : 0) + nodesOf(plan).reduce((sum, node) => sum + rowsRead(node), 0);
+}
+
+function nodesOf(plan: Plan): readonly Plan[] {
+  return plan.Plans ?? [];
+}
+
+/** Those of tables that had rows: of an empty partition there is nothing better. */
+function scannedTables(plan: Plan): string[] {
+  const isScan = plan['Node Type'] === 'Seq Scan' && rowsRead(plan) > 0;
+  return [...(isScan ? [plan['Relation Name'] ?? ''] : []), ...nodesOf(plan).flatMap(scannedTables)];
+}
+
+describe.each(['deliveryLog', 'deliveries', 'events', 'rejectedEvents'] as const)('%s', (field) => {
+  test.each(Object.entries(FIELDS[field].filters))('of %s reads little', async (name, filterOf) => {
+    const times = name === COSTLY.name ? COSTLY.times : 1;
+    const middle = formatPrismaCursor({ id: uuid7(NOW - (DAYS / 2) * DAY_MS) }, 'id');
+    for (const after of [undefined, middle]) {
+      const sent = await statementsOf(field, { filter: filterOf(), after });
+      expect(sent.length).toBeGreaterThan(0);
+      const plans = await Promise.all(sent.map(explain));
+      expect(plans.flatMap(scannedTables)).toEqual([]);
+      const total = (read: (plan: Plan) => number) => plans.reduce((sum, plan) => sum + read(plan), 0);
+      expect(total(rowsRead)).toBeLessThanOrEqual(times * MAX_ROWS);
+      expect(total((plan) => plan['Shared Hit Blocks'] + plan['Shared Read Blocks'])).toBeLessThanOrEqual(
+        times * MAX_BUFFERS,
+      );
+    }
+  });
+});
+
+describe('connections inside 50 rows', () => {
+  type Page = { readonly nodes: readonly { readonly id: string }[]; readonly pageInfo: { readonly endCursor: string } };
+
+  async function ask<T>(query: string, variables: object = {}): Promise<T | null | undefined> {
+    statements = [];
+    const { data, errors } = await post<T>(graphql, JSON.stringify({ query, variables }));
+    expect(errors).toBeUndefined();
+    return data;
+  }
+
+  test('are read with few statements, each with its own rows up to its own limit', async () => {
+    const data = await ask<{ events: { nodes: { id: string; deliveries: Page }[] } }>(`{
+      events(filter: { tenant: "big" }, first: 50) { nodes { id deliveries(first: 2) { nodes { id event { id }
+        attempts(first: 3) { nodes { number delivery { id } } } subscription { id } } } } } }`);
+    expect(data?.events.nodes.length).toBe(50);
+    for (const { id, deliveries } of data?.events.nodes ?? []) {
+      const { rows } = await database.pool.query<{ id: string }>(
+        'SELECT id FROM deliveries WHERE event_id = $1 ORDER BY id DESC LIMIT 2',
+        [id],
+      );
+      expect(deliveries.nodes).toMatchObject(
+        rows.map((row) => ({ ...row, event: { id }, attempts: { nodes: [{ number: 1, delivery: { id: row.id } }] } })),
+      );
+    }
+    // Six levels, and each but the first with what is related to it.
+    expect(statements.length).toBeLessThanOrEqual(8);
+  });
+
+  test('have pages, forwards and backwards', async () => {
+    const { rows } = await database.pool.query<{ id: string; children: string[] }>(
+      `SELECT event_id AS id, array_agg(id ORDER BY id DESC) AS children FROM deliveries
+       GROUP BY 1 HAVING count(*) = 4 ORDER BY 1 DESC LIMIT 1`,
+    );
+    const [event] = rows;
+    const read = async (page: string) => {
+      const data = await ask<{ event: { deliveries: Page } }>(
+        `query ($id: ID!) { event(id: $id) { deliveries(${page}) { nodes { id } pageInfo { endCursor } } } }`,
+        { id: event?.id },
+      );
+      return data?.event.deliveries ?? { nodes: [], pageInfo: { endCursor: '' } };
+    };
+    const idsOf = ({ nodes }: Page) => nodes.map(({ id }) => id);
+    const first = await read('first: 3');
+    const cursor = first.pageInfo.endCursor;
+    expect(idsOf(first)).toEqual(event?.children.slice(0, 3));
+    expect(idsOf(await read(`first: 3, after: "${cursor}"`))).toEqual(event?.children.slice(3));
+    expect(idsOf(await read(`last: 1, before: "${cursor}"`))).toEqual(event?.children.slice(1, 2));
+    expect(idsOf(await read('last: 1'))).toEqual(event?.children.slice(3));
+  });
+});
