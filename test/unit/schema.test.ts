@@ -38,15 +38,18 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'event(id: ID!, tenant: String): Event',
     `events(${PAGE}, filter: EventFilter, ${SIZE}): EventConnection!`,
     `rejectedEvents(${PAGE}, filter: RejectedEventFilter, ${SIZE}): RejectedEventConnection!`,
+    'testFilter(data: JSON!, filter: JSON!): TestFilterResult!',
   ],
   Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!'],
   CreateWebhookSubscriptionInput: [
     ...['tenant: String', 'url: String!', 'eventTypes: [String!]!', 'description: String', 'headers: [HeaderInput!]'],
     ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
+    'filter: JSON',
   ],
   UpdateWebhookSubscriptionInput: [
     ...['url: String', 'eventTypes: [String!]', 'description: String', 'headers: [HeaderInput!]'],
     ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
+    'filter: JSON',
   ],
   HeaderInput: ['name: String!', 'value: String!'],
   CreateWebhookSubscriptionPayload: ['subscription: WebhookSubscription!', 'secret: String!'],
@@ -75,6 +78,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['timeoutMs: Int!', 'headerNames: [String!]!', 'createdAt: DateTime!', 'updatedAt: DateTime!'],
     ...['maxInFlight: Int!', 'rateLimitPerSecond: Int', 'deactivationReason: DeactivationReason'],
     ...['failingSince: DateTime', 'circuit: Circuit!'],
+    'filter: JSON',
     ...['secrets: [SigningSecret!]!'],
     `deliveries(${PAGE}, filter: DeliveryFilter, ${SIZE}): DeliveryConnection!`,
     `deliveryLog(${PAGE}, filter: DeliveryFilter, ${SIZE}): AttemptConnection!`,
@@ -101,7 +105,10 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   Event: [
     ...['id: ID!', 'tenant: String!', 'type: String!', 'occurredAt: DateTime!', 'createdAt: DateTime!', 'data: JSON!'],
     `deliveries(${PAGE}, ${SIZE}): DeliveryConnection!`,
+    `considered(${PAGE}, ${SIZE}): ConsideredSubscriptionConnection!`,
   ],
+  ConsideredSubscription: ['subscription: WebhookSubscription!', 'result: ConsiderationResult!', 'delivery: Delivery'],
+  TestFilterResult: ['matches: Boolean!', 'failedPaths: [String!]!'],
   RejectedEvent: [
     ...['id: ID!', 'tenant: String', 'subject: String!', 'reason: RejectionReason!', 'message: String!'],
     ...['sizeBytes: Int!', 'createdAt: DateTime!'],
