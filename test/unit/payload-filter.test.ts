@@ -175,7 +175,7 @@ describe('data that nobody meant well', () => {
     }
   });
 
-  it('is looked at for a bounded time, however much of it there is', () => {
+  it('is looked at for a bounded time, however much of it there is', { timeout: 60_000 }, () => {
     let looks = 0;
     const counted = (target: object) =>
       new Proxy(target, {
