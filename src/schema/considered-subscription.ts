@@ -1,3 +1,4 @@
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import { resolveCursorConnection } from '@pothos/plugin-relay';
 import { type Considered, consideredSubscriptions } from '../database/considered-subscriptions.ts';

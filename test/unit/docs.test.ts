@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { buildSchema, GraphQLEnumType } from 'graphql';
 import { describe, expect, test } from 'vitest';
 import { VARIABLES } from '../../src/config.ts';
+import type { Operator } from '../../src/events/payload-filter-problems.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -18,6 +19,12 @@ const PAGES = [
 type Manifest = Readonly<Record<'dependencies' | 'scripts', Readonly<Record<string, string>>>>;
 // npm reads the file as well, and fails if it looks otherwise.
 const { dependencies, scripts } = JSON.parse(read('package.json')) as Manifest;
+
+/** The compiler sees to it that none is forgotten. */
+const OPERATORS: Readonly<Record<Operator, true>> = {
+  ...{ $eq: true, $ne: true, $in: true, $nin: true, $gt: true, $gte: true, $lt: true, $lte: true },
+  ...{ $startsWith: true, $exists: true, $and: true, $or: true, $not: true },
+};
 
 const schema = buildSchema(read('schema.graphql'));
 
@@ -68,6 +75,11 @@ describe('docs/delivery-semantics.md', () => {
     expect(named.sort()).toEqual(valuesOf('WaitReason').sort());
   });
 
+  test('its table has every result of a consideration, and no other', () => {
+    const named = tableOf(PAGE, '`result`').flatMap(([result]) => namesIn(result));
+    expect(named.sort()).toEqual(valuesOf('ConsiderationResult').sort());
+  });
+
   test('its table of states leads to every status of a delivery', () => {
     const reached = new Set(tableOf(PAGE, 'from').flatMap(([, to]) => namesIn(to)));
     expect([...reached]).toEqual(expect.arrayContaining(valuesOf('DeliveryStatus')));
@@ -77,6 +89,13 @@ describe('docs/delivery-semantics.md', () => {
 test("docs/authentication.md's table of scopes has every one there is, and no other", () => {
   const named = tableOf('docs/authentication.md', 'scope').flatMap(([scope]) => namesIn(scope));
   expect(named.sort()).toEqual(valuesOf('ApiKeyScope').sort());
+});
+
+test('docs/payload-filters.md has every operator in its table, and no other', () => {
+  const named = tableOf('docs/payload-filters.md', 'operator').flatMap(([cell]) => [
+    ...(cell ?? '').matchAll(/\$\w+/g),
+  ]);
+  expect(named.map(([name]) => name).sort()).toEqual(Object.keys(OPERATORS).sort());
 });
 
 test('docs/configuration.md has every setting with its meaning', () => {

@@ -140,20 +140,20 @@ describe('a filter', () => {
     expect(evaluate(filter, data)).toBe(expected);
   });
 
-  it('says the same as a naive reading of its definition, for 4,000 random filters and data', () => {
-    let holding = 0;
-    for (let seed = 0; seed < 4_000; seed += 1) {
-      const { filter, data } = randomCase(seed);
+  it('says the same as a naive reading of its definition, for 5,000 random filters and data', {
+    timeout: 60_000,
+  }, () => {
+    const cases = Array.from({ length: 5_000 }, (_, seed) => ({ seed, ...randomCase(seed) }));
+    const differing = cases.filter(({ filter, data }) => {
       const expected = evaluate(filter, data);
-      const label = `seed ${seed}: ${JSON.stringify({ filter, data })}`;
-      expect(validateFilter(filter), label).toEqual([]);
-      expect(compileFilter(filter)(data), label).toBe(expected);
-      expect(failedPaths(filter, data).length === 0, label).toBe(expected);
-      if (expected) holding += 1;
-    }
+      const isSame = compileFilter(filter)(data) === expected && (failedPaths(filter, data).length === 0) === expected;
+      return !isSame || validateFilter(filter).length > 0;
+    });
+    expect(differing.slice(0, 3)).toEqual([]);
     // Neither outcome is rare.
-    expect(holding).toBeGreaterThan(3_000);
-    expect(holding).toBeLessThan(16_000);
+    const holding = cases.filter(({ filter, data }) => evaluate(filter, data)).length;
+    expect(holding).toBeGreaterThan(750);
+    expect(holding).toBeLessThan(4_250);
   });
 
   it('holds for nothing if it is no valid filter', () => {
@@ -175,7 +175,7 @@ describe('data that nobody meant well', () => {
     }
   });
 
-  it('is looked at for a bounded time, however much of it there is', () => {
+  it('is looked at for a bounded time, however much of it there is', { timeout: 60_000 }, () => {
     let looks = 0;
     const counted = (target: object) =>
       new Proxy(target, {

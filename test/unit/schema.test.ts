@@ -57,19 +57,19 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     `eventTypes(${PAGE}, filter: EventTypeFilter, ${SIZE}): EventTypeConnection!`,
     'replay(id: ID!): Replay',
     'deliveryStats(bucket: StatsBucket!, filter: DeliveryFilter, from: DateTime!, to: DateTime!): DeliveryStats!',
-    'testFilter(data: JSON!, filter: JSON!): TestFilterResult!',
     `replays(${PAGE}, filter: ReplayFilter, ${SIZE}): ReplayConnection!`,
+    'testFilter(data: JSON!, filter: JSON!): TestFilterResult!',
   ],
   Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!', 'replayProgress(id: ID!): Replay!'],
   CreateWebhookSubscriptionInput: [
-    'filter: JSON',
     ...['tenant: String', 'url: String!', 'eventTypes: [String!]!', 'description: String', 'headers: [HeaderInput!]'],
     ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
+    'filter: JSON',
   ],
   UpdateWebhookSubscriptionInput: [
-    'filter: JSON',
     ...['url: String', 'eventTypes: [String!]', 'description: String', 'headers: [HeaderInput!]'],
     ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
+    'filter: JSON',
   ],
   HeaderInput: ['name: String!', 'value: String!'],
   CreateWebhookSubscriptionPayload: ['subscription: WebhookSubscription!', 'secret: String!'],
@@ -109,7 +109,6 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   ],
   StatusCodeRange: ['from: Int!', 'to: Int!'],
   WebhookSubscription: [
-    'filter: JSON',
     ...[
       'id: ID!',
       'tenant: String!',
@@ -121,6 +120,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['timeoutMs: Int!', 'headerNames: [String!]!', 'createdAt: DateTime!', 'updatedAt: DateTime!'],
     ...['maxInFlight: Int!', 'rateLimitPerSecond: Int', 'deactivationReason: DeactivationReason'],
     ...['failingSince: DateTime', 'circuit: Circuit!'],
+    'filter: JSON',
     ...['secrets: [SigningSecret!]!'],
     `deliveries(${PAGE}, filter: DeliveryFilter, ${SIZE}): DeliveryConnection!`,
     `deliveryLog(${PAGE}, filter: DeliveryFilter, ${SIZE}): AttemptConnection!`,
@@ -146,9 +146,9 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'signingSecretIds: [ID!]!',
   ],
   Event: [
-    `considered(${PAGE}, ${SIZE}): ConsideredSubscriptionConnection!`,
     ...['id: ID!', 'tenant: String!', 'type: String!', 'occurredAt: DateTime!', 'createdAt: DateTime!', 'data: JSON!'],
     `deliveries(${PAGE}, ${SIZE}): DeliveryConnection!`,
+    `considered(${PAGE}, ${SIZE}): ConsideredSubscriptionConnection!`,
   ],
   CreateApiKeyInput: ['tenant: String', 'name: String!', 'scope: ApiKeyScope!'],
   CreateApiKeyPayload: ['apiKey: ApiKey!', 'key: String!'],
@@ -158,6 +158,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['id: ID!', 'name: String!', 'scope: ApiKeyScope!', 'tenant: String'],
     ...['createdAt: DateTime!', 'lastUsedAt: DateTime', 'revokedAt: DateTime'],
   ],
+  ConsideredSubscription: ['subscription: WebhookSubscription!', 'result: ConsiderationResult!', 'delivery: Delivery'],
+  TestFilterResult: ['matches: Boolean!', 'failedPaths: [String!]!'],
   RejectedEvent: [
     ...['id: ID!', 'tenant: String', 'subject: String!', 'reason: RejectionReason!', 'message: String!'],
     ...['sizeBytes: Int!', 'createdAt: DateTime!'],

@@ -1,0 +1,110 @@
+import { afterEach, expect, it } from 'vitest';
+import { deleteExpiredRows } from '../../src/database/retention/delete-expired-rows.ts';
+import { withConnection } from '../../src/database/retention/with-connection.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+const NOW = Date.now();
+
+async function openDatabase(): Promise<RetentionDatabase> {
+  const database = await createRetentionDatabase();
+  cleanUps.push(() => database.drop());
+  return database;
+}
+
+/** A subscription whose settings were changed so many days ago, once each. */
+async function subscribe({ pool }: RetentionDatabase, changedDaysAgo: readonly number[]): Promise<string> {
+  const id = uuid7(NOW);
+  await pool.query(
+    `INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, 'acme', 'https://example.com', '{a}')`,
+    [id],
+  );
+  for (const [index, days] of changedDaysAgo.entries()) {
+    await pool.query('UPDATE webhook_subscriptions SET filter = $2 WHERE id = $1', [id, { index }]);
+    await pool.query(
+      `UPDATE matching_settings SET superseded_at = $2
+       WHERE subscription_id = $1 AND from_version = (
+         SELECT max(from_version) FROM matching_settings WHERE subscription_id = $1 AND until_version IS NOT NULL)`,
+      [id, new Date(NOW - days * DAY_MS)],
+    );
+  }
+  return id;
+}
+
+/** How many days ago the settings that are left were superseded; null for those that apply. */
+async function remaining({ pool }: RetentionDatabase, id: string): Promise<(number | null)[]> {
+  const { rows } = await pool.query<{ supersededAt: Date | null }>(
+    'SELECT superseded_at AS "supersededAt" FROM matching_settings WHERE subscription_id = $1 ORDER BY from_version',
+    [id],
+  );
+  return rows.map(({ supersededAt }) => (supersededAt === null ? null : Math.round((NOW - +supersededAt) / DAY_MS)));
+}
+
+const deleteRows = ({ url }: RetentionDatabase) => {
+  const pace = { signal: new AbortController().signal, deadlineMs: Date.now() + 60_000 };
+  return withConnection(url, (client) => deleteExpiredRows(client, { nowMs: NOW, retentionDays: 30, pace }));
+};
+
+it('settings that were superseded before the retention go, in as many batches as it takes; those that apply stay', async () => {
+  const database = await openDatabase();
+  const id = await subscribe(database, [60, 31, 29, 1]);
+  await database.pool.query(
+    `INSERT INTO matching_settings (subscription_id, from_version, until_version, superseded_at, event_types, is_active)
+     SELECT $1, -n, 1 - n, $2, '{}', true FROM generate_series(1, 2500) n`,
+    [uuid7(NOW), new Date(NOW - 31 * DAY_MS)],
+  );
+  await database.insert({ timeMs: NOW - 20 * DAY_MS, status: 'SUCCESS' });
+  const { count, isDone } = await deleteRows(database);
+  expect({ count, isDone }).toEqual({ count: 2_502, isDone: true });
+  expect(await remaining(database, id)).toEqual([29, 1, null]);
+});
+
+it('settings stay as long as an event of their time does', async () => {
+  const database = await openDatabase();
+  const id = await subscribe(database, [60, 45, 31]);
+  const { delivery } = await database.insert({ timeMs: NOW - 50 * DAY_MS, status: 'PENDING' });
+  await deleteRows(database);
+  expect(await remaining(database, id)).toEqual([45, 31, null]);
+  await database.pool.query(`UPDATE deliveries SET status = 'SUCCESS' WHERE id = $1`, [delivery]);
+  await deleteRows(database);
+  expect(await remaining(database, id)).toEqual([null]);
+});
+
+it('only what decides about matching makes new settings, and a deleted subscription has none', async () => {
+  const database = await openDatabase();
+  const { pool } = database;
+  const id = await subscribe(database, []);
+  const change = (set: string) => pool.query(`UPDATE webhook_subscriptions SET ${set} WHERE id = $1`, [id]);
+  const count = async () => (await remaining(database, id)).length;
+  for (const set of [`url = 'https://example.org'`, 'timeout_ms = 1', 'updated_at = now()', 'is_active = is_active']) {
+    await change(set);
+    expect(await count(), set).toBe(1);
+  }
+  const changes = [
+    `event_types = '{b}'`,
+    'is_active = false',
+    `filter = '{"a":1}'`,
+    `filter = '{"a":2}'`,
+    'filter = null',
+  ];
+  for (const [index, set] of changes.entries()) {
+    await change(set);
+    expect(await count(), set).toBe(index + 2);
+  }
+  await change('deleted_at = now()');
+  const { rows } = await pool.query(
+    `SELECT from_version AS "from", until_version AS "until" FROM matching_settings WHERE subscription_id = $1 ORDER BY 1`,
+    [id],
+  );
+  // One after the other, without a gap but for the changes of something else.
+  expect(rows).toEqual([
+    { from: '1', until: '6' },
+    ...['6', '7', '8', '9', '10'].map((from) => ({ from, until: String(Number(from) + 1) })),
+  ]);
+});
