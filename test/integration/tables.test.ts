@@ -25,6 +25,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     RejectedEvent: 'rejected_events',
     Delivery: 'deliveries',
     Attempt: 'attempts',
+    Replay: 'replays',
   } as const;
   expect(Object.keys(tables).toSorted()).toEqual(Object.keys(Prisma.ModelName).toSorted());
   const { prisma } = database;
@@ -40,6 +41,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   await prisma.rejectedEvent.findFirst();
   await prisma.delivery.findFirst();
   await prisma.attempt.findFirst();
+  await prisma.replay.findFirst();
   const fields = {
     ApiKey: Prisma.ApiKeyScalarFieldEnum,
     Tenant: Prisma.TenantScalarFieldEnum,
@@ -52,6 +54,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     RejectedEvent: Prisma.RejectedEventScalarFieldEnum,
     Delivery: Prisma.DeliveryScalarFieldEnum,
     Attempt: Prisma.AttemptScalarFieldEnum,
+    Replay: Prisma.ReplayScalarFieldEnum,
   };
   for (const [model, table] of Object.entries(tables)) {
     const known = Object.keys(fields[model as keyof typeof fields]);
