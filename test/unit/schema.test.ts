@@ -35,6 +35,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'delivery(id: ID!): Delivery',
     `deliveries(${PAGE}, filter: DeliveryFilter, ${SIZE}): DeliveryConnection!`,
     `deliveryLog(${PAGE}, filter: DeliveryFilter, ${SIZE}): AttemptConnection!`,
+    'deliveryStats(bucket: StatsBucket!, filter: DeliveryFilter, from: DateTime!, to: DateTime!): DeliveryStats!',
     'event(id: ID!, tenant: String): Event',
     `events(${PAGE}, filter: EventFilter, ${SIZE}): EventConnection!`,
     `rejectedEvents(${PAGE}, filter: RejectedEventFilter, ${SIZE}): RejectedEventConnection!`,
@@ -102,6 +103,12 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['id: ID!', 'tenant: String!', 'type: String!', 'occurredAt: DateTime!', 'createdAt: DateTime!', 'data: JSON!'],
     `deliveries(${PAGE}, ${SIZE}): DeliveryConnection!`,
   ],
+  DeliveryStats: ['total: DeliveryStatsBucket!', 'buckets: [DeliveryStatsBucket!]!'],
+  DeliveryStatsBucket: [
+    ...['from: DateTime!', 'to: DateTime!', 'attemptCount: Int!', 'successCount: Int!', 'failureCount: Int!'],
+    ...['successRate: Float', 'responseTimeMs: ResponseTimes'],
+  ],
+  ResponseTimes: ['p50: Float!', 'p90: Float!', 'p95: Float!', 'p99: Float!'],
   RejectedEvent: [
     ...['id: ID!', 'tenant: String', 'subject: String!', 'reason: RejectionReason!', 'message: String!'],
     ...['sizeBytes: Int!', 'createdAt: DateTime!'],
