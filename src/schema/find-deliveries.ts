@@ -11,7 +11,8 @@ export type DeliverySearch<Row> = {
   readonly find: (where: Prisma.DeliveryWhereInput, take: number) => Promise<Row[]>;
 };
 
-const CANDIDATES = 1_000;
+/** Of one statement: with each, Postgres has more to plan. */
+const MAX_CANDIDATES = 1_000;
 
 /**
  * A page of the deliveries that a filter means. If attempts of theirs have to have failed in a certain way, it begins
@@ -24,14 +25,15 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
   const own = { ...filter, statusCodes: undefined, failureReasons: undefined };
   let found: Row[] = [];
   let bounds: Prisma.UuidFilter[] = [...beyond(query.cursor, take).map(({ id }) => id), ...deliveryIdBounds(filter)];
-  for (;;) {
-    const ids = await findCandidates(prisma, { filter, bounds, isBackwards: take < 0 });
+  // As a rule these are enough: more only if the deliveries have to be of a rare status too.
+  for (let limit = 2 * Math.abs(take); ; limit = Math.min(4 * limit, MAX_CANDIDATES)) {
+    const ids = await findCandidates(prisma, { filter, bounds, isBackwards: take < 0, limit });
     const [least, greatest] = idRange(ids);
     const missing = (Math.abs(take) - found.length) * Math.sign(take);
     const where = { AND: [deliveryWhere(own), { id: { in: [...new Set(ids)], gte: least, lte: greatest } }] };
     const rows = ids.length === 0 ? [] : await find(where, missing);
     found = take < 0 ? [...rows, ...found] : [...found, ...rows];
-    if (ids.length < CANDIDATES || found.length >= Math.abs(take)) return found;
+    if (ids.length < limit || found.length >= Math.abs(take)) return found;
     bounds = [...bounds, take < 0 ? { gt: greatest } : { lt: least }];
   }
 }
@@ -40,10 +42,14 @@ type Candidates = {
   readonly filter: DeliveryFilter;
   readonly bounds: readonly Prisma.UuidFilter[];
   readonly isBackwards: boolean;
+  readonly limit: number;
 };
 
 /** Ids of deliveries, with doubles, of which an attempt failed as the filter says. */
-async function findCandidates(prisma: PrismaClient, { filter, bounds, isBackwards }: Candidates): Promise<string[]> {
+async function findCandidates(
+  prisma: PrismaClient,
+  { filter, bounds, isBackwards, limit }: Candidates,
+): Promise<string[]> {
   const { tenant, subscriptionIds, eventTypes, statusCodes, failureReasons } = filter;
   const attempts = await prisma.attempt.findMany({
     where: {
@@ -54,7 +60,7 @@ async function findCandidates(prisma: PrismaClient, { filter, bounds, isBackward
     },
     select: { deliveryId: true },
     orderBy: { deliveryId: isBackwards ? 'asc' : NEWEST_FIRST.id },
-    take: CANDIDATES,
+    take: limit,
   });
   return attempts.map(({ deliveryId }) => deliveryId);
 }

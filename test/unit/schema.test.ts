@@ -49,6 +49,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'delivery(id: ID!): Delivery',
     `deliveries(${PAGE}, filter: DeliveryFilter, ${SIZE}): DeliveryConnection!`,
     `deliveryLog(${PAGE}, filter: DeliveryFilter, ${SIZE}): AttemptConnection!`,
+    'deliveryStats(bucket: StatsBucket!, filter: DeliveryFilter, from: DateTime!, to: DateTime!): DeliveryStats!',
     'event(id: ID!, tenant: String): Event',
     `events(${PAGE}, filter: EventFilter, ${SIZE}): EventConnection!`,
     `rejectedEvents(${PAGE}, filter: RejectedEventFilter, ${SIZE}): RejectedEventConnection!`,
@@ -160,6 +161,12 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   ],
   ConsideredSubscription: ['subscription: WebhookSubscription!', 'result: ConsiderationResult!', 'delivery: Delivery'],
   TestFilterResult: ['matches: Boolean!', 'failedPaths: [String!]!'],
+  DeliveryStats: ['total: DeliveryStatsBucket!', 'buckets: [DeliveryStatsBucket!]!'],
+  DeliveryStatsBucket: [
+    ...['from: DateTime!', 'to: DateTime!', 'attemptCount: Int!', 'successCount: Int!', 'failureCount: Int!'],
+    ...['successRate: Float', 'responseTimeMs: ResponseTimes'],
+  ],
+  ResponseTimes: ['p50: Float!', 'p90: Float!', 'p95: Float!', 'p99: Float!'],
   RejectedEvent: [
     ...['id: ID!', 'tenant: String', 'subject: String!', 'reason: RejectionReason!', 'message: String!'],
     ...['sizeBytes: Int!', 'createdAt: DateTime!'],
