@@ -29,6 +29,8 @@ function endedBy(
 ): AsyncIterableIterator<ExecutionResult> {
   const source = stream[Symbol.asyncIterator]();
   let isOver = false;
+  const isReadOn = () => !isOver;
+  const hasEnded = () => signal.aborted;
   let interrupt: () => void = () => undefined;
   const forget = whenAborted(signal, () => {
     interrupt();
@@ -47,8 +49,8 @@ function endedBy(
   };
   return {
     next: async () => {
-      if (isOver) return DONE;
-      if (signal.aborted) return lastWord();
+      if (!isReadOn()) return DONE;
+      if (hasEnded()) return lastWord();
       const step = await new Promise<IteratorResult<ExecutionResult>>((resolve, reject) => {
         interrupt = () => {
           resolve(DONE);
@@ -56,7 +58,7 @@ function endedBy(
         source.next().then(resolve, reject);
       });
       // Also where a value and the end came together: it is not for this reader any more.
-      if (signal.aborted && !isOver) return lastWord();
+      if (hasEnded() && isReadOn()) return lastWord();
       return step.done === true ? close() : step;
     },
     return: close,

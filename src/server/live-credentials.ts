@@ -5,7 +5,7 @@ export type Watch = {
   /** Aborts when the credential has expired or has been revoked. */
   readonly signal: AbortSignal;
   /** To be called when nobody is interested any more. */
-  release(): void;
+  readonly release: () => void;
 };
 
 /** The credentials of streams and sockets that are open, so that these can end with them. */

@@ -11,10 +11,11 @@ export function requireViewer(
   maskError: (error: unknown) => GraphQLError,
 ): Plugin<object, ServerContext> {
   return {
-    onRequest: async ({ request, serverContext, fetchAPI, endResponse }) => {
+    onRequest: async (hook) => {
+      const { request, serverContext, fetchAPI } = hook;
       const refuse = (status: number, error: object, headers: Record<string, string> = {}) => {
         const body = JSON.stringify({ errors: [error] });
-        endResponse(
+        hook.endResponse(
           new fetchAPI.Response(body, { status, headers: { 'content-type': 'application/json', ...headers } }),
         );
       };

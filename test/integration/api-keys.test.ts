@@ -72,7 +72,7 @@ describe('an API key', () => {
       ['TENANT_WRITE', null],
       ['ADMIN', 'acme'],
     ]) {
-      await expect(services.query(insert, [scope, tenant, `${scope ?? ''}`])).rejects.toThrow('api_keys_tenant_check');
+      await expect(services.query(insert, [scope, tenant, scope ?? ''])).rejects.toThrow('api_keys_tenant_check');
     }
   });
 
