@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
-import { type Answer, ask } from '../support/graphql-client.ts';
+import { type Answer, ask, openSocket } from '../support/graphql-client.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -212,4 +213,26 @@ describe('a key that is revoked', () => {
       await services.query('ALTER TABLE api_keys ENABLE TRIGGER api_key_revoked');
     }
   });
+});
+
+it('while Postgres is away nobody is taken for a stranger, and the admin key goes on working', async () => {
+  const target = new URL(services.databaseUrl);
+  const proxy = await startTcpProxy({ port: Number(target.port) });
+  target.port = String(proxy.port);
+  const cut = await startTestApp({ ...services, databaseUrl: target.href }, { env: { ROLES: 'api' } });
+  try {
+    const { key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
+    await proxy.stop();
+    const answer = await ask(cut.url, { credentials: key, query: '{ __typename }' });
+    expect(answer).toMatchObject({ status: 503, errors: [{ extensions: { code: 'SERVICE_UNAVAILABLE' } }] });
+    expect(await cut.graphql('{ __typename }')).toEqual({ __typename: 'Query' });
+    expect((await ask(cut.url, { credentials: 'nonsense', query: '{ __typename }' })).status).toBe(401);
+    const socket = await openSocket(cut.url, { credentials: key, query: 'subscription { deliveryLog { id } }' });
+    await waitFor(() => socket.closedWith(), { what: 'the socket to be closed' });
+    // So that clients come again.
+    expect(socket.closedWith()?.code).toBe(1013);
+  } finally {
+    await cut.stop();
+    await proxy.stop().catch(() => undefined);
+  }
 });
