@@ -10,7 +10,7 @@ export type Operation = {
   readonly variables?: Readonly<Record<string, unknown>>;
 };
 
-export type GraphqlError = { readonly message: string; readonly extensions?: Readonly<Record<string, unknown>> };
+type GraphqlError = { readonly message: string; readonly extensions?: Readonly<Record<string, unknown>> };
 
 export type Answer = {
   readonly status: number;
