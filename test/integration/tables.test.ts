@@ -20,6 +20,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     MatchingSettings: 'matching_settings',
     SubscriptionState: 'subscription_states',
     SigningSecret: 'signing_secrets',
+    EventType: 'event_types',
     Event: 'events',
     EventId: 'event_ids',
     RejectedEvent: 'rejected_events',
@@ -36,6 +37,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   await prisma.matchingSettings.findFirst();
   await prisma.subscriptionState.findFirst();
   await prisma.signingSecret.findFirst();
+  await prisma.eventType.findFirst();
   await prisma.event.findFirst();
   await prisma.eventId.findFirst();
   await prisma.rejectedEvent.findFirst();
@@ -49,6 +51,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     MatchingSettings: Prisma.MatchingSettingsScalarFieldEnum,
     SubscriptionState: Prisma.SubscriptionStateScalarFieldEnum,
     SigningSecret: Prisma.SigningSecretScalarFieldEnum,
+    EventType: Prisma.EventTypeScalarFieldEnum,
     Event: Prisma.EventScalarFieldEnum,
     EventId: Prisma.EventIdScalarFieldEnum,
     RejectedEvent: Prisma.RejectedEventScalarFieldEnum,
