@@ -1,10 +1,14 @@
 import SchemaBuilder from '@pothos/core';
+import ComplexityPlugin from '@pothos/plugin-complexity';
 import ErrorsPlugin from '@pothos/plugin-errors';
 import PrismaPlugin from '@pothos/plugin-prisma';
 import RelayPlugin from '@pothos/plugin-relay';
 import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
 import type { Context } from './context.ts';
+
+/** Lists count tenfold; but that of a connection is as long as the connection says. */
+const ONCE = { complexity: { field: 1, multiplier: 1 } };
 
 export const builder = new SchemaBuilder<{
   Context: Context;
@@ -19,7 +23,7 @@ export const builder = new SchemaBuilder<{
   };
 }>({
   // The errors plugin before Prisma's, or the latter takes the result unions for rows.
-  plugins: [ErrorsPlugin, RelayPlugin, PrismaPlugin],
+  plugins: [ErrorsPlugin, RelayPlugin, PrismaPlugin, ComplexityPlugin],
   defaultFieldNullability: false,
   errors: {
     directResult: true,
@@ -28,10 +32,12 @@ export const builder = new SchemaBuilder<{
   relay: {
     nodeQueryOptions: false,
     nodesQueryOptions: false,
-    nodesOnConnection: true,
-    edgesFieldOptions: { nullable: { list: false, items: false } },
+    nodesOnConnection: ONCE,
+    edgesFieldOptions: { nullable: { list: false, items: false }, ...ONCE },
     nodeFieldOptions: { nullable: false },
   },
+  // Only weighs fields; the server compares before it executes, live streams as well.
+  complexity: { disabled: true },
   prisma: { client: ({ services }) => services.database.prisma, dmmf: getDatamodel() },
 });
 

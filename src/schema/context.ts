@@ -2,7 +2,6 @@ import type { Logger } from 'pino';
 import type { WebhookSubscriptionServices } from '../delivery/webhook-subscriptions.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import type { LiveLog } from '../events/live-log.ts';
-import type { PageBudget } from './page.ts';
 import type { Viewer } from './viewer.ts';
 
 /** What resolvers work with; lives as long as the server. */
@@ -16,7 +15,6 @@ export type SchemaServices = WebhookSubscriptionServices & {
 export type Context = {
   readonly services: SchemaServices;
   readonly viewer: Viewer;
-  readonly pageBudget: PageBudget;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;
 };

@@ -1,10 +1,10 @@
 import { createYoga, type Plugin, type YogaServerInstance } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import type { Context, SchemaServices } from '../schema/context.ts';
-import { PageBudget } from '../schema/page.ts';
 import { schema } from '../schema/schema.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import type { Authenticate } from './auth.ts';
+import { limitOperations } from './limits.ts';
 import { createMaskError } from './mask-error.ts';
 
 export type GraphqlOptions = {
@@ -22,7 +22,6 @@ export type Graphql = YogaServerInstance<ServerContext, Context>;
 
 /** A sendTestEvent of 1 MiB fits in, escaped. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
-const MAX_TOKENS = 5_000;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
 export function createGraphql({ services, authenticate, log, stopping }: GraphqlOptions): Graphql {
@@ -32,9 +31,9 @@ export function createGraphql({ services, authenticate, log, stopping }: Graphql
     context: ({ viewer }) => {
       // Nobody gets here without one; if somebody did, nothing would be shown.
       if (viewer === undefined) throw new Error('an operation without a viewer');
-      return { services, viewer, stopping, pageBudget: new PageBudget() };
+      return { services, viewer, stopping };
     },
-    plugins: [requireViewer(authenticate), limitTokens()],
+    plugins: [requireViewer(authenticate), limitOperations({ introspection: true })],
     maskedErrors: { maskError: createMaskError(log) },
     // The default answers every origin, with credentials.
     cors: false,
@@ -61,16 +60,6 @@ function requireViewer(authenticate: Authenticate): Plugin<object, ServerContext
       const body = { errors: [{ message, extensions: { code: 'UNAUTHENTICATED' } }] };
       const headers = { 'content-type': 'application/json', 'www-authenticate': 'Bearer' };
       hook.endResponse(new fetchAPI.Response(JSON.stringify(body), { status: 401, headers }));
-    },
-  };
-}
-
-/** Parsing is the one step whose cost the page budget does not bound. */
-function limitTokens(): Plugin {
-  return {
-    onParse({ parseFn, setParseFn }) {
-      // Yoga leaves the types of these functions open.
-      setParseFn((source, options): unknown => parseFn(source, { ...options, maxTokens: MAX_TOKENS }));
     },
   };
 }

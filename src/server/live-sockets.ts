@@ -102,7 +102,8 @@ export class LiveSockets {
     }
     try {
       const { graphql } = this.#options;
-      const request = new graphql.fetchAPI.Request('http://localhost/graphql');
+      // Mutations are only run for a POST.
+      const request = new graphql.fetchAPI.Request('http://localhost/graphql', { method: 'POST' });
       const params = { query: payload.query };
       const viewer = extra.viewer === undefined ? {} : { viewer: extra.viewer };
       const enveloped: Enveloped = graphql.getEnveloped({ request, params, waitUntil: () => undefined, ...viewer });
