@@ -2,11 +2,13 @@ import process from 'node:process';
 import {
   parseAllowHttp,
   parseApiKey,
+  parseBoolean,
   parseCidrs,
   parseCount,
   parseDnsServers,
   parseLogLevel,
   parseNatsServers,
+  parseOrigins,
   parsePort,
   parsePorts,
   parseRoles,
@@ -31,6 +33,13 @@ export type Config = {
   readonly roles: ReadonlySet<Role>;
   readonly adminApiKey: string | undefined;
   readonly secretsKey: string | undefined;
+  readonly api: {
+    /** Origins of pages that may read our answers. */
+    readonly corsOrigins: readonly string[];
+    readonly introspection: boolean;
+    /** Operations per second of each credential. */
+    readonly rateLimit: number;
+  };
   readonly egress: {
     readonly allowCidrs: readonly string[];
     readonly allowHttp: 'always' | 'loopback' | 'never';
@@ -96,6 +105,24 @@ export const VARIABLES: readonly Variable[] = [
     default: 'generated',
     meaning:
       '32 bytes in base64, encrypts signing secrets and custom headers at rest. Unset: generated in `DATA_DIR/secrets-key` with the embedded Postgres, an error with `DATABASE_URL`. Losing it loses every signing secret.',
+  },
+  {
+    name: 'CORS_ORIGINS',
+    default: 'unset',
+    meaning:
+      'Origins whose pages may use GraphQL from a browser, comma-separated and exact: `https://console.example.com`. Unset: only pages of our own origin.',
+  },
+  {
+    name: 'GRAPHQL_INTROSPECTION',
+    default: 'unset',
+    meaning:
+      '`true` lets clients ask for the schema, suggests names in errors, and shows GraphiQL at `GET /graphql`; `false` does none of that. Unset: `false` if `NODE_ENV` is `production`, otherwise `true`.',
+  },
+  {
+    name: 'API_RATE_LIMIT',
+    default: '100',
+    meaning:
+      'How many GraphQL operations per second, 1 to 100000, each credential may begin at each process; twice as many at once after a pause. The admin key is not limited.',
   },
   {
     name: 'EGRESS_ALLOW_CIDRS',
@@ -173,6 +200,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     roles: read('ROLES', parseRoles) ?? new Set(ROLES),
     adminApiKey: read('ADMIN_API_KEY', parseApiKey),
     secretsKey: read('SECRETS_KEY', parseSecretsKey),
+    api: readApi(read, env),
     egress: readEgress(read, embedded),
     retryScheduleMs: read('RETRY_SCHEDULE', parseSchedule) ?? parseSchedule(DEFAULT_RETRY_SCHEDULE),
     retention: {
@@ -187,6 +215,14 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
 }
 
 type Read = <T>(name: string, parse: (text: string) => T) => T | undefined;
+
+function readApi(read: Read, env: NodeJS.ProcessEnv): Config['api'] {
+  return {
+    corsOrigins: read('CORS_ORIGINS', parseOrigins) ?? [],
+    introspection: read('GRAPHQL_INTROSPECTION', parseBoolean) ?? env['NODE_ENV'] !== 'production',
+    rateLimit: read('API_RATE_LIMIT', (text) => parseCount(text, 100_000)) ?? 100,
+  };
+}
 
 function readEgress(read: Read, embedded: boolean): Config['egress'] {
   return {

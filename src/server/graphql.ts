@@ -1,16 +1,23 @@
 import { createYoga, type Plugin, type YogaServerInstance } from 'graphql-yoga';
 import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { schema } from '../schema/schema.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import type { Authenticate } from './auth.ts';
+import { createCors, requireJson } from './cross-origin.ts';
+import { endLongQueries } from './deadline.ts';
+import { GRAPHIQL, renderGraphiql } from './graphiql.ts';
 import { limitOperations } from './limits.ts';
 import { createMaskError } from './mask-error.ts';
+import { limitRate, type TakeOperation } from './rate-limit.ts';
 
 export type GraphqlOptions = {
   readonly services: SchemaServices;
   readonly authenticate: Authenticate;
   readonly log: Logger;
+  readonly settings: Config['api'];
+  readonly takeOperation: TakeOperation;
   /** Aborts when live streams are to end. */
   readonly stopping: AbortSignal;
 };
@@ -24,7 +31,8 @@ export type Graphql = YogaServerInstance<ServerContext, Context>;
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
-export function createGraphql({ services, authenticate, log, stopping }: GraphqlOptions): Graphql {
+export function createGraphql(options: GraphqlOptions): Graphql {
+  const { services, authenticate, log, stopping, settings, takeOperation } = options;
   return createYoga<ServerContext, Context>({
     schema,
     graphqlEndpoint: '/graphql',
@@ -33,14 +41,20 @@ export function createGraphql({ services, authenticate, log, stopping }: Graphql
       if (viewer === undefined) throw new Error('an operation without a viewer');
       return { services, viewer, stopping };
     },
-    plugins: [requireViewer(authenticate), limitOperations({ introspection: true })],
+    plugins: [
+      requireViewer(authenticate),
+      limitRate(takeOperation),
+      requireJson(),
+      limitOperations(settings),
+      endLongQueries(),
+    ],
     maskedErrors: { maskError: createMaskError(log) },
-    // The default answers every origin, with credentials.
-    cors: false,
+    cors: createCors(settings.corsOrigins),
     maxRequestBodySize: MAX_BODY_BYTES,
     multipart: false,
     batching: false,
-    graphiql: false,
+    graphiql: settings.introspection && GRAPHIQL,
+    renderGraphiQL: renderGraphiql,
     landingPage: false,
     logging: false,
   });

@@ -11,9 +11,10 @@ import { createAuthenticate } from './auth.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import { checkReadiness } from './health.ts';
 import { LiveSockets } from './live-sockets.ts';
+import { createRateLimit } from './rate-limit.ts';
 
 export type HttpServerOptions = {
-  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles'>;
+  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles' | 'api'>;
   readonly adminApiKey: string;
   readonly database: Database;
   readonly bus: EventBus;
@@ -45,8 +46,10 @@ export class HttpServer {
       const authenticate = createAuthenticate(adminApiKey);
       const liveLog = new LiveLog({ bus, database, log });
       const services = { database, secretBox, egressPolicy: config.egress, bus, liveLog, log };
-      this.#graphql = createGraphql({ services, authenticate, log, stopping: this.#stopping.signal });
-      this.#sockets = new LiveSockets({ graphql: this.#graphql, authenticate, log });
+      const takeOperation = createRateLimit(config.api.rateLimit);
+      const shared = { authenticate, log, takeOperation };
+      this.#graphql = createGraphql({ ...shared, services, settings: config.api, stopping: this.#stopping.signal });
+      this.#sockets = new LiveSockets({ ...shared, graphql: this.#graphql });
     }
     // A request has to be all there within half a minute; answers (live streams) may take for ever.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };

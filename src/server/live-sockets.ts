@@ -10,10 +10,12 @@ import type { Viewer } from '../schema/viewer.ts';
 import type { Authenticate } from './auth.ts';
 import type { Graphql } from './graphql.ts';
 import { createMaskError } from './mask-error.ts';
+import { rateLimitedError, type TakeOperation } from './rate-limit.ts';
 
 export type LiveSocketsOptions = {
   readonly graphql: Graphql;
   readonly authenticate: Authenticate;
+  readonly takeOperation: TakeOperation;
   readonly log: Logger;
 };
 
@@ -100,6 +102,8 @@ export class LiveSockets {
       const message = `at most ${MAX_OPERATIONS_PER_SOCKET} operations can run over one WebSocket`;
       return [createGraphQLError(message, { extensions: { code: 'TOO_MANY_OPERATIONS' } })];
     }
+    const waitMs = extra.viewer === undefined ? 0 : this.#options.takeOperation(extra.viewer);
+    if (waitMs > 0) return [rateLimitedError(waitMs)];
     try {
       const { graphql } = this.#options;
       // Mutations are only run for a POST.

@@ -9,11 +9,15 @@ import { LiveLog } from '../../src/events/live-log.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { createAuthenticate } from '../../src/server/auth.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
+import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestNats } from '../support/nats.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789';
+
+/** The defaults. */
+export const SETTINGS = { corsOrigins: [], introspection: true, rateLimit: 100 };
 
 export type GraphqlResponse<Data> = {
   readonly status: number;
@@ -56,7 +60,10 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   };
   const stopping = new AbortController();
   const authenticate = createAuthenticate(ADMIN_KEY);
-  const graphql = createGraphql({ services, authenticate, log, stopping: stopping.signal });
+  const graphql = createGraphql({
+    ...{ services, authenticate, log, settings: SETTINGS, stopping: stopping.signal },
+    takeOperation: createRateLimit(SETTINGS.rateLimit),
+  });
   return {
     ...{ databaseUrl: testDatabase.url, natsUrl: nats.url, database, secretBox, bus, log, graphql },
     logged: () => lines.join(''),

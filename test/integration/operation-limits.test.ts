@@ -58,7 +58,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     ['mutations', 5, 6, mutate(6)],
     ['tokens', 5_000, undefined, `{ ${'__typename '.repeat(5_000)} }`],
     ['cost', 20_000, 125_501, '{ deliveries(first: 250) { nodes { attempts(last: 250) { nodes { id } } } } }'],
-  ])('the limit of %s is %i: %s is refused, and is told', async (limit, max, actual, query) => {
+  ])('the limit of %s is %i, and %s is refused', async (...[limit, max, actual, query]) => {
     const { errors, data } = await ask(server.url, transport, { query });
     expect(errors).toMatchObject([
       { extensions: { code: 'LIMIT_EXCEEDED', limit, max, ...(actual !== undefined && { actual }) } },

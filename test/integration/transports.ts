@@ -35,9 +35,9 @@ async function askSocket(url: string, { query, variables = {} }: Question): Prom
     connectionParams: { authorization: `Bearer ${ADMIN_KEY}` },
   });
   try {
-    const { value } = await client.iterate({ query, variables }).next();
+    const result = await client.iterate({ query, variables }).next();
     // `as`: as above.
-    return value as Answer;
+    return result.value as Answer;
   } catch (errors) {
     // The protocol's own message for errors before execution.
     if (Array.isArray(errors)) return { errors: errors as Answer['errors'] & object };
