@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { Client, cacheExchange, fetchExchange, subscriptionExchange } from '@urql/core';
-import { createClient } from 'graphql-ws';
+import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { LOG, SUBSCRIPTIONS } from './operations.ts';
 
@@ -23,7 +23,12 @@ const client = new Client({
     fetchExchange,
     subscriptionExchange({
       forwardSubscription: ({ query = '', variables }) => ({
-        subscribe: (sink) => ({ unsubscribe: socket.subscribe({ query, variables }, sink) }),
+        subscribe: (sink) => {
+          const next = ({ data: value = null, errors = [] }: FormattedExecutionResult) => {
+            sink.next({ data: value, ...(errors.length > 0 && { errors: [...errors] }) });
+          };
+          return { unsubscribe: socket.subscribe({ query, variables }, { ...sink, next }) };
+        },
       }),
     }),
   ],

@@ -61,12 +61,13 @@ test('publisher.mjs publishes an event once, and urql/watch.ts shows its attempt
     await waitFor(
       async () => {
         n += 1;
-        await run('node', ['examples/publisher.mjs', 'example.published', `{"n": ${n}}`]);
-        return watch.output().includes('example.published, attempt 1: SUCCESS 200');
+        await run('node', ['examples/publisher.mjs', 'example.published', `{"n": ${n}}`, `id-${n}`]);
+        if (!watch.output().includes('example.published, attempt 1: SUCCESS 200')) throw new Error(watch.output());
+        return true;
       },
       { what: 'the attempt', timeoutMs: 20_000 },
     );
-    const again = await run('node', ['examples/publisher.mjs', 'example.published', `{"n": ${n}}`]);
+    const again = await run('node', ['examples/publisher.mjs', 'example.published', `{"n": ${n}}`, `id-${n}`]);
     expect(again).toContain('was published before');
   } finally {
     watch.child.kill();
