@@ -8,6 +8,6 @@ const servers = process.env.NATS_URL ?? (await readFile('.data/nats-url', 'utf8'
 
 const nats = await connect({ servers });
 // Take an id from your own data where there is one: published again after a crash, it is still one event.
-const { seq, duplicate } = await nats.jetstream().publish(`events.examples.${type}`, data, { msgID: id });
-console.log(duplicate ? `was published before, as number ${seq}` : `published as number ${seq}`);
+const { seq } = await nats.jetstream().publish(`events.examples.${type}`, data, { msgID: id });
+console.log(`published ${id}, as number ${seq}`);
 await nats.close();

@@ -50,7 +50,7 @@ test('curl.sh subscribes, sends a test event, and shows its attempt', async () =
   expect(output).toContain('data: {"data":{"deliveryLog":{"eventType":"webhook.test","number":1,"status":"SUCCESS"');
 });
 
-test('publisher.mjs publishes an event once, and urql/watch.ts shows its attempt', async () => {
+test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt', async () => {
   await app.subscribe({ url: receiver.url, tenant: 'examples', eventTypes: ['example.*'] });
   const watch = start('node', ['--import', 'tsx', 'examples/urql/watch.ts']);
   try {
@@ -67,8 +67,6 @@ test('publisher.mjs publishes an event once, and urql/watch.ts shows its attempt
       },
       { what: 'the attempt', timeoutMs: 20_000 },
     );
-    const again = await run('node', ['examples/publisher.mjs', 'example.published', `{"n": ${n}}`, `id-${n}`]);
-    expect(again).toContain('was published before');
   } finally {
     watch.child.kill();
   }
