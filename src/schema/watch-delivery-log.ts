@@ -10,7 +10,7 @@ import { attemptWhere } from './delivery-filter-where.ts';
 import { LogPosition } from './log-position.ts';
 
 /** With the cursor to go on from: it says what was seen of every process that logs. */
-export type LiveAttempt = Attempt & { readonly cursor: string };
+type LiveAttempt = Attempt & { readonly cursor: string };
 
 /** A failure is the last emission: thrown where it is resolved, it becomes an error like any other over every transport. */
 export type Emission =
