@@ -56,9 +56,9 @@ export default defineConfig(
   },
   ...importDirection,
   {
-    files: ['src/config.ts', 'src/demo/main.ts', 'prisma.config.ts', 'test/**', 'bench/**'],
+    files: ['src/config.ts', 'src/demo/main.ts', 'prisma.config.ts', 'test/**', 'bench/**', 'examples/**'],
     rules: { 'no-restricted-properties': 'off' },
   },
   // What a person sees on the terminal is their product.
-  { files: ['src/demo/**', 'scripts/**', 'bench/**'], rules: { 'no-console': 'off' } },
+  { files: ['src/demo/**', 'scripts/**', 'bench/**', 'examples/**'], rules: { 'no-console': 'off' } },
 );

@@ -1,5 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
+// Vite would take the package's ES modules for our code, while Node takes CommonJS for that of libraries: two copies,
+// of which neither knows the other's types.
+const resolve = { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] };
+
 export default defineConfig({
   test: {
     projects: [
@@ -11,6 +15,7 @@ export default defineConfig({
         },
       },
       {
+        resolve,
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],

@@ -116,9 +116,23 @@ function portsOf(item: string): number[] {
   return Array.from({ length: to - from + 1 }, (_, index) => from + index);
 }
 
-export function parseAllowHttp(text: string): 'always' | 'never' {
+export function parseBoolean(text: string): boolean {
   if (text !== 'true' && text !== 'false') throw new Error(`must be true or false, not ${JSON.stringify(text)}`);
-  return text === 'true' ? 'always' : 'never';
+  return text === 'true';
+}
+
+export function parseAllowHttp(text: string): 'always' | 'never' {
+  return parseBoolean(text) ? 'always' : 'never';
+}
+
+/** Exactly as browsers send them, or none would ever be equal. */
+export function parseOrigins(text: string): string[] {
+  for (const origin of list(text)) {
+    const url = URL.canParse(origin) ? new URL(origin) : undefined;
+    if (url?.origin !== origin || !['http:', 'https:'].includes(url.protocol))
+      throw new Error(`has ${JSON.stringify(origin)}, which is not an origin such as https://console.example.com`);
+  }
+  return list(text);
 }
 
 export function parseDnsServers(text: string): string[] {

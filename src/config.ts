@@ -1,12 +1,14 @@
 import process from 'node:process';
 import {
   parseAllowHttp,
+  parseBoolean,
   parseCidrs,
   parseCount,
   parseDnsServers,
   parseJwksUrl,
   parseLogLevel,
   parseNatsServers,
+  parseOrigins,
   parsePort,
   parsePorts,
   parseRoles,
@@ -34,6 +36,13 @@ export type Config = {
   /** How the JWTs of tenants' front ends are verified; undefined: they are refused. */
   readonly jwt: { readonly secret: string } | { readonly jwksUrl: string } | undefined;
   readonly secretsKey: string | undefined;
+  readonly api: {
+    /** Origins of pages that may read our answers. */
+    readonly corsOrigins: readonly string[];
+    readonly introspection: boolean;
+    /** Operations per second of each credential. */
+    readonly rateLimit: number;
+  };
   readonly egress: {
     readonly allowCidrs: readonly string[];
     readonly allowHttp: 'always' | 'loopback' | 'never';
@@ -113,6 +122,24 @@ export const VARIABLES: readonly Variable[] = [
       '32 bytes in base64, encrypts signing secrets and custom headers at rest. Unset: generated in `DATA_DIR/secrets-key` with the embedded Postgres, an error with `DATABASE_URL`. Losing it loses every signing secret.',
   },
   {
+    name: 'CORS_ORIGINS',
+    default: 'unset',
+    meaning:
+      'Origins whose pages may use GraphQL from a browser, comma-separated and exact: `https://console.example.com`. Unset: only pages of our own origin.',
+  },
+  {
+    name: 'GRAPHQL_INTROSPECTION',
+    default: 'unset',
+    meaning:
+      '`true` lets clients ask for the schema, suggests names in errors, and shows GraphiQL at `GET /graphql`; `false` does none of that. Unset: `false` if `NODE_ENV` is `production`, otherwise `true`.',
+  },
+  {
+    name: 'API_RATE_LIMIT',
+    default: '100',
+    meaning:
+      'How many GraphQL operations per second, 1 to 100000, each credential may begin at each process; twice as many at once after a pause. The admin key is not limited.',
+  },
+  {
     name: 'EGRESS_ALLOW_CIDRS',
     default: 'empty',
     meaning:
@@ -189,6 +216,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     adminApiKey: read('ADMIN_API_KEY', parseSecret),
     jwt: readJwt(read, problems),
     secretsKey: read('SECRETS_KEY', parseSecretsKey),
+    api: readApi(read, env),
     egress: readEgress(read, embedded),
     retryScheduleMs: read('RETRY_SCHEDULE', parseSchedule) ?? parseSchedule(DEFAULT_RETRY_SCHEDULE),
     retention: {
@@ -212,6 +240,14 @@ function readJwt(read: Read, problems: string[]): Config['jwt'] {
   }
   if (secret !== undefined) return { secret };
   return jwksUrl === undefined ? undefined : { jwksUrl };
+}
+
+function readApi(read: Read, env: NodeJS.ProcessEnv): Config['api'] {
+  return {
+    corsOrigins: read('CORS_ORIGINS', parseOrigins) ?? [],
+    introspection: read('GRAPHQL_INTROSPECTION', parseBoolean) ?? env['NODE_ENV'] !== 'production',
+    rateLimit: read('API_RATE_LIMIT', (text) => parseCount(text, 100_000)) ?? 100,
+  };
 }
 
 function readEgress(read: Read, embedded: boolean): Config['egress'] {

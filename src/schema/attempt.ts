@@ -38,7 +38,11 @@ export const AttemptType = builder.prismaObject('Attempt', {
       nullable: true,
       description: 'An object; secret values are redacted.',
     }),
-    responseBody: t.exposeString('responseBody', { nullable: true, description: 'Its beginning, read as UTF-8.' }),
+    responseBody: t.exposeString('responseBody', {
+      nullable: true,
+      description: 'Its beginning, read as UTF-8.',
+      complexity: 5,
+    }),
     responseBodyTruncated: t.exposeBoolean('responseBodyTruncated', { description: 'Whether there was more of it.' }),
     errorMessage: t.exposeString('errorMessage', { nullable: true, description: 'What went wrong, for people.' }),
     payloadSizeBytes: t.exposeInt('payloadSizeBytes', { description: 'Size of the request body.' }),

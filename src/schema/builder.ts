@@ -1,4 +1,5 @@
 import SchemaBuilder from '@pothos/core';
+import ComplexityPlugin from '@pothos/plugin-complexity';
 import ErrorsPlugin from '@pothos/plugin-errors';
 import PrismaPlugin from '@pothos/plugin-prisma';
 import RelayPlugin from '@pothos/plugin-relay';
@@ -8,6 +9,9 @@ import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
 import type { Context } from './context.ts';
 import { type Permissions, permissionsOf } from './viewer.ts';
+
+/** Lists count tenfold; but that of a connection is as long as the connection says. */
+const ONCE = { complexity: { field: 1, multiplier: 1 } };
 
 export const builder = new SchemaBuilder<{
   Context: Context;
@@ -24,7 +28,7 @@ export const builder = new SchemaBuilder<{
 }>({
   // The errors plugin before Prisma's, or the latter takes the result unions for rows. What may not be asked for is
   // refused before anything is read, but within the errors plugin: it is no member of a result union.
-  plugins: [ErrorsPlugin, ScopeAuthPlugin, RelayPlugin, PrismaPlugin],
+  plugins: [ErrorsPlugin, ScopeAuthPlugin, RelayPlugin, PrismaPlugin, ComplexityPlugin],
   scopeAuth: {
     authScopes: ({ viewer }) => permissionsOf(viewer),
     // Otherwise a stream would be opened, and only its values refused.
@@ -42,10 +46,12 @@ export const builder = new SchemaBuilder<{
   relay: {
     nodeQueryOptions: false,
     nodesQueryOptions: false,
-    nodesOnConnection: true,
-    edgesFieldOptions: { nullable: { list: false, items: false } },
+    nodesOnConnection: ONCE,
+    edgesFieldOptions: { nullable: { list: false, items: false }, ...ONCE },
     nodeFieldOptions: { nullable: false },
   },
+  // Only weighs fields; the server compares before it executes, live streams as well.
+  complexity: { disabled: true },
   prisma: { client: ({ services }) => services.database.prisma, dmmf: getDatamodel() },
 });
 

@@ -66,7 +66,7 @@ export function considered(
   const options = {
     args,
     defaultSize: PAGE.defaultSize,
-    maxSize: PAGE.maxSize(args, context),
+    maxSize: PAGE.maxSize(args),
     toCursor: ({ subscriptionId }: Row) => formatPrismaCursor({ id: subscriptionId }, 'id'),
   };
   return resolveCursorConnection<Promise<Row[]>>(options, async ({ before, after, limit, inverted }) => {

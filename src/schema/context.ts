@@ -5,7 +5,6 @@ import type { EventBus } from '../events/event-bus.ts';
 import type { LiveLog } from '../events/live-log.ts';
 import type { PublishEvent } from '../events/publish-event.ts';
 import type { ChildPages } from './child-pages.ts';
-import type { PageBudget } from './page.ts';
 import type { Viewer } from './viewer.ts';
 
 /** What resolvers work with; lives as long as the server. */
@@ -23,7 +22,6 @@ export type SchemaServices = WebhookSubscriptionServices & {
 export type Context = {
   readonly services: SchemaServices;
   readonly viewer: Viewer;
-  readonly pageBudget: PageBudget;
   readonly childPages: ChildPages;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;

@@ -40,9 +40,8 @@ builder.subscriptionField('deliveryLog', (t) =>
       const after = args.after == null ? undefined : parseLogPosition(args.after, 'after');
       return watchDeliveryLog(context, { filter, after });
     },
-    resolve: (emission, _args, { pageBudget }) => {
+    resolve: (emission) => {
       if (emission.kind === 'failure') throw emission.error;
-      pageBudget.refill();
       return emission.attempt;
     },
   }),

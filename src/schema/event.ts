@@ -37,6 +37,8 @@ export const EventType = builder.prismaObject('Event', {
     data: t.field({
       type: 'JSON',
       select: { data: true },
+      // Up to a megabyte each.
+      complexity: 100,
       // `unknown`, because it was checked to be JSON when it came in and nobody here looks inside.
       resolve: ({ data }): unknown => JSON.parse(Buffer.from(data).toString('utf8')),
     }),

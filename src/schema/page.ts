@@ -7,24 +7,6 @@ import { LogPosition } from './log-position.ts';
 const DEFAULT_PAGE_SIZE = 50;
 const MAX_PAGE_SIZE = 250;
 const UUID_LENGTH = 36;
-const MAX_ROWS_PER_OPERATION = 20_000;
-
-/** Connections inside connections multiply, so one operation may ask for so many rows in all. */
-export class PageBudget {
-  #rowsLeft = MAX_ROWS_PER_OPERATION;
-
-  take(rows: number): void {
-    this.#rowsLeft -= rows;
-    if (this.#rowsLeft >= 0) return;
-    const message = `of all connections together may come to ${MAX_ROWS_PER_OPERATION}; ask for smaller pages`;
-    throw new InvalidInputError([{ path: 'first', message }]);
-  }
-
-  /** For a live stream, each of whose values is an operation of its own. */
-  refill(): void {
-    this.#rowsLeft = MAX_ROWS_PER_OPERATION;
-  }
-}
 
 export type PageArguments = {
   readonly first?: number | null | undefined;
@@ -38,12 +20,16 @@ function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: st
   return {
     cursor,
     defaultSize: DEFAULT_PAGE_SIZE,
-    maxSize: (args: PageArguments, { pageBudget }: { readonly pageBudget: PageBudget }): number => {
+    maxSize: (args: PageArguments): number => {
       const problems = findProblems(args, isCursor);
       if (problems.length > 0) throw new InvalidInputError(problems);
-      pageBudget.take(args.first ?? args.last ?? DEFAULT_PAGE_SIZE);
       return MAX_PAGE_SIZE;
     },
+    /** What is selected inside costs so many times as much; a page that is too large is refused above, and says so. */
+    complexity: ({ first, last }: PageArguments) => ({
+      field: 1,
+      multiplier: Math.min(first ?? last ?? DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
+    }),
   } as const;
 }
 

@@ -1,19 +1,26 @@
-import { createYoga, type Plugin, type YogaServerInstance } from 'graphql-yoga';
+import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
 import { createChildPages } from '../schema/child-pages.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
-import { PageBudget } from '../schema/page.ts';
 import { schema } from '../schema/schema.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import type { Credentials } from './credentials.ts';
+import { createCors, requireJson } from './cross-origin.ts';
+import { endLongQueries } from './deadline.ts';
 import { endWithCredential } from './end-with-credential.ts';
+import { GRAPHIQL, renderGraphiql } from './graphiql.ts';
+import { limitOperations } from './limits.ts';
 import { createMaskError } from './mask-error.ts';
+import { limitRate, type TakeOperation } from './rate-limit.ts';
 import { requireViewer } from './require-viewer.ts';
 
 export type GraphqlOptions = {
   readonly services: SchemaServices;
   readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
   readonly log: Logger;
+  readonly settings: Config['api'];
+  readonly takeOperation: TakeOperation;
   /** Aborts when live streams are to end. */
   readonly stopping: AbortSignal;
 };
@@ -25,10 +32,10 @@ export type Graphql = YogaServerInstance<ServerContext, Context>;
 
 /** A sendTestEvent of 1 MiB fits in, escaped. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
-const MAX_TOKENS = 5_000;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
-export function createGraphql({ services, credentials, log, stopping }: GraphqlOptions): Graphql {
+export function createGraphql(options: GraphqlOptions): Graphql {
+  const { services, credentials, log, stopping, settings, takeOperation } = options;
   const maskError = createMaskError(log);
   return createYoga<ServerContext, Context>({
     schema,
@@ -36,32 +43,24 @@ export function createGraphql({ services, credentials, log, stopping }: GraphqlO
     context: ({ viewer }) => {
       // Nobody gets here without one; if somebody did, nothing would be shown.
       if (viewer === undefined) throw new Error('an operation without a viewer');
-      const childPages = createChildPages(services.database);
-      return { services, viewer, stopping, pageBudget: new PageBudget(), childPages };
+      return { services, viewer, stopping, childPages: createChildPages(services.database) };
     },
     plugins: [
       requireViewer(credentials.authenticate, maskError),
-      limitTokens(),
+      limitRate(takeOperation),
+      requireJson(),
+      limitOperations(settings),
+      endLongQueries(),
       endWithCredential((viewer) => credentials.watch(viewer)),
     ],
     maskedErrors: { maskError },
-    // The default answers every origin, with credentials.
-    cors: false,
+    cors: createCors(settings.corsOrigins),
     maxRequestBodySize: MAX_BODY_BYTES,
     multipart: false,
     batching: false,
-    graphiql: false,
+    graphiql: settings.introspection && GRAPHIQL,
+    renderGraphiQL: renderGraphiql,
     landingPage: false,
     logging: false,
   });
-}
-
-/** Parsing is the one step whose cost the page budget does not bound. */
-function limitTokens(): Plugin {
-  return {
-    onParse({ parseFn, setParseFn }) {
-      // Yoga leaves the types of these functions open.
-      setParseFn((source, options): unknown => parseFn(source, { ...options, maxTokens: MAX_TOKENS }));
-    },
-  };
 }

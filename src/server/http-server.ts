@@ -14,9 +14,10 @@ import { Credentials } from './credentials.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import { checkReadiness } from './health.ts';
 import { LiveSockets } from './live-sockets.ts';
+import { createRateLimit } from './rate-limit.ts';
 
 export type HttpServerOptions = {
-  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles' | 'jwt'>;
+  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles' | 'jwt' | 'api'>;
   readonly adminApiKey: string;
   readonly databaseUrl: string;
   readonly database: Database;
@@ -57,8 +58,9 @@ export class HttpServer {
         replayFeed: new ReplayFeed(database, log),
       };
       this.#credentials = credentials;
-      this.#graphql = createGraphql({ services, credentials, log, stopping: this.#stopping.signal });
-      this.#sockets = new LiveSockets({ graphql: this.#graphql, credentials, log });
+      const shared = { credentials, log, takeOperation: createRateLimit(config.api.rateLimit) };
+      this.#graphql = createGraphql({ ...shared, services, settings: config.api, stopping: this.#stopping.signal });
+      this.#sockets = new LiveSockets({ ...shared, graphql: this.#graphql });
     }
     // A request has to be all there within half a minute; answers (live streams) may take for ever.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };

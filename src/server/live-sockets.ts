@@ -12,14 +12,16 @@ import type { Credentials } from './credentials.ts';
 import { credentialEnded } from './end-with-credential.ts';
 import type { Graphql } from './graphql.ts';
 import { createMaskError } from './mask-error.ts';
+import { rateLimitedError, type TakeOperation } from './rate-limit.ts';
+import { createSocketLimits, MAX_SOCKETS, type RunningOperations } from './socket-limits.ts';
 
 export type LiveSocketsOptions = {
   readonly graphql: Graphql;
   readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
+  readonly takeOperation: TakeOperation;
   readonly log: Logger;
 };
 
-const MAX_SOCKETS = 1_000;
 const MAX_OPERATIONS_PER_SOCKET = 50;
 /** Only operations and their variables come in; the library's default is 100 MiB. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
@@ -41,17 +43,26 @@ type Enveloped = {
   readonly parse: (query: string) => DocumentNode;
   readonly validate: (schema: GraphQLSchema, document: DocumentNode) => readonly GraphQLError[];
   readonly contextFactory: () => unknown;
-  readonly execute: (args: ExecutionArgs) => ExecutionResult;
+  readonly execute: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>;
   readonly subscribe: (args: ExecutionArgs) => Promise<AsyncGenerator<ExecutionResult> | ExecutionResult>;
+};
+
+/** The functions that belong to an operation, in which Yoga's plugins are (masking among them), and its socket. */
+type Operation = {
+  readonly enveloped: Enveloped;
+  readonly ending: AbortController;
+  readonly running: RunningOperations;
 };
 
 /** GraphQL over WebSocket (the protocol graphql-transport-ws), through the same pipeline as over HTTP. */
 export class LiveSockets {
   readonly #options: LiveSocketsOptions;
-  readonly #server = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES });
+  readonly #server = new WebSocketServer({
+    ...{ noServer: true, maxPayload: MAX_MESSAGE_BYTES, closeTimeout: CLOSE_WITHIN_MS },
+  });
+  readonly #limits = createSocketLimits();
   readonly #maskError: (error: unknown) => GraphQLError;
-  /** The functions that belong to an operation: Yoga's plugins (masking among them) are in them. */
-  readonly #enveloped = new WeakMap<object, Enveloped>();
+  readonly #operations = new WeakMap<object, Operation>();
 
   constructor(options: LiveSocketsOptions) {
     this.#options = options;
@@ -61,13 +72,14 @@ export class LiveSockets {
         // Otherwise a client reads the messages of our faults when it is closed with 4500.
         isProd: true,
         onConnect: (connection) => this.#connect(connection),
-        onSubscribe: (connection, _id, payload) => this.#prepare(connection, payload),
-        execute: (args) => this.#envelopedOf(args).execute(args),
-        subscribe: (args) => this.#envelopedOf(args).subscribe(args),
+        onSubscribe: (connection, _id, payload) => this.#admit(connection, payload),
+        execute: (args) => this.#execute(args),
+        subscribe: (args) => this.#operationOf(args).enveloped.subscribe(args),
       },
       this.#server,
     );
     this.#server.on('connection', (socket) => {
+      this.#limits.watch(socket);
       // graphql-ws prints these to the console; ws has closed the socket already.
       socket.removeAllListeners('error');
       socket.on('error', (error) => {
@@ -78,7 +90,7 @@ export class LiveSockets {
 
   /** To be called for each upgrade request. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    if (this.#server.clients.size >= MAX_SOCKETS) {
+    if (this.#server.clients.size >= MAX_SOCKETS || this.#limits.isCrowded()) {
       socket.end('HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
       return;
     }
@@ -95,7 +107,7 @@ export class LiveSockets {
   async #connect({ connectionParams, extra }: Connection): Promise<boolean> {
     const value = connectionParams?.['authorization'] ?? connectionParams?.['Authorization'];
     const viewer = await this.#authenticate(extra.socket, typeof value === 'string' ? value : undefined);
-    if (viewer === undefined) return false;
+    if (viewer === undefined || !this.#limits.admit(extra.socket, viewer)) return false;
     extra.session = { viewer, ended: this.#endWithCredential(extra.socket, viewer) };
     return true;
   }
@@ -124,39 +136,73 @@ export class LiveSockets {
     return signal;
   }
 
-  async #prepare({ extra, subscriptions }: Connection, payload: SubscribePayload) {
+  async #admit(connection: Connection, payload: SubscribePayload) {
+    const { session, socket } = connection.extra;
     // A socket that is being closed still hears what its client says.
-    if (extra.session === undefined || extra.session.ended.aborted) return [credentialEnded()];
-    if (Object.keys(subscriptions).length > MAX_OPERATIONS_PER_SOCKET) {
+    if (session === undefined || session.ended.aborted) return [credentialEnded()];
+    const running = this.#limits.runningOver(socket);
+    // What a client completes early is forgotten by the library, but goes on running.
+    if (Math.max(Object.keys(connection.subscriptions).length, running.size + 1) > MAX_OPERATIONS_PER_SOCKET) {
       const message = `at most ${MAX_OPERATIONS_PER_SOCKET} operations can run over one WebSocket`;
       return [createGraphQLError(message, { extensions: { code: 'TOO_MANY_OPERATIONS' } })];
     }
+    const ending = new AbortController();
+    // Until it is executed, and is here once more: many may come at once.
+    running.add(ending);
     try {
-      const { graphql } = this.#options;
-      const request = new graphql.fetchAPI.Request('http://localhost/graphql');
-      const params = { query: payload.query };
-      const { viewer } = extra.session;
-      const enveloped: Enveloped = graphql.getEnveloped({ request, params, waitUntil: () => undefined, viewer });
-      const { parse, validate, contextFactory, schema } = enveloped;
-      const document = parse(payload.query);
-      const errors = validate(schema, document);
-      if (errors.length > 0) return errors;
-      const args = {
-        ...{ schema, document, contextValue: await contextFactory() },
-        ...{ operationName: payload.operationName, variableValues: payload.variables },
-      };
-      this.#enveloped.set(args, enveloped);
-      return args;
+      return await this.#prepare(session.viewer, payload, { ending, running });
     } catch (error) {
       return [this.#maskError(error)];
+    } finally {
+      running.delete(ending);
     }
   }
 
-  #envelopedOf(args: object): Enveloped {
-    const enveloped = this.#enveloped.get(args);
-    if (enveloped === undefined) throw new Error('an operation that was not prepared');
-    return enveloped;
+  async #prepare(viewer: Viewer, payload: SubscribePayload, operation: Omit<Operation, 'enveloped'>) {
+    const waitMs = this.#options.takeOperation(viewer);
+    if (waitMs > 0) return [rateLimitedError(waitMs)];
+    const { graphql } = this.#options;
+    // Mutations are only run for a POST.
+    const request = new graphql.fetchAPI.Request('http://localhost/graphql', {
+      ...{ method: 'POST', signal: operation.ending.signal },
+    });
+    const params = { query: payload.query };
+    const enveloped: Enveloped = graphql.getEnveloped({ request, params, waitUntil: () => undefined, viewer });
+    const { parse, validate, contextFactory, schema } = enveloped;
+    const document = parse(payload.query);
+    const errors = validate(schema, document);
+    if (errors.length > 0) return errors.map(withoutHttp);
+    const args = {
+      ...{ schema, document, contextValue: await contextFactory() },
+      ...{ operationName: payload.operationName, variableValues: payload.variables },
+    };
+    this.#operations.set(args, { enveloped, ...operation });
+    return args;
   }
+
+  /** What is thrown would close the socket, and all that runs over it. */
+  async #execute(args: ExecutionArgs): Promise<ExecutionResult> {
+    const { enveloped, ending, running } = this.#operationOf(args);
+    running.add(ending);
+    try {
+      return await enveloped.execute(args);
+    } catch (error) {
+      return ending.signal.aborted ? {} : { errors: [this.#maskError(error)] };
+    } finally {
+      running.delete(ending);
+    }
+  }
+
+  #operationOf(args: object): Operation {
+    const operation = this.#operations.get(args);
+    if (operation === undefined) throw new Error('an operation that was not prepared');
+    return operation;
+  }
+}
+
+/** Yoga notes the HTTP status in the errors of validation, which it keeps for the next time. */
+function withoutHttp({ message, extensions, nodes = [] }: GraphQLError): GraphQLError {
+  return createGraphQLError(message, { extensions: { ...extensions, http: undefined }, nodes });
 }
 
 type Goodbye = { readonly code: number; readonly reason: string };

@@ -12,11 +12,15 @@ import type { Attempt } from '../../src/generated/prisma/client.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
 import { Credentials } from '../../src/server/credentials.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
+import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789';
+
+/** The defaults. */
+export const SETTINGS = { corsOrigins: [], introspection: true, rateLimit: 100 };
 
 export type GraphqlResponse<Data> = {
   readonly status: number;
@@ -64,7 +68,10 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
   };
   const stopping = new AbortController();
-  const graphql = createGraphql({ services, credentials, log, stopping: stopping.signal });
+  const graphql = createGraphql({
+    ...{ services, credentials, log, settings: SETTINGS, stopping: stopping.signal },
+    takeOperation: createRateLimit(SETTINGS.rateLimit),
+  });
   return {
     ...{ databaseUrl: testDatabase.url, nats, database, secretBox, bus, log, graphql, services, credentials },
     logged: () => lines.join(''),

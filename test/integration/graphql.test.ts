@@ -114,7 +114,7 @@ describe('connections', () => {
     const query = `query ($n: Int) { a: deliveryLog(first: $n) { ...F } }
       fragment F on AttemptConnection { nodes { delivery { attempts(first: $n) { nodes { delivery { attempts(first: $n) { nodes { id } } } } } } } }`;
     const { errors } = await post(api.graphql, JSON.stringify({ query, variables: { n: 250 } }));
-    expect(errors?.[0]).toMatchObject({ extensions: { code: 'INVALID_INPUT' } });
+    expect(errors?.[0]).toMatchObject({ extensions: { code: 'LIMIT_EXCEEDED', limit: 'cost' } });
   });
 });
 
@@ -148,10 +148,14 @@ test('no field of any query shows a secret or the value of a header', async () =
   const roots = ['webhookSubscriptions', 'deliveries', 'deliveryLog', 'events', 'rejectedEvents'];
   const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'));
   const fields = schema.getQueryType()?.getFields() ?? {};
-  const query = `{ ${roots.map((root) => `${root} ${everything(fields[root]?.type, 4)}`).join(' ')} }`;
-  const { errors, data } = await post(api.graphql, JSON.stringify({ query }));
-  const text = JSON.stringify(data);
-  expect(errors).toBeUndefined();
+  const answers = [];
+  for (const root of roots) {
+    const query = `{ ${root}(first: 5) ${everything(fields[root]?.type, 4)} }`;
+    const { errors, data } = await post(api.graphql, JSON.stringify({ query }));
+    expect(errors).toBeUndefined();
+    answers.push(data);
+  }
+  const text = JSON.stringify(answers);
   expect(text).toContain(subscription.id);
   expect(text).toContain('"headerNames":["Authorization"]');
   const sealed = await api.database.prisma.signingSecret.findMany({ where: { subscriptionId: subscription.id } });
@@ -169,13 +173,13 @@ test('no field of any query shows a secret or the value of a header', async () =
   }
 });
 
-/** A selection of every field there is, `depth` objects deep; lists inside one row each. */
+/** A selection of every field there is, `depth` objects deep, but `nodes`, which are those of `edges`; lists inside two rows each. */
 function everything(type: GraphQLOutputType | undefined, depth: number): string {
   const named = type === undefined ? undefined : getNamedType(type);
   if (!isObjectType(named)) throw new Error('not an object');
   const fields = Object.values(named.getFields()).flatMap((field) => {
     if (isLeafType(getNamedType(field.type))) return [field.name];
-    if (depth === 0) return [];
+    if (depth === 0 || field.name === 'nodes') return [];
     const isPaged = field.args.some(({ name }) => name === 'first');
     return [`${field.name}${isPaged ? '(first: 2)' : ''} ${everything(field.type, depth - 1)}`];
   });
@@ -197,9 +201,7 @@ describe('errors', () => {
     expect(api.logged()).toContain(String(errors?.[0]?.extensions?.['correlationId']));
   });
 
-  test('a body of more than 2 MB, batching and too many tokens are refused', async () => {
-    const query = `{ ${'__typename '.repeat(6_000)} }`;
-    expect((await post(api.graphql, JSON.stringify({ query }))).errors?.[0]?.message).toMatch(/token/);
+  test('a body of more than 2 MB and batching are refused', async () => {
     const big = JSON.stringify({ query: '{ __typename }', variables: { x: 'x'.repeat(2 * 1024 * 1024) } });
     expect((await post(api.graphql, big)).status).toBe(413);
     expect((await post(api.graphql, '[{"query":"{ __typename }"}]')).status).toBe(400);

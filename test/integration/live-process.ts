@@ -6,7 +6,7 @@ import { EventBus } from '../../src/events/event-bus.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { HttpServer } from '../../src/server/http-server.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
+import { ADMIN_KEY, type Api, attemptOf, SETTINGS, storeAttempt } from './graphql-api.ts';
 
 export type ApiProcess = { readonly url: string; readonly port: number; stop(): Promise<void> };
 
@@ -21,7 +21,7 @@ export async function startApiProcess(
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   const server = new HttpServer({
     ...{ database, databaseUrl, bus, secretBox, log },
-    config: { host: '127.0.0.1', port, roles: new Set(['api'] as const), egress, jwt: undefined },
+    config: { host: '127.0.0.1', port, roles: new Set(['api'] as const), egress, jwt: undefined, api: SETTINGS },
     adminApiKey: ADMIN_KEY,
     hasStarted: () => true,
   });

@@ -9,7 +9,16 @@ import { LiveLog } from '../../src/events/live-log.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { HttpServer } from '../../src/server/http-server.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { ADMIN_KEY, type Api, attemptOf, expectType, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
+import {
+  ADMIN_KEY,
+  type Api,
+  attemptOf,
+  expectType,
+  SETTINGS,
+  seedDelivery,
+  startApi,
+  storeAttempt,
+} from './graphql-api.ts';
 import { CREATE, DELIVERY_LOG, WATCH } from './graphql-operations.graphql.ts';
 
 let api: Api;
@@ -55,7 +64,7 @@ function createServer(): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   return new HttpServer({
     ...{ database, databaseUrl, bus, secretBox, log },
-    config: { ...config, egress },
+    config: { ...config, egress, api: SETTINGS },
     adminApiKey: ADMIN_KEY,
     hasStarted: () => true,
   });

@@ -5,8 +5,9 @@ import { seedLog } from '../../bench/log-seed.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { PrismaClient } from '../../src/generated/prisma/client.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
+import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
-import { type Api, post, startApi } from './graphql-api.ts';
+import { type Api, post, SETTINGS, startApi } from './graphql-api.ts';
 
 const ROWS = 100_000;
 const DAYS = 12;
@@ -61,7 +62,10 @@ beforeAll(async () => {
   prisma = logging;
   const { credentials, log } = api;
   const services = { ...api.services, database: { ...api.database, prisma } };
-  graphql = createGraphql({ services, credentials, log, stopping: new AbortController().signal });
+  graphql = createGraphql({
+    ...{ services, credentials, log, settings: SETTINGS, stopping: new AbortController().signal },
+    takeOperation: createRateLimit(SETTINGS.rateLimit),
+  });
 }, 180_000);
 afterAll(async () => {
   await prisma.$disconnect();

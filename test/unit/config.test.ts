@@ -26,7 +26,37 @@ describe('the configuration', () => {
       egress: { allowCidrs: ['127.0.0.0/8', '::1/128'], allowHttp: 'loopback' },
       retryScheduleMs: [5e3, 30e3, 120e3, 600e3, 1800e3, 7200e3, 18_000e3, 36_000e3, 50_400e3],
       retention: { days: 30, maxPerSubscription: undefined },
+      api: { corsOrigins: [], introspection: true, rateLimit: 100 },
     });
+  });
+
+  it.each([
+    [{}, true],
+    [{ NODE_ENV: 'development' }, true],
+    [{ NODE_ENV: 'production' }, false],
+    [{ NODE_ENV: 'production', GRAPHQL_INTROSPECTION: 'true' }, true],
+    [{ GRAPHQL_INTROSPECTION: 'false' }, false],
+  ])('with %j, whether clients may ask for the schema is %j', (env, introspection) => {
+    expect(readConfig(env).api.introspection).toBe(introspection);
+  });
+
+  it.each([
+    '*',
+    'null',
+    'console.example.com',
+    'https://a.example/',
+    'https://A.example',
+    'https://a.example:443',
+    'ws://a',
+  ])('refuses %j in CORS_ORIGINS, which no browser sends as it stands', (origin) => {
+    expect(problemsOf({ CORS_ORIGINS: `https://good.example,${origin}` })).toEqual([
+      expect.stringContaining(`CORS_ORIGINS has "${origin}"`),
+    ]);
+  });
+
+  it('takes CORS_ORIGINS for a list', () => {
+    const CORS_ORIGINS = 'https://a.example, http://localhost:5173,';
+    expect(readConfig({ CORS_ORIGINS }).api.corsOrigins).toEqual(['https://a.example', 'http://localhost:5173']);
   });
 
   it('lets targets reach nothing inside, and only by https, once it has a database of its own', () => {

@@ -2,7 +2,6 @@ import { createRequire } from 'node:module';
 import type * as Graphql from 'graphql';
 import type { GraphQLField, GraphQLInputType, GraphQLObjectType } from 'graphql';
 import { describe, expect, test } from 'vitest';
-import { PageBudget } from '../../src/schema/page.ts';
 import { schema } from '../../src/schema/schema.ts';
 import { permissionsOf, type Viewer } from '../../src/schema/viewer.ts';
 
@@ -80,7 +79,7 @@ const services = new Proxy(
 
 function contextOf(scope: Scope) {
   const viewer = { scope, tenant: scope === 'ADMIN' ? undefined : 'acme', credentialId: 'x' };
-  return { viewer, services, stopping: new AbortController().signal, pageBudget: new PageBudget() };
+  return { viewer, services, stopping: new AbortController().signal };
 }
 
 /** Something of this type, as one writes it in GraphQL. */

@@ -1,0 +1,49 @@
+// Shows who is subscribed, then each attempt as it is made. The documents are typed by codegen.ts.
+import { readFileSync } from 'node:fs';
+import process from 'node:process';
+import { Client, cacheExchange, fetchExchange, subscriptionExchange } from '@urql/core';
+import { createClient, type FormattedExecutionResult } from 'graphql-ws';
+import { WebSocket } from 'ws';
+import { LOG, SUBSCRIPTIONS } from './operations.ts';
+
+const url = `${process.env['URL'] ?? 'http://127.0.0.1:4000'}/graphql`;
+const authorization = `Bearer ${process.env['KEY'] ?? readFileSync('.data/admin-api-key', 'utf8').trim()}`;
+
+// Browsers have a WebSocket of their own.
+const socket = createClient({
+  url: url.replace('http', 'ws'),
+  webSocketImpl: WebSocket,
+  connectionParams: { authorization },
+});
+const client = new Client({
+  url,
+  fetchOptions: { headers: { authorization } },
+  exchanges: [
+    cacheExchange,
+    fetchExchange,
+    subscriptionExchange({
+      forwardSubscription: ({ query = '', variables }) => ({
+        subscribe: (sink) => {
+          const next = ({ data: value = null, errors = [] }: FormattedExecutionResult) => {
+            sink.next({ data: value, ...(errors.length > 0 && { errors: [...errors] }) });
+          };
+          return { unsubscribe: socket.subscribe({ query, variables }, { ...sink, next }) };
+        },
+      }),
+    }),
+  ],
+});
+
+const { data, error } = await client.query(SUBSCRIPTIONS, {}).toPromise();
+if (error !== undefined) throw error;
+for (const { tenant, url: target, isActive } of data?.webhookSubscriptions.nodes ?? []) {
+  console.log(`${tenant}: ${target}${isActive ? '' : ' (inactive)'}`);
+}
+
+client.subscription(LOG, {}).subscribe((result) => {
+  if (result.error !== undefined) console.error(result.error.message);
+  if (result.data === undefined) return;
+  const { eventType, number, status, statusCode, failureReason } = result.data.deliveryLog;
+  console.log(`${eventType}, attempt ${number}: ${status} ${statusCode ?? failureReason ?? ''}`);
+});
+console.log('watching');

@@ -1,0 +1,78 @@
+import type { WebSocket } from 'ws';
+import type { Viewer } from '../schema/viewer.ts';
+import { credentialOf } from './rate-limit.ts';
+
+export const MAX_SOCKETS = 4_000;
+/** One tenant's pages must not keep the others' out. */
+const MAX_SOCKETS_PER_CREDENTIAL = MAX_SOCKETS / 4;
+/** They have 3 s to say whose they are. */
+const MAX_SOCKETS_WITHOUT_VIEWER = MAX_SOCKETS / 4;
+/**
+ * Who goes on asking while so much of what was sent is unread is cut off. A stream alone gets nowhere near: each waits
+ * until its last value is written. So do answers, but every `ping` is answered as well.
+ */
+const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
+/** Close codes of our own; clients may come again. */
+const SLOW_READER = 4900;
+const TOO_MANY_SOCKETS = 4901;
+
+/** What runs over one socket: queries and mutations, also those whose client does not want to know any more. */
+export type RunningOperations = Set<AbortController>;
+
+/** Counts sockets, and what they do. */
+export type SocketLimits = {
+  /** Whether one more would be too many, as long as nobody knows whose it is. */
+  isCrowded(): boolean;
+  /** For each new socket. */
+  watch(socket: WebSocket): void;
+  /** Whether the viewer may have this socket as well; otherwise it is being closed. */
+  admit(socket: WebSocket, viewer: Viewer): boolean;
+  /** Are aborted when it is closed. */
+  runningOver(socket: WebSocket): RunningOperations;
+};
+
+export function createSocketLimits(): SocketLimits {
+  const running = new WeakMap<WebSocket, RunningOperations>();
+  const withoutViewer = new Set<WebSocket>();
+  const perCredential = new Map<string, number>();
+  const add = (credential: string, count: number) => {
+    const sum = (perCredential.get(credential) ?? 0) + count;
+    if (sum === 0) perCredential.delete(credential);
+    else perCredential.set(credential, sum);
+  };
+  return {
+    isCrowded: () => withoutViewer.size >= MAX_SOCKETS_WITHOUT_VIEWER,
+    watch: (socket) => {
+      const operations: RunningOperations = new Set();
+      running.set(socket, operations);
+      withoutViewer.add(socket);
+      socket.once('close', () => {
+        withoutViewer.delete(socket);
+        for (const operation of operations) operation.abort();
+      });
+      socket.on('message', () => {
+        if (socket.bufferedAmount > MAX_UNREAD_BYTES) socket.close(SLOW_READER, 'SLOW_READER');
+      });
+    },
+    admit: (socket, viewer) => {
+      // It may have gone while its credentials were looked at.
+      if (!withoutViewer.delete(socket)) return false;
+      const credential = credentialOf(viewer);
+      if (credential === undefined) return true;
+      if ((perCredential.get(credential) ?? 0) >= MAX_SOCKETS_PER_CREDENTIAL) {
+        socket.close(TOO_MANY_SOCKETS, 'TOO_MANY_SOCKETS');
+        return false;
+      }
+      add(credential, 1);
+      socket.once('close', () => {
+        add(credential, -1);
+      });
+      return true;
+    },
+    runningOver: (socket) => {
+      const operations = running.get(socket);
+      if (operations === undefined) throw new Error('a socket that nobody watches');
+      return operations;
+    },
+  };
+}

@@ -1,0 +1,31 @@
+import { SignJWT } from 'jose';
+import type { Config } from '../../src/config.ts';
+import { HttpServer } from '../../src/server/http-server.ts';
+import { ADMIN_KEY, type Api, SETTINGS } from './graphql-api.ts';
+
+export type ApiServer = { readonly url: string; stop(): Promise<void> };
+
+const JWT_SECRET = 'a secret of thirty-two characters';
+
+/** What is behind `api`, listening on a free port. */
+export async function startApiServer(
+  { database, databaseUrl, bus, secretBox, log }: Api,
+  settings: Partial<Config['api']> = {},
+): Promise<ApiServer> {
+  const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
+  const listen = { host: '127.0.0.1', port: 0, roles: new Set(['api'] as const) };
+  const server = new HttpServer({
+    ...{ database, databaseUrl, bus, secretBox, log, adminApiKey: ADMIN_KEY, hasStarted: () => true },
+    config: { ...listen, egress, jwt: { secret: JWT_SECRET }, api: { ...SETTINGS, ...settings } },
+  });
+  return { url: await server.start(), stop: () => server.stop() };
+}
+
+/** Credentials of a tenant, for any of these servers; the same for the same tenant. */
+export async function bearerOf(tenant: string): Promise<string> {
+  const token = await new SignJWT({ tenant, scope: 'TENANT_READ', sub: tenant })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setExpirationTime('1 hour')
+    .sign(new TextEncoder().encode(JWT_SECRET));
+  return `Bearer ${token}`;
+}

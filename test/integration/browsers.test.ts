@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ApiServer, startApiServer } from './api-server.ts';
+import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
+import { ask, TRANSPORTS } from './transports.ts';
+
+const CONSOLE = 'https://console.example.com';
+const OTHER = 'https://other.example.com';
+const authorization = `Bearer ${ADMIN_KEY}`;
+
+let api: Api;
+/** As in development, and as in production with pages of two other origins. */
+let open: ApiServer;
+let strict: ApiServer;
+beforeAll(async () => {
+  api = await startApi();
+  open = await startApiServer(api);
+  strict = await startApiServer(api, { introspection: false, corsOrigins: [CONSOLE, OTHER] });
+});
+afterAll(async () => {
+  await open.stop();
+  await strict.stop();
+  await api.stop();
+});
+
+const corsHeaders = (response: Response) =>
+  Object.fromEntries([...response.headers].filter(([name]) => name.startsWith('access-control-')));
+
+function preflight({ url }: ApiServer, origin: string): Promise<Response> {
+  const headers = {
+    origin,
+    'access-control-request-method': 'POST',
+    'access-control-request-headers': 'authorization,content-type',
+  };
+  return fetch(`${url}/graphql`, { method: 'OPTIONS', headers });
+}
+
+describe('pages of other origins', () => {
+  test.each([CONSOLE, OTHER])('%s, which is listed, may ask and read, without credentials', async (origin) => {
+    const answer = await preflight(strict, origin);
+    expect(answer.status).toBe(204);
+    expect(corsHeaders(answer)).toMatchObject({
+      'access-control-allow-origin': origin,
+      'access-control-allow-methods': 'GET, POST',
+      'access-control-allow-headers': 'authorization,content-type',
+    });
+    const headers = { origin, authorization };
+    const response = await fetch(`${strict.url}/graphql?query={__typename}`, { headers });
+    expect(await response.json()).toEqual({ data: { __typename: 'Query' } });
+    expect(corsHeaders(response)).toMatchObject({ 'access-control-allow-origin': origin });
+    expect(response.headers.has('access-control-allow-credentials')).toBe(false);
+  });
+
+  test('a listed one may read why it was refused as well', async () => {
+    const response = await fetch(`${strict.url}/graphql?query={__typename}`, { headers: { origin: CONSOLE } });
+    expect([response.status, response.headers.get('access-control-allow-origin')]).toEqual([401, CONSOLE]);
+  });
+
+  test.each(['https://evil.example', 'null', `${CONSOLE}.evil.example`, 'http://console.example.com'])(
+    '%s may not',
+    async (origin) => {
+      for (const server of [open, strict]) {
+        expect(corsHeaders(await preflight(server, origin))).toEqual({});
+        const headers = { origin, authorization };
+        expect(corsHeaders(await fetch(`${server.url}/graphql?query={__typename}`, { headers }))).toEqual({});
+      }
+    },
+  );
+
+  test.each([
+    'application/x-www-form-urlencoded',
+    'multipart/form-data; boundary=x',
+    'text/plain',
+    'application/graphql',
+  ])('what a form can send (%s) is refused, with a key as well', async (contentType) => {
+    const headers = { authorization, 'content-type': contentType };
+    for (const body of ['query={__typename}', '{ __typename }', '{"query":"{ __typename }"}']) {
+      const response = await fetch(`${open.url}/graphql`, { method: 'POST', headers, body });
+      expect(response.status).toBe(415);
+      expect(await response.text()).not.toContain('"data"');
+    }
+  });
+});
+
+describe('GraphiQL', () => {
+  const headers = { accept: 'text/html,application/xhtml+xml' };
+
+  test('is there without a key, with all it needs in the page', async () => {
+    const response = await fetch(`${open.url}/graphql`, { headers });
+    const page = await response.text();
+    expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/html']);
+    expect(page).toContain('renderYogaGraphiQL');
+    expect(page).not.toMatch(/<(?:script|link)[^>]+(?:src|href)="?https?:/);
+    expect(page).not.toContain(ADMIN_KEY);
+  });
+
+  test('is not there when introspection is off', async () => {
+    const response = await fetch(`${strict.url}/graphql`, { headers });
+    expect(response.status).toBe(401);
+    expect(response.headers.get('content-type')).toContain('application/json');
+  });
+
+  test('its page gets no data past the key', async () => {
+    const response = await fetch(`${open.url}/graphql?query={deliveries{nodes{id}}}`, { headers });
+    expect(await response.text()).not.toContain('"deliveries":');
+  });
+});
+
+describe.each(TRANSPORTS)('over %s, with introspection off', (transport) => {
+  test.each([
+    '{ __schema { queryType { name } } }',
+    '{ __type(name: "Delivery") { name } }',
+    'query { ...F } fragment F on Query { __schema { types { name } } }',
+  ])('%s is refused', async (query) => {
+    expect((await ask(strict.url, transport, { query })).errors?.[0]?.message).toContain('introspection');
+    expect((await ask(open.url, transport, { query })).errors).toBeUndefined();
+  });
+
+  test('`__typename` is answered', async () => {
+    expect(await ask(strict.url, transport, { query: '{ __typename }' })).toEqual({ data: { __typename: 'Query' } });
+  });
+
+  test.each([
+    ['a field', '{ deliverys { nodes { id } } }', {}],
+    ['an argument', '{ deliveries(firs: 1) { nodes { id } } }', {}],
+    ['a type', 'query ($f: DeliveryFilte) { deliveries(filter: $f) { nodes { id } } }', {}],
+    ['an enum', '{ deliveries(filter: { statuses: [SUCCES] }) { nodes { id } } }', {}],
+    ['an input', '{ deliveries(filter: { tenan: "a" }) { nodes { id } } }', {}],
+    ['a member', 'mutation { deleteWebhookSubscription(id: "") { id } }', {}],
+    ['a variable', 'query ($f: DeliveryFilter) { deliveries(filter: $f) { nodes { id } } }', { f: { tenan: 'a' } }],
+    [
+      'one in it',
+      'query ($f: DeliveryFilter) { deliveries(filter: $f) { nodes { id } } }',
+      { f: { statuses: ['SUCCES'] } },
+    ],
+  ])('no error about the name of %s suggests another', async (...[, query, variables]) => {
+    const told = await ask(open.url, transport, { query, variables });
+    expect(told.errors?.map(({ message }) => message).join()).toContain('Did you mean');
+    const { errors, data } = await ask(strict.url, transport, { query, variables });
+    expect(data).toBeUndefined();
+    expect(errors).not.toEqual([]);
+    expect(JSON.stringify(errors)).not.toContain('Did you mean');
+  });
+});

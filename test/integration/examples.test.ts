@@ -1,0 +1,73 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import process from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+let services: TestServices;
+let app: TestApp;
+let receiver: Receiver;
+beforeAll(async () => {
+  services = await startTestServices();
+  app = await startTestApp(services);
+  receiver = await startReceiver();
+});
+afterAll(async () => {
+  await app.stop();
+  await receiver.close();
+  await services.stop();
+});
+
+type Example = { readonly child: ChildProcess; readonly output: () => string; readonly code: () => number | null };
+
+/** As examples/README.md says, but for where the server is. */
+function start(command: string, args: readonly string[]): Example {
+  const env = { ...process.env, URL: app.url, KEY: app.adminApiKey, NATS_URL: services.nats.url };
+  const child = spawn(command, args, { cwd: ROOT, env });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  return { child, output: () => output, code: () => child.exitCode };
+}
+
+async function run(command: string, args: readonly string[]): Promise<string> {
+  const example = start(command, args);
+  await waitFor(() => example.code() !== null, { what: `${command} to end`, timeoutMs: 25_000 });
+  expect(example.code(), example.output()).toBe(0);
+  return example.output();
+}
+
+test('curl.sh subscribes, sends a test event, and shows its attempt', async () => {
+  const output = await run('examples/curl.sh', [receiver.url]);
+  expect(output).toContain('"secret":"whsec_');
+  expect(output).toContain('data: {"data":{"deliveryLog":{"eventType":"webhook.test","number":1,"status":"SUCCESS"');
+});
+
+test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt', async () => {
+  await app.subscribe({ url: receiver.url, tenant: 'examples', eventTypes: ['example.*'] });
+  const watch = start('node', ['--import', 'tsx', 'examples/urql/watch.ts']);
+  try {
+    await waitFor(() => watch.output().includes('watching'), { what: 'the log', timeoutMs: 20_000 });
+    expect(watch.output()).toContain(`examples: ${receiver.url}`);
+    // It says so before the server has the subscription; published again under other ids, one arrives.
+    let n = 0;
+    await waitFor(
+      async () => {
+        n += 1;
+        await run('node', ['examples/publisher.mjs', 'example.published', `{"n": ${n}}`, `id-${n}`]);
+        if (!watch.output().includes('example.published, attempt 1: SUCCESS 200')) throw new Error(watch.output());
+        return true;
+      },
+      { what: 'the attempt', timeoutMs: 20_000 },
+    );
+  } finally {
+    watch.child.kill();
+  }
+});

@@ -1,0 +1,34 @@
+import { serverAudits } from 'graphql-http';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type ApiServer, startApiServer } from './api-server.ts';
+import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
+
+let api: Api;
+let server: ApiServer;
+beforeAll(async () => {
+  api = await startApi();
+  server = await startApiServer(api);
+});
+afterAll(async () => {
+  await server.stop();
+  await api.stop();
+});
+
+/** The audits know nothing of credentials. */
+function fetchAsAdmin(url: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  headers.set('authorization', `Bearer ${ADMIN_KEY}`);
+  return fetch(url, { ...init, headers });
+}
+
+/** Those of the GraphQL over HTTP specification: what it says MUST, SHOULD and MAY be. */
+const audits = serverAudits({ url: () => `${server.url}/graphql`, fetchFn: fetchAsAdmin });
+
+test('there are audits', () => {
+  expect(audits.length).toBeGreaterThan(50);
+});
+
+test.each(audits.map((audit) => [audit.id, audit.name, audit] as const))('%s: %s', async (_id, _name, audit) => {
+  const result = await audit.fn();
+  expect(result.status === 'ok' ? undefined : `${result.status}: ${result.reason}`).toBeUndefined();
+});

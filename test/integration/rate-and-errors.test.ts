@@ -1,0 +1,87 @@
+import { createClient } from 'graphql-ws';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
+import { type Api, attemptOf, expectType, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
+import { CREATE } from './graphql-operations.graphql.ts';
+import { ask, TRANSPORTS } from './transports.ts';
+
+let api: Api;
+let server: ApiServer;
+let tenants: ApiServer;
+beforeAll(async () => {
+  api = await startApi();
+  server = await startApiServer(api, { rateLimit: 1 });
+  tenants = await startApiServer(api, { rateLimit: 1 });
+});
+afterAll(async () => {
+  await tenants.stop();
+  await server.stop();
+  await api.stop();
+});
+
+async function get(tenant: string, accept = 'application/json'): Promise<Response> {
+  const headers = { authorization: await bearerOf(tenant), accept };
+  return fetch(`${tenants.url}/graphql?query={__typename}`, { headers });
+}
+
+describe('the rate limit', () => {
+  test.each(['application/json', 'text/event-stream'])('is 429 with Retry-After over HTTP (%s)', async (accept) => {
+    const answers = await Promise.all(Array.from({ length: 12 }, () => get(accept, accept)));
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(2);
+    expect(refused.length).toBeGreaterThan(5);
+    expect(refused[0]?.headers.get('retry-after')).toBe('1');
+    expect(await refused[0]?.json()).toMatchObject({ errors: [{ extensions: { code: 'RATE_LIMITED' } }] });
+    expect((await get('another', accept)).status).toBe(200);
+  });
+
+  test('is an error over WebSocket, and the socket stays open', async () => {
+    const client = createClient({
+      ...{ url: `${tenants.url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
+      connectionParams: { authorization: await bearerOf('socket') },
+    });
+    const run = () =>
+      client
+        .iterate({ query: '{ __typename }' })
+        .next()
+        .then(({ value }): unknown => value)
+        .catch((errors: unknown) => errors);
+    const answers = await Promise.all(Array.from({ length: 10 }, run));
+    const limited = answers.filter((answer) => JSON.stringify(answer).includes('RATE_LIMITED'));
+    expect(answers.length - limited.length).toBeGreaterThanOrEqual(2);
+    expect(limited[0]).toMatchObject([{ extensions: { code: 'RATE_LIMITED' } }]);
+    await client.dispose();
+  });
+
+  test('does not hold for the admin', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => ask(server.url, 'HTTP', { query: '{ __typename }' })),
+    );
+    expect(answers.every(({ errors }) => errors === undefined)).toBe(true);
+  });
+});
+
+describe.each(TRANSPORTS)('over %s', (transport) => {
+  test('a fault of ours is masked, with a number that is in the log beside what it was', async () => {
+    const input = { tenant: 'faulty', url: 'https://example.com', eventTypes: ['*'] };
+    const { data } = await api.run(CREATE, { input });
+    const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
+    const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'faulty' });
+    await storeAttempt(api.database, attemptOf(delivery));
+    await api.database.prisma.event.update({
+      where: { id: delivery.eventId },
+      data: { data: Buffer.from('{hunter2') },
+    });
+    const query = `{ delivery(id: "${delivery.id}") { event { data } } }`;
+    const { errors } = await ask(server.url, transport, { query });
+    expect(errors).toMatchObject([{ extensions: { code: 'INTERNAL_SERVER_ERROR' } }]);
+    expect(JSON.stringify(errors)).not.toContain('hunter2');
+    const correlationId = String(errors?.[0]?.extensions?.['correlationId']);
+    const line = api
+      .logged()
+      .split('\n')
+      .find((text) => text.includes(correlationId));
+    expect(line).toContain('JSON');
+  });
+});

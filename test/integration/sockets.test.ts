@@ -1,0 +1,141 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { type ClientOptions, WebSocket } from 'ws';
+import { waitFor } from '../support/wait-for.ts';
+import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
+import { type Api, startApi } from './graphql-api.ts';
+
+let api: Api;
+let server: ApiServer;
+const open: WebSocket[] = [];
+beforeAll(async () => {
+  api = await startApi();
+  server = await startApiServer(api, { rateLimit: 10_000 });
+});
+afterEach(async () => {
+  for (const socket of open) socket.terminate();
+  await waitFor(() => open.every(({ readyState }) => readyState === WebSocket.CLOSED), { what: 'sockets to close' });
+  open.length = 0;
+});
+afterAll(async () => {
+  await server.stop();
+  await api.stop();
+});
+
+type Message = { readonly type: string; readonly id?: string; readonly payload?: unknown };
+type Raw = {
+  readonly socket: WebSocket;
+  readonly messages: Message[];
+  /** Its code and reason; undefined while it is open. */
+  readonly closed: () => string | undefined;
+  readonly send: (message: Message) => void;
+};
+
+function connect(options: ClientOptions = {}): Raw {
+  const socket = new WebSocket(`${server.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws', options);
+  open.push(socket);
+  const messages: Message[] = [];
+  let closed: string | undefined;
+  // `as`: what the protocol says.
+  socket.on('message', (data: Buffer) => messages.push(JSON.parse(data.toString()) as Message));
+  socket.on('close', (code, reason) => {
+    closed ??= `${code} ${reason.toString()}`;
+  });
+  socket.on('error', (error) => {
+    closed = error.message;
+  });
+  return {
+    ...{ socket, messages, closed: () => closed },
+    send: (message) => {
+      socket.send(JSON.stringify(message));
+    },
+  };
+}
+
+/** Back when the server knows whose it is, or has closed it. */
+async function connectAs(tenant: string, options: ClientOptions = {}): Promise<Raw> {
+  const authorization = await bearerOf(tenant);
+  const raw = connect(options);
+  raw.socket.once('open', () => {
+    raw.send({ type: 'connection_init', payload: { authorization } });
+  });
+  await waitFor(() => raw.messages.length > 0 || raw.closed() !== undefined, { what: 'the acknowledgement' });
+  return raw;
+}
+
+async function connectMany<T>(count: number, one: () => Promise<T> | T): Promise<T[]> {
+  return Promise.all(Array.from({ length: count }, one));
+}
+
+test('a socket that does not say whose it is within 3 s is closed with 4408', async () => {
+  const { closed } = connect();
+  await waitFor(() => closed() !== undefined, { what: 'the close' });
+  expect(closed()).toMatch(/^4408 /);
+});
+
+test('a socket that answers no ping is cut', { timeout: 60_000 }, async () => {
+  const { closed } = await connectAs('silent', { autoPong: false });
+  const other = await connectAs('lively');
+  await waitFor(() => closed() !== undefined, { what: 'the end', timeoutMs: 50_000 });
+  expect(closed()).toMatch(/^1006 /);
+  expect(other.closed()).toBeUndefined();
+});
+
+test('of sockets that have not said whose they are there are at most 1,000', async () => {
+  const idle = await connectMany(1_000, () => connect());
+  await waitFor(() => idle.every(({ socket }) => socket.readyState === WebSocket.OPEN), { what: '1,000 sockets' });
+  expect((await connectAs('late')).closed()).toContain('503');
+  idle[0]?.socket.terminate();
+  await waitFor(async () => (await connectAs('late')).closed() === undefined, { what: 'a place' });
+});
+
+test('a credential has at most 1,000 sockets, and others are not concerned', async () => {
+  // In parts, because of the limit above.
+  const mine: Raw[] = [];
+  for (let part = 0; part < 10; part += 1) mine.push(...(await connectMany(100, () => connectAs('greedy'))));
+  expect(mine.map(({ closed }) => closed()).filter((reason) => reason !== undefined)).toEqual([]);
+  const oneMore = await connectAs('greedy');
+  await waitFor(() => oneMore.closed() !== undefined, { what: 'the refusal' });
+  expect(oneMore.closed()).toBe('4901 TOO_MANY_SOCKETS');
+  expect((await connectAs('modest')).messages).toMatchObject([{ type: 'connection_ack' }]);
+  mine[0]?.socket.close();
+  const accepted = async () => (await connectAs('greedy')).messages.some(({ type }) => type === 'connection_ack');
+  await waitFor(accepted, { what: 'a place' });
+});
+
+test('who goes on asking without reading the answers is closed with 4900, and told', async () => {
+  const { socket, send, closed } = await connectAs('unread');
+  socket.pause();
+  const payload = { x: 'x'.repeat(60_000) };
+  // 42 MB of answers, each of which the protocol demands; kernels keep some of them.
+  for (let n = 0; n < 700; n += 1) send({ type: 'ping', payload });
+  await waitFor(() => socket.bufferedAmount === 0, { what: 'the server to read' });
+  socket.resume();
+  await waitFor(() => closed() !== undefined, { what: 'the close' });
+  expect(closed()).toBe('4900 SLOW_READER');
+});
+
+test('operations that a client has given up count for as long as they run', async () => {
+  const { send, messages } = await connectAs('hasty');
+  const client = await api.database.pool.connect();
+  try {
+    await client.query('BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE');
+    for (let n = 1; n <= 60; n += 1) {
+      send({ type: 'subscribe', id: String(n), payload: { query: '{ deliveries { nodes { id } } }' } });
+      send({ type: 'complete', id: String(n) });
+    }
+    send({ type: 'subscribe', id: 'last', payload: { query: '{ __typename }' } });
+    await waitFor(() => messages.some(({ id }) => id === 'last'), { what: 'an answer' });
+    const code = 'TOO_MANY_OPERATIONS';
+    expect(messages.at(-1)).toMatchObject({ type: 'error', id: 'last', payload: [{ extensions: { code } }] });
+  } finally {
+    await client.query('ROLLBACK');
+    client.release();
+  }
+  await waitFor(
+    () => {
+      send({ type: 'subscribe', id: `again ${messages.length} ${Date.now()}`, payload: { query: '{ __typename }' } });
+      return messages.some(({ type, id }) => type === 'next' && id?.startsWith('again'));
+    },
+    { what: 'an answer when they are done' },
+  );
+});

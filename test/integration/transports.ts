@@ -1,0 +1,48 @@
+import { createClient } from 'graphql-ws';
+import { WebSocket } from 'ws';
+import { ADMIN_KEY } from './graphql-api.ts';
+
+export const TRANSPORTS = ['HTTP', 'SSE', 'WebSocket'] as const;
+
+export type Answer = {
+  readonly data?: unknown;
+  readonly errors?: readonly { readonly message: string; readonly extensions?: Record<string, unknown> }[];
+};
+export type Question = { readonly query: string; readonly variables?: Record<string, unknown> };
+
+/** The first answer to an operation, over any transport; the socket of WebSocket is a new one. */
+export async function ask(url: string, transport: (typeof TRANSPORTS)[number], question: Question): Promise<Answer> {
+  if (transport === 'WebSocket') return askSocket(url, question);
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      authorization: `Bearer ${ADMIN_KEY}`,
+      accept: transport === 'SSE' ? 'text/event-stream' : 'application/json',
+    },
+    body: JSON.stringify(question),
+  });
+  const text = await response.text();
+  const json = transport === 'SSE' ? /^data: (\{.*)$/m.exec(text)?.[1] : text;
+  if (json === undefined) throw new Error(`no event in ${text}`);
+  // `as`: what the server answers is what the tests are about.
+  return JSON.parse(json) as Answer;
+}
+
+async function askSocket(url: string, { query, variables = {} }: Question): Promise<Answer> {
+  const client = createClient({
+    ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
+    connectionParams: { authorization: `Bearer ${ADMIN_KEY}` },
+  });
+  try {
+    const result = await client.iterate({ query, variables }).next();
+    // `as`: as above.
+    return result.value as Answer;
+  } catch (errors) {
+    // The protocol's own message for errors before execution.
+    if (Array.isArray(errors)) return { errors: errors as Answer['errors'] & object };
+    throw errors;
+  } finally {
+    await client.dispose();
+  }
+}
