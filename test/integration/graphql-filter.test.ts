@@ -146,6 +146,26 @@ test('what was recorded late is found by when it was made', async () => {
   expect(await api.database.prisma.delivery.count({ where: deliveryWhere(filter) })).toBe(2);
 });
 
+test('deliveries are looked for until the page is full, from either end', async () => {
+  const { prisma } = api.database;
+  const all = { subscriptionId: SUBSCRIPTION_A, tenant: 'patient', eventType: 'a' };
+  for (let n = 0; n < 30; n += 1) {
+    const id = uuid7(NOON + n);
+    const status = n === 1 || n === 28 ? ('FAILURE' as const) : ('SUCCESS' as const);
+    await prisma.delivery.create({ data: { ...all, id, status, eventId: uuid7(NOON) } });
+    const failed = { status: 'FAILURE' as const, failureReason: 'TIMEOUT' as const, statusCode: null };
+    await storeAttempt(api.database, attemptOf({ ...all, id }, failed));
+  }
+  const filter = { tenant: 'patient', statuses: ['FAILURE' as const], failureReasons: ['TIMEOUT' as const] };
+  for (const size of [2, -2]) {
+    const found = await findDeliveries(prisma, {
+      ...{ filter, query: { take: size } },
+      find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
+    });
+    expect(found.map(({ id }) => Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16) - NOON)).toEqual([28, 1]);
+  }
+});
+
 test('what is wrong with a filter is said at once', () => {
   const filter: DeliveryFilter = {
     ...{ tenant: 'a.b', eventTypes: ['ok', 'a..b'], statusCodes: [{ from: 500, to: 400 }] },
