@@ -155,7 +155,11 @@ export async function rotateWebhookSecret(
 
 type LockedSubscription = Pick<WebhookSubscription, 'id' | 'tenant' | 'url' | 'isActive' | 'eventTypes'>;
 
-/** Holds the row until the transaction ends, so that concurrent changes of one subscription happen one after the other. */
+/**
+ * Holds the row until the transaction ends, so that concurrent changes of one subscription happen one after the other.
+ * Not its key: who holds its state and writes that twice has Postgres look whether the row is there, and we want the
+ * state as well.
+ */
 async function lockSubscription(
   transaction: Prisma.TransactionClient,
   { id, tenant }: SubscriptionKey,
@@ -163,7 +167,7 @@ async function lockSubscription(
   const rows = isUuid(id)
     ? await transaction.$queryRaw<LockedSubscription[]>`
         SELECT id, tenant, url, is_active AS "isActive", event_types AS "eventTypes" FROM webhook_subscriptions
-        WHERE id = ${id}::uuid AND deleted_at IS NULL FOR UPDATE`
+        WHERE id = ${id}::uuid AND deleted_at IS NULL FOR NO KEY UPDATE`
     : [];
   const row = rows.find((found) => tenant === undefined || found.tenant === tenant);
   if (row === undefined) throw new NotFoundError('webhook subscription');
