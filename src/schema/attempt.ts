@@ -5,7 +5,10 @@ import { FailureReasonEnum } from './filter-inputs.ts';
 
 const AttemptStatusEnum = builder.enumType('AttemptStatus', {
   description: 'What became of one HTTP request.',
-  values: Object.values(AttemptStatus),
+  values: {
+    [AttemptStatus.SUCCESS]: { description: 'The endpoint answered with a 2xx.' },
+    [AttemptStatus.FAILURE]: { description: 'Anything else; `failureReason` says what.' },
+  },
 });
 
 export const AttemptType = builder.prismaObject('Attempt', {
@@ -28,7 +31,11 @@ export const AttemptType = builder.prismaObject('Attempt', {
     eventType: t.exposeString('eventType'),
     number: t.exposeInt('number', { description: 'Counts the attempts of the delivery from 1.' }),
     status: t.expose('status', { type: AttemptStatusEnum }),
-    failureReason: t.expose('failureReason', { type: FailureReasonEnum, nullable: true }),
+    failureReason: t.expose('failureReason', {
+      type: FailureReasonEnum,
+      nullable: true,
+      description: 'Null if it succeeded.',
+    }),
     statusCode: t.exposeInt('statusCode', { nullable: true, description: 'Null if no response came.' }),
     responseTimeMs: t.exposeInt('responseTimeMs', { description: 'From the start of the attempt to its outcome.' }),
     startedAt: t.expose('startedAt', { type: 'DateTime' }),

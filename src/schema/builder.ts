@@ -56,6 +56,12 @@ export const builder = new SchemaBuilder<{
 });
 
 // Nobody may do anything unless it is said here, or by the field.
-builder.queryType({ authScopes: { read: true } });
-builder.mutationType({ authScopes: { write: true } });
-builder.subscriptionType({ authScopes: { read: true } });
+builder.queryType({ description: 'What can be read; wants a credential that may read.', authScopes: { read: true } });
+builder.mutationType({
+  description: 'What can be done. Answers are unions of a payload and the errors that a caller can act on.',
+  authScopes: { write: true },
+});
+builder.subscriptionType({
+  description: 'What can be watched, over WebSocket (graphql-transport-ws) or server-sent events.',
+  authScopes: { read: true },
+});

@@ -6,7 +6,11 @@ import { tenantWhere } from './viewer.ts';
 
 const StatsBucketEnum = builder.enumType('StatsBucket', {
   description: 'How wide the buckets of statistics are. They begin at whole minutes, hours and days in UTC.',
-  values: { MINUTE: {}, HOUR: {}, DAY: {} } satisfies Record<StatsBucket, object>,
+  values: {
+    MINUTE: { description: 'Read from the log itself.' },
+    HOUR: { description: 'Read from counts that are kept.' },
+    DAY: { description: 'Read from counts that are kept.' },
+  } satisfies Record<StatsBucket, object>,
 });
 
 const ResponseTimesType = builder.objectRef<ResponseTimes>('ResponseTimes').implement({
@@ -51,7 +55,11 @@ type Stats = { readonly total: Bucket; readonly buckets: readonly Bucket[] };
 const DeliveryStatsType = builder.objectRef<Stats>('DeliveryStats').implement({
   description: 'Statistics of attempts: what the delivery log has, counted.',
   fields: (t) => ({
-    total: t.field({ type: DeliveryStatsBucketType, resolve: ({ total }) => total }),
+    total: t.field({
+      type: DeliveryStatsBucketType,
+      description: 'All buckets together.',
+      resolve: ({ total }) => total,
+    }),
     buckets: t.field({
       type: [DeliveryStatsBucketType],
       description: 'All of them, the oldest first, also those without attempts.',

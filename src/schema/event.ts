@@ -36,6 +36,7 @@ export const EventType = builder.prismaObject('Event', {
     createdAt: t.expose('createdAt', { ...FOR_PUBLISHERS, type: 'DateTime', description: 'When it was recorded.' }),
     data: t.field({
       type: 'JSON',
+      description: 'As it was published.',
       select: { data: true },
       // Up to a megabyte each.
       complexity: 100,

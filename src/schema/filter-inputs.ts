@@ -15,12 +15,36 @@ export const DeliveryStatusEnum = builder.enumType('DeliveryStatus', {
 
 export const FailureReasonEnum = builder.enumType('FailureReason', {
   description: 'Why an attempt failed.',
-  values: Object.values(FailureReason),
+  values: {
+    [FailureReason.HTTP_STATUS]: { description: 'A status from 400 to 599.' },
+    [FailureReason.REDIRECT]: { description: 'A status from 300 to 399; redirects are not followed.' },
+    [FailureReason.TIMEOUT]: { description: 'No status line within `timeoutMs`, or no connection in time.' },
+    [FailureReason.CONNECTION_REFUSED]: { description: 'Nothing listens at the address.' },
+    [FailureReason.CONNECTION_RESET]: { description: 'The connection was closed before a response came.' },
+    [FailureReason.UNREACHABLE]: { description: 'There is no route to the host.' },
+    [FailureReason.DNS_FAILURE]: { description: 'The name has no address, or its name servers did not answer.' },
+    [FailureReason.BLOCKED_TARGET]: { description: 'Requests may not be sent to the address or the port.' },
+    [FailureReason.TLS_FAILURE]: { description: 'The handshake failed, or the certificate is not valid.' },
+    [FailureReason.INVALID_RESPONSE]: { description: 'It was not HTTP, or a status that does not exist.' },
+    [FailureReason.INVALID_REQUEST]: { description: 'The URL or a header cannot be sent.' },
+    [FailureReason.OTHER]: { description: 'Anything else; `errorMessage` says what.' },
+  },
 });
 
 export const RejectionReasonEnum = builder.enumType('RejectionReason', {
   description: 'Why a published message did not become an event.',
-  values: Object.values(RejectionReason),
+  values: {
+    [RejectionReason.INVALID_SUBJECT]: { description: 'The subject names no valid tenant or event type.' },
+    [RejectionReason.INVALID_HEADERS]: { description: 'The headers cannot be read.' },
+    [RejectionReason.INVALID_JSON]: { description: 'The data is not JSON in UTF-8, or nested too deep.' },
+    [RejectionReason.TOO_LARGE]: { description: 'There is more than 1 MiB of data.' },
+    [RejectionReason.INVALID_EVENT_ID]: { description: 'The id cannot be sent as a header.' },
+    [RejectionReason.INVALID_OCCURRED_AT]: { description: 'The time is not ISO 8601 with a zone.' },
+    [RejectionReason.INVALID_CLOUD_EVENT]: { description: 'It says that it is a CloudEvent, and is none.' },
+    [RejectionReason.SCHEMA_MISMATCH]: {
+      description: 'The data breaks the schema of its type in the event catalogue.',
+    },
+  },
 });
 
 const StatusCodeRange = builder.inputType('StatusCodeRange', {
@@ -38,11 +62,11 @@ export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
     'Which deliveries or attempts are meant: all fields given must match, of a list one entry; an empty list matches nothing. The delivery log, live or not, looks at the attempt; `deliveries` at the delivery, of which one attempt must match `statusCodes` and `failureReasons`.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
-    subscriptionIds: t.idList(),
+    subscriptionIds: t.idList({ description: 'Of webhook subscriptions.' }),
     eventTypes: t.stringList({ description: EVENT_TYPES }),
     statuses: t.field({ type: [DeliveryStatusEnum], description: 'Attempts only ever have SUCCESS or FAILURE.' }),
-    statusCodes: t.field({ type: [StatusCodeRange] }),
-    failureReasons: t.field({ type: [FailureReasonEnum] }),
+    statusCodes: t.field({ type: [StatusCodeRange], description: 'The response had one of these.' }),
+    failureReasons: t.field({ type: [FailureReasonEnum], description: 'Only what failed has one.' }),
     from: t.field({ type: 'DateTime', description: FROM }),
     to: t.field({ type: 'DateTime', description: TO }),
   }),

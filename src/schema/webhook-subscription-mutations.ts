@@ -100,6 +100,7 @@ const RotatePayload = builder
 builder.mutationFields((t) => ({
   createWebhookSubscription: t.field({
     type: CreatePayload,
+    description: 'The answer has its signing secret, which is shown once.',
     args: { input: t.arg({ type: CreateInput, required: true }) },
     errors: { types: [InvalidInputError, TargetRejectedError, InvalidHeadersError] },
     resolve: (_root, { input }, { services, viewer }) =>
@@ -107,6 +108,7 @@ builder.mutationFields((t) => ({
   }),
   updateWebhookSubscription: t.field({
     type: UpdatePayload,
+    description: 'Counts for every event published after the answer.',
     args: { id: t.arg.id({ required: true }), input: t.arg({ type: UpdateInput, required: true }) },
     errors: { types: [NotFoundError, InvalidInputError, TargetRejectedError, InvalidHeadersError] },
     resolve: async (_root, { id, input }, { services, viewer }) => ({

@@ -25,10 +25,10 @@ const MAX_ERRORS = 50;
 /** They run one after the other, and take locks. */
 const MAX_MUTATIONS = 5;
 /**
- * Fields times rows, as the schema weighs them: 50 deliveries with 10 whole attempts and the event each come to some
- * 18,000, a page of 250 whole attempts to 6,000; 250 times 250 of anything is more than 60,000.
+ * Fields times rows, as the schema weighs them: 50 subscriptions with 50 deliveries of 10 fields each come to some
+ * 30,000, a page of 250 whole attempts to 6,000; 250 times 250 of anything is more than 125,000.
  */
-const MAX_COST = 20_000;
+const MAX_COST = 100_000;
 /** Of each value of a live stream, which come by the thousand. */
 const MAX_LIVE_COST = 500;
 

@@ -142,7 +142,8 @@ export function attemptOf(
   const startedAt = values.startedAt ?? new Date();
   return {
     ...{ id: uuid7(startedAt.getTime()), deliveryId: delivery.id, subscriptionId: delivery.subscriptionId },
-    ...{ tenant: delivery.tenant, eventType: delivery.eventType, number: 1, status: 'SUCCESS', failureReason: null },
+    ...{ tenant: delivery.tenant, eventType: delivery.eventType, number: 1, status: 'SUCCESS' },
+    ...{ failureReason: values.status === 'FAILURE' ? ('HTTP_STATUS' as const) : null },
     ...{ statusCode: 200, responseTimeMs: 12, startedAt, requestHeaders: {}, responseHeaders: {}, responseBody: 'ok' },
     ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 10, signingSecretIds: [], ...values },
   };

@@ -53,8 +53,8 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
 
 /** All that somebody with the scope PUBLISH can read, from the root fields that are theirs and of events. */
 const READABLE_BY_PUBLISHERS = [
-  ...['EventDataInvalidError.code', 'EventDataInvalidError.message', 'EventDataInvalidError.problems'],
   ...['Event.createdAt', 'Event.id', 'Event.occurredAt', 'Event.tenant', 'Event.type'],
+  ...['EventDataInvalidError.code', 'EventDataInvalidError.message', 'EventDataInvalidError.problems'],
   ...['InputProblem.message', 'InputProblem.path'],
   ...['InvalidInputError.code', 'InvalidInputError.message', 'InvalidInputError.problems'],
   ...['PublishEventPayload.event', 'SchemaProblem.message', 'SchemaProblem.path'],
@@ -87,6 +87,7 @@ function literal(type: GraphQLInputType): string {
   if (isNonNullType(type)) return literal(type.ofType);
   if (isListType(type)) return '[]';
   if (isEnumType(type)) return type.getValues()[0]?.name ?? '';
+  if (type.name === 'DateTime') return '"2026-01-31T12:00:00Z"';
   if (!isInputObjectType(type)) return type.name === 'Int' ? '1' : '"x"';
   const required = Object.values(type.getFields()).filter((field) => isNonNullType(field.type));
   return `{ ${required.map((field) => `${field.name}: ${literal(field.type)}`).join(' ')} }`;
