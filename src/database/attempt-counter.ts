@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { pause } from '../pause.ts';
+import { Loop } from '../loop.ts';
 import type { Database } from './client.ts';
 import { countAttempts } from './count-attempts.ts';
 import { transaction } from './transaction.ts';
@@ -12,36 +12,23 @@ const BATCH = 10_000;
 export type AttemptCounterOptions = { readonly database: Pick<Database, 'pool'>; readonly log: Logger };
 
 /** Counts what was logged, for the statistics, now and then every ten seconds; one process at a time does. */
-export class AttemptCounter {
+export class AttemptCounter extends Loop {
   readonly #options: AttemptCounterOptions;
-  readonly #stopping = new AbortController();
-  #running: Promise<void> | undefined;
 
   constructor(options: AttemptCounterOptions) {
+    super();
     this.#options = options;
   }
 
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
+  protected async round(): Promise<number> {
     const { database, log } = this.#options;
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      let counted: number | undefined;
-      try {
-        counted = await transaction(database.pool, (client) => countAttempts(client, BATCH));
-      } catch (error) {
-        // That Postgres is away is logged by those who cannot do without it.
-        log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'counting attempts failed; trying again');
-      }
-      if (counted !== BATCH) await pause(INTERVAL_MS, signal);
+    try {
+      const counted = await transaction(database.pool, (client) => countAttempts(client, BATCH));
+      return counted === BATCH ? 0 : INTERVAL_MS;
+    } catch (error) {
+      // That Postgres is away is logged by those who cannot do without it.
+      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'counting attempts failed; trying again');
+      return INTERVAL_MS;
     }
   }
 }

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
 import { postponeReplay } from '../database/postpone-replay.ts';
-import { atMost, pause } from '../pause.ts';
+import { Loop } from '../loop.ts';
 import { type ReplayBatchOptions, replayBatch } from './replay-batch.ts';
 
 export type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
@@ -15,38 +15,17 @@ const FAILED_MS = 1_000;
 const POSTPONE_MS = 10_000;
 /** The limits on a statement of Prisma's connections, and for a connection. */
 const TRANSACTION = { maxWait: 5_000, timeout: 35_000 } as const;
-/** For the batch in hand; only a Postgres that hangs takes longer. */
-const STOP_MS = 5_000;
 
 /** Works on the running replays, batch by batch, each at its own rate. Any number of processes may do this at once. */
-export class ReplayJob {
+export class ReplayJob extends Loop {
   readonly #options: ReplayJobOptions;
-  readonly #stopping = new AbortController();
-  #running: Promise<void> | undefined;
 
   constructor(options: ReplayJobOptions) {
+    super();
     this.#options = options;
   }
 
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    if (this.#running !== undefined) await atMost(STOP_MS, this.#running);
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      const waitMs = await this.#work();
-      if (waitMs > 0) await pause(waitMs, signal);
-    }
-  }
-
-  /** Returns how long to wait before the next batch. */
-  async #work(): Promise<number> {
+  protected async round(): Promise<number> {
     const { database, log, whereOf } = this.#options;
     let replayId: string | undefined;
     const onClaim = (id: string) => {

@@ -5,7 +5,7 @@ import { transaction } from '../database/transaction.ts';
 import { isTransient } from '../database/transient-error.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { publishOrWait } from '../events/publish-deliveries.ts';
-import { pause } from '../pause.ts';
+import { Loop } from '../loop.ts';
 import { releaseDue } from './release-due.ts';
 import { RECHECK_MS } from './release-plan.ts';
 
@@ -25,41 +25,27 @@ const LOST_SLACK_MS = 60_000;
  * by subscription, each time under a new message id. And finds those whose message JetStream has lost: DELIVERIES is a
  * work queue, so no message published before its oldest one is left.
  */
-export class Sweeper {
+export class Sweeper extends Loop {
   readonly #options: SweeperOptions;
-  readonly #stopping = new AbortController();
   #lostCheckedAt = 0;
-  #running: Promise<void> | undefined;
 
   constructor(options: SweeperOptions) {
+    super();
     this.#options = options;
   }
 
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
+  protected async round(): Promise<number> {
     const { bus, log } = this.#options;
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      let waitMs = IDLE_MS;
-      try {
-        if (bus.connected) waitMs = await this.#sweep();
-      } catch (error) {
-        // Postgres or NATS is away, which others log as well; the next sweep tries again. Anything else is a bug.
-        if (isTransient(error)) log.debug({ err: error }, 'sweep failed');
-        else {
-          log.error({ err: error }, 'what waits in Postgres could not be looked after; trying again');
-          waitMs = FAILED_MS;
-        }
+    try {
+      return bus.connected ? await this.#sweep() : IDLE_MS;
+    } catch (error) {
+      // Postgres or NATS is away, which others log as well; the next sweep tries again. Anything else is a bug.
+      if (isTransient(error)) {
+        log.debug({ err: error }, 'sweep failed');
+        return IDLE_MS;
       }
-      if (waitMs > 0) await pause(waitMs, signal);
+      log.error({ err: error }, 'what waits in Postgres could not be looked after; trying again');
+      return FAILED_MS;
     }
   }
 

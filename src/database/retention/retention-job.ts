@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { atMost, pause } from '../../pause.ts';
+import { Loop } from '../../loop.ts';
 import type { Queryable } from '../transaction.ts';
 import { isTransient } from '../transient-error.ts';
 import { createPartitions } from './create-partitions.ts';
@@ -25,56 +25,39 @@ const INTERVAL_MS = 3_600_000;
 /** After a round that could not do all it had to. */
 const RETRY_MS = 20_000;
 const ROUND_MS = 600_000;
-/** For the batch in hand; only a Postgres that hangs takes longer. */
-const STOP_MS = 5_000;
 
 /**
  * Makes partitions ahead of time and drops what is older than the retention, now and then every hour. A session lock
  * sees to it that one process at a time does.
  */
-export class RetentionJob {
+export class RetentionJob extends Loop {
   readonly #options: RetentionJobOptions;
-  readonly #stopping = new AbortController();
   #trimmedToId = BEGINNING;
-  #running: Promise<void> | undefined;
 
   constructor(options: RetentionJobOptions) {
+    super();
     this.#options = options;
   }
 
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    if (this.#running !== undefined) await atMost(STOP_MS, this.#running);
-  }
-
-  async #run(): Promise<void> {
+  protected async round(signal: AbortSignal): Promise<number> {
     const { databaseUrl, log } = this.#options;
-    const { signal } = this.#stopping;
-    while (!signal.aborted) {
-      let waitMs = RETRY_MS;
-      try {
-        waitMs = await withConnection(databaseUrl, (client) => this.#round(client));
-      } catch (error) {
-        // That Postgres is away is logged by those who cannot do without it.
-        log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'the retention job failed; trying again');
-      }
-      await pause(waitMs, signal);
+    try {
+      return await withConnection(databaseUrl, (client) => this.#retain(client, signal));
+    } catch (error) {
+      // That Postgres is away is logged by those who cannot do without it.
+      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'the retention job failed; trying again');
+      return RETRY_MS;
     }
   }
 
   /** Returns how long to wait before the next one. */
-  async #round(client: Queryable): Promise<number> {
+  async #retain(client: Queryable, signal: AbortSignal): Promise<number> {
     const { rows } = await client.query<{ isOurs: boolean }>('SELECT pg_try_advisory_lock($1) AS "isOurs"', [
       RETENTION_LOCK,
     ]);
     if (rows[0]?.isOurs !== true) return INTERVAL_MS;
     const retention = { nowMs: await readClock(client), retentionDays: this.#options.retentionDays };
     const created = await this.#create(client, retention);
-    const { signal } = this.#stopping;
     const { dropped, kept, isBusy: wasBusy } = await dropPartitions(client, { ...retention, signal });
     const isBusy = wasBusy || created === undefined;
     const pace = { signal, deadlineMs: Date.now() + ROUND_MS };
