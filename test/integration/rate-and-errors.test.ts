@@ -27,7 +27,7 @@ async function get(tenant: string, accept = 'application/json'): Promise<Respons
 
 describe('the rate limit', () => {
   test.each(['application/json', 'text/event-stream'])('is 429 with Retry-After over HTTP (%s)', async (accept) => {
-    const answers = await Promise.all(Array.from({ length: 12 }, () => get(accept, accept)));
+    const answers = await Promise.all(Array.from({ length: 12 }, () => get(accept.replace('/', '-'), accept)));
     const refused = answers.filter(({ status }) => status === 429);
     expect(answers.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(2);
     expect(refused.length).toBeGreaterThan(5);
