@@ -3,8 +3,17 @@ import pg from 'pg';
 import { PrismaClient } from '../generated/prisma/client.ts';
 import { atMost } from '../pause.ts';
 
-/** One Postgres, reached two ways: Prisma for what GraphQL reads and writes, SQL for the hot path. */
-export type Database = { readonly pool: pg.Pool; readonly prisma: PrismaClient; close(): Promise<void> };
+/**
+ * One Postgres, reached two ways: Prisma, and `readPool` beside it, for what GraphQL reads and writes; `pool` for what
+ * delivers, which must not wait for that.
+ */
+export type Database = {
+  readonly pool: pg.Pool;
+  /** Prisma's connections. */
+  readonly readPool: pg.Pool;
+  readonly prisma: PrismaClient;
+  close(): Promise<void>;
+};
 
 export type DatabaseOptions = { readonly url: string; readonly onError: (error: Error) => void };
 
@@ -26,19 +35,20 @@ export function createDatabase({ url, onError }: DatabaseOptions): Database {
     keepAlive: true,
     application_name: 'webhooks-engine',
   };
-  const pool = new pg.Pool(options);
-  // Without a listener an idle connection that breaks (a Postgres restart) would end the process.
-  pool.on('error', (error) => {
-    if (!pool.ending) onError(error);
-  });
-  // Connections of its own: what people ask over GraphQL must not keep deliveries waiting for one, and may take longer.
-  // The minimal errors leave out the arguments, which hold customers' data.
+  // Connections of its own: what people ask over GraphQL may take longer.
   const patient = { ...options, statement_timeout: 30_000, query_timeout: 32_000 };
-  const prisma = new PrismaClient({ adapter: new PrismaPg(patient), errorFormat: 'minimal' });
+  const [pool, readPool] = [new pg.Pool(options), new pg.Pool(patient)];
+  for (const each of [pool, readPool]) {
+    // Without a listener an idle connection that breaks (a Postgres restart) would end the process.
+    each.on('error', (error) => {
+      if (!each.ending) onError(error);
+    });
+  }
+  // The minimal errors leave out the arguments, which hold customers' data.
+  const prisma = new PrismaClient({ adapter: new PrismaPg(readPool), errorFormat: 'minimal' });
   return {
-    pool,
-    prisma,
+    ...{ pool, readPool, prisma },
     // A Postgres that hangs would have us wait for its goodbye.
-    close: () => atMost(CLOSE_MS, Promise.all([prisma.$disconnect(), pool.end()])),
+    close: () => atMost(CLOSE_MS, Promise.all([prisma.$disconnect().then(() => readPool.end()), pool.end()])),
   };
 }

@@ -5,6 +5,7 @@ import type { EventBus } from '../events/event-bus.ts';
 import type { LiveLog } from '../events/live-log.ts';
 import type { PublishEvent } from '../events/publish-event.ts';
 import type { ChildPages } from './child-pages.ts';
+import type { EventData } from './event-data.ts';
 import type { Viewer } from './viewer.ts';
 
 /** What resolvers work with; lives as long as the server. */
@@ -23,6 +24,7 @@ export type Context = {
   readonly services: SchemaServices;
   readonly viewer: Viewer;
   readonly childPages: ChildPages;
+  readonly eventData: EventData;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;
 };

@@ -71,6 +71,7 @@ const DeliveryStatsType = builder.objectRef<Stats>('DeliveryStats').implement({
 builder.queryField('deliveryStats', (t) =>
   t.field({
     type: DeliveryStatsType,
+    complexity: 5_000,
     description:
       'How many attempts were started in each bucket, what became of them and how long they took. An attempt counts as soon as it is in the delivery log. The counts are exact.',
     args: {
@@ -85,7 +86,7 @@ builder.queryField('deliveryStats', (t) =>
     resolve: async (_root, args, { services, viewer }): Promise<Stats> => {
       const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
       const plan = planStats(filter, args);
-      const { prisma, pool } = services.database;
+      const { prisma, readPool } = services.database;
       const { tenant, subscriptionIds } = plan.query;
       // The counts of a subscription do not say whose it is.
       const known =
@@ -98,8 +99,8 @@ builder.queryField('deliveryStats', (t) =>
       const query = { ...plan.query, subscriptionIds: known?.map(({ id }) => id) ?? null };
       const read =
         plan.idBounds === undefined
-          ? readCountedStats(pool, query)
-          : readLoggedStats(pool, { ...query, ...plan.idBounds });
+          ? readCountedStats(readPool, query)
+          : readLoggedStats(readPool, { ...query, ...plan.idBounds });
       const { total, buckets } = await read;
       const { fromMs, toMs, bucketMs } = query;
       return {

@@ -36,12 +36,11 @@ export const EventType = builder.prismaObject('Event', {
     createdAt: t.expose('createdAt', { ...FOR_PUBLISHERS, type: 'DateTime', description: 'When it was recorded.' }),
     data: t.field({
       type: 'JSON',
-      description: 'As it was published.',
-      select: { data: true },
-      // Up to a megabyte each.
+      description: 'As it was published. At most 16 MiB of all events together.',
       complexity: 100,
       // `unknown`, because it was checked to be JSON when it came in and nobody here looks inside.
-      resolve: ({ data }): unknown => JSON.parse(Buffer.from(data).toString('utf8')),
+      resolve: async ({ id }, _args, { eventData }): Promise<unknown> =>
+        JSON.parse((await eventData(id)).toString('utf8')),
     }),
     deliveries: t.prismaConnection(
       {

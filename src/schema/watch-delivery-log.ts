@@ -78,7 +78,7 @@ async function* emit(context: Context, { stream, filter, after }: EmitOptions): 
 async function endOfLog({ database }: SchemaServices): Promise<LogPosition> {
   const base = uuid7Floor(Date.now() - SETTLED_AFTER_MS);
   const position = new LogPosition(base);
-  for (const { id } of await latestAttempts(database.pool, { sinceId: base })) position.add(id);
+  for (const { id } of await latestAttempts(database.readPool, { sinceId: base })) position.add(id);
   return position;
 }
 

@@ -5,7 +5,7 @@ import type { Database } from '../database/client.ts';
 import { liveApiKeys } from '../database/live-api-keys.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import { ApiKeyLookup } from './api-key-lookup.ts';
-import { createApiKeyUse } from './api-key-use.ts';
+import { type ApiKeyUse, createApiKeyUse } from './api-key-use.ts';
 import { type Authenticate, createAuthenticate } from './auth.ts';
 import { createVerifyJwt } from './jwt.ts';
 import { LiveCredentials, type Watch } from './live-credentials.ts';
@@ -30,6 +30,7 @@ export class Credentials {
   readonly #lookup: ApiKeyLookup;
   readonly #live = new LiveCredentials();
   readonly #listener: ChangeListener;
+  readonly #noteUse: ApiKeyUse;
   #timer: NodeJS.Timeout | undefined;
   #checking = false;
 
@@ -37,12 +38,12 @@ export class Credentials {
     const { adminApiKey, jwt, database, databaseUrl, log } = options;
     this.#options = options;
     this.#lookup = new ApiKeyLookup(database.pool);
-    const noteUse = createApiKeyUse(database.pool, log);
+    this.#noteUse = createApiKeyUse(database.pool, log);
     this.authenticate = createAuthenticate({
       adminApiKey,
       findApiKey: async (key) => {
         const viewer = await this.#lookup.find(key);
-        if (viewer !== undefined) noteUse(viewer.credentialId);
+        if (viewer !== undefined) this.#noteUse(viewer.credentialId);
         return viewer;
       },
       verifyJwt: jwt && createVerifyJwt(jwt, log),
@@ -79,14 +80,17 @@ export class Credentials {
     this.#live.end(id);
   };
 
-  /** Ends what is open with API keys that are revoked. */
+  /** Ends what is open with API keys that are revoked; what is open with the others uses them. */
   async #check(): Promise<void> {
     const ids = this.#live.apiKeyIds;
     if (ids.length === 0 || this.#checking) return;
     this.#checking = true;
     try {
       const live = await liveApiKeys(this.#options.database.pool, ids);
-      for (const id of ids.filter((known) => !live.has(known))) this.#live.end(id);
+      for (const id of ids) {
+        if (live.has(id)) this.#noteUse(id);
+        else this.#live.end(id);
+      }
     } catch (error) {
       this.#options.log.debug({ err: error }, 'whether API keys are revoked could not be read');
     } finally {

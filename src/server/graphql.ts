@@ -1,8 +1,11 @@
+import type { DocumentNode } from 'graphql';
 import { createYoga, type YogaServerInstance } from 'graphql-yoga';
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { createChildPages } from '../schema/child-pages.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
+import { createEventData } from '../schema/event-data.ts';
 import { schema } from '../schema/schema.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import type { Credentials } from './credentials.ts';
@@ -10,10 +13,12 @@ import { createCors, requireJson } from './cross-origin.ts';
 import { endLongQueries } from './deadline.ts';
 import { endWithCredential } from './end-with-credential.ts';
 import { GRAPHIQL, renderGraphiql } from './graphiql.ts';
+import { limitStreams } from './limit-streams.ts';
 import { limitOperations } from './limits.ts';
 import { createMaskError } from './mask-error.ts';
 import { limitRate, type TakeOperation } from './rate-limit.ts';
 import { requireViewer } from './require-viewer.ts';
+import { takeTurns } from './turns.ts';
 
 export type GraphqlOptions = {
   readonly services: SchemaServices;
@@ -32,6 +37,8 @@ export type Graphql = YogaServerInstance<ServerContext, Context>;
 
 /** A sendTestEvent of 1 MiB fits in, escaped. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
+/** Parsed, the longest come to about a megabyte each. */
+const MAX_DOCUMENTS = 100;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
 export function createGraphql(options: GraphqlOptions): Graphql {
@@ -43,18 +50,23 @@ export function createGraphql(options: GraphqlOptions): Graphql {
     context: ({ viewer }) => {
       // Nobody gets here without one; if somebody did, nothing would be shown.
       if (viewer === undefined) throw new Error('an operation without a viewer');
-      return { services, viewer, stopping, childPages: createChildPages(services.database) };
+      const { database } = services;
+      const loaders = { childPages: createChildPages(database), eventData: createEventData(database) };
+      return { services, viewer, stopping, ...loaders };
     },
     plugins: [
       requireViewer(credentials.authenticate, maskError),
       limitRate(takeOperation),
       requireJson(),
       limitOperations(settings),
+      takeTurns(),
       endLongQueries(),
       endWithCredential((viewer) => credentials.watch(viewer)),
+      limitStreams(),
     ],
     maskedErrors: { maskError },
     cors: createCors(settings.corsOrigins),
+    parserAndValidationCache: createDocumentCaches(),
     maxRequestBodySize: MAX_BODY_BYTES,
     multipart: false,
     batching: false,
@@ -63,4 +75,12 @@ export function createGraphql(options: GraphqlOptions): Graphql {
     landingPage: false,
     logging: false,
   });
+}
+
+/** Yoga's own keep the last 1,024 of each, however long. */
+function createDocumentCaches() {
+  return {
+    documentCache: new LRUCache<string, DocumentNode>({ max: MAX_DOCUMENTS }),
+    errorCache: new LRUCache<string, Error>({ max: MAX_DOCUMENTS }),
+  };
 }

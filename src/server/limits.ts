@@ -14,6 +14,8 @@ import {
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
 import { measureOperations } from './operation-size.ts';
 
+/** What is no token, such as comments, is kept with the document as well. Over WebSocket messages are no larger anyway. */
+const MAX_CHARACTERS = 65_536;
 const MAX_TOKENS = 5_000;
 /** The longest sensible way, `webhookSubscriptions.edges.node.deliveries.edges.node.attempts.edges.node.….…`, is 12. */
 const MAX_DEPTH = 12;
@@ -52,6 +54,10 @@ export function limitOperations({ introspection }: LimitOptions): Plugin {
     if (errors.length > 0) stop({ errors });
   };
   return {
+    onParams: ({ params }) => {
+      const actual = params.query?.length ?? 0;
+      if (actual > MAX_CHARACTERS) throw limitError('characters', { max: MAX_CHARACTERS, actual });
+    },
     onParse: ({ parseFn, setParseFn }) => {
       // Yoga leaves the types of these functions open, and of those below.
       setParseFn((source, options): unknown =>

@@ -33,9 +33,17 @@ export function createRateLimit(perSecond: number): TakeOperation {
   };
 }
 
-/** Whose operations and sockets are counted together; undefined for the admin. */
-export function credentialOf(viewer: Viewer): string | undefined {
+/** Whose operations are counted together; undefined for administrators. */
+function credentialOf(viewer: Viewer): string | undefined {
   return viewer.scope === 'ADMIN' ? undefined : viewer.credentialId;
+}
+
+/**
+ * Whose sockets, streams and running operations are counted together, undefined for administrators: a tenant's, however
+ * many credentials it has; JWTs are made by the thousand.
+ */
+export function holderOf(viewer: Viewer): string | undefined {
+  return viewer.scope === 'ADMIN' ? undefined : (viewer.tenant ?? viewer.credentialId);
 }
 
 export function rateLimitedError(waitMs: number): GraphQLError {

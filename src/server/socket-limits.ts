@@ -1,10 +1,10 @@
 import type { WebSocket } from 'ws';
 import type { Viewer } from '../schema/viewer.ts';
-import { credentialOf } from './rate-limit.ts';
+import { createHolderCount } from './holder-count.ts';
 
 export const MAX_SOCKETS = 4_000;
 /** One tenant's pages must not keep the others' out. */
-const MAX_SOCKETS_PER_CREDENTIAL = MAX_SOCKETS / 4;
+const MAX_SOCKETS_PER_HOLDER = MAX_SOCKETS / 4;
 /** They have 3 s to say whose they are. */
 const MAX_SOCKETS_WITHOUT_VIEWER = MAX_SOCKETS / 4;
 /**
@@ -34,12 +34,7 @@ export type SocketLimits = {
 export function createSocketLimits(): SocketLimits {
   const running = new WeakMap<WebSocket, RunningOperations>();
   const withoutViewer = new Set<WebSocket>();
-  const perCredential = new Map<string, number>();
-  const add = (credential: string, count: number) => {
-    const sum = (perCredential.get(credential) ?? 0) + count;
-    if (sum === 0) perCredential.delete(credential);
-    else perCredential.set(credential, sum);
-  };
+  const admitted = createHolderCount({ max: MAX_SOCKETS, maxPerHolder: MAX_SOCKETS_PER_HOLDER });
   return {
     isCrowded: () => withoutViewer.size >= MAX_SOCKETS_WITHOUT_VIEWER,
     watch: (socket) => {
@@ -57,16 +52,12 @@ export function createSocketLimits(): SocketLimits {
     admit: (socket, viewer) => {
       // It may have gone while its credentials were looked at.
       if (!withoutViewer.delete(socket)) return false;
-      const credential = credentialOf(viewer);
-      if (credential === undefined) return true;
-      if ((perCredential.get(credential) ?? 0) >= MAX_SOCKETS_PER_CREDENTIAL) {
+      const release = admitted.take(viewer);
+      if (release === undefined) {
         socket.close(TOO_MANY_SOCKETS, 'TOO_MANY_SOCKETS');
         return false;
       }
-      add(credential, 1);
-      socket.once('close', () => {
-        add(credential, -1);
-      });
+      socket.once('close', release);
       return true;
     },
     runningOver: (socket) => {
