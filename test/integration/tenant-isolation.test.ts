@@ -367,9 +367,10 @@ describe.each(['an API key', 'a JWT'])('with %s', (kind) => {
         const expected = await askFor(name, invented[index] ?? '');
         expect(neutral(answer), path).toEqual(neutral(expected));
         expect(leaksIn(neutral(answer).text), path).toEqual([]);
-        expect(answer.errors?.map(({ extensions }) => extensions?.['code']) ?? [], path).not.toContain(
-          'INTERNAL_SERVER_ERROR',
-        );
+        // Two refusals for another reason would be alike, whatever is behind them.
+        const codes = answer.errors?.map(({ extensions }) => extensions?.['code']) ?? [];
+        expect(codes, path).not.toContain('INTERNAL_SERVER_ERROR');
+        expect(codes, path).not.toContain('LIMIT_EXCEEDED');
       }
       expect(await rowsOf(THEIRS)).toEqual(before);
     },
