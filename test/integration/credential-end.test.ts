@@ -61,8 +61,10 @@ async function publish(): Promise<string> {
 }
 
 /** Told to it is that the credential is no longer good; then it is over. */
-function expectEnd(stream: Stream, isSocket: boolean): void {
+async function expectEnd(stream: Stream, isSocket: boolean): Promise<void> {
   if (isSocket) {
+    // What ends the stream may come before what closes the socket.
+    await waitFor(() => stream.closedWith() !== undefined, { what: 'the close' });
     const reason = 'Forbidden: these credentials have expired or been revoked';
     expect(stream.closedWith()).toEqual({ code: 4403, reason });
   } else {
@@ -89,7 +91,7 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
     await waitFor(() => goesOn.text().includes(type), { what: 'somebody else to get it' });
     for (const stream of streams) {
       expect(stream.text()).not.toContain(type);
-      expectEnd(stream, isSocket);
+      await expectEnd(stream, isSocket);
     }
     expect(goesOn.isOver()).toBe(false);
     goesOn.close();
@@ -107,7 +109,7 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
     } finally {
       await services.query('ALTER TABLE api_keys ENABLE TRIGGER api_key_revoked');
     }
-    expectEnd(stream, isSocket);
+    await expectEnd(stream, isSocket);
   });
 
   it('ends when its JWT does', async () => {
@@ -119,7 +121,7 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
     await waitFor(() => stream.isOver(), { what: 'the end' });
     // Not before the time for clocks that differ is over as well.
     expect(Date.now()).toBeGreaterThanOrEqual((exp + 5) * 1_000);
-    expectEnd(stream, isSocket);
+    await expectEnd(stream, isSocket);
   });
 
   it("gets another tenant's attempts never", async () => {
