@@ -1,6 +1,6 @@
-import { CLOCK_DRIFT_MS } from './clock-drift.ts';
+import { leastChildId } from './clock-drift.ts';
 import type { Queryable } from './transaction.ts';
-import { uuid7Floor, uuid7Time } from './uuid7.ts';
+import { uuid7Floor } from './uuid7.ts';
 
 export type Consideration = {
   readonly event: {
@@ -39,7 +39,7 @@ export async function consideredSubscriptions(
 ): Promise<readonly Considered[]> {
   const { rows } = await db.query<Considered>(order === 'asc' ? ASCENDING : DESCENDING, [
     event.id,
-    uuid7Floor(uuid7Time(event.id) - CLOCK_DRIFT_MS),
+    leastChildId(event.id),
     event.matchedVersion,
     event.tenant,
     afterId ?? LEAST,

@@ -1,6 +1,5 @@
-import { CLOCK_DRIFT_MS } from './clock-drift.ts';
+import { leastChildId } from './clock-drift.ts';
 import type { Queryable } from './transaction.ts';
-import { uuid7Floor, uuid7Time } from './uuid7.ts';
 
 export type ChildPage = {
   readonly of: 'attempts of deliveries' | 'deliveries of events';
@@ -28,7 +27,7 @@ export async function idsOfChildren(db: Queryable, page: ChildPage): Promise<str
          AND ($3::uuid IS NULL OR c.id ${isBackwards ? '>' : '<'} $3::uuid)
        ORDER BY c.id ${isBackwards ? 'ASC' : 'DESC'} LIMIT $4
      ) AS child`,
-    [parentIds, parentIds.map((id) => uuid7Floor(uuid7Time(id) - CLOCK_DRIFT_MS)), beyondId, limit],
+    [parentIds, parentIds.map(leastChildId), beyondId, limit],
   );
   return rows.map(({ id }) => id);
 }

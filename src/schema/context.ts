@@ -25,4 +25,6 @@ export type Context = {
   readonly childPages: ChildPages;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;
+  /** Of a query: aborts when it has been ended (time, or its client has gone), and nothing more of it is to be begun. */
+  readonly signal?: AbortSignal;
 };

@@ -114,7 +114,7 @@ test.each(CASES)('%s: Postgres and memory agree', async (_name, filter, expected
   const [found, fromTheEnd] = await Promise.all(
     [10, -10].map((size) =>
       findDeliveries(prisma, {
-        ...{ filter, query: { take: size } },
+        ...{ filter, query: { take: size }, signal: undefined },
         find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
       }),
     ),
@@ -159,7 +159,7 @@ test('deliveries are looked for until the page is full, from either end', async 
   const filter = { tenant: 'patient', statuses: ['FAILURE' as const], failureReasons: ['TIMEOUT' as const] };
   for (const size of [2, -2]) {
     const found = await findDeliveries(prisma, {
-      ...{ filter, query: { take: size } },
+      ...{ filter, query: { take: size }, signal: undefined },
       find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
     });
     expect(found.map(({ id }) => Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16) - NOON)).toEqual([28, 1]);

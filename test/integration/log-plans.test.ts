@@ -107,6 +107,18 @@ const DELIVERY_FILTERS: typeof FILTERS = {
   'pending ones of a subscription': () => ({ subscriptionIds: [ids.big], statuses: ['PENDING'] }),
   'pending and failed': () => ({ tenant: 'big', statuses: ['PENDING', 'FAILURE'] }),
   cancelled: () => ({ tenant: 'big', statuses: ['CANCELLED'] }),
+  'every success': () => ({ tenant: 'big', statusCodes: [{ from: 200, to: 299 }] }),
+  'every success of all tenants': () => ({ statusCodes: [{ from: 200, to: 299 }] }),
+  'every success of a subscription': () => ({ subscriptionIds: [ids.big], statusCodes: [{ from: 200, to: 299 }] }),
+  'every success of a small tenant': () => ({ tenant: 'small-7', statusCodes: [{ from: 200, to: 299 }] }),
+  'every success in the past': () => ({ tenant: 'big', statusCodes: [{ from: 200, to: 299 }], ...past }),
+  'every success of a rare type': () => ({
+    ...{ tenant: 'big', eventTypes: ['audit.exported'], statusCodes: [{ from: 200, to: 299 }] },
+  }),
+  'every answer': () => ({ tenant: 'big', statusCodes: [{ from: 100, to: 599 }] }),
+  'successes with any answer': () => ({
+    ...{ tenant: 'big', statuses: ['SUCCESS'], statusCodes: [{ from: 100, to: 599 }] },
+  }),
   'a rare success': () => ({ tenant: 'big', statusCodes: [{ from: 201, to: 201 }] }),
   'a rare success of a subscription': () => ({ subscriptionIds: [ids.big], statusCodes: [{ from: 201, to: 201 }] }),
   'server errors': () => ({ tenant: 'big', statusCodes: [{ from: 500, to: 599 }] }),
