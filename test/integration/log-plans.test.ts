@@ -7,7 +7,7 @@ import { PrismaClient } from '../../src/generated/prisma/client.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
-import { type Api, post, SETTINGS, startApi } from './graphql-api.ts';
+import { ADMIN_KEY, type Api, post, SETTINGS, startApi } from './graphql-api.ts';
 
 const ROWS = 100_000;
 const DAYS = 12;
@@ -35,6 +35,7 @@ let api: Api;
 let prisma: PrismaClient;
 let graphql: Graphql;
 let statements: Statement[] = [];
+let onStatement: () => void = () => undefined;
 const ids = { big: '', small: '' };
 
 beforeAll(async () => {
@@ -58,7 +59,10 @@ beforeAll(async () => {
     adapter: new PrismaPg({ connectionString: database.url }),
     log: [{ level: 'query', emit: 'event' }],
   });
-  logging.$on('query', (statement) => statements.push(statement));
+  logging.$on('query', (statement) => {
+    statements.push(statement);
+    onStatement();
+  });
   prisma = logging;
   const { credentials, log } = api;
   const services = { ...api.services, database: { ...api.database, prisma } };
@@ -205,6 +209,33 @@ describe.each(['deliveryLog', 'deliveries', 'events', 'rejectedEvents'] as const
       );
     }
   });
+});
+
+test('a search begins no further statement when its client has gone', async () => {
+  const filter = '{ tenant: "big", statuses: [PENDING], failureReasons: [HTTP_STATUS] }';
+  const body = JSON.stringify({ query: `{ deliveries(first: 1, filter: ${filter}) { nodes { id } } }` });
+  const search = async () => {
+    statements = [];
+    expect(await post(graphql, body)).toMatchObject({ data: { deliveries: { nodes: [] } }, errors: undefined });
+    await new Promise(setImmediate);
+    return statements.length;
+  };
+  const whole = await search();
+  expect(whole).toBeGreaterThan(8);
+  const client = new AbortController();
+  onStatement = () => {
+    client.abort();
+  };
+  statements = [];
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_KEY}` };
+  const request = { method: 'POST', headers, body, signal: client.signal };
+  await Promise.resolve(graphql.fetch('http://test/graphql', request)).catch(() => undefined);
+  onStatement = () => undefined;
+  const begun = statements;
+  // Takes as long as what was ended would have.
+  await search();
+  expect(begun.length).toBeGreaterThan(0);
+  expect(begun.length).toBeLessThanOrEqual(2);
 });
 
 describe('connections inside 50 rows', () => {
