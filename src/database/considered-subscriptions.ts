@@ -1,5 +1,6 @@
+import { leastChildId } from './clock-drift.ts';
 import type { Queryable } from './transaction.ts';
-import { uuid7Floor, uuid7Time } from './uuid7.ts';
+import { uuid7Floor } from './uuid7.ts';
 
 export type Consideration = {
   readonly event: {
@@ -38,7 +39,7 @@ export async function consideredSubscriptions(
 ): Promise<readonly Considered[]> {
   const { rows } = await db.query<Considered>(order === 'asc' ? ASCENDING : DESCENDING, [
     event.id,
-    uuid7Floor(uuid7Time(event.id)),
+    leastChildId(event.id),
     event.matchedVersion,
     event.tenant,
     afterId ?? LEAST,
@@ -51,7 +52,7 @@ export async function consideredSubscriptions(
 const LEAST = uuid7Floor(0);
 const GREATEST = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
-// The ids of an event's deliveries are not older than its own: the bound is for Postgres to leave out partitions.
+// An event's deliveries are not older than itself, but for other clocks: the bound is for Postgres to leave out partitions.
 const statement = (order: 'ASC' | 'DESC') => `
   WITH first_deliveries AS MATERIALIZED (
     SELECT DISTINCT ON (subscription_id) subscription_id, id FROM deliveries

@@ -1,5 +1,5 @@
+import { leastChildId } from './clock-drift.ts';
 import type { Queryable } from './transaction.ts';
-import { uuid7Floor, uuid7Time } from './uuid7.ts';
 
 export type ChildPage = {
   readonly of: 'attempts of deliveries' | 'deliveries of events';
@@ -12,7 +12,7 @@ export type ChildPage = {
   readonly limit: number;
 };
 
-/** The ids of a page of each parent's children, newest first. None is older, by its id, than its parent. */
+/** The ids of a page of each parent's children, newest first. None is older than its parent, but for other clocks. */
 export async function idsOfChildren(db: Queryable, page: ChildPage): Promise<string[]> {
   const { parentIds, beyondId = null, limit, isBackwards } = page;
   const [table, column] =
@@ -27,7 +27,7 @@ export async function idsOfChildren(db: Queryable, page: ChildPage): Promise<str
          AND ($3::uuid IS NULL OR c.id ${isBackwards ? '>' : '<'} $3::uuid)
        ORDER BY c.id ${isBackwards ? 'ASC' : 'DESC'} LIMIT $4
      ) AS child`,
-    [parentIds, parentIds.map((id) => uuid7Floor(uuid7Time(id))), beyondId, limit],
+    [parentIds, parentIds.map(leastChildId), beyondId, limit],
   );
   return rows.map(({ id }) => id);
 }

@@ -39,9 +39,9 @@ export function uuid7Source(id: string): string {
   return id.slice(-2 * SOURCE_BYTES);
 }
 
-/** The smallest UUID of this millisecond or later: where a range of ids begins that is a range of time. */
+/** The smallest UUID of this millisecond or later: where a range of ids begins that is a range of time, also before 1970. */
 export function uuid7Floor(timeMs: number): string {
-  const hex = timeMs.toString(16).padStart(12, '0');
+  const hex = Math.max(0, timeMs).toString(16).padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 

@@ -27,4 +27,6 @@ export type Context = {
   readonly eventData: EventData;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;
+  /** Of a query: aborts when it has been ended (time, or its client has gone), and nothing more of it is to be begun. */
+  readonly signal?: AbortSignal;
 };

@@ -1,3 +1,4 @@
+import { CLOCK_DRIFT_MS } from '../database/clock-drift.ts';
 import { uuid7Floor } from '../database/uuid7.ts';
 import type { DeliveryStatus, Prisma } from '../generated/prisma/client.ts';
 import { type Comparison, type DeliveryFilter, describeFilter, type Rule } from './delivery-filter.ts';
@@ -15,9 +16,9 @@ type Drift = { readonly earlierMs: number; readonly laterMs: number };
  * An attempt gets its id when it is recorded, which follows its end, unless Postgres is away: one that waited for longer
  * than this is not found by `to`. Later, because clocks are put back.
  */
-const ATTEMPT_DRIFT: Drift = { earlierMs: 60 * MINUTE_MS, laterMs: 5 * MINUTE_MS };
+const ATTEMPT_DRIFT: Drift = { earlierMs: 60 * MINUTE_MS, laterMs: CLOCK_DRIFT_MS };
 /** Events, deliveries and rejections have the time of JetStream, which keeps for three days what nobody dispatches. */
-const EVENT_DRIFT: Drift = { earlierMs: 5 * MINUTE_MS, laterMs: 4 * DAY_MS };
+const EVENT_DRIFT: Drift = { earlierMs: CLOCK_DRIFT_MS, laterMs: 4 * DAY_MS };
 
 /** The filter as a condition on the table of attempts. */
 export function attemptWhere({ statuses, ...filter }: DeliveryFilter): Prisma.AttemptWhereInput {
@@ -77,8 +78,8 @@ export function rejectionWhere({ from, to }: Times): Prisma.RejectedEventWhereIn
 /** Ids begin with a time: so Postgres leaves out partitions, and reads no more than that of the others' indexes. */
 function idBounds({ from, to }: Times, { earlierMs, laterMs }: Drift): { id: { gte: string } | { lt: string } }[] {
   return [
-    ...(from == null ? [] : [{ id: { gte: idFloor(from.getTime() - laterMs) } }]),
-    ...(to == null ? [] : [{ id: { lt: idFloor(to.getTime() + earlierMs) } }]),
+    ...(from == null ? [] : [{ id: { gte: uuid7Floor(from.getTime() - laterMs) } }]),
+    ...(to == null ? [] : [{ id: { lt: uuid7Floor(to.getTime() + earlierMs) } }]),
   ];
 }
 
@@ -90,12 +91,7 @@ export function deliveryIdBounds(times: Times): ({ gte: string } | { lt: string 
 /** The ids that attempts started in this time can have. */
 export function attemptIdBounds({ fromMs, toMs }: { readonly fromMs: number; readonly toMs: number }) {
   const { earlierMs, laterMs } = ATTEMPT_DRIFT;
-  return { leastId: idFloor(fromMs - laterMs), beforeId: idFloor(toMs + earlierMs) };
-}
-
-/** Of any time: what a filter names may be long before 1970. */
-function idFloor(timeMs: number): string {
-  return uuid7Floor(Math.max(0, timeMs));
+  return { leastId: uuid7Floor(fromMs - laterMs), beforeId: uuid7Floor(toMs + earlierMs) };
 }
 
 /** Whether only attempts that failed have these codes and reasons: every 2xx is a success, and nothing else is. */

@@ -26,14 +26,18 @@ const ResponseTimesType = builder.objectRef<ResponseTimes>('ResponseTimes').impl
 
 type Bucket = { readonly fromMs: number; readonly toMs: number; readonly stats: AttemptStats | undefined };
 
+const WHOLE = 'A whole number, which may be more than an Int can be.';
+
 const DeliveryStatsBucketType = builder.objectRef<Bucket>('DeliveryStatsBucket').implement({
   description: 'What became of the attempts that were started in a stretch of time.',
   fields: (t) => ({
     from: t.field({ type: 'DateTime', description: 'It included.', resolve: ({ fromMs }) => new Date(fromMs) }),
     to: t.field({ type: 'DateTime', description: 'It excluded.', resolve: ({ toMs }) => new Date(toMs) }),
-    attemptCount: t.int({ resolve: ({ stats }) => stats?.attemptCount ?? 0 }),
-    successCount: t.int({ resolve: ({ stats }) => stats?.successCount ?? 0 }),
-    failureCount: t.int({
+    // Int ends at 2,147,483,647, which a large installation has in a month.
+    attemptCount: t.float({ description: WHOLE, resolve: ({ stats }) => stats?.attemptCount ?? 0 }),
+    successCount: t.float({ description: WHOLE, resolve: ({ stats }) => stats?.successCount ?? 0 }),
+    failureCount: t.float({
+      description: WHOLE,
       resolve: ({ stats }) => (stats === undefined ? 0 : stats.attemptCount - stats.successCount),
     }),
     successRate: t.float({

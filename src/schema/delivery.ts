@@ -105,12 +105,12 @@ builder.queryFields((t) => ({
       ...PAGE,
       description: 'Newest first.',
       args: { filter: t.arg({ type: DeliveryFilterInput }) },
-      resolve: (query, _root, args, { services, viewer }) => {
+      resolve: (query, _root, args, { services, viewer, signal }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
         const { prisma } = services.database;
         return findDeliveries(prisma, {
-          ...{ filter, query },
+          ...{ filter, query, signal },
           find: (where, take) => prisma.delivery.findMany(pageOf({ ...query, take }, where)),
         });
       },

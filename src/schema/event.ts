@@ -54,6 +54,7 @@ export const EventType = builder.prismaObject('Event', {
     considered: t.connection(
       {
         type: ConsideredSubscription,
+        complexity: PAGE.complexity,
         description:
           "The tenant's webhook subscriptions at the time it was dispatched, newest first, and why each did or did not get it: by the settings of that time, whatever has been changed since. Of test events and of those about subscriptions, only who got them.",
         resolve: (event, args, context) => considered(context, { event, args }),

@@ -2,7 +2,7 @@
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { ReplayStatus } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
-import { NEWEST_FIRST, PAGE } from './page.ts';
+import { PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
 const ReplayStatusEnum = builder.enumType('ReplayStatus', {
@@ -65,11 +65,7 @@ builder.queryFields((t) => ({
       description: 'Newest first, dry runs too.',
       args: { filter: t.arg({ type: ReplayFilterInput }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.replay.findMany({
-          ...query,
-          where: tenantWhere(viewer, filter?.tenant),
-          orderBy: NEWEST_FIRST,
-        }),
+        services.database.prisma.replay.findMany(pageOf(query, tenantWhere(viewer, filter?.tenant))),
     },
     ReplayConnection,
   ),

@@ -90,9 +90,9 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         ...PAGE,
         description: 'Newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
-        resolve: (query, { id }, { filter }, { services }) =>
+        resolve: (query, { id }, { filter }, { services, signal }) =>
           findDeliveries(services.database.prisma, {
-            ...{ filter: narrowed(filter, id), query },
+            ...{ filter: narrowed(filter, id), query, signal },
             find: (where, take) => services.database.prisma.delivery.findMany(pageOf({ ...query, take }, where)),
           }),
       },

@@ -29,6 +29,8 @@ export function endLongQueries(maxMs = MAX_QUERY_MS): Plugin {
       }, maxMs);
       timer.unref();
       Object.assign(args, { signal: ending.signal });
+      // For resolvers that take many steps.
+      Object.assign(execution.contextValue as object, { signal: ending.signal });
       return {
         onExecuteDone: () => {
           clearTimeout(timer);

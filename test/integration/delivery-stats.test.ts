@@ -239,6 +239,18 @@ describe('an attempt counts once', () => {
   });
 });
 
+test('there may be more than an Int can say', async () => {
+  const hour = Date.parse('2026-04-01T00:00:00Z');
+  await api.database.pool.query(
+    `INSERT INTO attempt_counts (scope, hour, event_type, status_code, failure_reason, response_class, count)
+     SELECT 'all', $1, 'a', 200, reason, 1, 2000000000 FROM unnest(ARRAY['', 'TIMEOUT', 'DNS_FAILURE']) AS reason`,
+    [new Date(hour)],
+  );
+  const { stats, errors } = await ask({ from: hour, to: hour + 1, bucket: 'HOUR' });
+  expect(errors).toBeUndefined();
+  expect(stats?.total).toMatchObject({ attemptCount: 6e9, successCount: 2e9, failureCount: 4e9 });
+});
+
 test('counts go when the attempts do', async () => {
   const day = Date.parse('2026-05-01T00:00:00Z');
   const hours = async () =>

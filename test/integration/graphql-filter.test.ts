@@ -1,11 +1,11 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { uuid7 } from '../../src/database/uuid7.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { uuid7, uuid7Time } from '../../src/database/uuid7.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { attemptMatches, checkDeliveryFilter, type DeliveryFilter } from '../../src/schema/delivery-filter.ts';
 import { attemptWhere, deliveryWhere } from '../../src/schema/delivery-filter-where.ts';
 import { findDeliveries } from '../../src/schema/find-deliveries.ts';
 import { NEWEST_FIRST } from '../../src/schema/page.ts';
-import { type Api, attemptOf, startApi, storeAttempt } from './graphql-api.ts';
+import { type Api, attemptOf, post, startApi, storeAttempt } from './graphql-api.ts';
 
 let api: Api;
 const ids: Record<string, string> = {};
@@ -114,7 +114,7 @@ test.each(CASES)('%s: Postgres and memory agree', async (_name, filter, expected
   const [found, fromTheEnd] = await Promise.all(
     [10, -10].map((size) =>
       findDeliveries(prisma, {
-        ...{ filter, query: { take: size } },
+        ...{ filter, query: { take: size }, signal: undefined },
         find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
       }),
     ),
@@ -159,10 +159,103 @@ test('deliveries are looked for until the page is full, from either end', async 
   const filter = { tenant: 'patient', statuses: ['FAILURE' as const], failureReasons: ['TIMEOUT' as const] };
   for (const size of [2, -2]) {
     const found = await findDeliveries(prisma, {
-      ...{ filter, query: { take: size } },
+      ...{ filter, query: { take: size }, signal: undefined },
       find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
     });
     expect(found.map(({ id }) => Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16) - NOON)).toEqual([28, 1]);
+  }
+});
+
+describe('a search that finds too few among many', () => {
+  const CROWD = 50_000;
+  const FAILED = { tenant: 'crowd', statuses: ['FAILURE' as const], failureReasons: ['TIMEOUT' as const] };
+  // Without a tenant there is no index by which these would be found.
+  const ANSWERED = { eventTypes: ['crowd'], statusCodes: [{ from: 200, to: 299 }] };
+
+  beforeAll(async () => {
+    const ids = `SELECT (lpad(to_hex(${NOON} + n), 12, '0') || '70008000000000000000')::uuid AS id
+      FROM generate_series(1, ${CROWD}) AS n`;
+    await api.database.pool.query(`
+      INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status)
+      SELECT id, 'crowd', '${SUBSCRIPTION_A}', id, 'crowd', 'SUCCESS' FROM (${ids}) AS made`);
+    await api.database.pool.query(`
+      INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason,
+        response_time_ms, started_at, request_headers, payload_size_bytes)
+      SELECT id, id, '${SUBSCRIPTION_A}', 'crowd', 'crowd', 1, 'FAILURE', 'TIMEOUT', 1, now(), '{}', 1 FROM (${ids}) AS made`);
+    await api.database.pool.query('ANALYZE deliveries, attempts');
+  }, 60_000);
+
+  test.each([
+    ['that failed', FAILED],
+    ['that were answered', ANSWERED],
+  ])('ends: among deliveries %s', async (_name, filter) => {
+    const literal = JSON.stringify(filter)
+      .replace(/"(\w+)":/g, '$1:')
+      .replace(/"(FAILURE|TIMEOUT)"/g, '$1');
+    const query = `{ deliveries(first: 1, filter: ${literal}) { nodes { id } } }`;
+    const { data, errors } = await post(api.graphql, JSON.stringify({ query }));
+    expect(data).toBeNull();
+    expect(errors).toMatchObject([{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'search', max: 50_000 } }]);
+    expect(errors?.[0]?.message).toContain('narrow it');
+  });
+
+  test('is not needed to know that a tenant has none', async () => {
+    const query = '{ deliveries(filter: { tenant: "crowd", statusCodes: [{ from: 200, to: 299 }] }) { nodes { id } } }';
+    expect(await post(api.graphql, JSON.stringify({ query }))).toMatchObject({ data: { deliveries: { nodes: [] } } });
+  });
+
+  test.each([
+    ['that failed', FAILED],
+    ['that were answered', ANSWERED],
+  ])('is over when it is ended: among deliveries %s', async (_name, filter) => {
+    const { prisma } = api.database;
+    const ending = new AbortController();
+    let reads = 0;
+    const counted = prisma.$extends({
+      query: {
+        $allOperations: ({ args, query }) => {
+          reads += 1;
+          ending.abort(new Error('ended'));
+          return query(args);
+        },
+      },
+    });
+    // `as`: an extended client lacks events, which nobody asks for.
+    const found = findDeliveries(counted as unknown as typeof prisma, {
+      ...{ filter, query: { take: 1 }, signal: ending.signal },
+      find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
+    });
+    await expect(found).rejects.toThrow('ended');
+    expect(reads).toBeLessThanOrEqual(3);
+  });
+});
+
+test('deliveries with a rare code are found, from either end and beyond a cursor', async () => {
+  const { prisma } = api.database;
+  const all = { subscriptionId: SUBSCRIPTION_A, tenant: 'rare', eventType: 'a' };
+  const made: string[] = [];
+  for (let n = 0; n < 30; n += 1) {
+    const id = uuid7(NOON + n);
+    await prisma.delivery.create({ data: { ...all, id, status: 'SUCCESS', eventId: uuid7(NOON) } });
+    made.push(id);
+    const statusCode = [3, 4, 26].includes(n) ? 201 : 200;
+    await storeAttempt(api.database, attemptOf({ ...all, id }, { startedAt: new Date(NOON + n - 5), statusCode }));
+  }
+  const filter = { tenant: 'rare', statusCodes: [{ from: 201, to: 201 }] };
+  const pages: readonly [take: number, cursor: number | undefined, expected: readonly number[]][] = [
+    [2, undefined, [26, 4]],
+    [-2, undefined, [4, 3]],
+    [1, 26, [4]],
+    [-1, 4, [26]],
+    [5, 3, []],
+  ];
+  for (const [take, cursor, expected] of pages) {
+    const query = { take, ...(cursor !== undefined && { cursor: { id: made[cursor] ?? '' } }) };
+    const found = await findDeliveries(prisma, {
+      ...{ filter, query, signal: undefined },
+      find: (where, missing) => prisma.delivery.findMany({ where, take: missing, orderBy: NEWEST_FIRST }),
+    });
+    expect(found.map(({ id }) => uuid7Time(id) - NOON)).toEqual(expected);
   }
 });
 

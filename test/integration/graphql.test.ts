@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { connect as connectSocket, createServer, type Server, type Socket } from 'node:net';
 import { buildSchema, type GraphQLOutputType, getNamedType, isLeafType, isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { uuid7 } from '../../src/database/uuid7.ts';
 import { waitFor } from '../support/wait-for.ts';
 import {
   ADMIN_KEY,
@@ -108,6 +109,56 @@ describe('connections', () => {
       return data?.deliveryLog.edges.length;
     });
     expect(await Promise.all(sizes)).toEqual([50, 51]);
+  });
+
+  test('a page goes on after a replay that is gone, and no cursor tells what is there of another tenant', async () => {
+    const { pool } = api.database;
+    const ids: string[] = [];
+    for (const tenant of ['mine', 'mine', 'mine', 'theirs', 'mine', 'mine']) {
+      const { rows } = await pool.query<{ id: string }>(
+        `INSERT INTO replays (id, tenant, status, filter, rate_per_second, delivery_count)
+         VALUES ($1, $2, 'COMPLETED', '{}', 1, 0) RETURNING id`,
+        [uuid7(1_000 + ids.length), tenant],
+      );
+      ids.push(rows[0]?.id ?? '');
+    }
+    const [first, second, third, theirs] = ids;
+    const after = async (id = '') => {
+      const cursor = Buffer.from(`GPC:S:${id}`).toString('base64');
+      const query = `{ replays(filter: { tenant: "mine" }, after: "${cursor}") { nodes { id } } }`;
+      const { data } = await post<{ replays: { nodes: { id: string }[] } }>(api.graphql, JSON.stringify({ query }));
+      return data?.replays.nodes.map(({ id }) => id);
+    };
+    await pool.query('DELETE FROM replays WHERE id = $1', [third]);
+    expect(await after(third)).toEqual([second, first]);
+    expect(await after(theirs)).toEqual([second, first]);
+    expect(await after(uuid7(1_003))).toEqual([second, first]);
+  });
+
+  test('an attempt is shown whose clock is behind that of its delivery, and a delivery behind its event', async () => {
+    const { subscription } = await create('clocks');
+    const now = Date.now();
+    const of = { subscriptionId: subscription.id, tenant: 'clocks', timeMs: now };
+    const delivery = await seedDelivery(api.database, of);
+    const attempt = await storeAttempt(api.database, attemptOf(delivery, { startedAt: new Date(now - 30_000) }));
+    const early = await api.database.prisma.delivery.create({
+      data: {
+        ...{ id: uuid7(now - 30_000), tenant: 'clocks', subscriptionId: subscription.id },
+        ...{ eventId: delivery.eventId, eventType: delivery.eventType },
+      },
+    });
+    const query = `{ delivery(id: "${delivery.id}") { attempts { nodes { id } }
+      event { deliveries { nodes { id } } considered { nodes { delivery { id } } } } } }`;
+    const { data } = await post(api.graphql, JSON.stringify({ query }));
+    expect(data).toEqual({
+      delivery: {
+        attempts: { nodes: [{ id: attempt.id }] },
+        event: {
+          deliveries: { nodes: [{ id: delivery.id }, { id: early.id }] },
+          considered: { nodes: [{ delivery: { id: early.id } }] },
+        },
+      },
+    });
   });
 
   test('connections inside connections are bounded together, with variables and fragments as well', async () => {

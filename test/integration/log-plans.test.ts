@@ -7,7 +7,7 @@ import { PrismaClient } from '../../src/generated/prisma/client.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
-import { type Api, post, SETTINGS, startApi } from './graphql-api.ts';
+import { ADMIN_KEY, type Api, post, SETTINGS, startApi } from './graphql-api.ts';
 
 const ROWS = 100_000;
 const DAYS = 12;
@@ -35,6 +35,7 @@ let api: Api;
 let prisma: PrismaClient;
 let graphql: Graphql;
 let statements: Statement[] = [];
+let onStatement: () => void = () => undefined;
 const ids = { big: '', small: '' };
 
 beforeAll(async () => {
@@ -58,7 +59,10 @@ beforeAll(async () => {
     adapter: new PrismaPg({ connectionString: database.url }),
     log: [{ level: 'query', emit: 'event' }],
   });
-  logging.$on('query', (statement) => statements.push(statement));
+  logging.$on('query', (statement) => {
+    statements.push(statement);
+    onStatement();
+  });
   prisma = logging;
   const { credentials, log } = api;
   const services = { ...api.services, database: { ...api.database, prisma } };
@@ -107,6 +111,18 @@ const DELIVERY_FILTERS: typeof FILTERS = {
   'pending ones of a subscription': () => ({ subscriptionIds: [ids.big], statuses: ['PENDING'] }),
   'pending and failed': () => ({ tenant: 'big', statuses: ['PENDING', 'FAILURE'] }),
   cancelled: () => ({ tenant: 'big', statuses: ['CANCELLED'] }),
+  'every success': () => ({ tenant: 'big', statusCodes: [{ from: 200, to: 299 }] }),
+  'every success of all tenants': () => ({ statusCodes: [{ from: 200, to: 299 }] }),
+  'every success of a subscription': () => ({ subscriptionIds: [ids.big], statusCodes: [{ from: 200, to: 299 }] }),
+  'every success of a small tenant': () => ({ tenant: 'small-7', statusCodes: [{ from: 200, to: 299 }] }),
+  'every success in the past': () => ({ tenant: 'big', statusCodes: [{ from: 200, to: 299 }], ...past }),
+  'every success of a rare type': () => ({
+    ...{ tenant: 'big', eventTypes: ['audit.exported'], statusCodes: [{ from: 200, to: 299 }] },
+  }),
+  'every answer': () => ({ tenant: 'big', statusCodes: [{ from: 100, to: 599 }] }),
+  'successes with any answer': () => ({
+    ...{ tenant: 'big', statuses: ['SUCCESS'], statusCodes: [{ from: 100, to: 599 }] },
+  }),
   'a rare success': () => ({ tenant: 'big', statusCodes: [{ from: 201, to: 201 }] }),
   'a rare success of a subscription': () => ({ subscriptionIds: [ids.big], statusCodes: [{ from: 201, to: 201 }] }),
   'server errors': () => ({ tenant: 'big', statusCodes: [{ from: 500, to: 599 }] }),
@@ -193,6 +209,33 @@ describe.each(['deliveryLog', 'deliveries', 'events', 'rejectedEvents'] as const
       );
     }
   });
+});
+
+test('a search begins no further statement when its client has gone', async () => {
+  const filter = '{ tenant: "big", statuses: [PENDING], failureReasons: [HTTP_STATUS] }';
+  const body = JSON.stringify({ query: `{ deliveries(first: 1, filter: ${filter}) { nodes { id } } }` });
+  const search = async () => {
+    statements = [];
+    expect(await post(graphql, body)).toMatchObject({ data: { deliveries: { nodes: [] } }, errors: undefined });
+    await new Promise(setImmediate);
+    return statements.length;
+  };
+  const whole = await search();
+  expect(whole).toBeGreaterThan(8);
+  const client = new AbortController();
+  onStatement = () => {
+    client.abort();
+  };
+  statements = [];
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_KEY}` };
+  const request = { method: 'POST', headers, body, signal: client.signal };
+  await Promise.resolve(graphql.fetch('http://test/graphql', request)).catch(() => undefined);
+  onStatement = () => undefined;
+  const begun = statements;
+  // Takes as long as what was ended would have.
+  await search();
+  expect(begun.length).toBeGreaterThan(0);
+  expect(begun.length).toBeLessThanOrEqual(2);
 });
 
 describe('connections inside 50 rows', () => {

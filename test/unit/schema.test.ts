@@ -162,7 +162,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   TestFilterResult: ['matches: Boolean!', 'failedPaths: [String!]!'],
   DeliveryStats: ['total: DeliveryStatsBucket!', 'buckets: [DeliveryStatsBucket!]!'],
   DeliveryStatsBucket: [
-    ...['from: DateTime!', 'to: DateTime!', 'attemptCount: Int!', 'successCount: Int!', 'failureCount: Int!'],
+    ...['from: DateTime!', 'to: DateTime!', 'attemptCount: Float!', 'successCount: Float!', 'failureCount: Float!'],
     ...['successRate: Float', 'responseTimeMs: ResponseTimes'],
   ],
   ResponseTimes: ['p50: Float!', 'p90: Float!', 'p95: Float!', 'p99: Float!'],
