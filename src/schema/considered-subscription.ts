@@ -4,7 +4,7 @@ import { resolveCursorConnection } from '@pothos/plugin-relay';
 import { type Considered, consideredSubscriptions } from '../database/considered-subscriptions.ts';
 import { inPrismaTransaction } from '../database/in-prisma-transaction.ts';
 import { type ConsiderationResult, consider } from '../events/consider.ts';
-import type { Event, PrismaClient } from '../generated/prisma/client.ts';
+import type { Event } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryType } from './delivery.ts';
@@ -78,7 +78,10 @@ export function considered(
       beforeId: after === undefined ? undefined : parseCursor(after, 'after'),
       afterId: before === undefined ? undefined : parseCursor(before, 'before'),
     });
-    return resultsOf(rows, { type: event.type, readData: onDemand(() => readData(prisma, event.id)) });
+    const readData = onDemand(
+      async (): Promise<unknown> => JSON.parse((await context.eventData(event.id)).toString('utf8')),
+    );
+    return resultsOf(rows, { type: event.type, readData });
   });
 }
 
@@ -98,9 +101,4 @@ async function resultsOf(rows: readonly Considered[], event: ReadEvent): Promise
 function onDemand<T>(read: () => Promise<T>): () => Promise<T> {
   let reading: Promise<T> | undefined;
   return () => (reading ??= read());
-}
-
-async function readData(prisma: PrismaClient, id: string): Promise<unknown> {
-  const { data } = await prisma.event.findUniqueOrThrow({ where: { id }, select: { data: true } });
-  return JSON.parse(Buffer.from(data).toString('utf8'));
 }
