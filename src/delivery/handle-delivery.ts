@@ -124,8 +124,10 @@ async function attemptNumber(
   parts: SenderParts,
   { message, delivery, subscription }: HeldDelivery & { readonly subscription: SenderSubscription },
 ): Promise<number | undefined> {
-  const { mayBeDuplicate, enqueueCount, deliveryId } = delivery;
-  const isFirst = !mayBeDuplicate && enqueueCount === 1 && parts.bus.isFirstDelivery(message);
+  const { mayBeDuplicate, enqueueCount, deliveryId, subscriptionVersion } = delivery;
+  // Of a subscription that has changed since, it may have been cancelled: by a deactivation that was undone meanwhile.
+  const isUnchanged = subscription.version === subscriptionVersion;
+  const isFirst = !mayBeDuplicate && enqueueCount === 1 && isUnchanged && parts.bus.isFirstDelivery(message);
   if (isFirst && !parts.cancellations.has(deliveryId)) return 1;
   const leaseMs = subscription.timeoutMs + LEASE_MARGIN_MS;
   const lease = await parts.leases.add({ deliveryId, enqueueCount, leaseMs });

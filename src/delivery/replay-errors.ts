@@ -1,12 +1,14 @@
 import { DomainError } from '../domain-error.ts';
 import type { ReplayStatus } from '../generated/prisma/enums.ts';
 
-/** Each running replay adds to what the tenant's endpoints get beside new events. */
+/** Each running replay adds to what the tenant's endpoints get beside new events, and each count keeps Postgres busy. */
 export class TooManyReplaysError extends DomainError {
   readonly code = 'TOO_MANY_REPLAYS';
 
   constructor(limit: number) {
-    super(`at most ${limit} replays of a tenant can run at a time; wait until one has ended, or cancel it`);
+    super(
+      `at most ${limit} replays of a tenant can run at a time, and one can start; wait until one has ended, or cancel it`,
+    );
   }
 }
 

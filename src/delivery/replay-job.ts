@@ -11,10 +11,8 @@ export type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
 
 const IDLE_MS = 250;
 const FAILED_MS = 1_000;
-/** A replay that fails is left alone for so long. */
-const POSTPONE_MS = 10_000;
-/** The limits on a statement of Prisma's connections, and for a connection. */
-const TRANSACTION = { maxWait: 5_000, timeout: 35_000 } as const;
+/** For a connection, and for the few statements of a batch, each of which has its own limit. */
+const TRANSACTION = { maxWait: 5_000, timeout: 25_000 } as const;
 
 /** Works on the running replays, batch by batch, each at its own rate. Any number of processes may do this at once. */
 export class ReplayJob extends Loop {
@@ -47,7 +45,7 @@ export class ReplayJob extends Loop {
 
   async #postpone(id: string): Promise<void> {
     try {
-      await postponeReplay(this.#options.database.pool, { id, waitMs: POSTPONE_MS });
+      await postponeReplay(this.#options.database.pool, id);
     } catch (error) {
       this.#options.log.debug({ err: error, replayId: id }, 'a replay could not be put off');
     }

@@ -1,4 +1,6 @@
 import type { Database } from '../database/client.ts';
+import { inPrismaTransaction } from '../database/in-prisma-transaction.ts';
+import { lockReplayStart } from '../database/lock-replay-start.ts';
 import { isPrismaTimeout } from '../database/prisma-timeout.ts';
 import { readClock } from '../database/retention/read-clock.ts';
 import { uuid7 } from '../database/uuid7.ts';
@@ -20,7 +22,7 @@ const MAX_RATE = 1_000;
 const MAX_RUNNING = 5;
 /** Less than what a statement may take at most, so that the answer is about the filter. */
 const COUNT_TIMEOUT_MS = 10_000;
-const COUNT_TRANSACTION = { maxWait: 5_000, timeout: 3 * COUNT_TIMEOUT_MS } as const;
+const START_TRANSACTION = { maxWait: 5_000, timeout: 3 * COUNT_TIMEOUT_MS } as const;
 
 /**
  * Counts the deliveries that are meant and stores a replay of them, for the senders to work on unless it is a dry run.
@@ -31,22 +33,22 @@ export async function startReplay({ prisma, pool }: Database, replay: NewReplay)
   if (ratePerSecond < 1 || ratePerSecond > MAX_RATE) {
     throw new InvalidInputError([{ path: 'ratePerSecond', message: `must be from 1 to ${MAX_RATE}` }]);
   }
-  // Postgres's clock, which deliveries have their time from.
-  const createdAt = new Date(await readClock(pool));
-  const where = { AND: [replay.where, { tenant, createdAt: { lte: createdAt } }] };
-  const counts = await count(prisma, { tenant, where, dryRun });
   return prisma.$transaction(async (transaction) => {
-    // Two that start at once are counted one after the other. Who has deliveries has such a row.
-    await transaction.$queryRaw`SELECT name FROM tenants WHERE name = ${tenant} FOR UPDATE`;
-    const running = await transaction.replay.count({ where: { tenant, status: 'RUNNING' } });
-    if (!dryRun && running >= MAX_RUNNING) throw new TooManyReplaysError(MAX_RUNNING);
+    // Counting is dear: one at a time, and none for what is refused anyway.
+    const isAlone = await lockReplayStart(inPrismaTransaction(transaction), tenant);
+    const running = dryRun ? 0 : await transaction.replay.count({ where: { tenant, status: 'RUNNING' } });
+    if (!isAlone || running >= MAX_RUNNING) throw new TooManyReplaysError(MAX_RUNNING);
+    // Postgres's clock, which deliveries have their time from.
+    const createdAt = new Date(await readClock(pool));
+    const where = { AND: [replay.where, { tenant, createdAt: { lte: createdAt } }] };
+    const counts = await count(transaction, { tenant, where, dryRun });
     return transaction.replay.create({
       data: {
         ...{ id: uuid7(createdAt.getTime()), tenant, filter, ratePerSecond, ...counts, createdAt },
         ...{ nextBatchAt: createdAt, status: dryRun ? 'DRY_RUN' : 'RUNNING', completedAt: dryRun ? createdAt : null },
       },
     });
-  });
+  }, START_TRANSACTION);
 }
 
 /** Makes no more deliveries; those that were made are sent. Throws NotFoundError or ReplayNotRunningError. */
@@ -71,17 +73,15 @@ type Counts = { readonly deliveryCount: number; readonly skippedCount: number };
 
 /** What would be skipped is counted only for a dry run; a replay counts it as it goes. */
 async function count(
-  prisma: Database['prisma'],
+  transaction: Prisma.TransactionClient,
   { tenant, where, dryRun }: Pick<NewReplay, 'tenant' | 'where' | 'dryRun'>,
 ): Promise<Counts> {
   try {
-    return await prisma.$transaction(async (transaction) => {
-      await transaction.$executeRawUnsafe(`SET LOCAL statement_timeout = ${COUNT_TIMEOUT_MS}`);
-      const deliveryCount = await transaction.delivery.count({ where });
-      if (!dryRun) return { deliveryCount, skippedCount: 0 };
-      const replayedCount = await transaction.delivery.count({ where: { AND: [where, replayable(tenant)] } });
-      return { deliveryCount, skippedCount: deliveryCount - replayedCount };
-    }, COUNT_TRANSACTION);
+    await transaction.$executeRawUnsafe(`SET LOCAL statement_timeout = ${COUNT_TIMEOUT_MS}`);
+    const deliveryCount = await transaction.delivery.count({ where });
+    if (!dryRun) return { deliveryCount, skippedCount: 0 };
+    const replayedCount = await transaction.delivery.count({ where: { AND: [where, replayable(tenant)] } });
+    return { deliveryCount, skippedCount: deliveryCount - replayedCount };
   } catch (error) {
     if (isPrismaTimeout(error)) throw new ReplayTooLargeError();
     throw error;

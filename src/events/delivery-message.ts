@@ -3,7 +3,7 @@ export type DeliveryMessage = {
   readonly deliveryId: string;
   readonly tenant: string;
   readonly subscriptionId: string;
-  /** The subscription's version when this was enqueued; a cache that is older than it must be read again. */
+  /** The subscription's version when this was enqueued: a cache that is older is read again, and if it is newer, Postgres is asked. */
   readonly subscriptionVersion: number;
   /** The event's public id, sent as `webhook-id`. */
   readonly eventId: string;

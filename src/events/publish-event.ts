@@ -4,6 +4,8 @@ import type { Database } from '../database/client.ts';
 import type { NewEvent } from '../database/insert-events.ts';
 import { knownEvents } from '../database/known-events.ts';
 import { type Queryable, transaction } from '../database/transaction.ts';
+import { isTimeout, isTransient } from '../database/transient-error.ts';
+import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import type { Mismatch } from './compile-schema.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
@@ -11,7 +13,8 @@ import type { EventBus } from './event-bus.ts';
 import { EventCatalogue } from './event-catalogue.ts';
 import { EventDataInvalidError } from './event-data-invalid-error.ts';
 import { EventWriter } from './event-writer.ts';
-import { publishOrWait } from './publish-deliveries.ts';
+import { publishOrWait, toMessage } from './publish-deliveries.ts';
+import { PublishingBusyError } from './publishing-busy-error.ts';
 
 export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
   readonly eventId: string | undefined;
@@ -21,7 +24,7 @@ export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
 
 /**
  * Writes an event and its deliveries, and enqueues those; resolves with the event's row. That is an older one if its id is
- * known. Throws an EventDataInvalidError.
+ * known. Throws an EventDataInvalidError or a PublishingBusyError.
  */
 export type PublishEvent = (event: EventToPublish) => Promise<string>;
 
@@ -35,17 +38,17 @@ type Outcome =
 /** The dispatcher's, for the same reasons. */
 const MAX_BATCH = 64;
 const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+/** Of all the events that wait in this process, those being written too: what they weigh is their data and this. */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+const EVENT_BYTES = 1_024;
+/** After a failed batch, its events are written one by one for so long. */
+const ONE_BY_ONE_MS = 10_000;
 
 /** To be called once for each process. Events that come together are written together, on one connection of the pool. */
 export function createPublishEvent(services: Services): PublishEvent {
   const writer = new EventWriter(services.bus);
   const catalogue = new EventCatalogue(services.log);
-  const batcher = new Batcher<NewEvent, Outcome>({
-    maxItems: MAX_BATCH,
-    maxBytes: MAX_BATCH_BYTES,
-    bytesOf: ({ data }) => data.length,
-    write: (events) => writeBatch(services.database, { events, write: (db, some) => write(db, some) }),
-  });
+  const writeInTurn = createQueue((events) => writeBatch(services.database, { events, write }));
 
   async function write(db: Queryable, events: readonly NewEvent[]): Promise<Outcome[]> {
     const mismatches = await catalogue.findMismatches(db, events);
@@ -57,13 +60,13 @@ export function createPublishEvent(services: Services): PublishEvent {
       db,
       events.filter(({ id }) => knownIds.includes(id)),
     );
+    const all = [...messages, ...(await unpublished(db, { known, maxDataBytes: services.bus.maxInlineDataBytes }))];
     return events.map(({ id, tenant, eventId }) => {
       const mismatch = mismatches.get(id);
       if (mismatch !== undefined) return { kind: 'mismatch', mismatch };
-      const rowId = known.get(id);
-      if (rowId !== undefined) return { kind: 'written', rowId, messages: [] };
-      const own = messages.filter((message) => message.eventId === eventId && message.tenant === tenant);
-      return { kind: 'written', rowId: id, messages: own };
+      const rowId = known.get(id) ?? id;
+      const own = all.filter((message) => message.eventId === eventId && message.tenant === tenant);
+      return { kind: 'written', rowId, messages: rowId === id ? own : [] };
     });
   }
 
@@ -71,11 +74,38 @@ export function createPublishEvent(services: Services): PublishEvent {
     const now = Date.now();
     const id = uuid7(now);
     const event = { id, tenant, eventId: eventId ?? id, type, occurredAt: occurredAt ?? new Date(now), data };
-    const outcome = await batcher.add(event);
+    const outcome = await writeInTurn(event);
     if (outcome.kind === 'failed') throw outcome.error;
     if (outcome.kind === 'mismatch') throw new EventDataInvalidError(outcome.mismatch);
     await publishOrWait(services, outcome.messages, now);
     return outcome.rowId;
+  };
+}
+
+/** Of the rows that are known because we wrote them: the connection broke while they were committed. */
+async function unpublished(
+  db: Queryable,
+  { known, maxDataBytes }: { readonly known: ReadonlyMap<string, string>; readonly maxDataBytes: number },
+): Promise<DeliveryMessage[]> {
+  const eventRowIds = [...known].flatMap(([id, rowId]) => (id === rowId ? [id] : []));
+  if (eventRowIds.length === 0) return [];
+  return (await unattemptedDeliveries(db, { eventRowIds, maxDataBytes })).map((delivery) => toMessage(delivery));
+}
+
+/** Writes events in batches, and refuses one with a PublishingBusyError while too many wait. */
+function createQueue(write: (events: readonly NewEvent[]) => Promise<Outcome[]>) {
+  const bytesOf = ({ data }: NewEvent) => data.length + EVENT_BYTES;
+  const batcher = new Batcher<NewEvent, Outcome>({ maxItems: MAX_BATCH, maxBytes: MAX_BATCH_BYTES, bytesOf, write });
+  let waitingBytes = 0;
+  return async (event: NewEvent): Promise<Outcome> => {
+    const bytes = bytesOf(event);
+    if (waitingBytes + bytes > MAX_WAITING_BYTES) throw new PublishingBusyError();
+    waitingBytes += bytes;
+    try {
+      return await batcher.add(event);
+    } finally {
+      waitingBytes -= bytes;
+    }
   };
 }
 
@@ -84,14 +114,24 @@ type Batch = {
   readonly write: (db: Queryable, events: readonly NewEvent[]) => Promise<Outcome[]>;
 };
 
-/** What one event is refused for, or a deadlock, is not the others' fault: after a failure each is written by itself. */
+/**
+ * What one event is refused for, or a deadlock, is not the others' fault: after a failure each is written by itself, and
+ * finds out whether it had been, should the connection have broken. On one connection: the others are for delivering.
+ */
 async function writeBatch({ pool }: Database, { events, write }: Batch): Promise<Outcome[]> {
   const attempt = (some: readonly NewEvent[]) => transaction(pool, (db) => write(db, some));
-  const fail = (error: unknown): Outcome[] => [{ kind: 'failed', error }];
   try {
     return await attempt(events);
   } catch (error) {
-    if (events.length === 1) return fail(error);
-    return (await Promise.all(events.map((event) => attempt([event]).catch(fail)))).flat();
+    const isFinal = !isTransient(error) || isTimeout(error);
+    if (events.length === 1 && isFinal) return [{ kind: 'failed', error }];
   }
+  const until = Date.now() + ONE_BY_ONE_MS;
+  const outcomes: Outcome[] = [];
+  for (const event of events) {
+    const isLate = Date.now() > until;
+    const failed = (error: unknown): Outcome[] => [{ kind: 'failed', error }];
+    outcomes.push(...(isLate ? failed(new PublishingBusyError()) : await attempt([event]).catch(failed)));
+  }
+  return outcomes;
 }

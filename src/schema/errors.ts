@@ -104,7 +104,8 @@ builder.objectType(DeliveryNotPendingError, {
 
 builder.objectType(TooManyReplaysError, {
   name: 'TooManyReplaysError',
-  description: '`TOO_MANY_REPLAYS`: as many replays of the tenant are running as may be at a time.',
+  description:
+    '`TOO_MANY_REPLAYS`: as many replays of the tenant are running as may be at a time, or another one is just being counted.',
   interfaces: [ErrorInterface],
 });
 

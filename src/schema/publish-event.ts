@@ -1,12 +1,12 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
-import { problemOfData, TOO_NESTED } from '../events/event-data.ts';
 import { EventDataInvalidError } from '../events/event-data-invalid-error.ts';
 import { problemOfEventId } from '../events/event-id.ts';
 import { isEventType, isTenant } from '../events/event-type.ts';
 import type { EventToPublish } from '../events/publish-event.ts';
 import { builder } from './builder.ts';
 import { EventType } from './event.ts';
+import { encodeEventData } from './event-data-input.ts';
 import { tenantScope } from './viewer.ts';
 
 const Input = builder.inputType('PublishEventInput', {
@@ -69,22 +69,12 @@ function readEvent({ tenant, type, data: given, id, occurredAt }: GivenEvent): E
   const complain = (path: string, message: string | undefined) => {
     if (message !== undefined) problems.push({ path, message });
   };
-  const data = encode(given);
+  const { data, problem } = encodeEventData(given);
   if (tenant === undefined) complain('tenant', 'is required');
   else if (!isTenant(tenant)) complain('tenant', 'must be 1 to 64 letters, digits, _ or -');
   if (!isEventType(type)) complain('type', 'is not an event type');
   if (id != null) complain('id', problemOfEventId(id));
-  complain('data', data === undefined ? TOO_NESTED : problemOfData(data)?.message);
+  complain('data', problem);
   if (problems.length > 0 || tenant === undefined || data === undefined) throw new InvalidInputError(problems);
   return { tenant, type, data, eventId: id ?? undefined, occurredAt: occurredAt ?? undefined };
-}
-
-/** Undefined if the data is nested so deep that V8 gives up writing it. */
-function encode(data: unknown): Buffer | undefined {
-  try {
-    return Buffer.from(JSON.stringify(data));
-  } catch (error) {
-    if (error instanceof RangeError) return undefined;
-    throw error;
-  }
 }

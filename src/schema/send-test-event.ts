@@ -6,12 +6,12 @@ import {
   SubscriptionInactiveError,
 } from '../delivery/webhook-subscription-errors.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
-import { MAX_DATA_BYTES } from '../events/event-data.ts';
 import { isEventType, TEST_EVENT_TYPE } from '../events/event-type.ts';
 import { sendTestEvent } from '../events/test-event.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryType } from './delivery.ts';
+import { encodeEventData } from './event-data-input.ts';
 import { tenantWhere } from './viewer.ts';
 
 const SAMPLE = { message: 'This is a test event.' };
@@ -50,13 +50,11 @@ builder.mutationField('sendTestEvent', (t) =>
 
 async function send({ services, viewer }: Context, args: Arguments): Promise<{ readonly deliveryId: string }> {
   const eventType = args.eventType ?? TEST_EVENT_TYPE;
-  const data = JSON.stringify(args.data ?? SAMPLE);
+  const { data, problem } = encodeEventData(args.data ?? SAMPLE);
   const problems: InputProblem[] = [];
   if (!isEventType(eventType)) problems.push({ path: 'eventType', message: 'is not an event type' });
-  if (Buffer.byteLength(data) > MAX_DATA_BYTES) {
-    problems.push({ path: 'data', message: `may be at most ${MAX_DATA_BYTES} bytes of JSON` });
-  }
-  if (problems.length > 0) throw new InvalidInputError(problems);
+  if (problem !== undefined) problems.push({ path: 'data', message: problem });
+  if (problems.length > 0 || data === undefined) throw new InvalidInputError(problems);
   const { subscriptionId } = args;
   const subscription = isUuid(subscriptionId)
     ? await services.database.prisma.webhookSubscription.findFirst({
@@ -66,5 +64,7 @@ async function send({ services, viewer }: Context, args: Arguments): Promise<{ r
   if (subscription === null) throw new NotFoundError('webhook subscription');
   if (!subscription.isActive) throw new SubscriptionInactiveError();
   const { id, tenant } = subscription;
-  return { deliveryId: await sendTestEvent(services, { subscriptionId: id, tenant, eventType, data }) };
+  return {
+    deliveryId: await sendTestEvent(services, { subscriptionId: id, tenant, eventType, data: data.toString() }),
+  };
 }

@@ -37,10 +37,10 @@ async function putOffBy(dueInMs: number, replayed: number): Promise<number> {
   return nextBatchAt.getTime() - (rows[0]?.ms ?? 0);
 }
 
-it('a batch puts off the next one by the time that its deliveries are worth, whatever was skipped', async () => {
-  expect(await putOffBy(60_000, 4)).toBe(200);
-  expect(await putOffBy(60_000, 1)).toBe(50);
-  expect(await putOffBy(60_000, 0)).toBe(0);
+it('a batch puts off the next one by the time that its deliveries are worth, and a millisecond for each skipped', async () => {
+  expect(await putOffBy(60_000, 4)).toBe(203);
+  expect(await putOffBy(60_000, 1)).toBe(53);
+  expect(await putOffBy(60_000, 0)).toBe(3);
 });
 
 it('of a time in which nobody looked, a quarter of a second is made up for', async () => {

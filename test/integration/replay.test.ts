@@ -69,6 +69,15 @@ async function delivered(count: number, options: SceneOptions & { readonly subsc
   return { ...scene, receiver, subscriptionIds, subscriptionId: subscriptionIds[0] ?? '' };
 }
 
+/** Nobody else can read deliveries until its end. */
+async function lockDeliveries({ databaseUrl }: Pick<Scene, 'databaseUrl'>): Promise<pg.Client> {
+  const other = new pg.Client({ connectionString: databaseUrl });
+  await other.connect();
+  cleanUps.push(() => other.end());
+  await other.query('BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE');
+  return other;
+}
+
 /** The deliveries that a replay made have succeeded, and there are so many. */
 const sentAgain = (scene: Scene, { id }: Replay, count: number) =>
   scene.waitForDeliveries(count, `status = 'SUCCESS' AND replay_id = '${id}'`, 60_000);
@@ -218,26 +227,44 @@ describe('a start is refused', () => {
     expect(await scene.query('SELECT FROM replays')).toEqual([]);
   });
 
-  it('when five replays of the tenant are running, also if many start at once', async () => {
+  it('when five replays of the tenant are running, before anything is counted', async () => {
     const scene = await delivered(10);
-    const results = await Promise.all(Array.from({ length: 8 }, () => start(scene, { ratePerSecond: 1 })));
-    expect(results.filter(({ code }) => code === 'TOO_MANY_REPLAYS')).toHaveLength(3);
-    expect((await start(scene, { dryRun: true })).replay?.deliveryCount).toBeGreaterThanOrEqual(10);
+    const slow = { ratePerSecond: 1 };
+    const first = await started(scene, slow);
+    for (let running = 1; running < 5; running += 1) await started(scene, slow);
+    const other = await lockDeliveries(scene);
+    expect(await start(scene, slow)).toMatchObject({ code: 'TOO_MANY_REPLAYS' });
+    await other.end();
+    expect((await started(scene, { dryRun: true })).deliveryCount).toBeGreaterThanOrEqual(10);
     expect((await start(scene, { filter: { tenant: 'globex' } })).replay).toMatchObject({ deliveryCount: 0 });
-    const running = results.find(({ replay }) => replay !== undefined)?.replay;
-    await cancel(scene, running?.id ?? '');
-    expect((await start(scene, { ratePerSecond: 1 })).code).toBeUndefined();
+    await cancel(scene, first.id);
+    await started(scene, slow);
+    expect(await start(scene, slow)).toMatchObject({ code: 'TOO_MANY_REPLAYS' });
     const { replays } = await scene.app.graphql<{ replays: { nodes: { tenant: string }[] } }>(
       '{ replays(filter: { tenant: "acme" }) { nodes { tenant } } }',
     );
     expect(replays.nodes).toEqual(Array.from({ length: 7 }, () => ({ tenant: 'acme' })));
   });
 
+  it('while another one of the tenant is being counted, dry runs too', async () => {
+    const scene = await delivered(1);
+    const other = await lockDeliveries(scene);
+    const counted = start(scene, { dryRun: true });
+    const isCounting = async () =>
+      (await scene.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2`)).length === 1;
+    await waitFor(isCounting, { what: 'the count' });
+    expect(await start(scene)).toMatchObject({ code: 'TOO_MANY_REPLAYS' });
+    expect(await start(scene, { dryRun: true })).toMatchObject({ code: 'TOO_MANY_REPLAYS' });
+    const ofAnother = start(scene, { dryRun: true, filter: { tenant: 'globex' } });
+    await other.end();
+    expect((await counted).replay).toMatchObject({ deliveryCount: 1 });
+    expect((await ofAnother).replay).toMatchObject({ deliveryCount: 0 });
+    await started(scene);
+  });
+
   it('when Postgres cannot count the deliveries in time', async () => {
     const scene = await startScene(cleanUps);
-    const other = new pg.Client({ connectionString: scene.databaseUrl });
-    await other.connect();
-    await other.query('BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE');
+    const other = await lockDeliveries(scene);
     expect(await start(scene)).toMatchObject({ code: 'REPLAY_TOO_LARGE' });
     await other.end();
   }, 40_000);

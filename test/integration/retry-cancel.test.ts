@@ -55,6 +55,17 @@ function heldAnswer(): { readonly answer: () => void; readonly answered: Promise
   return { answer, answered };
 }
 
+async function activate(
+  { app }: Pick<Scene, 'app'>,
+  variables: { readonly id: string; readonly isActive: boolean },
+): Promise<void> {
+  await app.graphql(
+    `mutation ($id: ID!, $isActive: Boolean!) {
+       updateWebhookSubscription(id: $id, input: { isActive: $isActive }) { __typename } }`,
+    variables,
+  );
+}
+
 const attemptsAt = ({ receiver }: Sent) => receiver.requests.map(({ headers }) => headers['webhook-attempt']);
 const isWaiting = (sent: Sent) => sent.waitForDeliveries(1, `attempt_count = 1 AND next_attempt_at > now()`);
 
@@ -197,6 +208,35 @@ describe('cancelling', () => {
     await waitFor(async () => (await scene.waitingIn('DELIVERIES')) === 0, { what: 'both messages to be gone' });
     expect(await scene.countDeliveries(`status = 'CANCELLED' AND attempt_count = 0`)).toBe(1);
     expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['one']);
+  });
+
+  it('by deactivating the subscription holds, also for who has activated it again before a sender begins', async () => {
+    const scene = await startScene(cleanUps, LONG);
+    const [first, later] = [heldAnswer(), heldAnswer()];
+    const receiver = await scene.receive(async (_request, index) => {
+      await (index === 0 ? first : later).answered;
+      return { status: 200 };
+    });
+    const { id } = await scene.app.subscribe({ url: receiver.url, maxInFlight: 1 });
+    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'one' });
+    await receiver.waitForRequests(1);
+    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'two' });
+    await waitFor(async () => (await scene.unackedBy('DELIVERIES', 'sender')) === 2, { what: 'the second message' });
+    await activate(scene, { id, isActive: false });
+    await scene.waitForDeliveries(2, `status = 'CANCELLED'`);
+    await activate(scene, { id, isActive: true });
+    first.answer();
+    await waitFor(async () => (await scene.waitingIn('DELIVERIES')) === 0, { what: 'both messages to be gone' });
+    expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['one']);
+    await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'three' });
+    await receiver.waitForRequests(2);
+    // The subscription has not changed since: Postgres was not asked.
+    expect(await scene.countDeliveries(`status = 'PENDING' AND leased_until IS NULL`)).toBe(1);
+    later.answer();
+    await scene.waitForDeliveries(
+      1,
+      `status = 'SUCCESS' AND event_id IN (SELECT id FROM events WHERE event_id = 'three')`,
+    );
   });
 
   it.each([

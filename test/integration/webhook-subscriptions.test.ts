@@ -333,11 +333,24 @@ describe('sendTestEvent', () => {
     expect(event).toMatchObject({ type: 'a.b', data: { list: [1, null, 'x'] } });
   });
 
+  test('refuses data of more than 1,000 levels', async () => {
+    const { id } = (await create()).subscription;
+    let data: unknown[] = [];
+    for (let level = 1; level < 1_000; level += 1) data = [data];
+    const { sendTestEvent } = (await api.run(SEND_TEST_EVENT, { subscriptionId: id, data })).data ?? {};
+    expectType(sendTestEvent, 'SendTestEventPayload');
+    const bad = await api.run(SEND_TEST_EVENT, { subscriptionId: id, data: [data] });
+    expect(expectType(bad.data?.sendTestEvent, 'InvalidInputError').problems).toEqual([
+      { path: 'data', message: 'is nested deeper than 1000 levels' },
+    ]);
+  });
+
   test('refuses an inactive subscription, a bad type and more than a megabyte', async () => {
     const { id } = (await create()).subscription;
     const bad = await api.run(SEND_TEST_EVENT, { subscriptionId: id, eventType: 'a..b', data: 'x'.repeat(1_100_000) });
     const { problems } = expectType(bad.data?.sendTestEvent, 'InvalidInputError');
     expect(problems.map(({ path }) => path)).toEqual(['eventType', 'data']);
+    expect(problems[1]?.message).toBe('has 1100002 bytes, at most 1048576 are accepted');
     await api.run(UPDATE, { id, input: { isActive: false } });
     const { data } = await api.run(SEND_TEST_EVENT, { subscriptionId: id });
     expect(expectType(data?.sendTestEvent, 'SubscriptionInactiveError').code).toBe('SUBSCRIPTION_INACTIVE');

@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import { createServer, connect as openSocket, type Socket } from 'node:net';
 
+type Change = (text: string) => string | undefined;
+
 export type TcpProxyOptions = {
   readonly port: number;
-  /** What is passed on of a chunk of bytes, as Latin-1 text; by default all of it. */
-  readonly toServer?: (text: string) => string;
-  readonly toClient?: (text: string) => string;
+  /** What is passed on of a chunk of bytes, as Latin-1 text; by default all of it. Undefined: the connection breaks. */
+  readonly toServer?: Change;
+  readonly toClient?: Change;
 };
 
 export type TcpProxy = { readonly port: number; stop(): Promise<void> };
@@ -26,8 +28,12 @@ export async function startTcpProxy({ port, toServer, toClient }: TcpProxyOption
         other.destroy();
       });
     }
-    client.on('data', (bytes) => upstream.write(change(bytes, toServer)));
-    upstream.on('data', (bytes) => client.write(change(bytes, toClient)));
+    client.on('data', (bytes) => {
+      passOn(bytes, { to: upstream, change: toServer });
+    });
+    upstream.on('data', (bytes) => {
+      passOn(bytes, { to: client, change: toClient });
+    });
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -43,6 +49,11 @@ export async function startTcpProxy({ port, toServer, toClient }: TcpProxyOption
   };
 }
 
-function change(bytes: Buffer, by: (text: string) => string = (text) => text): Buffer {
-  return Buffer.from(by(bytes.toString('latin1')), 'latin1');
+function passOn(
+  bytes: Buffer,
+  { to, change = (text) => text }: { readonly to: Socket; readonly change: Change | undefined },
+): void {
+  const text = change(bytes.toString('latin1'));
+  if (text === undefined) to.destroy();
+  else to.write(Buffer.from(text, 'latin1'));
 }

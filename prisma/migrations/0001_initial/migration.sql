@@ -251,6 +251,8 @@ CREATE INDEX deliveries_waiting_idx ON deliveries (subscription_id, next_attempt
   WHERE status = 'PENDING' AND enqueued_at IS NULL;
 CREATE INDEX deliveries_enqueued_idx ON deliveries (subscription_id, enqueued_at)
   WHERE status = 'PENDING' AND enqueued_at IS NOT NULL;
+-- What a replay has made.
+CREATE INDEX deliveries_replay_id_idx ON deliveries (replay_id, event_id, subscription_id) WHERE replay_id IS NOT NULL;
 
 CREATE TABLE attempts (
   id                      uuid PRIMARY KEY,
@@ -343,6 +345,8 @@ CREATE TABLE replays (
   after_id        uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
   -- Keeps the pace: not before then.
   next_batch_at   timestamptz(3) NOT NULL DEFAULT now(),
+  -- In a row; each makes it wait longer.
+  failure_count   integer NOT NULL DEFAULT 0,
   created_at      timestamptz(3) NOT NULL DEFAULT now(),
   completed_at    timestamptz(3)
 ) WITH (fillfactor = 50);

@@ -1,0 +1,95 @@
+import { pino } from 'pino';
+import { afterEach, expect, it } from 'vitest';
+import { createDatabase } from '../../src/database/client.ts';
+import { EventBus } from '../../src/events/event-bus.ts';
+import { createPublishEvent, type PublishEvent } from '../../src/events/publish-event.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** What calls come in one turn of the event loop is one batch. */
+async function startPublishing({ nats, databaseUrl }: Scene, url = databaseUrl): Promise<PublishEvent> {
+  const log = pino({ level: 'silent' });
+  const database = createDatabase({ url, onError: () => undefined });
+  cleanUps.push(() => database.close());
+  const bus = new EventBus({ servers: [nats.url], log, receivesLog: false });
+  bus.start();
+  cleanUps.push(() => bus.stop());
+  await waitFor(() => bus.connected, { what: 'NATS' });
+  return createPublishEvent({ database, bus, log });
+}
+
+const eventOf = (eventId: string, { type = 'a', data = Buffer.from('{}') } = {}) => ({
+  ...{ tenant: 'acme', type, data, eventId, occurredAt: undefined },
+});
+
+/** The URL of a Postgres whose answer to the first COMMIT after an event was written gets lost. */
+async function losingCommit({ databaseUrl }: Scene): Promise<{ readonly url: string; readonly lost: () => number }> {
+  const url = new URL(databaseUrl);
+  let isWritten = false;
+  let lost = 0;
+  const proxy = await startTcpProxy({
+    port: Number(url.port),
+    toServer: (text) => {
+      isWritten ||= text.includes('INSERT INTO events');
+      return text;
+    },
+    toClient: (text) => {
+      if (lost > 0 || !isWritten || !text.includes('COMMIT\0')) return text;
+      lost += 1;
+      return undefined;
+    },
+  });
+  cleanUps.push(() => proxy.stop());
+  url.port = String(proxy.port);
+  return { url: url.href, lost: () => lost };
+}
+
+it.each([1, 5])('a connection that breaks while %i events are committed holds no delivery up', async (count) => {
+  const scene = await startScene(cleanUps);
+  const receiver = await scene.receive();
+  await scene.app.subscribe({ url: receiver.url });
+  await scene.app.subscribe({ url: receiver.url });
+  const { url, lost } = await losingCommit(scene);
+  const publish = await startPublishing(scene, url);
+  const ids = Array.from({ length: count }, (_, index) => `e${index}`);
+  const rowIds = await Promise.all(ids.map((id) => publish(eventOf(id))));
+  expect(lost()).toBe(1);
+  expect(new Set(rowIds).size).toBe(count);
+  await scene.waitForDeliveries(2 * count, `status = 'SUCCESS' AND enqueue_count = 1`);
+  expect(receiver.requests.map(({ headers }) => headers['webhook-id']).sort()).toEqual([...ids, ...ids].sort());
+  expect(await scene.query('SELECT FROM events')).toHaveLength(count);
+});
+
+it('beyond 64 MiB that wait, events are refused for now', async () => {
+  const scene = await startScene(cleanUps, { env: { ROLES: 'api' } });
+  const publish = await startPublishing(scene);
+  const data = Buffer.from(JSON.stringify('x'.repeat(1_048_574)));
+  const results = await Promise.allSettled(Array.from({ length: 70 }, (_, n) => publish(eventOf(`e${n}`, { data }))));
+  const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
+  expect(refused).toHaveLength(7);
+  for (const error of refused) expect(error).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
+  expect(await scene.query('SELECT FROM events')).toHaveLength(63);
+  await publish(eventOf('afterwards', { data }));
+}, 60_000);
+
+it('what is left of a batch that fails is written on one connection', async () => {
+  const scene = await startScene(cleanUps, { env: { ROLES: 'api' } });
+  await scene.query(`CREATE FUNCTION stay_alone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.type = 'poison' OR NOT pg_try_advisory_xact_lock(1) THEN RAISE 'refused'; END IF;
+    RETURN NEW;
+  END $$`);
+  await scene.query('CREATE TRIGGER stay_alone BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION stay_alone()');
+  const publish = await startPublishing(scene);
+  const results = await Promise.allSettled(
+    Array.from({ length: 30 }, (_, n) => publish(eventOf(`e${n}`, { type: n === 7 ? 'poison' : 'fine' }))),
+  );
+  expect(results.flatMap(({ status }, index) => (status === 'rejected' ? [index] : []))).toEqual([7]);
+  expect(await scene.query('SELECT FROM events')).toHaveLength(29);
+});

@@ -1,0 +1,169 @@
+import pg from 'pg';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createDatabase, type Database } from '../../src/database/client.ts';
+import { postponeReplay } from '../../src/database/postpone-replay.ts';
+import { uuid7, uuid7Time } from '../../src/database/uuid7.ts';
+import { replayBatch } from '../../src/delivery/replay-batch.ts';
+import { ReplayJob } from '../../src/delivery/replay-job.ts';
+import type { Prisma, Replay } from '../../src/generated/prisma/client.ts';
+import { deliveryWhere } from '../../src/schema/delivery-filter-where.ts';
+import { storedFilterWhere } from '../../src/schema/replay-filter.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const TENANT = 'acme';
+const DAY_MS = 86_400_000;
+
+let testDatabase: TestDatabase;
+let database: Database;
+let subscriptionId: string;
+let other: pg.Client;
+
+beforeEach(async () => {
+  testDatabase = await createTestDatabase();
+  database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+  other = new pg.Client({ connectionString: testDatabase.url });
+  await other.connect();
+  const data = { id: uuid7(Date.now()), tenant: TENANT, url: 'https://example.com/', eventTypes: ['*'] };
+  subscriptionId = (await database.prisma.webhookSubscription.create({ data })).id;
+});
+afterEach(async () => {
+  await other.end();
+  await database.close();
+  await testDatabase.drop();
+});
+
+type Past = { readonly timeMs: number; readonly eventId?: string | undefined };
+
+/** A delivery of that time that has succeeded; of an event that is gone, unless one is given. */
+async function addDelivery({ timeMs, eventId = uuid7(timeMs) }: Past): Promise<string> {
+  const id = uuid7(timeMs);
+  const createdAt = new Date(timeMs);
+  await database.prisma.delivery.create({
+    data: { id, tenant: TENANT, subscriptionId, eventId, eventType: 'a', status: 'SUCCESS', createdAt },
+  });
+  return id;
+}
+
+async function addEvent(timeMs: number): Promise<string> {
+  const id = uuid7(timeMs);
+  await other.query(
+    `INSERT INTO events (id, tenant, event_id, type, occurred_at, data) VALUES ($1::uuid, 'acme', $1::uuid::text, 'a', now(), '{}')`,
+    [id],
+  );
+  return id;
+}
+
+async function addReplay(data: Partial<Prisma.ReplayUncheckedCreateInput> = {}): Promise<string> {
+  const createdAt = new Date();
+  const id = uuid7(new Date(data.createdAt ?? createdAt).getTime());
+  const replay = {
+    ...{ id, tenant: TENANT, status: 'RUNNING' as const, filter: { tenant: TENANT }, createdAt },
+    ...data,
+  };
+  return (await database.prisma.replay.create({ data: { ratePerSecond: 1, deliveryCount: 1, ...replay } })).id;
+}
+
+/** Makes it due, and works on it once. */
+async function runBatch(id: string): Promise<Replay> {
+  const nextBatchAt = new Date(Date.now() - 60_000);
+  await database.prisma.replay.update({ where: { id }, data: { nextBatchAt } });
+  const options = { whereOf: storedFilterWhere, onClaim: () => undefined };
+  expect(await database.prisma.$transaction((db) => replayBatch(db, options))).toBe(true);
+  return database.prisma.replay.findUniqueOrThrow({ where: { id } });
+}
+
+const madeBy = (replayId: string) => database.prisma.delivery.findMany({ where: { replayId } });
+
+describe('a batch', () => {
+  it('skips up to 200 deliveries, however low the rate', async () => {
+    for (let n = 0; n < 250; n += 1) await addDelivery({ timeMs: Date.now() - DAY_MS + n });
+    const id = await addReplay();
+    expect(await runBatch(id)).toMatchObject({ status: 'RUNNING', replayedCount: 0, skippedCount: 200 });
+    expect(await runBatch(id)).toMatchObject({ status: 'COMPLETED', replayedCount: 0, skippedCount: 250 });
+  });
+
+  it('makes no more than its rate allows for, and goes on behind that', async () => {
+    const timeMs = Date.now() - DAY_MS;
+    const [first, second] = [await addEvent(timeMs), await addEvent(timeMs)];
+    const events = [undefined, first, first, undefined, first, second, first];
+    const ids: string[] = [];
+    for (const [n, eventId] of events.entries()) ids.push(await addDelivery({ timeMs: timeMs + n, eventId }));
+    const id = await addReplay();
+    const afterFirst = { status: 'RUNNING', replayedCount: 1, skippedCount: 1, afterId: ids[1] };
+    expect(await runBatch(id)).toMatchObject(afterFirst);
+    expect(await runBatch(id)).toMatchObject({ status: 'RUNNING', replayedCount: 2, skippedCount: 4, afterId: ids[5] });
+    expect(await runBatch(id)).toMatchObject({ status: 'COMPLETED', replayedCount: 2, skippedCount: 5 });
+    expect((await madeBy(id)).map(({ eventId }) => eventId).sort()).toEqual([first, second].sort());
+  });
+
+  it('makes one of several deliveries of an event to a subscription', async () => {
+    const timeMs = Date.now() - DAY_MS;
+    const eventId = await addEvent(timeMs);
+    for (let n = 0; n < 3; n += 1) await addDelivery({ timeMs: timeMs + n, eventId });
+    const id = await addReplay({ ratePerSecond: 1_000 });
+    expect(await runBatch(id)).toMatchObject({ status: 'COMPLETED', replayedCount: 1, skippedCount: 2 });
+    // Another replay is another matter.
+    const again = await addReplay({ ratePerSecond: 1_000 });
+    expect(await runBatch(again)).toMatchObject({ status: 'COMPLETED', replayedCount: 1, skippedCount: 3 });
+  });
+
+  it('gives its deliveries ids of its own time, also days after the start of the replay', async () => {
+    const startMs = Date.now() - 10 * DAY_MS;
+    const eventId = await addEvent(startMs - 1_000);
+    await addDelivery({ timeMs: startMs - 1_000, eventId });
+    const id = await addReplay({ createdAt: new Date(startMs) });
+    const before = Date.now();
+    await runBatch(id);
+    const [made] = await madeBy(id);
+    expect(uuid7Time(made?.id ?? '')).toBeGreaterThanOrEqual(before - 1_000);
+    const where = deliveryWhere({ tenant: TENANT, from: new Date(before - 60_000) });
+    expect(await database.prisma.delivery.count({ where })).toBe(1);
+  });
+
+  it('looks at fewer after a failure, until one has worked', async () => {
+    for (let n = 0; n < 3; n += 1) await addDelivery({ timeMs: Date.now() - DAY_MS + n });
+    const id = await addReplay({ failureCount: 3 });
+    expect(await runBatch(id)).toMatchObject({ status: 'RUNNING', skippedCount: 1, failureCount: 0 });
+    expect(await runBatch(id)).toMatchObject({ status: 'COMPLETED', skippedCount: 3 });
+  });
+});
+
+describe('a replay that cannot find its deliveries in time', () => {
+  it('is put off, and others go on', async () => {
+    const earlier = new Date(Date.now() - 3_600_000);
+    const filter = { tenant: TENANT, failureReasons: ['TIMEOUT'] };
+    const slow = await addReplay({ filter, nextBatchAt: earlier });
+    const quick = await addReplay();
+    await other.query('BEGIN; LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE');
+    const log = pino({ level: 'silent' });
+    const job = new ReplayJob({ database, log, whereOf: storedFilterWhere });
+    const read = (id: string) => database.prisma.replay.findUniqueOrThrow({ where: { id } });
+    const startedAt = performance.now();
+    job.start();
+    try {
+      const isDone = async () => (await read(quick)).status === 'COMPLETED';
+      await waitFor(isDone, { what: 'the other replay', timeoutMs: 15_000 });
+      expect(performance.now() - startedAt).toBeLessThan(9_000);
+      expect(await read(slow)).toMatchObject({ status: 'RUNNING', failureCount: 1 });
+    } finally {
+      await other.query('ROLLBACK');
+      await job.stop();
+    }
+  }, 30_000);
+
+  it('is looked after less and less often, up to every five minutes', async () => {
+    const id = await addReplay();
+    const waits: number[] = [];
+    for (let failure = 0; failure < 7; failure += 1) {
+      await postponeReplay(database.pool, id);
+      const { rows } = await database.pool.query<{ seconds: number }>(
+        'SELECT round(extract(epoch FROM next_batch_at - now()))::integer AS seconds FROM replays WHERE id = $1',
+        [id],
+      );
+      waits.push(rows[0]?.seconds ?? 0);
+    }
+    expect(waits).toEqual([10, 20, 40, 80, 160, 300, 300]);
+  });
+});
