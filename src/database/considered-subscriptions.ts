@@ -22,6 +22,8 @@ export type MatchingSettings = {
   readonly isActive: boolean;
   /** Null if every event of these types was wanted. */
   readonly filter: unknown;
+  /** Its turn did not come: a filter counts as not fulfilled. */
+  readonly isSkipped: boolean;
 };
 
 export type Considered = {
@@ -60,7 +62,8 @@ const statement = (order: 'ASC' | 'DESC') => `
   )
   SELECT s.id AS "subscriptionId", d.id AS "deliveryId",
     CASE WHEN m.subscription_id IS NOT NULL THEN
-      json_build_object('eventTypes', m.event_types, 'isActive', m.is_active, 'filter', m.filter)
+      json_build_object('eventTypes', m.event_types, 'isActive', m.is_active, 'filter', m.filter,
+        'isSkipped', coalesce(s.id >= (SELECT skipped_from FROM events WHERE id = $1::uuid), false))
     END AS settings
   FROM webhook_subscriptions s
   LEFT JOIN first_deliveries d ON d.subscription_id = s.id

@@ -7,21 +7,41 @@ export type SchemaProblem = { readonly path: string; readonly message: string };
 /** What is wrong with data: the first 20 problems of so many. */
 export type Mismatch = { readonly problems: readonly SchemaProblem[]; readonly count: number };
 
-/** Undefined if the data is as its schema wants it. */
-export type SchemaCheck = (data: unknown) => Mismatch | undefined;
+export type CompiledSchema = {
+  /** The first problem that is found; undefined if the data is as its schema wants it. */
+  readonly check: (data: unknown) => Mismatch | undefined;
+  /**
+   * What makes a list of all the problems of data that was refused. It is compiled when it is asked for, and takes far
+   * longer: data can have millions of them.
+   */
+  readonly explainer: () => (data: unknown) => Mismatch;
+};
 
 const MAX_PROBLEMS = 20;
 const MAX_PATH_LENGTH = 256;
 
 /** Throws an Error for what is no JSON Schema of draft 2020-12, or refers to something outside itself. */
-export function compileSchema(schema: object): SchemaCheck {
-  const validate = createAjv().compile(schema);
-  return (data) => (validate(data) ? undefined : mismatchOf(validate));
+export function compileSchema(schema: object): CompiledSchema {
+  const validate = createAjv({ allErrors: false }).compile(schema);
+  let validateAll: ValidateFunction | undefined;
+  return {
+    check: (data) => (validate(data) ? undefined : mismatchOf(validate)),
+    explainer: () => {
+      const all = (validateAll ??= createAjv({ allErrors: true }).compile(schema));
+      return (data) => {
+        all(data);
+        const mismatch = mismatchOf(all);
+        // It would keep them until it is called again.
+        all.errors = null;
+        return mismatch;
+      };
+    },
+  };
 }
 
 /** The places where a schema breaks the rules of draft 2020-12. Throws an Error if it names another draft. */
 export function problemsOfSchema(schema: object): SchemaProblem[] {
-  const ajv = createAjv();
+  const ajv = createAjv({ allErrors: true });
   if (ajv.validateSchema(schema) === true) return [];
   return (ajv.errors ?? []).slice(0, MAX_PROBLEMS).map((error) => toProblem('schema', error));
 }
@@ -30,11 +50,11 @@ export function problemsOfSchema(schema: object): SchemaProblem[] {
  * Each schema has an instance of its own, so that none can refer to another. Strict, because a keyword that is misspelt
  * would otherwise check nothing without a word; but what only looks odd is left to the author.
  */
-function createAjv(): Ajv2020 {
+function createAjv({ allErrors }: { readonly allErrors: boolean }): Ajv2020 {
   const ajv = new Ajv2020({
     ...{ strict: true, strictTypes: false, strictTuples: false, strictRequired: false },
     // Copying what is referred to can make much of a small schema.
-    ...{ allErrors: true, inlineRefs: false, logger: false },
+    ...{ allErrors, inlineRefs: false, logger: false },
     // Known to the draft, and followed, but not to strict mode.
     keywords: ['$anchor'],
   });

@@ -7,10 +7,11 @@ export type ConsiderationResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' 
 
 /** What SubscriptionIndex made of an event under these settings. The data is asked for only if it matters. */
 export async function consider(
-  { isActive, eventTypes, filter }: MatchingSettings,
+  { isActive, eventTypes, filter, isSkipped }: MatchingSettings,
   event: { readonly type: string; readonly readData: () => Promise<unknown> },
 ): Promise<ConsiderationResult> {
   if (!isActive) return 'INACTIVE';
   if (!eventTypes.some((pattern) => matchesPattern(pattern, event.type))) return 'TYPE_MISMATCH';
-  return filter === null || compileFilter(filter)(await event.readData()) ? 'DELIVERED_TO' : 'FILTER_FALSE';
+  if (filter === null) return 'DELIVERED_TO';
+  return !isSkipped && compileFilter(filter)(await event.readData()) ? 'DELIVERED_TO' : 'FILTER_FALSE';
 }

@@ -10,16 +10,20 @@ import { pause } from '../pause.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
 import { EventCatalogue } from './event-catalogue.ts';
-import { EventWriter } from './event-writer.ts';
+import { EventWriter, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch } from './parse-event.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 
 export type DispatcherOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
 
+type JudgedEvents = { readonly rejections: readonly Rejection[]; readonly matched: readonly MatchedEvent[] };
+
 /** At most so many events, and so many bytes of them (or one event), in one transaction. */
 const MAX_BATCH = 64;
 const MAX_BATCH_BYTES = 8 * 1024 * 1024;
 const RETRY_MS = 1_000;
+/** So often a batch may fail while Postgres answers, before its events are tried one by one, and each set aside. */
+const MAX_FAILURES = 3;
 /** An event that Postgres refuses is tried again this much later, behind the others. */
 const REFUSED_DELAY_MS = 30_000;
 
@@ -76,9 +80,10 @@ export class Dispatcher {
     await last;
   }
 
-  /** Tries until it has worked: while Postgres or NATS is away, events wait in JetStream. */
+  /** Tries until it has worked: while Postgres is away, events wait in JetStream. */
   async #handle(messages: readonly JsMsg[]): Promise<void> {
-    const { log } = this.#options;
+    const { log, database } = this.#options;
+    let failuresOfItsOwn = 0;
     for (let failures = 0; ; failures += 1) {
       if (this.#stopping.signal.aborted && failures > 0) return;
       try {
@@ -86,13 +91,15 @@ export class Dispatcher {
         for (const message of messages) message.ack();
         return;
       } catch (error) {
-        if (!isTransient(error) || isTimeout(error)) {
+        if (!isTransient(error) || isTimeout(error) || failuresOfItsOwn >= MAX_FAILURES) {
           await this.#handleRefusal(messages, error);
           return;
         }
         if (failures % 30 === 0)
           log.error({ err: error, events: messages.length }, 'events cannot be dispatched; trying again');
+        const isAnswering = answers(database);
         await pause(RETRY_MS, this.#stopping.signal);
+        if (isAnswering()) failuresOfItsOwn += 1;
       }
     }
   }
@@ -112,13 +119,16 @@ export class Dispatcher {
   }
 
   async #dispatch(messages: readonly JsMsg[]): Promise<void> {
+    const { pool } = this.#options.database;
     const parsed = messages.map((message) => parseEvent(toPublished(message)));
     const startedAt = Date.now();
-    const toPublish = await transaction(this.#options.database.pool, (db) => this.#write(db, parsed));
+    const judged = await this.#judge(pool, parsed);
+    const toPublish = await transaction(pool, (db) => this.#write(db, judged));
     await publishOrWait(this.#options, toPublish, startedAt);
   }
 
-  async #write(db: Queryable, parsed: readonly (ParsedEvent | Rejection)[]): Promise<DeliveryMessage[]> {
+  /** What takes time to think about is not done in a transaction: Postgres ends one that stands still. */
+  async #judge(db: Queryable, parsed: readonly (ParsedEvent | Rejection)[]): Promise<JudgedEvents> {
     const events = parsed.filter((item) => item.kind === 'event');
     const mismatches = await this.#catalogue.findMismatches(db, events);
     const rejections = parsed.flatMap((item) => {
@@ -126,10 +136,19 @@ export class Dispatcher {
       const mismatch = mismatches.get(item.id);
       return mismatch === undefined ? [] : [rejectMismatch(item, mismatch)];
     });
-    if (rejections.length > 0) await insertRejectedEvents(db, rejections);
-    const { messages, knownIds } = await this.#writer.write(
+    const matched = await this.#writer.match(
       db,
       events.filter(({ id }) => !mismatches.has(id)),
+    );
+    return { rejections, matched };
+  }
+
+  async #write(db: Queryable, { rejections, matched }: JudgedEvents): Promise<DeliveryMessage[]> {
+    if (rejections.length > 0) await insertRejectedEvents(db, rejections);
+    const { messages, knownIds } = await this.#writer.writeMatched(db, matched);
+    warnOfSkipped(
+      this.#options.log,
+      matched.filter(({ event }) => !knownIds.includes(event.id)),
     );
     if (knownIds.length === 0) return messages;
     // They were written before: a crash may have come between that and publishing their messages.
@@ -138,6 +157,18 @@ export class Dispatcher {
     const pending = await unattemptedDeliveries(db, { eventRowIds: knownIds, maxDataBytes });
     return [...messages, ...pending.map((delivery) => toMessage(delivery))];
   }
+}
+
+/** Asks Postgres something that it has to have an answer to, and says whether that has come. */
+function answers({ pool }: Database): () => boolean {
+  let hasAnswered = false;
+  pool.query('SELECT 1').then(
+    () => {
+      hasAnswered = true;
+    },
+    () => undefined,
+  );
+  return () => hasAnswered;
 }
 
 function toPublished(message: JsMsg) {

@@ -4,16 +4,22 @@ import { changedSchemas } from '../database/changed-schemas.ts';
 import type { NewEvent } from '../database/insert-events.ts';
 import { knownEvents } from '../database/known-events.ts';
 import type { Queryable } from '../database/transaction.ts';
-import { compileSchema, type Mismatch, type SchemaCheck } from './compile-schema.ts';
+import { type CompiledSchema, compileSchema, type Mismatch } from './compile-schema.ts';
 import { withTimeLimit } from './time-limit.ts';
 
-/** An event type as it was read; `check` is undefined while its data is not checked. */
-type CataloguedType = { readonly version: number; readonly check: SchemaCheck | undefined };
+/** An event type as it was read; `schema` is undefined if its data is not checked. */
+type CataloguedType = { readonly version: number; readonly schema: CompiledSchema | undefined };
+type Types = ReadonlyMap<string, CataloguedType>;
 
 /** The types seen last are kept, with so many characters of schema in all. */
 const MAX_CACHED_SCHEMA_LENGTH = 4 * 1024 * 1024;
-/** For all the events of a transaction, or for each one if that was not enough. 8 MiB of plain data take some 0.1 s. */
-const MAX_CHECK_MS = 500;
+/** For all the events that are checked together. 8 MiB of plain data take some 0.1 s. */
+const MAX_CHECK_MS = 1_000;
+/** For those of one type, so that something is left for the others. */
+const MAX_TYPE_MS = 500;
+/** To list the problems of what was refused, of one event and of all; beyond it, each has its first. */
+const MAX_EXPLAIN_MS = 50;
+const MAX_EXPLAIN_ALL_MS = 200;
 /** So long a schema is left alone after it took longer than that. */
 const SUSPENDED_MS = 60_000;
 
@@ -29,20 +35,20 @@ export class EventCatalogue {
   }
 
   /**
-   * Which of these events break the schema of their type, by their ids. To be called in the transaction that is to write
-   * them, so that a schema counts from the moment its mutation has answered. An event that was written before is left
-   * to whoever writes: what its schema says by now is of no importance.
+   * Which of these events break the schema of their type, by their ids; a schema counts from the moment its mutation has
+   * answered. Takes its time, so it is not for a transaction. An event that was written before is left to whoever writes:
+   * what its schema says by now is of no importance.
    */
   async findMismatches(db: Queryable, events: readonly NewEvent[]): Promise<Map<string, Mismatch>> {
     const types = await this.#readTypes(db, new Set(events.map(({ type }) => type)));
-    const checked = events.filter(({ type }) => types.get(type)?.check !== undefined);
-    const mismatches = this.#check(checked, types);
+    const mismatches = this.#check(events, types);
     if (mismatches.size === 0) return mismatches;
     const known = await knownEvents(
       db,
       events.filter(({ id }) => mismatches.has(id)),
     );
     for (const id of known.keys()) mismatches.delete(id);
+    explain(mismatches, { events, types });
     return mismatches;
   }
 
@@ -55,7 +61,7 @@ export class EventCatalogue {
     }
     const known = new Map([...names].map((name) => [name, types.get(name)?.version ?? 0] as const));
     for (const { name, version, schema } of await changedSchemas(db, known)) {
-      const type = { version, check: this.#compile(name, schema) };
+      const type = { version, schema: this.#compile(name, schema) };
       types.set(name, type);
       this.#types.set(name, type, { size: 100 + JSON.stringify(schema).length });
       this.#suspended.delete(name);
@@ -63,7 +69,7 @@ export class EventCatalogue {
     return types;
   }
 
-  #compile(eventType: string, schema: unknown): SchemaCheck | undefined {
+  #compile(eventType: string, schema: unknown): CompiledSchema | undefined {
     if (typeof schema !== 'object' || schema === null) return undefined;
     try {
       return compileSchema(schema);
@@ -74,26 +80,32 @@ export class EventCatalogue {
     }
   }
 
-  #check(events: readonly NewEvent[], types: ReadonlyMap<string, CataloguedType>): Map<string, Mismatch> {
-    const toCheck = events.filter(({ type }) => !this.#suspended.has(type));
-    if (toCheck.length === 0) return new Map();
-    try {
-      return withTimeLimit(MAX_CHECK_MS, () => {
-        const mismatches = new Map<string, Mismatch>();
-        for (const { id, type, data } of toCheck) {
-          const mismatch = types.get(type)?.check?.(JSON.parse(data.toString()));
-          if (mismatch !== undefined) mismatches.set(id, mismatch);
-        }
-        return mismatches;
-      });
-    } catch (error) {
-      const [first] = toCheck;
-      if (toCheck.length === 1 && first !== undefined) {
-        this.#suspend(first.type, error);
-        return new Map();
+  #check(events: readonly NewEvent[], types: Types): Map<string, Mismatch> {
+    const mismatches = new Map<string, Mismatch>();
+    const spentMs = new Map<string, number>();
+    let leftMs = MAX_CHECK_MS;
+    for (const [type, ofType] of byType(events)) {
+      const schema = this.#suspended.has(type) ? undefined : types.get(type)?.schema;
+      if (schema === undefined || leftMs < 1) continue;
+      const began = performance.now();
+      let error: unknown;
+      try {
+        withTimeLimit(Math.min(MAX_TYPE_MS, Math.floor(leftMs)), () => {
+          checkAll(ofType, { schema, mismatches });
+        });
+      } catch (caught) {
+        error = caught;
       }
-      return new Map(toCheck.flatMap((event) => [...this.#check([event], types)]));
+      const tookMs = performance.now() - began;
+      spentMs.set(type, tookMs);
+      leftMs -= tookMs;
+      if (error === undefined && leftMs >= 1) continue;
+      // Perhaps it was another one that left it too little.
+      const dearest = longest(spentMs);
+      spentMs.delete(dearest);
+      this.#suspend(dearest, error);
     }
+    return mismatches;
   }
 
   /** An event whose check cannot be finished is accepted: better a wrong one delivered than a right one lost. */
@@ -103,4 +115,49 @@ export class EventCatalogue {
       'checking data against the schema of its event type took too much; not checking that type for a minute';
     this.#log.error({ err, eventType }, message);
   }
+}
+
+function byType(events: readonly NewEvent[]): Map<string, NewEvent[]> {
+  const groups = new Map<string, NewEvent[]>();
+  for (const event of events) {
+    const group = groups.get(event.type);
+    if (group === undefined) groups.set(event.type, [event]);
+    else group.push(event);
+  }
+  return groups;
+}
+
+/** What has been found stays found should the time run out. */
+function checkAll(
+  events: readonly NewEvent[],
+  { schema, mismatches }: { readonly schema: CompiledSchema; readonly mismatches: Map<string, Mismatch> },
+): void {
+  for (const { id, data } of events) {
+    const mismatch = schema.check(JSON.parse(data.toString()));
+    if (mismatch !== undefined) mismatches.set(id, mismatch);
+  }
+}
+
+function explain(
+  mismatches: Map<string, Mismatch>,
+  { events, types }: { readonly events: readonly NewEvent[]; readonly types: Types },
+): void {
+  const deadline = performance.now() + MAX_EXPLAIN_ALL_MS;
+  for (const { id, type, data } of events) {
+    const limitMs = Math.floor(Math.min(MAX_EXPLAIN_MS, deadline - performance.now()));
+    const schema = types.get(type)?.schema;
+    if (schema === undefined || limitMs < 1 || !mismatches.has(id)) continue;
+    try {
+      const explainer = schema.explainer();
+      const mismatch = withTimeLimit(limitMs, () => explainer(JSON.parse(data.toString())));
+      if (mismatch.count > 0) mismatches.set(id, mismatch);
+    } catch {
+      // The first problem has to do.
+    }
+  }
+}
+
+/** The one of the largest number. */
+function longest(spentMs: ReadonlyMap<string, number>): string {
+  return [...spentMs].reduce((most, one) => (one[1] > most[1] ? one : most))[0];
 }

@@ -1,11 +1,12 @@
-import { LRUCache } from 'lru-cache';
-import { changedSubscriptions } from '../database/changed-subscriptions.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Logger } from 'pino';
 import { insertDeliveries, type NewDelivery } from '../database/insert-deliveries.ts';
 import { insertEvents, type NewEvent } from '../database/insert-events.ts';
 import type { Queryable } from '../database/transaction.ts';
 import { deliveryId } from './delivery-id.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
-import { type MatchedSubscription, SubscriptionIndex } from './subscription-index.ts';
+import { type Match, type MatchedSubscription, SubscriptionIndex } from './subscription-index.ts';
+import { SubscriptionIndexes } from './subscription-indexes.ts';
 
 type WrittenEvents = {
   /** To be published once the transaction is committed. If they never are, the sweeper finds the deliveries lost. */
@@ -14,44 +15,60 @@ type WrittenEvents = {
   readonly knownIds: readonly string[];
 };
 
-type MatchedEvent = {
+/** An event, and who wants it. */
+export type MatchedEvent = Match & {
   readonly event: NewEvent;
   /** The tenant's version that it was matched at. */
   readonly version: number;
-  readonly subscriptions: readonly MatchedSubscription[];
 };
 
-/** The indexes of the tenants seen last are kept, up to so much in all (some 300 bytes each). */
+/** Some 300 bytes each. */
 const MAX_INDEX_WEIGHT = 1_000_000;
+/** Matching an event can take some 50 ms; after so much of it others get a turn of the event loop. */
+const MAX_TURN_MS = 20;
 
 /** Writes events and one delivery for each webhook subscription that wants them. */
 export class EventWriter {
   readonly #bus: { readonly maxInlineDataBytes: number };
-  readonly #indexes = new LRUCache<string, SubscriptionIndex>({
-    maxSize: MAX_INDEX_WEIGHT,
-    sizeCalculation: (index) => index.weight + 1,
-  });
+  readonly #indexes = new SubscriptionIndexes(MAX_INDEX_WEIGHT);
 
   constructor(bus: { readonly maxInlineDataBytes: number }) {
     this.#bus = bus;
   }
 
-  /** To be called in a transaction. */
+  /** To be called in a transaction, which stands still while the events are matched. */
   async write(db: Queryable, events: readonly NewEvent[]): Promise<WrittenEvents> {
-    if (events.length === 0) return { messages: [], knownIds: [] };
-    const indexes = await this.#updatedIndexes(db, new Set(events.map((event) => event.tenant)));
-    // All of them before the next wait, in which somebody else may bring the indexes forward: an event's version has to
-    // be the one it was matched at.
-    const matched = events.map((event) => matchEvent(event, indexes.get(event.tenant)));
-    const rows = matched.map(({ event, version }) => ({ ...event, matchedVersion: version }));
+    return this.writeMatched(db, await this.match(db, events));
+  }
+
+  /**
+   * Finds who wants these events, by the settings of now: those whose mutations have answered before are among them. Takes
+   * its time, so it is not for a transaction.
+   */
+  async match(db: Queryable, events: readonly NewEvent[]): Promise<MatchedEvent[]> {
+    if (events.length === 0) return [];
+    const indexes = await this.#indexes.update(db, new Set(events.map((event) => event.tenant)));
+    const matched: MatchedEvent[] = [];
+    let turnBegan = performance.now();
+    for (const event of events) {
+      // Somebody else may bring the indexes forward in between: each event has the version it was matched at.
+      matched.push(matchEvent(event, indexes.get(event.tenant)));
+      if (performance.now() - turnBegan < MAX_TURN_MS) continue;
+      await nextTurn();
+      turnBegan = performance.now();
+    }
+    return matched;
+  }
+
+  /** To be called in a transaction. */
+  async writeMatched(db: Queryable, matched: readonly MatchedEvent[]): Promise<WrittenEvents> {
+    if (matched.length === 0) return { messages: [], knownIds: [] };
+    const rows = matched.map(({ event, version, skippedFrom }) => ({ ...event, matchedVersion: version, skippedFrom }));
     const newIds = await insertEvents(db, rows);
-    const isNew = ({ id }: NewEvent) => newIds.has(id);
+    const isNew = ({ event }: MatchedEvent) => newIds.has(event.id);
     return {
-      messages: await this.#fanOut(
-        db,
-        matched.filter(({ event }) => isNew(event)),
-      ),
-      knownIds: events.filter((event) => !isNew(event)).map(({ id }) => id),
+      messages: await this.#fanOut(db, matched.filter(isNew)),
+      knownIds: matched.filter((one) => !isNew(one)).map(({ event }) => event.id),
     };
   }
 
@@ -90,22 +107,21 @@ export class EventWriter {
       data: event.data.length <= this.#bus.maxInlineDataBytes ? event.data : undefined,
     };
   }
-
-  /** Reads what changed since the last time, so that a subscription counts from the moment its mutation has answered. */
-  async #updatedIndexes(db: Queryable, tenants: ReadonlySet<string>): Promise<Map<string, SubscriptionIndex>> {
-    const indexes = new Map(
-      [...tenants].map((tenant) => [tenant, this.#indexes.get(tenant) ?? new SubscriptionIndex()] as const),
-    );
-    const known = new Map([...indexes].map(([tenant, index]) => [tenant, index.version] as const));
-    for (const change of await changedSubscriptions(db, known)) indexes.get(change.tenant)?.apply(change);
-    // The cache may decline to keep them; this batch goes by what it has read.
-    for (const [tenant, index] of indexes) this.#indexes.set(tenant, index);
-    return indexes;
-  }
 }
 
 function matchEvent(event: NewEvent, index = new SubscriptionIndex()): MatchedEvent {
   let parsed: { readonly data: unknown } | undefined;
   const readData = () => (parsed ??= { data: JSON.parse(event.data.toString()) as unknown }).data;
-  return { event, version: index.version, subscriptions: index.match(event.type, readData) };
+  return { event, version: index.version, ...index.match(event.type, readData) };
+}
+
+/** Of events that filters were skipped for; nothing of their data is said. */
+export function warnOfSkipped(log: Logger, matched: readonly MatchedEvent[]): void {
+  for (const { event, skippedFrom } of matched) {
+    if (skippedFrom === undefined) continue;
+    log.warn(
+      { tenant: event.tenant, eventId: event.eventId, subscriptionId: skippedFrom },
+      'the payload filters of an event took too many steps; those from this subscription on count as not fulfilled',
+    );
+  }
 }

@@ -6,39 +6,34 @@ import { isObject, type Operator, validateFilter } from './payload-filter-proble
  */
 type Condition = (found: unknown, budget: Budget) => boolean;
 
-/** How many elements of arrays, and members of objects compared as a whole, may still be looked at. */
-type Budget = { left: number };
+/** How many steps may still be made: each condition, element of an array, or member of an object compared as a whole. */
+export type Budget = { left: number };
 
-/**
- * An event is matched with each of its tenant's subscriptions, and 100 conditions on a megabyte of small elements would
- * be some 50 million comparisons.
- */
-const MAX_LOOKED_AT = 100_000;
+/** Some 10 ms at most. 100 conditions on a megabyte of small elements would be 50 million steps. */
+export const MAX_FILTER_STEPS = 100_000;
+
+export type CompiledFilter = (data: unknown, budget?: Budget) => boolean;
 
 /**
  * The filter as a function of an event's data; docs/payload-filters.md says what it means. It never throws, and does not
- * hold where it would have to look at more than 100,000 elements. What is no valid filter holds for nothing: an error in
- * the dispatcher would hold up everybody's events.
+ * hold where it would take more steps than its budget has (by default one of its own, the same for every event: whether
+ * a filter holds must not depend on others). What is no valid filter holds for nothing: an error in the dispatcher would
+ * hold up everybody's events.
  */
-export function compileFilter(filter: unknown): (data: unknown) => boolean {
+export function compileFilter(filter: unknown): CompiledFilter {
   if (validateFilter(filter).length > 0) return () => false;
-  const condition = compileCondition(filter);
-  return (data) => fulfils(data, condition);
+  return compileValid(filter);
 }
 
-/** The same for a part of a valid filter, and what is found at its place. */
-export function holdsFor(part: unknown, found: unknown): boolean {
-  return fulfils(found, compileCondition(part));
+/** The same for a valid filter or a part of one, and what is found at its place. */
+export function compileValid(part: unknown): CompiledFilter {
+  const condition = compileCondition(part);
+  return (found, budget = { left: MAX_FILTER_STEPS }) => condition(found, budget) && budget.left >= 0;
 }
 
 /** Undefined if there is no such member; what every object inherits is not in its data. */
 export function memberOf(found: unknown, name: string): unknown {
   return isObject(found) && Object.hasOwn(found, name) ? found[name] : undefined;
-}
-
-function fulfils(found: unknown, condition: Condition): boolean {
-  const budget = { left: MAX_LOOKED_AT };
-  return condition(found, budget) && budget.left >= 0;
 }
 
 function compileCondition(condition: unknown): Condition {
@@ -56,7 +51,18 @@ function ofElements(all: Condition): Condition {
 function compilePart(name: string, operand: unknown): Condition {
   if (isOperator(name)) return OPERATORS[name](operand);
   const condition = compileCondition(operand);
-  return (found, budget) => condition(memberOf(found, name), budget);
+  return (found, budget) => mayStep(budget) && condition(memberOf(found, name), budget);
+}
+
+/** Every condition that can be evaluated once for each element takes a step. */
+function mayStep(budget: Budget): boolean {
+  budget.left -= 1;
+  return budget.left >= 0;
+}
+
+/** Two strings are compared in more steps the longer they are. */
+function payForText(text: string, budget: Budget): void {
+  budget.left -= text.length >> 4;
 }
 
 const OPERATORS: Readonly<Record<Operator, (operand: unknown) => Condition>> = {
@@ -68,12 +74,12 @@ const OPERATORS: Readonly<Record<Operator, (operand: unknown) => Condition>> = {
   $gte: (operand) => compares(operand, (order) => order >= 0),
   $lt: (operand) => compares(operand, (order) => order < 0),
   $lte: (operand) => compares(operand, (order) => order <= 0),
-  $startsWith: (operand) => itOrAnElement((found) => typeof found === 'string' && found.startsWith(String(operand))),
-  $exists: (operand) => (found) => (found !== undefined) === operand,
+  $startsWith: (operand) => startsWith(String(operand)),
+  $exists: (operand) => (found, budget) => mayStep(budget) && (found !== undefined) === operand,
   $and: (operand) => allOf(compileList(operand)),
   $or: (operand) => {
     const conditions = compileList(operand);
-    return (found, budget) => conditions.some((condition) => condition(found, budget));
+    return (found, budget) => mayStep(budget) && conditions.some((condition) => condition(found, budget));
   },
   $not: (operand) => not(compileCondition(operand)),
 };
@@ -94,7 +100,15 @@ function allOf(conditions: readonly Condition[]): Condition {
 }
 
 function not(condition: Condition): Condition {
-  return (found, budget) => !condition(found, budget);
+  return (found, budget) => mayStep(budget) && !condition(found, budget);
+}
+
+function startsWith(operand: string): Condition {
+  return itOrAnElement((found, budget) => {
+    if (typeof found !== 'string') return false;
+    payForText(operand, budget);
+    return found.startsWith(operand);
+  });
 }
 
 function isOneOf(operand: unknown): Condition {
@@ -108,16 +122,17 @@ function isEqualTo(operand: unknown): Condition {
 
 /** Numbers with numbers, strings with strings by their UTF-16 code units, and nothing else. */
 function compares(operand: unknown, isWanted: (order: number) => boolean): Condition {
-  return itOrAnElement((found) => {
+  return itOrAnElement((found, budget) => {
     if (typeof found === 'number' && typeof operand === 'number') return isWanted(found - operand);
     if (typeof found !== 'string' || typeof operand !== 'string') return false;
+    payForText(operand, budget);
     return isWanted(found < operand ? -1 : Number(found > operand));
   });
 }
 
 function itOrAnElement(ofElement: Condition): Condition {
   return (found, budget) =>
-    ofElement(found, budget) || (Array.isArray(found) && hasElement(found, { budget, ofElement }));
+    mayStep(budget) && (ofElement(found, budget) || (Array.isArray(found) && hasElement(found, { budget, ofElement })));
 }
 
 function hasElement(
@@ -125,8 +140,7 @@ function hasElement(
   { budget, ofElement }: { readonly budget: Budget; readonly ofElement: Condition },
 ): boolean {
   for (const element of found) {
-    budget.left -= 1;
-    if (budget.left < 0) return false;
+    if (!mayStep(budget)) return false;
     if (ofElement(element, budget)) return true;
   }
   return false;
@@ -139,6 +153,7 @@ function equals(operand: unknown, { found, budget }: { readonly found: unknown; 
     budget.left -= found.length;
     return operand.every((value, index) => equals(value, { found: found[index], budget }));
   }
+  if (typeof operand === 'string' && typeof found === 'string') payForText(operand, budget);
   if (!isObject(operand)) return operand === found;
   if (!isObject(found) || budget.left < 0) return false;
   const names = Object.keys(found);

@@ -1,15 +1,27 @@
 import type { ChangedSubscription } from '../database/changed-subscriptions.ts';
 import { patternsOf } from './event-type.ts';
-import { compileFilter } from './payload-filter.ts';
+import { type CompiledFilter, compileFilter, MAX_FILTER_STEPS } from './payload-filter.ts';
 
 export type MatchedSubscription = { readonly id: string; readonly version: number };
+
+export type Match = {
+  readonly subscriptions: readonly MatchedSubscription[];
+  /** Filters of subscriptions from this id on were not looked at, because those before took too many steps. */
+  readonly skippedFrom: string | undefined;
+};
 
 type Entry = MatchedSubscription & {
   readonly eventTypes: readonly string[];
   /** Undefined if every event of these types is wanted. */
-  readonly wants: ((data: unknown) => boolean) | undefined;
+  readonly wants: CompiledFilter | undefined;
   readonly weight: number;
 };
+
+/**
+ * For all the filters that one event is matched with, or a tenant with many of them could have everybody's events wait for
+ * its own; the last one that is begun is still finished.
+ */
+const MAX_EVENT_STEPS = 1_000_000;
 
 /** A subscription takes some 300 bytes, its compiled filter up to 90 times what its JSON has (measured). */
 const JSON_BYTES_PER_WEIGHT = 4;
@@ -43,10 +55,18 @@ export class SubscriptionIndex {
    * The subscriptions that want an event of this type with this data, each once however many of its patterns match. The
    * data is asked for only if it matters, and then perhaps several times.
    */
-  match(eventType: string, data: () => unknown): MatchedSubscription[] {
+  match(eventType: string, data: () => unknown): Match {
     const ids = new Set(patternsOf(eventType).flatMap((pattern) => [...(this.#byPattern.get(pattern) ?? [])]));
     const candidates = [...ids].flatMap((id) => this.#active.get(id) ?? []);
-    return candidates.filter(({ wants }) => wants === undefined || wants(data()));
+    const subscriptions: MatchedSubscription[] = candidates.filter(({ wants }) => wants === undefined);
+    let stepsLeft = MAX_EVENT_STEPS;
+    for (const entry of candidates.filter(({ wants }) => wants !== undefined).sort(byId)) {
+      if (stepsLeft <= 0) return { subscriptions, skippedFrom: entry.id };
+      const budget = { left: MAX_FILTER_STEPS };
+      if (entry.wants?.(data(), budget) === true) subscriptions.push(entry);
+      stepsLeft -= MAX_FILTER_STEPS - budget.left;
+    }
+    return { subscriptions, skippedFrom: undefined };
   }
 
   #add({ id, version, eventTypes, filter }: ChangedSubscription): void {
@@ -71,4 +91,9 @@ export class SubscriptionIndex {
     this.#active.delete(id);
     this.#weight -= entry.weight;
   }
+}
+
+/** So that one id says which were skipped. Postgres orders them in the same way. */
+function byId(a: Entry, b: Entry): number {
+  return a.id < b.id ? -1 : 1;
 }

@@ -332,6 +332,53 @@ describe('schemas', () => {
     await waitFor(async () => (await rejectionsOf(scene)).length === 3, { what: 'the third rejection' });
   });
 
+  /** A text that `^(a+)+$` takes at least so long to refuse; each `a` doubles that. */
+  function slowText(ms: number): string {
+    for (let length = 18; ; length += 1) {
+      const text = `${'a'.repeat(length)}b`;
+      const began = performance.now();
+      /^(a+)+$/.test(text);
+      if (performance.now() - began >= ms) return JSON.stringify(text);
+    }
+  }
+
+  it('have one time for all that comes together, be it many events or many types', { timeout: 60_000 }, async () => {
+    const scene = await startScene(cleanUps);
+    const types = ['one', 'two', 'three'];
+    for (const name of types) await put(scene, { name, schema: { type: 'string', pattern: '^(a+)+$' } });
+    // Each by itself is soon enough; together they take 10 s and more.
+    const text = slowText(100);
+    const ids = types.flatMap((type) => Array.from({ length: 40 }, (_, index) => ({ type, id: `${type}-${index}` })));
+    const began = Date.now();
+    await Promise.all(ids.map(({ type, id }) => scene.publish(`events.acme.${type}`, text, { 'Nats-Msg-Id': id })));
+    await scene.publish('events.acme.free', '{}', { 'Nats-Msg-Id': 'last' });
+    await waitFor(() => isWritten(scene, 'last'), { what: 'the last', timeoutMs: 30_000 });
+    expect(Date.now() - began).toBeLessThan(6_000);
+    const judged = (await rejectionsOf(scene)).length;
+    const accepted = await scene.query(`SELECT FROM events WHERE type <> 'free'`);
+    expect(judged + accepted.length).toBe(ids.length);
+    const complaints = scene.logLines.filter((line) => line.includes('took too much'));
+    expect(complaints).toHaveLength(types.length);
+    for (const type of types) expect(complaints.join()).toContain(`"eventType":"${type}"`);
+  });
+
+  it('refuse data with millions of problems for the first of them', async () => {
+    const scene = await startScene(cleanUps);
+    const required = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+    await put(scene, { name: 'many', schema: { type: 'array', items: { type: 'object', required } } });
+    const data = JSON.stringify(Array.from({ length: 349_000 }, () => ({})));
+    for (const id of ['1', '2']) await scene.publish('events.acme.many', data, { 'Nats-Msg-Id': id });
+    await waitFor(async () => (await rejectionsOf(scene)).length === 2, { what: 'the rejections' });
+    await scene.publish('events.acme.many', '[{"a":1}]', { 'Nats-Msg-Id': '3' });
+    await waitFor(async () => (await rejectionsOf(scene)).length === 3, { what: 'the last rejection' });
+    const first = "data/0 must have required property 'a'";
+    expect((await rejectionsOf(scene)).map(({ message }) => message)).toEqual([
+      ...[first, first],
+      "data/0 must have required property 'b' (and 6 more)",
+    ]);
+    expect(scene.logLines.filter((line) => line.includes('took too much'))).toEqual([]);
+  });
+
   it('that cannot be compiled any more lose no event', async () => {
     const scene = await startScene(cleanUps);
     await scene.query(`INSERT INTO event_types (name, schema) VALUES ('odd', '{"type": "of another time"}')`);

@@ -1,18 +1,26 @@
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { createDatabase, type Database } from '../../src/database/client.ts';
+import { SubscriptionIndexes } from '../../src/events/subscription-indexes.ts';
 import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let services: TestServices;
 let app: TestApp;
+let database: Database;
+const logLines: string[] = [];
 const receivers: Receiver[] = [];
 
 beforeAll(async () => {
   services = await startTestServices();
-  app = await startTestApp(services);
+  const log = pino({ level: 'warn' }, { write: (line: string) => void logLines.push(line) });
+  app = await startTestApp(services, { log });
+  database = createDatabase({ url: services.databaseUrl, onError: () => undefined });
 });
 
 afterAll(async () => {
+  await database.close();
   await app.stop();
   await services.stop();
 });
@@ -128,6 +136,88 @@ describe('a subscription with a filter', () => {
   });
 });
 
+/** Fulfilled by items without an x, after 488 steps for each of them. */
+const dearFilter = (index: number) => ({
+  $not: { items: { x: { $or: Array.from({ length: 97 }, (_, i) => ({ a: { b: { c: { d: index + i } } } })) } } },
+});
+const itemsOf = (length: number) => JSON.stringify({ items: Array.from({ length }, () => ({})) });
+
+describe('filters that take too much', () => {
+  const considered = async (tenant: string) => {
+    const { events } = await app.graphql<{
+      events: { nodes: { considered: { nodes: { result: string; subscription: { id: string } }[] } }[] };
+    }>(
+      `query ($tenant: String) { events(filter: { tenant: $tenant }) { nodes {
+         considered(first: 50) { nodes { result subscription { id } } } } } }`,
+      { tenant },
+    );
+    const nodes = events.nodes[0]?.considered.nodes ?? [];
+    return new Map(nodes.map(({ result, subscription }) => [subscription.id, result]));
+  };
+
+  it('keep nobody waiting: neither other tenants, nor the events of their own', { timeout: 60_000 }, async () => {
+    const receiver = await receive();
+    const items = { x: { $or: Array.from({ length: 98 }, (_, i) => ({ a: { b: { c: { d: i } } } })) } };
+    for (let index = 0; index < 30; index += 1) {
+      await app.subscribe({ tenant: 'greedy', url: receiver.url, filter: { items } });
+    }
+    await app.subscribe({ url: receiver.url });
+    const began = Date.now();
+    await services.publish('events.greedy.order', itemsOf(262_000), { 'Nats-Msg-Id': 'large' });
+    await services.publish('events.acme.order', '{}', { 'Nats-Msg-Id': 'small' });
+    await receiver.waitForRequests(1);
+    await waitFor(async () => (await considered('greedy')).size === 30, { what: 'the large one to be dispatched' });
+    expect(Date.now() - began).toBeLessThan(5_000);
+    expect(new Set((await considered('greedy')).values())).toEqual(new Set(['FILTER_FALSE']));
+  });
+
+  it('are not fulfilled once those before have used up what an event is granted, and considered says so', async () => {
+    const receiver = await receive();
+    const ids: string[] = [];
+    // 88,000 steps each: the twelfth exceeds a million.
+    for (let index = 0; index < 15; index += 1) {
+      ids.push((await app.subscribe({ tenant: 'dear', url: receiver.url, filter: dearFilter(index) })).id);
+    }
+    const { id: free } = await app.subscribe({ tenant: 'dear', url: receiver.url });
+    await services.publish('events.dear.order', itemsOf(180), { 'Nats-Msg-Id': 'once' });
+    const delivered = await waitFor(
+      async () => {
+        const rows = await services.query<{ id: string }>(
+          `SELECT subscription_id AS id FROM deliveries WHERE tenant = 'dear'`,
+        );
+        return rows.length > 0 && rows.map(({ id }) => id);
+      },
+      { what: 'the deliveries' },
+    );
+    expect(delivered.sort()).toEqual([...ids.slice(0, 12), free].sort());
+    // As if they were not kept any more: the settings of the time tell, and what came of them.
+    await services.query(`DELETE FROM deliveries WHERE tenant = 'dear' AND status <> 'PENDING'`);
+    const results = await considered('dear');
+    expect(ids.map((id) => results.get(id))).toEqual([
+      ...Array.from({ length: 12 }, () => 'DELIVERED_TO'),
+      ...Array.from({ length: 3 }, () => 'FILTER_FALSE'),
+    ]);
+    expect(results.get(free)).toBe('DELIVERED_TO');
+    const warnings = logLines.filter((line) => line.includes('too many steps'));
+    expect(warnings.filter((line) => line.includes('"tenant":"dear"'))).toHaveLength(1);
+    expect(warnings.join()).toContain('"eventId":"once"');
+  });
+});
+
+it('the indexes that are kept weigh what they have grown to', async () => {
+  const indexes = new SubscriptionIndexes(1_000);
+  const tenants = new Set(['heavy', 'light']);
+  for (let count = 1; count <= 5; count += 1) {
+    await app.subscribe({ tenant: 'heavy', url: URL });
+    await indexes.update(database.pool, tenants);
+    expect(indexes.weight).toBe(tenants.size + count);
+  }
+  await app.subscribe({ tenant: 'heavy', url: URL, filter: { a: 'x'.repeat(3_977) } });
+  await indexes.update(database.pool, tenants);
+  // The other one remains.
+  expect(indexes.weight).toBe(1);
+});
+
 describe('the filter of a subscription', () => {
   it('is what it was set to; absent keeps it, null takes it away', async () => {
     const filter = { plan: { $in: ['gold', null, 1.5, true] }, $or: [{ a: [] }, { a: { $eq: {} } }] };
@@ -193,6 +283,24 @@ describe('testFilter', () => {
     expect(await run({ user: { age: 18, plan: 'gold' } })).toEqual({
       testFilter: { matches: false, failedPaths: ['filter.user.age.$gt'] },
     });
+  });
+
+  it('costs so much that an operation cannot have it often', async () => {
+    const often = (count: number) =>
+      app.graphql(
+        `query ($filter: JSON!, $data: JSON!) {
+          ${Array.from({ length: count }, (_, n) => `t${n}: testFilter(filter: $filter, data: $data) { matches }`).join(' ')} }`,
+        { filter: { a: 1 }, data: { a: 1 } },
+      );
+    expect(Object.keys(await often(19))).toHaveLength(19);
+    await expect(often(21)).rejects.toThrow('LIMIT_EXCEEDED');
+  });
+
+  it('refuses data that no event could have, with what is wrong with the filter', async () => {
+    const run = (data: unknown) => app.graphql(QUERY, { filter: { a: { $foo: 1 } }, data });
+    await expect(run('x'.repeat(1_048_575))).rejects.toThrow(/\$foo is not an operator.*data has 1048577 bytes/);
+    const deep = JSON.parse(`${'['.repeat(1_001)}${']'.repeat(1_001)}`) as unknown;
+    await expect(run(deep)).rejects.toThrow(/data is nested deeper than 1000 levels/);
   });
 
   it('refuses what is no filter', async () => {

@@ -50,17 +50,17 @@ describe('the subscription index', () => {
     const index = new SubscriptionIndex();
     index.apply(subscription);
     index.apply({ ...subscription, id: 's2', version: 2, eventTypes: ['b'] });
-    expect(index.match('a.b', noData).map(({ id }) => id)).toEqual(['s1']);
+    expect(index.match('a.b', noData).subscriptions.map(({ id }) => id)).toEqual(['s1']);
   });
 
   it('forgets what a subscription no longer wants, and a subscription that is no longer active', () => {
     const index = new SubscriptionIndex();
     index.apply(subscription);
     index.apply({ ...subscription, version: 2, eventTypes: ['c'] });
-    expect(index.match('a.b', noData)).toEqual([]);
-    expect(index.match('c', noData)).toMatchObject([{ id: 's1', version: 2 }]);
+    expect(index.match('a.b', noData).subscriptions).toEqual([]);
+    expect(index.match('c', noData).subscriptions).toMatchObject([{ id: 's1', version: 2 }]);
     index.apply({ ...subscription, version: 3, isActive: false });
-    expect(index.match('c', noData)).toEqual([]);
+    expect(index.match('c', noData).subscriptions).toEqual([]);
     expect(index).toMatchObject({ version: 3, weight: 0 });
   });
 
@@ -71,7 +71,7 @@ describe('the subscription index', () => {
       reads += 1;
       return { plan: 'gold' };
     };
-    const matched = () => index.match('a.b', readData).map(({ id }) => id);
+    const matched = () => index.match('a.b', readData).subscriptions.map(({ id }) => id);
     index.apply({ ...subscription, filter: { plan: 'gold' } });
     index.apply({ ...subscription, id: 's2', version: 2, eventTypes: ['other'], filter: { plan: 'gold' } });
     expect(matched()).toEqual(['s1']);
@@ -87,7 +87,7 @@ describe('the subscription index', () => {
     const index = new SubscriptionIndex();
     index.apply({ ...subscription, filter: { plan: { $unheard: 1 } } });
     index.apply({ ...subscription, id: 's2', version: 2 });
-    expect(index.match('a.b', noData).map(({ id }) => id)).toEqual(['s2']);
+    expect(index.match('a.b', noData).subscriptions.map(({ id }) => id)).toEqual(['s2']);
   });
 
   it('weighs more with filters, and as much as before without', () => {

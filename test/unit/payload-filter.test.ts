@@ -207,14 +207,43 @@ describe('data that nobody meant well', () => {
     }
   });
 
-  it('does not fulfil a filter that would have to look at more than 100,000 elements, not even a negative one', () => {
+  it('does not fulfil a filter that would take more than 100,000 steps, not even a negative one', () => {
     const data = (length: number) => ({ a: new Array<number>(length).fill(1) });
-    expect(compileFilter({ a: { $ne: 2 } })(data(100_000))).toBe(true);
-    expect(compileFilter({ a: { $ne: 2 } })(data(100_001))).toBe(false);
-    expect(failedPaths({ a: { $ne: 2 } }, data(100_001))).toEqual(['filter.a.$ne']);
+    // The field, $ne twice, and each element.
+    expect(compileFilter({ a: { $ne: 2 } })(data(99_997))).toBe(true);
+    expect(compileFilter({ a: { $ne: 2 } })(data(99_998))).toBe(false);
+    expect(failedPaths({ a: { $ne: 2 } }, data(99_998))).toEqual(['filter.a.$ne']);
     const twice = { $and: [{ a: { $ne: 2 } }, { a: { $ne: 3 } }] };
     expect(compileFilter(twice)(data(60_000))).toBe(false);
-    expect(failedPaths(twice, data(60_000))).toEqual(['filter']);
+    expect(failedPaths(twice, data(60_000))).toEqual(['filter.$and.1.a.$ne']);
+  });
+
+  it.each([
+    [
+      'conditions',
+      { items: { x: { $or: Array.from({ length: 98 }, (_, i) => ({ a: { b: { c: { d: i } } } })) } } },
+      {},
+    ],
+    ['negations', { items: { x: { $not: { $not: { $and: [{ $exists: false }, { $eq: 1 }] } } } } }, {}],
+    ['long strings', { items: { $gt: 'a'.repeat(16_000) } }, 'a'.repeat(1_500)],
+  ])('makes %s of each element count as steps of their own', (_, filter, element) => {
+    const data = (length: number) => ({ items: new Array<unknown>(length).fill(element) });
+    expect(validateFilter(filter)).toEqual([]);
+    const budget = { left: 100_000 };
+    compileFilter(filter)(data(50), budget);
+    const spent = 100_000 - budget.left;
+    expect(spent / 50).toBeGreaterThan(5);
+    const began = performance.now();
+    expect(compileFilter(filter)(data(260_000))).toBe(false);
+    expect(performance.now() - began).toBeLessThan(250);
+  });
+
+  it('has no more steps to show what is not met than to find out that something is', () => {
+    const or = (index: number) => ({ items: { x: { $or: Array.from({ length: 9 }, (_, i) => ({ a: i - index })) } } });
+    const filter = { $and: Array.from({ length: 10 }, (_, index) => or(index)) };
+    const data = { items: Array.from({ length: 2_000 }, () => ({})) };
+    // 40,000 for each.
+    expect(failedPaths(filter, data)).toEqual(['filter.$and.0.items', 'filter.$and.1.items', 'filter.$and.2.items']);
   });
 });
 

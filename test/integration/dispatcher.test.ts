@@ -1,0 +1,63 @@
+import { afterEach, expect, it } from 'vitest';
+import { type Scene, startScene } from '../support/scene.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** Postgres answers every attempt to write an event of this type as if the next one could succeed. */
+async function failAlways({ query }: Scene, type: string): Promise<void> {
+  await query(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END $$`);
+  await query(
+    `CREATE TRIGGER fail BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.type = '${type}') EXECUTE FUNCTION fail()`,
+  );
+}
+
+it('an event whose transaction fails again and again does not hold up the others', { timeout: 60_000 }, async () => {
+  const scene = await startScene(cleanUps);
+  await failAlways(scene, 'cursed');
+  const isWritten = async (type: string, count: number) =>
+    (await scene.query('SELECT FROM events WHERE type = $1', [type])).length === count;
+  await Promise.all([
+    scene.publishMany('before', 20),
+    scene.publish('events.acme.cursed', '{}'),
+    scene.publishMany('beside', 20),
+  ]);
+  await scene.publishMany('after', 20);
+  for (const type of ['before', 'beside', 'after']) {
+    await waitFor(() => isWritten(type, 20), { what: `those ${type}`, timeoutMs: 20_000 });
+  }
+  await waitFor(() => scene.logLines.some((line) => line.includes('an event was refused')), { what: 'the log line' });
+  // It is not forgotten.
+  expect(await scene.waitingIn('EVENTS')).toBeGreaterThan(0);
+  expect(await scene.unackedBy('EVENTS', 'dispatcher')).toBe(1);
+});
+
+it('no transaction is open while events are checked and matched', { timeout: 60_000 }, async () => {
+  const scene = await startScene(cleanUps);
+  const schema = { type: 'object', properties: { slow: { type: 'string', pattern: '^(a+)+$' } } };
+  // Nearly 100,000 steps for each of the 180 items below.
+  const conditions = Array.from({ length: 97 }, (_, index) => ({ a: { b: { c: { d: index } } } }));
+  for (let index = 0; index < 12; index += 1) {
+    await scene.app.subscribe({
+      ...{ url: 'http://127.0.0.1:4', eventTypes: ['matched'] },
+      filter: { items: { x: { $or: [...conditions, { n: index }] } } },
+    });
+  }
+  await scene.query('INSERT INTO event_types (name, schema) VALUES ($1, $2)', ['checked', JSON.stringify(schema)]);
+  await scene.query('CREATE TABLE waits (type text, ms float8)');
+  await scene.query(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO waits VALUES (NEW.type, extract(epoch FROM clock_timestamp() - now()) * 1000); RETURN NEW; END $$`);
+  await scene.query('CREATE TRIGGER note BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION note()');
+  await scene.publish('events.acme.checked', JSON.stringify({ slow: `${'a'.repeat(100)}b` }));
+  const items = JSON.stringify({ items: Array.from({ length: 180 }, () => ({})) });
+  await Promise.all(Array.from({ length: 50 }, () => scene.publish('events.acme.matched', items)));
+  const read = () => scene.query<{ type: string; ms: number }>('SELECT type, ms FROM waits');
+  await waitFor(async () => (await read()).length === 51, { what: 'the events', timeoutMs: 30_000 });
+  // Checking takes 500 ms; matching a batch of them about as long.
+  expect(Math.max(...(await read()).map(({ ms }) => ms))).toBeLessThan(200);
+});
