@@ -145,7 +145,7 @@ export class Dispatcher {
 
   async #write(db: Queryable, { rejections, matched }: JudgedEvents): Promise<DeliveryMessage[]> {
     if (rejections.length > 0) await insertRejectedEvents(db, rejections);
-    const { messages, knownIds } = await this.#writer.writeMatched(db, matched);
+    const { messages, knownIds } = await this.#writer.write(db, matched);
     warnOfSkipped(
       this.#options.log,
       matched.filter(({ event }) => !knownIds.includes(event.id)),

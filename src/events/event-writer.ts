@@ -36,11 +36,6 @@ export class EventWriter {
     this.#bus = bus;
   }
 
-  /** To be called in a transaction, which stands still while the events are matched. */
-  async write(db: Queryable, events: readonly NewEvent[]): Promise<WrittenEvents> {
-    return this.writeMatched(db, await this.match(db, events));
-  }
-
   /**
    * Finds who wants these events, by the settings of now: those whose mutations have answered before are among them. Takes
    * its time, so it is not for a transaction.
@@ -61,7 +56,7 @@ export class EventWriter {
   }
 
   /** To be called in a transaction. */
-  async writeMatched(db: Queryable, matched: readonly MatchedEvent[]): Promise<WrittenEvents> {
+  async write(db: Queryable, matched: readonly MatchedEvent[]): Promise<WrittenEvents> {
     if (matched.length === 0) return { messages: [], knownIds: [] };
     const rows = matched.map(({ event, version, skippedFrom }) => ({ ...event, matchedVersion: version, skippedFrom }));
     const newIds = await insertEvents(db, rows);

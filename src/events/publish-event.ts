@@ -12,7 +12,7 @@ import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
 import { EventCatalogue } from './event-catalogue.ts';
 import { EventDataInvalidError } from './event-data-invalid-error.ts';
-import { EventWriter } from './event-writer.ts';
+import { EventWriter, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 import { PublishingBusyError } from './publishing-busy-error.ts';
 
@@ -48,26 +48,38 @@ const ONE_BY_ONE_MS = 10_000;
 export function createPublishEvent(services: Services): PublishEvent {
   const writer = new EventWriter(services.bus);
   const catalogue = new EventCatalogue(services.log);
-  const writeInTurn = createQueue((events) => writeBatch(services.database, { events, write }));
+  const writeInTurn = createQueue((events) => writeBatch(events, write));
 
-  async function write(db: Queryable, events: readonly NewEvent[]): Promise<Outcome[]> {
-    const mismatches = await catalogue.findMismatches(db, events);
-    const { messages, knownIds } = await writer.write(
-      db,
+  async function write(events: readonly NewEvent[]): Promise<Outcome[]> {
+    const { pool } = services.database;
+    const mismatches = await catalogue.findMismatches(pool, events);
+    const matched = await writer.match(
+      pool,
       events.filter(({ id }) => !mismatches.has(id)),
     );
-    const known = await knownEvents(
-      db,
-      events.filter(({ id }) => knownIds.includes(id)),
+    const { known, messages } = await transaction(pool, (db) => writeMatched(db, matched));
+    warnOfSkipped(
+      services.log,
+      matched.filter(({ event }) => !known.has(event.id)),
     );
-    const all = [...messages, ...(await unpublished(db, { known, maxDataBytes: services.bus.maxInlineDataBytes }))];
     return events.map(({ id, tenant, eventId }) => {
       const mismatch = mismatches.get(id);
       if (mismatch !== undefined) return { kind: 'mismatch', mismatch };
       const rowId = known.get(id) ?? id;
-      const own = all.filter((message) => message.eventId === eventId && message.tenant === tenant);
+      const own = messages.filter((message) => message.eventId === eventId && message.tenant === tenant);
       return { kind: 'written', rowId, messages: rowId === id ? own : [] };
     });
+  }
+
+  async function writeMatched(db: Queryable, matched: readonly MatchedEvent[]) {
+    const { messages, knownIds } = await writer.write(db, matched);
+    const events = matched.map(({ event }) => event);
+    const known = await knownEvents(
+      db,
+      events.filter(({ id }) => knownIds.includes(id)),
+    );
+    const left = await unpublished(db, { known, maxDataBytes: services.bus.maxInlineDataBytes });
+    return { known, messages: [...messages, ...left] };
   }
 
   return async ({ tenant, type, data, eventId, occurredAt }) => {
@@ -109,19 +121,16 @@ function createQueue(write: (events: readonly NewEvent[]) => Promise<Outcome[]>)
   };
 }
 
-type Batch = {
-  readonly events: readonly NewEvent[];
-  readonly write: (db: Queryable, events: readonly NewEvent[]) => Promise<Outcome[]>;
-};
-
 /**
  * What one event is refused for, or a deadlock, is not the others' fault: after a failure each is written by itself, and
  * finds out whether it had been, should the connection have broken. On one connection: the others are for delivering.
  */
-async function writeBatch({ pool }: Database, { events, write }: Batch): Promise<Outcome[]> {
-  const attempt = (some: readonly NewEvent[]) => transaction(pool, (db) => write(db, some));
+async function writeBatch(
+  events: readonly NewEvent[],
+  write: (some: readonly NewEvent[]) => Promise<Outcome[]>,
+): Promise<Outcome[]> {
   try {
-    return await attempt(events);
+    return await write(events);
   } catch (error) {
     const isFinal = !isTransient(error) || isTimeout(error);
     if (events.length === 1 && isFinal) return [{ kind: 'failed', error }];
@@ -131,7 +140,7 @@ async function writeBatch({ pool }: Database, { events, write }: Batch): Promise
   for (const event of events) {
     const isLate = Date.now() > until;
     const failed = (error: unknown): Outcome[] => [{ kind: 'failed', error }];
-    outcomes.push(...(isLate ? failed(new PublishingBusyError()) : await attempt([event]).catch(failed)));
+    outcomes.push(...(isLate ? failed(new PublishingBusyError()) : await write([event]).catch(failed)));
   }
   return outcomes;
 }

@@ -1,8 +1,8 @@
 import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
-import { problemOfData, TOO_NESTED } from '../events/event-data.ts';
 import { failedPaths } from '../events/payload-filter-failures.ts';
 import { validateFilter } from '../events/payload-filter-problems.ts';
 import { builder } from './builder.ts';
+import { encodeEventData } from './event-data-input.ts';
 
 const TestFilterResult = builder.objectRef<{ readonly failedPaths: string[] }>('TestFilterResult').implement({
   description: 'What a payload filter makes of some data.',
@@ -37,15 +37,6 @@ builder.queryField('testFilter', (t) =>
 );
 
 function problemsOf(data: unknown): InputProblem[] {
-  const message = problemOfEncoded(data);
-  return message === undefined ? [] : [{ path: 'data', message }];
-}
-
-function problemOfEncoded(data: unknown): string | undefined {
-  try {
-    return problemOfData(Buffer.from(JSON.stringify(data)))?.message;
-  } catch (error) {
-    if (error instanceof RangeError) return TOO_NESTED;
-    throw error;
-  }
+  const { problem } = encodeEventData(data);
+  return problem === undefined ? [] : [{ path: 'data', message: problem }];
 }

@@ -69,7 +69,8 @@ async function write(writer: EventWriter, key: string): Promise<number> {
     const data = Buffer.from(dataOf(`${key} ${type}`));
     return { id, tenant: 'acme', eventId: id, type, occurredAt: new Date(), data };
   });
-  await transaction(database.pool, (db) => writer.write(db, events));
+  const matched = await writer.match(database.pool, events);
+  await transaction(database.pool, (db) => writer.write(db, matched));
   return events.length;
 }
 
