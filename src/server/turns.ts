@@ -5,7 +5,8 @@ import { holderOf } from './rate-limit.ts';
 
 /** Half of Prisma's connections: what one tenant asks must not keep the others waiting. */
 const MAX_RUNNING = 5;
-const MAX_WAITING = 100;
+/** As many as the default rate limit lets through at once. */
+const MAX_WAITING = 200;
 
 type Line = { running: number; readonly waiting: (() => void)[] };
 

@@ -411,12 +411,13 @@ describe.each(['an API key', 'a JWT'])('with %s', (kind) => {
 });
 
 it('a replay counts and sends nothing of theirs', async () => {
-  const counts = [theirs, nobodys, own].map(async ({ subscriptionId }) => {
+  const count = async ({ subscriptionId }: Things) => {
     const query = `mutation { startReplay(input: { filter: { subscriptionIds: ["${subscriptionId}"] }, dryRun: true }) {
       ... on StartReplayPayload { replay { tenant deliveryCount } } } }`;
     return (await ask(app.url, { credentials: credentials[0] ?? '', query })).data?.['startReplay'];
-  });
-  const [ofTheirs, ofNobodys, ofOwn] = await Promise.all(counts);
+  };
+  // One after the other: a tenant can start one at a time.
+  const [ofTheirs, ofNobodys, ofOwn] = [await count(theirs), await count(nobodys), await count(own)];
   expect(ofTheirs).toEqual({ replay: { tenant: OWN, deliveryCount: 0 } });
   expect(ofNobodys).toEqual(ofTheirs);
   expect(ofOwn).not.toEqual(ofTheirs);

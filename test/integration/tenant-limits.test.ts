@@ -53,11 +53,11 @@ async function lockTable(table: string): Promise<() => Promise<unknown>> {
   return unlock;
 }
 
-test('five operations of a tenant run at a time, a hundred wait, and nobody else does', async () => {
+test('five operations of a tenant run at a time, two hundred wait, and nobody else does', async () => {
   const unlock = await lockTable('rejected_events');
   const query = '{ rejectedEvents { nodes { id } } }';
   const answers: Answer[] = [];
-  const asked = Array.from({ length: 110 }, () =>
+  const asked = Array.from({ length: 210 }, () =>
     ask('greedy', query).then((answer) => {
       answers.push(answer);
     }),
