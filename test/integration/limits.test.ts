@@ -57,7 +57,7 @@ it('a test event of exactly 1 MiB is delivered, and one of a byte more refused',
   };
   expect(await sendTestEvent(MEBIBYTE + 1)).toEqual({
     __typename: 'InvalidInputError',
-    problems: [{ path: 'data', message: 'may be at most 1048576 bytes of JSON' }],
+    problems: [{ path: 'data', message: 'has 1048577 bytes, at most 1048576 are accepted' }],
   });
   const before = receiver.requests.length;
   expect(await sendTestEvent(MEBIBYTE)).toEqual({ __typename: 'SendTestEventPayload' });
