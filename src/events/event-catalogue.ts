@@ -4,6 +4,7 @@ import { changedSchemas } from '../database/changed-schemas.ts';
 import type { NewEvent } from '../database/insert-events.ts';
 import { knownEvents } from '../database/known-events.ts';
 import type { Queryable } from '../database/transaction.ts';
+import { groupBy } from '../group-by.ts';
 import { type CompiledSchema, compileSchema, type Mismatch } from './compile-schema.ts';
 import { withTimeLimit } from './time-limit.ts';
 
@@ -84,7 +85,7 @@ export class EventCatalogue {
     const mismatches = new Map<string, Mismatch>();
     const spentMs = new Map<string, number>();
     let leftMs = MAX_CHECK_MS;
-    for (const [type, ofType] of byType(events)) {
+    for (const [type, ofType] of groupBy(events, ({ type }) => type)) {
       const schema = this.#suspended.has(type) ? undefined : types.get(type)?.schema;
       if (schema === undefined || leftMs < 1) continue;
       const began = performance.now();
@@ -115,16 +116,6 @@ export class EventCatalogue {
       'checking data against the schema of its event type took too much; not checking that type for a minute';
     this.#log.error({ err, eventType }, message);
   }
-}
-
-function byType(events: readonly NewEvent[]): Map<string, NewEvent[]> {
-  const groups = new Map<string, NewEvent[]>();
-  for (const event of events) {
-    const group = groups.get(event.type);
-    if (group === undefined) groups.set(event.type, [event]);
-    else group.push(event);
-  }
-  return groups;
 }
 
 /** What has been found stays found should the time run out. */

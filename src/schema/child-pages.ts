@@ -2,6 +2,7 @@ import type { Database } from '../database/client.ts';
 import { idRange } from '../database/id-range.ts';
 import { type ChildPage, idsOfChildren } from '../database/ids-of-children.ts';
 import type { Attempt, Delivery, Prisma } from '../generated/prisma/client.ts';
+import { groupBy } from '../group-by.ts';
 import { batched } from './batched.ts';
 import { cursorId, NEWEST_FIRST } from './page.ts';
 
@@ -53,10 +54,4 @@ function includeOf<Include>({ include }: PageQuery<Include>): { include?: Includ
 
 function groupsOf<Row>(ids: readonly string[], groups: ReadonlyMap<string, Row[]>): Map<string, Row[]> {
   return new Map(ids.map((id) => [id, groups.get(id) ?? []]));
-}
-
-function groupBy<Row>(rows: readonly Row[], keyOf: (row: Row) => string): Map<string, Row[]> {
-  const groups = new Map<string, Row[]>();
-  for (const row of rows) groups.set(keyOf(row), [...(groups.get(keyOf(row)) ?? []), row]);
-  return groups;
 }

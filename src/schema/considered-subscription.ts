@@ -2,7 +2,6 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import { resolveCursorConnection } from '@pothos/plugin-relay';
 import { type Considered, consideredSubscriptions } from '../database/considered-subscriptions.ts';
-import { inPrismaTransaction } from '../database/in-prisma-transaction.ts';
 import { type ConsiderationResult, consider } from '../events/consider.ts';
 import type { Event } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
@@ -62,7 +61,6 @@ export function considered(
   context: Context,
   { event, args }: { readonly event: ConsideredEvent; readonly args: PageArguments },
 ) {
-  const { prisma } = context.services.database;
   const options = {
     args,
     defaultSize: PAGE.defaultSize,
@@ -70,7 +68,7 @@ export function considered(
     toCursor: ({ subscriptionId }: Row) => formatPrismaCursor({ id: subscriptionId }, 'id'),
   };
   return resolveCursorConnection<Promise<Row[]>>(options, async ({ before, after, limit, inverted }) => {
-    const rows = await consideredSubscriptions(inPrismaTransaction(prisma), {
+    const rows = await consideredSubscriptions(context.services.database.readPool, {
       event,
       limit,
       order: inverted ? 'asc' : 'desc',

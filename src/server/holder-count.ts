@@ -1,5 +1,12 @@
 import type { Viewer } from '../schema/viewer.ts';
-import { holderOf } from './rate-limit.ts';
+
+/**
+ * Whose sockets, streams and running operations are counted together, undefined for administrators: a tenant's, however
+ * many credentials it has; JWTs are made by the thousand.
+ */
+export function holderOf(viewer: Viewer): string | undefined {
+  return viewer.scope === 'ADMIN' ? undefined : (viewer.tenant ?? viewer.credentialId);
+}
 
 /** Counts what tenants hold; administrators count in the sum alone. */
 export type HolderCount = {

@@ -38,14 +38,6 @@ function credentialOf(viewer: Viewer): string | undefined {
   return viewer.scope === 'ADMIN' ? undefined : viewer.credentialId;
 }
 
-/**
- * Whose sockets, streams and running operations are counted together, undefined for administrators: a tenant's, however
- * many credentials it has; JWTs are made by the thousand.
- */
-export function holderOf(viewer: Viewer): string | undefined {
-  return viewer.scope === 'ADMIN' ? undefined : (viewer.tenant ?? viewer.credentialId);
-}
-
 export function rateLimitedError(waitMs: number): GraphQLError {
   const message = `too many operations; the next one may begin in ${waitMs} ms`;
   return createGraphQLError(message, { extensions: { code: 'RATE_LIMITED', retryAfterMs: waitMs } });

@@ -1,7 +1,7 @@
 import type { ExecutionArgs, ExecutionResult } from 'graphql';
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
 import type { Context } from '../schema/context.ts';
-import { holderOf } from './rate-limit.ts';
+import { holderOf } from './holder-count.ts';
 
 /** Half of Prisma's connections: what one tenant asks must not keep the others waiting. */
 const MAX_RUNNING = 5;
@@ -18,9 +18,10 @@ export function takeTurns(): Plugin<Context> {
       // `as`: Yoga leaves the type of the context open.
       const holder = holderOf((args.contextValue as Context).viewer);
       if (holder === undefined) return;
-      const line = lines.get(holder) ?? { running: 0, waiting: [] };
-      lines.set(holder, line);
       setExecuteFn(async (execution: ExecutionArgs): Promise<ExecutionResult> => {
+        // Not before: a line that empties meanwhile is forgotten.
+        const line = lines.get(holder) ?? { running: 0, waiting: [] };
+        lines.set(holder, line);
         if (line.running >= MAX_RUNNING) {
           if (line.waiting.length >= MAX_WAITING) return { errors: [tooManyOperations()] };
           await new Promise<void>((resolve) => line.waiting.push(resolve));
