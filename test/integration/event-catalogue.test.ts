@@ -227,7 +227,8 @@ describe('schemas', () => {
   }
   const rejectionsOf = ({ query }: Scene) =>
     query<{ id: string; tenant: string; subject: string; reason: string; message: string; sizeBytes: number }>(
-      `SELECT tenant, subject, reason, message, size_bytes AS "sizeBytes" FROM rejected_events ORDER BY id`,
+      `SELECT tenant, subject, reason, message, size_bytes AS "sizeBytes" FROM rejected_events
+       ORDER BY message COLLATE "C"`,
     );
   const isWritten = async ({ query }: Scene, eventId: string) =>
     (await query('SELECT FROM events WHERE event_id = $1', [eventId])).length === 1;
@@ -247,12 +248,12 @@ describe('schemas', () => {
     await receiver.waitForRequests(4);
     expect(receiver.requests.map(({ headers }) => headers['webhook-id']).sort()).toEqual([...accepted].sort());
     expect(await rejectionsOf(scene)).toMatchObject([
+      { message: 'data must be object' },
+      { subject: 'events.acme.archived', message: "data must have required property 'n'" },
       {
         ...{ tenant: 'acme', subject: 'events.acme.counted', reason: 'SCHEMA_MISMATCH', sizeBytes: 14 },
         message: 'data/n must be integer',
       },
-      { message: 'data must be object' },
-      { subject: 'events.acme.archived', message: "data must have required property 'n'" },
     ]);
     const { rejectedEvents } = await scene.app.graphql<{ rejectedEvents: { nodes: unknown[] } }>(
       '{ rejectedEvents(filter: { reasons: [SCHEMA_MISMATCH] }) { nodes { reason } } }',

@@ -25,6 +25,8 @@ export type TestServices = {
   readonly waitingIn: (stream: string) => Promise<number>;
   /** How many messages a consumer has been given that wait for their ack. */
   readonly unackedBy: (stream: string, consumer: string) => Promise<number>;
+  /** How many messages a consumer has given out, the same one twice counting twice, as far as nats-server remembers. */
+  readonly deliveredBy: (stream: string, consumer: string) => Promise<number>;
   /** So that what a killed program had in hand comes back soon, by default after 2 s; the program's own value is a minute. */
   readonly shortenAckWait: (stream: string, consumer: string, ms?: number) => Promise<void>;
   /** Asks Postgres directly. */
@@ -66,6 +68,10 @@ export async function startTestServices(): Promise<TestServices> {
     unackedBy: async (stream, consumer) => {
       const manager = await (await connection()).jetstreamManager();
       return (await manager.consumers.info(stream, consumer)).num_ack_pending;
+    },
+    deliveredBy: async (stream, consumer) => {
+      const manager = await (await connection()).jetstreamManager();
+      return (await manager.consumers.info(stream, consumer)).delivered.consumer_seq;
     },
     shortenAckWait: async (stream, consumer, ms = 2_000) => {
       const manager = await (await connection()).jetstreamManager();
