@@ -7,8 +7,14 @@ export type SeedOptions = {
   /** They are spread evenly over so many days, the last of which ends now. */
   readonly days: number;
   readonly nowMs: number;
-  /** Called after each chunk, with how many attempts there are by then. */
-  readonly onChunk?: (rows: number) => Promise<void>;
+};
+
+export type SeedRange = SeedOptions & {
+  /** Which of the rows, counted from the oldest: those from `from` until before `to`. */
+  readonly from: number;
+  readonly to: number;
+  /** Called with how many there are more, after each chunk. */
+  readonly onChunk?: (rows: number) => void;
 };
 
 const CHUNK = 50_000;
@@ -19,21 +25,28 @@ const DAY_MS = 86_400_000;
  * (`small-0` …) the rest. 2 % of the attempts failed, one in 10,000 with TLS_FAILURE; one delivery in 10,000 is pending;
  * one event in 10,000 is an `audit.exported`.
  */
-export async function seedLog(query: Query, { rows, days, nowMs, onChunk }: SeedOptions): Promise<void> {
+export async function seedLog(query: Query, options: SeedOptions): Promise<void> {
+  await seedSubscriptions(query);
+  await seedRange(query, { ...options, from: 0, to: options.rows });
+}
+
+/** Those that the rows are of. */
+export async function seedSubscriptions(query: Query): Promise<void> {
   await query('SELECT setseed(0.5)');
   await query(TARGETS);
   await query(SUBSCRIPTIONS);
+}
+
+/** Part of the rows, so that several connections can share the work; always on one and the same. */
+export async function seedRange(query: Query, { rows, days, nowMs, from, to, onChunk }: SeedRange): Promise<void> {
   const spanMs = days * DAY_MS;
-  for (let from = 0; from < rows; from += CHUNK) {
-    const to = Math.min(from + CHUNK, rows);
-    const range = [from, to - 1, nowMs - spanMs, spanMs / rows];
-    for (const statement of [DRAFTS, EVENTS, DELIVERIES, ATTEMPTS]) {
-      await query(statement, statement === DRAFTS ? range : []);
-    }
-    await query('DROP TABLE seed_drafts');
-    await onChunk?.(to);
+  for (let start = from; start < to; start += CHUNK) {
+    const end = Math.min(start + CHUNK, to);
+    await query('SELECT setseed($1)', [start / rows]);
+    await query(DRAFTS, [start, end - 1, nowMs - spanMs, spanMs / rows]);
+    for (const statement of [EVENTS, DELIVERIES, ATTEMPTS, 'DROP TABLE seed_drafts']) await query(statement);
+    onChunk?.(end - start);
   }
-  await query('DROP TABLE seed_targets');
 }
 
 /** Who gets what: 10,000 slots, from which a subscription is drawn. */
@@ -52,7 +65,7 @@ const SUBSCRIPTIONS = `
 
 /** $1 to $2: numbers of rows; $3: when row 0 was made; $4: milliseconds from row to row. */
 const DRAFTS = `
-  CREATE TABLE seed_drafts AS
+  CREATE TEMP TABLE seed_drafts AS
   SELECT n, ms, slot, chance, type_chance, latency_ms, to_timestamp(ms / 1000.0) AS at,
     (lpad(to_hex(ms), 12, '0') || '7' || substr(hash, 1, 3) || '8' || substr(hash, 4, 15))::uuid AS id,
     (lpad(to_hex(event_ms), 12, '0') || '7' || substr(event_hash, 1, 3) || '8' || substr(event_hash, 4, 15))::uuid AS event_id,

@@ -1,11 +1,8 @@
 import type pg from 'pg';
-import { createPartitions } from '../src/database/retention/create-partitions.ts';
-import { withConnection } from '../src/database/retention/with-connection.ts';
 import { clockMs } from './clock.ts';
 import { summarise } from './latency.ts';
 import { pagesOf, STATS, type StatsCase } from './log-cases.ts';
 import { insertBatches } from './log-inserts.ts';
-import { seedLog } from './log-seed.ts';
 import type { Stack } from './stack.ts';
 
 type Report = (text: string) => void;
@@ -17,35 +14,8 @@ export type LogFigure = {
   readonly later: Times | undefined;
 };
 
-const DAYS = 28;
 const DAY_MS = 86_400_000;
 const ROUNDS = 20;
-
-/** Fills the empty log, as if it had been written over four weeks, and waits until the program has counted it. */
-export async function fillLog(
-  { databaseUrl, query }: Pick<Stack, 'databaseUrl' | 'query'>,
-  { rows, report }: { readonly rows: number; readonly report: Report },
-): Promise<void> {
-  const nowMs = Date.now();
-  for (let day = DAYS; day > 0; day -= 4) {
-    await withConnection(databaseUrl, (client) =>
-      createPartitions(client, { nowMs: nowMs - day * DAY_MS, retentionDays: 30 }),
-    );
-  }
-  // Nothing of it has to survive a crash.
-  await query('SET synchronous_commit = off');
-  const onChunk = async (done: number) => {
-    if (done % 250_000 === 0 || done === rows) report(`${done} of ${rows} attempts`);
-    for (;;) {
-      const [left] = await query<{ count: string }>('SELECT count(*) FROM uncounted_attempts');
-      if (Number(left?.count ?? 0) < 200_000) return;
-      await new Promise((resolve) => setTimeout(resolve, 500));
-    }
-  };
-  await seedLog(query, { rows, days: DAYS, nowMs, onChunk });
-  report('VACUUM ANALYZE');
-  await query('VACUUM ANALYZE');
-}
 
 /** Each request as a user makes it, over HTTP, one after another. */
 export async function measureLog(stack: Pick<Stack, 'graphql' | 'query'>, report: Report): Promise<LogFigure[]> {

@@ -5,7 +5,8 @@ import { parseArgs } from 'node:util';
 import { describeSurroundings } from './describe-surroundings.ts';
 import { measureIsolation } from './isolation.ts';
 import { conclusionsOf, p95sOf, ratioOf, rowsOf, TARGET } from './isolation-report.ts';
-import { fillLog, measureLog, tableOf } from './log.ts';
+import { measureLog, tableOf } from './log.ts';
+import { fillLog } from './log-fill.ts';
 import { type Stack, startStack } from './stack.ts';
 import { renderTable } from './table.ts';
 
@@ -23,7 +24,11 @@ async function main(): Promise<void> {
   const options = readArguments();
   const interrupted = interruption();
   report('starting Postgres, nats-server and the program');
-  const stack = await startStack(report);
+  const { rows } = options;
+  const stack = await startStack({
+    report,
+    ...(options.measurement === 'log' && { prepare: (url: string) => fillLog(url, { rows, report }) }),
+  });
   try {
     await Promise.race([options.measurement === 'log' ? runLog(stack, options) : run(stack, options), interrupted]);
   } finally {
@@ -42,7 +47,6 @@ type Options = {
 
 async function runLog(stack: Stack, { rows }: Options): Promise<void> {
   const surroundings = await describeSurroundings(stack);
-  await fillLog(stack, { rows, report });
   const figures = await measureLog(stack, report);
   console.log(`\n${renderTable(tableOf(figures))}\n`);
   await keep('log', { ...surroundings, rows, figures });

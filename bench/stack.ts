@@ -8,6 +8,7 @@ import { pino } from 'pino';
 import { startEmbeddedNats } from '../src/embedded/nats.ts';
 import { findNatsServer } from '../src/embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts';
+import type { Report } from '../src/embedded/report.ts';
 import { type Program, startProgram } from './program.ts';
 
 /** Everything a measurement stands on, each part a process of its own. */
@@ -26,14 +27,20 @@ export type Stack = {
 
 const KEPT_DATA = join(import.meta.dirname, '../.data');
 
+export type StackOptions = {
+  readonly report: Report;
+  /** What is to be done with the database before the program starts. */
+  readonly prepare?: (databaseUrl: string) => Promise<void>;
+};
+
 /** Postgres, nats-server and the program on free ports, their data in a temporary folder. */
-export async function startStack(report: (text: string) => void): Promise<Stack> {
+export async function startStack(options: StackOptions): Promise<Stack> {
   const stops: (() => Promise<unknown>)[] = [];
   const stop = async () => {
     for (const undo of stops.splice(0).reverse()) await undo();
   };
   try {
-    return { ...(await startParts((undo) => stops.push(undo), report)), onStop: (undo) => stops.push(undo), stop };
+    return { ...(await startParts((undo) => stops.push(undo), options)), onStop: (undo) => stops.push(undo), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -42,7 +49,7 @@ export async function startStack(report: (text: string) => void): Promise<Stack>
 
 async function startParts(
   onStop: (stop: () => Promise<unknown>) => void,
-  report: (text: string) => void,
+  { report, prepare }: StackOptions,
 ): Promise<Pick<Stack, 'graphql' | 'databaseUrl' | 'natsUrl' | 'nats' | 'query'>> {
   const log = pino({ level: 'warn' });
   const binary = await findNatsServer({ dataDir: KEPT_DATA, searchPath: process.env['PATH'] ?? '', log, report });
@@ -52,6 +59,7 @@ async function startParts(
   onStop(() => postgres.stop());
   const natsServer = await startEmbeddedNats({ directory: join(folder, 'nats'), binary, log });
   onStop(() => natsServer.stop());
+  await prepare?.(postgres.url);
   const program = await startProgram({ databaseUrl: postgres.url, natsUrl: natsServer.url, directory: folder });
   onStop(() => program.stop());
   const nats = await connect({ servers: natsServer.url });

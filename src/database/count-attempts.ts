@@ -20,22 +20,31 @@ export async function countAttempts(client: Queryable, limit: number): Promise<n
 
 const ALIKE = 'hour, event_type, status_code, failure_reason, response_class';
 
+/**
+ * SQL that counts the attempts in `source`, each for its subscription, its tenant, and all; the columns are those of
+ * attempt_counts.
+ */
+export function countsOf(source: string): string {
+  return `
+    SELECT
+      CASE WHEN grouping(subscription_id) = 0 THEN subscription_id::text
+        WHEN grouping(tenant) = 0 THEN 'tenant:' || tenant ELSE 'all' END AS scope,
+      ${ALIKE}, count(*) AS count
+    FROM (
+      SELECT tenant, subscription_id, date_trunc('hour', started_at, 'UTC') AS hour, event_type,
+        coalesce(status_code, 0) AS status_code, coalesce(failure_reason::text, '') AS failure_reason,
+        ${responseClassSql('response_time_ms')} AS response_class
+      FROM ${source}
+    ) AS attempt
+    GROUP BY GROUPING SETS ((subscription_id, ${ALIKE}), (tenant, ${ALIKE}), (${ALIKE}))`;
+}
+
 const STATEMENT = `
   WITH taken AS (
     DELETE FROM uncounted_attempts WHERE ctid = ANY (ARRAY(SELECT ctid FROM uncounted_attempts LIMIT $1))
     RETURNING *
-  ), attempt AS (
-    SELECT tenant, subscription_id, date_trunc('hour', started_at, 'UTC') AS hour, event_type,
-      coalesce(status_code, 0) AS status_code, coalesce(failure_reason::text, '') AS failure_reason,
-      ${responseClassSql('response_time_ms')} AS response_class
-    FROM taken
   ), counted AS (
-    INSERT INTO attempt_counts (scope, ${ALIKE}, count)
-    SELECT
-      CASE WHEN grouping(subscription_id) = 0 THEN subscription_id::text
-        WHEN grouping(tenant) = 0 THEN 'tenant:' || tenant ELSE 'all' END,
-      ${ALIKE}, count(*)
-    FROM attempt GROUP BY GROUPING SETS ((subscription_id, ${ALIKE}), (tenant, ${ALIKE}), (${ALIKE}))
+    INSERT INTO attempt_counts (scope, ${ALIKE}, count) ${countsOf('taken')}
     ON CONFLICT (scope, ${ALIKE}) DO UPDATE SET count = attempt_counts.count + excluded.count
   )
   SELECT count(*)::integer AS count FROM taken`;

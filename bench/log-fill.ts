@@ -1,0 +1,111 @@
+import { join } from 'node:path';
+import pg from 'pg';
+import { countsOf } from '../src/database/count-attempts.ts';
+import { migrate } from '../src/database/migrate.ts';
+import { createPartitions } from '../src/database/retention/create-partitions.ts';
+import { withConnection } from '../src/database/retention/with-connection.ts';
+import type { Report } from '../src/embedded/report.ts';
+import { seedRange, seedSubscriptions } from './log-seed.ts';
+
+type Query = <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
+
+const MIGRATIONS = join(import.meta.dirname, '../prisma/migrations');
+const DAYS = 28;
+const DAY_MS = 86_400_000;
+const REPORT_EVERY_ROWS = 250_000;
+/** As many as the machine has cores, at the least. */
+const CONNECTIONS = 2;
+
+/** While the tables are filled: nothing of it has to survive a crash. */
+const HASTY = {
+  ...{ fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', autovacuum: 'off' },
+  ...{ max_wal_size: '32GB', checkpoint_timeout: '1h', maintenance_work_mem: '512MB', work_mem: '256MB' },
+};
+
+/**
+ * Fills a new database as if the program had written its log over four weeks, but much faster: without indexes and
+ * counts, which are made at the end. The program must not run yet.
+ */
+export async function fillLog(
+  databaseUrl: string,
+  { rows, report }: { readonly rows: number; readonly report: Report },
+) {
+  const nowMs = Date.now();
+  await migrate(databaseUrl, MIGRATIONS);
+  for (let day = DAYS; day > 0; day -= 4) {
+    const retention = { nowMs: nowMs - day * DAY_MS, retentionDays: 30 };
+    await withConnection(databaseUrl, (client) => createPartitions(client, retention));
+  }
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: CONNECTIONS });
+  const query: Query = async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>
+    (await pool.query<T>(sql, values)).rows;
+  try {
+    for (const [name, value] of Object.entries(HASTY)) await query(`ALTER SYSTEM SET ${name} = '${value}'`);
+    await query('SELECT pg_reload_conf()');
+    const indexes = await dropIndexes(query);
+    await seedSubscriptions(query);
+    await seedRows(databaseUrl, { rows, nowMs, report });
+    report('counting');
+    await query('ALTER TABLE attempt_counts DROP CONSTRAINT attempt_counts_pkey');
+    await query(`INSERT INTO attempt_counts (scope, hour, event_type, status_code, failure_reason, response_class, count)
+      ${countsOf('attempts')}`);
+    report(`making ${indexes.length} indexes`);
+    await inParallel(indexes, (statement) => query(statement));
+    report('VACUUM ANALYZE');
+    await inParallel(['attempts', 'deliveries', 'events', ''], (table) => query(`VACUUM ANALYZE ${table}`));
+    await query('ALTER SYSTEM RESET ALL');
+    await query('SELECT pg_reload_conf()');
+    await query('CHECKPOINT');
+  } finally {
+    await pool.end();
+  }
+}
+
+/** All but the primary keys of the big tables, which cost little: the rows come in their order. Returns how to make them again. */
+async function dropIndexes(query: Query): Promise<string[]> {
+  const indexes = await query<{ name: string; definition: string }>(
+    `SELECT indexrelid::regclass AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index
+     WHERE indrelid IN ('events'::regclass, 'deliveries'::regclass, 'attempts'::regclass) AND NOT indisprimary`,
+  );
+  const [counts] = await query<{ definition: string }>(
+    `SELECT 'ALTER TABLE attempt_counts ADD ' || pg_get_constraintdef(oid) AS definition FROM pg_constraint
+     WHERE conname = 'attempt_counts_pkey'`,
+  );
+  for (const { name } of indexes) await query(`DROP INDEX ${name}`);
+  // Of a partitioned table it says ON ONLY, which would leave its partitions out.
+  const definitions = indexes.map(({ definition }) => definition.replace(' ON ONLY ', ' ON '));
+  return [...(counts === undefined ? [] : [counts.definition]), ...definitions];
+}
+
+type SeedRows = { readonly rows: number; readonly nowMs: number; readonly report: Report };
+
+async function seedRows(databaseUrl: string, { rows, nowMs, report }: SeedRows): Promise<void> {
+  let done = 0;
+  const onChunk = (more: number) => {
+    const reported = Math.floor(done / REPORT_EVERY_ROWS);
+    done += more;
+    if (Math.floor(done / REPORT_EVERY_ROWS) > reported) report(`${done} of ${rows} attempts`);
+  };
+  const share = Math.ceil(rows / CONNECTIONS);
+  await inParallel([...Array(CONNECTIONS).keys()], async (index) => {
+    const client = new pg.Client({ connectionString: databaseUrl });
+    await client.connect();
+    try {
+      // Without triggers: those that note what is to be counted.
+      await client.query('SET session_replication_role = replica');
+      const range = { from: index * share, to: Math.min(rows, (index + 1) * share) };
+      await seedRange((sql, values) => client.query(sql, values), { rows, days: DAYS, nowMs, ...range, onChunk });
+    } finally {
+      await client.end();
+    }
+  });
+}
+
+/** As many at a time as there are connections. */
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
+  const left = [...items];
+  const next = async () => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) await work(item);
+  };
+  await Promise.all(Array.from({ length: CONNECTIONS }, next));
+}
