@@ -8,6 +8,7 @@ export type Child<Message> = {
   readonly first: Promise<Message>;
   /** Calls the listener with everything it says afterwards. */
   onMessage(listener: (message: Message) => void): void;
+  send(message: object): void;
   stop(): Promise<void>;
 };
 
@@ -15,7 +16,11 @@ export type Child<Message> = {
  * Runs a file of this folder in a process of its own, so that what it does takes no time of the measuring one; it is
  * stopped with the stack at the latest. It has to end when its channel to us closes; `Message` is what it sends there.
  */
-export function startChild<Message>(stack: Stack, file: string, args: readonly string[]): Child<Message> {
+export function startChild<Message>(
+  stack: Pick<Stack, 'onStop'>,
+  file: string,
+  args: readonly string[] = [],
+): Child<Message> {
   // A group of its own: Ctrl-C in the terminal is for the bench alone, which stops what it started.
   const child = fork(join(import.meta.dirname, file), args, { detached: true });
   const ended = once(child, 'exit');
@@ -37,6 +42,7 @@ export function startChild<Message>(stack: Stack, file: string, args: readonly s
     onMessage: (listener) => {
       child.on('message', listener as (message: unknown) => void); // as above
     },
+    send: (message) => child.send(message),
     stop,
   };
 }

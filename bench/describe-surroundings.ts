@@ -2,11 +2,9 @@ import { execFile } from 'node:child_process';
 import { cpus, loadavg, totalmem } from 'node:os';
 import process from 'node:process';
 import { promisify } from 'node:util';
-import type { Stack } from './stack.ts';
 
-/** What the figures hold for: the machine and how busy it was, the versions of everything, the commit. */
-export async function describeSurroundings({ nats, query }: Stack) {
-  const [postgres] = await query<{ server_version: string }>('SHOW server_version');
+/** What the figures hold for: the machine and how busy it was, the version of Node, the commit. */
+export async function describeSurroundings() {
   return {
     machine: {
       cpu: cpus()[0]?.model ?? 'unknown',
@@ -14,7 +12,7 @@ export async function describeSurroundings({ nats, query }: Stack) {
       memoryGiB: Math.round(totalmem() / 2 ** 30),
       loadAtStart: loadavg()[0],
     },
-    versions: { node: process.version, postgres: postgres?.server_version, natsServer: nats.info?.version },
+    node: process.version,
     commit: await readCommit(),
   };
 }

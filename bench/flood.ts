@@ -2,19 +2,21 @@ import process from 'node:process';
 import { connect } from 'nats';
 import { eventData } from './event-data.ts';
 
+/** What is to be published: `events` in all, to each subject in turn. */
+export type FloodOrder = { readonly natsUrl: string; readonly events: number; readonly subjects: readonly string[] };
 /** What a flood says when JetStream has everything. */
 export type FloodMessage = { readonly lastSequence: number };
 
 const IN_FLIGHT = 256;
 
-/** Publishes `count` events to each subject, in turn, as fast as JetStream takes them. */
-async function flood(server: string, count: number, subjects: readonly string[]): Promise<number> {
-  const nats = await connect({ servers: server });
+/** As fast as JetStream takes them. */
+async function flood({ natsUrl, events, subjects }: FloodOrder): Promise<number> {
+  const nats = await connect({ servers: natsUrl });
   const jetStream = nats.jetstream();
   let published = 0;
   let lastSequence = 0;
   async function publishInTurn(): Promise<void> {
-    while (published < count * subjects.length) {
+    while (published < events) {
       const number = published;
       published += 1;
       const subject = subjects[number % subjects.length] ?? '';
@@ -28,5 +30,6 @@ async function flood(server: string, count: number, subjects: readonly string[])
 }
 
 process.on('disconnect', () => process.exit(0));
-const [server = '', count, ...subjects] = process.argv.slice(2);
-process.send?.({ lastSequence: await flood(server, Number(count), subjects) } satisfies FloodMessage);
+process.on('message', (order: FloodOrder) => {
+  void flood(order).then((lastSequence) => process.send?.({ lastSequence } satisfies FloodMessage));
+});

@@ -3,25 +3,19 @@ import type { Report } from '../src/embedded/report.ts';
 import { startChild } from './child.ts';
 import { clockMs } from './clock.ts';
 import { cpuShares, readCpuTime } from './cpu-time.ts';
-import type { FloodMessage } from './flood.ts';
-import { HealthyTraffic } from './healthy-traffic.ts';
-import type { Block, Phase } from './isolation-report.ts';
+import type { FloodMessage, FloodOrder } from './flood.ts';
+import { type Block, conclusionsOf, type Phase, p95sOf, ratioOf, rowsOf } from './isolation-report.ts';
+import type { Context, Outcome } from './measurement.ts';
 import { isCalm, isDispatched } from './progress.ts';
 import type { ReceiverMessage } from './receiver.ts';
 import { createSickSubscriptions, SICK_ENDPOINTS, type SickSubscriptions } from './sick-subscriptions.ts';
 import type { Stack } from './stack.ts';
-import { createSubscription } from './subscriptions.ts';
+import { publishFor, startTraffic, urlsOf } from './start-traffic.ts';
+import type { Traffic } from './traffic.ts';
 import { waitUntil } from './wait-until.ts';
 
-export type IsolationOptions = {
-  /** How long each phase lasts. */
-  readonly seconds: number;
-  /** How many events each sick subscription gets, in each block. */
-  readonly backlog: number;
-  /** How often the healthy ones are measured alone and beside sick ones. */
-  readonly blocks: number;
-};
-
+const FULL = { seconds: 20, backlog: 10_000, blocks: 2 };
+const MIN_SECONDS = 8;
 const TENANT = 'bench';
 const HEALTHY_COUNT = 50;
 const EVENTS_PER_SECOND = 100;
@@ -32,21 +26,45 @@ const DISPATCH_MS = 300_000;
 /** More than the 36 s that a first failure may wait in JetStream for its second attempt. */
 const CALM_MS = 120_000;
 
-type Context = IsolationOptions & {
+type Scene = {
+  /** How long each phase lasts. */
+  readonly seconds: number;
+  /** How many events each sick subscription gets, in each block. */
+  readonly backlog: number;
+  /** How often the healthy ones are measured alone and beside sick ones. */
+  readonly blocks: number;
   readonly stack: Stack;
-  readonly traffic: HealthyTraffic;
+  readonly traffic: Traffic;
   readonly sickUrls: readonly string[];
   readonly report: Report;
 };
 
 /** Measures the healthy subscriptions alone, then beside fresh sick ones, in turn. */
-export async function measureIsolation(stack: Stack, options: IsolationOptions, report: Report): Promise<Block[]> {
+export async function measureIsolation({ report, size, startStack }: Context): Promise<Outcome> {
+  const stack = await startStack();
   const { traffic, sickUrls } = await startEndpoints(stack);
-  const context = { ...options, stack, traffic, sickUrls, report };
+  const options = {
+    seconds: Math.max(MIN_SECONDS, size(FULL.seconds)),
+    backlog: size(FULL.backlog),
+    blocks: size(FULL.blocks),
+  };
+  const blocks = await measureBlocks({ ...options, stack, traffic, sickUrls, report });
+  const p95 = { alone: p95sOf(blocks, 'alone'), held: p95sOf(blocks, 'held'), influx: p95sOf(blocks, 'influx') };
+  const ratio = { held: ratioOf(blocks, 'held'), influx: ratioOf(blocks, 'influx') };
+  return {
+    tables: [rowsOf(blocks)],
+    notes: conclusionsOf(blocks),
+    figures: { options, ratio, p95, blocks },
+    targets: [{ name: 'isolation: p95 beside the backlog / alone', value: ratio.held, atMost: 1.25 }],
+  };
+}
+
+async function measureBlocks(context: Scene): Promise<Block[]> {
+  const { traffic, report, blocks: count } = context;
   report(`warming up: ${HEALTHY_COUNT} healthy subscriptions, ${EVENTS_PER_SECOND} events a second`);
   await publishFor(traffic, WARM_UP_MS);
   const blocks: Block[] = [];
-  for (let number = 1; number <= options.blocks; number += 1) {
+  for (let number = 1; number <= count; number += 1) {
     await calmDown(context);
     blocks.push(await measureAlone(context, number));
     blocks.push(await measureBeside(context, number));
@@ -59,34 +77,17 @@ export async function measureIsolation(stack: Stack, options: IsolationOptions, 
   }));
 }
 
-async function startEndpoints(stack: Stack): Promise<Pick<Context, 'traffic' | 'sickUrls'>> {
-  const healthy = startChild<ReceiverMessage>(stack, 'receiver.ts', Array<string>(HEALTHY_COUNT).fill('healthy'));
-  const sick = startChild<ReceiverMessage>(stack, 'receiver.ts', SICK_ENDPOINTS);
-  const [healthyUrls, sickUrls] = await Promise.all([urlsOf(healthy.first), urlsOf(sick.first)]);
-  const eventTypes = healthyUrls.map((_, index) => `healthy.${index}`);
-  for (const [index, eventType] of eventTypes.entries()) {
-    await createSubscription(stack, { tenant: TENANT, url: healthyUrls[index] ?? '', eventTypes: [eventType] });
-  }
-  const subjects = eventTypes.map((eventType) => `events.${TENANT}.${eventType}`);
-  const traffic = new HealthyTraffic(stack.nats.jetstream(), { subjects, perSecond: EVENTS_PER_SECOND });
-  healthy.onMessage((message) => {
-    traffic.receive(message);
+async function startEndpoints(stack: Stack): Promise<Pick<Scene, 'traffic' | 'sickUrls'>> {
+  const traffic = await startTraffic(stack, {
+    tenant: TENANT,
+    subscriptions: HEALTHY_COUNT,
+    perSecond: EVENTS_PER_SECOND,
   });
-  return { traffic, sickUrls };
+  const sick = startChild<ReceiverMessage>(stack, 'receiver.ts', SICK_ENDPOINTS);
+  return { traffic, sickUrls: await urlsOf(sick.first) };
 }
 
-async function urlsOf(first: Promise<ReceiverMessage>): Promise<readonly string[]> {
-  const message = await first;
-  if (!('urls' in message)) throw new Error('the receiver did not say where it listens');
-  return message.urls;
-}
-
-async function publishFor(traffic: HealthyTraffic, ms: number): Promise<void> {
-  const until = clockMs() + ms;
-  await traffic.publishUntil(() => clockMs() >= until);
-}
-
-async function measureAlone({ traffic, seconds, report }: Context, number: number): Promise<Block> {
+async function measureAlone({ traffic, seconds, report }: Scene, number: number): Promise<Block> {
   report(`A${number}: ${seconds} s of healthy traffic alone`);
   const from = await moment();
   await publishFor(traffic, seconds * 1_000);
@@ -95,7 +96,7 @@ async function measureAlone({ traffic, seconds, report }: Context, number: numbe
   return { name: `A${number}`, phases: [phaseOf('alone', traffic, { from, to })] };
 }
 
-async function measureBeside(context: Context, number: number): Promise<Block> {
+async function measureBeside(context: Scene, number: number): Promise<Block> {
   const { stack, traffic, sickUrls, report } = context;
   const sick = await createSickSubscriptions(stack, { tenant: TENANT, block: `b${number}`, urls: sickUrls });
   const from = await moment();
@@ -117,9 +118,11 @@ async function measureBeside(context: Context, number: number): Promise<Block> {
 type Sick = { readonly sick: SickSubscriptions; readonly number: number };
 
 /** Publishes the sick subscriptions' events, and holds their backlog for as long as a phase lasts. */
-async function makeBacklog({ stack, backlog, seconds, report }: Context, { sick, number }: Sick) {
+async function makeBacklog({ stack, backlog, seconds, report }: Scene, { sick, number }: Sick) {
   report(`B${number}: influx of ${backlog} events for each of ${sick.subjects.length} sick subscriptions`);
-  const flood = startChild<FloodMessage>(stack, 'flood.ts', [stack.natsUrl, String(backlog), ...sick.subjects]);
+  const { subjects } = sick;
+  const flood = startChild<FloodMessage>(stack, 'flood.ts');
+  flood.send({ natsUrl: stack.natsUrl, events: backlog * subjects.length, subjects } satisfies FloodOrder);
   const { lastSequence } = await flood.first;
   await flood.stop();
   const isAllDispatched = await waitUntil(() => isDispatched(stack.nats, lastSequence), DISPATCH_MS);
@@ -138,12 +141,12 @@ async function moment() {
 type Moment = Awaited<ReturnType<typeof moment>>;
 type Span = { readonly from: Moment; readonly to: Moment };
 
-function phaseOf(kind: Phase['kind'], traffic: HealthyTraffic, { from, to }: Span): Phase {
+function phaseOf(kind: Phase['kind'], traffic: Traffic, { from, to }: Span): Phase {
   const span = { from: from.at, to: to.at, cpu: cpuShares(from.cpu, to.cpu) };
   return { kind, ...span, ...traffic.between(from.at, to.at), lost: 0 };
 }
 
-async function calmDown({ stack, report }: Context): Promise<void> {
+async function calmDown({ stack, report }: Scene): Promise<void> {
   report('waiting until nothing is pending');
   if (!(await waitUntil(() => isCalm(stack), CALM_MS))) report('it is still not calm; going on');
 }

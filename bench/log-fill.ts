@@ -1,7 +1,5 @@
-import { join } from 'node:path';
 import pg from 'pg';
 import { countsOf } from '../src/database/count-attempts.ts';
-import { migrate } from '../src/database/migrate.ts';
 import { createPartitions } from '../src/database/retention/create-partitions.ts';
 import { withConnection } from '../src/database/retention/with-connection.ts';
 import type { Report } from '../src/embedded/report.ts';
@@ -9,7 +7,6 @@ import { seedRange, seedSubscriptions } from './log-seed.ts';
 
 type Query = <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
 
-const MIGRATIONS = join(import.meta.dirname, '../prisma/migrations');
 const DAYS = 28;
 const DAY_MS = 86_400_000;
 const REPORT_EVERY_ROWS = 250_000;
@@ -23,7 +20,7 @@ const HASTY = {
 };
 
 /**
- * Fills a new database as if the program had written its log over four weeks, but much faster: without indexes and
+ * Fills a database that is new and migrated, as if the program had written its log over four weeks, but much faster: without indexes and
  * counts, which are made at the end. The program must not run yet.
  */
 export async function fillLog(
@@ -31,7 +28,6 @@ export async function fillLog(
   { rows, report }: { readonly rows: number; readonly report: Report },
 ) {
   const nowMs = Date.now();
-  await migrate(databaseUrl, MIGRATIONS);
   for (let day = DAYS; day > 0; day -= 4) {
     const retention = { nowMs: nowMs - day * DAY_MS, retentionDays: 30 };
     await withConnection(databaseUrl, (client) => createPartitions(client, retention));

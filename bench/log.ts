@@ -1,53 +1,80 @@
 import type pg from 'pg';
+import type { Report } from '../src/embedded/report.ts';
 import { clockMs } from './clock.ts';
 import { summarise } from './latency.ts';
 import { pagesOf, STATS, type StatsCase } from './log-cases.ts';
+import { fillLog } from './log-fill.ts';
 import { insertBatches } from './log-inserts.ts';
+import type { Context, Outcome } from './measurement.ts';
 import type { Stack } from './stack.ts';
 
-type Report = (text: string) => void;
 type Times = { readonly p50: number; readonly p95: number };
-export type LogFigure = {
+type LogFigure = {
   readonly name: string;
+  readonly isPage: boolean;
   readonly first: Times;
   /** Page 50, of 50 rows each; undefined if there are not so many. */
   readonly later: Times | undefined;
 };
 
+const ROWS = 10_000_000;
 const DAY_MS = 86_400_000;
 const ROUNDS = 20;
 
+/** Pages and statistics of a large log, and what writing to it costs. */
+export async function measureLog({ report, size, startStack }: Context): Promise<Outcome> {
+  const rows = size(ROWS);
+  const stack = await startStack({ prepare: ({ databaseUrl }) => fillLog(databaseUrl, { rows, report }) });
+  const figures = await measureRequests(stack, report);
+  const worst = Math.max(...figures.filter(({ isPage }) => isPage).map(({ first }) => first.p95));
+  return {
+    tables: [figures.map(rowOf)],
+    figures: { rows, figures },
+    targets: [{ name: 'log: p95 of the slowest first page, ms', value: worst, atMost: 50 }],
+  };
+}
+
 /** Each request as a user makes it, over HTTP, one after another. */
-export async function measureLog(stack: Pick<Stack, 'graphql' | 'query'>, report: Report): Promise<LogFigure[]> {
+async function measureRequests(stack: Pick<Stack, 'graphql' | 'query'>, report: Report): Promise<LogFigure[]> {
   const figures: LogFigure[] = [];
   for (const { name, ask } of pagesOf(await idsOf(stack.query))) {
     report(name);
     const page = async (after?: string) => (await ask(stack.graphql, { first: 50, after })).pageInfo;
     const cursor = await cursorOfPage50((after) => ask(stack.graphql, { first: 245, after }));
     const first = await timesOf(() => page());
-    figures.push({ name, first, later: cursor === undefined ? undefined : await timesOf(() => page(cursor)) });
+    figures.push({
+      name,
+      isPage: true,
+      first,
+      later: cursor === undefined ? undefined : await timesOf(() => page(cursor)),
+    });
   }
   for (const stats of STATS) {
     report(stats.name);
-    figures.push({ name: stats.name, first: await timesOf(() => askStats(stack, stats)), later: undefined });
+    figures.push({
+      name: stats.name,
+      isPage: false,
+      first: await timesOf(() => askStats(stack, stats)),
+      later: undefined,
+    });
   }
   report('inserts');
   for (const [name, times] of Object.entries(await insertBatches(stack.query))) {
-    figures.push({ name, first: summarise(times), later: undefined });
+    figures.push({ name, isPage: false, first: summarise(times), later: undefined });
   }
   return figures;
 }
 
 /** For a terminal; milliseconds. */
-export function tableOf(figures: readonly LogFigure[]): Record<string, string>[] {
+function rowOf({ name, first, later }: LogFigure): Record<string, string> {
   const show = (ms: number | undefined) => (ms === undefined ? '–' : ms.toFixed(1));
-  return figures.map(({ name, first, later }) => ({
+  return {
     '': name,
     'p50 ms': show(first.p50),
     'p95 ms': show(first.p95),
     'page 50: p50 ms': show(later?.p50),
     'p95 ms ': show(later?.p95),
-  }));
+  };
 }
 
 async function timesOf(request: () => Promise<unknown>): Promise<Times> {

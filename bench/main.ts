@@ -3,93 +3,101 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { describeSurroundings } from './describe-surroundings.ts';
+import { measureGrowth } from './growth.ts';
 import { measureIsolation } from './isolation.ts';
-import { conclusionsOf, p95sOf, ratioOf, rowsOf, TARGET } from './isolation-report.ts';
-import { measureLog, tableOf } from './log.ts';
-import { fillLog } from './log-fill.ts';
-import { type Stack, startStack } from './stack.ts';
+import { measureLatency, measureWatchers } from './live-latency.ts';
+import { measureLog } from './log.ts';
+import type { Context, Measurement, Target } from './measurement.ts';
+import { startStack } from './stack.ts';
 import { renderTable } from './table.ts';
+import { measureThroughput } from './throughput.ts';
+import { measureWaiting } from './waiting.ts';
 
-const USAGE = `npm run bench -- isolation [--seconds 20] [--backlog 10000] [--blocks 2]
-       npm run bench -- log [--rows 1000000]`;
+const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
+  throughput: measureThroughput,
+  latency: measureLatency,
+  watchers: measureWatchers,
+  isolation: measureIsolation,
+  waiting: measureWaiting,
+  log: measureLog,
+  growth: measureGrowth,
+};
+const USAGE = `npm run bench -- [${Object.keys(MEASUREMENTS).join(' | ')} …] [--full]`;
 const RESULTS = join(import.meta.dirname, 'results');
+const QUICK_PART = 10;
 const startedAt = Date.now();
 
 function report(text: string): void {
   console.log(`${((Date.now() - startedAt) / 1_000).toFixed(0).padStart(4)} s  ${text}`);
 }
 
-/** Runs a measurement, prints a table and keeps its figures. */
+/** Runs measurements one after another, prints their tables, and keeps all figures. */
 async function main(): Promise<void> {
-  const options = readArguments();
+  const { names, isFull } = readArguments();
   const interrupted = interruption();
-  report('starting Postgres, nats-server and the program');
-  const { rows } = options;
-  const stack = await startStack({
-    report,
-    ...(options.measurement === 'log' && { prepare: (url: string) => fillLog(url, { rows, report }) }),
-  });
-  try {
-    await Promise.race([options.measurement === 'log' ? runLog(stack, options) : run(stack, options), interrupted]);
-  } finally {
-    report('stopping');
-    await stack.stop();
+  const results: Record<string, object> = {};
+  const targets: Target[] = [];
+  const surroundings = await describeSurroundings();
+  for (const name of names) {
+    report(`== ${name}`);
+    const outcome = await Promise.race([run(name, isFull), interrupted]).finally(stopAll);
+    const { tables, notes = [] } = outcome;
+    console.log(`\n${[...tables.map((rows) => renderTable(rows)), notes.join('\n')].join('\n\n')}\n`);
+    results[name] = outcome.figures;
+    targets.push(...outcome.targets);
   }
+  if (targets.length > 0) console.log(`${renderTable(targets.map(rowOf))}\n`);
+  await keep({ ...surroundings, isFull, targets, ...results });
 }
 
-type Options = {
-  readonly measurement: string;
-  readonly seconds: number;
-  readonly backlog: number;
-  readonly blocks: number;
-  readonly rows: number;
-};
+const stops: (() => Promise<void>)[] = [];
 
-async function runLog(stack: Stack, { rows }: Options): Promise<void> {
-  const surroundings = await describeSurroundings(stack);
-  const figures = await measureLog(stack, report);
-  console.log(`\n${renderTable(tableOf(figures))}\n`);
-  await keep('log', { ...surroundings, rows, figures });
+async function stopAll(): Promise<void> {
+  for (const stop of stops.splice(0).reverse()) await stop();
 }
 
-async function run(stack: Stack, options: Options): Promise<void> {
-  const surroundings = await describeSurroundings(stack);
-  const blocks = await measureIsolation(stack, options, report);
-  console.log(`\n${renderTable(rowsOf(blocks))}\n\n${conclusionsOf(blocks).join('\n')}\n`);
-  const p95 = { alone: p95sOf(blocks, 'alone'), held: p95sOf(blocks, 'held'), influx: p95sOf(blocks, 'influx') };
-  const ratio = { held: ratioOf(blocks, 'held'), influx: ratioOf(blocks, 'influx'), target: TARGET };
-  await keep('isolation', { ...surroundings, options, ratio, p95, blocks });
+function run(name: string, isFull: boolean) {
+  const onStop = (stop: () => Promise<void>) => void stops.push(stop);
+  const context: Context = {
+    report,
+    onStop,
+    stopAll,
+    size: (full) => Math.ceil(isFull ? full : full / QUICK_PART),
+    startStack: async (options) => {
+      const stack = await startStack({ report, ...options });
+      onStop(() => stack.stop());
+      return stack;
+    },
+  };
+  const measure = MEASUREMENTS[name];
+  if (measure === undefined) throw new Error(`usage: ${USAGE}`);
+  return measure(context);
 }
 
-async function keep(measurement: string, figures: object): Promise<void> {
+function rowOf(target: Target): Record<string, string> {
+  const { name, value } = target;
+  const isMet = 'atLeast' in target ? value >= target.atLeast : value <= target.atMost;
+  const limit = 'atLeast' in target ? `at least ${target.atLeast}` : `at most ${target.atMost}`;
+  return { target: name, value: value.toPrecision(3), limit, '': isMet ? 'met' : 'MISSED' };
+}
+
+async function keep(figures: object): Promise<void> {
   const at = new Date(startedAt).toISOString();
-  const path = join(RESULTS, `${measurement}-${at.replaceAll(':', '-')}.json`);
+  const path = join(RESULTS, `${at.replaceAll(':', '-')}.json`);
   await mkdir(RESULTS, { recursive: true });
-  await writeFile(path, `${JSON.stringify({ measurement, at, ...figures }, null, 2)}\n`);
+  await writeFile(path, `${JSON.stringify({ at, ...figures }, null, 2)}\n`);
   report(`all figures: ${path}`);
 }
 
 /** Throws, with how to call it, on anything it does not know. */
-function readArguments(): Options {
+function readArguments(): { readonly names: readonly string[]; readonly isFull: boolean } {
   const { values, positionals } = parseArgs({
-    options: {
-      seconds: { type: 'string', default: '20' },
-      backlog: { type: 'string', default: '10000' },
-      blocks: { type: 'string', default: '2' },
-      rows: { type: 'string', default: '1000000' },
-    },
+    options: { full: { type: 'boolean', default: false } },
     allowPositionals: true,
   });
-  const options = {
-    seconds: Number(values.seconds),
-    backlog: Number(values.backlog),
-    blocks: Number(values.blocks),
-    rows: Number(values.rows),
-  };
-  const measurement = positionals.join();
-  const isValid = Object.values(options).every((value) => Number.isSafeInteger(value) && value > 0);
-  if (!['isolation', 'log'].includes(measurement) || !isValid) throw new Error(`usage: ${USAGE}`);
-  return { measurement, ...options };
+  const all = Object.keys(MEASUREMENTS);
+  if (!positionals.every((name) => all.includes(name))) throw new Error(`usage: ${USAGE}`);
+  return { names: positionals.length === 0 ? all : positionals, isFull: values.full };
 }
 
 /** Rejects on Ctrl-C. Every time it comes: npm passes on what the terminal has sent us already. */

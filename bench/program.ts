@@ -9,12 +9,16 @@ import { waitUntil } from './wait-until.ts';
 
 export type ProgramOptions = {
   readonly databaseUrl: string;
+  readonly secretsKey: string;
   readonly natsUrl: string;
   /** Where its log goes, and what it writes itself. */
   readonly directory: string;
+  readonly nodeOptions: readonly string[];
 };
 
 export type Program = {
+  readonly url: string;
+  readonly adminApiKey: string;
   /** The data of a query or mutation sent as the admin; throws on GraphQL errors. */
   readonly graphql: <T>(query: string, variables?: Record<string, unknown>) => Promise<T>;
   stop(): Promise<void>;
@@ -23,7 +27,8 @@ export type Program = {
 const DIST = join(import.meta.dirname, '../dist/main.js');
 
 /** The program as users run it: the built one, in a process of its own, all roles, every setting at its default but the targets. */
-export async function startProgram({ databaseUrl, natsUrl, directory }: ProgramOptions): Promise<Program> {
+export async function startProgram(options: ProgramOptions): Promise<Program> {
+  const { databaseUrl, secretsKey, natsUrl, directory, nodeOptions } = options;
   const port = await findFreePort();
   const adminApiKey = randomBytes(32).toString('hex');
   const env = {
@@ -33,13 +38,13 @@ export async function startProgram({ databaseUrl, natsUrl, directory }: ProgramO
     NATS_URL: natsUrl,
     DATA_DIR: directory,
     ADMIN_API_KEY: adminApiKey,
-    SECRETS_KEY: randomBytes(32).toString('base64'),
+    SECRETS_KEY: secretsKey,
     EGRESS_ALLOW_CIDRS: '127.0.0.0/8',
     EGRESS_ALLOW_HTTP: 'true',
   };
   const logPath = join(directory, 'program.log');
   const log = await open(logPath, 'w');
-  const child = spawn(process.execPath, ['--enable-source-maps', DIST], {
+  const child = spawn(process.execPath, [...nodeOptions, '--enable-source-maps', DIST], {
     ...{ env, cwd: directory, detached: true },
     stdio: ['ignore', log.fd, log.fd],
   });
@@ -57,7 +62,7 @@ export async function startProgram({ databaseUrl, natsUrl, directory }: ProgramO
     await stop();
     throw new Error(`the program did not start: ${(await readFile(logPath, 'utf8')).slice(-2_000)}`);
   }
-  return { graphql: (query, variables = {}) => post(url, { adminApiKey, query, variables }), stop };
+  return { url, adminApiKey, graphql: (query, variables = {}) => post(url, { adminApiKey, query, variables }), stop };
 }
 
 async function answers(url: string): Promise<boolean> {

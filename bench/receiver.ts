@@ -6,7 +6,12 @@ import { clockMs } from './clock.ts';
 /** What a receiver says: first where it listens, in the order of its arguments, then each arrival. */
 export type ReceiverMessage =
   | { readonly urls: readonly string[] }
+  | { readonly received: number }
   | { readonly webhookId: string; readonly arrivedAt: number };
+
+const REPORT_MS = 50;
+let received = 0;
+let reported = 0;
 
 type Respond = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -20,6 +25,11 @@ const KINDS: Readonly<Record<string, () => Respond>> = {
     process.send?.({ webhookId, arrivedAt } satisfies ReceiverMessage);
   },
   accepting: () => (_, response) => response.end('ok'),
+  /** Accepts, and reports how many requests all of its kind have had. */
+  counting: () => (_, response) => {
+    received += 1;
+    response.end('ok');
+  },
   hanging: () => () => undefined,
   failing: () => (_, response) => response.writeHead(500).end('it failed'),
 };
@@ -44,3 +54,8 @@ async function listen(kind: string): Promise<string> {
 process.on('disconnect', () => process.exit(0));
 const urls = await Promise.all(process.argv.slice(2).map(listen));
 process.send?.({ urls } satisfies ReceiverMessage);
+setInterval(() => {
+  if (received === reported) return;
+  reported = received;
+  process.send?.({ received } satisfies ReceiverMessage);
+}, REPORT_MS);

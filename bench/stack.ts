@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,6 +6,7 @@ import process from 'node:process';
 import { connect, type NatsConnection } from 'nats';
 import pg from 'pg';
 import { pino } from 'pino';
+import { migrate } from '../src/database/migrate.ts';
 import { startEmbeddedNats } from '../src/embedded/nats.ts';
 import { findNatsServer } from '../src/embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts';
@@ -12,9 +14,9 @@ import type { Report } from '../src/embedded/report.ts';
 import { type Program, startProgram } from './program.ts';
 
 /** Everything a measurement stands on, each part a process of its own. */
-export type Stack = {
+export type Stack = Database & {
+  readonly program: Program;
   readonly graphql: Program['graphql'];
-  readonly databaseUrl: string;
   readonly natsUrl: string;
   readonly nats: NatsConnection;
   /** Asks Postgres directly. */
@@ -25,13 +27,22 @@ export type Stack = {
   stop(): Promise<void>;
 };
 
-const KEPT_DATA = join(import.meta.dirname, '../.data');
+export type Database = {
+  readonly databaseUrl: string;
+  /** What is sealed in it. */
+  readonly secretsKey: string;
+};
 
 export type StackOptions = {
   readonly report: Report;
   /** What is to be done with the database before the program starts. */
-  readonly prepare?: (databaseUrl: string) => Promise<void>;
+  readonly prepare?: (database: Database) => Promise<void>;
+  /** For the program's Node. */
+  readonly nodeOptions?: readonly string[];
 };
+
+const MIGRATIONS = join(import.meta.dirname, '../prisma/migrations');
+const KEPT_DATA = join(import.meta.dirname, '../.data');
 
 /** Postgres, nats-server and the program on free ports, their data in a temporary folder. */
 export async function startStack(options: StackOptions): Promise<Stack> {
@@ -49,26 +60,29 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
 async function startParts(
   onStop: (stop: () => Promise<unknown>) => void,
-  { report, prepare }: StackOptions,
-): Promise<Pick<Stack, 'graphql' | 'databaseUrl' | 'natsUrl' | 'nats' | 'query'>> {
+  { report, prepare, nodeOptions = [] }: StackOptions,
+): Promise<Omit<Stack, 'onStop' | 'stop'>> {
   const log = pino({ level: 'warn' });
   const binary = await findNatsServer({ dataDir: KEPT_DATA, searchPath: process.env['PATH'] ?? '', log, report });
-  const folder = await mkdtemp(join(tmpdir(), 'webhooks-engine-bench-'));
-  onStop(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
-  const postgres = await startEmbeddedPostgres({ directory: join(folder, 'postgres'), log, report });
+  const directory = await mkdtemp(join(tmpdir(), 'webhooks-engine-bench-'));
+  onStop(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }));
+  const postgres = await startEmbeddedPostgres({ directory: join(directory, 'postgres'), log, report });
   onStop(() => postgres.stop());
-  const natsServer = await startEmbeddedNats({ directory: join(folder, 'nats'), binary, log });
+  const natsServer = await startEmbeddedNats({ directory: join(directory, 'nats'), binary, log });
   onStop(() => natsServer.stop());
-  await prepare?.(postgres.url);
-  const program = await startProgram({ databaseUrl: postgres.url, natsUrl: natsServer.url, directory: folder });
+  const database = { databaseUrl: postgres.url, secretsKey: randomBytes(32).toString('base64') };
+  await migrate(postgres.url, MIGRATIONS);
+  await prepare?.(database);
+  const program = await startProgram({ ...database, natsUrl: natsServer.url, directory, nodeOptions });
   onStop(() => program.stop());
   const nats = await connect({ servers: natsServer.url });
   onStop(() => nats.close());
   const pool = new pg.Pool({ connectionString: postgres.url, max: 1 });
   onStop(() => pool.end());
   return {
+    ...database,
+    program,
     graphql: (query, variables) => program.graphql(query, variables),
-    databaseUrl: postgres.url,
     natsUrl: natsServer.url,
     nats,
     query: async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>

@@ -4,11 +4,12 @@ import { clockMs } from './clock.ts';
 import { eventData } from './event-data.ts';
 import { type LatencySummary, summarise } from './latency.ts';
 import type { ReceiverMessage } from './receiver.ts';
+import type { WatcherMessage } from './watcher.ts';
 
-/** When one event was published, and when it arrived; on the clock of clockMs. */
-type Sent = { readonly sentAt: number; arrivedAt?: number; duplicates: number };
+/** When one event was published, when it arrived, and when watchers of the log saw it; on the clock of clockMs. */
+type Sent = { readonly sentAt: number; arrivedAt?: number; duplicates: number; readonly seenAt: number[] };
 
-/** What became of events that were published to the healthy subscriptions. */
+/** What became of events that were published. */
 export type TrafficSummary = LatencySummary & {
   /** How many took longer than a second. */
   readonly late: number;
@@ -22,8 +23,8 @@ const MAX_UNCONFIRMED = 1_000;
 const CONFIRM_MS = 30_000;
 const LATE_MS = 1_000;
 
-/** The events of the healthy subscriptions: publishes them at a steady pace and knows when each arrived. */
-export class HealthyTraffic {
+/** Publishes events at a steady pace and knows when each arrived. */
+export class Traffic {
   readonly #jetStream: JetStreamClient;
   readonly #subjects: readonly string[];
   readonly #intervalMs: number;
@@ -54,7 +55,7 @@ export class HealthyTraffic {
   }
 
   #publish(): void {
-    const number = this.#sent.push({ sentAt: clockMs(), duplicates: 0 }) - 1;
+    const number = this.#sent.push({ sentAt: clockMs(), duplicates: 0, seenAt: [] }) - 1;
     const subject = this.#subjects[number % this.#subjects.length] ?? '';
     const options = { msgID: String(number), timeout: CONFIRM_MS };
     const confirmed = this.#jetStream
@@ -67,11 +68,21 @@ export class HealthyTraffic {
   }
 
   receive(message: ReceiverMessage): void {
-    if (!('webhookId' in message)) return;
+    if (!('arrivedAt' in message)) return;
     const sent = this.#sent[Number(message.webhookId)];
     if (sent === undefined) return;
     if (sent.arrivedAt === undefined) sent.arrivedAt = message.arrivedAt;
     else sent.duplicates += 1;
+  }
+
+  see(message: WatcherMessage): void {
+    if ('seenAt' in message) this.#sent[Number(message.webhookId)]?.seenAt.push(...message.seenAt);
+  }
+
+  /** How long after `since` the watchers saw the events published in this time, each of each. */
+  seenBetween(from: number, to: number, since: 'sentAt' | 'arrivedAt'): LatencySummary {
+    const sent = this.#sent.filter(({ sentAt }) => sentAt >= from && sentAt < to);
+    return summarise(sent.flatMap((one) => one.seenAt.map((seenAt) => seenAt - (one[since] ?? seenAt))));
   }
 
   /** The events published in this time, as it stands now: one that has not arrived counts with its age. */

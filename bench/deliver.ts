@@ -1,0 +1,101 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startChild } from './child.ts';
+import { clockMs } from './clock.ts';
+import type { FloodMessage, FloodOrder } from './flood.ts';
+import { insertSubscriptions, subjectsOf } from './many-subscriptions.ts';
+import type { Context } from './measurement.ts';
+import { cpuBetween, type Kind, readUsages, type Usages } from './processes.ts';
+import { isCalm } from './progress.ts';
+import type { ReceiverMessage } from './receiver.ts';
+import type { Stack } from './stack.ts';
+import { urlsOf } from './start-traffic.ts';
+import { waitUntil } from './wait-until.ts';
+
+export type DeliverOptions = {
+  readonly events: number;
+  /** How many subscriptions want each event. */
+  readonly fanOut: number;
+  readonly subscriptions: number;
+  /** For the program's Node. */
+  readonly nodeOptions?: readonly string[];
+};
+
+export type DeliverFigures = DeliverOptions & {
+  readonly deliveries: number;
+  /** Deliveries a second, from the first publish to the last attempt committed. */
+  readonly perSecond: number;
+  readonly cpuSecondsPer1000: Readonly<Partial<Record<Kind, number>>>;
+  readonly memory: Usages;
+  readonly databaseBytesPerDelivery: number;
+  /** How many requests there were too many. */
+  readonly doubled: number;
+};
+
+/** As different customers have origins of their own, but not more than one process can listen on. */
+const MAX_RECEIVERS = 100;
+const WARM_UP_EVENTS = 1_000;
+const MAX_MS = 600_000;
+
+/** Publishes events as fast as JetStream takes them, and waits until each is delivered and logged. */
+export async function measureDelivering(context: Context, options: DeliverOptions): Promise<DeliverFigures> {
+  const { events, fanOut, subscriptions, nodeOptions = [] } = options;
+  const types = subscriptions / fanOut;
+  const counter = startChild<ReceiverMessage>(context, 'receiver.ts', Array<string>(MAX_RECEIVERS).fill('counting'));
+  const urls = await urlsOf(counter.first);
+  let received = 0;
+  counter.onMessage((message) => {
+    if ('received' in message) received = message.received;
+  });
+  context.report(`${subscriptions} subscriptions, each event for ${fanOut}`);
+  const stack = await context.startStack({
+    nodeOptions,
+    prepare: (database) => insertSubscriptions(database, { types, fanOut, urls }),
+  });
+  const subjects = subjectsOf({ types, fanOut });
+  const publish = async (count: number) => {
+    const expected = received + count * fanOut;
+    await publishAll(stack, { natsUrl: stack.natsUrl, events: count, subjects });
+    if (!(await waitUntil(() => received >= expected, MAX_MS))) throw new Error(`only ${received} of ${expected} came`);
+    await attemptsAre(stack, expected);
+  };
+  await publish(WARM_UP_EVENTS);
+  await waitUntil(() => isCalm(stack), 30_000);
+  const [usage, bytes, before] = [await readUsages(), await databaseSize(stack), received];
+  context.report(`${events} events`);
+  const from = clockMs();
+  await publish(events);
+  const seconds = (clockMs() - from) / 1_000;
+  const memory = await readUsages();
+  const deliveries = events * fanOut;
+  const cpu = Object.entries(cpuBetween(usage, memory)).map(([kind, time]) => [kind, (time * 1_000) / deliveries]);
+  return {
+    ...options,
+    deliveries,
+    perSecond: deliveries / seconds,
+    cpuSecondsPer1000: Object.fromEntries(cpu),
+    memory,
+    databaseBytesPerDelivery: ((await databaseSize(stack)) - bytes) / deliveries,
+    doubled: received - before - deliveries,
+  };
+}
+
+async function publishAll(stack: Stack, order: FloodOrder): Promise<void> {
+  const flood = startChild<FloodMessage>(stack, 'flood.ts');
+  flood.send(order);
+  await flood.first;
+  await flood.stop();
+}
+
+/** Asks often, because it ends the measurement; it is asked when hardly any are missing. */
+async function attemptsAre({ query }: Stack, expected: number): Promise<void> {
+  for (const deadline = clockMs() + MAX_MS; clockMs() < deadline; await delay(10)) {
+    const [row] = await query<{ count: number }>('SELECT count(*)::integer AS count FROM attempts');
+    if ((row?.count ?? 0) >= expected) return;
+  }
+  throw new Error(`there are less than ${expected} attempts in the log`);
+}
+
+async function databaseSize({ query }: Stack): Promise<number> {
+  const [row] = await query<{ size: number }>('SELECT pg_database_size(current_database())::float8 AS size');
+  return row?.size ?? 0;
+}

@@ -1,0 +1,78 @@
+import { readdir, readFile } from 'node:fs/promises';
+import process from 'node:process';
+
+/** What is told apart: what we start, by its command line. */
+const KINDS = {
+  program: /\bdist\/main\.js/,
+  Postgres: /\bpostgres\b/,
+  'nats-server': /\bnats-server\b/,
+  'redis-server': /\bredis-server\b/,
+  worker: /\bbench\/bullmq-/,
+  receiver: /\bbench\/receiver\.ts/,
+  publisher: /\bbench\/(flood|publisher)\.ts/,
+} as const;
+
+export type Kind = keyof typeof KINDS | 'bench';
+export type Usage = {
+  /** Since they started, with that of their children that have ended. */
+  readonly cpuSeconds: number;
+  /** Resident now, and shared memory counted once (proc(5), Pss). */
+  readonly memoryMiB: number;
+};
+export type Usages = Readonly<Partial<Record<Kind, Usage>>>;
+
+type Process = { readonly pid: number; readonly parent: number; readonly cpuSeconds: number };
+
+/** Clock ticks in a second, on every Linux that Node runs on (sysconf(_SC_CLK_TCK)). */
+const TICKS = 100;
+
+/** Of this process and all it has started; empty where there is no /proc. */
+export async function readUsages(): Promise<Usages> {
+  if (process.platform !== 'linux') return {};
+  const usages: Partial<Record<Kind, Usage>> = {};
+  for (const { pid, cpuSeconds } of await listOurs()) {
+    const kind = await kindOf(pid);
+    const { cpuSeconds: cpu, memoryMiB } = usages[kind] ?? { cpuSeconds: 0, memoryMiB: 0 };
+    usages[kind] = { cpuSeconds: cpu + cpuSeconds, memoryMiB: memoryMiB + (await readMemory(pid)) };
+  }
+  return usages;
+}
+
+/** CPU time by kind from one reading to the other. */
+export function cpuBetween(from: Usages, to: Usages): Readonly<Partial<Record<Kind, number>>> {
+  const kinds = Object.keys(to) as Kind[]; // the keys that readUsages() has made
+  return Object.fromEntries(kinds.map((kind) => [kind, (to[kind]?.cpuSeconds ?? 0) - (from[kind]?.cpuSeconds ?? 0)]));
+}
+
+async function listOurs(): Promise<Process[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const processes = (await Promise.all(pids.map(readProcess))).filter((found) => found !== undefined);
+  const ours = new Set([process.pid]);
+  // A set hands out what is added while it is gone through: the children of the children as well.
+  for (const pid of ours) {
+    for (const child of processes.filter(({ parent }) => parent === pid)) ours.add(child.pid);
+  }
+  return processes.filter(({ pid }) => ours.has(pid));
+}
+
+async function readProcess(pid: string): Promise<Process | undefined> {
+  // It may have ended since its name was read.
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  if (stat === undefined) return undefined;
+  // The fields after the name, which may hold anything: state, parent, …, and from the 12th on utime, stime, cutime, cstime.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const ticks = fields.slice(11, 15).reduce((sum, time) => sum + Number(time), 0);
+  return { pid: Number(pid), parent: Number(fields[1]), cpuSeconds: ticks / TICKS };
+}
+
+async function kindOf(pid: number): Promise<Kind> {
+  const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+  // Postgres's children say what they are for instead: `postgres: checkpointer`.
+  const kinds = Object.entries(KINDS) as [keyof typeof KINDS, RegExp][]; // as it was written
+  return kinds.find(([, pattern]) => pattern.test(commandLine.replaceAll('\0', ' ')))?.[0] ?? 'bench';
+}
+
+async function readMemory(pid: number): Promise<number> {
+  const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
+  return Number(/^Pss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0) / 1024;
+}
