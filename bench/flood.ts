@@ -20,7 +20,7 @@ async function flood({ natsUrl, events, subjects }: FloodOrder): Promise<number>
       const number = published;
       published += 1;
       const subject = subjects[number % subjects.length] ?? '';
-      const { seq } = await jetStream.publish(subject, eventData(number), { msgID: `${subject}-${number}` });
+      const { seq } = await jetStream.publish(subject, eventData(number), { msgID: `${process.pid}-${number}` });
       lastSequence = Math.max(lastSequence, seq);
     }
   }

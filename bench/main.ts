@@ -8,6 +8,7 @@ import { measureIsolation } from './isolation.ts';
 import { measureLatency, measureWatchers } from './live-latency.ts';
 import { measureLog } from './log.ts';
 import type { Context, Measurement, Target } from './measurement.ts';
+import { measureProfile } from './profiled.ts';
 import { startStack } from './stack.ts';
 import { renderTable } from './table.ts';
 import { measureThroughput } from './throughput.ts';
@@ -22,8 +23,10 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   log: measureLog,
   growth: measureGrowth,
 };
-const USAGE = `npm run bench -- [${Object.keys(MEASUREMENTS).join(' | ')} …] [--full]`;
+const USAGE = `npm run bench -- [${Object.keys(MEASUREMENTS).join(' | ')} …] [--full]
+       npm run bench -- --profile [--full]`;
 const RESULTS = join(import.meta.dirname, 'results');
+const PROFILE = 'profile';
 const QUICK_PART = 10;
 const startedAt = Date.now();
 
@@ -69,7 +72,7 @@ function run(name: string, isFull: boolean) {
       return stack;
     },
   };
-  const measure = MEASUREMENTS[name];
+  const measure = name === PROFILE ? measureProfile : MEASUREMENTS[name];
   if (measure === undefined) throw new Error(`usage: ${USAGE}`);
   return measure(context);
 }
@@ -92,12 +95,14 @@ async function keep(figures: object): Promise<void> {
 /** Throws, with how to call it, on anything it does not know. */
 function readArguments(): { readonly names: readonly string[]; readonly isFull: boolean } {
   const { values, positionals } = parseArgs({
-    options: { full: { type: 'boolean', default: false } },
+    options: { full: { type: 'boolean', default: false }, profile: { type: 'boolean', default: false } },
     allowPositionals: true,
   });
   const all = Object.keys(MEASUREMENTS);
-  if (!positionals.every((name) => all.includes(name))) throw new Error(`usage: ${USAGE}`);
-  return { names: positionals.length === 0 ? all : positionals, isFull: values.full };
+  const isKnown = positionals.every((name) => all.includes(name)) && !(values.profile && positionals.length > 0);
+  if (!isKnown) throw new Error(`usage: ${USAGE}`);
+  const named = positionals.length === 0 ? all : positionals;
+  return { names: values.profile ? [PROFILE] : named, isFull: values.full };
 }
 
 /** Rejects on Ctrl-C. Every time it comes: npm passes on what the terminal has sent us already. */
