@@ -15,7 +15,11 @@ export type Child<Message> = {
  * Runs a file of this folder in a process of its own, so that what it does takes no time of the measuring one; it is
  * stopped with the stack at the latest. It has to end when its channel to us closes; `Message` is what it sends there.
  */
-export function startChild<Message>(stack: Stack, file: string, args: readonly string[]): Child<Message> {
+export function startChild<Message>(
+  stack: Pick<Stack, 'onStop'>,
+  file: string,
+  args: readonly string[],
+): Child<Message> {
   // A group of its own: Ctrl-C in the terminal is for the bench alone, which stops what it started.
   const child = fork(join(import.meta.dirname, file), args, { detached: true });
   const ended = once(child, 'exit');

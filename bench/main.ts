@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { describeSurroundings } from './describe-surroundings.ts';
+import { floorRows, measureFloors } from './floor.ts';
 import { measureIsolation } from './isolation.ts';
 import { conclusionsOf, p95sOf, ratioOf, rowsOf, TARGET } from './isolation-report.ts';
 import { fillLog, measureLog, tableOf } from './log.ts';
@@ -10,7 +11,8 @@ import { type Stack, startStack } from './stack.ts';
 import { renderTable } from './table.ts';
 
 const USAGE = `npm run bench -- isolation [--seconds 20] [--backlog 10000] [--blocks 2]
-       npm run bench -- log [--rows 1000000]`;
+       npm run bench -- log [--rows 1000000]
+       npm run bench -- floor [--events 6000]`;
 const RESULTS = join(import.meta.dirname, 'results');
 const startedAt = Date.now();
 
@@ -25,19 +27,24 @@ async function main(): Promise<void> {
   report('starting Postgres, nats-server and the program');
   const stack = await startStack(report);
   try {
-    await Promise.race([options.measurement === 'log' ? runLog(stack, options) : run(stack, options), interrupted]);
+    const runs = { isolation: run, log: runLog, floor: runFloor };
+    await Promise.race([runs[options.measurement](stack, options), interrupted]);
   } finally {
     report('stopping');
     await stack.stop();
   }
 }
 
+const MEASUREMENTS = ['isolation', 'log', 'floor'] as const;
+type Measurement = (typeof MEASUREMENTS)[number];
+
 type Options = {
-  readonly measurement: string;
+  readonly measurement: Measurement;
   readonly seconds: number;
   readonly backlog: number;
   readonly blocks: number;
   readonly rows: number;
+  readonly events: number;
 };
 
 async function runLog(stack: Stack, { rows }: Options): Promise<void> {
@@ -46,6 +53,13 @@ async function runLog(stack: Stack, { rows }: Options): Promise<void> {
   const figures = await measureLog(stack, report);
   console.log(`\n${renderTable(tableOf(figures))}\n`);
   await keep('log', { ...surroundings, rows, figures });
+}
+
+async function runFloor(stack: Stack, { events }: Options): Promise<void> {
+  const surroundings = await describeSurroundings(stack);
+  const figures = await measureFloors(stack, { events, report });
+  console.log(`\n${renderTable(floorRows(figures))}\n`);
+  await keep('floor', { ...surroundings, events, figures });
 }
 
 async function run(stack: Stack, options: Options): Promise<void> {
@@ -73,6 +87,7 @@ function readArguments(): Options {
       backlog: { type: 'string', default: '10000' },
       blocks: { type: 'string', default: '2' },
       rows: { type: 'string', default: '1000000' },
+      events: { type: 'string', default: '6000' },
     },
     allowPositionals: true,
   });
@@ -81,10 +96,11 @@ function readArguments(): Options {
     backlog: Number(values.backlog),
     blocks: Number(values.blocks),
     rows: Number(values.rows),
+    events: Number(values.events),
   };
-  const measurement = positionals.join();
+  const measurement = MEASUREMENTS.find((name) => name === positionals.join());
   const isValid = Object.values(options).every((value) => Number.isSafeInteger(value) && value > 0);
-  if (!['isolation', 'log'].includes(measurement) || !isValid) throw new Error(`usage: ${USAGE}`);
+  if (measurement === undefined || !isValid) throw new Error(`usage: ${USAGE}`);
   return { measurement, ...options };
 }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import process from 'node:process';
 import { clockMs } from './clock.ts';
 
@@ -7,6 +8,14 @@ import { clockMs } from './clock.ts';
 export type ReceiverMessage =
   | { readonly urls: readonly string[] }
   | { readonly webhookId: string; readonly arrivedAt: number };
+
+/** What an endpoint answers to GET. */
+export type ReceiverCounts = {
+  /** Others than GET. */
+  readonly requests: number;
+  /** On which those came. */
+  readonly connections: number;
+};
 
 type Respond = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -28,7 +37,16 @@ const KINDS: Readonly<Record<string, () => Respond>> = {
 async function listen(kind: string): Promise<string> {
   const respond = KINDS[kind]?.();
   if (respond === undefined) throw new Error(`there is no receiver ${kind}`);
+  const counts = { requests: 0, connections: 0 };
+  const seen = new WeakSet<Socket>();
   const server = createServer((request, response) => {
+    if (request.method === 'GET') {
+      response.end(JSON.stringify(counts satisfies ReceiverCounts));
+      return;
+    }
+    counts.requests += 1;
+    if (!seen.has(request.socket)) counts.connections += 1;
+    seen.add(request.socket);
     request.on('end', () => {
       respond(request, response);
     });

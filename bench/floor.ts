@@ -1,0 +1,50 @@
+import type { Report } from '../src/embedded/report.ts';
+import { startChild } from './child.ts';
+import { measureLoop } from './measure-loop.ts';
+import type { ReceiverMessage } from './receiver.ts';
+import type { Stack } from './stack.ts';
+
+export type FloorFigures = {
+  readonly name: string;
+  readonly perSecond: number;
+  /** By process. */
+  readonly cpuSecondsPer1000: Readonly<Record<string, number>>;
+  /** To the receiver. */
+  readonly connections: number;
+};
+
+/** Beyond it the processor is busy anyway, and each of what is under way only takes longer. */
+const CONCURRENCY = 64;
+
+/** How fast bare requests are, so that other figures of the same run can be set against it. */
+export async function measureFloors(
+  stack: Stack,
+  { events, report }: { readonly events: number; readonly report: Report },
+): Promise<FloorFigures[]> {
+  const receiver = startChild<ReceiverMessage>(stack, 'receiver.ts', ['accepting']);
+  const first = await receiver.first;
+  const [url = ''] = 'urls' in first ? first.urls : [];
+  const figures: FloorFigures[] = [];
+  for (const [kind, name] of [
+    ['http', 'node:http'],
+    ['got', 'got'],
+  ] as const) {
+    report(`${events} requests with ${name}`);
+    const loop = await measureLoop(stack, { kind, url, requests: events, concurrency: CONCURRENCY });
+    figures.push({ ...loop, name, cpuSecondsPer1000: { sender: loop.cpuSecondsPer1000 } });
+  }
+  await receiver.stop();
+  return figures;
+}
+
+/** For a terminal. */
+export function floorRows(figures: readonly FloorFigures[]): Record<string, string>[] {
+  return figures.map(({ name, perSecond, cpuSecondsPer1000, connections }) => ({
+    '': name,
+    'per second': perSecond.toFixed(0),
+    connections: String(connections),
+    'CPU seconds per 1,000': Object.entries(cpuSecondsPer1000)
+      .map(([process, seconds]) => `${process} ${seconds.toFixed(3)}`)
+      .join(', '),
+  }));
+}
