@@ -8,6 +8,7 @@ export type Child<Message> = {
   readonly first: Promise<Message>;
   /** Calls the listener with everything it says afterwards. */
   onMessage(listener: (message: Message) => void): void;
+  send(message: object): void;
   stop(): Promise<void>;
 };
 
@@ -18,7 +19,7 @@ export type Child<Message> = {
 export function startChild<Message>(
   stack: Pick<Stack, 'onStop'>,
   file: string,
-  args: readonly string[],
+  args: readonly string[] = [],
 ): Child<Message> {
   // A group of its own: Ctrl-C in the terminal is for the bench alone, which stops what it started.
   const child = fork(join(import.meta.dirname, file), args, { detached: true });
@@ -41,6 +42,7 @@ export function startChild<Message>(
     onMessage: (listener) => {
       child.on('message', listener as (message: unknown) => void); // as above
     },
+    send: (message) => child.send(message),
     stop,
   };
 }

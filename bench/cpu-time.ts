@@ -13,7 +13,7 @@ export async function readCpuTime(): Promise<CpuTime | undefined> {
   // user, nice, system, idle, iowait, irq, softirq, steal; what comes after is in these already (proc(5)).
   const times = line.split(/\s+/).slice(1, 9).map(Number);
   const total = times.reduce((sum, time) => sum + time, 0);
-  return { total, busy: total - (times[3] ?? 0) - (times[4] ?? 0), ours: await readOurs() };
+  return { total, busy: total - (times[3] ?? 0) - (times[4] ?? 0), ours: await readTicks(process.pid) };
 }
 
 /** Which part of all cores we took in between, and which the rest of the machine (or those it shares its cores with). */
@@ -24,12 +24,22 @@ export function cpuShares(from: CpuTime | undefined, to: CpuTime | undefined): C
   return { oursPercent: percent(ours), othersPercent: percent(to.busy - from.busy - ours) };
 }
 
+/** Clock ticks in a second, on every Linux that Node runs on (sysconf(_SC_CLK_TCK)). */
+const TICKS = 100;
+
+/** What the Postgres of this backend has used; undefined where there is no /proc. */
+export async function postgresCpuSeconds(backendPid: number): Promise<number | undefined> {
+  const backend = process.platform === 'linux' ? await readProcessTime(String(backendPid)) : undefined;
+  return backend === undefined ? undefined : (await readTicks(backend.parent)) / TICKS;
+}
+
 type ProcessTime = { readonly pid: number; readonly parent: number; readonly ticks: number };
 
-async function readOurs(): Promise<number> {
+/** What a process and all it has started have used, in clock ticks. */
+async function readTicks(root: number): Promise<number> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const processes = (await Promise.all(pids.map(readProcessTime))).filter((found) => found !== undefined);
-  const ours = new Set([process.pid]);
+  const ours = new Set([root]);
   let ticks = 0;
   // A set hands out what is added while it is gone through: the children of the children as well.
   for (const pid of ours) {

@@ -1,7 +1,9 @@
 import type { Report } from '../src/embedded/report.ts';
+import { measureBullmq } from './bullmq.ts';
 import { startChild } from './child.ts';
 import { measureLoop } from './measure-loop.ts';
 import type { ReceiverMessage } from './receiver.ts';
+import { findRedis, startRedis } from './redis.ts';
 import type { Stack } from './stack.ts';
 
 export type FloorFigures = {
@@ -15,6 +17,7 @@ export type FloorFigures = {
 
 /** Beyond it the processor is busy anyway, and each of what is under way only takes longer. */
 const CONCURRENCY = 64;
+const FAN_OUTS = [1, 10];
 
 /** How fast bare requests are, so that other figures of the same run can be set against it. */
 export async function measureFloors(
@@ -32,6 +35,24 @@ export async function measureFloors(
     report(`${events} requests with ${name}`);
     const loop = await measureLoop(stack, { kind, url, requests: events, concurrency: CONCURRENCY });
     figures.push({ ...loop, name, cpuSecondsPer1000: { sender: loop.cpuSecondsPer1000 } });
+  }
+  const redis = await findRedis(report).then(
+    (binary) => startRedis(stack, binary),
+    (error: unknown) => {
+      report(`without BullMQ: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    },
+  );
+  for (const fanOut of FAN_OUTS) {
+    if (redis === undefined) break;
+    report(`${events} deliveries with BullMQ, ${fanOut} for each event`);
+    const counts = { events: Math.ceil(events / fanOut), fanOut };
+    const bullmq = await measureBullmq(stack, { ...stack, redis, receiverUrl: url, ...counts });
+    figures.push({
+      ...bullmq,
+      name: `BullMQ, fan-out ${fanOut}`,
+      cpuSecondsPer1000: bullmq.cpuSecondsPer1000ByProcess,
+    });
   }
   await receiver.stop();
   return figures;
