@@ -40,11 +40,11 @@ const MAX_MS = 600_000;
 export async function measureDelivering(context: Context, options: DeliverOptions): Promise<DeliverFigures> {
   const { events, fanOut, subscriptions, nodeOptions = [] } = options;
   const types = subscriptions / fanOut;
-  const counter = startChild<ReceiverMessage>(context, 'receiver.ts', Array<string>(MAX_RECEIVERS).fill('counting'));
+  const counter = startChild<ReceiverMessage>(context, 'receiver.ts', Array<string>(MAX_RECEIVERS).fill('accepting'));
   const urls = await urlsOf(counter.first);
   let received = 0;
   counter.onMessage((message) => {
-    if ('received' in message) received = message.received;
+    if ('accepted' in message) received = message.accepted;
   });
   context.report(`${subscriptions} subscriptions, each event for ${fanOut}`);
   const stack = await context.startStack({

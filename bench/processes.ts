@@ -7,9 +7,9 @@ const KINDS = {
   Postgres: /\bpostgres\b/,
   'nats-server': /\bnats-server\b/,
   'redis-server': /\bredis-server\b/,
-  worker: /\bbench\/bullmq-/,
+  worker: /\bbench\/bullmq-worker\.ts/,
   receiver: /\bbench\/receiver\.ts/,
-  publisher: /\bbench\/(flood|publisher)\.ts/,
+  publisher: /\bbench\/(flood|bullmq-producer)\.ts/,
 } as const;
 
 export type Kind = keyof typeof KINDS | 'bench';
@@ -21,10 +21,11 @@ export type Usage = {
 };
 export type Usages = Readonly<Partial<Record<Kind, Usage>>>;
 
+/** With the time of its children that have ended. */
 type Process = { readonly pid: number; readonly parent: number; readonly cpuSeconds: number };
 
 /** Clock ticks in a second, on every Linux that Node runs on (sysconf(_SC_CLK_TCK)). */
-const TICKS = 100;
+export const TICKS = 100;
 
 /** Of this process and all it has started; empty where there is no /proc. */
 export async function readUsages(): Promise<Usages> {
@@ -44,7 +45,8 @@ export function cpuBetween(from: Usages, to: Usages): Readonly<Partial<Record<Ki
   return Object.fromEntries(kinds.map((kind) => [kind, (to[kind]?.cpuSeconds ?? 0) - (from[kind]?.cpuSeconds ?? 0)]));
 }
 
-async function listOurs(): Promise<Process[]> {
+/** This process, and all that it has started. */
+export async function listOurs(): Promise<Process[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const processes = (await Promise.all(pids.map(readProcess))).filter((found) => found !== undefined);
   const ours = new Set([process.pid]);

@@ -1,16 +1,25 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import process from 'node:process';
 import { clockMs } from './clock.ts';
 
 /** What a receiver says: first where it listens, in the order of its arguments, then each arrival. */
 export type ReceiverMessage =
   | { readonly urls: readonly string[] }
-  | { readonly received: number }
+  | { readonly accepted: number }
   | { readonly webhookId: string; readonly arrivedAt: number };
 
+/** What an endpoint answers to GET. */
+export type ReceiverCounts = {
+  /** Others than GET. */
+  readonly requests: number;
+  /** On which those came. */
+  readonly connections: number;
+};
+
 const REPORT_MS = 50;
-let received = 0;
+let accepted = 0;
 let reported = 0;
 
 type Respond = (request: IncomingMessage, response: ServerResponse) => void;
@@ -24,10 +33,9 @@ const KINDS: Readonly<Record<string, () => Respond>> = {
     setTimeout(() => response.end('ok'), Math.random() * 5);
     process.send?.({ webhookId, arrivedAt } satisfies ReceiverMessage);
   },
-  accepting: () => (_, response) => response.end('ok'),
-  /** Accepts, and reports how many requests all of its kind have had. */
-  counting: () => (_, response) => {
-    received += 1;
+  /** Answers at once. How many requests all of the kind have had is reported now and then. */
+  accepting: () => (_, response) => {
+    accepted += 1;
     response.end('ok');
   },
   hanging: () => () => undefined,
@@ -38,7 +46,16 @@ const KINDS: Readonly<Record<string, () => Respond>> = {
 async function listen(kind: string): Promise<string> {
   const respond = KINDS[kind]?.();
   if (respond === undefined) throw new Error(`there is no receiver ${kind}`);
+  const counts = { requests: 0, connections: 0 };
+  const seen = new WeakSet<Socket>();
   const server = createServer((request, response) => {
+    if (request.method === 'GET') {
+      response.end(JSON.stringify(counts satisfies ReceiverCounts));
+      return;
+    }
+    counts.requests += 1;
+    if (!seen.has(request.socket)) counts.connections += 1;
+    seen.add(request.socket);
     request.on('end', () => {
       respond(request, response);
     });
@@ -55,7 +72,7 @@ process.on('disconnect', () => process.exit(0));
 const urls = await Promise.all(process.argv.slice(2).map(listen));
 process.send?.({ urls } satisfies ReceiverMessage);
 setInterval(() => {
-  if (received === reported) return;
-  reported = received;
-  process.send?.({ received } satisfies ReceiverMessage);
+  if (accepted === reported) return;
+  reported = accepted;
+  process.send?.({ accepted } satisfies ReceiverMessage);
 }, REPORT_MS);

@@ -1,4 +1,5 @@
 import { type DeliverFigures, measureDelivering } from './deliver.ts';
+import { floorRows, measureFloors } from './floor.ts';
 import type { Context, Outcome } from './measurement.ts';
 
 const DELIVERIES = 60_000;
@@ -9,12 +10,21 @@ export async function measureThroughput(context: Context): Promise<Outcome> {
   const deliveries = context.size(DELIVERIES);
   const figures: DeliverFigures[] = [];
   for (const fanOut of [1, 10]) {
-    figures.push(
-      await measureDelivering(context, { events: deliveries / fanOut, fanOut, subscriptions: SUBSCRIPTIONS }),
-    );
+    const options = { events: deliveries / fanOut, fanOut, subscriptions: SUBSCRIPTIONS };
+    figures.push(await measureDelivering(context, options));
     await context.stopAll();
   }
-  return { tables: [figures.map(rowOf), figures.map(cpuRowOf)], figures: { figures }, targets: [] };
+  const floors = await measureFloors(await context.startStack(), { events: deliveries, report: context.report });
+  const perSecond = figures[0]?.perSecond ?? Number.NaN;
+  const ratioTo = (name: string) => perSecond / (floors.find((floor) => floor.name === name)?.perSecond ?? Number.NaN);
+  return {
+    tables: [figures.map(rowOf), figures.map(cpuRowOf), floorRows(floors)],
+    figures: { figures, floors },
+    targets: [
+      { name: 'throughput: as a multiple of BullMQ', value: ratioTo('BullMQ, fan-out 1'), atLeast: 3 },
+      { name: 'throughput: as a part of the bare got loop', value: ratioTo('got'), atLeast: 0.5 },
+    ],
+  };
 }
 
 function rowOf({ fanOut, deliveries, perSecond, databaseBytesPerDelivery, memory, doubled }: DeliverFigures) {

@@ -2,8 +2,8 @@ import { chmod, copyFile, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import type { Logger } from 'pino';
+import { type DebianPackage, fetchDebianPackage } from './debian-package.ts';
 import { findProgram } from './find-program.ts';
-import { fetchNatsFromDebian } from './nats-debian.ts';
 import { type FetchOptions, fetchNatsRelease, type NatsRelease, officialNatsRelease } from './nats-release.ts';
 import { isAtLeast, readNatsVersion } from './nats-version.ts';
 import { type Report, reportWhenSlow } from './report.ts';
@@ -20,6 +20,8 @@ export type FindNatsServerOptions = {
   readonly release?: NatsRelease | undefined;
 };
 
+/** It needs no libraries. */
+const DEBIAN: DebianPackage = { name: 'nats-server', program: 'nats-server', isComplete: false };
 const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/local/sbin', '/usr/sbin', '/usr/bin'];
 
 /**
@@ -64,7 +66,7 @@ type Source = { readonly name: string; readonly fetch: (options: FetchOptions) =
 
 function sourcesOf(options: FindNatsServerOptions): Source[] {
   const release = 'release' in options ? options.release : officialNatsRelease();
-  const debian = { name: "Debian's package", fetch: fetchNatsFromDebian };
+  const debian = { name: "Debian's package", fetch: (place: FetchOptions) => fetchDebianPackage(DEBIAN, place) };
   return release === undefined
     ? [debian]
     : [{ name: "NATS's release", fetch: (place) => fetchNatsRelease(release, place) }, debian];

@@ -1,0 +1,51 @@
+import { join } from 'node:path';
+import type pg from 'pg';
+import { migrate } from '../src/database/migrate.ts';
+import { createPartitions } from '../src/database/retention/create-partitions.ts';
+import { withConnection } from '../src/database/retention/with-connection.ts';
+import { uuid7 } from '../src/database/uuid7.ts';
+import { generateSigningSecret } from '../src/delivery/signature.ts';
+import { EVENT_TYPE, TENANT } from './bullmq-job.ts';
+
+const NAME = 'webhooks_bullmq';
+const MIGRATIONS = join(import.meta.dirname, '../prisma/migrations');
+
+export type BullmqDatabase = { readonly serverUrl: string; readonly receiverUrl: string; readonly fanOut: number };
+
+/**
+ * A new database of the same server with the program's own tables and partitions, and the subscriptions that want each
+ * event. Without the trigger that notes attempts for the statistics: nothing would count them.
+ */
+export async function createBullmqDatabase({ serverUrl, receiverUrl, fanOut }: BullmqDatabase): Promise<string> {
+  await withConnection(serverUrl, async (client) => {
+    await client.query(`DROP DATABASE IF EXISTS ${NAME} WITH (FORCE)`);
+    await client.query(`CREATE DATABASE ${NAME}`);
+  });
+  const url = Object.assign(new URL(serverUrl), { pathname: `/${NAME}` }).href;
+  await migrate(url, MIGRATIONS);
+  await withConnection(url, async (client) => {
+    await createPartitions(client, { nowMs: Date.now(), retentionDays: 30 });
+    await client.query('DROP TRIGGER attempts_logged ON attempts');
+    for (let number = 0; number < fanOut; number += 1) {
+      await client.query(
+        `WITH subscription AS (
+           INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, $2, $3, $4)
+         ) INSERT INTO signing_secrets (id, subscription_id, encrypted_secret) VALUES ($5, $1, $6)`,
+        [uuid7(Date.now()), TENANT, receiverUrl, [EVENT_TYPE], uuid7(Date.now()), generateSigningSecret()],
+      );
+    }
+  });
+  return url;
+}
+
+export type RowCounts = { readonly events: number; readonly deliveries: number; readonly attempts: number };
+
+/** Of the deliveries, those that have succeeded. */
+export async function countRows(pool: pg.Pool): Promise<RowCounts> {
+  const { rows } = await pool.query<RowCounts>(
+    `SELECT (SELECT count(*) FROM events)::integer AS events,
+       (SELECT count(*) FROM deliveries WHERE status = 'SUCCESS')::integer AS deliveries,
+       (SELECT count(*) FROM attempts)::integer AS attempts`,
+  );
+  return rows[0] ?? { events: 0, deliveries: 0, attempts: 0 };
+}

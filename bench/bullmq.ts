@@ -1,0 +1,88 @@
+import pg from 'pg';
+import { type BullmqDatabase, countRows, createBullmqDatabase, type RowCounts } from './bullmq-database.ts';
+import type { Done, Order } from './bullmq-job.ts';
+import { type Child, startChild } from './child.ts';
+import { cpuBetween, readUsages } from './processes.ts';
+import { readReceiverCounts } from './receiver-counts.ts';
+import type { RedisServer } from './redis.ts';
+import type { Stack } from './stack.ts';
+
+export type BullmqOptions = Omit<BullmqDatabase, 'serverUrl'> & {
+  /** Any database of the Postgres server that the program uses. */
+  readonly databaseUrl: string;
+  readonly redis: RedisServer;
+  readonly events: number;
+};
+
+export type BullmqFigures = {
+  /** Deliveries, from the first event's publishing until the last attempt's row is committed. */
+  readonly perSecond: number;
+  readonly cpuSecondsPer1000ByProcess: Readonly<Record<string, number>>;
+  readonly rows: RowCounts;
+  /** To the receiver. */
+  readonly connections: number;
+};
+
+const WARM_UP_DELIVERIES = 2_000;
+const MAX_MS = 300_000;
+
+/** What a team builds that delivers webhooks with BullMQ: one process publishes, one delivers, and the log is in Postgres. */
+export async function measureBullmq(
+  stack: Pick<Stack, 'onStop'>,
+  { databaseUrl: serverUrl, redis, receiverUrl, events, fanOut }: BullmqOptions,
+): Promise<BullmqFigures> {
+  const databaseUrl = await createBullmqDatabase({ serverUrl, receiverUrl, fanOut });
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
+  // If it is still connected when Postgres stops.
+  pool.on('error', () => undefined);
+  const producer = startChild<Done>(stack, 'bullmq-producer.ts');
+  const worker = startChild<Done>(stack, 'bullmq-worker.ts');
+  for (const child of [producer, worker]) child.send({ databaseUrl, redisUrl: redis.url });
+  const deliver = async (count: number) => {
+    // The worker first: it counts from here.
+    const delivered = answerOf(worker, { count: count * fanOut });
+    return { produced: await answerOf(producer, { count }), delivered: await delivered };
+  };
+  const read = async () => ({
+    rows: await countRows(pool),
+    receiver: await readReceiverCounts(receiverUrl),
+    usages: await readUsages(),
+  });
+  const { connections } = await readReceiverCounts(receiverUrl);
+  await deliver(Math.ceil(WARM_UP_DELIVERIES / fanOut));
+  const before = await read();
+  const { produced, delivered } = await deliver(events);
+  const after = await read();
+  await Promise.all([producer.stop(), worker.stop(), pool.end()]);
+  const deliveries = events * fanOut;
+  const rows = {
+    events: after.rows.events - before.rows.events,
+    deliveries: after.rows.deliveries - before.rows.deliveries,
+    attempts: after.rows.attempts - before.rows.attempts,
+  };
+  const requests = after.receiver.requests - before.receiver.requests;
+  const expected = { events, deliveries, attempts: deliveries, requests: deliveries };
+  if (JSON.stringify({ ...rows, requests }) !== JSON.stringify(expected)) {
+    throw new Error(`expected ${JSON.stringify(expected)}, but there are ${JSON.stringify({ ...rows, requests })}`);
+  }
+  const cpuSeconds = cpuBetween(before.usages, after.usages);
+  const per1000 = Object.entries(cpuSeconds).map(([name, seconds]) => [name, (1_000 * seconds) / deliveries] as const);
+  return {
+    perSecond: (1_000 * deliveries) / (delivered.to - produced.from),
+    cpuSecondsPer1000ByProcess: Object.fromEntries(per1000),
+    rows,
+    connections: after.receiver.connections - connections,
+  };
+}
+
+/** What the process says next. */
+function answerOf(child: Child<Done>, order: Order): Promise<Done> {
+  const timeout = AbortSignal.timeout(MAX_MS);
+  return new Promise((resolve, reject) => {
+    child.onMessage(resolve);
+    timeout.addEventListener('abort', () => {
+      reject(new Error(`BullMQ was not done within ${MAX_MS} ms`));
+    });
+    child.send(order);
+  });
+}

@@ -1,0 +1,28 @@
+import { uuid7 } from '../src/database/uuid7.ts';
+import { generateSigningSecret, signingHeaders } from '../src/delivery/signature.ts';
+import { webhookBody } from '../src/delivery/webhook-body.ts';
+
+export type FloorRequest = { readonly headers: Readonly<Record<string, string>>; readonly body: Buffer };
+
+const BODY_BYTES = 1_024;
+
+/** A request as the program sends it: the same headers, a body of 1 KB, signed once. */
+export function floorRequest(): FloorRequest {
+  const now = Date.now();
+  const eventId = uuid7(now);
+  const bodyOf = (text: string) =>
+    webhookBody({
+      ...{ eventId, eventType: 'message.created', occurredAt: new Date(now).toISOString() },
+      data: Buffer.from(JSON.stringify({ text })),
+    });
+  const body = bodyOf('x'.repeat(BODY_BYTES - bodyOf('').length));
+  const headers = {
+    'content-type': 'application/json',
+    'user-agent': 'webhooks-engine/0.1.0',
+    ...signingHeaders({ secrets: [generateSigningSecret()], eventId, timestampSeconds: Math.floor(now / 1_000), body }),
+    'webhook-event': 'message.created',
+    'webhook-delivery': uuid7(now),
+    'webhook-attempt': '1',
+  };
+  return { headers, body };
+}

@@ -1,0 +1,71 @@
+import type { Report } from '../src/embedded/report.ts';
+import { measureBullmq } from './bullmq.ts';
+import { startChild } from './child.ts';
+import { measureLoop } from './measure-loop.ts';
+import type { ReceiverMessage } from './receiver.ts';
+import { findRedis, startRedis } from './redis.ts';
+import type { Stack } from './stack.ts';
+import { urlsOf } from './start-traffic.ts';
+
+export type FloorFigures = {
+  readonly name: string;
+  readonly perSecond: number;
+  /** By process. */
+  readonly cpuSecondsPer1000: Readonly<Record<string, number>>;
+  /** To the receiver. */
+  readonly connections: number;
+};
+
+/** Enough to keep the processor busy. */
+const CONCURRENCY = 64;
+const FAN_OUTS = [1, 10];
+
+/** How fast bare requests are, so that other figures of the same run can be set against it. */
+export async function measureFloors(
+  stack: Stack,
+  { events, report }: { readonly events: number; readonly report: Report },
+): Promise<FloorFigures[]> {
+  const receiver = startChild<ReceiverMessage>(stack, 'receiver.ts', ['accepting']);
+  const [url = ''] = await urlsOf(receiver.first);
+  const figures: FloorFigures[] = [];
+  for (const [kind, name] of [
+    ['http', 'node:http'],
+    ['got', 'got'],
+  ] as const) {
+    report(`${events} requests with ${name}`);
+    const loop = await measureLoop(stack, { kind, url, requests: events, concurrency: CONCURRENCY });
+    figures.push({ ...loop, name, cpuSecondsPer1000: { sender: loop.cpuSecondsPer1000 } });
+  }
+  const redis = await findRedis(report).then(
+    (binary) => startRedis(stack, binary),
+    (error: unknown) => {
+      report(`without BullMQ: ${error instanceof Error ? error.message : String(error)}`);
+      return undefined;
+    },
+  );
+  for (const fanOut of FAN_OUTS) {
+    if (redis === undefined) break;
+    report(`${events} deliveries with BullMQ, ${fanOut} for each event`);
+    const counts = { events: Math.ceil(events / fanOut), fanOut };
+    const bullmq = await measureBullmq(stack, { ...stack, redis, receiverUrl: url, ...counts });
+    figures.push({
+      ...bullmq,
+      name: `BullMQ, fan-out ${fanOut}`,
+      cpuSecondsPer1000: bullmq.cpuSecondsPer1000ByProcess,
+    });
+  }
+  await receiver.stop();
+  return figures;
+}
+
+/** For a terminal. */
+export function floorRows(figures: readonly FloorFigures[]): Record<string, string>[] {
+  return figures.map(({ name, perSecond, cpuSecondsPer1000, connections }) => ({
+    '': name,
+    'per second': perSecond.toFixed(0),
+    connections: String(connections),
+    'CPU seconds per 1,000': Object.entries(cpuSecondsPer1000)
+      .map(([process, seconds]) => `${process} ${seconds.toFixed(3)}`)
+      .join(', '),
+  }));
+}

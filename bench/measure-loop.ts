@@ -1,0 +1,39 @@
+import { startChild } from './child.ts';
+import type { LoopMessage } from './floor-loop.ts';
+import { readReceiverCounts } from './receiver-counts.ts';
+import type { Stack } from './stack.ts';
+
+export type LoopOptions = {
+  /** What sends: node:http alone, or got as the program has it. */
+  readonly kind: 'http' | 'got';
+  /** Of an endpoint that answers at once. */
+  readonly url: string;
+  readonly requests: number;
+  /** How many are under way at a time. */
+  readonly concurrency: number;
+};
+
+export type LoopFigures = {
+  readonly perSecond: number;
+  /** Of the sending process alone. */
+  readonly cpuSecondsPer1000: number;
+  readonly connections: number;
+};
+
+/** Sends bare requests as fast as one process can: nothing that delivers webhooks with the same client can be faster. */
+export async function measureLoop(
+  stack: Pick<Stack, 'onStop'>,
+  { kind, url, requests, concurrency }: LoopOptions,
+): Promise<LoopFigures> {
+  const before = await readReceiverCounts(url);
+  const child = startChild<LoopMessage>(stack, `floor-${kind}.ts`, [url, String(requests), String(concurrency)]);
+  const { elapsedMs, cpuSeconds } = await child.first;
+  await child.stop();
+  const after = await readReceiverCounts(url);
+  if (after.requests - before.requests < requests) throw new Error(`not all requests of ${kind} have arrived`);
+  return {
+    perSecond: (1_000 * requests) / elapsedMs,
+    cpuSecondsPer1000: (1_000 * cpuSeconds) / requests,
+    connections: after.connections - before.connections,
+  };
+}
