@@ -60,12 +60,14 @@ function createAttemptCounts(metrics: Registry) {
   for (const labels of knownLabels()) attempts.inc(labels, 0);
   const duration = new Histogram({
     ...{ registers, name: 'webhooks_attempt_duration_seconds', labelNames: ['status'], buckets: ATTEMPT_BUCKETS },
-    help: 'From the begin of an attempt to the headers of its response, or to its failure',
+    help: 'From the start of an attempt to the headers of its response, or to its failure',
   });
   const latency = new Histogram({
     ...{ registers, name: 'webhooks_delivery_latency_seconds', labelNames: ['attempt'], buckets: LATENCY_BUCKETS },
     help: 'From the event (of a replay: from the new delivery) to the recorded success, by whether the first attempt was it',
   });
+  for (const status of ['SUCCESS', 'FAILURE']) duration.zero({ status });
+  for (const attempt of ['first', 'later']) latency.zero({ attempt });
   const failed = new Counter({
     ...{ registers, name: 'webhooks_deliveries_failed_total' },
     help: 'Deliveries that ended without success: their schedule was over, or the endpoint is gone',

@@ -32,7 +32,7 @@ export function watchQueues(metrics: Registry, { readPool }: Pick<Database, 'rea
   });
   new Gauge({
     ...{ registers, name: 'webhooks_deliveries_overdue_seconds', labelNames: ['lane'] },
-    help: 'For how long the delivery of the lane that has been due for longest has been due, of those that are counted; 0 if none is',
+    help: 'For how many seconds the oldest delivery of the lane, of those that are counted, has been due and, if it is runnable, published; 0 if none is due',
     async collect() {
       this.reset();
       const counts = await lanes();

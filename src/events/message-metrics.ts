@@ -11,7 +11,7 @@ const messageCounts = perRegistry((metrics: Registry) => {
     }),
     redelivered: new Counter({
       ...{ ...common, name: 'webhooks_messages_redelivered_total' },
-      help: 'Those of them that it had delivered before, to whomever; the short waits of retries are among them',
+      help: 'Messages among them that had been delivered before, to whatever process; retries after short waits are among them',
     }),
   };
 });

@@ -50,7 +50,7 @@ const DEPTHS: readonly Shown[] = [
   },
   {
     ...{ name: 'webhooks_consumer_unacked', label: 'consumer', field: 'unacked' },
-    help: 'Messages that are delivered and wait for their ack; for the sender, short waits of retries are among them',
+    help: 'Messages that are delivered and wait for their ack; for the sender, retries that wait for a short time are among them',
   },
   {
     ...{ name: 'webhooks_stream_messages', label: 'stream', field: 'messages' },

@@ -30,10 +30,11 @@ export function createOperationMetrics(metrics: Registry): OperationMetrics {
         if (!validated.valid) refusals.inc({ reason: 'document' });
       },
       onExecute: ({ args, executeFn, setExecuteFn }) => {
-        // `as`, here and below: Yoga leaves these types open.
-        const type = typeOf(args as ExecutionArgs);
+        // Yoga leaves the types of these open.
+        const type = typeOf(args);
         setExecuteFn(async (execution: ExecutionArgs): Promise<unknown> => {
           try {
+            // `as`: it is graphql-js's, or another plugin's in its place.
             return await (executeFn(execution) as Promise<unknown>);
           } catch (error) {
             // It took too long; or its client has gone, which is nobody's fault.
@@ -100,7 +101,7 @@ function createCounts(metrics: Registry) {
   return { operations, refusals, streams };
 }
 
-function typeOf({ document, operationName }: ExecutionArgs): string {
+function typeOf({ document, operationName }: Pick<ExecutionArgs, 'document' | 'operationName'>): string {
   return getOperationAST(document, operationName)?.operation ?? 'query';
 }
 
