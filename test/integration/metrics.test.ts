@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createClient } from 'graphql-ws';
 import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
 import { createDatabase } from '../../src/database/client.ts';
 import { countPending } from '../../src/database/count-pending.ts';
 import { transaction } from '../../src/database/transaction.ts';
@@ -34,9 +36,11 @@ const sumOf = ({ samples }: Metrics, name: string, having: Readonly<Record<strin
 const success = { status: 'SUCCESS', failure_reason: 'none', code: '2xx' };
 const failure = (reason: string, code: string) => ({ status: 'FAILURE', failure_reason: reason, code });
 
+type Target = Pick<Receiver, 'url'> & { readonly maxInFlight?: number };
+
 /** A subscription to events of its own type, to a receiver that always does the same. */
-async function subscribe(scene: Scene, type: string, receiver: Pick<Receiver, 'url'>, input = {}): Promise<string> {
-  return (await scene.app.subscribe({ url: receiver.url, eventTypes: [type], ...input })).id;
+async function subscribe(scene: Scene, type: string, { url, maxInFlight = 10 }: Target): Promise<string> {
+  return (await scene.app.subscribe({ url, eventTypes: [type], maxInFlight, timeoutMs: 30_000 })).id;
 }
 
 describe('who may read /metrics', () => {
@@ -178,6 +182,13 @@ describe('what is counted', () => {
     await post('{ __typename }', bearer);
     expect((await post('{ __typename }', bearer)).status).toBe(429);
     await post('{ __typename }', 'Bearer nobody');
+    const client = createClient({
+      url: `${app.url.replace('http', 'ws')}/graphql`,
+      webSocketImpl: WebSocket,
+      connectionParams: { authorization: `Bearer ${app.adminApiKey}` },
+      lazy: false,
+    });
+    await client.iterate({ query: '{ __typename }' }).next();
     const stream = new AbortController();
     await fetch(`${app.url}/graphql`, {
       method: 'POST',
@@ -198,7 +209,9 @@ describe('what is counted', () => {
     const operations = (type: string, outcome: string) =>
       metrics.valueOf('webhooks_graphql_operations_total', { type, outcome });
     expect(operations('mutation', 'ok')).toBe(1);
-    expect(operations('query', 'ok')).toBe(3);
+    expect(operations('query', 'ok')).toBe(4);
+    expect(metrics.valueOf('webhooks_websockets_open')).toBe(1);
+    await client.dispose();
     expect(operations('query', 'refused')).toBe(2);
     expect(operations('subscription', 'ok')).toBe(1);
     expect(operations('query', 'failed')).toBe(0);
@@ -278,7 +291,7 @@ describe('lanes', () => {
     const slow = await subscribe(scene, 'slow', ok);
     await subscribe(scene, 'retried', failing);
     const brokenId = await subscribe(scene, 'broken', broken);
-    await subscribe(scene, 'hanging', hanging, { maxInFlight: 3, timeoutMs: 30_000 });
+    await subscribe(scene, 'hanging', { url: hanging.url, maxInFlight: 3 });
     await scene.query('UPDATE webhook_subscriptions SET rate_limit_per_second = 1 WHERE id = $1', [slow]);
     await scene.publishMany('broken', 12);
     await waitFor(async () => (await scene.stateOf(brokenId)).isOpen, { what: 'the circuit to open' });
