@@ -1,7 +1,7 @@
 import type { Queryable } from './transaction.ts';
 
 /** Why a pending delivery is not being attempted: its turn has not come yet, its time has not, or it is held back. */
-export type Lane = (typeof LANES)[number];
+type Lane = (typeof LANES)[number];
 export const LANES = ['runnable', 'waiting', 'parked'] as const;
 
 type LaneCount = {

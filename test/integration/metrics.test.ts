@@ -331,6 +331,9 @@ describe('lanes', () => {
     expect(overdue('waiting')).toBeUndefined();
     expect(metrics.valueOf('webhooks_circuits_open')).toBe(1);
     expect(metrics.valueOf('webhooks_attempts_in_flight')).toBeGreaterThanOrEqual(3);
+    // One a second is let out of the queue behind the rate limit.
+    const published = async () => (await scrape(scene.app)).valueOf('webhooks_sweeper_published_total') ?? 0;
+    await waitFor(async () => (await published()) > 0, { what: 'the sweeper' });
   }, 60_000);
 
   it('tell how old the oldest one is: of those that are published, since they were', async () => {

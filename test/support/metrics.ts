@@ -1,10 +1,10 @@
-export type Sample = {
+type Sample = {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly value: number;
 };
 
-export type MetricFamily = { readonly name: string; readonly type: string; readonly help: string };
+type MetricFamily = { readonly name: string; readonly type: string; readonly help: string };
 
 /** What a scrape said. */
 export type Metrics = {
