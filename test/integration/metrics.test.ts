@@ -102,15 +102,17 @@ describe('what is counted', () => {
       expect.arrayContaining(rows.map((row) => ({ ...row }))),
     );
     expect(counted).toHaveLength(rows.length);
-    const requests = Object.values(receivers).reduce((sum, receiver) => sum + receiver.requests.length, 0);
+    const deliveries = await scene.query<{ id: string }>('SELECT id FROM deliveries');
+    const ids = new Set<unknown>(deliveries.map(({ id }) => id));
+    // Other programs on the machine may still send to what was their receiver's port.
+    const received = (by: Receiver) => by.requests.filter(({ headers }) => ids.has(headers['webhook-delivery'])).length;
+    const requests = Object.values(receivers).reduce((sum, receiver) => sum + received(receiver), 0);
     expect(sumOf(metrics, 'webhooks_attempts_total')).toBe(requests);
-    expect(metrics.valueOf('webhooks_attempts_total', success)).toBe(ok.requests.length + 1);
-    expect(metrics.valueOf('webhooks_attempts_total', failure('HTTP_STATUS', '4xx'))).toBe(missing.requests.length);
+    expect(metrics.valueOf('webhooks_attempts_total', success)).toBe(received(ok) + received(flaky) - 1);
+    expect(metrics.valueOf('webhooks_attempts_total', failure('HTTP_STATUS', '4xx'))).toBe(received(missing));
     expect(metrics.valueOf('webhooks_attempts_total', failure('HTTP_STATUS', '5xx'))).toBe(1);
-    expect(metrics.valueOf('webhooks_attempts_total', failure('REDIRECT', '3xx'))).toBe(moved.requests.length);
-    expect(metrics.valueOf('webhooks_attempts_total', failure('CONNECTION_RESET', 'none'))).toBe(
-      resets.requests.length,
-    );
+    expect(metrics.valueOf('webhooks_attempts_total', failure('REDIRECT', '3xx'))).toBe(received(moved));
+    expect(metrics.valueOf('webhooks_attempts_total', failure('CONNECTION_RESET', 'none'))).toBe(received(resets));
 
     const successes = await scene.countDeliveries(`status = 'SUCCESS'`);
     expect(sumOf(metrics, 'webhooks_delivery_latency_seconds_count')).toBe(successes);
