@@ -1,9 +1,13 @@
 import type { Logger } from 'pino';
+import { Registry } from 'prom-client';
 import type { Config } from './config.ts';
-import { createDatabase } from './database/client.ts';
+import { createDatabase, type Database } from './database/client.ts';
+import { watchPools } from './database/pool-gauges.ts';
+import { watchQueues } from './delivery/queue-gauges.ts';
 import { createSecretBox } from './delivery/secret-box.ts';
 import type { Report } from './embedded/report.ts';
 import { EventBus } from './events/event-bus.ts';
+import { watchNats } from './events/nats-gauges.ts';
 import { atMost } from './pause.ts';
 import { HttpServer } from './server/http-server.ts';
 import { startUp } from './start-up.ts';
@@ -67,7 +71,16 @@ function createServices({ roles }: Config, { surroundings, log, onStop }: Ingred
   onStop(() => database.close());
   const bus = new EventBus({ servers: natsServers, log, receivesLog: roles.has('api') });
   onStop(() => bus.stop());
-  return { databaseUrl, database, secretBox, bus, log };
+  return { databaseUrl, database, secretBox, bus, log, metrics: createMetrics(database, bus) };
+}
+
+/** For every role: what they show is of Postgres and NATS, which outlive each of the processes. */
+function createMetrics(database: Database, bus: EventBus): Registry {
+  const metrics = new Registry();
+  watchPools(metrics, database);
+  watchQueues(metrics, database);
+  watchNats(metrics, bus);
+  return metrics;
 }
 
 type Parts = { readonly surroundings: Surroundings; readonly services: WorkerServices; readonly onStop: OnStop };

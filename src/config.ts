@@ -36,6 +36,8 @@ export type Config = {
   /** How the JWTs of tenants' front ends are verified; undefined: they are refused. */
   readonly jwt: { readonly secret: string } | { readonly jwksUrl: string } | undefined;
   readonly secretsKey: string | undefined;
+  /** Opens GET /metrics, as the admin key does. */
+  readonly metricsToken: string | undefined;
   readonly api: {
     /** Origins of pages that may read our answers. */
     readonly corsOrigins: readonly string[];
@@ -120,6 +122,12 @@ export const VARIABLES: readonly Variable[] = [
     default: 'generated',
     meaning:
       '32 bytes in base64, encrypts signing secrets and custom headers at rest. Unset: generated in `DATA_DIR/secrets-key` with the embedded Postgres, an error with `DATABASE_URL`. Losing it loses every signing secret.',
+  },
+  {
+    name: 'METRICS_TOKEN',
+    default: 'unset',
+    meaning:
+      'Opens `GET /metrics` and nothing else; at least 32 characters. For Prometheus, so that it need not have the admin key, which opens it as well.',
   },
   {
     name: 'CORS_ORIGINS',
@@ -216,6 +224,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     adminApiKey: read('ADMIN_API_KEY', parseSecret),
     jwt: readJwt(read, problems),
     secretsKey: read('SECRETS_KEY', parseSecretsKey),
+    metricsToken: read('METRICS_TOKEN', parseSecret),
     api: readApi(read, env),
     egress: readEgress(read, embedded),
     retryScheduleMs: read('RETRY_SCHEDULE', parseSchedule) ?? parseSchedule(DEFAULT_RETRY_SCHEDULE),

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import type { Config } from './config.ts';
 import { AttemptCounter } from './database/attempt-counter.ts';
 import { ChangeListener } from './database/change-listener.ts';
@@ -25,24 +26,28 @@ export type WorkerServices = {
   readonly secretBox: SecretBox;
   readonly bus: EventBus;
   readonly log: Logger;
+  /** The program's own: each part registers what it counts. */
+  readonly metrics: Registry;
 };
 
 /** What the roles of this process run besides HTTP. */
 export function createWorkers(config: Config, services: WorkerServices): Worker[] {
-  const { database, bus, log } = services;
+  const { database, bus, log, metrics } = services;
   return [
-    ...(config.roles.has('dispatcher') ? [new Dispatcher({ database, bus, log })] : []),
+    ...(config.roles.has('dispatcher') ? [new Dispatcher({ database, bus, log, metrics })] : []),
     ...(config.roles.has('sender') ? createSenderWorkers(config, services) : []),
   ];
 }
 
 function createSenderWorkers({ egress, retryScheduleMs, retention }: Config, services: WorkerServices): Worker[] {
-  const { databaseUrl, database, secretBox, bus, log } = services;
+  const { databaseUrl, database, secretBox, bus, log, metrics } = services;
   const subscriptions = new SubscriptionCache(database, secretBox);
   const cancellations = new Cancellations();
   const agents = new EgressAgents(egress);
   const userAgent = `webhooks-engine/${VERSION}`;
-  const sender = new Sender({ database, bus, log, agents, subscriptions, cancellations, retryScheduleMs, userAgent });
+  const sender = new Sender({
+    ...{ database, bus, log, metrics, agents, subscriptions, cancellations, retryScheduleMs, userAgent },
+  });
   const changes = new ChangeListener({
     url: databaseUrl,
     log,
@@ -71,5 +76,5 @@ function createSenderWorkers({ egress, retryScheduleMs, retention }: Config, ser
   const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription });
   const replayJob = new ReplayJob({ database, log, whereOf: storedFilterWhere });
   const counter = new AttemptCounter({ database, log });
-  return [changes, replayJob, new Sweeper({ database, bus, log }), senderWithAgents, retentionJob, counter];
+  return [changes, replayJob, new Sweeper({ database, bus, log, metrics }), senderWithAgents, retentionJob, counter];
 }

@@ -9,12 +9,12 @@ export type NewRejectedEvent = {
   readonly sizeBytes: number;
 };
 
-/** Records rejections; one that is already recorded stays as it is. */
-export async function insertRejectedEvents(db: Queryable, rejections: readonly NewRejectedEvent[]): Promise<void> {
-  await db.query(
+/** Records rejections and returns the reasons of those that were not recorded yet; the others stay as they are. */
+export async function insertRejectedEvents(db: Queryable, rejections: readonly NewRejectedEvent[]): Promise<string[]> {
+  const { rows } = await db.query<{ reason: string }>(
     `INSERT INTO rejected_events (id, tenant, subject, reason, message, size_bytes)
      SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::rejection_reason[], $5::text[], $6::integer[])
-     ON CONFLICT DO NOTHING`,
+     ON CONFLICT DO NOTHING RETURNING reason`,
     [
       rejections.map((rejection) => rejection.id),
       rejections.map((rejection) => rejection.tenant ?? null),
@@ -24,4 +24,5 @@ export async function insertRejectedEvents(db: Queryable, rejections: readonly N
       rejections.map((rejection) => rejection.sizeBytes),
     ],
   );
+  return rows.map(({ reason }) => reason);
 }

@@ -18,9 +18,15 @@ const WAITING_SHARE = 1 / 2;
 export class Gates {
   readonly #places: Places;
   readonly #gates = new Map<string, Gate>();
+  #inFlight = 0;
 
   constructor(places: Places) {
     this.#places = places;
+  }
+
+  /** Of all subscriptions. */
+  get inFlight(): number {
+    return this.#inFlight;
   }
 
   /** True once an attempt may be made, to be followed by leave(); false if there is no room for it. */
@@ -28,7 +34,7 @@ export class Gates {
     const gate = this.#gateOf(subscriptionId);
     gate.maxInFlight = maxInFlight;
     if (gate.waiting.length === 0 && this.#hasRoom(gate)) {
-      gate.inFlight += 1;
+      this.#begin(gate);
       return true;
     }
     if (gate.waiting.length >= this.#places.free * WAITING_SHARE) return false;
@@ -57,13 +63,19 @@ export class Gates {
   leave(subscriptionId: string): void {
     const gate = this.#gateOf(subscriptionId);
     gate.inFlight -= 1;
+    this.#inFlight -= 1;
     while (gate.waiting.length > 0 && this.#hasRoom(gate)) {
       const waiter = gate.waiting.shift();
       clearTimeout(waiter?.timer);
-      gate.inFlight += 1;
+      this.#begin(gate);
       waiter?.resolve(true);
     }
     this.#forgetIdle(subscriptionId, gate);
+  }
+
+  #begin(gate: Gate): void {
+    gate.inFlight += 1;
+    this.#inFlight += 1;
   }
 
   #forgetIdle(subscriptionId: string, { inFlight, pacing, waiting }: Gate): void {

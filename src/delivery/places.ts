@@ -10,6 +10,10 @@ export class Places {
     this.#limit = limit;
   }
 
+  get taken(): number {
+    return this.#taken;
+  }
+
   get free(): number {
     return Math.max(0, this.#limit - this.#taken);
   }

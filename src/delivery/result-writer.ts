@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import { isTransient } from '../database/transient-error.ts';
@@ -8,12 +9,14 @@ import type { EventBus } from '../events/event-bus.ts';
 import { pause } from '../pause.ts';
 import { whenAborted } from '../when-aborted.ts';
 import type { UnwrittenAttempt } from './attempt.ts';
+import { type AttemptMetrics, createAttemptMetrics } from './attempt-metrics.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 
 export type ResultWriterOptions = {
   readonly database: Database;
   readonly bus: EventBus;
   readonly log: Logger;
+  readonly metrics: Registry;
   readonly circuits: CircuitBreaker;
   /** Aborted when nobody waits for Postgres to come back any more. */
   readonly signal: AbortSignal;
@@ -32,11 +35,13 @@ const GRACE_MS = 500;
 export class ResultWriter {
   readonly #options: ResultWriterOptions;
   readonly #batcher: Batcher<UnwrittenResult, void>;
+  readonly #metrics: AttemptMetrics;
   readonly #nextId = createIdSequence();
   #lastId: string | undefined;
 
   constructor(options: ResultWriterOptions) {
     this.#options = options;
+    this.#metrics = createAttemptMetrics(options.metrics);
     this.#batcher = new Batcher<UnwrittenResult, void>({
       maxItems: MAX_BATCH,
       maxBytes: MAX_BATCH_BYTES,
@@ -84,14 +89,17 @@ export class ResultWriter {
   async #write(results: readonly Result[]): Promise<void> {
     const { database, log, circuits, signal } = this.#options;
     for (let failures = 0; ; failures += 1) {
+      const begun = performance.now();
       try {
         const recovering = await writeResults(database.pool, results);
+        this.#metrics.written(results, (performance.now() - begun) / 1_000);
         circuits.observe(
           results.map(({ attempt }) => attempt),
           recovering,
         );
         return;
       } catch (error) {
+        this.#metrics.writeFailed();
         if (!isTransient(error)) {
           await this.#writeRefused(results, error);
           return;

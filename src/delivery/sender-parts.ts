@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import { type Lease, type LeaseRequest, leaseDeliveries } from '../database/lease-deliveries.ts';
@@ -18,6 +19,7 @@ export type SenderOptions = {
   readonly database: Database;
   readonly bus: EventBus;
   readonly log: Logger;
+  readonly metrics: Registry;
   readonly agents: EgressAgents;
   readonly subscriptions: SubscriptionCache;
   readonly cancellations: Cancellations;

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { type DeliveryMessage, decodeDeliveryMessage } from '../events/delivery-message.ts';
+import { createMessageCount } from '../events/message-metrics.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
 import { Gates } from './gates.ts';
@@ -7,6 +8,7 @@ import { handleDelivery, TROUBLE_MS } from './handle-delivery.ts';
 import { Places } from './places.ts';
 import { ResultWriter } from './result-writer.ts';
 import { SendSlots } from './send-slots.ts';
+import { watchSender } from './sender-gauges.ts';
 import { createLeases, createParking, type SenderOptions, type SenderParts } from './sender-parts.ts';
 import { ShortWaits } from './short-waits.ts';
 
@@ -37,23 +39,26 @@ export class Sender {
   readonly #stopWorking = new AbortController();
   readonly #places = new Places(MAX_HELD);
   readonly #parts: SenderParts;
+  readonly #count: (message: StreamMessage) => void;
   /** What is being handled, by delivery. */
   readonly #held = new Map<string, { readonly message: StreamMessage; readonly done: Promise<void> }>();
   #running: Promise<void> | undefined;
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    const { database, bus, log, subscriptions } = options;
+    const { database, bus, log, metrics, subscriptions } = options;
     const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
     // Every delivery that is held may listen to them.
     setMaxListeners(MAX_HELD + 1, stopTaking, stopWorking);
     const circuits = new CircuitBreaker({ database, bus, log, subscriptions });
-    const results = new ResultWriter({ database, bus, log, circuits, signal: stopWorking });
+    const results = new ResultWriter({ database, bus, log, metrics, circuits, signal: stopWorking });
+    const gates = new Gates(this.#places);
+    watchSender(metrics, { gates, places: this.#places });
+    this.#count = createMessageCount(metrics, 'sender');
     this.#parts = {
       ...options,
-      ...{ stopTaking, stopWorking, circuits, results },
+      ...{ stopTaking, stopWorking, circuits, results, gates },
       waits: new ShortWaits(),
-      gates: new Gates(this.#places),
       slots: new SendSlots(database),
       leases: createLeases(database),
       parking: createParking(database),
@@ -92,6 +97,7 @@ export class Sender {
 
   /** Resolves when there was a place for the message: until then, no other is taken. */
   async #take(message: StreamMessage): Promise<void> {
+    this.#count(message);
     const delivery = this.#decode(message);
     if (delivery === undefined) return;
     const places = delivery.data === undefined ? LARGE_PLACES : 1 + Math.floor(delivery.data.length / PLACE_BYTES);

@@ -1,15 +1,23 @@
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import type { Database } from '../database/client.ts';
 import { returnLostToWaiting } from '../database/return-lost-to-waiting.ts';
 import { transaction } from '../database/transaction.ts';
 import { isTransient } from '../database/transient-error.ts';
 import type { EventBus } from '../events/event-bus.ts';
+import { oldestDeliveryMessage } from '../events/oldest-delivery-message.ts';
 import { publishOrWait } from '../events/publish-deliveries.ts';
 import { Loop } from '../loop.ts';
 import { releaseDue } from './release-due.ts';
 import { RECHECK_MS } from './release-plan.ts';
+import { createSweeperMetrics, type SweeperMetrics } from './sweeper-metrics.ts';
 
-export type SweeperOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
+export type SweeperOptions = {
+  readonly database: Database;
+  readonly bus: EventBus;
+  readonly log: Logger;
+  readonly metrics: Registry;
+};
 
 const IDLE_MS = 250;
 /** After a round in which NATS did not take everything. */
@@ -27,11 +35,13 @@ const LOST_SLACK_MS = 60_000;
  */
 export class Sweeper extends Loop {
   readonly #options: SweeperOptions;
+  readonly #metrics: SweeperMetrics;
   #lostCheckedAt = 0;
 
   constructor(options: SweeperOptions) {
     super();
     this.#options = options;
+    this.#metrics = createSweeperMetrics(options.metrics);
   }
 
   protected async round(): Promise<number> {
@@ -55,6 +65,7 @@ export class Sweeper extends Loop {
     if (Date.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#returnLost();
     const { messages, isFull } = await transaction(database.pool, (db) => releaseDue(db, bus.maxInlineDataBytes));
     const published = await publishOrWait(this.#options, messages);
+    this.#metrics.published.inc(published);
     if (published < messages.length) return REFUSED_MS;
     if (isFull) return 0;
     return messages.length > 0 ? RECHECK_MS : IDLE_MS;
@@ -62,9 +73,10 @@ export class Sweeper extends Loop {
 
   async #returnLost(): Promise<void> {
     const { database, bus, log } = this.#options;
-    const oldest = (await bus.oldestDeliveryMessage())?.getTime() ?? Number.POSITIVE_INFINITY;
+    const oldest = (await oldestDeliveryMessage(bus))?.getTime() ?? Number.POSITIVE_INFINITY;
     const horizon = new Date(Math.min(oldest, Date.now()) - LOST_SLACK_MS);
     const count = await returnLostToWaiting(database.pool, { horizon, limit: LOST_LIMIT });
+    this.#metrics.lost.inc(count);
     if (count > 0) log.warn({ count }, 'deliveries had lost their message; they are published again when due');
     // If there are more, the next round goes on.
     if (count < LOST_LIMIT) this.#lostCheckedAt = Date.now();

@@ -1,5 +1,6 @@
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
@@ -10,13 +11,27 @@ import { pause } from '../pause.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
 import { EventCatalogue } from './event-catalogue.ts';
+import { type EventMetrics, eventMetrics } from './event-metrics.ts';
 import { EventWriter, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
+import { createMessageCount } from './message-metrics.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch } from './parse-event.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 
-export type DispatcherOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
+export type DispatcherOptions = {
+  readonly database: Database;
+  readonly bus: EventBus;
+  readonly log: Logger;
+  readonly metrics: Registry;
+};
 
 type JudgedEvents = { readonly rejections: readonly Rejection[]; readonly matched: readonly MatchedEvent[] };
+
+type WrittenEvents = {
+  readonly toPublish: readonly DeliveryMessage[];
+  /** Why, of those that had not been recorded before. */
+  readonly rejected: readonly string[];
+  readonly knownIds: readonly string[];
+};
 
 /** At most so many events, and so many bytes of them (or one event), in one transaction. */
 const MAX_BATCH = 64;
@@ -39,12 +54,14 @@ export class Dispatcher {
   readonly #batcher: Batcher<JsMsg, void>;
   readonly #catalogue: EventCatalogue;
   readonly #writer: EventWriter;
+  readonly #metrics: EventMetrics;
   #running: Promise<void> | undefined;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#catalogue = new EventCatalogue(options.log);
     this.#writer = new EventWriter(options.bus);
+    this.#metrics = eventMetrics(options.metrics);
     this.#batcher = new Batcher<JsMsg, void>({
       maxItems: MAX_BATCH,
       maxBytes: MAX_BATCH_BYTES,
@@ -68,11 +85,13 @@ export class Dispatcher {
 
   async #run(): Promise<void> {
     let last: Promise<void> = Promise.resolve();
+    const count = createMessageCount(this.#options.metrics, 'dispatcher');
     await this.#options.bus.consume({
       durable: 'dispatcher',
       maxMessages: MAX_BATCH,
       signal: this.#stopping.signal,
       onMessage: async (message) => {
+        count(message);
         last = this.#batcher.add(message);
         if (this.#batcher.size >= MAX_BATCH) await last;
       },
@@ -91,6 +110,7 @@ export class Dispatcher {
         for (const message of messages) message.ack();
         return;
       } catch (error) {
+        this.#metrics.dispatchFailed();
         if (!isTransient(error) || isTimeout(error) || failuresOfItsOwn >= MAX_FAILURES) {
           await this.#handleRefusal(messages, error);
           return;
@@ -119,12 +139,16 @@ export class Dispatcher {
   }
 
   async #dispatch(messages: readonly JsMsg[]): Promise<void> {
+    const begun = performance.now();
     const { pool } = this.#options.database;
     const parsed = messages.map((message) => parseEvent(toPublished(message)));
     const startedAt = Date.now();
     const judged = await this.#judge(pool, parsed);
-    const toPublish = await transaction(pool, (db) => this.#write(db, judged));
+    const { toPublish, rejected, knownIds } = await transaction(pool, (db) => this.#write(db, judged));
+    for (const reason of rejected) this.#metrics.rejected(reason);
+    this.#metrics.written('nats', { matched: judged.matched, isKnown: (id) => knownIds.includes(id) });
     await publishOrWait(this.#options, toPublish, startedAt);
+    this.#metrics.dispatched({ events: messages.length, seconds: (performance.now() - begun) / 1_000 });
   }
 
   /** What takes time to think about is not done in a transaction: Postgres ends one that stands still. */
@@ -143,19 +167,20 @@ export class Dispatcher {
     return { rejections, matched };
   }
 
-  async #write(db: Queryable, { rejections, matched }: JudgedEvents): Promise<DeliveryMessage[]> {
-    if (rejections.length > 0) await insertRejectedEvents(db, rejections);
+  async #write(db: Queryable, { rejections, matched }: JudgedEvents): Promise<WrittenEvents> {
+    const rejected = rejections.length > 0 ? await insertRejectedEvents(db, rejections) : [];
     const { messages, knownIds } = await this.#writer.write(db, matched);
     warnOfSkipped(
       this.#options.log,
       matched.filter(({ event }) => !knownIds.includes(event.id)),
     );
-    if (knownIds.length === 0) return messages;
+    if (knownIds.length === 0) return { toPublish: messages, rejected, knownIds };
     // They were written before: a crash may have come between that and publishing their messages.
     this.#options.log.info({ events: knownIds.length }, 'events came again');
     const maxDataBytes = this.#options.bus.maxInlineDataBytes;
     const pending = await unattemptedDeliveries(db, { eventRowIds: knownIds, maxDataBytes });
-    return [...messages, ...pending.map((delivery) => toMessage(delivery))];
+    const again = pending.map((delivery) => toMessage(delivery));
+    return { toPublish: [...messages, ...again], rejected, knownIds };
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import type { NewEvent } from '../database/insert-events.ts';
@@ -12,6 +13,7 @@ import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
 import { EventCatalogue } from './event-catalogue.ts';
 import { EventDataInvalidError } from './event-data-invalid-error.ts';
+import { eventMetrics } from './event-metrics.ts';
 import { EventWriter, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 import { PublishingBusyError } from './publishing-busy-error.ts';
@@ -28,7 +30,12 @@ export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
  */
 export type PublishEvent = (event: EventToPublish) => Promise<string>;
 
-type Services = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
+type Services = {
+  readonly database: Database;
+  readonly bus: EventBus;
+  readonly log: Logger;
+  readonly metrics: Registry;
+};
 
 type Outcome =
   | { readonly kind: 'written'; readonly rowId: string; readonly messages: readonly DeliveryMessage[] }
@@ -48,6 +55,7 @@ const ONE_BY_ONE_MS = 10_000;
 export function createPublishEvent(services: Services): PublishEvent {
   const writer = new EventWriter(services.bus);
   const catalogue = new EventCatalogue(services.log);
+  const counts = eventMetrics(services.metrics);
   const writeInTurn = createQueue((events) => writeBatch(events, write));
 
   async function write(events: readonly NewEvent[]): Promise<Outcome[]> {
@@ -58,6 +66,7 @@ export function createPublishEvent(services: Services): PublishEvent {
       events.filter(({ id }) => !mismatches.has(id)),
     );
     const { known, messages } = await transaction(pool, (db) => writeMatched(db, matched));
+    counts.written('graphql', { matched, isKnown: (id) => known.has(id) && known.get(id) !== id });
     warnOfSkipped(
       services.log,
       matched.filter(({ event }) => !known.has(event.id)),

@@ -16,6 +16,7 @@ import { GRAPHIQL, renderGraphiql } from './graphiql.ts';
 import { limitStreams } from './limit-streams.ts';
 import { limitOperations } from './limits.ts';
 import { createMaskError } from './mask-error.ts';
+import type { OperationMetrics } from './operation-metrics.ts';
 import { limitRate, type TakeOperation } from './rate-limit.ts';
 import { requireViewer } from './require-viewer.ts';
 import { takeTurns } from './turns.ts';
@@ -26,6 +27,7 @@ export type GraphqlOptions = {
   readonly log: Logger;
   readonly settings: Config['api'];
   readonly takeOperation: TakeOperation;
+  readonly operationMetrics: Pick<OperationMetrics, 'plugin'>;
   /** Aborts when live streams are to end. */
   readonly stopping: AbortSignal;
 };
@@ -42,7 +44,7 @@ const MAX_DOCUMENTS = 100;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
 export function createGraphql(options: GraphqlOptions): Graphql {
-  const { services, credentials, log, stopping, settings, takeOperation } = options;
+  const { services, credentials, log, stopping, settings, takeOperation, operationMetrics } = options;
   const maskError = createMaskError(log);
   return createYoga<ServerContext, Context>({
     schema,
@@ -55,6 +57,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       return { services, viewer, stopping, ...loaders };
     },
     plugins: [
+      operationMetrics.plugin,
       requireViewer(credentials.authenticate, maskError),
       limitRate(takeOperation),
       requireJson(),

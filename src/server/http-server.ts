@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/client.ts';
 import { ReplayFeed } from '../delivery/replay-feed.ts';
@@ -9,21 +10,26 @@ import type { SecretBox } from '../delivery/secret-box.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { LiveLog } from '../events/live-log.ts';
 import { createPublishEvent } from '../events/publish-event.ts';
+import type { Viewer } from '../schema/viewer.ts';
 import { StartError } from '../start-error.ts';
 import { Credentials } from './credentials.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import { checkReadiness } from './health.ts';
+import { createHttpCount } from './http-metrics.ts';
 import { LiveSockets } from './live-sockets.ts';
+import { createMetricsPage, type MetricsPage } from './metrics-page.ts';
+import { createOperationMetrics } from './operation-metrics.ts';
 import { createRateLimit } from './rate-limit.ts';
 
 export type HttpServerOptions = {
-  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles' | 'jwt' | 'api'>;
+  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles' | 'jwt' | 'api' | 'metricsToken'>;
   readonly adminApiKey: string;
   readonly databaseUrl: string;
   readonly database: Database;
   readonly bus: EventBus;
   readonly secretBox: SecretBox;
   readonly log: Logger;
+  readonly metrics: Registry;
   /** For GET /health/ready. */
   readonly hasStarted: () => boolean;
 };
@@ -31,13 +37,15 @@ export type HttpServerOptions = {
 const STOP_WITHIN_MS = 10_000;
 
 /**
- * Answers over HTTP and WebSocket: health for every role, GraphQL for the role `api`. After `stop` it is over: what
+ * Answers over HTTP and WebSocket: health and metrics for every role, GraphQL for the role `api`. After `stop` it is over: what
  * runs is finished within 10 s, live streams end at once.
  */
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #stopping = new AbortController();
   readonly #server: Server;
+  readonly #count: ReturnType<typeof createHttpCount>;
+  readonly #metricsPage: MetricsPage;
   readonly #credentials: Credentials | undefined;
   readonly #graphql: Graphql | undefined;
   readonly #sockets: LiveSockets | undefined;
@@ -45,8 +53,10 @@ export class HttpServer {
   #stopped: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
-    const { config, adminApiKey, database, databaseUrl, bus, secretBox, log } = options;
+    const { config, adminApiKey, database, databaseUrl, bus, secretBox, log, metrics } = options;
     this.#options = options;
+    this.#count = createHttpCount(metrics);
+    this.#metricsPage = createMetricsPage({ metrics, keys: [adminApiKey, config.metricsToken].filter(isSet) });
     // Each live stream listens to it.
     setMaxListeners(0, this.#stopping.signal);
     if (config.roles.has('api')) {
@@ -54,13 +64,22 @@ export class HttpServer {
       const services = {
         ...{ database, secretBox, egressPolicy: config.egress, bus, log, apiKeyRevoked: credentials.revoked },
         liveLog: new LiveLog({ bus, database, log }),
-        publishEvent: createPublishEvent({ database, bus, log }),
+        publishEvent: createPublishEvent({ database, bus, log, metrics }),
         replayFeed: new ReplayFeed(database, log),
       };
       this.#credentials = credentials;
-      const shared = { credentials, log, takeOperation: createRateLimit(config.api.rateLimit) };
-      this.#graphql = createGraphql({ ...shared, services, settings: config.api, stopping: this.#stopping.signal });
-      this.#sockets = new LiveSockets({ ...shared, graphql: this.#graphql });
+      const operationMetrics = createOperationMetrics(metrics);
+      const shared = {
+        credentials: {
+          authenticate: operationMetrics.countAuthentications(credentials.authenticate),
+          watch: (viewer: Viewer) => credentials.watch(viewer),
+        },
+        takeOperation: operationMetrics.countOperations(createRateLimit(config.api.rateLimit)),
+        log,
+      };
+      const graphqlOptions = { services, settings: config.api, stopping: this.#stopping.signal, operationMetrics };
+      this.#graphql = createGraphql({ ...shared, ...graphqlOptions });
+      this.#sockets = new LiveSockets({ ...shared, metrics, graphql: this.#graphql });
     }
     // A request has to be all there within half a minute; answers (live streams) may take for ever.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
@@ -126,13 +145,15 @@ export class HttpServer {
         });
     });
     const path = pathOf(request);
+    this.#count(response, path);
     try {
       if (!hasValidHost(request)) sendJson(response, 400, { errors: [{ message: 'the Host header is not valid' }] });
       else if (path === '/health/live') sendJson(response, 200, { ok: true });
       else if (path === '/health/ready') {
         const { ready, parts } = await checkReadiness(this.#options);
         sendJson(response, ready ? 200 : 503, parts);
-      } else if (path === '/graphql' && this.#graphql !== undefined) await this.#graphql(request, response);
+      } else if (path === '/metrics') await this.#metricsPage(request, response);
+      else if (path === '/graphql' && this.#graphql !== undefined) await this.#graphql(request, response);
       else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
     } catch (error) {
       this.#options.log.error({ err: error, path }, 'an HTTP request failed');
@@ -149,6 +170,10 @@ export class HttpServer {
     }
     this.#sockets.upgrade(request, socket, head);
   }
+}
+
+function isSet(key: string | undefined): key is string {
+  return key !== undefined;
 }
 
 function pathOf(request: IncomingMessage): string {

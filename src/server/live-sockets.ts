@@ -5,6 +5,7 @@ import type { Context as ConnectionContext, SubscribePayload } from 'graphql-ws'
 import { useServer } from 'graphql-ws/use/ws';
 import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
+import { Gauge, type Registry } from 'prom-client';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Viewer } from '../schema/viewer.ts';
 import { whenAborted } from '../when-aborted.ts';
@@ -20,6 +21,7 @@ export type LiveSocketsOptions = {
   readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
   readonly takeOperation: TakeOperation;
   readonly log: Logger;
+  readonly metrics: Registry;
 };
 
 const MAX_OPERATIONS_PER_SOCKET = 50;
@@ -67,6 +69,7 @@ export class LiveSockets {
   constructor(options: LiveSocketsOptions) {
     this.#options = options;
     this.#maskError = createMaskError(options.log);
+    watchSockets(options.metrics, this.#server);
     useServer<Record<string, unknown> | undefined, Extra>(
       {
         // Otherwise a client reads the messages of our faults when it is closed with 4500.
@@ -203,6 +206,16 @@ export class LiveSockets {
 /** Yoga notes the HTTP status in the errors of validation, which it keeps for the next time. */
 function withoutHttp({ message, extensions, nodes = [] }: GraphQLError): GraphQLError {
   return createGraphQLError(message, { extensions: { ...extensions, http: undefined }, nodes });
+}
+
+function watchSockets(metrics: Registry, { clients }: WebSocketServer): void {
+  new Gauge({
+    ...{ registers: [metrics], name: 'webhooks_websockets_open' },
+    help: 'WebSockets that are open, those whose credentials are not known yet among them',
+    collect() {
+      this.set(clients.size);
+    },
+  });
 }
 
 type Goodbye = { readonly code: number; readonly reason: string };

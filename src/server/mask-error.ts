@@ -6,6 +6,15 @@ import type { Logger } from 'pino';
 import { DomainError } from '../domain-error.ts';
 import { isDatabaseUnavailable } from './database-unavailable.ts';
 
+/** Whose fault an error is: the caller's, of Postgres's absence, or ours. */
+export type Fault = 'refused' | 'unavailable' | 'failed';
+
+export function faultOf(error: unknown): Fault {
+  const cause = originOf(error);
+  if (cause instanceof DomainError || cause instanceof PothosValidationError || isGraphQLError(cause)) return 'refused';
+  return isDatabaseUnavailable(cause) ? 'unavailable' : 'failed';
+}
+
 /**
  * What the caller may know of an error. A domain error keeps its code and message, an error GraphQL made of the
  * request stays as it is, and anything else is a fault of ours: it goes to the log, the caller gets its number there.

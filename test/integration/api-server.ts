@@ -1,4 +1,5 @@
 import { SignJWT } from 'jose';
+import { Registry } from 'prom-client';
 import type { Config } from '../../src/config.ts';
 import { HttpServer } from '../../src/server/http-server.ts';
 import { ADMIN_KEY, type Api, SETTINGS } from './graphql-api.ts';
@@ -13,9 +14,10 @@ export async function startApiServer(
   settings: Partial<Config['api']> = {},
 ): Promise<ApiServer> {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
-  const listen = { host: '127.0.0.1', port: 0, roles: new Set(['api'] as const) };
+  const listen = { host: '127.0.0.1', port: 0, roles: new Set(['api'] as const), metricsToken: undefined };
   const server = new HttpServer({
     ...{ database, databaseUrl, bus, secretBox, log, adminApiKey: ADMIN_KEY, hasStarted: () => true },
+    metrics: new Registry(),
     config: { ...listen, egress, jwt: { secret: JWT_SECRET }, api: { ...SETTINGS, ...settings } },
   });
   return { url: await server.start(), stop: () => server.stop() };

@@ -1,6 +1,7 @@
 import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
 import { print } from 'graphql';
 import { type Logger, pino } from 'pino';
+import { Registry } from 'prom-client';
 import { createDatabase, type Database } from '../../src/database/client.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { ReplayFeed } from '../../src/delivery/replay-feed.ts';
@@ -12,6 +13,7 @@ import type { Attempt } from '../../src/generated/prisma/client.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
 import { Credentials } from '../../src/server/credentials.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
+import { createOperationMetrics } from '../../src/server/operation-metrics.ts';
 import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
@@ -63,7 +65,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const services = {
     ...{ database, secretBox, bus, log, apiKeyRevoked: credentials.revoked },
     liveLog: new LiveLog({ bus, database, log }),
-    publishEvent: createPublishEvent({ database, bus, log }),
+    publishEvent: createPublishEvent({ database, bus, log, metrics: new Registry() }),
     replayFeed: new ReplayFeed(database, log),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
   };
@@ -71,6 +73,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const graphql = createGraphql({
     ...{ services, credentials, log, settings: SETTINGS, stopping: stopping.signal },
     takeOperation: createRateLimit(SETTINGS.rateLimit),
+    operationMetrics: createOperationMetrics(new Registry()),
   });
   return {
     ...{ databaseUrl: testDatabase.url, nats, database, secretBox, bus, log, graphql, services, credentials },

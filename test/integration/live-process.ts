@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Client, createClient } from 'graphql-ws';
+import { Registry } from 'prom-client';
 import { WebSocket } from 'ws';
 import { createIdSequence } from '../../src/database/uuid7.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
@@ -21,9 +22,18 @@ export async function startApiProcess(
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   const server = new HttpServer({
     ...{ database, databaseUrl, bus, secretBox, log },
-    config: { host: '127.0.0.1', port, roles: new Set(['api'] as const), egress, jwt: undefined, api: SETTINGS },
+    config: {
+      host: '127.0.0.1',
+      port,
+      roles: new Set(['api'] as const),
+      egress,
+      jwt: undefined,
+      api: SETTINGS,
+      metricsToken: undefined,
+    },
     adminApiKey: ADMIN_KEY,
     hasStarted: () => true,
+    metrics: new Registry(),
   });
   const url = await server.start();
   return {

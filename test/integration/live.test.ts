@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { print } from 'graphql';
 import { type Client, createClient } from 'graphql-ws';
+import { Registry } from 'prom-client';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { createIdSequence, uuid7 } from '../../src/database/uuid7.ts';
@@ -60,13 +61,20 @@ beforeEach(async () => {
 
 function createServer(): HttpServer {
   const { database, databaseUrl, bus, secretBox, log } = api;
-  const config = { host: '127.0.0.1', port: 0, roles: new Set(['api'] as const), jwt: undefined };
+  const config = {
+    host: '127.0.0.1',
+    port: 0,
+    roles: new Set(['api'] as const),
+    jwt: undefined,
+    metricsToken: undefined,
+  };
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   return new HttpServer({
     ...{ database, databaseUrl, bus, secretBox, log },
     config: { ...config, egress, api: SETTINGS },
     adminApiKey: ADMIN_KEY,
     hasStarted: () => true,
+    metrics: new Registry(),
   });
 }
 

@@ -1,10 +1,12 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import { PrismaPg } from '@prisma/adapter-pg';
+import { Registry } from 'prom-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seedLog } from '../../bench/log-seed.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { PrismaClient } from '../../src/generated/prisma/client.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
+import { createOperationMetrics } from '../../src/server/operation-metrics.ts';
 import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
 import { ADMIN_KEY, type Api, post, SETTINGS, startApi } from './graphql-api.ts';
@@ -69,6 +71,7 @@ beforeAll(async () => {
   graphql = createGraphql({
     ...{ services, credentials, log, settings: SETTINGS, stopping: new AbortController().signal },
     takeOperation: createRateLimit(SETTINGS.rateLimit),
+    operationMetrics: createOperationMetrics(new Registry()),
   });
 }, 180_000);
 afterAll(async () => {

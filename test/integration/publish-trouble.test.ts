@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import { Registry } from 'prom-client';
 import { afterEach, expect, it } from 'vitest';
 import { createDatabase } from '../../src/database/client.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
@@ -22,7 +23,7 @@ async function startPublishing({ nats, databaseUrl }: Scene, url = databaseUrl):
   bus.start();
   cleanUps.push(() => bus.stop());
   await waitFor(() => bus.connected, { what: 'NATS' });
-  return createPublishEvent({ database, bus, log });
+  return createPublishEvent({ database, bus, log, metrics: new Registry() });
 }
 
 const eventOf = (eventId: string, { type = 'a', data = Buffer.from('{}') } = {}) => ({

@@ -248,10 +248,11 @@ CREATE INDEX deliveries_event_id_idx ON deliveries (event_id);
 CREATE INDEX deliveries_unsuccessful_idx ON deliveries (tenant, id, status, subscription_id) WHERE is_unsuccessful;
 -- Or Postgres takes what is FAILURE and not SUCCESS for much rarer than what is FAILURE, and sorts it all.
 CREATE STATISTICS deliveries_status_stats (dependencies) ON status, is_unsuccessful FROM deliveries;
--- What waits in Postgres, by subscription and by when it is due; and what should have a live message.
+-- What waits in Postgres, by subscription and by when it is due; and what should have a live message. The time that ends
+-- the second is compared in the index.
 CREATE INDEX deliveries_waiting_idx ON deliveries (subscription_id, next_attempt_at)
   WHERE status = 'PENDING' AND enqueued_at IS NULL;
-CREATE INDEX deliveries_enqueued_idx ON deliveries (subscription_id, enqueued_at)
+CREATE INDEX deliveries_enqueued_idx ON deliveries (subscription_id, enqueued_at, next_attempt_at)
   WHERE status = 'PENDING' AND enqueued_at IS NOT NULL;
 -- What a replay has made.
 CREATE INDEX deliveries_replay_id_idx ON deliveries (replay_id, event_id, subscription_id) WHERE replay_id IS NOT NULL;

@@ -1,0 +1,50 @@
+import { atMost } from './pause.ts';
+
+export type SnapshotOptions = {
+  /** How long nobody may have to wait for it. */
+  readonly waitMs: number;
+  /** What is younger than this is not read again, nor what failed such a short time ago. */
+  readonly freshMs: number;
+  /** For how long after that it may be shown while it is read again. */
+  readonly staleMs: number;
+};
+
+/** What took long to read is not read again for so many times as long. */
+const REST_FACTOR = 20;
+
+/**
+ * For what is shown more often than it should be read, from a server that may be slow or dead: at most one read at a
+ * time, and nobody waits for it longer than `waitMs`; a read that takes longer is for those who ask later. Resolves with
+ * undefined if nothing is known. Never rejects.
+ */
+export function createSnapshot<T>(
+  read: () => Promise<T>,
+  { waitMs, freshMs, staleMs }: SnapshotOptions,
+): () => Promise<T | undefined> {
+  let known: T | undefined;
+  let freshUntil = Number.NEGATIVE_INFINITY;
+  let reading: Promise<void> | undefined;
+  let reads = 0;
+
+  async function readAgain(): Promise<void> {
+    const begun = performance.now();
+    let restMs = freshMs;
+    try {
+      known = await read();
+      if (freshMs > 0) restMs = Math.max(freshMs, REST_FACTOR * (performance.now() - begun));
+    } catch {
+      // That it is not known is all there is to say about it here.
+      known = undefined;
+    }
+    freshUntil = performance.now() + restMs;
+    reading = undefined;
+    reads += 1;
+  }
+
+  return async () => {
+    if (reading === undefined && performance.now() < freshUntil) return known;
+    const readBefore = reads;
+    await atMost(waitMs, (reading ??= readAgain()));
+    return reads > readBefore || performance.now() < freshUntil + staleMs ? known : undefined;
+  };
+}

@@ -1,0 +1,88 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { createSnapshot } from '../../src/snapshot.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+/** Reads that are answered by hand, in their order. */
+function createReads() {
+  const pending: { resolve: (value: number) => void; reject: (error: Error) => void }[] = [];
+  let begun = 0;
+  return {
+    read: () => {
+      begun += 1;
+      return new Promise<number>((resolve, reject) => pending.push({ resolve, reject }));
+    },
+    begun: () => begun,
+    answer: (value: number) => pending.shift()?.resolve(value),
+    fail: () => pending.shift()?.reject(new Error('away')),
+  };
+}
+
+const HOUR_MS = 3_600_000;
+
+test('is read once for all who ask meanwhile, and not again while it is fresh', async () => {
+  const { read, begun, answer } = createReads();
+  const snapshot = createSnapshot(read, { waitMs: HOUR_MS, freshMs: HOUR_MS, staleMs: 0 });
+  const asked = [snapshot(), snapshot(), snapshot()];
+  answer(1);
+  expect(await Promise.all(asked)).toEqual([1, 1, 1]);
+  expect(await snapshot()).toBe(1);
+  expect(begun()).toBe(1);
+});
+
+test('is not waited for longer than it may take, and what comes late is for those who ask later', async () => {
+  const { read, begun, answer } = createReads();
+  const snapshot = createSnapshot(read, { waitMs: 10, freshMs: HOUR_MS, staleMs: 0 });
+  expect(await snapshot()).toBeUndefined();
+  expect(await snapshot()).toBeUndefined();
+  expect(begun()).toBe(1);
+  answer(7);
+  await waitFor(async () => (await snapshot()) === 7, { what: 'the late answer' });
+  expect(begun()).toBe(1);
+});
+
+test('that fails is not known, nor read again at once', async () => {
+  const { read, begun, fail } = createReads();
+  const snapshot = createSnapshot(read, { waitMs: HOUR_MS, freshMs: HOUR_MS, staleMs: HOUR_MS });
+  const asked = snapshot();
+  fail();
+  expect(await asked).toBeUndefined();
+  expect(await snapshot()).toBeUndefined();
+  expect(begun()).toBe(1);
+});
+
+test('without freshness is read each time, and shows nothing old when that takes too long', async () => {
+  const { read, begun, answer } = createReads();
+  const snapshot = createSnapshot(read, { waitMs: 10, freshMs: 0, staleMs: 0 });
+  const asked = snapshot();
+  answer(1);
+  expect(await asked).toBe(1);
+  expect(await snapshot()).toBeUndefined();
+  expect(begun()).toBe(2);
+});
+
+test('is shown for some time while it is read again, if it may be', async () => {
+  const { read, begun, answer, fail } = createReads();
+  const snapshot = createSnapshot(read, { waitMs: 10, freshMs: 1, staleMs: HOUR_MS });
+  const asked = snapshot();
+  answer(1);
+  expect(await asked).toBe(1);
+  await waitFor(async () => (await snapshot()) === 1 && begun() === 2, { what: 'the second read' });
+  fail();
+  await waitFor(async () => (await snapshot()) === undefined, { what: 'nothing to be known' });
+});
+
+test('that took long is not read again for longer', async () => {
+  let begun = 0;
+  const read = async () => {
+    begun += 1;
+    await delay(50);
+    return begun;
+  };
+  const snapshot = createSnapshot(read, { waitMs: HOUR_MS, freshMs: 1, staleMs: 0 });
+  const startedAt = performance.now();
+  await snapshot();
+  await waitFor(async () => (await snapshot()) === 2, { what: 'the second read' });
+  // Once 50 ms, a rest of 20 times that, and 50 ms more.
+  expect(performance.now() - startedAt).toBeGreaterThan(1_000);
+});
