@@ -22,8 +22,9 @@ export default defineConfig({
           globalSetup: 'test/support/global-setup.ts',
           // Servers are started and killed, on few cores: one file after another keeps times honest.
           fileParallelism: false,
-          testTimeout: 30_000,
-          hookTimeout: 60_000,
+          // For what hangs: what a test waits for has a limit of its own, and says what it was.
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
         },
       },
     ],

@@ -184,7 +184,7 @@ describe('while a circuit is open', () => {
       await answered;
       return { status: 200 };
     });
-    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'], timeoutMs: 30_000 });
     await scene.publishMany('x', 11);
     await waitUntilOpen(scene, id);
     answer();

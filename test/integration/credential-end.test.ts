@@ -86,7 +86,7 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
     await revokeApiKey(app, id);
     await waitFor(() => streams.every((stream) => stream.isOver()), { what: 'the end' });
     // By the announcement, not by what is there in case it is not heard.
-    expect(Date.now() - since).toBeLessThan(2_000);
+    expect(Date.now() - since).toBeLessThan(2_900);
     const type = await publish();
     await waitFor(() => goesOn.text().includes(type), { what: 'somebody else to get it' });
     for (const stream of streams) {
@@ -105,7 +105,8 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
       const since = Date.now();
       await services.query('UPDATE api_keys SET revoked_at = now() WHERE id = $1', [id]);
       await waitFor(() => stream.isOver(), { what: 'the end' });
-      expect(Date.now() - since).toBeLessThan(5_000);
+      // It is looked at every 3 s, and that takes its time on a busy machine.
+      expect(Date.now() - since).toBeLessThan(8_000);
     } finally {
       await services.query('ALTER TABLE api_keys ENABLE TRIGGER api_key_revoked');
     }
@@ -113,7 +114,8 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
   });
 
   it('ends when its JWT does', async () => {
-    const exp = Math.floor(Date.now() / 1_000) + 1;
+    // With 5 s more because clocks differ: enough to begin to watch.
+    const exp = Math.floor(Date.now() / 1_000) + 3;
     const token = await new SignJWT({ tenant: 'acme', scope: 'TENANT_READ', exp })
       .setProtectedHeader({ alg: 'HS256' })
       .sign(new TextEncoder().encode(JWT_SECRET));

@@ -34,7 +34,7 @@ it('an event whose transaction fails again and again does not hold up the others
   await waitFor(() => scene.logLines.some((line) => line.includes('an event was refused')), { what: 'the log line' });
   // It is not forgotten.
   expect(await scene.waitingIn('EVENTS')).toBeGreaterThan(0);
-  expect(await scene.unackedBy('EVENTS', 'dispatcher')).toBe(1);
+  await waitFor(async () => (await scene.unackedBy('EVENTS', 'dispatcher')) === 1, { what: 'all others to be acked' });
 });
 
 it('no transaction is open while events are checked and matched', { timeout: 60_000 }, async () => {

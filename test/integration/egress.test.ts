@@ -66,7 +66,7 @@ describe('the egress guard', () => {
         for (const socket of Object.values(agents.pooled.http.freeSockets).flat()) socket?.destroy();
         expect(await attempt(NAME)).toMatchObject(BLOCKED);
       },
-      { timeout: 5_000, interval: 100 },
+      { timeout: 20_000, interval: 100 },
     );
     expect(dns.questions.filter(({ type }) => type === 'A')).toHaveLength(2);
     expect(receiver.requests.length).toBeGreaterThanOrEqual(1);
@@ -232,7 +232,7 @@ describe('the egress guard', () => {
     const startedAt = performance.now();
     const outcome = await attempt(NAME, 1_000);
     expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'the host name was not resolved within 1000 ms' });
-    expect(performance.now() - startedAt).toBeLessThan(2_000);
+    expect(performance.now() - startedAt).toBeLessThan(5_000);
   });
 
   it('one family that fails does not hide the other', async () => {
@@ -246,9 +246,12 @@ describe('the egress guard', () => {
     );
     await attempt(NAME);
     const waiting = attempt('silent.example.com', 30_000);
-    await vi.waitFor(() => {
-      expect(dns.questions.some(({ name }) => name === 'silent.example.com')).toBe(true);
-    });
+    await vi.waitFor(
+      () => {
+        expect(dns.questions.some(({ name }) => name === 'silent.example.com')).toBe(true);
+      },
+      { timeout: 20_000 },
+    );
     agents.close();
     agents.close();
     expect(await waiting).toMatchObject({ kind: 'failure' });

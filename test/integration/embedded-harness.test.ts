@@ -15,7 +15,7 @@ afterEach(async () => {
   cleanUps = [];
 });
 
-async function query(url: string, sql: string, timeoutMs = 5_000): Promise<unknown[]> {
+async function query(url: string, sql: string, timeoutMs = 20_000): Promise<unknown[]> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: timeoutMs, query_timeout: timeoutMs });
   client.on('error', () => undefined);
   try {

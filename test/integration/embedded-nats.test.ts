@@ -31,7 +31,7 @@ async function start(): Promise<EmbeddedServer> {
 }
 
 async function use<T>(url: string, work: (connection: NatsConnection) => Promise<T>): Promise<T> {
-  const connection = await connect({ servers: url, reconnect: false, timeout: 2_000 });
+  const connection = await connect({ servers: url, reconnect: false, timeout: 10_000 });
   try {
     return await work(connection);
   } finally {

@@ -60,7 +60,7 @@ async function readUrl(program: Program): Promise<string> {
 }
 
 async function query(url: string, sql: string): Promise<unknown[]> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000 });
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -103,7 +103,7 @@ it('a server killed with -9 comes back under the same address with its data', as
   process.kill(pid, 'SIGKILL');
   const rows = await waitFor(() => query(url, 'SELECT value FROM kept'), {
     what: 'Postgres to be back',
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
   });
   expect(rows).toEqual([{ value: 7 }]);
   expect(await readPid()).not.toBe(pid);

@@ -39,7 +39,7 @@ function start(command: string, args: readonly string[]): Example {
 
 async function run(command: string, args: readonly string[]): Promise<string> {
   const example = start(command, args);
-  await waitFor(() => example.code() !== null, { what: `${command} to end`, timeoutMs: 25_000 });
+  await waitFor(() => example.code() !== null, { what: `${command} to end`, timeoutMs: 40_000 });
   expect(example.code(), example.output()).toBe(0);
   return example.output();
 }
@@ -54,7 +54,7 @@ test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt', as
   await app.subscribe({ url: receiver.url, tenant: 'examples', eventTypes: ['example.*'] });
   const watch = start('node', ['--import', 'tsx', 'examples/urql/watch.ts']);
   try {
-    await waitFor(() => watch.output().includes('watching'), { what: 'the log', timeoutMs: 20_000 });
+    await waitFor(() => watch.output().includes('watching'), { what: 'the log', timeoutMs: 40_000 });
     expect(watch.output()).toContain(`examples: ${receiver.url}`);
     // It says so before the server has the subscription; published again under other ids, one arrives.
     let n = 0;
@@ -65,7 +65,7 @@ test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt', as
         if (!watch.output().includes('example.published, attempt 1: SUCCESS 200')) throw new Error(watch.output());
         return true;
       },
-      { what: 'the attempt', timeoutMs: 20_000 },
+      { what: 'the attempt', timeoutMs: 40_000 },
     );
   } finally {
     watch.child.kill();

@@ -198,6 +198,7 @@ describe('a subscription that keeps failing', () => {
     let status = 500;
     const receiver = await receive(() => ({ status }));
     const { id } = await failing(tenant, receiver.url);
+    await watcher.waitFor(1);
     const { failingSince } = await show(id);
     const before = receiver.requests.length;
     status = 200;

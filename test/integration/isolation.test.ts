@@ -10,13 +10,14 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Answers after 50 to 200 ms, and counts how many requests it has at a time. */
-function slowAnswers(): { readonly respond: Respond; readonly most: () => number } {
+/** Waits for so many requests before it answers the first ones, each after 50 to 200 ms, and counts how many it has at a time. */
+function slowAnswers(expected: number): { readonly respond: Respond; readonly most: () => number } {
   let [current, most] = [0, 0];
   return {
     respond: async () => {
       current += 1;
       most = Math.max(most, current);
+      await waitFor(() => most >= expected, { what: `${expected} requests at a time` });
       await delay(50 + Math.random() * 150);
       current -= 1;
       return { status: 200 };
@@ -40,9 +41,9 @@ async function waitUntilTidy(scene: Scene, id: string): Promise<void> {
 describe('attempts in flight', () => {
   it('are ten at most unless the subscription says otherwise; what has to wait for that is not lost or sent twice', async () => {
     const scene = await startScene(cleanUps);
-    const { respond, most } = slowAnswers();
+    const { respond, most } = slowAnswers(10);
     const receiver = await scene.receive(respond);
-    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'], timeoutMs: 30_000 });
     await scene.publishMany('x', 500);
     await scene.waitForDeliveries(500, `status = 'SUCCESS' AND attempt_count = 1`, 40_000);
     expect(most()).toBe(10);
@@ -53,9 +54,9 @@ describe('attempts in flight', () => {
 
   it.each([1, 30])('are as many as the subscription says: %i', async (maxInFlight) => {
     const scene = await startScene(cleanUps);
-    const { respond, most } = slowAnswers();
+    const { respond, most } = slowAnswers(maxInFlight);
     const receiver = await scene.receive(respond);
-    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'], timeoutMs: 30_000 });
     await scene.query('UPDATE webhook_subscriptions SET max_in_flight = $2 WHERE id = $1', [id, maxInFlight]);
     await scene.publishMany('x', 20 * maxInFlight);
     await scene.waitForDeliveries(20 * maxInFlight, `status = 'SUCCESS'`);
@@ -69,7 +70,8 @@ describe('an endpoint that hangs', () => {
     const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
     const hanging = await scene.receive(() => 'hang');
     const healthy = await scene.receive();
-    await scene.app.subscribe({ url: hanging.url, eventTypes: ['hang'] });
+    // None of its attempts ends before the test does, and no circuit opens.
+    await scene.app.subscribe({ url: hanging.url, eventTypes: ['hang'], timeoutMs: 30_000 });
     await scene.app.subscribe({ url: healthy.url, eventTypes: ['ok'] });
     await scene.publishMany('hang', 2_000);
     await scene.publishMany('ok', 200);

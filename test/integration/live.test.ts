@@ -3,7 +3,7 @@ import { connect as connectTcp } from 'node:net';
 import { print } from 'graphql';
 import { type Client, createClient } from 'graphql-ws';
 import { Registry } from 'prom-client';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { createIdSequence, uuid7 } from '../../src/database/uuid7.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
@@ -50,6 +50,10 @@ beforeAll(async () => {
 afterAll(async () => {
   await server.stop();
   await api.stop();
+});
+afterEach(async () => {
+  // A test that counts begins with none: who has gone is noticed a little later.
+  await waitFor(() => watchers === 0, { what: 'all watchers to be released' });
 });
 beforeEach(async () => {
   const input = { tenant: 'acme', url: 'https://example.com', eventTypes: ['*'] };

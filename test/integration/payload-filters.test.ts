@@ -167,7 +167,7 @@ describe('filters that take too much', () => {
     await services.publish('events.acme.order', '{}', { 'Nats-Msg-Id': 'small' });
     await receiver.waitForRequests(1);
     await waitFor(async () => (await considered('greedy')).size === 30, { what: 'the large one to be dispatched' });
-    expect(Date.now() - began).toBeLessThan(5_000);
+    expect(Date.now() - began).toBeLessThan(10_000);
     expect(new Set((await considered('greedy')).values())).toEqual(new Set(['FILTER_FALSE']));
   });
 

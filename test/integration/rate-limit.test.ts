@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import pg from 'pg';
 import { afterEach, expect, it } from 'vitest';
 import { takeSendSlots } from '../../src/database/take-send-slots.ts';
@@ -23,6 +24,13 @@ function mostInASecond({ requests }: Receiver): number {
   return Math.max(...times.map((start) => times.filter((time) => time >= start && time < start + 1_000).length));
 }
 
+/** For how many seconds, at most, this process stood still: what was to come meanwhile comes all at once. */
+function watchStalls(): () => number {
+  const delays = monitorEventLoopDelay({ resolution: 10 });
+  delays.enable();
+  return () => delays.max / 1e9;
+}
+
 function lengthMs({ requests }: Receiver): number {
   const times = requests.map(({ receivedAt }) => receivedAt);
   return Math.max(...times) - Math.min(...times);
@@ -32,6 +40,7 @@ it.each([1, 2])('a burst is spread over time, whoever sends it (%i programs)', a
   const scene = await startScene(cleanUps, { apps });
   const receiver = await scene.receive();
   const id = await limitedSubscription(scene, receiver, 20);
+  const stalledSeconds = watchStalls();
   await scene.publishMany('x', 100);
   await waitFor(async () => (await scene.countDeliveries(`waiting_for = 'RATE_LIMITED'`)) > 0, {
     what: 'a parked one',
@@ -39,7 +48,7 @@ it.each([1, 2])('a burst is spread over time, whoever sends it (%i programs)', a
   await scene.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1`);
   expect(receiver.requests).toHaveLength(100);
   // Twenty, and some for the way they took.
-  expect(mostInASecond(receiver)).toBeLessThanOrEqual(24);
+  expect(mostInASecond(receiver)).toBeLessThanOrEqual(24 + 20 * stalledSeconds());
   expect(lengthMs(receiver)).toBeGreaterThan(4_500);
   await waitFor(async () => !(await scene.stateOf(id)).isBacklogged, { what: 'the backlog to be gone' });
 });
@@ -73,10 +82,11 @@ it('retries count like everything else', async () => {
   await scene.query(`UPDATE subscription_states SET closed_at = now() + interval '1 h' WHERE subscription_id = $1`, [
     id,
   ]);
+  const stalledSeconds = watchStalls();
   await scene.publishMany('x', 40);
-  await scene.waitForDeliveries(40, `status = 'SUCCESS' AND attempt_count = 2`);
+  await scene.waitForDeliveries(40, `status = 'SUCCESS' AND attempt_count = 2`, 50_000);
   expect(receiver.requests).toHaveLength(80);
-  expect(mostInASecond(receiver)).toBeLessThanOrEqual(13);
+  expect(mostInASecond(receiver)).toBeLessThanOrEqual(13 + 10 * stalledSeconds());
 });
 
 it('a single event does not wait', async () => {
@@ -84,6 +94,6 @@ it('a single event does not wait', async () => {
   const receiver = await scene.receive();
   await limitedSubscription(scene, receiver, 1);
   await scene.publishMany('x', 1);
-  await receiver.waitForRequests(1, 2_000);
+  await receiver.waitForRequests(1);
   await scene.waitForDeliveries(1, `status = 'SUCCESS' AND enqueue_count = 1`);
 });

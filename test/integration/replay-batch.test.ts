@@ -144,14 +144,15 @@ describe('a replay that cannot find its deliveries in time', () => {
     job.start();
     try {
       const isDone = async () => (await read(quick)).status === 'COMPLETED';
-      await waitFor(isDone, { what: 'the other replay', timeoutMs: 15_000 });
-      expect(performance.now() - startedAt).toBeLessThan(9_000);
+      await waitFor(isDone, { what: 'the other replay', timeoutMs: 20_000 });
+      // One statement's time limit, and the machine's own time.
+      expect(performance.now() - startedAt).toBeLessThan(15_000);
       expect(await read(slow)).toMatchObject({ status: 'RUNNING', failureCount: 1 });
     } finally {
       await other.query('ROLLBACK');
       await job.stop();
     }
-  }, 30_000);
+  });
 
   it('is looked after less and less often, up to every five minutes', async () => {
     const id = await addReplay();
@@ -159,7 +160,7 @@ describe('a replay that cannot find its deliveries in time', () => {
     for (let failure = 0; failure < 7; failure += 1) {
       await postponeReplay(database.pool, id);
       const { rows } = await database.pool.query<{ seconds: number }>(
-        'SELECT round(extract(epoch FROM next_batch_at - now()))::integer AS seconds FROM replays WHERE id = $1',
+        'SELECT ceil(extract(epoch FROM next_batch_at - now()))::integer AS seconds FROM replays WHERE id = $1',
         [id],
       );
       waits.push(rows[0]?.seconds ?? 0);

@@ -69,12 +69,12 @@ async function startReplay(scene: Scene, { count, rate }: { count: number; rate:
 describe('replayProgress', () => {
   it('says how far the replay is, in every process, until it has ended; also when NATS is away', async () => {
     const scene = await startScene(cleanUps, { apps: 2 });
-    const id = await startReplay(scene, { count: 30, rate: 10 });
+    const id = await startReplay(scene, { count: 30, rate: 6 });
     await scene.nats.kill9();
     const startedAt = Date.now();
     const watched = scene.apps.map((app) => watch(app, id));
     const late = watch(scene.app, id);
-    await waitFor(() => [...watched, late].every(({ isDone }) => isDone()), { what: 'the end', timeoutMs: 20_000 });
+    await waitFor(() => [...watched, late].every(({ isDone }) => isDone()), { what: 'the end', timeoutMs: 30_000 });
     const seconds = Math.ceil((Date.now() - startedAt) / 1_000);
     for (const { seen, errors } of [...watched, late]) {
       expect(errors).toEqual([]);

@@ -195,7 +195,7 @@ describe('a replay that is cancelled', () => {
   it('makes no more deliveries, and those it has made are sent', async () => {
     const scene = await delivered(20);
     const { id } = await started(scene, { ratePerSecond: 2 });
-    await waitFor(async () => (await readReplay(scene, id))?.replayedCount === 1, { what: 'the first delivery' });
+    await waitFor(async () => ((await readReplay(scene, id))?.replayedCount ?? 0) > 0, { what: 'the first delivery' });
     const { replay } = await cancel(scene, id);
     if (replay === undefined) throw new Error('it was not cancelled');
     expect(replay.status).toBe('CANCELLED');
@@ -228,14 +228,15 @@ describe('a start is refused', () => {
   });
 
   it('when five replays of the tenant are running, before anything is counted', async () => {
-    const scene = await delivered(10);
+    // So many that none of the replays completes meanwhile.
+    const scene = await delivered(60);
     const slow = { ratePerSecond: 1 };
     const first = await started(scene, slow);
     for (let running = 1; running < 5; running += 1) await started(scene, slow);
     const other = await lockDeliveries(scene);
     expect(await start(scene, slow)).toMatchObject({ code: 'TOO_MANY_REPLAYS' });
     await other.end();
-    expect((await started(scene, { dryRun: true })).deliveryCount).toBeGreaterThanOrEqual(10);
+    expect((await started(scene, { dryRun: true })).deliveryCount).toBeGreaterThanOrEqual(60);
     expect((await start(scene, { filter: { tenant: 'globex' } })).replay).toMatchObject({ deliveryCount: 0 });
     await cancel(scene, first.id);
     await started(scene, slow);

@@ -80,7 +80,7 @@ describe('under load', () => {
       },
     });
     expect(await load.count(), load.label).toEqual(EXACTLY_ONCE);
-  }, 180_000);
+  }, 240_000);
 
   it('a Postgres that is killed again and again loses nothing, and nothing is sent twice', async () => {
     const postgres = await startTestPostgres();
@@ -95,7 +95,7 @@ describe('under load', () => {
       },
     });
     expect(await load.count(), load.label).toEqual(EXACTLY_ONCE);
-  }, 60_000);
+  }, 150_000);
 
   it('a program that is killed again and again loses nothing, and what was in flight is sent twice', async () => {
     const services = await startServices();
@@ -120,7 +120,7 @@ describe('under load', () => {
       doubled: cut,
       unrecorded: cut,
     });
-  }, 60_000);
+  }, 150_000);
 
   it('of two programs either may be killed: nothing is lost, and at most what was in flight is sent twice', async () => {
     const services = await startServices();
@@ -142,7 +142,7 @@ describe('under load', () => {
     const { doubled, succeededTwice } = count;
     expect(doubled, load.label).toBeLessThanOrEqual(Math.min(inFlight, 3 * MAX_IN_FLIGHT));
     expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded: doubled });
-  }, 60_000);
+  }, 150_000);
 
   it('a program that is asked to stop, again and again, loses nothing and sends nothing twice', async () => {
     const services = await startServices();
@@ -159,7 +159,7 @@ describe('under load', () => {
       },
     });
     expect(await load.count(), load.label).toEqual(EXACTLY_ONCE);
-  }, 60_000);
+  }, 150_000);
 
   it('a program that stands still loses nothing to the one beside it, and at most what it had in hand is sent twice', async () => {
     const services = await startServices();
@@ -185,5 +185,5 @@ describe('under load', () => {
     // Both programs record what they did; a request whose connection broke meanwhile is sent again within its attempt.
     const recordedTwice = doubled - unrecorded;
     expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded, recordedTwice });
-  }, 120_000);
+  }, 180_000);
 });

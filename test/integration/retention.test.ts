@@ -193,7 +193,7 @@ describe('an old partition', () => {
     }
     expect((await dropping).isBusy).toBe(true);
     // One wait for each of the two locks that were tried for, and the machine's own time.
-    expect(longestMs).toBeLessThan(1_500);
+    expect(longestMs).toBeLessThan(4_000);
     expect(await database.remaining(old)).toContain('delivery');
     await reader.query('COMMIT');
     expect((await dropOld(database)).isBusy).toBe(false);
@@ -337,5 +337,5 @@ it('a retention job that waits stops at once', async () => {
   const startedAt = performance.now();
   await job.stop();
   await job.stop();
-  expect(performance.now() - startedAt).toBeLessThan(2_000);
+  expect(performance.now() - startedAt).toBeLessThan(5_000);
 });

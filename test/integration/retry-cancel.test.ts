@@ -37,7 +37,7 @@ type Sent = Scene & { readonly receiver: Receiver; readonly subscriptionId: stri
 async function send(respond: Respond, options: SceneOptions = LONG): Promise<Sent> {
   const scene = await startScene(cleanUps, options);
   const receiver = await scene.receive(respond);
-  const { id: subscriptionId } = await scene.app.subscribe({ url: receiver.url });
+  const { id: subscriptionId } = await scene.app.subscribe({ url: receiver.url, timeoutMs: 30_000 });
   await scene.publish('events.acme.a', '{}');
   const deliveryId = await waitFor(
     async () => (await scene.query<{ id: string }>('SELECT id FROM deliveries'))[0]?.id,
@@ -176,7 +176,7 @@ describe('a retry', () => {
 
 describe('cancelling', () => {
   it('ends a delivery that waits, whose message in JetStream is dropped when it comes', async () => {
-    const sent = await send(() => ({ status: 500 }), { env: { RETRY_SCHEDULE: '2s' } });
+    const sent = await send(() => ({ status: 500 }), { env: { RETRY_SCHEDULE: '4s' } });
     await isWaiting(sent);
     expect(await sent.waitingIn('DELIVERIES')).toBe(1);
     expect(await mutate(sent, 'cancelDelivery', sent.deliveryId)).toMatchObject({ delivery: { status: 'CANCELLED' } });
@@ -193,7 +193,7 @@ describe('cancelling', () => {
       await answered;
       return { status: 200 };
     });
-    await scene.app.subscribe({ url: receiver.url, maxInFlight: 1 });
+    await scene.app.subscribe({ url: receiver.url, maxInFlight: 1, timeoutMs: 30_000 });
     await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'one' });
     await receiver.waitForRequests(1);
     await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'two' });
@@ -217,7 +217,7 @@ describe('cancelling', () => {
       await (index === 0 ? first : later).answered;
       return { status: 200 };
     });
-    const { id } = await scene.app.subscribe({ url: receiver.url, maxInFlight: 1 });
+    const { id } = await scene.app.subscribe({ url: receiver.url, maxInFlight: 1, timeoutMs: 30_000 });
     await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'one' });
     await receiver.waitForRequests(1);
     await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'two' });

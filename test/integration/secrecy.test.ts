@@ -140,7 +140,7 @@ it('no custom header value and no signing secret is in any answer, any table or 
     expect(stored).not.toContain(canary);
     expect(engine.output()).not.toContain(canary);
   }
-}, 30_000);
+});
 
 async function everyRow(): Promise<unknown[]> {
   const tables = await services.query<{ name: string }>(

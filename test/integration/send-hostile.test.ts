@@ -36,18 +36,22 @@ async function attempt(hostility: Hostility) {
     body: UNREAD.has(hostility) ? LARGE_BODY : SMALL_BODY,
     timeoutMs: TIMEOUT_MS,
   });
-  expect(performance.now() - startedAt).toBeLessThan(TIMEOUT_MS + 500);
+  // And the machine's own time.
+  expect(performance.now() - startedAt).toBeLessThan(TIMEOUT_MS + 1_500);
   return outcome;
 }
 
 /** Every connection is closed but those that wait in the pool, and there only where that is expected. */
 async function expectConnectionsLeft(count: number): Promise<void> {
   receiver?.drain();
-  await vi.waitFor(() => {
-    expect(Object.values(agents?.pooled.http.sockets ?? {}).flat()).toHaveLength(0);
-    expect(Object.values(agents?.pooled.http.freeSockets ?? {}).flat()).toHaveLength(count);
-    expect(receiver?.openConnections()).toBe(count);
-  });
+  await vi.waitFor(
+    () => {
+      expect(Object.values(agents?.pooled.http.sockets ?? {}).flat()).toHaveLength(0);
+      expect(Object.values(agents?.pooled.http.freeSockets ?? {}).flat()).toHaveLength(count);
+      expect(receiver?.openConnections()).toBe(count);
+    },
+    { timeout: 10_000 },
+  );
 }
 
 const NO_RESPONSE: readonly [Hostility, reason: string, message: string][] = [

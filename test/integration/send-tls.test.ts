@@ -14,6 +14,9 @@ const EXPIRED = createCertificate({ hosts: ['localhost'], notBefore: inHours(-2)
 const FUTURE = createCertificate({ hosts: ['localhost'], notBefore: inHours(1), notAfter: inHours(2) });
 const OTHER_HOST = createCertificate({ hosts: ['example.com'], notBefore: inHours(-1), notAfter: inHours(1) });
 
+/** For what hangs. */
+const PATIENCE = { timeout: 10_000 };
+
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -41,8 +44,8 @@ async function startTlsReceiver(options: TlsOptions) {
 }
 
 /** `trusted`: as if it came from an authority that Node knows. */
-function attempt(url: string, trusted?: string): Promise<Awaited<ReturnType<typeof send>>> {
-  return send(createAgents(trusted), { url, headers: {}, body: Buffer.from('{}'), timeoutMs: 1_000 });
+function attempt(url: string, trusted?: string, timeoutMs = 10_000): Promise<Awaited<ReturnType<typeof send>>> {
+  return send(createAgents(trusted), { url, headers: {}, body: Buffer.from('{}'), timeoutMs });
 }
 
 function createAgents(trusted?: string): EgressAgents {
@@ -64,7 +67,7 @@ describe('send over TLS', () => {
         url: `https://localhost:${receiver.port}/`,
         headers: {},
         body: Buffer.from('{}'),
-        timeoutMs: 1_000,
+        timeoutMs: 10_000,
       });
       expect(outcome).toMatchObject({ kind: 'response', statusCode: 200, body: 'ok' });
     }
@@ -86,7 +89,7 @@ describe('send over TLS', () => {
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'TLS_FAILURE', message });
     await vi.waitFor(() => {
       expect(receiver.sockets.size).toBe(0);
-    });
+    }, PATIENCE);
   });
 
   it.each<[what: string, TlsOptions]>([
@@ -100,7 +103,7 @@ describe('send over TLS', () => {
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'TLS_FAILURE', message: 'the TLS handshake failed' });
     await vi.waitFor(() => {
       expect(receiver.sockets.size).toBe(0);
-    });
+    }, PATIENCE);
   });
 
   it('cannot be talked out of it by NODE_TLS_REJECT_UNAUTHORIZED', async () => {
@@ -119,12 +122,12 @@ describe('send over TLS', () => {
   ] as const)('to a receiver that %s fails with %s', async (hostility, reason, message) => {
     const receiver = await startHostileReceiver(HOSTILITIES[hostility]);
     cleanups.push(() => receiver.close());
-    const outcome = await attempt(`https://127.0.0.1:${receiver.port}/`);
+    const outcome = await attempt(`https://127.0.0.1:${receiver.port}/`, undefined, 1_000);
     expect(outcome).toMatchObject({ kind: 'failure', reason, message });
     receiver.drain();
     await vi.waitFor(() => {
       expect(receiver.openConnections()).toBe(0);
-    });
+    }, PATIENCE);
   });
 
   it('to a port that nobody listens on is refused', async () => {

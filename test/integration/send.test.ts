@@ -6,6 +6,9 @@ import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-re
 import { startReceiver } from '../support/receiver.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
 
+/** For what hangs. */
+const PATIENCE = { timeout: 10_000 };
+
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
@@ -100,7 +103,8 @@ describe('send', () => {
       return { status: 200 };
     });
     const agents = createAgents();
-    const outcomes = await Promise.all(Array.from({ length: 200 }, () => send(agents, request(receiver.url))));
+    const all = Array.from({ length: 200 }, () => send(agents, request(receiver.url, { timeoutMs: 30_000 })));
+    const outcomes = await Promise.all(all);
     expect(outcomes.filter(({ kind }) => kind === 'response')).toHaveLength(200);
     expect(receiver.connectionCount()).toBe(200);
     expect(Object.values(agents.pooled.http.freeSockets).flat().length).toBeLessThanOrEqual(16);
@@ -158,7 +162,7 @@ describe('send', () => {
           seen += 1;
           if (receiver.connectionCount() > 1) return;
           if (seen === 1) socket.write('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n');
-          else setTimeout(() => socket.resetAndDestroy(), 500);
+          else setTimeout(() => socket.resetAndDestroy(), 1_500);
         });
       },
     });
@@ -166,9 +170,9 @@ describe('send', () => {
     const agents = createAgents();
     await send(agents, request(receiver.url));
     const startedAt = performance.now();
-    const outcome = await send(agents, request(receiver.url, { timeoutMs: 1_000 }));
-    expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'no response within 1000 ms' });
-    expect(performance.now() - startedAt).toBeLessThan(1_400);
+    const outcome = await send(agents, request(receiver.url, { timeoutMs: 2_000 }));
+    expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'no response within 2000 ms' });
+    expect(performance.now() - startedAt).toBeLessThan(3_400);
     expect(receiver.connectionCount()).toBe(2);
   });
 
@@ -192,7 +196,7 @@ describe('send', () => {
     const bytesBefore = idle?.bytesRead ?? 0;
     await vi.waitFor(() => {
       expect(idle?.destroyed === true || (idle?.bytesRead ?? 0) >= bytesBefore + UNASKED.length).toBe(true);
-    });
+    }, PATIENCE);
     expect(await send(agents, request(receiver.url))).toMatchObject({ statusCode: 500 });
   });
 
@@ -203,11 +207,11 @@ describe('send', () => {
     const startedAt = performance.now();
     const outcome = await send(agents, request(`${scheme}://127.0.0.1:${target.port}/`, { timeoutMs: 1_000 }));
     expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'no connection within 1000 ms' });
-    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    expect(performance.now() - startedAt).toBeLessThan(4_000);
     await vi.waitFor(() => {
       const sockets = [agents.pooled.http.sockets, agents.pooled.https.sockets].flatMap(Object.values).flat();
       expect(sockets).toHaveLength(0);
-    });
+    }, PATIENCE);
   });
 
   it('gives up when its signal says so, and closes the connection', async () => {
@@ -217,12 +221,12 @@ describe('send', () => {
     const sending = send(createAgents(), request(receiver.url, { signal: abort.signal }));
     await vi.waitFor(() => {
       expect(receiver.openConnections()).toBe(1);
-    });
+    }, PATIENCE);
     abort.abort();
     expect(await sending).toMatchObject({ kind: 'failure', reason: 'OTHER' });
     await vi.waitFor(() => {
       expect(receiver.openConnections()).toBe(0);
-    });
+    }, PATIENCE);
   });
 
   it('does not begin when its signal has been given before', async () => {
@@ -241,13 +245,14 @@ describe('send', () => {
     const sending = send(createAgents(), request(receiver.url, { signal: abort.signal, timeoutMs: 30_000 }));
     await vi.waitFor(() => {
       expect(receiver.openConnections()).toBe(1);
-    });
+    }, PATIENCE);
     const startedAt = performance.now();
     const timer = setTimeout(() => {
       abort.abort();
-    }, 200);
+    }, 1_000);
     expect(await sending).toMatchObject({ kind: 'response', statusCode: 200, bodyTruncated: true });
-    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    // Without it, 3 s.
+    expect(performance.now() - startedAt).toBeLessThan(2_500);
     clearTimeout(timer);
   });
 
@@ -257,9 +262,9 @@ describe('send', () => {
     const startedAt = performance.now();
     const outcome = await send(createAgents(), request(receiver.url, { timeoutMs: 30_000 }));
     expect(outcome).toMatchObject({ kind: 'response', statusCode: 200, bodyTruncated: true });
-    expect(outcome.responseTimeMs).toBeLessThan(1_000);
+    expect(outcome.responseTimeMs).toBeLessThan(2_000);
     expect(performance.now() - startedAt).toBeGreaterThan(2_900);
-    expect(performance.now() - startedAt).toBeLessThan(4_000);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
   });
 
   it('measures how long the headers took', async () => {
@@ -271,7 +276,7 @@ describe('send', () => {
     });
     const outcome = await send(createAgents(), request(receiver.url));
     expect(outcome.responseTimeMs).toBeGreaterThanOrEqual(300);
-    expect(outcome.responseTimeMs).toBeLessThan(2_000);
+    expect(outcome.responseTimeMs).toBeLessThan(4_000);
   });
 
   it('says that the connection was refused', async () => {

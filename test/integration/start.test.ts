@@ -27,7 +27,7 @@ function start(env: Record<string, string>): Program {
 
 it('bad configuration stops the start with every problem named', async () => {
   const program = start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
-  await waitFor(() => program.child.exitCode !== null, { what: 'its end' });
+  await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 30_000 });
   expect(program.child.exitCode).toBe(1);
   for (const name of ['PORT', 'RETRY_SCHEDULE', 'SECRETS_KEY']) expect(program.errorOutput()).toContain(name);
 });
@@ -40,7 +40,7 @@ it('a SECRETS_KEY that does not open what is in the database stops the start', a
     await app.stop();
     const env = testEnv(services, { SECRETS_KEY: Buffer.alloc(32, 1).toString('base64') });
     const program = start(env);
-    await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 20_000 });
+    await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 30_000 });
     expect(program.child.exitCode).toBe(1);
     expect(program.errorOutput()).toBe('SECRETS_KEY does not open the signing secrets in this database\n');
   } finally {
@@ -58,7 +58,7 @@ it('a port that is taken stops the start, and what was started for it', async ()
   expect(program.child.exitCode).toBe(1);
   expect(program.errorOutput()).toContain(`cannot listen on 127.0.0.1, port ${port}`);
   await taken.close();
-}, 40_000);
+});
 
 it('with nothing configured it runs on embedded servers, keeps its data and secrets over a restart, and stops on SIGTERM', async () => {
   const folder = await createTempFolder();

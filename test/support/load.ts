@@ -101,7 +101,7 @@ export class Load {
   async reach(requests: number): Promise<void> {
     await waitFor(() => this.requests >= requests && this.#open > 0, {
       what: `request ${requests} (${this.requests} so far), ${this.label}`,
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
     });
   }
 
@@ -112,7 +112,7 @@ export class Load {
   }
 
   /** Waits until every delivery of what was published has ended and no request is under way. */
-  async settle(timeoutMs = 40_000): Promise<void> {
+  async settle(timeoutMs = 80_000): Promise<void> {
     const ended = `SELECT count(*)::int FROM deliveries WHERE status <> 'PENDING'`;
     const wanted = this.#published.length * FAN_OUT;
     try {

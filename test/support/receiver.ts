@@ -52,7 +52,7 @@ export async function startReceiver(respond: Respond = () => ({ status: 200 })):
   return {
     url: `http://127.0.0.1:${port ?? 0}`,
     requests,
-    waitForRequests: (count, timeoutMs = 10_000) =>
+    waitForRequests: (count, timeoutMs = 20_000) =>
       waitFor(() => requests.length >= count && requests, {
         what: `${count} requests (${requests.length} so far)`,
         timeoutMs,

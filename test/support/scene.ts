@@ -57,7 +57,7 @@ export async function startScene(
       return receiver;
     },
     publishMany: (type, count) => publishMany(services, { type, count }),
-    waitForDeliveries: async (count, where, timeoutMs = 20_000) => {
+    waitForDeliveries: async (count, where, timeoutMs = 30_000) => {
       await waitFor(async () => (await countDeliveries(where)) === count, {
         what: `${count} deliveries with ${where}`,
         timeoutMs,

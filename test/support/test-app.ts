@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { connect, type NatsConnection, NatsError, nanos, headers as natsHeaders } from 'nats';
+import { connect, type JetStreamManager, type NatsConnection, NatsError, nanos, headers as natsHeaders } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { type App, startApp } from '../../src/app.ts';
@@ -42,10 +42,12 @@ export async function startTestServices(): Promise<TestServices> {
   let connected: Promise<NatsConnection> | undefined;
   const connection = () =>
     (connected ??= connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 100 }));
-  const stateOf = async (stream: string) => {
-    const manager = await (await connection()).jetstreamManager();
-    return (await manager.streams.info(stream)).state;
+  const manage = async <T>(work: (manager: JetStreamManager) => Promise<T>) => {
+    const manager = await (await connection()).jetstreamManager({ timeout: 1_000, checkAPI: false });
+    return repeatLost(10, () => work(manager));
   };
+  const stateOf = async (stream: string) => (await manage((manager) => manager.streams.info(stream))).state;
+  const consumerOf = (stream: string, name: string) => manage((manager) => manager.consumers.info(stream, name));
   return {
     databaseUrl: database.url,
     nats,
@@ -53,29 +55,16 @@ export async function startTestServices(): Promise<TestServices> {
       const messageHeaders = natsHeaders();
       for (const [name, value] of Object.entries(headers)) messageHeaders.set(name, value);
       const jetStream = (await connection()).jetstream();
-      // What is written to a connection that is just coming back is dropped: with an id, it can be said again.
-      const patience = headers['Nats-Msg-Id'] === undefined ? 0 : 3;
-      for (let timeouts = 0; ; timeouts += 1) {
-        try {
-          await jetStream.publish(subject, Buffer.from(body), { headers: messageHeaders });
-          return;
-        } catch (error) {
-          if (!(error instanceof NatsError && error.code === 'TIMEOUT') || timeouts === patience) throw error;
-        }
-      }
+      const isRepeatable = headers['Nats-Msg-Id'] !== undefined;
+      await repeatLost(isRepeatable ? 4 : 1, () =>
+        jetStream.publish(subject, Buffer.from(body), { headers: messageHeaders }),
+      );
     },
     storedIn: async (stream) => (await stateOf(stream)).last_seq,
-    unackedBy: async (stream, consumer) => {
-      const manager = await (await connection()).jetstreamManager();
-      return (await manager.consumers.info(stream, consumer)).num_ack_pending;
-    },
-    deliveredBy: async (stream, consumer) => {
-      const manager = await (await connection()).jetstreamManager();
-      return (await manager.consumers.info(stream, consumer)).delivered.consumer_seq;
-    },
+    unackedBy: async (stream, consumer) => (await consumerOf(stream, consumer)).num_ack_pending,
+    deliveredBy: async (stream, consumer) => (await consumerOf(stream, consumer)).delivered.consumer_seq,
     shortenAckWait: async (stream, consumer, ms = 2_000) => {
-      const manager = await (await connection()).jetstreamManager();
-      await manager.consumers.update(stream, consumer, { ack_wait: nanos(ms) });
+      await manage((manager) => manager.consumers.update(stream, consumer, { ack_wait: nanos(ms) }));
     },
     waitingIn: async (stream) => (await stateOf(stream)).messages,
     query: async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>
@@ -87,6 +76,17 @@ export async function startTestServices(): Promise<TestServices> {
       await database.drop();
     },
   };
+}
+
+/** What is written to a connection that is just coming back is dropped without a word, so it is said up to so often. */
+async function repeatLost<T>(times: number, work: () => Promise<T>): Promise<T> {
+  for (let timeouts = 1; ; timeouts += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof NatsError && error.code === 'TIMEOUT') || timeouts === times) throw error;
+    }
+  }
 }
 
 /** The environment of a program on these services that may send to loopback, with short waits before retries. */

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 
 export type UnansweredPort = { readonly port: number; close(): Promise<void> };
@@ -29,10 +30,10 @@ async function isAccepted(target: { host: string; port: number }, fillers: Socke
   const socket = connect(target);
   socket.on('error', () => undefined);
   fillers.push(socket);
-  return once(socket, 'connect', { signal: AbortSignal.timeout(200) }).then(
-    () => true,
-    () => false,
-  );
+  await once(socket, 'connect', { signal: AbortSignal.timeout(200) }).catch(() => undefined);
+  // A process that stood still meanwhile has yet to hear that it is connected.
+  await setImmediate();
+  return !socket.connecting;
 }
 
 const LISTEN = `
