@@ -22,6 +22,8 @@ export default defineConfig({
           globalSetup: 'test/support/global-setup.ts',
           // Servers are started and killed, on few cores: one file after another keeps times honest.
           fileParallelism: false,
+          // And in one process, so that each does not load everything again: our modules keep nothing between files.
+          isolate: false,
           // For what hangs: what a test waits for has a limit of its own, and says what it was.
           testTimeout: 60_000,
           hookTimeout: 120_000,

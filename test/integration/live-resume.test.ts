@@ -192,9 +192,10 @@ test('1,000 sockets watch one process', async () => {
   for (let index = 0; index < 1_000; index += 1) readers.push(start({ url: own.url, after }));
   const attempts = Array.from({ length: 5 }, () => logger.prepare());
   for (const attempt of attempts) await logger.log(attempt);
-  await waitFor(() => readers.every(({ ids }) => ids.length === 5), { what: 'everybody', timeoutMs: 40_000 });
+  const isOver = () => readers.every(({ ids, errors }) => ids.length === 5 || errors.length > 0);
+  await waitFor(isOver, { what: 'everybody', timeoutMs: 120_000 });
   expect(readers.flatMap(({ errors }) => errors)).toEqual([]);
   const expected = attempts.map(({ id }) => id).join();
   expect(new Set(readers.map(({ ids }) => ids.join()))).toEqual(new Set([expected]));
   await own.stop();
-}, 60_000);
+}, 180_000);

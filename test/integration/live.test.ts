@@ -29,11 +29,11 @@ let delivery: Delivery;
 let logger: ReturnType<typeof createLogger>;
 let watchers = 0;
 
+// eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the right `this` below
+const watchLog = LiveLog.prototype.watch;
 beforeAll(async () => {
   api = await startApi();
   // Counts who watches, to see that a stream that ends lets go.
-  // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the right `this` below
-  const watchLog = LiveLog.prototype.watch;
   LiveLog.prototype.watch = function (watcher) {
     const release = watchLog.call(this, watcher);
     watchers += 1;
@@ -48,6 +48,7 @@ beforeAll(async () => {
   url = await server.start();
 });
 afterAll(async () => {
+  LiveLog.prototype.watch = watchLog;
   await server.stop();
   await api.stop();
 });
@@ -270,7 +271,7 @@ describe('over WebSocket', () => {
     expect(quick.errors).toEqual([]);
     slow.terminate();
     await quick.stop();
-  });
+  }, 180_000);
 
   test.each([undefined, 'Bearer wrong', ''])('the authorization %j is closed with 4403', async (authorization) => {
     const closed = new Promise<{ readonly code: number }>((resolve) => {

@@ -10,6 +10,9 @@ import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
+/** What a busy machine may take longer for what is limited to 25 s, which is too little yet for the 30 s before a SIGKILL. */
+const MACHINE_SECONDS = 3;
+
 const cleanUps: (() => Promise<void>)[] = [];
 
 afterEach(async () => {
@@ -164,7 +167,7 @@ describe('NATS', () => {
     await services.nats.pause();
     cleanUps.push(() => services.nats.resume());
     answer();
-    expect(await secondsToStop(app)).toBeLessThan(25);
+    expect(await secondsToStop(app)).toBeLessThan(25 + MACHINE_SECONDS);
     const successes = `SELECT FROM deliveries WHERE status = 'SUCCESS'`;
     expect(await services.query(successes)).toHaveLength(1);
     await services.nats.resume();
@@ -265,7 +268,7 @@ describe('Postgres', () => {
     cleanUps.push(() => postgres.resume());
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'undispatched' });
     answer();
-    expect(await secondsToStop(app)).toBeLessThan(25);
+    expect(await secondsToStop(app)).toBeLessThan(25 + MACHINE_SECONDS);
     await postgres.resume();
     onCleanUp(await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
     await waitFor(async () => (await postgres.query(`SELECT FROM deliveries WHERE status = 'SUCCESS'`)).length === 2, {
