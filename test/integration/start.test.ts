@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
 import { afterEach, expect, it } from 'vitest';
 import { findFreePort } from '../../src/embedded/free-port.ts';
+import { compiledProgram } from '../support/compiled-program.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { type Program, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
@@ -18,15 +19,15 @@ afterEach(async () => {
   await Promise.all(folders.splice(0).map((folder) => folder.remove()));
 });
 
-function start(env: Record<string, string>): Program {
-  const program = runProgram('src/main.ts', { args: [], home: tmpdir(), env });
+async function start(env: Record<string, string>): Promise<Program> {
+  const program = runProgram(await compiledProgram(), { args: [], home: tmpdir(), env });
   program.firstLine.catch(() => undefined);
   programs.push(program);
   return program;
 }
 
 it('bad configuration stops the start with every problem named', async () => {
-  const program = start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
+  const program = await start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
   await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 30_000 });
   expect(program.child.exitCode).toBe(1);
   for (const name of ['PORT', 'RETRY_SCHEDULE', 'SECRETS_KEY']) expect(program.errorOutput()).toContain(name);
@@ -39,7 +40,7 @@ it('a SECRETS_KEY that does not open what is in the database stops the start', a
     await app.subscribe({ url: 'https://example.com/' });
     await app.stop();
     const env = testEnv(services, { SECRETS_KEY: Buffer.alloc(32, 1).toString('base64') });
-    const program = start(env);
+    const program = await start(env);
     await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 30_000 });
     expect(program.child.exitCode).toBe(1);
     expect(program.errorOutput()).toBe('SECRETS_KEY does not open the signing secrets in this database\n');
@@ -53,7 +54,7 @@ it('a port that is taken stops the start, and what was started for it', async ()
   folders.push(folder);
   const taken = await startReceiver();
   const { port } = new URL(taken.url);
-  const program = start({ DATA_DIR: join(folder.path, 'data'), PORT: port });
+  const program = await start({ DATA_DIR: join(folder.path, 'data'), PORT: port });
   await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 30_000 });
   expect(program.child.exitCode).toBe(1);
   expect(program.errorOutput()).toContain(`cannot listen on 127.0.0.1, port ${port}`);
@@ -70,7 +71,7 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   const url = `http://127.0.0.1:${port}`;
   const isReady = () =>
     waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, { what: 'readiness', timeoutMs: 30_000 });
-  const first = start(env);
+  const first = await start(env);
   await isReady();
   const key = (await readFile(join(dataDir, 'admin-api-key'), 'utf8')).trim();
   const graphql = async (query: string, authorization = `Bearer ${key}`) => {
@@ -90,7 +91,7 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   await first.end('SIGTERM');
   expect(first.child.exitCode).toBe(0);
 
-  const second = start(env);
+  const second = await start(env);
   await isReady();
   expect((await graphql('{ deliveryLog { edges { node { status } } } }')).body).toContain('SUCCESS');
   await publishOne(dataDir);

@@ -1,5 +1,6 @@
 import { tmpdir } from 'node:os';
 import { findFreePort } from '../../src/embedded/free-port.ts';
+import { compiledProgram } from './compiled-program.ts';
 import { runProgram } from './run-program.ts';
 import { postGraphql, type TestServices, testEnv } from './test-app.ts';
 import { waitFor } from './wait-for.ts';
@@ -23,7 +24,7 @@ export async function startEngineProcess(
   env: Record<string, string> = {},
 ): Promise<EngineProcess> {
   const port = await findFreePort();
-  const program = runProgram('src/main.ts', {
+  const program = runProgram(await compiledProgram(), {
     args: [],
     home: tmpdir(),
     env: testEnv(services, { PORT: String(port), LOG_LEVEL: 'info', ...env }),
@@ -49,6 +50,6 @@ export async function startEngineProcess(
 async function isReady(url: string): Promise<void> {
   await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, {
     what: 'the program',
-    timeoutMs: 20_000,
+    timeoutMs: 40_000,
   });
 }
