@@ -1,32 +1,29 @@
 import { createClient } from 'graphql-ws';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it, type TestContext } from 'vitest';
 import { WebSocket } from 'ws';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { startTestPostgres } from '../support/postgres.ts';
-import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** What a busy machine may take longer for what is limited to 25 s, which is too little yet for the 30 s before a SIGKILL. */
 const MACHINE_SECONDS = 3;
 
-const cleanUps: (() => Promise<void>)[] = [];
+/** What is started is stopped at the end of the test, in reverse: some of them run at the same time. */
+type Test = Pick<TestContext, 'onTestFinished'>;
 
-afterEach(async () => {
-  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
-});
-
-function onCleanUp<T extends { stop(): Promise<void> }>(part: T): T {
-  cleanUps.push(() => part.stop());
+function onCleanUp<T extends { stop(): Promise<void> }>({ onTestFinished }: Test, part: T): T {
+  onTestFinished(() => part.stop());
   return part;
 }
 
-async function receive(respond?: Parameters<typeof startReceiver>[0]): Promise<Receiver> {
+async function receive({ onTestFinished }: Test, respond?: Respond): Promise<Receiver> {
   const receiver = await startReceiver(respond);
-  cleanUps.push(() => receiver.close());
+  onTestFinished(() => receiver.close());
   return receiver;
 }
 
@@ -67,12 +64,12 @@ async function testSend(app: TestApp, id: string): Promise<{ id: string; status:
   return sendTestEvent.delivery;
 }
 
-describe('NATS', () => {
-  it('NATS down is logged and nothing crashes', async () => {
-    const services = onCleanUp(await startTestServices());
+describe.concurrent('NATS', () => {
+  it('NATS down is logged and nothing crashes', async (test) => {
+    const services = onCleanUp(test, await startTestServices());
     const { log, has } = recordingLog();
-    const app = onCleanUp(await startTestApp(services, { log }));
-    const receiver = await receive();
+    const app = onCleanUp(test, await startTestApp(services, { log }));
+    const receiver = await receive(test);
     const { id } = await app.subscribe({ url: receiver.url });
     await services.nats.kill9();
     await waitFor(() => has('NATS is disconnected'), { what: 'the log line' });
@@ -90,16 +87,16 @@ describe('NATS', () => {
     // The second is the new event: the test event was sent once.
     expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-id'])).size).toBe(2);
     expect(has('NATS is connected again')).toBe(true);
-  }, 60_000);
+  }, 120_000);
 
-  it('away, a live delivery log shows afterwards what was attempted meanwhile, once', async () => {
-    const services = onCleanUp(await startTestServices());
-    const app = onCleanUp(await startTestApp(services));
+  it('away, a live delivery log shows afterwards what was attempted meanwhile, once', async (test) => {
+    const services = onCleanUp(test, await startTestServices());
+    const app = onCleanUp(test, await startTestApp(services));
     let answer: () => void = () => undefined;
     const answered = new Promise<void>((resolve) => {
       answer = resolve;
     });
-    const receiver = await receive(async ({ headers }) => {
+    const receiver = await receive(test, async ({ headers }) => {
       if (headers['webhook-id'] === 'during') await answered;
       return { status: 200 };
     });
@@ -109,7 +106,7 @@ describe('NATS', () => {
       webSocketImpl: WebSocket,
       connectionParams: { authorization: `Bearer ${app.adminApiKey}` },
     });
-    cleanUps.push(async () => client.dispose());
+    test.onTestFinished(async () => client.dispose());
     const seen: string[] = [];
     const log = client.iterate({ query: 'subscription { deliveryLog { delivery { event { id } } } }' });
     const watching = (async () => {
@@ -144,11 +141,11 @@ describe('NATS', () => {
     await watching.catch(() => undefined);
   });
 
-  it('may come later than the program', async () => {
-    const services = onCleanUp(await startTestServices());
+  it('may come later than the program', async (test) => {
+    const services = onCleanUp(test, await startTestServices());
     await services.nats.kill9();
     const { log, has } = recordingLog();
-    const app = onCleanUp(await startApp(readConfig(testEnv(services)), { log, report: () => undefined }));
+    const app = onCleanUp(test, await startApp(readConfig(testEnv(services)), { log, report: () => undefined }));
     await waitFor(() => has('NATS cannot be reached'), { what: 'the log line' });
     expect((await fetch(`${app.url}/health/ready`)).status).toBe(503);
     await services.nats.start();
@@ -156,41 +153,41 @@ describe('NATS', () => {
     expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
   });
 
-  it('frozen does not keep the program from stopping within 25 s, and nothing is sent twice', async () => {
-    const services = onCleanUp(await startTestServices());
-    const app = onCleanUp(await startTestApp(services));
+  it('frozen does not keep the program from stopping within 25 s, and nothing is sent twice', async (test) => {
+    const services = onCleanUp(test, await startTestServices());
+    const app = onCleanUp(test, await startTestApp(services));
     const { answer, respond } = holdAnswers();
-    const receiver = await receive(respond);
+    const receiver = await receive(test, respond);
     await app.subscribe({ url: receiver.url });
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'unacked' });
     await receiver.waitForRequests(1);
     await services.nats.pause();
-    cleanUps.push(() => services.nats.resume());
+    test.onTestFinished(() => services.nats.resume());
     answer();
     expect(await secondsToStop(app)).toBeLessThan(25 + MACHINE_SECONDS);
     const successes = `SELECT FROM deliveries WHERE status = 'SUCCESS'`;
     expect(await services.query(successes)).toHaveLength(1);
     await services.nats.resume();
-    onCleanUp(await startTestApp(services));
+    onCleanUp(test, await startTestApp(services));
     await services.shortenAckWait('DELIVERIES', 'sender');
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'afterwards' });
     await waitFor(async () => (await services.query(successes)).length === 2, { what: 'both successes' });
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'every message to be acked' });
     expect(receiver.requests).toHaveLength(2);
-  }, 60_000);
+  }, 120_000);
 });
 
-describe('Postgres', () => {
-  it('away is logged, queries say so, and everything goes on by itself', async () => {
-    const postgres = onCleanUp(await startTestPostgres());
-    const services = onCleanUp(await startTestServices());
+describe.concurrent('Postgres', () => {
+  it('away is logged, queries say so, and everything goes on by itself', async (test) => {
+    const postgres = onCleanUp(test, await startTestPostgres());
+    const services = onCleanUp(test, await startTestServices());
     const { log, has } = recordingLog();
-    const app = onCleanUp(await startTestApp({ databaseUrl: postgres.url, nats: services.nats }, { log }));
+    const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }, { log }));
     let answer: () => void = () => undefined;
     const answered = new Promise<void>((resolve) => {
       answer = resolve;
     });
-    const receiver = await receive(async (_, index) => {
+    const receiver = await receive(test, async (_, index) => {
       if (index === 0) await answered;
       return { status: 200 };
     });
@@ -225,13 +222,13 @@ describe('Postgres', () => {
       { node: { attemptCount: 1, event: { id: 'in-flight' } } },
     ]);
     expect(receiver.requests).toHaveLength(2);
-  }, 60_000);
+  }, 120_000);
 
-  it('killed in the middle of a transaction of ours ends neither the program nor the event', async () => {
-    const postgres = onCleanUp(await startTestPostgres());
-    const services = onCleanUp(await startTestServices());
-    const app = onCleanUp(await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
-    const receiver = await receive();
+  it('killed in the middle of a transaction of ours ends neither the program nor the event', async (test) => {
+    const postgres = onCleanUp(test, await startTestPostgres());
+    const services = onCleanUp(test, await startTestServices());
+    const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
+    const receiver = await receive(test);
     await app.subscribe({ url: receiver.url });
     const [blocker, observer] = [new pg.Client(postgres.url), new pg.Client(postgres.url)];
     for (const client of [blocker, observer]) {
@@ -253,39 +250,39 @@ describe('Postgres', () => {
     await postgres.start();
     const [request] = await receiver.waitForRequests(1, 20_000);
     expect(request?.headers['webhook-id']).toBe('held');
-  }, 60_000);
+  }, 120_000);
 
-  it('frozen does not keep the program from stopping within 25 s, and what it had in hand is handed back', async () => {
-    const postgres = onCleanUp(await startTestPostgres());
-    const services = onCleanUp(await startTestServices());
-    const app = onCleanUp(await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
+  it('frozen does not keep the program from stopping within 25 s, and what it had in hand is handed back', async (test) => {
+    const postgres = onCleanUp(test, await startTestPostgres());
+    const services = onCleanUp(test, await startTestServices());
+    const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
     const { answer, respond } = holdAnswers();
-    const receiver = await receive(respond);
+    const receiver = await receive(test, respond);
     await app.subscribe({ url: receiver.url });
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'unrecorded' });
     await receiver.waitForRequests(1);
     await postgres.pause();
-    cleanUps.push(() => postgres.resume());
+    test.onTestFinished(() => postgres.resume());
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'undispatched' });
     answer();
     expect(await secondsToStop(app)).toBeLessThan(25 + MACHINE_SECONDS);
     await postgres.resume();
-    onCleanUp(await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
+    onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
     await waitFor(async () => (await postgres.query(`SELECT FROM deliveries WHERE status = 'SUCCESS'`)).length === 2, {
       what: 'both successes',
       timeoutMs: 20_000,
     });
     // Long before JetStream would deliver it again by itself.
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'every message to be acked' });
-  }, 90_000);
+  }, 120_000);
 
-  it('may come later than the program', async () => {
-    const postgres = onCleanUp(await startTestPostgres());
+  it('may come later than the program', async (test) => {
+    const postgres = onCleanUp(test, await startTestPostgres());
     await postgres.kill9();
-    const services = onCleanUp(await startTestServices());
+    const services = onCleanUp(test, await startTestServices());
     const { log, has } = recordingLog();
     const env = testEnv({ databaseUrl: postgres.url, nats: services.nats });
-    const app = onCleanUp(await startApp(readConfig(env), { log, report: () => undefined }));
+    const app = onCleanUp(test, await startApp(readConfig(env), { log, report: () => undefined }));
     await waitFor(() => has('Postgres is not to be used yet'), { what: 'the log line' });
     expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
     await postgres.start();

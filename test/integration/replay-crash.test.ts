@@ -15,7 +15,7 @@ const KILLS = 3;
 
 const SUBSCRIBE = `mutation ($url: String!) { createWebhookSubscription(input: {
   tenant: "acme", url: $url, eventTypes: ["*"], maxInFlight: 100 }) { __typename } }`;
-const START = `mutation { startReplay(input: { filter: { tenant: "acme" }, ratePerSecond: 100 }) {
+const START = `mutation { startReplay(input: { filter: { tenant: "acme" }, ratePerSecond: 60 }) {
   ... on StartReplayPayload { replay { id } } } }`;
 
 type ReplayRow = { readonly status: string; readonly replayed: number; readonly skipped: number };
