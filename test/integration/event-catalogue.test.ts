@@ -363,11 +363,11 @@ describe('schemas', () => {
     for (const type of types) expect(complaints.join()).toContain(`"eventType":"${type}"`);
   });
 
-  it('refuse data with millions of problems for the first of them', async () => {
+  it('refuse data with hundreds of thousands of problems for the first of them', async () => {
     const scene = await startScene(cleanUps);
     const required = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
     await put(scene, { name: 'many', schema: { type: 'array', items: { type: 'object', required } } });
-    const data = JSON.stringify(Array.from({ length: 349_000 }, () => ({})));
+    const data = JSON.stringify(Array.from({ length: 100_000 }, () => ({})));
     for (const id of ['1', '2']) await scene.publish('events.acme.many', data, { 'Nats-Msg-Id': id });
     await waitFor(async () => (await rejectionsOf(scene)).length === 2, { what: 'the rejections' });
     await scene.publish('events.acme.many', '[{"a":1}]', { 'Nats-Msg-Id': '3' });
