@@ -3,6 +3,7 @@ import { connect as connectSocket, createServer, type Server, type Socket } from
 import { buildSchema, type GraphQLOutputType, getNamedType, isLeafType, isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { uuid7 } from '../../src/database/uuid7.ts';
+import { findOwnPort } from '../support/own-port.ts';
 import { waitFor } from '../support/wait-for.ts';
 import {
   ADMIN_KEY,
@@ -260,8 +261,8 @@ describe('errors', () => {
 
   test('while Postgres is away the error says so, and afterwards everything works again', async () => {
     const target = new URL(api.databaseUrl);
-    let proxy = await startProxy(Number(target.port), 0);
-    const { port } = proxy;
+    const port = await findOwnPort();
+    let proxy = await startProxy(Number(target.port), port);
     target.port = String(port);
     const own = await startApi(target.href);
     try {

@@ -4,6 +4,7 @@ import type { CryptoKey, JWK } from 'jose';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ask } from '../support/graphql-client.ts';
+import { findOwnPort } from '../support/own-port.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 
 const SECRET = 'a secret of thirty-two characters';
@@ -50,7 +51,8 @@ async function startJwks(
     fetches += 1;
     response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys }));
   });
-  server.listen(0, '127.0.0.1');
+  // It may be down for a while.
+  server.listen(await findOwnPort(), '127.0.0.1');
   await once(server, 'listening');
   cleanUps.push(async () => {
     server.closeAllConnections();

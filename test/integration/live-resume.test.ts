@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
+import { findOwnPort } from '../support/own-port.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
@@ -115,8 +116,8 @@ test('a cursor of the live log is one of its pages as well', async () => {
 });
 
 test('the client of graphql-ws, connecting again by itself to a server that was restarted, misses and doubles nothing', async () => {
-  let server = await startApiProcess(api);
-  const { port } = server;
+  const port = await findOwnPort();
+  let server = await startApiProcess(api, port);
   const reader = start({ url: server.url, after: await cursorOfNow(), retryAttempts: Number.POSITIVE_INFINITY });
   const logger = createLogger(api, delivery);
   const ids: string[] = [];

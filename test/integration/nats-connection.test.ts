@@ -1,9 +1,9 @@
 import { connect } from 'nats';
 import { pino } from 'pino';
 import { afterEach, describe, expect, inject, it } from 'vitest';
-import { findFreePort } from '../../src/embedded/free-port.ts';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
+import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
@@ -21,7 +21,7 @@ async function startServer(...args: string[]): Promise<string> {
 
 async function startServerOnPort(...args: string[]): Promise<number> {
   const folder = await createTempFolder();
-  const port = await findFreePort();
+  const port = await findOwnPort();
   const common = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder.path];
   const server = new ServerProcess({
     commandLine: [inject('natsServer'), ...common, ...args],

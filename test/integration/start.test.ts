@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
 import { afterEach, expect, it } from 'vitest';
-import { findFreePort } from '../../src/embedded/free-port.ts';
 import { compiledProgram } from '../support/compiled-program.ts';
+import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { type Program, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
@@ -66,7 +66,7 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   folders.push(folder);
   const receiver = await startReceiver();
   const dataDir = join(folder.path, 'data');
-  const port = await findFreePort();
+  const port = await findOwnPort();
   const env = { DATA_DIR: dataDir, PORT: String(port) };
   const url = `http://127.0.0.1:${port}`;
   const isReady = () =>

@@ -1,6 +1,6 @@
 import { tmpdir } from 'node:os';
-import { findFreePort } from '../../src/embedded/free-port.ts';
 import { compiledProgram } from './compiled-program.ts';
+import { findOwnPort } from './own-port.ts';
 import { runProgram } from './run-program.ts';
 import { postGraphql, type TestServices, testEnv } from './test-app.ts';
 import { waitFor } from './wait-for.ts';
@@ -23,7 +23,7 @@ export async function startEngineProcess(
   services: Pick<TestServices, 'databaseUrl' | 'nats'>,
   env: Record<string, string> = {},
 ): Promise<EngineProcess> {
-  const port = await findFreePort();
+  const port = await findOwnPort();
   const program = runProgram(await compiledProgram(), {
     args: [],
     home: tmpdir(),
@@ -32,7 +32,9 @@ export async function startEngineProcess(
   // Its end is seen by what waits for it to be ready, or expected.
   program.firstLine.catch(() => undefined);
   const url = `http://127.0.0.1:${port}`;
-  await isReady(url);
+  await isReady(url).catch((error: unknown) => {
+    throw new Error(`the program is not ready: ${program.output()}`, { cause: error });
+  });
   return {
     url,
     graphql: (query, variables = {}) => postGraphql(url, { query, variables }),

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { inject } from 'vitest';
-import { findFreePort } from '../../src/embedded/free-port.ts';
 import { prepareNatsStore } from '../../src/embedded/nats.ts';
+import { findOwnPort } from './own-port.ts';
 import { ServerProcess } from './server-process.ts';
 import { createTempFolder } from './temp-folder.ts';
 
@@ -27,7 +27,7 @@ export type TestNats = {
 export async function startTestNats(): Promise<TestNats> {
   const folder = await createTempFolder();
   const store = await prepareNatsStore({ directory: folder.path, binary: inject('natsServer') });
-  const port = await findFreePort();
+  const port = await findOwnPort();
   const server = new ServerProcess({
     commandLine: await store.configure(port),
     stopSignal: 'SIGTERM',

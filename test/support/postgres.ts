@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import pg from 'pg';
 import { migrate } from '../../src/database/migrate.ts';
-import { findFreePort } from '../../src/embedded/free-port.ts';
 import { acceptsConnections, urlOf } from '../../src/embedded/postgres.ts';
 import { prepareCluster } from '../../src/embedded/postgres-cluster.ts';
+import { findOwnPort } from './own-port.ts';
 import { ServerProcess } from './server-process.ts';
 import { createTempFolder } from './temp-folder.ts';
 
@@ -27,7 +27,7 @@ export type TestPostgres = {
 export async function startTestPostgres(): Promise<TestPostgres> {
   const folder = await createTempFolder();
   const cluster = await prepareCluster({ directory: folder.path, report: () => undefined });
-  const port = await findFreePort();
+  const port = await findOwnPort();
   const url = urlOf(cluster, port, 'postgres');
   const server = new ServerProcess({
     commandLine: cluster.commandLine(port),
