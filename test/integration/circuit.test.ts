@@ -142,7 +142,7 @@ describe('while a circuit is open', () => {
   });
 
   it('what is on its way, or waits for a retry, is parked when it comes up', async () => {
-    const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '3s,3s,3s' } });
+    const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '5s,5s,5s' } });
     const endpoint = await failingEndpoint(scene);
     await scene.publishMany('x', 10);
     await waitUntilOpen(scene, endpoint.id);

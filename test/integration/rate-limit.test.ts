@@ -95,7 +95,7 @@ it('retries count like everything else', async () => {
     seen.add(headers['webhook-id']);
     return { status: isNew ? 500 : 200 };
   });
-  const id = await limitedSubscription(scene, receiver, 10);
+  const id = await limitedSubscription(scene, receiver, 20);
   // What failed before that does not count: the circuit stays closed.
   await scene.query(`UPDATE subscription_states SET closed_at = now() + interval '1 h' WHERE subscription_id = $1`, [
     id,
@@ -104,7 +104,7 @@ it('retries count like everything else', async () => {
   await scene.publishMany('x', 40);
   await scene.waitForDeliveries(40, `status = 'SUCCESS' AND attempt_count = 2`, 50_000);
   expect(receiver.requests).toHaveLength(80);
-  expect(mostInASecond(receiver)).toBeLessThanOrEqual(13 + 10 * (await lagSeconds()));
+  expect(mostInASecond(receiver)).toBeLessThanOrEqual(24 + 20 * (await lagSeconds()));
 });
 
 it('a single event does not wait', async () => {
