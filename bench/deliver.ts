@@ -67,7 +67,9 @@ export async function measureDelivering(context: Context, options: DeliverOption
   const seconds = (clockMs() - from) / 1_000;
   const memory = await readUsages();
   const deliveries = events * fanOut;
-  const cpu = Object.entries(cpuBetween(usage, memory)).map(([kind, time]) => [kind, (time * 1_000) / deliveries]);
+  const cpu = Object.entries(cpuBetween(usage, memory)).map(
+    ([kind, time]) => [kind, (time * 1_000) / deliveries] as const,
+  );
   return {
     ...options,
     deliveries,
@@ -88,9 +90,11 @@ async function publishAll(stack: Stack, order: FloodOrder): Promise<void> {
 
 /** Asks often, because it ends the measurement; it is asked when hardly any are missing. */
 async function attemptsAre({ query }: Stack, expected: number): Promise<void> {
-  for (const deadline = clockMs() + MAX_MS; clockMs() < deadline; await delay(10)) {
+  const deadline = clockMs() + MAX_MS;
+  while (clockMs() < deadline) {
     const [row] = await query<{ count: number }>('SELECT count(*)::integer AS count FROM attempts');
     if ((row?.count ?? 0) >= expected) return;
+    await delay(10);
   }
   throw new Error(`there are less than ${expected} attempts in the log`);
 }

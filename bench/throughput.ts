@@ -41,6 +41,6 @@ function rowOf({ fanOut, deliveries, perSecond, databaseBytesPerDelivery, memory
 }
 
 function cpuRowOf({ fanOut, cpuSecondsPer1000 }: DeliverFigures) {
-  const kinds = Object.entries(cpuSecondsPer1000).map(([kind, seconds]) => [kind, seconds.toFixed(3)]);
+  const kinds = Object.entries(cpuSecondsPer1000).map(([kind, seconds]) => [kind, seconds.toFixed(3)] as const);
   return { 'CPU s per 1,000, fan-out': String(fanOut), ...Object.fromEntries(kinds) };
 }

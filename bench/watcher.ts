@@ -29,7 +29,11 @@ async function watch({ url, adminApiKey, tenant, sockets }: WatchOrder): Promise
         connectionParams: { authorization: `Bearer ${adminApiKey}` },
         lazy: false,
         onNonLazyError: reject,
-        on: { connected: () => resolve() },
+        on: {
+          connected: () => {
+            resolve();
+          },
+        },
       });
       client.subscribe<{ deliveryLog: { requestHeaders: Record<string, string> } }>(
         { query: WATCH, variables: { filter: { tenant } } },

@@ -46,7 +46,7 @@ export async function startApp(config: Config, { log, report }: AppOptions): Pro
   const onStop: OnStop = (stop) => stops.push(stop);
   try {
     const surroundings = await prepareSurroundings(config, { log, report, onStop });
-    const services = createServices(config, { surroundings, log, onStop });
+    const services = createServices({ surroundings, log, onStop });
     const { url, ready } = await startParts(config, { surroundings, services, onStop });
     const { natsServers, adminApiKey } = surroundings;
     let stopped: Promise<void> | undefined;
@@ -59,7 +59,7 @@ export async function startApp(config: Config, { log, report }: AppOptions): Pro
 
 type Ingredients = { readonly surroundings: Surroundings; readonly log: Logger; readonly onStop: OnStop };
 
-function createServices({ roles }: Config, { surroundings, log, onStop }: Ingredients): WorkerServices {
+function createServices({ surroundings, log, onStop }: Ingredients): WorkerServices {
   const { databaseUrl, natsServers, secretsKey } = surroundings;
   const secretBox = createSecretBox(secretsKey);
   const database = createDatabase({
@@ -69,7 +69,7 @@ function createServices({ roles }: Config, { surroundings, log, onStop }: Ingred
     },
   });
   onStop(() => database.close());
-  const bus = new EventBus({ servers: natsServers, log, receivesLog: roles.has('api') });
+  const bus = new EventBus({ servers: natsServers, log });
   onStop(() => bus.stop());
   return { databaseUrl, database, secretBox, bus, log, metrics: createMetrics(database, bus) };
 }

@@ -13,12 +13,14 @@ type LoggedError = {
  * requests and rows on theirs, and those hold secrets and customers' data.
  */
 export function createLog(level: string): Logger {
-  return pino({
+  const options = {
     level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: describeError },
-  });
+  };
+  // Lines are written together while others are being written; the exit waits for them, a kill -9 may lose the last.
+  return pino(options, pino.destination({ sync: false }));
 }
 
 function describeError(error: unknown): LoggedError | string {

@@ -1,4 +1,4 @@
-import type { NatsConnection } from 'nats';
+import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 
@@ -15,6 +15,8 @@ export type AttemptWatcher = {
 export class AttemptFeed {
   readonly #log: Logger;
   readonly #watchers = new Set<AttemptWatcher>();
+  #connection: NatsConnection | undefined;
+  #subscription: Subscription | undefined;
 
   constructor(log: Logger) {
     this.#log = log;
@@ -28,23 +30,49 @@ export class AttemptFeed {
     }
   }
 
-  /** Tells the watcher of every attempt that is received from now on, until the returned function is called. */
+  /**
+   * Tells the watcher of every attempt that is received from now on, until the returned function is called. The first one
+   * is told of a gap when the subscription is in force.
+   */
   watch(watcher: AttemptWatcher): () => void {
     this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+    this.#subscribe();
+    return () => {
+      this.#watchers.delete(watcher);
+      if (this.#watchers.size > 0) return;
+      this.#subscription?.unsubscribe();
+      this.#subscription = undefined;
+    };
   }
 
-  /** Receives what is announced as long as the connection lasts. */
+  /** Receives what is announced, as long as somebody watches: else it would be sent here for nothing. */
   receive(connection: NatsConnection): void {
-    connection.subscribe('log.*', {
+    this.#connection = connection;
+    this.#subscription = undefined;
+    this.#subscribe();
+  }
+
+  #subscribe(): void {
+    const connection = this.#connection;
+    if (connection === undefined || connection.isClosed() || connection.isDraining()) return;
+    if (this.#watchers.size === 0 || this.#subscription !== undefined) return;
+    this.#subscription = connection.subscribe('log.*', {
       callback: (error, message) => {
-        if (error !== null) this.#log.error({ err: error }, 'the live log cannot be received');
-        else if (this.#watchers.size > 0) {
-          const attempt = parseAttempt(message.string());
-          for (const watcher of this.#watchers) watcher.onAttempt(attempt);
+        if (error !== null) {
+          this.#log.error({ err: error }, 'the live log cannot be received');
+          return;
         }
+        const attempt = parseAttempt(message.string());
+        for (const watcher of this.#watchers) watcher.onAttempt(attempt);
       },
     });
+    connection.flush().then(
+      () => {
+        this.gap();
+      },
+      // Whoever connects again says that there was a gap.
+      () => undefined,
+    );
   }
 
   /** To be called when attempts may have been missed. */

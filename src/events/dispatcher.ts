@@ -56,6 +56,8 @@ export class Dispatcher {
   readonly #writer: EventWriter;
   readonly #metrics: EventMetrics;
   #running: Promise<void> | undefined;
+  /** Everything that has been begun. */
+  #handling: Promise<unknown> = Promise.resolve();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -67,7 +69,7 @@ export class Dispatcher {
       maxBytes: MAX_BATCH_BYTES,
       bytesOf: ({ data }) => data.length,
       write: async (messages) => {
-        await this.#handle(messages);
+        await this.#begin(messages);
         return [];
       },
     });
@@ -97,16 +99,32 @@ export class Dispatcher {
       },
     });
     await last;
+    await this.#handling;
+  }
+
+  /** Resolves when the batch is written, or given up: its messages are published while the next one is being written. */
+  #begin(messages: readonly JsMsg[]): Promise<void> {
+    const before = this.#handling;
+    return new Promise((resolve) => {
+      const onWritten = async () => {
+        // One batch at a time is published, so that no more than two are in hand.
+        await before;
+        resolve();
+      };
+      this.#handling = Promise.all([before, this.#handle(messages, onWritten)]).then(() => {
+        resolve();
+      });
+    });
   }
 
   /** Tries until it has worked: while Postgres is away, events wait in JetStream. */
-  async #handle(messages: readonly JsMsg[]): Promise<void> {
+  async #handle(messages: readonly JsMsg[], onWritten?: () => Promise<void>): Promise<void> {
     const { log, database } = this.#options;
     let failuresOfItsOwn = 0;
     for (let failures = 0; ; failures += 1) {
       if (this.#stopping.signal.aborted && failures > 0) return;
       try {
-        await this.#dispatch(messages);
+        await this.#dispatch(messages, onWritten);
         for (const message of messages) message.ack();
         return;
       } catch (error) {
@@ -138,7 +156,7 @@ export class Dispatcher {
     }
   }
 
-  async #dispatch(messages: readonly JsMsg[]): Promise<void> {
+  async #dispatch(messages: readonly JsMsg[], onWritten?: () => Promise<void>): Promise<void> {
     const begun = performance.now();
     const { pool } = this.#options.database;
     const parsed = messages.map((message) => parseEvent(toPublished(message)));
@@ -147,6 +165,7 @@ export class Dispatcher {
     const { toPublish, rejected, knownIds } = await transaction(pool, (db) => this.#write(db, judged));
     for (const reason of rejected) this.#metrics.rejected(reason);
     this.#metrics.written('nats', { matched: judged.matched, isKnown: (id) => knownIds.includes(id) });
+    await onWritten?.();
     await publishOrWait(this.#options, toPublish, startedAt);
     this.#metrics.dispatched({ events: messages.length, seconds: (performance.now() - begun) / 1_000 });
   }

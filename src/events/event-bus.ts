@@ -14,8 +14,6 @@ import type { StreamMessage } from './stream-message.ts';
 export type EventBusOptions = {
   readonly servers: readonly string[];
   readonly log: Logger;
-  /** Whether committed attempts are to be received for watchAttempts (the api role). */
-  readonly receivesLog: boolean;
 };
 
 const RETRY_MS = 1_000;
@@ -135,7 +133,7 @@ export class EventBus {
     this.#connection = connection;
     this.#jetStream = connection.jetstream({ timeout: PUBLISH_TIMEOUT_MS });
     const forget = whenAborted(signal, () => void this.#close(connection));
-    if (this.#options.receivesLog) this.#feed.receive(connection);
+    this.#feed.receive(connection);
     this.#watchSender(connection);
     // Not awaited: the client never ends this iterator, not even when the connection closes.
     void this.#watchStatus(connection);

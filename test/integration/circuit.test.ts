@@ -108,7 +108,7 @@ describe('a circuit opens', () => {
     const database = createDatabase({ url: scene.databaseUrl, onError: () => undefined });
     const subscriptions = new SubscriptionCache(database, createSecretBox(randomBytes(32).toString('base64')));
     const log = pino({ level: 'silent' });
-    const bus = new EventBus({ servers: [scene.nats.url], log, receivesLog: false });
+    const bus = new EventBus({ servers: [scene.nats.url], log });
     const circuits = new CircuitBreaker({ database, bus, log, subscriptions });
     // The two were written in one statement, so it does not count as failing all the time.
     circuits.observe(

@@ -58,7 +58,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const url = databaseUrl ?? testDatabase.url;
   const database = createDatabase({ url, onError: () => undefined });
   const secretBox = createSecretBox(Buffer.alloc(32, 7).toString('base64'));
-  const bus = new EventBus({ servers: [nats.url], log, receivesLog: true });
+  const bus = new EventBus({ servers: [nats.url], log });
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const credentials = new Credentials({ adminApiKey: ADMIN_KEY, jwt: undefined, database, databaseUrl: url, log });

@@ -16,7 +16,7 @@ export async function startApiProcess(
   { nats, database, databaseUrl, secretBox, log }: Api,
   port = 0,
 ): Promise<ApiProcess> {
-  const bus = new EventBus({ servers: [nats.url], log, receivesLog: true });
+  const bus = new EventBus({ servers: [nats.url], log });
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };

@@ -39,7 +39,7 @@ async function startServerOnPort(...args: string[]): Promise<number> {
 function startBus(url: string): { bus: EventBus; logged: () => string } {
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
-  const bus = new EventBus({ servers: [url], log, receivesLog: false });
+  const bus = new EventBus({ servers: [url], log });
   bus.start();
   cleanUps.push(() => bus.stop());
   return { bus, logged: () => lines.join('') };

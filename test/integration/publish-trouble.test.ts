@@ -19,7 +19,7 @@ async function startPublishing({ nats, databaseUrl }: Scene, url = databaseUrl):
   const log = pino({ level: 'silent' });
   const database = createDatabase({ url, onError: () => undefined });
   cleanUps.push(() => database.close());
-  const bus = new EventBus({ servers: [nats.url], log, receivesLog: false });
+  const bus = new EventBus({ servers: [nats.url], log });
   bus.start();
   cleanUps.push(() => bus.stop());
   await waitFor(() => bus.connected, { what: 'NATS' });
