@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import type { Stack } from './stack.ts';
 
 /** What the figures hold for: the machine and how busy it was, the versions of everything, the commit. */
-export async function describeSurroundings({ nats, query }: Stack) {
+export async function describeSurroundings({ nats, query }: Pick<Stack, 'nats' | 'query'>) {
   const [postgres] = await query<{ server_version: string }>('SHOW server_version');
   return {
     machine: {

@@ -15,23 +15,42 @@ export type EngineProcess = {
   resume(): void;
   /** SIGTERM; resolves with the exit status. */
   terminate(): Promise<number | null>;
+  /** Whether it has ended, by itself or not. */
+  hasEnded(): boolean;
+};
+
+type Services = Pick<TestServices, 'databaseUrl'> & { readonly nats: Pick<TestServices['nats'], 'url'> };
+
+export type LaunchOptions = {
+  readonly port: number;
+  readonly env: Readonly<Record<string, string>>;
+  /** What to run, from the root of the repository: the sources, or what they were compiled to. */
+  readonly program?: string;
 };
 
 /** The whole program in a process of its own, ready, for tests that kill it. */
 export async function startEngineProcess(
-  services: Pick<TestServices, 'databaseUrl' | 'nats'>,
-  env: Record<string, string> = {},
+  services: Services,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<EngineProcess> {
-  const port = await findFreePort();
-  const program = runProgram('src/main.ts', {
+  const engine = launchEngineProcess(services, { port: await findFreePort(), env: { LOG_LEVEL: 'info', ...env } });
+  await isReady(engine.url);
+  return engine;
+}
+
+/** The same, without waiting for anything: it may be started while Postgres and NATS are away. */
+export function launchEngineProcess(
+  services: Services,
+  { port, env, program: path = 'src/main.ts' }: LaunchOptions,
+): EngineProcess {
+  const program = runProgram(path, {
     args: [],
     home: tmpdir(),
-    env: testEnv(services, { PORT: String(port), LOG_LEVEL: 'info', ...env }),
+    env: testEnv(services, { ...env, PORT: String(port) }),
   });
   // Its end is seen by what waits for it to be ready, or expected.
   program.firstLine.catch(() => undefined);
   const url = `http://127.0.0.1:${port}`;
-  await isReady(url);
   return {
     url,
     graphql: (query, variables = {}) => postGraphql(url, { query, variables }),
@@ -43,12 +62,13 @@ export async function startEngineProcess(
       await program.end('SIGTERM');
       return program.child.exitCode;
     },
+    hasEnded: () => program.child.exitCode !== null || program.child.signalCode !== null,
   };
 }
 
-async function isReady(url: string): Promise<void> {
+export async function isReady(url: string, timeoutMs = 20_000): Promise<void> {
   await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, {
     what: 'the program',
-    timeoutMs: 20_000,
+    timeoutMs,
   });
 }

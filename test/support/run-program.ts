@@ -26,11 +26,18 @@ export type RunProgramOptions = {
 };
 
 const ROOT = join(import.meta.dirname, '../..');
+const TSX = ['--import', 'tsx'];
 
-/** Runs a TypeScript file of the repository in a process of its own. */
+/** Runs a file of the repository, TypeScript or what it was compiled to, in a process of its own. */
 export function runProgram(path: string, { args, uid, home, env: extra = {} }: RunProgramOptions): Program {
   const asUser = uid === undefined ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
-  const [command = '', ...rest] = [...asUser, process.execPath, '--import', 'tsx', join(ROOT, path), ...args];
+  const [command = '', ...rest] = [
+    ...asUser,
+    process.execPath,
+    ...(path.endsWith('.ts') ? TSX : []),
+    join(ROOT, path),
+    ...args,
+  ];
   const env = { PATH: process.env['PATH'] ?? '', HOME: home, TMPDIR: home, ...extra };
   const child = spawn(command, rest, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(child, 'close');
