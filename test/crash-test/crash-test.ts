@@ -7,7 +7,7 @@ import { readDeliveryLog } from './delivery-log.ts';
 import { Disturber, type Happening } from './disturber.ts';
 import { Endpoints } from './endpoints.ts';
 import { type Judgement, judge } from './judge.ts';
-import { describeProgress, isSettled, type Running } from './progress.ts';
+import { createIsSettled, describeProgress, type Running } from './progress.ts';
 import { Publisher } from './publisher.ts';
 import { type Disturbance, planSchedule, type ScheduleForm } from './schedule.ts';
 import { Stack, type StackOptions } from './stack.ts';
@@ -46,9 +46,10 @@ export type CrashTestResult = {
   /** Messages that JetStream still held at the end. */
   readonly unacked: number;
   readonly publishedInMs: number;
-  readonly drainedInMs: number;
+  /** When the last delivery arrived, after everything was published. */
+  readonly lastAfterMs: number;
   readonly surroundings: unknown;
-  /** All that is known of the deliveries that the first problems are about. */
+  /** All that is known of the deliveries that the first problems are about, and of the last ones to arrive. */
   readonly evidence: unknown;
   /** What the processes have written. */
   readonly outputs: readonly (readonly [name: string, output: string])[];
@@ -56,6 +57,9 @@ export type CrashTestResult = {
 
 const PROGRESS_MS = 5_000;
 const MAX_SUSPECTS = 200;
+const LAST = 20;
+const SENDER_ACK_WAIT_MS = 60_000;
+const SLACK_MS = 3_000;
 
 /** Publishes, disturbs, waits until everything has arrived, and judges. Stops everything it has started. */
 export async function runCrashTest(options: CrashTestOptions): Promise<CrashTestResult> {
@@ -100,7 +104,10 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
     const judgement = judge({ ...log, acknowledged, happenings, requests, urls, endedByThemselves });
     const counts = { published, unanswered, acknowledged: acknowledged.length, requests: requests.length };
     const outputs = stack.outputs();
-    const suspects = new Set(judgement.problems.slice(0, MAX_SUSPECTS).map(({ about }) => about));
+    const suspects = new Set([
+      ...judgement.problems.slice(0, MAX_SUSPECTS).map(({ about }) => about),
+      ...requests.slice(-LAST).map(({ deliveryId }) => deliveryId),
+    ]);
     const evidence = {
       requests: requests.filter(({ deliveryId }) => suspects.has(deliveryId)),
       attempts: log.attempts.filter(({ deliveryId }) => suspects.has(deliveryId)),
@@ -117,9 +124,9 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
 
 /** Ends in time, whether everything has arrived or not; rejects when it is interrupted. */
 async function publishAndDrain(
-  { report, signal, events, publishMs, maxPublishMs, maxDrainMs }: CrashTestOptions,
+  { report, signal, events, publishMs, maxPublishMs, maxDrainMs, ackWaitMs }: CrashTestOptions,
   { running, schedule }: { readonly running: Running; readonly schedule: readonly Disturbance[] },
-): Promise<Pick<CrashTestResult, 'publishedInMs' | 'drainedInMs'>> {
+): Promise<Pick<CrashTestResult, 'publishedInMs' | 'lastAfterMs'>> {
   const isOver = new AbortController();
   const startedAt = Date.now();
   report(`publishing ${events} events in ${publishMs / 1_000} s, with ${schedule.length} disturbances`);
@@ -139,11 +146,12 @@ async function publishAndDrain(
     running.disturber.end();
     const publishedAt = Date.now();
     report('waiting until everything has arrived');
-    const settled = await Promise.race([waitUntil(() => isSettled(running), maxDrainMs), interrupted]);
+    const isSettled = createIsSettled(running, (ackWaitMs ?? SENDER_ACK_WAIT_MS) + SLACK_MS);
+    const settled = await Promise.race([waitUntil(isSettled, maxDrainMs), interrupted]);
     report(describeProgress(running));
     if (!settled) report('time is up');
     if (!settled) await running.disturber.freeze();
-    return { publishedInMs: publishedAt - startedAt, drainedInMs: Date.now() - publishedAt };
+    return { publishedInMs: publishedAt - startedAt, lastAfterMs: Math.max(0, running.tally.lastAt - publishedAt) };
   } finally {
     clearInterval(progress);
     isOver.abort();

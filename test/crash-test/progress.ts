@@ -24,14 +24,25 @@ export function describeProgress({ publisher, endpoints, disturber, tally }: Run
   ].join('; ');
 }
 
-/** Whether nothing can happen any more: all has arrived, nothing is pending, and JetStream has nothing left. */
-export async function isSettled({ stack, endpoints, tally }: Running): Promise<boolean> {
-  if (tally.missing > 0 || endpoints.open > 0) return false;
-  try {
+/**
+ * Whether nothing happens any more: all has arrived, nothing is pending, and JetStream has nothing left that it might
+ * give out again. What it has not given out for `unackedMs`, it will not: a nats-server that was killed can hold acks for
+ * outstanding for ever.
+ */
+export function createIsSettled({ stack, endpoints, tally }: Running, unackedMs: number): () => Promise<boolean> {
+  let since: number | undefined;
+  const isCalm = async () => {
+    if (tally.missing > 0 || endpoints.open > 0) return false;
     const pending = await stack.postgres.query(`SELECT FROM deliveries WHERE status = 'PENDING' LIMIT 1`);
-    return pending.length === 0 && (await stack.unacked()) === 0 && endpoints.open === 0;
-  } catch {
-    // What does not answer has not settled.
-    return false;
-  }
+    return pending.length === 0;
+  };
+  return async () => {
+    try {
+      since = (await isCalm()) ? (since ?? Date.now()) : undefined;
+      return since !== undefined && ((await stack.unacked()) === 0 || Date.now() - since > unackedMs);
+    } catch {
+      // What does not answer has not settled.
+      return false;
+    }
+  };
 }

@@ -67,7 +67,7 @@ export class Publisher {
     return (this.#published * 1_000) / this.#options.perSecond;
   }
 
-  /** Evenly spaced, as far as they are acknowledged. Resolves when all of them are, or it was ended. */
+  /** Evenly spaced, as far as they are acknowledged. Resolves when all of them are; rejects when it is stopped before. */
   async run(): Promise<void> {
     const { events, perSecond } = this.#options;
     let credit = 0;
@@ -103,14 +103,10 @@ export class Publisher {
     this.#published += 1;
     const id = `crash-${this.#options.seed}-${number}`;
     const done = this.#publish(id, number)
-      .then(
-        () => {
-          this.acknowledged.push({ id, number });
-          this.#options.tally.acknowledge({ id, number });
-        },
-        // Only when it is stopped: then it was not acknowledged.
-        () => undefined,
-      )
+      .then(() => {
+        this.acknowledged.push({ id, number });
+        this.#options.tally.acknowledge({ id, number });
+      })
       .finally(() => this.#unacknowledged.delete(done));
     this.#unacknowledged.add(done);
   }

@@ -80,17 +80,20 @@ export const FULL_FORM: ScheduleForm = {
   restMs: 8_000,
 };
 
-/** Everything once, for so short that no circuit opens and no ack wait passes: what those do takes longer than a minute. */
+/**
+ * Everything once, one thing at a time, and for so short that no circuit opens: with several at a time it happens more
+ * often that it takes the sweeper a minute to find out what was lost.
+ */
 export const SHORT_FORM: ScheduleForm = {
   cards: cardsOf({
-    down: [0, 500],
-    pause: [300, 1_500],
-    fail: [300, 600],
-    hang: [300, 800],
-    refuse: [300, 600],
+    down: [0, 400],
+    pause: [200, 700],
+    fail: [300, 500],
+    hang: [300, 700],
+    refuse: [300, 500],
   }),
-  gapMs: [500, 1_000],
-  restMs: 3_000,
+  gapMs: [800, 1_200],
+  restMs: 2_000,
 };
 
 /** What happens when: the same for the same seed, form and duration, whatever the machine does. */

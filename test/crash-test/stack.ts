@@ -61,7 +61,7 @@ export class Stack {
   }
 
   /** Of the api process, wherever it has got to. */
-  graphql: EngineProcess['graphql'] = (query, variables) => {
+  graphql: EngineProcess['graphql'] = async (query, variables) => {
     const api = this.#engines.get('api');
     if (api === undefined) throw new Error('the api process does not run');
     return api.graphql(query, variables);

@@ -12,7 +12,7 @@ export function rowsOf(result: CrashTestResult): Record<string, string>[] {
     ['events acknowledged', result.acknowledged, ''],
     ['publishEvent unanswered for a minute', result.unanswered, ''],
     ['deliveries promised', wanted, ''],
-    ['deliveries made', wanted - lost - late, `the last ones ${seconds(result.drainedInMs)} after publishing`],
+    ['deliveries made', wanted - lost - late, `the last one ${seconds(result.lastAfterMs)} after publishing`],
     ['lost', lost, 'must be 0'],
     ['late', late, 'must be 0: pending when time was up'],
     ['doubled', judgement.doubled, by.toSorted().join(', ')],

@@ -6,9 +6,15 @@ export class Tally {
   /** Arrived before the publisher had heard that the event was acknowledged. */
   readonly #early = new Set<string>();
   #wanted = 0;
+  #lastAt = 0;
 
   get wanted(): number {
     return this.#wanted;
+  }
+
+  /** When the last one arrived, in milliseconds since 1970. */
+  get lastAt(): number {
+    return this.#lastAt;
   }
 
   get missing(): number {
@@ -23,7 +29,8 @@ export class Tally {
   }
 
   succeed(wanted: Wanted): void {
-    if (!this.#missing.delete(keyOf(wanted))) this.#early.add(keyOf(wanted));
+    if (this.#missing.delete(keyOf(wanted))) this.#lastAt = Date.now();
+    else this.#early.add(keyOf(wanted));
   }
 }
 

@@ -3,7 +3,7 @@ import { FULL_FORM, planSchedule, SHORT_FORM } from '../crash-test/schedule.ts';
 
 const FORMS = [
   { name: 'full', form: FULL_FORM, durationMs: 288_000 },
-  { name: 'short', form: SHORT_FORM, durationMs: 18_000 },
+  { name: 'short', form: SHORT_FORM, durationMs: 20_000 },
 ] as const;
 
 describe.each(FORMS)('the schedule of the $name form', ({ form, durationMs }) => {
