@@ -99,7 +99,7 @@ describe('the crash test', () => {
     expect(judged({ ...TWICE, requests: lateRequests, happenings: kill(30_000) }).problems).toEqual(both);
     // Postgres was away in between.
     const away = [...kill(30_000), happening('kill', 'postgres', [1_000, 3_000])];
-    expect(judged({ ...TWICE, requests: lateRequests, happenings: away }).problems).toEqual(both.slice(0, 0));
+    expect(judged({ ...TWICE, requests: lateRequests, happenings: away }).problems).toEqual([]);
   });
 
   it('does not take the kill of a process for that of another one, whose connection stayed open', () => {
@@ -134,7 +134,8 @@ describe('the crash test', () => {
 
   it('takes what the receiver cut off for one request with what was sent in its place', () => {
     const cut = { connection: { isCutByReceiver: true, endedAt: BEGIN + 10 } };
-    const { answer: _, ...unanswered } = request(5, cut);
+    const unanswered = request(5, cut);
+    delete unanswered.answer;
     const requests = [unanswered, request(15)];
     expect(judged({ requests })).toMatchObject({ cutByReceiver: 1, doubled: 0, problems: [] });
   });
