@@ -119,6 +119,7 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
     };
   } finally {
     await publisher.stop();
+    if (signal.aborted) await disturber.settle();
   }
 }
 

@@ -48,6 +48,11 @@ export class Disturber {
     await Promise.all(this.#last.values());
   }
 
+  /** After an interruption: resolves when no server is being started any more. */
+  async settle(): Promise<void> {
+    await Promise.allSettled(this.#last.values());
+  }
+
   /** Begins no other disturbance. */
   end(): void {
     this.#isEnding = true;
