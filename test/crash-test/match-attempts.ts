@@ -47,7 +47,11 @@ function matchOne(
   const free = new Set(requests);
   const matched = new Map<SeenRequest, LoggedAttempt>();
   const left: LoggedAttempt[] = [];
-  for (const attempt of attempts.toSorted((a, b) => a.startedAt - b.startedAt)) {
+  // Those that heard an answer first: the attempt of a sender that stood still spans those of who took over.
+  const inOrder = attempts.toSorted(
+    (a, b) => Number(a.statusCode === null) - Number(b.statusCode === null) || a.startedAt - b.startedAt,
+  );
+  for (const attempt of inOrder) {
     const possible = [...free].filter((request) => isWithin(request, attempt));
     // One that was cut off is sent again within its attempt: then the answer tells which it is.
     const request = possible.find(({ answer }) => answer?.status === attempt.statusCode) ?? possible[0];

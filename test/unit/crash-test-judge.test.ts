@@ -152,6 +152,13 @@ describe('the crash test', () => {
     expect(judged({ ...evidence, happenings })).toMatchObject({ unseen: 1, problems: [] });
   });
 
+  it('does not take the request of who took over for that of a sender that stood still before it could send one', () => {
+    const stood = attempt(0, { failureReason: 'TIMEOUT', statusCode: null, endedAt: BEGIN + 70_000 });
+    const evidence = { requests: [request(61_005)], attempts: [stood, attempt(61_000)] };
+    const happenings = [happening('pause', 'sender-1', [1, 69_990])];
+    expect(judged({ ...evidence, happenings })).toMatchObject({ unseen: 1, doubled: 0, problems: [] });
+  });
+
   it('finds an outcome in the log that is not the one that was given', () => {
     const failed = { answer: { status: 500, at: BEGIN + 10 } };
     const second = { requests: [request(5, failed), request(50, { attemptNumber: 2 })] };
