@@ -23,7 +23,7 @@ export type Victim = {
   resume(): Promise<void> | void;
 };
 
-const START_MS = 60_000;
+const START_MS = 120_000;
 const KEEP_ACK_WAIT_MS = 500;
 
 /** Postgres, nats-server and the program, each role in processes of its own. */
