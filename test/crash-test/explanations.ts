@@ -16,6 +16,7 @@ const HEARD_WITHIN_MS = 2_000;
 
 /** What can have JetStream deliver a message again, or keep an outcome from being recorded. */
 const SERVERS: ReadonlySet<string> = new Set(['nats-server', 'postgres']);
+const NO_CONNECTION = /^no connection /;
 const NEVER_ARRIVED: ReadonlySet<string> = new Set(['CONNECTION_REFUSED', 'CONNECTION_RESET']);
 
 /** Says of what looks wrong which happening has caused it; undefined if none has. */
@@ -56,11 +57,12 @@ export class Explanations {
 
   /** Why a receiver has not seen an attempt. */
   whyUnseen(attempt: LoggedAttempt, endpoint: string): string | undefined {
-    const { failureReason, startedAt, endedAt } = attempt;
+    const { failureReason, errorMessage, startedAt, endedAt } = attempt;
     const isRefused = this.#happenings.some(
       ({ kind, target, from, to }) => kind === 'refuse' && target === endpoint && from <= endedAt && to >= startedAt,
     );
     if (isRefused && NEVER_ARRIVED.has(failureReason ?? '')) return 'the endpoint refused connections';
+    if (failureReason === 'TIMEOUT' && NO_CONNECTION.test(errorMessage ?? '')) return 'no connection was made in time';
     const isPaused = this.#pauses.some(({ from, to }) => from <= endedAt && to >= startedAt);
     return isPaused && failureReason === 'TIMEOUT' ? 'the sender stood still' : undefined;
   }

@@ -21,7 +21,7 @@ export function rowsOf(result: CrashTestResult): Record<string, string>[] {
     ['attempts in the delivery log', attempts, ''],
     ['requests not in the log: killed', judgement.cutByKill, 'each of them was made again'],
     ['requests not in the log: cut by the receiver', judgement.cutByReceiver, 'sent again within the attempt'],
-    ['attempts that no receiver saw', judgement.unseen, 'the endpoint refused connections'],
+    ['attempts that no receiver saw', judgement.unseen, 'the endpoint refused connections, or none was made in time'],
     ['successes heard of too late', judgement.heardTooLate, 'they count as failures, and are tried again'],
     ['pending with a reason', judgement.pendingWithReason, ''],
     ['left in JetStream', result.unacked, ''],
