@@ -16,7 +16,7 @@ export type Evidence = DeliveryLog & {
 };
 
 /** Something that must not be. `about` names a delivery, an event for an endpoint, or a process. */
-export type Problem = { readonly what: string; readonly about: string };
+type Problem = { readonly what: string; readonly about: string };
 
 export type Judgement = {
   readonly wanted: number;

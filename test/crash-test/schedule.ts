@@ -1,7 +1,7 @@
 import { seededChance } from '../support/seeded-chance.ts';
 
 /** `kill`: SIGKILL, and started again after `forMs`. `pause`: SIGSTOP, and SIGCONT. The others are what an endpoint does. */
-export type DisturbanceKind = 'kill' | 'pause' | 'fail' | 'hang' | 'refuse';
+type DisturbanceKind = 'kill' | 'pause' | 'fail' | 'hang' | 'refuse';
 
 export type Disturbance = {
   /** On the clock of publishing, which stands still while nothing can be published. */
