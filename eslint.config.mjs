@@ -60,5 +60,8 @@ export default defineConfig(
     rules: { 'no-restricted-properties': 'off' },
   },
   // What a person sees on the terminal is their product.
-  { files: ['src/demo/**', 'scripts/**', 'bench/**', 'examples/**'], rules: { 'no-console': 'off' } },
+  {
+    files: ['src/demo/**', 'scripts/**', 'bench/**', 'test/crash-test/**', 'examples/**'],
+    rules: { 'no-console': 'off' },
+  },
 );

@@ -2,9 +2,11 @@ import { execFile } from 'node:child_process';
 import { cpus, loadavg, totalmem } from 'node:os';
 import process from 'node:process';
 import { promisify } from 'node:util';
+import type { Stack } from './stack.ts';
 
-/** What the figures hold for: the machine and how busy it was, the version of Node, the commit. */
-export async function describeSurroundings() {
+/** What the figures hold for: the machine and how busy it was, the versions of everything, the commit. */
+export async function describeSurroundings({ nats, query }: Pick<Stack, 'nats' | 'query'>) {
+  const [postgres] = await query<{ server_version: string }>('SHOW server_version');
   return {
     machine: {
       cpu: cpus()[0]?.model ?? 'unknown',
@@ -12,7 +14,7 @@ export async function describeSurroundings() {
       memoryGiB: Math.round(totalmem() / 2 ** 30),
       loadAtStart: loadavg()[0],
     },
-    node: process.version,
+    versions: { node: process.version, postgres: postgres?.server_version, natsServer: nats.info?.version },
     commit: await readCommit(),
   };
 }

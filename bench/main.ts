@@ -40,7 +40,6 @@ async function main(): Promise<void> {
   const interrupted = interruption();
   const results: Record<string, object> = {};
   const targets: Target[] = [];
-  const surroundings = await describeSurroundings();
   for (const name of names) {
     report(`== ${name}`);
     const outcome = await Promise.race([run(name, isFull), interrupted]).finally(stopAll);
@@ -53,6 +52,7 @@ async function main(): Promise<void> {
   await keep({ ...surroundings, isFull, targets, ...results });
 }
 
+let surroundings: object | undefined;
 const stops: (() => Promise<void>)[] = [];
 
 async function stopAll(): Promise<void> {
@@ -69,6 +69,7 @@ function run(name: string, isFull: boolean) {
     startStack: async (options) => {
       const stack = await startStack({ report, ...options });
       onStop(() => stack.stop());
+      surroundings ??= await describeSurroundings(stack);
       return stack;
     },
   };

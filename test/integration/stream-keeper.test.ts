@@ -66,6 +66,16 @@ it('creates streams and consumers once, and then looks every half minute', async
   expect(await keeper.check(jsm)).toEqual({ created: false, nextInMs: 30_000 });
 });
 
+it('its consumers have no filter, which a nats-server that was killed may find some messages by no more', async () => {
+  await createKeeper().check(jsm);
+  for (const [stream, consumer] of [
+    ['EVENTS', 'dispatcher'],
+    ['DELIVERIES', 'sender'],
+  ] as const) {
+    expect((await jsm.consumers.info(stream, consumer)).config.filter_subject).toBeUndefined();
+  }
+});
+
 it('a consumer that has passed messages of its work queue is created again, and they are delivered', async () => {
   const keeper = createKeeper();
   await keeper.check(jsm);

@@ -16,25 +16,44 @@ export type EngineProcess = {
   resume(): void;
   /** SIGTERM; resolves with the exit status. */
   terminate(): Promise<number | null>;
+  /** Whether it has ended, by itself or not. */
+  hasEnded(): boolean;
+};
+
+type Services = Pick<TestServices, 'databaseUrl'> & { readonly nats: Pick<TestServices['nats'], 'url'> };
+
+export type LaunchOptions = {
+  readonly port: number;
+  readonly env: Readonly<Record<string, string>>;
+  /** What to run, from the root of the repository: the sources, or what they were compiled to. */
+  readonly program: string;
 };
 
 /** The whole program in a process of its own, ready, for tests that kill it. */
 export async function startEngineProcess(
-  services: Pick<TestServices, 'databaseUrl' | 'nats'>,
-  env: Record<string, string> = {},
+  services: Services,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<EngineProcess> {
   const port = await findOwnPort();
-  const program = runProgram(await compiledProgram(), {
+  const engine = launchEngineProcess(services, {
+    ...{ port, env: { LOG_LEVEL: 'info', ...env }, program: await compiledProgram() },
+  });
+  await isReady(engine.url).catch((error: unknown) => {
+    throw new Error(`the program is not ready: ${engine.output()}`, { cause: error });
+  });
+  return engine;
+}
+
+/** The same, without waiting for anything: it may be started while Postgres and NATS are away. */
+export function launchEngineProcess(services: Services, { port, env, program: path }: LaunchOptions): EngineProcess {
+  const program = runProgram(path, {
     args: [],
     home: tmpdir(),
-    env: testEnv(services, { PORT: String(port), LOG_LEVEL: 'info', ...env }),
+    env: testEnv(services, { ...env, PORT: String(port) }),
   });
   // Its end is seen by what waits for it to be ready, or expected.
   program.firstLine.catch(() => undefined);
   const url = `http://127.0.0.1:${port}`;
-  await isReady(url).catch((error: unknown) => {
-    throw new Error(`the program is not ready: ${program.output()}`, { cause: error });
-  });
   return {
     url,
     graphql: (query, variables = {}) => postGraphql(url, { query, variables }),
@@ -46,12 +65,13 @@ export async function startEngineProcess(
       await program.end('SIGTERM');
       return program.child.exitCode;
     },
+    hasEnded: () => program.child.exitCode !== null || program.child.signalCode !== null,
   };
 }
 
-async function isReady(url: string): Promise<void> {
+export async function isReady(url: string, timeoutMs = 40_000): Promise<void> {
   await waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, {
     what: 'the program',
-    timeoutMs: 40_000,
+    timeoutMs,
   });
 }

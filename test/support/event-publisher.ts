@@ -3,7 +3,7 @@ import { connect, headers as natsHeaders } from 'nats';
 
 export type EventPublisher = {
   /** Publishes an event until JetStream has confirmed it, through as many outages as come. */
-  publish(subject: string, id: string): Promise<void>;
+  publish(subject: string, id: string, body?: string): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -14,12 +14,12 @@ export async function startEventPublisher(natsUrl: string): Promise<EventPublish
   const jetStream = connection.jetstream({ timeout: 1_000 });
   let isStopped = false;
   return {
-    publish: async (subject, id) => {
+    publish: async (subject, id, body = '{}') => {
       const headers = natsHeaders();
       headers.set('Nats-Msg-Id', id);
       for (let confirmed = false; !confirmed; ) {
         if (isStopped) throw new Error(`${id} was never confirmed`);
-        confirmed = await jetStream.publish(subject, '{}', { headers }).then(
+        confirmed = await jetStream.publish(subject, body, { headers }).then(
           () => true,
           () => delay(100, false),
         );

@@ -24,9 +24,9 @@ export type TestNats = {
 };
 
 /** A nats-server with JetStream of the test file's own, configured as the embedded one is. */
-export async function startTestNats(): Promise<TestNats> {
+export async function startTestNats(binary = inject('natsServer')): Promise<TestNats> {
   const folder = await createTempFolder();
-  const store = await prepareNatsStore({ directory: folder.path, binary: inject('natsServer') });
+  const store = await prepareNatsStore({ directory: folder.path, binary });
   const port = await findOwnPort();
   const server = new ServerProcess({
     commandLine: await store.configure(port),

@@ -91,8 +91,8 @@ async function repeatLost<T>(times: number, work: () => Promise<T>): Promise<T> 
 
 /** The environment of a program on these services that may send to loopback, with short waits before retries. */
 export function testEnv(
-  { databaseUrl, nats }: Pick<TestServices, 'databaseUrl' | 'nats'>,
-  env: Record<string, string> = {},
+  { databaseUrl, nats }: Pick<TestServices, 'databaseUrl'> & { readonly nats: Pick<TestNats, 'url'> },
+  env: Readonly<Record<string, string>> = {},
 ): Record<string, string> {
   return {
     PORT: '0',
@@ -151,7 +151,10 @@ const CREATE = `mutation ($input: CreateWebhookSubscriptionInput!) {
   }
 }`;
 
-async function subscribe(graphql: TestApp['graphql'], input: SubscribeInput): Promise<{ id: string; secret: string }> {
+export async function subscribe(
+  graphql: TestApp['graphql'],
+  input: SubscribeInput,
+): Promise<{ id: string; secret: string }> {
   const { createWebhookSubscription: result } = await graphql<{
     createWebhookSubscription: { secret?: string; subscription?: { id: string }; message?: string };
   }>(CREATE, { input: { tenant: 'acme', eventTypes: ['*'], ...input } });

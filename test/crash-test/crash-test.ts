@@ -1,0 +1,160 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { describeSurroundings } from '../../bench/describe-surroundings.ts';
+import { waitUntil } from '../../bench/wait-until.ts';
+import { whenAborted } from '../../src/when-aborted.ts';
+import { subscribe } from '../support/test-app.ts';
+import { readDeliveryLog } from './delivery-log.ts';
+import { Disturber, type Happening } from './disturber.ts';
+import { Endpoints } from './endpoints.ts';
+import { type Judgement, judge } from './judge.ts';
+import { createIsSettled, describeProgress, type Running } from './progress.ts';
+import { Publisher } from './publisher.ts';
+import { type Disturbance, planSchedule, type ScheduleForm } from './schedule.ts';
+import { Stack, type StackOptions } from './stack.ts';
+import { Tally } from './tally.ts';
+import { TENANT, typeWantedBy } from './traffic.ts';
+
+export type CrashTestOptions = Omit<StackOptions, 'env'> & {
+  readonly seed: number;
+  readonly events: number;
+  readonly form: ScheduleForm;
+  /** How many deliveries may be under way: more events are published only when they have arrived. */
+  readonly maxBacklog: number;
+  /** How long publishing takes, if nothing has to wait. */
+  readonly publishMs: number;
+  /** How long it may take at most, and how long everything after it. */
+  readonly maxPublishMs: number;
+  readonly maxDrainMs: number;
+  /** The limit of one attempt. */
+  readonly timeoutMs: number;
+  readonly retrySchedule: string;
+  readonly report: (text: string) => void;
+  readonly signal: AbortSignal;
+};
+
+export type CrashTestResult = {
+  readonly seed: number;
+  readonly judgement: Judgement;
+  readonly schedule: readonly Disturbance[];
+  readonly happenings: readonly Happening[];
+  readonly published: number;
+  readonly acknowledged: number;
+  /** How often the api process did not answer a publisher for a minute. */
+  readonly unanswered: number;
+  readonly requests: number;
+  readonly attempts: number;
+  /** Messages that JetStream still held at the end. */
+  readonly unacked: number;
+  readonly publishedInMs: number;
+  /** When the last delivery arrived, after everything was published. */
+  readonly lastAfterMs: number;
+  readonly surroundings: unknown;
+  /** All that is known of the deliveries that the first problems are about, and of the last ones to arrive. */
+  readonly evidence: unknown;
+  /** What the processes have written. */
+  readonly outputs: readonly (readonly [name: string, output: string])[];
+};
+
+const PROGRESS_MS = 5_000;
+const MAX_SUSPECTS = 200;
+const LAST = 20;
+const SENDER_ACK_WAIT_MS = 60_000;
+const SLACK_MS = 3_000;
+
+/** Publishes, disturbs, waits until everything has arrived, and judges. Stops everything it has started. */
+export async function runCrashTest(options: CrashTestOptions): Promise<CrashTestResult> {
+  const { seed, report, signal, retrySchedule } = options;
+  const tally = new Tally();
+  const endpoints = new Endpoints(seed, (request) => {
+    tally.succeed(request);
+  });
+  const urls = await endpoints.start();
+  let stack: Stack | undefined;
+  try {
+    report('starting Postgres, nats-server, two senders, two dispatchers and an api process');
+    stack = await Stack.start({ ...options, env: { RETRY_SCHEDULE: retrySchedule, LOG_LEVEL: 'warn' } });
+    signal.throwIfAborted();
+    return await run(options, { stack, endpoints, urls, tally });
+  } finally {
+    await stack?.stop();
+    await endpoints.stop();
+  }
+}
+
+type Parts = Pick<Running, 'stack' | 'endpoints' | 'tally'> & { readonly urls: readonly string[] };
+
+async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }: Parts): Promise<CrashTestResult> {
+  const { report, signal, seed, events, form, publishMs, timeoutMs } = options;
+  const surroundings = await describeSurroundings({ nats: stack.connection, query: stack.postgres.query });
+  for (const [endpoint, url] of urls.entries()) {
+    await subscribe(stack.graphql, { tenant: TENANT, url, eventTypes: [typeWantedBy(endpoint)], timeoutMs });
+  }
+  const schedule = planSchedule({ seed, form, durationMs: publishMs });
+  const perSecond = (events * 1_000) / publishMs;
+  const to = { natsUrl: stack.nats.url, graphql: stack.graphql };
+  const publisher = await Publisher.start({ seed, events, perSecond, maxBacklog: options.maxBacklog, tally, ...to });
+  const disturber = new Disturber({ stack, endpoints, report, signal, clockMs: () => publisher.clockMs });
+  const running = { stack, endpoints, publisher, disturber, tally };
+  try {
+    const times = await publishAndDrain(options, { running, schedule });
+    const { acknowledged, published, unanswered } = publisher;
+    const [{ happenings }, { requests }] = [disturber, endpoints];
+    const log = await readDeliveryLog(stack.postgres);
+    const endedByThemselves = stack.endedByThemselves();
+    const judgement = judge({ ...log, acknowledged, happenings, requests, urls, endedByThemselves });
+    const counts = { published, unanswered, acknowledged: acknowledged.length, requests: requests.length };
+    const outputs = stack.outputs();
+    const suspects = new Set([
+      ...judgement.problems.slice(0, MAX_SUSPECTS).map(({ about }) => about),
+      ...requests.slice(-LAST).map(({ deliveryId }) => deliveryId),
+    ]);
+    const evidence = {
+      requests: requests.filter(({ deliveryId }) => suspects.has(deliveryId)),
+      attempts: log.attempts.filter(({ deliveryId }) => suspects.has(deliveryId)),
+      deliveries: log.deliveries.filter(({ id }) => suspects.has(id)),
+    };
+    return {
+      ...{ seed, judgement, schedule, happenings, ...counts, attempts: log.attempts.length },
+      ...{ unacked: await stack.unacked(), ...times, surroundings, evidence, outputs },
+    };
+  } finally {
+    await publisher.stop();
+    if (signal.aborted) await disturber.settle();
+  }
+}
+
+/** Ends in time, whether everything has arrived or not; rejects when it is interrupted. */
+async function publishAndDrain(
+  { report, signal, events, publishMs, maxPublishMs, maxDrainMs, ackWaitMs }: CrashTestOptions,
+  { running, schedule }: { readonly running: Running; readonly schedule: readonly Disturbance[] },
+): Promise<Pick<CrashTestResult, 'publishedInMs' | 'lastAfterMs'>> {
+  const isOver = new AbortController();
+  const startedAt = Date.now();
+  report(`publishing ${events} events in ${publishMs / 1_000} s, with ${schedule.length} disturbances`);
+  const progress = setInterval(() => {
+    report(describeProgress(running));
+  }, PROGRESS_MS);
+  const interrupted = new Promise<never>((_, reject) => {
+    whenAborted(signal, () => {
+      reject(new Error('interrupted'));
+    });
+  });
+  try {
+    const published = Promise.all([running.publisher.run(), running.disturber.run(schedule)]);
+    const tooLate = delay(maxPublishMs, undefined, { signal: isOver.signal });
+    await Promise.race([published, tooLate, interrupted]);
+    running.publisher.end();
+    running.disturber.end();
+    const publishedAt = Date.now();
+    report('waiting until everything has arrived');
+    const isSettled = createIsSettled(running, (ackWaitMs ?? SENDER_ACK_WAIT_MS) + SLACK_MS);
+    const settled = await Promise.race([waitUntil(isSettled, maxDrainMs), interrupted]);
+    report(describeProgress(running));
+    if (!settled) report('time is up');
+    if (!settled) await running.disturber.freeze();
+    return { publishedInMs: publishedAt - startedAt, lastAfterMs: Math.max(0, running.tally.lastAt - publishedAt) };
+  } finally {
+    clearInterval(progress);
+    isOver.abort();
+  }
+}

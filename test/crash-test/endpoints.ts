@@ -1,0 +1,33 @@
+import { Endpoint, type EndpointMode, type SeenRequest } from './endpoint.ts';
+import { ENDPOINTS } from './schedule.ts';
+
+/** All receivers of a run, and what they saw. */
+export class Endpoints {
+  readonly requests: SeenRequest[] = [];
+  readonly #endpoints: readonly Endpoint[];
+
+  constructor(seed: number, onSuccess: (request: SeenRequest) => void) {
+    const onSeen = (request: SeenRequest) => void this.requests.push(request);
+    const indices = Array.from({ length: ENDPOINTS }, (_, index) => index);
+    this.#endpoints = indices.map((index) => new Endpoint({ index, seed, onSeen, onSuccess }));
+  }
+
+  /** Returns where they listen. */
+  start(): Promise<string[]> {
+    return Promise.all(this.#endpoints.map((endpoint) => endpoint.start()));
+  }
+
+  /** Of requests that somebody still waits for an answer to. */
+  get open(): number {
+    return this.#endpoints.reduce((sum, { open }) => sum + open, 0);
+  }
+
+  /** By its name in the schedule. */
+  async become(name: string, mode: EndpointMode): Promise<void> {
+    await this.#endpoints[Number(name.slice('endpoint-'.length))]?.become(mode);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#endpoints.map((endpoint) => endpoint.stop()));
+  }
+}

@@ -1,0 +1,202 @@
+import type { DeliveryLog, LoggedAttempt, StoredDelivery } from './delivery-log.ts';
+import type { Happening } from './disturber.ts';
+import type { SeenRequest } from './endpoint.ts';
+import { Explanations } from './explanations.ts';
+import { type MatchedRequest, matchAttempts } from './match-attempts.ts';
+import { type AcknowledgedEvent, type Wanted, wantedOf } from './traffic.ts';
+
+export type Evidence = DeliveryLog & {
+  readonly acknowledged: readonly AcknowledgedEvent[];
+  readonly requests: readonly SeenRequest[];
+  readonly happenings: readonly Happening[];
+  /** Of endpoints, in their order. */
+  readonly urls: readonly string[];
+  /** Processes that ended though nobody had killed them. */
+  readonly endedByThemselves: readonly string[];
+};
+
+/** Something that must not be. `about` names a delivery, an event for an endpoint, or a process. */
+type Problem = { readonly what: string; readonly about: string };
+
+export type Judgement = {
+  readonly wanted: number;
+  /** Promised deliveries that did not arrive and never will. */
+  readonly lost: number;
+  /** Promised deliveries that were still pending when time was up. */
+  readonly late: number;
+  /** Requests that are not in the log, because a kill cut them off. */
+  readonly cutByKill: number;
+  /** Requests that are not in the log, because the receiver cut them off: they were sent again within their attempt. */
+  readonly cutByReceiver: number;
+  /** Attempts that no receiver saw, with a reason. */
+  readonly unseen: number;
+  /** Requests for an attempt that was requested before, or of a delivery that had been answered with a 2xx. */
+  readonly doubled: number;
+  /** How often what doubled something. */
+  readonly doubledBy: Readonly<Record<string, number>>;
+  /** Successes that the sender heard of too late, so that they count as failures. */
+  readonly heardTooLate: number;
+  /** At a kill or pause of a sender or of nats-server: requests that had been sent and not been recorded. */
+  readonly mostInFlight: number;
+  readonly pendingWithReason: number;
+  readonly problems: readonly Problem[];
+};
+
+/** What was lost, doubled or cannot be explained. Pure: all it knows is the evidence. */
+export function judge(evidence: Evidence): Judgement {
+  const explanations = new Explanations(evidence.happenings);
+  const { byDelivery, unseen } = matchAttempts(evidence.requests, evidence.attempts);
+  const all = [...byDelivery.values()].flat();
+  const missing = findMissing(evidence);
+  const unrecorded = all
+    .filter(({ attempt }) => attempt === undefined)
+    .map((one) => ({ ...one, why: explanations.whyUnrecorded(one) }));
+  const doublings = [...byDelivery.values()].flatMap((ofOne) => findDoublings(ofOne, explanations));
+  const otherOutcomes = all.filter(hasOtherOutcome);
+  const unseenWhy = whyUnseen(unseen, { evidence, explanations });
+  const pending = evidence.deliveries.filter(({ status }) => status === 'PENDING');
+  const late = missing.filter(({ isPending }) => isPending);
+  return {
+    wanted: evidence.acknowledged.flatMap(wantedOf).length,
+    ...{ lost: missing.length - late.length, late: late.length },
+    cutByKill: unrecorded.filter(({ why }) => why === 'kill').length,
+    cutByReceiver: unrecorded.filter(({ why }) => why === 'cut').length,
+    unseen: unseenWhy.filter(({ why }) => why !== undefined).length,
+    ...{ doubled: doublings.length, doubledBy: countBy(doublings.map(({ why }) => why ?? 'unexplained')) },
+    heardTooLate: otherOutcomes.length,
+    mostInFlight: mostInFlight(all, { evidence, explanations }),
+    pendingWithReason: pending.filter(({ reason }) => reason !== null).length,
+    problems: [
+      ...problems(
+        'an acknowledged event was lost',
+        missing.filter(({ isPending }) => !isPending),
+      ),
+      ...problems('an acknowledged event did not arrive in time', late),
+      ...problems(
+        'a request is not in the log',
+        unexplained(unrecorded).map(({ request }) => aboutDelivery(request)),
+      ),
+      ...problems('an attempt is in the log that no receiver saw', unexplained(unseenWhy).map(aboutDelivery)),
+      ...problems('a delivery was attempted twice', unexplained(doublings).map(aboutDelivery)),
+      ...problems(
+        'the log has another outcome than the receiver',
+        otherOutcomes
+          .filter((one) => explanations.whyOtherOutcome(one) === undefined)
+          .map(({ request }) => aboutDelivery(request)),
+      ),
+      ...problems('an event has two deliveries to one endpoint', findTwins(evidence.deliveries).map(aboutStored)),
+      ...problems(
+        'a delivery is pending without a reason',
+        pending.filter(({ reason }) => reason === null).map(aboutStored),
+      ),
+      ...problems('a delivery does not count its attempts', findMiscounted(evidence).map(aboutStored)),
+      ...problems(
+        'a process ended by itself',
+        evidence.endedByThemselves.map((about) => ({ about })),
+      ),
+    ],
+  };
+}
+
+function problems(what: string, those: readonly { readonly about: string }[]): Problem[] {
+  return those.map(({ about }) => ({ what, about }));
+}
+
+function unexplained<T extends { readonly why: string | undefined }>(those: readonly T[]): T[] {
+  return those.filter(({ why }) => why === undefined);
+}
+
+function aboutDelivery({ deliveryId }: { readonly deliveryId: string }) {
+  return { about: deliveryId };
+}
+
+function aboutStored({ id }: StoredDelivery) {
+  return { about: id };
+}
+
+function findMissing({ acknowledged, requests, deliveries, urls }: Evidence) {
+  const succeeded = new Set(requests.filter(({ answer }) => answer?.status === 200).map(keyOf));
+  const missing = acknowledged.flatMap(wantedOf).filter((one) => !succeeded.has(keyOf(one)));
+  const stored = new Map(
+    missing.length === 0 ? [] : deliveries.map((one) => [`${one.endpointUrl} ${one.eventId}`, one]),
+  );
+  return missing.map((one) => {
+    const delivery = stored.get(`${urls[one.endpoint] ?? ''} ${one.eventId}`);
+    return { about: delivery?.id ?? keyOf(one), isPending: delivery?.status === 'PENDING' };
+  });
+}
+
+function keyOf({ eventId, endpoint }: Wanted): string {
+  return `endpoint-${endpoint} ${eventId}`;
+}
+
+type Doubling = { readonly deliveryId: string; readonly why: string | undefined };
+
+/** Of one delivery, in the order of time. What was cut off is sent again within its attempt, which is no doubling. */
+function findDoublings(requests: readonly MatchedRequest[], explanations: Explanations): Doubling[] {
+  return requests.flatMap((again, index) => {
+    const before = requests.slice(0, index).findLast((one) => isDoubledBy(one, again) && !explanations.isCut(one));
+    if (before === undefined) return [];
+    const happening = explanations.doubling(before, again);
+    // Who has heard no success goes on.
+    const unheard = hasOtherOutcome(before) ? explanations.whyOtherOutcome(before) : undefined;
+    const why = happening === undefined ? unheard : `${happening.kind} ${happening.target}`;
+    return [{ deliveryId: again.request.deliveryId, why }];
+  });
+}
+
+function isDoubledBy({ request: before }: MatchedRequest, { request: again }: MatchedRequest): boolean {
+  const hasSucceeded = before.answer?.status === 200 && before.answer.at <= again.at;
+  return before.attemptNumber === again.attemptNumber || hasSucceeded;
+}
+
+/** What is logged as a success must have been one, and the other way round. */
+function hasOtherOutcome({ request: { answer }, attempt }: MatchedRequest): boolean {
+  return attempt !== undefined && (attempt.failureReason === null) !== (answer?.status === 200);
+}
+
+type Context = { readonly evidence: Evidence; readonly explanations: Explanations };
+
+function whyUnseen(unseen: readonly LoggedAttempt[], { evidence: { deliveries, urls }, explanations }: Context) {
+  const urlOf = new Map(unseen.length === 0 ? [] : deliveries.map(({ id, endpointUrl }) => [id, endpointUrl]));
+  return unseen.map((attempt) => {
+    const endpoint = `endpoint-${urls.indexOf(urlOf.get(attempt.deliveryId) ?? '')}`;
+    return { ...attempt, why: explanations.whyUnseen(attempt, endpoint) };
+  });
+}
+
+function findTwins(deliveries: readonly StoredDelivery[]): StoredDelivery[] {
+  const seen = new Set<string>();
+  return deliveries.filter(({ eventId, endpointUrl }) => {
+    const key = `${endpointUrl} ${eventId}`;
+    const isTwin = seen.has(key);
+    seen.add(key);
+    return isTwin;
+  });
+}
+
+function findMiscounted({ deliveries, attempts }: Evidence): StoredDelivery[] {
+  const highest = new Map<string, number>();
+  for (const { deliveryId, attemptNumber } of attempts) {
+    highest.set(deliveryId, Math.max(attemptNumber, highest.get(deliveryId) ?? 0));
+  }
+  return deliveries.filter(({ id, attemptCount }) => attemptCount !== (highest.get(id) ?? 0));
+}
+
+/** As far as it is known when they were recorded. */
+function mostInFlight(all: readonly MatchedRequest[], { evidence, explanations }: Context): number {
+  const moments = evidence.happenings
+    .filter(({ kind, target }) => ['kill', 'pause'].includes(kind) && /^(sender|nats)/.test(target))
+    .map(({ from }) => from);
+  const spans = all.map((one) => ({
+    from: one.request.at,
+    to: one.attempt?.recordedAt ?? explanations.killOf(one)?.from ?? one.request.connection.endedAt ?? Infinity,
+  }));
+  return Math.max(0, ...moments.map((at) => spans.filter(({ from, to }) => from <= at && at <= to).length));
+}
+
+function countBy(names: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}

@@ -1,0 +1,90 @@
+import { join } from 'node:path';
+import process from 'node:process';
+import { parseArgs } from 'node:util';
+import { pino } from 'pino';
+import { renderTable } from '../../bench/table.ts';
+import { findNatsServer } from '../../src/embedded/nats-binary.ts';
+import { runCrashTest } from './crash-test.ts';
+import { keepResult } from './keep-result.ts';
+import { FULL_FORM } from './schedule.ts';
+import { hasPassed, rowsOf } from './table.ts';
+
+const USAGE = 'npm run crash-test [-- --seed N] [--events 100000] [--minutes 10]';
+const KEPT_DATA = join(import.meta.dirname, '../../.data');
+const MINUTE_MS = 60_000;
+/** If nothing has to wait: what two cores of an otherwise idle machine can take with all that happens. */
+const EVENTS_PER_SECOND = 350;
+/** Two ack waits, and the last of what a crash of nats-server takes until it is found. */
+const MAX_DRAIN_MS = 190_000;
+/** For starting, judging and stopping. */
+const RESERVE_MS = 50_000;
+/** Long enough for every outage of an endpoint, so that no delivery fails for good. */
+const RETRY_SCHEDULE = ['1s', '1s', '2s', '3s', ...Array<string>(26).fill('5s')].join();
+const startedAt = Date.now();
+
+function report(text: string): void {
+  console.log(`${((Date.now() - startedAt) / 1_000).toFixed(0).padStart(4)} s  ${text}`);
+}
+
+/** Returns whether nothing was lost. */
+async function main(): Promise<boolean> {
+  const { seed, events, minutes } = readArguments();
+  const interruption = abortOnSignal();
+  report(`seed ${seed}: npm run crash-test -- --seed ${seed} --events ${events} --minutes ${minutes}`);
+  const log = pino({ level: 'warn' });
+  const searchPath = process.env['PATH'] ?? '';
+  const maxDrainMs = Math.min(MAX_DRAIN_MS, (minutes * MINUTE_MS) / 3);
+  const result = await runCrashTest({
+    ...{ seed, events, form: FULL_FORM, report, signal: interruption.signal },
+    natsServer: await findNatsServer({ dataDir: KEPT_DATA, searchPath, log, report }),
+    program: 'dist/main.js',
+    ackWaitMs: undefined,
+    maxBacklog: 5_000,
+    publishMs: Math.round((events * 1_000) / EVENTS_PER_SECOND),
+    maxPublishMs: minutes * MINUTE_MS - maxDrainMs - RESERVE_MS,
+    maxDrainMs,
+    timeoutMs: 5_000,
+    retrySchedule: RETRY_SCHEDULE,
+  });
+  console.log(`\n${renderTable(rowsOf(result))}\n`);
+  report(`all figures: ${await keepResult(result)}`);
+  const passed = hasPassed(result);
+  console.log(passed ? `seed ${seed}: nothing was lost` : `seed ${seed}: FAILED`);
+  return passed;
+}
+
+type Options = { readonly seed: number; readonly events: number; readonly minutes: number };
+
+/** Throws, with how to call it, on anything it does not know. */
+function readArguments(): Options {
+  const { values } = parseArgs({
+    options: {
+      seed: { type: 'string', default: String(Math.floor(Math.random() * 1e9)) },
+      events: { type: 'string', default: '100000' },
+      minutes: { type: 'string', default: '10' },
+    },
+  });
+  const options = { seed: Number(values.seed), events: Number(values.events), minutes: Number(values.minutes) };
+  const { seed, ...others } = options;
+  const isValid = Number.isSafeInteger(seed) && Object.values(others).every(Number.isSafeInteger);
+  if (!isValid || options.events < 1 || options.minutes < 2) throw new Error(`usage: ${USAGE}`);
+  return options;
+}
+
+/** Every time a signal comes: npm passes on what the terminal has sent us already. */
+function abortOnSignal(): AbortController {
+  const interruption = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      interruption.abort();
+    });
+  }
+  return interruption;
+}
+
+try {
+  process.exit((await main()) ? 0 : 1);
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
+}

@@ -1,0 +1,48 @@
+import type { Disturber } from './disturber.ts';
+import type { Endpoints } from './endpoints.ts';
+import type { Publisher } from './publisher.ts';
+import type { Stack } from './stack.ts';
+import type { Tally } from './tally.ts';
+
+export type Running = {
+  readonly stack: Stack;
+  readonly endpoints: Endpoints;
+  readonly publisher: Publisher;
+  readonly disturber: Disturber;
+  readonly tally: Tally;
+};
+
+/** One line on how far it has got. */
+export function describeProgress({ publisher, endpoints, disturber, tally }: Running): string {
+  const disturbed = (['kill', 'pause', 'fail', 'hang', 'refuse'] as const)
+    .map((kind) => `${kind} ${disturber.count(kind)}`)
+    .join(', ');
+  return [
+    `published ${publisher.published}, acknowledged ${publisher.acknowledged.length}`,
+    `delivered ${tally.wanted - tally.missing} of ${tally.wanted}, under way ${endpoints.open}`,
+    disturbed,
+  ].join('; ');
+}
+
+/**
+ * Whether nothing happens any more: all has arrived, nothing is pending, and JetStream has nothing left that it might
+ * give out again. What it has not given out for `unackedMs`, it will not: a nats-server that was killed can hold acks for
+ * outstanding for ever.
+ */
+export function createIsSettled({ stack, endpoints, tally }: Running, unackedMs: number): () => Promise<boolean> {
+  let since: number | undefined;
+  const isCalm = async () => {
+    if (tally.missing > 0 || endpoints.open > 0) return false;
+    const pending = await stack.postgres.query(`SELECT FROM deliveries WHERE status = 'PENDING' LIMIT 1`);
+    return pending.length === 0;
+  };
+  return async () => {
+    try {
+      since = (await isCalm()) ? (since ?? Date.now()) : undefined;
+      return since !== undefined && ((await stack.unacked()) === 0 || Date.now() - since > unackedMs);
+    } catch {
+      // What does not answer has not settled.
+      return false;
+    }
+  };
+}

@@ -1,0 +1,140 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { pause } from '../../src/pause.ts';
+import { type EventPublisher, startEventPublisher } from '../support/event-publisher.ts';
+import type { TestApp } from '../support/test-app.ts';
+import type { Tally } from './tally.ts';
+import { type AcknowledgedEvent, TENANT, typeOf } from './traffic.ts';
+
+export type PublisherOptions = {
+  readonly seed: number;
+  readonly natsUrl: string;
+  readonly graphql: TestApp['graphql'];
+  readonly events: number;
+  readonly perSecond: number;
+  /** How many deliveries may be missing at a time: on a slow machine, and while much stands still, less is published. */
+  readonly maxBacklog: number;
+  /** Is told what is acknowledged. */
+  readonly tally: Tally;
+};
+
+/** One in so many is published with `publishEvent`, by way of the api process, the others over JetStream. */
+const GRAPHQL_SHARE = 20;
+/** What may be under way at a time: while NATS is away, nothing more is published. */
+const MAX_UNACKNOWLEDGED = 1_000;
+const TICK_MS = 20;
+/** Events that are published at once, at most. */
+const MAX_CREDIT = 100;
+const RETRY_MS = 200;
+/** More than the longest pause of a process that answers, and all that it may wait for. */
+const MAX_SILENCE_MS = 60_000;
+
+const PUBLISH = `mutation ($input: PublishEventInput!) { publishEvent(input: $input) {
+  ... on PublishEventPayload { event { id } }
+  ... on Error { message }
+} }`;
+
+/** A service as it should be: whatever is not acknowledged is published again under the same id. */
+export class Publisher {
+  readonly acknowledged: AcknowledgedEvent[] = [];
+  readonly #options: PublisherOptions;
+  readonly #jetStream: EventPublisher;
+  readonly #unacknowledged = new Set<Promise<void>>();
+  readonly #ending = new AbortController();
+  readonly #stopping = new AbortController();
+  #published = 0;
+  #unanswered = 0;
+
+  static async start(options: PublisherOptions): Promise<Publisher> {
+    return new Publisher(options, await startEventPublisher(options.natsUrl));
+  }
+
+  private constructor(options: PublisherOptions, jetStream: EventPublisher) {
+    this.#options = options;
+    this.#jetStream = jetStream;
+  }
+
+  get published(): number {
+    return this.#published;
+  }
+
+  /** How often nobody answered, with neither yes nor no, for a minute. */
+  get unanswered(): number {
+    return this.#unanswered;
+  }
+
+  /** When what was published would have been published had it never had to wait, counted from the first event. */
+  get clockMs(): number {
+    return (this.#published * 1_000) / this.#options.perSecond;
+  }
+
+  /** Evenly spaced, as far as they are acknowledged. Resolves when all of them are; rejects when it is stopped before. */
+  async run(): Promise<void> {
+    const { events, perSecond } = this.#options;
+    let credit = 0;
+    for (let last = Date.now(); this.#published < events && !this.#ending.signal.aborted; ) {
+      await delay(TICK_MS);
+      const now = Date.now();
+      // What could not be published is not made up for all at once.
+      credit = Math.min(MAX_CREDIT, credit + ((now - last) * perSecond) / 1_000);
+      last = now;
+      for (; credit >= 1 && this.#published < events && this.#hasRoom(); credit -= 1) this.#publishNext();
+    }
+    await Promise.all(this.#unacknowledged);
+  }
+
+  #hasRoom(): boolean {
+    const { tally, maxBacklog } = this.#options;
+    return this.#unacknowledged.size < MAX_UNACKNOWLEDGED && tally.missing < maxBacklog;
+  }
+
+  /** Publishes no new events. What is under way may still be acknowledged. */
+  end(): void {
+    this.#ending.abort();
+  }
+
+  async stop(): Promise<void> {
+    this.#ending.abort();
+    this.#stopping.abort();
+    await this.#jetStream.stop();
+  }
+
+  #publishNext(): void {
+    const number = this.#published;
+    this.#published += 1;
+    const id = `crash-${this.#options.seed}-${number}`;
+    const done = this.#publish(id, number)
+      .then(() => {
+        this.acknowledged.push({ id, number });
+        this.#options.tally.acknowledge({ id, number });
+      })
+      .finally(() => this.#unacknowledged.delete(done));
+    this.#unacknowledged.add(done);
+  }
+
+  async #publish(id: string, number: number): Promise<void> {
+    const data = { number, text: 'x'.repeat(200) };
+    if (number % GRAPHQL_SHARE !== 0) {
+      await this.#jetStream.publish(`events.${TENANT}.${typeOf(number)}`, id, JSON.stringify(data));
+      return;
+    }
+    while (!(await this.#publishOverGraphql({ tenant: TENANT, type: typeOf(number), id, data }))) {
+      if (this.#stopping.signal.aborted) throw new Error(`${id} was never acknowledged`);
+      await delay(RETRY_MS);
+    }
+  }
+
+  /** Whether it was acknowledged: nobody answers while the process is killed, and while Postgres is, the answer is no. */
+  async #publishOverGraphql(input: Readonly<Record<string, unknown>>): Promise<boolean> {
+    type Answer = { readonly publishEvent: { readonly event?: unknown } };
+    const asked = this.#options.graphql<Answer>(PUBLISH, { input }).then(
+      ({ publishEvent }) => publishEvent.event !== undefined,
+      () => false,
+    );
+    const tooLate = new AbortController();
+    const silence = pause(MAX_SILENCE_MS, tooLate.signal).then(() => undefined);
+    const answer = await Promise.race([asked, silence]);
+    tooLate.abort();
+    if (answer === undefined) this.#unanswered += 1;
+    return answer ?? false;
+  }
+}

@@ -1,0 +1,47 @@
+import type { CrashTestResult } from './crash-test.ts';
+
+const DISTURBANCES = ['kill', 'pause', 'fail', 'hang', 'refuse'] as const;
+
+/** What came of a run, for people. */
+export function rowsOf(result: CrashTestResult): Record<string, string>[] {
+  const { judgement, happenings, requests, attempts } = result;
+  const { wanted, lost, late } = judgement;
+  const by = Object.entries(judgement.doubledBy).map(([cause, count]) => `${cause}: ${count}`);
+  const rows: (readonly [what: string, count: number, remark: string])[] = [
+    ['events published', result.published, `in ${seconds(result.publishedInMs)}`],
+    ['events acknowledged', result.acknowledged, ''],
+    ['publishEvent unanswered for a minute', result.unanswered, ''],
+    ['deliveries promised', wanted, ''],
+    ['deliveries made', wanted - lost - late, `the last one ${seconds(result.lastAfterMs)} after publishing`],
+    ['lost', lost, 'must be 0'],
+    ['late', late, 'must be 0: pending when time was up'],
+    ['doubled', judgement.doubled, by.toSorted().join(', ')],
+    ['most in flight at a kill or pause', judgement.mostInFlight, ''],
+    ['requests the receivers saw', requests, ''],
+    ['attempts in the delivery log', attempts, ''],
+    ['requests not in the log: killed', judgement.cutByKill, 'each of them was made again'],
+    ['requests not in the log: cut by the receiver', judgement.cutByReceiver, 'sent again within the attempt'],
+    ['attempts that no receiver saw', judgement.unseen, 'the endpoint refused connections, or none was made in time'],
+    ['successes heard of too late', judgement.heardTooLate, 'they count as failures, and are tried again'],
+    ['pending with a reason', judgement.pendingWithReason, ''],
+    ['left in JetStream', result.unacked, ''],
+    ...DISTURBANCES.map((kind) => [kind, happenings.filter((one) => one.kind === kind).length, ''] as const),
+    ...problemCounts(result),
+    ['problems', judgement.problems.length, 'must be 0'],
+  ];
+  return rows.map(([what, count, remark]) => ({ what, count: String(count), remark }));
+}
+
+/** Whether nothing is lost, and nothing unexplained. */
+export function hasPassed({ judgement, published, acknowledged }: CrashTestResult): boolean {
+  return judgement.problems.length === 0 && published === acknowledged;
+}
+
+function problemCounts({ judgement: { problems } }: CrashTestResult): [string, number, string][] {
+  const kinds = [...new Set(problems.map(({ what }) => what))];
+  return kinds.map((kind) => [`! ${kind}`, problems.filter(({ what }) => what === kind).length, 'must be 0']);
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(0)} s`;
+}

@@ -1,0 +1,37 @@
+import { ENDPOINTS } from './schedule.ts';
+
+/** An event that JetStream or `publishEvent` has acknowledged. */
+export type AcknowledgedEvent = { readonly id: string; readonly number: number };
+
+/** One event, for one endpoint that wants it. */
+export type Wanted = { readonly eventId: string; readonly endpoint: number };
+
+export const TENANT = 'acme';
+const EVENT_TYPES = 16;
+
+/** The endpoints beyond the number of types each want one that another endpoint wants as well. */
+export function typeWantedBy(endpoint: number): string {
+  const extra = ENDPOINTS - EVENT_TYPES;
+  return nameOf(endpoint < EVENT_TYPES ? endpoint : (endpoint - EVENT_TYPES) * Math.floor(EVENT_TYPES / extra));
+}
+
+export function typeOf(event: number): string {
+  return nameOf(event % EVENT_TYPES);
+}
+
+function nameOf(type: number): string {
+  return `crash.t${type}`;
+}
+
+const WANTING = new Map<string, readonly number[]>(
+  Array.from({ length: EVENT_TYPES }, (_, type) => [
+    nameOf(type),
+    Array.from({ length: ENDPOINTS }, (__, endpoint) => endpoint).filter(
+      (endpoint) => typeWantedBy(endpoint) === nameOf(type),
+    ),
+  ]),
+);
+
+export function wantedOf({ id, number }: AcknowledgedEvent): Wanted[] {
+  return (WANTING.get(typeOf(number)) ?? []).map((endpoint) => ({ eventId: id, endpoint }));
+}

@@ -1,0 +1,39 @@
+import { expect, inject, it } from 'vitest';
+import { renderTable } from '../../bench/table.ts';
+import { runCrashTest } from '../crash-test/crash-test.ts';
+import { keepResult } from '../crash-test/keep-result.ts';
+import { SHORT_FORM } from '../crash-test/schedule.ts';
+import { hasPassed, rowsOf } from '../crash-test/table.ts';
+import { compiledProgram } from '../support/compiled-program.ts';
+
+/** Give it one, with SEED, to repeat what happened when. */
+const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
+const EVENTS = 2_000;
+const PUBLISH_MS = 20_000;
+
+it(`the short form of npm run crash-test: everything is killed, paused and refused, and nothing is lost (seed ${SEED})`, async () => {
+  const lines: string[] = [];
+  const result = await runCrashTest({
+    ...{ seed: SEED, events: EVENTS, form: SHORT_FORM, publishMs: PUBLISH_MS, maxPublishMs: 90_000 },
+    natsServer: inject('natsServer'),
+    program: await compiledProgram(),
+    // Longer than anything stands still: what is killed is made up for by then.
+    ackWaitMs: 10_000,
+    maxBacklog: 1_000,
+    // As a rule it takes some 15 s; what a crashed broker has forgotten takes the sweeper up to two minutes.
+    maxDrainMs: 150_000,
+    // No second time-out, and no 20 failures in a row: they take longer than a minute.
+    timeoutMs: 3_000,
+    retrySchedule: Array<string>(20).fill('1s').join(),
+    report: (text) => lines.push(text),
+    signal: new AbortController().signal,
+  });
+  const { judgement, happenings } = result;
+  const kept = await keepResult(result);
+  const story = [...lines, renderTable(rowsOf(result)), kept].join('\n');
+  expect(judgement.problems.slice(0, 20), story).toEqual([]);
+  expect(hasPassed(result), story).toBe(true);
+  // That there was something to disturb, and it was; on a machine with much to do less is published in time.
+  expect(happenings.length, story).toBeGreaterThanOrEqual(8);
+  expect(judgement.wanted, story).toBeGreaterThan(EVENTS / 2);
+}, 400_000);

@@ -1,0 +1,184 @@
+import { describe, expect, it } from 'vitest';
+import type { LoggedAttempt, StoredDelivery } from '../crash-test/delivery-log.ts';
+import type { Happening } from '../crash-test/disturber.ts';
+import type { SeenRequest } from '../crash-test/endpoint.ts';
+import { type Evidence, judge } from '../crash-test/judge.ts';
+
+/** Of the first event type, which only this endpoint and endpoint 16 want. */
+const ENDPOINT = 4;
+const EVENT = { id: 'event', number: 20 };
+const DELIVERY = 'delivery';
+const URLS = Array.from({ length: 20 }, (_, index) => `http://endpoint-${index}`);
+/** Times are milliseconds after this one. */
+const BEGIN = 1_000_000;
+
+function request(at: number, changes: Partial<SeenRequest> = {}): SeenRequest {
+  return {
+    ...{ endpoint: ENDPOINT, eventId: EVENT.id, deliveryId: DELIVERY, attemptNumber: 1, at: BEGIN + at },
+    answer: { status: 200, at: BEGIN + at + 10 },
+    connection: { isCutByReceiver: false },
+    ...changes,
+  };
+}
+
+function attempt(startedAt: number, changes: Partial<LoggedAttempt> = {}): LoggedAttempt {
+  const times = { startedAt: BEGIN + startedAt, endedAt: BEGIN + startedAt + 20, recordedAt: BEGIN + startedAt + 30 };
+  return {
+    deliveryId: DELIVERY,
+    attemptNumber: 1,
+    failureReason: null,
+    statusCode: 200,
+    errorMessage: null,
+    ...times,
+    ...changes,
+  };
+}
+
+function delivery(changes: Partial<StoredDelivery> = {}): StoredDelivery {
+  const endpointUrl = URLS[ENDPOINT] ?? '';
+  return {
+    ...{ id: DELIVERY, eventId: EVENT.id, endpointUrl },
+    status: 'SUCCESS',
+    attemptCount: 1,
+    reason: null,
+    ...changes,
+  };
+}
+
+function happening(kind: Happening['kind'], target: string, [from, to]: readonly [number, number]): Happening {
+  return { kind, target, from: BEGIN + from, to: BEGIN + to };
+}
+
+/** What the endpoint that is looked at has, beside what goes well at the other one that wants the event. */
+function judged(evidence: Partial<Evidence>) {
+  const other = { deliveryId: 'other', endpoint: 17 };
+  const judgement = judge({
+    acknowledged: [EVENT],
+    happenings: [],
+    urls: URLS,
+    endedByThemselves: [],
+    ...evidence,
+    requests: [...(evidence.requests ?? [request(5)]), request(5, other)],
+    attempts: [...(evidence.attempts ?? [attempt(0)]), attempt(0, other)],
+    deliveries: [...(evidence.deliveries ?? [delivery()]), delivery({ id: 'other', endpointUrl: URLS[17] ?? '' })],
+  });
+  return { ...judgement, problems: judgement.problems.map(({ what }) => what) };
+}
+
+const CUT_OFF = { connection: { isCutByReceiver: false, endedAt: BEGIN + 1_005 } };
+const TWICE = { requests: [request(5, CUT_OFF), request(60_000)], attempts: [attempt(59_995)] };
+
+describe('the crash test', () => {
+  it('finds nothing where every request has its line in the log', () => {
+    expect(judged({})).toMatchObject({ wanted: 2, lost: 0, late: 0, doubled: 0, problems: [] });
+  });
+
+  it('finds an acknowledged event that did not arrive', () => {
+    const never = { requests: [], attempts: [], deliveries: [] };
+    expect(judged(never)).toMatchObject({ lost: 1, late: 0, problems: ['an acknowledged event was lost'] });
+    const failed = { ...never, deliveries: [delivery({ status: 'FAILURE', attemptCount: 0 })] };
+    expect(judged(failed)).toMatchObject({ lost: 1, problems: ['an acknowledged event was lost'] });
+  });
+
+  it('says whether a delivery that is pending has a reason', () => {
+    const pending = (reason: string | null) =>
+      judged({ requests: [], attempts: [], deliveries: [delivery({ status: 'PENDING', attemptCount: 0, reason })] });
+    const late = 'an acknowledged event did not arrive in time';
+    expect(pending('circuit')).toMatchObject({ late: 1, pendingWithReason: 1, problems: [late] });
+    expect(pending(null).problems).toEqual([late, 'a delivery is pending without a reason']);
+  });
+
+  it('finds a request that is not in the log, unless its sender was killed before it could record it', () => {
+    const kill = (at: number) => [happening('kill', 'sender-1', [at, at + 100])];
+    expect(judged({ ...TWICE, happenings: kill(1_000) })).toMatchObject({ cutByKill: 1, doubled: 1, problems: [] });
+    const both = ['a request is not in the log', 'a delivery was attempted twice'];
+    expect(judged(TWICE).problems).toEqual(both);
+    // A long time after the answer.
+    const late = { ...CUT_OFF.connection, endedAt: BEGIN + 30_000 };
+    const lateRequests = [request(5, { connection: late }), request(60_000)];
+    expect(judged({ ...TWICE, requests: lateRequests, happenings: kill(30_000) }).problems).toEqual(both);
+    // Postgres was away in between.
+    const away = [...kill(30_000), happening('kill', 'postgres', [1_000, 3_000])];
+    expect(judged({ ...TWICE, requests: lateRequests, happenings: away }).problems).toEqual([]);
+  });
+
+  it('does not take the kill of a process for that of another one, whose connection stayed open', () => {
+    const open = { connection: { isCutByReceiver: false, endedAt: BEGIN + 20_000 } };
+    const happenings = [happening('kill', 'sender-1', [1_000, 2_000])];
+    const requests = [request(5, open), request(60_000)];
+    expect(judged({ ...TWICE, requests, happenings }).problems).toHaveLength(2);
+  });
+
+  it('finds a request after a recorded success, unless a sender that stood still made one of them', () => {
+    const twice = {
+      requests: [request(5), request(60_000, { attemptNumber: 2 })],
+      attempts: [attempt(0), attempt(59_995, { attemptNumber: 2 })],
+      deliveries: [delivery({ attemptCount: 2 })],
+    };
+    expect(judged(twice)).toMatchObject({ doubled: 1, problems: ['a delivery was attempted twice'] });
+    const killed = [happening('kill', 'sender-1', [1_000, 2_000]), happening('kill', 'nats-server', [1_000, 2_000])];
+    expect(judged({ ...twice, happenings: killed }).problems).toEqual(['a delivery was attempted twice']);
+    const paused = [happening('pause', 'sender-1', [1, 59_990])];
+    expect(judged({ ...twice, happenings: paused })).toMatchObject({
+      doubledBy: { 'pause sender-1': 1 },
+      problems: [],
+    });
+  });
+
+  it('finds two requests at a time, unless nats-server may have forgotten whom it had given the message', () => {
+    const twice = { requests: [request(5), request(15)], attempts: [attempt(0), attempt(12)] };
+    expect(judged(twice).problems).toEqual(['a delivery was attempted twice']);
+    const happenings = [happening('kill', 'nats-server', [7, 12])];
+    expect(judged({ ...twice, happenings })).toMatchObject({ doubledBy: { 'kill nats-server': 1 }, problems: [] });
+  });
+
+  it('takes what the receiver cut off for one request with what was sent in its place', () => {
+    const cut = { connection: { isCutByReceiver: true, endedAt: BEGIN + 10 } };
+    const unanswered = request(5, cut);
+    delete unanswered.answer;
+    const requests = [unanswered, request(15)];
+    expect(judged({ requests })).toMatchObject({ cutByReceiver: 1, doubled: 0, problems: [] });
+  });
+
+  it('finds an attempt that no receiver saw, unless the endpoint refused connections', () => {
+    const refused = attempt(0, { failureReason: 'CONNECTION_REFUSED', statusCode: null });
+    const evidence = {
+      requests: [request(1_005, { attemptNumber: 2 })],
+      attempts: [refused, attempt(1_000, { attemptNumber: 2 })],
+      deliveries: [delivery({ attemptCount: 2 })],
+    };
+    expect(judged(evidence).problems).toEqual(['an attempt is in the log that no receiver saw']);
+    const happenings = [happening('refuse', `endpoint-${ENDPOINT}`, [-100, 100])];
+    expect(judged({ ...evidence, happenings })).toMatchObject({ unseen: 1, problems: [] });
+  });
+
+  it('does not take the request of who took over for that of a sender that stood still before it could send one', () => {
+    const stood = attempt(0, { failureReason: 'TIMEOUT', statusCode: null, endedAt: BEGIN + 70_000 });
+    const evidence = { requests: [request(61_005)], attempts: [stood, attempt(61_000)] };
+    const happenings = [happening('pause', 'sender-1', [1, 69_990])];
+    expect(judged({ ...evidence, happenings })).toMatchObject({ unseen: 1, doubled: 0, problems: [] });
+  });
+
+  it('finds an outcome in the log that is not the one that was given', () => {
+    const failed = { answer: { status: 500, at: BEGIN + 10 } };
+    const second = { requests: [request(5, failed), request(50, { attemptNumber: 2 })] };
+    const attempts = [attempt(0), attempt(45, { attemptNumber: 2 })];
+    expect(judged({ ...second, attempts, deliveries: [delivery({ attemptCount: 2 })] }).problems).toEqual([
+      'the log has another outcome than the receiver',
+    ]);
+  });
+
+  it('finds an event that has two deliveries to one endpoint, and a delivery that does not count its attempts', () => {
+    const twin = delivery({ id: 'twin', attemptCount: 0 });
+    expect(judged({ deliveries: [delivery(), twin] }).problems).toEqual([
+      'an event has two deliveries to one endpoint',
+    ]);
+    expect(judged({ deliveries: [delivery({ attemptCount: 2 })] }).problems).toEqual([
+      'a delivery does not count its attempts',
+    ]);
+  });
+
+  it('finds a process that ended by itself', () => {
+    expect(judged({ endedByThemselves: ['api'] }).problems).toEqual(['a process ended by itself']);
+  });
+});
