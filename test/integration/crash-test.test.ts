@@ -6,8 +6,8 @@ import { SHORT_FORM } from '../crash-test/schedule.ts';
 import { hasPassed, rowsOf } from '../crash-test/table.ts';
 import { compiledProgram } from '../support/compiled-program.ts';
 
-/** Give it one, with SEED, to repeat what happened when. */
-const SEED = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9));
+/** Change it, with SEED, to have other things happen at other times. */
+const SEED = Number(process.env['SEED'] ?? 1);
 const EVENTS = 2_000;
 const PUBLISH_MS = 20_000;
 
