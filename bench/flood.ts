@@ -1,16 +1,21 @@
 import process from 'node:process';
 import { connect } from 'nats';
+import { clockMs } from './clock.ts';
 import { eventData } from './event-data.ts';
 
 /** What is to be published: `events` in all, to each subject in turn. */
 export type FloodOrder = { readonly natsUrl: string; readonly events: number; readonly subjects: readonly string[] };
 /** What a flood says when JetStream has everything. */
-export type FloodMessage = { readonly lastSequence: number };
+export type FloodMessage = {
+  /** When the first was published, on the clock of clockMs. */
+  readonly begunAt: number;
+  readonly lastSequence: number;
+};
 
 const IN_FLIGHT = 256;
 
 /** As fast as JetStream takes them. */
-async function flood({ natsUrl, events, subjects }: FloodOrder): Promise<number> {
+async function flood({ natsUrl, events, subjects }: FloodOrder): Promise<FloodMessage> {
   const nats = await connect({ servers: natsUrl });
   const jetStream = nats.jetstream();
   let published = 0;
@@ -24,12 +29,13 @@ async function flood({ natsUrl, events, subjects }: FloodOrder): Promise<number>
       lastSequence = Math.max(lastSequence, seq);
     }
   }
+  const begunAt = clockMs();
   await Promise.all(Array.from({ length: IN_FLIGHT }, publishInTurn));
   await nats.close();
-  return lastSequence;
+  return { begunAt, lastSequence };
 }
 
 process.on('disconnect', () => process.exit(0));
 process.on('message', (order: FloodOrder) => {
-  void flood(order).then((lastSequence) => process.send?.({ lastSequence } satisfies FloodMessage));
+  void flood(order).then((message) => process.send?.(message));
 });

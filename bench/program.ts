@@ -21,6 +21,8 @@ export type Program = {
   readonly adminApiKey: string;
   /** The data of a query or mutation sent as the admin; throws on GraphQL errors. */
   readonly graphql: <T>(query: string, variables?: Record<string, unknown>) => Promise<T>;
+  /** The sum of a metric's samples, whatever their labels, as /metrics has them now. */
+  readonly metric: (name: string) => Promise<number>;
   stop(): Promise<void>;
 };
 
@@ -62,7 +64,13 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
     await stop();
     throw new Error(`the program did not start: ${(await readFile(logPath, 'utf8')).slice(-2_000)}`);
   }
-  return { url, adminApiKey, graphql: (query, variables = {}) => post(url, { adminApiKey, query, variables }), stop };
+  return {
+    url,
+    adminApiKey,
+    graphql: (query, variables = {}) => post(url, { adminApiKey, query, variables }),
+    metric: (name) => readMetric(url, { adminApiKey, name }),
+    stop,
+  };
 }
 
 async function answers(url: string): Promise<boolean> {
@@ -70,6 +78,12 @@ async function answers(url: string): Promise<boolean> {
     ({ ok }) => ok,
     () => false,
   );
+}
+
+async function readMetric(url: string, { adminApiKey, name }: Record<'adminApiKey' | 'name', string>): Promise<number> {
+  const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${adminApiKey}` } });
+  const samples = (await response.text()).matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'));
+  return [...samples].reduce((sum, [, value]) => sum + Number(value), 0);
 }
 
 type Request = { readonly adminApiKey: string; readonly query: string; readonly variables: Record<string, unknown> };

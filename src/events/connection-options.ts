@@ -14,6 +14,8 @@ export function connectionOptions(urls: readonly string[]): ConnectionOptions {
     // A password that was changed may be changed back; giving up would be for good.
     ignoreAuthErrorAbort: true,
     timeout: 5_000,
+    // A stack trace for each message that is published, for errors whose text says enough.
+    noAsyncTraces: true,
   };
 }
 
