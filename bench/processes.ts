@@ -13,7 +13,7 @@ const KINDS = {
 } as const;
 
 export type Kind = keyof typeof KINDS | 'bench';
-export type Usage = {
+type Usage = {
   /** Since they started, with that of their children that have ended. */
   readonly cpuSeconds: number;
   /** Resident now, and shared memory counted once (proc(5), Pss). */
