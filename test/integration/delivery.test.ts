@@ -445,7 +445,8 @@ describe('failing', () => {
       'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { isActive: false }) { __typename } }',
       { id },
     );
-    await deliveryWith(id, 'CANCELLED');
+    // Not only when its message comes up.
+    expect(await deliveriesOf(id)).toMatchObject([{ status: 'CANCELLED', attemptCount: 1 }]);
     const sent = receiver.requests.length;
     // The cancelled delivery's message is gone from the stream only after the sender has looked at it.
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'an empty DELIVERIES' });
