@@ -258,7 +258,7 @@ describe('sending', () => {
       delivery: { status: 'SUCCESS', attemptCount: 1, nextAttemptAt: null, waitingFor: null },
     });
     expect(attempt?.responseBody).toBe('x'.repeat(20_000));
-    expect(JSON.stringify(attempt)).not.toMatch(new RegExp(`hush|${secret.slice(6, 20)}|v1,`));
+    for (const text of ['hush', secret.slice(6, 20), 'v1,']) expect(JSON.stringify(attempt)).not.toContain(text);
   });
 
   it('connections are kept alive between attempts', async () => {
