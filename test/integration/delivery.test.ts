@@ -258,7 +258,7 @@ describe('sending', () => {
       delivery: { status: 'SUCCESS', attemptCount: 1, nextAttemptAt: null, waitingFor: null },
     });
     expect(attempt?.responseBody).toBe('x'.repeat(20_000));
-    expect(JSON.stringify(attempt)).not.toMatch(new RegExp(`hush|${secret.slice(6, 20)}|v1,`));
+    for (const text of ['hush', secret.slice(6, 20), 'v1,']) expect(JSON.stringify(attempt)).not.toContain(text);
   });
 
   it('connections are kept alive between attempts', async () => {
@@ -445,7 +445,8 @@ describe('failing', () => {
       'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { isActive: false }) { __typename } }',
       { id },
     );
-    await deliveryWith(id, 'CANCELLED');
+    // Not only when its message comes up.
+    expect(await deliveriesOf(id)).toMatchObject([{ status: 'CANCELLED', attemptCount: 1 }]);
     const sent = receiver.requests.length;
     // The cancelled delivery's message is gone from the stream only after the sender has looked at it.
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'an empty DELIVERIES' });
