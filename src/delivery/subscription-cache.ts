@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
+import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
-import { loadSubscription, type SubscriptionRow } from '../database/load-subscription.ts';
+import { loadSubscriptions, type SubscriptionRow } from '../database/load-subscriptions.ts';
 import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
 
 type SenderSecret = { readonly id: string; readonly secret: string; readonly expiresAt: Date | undefined };
@@ -30,10 +31,12 @@ export class UnusableSubscriptionError extends Error {}
 const MAX_SUBSCRIPTIONS = 50_000;
 /** Changes arrive at once; this is how long one that got lost on the way could last. */
 const MAX_AGE_MS = 60_000;
+/** So many are read in one statement. */
+const MAX_BATCH = 500;
 
 /** Remembers subscriptions until they change. */
 export class SubscriptionCache {
-  readonly #database: Database;
+  readonly #rows: Batcher<string, SubscriptionRow | undefined>;
   readonly #secretBox: SecretBox;
   // Promises, so that a load during which the subscription changes is forgotten together with its result.
   readonly #loads = new LRUCache<string, Promise<SenderSubscription | undefined>>({
@@ -42,7 +45,13 @@ export class SubscriptionCache {
   });
 
   constructor(database: Database, secretBox: SecretBox) {
-    this.#database = database;
+    this.#rows = new Batcher({
+      ...{ maxItems: MAX_BATCH, maxBytes: MAX_BATCH, bytesOf: () => 1 },
+      write: async (ids) => {
+        const rows = await loadSubscriptions(database.pool, ids);
+        return ids.map((id) => rows.get(id));
+      },
+    });
     this.#secretBox = secretBox;
   }
 
@@ -70,7 +79,7 @@ export class SubscriptionCache {
   }
 
   async #read(id: string): Promise<SenderSubscription | undefined> {
-    const row = await loadSubscription(this.#database.pool, id);
+    const row = await this.#rows.add(id);
     if (row === undefined) return undefined;
     try {
       return this.#open(row);

@@ -22,8 +22,11 @@ export type SubscriptionRow = {
   }[];
 };
 
-/** What a sender needs to know of a subscription; undefined if there is none. */
-export async function loadSubscription(db: Queryable, id: string): Promise<SubscriptionRow | undefined> {
+/** What a sender needs to know of these subscriptions, by id; those that there are. */
+export async function loadSubscriptions(
+  db: Queryable,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, SubscriptionRow>> {
   const { rows } = await db.query<Omit<SubscriptionRow, 'version'> & { version: string }>(
     `SELECT s.id, s.tenant, s.url, s.is_active AND s.deleted_at IS NULL AS "isActive", s.timeout_ms AS "timeoutMs",
        s.max_in_flight AS "maxInFlight", s.rate_limit_per_second AS "rateLimitPerSecond",
@@ -34,8 +37,8 @@ export async function loadSubscription(db: Queryable, id: string): Promise<Subsc
                          ORDER BY k.expires_at DESC NULLS FIRST, k.id DESC)
          FROM signing_secrets k WHERE k.subscription_id = s.id AND (k.expires_at IS NULL OR k.expires_at > now())
        ), '[]') AS secrets
-     FROM webhook_subscriptions s JOIN subscription_states st ON st.subscription_id = s.id WHERE s.id = $1`,
-    [id],
+     FROM webhook_subscriptions s JOIN subscription_states st ON st.subscription_id = s.id WHERE s.id = ANY ($1::uuid[])`,
+    [ids],
   );
-  return rows[0] === undefined ? undefined : { ...rows[0], version: Number(rows[0].version) };
+  return new Map(rows.map((row) => [row.id, { ...row, version: Number(row.version) }]));
 }
