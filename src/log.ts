@@ -8,6 +8,8 @@ type LoggedError = {
   readonly cause?: LoggedError | string;
 };
 
+const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
+
 /**
  * JSON lines on standard output. Of an error only what is named here is logged: clients hang whole connections,
  * requests and rows on theirs, and those hold secrets and customers' data.
@@ -19,8 +21,13 @@ export function createLog(level: string): Logger {
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: describeError },
   };
-  // Lines are written together while others are being written; the exit waits for them, a kill -9 may lose the last.
-  return pino(options, pino.destination({ sync: false }));
+  // Never waits for a reader: beyond so many bytes of lines that nobody takes, lines are dropped.
+  const output = pino.destination({ sync: false, maxLength: MAX_UNREAD_BYTES });
+  // What cannot be written (a full disk) is no reason to end; and at the exit it would be tried again for ever.
+  output.on('error', () => {
+    output.flushSync = () => undefined;
+  });
+  return pino(options, output);
 }
 
 function describeError(error: unknown): LoggedError | string {

@@ -28,15 +28,14 @@ export function createSnapshot<T>(
 
   async function readAgain(): Promise<void> {
     const begun = performance.now();
-    let restMs = freshMs;
     try {
       known = await read();
-      if (freshMs > 0) restMs = Math.max(freshMs, REST_FACTOR * (performance.now() - begun));
     } catch {
       // That it is not known is all there is to say about it here.
       known = undefined;
     }
-    freshUntil = performance.now() + restMs;
+    const tookMs = performance.now() - begun;
+    freshUntil = performance.now() + (freshMs > 0 ? Math.max(freshMs, REST_FACTOR * tookMs) : 0);
     reading = undefined;
     reads += 1;
   }

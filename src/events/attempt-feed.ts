@@ -62,8 +62,16 @@ export class AttemptFeed {
           this.#log.error({ err: error }, 'the live log cannot be received');
           return;
         }
-        const attempt = parseAttempt(message.string());
-        for (const watcher of this.#watchers) watcher.onAttempt(attempt);
+        // What is thrown in here ends the client's reading, of everything.
+        try {
+          const attempt = parseAttempt(message.string());
+          for (const watcher of this.#watchers) watcher.onAttempt(attempt);
+        } catch (cause) {
+          this.#log.warn(
+            { err: cause, subject: message.subject },
+            'a message that is no attempt is on a subject of the live log',
+          );
+        }
       },
     });
     connection.flush().then(

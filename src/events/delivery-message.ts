@@ -53,7 +53,14 @@ function isMeta(value: unknown): value is Meta {
     typeof value === 'object' &&
     value !== null &&
     'deliveryId' in value &&
+    isId(value.deliveryId) &&
     'subscriptionId' in value &&
+    isId(value.subscriptionId) &&
     'inline' in value
   );
+}
+
+/** A UUID as Postgres writes it: one that is written otherwise would spoil the statement of a whole batch. */
+function isId(value: unknown): boolean {
+  return typeof value === 'string' && /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(value);
 }

@@ -24,7 +24,7 @@ const MAX_EXPLAIN_ALL_MS = 200;
 /** So long a schema is left alone after it took longer than that. */
 const SUSPENDED_MS = 60_000;
 
-/** The schemas of the event catalogue, compiled. One for each who writes events: it does one thing at a time. */
+/** The schemas of the event catalogue, compiled. One for each who writes events. */
 export class EventCatalogue {
   readonly #log: Logger;
   readonly #types = new LRUCache<string, CataloguedType>({ maxSize: MAX_CACHED_SCHEMA_LENGTH });

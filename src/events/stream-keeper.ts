@@ -98,6 +98,7 @@ export class StreamKeeper {
   ): Promise<string | undefined> {
     const consumer = config.durable_name;
     if (this.#compared.has(consumer)) return undefined;
+    if (actual.filter_subject !== undefined || actual.filter_subjects !== undefined) return 'a consumer has a filter';
     const differences = differencesBetween(config, actual);
     if (differences.ack_policy !== undefined || differences.deliver_policy !== undefined) {
       return 'a consumer is configured in a way that cannot be changed';

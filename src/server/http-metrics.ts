@@ -7,11 +7,11 @@ const PATHS: ReadonlySet<string> = new Set(['/graphql', '/metrics', '/health/liv
 export function createHttpCount(metrics: Registry): (response: ServerResponse, path: string) => void {
   const requests = new Counter({
     ...{ registers: [metrics], name: 'webhooks_http_requests_total', labelNames: ['path', 'code'] },
-    help: 'HTTP requests that were answered, or given up by their client, by the class of the status code',
+    help: 'HTTP requests, by the class of the status code; none: the client was gone before it was answered',
   });
   return (response, path) => {
     response.once('close', () => {
-      const code = `${Math.floor(response.statusCode / 100)}xx`;
+      const code = response.headersSent ? `${Math.floor(response.statusCode / 100)}xx` : 'none';
       requests.inc({ path: PATHS.has(path) ? path : 'other', code });
     });
   };

@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { print } from 'graphql';
 import { type Client, createClient } from 'graphql-ws';
+import { connect as connectToNats } from 'nats';
 import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
@@ -176,6 +177,19 @@ describe('over WebSocket', () => {
     await make({ number: 4, status: 'FAILURE', statusCode: 500, failureReason: 'HTTP_STATUS' });
     await waitFor(() => watching.attempts.length === 2, { what: 'two attempts' });
     expect(numbers(watching)).toEqual([2, 4]);
+    await watching.stop();
+  });
+
+  test('what others send on its subjects is no reason to hear nothing any more', async () => {
+    const watching = await watch();
+    const stranger = await connectToNats({ servers: api.nats.url });
+    for (const text of ['nonsense', '{}', 'null']) stranger.publish('log.acme', text);
+    await stranger.drain();
+    const attempt = await make();
+    await waitFor(() => watching.attempts.length === 1, { what: 'the attempt', timeoutMs: 5_000 });
+    expect(watching.attempts[0]?.id).toBe(attempt.id);
+    // The attempt would come from Postgres as well; what comes over NATS is what must go on coming.
+    expect(await api.bus.inspect((manager) => manager.getAccountInfo())).toMatchObject({ streams: 2 });
     await watching.stop();
   });
 

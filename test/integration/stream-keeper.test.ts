@@ -168,6 +168,14 @@ it('a consumer with other settings is corrected at the start, and left alone aft
   expect((await jsm.consumers.info('DELIVERIES', 'sender')).config).toMatchObject(short);
 });
 
+it('a consumer that somebody has given a filter is created again, without one', async () => {
+  await createKeeper().check(jsm);
+  await jsm.consumers.update('EVENTS', 'dispatcher', { filter_subject: 'events.one' });
+  expect((await createKeeper().check(jsm)).created).toBe(true);
+  expect((await jsm.consumers.info('EVENTS', 'dispatcher')).config.filter_subject).toBeUndefined();
+  expect((await createKeeper().check(jsm)).created).toBe(false);
+});
+
 it('a consumer with settings that cannot be changed is created again', async () => {
   await createKeeper().check(jsm);
   const { config } = await jsm.consumers.info('EVENTS', 'dispatcher');

@@ -13,9 +13,9 @@ it('a webhook body has the data byte for byte as it was published', () => {
 
 it('a delivery message comes back as it was encoded, with its data or without', () => {
   const message = {
-    deliveryId: 'd',
+    deliveryId: '01890a5d-ac96-774b-bcce-b302099a8057',
     tenant: 't',
-    subscriptionId: 's',
+    subscriptionId: '01890a5d-ac96-774b-bcce-b302099a8058',
     subscriptionVersion: 3,
     eventId: 'e',
     eventType: 'a.b',
@@ -29,6 +29,10 @@ it('a delivery message comes back as it was encoded, with its data or without', 
   expect(decodeDeliveryMessage(encodeDeliveryMessage(message))).toEqual(message);
   const bare = { ...message, data: undefined };
   expect(decodeDeliveryMessage(encodeDeliveryMessage(bare))).toEqual(bare);
+  for (const id of ['d', message.subscriptionId.toUpperCase()]) {
+    const odd = encodeDeliveryMessage({ ...message, subscriptionId: id });
+    expect(() => decodeDeliveryMessage(odd)).toThrow();
+  }
   expect(() => decodeDeliveryMessage(Buffer.from('{}\n'))).toThrow();
   expect(() => decodeDeliveryMessage(Buffer.from('hello'))).toThrow();
 });
