@@ -54,8 +54,11 @@ async function main(): Promise<void> {
 
 let surroundings: object | undefined;
 const stops: (() => Promise<void>)[] = [];
+/** What has only half started can only be stopped when it has. */
+let starting: Promise<unknown> = Promise.resolve();
 
 async function stopAll(): Promise<void> {
+  await starting.catch(() => undefined);
   for (const stop of stops.splice(0).reverse()) await stop();
 }
 
@@ -66,11 +69,14 @@ function run(name: string, isFull: boolean) {
     onStop,
     stopAll,
     size: (full) => Math.ceil(isFull ? full : full / QUICK_PART),
-    startStack: async (options) => {
-      const stack = await startStack({ report, ...options });
-      onStop(() => stack.stop());
-      surroundings ??= await describeSurroundings(stack);
-      return stack;
+    startStack: (options) => {
+      const started = startStack({ report, ...options }).then(async (stack) => {
+        onStop(() => stack.stop());
+        surroundings ??= await describeSurroundings(stack);
+        return stack;
+      });
+      starting = started;
+      return started;
     },
   };
   const measure = name === PROFILE ? measureProfile : MEASUREMENTS[name];
