@@ -19,7 +19,6 @@ type LogFigure = {
 
 const ROWS = 10_000_000;
 const DAY_MS = 86_400_000;
-/** In the full form; half of them in the quick one would say as much as all. */
 const ROUNDS = 20;
 
 /** Pages and statistics of a large log, and what writing to it costs. */

@@ -1,8 +1,8 @@
 export type BatcherOptions<T, R> = {
   readonly maxItems: number;
-  /** A batch is full with the item that brings it to this size. */
-  readonly maxBytes: number;
-  readonly bytesOf: (item: T) => number;
+  /** A batch is full with the item that brings it to this size; by default only their number counts. */
+  readonly maxBytes?: number;
+  readonly bytesOf?: (item: T) => number;
   /** Writes a batch and returns what to answer to each item; if it rejects, every add() of the batch does. */
   readonly write: (items: readonly T[]) => Promise<readonly R[]>;
 };
@@ -60,7 +60,7 @@ export class Batcher<T, R> {
   }
 
   #takeBatch(): Waiting<T, R>[] {
-    const { maxItems, maxBytes, bytesOf } = this.#options;
+    const { maxItems, maxBytes = Number.POSITIVE_INFINITY, bytesOf = () => 0 } = this.#options;
     let count = 0;
     for (let bytes = 0; count < Math.min(maxItems, this.#waiting.length) && bytes < maxBytes; count += 1) {
       const waiting = this.#waiting[count];

@@ -13,8 +13,6 @@ export class SendSlots {
   constructor(database: Database) {
     this.#batcher = new Batcher({
       maxItems: MAX_BATCH,
-      maxBytes: MAX_BATCH,
-      bytesOf: () => 1,
       write: (ids) => takeSlots(database, ids),
     });
   }

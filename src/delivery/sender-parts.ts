@@ -43,12 +43,11 @@ export type SenderParts = SenderOptions & {
 };
 
 const MAX_BATCH = 500;
-const BATCH = { maxItems: MAX_BATCH, maxBytes: MAX_BATCH, bytesOf: () => 1 } as const;
 
 /** Leases for many deliveries in one statement. */
 export function createLeases({ pool }: Database): Batcher<LeaseRequest, Lease> {
   return new Batcher({
-    ...BATCH,
+    maxItems: MAX_BATCH,
     write: async (requests) => {
       const leases = await leaseDeliveries(pool, requests);
       return requests.map(({ deliveryId }): Lease => leases.get(deliveryId) ?? { kind: 'over' });
@@ -59,7 +58,7 @@ export function createLeases({ pool }: Database): Batcher<LeaseRequest, Lease> {
 /** Leaves deliveries to Postgres, many in one statement. */
 export function createParking({ pool }: Database): Batcher<Parking, void> {
   return new Batcher<Parking, void>({
-    ...BATCH,
+    maxItems: MAX_BATCH,
     write: async (parkings) => {
       await parkDeliveries(pool, parkings);
       return [];

@@ -46,7 +46,7 @@ export class SubscriptionCache {
 
   constructor(database: Database, secretBox: SecretBox) {
     this.#rows = new Batcher({
-      ...{ maxItems: MAX_BATCH, maxBytes: MAX_BATCH, bytesOf: () => 1 },
+      maxItems: MAX_BATCH,
       write: async (ids) => {
         const rows = await loadSubscriptions(database.pool, ids);
         return ids.map((id) => rows.get(id));
