@@ -21,7 +21,7 @@ export class ApiKeyLookup {
 
   constructor(db: Queryable) {
     this.#batcher = new Batcher({
-      ...{ maxItems: MAX_PER_STATEMENT, maxBytes: Number.POSITIVE_INFINITY, bytesOf: () => 0 },
+      maxItems: MAX_PER_STATEMENT,
       write: async (hashes) => match(hashes, await findApiKeys(db, hashes)),
     });
   }

@@ -13,7 +13,7 @@ export type ApiKeyUse = (id: string) => void;
 export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
   const noted = new LRUCache<string, true>({ max: 10_000, ttl: ONCE_IN_MS });
   const batcher = new Batcher<string, undefined>({
-    ...{ maxItems: MAX_PER_STATEMENT, maxBytes: Number.POSITIVE_INFINITY, bytesOf: () => 0 },
+    maxItems: MAX_PER_STATEMENT,
     write: async (ids) => {
       await noteApiKeyUse(db, ids);
       return ids.map(() => undefined);
