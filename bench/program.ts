@@ -27,6 +27,8 @@ export type Program = {
 };
 
 const DIST = join(import.meta.dirname, '../dist/main.js');
+/** As `npm start` has them. */
+const START_OPTIONS = ['--max-semi-space-size=64', '--enable-source-maps'];
 
 /** The program as users run it: the built one, in a process of its own, all roles, every setting at its default but the targets. */
 export async function startProgram(options: ProgramOptions): Promise<Program> {
@@ -46,7 +48,7 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
   };
   const logPath = join(directory, 'program.log');
   const log = await open(logPath, 'w');
-  const child = spawn(process.execPath, [...nodeOptions, '--enable-source-maps', DIST], {
+  const child = spawn(process.execPath, [...nodeOptions, ...START_OPTIONS, DIST], {
     ...{ env, cwd: directory, detached: true },
     stdio: ['ignore', log.fd, log.fd],
   });

@@ -3,7 +3,7 @@ import { loadEventData } from '../database/load-event-data.ts';
 import { postponeDelivery } from '../database/postpone-delivery.ts';
 import { returnToWaiting } from '../database/return-to-waiting.ts';
 import { isTransient } from '../database/transient-error.ts';
-import type { DeliveryMessage } from '../events/delivery-message.ts';
+import type { DeliveryMessage, PublishedDelivery } from '../events/delivery-message.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
 import type { WaitReason } from '../generated/prisma/enums.ts';
 import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
@@ -15,7 +15,7 @@ import { MAX_SHORT_WAIT_MS } from './short-waits.ts';
 import { type SenderSubscription, UnusableSubscriptionError } from './subscription-cache.ts';
 
 /** A delivery's message that has been taken and not been acknowledged. */
-export type HeldDelivery = { readonly message: StreamMessage; readonly delivery: DeliveryMessage };
+export type HeldDelivery = { readonly message: StreamMessage; readonly delivery: PublishedDelivery };
 
 type AttemptTask = HeldDelivery & { readonly subscription: SenderSubscription; readonly number: number };
 
@@ -127,7 +127,7 @@ async function attemptNumber(
   const { mayBeDuplicate, enqueueCount, deliveryId, subscriptionVersion } = delivery;
   // Of a subscription that has changed since, it may have been cancelled: by a deactivation that was undone meanwhile.
   const isUnchanged = subscription.version === subscriptionVersion;
-  const isFirst = !mayBeDuplicate && enqueueCount === 1 && isUnchanged && parts.bus.isFirstDelivery(message);
+  const isFirst = !mayBeDuplicate && enqueueCount === 1 && isUnchanged && parts.bus.isFirstDelivery(message, delivery);
   if (isFirst && !parts.cancellations.has(deliveryId)) return 1;
   const leaseMs = subscription.timeoutMs + LEASE_MARGIN_MS;
   const lease = await parts.leases.add({ deliveryId, enqueueCount, leaseMs });

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { type DeliveryMessage, decodeDeliveryMessage } from '../events/delivery-message.ts';
+import { decodeDeliveryMessage, type PublishedDelivery } from '../events/delivery-message.ts';
 import { createMessageCount } from '../events/message-metrics.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
@@ -119,7 +119,7 @@ export class Sender {
     this.#held.set(delivery.deliveryId, { message, done });
   }
 
-  #decode(message: StreamMessage): DeliveryMessage | undefined {
+  #decode(message: StreamMessage): PublishedDelivery | undefined {
     try {
       return decodeDeliveryMessage(message.data);
     } catch (error) {

@@ -22,6 +22,12 @@ export type DeliveryMessage = {
   readonly data: Buffer | undefined;
 };
 
+/** As the sender gets it. */
+export type PublishedDelivery = DeliveryMessage & {
+  /** When it was given to JetStream, in milliseconds since 1970. */
+  readonly publishedAt: number;
+};
+
 /** Data larger than this stays in Postgres, or what fits twice into the server's max_payload if that is less. */
 export const MAX_INLINE_DATA_BYTES = 256 * 1024;
 
@@ -31,13 +37,13 @@ export function messageId(message: DeliveryMessage): string {
 }
 
 /** One line of JSON, then the data's bytes as they are. */
-export function encodeDeliveryMessage({ data, ...meta }: DeliveryMessage): Buffer {
+export function encodeDeliveryMessage({ data, ...meta }: PublishedDelivery): Buffer {
   const line = Buffer.from(`${JSON.stringify({ ...meta, inline: data !== undefined })}\n`);
   return data === undefined ? line : Buffer.concat([line, data]);
 }
 
 /** Throws on anything encodeDeliveryMessage did not make. */
-export function decodeDeliveryMessage(bytes: Uint8Array): DeliveryMessage {
+export function decodeDeliveryMessage(bytes: Uint8Array): PublishedDelivery {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = buffer.indexOf(0x0a);
   const parsed: unknown = JSON.parse(buffer.subarray(0, end).toString());
@@ -46,7 +52,7 @@ export function decodeDeliveryMessage(bytes: Uint8Array): DeliveryMessage {
   return { ...meta, data: inline ? buffer.subarray(end + 1) : undefined };
 }
 
-type Meta = Omit<DeliveryMessage, 'data'> & { readonly inline: boolean };
+type Meta = Omit<PublishedDelivery, 'data'> & { readonly inline: boolean };
 
 function isMeta(value: unknown): value is Meta {
   return (

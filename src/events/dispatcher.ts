@@ -34,7 +34,7 @@ type WrittenEvents = {
 };
 
 /** At most so many events, and so many bytes of them (or one event), in one transaction. */
-const MAX_BATCH = 64;
+const MAX_BATCH = 256;
 const MAX_BATCH_BYTES = 8 * 1024 * 1024;
 const RETRY_MS = 1_000;
 /** So often a batch may fail while Postgres answers, before its events are tried one by one, and each set aside. */

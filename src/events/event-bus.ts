@@ -5,7 +5,13 @@ import { whenAborted } from '../when-aborted.ts';
 import { type AnnouncedAttempt, AttemptFeed, type AttemptWatcher } from './attempt-feed.ts';
 import { connectionOptions } from './connection-options.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
-import { type DeliveryMessage, encodeDeliveryMessage, MAX_INLINE_DATA_BYTES, messageId } from './delivery-message.ts';
+import {
+  type DeliveryMessage,
+  encodeDeliveryMessage,
+  MAX_INLINE_DATA_BYTES,
+  messageId,
+  type PublishedDelivery,
+} from './delivery-message.ts';
 import { FirstDeliveries } from './first-deliveries.ts';
 import { judgeServerVersion } from './server-version.ts';
 import { StreamKeeper } from './stream-keeper.ts';
@@ -68,7 +74,8 @@ export class EventBus {
   async publishDelivery(message: DeliveryMessage): Promise<void> {
     // While it is disconnected the client takes messages and drops them.
     if (this.#jetStream === undefined || !this.#connected) throw new Error('NATS is not connected');
-    await this.#jetStream.publish(`deliveries.${message.subscriptionId}`, encodeDeliveryMessage(message), {
+    const bytes = encodeDeliveryMessage({ ...message, publishedAt: Date.now() });
+    await this.#jetStream.publish(`deliveries.${message.subscriptionId}`, bytes, {
       msgID: messageId(message),
       timeout: PUBLISH_TIMEOUT_MS,
     });
@@ -85,9 +92,9 @@ export class EventBus {
     return ask(await this.#connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS }));
   }
 
-  /** Whether a message of DELIVERIES can be believed that it was never delivered before. */
-  isFirstDelivery(message: StreamMessage): boolean {
-    return this.#firstDeliveries.isFirst(message);
+  /** Whether a message of DELIVERIES can be believed that it was never delivered before, and is the only one. */
+  isFirstDelivery(message: StreamMessage, published: Pick<PublishedDelivery, 'publishedAt'>): boolean {
+    return this.#firstDeliveries.isFirst(message, published);
   }
 
   /** Tells every api process about a committed attempt; nothing is promised. */

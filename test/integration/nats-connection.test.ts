@@ -1,7 +1,9 @@
 import { connect } from 'nats';
 import { pino } from 'pino';
 import { afterEach, describe, expect, inject, it } from 'vitest';
+import { uuid7 } from '../../src/database/uuid7.ts';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
+import { type DeliveryMessage, decodeDeliveryMessage } from '../../src/events/delivery-message.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -20,6 +22,10 @@ async function startServer(...args: string[]): Promise<string> {
 }
 
 async function startServerOnPort(...args: string[]): Promise<number> {
+  return (await startServerProcess(...args)).port;
+}
+
+async function startServerProcess(...args: string[]): Promise<{ port: number; server: ServerProcess }> {
   const folder = await createTempFolder();
   const port = await findOwnPort();
   const common = ['-a', '127.0.0.1', '-p', String(port), '-js', '-sd', folder.path];
@@ -33,7 +39,7 @@ async function startServerOnPort(...args: string[]): Promise<number> {
     () => folder.remove(),
     () => server.stop(),
   );
-  return port;
+  return { port, server };
 }
 
 function startBus(url: string): { bus: EventBus; logged: () => string } {
@@ -98,6 +104,21 @@ describe('a nats-server', () => {
   });
 });
 
+const message: DeliveryMessage = {
+  deliveryId: uuid7(Date.now()),
+  tenant: 'acme',
+  subscriptionId: uuid7(Date.now()),
+  subscriptionVersion: 1,
+  eventId: 'e',
+  eventType: 'a',
+  occurredAt: new Date().toISOString(),
+  enqueueCount: 1,
+  mayBeDuplicate: false,
+  isProbe: false,
+  sendAt: undefined,
+  data: undefined,
+};
+
 it('what is stored is not believed to be new any more once somebody has created the consumer again', async () => {
   const port = await startServerOnPort();
   const { bus } = startBus(`nats://127.0.0.1:${port}`);
@@ -108,20 +129,40 @@ it('what is stored is not believed to be new any more once somebody has created 
   const jsm = await other.jetstreamManager();
   await jetStream.publish('deliveries.s1', 'unacked');
   const next = async () => (await jetStream.consumers.get('DELIVERIES', 'sender')).next();
+  const now = () => ({ publishedAt: Date.now() });
   const before = await next();
-  expect(before !== null && bus.isFirstDelivery(before)).toBe(true);
+  expect(before !== null && bus.isFirstDelivery(before, now())).toBe(true);
   const { config } = await jsm.consumers.info('DELIVERIES', 'sender');
   await jsm.consumers.delete('DELIVERIES', 'sender');
   await jsm.consumers.add('DELIVERIES', config);
   const again = await next();
   expect(again?.redelivered).toBe(false);
-  expect(again !== null && bus.isFirstDelivery(again)).toBe(false);
+  expect(again !== null && bus.isFirstDelivery(again, now())).toBe(false);
   await waitFor(
     async () => {
       await jetStream.publish('deliveries.s1', 'new');
       const fresh = await next();
-      return fresh !== null && bus.isFirstDelivery(fresh);
+      return fresh !== null && bus.isFirstDelivery(fresh, now());
     },
     { what: 'new messages to be believed' },
   );
+});
+
+it('what was only stored after the publisher had given up is not believed to be the only message', async () => {
+  const { port, server } = await startServerProcess();
+  const { bus } = startBus(`nats://127.0.0.1:${port}`);
+  await waitFor(() => bus.connected, { what: 'the connection' });
+  await server.pause();
+  cleanUps.push(() => server.resume());
+  await expect(bus.publishDelivery(message)).rejects.toThrow();
+  await server.resume();
+  await bus.publishDelivery({ ...message, deliveryId: uuid7(Date.now()) });
+  const other = await connect({ port });
+  cleanUps.push(() => other.close());
+  const consumer = await other.jetstream().consumers.get('DELIVERIES', 'sender');
+  const isFirst = async () => {
+    const received = await consumer.next();
+    return received !== null && bus.isFirstDelivery(received, decodeDeliveryMessage(received.data));
+  };
+  expect([await isFirst(), await isFirst()]).toEqual([false, true]);
 });

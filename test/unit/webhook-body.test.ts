@@ -24,6 +24,7 @@ it('a delivery message comes back as it was encoded, with its data or without', 
     mayBeDuplicate: false,
     isProbe: false,
     sendAt: undefined,
+    publishedAt: 1_700_000_000_000,
     data,
   };
   expect(decodeDeliveryMessage(encodeDeliveryMessage(message))).toEqual(message);
