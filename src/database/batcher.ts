@@ -20,21 +20,24 @@ type Waiting<T, R> = {
 export class Batcher<T, R> {
   readonly #options: BatcherOptions<T, R>;
   #waiting: Waiting<T, R>[] = [];
+  #waitingBytes = 0;
   #writing = false;
 
   constructor(options: BatcherOptions<T, R>) {
     this.#options = options;
   }
 
-  /** How many items wait to be part of a batch. */
-  get size(): number {
-    return this.#waiting.length;
+  /** Whether what waits makes a full batch: whoever can wait had better do so. */
+  get isFull(): boolean {
+    const { maxItems, maxBytes = Number.POSITIVE_INFINITY } = this.#options;
+    return this.#waiting.length >= maxItems || this.#waitingBytes >= maxBytes;
   }
 
   /** Resolves with the answer when the item has been written. */
   add(item: T): Promise<R> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
+      this.#waitingBytes += this.#bytesOf(item);
       if (!this.#writing) {
         this.#writing = true;
         // Later in this turn of the event loop, so that what arrives together is written together.
@@ -60,12 +63,18 @@ export class Batcher<T, R> {
   }
 
   #takeBatch(): Waiting<T, R>[] {
-    const { maxItems, maxBytes = Number.POSITIVE_INFINITY, bytesOf = () => 0 } = this.#options;
-    let count = 0;
-    for (let bytes = 0; count < Math.min(maxItems, this.#waiting.length) && bytes < maxBytes; count += 1) {
-      const waiting = this.#waiting[count];
-      bytes += waiting === undefined ? 0 : bytesOf(waiting.item);
+    const { maxItems, maxBytes = Number.POSITIVE_INFINITY } = this.#options;
+    let [count, bytes] = [0, 0];
+    for (const { item } of this.#waiting) {
+      if (count === maxItems || bytes >= maxBytes) break;
+      count += 1;
+      bytes += this.#bytesOf(item);
     }
+    this.#waitingBytes -= bytes;
     return this.#waiting.splice(0, count);
+  }
+
+  #bytesOf(item: T): number {
+    return this.#options.bytesOf?.(item) ?? 0;
   }
 }

@@ -11,18 +11,26 @@ export type DueQueue = {
   readonly releaseWindow: number | null;
   /** How many deliveries are with JetStream and the senders; counted only while there is a backlog, to 2,000 at most. */
   readonly liveCount: number;
+  /**
+   * Those of them whose attempt can still be expected. A sender that was killed, or stands still, keeps the others until
+   * their ack wait is over.
+   */
+  readonly expectedCount: number;
   /** Of an open circuit, else null. */
   readonly probe: { readonly inMs: number; readonly waitMs: number } | null;
   /** With a rate limit: in how many milliseconds the first moment comes that no attempt has been given yet. */
   readonly nextSlotInMs: number;
 };
 
+/** An attempt begins so much later than it was published, or not soon: a sender keeps what has no room for a second. */
+const QUEUEING_MS = 3_000;
+
 /**
  * Locks up to `limit` subscriptions that are due to be looked after, the longest due first, until the transaction ends.
  * Any number of processes may do this at once; none gets one that another one has.
  */
 export async function lockDueQueues(db: Queryable, limit: number): Promise<DueQueue[]> {
-  const { rows } = await db.query<DueQueue>(STATEMENT, [limit]);
+  const { rows } = await db.query<DueQueue>(STATEMENT, [limit, QUEUEING_MS]);
   return rows;
 }
 
@@ -30,16 +38,20 @@ const STATEMENT = `
   SELECT st.subscription_id AS "subscriptionId", s.is_active AND s.deleted_at IS NULL AS "isActive",
     s.max_in_flight AS "maxInFlight", s.rate_limit_per_second AS "rateLimitPerSecond",
     st.is_backlogged AS "isBacklogged", st.release_window AS "releaseWindow",
-    CASE WHEN st.is_backlogged THEN (
-      SELECT count(*) FROM (
-        SELECT FROM deliveries d WHERE d.subscription_id = st.subscription_id AND d.status = 'PENDING'
-          AND d.enqueued_at IS NOT NULL AND d.next_attempt_at <= now() LIMIT 2000
-      ) AS live
-    )::integer ELSE 0 END AS "liveCount",
+    coalesce(live.count, 0)::integer AS "liveCount", coalesce(live.expected, 0)::integer AS "expectedCount",
     CASE WHEN st.opened_at IS NOT NULL THEN json_build_object(
       'inMs', extract(epoch FROM st.probe_at - now()) * 1000, 'waitMs', st.probe_wait_ms
     ) END AS probe,
     greatest(0, coalesce(extract(epoch FROM st.next_slot_at - now()) * 1000, 0))::float8 AS "nextSlotInMs"
   FROM subscription_states st JOIN webhook_subscriptions s ON s.id = st.subscription_id
+  LEFT JOIN LATERAL (
+    SELECT count(*), count(*) FILTER (
+      WHERE greatest(d.enqueued_at, d.next_attempt_at) > now() - (s.timeout_ms + $2) * interval '1 ms'
+    ) AS expected
+    FROM (
+      SELECT enqueued_at, next_attempt_at FROM deliveries WHERE subscription_id = st.subscription_id
+        AND status = 'PENDING' AND enqueued_at IS NOT NULL AND next_attempt_at <= now() LIMIT 2000
+    ) AS d
+  ) AS live ON st.is_backlogged
   WHERE st.next_due_at <= now()
   ORDER BY st.next_due_at LIMIT $1 FOR UPDATE OF st SKIP LOCKED`;

@@ -34,7 +34,7 @@ const FIRST_WINDOW_FACTOR = 8;
  * time, after waits that double up to an hour.
  */
 export function planRelease(queue: DueQueue, maxCount: number): Release {
-  const { subscriptionId, maxInFlight, rateLimitPerSecond, isBacklogged, liveCount, probe } = queue;
+  const { subscriptionId, maxInFlight, rateLimitPerSecond, isBacklogged, expectedCount, probe } = queue;
   const plan = {
     subscriptionId,
     count: 0,
@@ -49,7 +49,7 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
     return { ...plan, count: probe.inMs <= 0 ? 1 : 0, isProbe: true, recheckMs, releaseWindow: 1 };
   }
   const bounded = (count: number) => Math.min(maxCount, Math.max(0, count));
-  const taken = isBacklogged ? liveCount : 0;
+  const taken = isBacklogged ? expectedCount : 0;
   if (rateLimitPerSecond !== null) {
     const pace = { firstInMs: queue.nextSlotInMs, gapMs: 1_000 / rateLimitPerSecond };
     const slots = Math.ceil((SLOT_HORIZON_MS - pace.firstInMs) / pace.gapMs);

@@ -33,7 +33,7 @@ type WrittenEvents = {
   readonly knownIds: readonly string[];
 };
 
-/** At most so many events, and so many bytes of them (or one event), in one transaction. */
+/** At most so many events, and so many bytes of them (or one event), in one transaction; so many are asked for ahead. */
 const MAX_BATCH = 256;
 const MAX_BATCH_BYTES = 8 * 1024 * 1024;
 const RETRY_MS = 1_000;
@@ -95,7 +95,7 @@ export class Dispatcher {
       onMessage: async (message) => {
         count(message);
         last = this.#batcher.add(message);
-        if (this.#batcher.size >= MAX_BATCH) await last;
+        if (this.#batcher.isFull) await last;
       },
     });
     await last;

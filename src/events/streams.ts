@@ -59,7 +59,8 @@ export const CONSUMERS: Readonly<Record<Durable, WantedConsumer>> = {
       deliver_policy: DeliverPolicy.All,
       // Short, because writing an event twice is harmless, and this is how long events wait after a crash.
       ack_wait: nanos(10_000),
-      max_ack_pending: 1_000,
+      // Room for several dispatchers, each of which may have some 1,000 in hand.
+      max_ack_pending: 10_000,
       max_deliver: -1,
     },
   },

@@ -82,6 +82,23 @@ it('several sweepers together publish each delivery once at a time', async () =>
   expect(await scene.storedIn('DELIVERIES')).toBe(row?.sum);
 });
 
+it('what a sender that was killed still keeps does not hold up the backlog of its subscription', async () => {
+  const scene = await startScene(cleanUps);
+  const receiver = await scene.receive();
+  const { id } = await scene.app.subscribe({ url: receiver.url });
+  await insertWaiting(scene, id, 29);
+  // Nobody will attempt these before their ack wait is over.
+  await scene.query(
+    `UPDATE deliveries
+     SET next_attempt_at = now() - interval '21 s', enqueued_at = now() - interval '20 s', enqueue_count = 1
+     WHERE id IN (SELECT id FROM deliveries LIMIT 9)`,
+  );
+  await scene.query('UPDATE subscription_states SET is_backlogged = true, release_window = 5');
+  await wake(scene, id);
+  await receiver.waitForRequests(20);
+  expect(await scene.query(`SELECT FROM deliveries WHERE status = 'PENDING'`)).toHaveLength(9);
+});
+
 it('a delivery that is inserted behind a backlog while that ends is found soon, or after a minute at the latest', async () => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();

@@ -30,7 +30,6 @@ it('what comes during a write is part of the next one', async () => {
   const first = batcher.add(1);
   await new Promise((resolve) => setImmediate(resolve));
   const others = [batcher.add(2), batcher.add(3)];
-  expect(batcher.size).toBe(2);
   expect(await Promise.all([first, ...others])).toEqual([2, 4, 6]);
   expect(batches).toEqual([[1], [2, 3]]);
 });
@@ -39,6 +38,19 @@ it('a batch is full with so many items, or with the item that brings it to so ma
   const { batcher, batches } = doubling({ maxItems: 3, maxBytes: 10 });
   await Promise.all([1, 1, 1, 4, 7, 9, 50, 2].map((item) => batcher.add(item)));
   expect(batches).toEqual([[1, 1, 1], [4, 7], [9, 50], [2]]);
+});
+
+it('says whether what waits makes a full batch', async () => {
+  const { batcher } = doubling({ maxItems: 3, maxBytes: 10 });
+  const seen = [4, 5, 1, 1].map((item) => {
+    void batcher.add(item);
+    return batcher.isFull;
+  });
+  expect(seen).toEqual([false, false, true, true]);
+  await batcher.add(1);
+  const next = batcher.add(9);
+  expect(batcher.isFull).toBe(false);
+  await next;
 });
 
 it('a write that fails fails its own batch alone', async () => {

@@ -13,6 +13,7 @@ function queue(settings: Partial<DueQueue> = {}): DueQueue {
     isBacklogged: false,
     releaseWindow: null,
     liveCount: 0,
+    expectedCount: settings.liveCount ?? 0,
     probe: null,
     nextSlotInMs: 0,
     ...settings,
@@ -50,6 +51,14 @@ describe('with a backlog', () => {
     expect(backlogged({ releaseWindow: 5, liveCount: 9 })).toMatchObject({
       count: 0,
       recheckMs: 250,
+      releaseWindow: 5,
+    });
+  });
+
+  it('what a sender that was killed still keeps takes no room, but the window does not grow beside it', () => {
+    expect(backlogged({ releaseWindow: 5, liveCount: 9, expectedCount: 2 })).toMatchObject({
+      count: 3,
+      recheckMs: 100,
       releaseWindow: 5,
     });
   });
