@@ -34,7 +34,7 @@ const FIRST_WINDOW_FACTOR = 8;
  * time, after waits that double up to an hour.
  */
 export function planRelease(queue: DueQueue, maxCount: number): Release {
-  const { subscriptionId, maxInFlight, rateLimitPerSecond, isBacklogged, expectedCount, probe } = queue;
+  const { subscriptionId, maxInFlight, rateLimitPerSecond, isBacklogged, probe } = queue;
   const plan = {
     subscriptionId,
     count: 0,
@@ -49,17 +49,22 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
     return { ...plan, count: probe.inMs <= 0 ? 1 : 0, isProbe: true, recheckMs, releaseWindow: 1 };
   }
   const bounded = (count: number) => Math.min(maxCount, Math.max(0, count));
-  const taken = isBacklogged ? expectedCount : 0;
   if (rateLimitPerSecond !== null) {
     const pace = { firstInMs: queue.nextSlotInMs, gapMs: 1_000 / rateLimitPerSecond };
     const slots = Math.ceil((SLOT_HORIZON_MS - pace.firstInMs) / pace.gapMs);
     const releaseWindow = nextPacedWindow(queue, rateLimitPerSecond + maxInFlight);
     const recheckMs = Math.max(PACED_RECHECK_MS, Math.ceil(pace.gapMs));
-    return { ...plan, count: bounded(Math.min(slots, releaseWindow - taken)), pace, recheckMs, releaseWindow };
+    return { ...plan, count: bounded(Math.min(slots, roomIn(releaseWindow, queue))), pace, recheckMs, releaseWindow };
   }
   const releaseWindow = nextWindow(queue);
-  const count = bounded(releaseWindow - taken);
+  const count = bounded(roomIn(releaseWindow, queue));
   return { ...plan, count, releaseWindow, recheckMs: count > 0 ? RECHECK_MS : STUCK_RECHECK_MS };
+}
+
+/** What a killed sender keeps takes no room, unless that is a great deal: perhaps it just waits for senders that are busy. */
+function roomIn(window: number, { isBacklogged, maxInFlight, liveCount, expectedCount }: DueQueue): number {
+  if (!isBacklogged) return window;
+  return Math.min(window - expectedCount, window + maxInFlight * FIRST_WINDOW_FACTOR - liveCount);
 }
 
 function nextWindow({ maxInFlight, releaseWindow, isBacklogged, liveCount }: DueQueue): number {

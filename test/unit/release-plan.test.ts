@@ -56,11 +56,16 @@ describe('with a backlog', () => {
   });
 
   it('what a sender that was killed still keeps takes no room, but the window does not grow beside it', () => {
-    expect(backlogged({ releaseWindow: 5, liveCount: 9, expectedCount: 2 })).toMatchObject({
-      count: 3,
+    expect(backlogged({ releaseWindow: 6, liveCount: 60, expectedCount: 2 })).toMatchObject({
+      count: 4,
       recheckMs: 100,
-      releaseWindow: 5,
+      releaseWindow: 6,
     });
+  });
+
+  it('nor does more than a first window of that: perhaps senders are just busy', () => {
+    expect(backlogged({ releaseWindow: 6, liveCount: 83, expectedCount: 0 }).count).toBe(3);
+    expect(backlogged({ releaseWindow: 6, liveCount: 2_000, expectedCount: 0 }).count).toBe(0);
   });
 
   it('the first window is eight times what may be in flight', () => {
