@@ -67,9 +67,15 @@ function roomIn(window: number, { isBacklogged, maxInFlight, liveCount, expected
   return Math.min(window - expectedCount, window + maxInFlight * FIRST_WINDOW_FACTOR - liveCount);
 }
 
-function nextWindow({ maxInFlight, releaseWindow, isBacklogged, liveCount }: DueQueue): number {
+function nextWindow(queue: DueQueue): number {
+  const { maxInFlight, releaseWindow, isBacklogged } = queue;
   if (releaseWindow === null) return maxInFlight * FIRST_WINDOW_FACTOR;
-  return isBacklogged && liveCount === 0 ? Math.min(MAX_WINDOW, releaseWindow * 2) : releaseWindow;
+  return isBacklogged && isAttempted(queue) ? Math.min(MAX_WINDOW, releaseWindow * 2) : releaseWindow;
+}
+
+/** Whether nothing that was released is waiting for its attempt. */
+function isAttempted({ maxInFlight, liveCount, expectedCount }: DueQueue): boolean {
+  return expectedCount === 0 && liveCount <= maxInFlight * FIRST_WINDOW_FACTOR;
 }
 
 /** With a rate limit some are always on their way, so half of them gone is enough to let out more. */

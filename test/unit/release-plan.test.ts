@@ -55,7 +55,11 @@ describe('with a backlog', () => {
     });
   });
 
-  it('what a sender that was killed still keeps takes no room, but the window does not grow beside it', () => {
+  it('what a sender that was killed still keeps takes no room', () => {
+    expect(backlogged({ releaseWindow: 6, liveCount: 60, expectedCount: 0 })).toMatchObject({
+      count: 12,
+      releaseWindow: 12,
+    });
     expect(backlogged({ releaseWindow: 6, liveCount: 60, expectedCount: 2 })).toMatchObject({
       count: 4,
       recheckMs: 100,
@@ -64,7 +68,10 @@ describe('with a backlog', () => {
   });
 
   it('nor does more than a first window of that: perhaps senders are just busy', () => {
-    expect(backlogged({ releaseWindow: 6, liveCount: 83, expectedCount: 0 }).count).toBe(3);
+    expect(backlogged({ releaseWindow: 6, liveCount: 83, expectedCount: 0 })).toMatchObject({
+      count: 3,
+      releaseWindow: 6,
+    });
     expect(backlogged({ releaseWindow: 6, liveCount: 2_000, expectedCount: 0 }).count).toBe(0);
   });
 
