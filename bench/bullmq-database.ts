@@ -10,32 +10,41 @@ import { EVENT_TYPE, TENANT } from './bullmq-job.ts';
 const NAME = 'webhooks_bullmq';
 const MIGRATIONS = join(import.meta.dirname, '../prisma/migrations');
 
-export type BullmqDatabase = { readonly serverUrl: string; readonly receiverUrl: string; readonly fanOut: number };
+export type BullmqDatabase = {
+  /** Any database of the Postgres server that the program uses. */
+  readonly serverUrl: string;
+  /** Of the receivers, a subscription each; the program's limit of 5 s for each request. */
+  readonly urls: readonly string[];
+};
+
+/** The subscriptions in the order of their URLs. */
+type CreatedDatabase = { readonly databaseUrl: string; readonly subscriptionIds: readonly string[] };
 
 /**
- * A new database of the same server with the program's own tables and partitions, and the subscriptions that want each
- * event. Without the trigger that notes attempts for the statistics: nothing would count them.
+ * A new database of the same server with the program's own tables and partitions, and the subscriptions. Without the
+ * trigger that notes attempts for the statistics: nothing would count them.
  */
-export async function createBullmqDatabase({ serverUrl, receiverUrl, fanOut }: BullmqDatabase): Promise<string> {
+export async function createBullmqDatabase({ serverUrl, urls }: BullmqDatabase): Promise<CreatedDatabase> {
   await withConnection(serverUrl, async (client) => {
     await client.query(`DROP DATABASE IF EXISTS ${NAME} WITH (FORCE)`);
     await client.query(`CREATE DATABASE ${NAME}`);
   });
   const url = Object.assign(new URL(serverUrl), { pathname: `/${NAME}` }).href;
   await migrate(url, MIGRATIONS);
+  const subscriptionIds = urls.map(() => uuid7(Date.now()));
   await withConnection(url, async (client) => {
     await createPartitions(client, { nowMs: Date.now(), retentionDays: 30 });
     await client.query('DROP TRIGGER attempts_logged ON attempts');
-    for (let number = 0; number < fanOut; number += 1) {
+    for (const [index, target] of urls.entries()) {
       await client.query(
         `WITH subscription AS (
            INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, $2, $3, $4)
          ) INSERT INTO signing_secrets (id, subscription_id, encrypted_secret) VALUES ($5, $1, $6)`,
-        [uuid7(Date.now()), TENANT, receiverUrl, [EVENT_TYPE], uuid7(Date.now()), generateSigningSecret()],
+        [subscriptionIds[index], TENANT, target, [EVENT_TYPE], uuid7(Date.now()), generateSigningSecret()],
       );
     }
   });
-  return url;
+  return { databaseUrl: url, subscriptionIds };
 }
 
 export type RowCounts = { readonly events: number; readonly deliveries: number; readonly attempts: number };

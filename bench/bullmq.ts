@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { type BullmqDatabase, countRows, createBullmqDatabase, type RowCounts } from './bullmq-database.ts';
+import { countRows, createBullmqDatabase, type RowCounts } from './bullmq-database.ts';
 import type { Done, Order } from './bullmq-job.ts';
 import { type Child, startChild } from './child.ts';
 import { cpuBetween, readUsages } from './processes.ts';
@@ -7,11 +7,14 @@ import { readReceiverCounts } from './receiver-counts.ts';
 import type { RedisServer } from './redis.ts';
 import type { Stack } from './stack.ts';
 
-export type BullmqOptions = Omit<BullmqDatabase, 'serverUrl'> & {
+export type BullmqOptions = {
   /** Any database of the Postgres server that the program uses. */
   readonly databaseUrl: string;
   readonly redis: RedisServer;
+  readonly receiverUrl: string;
   readonly events: number;
+  /** How many subscriptions get each event. */
+  readonly fanOut: number;
 };
 
 export type BullmqFigures = {
@@ -31,7 +34,7 @@ export async function measureBullmq(
   stack: Pick<Stack, 'onStop'>,
   { databaseUrl: serverUrl, redis, receiverUrl, events, fanOut }: BullmqOptions,
 ): Promise<BullmqFigures> {
-  const databaseUrl = await createBullmqDatabase({ serverUrl, receiverUrl, fanOut });
+  const { databaseUrl } = await createBullmqDatabase({ serverUrl, urls: Array<string>(fanOut).fill(receiverUrl) });
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
   // If it is still connected when Postgres stops.
   pool.on('error', () => undefined);

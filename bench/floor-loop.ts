@@ -1,24 +1,19 @@
-import { Agent } from 'node:http';
 import process from 'node:process';
 import { clockMs } from './clock.ts';
-import { type FloorRequest, floorRequest } from './floor-request.ts';
-
-/** Sends one request, and resolves when its response has been read; rejects unless that is a 2xx. */
-export type Post = (url: string, request: FloorRequest, agent: Agent) => Promise<void>;
+import { floorRequest } from './floor-request.ts';
+import { keepAliveAgent, POSTS, type PostKind } from './post.ts';
 
 /** What a loop says when it is done. */
 export type LoopMessage = { readonly elapsedMs: number; readonly cpuSeconds: number };
 
 /** Until the compiler has seen everything, requests are several times as dear. */
 const WARM_UP_REQUESTS = 4_000;
-/** 1,000 is more than there ever are; all of them are kept. */
-const AGENT_OPTIONS = { keepAlive: true, maxSockets: 1_000, timeout: 30_000 };
-
 /** The whole of a child process: posts as fast as it goes to the address in its arguments, and says how long that took. */
-export async function runLoop(post: Post): Promise<void> {
+async function runLoop(): Promise<void> {
   process.on('disconnect', () => process.exit(0));
-  const [url = '', requests, concurrency] = process.argv.slice(2);
-  const agent = new Agent({ ...AGENT_OPTIONS, maxFreeSockets: Number(concurrency) });
+  const [kind, url = '', requests, concurrency] = process.argv.slice(2);
+  const post = POSTS[kind as PostKind]; // as measureLoop() calls it
+  const agent = keepAliveAgent(Number(concurrency));
   const request = floorRequest();
   const send = () => post(url, request, agent);
   await repeat(send, WARM_UP_REQUESTS, Number(concurrency));
@@ -38,3 +33,5 @@ async function repeat(send: () => Promise<void>, times: number, concurrency: num
   }
   await Promise.all(Array.from({ length: concurrency }, sendInTurn));
 }
+
+await runLoop();

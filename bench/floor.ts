@@ -3,7 +3,7 @@ import { measureBullmq } from './bullmq.ts';
 import { startChild } from './child.ts';
 import { measureLoop } from './measure-loop.ts';
 import type { ReceiverMessage } from './receiver.ts';
-import { findRedis, startRedis } from './redis.ts';
+import { startRedisIfPossible } from './redis.ts';
 import type { Stack } from './stack.ts';
 import { urlsOf } from './start-traffic.ts';
 
@@ -36,13 +36,7 @@ export async function measureFloors(
     const loop = await measureLoop(stack, { kind, url, requests: events, concurrency: CONCURRENCY });
     figures.push({ ...loop, name, cpuSecondsPer1000: { sender: loop.cpuSecondsPer1000 } });
   }
-  const redis = await findRedis(report).then(
-    (binary) => startRedis(stack, binary),
-    (error: unknown) => {
-      report(`without BullMQ: ${error instanceof Error ? error.message : String(error)}`);
-      return undefined;
-    },
-  );
+  const redis = await startRedisIfPossible(stack, report);
   for (const fanOut of FAN_OUTS) {
     if (redis === undefined) break;
     report(`${events} deliveries with BullMQ, ${fanOut} for each event`);

@@ -19,7 +19,7 @@ const MIN_SECONDS = 8;
 const TENANT = 'bench';
 const HEALTHY_COUNT = 50;
 const EVENTS_PER_SECOND = 100;
-const WARM_UP_MS = 10_000;
+const WARM_UP_MS = 5_000;
 /** What has not arrived so long after a phase counts as missing. */
 const GRACE_MS = 5_000;
 const DISPATCH_MS = 300_000;

@@ -1,32 +1,60 @@
 import { startChild } from './child.ts';
 import { clockMs } from './clock.ts';
+import { floorRequest } from './floor-request.ts';
 import type { LatencySummary } from './latency.ts';
 import type { Context, Outcome } from './measurement.ts';
+import { keepAliveAgent, POSTS, type PostKind } from './post.ts';
 import type { Stack } from './stack.ts';
-import { publishFor, startTraffic } from './start-traffic.ts';
-import type { Traffic } from './traffic.ts';
+import { measureFor, publishFor, startHealthyEndpoints, startTraffic } from './start-traffic.ts';
+import { Traffic } from './traffic.ts';
 import { waitUntil } from './wait-until.ts';
 import type { WatcherMessage, WatchOrder } from './watcher.ts';
 
 const TENANT = 'bench';
 const SUBSCRIPTIONS = 50;
+const PER_SECOND = 200;
+const BARE_WARM_UP_MS = 2_000;
+const BARE_MIN_MS = 4_000;
 const WARM_UP_MS = 5_000;
 const GRACE_MS = 5_000;
 
 /** From publish to arrival, and to a client that watches the log, at 200 events a second. */
 export async function measureLatency(context: Context): Promise<Outcome> {
-  const { traffic, from, to } = await publishWatched(context, { seconds: 60, sockets: 1, perSecond: 200 });
+  const { traffic, from, to } = await publishWatched(context, { seconds: 60, sockets: 1, perSecond: PER_SECOND });
   const arrival = traffic.between(from, to);
   const watcher = traffic.seenBetween(from, to, 'sentAt');
+  context.report('as many bare requests');
+  const bare = { http: await measureBare(context, 'http'), got: await measureBare(context, 'got') };
   return {
-    tables: [[rowOf('publish to arrival', arrival), rowOf('publish to the watcher', watcher)]],
+    tables: [
+      [
+        rowOf('publish to arrival', arrival),
+        rowOf('publish to the watcher', watcher),
+        rowOf('a bare request with node:http', bare.http),
+        rowOf('a bare request with got', bare.got),
+      ],
+    ],
     notes: [`missing: ${arrival.missing}, doubled: ${arrival.duplicates}`],
-    figures: { arrival, watcher },
+    figures: { arrival, watcher, bare },
     targets: [
       { name: 'latency: p95 to arrival, ms', value: arrival.p95, atMost: 25 },
       { name: 'latency: p95 to the watcher, ms', value: watcher.p95, atMost: 60 },
     ],
   };
+}
+
+/** What no delivery can be faster than: from the call until the request has arrived, at endpoints of the same kind. */
+async function measureBare(context: Context, kind: PostKind): Promise<LatencySummary> {
+  const { urls, reportTo } = await startHealthyEndpoints(context, SUBSCRIPTIONS);
+  const agent = keepAliveAgent(SUBSCRIPTIONS);
+  const { headers, body } = floorRequest();
+  const publish = (number: number) => {
+    const request = { headers: { ...headers, 'webhook-id': String(number) }, body };
+    return POSTS[kind](urls[number % urls.length] ?? '', request, agent);
+  };
+  const traffic = reportTo(new Traffic(publish, { perSecond: PER_SECOND }));
+  await publishFor(traffic, BARE_WARM_UP_MS);
+  return measureFor(traffic, Math.max(BARE_MIN_MS, context.size(20_000)));
 }
 
 /** From the arrival of the request, which is before its attempt is committed, to each of many watchers. */

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
+import { measureBullmqConditions } from './bullmq-conditions.ts';
 import { describeSurroundings } from './describe-surroundings.ts';
 import { measureGrowth } from './growth.ts';
 import { measureIsolation } from './isolation.ts';
@@ -22,6 +23,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   waiting: measureWaiting,
   log: measureLog,
   growth: measureGrowth,
+  bullmq: measureBullmqConditions,
 };
 const USAGE = `npm run bench -- [${Object.keys(MEASUREMENTS).join(' | ')} …] [--full]
        npm run bench -- --profile [--full]`;

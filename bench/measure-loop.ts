@@ -1,11 +1,11 @@
 import { startChild } from './child.ts';
 import type { LoopMessage } from './floor-loop.ts';
+import type { PostKind } from './post.ts';
 import { readReceiverCounts } from './receiver-counts.ts';
 import type { Stack } from './stack.ts';
 
 export type LoopOptions = {
-  /** What sends: node:http alone, or got as the program has it. */
-  readonly kind: 'http' | 'got';
+  readonly kind: PostKind;
   /** Of an endpoint that answers at once. */
   readonly url: string;
   readonly requests: number;
@@ -26,7 +26,7 @@ export async function measureLoop(
   { kind, url, requests, concurrency }: LoopOptions,
 ): Promise<LoopFigures> {
   const before = await readReceiverCounts(url);
-  const child = startChild<LoopMessage>(stack, `floor-${kind}.ts`, [url, String(requests), String(concurrency)]);
+  const child = startChild<LoopMessage>(stack, 'floor-loop.ts', [kind, url, String(requests), String(concurrency)]);
   const { elapsedMs, cpuSeconds } = await child.first;
   await child.stop();
   const after = await readReceiverCounts(url);

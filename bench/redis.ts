@@ -24,7 +24,7 @@ const LIBRARIES = ['x86_64', 'aarch64'].map((machine) => join(KEPT, `usr/lib/${m
 const SETTINGS = ['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', '', '--maxmemory-policy', 'noeviction'];
 
 /** The machine's redis-server, or Debian's, which is fetched once and kept. Throws when there is none to be had. */
-export async function findRedis(report: Report): Promise<string> {
+async function findRedis(report: Report): Promise<string> {
   const searchPath = (process.env['PATH'] ?? '').split(delimiter);
   const found = await findProgram('redis-server', [...searchPath, join(KEPT, 'usr/bin')]);
   if (found !== undefined) return found;
@@ -41,8 +41,21 @@ export async function findRedis(report: Report): Promise<string> {
   return join(KEPT, 'usr/bin/redis-server');
 }
 
+/** Undefined, and says so, where there is no Redis to be had. */
+export async function startRedisIfPossible(
+  stack: Pick<Stack, 'onStop'>,
+  report: Report,
+): Promise<RedisServer | undefined> {
+  try {
+    return await startRedis(stack, await findRedis(report));
+  } catch (error) {
+    report(`without BullMQ: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
+}
+
 /** A Redis on a free port, its data in a temporary folder. */
-export async function startRedis(stack: Pick<Stack, 'onStop'>, binary: string): Promise<RedisServer> {
+async function startRedis(stack: Pick<Stack, 'onStop'>, binary: string): Promise<RedisServer> {
   const directory = await mkdtemp(join(tmpdir(), 'webhooks-engine-redis-'));
   stack.onStop(() => rm(directory, { recursive: true, force: true }));
   const port = await findFreePort();

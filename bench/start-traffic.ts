@@ -1,9 +1,11 @@
 import { startChild } from './child.ts';
 import { clockMs } from './clock.ts';
+import { eventData } from './event-data.ts';
 import type { ReceiverMessage } from './receiver.ts';
 import type { Stack } from './stack.ts';
 import { createSubscription } from './subscriptions.ts';
-import { Traffic } from './traffic.ts';
+import { Traffic, type TrafficSummary } from './traffic.ts';
+import { waitUntil } from './wait-until.ts';
 
 export type TrafficOptions = {
   readonly tenant: string;
@@ -12,23 +14,24 @@ export type TrafficOptions = {
   readonly perSecond: number;
 };
 
+const CONFIRM_MS = 30_000;
+
 /** Subscriptions whose endpoints answer soon, and what publishes to them. */
 export async function startTraffic(
   stack: Stack,
   { tenant, subscriptions, perSecond }: TrafficOptions,
 ): Promise<Traffic> {
-  const receiver = startChild<ReceiverMessage>(stack, 'receiver.ts', Array<string>(subscriptions).fill('healthy'));
-  const urls = await urlsOf(receiver.first);
+  const { urls, reportTo } = await startHealthyEndpoints(stack, subscriptions);
   const eventTypes = urls.map((_, index) => `healthy.${index}`);
   for (const [index, eventType] of eventTypes.entries()) {
     await createSubscription(stack, { tenant, url: urls[index] ?? '', eventTypes: [eventType] });
   }
-  const subjects = eventTypes.map((eventType) => `events.${tenant}.${eventType}`);
-  const traffic = new Traffic(stack.nats.jetstream(), { subjects, perSecond });
-  receiver.onMessage((message) => {
-    traffic.receive(message);
-  });
-  return traffic;
+  const jetStream = stack.nats.jetstream();
+  const publish = (number: number) => {
+    const subject = `events.${tenant}.${eventTypes[number % eventTypes.length] ?? ''}`;
+    return jetStream.publish(subject, eventData(number), { msgID: String(number), timeout: CONFIRM_MS });
+  };
+  return reportTo(new Traffic(publish, { perSecond }));
 }
 
 export async function urlsOf(first: Promise<ReceiverMessage>): Promise<readonly string[]> {
@@ -37,7 +40,38 @@ export async function urlsOf(first: Promise<ReceiverMessage>): Promise<readonly 
   return message.urls;
 }
 
-export async function publishFor(traffic: Traffic, ms: number): Promise<void> {
+export async function publishFor(traffic: Traffic, ms: number, perSecond?: number): Promise<void> {
   const until = clockMs() + ms;
-  await traffic.publishUntil(() => clockMs() >= until);
+  await traffic.publishUntil(() => clockMs() >= until, perSecond);
+}
+
+const GRACE_MS = 5_000;
+
+/** What became of the events of so much time; what has not arrived five seconds later counts as missing. */
+export async function measureFor(traffic: Traffic, ms: number, perSecond?: number): Promise<TrafficSummary> {
+  const from = clockMs();
+  await publishFor(traffic, ms, perSecond);
+  const to = clockMs();
+  await waitUntil(() => traffic.between(from, to).missing === 0, GRACE_MS);
+  return traffic.between(from, to);
+}
+
+export type HealthyEndpoints = {
+  readonly urls: readonly string[];
+  /** Has the traffic know what arrives. */
+  readonly reportTo: (traffic: Traffic) => Traffic;
+};
+
+/** Endpoints that answer soon. */
+export async function startHealthyEndpoints(stack: Pick<Stack, 'onStop'>, count: number): Promise<HealthyEndpoints> {
+  const receiver = startChild<ReceiverMessage>(stack, 'receiver.ts', Array<string>(count).fill('healthy'));
+  return {
+    urls: await urlsOf(receiver.first),
+    reportTo: (traffic) => {
+      receiver.onMessage((message) => {
+        traffic.receive(message);
+      });
+      return traffic;
+    },
+  };
 }

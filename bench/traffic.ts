@@ -1,7 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { JetStreamClient } from 'nats';
 import { clockMs } from './clock.ts';
-import { eventData } from './event-data.ts';
 import { type LatencySummary, summarise } from './latency.ts';
 import type { ReceiverMessage } from './receiver.ts';
 import type { WatcherMessage } from './watcher.ts';
@@ -19,33 +17,30 @@ export type TrafficSummary = LatencySummary & {
   readonly duplicates: number;
 };
 
+/** Publishes an event whose `webhook-id` is this number; rejects if it is not taken. */
+type Publish = (number: number) => Promise<unknown>;
+
 const MAX_UNCONFIRMED = 1_000;
-const CONFIRM_MS = 30_000;
 const LATE_MS = 1_000;
 
 /** Publishes events at a steady pace and knows when each arrived. */
 export class Traffic {
-  readonly #jetStream: JetStreamClient;
-  readonly #subjects: readonly string[];
-  readonly #intervalMs: number;
+  readonly #publishOne: Publish;
+  readonly #perSecond: number;
   readonly #sent: Sent[] = [];
   readonly #unconfirmed = new Set<Promise<unknown>>();
   #failure: unknown;
 
-  constructor(
-    jetStream: JetStreamClient,
-    { subjects, perSecond }: { readonly subjects: readonly string[]; readonly perSecond: number },
-  ) {
-    this.#jetStream = jetStream;
-    this.#subjects = subjects;
-    this.#intervalMs = 1_000 / perSecond;
+  constructor(publish: Publish, { perSecond }: { readonly perSecond: number }) {
+    this.#publishOne = publish;
+    this.#perSecond = perSecond;
   }
 
-  /** Evenly spaced over time and subjects. Each event has a due time of its own, so that delays do not add up. */
-  async publishUntil(isOver: () => boolean): Promise<void> {
+  /** Evenly spaced over time. Each event has a due time of its own, so that delays do not add up. */
+  async publishUntil(isOver: () => boolean, perSecond = this.#perSecond): Promise<void> {
     const startedAt = clockMs();
     for (let index = 0; !isOver() && this.#failure === undefined; index += 1) {
-      const waitMs = startedAt + index * this.#intervalMs - clockMs();
+      const waitMs = startedAt + (index * 1_000) / perSecond - clockMs();
       if (waitMs > 0) await delay(waitMs);
       if (this.#unconfirmed.size >= MAX_UNCONFIRMED) await Promise.race(this.#unconfirmed);
       this.#publish();
@@ -56,10 +51,7 @@ export class Traffic {
 
   #publish(): void {
     const number = this.#sent.push({ sentAt: clockMs(), duplicates: 0, seenAt: [] }) - 1;
-    const subject = this.#subjects[number % this.#subjects.length] ?? '';
-    const options = { msgID: String(number), timeout: CONFIRM_MS };
-    const confirmed = this.#jetStream
-      .publish(subject, eventData(number), options)
+    const confirmed = this.#publishOne(number)
       .catch((error: unknown) => {
         this.#failure = error;
       })

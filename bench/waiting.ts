@@ -1,18 +1,15 @@
-import { clockMs } from './clock.ts';
 import type { Context, Outcome } from './measurement.ts';
 import { readUsages } from './processes.ts';
 import type { Stack } from './stack.ts';
-import { publishFor, startTraffic } from './start-traffic.ts';
-import type { Traffic, TrafficSummary } from './traffic.ts';
-import { waitUntil } from './wait-until.ts';
+import { measureFor, publishFor, startTraffic } from './start-traffic.ts';
+import type { TrafficSummary } from './traffic.ts';
 
 const WAITING = 1_000_000;
 const CHUNK = 50_000;
 const SUBSCRIPTIONS = 50;
 const PER_SECOND = 100;
-const WARM_UP_MS = 10_000;
+const WARM_UP_MS = 5_000;
 const MIN_SECONDS = 10;
-const GRACE_MS = 5_000;
 
 /** How much later fresh deliveries arrive while a great many others wait for their retries. */
 export async function measureWaiting({ report, size, startStack }: Context): Promise<Outcome> {
@@ -22,12 +19,12 @@ export async function measureWaiting({ report, size, startStack }: Context): Pro
   const traffic = await startTraffic(stack, { tenant: 'fresh', subscriptions: SUBSCRIPTIONS, perSecond: PER_SECOND });
   await publishFor(traffic, WARM_UP_MS);
   report('fresh deliveries alone');
-  const alone = await measure(traffic, ms);
+  const alone = await measureFor(traffic, ms);
   const before = await readUsages();
   await fill(stack, { waiting, report });
   report(`fresh deliveries beside ${waiting} that wait`);
   await publishFor(traffic, WARM_UP_MS);
-  const beside = await measure(traffic, ms);
+  const beside = await measureFor(traffic, ms);
   const after = await readUsages();
   const ratio = beside.p95 / alone.p95;
   const memoryOf = (kind: 'program' | 'nats-server') => ({
@@ -46,14 +43,6 @@ export async function measureWaiting({ report, size, startStack }: Context): Pro
     figures: { waiting, alone, beside, ratio, memory },
     targets: [{ name: 'waiting: p95 beside those that wait / alone', value: ratio, atMost: 1.25 }],
   };
-}
-
-async function measure(traffic: Traffic, ms: number): Promise<TrafficSummary> {
-  const from = clockMs();
-  await publishFor(traffic, ms);
-  const to = clockMs();
-  await waitUntil(() => traffic.between(from, to).missing === 0, GRACE_MS);
-  return traffic.between(from, to);
 }
 
 /** As if each had failed once and were due again in one to nine hours; a hundred subscriptions, whose circuits are closed. */

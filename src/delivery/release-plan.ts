@@ -34,7 +34,7 @@ const FIRST_WINDOW_FACTOR = 8;
  * time, after waits that double up to an hour.
  */
 export function planRelease(queue: DueQueue, maxCount: number): Release {
-  const { subscriptionId, maxInFlight, rateLimitPerSecond, isBacklogged, probe } = queue;
+  const { subscriptionId, maxInFlight, rateLimitPerSecond, probe } = queue;
   const plan = {
     subscriptionId,
     count: 0,

@@ -1,11 +1,11 @@
 import got from 'got';
-import { type Post, runLoop } from './floor-loop.ts';
+import type { Post } from './post.ts';
 
 /** What is the same for every request is merged once, as the program does it: that is most of what got costs. */
 const client = got.extend({ method: 'POST', retry: { limit: 0 }, followRedirect: false, decompress: false });
 
 /** The least that a request can cost with got: its promises take a third more of the processor than its streams. */
-const post: Post = (url, { headers, body }, http) =>
+export const postWithGot: Post = (url, { headers, body }, http) =>
   new Promise((resolve, reject) => {
     client
       .stream(url, { headers: { ...headers }, body, agent: { http } })
@@ -13,5 +13,3 @@ const post: Post = (url, { headers, body }, http) =>
       .once('end', resolve)
       .resume();
   });
-
-await runLoop(post);

@@ -1,8 +1,8 @@
 import { request } from 'node:http';
-import { type Post, runLoop } from './floor-loop.ts';
+import type { Post } from './post.ts';
 
 /** The least that a request can cost in Node. */
-const post: Post = (url, { headers, body }, agent) =>
+export const postWithHttp: Post = (url, { headers, body }, agent) =>
   new Promise((resolve, reject) => {
     request(url, { method: 'POST', headers, agent }, (response) => {
       const { statusCode = 0 } = response;
@@ -16,5 +16,3 @@ const post: Post = (url, { headers, body }, agent) =>
       .once('error', reject)
       .end(body);
   });
-
-await runLoop(post);
