@@ -10,6 +10,8 @@ export type LockedHealth = {
   readonly failingSince: Date | null;
   readonly failingForMs: number;
   readonly noticeCount: number;
+  /** How long ago the last notice was given; 0 without one. */
+  readonly noticedForMs: number;
 };
 
 /** Locks the state of a subscription until the transaction ends; undefined if it is inactive, deleted or unknown. */
@@ -17,7 +19,8 @@ export async function lockHealth(db: Queryable, subscriptionId: string): Promise
   const { rows } = await db.query<LockedHealth>(
     `SELECT s.tenant, s.url, st.opened_at IS NOT NULL AS "isOpen", st.closed_at AS "closedAt",
        st.failing_since AS "failingSince", st.notice_count AS "noticeCount",
-       coalesce(extract(epoch FROM now() - st.failing_since) * 1000, 0)::float8 AS "failingForMs"
+       coalesce(extract(epoch FROM now() - st.failing_since) * 1000, 0)::float8 AS "failingForMs",
+       coalesce(extract(epoch FROM now() - st.noticed_at) * 1000, 0)::float8 AS "noticedForMs"
      FROM subscription_states st JOIN webhook_subscriptions s ON s.id = st.subscription_id
      WHERE st.subscription_id = $1 AND s.is_active AND s.deleted_at IS NULL FOR UPDATE OF st`,
     [subscriptionId],

@@ -9,6 +9,8 @@ export type Health = {
   readonly failingForMs: number;
   /** How many notices of that have been given since the circuit opened. */
   readonly noticeCount: number;
+  /** How long ago the last one was. */
+  readonly noticedForMs: number;
 };
 
 export type Verdict =
@@ -27,18 +29,23 @@ export const FIRST_PROBE_MS = 30_000;
 export const DEACTIVATE_AFTER_MS = 5 * 86_400_000;
 /** The first notice comes with the opening of the circuit, the others on the way to deactivation. */
 const NOTICES_PERCENT = [0, 50, 70, 90] as const;
+/** From the last notice to deactivation: what is left of the five days at 90 %, also when the notice came late. */
+export const LAST_NOTICE_MS = 43_200_000;
 
 /**
  * What to do about a subscription after one of its attempts failed. Only an open circuit leads to notices and to
- * deactivation: a few failures with days between them do not, and whoever is deactivated has been told before.
+ * deactivation: a few failures with days between them do not. Whoever is deactivated has been given the last notice,
+ * and time to act on it: with little traffic nothing may have failed when the notices were due.
  */
 export function judge(health: Health): Verdict {
-  const { isOpen, failingForMs, noticeCount } = health;
+  const { isOpen, failingForMs, noticeCount, noticedForMs } = health;
   if (!isOpen && !failsTooOften(health)) return { kind: 'nothing' };
-  if (isOpen && failingForMs >= DEACTIVATE_AFTER_MS) return { kind: 'deactivate' };
   const due = NOTICES_PERCENT.filter((percent) => failingForMs * 100 >= percent * DEACTIVATE_AFTER_MS);
-  if (isOpen && due.length <= noticeCount) return { kind: 'nothing' };
-  return { kind: isOpen ? 'notice' : 'open', noticeCount: due.length, progressPercent: due.at(-1) ?? 0 };
+  if (!isOpen || due.length > noticeCount) {
+    return { kind: isOpen ? 'notice' : 'open', noticeCount: due.length, progressPercent: due.at(-1) ?? 0 };
+  }
+  const isOver = failingForMs >= DEACTIVATE_AFTER_MS && noticedForMs >= LAST_NOTICE_MS;
+  return { kind: isOver ? 'deactivate' : 'nothing' };
 }
 
 function failsTooOften({ failuresInARow, recent }: Health): boolean {

@@ -10,6 +10,7 @@ import {
   DEACTIVATE_AFTER_MS,
   FIRST_PROBE_MS,
   judge,
+  LAST_NOTICE_MS,
   MAX_IN_A_ROW,
   MAX_RECENT,
   RECENT_MS,
@@ -44,7 +45,7 @@ export async function judgeSubscription(db: Queryable, subscriptionId: string): 
     ...{ tenant: health.tenant, subscriptionId, type: 'webhook_subscription.failing' },
     data: {
       ...{ url: health.url, failingSince, progressPercent },
-      deactivationAt: new Date(failingSince.getTime() + DEACTIVATE_AFTER_MS),
+      deactivationAt: new Date(Math.max(failingSince.getTime() + DEACTIVATE_AFTER_MS, Date.now() + LAST_NOTICE_MS)),
     },
   });
   return { verdict, messages };

@@ -1,7 +1,8 @@
 import { type ConsumerConfig, type JetStreamManager, NatsError } from 'nats';
 import type { Logger } from 'pino';
 import { type Look, type Symptom, symptomsOf } from './consumer-symptoms.ts';
-import { CONSUMERS, STREAMS, type WantedConsumer } from './streams.ts';
+import { streamProblems } from './stream-problems.ts';
+import { CONSUMERS, STREAMS, type WantedConsumer, type WantedStream } from './streams.ts';
 
 export type StreamKeeperOptions = {
   readonly log: Logger;
@@ -22,6 +23,14 @@ const INTERVAL_MS = 30_000;
 const MIN_INTERVAL_MS = 1_000;
 /** So often a symptom is looked at again before it counts. */
 const LOOKS = 6;
+/**
+ * With any of these a consumer leaves out messages or their data, delivers them again at other times, or refuses to be
+ * asked for as many as we ask for. A correction would not remove them, nor bring back what has been left out.
+ */
+const HARMFUL = [
+  ...(['filter_subject', 'filter_subjects', 'headers_only', 'backoff'] as const),
+  ...(['max_batch', 'max_bytes', 'max_expires'] as const),
+] as const;
 
 /**
  * Keeps streams and consumers as they have to be. A nats-server of before 2.14 that was killed can leave a consumer that
@@ -33,6 +42,8 @@ export class StreamKeeper {
   readonly #seen = new Map<string, readonly SeenSymptom[]>();
   /** Whose configuration has been compared. */
   readonly #compared = new Set<string>();
+  /** By stream: what was wrong with it at the last check. */
+  readonly #problems = new Map<string, string>();
 
   constructor(options: StreamKeeperOptions) {
     this.#options = options;
@@ -40,16 +51,28 @@ export class StreamKeeper {
 
   /** Creates what is missing, and creates a consumer again that has lost its place. */
   async check(jsm: JetStreamManager): Promise<StreamCheck> {
-    for (const config of STREAMS) {
-      if ((await found(jsm.streams.info(config.name))) === undefined) {
-        await jsm.streams.add(config);
-        this.#options.log.info({ stream: config.name }, 'stream created');
-      }
-    }
+    for (const wanted of STREAMS) await this.#checkStream(jsm, wanted);
     let created = false;
     for (const wanted of Object.values(CONSUMERS)) created = (await this.#checkConsumer(jsm, wanted)) || created;
     const intervals = [...this.#seen.values()].flat().map(({ lastsMs }) => lastsMs / LOOKS);
     return { created, nextInMs: Math.max(MIN_INTERVAL_MS, Math.min(INTERVAL_MS, ...intervals)) };
+  }
+
+  /** What it holds may be all there is of an event, so what is wrong is said, once, and left to the operator. */
+  async #checkStream(jsm: JetStreamManager, wanted: WantedStream): Promise<void> {
+    const { log } = this.#options;
+    const { name: stream } = wanted;
+    const info = await found(jsm.streams.info(stream));
+    if (info === undefined) {
+      await jsm.streams.add(wanted);
+      log.info({ stream }, 'stream created');
+      return;
+    }
+    const problems = streamProblems(wanted, info.config).join('; ');
+    if (problems !== '' && problems !== this.#problems.get(stream)) {
+      log.error({ stream, problems }, 'a stream is not configured as it must be; events or deliveries may get lost');
+    }
+    this.#problems.set(stream, problems);
   }
 
   /** Returns whether it created the consumer. */
@@ -98,7 +121,8 @@ export class StreamKeeper {
   ): Promise<string | undefined> {
     const consumer = config.durable_name;
     if (this.#compared.has(consumer)) return undefined;
-    if (actual.filter_subject !== undefined || actual.filter_subjects !== undefined) return 'a consumer has a filter';
+    const harmful = HARMFUL.filter((name) => actual[name] !== undefined);
+    if (harmful.length > 0) return `a consumer has ${harmful.join(', ')}`;
     const differences = differencesBetween(config, actual);
     if (differences.ack_policy !== undefined || differences.deliver_policy !== undefined) {
       return 'a consumer is configured in a way that cannot be changed';

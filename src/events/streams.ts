@@ -11,6 +11,8 @@ import {
 
 export type Durable = 'dispatcher' | 'sender';
 
+export type WantedStream = Partial<StreamConfig> & { readonly name: string };
+
 const HOUR_MS = 3_600_000;
 
 /**
@@ -18,7 +20,7 @@ const HOUR_MS = 3_600_000;
  * stream is the only place an event is in. Its duplicate window is the shortest there is, because JetStream compares
  * `Nats-Msg-Id` across the whole stream, and two tenants may use the same id; Postgres does the real de-duplication.
  */
-export const STREAMS: readonly (Partial<StreamConfig> & { readonly name: string })[] = [
+export const STREAMS: readonly WantedStream[] = [
   {
     name: 'EVENTS',
     subjects: ['events.>'],

@@ -60,7 +60,9 @@ it('who is deactivated by us has a long backlog cancelled as well', async () => 
   const id = await subscribe();
   await insertBacklog(id, 6_000);
   await services.query(
-    `UPDATE subscription_states SET failing_since = now() - interval '6 days' WHERE subscription_id = $1`,
+    `UPDATE subscription_states
+     SET failing_since = now() - interval '6 days', notice_count = 4, noticed_at = now() - interval '1 day'
+     WHERE subscription_id = $1`,
     [id],
   );
   await app.graphql('mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }', { id });

@@ -82,8 +82,12 @@ const attemptsOf = async (id: string) =>
 
 /** As if it had been failing for so many days, one more attempt is made, and fails, and is judged. */
 async function failAfter(days: number, { id, tenant }: { readonly id: string; readonly tenant: string }) {
+  // A notice that was given moves as far into the past as the time of the first failure does.
   await services.query(
-    `UPDATE subscription_states SET failing_since = now() - $2 * interval '1 day' WHERE subscription_id = $1`,
+    `UPDATE subscription_states
+     SET failing_since = now() - $2 * interval '1 day',
+       noticed_at = noticed_at - (failing_since - (now() - $2 * interval '1 day'))
+     WHERE subscription_id = $1`,
     [id, days],
   );
   const before = await attemptsOf(id);
@@ -160,7 +164,7 @@ describe('a subscription that keeps failing', () => {
       expect(await recorded(tenant), `after ${days} days`).toHaveLength(count);
     }
     expect(await show(id)).toMatchObject({ isActive: true, deactivationReason: null });
-    await failAfter(5.1, subscription);
+    await failAfter(5.2, subscription);
     const told = await watcher.waitFor(5);
     const progress = told.map(({ data }) => data['progressPercent'] ?? data['reason']);
     expect(progress.toSorted()).toEqual([0, 50, 70, 90, 'FAILING']);
@@ -177,6 +181,26 @@ describe('a subscription that keeps failing', () => {
     expect(await recorded(tenant)).toEqual(['failing', 'failing', 'failing', 'failing', 'deactivated']);
   });
 
+  it('with next to no traffic is told of before it is deactivated, and has half a day to be mended', async () => {
+    const tenant = newTenant();
+    const watcher = await watch(tenant);
+    const { url } = await receive(() => ({ status: 500 }));
+    const subscription = await failing(tenant, url);
+    await failAfter(7, subscription);
+    const [, last] = await watcher.waitFor(2);
+    expect(last).toMatchObject({ type: 'webhook_subscription.failing', data: { progressPercent: 90 } });
+    const leftMs = Date.parse(String(last?.data['deactivationAt'])) - Date.now();
+    // What has passed since it was told is less.
+    expect(leftMs).toBeLessThanOrEqual(12 * 3_600_000);
+    expect(leftMs).toBeGreaterThan(11.9 * 3_600_000);
+    await failAfter(7.4, subscription);
+    expect(await recorded(tenant)).toEqual(['failing', 'failing']);
+    expect((await show(subscription.id)).isActive).toBe(true);
+    await failAfter(7.6, subscription);
+    expect(await recorded(tenant)).toEqual(['failing', 'failing', 'deactivated']);
+    expect(await show(subscription.id)).toMatchObject({ isActive: false, deactivationReason: 'FAILING' });
+  });
+
   it('is neither told of nor deactivated before its circuit opens, and then told at once how far it is', async () => {
     const tenant = newTenant();
     const watcher = await watch(tenant);
@@ -190,6 +214,8 @@ describe('a subscription that keeps failing', () => {
     await publish(tenant, 10);
     await isOpen(id);
     expect((await watcher.waitFor(1))[0]).toMatchObject({ data: { progressPercent: 90 } });
+    await failAfter(6.4, { id, tenant });
+    expect((await show(id)).isActive).toBe(true);
   });
 
   it('is told of when it recovers, and gets what has been waiting', async () => {

@@ -5,9 +5,10 @@ import { describe, expect, it, type TestContext } from 'vitest';
 import { WebSocket } from 'ws';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
+import { startEngineProcess } from '../support/engine-process.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
-import { startTestApp, startTestServices, type TestApp, testEnv } from '../support/test-app.ts';
+import { startTestApp, startTestServices, subscribe, type TestApp, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** What a busy machine may take longer for what is limited to 25 s, which is too little yet for the 30 s before a SIGKILL. */
@@ -289,4 +290,38 @@ describe.concurrent('Postgres', () => {
     await app.ready;
     expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
   });
+});
+
+describe.concurrent('an endpoint that hangs', () => {
+  it('is given up within 25 s of a SIGTERM; that does not count as an attempt, which is made again', async (test) => {
+    const services = onCleanUp(test, await startTestServices());
+    const start = async () => {
+      const engine = await startEngineProcess(services);
+      test.onTestFinished(() => engine.kill9());
+      return engine;
+    };
+    const engine = await start();
+    const receiver = await receive(test, (_, index) => (index === 0 ? 'hang' : { status: 200 }));
+    // Longer than the program waits.
+    await subscribe(engine.graphql, { url: receiver.url, timeoutMs: 30_000 });
+    await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'given-up' });
+    await receiver.waitForRequests(1);
+    const begun = Date.now();
+    expect(await engine.terminate()).toBe(0);
+    expect(Date.now() - begun).toBeLessThan((25 + MACHINE_SECONDS) * 1_000);
+    expect(await services.query('SELECT FROM attempts')).toEqual([]);
+    expect(await services.query('SELECT status, attempt_count FROM deliveries')).toEqual([
+      { status: 'PENDING', attempt_count: 0 },
+    ]);
+    await start();
+    // Long before JetStream would deliver it again by itself.
+    await receiver.waitForRequests(2);
+    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'the message to be acked' });
+    const sent = receiver.requests.map(({ headers }) => [headers['webhook-id'], headers['webhook-attempt']]);
+    expect(sent).toEqual([
+      ['given-up', '1'],
+      ['given-up', '1'],
+    ]);
+    expect(await services.query('SELECT number, status FROM attempts')).toEqual([{ number: 1, status: 'SUCCESS' }]);
+  }, 120_000);
 });

@@ -49,11 +49,11 @@ const deleteRows = ({ url }: RetentionDatabase) =>
   withConnection(url, (client) => deleteExpiredRows(client, { ...RETENTION, pace: pace() }));
 
 /** A job of a process of its own, and the lines it logs. */
-function createJob({ url }: RetentionDatabase, retentionDays = 30): { job: RetentionJob; lines: string[] } {
+function createJob({ url }: RetentionDatabase, maxPerSubscription?: number): { job: RetentionJob; lines: string[] } {
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
   return {
-    job: onCleanUp(new RetentionJob({ databaseUrl: url, log, retentionDays, maxPerSubscription: undefined })),
+    job: onCleanUp(new RetentionJob({ databaseUrl: url, log, retentionDays: 30, maxPerSubscription })),
     lines,
   };
 }
@@ -62,6 +62,13 @@ function createJob({ url }: RetentionDatabase, retentionDays = 30): { job: Reten
 async function isGone(database: RetentionDatabase, ids: DeliveryIds): Promise<void> {
   const what = 'the old rows to be gone';
   await waitFor(async () => (await database.remaining(ids)).length === 0, { what, timeoutMs: 50_000 });
+}
+
+async function insertSubscription({ pool }: RetentionDatabase, id: string): Promise<void> {
+  await pool.query(
+    `INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, 'acme', 'https://example.com', '{}')`,
+    [id],
+  );
 }
 
 async function dropAllPartitions({ pool, partitions }: RetentionDatabase): Promise<void> {
@@ -230,6 +237,22 @@ describe('partitions', () => {
     expect(await database.partitions()).toEqual(expected);
   });
 
+  it('are made by the retention job when some are missing, whatever has come in meanwhile', async () => {
+    const database = await openDatabase();
+    const expected = await database.partitions();
+    await dropAllPartitions(database);
+    const row = await database.insert({ timeMs: NOW, status: 'PENDING' });
+    const { job, lines } = createJob(database);
+    job.start();
+    await waitFor(async () => (await database.partitions()).length > 0, { what: 'partitions' });
+    expect(await database.partitions()).toEqual(expected);
+    await waitFor(() => lines.length > 0, { what: 'the end of the round' });
+    const { created } = JSON.parse(lines.join('')) as { created: string[] };
+    expect(created.toSorted()).toEqual(expected);
+    expect(await database.remaining(row)).toEqual(ALL);
+    expect((await database.pool.query('SELECT FROM deliveries_default')).rows).toEqual([]);
+  });
+
   it('take over the rows that the default ones have of their time', async () => {
     const database = await openDatabase();
     await dropAllPartitions(database);
@@ -285,12 +308,7 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
   it('keeps the newest ended deliveries of each subscription, and all that are pending', async () => {
     const database = await openDatabase();
     const [first, second] = [uuid7(NOW, 'first'), uuid7(NOW, 'second')];
-    for (const id of [first, second]) {
-      await database.pool.query(
-        `INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, 'acme', 'https://example.com', '{}')`,
-        [id],
-      );
-    }
+    for (const id of [first, second]) await insertSubscription(database, id);
     const statuses = ['PENDING', 'SUCCESS', 'FAILURE', 'PENDING', 'CANCELLED', 'SUCCESS', 'PENDING'] as const;
     const rows = [];
     for (const [index, status] of statuses.entries()) {
@@ -307,13 +325,26 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
     expect(await database.remaining(other)).toEqual(ALL);
   });
 
+  it('is what the retention job trims to', async () => {
+    const database = await openDatabase();
+    const subscriptionId = uuid7(NOW, 'first');
+    await insertSubscription(database, subscriptionId);
+    const rows: DeliveryIds[] = [];
+    for (let index = 0; index < 5; index += 1) {
+      rows.push(await database.insert({ timeMs: NOW - 10_000 + index, status: 'SUCCESS', subscriptionId }));
+    }
+    const { job, lines } = createJob(database, 2);
+    job.start();
+    await waitFor(() => lines.length > 0, { what: 'the end of the round' });
+    const left = await Promise.all(rows.map(async (ids) => (await database.remaining(ids)).length));
+    expect(left).toEqual([2, 2, 2, 4, 4]);
+    expect(JSON.parse(lines.join(''))).toMatchObject({ msg: 'retention', trimmedDeliveries: 3 });
+  });
+
   it('trims more than a batch, and goes on later where its time was up', async () => {
     const database = await openDatabase();
     const subscriptionId = uuid7(NOW, 'first');
-    await database.pool.query(
-      `INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, 'acme', 'https://example.com', '{}')`,
-      [subscriptionId],
-    );
+    await insertSubscription(database, subscriptionId);
     await database.pool.query(
       `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status)
        SELECT gen_random_uuid(), 'acme', $1, gen_random_uuid(), 'a', 'SUCCESS' FROM generate_series(1, 1200)`,

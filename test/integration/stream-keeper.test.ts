@@ -3,14 +3,19 @@ import { join } from 'node:path';
 import {
   AckPolicy,
   type Consumer,
+  type ConsumerConfig,
   connect,
+  DiscardPolicy,
   type JetStreamClient,
   type JetStreamManager,
   type NatsConnection,
   nanos,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
 } from 'nats';
 import { pino } from 'pino';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { StreamKeeper } from '../../src/events/stream-keeper.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -168,12 +173,74 @@ it('a consumer with other settings is corrected at the start, and left alone aft
   expect((await jsm.consumers.info('DELIVERIES', 'sender')).config).toMatchObject(short);
 });
 
-it('a consumer that somebody has given a filter is created again, without one', async () => {
+it.each<[name: string, Partial<ConsumerConfig>]>([
+  ['filter_subject', { filter_subject: 'events.one' }],
+  ['headers_only', { headers_only: true }],
+  // An old server wants a limit with it, and then refuses to take that away alone.
+  ['backoff', { backoff: [nanos(1_000), nanos(3_600_000)], max_deliver: 3 }],
+  ['max_batch', { max_batch: 10 }],
+  ['max_bytes', { max_bytes: 1_000 }],
+  ['max_expires', { max_expires: nanos(1_000) }],
+])('a consumer that somebody has given %s is created again, without that', async (name, settings) => {
   await createKeeper().check(jsm);
-  await jsm.consumers.update('EVENTS', 'dispatcher', { filter_subject: 'events.one' });
+  const { config: wanted } = await jsm.consumers.info('EVENTS', 'dispatcher');
+  await jetStream.publish('events.acme.a', '{}');
+  const { config } = await jsm.consumers.update('EVENTS', 'dispatcher', settings);
+  expect(config).toMatchObject(settings);
   expect((await createKeeper().check(jsm)).created).toBe(true);
-  expect((await jsm.consumers.info('EVENTS', 'dispatcher')).config.filter_subject).toBeUndefined();
+  expect(logged).toContain(`a consumer has ${name}; re-creating`);
+  expect((await jsm.consumers.info('EVENTS', 'dispatcher')).config).toEqual(wanted);
   expect((await createKeeper().check(jsm)).created).toBe(false);
+  const message = await (await jetStream.consumers.get('EVENTS', 'dispatcher')).next();
+  expect(message?.string()).toBe('{}');
+});
+
+describe('a stream that somebody has configured', () => {
+  const says = () => logged.match(/"problems":.*(?=,"msg")/g);
+  const create = async (name: 'EVENTS' | 'DELIVERIES', settings: Partial<StreamConfig>) => {
+    await createKeeper().check(jsm);
+    const { config } = await jsm.streams.info(name);
+    await jsm.streams.delete(name);
+    await jsm.streams.add({ ...config, ...settings });
+    logged = '';
+  };
+
+  it.each<['EVENTS' | 'DELIVERIES', Partial<StreamConfig>, string]>([
+    ['DELIVERIES', { retention: RetentionPolicy.Limits }, 'retention is \\"limits\\", not \\"workqueue\\"'],
+    ['DELIVERIES', { discard: DiscardPolicy.Old }, 'discard is \\"old\\", not \\"new\\"'],
+    ['DELIVERIES', { storage: StorageType.Memory }, 'storage is \\"memory\\", not \\"file\\"'],
+    ['EVENTS', { retention: RetentionPolicy.Interest }, 'retention is \\"interest\\", not \\"limits\\"'],
+    ['EVENTS', { subjects: ['events.acme.>'] }, 'subjects is [\\"events.acme.>\\"], not [\\"events.>\\"]'],
+    ['EVENTS', { duplicate_window: nanos(120_000) }, 'duplicate_window is 120000000000, not 100000000'],
+  ])('%s with %j is complained of, and left as it is', async (name, settings, problem) => {
+    await create(name, settings);
+    const keeper = createKeeper();
+    await keeper.check(jsm);
+    await keeper.check(jsm);
+    // Once, not at every check.
+    expect(says()).toEqual([`"problems":"${problem}"`]);
+    expect((await jsm.streams.info(name)).config).toMatchObject(settings);
+  });
+
+  it('is complained of when that is done while the program runs, and again when it is done again', async () => {
+    const keeper = createKeeper();
+    await keeper.check(jsm);
+    const discard = async (policy: DiscardPolicy) => {
+      await jsm.streams.update('EVENTS', { discard: policy });
+      await keeper.check(jsm);
+    };
+    await discard(DiscardPolicy.New);
+    await discard(DiscardPolicy.Old);
+    expect(says()).toHaveLength(1);
+    await discard(DiscardPolicy.New);
+    expect(says()).toHaveLength(2);
+  });
+
+  it('to keep messages for longer, or fewer of them, is not complained of', async () => {
+    await create('EVENTS', { max_age: nanos(7 * 86_400_000), max_bytes: 1_000_000 });
+    await createKeeper().check(jsm);
+    expect(says()).toBeNull();
+  });
 });
 
 it('a consumer with settings that cannot be changed is created again', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DEACTIVATE_AFTER_MS, type Health, judge, type Verdict } from '../../src/delivery/circuit.ts';
+import { DEACTIVATE_AFTER_MS, type Health, judge, LAST_NOTICE_MS, type Verdict } from '../../src/delivery/circuit.ts';
 
 const WELL: Health = {
   isOpen: false,
@@ -7,8 +7,9 @@ const WELL: Health = {
   recent: { attempts: 1, failures: 1 },
   failingForMs: 0,
   noticeCount: 0,
+  noticedForMs: 0,
 };
-const OPEN: Health = { ...WELL, isOpen: true, failuresInARow: 20, noticeCount: 1 };
+const OPEN: Health = { ...WELL, isOpen: true, failuresInARow: 20, noticeCount: 1, noticedForMs: LAST_NOTICE_MS };
 const NOTHING: Verdict = { kind: 'nothing' };
 const opens = (noticeCount = 1, progressPercent = 0): Verdict => ({ kind: 'open', noticeCount, progressPercent });
 
@@ -59,8 +60,16 @@ describe('an open circuit', () => {
     ['nothing before the end', [0.9999, 4], NOTHING],
     ['one notice for what went by unnoticed', [0.95, 1], notice(4, 90)],
     ['deactivation at the end', [1, 4], { kind: 'deactivate' }],
-    ['deactivation at the end, whatever was told', [1.5, 1], { kind: 'deactivate' }],
+    ['the last notice before deactivation, however late', [1.5, 1], notice(4, 90)],
+    ['the last notice before deactivation, if only that is missing', [1, 3], notice(4, 90)],
   ])('leads to %s', (_what, [share, noticeCount], verdict) => {
     expect(judge({ ...OPEN, noticeCount, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(verdict);
+  });
+
+  it('leads to deactivation half a day after the last notice, if that was late', () => {
+    const late = { ...OPEN, noticeCount: 4, failingForMs: 2 * DEACTIVATE_AFTER_MS };
+    expect(judge({ ...late, noticedForMs: LAST_NOTICE_MS - 1 })).toEqual(NOTHING);
+    expect(judge({ ...late, noticedForMs: LAST_NOTICE_MS })).toEqual({ kind: 'deactivate' });
+    expect(LAST_NOTICE_MS).toBe(12 * 3_600_000);
   });
 });

@@ -107,9 +107,10 @@ CREATE TABLE subscription_states (
   release_window  integer,
   -- With a rate limit: the first moment that no attempt has been given yet.
   next_slot_at    timestamptz,
-  -- Since when every attempt has failed, and how many notices of that were given.
+  -- Since when every attempt has failed, how many notices of that were given, and when the last one was.
   failing_since   timestamptz(3),
   notice_count    integer NOT NULL DEFAULT 0,
+  noticed_at      timestamptz(3),
   -- The circuit: open while opened_at is set. The log before closed_at does not count against it any more.
   opened_at       timestamptz(3),
   closed_at       timestamptz(3),
