@@ -16,6 +16,16 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
+/** Postgres refuses to record attempts of which the condition holds. */
+async function refuse(
+  { query }: Pick<Scene, 'query'>,
+  { sqlState, when }: { readonly sqlState: string; readonly when: string },
+): Promise<void> {
+  await query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '${sqlState}'; END $$`);
+  await query(`CREATE TRIGGER refuse BEFORE INSERT ON attempts FOR EACH ROW WHEN (${when}) EXECUTE FUNCTION refuse()`);
+}
+
 /** Two subscriptions: one whose attempts Postgres refuses to record, and that never answers, and one that is well. */
 async function startPoisoned(sqlState: string) {
   const scene = await startScene(cleanUps);
@@ -23,10 +33,7 @@ async function startPoisoned(sqlState: string) {
   const sound = await scene.receive();
   await scene.app.subscribe({ url: poisoned.url, eventTypes: ['poison'], maxInFlight: 100 });
   const { id } = await scene.app.subscribe({ url: sound.url, eventTypes: ['sound'], maxInFlight: 100 });
-  await scene.query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '${sqlState}'; END $$`);
-  await scene.query(`CREATE TRIGGER refuse BEFORE INSERT ON attempts FOR EACH ROW WHEN (NEW.event_type = 'poison')
-    EXECUTE FUNCTION refuse()`);
+  await refuse(scene, { sqlState, when: `NEW.event_type = 'poison'` });
   return { scene, poisoned, sound, soundId: id };
 }
 
@@ -95,6 +102,18 @@ describe('an attempt that Postgres does not record', () => {
     await scene.query('DROP TRIGGER refuse ON attempts');
     await scene.waitForDeliveries(1, `status = 'FAILURE' AND attempt_count = 3`);
     expect(poisoned.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2', '3']);
+  });
+
+  it('for the sake of its response is recorded without it', async () => {
+    const scene = await startScene(cleanUps);
+    const receiver = await scene.receive(() => ({ status: 200, body: 'poison' }));
+    await scene.app.subscribe({ url: receiver.url });
+    await refuse(scene, { sqlState: '22P05', when: `NEW.response_body = 'poison'` });
+    await scene.publishMany('sound', 3);
+    await scene.waitForDeliveries(3, `status = 'SUCCESS'`);
+    expect(receiver.requests).toHaveLength(3);
+    const attempts = await scene.query('SELECT status_code, response_headers, response_body FROM attempts');
+    expect(attempts).toEqual(Array(3).fill({ status_code: 200, response_headers: null, response_body: null }));
   });
 
   it('for half a minute, though it might the next time, is given up, and its delivery put off', async () => {
