@@ -1,9 +1,14 @@
+import { isTimeout, mayBeOfOneRow } from './transient-error.ts';
+
 export type BatcherOptions<T, R> = {
   readonly maxItems: number;
   /** A batch is full with the item that brings it to this size; by default only their number counts. */
   readonly maxBytes?: number;
   readonly bytesOf?: (item: T) => number;
-  /** Writes a batch and returns what to answer to each item; if it rejects, every add() of the batch does. */
+  /**
+   * Writes a batch, or nothing of it, and returns what to answer to each item. If it rejects with what may be one item's
+   * fault, it is called again with less of the batch, at last with each item alone; else every add() of the batch rejects.
+   */
   readonly write: (items: readonly T[]) => Promise<readonly R[]>;
 };
 
@@ -15,7 +20,7 @@ type Waiting<T, R> = {
 
 /**
  * Collects items while the previous batch is being written, so that batches grow with the load and an idle system
- * waits for nothing. One batch at a time, in the order of add().
+ * waits for nothing. One batch at a time, in the order of add(). An item that cannot be written takes no other with it.
  */
 export class Batcher<T, R> {
   readonly #options: BatcherOptions<T, R>;
@@ -49,17 +54,33 @@ export class Batcher<T, R> {
   async #writeAll(): Promise<void> {
     while (this.#waiting.length > 0) {
       const batch = this.#takeBatch();
-      try {
-        const answers = await this.#options.write(batch.map(({ item }) => item));
-        // One answer for each item: the type of write() cannot say so.
-        batch.forEach(({ resolve }, index) => {
-          resolve(answers[index] as R);
-        });
-      } catch (error) {
+      await this.#write(batch).catch((error: unknown) => {
+        // Those that have been written have their answers already.
         for (const { reject } of batch) reject(error);
-      }
+      });
     }
     this.#writing = false;
+  }
+
+  /** Rejects with what is no item's fault. */
+  async #write(batch: readonly Waiting<T, R>[]): Promise<void> {
+    try {
+      const answers = await this.#options.write(batch.map(({ item }) => item));
+      // One answer for each item: the type of write() cannot say so.
+      batch.forEach(({ resolve }, index) => {
+        resolve(answers[index] as R);
+      });
+    } catch (error) {
+      if (!mayBeOfOneRow(error)) throw error;
+      if (batch.length === 1) for (const { reject } of batch) reject(error);
+      else await this.#writeParts(batch, error);
+    }
+  }
+
+  /** Halves find an item in the fewest writes; but each that hangs on it takes as long as all of them did. */
+  async #writeParts(batch: readonly Waiting<T, R>[], error: unknown): Promise<void> {
+    const size = isTimeout(error) ? 1 : Math.ceil(batch.length / 2);
+    for (let start = 0; start < batch.length; start += size) await this.#write(batch.slice(start, start + size));
   }
 
   #takeBatch(): Waiting<T, R>[] {

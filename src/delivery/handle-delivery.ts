@@ -12,7 +12,7 @@ import { logAttempt } from './log-attempt.ts';
 import { SLOT_HORIZON_MS } from './send-slots.ts';
 import type { SenderParts } from './sender-parts.ts';
 import { MAX_SHORT_WAIT_MS } from './short-waits.ts';
-import { type SenderSubscription, UnusableSubscriptionError } from './subscription-cache.ts';
+import type { SenderSubscription } from './subscription-cache.ts';
 
 /** A delivery's message that has been taken and not been acknowledged. */
 export type HeldDelivery = { readonly message: StreamMessage; readonly delivery: PublishedDelivery };
@@ -42,7 +42,7 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
       message.ack();
     }
   } catch (error) {
-    if (isTransient(error) && !(error instanceof UnusableSubscriptionError)) {
+    if (isTransient(error)) {
       parts.log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
       parts.waits.nakUntil(message, Date.now() + TROUBLE_MS);
     } else {

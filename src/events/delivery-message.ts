@@ -1,3 +1,6 @@
+import { problemOfEventId } from './event-id.ts';
+import { isEventType, isTenant } from './event-type.ts';
+
 /** What the sender needs to make the first attempt of a delivery without reading Postgres. */
 export type DeliveryMessage = {
   readonly deliveryId: string;
@@ -47,26 +50,42 @@ export function decodeDeliveryMessage(bytes: Uint8Array): PublishedDelivery {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = buffer.indexOf(0x0a);
   const parsed: unknown = JSON.parse(buffer.subarray(0, end).toString());
-  if (!isMeta(parsed)) throw new Error('not a delivery message');
+  if (end < 0 || !isMeta(parsed)) throw new Error('not a delivery message');
   const { inline, ...meta } = parsed;
   return { ...meta, data: inline ? buffer.subarray(end + 1) : undefined };
 }
 
 type Meta = Omit<PublishedDelivery, 'data'> & { readonly inline: boolean };
 
+/** What would break the statement of a whole batch, or a request, further on. */
+const IS_VALID: Readonly<Record<keyof Meta, (value: unknown) => boolean>> = {
+  deliveryId: isId,
+  tenant: (value) => typeof value === 'string' && isTenant(value),
+  subscriptionId: isId,
+  subscriptionVersion: (value) => Number.isSafeInteger(value) && Number(value) >= 0,
+  eventId: (value) => typeof value === 'string' && problemOfEventId(value) === undefined,
+  eventType: (value) => typeof value === 'string' && isEventType(value),
+  occurredAt: (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value)),
+  // An integer of Postgres's.
+  enqueueCount: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) < 2 ** 31,
+  mayBeDuplicate: isBoolean,
+  isProbe: isBoolean,
+  sendAt: (value) => value === undefined || Number.isFinite(value),
+  publishedAt: Number.isFinite,
+  inline: isBoolean,
+};
+
 function isMeta(value: unknown): value is Meta {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'deliveryId' in value &&
-    isId(value.deliveryId) &&
-    'subscriptionId' in value &&
-    isId(value.subscriptionId) &&
-    'inline' in value
-  );
+  if (typeof value !== 'object' || value === null) return false;
+  const fields = new Map<string, unknown>(Object.entries(value));
+  return Object.entries(IS_VALID).every(([name, isValid]) => isValid(fields.get(name)));
 }
 
-/** A UUID as Postgres writes it: one that is written otherwise would spoil the statement of a whole batch. */
+/** A UUID as Postgres writes it. */
 function isId(value: unknown): boolean {
   return typeof value === 'string' && /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(value);
+}
+
+function isBoolean(value: unknown): boolean {
+  return typeof value === 'boolean';
 }

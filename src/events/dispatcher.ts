@@ -16,6 +16,7 @@ import { EventWriter, type MatchedEvent, warnOfSkipped } from './event-writer.ts
 import { createMessageCount } from './message-metrics.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch } from './parse-event.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
+import { refusedDelayMs } from './refused-delay.ts';
 
 export type DispatcherOptions = {
   readonly database: Database;
@@ -39,8 +40,6 @@ const MAX_BATCH_BYTES = 8 * 1024 * 1024;
 const RETRY_MS = 1_000;
 /** So often a batch may fail while Postgres answers, before its events are tried one by one, and each set aside. */
 const MAX_FAILURES = 3;
-/** An event that Postgres refuses is tried again this much later, behind the others. */
-const REFUSED_DELAY_MS = 30_000;
 
 /**
  * Turns each event into one delivery per matching subscription: one transaction writes a batch of events and their
@@ -152,7 +151,7 @@ export class Dispatcher {
         { err: error, subject: first.subject, sequence: first.seq },
         'an event was refused; trying it again behind the others',
       );
-      first.nak(REFUSED_DELAY_MS);
+      first.nak(refusedDelayMs(first.info.deliveryCount));
     }
   }
 

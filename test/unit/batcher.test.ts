@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import pg from 'pg';
+import { describe, expect, it } from 'vitest';
 import { Batcher } from '../../src/database/batcher.ts';
 
 type Options = { readonly maxItems?: number; readonly maxBytes?: number };
@@ -53,9 +54,54 @@ it('says whether what waits makes a full batch', async () => {
   await next;
 });
 
-it('a write that fails fails its own batch alone', async () => {
+it('a write that fails for no item alone fails its own batch alone', async () => {
   const { batcher } = doubling({ maxItems: 2 });
   const outcomes = await Promise.allSettled([1, 0, 3].map((item) => batcher.add(item)));
   expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled']);
   expect(await batcher.add(4)).toBe(8);
+});
+
+describe('a write that one item may be the fault of', () => {
+  /** What Postgres says to a batch that has the item, by item. */
+  function refusing(codes: Readonly<Record<number, string>>) {
+    const batches: (readonly number[])[] = [];
+    const batcher = new Batcher<number, number>({
+      maxItems: 8,
+      write: (items) => {
+        batches.push(items);
+        const code = items.map((item) => codes[item]).find((found) => found !== undefined);
+        if (code === undefined) return Promise.resolve(items.map((item) => item * 2));
+        return Promise.reject(Object.assign(new pg.DatabaseError(`refused (${code})`, 7, 'error'), { code }));
+      },
+    });
+    const add = async (items: readonly number[]) => {
+      const outcomes = await Promise.allSettled(items.map((item) => batcher.add(item)));
+      return outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value : 'rejected'));
+    };
+    return { add, batches };
+  }
+
+  it('is repeated with halves of the batch: the others are written, in their order', async () => {
+    const { add, batches } = refusing({ 6: '22P02' });
+    expect(await add([1, 2, 3, 4, 5, 6, 7])).toEqual([2, 4, 6, 8, 10, 'rejected', 14]);
+    expect(batches.slice(1)).toEqual([[1, 2, 3, 4], [5, 6, 7], [5, 6], [5], [6], [7]]);
+  });
+
+  it('finds every such item', async () => {
+    const { add } = refusing({ 1: '40001', 4: '22P02', 8: '58030' });
+    expect(await add([1, 2, 3, 4, 5, 6, 7, 8])).toEqual(['rejected', 4, 6, 'rejected', 10, 12, 14, 'rejected']);
+    expect(await add([2])).toEqual([4]);
+  });
+
+  it('and that took too long is repeated with each item alone: halves would take as long again', async () => {
+    const { add, batches } = refusing({ 2: '57014' });
+    expect(await add([1, 2, 3, 4])).toEqual([2, 'rejected', 6, 8]);
+    expect(batches.slice(1)).toEqual([[1], [2], [3], [4]]);
+  });
+
+  it('is not repeated any more once Postgres is away', async () => {
+    const { add, batches } = refusing({ 3: '57014', 2: '57P01' });
+    expect(await add([3, 1, 2, 4, 5])).toEqual(['rejected', 2, 'rejected', 'rejected', 'rejected']);
+    expect(batches.slice(1)).toEqual([[3], [1], [2]]);
+  });
 });

@@ -11,29 +11,55 @@ it('a webhook body has the data byte for byte as it was published', () => {
   );
 });
 
+const message = {
+  deliveryId: '01890a5d-ac96-774b-bcce-b302099a8057',
+  tenant: 't',
+  subscriptionId: '01890a5d-ac96-774b-bcce-b302099a8058',
+  subscriptionVersion: 3,
+  eventId: 'e',
+  eventType: 'a.b',
+  occurredAt: '2026-01-31T12:00:00.000Z',
+  enqueueCount: 1,
+  mayBeDuplicate: false,
+  isProbe: false,
+  sendAt: undefined,
+  publishedAt: 1_700_000_000_000,
+  data,
+};
+
 it('a delivery message comes back as it was encoded, with its data or without', () => {
-  const message = {
-    deliveryId: '01890a5d-ac96-774b-bcce-b302099a8057',
-    tenant: 't',
-    subscriptionId: '01890a5d-ac96-774b-bcce-b302099a8058',
-    subscriptionVersion: 3,
-    eventId: 'e',
-    eventType: 'a.b',
-    occurredAt: '2026-01-31T12:00:00.000Z',
-    enqueueCount: 1,
-    mayBeDuplicate: false,
-    isProbe: false,
-    sendAt: undefined,
-    publishedAt: 1_700_000_000_000,
-    data,
-  };
-  expect(decodeDeliveryMessage(encodeDeliveryMessage(message))).toEqual(message);
-  const bare = { ...message, data: undefined };
-  expect(decodeDeliveryMessage(encodeDeliveryMessage(bare))).toEqual(bare);
-  for (const id of ['d', message.subscriptionId.toUpperCase()]) {
-    const odd = encodeDeliveryMessage({ ...message, subscriptionId: id });
-    expect(() => decodeDeliveryMessage(odd)).toThrow();
+  const later = { ...message, enqueueCount: 2 ** 31 - 1, sendAt: 1_700_000_000_000.5, isProbe: true };
+  for (const each of [message, { ...message, data: undefined }, later]) {
+    expect(decodeDeliveryMessage(encodeDeliveryMessage(each))).toEqual(each);
   }
-  expect(() => decodeDeliveryMessage(Buffer.from('{}\n'))).toThrow();
-  expect(() => decodeDeliveryMessage(Buffer.from('hello'))).toThrow();
+});
+
+it.each([
+  ['deliveryId', ['d', undefined, message.deliveryId.toUpperCase()]],
+  ['tenant', ['', 'a b', 7, undefined]],
+  ['subscriptionId', ['d', null, message.subscriptionId.toUpperCase()]],
+  ['subscriptionVersion', ['3', -1, 0.5, 2 ** 53, undefined]],
+  ['eventId', ['', 'a\r\nb: c', 'x'.repeat(257), undefined]],
+  ['eventType', ['', 'a b', '*', undefined]],
+  ['occurredAt', ['yesterday', 1_700_000_000_000, undefined]],
+  ['enqueueCount', ['x', '1', 0, 1.5, 2 ** 31, undefined]],
+  ['mayBeDuplicate', ['false', 0, undefined]],
+  ['isProbe', ['false', 1, undefined]],
+  ['sendAt', ['soon', null]],
+  ['publishedAt', ['now', null, undefined]],
+])('a message with an odd %s is no delivery message', (name, values) => {
+  for (const value of values) {
+    const odd = encodeDeliveryMessage({ ...message, [name]: value });
+    expect(() => decodeDeliveryMessage(odd), String(value)).toThrow('not a delivery message');
+  }
+});
+
+it.each(['{}\n', '[]\n', 'null\n', 'hello', ''])('%j is no delivery message', (text) => {
+  expect(() => decodeDeliveryMessage(Buffer.from(text))).toThrow();
+});
+
+it('what has no end of its first line is no delivery message', () => {
+  const line = encodeDeliveryMessage({ ...message, data: undefined });
+  line[line.length - 1] = 0x20;
+  expect(() => decodeDeliveryMessage(line)).toThrow('not a delivery message');
 });

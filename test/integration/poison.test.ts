@@ -1,0 +1,170 @@
+import { connect } from 'nats';
+import pg from 'pg';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createDatabase } from '../../src/database/client.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { createLeases, createParking } from '../../src/delivery/sender-parts.ts';
+import { createTestDatabase } from '../support/database.ts';
+import type { Receiver } from '../support/receiver.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { seedDelivery } from './graphql-api.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** Postgres refuses to record attempts of which the condition holds. */
+async function refuse(
+  { query }: Pick<Scene, 'query'>,
+  { sqlState, when }: { readonly sqlState: string; readonly when: string },
+): Promise<void> {
+  await query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '${sqlState}'; END $$`);
+  await query(`CREATE TRIGGER refuse BEFORE INSERT ON attempts FOR EACH ROW WHEN (${when}) EXECUTE FUNCTION refuse()`);
+}
+
+/** Two subscriptions: one whose attempts Postgres refuses to record, and that never answers, and one that is well. */
+async function startPoisoned(sqlState: string) {
+  const scene = await startScene(cleanUps);
+  const poisoned = await scene.receive(() => 'reset');
+  const sound = await scene.receive();
+  await scene.app.subscribe({ url: poisoned.url, eventTypes: ['poison'], maxInFlight: 100 });
+  const { id } = await scene.app.subscribe({ url: sound.url, eventTypes: ['sound'], maxInFlight: 100 });
+  await refuse(scene, { sqlState, when: `NEW.event_type = 'poison'` });
+  return { scene, poisoned, sound, soundId: id };
+}
+
+/** Has the results of one poisoned and 50 sound deliveries written in one batch: behind one that waits for a lock. */
+async function deliverTogether(
+  scene: Scene,
+  { poisoned, sound }: { readonly poisoned: Receiver; readonly sound: Receiver },
+): Promise<void> {
+  const other = new pg.Client({ connectionString: scene.databaseUrl });
+  await other.connect();
+  try {
+    await other.query('BEGIN');
+    await other.query('LOCK TABLE attempts IN SHARE MODE');
+    await scene.publishMany('sound', 1);
+    await waitFor(() => isWaitingForLock(scene), { what: 'the first result to wait' });
+    await scene.publishMany('poison', 1);
+    await poisoned.waitForRequests(1);
+    await scene.publishMany('sound', 49);
+    await sound.waitForRequests(50);
+  } finally {
+    await other.end();
+  }
+}
+
+async function isWaitingForLock({ query }: Scene): Promise<boolean> {
+  return (await query('SELECT FROM pg_locks WHERE NOT granted')).length > 0;
+}
+
+/** The deliveries that the live log is told of, as the processes tell each other. */
+async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
+  const connection = await connect({ servers: nats.url });
+  cleanUps.push(() => connection.close());
+  const announced = new Set<string>();
+  connection.subscribe('log.*', {
+    callback: (_error, message) => {
+      announced.add(message.json<{ deliveryId: string }>().deliveryId);
+    },
+  });
+  await connection.flush();
+  return announced;
+}
+
+/** How many are in the log with all that there was. */
+const soundAttempts = async ({ query }: Scene, soundId: string) =>
+  (await query('SELECT FROM attempts WHERE subscription_id = $1 AND response_headers IS NOT NULL', [soundId])).length;
+
+describe('an attempt that Postgres does not record', () => {
+  it('takes no other with it, and its delivery is put off', async () => {
+    const { scene, poisoned, sound, soundId } = await startPoisoned('XX001');
+    const announced = await listen(scene);
+    await deliverTogether(scene, { poisoned, sound });
+    await scene.waitForDeliveries(50, `status = 'SUCCESS'`);
+    await scene.waitForDeliveries(1, `status = 'PENDING' AND next_attempt_at > now() + interval '9 minutes'`);
+    expect(sound.requests).toHaveLength(50);
+    expect(await soundAttempts(scene, soundId)).toBe(50);
+    await waitFor(() => announced.size === 50, { what: 'the attempts to be announced' });
+    expect(poisoned.requests).toHaveLength(1);
+  });
+
+  it('though it might the next time, takes no other with it, and is recorded when it can be', async () => {
+    const { scene, poisoned, sound, soundId } = await startPoisoned('40001');
+    await deliverTogether(scene, { poisoned, sound });
+    await scene.waitForDeliveries(50, `status = 'SUCCESS'`);
+    expect(sound.requests).toHaveLength(50);
+    expect(await soundAttempts(scene, soundId)).toBe(50);
+    expect(poisoned.requests).toHaveLength(1);
+    await scene.query('DROP TRIGGER refuse ON attempts');
+    await scene.waitForDeliveries(1, `status = 'FAILURE' AND attempt_count = 3`);
+    expect(poisoned.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2', '3']);
+  });
+
+  it('for the sake of its response is recorded without it', async () => {
+    const scene = await startScene(cleanUps);
+    const receiver = await scene.receive(() => ({ status: 200, body: 'poison' }));
+    await scene.app.subscribe({ url: receiver.url });
+    await refuse(scene, { sqlState: '22P05', when: `NEW.response_body = 'poison'` });
+    await scene.publishMany('sound', 3);
+    await scene.waitForDeliveries(3, `status = 'SUCCESS'`);
+    expect(receiver.requests).toHaveLength(3);
+    const attempts = await scene.query('SELECT status_code, response_headers, response_body FROM attempts');
+    expect(attempts).toEqual(Array(3).fill({ status_code: 200, response_headers: null, response_body: null }));
+  });
+
+  it('for half a minute, though it might the next time, is given up, and its delivery put off', async () => {
+    const { scene, poisoned } = await startPoisoned('40001');
+    await scene.publishMany('poison', 1);
+    await scene.waitForDeliveries(1, `status = 'PENDING' AND next_attempt_at > now() + interval '9 minutes'`, 60_000);
+    expect(poisoned.requests).toHaveLength(1);
+  });
+});
+
+/** 20 pending deliveries; what is done with the third one fails as Postgres says. */
+async function seedPoisoned() {
+  const testDatabase = await createTestDatabase();
+  cleanUps.push(() => testDatabase.drop());
+  const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+  cleanUps.push(() => database.close());
+  const subscription = await database.prisma.webhookSubscription.create({
+    data: { id: uuid7(Date.now()), tenant: 'acme', url: 'https://example.com/', eventTypes: ['*'] },
+  });
+  const seeds = Array.from({ length: 20 }, () =>
+    seedDelivery(database, { subscriptionId: subscription.id, tenant: 'acme' }),
+  );
+  const ids = (await Promise.all(seeds)).map(({ id }) => id);
+  await database.pool.query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '58030'; END $$`);
+  await database.pool.query(`CREATE TRIGGER refuse BEFORE UPDATE ON deliveries FOR EACH ROW
+    WHEN (NEW.id = '${ids[2] ?? ''}') EXECUTE FUNCTION refuse()`);
+  return { database, ids };
+}
+
+const statuses = (outcomes: readonly PromiseSettledResult<unknown>[]) => outcomes.map(({ status }) => status);
+const ALL_BUT_THE_THIRD = Array.from({ length: 20 }, (_, index) => (index === 2 ? 'rejected' : 'fulfilled'));
+
+it('a delivery that Postgres does not lease takes no other with it', async () => {
+  const { database, ids } = await seedPoisoned();
+  const leases = createLeases(database);
+  const outcomes = await Promise.allSettled(
+    ids.map((deliveryId) => leases.add({ deliveryId, enqueueCount: 0, leaseMs: 60_000 })),
+  );
+  expect(statuses(outcomes)).toEqual(ALL_BUT_THE_THIRD);
+  expect(outcomes[3]).toMatchObject({ value: { kind: 'leased' } });
+});
+
+it('a delivery that Postgres does not park takes no other with it', async () => {
+  const { database, ids } = await seedPoisoned();
+  const parking = createParking(database);
+  const outcomes = await Promise.allSettled(
+    ids.map((deliveryId) => parking.add({ deliveryId, enqueueCount: 0, reason: 'RATE_LIMITED' })),
+  );
+  expect(statuses(outcomes)).toEqual(ALL_BUT_THE_THIRD);
+  const parked = await database.prisma.delivery.count({ where: { waitingFor: 'RATE_LIMITED' } });
+  expect(parked).toBe(19);
+});

@@ -1,0 +1,24 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, expect, it } from 'vitest';
+import { startScene } from '../support/scene.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+it('an attempt that takes longer than the ack wait is not begun a second time', { timeout: 90_000 }, async () => {
+  const scene = await startScene(cleanUps, { apps: 2 });
+  // More than the 20 s after which JetStream is told, at the latest, that the attempt is still being made.
+  await scene.shortenAckWait('DELIVERIES', 'sender', 24_000);
+  const receiver = await scene.receive(async () => {
+    await delay(27_000);
+    return { status: 200 };
+  });
+  await scene.app.subscribe({ url: receiver.url, timeoutMs: 30_000 });
+  await scene.publishMany('slow', 1);
+  await scene.waitForDeliveries(1, `status = 'SUCCESS'`, 60_000);
+  expect(await scene.deliveredBy('DELIVERIES', 'sender')).toBe(1);
+  expect(receiver.requests).toHaveLength(1);
+});
