@@ -1,15 +1,32 @@
 import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
+import { uuid7Time } from '../database/uuid7.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
 
+export type HeardAttempt = Attempt & {
+  /** It was committed long after its id was made, when readers may have taken everything up to it for seen. */
+  readonly isLate?: boolean;
+};
+
 /** With the id of the attempt that the same process logged before it, if there is one. */
-export type AnnouncedAttempt = Attempt & { readonly previousId?: string | undefined };
+export type AnnouncedAttempt = HeardAttempt & { readonly previousId?: string | undefined };
 
 export type AttemptWatcher = {
   readonly onAttempt: (attempt: AnnouncedAttempt) => void;
   /** NATS was away: attempts may have been committed that were not announced. */
   readonly onGap: () => void;
 };
+
+/**
+ * Half of the time after which it is taken for seen (see live-log.ts): whoever judges by that, with a clock of its own,
+ * is to know.
+ */
+const LATE_AFTER_MS = 7_500;
+
+/** Whether an attempt that is only now committed, or read, got its id long ago. */
+export function isLate(id: string): boolean {
+  return Date.now() - uuid7Time(id) > LATE_AFTER_MS;
+}
 
 /** Committed attempts, told from process to process; nothing is promised, the log in Postgres is the truth. */
 export class AttemptFeed {
@@ -22,9 +39,10 @@ export class AttemptFeed {
     this.#log = log;
   }
 
+  /** To be called right after the commit. */
   announce(connection: NatsConnection | undefined, attempt: AnnouncedAttempt): void {
     try {
-      connection?.publish(`log.${attempt.tenant}`, JSON.stringify(attempt));
+      connection?.publish(`log.${attempt.tenant}`, JSON.stringify({ ...attempt, isLate: isLate(attempt.id) }));
     } catch (error) {
       this.#log.warn({ err: error }, 'an attempt was not announced');
     }

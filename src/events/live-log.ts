@@ -3,12 +3,12 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
 import { latestAttempts } from '../database/latest-attempts.ts';
 import { uuid7Floor, uuid7Source } from '../database/uuid7.ts';
-import type { Attempt } from '../generated/prisma/client.ts';
-import type { AnnouncedAttempt } from './attempt-feed.ts';
+import { Turns } from '../turns.ts';
+import type { AnnouncedAttempt, HeardAttempt } from './attempt-feed.ts';
 import type { EventBus } from './event-bus.ts';
 
 export type LogWatcher = {
-  readonly onAttempt: (attempt: Attempt) => void;
+  readonly onAttempt: (attempt: HeardAttempt) => void;
   /** Attempts may have been committed that were not announced; what comes after may be in the log before them. */
   readonly onGap: () => void;
   /** All attempts up to this id have been announced, or were before a gap. */
@@ -22,13 +22,17 @@ export type LiveLogOptions = {
 };
 
 /**
- * An attempt is committed at most so long after its id was made, as a rule within milliseconds. Also the most by which
- * clocks may differ. What Postgres takes longer to commit (an outage) is seen by those who watch at that time, but may
- * be missing for those who come back with a cursor from before.
+ * An attempt is committed at most so long after its id was made, as a rule within milliseconds. Half of it is the most by
+ * which clocks may differ. What Postgres takes longer to commit (an outage) is announced as late: it is seen by those who watch
+ * at that time, but may be missing for those who come back with a cursor from before.
  */
 export const SETTLED_AFTER_MS = 15_000;
 const CHECK_EVERY_MS = 2_000;
 const MAX_SOURCES = 1_000;
+/** Of the 10 connections that GraphQL has: when an api process starts, a thousand watchers may come back at once. */
+const MAX_READS = 3;
+/** One tenant's may take long. */
+const MAX_READS_PER_HOLDER = 2;
 
 /**
  * The attempts of all senders as they are committed, for the watchers in this process. Announcements can get lost: each
@@ -42,6 +46,7 @@ export class LiveLog {
   /** What the log had at the last check, and had not been announced. */
   #overdue = new Map<string, string>();
   #checkedAt = 0;
+  readonly #reads = new Turns({ max: MAX_READS, maxPerHolder: MAX_READS_PER_HOLDER });
   #release: (() => void) | undefined;
 
   constructor(options: LiveLogOptions) {
@@ -58,6 +63,11 @@ export class LiveLog {
       this.#release?.();
       this.#release = undefined;
     };
+  }
+
+  /** Reads what a watcher has to get from Postgres: few do at a time, and those of other tenants are not kept waiting. */
+  readInTurn<T>(holder: string, read: () => Promise<T>): Promise<T> {
+    return this.#reads.run(holder, read);
   }
 
   #attach(): () => void {

@@ -1,16 +1,17 @@
+import type { HeardAttempt } from '../events/attempt-feed.ts';
 import type { LiveLog } from '../events/live-log.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
 
 /** An attempt, or the id up to which there are no more of them. */
 export type StreamItem =
-  | { readonly kind: 'attempt'; readonly attempt: Attempt }
+  | { readonly kind: 'attempt'; readonly attempt: HeardAttempt }
   | { readonly kind: 'settled'; readonly id: string };
 
 const MAX_BUFFERED = 1_000;
 
 /**
  * The attempts committed since it was made, in a buffer that never holds more than 1,000: what a slow reader has no
- * room for is a gap, to be read from Postgres.
+ * room for is a gap, to be read from Postgres. Only what was committed late may not be found there, and is kept.
  */
 export class AttemptStream {
   readonly #release: () => void;
@@ -52,14 +53,14 @@ export class AttemptStream {
       this.#hasGap = false;
       return 'gap';
     }
-    return this.drain();
-  }
-
-  /** What has come in so far. */
-  drain(): readonly StreamItem[] {
     const taken = this.#buffer;
     this.#buffer = [];
     return taken;
+  }
+
+  /** Forgets what is about to be read from Postgres, where it has been committed: all but late ones up to this id. */
+  forgetBeyond(id: string): void {
+    this.#buffer = this.#buffer.filter((item) => isLate(item) && item.attempt.id <= id);
   }
 
   /** Stops watching, and ends a `take` that waits. */
@@ -72,16 +73,18 @@ export class AttemptStream {
 
   #push(item: StreamItem): void {
     if (this.#buffer.length >= MAX_BUFFERED) this.#onGap();
-    else {
-      this.#buffer.push(item);
-      this.#wake?.();
-    }
+    if (this.#buffer.length < MAX_BUFFERED) this.#buffer.push(item);
+    this.#wake?.();
   }
 
   /** What has not been taken is in Postgres as well. */
   readonly #onGap = (): void => {
-    this.#buffer = [];
+    this.#buffer = this.#buffer.filter(isLate);
     this.#hasGap = true;
     this.#wake?.();
   };
+}
+
+function isLate(item: StreamItem): item is StreamItem & { readonly kind: 'attempt' } {
+  return item.kind === 'attempt' && item.attempt.isLate === true;
 }

@@ -46,7 +46,8 @@ export class LogPosition {
 
   /** An attempt has been seen, as all those before it from the same process. */
   add(id: string): void {
-    if (id > this.#base) this.#lastIds.set(uuid7Source(id), id);
+    // What was committed late can be less than what was seen after it.
+    if (!this.has(id)) this.#lastIds.set(uuid7Source(id), id);
     if (id > this.#head) this.#head = id;
     this.settle(uuid7Floor(Math.max(0, uuid7Time(this.#head) - SETTLED_AFTER_MS)));
     if (this.#lastIds.size > MAX_SOURCES) this.settle([...this.#lastIds.values()].sort()[0] ?? this.#base);

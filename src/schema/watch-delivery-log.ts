@@ -1,12 +1,13 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import { latestAttempts } from '../database/latest-attempts.ts';
-import { uuid7Floor } from '../database/uuid7.ts';
+import { uuid7Floor, uuid7Time } from '../database/uuid7.ts';
 import { SETTLED_AFTER_MS } from '../events/live-log.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
-import { AttemptStream } from './attempt-stream.ts';
+import { AttemptStream, type StreamItem } from './attempt-stream.ts';
+import { catchUp, type InTurn } from './catch-up.ts';
 import type { Context, SchemaServices } from './context.ts';
 import { attemptMatches, type DeliveryFilter } from './delivery-filter.ts';
-import { attemptWhere } from './delivery-filter-where.ts';
+import { LateIds } from './late-ids.ts';
 import { LogPosition } from './log-position.ts';
 
 /** With the cursor to go on from: it says what was seen of every process that logs. */
@@ -23,10 +24,6 @@ export type WatchOptions = {
   readonly after: LogPosition | undefined;
 };
 
-const PAGE_SIZE = 200;
-/** So many ids of the last seconds at a time; more than that much of a log nobody can follow. */
-const MAX_RECENT = 100_000;
-
 /**
  * The attempts made from now on, after those that were missed since `after`. It watches before it reads, so that
  * nothing falls between, and reads again from Postgres whatever was not announced or could not wait in memory.
@@ -34,7 +31,7 @@ const MAX_RECENT = 100_000;
  */
 export function watchDeliveryLog(context: Context, options: WatchOptions): AsyncIterableIterator<Emission> {
   const stream = new AttemptStream(context.services.liveLog, attemptMatches(options.filter), context.stopping);
-  const emissions = emit(context, { ...options, stream });
+  const emissions = emit(context, { ...options, stream, startedAt: Date.now() });
   return {
     next: () => emissions.next(),
     // A generator's own `return` would wait for the next attempt.
@@ -48,72 +45,62 @@ export function watchDeliveryLog(context: Context, options: WatchOptions): Async
   };
 }
 
-type EmitOptions = WatchOptions & { readonly stream: AttemptStream };
+type EmitOptions = WatchOptions & { readonly stream: AttemptStream; readonly startedAt: number };
 
-async function* emit(context: Context, { stream, filter, after }: EmitOptions): AsyncGenerator<Emission, undefined> {
+async function* emit(context: Context, options: EmitOptions): AsyncGenerator<Emission, undefined> {
+  const { stream, filter, after, startedAt } = options;
+  const { services } = context;
+  const inTurn = readInTurn(context, stream);
+  const lateIds = new LateIds();
   try {
-    const position = after ?? (await endOfLog(context.services));
-    if (after !== undefined) yield* catchUp(context, { stream, filter, position });
-    // Whatever was announced since it watches is new, also if it was committed before the end of the log was read.
-    else for (const item of stream.drain()) if (item.kind === 'attempt') yield toEmission(item.attempt, position);
-    for (;;) {
-      const taken = await stream.take();
-      if (taken === undefined) return;
+    const position = after ?? (await inTurn(() => endOfLog(services, startedAt)));
+    let taken = after === undefined ? await stream.take() : 'gap';
+    for (; taken !== undefined; taken = await stream.take()) {
       if (taken === 'gap') {
-        yield* catchUp(context, { stream, filter, position });
-        continue;
-      }
-      for (const item of taken) {
-        if (item.kind === 'settled') position.settle(item.id);
-        else if (!position.has(item.attempt.id)) yield toEmission(item.attempt, position);
-      }
+        for await (const attempt of catchUp(services.database.prisma, { stream, filter, position, inTurn })) {
+          lateIds.add(attempt.id);
+          yield toEmission(attempt, position);
+        }
+      } else for (const attempt of unseenOf(taken, { position, lateIds })) yield toEmission(attempt, position);
     }
   } catch (error) {
-    yield { kind: 'failure', error };
+    if (!stream.ended) yield { kind: 'failure', error };
   } finally {
     stream.end();
   }
 }
 
-async function endOfLog({ database }: SchemaServices): Promise<LogPosition> {
-  const base = uuid7Floor(Date.now() - SETTLED_AFTER_MS);
-  const position = new LogPosition(base);
-  for (const { id } of await latestAttempts(database.readPool, { sinceId: base })) position.add(id);
-  return position;
-}
+type Seen = { readonly position: LogPosition; readonly lateIds: LateIds };
 
-type CatchUpOptions = {
-  readonly stream: AttemptStream;
-  readonly filter: DeliveryFilter;
-  /** Gets as far as the log is now. */
-  readonly position: LogPosition;
-};
-
-async function* catchUp({ services }: Context, options: CatchUpOptions): AsyncGenerator<Emission, undefined> {
-  const { stream, filter, position } = options;
-  const where = attemptWhere(filter);
-  const { attempt: attempts } = services.database.prisma;
-  const orderBy = { id: 'asc' } as const;
-  // What is older does not change any more, so it can be read page by page.
-  for (let cursor = position.base; !stream.ended; ) {
-    const settledId = uuid7Floor(Date.now() - SETTLED_AFTER_MS);
-    const id = { gt: cursor, lte: settledId };
-    const page = await attempts.findMany({ where: { AND: [where, { id }] }, orderBy, take: PAGE_SIZE });
-    for (const attempt of page) if (!position.has(attempt.id)) yield toEmission(attempt, position);
-    cursor = page.at(-1)?.id ?? cursor;
-    if (page.length < PAGE_SIZE) {
-      position.settle(settledId);
-      break;
+/** What is new; the position may take what was committed late for seen, so that counts if it has not been read. */
+function* unseenOf(items: readonly StreamItem[], { position, lateIds }: Seen): Generator<Attempt, void> {
+  for (const item of items) {
+    if (item.kind === 'settled') {
+      position.settle(item.id);
+      lateIds.settle(uuid7Time(item.id) + SETTLED_AFTER_MS);
+    } else {
+      const { isLate = false, ...attempt } = item.attempt;
+      if (isLate ? !lateIds.has(attempt.id) : !position.has(attempt.id)) yield attempt;
     }
   }
-  // Of the last seconds, one statement has to say what there is: between two, others may commit what belongs before.
-  const recentWhere = { AND: [where, { id: { gt: position.base } }] };
-  const recent = await attempts.findMany({ select: { id: true }, where: recentWhere, orderBy, take: MAX_RECENT });
-  const unseen = recent.map(({ id }) => id).filter((id) => !position.has(id));
-  for (let start = 0; start < unseen.length && !stream.ended; start += PAGE_SIZE) {
-    const page = await attempts.findMany({ where: { id: { in: unseen.slice(start, start + PAGE_SIZE) } }, orderBy });
-    for (const attempt of page) yield toEmission(attempt, position);
-  }
+}
+
+/** Those of a tenant wait in one line; who has gone meanwhile reads nothing. */
+function readInTurn({ services, viewer }: Context, stream: AttemptStream): InTurn {
+  return (read) =>
+    services.liveLog.readInTurn(viewer.tenant ?? viewer.credentialId, () => {
+      if (stream.ended) throw new Error('the stream has ended');
+      return read();
+    });
+}
+
+/** Everything that was made before this time; not what comes while it waits for its turn, which may be a gap. */
+async function endOfLog({ database }: SchemaServices, timeMs: number): Promise<LogPosition> {
+  const base = uuid7Floor(timeMs - SETTLED_AFTER_MS);
+  const position = new LogPosition(base);
+  const latest = await latestAttempts(database.readPool, { sinceId: base, untilId: uuid7Floor(timeMs) });
+  for (const { id } of latest) position.add(id);
+  return position;
 }
 
 function toEmission(attempt: Attempt, position: LogPosition): Emission {

@@ -88,6 +88,36 @@ test('the last attempts of a process that died before it announced them arrive a
   expect(reader.ids).toEqual(attempts.map(({ id }) => id));
 });
 
+test('what was committed half a minute late is shown to those who watch, though newer attempts were before it', async () => {
+  const after = await cursorOfNow();
+  const [one, other] = [createLogger(api, delivery), createLogger(api, delivery)];
+  const reader = start({ after });
+  const late = one.prepare({}, Date.now() - 30_000);
+  const timely = other.prepare();
+  await other.log(timely);
+  await arrived(reader, 1);
+  await one.log(late);
+  const next = one.prepare();
+  await one.log(next);
+  await arrived(reader, 3);
+  expect(reader.ids).toEqual([timely.id, late.id, next.id]);
+});
+
+test('what was committed half a minute late, and read from Postgres, is not shown again when it is announced', async () => {
+  const logger = createLogger(api, delivery);
+  await logger.log(logger.prepare({}, Date.now() - 60_000));
+  const { data } = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
+  const late = logger.prepare({}, Date.now() - 30_000);
+  await logger.logUnheard(late);
+  const reader = start({ after: data?.deliveryLog.edges[0]?.cursor ?? '' });
+  await arrived(reader, 1);
+  api.bus.announce(late);
+  const next = logger.prepare();
+  await logger.log(next);
+  await arrived(reader, 2);
+  expect(reader.ids).toEqual([late.id, next.id]);
+});
+
 test('what was committed while NATS was away arrives once it is back', async () => {
   const logger = createLogger(api, delivery);
   const reader = start({ after: await cursorOfNow() });

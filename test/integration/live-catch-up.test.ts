@@ -1,0 +1,228 @@
+import { type Client, createClient } from 'graphql-ws';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { createDatabase, type Database } from '../../src/database/client.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
+import { ADMIN_KEY, type Api, attemptOf, expectType, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
+import { CREATE, DELIVERY_LOG } from './graphql-operations.graphql.ts';
+import { createLogger } from './live-process.ts';
+
+const TENANT = 'returning';
+
+let api: Api;
+let server: ApiServer;
+/** Connections that are not those of the api process. */
+let own: Database;
+let delivery: Delivery;
+const cleanUps: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  api = await startApi();
+  server = await startApiServer(api, { rateLimit: 100_000 });
+  own = createDatabase({ url: api.databaseUrl, onError: () => undefined });
+});
+afterAll(async () => {
+  await server.stop();
+  await own.close();
+  await api.stop();
+});
+beforeEach(async () => {
+  const input = { tenant: TENANT, url: 'https://example.com', eventTypes: ['*'] };
+  const { data } = await api.run(CREATE, { input });
+  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
+  delivery = await seedDelivery(own, { subscriptionId: subscription.id, tenant: TENANT });
+});
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+type Stream = {
+  readonly ids: string[];
+  readonly errors: unknown[];
+  isDone: boolean;
+};
+
+function connect(authorization: string, at = server.url): Client {
+  const client = createClient({
+    ...{ url: `${at.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
+    connectionParams: { authorization },
+  });
+  cleanUps.push(async () => {
+    await client.dispose();
+  });
+  return client;
+}
+
+const QUERY =
+  'subscription ($filter: DeliveryFilter, $after: String) { deliveryLog(filter: $filter, after: $after) { id } }';
+
+function subscribe(client: Client, options: { filter?: object; after?: string | undefined } = {}): Stream {
+  const stream: Stream = { ids: [], errors: [], isDone: false };
+  const filter = { subscriptionIds: [delivery.subscriptionId], ...options.filter };
+  client.subscribe<{ deliveryLog: { id: string } }>(
+    { query: QUERY, variables: { ...options, filter } },
+    {
+      next: ({ data, errors = [] }) => {
+        stream.errors.push(...errors);
+        if (data != null) stream.ids.push(data.deliveryLog.id);
+      },
+      error: (error) => {
+        stream.errors.push(error);
+        stream.isDone = true;
+      },
+      complete: () => {
+        stream.isDone = true;
+      },
+    },
+  );
+  return stream;
+}
+
+test('what is committed after a client subscribed arrives, though the end of the log is read later and there is a gap', async () => {
+  const { readPool } = api.database;
+  const held = await Promise.all(Array.from({ length: 10 }, () => readPool.connect()));
+  const logger = createLogger({ ...api, database: own }, delivery);
+  const stream = subscribe(connect(ADMIN_KEY));
+  await waitFor(() => readPool.waitingCount > 0, { what: 'the stream to ask for the end of the log' });
+  const attempts = [logger.prepare(), logger.prepare(), logger.prepare()];
+  for (const [index, attempt] of attempts.entries()) await (index === 1 ? logger.logUnheard : logger.log)(attempt);
+  for (const client of held) client.release();
+  await waitFor(() => stream.ids.length >= 3, { what: 'three attempts' });
+  expect(stream.ids).toEqual(attempts.map(({ id }) => id));
+});
+
+/** So many attempts of some minutes ago; every thousandth failed. */
+async function fillLog(count: number): Promise<void> {
+  const first = await storeAttempt(own, attemptOf(delivery, { id: uuid7(Date.now() - 600_000) }));
+  await own.pool.query(
+    `INSERT INTO attempts SELECT r.* FROM attempts a, generate_series(1, $2::integer) n, jsonb_populate_record(a, jsonb_build_object(
+       'id', overlay(overlay(a.id::text PLACING lpad(to_hex((n >> 16) & 65535), 4, '0') FROM 25) PLACING lpad(to_hex(n & 65535), 4, '0') FROM 29),
+       'status', CASE WHEN n % 1000 = 0 THEN 'FAILURE' ELSE 'SUCCESS' END,
+       'failure_reason', CASE WHEN n % 1000 = 0 THEN 'HTTP_STATUS' END,
+       'status_code', CASE WHEN n % 1000 = 0 THEN 503 ELSE 200 END)) r WHERE a.id = $1`,
+    [first.id, count],
+  );
+}
+
+/** Whoever reads the table waits until the returned function is called. */
+async function lockAttempts(): Promise<() => Promise<void>> {
+  const client = await own.pool.connect();
+  await client.query('BEGIN');
+  // Postgres would end it after 5 s.
+  await client.query('SET LOCAL idle_in_transaction_session_timeout = 0');
+  await client.query('LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE');
+  let unlocked: Promise<void> | undefined;
+  const unlock = () =>
+    (unlocked ??= client.query('COMMIT').then(() => {
+      client.release();
+    }));
+  cleanUps.push(unlock);
+  return unlock;
+}
+
+async function ask(tenant: string, query: string): Promise<unknown> {
+  const response = await fetch(`${server.url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', authorization: await bearerOf(tenant) },
+    body: JSON.stringify({ query }),
+  });
+  return response.json();
+}
+
+const WAITING = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
+
+test('200 streams that come back at once after minutes get what they missed, and keep nobody else waiting', async () => {
+  const logger = createLogger({ ...api, database: own }, delivery);
+  const old = logger.prepare({}, Date.now() - 900_000);
+  await logger.log(old);
+  const page = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
+  const after = page.data?.deliveryLog.edges[0]?.cursor;
+  await fillLog(20_000);
+  const unlock = await lockAttempts();
+  const authorization = await bearerOf(TENANT);
+  const clients = Array.from({ length: 5 }, () => connect(authorization));
+  const filter = { statusCodes: [{ from: 503, to: 503 }] };
+  const streams = clients.flatMap((client) => Array.from({ length: 40 }, () => subscribe(client, { filter, after })));
+  // Answered after all that was asked before it.
+  await Promise.all(clients.map((client) => client.iterate({ query: '{ __typename }' }).next()));
+  await waitFor(async () => ((await own.pool.query(WAITING)).rowCount ?? 0) >= 2, { what: 'those that read' });
+  expect(await ask('modest', '{ events { nodes { id } } }')).toEqual({ data: { events: { nodes: [] } } });
+  expect((await own.pool.query(WAITING)).rowCount).toBe(2);
+  await unlock();
+  const isOver = () => streams.every(({ ids, errors }) => ids.length === 20 || errors.length > 0);
+  while (!isOver())
+    expect(await ask('modest', '{ deliveryLog { nodes { id } } }')).toEqual({ data: { deliveryLog: { nodes: [] } } });
+  expect(streams.flatMap(({ errors }) => errors)).toEqual([]);
+  expect(new Set(streams.map(({ ids }) => ids.join())).size).toBe(1);
+}, 60_000);
+
+test('a stream that cannot read what it missed, since Postgres is away, says so and ends, over both transports', async () => {
+  const target = new URL(api.databaseUrl);
+  const proxy = await startTcpProxy({ port: Number(target.port) });
+  target.port = String(proxy.port);
+  const database = createDatabase({ url: target.href, onError: () => undefined });
+  const cut = await startApiServer({ ...api, database });
+  cleanUps.push(
+    () => database.close(),
+    () => cut.stop(),
+  );
+  const logger = createLogger({ ...api, database: own }, delivery);
+  const client = connect(ADMIN_KEY, cut.url);
+  const socket = subscribe(client);
+  // Answered after what was asked before it.
+  await client.iterate({ query: '{ __typename }' }).next();
+  const events = await openEvents(cut.url);
+  const logOne = async (): Promise<Attempt> => {
+    const attempt = logger.prepare();
+    await logger.log(attempt);
+    return attempt;
+  };
+  const first = await logOne();
+  await waitFor(() => socket.ids.includes(first.id) && events.text().includes(first.id), { what: 'the first attempt' });
+  await proxy.stop();
+  await logger.logUnheard(logger.prepare());
+  await logOne();
+  await waitFor(() => socket.isDone && events.isDone(), { what: 'both streams to end' });
+  expect(socket.ids).toEqual([first.id]);
+  expect(socket.errors).toMatchObject([{ extensions: { code: 'SERVICE_UNAVAILABLE' } }]);
+  expect(events.text().match(/SERVICE_UNAVAILABLE/g)).toHaveLength(1);
+  expect(events.text()).toMatch(/event: complete\s+(?:data:\s*)?$/);
+});
+
+/** Watches the delivery over server-sent events. */
+async function openEvents(at: string): Promise<{ text(): string; isDone(): boolean }> {
+  const gone = new AbortController();
+  cleanUps.push(() => {
+    gone.abort();
+    return Promise.resolve();
+  });
+  const filter = { subscriptionIds: [delivery.subscriptionId] };
+  const response = await fetch(`${at}/graphql`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${ADMIN_KEY}`, accept: 'text/event-stream', 'content-type': 'application/json' },
+    body: JSON.stringify({ query: QUERY, variables: { filter } }),
+    signal: gone.signal,
+  });
+  let text = '';
+  let isDone = false;
+  void response.body
+    ?.pipeThrough(new TextDecoderStream())
+    .pipeTo(
+      new WritableStream({
+        write: (chunk) => {
+          text += chunk;
+        },
+      }),
+    )
+    .then(
+      () => {
+        isDone = true;
+      },
+      () => undefined,
+    );
+  return { text: () => text, isDone: () => isDone };
+}

@@ -1,0 +1,51 @@
+import { setImmediate } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { Turns } from '../../src/turns.ts';
+
+/** Work that ends when it is told to; `begun` has the names in the order in which they were. */
+function createWork(turns: Turns) {
+  const begun: string[] = [];
+  const ends = new Map<string, () => void>();
+  return {
+    begun,
+    run: (name: string) =>
+      turns.run(name.slice(0, 1), () => {
+        begun.push(name);
+        return new Promise<void>((resolve) => ends.set(name, resolve));
+      }),
+    end: async (name: string) => {
+      ends.get(name)?.();
+      await setImmediate();
+    },
+  };
+}
+
+test('holders have their turns one after the other, however much one of them has waiting', async () => {
+  const { begun, run, end } = createWork(new Turns({ max: 1, maxPerHolder: 1 }));
+  for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1']) void run(name);
+  await setImmediate();
+  const expected = ['a1', 'a2', 'b1', 'c1', 'a3', 'b2'];
+  for (const name of expected) await end(name);
+  expect(begun).toEqual(expected);
+});
+
+test('so much runs at a time in all, and of each holder', async () => {
+  const { begun, run, end } = createWork(new Turns({ max: 3, maxPerHolder: 2 }));
+  for (const name of ['a1', 'a2', 'a3', 'b1', 'b2']) void run(name);
+  await setImmediate();
+  expect(begun).toEqual(['a1', 'a2', 'b1']);
+  await end('b1');
+  expect(begun).toEqual(['a1', 'a2', 'b1', 'b2']);
+  await end('a2');
+  expect(begun).toEqual(['a1', 'a2', 'b1', 'b2', 'a3']);
+});
+
+test('what fails gives its turn back, and says so to whoever waits for it', async () => {
+  const turns = new Turns({ max: 1, maxPerHolder: 1 });
+  const failed = turns.run('a', () => Promise.reject(new Error('no')));
+  const next = turns.run('a', () => Promise.resolve('yes'));
+  expect(turns.waitingOf('a')).toBe(1);
+  await expect(failed).rejects.toThrow('no');
+  expect(await next).toBe('yes');
+  expect(turns.waitingOf('a')).toBe(0);
+});
