@@ -90,9 +90,9 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         ...PAGE,
         description: 'Newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
-        resolve: (query, { id }, { filter }, { services, signal }) =>
+        resolve: (query, subscription, { filter }, { services, signal }) =>
           findDeliveries(services.database.prisma, {
-            ...{ filter: narrowed(filter, id), query, signal },
+            ...{ filter: narrowed(filter, subscription), query, signal },
             find: (where, take) => services.database.prisma.delivery.findMany(pageOf({ ...query, take }, where)),
           }),
       },
@@ -104,19 +104,22 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         ...LOG_PAGE,
         description: 'Its attempts, newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput }) },
-        resolve: (query, { id }, { filter }, { services }) =>
-          services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(narrowed(filter, id)))),
+        resolve: (query, subscription, { filter }, { services }) =>
+          services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(narrowed(filter, subscription)))),
       },
       AttemptConnection,
     ),
   }),
 });
 
-/** What of the filter is one subscription's. */
-function narrowed(filter: DeliveryFilter | null | undefined, id: string): DeliveryFilter {
+/** What of the filter is one subscription's: nothing, if it names another tenant or other subscriptions. */
+function narrowed(
+  filter: DeliveryFilter | null | undefined,
+  { id, tenant }: { readonly id: string; readonly tenant: string },
+): DeliveryFilter {
   checkDeliveryFilter(filter ?? {});
   const isMeant = filter?.subscriptionIds?.some((other) => other.toLowerCase() === id) !== false;
-  return { ...filter, subscriptionIds: isMeant ? [id] : [] };
+  return { ...filter, subscriptionIds: isMeant && (filter?.tenant ?? tenant) === tenant ? [id] : [] };
 }
 
 const Edge = builder.edgeObject({ name: 'WebhookSubscriptionEdge', type: WebhookSubscriptionType });
