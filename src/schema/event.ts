@@ -125,6 +125,7 @@ builder.queryFields((t) => ({
       description: 'Newest first.',
       args: { filter: t.arg({ type: RejectedEventFilterInput }) },
       resolve: (query, _root, { filter }, { services, viewer }) => {
+        checkDeliveryFilter(filter ?? {});
         const reasons = filter?.reasons == null ? {} : { reason: { in: filter.reasons } };
         const where = { ...tenantWhere(viewer, filter?.tenant), ...reasons, ...rejectionWhere(filter ?? {}) };
         return services.database.prisma.rejectedEvent.findMany(pageOf(query, where));

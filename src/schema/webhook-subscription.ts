@@ -147,15 +147,17 @@ builder.queryFields((t) => ({
       ...PAGE,
       description: 'Newest first, without the deleted ones.',
       args: { filter: t.arg({ type: WebhookSubscriptionFilterInput }) },
-      resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.webhookSubscription.findMany(
+      resolve: (query, _root, { filter }, { services, viewer }) => {
+        checkDeliveryFilter(filter ?? {});
+        return services.database.prisma.webhookSubscription.findMany(
           pageOf(query, {
             deletedAt: null,
             ...tenantWhere(viewer, filter?.tenant),
             ...(filter?.isActive != null && { isActive: filter.isActive }),
             ...(filter?.subscriptionIds != null && { id: { in: filter.subscriptionIds.filter(isUuid) } }),
           }),
-        ),
+        );
+      },
     },
     Connection,
   ),

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { connect as connectSocket, createServer, type Server, type Socket } from 'node:net';
 import { buildSchema, type GraphQLOutputType, getNamedType, isLeafType, isObjectType } from 'graphql';
@@ -96,6 +97,26 @@ describe('connections', () => {
     );
     expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT' } }]);
     expect(errors?.[0]?.message).toContain(word);
+  });
+
+  test.each([
+    ['webhookSubscriptions', 'WebhookSubscriptionFilter', 'subscriptionIds', randomUUID()],
+    ['rejectedEvents', 'RejectedEventFilter', 'reasons', 'TOO_LARGE'],
+    ['events', 'EventFilter', 'eventTypes', 'a.b'],
+    ['deliveries', 'DeliveryFilter', 'subscriptionIds', randomUUID()],
+    ['deliveryLog', 'DeliveryFilter', 'statuses', 'SUCCESS'],
+  ])('%s(filter: %s) has at most 250 %s', async (field, type, list, value) => {
+    const ask = async (length: number) => {
+      const query = `query ($filter: ${type}) { ${field}(filter: $filter) { nodes { id } } }`;
+      const variables = { filter: { [list]: Array<string>(length).fill(value) } };
+      return post(api.graphql, JSON.stringify({ query, variables }));
+    };
+    expect((await ask(250)).errors).toBeUndefined();
+    for (const length of [251, 50_000]) {
+      const { errors } = await ask(length);
+      expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT' } }]);
+      expect(errors?.[0]?.message).toBe(`filter.${list} may have at most 250 entries`);
+    }
   });
 
   test('250 at a time is possible, and 50 by default', async () => {
