@@ -13,7 +13,7 @@ builder.queryField('deliveryLog', (t) =>
       type: AttemptType,
       ...LOG_PAGE,
       description: 'The attempts, newest first.',
-      args: { filter: t.arg({ type: DeliveryFilterInput }) },
+      args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
       resolve: async (query, _root, args, context) => {
         const filter = await ownDeliveryFilter(context, args.filter);
         return context.services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(filter)));
@@ -29,7 +29,7 @@ builder.subscriptionField('deliveryLog', (t) =>
     description:
       'Each attempt as it is made. With `after`, first those that were made since, oldest first: subscribe again with the last `cursor` that arrived, and nothing is missed or comes twice. Who reads slowly gets them later, from the database.',
     args: {
-      filter: t.arg({ type: DeliveryFilterInput }),
+      filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }),
       after: t.arg.string({ description: 'The `cursor` of an attempt that arrived, or of an edge of `deliveryLog`.' }),
     },
     subscribe: async (_root, args, context) => {

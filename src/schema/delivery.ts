@@ -93,7 +93,8 @@ builder.queryFields((t) => ({
   delivery: t.prismaField({
     type: DeliveryType,
     nullable: true,
-    args: { id: t.arg.id({ required: true }) },
+    description: "Null if there is none with this id, or if it is another tenant's.",
+    args: { id: t.arg.id({ required: true, description: 'Of the delivery.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
         ? services.database.prisma.delivery.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
@@ -104,7 +105,7 @@ builder.queryFields((t) => ({
       type: DeliveryType,
       ...PAGE,
       description: 'Newest first.',
-      args: { filter: t.arg({ type: DeliveryFilterInput }) },
+      args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
       resolve: async (query, _root, args, context) => {
         const filter = await ownDeliveryFilter(context, args.filter);
         const { prisma } = context.services.database;

@@ -38,14 +38,14 @@ builder.mutationFields((t) => ({
   startReplay: t.field({
     type: StartPayload,
     description: 'Sends past events again, as new deliveries, to the webhook subscriptions that are still active.',
-    args: { input: t.arg({ type: StartInput, required: true }) },
+    args: { input: t.arg({ type: StartInput, required: true, description: 'What to send again, and how fast.' }) },
     errors: { types: [InvalidInputError, TooManyReplaysError, ReplayTooLargeError] },
     resolve: async (_root, { input }, context) => ({ replay: await start(context, input) }),
   }),
   cancelReplay: t.field({
     type: CancelPayload,
     description: 'The deliveries that it has made are not cancelled.',
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.id({ required: true, description: 'Of the replay.' }) },
     errors: { types: [NotFoundError, ReplayNotRunningError] },
     resolve: async (_root, { id }, { services, viewer }) => ({
       replay: await cancelReplay(services.database, { id, tenant: tenantScope(viewer) }),

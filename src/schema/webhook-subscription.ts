@@ -16,7 +16,7 @@ import { tenantWhere } from './viewer.ts';
 builder.prismaObject('SigningSecret', {
   description: 'A secret that signs requests. It is shown once, by the mutation that makes it, and never again.',
   fields: (t) => ({
-    id: t.exposeID('id'),
+    id: t.exposeID('id', { description: 'Not secret: attempts name it in `signingSecretIds`.' }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     expiresAt: t.expose('expiresAt', { type: 'DateTime', nullable: true, description: 'Null for the current secret.' }),
   }),
@@ -89,7 +89,7 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         type: DeliveryType,
         ...PAGE,
         description: 'Newest first.',
-        args: { filter: t.arg({ type: DeliveryFilterInput }) },
+        args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
         resolve: (query, subscription, { filter }, { services, signal }) =>
           findDeliveries(services.database.prisma, {
             ...{ filter: narrowed(filter, subscription), query, signal },
@@ -103,7 +103,7 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         type: AttemptType,
         ...LOG_PAGE,
         description: 'Its attempts, newest first.',
-        args: { filter: t.arg({ type: DeliveryFilterInput }) },
+        args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
         resolve: (query, subscription, { filter }, { services }) =>
           services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(narrowed(filter, subscription)))),
       },
@@ -132,7 +132,8 @@ builder.queryFields((t) => ({
   webhookSubscription: t.prismaField({
     type: WebhookSubscriptionType,
     nullable: true,
-    args: { id: t.arg.id({ required: true }) },
+    description: "Null if there is none with this id, if it was deleted, or if it is another tenant's.",
+    args: { id: t.arg.id({ required: true, description: 'Of the webhook subscription.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
         ? services.database.prisma.webhookSubscription.findFirst({
@@ -146,7 +147,7 @@ builder.queryFields((t) => ({
       type: WebhookSubscriptionType,
       ...PAGE,
       description: 'Newest first, without the deleted ones.',
-      args: { filter: t.arg({ type: WebhookSubscriptionFilterInput }) },
+      args: { filter: t.arg({ type: WebhookSubscriptionFilterInput, description: 'Default: all of them.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) => {
         checkDeliveryFilter(filter ?? {});
         return services.database.prisma.webhookSubscription.findMany(
