@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { findOwnPort } from '../support/own-port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -9,11 +10,14 @@ import { waitFor } from '../support/wait-for.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 let services: TestServices;
+/** The server's, also when it is started again. */
+let port: string;
 let app: TestApp;
 let receiver: Receiver;
 beforeAll(async () => {
   services = await startTestServices();
-  app = await startTestApp(services);
+  port = String(await findOwnPort());
+  app = await startTestApp(services, { env: { PORT: port } });
   receiver = await startReceiver();
 });
 afterAll(async () => {
@@ -50,24 +54,30 @@ test('curl.sh subscribes, sends a test event, and shows its attempt', async () =
   expect(output).toContain('data: {"data":{"deliveryLog":{"eventType":"webhook.test","number":1,"status":"SUCCESS"');
 });
 
-test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt', async () => {
+test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt, also what was made while it was not connected', async () => {
   await app.subscribe({ url: receiver.url, tenant: 'examples', eventTypes: ['example.*'] });
+  const publish = async (type: string) => {
+    await run('node', ['examples/publisher.mjs', type, '{"n": 1}', `id-of-${type}`]);
+    const made = async () => (await services.query('SELECT FROM attempts WHERE event_type = $1', [type])).length === 1;
+    await waitFor(made, { what: `the attempt of ${type}`, timeoutMs: 40_000 });
+  };
+  await publish('example.before');
   const watch = start('node', ['--import', 'tsx', 'examples/urql/watch.ts']);
+  const shown = () => [...watch.output().matchAll(/^(example\.\w+), attempt 1: SUCCESS 200/gm)].map(([, type]) => type);
+  const other = await startTestApp(services);
   try {
     await waitFor(() => watch.output().includes('watching'), { what: 'the log', timeoutMs: 40_000 });
     expect(watch.output()).toContain(`examples: ${receiver.url}`);
-    // It says so before the server has the subscription; published again under other ids, one arrives.
-    let n = 0;
-    await waitFor(
-      async () => {
-        n += 1;
-        await run('node', ['examples/publisher.mjs', 'example.published', `{"n": ${n}}`, `id-${n}`]);
-        if (!watch.output().includes('example.published, attempt 1: SUCCESS 200')) throw new Error(watch.output());
-        return true;
-      },
-      { what: 'the attempt', timeoutMs: 40_000 },
-    );
+    await publish('example.live');
+    await waitFor(() => shown().includes('example.live'), { what: 'the attempt', timeoutMs: 40_000 });
+    await app.stop();
+    for (const type of ['example.away', 'example.apart']) await publish(type);
+    app = await startTestApp(services, { env: { PORT: port } });
+    await publish('example.back');
+    await waitFor(() => shown().includes('example.back'), { what: 'the last attempt', timeoutMs: 40_000 });
+    expect(shown()).toEqual(['example.live', 'example.away', 'example.apart', 'example.back']);
   } finally {
     watch.child.kill();
+    await other.stop();
   }
 });
