@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { buildSchema, parse, validate } from 'graphql';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { findOwnPort } from '../support/own-port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
@@ -29,8 +31,8 @@ afterAll(async () => {
 type Example = { readonly child: ChildProcess; readonly output: () => string; readonly code: () => number | null };
 
 /** As examples/README.md says, but for where the server is. */
-function start(command: string, args: readonly string[]): Example {
-  const env = { ...process.env, URL: app.url, KEY: app.adminApiKey, NATS_URL: services.nats.url };
+function start(command: string, args: readonly string[], more: Record<string, string> = {}): Example {
+  const env = { ...process.env, URL: app.url, KEY: app.adminApiKey, NATS_URL: services.nats.url, ...more };
   const child = spawn(command, args, { cwd: ROOT, env });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -79,5 +81,35 @@ test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt, als
   } finally {
     watch.child.kill();
     await other.stop();
+  }
+});
+
+test('the page and all that it imports are served, and its query is one of the schema', async () => {
+  const pagePort = String(await findOwnPort());
+  const server = start('node', ['examples/browser/serve.mjs'], { PORT: pagePort });
+  try {
+    const get = (path: string) => fetch(`http://localhost:${pagePort}${path}`);
+    const served = await waitFor(() => get('/'), { what: 'the page' });
+    expect(served.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    const page = await served.text();
+    const { imports } = JSON.parse(/<script type="importmap">(.*)<\/script>/.exec(page)?.[1] ?? '{}') as {
+      imports: Record<string, string>;
+    };
+    const modules = [...page.matchAll(/from '([^']+)'/g)].map(([, name = '']) => imports[name] ?? name);
+    expect(modules).toEqual(['/graphql-ws/client.js']);
+    for (const path of modules) {
+      const answer = await get(path);
+      expect([path, answer.status, answer.headers.get('content-type')]).toEqual([path, 200, 'text/javascript']);
+      for (const [, name = ''] of (await answer.text()).matchAll(/^(?:import|export) .* from '([^']+)'/gm)) {
+        modules.push(new URL(name, `http://localhost${path}`).pathname);
+      }
+    }
+    expect(modules.length).toBeGreaterThan(1);
+    expect((await get('/graphql-ws/none.js')).status).toBe(404);
+    const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'));
+    const query = /const query = `([^`]+)`/.exec(page)?.[1] ?? '';
+    expect(validate(schema, parse(query))).toEqual([]);
+  } finally {
+    server.child.kill();
   }
 });
