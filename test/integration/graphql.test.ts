@@ -126,12 +126,12 @@ describe('connections', () => {
   });
 
   test.each([
-    ['webhookSubscriptions', 'WebhookSubscriptionFilter', 'subscriptionIds', randomUUID()],
-    ['rejectedEvents', 'RejectedEventFilter', 'reasons', 'TOO_LARGE'],
-    ['events', 'EventFilter', 'eventTypes', 'a.b'],
-    ['deliveries', 'DeliveryFilter', 'subscriptionIds', randomUUID()],
-    ['deliveryLog', 'DeliveryFilter', 'statuses', 'SUCCESS'],
-  ])('%s(filter: %s) has at most 250 %s', async (field, type, list, value) => {
+    { field: 'webhookSubscriptions', type: 'WebhookSubscriptionFilter', list: 'subscriptionIds', value: randomUUID() },
+    { field: 'rejectedEvents', type: 'RejectedEventFilter', list: 'reasons', value: 'TOO_LARGE' },
+    { field: 'events', type: 'EventFilter', list: 'eventTypes', value: 'a.b' },
+    { field: 'deliveries', type: 'DeliveryFilter', list: 'subscriptionIds', value: randomUUID() },
+    { field: 'deliveryLog', type: 'DeliveryFilter', list: 'statuses', value: 'SUCCESS' },
+  ])('$field(filter) has at most 250 $list', async ({ field, type, list, value }) => {
     const ask = async (length: number) => {
       const query = `query ($filter: ${type}) { ${field}(filter: $filter) { nodes { id } } }`;
       const variables = { filter: { [list]: Array<string>(length).fill(value) } };

@@ -256,11 +256,12 @@ describe("another tenant's subscription is not looked into", () => {
       },
     });
     // What was missed is read when the stream is.
-    const reader = response.body?.getReader();
-    const reads = [reader?.read(), reader?.read()];
+    if (response.body === null) throw new Error('there is no stream');
+    const reader = response.body.getReader();
+    const reads = Promise.all([reader.read(), reader.read()]);
     await waitFor(() => statements.some((sent) => sent.query.includes('"attempts"')), { what: 'the catch-up' });
-    await reader?.cancel();
-    await Promise.all(reads);
+    await reader.cancel();
+    await reads;
     expect(namingIt()).toEqual(['webhook_subscriptions']);
   });
 });
