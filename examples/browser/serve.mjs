@@ -2,6 +2,7 @@
 // CORS_ORIGINS=http://localhost:8080; WebSockets do not.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import process from 'node:process';
 
 const LIBRARY = /^\/graphql-ws\/([\w-]+\.js)$/;
 
@@ -11,4 +12,4 @@ createServer(async ({ url }, response) => {
   const type = library === undefined ? 'text/html; charset=utf-8' : 'text/javascript';
   const content = await readFile(new URL(file, import.meta.url)).catch(() => undefined);
   response.writeHead(content === undefined ? 404 : 200, { 'content-type': type }).end(content);
-}).listen(8080, 'localhost');
+}).listen(Number(process.env.PORT ?? 8080), 'localhost');

@@ -1,7 +1,10 @@
 import { graphql } from '../../src/generated/graphql/gql.ts';
 
-export const SUBSCRIPTIONS = graphql(`
-  query ExampleSubscriptions { webhookSubscriptions(first: 10) { nodes { id tenant url isActive } } }
+export const START = graphql(`
+  query ExampleStart {
+    webhookSubscriptions(first: 10) { nodes { id tenant url isActive } }
+    deliveryLog(first: 1) { pageInfo { endCursor } }
+  }
 `);
 
 export const LOG = graphql(`

@@ -1,10 +1,11 @@
 // Shows who is subscribed, then each attempt as it is made. The documents are typed by codegen.ts.
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Client, cacheExchange, fetchExchange, subscriptionExchange } from '@urql/core';
 import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
-import { LOG, SUBSCRIPTIONS } from './operations.ts';
+import { LOG, START } from './operations.ts';
 
 const url = `${process.env['URL'] ?? 'http://127.0.0.1:4000'}/graphql`;
 const authorization = `Bearer ${process.env['KEY'] ?? readFileSync('.data/admin-api-key', 'utf8').trim()}`;
@@ -14,6 +15,9 @@ const socket = createClient({
   url: url.replace('http', 'ws'),
   webSocketImpl: WebSocket,
   connectionParams: { authorization },
+  // It connects again by itself, until the key is refused.
+  retryAttempts: Number.POSITIVE_INFINITY,
+  retryWait: () => delay(1_000),
 });
 const client = new Client({
   url,
@@ -34,16 +38,19 @@ const client = new Client({
   ],
 });
 
-const { data, error } = await client.query(SUBSCRIPTIONS, {}).toPromise();
+const { data, error } = await client.query(START, {}).toPromise();
 if (error !== undefined) throw error;
 for (const { tenant, url: target, isActive } of data?.webhookSubscriptions.nodes ?? []) {
   console.log(`${tenant}: ${target}${isActive ? '' : ' (inactive)'}`);
 }
 
-client.subscription(LOG, {}).subscribe((result) => {
+// Connected again, graphql-ws sends the same object as it is then: from the last attempt on, and nothing is missed.
+const position: { after?: string | null | undefined } = { after: data?.deliveryLog.pageInfo.endCursor };
+client.subscription(LOG, position).subscribe((result) => {
   if (result.error !== undefined) console.error(result.error.message);
   if (result.data === undefined) return;
-  const { eventType, number, status, statusCode, failureReason } = result.data.deliveryLog;
+  const { cursor, eventType, number, status, statusCode, failureReason } = result.data.deliveryLog;
+  position.after = cursor;
   console.log(`${eventType}, attempt ${number}: ${status} ${statusCode ?? failureReason ?? ''}`);
 });
 console.log('watching');

@@ -11,7 +11,7 @@ const CreateInput = builder.inputType('CreateApiKeyInput', {
       description: 'Whose it is. Required with TENANT_WRITE and TENANT_READ; without it PUBLISH is for every tenant.',
     }),
     name: t.string({ required: true, description: 'For people; 1 to 200 characters.' }),
-    scope: t.field({ type: ApiKeyScopeEnum, required: true }),
+    scope: t.field({ type: ApiKeyScopeEnum, required: true, description: 'What its holder may do.' }),
   }),
 });
 
@@ -34,7 +34,7 @@ builder.mutationFields((t) => ({
     type: CreatePayload,
     description: 'Only with the scope ADMIN.',
     authScopes: { admin: true },
-    args: { input: t.arg({ type: CreateInput, required: true }) },
+    args: { input: t.arg({ type: CreateInput, required: true, description: 'What it may do, and for whom.' }) },
     errors: { types: [InvalidInputError] },
     resolve: (_root, { input }, { services }) => issueApiKey(services.database, input),
   }),
@@ -43,7 +43,7 @@ builder.mutationFields((t) => ({
     description:
       'Within five seconds it is refused everywhere, and what is open with it is closed. Only with the scope ADMIN.',
     authScopes: { admin: true },
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.id({ required: true, description: 'Of the API key.' }) },
     errors: { types: [NotFoundError] },
     resolve: async (_root, { id }, { services }) => {
       const apiKey = await revokeApiKey(services.database, id);

@@ -58,7 +58,7 @@ builder.queryField('apiKeys', (t) =>
       ...PAGE,
       description: 'Newest first. Only with the scope ADMIN.',
       authScopes: { admin: true },
-      args: { filter: t.arg({ type: FilterInput }) },
+      args: { filter: t.arg({ type: FilterInput, description: 'Default: those that are valid.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
         services.database.prisma.apiKey.findMany(
           pageOf(query, {

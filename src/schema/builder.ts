@@ -8,10 +8,30 @@ import { GraphQLError } from 'graphql';
 import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
 import type { Context } from './context.ts';
+import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
 import { type Permissions, permissionsOf } from './viewer.ts';
 
 /** Lists count tenfold; but that of a connection is as long as the connection says. */
 const ONCE = { complexity: { field: 1, multiplier: 1 } };
+
+/** Of what all connections have. */
+const DESCRIPTIONS = {
+  defaultConnectionTypeOptions: { description: 'A page of a list, and where the list goes on.' },
+  defaultEdgeTypeOptions: { description: 'A row of a page, and its place in the list.' },
+  cursorFieldOptions: { description: 'Hand it as `after` or `before` to go on from here.' },
+  pageInfoTypeOptions: {
+    description:
+      'Where a page begins and ends: `after` its `endCursor` comes the next one, `before` its `startCursor` the one before.',
+  },
+  firstArgOptions: {
+    description: `So many rows from the beginning, or those after \`after\`; at most ${MAX_PAGE_SIZE}. Default: ${DEFAULT_PAGE_SIZE}.`,
+  },
+  lastArgOptions: {
+    description: `So many rows from the end, or the nearest ones before \`before\`; at most ${MAX_PAGE_SIZE}.`,
+  },
+  afterArgOptions: { description: 'A cursor: only the rows that come after it in the list.' },
+  beforeArgOptions: { description: 'A cursor: only the rows that come before it in the list.' },
+};
 
 export const builder = new SchemaBuilder<{
   Context: Context;
@@ -41,7 +61,10 @@ export const builder = new SchemaBuilder<{
   defaultFieldNullability: false,
   errors: {
     directResult: true,
-    defaultUnionOptions: { name: ({ fieldName }) => `${fieldName.charAt(0).toUpperCase()}${fieldName.slice(1)}Result` },
+    defaultUnionOptions: {
+      name: ({ fieldName }) => `${fieldName.charAt(0).toUpperCase()}${fieldName.slice(1)}Result`,
+      description: 'What was done, or why nothing was.',
+    },
   },
   relay: {
     nodeQueryOptions: false,
@@ -49,6 +72,7 @@ export const builder = new SchemaBuilder<{
     nodesOnConnection: ONCE,
     edgesFieldOptions: { nullable: { list: false, items: false }, ...ONCE },
     nodeFieldOptions: { nullable: false },
+    ...DESCRIPTIONS,
   },
   // Only weighs fields; the server compares before it executes, live streams as well.
   complexity: { disabled: true },

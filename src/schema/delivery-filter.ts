@@ -60,7 +60,7 @@ export function attemptMatches(filter: DeliveryFilter): (attempt: Attempt) => bo
   return (attempt) => rules.every((rule) => rule.some((comparison) => holds(comparison, attempt)));
 }
 
-/** Throws an InvalidInputError that names every problem. */
+/** Of this and the other filters, which have fewer fields: throws an InvalidInputError that names every problem. */
 export function checkDeliveryFilter(filter: DeliveryFilter): void {
   const problems: InputProblem[] = [];
   if (filter.tenant != null && !isTenant(filter.tenant)) {

@@ -1,11 +1,10 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
-import { checkDeliveryFilter } from './delivery-filter.ts';
 import { attemptWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
+import { ownDeliveryFilter } from './own-delivery-filter.ts';
 import { LOG_PAGE, pageOf, parseLogPosition } from './page.ts';
-import { tenantWhere } from './viewer.ts';
 import { watchDeliveryLog } from './watch-delivery-log.ts';
 
 builder.queryField('deliveryLog', (t) =>
@@ -14,11 +13,10 @@ builder.queryField('deliveryLog', (t) =>
       type: AttemptType,
       ...LOG_PAGE,
       description: 'The attempts, newest first.',
-      args: { filter: t.arg({ type: DeliveryFilterInput }) },
-      resolve: (query, _root, args, { services, viewer }) => {
-        const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
-        checkDeliveryFilter(filter);
-        return services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(filter)));
+      args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
+      resolve: async (query, _root, args, context) => {
+        const filter = await ownDeliveryFilter(context, args.filter);
+        return context.services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(filter)));
       },
     },
     AttemptConnection,
@@ -31,12 +29,11 @@ builder.subscriptionField('deliveryLog', (t) =>
     description:
       'Each attempt as it is made. With `after`, first those that were made since, oldest first: subscribe again with the last `cursor` that arrived, and nothing is missed or comes twice. Who reads slowly gets them later, from the database.',
     args: {
-      filter: t.arg({ type: DeliveryFilterInput }),
+      filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }),
       after: t.arg.string({ description: 'The `cursor` of an attempt that arrived, or of an edge of `deliveryLog`.' }),
     },
-    subscribe: (_root, args, context) => {
-      const filter = { ...args.filter, ...tenantWhere(context.viewer, args.filter?.tenant) };
-      checkDeliveryFilter(filter);
+    subscribe: async (_root, args, context) => {
+      const filter = await ownDeliveryFilter(context, args.filter);
       const after = args.after == null ? undefined : parseLogPosition(args.after, 'after');
       return watchDeliveryLog(context, { filter, after });
     },

@@ -15,7 +15,7 @@ builder.mutationFields((t) => ({
     type: RetryPayload,
     description:
       'Has a delivery that waits attempted now, even if the circuit is open, and gives one that has failed another attempt. One that is under way stays as it is.',
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.id({ required: true, description: 'Of the delivery.' }) },
     errors: { types: [NotFoundError, DeliveryNotRetryableError, SubscriptionInactiveError] },
     resolve: async (_root, { id }, { services, viewer }) => {
       await retryDelivery(services, { id, tenant: tenantScope(viewer) });
@@ -26,7 +26,7 @@ builder.mutationFields((t) => ({
     type: CancelPayload,
     description:
       'Ends a pending delivery without another attempt. One that is being made is finished, and counts if it succeeds.',
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.id({ required: true, description: 'Of the delivery.' }) },
     errors: { types: [NotFoundError, DeliveryNotPendingError] },
     resolve: async (_root, { id }, { services, viewer }) => {
       await cancelByUser(services.database, { id, tenant: tenantScope(viewer) });

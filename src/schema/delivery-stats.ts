@@ -1,8 +1,8 @@
 import { type AttemptStats, type ResponseTimes, readCountedStats, readLoggedStats } from '../database/attempt-stats.ts';
 import { builder } from './builder.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
+import { ownDeliveryFilter } from './own-delivery-filter.ts';
 import { planStats, type StatsBucket } from './stats-plan.ts';
-import { tenantWhere } from './viewer.ts';
 
 const StatsBucketEnum = builder.enumType('StatsBucket', {
   description: 'How wide the buckets of statistics are. They begin at whole minutes, hours and days in UTC.',
@@ -87,24 +87,14 @@ builder.queryField('deliveryStats', (t) =>
       to: t.arg({ type: 'DateTime', required: true, description: 'Rounded up to the end of a bucket.' }),
       bucket: t.arg({ type: StatsBucketEnum, required: true, description: 'There may be at most 1,000 of them.' }),
     },
-    resolve: async (_root, args, { services, viewer }): Promise<Stats> => {
-      const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
-      const plan = planStats(filter, args);
-      const { prisma, readPool } = services.database;
-      const { tenant, subscriptionIds } = plan.query;
-      // The counts of a subscription do not say whose it is.
-      const known =
-        subscriptionIds === null
-          ? null
-          : await prisma.webhookSubscription.findMany({
-              where: { id: { in: [...subscriptionIds] }, ...(tenant !== null && { tenant }) },
-              select: { id: true },
-            });
-      const query = { ...plan.query, subscriptionIds: known?.map(({ id }) => id) ?? null };
+    resolve: async (_root, args, context): Promise<Stats> => {
+      // The counts of a subscription do not say whose it is: its id is looked up here.
+      const { query, idBounds } = planStats(await ownDeliveryFilter(context, args.filter), args);
+      const { readPool } = context.services.database;
       const read =
-        plan.idBounds === undefined
+        idBounds === undefined
           ? readCountedStats(readPool, query)
-          : readLoggedStats(readPool, { ...query, ...plan.idBounds });
+          : readLoggedStats(readPool, { ...query, ...idBounds });
       const { total, buckets } = await read;
       const { fromMs, toMs, bucketMs } = query;
       return {

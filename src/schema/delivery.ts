@@ -4,9 +4,9 @@ import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { WaitReason } from '../generated/prisma/client.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
-import { checkDeliveryFilter } from './delivery-filter.ts';
 import { DeliveryFilterInput, DeliveryStatusEnum } from './filter-inputs.ts';
 import { findDeliveries } from './find-deliveries.ts';
+import { ownDeliveryFilter } from './own-delivery-filter.ts';
 import { LOG_PAGE, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
@@ -93,7 +93,8 @@ builder.queryFields((t) => ({
   delivery: t.prismaField({
     type: DeliveryType,
     nullable: true,
-    args: { id: t.arg.id({ required: true }) },
+    description: "Null if there is none with this id, or if it is another tenant's.",
+    args: { id: t.arg.id({ required: true, description: 'Of the delivery.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
         ? services.database.prisma.delivery.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
@@ -104,13 +105,12 @@ builder.queryFields((t) => ({
       type: DeliveryType,
       ...PAGE,
       description: 'Newest first.',
-      args: { filter: t.arg({ type: DeliveryFilterInput }) },
-      resolve: (query, _root, args, { services, viewer, signal }) => {
-        const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
-        checkDeliveryFilter(filter);
-        const { prisma } = services.database;
+      args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
+      resolve: async (query, _root, args, context) => {
+        const filter = await ownDeliveryFilter(context, args.filter);
+        const { prisma } = context.services.database;
         return findDeliveries(prisma, {
-          ...{ filter, query, signal },
+          ...{ filter, query, signal: context.signal },
           find: (where, take) => prisma.delivery.findMany(pageOf({ ...query, take }, where)),
         });
       },

@@ -33,7 +33,7 @@ builder.queryFields((t) => ({
     type: CataloguedType,
     nullable: true,
     description: 'Also if it is archived.',
-    args: { name: t.arg.string({ required: true }) },
+    args: { name: t.arg.string({ required: true, description: 'Of the event type.' }) },
     resolve: (query, _root, { name }, { services }) =>
       // Postgres has no text with a NUL in it.
       name.includes('\0') ? null : services.database.prisma.eventType.findUnique({ ...query, where: { name } }),
@@ -43,7 +43,7 @@ builder.queryFields((t) => ({
       type: CataloguedType,
       ...PAGE_BY_NAME,
       description: 'The event catalogue, by name.',
-      args: { filter: t.arg({ type: FilterInput }) },
+      args: { filter: t.arg({ type: FilterInput, description: 'Default: those that are not archived.' }) },
       resolve: (query, _root, { filter }, { services }) =>
         services.database.prisma.eventType.findMany({
           ...query,

@@ -75,7 +75,7 @@ const RejectedEventType = builder.prismaObject('RejectedEvent', {
     tenant: t.exposeString('tenant', { nullable: true, description: 'Null where the subject names no valid tenant.' }),
     subject: t.exposeString('subject', { description: 'The NATS subject it was published to.' }),
     reason: t.expose('reason', { type: RejectionReasonEnum }),
-    message: t.exposeString('message'),
+    message: t.exposeString('message', { description: 'What was wrong with it, for people.' }),
     sizeBytes: t.exposeInt('sizeBytes'),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
   }),
@@ -92,7 +92,10 @@ builder.queryFields((t) => ({
     type: EventType,
     nullable: true,
     description: 'The newest event with this id, if several tenants have one and `tenant` does not say which.',
-    args: { id: t.arg.id({ required: true }), tenant: t.arg.string() },
+    args: {
+      id: t.arg.id({ required: true, description: "The publisher's id, the one in `webhook-id`." }),
+      tenant: t.arg.string({ description: 'Whose; only the admin key may name any tenant.' }),
+    },
     resolve: async (query, _root, { id, tenant }, { services, viewer }) => {
       // Postgres has no text with a NUL in it.
       if (id.includes('\0')) return null;
@@ -109,7 +112,7 @@ builder.queryFields((t) => ({
       type: EventType,
       ...PAGE,
       description: 'Newest first.',
-      args: { filter: t.arg({ type: EventFilterInput }) },
+      args: { filter: t.arg({ type: EventFilterInput, description: 'Default: all of them.' }) },
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
         checkDeliveryFilter(filter);
@@ -123,8 +126,9 @@ builder.queryFields((t) => ({
       type: RejectedEventType,
       ...PAGE,
       description: 'Newest first.',
-      args: { filter: t.arg({ type: RejectedEventFilterInput }) },
+      args: { filter: t.arg({ type: RejectedEventFilterInput, description: 'Default: all of them.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) => {
+        checkDeliveryFilter(filter ?? {});
         const reasons = filter?.reasons == null ? {} : { reason: { in: filter.reasons } };
         const where = { ...tenantWhere(viewer, filter?.tenant), ...reasons, ...rejectionWhere(filter ?? {}) };
         return services.database.prisma.rejectedEvent.findMany(pageOf(query, where));

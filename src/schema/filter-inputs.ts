@@ -49,7 +49,10 @@ export const RejectionReasonEnum = builder.enumType('RejectionReason', {
 
 const StatusCodeRange = builder.inputType('StatusCodeRange', {
   description: 'HTTP status codes, both ends included.',
-  fields: (t) => ({ from: t.int({ required: true }), to: t.int({ required: true }) }),
+  fields: (t) => ({
+    from: t.int({ required: true, description: 'The least one.' }),
+    to: t.int({ required: true, description: 'The greatest one.' }),
+  }),
 });
 
 const EVENT_TYPES = 'Event types, prefixes such as `conversation.*`, or `*`.';
@@ -59,7 +62,7 @@ const TENANT = 'Only the admin key may name any tenant; other credentials see th
 
 export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
   description:
-    'Which deliveries or attempts are meant: all fields given must match, of a list one entry; an empty list matches nothing. The delivery log, live or not, looks at the attempt; `deliveries` at the delivery, of which one attempt must match `statusCodes` and `failureReasons`.',
+    'Which deliveries or attempts are meant: all fields given must match, of a list one entry; an empty list matches nothing, and none may have more than 250. The delivery log, live or not, looks at the attempt; `deliveries` at the delivery, of which one attempt must match `statusCodes` and `failureReasons`.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
     subscriptionIds: t.idList({ description: 'Of webhook subscriptions.' }),
@@ -86,7 +89,7 @@ export const RejectedEventFilterInput = builder.inputType('RejectedEventFilter',
   description: 'Which rejected events are meant.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
-    reasons: t.field({ type: [RejectionReasonEnum] }),
+    reasons: t.field({ type: [RejectionReasonEnum], description: 'Rejected for one of these.' }),
     from: t.field({ type: 'DateTime', description: FROM }),
     to: t.field({ type: 'DateTime', description: TO }),
   }),
@@ -96,7 +99,7 @@ export const WebhookSubscriptionFilterInput = builder.inputType('WebhookSubscrip
   description: 'Which webhook subscriptions are meant.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
-    subscriptionIds: t.idList(),
-    isActive: t.boolean(),
+    subscriptionIds: t.idList({ description: 'One of these.' }),
+    isActive: t.boolean({ description: 'Only those that are active, or only the others.' }),
   }),
 });

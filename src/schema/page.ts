@@ -4,8 +4,8 @@ import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { isEventType } from '../events/event-type.ts';
 import { LogPosition } from './log-position.ts';
 
-const DEFAULT_PAGE_SIZE = 50;
-const MAX_PAGE_SIZE = 250;
+export const DEFAULT_PAGE_SIZE = 50;
+export const MAX_PAGE_SIZE = 250;
 const UUID_LENGTH = 36;
 
 export type PageArguments = {

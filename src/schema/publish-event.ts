@@ -47,7 +47,7 @@ builder.mutationField('publishEvent', (t) =>
     authScopes: { publish: true },
     description:
       'For services that have no NATS, and while NATS is away. The same id again, over NATS or here, makes no second event.',
-    args: { input: t.arg({ type: Input, required: true }) },
+    args: { input: t.arg({ type: Input, required: true, description: 'The event.' }) },
     errors: { types: [InvalidInputError, EventDataInvalidError] },
     resolve: async (_root, { input }, { services, viewer }) => {
       const event = readEvent({ ...input, tenant: tenantScope(viewer, input.tenant) });

@@ -4,12 +4,13 @@ import { InvalidInputError, NotFoundError } from '../delivery/webhook-subscripti
 import type { Replay } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
-import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
+import type { DeliveryFilter } from './delivery-filter.ts';
 import { deliveryWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
+import { ownDeliveryFilter } from './own-delivery-filter.ts';
 import { ReplayType } from './replay.ts';
 import { storeFilter } from './replay-filter.ts';
-import { tenantScope, tenantWhere } from './viewer.ts';
+import { tenantScope } from './viewer.ts';
 
 const DEFAULT_RATE = 50;
 
@@ -37,14 +38,14 @@ builder.mutationFields((t) => ({
   startReplay: t.field({
     type: StartPayload,
     description: 'Sends past events again, as new deliveries, to the webhook subscriptions that are still active.',
-    args: { input: t.arg({ type: StartInput, required: true }) },
+    args: { input: t.arg({ type: StartInput, required: true, description: 'What to send again, and how fast.' }) },
     errors: { types: [InvalidInputError, TooManyReplaysError, ReplayTooLargeError] },
     resolve: async (_root, { input }, context) => ({ replay: await start(context, input) }),
   }),
   cancelReplay: t.field({
     type: CancelPayload,
     description: 'The deliveries that it has made are not cancelled.',
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.id({ required: true, description: 'Of the replay.' }) },
     errors: { types: [NotFoundError, ReplayNotRunningError] },
     resolve: async (_root, { id }, { services, viewer }) => ({
       replay: await cancelReplay(services.database, { id, tenant: tenantScope(viewer) }),
@@ -58,14 +59,13 @@ type StartReplay = {
   readonly ratePerSecond?: number | null | undefined;
 };
 
-function start({ services, viewer }: Context, { dryRun, ratePerSecond, ...input }: StartReplay): Promise<Replay> {
-  const filter = { ...input.filter, ...tenantWhere(viewer, input.filter.tenant) };
-  checkDeliveryFilter(filter);
+async function start(context: Context, { dryRun, ratePerSecond, ...input }: StartReplay): Promise<Replay> {
+  const filter = await ownDeliveryFilter(context, input.filter);
   const { tenant } = filter;
   if (tenant == null) {
     throw new InvalidInputError([{ path: 'filter.tenant', message: 'is required: a replay belongs to one tenant' }]);
   }
-  return startReplay(services.database, {
+  return startReplay(context.services.database, {
     ...{ tenant, filter: storeFilter(filter), where: deliveryWhere(filter) },
     ...{ dryRun: dryRun ?? false, ratePerSecond: ratePerSecond ?? DEFAULT_RATE },
   });

@@ -10,7 +10,7 @@ builder.subscriptionField('replayProgress', (t) =>
     type: ReplayType,
     description:
       'The replay as it is now, then at most once a second whenever it has changed. Ends when the replay does.',
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.id({ required: true, description: 'Of the replay.' }) },
     subscribe: async (_root, { id }, { services, viewer, stopping }) => {
       const where = { id, ...tenantWhere(viewer) };
       const replay = isUuid(id) ? await services.database.prisma.replay.findFirst({ where }) : null;

@@ -52,7 +52,8 @@ builder.queryFields((t) => ({
   replay: t.prismaField({
     type: ReplayType,
     nullable: true,
-    args: { id: t.arg.id({ required: true }) },
+    description: "Null if there is none with this id, or if it is another tenant's.",
+    args: { id: t.arg.id({ required: true, description: 'Of the replay.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
         ? services.database.prisma.replay.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
@@ -63,7 +64,7 @@ builder.queryFields((t) => ({
       type: ReplayType,
       ...PAGE,
       description: 'Newest first, dry runs too.',
-      args: { filter: t.arg({ type: ReplayFilterInput }) },
+      args: { filter: t.arg({ type: ReplayFilterInput, description: 'Default: all of them.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
         services.database.prisma.replay.findMany(pageOf(query, tenantWhere(viewer, filter?.tenant))),
     },

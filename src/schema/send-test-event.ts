@@ -39,7 +39,7 @@ builder.mutationField('sendTestEvent', (t) =>
     description:
       'Sends an event to this one webhook subscription, whatever types it wants, like any other event; but the event catalogue is not asked about its type and data.',
     args: {
-      subscriptionId: t.arg.id({ required: true }),
+      subscriptionId: t.arg.id({ required: true, description: 'Of the webhook subscription; it must be active.' }),
       eventType: t.arg.string({ description: `Default: \`${TEST_EVENT_TYPE}\`.` }),
       data: t.arg({ type: 'JSON', description: 'Default: a small sample object.' }),
     },

@@ -23,7 +23,11 @@ builder.queryField('testFilter', (t) =>
     type: TestFilterResult,
     description: 'Tries a payload filter on data, before a webhook subscription gets it.',
     args: {
-      filter: t.arg({ type: 'JSON', required: true }),
+      filter: t.arg({
+        type: 'JSON',
+        required: true,
+        description: 'As docs/payload-filters.md says, with the limits of a webhook subscription. It must be valid.',
+      }),
       data: t.arg({ type: 'JSON', required: true, description: 'At most 1 MiB.' }),
     },
     // Some 20 ms with data of a megabyte: one operation can have 19 of them.

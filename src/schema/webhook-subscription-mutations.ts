@@ -15,13 +15,21 @@ import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 const HeaderInput = builder.inputType('HeaderInput', {
   description: 'A custom header, sent with every request. Its value is encrypted and never shown again.',
-  fields: (t) => ({ name: t.string({ required: true }), value: t.string({ required: true }) }),
+  fields: (t) => ({
+    name: t.string({
+      required: true,
+      description:
+        'At most 128 characters, and not twice, in whatever case. Not possible are names that say where a request begins, ends or goes (`host`, `connection`, `content-*`, `cookie` …), the names of our own headers (`webhook-*`, `x-hub-signature*`), and those that the metadata services of clouds ask for.',
+    }),
+    value: t.string({ required: true, description: 'Printable ASCII, without spaces at its ends.' }),
+  }),
 });
 
 const DESCRIPTIONS = {
   url: 'Where the requests go.',
   eventTypes: '1 to 100 event types, prefixes such as `conversation.*`, or `*`.',
   description: 'For people; at most 1,000 characters.',
+  headers: 'Custom headers, sent with every request; at most 20, and 4 KiB of names and values together.',
   filter:
     'What an event\'s data has to fulfil, as docs/payload-filters.md says: `{status: "paid", total: {$gt: 100}}`. At most 100 conditions, 10 levels and 16 KiB of JSON.',
   timeoutMs: 'How long one attempt may take, from 1000 to 30000.',
@@ -36,7 +44,7 @@ const CreateInput = builder.inputType('CreateWebhookSubscriptionInput', {
     url: t.string({ required: true, description: DESCRIPTIONS.url }),
     eventTypes: t.stringList({ required: true, description: DESCRIPTIONS.eventTypes }),
     description: t.string({ description: DESCRIPTIONS.description }),
-    headers: t.field({ type: [HeaderInput] }),
+    headers: t.field({ type: [HeaderInput], description: `${DESCRIPTIONS.headers} Default: none.` }),
     filter: t.field({ type: 'JSON', description: `${DESCRIPTIONS.filter} Default: every event of its types.` }),
     isActive: t.boolean({ description: 'Default: true.' }),
     timeoutMs: t.int({ description: `${DESCRIPTIONS.timeoutMs} Default: 5000.` }),
@@ -52,7 +60,10 @@ const UpdateInput = builder.inputType('UpdateWebhookSubscriptionInput', {
     url: t.string({ description: DESCRIPTIONS.url }),
     eventTypes: t.stringList({ description: DESCRIPTIONS.eventTypes }),
     description: t.string({ description: DESCRIPTIONS.description }),
-    headers: t.field({ type: [HeaderInput], description: 'Replaces all of them; an empty list removes them.' }),
+    headers: t.field({
+      type: [HeaderInput],
+      description: `${DESCRIPTIONS.headers} Replaces all of them; an empty list removes them.`,
+    }),
     filter: t.field({ type: 'JSON', description: `${DESCRIPTIONS.filter} \`null\` takes it away.` }),
     isActive: t.boolean({ description: '`false` also cancels the pending deliveries.' }),
     timeoutMs: t.int({ description: DESCRIPTIONS.timeoutMs }),
@@ -101,7 +112,7 @@ builder.mutationFields((t) => ({
   createWebhookSubscription: t.field({
     type: CreatePayload,
     description: 'The answer has its signing secret, which is shown once.',
-    args: { input: t.arg({ type: CreateInput, required: true }) },
+    args: { input: t.arg({ type: CreateInput, required: true, description: 'Its settings.' }) },
     errors: { types: [InvalidInputError, TargetRejectedError, InvalidHeadersError] },
     resolve: (_root, { input }, { services, viewer }) =>
       createWebhookSubscription(services, { ...input, tenant: tenantScope(viewer, input.tenant) }),
@@ -109,7 +120,10 @@ builder.mutationFields((t) => ({
   updateWebhookSubscription: t.field({
     type: UpdatePayload,
     description: 'Counts for every event published after the answer.',
-    args: { id: t.arg.id({ required: true }), input: t.arg({ type: UpdateInput, required: true }) },
+    args: {
+      id: t.arg.id({ required: true, description: 'Of the webhook subscription.' }),
+      input: t.arg({ type: UpdateInput, required: true, description: 'What to change.' }),
+    },
     errors: { types: [NotFoundError, InvalidInputError, TargetRejectedError, InvalidHeadersError] },
     resolve: async (_root, { id, input }, { services, viewer }) => ({
       subscription: await updateWebhookSubscription(services, { id, tenant: tenantScope(viewer), settings: input }),
@@ -118,7 +132,7 @@ builder.mutationFields((t) => ({
   deleteWebhookSubscription: t.field({
     type: DeletePayload,
     description: 'Its pending deliveries are cancelled; its delivery log stays.',
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.id({ required: true, description: 'Of the webhook subscription.' }) },
     errors: { types: [NotFoundError] },
     resolve: async (_root, { id }, { services, viewer }) => {
       await deleteWebhookSubscription(services, { id, tenant: tenantScope(viewer) });
@@ -129,7 +143,7 @@ builder.mutationFields((t) => ({
     type: RotatePayload,
     description: 'Makes a new signing secret; the old ones go on signing beside it for a while.',
     args: {
-      id: t.arg.id({ required: true }),
+      id: t.arg.id({ required: true, description: 'Of the webhook subscription.' }),
       overlapSeconds: t.arg.int({ defaultValue: 86_400, description: 'From 0 to 604800.' }),
     },
     errors: { types: [NotFoundError, InvalidInputError, TooManySecretsError] },

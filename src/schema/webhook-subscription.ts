@@ -16,7 +16,7 @@ import { tenantWhere } from './viewer.ts';
 builder.prismaObject('SigningSecret', {
   description: 'A secret that signs requests. It is shown once, by the mutation that makes it, and never again.',
   fields: (t) => ({
-    id: t.exposeID('id'),
+    id: t.exposeID('id', { description: 'Not secret: attempts name it in `signingSecretIds`.' }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     expiresAt: t.expose('expiresAt', { type: 'DateTime', nullable: true, description: 'Null for the current secret.' }),
   }),
@@ -89,10 +89,10 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         type: DeliveryType,
         ...PAGE,
         description: 'Newest first.',
-        args: { filter: t.arg({ type: DeliveryFilterInput }) },
-        resolve: (query, { id }, { filter }, { services, signal }) =>
+        args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
+        resolve: (query, subscription, { filter }, { services, signal }) =>
           findDeliveries(services.database.prisma, {
-            ...{ filter: narrowed(filter, id), query, signal },
+            ...{ filter: narrowed(filter, subscription), query, signal },
             find: (where, take) => services.database.prisma.delivery.findMany(pageOf({ ...query, take }, where)),
           }),
       },
@@ -103,20 +103,23 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         type: AttemptType,
         ...LOG_PAGE,
         description: 'Its attempts, newest first.',
-        args: { filter: t.arg({ type: DeliveryFilterInput }) },
-        resolve: (query, { id }, { filter }, { services }) =>
-          services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(narrowed(filter, id)))),
+        args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
+        resolve: (query, subscription, { filter }, { services }) =>
+          services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(narrowed(filter, subscription)))),
       },
       AttemptConnection,
     ),
   }),
 });
 
-/** What of the filter is one subscription's. */
-function narrowed(filter: DeliveryFilter | null | undefined, id: string): DeliveryFilter {
+/** What of the filter is one subscription's: nothing, if it names another tenant or other subscriptions. */
+function narrowed(
+  filter: DeliveryFilter | null | undefined,
+  { id, tenant }: { readonly id: string; readonly tenant: string },
+): DeliveryFilter {
   checkDeliveryFilter(filter ?? {});
   const isMeant = filter?.subscriptionIds?.some((other) => other.toLowerCase() === id) !== false;
-  return { ...filter, subscriptionIds: isMeant ? [id] : [] };
+  return { ...filter, subscriptionIds: isMeant && (filter?.tenant ?? tenant) === tenant ? [id] : [] };
 }
 
 const Edge = builder.edgeObject({ name: 'WebhookSubscriptionEdge', type: WebhookSubscriptionType });
@@ -129,7 +132,8 @@ builder.queryFields((t) => ({
   webhookSubscription: t.prismaField({
     type: WebhookSubscriptionType,
     nullable: true,
-    args: { id: t.arg.id({ required: true }) },
+    description: "Null if there is none with this id, if it was deleted, or if it is another tenant's.",
+    args: { id: t.arg.id({ required: true, description: 'Of the webhook subscription.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
         ? services.database.prisma.webhookSubscription.findFirst({
@@ -143,16 +147,18 @@ builder.queryFields((t) => ({
       type: WebhookSubscriptionType,
       ...PAGE,
       description: 'Newest first, without the deleted ones.',
-      args: { filter: t.arg({ type: WebhookSubscriptionFilterInput }) },
-      resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.webhookSubscription.findMany(
+      args: { filter: t.arg({ type: WebhookSubscriptionFilterInput, description: 'Default: all of them.' }) },
+      resolve: (query, _root, { filter }, { services, viewer }) => {
+        checkDeliveryFilter(filter ?? {});
+        return services.database.prisma.webhookSubscription.findMany(
           pageOf(query, {
             deletedAt: null,
             ...tenantWhere(viewer, filter?.tenant),
             ...(filter?.isActive != null && { isActive: filter.isActive }),
             ...(filter?.subscriptionIds != null && { id: { in: filter.subscriptionIds.filter(isUuid) } }),
           }),
-        ),
+        );
+      },
     },
     Connection,
   ),

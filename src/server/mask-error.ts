@@ -3,6 +3,7 @@ import { PothosValidationError } from '@pothos/core';
 import type { GraphQLError, GraphQLErrorExtensions } from 'graphql';
 import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
+import { InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
 import { DomainError } from '../domain-error.ts';
 import { isDatabaseUnavailable } from './database-unavailable.ts';
 
@@ -16,13 +17,14 @@ export function faultOf(error: unknown): Fault {
 }
 
 /**
- * What the caller may know of an error. A domain error keeps its code and message, an error GraphQL made of the
- * request stays as it is, and anything else is a fault of ours: it goes to the log, the caller gets its number there.
+ * What the caller may know of an error. A domain error keeps its code and message, and `problems` if it is about the
+ * input, an error GraphQL made of the request stays as it is, and anything else is a fault of ours: it goes to the
+ * log, the caller gets its number there.
  */
 export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
   return (error) => {
     const cause = originOf(error);
-    if (cause instanceof DomainError) return restate(error, cause.message, { code: cause.code });
+    if (cause instanceof DomainError) return restate(error, cause.message, extensionsOf(cause));
     // Pothos' word for arguments of a connection that contradict each other.
     if (cause instanceof PothosValidationError) return restate(error, cause.message, { code: 'INVALID_INPUT' });
     if (isGraphQLError(cause)) return restate(error, cause.message, cause.extensions);
@@ -36,6 +38,11 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
     const message = `something went wrong on our side; the log has more under ${correlationId}`;
     return restate(error, message, { code: 'INTERNAL_SERVER_ERROR', correlationId });
   };
+}
+
+function extensionsOf(error: DomainError): GraphQLErrorExtensions {
+  if (!(error instanceof InvalidInputError)) return { code: error.code };
+  return { code: error.code, problems: error.problems.map(({ path, message }) => ({ path, message })) };
 }
 
 function originOf(error: unknown): unknown {

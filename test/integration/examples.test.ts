@@ -1,7 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
+import { buildSchema, parse, validate } from 'graphql';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { findOwnPort } from '../support/own-port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -9,11 +12,14 @@ import { waitFor } from '../support/wait-for.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 let services: TestServices;
+/** The server's, also when it is started again. */
+let port: string;
 let app: TestApp;
 let receiver: Receiver;
 beforeAll(async () => {
   services = await startTestServices();
-  app = await startTestApp(services);
+  port = String(await findOwnPort());
+  app = await startTestApp(services, { env: { PORT: port } });
   receiver = await startReceiver();
 });
 afterAll(async () => {
@@ -25,8 +31,8 @@ afterAll(async () => {
 type Example = { readonly child: ChildProcess; readonly output: () => string; readonly code: () => number | null };
 
 /** As examples/README.md says, but for where the server is. */
-function start(command: string, args: readonly string[]): Example {
-  const env = { ...process.env, URL: app.url, KEY: app.adminApiKey, NATS_URL: services.nats.url };
+function start(command: string, args: readonly string[], more: Record<string, string> = {}): Example {
+  const env = { ...process.env, URL: app.url, KEY: app.adminApiKey, NATS_URL: services.nats.url, ...more };
   const child = spawn(command, args, { cwd: ROOT, env });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -50,24 +56,60 @@ test('curl.sh subscribes, sends a test event, and shows its attempt', async () =
   expect(output).toContain('data: {"data":{"deliveryLog":{"eventType":"webhook.test","number":1,"status":"SUCCESS"');
 });
 
-test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt', async () => {
+test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt, also what was made while it was not connected', async () => {
   await app.subscribe({ url: receiver.url, tenant: 'examples', eventTypes: ['example.*'] });
+  const publish = async (type: string) => {
+    await run('node', ['examples/publisher.mjs', type, '{"n": 1}', `id-of-${type}`]);
+    const made = async () => (await services.query('SELECT FROM attempts WHERE event_type = $1', [type])).length === 1;
+    await waitFor(made, { what: `the attempt of ${type}`, timeoutMs: 40_000 });
+  };
+  await publish('example.before');
   const watch = start('node', ['--import', 'tsx', 'examples/urql/watch.ts']);
+  const shown = () => [...watch.output().matchAll(/^(example\.\w+), attempt 1: SUCCESS 200/gm)].map(([, type]) => type);
+  const other = await startTestApp(services);
   try {
     await waitFor(() => watch.output().includes('watching'), { what: 'the log', timeoutMs: 40_000 });
     expect(watch.output()).toContain(`examples: ${receiver.url}`);
-    // It says so before the server has the subscription; published again under other ids, one arrives.
-    let n = 0;
-    await waitFor(
-      async () => {
-        n += 1;
-        await run('node', ['examples/publisher.mjs', 'example.published', `{"n": ${n}}`, `id-${n}`]);
-        if (!watch.output().includes('example.published, attempt 1: SUCCESS 200')) throw new Error(watch.output());
-        return true;
-      },
-      { what: 'the attempt', timeoutMs: 40_000 },
-    );
+    await publish('example.live');
+    await waitFor(() => shown().includes('example.live'), { what: 'the attempt', timeoutMs: 40_000 });
+    await app.stop();
+    for (const type of ['example.away', 'example.apart']) await publish(type);
+    app = await startTestApp(services, { env: { PORT: port } });
+    await publish('example.back');
+    await waitFor(() => shown().includes('example.back'), { what: 'the last attempt', timeoutMs: 40_000 });
+    expect(shown()).toEqual(['example.live', 'example.away', 'example.apart', 'example.back']);
   } finally {
     watch.child.kill();
+    await other.stop();
+  }
+});
+
+test('the page and all that it imports are served, and its query is one of the schema', async () => {
+  const pagePort = String(await findOwnPort());
+  const server = start('node', ['examples/browser/serve.mjs'], { PORT: pagePort });
+  try {
+    const get = (path: string) => fetch(`http://localhost:${pagePort}${path}`);
+    const served = await waitFor(() => get('/'), { what: 'the page' });
+    expect(served.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    const page = await served.text();
+    const { imports } = JSON.parse(/<script type="importmap">(.*)<\/script>/.exec(page)?.[1] ?? '{}') as {
+      imports: Record<string, string>;
+    };
+    const modules = [...page.matchAll(/from '([^']+)'/g)].map(([, name = '']) => imports[name] ?? name);
+    expect(modules).toEqual(['/graphql-ws/client.js']);
+    for (const path of modules) {
+      const answer = await get(path);
+      expect([path, answer.status, answer.headers.get('content-type')]).toEqual([path, 200, 'text/javascript']);
+      for (const [, name = ''] of (await answer.text()).matchAll(/^(?:import|export) .* from '([^']+)'/gm)) {
+        modules.push(new URL(name, `http://localhost${path}`).pathname);
+      }
+    }
+    expect(modules.length).toBeGreaterThan(1);
+    expect((await get('/graphql-ws/none.js')).status).toBe(404);
+    const schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'));
+    const query = /const query = `([^`]+)`/.exec(page)?.[1] ?? '';
+    expect(validate(schema, parse(query))).toEqual([]);
+  } finally {
+    server.child.kill();
   }
 });

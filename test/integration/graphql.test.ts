@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { connect as connectSocket, createServer, type Server, type Socket } from 'node:net';
 import { buildSchema, type GraphQLOutputType, getNamedType, isLeafType, isObjectType } from 'graphql';
@@ -59,18 +60,19 @@ describe('authorization', () => {
 });
 
 describe('connections', () => {
+  const pageOf = async (tenant: string, args: object) => {
+    const { data } = await api.run(SUBSCRIPTIONS, { filter: { tenant }, ...args });
+    if (data == null) throw new Error('no data');
+    return {
+      ids: data.webhookSubscriptions.edges.map(({ node }) => node.id),
+      info: data.webhookSubscriptions.pageInfo,
+    };
+  };
+
   test('pages lead through everything, newest first, forwards and backwards', async () => {
     const made: string[] = [];
     for (let n = 0; n < 5; n += 1) made.unshift((await create('pages')).subscription.id);
-    const filter = { tenant: 'pages' };
-    const page = async (args: object) => {
-      const { data } = await api.run(SUBSCRIPTIONS, { filter, ...args });
-      if (data == null) throw new Error('no data');
-      return {
-        ids: data.webhookSubscriptions.edges.map(({ node }) => node.id),
-        info: data.webhookSubscriptions.pageInfo,
-      };
-    };
+    const page = (args: object) => pageOf('pages', args);
     const all = await page({});
     expect([...all.ids].sort()).toEqual([...made].sort());
     expect(all.ids).toEqual([...all.ids].sort().reverse());
@@ -80,6 +82,31 @@ describe('connections', () => {
     expect([...first.ids, ...second.ids, ...third.ids]).toEqual(all.ids);
     expect([first, second, third].map(({ info }) => info.hasNextPage)).toEqual([true, true, false]);
     expect((await page({ last: 2, before: third.info.startCursor })).ids).toEqual(second.ids);
+  });
+
+  test('what is made between two pages changes none of those that follow', async () => {
+    const made: string[] = [];
+    const make = async () => made.unshift((await create('growing')).subscription.id);
+    const page = (args: object) => pageOf('growing', args);
+    for (let n = 0; n < 6; n += 1) await make();
+    const before = [...made];
+    const first = await page({ first: 2 });
+    await make();
+    const second = await page({ first: 2, after: first.info.endCursor });
+    await make();
+    const third = await page({ first: 2, after: second.info.endCursor });
+    expect([first, second, third].map(({ ids }) => ids)).toEqual([0, 2, 4].map((at) => before.slice(at, at + 2)));
+    expect(third.info.hasNextPage).toBe(false);
+
+    const last = await page({ last: 2 });
+    await make();
+    const beforeLast = await page({ last: 2, before: last.info.startCursor });
+    await make();
+    const firstOnes = await page({ last: 2, before: beforeLast.info.startCursor });
+    expect([last, beforeLast, firstOnes].map(({ ids }) => ids)).toEqual([third.ids, second.ids, first.ids]);
+    // Those that were made since come before.
+    expect(firstOnes.info.hasPreviousPage).toBe(true);
+    expect((await page({ last: 10, before: firstOnes.info.startCursor })).ids).toEqual(made.slice(0, 4));
   });
 
   test.each([
@@ -96,6 +123,26 @@ describe('connections', () => {
     );
     expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT' } }]);
     expect(errors?.[0]?.message).toContain(word);
+  });
+
+  test.each([
+    { field: 'webhookSubscriptions', type: 'WebhookSubscriptionFilter', list: 'subscriptionIds', value: randomUUID() },
+    { field: 'rejectedEvents', type: 'RejectedEventFilter', list: 'reasons', value: 'TOO_LARGE' },
+    { field: 'events', type: 'EventFilter', list: 'eventTypes', value: 'a.b' },
+    { field: 'deliveries', type: 'DeliveryFilter', list: 'subscriptionIds', value: randomUUID() },
+    { field: 'deliveryLog', type: 'DeliveryFilter', list: 'statuses', value: 'SUCCESS' },
+  ])('$field(filter) has at most 250 $list', async ({ field, type, list, value }) => {
+    const ask = async (length: number) => {
+      const query = `query ($filter: ${type}) { ${field}(filter: $filter) { nodes { id } } }`;
+      const variables = { filter: { [list]: Array<string>(length).fill(value) } };
+      return post(api.graphql, JSON.stringify({ query, variables }));
+    };
+    expect((await ask(250)).errors).toBeUndefined();
+    for (const length of [251, 50_000]) {
+      const { errors } = await ask(length);
+      expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT' } }]);
+      expect(errors?.[0]?.message).toBe(`filter.${list} may have at most 250 entries`);
+    }
   });
 
   test('250 at a time is possible, and 50 by default', async () => {

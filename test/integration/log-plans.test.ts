@@ -9,6 +9,7 @@ import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createOperationMetrics } from '../../src/server/operation-metrics.ts';
 import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { ADMIN_KEY, type Api, post, SETTINGS, startApi } from './graphql-api.ts';
 
 const ROWS = 100_000;
@@ -103,6 +104,10 @@ const DELIVERY_FILTERS: typeof FILTERS = {
   ...FILTERS,
   'a subscription': () => ({ subscriptionIds: [ids.big] }),
   'a small subscription': () => ({ subscriptionIds: [ids.small] }),
+  'a subscription of another tenant': () => ({ tenant: 'mid-0', subscriptionIds: [ids.big] }),
+  'a subscription of another tenant, failures': () => ({
+    ...{ tenant: 'mid-0', subscriptionIds: [ids.big], statusCodes: [{ from: 500, to: 599 }] },
+  }),
   'two subscriptions': () => ({ tenant: 'big', subscriptionIds: [ids.big, ids.small] }),
   successes: () => ({ tenant: 'big', statuses: ['SUCCESS'] }),
   failures: () => ({ tenant: 'big', statuses: ['FAILURE'] }),
@@ -211,6 +216,53 @@ describe.each(['deliveryLog', 'deliveries', 'events', 'rejectedEvents'] as const
         times * MAX_BUFFERS,
       );
     }
+  });
+});
+
+describe("another tenant's subscription is not looked into", () => {
+  const filter = 'filter: { tenant: "mid-0", subscriptionIds: [$id] }';
+  const after = formatPrismaCursor({ id: uuid7(NOW - DAYS * DAY_MS) }, 'id');
+  const times = `from: "${new Date(NOW - 60_000).toISOString()}", to: "${new Date(NOW).toISOString()}"`;
+
+  const namingIt = () =>
+    statements
+      .filter(({ params }) => params.includes(ids.big))
+      .map(({ query }) => /FROM "[^"]*"\."([^"]*)"/.exec(query)?.[1]);
+
+  test.each([
+    `query ($id: ID!) { deliveryLog(${filter}) { nodes { id } } }`,
+    `query ($id: ID!) { deliveries(${filter}) { nodes { id } } }`,
+    `query ($id: ID!) { deliveryStats(${filter}, ${times}, bucket: MINUTE) { total { from } } }`,
+    `query ($id: ID!) { webhookSubscription(id: $id) {
+      deliveryLog(filter: { tenant: "mid-0" }) { nodes { id } } deliveries(filter: { tenant: "mid-0" }) { nodes { id } } } }`,
+    `mutation ($id: ID!) { startReplay(input: { ${filter}, dryRun: true }) { __typename } }`,
+  ])('by %s', async (query) => {
+    statements = [];
+    const { errors } = await post(graphql, JSON.stringify({ query, variables: { id: ids.big } }));
+    expect(errors).toBeUndefined();
+    await new Promise(setImmediate);
+    expect(namingIt()).toEqual(['webhook_subscriptions']);
+  });
+
+  test('by the live log', async () => {
+    statements = [];
+    const query = `subscription ($id: ID!) { deliveryLog(${filter}, after: "${after}") { id } }`;
+    const response = await graphql.fetch('http://test/graphql', {
+      ...{ method: 'POST', body: JSON.stringify({ query, variables: { id: ids.big } }) },
+      headers: {
+        'content-type': 'application/json',
+        accept: 'text/event-stream',
+        authorization: `Bearer ${ADMIN_KEY}`,
+      },
+    });
+    // What was missed is read when the stream is.
+    if (response.body === null) throw new Error('there is no stream');
+    const reader = response.body.getReader();
+    const reads = Promise.all([reader.read(), reader.read()]);
+    await waitFor(() => statements.some((sent) => sent.query.includes('"attempts"')), { what: 'the catch-up' });
+    await reader.cancel();
+    await reads;
+    expect(namingIt()).toEqual(['webhook_subscriptions']);
   });
 });
 

@@ -4,7 +4,7 @@ import { WebSocket } from 'ws';
 import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
 import { type Api, attemptOf, expectType, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
 import { CREATE } from './graphql-operations.graphql.ts';
-import { ask, TRANSPORTS } from './transports.ts';
+import { type Answer, ask, TRANSPORTS } from './transports.ts';
 
 let api: Api;
 let server: ApiServer;
@@ -63,6 +63,28 @@ describe('the rate limit', () => {
 });
 
 describe.each(TRANSPORTS)('over %s', (transport) => {
+  test('an error says what is wrong with the arguments, each with its path', async () => {
+    const tested = await ask(server.url, transport, {
+      query: 'query ($filter: JSON!) { testFilter(filter: $filter, data: {}) { matches } }',
+      variables: { filter: { user: { $foo: 1 }, $bar: 2 } },
+    });
+    const problemsOf = ({ errors }: Answer) => errors?.[0]?.extensions?.['problems'];
+    expect(tested.errors).toMatchObject([{ path: ['testFilter'], extensions: { code: 'INVALID_INPUT' } }]);
+    expect(problemsOf(tested)).toEqual(
+      ['filter.user.$foo', 'filter.$bar'].map((path) => ({
+        path,
+        message: expect.stringContaining('operator') as unknown,
+      })),
+    );
+    const paged = await ask(server.url, transport, { query: '{ deliveryLog(first: 251) { nodes { id } } }' });
+    expect(problemsOf(paged)).toEqual([{ path: 'first', message: 'may be at most 250' }]);
+    if (transport === 'HTTP') return;
+    const watched = await ask(server.url, transport, {
+      query: 'subscription { deliveryLog(filter: { eventTypes: ["a..b"] }) { id } }',
+    });
+    expect(problemsOf(watched)).toEqual([{ path: 'filter.eventTypes.0', message: 'is not an event type' }]);
+  });
+
   test('a fault of ours is masked, with a number that is in the log beside what it was', async () => {
     const input = { tenant: 'faulty', url: 'https://example.com', eventTypes: ['*'] };
     const { data } = await api.run(CREATE, { input });

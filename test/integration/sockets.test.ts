@@ -2,7 +2,9 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type ClientOptions, WebSocket } from 'ws';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
-import { type Api, startApi } from './graphql-api.ts';
+import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
+import { CREATE } from './graphql-operations.graphql.ts';
+import { createLogger } from './live-process.ts';
 
 let api: Api;
 let server: ApiServer;
@@ -137,6 +139,44 @@ test('operations that a client has given up count for as long as they run', asyn
     },
     { what: 'an answer when they are done' },
   );
+});
+
+test('50 live streams can be open over one socket, and the next one is refused', async () => {
+  const tenant = 'streams';
+  const input = { tenant, url: 'https://example.com', eventTypes: ['*'] };
+  const { data } = await api.run(CREATE, { input });
+  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
+  const { prepare, log } = createLogger(
+    api,
+    await seedDelivery(api.database, { subscriptionId: subscription.id, tenant }),
+  );
+  const { send, messages, closed } = await connectAs(tenant);
+  const watch = (id: string) => {
+    send({ type: 'subscribe', id, payload: { query: 'subscription { deliveryLog { id } }' } });
+  };
+  /** Only what has been opened, and not just asked for, shows an attempt. */
+  const allShow = async (ids: readonly string[]) => {
+    await waitFor(
+      async () => {
+        await log(prepare());
+        return ids.every((id) => messages.some((message) => message.type === 'next' && message.id === id));
+      },
+      { what: 'an attempt in each of them' },
+    );
+  };
+  const ids = Array.from({ length: 50 }, (_, n) => `stream ${n + 1}`);
+  for (const id of ids) watch(id);
+  await allShow(ids);
+  watch('one more');
+  const errors = () => messages.filter(({ type }) => type === 'error');
+  await waitFor(() => errors().length > 0, { what: 'the refusal' });
+  const code = 'TOO_MANY_OPERATIONS';
+  expect(errors()).toMatchObject([{ id: 'one more', payload: [{ extensions: { code } }] }]);
+  send({ type: 'complete', id: 'stream 1' });
+  watch('in its place');
+  await allShow(['in its place']);
+  expect(errors()).toHaveLength(1);
+  expect(closed()).toBeUndefined();
 });
 
 test('a socket that answers no ping has been cut', { timeout: 90_000 }, async () => {

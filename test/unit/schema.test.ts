@@ -5,6 +5,10 @@ import {
   type GraphQLNamedType,
   type GraphQLObjectType,
   type GraphQLSchema,
+  isEnumType,
+  isInputObjectType,
+  isObjectType,
+  specifiedScalarTypes,
 } from 'graphql';
 import { beforeAll, describe, expect, test } from 'vitest';
 
@@ -83,6 +87,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   SendTestEventPayload: ['delivery: Delivery!'],
   PublishEventInput: ['tenant: String', 'type: String!', 'data: JSON!', 'id: ID', 'occurredAt: DateTime'],
   PublishEventPayload: ['event: Event!'],
+  InvalidInputError: ['code: String!', 'message: String!', 'problems: [InputProblem!]!'],
+  InputProblem: ['path: String!', 'message: String!'],
   EventDataInvalidError: ['code: String!', 'message: String!', 'problems: [SchemaProblem!]!'],
   SchemaProblem: ['path: String!', 'message: String!'],
   PutEventTypeInput: ['name: String!', 'description: String', 'schema: JSON', 'isArchived: Boolean'],
@@ -107,6 +113,9 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['tenant: String', 'subscriptionIds: [ID!]', 'eventTypes: [String!]', 'statuses: [DeliveryStatus!]'],
     ...['statusCodes: [StatusCodeRange!]', 'failureReasons: [FailureReason!]', 'from: DateTime', 'to: DateTime'],
   ],
+  EventFilter: ['tenant: String', 'eventTypes: [String!]', 'from: DateTime', 'to: DateTime'],
+  RejectedEventFilter: ['tenant: String', 'reasons: [RejectionReason!]', 'from: DateTime', 'to: DateTime'],
+  WebhookSubscriptionFilter: ['tenant: String', 'subscriptionIds: [ID!]', 'isActive: Boolean'],
   StatusCodeRange: ['from: Int!', 'to: Int!'],
   WebhookSubscription: [
     ...[
@@ -203,19 +212,47 @@ describe('the contract', () => {
     expect(Object.fromEntries(defaults)).toEqual({ filter: undefined, dryRun: false, ratePerSecond: 50 });
   });
 
-  test('every type of ours, and every value of an enum, says what it is', () => {
-    const own = Object.values(schema.getTypeMap()).filter(
-      ({ name }) => !/^__|^(?:PageInfo|Boolean|Float|ID|Int|String)$|(?:Connection|Edge|Result)$/.test(name),
-    );
-    const silent = own.flatMap((type) => [
-      ...(type.description ? [] : [type.name]),
-      ...('getValues' in type ? type.getValues() : []).flatMap((value) =>
-        value.description ? [] : [`${type.name}.${value.name}`],
-      ),
-    ]);
-    expect(silent).toEqual([]);
+  test('every type, value of an enum, root field, field of an input and argument says what it is', () => {
+    const own = Object.values(schema.getTypeMap()).filter(({ name }) => !name.startsWith('__') && !isBuiltIn(name));
+    const said = own.flatMap((type) => [[type.name, type] as const, ...partsOf(type)]);
+    // Guards the walk itself.
+    expect(said.length).toBeGreaterThan(300);
+    expect(said.filter(([, { description }]) => !description).map(([name]) => name)).toEqual([]);
+  });
+
+  test.each(['first', 'last', 'after', 'before'])('%s is described alike for every connection', (name) => {
+    const descriptions = Object.values(schema.getTypeMap())
+      .filter(isObjectType)
+      .flatMap((type) => Object.values(type.getFields()))
+      .filter(({ type }) => /Connection!$/.test(String(type)))
+      .map(({ args }) => args.find((arg) => arg.name === name)?.description);
+    expect(descriptions.length).toBeGreaterThan(10);
+    expect(new Set(descriptions).size).toBe(1);
+    if (name === 'first') expect(descriptions[0]).toMatch(/at most 250.*Default: 50/);
+    if (name === 'last') expect(descriptions[0]).toMatch(/at most 250/);
   });
 });
+
+/** The scalars of GraphQL itself. */
+function isBuiltIn(name: string): boolean {
+  return specifiedScalarTypes.some((scalar) => scalar.name === name);
+}
+
+type Described = { readonly name: string; readonly description?: string | null | undefined };
+type Part = readonly [name: string, Described];
+
+/** What of a type has to be described; the fields of an object only if they are where an operation begins. */
+function partsOf(type: GraphQLNamedType): Part[] {
+  const part = (value: Described): Part => [`${type.name}.${value.name}`, value];
+  if (isEnumType(type)) return type.getValues().map(part);
+  if (isInputObjectType(type)) return Object.values(type.getFields()).map(part);
+  if (!isObjectType(type)) return [];
+  const fields = Object.values(type.getFields());
+  const args = fields.flatMap((field) =>
+    field.args.map((arg): Part => [`${type.name}.${field.name}(${arg.name})`, arg]),
+  );
+  return ['Query', 'Mutation', 'Subscription'].includes(type.name) ? [...fields.map(part), ...args] : args;
+}
 
 function membersOf(name: string): readonly GraphQLNamedType[] | undefined {
   const type = schema.getType(name);
