@@ -1,7 +1,14 @@
 import { pause } from '../pause.ts';
 import type { Places } from './places.ts';
 
-type Gate = { maxInFlight: number; inFlight: number; pacing: number; readonly waiting: Waiter[] };
+type Gate = {
+  maxInFlight: number;
+  inFlight: number;
+  pacing: number;
+  /** When an attempt ended, or when it was made (performance.now()). */
+  movedAt: number;
+  readonly waiting: Waiter[];
+};
 type Waiter = { readonly resolve: (mayPass: boolean) => void; readonly timer: NodeJS.Timeout };
 
 /** What has waited so long at a gate makes room for others. */
@@ -13,6 +20,11 @@ const MAX_WAIT_MS = 1_000;
  */
 const IN_FLIGHT_SHARE = 1 / 8;
 const WAITING_SHARE = 1 / 2;
+/** What waits comes by chance: at some gates there is twice as much as at others. */
+const FAIR_SHARES = 2;
+const MAX_FAIR_SHARE = 1 / 8;
+/** An endpoint that has answered nothing for so long has no part in it. */
+const STANDSTILL_MS = 250;
 
 /** Lets a subscription's deliveries through one by one, so that only so many attempts of it are made at a time. */
 export class Gates {
@@ -37,7 +49,7 @@ export class Gates {
       this.#begin(gate);
       return true;
     }
-    if (gate.waiting.length >= this.#places.free * WAITING_SHARE) return false;
+    if (gate.waiting.length >= this.#maxWaiting(gate)) return false;
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         gate.waiting.splice(gate.waiting.indexOf(waiter), 1);
@@ -63,6 +75,7 @@ export class Gates {
   leave(subscriptionId: string): void {
     const gate = this.#gateOf(subscriptionId);
     gate.inFlight -= 1;
+    gate.movedAt = performance.now();
     this.#inFlight -= 1;
     while (gate.waiting.length > 0 && this.#hasRoom(gate)) {
       const waiter = gate.waiting.shift();
@@ -71,6 +84,14 @@ export class Gates {
       waiter?.resolve(true);
     }
     this.#forgetIdle(subscriptionId, gate);
+  }
+
+  /** When hardly a place is free because there is more to do for everybody than can be done, each may have its part. */
+  #maxWaiting({ movedAt }: Gate): number {
+    const { free, limit } = this.#places;
+    const isMoving = performance.now() - movedAt < STANDSTILL_MS;
+    const fairShare = limit * Math.min(MAX_FAIR_SHARE, FAIR_SHARES / this.#gates.size);
+    return Math.max(free * WAITING_SHARE, isMoving ? fairShare : 0);
   }
 
   #begin(gate: Gate): void {
@@ -83,7 +104,13 @@ export class Gates {
   }
 
   #gateOf(subscriptionId: string): Gate {
-    const gate = this.#gates.get(subscriptionId) ?? { maxInFlight: 0, inFlight: 0, pacing: 0, waiting: [] };
+    const gate = this.#gates.get(subscriptionId) ?? {
+      maxInFlight: 0,
+      inFlight: 0,
+      pacing: 0,
+      movedAt: performance.now(),
+      waiting: [],
+    };
     this.#gates.set(subscriptionId, gate);
     return gate;
   }

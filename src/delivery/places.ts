@@ -2,12 +2,12 @@ type Waiter = { readonly count: number; readonly resolve: () => void };
 
 /** So many places to be taken at a time; what is large takes several. */
 export class Places {
-  readonly #limit: number;
+  readonly limit: number;
   readonly #waiting = new Set<Waiter>();
   #taken = 0;
 
   constructor(limit: number) {
-    this.#limit = limit;
+    this.limit = limit;
   }
 
   get taken(): number {
@@ -15,7 +15,7 @@ export class Places {
   }
 
   get free(): number {
-    return Math.max(0, this.#limit - this.#taken);
+    return Math.max(0, this.limit - this.#taken);
   }
 
   /** Resolves when there are places, to be given back with release(); or, without any, when the signal aborts. */

@@ -59,14 +59,33 @@ it('nobody has more than an eighth of the free places in flight, but always one'
   expect(await settled(gates.enter('b', 100))).toBe('passed');
 });
 
-it('half of the free places may wait at one gate; what comes then is refused at once', async () => {
+async function waitingAmong(gates: Gates, count: number): Promise<number> {
+  const entering = Array.from({ length: count }, () => gates.enter('a', 1));
+  const states = await Promise.all(entering.map(settled));
+  return states.filter((state) => state === 'waits').length;
+}
+
+it('half of the free places may wait at a gate where nothing moves; what comes then is refused at once', async () => {
   const places = new Places(1_000);
   const gates = new Gates(places);
   await places.acquire(980, signal);
-  const entering = Array.from({ length: 12 }, () => gates.enter('a', 1));
-  const states = await Promise.all(entering.map(settled));
-  expect(states.filter((state) => state === 'waits')).toHaveLength(10);
-  expect(states.at(-1)).toBe('refused');
+  await gates.enter('a', 1);
+  await vi.advanceTimersByTimeAsync(300);
+  expect(await waitingAmong(gates, 12)).toBe(10);
+});
+
+it('where attempts end, each gate has its part also when no place is free, and twice that, but an eighth at most', async () => {
+  const places = new Places(1_000);
+  const gates = new Gates(places);
+  await places.acquire(1_000, signal);
+  for (const id of ['a', ...Array.from({ length: 99 }, (_, index) => `other-${index}`)]) await gates.enter(id, 1);
+  expect(await waitingAmong(gates, 30)).toBe(20);
+  await vi.advanceTimersByTimeAsync(300);
+  expect(await waitingAmong(gates, 1)).toBe(0);
+  gates.leave('a');
+  expect(await waitingAmong(gates, 9)).toBe(1);
+  for (let index = 0; index < 99; index += 1) gates.leave(`other-${index}`);
+  expect(await waitingAmong(gates, 200)).toBe(125 - 20);
 });
 
 it('a limit that was raised counts from the next one on', async () => {
