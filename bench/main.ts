@@ -114,10 +114,10 @@ function readArguments(): { readonly names: readonly string[]; readonly isFull: 
   return { names: values.profile ? [PROFILE] : named, isFull: values.full };
 }
 
-/** Rejects on Ctrl-C. Every time it comes: npm passes on what the terminal has sent us already. */
+/** Rejects on Ctrl-C, and when the terminal closes. Every time it comes: npm passes on what the terminal has sent us already. */
 function interruption(): Promise<never> {
   const rejected = new Promise<never>((_, reject) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => {
         reject(new Error(`interrupted by ${signal}`));
       });

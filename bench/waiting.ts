@@ -9,7 +9,7 @@ const CHUNK = 50_000;
 const SUBSCRIPTIONS = 50;
 const PER_SECOND = 100;
 const WARM_UP_MS = 5_000;
-const MIN_SECONDS = 10;
+const MIN_SECONDS = 8;
 
 /** How much later fresh deliveries arrive while a great many others wait for their retries. */
 export async function measureWaiting({ report, size, startStack }: Context): Promise<Outcome> {

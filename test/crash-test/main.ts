@@ -74,7 +74,7 @@ function readArguments(): Options {
 /** Every time a signal comes: npm passes on what the terminal has sent us already. */
 function abortOnSignal(): AbortController {
   const interruption = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       interruption.abort();
     });

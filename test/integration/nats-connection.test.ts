@@ -166,3 +166,14 @@ it('what was only stored after the publisher had given up is not believed to be 
   };
   expect([await isFirst(), await isFirst()]).toEqual([false, true]);
 });
+
+it('a connection that breaks without a word is noticed within a minute, and made again', async () => {
+  const { port, server } = await startServerProcess();
+  const { bus } = startBus(`nats://127.0.0.1:${port}`);
+  await waitFor(() => bus.connected, { what: 'the connection' });
+  await server.pause();
+  cleanUps.push(() => server.resume());
+  await waitFor(() => !bus.connected, { what: 'the break', timeoutMs: 60_000 });
+  await server.resume();
+  await waitFor(() => bus.connected, { what: 'the connection', timeoutMs: 60_000 });
+}, 150_000);

@@ -1,0 +1,18 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+
+const SRC = join(import.meta.dirname, '../../src');
+const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.ts') && !name.startsWith('generated'))
+  .map((name) => [name, readFileSync(join(SRC, name), 'utf8')] as const);
+
+/** See docs/nats-server.md: what servers and clients in use get wrong, and we do without. */
+it.each([
+  ['a purge, which before 2.10.11 makes a consumer skip messages of others', /\.purge(Stream)?\(/],
+  ['a reason for term(), which before 2.10.4 is ignored with the term', /\.term\([^)]/],
+  ['a consumer with a filter, which 2.9 may not find messages for', /filter_subjects?:/],
+])('the program never uses %s', (_, pattern) => {
+  expect(sources.length).toBeGreaterThan(100);
+  expect(sources.filter(([, text]) => pattern.test(text)).map(([name]) => name)).toEqual([]);
+});
