@@ -13,9 +13,9 @@ import type { WatcherMessage, WatchOrder } from './watcher.ts';
 const TENANT = 'bench';
 const SUBSCRIPTIONS = 50;
 const PER_SECOND = 200;
-const BARE_WARM_UP_MS = 2_000;
-const BARE_MIN_MS = 4_000;
-const WARM_UP_MS = 5_000;
+const BARE_WARM_UP_MS = 1_000;
+const BARE_MIN_MS = 3_000;
+const WARM_UP_MS = 3_000;
 const GRACE_MS = 5_000;
 
 /** From publish to arrival, and to a client that watches the log, at 200 events a second. */

@@ -8,7 +8,7 @@ const WAITING = 1_000_000;
 const CHUNK = 50_000;
 const SUBSCRIPTIONS = 50;
 const PER_SECOND = 100;
-const WARM_UP_MS = 5_000;
+const WARM_UP_MS = 3_000;
 const MIN_SECONDS = 8;
 
 /** How much later fresh deliveries arrive while a great many others wait for their retries. */
