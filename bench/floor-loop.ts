@@ -8,6 +8,7 @@ export type LoopMessage = { readonly elapsedMs: number; readonly cpuSeconds: num
 
 /** Until the compiler has seen everything, requests are several times as dear. */
 const WARM_UP_REQUESTS = 4_000;
+
 /** The whole of a child process: posts as fast as it goes to the address in its arguments, and says how long that took. */
 async function runLoop(): Promise<void> {
   process.on('disconnect', () => process.exit(0));

@@ -65,7 +65,7 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
       type: 'DateTime',
       nullable: true,
       description:
-        'Since when no attempt has succeeded; null if there is no failure since the last success. After five days it is deactivated, if its circuit is open.',
+        'Since when no attempt has succeeded; null if there is no failure since the last success. After five days it is deactivated if its circuit is open, but not before twelve hours after the last notice of that.',
       select: { state: { select: { failingSince: true } } },
       resolve: ({ state }) => state?.failingSince ?? null,
     }),
