@@ -1,15 +1,22 @@
 import { pause } from '../pause.ts';
 import type { Places } from './places.ts';
 
+/** A delivery, and how many of the sender's places it takes: more than one if it has much data. */
+export type Entrant = { readonly delivery: { readonly subscriptionId: string }; readonly places: number };
+
 type Gate = {
   maxInFlight: number;
   inFlight: number;
-  pacing: number;
+  /** The places of what is in flight, of what waits before the gate, and of what waits for its moment. */
+  readonly taken: { inFlight: number; waiting: number; pacing: number };
   /** When an attempt ended, or when it was made (performance.now()). */
   movedAt: number;
   readonly waiting: Waiter[];
 };
-type Waiter = { readonly resolve: (mayPass: boolean) => void; readonly timer: NodeJS.Timeout };
+type Waiter = Pick<Entrant, 'places'> & {
+  readonly resolve: (mayPass: boolean) => void;
+  readonly timer: NodeJS.Timeout;
+};
 
 /** What has waited so long at a gate makes room for others. */
 const MAX_WAIT_MS = 1_000;
@@ -42,46 +49,54 @@ export class Gates {
   }
 
   /** True once an attempt may be made, to be followed by leave(); false if there is no room for it. */
-  async enter(subscriptionId: string, maxInFlight: number): Promise<boolean> {
-    const gate = this.#gateOf(subscriptionId);
+  async enter({ delivery, places }: Entrant, maxInFlight: number): Promise<boolean> {
+    const gate = this.#gateOf(delivery.subscriptionId);
     gate.maxInFlight = maxInFlight;
     if (gate.waiting.length === 0 && this.#hasRoom(gate)) {
-      this.#begin(gate);
+      this.#begin(gate, places);
       return true;
     }
-    if (gate.waiting.length >= this.#maxWaiting(gate)) return false;
+    if (gate.taken.waiting >= this.#maxWaiting(gate)) return false;
+    gate.taken.waiting += places;
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         gate.waiting.splice(gate.waiting.indexOf(waiter), 1);
+        gate.taken.waiting -= places;
         resolve(false);
       }, MAX_WAIT_MS);
-      const waiter = { resolve, timer };
+      const waiter = { places, resolve, timer };
       gate.waiting.push(waiter);
     });
   }
 
   /** Waits before the gate for a moment that has been given to the delivery; false if too many of its subscription do. */
-  async pace(subscriptionId: string, { waitMs, signal }: { waitMs: number; signal: AbortSignal }): Promise<boolean> {
+  async pace(
+    { delivery: { subscriptionId }, places }: Entrant,
+    { waitMs, signal }: { waitMs: number; signal: AbortSignal },
+  ): Promise<boolean> {
     if (waitMs <= 0) return true;
     const gate = this.#gateOf(subscriptionId);
-    if (gate.pacing >= Math.max(1, this.#places.free * WAITING_SHARE)) return false;
-    gate.pacing += 1;
+    if (gate.taken.pacing >= Math.max(1, this.#places.free * WAITING_SHARE)) return false;
+    gate.taken.pacing += places;
     await pause(waitMs, signal);
-    gate.pacing -= 1;
+    gate.taken.pacing -= places;
     this.#forgetIdle(subscriptionId, gate);
     return true;
   }
 
-  leave(subscriptionId: string): void {
+  leave({ delivery: { subscriptionId }, places }: Entrant): void {
     const gate = this.#gateOf(subscriptionId);
     gate.inFlight -= 1;
+    gate.taken.inFlight -= places;
     gate.movedAt = performance.now();
     this.#inFlight -= 1;
-    while (gate.waiting.length > 0 && this.#hasRoom(gate)) {
+    while (this.#hasRoom(gate)) {
       const waiter = gate.waiting.shift();
-      clearTimeout(waiter?.timer);
-      this.#begin(gate);
-      waiter?.resolve(true);
+      if (waiter === undefined) break;
+      clearTimeout(waiter.timer);
+      gate.taken.waiting -= waiter.places;
+      this.#begin(gate, waiter.places);
+      waiter.resolve(true);
     }
     this.#forgetIdle(subscriptionId, gate);
   }
@@ -94,20 +109,21 @@ export class Gates {
     return Math.max(free * WAITING_SHARE, isMoving ? fairShare : 0);
   }
 
-  #begin(gate: Gate): void {
+  #begin(gate: Gate, places: number): void {
     gate.inFlight += 1;
+    gate.taken.inFlight += places;
     this.#inFlight += 1;
   }
 
-  #forgetIdle(subscriptionId: string, { inFlight, pacing, waiting }: Gate): void {
-    if (inFlight === 0 && pacing === 0 && waiting.length === 0) this.#gates.delete(subscriptionId);
+  #forgetIdle(subscriptionId: string, { inFlight, taken, waiting }: Gate): void {
+    if (inFlight === 0 && taken.pacing === 0 && waiting.length === 0) this.#gates.delete(subscriptionId);
   }
 
   #gateOf(subscriptionId: string): Gate {
     const gate = this.#gates.get(subscriptionId) ?? {
       maxInFlight: 0,
       inFlight: 0,
-      pacing: 0,
+      taken: { inFlight: 0, waiting: 0, pacing: 0 },
       movedAt: performance.now(),
       waiting: [],
     };
@@ -115,7 +131,7 @@ export class Gates {
     return gate;
   }
 
-  #hasRoom({ inFlight, maxInFlight }: Gate): boolean {
-    return inFlight < Math.min(maxInFlight, Math.max(1, Math.floor(this.#places.free * IN_FLIGHT_SHARE)));
+  #hasRoom({ inFlight, maxInFlight, taken }: Gate): boolean {
+    return inFlight < maxInFlight && taken.inFlight < Math.max(1, Math.floor(this.#places.free * IN_FLIGHT_SHARE));
   }
 }

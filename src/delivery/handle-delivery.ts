@@ -15,7 +15,12 @@ import { MAX_SHORT_WAIT_MS } from './short-waits.ts';
 import type { SenderSubscription } from './subscription-cache.ts';
 
 /** A delivery's message that has been taken and not been acknowledged. */
-export type HeldDelivery = { readonly message: StreamMessage; readonly delivery: PublishedDelivery };
+export type HeldDelivery = {
+  readonly message: StreamMessage;
+  readonly delivery: PublishedDelivery;
+  /** How many of the sender's it takes. */
+  readonly places: number;
+};
 
 type AttemptTask = HeldDelivery & { readonly subscription: SenderSubscription; readonly number: number };
 
@@ -61,7 +66,7 @@ async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' 
   const subscription = await subscriptions.get(subscriptionId, subscriptionVersion);
   const obstacle = obstacleOf(delivery, subscription) ?? (await pace(parts, { ...held, subscription }));
   if (subscription === undefined || obstacle !== undefined) return obstacle ?? 'INACTIVE';
-  if (!(await gates.enter(subscriptionId, subscription.maxInFlight))) return 'IN_FLIGHT_LIMIT';
+  if (!(await gates.enter(held, subscription.maxInFlight))) return 'IN_FLIGHT_LIMIT';
   try {
     // Much may have changed while it waited.
     const current = await subscriptions.get(subscriptionId, subscriptionVersion);
@@ -71,7 +76,7 @@ async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' 
     await attemptIfDue(parts, { ...held, subscription: current });
     return 'done';
   } finally {
-    gates.leave(subscriptionId);
+    gates.leave(held);
   }
 }
 
@@ -86,15 +91,16 @@ function obstacleOf(
 /** Waits for the moment that the subscription's rate limit leaves free, unless that is too far away. */
 async function pace(
   { slots, gates, stopTaking }: SenderParts,
-  { message, delivery, subscription }: HeldDelivery & { readonly subscription: SenderSubscription | undefined },
+  held: HeldDelivery & { readonly subscription: SenderSubscription | undefined },
 ): Promise<'RATE_LIMITED' | undefined> {
+  const { message, delivery, subscription } = held;
   if (subscription?.rateLimitPerSecond == null) return undefined;
   // A message that comes again, for a retry, has had its moment.
   const ownMoment = message.redelivered ? undefined : delivery.sendAt;
   const sendAt = ownMoment ?? (await slots.take(subscription.id));
   if (sendAt === undefined) return 'RATE_LIMITED';
   const waitMs = Math.min(SLOT_HORIZON_MS, sendAt - Date.now());
-  return (await gates.pace(subscription.id, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
+  return (await gates.pace(held, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
 }
 
 async function attemptIfDue(
@@ -158,7 +164,7 @@ async function waitUntil(
 
 async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
   const { database, agents, userAgent, retryScheduleMs, stopWorking: signal } = parts;
-  const { message, delivery, subscription, number } = task;
+  const { delivery, subscription, number } = task;
   const data = delivery.data ?? (await loadEventData(database.pool, delivery.deliveryId));
   const { outcome, attempt } = await makeAttempt(agents, {
     delivery: { ...delivery, data },
@@ -169,7 +175,7 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
   });
   if (signal.aborted && outcome.kind === 'failure') {
     // Given up by us: that says nothing about the receiver.
-    message.nak();
+    task.message.nak();
     return;
   }
   const decision = decide({
@@ -177,7 +183,7 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
     random: Math.random(),
     nowMs: Date.now(),
   });
-  await record(parts, { message, delivery, attempt, decision });
+  await record(parts, { ...task, attempt, decision });
 }
 
 async function record(

@@ -79,9 +79,9 @@ function isAttempted({ maxInFlight, liveCount, expectedCount }: DueQueue): boole
 }
 
 /** With a rate limit some are always on their way, so half of them gone is enough to let out more. */
-function nextPacedWindow({ releaseWindow, liveCount }: DueQueue, most: number): number {
+function nextPacedWindow({ releaseWindow, expectedCount }: DueQueue, most: number): number {
   if (releaseWindow === null) return most;
-  return Math.min(most, liveCount * 2 <= releaseWindow ? releaseWindow * 2 : releaseWindow);
+  return Math.min(most, expectedCount * 2 <= releaseWindow ? releaseWindow * 2 : releaseWindow);
 }
 
 /** What to note about the subscription, given how many deliveries there really were to release. */

@@ -112,7 +112,7 @@ export class Sender {
       this.#places.release(places);
       return;
     }
-    const done = handleDelivery(this.#parts, { message, delivery }).finally(() => {
+    const done = handleDelivery(this.#parts, { message, delivery, places }).finally(() => {
       this.#held.delete(delivery.deliveryId);
       this.#places.release(places);
     });

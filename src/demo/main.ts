@@ -52,7 +52,7 @@ async function run(app: App): Promise<void> {
   await deliver(app);
 }
 
-/** Rejects on Ctrl-C: the servers that were started for the demo end with it. */
+/** Rejects on Ctrl-C, or when nobody reads any more (`| head`): the servers that were started for the demo end with it. */
 function interruption(): Promise<never> {
   const rejected = new Promise<never>((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -60,6 +60,7 @@ function interruption(): Promise<never> {
         reject(new Error(`interrupted by ${signal}`));
       });
     }
+    process.stdout.on('error', reject);
   });
   // It may come while nobody waits for it yet; whoever does later is told.
   rejected.catch(() => undefined);

@@ -16,7 +16,8 @@ import { EventWriter, type MatchedEvent, warnOfSkipped } from './event-writer.ts
 import { createMessageCount } from './message-metrics.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch } from './parse-event.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
-import { refusedDelayMs } from './refused-delay.ts';
+import { toPublishedMessage } from './published-message.ts';
+import { putOff } from './refused-event.ts';
 
 export type DispatcherOptions = {
   readonly database: Database;
@@ -147,18 +148,14 @@ export class Dispatcher {
     if (messages.length > 1) {
       for (const message of messages) await this.#handle([message]);
     } else if (first !== undefined) {
-      this.#options.log.error(
-        { err: error, subject: first.subject, sequence: first.seq },
-        'an event was refused; trying it again behind the others',
-      );
-      first.nak(refusedDelayMs(first.info.deliveryCount));
+      await putOff({ ...this.#options, metrics: this.#metrics }, { message: first, error });
     }
   }
 
   async #dispatch(messages: readonly JsMsg[], onWritten?: () => Promise<void>): Promise<void> {
     const begun = performance.now();
     const { pool } = this.#options.database;
-    const parsed = messages.map((message) => parseEvent(toPublished(message)));
+    const parsed = messages.map((message) => parseEvent(toPublishedMessage(message)));
     const startedAt = Date.now();
     const judged = await this.#judge(pool, parsed);
     const { toPublish, rejected, knownIds } = await transaction(pool, (db) => this.#write(db, judged));
@@ -212,20 +209,4 @@ function answers({ pool }: Database): () => boolean {
     () => undefined,
   );
   return () => hasAnswered;
-}
-
-function toPublished(message: JsMsg) {
-  return {
-    subject: message.subject,
-    header: (name: string) => readHeader(message, name),
-    body: Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength),
-    sequence: message.seq,
-    timestampNanos: message.info.timestampNanos,
-  };
-}
-
-/** Header names are compared without regard to case, as in HTTP; NATS itself keeps them as they were sent. */
-function readHeader({ headers }: JsMsg, name: string): string | undefined {
-  const key = headers?.keys().find((candidate) => candidate.toLowerCase() === name.toLowerCase());
-  return key === undefined ? undefined : headers?.get(key);
 }

@@ -11,7 +11,7 @@ export type LogWatcher = {
   readonly onAttempt: (attempt: HeardAttempt) => void;
   /** Attempts may have been committed that were not announced; what comes after may be in the log before them. */
   readonly onGap: () => void;
-  /** All attempts up to this id have been announced, or were before a gap. */
+  /** All attempts up to this id have been announced, or were before a gap: it is the `settledId`. */
   readonly onSettled: (id: string) => void;
 };
 
@@ -23,11 +23,16 @@ export type LiveLogOptions = {
 
 /**
  * An attempt is committed at most so long after its id was made, as a rule within milliseconds. Half of it is the most by
- * which clocks may differ. What Postgres takes longer to commit (an outage) is announced as late: it is seen by those who watch
- * at that time, but may be missing for those who come back with a cursor from before.
+ * which clocks may differ. Longer than that only after an outage of Postgres: see `settledId`.
  */
 export const SETTLED_AFTER_MS = 15_000;
 const CHECK_EVERY_MS = 2_000;
+/** When no check has succeeded for so long, it is an outage. */
+const OUTAGE_AFTER_MS = 10_000;
+/** Once Postgres answers again, senders commit what they have within so long: they try every second. */
+const RECOVERY_MS = 30_000;
+/** When nobody has watched for so long, what the last check said is of no use. */
+const STALE_AFTER_MS = 60_000;
 const MAX_SOURCES = 1_000;
 /** Of the 10 connections that GraphQL has: when an api process starts, a thousand watchers may come back at once. */
 const MAX_READS = 3;
@@ -46,6 +51,8 @@ export class LiveLog {
   /** What the log had at the last check, and had not been announced. */
   #overdue = new Map<string, string>();
   #checkedAt = 0;
+  /** When the last check before an outage was, and until when senders may be busy with what they could not commit. */
+  #outage = { since: 0, until: 0 };
   readonly #reads = new Turns({ max: MAX_READS, maxPerHolder: MAX_READS_PER_HOLDER });
   #release: (() => void) | undefined;
 
@@ -65,6 +72,21 @@ export class LiveLog {
     };
   }
 
+  /**
+   * Nothing with a smaller id is committed any more: it is of 15 s ago, or of longer ago during an outage of Postgres and
+   * shortly after. If senders have an outage of their own, their attempts come late; they are announced as such.
+   */
+  get settledId(): string {
+    const now = Date.now();
+    const isRecovering = now < this.#outage.until;
+    const since = this.#isAway(now) ? this.#checkedAt : now;
+    return uuid7Floor((isRecovering ? Math.min(since, this.#outage.since) : since) - SETTLED_AFTER_MS);
+  }
+
+  #isAway(now: number): boolean {
+    return now - this.#checkedAt > OUTAGE_AFTER_MS;
+  }
+
   /** Reads what a watcher has to get from Postgres: few do at a time, and those of other tenants are not kept waiting. */
   readInTurn<T>(holder: string, read: () => Promise<T>): Promise<T> {
     return this.#reads.run(holder, read);
@@ -73,7 +95,7 @@ export class LiveLog {
   #attach(): () => void {
     this.#lastIds.clear();
     this.#overdue.clear();
-    this.#checkedAt = Date.now();
+    if (Date.now() - this.#checkedAt > STALE_AFTER_MS) this.#checkedAt = Date.now();
     const release = this.#options.bus.watchAttempts({
       onAttempt: (attempt) => {
         this.#hear(attempt);
@@ -113,7 +135,7 @@ export class LiveLog {
       const now = Date.now();
       const sinceId = uuid7Floor(this.#checkedAt - SETTLED_AFTER_MS);
       const logged = await latestAttempts(this.#options.database.pool, { sinceId });
-      this.#checkedAt = now;
+      this.#noteAnswer(now);
       const overdue = logged.filter(({ source, id }) => (this.#lastIds.get(source) ?? '') < id);
       // Its announcement may be on its way: only at the next check it is missing.
       const isMissing = overdue.some(({ source }) => {
@@ -125,11 +147,20 @@ export class LiveLog {
         for (const { source, id } of overdue) this.#lastIds.set(source, id);
         this.#gap();
       } else if (overdue.length === 0) {
-        for (const watcher of this.#watchers) watcher.onSettled(uuid7Floor(now - SETTLED_AFTER_MS));
+        for (const watcher of this.#watchers) watcher.onSettled(this.settledId);
       }
     } catch (error) {
       // While Postgres is away nothing is committed; the next check sees what was before.
       this.#options.log.debug({ err: error }, 'the live log was not compared with Postgres');
     }
+  }
+  /** `startedAt`: of the check that Postgres has answered. */
+  #noteAnswer(startedAt: number): void {
+    const now = Date.now();
+    if (this.#isAway(now)) {
+      const since = now < this.#outage.until ? this.#outage.since : this.#checkedAt;
+      this.#outage = { since, until: now + RECOVERY_MS };
+    }
+    this.#checkedAt = startedAt;
   }
 }

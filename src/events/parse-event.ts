@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { uuid7 } from '../database/uuid7.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
 import { type HeaderReader, InvalidCloudEventError, readCloudEvent } from './cloud-event.ts';
@@ -6,19 +7,10 @@ import { MAX_DATA_BYTES, problemOfData, tooLarge } from './event-data.ts';
 import { describeMismatch } from './event-data-invalid-error.ts';
 import { problemOfEventId } from './event-id.ts';
 import { isEventType, isTenant } from './event-type.ts';
+import type { PublishedMessage } from './published-message.ts';
 
 /** A CloudEvent's envelope may have its data in base64, and attributes beside it. */
 const MAX_BODY_BYTES = 1.5 * MAX_DATA_BYTES;
-
-/** A message of the EVENTS stream, free of the client's types. */
-export type PublishedMessage = {
-  readonly subject: string;
-  readonly header: HeaderReader;
-  readonly body: Buffer;
-  readonly sequence: number;
-  /** When JetStream stored it, in nanoseconds since 1970. */
-  readonly timestampNanos: number;
-};
 
 export type ParsedEvent = {
   readonly kind: 'event';
@@ -74,10 +66,21 @@ export function parseEvent(message: PublishedMessage): ParsedEvent | Rejection {
 }
 
 /** An event that breaks the schema of its type. */
-export function rejectMismatch({ id, tenant, type, data }: ParsedEvent, mismatch: Mismatch): Rejection {
-  const subject = `events.${tenant}.${type}`;
-  const message = describeMismatch(mismatch);
-  return { kind: 'rejected', id, tenant, subject, reason: 'SCHEMA_MISMATCH', message, sizeBytes: data.length };
+export function rejectMismatch(event: ParsedEvent, mismatch: Mismatch): Rejection {
+  return rejectEvent(event, { reason: 'SCHEMA_MISMATCH', message: describeMismatch(mismatch) });
+}
+
+/** An event that could not be recorded. The cause is only named: what Postgres says about it may quote data. */
+export function rejectRefused(event: ParsedEvent, cause: unknown): Rejection {
+  const name = cause instanceof pg.DatabaseError ? `SQLSTATE ${cause.code ?? 'unknown'}` : 'see the log';
+  return rejectEvent(event, { reason: 'NOT_RECORDED', message: `the event could not be recorded: ${name}` });
+}
+
+function rejectEvent(
+  { id, tenant, type, data }: ParsedEvent,
+  why: { readonly reason: RejectionReason; readonly message: string },
+): Rejection {
+  return { kind: 'rejected', id, tenant, subject: `events.${tenant}.${type}`, ...why, sizeBytes: data.length };
 }
 
 function checkSubject(tenant: string, type: string): void {

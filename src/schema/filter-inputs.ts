@@ -44,6 +44,9 @@ export const RejectionReasonEnum = builder.enumType('RejectionReason', {
     [RejectionReason.SCHEMA_MISMATCH]: {
       description: 'The data breaks the schema of its type in the event catalogue.',
     },
+    [RejectionReason.NOT_RECORDED]: {
+      description: 'It was an event, but Postgres refused to record it, again and again for two days.',
+    },
   },
 });
 

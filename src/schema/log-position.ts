@@ -26,7 +26,7 @@ export class LogPosition {
     const [head = '', base = head, ...others] = ids;
     if (!ids.every(isUuid) || others.length > MAX_SOURCES) return undefined;
     const position = new LogPosition(base);
-    for (const id of [...others, head]) position.add(id);
+    for (const id of [...others, head]) position.#see(id);
     return position;
   }
 
@@ -44,13 +44,21 @@ export class LogPosition {
     return id <= (this.#lastIds.get(uuid7Source(id)) ?? this.#base);
   }
 
-  /** An attempt has been seen, as all those before it from the same process. */
-  add(id: string): void {
+  /**
+   * An attempt has been seen, as all those before it from the same process; and all those that are 15 s older, if they are
+   * not beyond `settledId` (see LiveLog).
+   */
+  add(id: string, settledId: string): void {
+    this.#see(id);
+    const olderId = uuid7Floor(uuid7Time(this.#head) - SETTLED_AFTER_MS);
+    this.settle(olderId < settledId ? olderId : settledId);
+    if (this.#lastIds.size > MAX_SOURCES) this.settle([...this.#lastIds.values()].sort()[0] ?? this.#base);
+  }
+
+  #see(id: string): void {
     // What was committed late can be less than what was seen after it.
     if (!this.has(id)) this.#lastIds.set(uuid7Source(id), id);
     if (id > this.#head) this.#head = id;
-    this.settle(uuid7Floor(Math.max(0, uuid7Time(this.#head) - SETTLED_AFTER_MS)));
-    if (this.#lastIds.size > MAX_SOURCES) this.settle([...this.#lastIds.values()].sort()[0] ?? this.#base);
   }
 
   /** Everything up to this id has been seen. */

@@ -49,19 +49,23 @@ type EmitOptions = WatchOptions & { readonly stream: AttemptStream; readonly sta
 
 async function* emit(context: Context, options: EmitOptions): AsyncGenerator<Emission, undefined> {
   const { stream, filter, after, startedAt } = options;
-  const { services } = context;
+  const { liveLog, database } = context.services;
   const inTurn = readInTurn(context, stream);
   const lateIds = new LateIds();
   try {
-    const position = after ?? (await inTurn(() => endOfLog(services, startedAt)));
+    const position = after ?? (await inTurn(() => endOfLog(context.services, startedAt)));
+    const show = (attempt: Attempt): Emission => {
+      position.add(attempt.id, liveLog.settledId);
+      return toEmission(attempt, position);
+    };
     let taken = after === undefined ? await stream.take() : 'gap';
     for (; taken !== undefined; taken = await stream.take()) {
       if (taken === 'gap') {
-        for await (const attempt of catchUp(services.database.prisma, { stream, filter, position, inTurn })) {
+        for await (const attempt of catchUp(database.prisma, { liveLog, stream, filter, position, inTurn })) {
           lateIds.add(attempt.id);
-          yield toEmission(attempt, position);
+          yield show(attempt);
         }
-      } else for (const attempt of unseenOf(taken, { position, lateIds })) yield toEmission(attempt, position);
+      } else for (const attempt of unseenOf(taken, { position, lateIds })) yield show(attempt);
     }
   } catch (error) {
     if (!stream.ended) yield { kind: 'failure', error };
@@ -72,7 +76,7 @@ async function* emit(context: Context, options: EmitOptions): AsyncGenerator<Emi
 
 type Seen = { readonly position: LogPosition; readonly lateIds: LateIds };
 
-/** What is new; the position may take what was committed late for seen, so that counts if it has not been read. */
+/** What is new; the position may take what was committed late for older than all that is to come, so that has to have been read. */
 function* unseenOf(items: readonly StreamItem[], { position, lateIds }: Seen): Generator<Attempt, void> {
   for (const item of items) {
     if (item.kind === 'settled') {
@@ -80,7 +84,8 @@ function* unseenOf(items: readonly StreamItem[], { position, lateIds }: Seen): G
       lateIds.settle(uuid7Time(item.id) + SETTLED_AFTER_MS);
     } else {
       const { isLate = false, ...attempt } = item.attempt;
-      if (isLate ? !lateIds.has(attempt.id) : !position.has(attempt.id)) yield attempt;
+      const isUnread = isLate && attempt.id <= position.base && !lateIds.has(attempt.id);
+      if (isUnread || !position.has(attempt.id)) yield attempt;
     }
   }
 }
@@ -95,15 +100,14 @@ function readInTurn({ services, viewer }: Context, stream: AttemptStream): InTur
 }
 
 /** Everything that was made before this time; not what comes while it waits for its turn, which may be a gap. */
-async function endOfLog({ database }: SchemaServices, timeMs: number): Promise<LogPosition> {
-  const base = uuid7Floor(timeMs - SETTLED_AFTER_MS);
+async function endOfLog({ database, liveLog }: SchemaServices, timeMs: number): Promise<LogPosition> {
+  const base = uuid7Floor(Math.min(timeMs - SETTLED_AFTER_MS, uuid7Time(liveLog.settledId)));
   const position = new LogPosition(base);
   const latest = await latestAttempts(database.readPool, { sinceId: base, untilId: uuid7Floor(timeMs) });
-  for (const { id } of latest) position.add(id);
+  for (const { id } of latest) position.add(id, base);
   return position;
 }
 
 function toEmission(attempt: Attempt, position: LogPosition): Emission {
-  position.add(attempt.id);
   return { kind: 'attempt', attempt: { ...attempt, cursor: formatPrismaCursor({ id: position.toString() }, 'id') } };
 }

@@ -25,8 +25,7 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
   return (error) => {
     const cause = originOf(error);
     if (cause instanceof DomainError) return restate(error, cause.message, extensionsOf(cause));
-    // Pothos' word for arguments of a connection that contradict each other.
-    if (cause instanceof PothosValidationError) return restate(error, cause.message, { code: 'INVALID_INPUT' });
+    if (cause instanceof PothosValidationError) return restate(error, cause.message, extensionsOfPage(cause));
     if (isGraphQLError(cause)) return restate(error, cause.message, cause.extensions);
     const correlationId = randomUUID();
     if (isDatabaseUnavailable(cause)) {
@@ -43,6 +42,12 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
 function extensionsOf(error: DomainError): GraphQLErrorExtensions {
   if (!(error instanceof InvalidInputError)) return { code: error.code };
   return { code: error.code, problems: error.problems.map(({ path, message }) => ({ path, message })) };
+}
+
+/** What Pothos says of a connection's arguments, such as two that contradict each other: it names them in quotes. */
+function extensionsOfPage({ message }: PothosValidationError): GraphQLErrorExtensions {
+  const [, path = ''] = /"(\w+)"/.exec(message) ?? [];
+  return { code: 'INVALID_INPUT', problems: [{ path, message }] };
 }
 
 function originOf(error: unknown): unknown {

@@ -1,10 +1,11 @@
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { type Scene, startScene } from '../support/scene.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
@@ -35,6 +36,23 @@ it('an event whose transaction fails again and again does not hold up the others
   // It is not forgotten.
   expect(await scene.waitingIn('EVENTS')).toBeGreaterThan(0);
   await waitFor(async () => (await scene.unackedBy('EVENTS', 'dispatcher')) === 1, { what: 'all others to be acked' });
+});
+
+it('an event that Postgres has refused for two days becomes a rejected event', { timeout: 60_000 }, async () => {
+  const scene = await startScene(cleanUps);
+  await failAlways(scene, 'cursed');
+  const now = Date.now.bind(Date);
+  vi.spyOn(Date, 'now').mockImplementation(() => now() + 48 * 3_600_000);
+  await scene.publish('events.acme.cursed', '{"secret":"data"}');
+  const rejected = () => scene.query('SELECT tenant, subject, reason, message, size_bytes FROM rejected_events');
+  await waitFor(async () => (await rejected()).length === 1, { what: 'the rejection' });
+  expect(await rejected()).toEqual([
+    {
+      ...{ tenant: 'acme', subject: 'events.acme.cursed', reason: 'NOT_RECORDED', size_bytes: 17 },
+      message: 'the event could not be recorded: SQLSTATE 40001',
+    },
+  ]);
+  await waitFor(async () => (await scene.unackedBy('EVENTS', 'dispatcher')) === 0, { what: 'it to be acked' });
 });
 
 it('no transaction is open while events are checked and matched', { timeout: 60_000 }, async () => {

@@ -116,13 +116,14 @@ describe('connections', () => {
     [`after: "${Buffer.from('GPC:S:no-uuid').toString('base64')}"`, 'after'],
     ['first: -1', 'first'],
     ['first: 1, before: "x"', 'before'],
-  ])('(%s) is INVALID_INPUT', async (args, word) => {
+    ['last: 1, after: "x"', 'after'],
+  ])('(%s) is INVALID_INPUT', async (args, path) => {
     const { errors } = await post(
       api.graphql,
       JSON.stringify({ query: `{ deliveries(${args}) { edges { cursor } } }` }),
     );
-    expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT' } }]);
-    expect(errors?.[0]?.message).toContain(word);
+    expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT', problems: [{ path }] } }]);
+    expect(errors?.[0]?.message).toContain(path);
   });
 
   test.each([

@@ -85,4 +85,43 @@ describe('an endpoint that hangs', () => {
     expect(deliveriesOf(healthy).size).toBe(200);
     expect(hanging.requests.length).toBeLessThanOrEqual(20);
   });
+
+  it('has the less in flight the more data there is', async () => {
+    const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
+    const hanging = await scene.receive(() => 'hang');
+    const { url } = hanging;
+    await scene.app.subscribe({ url, eventTypes: ['hang'], timeoutMs: 30_000, maxInFlight: 100 });
+    // Too much for a message, so that each takes 16 places of the sender's 1,000.
+    const data = JSON.stringify({ filling: 'x'.repeat(300 * 1024) });
+    await Promise.all(Array.from({ length: 100 }, () => scene.publish('events.acme.hang', data)));
+    await waitFor(async () => (await scene.countDeliveries(`waiting_for = 'IN_FLIGHT_LIMIT'`)) >= 90, {
+      what: 'all others to wait in Postgres',
+    });
+    expect(hanging.requests.length).toBeGreaterThan(4);
+    expect(hanging.requests.length).toBeLessThan(10);
+  });
+
+  it('keeps nobody waiting beside one that fails and one with a rate limit, each with its backlog', async () => {
+    const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
+    const sick: Record<string, Respond> = {
+      hang: () => 'hang',
+      fail: () => ({ status: 500 }),
+      limit: () => ({ status: 200 }),
+    };
+    for (const [type, respond] of Object.entries(sick)) {
+      const { url } = await scene.receive(respond);
+      await scene.app.subscribe({
+        ...{ url, eventTypes: [type], timeoutMs: 30_000, rateLimitPerSecond: type === 'limit' ? 1 : 1_000 },
+      });
+      await scene.publishMany(type, 1_000);
+    }
+    const healthy = await scene.receive();
+    await scene.app.subscribe({ url: healthy.url, eventTypes: ['ok'] });
+    await scene.publishMany('ok', 200);
+    await healthy.waitForRequests(200);
+    for (const type of Object.keys(sick)) {
+      expect(await scene.countDeliveries(`status = 'PENDING' AND event_type = $1`, [type])).toBeGreaterThan(900);
+    }
+    expect(deliveriesOf(healthy).size).toBe(200);
+  });
 });

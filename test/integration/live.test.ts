@@ -165,7 +165,6 @@ async function makeMany(many: readonly Partial<Attempt>[]): Promise<void> {
   attempts.forEach(logger.announce);
 }
 
-const numberIn = (message: string) => Number(/"number":(\d+)/.exec(message)?.[1]);
 const numbers = ({ attempts }: Watch) => attempts.map(({ number }) => number);
 
 describe('over WebSocket', () => {
@@ -255,38 +254,6 @@ describe('over WebSocket', () => {
     await watching.stop();
   });
 
-  test('a reader that falls 1,000 attempts behind gets all of them, and keeps nobody waiting', async () => {
-    const quick = await watch();
-    const before = watchers;
-    const slow = new WebSocket(`${url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
-    const messages: string[] = [];
-    slow.on('message', (data: Buffer) => messages.push(data.toString()));
-    await waitFor(() => slow.readyState === WebSocket.OPEN, { what: 'the socket' });
-    slow.send(JSON.stringify({ type: 'connection_init', payload: { authorization: ADMIN_KEY } }));
-    await waitFor(() => messages.length > 0, { what: 'the acknowledgement' });
-    const query = `subscription { deliveryLog(filter: { subscriptionIds: ["${delivery.subscriptionId}"] }) { number errorMessage } }`;
-    slow.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query } }));
-    await waitFor(() => watchers > before, { what: 'the server to watch' });
-    const arrived = () => messages.filter((message) => message.includes('"next"')).map((message) => numberIn(message));
-    slow.pause();
-    // 30 MB, more than the kernel buffers for the two ends.
-    const errorMessage = 'x'.repeat(10_000);
-    for (let start = 1; start <= 3_000; start += 100) {
-      const chunk = Array.from({ length: Math.min(100, 3_001 - start) }, (_, n) => ({
-        number: start + n,
-        errorMessage,
-      }));
-      await makeMany(chunk);
-      await waitFor(() => numbers(quick).length === start + chunk.length - 1, { what: 'the quick reader' });
-    }
-    slow.resume();
-    await waitFor(() => arrived().length >= 3_000, { what: 'the slow reader' });
-    expect(arrived()).toEqual(Array.from({ length: 3_000 }, (_, n) => n + 1));
-    expect(quick.errors).toEqual([]);
-    slow.terminate();
-    await quick.stop();
-  }, 180_000);
-
   test.each([undefined, 'Bearer wrong', ''])('the authorization %j is closed with 4403', async (authorization) => {
     const closed = new Promise<{ readonly code: number }>((resolve) => {
       createClient({
@@ -345,17 +312,79 @@ describe('over WebSocket', () => {
   });
 });
 
-describe('over server-sent events', () => {
-  test('attempts arrive, and a client that goes away leaves no watcher behind', async () => {
-    const before = watchers;
-    const stream = await openEvents(url);
-    await waitFor(() => watchers === before + 1, { what: 'the server to watch' });
-    await make({ number: 5 });
-    await waitFor(() => stream.text().includes('"number":5'), { what: 'the event' });
-    expect(stream.contentType).toContain('text/event-stream');
-    stream.close();
-    await waitFor(() => watchers === before, { what: 'the watcher to be released' });
+const NUMBERS = (fields: string) =>
+  `subscription { deliveryLog(filter: { subscriptionIds: ["${delivery.subscriptionId}"] }) { ${fields} } }`;
+
+type SlowReader = { pause(): void; resume(): void; text(): string; close(): void };
+
+async function readSocket(query: string): Promise<SlowReader> {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+  let text = '';
+  socket.on('message', (data: Buffer) => {
+    text += data.toString();
   });
+  await waitFor(() => socket.readyState === WebSocket.OPEN, { what: 'the socket' });
+  socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: ADMIN_KEY } }));
+  await waitFor(() => text.includes('connection_ack'), { what: 'the acknowledgement' });
+  socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload: { query } }));
+  return {
+    text: () => text,
+    pause: () => {
+      socket.pause();
+    },
+    resume: () => {
+      socket.resume();
+    },
+    close: () => {
+      socket.terminate();
+    },
+  };
+}
+
+test.each([
+  ['WebSocket', readSocket],
+  ['server-sent events', (query: string) => openEvents(url, { query })],
+] as const)(
+  'over %s, a reader that falls 1,000 attempts behind gets all of them, and keeps nobody waiting',
+  { timeout: 180_000 },
+  async (_name, open) => {
+    const quick = await watch();
+    const before = watchers;
+    const slow = await open(NUMBERS('number errorMessage'));
+    await waitFor(() => watchers > before, { what: 'the server to watch' });
+    slow.pause();
+    // 30 MB, more than the kernel buffers for the two ends.
+    const errorMessage = 'x'.repeat(10_000);
+    for (let start = 1; start <= 3_000; start += 100) {
+      await makeMany(Array.from({ length: 100 }, (_, n) => ({ number: start + n, errorMessage })));
+      await waitFor(() => numbers(quick).length === start + 99, { what: 'the quick reader' });
+    }
+    const arrived = () => [...slow.text().matchAll(/"number":(\d+)/g)].map(([, number]) => Number(number));
+    expect(arrived().length).toBeLessThan(2_000);
+    slow.resume();
+    await waitFor(() => arrived().length >= 3_000, { what: 'the slow reader' });
+    expect(arrived()).toEqual(Array.from({ length: 3_000 }, (_, n) => n + 1));
+    expect(quick.errors).toEqual([]);
+    slow.close();
+    await quick.stop();
+  },
+);
+
+describe('over server-sent events', () => {
+  // GraphiQL asks with GET.
+  test.each(['POST', 'GET'] as const)(
+    'attempts arrive, and a client that goes away leaves no watcher behind (%s)',
+    async (method) => {
+      const before = watchers;
+      const stream = await openEvents(url, { query: NUMBERS('number'), method });
+      await waitFor(() => watchers === before + 1, { what: 'the server to watch' });
+      await make({ number: 5 });
+      await waitFor(() => stream.text().includes('"number":5'), { what: 'the event' });
+      expect(stream.contentType).toContain('text/event-stream');
+      stream.close();
+      await waitFor(() => watchers === before, { what: 'the watcher to be released' });
+    },
+  );
 
   test('without a key it is 401', async () => {
     const response = await fetch(`${url}/graphql?query=${encodeURIComponent('subscription{deliveryLog{id}}')}`, {
@@ -366,17 +395,21 @@ describe('over server-sent events', () => {
   });
 });
 
-type EventStream = { readonly contentType: string; text(): string; ended(): boolean; close(): void };
+type EventStream = SlowReader & { readonly contentType: string; ended(): boolean };
 
-function openEvents(at: string): Promise<EventStream> {
+function openEvents(
+  at: string,
+  { query, method = 'POST' }: { readonly query: string; readonly method?: 'GET' | 'POST' },
+): Promise<EventStream> {
   return new Promise((resolve, reject) => {
-    const query = `subscription { deliveryLog(filter: { subscriptionIds: ["${delivery.subscriptionId}"] }) { number } }`;
+    const isGet = method === 'GET';
     const headers = {
       authorization: `Bearer ${ADMIN_KEY}`,
       accept: 'text/event-stream',
-      'content-type': 'application/json',
+      ...(!isGet && { 'content-type': 'application/json' }),
     };
-    const outgoing = request(`${at}/graphql`, { method: 'POST', headers }, (response) => {
+    const path = isGet ? `/graphql?query=${encodeURIComponent(query)}` : '/graphql';
+    const outgoing = request(`${at}${path}`, { method, headers }, (response) => {
       let text = '';
       let ended = false;
       response.on('data', (chunk: Buffer) => {
@@ -386,11 +419,23 @@ function openEvents(at: string): Promise<EventStream> {
         ended = true;
       });
       response.on('error', () => undefined);
-      const contentType = response.headers['content-type'] ?? '';
-      resolve({ contentType, text: () => text, ended: () => ended, close: () => outgoing.destroy() });
+      resolve({
+        contentType: response.headers['content-type'] ?? '',
+        text: () => text,
+        ended: () => ended,
+        pause: () => {
+          response.pause();
+        },
+        resume: () => {
+          response.resume();
+        },
+        close: () => {
+          outgoing.destroy();
+        },
+      });
     });
     outgoing.on('error', reject);
-    outgoing.end(JSON.stringify({ query }));
+    outgoing.end(isGet ? undefined : JSON.stringify({ query }));
   });
 }
 
@@ -418,7 +463,7 @@ describe('the server', () => {
     const socket = new WebSocket(`${at.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
     const closed = new Promise<number>((resolve) => socket.once('close', resolve));
     await waitFor(() => socket.readyState === WebSocket.OPEN, { what: 'the socket' });
-    const stream = await openEvents(at);
+    const stream = await openEvents(at, { query: NUMBERS('number') });
     // A row lock holds a mutation up until the test lets go.
     const client = await api.database.pool.connect();
     await client.query('BEGIN');

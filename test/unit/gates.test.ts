@@ -3,6 +3,8 @@ import { Gates } from '../../src/delivery/gates.ts';
 import { Places } from '../../src/delivery/places.ts';
 
 const { signal } = new AbortController();
+const one = (subscriptionId: string) => ({ delivery: { subscriptionId }, places: 1 });
+const large = (subscriptionId: string) => ({ delivery: { subscriptionId }, places: 16 });
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -24,28 +26,28 @@ async function settled(entering: Promise<boolean>): Promise<string> {
 
 it('so many pass as may be in flight; the next one passes when one leaves', async () => {
   const gates = new Gates(new Places(1_000));
-  const entering = Array.from({ length: 4 }, () => gates.enter('a', 2));
+  const entering = Array.from({ length: 4 }, () => gates.enter(one('a'), 2));
   expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'waits', 'waits']);
-  gates.leave('a');
+  gates.leave(one('a'));
   expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'passed', 'waits']);
 });
 
 it('what has waited for a second is refused, and does not take the turn of another', async () => {
   const gates = new Gates(new Places(1_000));
-  expect(await settled(gates.enter('a', 1))).toBe('passed');
-  const first = gates.enter('a', 1);
+  expect(await settled(gates.enter(one('a'), 1))).toBe('passed');
+  const first = gates.enter(one('a'), 1);
   await vi.advanceTimersByTimeAsync(500);
-  const second = gates.enter('a', 1);
+  const second = gates.enter(one('a'), 1);
   await vi.advanceTimersByTimeAsync(500);
   expect(await settled(first)).toBe('refused');
   expect(await settled(second)).toBe('waits');
-  gates.leave('a');
+  gates.leave(one('a'));
   expect(await settled(second)).toBe('passed');
 });
 
 it('subscriptions do not wait for each other', async () => {
   const gates = new Gates(new Places(1_000));
-  const entering = ['a', 'a', 'b'].map((id) => gates.enter(id, 1));
+  const entering = ['a', 'a', 'b'].map((id) => gates.enter(one(id), 1));
   expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'waits', 'passed']);
 });
 
@@ -53,14 +55,14 @@ it('nobody has more than an eighth of the free places in flight, but always one'
   const places = new Places(1_000);
   const gates = new Gates(places);
   await places.acquire(960, signal);
-  const entering = Array.from({ length: 6 }, () => gates.enter('a', 100));
+  const entering = Array.from({ length: 6 }, () => gates.enter(one('a'), 100));
   expect(await Promise.all(entering.map(settled))).toEqual([...Array.from({ length: 5 }, () => 'passed'), 'waits']);
   await places.acquire(40, signal);
-  expect(await settled(gates.enter('b', 100))).toBe('passed');
+  expect(await settled(gates.enter(one('b'), 100))).toBe('passed');
 });
 
 async function waitingAmong(gates: Gates, count: number): Promise<number> {
-  const entering = Array.from({ length: count }, () => gates.enter('a', 1));
+  const entering = Array.from({ length: count }, () => gates.enter(one('a'), 1));
   const states = await Promise.all(entering.map(settled));
   return states.filter((state) => state === 'waits').length;
 }
@@ -69,7 +71,7 @@ it('half of the free places may wait at a gate where nothing moves; what comes t
   const places = new Places(1_000);
   const gates = new Gates(places);
   await places.acquire(980, signal);
-  await gates.enter('a', 1);
+  await gates.enter(one('a'), 1);
   await vi.advanceTimersByTimeAsync(300);
   expect(await waitingAmong(gates, 12)).toBe(10);
 });
@@ -78,32 +80,51 @@ it('where attempts end, each gate has its part also when no place is free, and t
   const places = new Places(1_000);
   const gates = new Gates(places);
   await places.acquire(1_000, signal);
-  for (const id of ['a', ...Array.from({ length: 99 }, (_, index) => `other-${index}`)]) await gates.enter(id, 1);
+  for (const id of ['a', ...Array.from({ length: 99 }, (_, index) => `other-${index}`)]) await gates.enter(one(id), 1);
   expect(await waitingAmong(gates, 30)).toBe(20);
   await vi.advanceTimersByTimeAsync(300);
   expect(await waitingAmong(gates, 1)).toBe(0);
-  gates.leave('a');
+  gates.leave(one('a'));
   expect(await waitingAmong(gates, 9)).toBe(1);
-  for (let index = 0; index < 99; index += 1) gates.leave(`other-${index}`);
+  for (let index = 0; index < 99; index += 1) gates.leave(one(`other-${index}`));
   expect(await waitingAmong(gates, 200)).toBe(125 - 20);
 });
 
 it('a limit that was raised counts from the next one on', async () => {
   const gates = new Gates(new Places(1_000));
-  const first = [gates.enter('a', 1), gates.enter('a', 1)];
+  const first = [gates.enter(one('a'), 1), gates.enter(one('a'), 1)];
   expect(await Promise.all(first.map(settled))).toEqual(['passed', 'waits']);
-  const third = gates.enter('a', 3);
-  gates.leave('a');
+  const third = gates.enter(one('a'), 3);
+  gates.leave(one('a'));
   expect(await Promise.all([...first, third].map(settled))).toEqual(['passed', 'passed', 'passed']);
 });
 
 it('half of the free places at most wait for their moment, and those of one subscription only for each other', async () => {
   const gates = new Gates(new Places(4));
   const wait = { waitMs: 500, signal };
-  const waiting = [gates.pace('a', wait), gates.pace('a', wait), gates.pace('a', wait), gates.pace('b', wait)];
+  const waiting = [
+    gates.pace(one('a'), wait),
+    gates.pace(one('a'), wait),
+    gates.pace(one('a'), wait),
+    gates.pace(one('b'), wait),
+  ];
   expect(await Promise.all(waiting.map(settled))).toEqual(['waits', 'waits', 'refused', 'waits']);
-  expect(await settled(gates.pace('a', { ...wait, waitMs: 0 }))).toBe('passed');
+  expect(await settled(gates.pace(one('a'), { ...wait, waitMs: 0 }))).toBe('passed');
   await vi.advanceTimersByTimeAsync(500);
   expect(await Promise.all(waiting)).toEqual([true, true, false, true]);
-  expect(await settled(gates.pace('a', wait))).toBe('waits');
+  expect(await settled(gates.pace(one('a'), wait))).toBe('waits');
+});
+
+it('what takes many places counts for as many: in flight, waiting before the gate, and waiting for its moment', async () => {
+  const gates = new Gates(new Places(1_000));
+  const count = async (entering: readonly Promise<boolean>[], state: string) =>
+    (await Promise.all(entering.map(settled))).filter((one) => one === state).length;
+  const entering = Array.from({ length: 60 }, () => gates.enter(large('a'), 100));
+  // An eighth of 1,000 places are 125, the half 500: the last one that fits may go beyond.
+  expect(await count(entering, 'passed')).toBe(8);
+  expect(await count(entering, 'waits')).toBe(32);
+  gates.leave(large('a'));
+  expect(await count(entering, 'passed')).toBe(9);
+  const pacing = Array.from({ length: 60 }, () => gates.pace(large('b'), { waitMs: 500, signal }));
+  expect(await count(pacing, 'waits')).toBe(32);
 });

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { CONSUMERS, STREAMS } from '../../src/events/streams.ts';
 
 const SRC = join(import.meta.dirname, '../../src');
 const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
@@ -15,4 +16,15 @@ it.each([
 ])('the program never uses %s', (_, pattern) => {
   expect(sources.length).toBeGreaterThan(100);
   expect(sources.filter(([, text]) => pattern.test(text)).map(([name]) => name)).toEqual([]);
+});
+
+it('streams and consumers only have settings that nats-server 2.9 knows: it takes others without a word', () => {
+  const known = {
+    stream: ['discard', 'duplicate_window', 'max_age', 'name', 'retention', 'storage', 'subjects'],
+    consumer: ['ack_policy', 'ack_wait', 'deliver_policy', 'durable_name', 'max_ack_pending', 'max_deliver'],
+  };
+  for (const stream of STREAMS) expect(known.stream).toEqual(expect.arrayContaining(Object.keys(stream)));
+  for (const { config } of Object.values(CONSUMERS)) {
+    expect(known.consumer).toEqual(expect.arrayContaining(Object.keys(config)));
+  }
 });

@@ -3,6 +3,8 @@ import { createIdSequence, uuid7Floor } from '../../src/database/uuid7.ts';
 import { LogPosition } from '../../src/schema/log-position.ts';
 
 const NOW = 1_800_000_000_000;
+/** Everything before it has been committed. */
+const LATER_ID = uuid7Floor(NOW + 60_000);
 
 describe('a position in the log', () => {
   test('from the id of an attempt has everything up to it, from whichever process', () => {
@@ -16,9 +18,9 @@ describe('a position in the log', () => {
     const [one, other] = [createIdSequence(), createIdSequence()];
     const position = new LogPosition(uuid7Floor(NOW - 10));
     const [first, late, second] = [one(NOW), other(NOW + 1), one(NOW + 2)];
-    position.add(second);
+    position.add(second, LATER_ID);
     expect([first, late, second].map((id) => position.has(id))).toEqual([true, false, true]);
-    position.add(late);
+    position.add(late, LATER_ID);
     expect(position.has(late)).toBe(true);
     expect(position.has(other(NOW + 2))).toBe(false);
   });
@@ -27,7 +29,7 @@ describe('a position in the log', () => {
     const processes = [createIdSequence(), createIdSequence(), createIdSequence()];
     const position = new LogPosition(uuid7Floor(NOW - 10));
     const seen = processes.map((next, index) => next(NOW + index));
-    for (const id of seen) position.add(id);
+    for (const id of seen) position.add(id, LATER_ID);
     const read = LogPosition.parse(position.toString());
     expect(read?.toString()).toBe(position.toString());
     expect(seen.map((id) => read?.has(id))).toEqual([true, true, true]);
@@ -37,14 +39,24 @@ describe('a position in the log', () => {
   test('takes what is 15 s older than the last attempt for seen', () => {
     const position = new LogPosition(uuid7Floor(NOW));
     const [one, other] = [createIdSequence(), createIdSequence()];
-    position.add(one(NOW + 20_000));
+    position.add(one(NOW + 20_000), LATER_ID);
     expect(position.has(other(NOW + 4_999))).toBe(true);
     expect(position.has(other(NOW + 5_001))).toBe(false);
   });
 
+  test('takes nothing for seen that may yet be committed', () => {
+    const position = new LogPosition(uuid7Floor(NOW));
+    const [one, other] = [createIdSequence(), createIdSequence()];
+    position.add(one(NOW + 20_000), uuid7Floor(NOW + 1_000));
+    expect(position.has(other(NOW + 999))).toBe(true);
+    expect(position.has(other(NOW + 1_001))).toBe(false);
+    const read = LogPosition.parse(position.toString());
+    expect(read?.has(other(NOW + 1_001))).toBe(false);
+  });
+
   test('stays small, however many processes there are', () => {
     const position = new LogPosition(uuid7Floor(NOW));
-    for (let index = 0; index < 200; index += 1) position.add(createIdSequence()(NOW + 1 + index));
+    for (let index = 0; index < 200; index += 1) position.add(createIdSequence()(NOW + 1 + index), LATER_ID);
     const text = position.toString();
     expect(text.split('~').length).toBeLessThanOrEqual(34);
     expect(LogPosition.parse(text)?.toString()).toBe(text);

@@ -95,6 +95,8 @@ describe('with a rate limit', () => {
     expect(ramp({ releaseWindow: 8, liveCount: 4 })).toMatchObject({ count: 12, releaseWindow: 16 });
     expect(ramp({ releaseWindow: 8, liveCount: 5 })).toMatchObject({ count: 3, releaseWindow: 8 });
     expect(ramp({ releaseWindow: 24, liveCount: 0 })).toMatchObject({ count: 20, releaseWindow: 30 });
+    // A sender that was killed still keeps six.
+    expect(ramp({ releaseWindow: 8, liveCount: 6, expectedCount: 0 })).toMatchObject({ count: 16, releaseWindow: 16 });
   });
 
   it('none if others have taken them', () => {

@@ -1,0 +1,46 @@
+import type { JsMsg } from 'nats';
+import type { Logger } from 'pino';
+import type { Database } from '../database/client.ts';
+import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
+import type { EventMetrics } from './event-metrics.ts';
+import { parseEvent, rejectRefused } from './parse-event.ts';
+import { toPublishedMessage } from './published-message.ts';
+
+const FIRST_DELAY_MS = 30_000;
+const MAX_DELAY_MS = 3_600_000;
+/** A day before EVENTS would drop it without a trace. */
+const GIVE_UP_AFTER_MS = 48 * 3_600_000;
+
+export type RefusedEvent = { readonly message: JsMsg; readonly error: unknown };
+
+type Surroundings = { readonly database: Database; readonly log: Logger; readonly metrics: EventMetrics };
+
+/** An event that Postgres refuses is tried again, behind the others; after two days it becomes a rejected event. */
+export async function putOff({ database, log, metrics }: Surroundings, refused: RefusedEvent): Promise<void> {
+  const { message, error } = refused;
+  const { deliveryCount, timestampNanos } = message.info;
+  const facts = { subject: message.subject, sequence: message.seq };
+  if (Date.now() - timestampNanos / 1_000_000 < GIVE_UP_AFTER_MS) {
+    log.error({ err: error, ...facts }, 'an event was refused; trying it again behind the others');
+    message.nak(refusedDelayMs(deliveryCount));
+    return;
+  }
+  try {
+    const parsed = parseEvent(toPublishedMessage(message));
+    const rejection = parsed.kind === 'event' ? rejectRefused(parsed, error) : parsed;
+    for (const reason of await insertRejectedEvents(database.pool, [rejection])) metrics.rejected(reason);
+    log.error({ err: error, ...facts }, 'an event was refused for two days, and is rejected');
+    message.ack();
+  } catch (cause) {
+    log.error({ err: cause, ...facts }, 'an event was refused for two days, and cannot be rejected either');
+    message.nak(MAX_DELAY_MS);
+  }
+}
+
+/**
+ * Twice as long each time, up to an hour, because each try costs its batch, and itself, up to a statement's time-out.
+ * `deliveryCount`: how often JetStream has delivered it, from 1.
+ */
+export function refusedDelayMs(deliveryCount: number): number {
+  return Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (deliveryCount - 1));
+}
