@@ -119,7 +119,12 @@ function narrowed(
 ): DeliveryFilter {
   checkDeliveryFilter(filter ?? {});
   const isMeant = filter?.subscriptionIds?.some((other) => other.toLowerCase() === id) !== false;
-  return { ...filter, subscriptionIds: isMeant && (filter?.tenant ?? tenant) === tenant ? [id] : [] };
+  // Without the tenant, which says nothing more: Postgres might begin with all that the tenant has.
+  return {
+    ...filter,
+    tenant: undefined,
+    subscriptionIds: isMeant && (filter?.tenant ?? tenant) === tenant ? [id] : [],
+  };
 }
 
 const Edge = builder.edgeObject({ name: 'WebhookSubscriptionEdge', type: WebhookSubscriptionType });

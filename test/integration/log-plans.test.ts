@@ -39,7 +39,7 @@ let prisma: PrismaClient;
 let graphql: Graphql;
 let statements: Statement[] = [];
 let onStatement: () => void = () => undefined;
-const ids = { big: '', small: '' };
+const ids = { big: '', rare: '', small: '' };
 
 beforeAll(async () => {
   database = await createRetentionDatabase();
@@ -50,12 +50,16 @@ beforeAll(async () => {
     SELECT id, tenant, 'x', CASE WHEN event_type = 'audit.exported' THEN 'TOO_LARGE' ELSE 'INVALID_JSON' END::rejection_reason,
       'no', 1, created_at FROM deliveries ORDER BY id DESC LIMIT 30000`);
   await pool.query('VACUUM ANALYZE');
-  for (const tenant of ['big', 'small-7'] as const) {
+  for (const [name, tenant, order] of [
+    ['big', 'big', 'DESC'],
+    ['rare', 'big', 'ASC'],
+    ['small', 'small-7', 'DESC'],
+  ] as const) {
     const { rows } = await pool.query<{ id: string }>(
-      `SELECT subscription_id AS id FROM deliveries WHERE tenant = $1 GROUP BY 1 ORDER BY count(*) DESC LIMIT 1`,
+      `SELECT subscription_id AS id FROM deliveries WHERE tenant = $1 GROUP BY 1 ORDER BY count(*) ${order} LIMIT 1`,
       [tenant],
     );
-    ids[tenant === 'big' ? 'big' : 'small'] = rows[0]?.id ?? '';
+    ids[name] = rows[0]?.id ?? '';
   }
   api = await startApi(database.url);
   const logging = new PrismaClient({
@@ -108,6 +112,9 @@ const DELIVERY_FILTERS: typeof FILTERS = {
   'a subscription of another tenant, failures': () => ({
     ...{ tenant: 'mid-0', subscriptionIds: [ids.big], statusCodes: [{ from: 500, to: 599 }] },
   }),
+  'a subscription in the past': () => ({ subscriptionIds: [ids.big], ...past }),
+  'the last minute of a subscription': () => ({ subscriptionIds: [ids.big], from: new Date(NOW - 60_000) }),
+  'a small subscription of a big tenant': () => ({ tenant: 'big', subscriptionIds: [ids.rare] }),
   'two subscriptions': () => ({ tenant: 'big', subscriptionIds: [ids.big, ids.small] }),
   successes: () => ({ tenant: 'big', statuses: ['SUCCESS'] }),
   failures: () => ({ tenant: 'big', statuses: ['FAILURE'] }),

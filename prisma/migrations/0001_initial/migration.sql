@@ -242,7 +242,7 @@ CREATE TABLE deliveries (
 CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
 -- Filters: tenant; subscription; event types, exact or by prefix; the deliveries of an event.
 CREATE INDEX deliveries_tenant_id_idx ON deliveries (tenant, id, created_at);
-CREATE INDEX deliveries_subscription_id_id_idx ON deliveries (subscription_id, id);
+CREATE INDEX deliveries_subscription_id_id_idx ON deliveries (subscription_id, id, created_at);
 CREATE INDEX deliveries_event_type_tenant_id_idx ON deliveries (event_type, tenant, id);
 CREATE INDEX deliveries_event_id_idx ON deliveries (event_id);
 -- Filters: statuses without SUCCESS, of a tenant, a subscription, or all.
