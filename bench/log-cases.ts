@@ -45,6 +45,9 @@ export function pagesOf({ busiest, ten }: Ids): PageCase[] {
     ['a day two weeks ago', { tenant: 'big', ...past }],
     ['FAILURE of that day', { tenant: 'big', statuses: ['FAILURE'], ...past }],
     ['the last minute', { tenant: 'big', from: new Date(Date.now() - 60_000) }],
+    ['subscription, a day two weeks ago', { subscriptionIds: [busiest], ...past }],
+    ['subscription, the last minute', { subscriptionIds: [busiest], from: new Date(Date.now() - 60_000) }],
+    ['subscription, event type', { tenant: 'big', subscriptionIds: [busiest], eventTypes: ['order.paid'] }],
   ];
   const events = cases.filter(([, filter]) =>
     Object.keys(filter).every((key) => ['tenant', 'eventTypes', 'from', 'to'].includes(key)),
