@@ -1,5 +1,6 @@
 import type { Database } from '../database/client.ts';
 import type { EventBus } from '../events/event-bus.ts';
+import { createSnapshot } from '../snapshot.ts';
 
 type Part = { readonly ok: boolean; readonly message?: string };
 export type Readiness = {
@@ -17,28 +18,20 @@ export type HealthServices = {
 const TIMEOUT_MS = 2_000;
 const CHECK = 'SELECT';
 
-/** Whether this process can do its work right now; answers within 2 s. */
-export async function checkReadiness({ database, bus, hasStarted }: HealthServices): Promise<Readiness> {
-  const parts = {
-    database: await checkDatabase(database),
-    nats: bus.connected ? { ok: true } : { ok: false, message: 'NATS is not connected' },
-    start: hasStarted() ? { ok: true } : { ok: false, message: 'still starting: waiting for Postgres or NATS' },
+/**
+ * Whether this process can do its work right now; answers within 2 s. Nobody needs a key to ask, so all who ask while
+ * Postgres takes its time wait for the same answer.
+ */
+export function createReadinessCheck({ database, bus, hasStarted }: HealthServices): () => Promise<Readiness> {
+  const askDatabase = createSnapshot(() => database.pool.query(CHECK), { waitMs: TIMEOUT_MS, freshMs: 0, staleMs: 0 });
+  return async () => {
+    const isAnswering = (await askDatabase()) !== undefined;
+    const parts = {
+      // What pg says can name hosts and users.
+      database: isAnswering ? { ok: true } : { ok: false, message: 'Postgres does not answer' },
+      nats: bus.connected ? { ok: true } : { ok: false, message: 'NATS is not connected' },
+      start: hasStarted() ? { ok: true } : { ok: false, message: 'still starting: waiting for Postgres or NATS' },
+    };
+    return { ready: Object.values(parts).every(({ ok }) => ok), parts };
   };
-  return { ready: Object.values(parts).every(({ ok }) => ok), parts };
-}
-
-async function checkDatabase({ pool }: HealthServices['database']): Promise<Part> {
-  // What pg says can name hosts and users; nobody needs to be logged in to ask for this.
-  const failed: Part = { ok: false, message: 'Postgres does not answer' };
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<Part>((resolve) => {
-    timer = setTimeout(resolve, TIMEOUT_MS, failed);
-  });
-  const answer = pool.query(CHECK).then(
-    () => ({ ok: true }),
-    () => failed,
-  );
-  const part = await Promise.race([answer, late]);
-  clearTimeout(timer);
-  return part;
 }

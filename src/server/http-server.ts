@@ -14,7 +14,7 @@ import type { Viewer } from '../schema/viewer.ts';
 import { StartError } from '../start-error.ts';
 import { Credentials } from './credentials.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
-import { checkReadiness } from './health.ts';
+import { createReadinessCheck } from './health.ts';
 import { createHttpCount } from './http-metrics.ts';
 import { LiveSockets } from './live-sockets.ts';
 import { createMetricsPage, type MetricsPage } from './metrics-page.ts';
@@ -46,6 +46,7 @@ export class HttpServer {
   readonly #server: Server;
   readonly #count: ReturnType<typeof createHttpCount>;
   readonly #metricsPage: MetricsPage;
+  readonly #checkReadiness: ReturnType<typeof createReadinessCheck>;
   readonly #credentials: Credentials | undefined;
   readonly #graphql: Graphql | undefined;
   readonly #sockets: LiveSockets | undefined;
@@ -57,6 +58,7 @@ export class HttpServer {
     this.#options = options;
     this.#count = createHttpCount(metrics);
     this.#metricsPage = createMetricsPage({ metrics, keys: [adminApiKey, config.metricsToken].filter(isSet) });
+    this.#checkReadiness = createReadinessCheck(options);
     // Each live stream listens to it.
     setMaxListeners(0, this.#stopping.signal);
     if (config.roles.has('api')) {
@@ -150,7 +152,7 @@ export class HttpServer {
       if (!hasValidHost(request)) sendJson(response, 400, { errors: [{ message: 'the Host header is not valid' }] });
       else if (path === '/health/live') sendJson(response, 200, { ok: true });
       else if (path === '/health/ready') {
-        const { ready, parts } = await checkReadiness(this.#options);
+        const { ready, parts } = await this.#checkReadiness();
         sendJson(response, ready ? 200 : 503, parts);
       } else if (path === '/metrics') await this.#metricsPage(request, response);
       else if (path === '/graphql' && this.#graphql !== undefined) await this.#graphql(request, response);

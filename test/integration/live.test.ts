@@ -448,6 +448,19 @@ describe('the server', () => {
     expect((await fetch(`${url}/nothing`)).status).toBe(404);
   });
 
+  test('asks Postgres once for all who want to know how it is while there is no answer', async () => {
+    const { pool } = api.database;
+    const held = await Promise.all(Array.from({ length: 10 }, () => pool.connect()));
+    const asked = Array.from({ length: 30 }, () => fetch(`${url}/health/ready`));
+    await waitFor(() => pool.waitingCount > 0, { what: 'the question' });
+    const answers = await Promise.all(asked);
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([503]));
+    expect(await answers[0]?.json()).toMatchObject({ database: { message: 'Postgres does not answer' } });
+    expect(pool.waitingCount).toBe(1);
+    for (const client of held) client.release();
+    await waitFor(async () => (await fetch(`${url}/health/ready`)).ok, { what: 'readiness' });
+  });
+
   test('refuses a Host header that is none, and shows nothing of itself', async () => {
     const socket = connectTcp(Number(new URL(url).port), '127.0.0.1');
     socket.write('POST /graphql HTTP/1.1\r\nHost: [\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
