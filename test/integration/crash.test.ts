@@ -1,9 +1,9 @@
 import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { lockTable } from '../support/table-lock.ts';
 import { startTestServices, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -43,11 +43,8 @@ async function start(env?: Record<string, string>): Promise<void> {
 }
 
 /** Stops the dispatcher's transaction at its insert into deliveries, until the returned function is called. */
-async function holdTransaction(): Promise<() => Promise<void>> {
-  const blocker = new pg.Client({ connectionString: services.databaseUrl });
-  await blocker.connect();
-  await blocker.query('BEGIN; LOCK TABLE deliveries IN SHARE MODE');
-  return () => blocker.end();
+function holdTransaction(): Promise<() => Promise<void>> {
+  return lockTable(services.databaseUrl, { table: 'deliveries', mode: 'SHARE' });
 }
 
 async function transactionIsHeld(): Promise<void> {

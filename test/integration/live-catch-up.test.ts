@@ -4,11 +4,12 @@ import { WebSocket } from 'ws';
 import { createDatabase, type Database } from '../../src/database/client.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
+import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
-import { ADMIN_KEY, type Api, attemptOf, expectType, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
-import { CREATE, DELIVERY_LOG } from './graphql-operations.graphql.ts';
+import { ADMIN_KEY, type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
+import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
 import { createLogger } from './live-process.ts';
 
 const TENANT = 'returning';
@@ -31,10 +32,7 @@ afterAll(async () => {
   await api.stop();
 });
 beforeEach(async () => {
-  const input = { tenant: TENANT, url: 'https://example.com', eventTypes: ['*'] };
-  const { data } = await api.run(CREATE, { input });
-  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
-  delivery = await seedDelivery(own, { subscriptionId: subscription.id, tenant: TENANT });
+  delivery = await deliveryOf(api, TENANT);
 });
 afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
@@ -108,22 +106,6 @@ async function fillLog(count: number): Promise<void> {
   );
 }
 
-/** Whoever reads the table waits until the returned function is called. */
-async function lockAttempts(): Promise<() => Promise<void>> {
-  const client = await own.pool.connect();
-  await client.query('BEGIN');
-  // Postgres would end it after 5 s.
-  await client.query('SET LOCAL idle_in_transaction_session_timeout = 0');
-  await client.query('LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE');
-  let unlocked: Promise<void> | undefined;
-  const unlock = () =>
-    (unlocked ??= client.query('COMMIT').then(() => {
-      client.release();
-    }));
-  cleanUps.push(unlock);
-  return unlock;
-}
-
 async function ask(tenant: string, query: string): Promise<unknown> {
   const response = await fetch(`${server.url}/graphql`, {
     method: 'POST',
@@ -133,8 +115,6 @@ async function ask(tenant: string, query: string): Promise<unknown> {
   return response.json();
 }
 
-const WAITING = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
-
 test('200 streams that come back at once after minutes get what they missed, and keep nobody else waiting', async () => {
   const logger = createLogger({ ...api, database: own }, delivery);
   const old = logger.prepare({}, Date.now() - 900_000);
@@ -142,16 +122,17 @@ test('200 streams that come back at once after minutes get what they missed, and
   const page = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
   const after = page.data?.deliveryLog.edges[0]?.cursor;
   await fillLog(20_000);
-  const unlock = await lockAttempts();
+  const unlock = await lockTable(api.databaseUrl, { table: 'attempts' });
+  cleanUps.push(unlock);
   const authorization = await bearerOf(TENANT);
   const clients = Array.from({ length: 5 }, () => connect(authorization));
   const filter = { statusCodes: [{ from: 503, to: 503 }] };
   const streams = clients.flatMap((client) => Array.from({ length: 40 }, () => subscribe(client, { filter, after })));
   // Answered after all that was asked before it.
   await Promise.all(clients.map((client) => client.iterate({ query: '{ __typename }' }).next()));
-  await waitFor(async () => ((await own.pool.query(WAITING)).rowCount ?? 0) >= 2, { what: 'those that read' });
+  await waitFor(async () => (await countWaiting(own.pool)) >= 2, { what: 'those that read' });
   expect(await ask('modest', '{ events { nodes { id } } }')).toEqual({ data: { events: { nodes: [] } } });
-  expect((await own.pool.query(WAITING)).rowCount).toBe(2);
+  expect(await countWaiting(own.pool)).toBe(2);
   await unlock();
   const isOver = () => streams.every(({ ids, errors }) => ids.length === 20 || errors.length > 0);
   while (!isOver())

@@ -3,31 +3,24 @@ import { connect as connectTcp } from 'node:net';
 import { print } from 'graphql';
 import { type Client, createClient } from 'graphql-ws';
 import { connect as connectToNats } from 'nats';
-import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { createIdSequence, uuid7 } from '../../src/database/uuid7.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
-import { HttpServer } from '../../src/server/http-server.ts';
+import type { HttpServer } from '../../src/server/http-server.ts';
+import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import {
-  ADMIN_KEY,
-  type Api,
-  attemptOf,
-  expectType,
-  SETTINGS,
-  seedDelivery,
-  startApi,
-  storeAttempt,
-} from './graphql-api.ts';
-import { CREATE, DELIVERY_LOG, WATCH } from './graphql-operations.graphql.ts';
+import { createApiServer } from './api-server.ts';
+import { ADMIN_KEY, type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
+import { DELIVERY_LOG, WATCH } from './graphql-operations.graphql.ts';
+import { createLogger, type Logger } from './live-process.ts';
 
 let api: Api;
 let server: HttpServer;
 let url: string;
 let delivery: Delivery;
-let logger: ReturnType<typeof createLogger>;
+let logger: Logger;
 let watchers = 0;
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the right `this` below
@@ -45,7 +38,7 @@ beforeAll(async () => {
       release();
     };
   };
-  server = createServer();
+  server = createApiServer(api);
   url = await server.start();
 });
 afterAll(async () => {
@@ -58,31 +51,9 @@ afterEach(async () => {
   await waitFor(() => watchers === 0, { what: 'all watchers to be released' });
 });
 beforeEach(async () => {
-  const input = { tenant: 'acme', url: 'https://example.com', eventTypes: ['*'] };
-  const { data } = await api.run(CREATE, { input });
-  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
-  logger = createLogger();
-  delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'acme' });
+  delivery = await deliveryOf(api, 'acme');
+  logger = createLogger(api, delivery);
 });
-
-function createServer(): HttpServer {
-  const { database, databaseUrl, bus, secretBox, log } = api;
-  const config = {
-    host: '127.0.0.1',
-    port: 0,
-    roles: new Set(['api'] as const),
-    jwt: undefined,
-    metricsToken: undefined,
-  };
-  const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
-  return new HttpServer({
-    ...{ database, databaseUrl, bus, secretBox, log },
-    config: { ...config, egress, api: SETTINGS },
-    adminApiKey: ADMIN_KEY,
-    hasStarted: () => true,
-    metrics: new Registry(),
-  });
-}
 
 type Watch = {
   readonly attempts: { readonly id: string; readonly cursor: string; readonly number: number }[];
@@ -135,34 +106,10 @@ async function watch(variables: { filter?: object; after?: string } = {}, client
   };
 }
 
-/** A process that logs: commits attempts, and announces them unless it is cut off from NATS. */
-function createLogger() {
-  const nextId = createIdSequence();
-  let previousId: string | undefined;
-  return {
-    commit: (values: Partial<Attempt> = {}) =>
-      storeAttempt(api.database, attemptOf(delivery, { id: nextId(Date.now()), ...values })),
-    announce: (attempt: Attempt) => {
-      api.bus.announce({ ...attempt, previousId });
-      previousId = attempt.id;
-    },
-    /** Announces nothing, but the next announcement will name it as the one before. */
-    omit: (attempt: Attempt) => {
-      previousId = attempt.id;
-    },
-  };
-}
-
 async function make(values: Partial<Attempt> = {}): Promise<Attempt> {
-  const attempt = await logger.commit(values);
-  logger.announce(attempt);
+  const attempt = logger.prepare(values);
+  await logger.log(attempt);
   return attempt;
-}
-
-async function makeMany(many: readonly Partial<Attempt>[]): Promise<void> {
-  const attempts: Attempt[] = [];
-  for (const values of many) attempts.push(await logger.commit(values));
-  attempts.forEach(logger.announce);
 }
 
 const numbers = ({ attempts }: Watch) => attempts.map(({ number }) => number);
@@ -356,7 +303,7 @@ test.each([
     // 30 MB, more than the kernel buffers for the two ends.
     const errorMessage = 'x'.repeat(10_000);
     for (let start = 1; start <= 3_000; start += 100) {
-      await makeMany(Array.from({ length: 100 }, (_, n) => ({ number: start + n, errorMessage })));
+      for (let number = start; number < start + 100; number += 1) await make({ number, errorMessage });
       await waitFor(() => numbers(quick).length === start + 99, { what: 'the quick reader' });
     }
     const arrived = () => [...slow.text().matchAll(/"number":(\d+)/g)].map(([, number]) => Number(number));
@@ -458,7 +405,7 @@ describe('the server', () => {
   });
 
   test('stop ends streams and sockets with 1001, and lets a running request finish', async () => {
-    const own = createServer();
+    const own = createApiServer(api);
     const at = await own.start();
     const socket = new WebSocket(`${at.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
     const closed = new Promise<number>((resolve) => socket.once('close', resolve));
@@ -471,10 +418,7 @@ describe('the server', () => {
     const query = `mutation { deleteWebhookSubscription(id: "${delivery.subscriptionId}") { __typename } }`;
     const headers = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' };
     const running = fetch(`${at}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
-    const waiting = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
-    await waitFor(async () => (await api.database.pool.query(waiting)).rowCount === 1, {
-      what: 'the mutation to wait',
-    });
+    await waitFor(async () => (await countWaiting(api.database.pool)) === 1, { what: 'the mutation to wait' });
     const stopped = own.stop();
     expect(await closed).toBe(1001);
     await waitFor(() => stream.ended(), { what: 'the stream to end' });
@@ -489,7 +433,7 @@ describe('the server', () => {
   });
 
   test('stop without start is fine', async () => {
-    await expect(createServer().stop()).resolves.toBeUndefined();
+    await expect(createApiServer(api).stop()).resolves.toBeUndefined();
   });
 });
 

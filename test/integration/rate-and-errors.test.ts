@@ -2,8 +2,7 @@ import { createClient } from 'graphql-ws';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
-import { type Api, attemptOf, expectType, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
-import { CREATE } from './graphql-operations.graphql.ts';
+import { type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
 import { type Answer, ask, TRANSPORTS } from './transports.ts';
 
 let api: Api;
@@ -86,10 +85,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
   });
 
   test('a fault of ours is masked, with a number that is in the log beside what it was', async () => {
-    const input = { tenant: 'faulty', url: 'https://example.com', eventTypes: ['*'] };
-    const { data } = await api.run(CREATE, { input });
-    const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
-    const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'faulty' });
+    const delivery = await deliveryOf(api, 'faulty');
     await storeAttempt(api.database, attemptOf(delivery));
     await api.database.prisma.event.update({
       where: { id: delivery.eventId },

@@ -2,6 +2,7 @@ import { createClient } from 'graphql-ws';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { uuid7 } from '../../src/database/uuid7.ts';
+import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
 import { type Api, startApi } from './graphql-api.ts';
@@ -39,22 +40,9 @@ async function ask(tenant: string, query: string): Promise<Answer> {
 
 const codesOf = ({ errors = [] }: Answer) => errors.map(({ extensions }) => extensions?.code);
 
-/** Whoever reads the table waits until the returned function is called. */
-async function lockTable(table: string): Promise<() => Promise<unknown>> {
-  const client = await api.database.pool.connect();
-  await client.query('BEGIN');
-  await client.query(`LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
-  let unlocked: Promise<unknown> | undefined;
-  const unlock = () =>
-    (unlocked ??= client.query('COMMIT').then(() => {
-      client.release();
-    }));
-  cleanUps.push(unlock);
-  return unlock;
-}
-
 test('five operations of a tenant run at a time, two hundred wait, and nobody else does', async () => {
-  const unlock = await lockTable('rejected_events');
+  const unlock = await lockTable(api.databaseUrl, { table: 'rejected_events' });
+  cleanUps.push(unlock);
   const query = '{ rejectedEvents { nodes { id } } }';
   const answers: Answer[] = [];
   const asked = Array.from({ length: 210 }, () =>
@@ -71,12 +59,12 @@ test('five operations of a tenant run at a time, two hundred wait, and nobody el
 });
 
 test('statistics that take long keep no key from being looked up', async () => {
-  const unlock = await lockTable('uncounted_attempts');
+  const unlock = await lockTable(api.databaseUrl, { table: 'uncounted_attempts' });
+  cleanUps.push(unlock);
   const times = 'from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z"';
   const query = `{ deliveryStats(bucket: HOUR, ${times}) { total { attemptCount } } }`;
   const answered = [1, 2, 3].flatMap((tenant) => [1, 2, 3, 4, 5].map(() => ask(`slow-${tenant}`, query)));
-  const waiting = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
-  await waitFor(async () => ((await api.database.pool.query(waiting)).rowCount ?? 0) >= 10, { what: 'ten that wait' });
+  await waitFor(async () => (await countWaiting(api.database.pool)) >= 10, { what: 'ten that wait' });
   const response = await fetch(`${server.url}/graphql`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer whk_${'0'.repeat(43)}` },
