@@ -1,9 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Client, createClient } from 'graphql-ws';
-import { WebSocket } from 'ws';
 import { createIdSequence } from '../../src/database/uuid7.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
+import { createSocketClient } from '../support/graphql-client.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
@@ -77,10 +76,8 @@ export function follow({ url, subscriptionId, after, retryAttempts = 0 }: Follow
     filter: { subscriptionIds: [subscriptionId] },
     after,
   };
-  const client: Client = createClient({
-    ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket },
-    ...{ connectionParams: { authorization: ADMIN_KEY }, retryAttempts, retryWait: () => delay(20) },
-    shouldRetry: () => true,
+  const client = createSocketClient(url, ADMIN_KEY, {
+    ...{ retryAttempts, retryWait: () => delay(20), shouldRetry: () => true },
   });
   client.subscribe<{ deliveryLog: { id: string; cursor: string } }>(
     { query: FOLLOW, variables },

@@ -1,7 +1,6 @@
-import { createClient } from 'graphql-ws';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
-import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
+import { createSocketClient } from '../support/graphql-client.ts';
+import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
 import { type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
 import { type Answer, ask, TRANSPORTS } from './transports.ts';
 
@@ -20,7 +19,7 @@ afterAll(async () => {
 });
 
 async function get(tenant: string, accept = 'application/json'): Promise<Response> {
-  const headers = { authorization: await bearerOf(tenant), accept };
+  const headers = { authorization: `Bearer ${await tokenOf(tenant)}`, accept };
   return fetch(`${tenants.url}/graphql?query={__typename}`, { headers });
 }
 
@@ -36,10 +35,7 @@ describe('the rate limit', () => {
   });
 
   test('is an error over WebSocket, and the socket stays open', async () => {
-    const client = createClient({
-      ...{ url: `${tenants.url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
-      connectionParams: { authorization: await bearerOf('socket') },
-    });
+    const client = createSocketClient(tenants.url, await tokenOf('socket'));
     const run = () =>
       client
         .iterate({ query: '{ __typename }' })

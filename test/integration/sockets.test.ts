@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type ClientOptions, WebSocket } from 'ws';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
+import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
 import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 import { createLogger } from './live-process.ts';
 
@@ -62,7 +62,7 @@ function connect(options: ClientOptions = {}): Raw {
 
 /** Back when the server knows whose it is, or has closed it. */
 async function connectAs(tenant: string, options: ClientOptions = {}): Promise<Raw> {
-  const authorization = await bearerOf(tenant);
+  const authorization = `Bearer ${await tokenOf(tenant)}`;
   const raw = connect(options);
   raw.socket.once('open', () => {
     raw.send({ type: 'connection_init', payload: { authorization } });
