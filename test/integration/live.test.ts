@@ -7,7 +7,7 @@ import { uuid7 } from '../../src/database/uuid7.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import type { HttpServer } from '../../src/server/http-server.ts';
-import { collect, createSocketClient, openEvents } from '../support/graphql-client.ts';
+import { ask, collect, createSocketClient, openEvents } from '../support/graphql-client.ts';
 import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { createApiServer } from './api-server.ts';
@@ -346,8 +346,7 @@ describe('the server', () => {
     await client.query('BEGIN');
     await client.query('SELECT 1 FROM webhook_subscriptions WHERE id = $1 FOR UPDATE', [delivery.subscriptionId]);
     const query = `mutation { deleteWebhookSubscription(id: "${delivery.subscriptionId}") { __typename } }`;
-    const headers = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' };
-    const running = fetch(`${at}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
+    const running = ask(at, { credentials: ADMIN_KEY, query });
     await waitFor(async () => (await countWaiting(api.database.pool)) === 1, { what: 'the mutation to wait' });
     const stopped = own.stop();
     expect(await closed).toBe(1001);
@@ -356,8 +355,8 @@ describe('the server', () => {
     await expect(fetch(`${at}/health/live`)).rejects.toThrow();
     await client.query('COMMIT');
     client.release();
-    expect(await (await running).json()).toEqual({
-      data: { deleteWebhookSubscription: { __typename: 'DeleteWebhookSubscriptionPayload' } },
+    expect((await running).data).toEqual({
+      deleteWebhookSubscription: { __typename: 'DeleteWebhookSubscriptionPayload' },
     });
     await stopped;
     await own.stop();
