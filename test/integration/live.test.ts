@@ -3,7 +3,6 @@ import { print } from 'graphql';
 import { connect as connectToNats } from 'nats';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { uuid7 } from '../../src/database/uuid7.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import type { HttpServer } from '../../src/server/http-server.ts';
@@ -365,8 +364,4 @@ describe('the server', () => {
   test('stop without start is fine', async () => {
     await expect(createApiServer(api).stop()).resolves.toBeUndefined();
   });
-});
-
-test('ids sort by time, which the cursor relies on', () => {
-  expect(uuid7(1_000) < uuid7(1_001)).toBe(true);
 });
