@@ -10,8 +10,7 @@ import type { ReceiverMessage } from './receiver.ts';
 import { type RedisServer, startRedisIfPossible } from './redis.ts';
 import type { Stack } from './stack.ts';
 import { measureFor, publishFor, startHealthyEndpoints, urlsOf } from './start-traffic.ts';
-import { Traffic, type TrafficSummary } from './traffic.ts';
-import { waitUntil } from './wait-until.ts';
+import { cellsOf, Traffic, type TrafficSummary } from './traffic.ts';
 
 const HEALTHY = 50;
 const SICK = ['hanging', 'failing'];
@@ -20,7 +19,6 @@ const LATENCY_PER_SECOND = 200;
 const FULL = { seconds: 20, waiting: 1_000_000, backlog: 10_000 };
 const MIN_SECONDS = 4;
 const WARM_UP_MS = 3_000;
-const GRACE_MS = 2_000;
 const ADDED_AT_ONCE = 1_000;
 const BACKLOG_AT_ONCE = 50;
 const HOUR_MS = 3_600_000;
@@ -121,20 +119,13 @@ async function measureBesideSick(
     return from;
   };
   const [from] = await Promise.all([makeBacklog(), traffic.publishUntil(() => isOver)]);
-  const to = clockMs();
-  await waitUntil(() => traffic.between(from, to).missing === 0, GRACE_MS);
-  return traffic.between(from, to);
+  return traffic.settled(from, clockMs());
 }
 
 async function memoryOfRedis(): Promise<number> {
   return (await readUsages())['redis-server']?.memoryMiB ?? 0;
 }
 
-function rowOf(name: string, { events, p50, p95, p99, missing }: TrafficSummary): Record<string, string> {
-  const show = (ms: number) => `${missing > 0 ? '≥ ' : ''}${ms.toFixed(1)}`;
-  return {
-    'BullMQ, publish to arrival': name,
-    ...{ events: String(events), 'p50 ms': show(p50), 'p95 ms': show(p95), 'p99 ms': show(p99) },
-    missing: String(missing),
-  };
+function rowOf(name: string, summary: TrafficSummary): Record<string, string> {
+  return { 'BullMQ, publish to arrival': name, ...cellsOf(summary) };
 }

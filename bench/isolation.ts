@@ -20,8 +20,6 @@ const TENANT = 'bench';
 const HEALTHY_COUNT = 50;
 const EVENTS_PER_SECOND = 100;
 const WARM_UP_MS = 5_000;
-/** What has not arrived so long after a phase counts as missing. */
-const GRACE_MS = 5_000;
 const DISPATCH_MS = 300_000;
 /** More than the 36 s that a first failure may wait in JetStream for its second attempt. */
 const CALM_MS = 120_000;
@@ -92,7 +90,7 @@ async function measureAlone({ traffic, seconds, report }: Scene, number: number)
   const from = await moment();
   await publishFor(traffic, seconds * 1_000);
   const to = await moment();
-  await waitUntil(() => traffic.between(from.at, to.at).missing === 0, GRACE_MS);
+  await traffic.settled(from.at, to.at);
   return { name: `A${number}`, phases: [phaseOf('alone', traffic, { from, to })] };
 }
 
@@ -108,7 +106,7 @@ async function measureBeside(context: Scene, number: number): Promise<Block> {
     }),
   ]);
   const to = await moment();
-  await waitUntil(() => traffic.between(from.at, to.at).missing === 0, GRACE_MS);
+  await traffic.settled(from.at, to.at);
   const phases = [phaseOf('influx', traffic, { from, to: held }), phaseOf('held', traffic, { from: held, to })];
   report(`B${number}: deleting the sick subscriptions`);
   await sick.delete();

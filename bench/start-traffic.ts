@@ -5,7 +5,6 @@ import type { ReceiverMessage } from './receiver.ts';
 import type { Stack } from './stack.ts';
 import { createSubscription } from './subscriptions.ts';
 import { Traffic, type TrafficSummary } from './traffic.ts';
-import { waitUntil } from './wait-until.ts';
 
 export type TrafficOptions = {
   readonly tenant: string;
@@ -45,15 +44,11 @@ export async function publishFor(traffic: Traffic, ms: number, perSecond?: numbe
   await traffic.publishUntil(() => clockMs() >= until, perSecond);
 }
 
-const GRACE_MS = 5_000;
-
-/** What became of the events of so much time; what has not arrived five seconds later counts as missing. */
+/** What became of the events of so much time. */
 export async function measureFor(traffic: Traffic, ms: number, perSecond?: number): Promise<TrafficSummary> {
   const from = clockMs();
   await publishFor(traffic, ms, perSecond);
-  const to = clockMs();
-  await waitUntil(() => traffic.between(from, to).missing === 0, GRACE_MS);
-  return traffic.between(from, to);
+  return traffic.settled(from, clockMs());
 }
 
 export type HealthyEndpoints = {

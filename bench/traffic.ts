@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { clockMs } from './clock.ts';
 import { type LatencySummary, summarise } from './latency.ts';
 import type { ReceiverMessage } from './receiver.ts';
+import { waitUntil } from './wait-until.ts';
 import type { WatcherMessage } from './watcher.ts';
 
 /** When one event was published, when it arrived, and when watchers of the log saw it; on the clock of clockMs. */
@@ -22,6 +23,7 @@ type Publish = (number: number) => Promise<unknown>;
 
 const MAX_UNCONFIRMED = 1_000;
 const LATE_MS = 1_000;
+const GRACE_MS = 5_000;
 
 /** Publishes events at a steady pace and knows when each arrived. */
 export class Traffic {
@@ -77,6 +79,12 @@ export class Traffic {
     return summarise(sent.flatMap((one) => one.seenAt.map((seenAt) => seenAt - (one[since] ?? seenAt))));
   }
 
+  /** The events published in this time, once all have arrived; one that has not five seconds later counts as missing. */
+  async settled(from: number, to: number): Promise<TrafficSummary> {
+    await waitUntil(() => this.between(from, to).missing === 0, GRACE_MS);
+    return this.between(from, to);
+  }
+
   /** The events published in this time, as it stands now: one that has not arrived counts with its age. */
   between(from: number, to = Number.POSITIVE_INFINITY): TrafficSummary {
     const now = clockMs();
@@ -89,4 +97,13 @@ export class Traffic {
       duplicates: sent.reduce((sum, { duplicates }) => sum + duplicates, 0),
     };
   }
+}
+
+/** Cells of a table, with `≥` where what has not arrived counts with its age. */
+export function cellsOf({ events, p50, p95, p99, missing }: TrafficSummary): Record<string, string> {
+  const show = (ms: number) => `${missing > 0 ? '≥ ' : ''}${ms.toFixed(1)}`;
+  return {
+    ...{ events: String(events), 'p50 ms': show(p50), 'p95 ms': show(p95), 'p99 ms': show(p99) },
+    missing: String(missing),
+  };
 }

@@ -2,7 +2,7 @@ import type { Context, Outcome } from './measurement.ts';
 import { readUsages } from './processes.ts';
 import type { Stack } from './stack.ts';
 import { measureFor, publishFor, startTraffic } from './start-traffic.ts';
-import type { TrafficSummary } from './traffic.ts';
+import { cellsOf } from './traffic.ts';
 
 const WAITING = 1_000_000;
 const CHUNK = 50_000;
@@ -34,7 +34,10 @@ export async function measureWaiting({ report, size, startStack }: Context): Pro
   const memory = { program: memoryOf('program'), natsServer: memoryOf('nats-server') };
   return {
     tables: [
-      [rowOf('alone', alone), rowOf(`beside ${waiting} waiting`, beside)],
+      [
+        { 'fresh deliveries': 'alone', ...cellsOf(alone) },
+        { 'fresh deliveries': `beside ${waiting} waiting`, ...cellsOf(beside) },
+      ],
       Object.entries(memory).map(([name, mib]) => ({
         'memory, MiB': name,
         ...{ alone: mib.alone.toFixed(0), beside: mib.beside.toFixed(0) },
@@ -64,12 +67,4 @@ async function fill(
   await query(`UPDATE subscription_states SET next_due_at = now() + interval '1 hour'
     WHERE subscription_id IN (SELECT id FROM webhook_subscriptions WHERE tenant = 'waiting')`);
   await query('ANALYZE deliveries');
-}
-
-function rowOf(name: string, { events, p50, p95, p99, missing }: TrafficSummary): Record<string, string> {
-  return {
-    'fresh deliveries': name,
-    ...{ events: String(events), 'p50 ms': p50.toFixed(1), 'p95 ms': p95.toFixed(1), 'p99 ms': p99.toFixed(1) },
-    missing: String(missing),
-  };
 }

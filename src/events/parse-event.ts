@@ -1,4 +1,5 @@
 import pg from 'pg';
+import type { NewEvent } from '../database/insert-events.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
 import { type HeaderReader, InvalidCloudEventError, readCloudEvent } from './cloud-event.ts';
@@ -12,17 +13,11 @@ import type { PublishedMessage } from './published-message.ts';
 /** A CloudEvent's envelope may have its data in base64, and attributes beside it. */
 const MAX_BODY_BYTES = 1.5 * MAX_DATA_BYTES;
 
-export type ParsedEvent = {
-  readonly kind: 'event';
-  /** UUIDv7 of the JetStream timestamp, its random bits from timestamp and sequence together: a redelivered message
-   * gets the same id, and a sequence number that a crashed broker hands out again gets another. */
-  readonly id: string;
-  readonly tenant: string;
-  readonly eventId: string;
-  readonly type: string;
-  readonly occurredAt: Date;
-  readonly data: Buffer;
-};
+/**
+ * Its `id` is a UUIDv7 of the JetStream timestamp, its random bits from timestamp and sequence together: a redelivered
+ * message gets the same id, and a sequence number that a crashed broker hands out again gets another.
+ */
+export type ParsedEvent = NewEvent & { readonly kind: 'event' };
 
 export type Rejection = {
   readonly kind: 'rejected';

@@ -1,6 +1,7 @@
-import { createGraphQLError, isAsyncIterable, type Plugin } from 'graphql-yoga';
+import { isAsyncIterable, type Plugin } from 'graphql-yoga';
 import type { Context } from '../schema/context.ts';
 import { createHolderCount } from './holder-count.ts';
+import { tooManyOperations } from './too-many-operations.ts';
 
 const MAX_STREAMS = 10_000;
 /** Each may keep 1,000 attempts in memory, and all of them are compared with every attempt. */
@@ -15,9 +16,7 @@ export function limitStreams(): Plugin<Context> {
       const release = streams.take((args.contextValue as Context).viewer);
       if (release === undefined) {
         const message = `at most ${MAX_STREAMS_PER_HOLDER} live streams of a tenant can be open`;
-        setResultAndStopExecution({
-          errors: [createGraphQLError(message, { extensions: { code: 'TOO_MANY_OPERATIONS' } })],
-        });
+        setResultAndStopExecution({ errors: [tooManyOperations(message)] });
         return undefined;
       }
       return {

@@ -15,6 +15,7 @@ import type { Graphql } from './graphql.ts';
 import { createMaskError } from './mask-error.ts';
 import { rateLimitedError, type TakeOperation } from './rate-limit.ts';
 import { createSocketLimits, MAX_SOCKETS, type RunningOperations } from './socket-limits.ts';
+import { tooManyOperations } from './too-many-operations.ts';
 
 export type LiveSocketsOptions = {
   readonly graphql: Graphql;
@@ -147,7 +148,7 @@ export class LiveSockets {
     // What a client completes early is forgotten by the library, but goes on running.
     if (Math.max(Object.keys(connection.subscriptions).length, running.size + 1) > MAX_OPERATIONS_PER_SOCKET) {
       const message = `at most ${MAX_OPERATIONS_PER_SOCKET} operations can run over one WebSocket`;
-      return [createGraphQLError(message, { extensions: { code: 'TOO_MANY_OPERATIONS' } })];
+      return [tooManyOperations(message)];
     }
     const ending = new AbortController();
     // Until it is executed, and is here once more: many may come at once.

@@ -1,13 +1,15 @@
 import type { ExecutionArgs, ExecutionResult } from 'graphql';
-import { createGraphQLError, type Plugin } from 'graphql-yoga';
+import type { Plugin } from 'graphql-yoga';
 import type { Context } from '../schema/context.ts';
 import { Turns } from '../turns.ts';
 import { holderOf } from './holder-count.ts';
+import { tooManyOperations } from './too-many-operations.ts';
 
 /** Half of Prisma's connections: what one tenant asks must not keep the others waiting. */
 const MAX_RUNNING = 5;
 /** As many as the default rate limit lets through at once. */
 const MAX_WAITING = 200;
+const CROWDED = `at most ${MAX_RUNNING} operations of a tenant run at a time, and ${MAX_WAITING} wait`;
 
 /** So many queries and mutations of a tenant run at a time, the others wait for their turn. */
 export function takeTurns(): Plugin<Context> {
@@ -18,15 +20,10 @@ export function takeTurns(): Plugin<Context> {
       const holder = holderOf((args.contextValue as Context).viewer);
       if (holder === undefined) return;
       setExecuteFn((execution: ExecutionArgs): Promise<ExecutionResult> | ExecutionResult => {
-        if (turns.waitingOf(holder) >= MAX_WAITING) return { errors: [tooManyOperations()] };
+        if (turns.waitingOf(holder) >= MAX_WAITING) return { errors: [tooManyOperations(CROWDED)] };
         // `as`: it is graphql-js's, or another plugin's in its place.
         return turns.run(holder, async () => (await executeFn(execution)) as ExecutionResult);
       });
     },
   };
-}
-
-function tooManyOperations() {
-  const message = `at most ${MAX_RUNNING} operations of a tenant run at a time, and ${MAX_WAITING} wait`;
-  return createGraphQLError(message, { extensions: { code: 'TOO_MANY_OPERATIONS' } });
 }

@@ -8,26 +8,31 @@ export type ApiServer = { readonly url: string; stop(): Promise<void> };
 
 const JWT_SECRET = 'a secret of thirty-two characters';
 
-/** What is behind `api`, listening on a free port. */
-export async function startApiServer(
+type ApiServerOptions = Partial<Config['api']> & { readonly port?: number };
+
+/** What is behind `api`, to listen on a free port unless one is named. */
+export function createApiServer(
   { database, databaseUrl, bus, secretBox, log }: Api,
-  settings: Partial<Config['api']> = {},
-): Promise<ApiServer> {
+  { port = 0, ...settings }: ApiServerOptions = {},
+): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
-  const listen = { host: '127.0.0.1', port: 0, roles: new Set(['api'] as const), metricsToken: undefined };
-  const server = new HttpServer({
+  const listen = { host: '127.0.0.1', port, roles: new Set(['api'] as const), metricsToken: undefined };
+  return new HttpServer({
     ...{ database, databaseUrl, bus, secretBox, log, adminApiKey: ADMIN_KEY, hasStarted: () => true },
     metrics: new Registry(),
     config: { ...listen, egress, jwt: { secret: JWT_SECRET }, api: { ...SETTINGS, ...settings } },
   });
+}
+
+export async function startApiServer(api: Api, options?: ApiServerOptions): Promise<ApiServer> {
+  const server = createApiServer(api, options);
   return { url: await server.start(), stop: () => server.stop() };
 }
 
 /** Credentials of a tenant, for any of these servers; the same for the same tenant. */
-export async function bearerOf(tenant: string): Promise<string> {
-  const token = await new SignJWT({ tenant, scope: 'TENANT_READ', sub: tenant })
+export function tokenOf(tenant: string): Promise<string> {
+  return new SignJWT({ tenant, scope: 'TENANT_READ', sub: tenant })
     .setProtectedHeader({ alg: 'HS256' })
     .setExpirationTime('1 hour')
     .sign(new TextEncoder().encode(JWT_SECRET));
-  return `Bearer ${token}`;
 }

@@ -1,15 +1,16 @@
 import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
-import { type Receiver, startReceiver } from '../support/receiver.ts';
+import type { Receiver, Respond } from '../support/receiver.ts';
+import { createReceive } from '../support/receivers.ts';
+import { lockTable } from '../support/table-lock.ts';
 import { startTestServices, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let services: TestServices;
 let engine: EngineProcess;
-const receivers: Receiver[] = [];
+const receive = createReceive();
 
 beforeAll(async () => {
   services = await startTestServices();
@@ -22,12 +23,10 @@ afterAll(async () => {
 afterEach(async () => {
   await engine.terminate();
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
-  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
 });
 
-async function subscribedReceiver(respond?: Parameters<typeof startReceiver>[0], timeoutMs = 5_000): Promise<Receiver> {
-  const receiver = await startReceiver(respond);
-  receivers.push(receiver);
+async function subscribedReceiver(respond?: Respond, timeoutMs = 5_000): Promise<Receiver> {
+  const receiver = await receive(respond);
   await engine.graphql(
     'mutation ($url: String!, $timeoutMs: Int!) { createWebhookSubscription(input: { tenant: "acme", url: $url, eventTypes: ["*"], timeoutMs: $timeoutMs }) { __typename } }',
     { url: receiver.url, timeoutMs },
@@ -43,11 +42,8 @@ async function start(env?: Record<string, string>): Promise<void> {
 }
 
 /** Stops the dispatcher's transaction at its insert into deliveries, until the returned function is called. */
-async function holdTransaction(): Promise<() => Promise<void>> {
-  const blocker = new pg.Client({ connectionString: services.databaseUrl });
-  await blocker.connect();
-  await blocker.query('BEGIN; LOCK TABLE deliveries IN SHARE MODE');
-  return () => blocker.end();
+function holdTransaction(): Promise<() => Promise<void>> {
+  return lockTable(services.databaseUrl, { table: 'deliveries', mode: 'SHARE' });
 }
 
 async function transactionIsHeld(): Promise<void> {

@@ -2,13 +2,14 @@ import { connect } from 'node:net';
 import { verify } from '@octokit/webhooks-methods';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
+import { createReceive } from '../support/receivers.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { deliveriesOf, deliveryWith, logOf } from './deliveries.ts';
 
 let services: TestServices;
 let app: TestApp;
-const receivers: Receiver[] = [];
+const receive = createReceive();
 
 beforeAll(async () => {
   services = await startTestServices();
@@ -22,53 +23,7 @@ afterAll(async () => {
 
 afterEach(async () => {
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
-  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
 });
-
-async function receive(respond?: Respond): Promise<Receiver> {
-  const receiver = await startReceiver(respond);
-  receivers.push(receiver);
-  return receiver;
-}
-
-type DeliveryRow = {
-  id: string;
-  status: string;
-  attemptCount: number;
-  nextAttemptAt: Date | null;
-  waitingFor: string | null;
-};
-
-async function deliveriesOf(subscriptionId: string): Promise<DeliveryRow[]> {
-  return services.query<DeliveryRow>(
-    `SELECT id, status, attempt_count AS "attemptCount", next_attempt_at AS "nextAttemptAt", waiting_for AS "waitingFor"
-     FROM deliveries WHERE subscription_id = $1 ORDER BY id`,
-    [subscriptionId],
-  );
-}
-
-async function deliveryWith(subscriptionId: string, status: string, timeoutMs = 20_000): Promise<DeliveryRow> {
-  return waitFor(async () => (await deliveriesOf(subscriptionId)).find((row) => row.status === status), {
-    what: `a delivery with status ${status}`,
-    timeoutMs,
-  });
-}
-
-const LOG = `query ($filter: DeliveryFilter) { deliveryLog(filter: $filter) { edges { node {
-  number status failureReason statusCode responseTimeMs startedAt requestHeaders responseHeaders responseBody
-  responseBodyTruncated errorMessage payloadSizeBytes delivery { id status attemptCount nextAttemptAt waitingFor } } } } }`;
-
-type LogEntry = Record<string, unknown> & {
-  requestHeaders: Record<string, string>;
-  responseHeaders: Record<string, string>;
-  responseBody: string;
-};
-
-async function logOf(subscriptionId: string): Promise<LogEntry[]> {
-  const variables = { filter: { subscriptionIds: [subscriptionId] } };
-  const { deliveryLog } = await app.graphql<{ deliveryLog: { edges: { node: LogEntry }[] } }>(LOG, variables);
-  return deliveryLog.edges.map(({ node }) => node);
-}
 
 async function eventIsRecorded(eventId: string): Promise<void> {
   await waitFor(
@@ -98,9 +53,9 @@ describe('fan-out', () => {
     const before = await services.storedIn('DELIVERIES');
     await services.publish('events.acme.conversation.created', '{}', { 'Nats-Msg-Id': 'fan-out' });
     await receiver.waitForRequests(matching.length);
-    for (const { id } of matching) await deliveryWith(id, 'SUCCESS');
-    for (const { id } of matching) expect(await deliveriesOf(id)).toHaveLength(1);
-    for (const { id } of [...others, stranger]) expect(await deliveriesOf(id)).toEqual([]);
+    for (const { id } of matching) await deliveryWith(services, id, 'SUCCESS');
+    for (const { id } of matching) expect(await deliveriesOf(services, id)).toHaveLength(1);
+    for (const { id } of [...others, stranger]) expect(await deliveriesOf(services, id)).toEqual([]);
     expect((await services.storedIn('DELIVERIES')) - before).toBe(matching.length);
     expect(receiver.requests.every((request) => request.path === '/yes')).toBe(true);
     await waitFor(async () => (await services.unackedBy('EVENTS', 'dispatcher')) === 0, {
@@ -114,8 +69,8 @@ describe('fan-out', () => {
     const inactive = await app.subscribe({ url: `${receiver.url}/inactive`, isActive: false });
     const active = await app.subscribe({ url: `${receiver.url}/active` });
     await services.publish('events.acme.conversation.created', '{}');
-    await deliveryWith(active.id, 'SUCCESS');
-    expect(await deliveriesOf(inactive.id)).toEqual([]);
+    await deliveryWith(services, active.id, 'SUCCESS');
+    expect(await deliveriesOf(services, inactive.id)).toEqual([]);
     expect(receiver.requests.map((request) => request.path)).toEqual(['/active']);
   });
 
@@ -140,7 +95,7 @@ describe('fan-out', () => {
     await waitFor(() => receiver.requests.some(({ headers }) => headers['webhook-event'] === 'end'), {
       what: 'the end',
     });
-    expect(await deliveriesOf(id)).toHaveLength(2);
+    expect(await deliveriesOf(services, id)).toHaveLength(2);
     expect(receiver.requests.filter(({ headers }) => headers['webhook-id'] === 'same')).toHaveLength(1);
   });
 
@@ -154,8 +109,8 @@ describe('fan-out', () => {
     const headers = { 'ce-specversion': '1.0', 'ce-id': 'shared', 'ce-source': '/s', 'ce-type': 'a' };
     await services.publish('events.acme.a', '{}', headers);
     await services.publish('events.globex.a', '{}', headers);
-    await deliveryWith(acme.id, 'SUCCESS');
-    await deliveryWith(globex.id, 'SUCCESS');
+    await deliveryWith(services, acme.id, 'SUCCESS');
+    await deliveryWith(services, globex.id, 'SUCCESS');
   });
 
   it('what cannot be accepted is recorded with its reason and holds up nothing', async () => {
@@ -166,7 +121,7 @@ describe('fan-out', () => {
     await services.publish('events.no-type', '{}');
     await publishUnreadableHeader(services.nats.port, 'events.acme.bad');
     await services.publish('events.acme.good', '{}');
-    await deliveryWith(id, 'SUCCESS');
+    await deliveryWith(services, id, 'SUCCESS');
     const { rejectedEvents } = await app.graphql<{ rejectedEvents: { edges: { node: { reason: string } }[] } }>(
       '{ rejectedEvents { edges { node { tenant subject reason message sizeBytes } } } }',
     );
@@ -179,7 +134,7 @@ describe('fan-out', () => {
       { tenant: 'acme', subject: 'events.acme.bad', reason: 'INVALID_OCCURRED_AT' },
       { tenant: 'no-type', subject: 'events.no-type', reason: 'INVALID_SUBJECT' },
     ]);
-    expect(await deliveriesOf(id)).toHaveLength(1);
+    expect(await deliveriesOf(services, id)).toHaveLength(1);
   });
 });
 
@@ -212,7 +167,7 @@ describe('sending', () => {
     expect(body).toBe(
       `{"id":"msg-1","type":"NEW_MESSAGE_FROM_VISITOR","timestamp":"2026-01-31T12:00:00.500Z","data":${data}}`,
     );
-    const [delivery] = await deliveriesOf(id);
+    const [delivery] = await deliveriesOf(services, id);
     expect(request).toMatchObject({ method: 'POST', path: '/hook?a=1' });
     expect(request.headers).toMatchObject({
       'content-type': 'application/json',
@@ -242,8 +197,8 @@ describe('sending', () => {
     const headers = [{ name: 'Authorization', value: 'Bearer hush' }];
     const { id, secret } = await app.subscribe({ url: receiver.url, headers });
     await services.publish('events.acme.conversation.created', '{"a":1}');
-    await deliveryWith(id, 'SUCCESS');
-    const [attempt, ...more] = await logOf(id);
+    await deliveryWith(services, id, 'SUCCESS');
+    const [attempt, ...more] = await logOf(app, id);
     expect(more).toEqual([]);
     expect(attempt).toMatchObject({
       number: 1,
@@ -266,9 +221,12 @@ describe('sending', () => {
     const { id } = await app.subscribe({ url: receiver.url });
     for (let count = 1; count <= 5; count += 1) {
       await services.publish('events.acme.conversation.created', '{}');
-      await waitFor(async () => (await deliveriesOf(id)).filter((row) => row.status === 'SUCCESS').length === count, {
-        what: `${count} successes`,
-      });
+      await waitFor(
+        async () => (await deliveriesOf(services, id)).filter((row) => row.status === 'SUCCESS').length === count,
+        {
+          what: `${count} successes`,
+        },
+      );
     }
     expect(receiver.requests).toHaveLength(5);
     expect(receiver.connectionCount()).toBe(1);
@@ -294,7 +252,7 @@ describe('sending', () => {
     const { id } = await app.subscribe({ url: receiver.url });
     const data = `"${'x'.repeat(1024 * 1024 - 2)}"`;
     await services.publish('events.acme.large', data);
-    await deliveryWith(id, 'SUCCESS');
+    await deliveryWith(services, id, 'SUCCESS');
     expect(receiver.requests[0]?.rawBody.toString()).toContain(`"data":${data}}`);
   });
 
@@ -309,173 +267,6 @@ describe('sending', () => {
       await services.publish('events.acme.conversation.created', '{}');
       await receiver.waitForRequests(n);
       expect(receiver.requests.at(-1)?.path).toBe(`/${n}`);
-    }
-  });
-});
-
-describe('failing', () => {
-  it('a 500 raises the attempt count and stays PENDING, then FAILURE when the schedule ends', async () => {
-    let goOn: () => void = () => undefined;
-    const wasSeen = new Promise<void>((resolve) => {
-      goOn = resolve;
-    });
-    const receiver = await receive(async (_, index) => {
-      if (index > 0) await wasSeen;
-      return { status: 500, body: 'broken' };
-    });
-    const { id } = await app.subscribe({ url: receiver.url, timeoutMs: 30_000 });
-    await services.publish('events.acme.conversation.created', '{}', { 'Nats-Msg-Id': 'fails' });
-    const pending = await waitFor(async () => (await deliveriesOf(id)).find((row) => row.attemptCount === 1), {
-      what: 'the first attempt',
-    });
-    goOn();
-    expect(pending).toMatchObject({ status: 'PENDING', waitingFor: 'BACKOFF' });
-    expect(pending.nextAttemptAt).toBeInstanceOf(Date);
-    const failed = await deliveryWith(id, 'FAILURE');
-    expect(failed).toMatchObject({ attemptCount: 3, nextAttemptAt: null, waitingFor: null });
-    expect(receiver.requests.map(({ headers }) => [headers['webhook-id'], headers['webhook-attempt']])).toEqual([
-      ['fails', '1'],
-      ['fails', '2'],
-      ['fails', '3'],
-    ]);
-    const log = await logOf(id);
-    expect(
-      log.map(({ number, status, failureReason, statusCode, responseBody }) => [
-        number,
-        status,
-        failureReason,
-        statusCode,
-        responseBody,
-      ]),
-    ).toEqual([
-      [3, 'FAILURE', 'HTTP_STATUS', 500, 'broken'],
-      [2, 'FAILURE', 'HTTP_STATUS', 500, 'broken'],
-      [1, 'FAILURE', 'HTTP_STATUS', 500, 'broken'],
-    ]);
-  });
-
-  it('a 503 is retried under the same webhook-id until a 2xx', async () => {
-    const receiver = await receive((_, index) => ({ status: index === 0 ? 503 : 200 }));
-    const { id, secret } = await app.subscribe({ url: receiver.url });
-    await services.publish('events.acme.conversation.created', '{}', { 'Nats-Msg-Id': 'recovers' });
-    expect(await deliveryWith(id, 'SUCCESS')).toMatchObject({ attemptCount: 2 });
-    expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['recovers', 'recovers']);
-    for (const { rawBody, headers } of receiver.requests) {
-      new Webhook(secret).verify(rawBody.toString(), headers as Record<string, string>);
-    }
-  });
-
-  it('a refused connection is a failed attempt of its own reason', async () => {
-    const receiver = await receive();
-    await receiver.close();
-    const { id } = await app.subscribe({ url: receiver.url });
-    await services.publish('events.acme.conversation.created', '{}');
-    await deliveryWith(id, 'FAILURE');
-    expect(await logOf(id)).toMatchObject(
-      Array(3).fill({ status: 'FAILURE', failureReason: 'CONNECTION_REFUSED', statusCode: null }),
-    );
-  });
-
-  it('a target slower than 5 s fails with a time-out', async () => {
-    const receiver = await receive(() => 'hang');
-    const { id } = await app.subscribe({ url: receiver.url });
-    await services.publish('events.acme.conversation.created', '{}');
-    const [attempt] = await waitFor(async () => (await logOf(id)).length > 0 && logOf(id), {
-      what: 'the attempt',
-      timeoutMs: 30_000,
-    });
-    expect(attempt).toMatchObject({ number: 1, status: 'FAILURE', failureReason: 'TIMEOUT', statusCode: null });
-    expect(attempt?.['responseTimeMs']).toBeGreaterThan(4_900);
-    expect(attempt?.['responseTimeMs']).toBeLessThan(9_000);
-    expect((await deliveriesOf(id))[0]?.status).toBe('PENDING');
-  });
-
-  it('a delivery whose secret cannot be read is put off, out of the way of others, and no attempt is counted', async () => {
-    const receiver = await receive();
-    const broken = await app.subscribe({ url: `${receiver.url}/broken` });
-    const sound = await app.subscribe({ url: `${receiver.url}/sound` });
-    await services.query(`UPDATE signing_secrets SET encrypted_secret = 'v1.0.0.0' WHERE subscription_id = $1`, [
-      broken.id,
-    ]);
-    await services.publish('events.acme.conversation.created', '{}');
-    await deliveryWith(sound.id, 'SUCCESS');
-    const [delivery] = await waitFor(
-      async () => {
-        const rows = await deliveriesOf(broken.id);
-        return Number(rows[0]?.nextAttemptAt) > Date.now() + 500_000 && rows;
-      },
-      { what: 'the delivery to be put off' },
-    );
-    expect(delivery).toMatchObject({ status: 'PENDING', attemptCount: 0 });
-    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'its message to be gone' });
-    expect(receiver.requests.map(({ path }) => path)).toEqual(['/sound']);
-    await app.graphql('mutation ($id: ID!) { deleteWebhookSubscription(id: $id) { __typename } }', { id: broken.id });
-  });
-
-  it('a retry goes by the settings of the moment', async () => {
-    const after = await receive();
-    let answer: () => void = () => undefined;
-    const answered = new Promise<void>((resolve) => {
-      answer = resolve;
-    });
-    const before = await receive(async () => {
-      await answered;
-      return { status: 500 };
-    });
-    const { id } = await app.subscribe({ url: before.url, timeoutMs: 30_000 });
-    await services.publish('events.acme.conversation.created', '{}');
-    await before.waitForRequests(1);
-    await app.graphql(
-      `mutation ($id: ID!, $url: String!) { updateWebhookSubscription(id: $id, input: { url: $url }) { __typename } }`,
-      { id, url: after.url },
-    );
-    answer();
-    const [retry] = await after.waitForRequests(1);
-    expect(retry?.headers['webhook-attempt']).toBe('2');
-    expect(before.requests).toHaveLength(1);
-  });
-
-  it('deactivating a subscription cancels what waits, and nothing more is sent', async () => {
-    // A wait that is over only when there is nothing left to wait for.
-    const receiver = await receive(() => ({ status: 503, headers: { 'Retry-After': '4' } }));
-    const { id } = await app.subscribe({ url: receiver.url });
-    await services.publish('events.acme.conversation.created', '{}');
-    await waitFor(async () => (await deliveriesOf(id))[0]?.waitingFor === 'RETRY_AFTER', { what: 'the wait' });
-    await app.graphql(
-      'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { isActive: false }) { __typename } }',
-      { id },
-    );
-    // Not only when its message comes up.
-    expect(await deliveriesOf(id)).toMatchObject([{ status: 'CANCELLED', attemptCount: 1 }]);
-    const sent = receiver.requests.length;
-    // The cancelled delivery's message is gone from the stream only after the sender has looked at it.
-    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'an empty DELIVERIES' });
-    expect(receiver.requests).toHaveLength(sent);
-  });
-});
-
-describe('cancelling', () => {
-  it('does not make an attempt in flight unmade: it is logged and counted, and a success counts as one', async () => {
-    for (const { status, expected } of [
-      { status: 500, expected: { status: 'CANCELLED', attemptCount: 1, nextAttemptAt: null } },
-      { status: 200, expected: { status: 'SUCCESS', attemptCount: 1, nextAttemptAt: null } },
-    ]) {
-      let answer: () => void = () => undefined;
-      const answered = new Promise<void>((resolve) => {
-        answer = resolve;
-      });
-      const receiver = await receive(async () => {
-        await answered;
-        return { status };
-      });
-      const { id } = await app.subscribe({ url: receiver.url, timeoutMs: 30_000 });
-      await services.publish('events.acme.conversation.created', '{}');
-      await receiver.waitForRequests(1);
-      await app.graphql('mutation ($id: ID!) { deleteWebhookSubscription(id: $id) { __typename } }', { id });
-      expect(await deliveriesOf(id)).toMatchObject([{ status: 'CANCELLED', attemptCount: 0 }]);
-      answer();
-      await waitFor(async () => (await logOf(id)).length === 1, { what: 'the attempt in the log' });
-      expect(await deliveriesOf(id)).toMatchObject([expected]);
     }
   });
 });
@@ -534,7 +325,7 @@ describe('a test event', () => {
     ).toMatchObject({
       data: { hello: 'world' },
     });
-    await deliveryWith(id, 'SUCCESS');
+    await deliveryWith(services, id, 'SUCCESS');
     expect(receiver.requests).toHaveLength(1);
   });
 });

@@ -1,12 +1,12 @@
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
+import { createReceive } from '../support/receivers.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let services: TestServices;
 let app: TestApp;
-const receivers: Receiver[] = [];
+const receive = createReceive();
 
 // No retry comes in the way: each attempt is that of an event published for it.
 const ENV = { RETRY_SCHEDULE: '1h,1h' };
@@ -23,14 +23,7 @@ afterAll(async () => {
 
 afterEach(async () => {
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
-  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
 });
-
-async function receive(respond?: Respond): Promise<Receiver> {
-  const receiver = await startReceiver(respond);
-  receivers.push(receiver);
-  return receiver;
-}
 
 let tenants = 0;
 const newTenant = () => `tenant-${(tenants += 1)}`;

@@ -9,7 +9,7 @@ import { createSecretBox, type SecretBox } from '../../src/delivery/secret-box.t
 import { EventBus } from '../../src/events/event-bus.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
 import { createPublishEvent } from '../../src/events/publish-event.ts';
-import type { Attempt } from '../../src/generated/prisma/client.ts';
+import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
 import { Credentials } from '../../src/server/credentials.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
@@ -18,6 +18,7 @@ import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { CREATE } from './graphql-operations.graphql.ts';
 
 export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789';
 
@@ -132,14 +133,17 @@ export async function seedDelivery({ prisma }: Database, { subscriptionId, tenan
   });
 }
 
+/** A pending delivery of a new webhook subscription of the tenant. */
+export async function deliveryOf(api: Pick<Api, 'run' | 'database'>, tenant: string): Promise<Delivery> {
+  const input = { tenant, url: 'https://example.com', eventTypes: ['*'] };
+  const { data } = await api.run(CREATE, { input });
+  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
+  return seedDelivery(api.database, { subscriptionId: subscription.id, tenant });
+}
+
 /** An attempt of a delivery, not yet stored or announced. */
 export function attemptOf(
-  delivery: {
-    readonly id: string;
-    readonly subscriptionId: string;
-    readonly tenant: string;
-    readonly eventType: string;
-  },
+  delivery: Pick<Delivery, 'id' | 'subscriptionId' | 'tenant' | 'eventType'>,
   values: Partial<Attempt> = {},
 ): Attempt {
   const startedAt = values.startedAt ?? new Date();

@@ -1,14 +1,15 @@
-import { type Client, createClient } from 'graphql-ws';
+import type { Client } from 'graphql-ws';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
 import { createDatabase, type Database } from '../../src/database/client.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
+import { ask, type Collected, collect, createSocketClient, openEvents } from '../support/graphql-client.ts';
+import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
-import { ADMIN_KEY, type Api, attemptOf, expectType, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
-import { CREATE, DELIVERY_LOG } from './graphql-operations.graphql.ts';
+import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
+import { ADMIN_KEY, type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
+import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
 import { createLogger } from './live-process.ts';
 
 const TENANT = 'returning';
@@ -31,56 +32,31 @@ afterAll(async () => {
   await api.stop();
 });
 beforeEach(async () => {
-  const input = { tenant: TENANT, url: 'https://example.com', eventTypes: ['*'] };
-  const { data } = await api.run(CREATE, { input });
-  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
-  delivery = await seedDelivery(own, { subscriptionId: subscription.id, tenant: TENANT });
+  delivery = await deliveryOf(api, TENANT);
 });
 afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-type Stream = {
-  readonly ids: string[];
-  readonly errors: unknown[];
-  isDone: boolean;
-};
-
-function connect(authorization: string, at = server.url): Client {
-  const client = createClient({
-    ...{ url: `${at.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
-    connectionParams: { authorization },
-  });
+function connect(credentials: string, at = server.url): Client {
+  const client = createSocketClient(at, credentials);
   cleanUps.push(async () => {
     await client.dispose();
   });
   return client;
 }
 
-const QUERY =
+const query =
   'subscription ($filter: DeliveryFilter, $after: String) { deliveryLog(filter: $filter, after: $after) { id } }';
 
+type Stream = Collected<{ readonly deliveryLog: { readonly id: string } }>;
+
 function subscribe(client: Client, options: { filter?: object; after?: string | undefined } = {}): Stream {
-  const stream: Stream = { ids: [], errors: [], isDone: false };
   const filter = { subscriptionIds: [delivery.subscriptionId], ...options.filter };
-  client.subscribe<{ deliveryLog: { id: string } }>(
-    { query: QUERY, variables: { ...options, filter } },
-    {
-      next: ({ data, errors = [] }) => {
-        stream.errors.push(...errors);
-        if (data != null) stream.ids.push(data.deliveryLog.id);
-      },
-      error: (error) => {
-        stream.errors.push(error);
-        stream.isDone = true;
-      },
-      complete: () => {
-        stream.isDone = true;
-      },
-    },
-  );
-  return stream;
+  return collect(client, { query, variables: { ...options, filter } });
 }
+
+const idsOf = ({ data }: Stream) => data.map(({ deliveryLog }) => deliveryLog.id);
 
 test('what is committed after a client subscribed arrives, though the end of the log is read later and there is a gap', async () => {
   const { readPool } = api.database;
@@ -91,8 +67,8 @@ test('what is committed after a client subscribed arrives, though the end of the
   const attempts = [logger.prepare(), logger.prepare(), logger.prepare()];
   for (const [index, attempt] of attempts.entries()) await (index === 1 ? logger.logUnheard : logger.log)(attempt);
   for (const client of held) client.release();
-  await waitFor(() => stream.ids.length >= 3, { what: 'three attempts' });
-  expect(stream.ids).toEqual(attempts.map(({ id }) => id));
+  await waitFor(() => stream.data.length >= 3, { what: 'three attempts' });
+  expect(idsOf(stream)).toEqual(attempts.map(({ id }) => id));
 });
 
 /** So many attempts of some minutes ago; every thousandth failed. */
@@ -108,32 +84,10 @@ async function fillLog(count: number): Promise<void> {
   );
 }
 
-/** Whoever reads the table waits until the returned function is called. */
-async function lockAttempts(): Promise<() => Promise<void>> {
-  const client = await own.pool.connect();
-  await client.query('BEGIN');
-  // Postgres would end it after 5 s.
-  await client.query('SET LOCAL idle_in_transaction_session_timeout = 0');
-  await client.query('LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE');
-  let unlocked: Promise<void> | undefined;
-  const unlock = () =>
-    (unlocked ??= client.query('COMMIT').then(() => {
-      client.release();
-    }));
-  cleanUps.push(unlock);
-  return unlock;
+/** What another tenant is answered. */
+async function askModestly(text: string): Promise<unknown> {
+  return (await ask(server.url, { credentials: await tokenOf('modest'), query: text })).data;
 }
-
-async function ask(tenant: string, query: string): Promise<unknown> {
-  const response = await fetch(`${server.url}/graphql`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: await bearerOf(tenant) },
-    body: JSON.stringify({ query }),
-  });
-  return response.json();
-}
-
-const WAITING = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
 
 test('200 streams that come back at once after minutes get what they missed, and keep nobody else waiting', async () => {
   const logger = createLogger({ ...api, database: own }, delivery);
@@ -142,22 +96,23 @@ test('200 streams that come back at once after minutes get what they missed, and
   const page = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
   const after = page.data?.deliveryLog.edges[0]?.cursor;
   await fillLog(20_000);
-  const unlock = await lockAttempts();
-  const authorization = await bearerOf(TENANT);
-  const clients = Array.from({ length: 5 }, () => connect(authorization));
+  const unlock = await lockTable(api.databaseUrl, { table: 'attempts' });
+  cleanUps.push(unlock);
+  const credentials = await tokenOf(TENANT);
+  const clients = Array.from({ length: 5 }, () => connect(credentials));
   const filter = { statusCodes: [{ from: 503, to: 503 }] };
   const streams = clients.flatMap((client) => Array.from({ length: 40 }, () => subscribe(client, { filter, after })));
   // Answered after all that was asked before it.
   await Promise.all(clients.map((client) => client.iterate({ query: '{ __typename }' }).next()));
-  await waitFor(async () => ((await own.pool.query(WAITING)).rowCount ?? 0) >= 2, { what: 'those that read' });
-  expect(await ask('modest', '{ events { nodes { id } } }')).toEqual({ data: { events: { nodes: [] } } });
-  expect((await own.pool.query(WAITING)).rowCount).toBe(2);
+  await waitFor(async () => (await countWaiting(own.pool)) >= 2, { what: 'those that read' });
+  expect(await askModestly('{ events { nodes { id } } }')).toEqual({ events: { nodes: [] } });
+  expect(await countWaiting(own.pool)).toBe(2);
   await unlock();
-  const isOver = () => streams.every(({ ids, errors }) => ids.length === 20 || errors.length > 0);
+  const isOver = () => streams.every(({ data, errors }) => data.length === 20 || errors.length > 0);
   while (!isOver())
-    expect(await ask('modest', '{ deliveryLog { nodes { id } } }')).toEqual({ data: { deliveryLog: { nodes: [] } } });
+    expect(await askModestly('{ deliveryLog { nodes { id } } }')).toEqual({ deliveryLog: { nodes: [] } });
   expect(streams.flatMap(({ errors }) => errors)).toEqual([]);
-  expect(new Set(streams.map(({ ids }) => ids.join())).size).toBe(1);
+  expect(new Set(streams.map((stream) => idsOf(stream).join())).size).toBe(1);
 }, 60_000);
 
 test('a stream that cannot read what it missed, since Postgres is away, says so and ends, over both transports', async () => {
@@ -175,54 +130,23 @@ test('a stream that cannot read what it missed, since Postgres is away, says so 
   const socket = subscribe(client);
   // Answered after what was asked before it.
   await client.iterate({ query: '{ __typename }' }).next();
-  const events = await openEvents(cut.url);
+  const filter = { subscriptionIds: [delivery.subscriptionId] };
+  const events = await openEvents(cut.url, { credentials: ADMIN_KEY, query, variables: { filter } });
   const logOne = async (): Promise<Attempt> => {
     const attempt = logger.prepare();
     await logger.log(attempt);
     return attempt;
   };
   const first = await logOne();
-  await waitFor(() => socket.ids.includes(first.id) && events.text().includes(first.id), { what: 'the first attempt' });
+  await waitFor(() => idsOf(socket).includes(first.id) && events.text().includes(first.id), {
+    what: 'the first attempt',
+  });
   await proxy.stop();
   await logger.logUnheard(logger.prepare());
   await logOne();
-  await waitFor(() => socket.isDone && events.isDone(), { what: 'both streams to end' });
-  expect(socket.ids).toEqual([first.id]);
+  await waitFor(() => socket.isOver && events.isOver(), { what: 'both streams to end' });
+  expect(idsOf(socket)).toEqual([first.id]);
   expect(socket.errors).toMatchObject([{ extensions: { code: 'SERVICE_UNAVAILABLE' } }]);
   expect(events.text().match(/SERVICE_UNAVAILABLE/g)).toHaveLength(1);
   expect(events.text()).toMatch(/event: complete\s+(?:data:\s*)?$/);
 });
-
-/** Watches the delivery over server-sent events. */
-async function openEvents(at: string): Promise<{ text(): string; isDone(): boolean }> {
-  const gone = new AbortController();
-  cleanUps.push(() => {
-    gone.abort();
-    return Promise.resolve();
-  });
-  const filter = { subscriptionIds: [delivery.subscriptionId] };
-  const response = await fetch(`${at}/graphql`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${ADMIN_KEY}`, accept: 'text/event-stream', 'content-type': 'application/json' },
-    body: JSON.stringify({ query: QUERY, variables: { filter } }),
-    signal: gone.signal,
-  });
-  let text = '';
-  let isDone = false;
-  void response.body
-    ?.pipeThrough(new TextDecoderStream())
-    .pipeTo(
-      new WritableStream({
-        write: (chunk) => {
-          text += chunk;
-        },
-      }),
-    )
-    .then(
-      () => {
-        isDone = true;
-      },
-      () => undefined,
-    );
-  return { text: () => text, isDone: () => isDone };
-}

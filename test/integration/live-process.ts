@@ -1,44 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type Client, createClient } from 'graphql-ws';
-import { Registry } from 'prom-client';
-import { WebSocket } from 'ws';
 import { createIdSequence } from '../../src/database/uuid7.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
-import { HttpServer } from '../../src/server/http-server.ts';
+import { createSocketClient } from '../support/graphql-client.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { ADMIN_KEY, type Api, attemptOf, SETTINGS, storeAttempt } from './graphql-api.ts';
-
-export type ApiProcess = { readonly url: string; readonly port: number; stop(): Promise<void> };
+import { type ApiServer, startApiServer } from './api-server.ts';
+import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
 
 /** What a process of the role `api` runs, with a NATS connection of its own. */
-export async function startApiProcess(
-  { nats, database, databaseUrl, secretBox, log }: Api,
-  port = 0,
-): Promise<ApiProcess> {
-  const bus = new EventBus({ servers: [nats.url], log });
+export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
+  const bus = new EventBus({ servers: [api.nats.url], log: api.log });
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
-  const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
-  const server = new HttpServer({
-    ...{ database, databaseUrl, bus, secretBox, log },
-    config: {
-      host: '127.0.0.1',
-      port,
-      roles: new Set(['api'] as const),
-      egress,
-      jwt: undefined,
-      api: SETTINGS,
-      metricsToken: undefined,
-    },
-    adminApiKey: ADMIN_KEY,
-    hasStarted: () => true,
-    metrics: new Registry(),
-  });
-  const url = await server.start();
+  const server = await startApiServer({ ...api, bus }, { port });
   return {
-    url,
-    port: Number(new URL(url).port),
+    url: server.url,
     stop: async () => {
       await server.stop();
       await bus.stop();
@@ -100,10 +76,8 @@ export function follow({ url, subscriptionId, after, retryAttempts = 0 }: Follow
     filter: { subscriptionIds: [subscriptionId] },
     after,
   };
-  const client: Client = createClient({
-    ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket },
-    ...{ connectionParams: { authorization: ADMIN_KEY }, retryAttempts, retryWait: () => delay(20) },
-    shouldRetry: () => true,
+  const client = createSocketClient(url, ADMIN_KEY, {
+    ...{ retryAttempts, retryWait: () => delay(20), shouldRetry: () => true },
   });
   client.subscribe<{ deliveryLog: { id: string; cursor: string } }>(
     { query: FOLLOW, variables },

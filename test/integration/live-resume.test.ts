@@ -6,13 +6,14 @@ import { findOwnPort } from '../support/own-port.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
-import { CREATE, DELIVERY_LOG } from './graphql-operations.graphql.ts';
-import { type ApiProcess, createLogger, type Following, follow, startApiProcess } from './live-process.ts';
+import type { ApiServer } from './api-server.ts';
+import { type Api, deliveryOf, startApi } from './graphql-api.ts';
+import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
+import { createLogger, type Following, follow, startApiProcess } from './live-process.ts';
 
 let api: Api;
-let first: ApiProcess;
-let second: ApiProcess;
+let first: ApiServer;
+let second: ApiServer;
 let delivery: Delivery;
 const following: Following[] = [];
 
@@ -25,10 +26,7 @@ afterAll(async () => {
   await api.stop();
 });
 beforeEach(async () => {
-  const input = { tenant: 'acme', url: 'https://example.com', eventTypes: ['*'] };
-  const { data } = await api.run(CREATE, { input });
-  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
-  delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'acme' });
+  delivery = await deliveryOf(api, 'acme');
 });
 afterEach(async () => {
   await Promise.all(following.splice(0).map((each) => each.stop()));

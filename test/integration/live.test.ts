@@ -1,33 +1,24 @@
-import { request } from 'node:http';
 import { connect as connectTcp } from 'node:net';
 import { print } from 'graphql';
-import { type Client, createClient } from 'graphql-ws';
 import { connect as connectToNats } from 'nats';
-import { Registry } from 'prom-client';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
-import { createIdSequence, uuid7 } from '../../src/database/uuid7.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
-import { HttpServer } from '../../src/server/http-server.ts';
+import type { HttpServer } from '../../src/server/http-server.ts';
+import { ask, collect, createSocketClient, openEvents } from '../support/graphql-client.ts';
+import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import {
-  ADMIN_KEY,
-  type Api,
-  attemptOf,
-  expectType,
-  SETTINGS,
-  seedDelivery,
-  startApi,
-  storeAttempt,
-} from './graphql-api.ts';
-import { CREATE, DELIVERY_LOG, WATCH } from './graphql-operations.graphql.ts';
+import { createApiServer } from './api-server.ts';
+import { ADMIN_KEY, type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
+import { DELIVERY_LOG, WATCH } from './graphql-operations.graphql.ts';
+import { createLogger, type Logger } from './live-process.ts';
 
 let api: Api;
 let server: HttpServer;
 let url: string;
 let delivery: Delivery;
-let logger: ReturnType<typeof createLogger>;
+let logger: Logger;
 let watchers = 0;
 
 // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the right `this` below
@@ -45,7 +36,7 @@ beforeAll(async () => {
       release();
     };
   };
-  server = createServer();
+  server = createApiServer(api);
   url = await server.start();
 });
 afterAll(async () => {
@@ -58,114 +49,44 @@ afterEach(async () => {
   await waitFor(() => watchers === 0, { what: 'all watchers to be released' });
 });
 beforeEach(async () => {
-  const input = { tenant: 'acme', url: 'https://example.com', eventTypes: ['*'] };
-  const { data } = await api.run(CREATE, { input });
-  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
-  logger = createLogger();
-  delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'acme' });
+  delivery = await deliveryOf(api, 'acme');
+  logger = createLogger(api, delivery);
 });
 
-function createServer(): HttpServer {
-  const { database, databaseUrl, bus, secretBox, log } = api;
-  const config = {
-    host: '127.0.0.1',
-    port: 0,
-    roles: new Set(['api'] as const),
-    jwt: undefined,
-    metricsToken: undefined,
-  };
-  const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
-  return new HttpServer({
-    ...{ database, databaseUrl, bus, secretBox, log },
-    config: { ...config, egress, api: SETTINGS },
-    adminApiKey: ADMIN_KEY,
-    hasStarted: () => true,
-    metrics: new Registry(),
-  });
-}
-
 type Watch = {
-  readonly attempts: { readonly id: string; readonly cursor: string; readonly number: number }[];
-  readonly errors: unknown[];
-  readonly isDone: () => boolean;
+  readonly attempts: () => readonly Shown[];
+  readonly errors: readonly unknown[];
   stop(): Promise<void>;
 };
-
-function connect(authorization = `Bearer ${ADMIN_KEY}`, at = url): Client {
-  const connectionParams = { authorization };
-  return createClient({
-    url: `${at.replace('http', 'ws')}/graphql`,
-    webSocketImpl: WebSocket,
-    connectionParams,
-    retryAttempts: 0,
-  });
-}
+type Shown = { readonly id: string; readonly cursor: string; readonly number: number };
 
 /** Subscribes over WebSocket, and is back when the server watches. */
-async function watch(variables: { filter?: object; after?: string } = {}, client = connect()): Promise<Watch> {
+async function watch(
+  variables: { filter?: object; after?: string } = {},
+  client = createSocketClient(url, ADMIN_KEY),
+): Promise<Watch> {
   const before = watchers;
-  const attempts: Watch['attempts'] = [];
-  const errors: unknown[] = [];
-  let done = false;
   const filter = { subscriptionIds: [delivery.subscriptionId], ...variables.filter };
-  client.subscribe<{ deliveryLog: Watch['attempts'][number] }>(
-    { query: print(WATCH), variables: { ...variables, filter } },
-    {
-      next: ({ data, errors: problems }) => {
-        if (data != null) attempts.push(data.deliveryLog);
-        if (problems !== undefined) errors.push(...problems);
-      },
-      error: (error) => {
-        errors.push(error);
-        done = true;
-      },
-      complete: () => {
-        done = true;
-      },
-    },
-  );
-  await waitFor(() => watchers > before || done, { what: 'the server to watch' });
+  const collected = collect<{ readonly deliveryLog: Shown }>(client, {
+    ...{ query: print(WATCH), variables: { ...variables, filter } },
+  });
+  await waitFor(() => watchers > before || collected.isOver, { what: 'the server to watch' });
   return {
-    attempts,
-    errors,
-    isDone: () => done,
+    attempts: () => collected.data.map(({ deliveryLog }) => deliveryLog),
+    errors: collected.errors,
     stop: async () => {
       await client.dispose();
     },
   };
 }
 
-/** A process that logs: commits attempts, and announces them unless it is cut off from NATS. */
-function createLogger() {
-  const nextId = createIdSequence();
-  let previousId: string | undefined;
-  return {
-    commit: (values: Partial<Attempt> = {}) =>
-      storeAttempt(api.database, attemptOf(delivery, { id: nextId(Date.now()), ...values })),
-    announce: (attempt: Attempt) => {
-      api.bus.announce({ ...attempt, previousId });
-      previousId = attempt.id;
-    },
-    /** Announces nothing, but the next announcement will name it as the one before. */
-    omit: (attempt: Attempt) => {
-      previousId = attempt.id;
-    },
-  };
-}
-
 async function make(values: Partial<Attempt> = {}): Promise<Attempt> {
-  const attempt = await logger.commit(values);
-  logger.announce(attempt);
+  const attempt = logger.prepare(values);
+  await logger.log(attempt);
   return attempt;
 }
 
-async function makeMany(many: readonly Partial<Attempt>[]): Promise<void> {
-  const attempts: Attempt[] = [];
-  for (const values of many) attempts.push(await logger.commit(values));
-  attempts.forEach(logger.announce);
-}
-
-const numbers = ({ attempts }: Watch) => attempts.map(({ number }) => number);
+const numbers = ({ attempts }: Watch) => attempts().map(({ number }) => number);
 
 describe('over WebSocket', () => {
   test('attempts arrive as they are made, those that the filter means', async () => {
@@ -174,7 +95,7 @@ describe('over WebSocket', () => {
     await make({ number: 2, status: 'FAILURE', statusCode: 503, failureReason: 'HTTP_STATUS' });
     await make({ number: 3, status: 'FAILURE', statusCode: 404, failureReason: 'HTTP_STATUS' });
     await make({ number: 4, status: 'FAILURE', statusCode: 500, failureReason: 'HTTP_STATUS' });
-    await waitFor(() => watching.attempts.length === 2, { what: 'two attempts' });
+    await waitFor(() => watching.attempts().length === 2, { what: 'two attempts' });
     expect(numbers(watching)).toEqual([2, 4]);
     await watching.stop();
   });
@@ -185,15 +106,15 @@ describe('over WebSocket', () => {
     for (const text of ['nonsense', '{}', 'null']) stranger.publish('log.acme', text);
     await stranger.drain();
     const attempt = await make();
-    await waitFor(() => watching.attempts.length === 1, { what: 'the attempt', timeoutMs: 5_000 });
-    expect(watching.attempts[0]?.id).toBe(attempt.id);
+    await waitFor(() => watching.attempts().length === 1, { what: 'the attempt', timeoutMs: 5_000 });
+    expect(watching.attempts()[0]?.id).toBe(attempt.id);
     // The attempt would come from Postgres as well; what comes over NATS is what must go on coming.
     expect(await api.bus.inspect((manager) => manager.getAccountInfo())).toMatchObject({ streams: 2 });
     await watching.stop();
   });
 
   test('what a client asks for beyond the attempt is read from Postgres', async () => {
-    const client = connect();
+    const client = createSocketClient(url, ADMIN_KEY);
     const query = `subscription { deliveryLog(filter: { subscriptionIds: ["${delivery.subscriptionId}"] }) { delivery { id event { data } } } }`;
     const before = watchers;
     const iterator = client.iterate({ query });
@@ -246,7 +167,7 @@ describe('over WebSocket', () => {
     const log = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
     const cursor = log.data?.deliveryLog.edges.at(-1)?.cursor ?? '';
     const watching = await watch({ after: cursor });
-    await waitFor(() => watching.attempts.length === 1, { what: 'the missed attempt' });
+    await waitFor(() => watching.attempts().length === 1, { what: 'the missed attempt' });
     api.bus.announce(second);
     await make({ number: 3 });
     await waitFor(() => numbers(watching).includes(3), { what: 'the live attempt' });
@@ -256,10 +177,9 @@ describe('over WebSocket', () => {
 
   test.each([undefined, 'Bearer wrong', ''])('the authorization %j is closed with 4403', async (authorization) => {
     const closed = new Promise<{ readonly code: number }>((resolve) => {
-      createClient({
-        ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0, lazy: false },
+      createSocketClient(url, '', {
         connectionParams: authorization === undefined ? {} : { authorization },
-        onNonLazyError: () => undefined,
+        ...{ lazy: false, onNonLazyError: () => undefined },
         // `as`: the library says unknown; ws hands over a close event.
         on: {
           closed: (event) => {
@@ -272,7 +192,7 @@ describe('over WebSocket', () => {
   });
 
   test('the key alone is accepted as well', async () => {
-    const watching = await watch({}, connect(ADMIN_KEY));
+    const watching = await watch({}, createSocketClient(url, '', { connectionParams: { authorization: ADMIN_KEY } }));
     await make({ number: 7 });
     await waitFor(() => numbers(watching).includes(7), { what: 'the attempt' });
     await watching.stop();
@@ -283,7 +203,7 @@ describe('over WebSocket', () => {
     ['a field that is not there', 'subscription { deliveryLog { nope } }', undefined],
     ['a syntax error', 'subscription {', undefined],
   ])('%s gets an error, and the socket stays open', async (_name, query, code) => {
-    const client = connect();
+    const client = createSocketClient(url, ADMIN_KEY);
     const error = await new Promise((resolve) => {
       client.subscribe(
         { query },
@@ -343,7 +263,7 @@ async function readSocket(query: string): Promise<SlowReader> {
 
 test.each([
   ['WebSocket', readSocket],
-  ['server-sent events', (query: string) => openEvents(url, { query })],
+  ['server-sent events', (query: string) => openEvents(url, { credentials: ADMIN_KEY, query })],
 ] as const)(
   'over %s, a reader that falls 1,000 attempts behind gets all of them, and keeps nobody waiting',
   { timeout: 180_000 },
@@ -356,7 +276,7 @@ test.each([
     // 30 MB, more than the kernel buffers for the two ends.
     const errorMessage = 'x'.repeat(10_000);
     for (let start = 1; start <= 3_000; start += 100) {
-      await makeMany(Array.from({ length: 100 }, (_, n) => ({ number: start + n, errorMessage })));
+      for (let number = start; number < start + 100; number += 1) await make({ number, errorMessage });
       await waitFor(() => numbers(quick).length === start + 99, { what: 'the quick reader' });
     }
     const arrived = () => [...slow.text().matchAll(/"number":(\d+)/g)].map(([, number]) => Number(number));
@@ -376,7 +296,7 @@ describe('over server-sent events', () => {
     'attempts arrive, and a client that goes away leaves no watcher behind (%s)',
     async (method) => {
       const before = watchers;
-      const stream = await openEvents(url, { query: NUMBERS('number'), method });
+      const stream = await openEvents(url, { credentials: ADMIN_KEY, query: NUMBERS('number'), method });
       await waitFor(() => watchers === before + 1, { what: 'the server to watch' });
       await make({ number: 5 });
       await waitFor(() => stream.text().includes('"number":5'), { what: 'the event' });
@@ -394,50 +314,6 @@ describe('over server-sent events', () => {
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] });
   });
 });
-
-type EventStream = SlowReader & { readonly contentType: string; ended(): boolean };
-
-function openEvents(
-  at: string,
-  { query, method = 'POST' }: { readonly query: string; readonly method?: 'GET' | 'POST' },
-): Promise<EventStream> {
-  return new Promise((resolve, reject) => {
-    const isGet = method === 'GET';
-    const headers = {
-      authorization: `Bearer ${ADMIN_KEY}`,
-      accept: 'text/event-stream',
-      ...(!isGet && { 'content-type': 'application/json' }),
-    };
-    const path = isGet ? `/graphql?query=${encodeURIComponent(query)}` : '/graphql';
-    const outgoing = request(`${at}${path}`, { method, headers }, (response) => {
-      let text = '';
-      let ended = false;
-      response.on('data', (chunk: Buffer) => {
-        text += chunk.toString();
-      });
-      response.on('end', () => {
-        ended = true;
-      });
-      response.on('error', () => undefined);
-      resolve({
-        contentType: response.headers['content-type'] ?? '',
-        text: () => text,
-        ended: () => ended,
-        pause: () => {
-          response.pause();
-        },
-        resume: () => {
-          response.resume();
-        },
-        close: () => {
-          outgoing.destroy();
-        },
-      });
-    });
-    outgoing.on('error', reject);
-    outgoing.end(isGet ? undefined : JSON.stringify({ query }));
-  });
-}
 
 describe('the server', () => {
   test('says how it is, without a key', async () => {
@@ -471,41 +347,34 @@ describe('the server', () => {
   });
 
   test('stop ends streams and sockets with 1001, and lets a running request finish', async () => {
-    const own = createServer();
+    const own = createApiServer(api);
     const at = await own.start();
     const socket = new WebSocket(`${at.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
     const closed = new Promise<number>((resolve) => socket.once('close', resolve));
     await waitFor(() => socket.readyState === WebSocket.OPEN, { what: 'the socket' });
-    const stream = await openEvents(at, { query: NUMBERS('number') });
+    const stream = await openEvents(at, { credentials: ADMIN_KEY, query: NUMBERS('number') });
     // A row lock holds a mutation up until the test lets go.
     const client = await api.database.pool.connect();
     await client.query('BEGIN');
     await client.query('SELECT 1 FROM webhook_subscriptions WHERE id = $1 FOR UPDATE', [delivery.subscriptionId]);
     const query = `mutation { deleteWebhookSubscription(id: "${delivery.subscriptionId}") { __typename } }`;
-    const headers = { authorization: `Bearer ${ADMIN_KEY}`, 'content-type': 'application/json' };
-    const running = fetch(`${at}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
-    const waiting = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
-    await waitFor(async () => (await api.database.pool.query(waiting)).rowCount === 1, {
-      what: 'the mutation to wait',
-    });
+    const running = ask(at, { credentials: ADMIN_KEY, query });
+    await waitFor(async () => (await countWaiting(api.database.pool)) === 1, { what: 'the mutation to wait' });
     const stopped = own.stop();
     expect(await closed).toBe(1001);
-    await waitFor(() => stream.ended(), { what: 'the stream to end' });
+    await waitFor(() => stream.isOver(), { what: 'the stream to end' });
+    expect(stream.text()).toContain('event: complete');
     await expect(fetch(`${at}/health/live`)).rejects.toThrow();
     await client.query('COMMIT');
     client.release();
-    expect(await (await running).json()).toEqual({
-      data: { deleteWebhookSubscription: { __typename: 'DeleteWebhookSubscriptionPayload' } },
+    expect((await running).data).toEqual({
+      deleteWebhookSubscription: { __typename: 'DeleteWebhookSubscriptionPayload' },
     });
     await stopped;
     await own.stop();
   });
 
   test('stop without start is fine', async () => {
-    await expect(createServer().stop()).resolves.toBeUndefined();
+    await expect(createApiServer(api).stop()).resolves.toBeUndefined();
   });
-});
-
-test('ids sort by time, which the cursor relies on', () => {
-  expect(uuid7(1_000) < uuid7(1_001)).toBe(true);
 });

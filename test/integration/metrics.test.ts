@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createClient } from 'graphql-ws';
 import { afterEach, describe, expect, it } from 'vitest';
-import { WebSocket } from 'ws';
 import { createDatabase } from '../../src/database/client.ts';
 import { countPending } from '../../src/database/count-pending.ts';
 import { transaction } from '../../src/database/transaction.ts';
+import { ask, createSocketClient, openEvents } from '../support/graphql-client.ts';
 import { type Metrics, scrape } from '../support/metrics.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 import type { Receiver } from '../support/receiver.ts';
@@ -164,13 +163,8 @@ describe('what is counted', () => {
   it('over GraphQL is by type and outcome, whatever the transport, and what is refused before', async () => {
     const scene = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1' } });
     const { app } = scene;
-    const post = (query: string, authorization = `Bearer ${app.adminApiKey}`) =>
-      fetch(`${app.url}/graphql`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', authorization },
-        body: JSON.stringify({ query }),
-      });
-    const key = await app.graphql<{ createApiKey: { key: string } }>(`mutation {
+    const post = (query: string, credentials = app.adminApiKey) => ask(app.url, { credentials, query });
+    const data = await app.graphql<{ createApiKey: { key: string } }>(`mutation {
       createApiKey(input: { tenant: "acme", name: "k", scope: TENANT_READ }) { ... on CreateApiKeyPayload { key } }
     }`);
     await post('query A { webhookSubscriptions { edges { node { id } } } }');
@@ -179,28 +173,15 @@ describe('what is counted', () => {
     await post('{');
     // A limit, and something that only administrators may do.
     await post(`{ events(first: 250) { edges { node { deliveries(first: 250) { edges { node { id } } } } } } }`);
-    const bearer = `Bearer ${key.createApiKey.key}`;
-    await post('{ apiKeys { edges { node { id } } } }', bearer);
-    await post('{ __typename }', bearer);
-    expect((await post('{ __typename }', bearer)).status).toBe(429);
-    await post('{ __typename }', 'Bearer nobody');
-    const client = createClient({
-      url: `${app.url.replace('http', 'ws')}/graphql`,
-      webSocketImpl: WebSocket,
-      connectionParams: { authorization: `Bearer ${app.adminApiKey}` },
-      lazy: false,
-    });
+    const { key } = data.createApiKey;
+    await post('{ apiKeys { edges { node { id } } } }', key);
+    await post('{ __typename }', key);
+    expect((await post('{ __typename }', key)).status).toBe(429);
+    await post('{ __typename }', 'nobody');
+    const client = createSocketClient(app.url, app.adminApiKey, { lazy: false });
     await client.iterate({ query: '{ __typename }' }).next();
-    const stream = new AbortController();
-    await fetch(`${app.url}/graphql`, {
-      method: 'POST',
-      headers: {
-        ...{ 'content-type': 'application/json', accept: 'text/event-stream' },
-        authorization: `Bearer ${app.adminApiKey}`,
-      },
-      body: JSON.stringify({ query: 'subscription { deliveryLog { number } }' }),
-      signal: stream.signal,
-    });
+    const query = 'subscription { deliveryLog { number } }';
+    const stream = await openEvents(app.url, { credentials: app.adminApiKey, query });
     const metrics = await waitFor(
       async () => {
         const now = await scrape(app);
@@ -220,7 +201,7 @@ describe('what is counted', () => {
     const refusals = (reason: string) => metrics.valueOf('webhooks_graphql_refusals_total', { reason });
     expect([refusals('document'), refusals('rate'), refusals('credentials')]).toEqual([2, 1, 1]);
     expect(metrics.valueOf('webhooks_http_requests_total', { path: '/graphql', code: '4xx' })).toBeGreaterThan(1);
-    stream.abort();
+    stream.close();
     await waitFor(async () => (await scrape(app)).valueOf('webhooks_graphql_subscriptions') === 0, {
       what: 'the end of the stream',
     });

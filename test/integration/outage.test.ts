@@ -1,11 +1,10 @@
-import { createClient } from 'graphql-ws';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { describe, expect, it, type TestContext } from 'vitest';
-import { WebSocket } from 'ws';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { startEngineProcess } from '../support/engine-process.ts';
+import { createSocketClient } from '../support/graphql-client.ts';
 import { startTestPostgres } from '../support/postgres.ts';
 import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, subscribe, type TestApp, testEnv } from '../support/test-app.ts';
@@ -102,11 +101,7 @@ describe.concurrent('NATS', () => {
       return { status: 200 };
     });
     await app.subscribe({ url: receiver.url, timeoutMs: 30_000 });
-    const client = createClient({
-      url: `${app.url.replace('http', 'ws')}/graphql`,
-      webSocketImpl: WebSocket,
-      connectionParams: { authorization: `Bearer ${app.adminApiKey}` },
-    });
+    const client = createSocketClient(app.url, app.adminApiKey);
     test.onTestFinished(async () => client.dispose());
     const seen: string[] = [];
     const log = client.iterate({ query: 'subscription { deliveryLog { delivery { event { id } } } }' });

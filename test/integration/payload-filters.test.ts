@@ -2,7 +2,8 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createDatabase, type Database } from '../../src/database/client.ts';
 import { SubscriptionIndexes } from '../../src/events/subscription-indexes.ts';
-import { type Receiver, type Respond, startReceiver } from '../support/receiver.ts';
+import type { Receiver } from '../support/receiver.ts';
+import { createReceive } from '../support/receivers.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -10,7 +11,7 @@ let services: TestServices;
 let app: TestApp;
 let database: Database;
 const logLines: string[] = [];
-const receivers: Receiver[] = [];
+const receive = createReceive();
 
 beforeAll(async () => {
   services = await startTestServices();
@@ -27,14 +28,7 @@ afterAll(async () => {
 
 afterEach(async () => {
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
-  await Promise.all(receivers.splice(0).map((receiver) => receiver.close()));
 });
-
-async function receive(respond?: Respond): Promise<Receiver> {
-  const receiver = await startReceiver(respond);
-  receivers.push(receiver);
-  return receiver;
-}
 
 const URL = 'https://example.com/hook';
 

@@ -1,5 +1,4 @@
 import { connect } from 'nats';
-import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createDatabase } from '../../src/database/client.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
@@ -7,6 +6,7 @@ import { createLeases, createParking } from '../../src/delivery/sender-parts.ts'
 import { createTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
+import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { seedDelivery } from './graphql-api.ts';
 
@@ -42,11 +42,8 @@ async function deliverTogether(
   scene: Scene,
   { poisoned, sound }: { readonly poisoned: Receiver; readonly sound: Receiver },
 ): Promise<void> {
-  const other = new pg.Client({ connectionString: scene.databaseUrl });
-  await other.connect();
+  const unlock = await lockTable(scene.databaseUrl, { table: 'attempts', mode: 'SHARE' });
   try {
-    await other.query('BEGIN');
-    await other.query('LOCK TABLE attempts IN SHARE MODE');
     await scene.publishMany('sound', 1);
     await waitFor(() => isWaitingForLock(scene), { what: 'the first result to wait' });
     await scene.publishMany('poison', 1);
@@ -54,7 +51,7 @@ async function deliverTogether(
     await scene.publishMany('sound', 49);
     await sound.waitForRequests(50);
   } finally {
-    await other.end();
+    await unlock();
   }
 }
 

@@ -1,9 +1,7 @@
-import { createClient } from 'graphql-ws';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
-import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
-import { type Api, attemptOf, expectType, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
-import { CREATE } from './graphql-operations.graphql.ts';
+import { createSocketClient } from '../support/graphql-client.ts';
+import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
+import { type Api, attemptOf, deliveryOf, startApi, storeAttempt } from './graphql-api.ts';
 import { type Answer, ask, TRANSPORTS } from './transports.ts';
 
 let api: Api;
@@ -21,7 +19,7 @@ afterAll(async () => {
 });
 
 async function get(tenant: string, accept = 'application/json'): Promise<Response> {
-  const headers = { authorization: await bearerOf(tenant), accept };
+  const headers = { authorization: `Bearer ${await tokenOf(tenant)}`, accept };
   return fetch(`${tenants.url}/graphql?query={__typename}`, { headers });
 }
 
@@ -37,10 +35,7 @@ describe('the rate limit', () => {
   });
 
   test('is an error over WebSocket, and the socket stays open', async () => {
-    const client = createClient({
-      ...{ url: `${tenants.url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
-      connectionParams: { authorization: await bearerOf('socket') },
-    });
+    const client = createSocketClient(tenants.url, await tokenOf('socket'));
     const run = () =>
       client
         .iterate({ query: '{ __typename }' })
@@ -86,10 +81,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
   });
 
   test('a fault of ours is masked, with a number that is in the log beside what it was', async () => {
-    const input = { tenant: 'faulty', url: 'https://example.com', eventTypes: ['*'] };
-    const { data } = await api.run(CREATE, { input });
-    const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
-    const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'faulty' });
+    const delivery = await deliveryOf(api, 'faulty');
     await storeAttempt(api.database, attemptOf(delivery));
     await api.database.prisma.event.update({
       where: { id: delivery.eventId },

@@ -1,13 +1,12 @@
-import { createClient } from 'graphql-ws';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
-import { WebSocket } from 'ws';
 import { createDatabase } from '../../src/database/client.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { ReplayFeed } from '../../src/delivery/replay-feed.ts';
 import type { Replay } from '../../src/generated/prisma/client.ts';
 import { watchReplay } from '../../src/schema/watch-replay.ts';
 import { createTestDatabase } from '../support/database.ts';
+import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import type { TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -19,39 +18,19 @@ afterEach(async () => {
 });
 
 type Progress = { readonly status: string; readonly replayedCount: number };
-type Watching = { readonly seen: Progress[]; readonly errors: unknown[]; readonly isDone: () => boolean };
+type Watching = Collected<{ readonly replayProgress: Progress }>;
 
 /** Watches a replay over WebSocket. */
 function watch({ url, adminApiKey }: TestApp, id: string): Watching {
-  const client = createClient({
-    url: `${url.replace('http', 'ws')}/graphql`,
-    webSocketImpl: WebSocket,
-    connectionParams: { authorization: `Bearer ${adminApiKey}` },
-    retryAttempts: 0,
-  });
+  const client = createSocketClient(url, adminApiKey);
   cleanUps.push(async () => {
     await client.dispose();
   });
-  const [seen, errors]: [Progress[], unknown[]] = [[], []];
-  let isDone = false;
-  client.subscribe<{ replayProgress: Progress }>(
-    { query: 'subscription ($id: ID!) { replayProgress(id: $id) { status replayedCount } }', variables: { id } },
-    {
-      next: ({ data, errors: problems = [] }) => {
-        if (data != null) seen.push(data.replayProgress);
-        errors.push(...problems);
-      },
-      error: (error) => {
-        errors.push(error);
-        isDone = true;
-      },
-      complete: () => {
-        isDone = true;
-      },
-    },
-  );
-  return { seen, errors, isDone: () => isDone };
+  const query = 'subscription ($id: ID!) { replayProgress(id: $id) { status replayedCount } }';
+  return collect(client, { query, variables: { id } });
 }
+
+const seenBy = ({ data }: Watching) => data.map(({ replayProgress }) => replayProgress);
 
 async function startReplay(scene: Scene, { count, rate }: { count: number; rate: number }): Promise<string> {
   const receiver = await scene.receive();
@@ -74,9 +53,10 @@ describe('replayProgress', () => {
     const startedAt = Date.now();
     const watched = scene.apps.map((app) => watch(app, id));
     const late = watch(scene.app, id);
-    await waitFor(() => [...watched, late].every(({ isDone }) => isDone()), { what: 'the end', timeoutMs: 30_000 });
+    await waitFor(() => [...watched, late].every(({ isOver }) => isOver), { what: 'the end', timeoutMs: 30_000 });
     const seconds = Math.ceil((Date.now() - startedAt) / 1_000);
-    for (const { seen, errors } of [...watched, late]) {
+    for (const watching of [...watched, late]) {
+      const [seen, errors] = [seenBy(watching), watching.errors];
       expect(errors).toEqual([]);
       expect(seen.length).toBeGreaterThanOrEqual(2);
       expect(seen.length).toBeLessThanOrEqual(2 + seconds);
@@ -86,8 +66,8 @@ describe('replayProgress', () => {
       expect(counts).toEqual(counts.toSorted((a, b) => a - b));
     }
     const after = watch(scene.app, id);
-    await waitFor(() => after.isDone(), { what: 'the end' });
-    expect(after.seen).toEqual([{ status: 'COMPLETED', replayedCount: 30 }]);
+    await waitFor(() => after.isOver, { what: 'the end' });
+    expect(seenBy(after)).toEqual([{ status: 'COMPLETED', replayedCount: 30 }]);
     await scene.nats.start();
   });
 
@@ -95,13 +75,13 @@ describe('replayProgress', () => {
     const scene = await startScene(cleanUps);
     const id = await startReplay(scene, { count: 5, rate: 1 });
     const watching = watch(scene.app, id);
-    await waitFor(() => watching.seen.length > 0, { what: 'the first state' });
+    await waitFor(() => watching.data.length > 0, { what: 'the first state' });
     await scene.app.graphql('mutation ($id: ID!) { cancelReplay(id: $id) { __typename } }', { id });
-    await waitFor(() => watching.isDone(), { what: 'the end' });
-    expect(watching.seen.at(-1)?.status).toBe('CANCELLED');
+    await waitFor(() => watching.isOver, { what: 'the end' });
+    expect(seenBy(watching).at(-1)?.status).toBe('CANCELLED');
     for (const unknown of ['none', '01a20159-2fa4-72b7-abff-abd08ae48306']) {
       const nothing = watch(scene.app, unknown);
-      await waitFor(() => nothing.isDone(), { what: 'the error' });
+      await waitFor(() => nothing.isOver, { what: 'the error' });
       expect(nothing.errors).toMatchObject([{ extensions: { code: 'NOT_FOUND' } }]);
     }
   });

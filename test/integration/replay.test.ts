@@ -1,6 +1,6 @@
-import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Scene, type SceneOptions, startScene } from '../support/scene.ts';
+import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -69,13 +69,11 @@ async function delivered(count: number, options: SceneOptions & { readonly subsc
   return { ...scene, receiver, subscriptionIds, subscriptionId: subscriptionIds[0] ?? '' };
 }
 
-/** Nobody else can read deliveries until its end. */
-async function lockDeliveries({ databaseUrl }: Pick<Scene, 'databaseUrl'>): Promise<pg.Client> {
-  const other = new pg.Client({ connectionString: databaseUrl });
-  await other.connect();
-  cleanUps.push(() => other.end());
-  await other.query('BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE');
-  return other;
+/** Nobody else can read deliveries until the returned function is called. */
+async function lockDeliveries({ databaseUrl }: Pick<Scene, 'databaseUrl'>): Promise<() => Promise<void>> {
+  const unlock = await lockTable(databaseUrl, { table: 'deliveries' });
+  cleanUps.push(unlock);
+  return unlock;
 }
 
 /** The deliveries that a replay made have succeeded, and there are so many. */
@@ -236,9 +234,9 @@ describe('a start is refused', () => {
     const slow = { ratePerSecond: 1 };
     const first = await started(scene, slow);
     for (let running = 1; running < 5; running += 1) await started(scene, slow);
-    const other = await lockDeliveries(scene);
+    const unlock = await lockDeliveries(scene);
     expect(await start(scene, slow)).toMatchObject({ code: 'TOO_MANY_REPLAYS' });
-    await other.end();
+    await unlock();
     expect((await started(scene, { dryRun: true })).deliveryCount).toBeGreaterThanOrEqual(60);
     expect((await start(scene, { filter: { tenant: 'globex' } })).replay).toMatchObject({ deliveryCount: 0 });
     await cancel(scene, first.id);
@@ -252,7 +250,7 @@ describe('a start is refused', () => {
 
   it('while another one of the tenant is being counted, dry runs too', async () => {
     const scene = await delivered(1);
-    const other = await lockDeliveries(scene);
+    const unlock = await lockDeliveries(scene);
     const counted = start(scene, { dryRun: true });
     const isCounting = async () =>
       (await scene.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2`)).length === 1;
@@ -260,7 +258,7 @@ describe('a start is refused', () => {
     expect(await start(scene)).toMatchObject({ code: 'TOO_MANY_REPLAYS' });
     expect(await start(scene, { dryRun: true })).toMatchObject({ code: 'TOO_MANY_REPLAYS' });
     const ofAnother = start(scene, { dryRun: true, filter: { tenant: 'globex' } });
-    await other.end();
+    await unlock();
     expect((await counted).replay).toMatchObject({ deliveryCount: 1 });
     expect((await ofAnother).replay).toMatchObject({ deliveryCount: 0 });
     await started(scene);
@@ -268,8 +266,8 @@ describe('a start is refused', () => {
 
   it('when Postgres cannot count the deliveries in time', async () => {
     const scene = await startScene(cleanUps);
-    const other = await lockDeliveries(scene);
+    const unlock = await lockDeliveries(scene);
     expect(await start(scene)).toMatchObject({ code: 'REPLAY_TOO_LARGE' });
-    await other.end();
+    await unlock();
   }, 40_000);
 });

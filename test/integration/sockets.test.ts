@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type ClientOptions, WebSocket } from 'ws';
+import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
-import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
-import { CREATE } from './graphql-operations.graphql.ts';
+import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
+import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 import { createLogger } from './live-process.ts';
 
 let api: Api;
@@ -62,7 +62,7 @@ function connect(options: ClientOptions = {}): Raw {
 
 /** Back when the server knows whose it is, or has closed it. */
 async function connectAs(tenant: string, options: ClientOptions = {}): Promise<Raw> {
-  const authorization = await bearerOf(tenant);
+  const authorization = `Bearer ${await tokenOf(tenant)}`;
   const raw = connect(options);
   raw.socket.once('open', () => {
     raw.send({ type: 'connection_init', payload: { authorization } });
@@ -117,9 +117,8 @@ test('who goes on asking without reading the answers is closed with 4900, and to
 
 test('operations that a client has given up count for as long as they run', async () => {
   const { send, messages } = await connectAs('hasty');
-  const client = await api.database.pool.connect();
+  const unlock = await lockTable(api.databaseUrl, { table: 'deliveries' });
   try {
-    await client.query('BEGIN; LOCK TABLE deliveries IN ACCESS EXCLUSIVE MODE');
     for (let n = 1; n <= 60; n += 1) {
       send({ type: 'subscribe', id: String(n), payload: { query: '{ deliveries { nodes { id } } }' } });
       send({ type: 'complete', id: String(n) });
@@ -129,8 +128,7 @@ test('operations that a client has given up count for as long as they run', asyn
     const code = 'TOO_MANY_OPERATIONS';
     expect(messages.at(-1)).toMatchObject({ type: 'error', id: 'last', payload: [{ extensions: { code } }] });
   } finally {
-    await client.query('ROLLBACK');
-    client.release();
+    await unlock();
   }
   await waitFor(
     () => {
@@ -143,13 +141,7 @@ test('operations that a client has given up count for as long as they run', asyn
 
 test('50 live streams can be open over one socket, and the next one is refused', async () => {
   const tenant = 'streams';
-  const input = { tenant, url: 'https://example.com', eventTypes: ['*'] };
-  const { data } = await api.run(CREATE, { input });
-  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
-  const { prepare, log } = createLogger(
-    api,
-    await seedDelivery(api.database, { subscriptionId: subscription.id, tenant }),
-  );
+  const { prepare, log } = createLogger(api, await deliveryOf(api, tenant));
   const { send, messages, closed } = await connectAs(tenant);
   const watch = (id: string) => {
     send({ type: 'subscribe', id, payload: { query: 'subscription { deliveryLog { id } }' } });

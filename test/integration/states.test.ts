@@ -11,6 +11,7 @@ import { type Result, writeResults } from '../../src/database/write-results.ts';
 import { recordSubscriptionEvent } from '../../src/delivery/subscription-events.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { attemptOf, seedDelivery } from './graphql-api.ts';
 
@@ -161,13 +162,5 @@ it('an event about a subscription waits for no state of those it is sent to, whi
 
 /** Somebody waits for a lock. */
 async function isWaiting(): Promise<void> {
-  await waitFor(
-    async () =>
-      (
-        await database.pool.query(
-          `SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
-        )
-      ).rowCount === 1,
-    { what: 'a statement that waits for a lock' },
-  );
+  await waitFor(async () => (await countWaiting(database.pool)) === 1, { what: 'a statement that waits for a lock' });
 }

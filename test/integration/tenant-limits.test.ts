@@ -1,9 +1,9 @@
-import { createClient } from 'graphql-ws';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { WebSocket } from 'ws';
 import { uuid7 } from '../../src/database/uuid7.ts';
+import { type Answer, ask, collect, createSocketClient } from '../support/graphql-client.ts';
+import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type ApiServer, bearerOf, startApiServer } from './api-server.ts';
+import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
 import { type Api, startApi } from './graphql-api.ts';
 
 let api: Api;
@@ -22,105 +22,65 @@ afterAll(async () => {
   await api.stop();
 });
 
-type Answer = {
-  readonly data?: unknown;
-  readonly errors?: readonly { readonly extensions?: { readonly code?: string } }[];
-};
+const askAs = async (tenant: string, query: string) => ask(server.url, { credentials: await tokenOf(tenant), query });
 
-async function ask(tenant: string, query: string): Promise<Answer> {
-  const response = await fetch(`${server.url}/graphql`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: await bearerOf(tenant) },
-    body: JSON.stringify({ query }),
-  });
-  // `as`: what the server answers is what the test is about.
-  return (await response.json()) as Answer;
-}
-
-const codesOf = ({ errors = [] }: Answer) => errors.map(({ extensions }) => extensions?.code);
-
-/** Whoever reads the table waits until the returned function is called. */
-async function lockTable(table: string): Promise<() => Promise<unknown>> {
-  const client = await api.database.pool.connect();
-  await client.query('BEGIN');
-  await client.query(`LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
-  let unlocked: Promise<unknown> | undefined;
-  const unlock = () =>
-    (unlocked ??= client.query('COMMIT').then(() => {
-      client.release();
-    }));
-  cleanUps.push(unlock);
-  return unlock;
-}
+const codesOf = ({ errors = [] }: Answer) => errors.map(({ extensions }) => extensions?.['code']);
 
 test('five operations of a tenant run at a time, two hundred wait, and nobody else does', async () => {
-  const unlock = await lockTable('rejected_events');
+  const unlock = await lockTable(api.databaseUrl, { table: 'rejected_events' });
+  cleanUps.push(unlock);
   const query = '{ rejectedEvents { nodes { id } } }';
   const answers: Answer[] = [];
   const asked = Array.from({ length: 210 }, () =>
-    ask('greedy', query).then((answer) => {
+    askAs('greedy', query).then((answer) => {
       answers.push(answer);
     }),
   );
   await waitFor(() => answers.length === 5, { what: 'those that find no room' });
   expect(answers.map((answer) => codesOf(answer))).toEqual(Array.from({ length: 5 }, () => ['TOO_MANY_OPERATIONS']));
-  expect(await ask('modest', '{ events { nodes { id } } }')).toEqual({ data: { events: { nodes: [] } } });
+  expect((await askAs('modest', '{ events { nodes { id } } }')).data).toEqual({ events: { nodes: [] } });
   await unlock();
   await Promise.all(asked);
   expect(answers.slice(5).flatMap((answer) => codesOf(answer))).toEqual([]);
 });
 
 test('statistics that take long keep no key from being looked up', async () => {
-  const unlock = await lockTable('uncounted_attempts');
+  const unlock = await lockTable(api.databaseUrl, { table: 'uncounted_attempts' });
+  cleanUps.push(unlock);
   const times = 'from: "2026-01-01T00:00:00Z", to: "2026-01-02T00:00:00Z"';
   const query = `{ deliveryStats(bucket: HOUR, ${times}) { total { attemptCount } } }`;
-  const answered = [1, 2, 3].flatMap((tenant) => [1, 2, 3, 4, 5].map(() => ask(`slow-${tenant}`, query)));
-  const waiting = `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
-  await waitFor(async () => ((await api.database.pool.query(waiting)).rowCount ?? 0) >= 10, { what: 'ten that wait' });
-  const response = await fetch(`${server.url}/graphql`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: `Bearer whk_${'0'.repeat(43)}` },
-    body: '{"query":"{ __typename }"}',
-  });
-  expect(response.status).toBe(401);
+  const answered = [1, 2, 3].flatMap((tenant) => [1, 2, 3, 4, 5].map(() => askAs(`slow-${tenant}`, query)));
+  await waitFor(async () => (await countWaiting(api.database.pool)) >= 10, { what: 'ten that wait' });
+  const keyed = await ask(server.url, { credentials: `whk_${'0'.repeat(43)}`, query: '{ __typename }' });
+  expect(keyed.status).toBe(401);
   await unlock();
   for (const answer of await Promise.all(answered)) expect(answer).toMatchObject({ data: { deliveryStats: {} } });
 });
 
 test('a tenant has at most a thousand live streams, whatever sockets they are in', async () => {
-  const authorization = await bearerOf('watcher');
+  const credentials = await tokenOf('watcher');
   const open = (count: number) => {
-    const client = createClient({
-      ...{ url: `${server.url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
-      connectionParams: { authorization },
-    });
+    const client = createSocketClient(server.url, credentials);
     cleanUps.push(async () => {
       await client.dispose();
     });
-    const errors: unknown[] = [];
-    for (let n = 0; n < count; n += 1) {
-      client.subscribe(
-        { query: 'subscription { deliveryLog { id } }' },
-        {
-          next: ({ errors: problems }) => errors.push(...(problems ?? [])),
-          error: (error) => errors.push(error),
-          complete: () => undefined,
-        },
-      );
-    }
+    const streams = Array.from({ length: count }, () =>
+      collect(client, { query: 'subscription { deliveryLog { id } }' }),
+    );
+    const errors = () => streams.flatMap((stream) => stream.errors);
     // Answered after all that was asked before it.
     return { client, errors, settled: client.iterate({ query: '{ __typename }' }).next() };
   };
   const sockets = Array.from({ length: 21 }, () => open(48));
   await Promise.all(sockets.map(({ settled }) => settled));
-  await waitFor(() => sockets.flatMap(({ errors }) => errors).length === 8, { what: 'eight too many' });
-  expect(JSON.stringify(sockets.flatMap(({ errors }) => errors))).toContain('TOO_MANY_OPERATIONS');
+  await waitFor(() => sockets.flatMap(({ errors }) => errors()).length === 8, { what: 'eight too many' });
+  expect(JSON.stringify(sockets.flatMap(({ errors }) => errors()))).toContain('TOO_MANY_OPERATIONS');
   await sockets[0]?.client.dispose();
   await waitFor(
     async () => {
       const { errors, settled } = open(1);
       await settled;
-      return errors.length === 0;
+      return errors().length === 0;
     },
     { what: 'room for one more' },
   );
@@ -134,13 +94,13 @@ test('of the data of events, 16 MiB can be asked for at a time', async () => {
       data: { ...{ id, eventId: id, tenant: 'heavy', type: 'large' }, ...{ occurredAt: new Date(), data } },
     });
   }
-  const events = (first: number) => ask('heavy', `{ events(first: ${first}) { nodes { data } } }`);
+  const events = (first: number) => askAs('heavy', `{ events(first: ${first}) { nodes { data } } }`);
   expect(codesOf(await events(18))).toContain('LIMIT_EXCEEDED');
   expect(codesOf(await events(10))).toEqual([]);
 });
 
 test('a query of more than 65,536 characters is refused', async () => {
   const query = (length: number) => `{ __typename } #${'x'.repeat(length - 16)}`;
-  expect(codesOf(await ask('wordy', query(65_536)))).toEqual([]);
-  expect(codesOf(await ask('wordy', query(65_537)))).toEqual(['LIMIT_EXCEEDED']);
+  expect(codesOf(await askAs('wordy', query(65_536)))).toEqual([]);
+  expect(codesOf(await askAs('wordy', query(65_537)))).toEqual(['LIMIT_EXCEEDED']);
 });

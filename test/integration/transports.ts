@@ -1,5 +1,4 @@
-import { createClient } from 'graphql-ws';
-import { WebSocket } from 'ws';
+import { createSocketClient } from '../support/graphql-client.ts';
 import { ADMIN_KEY } from './graphql-api.ts';
 
 export const TRANSPORTS = ['HTTP', 'SSE', 'WebSocket'] as const;
@@ -30,10 +29,7 @@ export async function ask(url: string, transport: (typeof TRANSPORTS)[number], q
 }
 
 async function askSocket(url: string, { query, variables = {} }: Question): Promise<Answer> {
-  const client = createClient({
-    ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
-    connectionParams: { authorization: `Bearer ${ADMIN_KEY}` },
-  });
+  const client = createSocketClient(url, ADMIN_KEY);
   try {
     const result = await client.iterate({ query, variables }).next();
     // `as`: as above.

@@ -1,5 +1,5 @@
 import { request } from 'node:http';
-import { createClient } from 'graphql-ws';
+import { type Client, type ClientOptions, createClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { waitFor } from './wait-for.ts';
 
@@ -44,15 +44,21 @@ export type Stream = {
   close(): void;
 };
 
-/** Over Server-Sent Events; back when the answer has begun. */
-export function openEvents(url: string, { credentials, query, variables }: Operation): Promise<Stream> {
+export type EventStream = Stream & { readonly contentType: string; pause(): void; resume(): void };
+
+/** Over Server-Sent Events; back when the answer has begun. GET goes without variables. */
+export function openEvents(
+  url: string,
+  { credentials, query, variables, method = 'POST' }: Operation & { readonly method?: 'GET' | 'POST' },
+): Promise<EventStream> {
+  const isGet = method === 'GET';
+  const path = isGet ? `/graphql?query=${encodeURIComponent(query)}` : '/graphql';
   const headers = {
-    authorization: `Bearer ${credentials}`,
-    accept: 'text/event-stream',
-    'content-type': 'application/json',
+    ...{ authorization: `Bearer ${credentials}`, accept: 'text/event-stream' },
+    ...(!isGet && { 'content-type': 'application/json' }),
   };
   return new Promise((resolve, reject) => {
-    const outgoing = request(`${url}/graphql`, { method: 'POST', headers }, (response) => {
+    const outgoing = request(`${url}${path}`, { method, headers }, (response) => {
       let text = '';
       let isOver = false;
       response.on('data', (chunk: Buffer) => {
@@ -66,12 +72,51 @@ export function openEvents(url: string, { credentials, query, variables }: Opera
         text: () => text,
         isOver: () => isOver,
         closedWith: () => undefined,
+        contentType: response.headers['content-type'] ?? '',
+        pause: () => response.pause(),
+        resume: () => response.resume(),
         close: () => outgoing.destroy(),
       });
     });
     outgoing.on('error', reject);
-    outgoing.end(JSON.stringify({ query, variables }));
+    outgoing.end(isGet ? undefined : JSON.stringify({ query, variables }));
   });
+}
+
+/** A client of graphql-ws that does not connect again by itself. */
+export function createSocketClient(url: string, credentials: string, options: Partial<ClientOptions> = {}): Client {
+  return createClient({
+    ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
+    connectionParams: { authorization: `Bearer ${credentials}` },
+    ...options,
+  });
+}
+
+export type Collected<Data> = { readonly data: Data[]; readonly errors: unknown[]; isOver: boolean };
+
+/** What a subscription has brought so far. */
+export function collect<Data extends object>(
+  client: Client,
+  { query, variables = {} }: Omit<Operation, 'credentials'>,
+): Collected<Data> {
+  const collected: Collected<Data> = { data: [], errors: [], isOver: false };
+  client.subscribe<Data>(
+    { query, variables },
+    {
+      next: ({ data, errors = [] }) => {
+        if (data != null) collected.data.push(data);
+        collected.errors.push(...errors);
+      },
+      error: (error) => {
+        collected.errors.push(error);
+        collected.isOver = true;
+      },
+      complete: () => {
+        collected.isOver = true;
+      },
+    },
+  );
+  return collected;
 }
 
 /** Over graphql-ws; back when the server has let it in, or has closed. */
@@ -83,9 +128,7 @@ export async function openSocket(url: string, { credentials, query, variables = 
   const end = () => {
     isOver = true;
   };
-  const client = createClient({
-    ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
-    connectionParams: { authorization: `Bearer ${credentials}` },
+  const client = createSocketClient(url, credentials, {
     on: {
       connected: () => {
         isConnected = true;
