@@ -67,7 +67,7 @@ function interruption(): Promise<never> {
   return rejected;
 }
 
-/** Each demo begins with nothing; only a nats-server that had to be fetched is kept. */
+/** Each demo begins with nothing; only keys, and a nats-server that had to be fetched, are kept. */
 async function forget(): Promise<void> {
   for (const part of ['postgres', 'nats']) await rm(join(DATA_DIR, part), { recursive: true, force: true });
 }
