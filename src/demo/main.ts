@@ -7,6 +7,7 @@ import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { type App, startApp } from '../app.ts';
 import { type Config, readConfig } from '../config.ts';
+import { lockDataDirectory } from '../embedded/data-directory.ts';
 import type { DemoWatchSubscription } from '../generated/graphql/graphql.ts';
 import { createLog } from '../log.ts';
 import { publishSampleEvents, SAMPLE_EVENTS } from './events.ts';
@@ -67,9 +68,14 @@ function interruption(): Promise<never> {
   return rejected;
 }
 
-/** Each demo begins with nothing; only a nats-server that had to be fetched is kept. */
+/** Each demo begins with nothing; only keys, and a nats-server that had to be fetched, are kept. Rejects while another demo uses the folder. */
 async function forget(): Promise<void> {
-  for (const part of ['postgres', 'nats']) await rm(join(DATA_DIR, part), { recursive: true, force: true });
+  const unlock = await lockDataDirectory(DATA_DIR);
+  try {
+    for (const part of ['postgres', 'nats']) await rm(join(DATA_DIR, part), { recursive: true, force: true });
+  } finally {
+    await unlock();
+  }
 }
 
 /** Nothing of the person's own environment, but the way to programs. */

@@ -39,15 +39,18 @@ export const AttemptType = builder.prismaObject('Attempt', {
     statusCode: t.exposeInt('statusCode', { nullable: true, description: 'Null if no response came.' }),
     responseTimeMs: t.exposeInt('responseTimeMs', { description: 'From the start of the attempt to its outcome.' }),
     startedAt: t.expose('startedAt', { type: 'DateTime' }),
-    requestHeaders: t.expose('requestHeaders', { type: 'JSON', description: 'An object; secret values are redacted.' }),
+    requestHeaders: t.expose('requestHeaders', {
+      type: 'JSON',
+      description: 'An object of at most 64 headers; secret values are redacted.',
+    }),
     responseHeaders: t.expose('responseHeaders', {
       type: 'JSON',
       nullable: true,
-      description: 'An object; secret values are redacted.',
+      description: 'An object of at most 64 headers; secret values are redacted.',
     }),
     responseBody: t.exposeString('responseBody', {
       nullable: true,
-      description: 'Its beginning, read as UTF-8.',
+      description: 'Its first 20,000 bytes at most, read as UTF-8.',
       complexity: 5,
     }),
     responseBodyTruncated: t.exposeBoolean('responseBodyTruncated', { description: 'Whether there was more of it.' }),

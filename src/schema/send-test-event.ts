@@ -37,11 +37,11 @@ builder.mutationField('sendTestEvent', (t) =>
   t.field({
     type: Payload,
     description:
-      'Sends an event to this one webhook subscription, whatever types it wants, like any other event; but the event catalogue is not asked about its type and data.',
+      'Sends an event to this one webhook subscription, whatever types it wants and whatever its filter, like any other event; but the event catalogue is not asked about its type and data.',
     args: {
       subscriptionId: t.arg.id({ required: true, description: 'Of the webhook subscription; it must be active.' }),
       eventType: t.arg.string({ description: `Default: \`${TEST_EVENT_TYPE}\`.` }),
-      data: t.arg({ type: 'JSON', description: 'Default: a small sample object.' }),
+      data: t.arg({ type: 'JSON', description: 'At most 1 MiB. Default: a small sample object.' }),
     },
     errors: { types: [NotFoundError, InvalidInputError, SubscriptionInactiveError] },
     resolve: (_root, args, context) => send(context, args),

@@ -116,10 +116,15 @@ function findCostProblems(
     maxErrors: MAX_ERRORS,
     hideSuggestions,
   });
-  if (errors !== undefined) return errors;
+  if (errors !== undefined) return errors.map(withCode);
   const { complexity } = complexityFromQuery(only(operation, document), { schema, variables });
   const max = operation.operation === OperationTypeNode.SUBSCRIPTION ? MAX_LIVE_COST : MAX_COST;
   return complexity > max ? [limitError('cost', { max, actual: complexity })] : [];
+}
+
+/** The code that the same value has in the document: graphql-js gives errors of variables none. */
+function withCode({ message, nodes = [] }: GraphQLError): GraphQLError {
+  return createGraphQLError(message, { nodes, extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } });
 }
 
 /** The library takes the first operation it finds. */

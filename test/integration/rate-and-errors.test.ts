@@ -58,6 +58,27 @@ describe('the rate limit', () => {
 });
 
 describe.each(TRANSPORTS)('over %s', (transport) => {
+  test.each([
+    ['a document that cannot be read', { query: '{ __typename' }, 'GRAPHQL_PARSE_FAILED'],
+    ['a field that does not exist', { query: '{ nothing }' }, 'GRAPHQL_VALIDATION_FAILED'],
+    [
+      'a variable that is missing',
+      { query: 'query ($id: ID!) { delivery(id: $id) { id } }' },
+      'GRAPHQL_VALIDATION_FAILED',
+    ],
+    [
+      'a variable of another type',
+      {
+        query: 'query ($from: DateTime) { deliveries(filter: { from: $from }) { nodes { id } } }',
+        variables: { from: 'today' },
+      },
+      'GRAPHQL_VALIDATION_FAILED',
+    ],
+  ])('%s has a code for programs', async (_what, question, code) => {
+    const { errors } = await ask(server.url, transport, question);
+    expect(errors).toMatchObject([{ extensions: { code } }]);
+  });
+
   test('an error says what is wrong with the arguments, each with its path', async () => {
     const tested = await ask(server.url, transport, {
       query: 'query ($filter: JSON!) { testFilter(filter: $filter, data: {}) { matches } }',

@@ -21,6 +21,8 @@ export type RunProgramOptions = {
   readonly uid?: number | undefined;
   /** The user's home. */
   readonly home: string;
+  /** Where it runs, instead of in the repository. */
+  readonly cwd?: string;
   /** Its environment beside PATH, HOME and TMPDIR. */
   readonly env?: Readonly<Record<string, string>>;
 };
@@ -29,7 +31,7 @@ const ROOT = join(import.meta.dirname, '../..');
 const TSX = ['--import', 'tsx'];
 
 /** Runs a file of the repository, TypeScript or what it was compiled to, in a process of its own. */
-export function runProgram(path: string, { args, uid, home, env: extra = {} }: RunProgramOptions): Program {
+export function runProgram(path: string, { args, uid, home, cwd = ROOT, env: extra = {} }: RunProgramOptions): Program {
   const asUser = uid === undefined ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
   const [command = '', ...rest] = [
     ...asUser,
@@ -39,7 +41,7 @@ export function runProgram(path: string, { args, uid, home, env: extra = {} }: R
     ...args,
   ];
   const env = { PATH: process.env['PATH'] ?? '', HOME: home, TMPDIR: home, ...extra };
-  const child = spawn(command, rest, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(command, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(child, 'close');
   let errors = '';
   let output = '';

@@ -11,6 +11,7 @@ const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 
 const PAGES = [
   ...['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'bench/README.md', 'examples/README.md'],
+  'test/crash-test/README.md',
   ...readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.md'))
     .map((name) => join('docs', name)),
@@ -89,6 +90,17 @@ describe('docs/delivery-semantics.md', () => {
 test("docs/authentication.md's table of scopes has every one there is, and no other", () => {
   const named = tableOf('docs/authentication.md', 'scope').flatMap(([scope]) => namesIn(scope));
   expect(named.sort()).toEqual(valuesOf('ApiKeyScope').sort());
+});
+
+test('docs/graphql.md has every code of an error that comes before a resolver, or in place of its value', () => {
+  const folders = ['src/schema', 'src/server'].map((folder) => join(ROOT, folder));
+  const sources = folders.flatMap((folder) =>
+    readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8')),
+  );
+  const codes = sources.flatMap((text) => [...text.matchAll(/\bcode: '([A-Z_]+)'/g)].map(([, code]) => code));
+  expect(codes.length).toBeGreaterThan(10);
+  const named = tableOf('docs/graphql.md', 'code | what it means').flatMap(([cell]) => namesIn(cell));
+  expect(named).toEqual(expect.arrayContaining(codes));
 });
 
 test('docs/payload-filters.md has every operator in its table, and no other', () => {

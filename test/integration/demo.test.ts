@@ -1,0 +1,44 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { compiledProgram } from '../support/compiled-program.ts';
+import { type Program, runProgram } from '../support/run-program.ts';
+import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let folder: TempFolder;
+let demos: Program[] = [];
+beforeEach(async () => {
+  folder = await createTempFolder();
+});
+afterEach(async () => {
+  await Promise.all(demos.map((demo) => demo.end('SIGTERM')));
+  demos = [];
+  await folder.remove();
+});
+
+async function startDemo(): Promise<Program> {
+  await compiledProgram();
+  const demo = runProgram('dist/demo/main.js', { args: [], home: folder.path, cwd: folder.path });
+  demo.firstLine.catch(() => undefined);
+  demos.push(demo);
+  return demo;
+}
+
+async function codeOf({ child }: Program): Promise<number | null> {
+  await waitFor(() => child.exitCode !== null, { what: 'the demo to end', timeoutMs: 60_000 });
+  return child.exitCode;
+}
+
+test('a second demo in the same folder is refused, and the first one shows all it has to', async () => {
+  const first = await startDemo();
+  const parts = join(folder.path, '.data/demo');
+  const hasBegun = async () => (await readdir(parts)).includes('nats');
+  await waitFor(hasBegun, { what: 'the first demo to begin', timeoutMs: 60_000 });
+  const second = await startDemo();
+  expect(await codeOf(second)).toBe(1);
+  expect(second.output()).toContain(`is in use by process ${first.child.pid}`);
+  expect(await codeOf(first), first.output()).toBe(0);
+  expect(first.output()).toContain('All 3 events are delivered');
+  expect(await readdir(parts)).not.toContain('postgres');
+});
