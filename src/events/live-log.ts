@@ -4,7 +4,7 @@ import type { Database } from '../database/client.ts';
 import { latestAttempts } from '../database/latest-attempts.ts';
 import { uuid7Floor, uuid7Source } from '../database/uuid7.ts';
 import { Turns } from '../turns.ts';
-import type { AnnouncedAttempt, HeardAttempt } from './attempt-feed.ts';
+import { type AnnouncedAttempt, type HeardAttempt, LATE_AFTER_MS } from './attempt-feed.ts';
 import type { EventBus } from './event-bus.ts';
 
 export type LogWatcher = {
@@ -50,6 +50,8 @@ export class LiveLog {
   readonly #lastIds = new LRUCache<string, string>({ max: MAX_SOURCES });
   /** What the log had at the last check, and had not been announced. */
   #overdue = new Map<string, string>();
+  /** The ids of a source that were in the log in time, by a check, and had not been announced. */
+  readonly #foundInTime = new LRUCache<string, { readonly since: string; readonly id: string }>({ max: MAX_SOURCES });
   #checkedAt = 0;
   /** When the last check before an outage was, and until when senders may be busy with what they could not commit. */
   #outage = { since: 0, until: 0 };
@@ -123,7 +125,11 @@ export class LiveLog {
     const last = this.#lastIds.get(source);
     if (previousId !== undefined && (last === undefined || previousId > last)) this.#gap();
     if (last === undefined || attempt.id > last) this.#lastIds.set(source, attempt.id);
-    for (const watcher of this.#watchers) watcher.onAttempt(attempt);
+    // Its sender has stood still since the commit, or was cut off: watchers have been given it from Postgres.
+    const found = this.#foundInTime.get(source);
+    const isInTime = found !== undefined && attempt.id >= found.since && attempt.id <= found.id;
+    const heard = isInTime ? { ...attempt, isLate: false } : attempt;
+    for (const watcher of this.#watchers) watcher.onAttempt(heard);
   }
 
   #gap(): void {
@@ -137,6 +143,7 @@ export class LiveLog {
       const logged = await latestAttempts(this.#options.database.pool, { sinceId });
       this.#noteAnswer(now);
       const overdue = logged.filter(({ source, id }) => (this.#lastIds.get(source) ?? '') < id);
+      for (const last of overdue) this.#noteFound(last);
       // Its announcement may be on its way: only at the next check it is missing.
       const isMissing = overdue.some(({ source }) => {
         const known = this.#overdue.get(source);
@@ -154,6 +161,12 @@ export class LiveLog {
       this.#options.log.debug({ err: error }, 'the live log was not compared with Postgres');
     }
   }
+
+  #noteFound({ source, id }: { readonly source: string; readonly id: string }): void {
+    const since = uuid7Floor(Date.now() - LATE_AFTER_MS);
+    if (id >= since && this.#foundInTime.get(source)?.id !== id) this.#foundInTime.set(source, { since, id });
+  }
+
   /** `startedAt`: of the check that Postgres has answered. */
   #noteAnswer(startedAt: number): void {
     const now = Date.now();
