@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
 import { latestAttempts } from '../database/latest-attempts.ts';
+import { outageInLog } from '../database/outage-in-log.ts';
 import { uuid7Floor, uuid7Source } from '../database/uuid7.ts';
 import { Turns } from '../turns.ts';
 import { type AnnouncedAttempt, type HeardAttempt, LATE_AFTER_MS } from './attempt-feed.ts';
@@ -52,7 +53,9 @@ export class LiveLog {
   #overdue = new Map<string, string>();
   /** The ids of a source that were in the log in time, by a check, and had not been announced. */
   readonly #foundInTime = new LRUCache<string, { readonly since: string; readonly id: string }>({ max: MAX_SOURCES });
-  #checkedAt = 0;
+  /** Undefined: nothing is known of an outage there may have been. */
+  #checkedAt: number | undefined;
+  #learning: Promise<void> | undefined;
   /** When the last check before an outage was, and until when senders may be busy with what they could not commit. */
   #outage = { since: 0, until: 0 };
   readonly #reads = new Turns({ max: MAX_READS, maxPerHolder: MAX_READS_PER_HOLDER });
@@ -81,23 +84,43 @@ export class LiveLog {
   get settledId(): string {
     const now = Date.now();
     const isRecovering = now < this.#outage.until;
-    const since = this.#isAway(now) ? this.#checkedAt : now;
+    const since = this.#isAway(now) ? (this.#checkedAt ?? 0) : now;
     return uuid7Floor((isRecovering ? Math.min(since, this.#outage.since) : since) - SETTLED_AFTER_MS);
   }
 
   #isAway(now: number): boolean {
-    return now - this.#checkedAt > OUTAGE_AFTER_MS;
+    return now - (this.#checkedAt ?? 0) > OUTAGE_AFTER_MS;
   }
 
   /** Reads what a watcher has to get from Postgres: few do at a time, and those of other tenants are not kept waiting. */
   readInTurn<T>(holder: string, read: () => Promise<T>): Promise<T> {
-    return this.#reads.run(holder, read);
+    return this.#reads.run(holder, async () => {
+      await this.#learn();
+      return read();
+    });
+  }
+
+  /** Before anything is read, a process that was not there looks into the log for an outage that it does not know of. */
+  async #learn(): Promise<void> {
+    if (this.#checkedAt !== undefined) return;
+    this.#learning ??= this.#findOutage().finally(() => {
+      this.#learning = undefined;
+    });
+    await this.#learning;
+  }
+
+  async #findOutage(): Promise<void> {
+    const now = Date.now();
+    const options = { sinceMs: now - RECOVERY_MS, lengthMs: OUTAGE_AFTER_MS };
+    const since = await outageInLog(this.#options.database.pool, options);
+    if (since !== undefined) this.#outage = { since, until: Date.now() + RECOVERY_MS };
+    this.#checkedAt = now;
   }
 
   #attach(): () => void {
     this.#lastIds.clear();
     this.#overdue.clear();
-    if (Date.now() - this.#checkedAt > STALE_AFTER_MS) this.#checkedAt = Date.now();
+    if (this.#checkedAt !== undefined && Date.now() - this.#checkedAt > STALE_AFTER_MS) this.#checkedAt = undefined;
     const release = this.#options.bus.watchAttempts({
       onAttempt: (attempt) => {
         this.#hear(attempt);
@@ -138,8 +161,9 @@ export class LiveLog {
 
   async #check(): Promise<void> {
     try {
+      await this.#learn();
       const now = Date.now();
-      const sinceId = uuid7Floor(this.#checkedAt - SETTLED_AFTER_MS);
+      const sinceId = uuid7Floor((this.#checkedAt ?? now) - SETTLED_AFTER_MS);
       const logged = await latestAttempts(this.#options.database.pool, { sinceId });
       this.#noteAnswer(now);
       const overdue = logged.filter(({ source, id }) => (this.#lastIds.get(source) ?? '') < id);
@@ -171,7 +195,7 @@ export class LiveLog {
   #noteAnswer(startedAt: number): void {
     const now = Date.now();
     if (this.#isAway(now)) {
-      const since = now < this.#outage.until ? this.#outage.since : this.#checkedAt;
+      const since = now < this.#outage.until ? this.#outage.since : (this.#checkedAt ?? now);
       this.#outage = { since, until: now + RECOVERY_MS };
     }
     this.#checkedAt = startedAt;

@@ -1,6 +1,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { createDatabase } from '../../src/database/client.ts';
 import { uuid7Time } from '../../src/database/uuid7.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
 import { CREATE, DELIVERY_LOG } from './graphql-operations.graphql.ts';
@@ -32,8 +34,8 @@ afterEach(async () => {
   await Promise.all(following.splice(0).map((each) => each.stop()));
 });
 
-function start(after: string | undefined): Following {
-  const started = follow({ url: server.url, subscriptionId: delivery.subscriptionId, after });
+function start(after: string | undefined, url = server.url): Following {
+  const started = follow({ url, subscriptionId: delivery.subscriptionId, after });
   following.push(started);
   return started;
 }
@@ -60,9 +62,48 @@ test('what a sender committed in time is not shown again if it stood still befor
   const between = other.prepare();
   await other.log(between);
   await arrived(reader, 2);
+  const back = start(reader.cursor());
+  const beforeIt = other.prepare();
+  await other.log(beforeIt);
+  await arrived(back, 1);
   api.bus.announce(attempt);
   const next = other.prepare();
   await other.log(next);
-  await waitFor(() => reader.ids.includes(next.id), { what: 'the next attempt' });
-  expect(reader.ids).toEqual([attempt.id, between.id, next.id]);
+  for (const each of [reader, back]) await waitFor(() => each.ids.includes(next.id), { what: 'the next attempt' });
+  expect(reader.ids).toEqual([attempt.id, between.id, beforeIt.id, next.id]);
+  expect(back.ids).toEqual([beforeIt.id, next.id]);
+}, 60_000);
+
+test('what senders could not commit is there for who was with an api process that was started during the outage', async () => {
+  const [one, other] = [createLogger(api, delivery), createLogger(api, delivery)];
+  const target = new URL(api.databaseUrl);
+  let isAway = true;
+  const proxy = await startTcpProxy({ port: Number(target.port), toServer: (text) => (isAway ? undefined : text) });
+  target.port = String(proxy.port);
+  const database = createDatabase({ url: target.href, onError: () => undefined });
+  const begun = Date.now() - 40_000;
+  await one.log(one.prepare({}, begun - 60_000));
+  const { data } = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
+  const after = data?.deliveryLog.edges[0]?.cursor ?? '';
+  const late = other.prepare({}, begun);
+  const fresh = await startApiProcess({ ...api, database, databaseUrl: target.href });
+  try {
+    isAway = false;
+    const reader = start(after, fresh.url);
+    const first = one.prepare();
+    await one.log(first);
+    await arrived(reader, 1);
+    await reader.stop();
+    await other.log(late);
+    const back = start(reader.cursor(), fresh.url);
+    await arrived(back, 1);
+    const next = one.prepare();
+    await one.log(next);
+    await waitFor(() => back.ids.includes(next.id), { what: 'the next attempt' });
+    expect([...reader.ids, ...back.ids]).toEqual([first.id, late.id, next.id]);
+  } finally {
+    await fresh.stop();
+    await database.close();
+    await proxy.stop();
+  }
 }, 60_000);
