@@ -24,7 +24,7 @@ export type AttemptWatcher = {
 export const LATE_AFTER_MS = 7_500;
 
 /** Whether an attempt that is only now committed, or read, got its id long ago. */
-export function isLate(id: string): boolean {
+function isLate(id: string): boolean {
   return Date.now() - uuid7Time(id) > LATE_AFTER_MS;
 }
 
