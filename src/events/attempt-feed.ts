@@ -23,7 +23,7 @@ export type AttemptWatcher = {
  */
 export const LATE_AFTER_MS = 7_500;
 
-/** Whether an attempt that is only now committed, or read, got its id long ago. */
+/** Whether an attempt that is only now committed got its id long ago. */
 function isLate(id: string): boolean {
   return Date.now() - uuid7Time(id) > LATE_AFTER_MS;
 }
