@@ -21,10 +21,10 @@ export type AttemptWatcher = {
  * Half of the time after which it is taken for seen (see live-log.ts): whoever judges by that, with a clock of its own,
  * is to know.
  */
-const LATE_AFTER_MS = 7_500;
+export const LATE_AFTER_MS = 7_500;
 
-/** Whether an attempt that is only now committed, or read, got its id long ago. */
-export function isLate(id: string): boolean {
+/** Whether an attempt that is only now committed got its id long ago. */
+function isLate(id: string): boolean {
   return Date.now() - uuid7Time(id) > LATE_AFTER_MS;
 }
 

@@ -2,9 +2,10 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
 import { latestAttempts } from '../database/latest-attempts.ts';
+import { outageInLog } from '../database/outage-in-log.ts';
 import { uuid7Floor, uuid7Source } from '../database/uuid7.ts';
 import { Turns } from '../turns.ts';
-import type { AnnouncedAttempt, HeardAttempt } from './attempt-feed.ts';
+import { type AnnouncedAttempt, type HeardAttempt, LATE_AFTER_MS } from './attempt-feed.ts';
 import type { EventBus } from './event-bus.ts';
 
 export type LogWatcher = {
@@ -50,7 +51,11 @@ export class LiveLog {
   readonly #lastIds = new LRUCache<string, string>({ max: MAX_SOURCES });
   /** What the log had at the last check, and had not been announced. */
   #overdue = new Map<string, string>();
-  #checkedAt = 0;
+  /** The ids of a source that were in the log in time, by a check, and had not been announced. */
+  readonly #foundInTime = new LRUCache<string, { readonly since: string; readonly id: string }>({ max: MAX_SOURCES });
+  /** Undefined: nothing is known of an outage there may have been. */
+  #checkedAt: number | undefined;
+  #learning: Promise<void> | undefined;
   /** When the last check before an outage was, and until when senders may be busy with what they could not commit. */
   #outage = { since: 0, until: 0 };
   readonly #reads = new Turns({ max: MAX_READS, maxPerHolder: MAX_READS_PER_HOLDER });
@@ -79,23 +84,43 @@ export class LiveLog {
   get settledId(): string {
     const now = Date.now();
     const isRecovering = now < this.#outage.until;
-    const since = this.#isAway(now) ? this.#checkedAt : now;
+    const since = this.#isAway(now) ? (this.#checkedAt ?? 0) : now;
     return uuid7Floor((isRecovering ? Math.min(since, this.#outage.since) : since) - SETTLED_AFTER_MS);
   }
 
   #isAway(now: number): boolean {
-    return now - this.#checkedAt > OUTAGE_AFTER_MS;
+    return now - (this.#checkedAt ?? 0) > OUTAGE_AFTER_MS;
   }
 
   /** Reads what a watcher has to get from Postgres: few do at a time, and those of other tenants are not kept waiting. */
   readInTurn<T>(holder: string, read: () => Promise<T>): Promise<T> {
-    return this.#reads.run(holder, read);
+    return this.#reads.run(holder, async () => {
+      await this.#learn();
+      return read();
+    });
+  }
+
+  /** Before anything is read, a process that was not there looks into the log for an outage that it does not know of. */
+  async #learn(): Promise<void> {
+    if (this.#checkedAt !== undefined) return;
+    this.#learning ??= this.#findOutage().finally(() => {
+      this.#learning = undefined;
+    });
+    await this.#learning;
+  }
+
+  async #findOutage(): Promise<void> {
+    const now = Date.now();
+    const options = { sinceMs: now - RECOVERY_MS, lengthMs: OUTAGE_AFTER_MS };
+    const since = await outageInLog(this.#options.database.pool, options);
+    if (since !== undefined) this.#outage = { since, until: Date.now() + RECOVERY_MS };
+    this.#checkedAt = now;
   }
 
   #attach(): () => void {
     this.#lastIds.clear();
     this.#overdue.clear();
-    if (Date.now() - this.#checkedAt > STALE_AFTER_MS) this.#checkedAt = Date.now();
+    if (this.#checkedAt !== undefined && Date.now() - this.#checkedAt > STALE_AFTER_MS) this.#checkedAt = undefined;
     const release = this.#options.bus.watchAttempts({
       onAttempt: (attempt) => {
         this.#hear(attempt);
@@ -123,7 +148,11 @@ export class LiveLog {
     const last = this.#lastIds.get(source);
     if (previousId !== undefined && (last === undefined || previousId > last)) this.#gap();
     if (last === undefined || attempt.id > last) this.#lastIds.set(source, attempt.id);
-    for (const watcher of this.#watchers) watcher.onAttempt(attempt);
+    // Its sender has stood still since the commit, or was cut off: watchers have been given it from Postgres.
+    const found = this.#foundInTime.get(source);
+    const isInTime = found !== undefined && attempt.id >= found.since && attempt.id <= found.id;
+    const heard = isInTime ? { ...attempt, isLate: false } : attempt;
+    for (const watcher of this.#watchers) watcher.onAttempt(heard);
   }
 
   #gap(): void {
@@ -132,11 +161,13 @@ export class LiveLog {
 
   async #check(): Promise<void> {
     try {
+      await this.#learn();
       const now = Date.now();
-      const sinceId = uuid7Floor(this.#checkedAt - SETTLED_AFTER_MS);
+      const sinceId = uuid7Floor((this.#checkedAt ?? now) - SETTLED_AFTER_MS);
       const logged = await latestAttempts(this.#options.database.pool, { sinceId });
       this.#noteAnswer(now);
       const overdue = logged.filter(({ source, id }) => (this.#lastIds.get(source) ?? '') < id);
+      for (const last of overdue) this.#noteFound(last);
       // Its announcement may be on its way: only at the next check it is missing.
       const isMissing = overdue.some(({ source }) => {
         const known = this.#overdue.get(source);
@@ -154,11 +185,17 @@ export class LiveLog {
       this.#options.log.debug({ err: error }, 'the live log was not compared with Postgres');
     }
   }
+
+  #noteFound({ source, id }: { readonly source: string; readonly id: string }): void {
+    const since = uuid7Floor(Date.now() - LATE_AFTER_MS);
+    if (id >= since && this.#foundInTime.get(source)?.id !== id) this.#foundInTime.set(source, { since, id });
+  }
+
   /** `startedAt`: of the check that Postgres has answered. */
   #noteAnswer(startedAt: number): void {
     const now = Date.now();
     if (this.#isAway(now)) {
-      const since = now < this.#outage.until ? this.#outage.since : this.#checkedAt;
+      const since = now < this.#outage.until ? this.#outage.since : (this.#checkedAt ?? now);
       this.#outage = { since, until: now + RECOVERY_MS };
     }
     this.#checkedAt = startedAt;

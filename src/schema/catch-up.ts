@@ -33,9 +33,12 @@ export async function* catchUp(prisma: PrismaClient, options: CatchUpOptions): A
   stream.forgetBeyond(position.base);
   // What is older does not change any more, so it can be read page by page.
   for (let cursor = position.base; !stream.ended; ) {
-    const { settledId } = liveLog;
-    const pageWhere = { AND: [where, { id: { gt: cursor, lte: settledId } }] };
-    const page = await inTurn(() => attempts.findMany({ where: pageWhere, orderBy: OLDEST_FIRST, take: PAGE_SIZE }));
+    const { page, settledId } = await inTurn(async () => {
+      const { settledId: until } = liveLog;
+      const pageWhere = { AND: [where, { id: { gt: cursor, lte: until } }] };
+      const rows = await attempts.findMany({ where: pageWhere, orderBy: OLDEST_FIRST, take: PAGE_SIZE });
+      return { page: rows, settledId: until };
+    });
     yield* page.filter(isUnseen);
     cursor = page.at(-1)?.id ?? cursor;
     if (page.length < PAGE_SIZE) {

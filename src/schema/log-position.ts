@@ -13,7 +13,8 @@ const MAX_SOURCES = 32;
 export class LogPosition {
   #base: string;
   #head: string;
-  readonly #lastIds = new Map<string, string>();
+  /** Also those that are not beyond the base any more: `since` is the base that they were seen beyond. */
+  readonly #lastIds = new Map<string, { readonly since: string; readonly id: string }>();
 
   constructor(base: string) {
     this.#base = base;
@@ -41,7 +42,13 @@ export class LogPosition {
   }
 
   has(id: string): boolean {
-    return id <= (this.#lastIds.get(uuid7Source(id)) ?? this.#base);
+    return id <= this.#base || id <= (this.#lastIds.get(uuid7Source(id))?.id ?? '');
+  }
+
+  /** Whether it is known to be one of those that were seen, not only taken for it because it is not beyond the base. */
+  hasSeen(id: string): boolean {
+    const last = this.#lastIds.get(uuid7Source(id));
+    return last !== undefined && id > last.since && id <= last.id;
   }
 
   /**
@@ -52,27 +59,33 @@ export class LogPosition {
     this.#see(id);
     const olderId = uuid7Floor(uuid7Time(this.#head) - SETTLED_AFTER_MS);
     this.settle(olderId < settledId ? olderId : settledId);
-    if (this.#lastIds.size > MAX_SOURCES) this.settle([...this.#lastIds.values()].sort()[0] ?? this.#base);
+    if (this.#lastIds.size <= MAX_SOURCES) return;
+    const [oldest] = [...this.#lastIds].sort(([, one], [, other]) => (one.id < other.id ? -1 : 1));
+    if (oldest === undefined) return;
+    this.#lastIds.delete(oldest[0]);
+    this.settle(oldest[1].id);
   }
 
   #see(id: string): void {
     // What was committed late can be less than what was seen after it.
-    if (!this.has(id)) this.#lastIds.set(uuid7Source(id), id);
+    if (!this.has(id)) {
+      const last = this.#lastIds.get(uuid7Source(id));
+      // What the process committed late in between may not have been seen.
+      const since = last !== undefined && last.id >= this.#base ? last.since : this.#base;
+      this.#lastIds.set(uuid7Source(id), { since, id });
+    }
     if (id > this.#head) this.#head = id;
   }
 
   /** Everything up to this id has been seen. */
   settle(id: string): void {
-    if (id <= this.#base) return;
-    this.#base = id;
-    for (const [source, lastId] of this.#lastIds) {
-      if (lastId <= id) this.#lastIds.delete(source);
-    }
+    if (id > this.#base) this.#base = id;
   }
 
   /** The last id, the base, and the other ids, in the order of the log. */
   toString(): string {
-    const others = [...this.#lastIds.values()].filter((id) => id !== this.#head);
+    const lastIds = [...this.#lastIds.values()].map(({ id }) => id);
+    const others = lastIds.filter((id) => id > this.#base && id !== this.#head);
     return [this.#head, this.#base, ...others].join('~');
   }
 }

@@ -7,7 +7,6 @@ import { AttemptStream, type StreamItem } from './attempt-stream.ts';
 import { catchUp, type InTurn } from './catch-up.ts';
 import type { Context, SchemaServices } from './context.ts';
 import { attemptMatches, type DeliveryFilter } from './delivery-filter.ts';
-import { LateIds } from './late-ids.ts';
 import { LogPosition } from './log-position.ts';
 
 /** With the cursor to go on from: it says what was seen of every process that logs. */
@@ -51,7 +50,6 @@ async function* emit(context: Context, options: EmitOptions): AsyncGenerator<Emi
   const { stream, filter, after, startedAt } = options;
   const { liveLog, database } = context.services;
   const inTurn = readInTurn(context, stream);
-  const lateIds = new LateIds();
   try {
     const position = after ?? (await inTurn(() => endOfLog(context.services, startedAt)));
     const show = (attempt: Attempt): Emission => {
@@ -62,10 +60,9 @@ async function* emit(context: Context, options: EmitOptions): AsyncGenerator<Emi
     for (; taken !== undefined; taken = await stream.take()) {
       if (taken === 'gap') {
         for await (const attempt of catchUp(database.prisma, { liveLog, stream, filter, position, inTurn })) {
-          lateIds.add(attempt.id);
           yield show(attempt);
         }
-      } else for (const attempt of unseenOf(taken, { position, lateIds })) yield show(attempt);
+      } else for (const attempt of unseenOf(taken, position)) yield show(attempt);
     }
   } catch (error) {
     if (!stream.ended) yield { kind: 'failure', error };
@@ -74,17 +71,14 @@ async function* emit(context: Context, options: EmitOptions): AsyncGenerator<Emi
   }
 }
 
-type Seen = { readonly position: LogPosition; readonly lateIds: LateIds };
-
 /** What is new; the position may take what was committed late for older than all that is to come, so that has to have been read. */
-function* unseenOf(items: readonly StreamItem[], { position, lateIds }: Seen): Generator<Attempt, void> {
+function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generator<Attempt, void> {
   for (const item of items) {
     if (item.kind === 'settled') {
       position.settle(item.id);
-      lateIds.settle(uuid7Time(item.id) + SETTLED_AFTER_MS);
     } else {
       const { isLate = false, ...attempt } = item.attempt;
-      const isUnread = isLate && attempt.id <= position.base && !lateIds.has(attempt.id);
+      const isUnread = isLate && attempt.id <= position.base && !position.hasSeen(attempt.id);
       if (isUnread || !position.has(attempt.id)) yield attempt;
     }
   }

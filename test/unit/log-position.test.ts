@@ -54,6 +54,21 @@ describe('a position in the log', () => {
     expect(read?.has(other(NOW + 1_001))).toBe(false);
   });
 
+  test('knows what it has seen when it is long ago, but not what a process committed late in between', () => {
+    const position = new LogPosition(uuid7Floor(NOW));
+    const next = createIdSequence();
+    const [early, late, last] = [next(NOW + 1_000), next(NOW + 2_000), next(NOW + 40_000)];
+    position.add(early, LATER_ID);
+    position.settle(uuid7Floor(NOW + 20_000));
+    expect([early, late].map((id) => [position.has(id), position.hasSeen(id)])).toEqual([
+      [true, true],
+      [true, false],
+    ]);
+    position.add(last, LATER_ID);
+    expect([late, last].map((id) => position.hasSeen(id))).toEqual([false, true]);
+    expect(position.toString().split('~')).toHaveLength(2);
+  });
+
   test('stays small, however many processes there are', () => {
     const position = new LogPosition(uuid7Floor(NOW));
     for (let index = 0; index < 200; index += 1) position.add(createIdSequence()(NOW + 1 + index), LATER_ID);
