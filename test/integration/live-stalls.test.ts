@@ -4,15 +4,16 @@ import { uuid7Time } from '../../src/database/uuid7.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
-import { CREATE, DELIVERY_LOG } from './graphql-operations.graphql.ts';
-import { type ApiProcess, createLogger, type Following, follow, startApiProcess } from './live-process.ts';
+import type { ApiServer } from './api-server.ts';
+import { type Api, deliveryOf, startApi } from './graphql-api.ts';
+import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
+import { createLogger, type Following, follow, startApiProcess } from './live-process.ts';
 
 /** After which everything is taken for seen. */
 const SETTLED_AFTER_MS = 15_000;
 
 let api: Api;
-let server: ApiProcess;
+let server: ApiServer;
 let delivery: Delivery;
 const following: Following[] = [];
 
@@ -25,10 +26,7 @@ afterAll(async () => {
   await api.stop();
 });
 beforeEach(async () => {
-  const input = { tenant: 'acme', url: 'https://example.com', eventTypes: ['*'] };
-  const { data } = await api.run(CREATE, { input });
-  const { subscription } = expectType(data?.createWebhookSubscription, 'CreateWebhookSubscriptionPayload');
-  delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'acme' });
+  delivery = await deliveryOf(api, 'acme');
 });
 afterEach(async () => {
   await Promise.all(following.splice(0).map((each) => each.stop()));
