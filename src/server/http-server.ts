@@ -35,6 +35,8 @@ export type HttpServerOptions = {
 };
 
 const STOP_WITHIN_MS = 10_000;
+/** When a process starts, all clients of live streams may come back at once; Node's 511 makes others wait seconds more. */
+const BACKLOG = 4_096;
 
 /**
  * Answers over HTTP and WebSocket: health and metrics for every role, GraphQL for the role `api`. After `stop` it is over: what
@@ -110,7 +112,7 @@ export class HttpServer {
         reject(new StartError(`cannot listen on ${host}, port ${port}: ${error.message}`));
       };
       this.#server.once('error', onError);
-      this.#server.listen({ host, port }, () => {
+      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
         this.#server.off('error', onError);
         resolve();
       });

@@ -1,10 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { createDatabase } from '../../src/database/client.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { seededChance } from '../support/seeded-chance.ts';
-import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
 import type { ApiServer } from './api-server.ts';
 import { type Api, deliveryOf, startApi } from './graphql-api.ts';
@@ -49,65 +47,6 @@ async function cursorOfNow(): Promise<string> {
 function arrived(reader: Following, count: number, timeoutMs = 10_000): Promise<unknown> {
   return waitFor(() => reader.ids.length >= count, { what: `${count} attempts`, timeoutMs });
 }
-
-/** An api process that can be cut off from Postgres. */
-async function startBehindProxy() {
-  const target = new URL(api.databaseUrl);
-  let isAway = false;
-  const proxy = await startTcpProxy({
-    port: Number(target.port),
-    toServer: (text) => (isAway ? undefined : text),
-  });
-  target.port = String(proxy.port);
-  const database = createDatabase({ url: target.href, onError: () => undefined });
-  const process = await startApiProcess({ ...api, database, databaseUrl: target.href });
-  return {
-    url: process.url,
-    cutOff: (value: boolean) => {
-      isAway = value;
-    },
-    stop: async () => {
-      await process.stop();
-      await database.close();
-      await proxy.stop();
-    },
-  };
-}
-
-test('what senders could not commit during an outage of Postgres is there for who comes back right after it', async () => {
-  const behind = await startBehindProxy();
-  try {
-    const [one, other] = [createLogger(api, delivery), createLogger(api, delivery)];
-    const logOne = async () => {
-      const attempt = one.prepare();
-      await one.log(attempt);
-      return attempt.id;
-    };
-    const reader = start({ url: behind.url });
-    const watches = async () => {
-      await logOne();
-      return reader.ids.length > 0;
-    };
-    await waitFor(watches, { what: 'the first attempt' });
-    const late = other.prepare({}, Date.now() - 10_000);
-    behind.cutOff(true);
-    // An outage is at least so long; everything of before it would be taken for seen.
-    await delay(13_000);
-    behind.cutOff(false);
-    const lastId = await logOne();
-    await waitFor(() => reader.ids.includes(lastId), { what: 'an attempt of after the outage' });
-    await reader.stop();
-    await other.log(late);
-    const back = start({ url: behind.url, after: reader.cursor() });
-    await arrived(back, 1);
-    const nextId = await logOne();
-    await arrived(back, 2);
-    expect(back.ids).toEqual([late.id, nextId]);
-    expect(back.errors).toEqual([]);
-  } finally {
-    await behind.stop();
-  }
-}, 60_000);
 
 test('what another process commits with an earlier id, after the reader has gone, is there when it comes back', async () => {
   const after = await cursorOfNow();

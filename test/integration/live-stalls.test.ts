@@ -1,10 +1,9 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, it, type TestContext } from 'vitest';
 import { createDatabase } from '../../src/database/client.ts';
 import { uuid7Time } from '../../src/database/uuid7.ts';
-import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
-import type { ApiServer } from './api-server.ts';
 import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
 import { createLogger, type Following, follow, startApiProcess } from './live-process.ts';
@@ -12,96 +11,128 @@ import { createLogger, type Following, follow, startApiProcess } from './live-pr
 /** After which everything is taken for seen. */
 const SETTLED_AFTER_MS = 15_000;
 
-let api: Api;
-let server: ApiServer;
-let delivery: Delivery;
-const following: Following[] = [];
+type Test = Pick<TestContext, 'onTestFinished'>;
 
-beforeAll(async () => {
-  api = await startApi();
-  server = await startApiProcess(api);
-});
-afterAll(async () => {
-  await server.stop();
-  await api.stop();
-});
-beforeEach(async () => {
-  delivery = await deliveryOf(api, 'acme');
-});
-afterEach(async () => {
-  await Promise.all(following.splice(0).map((each) => each.stop()));
-});
-
-function start(after: string | undefined, url = server.url): Following {
-  const started = follow({ url, subscriptionId: delivery.subscriptionId, after });
-  following.push(started);
-  return started;
+/** Servers of the test's own, a delivery whose attempts two processes log, and readers of its log. */
+async function stage({ onTestFinished }: Test) {
+  const api = await startApi();
+  onTestFinished(() => api.stop());
+  const delivery = await deliveryOf(api, 'acme');
+  const { subscriptionId } = delivery;
+  const one = createLogger(api, delivery);
+  return {
+    api,
+    one,
+    other: createLogger(api, delivery),
+    logOne: async () => {
+      const attempt = one.prepare();
+      await one.log(attempt);
+      return attempt.id;
+    },
+    read: (url: string, after?: string): Following => {
+      const reader = follow({ url, subscriptionId, after });
+      onTestFinished(() => reader.stop());
+      return reader;
+    },
+    cursorOfNow: async () => {
+      const { data } = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [subscriptionId] } });
+      return data?.deliveryLog.edges[0]?.cursor;
+    },
+  };
 }
 
-async function cursorOfNow(): Promise<string> {
-  const logger = createLogger(api, delivery);
-  await logger.log(logger.prepare());
-  const { data } = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
-  return data?.deliveryLog.edges[0]?.cursor ?? '';
-}
-
-function arrived(reader: Following, count: number): Promise<unknown> {
-  return waitFor(() => reader.ids.length >= count, { what: `${count} attempts` });
-}
-
-test('what a sender committed in time is not shown again if it stood still before it announced it', async () => {
-  const [standing, other] = [createLogger(api, delivery), createLogger(api, delivery)];
-  const reader = start(await cursorOfNow());
-  const attempt = standing.prepare();
-  await standing.logUnheard(attempt);
-  await arrived(reader, 1);
-  const isOld = () => Date.now() - uuid7Time(attempt.id) > SETTLED_AFTER_MS + 3_000;
-  await waitFor(isOld, { what: 'the attempt to be old', timeoutMs: 30_000 });
-  const between = other.prepare();
-  await other.log(between);
-  await arrived(reader, 2);
-  const back = start(reader.cursor());
-  const beforeIt = other.prepare();
-  await other.log(beforeIt);
-  await arrived(back, 1);
-  api.bus.announce(attempt);
-  const next = other.prepare();
-  await other.log(next);
-  for (const each of [reader, back]) await waitFor(() => each.ids.includes(next.id), { what: 'the next attempt' });
-  expect(reader.ids).toEqual([attempt.id, between.id, beforeIt.id, next.id]);
-  expect(back.ids).toEqual([beforeIt.id, next.id]);
-}, 60_000);
-
-test('what senders could not commit is there for who was with an api process that was started during the outage', async () => {
-  const [one, other] = [createLogger(api, delivery), createLogger(api, delivery)];
+/** An api process that can be cut off from Postgres. */
+async function startBehindProxy({ onTestFinished }: Test, { api, isAway }: { api: Api; isAway: boolean }) {
   const target = new URL(api.databaseUrl);
-  let isAway = true;
-  const proxy = await startTcpProxy({ port: Number(target.port), toServer: (text) => (isAway ? undefined : text) });
+  const state = { isAway };
+  const toServer = (text: string) => (state.isAway ? undefined : text);
+  const proxy = await startTcpProxy({ port: Number(target.port), toServer });
   target.port = String(proxy.port);
   const database = createDatabase({ url: target.href, onError: () => undefined });
-  const begun = Date.now() - 40_000;
-  await one.log(one.prepare({}, begun - 60_000));
-  const { data } = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
-  const after = data?.deliveryLog.edges[0]?.cursor ?? '';
-  const late = other.prepare({}, begun);
-  const fresh = await startApiProcess({ ...api, database, databaseUrl: target.href });
-  try {
-    isAway = false;
-    const reader = start(after, fresh.url);
-    const first = one.prepare();
-    await one.log(first);
-    await arrived(reader, 1);
-    await reader.stop();
-    await other.log(late);
-    const back = start(reader.cursor(), fresh.url);
-    await arrived(back, 1);
-    const next = one.prepare();
-    await one.log(next);
-    await waitFor(() => back.ids.includes(next.id), { what: 'the next attempt' });
-    expect([...reader.ids, ...back.ids]).toEqual([first.id, late.id, next.id]);
-  } finally {
-    await fresh.stop();
+  const process = await startApiProcess({ ...api, database, databaseUrl: target.href });
+  onTestFinished(async () => {
+    await process.stop();
     await database.close();
     await proxy.stop();
-  }
-}, 60_000);
+  });
+  return { url: process.url, state };
+}
+
+const arrived = ({ ids }: Following, id: string) => waitFor(() => ids.includes(id), { what: `attempt ${id}` });
+
+// They mostly wait.
+describe.concurrent('senders that cannot commit, or announce, for long', { timeout: 60_000 }, () => {
+  it('what was committed in time is not shown again if its sender stood still before it announced it', async (test) => {
+    const { api, one: standing, other, read, cursorOfNow } = await stage(test);
+    const process = await startApiProcess(api);
+    test.onTestFinished(() => process.stop());
+    const { url } = process;
+    const log = async () => {
+      const attempt = other.prepare();
+      await other.log(attempt);
+      return attempt.id;
+    };
+    await log();
+    const reader = read(url, await cursorOfNow());
+    const attempt = standing.prepare();
+    await standing.logUnheard(attempt);
+    await arrived(reader, attempt.id);
+    const isOld = () => Date.now() - uuid7Time(attempt.id) > SETTLED_AFTER_MS + 3_000;
+    await waitFor(isOld, { what: 'the attempt to be old', timeoutMs: 30_000 });
+    const between = await log();
+    await arrived(reader, between);
+    const back = read(url, reader.cursor());
+    const beforeIt = await log();
+    await arrived(back, beforeIt);
+    api.bus.announce(attempt);
+    const next = await log();
+    await Promise.all([reader, back].map((each) => arrived(each, next)));
+    expect(reader.ids).toEqual([attempt.id, between, beforeIt, next]);
+    expect(back.ids).toEqual([beforeIt, next]);
+  });
+
+  it('what was not committed during an outage of Postgres is there for who comes back right after it', async (test) => {
+    const { api, other, logOne, read } = await stage(test);
+    const behind = await startBehindProxy(test, { api, isAway: false });
+    const reader = read(behind.url);
+    const watches = async () => {
+      await logOne();
+      return reader.ids.length > 0;
+    };
+    await waitFor(watches, { what: 'the first attempt' });
+    const late = other.prepare({}, Date.now() - 10_000);
+    behind.state.isAway = true;
+    // An outage is at least so long; everything of before it would be taken for seen.
+    await delay(13_000);
+    behind.state.isAway = false;
+    await arrived(reader, await logOne());
+    await reader.stop();
+    await other.log(late);
+    const back = read(behind.url, reader.cursor());
+    await arrived(back, late.id);
+    const next = await logOne();
+    await arrived(back, next);
+    expect(back.ids).toEqual([late.id, next]);
+    expect(back.errors).toEqual([]);
+  });
+
+  it('nor does it matter that the api process was only started during the outage', async (test) => {
+    const { api, one, other, logOne, read, cursorOfNow } = await stage(test);
+    const begun = Date.now() - 40_000;
+    await one.log(one.prepare({}, begun - 60_000));
+    const after = await cursorOfNow();
+    const late = other.prepare({}, begun);
+    const fresh = await startBehindProxy(test, { api, isAway: true });
+    fresh.state.isAway = false;
+    const reader = read(fresh.url, after);
+    const first = await logOne();
+    await arrived(reader, first);
+    await reader.stop();
+    await other.log(late);
+    const back = read(fresh.url, reader.cursor());
+    await arrived(back, late.id);
+    const next = await logOne();
+    await arrived(back, next);
+    expect([...reader.ids, ...back.ids]).toEqual([first, late.id, next]);
+  });
+});

@@ -1,3 +1,4 @@
+import { connect } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { describe, expect, it, type TestContext } from 'vitest';
@@ -136,6 +137,29 @@ describe.concurrent('NATS', () => {
     await client.dispose();
     await watching.catch(() => undefined);
   });
+
+  it('there is one consumer for each stream; one that is deleted is created again, nothing is lost or sent twice', async (test) => {
+    const services = onCleanUp(test, await startTestServices());
+    const app = onCleanUp(test, await startTestApp(services));
+    const receiver = await receive(test);
+    for (let index = 0; index < 20; index += 1) await app.subscribe({ url: receiver.url });
+    await services.publish('events.acme.a', '{}');
+    await receiver.waitForRequests(20);
+    const connection = await connect({ servers: services.nats.url });
+    test.onTestFinished(() => connection.close());
+    const jsm = await connection.jetstreamManager();
+    const consumers = { EVENTS: 'dispatcher', DELIVERIES: 'sender' };
+    for (const [stream, consumer] of Object.entries(consumers)) {
+      const found = await jsm.consumers.list(stream).next();
+      expect(found.map(({ name }) => name)).toEqual([consumer]);
+      await jsm.consumers.delete(stream, consumer);
+    }
+    await services.publish('events.acme.a', '{}');
+    // The next check is half a minute after the last one.
+    await receiver.waitForRequests(40, 60_000);
+    await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'every message to be acked' });
+    expect(receiver.requests).toHaveLength(40);
+  }, 120_000);
 
   it('may come later than the program', async (test) => {
     const services = onCleanUp(test, await startTestServices());
