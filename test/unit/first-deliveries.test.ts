@@ -30,8 +30,8 @@ it.each<[string, Case]>([
 it.each<[string, Case]>([
   ['stored before we were connected', { seq: 10 }],
   ['that says it is not', { redelivered: true }],
-  ['that has waited for half of the ack wait', { ageMs: 30_000 }],
-  ['that was stored when its publisher may have given up', { storedInMs: 3_000 }],
+  ['that has waited for half of the ack wait', { ageMs: 30_100 }],
+  ['that was stored when its publisher may have given up', { storedInMs: 3_100 }],
 ])('a message %s is not', (_name, message) => {
   expect(isBelieved(message)).toBe(false);
 });
