@@ -1,4 +1,3 @@
-import pg from 'pg';
 import type { NewEvent } from '../database/insert-events.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
@@ -65,13 +64,8 @@ export function rejectMismatch(event: ParsedEvent, mismatch: Mismatch): Rejectio
   return rejectEvent(event, { reason: 'SCHEMA_MISMATCH', message: describeMismatch(mismatch) });
 }
 
-/** An event that could not be recorded. The cause is only named: what Postgres says about it may quote data. */
-export function rejectRefused(event: ParsedEvent, cause: unknown): Rejection {
-  const name = cause instanceof pg.DatabaseError ? `SQLSTATE ${cause.code ?? 'unknown'}` : 'see the log';
-  return rejectEvent(event, { reason: 'NOT_RECORDED', message: `the event could not be recorded: ${name}` });
-}
-
-function rejectEvent(
+/** What was read as an event, and is none after all. */
+export function rejectEvent(
   { id, tenant, type, data }: ParsedEvent,
   why: { readonly reason: RejectionReason; readonly message: string },
 ): Rejection {

@@ -11,7 +11,6 @@ export type PublishedMessage = {
   readonly timestampNanos: number;
 };
 
-/** A message of EVENTS as the rest of the program knows it. */
 export function toPublishedMessage(message: JsMsg): PublishedMessage {
   return {
     subject: message.subject,

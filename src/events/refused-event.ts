@@ -1,9 +1,10 @@
 import type { JsMsg } from 'nats';
+import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
 import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
 import type { EventMetrics } from './event-metrics.ts';
-import { parseEvent, rejectRefused } from './parse-event.ts';
+import { parseEvent, rejectEvent } from './parse-event.ts';
 import { toPublishedMessage } from './published-message.ts';
 
 const FIRST_DELAY_MS = 30_000;
@@ -27,7 +28,8 @@ export async function putOff({ database, log, metrics }: Surroundings, refused: 
   }
   try {
     const parsed = parseEvent(toPublishedMessage(message));
-    const rejection = parsed.kind === 'event' ? rejectRefused(parsed, error) : parsed;
+    const rejection =
+      parsed.kind === 'event' ? rejectEvent(parsed, { reason: 'NOT_RECORDED', message: describe(error) }) : parsed;
     for (const reason of await insertRejectedEvents(database.pool, [rejection])) metrics.rejected(reason);
     log.error({ err: error, ...facts }, 'an event was refused for two days, and is rejected');
     message.ack();
@@ -35,6 +37,12 @@ export async function putOff({ database, log, metrics }: Surroundings, refused: 
     log.error({ err: cause, ...facts }, 'an event was refused for two days, and cannot be rejected either');
     message.nak(MAX_DELAY_MS);
   }
+}
+
+/** The cause is only named: what Postgres says about it may quote data. */
+function describe(error: unknown): string {
+  const name = error instanceof pg.DatabaseError ? `SQLSTATE ${error.code ?? 'unknown'}` : 'see the log';
+  return `the event could not be recorded: ${name}`;
 }
 
 /**

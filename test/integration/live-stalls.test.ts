@@ -63,29 +63,24 @@ const arrived = ({ ids }: Following, id: string) => waitFor(() => ids.includes(i
 // They mostly wait.
 describe.concurrent('senders that cannot commit, or announce, for long', { timeout: 60_000 }, () => {
   it('what was committed in time is not shown again if its sender stood still before it announced it', async (test) => {
-    const { api, one: standing, other, read, cursorOfNow } = await stage(test);
+    const { api, other: standing, logOne, read, cursorOfNow } = await stage(test);
     const process = await startApiProcess(api);
     test.onTestFinished(() => process.stop());
     const { url } = process;
-    const log = async () => {
-      const attempt = other.prepare();
-      await other.log(attempt);
-      return attempt.id;
-    };
-    await log();
+    await logOne();
     const reader = read(url, await cursorOfNow());
     const attempt = standing.prepare();
     await standing.logUnheard(attempt);
     await arrived(reader, attempt.id);
     const isOld = () => Date.now() - uuid7Time(attempt.id) > SETTLED_AFTER_MS + 3_000;
     await waitFor(isOld, { what: 'the attempt to be old', timeoutMs: 30_000 });
-    const between = await log();
+    const between = await logOne();
     await arrived(reader, between);
     const back = read(url, reader.cursor());
-    const beforeIt = await log();
+    const beforeIt = await logOne();
     await arrived(back, beforeIt);
     api.bus.announce(attempt);
-    const next = await log();
+    const next = await logOne();
     await Promise.all([reader, back].map((each) => arrived(each, next)));
     expect(reader.ids).toEqual([attempt.id, between, beforeIt, next]);
     expect(back.ids).toEqual([beforeIt, next]);
