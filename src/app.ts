@@ -9,6 +9,7 @@ import type { Report } from './embedded/report.ts';
 import { EventBus } from './events/event-bus.ts';
 import { watchNats } from './events/nats-gauges.ts';
 import { atMost } from './pause.ts';
+import { NEED_NATS } from './server/health.ts';
 import { HttpServer } from './server/http-server.ts';
 import { startUp } from './start-up.ts';
 import { prepareSurroundings, type Surroundings } from './surroundings.ts';
@@ -21,7 +22,7 @@ export type App = {
   readonly natsServers: readonly string[];
   readonly adminApiKey: string;
   /**
-   * Resolves when the database is migrated, NATS is connected and every role runs. Rejects with a StartError if that
+   * Resolves when the database is migrated, every role runs, and NATS is connected if a role needs it. Rejects with a StartError if that
    * cannot be without somebody changing something, and with an abort error if the app is stopped before.
    */
   readonly ready: Promise<void>;
@@ -91,9 +92,9 @@ async function startParts(
   { surroundings, services, onStop }: Parts,
 ): Promise<Pick<App, 'url' | 'ready'>> {
   const stopping = new AbortController();
-  let hasStarted = false;
+  let startProblems: readonly string[] = [];
   const { adminApiKey } = surroundings;
-  const server = new HttpServer({ config, adminApiKey, ...services, hasStarted: () => hasStarted });
+  const server = new HttpServer({ config, adminApiKey, ...services, startProblems: () => startProblems });
   const workers = createWorkers(config, services);
   onStop(async () => {
     stopping.abort();
@@ -103,8 +104,13 @@ async function startParts(
   services.bus.start();
   const url = await server.start();
   const retentionDays = config.retention.days;
-  const ready = startUp(services, { workers, retentionDays, signal: stopping.signal }).then(() => {
-    hasStarted = true;
+  const onWait = (what: string) => {
+    startProblems = [`still starting: waiting for ${what}`];
+  };
+  const needsNats = NEED_NATS.some((role) => config.roles.has(role));
+  const startOptions = { workers, retentionDays, needsNats, onWait, signal: stopping.signal };
+  const ready = startUp(services, startOptions).then(() => {
+    startProblems = [];
   });
   // It says so to whoever waits for it; nobody has to.
   ready.catch(() => undefined);

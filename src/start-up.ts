@@ -17,20 +17,26 @@ const RETRY_MS = 1_000;
 export type StartUpOptions = {
   readonly workers: readonly Worker[];
   readonly retentionDays: number;
+  /** Whether a role of this process cannot work without NATS. */
+  readonly needsNats: boolean;
+  /** Called with what the start waits for now. */
+  readonly onWait: (what: string) => void;
   readonly signal: AbortSignal;
 };
 
 /**
- * Waits for Postgres as long as it takes, migrates, makes partitions, starts the workers and waits for NATS. Throws a StartError if
+ * Waits for Postgres as long as it takes, migrates, makes partitions, starts the workers and waits for NATS if a role needs it. Throws a StartError if
  * waiting would not help, and an abort error if the signal aborts first.
  */
 export async function startUp(
   services: WorkerServices,
-  { workers, retentionDays, signal }: StartUpOptions,
+  { workers, retentionDays, needsNats, onWait, signal }: StartUpOptions,
 ): Promise<void> {
+  onWait('Postgres and its migrations');
   await untilPossible(() => prepareDatabase(services, retentionDays), { log: services.log, signal });
   for (const worker of workers) worker.start();
-  while (!services.bus.connected) await delay(RETRY_MS, undefined, { signal });
+  onWait('NATS');
+  while (needsNats && !services.bus.connected) await delay(RETRY_MS, undefined, { signal });
   services.log.info('ready');
 }
 

@@ -60,6 +60,11 @@ export class EventBus {
     return this.#connected;
   }
 
+  /** What keeps it from working now, in sentences for `/health/ready`; empty while `connected`. */
+  get problems(): readonly string[] {
+    return this.#connected ? [] : ['NATS is not connected'];
+  }
+
   start(): void {
     this.#running ??= this.#run();
   }

@@ -1,37 +1,89 @@
+import type { Role } from '../config-values.ts';
 import type { Database } from '../database/client.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { createSnapshot } from '../snapshot.ts';
+import { VERSION } from '../version.ts';
 
-type Part = { readonly ok: boolean; readonly message?: string };
+/** One part that a process stands on. */
+export type ReadinessCheck = {
+  /** Its key in the answer. */
+  readonly part: string;
+  /** For people; the answer says that it does not answer when `findProblems` fails or takes longer than 2 s. */
+  readonly title: string;
+  /** A process with none of these roles is ready without it. */
+  readonly neededBy: readonly Role[];
+  /**
+   * What is wrong with it now, one sentence each; empty: nothing. Anybody may read the sentences, so they name no hosts, users or
+   * tenants.
+   */
+  readonly findProblems: () => readonly string[] | Promise<readonly string[]>;
+};
+
+type Part = { readonly ok: boolean; readonly message?: string; readonly needed?: false };
 export type Readiness = {
   readonly ready: boolean;
-  readonly parts: { readonly database: Part; readonly nats: Part; readonly start: Part };
+  readonly answer: Readonly<Record<string, Part | string>>;
 };
 
 export type HealthServices = {
   readonly database: Pick<Database, 'pool'>;
-  readonly bus: Pick<EventBus, 'connected'>;
-  /** Whether this process has got over its start: database migrated, NATS connected, roles running. */
-  readonly hasStarted: () => boolean;
+  readonly bus: Pick<EventBus, 'problems'>;
+  /** What the start of this process still waits for: database migrated, NATS connected, roles running. */
+  readonly startProblems: () => readonly string[];
 };
 
 const TIMEOUT_MS = 2_000;
-const CHECK = 'SELECT';
+const EVERY_ROLE: readonly Role[] = ['api', 'dispatcher', 'sender'];
+/** `publishEvent` and every query work without NATS: deliveries wait in Postgres, and live streams read from there. */
+export const NEED_NATS: readonly Role[] = ['dispatcher', 'sender'];
+
+/** Each part that a process stands on, in the order of the answer. A new check is a new line here. */
+export function readinessChecks({ database, bus, startProblems }: HealthServices): readonly ReadinessCheck[] {
+  return [
+    {
+      ...{ part: 'database', title: 'Postgres', neededBy: EVERY_ROLE },
+      findProblems: () => databaseProblems(database),
+    },
+    { part: 'nats', title: 'NATS', neededBy: NEED_NATS, findProblems: () => bus.problems },
+    { part: 'start', title: 'the start', neededBy: EVERY_ROLE, findProblems: startProblems },
+  ];
+}
+
+/** What pg itself says can name hosts and users, so it is left out. */
+async function databaseProblems({ pool }: Pick<Database, 'pool'>): Promise<readonly string[]> {
+  await pool.query('SELECT');
+  return [];
+}
 
 /**
- * Whether this process can do its work right now; answers within 2 s. Nobody needs a key to ask, so all who ask while
- * Postgres takes its time wait for the same answer.
+ * Whether a process with these roles can do its work right now; answers within 2 s. Nobody needs a key to ask, so all who ask
+ * while a check runs get the result of that check.
  */
-export function createReadinessCheck({ database, bus, hasStarted }: HealthServices): () => Promise<Readiness> {
-  const askDatabase = createSnapshot(() => database.pool.query(CHECK), { waitMs: TIMEOUT_MS, freshMs: 0, staleMs: 0 });
+export function createReadiness(roles: ReadonlySet<Role>, checks: readonly ReadinessCheck[]): () => Promise<Readiness> {
+  const parts = checks.map(({ part, title, neededBy, findProblems }) => ({
+    part,
+    needed: neededBy.some((role) => roles.has(role)),
+    findProblems: createSnapshot(async () => findProblems(), { waitMs: TIMEOUT_MS, freshMs: 0, staleMs: 0 }),
+    silent: [`${title} does not answer`],
+  }));
   return async () => {
-    const isAnswering = (await askDatabase()) !== undefined;
-    const parts = {
-      // What pg says can name hosts and users.
-      database: isAnswering ? { ok: true } : { ok: false, message: 'Postgres does not answer' },
-      nats: bus.connected ? { ok: true } : { ok: false, message: 'NATS is not connected' },
-      start: hasStarted() ? { ok: true } : { ok: false, message: 'still starting: waiting for Postgres or NATS' },
+    const found = await Promise.all(
+      parts.map(async ({ part, needed, findProblems, silent }) => {
+        const problems = (await findProblems()) ?? silent;
+        return { part, needed, problems };
+      }),
+    );
+    return {
+      ready: found.every(({ needed, problems }) => !needed || problems.length === 0),
+      answer: { version: VERSION, ...Object.fromEntries(found.map((one) => [one.part, describe(one)])) },
     };
-    return { ready: Object.values(parts).every(({ ok }) => ok), parts };
+  };
+}
+
+function describe({ needed, problems }: { readonly needed: boolean; readonly problems: readonly string[] }): Part {
+  return {
+    ok: problems.length === 0,
+    ...(problems.length === 0 ? {} : { message: problems.join('; ') }),
+    ...(needed ? {} : { needed: false as const }),
   };
 }

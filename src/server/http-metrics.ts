@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { Counter, type Registry } from 'prom-client';
 
-const PATHS: ReadonlySet<string> = new Set(['/graphql', '/metrics', '/health/live', '/health/ready']);
+const PATHS: ReadonlySet<string> = new Set(['/graphql', '/metrics', '/health', '/health/live', '/health/ready']);
 
 /** To be called with each response and the path that was asked for; counts it when it has ended. */
 export function createHttpCount(metrics: Registry): (response: ServerResponse, path: string) => void {

@@ -12,9 +12,10 @@ import { LiveLog } from '../events/live-log.ts';
 import { createPublishEvent } from '../events/publish-event.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import { StartError } from '../start-error.ts';
+import { VERSION } from '../version.ts';
 import { Credentials } from './credentials.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
-import { createReadinessCheck } from './health.ts';
+import { createReadiness, readinessChecks } from './health.ts';
 import { createHttpCount } from './http-metrics.ts';
 import { LiveSockets } from './live-sockets.ts';
 import { createMetricsPage, type MetricsPage } from './metrics-page.ts';
@@ -30,8 +31,8 @@ export type HttpServerOptions = {
   readonly secretBox: SecretBox;
   readonly log: Logger;
   readonly metrics: Registry;
-  /** For GET /health/ready. */
-  readonly hasStarted: () => boolean;
+  /** For GET /health/ready: what the start of this process still waits for. */
+  readonly startProblems: () => readonly string[];
 };
 
 const STOP_WITHIN_MS = 10_000;
@@ -48,7 +49,7 @@ export class HttpServer {
   readonly #server: Server;
   readonly #count: ReturnType<typeof createHttpCount>;
   readonly #metricsPage: MetricsPage;
-  readonly #checkReadiness: ReturnType<typeof createReadinessCheck>;
+  readonly #checkReadiness: ReturnType<typeof createReadiness>;
   readonly #credentials: Credentials | undefined;
   readonly #graphql: Graphql | undefined;
   readonly #sockets: LiveSockets | undefined;
@@ -60,7 +61,7 @@ export class HttpServer {
     this.#options = options;
     this.#count = createHttpCount(metrics);
     this.#metricsPage = createMetricsPage({ metrics, keys: [adminApiKey, config.metricsToken].filter(isSet) });
-    this.#checkReadiness = createReadinessCheck(options);
+    this.#checkReadiness = createReadiness(config.roles, readinessChecks(options));
     // Each live stream listens to it.
     setMaxListeners(0, this.#stopping.signal);
     if (config.roles.has('api')) {
@@ -152,10 +153,10 @@ export class HttpServer {
     this.#count(response, path);
     try {
       if (!hasValidHost(request)) sendJson(response, 400, { errors: [{ message: 'the Host header is not valid' }] });
-      else if (path === '/health/live') sendJson(response, 200, { ok: true });
-      else if (path === '/health/ready') {
-        const { ready, parts } = await this.#checkReadiness();
-        sendJson(response, ready ? 200 : 503, parts);
+      else if (path === '/health/live') sendJson(response, 200, { ok: true, version: VERSION });
+      else if (path === '/health/ready' || path === '/health') {
+        const { ready, answer } = await this.#checkReadiness();
+        sendJson(response, ready ? 200 : 503, answer);
       } else if (path === '/metrics') await this.#metricsPage(request, response);
       else if (path === '/graphql' && this.#graphql !== undefined) await this.#graphql(request, response);
       else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });

@@ -18,7 +18,7 @@ export function createApiServer(
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   const listen = { host: '127.0.0.1', port, roles: new Set(['api'] as const), metricsToken: undefined };
   return new HttpServer({
-    ...{ database, databaseUrl, bus, secretBox, log, adminApiKey: ADMIN_KEY, hasStarted: () => true },
+    ...{ database, databaseUrl, bus, secretBox, log, adminApiKey: ADMIN_KEY, startProblems: () => [] },
     metrics: new Registry(),
     config: { ...listen, egress, jwt: { secret: JWT_SECRET }, api: { ...SETTINGS, ...settings } },
   });

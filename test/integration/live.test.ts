@@ -6,6 +6,7 @@ import { WebSocket } from 'ws';
 import { LiveLog } from '../../src/events/live-log.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import type { HttpServer } from '../../src/server/http-server.ts';
+import { VERSION } from '../../src/version.ts';
 import { ask, collect, createSocketClient, openEvents } from '../support/graphql-client.ts';
 import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -317,10 +318,14 @@ describe('over server-sent events', () => {
 
 describe('the server', () => {
   test('says how it is, without a key', async () => {
-    expect((await fetch(`${url}/health/live`)).status).toBe(200);
-    const ready = await fetch(`${url}/health/ready`);
+    const live = await fetch(`${url}/health/live`);
+    expect([live.status, await live.json()]).toEqual([200, { ok: true, version: VERSION }]);
     const ok = { ok: true };
-    expect([ready.status, await ready.json()]).toEqual([200, { database: ok, nats: ok, start: ok }]);
+    const parts = { version: VERSION, database: ok, nats: { ok: true, needed: false }, start: ok };
+    for (const path of ['/health/ready', '/health']) {
+      const ready = await fetch(`${url}${path}`);
+      expect([ready.status, await ready.json()]).toEqual([200, parts]);
+    }
     expect((await fetch(`${url}/nothing`)).status).toBe(404);
   });
 

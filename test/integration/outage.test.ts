@@ -2,8 +2,9 @@ import { connect } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { describe, expect, it, type TestContext } from 'vitest';
-import { startApp } from '../../src/app.ts';
+import { type App, startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
+import { VERSION } from '../../src/version.ts';
 import { startEngineProcess } from '../support/engine-process.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
 import { startTestPostgres } from '../support/postgres.ts';
@@ -49,6 +50,13 @@ function holdAnswers(): { answer: () => void; respond: () => Promise<{ status: n
       return { status: 200 };
     },
   };
+}
+
+type Part = { readonly ok: boolean; readonly message?: string };
+
+async function readinessOf({ url }: Pick<App, 'url'>): Promise<Record<'database' | 'nats' | 'start', Part>> {
+  // The parts that every answer has.
+  return (await (await fetch(`${url}/health/ready`)).json()) as Record<'database' | 'nats' | 'start', Part>;
 }
 
 async function secondsToStop(app: TestApp): Promise<number> {
@@ -172,6 +180,42 @@ describe.concurrent('NATS', () => {
     await app.ready;
     expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
   });
+
+  it('is not needed by a process with the role api alone: it is ready, and what it publishes is delivered later', async (test) => {
+    const services = onCleanUp(test, await startTestServices());
+    await services.nats.kill9();
+    const app = onCleanUp(test, await startTestApp(services, { env: { ROLES: 'api' } }));
+    const readiness = await fetch(`${app.url}/health/ready`);
+    expect(readiness.status).toBe(200);
+    expect(await readiness.json()).toEqual({
+      version: VERSION,
+      database: { ok: true },
+      nats: { ok: false, message: 'NATS is not connected', needed: false },
+      start: { ok: true },
+    });
+    const receiver = await receive(test);
+    await app.subscribe({ url: receiver.url });
+    await app.graphql(
+      `mutation { publishEvent(input: { tenant: "acme", type: "order.paid", data: 1, id: "meanwhile" }) {
+        ... on PublishEventPayload { event { id } } ... on Error { message } } }`,
+    );
+    // The sender waits for NATS.
+    const sender = onCleanUp(
+      test,
+      await startApp(readConfig(testEnv(services, { ROLES: 'sender' })), {
+        log: pino({ level: 'silent' }),
+        report: () => undefined,
+      }),
+    );
+    await waitFor(async () => (await readinessOf(sender)).start.message === 'still starting: waiting for NATS', {
+      what: 'the sender to wait for NATS alone',
+    });
+    await services.nats.start();
+    await sender.ready;
+    const [request] = await receiver.waitForRequests(1, 20_000);
+    expect(request?.headers['webhook-id']).toBe('meanwhile');
+    expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
+  }, 60_000);
 
   it('frozen does not keep the program from stopping within 25 s, and nothing is sent twice', async (test) => {
     const services = onCleanUp(test, await startTestServices());

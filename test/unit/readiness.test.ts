@@ -1,0 +1,51 @@
+import { expect, test } from 'vitest';
+import type { Role } from '../../src/config-values.ts';
+import { createReadiness, type ReadinessCheck } from '../../src/server/health.ts';
+
+function check(part: string, over: Partial<ReadinessCheck> = {}): ReadinessCheck {
+  return {
+    part,
+    title: part.toUpperCase(),
+    neededBy: ['api', 'dispatcher', 'sender'],
+    findProblems: () => [],
+    ...over,
+  };
+}
+
+const broken = check('nats', { neededBy: ['dispatcher', 'sender'], findProblems: () => ['one is wrong', 'so is two'] });
+const roles = (...names: Role[]) => new Set(names);
+
+test('a part that one of the roles needs makes the process not ready; one that none needs is only named', async () => {
+  const fine = check('database');
+  expect(await createReadiness(roles('api'), [fine, broken])()).toMatchObject({
+    ready: true,
+    answer: { database: { ok: true }, nats: { ok: false, message: 'one is wrong; so is two', needed: false } },
+  });
+  const needed = await createReadiness(roles('api', 'sender'), [fine, broken])();
+  expect(needed.ready).toBe(false);
+  expect(needed.answer['nats']).toEqual({ ok: false, message: 'one is wrong; so is two' });
+});
+
+test('what a check throws is not shown', async () => {
+  const failing = check('database', { findProblems: () => Promise.reject(new Error('user postgres at 10.0.0.7')) });
+  const { ready, answer } = await createReadiness(roles('api'), [failing])();
+  expect(ready).toBe(false);
+  expect(answer['database']).toEqual({ ok: false, message: 'DATABASE does not answer' });
+});
+
+test('all who ask while a check runs get its one result', async () => {
+  let runs = 0;
+  let answer: (problems: string[]) => void = () => undefined;
+  const slow = check('database', {
+    findProblems: () =>
+      new Promise<string[]>((resolve) => {
+        runs += 1;
+        answer = resolve;
+      }),
+  });
+  const ask = createReadiness(roles('api'), [slow]);
+  const answers = [ask(), ask(), ask()];
+  answer([]);
+  expect((await Promise.all(answers)).map(({ ready }) => ready)).toEqual([true, true, true]);
+  expect(runs).toBe(1);
+});
