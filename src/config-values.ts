@@ -158,6 +158,15 @@ export function parseSchedule(text: string): number[] {
   return waits;
 }
 
+const LOG_ATTEMPTS = ['all', 'failures', 'none'] as const;
+export type LogAttempts = (typeof LOG_ATTEMPTS)[number];
+
+export function parseLogAttempts(text: string): LogAttempts {
+  const choice = LOG_ATTEMPTS.find((name) => name === text);
+  if (choice === undefined) throw new Error(`must be one of ${LOG_ATTEMPTS.join(', ')}`);
+  return choice;
+}
+
 export function parseLogLevel(text: string): string {
   const levels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
   if (!levels.includes(text)) throw new Error(`must be one of ${levels.join(', ')}`);

@@ -118,4 +118,10 @@ export const VARIABLES: readonly Variable[] = [
     default: 'info',
     meaning: '`trace`, `debug`, `info`, `warn`, `error` or `silent`; the log is JSON lines on standard output.',
   },
+  {
+    name: 'LOG_ATTEMPTS',
+    default: 'all',
+    meaning:
+      'Which attempts get a line `delivery.attempted` in the log: `all`, `failures` (attempts that failed) or `none`. The delivery log has all of them in any case.',
+  },
 ];

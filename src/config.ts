@@ -1,11 +1,13 @@
 import process from 'node:process';
 import {
+  type LogAttempts,
   parseAllowHttp,
   parseBoolean,
   parseCidrs,
   parseCount,
   parseDnsServers,
   parseJwksUrl,
+  parseLogAttempts,
   parseLogLevel,
   parseNatsServers,
   parseOrigins,
@@ -60,6 +62,8 @@ export type Config = {
     readonly maxPerSubscription: number | undefined;
   };
   readonly logLevel: string;
+  /** Which attempts get a line in the log. */
+  readonly logAttempts: LogAttempts;
   /** The machine's PATH, where an installed nats-server is looked for. */
   readonly searchPath: string;
 };
@@ -114,6 +118,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       maxPerSubscription: read('RETENTION_MAX_PER_SUBSCRIPTION', (text) => parseCount(text, 1_000_000)),
     },
     logLevel: read('LOG_LEVEL', parseLogLevel) ?? 'info',
+    logAttempts: read('LOG_ATTEMPTS', parseLogAttempts) ?? 'all',
     searchPath: env['PATH'] ?? '',
   };
   if (problems.length > 0) throw new ConfigError(problems);

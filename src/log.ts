@@ -1,4 +1,7 @@
+import { hostname } from 'node:os';
+import process from 'node:process';
 import { type Logger, pino } from 'pino';
+import { VERSION } from './version.ts';
 
 type LoggedError = {
   readonly type: string;
@@ -10,14 +13,17 @@ type LoggedError = {
 
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
 
+/** What a line says about the process that wrote it, so that the lines of many processes can be told apart. */
+export type LogOptions = { readonly level: string; readonly roles: Iterable<string> };
+
 /**
- * JSON lines on standard output. Of an error only what is named here is logged: clients hang whole connections,
+ * JSON lines on standard output. In containers every process has the same `pid`, so lines have the `hostname` as well. Of an error only what is named here is logged: clients hang whole connections,
  * requests and rows on theirs, and those hold secrets and customers' data.
  */
-export function createLog(level: string): Logger {
+export function createLog({ level, roles }: LogOptions): Logger {
   const options = {
     level,
-    base: null,
+    base: { pid: process.pid, hostname: hostname(), version: VERSION, roles: [...roles].join(',') },
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: describeError },
   };

@@ -7,14 +7,19 @@ import { StartError } from './start-error.ts';
 /** The whole program: starts, stays up until SIGTERM or SIGINT, drains and stops. A second signal ends it at once. */
 async function main(): Promise<void> {
   const config = readConfig();
-  const log = createLog(config.logLevel);
+  const log = createLog({ level: config.logLevel, roles: config.roles });
   const report = (text: string) => {
     log.info(text);
   };
   const stopping = firstSignal();
   const app = await startApp(config, { log, report });
   log.info(
-    { url: `${app.url}/graphql`, nats: app.natsServers.map(withoutPassword), dataDir: config.dataDir },
+    {
+      url: app.url,
+      ...(config.roles.has('api') && { graphql: `${app.url}/graphql` }),
+      nats: app.natsServers.map(withoutPassword),
+      dataDir: config.dataDir,
+    },
     'listening',
   );
   try {

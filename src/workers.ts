@@ -39,14 +39,17 @@ export function createWorkers(config: Config, services: WorkerServices): Worker[
   ];
 }
 
-function createSenderWorkers({ egress, retryScheduleMs, retention }: Config, services: WorkerServices): Worker[] {
+function createSenderWorkers(
+  { egress, retryScheduleMs, retention, logAttempts }: Config,
+  services: WorkerServices,
+): Worker[] {
   const { databaseUrl, database, secretBox, bus, log, metrics } = services;
   const subscriptions = new SubscriptionCache(database, secretBox);
   const cancellations = new Cancellations();
   const agents = new EgressAgents(egress);
   const userAgent = `webhooks-engine/${VERSION}`;
   const sender = new Sender({
-    ...{ database, bus, log, metrics, agents, subscriptions, cancellations, retryScheduleMs, userAgent },
+    ...{ database, bus, log, metrics, agents, subscriptions, cancellations, retryScheduleMs, userAgent, logAttempts },
   });
   const changes = new ChangeListener({
     url: databaseUrl,

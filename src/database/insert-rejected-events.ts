@@ -9,12 +9,15 @@ export type NewRejectedEvent = {
   readonly sizeBytes: number;
 };
 
-/** Records rejections and returns the reasons of those that were not recorded yet; the others stay as they are. */
-export async function insertRejectedEvents(db: Queryable, rejections: readonly NewRejectedEvent[]): Promise<string[]> {
-  const { rows } = await db.query<{ reason: string }>(
+/** Records rejections and returns those that had not been recorded before. */
+export async function insertRejectedEvents(
+  db: Queryable,
+  rejections: readonly NewRejectedEvent[],
+): Promise<NewRejectedEvent[]> {
+  const { rows } = await db.query<{ id: string }>(
     `INSERT INTO rejected_events (id, tenant, subject, reason, message, size_bytes)
      SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::rejection_reason[], $5::text[], $6::integer[])
-     ON CONFLICT DO NOTHING RETURNING reason`,
+     ON CONFLICT DO NOTHING RETURNING id`,
     [
       rejections.map((rejection) => rejection.id),
       rejections.map((rejection) => rejection.tenant ?? null),
@@ -24,5 +27,6 @@ export async function insertRejectedEvents(db: Queryable, rejections: readonly N
       rejections.map((rejection) => rejection.sizeBytes),
     ],
   );
-  return rows.map(({ reason }) => reason);
+  const recorded = new Set(rows.map(({ id }) => id));
+  return rejections.filter(({ id }) => recorded.has(id));
 }

@@ -187,9 +187,10 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
 }
 
 async function record(
-  { results, waits, log, circuits }: SenderParts,
+  parts: SenderParts,
   { message, delivery, attempt, decision }: HeldDelivery & { attempt: UnwrittenAttempt; decision: Decision },
 ): Promise<void> {
+  const { results, waits, circuits } = parts;
   const now = Date.now();
   const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
   // A probe is one request: with its message, the retry would be a probe as well.
@@ -204,5 +205,5 @@ async function record(
   if (decision.kind === 'gone') await circuits.deactivateGone(attempt.subscriptionId);
   if (dueAt !== undefined && staysEnqueued) waits.nakUntil(message, dueAt);
   else message.ack();
-  logAttempt(log, { attempt, decision });
+  logAttempt(parts, { attempt, decision });
 }

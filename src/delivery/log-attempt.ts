@@ -1,13 +1,15 @@
 import type { Logger } from 'pino';
+import type { LogAttempts } from '../config-values.ts';
 import type { UnwrittenAttempt } from './attempt.ts';
 import type { Decision } from './decide.ts';
 
-/** The one line of the program's own log that each attempt gets. */
+/** Writes the line of the program's own log that an attempt gets, unless `logAttempts` leaves it out. */
 export function logAttempt(
-  log: Logger,
+  { log, logAttempts }: { readonly log: Logger; readonly logAttempts: LogAttempts },
   { attempt, decision }: { readonly attempt: UnwrittenAttempt; readonly decision: Decision },
 ): void {
   const { deliveryId, subscriptionId, tenant, eventType, number, failureReason, statusCode, responseTimeMs } = attempt;
+  if (logAttempts === 'none' || (logAttempts === 'failures' && failureReason === null)) return;
   log.info(
     {
       ...{ deliveryId, subscriptionId, tenant, eventType, attempt: number },

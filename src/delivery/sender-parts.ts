@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { LogAttempts } from '../config-values.ts';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import { type Lease, type LeaseRequest, leaseDeliveries } from '../database/lease-deliveries.ts';
@@ -25,6 +26,7 @@ export type SenderOptions = {
   readonly cancellations: Cancellations;
   readonly retryScheduleMs: readonly number[];
   readonly userAgent: string;
+  readonly logAttempts: LogAttempts;
 };
 
 /** What handling a delivery needs, made once by the sender. */

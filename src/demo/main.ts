@@ -7,6 +7,7 @@ import { createClient, type FormattedExecutionResult } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { type App, startApp } from '../app.ts';
 import { type Config, readConfig } from '../config.ts';
+import { ROLES } from '../config-values.ts';
 import { lockDataDirectory } from '../embedded/data-directory.ts';
 import type { DemoWatchSubscription } from '../generated/graphql/graphql.ts';
 import { createLog } from '../log.ts';
@@ -33,7 +34,7 @@ async function main(): Promise<void> {
   say('Starting an embedded Postgres and nats-server, and all roles…');
   const app = await startApp(demoConfig(), {
     // Problems only; the demo says itself what is going on.
-    log: createLog('error'),
+    log: createLog({ level: 'error', roles: ROLES }),
     report: (text) => {
       say(`  ${text}`);
     },

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
-import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
+import { insertRejectedEvents, type NewRejectedEvent } from '../database/insert-rejected-events.ts';
 import { type Queryable, transaction } from '../database/transaction.ts';
 import { isTimeout, isTransient } from '../database/transient-error.ts';
 import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
@@ -18,6 +18,7 @@ import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch } from './
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 import { toPublishedMessage } from './published-message.ts';
 import { putOff } from './refused-event.ts';
+import { createRejectionLog } from './rejection-log.ts';
 
 export type DispatcherOptions = {
   readonly database: Database;
@@ -30,8 +31,8 @@ type JudgedEvents = { readonly rejections: readonly Rejection[]; readonly matche
 
 type WrittenEvents = {
   readonly toPublish: readonly DeliveryMessage[];
-  /** Why, of those that had not been recorded before. */
-  readonly rejected: readonly string[];
+  /** Those that had not been recorded before. */
+  readonly rejected: readonly NewRejectedEvent[];
   readonly knownIds: readonly string[];
 };
 
@@ -55,6 +56,7 @@ export class Dispatcher {
   readonly #catalogue: EventCatalogue;
   readonly #writer: EventWriter;
   readonly #metrics: EventMetrics;
+  readonly #logRejected: (rejected: readonly NewRejectedEvent[]) => void;
   #running: Promise<void> | undefined;
   /** Everything that has been begun. */
   #handling: Promise<unknown> = Promise.resolve();
@@ -64,6 +66,7 @@ export class Dispatcher {
     this.#catalogue = new EventCatalogue(options.log);
     this.#writer = new EventWriter(options.bus);
     this.#metrics = eventMetrics(options.metrics);
+    this.#logRejected = createRejectionLog(options.log);
     this.#batcher = new Batcher<JsMsg, void>({
       maxItems: MAX_BATCH,
       maxBytes: MAX_BATCH_BYTES,
@@ -159,7 +162,8 @@ export class Dispatcher {
     const startedAt = Date.now();
     const judged = await this.#judge(pool, parsed);
     const { toPublish, rejected, knownIds } = await transaction(pool, (db) => this.#write(db, judged));
-    for (const reason of rejected) this.#metrics.rejected(reason);
+    this.#logRejected(rejected);
+    for (const { reason } of rejected) this.#metrics.rejected(reason);
     this.#metrics.written('nats', { matched: judged.matched, isKnown: (id) => knownIds.includes(id) });
     await onWritten?.();
     await publishOrWait(this.#options, toPublish, startedAt);

@@ -30,7 +30,7 @@ export async function putOff({ database, log, metrics }: Surroundings, refused: 
     const parsed = parseEvent(toPublishedMessage(message));
     const rejection =
       parsed.kind === 'event' ? rejectEvent(parsed, { reason: 'NOT_RECORDED', message: describe(error) }) : parsed;
-    for (const reason of await insertRejectedEvents(database.pool, [rejection])) metrics.rejected(reason);
+    for (const { reason } of await insertRejectedEvents(database.pool, [rejection])) metrics.rejected(reason);
     log.error({ err: error, ...facts }, 'an event was refused for two days, and is rejected');
     message.ack();
   } catch (cause) {

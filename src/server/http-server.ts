@@ -14,6 +14,7 @@ import type { Viewer } from '../schema/viewer.ts';
 import { StartError } from '../start-error.ts';
 import { VERSION } from '../version.ts';
 import { Credentials } from './credentials.ts';
+import { createFrontPage, type FrontPage } from './front-page.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import { createReadiness, readinessChecks } from './health.ts';
 import { createHttpCount } from './http-metrics.ts';
@@ -49,6 +50,7 @@ export class HttpServer {
   readonly #server: Server;
   readonly #count: ReturnType<typeof createHttpCount>;
   readonly #metricsPage: MetricsPage;
+  readonly #frontPage: FrontPage;
   readonly #checkReadiness: ReturnType<typeof createReadiness>;
   readonly #credentials: Credentials | undefined;
   readonly #graphql: Graphql | undefined;
@@ -61,6 +63,7 @@ export class HttpServer {
     this.#options = options;
     this.#count = createHttpCount(metrics);
     this.#metricsPage = createMetricsPage({ metrics, keys: [adminApiKey, config.metricsToken].filter(isSet) });
+    this.#frontPage = createFrontPage({ isApi: config.roles.has('api'), hasGraphiql: config.api.introspection });
     this.#checkReadiness = createReadiness(config.roles, readinessChecks(options));
     // Each live stream listens to it.
     setMaxListeners(0, this.#stopping.signal);
@@ -159,6 +162,7 @@ export class HttpServer {
         sendJson(response, ready ? 200 : 503, answer);
       } else if (path === '/metrics') await this.#metricsPage(request, response);
       else if (path === '/graphql' && this.#graphql !== undefined) await this.#graphql(request, response);
+      else if (path === '/') this.#frontPage(request, response);
       else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
     } catch (error) {
       this.#options.log.error({ err: error, path }, 'an HTTP request failed');

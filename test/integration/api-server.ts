@@ -8,15 +8,15 @@ export type ApiServer = { readonly url: string; stop(): Promise<void> };
 
 const JWT_SECRET = 'a secret of thirty-two characters';
 
-type ApiServerOptions = Partial<Config['api']> & { readonly port?: number };
+type ApiServerOptions = Partial<Config['api']> & { readonly port?: number; readonly roles?: Config['roles'] };
 
 /** What is behind `api`, to listen on a free port unless one is named. */
 export function createApiServer(
   { database, databaseUrl, bus, secretBox, log }: Api,
-  { port = 0, ...settings }: ApiServerOptions = {},
+  { port = 0, roles = new Set(['api'] as const), ...settings }: ApiServerOptions = {},
 ): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
-  const listen = { host: '127.0.0.1', port, roles: new Set(['api'] as const), metricsToken: undefined };
+  const listen = { host: '127.0.0.1', port, roles, metricsToken: undefined };
   return new HttpServer({
     ...{ database, databaseUrl, bus, secretBox, log, adminApiKey: ADMIN_KEY, startProblems: () => [] },
     metrics: new Registry(),

@@ -1,4 +1,7 @@
+import { readFileSync } from 'node:fs';
+import { buildSchema, Kind, parse, validate } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { FIRST_OPERATIONS } from '../../src/server/graphiql.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
 import { ask, TRANSPORTS } from './transports.ts';
@@ -93,6 +96,17 @@ describe('GraphiQL', () => {
     expect(page).not.toContain(ADMIN_KEY);
   });
 
+  test('begins with a query, a mutation and a subscription that fit the schema, and says where the key goes', async () => {
+    const page = await (await fetch(`${open.url}/graphql`, { headers })).text();
+    expect(page).toContain(JSON.stringify(FIRST_OPERATIONS).slice(1, -1));
+    expect(page).toContain('"defaultEditorToolsVisibility":"headers"');
+    const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
+    const document = parse(FIRST_OPERATIONS);
+    expect(validate(schema, document)).toEqual([]);
+    const operations = document.definitions.filter((definition) => definition.kind === Kind.OPERATION_DEFINITION);
+    expect(operations.map(({ operation }) => operation)).toEqual(['query', 'mutation', 'subscription']);
+  });
+
   test('is not there when introspection is off', async () => {
     const response = await fetch(`${strict.url}/graphql`, { headers });
     expect(response.status).toBe(401);
@@ -102,6 +116,35 @@ describe('GraphiQL', () => {
   test('its page gets no data past the key', async () => {
     const response = await fetch(`${open.url}/graphql?query={deliveries{nodes{id}}}`, { headers });
     expect(await response.text()).not.toContain('"deliveries":');
+  });
+});
+
+describe('GET /', () => {
+  const get = ({ url }: ApiServer, accept: string) => fetch(url, { headers: { accept }, redirect: 'manual' });
+
+  test('leads a browser to GraphiQL where there is one', async () => {
+    const response = await get(open, 'text/html,application/xhtml+xml');
+    expect([response.status, response.headers.get('location')]).toEqual([302, 'graphql']);
+  });
+
+  test('otherwise tells in plain text what there is', async () => {
+    for (const response of [await get(open, '*/*'), await get(strict, 'text/html')]) {
+      expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/plain; charset=utf-8']);
+      const text = await response.text();
+      for (const path of ['POST /graphql', '/health/live', '/health/ready', '/metrics']) expect(text).toContain(path);
+    }
+    expect((await fetch(open.url, { method: 'POST' })).status).toBe(405);
+  });
+
+  test('without the role api it promises no GraphQL', async () => {
+    const worker = await startApiServer(api, { roles: new Set(['sender']) });
+    try {
+      const text = await (await get(worker, 'text/html')).text();
+      expect(text).toContain('GET /health/ready');
+      expect(text).not.toContain('POST /graphql');
+    } finally {
+      await worker.stop();
+    }
   });
 });
 

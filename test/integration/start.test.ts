@@ -1,8 +1,9 @@
 import { readFile, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
 import { afterEach, expect, it } from 'vitest';
+import { VERSION } from '../../src/version.ts';
 import { compiledProgram } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';
@@ -49,6 +50,21 @@ it('a SECRETS_KEY that does not open what is in the database stops the start', a
   }
 });
 
+it('a process without the role api promises no GraphQL, and each line of its log says what it is', async () => {
+  const services = await startTestServices();
+  try {
+    const program = await start(testEnv(services, { ROLES: 'sender', LOG_LEVEL: 'info' }));
+    await waitFor(() => program.output().includes('"ready"'), { what: 'its start', timeoutMs: 30_000 });
+    const lines = linesOf(program);
+    for (const line of lines) expect(line).toMatchObject({ pid: program.child.pid, ...WHO, roles: 'sender' });
+    expect(lines.find(({ msg }) => msg === 'listening')).not.toHaveProperty('graphql');
+    expect(program.output()).not.toContain('/graphql');
+    await program.end('SIGTERM');
+  } finally {
+    await services.stop();
+  }
+}, 60_000);
+
 it('a port that is taken stops the start, and what was started for it', async () => {
   const folder = await createTempFolder();
   folders.push(folder);
@@ -88,6 +104,10 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   expect(created.body).toContain('CreateWebhookSubscriptionPayload');
   await publishOne(dataDir);
   await receiver.waitForRequests(1);
+  const lines = linesOf(first);
+  for (const line of lines)
+    expect(line).toMatchObject({ pid: first.child.pid, ...WHO, roles: 'api,dispatcher,sender' });
+  expect(lines).toContainEqual(expect.objectContaining({ msg: 'listening', url, graphql: `${url}/graphql` }));
   await first.end('SIGTERM');
   expect(first.child.exitCode).toBe(0);
 
@@ -101,6 +121,13 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   expect(second.child.exitCode).toBe(0);
   await receiver.close();
 }, 90_000);
+
+const WHO = { hostname: hostname(), version: VERSION };
+
+function linesOf(program: Program): Record<string, unknown>[] {
+  const complete = program.output().split('\n').slice(0, -1);
+  return complete.map((line) => JSON.parse(line) as Record<string, unknown>);
+}
 
 async function publishOne(dataDir: string): Promise<void> {
   const connection: NatsConnection = await connect({

@@ -1,0 +1,37 @@
+import { pino } from 'pino';
+import { expect, it } from 'vitest';
+import type { UnwrittenAttempt } from '../../src/delivery/attempt.ts';
+import { logAttempt } from '../../src/delivery/log-attempt.ts';
+
+const ATTEMPT: UnwrittenAttempt = {
+  deliveryId: 'delivery',
+  subscriptionId: 'subscription',
+  tenant: 'acme',
+  eventType: 'order.paid',
+  number: 1,
+  status: 'SUCCESS',
+  failureReason: null,
+  statusCode: 200,
+  responseTimeMs: 12,
+  startedAt: new Date(0),
+  requestHeaders: {},
+  responseHeaders: {},
+  responseBody: '',
+  responseBodyTruncated: false,
+  errorMessage: null,
+  payloadSizeBytes: 2,
+  signingSecretIds: [],
+};
+const FAILED: UnwrittenAttempt = { ...ATTEMPT, status: 'FAILURE', failureReason: 'HTTP_STATUS', statusCode: 500 };
+
+it.each([
+  ['all', ['success', 'failure']],
+  ['failures', ['failure']],
+  ['none', []],
+] as const)('LOG_ATTEMPTS=%s logs %j', (logAttempts, expected) => {
+  const lines: string[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(line) });
+  logAttempt({ log, logAttempts }, { attempt: ATTEMPT, decision: { kind: 'success' } });
+  logAttempt({ log, logAttempts }, { attempt: FAILED, decision: { kind: 'failure' } });
+  expect(lines.map((line) => (JSON.parse(line) as { readonly next: string }).next)).toEqual(expected);
+});
