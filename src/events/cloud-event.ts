@@ -4,6 +4,9 @@
  * `application/cloudevents` and the whole event as one JSON object.
  */
 
+import { isTooNested, rememberData, TOO_NESTED } from './event-data.ts';
+import { memberText } from './json-scan.ts';
+
 export type CloudEvent = { readonly id: string; readonly time: string | undefined; readonly data: Buffer };
 
 /** What is wrong with a CloudEvent, for its publisher to read. */
@@ -55,6 +58,8 @@ function decodeUtf8(body: Buffer): string {
 }
 
 function parseObject(text: string): Readonly<Record<string, unknown>> {
+  // The envelope is a level of its own.
+  if (isTooNested(text, 1)) throw new InvalidCloudEventError(`the body ${TOO_NESTED}`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -80,8 +85,9 @@ function checkAttributes(attribute: (name: string) => string | undefined): void 
 function readData(text: string, envelope: Readonly<Record<string, unknown>>): Buffer {
   const base64 = envelope['data_base64'];
   if (base64 !== undefined) return decodeBase64(base64);
-  const data = memberText(text, 'data');
-  return Buffer.from(data ?? 'null');
+  const data = Buffer.from(memberText(text, 'data') ?? 'null');
+  rememberData(data, envelope['data'] ?? null);
+  return data;
 }
 
 function decodeBase64(value: unknown): Buffer {
@@ -90,34 +96,4 @@ function decodeBase64(value: unknown): Buffer {
     throw new InvalidCloudEventError('data_base64 is not base64');
   }
   return Buffer.from(value, 'base64');
-}
-
-/**
- * The text of a top-level member's value, exactly as it was written; `json` must be a valid JSON object. Of repeated
- * members the last counts, as in JSON.parse.
- */
-function memberText(json: string, name: string): string | undefined {
-  let depth = 0;
-  let key: string | undefined;
-  let start = 0;
-  let found: string | undefined;
-  for (const { 0: token, index } of json.matchAll(/"(?:[^"\\]|\\.)*"|[{}[\]:,]/g)) {
-    if (depth === 1 && key === undefined && token.startsWith('"')) {
-      key = parseKey(token);
-      continue;
-    }
-    if (depth === 1 && token === ':') start = index + 1;
-    if (depth === 1 && (token === ',' || token === '}')) {
-      if (key === name) found = json.slice(start, index).trim();
-      key = undefined;
-    }
-    if (token === '{' || token === '[') depth += 1;
-    if (token === '}' || token === ']') depth -= 1;
-  }
-  return found;
-}
-
-function parseKey(token: string): string {
-  // A member's name in a valid JSON object is a string.
-  return JSON.parse(token) as string;
 }

@@ -6,6 +6,7 @@ import { knownEvents } from '../database/known-events.ts';
 import type { Queryable } from '../database/transaction.ts';
 import { groupBy } from '../group-by.ts';
 import { type CompiledSchema, compileSchema, type Mismatch } from './compile-schema.ts';
+import { parseData } from './event-data.ts';
 import { withTimeLimit } from './time-limit.ts';
 
 /** An event type as it was read; `schema` is undefined if its data is not checked. */
@@ -124,7 +125,7 @@ function checkAll(
   { schema, mismatches }: { readonly schema: CompiledSchema; readonly mismatches: Map<string, Mismatch> },
 ): void {
   for (const { id, data } of events) {
-    const mismatch = schema.check(JSON.parse(data.toString()));
+    const mismatch = schema.check(parseData(data));
     if (mismatch !== undefined) mismatches.set(id, mismatch);
   }
 }
@@ -140,7 +141,7 @@ function explain(
     if (schema === undefined || limitMs < 1 || !mismatches.has(id)) continue;
     try {
       const explainer = schema.explainer();
-      const mismatch = withTimeLimit(limitMs, () => explainer(JSON.parse(data.toString())));
+      const mismatch = withTimeLimit(limitMs, () => explainer(parseData(data)));
       if (mismatch.count > 0) mismatches.set(id, mismatch);
     } catch {
       // The first problem has to do.

@@ -5,6 +5,7 @@ import { insertEvents, type NewEvent } from '../database/insert-events.ts';
 import type { Queryable } from '../database/transaction.ts';
 import { deliveryId } from './delivery-id.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
+import { parseData } from './event-data.ts';
 import { type Match, type MatchedSubscription, SubscriptionIndex } from './subscription-index.ts';
 import { SubscriptionIndexes } from './subscription-indexes.ts';
 
@@ -105,9 +106,7 @@ export class EventWriter {
 }
 
 function matchEvent(event: NewEvent, index = new SubscriptionIndex()): MatchedEvent {
-  let parsed: { readonly data: unknown } | undefined;
-  const readData = () => (parsed ??= { data: JSON.parse(event.data.toString()) as unknown }).data;
-  return { event, version: index.version, ...index.match(event.type, readData) };
+  return { event, version: index.version, ...index.match(event.type, () => parseData(event.data)) };
 }
 
 /** Of events that filters were skipped for; nothing of their data is said. */

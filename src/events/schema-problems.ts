@@ -1,5 +1,5 @@
 import { compileSchema, problemsOfSchema, type SchemaProblem } from './compile-schema.ts';
-import { nestingOf } from './json-nesting.ts';
+import { nestingOf } from './json-scan.ts';
 import { withTimeLimit } from './time-limit.ts';
 
 const MAX_SCHEMA_BYTES = 64 * 1024;

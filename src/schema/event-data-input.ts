@@ -1,19 +1,36 @@
-import { problemOfData, TOO_NESTED } from '../events/event-data.ts';
+import { isTooNested, MAX_DATA_BYTES, rememberData, TOO_NESTED, tooLarge } from '../events/event-data.ts';
 
-/** What somebody gave as an event's data, as the bytes to record, or why it cannot be recorded (see problemOfData). */
-export function encodeEventData(
-  given: unknown,
-): { readonly data: Buffer; readonly problem?: never } | { readonly data?: never; readonly problem: string } {
-  const data = encode(given);
-  if (data === undefined) return { problem: TOO_NESTED };
-  const problem = problemOfData(data);
-  return problem === undefined ? { data } : { problem: problem.message };
+type EncodedData =
+  | { readonly data: Buffer; readonly problem?: never }
+  | { readonly data?: never; readonly problem: string };
+
+/** By the value: an operation can name one variable in many of its fields. */
+const encoded = new WeakMap<object, EncodedData>();
+
+/** A value of GraphQL as the bytes of an event's data, or why it cannot be one. It is neither written nor checked twice. */
+export function encodeEventData(given: unknown): EncodedData {
+  if (typeof given !== 'object' || given === null) return encode(given);
+  const known = encoded.get(given);
+  if (known !== undefined) return known;
+  const result = encode(given);
+  encoded.set(given, result);
+  return result;
 }
 
-/** Undefined if the data is nested so deep that V8 gives up writing it. */
-function encode(data: unknown): Buffer | undefined {
+function encode(given: unknown): EncodedData {
+  const json = stringify(given);
+  if (json === undefined || isTooNested(json)) return { problem: TOO_NESTED };
+  const length = Buffer.byteLength(json);
+  if (length > MAX_DATA_BYTES) return { problem: tooLarge({ length }) };
+  const data = Buffer.from(json);
+  rememberData(data, given);
+  return { data };
+}
+
+/** Undefined if the value is nested so deep that V8 cannot write it. */
+function stringify(value: unknown): string | undefined {
   try {
-    return Buffer.from(JSON.stringify(data));
+    return JSON.stringify(value);
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;
