@@ -164,12 +164,13 @@ async function lockSubscription(
   transaction: Prisma.TransactionClient,
   { id, tenant }: SubscriptionKey,
 ): Promise<LockedSubscription> {
-  const rows = isUuid(id)
+  // The tenant in the statement: another tenant's row is neither locked nor waited for.
+  const [row] = isUuid(id)
     ? await transaction.$queryRaw<LockedSubscription[]>`
         SELECT id, tenant, url, is_active AS "isActive", event_types AS "eventTypes" FROM webhook_subscriptions
-        WHERE id = ${id}::uuid AND deleted_at IS NULL FOR NO KEY UPDATE`
+        WHERE id = ${id}::uuid AND (${tenant ?? null}::text IS NULL OR tenant = ${tenant ?? null}) AND deleted_at IS NULL
+        FOR NO KEY UPDATE`
     : [];
-  const row = rows.find((found) => tenant === undefined || found.tenant === tenant);
   if (row === undefined) throw new NotFoundError('webhook subscription');
   return row;
 }

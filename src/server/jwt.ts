@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto';
 import { createGraphQLError } from 'graphql-yoga';
-import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import {
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type FetchImplementation,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
@@ -15,6 +23,12 @@ const AUDIENCE = 'webhooks-engine';
 const MAX_LIFE_MS = 24 * 3_600_000;
 /** For clocks that differ. */
 const TOLERANCE_S = 5;
+/** Between two requests for the keys of a JWKS, whatever key ids tokens name. */
+const COOLDOWN_MS = 30_000;
+/** After a failed request, while there are no keys to go on with. */
+const RETRY_MS = 1_000;
+/** How long keys are used while the JWKS is unavailable. */
+const MAX_STALE_MS = 3_600_000;
 const MAX_LENGTH = 8_192;
 const MAX_REMEMBERED = 10_000;
 /** So long a token is still accepted whose key has been taken out of the JWKS, after that has been noticed. */
@@ -31,7 +45,7 @@ export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string)
     const hash = sha256(token);
     const known = remembered.get(hash);
     if (known !== undefined) return known;
-    const viewer = await verifyOnce(verify, { token, hash, log });
+    const viewer = await verifyOnce(verify, { token, log });
     if (viewer === undefined) return undefined;
     const ttl = Math.min(MAX_AGE_MS, (viewer.expiresAt?.getTime() ?? 0) - Date.now());
     if (ttl > 0) remembered.set(hash, viewer, { ttl });
@@ -48,16 +62,44 @@ function createVerify(config: JwtConfig): Verify {
     const secret = new TextEncoder().encode(config.secret);
     return async (token) => (await jwtVerify(token, secret, { ...common, algorithms: ['HS256'] })).payload;
   }
-  const keys = createRemoteJWKSet(new URL(config.jwksUrl), { timeoutDuration: 3_000, cooldownDuration: 30_000 });
+  const keys = createRemoteJWKSet(new URL(config.jwksUrl), {
+    ...{ timeoutDuration: 3_000, cooldownDuration: COOLDOWN_MS },
+    [customFetch]: fetchSparingly(),
+  });
   const algorithms = ['RS256', 'ES256', 'EdDSA'];
   return async (token) => (await jwtVerify(token, fetching(keys), { ...common, algorithms })).payload;
 }
 
-type Verifying = { readonly token: string; readonly hash: string; readonly log: Logger };
+/**
+ * jose waits between two fetches only if the first one succeeded: every invented key id would ask a JWKS that fails. Here
+ * a failed fetch is answered with the last key set, as long as that is not too old, and counts like any other; without
+ * one, fetches are RETRY_MS apart.
+ */
+function fetchSparingly(): FetchImplementation {
+  let failedAt = Number.NEGATIVE_INFINITY;
+  let last: { readonly body: string; readonly fetchedAt: number } | undefined;
+  return async (url, options) => {
+    if (Date.now() < failedAt + RETRY_MS) throw new Error('the last request for the keys has just failed');
+    try {
+      const response = await fetch(url, options);
+      if (response.status !== 200) throw new Error(`the JWKS answered with the status ${response.status}`);
+      const body = await response.text();
+      JSON.parse(body);
+      last = { body, fetchedAt: Date.now() };
+    } catch (error) {
+      failedAt = Date.now();
+      if (last === undefined || Date.now() > last.fetchedAt + MAX_STALE_MS) throw error;
+    }
+    return new Response(last.body);
+  };
+}
 
-async function verifyOnce(verify: Verify, { token, hash, log }: Verifying): Promise<Viewer | undefined> {
+type Verifying = { readonly token: string; readonly log: Logger };
+
+async function verifyOnce(verify: Verify, { token, log }: Verifying): Promise<Viewer | undefined> {
   try {
-    return viewerOf(await verify(token), hash);
+    // Without the signature, which can be written in several ways: unused bits of base64url, the second of ES256.
+    return viewerOf(await verify(token), sha256(token.slice(0, token.lastIndexOf('.'))));
   } catch (error) {
     if (error instanceof KeysUnavailableError) {
       log.warn({ err: error.cause }, 'the keys of JWTs cannot be fetched');
@@ -89,7 +131,7 @@ function fetching(keys: JWTVerifyGetKey): JWTVerifyGetKey {
 }
 
 /** Throws a JOSEError for what the signature does not make right. */
-function viewerOf(payload: JWTPayload, tokenHash: string): Viewer {
+function viewerOf(payload: JWTPayload, signedHash: string): Viewer {
   const { tenant, aud, sub, exp = 0 } = payload;
   const scope = scopeOf(payload['scope']);
   if (typeof tenant !== 'string' || !isTenant(tenant))
@@ -99,7 +141,7 @@ function viewerOf(payload: JWTPayload, tokenHash: string): Viewer {
   const expiresAt = new Date((exp + TOLERANCE_S) * 1_000);
   if (!(expiresAt.getTime() <= Date.now() + MAX_LIFE_MS + 2 * TOLERANCE_S * 1_000))
     throw refused('the claim exp is more than 24 hours ahead', payload);
-  const credentialId = `jwt:${sub === undefined ? tokenHash : sha256(`${tenant} ${sub}`)}`;
+  const credentialId = `jwt:${sub === undefined ? signedHash : sha256(`${tenant} ${sub}`)}`;
   return { tenant, scope, credentialId, expiresAt };
 }
 

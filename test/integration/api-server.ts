@@ -30,8 +30,8 @@ export async function startApiServer(api: Api, options?: ApiServerOptions): Prom
 }
 
 /** Credentials of a tenant, for any of these servers; the same for the same tenant. */
-export function tokenOf(tenant: string): Promise<string> {
-  return new SignJWT({ tenant, scope: 'TENANT_READ', sub: tenant })
+export function tokenOf(tenant: string, scope: 'TENANT_READ' | 'TENANT_WRITE' = 'TENANT_READ'): Promise<string> {
+  return new SignJWT({ tenant, scope, sub: tenant })
     .setProtectedHeader({ alg: 'HS256' })
     .setExpirationTime('1 hour')
     .sign(new TextEncoder().encode(JWT_SECRET));

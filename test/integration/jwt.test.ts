@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { CryptoKey, JWK } from 'jose';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from 'jose';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { pino } from 'pino';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { createVerifyJwt } from '../../src/server/jwt.ts';
 import { ask } from '../support/graphql-client.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
@@ -43,13 +45,17 @@ const query = '{ webhookSubscriptions { nodes { tenant } } }';
 const statusWith = async (app: TestApp, credentials: string) => (await ask(app.url, { credentials, query })).status;
 
 /** Where an identity provider publishes its keys. */
-async function startJwks(
-  keys: JWK[],
-): Promise<{ readonly url: string; readonly fetches: () => number; readonly server: Server }> {
+async function startJwks(keys: JWK[]): Promise<{
+  readonly url: string;
+  readonly fetches: () => number;
+  readonly setStatus: (status: number) => void;
+  readonly server: Server;
+}> {
   let fetches = 0;
+  let status = 200;
   const server = createServer((_request, response) => {
     fetches += 1;
-    response.setHeader('content-type', 'application/json').end(JSON.stringify({ keys }));
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }));
   });
   // It may be down for a while.
   server.listen(await findOwnPort(), '127.0.0.1');
@@ -61,7 +67,12 @@ async function startJwks(
   });
   const address = server.address();
   const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-  return { url: `http://127.0.0.1:${port}/keys`, fetches: () => fetches, server };
+  return {
+    url: `http://127.0.0.1:${port}/keys`,
+    fetches: () => fetches,
+    setStatus: (next) => void (status = next),
+    server,
+  };
 }
 
 describe('a JWT', () => {
@@ -143,6 +154,34 @@ describe('with a JWK Set', () => {
     const { port } = new URL(jwks.url);
     jwks.server.listen(Number(port), '127.0.0.1');
     await once(jwks.server, 'listening');
-    expect(await statusWith(app, credentials)).toBe(200);
+    await expect.poll(() => statusWith(app, credentials), { timeout: 10_000 }).toBe(200);
+  });
+
+  it('that is unavailable is asked once for any number of unknown key ids, and known keys stay valid', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
+    const jwks = await startJwks([{ ...(await exportJWK(publicKey)), kid: 'a' }]);
+    const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
+    expect(await verify(await sign({ alg: 'ES256', key: privateKey, kid: 'a' }))).toBeDefined();
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 31_000 });
+    cleanUps.push(() => Promise.resolve(void vi.useRealTimers()));
+    jwks.setStatus(503);
+    for (let n = 0; n < 20; n += 1) {
+      expect(await verify(await sign({ alg: 'ES256', key: privateKey, kid: `unknown-${n}` }))).toBeUndefined();
+    }
+    expect(jwks.fetches()).toBe(2);
+    expect(await verify(await sign({ alg: 'ES256', key: privateKey, kid: 'a' }))).toBeDefined();
+  });
+
+  it('that has never answered is asked at most once a second', async () => {
+    const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+    const jwks = await startJwks([]);
+    jwks.setStatus(503);
+    const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
+    vi.useFakeTimers({ toFake: ['Date'] });
+    cleanUps.push(() => Promise.resolve(void vi.useRealTimers()));
+    for (let n = 0; n < 20; n += 1) {
+      await expect(verify(await sign({ alg: 'ES256', key: privateKey, kid: `${n}` }))).rejects.toThrow('keys of JWTs');
+    }
+    expect(jwks.fetches()).toBe(1);
   });
 });

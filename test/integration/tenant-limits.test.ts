@@ -1,10 +1,11 @@
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { type Answer, ask, collect, createSocketClient } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
-import { type Api, startApi } from './graphql-api.ts';
+import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 
 let api: Api;
 let server: ApiServer;
@@ -42,6 +43,27 @@ test('five operations of a tenant run at a time, two hundred wait, and nobody el
   await unlock();
   await Promise.all(asked);
   expect(answers.slice(5).flatMap((answer) => codesOf(answer))).toEqual([]);
+});
+
+test("another tenant's rows are not waited for, so a mutation can neither hold nor time them", async () => {
+  const { id, subscriptionId } = await deliveryOf(api, 'victim');
+  const client = new pg.Client({ connectionString: api.databaseUrl });
+  await client.connect();
+  cleanUps.push(() => client.end());
+  await client.query(`BEGIN; SELECT FROM webhook_subscriptions FOR UPDATE; SELECT FROM deliveries FOR UPDATE;
+    SELECT FROM subscription_states FOR UPDATE`);
+  const credentials = await tokenOf('intruder', 'TENANT_WRITE');
+  for (const field of [
+    `updateWebhookSubscription(id: "${subscriptionId}", input: { isActive: false })`,
+    `deleteWebhookSubscription(id: "${subscriptionId}")`,
+    `rotateWebhookSecret(id: "${subscriptionId}")`,
+    `sendTestEvent(subscriptionId: "${subscriptionId}")`,
+    `retryDelivery(id: "${id}")`,
+    `cancelDelivery(id: "${id}")`,
+  ]) {
+    const query = `mutation { result: ${field} { ... on Error { code } } }`;
+    expect((await ask(server.url, { credentials, query })).data).toEqual({ result: { code: 'NOT_FOUND' } });
+  }
 });
 
 test('statistics that take long keep no key from being looked up', async () => {

@@ -1,6 +1,9 @@
-import { SignJWT, UnsecuredJWT } from 'jose';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { pino } from 'pino';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { createVerifyJwt } from '../../src/server/jwt.ts';
 
 /** Long enough for HS512. */
@@ -103,6 +106,33 @@ describe('the id of the credential', () => {
     expect(first).not.toContain('user-1');
     expect(await idOf({ sub: 'user-2' })).not.toBe(first);
     expect(await idOf({ sub: 'user-1', tenant: 'other' })).not.toBe(first);
+  });
+
+  test('does not depend on how the token is written', async () => {
+    const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
+    const server = createServer((_request, response) => {
+      void exportJWK(publicKey).then((key) => response.end(JSON.stringify({ keys: [key] })));
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(() => void server.close());
+    // `as`: it listens on a port.
+    const { port } = server.address() as AddressInfo;
+    const verifySigned = createVerifyJwt({ jwksUrl: `http://127.0.0.1:${port}` }, log);
+    const token = await new SignJWT(CLAIMS).setProtectedHeader({ alg: 'ES256' }).sign(privateKey);
+    const [header = '', payload = '', signature = ''] = token.split('.');
+    const bytes = Buffer.from(signature, 'base64url');
+    const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
+    const s = order - BigInt(`0x${bytes.subarray(32).toString('hex')}`);
+    const mirrored = Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex')]);
+    // 64 bytes leave four bits of the last digit unused.
+    const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
+    const last = digits.charAt(digits.indexOf(signature.slice(-1)) + 1);
+    const spellings = [signature, `${signature.slice(0, -1)}${last}`, mirrored.toString('base64url')];
+    const ids = await Promise.all(
+      spellings.map(async (spelling) => (await verifySigned(`${header}.${payload}.${spelling}`))?.credentialId),
+    );
+    expect(ids[0]).toBeDefined();
+    expect(new Set(ids).size).toBe(1);
   });
 
   test('is that of the token where it has no subject', async () => {
