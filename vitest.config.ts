@@ -1,32 +1,56 @@
 import { defineConfig } from 'vitest/config';
+import { SlowestFiles } from './test/support/slowest-files.ts';
+import { SlowestFirst } from './test/support/slowest-first.ts';
 
 // Vite would take the package's ES modules for our code, while Node takes CommonJS for that of libraries: two copies,
 // of which neither knows the other's types.
 const resolve = { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] };
 
+/** Files that measure times, or that fill both cores for a while: each has the machine to itself, after all others. */
+const ALONE = ['test/integration/isolation.test.ts', 'test/integration/crash-test.test.ts'];
+
+const integration = {
+  globalSetup: 'test/support/global-setup.ts',
+  // The files of a worker share one process, so that each does not load everything again: our modules keep nothing
+  // between files. A file has a database and a nats-server of its own.
+  isolate: false,
+  // Limits for tests that hang: each wait within a test has a shorter limit and says what it waited for.
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+};
+
 export default defineConfig({
   test: {
+    reporters: ['default', new SlowestFiles()],
+    sequence: { sequencer: SlowestFirst },
     projects: [
       {
         test: {
           name: 'unit',
           include: ['test/unit/**/*.test.ts'],
-          sequence: { shuffle: true },
+          sequence: { shuffle: true, groupOrder: 0 },
         },
       },
       {
         resolve,
         test: {
+          ...integration,
           name: 'integration',
           include: ['test/integration/**/*.test.ts'],
-          globalSetup: 'test/support/global-setup.ts',
-          // Servers are started and killed, on few cores: one file after another keeps times honest.
-          fileParallelism: false,
-          // And in one process, so that each does not load everything again: our modules keep nothing between files.
-          isolate: false,
-          // For what hangs: what a test waits for has a limit of its own, and says what it was.
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
+          exclude: ALONE,
+          // Most tests wait for timers, processes and servers: more files at a time than cores.
+          maxWorkers: 4,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        resolve,
+        test: {
+          ...integration,
+          name: 'alone',
+          include: ALONE,
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
         },
       },
     ],

@@ -6,8 +6,7 @@ import { migrate } from '../../src/database/migrate.ts';
 import { createPartitions } from '../../src/database/retention/create-partitions.ts';
 import { withConnection } from '../../src/database/retention/with-connection.ts';
 import { findNatsServer } from '../../src/embedded/nats-binary.ts';
-import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
-import { createTempFolder } from './temp-folder.ts';
+import { startPostgresProcess } from './postgres.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -20,6 +19,9 @@ declare module 'vitest' {
   }
 }
 
+/** Several files run at once, each with programs of several pools. No data outlives the run. */
+const SETTINGS = { max_connections: '500', fsync: 'off' };
+
 const ROOT = join(import.meta.dirname, '../..');
 
 /** Once for the whole run of the integration tests; returns the tear-down. */
@@ -30,12 +32,8 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   };
   const dataDir = join(ROOT, '.data');
   const natsServer = await findNatsServer({ dataDir, searchPath: process.env['PATH'] ?? '', log, report });
-  const folder = await createTempFolder();
-  const postgres = await startEmbeddedPostgres({ directory: folder.path, log, report });
-  const tearDown = async () => {
-    await postgres.stop();
-    await folder.remove();
-  };
+  const postgres = await startPostgresProcess(SETTINGS);
+  const tearDown = () => postgres.remove();
   try {
     const template = new URL(postgres.url);
     template.pathname = '/template';

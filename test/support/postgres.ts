@@ -23,18 +23,34 @@ export type TestPostgres = {
   stop(): Promise<void>;
 };
 
-/** A Postgres of the test's own, for tests that kill it; others share one (see database.ts). */
-export async function startTestPostgres(): Promise<TestPostgres> {
+/** Settings by name, each handed to the server as `-c name=value`. */
+export type PostgresSettings = Readonly<Record<string, string>>;
+
+/** A new cluster in a temporary folder, served on a port of its own. */
+export async function startPostgresProcess(settings: PostgresSettings = {}) {
   const folder = await createTempFolder();
   const cluster = await prepareCluster({ directory: folder.path, report: () => undefined });
   const port = await findOwnPort();
   const url = urlOf(cluster, port, 'postgres');
   const server = new ServerProcess({
-    commandLine: cluster.commandLine(port),
+    commandLine: [
+      ...cluster.commandLine(port),
+      ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ],
     stopSignal: 'SIGINT',
     isReady: () => acceptsConnections(url),
   });
   await server.start();
+  const remove = async () => {
+    await server.stop();
+    await folder.remove();
+  };
+  return { url, server, remove };
+}
+
+/** A Postgres of the test's own, for tests that kill it; others share one (see database.ts). */
+export async function startTestPostgres(): Promise<TestPostgres> {
+  const { url, server, remove } = await startPostgresProcess();
   await migrate(url, join(import.meta.dirname, '../../prisma/migrations'));
   const pool = new pg.Pool({ connectionString: url, max: 2 });
   pool.on('error', () => undefined);
@@ -48,8 +64,7 @@ export async function startTestPostgres(): Promise<TestPostgres> {
     start: () => server.start(),
     stop: async () => {
       await pool.end();
-      await server.stop();
-      await folder.remove();
+      await remove();
     },
   };
 }
