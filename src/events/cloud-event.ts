@@ -41,7 +41,7 @@ function readStructured(header: HeaderReader, body: Buffer): CloudEvent {
   const text = decodeUtf8(body);
   const envelope = parseObject(text);
   const attribute = (name: string) => {
-    const value = envelope[name];
+    const value = member(envelope, name);
     if (value === undefined || typeof value === 'string') return value;
     throw new InvalidCloudEventError(`${name} is not a string`);
   };
@@ -82,11 +82,21 @@ function checkAttributes(attribute: (name: string) => string | undefined): void 
   }
 }
 
+/** The JSON format, section 2.2: an attribute whose value is null counts as absent. */
+function member(envelope: Readonly<Record<string, unknown>>, name: string): unknown {
+  return (Object.hasOwn(envelope, name) ? envelope[name] : undefined) ?? undefined;
+}
+
+/** The JSON format, section 3.1.1: at most one of `data` and `data_base64`; without either the data is null. */
 function readData(text: string, envelope: Readonly<Record<string, unknown>>): Buffer {
-  const base64 = envelope['data_base64'];
-  if (base64 !== undefined) return decodeBase64(base64);
+  const base64 = member(envelope, 'data_base64');
+  const value = member(envelope, 'data');
+  if (base64 !== undefined) {
+    if (value !== undefined) throw new InvalidCloudEventError('it has both data and data_base64');
+    return decodeBase64(base64);
+  }
   const data = Buffer.from(memberText(text, 'data') ?? 'null');
-  rememberData(data, envelope['data'] ?? null);
+  rememberData(data, value ?? null);
   return data;
 }
 

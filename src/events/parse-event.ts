@@ -1,6 +1,7 @@
 import type { NewEvent } from '../database/insert-events.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
+import { parseMoment } from '../moment.ts';
 import { type HeaderReader, InvalidCloudEventError, readCloudEvent } from './cloud-event.ts';
 import type { Mismatch } from './compile-schema.ts';
 import { MAX_DATA_BYTES, problemOfData, tooLarge } from './event-data.ts';
@@ -125,14 +126,9 @@ function checkData(data: Buffer): void {
   if (problem !== undefined) throw new Rejected(problem.reason, `the data ${problem.message}`);
 }
 
-/** RFC 3339, which both ISO 8601 users and CloudEvents write. */
-const TIME = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})$/;
-
 function parseTime(text: string): Date {
-  const time = new Date(TIME.test(text) ? text : Number.NaN);
-  const year = time.getUTCFullYear();
-  // What RFC 3339 can write, also after the zone has been taken off.
-  if (!(year >= 1 && year <= 9_999)) {
+  const time = parseMoment(text);
+  if (time === undefined) {
     throw new Rejected('INVALID_OCCURRED_AT', 'the time must be ISO 8601 with a zone, such as 2026-01-31T12:00:00Z');
   }
   return time;

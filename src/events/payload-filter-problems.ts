@@ -1,3 +1,5 @@
+import { NUMBER_TOO_LARGE } from './json-numbers.ts';
+
 /** `path` leads to the condition: `filter.user.age.$gt`. */
 export type FilterProblem = { readonly path: string; readonly message: string };
 
@@ -119,7 +121,7 @@ function problemOfText(text: string): string | undefined {
 function problemOfLiteral(value: unknown): string | undefined {
   if (typeof value === 'string') return problemOfText(value);
   // What the text of a request said is beyond a double.
-  if (typeof value === 'number' && !Number.isFinite(value)) return 'must not have numbers beyond those of a double';
+  if (typeof value === 'number' && !Number.isFinite(value)) return NUMBER_TOO_LARGE;
   if (typeof value !== 'object' || value === null) return undefined;
   const names = Array.isArray(value) ? [] : Object.keys(value).map(problemOfNameInLiteral);
   return [...names, ...Object.values(value).map(problemOfLiteral)].find((problem) => problem !== undefined);

@@ -1,4 +1,5 @@
 import { compileSchema, problemsOfSchema, type SchemaProblem } from './compile-schema.ts';
+import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE } from './json-numbers.ts';
 import { nestingOf } from './json-scan.ts';
 import { withTimeLimit } from './time-limit.ts';
 
@@ -13,6 +14,7 @@ export function findSchemaProblems(schema: unknown): readonly SchemaProblem[] {
   if (!isObject(schema)) return [{ path: 'schema', message: 'must be a JSON object' }];
   // Async is Ajv's own word: such a schema answers later.
   if ('$async' in schema) return [{ path: 'schema/$async', message: 'is not known to JSON Schema' }];
+  if (!hasOnlyFiniteNumbers(schema)) return [{ path: 'schema', message: NUMBER_TOO_LARGE }];
   try {
     const message = problemOfSize(JSON.stringify(schema));
     if (message !== undefined) return [{ path: 'schema', message }];

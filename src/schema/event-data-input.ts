@@ -1,4 +1,5 @@
 import { isTooNested, MAX_DATA_BYTES, rememberData, TOO_NESTED, tooLarge } from '../events/event-data.ts';
+import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE } from '../events/json-numbers.ts';
 
 type EncodedData =
   | { readonly data: Buffer; readonly problem?: never }
@@ -18,6 +19,7 @@ export function encodeEventData(given: unknown): EncodedData {
 }
 
 function encode(given: unknown): EncodedData {
+  if (!hasOnlyFiniteNumbers(given)) return { problem: NUMBER_TOO_LARGE };
   const json = stringify(given);
   if (json === undefined || isTooNested(json)) return { problem: TOO_NESTED };
   const length = Buffer.byteLength(json);

@@ -36,7 +36,8 @@ export const EventType = builder.prismaObject('Event', {
     createdAt: t.expose('createdAt', { ...FOR_PUBLISHERS, type: 'DateTime', description: 'When it was recorded.' }),
     data: t.field({
       type: 'JSON',
-      description: 'As it was published. At most 16 MiB of all events together.',
+      nullable: true,
+      description: 'As it was published; it may be null. At most 16 MiB of all events together.',
       complexity: 100,
       // `unknown`, because it was checked to be JSON when it came in and nobody here looks inside.
       resolve: async ({ id }, _args, { eventData }): Promise<unknown> =>

@@ -85,13 +85,23 @@ export function parseLogPosition(cursor: string, path: string): LogPosition {
 
 const NO_CURSOR = 'is not a cursor of this connection';
 
-function findProblems(
-  { first, last, before, after }: PageArguments,
-  isCursor: (value: string) => boolean,
-): InputProblem[] {
+/** Of each pair, only one can be given: a page has one end that it begins at, and one size. */
+const CONTRADICTIONS = [
+  ['first', 'last'],
+  ['first', 'before'],
+  ['last', 'after'],
+  ['after', 'before'],
+] as const;
+
+function findProblems(args: PageArguments, isCursor: (value: string) => boolean): InputProblem[] {
+  const { first, last, before, after } = args;
   const problems: InputProblem[] = [];
+  for (const [one, path] of CONTRADICTIONS) {
+    if (args[one] != null && args[path] != null) problems.push({ path, message: `must not be given beside ${one}` });
+  }
   for (const [path, size] of Object.entries({ first, last })) {
     if ((size ?? 0) > MAX_PAGE_SIZE) problems.push({ path, message: `may be at most ${MAX_PAGE_SIZE}` });
+    if ((size ?? 0) < 0) problems.push({ path, message: 'must not be negative' });
   }
   for (const [path, cursor] of Object.entries({ before, after })) {
     if (cursor != null && !isCursor(readCursor(cursor))) problems.push({ path, message: NO_CURSOR });

@@ -11,6 +11,7 @@ import type { Viewer } from '../schema/viewer.ts';
 import type { Credentials } from './credentials.ts';
 import { createCors, requireJson } from './cross-origin.ts';
 import { endLongQueries } from './deadline.ts';
+import { checkDocuments } from './document-rules.ts';
 import { endWithCredential } from './end-with-credential.ts';
 import { GRAPHIQL, renderGraphiql } from './graphiql.ts';
 import { limitStreams } from './limit-streams.ts';
@@ -62,6 +63,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       limitRate(takeOperation),
       requireJson(),
       limitOperations(settings),
+      checkDocuments(),
       takeTurns(),
       endLongQueries(),
       endWithCredential((viewer) => credentials.watch(viewer)),

@@ -161,7 +161,8 @@ export class HttpServer {
         const { ready, answer } = await this.#checkReadiness();
         sendJson(response, ready ? 200 : 503, answer);
       } else if (path === '/metrics') await this.#metricsPage(request, response);
-      else if (path === '/graphql' && this.#graphql !== undefined) await this.#graphql(request, response);
+      else if (path === '/graphql' && this.#graphql !== undefined)
+        await this.#graphql(normalize(request, path), response);
       else if (path === '/') this.#frontPage(request, response);
       else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
     } catch (error) {
@@ -185,13 +186,29 @@ function isSet(key: string | undefined): key is string {
   return key !== undefined;
 }
 
+/** Without the query, and without a slash at its end. */
 function pathOf(request: IncomingMessage): string {
-  return request.url?.split('?', 1)[0] ?? '';
+  const [path = ''] = originForm(request).split('?', 1);
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
-/** Yoga makes a URL of it, before anything can be caught. */
-function hasValidHost({ headers }: IncomingMessage): boolean {
-  return headers.host !== undefined && URL.canParse(`http://${headers.host}`);
+/** A server has to understand the absolute form as well (RFC 9112, 3.2.2); proxies send it. */
+function originForm({ url = '' }: IncomingMessage): string {
+  return url.replace(/^https?:\/\/[^/?]*/i, '');
+}
+
+/** HTTP/1.0 needs no Host, and 1.1 may leave it empty (RFC 9112, 3.2). Yoga makes a URL of it, before anything can be caught. */
+function hasValidHost({ headers: { host = '' } }: IncomingMessage): boolean {
+  return host === '' || URL.canParse(`http://${host}`);
+}
+
+/** As Yoga reads it: it compares the path exactly, and needs a host. */
+function normalize(request: IncomingMessage, path: string): IncomingMessage {
+  const target = originForm(request);
+  const query = target.indexOf('?');
+  request.url = query === -1 ? path : `${path}${target.slice(query)}`;
+  request.headers.host ||= 'localhost';
+  return request;
 }
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {

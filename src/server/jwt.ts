@@ -149,8 +149,9 @@ function refused(reason: string, payload: JWTPayload): Error {
   return new errors.JWTClaimValidationFailed(reason, payload);
 }
 
+/** RFC 8693, 4.2, has a string of words separated by spaces; several identity providers write a list. */
 function scopeOf(claim: unknown): (typeof SCOPES)[number] | undefined {
-  const words = typeof claim === 'string' ? claim.split(' ') : [];
+  const words = [claim].flat().flatMap((part) => (typeof part === 'string' ? part.split(' ') : []));
   return SCOPES.find((scope) => words.includes(scope));
 }
 

@@ -30,9 +30,13 @@ test('a JWT tells the tenant, the scope and when it ends', async () => {
   });
 });
 
-test.each([
+test.each<[string | readonly unknown[], string]>([
   ['TENANT_WRITE', 'TENANT_WRITE'],
   ['PUBLISH', 'PUBLISH'],
+  [['PUBLISH'], 'PUBLISH'],
+  [['openid', 'TENANT_READ', 'TENANT_WRITE'], 'TENANT_WRITE'],
+  [['openid profile', 'openid PUBLISH'], 'PUBLISH'],
+  [[1, null, 'TENANT_READ'], 'TENANT_READ'],
   ['openid PUBLISH TENANT_READ', 'TENANT_READ'],
   ['TENANT_READ TENANT_WRITE', 'TENANT_WRITE'],
   ['ADMIN TENANT_READ', 'TENANT_READ'],
@@ -63,7 +67,11 @@ test.each<[string, Record<string, unknown>]>([
   ['with no scope of ours', { scope: 'openid profile' }],
   ['with a scope in lower case', { scope: 'tenant_read' }],
   ['with ADMIN', { scope: 'ADMIN' }],
-  ['with a list for a scope', { scope: ['TENANT_READ'] }],
+  ['with no scope of ours in its list', { scope: ['openid', 'tenant_read', 'ADMIN', 1] }],
+  ['with an empty list of scopes', { scope: [] }],
+  ['with a list in the list of scopes', { scope: [['TENANT_READ']] }],
+  ['with a scope that is an object', { scope: { scope: 'TENANT_READ' } }],
+  ['with a scope that is null', { scope: null }],
   ['for somebody else', { aud: 'somebody-else' }],
   ['for nobody', { aud: [] }],
 ])('one %s is refused', async (_what, claims) => {

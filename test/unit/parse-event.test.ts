@@ -66,8 +66,9 @@ describe('a plain event', () => {
   });
 });
 
+const binary = { 'ce-specversion': '1.0', 'ce-id': 'ce-1', 'ce-source': '/chat', 'ce-type': 'x' };
+
 describe('a CloudEvent', () => {
-  const binary = { 'ce-specversion': '1.0', 'ce-id': 'ce 1'.replace(' ', '-'), 'ce-source': '/chat', 'ce-type': 'x' };
   const structured = { 'content-type': 'application/cloudevents+json; charset=utf-8' };
   const envelope = '{"specversion":"1.0","id":"ce-1","source":"/chat","type":"x","time":"2026-01-30T07:00:00Z"';
 
@@ -97,6 +98,34 @@ describe('a CloudEvent', () => {
     expect(event({ headers: structured, body: `${envelope}}` }).data.toString()).toBe('null');
   });
 
+  it('has the attributes that are null as if they were absent', () => {
+    const nulls = '"time":null,"subject":null,"dataschema":null,"datacontenttype":null';
+    const base = envelope.replace(/,"time".*/, '');
+    const named = { ...structured, 'Occurred-At': '2026-01-29T07:00:00Z' };
+    expect(event({ headers: named, body: `${base},${nulls},"data":1}` })).toMatchObject({
+      occurredAt: new Date('2026-01-29T07:00:00Z'),
+      data: Buffer.from('1'),
+    });
+    expect(event({ headers: structured, body: `${base},${nulls}}` }).occurredAt).toEqual(new Date(JETSTREAM_TIME));
+  });
+
+  it.each([
+    ['"data":null', 'null'],
+    ['"data":null,"data_base64":null', 'null'],
+    ['"data_base64":null', 'null'],
+    ['"data":{"a":1},"data_base64":null', '{"a":1}'],
+    ['"data":null,"data_base64":"WzFd"', '[1]'],
+  ])('with %s has the data %s', (members, data) => {
+    expect(event({ headers: structured, body: `${envelope},${members}}` }).data.toString()).toBe(data);
+  });
+
+  it.each(['id', 'source', 'type', 'specversion'])('is rejected when its %s is null', (name) => {
+    const body = JSON.stringify({ ...(JSON.parse(`${envelope}}`) as object), [name]: null });
+    expect(parse({ headers: structured, body })).toMatchObject({
+      reason: 'INVALID_CLOUD_EVENT',
+    });
+  });
+
   it.each([
     ['an attribute is missing', { ...binary, 'ce-source': '' }, '{}'],
     ['the version is unknown', { ...binary, 'ce-specversion': '0.3' }, '{}'],
@@ -104,6 +133,7 @@ describe('a CloudEvent', () => {
     ['the envelope is not JSON', structured, '{'],
     ['the envelope is not an object', structured, '[]'],
     ['the data is not base64', structured, `${envelope},"data_base64":"!!!MQ==@@"}`],
+    ['it has its data twice', structured, `${envelope},"data":1,"data_base64":"MQ=="}`],
     ['the time is a number', structured, `${envelope.replace('"2026-01-30T07:00:00Z"', '1')}}`],
     [
       'the envelope is not UTF-8',
@@ -134,6 +164,8 @@ describe('a rejection', () => {
     ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': 'yesterday' } }, 'acme'],
     ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '2026-01-30T07:00:00' } }, 'acme'],
     ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '2026-13-30T07:00:00Z' } }, 'acme'],
+    ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '2026-02-30T07:00:00Z' } }, 'acme'],
+    ['INVALID_OCCURRED_AT', { headers: { ...binary, 'ce-time': '2026-02-29T07:00:00Z' } }, 'acme'],
     ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '9999-12-31T23:59:59-23:59' } }, 'acme'],
     ['INVALID_OCCURRED_AT', { headers: { 'Occurred-At': '0000-06-01T00:00:00Z' } }, 'acme'],
     ['INVALID_JSON', { body: '['.repeat(1_001) + ']'.repeat(1_001) }, 'acme'],

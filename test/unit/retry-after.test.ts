@@ -9,16 +9,28 @@ const NOTHING: readonly (readonly [value: string | undefined, what: string])[] =
   ['0', 'no wait'],
   ['-5', 'negative'],
   ['+5', 'signed'],
-  ['1.5', 'a fraction'],
+  ['0.0', 'no wait'],
+  ['.5', 'no digit before the point'],
+  ['5.', 'no digit after the point'],
+  ['1,5', 'a comma'],
+  ['Infinity', 'a word'],
   ['1e3', 'an exponent'],
   ['0x10', 'hexadecimal'],
   ['5s', 'a unit'],
   ['60, 120', 'two'],
   ['soon', 'a word'],
   ['foo 2030', 'what Date.parse takes for a date'],
-  ['2026-01-31T12:00:30Z', 'ISO 8601'],
+  ['2026-02-30T12:00:30Z', 'no such day'],
+  ['2026-01-31T12:00:30', 'no zone'],
   ['Sat, 31 Jan 2026 12:00:30', 'no zone'],
   ['Sat, 31 Jan 2026 12:00:30 CET', 'another zone'],
+  ['Sat, 31 Jan 2026 12:00:30 +99', 'no zone'],
+  ['Sat, 31 Jan 2026 12:00:30 +0199', 'no such zone'],
+  ['Mon, 30 Feb 2026 12:00:00 GMT', 'no such day'],
+  ['Sunday, 29-Feb-27 12:00:00 GMT', 'no such day'],
+  ['Thu Apr 31 12:00:00 2026', 'no such day'],
+  ['Sun, 01 Feb 2026 24:00:00 GMT', 'no such hour'],
+  ['Sun, 01 Feb 2026 12:60:00 GMT', 'no such minute'],
   ['Sat, 31 Xyz 2026 12:00:30 GMT', 'no such month'],
   ['Sat, 31 Jan 2026 25:00:00 GMT', 'no such hour'],
   ['Sat, 31 Jan 2026 12:00:00 GMT', 'now'],
@@ -32,12 +44,32 @@ describe('parseRetryAfter', () => {
     ['1', 1_000],
     [' 5 ', 5_000],
     ['007', 7_000],
+    ['90.7', 90_700],
+    ['0.0004', 1],
     ['Sat, 31 Jan 2026 12:00:30 GMT', 30_000],
+    ['Sat, 31 Jan 2026 12:00:30 UTC', 30_000],
+    ['Sat, 31 Jan 2026 12:00:30 UT', 30_000],
+    ['Sat, 31 Jan 2026 12:00:30 Z', 30_000],
+    ['Sat, 31 Jan 2026 12:00:30 +0000', 30_000],
+    ['Sat, 31 Jan 2026 12:00:30 -0000', 30_000],
+    ['Sat, 31 Jan 2026 13:00:30 +0100', 30_000],
+    ['Sat, 31 Jan 2026 06:30:30 -0530', 30_000],
+    ['sat, 31 jan 2026 12:00:30 gmt', 30_000],
+    ['31 Jan 2026 12:00:30 GMT', 30_000],
+    ['Sun, 1 Feb 2026 12:00:00 GMT', 86_400_000],
+    ['Saturday, 31-Jan-26 12:00:30 UTC', 30_000],
+    ['2026-01-31T12:00:30Z', 30_000],
+    ['2026-01-31T13:00:30.5+01:00', 30_500],
     ['Saturday, 31-Jan-26 12:00:30 GMT', 30_000],
     ['Sat Jan 31 12:00:30 2026', 30_000],
     ['Sun Feb  1 12:00:00 2026', 86_400_000],
   ])('%j asks for %d ms', (value, expected) => {
     expect(parseRetryAfter(value, NOW)).toBe(expected);
+  });
+
+  it('takes a year of two digits for one at most 50 years ahead (RFC 9110, 5.6.7)', () => {
+    expect(parseRetryAfter('Friday, 31-Jan-76 12:00:00 GMT', NOW)).toBe(Date.UTC(2076, 0, 31, 12) - NOW);
+    expect(parseRetryAfter('Sunday, 31-Jan-77 12:00:00 GMT', NOW)).toBeUndefined();
   });
 
   it('leaves it to others to bound what is asked for', () => {

@@ -155,7 +155,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'signingSecretIds: [ID!]!',
   ],
   Event: [
-    ...['id: ID!', 'tenant: String!', 'type: String!', 'occurredAt: DateTime!', 'createdAt: DateTime!', 'data: JSON!'],
+    ...['id: ID!', 'tenant: String!', 'type: String!', 'occurredAt: DateTime!', 'createdAt: DateTime!', 'data: JSON'],
     `deliveries(${PAGE}, ${SIZE}): DeliveryConnection!`,
     `considered(${PAGE}, ${SIZE}): ConsideredSubscriptionConnection!`,
   ],
