@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isTimeout } from './database/errors.ts';
 import { migrate } from './database/migrate.ts';
 import { newestSealedSecret } from './database/newest-sealed-secret.ts';
 import { createPartitions } from './database/retention/create-partitions.ts';
-import { isBusy } from './database/retention/lock-tables.ts';
 import { readClock } from './database/retention/read-clock.ts';
 import { withConnection } from './database/retention/with-connection.ts';
 import { secretContext } from './delivery/secret-box.ts';
@@ -79,7 +79,7 @@ async function makePartitions({ databaseUrl, log }: WorkerServices, retentionDay
       createPartitions(client, { nowMs: await readClock(client), retentionDays }),
     );
   } catch (error) {
-    if (!isBusy(error)) throw error;
+    if (!isTimeout(error)) throw error;
     log.warn('the tables are in use, so their next partitions could not be made yet');
   }
 }

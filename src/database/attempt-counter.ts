@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import { Loop } from '../loop.ts';
 import type { Database } from './client.ts';
 import { countAttempts } from './count-attempts.ts';
+import { isTransient } from './errors.ts';
 import { transaction } from './transaction.ts';
-import { isTransient } from './transient-error.ts';
 
 /** So often that few are left for queries to count, so rarely that many are alike. */
 const INTERVAL_MS = 10_000;

@@ -1,4 +1,4 @@
-import { isTimeout, mayBeOfOneRow } from './transient-error.ts';
+import { isRowSpecific, isTimeout } from './errors.ts';
 
 export type BatcherOptions<T, R> = {
   readonly maxItems: number;
@@ -71,7 +71,7 @@ export class Batcher<T, R> {
         resolve(answers[index] as R);
       });
     } catch (error) {
-      if (!mayBeOfOneRow(error)) throw error;
+      if (!isRowSpecific(error)) throw error;
       if (batch.length === 1) for (const { reject } of batch) reject(error);
       else await this.#writeParts(batch, error);
     }

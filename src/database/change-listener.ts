@@ -1,6 +1,7 @@
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
-import { atMost, pause } from '../pause.ts';
+import { pause } from '../pause.ts';
+import { openConnection } from './connection.ts';
 
 /** The triggers of that name notify of them, and tell-cancelled.ts. */
 type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
@@ -12,8 +13,16 @@ export type ChangeListenerOptions = {
   readonly onNotice: Readonly<Partial<Record<NoticeChannel, (id: string) => void>>>;
   /** Changes may have been missed: everything that is remembered may be stale. */
   readonly onGap: () => void;
+  readonly limits?: Partial<ListenerLimits>;
 };
 
+type ListenerLimits = {
+  /** How often the server is asked whether it is still there: a connection can die without either side being told. */
+  readonly pingEveryMs: number;
+  readonly answerWithinMs: number;
+};
+
+const LIMITS: ListenerLimits = { pingEveryMs: 10_000, answerWithinMs: 5_000 };
 const RETRY_MS = 1_000;
 
 /** Listens to what transactions notify of, on a connection of its own. */
@@ -48,38 +57,41 @@ export class ChangeListener {
     }
   }
 
-  /** Returns or throws when the connection has ended. */
+  /** Returns or throws when the connection has ended, or does not answer any more. */
   async #listen(signal: AbortSignal): Promise<void> {
-    const client = new pg.Client({
-      connectionString: this.#options.url,
-      connectionTimeoutMillis: 5_000,
-      query_timeout: 10_000,
-      keepAlive: true,
+    const { url, onNotice, onGap, limits } = this.#options;
+    const { pingEveryMs, answerWithinMs } = { ...LIMITS, ...limits };
+    const { client, close } = await openConnection({
+      connectionString: url,
+      query_timeout: answerWithinMs,
       application_name: 'webhooks-engine changes',
     });
-    let onAbort: () => void = () => undefined;
-    const ended = new Promise<void>((resolve) => {
-      client.on('end', resolve);
-      client.on('error', () => {
-        resolve();
+    const ended = new AbortController();
+    for (const event of ['end', 'error'] as const) {
+      client.on(event, () => {
+        ended.abort();
       });
-      onAbort = resolve;
-    });
-    signal.addEventListener('abort', onAbort);
+    }
     client.on('notification', ({ channel, payload = '' }) => {
-      for (const [name, onNotice] of Object.entries(this.#options.onNotice)) if (name === channel) onNotice(payload);
+      for (const [name, onNoticeOf] of Object.entries(onNotice)) if (name === channel) onNoticeOf(payload);
     });
     try {
-      await client.connect();
-      for (const channel of Object.keys(this.#options.onNotice)) await client.query(`LISTEN ${channel}`);
-      this.#options.onGap();
-      await ended;
+      for (const channel of Object.keys(onNotice)) await client.query(`LISTEN ${channel}`);
+      onGap();
+      const over = AbortSignal.any([signal, ended.signal]);
+      for (;;) {
+        await pause(pingEveryMs, over);
+        if (over.aborted) return;
+        await ping(client);
+      }
     } finally {
-      signal.removeEventListener('abort', onAbort);
-      await atMost(
-        1_000,
-        client.end().catch(() => undefined),
-      );
+      await close();
     }
   }
+}
+
+/** Rejects also on a standby, where nothing is ever notified: a server can become one without closing connections. */
+async function ping(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ isStandby: boolean }>('SELECT pg_is_in_recovery() AS "isStandby"');
+  if (rows[0]?.isStandby !== false) throw new Error('Postgres is a standby');
 }

@@ -1,7 +1,9 @@
 import { PrismaPg } from '@prisma/adapter-pg';
-import pg from 'pg';
+import type pg from 'pg';
 import { PrismaClient } from '../generated/prisma/client.ts';
 import { atMost } from '../pause.ts';
+import { KEEP_ALIVE_MS } from './connection.ts';
+import { PoolGroup, type PoolOptions } from './pool.ts';
 
 /**
  * One Postgres, reached two ways: Prisma, and `readPool` beside it, for what GraphQL reads and writes; `pool` for what
@@ -12,6 +14,8 @@ export type Database = {
   /** Prisma's connections. */
   readonly readPool: pg.Pool;
   readonly prisma: PrismaClient;
+  /** Closes the connections that are open now, those in use when they are released: they lead to the wrong server. */
+  renewConnections(): void;
   close(): Promise<void>;
 };
 
@@ -21,7 +25,7 @@ const CLOSE_MS = 1_200;
 
 /** Opens no connection yet: each query does, and fails while Postgres is away. */
 export function createDatabase({ url, onError }: DatabaseOptions): Database {
-  const options: pg.PoolConfig = {
+  const options: PoolOptions = {
     connectionString: url,
     max: 10,
     connectionTimeoutMillis: 5_000,
@@ -33,11 +37,13 @@ export function createDatabase({ url, onError }: DatabaseOptions): Database {
     // The same for a server that does not even answer.
     query_timeout: 12_000,
     keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     application_name: 'webhooks-engine',
   };
   // Connections of its own: what people ask over GraphQL may take longer.
   const patient = { ...options, statement_timeout: 30_000, query_timeout: 32_000 };
-  const [pool, readPool] = [new pg.Pool(options), new pg.Pool(patient)];
+  const pools = new PoolGroup();
+  const [pool, readPool] = [pools.create(options), pools.create(patient)];
   for (const each of [pool, readPool]) {
     // Without a listener an idle connection that breaks (a Postgres restart) would end the process.
     each.on('error', (error) => {
@@ -48,6 +54,9 @@ export function createDatabase({ url, onError }: DatabaseOptions): Database {
   const prisma = new PrismaClient({ adapter: new PrismaPg(readPool), errorFormat: 'minimal' });
   return {
     ...{ pool, readPool, prisma },
+    renewConnections: () => {
+      pools.renewConnections();
+    },
     // A Postgres that hangs would have us wait for its goodbye.
     close: () => atMost(CLOSE_MS, Promise.all([prisma.$disconnect().then(() => readPool.end()), pool.end()])),
   };

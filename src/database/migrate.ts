@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import pg from 'pg';
 import { StartError } from '../start-error.ts';
-import { isTransient } from './transient-error.ts';
+import { isTransient } from './errors.ts';
 
 /** Any number: it only has to be the same in every process of every version. */
 const MIGRATION_LOCK = 7_221_950;

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
+import { isTransient } from '../database/errors.ts';
 import { transaction } from '../database/transaction.ts';
-import { isTransient } from '../database/transient-error.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { publishOrWait } from '../events/publish-deliveries.ts';
 import type { Attempt, DeactivationReason } from '../generated/prisma/client.ts';

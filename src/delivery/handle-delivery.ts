@@ -1,8 +1,8 @@
 import { cancelDelivery } from '../database/cancel-delivery.ts';
+import { isTransient } from '../database/errors.ts';
 import { loadEventData } from '../database/load-event-data.ts';
 import { postponeDelivery } from '../database/postpone-delivery.ts';
 import { returnToWaiting } from '../database/return-to-waiting.ts';
-import { isTransient } from '../database/transient-error.ts';
 import type { DeliveryMessage, PublishedDelivery } from '../events/delivery-message.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
 import type { WaitReason } from '../generated/prisma/enums.ts';

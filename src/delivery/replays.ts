@@ -1,7 +1,7 @@
 import type { Database } from '../database/client.ts';
+import { isTimeout } from '../database/errors.ts';
 import { inPrismaTransaction } from '../database/in-prisma-transaction.ts';
 import { lockReplayStart } from '../database/lock-replay-start.ts';
-import { isPrismaTimeout } from '../database/prisma-timeout.ts';
 import { readClock } from '../database/retention/read-clock.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import type { Prisma, Replay } from '../generated/prisma/client.ts';
@@ -83,7 +83,7 @@ async function count(
     const replayedCount = await transaction.delivery.count({ where: { AND: [where, replayable(tenant)] } });
     return { deliveryCount, skippedCount: deliveryCount - replayedCount };
   } catch (error) {
-    if (isPrismaTimeout(error)) throw new ReplayTooLargeError();
+    if (isTimeout(error)) throw new ReplayTooLargeError();
     throw error;
   }
 }

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
-import { isTransient, LastingError, mayBeOfOneRow } from '../database/transient-error.ts';
+import { isRowSpecific, isTransient, PermanentError } from '../database/errors.ts';
 import { createIdSequence } from '../database/uuid7.ts';
 import { type Result, writeResults } from '../database/write-results.ts';
 import type { EventBus } from '../events/event-bus.ts';
@@ -52,7 +52,7 @@ export class ResultWriter {
   }
 
   /**
-   * Resolves once the result is committed, however long Postgres is away. Rejects with a LastingError if Postgres refuses
+   * Resolves once the result is committed, however long Postgres is away. Rejects with a PermanentError if Postgres refuses
    * it though it answers; else only when the signal aborts, and then soon, also while a statement hangs: what it says may
    * still be committed, which does no harm.
    */
@@ -94,7 +94,7 @@ export class ResultWriter {
           item = { ...item, result: withoutResponse(result) };
           isStripped = true;
         } else {
-          throw new LastingError('Postgres refused an attempt', { cause: error });
+          throw new PermanentError('Postgres refused an attempt', { cause: error });
         }
       }
     }
@@ -135,7 +135,7 @@ export class ResultWriter {
         return results;
       } catch (error) {
         this.#metrics.writeFailed();
-        if (mayBeOfOneRow(error) || signal.aborted) throw error;
+        if (isRowSpecific(error) || signal.aborted) throw error;
         // It may have been committed: only under the same ids nothing is logged twice.
         items.forEach((item, index) => {
           item.id = results[index]?.attempt.id;

@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
+import { PermanentError } from '../database/errors.ts';
 import { loadSubscriptions, type SubscriptionRow } from '../database/load-subscriptions.ts';
-import { LastingError } from '../database/transient-error.ts';
 import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
 
 type SenderSecret = { readonly id: string; readonly secret: string; readonly expiresAt: Date | undefined };
@@ -27,7 +27,7 @@ export type SenderSubscription = Pick<
 };
 
 /** A subscription no attempt can be made for, until somebody changes something: its secrets cannot be read. */
-export class UnusableSubscriptionError extends LastingError {}
+export class UnusableSubscriptionError extends PermanentError {}
 
 const MAX_SUBSCRIPTIONS = 50_000;
 /** Changes arrive at once; this is how long one that got lost on the way could last. */

@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { Database } from '../database/client.ts';
+import { isTransient } from '../database/errors.ts';
 import { returnLostToWaiting } from '../database/return-lost-to-waiting.ts';
 import { transaction } from '../database/transaction.ts';
-import { isTransient } from '../database/transient-error.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { oldestDeliveryMessage } from '../events/oldest-delivery-message.ts';
 import { publishOrWait } from '../events/publish-deliveries.ts';

@@ -1,5 +1,7 @@
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
+import { openConnection } from '../database/connection.ts';
+import { sqlStateOf } from '../database/errors.ts';
 import type { EmbeddedServer } from './embedded-server.ts';
 import { startOnFreePort } from './free-port.ts';
 import { type PostgresCluster, prepareCluster } from './postgres-cluster.ts';
@@ -60,37 +62,33 @@ export function urlOf(cluster: PostgresCluster, port: number, database: string):
 
 /** Throws when the server is there but does not know the password: waiting would not help. */
 export async function acceptsConnections(url: string): Promise<boolean> {
-  const client = createClient(url);
   try {
-    await client.connect();
-    await client.query('SELECT 1');
+    await withClient(url, (client) => client.query('SELECT 1'));
     return true;
   } catch (error) {
-    if (error instanceof pg.DatabaseError && error.code === '28P01') {
+    if (sqlStateOf(error) === '28P01') {
       throw new Error('the embedded Postgres refuses the password kept in its directory', { cause: error });
     }
     return false;
-  } finally {
-    await client.end().catch(() => undefined);
   }
 }
 
 async function createDatabaseIfAbsent(url: string): Promise<void> {
-  const client = createClient(url);
-  try {
-    await client.connect();
+  await withClient(url, async (client) => {
     const { rowCount } = await client.query('SELECT FROM pg_database WHERE datname = $1', [DATABASE]);
-    if (rowCount === 0) {
-      await client.query(`CREATE DATABASE ${DATABASE}`);
-    }
-  } finally {
-    await client.end().catch(() => undefined);
-  }
+    if (rowCount === 0) await client.query(`CREATE DATABASE ${DATABASE}`);
+  });
 }
 
-function createClient(url: string): pg.Client {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2_000, query_timeout: 10_000 });
-  // What goes wrong shows in the calls; a listener keeps a connection that breaks in between from ending the process.
-  client.on('error', () => undefined);
-  return client;
+async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const { client, close } = await openConnection({
+    connectionString: url,
+    connectionTimeoutMillis: 2_000,
+    query_timeout: 10_000,
+  });
+  try {
+    return await work(client);
+  } finally {
+    await close();
+  }
 }

@@ -1,7 +1,7 @@
 import type { JsMsg } from 'nats';
-import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
+import { sqlStateOf } from '../database/errors.ts';
 import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
 import type { EventMetrics } from './event-metrics.ts';
 import { parseEvent, rejectEvent } from './parse-event.ts';
@@ -41,7 +41,8 @@ export async function putOff({ database, log, metrics }: Surroundings, refused: 
 
 /** The cause is only named: what Postgres says about it may quote data. */
 function describe(error: unknown): string {
-  const name = error instanceof pg.DatabaseError ? `SQLSTATE ${error.code ?? 'unknown'}` : 'see the log';
+  const sqlState = sqlStateOf(error);
+  const name = sqlState === undefined ? 'see the log' : `SQLSTATE ${sqlState}`;
   return `the event could not be recorded: ${name}`;
 }
 

@@ -26,7 +26,7 @@ export type Readiness = {
 };
 
 export type HealthServices = {
-  readonly database: Pick<Database, 'pool'>;
+  readonly database: Pick<Database, 'pool' | 'renewConnections'>;
   readonly bus: Pick<EventBus, 'problems'>;
   /** What the start of this process still waits for: database migrated, NATS connected, roles running. */
   readonly startProblems: () => readonly string[];
@@ -49,10 +49,16 @@ export function readinessChecks({ database, bus, startProblems }: HealthServices
   ];
 }
 
+/** A standby and a server that was told to be read-only answer, but record nothing. */
+const READ_ONLY = `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "isReadOnly"`;
+
 /** What pg itself says can name hosts and users, so it is left out. */
-async function databaseProblems({ pool }: Pick<Database, 'pool'>): Promise<readonly string[]> {
-  await pool.query('SELECT');
-  return [];
+async function databaseProblems({ pool, renewConnections }: HealthServices['database']): Promise<readonly string[]> {
+  const { rows } = await pool.query<{ isReadOnly: boolean }>(READ_ONLY);
+  if (rows[0]?.isReadOnly !== true) return [];
+  // After a failover the connections lead to the old primary; new ones may not.
+  renewConnections();
+  return ['Postgres is read-only: a standby, or an old primary after a failover'];
 }
 
 /**

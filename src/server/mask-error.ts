@@ -3,9 +3,9 @@ import { PothosValidationError } from '@pothos/core';
 import type { GraphQLError, GraphQLErrorExtensions } from 'graphql';
 import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
+import { isUnavailable } from '../database/errors.ts';
 import { InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
 import { DomainError } from '../domain-error.ts';
-import { isDatabaseUnavailable } from './database-unavailable.ts';
 
 /** Whose fault an error is: the caller's, of Postgres's absence, or ours. */
 export type Fault = 'refused' | 'unavailable' | 'failed';
@@ -13,7 +13,7 @@ export type Fault = 'refused' | 'unavailable' | 'failed';
 export function faultOf(error: unknown): Fault {
   const cause = originOf(error);
   if (cause instanceof DomainError || cause instanceof PothosValidationError || isGraphQLError(cause)) return 'refused';
-  return isDatabaseUnavailable(cause) ? 'unavailable' : 'failed';
+  return isUnavailable(cause) ? 'unavailable' : 'failed';
 }
 
 /**
@@ -28,7 +28,7 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
     if (cause instanceof PothosValidationError) return restate(error, cause.message, extensionsOfPage(cause));
     if (isGraphQLError(cause)) return restate(error, cause.message, cause.extensions);
     const correlationId = randomUUID();
-    if (isDatabaseUnavailable(cause)) {
+    if (isUnavailable(cause)) {
       log.warn({ err: cause, correlationId }, 'a GraphQL operation failed because Postgres is away');
       const message = 'the database cannot be reached right now; try again in a moment';
       return restate(error, message, { code: 'SERVICE_UNAVAILABLE', correlationId });

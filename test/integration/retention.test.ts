@@ -1,10 +1,10 @@
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
+import { isTimeout } from '../../src/database/errors.ts';
 import { createPartitions } from '../../src/database/retention/create-partitions.ts';
 import { deleteExpiredRows } from '../../src/database/retention/delete-expired-rows.ts';
 import { dropPartitions } from '../../src/database/retention/drop-partitions.ts';
-import { isBusy } from '../../src/database/retention/lock-tables.ts';
 import { RetentionJob } from '../../src/database/retention/retention-job.ts';
 import { BEGINNING, trimSubscriptions } from '../../src/database/retention/trim-subscriptions.ts';
 import { withConnection } from '../../src/database/retention/with-connection.ts';
@@ -276,7 +276,7 @@ describe('partitions', () => {
     await writer.connect();
     await writer.query('BEGIN');
     await writer.query(`UPDATE deliveries SET status = 'SUCCESS' WHERE id = $1`, [delivery]);
-    await expect(create(database)).rejects.toSatisfy(isBusy);
+    await expect(create(database)).rejects.toSatisfy(isTimeout);
     await writer.query('COMMIT');
     await create(database);
     const { rows } = await database.pool.query('SELECT status FROM deliveries WHERE id = $1', [delivery]);

@@ -10,11 +10,17 @@ export type TcpProxyOptions = {
   readonly toClient?: Change;
 };
 
-export type TcpProxy = { readonly port: number; stop(): Promise<void> };
+export type TcpProxy = {
+  readonly port: number;
+  /** Drops whatever either side says from now on, on the connections that are open; none of them is closed. */
+  silence(): void;
+  stop(): Promise<void>;
+};
 
 /** Stands between a client and a server on loopback, and changes what they say. */
 export async function startTcpProxy({ port, toServer, toClient }: TcpProxyOptions): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
+  const silent = new WeakSet<Socket>();
   const server = createServer((client) => {
     const upstream = openSocket(port, '127.0.0.1');
     for (const [socket, other] of [
@@ -25,14 +31,14 @@ export async function startTcpProxy({ port, toServer, toClient }: TcpProxyOption
       socket.on('error', () => undefined);
       socket.on('close', () => {
         sockets.delete(socket);
-        other.destroy();
+        if (!silent.has(socket)) other.destroy();
       });
     }
     client.on('data', (bytes) => {
-      passOn(bytes, { to: upstream, change: toServer });
+      if (!silent.has(client)) passOn(bytes, { to: upstream, change: toServer });
     });
     upstream.on('data', (bytes) => {
-      passOn(bytes, { to: client, change: toClient });
+      if (!silent.has(upstream)) passOn(bytes, { to: client, change: toClient });
     });
   });
   server.listen(0, '127.0.0.1');
@@ -40,6 +46,9 @@ export async function startTcpProxy({ port, toServer, toClient }: TcpProxyOption
   const address = server.address();
   return {
     port: typeof address === 'object' ? (address?.port ?? 0) : 0,
+    silence: () => {
+      for (const socket of sockets) silent.add(socket);
+    },
     stop: async () => {
       const closed = once(server, 'close');
       server.close();

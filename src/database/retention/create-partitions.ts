@@ -18,7 +18,7 @@ export type Creation = { readonly created: readonly string[]; readonly hasRoom: 
 /**
  * Makes the partitions that will be needed, of all three tables or of none; what a default partition has of their time
  * moves over. On a connection of its own. Any number of processes may do this at once. Throws if the tables were in use
- * for too long (see isBusy): then it is to be tried again.
+ * for too long (see isTimeout): then it is to be tried again.
  */
 export async function createPartitions(client: Queryable, retention: Retention): Promise<Creation> {
   if (missingRanges(await listPartitions(client), retention).length === 0) return { created: [], hasRoom: true };

@@ -1,9 +1,10 @@
 import pg from 'pg';
+import { isTimeout } from '../errors.ts';
 import type { Queryable } from '../transaction.ts';
 import { uuid7Floor } from '../uuid7.ts';
 import { inTransaction } from './in-transaction.ts';
 import { listPartitions, type Partition } from './list-partitions.ts';
-import { isBusy, lockTables } from './lock-tables.ts';
+import { lockTables } from './lock-tables.ts';
 import { expiryOf, type Retention, type TimeRange } from './partition-plan.ts';
 
 export type Dropping = {
@@ -59,7 +60,7 @@ async function dropGroup(client: Queryable, group: readonly Partition[]): Promis
       return 'dropped';
     });
   } catch (error) {
-    if (isBusy(error)) return 'busy';
+    if (isTimeout(error)) return 'busy';
     throw error;
   }
 }

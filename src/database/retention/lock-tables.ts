@@ -7,15 +7,10 @@ import type { Queryable } from '../transaction.ts';
 const PATIENCE_MS = 500;
 
 /**
- * Keeps everybody else out of these tables until the transaction ends; gives up after half a second (SQLSTATE 57014).
+ * Keeps everybody else out of these tables until the transaction ends; gives up after half a second (see isTimeout).
  * The statements after it get as long, unless they say otherwise.
  */
 export async function lockTables(db: Queryable, tables: readonly string[]): Promise<void> {
   await db.query(`SET LOCAL statement_timeout = ${PATIENCE_MS}`);
   await db.query(`LOCK TABLE ${tables.join(', ')} IN ACCESS EXCLUSIVE MODE`);
-}
-
-/** Whether lockTables() gave up: the tables were in use. */
-export function isBusy(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === '57014';
 }

@@ -1,11 +1,10 @@
 import type { Logger } from 'pino';
 import { Loop } from '../../loop.ts';
+import { isTimeout, isTransient } from '../errors.ts';
 import type { Queryable } from '../transaction.ts';
-import { isTransient } from '../transient-error.ts';
 import { createPartitions } from './create-partitions.ts';
 import { deleteExpiredRows } from './delete-expired-rows.ts';
 import { dropPartitions } from './drop-partitions.ts';
-import { isBusy as isBusyError } from './lock-tables.ts';
 import type { Retention } from './partition-plan.ts';
 import { readClock } from './read-clock.ts';
 import { BEGINNING, trimSubscriptions } from './trim-subscriptions.ts';
@@ -78,7 +77,7 @@ export class RetentionJob extends Loop {
       if (!hasRoom) this.#options.log.error('no partitions are made: a default partition has too many rows');
       return created;
     } catch (error) {
-      if (isBusyError(error)) return undefined;
+      if (isTimeout(error)) return undefined;
       throw error;
     }
   }

@@ -1,4 +1,4 @@
-import pg from 'pg';
+import { openConnection } from '../connection.ts';
 import type { Queryable } from '../transaction.ts';
 
 const STATEMENT_MS = 60_000;
@@ -8,20 +8,14 @@ const STATEMENT_MS = 60_000;
  * longer than the pool's.
  */
 export async function withConnection<T>(url: string, work: (client: Queryable) => Promise<T>): Promise<T> {
-  const client = new pg.Client({
+  const { client, close } = await openConnection({
     connectionString: url,
-    connectionTimeoutMillis: 5_000,
     statement_timeout: STATEMENT_MS,
     query_timeout: STATEMENT_MS + 2_000,
-    keepAlive: true,
-    application_name: 'webhooks-engine',
   });
-  // A connection that breaks fails the statement; without a listener it would also end the process.
-  client.on('error', () => undefined);
-  await client.connect();
   try {
     return await work(client);
   } finally {
-    await client.end();
+    await close();
   }
 }

@@ -1,0 +1,131 @@
+/* eslint-disable @typescript-eslint/unbound-method -- Reflect.apply() says whose they are */
+import pg from 'pg';
+import { isConnectionLost, isReadOnly, toConnectionError } from './errors.ts';
+
+export type PoolOptions = pg.PoolConfig & {
+  /** Connections are closed at this age, up to a fifth earlier, so that those opened together do not end together. */
+  readonly maxAgeMs?: number;
+};
+
+/** After a failover or a change in DNS nothing else may show that a connection leads to the wrong server. */
+const MAX_AGE_MS = 30 * 60_000;
+const AGE_SPREAD = 0.2;
+
+/** The pools of one database: what one of them finds out about its connections counts for all. */
+export class PoolGroup {
+  readonly #pools: pg.Pool[] = [];
+  /** Connections that were opened before are not used again. In milliseconds, on performance.now()'s clock. */
+  #since = 0;
+
+  create(options: PoolOptions): pg.Pool {
+    const pool = new Pool(options, this);
+    this.#pools.push(pool);
+    return pool;
+  }
+
+  /** Closes all connections that are open now, idle ones at once and the others when they are released. */
+  renewConnections(): void {
+    this.#since = performance.now();
+    for (const pool of this.#pools) {
+      for (let idle = pool.idleCount; idle > 0; idle -= 1) {
+        pool.connect((_error, _client, release) => {
+          release();
+        });
+      }
+    }
+  }
+
+  isCurrent(openedAt: number): boolean {
+    return openedAt >= this.#since;
+  }
+}
+
+type Release = (error?: Error | boolean) => void;
+type Connected = (error: Error | undefined, client: pg.PoolClient | undefined, done: Release) => void;
+
+/**
+ * A pool that does not take back a connection after an error that says it is useless, nor one that is too old. Its own
+ * errors and those of the network have an SQLSTATE.
+ */
+class Pool extends pg.Pool {
+  constructor({ maxAgeMs = MAX_AGE_MS, ...config }: PoolOptions, group: PoolGroup) {
+    super({ ...config, Client: connectionClass(maxAgeMs, group) });
+  }
+
+  override connect(): Promise<pg.PoolClient>;
+  override connect(callback: Connected): void;
+  override connect(...args: unknown[]): unknown {
+    return translated(args, { method: super.connect, self: this, translate: toConnectError });
+  }
+
+  /** What breaks a connection is said to the pool before it is said to the query. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
+  override query(...args: any[]): any {
+    return translated(args, { method: super.query, self: this, translate: toQueryError });
+  }
+}
+
+const toConnectError = (error: Error): Error => toConnectionError(error, '08001');
+const toQueryError = (error: Error): Error => toConnectionError(error, '08006');
+
+function connectionClass(maxAgeMs: number, group: PoolGroup) {
+  return class extends pg.Client {
+    readonly #openedAt = performance.now();
+    readonly #oldestMs = maxAgeMs * (1 - AGE_SPREAD * Math.random());
+    #broken: Error | undefined;
+    #release: Release = () => undefined;
+
+    /** The pool sets it each time it hands the connection out. */
+    set release(release: Release) {
+      this.#release = release;
+    }
+
+    get release(): Release {
+      return (error) => {
+        this.#release(error ?? this.#broken ?? this.#isOver());
+      };
+    }
+
+    #isOver(): boolean {
+      return performance.now() - this.#openedAt > this.#oldestMs || !group.isCurrent(this.#openedAt);
+    }
+
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
+    override query(...args: any[]): any {
+      return translated(args, {
+        method: super.query,
+        self: this,
+        translate: (cause) => {
+          const error = toQueryError(cause);
+          if (isReadOnly(error)) group.renewConnections();
+          if (isConnectionLost(error)) this.#broken ??= error;
+          // Without an answer to this statement, the next one would wait behind it.
+          if (error !== cause) void this.end();
+          return error;
+        },
+      });
+    }
+  };
+}
+
+type Translation = {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
+  readonly method: (...args: any[]) => unknown;
+  readonly self: object;
+  readonly translate: (error: Error) => Error;
+};
+
+/** Calls a method of pg's that takes a callback last, or else returns a promise, with its errors translated. */
+function translated(args: unknown[], { method, self, translate }: Translation): unknown {
+  const last = args.at(-1);
+  if (typeof last === 'function') {
+    const onDone = (error: unknown, ...results: unknown[]): unknown =>
+      Reflect.apply(last, undefined, [error instanceof Error ? translate(error) : error, ...results]);
+    return Reflect.apply(method, self, [...args.slice(0, -1), onDone]);
+  }
+  const result: unknown = Reflect.apply(method, self, args);
+  if (!(result instanceof Promise)) return result;
+  return result.catch((error: unknown) => {
+    throw error instanceof Error ? translate(error) : error;
+  });
+}

@@ -1,0 +1,252 @@
+import { PrismaPg } from '@prisma/adapter-pg';
+import type pg from 'pg';
+import { pino } from 'pino';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ChangeListener } from '../../src/database/change-listener.ts';
+import { createDatabase, type Database } from '../../src/database/client.ts';
+import { openConnection } from '../../src/database/connection.ts';
+import { isReadOnly, isUnavailable } from '../../src/database/errors.ts';
+import { PoolGroup, type PoolOptions } from '../../src/database/pool.ts';
+import { transaction } from '../../src/database/transaction.ts';
+import { PrismaClient } from '../../src/generated/prisma/client.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { ask, openEvents } from '../support/graphql-client.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { startTestApp, startTestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => unknown)[] = [];
+const atEnd: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+let testDatabase: TestDatabase;
+let admin: pg.Client;
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  const connection = await openConnection({ connectionString: testDatabase.url });
+  admin = connection.client;
+  atEnd.push(connection.close, () => testDatabase.drop());
+});
+
+afterAll(async () => {
+  for (const cleanUp of atEnd) await cleanUp();
+});
+
+/** The port of the server, and a URL of the database by way of another port. */
+function proxied(url: string): { port: number; via: (port: number) => string } {
+  const direct = new URL(url);
+  return {
+    port: Number(direct.port),
+    via: (port) => {
+      const other = new URL(url);
+      other.port = String(port);
+      return other.href;
+    },
+  };
+}
+
+/** As after a failover: sessions that are opened while `work` runs stay read-only, later ones are not. */
+async function whileReadOnly(client: pg.Client, work: () => Promise<void>): Promise<void> {
+  const setReadOnly = (clause: string) =>
+    client.query(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I ${clause}', current_database()); END $$`);
+  await setReadOnly('SET default_transaction_read_only = on');
+  await work();
+  await client.query('SET default_transaction_read_only = off');
+  await setReadOnly('RESET default_transaction_read_only');
+}
+
+/** Makes both pools open all the connections that they may have. */
+async function fill({ pool, readPool }: Database): Promise<void> {
+  for (const each of [pool, readPool]) {
+    const clients = await Promise.all(Array.from({ length: each.options.max }, () => each.connect()));
+    for (const client of clients) client.release();
+  }
+}
+
+const WRITE = `INSERT INTO tenants (name) VALUES ('acme') ON CONFLICT DO NOTHING`;
+
+const PATHS: Readonly<Record<string, (database: Database) => Promise<unknown>>> = {
+  'a statement': ({ pool }) => pool.query(WRITE),
+  'a transaction': ({ pool }) => transaction(pool, (db) => db.query(WRITE)),
+  "a statement of Prisma's": ({ prisma }) => prisma.$executeRawUnsafe(WRITE),
+  "a transaction of Prisma's": ({ prisma }) => prisma.$transaction((db) => db.$executeRawUnsafe(WRITE)),
+};
+
+describe('a connection is not used again', () => {
+  it.each(Object.entries(PATHS))(
+    'that leads to a server that is read-only, nor any other that was open then: %s',
+    async (_, write) => {
+      const { url } = testDatabase;
+      const database = createDatabase({ url, onError: () => undefined });
+      cleanUps.push(() => database.close());
+      await whileReadOnly(admin, () => fill(database));
+      const error: unknown = await write(database).catch((cause: unknown) => cause);
+      expect(isReadOnly(error)).toBe(true);
+      expect(isUnavailable(error)).toBe(true);
+      for (const next of Object.values(PATHS)) {
+        const writes = Array.from({ length: 5 }, () => next(database));
+        await Promise.all(writes);
+      }
+    },
+  );
+
+  it.each(Object.entries(PATHS))('that died silently: %s', async (_, write) => {
+    const { url } = testDatabase;
+    const { port, via } = proxied(url);
+    const proxy = await startTcpProxy({ port });
+    const options = { connectionString: via(proxy.port), max: 1, query_timeout: 500 };
+    const pools = new PoolGroup();
+    const [pool, readPool] = [pools.create(options), pools.create(options)];
+    const prisma = new PrismaClient({ adapter: new PrismaPg(readPool) });
+    const database = { pool, readPool, prisma, renewConnections: () => undefined, close: () => Promise.resolve() };
+    for (const each of [pool, readPool]) each.on('error', () => undefined);
+    cleanUps.push(
+      () => proxy.stop(),
+      () => Promise.all([pool.end(), readPool.end()]),
+    );
+    await fill(database);
+    proxy.silence();
+    const error: unknown = await write(database).catch((cause: unknown) => cause);
+    expect(isUnavailable(error)).toBe(true);
+    await write(database);
+  });
+
+  const poolOf = (options: PoolOptions) => {
+    const { url } = testDatabase;
+    const pool = new PoolGroup().create({ connectionString: url, max: 1, ...options });
+    cleanUps.push(() => pool.end());
+    const pid = async () => (await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0]?.pid;
+    return { pool, pid };
+  };
+
+  it('beyond its age', async () => {
+    const { pid: pidOfYoung } = poolOf({});
+    expect(await pidOfYoung()).toBe(await pidOfYoung());
+    const { pid: pidOfOld } = poolOf({ maxAgeMs: 0 });
+    expect(await pidOfOld()).not.toBe(await pidOfOld());
+  });
+
+  it('after the server has ended its session, in a transaction too', async () => {
+    const { pool, pid } = poolOf({ max: 2 });
+    const first = await pid();
+    await expect(
+      transaction(pool, async (db) => {
+        await db.query(`SET LOCAL idle_in_transaction_session_timeout = 50`);
+        const isOver = async () =>
+          (await pool.query('SELECT FROM pg_stat_activity WHERE pid = $1', [first])).rowCount === 0;
+        await waitFor(isOver, { what: 'the end of the session' });
+        await db.query('SELECT');
+      }),
+    ).rejects.toSatisfy(isUnavailable);
+    expect(await pid()).not.toBe(first);
+  });
+});
+
+it('closing a connection to a server that hangs takes a second', async () => {
+  const { url } = testDatabase;
+  const { port, via } = proxied(url);
+  const proxy = await startTcpProxy({ port });
+  cleanUps.push(() => proxy.stop());
+  const { client, close } = await openConnection({ connectionString: via(proxy.port) });
+  let hasEnded = false;
+  client.on('end', () => {
+    hasEnded = true;
+  });
+  proxy.silence();
+  const begun = performance.now();
+  await close();
+  expect(performance.now() - begun).toBeLessThan(5_000);
+  await waitFor(() => hasEnded, { what: 'the socket to be closed' });
+});
+
+it('a LISTEN connection that dies silently is a gap, and is opened again', async () => {
+  const { url } = testDatabase;
+  const { port, via } = proxied(url);
+  const proxy = await startTcpProxy({ port });
+  let gaps = 0;
+  const notices: string[] = [];
+  const listener = new ChangeListener({
+    url: via(proxy.port),
+    log: pino({ level: 'silent' }),
+    onNotice: { delivery_cancelled: (id) => void notices.push(id) },
+    onGap: () => {
+      gaps += 1;
+    },
+    limits: { pingEveryMs: 100, answerWithinMs: 200 },
+  });
+  listener.start();
+  cleanUps.push(
+    () => proxy.stop(),
+    () => listener.stop(),
+  );
+  const isNotified = async (id: string) => {
+    await admin.query(`SELECT pg_notify('delivery_cancelled', $1)`, [id]);
+    return notices.includes(id);
+  };
+  await waitFor(() => isNotified('before'), { what: 'the notice before' });
+  expect(gaps).toBe(1);
+  proxy.silence();
+  // One when it is noticed, and one when it listens again.
+  await waitFor(() => gaps === 3, { what: 'the gap' });
+  await waitFor(() => isNotified('after'), { what: 'the notice after' });
+});
+
+describe('over GraphQL', () => {
+  const REVOKE = `mutation { revokeApiKey(id: "00000000-0000-7000-8000-000000000000") { __typename } }`;
+  const CREATE = `mutation { createWebhookSubscription(input: { tenant: "acme", url: "https://example.com/", eventTypes: ["*"] }) { __typename } }`;
+  const QUERY = '{ webhookSubscriptions { edges { node { id } } } }';
+  const WATCH = `subscription { deliveryLog(after: "${btoa('GPC:S:00000000-0000-7000-8000-000000000000')}") { number } }`;
+
+  it('a Postgres that is read-only is SERVICE_UNAVAILABLE to what writes, and not ready, until it is not any more', async () => {
+    const services = await startTestServices();
+    cleanUps.push(() => services.stop());
+    const app = await startTestApp(services);
+    cleanUps.push(() => app.stop());
+    const other = await openConnection({ connectionString: services.databaseUrl });
+    cleanUps.push(other.close);
+    const ready = async () => {
+      const response = await fetch(`${app.url}/health/ready`);
+      return { status: response.status, text: await response.text() };
+    };
+    const operate = async (query: string) => {
+      const { errors } = await ask(app.url, { credentials: app.adminApiKey, query });
+      return errors?.[0]?.extensions?.['code'];
+    };
+    expect(await ready()).toMatchObject({ status: 200 });
+    await whileReadOnly(other.client, async () => {
+      await other.client.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()`);
+      await waitFor(async () => (await ready()).text.includes('read-only'), { what: 'not being ready' });
+      expect((await ready()).status).toBe(503);
+      expect(await operate(CREATE)).toBe('SERVICE_UNAVAILABLE');
+      expect(await operate(QUERY)).toBeUndefined();
+    });
+    await waitFor(async () => (await ready()).status === 200, { what: 'being ready again' });
+    expect(await operate(CREATE)).toBeUndefined();
+  });
+
+  it('a Postgres that is away is SERVICE_UNAVAILABLE to queries, mutations and subscriptions', async () => {
+    const services = await startTestServices();
+    const { port, via } = proxied(services.databaseUrl);
+    const proxy = await startTcpProxy({ port });
+    const app = await startTestApp({ ...services, databaseUrl: via(proxy.port) });
+    cleanUps.push(
+      () => services.stop(),
+      () => app.stop(),
+    );
+    await proxy.stop();
+    for (const query of [QUERY, CREATE, REVOKE]) {
+      const { text } = await ask(app.url, { credentials: app.adminApiKey, query });
+      expect(text).toContain('SERVICE_UNAVAILABLE');
+    }
+    const stream = await openEvents(app.url, { credentials: app.adminApiKey, query: WATCH });
+    cleanUps.push(() => {
+      stream.close();
+    });
+    await waitFor(() => stream.text().includes('SERVICE_UNAVAILABLE'), { what: 'the error of the subscription' });
+  });
+});
