@@ -96,6 +96,12 @@ export const VARIABLES: readonly Variable[] = [
     meaning: 'Name servers that resolve targets, comma-separated `address` or `address:port`.',
   },
   {
+    name: 'MAX_SUBSCRIPTIONS_PER_TENANT',
+    default: '1000',
+    meaning:
+      'How many webhook subscriptions, 1 to 100000, a tenant may have, active or not; deleted ones do not count. Creating one more is refused (`TOO_MANY_SUBSCRIPTIONS`); those that exist go on working.',
+  },
+  {
     name: 'RETRY_SCHEDULE',
     default: DEFAULT_RETRY_SCHEDULE,
     meaning:

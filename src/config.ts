@@ -54,6 +54,7 @@ export type Config = {
     readonly denyPorts: ReadonlySet<number>;
     readonly dnsServers: readonly string[] | undefined;
   };
+  readonly maxSubscriptionsPerTenant: number;
   /** Waits before attempts 2, 3, …, in milliseconds; after the last one the delivery has failed. */
   readonly retryScheduleMs: readonly number[];
   readonly retention: {
@@ -112,6 +113,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     metricsToken: read('METRICS_TOKEN', parseSecret),
     api: readApi(read, env),
     egress: readEgress(read, embedded),
+    maxSubscriptionsPerTenant: read('MAX_SUBSCRIPTIONS_PER_TENANT', (text) => parseCount(text, 100_000)) ?? 1_000,
     retryScheduleMs: read('RETRY_SCHEDULE', parseSchedule) ?? parseSchedule(DEFAULT_RETRY_SCHEDULE),
     retention: {
       days: read('RETENTION_DAYS', (text) => parseCount(text, 3_650)) ?? 30,

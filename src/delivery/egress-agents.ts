@@ -14,7 +14,7 @@ const IDLE_SOCKET_MS = 30_000;
 /** A socket keeps its address for life; this is how long a change in DNS may go unnoticed. */
 const MAX_SOCKET_AGE_MS = 5 * 60_000;
 /** Node's 250 ms gives up on far receivers that have several addresses. */
-const ADDRESS_TRY_MS = 500;
+export const ADDRESS_TRY_MS = 500;
 
 export type AgentPair = { readonly http: http.Agent; readonly https: https.Agent };
 

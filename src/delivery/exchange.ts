@@ -1,7 +1,8 @@
 import type { ClientRequest } from 'node:http';
 import { isIP, type Socket } from 'node:net';
 import got, { type Request, type Response } from 'got';
-import type { AgentPair } from './egress-agents.ts';
+import { loopClock } from '../loop-clock.ts';
+import { ADDRESS_TRY_MS, type AgentPair } from './egress-agents.ts';
 import { type Failure, failureOfError, timeoutFailure } from './failure-of-error.ts';
 import type { Outcome } from './outcome.ts';
 import { createResponseBody } from './response-body.ts';
@@ -12,12 +13,15 @@ export type ExchangeOptions = {
   readonly body: Buffer;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
-  /** What the limit and responseTimeMs count from, on performance.now()'s clock. */
+  /** What the limit and responseTimeMs count from, on the loop's clock: time in which this process stood still is not the receiver's. */
   readonly startedAt: number;
 };
 
-/** `isStale`: the receiver had closed a pooled connection before it could see the request. */
-export type ExchangeResult = { readonly outcome: Outcome; readonly isStale: boolean };
+/**
+ * `saysNothing` about the receiver: it had closed a pooled connection before it could see the request, or this process stood
+ * still while it connected, and Node gave up on an address that may have answered.
+ */
+export type ExchangeResult = { readonly outcome: Outcome; readonly saysNothing: boolean };
 
 /** A body that drips is not worth a place in the sender: the status is known. */
 const MAX_BODY_READ_MS = 3_000;
@@ -46,34 +50,34 @@ export function exchange(agents: AgentPair, options: ExchangeOptions): Promise<E
   const { url, headers, body, timeoutMs, signal, startedAt } = options;
   return new Promise((resolve) => {
     const stream = client.stream(url, { headers: { ...headers }, body, agent: { ...agents } });
-    const elapsedMs = () => Math.round(performance.now() - startedAt);
+    const began = { atMs: performance.now(), onClock: loopClock.now() };
+    const stalledMs = () => performance.now() - began.atMs - (loopClock.now() - began.onClock);
+    const elapsedMs = () => Math.round(loopClock.now() - startedAt);
     // What a failure amounts to: once a status line has come, it is the outcome.
     let conclude = (failure: Failure): Outcome => ({ kind: 'failure', ...failure, responseTimeMs: elapsedMs() });
 
-    function settle(outcome: Outcome, isStale = false): void {
-      clearTimeout(timer);
-      clearTimeout(bodyTimer);
+    function settle(outcome: Outcome, saysNothing = false): void {
+      endLimit();
+      endBodyLimit?.();
       signal?.removeEventListener('abort', onAbort);
-      resolve({ outcome, isStale });
+      resolve({ outcome, saysNothing });
     }
-    function stop(failure: Failure, isStale = false): void {
-      settle(conclude(failure), isStale);
+    function stop(failure: Failure, saysNothing = false): void {
+      settle(conclude(failure), saysNothing);
       stream.destroy();
     }
     function onAbort(): void {
       stop({ reason: 'OTHER', message: 'the attempt was given up before a response came' });
     }
 
-    let bodyTimer: NodeJS.Timeout | undefined;
-    const timer = setTimeout(
-      () => {
-        stop(timeoutFailure(phaseOf(stream, url), timeoutMs));
-      },
-      timeoutMs - (performance.now() - startedAt),
-    );
+    let endBodyLimit: (() => void) | undefined;
+    const endLimit = loopClock.after(timeoutMs - (loopClock.now() - startedAt), () => {
+      stop(timeoutFailure(phaseOf(stream, url), timeoutMs));
+    });
     let connection: Connection | undefined;
     stream.on('error', (error) => {
-      stop(failureOfError(error), connection?.isStaleAfter(error) ?? false);
+      const wasGivenUp = stream.timings?.connect === undefined && stalledMs() >= ADDRESS_TRY_MS;
+      stop(failureOfError(error), wasGivenUp || connection?.isStaleAfter(error) === true);
     });
     stream.once('request', (request: ClientRequest) => {
       connection = watch(request, (message) => {
@@ -103,7 +107,7 @@ export function exchange(agents: AgentPair, options: ExchangeOptions): Promise<E
         settle(finish(false));
         stream.destroy();
       };
-      bodyTimer = setTimeout(giveUp, MAX_BODY_READ_MS);
+      endBodyLimit = loopClock.after(MAX_BODY_READ_MS, giveUp);
       stream.on('data', (chunk: Buffer) => {
         if (!received.add(chunk)) giveUp();
       });

@@ -1,3 +1,4 @@
+import { loopClock } from '../loop-clock.ts';
 import type { EgressAgents } from './egress-agents.ts';
 import { exchange } from './exchange.ts';
 import type { Outcome } from './outcome.ts';
@@ -14,11 +15,10 @@ export type SendRequest = {
   readonly signal?: AbortSignal | undefined;
 };
 
-/** Makes one attempt. Never rejects, and settles within `timeoutMs` whatever the receiver does. */
+/** Makes one attempt. Never rejects, and settles within `timeoutMs` of the loop's clock whatever the receiver does. */
 export async function send(agents: EgressAgents, request: SendRequest): Promise<Outcome> {
-  const options = { ...request, startedAt: performance.now() };
-  const { outcome, isStale } = await exchange(agents.pooled, options);
-  if (!isStale || request.signal?.aborted === true) return outcome;
-  // A pooled connection that the receiver closed while the request was on its way says nothing about the receiver.
+  const options = { ...request, startedAt: loopClock.now() };
+  const { outcome, saysNothing } = await exchange(agents.pooled, options);
+  if (!saysNothing || request.signal?.aborted === true) return outcome;
   return (await exchange(agents.fresh, options)).outcome;
 }

@@ -12,13 +12,20 @@ import type { EgressPolicy } from './egress-policy.ts';
 import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
 import { generateSigningSecret } from './signature.ts';
 import { checkTargetUrl } from './target-url.ts';
-import { InvalidInputError, NotFoundError, TooManySecretsError } from './webhook-subscription-errors.ts';
+import {
+  InvalidInputError,
+  NotFoundError,
+  TooManySecretsError,
+  TooManySubscriptionsError,
+} from './webhook-subscription-errors.ts';
 import { findProblems, type WebhookSubscriptionSettings } from './webhook-subscription-input.ts';
 
 export type WebhookSubscriptionServices = {
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly egressPolicy: EgressPolicy;
+  /** Those that are not deleted, active or not. */
+  readonly maxSubscriptionsPerTenant: number;
 };
 
 /** Which subscription is meant, and whose it must be: any tenant's if `tenant` is undefined. */
@@ -44,7 +51,7 @@ export function isUuid(text: string): boolean {
   return UUID.test(text);
 }
 
-/** Throws InvalidInputError, TargetRejectedError or InvalidHeadersError. */
+/** Throws InvalidInputError, TargetRejectedError, InvalidHeadersError or TooManySubscriptionsError. */
 export async function createWebhookSubscription(
   services: WebhookSubscriptionServices,
   input: CreateInput,
@@ -59,17 +66,24 @@ export async function createWebhookSubscription(
   await checkEventTypes(services.database.prisma, input);
   const id = uuid7(Date.now());
   const secret = generateSigningSecret();
-  const subscription = await services.database.prisma.webhookSubscription.create({
-    data: {
-      id,
-      tenant,
-      url: checkTargetUrl(input.url, services.egressPolicy).href,
-      eventTypes: [...input.eventTypes],
-      ...plainSettings(input),
-      ...sealHeaders(services.secretBox, { id, tenant, headers: input.headers ?? [] }),
-      secrets: { create: sealSecret(services.secretBox, { secret, tenant }) },
-    },
-  });
+  const data = {
+    id,
+    tenant,
+    url: checkTargetUrl(input.url, services.egressPolicy).href,
+    eventTypes: [...input.eventTypes],
+    ...plainSettings(input),
+    ...sealHeaders(services.secretBox, { id, tenant, headers: input.headers ?? [] }),
+    secrets: { create: sealSecret(services.secretBox, { secret, tenant }) },
+  };
+  const subscription = await services.database.prisma.$transaction(async (transaction) => {
+    // The trigger that numbers changes has locked the tenant by then: creations of one tenant are counted one by one.
+    const created = await transaction.webhookSubscription.create({ data });
+    const count = await transaction.webhookSubscription.count({ where: { tenant, deletedAt: null } });
+    if (count > services.maxSubscriptionsPerTenant) {
+      throw new TooManySubscriptionsError(services.maxSubscriptionsPerTenant);
+    }
+    return created;
+  }, TRANSACTION);
   return { subscription, secret };
 }
 

@@ -1,5 +1,6 @@
 import { connect, Events, type JetStreamClient, type JetStreamManager, type NatsConnection } from 'nats';
 import type { Logger } from 'pino';
+import { withinLoopTime } from '../loop-clock.ts';
 import { atMost, pause } from '../pause.ts';
 import { whenAborted } from '../when-aborted.ts';
 import { type AnnouncedAttempt, AttemptFeed, type AttemptWatcher } from './attempt-feed.ts';
@@ -24,6 +25,8 @@ export type EventBusOptions = {
 
 const RETRY_MS = 1_000;
 const PUBLISH_TIMEOUT_MS = 5_000;
+/** When the client itself stops waiting for the answer to a publish: never before we do. */
+const ABANDON_MS = 60_000;
 const QUIET_MS = 30_000;
 const DRAIN_MS = 1_500;
 const STOP_MS = 1_800;
@@ -80,10 +83,12 @@ export class EventBus {
     // While it is disconnected the client takes messages and drops them.
     if (this.#jetStream === undefined || !this.#connected) throw new Error('NATS is not connected');
     const bytes = encodeDeliveryMessage({ ...message, publishedAt: Date.now() });
-    await this.#jetStream.publish(`deliveries.${message.subscriptionId}`, bytes, {
+    const published = this.#jetStream.publish(`deliveries.${message.subscriptionId}`, bytes, {
       msgID: messageId(message),
-      timeout: PUBLISH_TIMEOUT_MS,
+      timeout: ABANDON_MS,
     });
+    // An answer that came while this process stood still counts: its message is stored, and may have been taken.
+    await withinLoopTime(PUBLISH_TIMEOUT_MS, published);
   }
 
   /** Data up to this size goes with the messages of its deliveries. */

@@ -8,6 +8,7 @@ import {
   NotFoundError,
   SubscriptionInactiveError,
   TooManySecretsError,
+  TooManySubscriptionsError,
 } from '../delivery/webhook-subscription-errors.ts';
 import type { DomainError } from '../domain-error.ts';
 import type { SchemaProblem } from '../events/compile-schema.ts';
@@ -87,6 +88,12 @@ builder.objectType(SubscriptionInactiveError, {
 builder.objectType(TooManySecretsError, {
   name: 'TooManySecretsError',
   description: '`TOO_MANY_SECRETS`: too many old signing secrets are still valid.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(TooManySubscriptionsError, {
+  name: 'TooManySubscriptionsError',
+  description: '`TOO_MANY_SUBSCRIPTIONS`: the tenant has as many webhook subscriptions as a tenant may have.',
   interfaces: [ErrorInterface],
 });
 

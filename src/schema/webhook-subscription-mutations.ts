@@ -1,6 +1,11 @@
 import { InvalidHeadersError } from '../delivery/custom-headers.ts';
 import { TargetRejectedError } from '../delivery/target-url.ts';
-import { InvalidInputError, NotFoundError, TooManySecretsError } from '../delivery/webhook-subscription-errors.ts';
+import {
+  InvalidInputError,
+  NotFoundError,
+  TooManySecretsError,
+  TooManySubscriptionsError,
+} from '../delivery/webhook-subscription-errors.ts';
 import {
   createWebhookSubscription,
   deleteWebhookSubscription,
@@ -113,7 +118,7 @@ builder.mutationFields((t) => ({
     type: CreatePayload,
     description: 'The answer has its signing secret, which is shown once.',
     args: { input: t.arg({ type: CreateInput, required: true, description: 'Its settings.' }) },
-    errors: { types: [InvalidInputError, TargetRejectedError, InvalidHeadersError] },
+    errors: { types: [InvalidInputError, TargetRejectedError, InvalidHeadersError, TooManySubscriptionsError] },
     resolve: (_root, { input }, { services, viewer }) =>
       createWebhookSubscription(services, { ...input, tenant: tenantScope(viewer, input.tenant) }),
   }),

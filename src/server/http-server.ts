@@ -24,7 +24,10 @@ import { createOperationMetrics } from './operation-metrics.ts';
 import { createRateLimit } from './rate-limit.ts';
 
 export type HttpServerOptions = {
-  readonly config: Pick<Config, 'host' | 'port' | 'egress' | 'roles' | 'jwt' | 'api' | 'metricsToken'>;
+  readonly config: Pick<
+    Config,
+    'host' | 'port' | 'egress' | 'roles' | 'jwt' | 'api' | 'metricsToken' | 'maxSubscriptionsPerTenant'
+  >;
   readonly adminApiKey: string;
   readonly databaseUrl: string;
   readonly database: Database;
@@ -71,6 +74,7 @@ export class HttpServer {
       const credentials = new Credentials({ adminApiKey, jwt: config.jwt, database, databaseUrl, log });
       const services = {
         ...{ database, secretBox, egressPolicy: config.egress, bus, log, apiKeyRevoked: credentials.revoked },
+        maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
         liveLog: new LiveLog({ bus, database, log }),
         publishEvent: createPublishEvent({ database, bus, log, metrics }),
         replayFeed: new ReplayFeed(database, log),

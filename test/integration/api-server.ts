@@ -17,10 +17,17 @@ export function createApiServer(
 ): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   const listen = { host: '127.0.0.1', port, roles, metricsToken: undefined };
+  const maxSubscriptionsPerTenant = 1_000;
   return new HttpServer({
     ...{ database, databaseUrl, bus, secretBox, log, adminApiKey: ADMIN_KEY, startProblems: () => [] },
     metrics: new Registry(),
-    config: { ...listen, egress, jwt: { secret: JWT_SECRET }, api: { ...SETTINGS, ...settings } },
+    config: {
+      ...listen,
+      egress,
+      maxSubscriptionsPerTenant,
+      jwt: { secret: JWT_SECRET },
+      api: { ...SETTINGS, ...settings },
+    },
   });
 }
 

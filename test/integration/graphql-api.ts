@@ -69,6 +69,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     publishEvent: createPublishEvent({ database, bus, log, metrics: new Registry() }),
     replayFeed: new ReplayFeed(database, log),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
+    maxSubscriptionsPerTenant: 1_000,
   };
   const stopping = new AbortController();
   const graphql = createGraphql({

@@ -64,6 +64,36 @@ describe('createWebhookSubscription', () => {
     expect(JSON.parse(headers)).toEqual({ 'X-Team': 'canary-header-value' });
   });
 
+  test('is refused beyond the limit of a tenant, counting what is inactive and not what is deleted, also at the same time', async () => {
+    const { services } = api;
+    const tenant = 'crowded';
+    Object.assign(services, { maxSubscriptionsPerTenant: 3 });
+    try {
+      const answers = await Promise.all(
+        Array.from({ length: 12 }, (_, index) =>
+          api.run(CREATE, { input: { ...VALID, tenant, isActive: index % 2 === 0 } }),
+        ),
+      );
+      const results = answers.map(({ data }) => data?.createWebhookSubscription);
+      const created = results.filter((result) => result?.__typename === 'CreateWebhookSubscriptionPayload');
+      const refused = results.filter((result) => result?.__typename === 'TooManySubscriptionsError');
+      expect([created.length, refused.length]).toEqual([3, 9]);
+      expect(refused[0]).toMatchObject({
+        code: 'TOO_MANY_SUBSCRIPTIONS',
+        message: 'a tenant may have at most 3 webhook subscriptions, active or not; delete one first',
+      });
+      await create({ tenant: 'roomy' });
+      const { subscription } = expectType(created[0], 'CreateWebhookSubscriptionPayload');
+      await api.run(UPDATE, { id: subscription.id, input: { isActive: true } });
+      await api.run(DELETE, { id: subscription.id });
+      await create({ tenant });
+      const { data } = await api.run(CREATE, { input: { ...VALID, tenant } });
+      expectType(data?.createWebhookSubscription, 'TooManySubscriptionsError');
+    } finally {
+      Object.assign(services, { maxSubscriptionsPerTenant: 1_000 });
+    }
+  });
+
   test('names every problem of the input at once', async () => {
     const { data } = await api.run(CREATE, {
       input: {

@@ -1,0 +1,85 @@
+import process from 'node:process';
+import { afterEach, describe, expect, it } from 'vitest';
+import { EgressAgents } from '../../src/delivery/egress-agents.ts';
+import { send } from '../../src/delivery/send.ts';
+import { stall, startOtherLoopReceiver } from '../support/other-loop-receiver.ts';
+
+const cleanUps: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+async function startReceiver(options: Parameters<typeof startOtherLoopReceiver>[0]) {
+  const receiver = await startOtherLoopReceiver(options);
+  cleanUps.push(() => receiver.close());
+  return receiver;
+}
+
+function begin(host: string, timeoutMs: number) {
+  const agents = new EgressAgents({
+    ...{ allowCidrs: ['127.0.0.0/8', '::1/128'], allowHttp: 'always', denyPorts: new Set() },
+  });
+  cleanUps.push(() => {
+    agents.close();
+  });
+  return send(agents, { url: `http://${host}/`, headers: {}, body: Buffer.from('{}'), timeoutMs });
+}
+
+describe('while our own event loop stands still for longer than the time-out', () => {
+  it.each([
+    ['connects', () => Promise.resolve()],
+    ['waits for the answer', (receiver: { requested(): Promise<unknown> }) => receiver.requested()],
+  ])('an attempt that %s is not timed out', async (_, moment) => {
+    const receiver = await startReceiver({ headersMs: 100 });
+    const sending = begin(`127.0.0.1:${receiver.port}`, 1_000);
+    await moment(receiver);
+    stall(1_500);
+    const outcome = await sending;
+    expect(outcome).toMatchObject({ kind: 'response', statusCode: 200, body: 'begin', bodyTruncated: false });
+    expect(outcome.responseTimeMs).toBeLessThan(1_000);
+  });
+
+  it('several times, an attempt that is answered is not timed out', async () => {
+    const receiver = await startReceiver({ headersMs: 600 });
+    const sending = begin(`127.0.0.1:${receiver.port}`, 1_000);
+    await receiver.requested();
+    for (let count = 0; count < 3; count += 1) {
+      stall(700);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(await sending).toMatchObject({ statusCode: 200 });
+  });
+
+  it('a receiver that hangs is timed out nevertheless', async () => {
+    const receiver = await startReceiver({ headersMs: 'never' });
+    const sending = begin(`127.0.0.1:${receiver.port}`, 1_000);
+    await receiver.requested();
+    stall(1_500);
+    expect(await sending).toMatchObject({ kind: 'failure', reason: 'TIMEOUT' });
+  });
+
+  it('the rest of a body is not given up', async () => {
+    const receiver = await startReceiver({ bodyMs: 300 });
+    const sending = begin(`127.0.0.1:${receiver.port}`, 10_000);
+    await receiver.requested();
+    // The headers are read, the body is not there yet.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    // Behind the timers of this turn, and before those of the next.
+    await new Promise((resolve) => setImmediate(resolve));
+    stall(3_200);
+    expect(await sending).toMatchObject({ statusCode: 200, body: 'begin', bodyTruncated: false });
+  });
+
+  it('an address of several that would have answered is not given up', async () => {
+    const receiver = await startReceiver({});
+    // Also ::1, where nothing listens.
+    const sending = begin(`localhost:${receiver.port}`, 5_000);
+    for (let turn = 0; turn < 3; turn += 1) {
+      await new Promise<void>((resolve) => {
+        process.nextTick(resolve);
+      });
+      stall(700);
+    }
+    expect(await sending).toMatchObject({ statusCode: 200 });
+  });
+});
