@@ -56,7 +56,15 @@ export default defineConfig(
   },
   ...importDirection,
   {
-    files: ['src/config.ts', 'src/demo/main.ts', 'prisma.config.ts', 'test/**', 'bench/**', 'examples/**'],
+    files: [
+      'src/config.ts',
+      'src/relaunch.ts',
+      'src/demo/main.ts',
+      'prisma.config.ts',
+      'test/**',
+      'bench/**',
+      'examples/**',
+    ],
     rules: { 'no-restricted-properties': 'off' },
   },
   // What a person sees on the terminal is their product.

@@ -5,6 +5,7 @@ import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { findFreePort } from '../src/embedded/free-port.ts';
+import { NODE_FLAGS } from '../src/relaunch.ts';
 import { waitUntil } from './wait-until.ts';
 
 export type ProgramOptions = {
@@ -27,8 +28,6 @@ export type Program = {
 };
 
 const DIST = join(import.meta.dirname, '../dist/main.js');
-/** As `npm start` has them. */
-const START_OPTIONS = ['--max-semi-space-size=64', '--enable-source-maps'];
 
 /** The program as users run it: the built one, in a process of its own, all roles, every setting at its default but the targets. */
 export async function startProgram(options: ProgramOptions): Promise<Program> {
@@ -48,7 +47,7 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
   };
   const logPath = join(directory, 'program.log');
   const log = await open(logPath, 'w');
-  const child = spawn(process.execPath, [...nodeOptions, ...START_OPTIONS, DIST], {
+  const child = spawn(process.execPath, [...nodeOptions, ...NODE_FLAGS, DIST], {
     ...{ env, cwd: directory, detached: true },
     stdio: ['ignore', log.fd, log.fd],
   });

@@ -1,57 +1,38 @@
 import process from 'node:process';
-import { startApp } from './app.ts';
-import { ConfigError, readConfig } from './config.ts';
-import { createLog } from './log.ts';
+import { readArguments } from './command-line.ts';
+import { relaunch } from './relaunch.ts';
 import { StartError } from './start-error.ts';
+import { isNodeTooOld, OLDEST_NODE } from './version.ts';
 
-/** The whole program: starts, stays up until SIGTERM or SIGINT, drains and stops. A second signal ends it at once. */
-async function main(): Promise<void> {
-  const config = readConfig();
-  const log = createLog({ level: config.logLevel, roles: config.roles });
-  const report = (text: string) => {
-    log.info(text);
-  };
-  const stopping = firstSignal();
-  const app = await startApp(config, { log, report });
-  log.info(
-    {
-      url: app.url,
-      ...(config.roles.has('api') && { graphql: `${app.url}/graphql` }),
-      nats: app.natsServers.map(withoutPassword),
-      dataDir: config.dataDir,
-    },
-    'listening',
-  );
+// What this file imports runs on any Node.js, before the packages are loaded.
+const command = readArguments(process.argv.slice(2));
+if (command.kind === 'print') end(command.text, command.exitCode);
+else if (isNodeTooOld(process.versions.node)) {
+  end(`This is Node.js ${process.versions.node}: install ${OLDEST_NODE} or newer.`, 1);
+} else if (!relaunch()) await run();
+
+/** What is expected to go wrong is said in a sentence; anything else is a bug and keeps its stack. */
+async function run(): Promise<void> {
   try {
-    // `ready` is there for its rejection: the app cannot start.
-    const signal = await Promise.race([stopping, app.ready.then(() => stopping)]);
-    log.info({ signal }, 'stopping');
-  } finally {
-    await app.stop();
+    const { runProgram } = await import('./program.ts');
+    await runProgram();
+    // Whatever did not let go (a connection to a Postgres that hangs) does not keep the program up.
+    process.exit(0);
+  } catch (error) {
+    const reason = explain(error);
+    if (reason === undefined) throw error;
+    end(reason, 1);
   }
-  log.info('stopped');
 }
 
-/** Afterwards a signal does what it does by default: ends the process. */
-function firstSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    const onSignal = (signal: NodeJS.Signals) => {
-      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
-      resolve(signal);
-    };
-    process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
-  });
+function explain(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error instanceof StartError) return error.message;
+  const isPackageMissing = 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND' && /package '/.test(error.message);
+  return isPackageMissing ? 'A package that the program needs is not installed: run "npm ci".' : undefined;
 }
 
-function withoutPassword(server: string): string {
-  return server.replace(/\/\/[^@/]*@/, '//');
-}
-
-try {
-  await main();
-  // Whatever did not let go (a connection to a Postgres that hangs) does not keep the program up.
-  process.exit(0);
-} catch (error) {
-  if (!(error instanceof ConfigError || error instanceof StartError)) throw error;
-  process.stderr.write(`${error.message}\n`, () => process.exit(1));
+function end(text: string, exitCode: number): void {
+  const stream = exitCode === 0 ? process.stdout : process.stderr;
+  stream.write(`${text}\n`, () => process.exit(exitCode));
 }

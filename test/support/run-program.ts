@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { NODE_FLAGS } from '../../src/relaunch.ts';
 
 export type Program = {
   readonly child: ChildProcess;
@@ -23,6 +24,8 @@ export type RunProgramOptions = {
   readonly home: string;
   /** Where it runs, instead of in the repository. */
   readonly cwd?: string;
+  /** What Node.js is started with; as a rule what `npm start` has for what is compiled, and tsx for sources. */
+  readonly nodeFlags?: readonly string[];
   /** Its environment beside PATH, HOME and TMPDIR. */
   readonly env?: Readonly<Record<string, string>>;
 };
@@ -31,15 +34,10 @@ const ROOT = join(import.meta.dirname, '../..');
 const TSX = ['--import', 'tsx'];
 
 /** Runs a file of the repository, TypeScript or what it was compiled to, in a process of its own. */
-export function runProgram(path: string, { args, uid, home, cwd = ROOT, env: extra = {} }: RunProgramOptions): Program {
+export function runProgram(path: string, options: RunProgramOptions): Program {
+  const { args, uid, home, cwd = ROOT, nodeFlags = path.endsWith('.ts') ? TSX : NODE_FLAGS, env: extra = {} } = options;
   const asUser = uid === undefined ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];
-  const [command = '', ...rest] = [
-    ...asUser,
-    process.execPath,
-    ...(path.endsWith('.ts') ? TSX : []),
-    join(ROOT, path),
-    ...args,
-  ];
+  const [command = '', ...rest] = [...asUser, process.execPath, ...nodeFlags, join(ROOT, path), ...args];
   const env = { PATH: process.env['PATH'] ?? '', HOME: home, TMPDIR: home, ...extra };
   const child = spawn(command, rest, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = once(child, 'close');
