@@ -4,4 +4,11 @@
  */
 export abstract class DomainError extends Error {
   abstract readonly code: string;
+
+  constructor(message: string) {
+    super(message.length > MAX_MESSAGE_LENGTH ? `${message.slice(0, MAX_MESSAGE_LENGTH).toWellFormed()}…` : message);
+  }
 }
+
+/** Characters. What a message names comes from the request, and may be long. */
+const MAX_MESSAGE_LENGTH = 2_000;

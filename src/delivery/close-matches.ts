@@ -5,8 +5,9 @@ const MAX_LENGTH = 64;
 
 /** Names that may have been meant, the closest first: with up to two other letters, or only written otherwise. */
 export function closeMatches(text: string, names: readonly string[]): string[] {
+  const plainText = plain(text);
   const ranked = names.flatMap((name) => {
-    const distance = plain(name) === plain(text) ? 0 : editDistance(text, name);
+    const distance = plain(name) === plainText ? 0 : editDistance(text, name);
     return distance <= MAX_DISTANCE ? [{ name, distance }] : [];
   });
   return ranked
@@ -24,13 +25,18 @@ function plain(name: string): string {
 function editDistance(left: string, right: string): number {
   const isFar = Math.abs(left.length - right.length) > MAX_DISTANCE;
   if (isFar || left.length > MAX_LENGTH) return Number.POSITIVE_INFINITY;
+  const far = MAX_DISTANCE + 1;
   let previous = Array.from({ length: right.length + 1 }, (_, index) => index);
   for (let row = 0; row < left.length; row += 1) {
-    const current = [row + 1];
-    for (let column = 0; column < right.length; column += 1) {
-      const [above = 0, diagonal = 0, before = 0] = [previous[column + 1], previous[column], current[column]];
-      current.push(Math.min(above + 1, before + 1, diagonal + (left[row] === right[column] ? 0 : 1)));
+    const current = Array<number>(right.length + 1).fill(far);
+    current[0] = row + 1;
+    // Columns further from the diagonal are too far in any case.
+    const end = Math.min(right.length, row + far);
+    for (let column = Math.max(0, row - MAX_DISTANCE); column < end; column += 1) {
+      const [above = far, diagonal = far, before = far] = [previous[column + 1], previous[column], current[column]];
+      current[column + 1] = Math.min(above + 1, before + 1, diagonal + (left[row] === right[column] ? 0 : 1));
     }
+    if (Math.min(...current) >= far) return Number.POSITIVE_INFINITY;
     previous = current;
   }
   return previous[right.length] ?? Number.POSITIVE_INFINITY;

@@ -73,5 +73,5 @@ function toProblem(root: string, { instancePath, message = 'is not valid', param
   const path = `${root}${instancePath}${typeof extra === 'string' ? `/${extra}` : ''}`;
   // Postgres has no text with a NUL in it.
   const shown = path.slice(0, MAX_PATH_LENGTH).toWellFormed().replaceAll('\0', '\uFFFD');
-  return { path: shown, message: typeof extra === 'string' ? 'must not be there' : message };
+  return { path: shown, message: typeof extra === 'string' ? 'must not be there' : message.slice(0, MAX_PATH_LENGTH) };
 }

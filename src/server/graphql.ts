@@ -1,5 +1,5 @@
 import type { DocumentNode } from 'graphql';
-import { createYoga, type YogaServerInstance } from 'graphql-yoga';
+import { createYoga, isAsyncIterable, mapAsyncIterator, type Plugin, type YogaServerInstance } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
@@ -8,6 +8,7 @@ import type { Context, SchemaServices } from '../schema/context.ts';
 import { createEventData } from '../schema/event-data.ts';
 import { schema } from '../schema/schema.ts';
 import type { Viewer } from '../schema/viewer.ts';
+import { boundErrors } from './bound-errors.ts';
 import type { Credentials } from './credentials.ts';
 import { createCors, requireJson } from './cross-origin.ts';
 import { endLongQueries } from './deadline.ts';
@@ -68,6 +69,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       endLongQueries(),
       endWithCredential((viewer) => credentials.watch(viewer)),
       limitStreams(),
+      { onResultProcess: boundResult },
     ],
     maskedErrors: { maskError },
     cors: createCors(settings.corsOrigins),
@@ -81,6 +83,13 @@ export function createGraphql(options: GraphqlOptions): Graphql {
     logging: false,
   });
 }
+
+/** Over HTTP and SSE, whatever came before the result. */
+const boundResult: Plugin['onResultProcess'] = (hook) => {
+  const { result } = hook;
+  if (Array.isArray(result)) return;
+  hook.setResult(isAsyncIterable(result) ? mapAsyncIterator(result, boundErrors) : boundErrors(result));
+};
 
 /** Yoga's own keep the last 1,024 of each, however long. */
 function createDocumentCaches() {

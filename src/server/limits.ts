@@ -5,13 +5,15 @@ import {
   type ExecutionResult,
   type GraphQLError,
   getOperationAST,
-  getVariableValues,
   Kind,
   NoSchemaIntrospectionCustomRule,
   type OperationDefinitionNode,
   OperationTypeNode,
+  type Source,
+  visit,
 } from 'graphql';
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
+import { countValues, findVariableProblems, MAX_VALUES } from './check-variables.ts';
 import { measureOperations } from './operation-size.ts';
 
 /** What is no token, such as comments, is kept with the document as well. Over WebSocket messages are no larger anyway. */
@@ -22,8 +24,19 @@ const MAX_DEPTH = 12;
 /** Each can be a statement of its own; and validation compares fields of the same name pair by pair. */
 const MAX_ALIASES = 30;
 const MAX_DIRECTIVES = 50;
-/** Of variables; graphql-js has a limit of its own for those of validation. */
-const MAX_ERRORS = 50;
+/** Characters of an alias: it is in the answer once for each row. */
+const MAX_ALIAS_LENGTH = 128;
+/** Operations and fragments of a document: some rules of validation go through all fragments for each of them. */
+const MAX_DEFINITIONS = 100;
+/** Pairs of fields that answer under the same name, for validation to compare: some 20 ms. */
+const MAX_REPETITIONS = 10_000;
+/** Of validation, each of which may look through all names of the schema for one that was meant. */
+const MAX_ERRORS = 20;
+/**
+ * Lines times fields. For each place that an error names, graphql-js counts the lines before it; beyond this, errors of
+ * validation name no places.
+ */
+const MAX_LOCATED = 200_000;
 /** They run one after the other, and take locks. */
 const MAX_MUTATIONS = 5;
 /**
@@ -60,16 +73,22 @@ export function limitOperations({ introspection }: LimitOptions): Plugin {
     },
     onParse: ({ parseFn, setParseFn }) => {
       // Yoga leaves the types of these functions open, and of those below.
-      setParseFn((source, options): unknown =>
-        asLimit((): unknown => parseFn(source, { ...options, maxTokens: MAX_TOKENS })),
-      );
+      setParseFn((source, options): unknown => {
+        const parse = (noLocation: boolean): unknown =>
+          asLimit((): unknown => parseFn(source, { ...options, noLocation, maxTokens: MAX_TOKENS }));
+        const document = parse(false);
+        // `as`: it is what parsing makes.
+        return isLocatable(source as string | Source, document as DocumentNode) ? document : parse(true);
+      });
     },
     onValidate: ({ validateFn, setValidationFn, addValidationRule }) => {
       if (!introspection) addValidationRule(NoSchemaIntrospectionCustomRule);
       setValidationFn((schema, document: DocumentNode, rules): unknown => {
         // Before validation, which takes quadratic time in places.
         const problems = findSizeProblems(document);
-        return problems.length > 0 ? problems : validateFn(schema, document, rules, { hideSuggestions });
+        return problems.length > 0
+          ? problems
+          : validateFn(schema, document, rules, { hideSuggestions, maxErrors: MAX_ERRORS });
       });
     },
     onExecute: ({ args, setResultAndStopExecution }) => {
@@ -91,17 +110,44 @@ function asLimit<T>(parse: () => T): T {
   }
 }
 
+function isLocatable(source: string | Source, document: DocumentNode): boolean {
+  const text = typeof source === 'string' ? source : source.body;
+  let lines = 1;
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    if (code === LINE_FEED || code === CARRIAGE_RETURN) lines += 1;
+  }
+  if (lines * MAX_TOKENS <= MAX_LOCATED) return true;
+  let fields = 0;
+  visit(document, { Field: () => void (fields += 1) });
+  return lines * fields <= MAX_LOCATED;
+}
+
+const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
+
 function findSizeProblems(document: DocumentNode): GraphQLError[] {
+  const definitions = document.definitions.length;
+  if (definitions > MAX_DEFINITIONS) return [limitError('definitions', { max: MAX_DEFINITIONS, actual: definitions })];
+  const longest = longestAlias(document);
+  if (longest > MAX_ALIAS_LENGTH) return [limitError('alias length', { max: MAX_ALIAS_LENGTH, actual: longest })];
   return measureOperations(document).flatMap(({ size, kind }) => {
-    const { depth, aliases, directives, rootFields } = size;
+    const { depth, aliases, directives, rootFields, repetitions } = size;
     const limits = [
       { limit: 'depth', max: MAX_DEPTH, actual: depth },
       { limit: 'aliases', max: MAX_ALIASES, actual: aliases },
       { limit: 'directives', max: MAX_DIRECTIVES, actual: directives },
       { limit: 'mutations', max: MAX_MUTATIONS, actual: kind === 'mutation' ? rootFields : 0 },
+      { limit: 'repetitions', max: MAX_REPETITIONS, actual: repetitions },
     ];
     return limits.flatMap(({ limit, max, actual }) => (actual > max ? [limitError(limit, { max, actual })] : []));
   });
+}
+
+function longestAlias(document: DocumentNode): number {
+  let longest = 0;
+  visit(document, { Field: ({ alias }) => void (longest = Math.max(longest, alias?.value.length ?? 0)) });
+  return longest;
 }
 
 function findCostProblems(
@@ -112,19 +158,13 @@ function findCostProblems(
   // The executor says what is wrong then.
   if (operation == null) return [];
   const variables = variableValues ?? {};
-  const { errors } = getVariableValues(schema, operation.variableDefinitions ?? [], variables, {
-    maxErrors: MAX_ERRORS,
-    hideSuggestions,
-  });
-  if (errors !== undefined) return errors.map(withCode);
+  const values = countValues({ schema, operation, values: variables });
+  if (values > MAX_VALUES) return [limitError('variables', { max: MAX_VALUES })];
+  const problems = findVariableProblems({ schema, operation, values: variables, hideSuggestions });
+  if (problems.length > 0) return problems;
   const { complexity } = complexityFromQuery(only(operation, document), { schema, variables });
   const max = operation.operation === OperationTypeNode.SUBSCRIPTION ? MAX_LIVE_COST : MAX_COST;
   return complexity > max ? [limitError('cost', { max, actual: complexity })] : [];
-}
-
-/** The code that the same value has in the document: graphql-js gives errors of variables none. */
-function withCode({ message, nodes = [] }: GraphQLError): GraphQLError {
-  return createGraphQLError(message, { nodes, extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } });
 }
 
 /** The library takes the first operation it finds. */

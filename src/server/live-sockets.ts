@@ -1,6 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
-import type { DocumentNode, ExecutionArgs, ExecutionResult, GraphQLError, GraphQLSchema } from 'graphql';
+import type {
+  DocumentNode,
+  ExecutionArgs,
+  ExecutionResult,
+  FormattedExecutionResult,
+  GraphQLError,
+  GraphQLSchema,
+} from 'graphql';
 import type { Context as ConnectionContext, SubscribePayload } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
 import { createGraphQLError } from 'graphql-yoga';
@@ -9,6 +16,7 @@ import { Gauge, type Registry } from 'prom-client';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Viewer } from '../schema/viewer.ts';
 import { whenAborted } from '../when-aborted.ts';
+import { boundErrors } from './bound-errors.ts';
 import type { Credentials } from './credentials.ts';
 import { credentialEnded } from './end-with-credential.ts';
 import type { Graphql } from './graphql.ts';
@@ -28,6 +36,9 @@ export type LiveSocketsOptions = {
 const MAX_OPERATIONS_PER_SOCKET = 50;
 /** Only operations and their variables come in; the library's default is 100 MiB. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
+/** Characters of an operation's id; libraries send numbers and UUIDs. */
+const MAX_ID_LENGTH = 128;
+const LONG_ID = { code: 4400, reason: `the id of an operation may have at most ${MAX_ID_LENGTH} characters` };
 const CLOSE_WITHIN_MS = 2_000;
 const GOING_AWAY = { code: 1001, reason: 'going away' };
 /** The protocol's own: a client may come again, with other credentials. */
@@ -76,9 +87,11 @@ export class LiveSockets {
         // Otherwise a client reads the messages of our faults when it is closed with 4500.
         isProd: true,
         onConnect: (connection) => this.#connect(connection),
-        onSubscribe: (connection, _id, payload) => this.#admit(connection, payload),
+        onSubscribe: (connection, id, payload) => this.#admit(connection, id, payload),
         execute: (args) => this.#execute(args),
         subscribe: (args) => this.#operationOf(args).enveloped.subscribe(args),
+        onNext: (...[, , , , result]) => bounded(result),
+        onError: (...[, , , errors]) => bounded({ errors }).errors,
       },
       this.#server,
     );
@@ -140,8 +153,13 @@ export class LiveSockets {
     return signal;
   }
 
-  async #admit(connection: Connection, payload: SubscribePayload) {
+  async #admit(connection: Connection, id: string, payload: SubscribePayload) {
     const { session, socket } = connection.extra;
+    if (id.length > MAX_ID_LENGTH) {
+      // Every answer would repeat it.
+      void closeSocket(socket, LONG_ID);
+      return [createGraphQLError(LONG_ID.reason)];
+    }
     // A socket that is being closed still hears what its client says.
     if (session === undefined || session.ended.aborted) return [credentialEnded()];
     const running = this.#limits.runningOver(socket);
@@ -217,6 +235,12 @@ function watchSockets(metrics: Registry, { clients }: WebSocketServer): void {
       this.set(clients.size);
     },
   });
+}
+
+/** As it is written: errors become JSON by themselves. */
+function bounded<Result extends Parameters<typeof boundErrors>[0]>(result: Result) {
+  // `as`: the library's type has optional members that may not be undefined, as those of a GraphQLError may.
+  return boundErrors(result) as Result & FormattedExecutionResult;
 }
 
 type Goodbye = { readonly code: number; readonly reason: string };

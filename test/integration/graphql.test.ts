@@ -139,7 +139,7 @@ describe('connections', () => {
       return post(api.graphql, JSON.stringify({ query, variables }));
     };
     expect((await ask(250)).errors).toBeUndefined();
-    for (const length of [251, 50_000]) {
+    for (const length of [251, 9_000]) {
       const { errors } = await ask(length);
       expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT' } }]);
       expect(errors?.[0]?.message).toBe(`filter.${list} may have at most 250 entries`);

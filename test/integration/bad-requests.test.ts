@@ -1,0 +1,195 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { waitFor } from '../support/wait-for.ts';
+import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
+import { type Api, startApi } from './graphql-api.ts';
+
+const MAX_ANSWER_BYTES = 64 * 1024;
+/** Of which the test machine takes a tenth; what this file sends took seconds. */
+const MAX_STALL_MS = 500;
+
+let api: Api;
+let server: ApiServer;
+
+beforeAll(async () => {
+  api = await startApi();
+  server = await startApiServer(api, { rateLimit: 100_000 });
+});
+afterAll(async () => {
+  await server.stop();
+  await api.stop();
+});
+
+type Request = { readonly query: string; readonly operationName?: string; readonly variables?: object };
+
+const times = <T>(count: number, make: (index: number) => T): T[] => Array.from({ length: count }, (_, n) => make(n));
+const FILTERED = 'query ($filter: DeliveryFilter) { deliveries(filter: $filter) { nodes { id } } }';
+const CREATE = `mutation ($input: CreateWebhookSubscriptionInput!) { createWebhookSubscription(input: $input) {
+  ... on Error { message } ... on InvalidInputError { problems { path message } } } }`;
+/** A filter of which every condition is wrong, under names as long as they may be. */
+const wrongFilter = (name: string) => Object.fromEntries(times(60, (n) => [`${n}`.padEnd(4) + name, { $gt: null }]));
+
+/** Each within the limits of a request over HTTP; the `size` is that of what they repeat. */
+const REQUESTS: readonly [string, (size: number) => Request][] = [
+  [
+    'values of variables that are no ids',
+    (size) => ({
+      query: FILTERED,
+      variables: { filter: { subscriptionIds: times(50, () => ['x'.repeat(size / 50)]) } },
+    }),
+  ],
+  [
+    'an object of many names for a string',
+    (size) => ({
+      query: FILTERED,
+      variables: { filter: { tenant: Object.fromEntries(times(size / 20, (n) => [`name-${n}`, n])) } },
+    }),
+  ],
+  [
+    'enum values that do not exist',
+    (size) => ({ query: FILTERED, variables: { filter: { statuses: times(100, () => 'S'.repeat(size / 100)) } } }),
+  ],
+  [
+    'fields of an input that do not exist',
+    (size) => ({
+      query: FILTERED,
+      variables: { filter: Object.fromEntries(times(size / 100, (n) => [`${n}${'x'.repeat(80)}`, n])) },
+    }),
+  ],
+  [
+    'the name of an operation that does not exist',
+    (size) => ({ query: '{ __typename }', operationName: 'x'.repeat(size) }),
+  ],
+  ['names of parameters', (size) => ({ query: '{ __typename }', ['x'.repeat(size)]: 1 })],
+  [
+    'event types that cannot be any',
+    () => ({
+      query: CREATE,
+      variables: { input: { url: 'https://example.com', eventTypes: times(100, (n) => `${n} `) } },
+    }),
+  ],
+  [
+    'names in a payload filter',
+    () => ({
+      query: CREATE,
+      variables: {
+        input: { url: 'https://example.com', eventTypes: ['*'], filter: wrongFilter('\u0001'.repeat(250)) },
+      },
+    }),
+  ],
+  ...['x', '"'].map((letter): [string, (size: number) => Request] => [
+    `a document that is one word of ${letter}`,
+    () => ({ query: `{ ${letter.repeat(60_000)} }` }),
+  ]),
+  [
+    'a name that is repeated by each unused variable',
+    () => ({ query: `query ${'x'.repeat(50_000)}(${times(300, (n) => `$v${n}: Int`).join(' ')}) { __typename }` }),
+  ],
+  [
+    'literals of the wrong type',
+    () => ({
+      query: `{ ${times(20, () => `deliveries(first: "${'x'.repeat(2_900)}") { nodes { id } }`).join(' ')} }`,
+    }),
+  ],
+  [
+    'fields that do not exist',
+    () => ({ query: `{ ${times(30, (n) => `a${n}: ${'webhookSubscriptionss'.repeat(90)}`).join(' ')} }` }),
+  ],
+  [
+    'types that do not exist',
+    () => ({
+      query: `{ __typename ${times(900, (n) => `... on WebhookSubscriptionConnectio${n} { id }`).join(' ')} }`,
+    }),
+  ],
+  [
+    'conflicts of many fields, thousands of lines down',
+    () => ({
+      query: `{ ${'\n'.repeat(50_000)} ${times(6, (n) => `deliveries(first: ${n}) { nodes { id ${times(140, () => 'x').join(' ')} } }`).join(' ')} }`,
+    }),
+  ],
+];
+
+describe.each([
+  ['HTTP', 'application/json'],
+  ['SSE', 'text/event-stream'],
+])('over %s, the answer to a bad request has at most 64 KiB and nobody waits for it:', (_name, accept) => {
+  test.each(REQUESTS)('%s', async (_what, requestOf) => {
+    const headers = {
+      'content-type': 'application/json',
+      authorization: `Bearer ${await tokenOf('rude', 'TENANT_WRITE')}`,
+    };
+    const body = JSON.stringify(requestOf(1_000_000));
+    const delay = watchDelay();
+    const response = await fetch(`${server.url}/graphql`, { method: 'POST', headers: { ...headers, accept }, body });
+    const text = await response.text();
+    expect(text).toMatch(/"(?:errors|message)":/);
+    expect(Buffer.byteLength(text)).toBeLessThan(MAX_ANSWER_BYTES);
+    expect(delay()).toBeLessThan(MAX_STALL_MS);
+  });
+});
+
+test('over GET, the answer to a bad request has at most 64 KiB', async () => {
+  const query = `query ${'x'.repeat(5_000)}(${times(200, (n) => `$v${n}: Int`).join(' ')}) { __typename }`;
+  const response = await fetch(`${server.url}/graphql?query=${encodeURIComponent(query)}`, {
+    headers: { authorization: `Bearer ${await tokenOf('rude')}` },
+  });
+  const text = await response.text();
+  expect(text).toContain('is never used');
+  expect(Buffer.byteLength(text)).toBeLessThan(MAX_ANSWER_BYTES);
+});
+
+describe('over WebSocket', () => {
+  async function connect() {
+    const socket = new WebSocket(`${server.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+    onTestFinished(() => {
+      socket.terminate();
+    });
+    const messages: string[] = [];
+    let closed: number | undefined;
+    socket.on('message', (data: Buffer) => messages.push(data.toString()));
+    socket.on('close', (code) => (closed = code));
+    await waitFor(() => socket.readyState === WebSocket.OPEN, { what: 'the socket' });
+    const authorization = `Bearer ${await tokenOf('rude', 'TENANT_WRITE')}`;
+    socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization } }));
+    await waitFor(() => messages.length === 1, { what: 'the acknowledgement' });
+    return { socket, messages, closed: () => closed };
+  }
+
+  test('the answer to a bad request has at most 64 KiB', async () => {
+    const { socket, messages } = await connect();
+    const requests = REQUESTS.map(([, requestOf]) => requestOf(40_000)).filter(
+      (request) => JSON.stringify(request).length < 62_000,
+    );
+    expect(requests.length).toBeGreaterThan(8);
+    for (const [index, payload] of requests.entries()) {
+      socket.send(JSON.stringify({ id: `${index}`, type: 'subscribe', payload }));
+    }
+    const answered = () => new Set(messages.slice(1).map((message) => (JSON.parse(message) as { id: string }).id)).size;
+    await waitFor(() => answered() === requests.length, { what: 'all answers' });
+    for (const message of messages) expect(Buffer.byteLength(message)).toBeLessThan(MAX_ANSWER_BYTES);
+  });
+
+  test('an id that each answer would repeat has at most 128 characters', async () => {
+    const { socket, messages, closed } = await connect();
+    const ask = (id: string) => {
+      socket.send(JSON.stringify({ id, type: 'subscribe', payload: { query: '{ __typename }' } }));
+    };
+    ask('x'.repeat(128));
+    await waitFor(() => messages.length === 3, { what: 'an answer' });
+    ask('x'.repeat(129));
+    await waitFor(() => closed() !== undefined, { what: 'the end' });
+    expect(closed()).toBe(4400);
+    expect(messages).toHaveLength(3);
+  });
+});
+
+/** How long the event loop, which the server shares with this test, stood still at most since. */
+function watchDelay(): () => number {
+  const histogram = monitorEventLoopDelay({ resolution: 5 });
+  histogram.enable();
+  return () => {
+    histogram.disable();
+    return histogram.max / 1e6;
+  };
+}
