@@ -28,7 +28,7 @@ export async function insertBatches(query: Stack['query']): Promise<Record<strin
       return { ...{ id: uuid7(Date.now()), tenant, subscriptionId: id, eventType }, eventRowId: uuid7(Date.now()) };
     });
     let from = clockMs();
-    await insertDeliveries(db, { deliveries, jumpsQueue: false });
+    await insertDeliveries(db, { deliveries, isTest: false });
     times.deliveries.push(clockMs() - from);
     const results = deliveries.map((delivery, index) => resultOf(delivery, index));
     from = clockMs();
@@ -58,6 +58,7 @@ function resultOf({ id, tenant, subscriptionId, eventType }: Delivery, index: nu
         responseHeaders: { date: ''.padEnd(120, id) },
       },
       ...{ responseBody: ''.padEnd(200, id), responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 420 },
+      isTest: false,
       signingSecretIds: [subscriptionId],
     },
     ...{ status: hasFailed ? 'FAILURE' : 'SUCCESS', nextAttemptAt: null, waitingFor: null, staysEnqueued: false },

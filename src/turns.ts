@@ -1,5 +1,8 @@
 type Line = { running: number; readonly waiting: (() => void)[] };
 
+/** Gives up the turn while `wait` runs, and resolves with its result when it is the work's turn again. */
+export type Rest = <T>(wait: () => Promise<T>) => Promise<T>;
+
 export type TurnsOptions = {
   /** What runs at a time in all. */
   readonly max: number;
@@ -21,22 +24,40 @@ export class Turns {
     return this.#lines.get(holder)?.waiting.length ?? 0;
   }
 
-  /** Begins the work when it is its turn; resolves and rejects as it does. */
-  async run<T>(holder: string, work: () => Promise<T>): Promise<T> {
+  /** Begins the work when it is its turn; resolves and rejects as it does. Work that only waits does so in `rest`. */
+  async run<T>(holder: string, work: (rest: Rest) => Promise<T>): Promise<T> {
+    await this.#take(holder);
+    const rest: Rest = async (wait) => {
+      this.#release(holder);
+      try {
+        return await wait();
+      } finally {
+        await this.#take(holder);
+      }
+    };
+    try {
+      return await work(rest);
+    } finally {
+      this.#release(holder);
+    }
+  }
+
+  #take(holder: string): Promise<void> {
     const line = this.#lines.get(holder) ?? { running: 0, waiting: [] };
     this.#lines.set(holder, line);
-    await new Promise<void>((resolve) => {
+    return new Promise((resolve) => {
       line.waiting.push(resolve);
       this.#begin();
     });
-    try {
-      return await work();
-    } finally {
-      line.running -= 1;
-      this.#running -= 1;
-      if (line.running === 0 && line.waiting.length === 0) this.#lines.delete(holder);
-      this.#begin();
-    }
+  }
+
+  #release(holder: string): void {
+    const line = this.#lines.get(holder);
+    if (line === undefined) return;
+    line.running -= 1;
+    this.#running -= 1;
+    if (line.running === 0 && line.waiting.length === 0) this.#lines.delete(holder);
+    this.#begin();
   }
 
   #begin(): void {

@@ -11,12 +11,12 @@ export type NewDelivery = {
 
 /**
  * Inserts deliveries and returns the ids of those whose first message is to be published now. The others wait in
- * Postgres, behind those of the same subscription that do already, unless `jumpsQueue`. No state is locked for that:
+ * Postgres, behind those of the same subscription that do already; a test waits for no other. No state is locked for that:
  * the sweeper looks again some time after a backlog seems to be gone.
  */
 export async function insertDeliveries(
   db: Queryable,
-  { deliveries, jumpsQueue }: { readonly deliveries: readonly NewDelivery[]; readonly jumpsQueue: boolean },
+  { deliveries, isTest }: { readonly deliveries: readonly NewDelivery[]; readonly isTest: boolean },
 ): Promise<Set<string>> {
   const { rows } = await db.query<{ id: string; isEnqueued: boolean }>(STATEMENT, [
     deliveries.map((delivery) => delivery.id),
@@ -24,17 +24,19 @@ export async function insertDeliveries(
     deliveries.map((delivery) => delivery.subscriptionId),
     deliveries.map((delivery) => delivery.eventRowId),
     deliveries.map((delivery) => delivery.eventType),
-    jumpsQueue,
+    isTest,
   ]);
   return new Set(rows.filter(({ isEnqueued }) => isEnqueued).map(({ id }) => id));
 }
 
 const STATEMENT = `
   INSERT INTO deliveries
-    (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at, enqueue_count, waiting_for)
+    (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at, enqueue_count, waiting_for,
+     is_test)
   SELECT n.id, n.tenant, n.subscription_id, n.event_id, n.event_type, now(),
     CASE WHEN waits THEN NULL ELSE now() END, CASE WHEN waits THEN 0 ELSE 1 END,
-    CASE WHEN waits THEN (CASE WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END)::wait_reason END
+    CASE WHEN waits THEN (CASE WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END)::wait_reason END,
+    $6::boolean
   FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[])
     AS n (id, tenant, subscription_id, event_id, event_type)
   LEFT JOIN subscription_states st ON st.subscription_id = n.subscription_id

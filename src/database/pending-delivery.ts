@@ -8,6 +8,7 @@ export type PendingDelivery = {
   readonly eventType: string;
   readonly occurredAt: Date;
   readonly enqueueCount: number;
+  readonly isTest: boolean;
   /** Null if it is larger than the limit asked for. */
   readonly data: Buffer | null;
 };
@@ -16,5 +17,6 @@ export type PendingDelivery = {
 export function pendingDeliveryColumns(limit: string): string {
   return `d.id AS "deliveryId", d.tenant, d.subscription_id AS "subscriptionId", s.version AS "subscriptionVersion",
     e.event_id AS "eventId", e.type AS "eventType", e.occurred_at AS "occurredAt", d.enqueue_count AS "enqueueCount",
+    d.is_test AS "isTest",
     CASE WHEN octet_length(e.data) <= ${limit} THEN e.data END AS data`;
 }

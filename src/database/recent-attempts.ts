@@ -18,7 +18,7 @@ export type RecentAttemptsQuery = {
   readonly maxRecent: number;
 };
 
-/** Reads from the log how a subscription's latest attempts went. */
+/** Reads from the log how a subscription's latest attempts went; those of test events do not count. */
 export async function recentAttempts(db: Queryable, query: RecentAttemptsQuery): Promise<RecentAttempts> {
   const { subscriptionId, since, sinceId, maxInARow, recentSinceId, maxRecent } = query;
   const { rows } = await db.query<{ failuresInARow: number; attempts: number; failures: number }>(
@@ -26,10 +26,12 @@ export async function recentAttempts(db: Queryable, query: RecentAttemptsQuery):
        SELECT status, row_number() OVER (ORDER BY id DESC) AS position
        FROM (
          SELECT id, status FROM attempts WHERE subscription_id = $1 AND id >= $2::uuid AND started_at >= $6
+           AND NOT is_test
          ORDER BY id DESC LIMIT $3
        ) AS a
      ), recent AS (
        SELECT status FROM attempts WHERE subscription_id = $1 AND id >= $4::uuid AND started_at >= $6
+         AND NOT is_test
        ORDER BY id DESC LIMIT $5
      )
      SELECT

@@ -18,7 +18,7 @@ export type Result = {
  * Writes results in one statement. Writing one again changes nothing, so a write that may or may not have been
  * committed is simply repeated. A delivery that has ended stays ended, except that a success counts whenever it comes.
  * Returns the subscriptions with an open circuit and a success that was begun since it opened: the attempts that were
- * under way say nothing new.
+ * under way say nothing new. Nor do those of test events.
  */
 export async function writeResults(db: Queryable, results: readonly Result[]): Promise<string[]> {
   const attempts = results.map(({ attempt }) => attempt);
@@ -40,6 +40,7 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
     attempts.map((attempt) => attempt.responseBodyTruncated),
     attempts.map((attempt) => attempt.errorMessage),
     attempts.map((attempt) => attempt.payloadSizeBytes),
+    attempts.map((attempt) => attempt.isTest),
     // As text: unnest() would lay the lists end to end.
     attempts.map((attempt) => `{${attempt.signingSecretIds.join(',')}}`),
     results.map((result) => result.status),
@@ -53,7 +54,7 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
 
 const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason,
   status_code, response_time_ms, started_at, request_headers, response_headers, response_body, response_body_truncated,
-  error_message, payload_size_bytes`;
+  error_message, payload_size_bytes, is_test`;
 
 /** Whether a result moves its delivery; judged on the row as it is when it is locked. */
 const COUNTS = `(CASE WHEN f.delivery_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
@@ -72,8 +73,8 @@ const STATEMENT = `
     SELECT * FROM unnest(
       $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::integer[], $7::attempt_status[],
       $8::failure_reason[], $9::integer[], $10::integer[], $11::timestamptz[], $12::jsonb[], $13::jsonb[], $14::text[],
-      $15::boolean[], $16::text[], $17::integer[], $18::text[], $19::delivery_status[], $20::timestamptz[],
-      $21::wait_reason[], $22::boolean[]
+      $15::boolean[], $16::text[], $17::integer[], $18::boolean[], $19::text[], $20::delivery_status[],
+      $21::timestamptz[], $22::wait_reason[], $23::boolean[]
     ) AS r (${ATTEMPT_COLUMNS}, signing_secret_ids, delivery_status, next_attempt_at, waiting_for, stays_enqueued)
   ), inserted AS (
     INSERT INTO attempts (${ATTEMPT_COLUMNS}, signing_secret_ids)
@@ -89,7 +90,7 @@ const STATEMENT = `
       enqueued_at = CASE WHEN ${COUNTS} AND NOT f.stays_enqueued THEN NULL ELSE d.enqueued_at END,
       leased_until = CASE WHEN ${COUNTS} THEN NULL ELSE d.leased_until END,
       completed_at = CASE WHEN ${COUNTS} AND f.delivery_status <> 'PENDING' THEN now() ELSE d.completed_at END
-    FROM final f WHERE d.id = f.delivery_id AND d.id BETWEEN $23::uuid AND $24::uuid
+    FROM final f WHERE d.id = f.delivery_id AND d.id BETWEEN $24::uuid AND $25::uuid
     RETURNING d.subscription_id,
       CASE WHEN d.status = 'PENDING' AND d.enqueued_at IS NULL THEN d.next_attempt_at END AS due_at
   ), waiting AS (
@@ -99,7 +100,7 @@ const STATEMENT = `
       min(started_at) AS first_start,
       max(started_at) AS last_start,
       max(started_at) FILTER (WHERE status = 'SUCCESS') AS last_success
-    FROM result GROUP BY 1
+    FROM result WHERE NOT is_test GROUP BY 1
   ), changing AS (
     SELECT st.subscription_id, o.first_start, o.last_start, o.last_success, waiting.due_at
     FROM outcome o LEFT JOIN waiting USING (subscription_id) JOIN subscription_states st USING (subscription_id)

@@ -31,7 +31,7 @@ export function createAttemptMetrics(metrics: Registry): AttemptMetrics {
   function count({ attempt, status }: Result): void {
     attempts.inc(labelsOf(attempt));
     duration.observe({ status: attempt.status }, attempt.responseTimeMs / 1_000);
-    if (status === 'FAILURE') failed.inc();
+    if (status === 'FAILURE' && !attempt.isTest) failed.inc();
     if (attempt.status !== 'SUCCESS') return;
     // A delivery's id has the time of its event, or, made by a replay, its own.
     const latencyMs = Math.max(0, Date.now() - uuid7Time(attempt.deliveryId));
@@ -70,7 +70,7 @@ function createAttemptCounts(metrics: Registry) {
   for (const attempt of ['first', 'later']) latency.zero({ attempt });
   const failed = new Counter({
     ...{ registers, name: 'webhooks_deliveries_failed_total' },
-    help: 'Deliveries that ended without success: their schedule was over, or the endpoint is gone',
+    help: 'Deliveries that ended without success: their schedule was over, or the endpoint is gone; without test events',
   });
   return { attempts, duration, latency, failed };
 }

@@ -52,6 +52,7 @@ export async function makeAttempt(
     errorMessage: outcome.kind === 'failure' ? outcome.message : null,
     payloadSizeBytes: body.length,
     signingSecretIds: secrets.map(({ id }) => id),
+    isTest: delivery.isTest,
   };
   return { outcome, attempt };
 }

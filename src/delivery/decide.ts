@@ -56,6 +56,11 @@ export function decide({ outcome, attemptNumber, retryScheduleMs, random, nowMs 
     : { kind: 'retry', delayMs: ownMs, waitingFor: 'BACKOFF' };
 }
 
+/** What happens after the attempt of a test event, which is never retried and has no effect on the subscription. */
+export function decideTest(outcome: Outcome): Decision {
+  return { kind: failureReasonOf(outcome) === undefined ? 'success' : 'failure' };
+}
+
 function isOverload(outcome: Outcome): boolean {
   if (outcome.kind === 'failure') return outcome.reason === 'TIMEOUT';
   return OVERLOAD_STATUS_CODES.has(outcome.statusCode);

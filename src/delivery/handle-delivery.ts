@@ -5,9 +5,11 @@ import { postponeDelivery } from '../database/postpone-delivery.ts';
 import { returnToWaiting } from '../database/return-to-waiting.ts';
 import type { DeliveryMessage, PublishedDelivery } from '../events/delivery-message.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
+import { MAX_PENDING_TESTS } from '../events/test-event.ts';
 import type { WaitReason } from '../generated/prisma/enums.ts';
 import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
-import { type Decision, decide } from './decide.ts';
+import { type Decision, decide, decideTest } from './decide.ts';
+import type { Entrant } from './gates.ts';
 import { logAttempt } from './log-attempt.ts';
 import { SLOT_HORIZON_MS } from './send-slots.ts';
 import type { SenderParts } from './sender-parts.ts';
@@ -42,6 +44,9 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
     else if (turn === 'INACTIVE') {
       await cancelDelivery(parts.database.pool, deliveryId);
       message.ack();
+    } else if (delivery.isTest) {
+      // As many as there may be are being attempted. Parked, it would make real deliveries queue.
+      parts.waits.nakUntil(message, Date.now() + TROUBLE_MS);
     } else {
       await parts.parking.add({ deliveryId, enqueueCount, reason: turn });
       message.ack();
@@ -51,7 +56,7 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
       parts.log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
       parts.waits.nakUntil(message, Date.now() + TROUBLE_MS);
     } else {
-      await postpone(parts, { message, deliveryId, error });
+      await postpone(parts, { ...held, error });
     }
   }
 }
@@ -66,7 +71,9 @@ async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' 
   const subscription = await subscriptions.get(subscriptionId, subscriptionVersion);
   const obstacle = obstacleOf(delivery, subscription) ?? (await pace(parts, { ...held, subscription }));
   if (subscription === undefined || obstacle !== undefined) return obstacle ?? 'INACTIVE';
-  if (!(await gates.enter(held, subscription.maxInFlight))) return 'IN_FLIGHT_LIMIT';
+  const entrant = delivery.isTest ? testEntrant(held) : held;
+  const maxInFlight = delivery.isTest ? MAX_PENDING_TESTS : subscription.maxInFlight;
+  if (!(await gates.enter(entrant, maxInFlight))) return 'IN_FLIGHT_LIMIT';
   try {
     // Much may have changed while it waited.
     const current = await subscriptions.get(subscriptionId, subscriptionVersion);
@@ -76,16 +83,21 @@ async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' 
     await attemptIfDue(parts, { ...held, subscription: current });
     return 'done';
   } finally {
-    gates.leave(held);
+    gates.leave(entrant);
   }
 }
 
+/** The tests of a tenant have a gate of their own: an endpoint that takes no more is what a test is to show. */
+function testEntrant({ delivery, places }: HeldDelivery): Entrant {
+  return { delivery: { subscriptionId: `tests of ${delivery.tenant}` }, places };
+}
+
 function obstacleOf(
-  { isProbe }: DeliveryMessage,
+  { isProbe, isTest }: DeliveryMessage,
   subscription: SenderSubscription | undefined,
 ): 'INACTIVE' | 'CIRCUIT_OPEN' | undefined {
   if (subscription?.isActive !== true) return 'INACTIVE';
-  return subscription.isOpen && !isProbe ? 'CIRCUIT_OPEN' : undefined;
+  return subscription.isOpen && !isProbe && !isTest ? 'CIRCUIT_OPEN' : undefined;
 }
 
 /** Waits for the moment that the subscription's rate limit leaves free, unless that is too far away. */
@@ -94,7 +106,7 @@ async function pace(
   held: HeldDelivery & { readonly subscription: SenderSubscription | undefined },
 ): Promise<'RATE_LIMITED' | undefined> {
   const { message, delivery, subscription } = held;
-  if (subscription?.rateLimitPerSecond == null) return undefined;
+  if (subscription?.rateLimitPerSecond == null || delivery.isTest) return undefined;
   // A message that comes again, for a retry, has had its moment.
   const ownMoment = message.redelivered ? undefined : delivery.sendAt;
   const sendAt = ownMoment ?? (await slots.take(subscription.id));
@@ -114,11 +126,13 @@ async function attemptIfDue(
 /** Nothing that trying again soon would mend, such as a secret that cannot be read: it must not hold up others. */
 async function postpone(
   { database, log, waits }: SenderParts,
-  { message, deliveryId, error }: { message: StreamMessage; deliveryId: string; error: unknown },
+  { message, delivery: { deliveryId, isTest }, error }: HeldDelivery & { error: unknown },
 ): Promise<void> {
-  log.error({ err: error, deliveryId }, 'a delivery cannot be attempted; trying again in ten minutes');
+  const next = isTest ? 'cancelling it, because it is a test' : 'trying again in ten minutes';
+  log.error({ err: error, deliveryId }, `a delivery cannot be attempted; ${next}`);
   try {
-    await postponeDelivery(database.pool, { deliveryId, waitMs: POSTPONE_MS });
+    if (isTest) await cancelDelivery(database.pool, deliveryId);
+    else await postponeDelivery(database.pool, { deliveryId, waitMs: POSTPONE_MS });
     message.ack();
   } catch {
     waits.nakUntil(message, Date.now() + TROUBLE_MS);
@@ -178,11 +192,13 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
     task.message.nak();
     return;
   }
-  const decision = decide({
-    ...{ outcome, attemptNumber: number, retryScheduleMs },
-    random: Math.random(),
-    nowMs: Date.now(),
-  });
+  const decision = delivery.isTest
+    ? decideTest(outcome)
+    : decide({
+        ...{ outcome, attemptNumber: number, retryScheduleMs },
+        random: Math.random(),
+        nowMs: Date.now(),
+      });
   await record(parts, { ...task, attempt, decision });
 }
 

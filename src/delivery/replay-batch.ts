@@ -70,7 +70,7 @@ async function make(
   return insertReplayed(db, { replayId: replay.id, deliveries, limit });
 }
 
-/** Nothing that came after the replay: above all not what it has made itself. */
+/** Nothing that came after the replay: above all not what it has made itself. And no test: it was to be one request. */
 function remaining({ tenant, createdAt, afterId }: ClaimedReplay): Prisma.DeliveryWhereInput {
-  return { tenant, createdAt: { lte: createdAt }, id: { gt: afterId } };
+  return { tenant, isTest: false, createdAt: { lte: createdAt }, id: { gt: afterId } };
 }

@@ -40,7 +40,7 @@ export async function startReplay({ prisma, pool }: Database, replay: NewReplay)
     if (!isAlone || running >= MAX_RUNNING) throw new TooManyReplaysError(MAX_RUNNING);
     // Postgres's clock, which deliveries have their time from.
     const createdAt = new Date(await readClock(pool));
-    const where = { AND: [replay.where, { tenant, createdAt: { lte: createdAt } }] };
+    const where = { AND: [replay.where, { tenant, isTest: false, createdAt: { lte: createdAt } }] };
     const counts = await count(transaction, { tenant, where, dryRun });
     return transaction.replay.create({
       data: {

@@ -129,7 +129,7 @@ export class ResultWriter {
         const recovering = await writeResults(database.pool, results);
         this.#metrics.written(results, (performance.now() - begun) / 1_000);
         circuits.observe(
-          results.map(({ attempt }) => attempt),
+          results.flatMap(({ attempt }) => (attempt.isTest ? [] : [attempt])),
           recovering,
         );
         return results;

@@ -19,6 +19,8 @@ export type DeliveryMessage = {
   readonly mayBeDuplicate: boolean;
   /** Whether it is attempted although the subscription's circuit is open. */
   readonly isProbe: boolean;
+  /** Sent by sendTestEvent: attempted once, whatever the circuit and the limits of the subscription say. */
+  readonly isTest: boolean;
   /** Not before then, in milliseconds since 1970: a moment that the subscription's rate limit leaves free. */
   readonly sendAt: number | undefined;
   /** The event's data; undefined if it is too large for a message: then it is read from Postgres. */
@@ -70,6 +72,7 @@ const IS_VALID: Readonly<Record<keyof Meta, (value: unknown) => boolean>> = {
   enqueueCount: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) < 2 ** 31,
   mayBeDuplicate: isBoolean,
   isProbe: isBoolean,
+  isTest: isBoolean,
   sendAt: (value) => value === undefined || Number.isFinite(value),
   publishedAt: Number.isFinite,
   inline: isBoolean,

@@ -80,7 +80,7 @@ export class EventWriter {
       }
     }
     if (deliveries.length === 0) return [];
-    const enqueued = await insertDeliveries(db, { deliveries, jumpsQueue: false });
+    const enqueued = await insertDeliveries(db, { deliveries, isTest: false });
     return messages.filter((message) => enqueued.has(message.deliveryId));
   }
 
@@ -99,6 +99,7 @@ export class EventWriter {
       enqueueCount: 1,
       mayBeDuplicate: false,
       isProbe: false,
+      isTest: false,
       sendAt: undefined,
       data: event.data.length <= this.#bus.maxInlineDataBytes ? event.data : undefined,
     };

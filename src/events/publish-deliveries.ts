@@ -26,6 +26,7 @@ export function toMessage(
     enqueueCount: pending.enqueueCount,
     mayBeDuplicate: true,
     isProbe,
+    isTest: pending.isTest,
     sendAt,
     data: pending.data ?? undefined,
   };

@@ -18,8 +18,7 @@ export type OwnEvent = {
 
 /**
  * Records an event of ours with its deliveries in a transaction, and returns the messages to publish once that is
- * committed. If they never are, the sweeper finds them lost. A test waits for nobody, and is sent even if the circuit is
- * open: who mended an endpoint wants to know at once.
+ * committed. If they never are, the sweeper finds them lost. A test waits for no other delivery.
  */
 export async function recordEvent(
   db: Queryable,
@@ -33,7 +32,7 @@ export async function recordEvent(
     ...{ id: deliveryId(id, subscriptionId), tenant, subscriptionId, eventRowId: id, eventType: type },
   }));
   if (deliveries.length === 0) return [];
-  await insertDeliveries(db, { deliveries, jumpsQueue: isTest });
+  await insertDeliveries(db, { deliveries, isTest });
   const pending = await unattemptedDeliveries(db, { eventRowIds: [id], maxDataBytes });
-  return pending.map((delivery) => toMessage(delivery, { isProbe: isTest }));
+  return pending.map((delivery) => toMessage(delivery));
 }

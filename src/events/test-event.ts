@@ -1,6 +1,9 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
-import { transaction } from '../database/transaction.ts';
+import { type Queryable, transaction } from '../database/transaction.ts';
+import { uuid7Floor, uuid7Time } from '../database/uuid7.ts';
+import { DomainError } from '../domain-error.ts';
+import { pause } from '../pause.ts';
 import type { EventBus } from './event-bus.ts';
 import { publishOrWait } from './publish-deliveries.ts';
 import { recordEvent } from './record-event.ts';
@@ -13,16 +16,77 @@ export type TestEvent = {
   readonly data: string;
 };
 
-/** Records an event for this one subscription, whatever types it wants, and enqueues its delivery, whose id it returns. */
+/** Of a tenant. Tests bypass the limits of their subscriptions, so an endpoint that hangs must not collect them. */
+export const MAX_PENDING_TESTS = 10;
+const FIRST_POLL_MS = 20;
+const MAX_POLL_MS = 250;
+/** By how much the clock of a sender may be behind ours. */
+const CLOCK_SKEW_MS = 3_600_000;
+
+/** As many test events of the tenant as may be are still being sent. */
+export class TooManyTestsError extends DomainError {
+  readonly code = 'TOO_MANY_TESTS';
+
+  constructor() {
+    super(
+      `${MAX_PENDING_TESTS} test events of the tenant are still being sent; wait until one has ended, or cancel its delivery`,
+    );
+  }
+}
+
+/**
+ * Records an event for this one subscription, whatever types it wants, and publishes its delivery. While NATS is
+ * unavailable, the delivery waits in Postgres (`isPublished: false`). Throws a TooManyTestsError.
+ */
 export async function sendTestEvent(
   services: { readonly database: Database; readonly bus: EventBus; readonly log: Logger },
   { subscriptionId, tenant, eventType, data }: TestEvent,
-): Promise<string> {
+): Promise<{ readonly deliveryId: string; readonly isPublished: boolean }> {
   const { database, bus } = services;
   const event = { tenant, type: eventType, data, subscriptionIds: [subscriptionId] };
   const options = { maxDataBytes: bus.maxInlineDataBytes, isTest: true };
-  const [message] = await transaction(database.pool, (db) => recordEvent(db, event, options));
+  const [message] = await transaction(database.pool, async (db) => {
+    if ((await countPendingTests(db, tenant)) >= MAX_PENDING_TESTS) throw new TooManyTestsError();
+    return recordEvent(db, event, options);
+  });
   if (message === undefined) throw new Error(`no delivery was made for webhook subscription ${subscriptionId}`);
-  await publishOrWait(services, [message]);
-  return message.deliveryId;
+  const published = await publishOrWait(services, [message]);
+  return { deliveryId: message.deliveryId, isPublished: published === 1 };
+}
+
+async function countPendingTests(db: Queryable, tenant: string): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(
+    `SELECT count(*)::integer AS count FROM deliveries WHERE tenant = $1 AND is_test AND status = 'PENDING'`,
+    [tenant],
+  );
+  return rows[0]?.count ?? 0;
+}
+
+/**
+ * The id of the delivery's first attempt, as soon as it is in the delivery log; or why there is none: it is still pending
+ * after `waitMs`, or it has ended without one. Polls Postgres, because any process may be the sender, and NATS may be unavailable.
+ */
+export async function waitForAttempt(
+  db: Queryable,
+  deliveryId: string,
+  { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
+): Promise<{ readonly attemptId: string } | 'pending' | 'ended'> {
+  const until = performance.now() + waitMs;
+  // Attempts of earlier days need not be looked through.
+  const sinceId = uuid7Floor(uuid7Time(deliveryId) - CLOCK_SKEW_MS);
+  for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(MAX_POLL_MS, 1.5 * pollMs)) {
+    const { rows } = await db.query<{ isPending: boolean; attemptId: string | null }>(
+      `SELECT status = 'PENDING' AS "isPending", (
+         SELECT id FROM attempts WHERE delivery_id = $1 AND id >= $2 ORDER BY number LIMIT 1
+       ) AS "attemptId"
+       FROM deliveries WHERE id = $1`,
+      [deliveryId, sinceId],
+    );
+    const [delivery] = rows;
+    const leftMs = until - performance.now();
+    if (delivery?.attemptId != null) return { attemptId: delivery.attemptId };
+    if (delivery?.isPending !== true) return 'ended';
+    if (leftMs <= 0 || signal.aborted) return 'pending';
+    await pause(Math.min(pollMs, leftMs), signal);
+  }
 }

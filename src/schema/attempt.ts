@@ -30,6 +30,7 @@ export const AttemptType = builder.prismaObject('Attempt', {
     tenant: t.exposeString('tenant'),
     eventType: t.exposeString('eventType'),
     number: t.exposeInt('number', { description: 'Counts the attempts of the delivery from 1.' }),
+    isTest: t.exposeBoolean('isTest', { description: 'Whether it is of a test event.' }),
     status: t.expose('status', { type: AttemptStatusEnum }),
     failureReason: t.expose('failureReason', {
       type: FailureReasonEnum,

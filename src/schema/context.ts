@@ -4,6 +4,7 @@ import type { WebhookSubscriptionServices } from '../delivery/webhook-subscripti
 import type { EventBus } from '../events/event-bus.ts';
 import type { LiveLog } from '../events/live-log.ts';
 import type { PublishEvent } from '../events/publish-event.ts';
+import type { Rest } from '../turns.ts';
 import type { ChildPages } from './child-pages.ts';
 import type { EventData } from './event-data.ts';
 import type { Viewer } from './viewer.ts';
@@ -25,6 +26,8 @@ export type Context = {
   readonly viewer: Viewer;
   readonly childPages: ChildPages;
   readonly eventData: EventData;
+  /** For what only waits: others of the tenant have their turn meanwhile. Undefined if there are no turns. */
+  readonly rest?: Rest;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;
   /** Of a query: aborts when it has been ended (time, or its client has gone), and nothing more of it is to be begun. */

@@ -69,6 +69,10 @@ export const DeliveryType = builder.prismaObject('Delivery', {
       nullable: true,
       description: 'Null once it is gone, which can only be before a replayed delivery is.',
     }),
+    isTest: t.exposeBoolean('isTest', {
+      description:
+        'Whether `sendTestEvent` made it: then it is attempted once, and counts neither for the circuit nor for deactivation.',
+    }),
     replay: t.relation('replay', { nullable: true, description: 'The replay that made it; null if none did.' }),
     subscription: t.relation('subscription', { description: 'Also if it has been deleted since.' }),
     attempts: t.prismaConnection(

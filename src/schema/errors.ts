@@ -13,6 +13,7 @@ import {
 import type { DomainError } from '../domain-error.ts';
 import type { SchemaProblem } from '../events/compile-schema.ts';
 import { EventDataInvalidError } from '../events/event-data-invalid-error.ts';
+import { TooManyTestsError } from '../events/test-event.ts';
 import { builder } from './builder.ts';
 
 const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
@@ -82,6 +83,12 @@ builder.objectType(NotFoundError, {
 builder.objectType(SubscriptionInactiveError, {
   name: 'SubscriptionInactiveError',
   description: '`SUBSCRIPTION_INACTIVE`: an inactive webhook subscription gets no deliveries.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(TooManyTestsError, {
+  name: 'TooManyTestsError',
+  description: '`TOO_MANY_TESTS`: too many test events of the tenant are still being sent.',
   interfaces: [ErrorInterface],
 });
 

@@ -21,7 +21,7 @@ const StartInput = builder.inputType('StartReplayInput', {
       type: DeliveryFilterInput,
       required: true,
       description:
-        'The deliveries that the query `deliveries` has for it, of those that exist now; none of their fields has to be given, but for `tenant` with the admin key. Each event of them is sent once more to each subscription of them.',
+        'The deliveries that the query `deliveries` has for it, of those that exist now; none of their fields has to be given, but for `tenant` with the admin key. Each event of them is sent once more to each subscription of them; test events are left out.',
     }),
     dryRun: t.boolean({ defaultValue: false, description: 'Only count.' }),
     ratePerSecond: t.int({

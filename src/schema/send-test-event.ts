@@ -7,7 +7,8 @@ import {
 } from '../delivery/webhook-subscription-errors.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { isEventType, TEST_EVENT_TYPE } from '../events/event-type.ts';
-import { sendTestEvent } from '../events/test-event.ts';
+import { MAX_PENDING_TESTS, sendTestEvent, TooManyTestsError, waitForAttempt } from '../events/test-event.ts';
+import { AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryType } from './delivery.ts';
@@ -16,13 +17,41 @@ import { tenantWhere } from './viewer.ts';
 
 const SAMPLE = { message: 'This is a test event.' };
 
-const Payload = builder.objectRef<{ readonly deliveryId: string }>('SendTestEventPayload').implement({
-  description: 'The test event is on its way.',
+/** Longer than any attempt takes, and shorter than what proxies usually wait for an answer. */
+const MAX_WAIT_MS = 35_000;
+
+const NOTICES = {
+  unpublished: 'NATS is unavailable; the test event is sent when it is available again',
+  pending: 'the endpoint has not answered yet, or no sender process was free to send the test event',
+  ended: 'the delivery was cancelled before it was attempted',
+} as const;
+
+type Sent = {
+  readonly deliveryId: string;
+  readonly attemptId: string | undefined;
+  readonly notice: string | undefined;
+};
+
+const Payload = builder.objectRef<Sent>('SendTestEventPayload').implement({
+  description: 'The test event is on its way, or has been attempted.',
   fields: (t) => ({
     delivery: t.prismaField({
       type: DeliveryType,
       resolve: (query, { deliveryId }, _args, { services }) =>
         services.database.prisma.delivery.findUniqueOrThrow({ ...query, where: { id: deliveryId } }),
+    }),
+    attempt: t.prismaField({
+      type: AttemptType,
+      nullable: true,
+      description: 'Its one attempt, with what the endpoint answered. Null if `waitMs` is 0, or was not enough.',
+      resolve: (query, { attemptId }, _args, { services }) =>
+        attemptId === undefined
+          ? null
+          : services.database.prisma.attempt.findUnique({ ...query, where: { id: attemptId } }),
+    }),
+    notice: t.exposeString('notice', {
+      nullable: true,
+      description: 'If `waitMs` was not enough: why there is no attempt yet, for people.',
     }),
   }),
 });
@@ -31,29 +60,37 @@ type Arguments = {
   readonly subscriptionId: string;
   readonly eventType?: string | null | undefined;
   readonly data?: unknown;
+  readonly waitMs?: number | null | undefined;
 };
 
 builder.mutationField('sendTestEvent', (t) =>
   t.field({
     type: Payload,
-    description:
-      'Sends an event to this one webhook subscription, whatever types it wants and whatever its filter, like any other event; but the event catalogue is not asked about its type and data.',
+    description: `Sends an event to this one webhook subscription, whatever its event types, filter, circuit and limits say, signed and checked like any other. It is attempted once, and counts neither for the circuit nor for deactivation; the event catalogue does not check its type and data. At most ${MAX_PENDING_TESTS} of a tenant may be pending.`,
     args: {
       subscriptionId: t.arg.id({ required: true, description: 'Of the webhook subscription; it must be active.' }),
       eventType: t.arg.string({ description: `Default: \`${TEST_EVENT_TYPE}\`.` }),
       data: t.arg({ type: 'JSON', description: 'At most 1 MiB. Default: a small sample object.' }),
+      waitMs: t.arg.int({
+        defaultValue: 0,
+        description: `How many milliseconds, 0 to ${MAX_WAIT_MS}, to wait for the attempt: with the subscription's \`timeoutMs\` and a little more it is in the answer.`,
+      }),
     },
-    errors: { types: [NotFoundError, InvalidInputError, SubscriptionInactiveError] },
+    errors: { types: [NotFoundError, InvalidInputError, SubscriptionInactiveError, TooManyTestsError] },
     resolve: (_root, args, context) => send(context, args),
   }),
 );
 
-async function send({ services, viewer }: Context, args: Arguments): Promise<{ readonly deliveryId: string }> {
+async function send(context: Context, args: Arguments): Promise<Sent> {
+  const { services, viewer } = context;
   const eventType = args.eventType ?? TEST_EVENT_TYPE;
   const { data, problem } = encodeEventData(args.data ?? SAMPLE);
   const problems: InputProblem[] = [];
   if (!isEventType(eventType)) problems.push({ path: 'eventType', message: 'is not an event type' });
   if (problem !== undefined) problems.push({ path: 'data', message: problem });
+  const waitMs = args.waitMs ?? 0;
+  if (waitMs < 0 || waitMs > MAX_WAIT_MS)
+    problems.push({ path: 'waitMs', message: `must be from 0 to ${MAX_WAIT_MS}` });
   if (problems.length > 0 || data === undefined) throw new InvalidInputError(problems);
   const { subscriptionId } = args;
   const subscription = isUuid(subscriptionId)
@@ -64,7 +101,14 @@ async function send({ services, viewer }: Context, args: Arguments): Promise<{ r
   if (subscription === null) throw new NotFoundError('webhook subscription');
   if (!subscription.isActive) throw new SubscriptionInactiveError();
   const { id, tenant } = subscription;
-  return {
-    deliveryId: await sendTestEvent(services, { subscriptionId: id, tenant, eventType, data: data.toString() }),
-  };
+  const event = { subscriptionId: id, tenant, eventType, data: data.toString() };
+  const { deliveryId, isPublished } = await sendTestEvent(services, event);
+  if (waitMs === 0) return { deliveryId, attemptId: undefined, notice: undefined };
+  if (!isPublished) return { deliveryId, attemptId: undefined, notice: NOTICES.unpublished };
+  const { rest = (wait) => wait() } = context;
+  const wait = { waitMs, signal: context.stopping };
+  const attempt = await rest(() => waitForAttempt(services.database.readPool, deliveryId, wait));
+  return typeof attempt === 'string'
+    ? { deliveryId, attemptId: undefined, notice: NOTICES[attempt] }
+    : { deliveryId, ...attempt, notice: undefined };
 }

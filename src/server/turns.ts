@@ -17,12 +17,16 @@ export function takeTurns(): Plugin<Context> {
   return {
     onExecute: ({ args, executeFn, setExecuteFn }) => {
       // `as`: Yoga leaves the type of the context open.
-      const holder = holderOf((args.contextValue as Context).viewer);
+      const context = args.contextValue as Context;
+      const holder = holderOf(context.viewer);
       if (holder === undefined) return;
       setExecuteFn((execution: ExecutionArgs): Promise<ExecutionResult> | ExecutionResult => {
         if (turns.waitingOf(holder) >= MAX_WAITING) return { errors: [tooManyOperations(CROWDED)] };
         // `as`: it is graphql-js's, or another plugin's in its place.
-        return turns.run(holder, async () => (await executeFn(execution)) as ExecutionResult);
+        return turns.run(holder, async (rest) => {
+          Object.assign(context, { rest });
+          return (await executeFn(execution)) as ExecutionResult;
+        });
       });
     },
   };

@@ -65,7 +65,11 @@ it('who is deactivated by us has a long backlog cancelled as well', async () => 
      WHERE subscription_id = $1`,
     [id],
   );
-  await app.graphql('mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }', { id });
+  // Sent through the open circuit, as a probe would be.
+  await services.publish('events.acme.probe', '{}');
+  const find = () => services.query<{ id: string }>(`SELECT id FROM deliveries WHERE event_type = 'probe'`);
+  const [probe] = await waitFor(async () => ((await find()).length === 1 ? find() : false), { what: 'a delivery' });
+  await app.graphql('mutation ($id: ID!) { retryDelivery(id: $id) { __typename } }', { id: probe?.id });
   await waitFor(async () => (await countOf(id, 'CANCELLED')) === 6_001, { what: 'the backlog', timeoutMs: 40_000 });
 });
 

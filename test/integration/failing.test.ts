@@ -323,13 +323,17 @@ describe('who mends an endpoint', () => {
     await receiver.waitForRequests(2);
   });
 
-  it('sees a test event sent through an open circuit, which closes it', async () => {
+  it('by retrying a delivery through an open circuit closes it; a test event, which is sent as well, does not', async () => {
     const tenant = newTenant();
     let status = 500;
     const receiver = await receive(() => ({ status }));
     const { id } = await failing(tenant, receiver.url);
     status = 200;
+    const before = receiver.requests.length;
     await sendTest(id);
+    await receiver.waitForRequests(before + 1);
+    expect(await show(id)).toMatchObject({ circuit: { state: 'OPEN' } });
+    await retry(await waitingDelivery(id));
     await isClosed(id);
     expect(await recorded(tenant)).toEqual(['failing', 'recovered']);
   });
@@ -341,16 +345,17 @@ it('a probe that failed is no probe any more: it waits for the next one, however
   const tenant = newTenant();
   const receiver = await receive(() => ({ status: 500 }));
   const { id } = await failing(tenant, receiver.url);
-  const deliveryId = await sendTest(id);
+  const deliveryId = await waitingDelivery(id);
+  await retry(deliveryId);
   const query = 'query ($id: ID!) { delivery(id: $id) { attemptCount waitingFor nextAttemptAt } }';
   const { delivery } = await waitFor(
     async () => {
       const found = await app.graphql<{ delivery: Record<string, unknown> }>(query, { id: deliveryId });
-      return found.delivery['waitingFor'] === 'CIRCUIT_OPEN' && found;
+      return found.delivery['attemptCount'] === 2 && found.delivery['waitingFor'] === 'CIRCUIT_OPEN' && found;
     },
-    { what: 'the test event to wait' },
+    { what: 'the retried delivery to wait' },
   );
-  expect(delivery).toMatchObject({ attemptCount: 1, nextAttemptAt: (await show(id)).circuit.nextProbeAt });
+  expect(delivery).toMatchObject({ nextAttemptAt: (await show(id)).circuit.nextProbeAt });
 });
 
 async function update(id: string, input: Record<string, unknown>): Promise<void> {
@@ -359,6 +364,18 @@ async function update(id: string, input: Record<string, unknown>): Promise<void>
   expect(await app.graphql(mutation, { id, input })).toEqual({
     updateWebhookSubscription: { __typename: 'UpdateWebhookSubscriptionPayload' },
   });
+}
+
+/** A delivery of the subscription that has been attempted once, and waits. */
+async function waitingDelivery(subscriptionId: string): Promise<string> {
+  const sql = `SELECT id FROM deliveries
+    WHERE subscription_id = $1 AND status = 'PENDING' AND attempt_count = 1 AND enqueued_at IS NULL LIMIT 1`;
+  const find = async () => (await services.query<{ id: string }>(sql, [subscriptionId]))[0]?.id;
+  return (await waitFor(find, { what: 'a delivery that waits' })) ?? '';
+}
+
+async function retry(id: string): Promise<void> {
+  await app.graphql('mutation ($id: ID!) { retryDelivery(id: $id) { __typename } }', { id });
 }
 
 async function sendTest(subscriptionId: string): Promise<string> {

@@ -153,7 +153,14 @@ export function attemptOf(
     ...{ tenant: delivery.tenant, eventType: delivery.eventType, number: 1, status: 'SUCCESS' },
     ...{ failureReason: values.status === 'FAILURE' ? ('HTTP_STATUS' as const) : null },
     ...{ statusCode: 200, responseTimeMs: 12, startedAt, requestHeaders: {}, responseHeaders: {}, responseBody: 'ok' },
-    ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 10, signingSecretIds: [], ...values },
+    ...{
+      responseBodyTruncated: false,
+      errorMessage: null,
+      payloadSizeBytes: 10,
+      signingSecretIds: [],
+      isTest: false,
+      ...values,
+    },
   };
 }
 

@@ -115,6 +115,7 @@ const message: DeliveryMessage = {
   enqueueCount: 1,
   mayBeDuplicate: false,
   isProbe: false,
+  isTest: false,
   sendAt: undefined,
   data: undefined,
 };

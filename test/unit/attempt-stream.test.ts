@@ -12,7 +12,7 @@ function attempt(timeMs: number): HeardAttempt {
     ...{ id: uuid7(timeMs), deliveryId: uuid7(timeMs), subscriptionId: uuid7(timeMs), tenant: 'acme' },
     ...{ eventType: 'a.b', number: 1, status: 'SUCCESS', failureReason: null, statusCode: 200, responseTimeMs: 1 },
     ...{ startedAt: new Date(timeMs), requestHeaders: {}, responseHeaders: {}, responseBody: '' },
-    ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 1, signingSecretIds: [] },
+    ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 1, signingSecretIds: [], isTest: false },
   };
 }
 

@@ -21,6 +21,7 @@ const ATTEMPT: UnwrittenAttempt = {
   errorMessage: null,
   payloadSizeBytes: 2,
   signingSecretIds: [],
+  isTest: false,
 };
 const FAILED: UnwrittenAttempt = { ...ATTEMPT, status: 'FAILURE', failureReason: 'HTTP_STATUS', statusCode: 500 };
 

@@ -20,6 +20,29 @@ function createWork(turns: Turns) {
   };
 }
 
+test('work that only waits gives up its turn, and takes one again before it goes on', async () => {
+  const turns = new Turns({ max: 2, maxPerHolder: 1 });
+  const { begun, run, end } = createWork(turns);
+  let answer: () => void = () => undefined;
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  const waiting = turns.run('a', async (rest) => {
+    await rest(() => answered);
+    begun.push('a goes on');
+  });
+  void run('a1');
+  await setImmediate();
+  expect(begun).toEqual(['a1']);
+  answer();
+  await setImmediate();
+  expect(begun).toEqual(['a1']);
+  await end('a1');
+  await waiting;
+  expect(begun).toEqual(['a1', 'a goes on']);
+  expect(turns.waitingOf('a')).toBe(0);
+});
+
 test('holders have their turns one after the other, however much one of them has waiting', async () => {
   const { begun, run, end } = createWork(new Turns({ max: 1, maxPerHolder: 1 }));
   for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1']) void run(name);

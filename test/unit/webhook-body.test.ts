@@ -22,13 +22,14 @@ const message = {
   enqueueCount: 1,
   mayBeDuplicate: false,
   isProbe: false,
+  isTest: false,
   sendAt: undefined,
   publishedAt: 1_700_000_000_000,
   data,
 };
 
 it('a delivery message comes back as it was encoded, with its data or without', () => {
-  const later = { ...message, enqueueCount: 2 ** 31 - 1, sendAt: 1_700_000_000_000.5, isProbe: true };
+  const later = { ...message, enqueueCount: 2 ** 31 - 1, sendAt: 1_700_000_000_000.5, isProbe: true, isTest: true };
   for (const each of [message, { ...message, data: undefined }, later]) {
     expect(decodeDeliveryMessage(encodeDeliveryMessage(each))).toEqual(each);
   }
@@ -45,6 +46,7 @@ it.each([
   ['enqueueCount', ['x', '1', 0, 1.5, 2 ** 31, undefined]],
   ['mayBeDuplicate', ['false', 0, undefined]],
   ['isProbe', ['false', 1, undefined]],
+  ['isTest', ['false', 1, undefined]],
   ['sendAt', ['soon', null]],
   ['publishedAt', ['now', null, undefined]],
 ])('a message with an odd %s is no delivery message', (name, values) => {

@@ -236,6 +236,8 @@ CREATE TABLE deliveries (
   leased_until    timestamptz(3),
   -- The replay that made it; the row of that may be gone.
   replay_id       uuid,
+  -- Sent by sendTestEvent: one attempt, which says nothing about the circuit.
+  is_test         boolean NOT NULL DEFAULT false,
   created_at      timestamptz(3) NOT NULL DEFAULT now(),
   completed_at    timestamptz(3)
 ) PARTITION BY RANGE (id);
@@ -255,6 +257,8 @@ CREATE INDEX deliveries_waiting_idx ON deliveries (subscription_id, next_attempt
   WHERE status = 'PENDING' AND enqueued_at IS NULL;
 CREATE INDEX deliveries_enqueued_idx ON deliveries (subscription_id, enqueued_at, next_attempt_at)
   WHERE status = 'PENDING' AND enqueued_at IS NOT NULL;
+-- The tests of a tenant that have not ended, of which there is a limit.
+CREATE INDEX deliveries_pending_tests_idx ON deliveries (tenant) WHERE is_test AND status = 'PENDING';
 -- What a replay has made.
 CREATE INDEX deliveries_replay_id_idx ON deliveries (replay_id, event_id, subscription_id) WHERE replay_id IS NOT NULL;
 
@@ -278,6 +282,8 @@ CREATE TABLE attempts (
   payload_size_bytes      integer NOT NULL,
   -- The current secret first. They may have expired since, and their rows be gone.
   signing_secret_ids      uuid[] NOT NULL DEFAULT '{}',
+  -- As its delivery's.
+  is_test                 boolean NOT NULL DEFAULT false,
   -- Filters read the status from the reason, which Postgres can compare with the predicates of indexes while it plans.
   CHECK ((status = 'FAILURE') = (failure_reason IS NOT NULL))
 ) PARTITION BY RANGE (id);
