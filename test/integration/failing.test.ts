@@ -333,7 +333,7 @@ describe('who mends an endpoint', () => {
     await sendTest(id);
     await receiver.waitForRequests(before + 1);
     expect(await show(id)).toMatchObject({ circuit: { state: 'OPEN' } });
-    await retry(await waitingDelivery(id));
+    await retry((await waitingDelivery(id)).id);
     await isClosed(id);
     expect(await recorded(tenant)).toEqual(['failing', 'recovered']);
   });
@@ -345,13 +345,15 @@ it('a probe that failed is no probe any more: it waits for the next one, however
   const tenant = newTenant();
   const receiver = await receive(() => ({ status: 500 }));
   const { id } = await failing(tenant, receiver.url);
-  const deliveryId = await waitingDelivery(id);
+  const { id: deliveryId, attemptCount } = await waitingDelivery(id);
   await retry(deliveryId);
   const query = 'query ($id: ID!) { delivery(id: $id) { attemptCount waitingFor nextAttemptAt } }';
   const { delivery } = await waitFor(
     async () => {
       const found = await app.graphql<{ delivery: Record<string, unknown> }>(query, { id: deliveryId });
-      return found.delivery['attemptCount'] === 2 && found.delivery['waitingFor'] === 'CIRCUIT_OPEN' && found;
+      return (
+        found.delivery['attemptCount'] === attemptCount + 1 && found.delivery['waitingFor'] === 'CIRCUIT_OPEN' && found
+      );
     },
     { what: 'the retried delivery to wait' },
   );
@@ -366,12 +368,14 @@ async function update(id: string, input: Record<string, unknown>): Promise<void>
   });
 }
 
-/** A delivery of the subscription that has been attempted once, and waits. */
-async function waitingDelivery(subscriptionId: string): Promise<string> {
-  const sql = `SELECT id FROM deliveries
-    WHERE subscription_id = $1 AND status = 'PENDING' AND attempt_count = 1 AND enqueued_at IS NULL LIMIT 1`;
-  const find = async () => (await services.query<{ id: string }>(sql, [subscriptionId]))[0]?.id;
-  return (await waitFor(find, { what: 'a delivery that waits' })) ?? '';
+type Waiting = { readonly id: string; readonly attemptCount: number };
+
+/** A delivery of the subscription that waits behind the open circuit. */
+async function waitingDelivery(subscriptionId: string): Promise<Waiting> {
+  const sql = `SELECT id, attempt_count AS "attemptCount" FROM deliveries
+    WHERE subscription_id = $1 AND status = 'PENDING' AND enqueued_at IS NULL LIMIT 1`;
+  const find = async () => (await services.query<Waiting>(sql, [subscriptionId]))[0] ?? false;
+  return waitFor(find, { what: 'a delivery that waits' });
 }
 
 async function retry(id: string): Promise<void> {
