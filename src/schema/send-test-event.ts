@@ -82,33 +82,40 @@ builder.mutationField('sendTestEvent', (t) =>
 );
 
 async function send(context: Context, args: Arguments): Promise<Sent> {
-  const { services, viewer } = context;
+  const { services } = context;
+  const { eventType, data, waitMs } = readArguments(args);
+  const { id: subscriptionId, tenant } = await activeSubscription(context, args.subscriptionId);
+  const event = { subscriptionId, tenant, eventType, data: data.toString() };
+  const { deliveryId, isPublished } = await sendTestEvent(services, event);
+  const none = { deliveryId, attemptId: undefined, notice: undefined };
+  if (waitMs === 0) return none;
+  if (!isPublished) return { ...none, notice: NOTICES.unpublished };
+  const wait = () => waitForAttempt(services.database.readPool, deliveryId, { waitMs, signal: context.stopping });
+  const attempt = await (context.rest === undefined ? wait() : context.rest(wait));
+  return typeof attempt === 'string' ? { ...none, notice: NOTICES[attempt] } : { ...none, ...attempt };
+}
+
+function readArguments(args: Arguments) {
   const eventType = args.eventType ?? TEST_EVENT_TYPE;
+  const waitMs = args.waitMs ?? 0;
   const { data, problem } = encodeEventData(args.data ?? SAMPLE);
   const problems: InputProblem[] = [];
   if (!isEventType(eventType)) problems.push({ path: 'eventType', message: 'is not an event type' });
   if (problem !== undefined) problems.push({ path: 'data', message: problem });
-  const waitMs = args.waitMs ?? 0;
-  if (waitMs < 0 || waitMs > MAX_WAIT_MS)
+  if (waitMs < 0 || waitMs > MAX_WAIT_MS) {
     problems.push({ path: 'waitMs', message: `must be from 0 to ${MAX_WAIT_MS}` });
+  }
   if (problems.length > 0 || data === undefined) throw new InvalidInputError(problems);
-  const { subscriptionId } = args;
-  const subscription = isUuid(subscriptionId)
+  return { eventType, data, waitMs };
+}
+
+async function activeSubscription({ services, viewer }: Context, id: string) {
+  const subscription = isUuid(id)
     ? await services.database.prisma.webhookSubscription.findFirst({
-        where: { id: subscriptionId, deletedAt: null, ...tenantWhere(viewer) },
+        where: { id, deletedAt: null, ...tenantWhere(viewer) },
       })
     : null;
   if (subscription === null) throw new NotFoundError('webhook subscription');
   if (!subscription.isActive) throw new SubscriptionInactiveError();
-  const { id, tenant } = subscription;
-  const event = { subscriptionId: id, tenant, eventType, data: data.toString() };
-  const { deliveryId, isPublished } = await sendTestEvent(services, event);
-  if (waitMs === 0) return { deliveryId, attemptId: undefined, notice: undefined };
-  if (!isPublished) return { deliveryId, attemptId: undefined, notice: NOTICES.unpublished };
-  const { rest = (wait) => wait() } = context;
-  const wait = { waitMs, signal: context.stopping };
-  const attempt = await rest(() => waitForAttempt(services.database.readPool, deliveryId, wait));
-  return typeof attempt === 'string'
-    ? { deliveryId, attemptId: undefined, notice: NOTICES[attempt] }
-    : { deliveryId, ...attempt, notice: undefined };
+  return subscription;
 }
