@@ -23,11 +23,17 @@ const FORBIDDEN: ReadonlySet<string> = new Set([
   ...['host', 'connection', 'keep-alive', 'te', 'trailer', 'trailers', 'transfer-encoding', 'upgrade', 'expect'],
   ...['http2-settings', 'date', 'via', 'forwarded', 'x-real-ip', 'range', 'accept-encoding', 'user-agent'],
   ...['cookie', 'cookie2', 'set-cookie', 'set-cookie2'],
+  // Gateways read them as said by a trusted proxy. `Proxy` becomes the environment variable HTTP_PROXY of CGI programs.
+  ...['proxy', 'max-forwards', 'x-forwarded', 'x-rewrite-url', 'x-host', 'client-ip', 'true-client-ip', 'x-client-ip'],
+  ...['x-cluster-client-ip', 'fastly-client-ip', 'cf-connecting-ip', 'x-remote-ip', 'x-remote-addr', 'remote-addr'],
+  ...['x-http-method', 'x-http-method-override', 'x-method-override'],
+  // In an object that is not made with care, they are something else than a member.
+  ...['prototype', ...Object.getOwnPropertyNames(Object.prototype)].map(readByProxies),
 ]);
 
 /** With what cloud metadata services ask for among them: a hole in the target guard would still not get an answer. */
 const FORBIDDEN_PREFIXES: readonly string[] = [
-  ...['content-', 'if-', 'proxy-', 'sec-', 'x-forwarded-'],
+  ...['content-', 'if-', 'proxy-', 'sec-', 'x-forwarded-', 'x-original-', 'x-accel-', 'x-envoy-'],
   ...['webhook-', 'x-hub-signature', 'svix-'],
   ...['metadata', 'x-aws-', 'x-amz-', 'x-amzn-', 'x-goog-', 'x-google-', 'x-gfe', 'x-azure-', 'x-fd-', 'x-ms-'],
 ];
@@ -48,9 +54,14 @@ export function checkCustomHeaders(headers: readonly CustomHeader[]): void {
 
 function problemOfName(name: string): string | undefined {
   if (!TOKEN.test(name)) return "is not a valid header name: 1 to 128 letters, digits or !#$%&'*+.^_`|~-";
-  const lowerCase = name.toLowerCase();
-  const forbidden = FORBIDDEN.has(lowerCase) || FORBIDDEN_PREFIXES.some((prefix) => lowerCase.startsWith(prefix));
+  const read = readByProxies(name);
+  const forbidden = FORBIDDEN.has(read) || FORBIDDEN_PREFIXES.some((prefix) => read.startsWith(prefix));
   return forbidden ? 'cannot be set' : undefined;
+}
+
+/** HTTP does not tell names apart by case, and CGI and its heirs not by anything but letters and digits: `X_A` is `x-a`. */
+function readByProxies(name: string): string {
+  return name.toLowerCase().replace(/[^a-z0-9]/g, '-');
 }
 
 function problemOfValue(value: string): string | undefined {
@@ -59,14 +70,13 @@ function problemOfValue(value: string): string | undefined {
   return VALUE.test(value) ? undefined : 'has a value with something else than printable ASCII, or spaces at its ends';
 }
 
-/** HTTP does not tell names apart by case. */
 function repeated(headers: readonly CustomHeader[]): string[] {
   const seen = new Set<string>();
   const twice = new Set<string>();
   for (const { name } of headers) {
-    const lowerCase = name.toLowerCase();
-    if (seen.has(lowerCase)) twice.add(lowerCase);
-    seen.add(lowerCase);
+    const read = readByProxies(name);
+    if (seen.has(read)) twice.add(name.toLowerCase());
+    seen.add(read);
   }
   return [...twice];
 }

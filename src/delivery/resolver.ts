@@ -1,5 +1,6 @@
 import { promises as dns, type RecordWithTtl } from 'node:dns';
 import { LRUCache } from 'lru-cache';
+import { pause } from '../pause.ts';
 
 /** A name has no address, or the name servers did not say so in time. `dnsCode` is c-ares' (ENOTFOUND, ETIMEOUT, …). */
 export class DnsFailureError extends Error {
@@ -14,6 +15,11 @@ export class DnsFailureError extends Error {
 
 const QUERY_TIMEOUT_MS = 2_000;
 const QUERY_TRIES = 2;
+/**
+ * When one family has answered, the other one is waited for no longer: some name servers and firewalls drop questions for
+ * AAAA, which would cost every connection the time of all tries. RFC 8305, 3, has 50 ms; this leaves room for far servers.
+ */
+const OTHER_FAMILY_MS = 250;
 const MIN_TTL_MS = 1_000;
 const MAX_TTL_MS = 60_000;
 const NEGATIVE_TTL_MS = 5_000;
@@ -36,7 +42,12 @@ export class Resolver {
   resolve(name: string): Promise<readonly string[]> {
     const known = this.#answers.get(name);
     if (known !== undefined) return known;
-    const answer = this.#ask(name).then(
+    const answer = this.#ask(name, (whole) => {
+      // What is remembered may be judged again: then with all addresses.
+      if (this.#answers.get(name) === answer) {
+        this.#answers.set(name, Promise.resolve(whole.addresses), { ttl: whole.ttlMs });
+      }
+    }).then(
       ({ addresses, ttlMs }) => {
         this.#answers.set(name, answer, { ttl: ttlMs });
         return addresses;
@@ -56,16 +67,37 @@ export class Resolver {
     this.#answers.clear();
   }
 
-  async #ask(name: string): Promise<{ readonly addresses: readonly string[]; readonly ttlMs: number }> {
-    const results = await Promise.allSettled([
-      this.#cares.resolve4(name, { ttl: true }),
-      this.#cares.resolve6(name, { ttl: true }),
-    ]);
-    // One family's failure does not matter where the other has an answer: only checked answers are connected to.
-    const records = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+  /**
+   * One family's failure or delay does not matter where the other has an answer: only checked answers are connected to.
+   * `onLate` is called if the other family has answered too late.
+   */
+  async #ask(name: string, onLate: (whole: Answer) => void): Promise<Answer> {
+    const families = [this.#cares.resolve4(name, { ttl: true }), this.#cares.resolve6(name, { ttl: true })];
+    const all = Promise.allSettled(families);
+    const first = await Promise.any(families).catch((): RecordWithTtl[] => []);
+    const timer = new AbortController();
+    const results = await Promise.race([all, first.length > 0 ? pause(OTHER_FAMILY_MS, timer.signal) : all]);
+    timer.abort();
+    if (results === undefined) {
+      void all.then((whole) => {
+        if (recordsOf(whole).length > first.length) onLate(toAnswer(recordsOf(whole)));
+      });
+      return toAnswer(first);
+    }
+    const records = recordsOf(results);
     if (records.length === 0) throw new DnsFailureError(failureCode(results));
-    return { addresses: records.map(({ address }) => address), ttlMs: ttlMsOf(records) };
+    return toAnswer(records);
   }
+}
+
+type Answer = { readonly addresses: readonly string[]; readonly ttlMs: number };
+
+function recordsOf(results: readonly PromiseSettledResult<RecordWithTtl[]>[]): RecordWithTtl[] {
+  return results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+}
+
+function toAnswer(records: readonly RecordWithTtl[]): Answer {
+  return { addresses: records.map(({ address }) => address), ttlMs: ttlMsOf(records) };
 }
 
 /** The smallest, within bounds. c-ares gives no TTL for the answers after the 256th. */

@@ -13,8 +13,17 @@ const MAX_URL_LENGTH = 2_048;
 const MAX_NAME_LENGTH = 253;
 /** What DNS carries; underscores are not host names by RFC 952, but resolve and are in use. */
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
-/** Last labels that the public DNS does not have (RFC 6761, RFC 6762, RFC 8375, ICANN's .internal) or never will. */
-const INTERNAL_NAME = /(?:^|\.)(?:local|localdomain|internal|intranet|private|corp|home|lan|home\.arpa)$/;
+/**
+ * Last labels that the public DNS does not have or never will: those of private networks, `test` and `local` (RFC 6761,
+ * RFC 6762, ICANN's .internal), and `arpa`, which has the infrastructure of DNS and `home.arpa` (RFC 8375). `example` is
+ * none of them: RFC 6761 asks programs not to treat it as special.
+ */
+const PRIVATE_NAME = /(?:^|\.)(?:local|localdomain|internal|intranet|private|corp|home|mail|lan|test|arpa)$/;
+/** What no name server may be asked for (RFC 6761, RFC 7686, RFC 9476). */
+const NOT_IN_DNS = /(?:^|\.)(?:invalid|onion|alt)$/;
+/** Names of metadata services, which answer with credentials; most of them are under .internal as well. */
+const METADATA_NAME =
+  /^(?:metadata|instance-data|metadata\.goog|(?:.+\.)?metadata\.google\.internal|instance-data\.ec2\.internal|metadata\.azure\.(?:com|internal)|metadata\.(?:packet\.net|platformequinix\.com|tencentyun\.com|oraclecloud\.com))$/;
 
 /**
  * The target a customer asks for, checked as far as that is possible without the network. Store `href` of the result
@@ -30,6 +39,8 @@ export function checkTargetUrl(text: string, policy: EgressPolicy): URL {
     reject('the URL must not contain a user name or password; use a custom authorization header');
   }
   checkPort(url, policy);
+  // The dot of a fully qualified name belongs neither into the Host header nor into the name of a certificate.
+  if (/[^.]\.$/.test(url.hostname)) url.hostname = url.hostname.slice(0, -1);
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   if (isIP(host) !== 0) checkAddress(host, policy);
   else checkName(host, policy);
@@ -63,9 +74,24 @@ function checkName(name: string, policy: EgressPolicy): void {
     if (!isLoopbackAllowed(policy)) reject(`the host ${name} is not reachable from the internet`);
     return;
   }
-  // Who opens private ranges has private names as well; connecting still checks the addresses behind them.
-  if (policy.allowCidrs.length > 0) return;
-  if (!name.includes('.') || INTERNAL_NAME.test(name)) reject(`the host ${name} is not reachable from the internet`);
+  const isPrivate = !name.includes('.') || PRIVATE_NAME.test(name);
+  const isRefused =
+    NOT_IN_DNS.test(name) ||
+    (METADATA_NAME.test(name) && !isMetadataAllowed(policy)) ||
+    (isPrivate && !hasPrivateNetwork(policy));
+  if (isRefused) reject(`the host ${name} is not reachable from the internet`);
+}
+
+/** Whoever opens private ranges has private names as well; connecting still checks the addresses behind them. */
+function hasPrivateNetwork({ allowCidrs }: EgressPolicy): boolean {
+  return allowCidrs.some((cidr) => !isLoopbackAddress(cidr.split('/', 1)[0] ?? ''));
+}
+
+/** The services are opened by the exact address alone (address-rule.ts), and so are their names. */
+function isMetadataAllowed(policy: EgressPolicy): boolean {
+  return ['169.254.169.254', 'fd00:ec2::254', 'fd20:ce::254', '100.100.100.200', '192.0.0.192'].some((address) =>
+    isAllowedAddress(address, policy),
+  );
 }
 
 function isLoopbackAllowed(policy: EgressPolicy): boolean {

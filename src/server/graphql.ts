@@ -35,7 +35,11 @@ export type GraphqlOptions = {
 };
 
 /** What came before the operation: who asks. Over HTTP the plugin below finds out, over WebSocket the handshake. */
-export type ServerContext = { viewer?: Viewer };
+export type ServerContext = {
+  viewer?: Viewer;
+  /** The operation came over a WebSocket, which is closed when its credential ends. */
+  isOverSocket?: true;
+};
 
 export type Graphql = YogaServerInstance<ServerContext, Context>;
 

@@ -189,7 +189,8 @@ export class LiveSockets {
       ...{ method: 'POST', signal: operation.ending.signal },
     });
     const params = { query: payload.query };
-    const enveloped: Enveloped = graphql.getEnveloped({ request, params, waitUntil: () => undefined, viewer });
+    const over = { viewer, isOverSocket: true } as const;
+    const enveloped: Enveloped = graphql.getEnveloped({ request, params, waitUntil: () => undefined, ...over });
     const { parse, validate, contextFactory, schema } = enveloped;
     const document = parse(payload.query);
     const errors = validate(schema, document);

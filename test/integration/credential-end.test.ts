@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -70,7 +71,8 @@ async function expectEnd(stream: Stream, isSocket: boolean): Promise<void> {
   } else {
     const [, last] = stream.text().split('event: next').slice(-2);
     expect(last).toContain('"code":"UNAUTHENTICATED"');
-    expect(last).toContain('event: complete');
+    // It would tell the client that nothing is to come, and not to connect again.
+    expect(stream.text()).not.toContain('event: complete');
   }
 }
 
@@ -146,6 +148,35 @@ it('each of them ends when its JWT does', async () => {
       await expectEnd(stream, open === openSocket);
     }),
   );
+});
+
+it('a WebSocket is closed at the end of its JWT, and hears nothing before that of its streams', async () => {
+  const exp = Math.floor(Date.now() / 1_000);
+  const token = await new SignJWT({ tenant: 'acme', scope: 'TENANT_READ', exp })
+    .setProtectedHeader({ alg: 'HS256' })
+    .sign(new TextEncoder().encode(JWT_SECRET));
+  const sockets = await Promise.all(
+    Array.from({ length: 25 }, async (_, index) => {
+      // So that the streams and the socket do not count from the same moment.
+      await pause(index * 40);
+      const socket = new WebSocket(`${other.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
+      const types: unknown[] = [];
+      const closed = new Promise<number>((resolve) => {
+        socket.once('close', resolve);
+      });
+      socket.on('message', (data: Buffer) => {
+        const { type } = JSON.parse(data.toString()) as { readonly type: unknown };
+        types.push(type);
+        if (type !== 'connection_ack') return;
+        for (const id of ['1', '2']) socket.send(JSON.stringify({ id, type: 'subscribe', payload: { query: QUERY } }));
+      });
+      socket.once('open', () => {
+        socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: token } }));
+      });
+      return { types, code: await closed };
+    }),
+  );
+  expect(sockets).toEqual(sockets.map(() => ({ types: ['connection_ack'], code: 4403 })));
 });
 
 it('a socket that does not hear that it is closed gets nothing done any more, and is cut', async () => {

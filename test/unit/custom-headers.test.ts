@@ -25,8 +25,8 @@ describe('checkCustomHeaders', () => {
     ['hostname', 'not host'],
     ['iffy', 'not if-'],
     ['contents', 'not content-'],
-    ['constructor', 'a name like any other'],
-    ['__proto__', 'a name like any other'],
+    ['x_tenant.id', 'a name of its own'],
+    ['prototypes', 'not prototype'],
   ])('takes %s', (name, value) => {
     expect(problemsOf([{ name, value }])).toBe('');
   });
@@ -54,6 +54,18 @@ describe('checkCustomHeaders', () => {
     ...['user-agent', 'cookie', 'set-cookie', 'sec-fetch-mode'],
     ...['webhook-id', 'Webhook-Signature', 'webhook-anything', 'x-hub-signature', 'X-Hub-Signature-256', 'svix-id'],
     ...['Metadata', 'Metadata-Flavor', 'X-aws-ec2-metadata-token', 'X-aws-ec2-metadata-token-ttl-seconds'],
+    ...['webhook_signature', 'Webhook_Id', 'webhook.id', 'x_hub_signature_256', 'X_Forwarded_For', 'x.forwarded.for'],
+    ...['transfer_encoding', 'Content_Length', 'content~type', 'user_agent', 'x_amz_security_token', 'Metadata_Flavor'],
+    ...[
+      'Proxy',
+      'x-forwarded',
+      'X-Original-URL',
+      'x_http_method_override',
+      'True-Client-IP',
+      'set_cookie',
+      'keep_alive',
+    ],
+    ...['__proto__', '__PROTO__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '__defineGetter__'],
     ...['x-amz-security-token', 'x-google-metadata-request', 'x-goog-x', 'x-ms-version', 'x-azure-x'],
   ])('refuses %s, which is not the customer’s to set', (name) => {
     expect(problemsOf([{ name, value: 'v' }])).toBe(`"${name}" cannot be set`);
@@ -89,6 +101,14 @@ describe('checkCustomHeaders', () => {
       { name: 'x-key', value: 'b' },
     ]);
     expect(problems).toBe('"x-key" is given more than once');
+  });
+
+  it.each([
+    ['X-Key', 'x_key'],
+    ['x.key', 'x-key'],
+  ])('refuses %s beside %s, which some servers read as the same', (one, other) => {
+    const problems = problemsOf([one, other].map((name) => ({ name, value: 'v' })));
+    expect(problems).toBe(`"${other}" is given more than once`);
   });
 
   it('refuses more than 4 KiB in all', () => {

@@ -5,7 +5,17 @@ import { checkTargetUrl, TargetRejectedError } from '../../src/delivery/target-u
 const denyPorts: ReadonlySet<number> = new Set([25]);
 const STRICT: EgressPolicy = { allowCidrs: [], allowHttp: 'never', denyPorts };
 const EMBEDDED: EgressPolicy = { allowCidrs: ['127.0.0.0/8', '::1/128'], allowHttp: 'loopback', denyPorts };
+const PRIVATE: EgressPolicy = { allowCidrs: ['10.0.0.0/8'], allowHttp: 'never', denyPorts };
 const OPEN: EgressPolicy = { allowCidrs: [], allowHttp: 'always', denyPorts };
+
+/** RFC 6761 (but for example names), 6762, 7686, 8375, 9476, the rest of .arpa, names of metadata services and of networks. */
+const SPECIAL_NAMES = [
+  ...['localhost', 'a.localhost', 'test', 'a.test', 'invalid', 'a.b.invalid', 'a.local', 'a.onion', 'a.alt', 'onion'],
+  ...['home.arpa', 'a.home.arpa', '1.0.0.127.in-addr.arpa', 'ip6.arpa', 'ipv4only.arpa', 'resolver.arpa', 'arpa'],
+  ...['metadata.google.internal', 'metadata.goog', 'metadata', 'instance-data', 'instance-data.ec2.internal'],
+  ...['metadata.azure.com', 'metadata.packet.net', 'metadata.platformequinix.com', 'metadata.tencentyun.com'],
+  ...['a.internal', 'host.docker.internal', 'kubernetes.default.svc.cluster.local', 'a.lan', 'a.corp', 'a.home'],
+];
 
 function messageOf(text: string, policy: EgressPolicy): string {
   try {
@@ -32,6 +42,16 @@ describe('checkTargetUrl', () => {
     ['https://example.com:65535/', 'https://example.com:65535/'],
     ['https://[2606:4700::1111]/', 'https://[2606:4700::1111]/'],
     ['https://[::ffff:8.8.8.8]/', 'https://[::ffff:808:808]/'],
+    ['https://example.com./', 'https://example.com/'],
+    ['https://EXAMPLE.com.:8443/a?b=1', 'https://example.com:8443/a?b=1'],
+    ['https://8.8.8.8./', 'https://8.8.8.8/'],
+    // RFC 2606.
+    ['https://hooks.example.org/', 'https://hooks.example.org/'],
+    ['https://example.net/', 'https://example.net/'],
+    ['https://invalid.example.com/', 'https://invalid.example.com/'],
+    ['https://local.dev/', 'https://local.dev/'],
+    ['https://metadata.example.com/', 'https://metadata.example.com/'],
+    ['https://arpanet.com/', 'https://arpanet.com/'],
     ['https://my_service.example.com/', 'https://my_service.example.com/'],
   ])('takes %j as %j', (text, href) => {
     expect(checkTargetUrl(text, STRICT).href).toBe(href);
@@ -87,7 +107,6 @@ describe('checkTargetUrl', () => {
     ['https://example.com:25/', 'the port 25 is not allowed'],
     ['https://8.8.8.8:025/', 'the port 25 is not allowed'],
     ['https://localhost:25/', 'the port 25 is not allowed'],
-    ['https://example.com./', 'not a valid name'],
     ['https://example..com/', 'not a valid name'],
     ['https://.example.com/', 'not a valid name'],
     ['https://../', 'not a valid name'],
@@ -108,6 +127,10 @@ describe('checkTargetUrl', () => {
     ['https://nas.home.arpa/', 'not reachable'],
     ['https://nas.lan/', 'not reachable'],
     ['https://host.localdomain/', 'not reachable'],
+    ...SPECIAL_NAMES.flatMap((name): [string, string][] => [
+      [`https://${name}/`, 'not reachable'],
+      [`https://${name.toUpperCase()}./`, 'not reachable'],
+    ]),
   ])('refuses %j: %s', (text, part) => {
     const message = messageOf(text, STRICT);
     expect(message).toContain(part);
@@ -123,7 +146,27 @@ describe('checkTargetUrl', () => {
     ['http://example.com/', EMBEDDED, 'the URL must start with https://, or http:// to localhost'],
     ['http://8.8.8.8/', EMBEDDED, 'the URL must start with https://, or http:// to localhost'],
     ['http://10.0.0.1/', EMBEDDED, 'the address 10.0.0.1 is not reachable from the internet'],
-    ['https://receiver/', EMBEDDED, 'accepted'],
+    ['http://localhost:5050/', EMBEDDED, 'accepted'],
+    ['http://localhost.:5050/', EMBEDDED, 'accepted'],
+    ...SPECIAL_NAMES.filter((name) => !name.endsWith('localhost')).map(
+      (name) => [`https://${name}/`, EMBEDDED, `the host ${name} is not reachable from the internet`] as const,
+    ),
+    ['https://receiver/', EMBEDDED, 'the host receiver is not reachable from the internet'],
+    ['https://receiver/', PRIVATE, 'accepted'],
+    ['https://a.local/', PRIVATE, 'accepted'],
+    ['https://a.internal/', PRIVATE, 'accepted'],
+    ['https://a.test/', PRIVATE, 'accepted'],
+    ['https://a.home.arpa/', PRIVATE, 'accepted'],
+    ['https://localhost/', PRIVATE, 'the host localhost is not reachable from the internet'],
+    ['https://a.onion/', PRIVATE, 'the host a.onion is not reachable from the internet'],
+    ['https://a.invalid/', PRIVATE, 'the host a.invalid is not reachable from the internet'],
+    ['https://metadata.goog/', PRIVATE, 'the host metadata.goog is not reachable from the internet'],
+    [
+      'https://metadata.google.internal/',
+      PRIVATE,
+      'the host metadata.google.internal is not reachable from the internet',
+    ],
+    ['https://metadata.google.internal/', { ...PRIVATE, allowCidrs: ['169.254.169.254/32'] }, 'accepted'],
     ['http://example.com/', OPEN, 'accepted'],
     ['https://example.com/', { ...OPEN, denyPorts: new Set([443]) }, 'the port 443 is not allowed for webhooks'],
     ['http://example.com/', { ...OPEN, denyPorts: new Set([443]) }, 'accepted'],
