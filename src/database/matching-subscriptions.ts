@@ -6,14 +6,15 @@ export type TypeMatch = {
   readonly filter: unknown;
 };
 
-/** A tenant's active subscriptions that have one of these entries among their event types. */
+/** A tenant's active subscriptions that have one of these entries among their event types, and whose circuit is closed. */
 export async function matchingSubscriptions(
   db: Queryable,
   { tenant, patterns }: { readonly tenant: string; readonly patterns: readonly string[] },
 ): Promise<readonly TypeMatch[]> {
   const { rows } = await db.query<TypeMatch>(
-    `SELECT id, filter FROM webhook_subscriptions
-     WHERE tenant = $1 AND event_types && $2::text[] AND is_active AND deleted_at IS NULL`,
+    `SELECT s.id, s.filter FROM webhook_subscriptions s JOIN subscription_states st ON st.subscription_id = s.id
+     WHERE s.tenant = $1 AND s.event_types && $2::text[] AND s.is_active AND s.deleted_at IS NULL
+       AND st.opened_at IS NULL`,
     [tenant, patterns],
   );
   return rows;

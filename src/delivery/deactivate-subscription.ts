@@ -22,7 +22,7 @@ export async function deactivateSubscription(
   await cancelPending(db, { subscriptionId, limit: CANCEL_AT_ONCE });
   await closeCircuit(db, subscriptionId);
   return recordSubscriptionEvent(db, {
-    ...{ tenant: deactivated.tenant, subscriptionId, type: 'webhook_subscription.deactivated' },
-    data: { url: deactivated.url, reason },
+    ...{ tenant: deactivated.tenant, subscriptionId, url: deactivated.url, type: 'webhook_subscription.deactivated' },
+    data: { reason },
   });
 }

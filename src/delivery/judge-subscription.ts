@@ -42,9 +42,10 @@ export async function judgeSubscription(db: Queryable, subscriptionId: string): 
   if (verdict.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS, failingSince });
   await countNotice(db, { subscriptionId, noticeCount });
   const messages = await recordSubscriptionEvent(db, {
-    ...{ tenant: health.tenant, subscriptionId, type: 'webhook_subscription.failing' },
+    ...{ tenant: health.tenant, subscriptionId, url: health.url, type: 'webhook_subscription.failing' },
     data: {
-      ...{ url: health.url, failingSince, progressPercent },
+      failingSince,
+      progressPercent,
       deactivationAt: new Date(Math.max(failingSince.getTime() + DEACTIVATE_AFTER_MS, Date.now() + LAST_NOTICE_MS)),
     },
   });
@@ -61,7 +62,7 @@ export async function recoverSubscription(
   await closeCircuit(db, subscriptionId);
   const { tenant, url, failingSince } = health;
   return recordSubscriptionEvent(db, {
-    ...{ tenant, subscriptionId, type: 'webhook_subscription.recovered' },
-    data: { url, failingSince },
+    ...{ tenant, subscriptionId, url, type: 'webhook_subscription.recovered' },
+    data: { failingSince },
   });
 }

@@ -10,6 +10,7 @@ import { publishOrWait } from '../events/publish-deliveries.ts';
 import { Loop } from '../loop.ts';
 import { releaseDue } from './release-due.ts';
 import { RECHECK_MS } from './release-plan.ts';
+import { recordOmittedEvent } from './subscription-events.ts';
 import { createSweeperMetrics, type SweeperMetrics } from './sweeper-metrics.ts';
 
 export type SweeperOptions = {
@@ -25,6 +26,8 @@ const REFUSED_MS = 1_000;
 const FAILED_MS = 1_000;
 const LOST_INTERVAL_MS = 10_000;
 const LOST_LIMIT = 1_000;
+/** How often notices are looked for that were too many within a minute. */
+const NOTICES_INTERVAL_MS = 5_000;
 /** Clocks of Postgres, nats-server and this machine may differ by this much, and publishing may take as long. */
 const LOST_SLACK_MS = 60_000;
 
@@ -37,6 +40,7 @@ export class Sweeper extends Loop {
   readonly #options: SweeperOptions;
   readonly #metrics: SweeperMetrics;
   #lostCheckedAt = 0;
+  #noticesCheckedAt = 0;
 
   constructor(options: SweeperOptions) {
     super();
@@ -63,12 +67,21 @@ export class Sweeper extends Loop {
   async #sweep(): Promise<number> {
     const { database, bus } = this.#options;
     if (Date.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#returnLost();
+    if (Date.now() - this.#noticesCheckedAt >= NOTICES_INTERVAL_MS) await this.#sendOmittedNotice();
     const { messages, isFull } = await transaction(database.pool, (db) => releaseDue(db, bus.maxInlineDataBytes));
     const published = await publishOrWait(this.#options, messages);
     this.#metrics.published.inc(published);
     if (published < messages.length) return REFUSED_MS;
     if (isFull) return 0;
     return messages.length > 0 ? RECHECK_MS : IDLE_MS;
+  }
+
+  /** One at a time: those of the next tenant in the next round. */
+  async #sendOmittedNotice(): Promise<void> {
+    const messages = await transaction(this.#options.database.pool, recordOmittedEvent);
+    // If there are more, the next round goes on.
+    if (messages === undefined) this.#noticesCheckedAt = Date.now();
+    else await publishOrWait(this.#options, messages);
   }
 
   async #returnLost(): Promise<void> {

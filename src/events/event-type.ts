@@ -17,17 +17,28 @@ export function isEventTypePattern(text: string): boolean {
   return text === '*' || isEventType(text.endsWith('.*') ? text.slice(0, -2) : text);
 }
 
-/** `conversation.*` matches `conversation.created` and `conversation.message.created`, not `conversation` itself. */
+/**
+ * `conversation.*` matches `conversation.created` and `conversation.message.created`, not `conversation` itself; `*` matches
+ * every type but those of notices.
+ */
 export function matchesPattern(pattern: string, type: string): boolean {
-  if (pattern === '*') return true;
+  if (pattern === '*') return !isNoticeType(type);
   return pattern.endsWith('.*') ? type.startsWith(pattern.slice(0, -1)) : pattern === type;
 }
 
-/** Every pattern that matches `type`: itself, its prefixes from the longest, and `*`. */
+/** Every pattern that matches `type`: itself, its prefixes from the longest, and, but for notices, `*`. */
 export function patternsOf(type: string): string[] {
   const parts = type.split('.');
   const prefixes = parts.slice(1).map((_, dropped) => `${parts.slice(0, parts.length - 1 - dropped).join('.')}.*`);
-  return [type, ...prefixes, '*'];
+  return [type, ...prefixes, ...(isNoticeType(type) ? [] : ['*'])];
+}
+
+/**
+ * Whether events of this type say what becomes of subscriptions. They go only to subscriptions that name them: those that
+ * want every type would be told of each other, and multiply what goes wrong.
+ */
+function isNoticeType(type: string): boolean {
+  return type.startsWith('webhook_subscription.');
 }
 
 /** What `sendTestEvent` sends if it is not told otherwise. */
@@ -35,5 +46,5 @@ export const TEST_EVENT_TYPE = 'webhook.test';
 
 /** Whether events of this type are the engine's own, or may be in a later version. */
 export function isOwnEventType(type: string): boolean {
-  return type === TEST_EVENT_TYPE || type.startsWith('webhook_subscription.');
+  return type === TEST_EVENT_TYPE || isNoticeType(type);
 }

@@ -32,7 +32,7 @@ const HeaderInput = builder.inputType('HeaderInput', {
 
 const DESCRIPTIONS = {
   url: 'Where the requests go.',
-  eventTypes: '1 to 100 event types, prefixes such as `conversation.*`, or `*`.',
+  eventTypes: '1 to 100 event types, prefixes such as `conversation.*`, or `*` for all but `webhook_subscription.*`.',
   description: 'For people; at most 1,000 characters.',
   headers: 'Custom headers, sent with every request; at most 20, and 4 KiB of names and values together.',
   filter:

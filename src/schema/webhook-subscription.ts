@@ -38,7 +38,7 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
     url: t.exposeString('url'),
     description: t.exposeString('description'),
     eventTypes: t.exposeStringList('eventTypes', {
-      description: 'Event types, prefixes such as `conversation.*`, or `*`.',
+      description: 'Event types, prefixes such as `conversation.*`, or `*` for all but `webhook_subscription.*`.',
     }),
     filter: t.field({
       type: 'JSON',

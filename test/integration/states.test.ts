@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { cancelPending } from '../../src/database/cancel-pending.ts';
 import { createDatabase, type Database } from '../../src/database/client.ts';
 import { closeCircuit } from '../../src/database/close-circuit.ts';
@@ -8,7 +8,11 @@ import { recentAttempts } from '../../src/database/recent-attempts.ts';
 import { transaction } from '../../src/database/transaction.ts';
 import { uuid7, uuid7Floor } from '../../src/database/uuid7.ts';
 import { type Result, writeResults } from '../../src/database/write-results.ts';
-import { recordSubscriptionEvent } from '../../src/delivery/subscription-events.ts';
+import {
+  recordOmittedEvent,
+  recordSubscriptionEvent,
+  type SubscriptionEvent,
+} from '../../src/delivery/subscription-events.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { countWaiting } from '../support/table-lock.ts';
@@ -32,8 +36,8 @@ afterAll(async () => {
 
 const TENANT = 'acme';
 
-async function subscribe(): Promise<string> {
-  const data = { id: uuid7(Date.now()), tenant: TENANT, url: 'https://example.com/', eventTypes: ['*'] };
+async function subscribe(eventTypes = ['*']): Promise<string> {
+  const data = { id: uuid7(Date.now()), tenant: TENANT, url: 'https://example.com/', eventTypes };
   return (await database.prisma.webhookSubscription.create({ data })).id;
 }
 
@@ -150,14 +154,72 @@ describe('while another transaction holds a delivery', () => {
   });
 });
 
-it('an event about a subscription waits for no state of those it is sent to, which may be telling of themselves', async () => {
-  const [one, another] = [await subscribe(), await subscribe()];
-  await other.query('BEGIN');
-  await other.query('SELECT FROM subscription_states WHERE subscription_id = $1 FOR UPDATE', [another]);
-  const event = { tenant: TENANT, subscriptionId: one, type: 'webhook_subscription.recovered' as const, data: {} };
-  const messages = await transaction(database.pool, (db) => recordSubscriptionEvent(db, event));
-  await other.query('COMMIT');
-  expect(messages.map(({ subscriptionId }) => subscriptionId)).toContain(another);
+describe('an event about a subscription', () => {
+  const NOTICES = ['webhook_subscription.*'];
+  const eventOf = (subscriptionId: string, data: Record<string, unknown> = {}): SubscriptionEvent => ({
+    ...{ tenant: TENANT, subscriptionId, url: 'https://user.example.com:8443/secret?key=secret', data },
+    type: 'webhook_subscription.recovered',
+  });
+  const record = (event: SubscriptionEvent) => transaction(database.pool, (db) => recordSubscriptionEvent(db, event));
+  const dataOf = async (where: string): Promise<Record<string, unknown>[]> => {
+    const { rows } = await database.pool.query<{ data: Buffer }>(`SELECT data FROM events WHERE ${where} ORDER BY id`);
+    return rows.map(({ data }) => JSON.parse(data.toString()) as Record<string, unknown>);
+  };
+  beforeEach(async () => {
+    await database.pool.query('DELETE FROM notice_limits');
+  });
+
+  it('waits for no state of those it is sent to, which may be telling of themselves', async () => {
+    const [one, another] = [await subscribe(), await subscribe(NOTICES)];
+    await other.query('BEGIN');
+    await other.query('SELECT FROM subscription_states WHERE subscription_id = $1 FOR UPDATE', [another]);
+    const messages = await record(eventOf(one));
+    await other.query('COMMIT');
+    expect(messages.map(({ subscriptionId }) => subscriptionId)).toContain(another);
+  });
+
+  it('goes only to those that name its type, and whose circuit is closed', async () => {
+    const about = await subscribe(NOTICES);
+    const [all, prefix, exact] = [
+      await subscribe(['*']),
+      await subscribe(NOTICES),
+      await subscribe(['webhook_subscription.recovered']),
+    ];
+    const [open, sibling] = [await subscribe(NOTICES), await subscribe(['webhook_subscription.failing'])];
+    await database.pool.query('UPDATE subscription_states SET opened_at = now() WHERE subscription_id = $1', [open]);
+    const ids = (await record(eventOf(about))).map(({ subscriptionId }) => subscriptionId);
+    expect(ids).toEqual(expect.arrayContaining([prefix, exact]));
+    for (const id of [about, all, open, sibling]) expect(ids).not.toContain(id);
+  });
+
+  it('says the host of the URL and nothing else of it', async () => {
+    const about = await subscribe();
+    await record(eventOf(about));
+    const [data] = await dataOf(`convert_from(data, 'UTF8') LIKE '%${about}%'`);
+    expect(data).toEqual({ subscriptionId: about, host: 'user.example.com:8443' });
+  });
+
+  it('is one of ten in a minute; of those beyond, the latest tells how many there were when the minute is over', async () => {
+    const watcher = await subscribe(NOTICES);
+    const about = await subscribe();
+    const results = [];
+    for (let number = 1; number <= 15; number += 1) results.push(await record(eventOf(about, { number })));
+    expect(results.map(({ length }) => length > 0)).toEqual([
+      ...Array.from({ length: 10 }, () => true),
+      ...Array.from({ length: 5 }, () => false),
+    ]);
+    // Those of another type count by themselves.
+    expect(await record({ ...eventOf(about), type: 'webhook_subscription.failing' })).not.toEqual([]);
+    const take = () => transaction(database.pool, recordOmittedEvent);
+    expect(await take()).toBeUndefined();
+    await database.pool.query(`UPDATE notice_limits SET minute_from = minute_from - interval '1 minute'`);
+    expect((await take())?.map(({ subscriptionId }) => subscriptionId)).toContain(watcher);
+    const told = await dataOf(`convert_from(data, 'UTF8') LIKE '%${about}%"number"%'`);
+    expect(told.map(({ number }) => number)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15]);
+    expect(told.at(-1)).toEqual({ subscriptionId: about, host: 'user.example.com:8443', number: 15, omittedCount: 4 });
+    expect(await take()).toBeUndefined();
+    expect(await record(eventOf(about))).not.toEqual([]);
+  });
 });
 
 /** Somebody waits for a lock. */

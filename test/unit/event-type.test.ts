@@ -29,6 +29,11 @@ describe('a pattern', () => {
     ['a.*', 'a', false],
     ['a.*', 'ab.c', false],
     ['*', 'a.b', true],
+    ['*', 'webhook.test', true],
+    ['*', 'webhook_subscriptions.a', true],
+    ['*', 'webhook_subscription.failing', false],
+    ['webhook_subscription.*', 'webhook_subscription.failing', true],
+    ['webhook_subscription.failing', 'webhook_subscription.failing', true],
   ])('%s against %s: %s', (pattern, type, expected) => {
     expect(matchesPattern(pattern, type)).toBe(expected);
     expect(patternsOf(type).includes(pattern)).toBe(expected);

@@ -119,6 +119,19 @@ CREATE TABLE subscription_states (
 ) WITH (fillfactor = 50);
 CREATE INDEX subscription_states_next_due_at_idx ON subscription_states (next_due_at) WHERE next_due_at IS NOT NULL;
 
+-- Notices about subscriptions, by tenant and event type: how many since when, and those beyond the limit, which are told
+-- together, with the data of the latest one.
+CREATE TABLE notice_limits (
+  tenant                 text NOT NULL,
+  type                   text NOT NULL,
+  minute_from            timestamptz(3) NOT NULL,
+  count                  integer NOT NULL,
+  omitted_count          integer NOT NULL DEFAULT 0,
+  latest_subscription_id uuid,
+  latest_data            text,
+  PRIMARY KEY (tenant, type)
+) WITH (fillfactor = 50);
+
 CREATE FUNCTION webhook_subscription_created() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO subscription_states (subscription_id) VALUES (NEW.id);
