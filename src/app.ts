@@ -47,7 +47,7 @@ export async function startApp(config: Config, { log, report }: AppOptions): Pro
   const onStop: OnStop = (stop) => stops.push(stop);
   try {
     const surroundings = await prepareSurroundings(config, { log, report, onStop });
-    const services = createServices({ surroundings, log, onStop });
+    const services = createServices(config, { surroundings, log, onStop });
     const { url, ready } = await startParts(config, { surroundings, services, onStop });
     const { natsServers, adminApiKey } = surroundings;
     let stopped: Promise<void> | undefined;
@@ -60,11 +60,13 @@ export async function startApp(config: Config, { log, report }: AppOptions): Pro
 
 type Ingredients = { readonly surroundings: Surroundings; readonly log: Logger; readonly onStop: OnStop };
 
-function createServices({ surroundings, log, onStop }: Ingredients): WorkerServices {
-  const { databaseUrl, natsServers, secretsKey } = surroundings;
+function createServices(config: Config, { surroundings, log, onStop }: Ingredients): WorkerServices {
+  const { databaseUrls, natsServers, secretsKey } = surroundings;
   const secretBox = createSecretBox(secretsKey);
   const database = createDatabase({
-    url: databaseUrl,
+    url: databaseUrls.url,
+    behindPooler: databaseUrls.directUrl !== databaseUrls.url,
+    poolSize: config.databasePoolSize,
     onError: (error) => {
       log.error({ err: error }, 'Postgres closed a connection');
     },
@@ -72,7 +74,7 @@ function createServices({ surroundings, log, onStop }: Ingredients): WorkerServi
   onStop(() => database.close());
   const bus = new EventBus({ servers: natsServers, log });
   onStop(() => bus.stop());
-  return { databaseUrl, database, secretBox, bus, log, metrics: createMetrics(database, bus) };
+  return { databaseUrls, database, secretBox, bus, log, metrics: createMetrics(database, bus) };
 }
 
 /** For every role: what they show is of Postgres and NATS, which outlive each of the processes. */
@@ -94,7 +96,11 @@ async function startParts(
   const stopping = new AbortController();
   let startProblems: readonly string[] = [];
   const { adminApiKey } = surroundings;
-  const server = new HttpServer({ config, adminApiKey, ...services, startProblems: () => startProblems });
+  const { directUrl: databaseUrl } = services.databaseUrls;
+  const server = new HttpServer({
+    ...{ config, adminApiKey, ...services, databaseUrl },
+    startProblems: () => startProblems,
+  });
   const workers = createWorkers(config, services);
   onStop(async () => {
     stopping.abort();

@@ -1,4 +1,6 @@
 import { isIP } from 'node:net';
+import pg from 'pg';
+import { schemaOf } from './database/session.ts';
 import { MAX_PORT } from './delivery/port-rule.ts';
 import { isSecretsKey } from './delivery/secret-box.ts';
 
@@ -25,20 +27,55 @@ export function parsePort(text: string): number {
   return port;
 }
 
-export function parseCount(text: string, max: number): number {
+export function parseCount(text: string, max: number, min = 1): number {
   const count = Number(text);
-  if (!/^\d+$/.test(text) || count < 1 || count > max)
-    throw new Error(`must be a whole number from 1 to ${max}, not ${JSON.stringify(text)}`);
+  if (!/^\d+$/.test(text) || count < min || count > max)
+    throw new Error(`must be a whole number from ${min} to ${max}, not ${JSON.stringify(text)}`);
   return count;
 }
 
 /** The message never repeats the value: URLs carry passwords. */
-export function parseUrl(text: string, protocols: readonly string[]): string {
+function parseUrl(text: string, protocols: readonly string[]): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !protocols.includes(url.protocol) || url.hostname === '') {
     throw new Error(`must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
   }
   return text;
+}
+
+/**
+ * A URL of Postgres as node-postgres reads it: `postgres://host/database`, or `postgres:///database?host=/folder` for a
+ * Unix socket. The message never repeats the value.
+ */
+export function parseDatabaseUrl(text: string): string {
+  const [, authority] = /^postgres(?:ql)?:\/\/([^/?#]*)/.exec(text) ?? [];
+  if (authority === undefined) throw new Error('must be a URL that starts with postgres:// or postgresql://');
+  const inAuthority = authority.slice(authority.lastIndexOf('@') + 1);
+  const hosts = new URLSearchParams(text.split('?')[1] ?? '').get('host') ?? inAuthority;
+  if (hosts === '') {
+    throw new Error('names no host: postgres://host/database, or postgres:///database?host=/folder for a Unix socket');
+  }
+  if (`${hosts}${inAuthority}`.includes(',')) {
+    throw new Error('names several hosts: name one, such as a DNS name or a proxy that follows the primary');
+  }
+  checkReadable(text);
+  if (!/^(?!pg_)[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(schemaOf(text))) {
+    throw new Error('has a parameter schema that is not a plain name such as webhooks');
+  }
+  return text;
+}
+
+/** Also reads the files that the URL names. */
+function checkReadable(databaseUrl: string): void {
+  const unreadable = 'cannot be read: special characters in the user and the password have to be percent-encoded';
+  let client: pg.Client;
+  try {
+    client = new pg.Client({ connectionString: databaseUrl });
+  } catch (error) {
+    const isFile = error instanceof Error && 'syscall' in error && 'path' in error;
+    throw new Error(isFile ? `names a file that cannot be read: ${String(error.path)}` : unreadable, { cause: error });
+  }
+  if (Number.isNaN(client.port)) throw new Error('has a port that is no number');
 }
 
 /** Its userinfo must be percent-encoded, or it would only be found out when connecting. */

@@ -1,3 +1,4 @@
+import { DEFAULT_POOL_SIZE } from './database/session.ts';
 import { DEFAULT_DENY_PORTS } from './delivery/port-rule.ts';
 
 type Variable = { readonly name: string; readonly default: string; readonly meaning: string };
@@ -14,7 +15,20 @@ export const VARIABLES: readonly Variable[] = [
   {
     name: 'DATABASE_URL',
     default: 'unset',
-    meaning: 'Postgres 14 or newer, `postgres://…`. Unset: an embedded Postgres under `DATA_DIR`.',
+    meaning:
+      'Postgres 14 or newer, `postgres://…`; `?schema=…` names the schema of the tables, by default `public` ([Postgres](postgres.md)). Unset: an embedded Postgres under `DATA_DIR`.',
+  },
+  {
+    name: 'DATABASE_DIRECT_URL',
+    default: 'unset',
+    meaning:
+      'The address of Postgres itself when `DATABASE_URL` leads to a pooler in transaction mode, such as PgBouncer: for migrations, locks and notifications.',
+  },
+  {
+    name: 'DATABASE_POOL_SIZE',
+    default: `${DEFAULT_POOL_SIZE}`,
+    meaning:
+      'Maximum connections to Postgres, 2 to 1000, in the pools of a process, half of them for deliveries and half for GraphQL. A process takes [up to four more](postgres.md#connections).',
   },
   {
     name: 'NATS_URL',

@@ -5,6 +5,7 @@ import {
   parseBoolean,
   parseCidrs,
   parseCount,
+  parseDatabaseUrl,
   parseDnsServers,
   parseJwksUrl,
   parseLogAttempts,
@@ -18,11 +19,11 @@ import {
   parseSecret,
   parseSecretsKey,
   parseText,
-  parseUrl,
   ROLES,
   type Role,
 } from './config-values.ts';
 import { CAN_BE_EMPTY, DEFAULT_RETRY_SCHEDULE } from './config-variables.ts';
+import { DEFAULT_POOL_SIZE } from './database/session.ts';
 import { DEFAULT_DENY_PORTS } from './delivery/port-rule.ts';
 import { StartError } from './start-error.ts';
 
@@ -32,6 +33,9 @@ export type Config = {
   readonly port: number;
   /** Undefined: start the embedded Postgres. */
   readonly databaseUrl: string | undefined;
+  /** Undefined: databaseUrl leads to Postgres itself. */
+  readonly databaseDirectUrl: string | undefined;
+  readonly databasePoolSize: number;
   /** Undefined: start the embedded nats-server. */
   readonly natsServers: readonly string[] | undefined;
   readonly dataDir: string;
@@ -104,7 +108,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const config: Config = {
     host: read('HOST', parseText) ?? '127.0.0.1',
     port: read('PORT', parsePort) ?? 4000,
-    databaseUrl: read('DATABASE_URL', (text) => parseUrl(text, ['postgres:', 'postgresql:'])),
+    ...readDatabase(read, { embedded, problems }),
     natsServers: read('NATS_URL', parseNatsServers),
     dataDir: read('DATA_DIR', parseText) ?? '.data',
     roles: read('ROLES', parseRoles) ?? new Set(ROLES),
@@ -129,6 +133,19 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
 }
 
 type Read = <T>(name: string, parse: (text: string) => T) => T | undefined;
+
+type DatabaseConfig = Pick<Config, 'databaseUrl' | 'databaseDirectUrl' | 'databasePoolSize'>;
+
+function readDatabase(
+  read: Read,
+  { embedded, problems }: { readonly embedded: boolean; readonly problems: string[] },
+): DatabaseConfig {
+  const databaseUrl = read('DATABASE_URL', parseDatabaseUrl);
+  const databaseDirectUrl = read('DATABASE_DIRECT_URL', parseDatabaseUrl);
+  if (embedded && databaseDirectUrl !== undefined) problems.push('DATABASE_DIRECT_URL is set without DATABASE_URL');
+  const size = read('DATABASE_POOL_SIZE', (text) => parseCount(text, 1_000, 2));
+  return { databaseUrl, databaseDirectUrl, databasePoolSize: size ?? DEFAULT_POOL_SIZE };
+}
 
 function readJwt(read: Read, problems: string[]): Config['jwt'] {
   const secret = read('JWT_SECRET', parseSecret);

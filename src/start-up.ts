@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { checkServer } from './database/check-server.ts';
 import { isTimeout } from './database/errors.ts';
 import { migrate } from './database/migrate.ts';
 import { newestSealedSecret } from './database/newest-sealed-secret.ts';
@@ -59,8 +60,9 @@ async function untilPossible(work: () => Promise<void>, { log, signal }: Trying)
 
 /** Migrates, makes partitions, and makes sure that what is sealed in the database can be opened. */
 async function prepareDatabase(services: WorkerServices, retentionDays: number): Promise<void> {
-  const { databaseUrl, database, secretBox, log } = services;
-  const applied = await migrate(databaseUrl, MIGRATIONS);
+  const { databaseUrls, database, secretBox, log } = services;
+  await checkServer(databaseUrls);
+  const applied = await migrate(databaseUrls.directUrl, MIGRATIONS);
   if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
   await makePartitions(services, retentionDays);
   const secret = await newestSealedSecret(database.pool);
@@ -73,9 +75,9 @@ async function prepareDatabase(services: WorkerServices, retentionDays: number):
 }
 
 /** While others keep the tables in use, the retention job has to make them; what has no partition has the default one. */
-async function makePartitions({ databaseUrl, log }: WorkerServices, retentionDays: number): Promise<void> {
+async function makePartitions({ databaseUrls, log }: WorkerServices, retentionDays: number): Promise<void> {
   try {
-    await withConnection(databaseUrl, async (client) =>
+    await withConnection(databaseUrls.directUrl, async (client) =>
       createPartitions(client, { nowMs: await readClock(client), retentionDays }),
     );
   } catch (error) {

@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
+import { type DatabaseUrls, databaseUrls } from './database/session.ts';
 import { lockDataDirectory, readOrCreateSecretFile } from './embedded/data-directory.ts';
 import { startEmbeddedNats } from './embedded/nats.ts';
 import { findNatsServer } from './embedded/nats-binary.ts';
@@ -12,7 +13,7 @@ import { StartError } from './start-error.ts';
 
 /** What the program stands on: somebody else's servers or embedded ones, given secrets or generated ones. */
 export type Surroundings = {
-  readonly databaseUrl: string;
+  readonly databaseUrls: DatabaseUrls;
   readonly natsServers: readonly string[];
   readonly adminApiKey: string;
   readonly secretsKey: string;
@@ -44,7 +45,7 @@ async function prepare(config: Config, options: SurroundingsOptions): Promise<Su
   const natsServers = config.natsServers ?? [await startNats(config, options)];
   const databaseUrl = config.databaseUrl ?? (await startPostgres(dataDir, options));
   return {
-    databaseUrl,
+    databaseUrls: databaseUrls(databaseUrl, config.databaseDirectUrl),
     natsServers,
     adminApiKey: config.adminApiKey ?? (await keptSecret(dataDir, { name: 'admin-api-key', create: newApiKey })),
     secretsKey: config.secretsKey ?? (await keptSecret(dataDir, { name: 'secrets-key', create: newSecretsKey })),

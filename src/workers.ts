@@ -5,6 +5,7 @@ import { AttemptCounter } from './database/attempt-counter.ts';
 import { ChangeListener } from './database/change-listener.ts';
 import type { Database } from './database/client.ts';
 import { RetentionJob } from './database/retention/retention-job.ts';
+import type { DatabaseUrls } from './database/session.ts';
 import { Cancellations } from './delivery/cancellations.ts';
 import { EgressAgents } from './delivery/egress-agents.ts';
 import { ReplayJob } from './delivery/replay-job.ts';
@@ -21,7 +22,7 @@ import { VERSION } from './version.ts';
 export type Worker = { start(): void; stop(): Promise<void> };
 
 export type WorkerServices = {
-  readonly databaseUrl: string;
+  readonly databaseUrls: DatabaseUrls;
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly bus: EventBus;
@@ -43,7 +44,8 @@ function createSenderWorkers(
   { egress, retryScheduleMs, retention, logAttempts }: Config,
   services: WorkerServices,
 ): Worker[] {
-  const { databaseUrl, database, secretBox, bus, log, metrics } = services;
+  const { databaseUrls, database, secretBox, bus, log, metrics } = services;
+  const databaseUrl = databaseUrls.directUrl;
   const subscriptions = new SubscriptionCache(database, secretBox);
   const cancellations = new Cancellations();
   const agents = new EgressAgents(egress);

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { pause } from '../pause.ts';
-import { openConnection } from './connection.ts';
+import { openSession } from './session.ts';
 
 /** The triggers of that name notify of them, and tell-cancelled.ts. */
 type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
@@ -61,10 +61,9 @@ export class ChangeListener {
   async #listen(signal: AbortSignal): Promise<void> {
     const { url, onNotice, onGap, limits } = this.#options;
     const { pingEveryMs, answerWithinMs } = { ...LIMITS, ...limits };
-    const { client, close } = await openConnection({
-      connectionString: url,
-      query_timeout: answerWithinMs,
-      application_name: 'webhooks-engine changes',
+    const { client, close } = await openSession(url, {
+      ...{ statementMs: answerWithinMs, answerMs: answerWithinMs, idleInTransactionMs: 0 },
+      name: 'webhooks-engine changes',
     });
     const ended = new AbortController();
     for (const event of ['end', 'error'] as const) {

@@ -2,8 +2,9 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import type pg from 'pg';
 import { PrismaClient } from '../generated/prisma/client.ts';
 import { atMost } from '../pause.ts';
-import { KEEP_ALIVE_MS } from './connection.ts';
 import { PoolGroup, type PoolOptions } from './pool.ts';
+import { connectionConfig, DEFAULT_POOL_SIZE, type SessionLimits, schemaOf, sessionSql } from './session.ts';
+import { useTransactionsOnly } from './transaction-pooler.ts';
 
 /**
  * One Postgres, reached two ways: Prisma, and `readPool` beside it, for what GraphQL reads and writes; `pool` for what
@@ -19,39 +20,33 @@ export type Database = {
   close(): Promise<void>;
 };
 
-export type DatabaseOptions = { readonly url: string; readonly onError: (error: Error) => void };
+export type DatabaseOptions = {
+  readonly url: string;
+  readonly onError: (error: Error) => void;
+  /** Whether the URL may lead to a pooler that gives each transaction another session. */
+  readonly behindPooler?: boolean;
+  /** Maximum connections of both pools together, at least 2. */
+  readonly poolSize?: number;
+};
 
 const CLOSE_MS = 1_200;
 
+// A statement that takes longer than this is stuck; failing lets its caller try again. And what a process that stands
+// still holds open is undone: others wait for its locks, and save-queues.ts relies on an end of every transaction. Well
+// before the statements that wait for them run into their own limit.
+const LIMITS: SessionLimits = { statementMs: 10_000, idleInTransactionMs: 5_000 };
+/** Connections of their own: what people ask over GraphQL may take longer. */
+const READ_LIMITS: SessionLimits = { ...LIMITS, statementMs: 30_000 };
+
 /** Opens no connection yet: each query does, and fails while Postgres is away. */
-export function createDatabase({ url, onError }: DatabaseOptions): Database {
-  const options: PoolOptions = {
-    connectionString: url,
-    max: 10,
-    connectionTimeoutMillis: 5_000,
-    // A statement that takes longer than this is stuck; failing lets its caller try again.
-    statement_timeout: 10_000,
-    // And what a process that stands still holds open is undone: others wait for its locks, and save-queues.ts relies on
-    // an end of every transaction. Well before the statements that wait for them run into their own limit.
-    idle_in_transaction_session_timeout: 5_000,
-    // The same for a server that does not even answer.
-    query_timeout: 12_000,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
-    application_name: 'webhooks-engine',
-  };
-  // Connections of its own: what people ask over GraphQL may take longer.
-  const patient = { ...options, statement_timeout: 30_000, query_timeout: 32_000 };
+export function createDatabase(options: DatabaseOptions): Database {
+  const { url, poolSize = DEFAULT_POOL_SIZE } = options;
   const pools = new PoolGroup();
-  const [pool, readPool] = [pools.create(options), pools.create(patient)];
-  for (const each of [pool, readPool]) {
-    // Without a listener an idle connection that breaks (a Postgres restart) would end the process.
-    each.on('error', (error) => {
-      if (!each.ending) onError(error);
-    });
-  }
+  const pool = createPool(pools, options, { limits: LIMITS, max: Math.ceil(poolSize / 2) });
+  const readPool = createPool(pools, options, { limits: READ_LIMITS, max: Math.floor(poolSize / 2) });
+  const adapter = new PrismaPg(readPool, { schema: schemaOf(url) });
   // The minimal errors leave out the arguments, which hold customers' data.
-  const prisma = new PrismaClient({ adapter: new PrismaPg(readPool), errorFormat: 'minimal' });
+  const prisma = new PrismaClient({ adapter, errorFormat: 'minimal' });
   return {
     ...{ pool, readPool, prisma },
     renewConnections: () => {
@@ -60,4 +55,29 @@ export function createDatabase({ url, onError }: DatabaseOptions): Database {
     // A Postgres that hangs would have us wait for its goodbye.
     close: () => atMost(CLOSE_MS, Promise.all([prisma.$disconnect().then(() => readPool.end()), pool.end()])),
   };
+}
+
+type Size = { readonly limits: SessionLimits; readonly max: number };
+
+function createPool(
+  pools: PoolGroup,
+  { url, onError, behindPooler = false }: DatabaseOptions,
+  { limits, max }: Size,
+): pg.Pool {
+  const config: PoolOptions = { ...connectionConfig(url, limits), max };
+  const pool = pools.create(
+    behindPooler
+      ? { ...config, pipeline: true }
+      : {
+          ...config,
+          // eslint-disable-next-line @typescript-eslint/no-misused-promises -- the pool waits for it, which its types do not say
+          onConnect: (client) => client.query(sessionSql(url, limits)),
+        },
+  );
+  if (behindPooler) useTransactionsOnly(pool, sessionSql(url, limits, 'transaction'));
+  // Without a listener an idle connection that breaks (a Postgres restart) would end the process.
+  pool.on('error', (error) => {
+    if (!pool.ending) onError(error);
+  });
+  return pool;
 }

@@ -1,8 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import { StartError } from '../start-error.ts';
 import { isTransient } from './errors.ts';
+import { openSession } from './session.ts';
 
 /** Any number: it only has to be the same in every process of every version. */
 const MIGRATION_LOCK = 7_221_950;
@@ -20,10 +21,7 @@ const CREATE_MIGRATIONS_TABLE = `
  * docs/adr/0001 says why Prisma's engine does not do it.
  */
 export async function migrate(databaseUrl: string, directory: string): Promise<string[]> {
-  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 5_000 });
-  // A connection that breaks fails the statement; without a listener it would also end the process.
-  client.on('error', () => undefined);
-  await client.connect();
+  const { client, close } = await openSession(databaseUrl, { statementMs: 0, idleInTransactionMs: 0 });
   try {
     await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
     await client.query(CREATE_MIGRATIONS_TABLE);
@@ -42,7 +40,7 @@ export async function migrate(databaseUrl: string, directory: string): Promise<s
     return names;
   } finally {
     // Ending the connection also releases the lock.
-    await client.end();
+    await close();
   }
 }
 

@@ -1,4 +1,5 @@
--- Ids are UUIDv7: time first, so an index on the primary key is an index on time.
+-- Ids are UUIDv7: time first, so an index on the primary key is an index on time. Everything is created in the schema
+-- that search_path names; the functions keep that name, so that they work in sessions with another search_path.
 
 CREATE TYPE rejection_reason AS ENUM (
   'INVALID_SUBJECT', 'INVALID_HEADERS', 'INVALID_JSON', 'TOO_LARGE', 'INVALID_EVENT_ID', 'INVALID_OCCURRED_AT',
@@ -46,7 +47,7 @@ CREATE INDEX webhook_subscriptions_tenant_id_idx ON webhook_subscriptions (tenan
 
 -- Every change takes the tenant's next version and tells the senders' caches. The row of `tenants` stays locked until
 -- commit, so versions become visible in their own order: who has seen version n has seen everything up to n.
-CREATE FUNCTION webhook_subscription_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION webhook_subscription_changed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO tenants (name, version) VALUES (NEW.tenant, 1)
     ON CONFLICT (name) DO UPDATE SET version = tenants.version + 1
@@ -73,7 +74,7 @@ CREATE TABLE matching_settings (
 );
 CREATE INDEX matching_settings_superseded_at_idx ON matching_settings (superseded_at) WHERE superseded_at IS NOT NULL;
 
-CREATE FUNCTION webhook_subscription_matching_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION webhook_subscription_matching_changed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   IF TG_OP = 'UPDATE' THEN
     IF (OLD.event_types, OLD.is_active, OLD.filter, OLD.deleted_at)
@@ -132,7 +133,7 @@ CREATE TABLE notice_limits (
   PRIMARY KEY (tenant, type)
 ) WITH (fillfactor = 50);
 
-CREATE FUNCTION webhook_subscription_created() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION webhook_subscription_created() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO subscription_states (subscription_id) VALUES (NEW.id);
   RETURN NULL;
@@ -157,7 +158,7 @@ CREATE TABLE api_keys (
 CREATE UNIQUE INDEX api_keys_key_hash_idx ON api_keys (key_hash);
 CREATE INDEX api_keys_tenant_id_idx ON api_keys (tenant, id);
 
-CREATE FUNCTION api_key_revoked() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION api_key_revoked() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   PERFORM pg_notify('api_key_revoked', NEW.id::text);
   RETURN NULL;
@@ -328,7 +329,7 @@ CREATE TABLE uncounted_attempts (
   started_at       timestamptz(3) NOT NULL
 );
 
-CREATE FUNCTION attempts_logged() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION attempts_logged() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO uncounted_attempts
     SELECT tenant, subscription_id, event_type, status_code, failure_reason, response_time_ms, started_at FROM logged;

@@ -1,4 +1,4 @@
-import { openConnection } from '../connection.ts';
+import { openSession } from '../session.ts';
 import type { Queryable } from '../transaction.ts';
 
 const STATEMENT_MS = 60_000;
@@ -8,11 +8,7 @@ const STATEMENT_MS = 60_000;
  * longer than the pool's.
  */
 export async function withConnection<T>(url: string, work: (client: Queryable) => Promise<T>): Promise<T> {
-  const { client, close } = await openConnection({
-    connectionString: url,
-    statement_timeout: STATEMENT_MS,
-    query_timeout: STATEMENT_MS + 2_000,
-  });
+  const { client, close } = await openSession(url, { statementMs: STATEMENT_MS, idleInTransactionMs: STATEMENT_MS });
   try {
     return await work(client);
   } finally {
