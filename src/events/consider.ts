@@ -1,17 +1,16 @@
 import type { MatchingSettings } from '../database/considered-subscriptions.ts';
 import { matchesPattern } from './event-type.ts';
-import { compileFilter } from './payload-filter.ts';
 
 /** Why an event was or was not delivered to a webhook subscription. */
 export type ConsiderationResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' | 'FILTER_FALSE';
 
-/** What SubscriptionIndex made of an event under these settings. The data is asked for only if it matters. */
+/** What SubscriptionIndex made of an event under these settings. The filter is tried on the data only if that matters. */
 export async function consider(
   { isActive, eventTypes, filter, isSkipped }: MatchingSettings,
-  event: { readonly type: string; readonly readData: () => Promise<unknown> },
+  event: { readonly type: string; readonly fulfils: (filter: unknown) => Promise<boolean> },
 ): Promise<ConsiderationResult> {
   if (!isActive) return 'INACTIVE';
   if (!eventTypes.some((pattern) => matchesPattern(pattern, event.type))) return 'TYPE_MISMATCH';
   if (filter === null) return 'DELIVERED_TO';
-  return !isSkipped && compileFilter(filter)(await event.readData()) ? 'DELIVERED_TO' : 'FILTER_FALSE';
+  return !isSkipped && (await event.fulfils(filter)) ? 'DELIVERED_TO' : 'FILTER_FALSE';
 }

@@ -19,33 +19,49 @@ export type ChildPages = {
   readonly deliveriesOf: (eventId: string, query: PageQuery<Prisma.DeliveryInclude>) => Promise<Delivery[]>;
 };
 
+/** Of one statement: Prisma makes objects of its rows without a pause. */
+const MAX_ROWS = 250;
+
 export function createChildPages({ readPool, prisma }: Database): ChildPages {
   const childrenOf = async (of: ChildPage['of'], parentIds: readonly string[], query: PageQuery<object>) => {
     const ids = await idsOfChildren(readPool, {
       ...{ of, parentIds, beyondId: cursorId(query.cursor), limit: Math.abs(query.take), isBackwards: query.take < 0 },
     });
-    const [gte, lte] = idRange(ids);
-    // Prisma refuses a range between nothing and nothing.
-    return ids.length === 0 ? undefined : { where: { id: { in: ids, gte, lte } }, orderBy: NEWEST_FIRST };
+    const slices = Array.from({ length: Math.ceil(ids.length / MAX_ROWS) }, (_, n) =>
+      ids.slice(n * MAX_ROWS, (n + 1) * MAX_ROWS),
+    );
+    return slices.map((slice) => {
+      const [gte, lte] = idRange(slice);
+      return { where: { id: { in: slice, gte, lte } }, orderBy: NEWEST_FIRST };
+    });
   };
   return {
     attemptsOf: batched(async (ids, query: PageQuery<Prisma.AttemptInclude>) => {
-      const page = await childrenOf('attempts of deliveries', ids, query);
-      const rows = page && (await prisma.attempt.findMany({ ...page, ...includeOf(query) }));
+      const rows: Attempt[] = [];
+      for (const slice of await childrenOf('attempts of deliveries', ids, query)) {
+        rows.push(...(await prisma.attempt.findMany({ ...slice, ...includeOf(query) })));
+      }
       return groupsOf(
         ids,
-        groupBy(rows ?? [], ({ deliveryId }) => deliveryId),
+        groupBy(rows.sort(newestFirst), ({ deliveryId }) => deliveryId),
       );
     }),
     deliveriesOf: batched(async (ids, query: PageQuery<Prisma.DeliveryInclude>) => {
-      const page = await childrenOf('deliveries of events', ids, query);
-      const rows = page && (await prisma.delivery.findMany({ ...page, ...includeOf(query) }));
+      const rows: Delivery[] = [];
+      for (const slice of await childrenOf('deliveries of events', ids, query)) {
+        rows.push(...(await prisma.delivery.findMany({ ...slice, ...includeOf(query) })));
+      }
       return groupsOf(
         ids,
-        groupBy(rows ?? [], ({ eventId }) => eventId),
+        groupBy(rows.sort(newestFirst), ({ eventId }) => eventId),
       );
     }),
   };
+}
+
+/** As NEWEST_FIRST says. */
+function newestFirst(a: { readonly id: string }, b: { readonly id: string }): number {
+  return a.id < b.id ? 1 : -1;
 }
 
 function includeOf<Include>({ include }: PageQuery<Include>): { include?: Include } {

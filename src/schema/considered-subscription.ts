@@ -3,6 +3,7 @@ import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import { resolveCursorConnection } from '@pothos/plugin-relay';
 import { type Considered, consideredSubscriptions } from '../database/considered-subscriptions.ts';
 import { type ConsiderationResult, consider } from '../events/consider.ts';
+import { compileFilter } from '../events/payload-filter.ts';
 import type { Event } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
@@ -68,24 +69,32 @@ export function considered(
     toCursor: ({ subscriptionId }: Row) => formatPrismaCursor({ id: subscriptionId }, 'id'),
   };
   return resolveCursorConnection<Promise<Row[]>>(options, async ({ before, after, limit, inverted }) => {
-    const rows = await consideredSubscriptions(context.services.database.readPool, {
-      event,
-      limit,
-      order: inverted ? 'asc' : 'desc',
-      // Newest first: what comes after has a smaller id.
-      beforeId: after === undefined ? undefined : parseCursor(after, 'after'),
-      afterId: before === undefined ? undefined : parseCursor(before, 'before'),
-    });
-    const readData = onDemand(
-      async (): Promise<unknown> => JSON.parse((await context.eventData(event.id)).toString('utf8')),
+    const rows = await context.work.readPage(() =>
+      consideredSubscriptions(context.services.database.readPool, {
+        event,
+        limit,
+        order: inverted ? 'asc' : 'desc',
+        // Newest first: what comes after has a smaller id.
+        beforeId: after === undefined ? undefined : parseCursor(after, 'after'),
+        afterId: before === undefined ? undefined : parseCursor(before, 'before'),
+      }),
     );
-    return resultsOf(rows, { type: event.type, readData });
+    const { compute } = context.work;
+    const readData = onDemand(async (): Promise<unknown> => {
+      const { text } = await context.eventData(event.id);
+      return compute((): unknown => JSON.parse(text));
+    });
+    return resultsOf(rows, {
+      type: event.type,
+      fulfils: async (filter) => {
+        const data = await readData();
+        return compute(() => compileFilter(filter)(data));
+      },
+    });
   });
 }
 
-type ReadEvent = { readonly type: string; readonly readData: () => Promise<unknown> };
-
-async function resultsOf(rows: readonly Considered[], event: ReadEvent): Promise<Row[]> {
+async function resultsOf(rows: readonly Considered[], event: Parameters<typeof consider>[1]): Promise<Row[]> {
   const results: Row[] = [];
   for (const { subscriptionId, settings, deliveryId } of rows) {
     // A delivery that was made later, by name, counts as well; of one that was not kept the settings tell.

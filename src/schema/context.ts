@@ -7,6 +7,7 @@ import type { PublishEvent } from '../events/publish-event.ts';
 import type { Rest } from '../turns.ts';
 import type { ChildPages } from './child-pages.ts';
 import type { EventData } from './event-data.ts';
+import type { OperationWork } from './operation-work.ts';
 import type { Viewer } from './viewer.ts';
 
 /** What resolvers work with; lives as long as the server. */
@@ -28,6 +29,7 @@ export type Context = {
   readonly eventData: EventData;
   /** For what only waits: others of the tenant have their turn meanwhile. Undefined if there are no turns. */
   readonly rest?: Rest;
+  readonly work: OperationWork;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;
   /** Of a query: aborts when it has been ended (time, or its client has gone), and nothing more of it is to be begun. */

@@ -1,29 +1,25 @@
 import type { Database } from '../database/client.ts';
 import { readEventData, sizesOfEventData } from '../database/event-data.ts';
-import { DomainError } from '../domain-error.ts';
 import { batched } from './batched.ts';
+import { JsonText } from './json-text.ts';
+import { type OperationWork, TooManyBytesError } from './operation-work.ts';
 
-/** Of what resolvers ask for together: as JSON it takes several times as much memory. */
-const MAX_BYTES = 16 * 1024 * 1024;
+/** Reads the data of events, by their rows' ids; rejects with LIMIT_EXCEEDED for what the operation has no room for. */
+export type EventData = (eventRowId: string) => Promise<JsonText>;
 
-class TooMuchDataError extends DomainError {
-  readonly code = 'LIMIT_EXCEEDED';
-
-  constructor() {
-    super(`the data of these events is more than ${MAX_BYTES} bytes in all; ask for fewer at a time`);
-  }
-}
-
-/** Reads the data of events, by their rows' ids; rejects with LIMIT_EXCEEDED beyond 16 MiB of what is asked for together. */
-export type EventData = (eventRowId: string) => Promise<Buffer>;
-
-export function createEventData({ readPool }: Pick<Database, 'readPool'>): EventData {
-  const load = batched<null, Buffer | TooMuchDataError>(async (ids) => {
+export function createEventData(
+  { readPool }: Pick<Database, 'readPool'>,
+  { tryTakeBytes }: Pick<OperationWork, 'tryTakeBytes'>,
+): EventData {
+  const load = batched<null, JsonText | TooManyBytesError>(async (ids) => {
     const sizes = await sizesOfEventData(readPool, ids);
-    let left = MAX_BYTES;
-    const admitted = ids.filter((id) => (left -= sizes.get(id) ?? 0) >= 0);
+    const admitted = ids.filter((id) => tryTakeBytes(sizes.get(id) ?? 0));
     const data = await readEventData(readPool, admitted);
-    return new Map(ids.filter((id) => sizes.has(id)).map((id) => [id, data.get(id) ?? new TooMuchDataError()]));
+    const answerOf = (id: string) => {
+      const text = data.get(id)?.toString('utf8');
+      return text === undefined ? new TooManyBytesError() : new JsonText(text);
+    };
+    return new Map(ids.filter((id) => sizes.has(id)).map((id) => [id, answerOf(id)]));
   });
   return async (eventRowId) => {
     const answer = await load(eventRowId, null);

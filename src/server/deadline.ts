@@ -1,5 +1,6 @@
 import { type ExecutionArgs, type GraphQLError, getOperationAST, OperationTypeNode } from 'graphql';
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
+import type { Context } from '../schema/context.ts';
 
 /** As long as a statement of theirs may take. */
 const MAX_QUERY_MS = 30_000;
@@ -31,6 +32,7 @@ export function endLongQueries(maxMs = MAX_QUERY_MS): Plugin {
       Object.assign(args, { signal: ending.signal });
       // For resolvers that take many steps.
       Object.assign(execution.contextValue as object, { signal: ending.signal });
+      (execution.contextValue as Partial<Context>).work?.stopWith(ending.signal);
       return {
         onExecuteDone: () => {
           clearTimeout(timer);

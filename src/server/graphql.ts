@@ -1,20 +1,23 @@
 import type { DocumentNode } from 'graphql';
-import { createYoga, isAsyncIterable, mapAsyncIterator, type Plugin, type YogaServerInstance } from 'graphql-yoga';
+import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import { createChildPages } from '../schema/child-pages.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { createEventData } from '../schema/event-data.ts';
+import { meterDatabase } from '../schema/metered-database.ts';
+import { createOperationWork } from '../schema/operation-work.ts';
 import { schema } from '../schema/schema.ts';
 import type { Viewer } from '../schema/viewer.ts';
-import { boundErrors } from './bound-errors.ts';
+import type { CpuShares } from './cpu-share.ts';
 import type { Credentials } from './credentials.ts';
 import { createCors, requireJson } from './cross-origin.ts';
 import { endLongQueries } from './deadline.ts';
 import { checkDocuments } from './document-rules.ts';
 import { endWithCredential } from './end-with-credential.ts';
 import { GRAPHIQL, renderGraphiql } from './graphiql.ts';
+import { limitAnswers } from './limit-answers.ts';
 import { limitStreams } from './limit-streams.ts';
 import { limitOperations } from './limits.ts';
 import { createMaskError } from './mask-error.ts';
@@ -29,6 +32,7 @@ export type GraphqlOptions = {
   readonly log: Logger;
   readonly settings: Config['api'];
   readonly takeOperation: TakeOperation;
+  readonly cpuShares: CpuShares;
   readonly operationMetrics: Pick<OperationMetrics, 'plugin'>;
   /** Aborts when live streams are to end. */
   readonly stopping: AbortSignal;
@@ -50,7 +54,7 @@ const MAX_DOCUMENTS = 100;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
 export function createGraphql(options: GraphqlOptions): Graphql {
-  const { services, credentials, log, stopping, settings, takeOperation, operationMetrics } = options;
+  const { services, credentials, log, stopping, settings, takeOperation, cpuShares, operationMetrics } = options;
   const maskError = createMaskError(log);
   return createYoga<ServerContext, Context>({
     schema,
@@ -58,22 +62,23 @@ export function createGraphql(options: GraphqlOptions): Graphql {
     context: ({ viewer }) => {
       // Nobody gets here without one; if somebody did, nothing would be shown.
       if (viewer === undefined) throw new Error('an operation without a viewer');
-      const { database } = services;
-      const loaders = { childPages: createChildPages(database), eventData: createEventData(database) };
-      return { services, viewer, stopping, ...loaders };
+      const work = createOperationWork(cpuShares(viewer));
+      const database = meterDatabase(services.database, work);
+      const loaders = { childPages: createChildPages(database), eventData: createEventData(database, work) };
+      return { services: { ...services, database }, viewer, stopping, work, ...loaders };
     },
     plugins: [
       operationMetrics.plugin,
       requireViewer(credentials.authenticate, maskError),
-      limitRate(takeOperation),
+      limitRate(takeOperation, cpuShares),
       requireJson(),
-      limitOperations(settings),
+      limitOperations(settings, cpuShares),
       checkDocuments(),
       takeTurns(),
       endLongQueries(),
       endWithCredential((viewer) => credentials.watch(viewer)),
       limitStreams(),
-      { onResultProcess: boundResult },
+      limitAnswers(cpuShares),
     ],
     maskedErrors: { maskError },
     cors: createCors(settings.corsOrigins),
@@ -87,13 +92,6 @@ export function createGraphql(options: GraphqlOptions): Graphql {
     logging: false,
   });
 }
-
-/** Over HTTP and SSE, whatever came before the result. */
-const boundResult: Plugin['onResultProcess'] = (hook) => {
-  const { result } = hook;
-  if (Array.isArray(result)) return;
-  hook.setResult(isAsyncIterable(result) ? mapAsyncIterator(result, boundErrors) : boundErrors(result));
-};
 
 /** Yoga's own keep the last 1,024 of each, however long. */
 function createDocumentCaches() {

@@ -13,6 +13,7 @@ import { createPublishEvent } from '../events/publish-event.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import { StartError } from '../start-error.ts';
 import { VERSION } from '../version.ts';
+import { createCpuShares } from './cpu-share.ts';
 import { Credentials } from './credentials.ts';
 import { createFrontPage, type FrontPage } from './front-page.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
@@ -40,6 +41,8 @@ export type HttpServerOptions = {
 };
 
 const STOP_WITHIN_MS = 10_000;
+/** A connection over which nothing can be written or read for so long is cut. */
+const UNREAD_MS = 120_000;
 /** When a process starts, all clients of live streams may come back at once; Node's 511 makes others wait seconds more. */
 const BACKLOG = 4_096;
 
@@ -87,6 +90,7 @@ export class HttpServer {
           watch: (viewer: Viewer) => credentials.watch(viewer),
         },
         takeOperation: operationMetrics.countOperations(createRateLimit(config.api.rateLimit)),
+        cpuShares: createCpuShares(),
         log,
       };
       const graphqlOptions = { services, settings: config.api, stopping: this.#stopping.signal, operationMetrics };
@@ -97,6 +101,8 @@ export class HttpServer {
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
     this.#server = createServer(limits, (request, response) => void this.#answer(request, response));
     this.#server.maxHeadersCount = 100;
+    // A client that takes nothing of its answer holds it in memory. Streams over SSE have a ping every 12 s.
+    this.#server.timeout = UNREAD_MS;
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.#upgrade(request, { socket, head });
     });

@@ -13,7 +13,9 @@ import {
   visit,
 } from 'graphql';
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
+import type { Context } from '../schema/context.ts';
 import { countValues, findVariableProblems, MAX_VALUES } from './check-variables.ts';
+import { type CpuShares, PRICES } from './cpu-share.ts';
 import { measureOperations } from './operation-size.ts';
 
 /** What is no token, such as comments, is kept with the document as well. Over WebSocket messages are no larger anyway. */
@@ -60,7 +62,7 @@ export type LimitOptions = {
 };
 
 /** Bounds what parsing, validating and executing one operation can cost, over every transport. */
-export function limitOperations({ introspection }: LimitOptions): Plugin {
+export function limitOperations({ introspection }: LimitOptions, cpuShares: CpuShares): Plugin<Context> {
   const hideSuggestions = !introspection;
   const stopAtCost = (args: ExecutionArgs, stop: (result: ExecutionResult) => void) => {
     const errors = findCostProblems(args, { hideSuggestions });
@@ -71,7 +73,10 @@ export function limitOperations({ introspection }: LimitOptions): Plugin {
       const actual = params.query?.length ?? 0;
       if (actual > MAX_CHARACTERS) throw limitError('characters', { max: MAX_CHARACTERS, actual });
     },
-    onParse: ({ parseFn, setParseFn }) => {
+    onParse: ({ context, params: { source }, parseFn, setParseFn }) => {
+      const { operation, characterOfDocument } = PRICES;
+      // Yoga leaves its type open.
+      cpuShares(context.viewer)?.spend(operation + String(source).length * characterOfDocument);
       // Yoga leaves the types of these functions open, and of those below.
       setParseFn((source, options): unknown => {
         const parse = (noLocation: boolean): unknown =>

@@ -16,12 +16,13 @@ import { Gauge, type Registry } from 'prom-client';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { Viewer } from '../schema/viewer.ts';
 import { whenAborted } from '../when-aborted.ts';
-import { boundErrors } from './bound-errors.ts';
+import type { CpuShares } from './cpu-share.ts';
 import type { Credentials } from './credentials.ts';
 import { credentialEnded } from './end-with-credential.ts';
 import type { Graphql } from './graphql.ts';
+import { boundMessage } from './limit-answers.ts';
 import { createMaskError } from './mask-error.ts';
-import { rateLimitedError, type TakeOperation } from './rate-limit.ts';
+import { rateLimitedError, type TakeOperation, waitBeforeOperation } from './rate-limit.ts';
 import { createSocketLimits, MAX_SOCKETS, type RunningOperations } from './socket-limits.ts';
 import { tooManyOperations } from './too-many-operations.ts';
 
@@ -29,6 +30,7 @@ export type LiveSocketsOptions = {
   readonly graphql: Graphql;
   readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
   readonly takeOperation: TakeOperation;
+  readonly cpuShares: CpuShares;
   readonly log: Logger;
   readonly metrics: Registry;
 };
@@ -181,7 +183,7 @@ export class LiveSockets {
   }
 
   async #prepare(viewer: Viewer, payload: SubscribePayload, operation: Omit<Operation, 'enveloped'>) {
-    const waitMs = this.#options.takeOperation(viewer);
+    const waitMs = waitBeforeOperation(viewer, this.#options);
     if (waitMs > 0) return [rateLimitedError(waitMs)];
     const { graphql } = this.#options;
     // Mutations are only run for a POST.
@@ -239,9 +241,9 @@ function watchSockets(metrics: Registry, { clients }: WebSocketServer): void {
 }
 
 /** As it is written: errors become JSON by themselves. */
-function bounded<Result extends Parameters<typeof boundErrors>[0]>(result: Result) {
+function bounded<Result extends Parameters<typeof boundMessage>[0]>(result: Result) {
   // `as`: the library's type has optional members that may not be undefined, as those of a GraphQLError may.
-  return boundErrors(result) as Result & FormattedExecutionResult;
+  return boundMessage(result) as Result & FormattedExecutionResult;
 }
 
 type Goodbye = { readonly code: number; readonly reason: string };

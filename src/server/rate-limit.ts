@@ -2,6 +2,7 @@ import type { GraphQLError } from 'graphql';
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Viewer } from '../schema/viewer.ts';
+import { type CpuShares, PRICES } from './cpu-share.ts';
 
 /** So many seconds' worth may be used at once, after a pause. */
 const BURST_SECONDS = 2;
@@ -43,14 +44,27 @@ export function rateLimitedError(waitMs: number): GraphQLError {
   return createGraphQLError(message, { extensions: { code: 'RATE_LIMITED', retryAfterMs: waitMs } });
 }
 
+/** Begins an operation: returns 0, or in how many milliseconds the viewer's rate and its tenant's CPU time allow one. */
+export function waitBeforeOperation(
+  viewer: Viewer,
+  { takeOperation, cpuShares }: { readonly takeOperation: TakeOperation; readonly cpuShares: CpuShares },
+): number {
+  const waitMs = cpuShares(viewer)?.waitMs() ?? 0;
+  return waitMs > 0 ? waitMs : takeOperation(viewer);
+}
+
 /** Over HTTP, as soon as it is known whose request it is. */
-export function limitRate(takeOperation: TakeOperation): Plugin<object, { viewer?: Viewer }> {
+export function limitRate(takeOperation: TakeOperation, cpuShares: CpuShares): Plugin<object, { viewer?: Viewer }> {
   return {
     onRequest: (hook) => {
-      const { serverContext, fetchAPI } = hook;
+      const { request, serverContext, fetchAPI } = hook;
       const { viewer } = serverContext;
-      const waitMs = viewer === undefined ? 0 : takeOperation(viewer);
-      if (waitMs === 0) return;
+      if (viewer === undefined) return;
+      const waitMs = waitBeforeOperation(viewer, { takeOperation, cpuShares });
+      if (waitMs === 0) {
+        cpuShares(viewer)?.spend(Number(request.headers.get('content-length') ?? 0) * PRICES.byteOfRequest);
+        return;
+      }
       const headers = { 'content-type': 'application/json', 'retry-after': String(Math.ceil(waitMs / 1_000)) };
       const body = JSON.stringify({ errors: [rateLimitedError(waitMs)] });
       hook.endResponse(new fetchAPI.Response(body, { status: 429, headers }));

@@ -5,6 +5,7 @@ import { transaction } from '../../src/database/transaction.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { consider } from '../../src/events/consider.ts';
 import { EventWriter } from '../../src/events/event-writer.ts';
+import { compileFilter } from '../../src/events/payload-filter.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -87,10 +88,10 @@ type EventRow = {
 async function wanting({ id, tenant, type, data, matchedVersion }: Omit<EventRow, 'deliveredTo'>): Promise<string[]> {
   const event = { id, tenant, matchedVersion: BigInt(matchedVersion) };
   const rows = await consideredSubscriptions(database.pool, { event, order: 'asc', limit: 250 });
-  const readData = () => Promise.resolve(JSON.parse(data.toString()) as unknown);
+  const fulfils = (filter: unknown) => Promise.resolve(compileFilter(filter)(JSON.parse(data.toString())));
   const ids: string[] = [];
   for (const { subscriptionId, settings: then } of rows) {
-    if (then !== null && (await consider(then, { type, readData })) === 'DELIVERED_TO') ids.push(subscriptionId);
+    if (then !== null && (await consider(then, { type, fulfils })) === 'DELIVERED_TO') ids.push(subscriptionId);
   }
   return ids;
 }

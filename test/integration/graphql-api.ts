@@ -11,6 +11,7 @@ import { LiveLog } from '../../src/events/live-log.ts';
 import { createPublishEvent } from '../../src/events/publish-event.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
+import { createCpuShares } from '../../src/server/cpu-share.ts';
 import { Credentials } from '../../src/server/credentials.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createOperationMetrics } from '../../src/server/operation-metrics.ts';
@@ -75,6 +76,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const graphql = createGraphql({
     ...{ services, credentials, log, settings: SETTINGS, stopping: stopping.signal },
     takeOperation: createRateLimit(SETTINGS.rateLimit),
+    cpuShares: createCpuShares(),
     operationMetrics: createOperationMetrics(new Registry()),
   });
   return {

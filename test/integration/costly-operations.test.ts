@@ -1,0 +1,161 @@
+import { type IncomingMessage, request } from 'node:http';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { type Answer, ask, collect, createSocketClient } from '../support/graphql-client.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
+import { type Api, attemptOf, deliveryOf, startApi } from './graphql-api.ts';
+
+/**
+ * Processor time of one turn of the event loop. Without pauses the work of this file took seconds in one turn; a turn that
+ * parses a megabyte on a loaded machine takes a tenth of this.
+ */
+const MAX_TURN_MS = 400;
+const BODY = 'x'.repeat(20_000);
+
+let api: Api;
+let server: ApiServer;
+
+beforeAll(async () => {
+  api = await startApi();
+  server = await startApiServer(api, { rateLimit: 100_000 });
+  const delivery = await deliveryOf(api, 'heavy');
+  const attempts = Array.from({ length: 250 }, () => ({
+    ...{ ...attemptOf(delivery), requestHeaders: {}, responseHeaders: {}, responseBody: BODY },
+  }));
+  await api.database.prisma.attempt.createMany({ data: attempts });
+});
+afterAll(async () => {
+  await server.stop();
+  await api.stop();
+});
+
+const times = (count: number, text: (index: number) => string) => Array.from({ length: count }, (_, n) => text(n));
+const askAs = async (tenant: string, query: string, variables?: Record<string, unknown>) =>
+  ask(server.url, { credentials: await tokenOf(tenant), query, ...(variables && { variables }) });
+const limitOf = ({ errors = [] }: Answer) => errors.map(({ extensions }) => extensions?.['code']);
+
+/** The most processor time that one turn of the event loop took, and how many turns there were. */
+function watchTurns(): () => { mostMs: number; turns: number } {
+  const seen = { mostMs: 0, turns: 0 };
+  let before = process.cpuUsage();
+  let isOver = false;
+  const next = () => {
+    seen.mostMs = Math.max(seen.mostMs, process.cpuUsage(before).user / 1_000);
+    seen.turns += 1;
+    before = process.cpuUsage();
+    if (!isOver) setImmediate(next);
+  };
+  setImmediate(next);
+  return () => {
+    isOver = true;
+    return seen;
+  };
+}
+
+/** Nothing of it fulfils the conditions, each of which goes through all of the elements. */
+const DEAR_DATA = { list: Array.from({ length: 60_000 }, (_, n) => ({ n })) };
+const DEAR_FILTER = { $or: Array.from({ length: 90 }, (_, n) => ({ list: { n: -1 - n } })) };
+
+test('filters that are tried 19 times on a megabyte give others their turns, and are paid for', async () => {
+  const data = { ...DEAR_DATA, text: 'y'.repeat(300_000) };
+  const query = `query ($filter: JSON!, $data: JSON!) {
+    ${times(19, (n) => `a${n}: testFilter(filter: $filter, data: $data) { matches }`).join('\n')} }`;
+  const turns = watchTurns();
+  const attack = askAs('greedy', query, { filter: DEAR_FILTER, data });
+  const other = await askAs('modest', '{ events { nodes { id } } }');
+  expect(other.data).toEqual({ events: { nodes: [] } });
+  const { data: tried } = await attack;
+  expect(tried).toMatchObject({ a0: { matches: false }, a18: { matches: false } });
+  expect(turns().mostMs).toBeLessThan(MAX_TURN_MS);
+  expect(turns().turns).toBeGreaterThan(30);
+  const refused = await askAs('greedy', '{ __typename }');
+  expect([refused.status, limitOf(refused)]).toEqual([429, ['RATE_LIMITED']]);
+  expect(refused.errors?.[0]?.extensions?.['retryAfterMs']).toBeGreaterThan(0);
+  expect((await askAs('modest', '{ __typename }')).status).toBe(200);
+});
+
+test('the filters that an event was matched with are tried again in turns of the event loop', async () => {
+  const eventRowId = uuid7(Date.now());
+  await api.database.pool.query(
+    `INSERT INTO webhook_subscriptions (id, tenant, url, event_types, filter)
+     SELECT gen_random_uuid(), 'filterer', 'https://example.com', '{*}', $1::jsonb FROM generate_series(1, 60)`,
+    [JSON.stringify(DEAR_FILTER)],
+  );
+  const { rows } = await api.database.pool.query<{ version: string }>(
+    `SELECT max(version)::text AS version FROM webhook_subscriptions WHERE tenant = 'filterer'`,
+  );
+  await api.database.prisma.event.create({
+    data: {
+      ...{ id: eventRowId, eventId: eventRowId, tenant: 'filterer', type: 'large', occurredAt: new Date() },
+      ...{ data: Buffer.from(JSON.stringify(DEAR_DATA)), matchedVersion: BigInt(rows[0]?.version ?? 0) },
+    },
+  });
+  const turns = watchTurns();
+  const query = `{ event(id: "${eventRowId}") { considered(first: 60) { nodes { result } } } }`;
+  const { data } = await askAs('filterer', query);
+  expect(data).toEqual({
+    event: { considered: { nodes: Array.from({ length: 60 }, () => ({ result: 'FILTER_FALSE' })) } },
+  });
+  expect(turns().mostMs).toBeLessThan(MAX_TURN_MS);
+  expect(turns().turns).toBeGreaterThan(30);
+});
+
+const PAGE = 'deliveryLog(first: 250) { nodes { id responseBody } }';
+
+test('one operation reads 16 MiB, whatever its fields, and its answer is no longer', async () => {
+  const pages = (count: number) => askAs('heavy', `{ ${times(count, (n) => `p${n}: ${PAGE}`).join(' ')} }`);
+  const three = await pages(3);
+  expect(limitOf(three)).toEqual([]);
+  expect(three.text.length).toBeGreaterThan(15_000_000);
+  expect(JSON.parse(three.text)).toMatchObject({ data: { p2: { nodes: { length: 250 } } } });
+  expect(limitOf(await pages(13))).toContain('LIMIT_EXCEEDED');
+  const copies = times(9, (n) => `b${n}: responseBody`).join(' ');
+  const copied = await askAs('heavy', `{ deliveryLog(first: 250) { nodes { ${copies} } } }`);
+  expect(copied).toMatchObject({ data: null, errors: [{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'answer' } }] });
+});
+
+test('over WebSocket and SSE an answer has at most 4 MiB', async () => {
+  const credentials = await tokenOf('heavy');
+  const client = createSocketClient(server.url, credentials);
+  onTestFinished(() => void client.dispose());
+  const socket = collect(client, { query: `{ ${PAGE} }` });
+  await waitFor(() => socket.isOver, { what: 'the answer' });
+  expect(socket.errors).toMatchObject([{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'answer' } }]);
+  const response = await fetch(`${server.url}/graphql`, {
+    method: 'POST',
+    headers: {
+      ...{ authorization: `Bearer ${credentials}`, accept: 'text/event-stream', 'content-type': 'application/json' },
+    },
+    body: JSON.stringify({ query: `{ ${PAGE} }` }),
+  });
+  expect((await response.text()).length).toBeLessThan(1_000);
+});
+
+test('a tenant whose clients leave more than 64 MiB unread gets no more answers, until they are gone', async () => {
+  const authorization = `Bearer ${await tokenOf('heavy')}`;
+  const query = `{ ${times(3, (n) => `p${n}: ${PAGE}`).join(' ')} }`;
+  const open = () =>
+    new Promise<IncomingMessage>((resolve, reject) => {
+      const outgoing = request(`${server.url}/graphql`, {
+        ...{ method: 'POST', agent: false, headers: { authorization, 'content-type': 'application/json' } },
+      });
+      outgoing.on('response', (response) => {
+        response.on('error', () => undefined);
+        resolve(response);
+      });
+      outgoing.on('error', reject);
+      outgoing.end(JSON.stringify({ query }));
+    });
+  const unread: IncomingMessage[] = [];
+  // One after the other: some wait until the tenant has CPU time again.
+  while (unread.length < 5) {
+    const response = await open();
+    if (response.statusCode === 200) unread.push(response);
+    else response.destroy();
+  }
+  const codes = async () => limitOf(await askAs('heavy', '{ __typename }'));
+  await expect.poll(codes, { timeout: 20_000 }).toEqual(['TOO_MANY_OPERATIONS']);
+  for (const response of unread) response.destroy();
+  await expect.poll(codes, { timeout: 20_000 }).toEqual([]);
+});

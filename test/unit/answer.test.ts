@@ -1,0 +1,84 @@
+import { expect, test } from 'vitest';
+import { yieldEventLoop } from '../../src/event-loop.ts';
+import { JsonText } from '../../src/schema/json-text.ts';
+import { createOperationWork, MAX_OPERATION_BYTES } from '../../src/schema/operation-work.ts';
+import { sizeOfAnswer, writeAnswer } from '../../src/server/answer.ts';
+
+async function write(answer: unknown): Promise<{ text: string; pieces: number[] }> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of writeAnswer(answer)) pieces.push(piece);
+  return { text: Buffer.concat(pieces).toString(), pieces: pieces.map(({ length }) => length) };
+}
+
+test('an answer is written in pieces, as JSON.stringify writes it', async () => {
+  const rows = Array.from({ length: 300 }, (_, n) => ({
+    ...{ id: `${n}"\n\u2028é`, body: 'x'.repeat(1_000), none: undefined, nothing: null, list: [1, true, [], {}] },
+    data: new JsonText('{"a":  1.50}'),
+  }));
+  const answer = { data: { rows, empty: [], long: 'y'.repeat(200_000) }, errors: undefined, stringify: () => '' };
+  const { text, pieces } = await write(answer);
+  // Not as two long texts, which a failure would print.
+  expect(JSON.stringify(JSON.parse(text)) === JSON.stringify(answer)).toBe(true);
+  expect(pieces.length).toBeGreaterThan(3);
+  expect((await write({ data: { n: 1 } })).text).toBe('{"data":{"n":1}}');
+});
+
+test('the size of an answer counts names, texts and values, and stops soon after the limit', () => {
+  expect(sizeOfAnswer({ ab: ['xyz', 1], c: new JsonText('[12]') }, 1_000)).toEqual({ characters: 27, values: 5 });
+  const rows = Array.from({ length: 1_000 }, () => ({ body: 'x'.repeat(1_000) }));
+  expect(sizeOfAnswer(rows, 10_000).characters).toBeLessThan(12_000);
+});
+
+test('long work gives others turns of the event loop', async () => {
+  let turns = 0;
+  let isOver = false;
+  const count = () => {
+    turns += 1;
+    if (!isOver) setImmediate(count);
+  };
+  setImmediate(count);
+  const work = async () => {
+    for (let piece = 0; piece < 10; piece += 1) {
+      await yieldEventLoop();
+      for (const until = performance.now() + 10; performance.now() < until; );
+    }
+  };
+  await Promise.all([work(), work()]);
+  isOver = true;
+  expect(turns).toBeGreaterThanOrEqual(19);
+});
+
+test('an operation reads one page at a time, and none once 16 MiB are used', async () => {
+  const work = createOperationWork(undefined);
+  let running = 0;
+  let most = 0;
+  const read = () =>
+    work.readPage(async () => {
+      running += 1;
+      most = Math.max(most, running);
+      await new Promise((resolve) => void setImmediate(resolve));
+      running -= 1;
+      return [{ body: 'x'.repeat(MAX_OPERATION_BYTES / 4) }];
+    });
+  const pages = await Promise.allSettled(Array.from({ length: 10 }, read));
+  expect(most).toBe(1);
+  expect(pages.map(({ status }) => status)).toEqual([
+    ...Array.from({ length: 3 }, () => 'fulfilled'),
+    ...Array.from({ length: 7 }, () => 'rejected'),
+  ]);
+  expect(pages.at(-1)).toMatchObject({ reason: { code: 'LIMIT_EXCEEDED' } });
+  work.renew();
+  expect(await read()).toHaveLength(1);
+});
+
+test('work waits until the tenant has time again, and ends with its operation', async () => {
+  let waitMs = 20;
+  const spent: number[] = [];
+  const work = createOperationWork({ spend: (ms) => void spent.push(ms), waitMs: () => (waitMs -= 10) });
+  expect(await work.compute(() => 7)).toBe(7);
+  expect([waitMs <= 0, spent.length]).toEqual([true, 1]);
+  const ending = new AbortController();
+  work.stopWith(ending.signal);
+  ending.abort(new Error('it took too long'));
+  await expect(work.compute(() => 7)).rejects.toThrow('it took too long');
+});
