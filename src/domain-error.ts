@@ -12,3 +12,42 @@ export abstract class DomainError extends Error {
 
 /** Characters. What a message names comes from the request, and may be long. */
 const MAX_MESSAGE_LENGTH = 2_000;
+
+type InputErrorCode = 'INVALID_INPUT' | 'TARGET_REJECTED' | 'INVALID_HEADERS' | 'EVENT_DATA_INVALID';
+
+/**
+ * `path` names the field, below `input` if the mutation has one, with names and indexes separated by dots:
+ * `eventTypes.2`. `code`: of the error that it is alone; default: INVALID_INPUT, whose messages follow the path.
+ */
+export type InputProblem = { readonly path: string; readonly message: string; readonly code?: InputErrorCode };
+
+/** Of all problems together, as JSON: their paths have names that the client chose. */
+const MAX_PROBLEMS_BYTES = 16 * 1_024;
+const MAX_PATH_LENGTH = 256;
+
+/** Something in the input is not acceptable: every problem at once, each with its path, as far as the bounds allow. */
+export abstract class InputError extends DomainError {
+  abstract override readonly code: InputErrorCode;
+  readonly problems: readonly InputProblem[];
+
+  constructor(problems: readonly InputProblem[], message = describe(problems)) {
+    super(message);
+    this.problems = boundProblems(problems);
+  }
+}
+
+function describe(problems: readonly InputProblem[]): string {
+  return problems.map(({ path, message, code }) => (code === undefined ? `${path} ${message}` : message)).join('; ');
+}
+
+function boundProblems(problems: readonly InputProblem[]): InputProblem[] {
+  let left = MAX_PROBLEMS_BYTES;
+  const bounded: InputProblem[] = [];
+  for (const { path, ...rest } of problems) {
+    const problem = { path: path.length > MAX_PATH_LENGTH ? `${path.slice(0, MAX_PATH_LENGTH)}…` : path, ...rest };
+    left -= Buffer.byteLength(JSON.stringify(problem));
+    if (left < 0) break;
+    bounded.push(problem);
+  }
+  return bounded;
+}

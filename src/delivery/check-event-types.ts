@@ -1,7 +1,8 @@
-import { isOwnEventType, matchesPattern, TEST_EVENT_TYPE } from '../events/event-type.ts';
+import { isEventTypePattern, isOwnEventType, matchesPattern, TEST_EVENT_TYPE } from '../events/event-type.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { closeMatches } from './close-matches.ts';
-import { type InputProblem, InvalidInputError } from './webhook-subscription-errors.ts';
+import type { InputProblem } from './webhook-subscription-errors.ts';
+import { MAX_EVENT_TYPES } from './webhook-subscription-input.ts';
 
 type EventTypesToCheck = {
   readonly eventTypes: readonly string[];
@@ -14,24 +15,26 @@ type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
 /** So many problems name what may have been meant. */
 const MAX_SUGGESTED = 10;
 
-/** Throws an InvalidInputError for what is in vain: event types, or prefixes of some, that the event catalogue does not have. */
-export async function checkEventTypes(
+/** What is in vain: event types, or prefixes of some, that the event catalogue does not have. */
+export async function problemsOfCatalogue(
   { eventType }: Pick<Prisma.TransactionClient, 'eventType'>,
   { eventTypes, known = [] }: EventTypesToCheck,
-): Promise<void> {
-  const isSettled = (pattern: string) => pattern === '*' || known.includes(pattern) || isOwn(pattern);
-  if (eventTypes.every(isSettled)) return;
+): Promise<InputProblem[]> {
+  const isSettled = (pattern: string) =>
+    pattern === '*' || !isEventTypePattern(pattern) || known.includes(pattern) || isOwn(pattern);
+  // Of a list that is too long, nothing else is said.
+  if (eventTypes.length > MAX_EVENT_TYPES || eventTypes.every(isSettled)) return [];
   const entries = await eventType.findMany({ select: { name: true, isArchived: true } });
   const names = entries.filter(({ isArchived }) => !isArchived).map(({ name }) => name);
   // Without a catalogue everything goes.
-  if (names.length === 0) return;
+  if (names.length === 0) return [];
   const problems: InputProblem[] = [];
   for (const [index, pattern] of eventTypes.entries()) {
     if (isSettled(pattern) || names.some((name) => matchesPattern(pattern, name))) continue;
     const hint = problems.length < MAX_SUGGESTED ? suggest(pattern, names) : '';
     problems.push({ path: `eventTypes.${index}`, message: `${whyUnknown(pattern, entries)}${hint}` });
   }
-  if (problems.length > 0) throw new InvalidInputError(problems);
+  return problems;
 }
 
 /** The engine's own types are in no catalogue. */

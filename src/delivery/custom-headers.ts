@@ -1,11 +1,14 @@
-import { DomainError } from '../domain-error.ts';
+import { InputError, type InputProblem } from '../domain-error.ts';
 
-/** A subscription's own headers cannot be sent; the message names every problem and no value. */
-export class InvalidHeadersError extends DomainError {
+/** A subscription's own headers cannot be sent; no message has a value. */
+export class InvalidHeadersError extends InputError {
   readonly code = 'INVALID_HEADERS';
 }
 
 export type CustomHeader = { readonly name: string; readonly value: string };
+
+/** As a user gives it: without a value, it keeps the stored one. */
+export type GivenHeader = { readonly name: string; readonly value?: string | null | undefined };
 
 const MAX_HEADERS = 20;
 const MAX_VALUE_BYTES = 4_096;
@@ -38,18 +41,49 @@ const FORBIDDEN_PREFIXES: readonly string[] = [
   ...['metadata', 'x-aws-', 'x-amz-', 'x-amzn-', 'x-goog-', 'x-google-', 'x-gfe', 'x-azure-', 'x-fd-', 'x-ms-'],
 ];
 
-/** Throws an InvalidHeadersError that names every problem. What is stored has passed it, and is sent as it is. */
-export function checkCustomHeaders(headers: readonly CustomHeader[]): void {
-  // Counted first, so that the message is no longer than the limits allow.
-  if (headers.length > MAX_HEADERS) throw new InvalidHeadersError(`at most ${MAX_HEADERS} headers are possible`);
-  const problems = headers.flatMap(({ name, value }) => {
-    const problem = problemOfName(name) ?? problemOfValue(value);
-    return problem === undefined ? [] : [`${quote(name)} ${problem}`];
+/** By the name in lower case: HTTP does not tell names apart by case. */
+export type StoredHeaders = ReadonlyMap<string, string>;
+
+/** Whether values that are stored are needed to know what these headers are. */
+export function keepsValues(headers: readonly GivenHeader[]): boolean {
+  return headers.some(({ value }) => value == null);
+}
+
+/**
+ * The headers to store: one that is given without a value has the stored one of its name. To be called with headers that
+ * have no problems.
+ */
+export function completeHeaders(headers: readonly GivenHeader[], stored: StoredHeaders): CustomHeader[] {
+  return headers.map(({ name, value }) => ({ name, value: value ?? stored.get(name.toLowerCase()) ?? '' }));
+}
+
+/** Every problem of the headers, never with a value. Headers that have none are sent as they are. */
+export function problemsOfHeaders(headers: readonly GivenHeader[], stored: StoredHeaders): InputProblem[] {
+  const path = 'headers';
+  // Counted first, so that there are no more problems than the limits allow.
+  if (headers.length > MAX_HEADERS) return [problem(path, `at most ${MAX_HEADERS} headers are possible`)];
+  const seen = new Set<string>();
+  const problems = headers.flatMap(({ name, value }, index) => {
+    const lowerCase = name.toLowerCase();
+    const read = readByProxies(name);
+    const ofName = problemOfName(name) ?? (seen.has(read) ? 'is given more than once' : undefined);
+    seen.add(read);
+    const ofValue = value == null && stored.has(lowerCase) ? undefined : problemOfValue(value ?? '');
+    return [
+      ...(ofName === undefined ? [] : [problem(`${path}.${index}.name`, `${quote(name)} ${ofName}`)]),
+      ...(ofValue === undefined ? [] : [problem(`${path}.${index}.value`, `${quote(name)} ${ofValue}`)]),
+    ];
   });
-  for (const name of repeated(headers)) problems.push(`${quote(name)} is given more than once`);
-  const totalBytes = headers.reduce((sum, { name, value }) => sum + Buffer.byteLength(name + value), 0);
-  if (totalBytes > MAX_TOTAL_BYTES) problems.push(`all names and values together exceed ${MAX_TOTAL_BYTES} bytes`);
-  if (problems.length > 0) throw new InvalidHeadersError(problems.join('; '));
+  const totalBytes = completeHeaders(headers, stored).reduce(
+    (sum, { name, value }) => sum + Buffer.byteLength(name + value),
+    0,
+  );
+  if (totalBytes <= MAX_TOTAL_BYTES) return problems;
+  return [...problems, problem(path, `all names and values together exceed ${MAX_TOTAL_BYTES} bytes`)];
+}
+
+function problem(path: string, message: string): InputProblem {
+  return { path, message, code: 'INVALID_HEADERS' };
 }
 
 function problemOfName(name: string): string | undefined {
@@ -68,17 +102,6 @@ function problemOfValue(value: string): string | undefined {
   if (value === '') return 'has no value';
   if (Buffer.byteLength(value) > MAX_VALUE_BYTES) return `has a value of more than ${MAX_VALUE_BYTES} bytes`;
   return VALUE.test(value) ? undefined : 'has a value with something else than printable ASCII, or spaces at its ends';
-}
-
-function repeated(headers: readonly CustomHeader[]): string[] {
-  const seen = new Set<string>();
-  const twice = new Set<string>();
-  for (const { name } of headers) {
-    const read = readByProxies(name);
-    if (seen.has(read)) twice.add(name.toLowerCase());
-    seen.add(read);
-  }
-  return [...twice];
 }
 
 function quote(name: string): string {

@@ -19,18 +19,18 @@ const MAX_EVENT_TYPES = 2_000;
 
 /** Creates or changes an entry of the event catalogue. Throws an InvalidInputError. */
 export async function putEventType({ prisma }: Database, input: EventTypeInput): Promise<EventType> {
-  const problems = findProblems(input);
-  if (problems.length > 0) throw new InvalidInputError(problems);
   const { name, description, schema, isArchived } = input;
   const values = {
     ...(description != null && { description }),
     ...(isArchived != null && { isArchived }),
     ...(schema !== undefined && { schema: toColumn(schema) }),
   };
-  const others = await prisma.eventType.count({ where: { name: { not: name } } });
-  if (others >= MAX_EVENT_TYPES) {
-    throw new InvalidInputError([{ path: 'name', message: `would be one of more than ${MAX_EVENT_TYPES}` }]);
-  }
+  const problems = findProblems(input);
+  // Postgres has no text with a NUL in it.
+  const others = isEventType(name) ? await prisma.eventType.count({ where: { name: { not: name } } }) : 0;
+  if (others >= MAX_EVENT_TYPES)
+    problems.push({ path: 'name', message: `would be one of more than ${MAX_EVENT_TYPES}` });
+  if (problems.length > 0) throw new InvalidInputError(problems);
   return prisma.eventType.upsert({
     where: { name },
     create: { name, ...values },

@@ -6,7 +6,7 @@ import { readClock } from '../database/retention/read-clock.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import type { Prisma, Replay } from '../generated/prisma/client.ts';
 import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from './replay-errors.ts';
-import { InvalidInputError, NotFoundError } from './webhook-subscription-errors.ts';
+import { type InputProblem, NotFoundError } from './webhook-subscription-errors.ts';
 import { isUuid } from './webhook-subscriptions.ts';
 
 export type NewReplay = {
@@ -24,15 +24,17 @@ const MAX_RUNNING = 5;
 const COUNT_TIMEOUT_MS = 10_000;
 const START_TRANSACTION = { maxWait: 5_000, timeout: 3 * COUNT_TIMEOUT_MS } as const;
 
+export function problemsOfRate(ratePerSecond: number): InputProblem[] {
+  const isInRange = ratePerSecond >= 1 && ratePerSecond <= MAX_RATE;
+  return isInRange ? [] : [{ path: 'ratePerSecond', message: `must be from 1 to ${MAX_RATE}` }];
+}
+
 /**
  * Counts the deliveries that are meant and stores a replay of them, for the senders to work on unless it is a dry run.
- * Throws InvalidInputError, ReplayTooLargeError or TooManyReplaysError.
+ * Throws ReplayTooLargeError or TooManyReplaysError.
  */
 export async function startReplay({ prisma, pool }: Database, replay: NewReplay): Promise<Replay> {
   const { tenant, filter, ratePerSecond, dryRun } = replay;
-  if (ratePerSecond < 1 || ratePerSecond > MAX_RATE) {
-    throw new InvalidInputError([{ path: 'ratePerSecond', message: `must be from 1 to ${MAX_RATE}` }]);
-  }
   return prisma.$transaction(async (transaction) => {
     // Counting is dear: one at a time, and none for what is refused anyway.
     const isAlone = await lockReplayStart(inPrismaTransaction(transaction), tenant);

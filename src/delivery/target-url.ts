@@ -1,11 +1,11 @@
 import { isIP } from 'node:net';
-import { DomainError } from '../domain-error.ts';
+import { InputError } from '../domain-error.ts';
 import { isAllowedAddress, isLoopbackAddress } from './address-rule.ts';
 import type { EgressPolicy } from './egress-policy.ts';
 import { isAllowedPort } from './port-rule.ts';
 
 /** The URL cannot be a webhook subscription's target; the message says why. */
-export class TargetRejectedError extends DomainError {
+export class TargetRejectedError extends InputError {
   readonly code = 'TARGET_REJECTED';
 }
 
@@ -109,5 +109,5 @@ function rejectScheme(policy: EgressPolicy): never {
 }
 
 function reject(message: string): never {
-  throw new TargetRejectedError(message);
+  throw new TargetRejectedError([{ path: 'url', message, code: 'TARGET_REJECTED' }]);
 }

@@ -1,34 +1,10 @@
-import { DomainError } from '../domain-error.ts';
+import { DomainError, InputError } from '../domain-error.ts';
 
-/** `path` names the field of the input, with a number for an element of a list: `eventTypes.2`. */
-export type InputProblem = { readonly path: string; readonly message: string };
+export type { InputProblem } from '../domain-error.ts';
 
-/** Of all problems together, as JSON: their paths have names that the client chose. */
-const MAX_PROBLEMS_BYTES = 16 * 1_024;
-const MAX_PATH_LENGTH = 256;
-
-/** Something in the input is not acceptable: every problem at once, not just the first, as far as 16 KiB go. */
-export class InvalidInputError extends DomainError {
+/** Problems of several kinds, or of none that has an error of its own. */
+export class InvalidInputError extends InputError {
   readonly code = 'INVALID_INPUT';
-  readonly problems: readonly InputProblem[];
-
-  constructor(problems: readonly InputProblem[]) {
-    const bounded = boundProblems(problems);
-    super(bounded.map(({ path, message }) => `${path} ${message}`).join('; '));
-    this.problems = bounded;
-  }
-}
-
-function boundProblems(problems: readonly InputProblem[]): InputProblem[] {
-  let left = MAX_PROBLEMS_BYTES;
-  const bounded: InputProblem[] = [];
-  for (const { path, message } of problems) {
-    const problem = { path: path.length > MAX_PATH_LENGTH ? `${path.slice(0, MAX_PATH_LENGTH)}…` : path, message };
-    left -= Buffer.byteLength(JSON.stringify(problem));
-    if (left < 0) break;
-    bounded.push(problem);
-  }
-  return bounded;
 }
 
 /** There is no such thing, or it belongs to a tenant the caller does not see: the two cannot be told apart. */

@@ -1,6 +1,6 @@
 import { isEventTypePattern } from '../events/event-type.ts';
 import { validateFilter } from '../events/payload-filter-problems.ts';
-import type { CustomHeader } from './custom-headers.ts';
+import type { GivenHeader } from './custom-headers.ts';
 import type { InputProblem } from './webhook-subscription-errors.ts';
 
 /** What a user may set; a field that is absent keeps its value, or its default when the subscription is new. */
@@ -10,8 +10,8 @@ export type WebhookSubscriptionSettings = {
   /** A payload filter; null means none. */
   readonly filter?: unknown;
   readonly description?: string | null | undefined;
-  /** Replaces all custom headers; an empty list removes them. */
-  readonly headers?: readonly CustomHeader[] | null | undefined;
+  /** Replaces all custom headers, but one without a value keeps its own; an empty list removes them. */
+  readonly headers?: readonly GivenHeader[] | null | undefined;
   readonly isActive?: boolean | null | undefined;
   readonly timeoutMs?: number | null | undefined;
   readonly maxInFlight?: number | null | undefined;
@@ -19,12 +19,12 @@ export type WebhookSubscriptionSettings = {
   readonly rateLimitPerSecond?: number | null | undefined;
 };
 
-const MAX_EVENT_TYPES = 100;
+export const MAX_EVENT_TYPES = 100;
 const MAX_DESCRIPTION_LENGTH = 1_000;
 /** From and to, both included. */
 const RANGES = { timeoutMs: [1_000, 30_000], maxInFlight: [1, 100], rateLimitPerSecond: [1, 1_000] } as const;
 
-/** Every problem of the settings but those of the URL and the headers, which have errors of their own. */
+/** Every problem of the settings but those of the URL and the headers. */
 export function findProblems(settings: WebhookSubscriptionSettings): InputProblem[] {
   return [
     ...problemsOfEventTypes(settings.eventTypes ?? undefined),

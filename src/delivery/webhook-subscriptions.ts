@@ -5,14 +5,23 @@ import { inPrismaTransaction } from '../database/in-prisma-transaction.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import { isTenant } from '../events/event-type.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
-import { checkEventTypes } from './check-event-types.ts';
-import { type CustomHeader, checkCustomHeaders } from './custom-headers.ts';
+import { problemsOfCatalogue } from './check-event-types.ts';
+import {
+  type CustomHeader,
+  completeHeaders,
+  type GivenHeader,
+  InvalidHeadersError,
+  keepsValues,
+  problemsOfHeaders,
+  type StoredHeaders,
+} from './custom-headers.ts';
 import { CANCEL_AT_ONCE } from './deactivate-subscription.ts';
 import type { EgressPolicy } from './egress-policy.ts';
 import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
 import { generateSigningSecret } from './signature.ts';
-import { checkTargetUrl } from './target-url.ts';
+import { checkTargetUrl, TargetRejectedError } from './target-url.ts';
 import {
+  type InputProblem,
   InvalidInputError,
   NotFoundError,
   TooManySecretsError,
@@ -36,6 +45,8 @@ export type SubscriptionWithSecret = { readonly subscription: WebhookSubscriptio
 
 export type CreateInput = WebhookSubscriptionSettings & {
   readonly tenant: string | undefined;
+  /** Why the caller may not name this tenant. */
+  readonly tenantProblem?: string | undefined;
   readonly url: string;
   readonly eventTypes: readonly string[];
 };
@@ -51,28 +62,30 @@ export function isUuid(text: string): boolean {
   return UUID.test(text);
 }
 
-/** Throws InvalidInputError, TargetRejectedError, InvalidHeadersError or TooManySubscriptionsError. */
+/** Throws an InputError or a TooManySubscriptionsError. */
 export async function createWebhookSubscription(
   services: WebhookSubscriptionServices,
   input: CreateInput,
 ): Promise<SubscriptionWithSecret> {
-  const { tenant } = input;
-  const problems = findProblems(input);
-  if (tenant === undefined || !isTenant(tenant)) {
-    const message = tenant === undefined ? 'is required' : 'must be 1 to 64 letters, digits, _ or -';
-    throw new InvalidInputError([{ path: 'tenant', message }, ...problems]);
-  }
-  if (problems.length > 0) throw new InvalidInputError(problems);
-  await checkEventTypes(services.database.prisma, input);
+  const { eventTypes, headers } = input;
+  const { url, problems } = checkUrl(input.url, services.egressPolicy);
+  const tenant = input.tenant ?? '';
+  throwIfAny([
+    ...problemsOfTenant(input),
+    ...problems,
+    ...findProblems(input),
+    ...problemsOfHeaders(headers ?? [], NO_HEADERS),
+    ...(await problemsOfCatalogue(services.database.prisma, { eventTypes })),
+  ]);
   const id = uuid7(Date.now());
   const secret = generateSigningSecret();
   const data = {
     id,
     tenant,
-    url: checkTargetUrl(input.url, services.egressPolicy).href,
-    eventTypes: [...input.eventTypes],
+    url,
+    eventTypes: [...eventTypes],
     ...plainSettings(input),
-    ...sealHeaders(services.secretBox, { id, tenant, headers: input.headers ?? [] }),
+    ...sealHeaders(services.secretBox, { id, tenant, headers: completeHeaders(headers ?? [], NO_HEADERS) }),
     secrets: { create: sealSecret(services.secretBox, { secret, tenant }) },
   };
   const subscription = await services.database.prisma.$transaction(async (transaction) => {
@@ -88,28 +101,33 @@ export async function createWebhookSubscription(
 }
 
 /**
- * Throws NotFoundError, InvalidInputError, TargetRejectedError or InvalidHeadersError. Deactivating cancels what is
- * pending; what is activated, or gets another URL, starts over: what is known of its failing is forgotten.
+ * Throws NotFoundError or an InputError. Deactivating cancels what is pending; what is activated, or gets another URL,
+ * starts over: what is known of its failing is forgotten.
  */
 export async function updateWebhookSubscription(
   services: WebhookSubscriptionServices,
   { settings, ...key }: SubscriptionKey & { readonly settings: WebhookSubscriptionSettings },
 ): Promise<WebhookSubscription> {
-  const problems = findProblems(settings);
-  if (problems.length > 0) throw new InvalidInputError(problems);
-  const url = settings.url == null ? undefined : checkTargetUrl(settings.url, services.egressPolicy).href;
+  const { secretBox } = services;
+  const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
+  const ownProblems = [...(target?.problems ?? []), ...findProblems(settings)];
   return services.database.prisma.$transaction(async (transaction) => {
     const { id, tenant, ...old } = await lockSubscription(transaction, key);
+    const given = settings.headers ?? undefined;
+    const stored = given === undefined ? NO_HEADERS : storedHeaders(secretBox, { id, tenant, given, ...old });
     const eventTypes = settings.eventTypes ?? [];
-    await checkEventTypes(transaction, { eventTypes, known: old.eventTypes });
-    const headers = settings.headers ?? undefined;
+    throwIfAny([
+      ...ownProblems,
+      ...problemsOfHeaders(given ?? [], stored),
+      ...(await problemsOfCatalogue(transaction, { eventTypes, known: old.eventTypes })),
+    ]);
     const subscription = await transaction.webhookSubscription.update({
       where: { id },
       data: {
-        ...(url !== undefined && { url }),
+        ...(target !== undefined && { url: target.url }),
         ...(settings.eventTypes != null && { eventTypes: [...settings.eventTypes] }),
         ...plainSettings(settings),
-        ...(headers !== undefined && sealHeaders(services.secretBox, { id, tenant, headers })),
+        ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
         ...(settings.isActive === true && { deactivationReason: null }),
       },
     });
@@ -167,7 +185,10 @@ export async function rotateWebhookSecret(
   }, TRANSACTION);
 }
 
-type LockedSubscription = Pick<WebhookSubscription, 'id' | 'tenant' | 'url' | 'isActive' | 'eventTypes'>;
+type LockedSubscription = Pick<
+  WebhookSubscription,
+  'id' | 'tenant' | 'url' | 'isActive' | 'eventTypes' | 'encryptedHeaders'
+>;
 
 /**
  * Holds the row until the transaction ends, so that concurrent changes of one subscription happen one after the other.
@@ -181,7 +202,9 @@ async function lockSubscription(
   // The tenant in the statement: another tenant's row is neither locked nor waited for.
   const [row] = isUuid(id)
     ? await transaction.$queryRaw<LockedSubscription[]>`
-        SELECT id, tenant, url, is_active AS "isActive", event_types AS "eventTypes" FROM webhook_subscriptions
+        SELECT id, tenant, url, is_active AS "isActive", event_types AS "eventTypes",
+          encrypted_headers AS "encryptedHeaders"
+        FROM webhook_subscriptions
         WHERE id = ${id}::uuid AND (${tenant ?? null}::text IS NULL OR tenant = ${tenant ?? null}) AND deleted_at IS NULL
         FOR NO KEY UPDATE`
     : [];
@@ -214,10 +237,50 @@ function toColumn(filter: unknown) {
   return filter === null ? Prisma.DbNull : (JSON.parse(JSON.stringify(filter)) as Prisma.InputJsonObject);
 }
 
+const NO_HEADERS: StoredHeaders = new Map();
+
+type KeptHeaders = Pick<WebhookSubscription, 'id' | 'tenant' | 'encryptedHeaders'> & {
+  readonly given: readonly GivenHeader[];
+};
+
+/** What is stored, if one of the given headers is to keep its value. */
+function storedHeaders(secretBox: SecretBox, { id, tenant, encryptedHeaders, given }: KeptHeaders): StoredHeaders {
+  if (encryptedHeaders === null || !keepsValues(given)) return NO_HEADERS;
+  // `as`: what sealHeaders wrote.
+  const values = JSON.parse(secretBox.open(encryptedHeaders, headersContext(id, tenant))) as Record<string, string>;
+  return new Map(Object.entries(values).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+/** Throws all of them as one error: of their own kind if they are of one, else an InvalidInputError. */
+function throwIfAny(problems: readonly InputProblem[]): void {
+  if (problems.length === 0) return;
+  const areAll = (code: InputProblem['code']) => problems.every((problem) => problem.code === code);
+  if (areAll('TARGET_REJECTED')) throw new TargetRejectedError(problems);
+  if (areAll('INVALID_HEADERS')) throw new InvalidHeadersError(problems);
+  throw new InvalidInputError(problems);
+}
+
+function problemsOfTenant({ tenant, tenantProblem }: CreateInput): InputProblem[] {
+  const path = 'tenant';
+  if (tenantProblem !== undefined) return [{ path, message: tenantProblem }];
+  if (tenant === undefined) return [{ path, message: 'is required' }];
+  return isTenant(tenant) ? [] : [{ path, message: 'must be 1 to 64 letters, digits, _ or -' }];
+}
+
+type CheckedUrl = { readonly url: string; readonly problems: readonly InputProblem[] };
+
+function checkUrl(text: string, policy: EgressPolicy): CheckedUrl {
+  try {
+    return { url: checkTargetUrl(text, policy).href, problems: [] };
+  } catch (error) {
+    if (error instanceof TargetRejectedError) return { url: text, problems: error.problems };
+    throw error;
+  }
+}
+
 type HeaderOwner = { readonly id: string; readonly tenant: string; readonly headers: readonly CustomHeader[] };
 
 function sealHeaders(secretBox: SecretBox, { id, tenant, headers }: HeaderOwner) {
-  checkCustomHeaders(headers);
   const values = JSON.stringify(Object.fromEntries(headers.map(({ name, value }) => [name, value])));
   return {
     headerNames: headers.map(({ name }) => name),

@@ -1,7 +1,7 @@
 import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 
-/** `path` begins with `data`, or with `schema` for a schema that is none: `data/user/age`. */
+/** `path` begins with `data`, or with `schema` for a schema that is none: `data.user.age`. */
 export type SchemaProblem = { readonly path: string; readonly message: string };
 
 /** What is wrong with data: the first 20 problems of so many. */
@@ -70,8 +70,14 @@ function mismatchOf({ errors }: ValidateFunction): Mismatch {
 /** Ajv's messages quote the schema, never the data; but paths have names of it. */
 function toProblem(root: string, { instancePath, message = 'is not valid', params }: ErrorObject): SchemaProblem {
   const extra: unknown = params['additionalProperty'] ?? params['unevaluatedProperty'];
-  const path = `${root}${instancePath}${typeof extra === 'string' ? `/${extra}` : ''}`;
+  const names = instancePath.split('/').slice(1).map(unescapePointer);
+  const path = [root, ...names, ...(typeof extra === 'string' ? [extra] : [])].join('.');
   // Postgres has no text with a NUL in it.
   const shown = path.slice(0, MAX_PATH_LENGTH).toWellFormed().replaceAll('\0', '\uFFFD');
   return { path: shown, message: typeof extra === 'string' ? 'must not be there' : message.slice(0, MAX_PATH_LENGTH) };
+}
+
+/** RFC 6901. */
+function unescapePointer(name: string): string {
+  return name.replaceAll('~1', '/').replaceAll('~0', '~');
 }

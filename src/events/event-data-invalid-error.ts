@@ -1,15 +1,15 @@
-import { DomainError } from '../domain-error.ts';
-import type { Mismatch, SchemaProblem } from './compile-schema.ts';
+import { InputError } from '../domain-error.ts';
+import type { Mismatch } from './compile-schema.ts';
 
-/** The data is not as the schema of its event type wants it. */
-export class EventDataInvalidError extends DomainError {
+/** The data is not as the schema of its event type wants it. Has the first 20 problems at most. */
+export class EventDataInvalidError extends InputError {
   readonly code = 'EVENT_DATA_INVALID';
-  /** At most 20. */
-  readonly problems: readonly SchemaProblem[];
 
   constructor(mismatch: Mismatch) {
-    super(describeMismatch(mismatch));
-    this.problems = mismatch.problems;
+    super(
+      mismatch.problems.map((problem) => ({ ...problem, code: 'EVENT_DATA_INVALID' })),
+      describeMismatch(mismatch),
+    );
   }
 }
 

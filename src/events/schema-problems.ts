@@ -13,7 +13,7 @@ const MAX_MESSAGE_LENGTH = 500;
 export function findSchemaProblems(schema: unknown): readonly SchemaProblem[] {
   if (!isObject(schema)) return [{ path: 'schema', message: 'must be a JSON object' }];
   // Async is Ajv's own word: such a schema answers later.
-  if ('$async' in schema) return [{ path: 'schema/$async', message: 'is not known to JSON Schema' }];
+  if ('$async' in schema) return [{ path: 'schema.$async', message: 'is not known to JSON Schema' }];
   if (!hasOnlyFiniteNumbers(schema)) return [{ path: 'schema', message: NUMBER_TOO_LARGE }];
   try {
     const message = problemOfSize(JSON.stringify(schema));

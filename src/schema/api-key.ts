@@ -1,8 +1,8 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { ApiKeyScope } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
+import { checkFilter } from './own-delivery-filter.ts';
 import { PAGE, pageOf } from './page.ts';
-import { tenantWhere } from './viewer.ts';
 
 export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   description: 'What the holder of a credential may do.',
@@ -62,7 +62,7 @@ builder.queryField('apiKeys', (t) =>
       resolve: (query, _root, { filter }, { services, viewer }) =>
         services.database.prisma.apiKey.findMany(
           pageOf(query, {
-            ...tenantWhere(viewer, filter?.tenant),
+            ...checkFilter(viewer, { tenant: filter?.tenant }),
             ...(filter?.includeRevoked !== true && { revokedAt: null }),
           }),
         ),

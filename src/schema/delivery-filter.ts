@@ -1,5 +1,6 @@
-import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
+import { InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import type { InputProblem } from '../domain-error.ts';
 import { isEventTypePattern, isTenant } from '../events/event-type.ts';
 import type { Attempt, DeliveryStatus, FailureReason } from '../generated/prisma/client.ts';
 
@@ -60,10 +61,11 @@ export function attemptMatches(filter: DeliveryFilter): (attempt: Attempt) => bo
   return (attempt) => rules.every((rule) => rule.some((comparison) => holds(comparison, attempt)));
 }
 
-/** Of this and the other filters, which have fewer fields: throws an InvalidInputError that names every problem. */
-export function checkDeliveryFilter(filter: DeliveryFilter): void {
+/** Every problem of this and the other filters, which have fewer fields; `tenantProblem` says why it may not be named. */
+export function problemsOfFilter(filter: DeliveryFilter, tenantProblem?: string): InputProblem[] {
   const problems: InputProblem[] = [];
-  if (filter.tenant != null && !isTenant(filter.tenant)) {
+  if (tenantProblem !== undefined) problems.push({ path: 'filter.tenant', message: tenantProblem });
+  else if (filter.tenant != null && !isTenant(filter.tenant)) {
     problems.push({ path: 'filter.tenant', message: 'is not the name of a tenant' });
   }
   for (const [field, value] of Object.entries(filter)) {
@@ -81,6 +83,12 @@ export function checkDeliveryFilter(filter: DeliveryFilter): void {
   if (filter.from != null && filter.to != null && filter.from > filter.to) {
     problems.push({ path: 'filter.to', message: 'is before filter.from' });
   }
+  return problems;
+}
+
+/** Throws an InvalidInputError with every problem. */
+export function checkDeliveryFilter(filter: DeliveryFilter): void {
+  const problems = problemsOfFilter(filter);
   if (problems.length > 0) throw new InvalidInputError(problems);
 }
 

@@ -4,8 +4,10 @@ import { builder } from './builder.ts';
 import { attemptWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
 import { ownDeliveryFilter } from './own-delivery-filter.ts';
-import { LOG_PAGE, pageOf, parseLogPosition } from './page.ts';
+import { LOG_PAGE, pageOf, readLogPosition } from './page.ts';
 import { watchDeliveryLog } from './watch-delivery-log.ts';
+
+const NO_POSITION = { position: undefined, problems: [] };
 
 builder.queryField('deliveryLog', (t) =>
   t.prismaConnection(
@@ -33,8 +35,8 @@ builder.subscriptionField('deliveryLog', (t) =>
       after: t.arg.string({ description: 'The `cursor` of an attempt that arrived, or of an edge of `deliveryLog`.' }),
     },
     subscribe: async (_root, args, context) => {
-      const filter = await ownDeliveryFilter(context, args.filter);
-      const after = args.after == null ? undefined : parseLogPosition(args.after, 'after');
+      const { position: after, problems } = args.after == null ? NO_POSITION : readLogPosition(args.after, 'after');
+      const filter = await ownDeliveryFilter(context, args.filter, problems);
       return watchDeliveryLog(context, { filter, after });
     },
     resolve: (emission) => {

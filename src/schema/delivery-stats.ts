@@ -2,7 +2,7 @@ import { type AttemptStats, type ResponseTimes, readCountedStats, readLoggedStat
 import { builder } from './builder.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
 import { ownDeliveryFilter } from './own-delivery-filter.ts';
-import { planStats, type StatsBucket } from './stats-plan.ts';
+import { planStats, problemsOfStats, type StatsBucket } from './stats-plan.ts';
 
 const StatsBucketEnum = builder.enumType('StatsBucket', {
   description: 'How wide the buckets of statistics are. They begin at whole minutes, hours and days in UTC.',
@@ -89,7 +89,8 @@ builder.queryField('deliveryStats', (t) =>
     },
     resolve: async (_root, args, context): Promise<Stats> => {
       // The counts of a subscription do not say whose it is: its id is looked up here.
-      const { query, idBounds } = planStats(await ownDeliveryFilter(context, args.filter), args);
+      const filter = await ownDeliveryFilter(context, args.filter, problemsOfStats(args.filter ?? {}, args));
+      const { query, idBounds } = planStats(filter, args);
       const { readPool } = context.services.database;
       const read =
         idBounds === undefined

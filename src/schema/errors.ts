@@ -3,15 +3,13 @@ import { DeliveryNotPendingError, DeliveryNotRetryableError } from '../delivery/
 import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../delivery/replay-errors.ts';
 import { TargetRejectedError } from '../delivery/target-url.ts';
 import {
-  type InputProblem,
   InvalidInputError,
   NotFoundError,
   SubscriptionInactiveError,
   TooManySecretsError,
   TooManySubscriptionsError,
 } from '../delivery/webhook-subscription-errors.ts';
-import type { DomainError } from '../domain-error.ts';
-import type { SchemaProblem } from '../events/compile-schema.ts';
+import type { DomainError, InputError, InputProblem } from '../domain-error.ts';
 import { EventDataInvalidError } from '../events/event-data-invalid-error.ts';
 import { TooManyTestsError } from '../events/test-event.ts';
 import { builder } from './builder.ts';
@@ -27,51 +25,55 @@ const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
 const InputProblemType = builder.objectRef<InputProblem>('InputProblem').implement({
   description: 'One thing that is wrong with the input.',
   fields: (t) => ({
-    path: t.exposeString('path', { description: 'The field, with a number for an element of a list: `eventTypes.2`.' }),
-    message: t.exposeString('message'),
+    path: t.exposeString('path', {
+      description:
+        'The field, below `input` if the mutation has one: names and indexes, separated by dots (`url`, `headers.0.name`, `filter.user.age.$gt`, `data.user.age`).',
+    }),
+    message: t.exposeString('message', { description: 'For people; may change. Has no secret.' }),
+    code: t.string({
+      description: 'What kind of problem it is: the `code` of an error that has problems of this kind alone.',
+      resolve: ({ code }) => code ?? 'INVALID_INPUT',
+    }),
   }),
 });
 
-builder.objectType(InvalidInputError, {
-  name: 'InvalidInputError',
-  description: '`INVALID_INPUT`: the input breaks rules; all of them are in `problems`.',
-  interfaces: [ErrorInterface],
-  fields: (t) => ({
-    problems: t.field({ type: [InputProblemType], resolve: ({ problems }) => [...problems] }),
-  }),
-});
-
-const SchemaProblemType = builder.objectRef<SchemaProblem>('SchemaProblem').implement({
-  description: 'One place where data breaks a schema.',
-  fields: (t) => ({
-    path: t.exposeString('path', { description: 'A JSON Pointer that begins with `data`: `data/user/age`.' }),
-    message: t.exposeString('message', { description: 'Quotes the schema, never the data.' }),
-  }),
-});
-
-builder.objectType(EventDataInvalidError, {
-  name: 'EventDataInvalidError',
-  description: '`EVENT_DATA_INVALID`: the data breaks the schema of its event type.',
+const InputErrorInterface = builder.interfaceRef<InputError>('InputError').implement({
+  description: 'The input breaks rules. Every error about input is one, so a form needs to know no other.',
   interfaces: [ErrorInterface],
   fields: (t) => ({
     problems: t.field({
-      type: [SchemaProblemType],
-      description: 'The first 20.',
+      type: [InputProblemType],
+      description: 'All of them, as far as 16 KiB go.',
       resolve: ({ problems }) => [...problems],
     }),
   }),
 });
 
+const INPUT_ERROR = { interfaces: [ErrorInterface, InputErrorInterface] };
+
+builder.objectType(InvalidInputError, {
+  name: 'InvalidInputError',
+  description: '`INVALID_INPUT`: the input breaks rules, of several kinds if `code` differs between its problems.',
+  ...INPUT_ERROR,
+});
+
+builder.objectType(EventDataInvalidError, {
+  name: 'EventDataInvalidError',
+  description:
+    '`EVENT_DATA_INVALID`: the data breaks the schema of its event type. Has the first 20 problems, whose messages quote the schema and never the data.',
+  ...INPUT_ERROR,
+});
+
 builder.objectType(TargetRejectedError, {
   name: 'TargetRejectedError',
   description: '`TARGET_REJECTED`: requests may not be sent to this URL.',
-  interfaces: [ErrorInterface],
+  ...INPUT_ERROR,
 });
 
 builder.objectType(InvalidHeadersError, {
   name: 'InvalidHeadersError',
-  description: '`INVALID_HEADERS`: these custom headers cannot be sent; the message names every problem.',
-  interfaces: [ErrorInterface],
+  description: '`INVALID_HEADERS`: these custom headers cannot be sent.',
+  ...INPUT_ERROR,
 });
 
 builder.objectType(NotFoundError, {

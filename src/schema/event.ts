@@ -3,9 +3,9 @@ import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { builder } from './builder.ts';
 import { ConsideredConnection, ConsideredEdge, ConsideredSubscription, considered } from './considered-subscription.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
-import { checkDeliveryFilter } from './delivery-filter.ts';
 import { eventWhere, rejectionWhere } from './delivery-filter-where.ts';
 import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filter-inputs.ts';
+import { checkFilter } from './own-delivery-filter.ts';
 import { NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
@@ -114,8 +114,7 @@ builder.queryFields((t) => ({
       description: 'Newest first.',
       args: { filter: t.arg({ type: EventFilterInput, description: 'Default: all of them.' }) },
       resolve: (query, _root, args, { services, viewer }) => {
-        const filter = { ...args.filter, ...tenantWhere(viewer, args.filter?.tenant) };
-        checkDeliveryFilter(filter);
+        const filter = { ...args.filter, ...checkFilter(viewer, args.filter) };
         return services.database.prisma.event.findMany(pageOf(query, eventWhere(filter)));
       },
     },
@@ -128,9 +127,9 @@ builder.queryFields((t) => ({
       description: 'Newest first.',
       args: { filter: t.arg({ type: RejectedEventFilterInput, description: 'Default: all of them.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) => {
-        checkDeliveryFilter(filter ?? {});
+        const tenant = checkFilter(viewer, filter);
         const reasons = filter?.reasons == null ? {} : { reason: { in: filter.reasons } };
-        const where = { ...tenantWhere(viewer, filter?.tenant), ...reasons, ...rejectionWhere(filter ?? {}) };
+        const where = { ...tenant, ...reasons, ...rejectionWhere(filter ?? {}) };
         return services.database.prisma.rejectedEvent.findMany(pageOf(query, where));
       },
     },

@@ -2,6 +2,7 @@ import { parsePrismaCursor } from '@pothos/plugin-prisma';
 import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { isEventType } from '../events/event-type.ts';
+import { type DeliveryFilter, problemsOfFilter } from './delivery-filter.ts';
 import { LogPosition } from './log-position.ts';
 
 export const DEFAULT_PAGE_SIZE = 50;
@@ -15,14 +16,19 @@ export type PageArguments = {
   readonly after?: string | null | undefined;
 };
 
+/** The filters of connections have some of a DeliveryFilter's fields, that of event types none of them. */
+type Filter = DeliveryFilter & { readonly includeArchived?: boolean | null | undefined };
+type FilterArgument = { readonly filter?: Filter | null | undefined };
+
 /** Options of every connection. Pothos asks for `maxSize` before it reads a cursor or the database, so bad arguments end here. */
 function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: string) => boolean) {
   return {
     cursor,
     defaultSize: DEFAULT_PAGE_SIZE,
-    maxSize: (args: PageArguments): number => {
+    maxSize: (args: PageArguments & FilterArgument): number => {
       const problems = findProblems(args, isCursor);
-      if (problems.length > 0) throw new InvalidInputError(problems);
+      // Those of the filter alone are found where it is read.
+      if (problems.length > 0) throw new InvalidInputError([...problems, ...problemsOfFilter(args.filter ?? {})]);
       return MAX_PAGE_SIZE;
     },
     /** What is selected inside costs so many times as much; a page that is too large is refused above, and says so. */
@@ -77,10 +83,12 @@ export function parseCursor(cursor: string, path: string): string {
 }
 
 /** What has been seen of the log by who has this cursor of it. */
-export function parseLogPosition(cursor: string, path: string): LogPosition {
+export function readLogPosition(
+  cursor: string,
+  path: string,
+): { readonly position: LogPosition | undefined; readonly problems: readonly InputProblem[] } {
   const position = LogPosition.parse(readCursor(cursor));
-  if (position === undefined) throw new InvalidInputError([{ path, message: NO_CURSOR }]);
-  return position;
+  return { position, problems: position === undefined ? [{ path, message: NO_CURSOR }] : [] };
 }
 
 const NO_CURSOR = 'is not a cursor of this connection';

@@ -7,7 +7,7 @@ import type { EventToPublish } from '../events/publish-event.ts';
 import { builder } from './builder.ts';
 import { EventType } from './event.ts';
 import { encodeEventData } from './event-data-input.ts';
-import { tenantScope } from './viewer.ts';
+import { readTenant } from './viewer.ts';
 
 const Input = builder.inputType('PublishEventInput', {
   description: 'An event. The rules are the same as over NATS.',
@@ -50,7 +50,7 @@ builder.mutationField('publishEvent', (t) =>
     args: { input: t.arg({ type: Input, required: true, description: 'The event.' }) },
     errors: { types: [InvalidInputError, EventDataInvalidError] },
     resolve: async (_root, { input }, { services, viewer }) => {
-      const event = readEvent({ ...input, tenant: tenantScope(viewer, input.tenant) });
+      const event = readEvent({ ...input, ...readTenant(viewer, input.tenant) });
       return { rowId: await services.publishEvent(event) };
     },
   }),
@@ -58,19 +58,20 @@ builder.mutationField('publishEvent', (t) =>
 
 type GivenEvent = {
   readonly tenant: string | undefined;
+  readonly tenantProblem?: string | undefined;
   readonly type: string;
   readonly data?: unknown;
   readonly id?: string | null | undefined;
   readonly occurredAt?: Date | null | undefined;
 };
 
-function readEvent({ tenant, type, data: given, id, occurredAt }: GivenEvent): EventToPublish {
+function readEvent({ tenant, tenantProblem, type, data: given, id, occurredAt }: GivenEvent): EventToPublish {
   const problems: InputProblem[] = [];
   const complain = (path: string, message: string | undefined) => {
     if (message !== undefined) problems.push({ path, message });
   };
   const { data, problem } = encodeEventData(given);
-  if (tenant === undefined) complain('tenant', 'is required');
+  if (tenant === undefined) complain('tenant', tenantProblem ?? 'is required');
   else if (!isTenant(tenant)) complain('tenant', 'must be 1 to 64 letters, digits, _ or -');
   if (!isEventType(type)) complain('type', 'is not an event type');
   if (id != null) complain('id', problemOfEventId(id));

@@ -1,5 +1,5 @@
 import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../delivery/replay-errors.ts';
-import { cancelReplay, startReplay } from '../delivery/replays.ts';
+import { cancelReplay, problemsOfRate, startReplay } from '../delivery/replays.ts';
 import { InvalidInputError, NotFoundError } from '../delivery/webhook-subscription-errors.ts';
 import type { Replay } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
@@ -10,7 +10,7 @@ import { DeliveryFilterInput } from './filter-inputs.ts';
 import { ownDeliveryFilter } from './own-delivery-filter.ts';
 import { ReplayType } from './replay.ts';
 import { storeFilter } from './replay-filter.ts';
-import { tenantScope } from './viewer.ts';
+import { readTenant, tenantScope } from './viewer.ts';
 
 const DEFAULT_RATE = 50;
 
@@ -60,14 +60,17 @@ type StartReplay = {
 };
 
 async function start(context: Context, { dryRun, ratePerSecond, ...input }: StartReplay): Promise<Replay> {
-  const filter = await ownDeliveryFilter(context, input.filter);
-  const { tenant } = filter;
-  if (tenant == null) {
-    throw new InvalidInputError([{ path: 'filter.tenant', message: 'is required: a replay belongs to one tenant' }]);
+  const rate = ratePerSecond ?? DEFAULT_RATE;
+  const problems = problemsOfRate(rate);
+  const { tenant, tenantProblem } = readTenant(context.viewer, input.filter.tenant);
+  if (tenant === undefined && tenantProblem === undefined) {
+    problems.push({ path: 'filter.tenant', message: 'is required: a replay belongs to one tenant' });
   }
+  const filter = await ownDeliveryFilter(context, input.filter, problems);
+  if (tenant === undefined) throw new Error('a replay without a tenant was accepted');
   return startReplay(context.services.database, {
     ...{ tenant, filter: storeFilter(filter), where: deliveryWhere(filter) },
-    ...{ dryRun: dryRun ?? false, ratePerSecond: ratePerSecond ?? DEFAULT_RATE },
+    ...{ dryRun: dryRun ?? false, ratePerSecond: rate },
   });
 }
 

@@ -2,6 +2,7 @@
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
 import { ReplayStatus } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
+import { checkFilter } from './own-delivery-filter.ts';
 import { PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
@@ -66,7 +67,7 @@ builder.queryFields((t) => ({
       description: 'Newest first, dry runs too.',
       args: { filter: t.arg({ type: ReplayFilterInput, description: 'Default: all of them.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.replay.findMany(pageOf(query, tenantWhere(viewer, filter?.tenant))),
+        services.database.prisma.replay.findMany(pageOf(query, checkFilter(viewer, filter))),
     },
     ReplayConnection,
   ),

@@ -1,6 +1,6 @@
 import type { AttemptStatsQuery, IdBounds } from '../database/attempt-stats.ts';
-import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
 import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import type { InputProblem } from '../domain-error.ts';
 import type { DeliveryFilter } from './delivery-filter.ts';
 import { attemptIdBounds } from './delivery-filter-where.ts';
 
@@ -11,14 +11,10 @@ type StatsArguments = { readonly from: Date; readonly to: Date; readonly bucket:
 const BUCKET_MS: Readonly<Record<StatsBucket, number>> = { MINUTE: 60_000, HOUR: 3_600_000, DAY: 86_400_000 };
 const MAX_BUCKETS = 1_000;
 
-/** What to ask for, of a filter that was checked; with bounds of ids if it is to be read from the log. Throws an InvalidInputError that names every problem. */
-export function planStats(
-  filter: DeliveryFilter,
-  { from, to, bucket }: StatsArguments,
-): { readonly query: AttemptStatsQuery; readonly idBounds: IdBounds | undefined } {
+/** Every problem of the arguments, apart from those that the filter has wherever it is used. */
+export function problemsOfStats(filter: DeliveryFilter, { from, to, bucket }: StatsArguments): InputProblem[] {
   const bucketMs = BUCKET_MS[bucket];
-  const fromMs = Math.floor(from.getTime() / bucketMs) * bucketMs;
-  const toMs = Math.ceil(to.getTime() / bucketMs) * bucketMs;
+  const { fromMs, toMs } = wholeBuckets({ from, to, bucket });
   const problems: InputProblem[] = [];
   if (from > to) problems.push({ path: 'to', message: 'is before from' });
   if (toMs - fromMs > MAX_BUCKETS * bucketMs) {
@@ -28,10 +24,27 @@ export function planStats(
     if (filter[field] == null) continue;
     problems.push({ path: `filter.${field}`, message: `is not for statistics: use the argument ${field}` });
   }
-  if (problems.length > 0) throw new InvalidInputError(problems);
+  return problems;
+}
+
+function wholeBuckets({ from, to, bucket }: StatsArguments): { readonly fromMs: number; readonly toMs: number } {
+  const bucketMs = BUCKET_MS[bucket];
+  return {
+    fromMs: Math.floor(from.getTime() / bucketMs) * bucketMs,
+    toMs: Math.ceil(to.getTime() / bucketMs) * bucketMs,
+  };
+}
+
+/** What to ask for, of arguments that have no problems; with bounds of ids if it is to be read from the log. */
+export function planStats(
+  filter: DeliveryFilter,
+  args: StatsArguments,
+): { readonly query: AttemptStatsQuery; readonly idBounds: IdBounds | undefined } {
+  const bucketMs = BUCKET_MS[args.bucket];
+  const { fromMs, toMs } = wholeBuckets(args);
   const query = { ...filterOf(filter), fromMs, toMs, bucketMs };
   // The counts are of whole hours; 1,000 minutes are few enough to read.
-  return { query, idBounds: bucket === 'MINUTE' ? attemptIdBounds({ fromMs, toMs }) : undefined };
+  return { query, idBounds: args.bucket === 'MINUTE' ? attemptIdBounds({ fromMs, toMs }) : undefined };
 }
 
 function filterOf(filter: DeliveryFilter): Omit<AttemptStatsQuery, 'fromMs' | 'toMs' | 'bucketMs'> {

@@ -35,13 +35,23 @@ export function permissionsOf({ scope }: Viewer): Permissions {
  * reads or changes something goes through here, so that there is one place where tenants are kept apart.
  */
 export function tenantScope(viewer: Viewer, requestedTenant?: string | null): string | undefined {
-  if (viewer.scope === 'ADMIN') return requestedTenant ?? undefined;
-  const tenant = viewer.tenant ?? requestedTenant;
-  if (tenant == null) throw new InvalidInputError([{ path: 'tenant', message: 'is required' }]);
-  if (requestedTenant != null && requestedTenant !== tenant) {
-    throw new InvalidInputError([{ path: 'tenant', message: 'is not the one your credentials belong to' }]);
-  }
+  const { tenant, tenantProblem } = readTenant(viewer, requestedTenant);
+  if (tenantProblem !== undefined) throw new InvalidInputError([{ path: 'tenant', message: tenantProblem }]);
   return tenant;
+}
+
+/** The same for an input whose other problems are to be told as well: `tenantProblem` says why there is no tenant. */
+export function readTenant(
+  viewer: Viewer,
+  requestedTenant: string | null | undefined,
+): { readonly tenant: string | undefined; readonly tenantProblem?: string } {
+  if (viewer.scope === 'ADMIN') return { tenant: requestedTenant ?? undefined };
+  const tenant = viewer.tenant ?? requestedTenant ?? undefined;
+  if (tenant === undefined) return { tenant, tenantProblem: 'is required' };
+  if (requestedTenant != null && requestedTenant !== tenant) {
+    return { tenant: undefined, tenantProblem: 'is not the one your credentials belong to' };
+  }
+  return { tenant };
 }
 
 /** The same as a condition on any table that has a tenant. Throws an InvalidInputError for what is no tenant's name. */

@@ -15,7 +15,7 @@ import {
 } from '../delivery/webhook-subscriptions.ts';
 import type { WebhookSubscription } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
-import { tenantScope } from './viewer.ts';
+import { readTenant, tenantScope } from './viewer.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 const HeaderInput = builder.inputType('HeaderInput', {
@@ -26,7 +26,10 @@ const HeaderInput = builder.inputType('HeaderInput', {
       description:
         'At most 128 characters, and not twice, in whatever case. Not possible are names that say where a request begins, ends or goes (`host`, `connection`, `content-*`, `cookie` …), the names of our own headers (`webhook-*`, `x-hub-signature*`), and those that the metadata services of clouds ask for.',
     }),
-    value: t.string({ required: true, description: 'Printable ASCII, without spaces at its ends.' }),
+    value: t.string({
+      description:
+        'Printable ASCII, without spaces at its ends. Required for a new header; without it, an update keeps the value that is stored under this name.',
+    }),
   }),
 });
 
@@ -67,7 +70,7 @@ const UpdateInput = builder.inputType('UpdateWebhookSubscriptionInput', {
     description: t.string({ description: DESCRIPTIONS.description }),
     headers: t.field({
       type: [HeaderInput],
-      description: `${DESCRIPTIONS.headers} Replaces all of them; an empty list removes them.`,
+      description: `${DESCRIPTIONS.headers} Replaces all of them, and an empty list removes them; one without a value keeps its value.`,
     }),
     filter: t.field({ type: 'JSON', description: `${DESCRIPTIONS.filter} \`null\` takes it away.` }),
     isActive: t.boolean({ description: '`false` also cancels the pending deliveries.' }),
@@ -120,7 +123,7 @@ builder.mutationFields((t) => ({
     args: { input: t.arg({ type: CreateInput, required: true, description: 'Its settings.' }) },
     errors: { types: [InvalidInputError, TargetRejectedError, InvalidHeadersError, TooManySubscriptionsError] },
     resolve: (_root, { input }, { services, viewer }) =>
-      createWebhookSubscription(services, { ...input, tenant: tenantScope(viewer, input.tenant) }),
+      createWebhookSubscription(services, { ...input, ...readTenant(viewer, input.tenant) }),
   }),
   updateWebhookSubscription: t.field({
     type: UpdatePayload,

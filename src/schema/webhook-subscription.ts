@@ -10,6 +10,7 @@ import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
 import { attemptWhere } from './delivery-filter-where.ts';
 import { DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filter-inputs.ts';
 import { findDeliveries } from './find-deliveries.ts';
+import { checkFilter } from './own-delivery-filter.ts';
 import { LOG_PAGE, NEWEST_FIRST, PAGE, pageOf } from './page.ts';
 import { tenantWhere } from './viewer.ts';
 
@@ -154,11 +155,11 @@ builder.queryFields((t) => ({
       description: 'Newest first, without the deleted ones.',
       args: { filter: t.arg({ type: WebhookSubscriptionFilterInput, description: 'Default: all of them.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) => {
-        checkDeliveryFilter(filter ?? {});
+        const tenant = checkFilter(viewer, filter);
         return services.database.prisma.webhookSubscription.findMany(
           pageOf(query, {
             deletedAt: null,
-            ...tenantWhere(viewer, filter?.tenant),
+            ...tenant,
             ...(filter?.isActive != null && { isActive: filter.isActive }),
             ...(filter?.subscriptionIds != null && { id: { in: filter.subscriptionIds.filter(isUuid) } }),
           }),

@@ -4,8 +4,7 @@ import type { GraphQLError, GraphQLErrorExtensions } from 'graphql';
 import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { isUnavailable } from '../database/errors.ts';
-import { InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
-import { DomainError } from '../domain-error.ts';
+import { DomainError, InputError } from '../domain-error.ts';
 
 /** Whose fault an error is: the caller's, of Postgres's absence, or ours. */
 export type Fault = 'refused' | 'unavailable' | 'failed';
@@ -40,14 +39,15 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
 }
 
 function extensionsOf(error: DomainError): GraphQLErrorExtensions {
-  if (!(error instanceof InvalidInputError)) return { code: error.code };
-  return { code: error.code, problems: error.problems.map(({ path, message }) => ({ path, message })) };
+  if (!(error instanceof InputError)) return { code: error.code };
+  const problems = error.problems.map(({ path, message, code = 'INVALID_INPUT' }) => ({ path, message, code }));
+  return { code: error.code, problems };
 }
 
 /** What Pothos says of a connection's arguments, such as two that contradict each other: it names them in quotes. */
 function extensionsOfPage({ message }: PothosValidationError): GraphQLErrorExtensions {
   const [, path = ''] = /"(\w+)"/.exec(message) ?? [];
-  return { code: 'INVALID_INPUT', problems: [{ path, message }] };
+  return { code: 'INVALID_INPUT', problems: [{ path, message, code: 'INVALID_INPUT' }] };
 }
 
 function originOf(error: unknown): unknown {

@@ -97,7 +97,7 @@ describe('the catalogue', () => {
     const schema = { type: 'objekt', properties: { a: { minLength: 'x' } } };
     const { code, problems } = await put({ name: 'order paid', description: 'x'.repeat(1_001), schema });
     expect(code).toBe('INVALID_INPUT');
-    const paths = ['name', 'description', 'schema/type', 'schema/properties/a/minLength'];
+    const paths = ['name', 'description', 'schema.type', 'schema.properties.a.minLength'];
     expect(problems?.map(({ path }) => path)).toEqual(expect.arrayContaining(paths));
     for (const name of ['webhook.test', 'webhook_subscription.failing']) {
       expect((await put({ name })).problems).toEqual([{ path: 'name', message: 'is a type of the engine itself' }]);
@@ -252,7 +252,7 @@ describe('schemas', () => {
       { subject: 'events.acme.archived', message: "data must have required property 'n'" },
       {
         ...{ tenant: 'acme', subject: 'events.acme.counted', reason: 'SCHEMA_MISMATCH', sizeBytes: 14 },
-        message: 'data/n must be integer',
+        message: 'data.n must be integer',
       },
     ]);
     const { rejectedEvents } = await scene.app.graphql<{ rejectedEvents: { nodes: unknown[] } }>(
@@ -374,10 +374,10 @@ describe('schemas', () => {
     await waitFor(async () => (await rejectionsOf(scene)).length === 2, { what: 'the rejections' });
     await scene.publish('events.acme.many', '[{"a":1}]', { 'Nats-Msg-Id': '3' });
     await waitFor(async () => (await rejectionsOf(scene)).length === 3, { what: 'the last rejection' });
-    const first = "data/0 must have required property 'a'";
+    const first = "data.0 must have required property 'a'";
     expect((await rejectionsOf(scene)).map(({ message }) => message)).toEqual([
       ...[first, first],
-      "data/0 must have required property 'b' (and 6 more)",
+      "data.0 must have required property 'b' (and 6 more)",
     ]);
     expect(scene.logLines.filter((line) => line.includes('took too much'))).toEqual([]);
   });

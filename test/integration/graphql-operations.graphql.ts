@@ -9,7 +9,7 @@ export const CREATE = graphql(`
         subscription { id tenant url description eventTypes isActive timeoutMs maxInFlight rateLimitPerSecond headerNames createdAt updatedAt secrets { id createdAt expiresAt } }
       }
       ... on Error { code message }
-      ... on InvalidInputError { problems { path message } }
+      ... on InputError { problems { path message code } }
     }
   }
 `);
@@ -20,7 +20,7 @@ export const UPDATE = graphql(`
       __typename
       ... on UpdateWebhookSubscriptionPayload { subscription { id url eventTypes description isActive timeoutMs maxInFlight rateLimitPerSecond headerNames } }
       ... on Error { code message }
-      ... on InvalidInputError { problems { path message } }
+      ... on InputError { problems { path message code } }
     }
   }
 `);
@@ -51,7 +51,7 @@ export const SEND_TEST_EVENT = graphql(`
       __typename
       ... on SendTestEventPayload { delivery { id status subscription { id } event { id type data } } }
       ... on Error { code message }
-      ... on InvalidInputError { problems { path message } }
+      ... on InputError { problems { path message code } }
     }
   }
 `);

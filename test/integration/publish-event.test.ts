@@ -105,10 +105,10 @@ describe('an event published over GraphQL', () => {
     await scene.app.graphql(PUT, { input: { name: 'order.paid', schema } });
     expect(await publish(scene, { data: { user: { age: 's3cret' } } })).toEqual({
       code: 'EVENT_DATA_INVALID',
-      message: "data/user must have required property 'name' (and 1 more)",
+      message: "data.user must have required property 'name' (and 1 more)",
       problems: [
-        { path: 'data/user', message: "must have required property 'name'" },
-        { path: 'data/user/age', message: 'must be integer' },
+        { path: 'data.user', message: "must have required property 'name'" },
+        { path: 'data.user.age', message: 'must be integer' },
       ],
     });
     expect(await publish(scene, { data: { user: { age: 1, name: 'x' } } })).toHaveProperty('event');

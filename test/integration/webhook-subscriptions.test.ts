@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { uuid7 } from '../../src/database/uuid7.ts';
+import { headersContext } from '../../src/delivery/secret-box.ts';
 import type {
   CreateWebhookSubscriptionInput,
   UpdateWebhookSubscriptionInput,
 } from '../../src/generated/graphql/graphql.ts';
-import { type Api, expectType, seedDelivery, startApi } from './graphql-api.ts';
+import { type Api, expectType, post, seedDelivery, startApi } from './graphql-api.ts';
 import {
   CREATE,
   DELETE,
@@ -148,6 +149,147 @@ describe('createWebhookSubscription', () => {
     const headers = await api.run(CREATE, { input: { ...VALID, headers: [{ name: 'Webhook-Id', value: 'x' }] } });
     expect(expectType(headers.data?.createWebhookSubscription, 'InvalidHeadersError').code).toBe('INVALID_HEADERS');
     expect(await api.database.prisma.webhookSubscription.count()).toBe(before);
+  });
+});
+
+describe('problems of a form', () => {
+  const BAD = {
+    url: 'http://169.254.169.254/',
+    eventTypes: ['fine', 'not fine'],
+    headers: [
+      { name: 'X-Fine', value: 'v' },
+      { name: 'Host', value: ' ' },
+    ],
+    filter: { n: { $gt: true } },
+    timeoutMs: 1,
+    rateLimitPerSecond: 0,
+  };
+  const PATHS = [
+    ...['eventTypes.1', 'filter.n.$gt', 'headers.1.name', 'headers.1.value', 'rateLimitPerSecond', 'timeoutMs', 'url'],
+  ];
+  const pathsOf = ({ problems }: { readonly problems: readonly { readonly path: string }[] }) =>
+    problems.map(({ path }) => path).sort();
+
+  test('are told all at once when a subscription is created, each with its path and the kind it is of', async () => {
+    const { data } = await api.run(CREATE, { input: { ...BAD, tenant: 'no tenant' } });
+    const error = expectType(data?.createWebhookSubscription, 'InvalidInputError');
+    expect(pathsOf(error)).toEqual([...PATHS, 'tenant'].sort());
+    const codes = Object.fromEntries(error.problems.map(({ path, code }) => [path, code]));
+    expect(codes).toMatchObject({
+      url: 'TARGET_REJECTED',
+      'headers.1.name': 'INVALID_HEADERS',
+      tenant: 'INVALID_INPUT',
+    });
+  });
+
+  test('and when it is changed, which then changes nothing', async () => {
+    const { subscription } = await create();
+    const { data } = await api.run(UPDATE, { id: subscription.id, input: { ...BAD, description: 'changed' } });
+    expect(pathsOf(expectType(data?.updateWebhookSubscription, 'InvalidInputError'))).toEqual(PATHS);
+    const row = await api.database.prisma.webhookSubscription.findUniqueOrThrow({ where: { id: subscription.id } });
+    expect(row.description).toBe(subscription.description);
+  });
+
+  test('of one kind have the error of that kind, with the same shape', async () => {
+    const target = (await api.run(CREATE, { input: { ...VALID, url: BAD.url } })).data?.createWebhookSubscription;
+    expect(expectType(target, 'TargetRejectedError').problems).toMatchObject([{ path: 'url' }]);
+    const headers = (await api.run(CREATE, { input: { ...VALID, headers: BAD.headers } })).data;
+    expect(pathsOf(expectType(headers?.createWebhookSubscription, 'InvalidHeadersError'))).toEqual([
+      ...['headers.1.name', 'headers.1.value'],
+    ]);
+  });
+
+  test('are bounded, however many there are', async () => {
+    const names = Array.from({ length: 8 }, () => 'n'.repeat(250));
+    const bad = Object.fromEntries(Array.from({ length: 90 }, (_, index) => [`m${index}`, { $gt: true }]));
+    const filter = names.reduce<object>((inner, name) => ({ [name]: inner }), bad);
+    const { data } = await api.run(CREATE, { input: { ...VALID, filter } });
+    expect(expectType(data?.createWebhookSubscription, 'InvalidInputError').problems.length).toBeGreaterThan(1);
+    expect(JSON.stringify(data).length).toBeLessThan(32 * 1024);
+  });
+
+  test.each([
+    [
+      'startReplay',
+      `mutation { startReplay(input: { filter: { eventTypes: ["?"] }, ratePerSecond: 0 }) {
+        ... on InputError { problems { path } } } }`,
+      ['filter.eventTypes.0', 'filter.tenant', 'ratePerSecond'],
+    ],
+    [
+      'publishEvent',
+      'mutation { publishEvent(input: { type: "?", id: "", data: 1 }) { ... on InputError { problems { path } } } }',
+      ['id', 'tenant', 'type'],
+    ],
+    [
+      'putEventType',
+      'mutation { putEventType(input: { name: "?", schema: 1 }) { ... on InputError { problems { path } } } }',
+      ['name', 'schema'],
+    ],
+    [
+      'createApiKey',
+      'mutation { createApiKey(input: { name: "", scope: TENANT_READ }) { ... on InputError { problems { path } } } }',
+      ['name', 'tenant'],
+    ],
+  ])('are told all at once by %s', async (name, query, paths) => {
+    const { data } = await post<Record<string, { problems: { path: string }[] }>>(
+      api.graphql,
+      JSON.stringify({ query }),
+    );
+    expect(pathsOf(data?.[name] ?? { problems: [] })).toEqual(paths);
+  });
+
+  test.each([
+    [
+      '{ deliveries(first: 251, after: "?", filter: { tenant: "?" }) { nodes { id } } }',
+      ['after', 'filter.tenant', 'first'],
+    ],
+    [
+      `{ deliveryStats(from: "2026-02-01T00:00:00Z", to: "2026-01-01T00:00:00Z", bucket: HOUR, filter: { eventTypes: ["?"] }) {
+        total { attemptCount } } }`,
+      ['filter.eventTypes.0', 'to'],
+    ],
+    ['{ testFilter(filter: { x: {}, y: {} }, data: 1) { matches } }', ['filter.x', 'filter.y']],
+  ])('are told all at once by the query %s', async (query, paths) => {
+    const { errors } = await post(api.graphql, JSON.stringify({ query }));
+    const problems = errors?.[0]?.extensions?.['problems'] as { path: string; code: string }[];
+    expect(pathsOf({ problems })).toEqual(paths);
+    expect(new Set(problems.map(({ code }) => code))).toEqual(new Set(['INVALID_INPUT']));
+  });
+});
+
+describe('a custom header without a value', () => {
+  const sealed = async (id: string) => {
+    const row = await api.database.prisma.webhookSubscription.findUniqueOrThrow({ where: { id } });
+    const text = api.secretBox.open(row.encryptedHeaders ?? '', headersContext(id, row.tenant));
+    return JSON.parse(text) as Record<string, string>;
+  };
+
+  test('keeps the stored value, so that another one can be changed alone', async () => {
+    const { id } = (
+      await create({
+        headers: [
+          { name: 'X-A', value: 'a' },
+          { name: 'X-B', value: 'b' },
+        ],
+      })
+    ).subscription;
+    const headers = [{ name: 'x-a' }, { name: 'X-B', value: 'changed' }, { name: 'X-C', value: 'new' }];
+    const { data } = await api.run(UPDATE, { id, input: { headers } });
+    expectType(data?.updateWebhookSubscription, 'UpdateWebhookSubscriptionPayload');
+    expect(await sealed(id)).toEqual({ 'x-a': 'a', 'X-B': 'changed', 'X-C': 'new' });
+  });
+
+  test('is refused where none is stored, and nothing is changed', async () => {
+    const { id } = (await create({ headers: [{ name: 'X-A', value: 'a' }] })).subscription;
+    const { data } = await api.run(UPDATE, { id, input: { headers: [{ name: 'X-A' }, { name: 'X-B' }] } });
+    expect(expectType(data?.updateWebhookSubscription, 'InvalidHeadersError').problems).toEqual([
+      { path: 'headers.1.value', message: '"X-B" has no value', code: 'INVALID_HEADERS' },
+    ]);
+    expect(await sealed(id)).toEqual({ 'X-A': 'a' });
+    const created = await api.run(CREATE, { input: { ...VALID, headers: [{ name: 'X-A' }] } });
+    expect(expectType(created.data?.createWebhookSubscription, 'InvalidHeadersError').problems).toMatchObject([
+      { path: 'headers.0.value' },
+    ]);
   });
 });
 
@@ -371,7 +513,7 @@ describe('sendTestEvent', () => {
     expectType(sendTestEvent, 'SendTestEventPayload');
     const bad = await api.run(SEND_TEST_EVENT, { subscriptionId: id, data: [data] });
     expect(expectType(bad.data?.sendTestEvent, 'InvalidInputError').problems).toEqual([
-      { path: 'data', message: 'is nested deeper than 1000 levels' },
+      { path: 'data', message: 'is nested deeper than 1000 levels', code: 'INVALID_INPUT' },
     ]);
   });
 

@@ -36,11 +36,11 @@ describe('data', () => {
   });
 
   it.each([
-    [{ user: { age: 'old' } }, [{ path: 'data/user/age', message: 'must be integer' }]],
+    [{ user: { age: 'old' } }, [{ path: 'data.user.age', message: 'must be integer' }]],
     [{}, [{ path: 'data', message: "must have required property 'user'" }]],
     [7, [{ path: 'data', message: 'must be object' }]],
-    [{ user: { age: 1, email: 'nobody' } }, [{ path: 'data/user/email', message: 'must match format "email"' }]],
-    [{ user: { age: 1, name: 'x' } }, [{ path: 'data/user/name', message: 'must not be there' }]],
+    [{ user: { age: 1, email: 'nobody' } }, [{ path: 'data.user.email', message: 'must match format "email"' }]],
+    [{ user: { age: 1, name: 'x' } }, [{ path: 'data.user.name', message: 'must not be there' }]],
   ])('%j breaks it at a path, and no value is quoted', (data, problems) => {
     expect(problemsOf(USER, data)).toEqual(problems);
   });
@@ -51,21 +51,21 @@ describe('data', () => {
       Array.from({ length: 50 }, (_, index) => index),
     );
     expect(mismatch?.problems).toHaveLength(20);
-    expect(mismatch?.problems[19]).toEqual({ path: 'data/19', message: 'must be string' });
-    expect(mismatch && describeMismatch(mismatch)).toBe('data/0 must be string (and 49 more)');
+    expect(mismatch?.problems[19]).toEqual({ path: 'data.19', message: 'must be string' });
+    expect(mismatch && describeMismatch(mismatch)).toBe('data.0 must be string (and 49 more)');
   });
 
   it('may have names that no text of Postgres can have, and paths that are too long to show', () => {
     const [nul, long] = ['a\0b', 'x'.repeat(10_000)];
     const schema = { additionalProperties: { type: 'string' } };
-    expect(problemsOf(schema, { [nul]: 1 })).toEqual([{ path: 'data/a\uFFFDb', message: 'must be string' }]);
+    expect(problemsOf(schema, { [nul]: 1 })).toEqual([{ path: 'data.a\uFFFDb', message: 'must be string' }]);
     expect(problemsOf(schema, { [long]: 1 })?.[0]?.path).toHaveLength(256);
   });
 
   it('of 1,000 levels can be checked by a schema that refers to itself', () => {
     const { check } = compileSchema({ type: 'array', items: { $ref: '#' } });
     expect(check(JSON.parse(`${'['.repeat(1_000)}${']'.repeat(1_000)}`))).toBeUndefined();
-    expect(check([[[1]]])?.problems).toEqual([{ path: 'data/0/0/0', message: 'must be array' }]);
+    expect(check([[[1]]])?.problems).toEqual([{ path: 'data.0.0.0', message: 'must be array' }]);
   });
 });
 
@@ -74,7 +74,7 @@ it('data with millions of problems is refused for the first of them, soon', () =
   const { check } = compileSchema({ type: 'array', items: { type: 'object', required } });
   const data = Array.from({ length: 350_000 }, () => ({}));
   const began = performance.now();
-  const problems = [{ path: 'data/0', message: "must have required property 'a'" }];
+  const problems = [{ path: 'data.0', message: "must have required property 'a'" }];
   expect(check(data)).toEqual({ problems, count: 1 });
   // With a list of all of them: 500 ms and more.
   expect(performance.now() - began).toBeLessThan(50);
@@ -103,15 +103,15 @@ describe('a schema', () => {
   it.each([
     ['schema', 'must be a JSON object', true],
     ['schema', 'must be a JSON object', []],
-    ['schema/properties/a/type', 'must be equal to one of the allowed values', { properties: { a: { type: 'int' } } }],
-    ['schema/required', 'must be array', { required: 'a' }],
+    ['schema.properties.a.type', 'must be equal to one of the allowed values', { properties: { a: { type: 'int' } } }],
+    ['schema.required', 'must be array', { required: 'a' }],
     ['schema', 'unknown keyword: "requird"', { requird: ['a'] }],
     ['schema', 'unknown format "phone"', { format: 'phone' }],
     ['schema', 'Invalid regular expression', { pattern: '(' }],
     ['schema', "can't resolve reference https://example.com/other", { $ref: 'https://example.com/other' }],
     ['schema', "can't resolve reference #/$defs/none", { $ref: '#/$defs/none' }],
     ['schema', 'no schema with key or ref', { $schema: 'http://json-schema.org/draft-07/schema#' }],
-    ['schema/$async', 'is not known', { $async: true }],
+    ['schema.$async', 'is not known', { $async: true }],
     ['schema', 'at most 65536 are accepted', { description: 'x'.repeat(65_536) }],
     ['schema', 'is nested deeper than 64 levels', JSON.parse(`${'{"not":'.repeat(65)}{}${'}'.repeat(65)}`)],
   ])('is refused at %s: %s', (path, message, schema: unknown) => {

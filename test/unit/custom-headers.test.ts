@@ -1,20 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { type CustomHeader, checkCustomHeaders, InvalidHeadersError } from '../../src/delivery/custom-headers.ts';
+import { completeHeaders, type GivenHeader, problemsOfHeaders } from '../../src/delivery/custom-headers.ts';
 
-function problemsOf(headers: readonly CustomHeader[]): string {
-  try {
-    checkCustomHeaders(headers);
-  } catch (error) {
-    if (error instanceof InvalidHeadersError) return error.message;
-    throw error;
-  }
-  return '';
+const NONE = new Map<string, string>();
+
+function problemsOf(headers: readonly GivenHeader[], stored = NONE): string {
+  return problemsOfHeaders(headers, stored)
+    .map(({ message }) => message)
+    .join('; ');
 }
 
 const numbered = (count: number, value: string) =>
   Array.from({ length: count }, (_, index) => ({ name: `x-${index}`, value }));
 
-describe('checkCustomHeaders', () => {
+describe('custom headers', () => {
   it.each([
     ['Authorization', 'Bearer abc'],
     ['X-Api-Key', '~!@#$%^&*()_+ {}|:"<>?'],
@@ -124,5 +122,40 @@ describe('checkCustomHeaders', () => {
     ]);
     expect(problems.split('; ')).toHaveLength(3);
     expect(problems).not.toContain('geheim');
+  });
+
+  it('have each problem at its path', () => {
+    const headers = [{ name: 'x-fine', value: 'v' }, { name: 'host', value: ' ' }, { name: 'x-a' }];
+    expect(problemsOfHeaders(headers, NONE)).toEqual([
+      { path: 'headers.1.name', message: '"host" cannot be set', code: 'INVALID_HEADERS' },
+      {
+        path: 'headers.1.value',
+        message: expect.stringContaining('spaces at its ends') as unknown,
+        code: 'INVALID_HEADERS',
+      },
+      { path: 'headers.2.value', message: '"x-a" has no value', code: 'INVALID_HEADERS' },
+    ]);
+    expect(problemsOfHeaders(numbered(21, 'v'), NONE)).toMatchObject([{ path: 'headers' }]);
+    expect(problemsOfHeaders(numbered(4, 'v'.repeat(1_022)), NONE)).toMatchObject([{ path: 'headers' }]);
+  });
+
+  it('without a value keep the stored one, whatever the case of their name', () => {
+    const stored = new Map([
+      ['x-key', 'kept'],
+      ['x-other', 'dropped'],
+    ]);
+    const headers = [
+      { name: 'X-Key', value: null },
+      { name: 'x-new', value: 'given' },
+    ];
+    expect(problemsOf(headers, stored)).toBe('');
+    expect(completeHeaders(headers, stored)).toEqual([
+      { name: 'X-Key', value: 'kept' },
+      { name: 'x-new', value: 'given' },
+    ]);
+    expect(problemsOf([{ name: 'x-key', value: '' }], stored)).toBe('"x-key" has no value');
+    // What is kept counts for the limit.
+    const large = new Map([['x-key', 'v'.repeat(4_000)]]);
+    expect(problemsOf([{ name: 'x-key' }, { name: 'x-b', value: 'v'.repeat(100) }], large)).toContain('exceed 4096');
   });
 });

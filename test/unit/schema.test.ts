@@ -7,6 +7,7 @@ import {
   type GraphQLSchema,
   isEnumType,
   isInputObjectType,
+  isInterfaceType,
   isObjectType,
   specifiedScalarTypes,
 } from 'graphql';
@@ -75,7 +76,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],
     'filter: JSON',
   ],
-  HeaderInput: ['name: String!', 'value: String!'],
+  HeaderInput: ['name: String!', 'value: String'],
   CreateWebhookSubscriptionPayload: ['subscription: WebhookSubscription!', 'secret: String!'],
   UpdateWebhookSubscriptionPayload: ['subscription: WebhookSubscription!'],
   DeleteWebhookSubscriptionPayload: ['id: ID!'],
@@ -88,9 +89,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   PublishEventInput: ['tenant: String', 'type: String!', 'data: JSON!', 'id: ID', 'occurredAt: DateTime'],
   PublishEventPayload: ['event: Event!'],
   InvalidInputError: ['code: String!', 'message: String!', 'problems: [InputProblem!]!'],
-  InputProblem: ['path: String!', 'message: String!'],
-  EventDataInvalidError: ['code: String!', 'message: String!', 'problems: [SchemaProblem!]!'],
-  SchemaProblem: ['path: String!', 'message: String!'],
+  InputError: ['code: String!', 'message: String!', 'problems: [InputProblem!]!'],
+  InputProblem: ['path: String!', 'message: String!', 'code: String!'],
   PutEventTypeInput: ['name: String!', 'description: String', 'schema: JSON', 'isArchived: Boolean'],
   PutEventTypePayload: ['eventType: EventType!'],
   EventTypeFilter: ['includeArchived: Boolean'],
@@ -196,6 +196,19 @@ describe('the contract', () => {
       for (const member of members)
         expect(fieldsOf(member.name)).toEqual(expect.arrayContaining(['code: String!', 'message: String!']));
     }
+  });
+
+  test('every error about input tells its problems in the same way', () => {
+    const type = schema.getType('InputError');
+    if (!isInterfaceType(type)) throw new Error('there is no interface InputError');
+    const names = schema.getPossibleTypes(type).map(({ name }) => name);
+    expect(names.sort()).toEqual([
+      ...['EventDataInvalidError', 'InvalidHeadersError', 'InvalidInputError', 'TargetRejectedError'],
+    ]);
+    const withProblems = Object.values(schema.getTypeMap()).filter(
+      (one) => isObjectType(one) && 'problems' in one.getFields(),
+    );
+    expect(withProblems.map(({ name }) => name).sort()).toEqual(names);
   });
 
   test('overlapSeconds is a day by default', () => {

@@ -55,9 +55,9 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
 const READABLE_BY_PUBLISHERS = [
   ...['Event.createdAt', 'Event.id', 'Event.occurredAt', 'Event.tenant', 'Event.type'],
   ...['EventDataInvalidError.code', 'EventDataInvalidError.message', 'EventDataInvalidError.problems'],
-  ...['InputProblem.message', 'InputProblem.path'],
+  ...['InputProblem.code', 'InputProblem.message', 'InputProblem.path'],
   ...['InvalidInputError.code', 'InvalidInputError.message', 'InvalidInputError.problems'],
-  ...['PublishEventPayload.event', 'SchemaProblem.message', 'SchemaProblem.path'],
+  'PublishEventPayload.event',
 ];
 
 const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()].filter(
