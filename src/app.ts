@@ -107,8 +107,8 @@ async function startParts(
     // Whatever waits longer than that for a server that hangs is as safe as it is when we are killed.
     await atMost(WORK_STOPS_WITHIN_MS, Promise.all([server.stop(), ...workers.map((worker) => worker.stop())]));
   });
-  services.bus.start();
   const url = await server.start();
+  services.bus.start();
   const retentionDays = config.retention.days;
   const onWait = (what: string) => {
     startProblems = [`still starting: waiting for ${what}`];

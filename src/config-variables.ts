@@ -36,6 +36,12 @@ export const VARIABLES: readonly Variable[] = [
     meaning:
       'nats-server 2.9 or newer with JetStream, `nats://…` or `tls://…`, comma-separated for a cluster, with `user:password@` or `token@` in the first. Unset: an embedded nats-server under `DATA_DIR`; its address is written to `DATA_DIR/nats-url`.',
   },
+  {
+    name: 'NATS_PORT',
+    default: 'unset',
+    meaning:
+      'The loopback port of the embedded nats-server; 0 takes any free port. Unset: a free port at the first start, and the same after each restart unless another program has taken it.',
+  },
   { name: 'DATA_DIR', default: '.data', meaning: 'Embedded data and generated keys (files of mode 0600).' },
   { name: 'ROLES', default: 'api,dispatcher,sender', meaning: 'Which roles this process runs.' },
   {

@@ -38,6 +38,8 @@ export type Config = {
   readonly databasePoolSize: number;
   /** Undefined: start the embedded nats-server. */
   readonly natsServers: readonly string[] | undefined;
+  /** The port of the embedded nats-server; 0: any free one; undefined: the one it had before. */
+  readonly natsPort: number | undefined;
   readonly dataDir: string;
   readonly roles: ReadonlySet<Role>;
   readonly adminApiKey: string | undefined;
@@ -67,6 +69,8 @@ export type Config = {
     /** How many ended deliveries of a subscription are kept; undefined: all. */
     readonly maxPerSubscription: number | undefined;
   };
+  /** Whether NODE_ENV says so. */
+  readonly isProduction: boolean;
   readonly logLevel: string;
   /** Which attempts get a line in the log. */
   readonly logAttempts: LogAttempts;
@@ -110,6 +114,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     port: read('PORT', parsePort) ?? 4000,
     ...readDatabase(read, { embedded, problems }),
     natsServers: read('NATS_URL', parseNatsServers),
+    natsPort: read('NATS_PORT', parsePort),
     dataDir: read('DATA_DIR', parseText) ?? '.data',
     roles: read('ROLES', parseRoles) ?? new Set(ROLES),
     adminApiKey: read('ADMIN_API_KEY', parseSecret),
@@ -124,6 +129,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
       days: read('RETENTION_DAYS', (text) => parseCount(text, 3_650)) ?? 30,
       maxPerSubscription: read('RETENTION_MAX_PER_SUBSCRIPTION', (text) => parseCount(text, 1_000_000)),
     },
+    isProduction: env['NODE_ENV'] === 'production',
     logLevel: read('LOG_LEVEL', parseLogLevel) ?? 'info',
     logAttempts: read('LOG_ATTEMPTS', parseLogAttempts) ?? 'all',
     searchPath: env['PATH'] ?? '',

@@ -1,15 +1,27 @@
+import { existsSync, readFileSync } from 'node:fs';
 import process from 'node:process';
 import { readArguments } from './command-line.ts';
 import { relaunch } from './relaunch.ts';
 import { StartError } from './start-error.ts';
 import { isNodeTooOld, OLDEST_NODE } from './version.ts';
 
+/** Loading the program takes some 300; the rest is for connections. */
+const FEWEST_OPEN_FILES = 512;
+
 // What this file imports runs on any Node.js, before the packages are loaded.
 const command = readArguments(process.argv.slice(2));
 if (command.kind === 'print') end(command.text, command.exitCode);
 else if (isNodeTooOld(process.versions.node)) {
   end(`This is Node.js ${process.versions.node}: install ${OLDEST_NODE} or newer.`, 1);
+} else if (maxOpenFiles() < FEWEST_OPEN_FILES) {
+  end(`Only ${maxOpenFiles()} files may be open at a time: raise the limit (ulimit -n) to 1024 or more.`, 1);
 } else if (!relaunch()) await run();
+
+/** Node.js has raised it to what the system allows it. */
+function maxOpenFiles(): number {
+  const limits = existsSync('/proc/self/limits') ? readFileSync('/proc/self/limits', 'utf8') : '';
+  return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
+}
 
 /** What is expected to go wrong is said in a sentence; anything else is a bug and keeps its stack. */
 async function run(): Promise<void> {

@@ -1,7 +1,12 @@
-import { startApp } from './app.ts';
-import { readConfig } from './config.ts';
+import type { Logger } from 'pino';
+import { type App, startApp } from './app.ts';
+import { type Config, readConfig } from './config.ts';
 import { createLog } from './log.ts';
+import { atMost } from './pause.ts';
 import { firstStopSignal } from './relaunch.ts';
+
+/** Of the 25 s in which the program ends. */
+const STOP_DURING_START_MS = 24_000;
 
 /**
  * Starts, stays up until SIGTERM or SIGINT, drains and stops. Throws a StartError if it cannot start until somebody changes
@@ -14,7 +19,22 @@ export async function runProgram(): Promise<void> {
     log.info(text);
   };
   const stopping = firstStopSignal();
-  const app = await startApp(config, { log, report });
+  const starting = startApp(config, { log, report });
+  const early = await Promise.race([starting.then(() => undefined), stopping]);
+  if (early !== undefined) {
+    log.info({ signal: early }, 'stopping before the start is over');
+    // What is begun (a download, a new database) is not broken off half-way; what hangs is left to the next start.
+    await atMost(
+      STOP_DURING_START_MS,
+      starting.then((app) => app.stop()).catch(() => undefined),
+    );
+  } else await runUntil(stopping, { app: await starting, config, log });
+  log.info('stopped');
+}
+
+type Running = { readonly app: App; readonly config: Config; readonly log: Logger };
+
+async function runUntil(stopping: Promise<NodeJS.Signals>, { app, config, log }: Running): Promise<void> {
   log.info(
     {
       url: app.url,
@@ -31,7 +51,6 @@ export async function runProgram(): Promise<void> {
   } finally {
     await app.stop();
   }
-  log.info('stopped');
 }
 
 function withoutPassword(server: string): string {

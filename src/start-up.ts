@@ -70,7 +70,10 @@ async function prepareDatabase(services: WorkerServices, retentionDays: number):
   try {
     secretBox.open(secret.encryptedSecret, secretContext(secret.id, secret.tenant));
   } catch (error) {
-    throw new StartError('SECRETS_KEY does not open the signing secrets in this database', { cause: error });
+    throw new StartError(
+      'SECRETS_KEY does not open the signing secrets in this database: set it to the key that they were stored with',
+      { cause: error },
+    );
   }
 }
 

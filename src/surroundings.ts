@@ -4,12 +4,12 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { type DatabaseUrls, databaseUrls } from './database/session.ts';
-import { lockDataDirectory, readOrCreateSecretFile } from './embedded/data-directory.ts';
+import { checkAccess, lockDataDirectory, readOrCreateSecretFile } from './embedded/data-directory.ts';
 import { startEmbeddedNats } from './embedded/nats.ts';
 import { findNatsServer } from './embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from './embedded/postgres.ts';
 import type { Report } from './embedded/report.ts';
-import { StartError } from './start-error.ts';
+import { explainStartFailure } from './start-error.ts';
 
 /** What the program stands on: somebody else's servers or embedded ones, given secrets or generated ones. */
 export type Surroundings = {
@@ -31,8 +31,7 @@ export async function prepareSurroundings(config: Config, options: SurroundingsO
   try {
     return await prepare(config, options);
   } catch (error) {
-    // Whatever it is (no nats-server to be had, a folder in use), it is this machine that has to change.
-    throw new StartError(error instanceof Error ? error.message : String(error), { cause: error });
+    throw explainStartFailure(error, config.dataDir);
   }
 }
 
@@ -40,6 +39,8 @@ async function prepare(config: Config, options: SurroundingsOptions): Promise<Su
   const { dataDir } = config;
   if (config.databaseUrl === undefined || config.natsServers === undefined) {
     options.onStop(await lockDataDirectory(dataDir));
+    await checkAccess(dataDir);
+    sayWhatIsEmbedded(config, options.log);
   }
   // First, because it is the step that can fail for want of a network, and then nothing has to be undone.
   const natsServers = config.natsServers ?? [await startNats(config, options)];
@@ -52,17 +53,31 @@ async function prepare(config: Config, options: SurroundingsOptions): Promise<Su
   };
 }
 
+/** A forgotten variable would go unnoticed otherwise, in production until the machine is gone. */
+function sayWhatIsEmbedded({ databaseUrl, natsServers, dataDir, isProduction }: Config, log: Logger): void {
+  const servers = [
+    ...(databaseUrl === undefined ? [{ variable: 'DATABASE_URL', server: 'Postgres' }] : []),
+    ...(natsServers === undefined ? [{ variable: 'NATS_URL', server: 'nats-server' }] : []),
+  ];
+  for (const { variable, server } of servers) {
+    const text = `${variable} is not set: using an embedded ${server}, with its data in DATA_DIR`;
+    if (isProduction)
+      log.warn({ dataDir }, `${text}; it has no replica and no backup, and other machines cannot use it`);
+    else log.info({ dataDir }, text);
+  }
+}
+
 async function keptSecret(dataDir: string, { name, create }: { name: string; create: () => string }): Promise<string> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   return readOrCreateSecretFile(join(dataDir, name), create);
 }
 
 async function startNats(
-  { dataDir, searchPath }: Config,
+  { dataDir, searchPath, natsPort }: Config,
   { log, report, onStop }: SurroundingsOptions,
 ): Promise<string> {
   const binary = await findNatsServer({ dataDir, searchPath, report, log });
-  const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, log });
+  const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, port: natsPort, log });
   onStop(() => nats.stop());
   await writeFile(join(dataDir, 'nats-url'), `${nats.url}\n`);
   return nats.url;

@@ -34,7 +34,10 @@ export async function migrate(databaseUrl: string, directory: string): Promise<s
         await apply(client, { name, sql, checksum });
         names.push(name);
       } else if (known !== checksum) {
-        throw new StartError(`migration ${name} was changed after it had been applied to this database`);
+        throw new StartError(
+          `migration ${name} was changed after it had been applied to this database: run the version of the program that ` +
+            'applied it, or start with an empty database (for the embedded one, delete DATA_DIR/postgres)',
+        );
       }
     }
     return names;
@@ -72,6 +75,7 @@ async function apply(client: pg.Client, migration: Migration & { readonly checks
     await client.query('COMMIT');
   } catch (error) {
     if (isTransient(error)) throw error;
-    throw new StartError(`migration ${migration.name} failed`, { cause: error });
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartError(`migration ${migration.name} failed: ${reason}`, { cause: error });
   }
 }

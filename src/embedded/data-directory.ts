@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { StartError } from '../start-error.ts';
 import { readProcess } from './running-process.ts';
 
 /**
@@ -26,10 +28,28 @@ export async function lockDataDirectory(dataDir: string): Promise<() => Promise<
     }
     await unlock();
     if (tries === 5) {
-      throw new Error(`the data directory ${dataDir} is in use by process ${holder}; stop it, or set another DATA_DIR`);
+      throw new StartError(
+        `the data directory ${dataDir} is in use by process ${holder}; stop it, or set another DATA_DIR`,
+      );
     }
     // Two that start at the same moment see each other; different waits let one of them through.
     await delay(20 + Math.random() * 100);
+  }
+}
+
+/**
+ * Rejects with the system's error for the first file that this user may not read and write: one that a start as another user
+ * has made would only show in what a server prints. Postgres's own files are its server's to check.
+ */
+export async function checkAccess(dataDir: string): Promise<void> {
+  const folders = [dataDir];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    for (const entry of await readdir(folder, { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (path === join(dataDir, 'postgres', 'data') || /^(?:lock|initdb)[.-]/.test(entry.name)) continue;
+      await access(path, entry.isDirectory() ? constants.R_OK | constants.W_OK | constants.X_OK : constants.R_OK);
+      if (entry.isDirectory()) folders.push(path);
+    }
   }
 }
 
@@ -38,7 +58,7 @@ async function createOwnLock(path: string, dataDir: string): Promise<void> {
     await (await open(path, 'wx', 0o600)).close();
   } catch (error) {
     throw hasCode(error, 'EEXIST')
-      ? new Error(`the data directory ${dataDir} is already in use by this process`)
+      ? new StartError(`the data directory ${dataDir} is already in use by this process`)
       : error;
   }
 }
@@ -83,14 +103,14 @@ export async function readOrCreateSecretFile(path: string, create: () => string)
     await file.close();
     await rm(draft, { force: true });
   }
-  return (await readSecretFile(path)) ?? Promise.reject(new Error(`${path} disappeared while it was read`));
+  return (await readSecretFile(path)) ?? Promise.reject(new StartError(`${path} disappeared while it was read`));
 }
 
 async function readSecretFile(path: string): Promise<string | undefined> {
   try {
     const content = (await readFile(path, 'utf8')).trim();
     return content === ''
-      ? await Promise.reject(new Error(`${path} is empty; delete it, or put the secret into it`))
+      ? await Promise.reject(new StartError(`${path} is empty; delete it, or put the secret into it`))
       : content;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) {

@@ -1,5 +1,6 @@
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { StartError } from '../start-error.ts';
 import { findProgram, requireProgram } from './find-program.ts';
 import type { FetchOptions } from './nats-release.ts';
 import { runCommand } from './run-command.ts';
@@ -39,7 +40,7 @@ export async function fetchDebianPackage(
   }
   const path = await findProgram(program, [join(root, 'usr/sbin'), join(root, 'usr/bin')]);
   if (path === undefined) {
-    throw new Error(
+    throw new StartError(
       `Debian's package ${name} holds no ${program} (${packages.join(', ') || 'nothing was downloaded'})`,
     );
   }

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
+import { StartError } from '../start-error.ts';
 
 /** The first executable of that name in the folders, as a shell would find it; relative folders are left out. */
 export async function findProgram(name: string, folders: readonly string[]): Promise<string | undefined> {
@@ -20,7 +21,7 @@ export async function findProgram(name: string, folders: readonly string[]): Pro
 export async function requireProgram(name: string, folders: readonly string[]): Promise<string> {
   const path = await findProgram(name, folders);
   if (path === undefined) {
-    throw new Error(`there is no ${name} on this machine`);
+    throw new StartError(`there is no ${name} on this machine`);
   }
   return path;
 }

@@ -1,15 +1,33 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { StartError } from '../start-error.ts';
 
 /** A loopback port that was free a moment ago. */
 export async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
+  return listenBriefly(0);
+}
+
+/** Why a program of this user cannot listen on a loopback port; undefined when it could a moment ago. */
+export async function findPortProblem(port: number): Promise<'taken' | 'not allowed' | undefined> {
+  try {
+    await listenBriefly(port);
+    return undefined;
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'EADDRINUSE') return 'taken';
+    if (code === 'EACCES') return 'not allowed';
+    throw error;
+  }
+}
+
+async function listenBriefly(port: number): Promise<number> {
+  const server = createServer().listen(port, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   server.close();
   await once(server, 'close');
   if (address === null || typeof address === 'string') {
-    throw new Error('no free port was found');
+    throw new StartError('no free port was found');
   }
   return address.port;
 }

@@ -2,6 +2,7 @@ import { chmod, copyFile, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import type { Logger } from 'pino';
+import { StartError } from '../start-error.ts';
 import { type DebianPackage, fetchDebianPackage } from './debian-package.ts';
 import { findProgram } from './find-program.ts';
 import { type FetchOptions, fetchNatsRelease, type NatsRelease, officialNatsRelease } from './nats-release.ts';
@@ -57,7 +58,7 @@ export async function findNatsServer(options: FindNatsServerOptions): Promise<st
   }
   const advice =
     'Install nats-server (2.9 or newer) and put it on PATH, or set NATS_URL to a NATS of your own with JetStream.';
-  throw new Error(
+  throw new StartError(
     `no nats-server was found or could be fetched. ${advice} What was tried:\n${failures.map((failure) => `- ${failure}`).join('\n')}`,
   );
 }
@@ -93,7 +94,7 @@ async function install(kept: string, fetch: (folder: string) => Promise<string>)
     await chmod(draft, 0o755);
     const failure = await checkProgram(draft);
     if (failure !== undefined) {
-      throw new Error(failure);
+      throw new StartError(failure);
     }
     await rename(draft, kept);
   } finally {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { StartError } from '../start-error.ts';
 import { requireProgram } from './find-program.ts';
 import { runCommand } from './run-command.ts';
 
@@ -36,7 +37,7 @@ export async function fetchNatsRelease(release: NatsRelease, { searchPath, folde
   const content = await download(release.url);
   const sha256 = createHash('sha256').update(content).digest('hex');
   if (sha256 !== release.sha256) {
-    throw new Error(`${release.url} has the SHA-256 ${sha256} and not ${release.sha256}: it was refused`);
+    throw new StartError(`${release.url} has the SHA-256 ${sha256} and not ${release.sha256}: it was refused`);
   }
   const archive = join(folder, 'nats-server.tar.gz');
   await writeFile(archive, content);
@@ -47,11 +48,11 @@ export async function fetchNatsRelease(release: NatsRelease, { searchPath, folde
 
 async function download(url: string): Promise<Buffer> {
   const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) }).catch((error: unknown) => {
-    throw new Error(`${url} could not be fetched: ${reasonOf(error)}`, { cause: error });
+    throw new StartError(`${url} could not be fetched: ${reasonOf(error)}`, { cause: error });
   });
   if (!response.ok || response.body === null) {
     await response.body?.cancel();
-    throw new Error(`${url} answered with status ${response.status}`);
+    throw new StartError(`${url} answered with status ${response.status}`);
   }
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -59,7 +60,7 @@ async function download(url: string): Promise<Buffer> {
   for await (const chunk of body) {
     size += chunk.byteLength;
     if (size > MAX_BYTES) {
-      throw new Error(`${url} is larger than ${MAX_BYTES} bytes: it was refused`);
+      throw new StartError(`${url} is larger than ${MAX_BYTES} bytes: it was refused`);
     }
     chunks.push(chunk);
   }

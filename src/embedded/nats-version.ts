@@ -1,3 +1,4 @@
+import { StartError } from '../start-error.ts';
 import { runCommand } from './run-command.ts';
 
 export type NatsVersion = { readonly major: number; readonly minor: number; readonly text: string };
@@ -7,7 +8,7 @@ export async function readNatsVersion(binary: string): Promise<NatsVersion> {
   const output = await runCommand({ command: binary, args: ['--version'], timeoutMs: 10_000, env: {} });
   const [, text, major, minor] = /v((\d+)\.(\d+)\.\S+)/.exec(output) ?? [];
   if (text === undefined) {
-    throw new Error(`${binary} does not say which version of nats-server it is`);
+    throw new StartError(`${binary} does not say which version of nats-server it is`);
   }
   return { major: Number(major), minor: Number(minor), text };
 }

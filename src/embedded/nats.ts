@@ -2,15 +2,23 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Logger } from 'pino';
+import { StartError } from '../start-error.ts';
 import type { EmbeddedServer } from './embedded-server.ts';
-import { startOnFreePort } from './free-port.ts';
+import { findPortProblem, startOnFreePort } from './free-port.ts';
 import { readNatsServerInfo } from './nats-server-info.ts';
 import { isAtLeast, type NatsVersion, readNatsVersion } from './nats-version.ts';
 import { stopOrphans } from './stop-orphans.ts';
 import { SupervisedProcess } from './supervised-process.ts';
 
-export type EmbeddedNatsOptions = { readonly directory: string; readonly binary: string; readonly log: Logger };
+export type EmbeddedNatsOptions = {
+  readonly directory: string;
+  readonly binary: string;
+  /** Where it listens; 0: on any free port; undefined: where it listened before, if it can. */
+  readonly port?: number | undefined;
+  readonly log: Logger;
+};
 
+const MAX_PORT = 65_535;
 const MEBIBYTE = 1024 * 1024;
 /** Twice NATS's default of 1 MiB, so that the largest event fits together with its envelope. */
 const MAX_PAYLOAD_BYTES = 2 * MEBIBYTE;
@@ -19,10 +27,11 @@ const MAX_PAYLOAD_BYTES = 2 * MEBIBYTE;
  * A nats-server with JetStream on 127.0.0.1, its store, configuration, pid and log in `directory`. The caller holds the
  * lock of the data directory that `directory` is in: a server found running on it is taken for an orphan and stopped.
  */
-export async function startEmbeddedNats({ directory, binary, log }: EmbeddedNatsOptions): Promise<EmbeddedServer> {
+export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<EmbeddedServer> {
+  const { directory, binary, log } = options;
   const store = await prepareNatsStore({ directory, binary });
   await stopOrphans({ name: 'nats-server', matches: store.isServer, signal: 'SIGTERM', log });
-  return startOnFreePort(async (port) => {
+  const start = async (port: number) => {
     const [command = '', ...args] = await store.configure(port);
     const server = new SupervisedProcess({
       name: 'nats-server',
@@ -37,8 +46,32 @@ export async function startEmbeddedNats({ directory, binary, log }: EmbeddedNats
       readLastLog: store.readLastLog,
     });
     await server.start();
+    await writeFile(portFile(directory), `${port}\n`);
     return { url: `nats://127.0.0.1:${port}`, stop: () => server.stop() };
-  });
+  };
+  const port = await choosePort(options);
+  return port === undefined ? startOnFreePort(start) : start(port);
+}
+
+const portFile = (directory: string) => join(directory, 'port');
+
+/** The port that it has to have, or had before; undefined: any. Programs that publish keep its address. */
+async function choosePort({ directory, port, log }: EmbeddedNatsOptions): Promise<number | undefined> {
+  if (port === 0) return undefined;
+  if (port !== undefined) {
+    const problem = await findPortProblem(port);
+    if (problem === undefined) return port;
+    const reason = problem === 'taken' ? 'is used by another program: stop that one' : 'is not allowed to this user';
+    throw new StartError(`NATS_PORT ${port} ${reason}, or set NATS_PORT to another port`);
+  }
+  const kept = Number.parseInt(await readFile(portFile(directory), 'utf8').catch(() => ''), 10);
+  if (!(kept > 0 && kept <= MAX_PORT)) return undefined;
+  if ((await findPortProblem(kept)) === undefined) return kept;
+  log.warn(
+    { port: kept },
+    'another program uses the port that the embedded nats-server had; it gets another one: read DATA_DIR/nats-url again, or set NATS_PORT',
+  );
+  return undefined;
 }
 
 /** A folder for a nats-server and how to serve it. */
@@ -51,7 +84,7 @@ export type NatsStore = {
   readonly readLastLog: () => Promise<string>;
 };
 
-export async function prepareNatsStore(options: Omit<EmbeddedNatsOptions, 'log'>): Promise<NatsStore> {
+export async function prepareNatsStore(options: Pick<EmbeddedNatsOptions, 'directory' | 'binary'>): Promise<NatsStore> {
   await mkdir(options.directory, { recursive: true, mode: 0o700 });
   // The one name of it: servers are recognised by what is on their command line.
   const directory = await realpath(options.directory);

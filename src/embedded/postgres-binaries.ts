@@ -1,5 +1,6 @@
 import { access, readFile, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
+import { StartError } from '../start-error.ts';
 
 /** Absolute paths. `lib` and `share` are the folders that the programs read. */
 export type PostgresBinaries = {
@@ -17,7 +18,7 @@ export async function findPostgresBinaries(platform: string = process.platform):
   try {
     await createMissingSymlinks(root);
   } catch (cause) {
-    throw new Error(`links are missing in ${root}: run "npm rebuild ${name}", or set DATABASE_URL`, { cause });
+    throw new StartError(`links are missing in ${root}: run "npm rebuild ${name}", or set DATABASE_URL`, { cause });
   }
   return { initdb, postgres, lib: join(root, 'native/lib'), share: join(root, 'native/share/postgresql') };
 }
@@ -28,10 +29,12 @@ async function importPackage(name: string): Promise<{ readonly initdb: string; r
     found = await import(name);
   } catch (cause) {
     const advice = 'reinstall with optional dependencies, or set DATABASE_URL to a Postgres of your own';
-    throw new Error(`no embedded Postgres for this platform (npm package ${name}): ${advice}`, { cause });
+    throw new StartError(`no embedded Postgres for this platform (npm package ${name}): ${advice}`, { cause });
   }
   if (!hasPaths(found)) {
-    throw new Error(`the npm package ${name} does not name its programs: set DATABASE_URL to a Postgres of your own`);
+    throw new StartError(
+      `the npm package ${name} does not name its programs: set DATABASE_URL to a Postgres of your own`,
+    );
   }
   return found;
 }
@@ -72,7 +75,7 @@ function parseSymlinks(content: unknown): { readonly source: string; readonly ta
     if (typeof entry === 'object' && entry !== null && hasText(entry, 'source') && hasText(entry, 'target')) {
       return entry;
     }
-    throw new Error('native/pg-symlinks.json is not a list of sources and targets');
+    throw new StartError('native/pg-symlinks.json is not a list of sources and targets');
   });
 }
 

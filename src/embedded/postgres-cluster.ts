@@ -12,7 +12,8 @@ import {
   stat,
   writeFile,
 } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { explainForbidden, ServerStartError, StartError } from '../start-error.ts';
 import { readOrCreateSecretFile } from './data-directory.ts';
 import { findPostgresBinaries } from './postgres-binaries.ts';
 import { type Report, reportWhenSlow } from './report.ts';
@@ -48,7 +49,9 @@ export async function prepareCluster(options: PrepareClusterOptions): Promise<Po
   );
   const password = await readOrCreateSecretFile(join(directory, 'password'), () => {
     if (exists) {
-      throw new Error(`${directory} has a database but its file "password" is gone; put it back, or set DATABASE_URL`);
+      throw new StartError(
+        `${directory} has a database but its file "password" is gone; put it back, or set DATABASE_URL`,
+      );
     }
     return randomBytes(24).toString('hex');
   });
@@ -56,6 +59,7 @@ export async function prepareCluster(options: PrepareClusterOptions): Promise<Po
     const work = () => initialise({ directory, data, initdb, launcher, password });
     await reportWhenSlow(options.report, 'Creating the embedded database…', work);
   }
+  await checkVersion(data, postgres);
   await checkOwner(data, launcher);
   return {
     password,
@@ -117,10 +121,22 @@ async function initialise({ directory, data, initdb, launcher, password }: Initi
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     const advice = 'set DATABASE_URL to use a Postgres of your own';
-    throw new Error(`the embedded database could not be created in ${directory} (${advice}): ${reason}`, { cause });
+    throw new ServerStartError(`the embedded database could not be created in ${directory} (${advice})`, reason);
   } finally {
     await rm(draft, { recursive: true, force: true });
   }
+}
+
+/** Another major version would refuse it, with hints for administrators of its own. */
+async function checkVersion(data: string, postgres: string): Promise<void> {
+  const ofData = (await readFile(join(data, 'PG_VERSION'), 'utf8')).trim();
+  const printed = await runCommand({ command: postgres, args: ['--version'], timeoutMs: 10_000, env: { LC_ALL: 'C' } });
+  const [, ours = ''] = /\) (\d+)/.exec(printed) ?? [];
+  if (ofData === ours) return;
+  throw new StartError(
+    `The database in ${data} is of Postgres ${ofData}, and this program comes with ${ours}: move it with pg_upgrade or a dump, ` +
+      `set DATABASE_URL to a Postgres ${ofData} that serves it, or set DATA_DIR to a new folder.`,
+  );
 }
 
 /** Postgres only serves what belongs to its user; an earlier run may have been another user's. */
@@ -128,7 +144,7 @@ async function checkOwner(data: string, launcher: Launcher): Promise<void> {
   if (process.getuid?.() === 0) {
     await launcher.ownTree(data);
   } else if ((await stat(data)).uid !== process.getuid?.()) {
-    throw new Error(`the database in ${data} belongs to another user: start as that user, or set another DATA_DIR`);
+    throw new StartError(explainForbidden({ path: data, dataDir: dirname(dirname(data)) }));
   }
 }
 

@@ -1,7 +1,10 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
+
 import { openConnection } from '../database/connection.ts';
 import { sqlStateOf } from '../database/errors.ts';
+import { StartError } from '../start-error.ts';
+
 import type { EmbeddedServer } from './embedded-server.ts';
 import { startOnFreePort } from './free-port.ts';
 import { type PostgresCluster, prepareCluster } from './postgres-cluster.ts';
@@ -67,7 +70,7 @@ export async function acceptsConnections(url: string): Promise<boolean> {
     return true;
   } catch (error) {
     if (sqlStateOf(error) === '28P01') {
-      throw new Error('the embedded Postgres refuses the password kept in its directory', { cause: error });
+      throw new StartError('the embedded Postgres refuses the password kept in its directory', { cause: error });
     }
     return false;
   }

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { StartError } from '../start-error.ts';
 
 export type RunCommandOptions = {
   readonly command: string;
@@ -21,7 +22,7 @@ export async function runCommand(options: RunCommandOptions): Promise<string> {
       }
       const output = stderr.trim() === '' ? stdout : stderr;
       const ending = error.killed === true ? `did not finish within ${timeoutMs} ms or printed too much` : endOf(error);
-      reject(new Error(`${command} ${ending}${output.trim() === '' ? '' : `: ${output.trim().slice(-2_000)}`}`));
+      reject(new StartError(`${command} ${ending}${output.trim() === '' ? '' : `: ${output.trim().slice(-2_000)}`}`));
     });
   });
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { StartError } from '../start-error.ts';
 import { findProcesses, isStillRunning, type RunningProcess } from './running-process.ts';
 
 export type StopOrphansOptions = {
@@ -23,7 +24,9 @@ export async function stopOrphans({ name, matches, signal, log }: StopOrphansOpt
     ) {
       continue;
     }
-    throw new Error(`a ${name} left behind by an earlier run does not stop: end process ${orphan.pid} and start again`);
+    throw new StartError(
+      `a ${name} left behind by an earlier run does not stop: end process ${orphan.pid} and start again`,
+    );
   }
 }
 

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { ServerStartError } from '../start-error.ts';
 
 export type SupervisedProcessOptions = {
   readonly name: string;
@@ -139,13 +140,13 @@ export class SupervisedProcess {
       const ready = await isReady();
       // Looked at second: if the process is gone, then something else answered on its port.
       if (run.hasEnded) {
-        throw new Error(`${name} ended while it started (${await run.ended}): ${await this.#lastOutput()}`);
+        throw new ServerStartError(`${name} ended while it started (${await run.ended})`, await this.#lastOutput());
       }
       if (ready) {
         return;
       }
       if (Date.now() > deadline) {
-        throw new Error(`${name} was not ready within ${readyTimeoutMs} ms: ${await this.#lastOutput()}`);
+        throw new ServerStartError(`${name} was not ready within ${readyTimeoutMs} ms`, await this.#lastOutput());
       }
       await Promise.race([run.ended, delay(50)]);
     }
@@ -154,7 +155,7 @@ export class SupervisedProcess {
   async #lastOutput(): Promise<string> {
     await Promise.race([this.#run?.closed, delay(200)]);
     const logged = await this.#options.readLastLog?.().catch(() => '');
-    return [...this.#lines, logged ?? ''].join('\n').trim() || 'it printed nothing';
+    return [...this.#lines, logged ?? ''].join('\n').trim();
   }
 }
 

@@ -1,4 +1,5 @@
 import { chown } from 'node:fs/promises';
+import { StartError } from '../start-error.ts';
 import { runCommand } from './run-command.ts';
 
 /** How to start programs that refuse to run as root, and how to give them files. */
@@ -30,14 +31,14 @@ export async function createLauncher(paths: readonly string[]): Promise<Launcher
     return { prefix: [], own: async () => {}, ownTree: async () => {} };
   }
   if (process.platform !== 'linux') {
-    throw new Error(
+    throw new StartError(
       'the embedded Postgres does not run as root on this system: start as an ordinary user, or set DATABASE_URL',
     );
   }
   const prefix = ['setpriv', ...DROP];
   await runAs(prefix, 'true').catch((cause: unknown) => {
     const advice = 'install util-linux, start as an ordinary user, or set DATABASE_URL';
-    throw new Error(`Postgres refuses to run as root, and setpriv cannot start it as user nobody: ${advice}`, {
+    throw new StartError(`Postgres refuses to run as root, and setpriv cannot start it as user nobody: ${advice}`, {
       cause,
     });
   });

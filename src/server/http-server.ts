@@ -123,7 +123,7 @@ export class HttpServer {
     const { host, port } = this.#options.config;
     await new Promise<void>((resolve, reject) => {
       const onError = (error: Error) => {
-        reject(new StartError(`cannot listen on ${host}, port ${port}: ${error.message}`));
+        reject(new StartError(`cannot listen on ${host}, port ${port}: ${explainListenError(error)}`));
       };
       this.#server.once('error', onError);
       this.#server.listen({ host, port, backlog: BACKLOG }, () => {
@@ -190,6 +190,16 @@ export class HttpServer {
     }
     this.#sockets.upgrade(request, socket, head);
   }
+}
+
+function explainListenError(error: Error): string {
+  const code = 'code' in error ? error.code : undefined;
+  if (code === 'EADDRINUSE') return 'another program uses it; stop that one, or set PORT to another port';
+  if (code === 'EACCES') return 'this user may not use that port; set PORT to one above 1023';
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+    return 'HOST is no address of this machine; 127.0.0.1 is for its own programs alone, 0.0.0.0 for all that reach it';
+  }
+  return error.message;
 }
 
 function isSet(key: string | undefined): key is string {

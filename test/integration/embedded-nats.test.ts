@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
 import { pino } from 'pino';
@@ -6,6 +8,7 @@ import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import type { EmbeddedServer } from '../../src/embedded/embedded-server.ts';
 import { startEmbeddedNats } from '../../src/embedded/nats.ts';
 import { readProcess } from '../../src/embedded/running-process.ts';
+import { findOwnPort } from '../support/own-port.ts';
 import { runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -13,6 +16,7 @@ import { waitFor } from '../support/wait-for.ts';
 let folder: TempFolder;
 let directory: string;
 let running: EmbeddedServer[] = [];
+let logged = '';
 beforeEach(async () => {
   folder = await createTempFolder();
   directory = join(folder.path, 'nats');
@@ -23,9 +27,9 @@ afterEach(async () => {
   await folder.remove();
 });
 
-async function start(): Promise<EmbeddedServer> {
-  const log = pino({ level: 'silent' });
-  const server = await startEmbeddedNats({ directory, binary: inject('natsServer'), log });
+async function start(port?: number): Promise<EmbeddedServer> {
+  const log = pino({ level: 'warn' }, { write: (line: string) => void (logged += line) });
+  const server = await startEmbeddedNats({ directory, binary: inject('natsServer'), port, log });
   running.push(server);
   return server;
 }
@@ -56,6 +60,30 @@ async function countMessages(url: string): Promise<number> {
 async function readPid(): Promise<number> {
   return Number.parseInt(await readFile(join(directory, 'nats.pid'), 'utf8'), 10);
 }
+
+it('the port is kept from one start to the next, unless another program has taken it', async () => {
+  const first = await start();
+  await first.stop();
+  const second = await start();
+  expect(second.url).toBe(first.url);
+  await second.stop();
+  const other = createServer().listen(Number(new URL(first.url).port), '127.0.0.1');
+  await once(other, 'listening');
+  const third = await start();
+  expect(third.url).not.toBe(first.url);
+  expect(logged).toContain('another program uses the port that the embedded nats-server had');
+  await third.stop();
+  other.close();
+  expect((await start()).url).toBe(third.url);
+});
+
+it('a port that is asked for is used, and one that is taken is an error', async () => {
+  const port = await findOwnPort();
+  const { url } = await start(port);
+  expect(new URL(url).port).toBe(`${port}`);
+  directory = join(folder.path, 'nats-2');
+  await expect(start(port)).rejects.toThrow(`NATS_PORT ${port} is used by another program`);
+});
 
 it('streams are kept from one start to the next', async () => {
   const first = await start();

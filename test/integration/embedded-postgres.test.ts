@@ -10,7 +10,7 @@ import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import { findPostgresBinaries } from '../../src/embedded/postgres-binaries.ts';
 import { readProcess } from '../../src/embedded/running-process.ts';
 import { createLauncher } from '../../src/embedded/unprivileged.ts';
-import { type Program, type RunProgramOptions, runProgram } from '../support/run-program.ts';
+import { canRead, type Program, type RunProgramOptions, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -183,7 +183,7 @@ it('an ordinary user runs it, also when another process has the pid of a killed 
   if (uid !== undefined) {
     await chmod(folder.path, 0o755);
     await chown(home, uid, uid);
-    context.skip(!(await canRead(asUser, import.meta.filename)), 'the repository is private');
+    context.skip(!(await canRead(uid, import.meta.filename)), 'the repository is private');
   }
   directory = join(home, 'data/postgres');
   const options = { args: [join(home, 'data'), binary], uid, home };
@@ -202,11 +202,11 @@ it('an ordinary user runs it, also when another process has the pid of a killed 
   bystander.kill('SIGKILL');
 });
 
-async function canRead(asUser: readonly string[], path: string): Promise<boolean> {
-  const child = spawn('env', [...asUser, 'test', '-r', path], { stdio: 'ignore' });
-  return new Promise((resolve) => {
-    child.once('exit', (code) => {
-      resolve(code === 0);
-    });
-  });
-}
+it('the data of another major version is named, with what to do about it', async () => {
+  const server = await start();
+  await server.stop();
+  await writeFile(join(directory, 'data/PG_VERSION'), '15\n');
+  await expect(start()).rejects.toThrow(
+    /is of Postgres 15, and this program comes with 18: .* set DATABASE_URL to a Postgres 15/,
+  );
+});

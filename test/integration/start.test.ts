@@ -1,16 +1,27 @@
-import { readFile, stat } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, chown, copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import process from 'node:process';
+import { promisify } from 'node:util';
 import { connect, type NatsConnection } from 'nats';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, describe, expect, inject, it, vi } from 'vitest';
 import { VERSION } from '../../src/version.ts';
 import { compiledProgram } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';
-import { type Program, runProgram } from '../support/run-program.ts';
+import { canRead, type Program, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { startTestApp, startTestServices, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
+
+const isRoot = process.getuid?.() === 0;
+/** User daemon on every Linux. */
+const UNPRIVILEGED = 1;
+
+/** Ample: new databases are created, on a machine that has more to do. */
+const START_MS = 90_000;
+vi.setConfig({ testTimeout: 300_000 });
 
 const programs: Program[] = [];
 const folders: TempFolder[] = [];
@@ -20,8 +31,16 @@ afterEach(async () => {
   await Promise.all(folders.splice(0).map((folder) => folder.remove()));
 });
 
-async function start(env: Record<string, string>): Promise<Program> {
-  const program = runProgram(await compiledProgram(), { args: [], home: tmpdir(), env });
+async function tempFolder(): Promise<TempFolder> {
+  const folder = await createTempFolder();
+  folders.push(folder);
+  return folder;
+}
+
+async function start(env: Record<string, string>, uid?: number): Promise<Program> {
+  // Without a nats-server on the PATH each start would fetch one.
+  const PATH = `${dirname(inject('natsServer'))}:${process.env['PATH'] ?? ''}`;
+  const program = runProgram(await compiledProgram(), { args: [], home: tmpdir(), env: { PATH, ...env }, uid });
   program.firstLine.catch(() => undefined);
   programs.push(program);
   return program;
@@ -29,7 +48,7 @@ async function start(env: Record<string, string>): Promise<Program> {
 
 it('bad configuration stops the start with every problem named', async () => {
   const program = await start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
-  await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 30_000 });
+  await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
   expect(program.child.exitCode).toBe(1);
   for (const name of ['PORT', 'RETRY_SCHEDULE', 'SECRETS_KEY']) expect(program.errorOutput()).toContain(name);
 });
@@ -42,9 +61,11 @@ it('a SECRETS_KEY that does not open what is in the database stops the start', a
     await app.stop();
     const env = testEnv(services, { SECRETS_KEY: Buffer.alloc(32, 1).toString('base64') });
     const program = await start(env);
-    await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 30_000 });
+    await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
     expect(program.child.exitCode).toBe(1);
-    expect(program.errorOutput()).toBe('SECRETS_KEY does not open the signing secrets in this database\n');
+    expect(program.errorOutput()).toBe(
+      'SECRETS_KEY does not open the signing secrets in this database: set it to the key that they were stored with\n',
+    );
   } finally {
     await services.stop();
   }
@@ -54,7 +75,7 @@ it('a process without the role api promises no GraphQL, and each line of its log
   const services = await startTestServices();
   try {
     const program = await start(testEnv(services, { ROLES: 'sender', LOG_LEVEL: 'info' }));
-    await waitFor(() => program.output().includes('"ready"'), { what: 'its start', timeoutMs: 30_000 });
+    await waitFor(() => program.output().includes('"ready"'), { what: 'its start', timeoutMs: START_MS });
     const lines = linesOf(program);
     for (const line of lines) expect(line).toMatchObject({ pid: program.child.pid, ...WHO, roles: 'sender' });
     expect(lines.find(({ msg }) => msg === 'listening')).not.toHaveProperty('graphql');
@@ -63,7 +84,90 @@ it('a process without the role api promises no GraphQL, and each line of its log
   } finally {
     await services.stop();
   }
-}, 60_000);
+});
+
+describe('what keeps the program from starting is one sentence that says what to do, without a stack', () => {
+  async function failureOf(env: Record<string, string>, uid?: number): Promise<string> {
+    const program = await start(env, uid);
+    const { child } = program;
+    await waitFor(() => child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
+    expect(child.exitCode).toBe(1);
+    expect(linesOf(program).filter(({ level }) => Number(level) >= 50)).toEqual([]);
+    expect(program.errorOutput()).not.toContain('    at ');
+    return program.errorOutput();
+  }
+
+  it('a DATA_DIR that is a file', async () => {
+    const folder = await tempFolder();
+    const file = join(folder.path, 'file');
+    await writeFile(file, '');
+    const reason = (path: string) =>
+      `${path} is not a folder: set DATA_DIR (${path}) to a folder, or to a path where one can be made.\n`;
+    for (const path of [file, join(file, 'below')]) expect(await failureOf({ DATA_DIR: path })).toBe(reason(path));
+  });
+
+  it.runIf(isRoot)('a DATA_DIR of another user', async (context) => {
+    context.skip(!(await canRead(UNPRIVILEGED, import.meta.filename)), 'the repository is private');
+    const folder = await tempFolder();
+    const path = join(folder.path, "it's root's");
+    await mkdir(path, { mode: 0o700 });
+    await chmod(folder.path, 0o755);
+    expect(await failureOf({ DATA_DIR: path }, UNPRIVILEGED)).toMatch(
+      /^This user may not use .*, run "sudo chown -R 1:1 '.*\/it'\\''s root'\\''s'"; otherwise set DATA_DIR to another folder\.\n$/,
+    );
+  });
+
+  it('a HOST of another machine', async () => {
+    const services = await startTestServices();
+    try {
+      const failure = await failureOf(testEnv(services, { HOST: '192.0.2.1', LOG_LEVEL: 'info' }));
+      expect(failure).toContain('HOST is no address of this machine');
+    } finally {
+      await services.stop();
+    }
+  });
+
+  it('a migration that was changed after it had been applied', async () => {
+    const services = await startTestServices();
+    try {
+      await services.query(`UPDATE _prisma_migrations SET checksum = 'another'`);
+      const failure = await failureOf(testEnv(services, { LOG_LEVEL: 'info' }));
+      expect(failure).toMatch(
+        /^migration \S+ was changed .*: run the version of the program that applied it, or start with/,
+      );
+    } finally {
+      await services.stop();
+    }
+  });
+});
+
+it.runIf(isRoot)(
+  'after one start by root, the owner is told how to get the data back, and that works',
+  async (context) => {
+    context.skip(!(await canRead(UNPRIVILEGED, import.meta.filename)), 'the repository is private');
+    const folder = await tempFolder();
+    await chmod(folder.path, 0o755);
+    const dataDir = join(folder.path, 'data');
+    await mkdir(dataDir);
+    await chown(dataDir, UNPRIVILEGED, UNPRIVILEGED);
+    await copyFile(inject('natsServer'), join(folder.path, 'nats-server'));
+    const env = { DATA_DIR: dataDir, PORT: '0', PATH: `${folder.path}:${process.env['PATH'] ?? ''}` };
+    const isListening = (program: Program) =>
+      waitFor(() => program.output().includes('"listening"'), { what: 'its start', timeoutMs: START_MS });
+    const byRoot = await start(env);
+    await isListening(byRoot);
+    await byRoot.end('SIGTERM');
+    const lockedOut = await start(env, UNPRIVILEGED);
+    await waitFor(() => lockedOut.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
+    const [, command = ''] = /run "sudo (chown -R 1:1 [^"]+)"/.exec(lockedOut.errorOutput()) ?? [];
+    await promisify(execFile)('sh', ['-c', command]);
+    const byOwner = await start(env, UNPRIVILEGED);
+    await isListening(byOwner);
+    await byOwner.end('SIGTERM');
+    expect(byOwner.child.exitCode).toBe(0);
+  },
+  120_000,
+);
 
 it('a port that is taken stops the start, and what was started for it', async () => {
   const folder = await createTempFolder();
@@ -71,7 +175,7 @@ it('a port that is taken stops the start, and what was started for it', async ()
   const taken = await startReceiver();
   const { port } = new URL(taken.url);
   const program = await start({ DATA_DIR: join(folder.path, 'data'), PORT: port });
-  await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: 30_000 });
+  await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
   expect(program.child.exitCode).toBe(1);
   expect(program.errorOutput()).toContain(`cannot listen on 127.0.0.1, port ${port}`);
   await taken.close();
@@ -86,7 +190,10 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   const env = { DATA_DIR: dataDir, PORT: String(port) };
   const url = `http://127.0.0.1:${port}`;
   const isReady = () =>
-    waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, { what: 'readiness', timeoutMs: 30_000 });
+    waitFor(async () => (await fetch(`${url}/health/ready`)).status === 200, {
+      what: 'readiness',
+      timeoutMs: START_MS,
+    });
   const first = await start(env);
   await isReady();
   const key = (await readFile(join(dataDir, 'admin-api-key'), 'utf8')).trim();
@@ -108,11 +215,19 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   for (const line of lines)
     expect(line).toMatchObject({ pid: first.child.pid, ...WHO, roles: 'api,dispatcher,sender' });
   expect(lines).toContainEqual(expect.objectContaining({ msg: 'listening', url, graphql: `${url}/graphql` }));
+  const embedded = (program: Program) =>
+    linesOf(program).flatMap(({ level, msg }) =>
+      String(msg).includes('is not set: using an embedded') ? [level] : [],
+    );
+  expect(embedded(first)).toEqual([30, 30]);
+  const natsUrl = await readFile(join(dataDir, 'nats-url'), 'utf8');
   await first.end('SIGTERM');
   expect(first.child.exitCode).toBe(0);
 
-  const second = await start(env);
+  const second = await start({ ...env, NODE_ENV: 'production' });
   await isReady();
+  expect(embedded(second)).toEqual([40, 40]);
+  expect(await readFile(join(dataDir, 'nats-url'), 'utf8')).toBe(natsUrl);
   expect((await graphql('{ deliveryLog { edges { node { status } } } }')).body).toContain('SUCCESS');
   await publishOne(dataDir);
   await receiver.waitForRequests(2);
@@ -120,12 +235,16 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   await second.end('SIGINT');
   expect(second.child.exitCode).toBe(0);
   await receiver.close();
-}, 90_000);
+});
 
 const WHO = { hostname: hostname(), version: VERSION };
 
 function linesOf(program: Program): Record<string, unknown>[] {
-  const complete = program.output().split('\n').slice(0, -1);
+  const complete = program
+    .output()
+    .split('\n')
+    .slice(0, -1)
+    .filter((line) => line.startsWith('{'));
   return complete.map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 

@@ -13,6 +13,17 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return { url: url.href, drop: () => runAsAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
+/** A copy of a database as it is now, as a dump that is restored would be. Ends the connections to it, as copying needs. */
+export async function copyTestDatabase(url: string): Promise<TestDatabase> {
+  const copy = new URL(url);
+  const original = copy.pathname.slice(1);
+  copy.pathname = `/test_${randomUUID().replaceAll('-', '')}`;
+  const name = copy.pathname.slice(1);
+  await runAsAdmin(`SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '${original}'`);
+  await runAsAdmin(`CREATE DATABASE ${name} TEMPLATE ${original}`);
+  return { url: copy.href, drop: () => runAsAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
+}
+
 async function runAsAdmin(sql: string): Promise<void> {
   const client = new pg.Client({ connectionString: inject('postgres') });
   await client.connect();

@@ -33,6 +33,15 @@ export type RunProgramOptions = {
 const ROOT = join(import.meta.dirname, '../..');
 const TSX = ['--import', 'tsx'];
 
+/** Whether that user may read a file: the repository may be where only root can. */
+export async function canRead(uid: number, path: string): Promise<boolean> {
+  const child = spawn('env', ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', 'test', '-r', path], {
+    stdio: 'ignore',
+  });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code === 0;
+}
+
 /** Runs a file of the repository, TypeScript or what it was compiled to, in a process of its own. */
 export function runProgram(path: string, options: RunProgramOptions): Program {
   const { args, uid, home, cwd = ROOT, nodeFlags = path.endsWith('.ts') ? TSX : NODE_FLAGS, env: extra = {} } = options;
