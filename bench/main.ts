@@ -12,6 +12,7 @@ import type { Context, Measurement, Target } from './measurement.ts';
 import { measureProfile } from './profiled.ts';
 import { startStack } from './stack.ts';
 import { renderTable } from './table.ts';
+import { measureTenants } from './tenants.ts';
 import { measureThroughput } from './throughput.ts';
 import { measureWaiting } from './waiting.ts';
 
@@ -20,6 +21,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   latency: measureLatency,
   watchers: measureWatchers,
   isolation: measureIsolation,
+  tenants: measureTenants,
   waiting: measureWaiting,
   log: measureLog,
   growth: measureGrowth,

@@ -119,7 +119,7 @@ export const VARIABLES: readonly Variable[] = [
     name: 'MAX_SUBSCRIPTIONS_PER_TENANT',
     default: '1000',
     meaning:
-      'How many webhook subscriptions, 1 to 100000, a tenant may have, active or not; deleted ones do not count. Creating one more is refused (`TOO_MANY_SUBSCRIPTIONS`); those that exist go on working.',
+      'How many webhook subscriptions, 1 to 10000, a tenant may have, active or not; deleted ones do not count. Creating one more is refused (`TOO_MANY_SUBSCRIPTIONS`); those that exist go on working. The deliveries of an event are written in one transaction, some 0.1 ms each, in which events of other tenants wait.',
   },
   {
     name: 'RETRY_SCHEDULE',

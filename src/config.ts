@@ -123,7 +123,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     metricsToken: read('METRICS_TOKEN', parseSecret),
     api: readApi(read, env),
     egress: readEgress(read, embedded),
-    maxSubscriptionsPerTenant: read('MAX_SUBSCRIPTIONS_PER_TENANT', (text) => parseCount(text, 100_000)) ?? 1_000,
+    maxSubscriptionsPerTenant: read('MAX_SUBSCRIPTIONS_PER_TENANT', (text) => parseCount(text, 10_000)) ?? 1_000,
     retryScheduleMs: read('RETRY_SCHEDULE', parseSchedule) ?? parseSchedule(DEFAULT_RETRY_SCHEDULE),
     retention: {
       days: read('RETENTION_DAYS', (text) => parseCount(text, 3_650)) ?? 30,

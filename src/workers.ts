@@ -81,5 +81,12 @@ function createSenderWorkers(
   const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription });
   const replayJob = new ReplayJob({ database, log, whereOf: storedFilterWhere });
   const counter = new AttemptCounter({ database, log });
-  return [changes, replayJob, new Sweeper({ database, bus, log, metrics }), senderWithAgents, retentionJob, counter];
+  return [
+    changes,
+    replayJob,
+    new Sweeper({ database, bus, log, metrics, waitingToBegin: () => sender.waiting }),
+    senderWithAgents,
+    retentionJob,
+    counter,
+  ];
 }

@@ -3,6 +3,7 @@ import type { Queryable } from './transaction.ts';
 /** A subscription whose waiting deliveries have to be looked after now. */
 export type DueQueue = {
   readonly subscriptionId: string;
+  readonly tenant: string;
   /** False once it is inactive or deleted. */
   readonly isActive: boolean;
   readonly maxInFlight: number;
@@ -25,17 +26,33 @@ export type DueQueue = {
 /** An attempt begins so much later than it was published, or not soon: a sender keeps what has no room for a second. */
 const QUEUEING_MS = 3_000;
 
+/** Of the subscriptions that are due, so many are compared, the longest due first, */
+const MAX_COMPARED = 5_000;
+/** and so many times those wanted are chosen, because another process may hold some. */
+const SPARE = 4;
+
 /**
- * Locks up to `limit` subscriptions that are due to be looked after, the longest due first, until the transaction ends.
- * Any number of processes may do this at once; none gets one that another one has.
+ * Locks up to `limit` subscriptions that are due to be looked after, until the transaction ends: the longest due one of each
+ * tenant first, then the second of each, and so on. Any number of processes may do this at once; none gets one that another
+ * one has.
  */
 export async function lockDueQueues(db: Queryable, limit: number): Promise<DueQueue[]> {
-  const { rows } = await db.query<DueQueue>(STATEMENT, [limit, QUEUEING_MS]);
+  const { rows } = await db.query<DueQueue>(STATEMENT, [limit, QUEUEING_MS, MAX_COMPARED, limit * SPARE]);
   return rows;
 }
 
 const STATEMENT = `
-  SELECT st.subscription_id AS "subscriptionId", s.is_active AND s.deleted_at IS NULL AS "isActive",
+  WITH compared AS (
+    SELECT st.subscription_id, st.next_due_at,
+      row_number() OVER (PARTITION BY s.tenant ORDER BY st.next_due_at) AS place
+    FROM (
+      SELECT subscription_id, next_due_at FROM subscription_states WHERE next_due_at <= now() ORDER BY next_due_at LIMIT $3
+    ) AS st
+    JOIN webhook_subscriptions s ON s.id = st.subscription_id
+  ), chosen AS (
+    SELECT subscription_id, place FROM compared ORDER BY place, next_due_at LIMIT $4
+  )
+  SELECT st.subscription_id AS "subscriptionId", s.tenant, s.is_active AND s.deleted_at IS NULL AS "isActive",
     s.max_in_flight AS "maxInFlight", s.rate_limit_per_second AS "rateLimitPerSecond",
     st.is_backlogged AS "isBacklogged", st.release_window AS "releaseWindow",
     coalesce(live.count, 0)::integer AS "liveCount", coalesce(live.expected, 0)::integer AS "expectedCount",
@@ -43,7 +60,8 @@ const STATEMENT = `
       'inMs', extract(epoch FROM st.probe_at - now()) * 1000, 'waitMs', st.probe_wait_ms
     ) END AS probe,
     greatest(0, coalesce(extract(epoch FROM st.next_slot_at - now()) * 1000, 0))::float8 AS "nextSlotInMs"
-  FROM subscription_states st JOIN webhook_subscriptions s ON s.id = st.subscription_id
+  FROM chosen JOIN subscription_states st USING (subscription_id)
+  JOIN webhook_subscriptions s ON s.id = st.subscription_id
   LEFT JOIN LATERAL (
     SELECT count(*), count(*) FILTER (
       WHERE greatest(d.enqueued_at, d.next_attempt_at) > now() - (s.timeout_ms + $2) * interval '1 ms'
@@ -54,4 +72,4 @@ const STATEMENT = `
     ) AS d
   ) AS live ON st.is_backlogged
   WHERE st.next_due_at <= now()
-  ORDER BY st.next_due_at LIMIT $1 FOR UPDATE OF st SKIP LOCKED`;
+  ORDER BY chosen.place, st.next_due_at LIMIT $1 FOR UPDATE OF st SKIP LOCKED`;

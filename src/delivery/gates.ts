@@ -2,9 +2,16 @@ import { pause } from '../pause.ts';
 import type { Places } from './places.ts';
 
 /** A delivery, and how many of the sender's places it takes: more than one if it has much data. */
-export type Entrant = { readonly delivery: { readonly subscriptionId: string }; readonly places: number };
+export type Entrant = {
+  readonly delivery: { readonly subscriptionId: string; readonly tenant: string };
+  readonly places: number;
+};
+
+/** The places of a tenant's deliveries: of those in flight, and of all that have gone as far as a gate. */
+type Tenant = { inFlight: number; taken: number };
 
 type Gate = {
+  readonly tenant: Tenant;
   maxInFlight: number;
   inFlight: number;
   /** The places of what is in flight, of what waits before the gate, and of what waits for its moment. */
@@ -27,6 +34,11 @@ const MAX_WAIT_MS = 1_000;
  */
 const IN_FLIGHT_SHARE = 1 / 8;
 const WAITING_SHARE = 1 / 2;
+/**
+ * And a tenant so many times the free ones: alone seven eighths, of two that hang each less than half. So the endpoints of
+ * one tenant, however many hang, leave room for those of another.
+ */
+const TENANT_SHARE = 7;
 /** What waits comes by chance: at some gates there is twice as much as at others. */
 const FAIR_SHARES = 2;
 const MAX_FAIR_SHARE = 1 / 8;
@@ -37,7 +49,9 @@ const STANDSTILL_MS = 250;
 export class Gates {
   readonly #places: Places;
   readonly #gates = new Map<string, Gate>();
+  readonly #tenants = new Map<string, Tenant>();
   #inFlight = 0;
+  #placesInFlight = 0;
 
   constructor(places: Places) {
     this.#places = places;
@@ -50,18 +64,24 @@ export class Gates {
 
   /** True once an attempt may be made, to be followed by leave(); false if there is no room for it. */
   async enter({ delivery, places }: Entrant, maxInFlight: number): Promise<boolean> {
-    const gate = this.#gateOf(delivery.subscriptionId);
+    const gate = this.#gateOf(delivery);
     gate.maxInFlight = maxInFlight;
+    // Where nothing is in flight, nothing ends that would let in what waits.
+    if (gate.inFlight === 0 && this.#isTenantFull(gate.tenant)) {
+      this.#forgetIdle(delivery, gate);
+      return false;
+    }
     if (gate.waiting.length === 0 && this.#hasRoom(gate)) {
       this.#begin(gate, places);
       return true;
     }
     if (gate.taken.waiting >= this.#maxWaiting(gate)) return false;
-    gate.taken.waiting += places;
+    take(gate, 'waiting', places);
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         gate.waiting.splice(gate.waiting.indexOf(waiter), 1);
-        gate.taken.waiting -= places;
+        take(gate, 'waiting', -places);
+        this.#forgetIdle(delivery, gate);
         resolve(false);
       }, MAX_WAIT_MS);
       const waiter = { places, resolve, timer };
@@ -71,56 +91,68 @@ export class Gates {
 
   /** Waits before the gate for a moment that has been given to the delivery; false if too many of its subscription do. */
   async pace(
-    { delivery: { subscriptionId }, places }: Entrant,
+    { delivery, places }: Entrant,
     { waitMs, signal }: { waitMs: number; signal: AbortSignal },
   ): Promise<boolean> {
     if (waitMs <= 0) return true;
-    const gate = this.#gateOf(subscriptionId);
-    if (gate.taken.pacing >= Math.max(1, this.#places.free * WAITING_SHARE)) return false;
-    gate.taken.pacing += places;
-    await pause(waitMs, signal);
-    gate.taken.pacing -= places;
-    this.#forgetIdle(subscriptionId, gate);
-    return true;
+    const gate = this.#gateOf(delivery);
+    const { free } = this.#places;
+    const isTooMuch = gate.taken.pacing >= Math.max(1, free * WAITING_SHARE) || gate.tenant.taken > free * TENANT_SHARE;
+    if (!isTooMuch) {
+      take(gate, 'pacing', places);
+      await pause(waitMs, signal);
+      take(gate, 'pacing', -places);
+    }
+    this.#forgetIdle(delivery, gate);
+    return !isTooMuch;
   }
 
-  leave({ delivery: { subscriptionId }, places }: Entrant): void {
-    const gate = this.#gateOf(subscriptionId);
+  leave({ delivery, places }: Entrant): void {
+    const gate = this.#gateOf(delivery);
     gate.inFlight -= 1;
-    gate.taken.inFlight -= places;
+    take(gate, 'inFlight', -places);
     gate.movedAt = performance.now();
     this.#inFlight -= 1;
+    this.#placesInFlight -= places;
     while (this.#hasRoom(gate)) {
       const waiter = gate.waiting.shift();
       if (waiter === undefined) break;
       clearTimeout(waiter.timer);
-      gate.taken.waiting -= waiter.places;
+      take(gate, 'waiting', -waiter.places);
       this.#begin(gate, waiter.places);
       waiter.resolve(true);
     }
-    this.#forgetIdle(subscriptionId, gate);
+    this.#forgetIdle(delivery, gate);
   }
 
   /** When hardly a place is free because there is more to do for everybody than can be done, each may have its part. */
-  #maxWaiting({ movedAt }: Gate): number {
+  #maxWaiting({ movedAt, tenant }: Gate): number {
     const { free, limit } = this.#places;
     const isMoving = performance.now() - movedAt < STANDSTILL_MS;
     const fairShare = limit * Math.min(MAX_FAIR_SHARE, FAIR_SHARES / this.#gates.size);
-    return Math.max(free * WAITING_SHARE, isMoving ? fairShare : 0);
+    return Math.max(tenant.taken > free * TENANT_SHARE ? 0 : free * WAITING_SHARE, isMoving ? fairShare : 0);
   }
 
   #begin(gate: Gate, places: number): void {
     gate.inFlight += 1;
-    gate.taken.inFlight += places;
+    take(gate, 'inFlight', places);
     this.#inFlight += 1;
+    this.#placesInFlight += places;
   }
 
-  #forgetIdle(subscriptionId: string, { inFlight, taken, waiting }: Gate): void {
-    if (inFlight === 0 && taken.pacing === 0 && waiting.length === 0) this.#gates.delete(subscriptionId);
+  #forgetIdle({ subscriptionId, tenant }: Entrant['delivery'], gate: Gate): void {
+    if (gate.inFlight > 0 || gate.taken.pacing > 0 || gate.waiting.length > 0) return;
+    this.#gates.delete(subscriptionId);
+    if (gate.tenant.taken === 0) this.#tenants.delete(tenant);
   }
 
-  #gateOf(subscriptionId: string): Gate {
-    const gate = this.#gates.get(subscriptionId) ?? {
+  #gateOf({ subscriptionId, tenant: name }: Entrant['delivery']): Gate {
+    const known = this.#gates.get(subscriptionId);
+    if (known !== undefined) return known;
+    const tenant = this.#tenants.get(name) ?? { inFlight: 0, taken: 0 };
+    this.#tenants.set(name, tenant);
+    const gate = {
+      tenant,
       maxInFlight: 0,
       inFlight: 0,
       taken: { inFlight: 0, waiting: 0, pacing: 0 },
@@ -131,7 +163,19 @@ export class Gates {
     return gate;
   }
 
-  #hasRoom({ inFlight, maxInFlight, taken }: Gate): boolean {
-    return inFlight < maxInFlight && taken.inFlight < Math.max(1, Math.floor(this.#places.free * IN_FLIGHT_SHARE));
+  #hasRoom({ inFlight, maxInFlight, taken, tenant }: Gate): boolean {
+    if (inFlight >= maxInFlight || this.#isTenantFull(tenant)) return false;
+    return taken.inFlight < Math.max(1, Math.floor(this.#places.free * IN_FLIGHT_SHARE));
   }
+
+  /** By what is in flight alone: what waits for its turn is over in a moment. */
+  #isTenantFull({ inFlight }: Tenant): boolean {
+    return inFlight > 0 && inFlight >= TENANT_SHARE * Math.max(0, this.#places.limit - this.#placesInFlight);
+  }
+}
+
+function take({ taken, tenant }: Gate, what: keyof Gate['taken'], places: number): void {
+  taken[what] += places;
+  tenant.taken += places;
+  if (what === 'inFlight') tenant.inFlight += places;
 }

@@ -65,7 +65,7 @@ type Obstacle = WaitReason | 'INACTIVE';
 
 /** Attempts the delivery when it is its turn: 'done', its message dealt with. Or says what stands in its way. */
 async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' | Obstacle> {
-  const { subscriptions, gates, stopTaking } = parts;
+  const { subscriptions, gates, turns, stopTaking } = parts;
   const { delivery } = held;
   const { subscriptionId, subscriptionVersion } = delivery;
   const subscription = await subscriptions.get(subscriptionId, subscriptionVersion);
@@ -75,6 +75,7 @@ async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' 
   const maxInFlight = delivery.isTest ? MAX_PENDING_TESTS : subscription.maxInFlight;
   if (!(await gates.enter(entrant, maxInFlight))) return 'IN_FLIGHT_LIMIT';
   try {
+    await turns.take(delivery.tenant);
     // Much may have changed while it waited.
     const current = await subscriptions.get(subscriptionId, subscriptionVersion);
     const newObstacle = obstacleOf(delivery, current);
@@ -89,7 +90,8 @@ async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' 
 
 /** The tests of a tenant have a gate of their own: an endpoint that takes no more is what a test is to show. */
 function testEntrant({ delivery, places }: HeldDelivery): Entrant {
-  return { delivery: { subscriptionId: `tests of ${delivery.tenant}` }, places };
+  const name = `tests of ${delivery.tenant}`;
+  return { delivery: { subscriptionId: name, tenant: name }, places };
 }
 
 function obstacleOf(

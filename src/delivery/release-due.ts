@@ -8,24 +8,33 @@ import { saveQueues } from '../database/save-queues.ts';
 import type { Queryable } from '../database/transaction.ts';
 import type { DeliveryMessage } from '../events/delivery-message.ts';
 import { toMessage } from '../events/publish-deliveries.ts';
+import { groupBy } from '../group-by.ts';
 import { changeAfter, planRelease, type Release } from './release-plan.ts';
 
 /** Subscriptions in one round, all of which are served before one comes up again. */
 const MAX_QUEUES = 50;
-/** Deliveries in one round. Larger data is left to the sender to read: a round is held in memory. */
-const MAX_RELEASED = 1_000;
+/** Larger data is left to the sender to read: a round is held in memory. */
 const MAX_DATA_BYTES = 32 * 1024;
 const CANCEL_LIMIT = 1_000;
 
 /** `isFull`: there may be more subscriptions that are due. */
 export type Round = { readonly messages: readonly DeliveryMessage[]; readonly isFull: boolean };
 
-/** Looks after the subscriptions that are due, and returns the messages to publish once that is committed. */
-export async function releaseDue(db: Queryable, maxInlineDataBytes: number): Promise<Round> {
+/**
+ * Looks after the subscriptions that are due, tenants in turn, and returns the messages to publish once that is committed:
+ * some `room` of them, the same for each tenant.
+ */
+export async function releaseDue(
+  db: Queryable,
+  { room, maxInlineDataBytes }: { readonly room: number; readonly maxInlineDataBytes: number },
+): Promise<Round> {
   const queues = await lockDueQueues(db, MAX_QUEUES);
   if (queues.length === 0) return { messages: [], isFull: false };
-  const share = Math.ceil(MAX_RELEASED / queues.length);
-  const plans = queues.map((queue) => ({ queue, release: planRelease(queue, share) }));
+  const byTenant = groupBy(queues, ({ tenant }) => tenant);
+  const plans = [...byTenant.values()].flatMap((ofTenant) => {
+    const share = Math.ceil(room / byTenant.size / ofTenant.length);
+    return ofTenant.map((queue) => ({ queue, release: planRelease(queue, share) }));
+  });
   const releases = plans.map(({ release }) => release);
   const ids = await lockDueIds(db, releases);
   const allIds = [...ids.values()].flat();
@@ -67,7 +76,9 @@ function toMessages(pending: readonly PendingDelivery[], { releases, ids }: Rele
     (ids.get(subscriptionId) ?? []).flatMap((id, index) => {
       const delivery = byId.get(id);
       const sendAt = pace === undefined ? undefined : Math.ceil(now + pace.firstInMs + index * pace.gapMs);
-      return delivery === undefined ? [] : [toMessage(delivery, { isProbe, sendAt })];
+      return delivery === undefined
+        ? []
+        : [toMessage(delivery, { isProbe, sendAt, isFirst: delivery.enqueueCount === 1 })];
     }),
   );
 }

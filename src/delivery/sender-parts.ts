@@ -6,6 +6,7 @@ import type { Database } from '../database/client.ts';
 import { type Lease, type LeaseRequest, leaseDeliveries } from '../database/lease-deliveries.ts';
 import { type Parking, parkDeliveries } from '../database/park-deliveries.ts';
 import type { EventBus } from '../events/event-bus.ts';
+import type { BeginTurns } from './begin-turns.ts';
 import type { Cancellations } from './cancellations.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { EgressAgents } from './egress-agents.ts';
@@ -37,6 +38,7 @@ export type SenderParts = SenderOptions & {
   readonly stopWorking: AbortSignal;
   readonly waits: ShortWaits;
   readonly gates: Gates;
+  readonly turns: BeginTurns;
   readonly slots: SendSlots;
   readonly leases: Batcher<LeaseRequest, Lease>;
   readonly parking: Batcher<Parking, void>;

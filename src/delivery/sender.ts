@@ -2,6 +2,8 @@ import { setMaxListeners } from 'node:events';
 import { decodeDeliveryMessage, type PublishedDelivery } from '../events/delivery-message.ts';
 import { createMessageCount } from '../events/message-metrics.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
+import { type Queueable, TenantQueue } from '../tenant-queue.ts';
+import { BeginTurns } from './begin-turns.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
 import { Gates } from './gates.ts';
 import { handleDelivery, TROUBLE_MS } from './handle-delivery.ts';
@@ -18,15 +20,17 @@ const MAX_HELD = 1_000;
 const PLACE_BYTES = 64 * 1024;
 /** What a delivery takes whose data is read from Postgres: up to 1 MiB. */
 const LARGE_PLACES = 16;
-/**
- * How many messages are asked for ahead. Few enough that they get their turn soon: their ack wait runs while they are
- * buffered, and nobody extends it.
- */
+/** How far ahead messages are taken, so that tenants can take turns: in the stream itself nothing overtakes. */
+const LOOK_AHEAD = { maxEvents: 4_000, maxBytes: 32 * 1024 * 1024 } as const;
+const ONE = { events: 1, deliveries: 1, bytes: 1 } as const;
+/** How many messages are asked for at a time. */
 const MAX_BUFFERED = 100;
 /** JetStream redelivers what was not acked for 60 s; it is told three times as often that we are still at it. */
 const WORKING_INTERVAL_MS = 20_000;
 /** How long stop() lets attempts finish before it gives them up. */
 const STOP_MS = 20_000;
+
+type TakenMessage = Queueable & { readonly message: StreamMessage; readonly delivery: PublishedDelivery };
 
 /**
  * Makes the attempts. A message is acked only when its attempt is committed to Postgres, or its delivery waits there, so
@@ -38,8 +42,11 @@ export class Sender {
   readonly #stopTaking = new AbortController();
   readonly #stopWorking = new AbortController();
   readonly #places = new Places(MAX_HELD);
+  readonly #turns = new BeginTurns();
   readonly #parts: SenderParts;
   readonly #count: (message: StreamMessage) => void;
+  readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
+  #waitingForChange: (() => void)[] = [];
   /** What is being handled, by delivery. */
   readonly #held = new Map<string, { readonly message: StreamMessage; readonly done: Promise<void> }>();
   #running: Promise<void> | undefined;
@@ -57,12 +64,17 @@ export class Sender {
     this.#count = createMessageCount(metrics, 'sender');
     this.#parts = {
       ...options,
-      ...{ stopTaking, stopWorking, circuits, results, gates },
+      ...{ stopTaking, stopWorking, circuits, results, gates, turns: this.#turns },
       waits: new ShortWaits(),
       slots: new SendSlots(database),
       leases: createLeases(database),
       parking: createParking(database),
     };
+  }
+
+  /** Deliveries that could be attempted now if the processor had time, or there was a place. */
+  get waiting(): number {
+    return this.#turns.waiting + this.#intake.size;
   }
 
   start(): void {
@@ -81,25 +93,63 @@ export class Sender {
 
   async #run(): Promise<void> {
     const extend = setInterval(() => {
-      for (const { message } of this.#held.values()) message.working();
+      for (const { message } of [...this.#held.values(), ...this.#intake.values()]) message.working();
     }, WORKING_INTERVAL_MS);
+    const holding = this.#holdAll();
     await this.#options.bus.consume({
       durable: 'sender',
       maxMessages: MAX_BUFFERED,
       signal: this.#stopTaking.signal,
       onMessage: (message) => this.#take(message),
     });
+    this.#change();
+    await holding;
+    for (const { message } of this.#intake.values()) message.nak();
     await Promise.all([...this.#held.values()].map(({ done }) => done));
     this.#parts.waits.flush();
     await this.#parts.circuits.stop();
     clearInterval(extend);
   }
 
-  /** Resolves when there was a place for the message: until then, no other is taken. */
   async #take(message: StreamMessage): Promise<void> {
     this.#count(message);
     const delivery = this.#decode(message);
     if (delivery === undefined) return;
+    const isStopping = () => this.#stopTaking.signal.aborted;
+    if (isStopping()) {
+      message.nak();
+      return;
+    }
+    const { tenant } = delivery;
+    this.#intake.add({ key: message.seq, tenant, bytes: message.data.length, message, delivery });
+    this.#change();
+    while (this.#intake.isFull && !isStopping()) await this.#changed();
+  }
+
+  async #holdAll(): Promise<void> {
+    while (!this.#stopTaking.signal.aborted) {
+      const [taken] = this.#intake.take(ONE);
+      if (taken === undefined) {
+        await this.#changed();
+      } else {
+        this.#change();
+        await this.#hold(taken);
+      }
+    }
+  }
+
+  #changed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waitingForChange.push(resolve);
+    });
+  }
+
+  #change(): void {
+    for (const resolve of this.#waitingForChange.splice(0)) resolve();
+  }
+
+  /** Resolves when there was a place for the message: until then, no other gets one. */
+  async #hold({ message, delivery }: TakenMessage): Promise<void> {
     const places = delivery.data === undefined ? LARGE_PLACES : 1 + Math.floor(delivery.data.length / PLACE_BYTES);
     await this.#places.acquire(places, this.#stopTaking.signal);
     if (this.#stopTaking.signal.aborted) {

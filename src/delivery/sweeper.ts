@@ -7,6 +7,7 @@ import { transaction } from '../database/transaction.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { oldestDeliveryMessage } from '../events/oldest-delivery-message.ts';
 import { publishOrWait } from '../events/publish-deliveries.ts';
+import { undeliveredCount } from '../events/stream-depth.ts';
 import { Loop } from '../loop.ts';
 import { releaseDue } from './release-due.ts';
 import { RECHECK_MS } from './release-plan.ts';
@@ -18,12 +19,21 @@ export type SweeperOptions = {
   readonly bus: EventBus;
   readonly log: Logger;
   readonly metrics: Registry;
+  /** Deliveries that the sender of this process could attempt now if the processor had time. */
+  readonly waitingToBegin: () => number;
 };
 
 const IDLE_MS = 250;
 /** After a round in which NATS did not take everything. */
 const REFUSED_MS = 1_000;
 const FAILED_MS = 1_000;
+/** With so many waiting in JetStream, and in this process's sender, nothing is released: a message there overtakes no other. */
+const MAX_AHEAD = 256;
+/** Less than this is not worth a round, unless there was none for so long: senders that all hang must not stop the sweeps. */
+const MIN_ROOM = 64;
+const MAX_PAUSE_MS = 250;
+const NO_ROOM_MS = 20;
+const BUSY_MS = 1_000;
 const LOST_INTERVAL_MS = 10_000;
 const LOST_LIMIT = 1_000;
 /** How often notices are looked for that were too many within a minute. */
@@ -41,6 +51,7 @@ export class Sweeper extends Loop {
   readonly #metrics: SweeperMetrics;
   #lostCheckedAt = 0;
   #noticesCheckedAt = 0;
+  #releasedAt = 0;
 
   constructor(options: SweeperOptions) {
     super();
@@ -68,8 +79,14 @@ export class Sweeper extends Loop {
     const { database, bus } = this.#options;
     if (Date.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#returnLost();
     if (Date.now() - this.#noticesCheckedAt >= NOTICES_INTERVAL_MS) await this.#sendOmittedNotice();
-    const { messages, isFull } = await transaction(database.pool, (db) => releaseDue(db, bus.maxInlineDataBytes));
-    const published = await publishOrWait(this.#options, messages);
+    const room = await this.#room();
+    if (room < MIN_ROOM && performance.now() - this.#releasedAt < MAX_PAUSE_MS) return NO_ROOM_MS;
+    const startedAt = Date.now();
+    const { maxInlineDataBytes } = bus;
+    const options = { room: Math.max(room, MIN_ROOM), maxInlineDataBytes };
+    const { messages, isFull } = await transaction(database.pool, (db) => releaseDue(db, options));
+    if (messages.length > 0) this.#releasedAt = performance.now();
+    const published = await publishOrWait(this.#options, messages, startedAt);
     this.#metrics.published.inc(published);
     if (published < messages.length) return REFUSED_MS;
     if (isFull) return 0;
@@ -82,6 +99,13 @@ export class Sweeper extends Loop {
     // If there are more, the next round goes on.
     if (messages === undefined) this.#noticesCheckedAt = Date.now();
     else await publishOrWait(this.#options, messages);
+  }
+
+  /** How many deliveries the senders ask for. Where nothing was released, JetStream is not asked. */
+  async #room(): Promise<number> {
+    const { bus, waitingToBegin } = this.#options;
+    const isBusy = performance.now() - this.#releasedAt < BUSY_MS;
+    return MAX_AHEAD - waitingToBegin() - (isBusy ? await undeliveredCount(bus) : 0);
   }
 
   async #returnLost(): Promise<void> {

@@ -1,18 +1,20 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import { isTimeout, isTransient } from '../database/errors.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from '../database/insert-rejected-events.ts';
 import { type Queryable, transaction } from '../database/transaction.ts';
 import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
+import { groupBy } from '../group-by.ts';
 import { pause } from '../pause.ts';
+import { type Queueable, TenantQueue } from '../tenant-queue.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
 import { EventCatalogue } from './event-catalogue.ts';
 import { type EventMetrics, eventMetrics } from './event-metrics.ts';
-import { EventWriter, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
+import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
 import { createMessageCount } from './message-metrics.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch } from './parse-event.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
@@ -36,15 +38,24 @@ type WrittenEvents = {
   readonly knownIds: readonly string[];
 };
 
-/** At most so many events, and so many bytes of them (or one event), in one transaction; so many are asked for ahead. */
-const MAX_BATCH = 256;
-const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+/** An event that was taken. `touchedAt`: when JetStream last gave it to us, or was told that we have it (performance.now()). */
+type HeldEvent = Queueable & { readonly message: JsMsg; touchedAt: number };
+
+/** Of one transaction. */
+const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
+/** How far ahead events are taken, so that tenants can take turns. */
+const LOOK_AHEAD = { maxEvents: 4_000, maxBytes: 32 * 1024 * 1024 } as const;
+/** Parsing an event can take some 20 ms; after so much of it others get a turn of the event loop. */
+const MAX_TURN_MS = 10;
+/** JetStream redelivers after 10 s. */
+const EXTEND_AFTER_MS = 4_000;
+const EXTEND_INTERVAL_MS = 1_000;
 const RETRY_MS = 1_000;
 /** So often a batch may fail while Postgres answers, before its events are tried one by one, and each set aside. */
 const MAX_FAILURES = 3;
 
 /**
- * Turns each event into one delivery per matching subscription: one transaction writes a batch of events and their
+ * Turns each event into one delivery per matching subscription, tenants in turn: one transaction writes a batch of events and their
  * deliveries, then the deliveries' messages are published (what NATS does not take waits in Postgres for the sweeper),
  * and only then the events are acked. A crash at any line in between means that the events are redelivered; their ids
  * show what has been done.
@@ -52,12 +63,14 @@ const MAX_FAILURES = 3;
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #stopping = new AbortController();
-  readonly #batcher: Batcher<JsMsg, void>;
+  readonly #queue = new TenantQueue<HeldEvent>(LOOK_AHEAD);
+  readonly #inHand = new Set<HeldEvent>();
   readonly #catalogue: EventCatalogue;
   readonly #writer: EventWriter;
   readonly #metrics: EventMetrics;
   readonly #logRejected: (rejected: readonly NewRejectedEvent[]) => void;
   #running: Promise<void> | undefined;
+  #waitingForChange: (() => void)[] = [];
   /** Everything that has been begun. */
   #handling: Promise<unknown> = Promise.resolve();
 
@@ -67,15 +80,6 @@ export class Dispatcher {
     this.#writer = new EventWriter(options.bus);
     this.#metrics = eventMetrics(options.metrics);
     this.#logRejected = createRejectionLog(options.log);
-    this.#batcher = new Batcher<JsMsg, void>({
-      maxItems: MAX_BATCH,
-      maxBytes: MAX_BATCH_BYTES,
-      bytesOf: ({ data }) => data.length,
-      write: async (messages) => {
-        await this.#begin(messages);
-        return [];
-      },
-    });
   }
 
   start(): void {
@@ -89,24 +93,81 @@ export class Dispatcher {
   }
 
   async #run(): Promise<void> {
-    let last: Promise<void> = Promise.resolve();
+    const { signal } = this.#stopping;
     const count = createMessageCount(this.#options.metrics, 'dispatcher');
+    const extend = setInterval(() => {
+      this.#extend();
+    }, EXTEND_INTERVAL_MS);
+    const dispatching = this.#dispatchAll();
     await this.#options.bus.consume({
       durable: 'dispatcher',
-      maxMessages: MAX_BATCH,
-      signal: this.#stopping.signal,
+      maxMessages: BATCH.events,
+      signal,
       onMessage: async (message) => {
         count(message);
-        last = this.#batcher.add(message);
-        if (this.#batcher.isFull) await last;
+        this.#take(message);
+        while (this.#queue.isFull && !signal.aborted) await this.#changed();
       },
     });
-    await last;
+    this.#change();
+    await dispatching;
     await this.#handling;
+    clearInterval(extend);
+    // Others need not wait until JetStream notices that we are gone.
+    for (const { message } of this.#queue.values()) message.nak();
+  }
+
+  #take(message: JsMsg): void {
+    if (this.#stopping.signal.aborted) {
+      message.nak();
+      return;
+    }
+    const [, tenant = ''] = message.subject.split('.');
+    const item = { message, tenant, key: message.seq, bytes: message.data.length, touchedAt: performance.now() };
+    // A redelivery of what waits here, or is in hand, is the same event: the one that is here gets acked.
+    if ([...this.#inHand].every(({ key }) => key !== item.key)) this.#queue.add(item);
+    this.#change();
+  }
+
+  /** Tells JetStream that what waits for its turn is not lost. */
+  #extend(): void {
+    const now = performance.now();
+    for (const item of [...this.#inHand, ...this.#queue.values()]) {
+      if (now - item.touchedAt < EXTEND_AFTER_MS) continue;
+      item.message.working();
+      item.touchedAt = now;
+    }
+  }
+
+  async #dispatchAll(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      if (this.#queue.size === 0) {
+        await this.#changed();
+        // So that what arrives together is dispatched together.
+        await nextTurn();
+        continue;
+      }
+      const batch = this.#queue.take(BATCH);
+      for (const item of batch) this.#inHand.add(item);
+      this.#change();
+      await this.#begin(batch);
+    }
+  }
+
+  /** Resolves when something was put into the queue, or taken from it, or no more comes. */
+  #changed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waitingForChange.push(resolve);
+    });
+  }
+
+  #change(): void {
+    for (const resolve of this.#waitingForChange.splice(0)) resolve();
   }
 
   /** Resolves when the batch is written, or given up: its messages are published while the next one is being written. */
-  #begin(messages: readonly JsMsg[]): Promise<void> {
+  #begin(batch: readonly HeldEvent[]): Promise<void> {
     const before = this.#handling;
     return new Promise((resolve) => {
       const onWritten = async () => {
@@ -114,30 +175,30 @@ export class Dispatcher {
         await before;
         resolve();
       };
-      this.#handling = Promise.all([before, this.#handle(messages, onWritten)]).then(() => {
+      this.#handling = Promise.all([before, this.#handle(batch, onWritten)]).then(() => {
         resolve();
       });
     });
   }
 
   /** Tries until it has worked: while Postgres is away, events wait in JetStream. */
-  async #handle(messages: readonly JsMsg[], onWritten?: () => Promise<void>): Promise<void> {
+  async #handle(batch: readonly HeldEvent[], onWritten?: () => Promise<void>): Promise<void> {
     const { log, database } = this.#options;
     let failuresOfItsOwn = 0;
     for (let failures = 0; ; failures += 1) {
       if (this.#stopping.signal.aborted && failures > 0) return;
       try {
-        await this.#dispatch(messages, onWritten);
-        for (const message of messages) message.ack();
+        for (const { message } of await this.#dispatch(batch, onWritten)) message.ack();
+        for (const item of batch) this.#inHand.delete(item);
         return;
       } catch (error) {
         this.#metrics.dispatchFailed();
         if (!isTransient(error) || isTimeout(error) || failuresOfItsOwn >= MAX_FAILURES) {
-          await this.#handleRefusal(messages, error);
+          await this.#handleRefusal(batch, error);
           return;
         }
         if (failures % 30 === 0)
-          log.error({ err: error, events: messages.length }, 'events cannot be dispatched; trying again');
+          log.error({ err: error, events: batch.length }, 'events cannot be dispatched; trying again');
         const isAnswering = answers(database);
         await pause(RETRY_MS, this.#stopping.signal);
         if (isAnswering()) failuresOfItsOwn += 1;
@@ -146,28 +207,45 @@ export class Dispatcher {
   }
 
   /** One event that cannot be written must not hold up the others. */
-  async #handleRefusal(messages: readonly JsMsg[], error: unknown): Promise<void> {
-    const [first] = messages;
-    if (messages.length > 1) {
-      for (const message of messages) await this.#handle([message]);
+  async #handleRefusal(batch: readonly HeldEvent[], error: unknown): Promise<void> {
+    const [first] = batch;
+    if (batch.length > 1) {
+      for (const item of batch) await this.#handle([item]);
     } else if (first !== undefined) {
-      await putOff({ ...this.#options, metrics: this.#metrics }, { message: first, error });
+      await putOff({ ...this.#options, metrics: this.#metrics }, { message: first.message, error });
+      this.#inHand.delete(first);
     }
   }
 
-  async #dispatch(messages: readonly JsMsg[], onWritten?: () => Promise<void>): Promise<void> {
+  /** Returns what it dispatched. The others would have made too many deliveries for one transaction, and wait again. */
+  async #dispatch(batch: readonly HeldEvent[], onWritten?: () => Promise<void>): Promise<readonly HeldEvent[]> {
     const begun = performance.now();
     const { pool } = this.#options.database;
-    const parsed = messages.map((message) => parseEvent(toPublishedMessage(message)));
+    const parsed = await parseAll(batch);
     const startedAt = Date.now();
-    const judged = await this.#judge(pool, parsed);
+    const { rejections, matched } = await this.#judge(pool, parsed);
+    this.#learn(matched);
+    const fitting = matched.slice(0, fittingCount(matched));
+    const later = new Set(matched.slice(fitting.length).map(({ event }) => event.id));
+    const judged = { rejections, matched: fitting };
     const { toPublish, rejected, knownIds } = await transaction(pool, (db) => this.#write(db, judged));
+    const isLater = (_: HeldEvent, index: number) => later.has(parsed[index]?.id ?? '');
+    this.#queue.putBack(batch.filter(isLater));
     this.#logRejected(rejected);
     for (const { reason } of rejected) this.#metrics.rejected(reason);
-    this.#metrics.written('nats', { matched: judged.matched, isKnown: (id) => knownIds.includes(id) });
+    this.#metrics.written('nats', { matched: fitting, isKnown: (id) => knownIds.includes(id) });
     await onWritten?.();
     await publishOrWait(this.#options, toPublish, startedAt);
-    this.#metrics.dispatched({ events: messages.length, seconds: (performance.now() - begun) / 1_000 });
+    const dispatched = batch.filter((item, index) => !isLater(item, index));
+    this.#metrics.dispatched({ events: dispatched.length, seconds: (performance.now() - begun) / 1_000 });
+    return dispatched;
+  }
+
+  #learn(matched: readonly MatchedEvent[]): void {
+    for (const [tenant, ofTenant] of groupBy(matched, ({ event }) => event.tenant)) {
+      const deliveries = ofTenant.reduce((sum, { subscriptions }) => sum + subscriptions.length, 0);
+      this.#queue.learn(tenant, Math.ceil(deliveries / ofTenant.length));
+    }
   }
 
   /** What takes time to think about is not done in a transaction: Postgres ends one that stands still. */
@@ -201,6 +279,18 @@ export class Dispatcher {
     const again = pending.map((delivery) => toMessage(delivery));
     return { toPublish: [...messages, ...again], rejected, knownIds };
   }
+}
+
+async function parseAll(batch: readonly HeldEvent[]): Promise<(ParsedEvent | Rejection)[]> {
+  const parsed: (ParsedEvent | Rejection)[] = [];
+  let turnBegan = performance.now();
+  for (const { message } of batch) {
+    parsed.push(parseEvent(toPublishedMessage(message)));
+    if (performance.now() - turnBegan < MAX_TURN_MS) continue;
+    await nextTurn();
+    turnBegan = performance.now();
+  }
+  return parsed;
 }
 
 /** Asks Postgres something that it has to have an answer to, and says whether that has come. */

@@ -5,7 +5,9 @@ import { insertEvents, type NewEvent } from '../database/insert-events.ts';
 import type { Queryable } from '../database/transaction.ts';
 import { deliveryId } from './delivery-id.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
+import type { EventBus } from './event-bus.ts';
 import { parseData } from './event-data.ts';
+import { StreamDepth } from './stream-depth.ts';
 import { type Match, type MatchedSubscription, SubscriptionIndex } from './subscription-index.ts';
 import { SubscriptionIndexes } from './subscription-indexes.ts';
 
@@ -23,6 +25,18 @@ export type MatchedEvent = Match & {
   readonly version: number;
 };
 
+/**
+ * Of one transaction, so that events of others do not wait long for it. One event is never split: how many deliveries it
+ * makes is limited by MAX_SUBSCRIPTIONS_PER_TENANT.
+ */
+export const MAX_DELIVERIES = 1_000;
+/**
+ * Of one event so many deliveries are published with it; the rest is queued, and released as senders have room, so that
+ * an event for very many subscriptions does not stand in JetStream before the events of others.
+ */
+const PUBLISHED_AT_ONCE = 100;
+/** While senders have more than they can take, that is so much less, and counts for all the tenant's events in a batch. */
+const PUBLISHED_WHEN_CROWDED = 20;
 /** Some 300 bytes each. */
 const MAX_INDEX_WEIGHT = 1_000_000;
 /** Matching an event can take some 50 ms; after so much of it others get a turn of the event loop. */
@@ -30,11 +44,13 @@ const MAX_TURN_MS = 20;
 
 /** Writes events and one delivery for each webhook subscription that wants them. */
 export class EventWriter {
-  readonly #bus: { readonly maxInlineDataBytes: number };
+  readonly #bus: Pick<EventBus, 'maxInlineDataBytes'>;
+  readonly #depth: StreamDepth;
   readonly #indexes = new SubscriptionIndexes(MAX_INDEX_WEIGHT);
 
-  constructor(bus: { readonly maxInlineDataBytes: number }) {
+  constructor(bus: Pick<EventBus, 'maxInlineDataBytes' | 'inspect'>) {
     this.#bus = bus;
+    this.#depth = new StreamDepth(bus);
   }
 
   /**
@@ -71,12 +87,17 @@ export class EventWriter {
   async #fanOut(db: Queryable, matched: readonly MatchedEvent[]): Promise<DeliveryMessage[]> {
     const deliveries: NewDelivery[] = [];
     const messages: DeliveryMessage[] = [];
+    const isCrowded = this.#depth.isCrowded();
+    const published = new Map<string, number>();
     for (const { event, subscriptions } of matched) {
-      for (const subscription of subscriptions) {
+      for (const [index, subscription] of subscriptions.entries()) {
         const id = deliveryId(event.id, subscription.id);
         const { tenant, type: eventType } = event;
-        deliveries.push({ id, tenant, subscriptionId: subscription.id, eventRowId: event.id, eventType });
-        messages.push(this.#firstMessage(event, { deliveryId: id, subscription }));
+        const before = published.get(tenant) ?? 0;
+        const isQueued = index >= PUBLISHED_AT_ONCE || (isCrowded && before >= PUBLISHED_WHEN_CROWDED);
+        published.set(tenant, before + 1);
+        deliveries.push({ id, tenant, subscriptionId: subscription.id, eventRowId: event.id, eventType, isQueued });
+        if (!isQueued) messages.push(this.#firstMessage(event, { deliveryId: id, subscription }));
       }
     }
     if (deliveries.length === 0) return [];
@@ -108,6 +129,16 @@ export class EventWriter {
 
 function matchEvent(event: NewEvent, index = new SubscriptionIndex()): MatchedEvent {
   return { event, version: index.version, ...index.match(event.type, () => parseData(event.data)) };
+}
+
+/** How many of these events, from the first, one transaction may write: at least one. */
+export function fittingCount(matched: readonly MatchedEvent[]): number {
+  let deliveries = 0;
+  const end = matched.findIndex(({ subscriptions }, index) => {
+    deliveries += subscriptions.length;
+    return index > 0 && deliveries > MAX_DELIVERIES;
+  });
+  return end < 0 ? matched.length : end;
 }
 
 /** Of events that filters were skipped for; nothing of their data is said. */

@@ -10,10 +10,17 @@ const IN_FLIGHT = 128;
 /** What is published later than this may have been taken for lost, and published by the sweeper: half of its slack. */
 const LATE_MS = 30_000;
 
-/** The message of a delivery that another message may be alive of. */
+type MessageOptions = {
+  readonly isProbe?: boolean;
+  readonly sendAt?: number | undefined;
+  /** Whether no other message of the delivery has ever been published: default false. */
+  readonly isFirst?: boolean;
+};
+
+/** The message of a delivery that another message may be alive of, unless it is the first. */
 export function toMessage(
   pending: PendingDelivery,
-  { isProbe = false, sendAt }: { readonly isProbe?: boolean; readonly sendAt?: number | undefined } = {},
+  { isProbe = false, sendAt, isFirst = false }: MessageOptions = {},
 ): DeliveryMessage {
   return {
     deliveryId: pending.deliveryId,
@@ -24,7 +31,7 @@ export function toMessage(
     eventType: pending.eventType,
     occurredAt: pending.occurredAt.toISOString(),
     enqueueCount: pending.enqueueCount,
-    mayBeDuplicate: true,
+    mayBeDuplicate: !isFirst,
     isProbe,
     isTest: pending.isTest,
     sendAt,

@@ -14,7 +14,7 @@ import type { EventBus } from './event-bus.ts';
 import { EventCatalogue } from './event-catalogue.ts';
 import { EventDataInvalidError } from './event-data-invalid-error.ts';
 import { eventMetrics } from './event-metrics.ts';
-import { EventWriter, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
+import { EventWriter, fittingCount, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 import { PublishingBusyError } from './publishing-busy-error.ts';
 
@@ -65,7 +65,15 @@ export function createPublishEvent(services: Services): PublishEvent {
       pool,
       events.filter(({ id }) => !mismatches.has(id)),
     );
-    const { known, messages } = await transaction(pool, (db) => writeMatched(db, matched));
+    const known = new Map<string, string>();
+    const messages: DeliveryMessage[] = [];
+    for (let rest: readonly MatchedEvent[] = matched; rest.length > 0; ) {
+      const part = rest.slice(0, fittingCount(rest));
+      const written = await transaction(pool, (db) => writeMatched(db, part));
+      for (const [id, rowId] of written.known) known.set(id, rowId);
+      messages.push(...written.messages);
+      rest = rest.slice(part.length);
+    }
     counts.written('graphql', { matched, isKnown: (id) => known.has(id) && known.get(id) !== id });
     warnOfSkipped(
       services.log,

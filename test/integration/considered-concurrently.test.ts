@@ -103,7 +103,7 @@ it('what the settings of its time say of an event is what was delivered, while t
   for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
     ids.push((await app.subscribe({ url, ...settings(`first ${index}`) })).id);
   }
-  const writer = new EventWriter({ maxInlineDataBytes: 1_000 });
+  const writer = new EventWriter({ maxInlineDataBytes: 1_000, inspect: () => Promise.reject(new Error('no NATS')) });
   const changing = async (name: number) => {
     for (let index = 0; index < CHANGES; index += 1) await change(ids, `change ${name} ${index}`);
   };

@@ -8,7 +8,7 @@ import { createTestDatabase } from './database.ts';
 import { startTestNats, type TestNats } from './nats.ts';
 
 const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
-const SECRETS_KEY = randomBytes(32).toString('base64');
+export const SECRETS_KEY = randomBytes(32).toString('base64');
 
 export type TestServices = {
   readonly databaseUrl: string;

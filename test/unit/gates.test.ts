@@ -3,8 +3,8 @@ import { Gates } from '../../src/delivery/gates.ts';
 import { Places } from '../../src/delivery/places.ts';
 
 const { signal } = new AbortController();
-const one = (subscriptionId: string) => ({ delivery: { subscriptionId }, places: 1 });
-const large = (subscriptionId: string) => ({ delivery: { subscriptionId }, places: 16 });
+const one = (subscriptionId: string, tenant = 'acme') => ({ delivery: { subscriptionId, tenant }, places: 1 });
+const large = (subscriptionId: string) => ({ delivery: { subscriptionId, tenant: 'acme' }, places: 16 });
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -127,4 +127,23 @@ it('what takes many places counts for as many: in flight, waiting before the gat
   expect(await count(entering, 'passed')).toBe(9);
   const pacing = Array.from({ length: 60 }, () => gates.pace(large('b'), { waitMs: 500, signal }));
   expect(await count(pacing, 'waits')).toBe(32);
+});
+
+it('the endpoints of one tenant, however many hang, leave an eighth of the places to others', async () => {
+  const places = new Places(1_000);
+  const gates = new Gates(places);
+  const enter = async (tenant: string, number: number) => {
+    await places.acquire(1, signal);
+    const state = await settled(gates.enter(one(`${tenant}-${number}`, tenant), 1));
+    if (state === 'refused') places.release(1);
+    return state;
+  };
+  const states = [];
+  for (let number = 0; number < 1_000; number += 1) states.push(await enter('loud', number));
+  expect(states.filter((state) => state === 'passed')).toHaveLength(875);
+  expect(states.filter((state) => state === 'refused')).toHaveLength(125);
+  expect(await enter('quiet', 1)).toBe('passed');
+  gates.leave(one('loud-1', 'loud'));
+  places.release(1);
+  expect(await enter('loud', 1_000)).toBe('passed');
 });

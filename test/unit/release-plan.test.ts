@@ -7,6 +7,7 @@ const NO_LIMIT = 1_000;
 function queue(settings: Partial<DueQueue> = {}): DueQueue {
   return {
     subscriptionId: 'a',
+    tenant: 'acme',
     isActive: true,
     maxInFlight: 10,
     rateLimitPerSecond: null,

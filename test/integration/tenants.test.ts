@@ -1,0 +1,117 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { insertSubscriptions, subjectsOf } from '../../bench/many-subscriptions.ts';
+import { lockDueQueues } from '../../src/database/lock-due-queues.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { SECRETS_KEY, startTestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** Subscriptions of the tenant t0 that all want the same events. */
+async function startLoud({ databaseUrl }: Pick<Scene, 'databaseUrl'>, url: string, fanOut: number): Promise<string> {
+  const options = { types: 1, fanOut };
+  await insertSubscriptions({ databaseUrl, secretsKey: SECRETS_KEY }, { ...options, urls: [url] });
+  return subjectsOf(options)[0] ?? '';
+}
+
+async function publishTimes({ publish }: Scene, subject: string, count: number): Promise<void> {
+  await Promise.all(Array.from({ length: count }, () => publish(subject, '{}')));
+}
+
+function deliveryIds(requests: readonly { readonly headers: Record<string, unknown> }[]): Set<unknown> {
+  return new Set(requests.map(({ headers }) => headers['webhook-delivery']));
+}
+
+describe('the events of a tenant', () => {
+  it('overtake those of another that fans out, in batches of bounded size; all are sent once', {
+    timeout: 120_000,
+  }, async () => {
+    const scene = await startScene(cleanUps);
+    const [loud, quiet] = [await scene.receive(), await scene.receive()];
+    const subject = await startLoud(scene, loud.url, 200);
+    await scene.app.subscribe({ tenant: 'quiet', url: quiet.url });
+    await publishTimes(scene, subject, 30);
+    await publishTimes(scene, 'events.quiet.x', 5);
+    await quiet.waitForRequests(5, 60_000);
+    expect(loud.requests.length).toBeLessThan(3_000);
+    await scene.waitForDeliveries(6_005, `status = 'SUCCESS'`, 90_000);
+    expect([loud.requests.length, deliveryIds(loud.requests).size, quiet.requests.length]).toEqual([6_000, 6_000, 5]);
+    const [largest] = await scene.query<{ count: number }>(
+      'SELECT count(*)::integer AS count FROM deliveries GROUP BY created_at ORDER BY 1 DESC LIMIT 1',
+    );
+    expect(largest?.count).toBeLessThanOrEqual(1_000);
+  });
+
+  it('do not wait for endpoints of another that all hang', { timeout: 60_000 }, async () => {
+    const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
+    const [hanging, quiet] = [await scene.receive(() => 'hang'), await scene.receive()];
+    const subject = await startLoud(scene, hanging.url, 1_000);
+    await scene.query('UPDATE webhook_subscriptions SET timeout_ms = 30000');
+    await scene.app.subscribe({ tenant: 'quiet', url: quiet.url });
+    await publishTimes(scene, subject, 2);
+    await hanging.waitForRequests(800, 25_000);
+    await publishTimes(scene, 'events.quiet.x', 30);
+    await quiet.waitForRequests(30);
+    // None of theirs has ended: they would hold every place of the sender.
+    expect(await scene.countDeliveries(`tenant = 't0' AND attempt_count > 0`)).toBe(0);
+    expect(hanging.requests.length).toBeLessThanOrEqual(875);
+  });
+});
+
+it('the queue of a tenant comes before the fiftieth of another that has been due for longer', async () => {
+  const services = await startTestServices();
+  cleanUps.push(() => services.stop());
+  const insert = (tenant: string, count: number, dueMs: number) =>
+    services
+      .query(
+        `WITH s AS (
+         INSERT INTO webhook_subscriptions (id, tenant, url, event_types)
+         SELECT gen_random_uuid(), $1, 'https://example.com', '{a}' FROM generate_series(1, $2::integer) RETURNING id
+       ) SELECT FROM s`,
+        [tenant, count],
+      )
+      .then(() =>
+        services.query(
+          `UPDATE subscription_states SET next_due_at = now() - $2 * interval '1 ms'
+         WHERE subscription_id IN (SELECT id FROM webhook_subscriptions WHERE tenant = $1)`,
+          [tenant, dueMs],
+        ),
+      );
+  await insert('loud', 300, 60_000);
+  await insert('other', 2, 5_000);
+  await insert('quiet', 1, 10);
+  const rows = await lockDueQueues(
+    { query: async (text, values) => ({ rows: await services.query(text, values) }) },
+    50,
+  );
+  const counts = (tenant: string) => rows.filter((row) => row.tenant === tenant).length;
+  expect([counts('loud'), counts('other'), counts('quiet')]).toEqual([47, 2, 1]);
+});
+
+it('what one event makes beyond a hundred deliveries waits in Postgres for its turn, and its first attempt asks for no lease', async () => {
+  const scene = await startScene(cleanUps);
+  const loud = await scene.receive();
+  const subject = await startLoud(scene, loud.url, 130);
+  await scene.query(`CREATE TABLE leases (id uuid)`);
+  await scene.query(`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO leases VALUES (NEW.id); RETURN NEW; END $$`);
+  await scene.query(`CREATE TRIGGER note BEFORE UPDATE ON deliveries FOR EACH ROW
+    WHEN (NEW.leased_until IS NOT NULL) EXECUTE FUNCTION note()`);
+  await scene.query(`CREATE TABLE queued (id uuid)`);
+  await scene.query(`CREATE FUNCTION note_queued() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO queued VALUES (NEW.id); RETURN NEW; END $$`);
+  await scene.query(`CREATE TRIGGER note_queued BEFORE INSERT ON deliveries FOR EACH ROW
+    WHEN (NEW.enqueued_at IS NULL) EXECUTE FUNCTION note_queued()`);
+  await publishTimes(scene, subject, 1);
+  await scene.waitForDeliveries(130, `status = 'SUCCESS' AND attempt_count = 1`);
+  expect(deliveryIds(loud.requests).size).toBe(130);
+  expect(loud.requests).toHaveLength(130);
+  expect(await scene.query('SELECT FROM queued')).toHaveLength(30);
+  expect(await scene.query('SELECT FROM leases')).toEqual([]);
+  const isTidy = async () => (await scene.query('SELECT FROM subscription_states WHERE is_backlogged')).length === 0;
+  await waitFor(isTidy, { what: 'no backlog to be left' });
+});

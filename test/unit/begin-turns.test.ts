@@ -1,0 +1,33 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { BeginTurns } from '../../src/delivery/begin-turns.ts';
+
+function begin(turns: BeginTurns, tenants: readonly string[]): string[] {
+  const begun: string[] = [];
+  for (const tenant of tenants) void turns.take(tenant).then(() => begun.push(tenant));
+  return begun;
+}
+
+it('eight attempts begin in one turn of the loop, tenants in turn', async () => {
+  const turns = new BeginTurns();
+  const begun = begin(turns, [...Array<string>(30).fill('a'), 'b', 'c']);
+  await Promise.resolve();
+  expect(begun.join('')).toBe('aaaaaaaa');
+  expect(turns.waiting).toBe(24);
+  await nextTurn();
+  expect(begun.join('')).toBe('aaaaaaaaabcaaaaa');
+  await nextTurn();
+  await nextTurn();
+  expect(begun).toHaveLength(32);
+  expect(turns.waiting).toBe(0);
+});
+
+it('when nothing waits, an attempt begins at once', async () => {
+  const turns = new BeginTurns();
+  for (let count = 0; count < 5; count += 1) {
+    const begun = begin(turns, ['a']);
+    await Promise.resolve();
+    expect(begun).toEqual(['a']);
+    await nextTurn();
+  }
+});
