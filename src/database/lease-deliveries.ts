@@ -54,3 +54,31 @@ const STATEMENT = `
   JOIN deliveries d ON d.id = r.id AND d.id BETWEEN $5::uuid AND $6::uuid
   LEFT JOIN leased ON leased.id = d.id
   WHERE d.status = 'PENDING' AND d.enqueue_count = r.enqueue_count`;
+
+/**
+ * Keeps deliveries whose attempts were made and could not be recorded yet for `leaseMs` from now: nobody else attempts
+ * them meanwhile. Rows that are locked are left out: nobody else gets those either.
+ */
+export async function extendLeases(
+  db: Queryable,
+  {
+    attempts,
+    leaseMs,
+  }: {
+    readonly attempts: readonly { readonly deliveryId: string; readonly number: number }[];
+    readonly leaseMs: number;
+  },
+): Promise<void> {
+  const ids = attempts.map(({ deliveryId }) => deliveryId);
+  await db.query(EXTEND, [ids, attempts.map(({ number }) => number), leaseMs, ...idRange(ids)]);
+}
+
+const EXTEND = `
+  WITH held AS (
+    SELECT d.id FROM unnest($1::uuid[], $2::integer[]) AS a (id, number)
+    JOIN deliveries d ON d.id = a.id AND d.id BETWEEN $4::uuid AND $5::uuid
+    WHERE d.status = 'PENDING' AND d.attempt_count < a.number
+    FOR NO KEY UPDATE OF d SKIP LOCKED
+  )
+  UPDATE deliveries SET leased_until = greatest(leased_until, now() + $3::integer * interval '1 ms')
+  WHERE id = ANY (ARRAY(SELECT id FROM held)) AND id BETWEEN $4::uuid AND $5::uuid`;

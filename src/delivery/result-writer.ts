@@ -2,7 +2,8 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
-import { isRowSpecific, isTransient, PermanentError } from '../database/errors.ts';
+import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../database/errors.ts';
+import { extendLeases } from '../database/lease-deliveries.ts';
 import { createIdSequence } from '../database/uuid7.ts';
 import { type Result, writeResults } from '../database/write-results.ts';
 import type { EventBus } from '../events/event-bus.ts';
@@ -20,7 +21,18 @@ export type ResultWriterOptions = {
   readonly circuits: CircuitBreaker;
   /** Aborted when nobody waits for Postgres to come back any more. */
   readonly signal: AbortSignal;
+  readonly limits?: Partial<WriterLimits>;
 };
+
+type WriterLimits = {
+  readonly retryMs: number;
+  /** For how long a result is tried again that Postgres refuses while it answers: it takes a permit of its subscription. */
+  readonly insistMs: number;
+  /** How often the leases are extended of deliveries whose result has not been written for so long. */
+  readonly extendLeasesMs: number;
+};
+
+const LIMITS: WriterLimits = { retryMs: 1_000, insistMs: 30_000, extendLeasesMs: 10_000 };
 
 /** A result whose attempt gets its id when it is written: the log is in the order of ids. */
 export type UnwrittenResult = Omit<Result, 'attempt'> & { readonly attempt: UnwrittenAttempt };
@@ -30,9 +42,9 @@ type Item = { readonly result: UnwrittenResult; id: string | undefined };
 
 const MAX_BATCH = 500;
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
-const RETRY_MS = 1_000;
-/** How long a result is tried again that Postgres refuses while it answers: it takes up one of its subscription's places. */
-const INSIST_MS = 30_000;
+/** Leases are extended by several intervals: one statement that fails must not let another sender have the delivery. */
+const LEASE_INTERVALS = 6;
+const LOG_EVERY_MS = 30_000;
 /** What is left for a write when nobody waits any more. */
 const GRACE_MS = 500;
 
@@ -43,20 +55,28 @@ export class ResultWriter {
   readonly #together: Batcher<Item, void>;
   /** What was refused is tried again here, one at a time, so that no other waits for it. */
   readonly #alone: Batcher<Item, void>;
+  readonly #limits: WriterLimits;
+  /** What is not written yet, and since when, on performance.now()'s clock. */
+  readonly #unwritten = new Map<UnwrittenResult, number>();
+  #extending: NodeJS.Timeout | undefined;
+  #loggedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ResultWriterOptions) {
     this.#options = options;
+    this.#limits = { ...LIMITS, ...options.limits };
     this.#metrics = createAttemptMetrics(options.metrics);
     this.#together = this.#createLane(MAX_BATCH);
     this.#alone = this.#createLane(1);
   }
 
   /**
-   * Resolves once the result is committed, however long Postgres is away. Rejects with a PermanentError if Postgres refuses
-   * it though it answers; else only when the signal aborts, and then soon, also while a statement hangs: what it says may
+   * Resolves once the result is committed, however long Postgres is away or the tables are locked. Rejects with a
+   * PermanentError if Postgres refuses it though it answers; else only when the signal aborts, and then soon, also while a statement hangs: what it says may
    * still be committed, which does no harm.
    */
   write(result: UnwrittenResult): Promise<void> {
+    this.#unwritten.set(result, performance.now());
+    this.#extending ??= setInterval(() => void this.#extendLeases(), this.#limits.extendLeasesMs);
     return new Promise((resolve, reject) => {
       let timer: NodeJS.Timeout | undefined;
       const forget = whenAborted(this.#options.signal, () => {
@@ -69,26 +89,41 @@ export class ResultWriter {
         .finally(() => {
           clearTimeout(timer);
           forget();
+          this.#unwritten.delete(result);
+          if (this.#unwritten.size > 0) return;
+          clearInterval(this.#extending);
+          this.#extending = undefined;
         });
     });
   }
 
-  /** What Postgres refuses is tried again for a while if that may help, and at last without its response. */
+  /**
+   * What Postgres refuses is tried again for a while if that may help, and at last without its response. A statement that
+   * took too long was not refused: somebody has locked the row, or the whole table. Then nobody else could record the
+   * result either, so it is kept until it can be written, and its request is not sent again.
+   */
   async #record(result: UnwrittenResult): Promise<void> {
     const { log, signal } = this.#options;
     const { deliveryId } = result.attempt;
     let item: Item = { result, id: undefined };
+    let lane = this.#together;
     let isStripped = false;
     let until: number | undefined;
     for (;;) {
       try {
-        await (until === undefined ? this.#together : this.#alone).add(item);
+        await lane.add(item);
         return;
       } catch (error) {
         if (signal.aborted) throw error;
-        until ??= Date.now() + INSIST_MS;
-        if (isTransient(error) && Date.now() < until) {
-          await pause(RETRY_MS, signal);
+        lane = this.#alone;
+        if (isTimeout(error)) {
+          this.#logKept(error);
+          await pause(this.#limits.retryMs, signal);
+          continue;
+        }
+        until ??= performance.now() + this.#limits.insistMs;
+        if (isTransient(error) && performance.now() < until) {
+          await pause(this.#limits.retryMs, signal);
         } else if (!isStripped) {
           log.error({ err: error, deliveryId }, 'Postgres refused an attempt; recording it without its response');
           item = { ...item, result: withoutResponse(result) };
@@ -97,6 +132,28 @@ export class ResultWriter {
           throw new PermanentError('Postgres refused an attempt', { cause: error });
         }
       }
+    }
+  }
+
+  #logKept(error: unknown): void {
+    if (performance.now() - this.#loggedAt < LOG_EVERY_MS) return;
+    this.#loggedAt = performance.now();
+    const attempts = this.#unwritten.size;
+    this.#options.log.error({ err: error, attempts }, 'attempts are kept until a lock in Postgres lets them be recorded');
+  }
+
+  /** While a result cannot be written, a message that NATS redelivers to another sender must not lead to another request. */
+  async #extendLeases(): Promise<void> {
+    const { database, log } = this.#options;
+    const { extendLeasesMs } = this.#limits;
+    const before = performance.now() - extendLeasesMs;
+    const old = [...this.#unwritten].filter(([, since]) => since <= before).map(([{ attempt }]) => attempt);
+    if (old.length === 0) return;
+    try {
+      await extendLeases(database.pool, { attempts: old, leaseMs: extendLeasesMs * LEASE_INTERVALS });
+    } catch (error) {
+      // While Postgres is away nobody gets a lease.
+      log.debug({ err: error }, 'leases could not be extended');
     }
   }
 
@@ -143,7 +200,7 @@ export class ResultWriter {
         if (failures % 30 === 0) {
           log.error({ err: error, attempts: items.length }, 'attempts cannot be recorded; trying again');
         }
-        await pause(RETRY_MS, signal);
+        await pause(this.#limits.retryMs, signal);
       }
     }
   }
