@@ -61,6 +61,6 @@ function resultOf({ id, tenant, subscriptionId, eventType }: Delivery, index: nu
       isTest: false,
       signingSecretIds: [subscriptionId],
     },
-    ...{ status: hasFailed ? 'FAILURE' : 'SUCCESS', nextAttemptAt: null, waitingFor: null, staysEnqueued: false },
+    ...{ status: hasFailed ? 'FAILURE' : 'SUCCESS', nextAttemptInMs: null, waitingFor: null, staysEnqueued: false },
   };
 }

@@ -72,7 +72,7 @@ function createServices(config: Config, { surroundings, log, onStop }: Ingredien
     },
   });
   onStop(() => database.close());
-  const bus = new EventBus({ servers: natsServers, log });
+  const bus = new EventBus({ servers: natsServers, log, now: () => database.clock.now() });
   onStop(() => bus.stop());
   return { databaseUrls, database, secretBox, bus, log, metrics: createMetrics(database, bus) };
 }

@@ -64,6 +64,7 @@ async function prepareDatabase(services: WorkerServices, retentionDays: number):
   await checkServer(databaseUrls);
   const applied = await migrate(databaseUrls.directUrl, MIGRATIONS);
   if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
+  await database.clock.measure(database.pool);
   await makePartitions(services, retentionDays);
   const secret = await newestSealedSecret(database.pool);
   if (secret === undefined) return;

@@ -4,6 +4,7 @@ import type { Config } from './config.ts';
 import { AttemptCounter } from './database/attempt-counter.ts';
 import { ChangeListener } from './database/change-listener.ts';
 import type { Database } from './database/client.ts';
+import { ClockWatch } from './database/clock.ts';
 import { RetentionJob } from './database/retention/retention-job.ts';
 import type { DatabaseUrls } from './database/session.ts';
 import { Cancellations } from './delivery/cancellations.ts';
@@ -35,6 +36,7 @@ export type WorkerServices = {
 export function createWorkers(config: Config, services: WorkerServices): Worker[] {
   const { database, bus, log, metrics } = services;
   return [
+    new ClockWatch({ database, log, metrics }),
     ...(config.roles.has('dispatcher') ? [new Dispatcher({ database, bus, log, metrics })] : []),
     ...(config.roles.has('sender') ? createSenderWorkers(config, services) : []),
   ];

@@ -2,6 +2,7 @@ import { PrismaPg } from '@prisma/adapter-pg';
 import type pg from 'pg';
 import { PrismaClient } from '../generated/prisma/client.ts';
 import { atMost } from '../pause.ts';
+import { Clock } from './clock.ts';
 import { PoolGroup, type PoolOptions } from './pool.ts';
 import { connectionConfig, DEFAULT_POOL_SIZE, type SessionLimits, schemaOf, sessionSql } from './session.ts';
 import { useTransactionsOnly } from './transaction-pooler.ts';
@@ -15,6 +16,8 @@ export type Database = {
   /** Prisma's connections. */
   readonly readPool: pg.Pool;
   readonly prisma: PrismaClient;
+  /** Postgres's time. */
+  readonly clock: Clock;
   /** Closes the connections that are open now, those in use when they are released: they lead to the wrong server. */
   renewConnections(): void;
   close(): Promise<void>;
@@ -48,7 +51,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   // The minimal errors leave out the arguments, which hold customers' data.
   const prisma = new PrismaClient({ adapter, errorFormat: 'minimal' });
   return {
-    ...{ pool, readPool, prisma },
+    ...{ pool, readPool, prisma, clock: new Clock() },
     renewConnections: () => {
       pools.renewConnections();
     },

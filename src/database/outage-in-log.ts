@@ -7,11 +7,11 @@ import { uuid7Floor, uuid7Time } from './uuid7.ts';
  */
 export async function outageInLog(
   db: Queryable,
-  { sinceMs, lengthMs }: { readonly sinceMs: number; readonly lengthMs: number },
+  { nowMs, sinceMs, lengthMs }: { readonly nowMs: number; readonly sinceMs: number; readonly lengthMs: number },
 ): Promise<number | undefined> {
   const { rows } = await db.query<{ id: string }>(STATEMENT, [uuid7Floor(sinceMs)]);
   const times = rows.map(({ id }) => uuid7Time(id));
-  return times.find((time, index) => (times[index + 1] ?? Date.now()) - time > lengthMs);
+  return times.find((time, index) => (times[index + 1] ?? nowMs) - time > lengthMs);
 }
 
 // One attempt of each quarter of a second is enough, which is what the first ten digits say.

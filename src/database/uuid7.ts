@@ -12,16 +12,24 @@ export function uuid7(timeMs: number, seed?: string): string {
 const MAX_COUNT = 0xfff;
 const SOURCE_BYTES = 6;
 
+/** A clock that goes back further than this has been put right; less is how clocks are corrected in passing. */
+const MAX_SET_BACK_MS = 1_000;
+
 /**
  * Makes UUIDv7s that grow in the order they are made, also within a millisecond (RFC 9562, section 6.2, method 1), and
- * that all end in the same random 48 bits, by which they are known to come from this sequence.
+ * that all end in the same random 48 bits, by which they are known to come from this sequence. When the clock is set back, a new sequence begins, as after a restart:
+ * its ids have the right time again, and other last 48 bits.
  */
 export function createIdSequence(): (timeMs: number) => string {
   // Of which the time and the count are written over: fresh ones for each id would cost more than all the rest of it.
-  const source = randomBytes(16);
+  let source = randomBytes(16);
   let lastMs = 0;
   let count = 0;
   return (timeMs) => {
+    if (timeMs < lastMs - MAX_SET_BACK_MS) {
+      source = randomBytes(16);
+      lastMs = 0;
+    }
     count = timeMs > lastMs ? 0 : count + 1;
     lastMs = Math.max(lastMs, timeMs);
     if (count > MAX_COUNT) {

@@ -7,8 +7,8 @@ import type { Queryable } from './transaction.ts';
 export type Result = {
   readonly attempt: Attempt;
   readonly status: DeliveryStatus;
-  /** When the next attempt is due; null once the delivery has ended. */
-  readonly nextAttemptAt: Date | null;
+  /** In how many milliseconds the next attempt is due, by Postgres's clock; null once the delivery has ended. */
+  readonly nextAttemptInMs: number | null;
   readonly waitingFor: WaitReason | null;
   /** Whether the delivery's message stays alive in JetStream until then. */
   readonly staysEnqueued: boolean;
@@ -44,7 +44,7 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
     // As text: unnest() would lay the lists end to end.
     attempts.map((attempt) => `{${attempt.signingSecretIds.join(',')}}`),
     results.map((result) => result.status),
-    results.map((result) => result.nextAttemptAt),
+    results.map((result) => result.nextAttemptInMs),
     results.map((result) => result.waitingFor),
     results.map((result) => result.staysEnqueued),
     ...idRange(attempts.map((attempt) => attempt.deliveryId)),
@@ -74,8 +74,8 @@ const STATEMENT = `
       $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::integer[], $7::attempt_status[],
       $8::failure_reason[], $9::integer[], $10::integer[], $11::timestamptz[], $12::jsonb[], $13::jsonb[], $14::text[],
       $15::boolean[], $16::text[], $17::integer[], $18::boolean[], $19::text[], $20::delivery_status[],
-      $21::timestamptz[], $22::wait_reason[], $23::boolean[]
-    ) AS r (${ATTEMPT_COLUMNS}, signing_secret_ids, delivery_status, next_attempt_at, waiting_for, stays_enqueued)
+      $21::float8[], $22::wait_reason[], $23::boolean[]
+    ) AS r (${ATTEMPT_COLUMNS}, signing_secret_ids, delivery_status, next_attempt_in_ms, waiting_for, stays_enqueued)
   ), inserted AS (
     INSERT INTO attempts (${ATTEMPT_COLUMNS}, signing_secret_ids)
     SELECT ${ATTEMPT_COLUMNS}, signing_secret_ids::uuid[] FROM result ON CONFLICT DO NOTHING
@@ -85,7 +85,7 @@ const STATEMENT = `
     UPDATE deliveries d SET
       attempt_count = greatest(d.attempt_count, f.number),
       status = CASE WHEN ${COUNTS} THEN f.delivery_status ELSE d.status END,
-      next_attempt_at = CASE WHEN ${COUNTS} THEN f.next_attempt_at ELSE d.next_attempt_at END,
+      next_attempt_at = CASE WHEN ${COUNTS} THEN now() + f.next_attempt_in_ms * interval '1 ms' ELSE d.next_attempt_at END,
       waiting_for = CASE WHEN ${COUNTS} THEN f.waiting_for ELSE d.waiting_for END,
       enqueued_at = CASE WHEN ${COUNTS} AND NOT f.stays_enqueued THEN NULL ELSE d.enqueued_at END,
       leased_until = CASE WHEN ${COUNTS} THEN NULL ELSE d.leased_until END,

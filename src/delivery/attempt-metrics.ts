@@ -1,4 +1,5 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
+import type { Clock } from '../database/clock.ts';
 import { uuid7Time } from '../database/uuid7.ts';
 import type { Result } from '../database/write-results.ts';
 import { FailureReason } from '../generated/prisma/enums.ts';
@@ -24,7 +25,7 @@ const BATCH_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const WRITE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
 /** What is in the delivery log is counted, once it is: attempts whose outcome nobody recorded are made again. */
-export function createAttemptMetrics(metrics: Registry): AttemptMetrics {
+export function createAttemptMetrics(metrics: Registry, clock: Pick<Clock, 'now'>): AttemptMetrics {
   const { attempts, duration, latency, failed } = createAttemptCounts(metrics);
   const { batch, writing, writeFailures } = createWriteCounts(metrics);
 
@@ -34,7 +35,7 @@ export function createAttemptMetrics(metrics: Registry): AttemptMetrics {
     if (status === 'FAILURE' && !attempt.isTest) failed.inc();
     if (attempt.status !== 'SUCCESS') return;
     // A delivery's id has the time of its event, or, made by a replay, its own.
-    const latencyMs = Math.max(0, Date.now() - uuid7Time(attempt.deliveryId));
+    const latencyMs = Math.max(0, clock.now() - uuid7Time(attempt.deliveryId));
     latency.observe({ attempt: attempt.number === 1 ? 'first' : 'later' }, latencyMs / 1_000);
   }
 

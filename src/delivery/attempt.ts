@@ -1,3 +1,4 @@
+import type { Clock } from '../database/clock.ts';
 import type { DeliveryMessage } from '../events/delivery-message.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
 import type { EgressAgents } from './egress-agents.ts';
@@ -18,6 +19,7 @@ export type AttemptInput = {
   readonly number: number;
   readonly userAgent: string;
   readonly signal: AbortSignal;
+  readonly clock: Pick<Clock, 'now'>;
 };
 
 /** Makes one attempt and returns its outcome with its line in the delivery log. Rejects only on a bug. */
@@ -26,7 +28,7 @@ export async function makeAttempt(
   input: AttemptInput,
 ): Promise<{ readonly outcome: Outcome; readonly attempt: UnwrittenAttempt }> {
   const { delivery, subscription, signal } = input;
-  const startedAt = new Date();
+  const startedAt = new Date(input.clock.now());
   const body = webhookBody(delivery);
   const secrets = validSecrets(subscription, startedAt);
   const headers = requestHeaders(input, { startedAt, body, secrets });

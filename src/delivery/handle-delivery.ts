@@ -46,7 +46,7 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
       message.ack();
     } else if (delivery.isTest) {
       // As many as there may be are being attempted. Parked, it would make real deliveries queue.
-      parts.waits.nakUntil(message, Date.now() + TROUBLE_MS);
+      parts.waits.nakUntil(message, performance.now() + TROUBLE_MS);
     } else {
       await parts.parking.add({ deliveryId, enqueueCount, reason: turn });
       message.ack();
@@ -54,7 +54,7 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
   } catch (error) {
     if (isTransient(error)) {
       parts.log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
-      parts.waits.nakUntil(message, Date.now() + TROUBLE_MS);
+      parts.waits.nakUntil(message, performance.now() + TROUBLE_MS);
     } else {
       await postpone(parts, { ...held, error });
     }
@@ -104,7 +104,7 @@ function obstacleOf(
 
 /** Waits for the moment that the subscription's rate limit leaves free, unless that is too far away. */
 async function pace(
-  { slots, gates, stopTaking }: SenderParts,
+  { database, slots, gates, stopTaking }: SenderParts,
   held: HeldDelivery & { readonly subscription: SenderSubscription | undefined },
 ): Promise<'RATE_LIMITED' | undefined> {
   const { message, delivery, subscription } = held;
@@ -113,7 +113,7 @@ async function pace(
   const ownMoment = message.redelivered ? undefined : delivery.sendAt;
   const sendAt = ownMoment ?? (await slots.take(subscription.id));
   if (sendAt === undefined) return 'RATE_LIMITED';
-  const waitMs = Math.min(SLOT_HORIZON_MS, sendAt - Date.now());
+  const waitMs = Math.min(SLOT_HORIZON_MS, sendAt - database.clock.now());
   return (await gates.pace(held, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
 }
 
@@ -137,7 +137,7 @@ async function postpone(
     else await postponeDelivery(database.pool, { deliveryId, waitMs: POSTPONE_MS });
     message.ack();
   } catch {
-    waits.nakUntil(message, Date.now() + TROUBLE_MS);
+    waits.nakUntil(message, performance.now() + TROUBLE_MS);
   }
 }
 
@@ -160,7 +160,7 @@ async function attemptNumber(
       message.ack();
       return undefined;
     case 'not yet':
-      await waitUntil(parts, { message, deliveryId, dueAt: Date.now() + lease.waitMs });
+      await waitUntil(parts, { message, deliveryId, dueAt: performance.now() + lease.waitMs });
       return undefined;
   }
 }
@@ -170,7 +170,7 @@ async function waitUntil(
   { database, waits }: SenderParts,
   { message, deliveryId, dueAt }: { message: StreamMessage; deliveryId: string; dueAt: number },
 ): Promise<void> {
-  if (dueAt - Date.now() <= MAX_SHORT_WAIT_MS) {
+  if (dueAt - performance.now() <= MAX_SHORT_WAIT_MS) {
     waits.nakUntil(message, dueAt);
   } else {
     await returnToWaiting(database.pool, [deliveryId]);
@@ -188,6 +188,7 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
     number,
     userAgent,
     signal,
+    clock: database.clock,
   });
   if (signal.aborted && outcome.kind === 'failure') {
     // Given up by us: that says nothing about the receiver.
@@ -199,7 +200,7 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
     : decide({
         ...{ outcome, attemptNumber: number, retryScheduleMs },
         random: Math.random(),
-        nowMs: Date.now(),
+        nowMs: database.clock.now(),
       });
   await record(parts, { ...task, attempt, decision });
 }
@@ -209,14 +210,14 @@ async function record(
   { message, delivery, attempt, decision }: HeldDelivery & { attempt: UnwrittenAttempt; decision: Decision },
 ): Promise<void> {
   const { results, waits, circuits } = parts;
-  const now = Date.now();
+  const now = performance.now();
   const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
   // A probe is one request: with its message, the retry would be a probe as well.
   const staysEnqueued = dueAt !== undefined && !delivery.isProbe && waits.reserve(dueAt, now);
   await results.write({
     attempt,
     status: dueAt !== undefined ? 'PENDING' : attempt.status,
-    nextAttemptAt: dueAt === undefined ? null : new Date(dueAt),
+    dueAt: dueAt ?? null,
     waitingFor: decision.kind === 'retry' ? decision.waitingFor : null,
     staysEnqueued,
   });

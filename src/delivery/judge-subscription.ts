@@ -31,14 +31,14 @@ export async function judgeSubscription(db: Queryable, subscriptionId: string): 
   const closedAt = health.closedAt?.getTime() ?? 0;
   const attempts = await recentAttempts(db, {
     ...{ subscriptionId, since: new Date(closedAt), sinceId: uuid7Floor(closedAt), maxInARow: MAX_IN_A_ROW },
-    recentSinceId: uuid7Floor(Math.max(closedAt, Date.now() - RECENT_MS)),
+    recentSinceId: uuid7Floor(Math.max(closedAt, health.nowMs - RECENT_MS)),
     maxRecent: MAX_RECENT,
   });
   const verdict = judge({ ...health, ...attempts });
   if (verdict.kind === 'nothing' || verdict.kind === 'deactivate') return { verdict, messages: [] };
   const { noticeCount, progressPercent } = verdict;
   // Among the attempts that failed may have been some that did not: then it counts from now.
-  const failingSince = health.failingSince ?? new Date();
+  const failingSince = health.failingSince ?? new Date(health.nowMs);
   if (verdict.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS, failingSince });
   await countNotice(db, { subscriptionId, noticeCount });
   const messages = await recordSubscriptionEvent(db, {
@@ -46,7 +46,7 @@ export async function judgeSubscription(db: Queryable, subscriptionId: string): 
     data: {
       failingSince,
       progressPercent,
-      deactivationAt: new Date(Math.max(failingSince.getTime() + DEACTIVATE_AFTER_MS, Date.now() + LAST_NOTICE_MS)),
+      deactivationAt: new Date(Math.max(failingSince.getTime() + DEACTIVATE_AFTER_MS, health.nowMs + LAST_NOTICE_MS)),
     },
   });
   return { verdict, messages };

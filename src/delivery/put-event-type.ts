@@ -18,7 +18,7 @@ const MAX_DESCRIPTION_LENGTH = 1_000;
 const MAX_EVENT_TYPES = 2_000;
 
 /** Creates or changes an entry of the event catalogue. Throws an InvalidInputError. */
-export async function putEventType({ prisma }: Database, input: EventTypeInput): Promise<EventType> {
+export async function putEventType({ prisma, clock }: Database, input: EventTypeInput): Promise<EventType> {
   const { name, description, schema, isArchived } = input;
   const values = {
     ...(description != null && { description }),
@@ -34,7 +34,7 @@ export async function putEventType({ prisma }: Database, input: EventTypeInput):
   return prisma.eventType.upsert({
     where: { name },
     create: { name, ...values },
-    update: { ...values, version: { increment: 1 }, updatedAt: new Date() },
+    update: { ...values, version: { increment: 1 }, updatedAt: new Date(clock.now()) },
   });
 }
 

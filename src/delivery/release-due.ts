@@ -1,4 +1,5 @@
 import { cancelPending } from '../database/cancel-pending.ts';
+import type { Clock } from '../database/clock.ts';
 import { closeCircuit } from '../database/close-circuit.ts';
 import { enqueueDeliveries } from '../database/enqueue-deliveries.ts';
 import { lockDueDeliveries } from '../database/lock-due-deliveries.ts';
@@ -26,7 +27,11 @@ export type Round = { readonly messages: readonly DeliveryMessage[]; readonly is
  */
 export async function releaseDue(
   db: Queryable,
-  { room, maxInlineDataBytes }: { readonly room: number; readonly maxInlineDataBytes: number },
+  {
+    room,
+    maxInlineDataBytes,
+    clock,
+  }: { readonly room: number; readonly maxInlineDataBytes: number; readonly clock: Pick<Clock, 'now'> },
 ): Promise<Round> {
   const queues = await lockDueQueues(db, MAX_QUEUES);
   if (queues.length === 0) return { messages: [], isFull: false };
@@ -46,7 +51,7 @@ export async function releaseDue(
     return { ...change, mustRecheck: change.mustRecheck || hasMore.has(queue.subscriptionId) };
   });
   await saveQueues(db, changes);
-  return { messages: toMessages(pending, { releases, ids }), isFull: queues.length === MAX_QUEUES };
+  return { messages: toMessages(pending, { releases, ids, now: clock.now() }), isFull: queues.length === MAX_QUEUES };
 }
 
 /** Cancels what is left of subscriptions that were switched off while they had many deliveries; returns those that have more. */
@@ -67,10 +72,13 @@ async function lockDueIds(db: Queryable, releases: readonly Release[]): Promise<
   return ids;
 }
 
-type Released = { readonly releases: readonly Release[]; readonly ids: ReadonlyMap<string, readonly string[]> };
+type Released = {
+  readonly releases: readonly Release[];
+  readonly ids: ReadonlyMap<string, readonly string[]>;
+  readonly now: number;
+};
 
-function toMessages(pending: readonly PendingDelivery[], { releases, ids }: Released): DeliveryMessage[] {
-  const now = Date.now();
+function toMessages(pending: readonly PendingDelivery[], { releases, ids, now }: Released): DeliveryMessage[] {
   const byId = new Map(pending.map((delivery) => [delivery.deliveryId, delivery]));
   return releases.flatMap(({ subscriptionId, isProbe, pace }) =>
     (ids.get(subscriptionId) ?? []).flatMap((id, index) => {

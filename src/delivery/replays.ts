@@ -55,7 +55,7 @@ export async function startReplay({ prisma, pool }: Database, replay: NewReplay)
 
 /** Makes no more deliveries; those that were made are sent. Throws NotFoundError or ReplayNotRunningError. */
 export async function cancelReplay(
-  { prisma }: Pick<Database, 'prisma'>,
+  { prisma, clock }: Pick<Database, 'prisma' | 'clock'>,
   { id, tenant }: { readonly id: string; readonly tenant: string | undefined },
 ): Promise<Replay> {
   if (!isUuid(id)) throw new NotFoundError('replay');
@@ -63,7 +63,7 @@ export async function cancelReplay(
   // Waits for the batch in hand, whose deliveries are counted.
   await prisma.replay.updateMany({
     where: { ...where, status: 'RUNNING' },
-    data: { status: 'CANCELLED', completedAt: new Date() },
+    data: { status: 'CANCELLED', completedAt: new Date(clock.now()) },
   });
   const replay = await prisma.replay.findFirst({ where });
   if (replay === null) throw new NotFoundError('replay');

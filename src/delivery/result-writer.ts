@@ -4,8 +4,9 @@ import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../database/errors.ts';
 import { extendLeases } from '../database/lease-deliveries.ts';
-import { createIdSequence } from '../database/uuid7.ts';
+import { createIdSequence, uuid7Time } from '../database/uuid7.ts';
 import { type Result, writeResults } from '../database/write-results.ts';
+import { LATE_AFTER_MS } from '../events/attempt-feed.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { pause } from '../pause.ts';
 import { whenAborted } from '../when-aborted.ts';
@@ -35,7 +36,11 @@ type WriterLimits = {
 const LIMITS: WriterLimits = { retryMs: 1_000, insistMs: 30_000, extendLeasesMs: 10_000 };
 
 /** A result whose attempt gets its id when it is written: the log is in the order of ids. */
-export type UnwrittenResult = Omit<Result, 'attempt'> & { readonly attempt: UnwrittenAttempt };
+export type UnwrittenResult = Omit<Result, 'attempt' | 'nextAttemptInMs'> & {
+  readonly attempt: UnwrittenAttempt;
+  /** When the next attempt is due, on performance.now()'s clock: writing may take long. Null once the delivery has ended. */
+  readonly dueAt: number | null;
+};
 
 /** With the id that it may have been committed under. */
 type Item = { readonly result: UnwrittenResult; id: string | undefined };
@@ -64,7 +69,7 @@ export class ResultWriter {
   constructor(options: ResultWriterOptions) {
     this.#options = options;
     this.#limits = { ...LIMITS, ...options.limits };
-    this.#metrics = createAttemptMetrics(options.metrics);
+    this.#metrics = createAttemptMetrics(options.metrics, options.database.clock);
     this.#together = this.#createLane(MAX_BATCH);
     this.#alone = this.#createLane(1);
   }
@@ -139,7 +144,10 @@ export class ResultWriter {
     if (performance.now() - this.#loggedAt < LOG_EVERY_MS) return;
     this.#loggedAt = performance.now();
     const attempts = this.#unwritten.size;
-    this.#options.log.error({ err: error, attempts }, 'attempts are kept until a lock in Postgres lets them be recorded');
+    this.#options.log.error(
+      { err: error, attempts },
+      'attempts are kept until a lock in Postgres lets them be recorded',
+    );
   }
 
   /** While a result cannot be written, a message that NATS redelivers to another sender must not lead to another request. */
@@ -159,6 +167,7 @@ export class ResultWriter {
 
   /** Its ids are of a sequence of their own, because those of one are committed in order. */
   #createLane(maxItems: number): Batcher<Item, void> {
+    const { clock } = this.#options.database;
     const nextId = createIdSequence();
     let previousId: string | undefined;
     return new Batcher<Item, void>({
@@ -166,9 +175,10 @@ export class ResultWriter {
       maxBytes: MAX_BATCH_BYTES,
       bytesOf: ({ result }) => result.attempt.responseBody?.length ?? 0,
       write: async (items) => {
-        for (const { attempt } of await this.#write(items, () => nextId(Date.now()))) {
-          // With the id before it, so that who misses one knows.
-          this.#options.bus.announce({ ...attempt, previousId });
+        for (const { attempt } of await this.#write(items, () => nextId(clock.now()))) {
+          const isLate = clock.now() - uuid7Time(attempt.id) > LATE_AFTER_MS;
+          // With the id before it, so that a reader that missed one knows.
+          this.#options.bus.announce({ ...attempt, previousId, isLate });
           previousId = attempt.id;
         }
         return [];
@@ -180,7 +190,11 @@ export class ResultWriter {
   async #write(items: readonly Item[], newId: () => string): Promise<readonly Result[]> {
     const { database, log, circuits, signal } = this.#options;
     for (let failures = 0; ; failures += 1) {
-      const results = items.map(({ result, id = newId() }) => ({ ...result, attempt: { id, ...result.attempt } }));
+      const results = items.map(({ result: { dueAt, ...result }, id = newId() }) => ({
+        ...result,
+        attempt: { id, ...result.attempt },
+        nextAttemptInMs: dueAt === null ? null : Math.max(0, dueAt - performance.now()),
+      }));
       const begun = performance.now();
       try {
         const recovering = await writeResults(database.pool, results);

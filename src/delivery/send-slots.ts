@@ -17,7 +17,7 @@ export class SendSlots {
     });
   }
 
-  /** When to send, in milliseconds since 1970; undefined if all moments of the next second are taken. */
+  /** When to send, in milliseconds since 1970 by Postgres's clock; undefined if all moments of the next second are taken. */
   take(subscriptionId: string): Promise<number | undefined> {
     return this.#batcher.add(subscriptionId);
   }
@@ -28,7 +28,7 @@ async function takeSlots(database: Database, ids: readonly string[]): Promise<(n
   for (const id of ids) counts.set(id, (counts.get(id) ?? 0) + 1);
   const requests = [...counts].map(([subscriptionId, count]) => ({ subscriptionId, count }));
   const slots = await takeSendSlots(database.pool, { requests, horizonMs: SLOT_HORIZON_MS });
-  const now = Date.now();
+  const now = database.clock.now();
   const used = new Map<string, number>();
   return ids.map((id) => {
     const slot = slots.get(id);

@@ -158,7 +158,7 @@ export class Sender {
     }
     if (this.#held.has(delivery.deliveryId)) {
       // A second message of a delivery that is being attempted here: look again when that is over.
-      this.#parts.waits.nakUntil(message, Date.now() + TROUBLE_MS);
+      this.#parts.waits.nakUntil(message, performance.now() + TROUBLE_MS);
       this.#places.release(places);
       return;
     }

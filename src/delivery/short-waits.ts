@@ -12,7 +12,7 @@ const FLUSH_INTERVAL_MS = 250;
 
 /** The messages that this process has told JetStream to deliver again later. */
 export class ShortWaits {
-  /** When each wait ends, in milliseconds since 1970. */
+  /** When each wait ends, here and below on performance.now()'s clock. */
   #ends: number[] = [];
   #unsent: { readonly message: StreamMessage; readonly dueAt: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -37,7 +37,7 @@ export class ShortWaits {
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const now = Date.now();
+    const now = performance.now();
     for (const { message, dueAt } of this.#unsent.splice(0)) message.nak(Math.max(1, Math.ceil(dueAt - now)));
   }
 }

@@ -38,7 +38,7 @@ const LOST_INTERVAL_MS = 10_000;
 const LOST_LIMIT = 1_000;
 /** How often notices are looked for that were too many within a minute. */
 const NOTICES_INTERVAL_MS = 5_000;
-/** Clocks of Postgres, nats-server and this machine may differ by this much, and publishing may take as long. */
+/** The clocks of Postgres and nats-server may differ by this much, and publishing may take as long. */
 const LOST_SLACK_MS = 60_000;
 
 /**
@@ -49,8 +49,8 @@ const LOST_SLACK_MS = 60_000;
 export class Sweeper extends Loop {
   readonly #options: SweeperOptions;
   readonly #metrics: SweeperMetrics;
-  #lostCheckedAt = 0;
-  #noticesCheckedAt = 0;
+  #lostCheckedAt = Number.NEGATIVE_INFINITY;
+  #noticesCheckedAt = Number.NEGATIVE_INFINITY;
   #releasedAt = 0;
 
   constructor(options: SweeperOptions) {
@@ -77,13 +77,13 @@ export class Sweeper extends Loop {
   /** Returns how long to wait before the next round: not at all if there was more to do than one round does. */
   async #sweep(): Promise<number> {
     const { database, bus } = this.#options;
-    if (Date.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#returnLost();
-    if (Date.now() - this.#noticesCheckedAt >= NOTICES_INTERVAL_MS) await this.#sendOmittedNotice();
+    if (performance.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#returnLost();
+    if (performance.now() - this.#noticesCheckedAt >= NOTICES_INTERVAL_MS) await this.#sendOmittedNotice();
     const room = await this.#room();
     if (room < MIN_ROOM && performance.now() - this.#releasedAt < MAX_PAUSE_MS) return NO_ROOM_MS;
-    const startedAt = Date.now();
+    const startedAt = performance.now();
     const { maxInlineDataBytes } = bus;
-    const options = { room: Math.max(room, MIN_ROOM), maxInlineDataBytes };
+    const options = { room: Math.max(room, MIN_ROOM), maxInlineDataBytes, clock: database.clock };
     const { messages, isFull } = await transaction(database.pool, (db) => releaseDue(db, options));
     if (messages.length > 0) this.#releasedAt = performance.now();
     const published = await publishOrWait(this.#options, messages, startedAt);
@@ -97,7 +97,7 @@ export class Sweeper extends Loop {
   async #sendOmittedNotice(): Promise<void> {
     const messages = await transaction(this.#options.database.pool, recordOmittedEvent);
     // If there are more, the next round goes on.
-    if (messages === undefined) this.#noticesCheckedAt = Date.now();
+    if (messages === undefined) this.#noticesCheckedAt = performance.now();
     else await publishOrWait(this.#options, messages);
   }
 
@@ -110,12 +110,11 @@ export class Sweeper extends Loop {
 
   async #returnLost(): Promise<void> {
     const { database, bus, log } = this.#options;
-    const oldest = (await oldestDeliveryMessage(bus))?.getTime() ?? Number.POSITIVE_INFINITY;
-    const horizon = new Date(Math.min(oldest, Date.now()) - LOST_SLACK_MS);
-    const count = await returnLostToWaiting(database.pool, { horizon, limit: LOST_LIMIT });
+    const oldest = await oldestDeliveryMessage(bus);
+    const count = await returnLostToWaiting(database.pool, { oldest, slackMs: LOST_SLACK_MS, limit: LOST_LIMIT });
     this.#metrics.lost.inc(count);
     if (count > 0) log.warn({ count }, 'deliveries had lost their message; they are published again when due');
     // If there are more, the next round goes on.
-    if (count < LOST_LIMIT) this.#lostCheckedAt = Date.now();
+    if (count < LOST_LIMIT) this.#lostCheckedAt = performance.now();
   }
 }

@@ -2,6 +2,7 @@ import { cancelPending } from '../database/cancel-pending.ts';
 import type { Database } from '../database/client.ts';
 import { closeCircuit } from '../database/close-circuit.ts';
 import { inPrismaTransaction } from '../database/in-prisma-transaction.ts';
+import { readClock } from '../database/retention/read-clock.ts';
 import { uuid7 } from '../database/uuid7.ts';
 import { isTenant } from '../events/event-type.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
@@ -77,7 +78,7 @@ export async function createWebhookSubscription(
     ...problemsOfHeaders(headers ?? [], NO_HEADERS),
     ...(await problemsOfCatalogue(services.database.prisma, { eventTypes })),
   ]);
-  const id = uuid7(Date.now());
+  const id = uuid7(services.database.clock.now());
   const secret = generateSigningSecret();
   const data = {
     id,
@@ -86,7 +87,7 @@ export async function createWebhookSubscription(
     eventTypes: [...eventTypes],
     ...plainSettings(input),
     ...sealHeaders(services.secretBox, { id, tenant, headers: completeHeaders(headers ?? [], NO_HEADERS) }),
-    secrets: { create: sealSecret(services.secretBox, { secret, tenant }) },
+    secrets: { create: sealSecret(services.secretBox, { secret, tenant, timeMs: services.database.clock.now() }) },
   };
   const subscription = await services.database.prisma.$transaction(async (transaction) => {
     // The trigger that numbers changes has locked the tenant by then: creations of one tenant are counted one by one.
@@ -147,7 +148,10 @@ export async function deleteWebhookSubscription(
 ): Promise<void> {
   await database.prisma.$transaction(async (transaction) => {
     const { id } = await lockSubscription(transaction, key);
-    await transaction.webhookSubscription.update({ where: { id }, data: { isActive: false, deletedAt: new Date() } });
+    await transaction.webhookSubscription.update({
+      where: { id },
+      data: { isActive: false, deletedAt: new Date(database.clock.now()) },
+    });
     await endDeliveries(transaction, id);
   }, TRANSACTION);
 }
@@ -165,7 +169,7 @@ export async function rotateWebhookSecret(
   }
   return database.prisma.$transaction(async (transaction) => {
     const { id, tenant } = await lockSubscription(transaction, key);
-    const now = new Date();
+    const now = new Date(await readClock(inPrismaTransaction(transaction)));
     const previousSecretExpiresAt = new Date(now.getTime() + overlapSeconds * 1_000);
     const ofSubscription = { subscriptionId: id };
     await transaction.signingSecret.updateMany({
@@ -177,7 +181,7 @@ export async function rotateWebhookSecret(
     if (oldSecrets > MAX_OLD_SECRETS) throw new TooManySecretsError(MAX_OLD_SECRETS);
     const secret = generateSigningSecret();
     await transaction.signingSecret.create({
-      data: { ...sealSecret(secretBox, { secret, tenant }), subscriptionId: id },
+      data: { ...sealSecret(secretBox, { secret, tenant, timeMs: now.getTime() }), subscriptionId: id },
     });
     // Any update of the row fires the trigger that tells the senders' caches.
     const subscription = await transaction.webhookSubscription.update({ where: { id }, data: { updatedAt: now } });
@@ -288,7 +292,9 @@ function sealHeaders(secretBox: SecretBox, { id, tenant, headers }: HeaderOwner)
   };
 }
 
-function sealSecret(secretBox: SecretBox, { secret, tenant }: { readonly secret: string; readonly tenant: string }) {
-  const id = uuid7(Date.now());
+type NewSecret = { readonly secret: string; readonly tenant: string; readonly timeMs: number };
+
+function sealSecret(secretBox: SecretBox, { secret, tenant, timeMs }: NewSecret) {
+  const id = uuid7(timeMs);
   return { id, encryptedSecret: secretBox.seal(secret, secretContext(id, tenant)) };
 }

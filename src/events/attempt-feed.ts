@@ -1,6 +1,5 @@
 import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
-import { uuid7Time } from '../database/uuid7.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
 
 export type HeardAttempt = Attempt & {
@@ -23,11 +22,6 @@ export type AttemptWatcher = {
  */
 export const LATE_AFTER_MS = 7_500;
 
-/** Whether an attempt that is only now committed got its id long ago. */
-function isLate(id: string): boolean {
-  return Date.now() - uuid7Time(id) > LATE_AFTER_MS;
-}
-
 /** Committed attempts, told from process to process; nothing is promised, the log in Postgres is the truth. */
 export class AttemptFeed {
   readonly #log: Logger;
@@ -42,7 +36,7 @@ export class AttemptFeed {
   /** To be called right after the commit. */
   announce(connection: NatsConnection | undefined, attempt: AnnouncedAttempt): void {
     try {
-      connection?.publish(`log.${attempt.tenant}`, JSON.stringify({ ...attempt, isLate: isLate(attempt.id) }));
+      connection?.publish(`log.${attempt.tenant}`, JSON.stringify(attempt));
     } catch (error) {
       this.#log.warn({ err: error }, 'an attempt was not announced');
     }

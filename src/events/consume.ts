@@ -71,12 +71,12 @@ function watch(
   { consumer, messages }: { readonly consumer: Consumer; readonly messages: ConsumerMessages },
   { durable, log, quietMs }: Consuming,
 ): Watchdog {
-  let idleSince: number | undefined = Date.now();
+  let idleSince: number | undefined = performance.now();
   const timer = setInterval(() => void look(), quietMs / 3);
 
   async function look(): Promise<void> {
     const since = idleSince;
-    if (since === undefined || Date.now() - since < quietMs) return;
+    if (since === undefined || performance.now() - since < quietMs) return;
     // Without an answer there is nothing to do: a connection that is gone is noticed elsewhere.
     const info = await consumer.info().catch(() => undefined);
     if (info === undefined || !isForgotten(info) || idleSince !== since) return;
@@ -89,7 +89,7 @@ function watch(
       idleSince = undefined;
     },
     idle: () => {
-      idleSince = Date.now();
+      idleSince = performance.now();
     },
     end: () => {
       clearInterval(timer);

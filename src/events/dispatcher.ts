@@ -222,7 +222,7 @@ export class Dispatcher {
     const begun = performance.now();
     const { pool } = this.#options.database;
     const parsed = await parseAll(batch);
-    const startedAt = Date.now();
+    const startedAt = performance.now();
     const { rejections, matched } = await this.#judge(pool, parsed);
     this.#learn(matched);
     const fitting = matched.slice(0, fittingCount(matched));

@@ -21,6 +21,8 @@ import type { StreamMessage } from './stream-message.ts';
 export type EventBusOptions = {
   readonly servers: readonly string[];
   readonly log: Logger;
+  /** The time that deliveries are published by, in milliseconds since 1970: the same in every process. */
+  readonly now?: () => number;
 };
 
 const RETRY_MS = 1_000;
@@ -43,7 +45,8 @@ export class EventBus {
   readonly #stopping = new AbortController();
   readonly #streams: StreamKeeper;
   readonly #feed: AttemptFeed;
-  readonly #firstDeliveries = new FirstDeliveries();
+  readonly #now: () => number;
+  readonly #firstDeliveries: FirstDeliveries;
   /** Of the connection as it is now, until it breaks. */
   #period = new AbortController();
   #warnedOf: string | undefined;
@@ -54,6 +57,8 @@ export class EventBus {
 
   constructor(options: EventBusOptions) {
     this.#options = options;
+    this.#now = options.now ?? Date.now;
+    this.#firstDeliveries = new FirstDeliveries(this.#now);
     this.#streams = new StreamKeeper({ log: options.log, now: Date.now });
     this.#feed = new AttemptFeed(options.log);
   }
@@ -82,7 +87,7 @@ export class EventBus {
   async publishDelivery(message: DeliveryMessage): Promise<void> {
     // While it is disconnected the client takes messages and drops them.
     if (this.#jetStream === undefined || !this.#connected) throw new Error('NATS is not connected');
-    const bytes = encodeDeliveryMessage({ ...message, publishedAt: Date.now() });
+    const bytes = encodeDeliveryMessage({ ...message, publishedAt: this.#now() });
     const published = this.#jetStream.publish(`deliveries.${message.subscriptionId}`, bytes, {
       msgID: messageId(message),
       timeout: ABANDON_MS,

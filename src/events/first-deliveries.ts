@@ -14,8 +14,14 @@ const MAX_STORING_MS = 3_000;
  * the message that was published in its place comes right behind it.
  */
 export class FirstDeliveries {
+  readonly #now: () => number;
   /** Messages up to this sequence number may have been delivered before. */
   #suspectUpTo = Number.POSITIVE_INFINITY;
+
+  /** `now`: the time that messages say they were published by, in milliseconds since 1970. */
+  constructor(now: () => number) {
+    this.#now = now;
+  }
 
   /** Whether nothing is believed, for want of a line. */
   get suspectsAll(): boolean {
@@ -33,7 +39,7 @@ export class FirstDeliveries {
 
   isFirst({ redelivered, seq, info }: StreamMessage, { publishedAt }: Pick<PublishedDelivery, 'publishedAt'>): boolean {
     const storedAt = info.timestampNanos / 1e6;
-    const isYoung = Date.now() - storedAt < MAX_AGE_MS && storedAt - publishedAt < MAX_STORING_MS;
+    const isYoung = this.#now() - storedAt < MAX_AGE_MS && storedAt - publishedAt < MAX_STORING_MS;
     return !redelivered && seq > this.#suspectUpTo && isYoung;
   }
 }

@@ -18,7 +18,7 @@ export type LogWatcher = {
 
 export type LiveLogOptions = {
   readonly bus: Pick<EventBus, 'watchAttempts'>;
-  readonly database: Pick<Database, 'pool'>;
+  readonly database: Pick<Database, 'pool' | 'clock'>;
   readonly log: Logger;
 };
 
@@ -82,10 +82,15 @@ export class LiveLog {
    * shortly after. If senders have an outage of their own, their attempts come late; they are announced as such.
    */
   get settledId(): string {
-    const now = Date.now();
+    const now = this.#now();
     const isRecovering = now < this.#outage.until;
     const since = this.#isAway(now) ? (this.#checkedAt ?? 0) : now;
     return uuid7Floor((isRecovering ? Math.min(since, this.#outage.since) : since) - SETTLED_AFTER_MS);
+  }
+
+  /** Postgres's time, which ids have theirs from. */
+  #now(): number {
+    return this.#options.database.clock.now();
   }
 
   #isAway(now: number): boolean {
@@ -110,17 +115,17 @@ export class LiveLog {
   }
 
   async #findOutage(): Promise<void> {
-    const now = Date.now();
-    const options = { sinceMs: now - RECOVERY_MS, lengthMs: OUTAGE_AFTER_MS };
+    const now = this.#now();
+    const options = { nowMs: now, sinceMs: now - RECOVERY_MS, lengthMs: OUTAGE_AFTER_MS };
     const since = await outageInLog(this.#options.database.pool, options);
-    if (since !== undefined) this.#outage = { since, until: Date.now() + RECOVERY_MS };
+    if (since !== undefined) this.#outage = { since, until: this.#now() + RECOVERY_MS };
     this.#checkedAt = now;
   }
 
   #attach(): () => void {
     this.#lastIds.clear();
     this.#overdue.clear();
-    if (this.#checkedAt !== undefined && Date.now() - this.#checkedAt > STALE_AFTER_MS) this.#checkedAt = undefined;
+    if (this.#checkedAt !== undefined && this.#now() - this.#checkedAt > STALE_AFTER_MS) this.#checkedAt = undefined;
     const release = this.#options.bus.watchAttempts({
       onAttempt: (attempt) => {
         this.#hear(attempt);
@@ -162,7 +167,7 @@ export class LiveLog {
   async #check(): Promise<void> {
     try {
       await this.#learn();
-      const now = Date.now();
+      const now = this.#now();
       const sinceId = uuid7Floor((this.#checkedAt ?? now) - SETTLED_AFTER_MS);
       const logged = await latestAttempts(this.#options.database.pool, { sinceId });
       this.#noteAnswer(now);
@@ -187,13 +192,13 @@ export class LiveLog {
   }
 
   #noteFound({ source, id }: { readonly source: string; readonly id: string }): void {
-    const since = uuid7Floor(Date.now() - LATE_AFTER_MS);
+    const since = uuid7Floor(this.#now() - LATE_AFTER_MS);
     if (id >= since && this.#foundInTime.get(source)?.id !== id) this.#foundInTime.set(source, { since, id });
   }
 
   /** `startedAt`: of the check that Postgres has answered. */
   #noteAnswer(startedAt: number): void {
-    const now = Date.now();
+    const now = this.#now();
     if (this.#isAway(now)) {
       const since = now < this.#outage.until ? this.#outage.since : (this.#checkedAt ?? now);
       this.#outage = { since, until: now + RECOVERY_MS };

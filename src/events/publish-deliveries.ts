@@ -46,7 +46,7 @@ async function publishDeliveries(
 ): Promise<string[]> {
   const unpublished: string[] = [];
   for (let start = 0; start < messages.length; start += IN_FLIGHT) {
-    const isLate = Date.now() - enqueuedAt > LATE_MS;
+    const isLate = performance.now() - enqueuedAt > LATE_MS;
     const chunk = messages
       .slice(start, start + IN_FLIGHT)
       .map((message) => (isLate ? { ...message, mayBeDuplicate: true } : message));
@@ -60,12 +60,12 @@ async function publishDeliveries(
 
 /**
  * Publishes the messages; deliveries whose message was not confirmed wait in Postgres for the sweeper. Returns how many
- * were published. `enqueuedAt`: when the deliveries were marked as enqueued, or before.
+ * were published. `enqueuedAt`: when the deliveries were marked as enqueued, or before, on performance.now()'s clock.
  */
 export async function publishOrWait(
   to: { readonly bus: EventBus; readonly database: Database; readonly log: Logger },
   messages: readonly DeliveryMessage[],
-  enqueuedAt = Date.now(),
+  enqueuedAt = performance.now(),
 ): Promise<number> {
   const unpublished = await publishDeliveries(to.bus, { messages, enqueuedAt });
   if (unpublished.length === 0) return messages.length;

@@ -100,13 +100,14 @@ export function createPublishEvent(services: Services): PublishEvent {
   }
 
   return async ({ tenant, type, data, eventId, occurredAt }) => {
-    const now = Date.now();
+    const begun = performance.now();
+    const now = services.database.clock.now();
     const id = uuid7(now);
     const event = { id, tenant, eventId: eventId ?? id, type, occurredAt: occurredAt ?? new Date(now), data };
     const outcome = await writeInTurn(event);
     if (outcome.kind === 'failed') throw outcome.error;
     if (outcome.kind === 'mismatch') throw new EventDataInvalidError(outcome.mismatch);
-    await publishOrWait(services, outcome.messages, now);
+    await publishOrWait(services, outcome.messages, begun);
     return outcome.rowId;
   };
 }
@@ -152,10 +153,10 @@ async function writeBatch(
     const isFinal = !isTransient(error) || isTimeout(error);
     if (events.length === 1 && isFinal) return [{ kind: 'failed', error }];
   }
-  const until = Date.now() + ONE_BY_ONE_MS;
+  const until = performance.now() + ONE_BY_ONE_MS;
   const outcomes: Outcome[] = [];
   for (const event of events) {
-    const isLate = Date.now() > until;
+    const isLate = performance.now() > until;
     const failed = (error: unknown): Outcome[] => [{ kind: 'failed', error }];
     outcomes.push(...(isLate ? failed(new PublishingBusyError()) : await write([event]).catch(failed)));
   }

@@ -1,5 +1,6 @@
 import { insertDeliveries } from '../database/insert-deliveries.ts';
 import { insertEvents } from '../database/insert-events.ts';
+import { readClock } from '../database/retention/read-clock.ts';
 import type { Queryable } from '../database/transaction.ts';
 import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
 import { uuid7 } from '../database/uuid7.ts';
@@ -25,7 +26,7 @@ export async function recordEvent(
   { tenant, type, data, subscriptionIds }: OwnEvent,
   { maxDataBytes, isTest }: { readonly maxDataBytes: number; readonly isTest: boolean },
 ): Promise<DeliveryMessage[]> {
-  const occurredAt = new Date();
+  const occurredAt = new Date(await readClock(db));
   const id = uuid7(occurredAt.getTime());
   await insertEvents(db, [{ id, tenant, eventId: id, type, occurredAt, data: Buffer.from(data) }]);
   const deliveries = subscriptionIds.map((subscriptionId) => ({

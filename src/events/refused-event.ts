@@ -21,7 +21,7 @@ export async function putOff({ database, log, metrics }: Surroundings, refused: 
   const { message, error } = refused;
   const { deliveryCount, timestampNanos } = message.info;
   const facts = { subject: message.subject, sequence: message.seq };
-  if (Date.now() - timestampNanos / 1_000_000 < GIVE_UP_AFTER_MS) {
+  if (database.clock.now() - timestampNanos / 1_000_000 < GIVE_UP_AFTER_MS) {
     log.error({ err: error, ...facts }, 'an event was refused; trying it again behind the others');
     message.nak(refusedDelayMs(deliveryCount));
     return;

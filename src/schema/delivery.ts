@@ -57,7 +57,7 @@ export const DeliveryType = builder.prismaObject('Delivery', {
       nullable: true,
       description: 'Why no attempt is made right now; null if one is, or if none is planned.',
       select: WAITING,
-      resolve: (delivery) => waitReasonOf(delivery, new Date()),
+      resolve: (delivery, _args, { services }) => waitReasonOf(delivery, new Date(services.database.clock.now())),
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     completedAt: t.expose('completedAt', {

@@ -18,21 +18,21 @@ type Input = {
 const MAX_NAME_LENGTH = 200;
 
 /** Throws InvalidInputError. */
-export async function issueApiKey({ prisma }: Database, { name, scope, tenant }: Input): Promise<IssuedApiKey> {
+export async function issueApiKey({ prisma, clock }: Database, { name, scope, tenant }: Input): Promise<IssuedApiKey> {
   const problems = findProblems({ name, scope, tenant });
   if (problems.length > 0) throw new InvalidInputError(problems);
   const key = generateApiKey();
   const apiKey = await prisma.apiKey.create({
     // A copy: Prisma wants bytes in a buffer of their own.
-    data: { id: uuid7(Date.now()), name, scope, tenant: tenant ?? null, keyHash: new Uint8Array(hashApiKey(key)) },
+    data: { id: uuid7(clock.now()), name, scope, tenant: tenant ?? null, keyHash: new Uint8Array(hashApiKey(key)) },
   });
   return { apiKey, key };
 }
 
 /** A key that is revoked stays as it is. Throws NotFoundError. */
-export async function revokeApiKey({ prisma }: Database, id: string): Promise<ApiKey> {
+export async function revokeApiKey({ prisma, clock }: Database, id: string): Promise<ApiKey> {
   if (!isUuid(id)) throw new NotFoundError('API key');
-  await prisma.apiKey.updateMany({ where: { id, revokedAt: null }, data: { revokedAt: new Date() } });
+  await prisma.apiKey.updateMany({ where: { id, revokedAt: null }, data: { revokedAt: new Date(clock.now()) } });
   const apiKey = await prisma.apiKey.findUnique({ where: { id } });
   if (apiKey === null) throw new NotFoundError('API key');
   return apiKey;

@@ -30,7 +30,7 @@ export type WatchOptions = {
  */
 export function watchDeliveryLog(context: Context, options: WatchOptions): AsyncIterableIterator<Emission> {
   const stream = new AttemptStream(context.services.liveLog, attemptMatches(options.filter), context.stopping);
-  const emissions = emit(context, { ...options, stream, startedAt: Date.now() });
+  const emissions = emit(context, { ...options, stream, startedAt: context.services.database.clock.now() });
   return {
     next: () => emissions.next(),
     // A generator's own `return` would wait for the next attempt.

@@ -83,7 +83,10 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
     updatedAt: t.expose('updatedAt', { type: 'DateTime' }),
     secrets: t.relation('secrets', {
       description: 'Those that sign now, newest first.',
-      query: () => ({ where: { OR: [{ expiresAt: null }, { expiresAt: { gt: new Date() } }] }, orderBy: NEWEST_FIRST }),
+      query: (_args, { services }) => ({
+        where: { OR: [{ expiresAt: null }, { expiresAt: { gt: new Date(services.database.clock.now()) } }] },
+        orderBy: NEWEST_FIRST,
+      }),
     }),
     deliveries: t.prismaConnection(
       {

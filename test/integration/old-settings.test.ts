@@ -47,7 +47,7 @@ async function remaining({ pool }: RetentionDatabase, id: string): Promise<(numb
 }
 
 const deleteRows = ({ url }: RetentionDatabase) => {
-  const pace = { signal: new AbortController().signal, deadlineMs: Date.now() + 60_000 };
+  const pace = { signal: new AbortController().signal, deadlineMs: performance.now() + 60_000 };
   return withConnection(url, (client) => deleteExpiredRows(client, { nowMs: NOW, retentionDays: 30, pace }));
 };
 

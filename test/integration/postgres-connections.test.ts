@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ChangeListener } from '../../src/database/change-listener.ts';
 import { createDatabase, type Database } from '../../src/database/client.ts';
+import { Clock } from '../../src/database/clock.ts';
 import { openConnection } from '../../src/database/connection.ts';
 import { isReadOnly, isUnavailable } from '../../src/database/errors.ts';
 import { PoolGroup, type PoolOptions } from '../../src/database/pool.ts';
@@ -102,7 +103,14 @@ describe('a connection is not used again', () => {
     const pools = new PoolGroup();
     const [pool, readPool] = [pools.create(options), pools.create(options)];
     const prisma = new PrismaClient({ adapter: new PrismaPg(readPool) });
-    const database = { pool, readPool, prisma, renewConnections: () => undefined, close: () => Promise.resolve() };
+    const database = {
+      pool,
+      readPool,
+      prisma,
+      clock: new Clock(),
+      renewConnections: () => undefined,
+      close: () => Promise.resolve(),
+    };
     for (const each of [pool, readPool]) each.on('error', () => undefined);
     cleanUps.push(
       () => proxy.stop(),

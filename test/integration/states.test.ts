@@ -59,7 +59,7 @@ function resultOn(delivery: Delivery, { status, startedAt }: Made): Result {
   const isRetried = status === 'FAILURE';
   return {
     ...{ attempt, status: isRetried ? 'PENDING' : 'SUCCESS', waitingFor: isRetried ? 'BACKOFF' : null },
-    ...{ nextAttemptAt: isRetried ? new Date(Date.now() + 3_600_000) : null, staysEnqueued: false },
+    ...{ nextAttemptInMs: isRetried ? 3_600_000 : null, staysEnqueued: false },
   };
 }
 

@@ -11,7 +11,7 @@ type Case = {
 
 /** Whether a message is believed, when the last one that was stored before we came has the number 10. */
 function isBelieved({ seq = 11, redelivered = false, ageMs = 0, storedInMs = 0 }: Case): boolean {
-  const deliveries = new FirstDeliveries();
+  const deliveries = new FirstDeliveries(Date.now);
   deliveries.believeAfter(10);
   const storedAt = Date.now() - ageMs;
   // `as`: what the rule looks at.
@@ -37,7 +37,7 @@ it.each<[string, Case]>([
 });
 
 it('as long as it is not known what was stored before, nothing is believed', () => {
-  const deliveries = new FirstDeliveries();
+  const deliveries = new FirstDeliveries(Date.now);
   const now = Date.now();
   const message = { seq: 1_000_000, redelivered: false, info: { timestampNanos: now * 1e6 } } as StreamMessage;
   expect([deliveries.suspectsAll, deliveries.isFirst(message, { publishedAt: now })]).toEqual([true, false]);

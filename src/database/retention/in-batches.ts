@@ -16,5 +16,5 @@ export async function inBatches(pace: Pace, step: () => Promise<'more' | 'done'>
 }
 
 export function hasTime({ signal, deadlineMs }: Pace): boolean {
-  return !signal.aborted && Date.now() < deadlineMs;
+  return !signal.aborted && performance.now() < deadlineMs;
 }

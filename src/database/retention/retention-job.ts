@@ -59,7 +59,7 @@ export class RetentionJob extends Loop {
     const created = await this.#create(client, retention);
     const { dropped, kept, isBusy: wasBusy } = await dropPartitions(client, { ...retention, signal });
     const isBusy = wasBusy || created === undefined;
-    const pace = { signal, deadlineMs: Date.now() + ROUND_MS };
+    const pace = { signal, deadlineMs: performance.now() + ROUND_MS };
     const deletedRows = await deleteExpiredRows(client, { ...retention, pace });
     const trimmed = await this.#trim(client, pace);
     const hasDropped = dropped.length > 0 || deletedRows.count > 0 || trimmed.count > 0;

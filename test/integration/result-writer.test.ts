@@ -1,0 +1,90 @@
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { afterEach, expect, it } from 'vitest';
+import { createDatabase } from '../../src/database/client.ts';
+import { leaseDeliveries } from '../../src/database/lease-deliveries.ts';
+import { PoolGroup } from '../../src/database/pool.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { ResultWriter, type ResultWriterOptions } from '../../src/delivery/result-writer.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { lockTable } from '../support/table-lock.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { attemptOf, seedDelivery } from './graphql-api.ts';
+
+const cleanUps: (() => unknown)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** A writer whose statements may take 300 ms, and which insists for a second. */
+async function startWriter() {
+  const testDatabase = await createTestDatabase();
+  cleanUps.push(() => testDatabase.drop());
+  const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+  cleanUps.push(() => database.close());
+  const pool = new PoolGroup().create({ connectionString: testDatabase.url, statement_timeout: 300 });
+  cleanUps.push(() => pool.end());
+  const { id: subscriptionId } = await database.prisma.webhookSubscription.create({
+    data: { id: uuid7(Date.now()), tenant: 'acme', url: 'https://example.com/', eventTypes: ['*'] },
+  });
+  const deliveries = await Promise.all(
+    Array.from({ length: 5 }, () => seedDelivery(database, { subscriptionId, tenant: 'acme' })),
+  );
+  const lines: string[] = [];
+  const stopping = new AbortController();
+  const writer = new ResultWriter({
+    ...{ database: { ...database, pool }, metrics: new Registry(), signal: stopping.signal },
+    log: pino({ level: 'error' }, { write: (line: string) => void lines.push(line) }),
+    limits: { retryMs: 50, insistMs: 1_000, extendLeasesMs: 200 },
+    // `as`: what a writer calls of them.
+    ...({ bus: { announce: () => undefined }, circuits: { observe: () => undefined } } as unknown as Pick<
+      ResultWriterOptions,
+      'bus' | 'circuits'
+    >),
+  });
+  const write = () =>
+    Promise.all(
+      deliveries.map(async (delivery) => {
+        const { id: _, ...attempt } = attemptOf(delivery);
+        await writer.write({ attempt, status: 'SUCCESS', dueAt: null, waitingFor: null, staysEnqueued: false });
+      }),
+    );
+  return { url: testDatabase.url, database, deliveries, write, lines };
+}
+
+it.each(['attempts', 'deliveries'])(
+  'results are kept while %s is locked, for longer than it insists',
+  async (table) => {
+    const { url, database, write, lines } = await startWriter();
+    const unlock = await lockTable(url, { table });
+    let isOver = false;
+    const written = write().finally(() => {
+      isOver = true;
+    });
+    const begun = performance.now();
+    await waitFor(() => performance.now() - begun > 4_000 || isOver, { what: 'the time in which it insists' });
+    expect(isOver).toBe(false);
+    expect(lines.filter((line) => line.includes('kept until a lock'))).toHaveLength(1);
+    await unlock();
+    await written;
+    const { rows } = await database.pool.query(`SELECT DISTINCT status, attempt_count, leased_until FROM deliveries`);
+    expect(rows).toEqual([{ status: 'SUCCESS', attempt_count: 1, leased_until: null }]);
+  },
+);
+
+it('nobody else gets a delivery whose result cannot be written yet', async () => {
+  const { url, database, deliveries, write } = await startWriter();
+  await database.pool.query('UPDATE deliveries SET enqueue_count = 1');
+  const unlock = await lockTable(url, { table: 'attempts' });
+  const written = write();
+  const count = async () =>
+    (await database.pool.query('SELECT FROM deliveries WHERE leased_until > now()')).rowCount ?? 0;
+  await waitFor(async () => (await count()) === deliveries.length, { what: 'the leases' });
+  const requests = deliveries.map(({ id }) => ({ deliveryId: id, enqueueCount: 1, leaseMs: 1_000 }));
+  const leases = await leaseDeliveries(database.pool, requests);
+  expect(new Set([...leases.values()].map(({ kind }) => kind))).toEqual(new Set(['not yet']));
+  await unlock();
+  await written;
+  expect(await count()).toBe(0);
+});
