@@ -5,7 +5,9 @@ import { createDatabase } from '../../src/database/client.ts';
 import { leaseDeliveries } from '../../src/database/lease-deliveries.ts';
 import { PoolGroup } from '../../src/database/pool.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
+import type { UnwrittenAttempt } from '../../src/delivery/attempt.ts';
 import { ResultWriter, type ResultWriterOptions } from '../../src/delivery/result-writer.ts';
+import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -46,7 +48,9 @@ async function startWriter() {
   const write = () =>
     Promise.all(
       deliveries.map(async (delivery) => {
-        const { id: _, ...attempt } = attemptOf(delivery);
+        // The writer gives it an id of its own.
+        const attempt: Partial<Attempt> & UnwrittenAttempt = attemptOf(delivery);
+        delete attempt.id;
         await writer.write({ attempt, status: 'SUCCESS', dueAt: null, waitingFor: null, staysEnqueued: false });
       }),
     );
