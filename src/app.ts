@@ -39,6 +39,9 @@ export type AppOptions = {
 /** What is left of the 25 s is for closing the connections: 1.8 s for NATS, 1.2 s for Postgres. */
 const WORK_STOPS_WITHIN_MS = 21_000;
 
+/** A statement of the start that is under way when the app is stopped, such as a migration. */
+const START_ENDS_WITHIN_MS = 5_000;
+
 type OnStop = (stop: () => Promise<void>) => void;
 
 /** The composition root: everything is made here and handed to what needs it. Resolves when HTTP answers. */
@@ -94,6 +97,7 @@ async function startParts(
   { surroundings, services, onStop }: Parts,
 ): Promise<Pick<App, 'url' | 'ready'>> {
   const stopping = new AbortController();
+  let starting: Promise<unknown> = Promise.resolve();
   let startProblems: readonly string[] = [];
   const { adminApiKey } = surroundings;
   const { directUrl: databaseUrl } = services.databaseUrls;
@@ -105,7 +109,8 @@ async function startParts(
   onStop(async () => {
     stopping.abort();
     // Whatever waits longer than that for a server that hangs is as safe as it is when we are killed.
-    await atMost(WORK_STOPS_WITHIN_MS, Promise.all([server.stop(), ...workers.map((worker) => worker.stop())]));
+    const stops = [atMost(START_ENDS_WITHIN_MS, starting), server.stop(), ...workers.map((worker) => worker.stop())];
+    await atMost(WORK_STOPS_WITHIN_MS, Promise.all(stops));
   });
   const url = await server.start();
   services.bus.start();
@@ -118,8 +123,8 @@ async function startParts(
   const ready = startUp(services, startOptions).then(() => {
     startProblems = [];
   });
-  // It says so to whoever waits for it; nobody has to.
-  ready.catch(() => undefined);
+  // Its rejection is for callers that wait for it; nobody has to.
+  starting = ready.catch(() => undefined);
   return { url, ready };
 }
 

@@ -1,7 +1,4 @@
-import { atMost, pause } from './pause.ts';
-
-/** For the round in hand; only a server that hangs takes longer. */
-const STOP_MS = 5_000;
+import { pause } from './pause.ts';
 
 /** Does one round of its work after the other, from start() until stop(). */
 export abstract class Loop {
@@ -12,9 +9,10 @@ export abstract class Loop {
     this.#running ??= this.#run(this.#stopping.signal);
   }
 
+  /** Waits for the round in hand, which uses what is closed after that. Each of its statements has a limit of its own. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    if (this.#running !== undefined) await atMost(STOP_MS, this.#running);
+    await this.#running;
   }
 
   /** Resolves with after how many milliseconds the next round begins; must not reject. */

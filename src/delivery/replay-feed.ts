@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
 import type { Replay } from '../generated/prisma/client.ts';
+import { InFlight } from '../in-flight.ts';
 
 /** Gets a replay as it is in Postgres; undefined once it is gone. */
 export type ReplayWatcher = (replay: Replay | undefined) => void;
@@ -16,6 +17,7 @@ export class ReplayFeed {
   readonly #prisma: Database['prisma'];
   readonly #log: Logger;
   readonly #watchers = new Map<string, Set<ReplayWatcher>>();
+  readonly #reading = new InFlight();
   #isReading = false;
 
   constructor({ prisma }: Database, log: Logger) {
@@ -34,11 +36,16 @@ export class ReplayFeed {
     };
   }
 
+  /** Waits for what is being read; nobody may watch any more. */
+  async stop(): Promise<void> {
+    await this.#reading.settled();
+  }
+
   async #readAll(): Promise<void> {
     this.#isReading = true;
     while (this.#watchers.size > 0) {
       try {
-        await this.#read();
+        await this.#reading.track(this.#read());
       } catch (error) {
         this.#log.debug({ err: error }, 'the replays that are watched could not be read');
       }

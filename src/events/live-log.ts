@@ -4,6 +4,7 @@ import type { Database } from '../database/client.ts';
 import { latestAttempts } from '../database/latest-attempts.ts';
 import { outageInLog } from '../database/outage-in-log.ts';
 import { uuid7Floor, uuid7Source } from '../database/uuid7.ts';
+import { InFlight } from '../in-flight.ts';
 import { Turns } from '../turns.ts';
 import { type AnnouncedAttempt, type HeardAttempt, LATE_AFTER_MS } from './attempt-feed.ts';
 import type { EventBus } from './event-bus.ts';
@@ -59,6 +60,7 @@ export class LiveLog {
   /** When the last check before an outage was, and until when senders may be busy with what they could not commit. */
   #outage = { since: 0, until: 0 };
   readonly #reads = new Turns({ max: MAX_READS, maxPerHolder: MAX_READS_PER_HOLDER });
+  readonly #reading = new InFlight();
   #release: (() => void) | undefined;
 
   constructor(options: LiveLogOptions) {
@@ -97,12 +99,19 @@ export class LiveLog {
     return now - (this.#checkedAt ?? 0) > OUTAGE_AFTER_MS;
   }
 
+  /** Waits for what is being read; nobody may watch any more. */
+  async stop(): Promise<void> {
+    await this.#reading.settled();
+  }
+
   /** Reads what a watcher has to get from Postgres: few do at a time, and those of other tenants are not kept waiting. */
   readInTurn<T>(holder: string, read: () => Promise<T>): Promise<T> {
-    return this.#reads.run(holder, async () => {
-      await this.#learn();
-      return read();
-    });
+    return this.#reading.track(
+      this.#reads.run(holder, async () => {
+        await this.#learn();
+        return read();
+      }),
+    );
   }
 
   /** Before anything is read, a process that was not there looks into the log for an outage that it does not know of. */
@@ -138,7 +147,7 @@ export class LiveLog {
     const timer = setInterval(() => {
       if (checking) return;
       checking = true;
-      void this.#check().finally(() => {
+      void this.#reading.track(this.#check()).finally(() => {
         checking = false;
       });
     }, CHECK_EVERY_MS);

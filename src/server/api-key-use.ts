@@ -3,11 +3,16 @@ import type { Logger } from 'pino';
 import { Batcher } from '../database/batcher.ts';
 import { noteApiKeyUse } from '../database/note-api-key-use.ts';
 import type { Queryable } from '../database/transaction.ts';
+import { InFlight } from '../in-flight.ts';
 
 const MAX_PER_STATEMENT = 1_000;
 const ONCE_IN_MS = 60_000;
 
-export type ApiKeyUse = (id: string) => void;
+export type ApiKeyUse = {
+  readonly note: (id: string) => void;
+  /** Resolves when everything is written. */
+  readonly settled: () => Promise<void>;
+};
 
 /** Writes when keys were last used: for each at most once a minute, beside the requests, many in one statement. */
 export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
@@ -19,11 +24,13 @@ export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
       return ids.map(() => undefined);
     },
   });
-  return (id) => {
+  const writing = new InFlight();
+  const note = (id: string) => {
     if (noted.has(id)) return;
     noted.set(id, true);
-    batcher.add(id).catch((error: unknown) => {
+    writing.track(batcher.add(id)).catch((error: unknown) => {
       log.warn({ err: error, credentialId: id }, 'when an API key was last used could not be written');
     });
   };
+  return { note, settled: () => writing.settled() };
 }

@@ -3,6 +3,7 @@ import type { Config } from '../config.ts';
 import { ChangeListener } from '../database/change-listener.ts';
 import type { Database } from '../database/client.ts';
 import { liveApiKeys } from '../database/live-api-keys.ts';
+import { InFlight } from '../in-flight.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import { ApiKeyLookup } from './api-key-lookup.ts';
 import { type ApiKeyUse, createApiKeyUse } from './api-key-use.ts';
@@ -30,7 +31,8 @@ export class Credentials {
   readonly #lookup: ApiKeyLookup;
   readonly #live = new LiveCredentials();
   readonly #listener: ChangeListener;
-  readonly #noteUse: ApiKeyUse;
+  readonly #use: ApiKeyUse;
+  readonly #checks = new InFlight();
   #timer: NodeJS.Timeout | undefined;
   #checking = false;
 
@@ -38,12 +40,12 @@ export class Credentials {
     const { adminApiKey, jwt, database, databaseUrl, log } = options;
     this.#options = options;
     this.#lookup = new ApiKeyLookup(database.pool);
-    this.#noteUse = createApiKeyUse(database.pool, log);
+    this.#use = createApiKeyUse(database.pool, log);
     this.authenticate = createAuthenticate({
       adminApiKey,
       findApiKey: async (key) => {
         const viewer = await this.#lookup.find(key);
-        if (viewer !== undefined) this.#noteUse(viewer.credentialId);
+        if (viewer !== undefined) this.#use.note(viewer.credentialId);
         return viewer;
       },
       verifyJwt: jwt && createVerifyJwt(jwt, log),
@@ -52,7 +54,7 @@ export class Credentials {
       ...{ url: databaseUrl, log, onNotice: { api_key_revoked: this.revoked } },
       onGap: () => {
         this.#lookup.forgetAll();
-        void this.#check();
+        void this.#checks.track(this.#check());
       },
     });
   }
@@ -60,12 +62,14 @@ export class Credentials {
   start(): void {
     if (this.#timer !== undefined) return;
     this.#listener.start();
-    this.#timer = setInterval(() => void this.#check(), CHECK_MS);
+    this.#timer = setInterval(() => void this.#checks.track(this.#check()), CHECK_MS);
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#listener.stop();
+    await this.#checks.settled();
+    await this.#use.settled();
   }
 
   /** For what stays open: it has to end when the credential does. */
@@ -88,7 +92,7 @@ export class Credentials {
     try {
       const live = await liveApiKeys(this.#options.database.pool, ids);
       for (const id of ids) {
-        if (live.has(id)) this.#noteUse(id);
+        if (live.has(id)) this.#use.note(id);
         else this.#live.end(id);
       }
     } catch (error) {

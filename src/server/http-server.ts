@@ -10,6 +10,8 @@ import type { SecretBox } from '../delivery/secret-box.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { LiveLog } from '../events/live-log.ts';
 import { createPublishEvent } from '../events/publish-event.ts';
+import { InFlight } from '../in-flight.ts';
+import { atMost } from '../pause.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import { StartError } from '../start-error.ts';
 import { VERSION } from '../version.ts';
@@ -61,6 +63,9 @@ export class HttpServer {
   readonly #credentials: Credentials | undefined;
   readonly #graphql: Graphql | undefined;
   readonly #sockets: LiveSockets | undefined;
+  /** An operation goes on when its client has gone. */
+  readonly #answering = new InFlight();
+  readonly #feeds: { stop(): Promise<void> }[] = [];
   #started: Promise<string> | undefined;
   #stopped: Promise<void> | undefined;
 
@@ -83,6 +88,7 @@ export class HttpServer {
         replayFeed: new ReplayFeed(database, log),
       };
       this.#credentials = credentials;
+      this.#feeds.push(services.liveLog, services.replayFeed);
       const operationMetrics = createOperationMetrics(metrics);
       const shared = {
         credentials: {
@@ -99,7 +105,9 @@ export class HttpServer {
     }
     // A request has to be all there within half a minute; answers (live streams) may take for ever.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
-    this.#server = createServer(limits, (request, response) => void this.#answer(request, response));
+    this.#server = createServer(limits, (request, response) => {
+      void this.#answering.track(this.#answer(request, response));
+    });
     this.#server.maxHeadersCount = 100;
     // A client that takes nothing of its answer holds it in memory. Streams over SSE have a ping every 12 s.
     this.#server.timeout = UNREAD_MS;
@@ -148,10 +156,13 @@ export class HttpServer {
     const timer = setTimeout(() => {
       this.#server.closeAllConnections();
     }, STOP_WITHIN_MS);
+    const answered = this.#answering.settled();
     await this.#sockets?.stop();
     await closed;
-    await this.#credentials?.stop();
     clearTimeout(timer);
+    // What is closed next is used until then.
+    await atMost(STOP_WITHIN_MS, Promise.all([answered, ...this.#feeds.map((feed) => feed.stop())]));
+    await this.#credentials?.stop();
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {

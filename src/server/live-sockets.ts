@@ -14,6 +14,7 @@ import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { type WebSocket, WebSocketServer } from 'ws';
+import { InFlight } from '../in-flight.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import { whenAborted } from '../when-aborted.ts';
 import type { CpuShares } from './cpu-share.ts';
@@ -77,6 +78,8 @@ export class LiveSockets {
     ...{ noServer: true, maxPayload: MAX_MESSAGE_BYTES, closeTimeout: CLOSE_WITHIN_MS },
   });
   readonly #limits = createSocketLimits();
+  /** An operation goes on when its socket has been closed. */
+  readonly #working = new InFlight();
   readonly #maskError: (error: unknown) => GraphQLError;
   readonly #operations = new WeakMap<object, Operation>();
 
@@ -88,10 +91,10 @@ export class LiveSockets {
       {
         // Otherwise a client reads the messages of our faults when it is closed with 4500.
         isProd: true,
-        onConnect: (connection) => this.#connect(connection),
-        onSubscribe: (connection, id, payload) => this.#admit(connection, id, payload),
-        execute: (args) => this.#execute(args),
-        subscribe: (args) => this.#operationOf(args).enveloped.subscribe(args),
+        onConnect: (connection) => this.#working.track(this.#connect(connection)),
+        onSubscribe: (connection, id, payload) => this.#working.track(this.#admit(connection, id, payload)),
+        execute: (args) => this.#working.track(this.#execute(args)),
+        subscribe: (args) => this.#working.track(this.#operationOf(args).enveloped.subscribe(args)),
         onNext: (...[, , , , result]) => bounded(result),
         onError: (...[, , , errors]) => bounded({ errors }).errors,
       },
@@ -118,9 +121,10 @@ export class LiveSockets {
     });
   }
 
-  /** Closes every socket with 1001, and cuts those that do not answer within 2 s. */
+  /** Closes every socket with 1001, cuts those that do not answer within 2 s, and waits for operations that run. */
   async stop(): Promise<void> {
     await Promise.all([...this.#server.clients].map((socket) => closeSocket(socket, GOING_AWAY)));
+    await this.#working.settled();
   }
 
   async #connect({ connectionParams, extra }: Connection): Promise<boolean> {

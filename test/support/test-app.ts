@@ -7,7 +7,7 @@ import { readConfig } from '../../src/config.ts';
 import { createTestDatabase } from './database.ts';
 import { startTestNats, type TestNats } from './nats.ts';
 
-const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
+export const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
 export const SECRETS_KEY = randomBytes(32).toString('base64');
 
 export type TestServices = {

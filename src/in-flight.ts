@@ -1,0 +1,19 @@
+/** What has been begun and is not done yet, so that a stop can wait for it. */
+export class InFlight {
+  readonly #works = new Set<Promise<unknown>>();
+
+  /** Resolves and rejects as the work does. */
+  track<T>(work: Promise<T>): Promise<T> {
+    this.#works.add(work);
+    const forget = () => {
+      this.#works.delete(work);
+    };
+    work.then(forget, forget);
+    return work;
+  }
+
+  /** Resolves when nothing is in flight, what is begun in the meantime included. */
+  async settled(): Promise<void> {
+    while (this.#works.size > 0) await Promise.allSettled(this.#works);
+  }
+}
