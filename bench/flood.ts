@@ -16,7 +16,8 @@ const IN_FLIGHT = 256;
 
 /** As fast as JetStream takes them. */
 async function flood({ natsUrl, events, subjects }: FloodOrder): Promise<FloodMessage> {
-  const nats = await connect({ servers: natsUrl });
+  const { host: servers, username: user, password: pass } = new URL(natsUrl);
+  const nats = await connect({ servers, user, pass });
   const jetStream = nats.jetstream();
   let published = 0;
   let lastSequence = 0;

@@ -89,13 +89,14 @@ async function startParts(
   await promisify(execFile)('cp', ['-a', empty, join(directory, 'postgres')]);
   const postgres = await startEmbeddedPostgres({ directory: join(directory, 'postgres'), log, report });
   onStop(() => postgres.stop());
-  const natsServer = await startEmbeddedNats({ directory: join(directory, 'nats'), binary, log });
+  const natsServer = await startEmbeddedNats({ directory: join(directory, 'nats'), binary, password: 'bench', log });
   onStop(() => natsServer.stop());
   const database = { databaseUrl: postgres.url, secretsKey: randomBytes(32).toString('base64') };
   await prepare?.(database);
   const program = await startProgram({ ...database, natsUrl: natsServer.url, directory, nodeOptions });
   onStop(() => program.stop());
-  const nats = await connect({ servers: natsServer.url });
+  const { host: servers, username: user, password: pass } = new URL(natsServer.url);
+  const nats = await connect({ servers, user, pass });
   onStop(() => nats.close());
   const pool = new pg.Pool({ connectionString: postgres.url, max: 1 });
   onStop(() => pool.end());

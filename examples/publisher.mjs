@@ -1,13 +1,17 @@
 // Publishes one event as any service would: node examples/publisher.mjs <event type> <JSON> <id>
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { connect } from 'nats';
+import { connect, headers } from 'nats';
 
 const [type = 'conversation.created', data = '{"n": 1}', id = randomUUID()] = process.argv.slice(2);
-const servers = process.env.NATS_URL ?? (await readFile('.data/nats-url', 'utf8')).trim();
+const url = new URL(process.env.NATS_URL ?? (await readFile('.data/nats-url', 'utf8')).trim());
 
-const nats = await connect({ servers });
+// The client does not take them from the URL.
+const { host: servers, username: user, password: pass } = url;
+const nats = await connect({ servers, user, pass });
 // Take an id from your own data where there is one: published again after a crash, it is still one event.
-const { seq } = await nats.jetstream().publish(`events.examples.${type}`, data, { msgID: id });
+const event = headers();
+event.set('Event-Id', id);
+const { seq } = await nats.jetstream().publish(`events.examples.${type}`, data, { headers: event });
 console.log(`published ${id}, as number ${seq}`);
 await nats.close();

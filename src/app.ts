@@ -7,7 +7,9 @@ import { watchQueues } from './delivery/queue-gauges.ts';
 import { createSecretBox } from './delivery/secret-box.ts';
 import type { Report } from './embedded/report.ts';
 import { EventBus } from './events/event-bus.ts';
+import { createMessageSeal } from './events/message-seal.ts';
 import { watchNats } from './events/nats-gauges.ts';
+import { natsNames } from './events/nats-names.ts';
 import { atMost } from './pause.ts';
 import { NEED_NATS } from './server/health.ts';
 import { HttpServer } from './server/http-server.ts';
@@ -75,7 +77,16 @@ function createServices(config: Config, { surroundings, log, onStop }: Ingredien
     },
   });
   onStop(() => database.close());
-  const bus = new EventBus({ servers: natsServers, log, now: () => database.clock.now() });
+  const { prefix, replicas, login } = config.nats;
+  const bus = new EventBus({
+    servers: natsServers,
+    loginFiles: login,
+    names: natsNames(prefix),
+    replicas,
+    seal: createMessageSeal(secretsKey),
+    log,
+    now: () => database.clock.now(),
+  });
   onStop(() => bus.stop());
   return { databaseUrls, database, secretBox, bus, log, metrics: createMetrics(database, bus) };
 }

@@ -1,8 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import pg from 'pg';
 import { schemaOf } from './database/session.ts';
 import { MAX_PORT } from './delivery/port-rule.ts';
 import { isSecretsKey } from './delivery/secret-box.ts';
+import { problemOfPrefix } from './events/nats-names.ts';
 
 export type Role = 'api' | 'dispatcher' | 'sender';
 export const ROLES: readonly Role[] = ['api', 'dispatcher', 'sender'];
@@ -78,15 +80,64 @@ function checkReadable(databaseUrl: string): void {
   if (Number.isNaN(client.port)) throw new Error('has a port that is no number');
 }
 
-/** Its userinfo must be percent-encoded, or it would only be found out when connecting. */
+const ENCODING_HINT =
+  'a password with any of / ? # % , : @ has to be percent-encoded, as encodeURIComponent does in JavaScript';
+
+/**
+ * Its userinfo must be percent-encoded, or what is left of it would be taken for host, port, path or another server. The
+ * message never repeats the value.
+ */
 function parseNatsServer(text: string): string {
-  const url = new URL(parseUrl(text, ['nats:', 'tls:']));
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !['nats:', 'tls:'].includes(url.protocol) || url.hostname === '') {
+    throw new Error(`must be URLs that start with nats:// or tls://, separated by commas; ${ENCODING_HINT}`);
+  }
+  if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') {
+    throw new Error(`has something after host and port; ${ENCODING_HINT}`);
+  }
   try {
     decodeURIComponent(url.username + url.password);
   } catch {
-    throw new Error('has a user or password that is not percent-encoded');
+    throw new Error(`has a user or password that is not percent-encoded; ${ENCODING_HINT}`);
   }
   return text;
+}
+
+/** It is read again at every connection, so that a file that was replaced is used from then on. */
+export function parseCredentialsFile(text: string): string {
+  const content = readTextFile(text);
+  if (!content.includes('BEGIN NATS USER JWT') || !content.includes('BEGIN USER NKEY SEED')) {
+    throw new Error(
+      `names ${JSON.stringify(text)}, which has no user JWT and seed, as \`nsc generate creds\` prints them`,
+    );
+  }
+  return text;
+}
+
+export function parsePemFile(text: string): string {
+  if (!readTextFile(text).includes('-----BEGIN ')) throw new Error(`names ${JSON.stringify(text)}, which is not PEM`);
+  return text;
+}
+
+function readTextFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    throw new Error(`names ${JSON.stringify(path)}, which cannot be read (${code})`);
+  }
+}
+
+export function parseNatsPrefix(text: string): string {
+  const problem = problemOfPrefix(text);
+  if (problem !== undefined) throw new Error(problem);
+  return text;
+}
+
+/** Streams have an odd number of replicas, so that a majority is clear; JetStream allows five. */
+export function parseReplicas(text: string): number {
+  if (!['1', '3', '5'].includes(text)) throw new Error(`must be 1, 3 or 5, not ${JSON.stringify(text)}`);
+  return Number(text);
 }
 
 export function parseNatsServers(text: string): string[] {

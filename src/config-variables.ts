@@ -34,7 +34,7 @@ export const VARIABLES: readonly Variable[] = [
     name: 'NATS_URL',
     default: 'unset',
     meaning:
-      'nats-server 2.9 or newer with JetStream, `nats://…` or `tls://…`, comma-separated for a cluster, with `user:password@` or `token@` in the first. Unset: an embedded nats-server under `DATA_DIR`; its address is written to `DATA_DIR/nats-url`.',
+      'nats-server 2.9 or newer with JetStream, `nats://…` or `tls://…`, comma-separated for a cluster, with `user:password@` or `token@` in one of them, percent-encoded. Unset: an embedded nats-server under `DATA_DIR`; its address, with user and password, is written to `DATA_DIR/nats-url` (mode 0600).',
   },
   {
     name: 'NATS_PORT',
@@ -42,6 +42,34 @@ export const VARIABLES: readonly Variable[] = [
     meaning:
       'The loopback port of the embedded nats-server; 0 takes any free port. Unset: a free port at the first start, and the same after each restart unless another program has taken it.',
   },
+  {
+    name: 'NATS_PREFIX',
+    default: 'empty',
+    meaning:
+      'Goes before every stream (`<prefix>_EVENTS`), consumer and subject (`<prefix>.events.<tenant>.<type>`), so that several installations can share a NATS account: 1 to 32 letters, digits, `_` or `-`. The same in every process; with another one, what is in the streams of the old one stays there.',
+  },
+  {
+    name: 'NATS_REPLICAS',
+    default: '1',
+    meaning: 'Replicas of the streams that are created: 1, or 3 or 5 in a cluster. Existing streams stay as they are.',
+  },
+  {
+    name: 'NATS_CREDS',
+    default: 'unset',
+    meaning:
+      "A credentials file (a user's JWT and seed), in place of a password in `NATS_URL`. Read again at each connection.",
+  },
+  {
+    name: 'NATS_CA_FILE',
+    default: 'unset',
+    meaning: 'The certificates (PEM) that the servers are verified with. With it, the connection is TLS or nothing.',
+  },
+  {
+    name: 'NATS_CERT_FILE',
+    default: 'unset',
+    meaning: 'A client certificate (PEM) to log in with, and `NATS_KEY_FILE`. Read again at each connection.',
+  },
+  { name: 'NATS_KEY_FILE', default: 'unset', meaning: 'The key of `NATS_CERT_FILE` (PEM).' },
   { name: 'DATA_DIR', default: '.data', meaning: 'Embedded data and generated keys (files of mode 0600).' },
   { name: 'ROLES', default: 'api,dispatcher,sender', meaning: 'Which roles this process runs.' },
   {

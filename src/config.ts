@@ -5,15 +5,19 @@ import {
   parseBoolean,
   parseCidrs,
   parseCount,
+  parseCredentialsFile,
   parseDatabaseUrl,
   parseDnsServers,
   parseJwksUrl,
   parseLogAttempts,
   parseLogLevel,
+  parseNatsPrefix,
   parseNatsServers,
   parseOrigins,
+  parsePemFile,
   parsePort,
   parsePorts,
+  parseReplicas,
   parseRoles,
   parseSchedule,
   parseSecret,
@@ -40,6 +44,13 @@ export type Config = {
   readonly natsServers: readonly string[] | undefined;
   /** The port of the embedded nats-server; 0: any free one; undefined: the one it had before. */
   readonly natsPort: number | undefined;
+  readonly nats: {
+    /** Goes before all names; may be empty. */
+    readonly prefix: string;
+    /** Of streams that we create. */
+    readonly replicas: number;
+    readonly login: NatsLogin;
+  };
   readonly dataDir: string;
   readonly roles: ReadonlySet<Role>;
   readonly adminApiKey: string | undefined;
@@ -76,6 +87,16 @@ export type Config = {
   readonly logAttempts: LogAttempts;
   /** The machine's PATH, where an installed nats-server is looked for. */
   readonly searchPath: string;
+};
+
+/** Paths of files, each of which could be read at the start. */
+type NatsLogin = {
+  /** A user's JWT and seed. */
+  readonly credentialsFile: string | undefined;
+  /** PEM. With any of these, the connection is TLS or nothing. */
+  readonly caFile: string | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
 };
 
 /** Bad configuration: `problems` names every one of them, so that one start is enough to mend them all. */
@@ -115,6 +136,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     ...readDatabase(read, { embedded, problems }),
     natsServers: read('NATS_URL', parseNatsServers),
     natsPort: read('NATS_PORT', parsePort),
+    nats: readNats(read, { env, problems }),
     dataDir: read('DATA_DIR', parseText) ?? '.data',
     roles: read('ROLES', parseRoles) ?? new Set(ROLES),
     adminApiKey: read('ADMIN_API_KEY', parseSecret),
@@ -151,6 +173,34 @@ function readDatabase(
   if (embedded && databaseDirectUrl !== undefined) problems.push('DATABASE_DIRECT_URL is set without DATABASE_URL');
   const size = read('DATABASE_POOL_SIZE', (text) => parseCount(text, 1_000, 2));
   return { databaseUrl, databaseDirectUrl, databasePoolSize: size ?? DEFAULT_POOL_SIZE };
+}
+
+function readNats(
+  read: Read,
+  { env, problems }: { readonly env: NodeJS.ProcessEnv; readonly problems: string[] },
+): Config['nats'] {
+  const login = {
+    credentialsFile: read('NATS_CREDS', parseCredentialsFile),
+    caFile: read('NATS_CA_FILE', parsePemFile),
+    certFile: read('NATS_CERT_FILE', parsePemFile),
+    keyFile: read('NATS_KEY_FILE', parsePemFile),
+  };
+  const names = ['NATS_CREDS', 'NATS_CA_FILE', 'NATS_CERT_FILE', 'NATS_KEY_FILE'];
+  const set = names.filter((name) => !isUnset(env[name]));
+  if (set.length > 0 && isUnset(env['NATS_URL'])) {
+    problems.push(`${set.join(', ')} set without NATS_URL: the embedded nats-server needs no log-in`);
+  }
+  if (isUnset(env['NATS_CERT_FILE']) !== isUnset(env['NATS_KEY_FILE'])) {
+    problems.push('NATS_CERT_FILE and NATS_KEY_FILE belong together: set both or neither');
+  }
+  if (set.includes('NATS_CREDS') && (env['NATS_URL'] ?? '').includes('@')) {
+    problems.push('NATS_CREDS and NATS_URL both say who logs in: leave user and password out of NATS_URL');
+  }
+  return {
+    prefix: read('NATS_PREFIX', parseNatsPrefix) ?? '',
+    replicas: read('NATS_REPLICAS', parseReplicas) ?? 1,
+    login,
+  };
 }
 
 function readJwt(read: Read, problems: string[]): Config['jwt'] {

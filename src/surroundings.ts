@@ -1,10 +1,15 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { type DatabaseUrls, databaseUrls } from './database/session.ts';
-import { checkAccess, lockDataDirectory, readOrCreateSecretFile } from './embedded/data-directory.ts';
+import {
+  checkAccess,
+  lockDataDirectory,
+  readOrCreateSecretFile,
+  replaceSecretFile,
+} from './embedded/data-directory.ts';
 import { startEmbeddedNats } from './embedded/nats.ts';
 import { findNatsServer } from './embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from './embedded/postgres.ts';
@@ -77,9 +82,10 @@ async function startNats(
   { log, report, onStop }: SurroundingsOptions,
 ): Promise<string> {
   const binary = await findNatsServer({ dataDir, searchPath, report, log });
-  const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, port: natsPort, log });
+  const password = await keptSecret(dataDir, { name: 'nats-password', create: () => randomBytes(24).toString('hex') });
+  const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, password, port: natsPort, log });
   onStop(() => nats.stop());
-  await writeFile(join(dataDir, 'nats-url'), `${nats.url}\n`);
+  await replaceSecretFile(join(dataDir, 'nats-url'), nats.url);
   return nats.url;
 }
 

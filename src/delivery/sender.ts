@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { decodeDeliveryMessage, type PublishedDelivery } from '../events/delivery-message.ts';
+import type { PublishedDelivery } from '../events/delivery-message.ts';
 import { createMessageCount } from '../events/message-metrics.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
 import { type Queueable, TenantQueue } from '../tenant-queue.ts';
@@ -113,7 +113,7 @@ export class Sender {
 
   async #take(message: StreamMessage): Promise<void> {
     this.#count(message);
-    const delivery = this.#decode(message);
+    const delivery = this.#options.bus.readDelivery(message);
     if (delivery === undefined) return;
     const isStopping = () => this.#stopTaking.signal.aborted;
     if (isStopping()) {
@@ -167,15 +167,5 @@ export class Sender {
       this.#places.release(places);
     });
     this.#held.set(delivery.deliveryId, { message, done });
-  }
-
-  #decode(message: StreamMessage): PublishedDelivery | undefined {
-    try {
-      return decodeDeliveryMessage(message.data);
-    } catch (error) {
-      this.#options.log.error({ err: error }, 'a message that is no delivery was dropped from DELIVERIES');
-      message.term();
-      return undefined;
-    }
   }
 }

@@ -17,11 +17,13 @@ export const SAMPLE_EVENTS: readonly SampleEvent[] = [
 
 /** Publishes as any service would, with nothing of ours but the subject: `events.<tenant>.<event type>`. */
 export async function publishSampleEvents(server: string, tenant: string): Promise<void> {
-  const connection = await connect({ servers: server });
+  // The client does not take user and password from the URL.
+  const { host: servers, username: user, password: pass } = new URL(server);
+  const connection = await connect({ servers, user, pass });
   const jetStream = connection.jetstream();
   for (const [index, { type, data }] of SAMPLE_EVENTS.entries()) {
     const messageHeaders = headers();
-    messageHeaders.set('Nats-Msg-Id', `demo-${index + 1}`);
+    messageHeaders.set('Event-Id', `demo-${index + 1}`);
     await jetStream.publish(`events.${tenant}.${type}`, JSON.stringify(data), { headers: messageHeaders });
   }
   await connection.drain();

@@ -50,7 +50,9 @@ async function main(): Promise<void> {
 
 async function run(app: App): Promise<void> {
   await app.ready;
-  say(`  GraphQL listens on ${app.url}/graphql, NATS on ${app.natsServers.join()}`);
+  say(
+    `  GraphQL listens on ${app.url}/graphql, NATS on ${app.natsServers.map((server) => new URL(server).host).join()}`,
+  );
   await deliver(app);
 }
 
@@ -177,7 +179,7 @@ async function request<Data, Variables>(
 const NEXT_STEPS = `What to try next:
   npm start                     the same server, until you stop it; GraphQL on http://127.0.0.1:4000/graphql
   cat .data/admin-api-key       the key to call it with: "authorization: Bearer <key>"
-  cat .data/nats-url            where to publish: subject events.<tenant>.<event type>, the body any JSON
+  cat .data/nats-url            where to publish, with user and password: subject events.<tenant>.<event type>, the body any JSON
   README.md                     a subscription, an event and a receiver of your own in five minutes`;
 
 try {

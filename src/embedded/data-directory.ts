@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { access, link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { access, link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { StartError } from '../start-error.ts';
@@ -104,6 +104,13 @@ export async function readOrCreateSecretFile(path: string, create: () => string)
     await rm(draft, { force: true });
   }
   return (await readSecretFile(path)) ?? Promise.reject(new StartError(`${path} disappeared while it was read`));
+}
+
+/** Writes a file only its owner can read, in place of the one there may be, whoever could read that. */
+export async function replaceSecretFile(path: string, content: string): Promise<void> {
+  const draft = `${path}.${randomBytes(6).toString('hex')}`;
+  await writeFile(draft, `${content}\n`, { mode: 0o600, flag: 'wx' });
+  await rename(draft, path);
 }
 
 async function readSecretFile(path: string): Promise<string | undefined> {

@@ -15,8 +15,12 @@ export type EmbeddedNatsOptions = {
   readonly binary: string;
   /** Where it listens; 0: on any free port; undefined: where it listened before, if it can. */
   readonly port?: number | undefined;
+  /** Of the user `engine`, as it stands in URLs. */
+  readonly password: string;
   readonly log: Logger;
 };
+
+const USER = 'engine';
 
 const MAX_PORT = 65_535;
 const MEBIBYTE = 1024 * 1024;
@@ -28,8 +32,8 @@ const MAX_PAYLOAD_BYTES = 2 * MEBIBYTE;
  * lock of the data directory that `directory` is in: a server found running on it is taken for an orphan and stopped.
  */
 export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<EmbeddedServer> {
-  const { directory, binary, log } = options;
-  const store = await prepareNatsStore({ directory, binary });
+  const { directory, binary, password, log } = options;
+  const store = await prepareNatsStore({ directory, binary, password });
   await stopOrphans({ name: 'nats-server', matches: store.isServer, signal: 'SIGTERM', log });
   const start = async (port: number) => {
     const [command = '', ...args] = await store.configure(port);
@@ -47,7 +51,7 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
     });
     await server.start();
     await writeFile(portFile(directory), `${port}\n`);
-    return { url: `nats://127.0.0.1:${port}`, stop: () => server.stop() };
+    return { url: `nats://${USER}:${password}@127.0.0.1:${port}`, stop: () => server.stop() };
   };
   const port = await choosePort(options);
   return port === undefined ? startOnFreePort(start) : start(port);
@@ -84,7 +88,10 @@ export type NatsStore = {
   readonly readLastLog: () => Promise<string>;
 };
 
-export async function prepareNatsStore(options: Pick<EmbeddedNatsOptions, 'directory' | 'binary'>): Promise<NatsStore> {
+/** Without a password, everybody on this machine may do everything with it. */
+export async function prepareNatsStore(
+  options: Pick<EmbeddedNatsOptions, 'directory' | 'binary'> & { readonly password?: string },
+): Promise<NatsStore> {
   await mkdir(options.directory, { recursive: true, mode: 0o700 });
   // The one name of it: servers are recognised by what is on their command line.
   const directory = await realpath(options.directory);
@@ -93,7 +100,9 @@ export async function prepareNatsStore(options: Pick<EmbeddedNatsOptions, 'direc
   await removeOldLogs(directory);
   return {
     configure: async (port) => {
-      await writeFile(configPath, renderConfig({ directory, port, version }), { mode: 0o600 });
+      await writeFile(configPath, renderConfig({ directory, port, version, password: options.password }), {
+        mode: 0o600,
+      });
       return [options.binary, '-c', configPath];
     },
     isServer: (args) => basename(args[0] ?? '') === 'nats-server' && args[1] === '-c' && args[2] === configPath,
@@ -105,16 +114,23 @@ export async function prepareNatsStore(options: Pick<EmbeddedNatsOptions, 'direc
   };
 }
 
-type NatsConfig = { readonly directory: string; readonly port: number; readonly version: NatsVersion };
+type NatsConfig = {
+  readonly directory: string;
+  readonly port: number;
+  readonly version: NatsVersion;
+  readonly password?: string | undefined;
+};
 
 /**
  * The log is a file, not our pipe: a server whose parent was killed would die of SIGPIPE with its next line, in the
  * middle of the orderly shutdown that the next start asks for.
  */
-export function renderConfig({ directory, port, version }: NatsConfig): string {
+export function renderConfig({ directory, port, version, password }: NatsConfig): string {
   return `${[
     `server_name: ${JSON.stringify(serverName(directory))}`,
     `listen: "127.0.0.1:${port}"`,
+    // Here and not on the command line, which everybody on the machine can see.
+    ...(password === undefined ? [] : [`authorization { user: ${USER}, password: ${JSON.stringify(password)} }`]),
     `max_payload: ${MAX_PAYLOAD_BYTES}`,
     `pid_file: ${JSON.stringify(join(directory, 'nats.pid'))}`,
     `log_file: ${JSON.stringify(join(directory, 'nats.log'))}`,

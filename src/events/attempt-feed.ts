@@ -1,6 +1,8 @@
 import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
+import type { MessageSeal } from './message-seal.ts';
+import type { NatsNames } from './nats-names.ts';
 
 export type HeardAttempt = Attempt & {
   /** It was committed long after its id was made, when readers may have taken everything up to it for seen. */
@@ -22,23 +24,33 @@ export type AttemptWatcher = {
  */
 export const LATE_AFTER_MS = 7_500;
 
+export type AttemptFeedOptions = {
+  readonly names: NatsNames;
+  readonly seal: MessageSeal;
+  readonly log: Logger;
+  /** Called with the subject of a message that no process of ours has published. */
+  readonly onForged: (subject: string) => void;
+};
+
 /** Committed attempts, told from process to process; nothing is promised, the log in Postgres is the truth. */
 export class AttemptFeed {
-  readonly #log: Logger;
+  readonly #options: AttemptFeedOptions;
   readonly #watchers = new Set<AttemptWatcher>();
   #connection: NatsConnection | undefined;
   #subscription: Subscription | undefined;
 
-  constructor(log: Logger) {
-    this.#log = log;
+  constructor(options: AttemptFeedOptions) {
+    this.#options = options;
   }
 
   /** To be called right after the commit. */
   announce(connection: NatsConnection | undefined, attempt: AnnouncedAttempt): void {
     try {
-      connection?.publish(`log.${attempt.tenant}`, JSON.stringify(attempt));
+      const { names, seal } = this.#options;
+      const subject = names.logSubject(attempt.tenant);
+      connection?.publish(subject, seal.seal(subject, Buffer.from(JSON.stringify(attempt))));
     } catch (error) {
-      this.#log.warn({ err: error }, 'an attempt was not announced');
+      this.#options.log.warn({ err: error }, 'an attempt was not announced');
     }
   }
 
@@ -68,21 +80,23 @@ export class AttemptFeed {
     const connection = this.#connection;
     if (connection === undefined || connection.isClosed() || connection.isDraining()) return;
     if (this.#watchers.size === 0 || this.#subscription !== undefined) return;
-    this.#subscription = connection.subscribe('log.*', {
+    this.#subscription = connection.subscribe(this.#options.names.allLogSubjects, {
       callback: (error, message) => {
         if (error !== null) {
-          this.#log.error({ err: error }, 'the live log cannot be received');
+          this.#options.log.error({ err: error }, 'the live log cannot be received');
           return;
         }
         // What is thrown in here ends the client's reading, of everything.
         try {
-          const attempt = parseAttempt(message.string());
+          const body = this.#options.seal.open(message.subject, message.data);
+          if (body === undefined) {
+            this.#options.onForged(message.subject);
+            return;
+          }
+          const attempt = parseAttempt(body.toString());
           for (const watcher of this.#watchers) watcher.onAttempt(attempt);
         } catch (cause) {
-          this.#log.warn(
-            { err: cause, subject: message.subject },
-            'a message that is no attempt is on a subject of the live log',
-          );
+          this.#options.log.warn({ err: cause, subject: message.subject }, 'an announced attempt could not be read');
         }
       },
     });
@@ -102,7 +116,7 @@ export class AttemptFeed {
 }
 
 function parseAttempt(text: string): AnnouncedAttempt {
-  // Only announce() writes these subjects; `as` because JSON has no dates.
+  // Only announce() seals messages of these subjects; `as` because JSON has no dates.
   const attempt = JSON.parse(text) as AnnouncedAttempt;
   return { ...attempt, startedAt: new Date(attempt.startedAt) };
 }

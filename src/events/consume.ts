@@ -2,7 +2,8 @@ import type { Consumer, ConsumerInfo, ConsumerMessages, JetStreamClient, JsMsg }
 import type { Logger } from 'pino';
 import { pause } from '../pause.ts';
 import { whenAborted } from '../when-aborted.ts';
-import { type Durable, streamOf } from './streams.ts';
+import type { NatsNames } from './nats-names.ts';
+import type { Durable } from './streams.ts';
 
 export type ConsumeOptions = {
   readonly durable: Durable;
@@ -14,8 +15,9 @@ export type ConsumeOptions = {
 };
 
 export type ConsumeSource = {
-  /** Undefined while NATS is away. */
-  readonly jetStream: () => JetStreamClient | undefined;
+  /** Undefined while NATS is away. Once the signal aborts, nothing more is handed over. */
+  readonly current: () => { readonly jetStream: JetStreamClient; readonly signal: AbortSignal } | undefined;
+  readonly names: NatsNames;
   readonly log: Logger;
   /** How long nothing may come before JetStream is asked whether something should have. */
   readonly quietMs: number;
@@ -30,9 +32,11 @@ export async function consume(source: ConsumeSource, options: ConsumeOptions): P
   const { signal, durable } = options;
   while (!signal.aborted) {
     try {
-      const jetStream = source.jetStream();
-      if (jetStream === undefined) throw new Error('NATS is not connected');
-      await consumeOnce(await jetStream.consumers.get(streamOf(durable), durable), { ...source, ...options });
+      const current = source.current();
+      if (current === undefined) throw new Error('NATS is not connected');
+      const { stream, consumer } = durable === 'dispatcher' ? source.names.events : source.names.deliveries;
+      const found = await current.jetStream.consumers.get(stream, consumer);
+      await consumeOnce(found, { ...source, ...options, lost: current.signal });
     } catch (error) {
       source.log.debug({ err: error, consumer: durable }, 'not consuming');
     }
@@ -40,24 +44,27 @@ export async function consume(source: ConsumeSource, options: ConsumeOptions): P
   }
 }
 
-type Consuming = Omit<ConsumeSource, 'jetStream'> & ConsumeOptions;
+type Consuming = Omit<ConsumeSource, 'current'> & ConsumeOptions & { readonly lost: AbortSignal };
 
 async function consumeOnce(consumer: Consumer, options: Consuming): Promise<void> {
-  const { maxMessages, onMessage, signal } = options;
+  const { maxMessages, onMessage, signal, lost } = options;
   const messages = await consumer.consume({ max_messages: maxMessages, expires: EXPIRES_MS });
-  const forget = whenAborted(signal, () => {
+  const stop = () => {
     messages.stop();
-  });
+  };
+  const forgets = [whenAborted(signal, stop), whenAborted(lost, stop)];
   const watchdog = watch({ consumer, messages }, options);
   try {
     for await (const message of messages) {
+      // Its ack would be lost as well: it is redelivered.
+      if (lost.aborted) break;
       watchdog.busy();
       await onMessage(message);
       watchdog.idle();
     }
   } finally {
     watchdog.end();
-    forget();
+    for (const forget of forgets) forget();
   }
 }
 

@@ -1,5 +1,6 @@
 import type { JetStreamManager } from 'nats';
-import { CONSUMERS, type Durable } from './streams.ts';
+import type { NatsNames } from './nats-names.ts';
+import type { Durable } from './streams.ts';
 
 /** How much a stream holds, and how far its consumer has got. */
 export type Depth = {
@@ -13,10 +14,14 @@ export type Depth = {
   readonly unacked: number;
 };
 
-export async function readDepths(jsm: JetStreamManager): Promise<Depth[]> {
+export async function readDepths(jsm: JetStreamManager, { events, deliveries }: NatsNames): Promise<Depth[]> {
+  const places: [Durable, NatsNames['events']][] = [
+    ['dispatcher', events],
+    ['sender', deliveries],
+  ];
   return Promise.all(
-    Object.values(CONSUMERS).map(async ({ stream, config: { durable_name: consumer } }) => {
-      const [{ state }, info] = await Promise.all([jsm.streams.info(stream), jsm.consumers.info(stream, consumer)]);
+    places.map(async ([consumer, { stream, consumer: name }]) => {
+      const [{ state }, info] = await Promise.all([jsm.streams.info(stream), jsm.consumers.info(stream, name)]);
       const { num_pending: pending, num_ack_pending: unacked } = info;
       return { consumer, stream, messages: state.messages, bytes: state.bytes, pending, unacked };
     }),

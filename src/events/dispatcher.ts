@@ -16,6 +16,7 @@ import { EventCatalogue } from './event-catalogue.ts';
 import { type EventMetrics, eventMetrics } from './event-metrics.ts';
 import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
 import { createMessageCount } from './message-metrics.ts';
+import type { NatsNames } from './nats-names.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch } from './parse-event.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 import { toPublishedMessage } from './published-message.ts';
@@ -221,7 +222,7 @@ export class Dispatcher {
   async #dispatch(batch: readonly HeldEvent[], onWritten?: () => Promise<void>): Promise<readonly HeldEvent[]> {
     const begun = performance.now();
     const { pool } = this.#options.database;
-    const parsed = await parseAll(batch);
+    const parsed = await parseAll(batch, this.#options.bus.names);
     const startedAt = performance.now();
     const { rejections, matched } = await this.#judge(pool, parsed);
     this.#learn(matched);
@@ -281,11 +282,11 @@ export class Dispatcher {
   }
 }
 
-async function parseAll(batch: readonly HeldEvent[]): Promise<(ParsedEvent | Rejection)[]> {
+async function parseAll(batch: readonly HeldEvent[], names: NatsNames): Promise<(ParsedEvent | Rejection)[]> {
   const parsed: (ParsedEvent | Rejection)[] = [];
   let turnBegan = performance.now();
   for (const { message } of batch) {
-    parsed.push(parseEvent(toPublishedMessage(message)));
+    parsed.push(parseEvent(toPublishedMessage(message), names));
     if (performance.now() - turnBegan < MAX_TURN_MS) continue;
     await nextTurn();
     turnBegan = performance.now();

@@ -1,66 +1,105 @@
-import { connect, Events, type JetStreamClient, type JetStreamManager, type NatsConnection } from 'nats';
+import type { JetStreamClient, JetStreamManager, NatsConnection } from 'nats';
 import type { Logger } from 'pino';
 import { withinLoopTime } from '../loop-clock.ts';
-import { atMost, pause } from '../pause.ts';
-import { whenAborted } from '../when-aborted.ts';
+import { pause } from '../pause.ts';
 import { type AnnouncedAttempt, AttemptFeed, type AttemptWatcher } from './attempt-feed.ts';
-import { connectionOptions } from './connection-options.ts';
+import type { LoginFiles } from './connection-options.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
 import {
   type DeliveryMessage,
+  decodeDeliveryMessage,
   encodeDeliveryMessage,
   MAX_INLINE_DATA_BYTES,
   messageId,
   type PublishedDelivery,
 } from './delivery-message.ts';
 import { FirstDeliveries } from './first-deliveries.ts';
+import type { MessageSeal } from './message-seal.ts';
+import { NatsLink } from './nats-link.ts';
+import { type NatsNames, natsNames } from './nats-names.ts';
+import { describeRefusal } from './nats-refusal.ts';
+import { seldom } from './seldom.ts';
 import { judgeServerVersion } from './server-version.ts';
 import { StreamKeeper } from './stream-keeper.ts';
 import type { StreamMessage } from './stream-message.ts';
+import { ForeignStreamError } from './stream-problems.ts';
 
 export type EventBusOptions = {
   readonly servers: readonly string[];
+  readonly loginFiles?: LoginFiles;
+  /** Default: those without a prefix. */
+  readonly names?: NatsNames;
+  /** Of the streams that are created; default: 1. */
+  readonly replicas?: number;
+  readonly seal: MessageSeal;
   readonly log: Logger;
   /** The time that deliveries are published by, in milliseconds since 1970: the same in every process. */
   readonly now?: () => number;
 };
 
 const RETRY_MS = 1_000;
+const LOG_INTERVAL_MS = 30_000;
 const PUBLISH_TIMEOUT_MS = 5_000;
 /** When the client itself stops waiting for the answer to a publish: never before we do. */
 const ABANDON_MS = 60_000;
 const QUIET_MS = 30_000;
-const DRAIN_MS = 1_500;
-const STOP_MS = 1_800;
-/** What the server tells everybody when a consumer is created, whoever did it. */
-const SENDER_CREATED = '$JS.EVENT.ADVISORY.CONSUMER.CREATED.DELIVERIES.sender';
+/** NATS's own default: what fits into it is what publishers are told. */
+const USUAL_PAYLOAD_BYTES = 1024 * 1024;
 
 /**
- * The connection to NATS. It is started once, connects in the background for as long as it takes, reconnects by
- * itself, and checks its streams at every connection and every 30 s. While NATS is away, publishing rejects within 5 s
- * and consuming pauses.
+ * What the program does with NATS. It is started once, connects in the background for as long as it takes, and checks its
+ * streams at every connection and every 30 s. While NATS is away, publishing rejects within 5 s and consuming pauses.
  */
 export class EventBus {
+  readonly names: NatsNames;
+  /** Messages that were not ours, though on our subjects, since the start. */
+  readonly forged = { deliveries: 0, log: 0 };
   readonly #options: EventBusOptions;
-  readonly #stopping = new AbortController();
+  readonly #link: NatsLink;
   readonly #streams: StreamKeeper;
   readonly #feed: AttemptFeed;
   readonly #now: () => number;
   readonly #firstDeliveries: FirstDeliveries;
+  readonly #forgeries = seldom(LOG_INTERVAL_MS);
+  readonly #complaints = seldom(LOG_INTERVAL_MS);
   /** Of the connection as it is now, until it breaks. */
   #period = new AbortController();
+  /** Of consuming, through reconnects, until the connection is closed or the streams turn out to be somebody else's. */
+  #consuming = new AbortController();
   #warnedOf: string | undefined;
+  #fault: string | undefined;
   #connection: NatsConnection | undefined;
   #jetStream: JetStreamClient | undefined;
   #connected = false;
-  #running: Promise<void> | undefined;
 
   constructor(options: EventBusOptions) {
+    const { servers, loginFiles, replicas = 1, log, seal, names = natsNames() } = options;
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#firstDeliveries = new FirstDeliveries(this.#now);
-    this.#streams = new StreamKeeper({ log: options.log, now: Date.now });
-    this.#feed = new AttemptFeed(options.log);
+    this.names = names;
+    this.#streams = new StreamKeeper({ log, names, replicas, now: Date.now });
+    this.#feed = new AttemptFeed({
+      names,
+      seal,
+      log,
+      onForged: (subject) => {
+        this.forged.log += 1;
+        this.#complainOfForgery(subject);
+      },
+    });
+    this.#link = new NatsLink({
+      ...{ login: { servers, files: loginFiles }, names, log },
+      onOpen: (connection, signal) => {
+        this.#open(connection, signal);
+      },
+      onUp: (connection) => {
+        this.#begin(connection);
+      },
+      onDown: () => {
+        this.#end();
+      },
+    });
   }
 
   /** Whether NATS answers and the streams are there. */
@@ -68,32 +107,48 @@ export class EventBus {
     return this.#connected;
   }
 
-  /** What keeps it from working now, in sentences for `/health/ready`; empty while `connected`. */
+  /** What keeps NATS from being used, in sentences for the log and `/health/ready`; empty if nothing does. */
   get problems(): readonly string[] {
+    const fault = this.#link.fault ?? this.#fault;
+    if (fault !== undefined) return [`NATS cannot be used: ${fault}`];
     return this.#connected ? [] : ['NATS is not connected'];
   }
 
   start(): void {
-    this.#running ??= this.#run();
+    this.#link.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort();
-    // A server that hangs in the middle of a login is not waited for; a connection that comes after all is closed.
-    await atMost(STOP_MS, this.#running ?? Promise.resolve());
+    await this.#link.stop();
   }
 
   /** Resolves when JetStream has stored the message; rejects when it has not said so within 5 s, at once without NATS. */
   async publishDelivery(message: DeliveryMessage): Promise<void> {
     // While it is disconnected the client takes messages and drops them.
     if (this.#jetStream === undefined || !this.#connected) throw new Error('NATS is not connected');
-    const bytes = encodeDeliveryMessage({ ...message, publishedAt: this.#now() });
-    const published = this.#jetStream.publish(`deliveries.${message.subscriptionId}`, bytes, {
+    const subject = this.names.deliverySubject(message.subscriptionId);
+    const body = encodeDeliveryMessage({ ...message, publishedAt: this.#now() });
+    const published = this.#jetStream.publish(subject, this.#options.seal.seal(subject, body), {
       msgID: messageId(message),
       timeout: ABANDON_MS,
     });
     // An answer that came while this process stood still counts: its message is stored, and may have been taken.
     await withinLoopTime(PUBLISH_TIMEOUT_MS, published);
+  }
+
+  /** What publishDelivery made; undefined of anything else, which is removed from the stream. */
+  readDelivery(message: StreamMessage): PublishedDelivery | undefined {
+    const body = this.#options.seal.open(message.subject, message.data);
+    try {
+      if (body !== undefined) return decodeDeliveryMessage(body);
+      this.forged.deliveries += 1;
+      this.#complainOfForgery(message.subject);
+    } catch (error) {
+      // Of another version of the program. The sweeper finds the delivery without its message.
+      this.#options.log.error({ err: error }, 'a delivery message could not be read, and was dropped');
+    }
+    message.term();
+    return undefined;
   }
 
   /** Data up to this size goes with the messages of its deliveries. */
@@ -104,12 +159,16 @@ export class EventBus {
   /** Asks JetStream something; rejects when it does not answer within 5 s, at once without NATS. */
   async inspect<T>(ask: (jsm: JetStreamManager) => Promise<T>): Promise<T> {
     if (this.#connection === undefined) throw new Error('NATS is not connected');
-    return ask(await this.#connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS }));
+    return ask(await managerOf(this.#connection));
   }
 
-  /** Whether a message of DELIVERIES can be believed that it was never delivered before, and is the only one. */
-  isFirstDelivery(message: StreamMessage, published: Pick<PublishedDelivery, 'publishedAt'>): boolean {
-    return this.#firstDeliveries.isFirst(message, published);
+  /**
+   * Whether a message of DELIVERIES can be believed that it was never delivered before, and is the only one. JetStream
+   * drops a copy that somebody publishes under its message id; one under another id, or none, is not believed.
+   */
+  isFirstDelivery(message: StreamMessage, delivery: PublishedDelivery): boolean {
+    if (!this.#firstDeliveries.isFirst(message, delivery)) return false;
+    return message.headers?.get('Nats-Msg-Id') === messageId(delivery);
   }
 
   /** Tells every api process about a committed attempt; nothing is promised. */
@@ -124,70 +183,32 @@ export class EventBus {
 
   /** Hands over a consumer's messages until the signal aborts; what is buffered then is still handed over. */
   async consume(options: ConsumeOptions): Promise<void> {
-    const { log } = this.#options;
-    const jetStream = () => (this.#connected ? this.#jetStream : undefined);
-    await consume({ jetStream, log, quietMs: QUIET_MS }, options);
+    const current = () =>
+      this.#connected && this.#jetStream !== undefined
+        ? { jetStream: this.#jetStream, signal: this.#consuming.signal }
+        : undefined;
+    await consume({ current, names: this.names, log: this.#options.log, quietMs: QUIET_MS }, options);
   }
 
-  async #run(): Promise<void> {
-    const { log } = this.#options;
-    const { signal } = this.#stopping;
-    for (let failures = 0; !signal.aborted; failures += 1) {
-      try {
-        await this.#connectOnce(signal);
-        failures = 0;
-      } catch (error) {
-        // Once at first, then every half minute: an outage is no reason to flood the log.
-        if (failures % 30 === 0) log.error({ err: error }, 'NATS cannot be reached; trying again every second');
-        await pause(RETRY_MS, signal);
-      }
-    }
+  #complainOfForgery(subject: string): void {
+    const count = this.#forgeries.note();
+    if (count === undefined) return;
+    this.#options.log.error(
+      { count, subject },
+      'messages that none of our processes made, with this SECRETS_KEY, were dropped; see who may publish there',
+    );
   }
 
-  /** Returns when the connection has been closed for good. */
-  async #connectOnce(signal: AbortSignal): Promise<void> {
-    const connection = await connect(connectionOptions(this.#options.servers));
-    const { version } = connection.info ?? {};
-    if (judgeServerVersion(version) === 'too old') {
-      await connection.close();
-      throw new Error(`nats-server ${version ?? ''} is older than 2.9`);
-    }
+  #open(connection: NatsConnection, signal: AbortSignal): void {
     this.#connection = connection;
     this.#jetStream = connection.jetstream({ timeout: PUBLISH_TIMEOUT_MS });
-    const forget = whenAborted(signal, () => void this.#close(connection));
+    const consuming = new AbortController();
+    this.#consuming = consuming;
+    signal.addEventListener('abort', () => {
+      consuming.abort();
+    });
     this.#feed.receive(connection);
     this.#watchSender(connection);
-    // Not awaited: the client never ends this iterator, not even when the connection closes.
-    void this.#watchStatus(connection);
-    this.#begin(connection);
-    const error = await connection.closed();
-    this.#end();
-    forget();
-    if (error !== undefined) throw error;
-  }
-
-  async #close(connection: NatsConnection): Promise<void> {
-    const { log } = this.#options;
-    try {
-      // Draining needs the server; without it there is nobody to drain to.
-      if (this.#connected) await atMost(DRAIN_MS, connection.drain());
-      await connection.close();
-    } catch (error) {
-      log.debug({ err: error }, 'closing the NATS connection');
-    }
-  }
-
-  async #watchStatus(connection: NatsConnection): Promise<void> {
-    const { log } = this.#options;
-    for await (const status of connection.status()) {
-      if (status.type === Events.Disconnect) {
-        this.#end();
-        log.error('NATS is disconnected; reconnecting');
-      } else if (status.type === Events.Reconnect) {
-        log.info('NATS is connected again');
-        this.#begin(connection);
-      }
-    }
   }
 
   #begin(connection: NatsConnection): void {
@@ -205,17 +226,17 @@ export class EventBus {
 
   async #keepStreams(connection: NatsConnection, signal: AbortSignal): Promise<void> {
     const isOver = () => signal.aborted;
-    for (let failures = 0; !isOver(); ) {
+    while (!isOver()) {
       try {
         await pause(await this.#checkStreams(connection, signal), signal);
-        failures = 0;
       } catch (error) {
         if (isOver()) return;
         this.#connected = false;
-        if (failures % 30 === 0) {
-          this.#options.log.error({ err: error }, 'JetStream does not answer; trying again every second');
+        this.#fault = error instanceof ForeignStreamError ? error.message : describeRefusal(error);
+        if (error instanceof ForeignStreamError) this.#consuming.abort();
+        if (this.#complaints.note() !== undefined) {
+          this.#options.log.error({ reason: this.#fault }, 'JetStream cannot be used; trying again every second');
         }
-        failures += 1;
         await pause(RETRY_MS, signal);
       }
     }
@@ -223,44 +244,70 @@ export class EventBus {
 
   /** Returns after how many milliseconds to check again. */
   async #checkStreams(connection: NatsConnection, signal: AbortSignal): Promise<number> {
-    const jsm = await connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS });
+    const jsm = await managerOf(connection);
     const { created, nextInMs } = await this.#streams.check(jsm);
+    this.#fault = undefined;
     if (created || !this.#connected || this.#firstDeliveries.suspectsAll) await this.#suspectStored(jsm, signal);
     if (this.#connected || signal.aborted) return nextInMs;
+    if (this.#consuming.signal.aborted) this.#consuming = new AbortController();
     this.#connected = true;
+    this.#complaints.reset();
     const { version } = connection.info ?? {};
     this.#options.log.info({ server: version }, 'NATS is ready');
-    this.#warnOf(version);
+    this.#warnOf(connection);
     this.#feed.gap();
     return nextInMs;
   }
 
   async #suspectStored(jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
-    const { state } = await jsm.streams.info('DELIVERIES');
+    const { state } = await jsm.streams.info(this.names.deliveries.stream);
     if (!signal.aborted) this.#firstDeliveries.believeAfter(state.last_seq);
   }
 
   /** Another process, or an operator, may create the sender's consumer again. */
   #watchSender(connection: NatsConnection): void {
-    connection.subscribe(SENDER_CREATED, {
+    const { stream, consumer } = this.names.deliveries;
+    let isAsking = false;
+    // What the server tells everybody when a consumer is created, whoever did it.
+    connection.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.CREATED.${stream}.${consumer}`, {
       callback: () => {
         this.#firstDeliveries.suspectAll();
+        // Anybody may say so, thousands of times. If it fails, everything is suspect until the next regular check.
+        if (isAsking) return;
+        isAsking = true;
         const { signal } = this.#period;
-        // If it fails, everything is suspect until the next regular check.
-        connection
-          .jetstreamManager()
+        managerOf(connection)
           .then((jsm) => this.#suspectStored(jsm, signal))
-          .catch(() => undefined);
+          .catch(() => undefined)
+          .finally(() => {
+            isAsking = false;
+          });
       },
     });
   }
 
-  #warnOf(version: string | undefined): void {
-    if (version === this.#warnedOf || judgeServerVersion(version) === 'sound') return;
-    this.#warnedOf = version;
-    this.#options.log.warn(
-      { server: version },
-      'nats-server before 2.12.5 can lose or strand messages when it is killed; they are found again, but later',
-    );
+  #warnOf({ info }: NatsConnection): void {
+    const { log } = this.#options;
+    const { version, max_payload: maxPayload = USUAL_PAYLOAD_BYTES } = info ?? {};
+    const facts = `${version ?? ''} ${maxPayload}`;
+    if (facts === this.#warnedOf) return;
+    this.#warnedOf = facts;
+    if (judgeServerVersion(version) !== 'sound') {
+      log.warn(
+        { server: version },
+        'nats-server before 2.12.5 can lose or strand messages when it is killed; they are found again, but later',
+      );
+    }
+    if (maxPayload < USUAL_PAYLOAD_BYTES) {
+      log.warn(
+        { maxPayload },
+        'max_payload of nats-server is below 1 MiB: it refuses larger events that publishers send',
+      );
+    }
   }
+}
+
+/** It asks for no account info, which our user may not be allowed to. */
+function managerOf(connection: NatsConnection): Promise<JetStreamManager> {
+  return connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS, checkAPI: false });
 }

@@ -1,4 +1,4 @@
-import { Gauge, type Registry } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import { createSnapshot } from '../snapshot.ts';
 import { type Depth, readDepths } from './depths.ts';
 import type { EventBus } from './event-bus.ts';
@@ -8,8 +8,12 @@ const FRESH_MS = 5_000;
 const WAIT_MS = 1_000;
 
 /** Shows whether NATS can be used, and what waits in it; what it does not say in time is left out. */
-export function watchNats(metrics: Registry, bus: Pick<EventBus, 'connected' | 'inspect'>): void {
-  const depths = createSnapshot(() => bus.inspect(readDepths), { waitMs: WAIT_MS, freshMs: FRESH_MS, staleMs: 0 });
+export function watchNats(metrics: Registry, bus: Pick<EventBus, 'connected' | 'inspect' | 'names' | 'forged'>): void {
+  const depths = createSnapshot(() => bus.inspect((jsm) => readDepths(jsm, bus.names)), {
+    waitMs: WAIT_MS,
+    freshMs: FRESH_MS,
+    staleMs: 0,
+  });
   const readNow = async () => (bus.connected ? await depths() : undefined);
   new Gauge({
     ...{ registers: [metrics], name: 'webhooks_nats_connected' },
@@ -23,6 +27,14 @@ export function watchNats(metrics: Registry, bus: Pick<EventBus, 'connected' | '
     help: 'Whether JetStream answered within a second when it was last asked, 0 or 1',
     async collect() {
       this.set((await readNow()) === undefined ? 0 : 1);
+    },
+  });
+  new Counter({
+    ...{ registers: [metrics], name: 'webhooks_nats_forged_messages_total', labelNames: ['kind'] },
+    help: 'Messages that were dropped because none of our processes had made them: in DELIVERIES, or announcements of attempts',
+    collect() {
+      this.reset();
+      for (const [kind, count] of Object.entries(bus.forged)) this.inc({ kind }, count);
     },
   });
   for (const { name, help, label, field } of DEPTHS) {

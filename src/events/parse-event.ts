@@ -8,6 +8,7 @@ import { MAX_DATA_BYTES, problemOfData, tooLarge } from './event-data.ts';
 import { describeMismatch } from './event-data-invalid-error.ts';
 import { problemOfEventId } from './event-id.ts';
 import { isEventType, isTenant } from './event-type.ts';
+import type { NatsNames } from './nats-names.ts';
 import type { PublishedMessage } from './published-message.ts';
 
 /** A CloudEvent's envelope may have its data in base64, and attributes beside it. */
@@ -17,7 +18,7 @@ const MAX_BODY_BYTES = 1.5 * MAX_DATA_BYTES;
  * Its `id` is a UUIDv7 of the JetStream timestamp, its random bits from timestamp and sequence together: a redelivered
  * message gets the same id, and a sequence number that a crashed broker hands out again gets another.
  */
-export type ParsedEvent = NewEvent & { readonly kind: 'event' };
+export type ParsedEvent = NewEvent & { readonly kind: 'event'; readonly subject: string };
 
 export type Rejection = {
   readonly kind: 'rejected';
@@ -39,21 +40,24 @@ class Rejected extends Error {
 }
 
 /** Never throws: what is not an event is a rejection that says why. */
-export function parseEvent(message: PublishedMessage): ParsedEvent | Rejection {
+export function parseEvent(message: PublishedMessage, names: NatsNames): ParsedEvent | Rejection {
   const timeMs = Math.floor(message.timestampNanos / 1_000_000);
   const id = uuid7(timeMs, `${message.timestampNanos}:${message.sequence}`);
-  const [, tenant = '', ...typeParts] = message.subject.split('.');
+  const { tenant, type } = names.parseEventSubject(message.subject) ?? {};
   try {
-    const type = typeParts.join('.');
+    if (tenant === undefined || type === undefined) {
+      throw new Rejected('INVALID_SUBJECT', `the subject must be ${names.eventSubject('<tenant>', '<event type>')}`);
+    }
     checkSubject(tenant, type);
     checkSize(message.body);
     const { eventId, time, data } = readContent(message);
     checkData(data);
     const occurredAt = time === undefined ? new Date(timeMs) : parseTime(time);
-    return { kind: 'event', id, tenant, eventId: eventId ?? id, type, occurredAt, data };
+    const { subject } = message;
+    return { kind: 'event', id, tenant, subject, eventId: eventId ?? id, type, occurredAt, data };
   } catch (error) {
     if (!(error instanceof Rejected)) throw error;
-    const known = isTenant(tenant) ? tenant : undefined;
+    const known = tenant !== undefined && isTenant(tenant) ? tenant : undefined;
     const { reason, message: text } = error;
     const subject = message.subject.slice(0, 512).toWellFormed().replaceAll('\0', '\uFFFD');
     return { kind: 'rejected', id, tenant: known, subject, reason, message: text, sizeBytes: message.body.length };
@@ -67,15 +71,18 @@ export function rejectMismatch(event: ParsedEvent, mismatch: Mismatch): Rejectio
 
 /** What was read as an event, and is none after all. */
 export function rejectEvent(
-  { id, tenant, type, data }: ParsedEvent,
+  { id, tenant, subject, data }: ParsedEvent,
   why: { readonly reason: RejectionReason; readonly message: string },
 ): Rejection {
-  return { kind: 'rejected', id, tenant, subject: `events.${tenant}.${type}`, ...why, sizeBytes: data.length };
+  return { kind: 'rejected', id, tenant, subject, ...why, sizeBytes: data.length };
 }
 
 function checkSubject(tenant: string, type: string): void {
   if (!isTenant(tenant)) {
-    throw new Rejected('INVALID_SUBJECT', 'the tenant (second part of the subject) must match [A-Za-z0-9_-]{1,64}');
+    throw new Rejected(
+      'INVALID_SUBJECT',
+      'the tenant (the part of the subject after `events`) must match [A-Za-z0-9_-]{1,64}',
+    );
   }
   if (!isEventType(type)) {
     throw new Rejected(
@@ -87,7 +94,10 @@ function checkSubject(tenant: string, type: string): void {
 
 type Content = { readonly eventId: string | undefined; readonly time: string | undefined; readonly data: Buffer };
 
-/** The publisher's id is `Nats-Msg-Id`, which is also what JetStream goes by; without it a CloudEvent's id. */
+/**
+ * The publisher's id is `Event-Id`, which only we look at; without it `Nats-Msg-Id`, by which JetStream drops what two
+ * tenants publish at the same moment; without both a CloudEvent's id.
+ */
 function readContent({ header: readHeader, body }: PublishedMessage): Content {
   const header: HeaderReader = (name) => {
     try {
@@ -100,9 +110,9 @@ function readContent({ header: readHeader, body }: PublishedMessage): Content {
       );
     }
   };
-  const messageId = header('Nats-Msg-Id');
+  const ownId = header('Event-Id') ?? header('Nats-Msg-Id');
   const cloudEvent = tryReadCloudEvent(header, body);
-  const eventId = messageId ?? cloudEvent?.id;
+  const eventId = ownId ?? cloudEvent?.id;
   const problem = eventId === undefined ? undefined : problemOfEventId(eventId);
   if (problem !== undefined) throw new Rejected('INVALID_EVENT_ID', `the id ${problem}`);
   return { eventId, time: cloudEvent?.time ?? header('Occurred-At'), data: cloudEvent?.data ?? body };

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
 import { sqlStateOf } from '../database/errors.ts';
 import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
+import type { EventBus } from './event-bus.ts';
 import type { EventMetrics } from './event-metrics.ts';
 import { parseEvent, rejectEvent } from './parse-event.ts';
 import { toPublishedMessage } from './published-message.ts';
@@ -14,10 +15,15 @@ const GIVE_UP_AFTER_MS = 48 * 3_600_000;
 
 export type RefusedEvent = { readonly message: JsMsg; readonly error: unknown };
 
-type Surroundings = { readonly database: Database; readonly log: Logger; readonly metrics: EventMetrics };
+type Surroundings = {
+  readonly database: Database;
+  readonly bus: Pick<EventBus, 'names'>;
+  readonly log: Logger;
+  readonly metrics: EventMetrics;
+};
 
 /** An event that Postgres refuses is tried again, behind the others; after two days it becomes a rejected event. */
-export async function putOff({ database, log, metrics }: Surroundings, refused: RefusedEvent): Promise<void> {
+export async function putOff({ database, bus, log, metrics }: Surroundings, refused: RefusedEvent): Promise<void> {
   const { message, error } = refused;
   const { deliveryCount, timestampNanos } = message.info;
   const facts = { subject: message.subject, sequence: message.seq };
@@ -27,7 +33,7 @@ export async function putOff({ database, log, metrics }: Surroundings, refused: 
     return;
   }
   try {
-    const parsed = parseEvent(toPublishedMessage(message));
+    const parsed = parseEvent(toPublishedMessage(message), bus.names);
     const rejection =
       parsed.kind === 'event' ? rejectEvent(parsed, { reason: 'NOT_RECORDED', message: describe(error) }) : parsed;
     for (const { reason } of await insertRejectedEvents(database.pool, [rejection])) metrics.rejected(reason);

@@ -1,11 +1,15 @@
-import { type ConsumerConfig, type JetStreamManager, NatsError } from 'nats';
+import { type ConsumerConfig, type JetStreamManager, NatsError, type StreamInfo } from 'nats';
 import type { Logger } from 'pino';
 import { type Look, type Symptom, symptomsOf } from './consumer-symptoms.ts';
-import { streamProblems } from './stream-problems.ts';
-import { CONSUMERS, STREAMS, type WantedConsumer, type WantedStream } from './streams.ts';
+import { type NatsNames, natsNames } from './nats-names.ts';
+import { assertOwnStream, streamProblems } from './stream-problems.ts';
+import { type Wanted, type WantedConsumer, type WantedStream, wantedIn } from './streams.ts';
 
 export type StreamKeeperOptions = {
   readonly log: Logger;
+  readonly names?: NatsNames;
+  /** Of the streams that it creates. */
+  readonly replicas?: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 };
@@ -38,6 +42,7 @@ const HARMFUL = [
  */
 export class StreamKeeper {
   readonly #options: StreamKeeperOptions;
+  readonly #wanted: Wanted;
   /** By consumer: the symptoms of the last check, and since when they have been there. */
   readonly #seen = new Map<string, readonly SeenSymptom[]>();
   /** Whose configuration has been compared. */
@@ -47,22 +52,32 @@ export class StreamKeeper {
 
   constructor(options: StreamKeeperOptions) {
     this.#options = options;
+    this.#wanted = wantedIn(options.names ?? natsNames(), options.replicas);
   }
 
-  /** Creates what is missing, and creates a consumer again that has lost its place. */
+  /**
+   * Creates what is missing, and creates a consumer again that has lost its place. Throws a ForeignStreamError, and has
+   * changed nothing, if a stream of our name is somebody else's.
+   */
   async check(jsm: JetStreamManager): Promise<StreamCheck> {
-    for (const wanted of STREAMS) await this.#checkStream(jsm, wanted);
+    const infos = new Map<WantedStream, StreamInfo | undefined>();
+    for (const wanted of this.#wanted.streams) infos.set(wanted, await found(jsm.streams.info(wanted.name)));
+    for (const [wanted, info] of infos) if (info !== undefined) assertOwnStream(wanted, info.config);
+    for (const [wanted, info] of infos) await this.#checkStream(jsm, { wanted, info });
     let created = false;
-    for (const wanted of Object.values(CONSUMERS)) created = (await this.#checkConsumer(jsm, wanted)) || created;
+    for (const wanted of Object.values(this.#wanted.consumers))
+      created = (await this.#checkConsumer(jsm, wanted)) || created;
     const intervals = [...this.#seen.values()].flat().map(({ lastsMs }) => lastsMs / LOOKS);
     return { created, nextInMs: Math.max(MIN_INTERVAL_MS, Math.min(INTERVAL_MS, ...intervals)) };
   }
 
   /** What it holds may be all there is of an event, so what is wrong is said, once, and left to the operator. */
-  async #checkStream(jsm: JetStreamManager, wanted: WantedStream): Promise<void> {
+  async #checkStream(
+    jsm: JetStreamManager,
+    { wanted, info }: { readonly wanted: WantedStream; readonly info: StreamInfo | undefined },
+  ): Promise<void> {
     const { log } = this.#options;
     const { name: stream } = wanted;
-    const info = await found(jsm.streams.info(stream));
     if (info === undefined) {
       await jsm.streams.add(wanted);
       log.info({ stream }, 'stream created');

@@ -9,6 +9,7 @@ import { EventBus } from '../../src/events/event-bus.ts';
 import { insertAttempts, times } from '../support/attempts.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
+import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -108,7 +109,7 @@ describe('a circuit opens', () => {
     const database = createDatabase({ url: scene.databaseUrl, onError: () => undefined });
     const subscriptions = new SubscriptionCache(database, createSecretBox(randomBytes(32).toString('base64')));
     const log = pino({ level: 'silent' });
-    const bus = new EventBus({ servers: [scene.nats.url], log });
+    const bus = new EventBus({ servers: [scene.nats.url], seal: TEST_SEAL, log });
     const circuits = new CircuitBreaker({ database, bus, log, subscriptions });
     // The two were written in one statement, so it does not count as failing all the time.
     circuits.observe(

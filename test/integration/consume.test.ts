@@ -2,6 +2,7 @@ import { connect, type NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { afterEach, expect, it } from 'vitest';
 import { consume } from '../../src/events/consume.ts';
+import { natsNames } from '../../src/events/nats-names.ts';
 import { StreamKeeper } from '../../src/events/stream-keeper.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -32,7 +33,12 @@ function startConsuming(connection: NatsConnection): { readonly bodies: string[]
   let logged = '';
   const log = pino({ level: 'warn' }, { write: (line: string) => void (logged += line) });
   const consuming = consume(
-    { jetStream: () => connection.jetstream(), log, quietMs: 2_000 },
+    {
+      current: () => ({ jetStream: connection.jetstream(), signal: stopping.signal }),
+      names: natsNames(),
+      log,
+      quietMs: 2_000,
+    },
     {
       durable: 'sender',
       maxMessages: 50,

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
@@ -12,6 +12,8 @@ import { findOwnPort } from '../support/own-port.ts';
 import { runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
+
+const PASSWORD = 'not-for-everybody';
 
 let folder: TempFolder;
 let directory: string;
@@ -29,13 +31,14 @@ afterEach(async () => {
 
 async function start(port?: number): Promise<EmbeddedServer> {
   const log = pino({ level: 'warn' }, { write: (line: string) => void (logged += line) });
-  const server = await startEmbeddedNats({ directory, binary: inject('natsServer'), port, log });
+  const server = await startEmbeddedNats({ directory, binary: inject('natsServer'), port, password: PASSWORD, log });
   running.push(server);
   return server;
 }
 
 async function use<T>(url: string, work: (connection: NatsConnection) => Promise<T>): Promise<T> {
-  const connection = await connect({ servers: url, reconnect: false, timeout: 10_000 });
+  const { host: servers, username: user, password: pass } = new URL(url);
+  const connection = await connect({ servers, user, pass, reconnect: false, timeout: 10_000 });
   try {
     return await work(connection);
   } finally {
@@ -92,6 +95,15 @@ it('streams are kept from one start to the next', async () => {
   await first.stop();
   const second = await start();
   expect(await countMessages(second.url)).toBe(1);
+});
+
+it('only those who have its password get in, which is in no command line', async () => {
+  const { url } = await start();
+  const { host } = new URL(url);
+  await expect(connect({ servers: host, reconnect: false })).rejects.toThrow('Authorization Violation');
+  const server = await readProcess(await readPid());
+  expect(server?.args.join(' ')).not.toContain(PASSWORD);
+  expect((await stat(join(directory, 'nats.conf'))).mode & 0o777).toBe(0o600);
 });
 
 it('a message of 1 MiB fits with room for its envelope', async () => {

@@ -18,6 +18,7 @@ import { createOperationMetrics } from '../../src/server/operation-metrics.ts';
 import { createRateLimit } from '../../src/server/rate-limit.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
+import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { CREATE } from './graphql-operations.graphql.ts';
 
@@ -60,7 +61,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const url = databaseUrl ?? testDatabase.url;
   const database = createDatabase({ url, onError: () => undefined });
   const secretBox = createSecretBox(Buffer.alloc(32, 7).toString('base64'));
-  const bus = new EventBus({ servers: [nats.url], log });
+  const bus = new EventBus({ servers: [nats.url], seal: TEST_SEAL, log });
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const credentials = new Credentials({ adminApiKey: ADMIN_KEY, jwt: undefined, database, databaseUrl: url, log });

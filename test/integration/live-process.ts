@@ -3,13 +3,14 @@ import { createIdSequence } from '../../src/database/uuid7.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
+import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
 
 /** What a process of the role `api` runs, with a NATS connection of its own. */
 export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
-  const bus = new EventBus({ servers: [api.nats.url], log: api.log });
+  const bus = new EventBus({ servers: [api.nats.url], seal: TEST_SEAL, log: api.log });
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const server = await startApiServer({ ...api, bus }, { port });

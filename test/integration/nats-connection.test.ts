@@ -3,12 +3,13 @@ import { pino } from 'pino';
 import { afterEach, describe, expect, inject, it } from 'vitest';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
-import { type DeliveryMessage, decodeDeliveryMessage } from '../../src/events/delivery-message.ts';
+import { type DeliveryMessage, messageId } from '../../src/events/delivery-message.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
+import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -45,7 +46,7 @@ async function startServerProcess(...args: string[]): Promise<{ port: number; se
 function startBus(url: string): { bus: EventBus; logged: () => string } {
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
-  const bus = new EventBus({ servers: [url], log });
+  const bus = new EventBus({ servers: [url], seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   return { bus, logged: () => lines.join('') };
@@ -128,9 +129,11 @@ it('what is stored is not believed to be new any more once somebody has created 
   cleanUps.push(() => other.close());
   const jetStream = other.jetstream();
   const jsm = await other.jetstreamManager();
-  await jetStream.publish('deliveries.s1', 'unacked');
+  const publish = () => jetStream.publish('deliveries.s1', '', { msgID: messageId(message) });
+  await publish();
+  let count = 1;
   const next = async () => (await jetStream.consumers.get('DELIVERIES', 'sender')).next();
-  const now = () => ({ publishedAt: Date.now() });
+  const now = () => ({ ...message, publishedAt: Date.now() });
   const before = await next();
   expect(before !== null && bus.isFirstDelivery(before, now())).toBe(true);
   const { config } = await jsm.consumers.info('DELIVERIES', 'sender');
@@ -141,9 +144,9 @@ it('what is stored is not believed to be new any more once somebody has created 
   expect(again !== null && bus.isFirstDelivery(again, now())).toBe(false);
   await waitFor(
     async () => {
-      await jetStream.publish('deliveries.s1', 'new');
+      await jetStream.publish('deliveries.s1', '', { msgID: messageId({ ...message, enqueueCount: (count += 1) }) });
       const fresh = await next();
-      return fresh !== null && bus.isFirstDelivery(fresh, now());
+      return fresh !== null && bus.isFirstDelivery(fresh, { ...now(), enqueueCount: count });
     },
     { what: 'new messages to be believed' },
   );
@@ -163,7 +166,8 @@ it('what was only stored after the publisher had given up is not believed to be 
   const consumer = await other.jetstream().consumers.get('DELIVERIES', 'sender');
   const isFirst = async () => {
     const received = await consumer.next();
-    return received !== null && bus.isFirstDelivery(received, decodeDeliveryMessage(received.data));
+    const delivery = received === null ? undefined : bus.readDelivery(received);
+    return received !== null && delivery !== undefined && bus.isFirstDelivery(received, delivery);
   };
   expect([await isFirst(), await isFirst()]).toEqual([false, true]);
 });

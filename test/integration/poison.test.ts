@@ -7,6 +7,7 @@ import { createTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
+import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { seedDelivery } from './graphql-api.ts';
 
@@ -66,7 +67,8 @@ async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
   const announced = new Set<string>();
   connection.subscribe('log.*', {
     callback: (_error, message) => {
-      announced.add(message.json<{ deliveryId: string }>().deliveryId);
+      const text = TEST_SEAL.open(message.subject, message.data)?.toString() ?? '{}';
+      announced.add((JSON.parse(text) as { deliveryId: string }).deliveryId);
     },
   });
   await connection.flush();

@@ -6,6 +6,7 @@ import { EventBus } from '../../src/events/event-bus.ts';
 import { createPublishEvent, type PublishEvent } from '../../src/events/publish-event.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
+import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -19,7 +20,7 @@ async function startPublishing({ nats, databaseUrl }: Scene, url = databaseUrl):
   const log = pino({ level: 'silent' });
   const database = createDatabase({ url, onError: () => undefined });
   cleanUps.push(() => database.close());
-  const bus = new EventBus({ servers: [nats.url], log });
+  const bus = new EventBus({ servers: [nats.url], seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   await waitFor(() => bus.connected, { what: 'NATS' });

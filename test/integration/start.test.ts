@@ -202,7 +202,7 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
     const response = await fetch(`${url}/graphql`, { method: 'POST', headers, body: JSON.stringify({ query }) });
     return { status: response.status, body: await response.text() };
   };
-  for (const name of ['admin-api-key', 'secrets-key'])
+  for (const name of ['admin-api-key', 'secrets-key', 'nats-password', 'nats-url', 'nats/nats.conf'])
     expect((await stat(join(dataDir, name))).mode & 0o777).toBe(0o600);
   expect((await graphql('{ __typename }', 'Bearer wrong')).status).toBe(401);
   const created = await graphql(
@@ -249,8 +249,11 @@ function linesOf(program: Program): Record<string, unknown>[] {
 }
 
 async function publishOne(dataDir: string): Promise<void> {
+  const url = new URL((await readFile(join(dataDir, 'nats-url'), 'utf8')).trim());
   const connection: NatsConnection = await connect({
-    servers: (await readFile(join(dataDir, 'nats-url'), 'utf8')).trim(),
+    servers: url.host,
+    user: url.username,
+    pass: url.password,
   });
   await connection.jetstream().publish('events.acme.conversation.created', '{}');
   await connection.close();

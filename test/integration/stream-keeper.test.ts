@@ -206,11 +206,7 @@ describe('a stream that somebody has configured', () => {
   };
 
   it.each<['EVENTS' | 'DELIVERIES', Partial<StreamConfig>, string]>([
-    ['DELIVERIES', { retention: RetentionPolicy.Limits }, 'retention is \\"limits\\", not \\"workqueue\\"'],
     ['DELIVERIES', { discard: DiscardPolicy.Old }, 'discard is \\"old\\", not \\"new\\"'],
-    ['DELIVERIES', { storage: StorageType.Memory }, 'storage is \\"memory\\", not \\"file\\"'],
-    ['EVENTS', { retention: RetentionPolicy.Interest }, 'retention is \\"interest\\", not \\"limits\\"'],
-    ['EVENTS', { subjects: ['events.acme.>'] }, 'subjects is [\\"events.acme.>\\"], not [\\"events.>\\"]'],
     ['EVENTS', { duplicate_window: nanos(120_000) }, 'duplicate_window is 120000000000, not 100000000'],
   ])('%s with %j is complained of, and left as it is', async (name, settings, problem) => {
     await create(name, settings);
@@ -220,6 +216,22 @@ describe('a stream that somebody has configured', () => {
     // Once, not at every check.
     expect(says()).toEqual([`"problems":"${problem}"`]);
     expect((await jsm.streams.info(name)).config).toMatchObject(settings);
+  });
+
+  it.each<['EVENTS' | 'DELIVERIES', Partial<StreamConfig>, string]>([
+    ['DELIVERIES', { retention: RetentionPolicy.Limits }, 'its retention is "limits", not "workqueue"'],
+    ['DELIVERIES', { storage: StorageType.Memory }, 'its storage is "memory", not "file"'],
+    ['EVENTS', { retention: RetentionPolicy.Interest }, 'its retention is "interest", not "limits"'],
+    ['EVENTS', { subjects: ['events.acme.>'] }, 'its subjects is ["events.acme.>"], not ["events.>"]'],
+  ])("%s with %j is somebody else's: nothing is created, there or elsewhere", async (name, settings, difference) => {
+    await jsm.streams.add({ name, subjects: name === 'EVENTS' ? ['events.>'] : ['deliveries.*'], ...settings });
+    const refused = await createKeeper()
+      .check(jsm)
+      .catch((error: unknown) => String(error));
+    expect(refused).toContain(`the stream ${name} belongs to somebody else: its `);
+    expect(refused).toContain(difference);
+    expect((await jsm.streams.list().next()).map(({ config }) => config.name)).toEqual([name]);
+    expect(await jsm.consumers.list(name).next()).toEqual([]);
   });
 
   it('is complained of when that is done while the program runs, and again when it is done again', async () => {

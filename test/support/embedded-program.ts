@@ -13,7 +13,7 @@ const log = pino({ level: 'warn' }, pino.destination(2));
 const stopped = once(process, 'SIGTERM');
 const unlock = await lockDataDirectory(dataDir);
 const postgres = await startEmbeddedPostgres({ directory: join(dataDir, 'postgres'), log, report: () => undefined });
-const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, log });
+const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, password: 'secret', log });
 process.stdout.write(`${JSON.stringify({ postgres: postgres.url, nats: nats.url })}\n`);
 await stopped;
 await nats.stop();

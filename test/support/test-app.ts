@@ -4,11 +4,14 @@ import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { type App, startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
+import { createMessageSeal } from '../../src/events/message-seal.ts';
 import { createTestDatabase } from './database.ts';
 import { startTestNats, type TestNats } from './nats.ts';
 
 export const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
 export const SECRETS_KEY = randomBytes(32).toString('base64');
+/** Of the programs that tests start. */
+export const TEST_SEAL = createMessageSeal(SECRETS_KEY);
 
 export type TestServices = {
   readonly databaseUrl: string;

@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { isTooNested, MAX_DATA_BYTES, parseData, problemOfData } from '../../src/events/event-data.ts';
 import { memberText, nestingOf } from '../../src/events/json-scan.ts';
+import { natsNames } from '../../src/events/nats-names.ts';
 import { parseEvent } from '../../src/events/parse-event.ts';
 import { encodeEventData } from '../../src/schema/event-data-input.ts';
 
@@ -44,10 +45,13 @@ test('a member is found among a megabyte of brackets in a few milliseconds', () 
 
 test('the data of an event is parsed once, however often its value is read', () => {
   const parse = vi.spyOn(JSON, 'parse');
-  const event = parseEvent({ ...SENT, header: () => undefined, body: Buffer.from('{"n":1}') });
+  const event = parseEvent({ ...SENT, header: () => undefined, body: Buffer.from('{"n":1}') }, natsNames());
   const headers = new Map([['content-type', 'application/cloudevents+json']]);
   const envelope = '{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"n":2}}';
-  const cloudEvent = parseEvent({ ...SENT, header: (name) => headers.get(name), body: Buffer.from(envelope) });
+  const cloudEvent = parseEvent(
+    { ...SENT, header: (name) => headers.get(name), body: Buffer.from(envelope) },
+    natsNames(),
+  );
   const values = [event, cloudEvent, event, cloudEvent].map((one) => one.kind === 'event' && parseData(one.data));
   expect(values).toEqual([{ n: 1 }, { n: 2 }, { n: 1 }, { n: 2 }]);
   const texts = parse.mock.calls.map(([text]) => text).filter((text) => text.startsWith('{'));

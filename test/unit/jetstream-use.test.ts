@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { CONSUMERS, STREAMS } from '../../src/events/streams.ts';
+import { natsNames } from '../../src/events/nats-names.ts';
+import { wantedIn } from '../../src/events/streams.ts';
 
 const SRC = join(import.meta.dirname, '../../src');
 const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
@@ -20,11 +21,12 @@ it.each([
 
 it('streams and consumers only have settings that nats-server 2.9 knows: it takes others without a word', () => {
   const known = {
-    stream: ['discard', 'duplicate_window', 'max_age', 'name', 'retention', 'storage', 'subjects'],
+    stream: ['discard', 'duplicate_window', 'max_age', 'name', 'num_replicas', 'retention', 'storage', 'subjects'],
     consumer: ['ack_policy', 'ack_wait', 'deliver_policy', 'durable_name', 'max_ack_pending', 'max_deliver'],
   };
-  for (const stream of STREAMS) expect(known.stream).toEqual(expect.arrayContaining(Object.keys(stream)));
-  for (const { config } of Object.values(CONSUMERS)) {
+  const { streams, consumers } = wantedIn(natsNames());
+  for (const stream of streams) expect(known.stream).toEqual(expect.arrayContaining(Object.keys(stream)));
+  for (const { config } of Object.values(consumers)) {
     expect(known.consumer).toEqual(expect.arrayContaining(Object.keys(config)));
   }
 });

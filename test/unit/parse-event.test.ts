@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { MAX_DATA_BYTES } from '../../src/events/event-data.ts';
+import { natsNames } from '../../src/events/nats-names.ts';
 import { type ParsedEvent, parseEvent, type Rejection } from '../../src/events/parse-event.ts';
 
 type Given = {
+  readonly prefix?: string;
   readonly subject?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Buffer;
@@ -14,13 +16,15 @@ const JETSTREAM_TIME = Date.UTC(2026, 0, 31, 12);
 
 function parse(given: Given): ParsedEvent | Rejection {
   const headers = new Map(Object.entries(given.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]));
-  return parseEvent({
-    subject: given.subject ?? 'events.acme.conversation.created',
-    header: (name) => headers.get(name.toLowerCase()),
+  const names = natsNames(given.prefix);
+  const message = {
+    subject: given.subject ?? names.eventSubject('acme', 'conversation.created'),
+    header: (name: string) => headers.get(name.toLowerCase()),
     body: Buffer.from(given.body ?? '{}'),
     sequence: given.sequence ?? 1,
     timestampNanos: given.timestampNanos ?? JETSTREAM_TIME * 1e6,
-  });
+  };
+  return parseEvent(message, names);
 }
 
 function event(given: Given): ParsedEvent {
@@ -39,6 +43,17 @@ describe('a plain event', () => {
       occurredAt: new Date('2026-01-30T07:00:00Z'),
       data: Buffer.from('{"a":1}'),
     });
+  });
+
+  it('takes tenant and type from what comes after the prefix', () => {
+    expect(event({ prefix: 'eu' })).toMatchObject({ tenant: 'acme', type: 'conversation.created' });
+  });
+
+  it('has the first id that there is of Event-Id, Nats-Msg-Id and ce-id', () => {
+    const cloud = { 'ce-specversion': '1.0', 'ce-id': 'c', 'ce-source': 's', 'ce-type': 't' };
+    expect(event({ headers: { 'Event-Id': 'a', 'Nats-Msg-Id': 'b', ...cloud } }).eventId).toBe('a');
+    expect(event({ headers: { 'Nats-Msg-Id': 'b', ...cloud } }).eventId).toBe('b');
+    expect(event({ headers: cloud }).eventId).toBe('c');
   });
 
   it('has the id and time of its JetStream message when it names none', () => {
@@ -150,6 +165,11 @@ describe('a CloudEvent', () => {
 describe('a rejection', () => {
   it.each([
     ['INVALID_SUBJECT', { subject: 'events' }, undefined],
+    ['INVALID_SUBJECT', { subject: 'eventsx.acme.created' }, undefined],
+    ['INVALID_SUBJECT', { subject: 'orders.acme.created' }, undefined],
+    ['INVALID_SUBJECT', { prefix: 'eu', subject: 'events.acme.created' }, undefined],
+    ['INVALID_SUBJECT', { prefix: 'eu', subject: 'us.events.acme.created' }, undefined],
+    ['INVALID_EVENT_ID', { headers: { 'Event-Id': '' } }, 'acme'],
     ['INVALID_SUBJECT', { subject: 'events.acme' }, 'acme'],
     ['INVALID_SUBJECT', { subject: 'events.ac:me.created' }, undefined],
     ['INVALID_SUBJECT', { subject: `events.${'a'.repeat(65)}.created` }, undefined],
@@ -183,7 +203,11 @@ describe('a rejection', () => {
       throw new Error('BAD_HEADER');
     };
     const message = { subject: 'events.acme.a', header, body: Buffer.from('{}'), sequence: 1, timestampNanos: 1 };
-    expect(parseEvent(message)).toMatchObject({ kind: 'rejected', reason: 'INVALID_HEADERS', tenant: 'acme' });
+    expect(parseEvent(message, natsNames())).toMatchObject({
+      kind: 'rejected',
+      reason: 'INVALID_HEADERS',
+      tenant: 'acme',
+    });
   });
 
   it('quotes nothing of the data', () => {

@@ -1,0 +1,54 @@
+/**
+ * Every name that we use in NATS, made from NATS_PREFIX: `<prefix>_EVENTS` for streams, consumers and inboxes,
+ * `<prefix>.events.…` for subjects. Two installations with different prefixes never meet, and nor do one with a prefix
+ * and one without.
+ */
+export type NatsNames = {
+  /** Streams, and the durable consumer of each. */
+  readonly events: StreamNames;
+  readonly deliveries: StreamNames;
+  /** The beginning of the subjects that answers to our requests come to. */
+  readonly inboxPrefix: string;
+  readonly allLogSubjects: string;
+  readonly eventSubject: (tenant: string, type: string) => string;
+  readonly deliverySubject: (subscriptionId: string) => string;
+  readonly logSubject: (tenant: string) => string;
+  /** Undefined if it is not the subject of an event. Tenant and type are not validated, and may be empty. */
+  readonly parseEventSubject: (subject: string) => { readonly tenant: string; readonly type: string } | undefined;
+};
+
+type StreamNames = { readonly stream: string; readonly consumer: string; readonly subjects: string };
+
+const MAX_PREFIX_LENGTH = 32;
+/** A stream of this prefix's subjects would take messages of an installation without a prefix. */
+const OWN_TOKENS = ['events', 'deliveries', 'log'];
+
+/** Why the text cannot be a NATS_PREFIX; undefined if it can. Inboxes begin with an underscore, so no prefix does. */
+export function problemOfPrefix(text: string): string | undefined {
+  if (!/^[A-Za-z0-9][A-Za-z0-9_-]*$/.test(text) || text.length > MAX_PREFIX_LENGTH) {
+    return `must be 1 to ${MAX_PREFIX_LENGTH} letters, digits, _ or -, and begin with a letter or digit`;
+  }
+  return OWN_TOKENS.includes(text) ? `must not be ${OWN_TOKENS.join(', ')}: subjects would overlap` : undefined;
+}
+
+/** `prefix` is empty or valid. */
+export function natsNames(prefix = ''): NatsNames {
+  const name = (text: string) => (prefix === '' ? text : `${prefix}_${text}`);
+  const root = prefix === '' ? '' : `${prefix}.`;
+  const eventRoot = `${root}events.`;
+  return {
+    events: { stream: name('EVENTS'), consumer: name('dispatcher'), subjects: `${eventRoot}>` },
+    deliveries: { stream: name('DELIVERIES'), consumer: name('sender'), subjects: `${root}deliveries.*` },
+    // Not below _INBOX: whoever may subscribe to `_INBOX.>`, as publishers usually may, would get our deliveries.
+    inboxPrefix: `_INBOX_${name('webhooks')}`,
+    allLogSubjects: `${root}log.*`,
+    eventSubject: (tenant, type) => `${eventRoot}${tenant}.${type}`,
+    deliverySubject: (subscriptionId) => `${root}deliveries.${subscriptionId}`,
+    logSubject: (tenant) => `${root}log.${tenant}`,
+    parseEventSubject: (subject) => {
+      if (!subject.startsWith(eventRoot)) return undefined;
+      const [tenant = '', ...type] = subject.slice(eventRoot.length).split('.');
+      return { tenant, type: type.join('.') };
+    },
+  };
+}

@@ -1,0 +1,56 @@
+import { ErrorCode, NatsError } from 'nats';
+
+/** Error codes of JetStream's API, which an operator can do something about. */
+const API_REASONS: Readonly<Record<number, string>> = {
+  10002: 'the account has reached its storage limit',
+  10005: 'the cluster has too few servers for that many replicas (NATS_REPLICAS)',
+  10023: 'nats-server has reached its limit of storage (max_file_store)',
+  10026: 'the account has reached its limit of consumers',
+  10027: 'the account has reached its limit of streams',
+  10039: 'JetStream is not enabled for this account',
+  10047: 'nats-server has not enough storage left to reserve (max_file_store)',
+  10065: 'another stream of this account has the same subjects; set another NATS_PREFIX, or remove that stream',
+  10074: 'replicas need a cluster (NATS_REPLICAS)',
+  10076: 'JetStream is not enabled on nats-server',
+  10122: 'the account limits how large a stream may be',
+};
+
+const CODE_REASONS: Readonly<Record<string, string>> = {
+  [ErrorCode.AuthorizationViolation]: 'nats-server refuses the user, password, token, credentials or certificate',
+  [ErrorCode.AuthenticationExpired]: 'the credentials have expired',
+  [ErrorCode.AccountExpired]: 'the account has expired',
+  [ErrorCode.AuthenticationTimeout]: 'nats-server has waited in vain for the log-in',
+  [ErrorCode.ConnectionRefused]: 'nothing listens at this address',
+  [ErrorCode.Timeout]: 'no answer within 5 s',
+  [ErrorCode.BadCreds]: 'the file of NATS_CREDS has no user JWT and seed',
+  [ErrorCode.NoResponders]: 'JetStream is not enabled, or has no leader at the moment',
+  ENOTFOUND: 'the name of the server cannot be resolved',
+  EHOSTUNREACH: 'the server cannot be reached',
+  ETIMEDOUT: 'no answer from the server',
+};
+
+/** Why NATS does not do what it was asked for, in one sentence: for the log and for readiness. It has no secrets. */
+export function describeRefusal(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (error instanceof NatsError) {
+    const { api_error: apiError, permissionContext: denied } = error;
+    if (apiError !== undefined) {
+      const { err_code: errorCode = apiError.code, description } = apiError;
+      return API_REASONS[errorCode] ?? `JetStream says: ${description} (${errorCode})`;
+    }
+    if (denied !== undefined) return describeDenied(denied);
+    if (code === 'SERVER_OPT_NA') {
+      return 'nats-server offers no TLS, which tls:// or a file of certificates asks for';
+    }
+  }
+  const known = CODE_REASONS[code];
+  if (known !== undefined) return known;
+  // Of OpenSSL and Node: `self-signed certificate`, `certificate required`, `Maximum connections exceeded` of NATS.
+  return error.message.split('\n')[0] ?? error.name;
+}
+
+/** What our permissions lack. */
+export function describeDenied({ operation, subject }: { operation: string; subject: string }): string {
+  return `the permissions of our user do not allow to ${operation === 'publish' ? 'publish' : 'subscribe'} to ${subject}`;
+}
