@@ -7,7 +7,7 @@ import { Prisma } from '../generated/prisma/client.ts';
  */
 
 /** The connection could not be opened, broke, or got no answer in time (SQLSTATE class 08). */
-export class ConnectionError extends pg.DatabaseError {
+class ConnectionError extends pg.DatabaseError {
   constructor(sqlState: '08001' | '08006', cause: Error) {
     super(cause.message === '' ? cause.name : cause.message, 0, 'error');
     // Prisma's adapter takes an error for Postgres's own only with a severity.
