@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildSchema, GraphQLEnumType } from 'graphql';
+import { buildSchema, GraphQLEnumType, parse, validate } from 'graphql';
 import { describe, expect, test } from 'vitest';
 import { VARIABLES } from '../../src/config-variables.ts';
 import type { Operator } from '../../src/events/payload-filter-problems.ts';
@@ -119,6 +119,15 @@ test('docs/configuration.md has every setting with its meaning', () => {
 test('docs/dependencies.md names every dependency at run time, and none that is gone', () => {
   const named = tableOf('docs/dependencies.md', 'package').flatMap(([name]) => namesIn(name));
   expect(named.sort()).toEqual(Object.keys(dependencies).sort());
+});
+
+test.each(PAGES)('the operations that %s sends with curl fit the schema', (page) => {
+  const bodies = [...read(page).matchAll(/ -d '(\{"query": .*\})'$/gm)].map(([, body = '']) => body);
+  if (page === 'README.md') expect(bodies.length).toBeGreaterThan(3);
+  for (const body of bodies) {
+    const { query } = JSON.parse(body) as { readonly query: string };
+    expect(validate(schema, parse(query)), query).toEqual([]);
+  }
 });
 
 test.each(PAGES)('the links of %s lead somewhere', (page) => {
