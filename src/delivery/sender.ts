@@ -21,7 +21,7 @@ const PLACE_BYTES = 64 * 1024;
 /** What a delivery takes whose data is read from Postgres: up to 1 MiB. */
 const LARGE_PLACES = 16;
 /** How far ahead messages are taken, so that tenants can take turns: in the stream itself nothing overtakes. */
-const LOOK_AHEAD = { maxEvents: 4_000, maxBytes: 32 * 1024 * 1024 } as const;
+const LOOK_AHEAD = { maxEvents: 8_000, maxBytes: 32 * 1024 * 1024 } as const;
 const ONE = { events: 1, deliveries: 1, bytes: 1 } as const;
 /** How many messages are asked for at a time. */
 const MAX_BUFFERED = 100;
