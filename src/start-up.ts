@@ -62,7 +62,7 @@ async function untilPossible(work: () => Promise<void>, { log, signal }: Trying)
 async function prepareDatabase(services: WorkerServices, retentionDays: number): Promise<void> {
   const { databaseUrls, database, secretBox, log } = services;
   await checkServer(databaseUrls);
-  const applied = await migrate(databaseUrls.directUrl, MIGRATIONS);
+  const applied = await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
   if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
   await database.clock.measure(database.pool);
   await makePartitions(services, retentionDays);

@@ -1,0 +1,121 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { openConnection } from '../../src/database/connection.ts';
+import { migrate } from '../../src/database/migrate.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { createTempFolder } from '../support/temp-folder.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => unknown)[] = [];
+let url: string;
+let folder: string;
+let query: <T>(sql: string) => Promise<T[]>;
+
+beforeEach(async () => {
+  const database = await createTestDatabase();
+  cleanUps.push(() => database.drop());
+  url = database.url;
+  const { client, close } = await openConnection({ connectionString: url });
+  cleanUps.push(close);
+  query = async <T>(sql: string) => (await client.query(sql)).rows as T[];
+  const temp = await createTempFolder();
+  cleanUps.push(() => temp.remove());
+  folder = temp.path;
+});
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+async function addMigration(name: string, sql: string): Promise<void> {
+  await mkdir(join(folder, name), { recursive: true });
+  await writeFile(join(folder, name, 'migration.sql'), sql);
+}
+
+function recordingLog() {
+  const lines: string[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
+  return { log, lines, has: (text: string) => lines.some((line) => line.includes(text)) };
+}
+
+const INDEX = `-- online
+-- For a filter that there will be.
+CREATE INDEX CONCURRENTLY attempts_online_idx ON attempts (tenant, id) WHERE status_code = 418;
+CREATE INDEX CONCURRENTLY tenants_online_idx ON tenants (version);
+`;
+
+const indexes = () =>
+  query<{ name: string; isValid: boolean }>(`SELECT indexrelid::regclass::text AS name, indisvalid AS "isValid"
+    FROM pg_index WHERE indexrelid::regclass::text LIKE '%online_idx%'`);
+
+/** One for each partition of attempts, the default one too, one for the parent, and one for the tenants. */
+async function expectAllIndexes(): Promise<void> {
+  const found = await indexes();
+  const [partitions] = await query<{ count: number }>(
+    `SELECT count(*)::integer AS count FROM pg_inherits WHERE inhparent = 'attempts'::regclass`,
+  );
+  expect(partitions?.count).toBeGreaterThan(1);
+  expect(found).toHaveLength((partitions?.count ?? 0) + 2);
+  expect(found.filter(({ isValid }) => !isValid)).toEqual([]);
+}
+
+it('an online migration creates indexes, also of partitioned tables, while others write', async () => {
+  await addMigration('0002_online', INDEX);
+  const { log, has } = recordingLog();
+  const { client: writer, close } = await openConnection({ connectionString: url });
+  cleanUps.push(close);
+  // An open transaction that has written: it keeps out who wants the table for itself, and the index waits for its end.
+  await writer.query(`BEGIN; INSERT INTO tenants (name) VALUES ('acme'); LOCK TABLE attempts IN ROW EXCLUSIVE MODE`);
+  const migrated = migrate(url, folder, { log, limits: { logEveryMs: 100 } });
+  await waitFor(() => has('migration is running') && has('blockedBy'), { what: 'the log line' });
+  // It stands in nobody's way.
+  await query(`SET lock_timeout = 1000; INSERT INTO tenants (name) VALUES ('other')`);
+  await writer.query('COMMIT');
+  expect(await migrated).toEqual(['0002_online']);
+  await expectAllIndexes();
+  expect(has('migration applied')).toBe(true);
+  expect(await migrate(url, folder)).toEqual([]);
+});
+
+it('an online migration that was interrupted goes on, and replaces indexes that were left invalid', async () => {
+  // What an interrupted CREATE INDEX CONCURRENTLY leaves.
+  await query('CREATE INDEX attempts_online_idx ON ONLY attempts (tenant, id) WHERE status_code = 418');
+  await query(`CREATE INDEX attempts_online_idx_default ON attempts_default (tenant, id) WHERE status_code = 418`);
+  await query(`CREATE INDEX tenants_online_idx ON tenants (version)`);
+  await query(`UPDATE pg_index SET indisvalid = false
+    WHERE indexrelid IN ('attempts_online_idx_default'::regclass, 'tenants_online_idx'::regclass)`);
+  await addMigration('0002_online', INDEX);
+  expect(await migrate(url, folder)).toEqual(['0002_online']);
+  await expectAllIndexes();
+});
+
+it('a process that waits for the migration of another one says so, and does not wait forever', async () => {
+  await addMigration('0002_table', 'CREATE TABLE migrated (id integer)');
+  const { client: holder, close } = await openConnection({ connectionString: url, application_name: 'the holder' });
+  cleanUps.push(close);
+  await holder.query('SELECT pg_advisory_lock(7221950)');
+  const { log, lines } = recordingLog();
+  const limits = { lockEveryMs: 20, logEveryMs: 200, lockWithinMs: 1_000 };
+  await expect(migrate(url, folder, { log, limits })).rejects.toThrow('another process');
+  const waiting = lines.filter((line) => line.includes('waiting for the migration of another process'));
+  expect(waiting.length).toBeGreaterThan(1);
+  expect(waiting[0]).toContain('the holder');
+  const migrating = migrate(url, folder, { limits: { ...limits, lockWithinMs: 60_000 } });
+  await holder.query('SELECT pg_advisory_unlock(7221950)');
+  expect(await migrating).toEqual(['0002_table']);
+  // With nothing to do, the lock is not needed.
+  await holder.query('SELECT pg_advisory_lock(7221950)');
+  expect(await migrate(url, folder, { limits })).toEqual([]);
+});
+
+it('a migration that waits for a table gives up, so that nobody waits behind it, and can be tried again', async () => {
+  await addMigration('0002_column', 'ALTER TABLE tenants ADD COLUMN migrated integer');
+  const { client: reader, close } = await openConnection({ connectionString: url });
+  cleanUps.push(close);
+  await reader.query('BEGIN; SELECT FROM tenants');
+  await expect(migrate(url, folder)).rejects.toMatchObject({ code: '55P03' });
+  await reader.query('COMMIT');
+  expect(await migrate(url, folder)).toEqual(['0002_column']);
+});
