@@ -165,7 +165,8 @@ it('a failed test can be retried by hand, once each time, and remains a test', a
     const { delivery } = await api.graphql<{ delivery: { status: string; attempts: { nodes: unknown[] } } }>(query, {
       id: deliveryId,
     });
-    return delivery.attempts.nodes.length === 2 && delivery;
+    // They are read by two statements, between which the attempt may be recorded.
+    return delivery.status === 'FAILURE' && delivery.attempts.nodes.length === 2 && delivery;
   };
   expect(await waitFor(isOver, { what: 'the second attempt' })).toEqual({
     status: 'FAILURE',
