@@ -4,6 +4,7 @@ import { changedSchemas } from '../database/changed-schemas.ts';
 import type { NewEvent } from '../database/insert-events.ts';
 import { knownEvents } from '../database/known-events.ts';
 import type { Queryable } from '../database/transaction.ts';
+import { yieldEventLoop } from '../event-loop.ts';
 import { groupBy } from '../group-by.ts';
 import { type CompiledSchema, compileSchema, type Mismatch } from './compile-schema.ts';
 import { parseData } from './event-data.ts';
@@ -43,14 +44,14 @@ export class EventCatalogue {
    */
   async findMismatches(db: Queryable, events: readonly NewEvent[]): Promise<Map<string, Mismatch>> {
     const types = await this.#readTypes(db, new Set(events.map(({ type }) => type)));
-    const mismatches = this.#check(events, types);
+    const mismatches = await this.#check(events, types);
     if (mismatches.size === 0) return mismatches;
     const known = await knownEvents(
       db,
       events.filter(({ id }) => mismatches.has(id)),
     );
     for (const id of known.keys()) mismatches.delete(id);
-    explain(mismatches, { events, types });
+    await explain(mismatches, { events, types });
     return mismatches;
   }
 
@@ -82,25 +83,33 @@ export class EventCatalogue {
     }
   }
 
-  #check(events: readonly NewEvent[], types: Types): Map<string, Mismatch> {
+  /** One event after the other, with turns of the event loop for others in between. */
+  async #check(events: readonly NewEvent[], types: Types): Promise<Map<string, Mismatch>> {
     const mismatches = new Map<string, Mismatch>();
     const spentMs = new Map<string, number>();
     let leftMs = MAX_CHECK_MS;
     for (const [type, ofType] of groupBy(events, ({ type }) => type)) {
       const schema = this.#suspended.has(type) ? undefined : types.get(type)?.schema;
       if (schema === undefined || leftMs < 1) continue;
-      const began = performance.now();
+      let typeMs = 0;
       let error: unknown;
-      try {
-        withTimeLimit(Math.min(MAX_TYPE_MS, Math.floor(leftMs)), () => {
-          checkAll(ofType, { schema, mismatches });
-        });
-      } catch (caught) {
-        error = caught;
+      for (const { id, data } of ofType) {
+        await yieldEventLoop();
+        const limitMs = Math.floor(Math.min(MAX_TYPE_MS - typeMs, leftMs));
+        const began = performance.now();
+        try {
+          if (limitMs < 1) throw new Error('the time for events of one type is used up');
+          const mismatch = withTimeLimit(limitMs, () => schema.check(parseData(data)));
+          if (mismatch !== undefined) mismatches.set(id, mismatch);
+        } catch (caught) {
+          error = caught;
+        }
+        const tookMs = performance.now() - began;
+        typeMs += tookMs;
+        leftMs -= tookMs;
+        if (error !== undefined || leftMs < 1) break;
       }
-      const tookMs = performance.now() - began;
-      spentMs.set(type, tookMs);
-      leftMs -= tookMs;
+      spentMs.set(type, typeMs);
       if (error === undefined && leftMs >= 1) continue;
       // Perhaps it was another one that left it too little.
       const dearest = longest(spentMs);
@@ -119,26 +128,17 @@ export class EventCatalogue {
   }
 }
 
-/** What has been found stays found should the time run out. */
-function checkAll(
-  events: readonly NewEvent[],
-  { schema, mismatches }: { readonly schema: CompiledSchema; readonly mismatches: Map<string, Mismatch> },
-): void {
-  for (const { id, data } of events) {
-    const mismatch = schema.check(parseData(data));
-    if (mismatch !== undefined) mismatches.set(id, mismatch);
-  }
-}
-
-function explain(
+async function explain(
   mismatches: Map<string, Mismatch>,
   { events, types }: { readonly events: readonly NewEvent[]; readonly types: Types },
-): void {
-  const deadline = performance.now() + MAX_EXPLAIN_ALL_MS;
+): Promise<void> {
+  let leftMs = MAX_EXPLAIN_ALL_MS;
   for (const { id, type, data } of events) {
-    const limitMs = Math.floor(Math.min(MAX_EXPLAIN_MS, deadline - performance.now()));
+    const limitMs = Math.floor(Math.min(MAX_EXPLAIN_MS, leftMs));
     const schema = types.get(type)?.schema;
     if (schema === undefined || limitMs < 1 || !mismatches.has(id)) continue;
+    await yieldEventLoop();
+    const began = performance.now();
     try {
       const explainer = schema.explainer();
       const mismatch = withTimeLimit(limitMs, () => explainer(parseData(data)));
@@ -146,6 +146,7 @@ function explain(
     } catch {
       // The first problem has to do.
     }
+    leftMs -= performance.now() - began;
   }
 }
 

@@ -18,7 +18,10 @@ const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
   description: 'Why a mutation did nothing: something the caller can act on.',
   fields: (t) => ({
     code: t.exposeString('code', { description: 'For programs; never changes.' }),
-    message: t.exposeString('message', { description: 'For people; may change.' }),
+    message: t.string({
+      description: 'For people; may change.',
+      resolve: ({ message }, _args, { work }) => work.takeErrorText(message),
+    }),
   }),
 });
 
@@ -44,7 +47,7 @@ const InputErrorInterface = builder.interfaceRef<InputError>('InputError').imple
     problems: t.field({
       type: [InputProblemType],
       description: 'All of them, as far as 16 KiB go.',
-      resolve: ({ problems }) => [...problems],
+      resolve: ({ problems }, _args, { work }) => [...work.takeErrorText(problems)],
     }),
   }),
 });

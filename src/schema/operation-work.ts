@@ -4,6 +4,8 @@ import { yieldEventLoop } from '../event-loop.ts';
 
 /** Of what one operation reads, and of its answer. */
 export const MAX_OPERATION_BYTES = 16 * 1024 * 1024;
+/** Of the errors in result unions: the answer to a bad request has at most 64 KiB. */
+const MAX_ERROR_BYTES = 32 * 1024;
 /** Pages are read one after the other, so that an operation has no more in memory than its budget and one page. */
 const MAX_PAUSE_MS = 1_000;
 
@@ -12,6 +14,14 @@ export class TooManyBytesError extends DomainError {
 
   constructor() {
     super(`one operation may read at most ${MAX_OPERATION_BYTES} bytes; ask for fewer rows, or for less of each`);
+  }
+}
+
+class TooMuchErrorTextError extends DomainError {
+  readonly code = 'LIMIT_EXCEEDED';
+
+  constructor() {
+    super(`one answer may say at most ${MAX_ERROR_BYTES} bytes about errors; ask for them once`);
   }
 }
 
@@ -31,6 +41,8 @@ export type OperationWork = {
   readonly readPage: <Row>(read: () => Promise<Row>) => Promise<Row>;
   /** The same, where nothing is counted that does not fit. */
   readonly tryTakeBytes: (bytes: number) => boolean;
+  /** What is said of errors in result unions, however many aliases ask for it. Throws LIMIT_EXCEEDED beyond 32 KiB. */
+  readonly takeErrorText: <T>(text: T) => T;
   /** For each value of a live stream. */
   readonly renew: () => void;
   /** Begins nothing more once this aborts. */
@@ -40,6 +52,7 @@ export type OperationWork = {
 export function createOperationWork(cpu: CpuAccount | undefined): OperationWork {
   let signal: AbortSignal | undefined;
   let left = MAX_OPERATION_BYTES;
+  let errorBytesLeft = MAX_ERROR_BYTES;
   let reading: Promise<unknown> = Promise.resolve();
   const takeBytes = (bytes: number) => {
     left -= bytes;
@@ -77,6 +90,11 @@ export function createOperationWork(cpu: CpuAccount | undefined): OperationWork 
       });
       reading = page.catch(() => undefined);
       return page;
+    },
+    takeErrorText: (text) => {
+      errorBytesLeft -= Buffer.byteLength(JSON.stringify(text));
+      if (errorBytesLeft < 0) throw new TooMuchErrorTextError();
+      return text;
     },
     renew: () => {
       left = MAX_OPERATION_BYTES;

@@ -1,6 +1,6 @@
 import type { WebSocket } from 'ws';
 import type { Viewer } from '../schema/viewer.ts';
-import { createHolderCount } from './holder-count.ts';
+import { createHolderCount, holderOf } from './holder-count.ts';
 
 export const MAX_SOCKETS = 4_000;
 /** One tenant's pages must not keep the others' out. */
@@ -12,6 +12,8 @@ const MAX_SOCKETS_WITHOUT_VIEWER = MAX_SOCKETS / 4;
  * until its last value is written. So do answers, but every `ping` is answered as well.
  */
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
+/** The same of all sockets of a tenant together: the one that asks for more is cut off. */
+const MAX_UNREAD_BYTES_PER_HOLDER = 64 * 1024 * 1024;
 /** Close codes of our own; clients may come again. */
 const SLOW_READER = 4900;
 const TOO_MANY_SOCKETS = 4901;
@@ -34,6 +36,24 @@ export type SocketLimits = {
 export function createSocketLimits(): SocketLimits {
   const running = new WeakMap<WebSocket, RunningOperations>();
   const withoutViewer = new Set<WebSocket>();
+  const holders = new WeakMap<WebSocket, Set<WebSocket>>();
+  const ofHolder = new Map<string, Set<WebSocket>>();
+  const isUnread = (socket: WebSocket) => {
+    const own = socket.bufferedAmount;
+    if (own === 0) return false;
+    let sum = 0;
+    for (const other of holders.get(socket) ?? []) sum += other.bufferedAmount;
+    return own > MAX_UNREAD_BYTES || sum > MAX_UNREAD_BYTES_PER_HOLDER;
+  };
+  const hold = (socket: WebSocket, holder: string) => {
+    const sockets = ofHolder.get(holder) ?? new Set();
+    ofHolder.set(holder, sockets.add(socket));
+    holders.set(socket, sockets);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      if (sockets.size === 0) ofHolder.delete(holder);
+    });
+  };
   const admitted = createHolderCount({ max: MAX_SOCKETS, maxPerHolder: MAX_SOCKETS_PER_HOLDER });
   return {
     isCrowded: () => withoutViewer.size >= MAX_SOCKETS_WITHOUT_VIEWER,
@@ -46,7 +66,7 @@ export function createSocketLimits(): SocketLimits {
         for (const operation of operations) operation.abort();
       });
       socket.on('message', () => {
-        if (socket.bufferedAmount > MAX_UNREAD_BYTES) socket.close(SLOW_READER, 'SLOW_READER');
+        if (isUnread(socket)) socket.close(SLOW_READER, 'SLOW_READER');
       });
     },
     admit: (socket, viewer) => {
@@ -58,6 +78,8 @@ export function createSocketLimits(): SocketLimits {
         return false;
       }
       socket.once('close', release);
+      const holder = holderOf(viewer);
+      if (holder !== undefined) hold(socket, holder);
       return true;
     },
     runningOver: (socket) => {

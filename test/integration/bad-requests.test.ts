@@ -77,6 +77,14 @@ const REQUESTS: readonly [string, (size: number) => Request][] = [
       },
     }),
   ],
+  [
+    'errors that many aliases ask for',
+    () => ({
+      query: `mutation ($input: CreateWebhookSubscriptionInput!) { createWebhookSubscription(input: $input) {
+        ... on InvalidInputError { ${times(29, (n) => `p${n}: problems { path message }`).join(' ')} } } }`,
+      variables: { input: { url: 'https://example.com', eventTypes: times(100, (n) => `${n} `) } },
+    }),
+  ],
   ...['x', '"'].map((letter): [string, (size: number) => Request] => [
     `a document that is one word of ${letter}`,
     () => ({ query: `{ ${letter.repeat(60_000)} }` }),
