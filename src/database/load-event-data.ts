@@ -1,11 +1,15 @@
+import { idRange } from './id-range.ts';
 import type { Queryable } from './transaction.ts';
 
-/** The data of a delivery's event, for messages that do not carry it. */
-export async function loadEventData(db: Queryable, deliveryId: string): Promise<Buffer> {
-  const { rows } = await db.query<{ data: Buffer }>(
-    'SELECT e.data FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.id = $1',
-    [deliveryId],
+/** The data of these deliveries' events by delivery id, for messages that do not carry it. */
+export async function loadEventData(
+  db: Queryable,
+  deliveryIds: readonly string[],
+): Promise<ReadonlyMap<string, Buffer>> {
+  const { rows } = await db.query<{ id: string; data: Buffer }>(
+    `SELECT d.id, e.data FROM deliveries d JOIN events e ON e.id = d.event_id
+     WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $2::uuid AND $3::uuid`,
+    [deliveryIds, ...idRange(deliveryIds)],
   );
-  if (rows[0] === undefined) throw new Error(`delivery ${deliveryId} has no event`);
-  return rows[0].data;
+  return new Map(rows.map(({ id, data }) => [id, data]));
 }

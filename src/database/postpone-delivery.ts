@@ -1,17 +1,18 @@
+import { idRange } from './id-range.ts';
 import type { Queryable } from './transaction.ts';
 import { wakeQueues } from './wake-queues.ts';
 
-/** A delivery that cannot be attempted now waits in Postgres for so long, its attempts uncounted. */
-export async function postponeDelivery(
+/** Deliveries that cannot be attempted now wait in Postgres for so long, their attempts uncounted. */
+export async function postponeDeliveries(
   db: Queryable,
-  { deliveryId, waitMs }: { deliveryId: string; waitMs: number },
+  { deliveryIds, waitMs }: { deliveryIds: readonly string[]; waitMs: number },
 ): Promise<void> {
   await db.query(
     `WITH postponed AS (
        UPDATE deliveries SET next_attempt_at = now() + $2 * interval '1 ms', enqueued_at = NULL, leased_until = NULL
-       WHERE id = $1 AND status = 'PENDING'
+       WHERE id = ANY ($1::uuid[]) AND id BETWEEN $3::uuid AND $4::uuid AND status = 'PENDING'
        RETURNING subscription_id, next_attempt_at
      )${wakeQueues('postponed')}`,
-    [deliveryId, waitMs],
+    [deliveryIds, waitMs, ...idRange(deliveryIds)],
   );
 }

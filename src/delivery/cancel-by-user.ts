@@ -1,4 +1,4 @@
-import { cancelDelivery } from '../database/cancel-delivery.ts';
+import { cancelDeliveries } from '../database/cancel-delivery.ts';
 import type { Database } from '../database/client.ts';
 import { lockDelivery } from '../database/lock-delivery.ts';
 import { tellCancelled } from '../database/tell-cancelled.ts';
@@ -20,7 +20,7 @@ export async function cancelByUser({ pool }: Pick<Database, 'pool'>, key: Delive
     const { status } = delivery;
     if (status === 'CANCELLED') return;
     if (status !== 'PENDING') throw new DeliveryNotPendingError(status);
-    await cancelDelivery(db, key.id);
+    await cancelDeliveries(db, [key.id]);
     // Its first message may be with a sender, who sends that without asking Postgres.
     await tellCancelled(db, key.id);
   });

@@ -1,8 +1,4 @@
-import { cancelDelivery } from '../database/cancel-delivery.ts';
 import { isTransient } from '../database/errors.ts';
-import { loadEventData } from '../database/load-event-data.ts';
-import { postponeDelivery } from '../database/postpone-delivery.ts';
-import { returnToWaiting } from '../database/return-to-waiting.ts';
 import type { DeliveryMessage, PublishedDelivery } from '../events/delivery-message.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
 import { MAX_PENDING_TESTS } from '../events/test-event.ts';
@@ -30,8 +26,6 @@ type AttemptTask = HeldDelivery & { readonly subscription: SenderSubscription; r
 const LEASE_MARGIN_MS = 10_000;
 /** After an error of our surroundings (Postgres is away) a message is taken up again this much later. */
 export const TROUBLE_MS = 5_000;
-/** After an error that is not of our surroundings. */
-const POSTPONE_MS = 600_000;
 
 /** Does with a delivery what can be done now, and deals with its message. Never rejects. */
 export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Promise<void> {
@@ -42,7 +36,7 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
     if (turn === 'done') return;
     if (parts.stopTaking.aborted) message.nak();
     else if (turn === 'INACTIVE') {
-      await cancelDelivery(parts.database.pool, deliveryId);
+      await parts.statements.cancel.add(deliveryId);
       message.ack();
     } else if (delivery.isTest) {
       // As many as there may be are being attempted. Parked, it would make real deliveries queue.
@@ -127,14 +121,14 @@ async function attemptIfDue(
 
 /** Nothing that trying again soon would mend, such as a secret that cannot be read: it must not hold up others. */
 async function postpone(
-  { database, log, waits }: SenderParts,
+  { statements, log, waits }: SenderParts,
   { message, delivery: { deliveryId, isTest }, error }: HeldDelivery & { error: unknown },
 ): Promise<void> {
   const next = isTest ? 'cancelling it, because it is a test' : 'trying again in ten minutes';
   log.error({ err: error, deliveryId }, `a delivery cannot be attempted; ${next}`);
   try {
-    if (isTest) await cancelDelivery(database.pool, deliveryId);
-    else await postponeDelivery(database.pool, { deliveryId, waitMs: POSTPONE_MS });
+    if (isTest) await statements.cancel.add(deliveryId);
+    else await statements.postpone.add(deliveryId);
     message.ack();
   } catch {
     waits.nakUntil(message, performance.now() + TROUBLE_MS);
@@ -167,13 +161,13 @@ async function attemptNumber(
 
 /** A broker that crashed forgets delays: what comes too early waits again. */
 async function waitUntil(
-  { database, waits }: SenderParts,
+  { statements, waits }: SenderParts,
   { message, deliveryId, dueAt }: { message: StreamMessage; deliveryId: string; dueAt: number },
 ): Promise<void> {
   if (dueAt - performance.now() <= MAX_SHORT_WAIT_MS) {
     waits.nakUntil(message, dueAt);
   } else {
-    await returnToWaiting(database.pool, [deliveryId]);
+    await statements.requeue.add(deliveryId);
     message.ack();
   }
 }
@@ -181,7 +175,8 @@ async function waitUntil(
 async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
   const { database, agents, userAgent, retryScheduleMs, stopWorking: signal } = parts;
   const { delivery, subscription, number } = task;
-  const data = delivery.data ?? (await loadEventData(database.pool, delivery.deliveryId));
+  const data = delivery.data ?? (await parts.statements.loadData.add(delivery.deliveryId));
+  if (data === undefined) throw new Error(`delivery ${delivery.deliveryId} has no event`);
   const { outcome, attempt } = await makeAttempt(agents, {
     delivery: { ...delivery, data },
     subscription,

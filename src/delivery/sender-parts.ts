@@ -2,9 +2,13 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { LogAttempts } from '../config-values.ts';
 import { Batcher } from '../database/batcher.ts';
+import { cancelDeliveries } from '../database/cancel-delivery.ts';
 import type { Database } from '../database/client.ts';
 import { type Lease, type LeaseRequest, leaseDeliveries } from '../database/lease-deliveries.ts';
+import { loadEventData } from '../database/load-event-data.ts';
 import { type Parking, parkDeliveries } from '../database/park-deliveries.ts';
+import { postponeDeliveries } from '../database/postpone-delivery.ts';
+import { returnToWaiting } from '../database/return-to-waiting.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import type { BeginTurns } from './begin-turns.ts';
 import type { Cancellations } from './cancellations.ts';
@@ -42,11 +46,29 @@ export type SenderParts = SenderOptions & {
   readonly slots: SendSlots;
   readonly leases: Batcher<LeaseRequest, Lease>;
   readonly parking: Batcher<Parking, void>;
+  readonly statements: DeliveryStatements;
   readonly results: ResultWriter;
   readonly circuits: CircuitBreaker;
 };
 
+/**
+ * Statements about one delivery, by its id, of which many may be due at the same time: one of each kind is under way, so
+ * that the writing of results waits for few of them.
+ */
+export type DeliveryStatements = {
+  readonly cancel: Batcher<string, void>;
+  /** Its message is over; it waits in Postgres until its next attempt is due. */
+  readonly requeue: Batcher<string, void>;
+  /** It cannot be attempted; it waits in Postgres for POSTPONE_MS. */
+  readonly postpone: Batcher<string, void>;
+  /** The data of its event; undefined if that is gone. */
+  readonly loadData: Batcher<string, Buffer | undefined>;
+};
+
 const MAX_BATCH = 500;
+/** An event's data may have 1 MiB. */
+const MAX_DATA_BATCH = 16;
+const POSTPONE_MS = 600_000;
 
 /** Leases for many deliveries in one statement. */
 export function createLeases({ pool }: Database): Batcher<LeaseRequest, Lease> {
@@ -68,4 +90,27 @@ export function createParking({ pool }: Database): Batcher<Parking, void> {
       return [];
     },
   });
+}
+
+export function createDeliveryStatements({ pool }: Database): DeliveryStatements {
+  const batched = (work: (deliveryIds: readonly string[]) => Promise<void>) =>
+    new Batcher<string, void>({
+      maxItems: MAX_BATCH,
+      write: async (deliveryIds) => {
+        await work(deliveryIds);
+        return [];
+      },
+    });
+  return {
+    cancel: batched((deliveryIds) => cancelDeliveries(pool, deliveryIds)),
+    requeue: batched((deliveryIds) => returnToWaiting(pool, deliveryIds)),
+    postpone: batched((deliveryIds) => postponeDeliveries(pool, { deliveryIds, waitMs: POSTPONE_MS })),
+    loadData: new Batcher<string, Buffer | undefined>({
+      maxItems: MAX_DATA_BATCH,
+      write: async (deliveryIds) => {
+        const data = await loadEventData(pool, deliveryIds);
+        return deliveryIds.map((id) => data.get(id));
+      },
+    }),
+  };
 }

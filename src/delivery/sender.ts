@@ -11,7 +11,13 @@ import { Places } from './places.ts';
 import { ResultWriter } from './result-writer.ts';
 import { SendSlots } from './send-slots.ts';
 import { watchSender } from './sender-gauges.ts';
-import { createLeases, createParking, type SenderOptions, type SenderParts } from './sender-parts.ts';
+import {
+  createDeliveryStatements,
+  createLeases,
+  createParking,
+  type SenderOptions,
+  type SenderParts,
+} from './sender-parts.ts';
 import { ShortWaits } from './short-waits.ts';
 
 /** Deliveries held at a time, under way or about to be; one with much data counts as several. */
@@ -69,6 +75,7 @@ export class Sender {
       slots: new SendSlots(database),
       leases: createLeases(database),
       parking: createParking(database),
+      statements: createDeliveryStatements(database),
     };
   }
 

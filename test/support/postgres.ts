@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { migrate } from '../../src/database/migrate.ts';
 import { acceptsConnections, urlOf } from '../../src/embedded/postgres.ts';
+import type { PostgresBinaries } from '../../src/embedded/postgres-binaries.ts';
 import { prepareCluster } from '../../src/embedded/postgres-cluster.ts';
 import { findOwnPort } from './own-port.ts';
 import { ServerProcess } from './server-process.ts';
@@ -27,9 +28,12 @@ export type TestPostgres = {
 export type PostgresSettings = Readonly<Record<string, string>>;
 
 /** A new cluster in a temporary folder, served on a port of its own. */
-export async function startPostgresProcess(settings: PostgresSettings = {}) {
+export async function startPostgresProcess(settings: PostgresSettings = {}, binaries?: PostgresBinaries) {
   const folder = await createTempFolder();
-  const cluster = await prepareCluster({ directory: folder.path, report: () => undefined });
+  const cluster = await prepareCluster({
+    ...{ directory: folder.path, report: () => undefined },
+    ...(binaries !== undefined && { binaries }),
+  });
   const port = await findOwnPort();
   const url = urlOf(cluster, port, 'postgres');
   const server = new ServerProcess({
@@ -52,7 +56,7 @@ export async function startPostgresProcess(settings: PostgresSettings = {}) {
 export async function startTestPostgres(): Promise<TestPostgres> {
   const { url, server, remove } = await startPostgresProcess();
   await migrate(url, join(import.meta.dirname, '../../prisma/migrations'));
-  const pool = new pg.Pool({ connectionString: url, max: 2 });
+  const pool = new pg.Pool({ connectionString: url, max: 2, options: '-c datestyle=ISO' });
   pool.on('error', () => undefined);
   return {
     url,

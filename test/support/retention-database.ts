@@ -32,7 +32,7 @@ export type RetentionDatabase = {
 export async function createRetentionDatabase(given?: string): Promise<RetentionDatabase> {
   const database = given === undefined ? await createTestDatabase() : { url: given, drop: () => Promise.resolve() };
   const { url } = database;
-  const pool = new pg.Pool({ connectionString: url, max: 10 });
+  const pool = new pg.Pool({ connectionString: url, max: 10, options: '-c datestyle=ISO' });
   pool.on('error', () => undefined);
   return {
     url,

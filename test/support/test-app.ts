@@ -40,7 +40,7 @@ export type TestServices = {
 /** A database and a nats-server of the test file's own. */
 export async function startTestServices(): Promise<TestServices> {
   const [database, nats] = await Promise.all([createTestDatabase(), startTestNats()]);
-  const pool = new pg.Pool({ connectionString: database.url, max: 4 });
+  const pool = new pg.Pool({ connectionString: database.url, max: 4, options: '-c datestyle=ISO' });
   pool.on('error', () => undefined);
   let connected: Promise<NatsConnection> | undefined;
   const connection = () =>

@@ -168,4 +168,43 @@ describe('the configuration', () => {
     expect(problemsOf({ DATABASE_URL: EXTERNAL.DATABASE_URL })).toHaveLength(1);
     expect(problemsOf(EXTERNAL)).toEqual([]);
   });
+
+  it.each([
+    'postgres://u:p@db/webhooks',
+    'postgresql://db:6432/webhooks?schema=webhooks',
+    'postgres:///webhooks?host=/var/run/postgresql',
+    'postgres://u:p@/webhooks?host=/var/run/postgresql',
+    'postgres://u@%2Fvar%2Frun%2Fpostgresql/webhooks',
+    'postgres://u:p@[::1]:5432/webhooks',
+  ])('takes %s for the address of Postgres', (url) => {
+    expect(problemsOf({ ...EXTERNAL, DATABASE_URL: url, DATABASE_DIRECT_URL: url })).toEqual([]);
+  });
+
+  it.each([
+    ['mysql://db/webhooks', 'must be a URL that starts with postgres://'],
+    ['host=db dbname=webhooks', 'must be a URL that starts with postgres://'],
+    ['postgres:///webhooks', 'names no host'],
+    ['postgres://a:5432,b:5432/webhooks', 'names several hosts'],
+    ['postgres://u:p@a,b/webhooks', 'names several hosts'],
+    ['postgres://u:p@/webhooks?host=/a,/b', 'names several hosts'],
+    ['postgres://u:secret#@db/webhooks', 'percent-encoded'],
+    ['postgres://u:sec/ret@db/webhooks', 'percent-encoded'],
+    ['postgres://db/webhooks?port=many', 'has a port that is no number'],
+    ['postgres://db/webhooks?sslrootcert=/not/there', 'names a file that cannot be read: /not/there'],
+    ['postgres://db/webhooks?schema=pg_catalog', 'has a parameter schema'],
+    ['postgres://db/webhooks?schema=', 'has a parameter schema'],
+  ])('says what is wrong with %s, and repeats no password', (url, problem) => {
+    for (const name of ['DATABASE_URL', 'DATABASE_DIRECT_URL']) {
+      const problems = problemsOf({ ...EXTERNAL, [name]: url });
+      expect(problems).toEqual([expect.stringMatching(new RegExp(`^${name} .*${problem}`))]);
+      expect(problems[0]).not.toContain('sec');
+    }
+  });
+
+  it('takes DATABASE_DIRECT_URL only beside DATABASE_URL, and a pool of at least two connections', () => {
+    expect(problemsOf({ DATABASE_DIRECT_URL: 'postgres://db/webhooks', DATABASE_POOL_SIZE: '1' })).toEqual([
+      'DATABASE_DIRECT_URL is set without DATABASE_URL',
+      'DATABASE_POOL_SIZE must be a whole number from 2 to 1000, not "1"',
+    ]);
+  });
 });

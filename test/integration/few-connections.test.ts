@@ -1,0 +1,53 @@
+import { randomUUID } from 'node:crypto';
+import { afterEach, expect, it } from 'vitest';
+import { createDatabase } from '../../src/database/client.ts';
+import { createDeliveryStatements } from '../../src/delivery/sender-parts.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { startScene } from '../support/scene.ts';
+import { lockTable } from '../support/table-lock.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { expectCoreWorks } from './core-flow.ts';
+
+const cleanUps: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+it.each(['2', '3'])(
+  'with DATABASE_POOL_SIZE=%s everything works, over no more connections than documented',
+  async (size) => {
+    const scene = await startScene(cleanUps as (() => Promise<void>)[], { env: { DATABASE_POOL_SIZE: size } });
+    const receiver = await scene.receive((_request, index) => ({ status: index === 0 ? 503 : 200 }));
+    await expectCoreWorks({ apps: [scene.app], publish: scene.publish, receiver });
+    await scene.publishMany('a', 300);
+    await receiver.waitForRequests(304, 50_000);
+    await scene.waitForDeliveries(303, `status = 'SUCCESS'`);
+    const [row] = await scene.query<{ count: number }>(
+      `SELECT count(*)::integer AS count FROM pg_stat_activity
+     WHERE datname = current_database() AND application_name LIKE 'webhooks-engine%'`,
+    );
+    // Two for notifications, one for retention.
+    expect(row?.count).toBeLessThanOrEqual(Number(size) + 3);
+  },
+);
+
+it('however many deliveries are cancelled, requeued, postponed or lack their data, others wait for one statement of each', async () => {
+  const testDatabase = await createTestDatabase();
+  cleanUps.push(() => testDatabase.drop());
+  const database = createDatabase({ url: testDatabase.url, onError: () => undefined, poolSize: 2 });
+  cleanUps.push(() => database.close());
+  const { pool } = database;
+  const unlock = await lockTable(testDatabase.url, { table: 'deliveries' });
+  const statements = createDeliveryStatements(database);
+  const ids = Array.from({ length: 200 }, () => randomUUID());
+  const work = ids.flatMap((id) => [
+    statements.cancel.add(id),
+    statements.requeue.add(id),
+    statements.postpone.add(id),
+    statements.loadData.add(id),
+  ]);
+  await waitFor(() => pool.waitingCount > 0, { what: 'statements that wait for a connection' });
+  expect(pool.waitingCount).toBe(3);
+  await unlock();
+  await Promise.all(work);
+});
