@@ -17,7 +17,7 @@ const MAC_LENGTH = 43;
 
 /**
  * HMAC-SHA-256 of subject and body, in a line before the body. Its key is derived from SECRETS_KEY (HKDF, RFC 5869), so
- * every process of an installation has it. 3 µs for 1 KB, 90 µs for the largest message (256 KiB).
+ * every process of an installation has it. Of the largest message (256 KiB), 0.2 ms; of 1 KB, 3 µs.
  */
 export function createMessageSeal(secretsKeyBase64: string): MessageSeal {
   const derived = hkdfSync('sha256', Buffer.from(secretsKeyBase64, 'base64'), '', LABEL, 32);

@@ -27,7 +27,7 @@ export type Wanted = {
 
 const HOUR_MS = 3_600_000;
 
-/** The streams and consumers of an installation. docs/nats-server.md shows them as commands: a test compares the two. */
+/** The streams and consumers of an installation. docs/nats-server.md shows the streams as JSON: a test compares the two. */
 export function wantedIn({ events, deliveries }: NatsNames, replicas = 1): Wanted {
   return {
     streams: [

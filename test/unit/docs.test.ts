@@ -4,7 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { buildSchema, GraphQLEnumType, parse, validate } from 'graphql';
 import { describe, expect, test } from 'vitest';
 import { VARIABLES } from '../../src/config-variables.ts';
+import { natsNames } from '../../src/events/nats-names.ts';
 import type { Operator } from '../../src/events/payload-filter-problems.ts';
+import { wantedIn } from '../../src/events/streams.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
@@ -119,6 +121,16 @@ test('docs/configuration.md has every setting with its meaning', () => {
 test('docs/dependencies.md names every dependency at run time, and none that is gone', () => {
   const named = tableOf('docs/dependencies.md', 'package').flatMap(([name]) => namesIn(name));
   expect(named.sort()).toEqual(Object.keys(dependencies).sort());
+});
+
+test('docs/nats-server.md has the streams as the program creates them, without further limits', () => {
+  const unlimited = Object.fromEntries(
+    ['max_consumers', 'max_msgs', 'max_msgs_per_subject', 'max_bytes', 'max_msg_size'].map((name) => [name, -1]),
+  );
+  const shown = [...read('docs/nats-server.md').matchAll(/^```json\n(.*?)^```$/gms)].map(
+    ([, json = '']) => JSON.parse(json) as unknown,
+  );
+  expect(shown).toEqual(wantedIn(natsNames(), 3).streams.map((stream) => ({ ...stream, ...unlimited })));
 });
 
 test.each(PAGES)('the operations that %s sends with curl fit the schema', (page) => {
