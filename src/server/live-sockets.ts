@@ -94,7 +94,8 @@ export class LiveSockets {
         onConnect: (connection) => this.#working.track(this.#connect(connection)),
         onSubscribe: (connection, id, payload) => this.#working.track(this.#admit(connection, id, payload)),
         execute: (args) => this.#working.track(this.#execute(args)),
-        subscribe: (args) => this.#working.track(this.#operationOf(args).enveloped.subscribe(args)),
+        // Yoga answers some operations at once, without a promise.
+        subscribe: (args) => this.#working.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
         onNext: (...[, , , , result]) => bounded(result),
         onError: (...[, , , errors]) => bounded({ errors }).errors,
       },
