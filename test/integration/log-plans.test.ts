@@ -64,7 +64,8 @@ beforeAll(async () => {
   }
   api = await startApi(database.url);
   const logging = new PrismaClient({
-    adapter: new PrismaPg({ connectionString: database.url }),
+    // Its sessions have the program's settings.
+    adapter: new PrismaPg(api.database.readPool, { schema: 'public' }),
     log: [{ level: 'query', emit: 'event' }],
   });
   logging.$on('query', (statement) => {
