@@ -65,7 +65,8 @@ export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #stopping = new AbortController();
   readonly #queue = new TenantQueue<HeldEvent>(LOOK_AHEAD);
-  readonly #inHand = new Set<HeldEvent>();
+  /** By key. */
+  readonly #inHand = new Map<number, HeldEvent>();
   readonly #catalogue: EventCatalogue;
   readonly #writer: EventWriter;
   readonly #metrics: EventMetrics;
@@ -123,17 +124,17 @@ export class Dispatcher {
       message.nak();
       return;
     }
-    const [, tenant = ''] = message.subject.split('.');
+    const tenant = this.#options.bus.names.parseEventSubject(message.subject)?.tenant ?? '';
     const item = { message, tenant, key: message.seq, bytes: message.data.length, touchedAt: performance.now() };
     // A redelivery of what waits here, or is in hand, is the same event: the one that is here gets acked.
-    if ([...this.#inHand].every(({ key }) => key !== item.key)) this.#queue.add(item);
+    if (!this.#inHand.has(item.key)) this.#queue.add(item);
     this.#change();
   }
 
   /** Tells JetStream that what waits for its turn is not lost. */
   #extend(): void {
     const now = performance.now();
-    for (const item of [...this.#inHand, ...this.#queue.values()]) {
+    for (const item of [...this.#inHand.values(), ...this.#queue.values()]) {
       if (now - item.touchedAt < EXTEND_AFTER_MS) continue;
       item.message.working();
       item.touchedAt = now;
@@ -150,7 +151,7 @@ export class Dispatcher {
         continue;
       }
       const batch = this.#queue.take(BATCH);
-      for (const item of batch) this.#inHand.add(item);
+      for (const item of batch) this.#inHand.set(item.key, item);
       this.#change();
       await this.#begin(batch);
     }
@@ -190,7 +191,7 @@ export class Dispatcher {
       if (this.#stopping.signal.aborted && failures > 0) return;
       try {
         for (const { message } of await this.#dispatch(batch, onWritten)) message.ack();
-        for (const item of batch) this.#inHand.delete(item);
+        for (const item of batch) this.#inHand.delete(item.key);
         return;
       } catch (error) {
         this.#metrics.dispatchFailed();
@@ -214,7 +215,7 @@ export class Dispatcher {
       for (const item of batch) await this.#handle([item]);
     } else if (first !== undefined) {
       await putOff({ ...this.#options, metrics: this.#metrics }, { message: first.message, error });
-      this.#inHand.delete(first);
+      this.#inHand.delete(first.key);
     }
   }
 
