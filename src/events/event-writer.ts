@@ -48,7 +48,7 @@ export class EventWriter {
   readonly #depth: StreamDepth;
   readonly #indexes = new SubscriptionIndexes(MAX_INDEX_WEIGHT);
 
-  constructor(bus: Pick<EventBus, 'maxInlineDataBytes' | 'inspect'>) {
+  constructor(bus: Pick<EventBus, 'maxInlineDataBytes' | 'inspect' | 'names'>) {
     this.#bus = bus;
     this.#depth = new StreamDepth(bus);
   }

@@ -5,17 +5,18 @@ const MANY = 500;
 const REFRESH_MS = 100;
 
 /** How many messages in DELIVERIES no sender has taken yet. */
-export async function undeliveredCount(bus: Pick<EventBus, 'inspect'>): Promise<number> {
-  return bus.inspect(async (jsm) => (await jsm.consumers.info('DELIVERIES', 'sender')).num_pending);
+export async function undeliveredCount(bus: Pick<EventBus, 'inspect' | 'names'>): Promise<number> {
+  const { stream, consumer } = bus.names.deliveries;
+  return bus.inspect(async (jsm) => (await jsm.consumers.info(stream, consumer)).num_pending);
 }
 
 /** Whether the senders have more than they can take. Never waits: what it says is some 0.1 s old. */
 export class StreamDepth {
-  readonly #bus: Pick<EventBus, 'inspect'>;
+  readonly #bus: Pick<EventBus, 'inspect' | 'names'>;
   #undelivered = 0;
   #askedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(bus: Pick<EventBus, 'inspect'>) {
+  constructor(bus: Pick<EventBus, 'inspect' | 'names'>) {
     this.#bus = bus;
   }
 

@@ -5,6 +5,7 @@ import { transaction } from '../../src/database/transaction.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { consider } from '../../src/events/consider.ts';
 import { EventWriter } from '../../src/events/event-writer.ts';
+import { natsNames } from '../../src/events/nats-names.ts';
 import { compileFilter } from '../../src/events/payload-filter.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
@@ -103,7 +104,8 @@ it('what the settings of its time say of an event is what was delivered, while t
   for (let index = 0; index < SUBSCRIPTIONS; index += 1) {
     ids.push((await app.subscribe({ url, ...settings(`first ${index}`) })).id);
   }
-  const writer = new EventWriter({ maxInlineDataBytes: 1_000, inspect: () => Promise.reject(new Error('no NATS')) });
+  const inspect = () => Promise.reject(new Error('no NATS'));
+  const writer = new EventWriter({ maxInlineDataBytes: 1_000, inspect, names: natsNames() });
   const changing = async (name: number) => {
     for (let index = 0; index < CHANGES; index += 1) await change(ids, `change ${name} ${index}`);
   };

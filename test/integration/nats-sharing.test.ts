@@ -3,11 +3,14 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
+import { EventBus } from '../../src/events/event-bus.ts';
+import { natsNames } from '../../src/events/nats-names.ts';
+import { undeliveredCount } from '../../src/events/stream-depth.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { scrape } from '../support/metrics.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
-import { startTestApp, type TestApp, testEnv } from '../support/test-app.ts';
+import { startTestApp, TEST_SEAL, type TestApp, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let nats: TestNats;
@@ -94,6 +97,16 @@ it('installations with different prefixes, or none, share a broker, and each get
     await installation.receiver.waitForRequests(2);
     expect(typesAt(installation)).toEqual([`for-${index}`, 'last']);
   }
+});
+
+it('how many messages wait for a sender is counted in the stream with the prefix', async () => {
+  const log = pino({ level: 'silent' });
+  const bus = new EventBus({ servers: [nats.url], names: natsNames('one'), seal: TEST_SEAL, log });
+  bus.start();
+  cleanUps.push(() => bus.stop());
+  await waitFor(() => bus.connected, { what: 'the connection' });
+  await publish('one.deliveries.s');
+  expect(await undeliveredCount(bus)).toBe(1);
 });
 
 it("with a stream of its name that is somebody else's, the program says so, is not ready, and takes nothing", async () => {
