@@ -122,7 +122,7 @@ type SubscribeInput = { readonly url: string; readonly eventTypes?: readonly str
 
 /** The whole program in this process, ready. */
 export async function startTestApp(
-  services: Pick<TestServices, 'databaseUrl' | 'nats'>,
+  services: Pick<TestServices, 'databaseUrl'> & { readonly nats: Pick<TestNats, 'url'> },
   { env = {}, log = pino({ level: 'silent' }) }: { env?: Record<string, string>; log?: Logger } = {},
 ): Promise<TestApp> {
   const app = await startApp(readConfig(testEnv(services, env)), { log, report: () => undefined });

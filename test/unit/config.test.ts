@@ -12,6 +12,8 @@ function problemsOf(env: Record<string, string>): readonly string[] {
 }
 
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
+/** It can be read, and is not PEM. */
+const FILE = '/dev/null';
 const EXTERNAL = { DATABASE_URL: 'postgres://u:p@db/webhooks', SECRETS_KEY };
 
 describe('the configuration', () => {
@@ -199,6 +201,48 @@ describe('the configuration', () => {
       expect(problems).toEqual([expect.stringMatching(new RegExp(`^${name} .*${problem}`))]);
       expect(problems[0]).not.toContain('sec');
     }
+  });
+
+  it.each(['nats://u:p/assw0rd@n', 'nats://u:p#assw0rd@n', 'nats://u:p?assw0rd@n', 'nats://u:p%assw0rd@n'])(
+    'says that the password in %s has to be percent-encoded, and does not repeat it',
+    (url) => {
+      for (const servers of [url, `nats://other:4222,${url}`]) {
+        const problems = problemsOf({ NATS_URL: servers });
+        expect(problems).toEqual([expect.stringMatching(/^NATS_URL .*percent-encoded/)]);
+        expect(problems[0]).not.toContain('assw0rd');
+      }
+    },
+  );
+
+  it('takes no password of NATS with a comma for two servers without saying what is wrong', () => {
+    expect(problemsOf({ NATS_URL: 'nats://u:p,assw0rd@n' })).toEqual([
+      expect.stringMatching(/^NATS_URL .*percent-encoded/),
+    ]);
+  });
+
+  it('names every file of the log-in to NATS that cannot be read or is something else', () => {
+    const files = {
+      NATS_CREDS: '/not/there',
+      NATS_CA_FILE: '/',
+      NATS_CERT_FILE: '/dev/null',
+      NATS_KEY_FILE: '/not/there',
+    };
+    expect(problemsOf({ NATS_URL: 'nats://n', ...files }).toSorted()).toEqual([
+      'NATS_CA_FILE names "/", which cannot be read (EISDIR)',
+      'NATS_CERT_FILE names "/dev/null", which is not PEM',
+      'NATS_CREDS names "/not/there", which cannot be read (ENOENT)',
+      'NATS_KEY_FILE names "/not/there", which cannot be read (ENOENT)',
+    ]);
+  });
+
+  it.each([
+    [{ NATS_CREDS: '/dev/null', NATS_URL: 'nats://n' }, 'NATS_CREDS .*no user JWT and seed'],
+    [{ NATS_CA_FILE: FILE }, 'NATS_CA_FILE set without NATS_URL'],
+    [{ NATS_CERT_FILE: FILE, NATS_URL: 'nats://n' }, 'NATS_CERT_FILE and NATS_KEY_FILE belong together'],
+    [{ NATS_REPLICAS: '2' }, 'NATS_REPLICAS must be 1, 3 or 5'],
+    [{ NATS_PREFIX: 'a.b' }, 'NATS_PREFIX must be 1 to 32 letters'],
+  ])('refuses %j', (env, problem) => {
+    expect(problemsOf(env)).toContainEqual(expect.stringMatching(new RegExp(`^${problem}`)));
   });
 
   it('takes DATABASE_DIRECT_URL only beside DATABASE_URL, and a pool of at least two connections', () => {

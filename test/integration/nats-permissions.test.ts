@@ -1,0 +1,128 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { connect, Events, type NatsConnection } from 'nats';
+import { pino } from 'pino';
+import { afterAll, beforeAll, expect, inject, it } from 'vitest';
+import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
+import { createTestDatabase } from '../support/database.ts';
+import { findOwnPort } from '../support/own-port.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { ServerProcess } from '../support/server-process.ts';
+import { createTempFolder } from '../support/temp-folder.ts';
+import { startTestApp, type TestApp } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const PAGE = join(import.meta.dirname, '../../docs/nats-server.md');
+const PASSWORDS = { engine: 'change me 1', orders: 'change me 2', globex: 'change me 3' };
+type User = keyof typeof PASSWORDS;
+
+let port: number;
+let app: TestApp;
+let receiver: Receiver;
+let logged = '';
+const cleanUps: (() => Promise<void>)[] = [];
+
+beforeAll(async () => {
+  const [, accounts = ''] = /^```conf\n(.*?)^```$/ms.exec(await readFile(PAGE, 'utf8')) ?? [];
+  const folder = await createTempFolder();
+  cleanUps.push(() => folder.remove());
+  port = await findOwnPort();
+  const file = join(folder.path, 'nats.conf');
+  const listen = `listen: "127.0.0.1:${port}"\njetstream { store_dir: "${folder.path}" }\n`;
+  await writeFile(file, `${listen}${accounts}`);
+  const server = new ServerProcess({
+    commandLine: [inject('natsServer'), '-c', file],
+    stopSignal: 'SIGTERM',
+    isReady: async () => (await readNatsServerInfo(port)) !== undefined,
+  });
+  await server.start();
+  cleanUps.push(() => server.stop());
+  const database = await createTestDatabase();
+  cleanUps.push(() => database.drop());
+  // The first attempts fail, so that there are second ones.
+  receiver = await startReceiver((_, index) => ({ status: index < 2 ? 500 : 200 }));
+  cleanUps.push(() => receiver.close());
+  const url = `nats://engine:${encodeURIComponent(PASSWORDS.engine)}@127.0.0.1:${port}`;
+  const log = pino({ level: 'warn' }, { write: (line: string) => void (logged += line) });
+  app = await startTestApp({ databaseUrl: database.url, nats: { url } }, { log });
+  cleanUps.push(() => app.stop());
+});
+afterAll(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+/** A connection of one of the page's users, and what the server has refused it. */
+async function logIn(user: User): Promise<{ connection: NatsConnection; refused: () => Promise<string[]> }> {
+  const inboxPrefix = user === 'engine' ? '_INBOX_webhooks' : '_INBOX';
+  const connection = await connect({ port, user, pass: PASSWORDS[user], inboxPrefix });
+  cleanUps.push(() => connection.close());
+  const refusals: string[] = [];
+  const watch = async () => {
+    for await (const { type, permissionContext: denied } of connection.status()) {
+      if (type === Events.Error && denied !== undefined) refusals.push(`${denied.operation} ${denied.subject}`);
+    }
+  };
+  void watch();
+  const refused = async () => {
+    // The server refuses before it answers the ping of a flush.
+    await connection.flush();
+    return refusals;
+  };
+  return { connection, refused };
+}
+
+const deliveredTypes = () => receiver.requests.map(({ headers }) => headers['webhook-event']);
+
+it('the accounts of the documentation let publishers publish, and the program deliver, retry and announce', async () => {
+  await app.subscribe({ url: receiver.url });
+  await app.subscribe({ url: receiver.url, tenant: 'globex' });
+  const globex = await logIn('globex');
+  const seen: string[] = [];
+  globex.connection.subscribe('>', { callback: (_, { subject }) => void seen.push(subject) });
+  const orders = await logIn('orders');
+  expect(await orders.connection.jetstream().publish('events.acme.order.created', '{}')).toMatchObject({ seq: 1 });
+  expect(await globex.connection.jetstream().publish('events.globex.hello', '{}')).toMatchObject({ seq: 2 });
+  await receiver.waitForRequests(4);
+  expect(new Set(deliveredTypes())).toEqual(new Set(['order.created', 'hello']));
+  expect(logged).not.toContain('does not allow');
+  // Of its own account and its own answers alone.
+  expect(seen.filter((subject) => !/^(?:_INBOX\.|events\.globex\.)/.test(subject))).toEqual([]);
+});
+
+it('an attempt is announced to those who watch the log, in every process', async () => {
+  const spy = await logIn('engine');
+  const announced: string[] = [];
+  spy.connection.subscribe('log.*', { callback: (_, { subject }) => void announced.push(subject) });
+  await spy.connection.flush();
+  const orders = await logIn('orders');
+  await orders.connection.jetstream().publish('events.acme.order.paid', '{}');
+  await waitFor(() => announced.includes('log.acme'), { what: 'the announcement' });
+  expect(await spy.refused()).toEqual([]);
+});
+
+it.each<[User, { publish: string[]; subscribe: string[] }]>([
+  [
+    'orders',
+    {
+      publish: ['events.globex.a', 'deliveries.s', 'log.acme', '$JS.API.STREAM.DELETE.EVENTS', '_INBOX_webhooks.a'],
+      subscribe: ['>', 'events.acme.>', 'deliveries.*', 'log.acme', '_INBOX_webhooks.>'],
+    },
+  ],
+  [
+    'engine',
+    {
+      publish: [
+        ...['events.acme.a', '$JS.API.STREAM.DELETE.EVENTS', '$JS.API.STREAM.PURGE.DELIVERIES', 'else'],
+        ...['$JS.API.STREAM.CREATE.OTHER', '$JS.API.STREAM.UPDATE.EVENTS', '$JS.API.CONSUMER.INFO.EVENTS.other'],
+      ],
+      subscribe: ['>', 'events.>', 'deliveries.*', '_INBOX.>', '$JS.>'],
+    },
+  ],
+])('the user %s of the documentation may do nothing else', async (user, { publish, subscribe }) => {
+  const { connection, refused } = await logIn(user);
+  for (const subject of publish) connection.publish(subject, '{}');
+  for (const subject of subscribe) connection.subscribe(subject, { callback: () => undefined });
+  const expected = [...publish.map((s) => `publish ${s}`), ...subscribe.map((s) => `subscription ${s}`)].toSorted();
+  await waitFor(async () => (await refused()).length >= expected.length, { what: 'the refusals' });
+  expect((await refused()).toSorted()).toEqual(expected);
+});
