@@ -15,6 +15,10 @@ const API_REASONS: Readonly<Record<number, string>> = {
   10122: 'the account limits how large a stream may be',
 };
 
+/** With TLS 1.3 the alert that says why may be lost. */
+const HUNG_UP =
+  'the server has closed the connection, as it does if it refuses a client certificate or the lack of one';
+
 const CODE_REASONS: Readonly<Record<string, string>> = {
   [ErrorCode.AuthorizationViolation]: 'nats-server refuses the user, password, token, credentials or certificate',
   [ErrorCode.AuthenticationExpired]: 'the credentials have expired',
@@ -24,6 +28,10 @@ const CODE_REASONS: Readonly<Record<string, string>> = {
   [ErrorCode.Timeout]: 'no answer within 5 s',
   [ErrorCode.BadCreds]: 'the file of NATS_CREDS has no user JWT and seed',
   [ErrorCode.NoResponders]: 'JetStream is not enabled, or has no leader at the moment',
+  [ErrorCode.ConnectionClosed]: HUNG_UP,
+  [ErrorCode.Disconnect]: HUNG_UP,
+  ECONNRESET: HUNG_UP,
+  EPIPE: HUNG_UP,
   ENOTFOUND: 'the name of the server cannot be resolved',
   EHOSTUNREACH: 'the server cannot be reached',
   ETIMEDOUT: 'no answer from the server',

@@ -1,0 +1,141 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { nkeys } from 'nats';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, inject, it } from 'vitest';
+import { readConfig } from '../../src/config.ts';
+import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
+import { EventBus } from '../../src/events/event-bus.ts';
+import { findOwnPort } from '../support/own-port.ts';
+import { createCertificate } from '../support/self-signed-certificate.ts';
+import { ServerProcess } from '../support/server-process.ts';
+import { createTempFolder } from '../support/temp-folder.ts';
+import { TEST_SEAL } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+type Key = { getPublicKey(): string; getSeed(): Uint8Array; sign(bytes: Uint8Array): Uint8Array };
+/** The package types it as anything. */
+const { createOperator, createAccount, createUser } = nkeys as Record<
+  'createOperator' | 'createAccount' | 'createUser',
+  () => Key
+>;
+
+const cleanUps: (() => Promise<void>)[] = [];
+let folder: string;
+
+beforeEach(async () => {
+  const temp = await createTempFolder();
+  folder = temp.path;
+  cleanUps.push(() => temp.remove());
+});
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+async function write(name: string, text: string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, text);
+  return path;
+}
+
+async function startServer(configuration: string): Promise<string> {
+  const port = await findOwnPort();
+  const common = `listen: "127.0.0.1:${port}"\njetstream { store_dir: "${folder}" }\n`;
+  const server = new ServerProcess({
+    commandLine: [inject('natsServer'), '-c', await write('nats.conf', common + configuration)],
+    stopSignal: 'SIGTERM',
+    isReady: async () => (await readNatsServerInfo(port)) !== undefined,
+  });
+  await server.start();
+  cleanUps.push(() => server.stop());
+  return `127.0.0.1:${port}`;
+}
+
+/** Configured as the program is, by variables. */
+function startBus(env: Readonly<Record<string, string>>): { bus: EventBus; logged: () => string } {
+  const { natsServers = [], nats } = readConfig(env);
+  const lines: string[] = [];
+  const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
+  const bus = new EventBus({ servers: natsServers, loginFiles: nats.login, seal: TEST_SEAL, log });
+  bus.start();
+  cleanUps.push(() => bus.stop());
+  return { bus, logged: () => lines.join('') };
+}
+
+it('a server of a private authority that asks for client certificates gets ours, and is not trusted without its own', async () => {
+  const [notBefore, notAfter] = [-1, 1].map((days) => new Date(Date.now() + days * 86_400_000));
+  const certificate = (host: string) =>
+    createCertificate({ hosts: [host], notBefore: notBefore ?? new Date(), notAfter: notAfter ?? new Date() });
+  const paths = async (name: string, { cert, key }: ReturnType<typeof certificate>) => ({
+    cert: await write(`${name}.pem`, cert),
+    key: await write(`${name}.key`, key),
+  });
+  const server = await paths('server', certificate('localhost'));
+  const client = await paths('client', certificate('engine'));
+  const stranger = await paths('stranger', certificate('engine'));
+  const host = await startServer(
+    `tls { cert_file: "${server.cert}", key_file: "${server.key}", ca_file: "${client.cert}", verify: true }\n`,
+  );
+  // The client compares no certificate with an address.
+  const NATS_URL = `tls://${host.replace('127.0.0.1', 'localhost')}`;
+  const ca = { NATS_URL, NATS_CA_FILE: server.cert };
+  const { bus } = startBus({ ...ca, NATS_CERT_FILE: client.cert, NATS_KEY_FILE: client.key });
+  await waitFor(() => bus.connected, { what: 'the connection' });
+  const refused: [Record<string, string>, RegExp][] = [
+    [{ NATS_URL, NATS_CERT_FILE: client.cert, NATS_KEY_FILE: client.key }, /self-signed certificate/],
+    [ca, /certificate/],
+    [{ ...ca, NATS_CERT_FILE: stranger.cert, NATS_KEY_FILE: stranger.key }, /certificate|unknown ca/i],
+  ];
+  for (const [env, reason] of refused) {
+    const { bus: other, logged } = startBus(env);
+    await waitFor(() => logged().includes('NATS cannot be reached'), { what: 'the refusal' });
+    expect(other.problems.join()).toMatch(reason);
+    expect(other.connected).toBe(false);
+  }
+});
+
+/** A JWT as NATS has them: signed with Ed25519 by a key of the account or operator above. */
+function token(issuer: Key, subject: string, claims: Record<string, unknown>): string {
+  const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const iat = Math.floor(Date.now() / 1_000) - 60;
+  const body = {
+    jti: 'test',
+    iat,
+    iss: issuer.getPublicKey(),
+    sub: subject,
+    name: 'test',
+    nats: { version: 2, ...claims },
+  };
+  const signed = `${encode({ typ: 'JWT', alg: 'ed25519-nkey' })}.${encode(body)}`;
+  return `${signed}.${Buffer.from(issuer.sign(Buffer.from(signed))).toString('base64url')}`;
+}
+
+it('a credentials file logs in, and one that replaces it is used at the next connection', async () => {
+  const [operator, account, system] = [createOperator(), createAccount(), createAccount()];
+  const unlimited = { subs: -1, conn: -1, leaf: -1, imports: -1, exports: -1, data: -1, payload: -1, wildcards: true };
+  const jetStream = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
+  const accountToken = (key: Key, limits: object) =>
+    token(operator, key.getPublicKey(), { type: 'account', limits: { ...unlimited, ...limits } });
+  const host = await startServer(`
+    operator: ${token(operator, operator.getPublicKey(), { type: 'operator' })}
+    system_account: ${system.getPublicKey()}
+    resolver: MEMORY
+    resolver_preload: {
+      ${account.getPublicKey()}: ${accountToken(account, jetStream)}
+      ${system.getPublicKey()}: ${accountToken(system, {})}
+    }
+  `);
+  const credentials = (issuer: Key) => {
+    const user = createUser();
+    const jwt = token(issuer, user.getPublicKey(), { type: 'user', pub: {}, sub: {}, subs: -1, data: -1, payload: -1 });
+    const block = (name: string, text: string) => `-----BEGIN ${name}-----\n${text}\n------END ${name}------\n\n`;
+    const seed = new TextDecoder().decode(user.getSeed());
+    return block('NATS USER JWT', jwt) + block('USER NKEY SEED', seed);
+  };
+  const NATS_CREDS = await write('engine.creds', credentials(createAccount()));
+  const { bus, logged } = startBus({ NATS_URL: `nats://${host}`, NATS_CREDS });
+  await waitFor(() => logged().includes('NATS cannot be reached'), { what: 'the refusal' });
+  expect(bus.problems.join()).toContain('refuses the user, password, token, credentials');
+  await write('engine.creds', credentials(account));
+  await waitFor(() => bus.connected, { what: 'the connection' });
+});
