@@ -4,9 +4,9 @@ import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../database/errors.ts';
 import { extendLeases } from '../database/lease-deliveries.ts';
-import { createIdSequence, uuid7Time } from '../database/uuid7.ts';
+import { createIdSequence } from '../database/uuid7.ts';
 import { type Result, writeResults } from '../database/write-results.ts';
-import { LATE_AFTER_MS } from '../events/attempt-feed.ts';
+import { isLate } from '../events/attempt-feed.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { pause } from '../pause.ts';
 import { whenAborted } from '../when-aborted.ts';
@@ -176,9 +176,8 @@ export class ResultWriter {
       bytesOf: ({ result }) => result.attempt.responseBody?.length ?? 0,
       write: async (items) => {
         for (const { attempt } of await this.#write(items, () => nextId(clock.now()))) {
-          const isLate = clock.now() - uuid7Time(attempt.id) > LATE_AFTER_MS;
           // With the id before it, so that a reader that missed one knows.
-          this.#options.bus.announce({ ...attempt, previousId, isLate });
+          this.#options.bus.announce({ ...attempt, previousId, isLate: isLate(attempt.id, clock.now()) });
           previousId = attempt.id;
         }
         return [];

@@ -1,5 +1,6 @@
 import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
+import { uuid7Time } from '../database/uuid7.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
 import type { MessageSeal } from './message-seal.ts';
 import type { NatsNames } from './nats-names.ts';
@@ -23,6 +24,11 @@ export type AttemptWatcher = {
  * is to know.
  */
 export const LATE_AFTER_MS = 7_500;
+
+/** Whether an attempt that is only now committed got its id long ago. `nowMs`: by the clock that ids have their time from. */
+export function isLate(id: string, nowMs: number): boolean {
+  return nowMs - uuid7Time(id) > LATE_AFTER_MS;
+}
 
 export type AttemptFeedOptions = {
   readonly names: NatsNames;

@@ -40,10 +40,7 @@ export const NEED_NATS: readonly Role[] = ['dispatcher', 'sender'];
 /** Each part that a process stands on, in the order of the answer. A new check is a new line here. */
 export function readinessChecks({ database, bus, startProblems }: HealthServices): readonly ReadinessCheck[] {
   return [
-    {
-      ...{ part: 'database', title: 'Postgres', neededBy: EVERY_ROLE },
-      findProblems: () => databaseProblems(database),
-    },
+    { part: 'database', title: 'Postgres', neededBy: EVERY_ROLE, findProblems: createDatabaseCheck(database) },
     { part: 'nats', title: 'NATS', neededBy: NEED_NATS, findProblems: () => bus.problems },
     { part: 'start', title: 'the start', neededBy: EVERY_ROLE, findProblems: startProblems },
   ];
@@ -53,12 +50,16 @@ export function readinessChecks({ database, bus, startProblems }: HealthServices
 const READ_ONLY = `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "isReadOnly"`;
 
 /** What pg itself says can name hosts and users, so it is left out. */
-async function databaseProblems({ pool, renewConnections }: HealthServices['database']): Promise<readonly string[]> {
-  const { rows } = await pool.query<{ isReadOnly: boolean }>(READ_ONLY);
-  if (rows[0]?.isReadOnly !== true) return [];
-  // After a failover the connections lead to the old primary; new ones may not.
-  renewConnections();
-  return ['Postgres is read-only: a standby, or an old primary after a failover'];
+function createDatabaseCheck({ pool, renewConnections }: HealthServices['database']): () => Promise<readonly string[]> {
+  let wasReadOnly = false;
+  return async () => {
+    const { rows } = await pool.query<{ isReadOnly: boolean }>(READ_ONLY);
+    const isReadOnly = rows[0]?.isReadOnly === true;
+    // While it is read-only, connections may lead to the old primary; when it no longer is, others were opened meanwhile.
+    if (isReadOnly || wasReadOnly) renewConnections();
+    wasReadOnly = isReadOnly;
+    return isReadOnly ? ['Postgres is read-only: a standby, or an old primary after a failover'] : [];
+  };
 }
 
 /**

@@ -15,8 +15,8 @@ export type Matches = {
   readonly unseen: readonly LoggedAttempt[];
 };
 
-/** A request is seen after it was begun, all by the clock of one machine, in whole milliseconds. */
-const EARLY_MS = 5;
+/** A request is seen after it was begun. The log has Postgres's time, as each sender measured it: to within half of a round trip. */
+const EARLY_MS = 100;
 /** A receiver with much to do reads a request late, also one that has been given up. */
 const LATE_MS = 2_000;
 

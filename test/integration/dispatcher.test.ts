@@ -1,4 +1,5 @@
 import { afterEach, expect, it, vi } from 'vitest';
+import { Clock } from '../../src/database/clock.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -57,8 +58,7 @@ it('an event whose transaction fails again and again does not hold up the others
 it('an event that Postgres has refused for two days becomes a rejected event', { timeout: 60_000 }, async () => {
   const scene = await startScene(cleanUps);
   await failAlways(scene, 'cursed');
-  const now = Date.now.bind(Date);
-  vi.spyOn(Date, 'now').mockImplementation(() => now() + 48 * 3_600_000);
+  vi.spyOn(Clock.prototype, 'now').mockImplementation(() => Date.now() + 48 * 3_600_000);
   await scene.publish('events.acme.cursed', '{"secret":"data"}');
   const rejected = () => scene.query('SELECT tenant, subject, reason, message, size_bytes FROM rejected_events');
   await waitFor(async () => (await rejected()).length === 1, { what: 'the rejection' });

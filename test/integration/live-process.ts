@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { createIdSequence } from '../../src/database/uuid7.ts';
+import { isLate } from '../../src/events/attempt-feed.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
@@ -38,7 +39,7 @@ export function createLogger({ database, bus }: Api, delivery: Delivery): Logger
   let previousId: string | undefined;
   const commit = async (attempt: Attempt, announce: boolean) => {
     await storeAttempt(database, attempt);
-    if (announce) bus.announce({ ...attempt, previousId });
+    if (announce) bus.announce({ ...attempt, previousId, isLate: isLate(attempt.id, Date.now()) });
     previousId = attempt.id;
   };
   return {
