@@ -1,7 +1,7 @@
 import type { EventBus } from './event-bus.ts';
 
-/** With so many messages in DELIVERIES that no sender has taken, what is published now waits long, and so does what others publish. */
-const MANY = 500;
+/** Messages in DELIVERIES that no sender has taken: beyond these, a message that is published now, of any tenant, waits long. */
+const MANY = 4_000;
 const REFRESH_MS = 100;
 
 /** How many messages in DELIVERIES no sender has taken yet. */
