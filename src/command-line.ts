@@ -1,7 +1,7 @@
 import { CAN_BE_EMPTY, VARIABLES } from './config-variables.ts';
 import { VERSION } from './version.ts';
 
-/** What the arguments ask for: to run, or to print a text and end with an exit code. */
+/** The command that the arguments give: run, or print a text and end with an exit code. */
 export type Command =
   | { readonly kind: 'run' }
   | { readonly kind: 'print'; readonly text: string; readonly exitCode: 0 | 1 };

@@ -47,7 +47,7 @@ export type Config = {
   readonly nats: {
     /** Goes before all names; may be empty. */
     readonly prefix: string;
-    /** Of streams that we create. */
+    /** Replicas of the streams that we create. */
     readonly replicas: number;
     readonly login: NatsLogin;
   };

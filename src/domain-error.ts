@@ -21,7 +21,7 @@ type InputErrorCode = 'INVALID_INPUT' | 'TARGET_REJECTED' | 'INVALID_HEADERS' | 
  */
 export type InputProblem = { readonly path: string; readonly message: string; readonly code?: InputErrorCode };
 
-/** Of all problems together, as JSON: their paths have names that the client chose. */
+/** Limit of all problems together, as JSON, in bytes: their paths have names that the client chose. */
 const MAX_PROBLEMS_BYTES = 16 * 1_024;
 const MAX_PATH_LENGTH = 256;
 

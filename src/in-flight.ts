@@ -1,4 +1,4 @@
-/** What has been begun and is not done yet, so that a stop can wait for it. */
+/** Operations in progress, so that a stop can wait for them. */
 export class InFlight {
   readonly #works = new Set<Promise<unknown>>();
 

@@ -13,7 +13,7 @@ type LoggedError = {
 
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
 
-/** What a line says about the process that wrote it, so that the lines of many processes can be told apart. */
+/** Fields that identify the process that wrote a line. */
 export type LogOptions = { readonly level: string; readonly roles: Iterable<string> };
 
 /**

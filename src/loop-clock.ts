@@ -6,7 +6,7 @@ const TOLERANCE_MS = 50;
 const MAX_EXTENSION_MS = 5_000;
 
 /**
- * A monotonic clock, in milliseconds, that stands still while the event loop is blocked. Node runs timers that are due
+ * A monotonic clock, in milliseconds, that stops while the event loop is blocked. Node runs timers that are due
  * before it reads sockets: after a stall, a plain timer would call a request timed out whose answer came long ago.
  */
 class LoopClock {

@@ -8,7 +8,7 @@ import { isNodeTooOld, OLDEST_NODE } from './version.ts';
 /** Loading the program takes some 300; the rest is for connections. */
 const FEWEST_OPEN_FILES = 512;
 
-// What this file imports runs on any Node.js, before the packages are loaded.
+// The imports of this file run on any Node.js, before the packages are loaded.
 const command = readArguments(process.argv.slice(2));
 if (command.kind === 'print') end(command.text, command.exitCode);
 else if (isNodeTooOld(process.versions.node)) {
@@ -23,7 +23,7 @@ function maxOpenFiles(): number {
   return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
 }
 
-/** What is expected to go wrong is said in a sentence; anything else is a bug and keeps its stack. */
+/** Expected failures are printed as one sentence; anything else is a bug and keeps its stack. */
 async function run(): Promise<void> {
   try {
     const { runProgram } = await import('./program.ts');

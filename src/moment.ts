@@ -7,7 +7,7 @@ export type MomentParts = {
   readonly minute: number;
   readonly second: number;
   readonly millisecond?: number;
-  /** What the written time is ahead of UTC. */
+  /** How far the written time is ahead of UTC, in minutes. */
   readonly offsetMinutes?: number;
 };
 

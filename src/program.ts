@@ -5,7 +5,7 @@ import { createLog } from './log.ts';
 import { atMost } from './pause.ts';
 import { firstStopSignal } from './relaunch.ts';
 
-/** Of the 25 s in which the program ends. */
+/** Part of the 25 s in which the program ends. */
 const STOP_DURING_START_MS = 24_000;
 
 /**
@@ -23,7 +23,7 @@ export async function runProgram(): Promise<void> {
   const early = await Promise.race([starting.then(() => undefined), stopping]);
   if (early !== undefined) {
     log.info({ signal: early }, 'stopping before the start is over');
-    // What is begun (a download, a new database) is not broken off half-way; what hangs is left to the next start.
+    // A download or a new database that was begun is finished; one that hangs is left to the next start.
     await atMost(
       STOP_DURING_START_MS,
       starting.then((app) => app.stop()).catch(() => undefined),

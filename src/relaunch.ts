@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import process from 'node:process';
 
 /**
- * What Node.js has to be started with; none of it can be set later. Semi-spaces of 64 MiB in place of 16 keep what lives
+ * Flags that Node.js has to be started with; none of them can be set later. Semi-spaces of 64 MiB in place of 16 keep what lives
  * for one attempt or one request out of the old generation, and source maps make stack traces name the sources.
  */
 export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=64', '--enable-source-maps'];
@@ -42,7 +42,7 @@ function hasExecve(candidate: object): candidate is WithExecve {
 }
 
 function supervise(child: ChildProcess): void {
-  // What cannot be sent is for a child that has ended.
+  // A signal that cannot be sent is for a child that has ended.
   const send = (message: string) => child.send(message, () => undefined);
   send(RELAUNCHED);
   for (const signal of STOP_SIGNALS) process.on(signal, () => send(signal));

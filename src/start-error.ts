@@ -21,7 +21,7 @@ export class ServerStartError extends StartError {
   }
 }
 
-/** What a system call or a server says, and what has to be done. */
+/** The message of a system call or a server, and the sentence that says what to do. */
 type Cause = { readonly codes: readonly string[]; readonly output: RegExp; readonly explain: (place: Place) => string };
 type Place = { readonly path: string; readonly dataDir: string };
 

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 
-/** What is known of an event or a delivery that waits: its tenant, its size, and what identifies it. */
+/** An event or a delivery in the queue: its tenant, its size, and its identity. */
 export type Queueable = { readonly key: number; readonly tenant: string; readonly bytes: number };
 
 /** Bounds of one batch. One event may exceed the last two. */
@@ -8,7 +8,7 @@ type BatchLimits = { readonly events: number; readonly deliveries: number; reado
 
 type Line<T> = {
   readonly waiting: T[];
-  /** What this tenant was served, on a scale that all share: who was served least comes first. */
+  /** Service received so far, on a scale that all tenants share: the tenant with the least comes first. */
   served: number;
 };
 
@@ -20,11 +20,11 @@ type TenantQueueOptions = {
 
 /** Parsing, checking and writing so many bytes takes as long as one delivery. */
 const BYTES_PER_DELIVERY = 8 * 1024;
-/** Of how many tenants it is remembered how many deliveries their events made. */
+/** Tenants whose deliveries for each event are remembered. */
 const MAX_REMEMBERED = 10_000;
 
 /**
- * What was taken from a stream and waits for its turn, by tenant: events to be dispatched, deliveries to be attempted. Tenants
+ * Messages that were taken from a stream, by tenant: events to be dispatched, deliveries to be attempted. Tenants
  * take turns, weighed by deliveries and bytes, so that the event of a quiet tenant overtakes a burst of another. How many
  * deliveries an event makes is not known before it is matched: the last batch of its tenant says.
  */
@@ -94,7 +94,7 @@ export class TenantQueue<T extends Queueable> {
     this.#deliveriesPerEvent.set(tenant, deliveries);
   }
 
-  /** Everything, in no order. */
+  /** All items, in no order. */
   values(): T[] {
     return [...this.#lines.values()].flatMap(({ waiting }) => waiting);
   }
@@ -120,7 +120,7 @@ export class TenantQueue<T extends Queueable> {
     return least;
   }
 
-  /** Who comes anew begins where the others are: having been quiet earns nothing. */
+  /** A new tenant begins where the others are: having been quiet earns no advantage. */
   #line(tenant: string): Line<T> {
     const line = this.#lines.get(tenant) ?? { waiting: [], served: this.#next()?.served ?? 0 };
     this.#lines.set(tenant, line);

@@ -134,7 +134,7 @@ function problemOf(facts: Facts, schema: string): string | undefined {
   return problems.find(([isSo]) => isSo)?.[1];
 }
 
-/** Of the server and the database, the same for every connection. */
+/** Facts of the server and the database, the same for every connection. */
 const IDENTITY = `SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || oid AS identity
   FROM pg_catalog.pg_database WHERE datname = current_database()`;
 

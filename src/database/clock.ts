@@ -17,7 +17,7 @@ const MAX_TRIES = 5;
  * measurement it is the machine's own time.
  */
 export class Clock {
-  /** What to add to performance.now(). */
+  /** Postgres's time minus performance.now(). */
   #offsetMs: number | undefined;
 
   /** Milliseconds since 1970, whole. */

@@ -17,7 +17,7 @@ class ConnectionError extends pg.DatabaseError {
   }
 }
 
-/** What trying again soon cannot fix, whatever its cause is. */
+/** Errors that an immediate retry cannot fix, whatever their cause. */
 export class PermanentError extends Error {}
 
 /**
@@ -27,7 +27,7 @@ export class PermanentError extends Error {}
 const UNAVAILABLE = /^(?:08|53|57P|25006$|25P03$|25P04$)/;
 /** Besides: rolled back for the sake of others (40), a lock that was not free (55P03), cancelled (57), a system error (58). */
 const TRANSIENT = /^(?:40|55P03$|57|58)/;
-/** Of those, what one damaged or locked row can cause as well, in a Postgres that answers. */
+/** Those transient errors that one damaged or locked row can cause in a healthy Postgres. */
 const ROW_SPECIFIC = /^(?:40|55P03$|57014$|58)/;
 /** A statement or its wait for a lock took too long. */
 const TIMEOUT = /^(?:57014|55P03)$/;

@@ -31,7 +31,7 @@ export type MigrateOptions = { readonly log?: Logger; readonly limits?: Partial<
 const LIMITS: MigrateLimits = { lockEveryMs: 500, lockWithinMs: 600_000, logEveryMs: 30_000 };
 /** While a migration waits for a table, everybody who comes after it waits too; it is tried again. */
 const TABLE_LOCK_MS = 5_000;
-/** What is asked beside a migration. */
+/** Queries that run beside a migration, over another connection. */
 const ANSWER_MS = 5_000;
 
 type Migration = { readonly name: string; readonly sql: string; readonly checksum: string };
@@ -147,7 +147,7 @@ async function watched(connection: Connection, run: Run & { readonly migration: 
   }
 }
 
-/** What the session with this pid does, asked over another connection; undefined if there is none. */
+/** The activity of the session with this pid, read over another connection; undefined if there is none. */
 async function activityOf(databaseUrl: string, pid: number | undefined): Promise<object | undefined> {
   const { client, close } = await openConnection({ connectionString: databaseUrl, query_timeout: ANSWER_MS });
   try {

@@ -58,7 +58,7 @@ class Pool extends pg.Pool {
     return translated(args, { method: super.connect, self: this, translate: toConnectError });
   }
 
-  /** What breaks a connection is said to the pool before it is said to the query. */
+  /** The pool is notified of an error that breaks a connection before the query is. */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
   override query(...args: any[]): any {
     return translated(args, { method: super.query, self: this, translate: toQueryError });

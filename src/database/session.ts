@@ -12,7 +12,7 @@ export type SessionLimits = {
 type ConnectionLimits = Pick<SessionLimits, 'statementMs'> & {
   /** How long the client waits for an answer; by default a little longer than Postgres works on a statement. */
   readonly answerMs?: number;
-  /** What Postgres shows as the application. */
+  /** The application_name in Postgres. */
   readonly name?: string;
 };
 

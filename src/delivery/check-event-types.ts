@@ -15,14 +15,14 @@ type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
 /** So many problems name what may have been meant. */
 const MAX_SUGGESTED = 10;
 
-/** What is in vain: event types, or prefixes of some, that the event catalogue does not have. */
+/** Event types, and prefixes of event types, that the event catalogue does not have. */
 export async function problemsOfCatalogue(
   { eventType }: Pick<Prisma.TransactionClient, 'eventType'>,
   { eventTypes, known = [] }: EventTypesToCheck,
 ): Promise<InputProblem[]> {
   const isSettled = (pattern: string) =>
     pattern === '*' || !isEventTypePattern(pattern) || known.includes(pattern) || isOwn(pattern);
-  // Of a list that is too long, nothing else is said.
+  // A list that is too long has no other problem reported.
   if (eventTypes.length > MAX_EVENT_TYPES || eventTypes.every(isSettled)) return [];
   const entries = await eventType.findMany({ select: { name: true, isArchived: true } });
   const names = entries.filter(({ isArchived }) => !isArchived).map(({ name }) => name);

@@ -56,7 +56,7 @@ export function decide({ outcome, attemptNumber, retryScheduleMs, random, nowMs 
     : { kind: 'retry', delayMs: ownMs, waitingFor: 'BACKOFF' };
 }
 
-/** What happens after the attempt of a test event, which is never retried and has no effect on the subscription. */
+/** The next step after the attempt of a test event, which is never retried and has no effect on the subscription. */
 export function decideTest(outcome: Outcome): Decision {
   return { kind: failureReasonOf(outcome) === undefined ? 'success' : 'failure' };
 }

@@ -43,7 +43,7 @@ export class Resolver {
     const known = this.#answers.get(name);
     if (known !== undefined) return known;
     const answer = this.#ask(name, (whole) => {
-      // What is remembered may be judged again: then with all addresses.
+      // A cached answer may be checked again: then with all addresses.
       if (this.#answers.get(name) === answer) {
         this.#answers.set(name, Promise.resolve(whole.addresses), { ttl: whole.ttlMs });
       }

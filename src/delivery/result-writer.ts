@@ -61,7 +61,7 @@ export class ResultWriter {
   /** What was refused is tried again here, one at a time, so that no other waits for it. */
   readonly #alone: Batcher<Item, void>;
   readonly #limits: WriterLimits;
-  /** What is not written yet, and since when, on performance.now()'s clock. */
+  /** Results that are not written yet, with the time (performance.now()) when each was added. */
   readonly #unwritten = new Map<UnwrittenResult, number>();
   #extending: NodeJS.Timeout | undefined;
   #loggedAt = Number.NEGATIVE_INFINITY;

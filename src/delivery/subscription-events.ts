@@ -10,7 +10,7 @@ export type SubscriptionEvent = {
   readonly tenant: string;
   /** Named in the event's data, and the one subscription that does not get it. */
   readonly subscriptionId: string;
-  /** Of which only the host is told: paths and queries of webhook URLs are often secrets. */
+  /** Only its host is published: paths and queries of webhook URLs are often secrets. */
   readonly url: string;
   readonly type: `webhook_subscription.${'failing' | 'recovered' | 'deactivated'}`;
   readonly data: Readonly<Record<string, unknown>>;
@@ -29,7 +29,7 @@ export async function recordSubscriptionEvent(db: Queryable, event: Subscription
   return (await admitNotice(db, notice)) ? record(db, notice) : [];
 }
 
-/** Of the events of one tenant and type that were too many in a minute, the latest one, with the number of the others; undefined if there are none. */
+/** The latest notice of a tenant and type beyond the limit of a minute, with the number of the others; undefined if there is none. */
 export async function recordOmittedEvent(db: Queryable): Promise<DeliveryMessage[] | undefined> {
   const omitted = await takeOmittedNotice(db);
   if (omitted === undefined) return undefined;

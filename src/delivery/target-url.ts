@@ -19,7 +19,7 @@ const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
  * none of them: RFC 6761 asks programs not to treat it as special.
  */
 const PRIVATE_NAME = /(?:^|\.)(?:local|localdomain|internal|intranet|private|corp|home|mail|lan|test|arpa)$/;
-/** What no name server may be asked for (RFC 6761, RFC 7686, RFC 9476). */
+/** Names that must not be looked up in the DNS (RFC 6761, RFC 7686, RFC 9476). */
 const NOT_IN_DNS = /(?:^|\.)(?:invalid|onion|alt)$/;
 /** Names of metadata services, which answer with credentials; most of them are under .internal as well. */
 const METADATA_NAME =
@@ -82,7 +82,7 @@ function checkName(name: string, policy: EgressPolicy): void {
   if (isRefused) reject(`the host ${name} is not reachable from the internet`);
 }
 
-/** Whoever opens private ranges has private names as well; connecting still checks the addresses behind them. */
+/** An operator that allows private ranges has private names as well; connecting still checks the addresses behind them. */
 function hasPrivateNetwork({ allowCidrs }: EgressPolicy): boolean {
   return allowCidrs.some((cidr) => !isLoopbackAddress(cidr.split('/', 1)[0] ?? ''));
 }

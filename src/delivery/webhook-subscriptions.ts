@@ -247,7 +247,7 @@ type KeptHeaders = Pick<WebhookSubscription, 'id' | 'tenant' | 'encryptedHeaders
   readonly given: readonly GivenHeader[];
 };
 
-/** What is stored, if one of the given headers is to keep its value. */
+/** The stored headers, read only if one of the given headers is to keep its value. */
 function storedHeaders(secretBox: SecretBox, { id, tenant, encryptedHeaders, given }: KeptHeaders): StoredHeaders {
   if (encryptedHeaders === null || !keepsValues(given)) return NO_HEADERS;
   // `as`: what sealHeaders wrote.

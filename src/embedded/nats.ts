@@ -15,7 +15,7 @@ export type EmbeddedNatsOptions = {
   readonly binary: string;
   /** Where it listens; 0: on any free port; undefined: where it listened before, if it can. */
   readonly port?: number | undefined;
-  /** Of the user `engine`, as it stands in URLs. */
+  /** Password of the user `engine`, as it stands in URLs. */
   readonly password: string;
   readonly log: Logger;
 };

@@ -4,7 +4,7 @@ import { matchesPattern } from './event-type.ts';
 /** Why an event was or was not delivered to a webhook subscription. */
 export type ConsiderationResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' | 'FILTER_FALSE';
 
-/** What SubscriptionIndex made of an event under these settings. The filter is tried on the data only if that matters. */
+/** The decision of SubscriptionIndex about an event under these settings. The filter is evaluated only if the decision depends on it. */
 export async function consider(
   { isActive, eventTypes, filter, isSkipped }: MatchingSettings,
   event: { readonly type: string; readonly fulfils: (filter: unknown) => Promise<boolean> },

@@ -42,7 +42,7 @@ type WrittenEvents = {
 /** An event that was taken. `touchedAt`: when JetStream last gave it to us, or was told that we have it (performance.now()). */
 type HeldEvent = Queueable & { readonly message: JsMsg; touchedAt: number };
 
-/** Of one transaction. */
+/** Limits of one transaction. */
 const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 /** How far ahead events are taken, so that tenants can take turns. */
 const LOOK_AHEAD = { maxEvents: 4_000, maxBytes: 32 * 1024 * 1024 } as const;

@@ -29,7 +29,7 @@ export type EventBusOptions = {
   readonly loginFiles?: LoginFiles;
   /** Default: those without a prefix. */
   readonly names?: NatsNames;
-  /** Of the streams that are created; default: 1. */
+  /** Replicas of the streams that are created; default: 1. */
   readonly replicas?: number;
   readonly seal: MessageSeal;
   readonly log: Logger;
@@ -47,7 +47,7 @@ const QUIET_MS = 30_000;
 const USUAL_PAYLOAD_BYTES = 1024 * 1024;
 
 /**
- * What the program does with NATS. It is started once, connects in the background for as long as it takes, and checks its
+ * The program's connection to NATS. It is started once, connects in the background for as long as it takes, and checks its
  * streams at every connection and every 30 s. While NATS is away, publishing rejects within 5 s and consuming pauses.
  */
 export class EventBus {
@@ -64,7 +64,7 @@ export class EventBus {
   readonly #complaints = seldom(LOG_INTERVAL_MS);
   /** Of the connection as it is now, until it breaks. */
   #period = new AbortController();
-  /** Of consuming, through reconnects, until the connection is closed or the streams turn out to be somebody else's. */
+  /** Aborts consuming, which continues through reconnects, when the connection is closed or a stream turns out to be foreign. */
   #consuming = new AbortController();
   #warnedOf: string | undefined;
   #fault: string | undefined;
@@ -107,7 +107,7 @@ export class EventBus {
     return this.#connected;
   }
 
-  /** What keeps NATS from being used, in sentences for the log and `/health/ready`; empty if nothing does. */
+  /** Reasons why NATS cannot be used, in sentences for the log and `/health/ready`; empty if it can. */
   get problems(): readonly string[] {
     const fault = this.#link.fault ?? this.#fault;
     if (fault !== undefined) return [`NATS cannot be used: ${fault}`];
@@ -132,11 +132,11 @@ export class EventBus {
       msgID: messageId(message),
       timeout: ABANDON_MS,
     });
-    // An answer that came while this process stood still counts: its message is stored, and may have been taken.
+    // An answer that came while this process was stalled counts: its message is stored, and may have been taken.
     await withinLoopTime(PUBLISH_TIMEOUT_MS, published);
   }
 
-  /** What publishDelivery made; undefined of anything else, which is removed from the stream. */
+  /** The delivery in a message of publishDelivery; undefined for any other message, which is removed from the stream. */
   readDelivery(message: StreamMessage): PublishedDelivery | undefined {
     const body = this.#options.seal.open(message.subject, message.data);
     try {
@@ -144,7 +144,7 @@ export class EventBus {
       this.forged.deliveries += 1;
       this.#complainOfForgery(message.subject);
     } catch (error) {
-      // Of another version of the program. The sweeper finds the delivery without its message.
+      // Published by another version of the program. The sweeper finds the delivery without its message.
       this.#options.log.error({ err: error }, 'a delivery message could not be read, and was dropped');
     }
     message.term();
@@ -268,7 +268,7 @@ export class EventBus {
   #watchSender(connection: NatsConnection): void {
     const { stream, consumer } = this.names.deliveries;
     let isAsking = false;
-    // What the server tells everybody when a consumer is created, whoever did it.
+    // The server publishes this advisory when a consumer is created by any client.
     connection.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.CREATED.${stream}.${consumer}`, {
       callback: () => {
         this.#firstDeliveries.suspectAll();

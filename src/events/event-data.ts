@@ -27,7 +27,7 @@ export function isTooNested(json: string, envelopeLevels = 0): boolean {
   return nestingOf(json, max) > max;
 }
 
-/** What was parsed lasts as long as its bytes: those of the batch of events that is being dispatched. */
+/** Parsed values by their bytes; each lives as long as the batch of events that is being dispatched. */
 const parsed = new WeakMap<Buffer, { readonly value: unknown }>();
 
 /** The value of an event's data, of which `problemOfData` has found that it is JSON. Parsed once for the same bytes. */

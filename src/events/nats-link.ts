@@ -46,7 +46,7 @@ export class NatsLink {
   readonly #denials = seldom(LOG_INTERVAL_MS);
   #fault: string | undefined = 'it has not been connected yet';
   #denied: { readonly text: string; readonly at: number } | undefined;
-  /** What a cluster has told us of its servers. */
+  /** Servers that the cluster has announced. */
   #learned: readonly string[] = [];
   #isUp = false;
   /** Since when there has been no connection; undefined while there is one. */
@@ -119,10 +119,10 @@ export class NatsLink {
       ...connectionOptions(login, names),
       servers,
       noRandomize: true,
-      // What it throws ends the client's tries.
+      // An error thrown here ends the client's attempts to connect.
       reconnectDelayHandler: () => {
         if (signal.aborted || Date.now() - (this.#lostAt ?? Date.now()) > GIVE_UP_MS) throw new Error('out of time');
-        // Of each server.
+        // One try in RECONNECT_MS, over all servers that are known.
         return RECONNECT_MS * known;
       },
     });

@@ -54,11 +54,11 @@ export function describeRefusal(error: unknown): string {
   }
   const known = CODE_REASONS[code];
   if (known !== undefined) return known;
-  // Of OpenSSL and Node: `self-signed certificate`, `certificate required`, `Maximum connections exceeded` of NATS.
+  // Messages of OpenSSL and Node: `self-signed certificate`, `certificate required`, `Maximum connections exceeded` of NATS.
   return error.message.split('\n')[0] ?? error.name;
 }
 
-/** What our permissions lack. */
+/** Names the permission that is missing. */
 export function describeDenied({ operation, subject }: { operation: string; subject: string }): string {
   return `the permissions of our user do not allow to ${operation === 'publish' ? 'publish' : 'subscribe'} to ${subject}`;
 }

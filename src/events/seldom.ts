@@ -1,4 +1,4 @@
-/** What happened since it was last said; undefined: it has been said lately. */
+/** `note` counts, and returns the occurrences since the last report, or undefined if that was a moment ago. */
 export type Seldom = { readonly note: () => number | undefined; readonly reset: () => void };
 
 /**

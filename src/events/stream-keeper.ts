@@ -8,7 +8,7 @@ import { type Wanted, type WantedConsumer, type WantedStream, wantedIn } from '.
 export type StreamKeeperOptions = {
   readonly log: Logger;
   readonly names?: NatsNames;
-  /** Of the streams that it creates. */
+  /** Replicas of the streams that it creates. */
   readonly replicas?: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;

@@ -2,7 +2,7 @@ import type { StreamConfig } from 'nats';
 
 /** A stream of our name with another value of these was made by somebody else, for something else. */
 const IDENTITY = ['subjects', 'retention', 'storage'] as const;
-/** What it depends on that nothing is lost or takes another's place. */
+/** Settings on which it depends that no message is lost or replaced. */
 const COMPARED = ['discard', 'duplicate_window'] as const;
 
 type Name = (typeof IDENTITY | typeof COMPARED)[number];
@@ -22,7 +22,7 @@ export function assertOwnStream(wanted: Partial<StreamConfig>, actual: Partial<S
   );
 }
 
-/** What of a stream of ours is not as wanted: `duplicate_window is 120000000000, not 100000000`. */
+/** The settings of a stream of ours that differ from the definition: `duplicate_window is 120000000000, not 100000000`. */
 export function streamProblems(wanted: Partial<StreamConfig>, actual: Partial<StreamConfig>): string[] {
   return compare(COMPARED, { wanted, actual });
 }

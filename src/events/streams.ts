@@ -10,7 +10,7 @@ import {
 } from 'nats';
 import type { NatsNames } from './nats-names.ts';
 
-/** Who consumes; its consumer in NATS has this name, after the prefix. */
+/** The part that consumes; its consumer in NATS has this name, after the prefix. */
 export type Durable = 'dispatcher' | 'sender';
 
 export type WantedStream = Partial<StreamConfig> & { readonly name: string; readonly subjects: string[] };

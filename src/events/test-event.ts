@@ -16,7 +16,7 @@ export type TestEvent = {
   readonly data: string;
 };
 
-/** Of a tenant. Tests bypass the limits of their subscriptions, so an endpoint that hangs must not collect them. */
+/** Pending tests of a tenant. Tests bypass the limits of their subscriptions, so an endpoint that hangs must not collect them. */
 export const MAX_PENDING_TESTS = 10;
 const FIRST_POLL_MS = 20;
 const MAX_POLL_MS = 250;

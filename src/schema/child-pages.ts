@@ -19,7 +19,7 @@ export type ChildPages = {
   readonly deliveriesOf: (eventId: string, query: PageQuery<Prisma.DeliveryInclude>) => Promise<Delivery[]>;
 };
 
-/** Of one statement: Prisma makes objects of its rows without a pause. */
+/** Rows of one statement: Prisma makes objects of them without a pause. */
 const MAX_ROWS = 250;
 
 export function createChildPages({ readPool, prisma }: Database): ChildPages {

@@ -2,9 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DomainError } from '../domain-error.ts';
 import { yieldEventLoop } from '../event-loop.ts';
 
-/** Of what one operation reads, and of its answer. */
+/** Limit of the bytes that one operation reads, and of its answer. */
 export const MAX_OPERATION_BYTES = 16 * 1024 * 1024;
-/** Of the errors in result unions: the answer to a bad request has at most 64 KiB. */
+/** Limit of the errors in result unions: the answer to a bad request has at most 64 KiB. */
 const MAX_ERROR_BYTES = 32 * 1024;
 /** Pages are read one after the other, so that an operation has no more in memory than its budget and one page. */
 const MAX_PAUSE_MS = 1_000;
@@ -41,7 +41,7 @@ export type OperationWork = {
   readonly readPage: <Row>(read: () => Promise<Row>) => Promise<Row>;
   /** The same, where nothing is counted that does not fit. */
   readonly tryTakeBytes: (bytes: number) => boolean;
-  /** What is said of errors in result unions, however many aliases ask for it. Throws LIMIT_EXCEEDED beyond 32 KiB. */
+  /** Charges the text of errors in result unions, whatever the number of aliases. Throws LIMIT_EXCEEDED beyond 32 KiB. */
   readonly takeErrorText: <T>(text: T) => T;
   /** For each value of a live stream. */
   readonly renew: () => void;
@@ -105,7 +105,7 @@ export function createOperationWork(cpu: CpuAccount | undefined): OperationWork 
   };
 }
 
-/** What rows take in memory, roughly: their text, and something for each value. */
+/** An estimate of the memory of rows: their text, and a constant for each value. */
 function bytesOf(value: unknown): number {
   if (typeof value === 'string') return value.length;
   if (typeof value !== 'object' || value === null) return 8;

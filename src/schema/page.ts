@@ -93,7 +93,7 @@ export function readLogPosition(
 
 const NO_CURSOR = 'is not a cursor of this connection';
 
-/** Of each pair, only one can be given: a page has one end that it begins at, and one size. */
+/** Pairs of arguments that exclude each other: a page begins at one end and has one size. */
 const CONTRADICTIONS = [
   ['first', 'last'],
   ['first', 'before'],

@@ -35,7 +35,7 @@ function wholeBuckets({ from, to, bucket }: StatsArguments): { readonly fromMs: 
   };
 }
 
-/** What to ask for, of arguments that have no problems; with bounds of ids if it is to be read from the log. */
+/** The query for valid arguments; with bounds of ids if it reads the log. */
 export function planStats(
   filter: DeliveryFilter,
   args: StatsArguments,

@@ -1,7 +1,7 @@
 import type { GraphQLError } from 'graphql';
 import { createGraphQLError } from 'graphql-yoga';
 
-/** Of the errors of one answer, as JSON: with everything around them, an answer to a bad request is at most 64 KiB. */
+/** Limit of the errors of one answer, as JSON: with everything around them, an answer to a bad request is at most 64 KiB. */
 const MAX_BYTES = 48 * 1024;
 const MAX_ERROR_BYTES = 8 * 1024;
 const MAX_MESSAGE_LENGTH = 1_000;

@@ -31,11 +31,11 @@ export type Variables = {
   readonly hideSuggestions: boolean;
 };
 
-/** What is wrong with the variables of an operation, with the code that the same value has in a document. */
+/** The problems of the variables of an operation, with the code that the same value has in a document. */
 export function findVariableProblems({ schema, operation, values, hideSuggestions }: Variables) {
   const problems = findCoercionProblems({ schema, operation, values, hideSuggestions });
   if (problems.length > 0) return problems;
-  // What is missing or null; the messages name no value.
+  // Missing and null variables; the messages name no value.
   const { errors = [] } = getVariableValues(schema, operation.variableDefinitions ?? [], values, {
     maxErrors: MAX_ERRORS,
     hideSuggestions,

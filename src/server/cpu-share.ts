@@ -5,9 +5,9 @@ import { holderOf } from './holder-count.ts';
 
 /** Milliseconds of the event loop, of which there are a thousand in a second, for one tenant in one process. */
 const MS_PER_SECOND = 400;
-/** So many seconds' worth may be used at once, after a pause. */
+/** Burst after a pause, in seconds' worth of the rate. */
 const BURST_SECONDS = 2;
-/** Of the tenants that were active last. */
+/** Accounts that are kept: those of the tenants that were active last. */
 const MAX_ACCOUNTS = 10_000;
 
 /** Prices of work that is not measured, in milliseconds: measured on two cores of 2.5 GHz, and rounded up. */

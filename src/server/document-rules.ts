@@ -14,7 +14,7 @@ const MAX_NESTING = 1_024;
 /** Everything in a document that can contain a bracket that does not nest, and the brackets. */
 const TOKENS = /"""(?:\\"""|[^])*?(?:"""|$)|"(?:\\.|[^"\\\n\r])*"?|#[^\n\r]*|[{}[\]()]/g;
 
-/** What graphql-js 16 lets through, over every transport. */
+/** Rules for documents that graphql-js 16 accepts, over every transport. */
 export function checkDocuments(): Plugin {
   return {
     onParse: ({ parseFn, setParseFn }) => {

@@ -1,6 +1,6 @@
 import type { GraphiQLOptions } from 'graphql-yoga';
 
-/** What the page begins with: operations that can be run as they are, in the order in which somebody tries them. */
+/** The operations that the page shows first: they run as they are, in the order in which a newcomer tries them. */
 export const FIRST_OPERATIONS = `# 1. Put your key where it says <API key>, in the "Headers" tab below:
 #    the admin key is in .data/admin-api-key, or what ADMIN_API_KEY was set to.
 # 2. Press the play button and choose an operation. (With a tenant's key, leave \`tenant\` out.)

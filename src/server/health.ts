@@ -13,7 +13,7 @@ export type ReadinessCheck = {
   /** A process with none of these roles is ready without it. */
   readonly neededBy: readonly Role[];
   /**
-   * What is wrong with it now, one sentence each; empty: nothing. Anybody may read the sentences, so they name no hosts, users or
+   * Its problems now, one sentence each; empty if there are none. Anybody may read the sentences, so they name no hosts, users or
    * tenants.
    */
   readonly findProblems: () => readonly string[] | Promise<readonly string[]>;
@@ -28,7 +28,7 @@ export type Readiness = {
 export type HealthServices = {
   readonly database: Pick<Database, 'pool' | 'renewConnections'>;
   readonly bus: Pick<EventBus, 'problems'>;
-  /** What the start of this process still waits for: database migrated, NATS connected, roles running. */
+  /** The conditions that the start of this process still waits for: database migrated, NATS connected, roles running. */
   readonly startProblems: () => readonly string[];
 };
 
@@ -49,7 +49,7 @@ export function readinessChecks({ database, bus, startProblems }: HealthServices
 /** A standby and a server that was told to be read-only answer, but record nothing. */
 const READ_ONLY = `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "isReadOnly"`;
 
-/** What pg itself says can name hosts and users, so it is left out. */
+/** Messages of pg can name hosts and users, so they are left out. */
 function createDatabaseCheck({ pool, renewConnections }: HealthServices['database']): () => Promise<readonly string[]> {
   let wasReadOnly = false;
   return async () => {

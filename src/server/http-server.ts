@@ -160,7 +160,7 @@ export class HttpServer {
     await this.#sockets?.stop();
     await closed;
     clearTimeout(timer);
-    // What is closed next is used until then.
+    // Operations in progress use the parts that are closed next.
     await atMost(STOP_WITHIN_MS, Promise.all([answered, ...this.#feeds.map((feed) => feed.stop())]));
     await this.#credentials?.stop();
   }

@@ -11,11 +11,11 @@ import type { ServerContext } from './graphql.ts';
 import { holderOf } from './holder-count.ts';
 import { tooManyOperations } from './too-many-operations.ts';
 
-/** Of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes some 20 ms. */
+/** Limit of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes some 20 ms. */
 const MAX_WHOLE = 4 * 1024 * 1024;
 /** Answers over HTTP beyond this are written as the client reads them. */
 const MAX_AT_ONCE = 256 * 1024;
-/** Of a tenant's answers over HTTP that its clients have not read yet. */
+/** Limit of a tenant's answers over HTTP that its clients have not read yet. */
 const MAX_UNREAD = 64 * 1024 * 1024;
 
 type Answer = Parameters<typeof boundErrors>[0] & { readonly data?: unknown };

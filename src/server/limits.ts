@@ -32,7 +32,7 @@ const MAX_ALIAS_LENGTH = 128;
 const MAX_DEFINITIONS = 100;
 /** Pairs of fields that answer under the same name, for validation to compare: some 20 ms. */
 const MAX_REPETITIONS = 10_000;
-/** Of validation, each of which may look through all names of the schema for one that was meant. */
+/** Limit of validation errors, each of which may compare all names of the schema for a suggestion. */
 const MAX_ERRORS = 20;
 /**
  * Lines times fields. For each place that an error names, graphql-js counts the lines before it; beyond this, errors of

@@ -45,7 +45,7 @@ export function measureOperations(document: DocumentNode): { readonly size: Oper
   });
 }
 
-/** Of fields and of pairs. Fragments can make much of a short document. */
+/** Limit of fields and of pairs. Fragments can make much of a short document. */
 const MAX_COUNTED = 50_000;
 /** Deeper than any operation may be; fragments that spread themselves have no end. */
 const MAX_LEVELS = 20;
