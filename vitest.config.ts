@@ -7,7 +7,7 @@ import { SlowestFirst } from './test/support/slowest-first.ts';
 const resolve = { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] };
 
 /** Files that measure times, or that fill both cores for a while: each has the machine to itself, after all others. */
-const ALONE = ['test/integration/isolation.test.ts', 'test/integration/crash-test.test.ts'];
+const ALONE = ['isolation', 'crash-test', 'tenants', 'log-plans'].map((name) => `test/integration/${name}.test.ts`);
 
 const integration = {
   globalSetup: 'test/support/global-setup.ts',

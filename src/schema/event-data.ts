@@ -11,19 +11,19 @@ export function createEventData(
   { readPool }: Pick<Database, 'readPool'>,
   { tryTakeBytes }: Pick<OperationWork, 'tryTakeBytes'>,
 ): EventData {
-  const load = batched<null, JsonText | TooManyBytesError>(async (ids) => {
+  const load = batched<null, string | TooManyBytesError>(async (ids) => {
     const sizes = await sizesOfEventData(readPool, ids);
     const admitted = ids.filter((id) => tryTakeBytes(sizes.get(id) ?? 0));
     const data = await readEventData(readPool, admitted);
     const answerOf = (id: string) => {
       const text = data.get(id)?.toString('utf8');
-      return text === undefined ? new TooManyBytesError() : new JsonText(text);
+      return text ?? new TooManyBytesError();
     };
     return new Map(ids.filter((id) => sizes.has(id)).map((id) => [id, answerOf(id)]));
   });
   return async (eventRowId) => {
     const answer = await load(eventRowId, null);
     if (answer instanceof Error) throw answer;
-    return answer;
+    return new JsonText(answer);
   };
 }

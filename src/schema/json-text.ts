@@ -2,7 +2,9 @@
 export class JsonText {
   readonly text: string;
 
+  /** Throws a SyntaxError for a text that is not JSON: while an answer is being written, it would be too late. */
   constructor(text: string) {
+    JSON.parse(text);
     this.text = text;
   }
 

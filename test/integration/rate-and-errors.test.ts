@@ -89,16 +89,19 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     expect(problemsOf(tested)).toEqual(
       ['filter.user.$foo', 'filter.$bar'].map((path) => ({
         path,
+        code: 'INVALID_INPUT',
         message: expect.stringContaining('operator') as unknown,
       })),
     );
     const paged = await ask(server.url, transport, { query: '{ deliveryLog(first: 251) { nodes { id } } }' });
-    expect(problemsOf(paged)).toEqual([{ path: 'first', message: 'may be at most 250' }]);
+    expect(problemsOf(paged)).toEqual([{ path: 'first', code: 'INVALID_INPUT', message: 'may be at most 250' }]);
     if (transport === 'HTTP') return;
     const watched = await ask(server.url, transport, {
       query: 'subscription { deliveryLog(filter: { eventTypes: ["a..b"] }) { id } }',
     });
-    expect(problemsOf(watched)).toEqual([{ path: 'filter.eventTypes.0', message: 'is not an event type' }]);
+    expect(problemsOf(watched)).toEqual([
+      { path: 'filter.eventTypes.0', code: 'INVALID_INPUT', message: 'is not an event type' },
+    ]);
   });
 
   test('a fault of ours is masked, with a number that is in the log beside what it was', async () => {
