@@ -1,7 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { compiledProgram } from '../support/compiled-program.ts';
 import { type Program, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -17,8 +16,7 @@ afterEach(async () => {
   await folder.remove();
 });
 
-async function startDemo(): Promise<Program> {
-  await compiledProgram();
+function startDemo(): Program {
   const demo = runProgram('dist/demo/main.js', { args: [], home: folder.path, cwd: folder.path });
   demo.firstLine.catch(() => undefined);
   demos.push(demo);
@@ -31,11 +29,11 @@ async function codeOf({ child }: Program): Promise<number | null> {
 }
 
 test('a second demo in the same folder is refused, and the first one shows all it has to', async () => {
-  const first = await startDemo();
+  const first = startDemo();
   const parts = join(folder.path, '.data/demo');
   const hasBegun = async () => (await readdir(parts)).includes('nats');
   await waitFor(hasBegun, { what: 'the first demo to begin', timeoutMs: 60_000 });
-  const second = await startDemo();
+  const second = startDemo();
   expect(await codeOf(second)).toBe(1);
   expect(second.output()).toContain(`is in use by process ${first.child.pid}`);
   expect(await codeOf(first), first.output()).toBe(0);

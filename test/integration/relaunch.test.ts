@@ -3,7 +3,7 @@ import process from 'node:process';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { findProcesses, readProcess } from '../../src/embedded/running-process.ts';
 import { NODE_FLAGS } from '../../src/relaunch.ts';
-import { compiledProgram } from '../support/compiled-program.ts';
+import { COMPILED_PROGRAM } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { type Program, runProgram } from '../support/run-program.ts';
@@ -21,7 +21,7 @@ afterAll(() => services.stop());
 /** `node dist/main.js`, ready; returns the id of the process that runs the program, and where it listens. */
 async function start(): Promise<{ pid: number; url: string }> {
   const port = await findOwnPort();
-  program = runProgram(await compiledProgram(), {
+  program = runProgram(COMPILED_PROGRAM, {
     ...{ args: [], home: tmpdir(), nodeFlags: [] },
     env: testEnv(services, { PORT: String(port), LOG_LEVEL: 'info' }),
   });
@@ -79,7 +79,7 @@ describe('the program that is started without the flags of `npm start`', () => {
   });
 
   it('ends with its exit code and its message', async () => {
-    program = runProgram(await compiledProgram(), {
+    program = runProgram(COMPILED_PROGRAM, {
       ...{ args: [], home: tmpdir(), nodeFlags: [] },
       env: { PORT: 'http' },
     });

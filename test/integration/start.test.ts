@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { connect, type NatsConnection } from 'nats';
 import { afterEach, describe, expect, inject, it, vi } from 'vitest';
 import { VERSION } from '../../src/version.ts';
-import { compiledProgram } from '../support/compiled-program.ts';
+import { COMPILED_PROGRAM } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { canRead, type Program, runProgram } from '../support/run-program.ts';
@@ -37,17 +37,17 @@ async function tempFolder(): Promise<TempFolder> {
   return folder;
 }
 
-async function start(env: Record<string, string>, uid?: number): Promise<Program> {
+function start(env: Record<string, string>, uid?: number): Program {
   // Without a nats-server on the PATH each start would fetch one.
   const PATH = `${dirname(inject('natsServer'))}:${process.env['PATH'] ?? ''}`;
-  const program = runProgram(await compiledProgram(), { args: [], home: tmpdir(), env: { PATH, ...env }, uid });
+  const program = runProgram(COMPILED_PROGRAM, { args: [], home: tmpdir(), env: { PATH, ...env }, uid });
   program.firstLine.catch(() => undefined);
   programs.push(program);
   return program;
 }
 
 it('bad configuration stops the start with every problem named', async () => {
-  const program = await start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
+  const program = start({ PORT: 'http', RETRY_SCHEDULE: 'soon', DATABASE_URL: 'postgres://u:p@127.0.0.1:1/db' });
   await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
   expect(program.child.exitCode).toBe(1);
   for (const name of ['PORT', 'RETRY_SCHEDULE', 'SECRETS_KEY']) expect(program.errorOutput()).toContain(name);
@@ -60,7 +60,7 @@ it('a SECRETS_KEY that does not open what is in the database stops the start', a
     await app.subscribe({ url: 'https://example.com/' });
     await app.stop();
     const env = testEnv(services, { SECRETS_KEY: Buffer.alloc(32, 1).toString('base64') });
-    const program = await start(env);
+    const program = start(env);
     await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
     expect(program.child.exitCode).toBe(1);
     expect(program.errorOutput()).toBe(
@@ -74,7 +74,7 @@ it('a SECRETS_KEY that does not open what is in the database stops the start', a
 it('a process without the role api promises no GraphQL, and each line of its log says what it is', async () => {
   const services = await startTestServices();
   try {
-    const program = await start(testEnv(services, { ROLES: 'sender', LOG_LEVEL: 'info' }));
+    const program = start(testEnv(services, { ROLES: 'sender', LOG_LEVEL: 'info' }));
     await waitFor(() => program.output().includes('"ready"'), { what: 'its start', timeoutMs: START_MS });
     const lines = linesOf(program);
     for (const line of lines) expect(line).toMatchObject({ pid: program.child.pid, ...WHO, roles: 'sender' });
@@ -88,7 +88,7 @@ it('a process without the role api promises no GraphQL, and each line of its log
 
 describe('what keeps the program from starting is one sentence that says what to do, without a stack', () => {
   async function failureOf(env: Record<string, string>, uid?: number): Promise<string> {
-    const program = await start(env, uid);
+    const program = start(env, uid);
     const { child } = program;
     await waitFor(() => child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
     expect(child.exitCode).toBe(1);
@@ -154,14 +154,14 @@ it.runIf(isRoot)(
     const env = { DATA_DIR: dataDir, PORT: '0', PATH: `${folder.path}:${process.env['PATH'] ?? ''}` };
     const isListening = (program: Program) =>
       waitFor(() => program.output().includes('"listening"'), { what: 'its start', timeoutMs: START_MS });
-    const byRoot = await start(env);
+    const byRoot = start(env);
     await isListening(byRoot);
     await byRoot.end('SIGTERM');
-    const lockedOut = await start(env, UNPRIVILEGED);
+    const lockedOut = start(env, UNPRIVILEGED);
     await waitFor(() => lockedOut.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
     const [, command = ''] = /run "sudo (chown -R 1:1 [^"]+)"/.exec(lockedOut.errorOutput()) ?? [];
     await promisify(execFile)('sh', ['-c', command]);
-    const byOwner = await start(env, UNPRIVILEGED);
+    const byOwner = start(env, UNPRIVILEGED);
     await isListening(byOwner);
     await byOwner.end('SIGTERM');
     expect(byOwner.child.exitCode).toBe(0);
@@ -174,7 +174,7 @@ it('a port that is taken stops the start, and what was started for it', async ()
   folders.push(folder);
   const taken = await startReceiver();
   const { port } = new URL(taken.url);
-  const program = await start({ DATA_DIR: join(folder.path, 'data'), PORT: port });
+  const program = start({ DATA_DIR: join(folder.path, 'data'), PORT: port });
   await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
   expect(program.child.exitCode).toBe(1);
   expect(program.errorOutput()).toContain(`cannot listen on 127.0.0.1, port ${port}`);
@@ -194,7 +194,7 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
       what: 'readiness',
       timeoutMs: START_MS,
     });
-  const first = await start(env);
+  const first = start(env);
   await isReady();
   const key = (await readFile(join(dataDir, 'admin-api-key'), 'utf8')).trim();
   const graphql = async (query: string, authorization = `Bearer ${key}`) => {
@@ -224,7 +224,7 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   await first.end('SIGTERM');
   expect(first.child.exitCode).toBe(0);
 
-  const second = await start({ ...env, NODE_ENV: 'production' });
+  const second = start({ ...env, NODE_ENV: 'production' });
   await isReady();
   expect(embedded(second)).toEqual([40, 40]);
   expect(await readFile(join(dataDir, 'nats-url'), 'utf8')).toBe(natsUrl);

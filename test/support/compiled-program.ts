@@ -1,14 +1,15 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import process from 'node:process';
 import { promisify } from 'node:util';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-let compiling: Promise<unknown> | undefined;
+/** The program that tests start, from the root of the repository: from its sources each start takes a second longer. */
+export const COMPILED_PROGRAM = 'dist/main.js';
 
-/** The program, compiled once for all the tests that start it: from its sources, each start takes a second longer. */
-export async function compiledProgram(): Promise<string> {
+/** Before any test starts it: a second compiler would truncate files that a program is reading. */
+export async function compileProgram(): Promise<void> {
   const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
-  await (compiling ??= promisify(execFile)(process.execPath, [compiler, '-p', join(ROOT, 'tsconfig.build.json')]));
-  return 'dist/main.js';
+  await promisify(execFile)(process.execPath, [compiler, '-p', join(ROOT, 'tsconfig.build.json')]);
 }

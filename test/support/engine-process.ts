@@ -1,5 +1,5 @@
 import { tmpdir } from 'node:os';
-import { compiledProgram } from './compiled-program.ts';
+import { COMPILED_PROGRAM } from './compiled-program.ts';
 import { findOwnPort } from './own-port.ts';
 import { runProgram } from './run-program.ts';
 import { postGraphql, type TestServices, testEnv } from './test-app.ts';
@@ -36,7 +36,7 @@ export async function startEngineProcess(
 ): Promise<EngineProcess> {
   const port = await findOwnPort();
   const engine = launchEngineProcess(services, {
-    ...{ port, env: { LOG_LEVEL: 'info', ...env }, program: await compiledProgram() },
+    ...{ port, env: { LOG_LEVEL: 'info', ...env }, program: COMPILED_PROGRAM },
   });
   await isReady(engine.url).catch((error: unknown) => {
     throw new Error(`the program is not ready: ${engine.output()}`, { cause: error });

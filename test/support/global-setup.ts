@@ -6,6 +6,7 @@ import { migrate } from '../../src/database/migrate.ts';
 import { createPartitions } from '../../src/database/retention/create-partitions.ts';
 import { withConnection } from '../../src/database/retention/with-connection.ts';
 import { findNatsServer } from '../../src/embedded/nats-binary.ts';
+import { compileProgram } from './compiled-program.ts';
 import { startPostgresProcess } from './postgres.ts';
 
 declare module 'vitest' {
@@ -39,6 +40,7 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   const report = (text: string) => {
     process.stderr.write(`${text}\n`);
   };
+  await compileProgram();
   const dataDir = join(ROOT, '.data');
   const natsServer = await findNatsServer({ dataDir, searchPath: process.env['PATH'] ?? '', log, report });
   const postgres = await startPostgresProcess(SETTINGS);
