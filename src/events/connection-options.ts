@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { checkServerIdentity, type PeerCertificate, type ConnectionOptions as TlsOptions } from 'node:tls';
 import { type ConnectionOptions, credsAuthenticator } from 'nats';
 import type { NatsNames } from './nats-names.ts';
 
@@ -18,9 +20,12 @@ export function hostsOf({ servers }: Login): string[] {
 
 /** How we connect, whatever the servers are, and notice that we are not connected any more. */
 export function connectionOptions({ servers, files = {} }: Login, names: NatsNames): ConnectionOptions {
+  const tls = tlsOptions(servers, files);
+  const { credentialsFile } = files;
   return {
-    ...serverOptions(servers),
-    ...fileOptions(files),
+    ...userOf(servers),
+    ...(tls && { tls }),
+    ...(credentialsFile !== undefined && { authenticator: credsAuthenticator(() => readFileSync(credentialsFile)) }),
     name: 'webhooks-engine',
     inboxPrefix: names.inboxPrefix,
     maxReconnectAttempts: -1,
@@ -35,31 +40,31 @@ export function connectionOptions({ servers, files = {} }: Login, names: NatsNam
   };
 }
 
-/**
- * What the client does not take from URLs: the credentials of the first one that has some (`user:password@`, or a
- * token alone), and that `tls://` means TLS or nothing.
- */
-function serverOptions(urls: readonly string[]): Pick<ConnectionOptions, 'user' | 'pass' | 'token' | 'tls'> {
+/** The client does not take them from URLs: those of the first one that has some (`user:password@`, or a token alone). */
+function userOf(urls: readonly string[]): Pick<ConnectionOptions, 'user' | 'pass' | 'token'> {
   const parsed = urls.map((url) => new URL(url));
   const { username = '', password = '' } = parsed.find((url) => url.username !== '') ?? {};
-  return {
-    ...credentials(decodeURIComponent(username), decodeURIComponent(password)),
-    ...(parsed.some(({ protocol }) => protocol === 'tls:') ? { tls: {} } : {}),
-  };
+  if (username === '') return {};
+  const user = decodeURIComponent(username);
+  return password === '' ? { token: user } : { user, pass: decodeURIComponent(password) };
 }
 
-/** The client reads certificates at each connection itself. */
-function fileOptions({ credentialsFile, ...files }: LoginFiles): Pick<ConnectionOptions, 'authenticator' | 'tls'> {
-  const tls = Object.fromEntries(Object.entries(files).filter(([, path]) => path !== undefined));
-  return {
-    ...(Object.keys(tls).length > 0 ? { tls } : {}),
-    ...(credentialsFile === undefined
-      ? {}
-      : { authenticator: credsAuthenticator(() => readFileSync(credentialsFile)) }),
-  };
+/**
+ * With `tls://` or a file, the connection is TLS or nothing. Undefined: the server decides. The client reads the files at
+ * each connection itself.
+ */
+function tlsOptions(urls: readonly string[], { caFile, certFile, keyFile }: LoginFiles): ConnectionOptions['tls'] {
+  const files = Object.entries({ caFile, certFile, keyFile }).filter(([, path]) => path !== undefined);
+  if (files.length === 0 && !urls.some((url) => new URL(url).protocol === 'tls:')) return undefined;
+  // `as`: the client hands all of it to tls.connect(), and its type names only what it reads itself.
+  return { ...Object.fromEntries(files), checkServerIdentity: checkNameOrAddress } as ConnectionOptions['tls'];
 }
 
-function credentials(user: string, pass: string): Pick<ConnectionOptions, 'user' | 'pass' | 'token'> {
-  if (user === '') return {};
-  return pass === '' ? { token: user } : { user, pass };
+/**
+ * Node.js calls it on the options of tls.connect(). The client leaves `servername` empty for a server whose address alone
+ * it knows, and Node.js would then compare the certificate with "localhost".
+ */
+function checkNameOrAddress(this: TlsOptions, host: string, certificate: PeerCertificate): Error | undefined {
+  const address = this.socket instanceof Socket ? this.socket.remoteAddress : undefined;
+  return checkServerIdentity(this.servername || (address ?? host), certificate);
 }

@@ -38,6 +38,14 @@ async function write(name: string, text: string): Promise<string> {
   return path;
 }
 
+/** A certificate for one host, and its key, in files. */
+async function writeCertificate(name: string, host: string): Promise<{ readonly cert: string; readonly key: string }> {
+  const dayMs = 86_400_000;
+  const validity = { notBefore: new Date(Date.now() - dayMs), notAfter: new Date(Date.now() + dayMs) };
+  const { cert, key } = createCertificate({ hosts: [host], ...validity });
+  return { cert: await write(`${name}.pem`, cert), key: await write(`${name}.key`, key) };
+}
+
 async function startServer(configuration: string): Promise<string> {
   const port = await findOwnPort();
   const common = `listen: "127.0.0.1:${port}"\njetstream { store_dir: "${folder}" }\n`;
@@ -63,20 +71,12 @@ function startBus(env: Readonly<Record<string, string>>): { bus: EventBus; logge
 }
 
 it('a server of a private authority that asks for client certificates gets ours, and is not trusted without its own', async () => {
-  const [notBefore, notAfter] = [-1, 1].map((days) => new Date(Date.now() + days * 86_400_000));
-  const certificate = (host: string) =>
-    createCertificate({ hosts: [host], notBefore: notBefore ?? new Date(), notAfter: notAfter ?? new Date() });
-  const paths = async (name: string, { cert, key }: ReturnType<typeof certificate>) => ({
-    cert: await write(`${name}.pem`, cert),
-    key: await write(`${name}.key`, key),
-  });
-  const server = await paths('server', certificate('localhost'));
-  const client = await paths('client', certificate('engine'));
-  const stranger = await paths('stranger', certificate('engine'));
+  const server = await writeCertificate('server', 'localhost');
+  const client = await writeCertificate('client', 'engine');
+  const stranger = await writeCertificate('stranger', 'engine');
   const host = await startServer(
     `tls { cert_file: "${server.cert}", key_file: "${server.key}", ca_file: "${client.cert}", verify: true }\n`,
   );
-  // The client compares no certificate with an address.
   const NATS_URL = `tls://${host.replace('127.0.0.1', 'localhost')}`;
   const ca = { NATS_URL, NATS_CA_FILE: server.cert };
   const { bus } = startBus({ ...ca, NATS_CERT_FILE: client.cert, NATS_KEY_FILE: client.key });
@@ -92,6 +92,19 @@ it('a server of a private authority that asks for client certificates gets ours,
     expect(other.problems.join()).toMatch(reason);
     expect(other.connected).toBe(false);
   }
+});
+
+it.each([
+  { certified: '127.0.0.1', outcome: 'connected' },
+  { certified: '127.0.0.2', outcome: 'IP: 127.0.0.1 is not in the cert' },
+  { certified: 'localhost', outcome: 'IP: 127.0.0.1 is not in the cert' },
+])('a server at 127.0.0.1 with a certificate for $certified: $outcome', async ({ certified, outcome }) => {
+  const { cert, key } = await writeCertificate('server', certified);
+  const host = await startServer(`tls { cert_file: "${cert}", key_file: "${key}" }\n`);
+  const { bus } = startBus({ NATS_URL: `tls://${host}`, NATS_CA_FILE: cert });
+  const state = () => (bus.connected ? 'connected' : bus.problems.join());
+  await waitFor(() => /^connected$|certificate/.test(state()), { what: 'the server to be trusted or refused' });
+  expect(state()).toContain(outcome);
 });
 
 /** A JWT as NATS has them: signed with Ed25519 by a key of the account or operator above. */
