@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promi
 import { basename, join } from 'node:path';
 import type { Logger } from 'pino';
 import { StartError } from '../start-error.ts';
+import { replaceSecretFile } from './data-directory.ts';
 import type { EmbeddedServer } from './embedded-server.ts';
 import { findPortProblem, startOnFreePort } from './free-port.ts';
 import { readNatsServerInfo } from './nats-server-info.ts';
@@ -50,7 +51,7 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
       readLastLog: store.readLastLog,
     });
     await server.start();
-    await writeFile(portFile(directory), `${port}\n`);
+    await replaceSecretFile(portFile(directory), String(port));
     return { url: `nats://${USER}:${password}@127.0.0.1:${port}`, stop: () => server.stop() };
   };
   const port = await choosePort(options);
