@@ -30,6 +30,8 @@ export type DatabaseOptions = {
   readonly behindPooler?: boolean;
   /** Maximum connections of both pools together, at least 2. */
   readonly poolSize?: number;
+  /** Limit of a statement of `pool`, in milliseconds. */
+  readonly statementMs?: number;
 };
 
 const CLOSE_MS = 1_200;
@@ -43,9 +45,9 @@ const READ_LIMITS: SessionLimits = { ...LIMITS, statementMs: 30_000 };
 
 /** Opens no connection yet: each query does, and fails while Postgres is away. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const { url, poolSize = DEFAULT_POOL_SIZE } = options;
+  const { url, poolSize = DEFAULT_POOL_SIZE, statementMs = LIMITS.statementMs } = options;
   const pools = new PoolGroup();
-  const pool = createPool(pools, options, { limits: LIMITS, max: Math.ceil(poolSize / 2) });
+  const pool = createPool(pools, options, { limits: { ...LIMITS, statementMs }, max: Math.ceil(poolSize / 2) });
   const readPool = createPool(pools, options, { limits: READ_LIMITS, max: Math.floor(poolSize / 2) });
   const adapter = new PrismaPg(readPool, { schema: schemaOf(url) });
   // The minimal errors leave out the arguments, which hold customers' data.

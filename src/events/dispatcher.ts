@@ -212,7 +212,11 @@ export class Dispatcher {
   async #handleRefusal(batch: readonly HeldEvent[], error: unknown): Promise<void> {
     const [first] = batch;
     if (batch.length > 1) {
-      for (const item of batch) await this.#handle([item]);
+      for (const item of batch) {
+        // JetStream redelivers those that are left.
+        if (this.#stopping.signal.aborted) return;
+        await this.#handle([item]);
+      }
     } else if (first !== undefined) {
       await putOff({ ...this.#options, metrics: this.#metrics }, { message: first.message, error });
       this.#inHand.delete(first.key);

@@ -1,15 +1,19 @@
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
-import { sqlStateOf } from '../database/errors.ts';
+import { isTransient, sqlStateOf } from '../database/errors.ts';
 import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
 import type { EventBus } from './event-bus.ts';
 import type { EventMetrics } from './event-metrics.ts';
 import { parseEvent, rejectEvent } from './parse-event.ts';
 import { toPublishedMessage } from './published-message.ts';
 
-const FIRST_DELAY_MS = 30_000;
-const MAX_DELAY_MS = 3_600_000;
+/** Delays before an event is tried again. The first one doubles with each try, up to the last. */
+type Delays = { readonly firstMs: number; readonly lastMs: number };
+/** After a locked table, a timeout or any other error that ends by itself. */
+const TRANSIENT: Delays = { firstMs: 5_000, lastMs: 30_000 };
+/** After a refusal of the event itself: each try costs its batch, and itself, up to a statement's timeout. */
+const REFUSED: Delays = { firstMs: 30_000, lastMs: 3_600_000 };
 /** A day before EVENTS would drop it without a trace. */
 const GIVE_UP_AFTER_MS = 48 * 3_600_000;
 
@@ -22,14 +26,14 @@ type Surroundings = {
   readonly metrics: EventMetrics;
 };
 
-/** An event that Postgres refuses is tried again, behind the others; after two days it becomes a rejected event. */
+/** An event that cannot be written is tried again, behind the others; after two days it becomes a rejected event. */
 export async function putOff({ database, bus, log, metrics }: Surroundings, refused: RefusedEvent): Promise<void> {
   const { message, error } = refused;
   const { deliveryCount, timestampNanos } = message.info;
   const facts = { subject: message.subject, sequence: message.seq };
   if (database.clock.now() - timestampNanos / 1_000_000 < GIVE_UP_AFTER_MS) {
     log.error({ err: error, ...facts }, 'an event was refused; trying it again behind the others');
-    message.nak(refusedDelayMs(deliveryCount));
+    message.nak(retryDelayMs(error, deliveryCount));
     return;
   }
   try {
@@ -41,7 +45,7 @@ export async function putOff({ database, bus, log, metrics }: Surroundings, refu
     message.ack();
   } catch (cause) {
     log.error({ err: cause, ...facts }, 'an event was refused for two days, and cannot be rejected either');
-    message.nak(MAX_DELAY_MS);
+    message.nak(retryDelayMs(cause, deliveryCount));
   }
 }
 
@@ -52,10 +56,8 @@ function describe(error: unknown): string {
   return `the event could not be recorded: ${name}`;
 }
 
-/**
- * Twice as long each time, up to an hour, because each try costs its batch, and itself, up to a statement's time-out.
- * `deliveryCount`: how often JetStream has delivered it, from 1.
- */
-export function refusedDelayMs(deliveryCount: number): number {
-  return Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (deliveryCount - 1));
+/** `deliveryCount`: how often JetStream has delivered the event, from 1. */
+export function retryDelayMs(error: unknown, deliveryCount: number): number {
+  const { firstMs, lastMs } = isTransient(error) ? TRANSIENT : REFUSED;
+  return Math.min(lastMs, firstMs * 2 ** (deliveryCount - 1));
 }

@@ -1,6 +1,13 @@
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
 import { afterEach, expect, it, vi } from 'vitest';
+import { createDatabase } from '../../src/database/client.ts';
 import { Clock } from '../../src/database/clock.ts';
+import { Dispatcher } from '../../src/events/dispatcher.ts';
+import { EventBus } from '../../src/events/event-bus.ts';
 import { type Scene, startScene } from '../support/scene.ts';
+import { lockTable } from '../support/table-lock.ts';
+import { startTestServices, TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -53,6 +60,32 @@ it('an event whose transaction fails again and again does not hold up the others
   // It is not forgotten.
   expect(await scene.waitingIn('EVENTS')).toBeGreaterThan(0);
   await waitFor(async () => (await scene.unackedBy('EVENTS', 'dispatcher')) === 1, { what: 'all others to be acked' });
+});
+
+it('events that waited for a locked table are written within seconds of its end', { timeout: 60_000 }, async () => {
+  const services = await startTestServices();
+  cleanUps.push(() => services.stop());
+  const logLines: string[] = [];
+  const log = pino({ level: 'error' }, { write: (line: string) => void logLines.push(line) });
+  const database = createDatabase({ url: services.databaseUrl, onError: () => undefined, statementMs: 300 });
+  cleanUps.push(() => database.close());
+  const bus = new EventBus({ servers: [services.nats.url], seal: TEST_SEAL, log });
+  bus.start();
+  cleanUps.push(() => bus.stop());
+  const dispatcher = new Dispatcher({ database, bus, log, metrics: new Registry() });
+  dispatcher.start();
+  cleanUps.push(() => dispatcher.stop());
+  await waitFor(async () => (await services.storedIn('EVENTS')) === 0, { what: 'the stream' });
+  const unlock = await lockTable(services.databaseUrl, { table: 'events', mode: 'SHARE' });
+  const types = ['a', 'b', 'c'];
+  for (const type of types) await services.publish(`events.acme.${type}`, '{}');
+  const wasPutOff = (type: string) =>
+    logLines.some((line) => line.includes('an event was refused') && line.includes(`events.acme.${type}"`));
+  await waitFor(() => types.every(wasPutOff), { what: 'all of them to be put off' });
+  await unlock();
+  await waitFor(async () => (await services.query('SELECT FROM events')).length === types.length, {
+    ...{ what: 'the events to be written', timeoutMs: 15_000 },
+  });
 });
 
 it('an event that Postgres has refused for two days becomes a rejected event', { timeout: 60_000 }, async () => {
