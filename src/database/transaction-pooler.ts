@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { withClient } from './transaction.ts';
 
 /** The form of `query` that we and Prisma's adapter use. */
 type Send = (statement: string | pg.QueryConfig, values?: unknown[]) => Promise<pg.QueryResult>;
@@ -17,24 +18,7 @@ export function useTransactionsOnly(pool: pg.Pool, settings: string): void {
       textOf(statement) === 'BEGIN' ? send(begin) : send(statement, values);
     client.query = sendWithSettings as typeof client.query;
   });
-  const query: Send = async (statement, values) => {
-    const client = await pool.connect();
-    let broken: Error | undefined;
-    const onError = (error: Error) => {
-      broken = error;
-    };
-    client.on('error', onError);
-    try {
-      return await inTransaction(client, statement, values);
-    } catch (error) {
-      broken ??= error instanceof Error ? error : new Error(String(error));
-      throw error;
-    } finally {
-      client.off('error', onError);
-      // As after a failed statement of any pool: the client is not used again.
-      client.release(broken);
-    }
-  };
+  const query: Send = (statement, values) => withClient(pool, (client) => inTransaction(client, statement, values));
   pool.query = query as typeof pool.query;
 }
 

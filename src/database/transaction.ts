@@ -7,28 +7,52 @@ export type Queryable = {
 };
 
 /** Runs `work` in one transaction, rolled back if it throws. */
-export async function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promise<T>): Promise<T> {
+export function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promise<T>): Promise<T> {
+  return withClient(
+    pool,
+    async (client) => {
+      await client.query('BEGIN');
+      const result = await work(client);
+      await client.query('COMMIT');
+      return result;
+    },
+    async (client, error) => {
+      // Without an answer of Postgres, the statement may still be running.
+      if (!(error instanceof pg.DatabaseError)) throw error;
+      await client.query('ROLLBACK');
+    },
+  );
+}
+
+type Recover = (client: pg.PoolClient, error: unknown) => Promise<void>;
+
+/**
+ * Runs `work` with a connection of the pool. After an error of `work` the connection is closed, unless `recover` resolves.
+ */
+export async function withClient<T>(
+  pool: pg.Pool,
+  work: (client: pg.PoolClient) => Promise<T>,
+  recover: Recover = (_client, error) => Promise.reject(toError(error)),
+): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
-  const onError = (error: Error) => {
-    broken = error;
+  const onError = (error: unknown) => {
+    broken ??= toError(error);
   };
-  // The pool listens to idle clients only; a connection that breaks while we hold it fails our statements, and without
-  // a listener it would also end the process.
+  // The pool listens to idle clients only; a connection that breaks in use fails our statements, and without a listener
+  // it would also end the process.
   client.on('error', onError);
   try {
-    await client.query('BEGIN');
-    const result = await work(client);
-    await client.query('COMMIT');
-    return result;
+    return await work(client);
   } catch (error) {
-    if (error instanceof pg.DatabaseError) await client.query('ROLLBACK').catch(onError);
-    // Not Postgres's own word: it may not answer at all, and what it is still doing must not be anybody else's.
-    else broken ??= error instanceof Error ? error : new Error(String(error));
+    await recover(client, error).catch(onError);
     throw error;
   } finally {
     client.off('error', onError);
-    // A broken client is not given back to the pool.
     client.release(broken);
   }
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

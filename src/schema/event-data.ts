@@ -1,8 +1,23 @@
 import type { Database } from '../database/client.ts';
 import { readEventData, sizesOfEventData } from '../database/event-data.ts';
 import { batched } from './batched.ts';
-import { JsonText } from './json-text.ts';
 import { type OperationWork, TooManyBytesError } from './operation-work.ts';
+
+/** A JSON value as its text, which an answer can have as it is. */
+export class JsonText {
+  readonly text: string;
+
+  /** Throws a SyntaxError for a text that is not JSON: while an answer is being written, it would be too late. */
+  constructor(text: string) {
+    JSON.parse(text);
+    this.text = text;
+  }
+
+  /** For JSON.stringify. */
+  toJSON(): unknown {
+    return JSON.parse(this.text);
+  }
+}
 
 /** Reads the data of events, by their rows' ids; rejects with LIMIT_EXCEEDED for what the operation has no room for. */
 export type EventData = (eventRowId: string) => Promise<JsonText>;

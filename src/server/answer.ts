@@ -1,5 +1,5 @@
 import { yieldEventLoop } from '../event-loop.ts';
-import { JsonText } from '../schema/json-text.ts';
+import { JsonText } from '../schema/event-data.ts';
 
 /** Characters that are written in one piece. */
 const PIECE = 64 * 1024;

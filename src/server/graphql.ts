@@ -3,11 +3,11 @@ import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import type { Database } from '../database/client.ts';
 import { createChildPages } from '../schema/child-pages.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { createEventData } from '../schema/event-data.ts';
-import { meterDatabase } from '../schema/metered-database.ts';
-import { createOperationWork } from '../schema/operation-work.ts';
+import { createOperationWork, type OperationWork } from '../schema/operation-work.ts';
 import { schema } from '../schema/schema.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import type { CpuShares } from './cpu-share.ts';
@@ -99,4 +99,15 @@ function createDocumentCaches() {
     documentCache: new LRUCache<string, DocumentNode>({ max: MAX_DOCUMENTS }),
     errorCache: new LRUCache<string, Error>({ max: MAX_DOCUMENTS }),
   };
+}
+
+/** The database as one operation sees it: its pages count against the operation's budget of bytes. */
+function meterDatabase(database: Database, { readPage }: Pick<OperationWork, 'readPage'>): Database {
+  const metered = database.prisma.$extends({
+    query: {
+      $allModels: { findMany: ({ args, query }) => readPage(async () => query(args)) },
+    },
+  });
+  // `as`: the extension changes neither arguments nor results, only its type has less than the original's.
+  return { ...database, prisma: metered as unknown as Database['prisma'] };
 }

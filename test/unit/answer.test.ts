@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { yieldEventLoop } from '../../src/event-loop.ts';
-import { JsonText } from '../../src/schema/json-text.ts';
+import { JsonText } from '../../src/schema/event-data.ts';
 import { createOperationWork, MAX_OPERATION_BYTES } from '../../src/schema/operation-work.ts';
 import { sizeOfAnswer, writeAnswer } from '../../src/server/answer.ts';
 
