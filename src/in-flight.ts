@@ -17,3 +17,15 @@ export class InFlight {
     while (this.#works.size > 0) await Promise.allSettled(this.#works);
   }
 }
+
+/** The same values; what computes one is in flight until it has ended, also when its reader has left before. */
+export function trackValues<T>(inFlight: InFlight, values: AsyncIterable<T>): AsyncIterableIterator<T> {
+  const source = values[Symbol.asyncIterator]();
+  return {
+    next: () => inFlight.track(source.next()),
+    return: async () => (await source.return?.()) ?? { done: true, value: undefined },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}

@@ -6,14 +6,13 @@ import { Prisma } from '../generated/prisma/client.ts';
  * by its text: what has no SQLSTATE of its own gets one from toConnectionError().
  */
 
-/** The connection could not be opened, broke, or got no answer in time (SQLSTATE class 08). */
+/** The connection could not be opened, broke, or got no answer in time (SQLSTATE class 08), or is closed on our side (57P01). */
 class ConnectionError extends pg.DatabaseError {
-  constructor(sqlState: '08001' | '08006', cause: Error) {
-    super(cause.message === '' ? cause.name : cause.message, 0, 'error');
+  constructor(sqlState: '08001' | '08006' | '57P01', message: string) {
+    super(message, 0, 'error');
     // Prisma's adapter takes an error for Postgres's own only with a severity.
     this.severity = 'FATAL';
     this.code = sqlState;
-    this.cause = cause;
   }
 }
 
@@ -90,7 +89,14 @@ export function isReadOnly(error: unknown): boolean {
  * stay what they are.
  */
 export function toConnectionError(error: Error, sqlState: '08001' | '08006'): Error {
-  return error instanceof pg.DatabaseError || isBug(error) ? error : new ConnectionError(sqlState, error);
+  if (error instanceof pg.DatabaseError || isBug(error)) return error;
+  const message = error.message === '' ? error.name : error.message;
+  return Object.assign(new ConnectionError(sqlState, message), { cause: error });
+}
+
+/** For work that asks for a connection after the stop has closed them. */
+export function closedError(): Error {
+  return new ConnectionError('57P01', 'this process is stopping and has closed its connections to Postgres');
 }
 
 function isBug(error: Error): boolean {

@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/unbound-method -- Reflect.apply() says whose they are */
 import pg from 'pg';
-import { isConnectionLost, isReadOnly, toConnectionError } from './errors.ts';
+import { closedError, isConnectionLost, isReadOnly, toConnectionError } from './errors.ts';
 
 export type PoolOptions = pg.PoolConfig & {
   /** Connections are closed at this age, up to a fifth earlier, so that those opened together do not end together. */
@@ -45,7 +45,7 @@ type Connected = (error: Error | undefined, client: pg.PoolClient | undefined, d
 
 /**
  * A pool that does not take back a connection after an error that says it is useless, nor one that is too old. Its own
- * errors and those of the network have an SQLSTATE.
+ * errors and those of the network have an SQLSTATE. After the end, every request for a connection gets the same error.
  */
 class Pool extends pg.Pool {
   constructor({ maxAgeMs = MAX_AGE_MS, ...config }: PoolOptions, group: PoolGroup) {
@@ -55,7 +55,8 @@ class Pool extends pg.Pool {
   override connect(): Promise<pg.PoolClient>;
   override connect(callback: Connected): void;
   override connect(...args: unknown[]): unknown {
-    return translated(args, { method: super.connect, self: this, translate: toConnectError });
+    const translate = (error: Error) => (this.ending ? closedError() : toConnectError(error));
+    return translated(args, { method: super.connect, self: this, translate });
   }
 
   /** The pool is notified of an error that breaks a connection before the query is. */

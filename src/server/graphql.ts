@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Database } from '../database/client.ts';
+import type { InFlight } from '../in-flight.ts';
 import { createChildPages } from '../schema/child-pages.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { createEventData } from '../schema/event-data.ts';
@@ -18,7 +19,7 @@ import { checkDocuments } from './document-rules.ts';
 import { endWithCredential } from './end-with-credential.ts';
 import { GRAPHIQL, renderGraphiql } from './graphiql.ts';
 import { limitAnswers } from './limit-answers.ts';
-import { limitStreams } from './limit-streams.ts';
+import { limitStreams, trackStreams } from './limit-streams.ts';
 import { limitOperations } from './limits.ts';
 import { createMaskError } from './mask-error.ts';
 import type { OperationMetrics } from './operation-metrics.ts';
@@ -34,6 +35,8 @@ export type GraphqlOptions = {
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
   readonly operationMetrics: Pick<OperationMetrics, 'plugin'>;
+  /** Operations that the stop waits for. */
+  readonly operations: InFlight;
   /** Aborts when live streams are to end. */
   readonly stopping: AbortSignal;
 };
@@ -76,6 +79,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       checkDocuments(),
       takeTurns(),
       endLongQueries(),
+      trackStreams(options.operations),
       endWithCredential((viewer) => credentials.watch(viewer)),
       limitStreams(),
       limitAnswers(cpuShares),

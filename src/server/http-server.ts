@@ -63,8 +63,8 @@ export class HttpServer {
   readonly #credentials: Credentials | undefined;
   readonly #graphql: Graphql | undefined;
   readonly #sockets: LiveSockets | undefined;
-  /** An operation goes on when its client has gone. */
-  readonly #answering = new InFlight();
+  /** Operations continue when their clients have disconnected, over HTTP and over WebSocket. */
+  readonly #operations = new InFlight();
   readonly #feeds: { stop(): Promise<void> }[] = [];
   #started: Promise<string> | undefined;
   #stopped: Promise<void> | undefined;
@@ -97,6 +97,7 @@ export class HttpServer {
         },
         takeOperation: operationMetrics.countOperations(createRateLimit(config.api.rateLimit)),
         cpuShares: createCpuShares(),
+        operations: this.#operations,
         log,
       };
       const graphqlOptions = { services, settings: config.api, stopping: this.#stopping.signal, operationMetrics };
@@ -106,7 +107,7 @@ export class HttpServer {
     // A request has to be all there within half a minute; answers (live streams) may take for ever.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
     this.#server = createServer(limits, (request, response) => {
-      void this.#answering.track(this.#answer(request, response));
+      void this.#operations.track(this.#answer(request, response));
     });
     this.#server.maxHeadersCount = 100;
     // A client that takes nothing of its answer holds it in memory. Streams over SSE have a ping every 12 s.
@@ -156,7 +157,7 @@ export class HttpServer {
     const timer = setTimeout(() => {
       this.#server.closeAllConnections();
     }, STOP_WITHIN_MS);
-    const answered = this.#answering.settled();
+    const answered = this.#operations.settled();
     await this.#sockets?.stop();
     await closed;
     clearTimeout(timer);

@@ -1,4 +1,6 @@
+import type { ExecutionResult } from 'graphql';
 import { isAsyncIterable, type Plugin } from 'graphql-yoga';
+import { type InFlight, trackValues } from '../in-flight.ts';
 import type { Context } from '../schema/context.ts';
 import { createHolderCount } from './holder-count.ts';
 import { tooManyOperations } from './too-many-operations.ts';
@@ -30,5 +32,17 @@ export function limitStreams(): Plugin<Context> {
         onSubscribeError: release,
       };
     },
+  };
+}
+
+/** A stop waits for the fields of a value that is being computed; a transport that is closed does not. */
+export function trackStreams(operations: InFlight): Plugin<Context> {
+  return {
+    onSubscribe: () => ({
+      onSubscribeResult: ({ result, setResult }) => {
+        // `as`: Yoga leaves the type of the values open.
+        if (isAsyncIterable(result)) setResult(trackValues(operations, result as AsyncIterable<ExecutionResult>));
+      },
+    }),
   };
 }

@@ -14,7 +14,7 @@ import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { type WebSocket, WebSocketServer } from 'ws';
-import { InFlight } from '../in-flight.ts';
+import type { InFlight } from '../in-flight.ts';
 import type { Viewer } from '../schema/viewer.ts';
 import { whenAborted } from '../when-aborted.ts';
 import type { CpuShares } from './cpu-share.ts';
@@ -32,6 +32,8 @@ export type LiveSocketsOptions = {
   readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
+  /** An operation continues when its socket has been closed. */
+  readonly operations: InFlight;
   readonly log: Logger;
   readonly metrics: Registry;
 };
@@ -78,24 +80,23 @@ export class LiveSockets {
     ...{ noServer: true, maxPayload: MAX_MESSAGE_BYTES, closeTimeout: CLOSE_WITHIN_MS },
   });
   readonly #limits = createSocketLimits();
-  /** An operation goes on when its socket has been closed. */
-  readonly #working = new InFlight();
   readonly #maskError: (error: unknown) => GraphQLError;
   readonly #operations = new WeakMap<object, Operation>();
 
   constructor(options: LiveSocketsOptions) {
     this.#options = options;
     this.#maskError = createMaskError(options.log);
+    const { operations } = options;
     watchSockets(options.metrics, this.#server);
     useServer<Record<string, unknown> | undefined, Extra>(
       {
         // Otherwise a client reads the messages of our faults when it is closed with 4500.
         isProd: true,
-        onConnect: (connection) => this.#working.track(this.#connect(connection)),
-        onSubscribe: (connection, id, payload) => this.#working.track(this.#admit(connection, id, payload)),
-        execute: (args) => this.#working.track(this.#execute(args)),
+        onConnect: (connection) => operations.track(this.#connect(connection)),
+        onSubscribe: (connection, id, payload) => operations.track(this.#admit(connection, id, payload)),
+        execute: (args) => operations.track(this.#execute(args)),
         // Yoga answers some operations at once, without a promise.
-        subscribe: (args) => this.#working.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
+        subscribe: (args) => operations.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
         onNext: (...[, , , , result]) => bounded(result),
         onError: (...[, , , errors]) => bounded({ errors }).errors,
       },
@@ -122,10 +123,9 @@ export class LiveSockets {
     });
   }
 
-  /** Closes every socket with 1001, cuts those that do not answer within 2 s, and waits for operations that run. */
+  /** Closes every socket with 1001, and cuts those that do not answer within 2 s. */
   async stop(): Promise<void> {
     await Promise.all([...this.#server.clients].map((socket) => closeSocket(socket, GOING_AWAY)));
-    await this.#working.settled();
   }
 
   async #connect({ connectionParams, extra }: Connection): Promise<boolean> {
@@ -167,8 +167,9 @@ export class LiveSockets {
       void closeSocket(socket, LONG_ID);
       return [createGraphQLError(LONG_ID.reason)];
     }
-    // A socket that is being closed still hears what its client says.
+    // A socket that is being closed still receives what its client sends.
     if (session === undefined || session.ended.aborted) return [credentialEnded()];
+    if (socket.readyState !== socket.OPEN) return [createGraphQLError(GOING_AWAY.reason)];
     const running = this.#limits.runningOver(socket);
     // What a client completes early is forgotten by the library, but goes on running.
     if (Math.max(Object.keys(connection.subscriptions).length, running.size + 1) > MAX_OPERATIONS_PER_SOCKET) {

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
 import { createDatabase } from '../../src/database/client.ts';
+import { isUnavailable } from '../../src/database/errors.ts';
 import { transaction } from '../../src/database/transaction.ts';
 import { createTestDatabase } from '../support/database.ts';
 
@@ -18,5 +20,34 @@ it('Postgres ends the transaction of a process that stands still', async () => {
   const { rows } = await database.pool.query('SELECT name FROM tenants');
   expect(rows).toEqual([]);
   await database.close();
+  await testDatabase.drop();
+});
+
+it.each([
+  { where: 'of Postgres', behindPooler: false },
+  { where: 'of a pooler', behindPooler: true },
+])('once the connections $where are closed, whatever asks for one is told that the process stops', async (options) => {
+  const testDatabase = await createTestDatabase();
+  const database = createDatabase({ ...options, url: testDatabase.url, onError: () => undefined });
+  const { pool, readPool, prisma } = database;
+  const ways = {
+    statement: () => pool.query('SELECT 1'),
+    read: () => readPool.query('SELECT 1'),
+    transaction: () => transaction(pool, (db) => db.query('SELECT 1')),
+    prisma: () => prisma.tenant.count(),
+    prismaTransaction: () => prisma.$transaction((db) => db.tenant.count()),
+  };
+  for (const ask of Object.values(ways)) await ask();
+  await database.close();
+  for (const [way, ask] of Object.entries(ways)) {
+    const error: unknown = await ask().then(
+      () => undefined,
+      (cause: unknown) => cause,
+    );
+    expect({ way, isUnavailable: isUnavailable(error), text: inspect(error) }).toMatchObject({
+      ...{ way, isUnavailable: true },
+      text: expect.stringContaining('this process is stopping and has closed its connections to Postgres') as string,
+    });
+  }
   await testDatabase.drop();
 });

@@ -10,6 +10,7 @@ import { EventBus } from '../../src/events/event-bus.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
 import { createPublishEvent } from '../../src/events/publish-event.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
+import { InFlight } from '../../src/in-flight.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
 import { createCpuShares } from '../../src/server/cpu-share.ts';
 import { Credentials } from '../../src/server/credentials.ts';
@@ -78,6 +79,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     ...{ services, credentials, log, settings: SETTINGS, stopping: stopping.signal },
     takeOperation: createRateLimit(SETTINGS.rateLimit),
     cpuShares: createCpuShares(),
+    operations: new InFlight(),
     operationMetrics: createOperationMetrics(new Registry()),
   });
   return {

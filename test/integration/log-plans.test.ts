@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { seedLog } from '../../bench/log-seed.ts';
 import { uuid7 } from '../../src/database/uuid7.ts';
 import { PrismaClient } from '../../src/generated/prisma/client.ts';
+import { InFlight } from '../../src/in-flight.ts';
 import { createCpuShares } from '../../src/server/cpu-share.ts';
 import { createGraphql, type Graphql } from '../../src/server/graphql.ts';
 import { createOperationMetrics } from '../../src/server/operation-metrics.ts';
@@ -83,6 +84,7 @@ beforeAll(async () => {
     ...{ services, credentials, log, settings: SETTINGS, stopping: new AbortController().signal },
     takeOperation: createRateLimit(SETTINGS.rateLimit),
     cpuShares: createCpuShares(),
+    operations: new InFlight(),
     operationMetrics: createOperationMetrics(new Registry()),
   });
 }, 180_000);

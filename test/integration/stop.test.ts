@@ -1,107 +1,118 @@
+import { request } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createApiKey } from '../support/api-keys.ts';
-import { startEngineProcess } from '../support/engine-process.ts';
-import { createSocketClient } from '../support/graphql-client.ts';
-import { type Receiver, startReceiver } from '../support/receiver.ts';
+import { pino } from 'pino';
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { createDatabase, type Database } from '../../src/database/client.ts';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { EventBus } from '../../src/events/event-bus.ts';
+import type { Delivery } from '../../src/generated/prisma/client.ts';
+import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
+import { createSocketClient, openEvents } from '../support/graphql-client.ts';
 import { lockTable } from '../support/table-lock.ts';
-import { ADMIN_API_KEY, startTestServices, type TestServices } from '../support/test-app.ts';
+import { ADMIN_API_KEY, startTestServices, TEST_SEAL, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { attemptOf, seedDelivery, storeAttempt } from './graphql-api.ts';
+
+/** Longer than a process without work takes to stop, the connections to NATS and Postgres included. */
+const IDLE_STOP_MS = 3_500;
 
 let services: TestServices;
-let receiver: Receiver;
+let database: Database;
+let bus: EventBus;
+let delivery: Delivery;
 beforeAll(async () => {
   services = await startTestServices();
-  receiver = await startReceiver();
+  database = createDatabase({ url: services.databaseUrl, onError: () => undefined });
+  bus = new EventBus({ servers: [services.nats.url], seal: TEST_SEAL, log: pino({ level: 'silent' }) });
+  bus.start();
+  const subscription = await database.prisma.webhookSubscription.create({
+    data: { id: uuid7(Date.now()), tenant: 'acme', url: 'https://example.com/', eventTypes: ['*'] },
+  });
+  delivery = await seedDelivery(database, { subscriptionId: subscription.id, tenant: 'acme' });
 });
 afterAll(async () => {
-  await receiver.close();
+  await bus.stop();
+  await database.close();
   await services.stop();
 });
 
-const READ = `{ deliveryLog(first: 20) { nodes { id delivery { event { data } subscription { url } } } }
-  webhookSubscriptions(first: 20) { nodes { id circuit { state } } } events(first: 10) { nodes { considered { nodes { result } } } } }`;
-const PUBLISH = `mutation { ${Array.from({ length: 5 }, (_, n) => `m${n}: publishEvent(input: { tenant: "acme", type: "a", data: {} }) { __typename }`).join(' ')} }`;
-const WATCH = 'subscription { deliveryLog { id delivery { event { data } attempts(first: 3) { nodes { id } } } } }';
+/** What an operation does with its client once its statement waits for a lock. */
+type Begun = { readonly leave: () => unknown };
 
-it('a process that is stopped under load uses nothing that it has closed', async () => {
-  const engine = await startEngineProcess(services, { LOG_LEVEL: 'debug', API_RATE_LIMIT: '10000' });
-  const app = { graphql: engine.graphql, url: engine.url };
-  await engine.graphql(
-    `mutation ($url: String!) { createWebhookSubscription(input: { tenant: "acme", url: $url, eventTypes: ["*"] }) { __typename } }`,
-    { url: receiver.url },
-  );
-  const { key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
-  let isOver = false;
-  let answers = 0;
-  const ask = async (query: string, credentials: string) => {
-    while (!isOver) {
-      const headers = { 'content-type': 'application/json', authorization: `Bearer ${credentials}` };
-      const signal = AbortSignal.timeout(30);
-      // Some clients go away while their operation runs.
-      await fetch(`${engine.url}/graphql`, {
-        method: 'POST',
-        headers,
-        body: JSON.stringify({ query }),
-        signal: answers % 3 === 0 ? signal : null,
-      })
-        .then((response) => response.text())
-        .catch(() => undefined);
-      answers += 1;
-    }
+const MUTATION = `mutation {
+  first: putEventType(input: { name: "first" }) { __typename }
+  second: putEventType(input: { name: "second" }) { __typename }
+}`;
+const WATCH = 'subscription { deliveryLog { id delivery { event { data } subscription { url } } } }';
+
+function overSocket({ url }: EngineProcess, query: string): Begun {
+  const client = createSocketClient(url, ADMIN_API_KEY);
+  client.subscribe({ query }, { next: () => undefined, error: () => undefined, complete: () => undefined });
+  // The server closes the socket.
+  return { leave: () => undefined };
+}
+
+function overHttp({ url }: EngineProcess, query: string): Begun {
+  const headers = { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_API_KEY}` };
+  const outgoing = request(`${url}/graphql`, { method: 'POST', headers });
+  outgoing.on('error', () => undefined);
+  outgoing.end(JSON.stringify({ query }));
+  return { leave: () => outgoing.destroy() };
+}
+
+async function overEvents({ url }: EngineProcess, query: string): Promise<Begun> {
+  const events = await openEvents(url, { credentials: ADMIN_API_KEY, query });
+  return {
+    leave: () => {
+      events.close();
+    },
   };
-  const clients = Array.from({ length: 5 }, () => createSocketClient(engine.url, ADMIN_API_KEY));
-  for (const client of clients) {
-    for (const query of [WATCH, READ, READ, PUBLISH]) {
-      const run = (): void => {
-        client.subscribe(
-          { query },
-          {
-            next: () => undefined,
-            error: () => undefined,
-            complete: () => {
-              if (!isOver) run();
-            },
-          },
-        );
-      };
-      run();
-    }
-  }
-  const asking = [READ, PUBLISH, READ, PUBLISH].map((query, index) => ask(query, index < 2 ? key : ADMIN_API_KEY));
-  await waitFor(() => answers > 20, { what: 'load' });
-  const status = await engine.terminate();
-  isOver = true;
-  await Promise.all(asking);
-  for (const client of clients) await client.dispose();
-  expect(status).toBe(0);
-  const lines = engine.output().split('\n');
-  expect(
-    lines.filter((line) => /after calling end|CONNECTION_CLOSED|ERR_UNHANDLED|"level":(50|60)/.test(line)),
-  ).toEqual([]);
-});
+}
 
-it('an operation goes on to its end when its socket is closed by the stop', async () => {
-  const engine = await startEngineProcess(services, { ROLES: 'api' });
-  const unlock = await lockTable(services.databaseUrl, { table: 'event_types' });
-  const client = createSocketClient(engine.url, ADMIN_API_KEY);
-  const put = (name: string) => `${name}: putEventType(input: { name: "${name}" }) { __typename }`;
-  client.subscribe(
-    { query: `mutation { ${put('first')} ${put('second')} }` },
-    { next: () => undefined, error: () => undefined, complete: () => undefined },
+async function isWaiting(table: string): Promise<boolean> {
+  const waiting = await services.query(
+    `SELECT FROM pg_stat_activity
+     WHERE wait_event_type = 'Lock' AND datname = current_database() AND query LIKE '%' || $1 || '%'`,
+    [table],
   );
-  const isWaiting = `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%event_types%'`;
-  await waitFor(async () => (await services.query(isWaiting)).length > 0, { what: 'the mutation to wait' });
+  return waiting.length > 0;
+}
+
+/** The server begins to watch the log some time after the client has asked. */
+async function logAttempt(): Promise<void> {
+  const attempt = await storeAttempt(database, attemptOf(delivery));
+  bus.announce({ ...attempt, previousId: undefined, isLate: false });
+}
+
+it.each([
+  { name: 'a mutation over WebSocket', table: 'event_types', query: MUTATION, begin: overSocket },
+  { name: 'a mutation whose client has left', table: 'event_types', query: MUTATION, begin: overHttp },
+  { name: 'a live value over WebSocket', table: 'events', query: WATCH, begin: overSocket },
+  { name: 'a live value whose client has left', table: 'events', query: WATCH, begin: overEvents },
+])('the stop waits for $name', { timeout: 60_000 }, async ({ table, query, begin }) => {
+  await services.query('TRUNCATE event_types');
+  const engine = await startEngineProcess(services, { ROLES: 'api' });
+  onTestFinished(() => engine.kill9());
+  const unlock = await lockTable(services.databaseUrl, { table });
+  onTestFinished(unlock);
+  const { leave } = await begin(engine, query);
+  const what = 'the operation to wait for the lock';
+  await waitFor(
+    async () => {
+      if (query === WATCH) await logAttempt();
+      return isWaiting(table);
+    },
+    { what },
+  );
+  leave();
   const stopped = engine.terminate();
-  await waitFor(() => engine.output().includes('stopping'), { what: 'the stop' });
-  // Longer than it takes to close the connections.
-  await pause(2_500);
+  await waitFor(() => engine.output().includes('"stopping"'), { what: 'the stop' });
+  await pause(IDLE_STOP_MS);
+  expect(engine.hasEnded()).toBe(false);
   await unlock();
   expect(await stopped).toBe(0);
-  expect(await services.query('SELECT name FROM event_types ORDER BY name')).toEqual([
-    { name: 'first' },
-    { name: 'second' },
-  ]);
-  expect(engine.output()).not.toContain('after calling end');
-  await client.dispose();
+  const written = await services.query('SELECT name FROM event_types ORDER BY name');
+  expect(written).toEqual(query === MUTATION ? [{ name: 'first' }, { name: 'second' }] : []);
+  const lines = engine.output().split('\n');
+  expect(lines.filter((line) => /"level":(?:50|60)|operation failed|ERR_UNHANDLED/.test(line))).toEqual([]);
 });
