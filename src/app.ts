@@ -77,12 +77,13 @@ function createServices(config: Config, { surroundings, log, onStop }: Ingredien
     },
   });
   onStop(() => database.close());
-  const { prefix, replicas, login } = config.nats;
+  const { prefix, streams, login } = config.nats;
   const bus = new EventBus({
     servers: natsServers,
     loginFiles: login,
     names: natsNames(prefix),
-    replicas,
+    streams,
+    makesRoom: config.roles.has('dispatcher'),
     seal: createMessageSeal(secretsKey),
     log,
     now: () => database.clock.now(),

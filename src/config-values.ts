@@ -140,6 +140,16 @@ export function parseReplicas(text: string): number {
   return Number(text);
 }
 
+/** 4 MiB to 1 PiB. */
+export function parseStreamBytes(text: string): number {
+  const [, count = '', unit] = /^(\d{1,9})(MiB|GiB)$/.exec(text) ?? [];
+  const bytes = Number(count) * (unit === 'GiB' ? 1024 ** 3 : 1024 ** 2);
+  if (bytes < 4 * 1024 ** 2 || bytes > 1024 ** 5) {
+    throw new Error(`must be a size from 4MiB on such as 512MiB or 8GiB, not ${JSON.stringify(text)}`);
+  }
+  return bytes;
+}
+
 export function parseNatsServers(text: string): string[] {
   const servers = list(text).map(parseNatsServer);
   if (servers.length === 0) throw new Error('must name at least one server');

@@ -54,6 +54,17 @@ export const VARIABLES: readonly Variable[] = [
     meaning: 'Replicas of the streams that are created: 1, or 3 or 5 in a cluster. Existing streams stay as they are.',
   },
   {
+    name: 'NATS_EVENTS_MAX_BYTES',
+    default: '8GiB',
+    meaning:
+      'The size of the stream EVENTS when it is created, at least `4MiB`, in `MiB` or `GiB`; smaller where JetStream has [less room](nats-server.md#room). An existing stream stays as it is.',
+  },
+  {
+    name: 'NATS_DELIVERIES_MAX_BYTES',
+    default: '1GiB',
+    meaning: 'The same for the stream DELIVERIES.',
+  },
+  {
     name: 'NATS_CREDS',
     default: 'unset',
     meaning:

@@ -44,7 +44,9 @@ const STATEMENT = `
     release_window = CASE WHEN n.has_more THEN c.release_window END,
     next_slot_at = coalesce(now() + c.next_slot_in_ms * interval '1 ms', st.next_slot_at),
     probe_at = coalesce(now() + c.next_probe_in_ms * interval '1 ms', st.probe_at),
-    probe_wait_ms = coalesce(c.next_probe_in_ms, st.probe_wait_ms)
+    probe_wait_ms = coalesce(c.next_probe_in_ms, st.probe_wait_ms),
+    -- What is released now may be refused as well.
+    refused_at = CASE WHEN st.refused_at > now() - interval '10 seconds' THEN st.refused_at END
   FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::float8[], $5::integer[], $6::boolean[])
     AS c (subscription_id, recheck_ms, release_window, next_slot_in_ms, next_probe_in_ms, must_recheck)
   JOIN subscription_states old ON old.subscription_id = c.subscription_id

@@ -8,6 +8,8 @@ export type Depth = {
   readonly stream: string;
   readonly messages: number;
   readonly bytes: number;
+  /** Its own limit of `bytes`; -1 if it has none. */
+  readonly maxBytes: number;
   /** Not delivered to anybody yet. */
   readonly pending: number;
   /** Delivered, and waiting for their ack. */
@@ -21,9 +23,17 @@ export async function readDepths(jsm: JetStreamManager, { events, deliveries }: 
   ];
   return Promise.all(
     places.map(async ([consumer, { stream, consumer: name }]) => {
-      const [{ state }, info] = await Promise.all([jsm.streams.info(stream), jsm.consumers.info(stream, name)]);
+      const [{ state, config }, info] = await Promise.all([jsm.streams.info(stream), jsm.consumers.info(stream, name)]);
       const { num_pending: pending, num_ack_pending: unacked } = info;
-      return { consumer, stream, messages: state.messages, bytes: state.bytes, pending, unacked };
+      return {
+        consumer,
+        stream,
+        messages: state.messages,
+        bytes: state.bytes,
+        maxBytes: config.max_bytes,
+        pending,
+        unacked,
+      };
     }),
   );
 }

@@ -20,17 +20,20 @@ import { type NatsNames, natsNames } from './nats-names.ts';
 import { describeRefusal } from './nats-refusal.ts';
 import { seldom } from './seldom.ts';
 import { judgeServerVersion } from './server-version.ts';
-import { StreamKeeper } from './stream-keeper.ts';
+import { type StreamCheck, StreamKeeper } from './stream-keeper.ts';
 import type { StreamMessage } from './stream-message.ts';
 import { ForeignStreamError } from './stream-problems.ts';
+import type { StreamSettings } from './streams.ts';
 
 export type EventBusOptions = {
   readonly servers: readonly string[];
   readonly loginFiles?: LoginFiles;
   /** Default: those without a prefix. */
   readonly names?: NatsNames;
-  /** Replicas of the streams that are created; default: 1. */
-  readonly replicas?: number;
+  /** Of the streams that are created. */
+  readonly streams?: StreamSettings;
+  /** Whether this process deletes dispatched events when EVENTS is crowded: a dispatcher does. */
+  readonly makesRoom?: boolean;
   readonly seal: MessageSeal;
   readonly log: Logger;
   /** The time that deliveries are published by, in milliseconds since 1970: the same in every process. */
@@ -43,6 +46,12 @@ const PUBLISH_TIMEOUT_MS = 5_000;
 /** When the client itself stops waiting for the answer to a publish: never before we do. */
 const ABANDON_MS = 60_000;
 const QUIET_MS = 30_000;
+/** For how long a refused delivery says something about the next one. */
+const REFUSAL_MS = 60_000;
+const MAX_FAN_OUT_BYTES = 4 * 1024 * 1024;
+/** So many events for many subscriptions, and so many times the largest data, fit into DELIVERIES at least. */
+const FAN_OUTS = 64;
+const INLINE_DATA = 256;
 /** NATS's own default: what fits into it is what publishers are told. */
 const USUAL_PAYLOAD_BYTES = 1024 * 1024;
 
@@ -62,23 +71,29 @@ export class EventBus {
   readonly #firstDeliveries: FirstDeliveries;
   readonly #forgeries = seldom(LOG_INTERVAL_MS);
   readonly #complaints = seldom(LOG_INTERVAL_MS);
+  readonly #refusals = seldom(LOG_INTERVAL_MS);
+  readonly #fullness = seldom(LOG_INTERVAL_MS);
   /** Of the connection as it is now, until it breaks. */
   #period = new AbortController();
   /** Aborts consuming, which continues through reconnects, when the connection is closed or a stream turns out to be foreign. */
   #consuming = new AbortController();
   #warnedOf: string | undefined;
   #fault: string | undefined;
+  /** What the last check found. */
+  #check: StreamCheck | undefined;
+  /** Why JetStream did not take a delivery; undefined once it has taken one. */
+  #refusal: { readonly reason: string; readonly at: number } | undefined;
   #connection: NatsConnection | undefined;
   #jetStream: JetStreamClient | undefined;
   #connected = false;
 
   constructor(options: EventBusOptions) {
-    const { servers, loginFiles, replicas = 1, log, seal, names = natsNames() } = options;
+    const { servers, loginFiles, streams = {}, makesRoom = false, log, seal, names = natsNames() } = options;
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.#firstDeliveries = new FirstDeliveries(this.#now);
     this.names = names;
-    this.#streams = new StreamKeeper({ log, names, replicas, now: Date.now });
+    this.#streams = new StreamKeeper({ log, names, settings: streams, makesRoom, now: Date.now });
     this.#feed = new AttemptFeed({
       names,
       seal,
@@ -114,6 +129,27 @@ export class EventBus {
     return this.#connected ? [] : ['NATS is not connected'];
   }
 
+  /** What an operator should know while everything goes on: streams that are nearly full, and deliveries that are refused. */
+  get warnings(): readonly string[] {
+    const { stream } = this.names.deliveries;
+    const refusal = this.#isRefusing ? [describeRefusedDeliveries(stream, this.#refusal?.reason)] : [];
+    return this.#connected ? [...(this.#check?.warnings ?? []), ...refusal] : [];
+  }
+
+  /** Whether NATS takes deliveries: it is there, and the last one was not refused, or a minute ago. */
+  get takesDeliveries(): boolean {
+    return this.#connected && !this.#isRefusing;
+  }
+
+  get #isRefusing(): boolean {
+    return this.#refusal !== undefined && performance.now() - this.#refusal.at < REFUSAL_MS;
+  }
+
+  /** Whether EVENTS has so little room left that publishers may be refused soon. */
+  get eventsNearlyFull(): boolean {
+    return this.#check?.nearlyFull.has(this.names.events.stream) === true;
+  }
+
   start(): void {
     this.#link.start();
   }
@@ -132,8 +168,22 @@ export class EventBus {
       msgID: messageId(message),
       timeout: ABANDON_MS,
     });
-    // An answer that came while this process was stalled counts: its message is stored, and may have been taken.
-    await withinLoopTime(PUBLISH_TIMEOUT_MS, published);
+    try {
+      // An answer that came while this process was stalled counts: its message is stored, and may have been taken.
+      await withinLoopTime(PUBLISH_TIMEOUT_MS, published);
+    } catch (error) {
+      this.#noteRefusal(describeRefusal(error));
+      throw error;
+    }
+    this.#refusal = undefined;
+  }
+
+  #noteRefusal(reason: string): void {
+    this.#refusal = { reason, at: performance.now() };
+    const count = this.#refusals.note();
+    if (count === undefined) return;
+    const { stream } = this.names.deliveries;
+    this.#options.log.error({ stream, reason, count }, describeRefusedDeliveries(stream, reason));
   }
 
   /** The delivery in a message of publishDelivery; undefined for any other message, which is removed from the stream. */
@@ -153,7 +203,20 @@ export class EventBus {
 
   /** Data up to this size goes with the messages of its deliveries. */
   get maxInlineDataBytes(): number {
-    return Math.min(MAX_INLINE_DATA_BYTES, Math.floor((this.#connection?.info?.max_payload ?? 0) / 2));
+    const payload = this.#connection?.info?.max_payload ?? 0;
+    return Math.min(MAX_INLINE_DATA_BYTES, Math.floor(payload / 2), Math.floor(this.#deliveriesMaxBytes / INLINE_DATA));
+  }
+
+  /**
+   * How many bytes of data go with all messages of one event together: beyond that, senders read it from Postgres, so that
+   * an event for many subscriptions does not fill DELIVERIES.
+   */
+  get maxFanOutBytes(): number {
+    return Math.min(MAX_FAN_OUT_BYTES, Math.floor(this.#deliveriesMaxBytes / FAN_OUTS));
+  }
+
+  get #deliveriesMaxBytes(): number {
+    return this.#check?.deliveriesMaxBytes ?? Number.POSITIVE_INFINITY;
   }
 
   /** Asks JetStream something; rejects when it does not answer within 5 s, at once without NATS. */
@@ -245,8 +308,12 @@ export class EventBus {
   /** Returns after how many milliseconds to check again. */
   async #checkStreams(connection: NatsConnection, signal: AbortSignal): Promise<number> {
     const jsm = await managerOf(connection);
-    const { created, nextInMs } = await this.#streams.check(jsm);
+    const canPurge = judgeServerVersion(connection.info?.version) === 'sound';
+    const check = await this.#streams.check(jsm, { canPurge });
+    const { created, nextInMs, warnings } = check;
+    this.#check = check;
     this.#fault = undefined;
+    if (warnings.length > 0 && this.#fullness.note() !== undefined) this.#options.log.warn(warnings.join('; '));
     if (created || !this.#connected || this.#firstDeliveries.suspectsAll) await this.#suspectStored(jsm, signal);
     if (this.#connected || signal.aborted) return nextInMs;
     if (this.#consuming.signal.aborted) this.#consuming = new AbortController();
@@ -305,6 +372,10 @@ export class EventBus {
       );
     }
   }
+}
+
+function describeRefusedDeliveries(stream: string, reason = ''): string {
+  return `JetStream refuses deliveries for the stream ${stream}: ${reason}; they wait in Postgres, and are sent once it takes them`;
 }
 
 /** It asks for no account info, which our user may not be allowed to. */

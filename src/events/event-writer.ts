@@ -37,6 +37,8 @@ export const MAX_DELIVERIES = 1_000;
 const PUBLISHED_AT_ONCE = 100;
 /** While senders have more than they can take, that is so much less, and counts for all the tenant's events in a batch. */
 const PUBLISHED_WHEN_CROWDED = 20;
+type InlineLimits = Pick<EventBus, 'maxInlineDataBytes' | 'maxFanOutBytes'>;
+
 /** Some 300 bytes each. */
 const MAX_INDEX_WEIGHT = 1_000_000;
 /** Matching an event can take some 50 ms; after so much of it others get a turn of the event loop. */
@@ -44,11 +46,11 @@ const MAX_TURN_MS = 20;
 
 /** Writes events and one delivery for each webhook subscription that wants them. */
 export class EventWriter {
-  readonly #bus: Pick<EventBus, 'maxInlineDataBytes'>;
+  readonly #bus: InlineLimits;
   readonly #depth: StreamDepth;
   readonly #indexes = new SubscriptionIndexes(MAX_INDEX_WEIGHT);
 
-  constructor(bus: Pick<EventBus, 'maxInlineDataBytes' | 'inspect' | 'names'>) {
+  constructor(bus: InlineLimits & Pick<EventBus, 'inspect' | 'names'>) {
     this.#bus = bus;
     this.#depth = new StreamDepth(bus);
   }
@@ -90,6 +92,8 @@ export class EventWriter {
     const isCrowded = this.#depth.isCrowded();
     const published = new Map<string, number>();
     for (const { event, subscriptions } of matched) {
+      const atOnce = Math.min(subscriptions.length, PUBLISHED_AT_ONCE);
+      const data = this.#isInline(event.data.length, atOnce) ? event.data : undefined;
       for (const [index, subscription] of subscriptions.entries()) {
         const id = deliveryId(event.id, subscription.id);
         const { tenant, type: eventType } = event;
@@ -97,7 +101,7 @@ export class EventWriter {
         const isQueued = index >= PUBLISHED_AT_ONCE || (isCrowded && before >= PUBLISHED_WHEN_CROWDED);
         published.set(tenant, before + 1);
         deliveries.push({ id, tenant, subscriptionId: subscription.id, eventRowId: event.id, eventType, isQueued });
-        if (!isQueued) messages.push(this.#firstMessage(event, { deliveryId: id, subscription }));
+        if (!isQueued) messages.push(firstMessage(event, { deliveryId: id, subscription, data }));
       }
     }
     if (deliveries.length === 0) return [];
@@ -105,26 +109,30 @@ export class EventWriter {
     return messages.filter((message) => enqueued.has(message.deliveryId));
   }
 
-  #firstMessage(
-    event: NewEvent,
-    to: { readonly deliveryId: string; readonly subscription: MatchedSubscription },
-  ): DeliveryMessage {
-    return {
-      deliveryId: to.deliveryId,
-      tenant: event.tenant,
-      subscriptionId: to.subscription.id,
-      subscriptionVersion: to.subscription.version,
-      eventId: event.eventId,
-      eventType: event.type,
-      occurredAt: event.occurredAt.toISOString(),
-      enqueueCount: 1,
-      mayBeDuplicate: false,
-      isProbe: false,
-      isTest: false,
-      sendAt: undefined,
-      data: event.data.length <= this.#bus.maxInlineDataBytes ? event.data : undefined,
-    };
+  /** Whether data of this size goes with the messages of its event, or is read from Postgres by the senders. */
+  #isInline(bytes: number, messages: number): boolean {
+    return bytes <= this.#bus.maxInlineDataBytes && bytes * messages <= this.#bus.maxFanOutBytes;
   }
+}
+
+type FirstMessage = Pick<DeliveryMessage, 'deliveryId' | 'data'> & { readonly subscription: MatchedSubscription };
+
+function firstMessage(event: NewEvent, { deliveryId: id, subscription, data }: FirstMessage): DeliveryMessage {
+  return {
+    deliveryId: id,
+    tenant: event.tenant,
+    subscriptionId: subscription.id,
+    subscriptionVersion: subscription.version,
+    eventId: event.eventId,
+    eventType: event.type,
+    occurredAt: event.occurredAt.toISOString(),
+    enqueueCount: 1,
+    mayBeDuplicate: false,
+    isProbe: false,
+    isTest: false,
+    sendAt: undefined,
+    data,
+  };
 }
 
 function matchEvent(event: NewEvent, index = new SubscriptionIndex()): MatchedEvent {

@@ -66,7 +66,11 @@ const DEPTHS: readonly Shown[] = [
   },
   {
     ...{ name: 'webhooks_stream_messages', label: 'stream', field: 'messages' },
-    help: 'Messages in a stream; EVENTS keeps them for three days, dispatched or not',
+    help: 'Messages in a stream; EVENTS keeps them for three days, dispatched or not, as long as it has room',
   },
   { ...{ name: 'webhooks_stream_bytes', label: 'stream', field: 'bytes' }, help: 'What a stream takes on disk' },
+  {
+    ...{ name: 'webhooks_stream_max_bytes', label: 'stream', field: 'maxBytes' },
+    help: 'How many bytes a stream may take, after which it refuses messages; -1 without a limit',
+  },
 ];

@@ -3,15 +3,16 @@ import { ErrorCode, NatsError } from 'nats';
 /** Error codes of JetStream's API, which an operator can do something about. */
 const API_REASONS: Readonly<Record<number, string>> = {
   10002: 'the account has reached its storage limit',
-  10005: 'the cluster has too few servers for that many replicas (NATS_REPLICAS)',
+  10005: 'the cluster has too few servers for that many replicas (NATS_REPLICAS), or not enough storage on them',
   10023: 'nats-server has reached its limit of storage (max_file_store)',
   10026: 'the account has reached its limit of consumers',
   10027: 'the account has reached its limit of streams',
   10039: 'JetStream is not enabled for this account',
-  10047: 'nats-server has not enough storage left to reserve (max_file_store)',
+  10047: 'nats-server (max_file_store) or the account has not enough storage left',
   10065: 'another stream of this account has the same subjects; set another NATS_PREFIX, or remove that stream',
   10074: 'replicas need a cluster (NATS_REPLICAS)',
   10076: 'JetStream is not enabled on nats-server',
+  10077: 'the stream is full (max_bytes or max_msgs)',
   10122: 'the account limits how large a stream may be',
 };
 

@@ -69,7 +69,8 @@ export async function publishOrWait(
 ): Promise<number> {
   const unpublished = await publishDeliveries(to.bus, { messages, enqueuedAt });
   if (unpublished.length === 0) return messages.length;
-  to.log.warn({ count: unpublished.length }, 'NATS did not take these deliveries; they wait in Postgres');
-  await returnToWaiting(to.database.pool, unpublished);
+  // Why, the bus logs every half minute.
+  to.log.debug({ count: unpublished.length }, 'NATS did not take these deliveries; they wait in Postgres');
+  await returnToWaiting(to.database.pool, unpublished, { wereRefused: true });
   return messages.length - unpublished.length;
 }

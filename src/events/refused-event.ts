@@ -16,22 +16,28 @@ const TRANSIENT: Delays = { firstMs: 5_000, lastMs: 30_000 };
 const REFUSED: Delays = { firstMs: 30_000, lastMs: 3_600_000 };
 /** A day before EVENTS would drop it without a trace. */
 const GIVE_UP_AFTER_MS = 48 * 3_600_000;
+/** Some eight minutes of tries, while EVENTS is nearly full: nothing after the event is deleted, so it would fill up. */
+const TRIES_WITHOUT_ROOM = 5;
 
 export type RefusedEvent = { readonly message: JsMsg; readonly error: unknown };
 
 type Surroundings = {
   readonly database: Database;
-  readonly bus: Pick<EventBus, 'names'>;
+  readonly bus: Pick<EventBus, 'names' | 'eventsNearlyFull'>;
   readonly log: Logger;
   readonly metrics: EventMetrics;
 };
 
-/** An event that cannot be written is tried again, behind the others; after two days it becomes a rejected event. */
+/**
+ * An event that cannot be written is tried again, behind the others; after two days, or soon when EVENTS is nearly full, it
+ * becomes a rejected event.
+ */
 export async function putOff({ database, bus, log, metrics }: Surroundings, refused: RefusedEvent): Promise<void> {
   const { message, error } = refused;
   const { deliveryCount, timestampNanos } = message.info;
   const facts = { subject: message.subject, sequence: message.seq };
-  if (database.clock.now() - timestampNanos / 1_000_000 < GIVE_UP_AFTER_MS) {
+  const ageMs = database.clock.now() - timestampNanos / 1_000_000;
+  if (!mustGiveUp(error, { ageMs, deliveryCount, eventsNearlyFull: bus.eventsNearlyFull })) {
     log.error({ err: error, ...facts }, 'an event was refused; trying it again behind the others');
     message.nak(retryDelayMs(error, deliveryCount));
     return;
@@ -41,10 +47,10 @@ export async function putOff({ database, bus, log, metrics }: Surroundings, refu
     const rejection =
       parsed.kind === 'event' ? rejectEvent(parsed, { reason: 'NOT_RECORDED', message: describe(error) }) : parsed;
     for (const { reason } of await insertRejectedEvents(database.pool, [rejection])) metrics.rejected(reason);
-    log.error({ err: error, ...facts }, 'an event was refused for two days, and is rejected');
+    log.error({ err: error, ...facts }, 'an event was refused for too long, and is rejected');
     message.ack();
   } catch (cause) {
-    log.error({ err: cause, ...facts }, 'an event was refused for two days, and cannot be rejected either');
+    log.error({ err: cause, ...facts }, 'an event was refused for too long, and cannot be rejected either');
     message.nak(retryDelayMs(cause, deliveryCount));
   }
 }
@@ -54,6 +60,15 @@ function describe(error: unknown): string {
   const sqlState = sqlStateOf(error);
   const name = sqlState === undefined ? 'see the log' : `SQLSTATE ${sqlState}`;
   return `the event could not be recorded: ${name}`;
+}
+
+/** An error that ends by itself, such as a locked table, costs no event, however full EVENTS is. */
+export function mustGiveUp(
+  error: unknown,
+  event: { readonly ageMs: number; readonly deliveryCount: number; readonly eventsNearlyFull: boolean },
+): boolean {
+  if (event.ageMs >= GIVE_UP_AFTER_MS) return true;
+  return event.eventsNearlyFull && event.deliveryCount >= TRIES_WITHOUT_ROOM && !isTransient(error);
 }
 
 /** `deliveryCount`: how often JetStream has delivered the event, from 1. */

@@ -2,14 +2,18 @@ import { type ConsumerConfig, type JetStreamManager, NatsError, type StreamInfo 
 import type { Logger } from 'pino';
 import { type Look, type Symptom, symptomsOf } from './consumer-symptoms.ts';
 import { type NatsNames, natsNames } from './nats-names.ts';
+import { describeRefusal } from './nats-refusal.ts';
 import { assertOwnStream, streamProblems } from './stream-problems.ts';
-import { type Wanted, type WantedConsumer, type WantedStream, wantedIn } from './streams.ts';
+import { checkWithinMs, createWithRoom, describeUse, isNearlyFull, makeRoom } from './stream-room.ts';
+import { type StreamSettings, type Wanted, type WantedConsumer, type WantedStream, wantedIn } from './streams.ts';
 
 export type StreamKeeperOptions = {
   readonly log: Logger;
   readonly names?: NatsNames;
-  /** Replicas of the streams that it creates. */
-  readonly replicas?: number;
+  /** Of the streams that it creates. */
+  readonly settings?: StreamSettings;
+  /** Whether it deletes dispatched events when EVENTS is crowded. */
+  readonly makesRoom?: boolean;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 };
@@ -17,6 +21,12 @@ export type StreamKeeperOptions = {
 export type StreamCheck = {
   /** Whether a consumer was created: it delivers everything its stream holds, and calls none of it a redelivery. */
   readonly created: boolean;
+  /** Names of the streams that have little room left. */
+  readonly nearlyFull: ReadonlySet<string>;
+  /** A sentence for each of them, which says what to do. */
+  readonly warnings: readonly string[];
+  /** `max_bytes` of DELIVERIES; undefined if it has no limit. */
+  readonly deliveriesMaxBytes: number | undefined;
   /** When to check again: soon if something looks wrong. */
   readonly nextInMs: number;
 };
@@ -42,6 +52,7 @@ const HARMFUL = [
  */
 export class StreamKeeper {
   readonly #options: StreamKeeperOptions;
+  readonly #names: NatsNames;
   readonly #wanted: Wanted;
   /** By consumer: the symptoms of the last check, and since when they have been there. */
   readonly #seen = new Map<string, readonly SeenSymptom[]>();
@@ -52,37 +63,74 @@ export class StreamKeeper {
 
   constructor(options: StreamKeeperOptions) {
     this.#options = options;
-    this.#wanted = wantedIn(options.names ?? natsNames(), options.replicas);
+    this.#names = options.names ?? natsNames();
+    this.#wanted = wantedIn(this.#names, options.settings);
   }
 
   /**
    * Creates what is missing, and creates a consumer again that has lost its place. Throws a ForeignStreamError, and has
-   * changed nothing, if a stream of our name is somebody else's.
+   * changed nothing, if a stream of our name is somebody else's. `canPurge`: whether the server can be asked to purge.
    */
-  async check(jsm: JetStreamManager): Promise<StreamCheck> {
-    const infos = new Map<WantedStream, StreamInfo | undefined>();
-    for (const wanted of this.#wanted.streams) infos.set(wanted, await found(jsm.streams.info(wanted.name)));
-    for (const [wanted, info] of infos) if (info !== undefined) assertOwnStream(wanted, info.config);
-    for (const [wanted, info] of infos) await this.#checkStream(jsm, { wanted, info });
+  async check(jsm: JetStreamManager, { canPurge = false }: { canPurge?: boolean } = {}): Promise<StreamCheck> {
+    const before = new Map<WantedStream, StreamInfo | undefined>();
+    for (const wanted of this.#wanted.streams) before.set(wanted, await found(jsm.streams.info(wanted.name)));
+    for (const [wanted, info] of before) if (info !== undefined) assertOwnStream(wanted, info.config);
+    const infos = new Map<string, StreamInfo>();
+    for (const [wanted, info] of before) {
+      const first = infos.get(this.#names.events.stream);
+      infos.set(wanted.name, info ?? (await createWithRoom(jsm, { wanted, first, log: this.#options.log })));
+      if (info !== undefined) this.#checkStream(wanted, info);
+    }
     let created = false;
     for (const wanted of Object.values(this.#wanted.consumers))
       created = (await this.#checkConsumer(jsm, wanted)) || created;
     const intervals = [...this.#seen.values()].flat().map(({ lastsMs }) => lastsMs / LOOKS);
-    return { created, nextInMs: Math.max(MIN_INTERVAL_MS, Math.min(INTERVAL_MS, ...intervals)) };
+    const againInMs = this.#options.makesRoom === true ? await this.#makeRoom(jsm, { infos, canPurge }) : INTERVAL_MS;
+    const maxBytes = infos.get(this.#names.deliveries.stream)?.config.max_bytes ?? -1;
+    return {
+      created,
+      ...this.#findFull(infos),
+      deliveriesMaxBytes: maxBytes > 0 ? maxBytes : undefined,
+      nextInMs: Math.min(againInMs, Math.max(MIN_INTERVAL_MS, Math.min(INTERVAL_MS, ...intervals))),
+    };
+  }
+
+  /** Returns in how many milliseconds EVENTS may be crowded again, or still is. */
+  async #makeRoom(
+    jsm: JetStreamManager,
+    { infos, canPurge }: { readonly infos: Map<string, StreamInfo>; readonly canPurge: boolean },
+  ): Promise<number> {
+    const { events } = this.#names;
+    const before = infos.get(events.stream);
+    if (before === undefined) return INTERVAL_MS;
+    try {
+      const { info, hasMore } = await makeRoom(jsm, { names: events, info: before, canPurge });
+      infos.set(events.stream, info);
+      return hasMore ? 0 : Math.max(MIN_INTERVAL_MS, checkWithinMs(info));
+    } catch (error) {
+      // Everything else goes on; the next check tries it again.
+      this.#options.log.error(
+        { stream: events.stream, reason: describeRefusal(error) },
+        'dispatched events could not be deleted',
+      );
+      return INTERVAL_MS;
+    }
+  }
+
+  #findFull(infos: ReadonlyMap<string, StreamInfo>): Pick<StreamCheck, 'nearlyFull' | 'warnings'> {
+    const full = [...infos].filter(([, info]) => isNearlyFull(info));
+    const warnings = full.map(([name, info]) =>
+      name === this.#names.events.stream
+        ? `the stream ${name} is ${describeUse(info)}; full, it refuses events of publishers until dispatchers have caught up: see what keeps them, or raise its max_bytes`
+        : `the stream ${name} is ${describeUse(info)}; full, it refuses deliveries, which then wait in Postgres: see what keeps the senders, or raise its max_bytes`,
+    );
+    return { nearlyFull: new Set(full.map(([name]) => name)), warnings };
   }
 
   /** What it holds may be all there is of an event, so what is wrong is said, once, and left to the operator. */
-  async #checkStream(
-    jsm: JetStreamManager,
-    { wanted, info }: { readonly wanted: WantedStream; readonly info: StreamInfo | undefined },
-  ): Promise<void> {
+  #checkStream(wanted: WantedStream, info: StreamInfo): void {
     const { log } = this.#options;
     const { name: stream } = wanted;
-    if (info === undefined) {
-      await jsm.streams.add(wanted);
-      log.info({ stream }, 'stream created');
-      return;
-    }
     const problems = streamProblems(wanted, info.config).join('; ');
     if (problems !== '' && problems !== this.#problems.get(stream)) {
       log.error({ stream, problems }, 'a stream is not configured as it must be; events or deliveries may get lost');

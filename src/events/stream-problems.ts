@@ -4,6 +4,8 @@ import type { StreamConfig } from 'nats';
 const IDENTITY = ['subjects', 'retention', 'storage'] as const;
 /** Settings on which it depends that no message is lost or replaced. */
 const COMPARED = ['discard', 'duplicate_window'] as const;
+/** A stream without limits discards nothing, whatever its policy. */
+const COMPARED_WITHOUT_LIMITS = ['duplicate_window'] as const;
 
 type Name = (typeof IDENTITY | typeof COMPARED)[number];
 
@@ -24,7 +26,8 @@ export function assertOwnStream(wanted: Partial<StreamConfig>, actual: Partial<S
 
 /** The settings of a stream of ours that differ from the definition: `duplicate_window is 120000000000, not 100000000`. */
 export function streamProblems(wanted: Partial<StreamConfig>, actual: Partial<StreamConfig>): string[] {
-  return compare(COMPARED, { wanted, actual });
+  const isLimited = (actual.max_bytes ?? -1) > 0 || (actual.max_msgs ?? -1) > 0;
+  return compare(isLimited ? COMPARED : COMPARED_WITHOUT_LIMITS, { wanted, actual });
 }
 
 function compare(

@@ -13,7 +13,11 @@ import type { NatsNames } from './nats-names.ts';
 /** The part that consumes; its consumer in NATS has this name, after the prefix. */
 export type Durable = 'dispatcher' | 'sender';
 
-export type WantedStream = Partial<StreamConfig> & { readonly name: string; readonly subjects: string[] };
+export type WantedStream = Partial<StreamConfig> & {
+  readonly name: string;
+  readonly subjects: string[];
+  readonly max_bytes: number;
+};
 
 export type WantedConsumer = {
   readonly stream: string;
@@ -25,10 +29,22 @@ export type Wanted = {
   readonly consumers: Readonly<Record<Durable, WantedConsumer>>;
 };
 
+/** Settings of the streams that are created. */
+export type StreamSettings = {
+  readonly replicas?: number;
+  /** At most; less where JetStream has less room. */
+  readonly eventsMaxBytes?: number;
+  readonly deliveriesMaxBytes?: number;
+};
+
 const HOUR_MS = 3_600_000;
+const GIBIBYTE = 1024 ** 3;
+export const EVENTS_MAX_BYTES = 8 * GIBIBYTE;
+export const DELIVERIES_MAX_BYTES = GIBIBYTE;
 
 /** The streams and consumers of an installation. docs/nats-server.md shows the streams as JSON: a test compares the two. */
-export function wantedIn({ events, deliveries }: NatsNames, replicas = 1): Wanted {
+export function wantedIn({ events, deliveries }: NatsNames, settings: StreamSettings = {}): Wanted {
+  const { replicas = 1, eventsMaxBytes = EVENTS_MAX_BYTES, deliveriesMaxBytes = DELIVERIES_MAX_BYTES } = settings;
   return {
     streams: [
       {
@@ -40,7 +56,9 @@ export function wantedIn({ events, deliveries }: NatsNames, replicas = 1): Wante
         retention: RetentionPolicy.Limits,
         storage: StorageType.File,
         num_replicas: replicas,
-        discard: DiscardPolicy.Old,
+        // Full, it refuses new events, which their publishers learn, and never drops one that was not dispatched.
+        discard: DiscardPolicy.New,
+        max_bytes: eventsMaxBytes,
         max_age: nanos(72 * HOUR_MS),
         duplicate_window: nanos(100),
       },
@@ -53,6 +71,8 @@ export function wantedIn({ events, deliveries }: NatsNames, replicas = 1): Wante
         storage: StorageType.File,
         num_replicas: replicas,
         discard: DiscardPolicy.New,
+        // So that it never takes the room of EVENTS: the deliveries that it refuses wait in Postgres.
+        max_bytes: deliveriesMaxBytes,
         max_age: nanos(24 * HOUR_MS),
         duplicate_window: nanos(120_000),
       },

@@ -27,6 +27,9 @@ const WaitReasonEnum = builder.enumType('WaitReason', {
       description:
         "It is due, but as many attempts as the subscription's maxInFlight are being made, or others come first.",
     },
+    [WaitReason.BROKER_UNAVAILABLE]: {
+      description: 'It is due, but the message broker is unavailable or full. It is attempted once that is over.',
+    },
   },
 });
 
@@ -34,7 +37,9 @@ const WAITING = {
   nextAttemptAt: true,
   enqueuedAt: true,
   waitingFor: true,
-  subscription: { select: { rateLimitPerSecond: true, state: { select: { openedAt: true, probeAt: true } } } },
+  subscription: {
+    select: { rateLimitPerSecond: true, state: { select: { openedAt: true, probeAt: true, refusedAt: true } } },
+  },
 } as const;
 
 export const DeliveryType = builder.prismaObject('Delivery', {
@@ -57,7 +62,8 @@ export const DeliveryType = builder.prismaObject('Delivery', {
       nullable: true,
       description: 'Why no attempt is made right now; null if one is, or if none is planned.',
       select: WAITING,
-      resolve: (delivery, _args, { services }) => waitReasonOf(delivery, new Date(services.database.clock.now())),
+      resolve: (delivery, _args, { services: { database, bus } }) =>
+        waitReasonOf(delivery, { now: new Date(database.clock.now()), takesDeliveries: bus.takesDeliveries }),
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     completedAt: t.expose('completedAt', {

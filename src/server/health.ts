@@ -17,9 +17,16 @@ export type ReadinessCheck = {
    * tenants.
    */
   readonly findProblems: () => readonly string[] | Promise<readonly string[]>;
+  /** The same of what does not keep the process from being ready. */
+  readonly findWarnings?: () => readonly string[];
 };
 
-type Part = { readonly ok: boolean; readonly message?: string; readonly needed?: false };
+type Part = {
+  readonly ok: boolean;
+  readonly message?: string;
+  readonly warnings?: readonly string[];
+  readonly needed?: false;
+};
 export type Readiness = {
   readonly ready: boolean;
   readonly answer: Readonly<Record<string, Part | string>>;
@@ -27,7 +34,7 @@ export type Readiness = {
 
 export type HealthServices = {
   readonly database: Pick<Database, 'pool' | 'renewConnections'>;
-  readonly bus: Pick<EventBus, 'problems'>;
+  readonly bus: Pick<EventBus, 'problems' | 'warnings'>;
   /** The conditions that the start of this process still waits for: database migrated, NATS connected, roles running. */
   readonly startProblems: () => readonly string[];
 };
@@ -41,7 +48,11 @@ export const NEED_NATS: readonly Role[] = ['dispatcher', 'sender'];
 export function readinessChecks({ database, bus, startProblems }: HealthServices): readonly ReadinessCheck[] {
   return [
     { part: 'database', title: 'Postgres', neededBy: EVERY_ROLE, findProblems: createDatabaseCheck(database) },
-    { part: 'nats', title: 'NATS', neededBy: NEED_NATS, findProblems: () => bus.problems },
+    {
+      ...{ part: 'nats', title: 'NATS', neededBy: NEED_NATS },
+      findProblems: () => bus.problems,
+      findWarnings: () => bus.warnings,
+    },
     { part: 'start', title: 'the start', neededBy: EVERY_ROLE, findProblems: startProblems },
   ];
 }
@@ -67,17 +78,18 @@ function createDatabaseCheck({ pool, renewConnections }: HealthServices['databas
  * while a check runs get the result of that check.
  */
 export function createReadiness(roles: ReadonlySet<Role>, checks: readonly ReadinessCheck[]): () => Promise<Readiness> {
-  const parts = checks.map(({ part, title, neededBy, findProblems }) => ({
+  const parts = checks.map(({ part, title, neededBy, findProblems, findWarnings = () => [] }) => ({
     part,
     needed: neededBy.some((role) => roles.has(role)),
     findProblems: createSnapshot(async () => findProblems(), { waitMs: TIMEOUT_MS, freshMs: 0, staleMs: 0 }),
+    findWarnings,
     silent: [`${title} does not answer`],
   }));
   return async () => {
     const found = await Promise.all(
-      parts.map(async ({ part, needed, findProblems, silent }) => {
+      parts.map(async ({ part, needed, findProblems, findWarnings, silent }) => {
         const problems = (await findProblems()) ?? silent;
-        return { part, needed, problems };
+        return { part, needed, problems, warnings: findWarnings() };
       }),
     );
     return {
@@ -87,10 +99,13 @@ export function createReadiness(roles: ReadonlySet<Role>, checks: readonly Readi
   };
 }
 
-function describe({ needed, problems }: { readonly needed: boolean; readonly problems: readonly string[] }): Part {
+type Found = { readonly needed: boolean; readonly problems: readonly string[]; readonly warnings: readonly string[] };
+
+function describe({ needed, problems, warnings }: Found): Part {
   return {
     ok: problems.length === 0,
     ...(problems.length === 0 ? {} : { message: problems.join('; ') }),
+    ...(warnings.length === 0 ? {} : { warnings }),
     ...(needed ? {} : { needed: false as const }),
   };
 }

@@ -48,7 +48,7 @@ export class Stack {
   }
 
   static async start(options: StackOptions): Promise<Stack> {
-    const [postgres, nats] = await Promise.all([startTestPostgres(), startTestNats(options.natsServer)]);
+    const [postgres, nats] = await Promise.all([startTestPostgres(), startTestNats({ binary: options.natsServer })]);
     const connection = await connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
     const stack = new Stack({ postgres, nats, connection }, options);
     try {

@@ -105,7 +105,7 @@ it('what the settings of its time say of an event is what was delivered, while t
     ids.push((await app.subscribe({ url, ...settings(`first ${index}`) })).id);
   }
   const inspect = () => Promise.reject(new Error('no NATS'));
-  const writer = new EventWriter({ maxInlineDataBytes: 1_000, inspect, names: natsNames() });
+  const writer = new EventWriter({ maxInlineDataBytes: 1_000, maxFanOutBytes: 100_000, inspect, names: natsNames() });
   const changing = async (name: number) => {
     for (let index = 0; index < CHANGES; index += 1) await change(ids, `change ${name} ${index}`);
   };

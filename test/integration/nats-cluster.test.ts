@@ -62,7 +62,7 @@ afterAll(async () => {
 function startBus(password: string): EventBus {
   logged = [];
   const servers = members.map(({ port }) => `nats://engine:${password}@127.0.0.1:${port}`);
-  const bus = new EventBus({ servers, replicas: 3, seal: TEST_SEAL, log });
+  const bus = new EventBus({ servers, streams: { replicas: 3 }, seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   return bus;

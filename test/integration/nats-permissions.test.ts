@@ -113,7 +113,7 @@ it.each<[User, { publish: string[]; subscribe: string[] }]>([
     {
       publish: [
         ...['events.acme.a', '$JS.API.STREAM.DELETE.EVENTS', '$JS.API.STREAM.PURGE.DELIVERIES', 'else'],
-        ...['$JS.API.STREAM.CREATE.OTHER', '$JS.API.STREAM.UPDATE.EVENTS', '$JS.API.CONSUMER.INFO.EVENTS.other'],
+        ...['$JS.API.STREAM.CREATE.OTHER', '$JS.API.STREAM.UPDATE.DELIVERIES', '$JS.API.CONSUMER.INFO.EVENTS.other'],
       ],
       subscribe: ['>', 'events.>', 'deliveries.*', '_INBOX.>', '$JS.>'],
     },

@@ -1,3 +1,4 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { inject } from 'vitest';
 import { prepareNatsStore } from '../../src/embedded/nats.ts';
@@ -23,13 +24,28 @@ export type TestNats = {
   stop(): Promise<void>;
 };
 
+export type TestNatsOptions = {
+  readonly binary?: string;
+  /** How many bytes all streams together may take; default: as the embedded one. */
+  readonly maxStoreBytes?: number;
+};
+
 /** A nats-server with JetStream of the test file's own, configured as the embedded one is. */
-export async function startTestNats(binary = inject('natsServer')): Promise<TestNats> {
+export async function startTestNats({
+  binary = inject('natsServer'),
+  maxStoreBytes,
+}: TestNatsOptions = {}): Promise<TestNats> {
   const folder = await createTempFolder();
   const store = await prepareNatsStore({ directory: folder.path, binary });
   const port = await findOwnPort();
+  const commandLine = await store.configure(port);
+  const configFile = commandLine.at(-1) ?? '';
+  if (maxStoreBytes !== undefined) {
+    const config = await readFile(configFile, 'utf8');
+    await writeFile(configFile, config.replace(/max_file_store: \d+/, `max_file_store: ${maxStoreBytes}`));
+  }
   const server = new ServerProcess({
-    commandLine: await store.configure(port),
+    commandLine,
     stopSignal: 'SIGTERM',
     isReady: () => store.isReady(port),
   });

@@ -6,7 +6,7 @@ import { type App, startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import { createMessageSeal } from '../../src/events/message-seal.ts';
 import { createTestDatabase } from './database.ts';
-import { startTestNats, type TestNats } from './nats.ts';
+import { startTestNats, type TestNats, type TestNatsOptions } from './nats.ts';
 
 export const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
 export const SECRETS_KEY = randomBytes(32).toString('base64');
@@ -38,8 +38,8 @@ export type TestServices = {
 };
 
 /** A database and a nats-server of the test file's own. */
-export async function startTestServices(): Promise<TestServices> {
-  const [database, nats] = await Promise.all([createTestDatabase(), startTestNats()]);
+export async function startTestServices(natsOptions: TestNatsOptions = {}): Promise<TestServices> {
+  const [database, nats] = await Promise.all([createTestDatabase(), startTestNats(natsOptions)]);
   const pool = new pg.Pool({ connectionString: database.url, max: 4, options: '-c datestyle=ISO' });
   pool.on('error', () => undefined);
   let connected: Promise<NatsConnection> | undefined;

@@ -240,6 +240,8 @@ describe('the configuration', () => {
     [{ NATS_CA_FILE: FILE }, 'NATS_CA_FILE set without NATS_URL'],
     [{ NATS_CERT_FILE: FILE, NATS_URL: 'nats://n' }, 'NATS_CERT_FILE and NATS_KEY_FILE belong together'],
     [{ NATS_REPLICAS: '2' }, 'NATS_REPLICAS must be 1, 3 or 5'],
+    [{ NATS_EVENTS_MAX_BYTES: '3MiB' }, 'NATS_EVENTS_MAX_BYTES must be a size from 4MiB on'],
+    [{ NATS_DELIVERIES_MAX_BYTES: '8GB' }, 'NATS_DELIVERIES_MAX_BYTES must be a size'],
     [{ NATS_PREFIX: 'a.b' }, 'NATS_PREFIX must be 1 to 32 letters'],
   ])('refuses %j', (env, problem) => {
     expect(problemsOf(env)).toContainEqual(expect.stringMatching(new RegExp(`^${problem}`)));

@@ -1,11 +1,10 @@
 import pg from 'pg';
 import { expect, it } from 'vitest';
-import { retryDelayMs } from '../../src/events/refused-event.ts';
+import { mustGiveUp, retryDelayMs } from '../../src/events/refused-event.ts';
 
-const secondsAfter = (sqlState: string) => {
-  const error = Object.assign(new pg.DatabaseError('no', 2, 'error'), { code: sqlState });
-  return [1, 2, 3, 4, 7, 8, 9, 5_000].map((count) => retryDelayMs(error, count) / 1_000);
-};
+const errorOf = (sqlState: string) => Object.assign(new pg.DatabaseError('no', 2, 'error'), { code: sqlState });
+const secondsAfter = (sqlState: string) =>
+  [1, 2, 3, 4, 7, 8, 9, 5_000].map((count) => retryDelayMs(errorOf(sqlState), count) / 1_000);
 
 it('an event that Postgres refuses waits twice as long each time, up to an hour', () => {
   expect(secondsAfter('22P05')).toEqual([30, 60, 120, 240, 1_920, 3_600, 3_600, 3_600]);
@@ -17,3 +16,15 @@ it.each(['57014', '55P03', '40001', '25006', '53100'])(
     expect(secondsAfter(state)).toEqual([5, 10, 20, 30, 30, 30, 30, 30]);
   },
 );
+
+it('an event that is refused is given up after two days, or after five tries when EVENTS is nearly full', () => {
+  const hour = 3_600_000;
+  const young = { ageMs: hour, deliveryCount: 5, eventsNearlyFull: false };
+  const refusal = errorOf('22P05');
+  expect(mustGiveUp(refusal, young)).toBe(false);
+  expect(mustGiveUp(refusal, { ...young, ageMs: 48 * hour })).toBe(true);
+  expect(mustGiveUp(refusal, { ...young, eventsNearlyFull: true })).toBe(true);
+  expect(mustGiveUp(refusal, { ...young, deliveryCount: 4, eventsNearlyFull: true })).toBe(false);
+  // A locked table is no reason to give an event up.
+  expect(mustGiveUp(errorOf('55P03'), { ...young, eventsNearlyFull: true })).toBe(false);
+});

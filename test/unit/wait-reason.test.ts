@@ -11,18 +11,25 @@ type Case = {
   readonly isEnqueued?: boolean;
   readonly stored?: WaitReason;
   readonly rateLimit?: number;
+  readonly isBrokerAway?: boolean;
+  /** Seconds since NATS has refused a delivery of the subscription. */
+  readonly refusedFor?: number;
   /** Seconds until the probe of an open circuit. */
   readonly probeIn?: number;
 };
 
-function delivery({ dueIn, isEnqueued = false, stored, rateLimit, probeIn }: Case): WaitingDelivery {
+function delivery({ dueIn, isEnqueued = false, stored, rateLimit, probeIn, refusedFor }: Case): WaitingDelivery {
   return {
     nextAttemptAt: dueIn === null ? null : at(dueIn),
     enqueuedAt: isEnqueued ? at(-1) : null,
     waitingFor: stored ?? null,
     subscription: {
       rateLimitPerSecond: rateLimit ?? null,
-      state: { openedAt: probeIn === undefined ? null : at(-100), probeAt: probeIn === undefined ? null : at(probeIn) },
+      state: {
+        openedAt: probeIn === undefined ? null : at(-100),
+        probeAt: probeIn === undefined ? null : at(probeIn),
+        refusedAt: refusedFor === undefined ? null : at(-refusedFor),
+      },
     },
   };
 }
@@ -43,10 +50,17 @@ describe('what a delivery waits for', () => {
     ['is due under a rate limit', { dueIn: -1, stored: 'BACKOFF', rateLimit: 5 }, 'RATE_LIMITED'],
     ['is due, the rate limit gone', { dueIn: -1, stored: 'RATE_LIMITED' }, 'IN_FLIGHT_LIMIT'],
     ['is due, the circuit closed', { dueIn: -1, stored: 'CIRCUIT_OPEN' }, 'IN_FLIGHT_LIMIT'],
+    ['is due, NATS away or full', { dueIn: -1, isBrokerAway: true, rateLimit: 5 }, 'BROKER_UNAVAILABLE'],
+    ['is due, refused to another process', { dueIn: -1, refusedFor: 5 }, 'BROKER_UNAVAILABLE'],
+    ['is due, refused long ago', { dueIn: -1, refusedFor: 61 }, 'IN_FLIGHT_LIMIT'],
+    ['is not due, NATS away or full', { dueIn: 5, stored: 'BACKOFF', isBrokerAway: true }, 'BACKOFF'],
+    ['has been published, NATS away', { dueIn: -1, isEnqueued: true, isBrokerAway: true }, null],
+    ['is due behind an open circuit, NATS away', { dueIn: -1, isBrokerAway: true, probeIn: 30 }, 'CIRCUIT_OPEN'],
     ['is due behind an open circuit', { dueIn: -1, stored: 'BACKOFF', probeIn: 30 }, 'CIRCUIT_OPEN'],
     ['is due behind an open circuit with a rate limit', { dueIn: -1, rateLimit: 5, probeIn: 30 }, 'CIRCUIT_OPEN'],
   ])('that %s', (_what, given, expected) => {
-    expect(waitReasonOf(delivery(given), NOW)).toBe(expected);
+    const takesDeliveries = given.isBrokerAway !== true;
+    expect(waitReasonOf(delivery(given), { now: NOW, takesDeliveries })).toBe(expected);
   });
 });
 

@@ -6,7 +6,7 @@ CREATE TYPE rejection_reason AS ENUM (
   'INVALID_CLOUD_EVENT', 'SCHEMA_MISMATCH', 'NOT_RECORDED'
 );
 CREATE TYPE delivery_status AS ENUM ('PENDING', 'SUCCESS', 'FAILURE', 'CANCELLED');
-CREATE TYPE wait_reason AS ENUM ('BACKOFF', 'RETRY_AFTER', 'CIRCUIT_OPEN', 'RATE_LIMITED', 'IN_FLIGHT_LIMIT');
+CREATE TYPE wait_reason AS ENUM ('BACKOFF', 'RETRY_AFTER', 'CIRCUIT_OPEN', 'RATE_LIMITED', 'IN_FLIGHT_LIMIT', 'BROKER_UNAVAILABLE');
 CREATE TYPE deactivation_reason AS ENUM ('GONE', 'FAILING');
 CREATE TYPE attempt_status AS ENUM ('SUCCESS', 'FAILURE');
 CREATE TYPE failure_reason AS ENUM (
@@ -116,7 +116,9 @@ CREATE TABLE subscription_states (
   opened_at       timestamptz(3),
   closed_at       timestamptz(3),
   probe_at        timestamptz(3),
-  probe_wait_ms   integer
+  probe_wait_ms   integer,
+  -- When NATS last did not take deliveries; null once it has taken some since.
+  refused_at      timestamptz(3)
 ) WITH (fillfactor = 50);
 CREATE INDEX subscription_states_next_due_at_idx ON subscription_states (next_due_at) WHERE next_due_at IS NOT NULL;
 
