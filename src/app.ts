@@ -36,7 +36,11 @@ export type AppOptions = {
   readonly log: Logger;
   /** Shows a person what takes so long. */
   readonly report: Report;
+  /** Aborts when the process is asked to stop: no further step of the start begins, and what it has made is undone. */
+  readonly signal?: AbortSignal;
 };
+
+const NEVER = new AbortController().signal;
 
 /** What is left of the 25 s is for closing the connections: 1.8 s for NATS, 1.2 s for Postgres. */
 const WORK_STOPS_WITHIN_MS = 21_000;
@@ -47,11 +51,12 @@ const START_ENDS_WITHIN_MS = 5_000;
 type OnStop = (stop: () => Promise<void>) => void;
 
 /** The composition root: everything is made here and handed to what needs it. Resolves when HTTP answers. */
-export async function startApp(config: Config, { log, report }: AppOptions): Promise<App> {
+export async function startApp(config: Config, { log, report, signal = NEVER }: AppOptions): Promise<App> {
   const stops: (() => Promise<void>)[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
   try {
-    const surroundings = await prepareSurroundings(config, { log, report, onStop });
+    const surroundings = await prepareSurroundings(config, { log, report, signal, onStop });
+    signal.throwIfAborted();
     const services = createServices(config, { surroundings, log, onStop });
     const { url, ready } = await startParts(config, { surroundings, services, onStop });
     const { natsServers, adminApiKey } = surroundings;

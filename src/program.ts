@@ -19,7 +19,11 @@ export async function runProgram(): Promise<void> {
     log.info(text);
   };
   const stopping = firstStopSignal();
-  const starting = startApp(config, { log, report });
+  const stopped = new AbortController();
+  void stopping.then(() => {
+    stopped.abort();
+  });
+  const starting = startApp(config, { log, report, signal: stopped.signal });
   const early = await Promise.race([starting.then(() => undefined), stopping]);
   if (early !== undefined) {
     log.info({ signal: early }, 'stopping before the start is over');

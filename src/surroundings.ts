@@ -27,11 +27,13 @@ export type Surroundings = {
 export type SurroundingsOptions = {
   readonly log: Logger;
   readonly report: Report;
+  /** Once it aborts, no further server is started. */
+  readonly signal: AbortSignal;
   /** Called with what undoes each step, in the order of the steps. */
   readonly onStop: (stop: () => Promise<void>) => void;
 };
 
-/** Starts what the configuration leaves to us, and generates the secrets it does not name. Throws a StartError. */
+/** Starts what the configuration leaves to us, and generates the secrets it does not name. Throws a StartError, or the signal's reason. */
 export async function prepareSurroundings(config: Config, options: SurroundingsOptions): Promise<Surroundings> {
   try {
     return await prepare(config, options);
@@ -79,9 +81,10 @@ async function keptSecret(dataDir: string, { name, create }: { name: string; cre
 
 async function startNats(
   { dataDir, searchPath, natsPort }: Config,
-  { log, report, onStop }: SurroundingsOptions,
+  { log, report, signal, onStop }: SurroundingsOptions,
 ): Promise<string> {
   const binary = await findNatsServer({ dataDir, searchPath, report, log });
+  signal.throwIfAborted();
   const password = await keptSecret(dataDir, { name: 'nats-password', create: () => randomBytes(24).toString('hex') });
   const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, password, port: natsPort, log });
   onStop(() => nats.stop());
@@ -89,8 +92,9 @@ async function startNats(
   return nats.url;
 }
 
-async function startPostgres(dataDir: string, { log, report, onStop }: SurroundingsOptions): Promise<string> {
-  const postgres = await startEmbeddedPostgres({ directory: join(dataDir, 'postgres'), log, report });
+async function startPostgres(dataDir: string, { log, report, signal, onStop }: SurroundingsOptions): Promise<string> {
+  signal.throwIfAborted();
+  const postgres = await startEmbeddedPostgres({ directory: join(dataDir, 'postgres'), log, report, signal });
   onStop(() => postgres.stop());
   return postgres.url;
 }

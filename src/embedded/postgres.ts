@@ -12,7 +12,13 @@ import { type Report, reportWhenSlow } from './report.ts';
 import { stopOrphans } from './stop-orphans.ts';
 import { SupervisedProcess } from './supervised-process.ts';
 
-export type EmbeddedPostgresOptions = { readonly directory: string; readonly log: Logger; readonly report: Report };
+export type EmbeddedPostgresOptions = {
+  readonly directory: string;
+  readonly log: Logger;
+  readonly report: Report;
+  /** Once it aborts, a new database is still completed, and no server is started. */
+  readonly signal?: AbortSignal;
+};
 
 const DATABASE = 'webhooks';
 /** Ample: after a crash Postgres first replays what it had not yet written to its tables. */
@@ -26,10 +32,12 @@ export async function startEmbeddedPostgres({
   directory,
   log,
   report,
+  signal,
 }: EmbeddedPostgresOptions): Promise<EmbeddedServer> {
   const cluster = await prepareCluster({ directory, report });
   await stopOrphans({ name: 'Postgres', matches: cluster.isServer, signal: 'SIGINT', log });
   await cluster.removeMisleadingPidFile();
+  signal?.throwIfAborted();
   const start = () => startOnFreePort((port) => startOn(port, cluster, log));
   const { server, port } = await reportWhenSlow(report, 'Starting the embedded database…', start);
   try {

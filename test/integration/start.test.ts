@@ -1,11 +1,14 @@
-import { execFile } from 'node:child_process';
-import { chmod, chown, copyFile, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { chmod, chown, copyFile, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import process from 'node:process';
 import { promisify } from 'node:util';
 import { connect, type NatsConnection } from 'nats';
 import { afterEach, describe, expect, inject, it, vi } from 'vitest';
+import { findProcesses } from '../../src/embedded/running-process.ts';
 import { VERSION } from '../../src/version.ts';
 import { COMPILED_PROGRAM } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
@@ -13,6 +16,7 @@ import { startReceiver } from '../support/receiver.ts';
 import { canRead, type Program, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { startTestApp, startTestServices, testEnv } from '../support/test-app.ts';
+import { startUnansweredPort } from '../support/unanswered-port.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const isRoot = process.getuid?.() === 0;
@@ -236,6 +240,67 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
   expect(second.child.exitCode).toBe(0);
   await receiver.close();
 });
+
+describe('a SIGTERM during the start ends the program with exit code 0', () => {
+  /** Well within the 25 s that the program has, on a machine that is busy. */
+  const STOP_MS = 20_000;
+
+  async function terminateWhen(program: Program, isReached: () => unknown): Promise<void> {
+    // Before that, the signal has no handler yet, and ends the process by itself.
+    await waitFor(() => program.output() !== '' && isReached(), { what: 'the step of the start', timeoutMs: START_MS });
+    const begun = performance.now();
+    await program.end('SIGTERM');
+    expect(program.child).toMatchObject({ exitCode: 0, signalCode: null });
+    expect(performance.now() - begun).toBeLessThan(STOP_MS);
+    expect(program.output()).toContain('"stopped"');
+    expect(program.output()).not.toContain('"ready"');
+    expect(program.errorOutput()).toBe('');
+  }
+
+  it('with servers of its own, which end as well, and the next start succeeds', async () => {
+    const folder = await tempFolder();
+    const dataDir = join(folder.path, 'data');
+    const steps = [
+      'nats/nats.conf',
+      // The database is being created.
+      'postgres/password',
+      'postgres/data/postmaster.pid',
+    ];
+    for (const step of steps) {
+      await terminateWhen(start({ DATA_DIR: dataDir, PORT: '0' }), () => existsSync(join(dataDir, step)));
+      expect(await findProcesses((args) => args.some((argument) => argument.startsWith(dataDir)))).toEqual([]);
+      const left = [...(await readdir(dataDir)), ...(await readdir(join(dataDir, 'postgres')).catch(() => []))];
+      expect(left.filter((name) => /^(?:lock|initdb)[.-]/.test(name))).toEqual([]);
+    }
+    const last = start({ DATA_DIR: dataDir, PORT: '0' });
+    await waitFor(() => last.output().includes('"ready"'), { what: 'the next start', timeoutMs: START_MS });
+    await last.end('SIGTERM');
+    expect(last.child.exitCode).toBe(0);
+  });
+
+  it('with servers that do not answer', async () => {
+    const silent = await startUnansweredPort();
+    const address = `127.0.0.1:${silent.port}`;
+    const given = { databaseUrl: `postgres://user:password@${address}/db`, nats: { url: `nats://${address}` } };
+    const program = start(testEnv(given, { LOG_LEVEL: 'info' }));
+    await terminateWhen(program, () => program.output().includes('"listening"'));
+    await silent.close();
+  });
+});
+
+it.runIf(process.platform === 'linux')(
+  'a limit of open files that is too low stops the start, and one sentence says what to do',
+  async () => {
+    const limited = spawn('sh', ['-c', 'ulimit -n 256 && exec "$@"', 'sh', process.execPath, COMPILED_PROGRAM], {
+      ...{ env: {}, stdio: ['ignore', 'pipe', 'pipe'] },
+    });
+    let output = '';
+    for (const stream of [limited.stdout, limited.stderr]) stream.on('data', (chunk) => (output += String(chunk)));
+    await once(limited, 'close');
+    expect(limited.exitCode).toBe(1);
+    expect(output).toBe('Only 256 files may be open at a time: raise the limit (ulimit -n) to 1024 or more.\n');
+  },
+);
 
 const WHO = { hostname: hostname(), version: VERSION };
 
