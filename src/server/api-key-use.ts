@@ -29,6 +29,8 @@ export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
     if (noted.has(id)) return;
     noted.set(id, true);
     writing.track(batcher.add(id)).catch((error: unknown) => {
+      // Written with the next use.
+      noted.delete(id);
       log.warn({ err: error, credentialId: id }, 'when an API key was last used could not be written');
     });
   };
