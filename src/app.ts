@@ -10,6 +10,7 @@ import { EventBus } from './events/event-bus.ts';
 import { createMessageSeal } from './events/message-seal.ts';
 import { watchNats } from './events/nats-gauges.ts';
 import { natsNames } from './events/nats-names.ts';
+import { SchemaThread } from './events/schema-thread.ts';
 import { atMost } from './pause.ts';
 import { NEED_NATS } from './server/health.ts';
 import { HttpServer } from './server/http-server.ts';
@@ -94,7 +95,10 @@ function createServices(config: Config, { surroundings, log, onStop }: Ingredien
     now: () => database.clock.now(),
   });
   onStop(() => bus.stop());
-  return { databaseUrls, database, secretBox, bus, log, metrics: createMetrics(database, bus) };
+  const metrics = createMetrics(database, bus);
+  const schemaThread = new SchemaThread({ log, metrics });
+  onStop(() => schemaThread.stop());
+  return { databaseUrls, database, secretBox, bus, schemaThread, log, metrics };
 }
 
 /** For every role: what they show is of Postgres and NATS, which outlive each of the processes. */

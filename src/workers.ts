@@ -16,6 +16,7 @@ import { SubscriptionCache } from './delivery/subscription-cache.ts';
 import { Sweeper } from './delivery/sweeper.ts';
 import { Dispatcher } from './events/dispatcher.ts';
 import type { EventBus } from './events/event-bus.ts';
+import type { SchemaThread } from './events/schema-thread.ts';
 import { storedFilterWhere } from './schema/replay-filter.ts';
 import { VERSION } from './version.ts';
 
@@ -27,6 +28,7 @@ export type WorkerServices = {
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly bus: EventBus;
+  readonly schemaThread: SchemaThread;
   readonly log: Logger;
   /** The program's own: each part registers what it counts. */
   readonly metrics: Registry;
@@ -34,10 +36,10 @@ export type WorkerServices = {
 
 /** What the roles of this process run besides HTTP. */
 export function createWorkers(config: Config, services: WorkerServices): Worker[] {
-  const { database, bus, log, metrics } = services;
+  const { database, bus, schemaThread, log, metrics } = services;
   return [
     new ClockWatch({ database, log, metrics }),
-    ...(config.roles.has('dispatcher') ? [new Dispatcher({ database, bus, log, metrics })] : []),
+    ...(config.roles.has('dispatcher') ? [new Dispatcher({ database, bus, schemaThread, log, metrics })] : []),
     ...(config.roles.has('sender') ? createSenderWorkers(config, services) : []),
   ];
 }

@@ -1,6 +1,7 @@
 import type { Database } from '../database/client.ts';
 import { isEventType, isOwnEventType } from '../events/event-type.ts';
 import { findSchemaProblems } from '../events/schema-problems.ts';
+import type { SchemaThread } from '../events/schema-thread.ts';
 import { type EventType, Prisma } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from './webhook-subscription-errors.ts';
 
@@ -17,8 +18,13 @@ const MAX_DESCRIPTION_LENGTH = 1_000;
 /** Who checks a subscription reads all names. */
 const MAX_EVENT_TYPES = 2_000;
 
+type Services = { readonly database: Database; readonly schemaThread: SchemaThread };
+
 /** Creates or changes an entry of the event catalogue. Throws an InvalidInputError. */
-export async function putEventType({ prisma, clock }: Database, input: EventTypeInput): Promise<EventType> {
+export async function putEventType(
+  { database: { prisma, clock }, schemaThread }: Services,
+  input: EventTypeInput,
+): Promise<EventType> {
   const { name, description, schema, isArchived } = input;
   const values = {
     ...(description != null && { description }),
@@ -26,6 +32,7 @@ export async function putEventType({ prisma, clock }: Database, input: EventType
     ...(schema !== undefined && { schema: toColumn(schema) }),
   };
   const problems = findProblems(input);
+  if (schema != null) problems.push(...(await findSchemaProblems(schemaThread, schema)));
   // Postgres has no text with a NUL in it.
   const others = isEventType(name) ? await prisma.eventType.count({ where: { name: { not: name } } }) : 0;
   if (others >= MAX_EVENT_TYPES)
@@ -43,11 +50,10 @@ function toColumn(schema: unknown): Prisma.InputJsonValue | typeof Prisma.DbNull
   return schema === null ? Prisma.DbNull : (schema as Prisma.InputJsonObject);
 }
 
-function findProblems({ name, description, schema }: EventTypeInput): InputProblem[] {
+function findProblems({ name, description }: EventTypeInput): InputProblem[] {
   return [
     ...problemOfName(name).map((message) => ({ path: 'name', message })),
     ...problemOfDescription(description ?? '').map((message) => ({ path: 'description', message })),
-    ...(schema == null ? [] : findSchemaProblems(schema)),
   ];
 }
 

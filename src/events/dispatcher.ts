@@ -22,10 +22,12 @@ import { publishOrWait, toMessage } from './publish-deliveries.ts';
 import { toPublishedMessage } from './published-message.ts';
 import { putOff } from './refused-event.ts';
 import { createRejectionLog } from './rejection-log.ts';
+import type { SchemaThread } from './schema-thread.ts';
 
 export type DispatcherOptions = {
   readonly database: Database;
   readonly bus: EventBus;
+  readonly schemaThread: SchemaThread;
   readonly log: Logger;
   readonly metrics: Registry;
 };
@@ -78,7 +80,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#catalogue = new EventCatalogue(options.log);
+    this.#catalogue = new EventCatalogue(options.schemaThread, options.log);
     this.#writer = new EventWriter(options.bus);
     this.#metrics = eventMetrics(options.metrics);
     this.#logRejected = createRejectionLog(options.log);

@@ -4,14 +4,12 @@ import { changedSchemas } from '../database/changed-schemas.ts';
 import type { NewEvent } from '../database/insert-events.ts';
 import { knownEvents } from '../database/known-events.ts';
 import type { Queryable } from '../database/transaction.ts';
-import { yieldEventLoop } from '../event-loop.ts';
 import { groupBy } from '../group-by.ts';
-import { type CompiledSchema, compileSchema, type Mismatch } from './compile-schema.ts';
-import { parseData } from './event-data.ts';
-import { withTimeLimit } from './time-limit.ts';
+import type { Mismatch } from './compile-schema.ts';
+import { type SchemaThread, SchemaThreadUnavailableError } from './schema-thread.ts';
 
-/** An event type as it was read; `schema` is undefined if its data is not checked. */
-type CataloguedType = { readonly version: number; readonly schema: CompiledSchema | undefined };
+/** An event type as it was read; `schema` is its JSON text, undefined if its data is not checked. */
+type CataloguedType = { readonly version: number; readonly schema: string | undefined };
 type Types = ReadonlyMap<string, CataloguedType>;
 
 /** The types seen last are kept, with so many characters of schema in all. */
@@ -20,20 +18,21 @@ const MAX_CACHED_SCHEMA_LENGTH = 4 * 1024 * 1024;
 const MAX_CHECK_MS = 1_000;
 /** For those of one type, so that something is left for the others. */
 const MAX_TYPE_MS = 500;
-/** To list the problems of what was refused, of one event and of all; beyond it, each has its first. */
-const MAX_EXPLAIN_MS = 50;
-const MAX_EXPLAIN_ALL_MS = 200;
+/** To list the problems of what was refused; beyond it, each has its first. */
+const MAX_EXPLAIN_MS = 200;
 /** So long a schema is left alone after it took longer than that. */
 const SUSPENDED_MS = 60_000;
 
-/** The schemas of the event catalogue, compiled. One for each who writes events. */
+/** Checks events against the schemas of the event catalogue, in the schema thread. The dispatcher and publishEvent have one each. */
 export class EventCatalogue {
+  readonly #thread: SchemaThread;
   readonly #log: Logger;
   readonly #types = new LRUCache<string, CataloguedType>({ maxSize: MAX_CACHED_SCHEMA_LENGTH });
   /** The event types that are not checked for now. */
   readonly #suspended = new LRUCache<string, true>({ max: 1_000, ttl: SUSPENDED_MS });
 
-  constructor(log: Logger) {
+  constructor(thread: SchemaThread, log: Logger) {
+    this.#thread = thread;
     this.#log = log;
   }
 
@@ -51,7 +50,6 @@ export class EventCatalogue {
       events.filter(({ id }) => mismatches.has(id)),
     );
     for (const id of known.keys()) mismatches.delete(id);
-    await explain(mismatches, { events, types });
     return mismatches;
   }
 
@@ -64,89 +62,59 @@ export class EventCatalogue {
     }
     const known = new Map([...names].map((name) => [name, types.get(name)?.version ?? 0] as const));
     for (const { name, version, schema } of await changedSchemas(db, known)) {
-      const type = { version, schema: this.#compile(name, schema) };
+      const text = typeof schema === 'object' && schema !== null ? JSON.stringify(schema) : undefined;
+      const type = { version, schema: text };
       types.set(name, type);
-      this.#types.set(name, type, { size: 100 + JSON.stringify(schema).length });
+      this.#types.set(name, type, { size: 100 + (text?.length ?? 0) });
       this.#suspended.delete(name);
     }
     return types;
   }
 
-  #compile(eventType: string, schema: unknown): CompiledSchema | undefined {
-    if (typeof schema !== 'object' || schema === null) return undefined;
-    try {
-      return compileSchema(schema);
-    } catch (error) {
-      // It was compiled when it was saved, perhaps by another version of this program. No event is lost for that.
-      this.#log.error({ err: error, eventType }, 'the schema of an event type cannot be used; its data is not checked');
-      return undefined;
-    }
-  }
-
-  /** One event after the other, with turns of the event loop for others in between. */
   async #check(events: readonly NewEvent[], types: Types): Promise<Map<string, Mismatch>> {
     const mismatches = new Map<string, Mismatch>();
     const spentMs = new Map<string, number>();
-    let leftMs = MAX_CHECK_MS;
-    for (const [type, ofType] of groupBy(events, ({ type }) => type)) {
-      const schema = this.#suspended.has(type) ? undefined : types.get(type)?.schema;
-      if (schema === undefined || leftMs < 1) continue;
-      let typeMs = 0;
-      let error: unknown;
-      for (const { id, data } of ofType) {
-        await yieldEventLoop();
-        const limitMs = Math.floor(Math.min(MAX_TYPE_MS - typeMs, leftMs));
-        const began = performance.now();
-        try {
-          if (limitMs < 1) throw new Error('the time for events of one type is used up');
-          const mismatch = withTimeLimit(limitMs, () => schema.check(parseData(data)));
+    let [leftMs, explainMs] = [MAX_CHECK_MS, MAX_EXPLAIN_MS];
+    for (const [name, ofType] of groupBy(events, ({ type }) => type)) {
+      const type = types.get(name);
+      if (type?.schema === undefined || this.#suspended.has(name) || leftMs < 1) continue;
+      const data = ofType.map((event) => event.data);
+      const limitMs = Math.floor(Math.min(MAX_TYPE_MS, leftMs));
+      try {
+        const result = await this.#thread.check({ schema: type.schema, data, limitMs, explainMs });
+        leftMs -= result.checkMs;
+        explainMs -= result.explainMs;
+        spentMs.set(name, result.checkMs);
+        for (const [index, { id }] of ofType.entries()) {
+          const mismatch = result.mismatches[index];
           if (mismatch !== undefined) mismatches.set(id, mismatch);
-        } catch (caught) {
-          error = caught;
         }
-        const tookMs = performance.now() - began;
-        typeMs += tookMs;
-        leftMs -= tookMs;
-        if (error !== undefined || leftMs < 1) break;
+        if (result.unusable !== undefined) this.#giveUp(name, { type, reason: result.unusable });
+        if (result.unfinished === undefined && leftMs >= 1) continue;
+        // Perhaps it was another one that left it too little.
+        const dearest = longest(spentMs);
+        spentMs.delete(dearest);
+        this.#suspend(dearest, result.unfinished);
+      } catch (error) {
+        if (error instanceof SchemaThreadUnavailableError) throw error;
+        this.#suspend(name, error);
       }
-      spentMs.set(type, typeMs);
-      if (error === undefined && leftMs >= 1) continue;
-      // Perhaps it was another one that left it too little.
-      const dearest = longest(spentMs);
-      spentMs.delete(dearest);
-      this.#suspend(dearest, error);
     }
     return mismatches;
   }
 
+  /** It was compiled when it was saved, perhaps by another version of this program. No event is lost for that. */
+  #giveUp(eventType: string, { type, reason }: { readonly type: CataloguedType; readonly reason: string }): void {
+    this.#types.set(eventType, { version: type.version, schema: undefined }, { size: 100 });
+    this.#log.error({ reason, eventType }, 'the schema of an event type cannot be used; its data is not checked');
+  }
+
   /** An event whose check cannot be finished is accepted: better a wrong one delivered than a right one lost. */
-  #suspend(eventType: string, err: unknown): void {
+  #suspend(eventType: string, reason: unknown): void {
     this.#suspended.set(eventType, true);
     const message =
       'checking data against the schema of its event type took too much; not checking that type for a minute';
-    this.#log.error({ err, eventType }, message);
-  }
-}
-
-async function explain(
-  mismatches: Map<string, Mismatch>,
-  { events, types }: { readonly events: readonly NewEvent[]; readonly types: Types },
-): Promise<void> {
-  let leftMs = MAX_EXPLAIN_ALL_MS;
-  for (const { id, type, data } of events) {
-    const limitMs = Math.floor(Math.min(MAX_EXPLAIN_MS, leftMs));
-    const schema = types.get(type)?.schema;
-    if (schema === undefined || limitMs < 1 || !mismatches.has(id)) continue;
-    await yieldEventLoop();
-    const began = performance.now();
-    try {
-      const explainer = schema.explainer();
-      const mismatch = withTimeLimit(limitMs, () => explainer(parseData(data)));
-      if (mismatch.count > 0) mismatches.set(id, mismatch);
-    } catch {
-      // The first problem has to do.
-    }
-    leftMs -= performance.now() - began;
+    this.#log.error({ reason: String(reason), eventType }, message);
   }
 }
 

@@ -17,6 +17,7 @@ import { eventMetrics } from './event-metrics.ts';
 import { EventWriter, fittingCount, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 import { PublishingBusyError } from './publishing-busy-error.ts';
+import type { SchemaThread } from './schema-thread.ts';
 
 export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
   readonly eventId: string | undefined;
@@ -33,6 +34,7 @@ export type PublishEvent = (event: EventToPublish) => Promise<string>;
 type Services = {
   readonly database: Database;
   readonly bus: EventBus;
+  readonly schemaThread: SchemaThread;
   readonly log: Logger;
   readonly metrics: Registry;
 };
@@ -54,7 +56,7 @@ const ONE_BY_ONE_MS = 10_000;
 /** To be called once for each process. Events that come together are written together, on one connection of the pool. */
 export function createPublishEvent(services: Services): PublishEvent {
   const writer = new EventWriter(services.bus);
-  const catalogue = new EventCatalogue(services.log);
+  const catalogue = new EventCatalogue(services.schemaThread, services.log);
   const counts = eventMetrics(services.metrics);
   const writeInTurn = createQueue((events) => writeBatch(events, write));
 

@@ -4,6 +4,7 @@ import type { WebhookSubscriptionServices } from '../delivery/webhook-subscripti
 import type { EventBus } from '../events/event-bus.ts';
 import type { LiveLog } from '../events/live-log.ts';
 import type { PublishEvent } from '../events/publish-event.ts';
+import type { SchemaThread } from '../events/schema-thread.ts';
 import type { Rest } from '../turns.ts';
 import type { ChildPages } from './child-pages.ts';
 import type { EventData } from './event-data.ts';
@@ -18,6 +19,7 @@ export type SchemaServices = WebhookSubscriptionServices & {
   /** To be called with the id of an API key that has been revoked; other processes hear of it from Postgres. */
   readonly apiKeyRevoked: (id: string) => void;
   readonly publishEvent: PublishEvent;
+  readonly schemaThread: SchemaThread;
   readonly replayFeed: ReplayFeed;
 };
 

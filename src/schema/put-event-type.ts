@@ -37,6 +37,6 @@ builder.mutationField('putEventType', (t) =>
       'Creates or changes an entry of the event catalogue; needs the scope ADMIN. Counts for every event published after the answer.',
     args: { input: t.arg({ type: Input, required: true, description: 'The entry, or what to change of it.' }) },
     errors: { types: [InvalidInputError] },
-    resolve: async (_root, { input }, { services }) => ({ eventType: await putEventType(services.database, input) }),
+    resolve: async (_root, { input }, { services }) => ({ eventType: await putEventType(services, input) }),
   }),
 );

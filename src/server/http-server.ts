@@ -10,6 +10,7 @@ import type { SecretBox } from '../delivery/secret-box.ts';
 import type { EventBus } from '../events/event-bus.ts';
 import { LiveLog } from '../events/live-log.ts';
 import { createPublishEvent } from '../events/publish-event.ts';
+import type { SchemaThread } from '../events/schema-thread.ts';
 import { InFlight } from '../in-flight.ts';
 import { atMost } from '../pause.ts';
 import type { Viewer } from '../schema/viewer.ts';
@@ -35,6 +36,7 @@ export type HttpServerOptions = {
   readonly databaseUrl: string;
   readonly database: Database;
   readonly bus: EventBus;
+  readonly schemaThread: SchemaThread;
   readonly secretBox: SecretBox;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -70,7 +72,7 @@ export class HttpServer {
   #stopped: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
-    const { config, adminApiKey, database, databaseUrl, bus, secretBox, log, metrics } = options;
+    const { config, adminApiKey, database, databaseUrl, bus, schemaThread, secretBox, log, metrics } = options;
     this.#options = options;
     this.#count = createHttpCount(metrics);
     this.#metricsPage = createMetricsPage({ metrics, keys: [adminApiKey, config.metricsToken].filter(isSet) });
@@ -81,10 +83,18 @@ export class HttpServer {
     if (config.roles.has('api')) {
       const credentials = new Credentials({ adminApiKey, jwt: config.jwt, database, databaseUrl, log });
       const services = {
-        ...{ database, secretBox, egressPolicy: config.egress, bus, log, apiKeyRevoked: credentials.revoked },
+        ...{
+          database,
+          secretBox,
+          egressPolicy: config.egress,
+          bus,
+          schemaThread,
+          log,
+          apiKeyRevoked: credentials.revoked,
+        },
         maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
         liveLog: new LiveLog({ bus, database, log }),
-        publishEvent: createPublishEvent({ database, bus, log, metrics }),
+        publishEvent: createPublishEvent({ database, bus, schemaThread, log, metrics }),
         replayFeed: new ReplayFeed(database, log),
       };
       this.#credentials = credentials;

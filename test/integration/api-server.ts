@@ -12,14 +12,14 @@ type ApiServerOptions = Partial<Config['api']> & { readonly port?: number; reado
 
 /** What is behind `api`, to listen on a free port unless one is named. */
 export function createApiServer(
-  { database, databaseUrl, bus, secretBox, log }: Api,
+  { database, databaseUrl, bus, schemaThread, secretBox, log }: Api,
   { port = 0, roles = new Set(['api'] as const), ...settings }: ApiServerOptions = {},
 ): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   const listen = { host: '127.0.0.1', port, roles, metricsToken: undefined };
   const maxSubscriptionsPerTenant = 1_000;
   return new HttpServer({
-    ...{ database, databaseUrl, bus, secretBox, log, adminApiKey: ADMIN_KEY, startProblems: () => [] },
+    ...{ database, databaseUrl, bus, schemaThread, secretBox, log, adminApiKey: ADMIN_KEY, startProblems: () => [] },
     metrics: new Registry(),
     config: {
       ...listen,

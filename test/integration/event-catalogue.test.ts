@@ -337,9 +337,13 @@ describe('schemas', () => {
   function slowText(ms: number): string {
     for (let length = 18; ; length += 1) {
       const text = `${'a'.repeat(length)}b`;
-      const began = performance.now();
-      /^(a+)+$/.test(text);
-      if (performance.now() - began >= ms) return JSON.stringify(text);
+      const tookMs = [1, 2, 3].map(() => {
+        const began = performance.now();
+        /^(a+)+$/.test(text);
+        return performance.now() - began;
+      });
+      // The others may have had to wait for the processor.
+      if (Math.min(...tookMs) >= ms) return JSON.stringify(text);
     }
   }
 

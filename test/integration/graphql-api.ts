@@ -9,6 +9,7 @@ import { createSecretBox, type SecretBox } from '../../src/delivery/secret-box.t
 import { EventBus } from '../../src/events/event-bus.ts';
 import { LiveLog } from '../../src/events/live-log.ts';
 import { createPublishEvent } from '../../src/events/publish-event.ts';
+import { SchemaThread } from '../../src/events/schema-thread.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { InFlight } from '../../src/in-flight.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
@@ -41,6 +42,7 @@ export type Api = {
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly bus: EventBus;
+  readonly schemaThread: SchemaThread;
   readonly log: Logger;
   /** What was logged, as text. */
   readonly logged: () => string;
@@ -66,10 +68,11 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const credentials = new Credentials({ adminApiKey: ADMIN_KEY, jwt: undefined, database, databaseUrl: url, log });
+  const schemaThread = new SchemaThread({ log, metrics: new Registry() });
   const services = {
-    ...{ database, secretBox, bus, log, apiKeyRevoked: credentials.revoked },
+    ...{ database, secretBox, bus, schemaThread, log, apiKeyRevoked: credentials.revoked },
     liveLog: new LiveLog({ bus, database, log }),
-    publishEvent: createPublishEvent({ database, bus, log, metrics: new Registry() }),
+    publishEvent: createPublishEvent({ database, bus, schemaThread, log, metrics: new Registry() }),
     replayFeed: new ReplayFeed(database, log),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
     maxSubscriptionsPerTenant: 1_000,
@@ -83,11 +86,23 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     operationMetrics: createOperationMetrics(new Registry()),
   });
   return {
-    ...{ databaseUrl: testDatabase.url, nats, database, secretBox, bus, log, graphql, services, credentials },
+    ...{
+      databaseUrl: testDatabase.url,
+      nats,
+      database,
+      secretBox,
+      bus,
+      schemaThread,
+      log,
+      graphql,
+      services,
+      credentials,
+    },
     logged: () => lines.join(''),
     run: (document, variables) => post(graphql, JSON.stringify({ query: print(document), variables })),
     stop: async () => {
       stopping.abort();
+      await schemaThread.stop();
       await bus.stop();
       await database.close();
       await nats.stop();

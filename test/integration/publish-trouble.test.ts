@@ -4,6 +4,7 @@ import { afterEach, expect, it } from 'vitest';
 import { createDatabase } from '../../src/database/client.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import { createPublishEvent, type PublishEvent } from '../../src/events/publish-event.ts';
+import { SchemaThread } from '../../src/events/schema-thread.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
@@ -24,7 +25,10 @@ async function startPublishing({ nats, databaseUrl }: Scene, url = databaseUrl):
   bus.start();
   cleanUps.push(() => bus.stop());
   await waitFor(() => bus.connected, { what: 'NATS' });
-  return createPublishEvent({ database, bus, log, metrics: new Registry() });
+  const metrics = new Registry();
+  const schemaThread = new SchemaThread({ log, metrics });
+  cleanUps.push(() => schemaThread.stop());
+  return createPublishEvent({ database, bus, schemaThread, log, metrics });
 }
 
 const eventOf = (eventId: string, { type = 'a', data = Buffer.from('{}') } = {}) => ({

@@ -1,7 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { afterAll, describe, expect, it } from 'vitest';
 import { compileSchema, type Mismatch } from '../../src/events/compile-schema.ts';
 import { describeMismatch } from '../../src/events/event-data-invalid-error.ts';
 import { findSchemaProblems } from '../../src/events/schema-problems.ts';
+import { SchemaThread } from '../../src/events/schema-thread.ts';
 
 const USER = {
   type: 'object',
@@ -81,6 +84,9 @@ it('data with millions of problems is refused for the first of them, soon', () =
 });
 
 describe('a schema', () => {
+  const thread = new SchemaThread({ log: pino({ level: 'silent' }), metrics: new Registry() });
+  afterAll(() => thread.stop());
+
   it.each([
     USER,
     {},
@@ -89,8 +95,8 @@ describe('a schema', () => {
     { $dynamicAnchor: 'n', items: { $dynamicRef: '#n' }, unevaluatedProperties: false },
     { type: ['string', 'null'], pattern: '^(?!x)\\p{L}+$', examples: ['y'], deprecated: true, title: 'Letters' },
     { properties: { at: { format: 'date-time' } }, if: { required: ['at'] }, then: { minProperties: 2 } },
-  ])('such as %j can be saved', (schema) => {
-    expect(findSchemaProblems(schema)).toEqual([]);
+  ])('such as %j can be saved', async (schema) => {
+    expect(await findSchemaProblems(thread, schema)).toEqual([]);
   });
 
   it('may have an $id that another one has', () => {
@@ -114,23 +120,23 @@ describe('a schema', () => {
     ['schema.$async', 'is not known', { $async: true }],
     ['schema', 'at most 65536 are accepted', { description: 'x'.repeat(65_536) }],
     ['schema', 'is nested deeper than 64 levels', JSON.parse(`${'{"not":'.repeat(65)}{}${'}'.repeat(65)}`)],
-  ])('is refused at %s: %s', (path, message, schema: unknown) => {
-    const [problem] = findSchemaProblems(schema);
+  ])('is refused at %s: %s', async (path, message, schema: unknown) => {
+    const [problem] = await findSchemaProblems(thread, schema);
     expect(problem?.path).toBe(path);
     expect(problem?.message).toContain(message);
   });
 
-  it('that leads through too many references is refused, and not our end', () => {
+  it('that leads through too many references is refused, and not our end', async () => {
     const twice = (index: number) => ({ allOf: [{ $ref: `#/$defs/a${index}` }, { $ref: `#/$defs/a${index}` }] });
     const $defs = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`a${index}`, twice(index + 1)]));
     const schema = { $ref: '#/$defs/a0', $defs: { ...$defs, a500: {} } };
-    expect(findSchemaProblems(schema)).toEqual([{ path: 'schema', message: 'is too complicated' }]);
+    expect(await findSchemaProblems(thread, schema)).toEqual([{ path: 'schema', message: 'is too complicated' }]);
   });
 
-  it('that is nested beyond what can be written as text is refused', () => {
+  it('that is nested beyond what can be written as text is refused', async () => {
     const root: Record<string, unknown> = {};
     let inner = root;
     for (let level = 0; level < 100_000; level += 1) inner = inner['not'] = {} as Record<string, unknown>;
-    expect(findSchemaProblems(root)).toEqual([{ path: 'schema', message: 'is too complicated' }]);
+    expect(await findSchemaProblems(thread, root)).toEqual([{ path: 'schema', message: 'is too complicated' }]);
   });
 });

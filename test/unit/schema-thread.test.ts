@@ -1,0 +1,126 @@
+import { performance } from 'node:perf_hooks';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { SchemaThread, SchemaThreadUnavailableError } from '../../src/events/schema-thread.ts';
+
+// A thread that runs from its source takes a second to start.
+vi.setConfig({ testTimeout: 30_000 });
+
+/** Takes far longer than any limit to refuse a text of `a`s that ends in `b`. */
+const ENDLESS = JSON.stringify({ type: 'string', pattern: '^(a+)+$' });
+const ENDLESS_DATA = Buffer.from(`"${'a'.repeat(100)}b"`);
+const NUMBER = JSON.stringify({ type: 'number' });
+const LIMITS = { limitMs: 5_000, explainMs: 5_000 };
+
+function startThread(taskLimitMs?: number) {
+  const lines: string[] = [];
+  const metrics = new Registry();
+  const thread = new SchemaThread({
+    log: pino({}, { write: (line: string) => void lines.push(line) }),
+    metrics,
+    ...(taskLimitMs !== undefined && { taskLimitMs }),
+  });
+  onTestFinished(() => thread.stop());
+  const terminations = async (reason: string) => {
+    const { values } = (await metrics.getSingleMetric('webhooks_schema_thread_terminations_total')?.get()) ?? {};
+    return values?.find(({ labels }) => labels['reason'] === reason)?.value;
+  };
+  return { thread, lines, terminations };
+}
+
+const checkNumber = async (thread: SchemaThread, ...data: string[]) => {
+  const request = { schema: NUMBER, data: data.map((text) => Buffer.from(text)), ...LIMITS };
+  return (await thread.check(request)).mismatches.map((mismatch) => mismatch?.count ?? 0);
+};
+
+test('each of the data is checked, also when it is a part of a larger buffer', async () => {
+  const { thread } = startThread();
+  expect(await checkNumber(thread, '1', '"x"', '2')).toEqual([0, 1, 0]);
+  const large = Buffer.from('x'.repeat(100_000) + '7' + 'x'.repeat(100_000));
+  const { mismatches } = await thread.check({ schema: NUMBER, data: [large.subarray(100_000, 100_001)], ...LIMITS });
+  expect(mismatches).toEqual([undefined]);
+});
+
+test('while data is checked that takes half a second, the event loop goes on', async () => {
+  const { thread } = startThread();
+  await checkNumber(thread, '1');
+  let [turns, isOver] = [0, false];
+  const before = performance.eventLoopUtilization();
+  const next = () => {
+    turns += 1;
+    if (!isOver) setTimeout(next, 1);
+  };
+  next();
+  const result = await thread.check({ schema: ENDLESS, data: [ENDLESS_DATA], limitMs: 500, explainMs: 0 });
+  isOver = true;
+  expect(result).toMatchObject({ mismatches: [undefined], unfinished: expect.stringContaining('timed out') as string });
+  expect(result.checkMs).toBeGreaterThan(450);
+  // The loop was idle but for the turns that it counted.
+  expect(performance.eventLoopUtilization(before).active).toBeLessThan(100);
+  expect(turns).toBeGreaterThan(50);
+});
+
+test('data that was checked before the time was used up has its result', async () => {
+  const { thread } = startThread();
+  const data = [Buffer.from('7'), ENDLESS_DATA, Buffer.from('8')];
+  const { mismatches } = await thread.check({ schema: ENDLESS, data, limitMs: 100, explainMs: 5_000 });
+  expect(mismatches.map((mismatch) => mismatch?.count)).toEqual([1, undefined, undefined]);
+});
+
+test('a task beyond its time limit ends with its thread; those behind it are done by another thread', async () => {
+  const { thread, lines, terminations } = startThread(1_500);
+  await checkNumber(thread, '1');
+  const endless = thread.check({ schema: ENDLESS, data: [ENDLESS_DATA], limitMs: 60_000, explainMs: 0 });
+  const behind = [checkNumber(thread, '"x"'), checkNumber(thread, '2'), thread.compile(NUMBER)];
+  await expect(endless).rejects.toThrow('took too long');
+  expect(await Promise.all(behind)).toEqual([[1], [0], []]);
+  expect(await terminations('time_limit')).toBe(1);
+  expect(lines.filter((line) => line.includes('schema thread terminated'))).toHaveLength(1);
+});
+
+test('a task that needs more memory than the thread may have ends the thread, not the process', async () => {
+  const { thread, terminations } = startThread();
+  // An error for each element and alternative, until one of the elements is a string.
+  const schema = JSON.stringify({ contains: { anyOf: Array.from({ length: 20 }, () => ({ type: 'string' })) } });
+  const data = Buffer.from(`[${'1,'.repeat(500_000)}1]`);
+  const task = thread.check({ schema, data: [data], limitMs: 60_000, explainMs: 0 });
+  await expect(task).rejects.toThrow('memory limit');
+  expect(await checkNumber(thread, '"x"')).toEqual([1]);
+  expect(await terminations('failure')).toBe(1);
+});
+
+test('checks come before compilations', async () => {
+  const { thread } = startThread();
+  const order: string[] = [];
+  const note = (name: string) => () => void order.push(name);
+  await Promise.all([
+    thread.compile(NUMBER).then(note('first')),
+    thread.compile(NUMBER).then(note('compile')),
+    checkNumber(thread, '1').then(note('check')),
+  ]);
+  expect(order).toEqual(['first', 'check', 'compile']);
+});
+
+test('the queue has bounds', async () => {
+  const { thread } = startThread();
+  const check = (data: Buffer) => thread.check({ schema: NUMBER, data: [data], limitMs: 1, explainMs: 0 });
+  // The first of them is not waiting, but running.
+  const large = Array.from({ length: 3 }, () => check(Buffer.alloc(40 * 1024 * 1024, ' ')).catch(String));
+  expect(await large[2]).toContain('too many tasks are waiting');
+  const small = Array.from({ length: 64 }, () => check(Buffer.from('1')).catch(String));
+  expect(await small[63]).toContain('too many tasks are waiting');
+  await thread.stop();
+  await Promise.all([...large, ...small]);
+});
+
+test('once it is stopped, every task is rejected, also the one that runs', async () => {
+  const { thread } = startThread();
+  const running = thread.check({ schema: ENDLESS, data: [ENDLESS_DATA], limitMs: 60_000, explainMs: 0 });
+  const waiting = checkNumber(thread, '1');
+  const rejections = Promise.all([running, waiting].map((task) => expect(task).rejects.toThrow('is stopping')));
+  await thread.stop();
+  await rejections;
+  await expect(checkNumber(thread, '1')).rejects.toBeInstanceOf(SchemaThreadUnavailableError);
+  await thread.stop();
+});
