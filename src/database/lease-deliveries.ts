@@ -16,6 +16,8 @@ export type Lease =
   /** It has ended, does not exist, or has a newer message. */
   | { readonly kind: 'over' };
 
+/** How much longer than an attempt its lease lasts: time to record it. After a crash, others wait for so long. */
+export const LEASE_MARGIN_MS = 10_000;
 /** How much earlier than its due time a delivery may be attempted: clocks differ between machines. */
 const EARLY_MS = 1_000;
 

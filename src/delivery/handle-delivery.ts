@@ -1,4 +1,5 @@
 import { isTransient } from '../database/errors.ts';
+import { LEASE_MARGIN_MS } from '../database/lease-deliveries.ts';
 import type { DeliveryMessage, PublishedDelivery } from '../events/delivery-message.ts';
 import type { StreamMessage } from '../events/stream-message.ts';
 import { MAX_PENDING_TESTS } from '../events/test-event.ts';
@@ -22,8 +23,6 @@ export type HeldDelivery = {
 
 type AttemptTask = HeldDelivery & { readonly subscription: SenderSubscription; readonly number: number };
 
-/** How much longer than an attempt its lease lasts: time to record it. After a crash, others wait for so long. */
-const LEASE_MARGIN_MS = 10_000;
 /** After an error of our surroundings (Postgres is away) a message is taken up again this much later. */
 export const TROUBLE_MS = 5_000;
 

@@ -158,7 +158,10 @@ export class EventBus {
     await this.#link.stop();
   }
 
-  /** Resolves when JetStream has stored the message; rejects when it has not said so within 5 s, at once without NATS. */
+  /**
+   * Resolves when JetStream has stored the message. Rejects with a NoAnswerError, though it may be stored, if there is no answer
+   * within 5 s; at once without NATS.
+   */
   async publishDelivery(message: DeliveryMessage): Promise<void> {
     // While it is disconnected the client takes messages and drops them.
     if (this.#jetStream === undefined || !this.#connected) throw new Error('NATS is not connected');

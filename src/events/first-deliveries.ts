@@ -1,17 +1,17 @@
 import type { PublishedDelivery } from './delivery-message.ts';
 import type { StreamMessage } from './stream-message.ts';
 
-/** Half of the sender's ack wait. */
-const MAX_AGE_MS = 30_000;
-/** Of the 5 s after which a message counts as not published; clocks of the publisher and of nats-server may differ by the rest. */
-const MAX_STORING_MS = 3_000;
+/**
+ * A message is believed for so many milliseconds from when it was published, by the clock that all processes share. That is longer than
+ * deliveries wait in a sender that is behind, and soon enough for one whose publisher got no answer (see HELD_BACK_MS).
+ */
+export const BELIEVED_MS = 10_000;
 
 /**
  * Whether a message of DELIVERIES that says it was never delivered can be believed: only if it was stored since we have
  * been connected to this broker. One that crashed may have forgotten its counts (measured on 2.9), and a consumer that
- * was created again starts counting anew. And only if it is young: one that has waited long in our own buffer may have
- * been redelivered to somebody else meanwhile. And only if it was stored soon: after a broker that stood still has got on,
- * the message that was published in its place comes right behind it.
+ * was created again starts counting anew. And only if it is young: one that waited long, in our own buffer or before a broker
+ * that stalled stored it, may have been redelivered to another sender, or published again, meanwhile.
  */
 export class FirstDeliveries {
   readonly #now: () => number;
@@ -37,9 +37,7 @@ export class FirstDeliveries {
     this.#suspectUpTo = sequence;
   }
 
-  isFirst({ redelivered, seq, info }: StreamMessage, { publishedAt }: Pick<PublishedDelivery, 'publishedAt'>): boolean {
-    const storedAt = info.timestampNanos / 1e6;
-    const isYoung = this.#now() - storedAt < MAX_AGE_MS && storedAt - publishedAt < MAX_STORING_MS;
-    return !redelivered && seq > this.#suspectUpTo && isYoung;
+  isFirst({ redelivered, seq }: StreamMessage, { publishedAt }: Pick<PublishedDelivery, 'publishedAt'>): boolean {
+    return !redelivered && seq > this.#suspectUpTo && this.#now() - publishedAt < BELIEVED_MS;
   }
 }

@@ -1,14 +1,23 @@
 import type { Logger } from 'pino';
 import type { Database } from '../database/client.ts';
+import { LEASE_MARGIN_MS } from '../database/lease-deliveries.ts';
 import type { PendingDelivery } from '../database/pending-delivery.ts';
 import { returnToWaiting } from '../database/return-to-waiting.ts';
+import { NoAnswerError } from '../loop-clock.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
+import { BELIEVED_MS } from './first-deliveries.ts';
 
 /** So many messages at a time are on their way to JetStream: beyond 64 to 256 it gets no faster (measured). */
 const IN_FLIGHT = 128;
 /** What is published later than this may have been taken for lost, and published by the sweeper: half of its slack. */
 const LATE_MS = 30_000;
+
+/**
+ * Milliseconds, beside the time limit of an attempt, for which nobody else attempts a delivery whose first message may be stored: as
+ * long as a sender believes such a message, and as a lease lasts longer than an attempt.
+ */
+const HELD_BACK_MS = BELIEVED_MS + LEASE_MARGIN_MS;
 
 type MessageOptions = {
   readonly isProbe?: boolean;
@@ -39,23 +48,36 @@ export function toMessage(
   };
 }
 
-/** Publishes the messages and returns the ids of the deliveries whose message JetStream has not confirmed. */
+type Unpublished = {
+  /** The deliveries whose message was refused, or that another message may be alive of anyway. */
+  readonly lost: readonly string[];
+  /** Those whose first message may have been stored, though there was no answer. */
+  readonly unanswered: readonly string[];
+};
+
 async function publishDeliveries(
-  bus: EventBus,
+  bus: Pick<EventBus, 'publishDelivery'>,
   { messages, enqueuedAt }: { readonly messages: readonly DeliveryMessage[]; readonly enqueuedAt: number },
-): Promise<string[]> {
-  const unpublished: string[] = [];
+): Promise<Unpublished> {
+  const lost: string[] = [];
+  const unanswered: string[] = [];
   for (let start = 0; start < messages.length; start += IN_FLIGHT) {
     const isLate = performance.now() - enqueuedAt > LATE_MS;
     const chunk = messages
       .slice(start, start + IN_FLIGHT)
       .map((message) => (isLate ? { ...message, mayBeDuplicate: true } : message));
-    const outcomes = await Promise.allSettled(chunk.map((message) => bus.publishDelivery(message)));
-    outcomes.forEach((outcome, index) => {
-      if (outcome.status === 'rejected') unpublished.push(chunk[index]?.deliveryId ?? '');
-    });
+    await Promise.all(
+      chunk.map(async (message) => {
+        try {
+          await bus.publishDelivery(message);
+        } catch (error) {
+          const mayBeFirst = error instanceof NoAnswerError && !message.mayBeDuplicate;
+          (mayBeFirst ? unanswered : lost).push(message.deliveryId);
+        }
+      }),
+    );
   }
-  return unpublished;
+  return { lost, unanswered };
 }
 
 /**
@@ -67,10 +89,14 @@ export async function publishOrWait(
   messages: readonly DeliveryMessage[],
   enqueuedAt = performance.now(),
 ): Promise<number> {
-  const unpublished = await publishDeliveries(to.bus, { messages, enqueuedAt });
-  if (unpublished.length === 0) return messages.length;
+  const { lost, unanswered } = await publishDeliveries(to.bus, { messages, enqueuedAt });
+  const count = lost.length + unanswered.length;
+  if (count === 0) return messages.length;
   // Why, the bus logs every half minute.
-  to.log.debug({ count: unpublished.length }, 'NATS did not take these deliveries; they wait in Postgres');
-  await returnToWaiting(to.database.pool, unpublished, { wereRefused: true });
-  return messages.length - unpublished.length;
+  to.log.debug({ count }, 'NATS did not take these deliveries; they wait in Postgres');
+  const { pool } = to.database;
+  const options = { wereRefused: true };
+  if (lost.length > 0) await returnToWaiting(pool, lost, options);
+  if (unanswered.length > 0) await returnToWaiting(pool, unanswered, { ...options, heldBackMs: HELD_BACK_MS });
+  return messages.length - count;
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterEach, expect, it } from 'vitest';
@@ -7,7 +8,7 @@ import { createPublishEvent, type PublishEvent } from '../../src/events/publish-
 import { SchemaThread } from '../../src/events/schema-thread.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
-import { TEST_SEAL } from '../support/test-app.ts';
+import { startTestApp, TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -17,11 +18,14 @@ afterEach(async () => {
 });
 
 /** What calls come in one turn of the event loop is one batch. */
-async function startPublishing({ nats, databaseUrl }: Scene, url = databaseUrl): Promise<PublishEvent> {
+async function startPublishing(
+  { nats, databaseUrl }: Scene,
+  { url = databaseUrl, natsUrl = nats.url } = {},
+): Promise<PublishEvent> {
   const log = pino({ level: 'silent' });
   const database = createDatabase({ url, onError: () => undefined });
   cleanUps.push(() => database.close());
-  const bus = new EventBus({ servers: [nats.url], seal: TEST_SEAL, log });
+  const bus = new EventBus({ servers: [natsUrl], seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   await waitFor(() => bus.connected, { what: 'NATS' });
@@ -63,7 +67,7 @@ it.each([1, 5])('a connection that breaks while %i events are committed holds no
   await scene.app.subscribe({ url: receiver.url });
   await scene.app.subscribe({ url: receiver.url });
   const { url, lost } = await losingCommit(scene);
-  const publish = await startPublishing(scene, url);
+  const publish = await startPublishing(scene, { url });
   const ids = Array.from({ length: count }, (_, index) => `e${index}`);
   const rowIds = await Promise.all(ids.map((id) => publish(eventOf(id))));
   expect(lost()).toBe(1);
@@ -98,4 +102,44 @@ it('what is left of a batch that fails is written on one connection', async () =
   );
   expect(results.flatMap(({ status }, index) => (status === 'rejected' ? [index] : []))).toEqual([7]);
   expect(await scene.query('SELECT FROM events')).toHaveLength(29);
+});
+
+it('a delivery whose publisher gets no answer from JetStream is sent once, by whichever process', {
+  timeout: 90_000,
+}, async () => {
+  const scene = await startScene(cleanUps);
+  // Longer than the publisher waits, so that the delivery is published again while its attempt is under way.
+  const receiver = await scene.receive(async () => {
+    await delay(14_000);
+    return { status: 200 };
+  });
+  const count = 10;
+  for (let index = 0; index < count; index += 1) {
+    await scene.app.subscribe({ url: receiver.url, timeoutMs: 30_000 });
+  }
+  const proxy = await startTcpProxy({
+    port: Number(new URL(scene.nats.url).port),
+    // To a reply subject, as long, that nobody has.
+    toClient: (text) =>
+      text.replace(/^(MSG \S+\.)(\S+)(?= \d+ +\d+\r\n\{"stream":"DELIVERIES")/gm, (_, start: string, token: string) =>
+        start.concat('X'.repeat(token.length)),
+      ),
+  });
+  cleanUps.push(() => proxy.stop());
+  const natsUrl = new URL(scene.nats.url);
+  natsUrl.port = String(proxy.port);
+  const publish = await startPublishing(scene, { natsUrl: natsUrl.href });
+  const publishing = publish(eventOf('e'));
+  await receiver.waitForRequests(count);
+  // The process that makes the attempts takes no second message; another one does.
+  const stopping = scene.app.stop();
+  const other = await startTestApp(scene);
+  cleanUps.push(() => other.stop());
+  await publishing;
+  await waitFor(async () => (await scene.deliveredBy('DELIVERIES', 'sender')) >= 2 * count, {
+    what: 'the second messages to be taken',
+  });
+  await stopping;
+  await scene.waitForDeliveries(count, `status = 'SUCCESS' AND attempt_count = 1`);
+  expect(receiver.requests).toHaveLength(count);
 });
