@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, realpath, rm, statfs, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Logger } from 'pino';
 import { StartError } from '../start-error.ts';
@@ -27,6 +27,9 @@ const MAX_PORT = 65_535;
 const MEBIBYTE = 1024 * 1024;
 /** Twice NATS's default of 1 MiB, so that the largest event fits together with its envelope. */
 const MAX_PAYLOAD_BYTES = 2 * MEBIBYTE;
+const MAX_STORE_BYTES = 16 * 1024 * MEBIBYTE;
+/** Of what the disk has free when the store is made. */
+const STORE_SHARE = 0.75;
 
 /**
  * A nats-server with JetStream on 127.0.0.1, its store, configuration, pid and log in `directory`. The caller holds the
@@ -98,12 +101,13 @@ export async function prepareNatsStore(
   const directory = await realpath(options.directory);
   const configPath = join(directory, 'nats.conf');
   const version = await readNatsVersion(options.binary);
+  const maxStoreBytes = await chooseMaxStoreBytes(directory, configPath);
   await removeOldLogs(directory);
   return {
     configure: async (port) => {
-      await writeFile(configPath, renderConfig({ directory, port, version, password: options.password }), {
-        mode: 0o600,
-      });
+      const { password } = options;
+      const config = renderConfig({ directory, port, version, password, maxStoreBytes });
+      await writeFile(configPath, config, { mode: 0o600 });
       return [options.binary, '-c', configPath];
     },
     isServer: (args) => basename(args[0] ?? '') === 'nats-server' && args[1] === '-c' && args[2] === configPath,
@@ -120,13 +124,26 @@ type NatsConfig = {
   readonly port: number;
   readonly version: NatsVersion;
   readonly password?: string | undefined;
+  readonly maxStoreBytes: number;
 };
+
+/**
+ * What the streams may take together: not more than the disk has, because nats-server 2.9 stops answering, until it is
+ * started again, when its disk is full. It stays what it was at the first start: streams have reserved their room by then.
+ */
+async function chooseMaxStoreBytes(directory: string, configPath: string): Promise<number> {
+  const before = await readFile(configPath, 'utf8').catch(() => '');
+  const [, kept] = /max_file_store: (\d+)/.exec(before) ?? [];
+  if (kept !== undefined) return Number(kept);
+  const { bavail, bsize } = await statfs(directory);
+  return Math.min(MAX_STORE_BYTES, Math.floor(bavail * bsize * STORE_SHARE));
+}
 
 /**
  * The log is a file, not our pipe: a server whose parent was killed would die of SIGPIPE with its next line, in the
  * middle of the orderly shutdown that the next start asks for.
  */
-export function renderConfig({ directory, port, version, password }: NatsConfig): string {
+export function renderConfig({ directory, port, version, password, maxStoreBytes }: NatsConfig): string {
   return `${[
     `server_name: ${JSON.stringify(serverName(directory))}`,
     `listen: "127.0.0.1:${port}"`,
@@ -139,8 +156,8 @@ export function renderConfig({ directory, port, version, password }: NatsConfig)
     'jetstream {',
     `  store_dir: ${JSON.stringify(directory)}`,
     `  max_memory_store: ${256 * MEBIBYTE}`,
-    // Fixed: the default is a share of what is free, which shrinks as the store itself grows.
-    `  max_file_store: ${16 * 1024 * MEBIBYTE}`,
+    // The default is a share of what is free, which shrinks as the store itself grows.
+    `  max_file_store: ${maxStoreBytes}`,
     // How much a power cut may take (a killed process takes nothing). 2.9 does not know the setting; its minute is fixed.
     ...(isAtLeast(version, 2, 10) ? ['  sync_interval: "1s"'] : []),
     '}',

@@ -1,4 +1,4 @@
-import type { JetStreamClient, JetStreamManager, NatsConnection } from 'nats';
+import { ErrorCode, type JetStreamClient, type JetStreamManager, type NatsConnection, NatsError } from 'nats';
 import type { Logger } from 'pino';
 import { withinLoopTime } from '../loop-clock.ts';
 import { pause } from '../pause.ts';
@@ -46,6 +46,7 @@ const PUBLISH_TIMEOUT_MS = 5_000;
 /** When the client itself stops waiting for the answer to a publish: never before we do. */
 const ABANDON_MS = 60_000;
 const QUIET_MS = 30_000;
+const TIMEOUT: string = ErrorCode.Timeout;
 /** For how long a refused delivery says something about the next one. */
 const REFUSAL_MS = 60_000;
 const MAX_FAN_OUT_BYTES = 4 * 1024 * 1024;
@@ -298,7 +299,7 @@ export class EventBus {
       } catch (error) {
         if (isOver()) return;
         this.#connected = false;
-        this.#fault = error instanceof ForeignStreamError ? error.message : describeRefusal(error);
+        this.#fault = error instanceof ForeignStreamError ? error.message : describeSilence(error);
         if (error instanceof ForeignStreamError) this.#consuming.abort();
         if (this.#complaints.note() !== undefined) {
           this.#options.log.error({ reason: this.#fault }, 'JetStream cannot be used; trying again every second');
@@ -375,6 +376,15 @@ export class EventBus {
       );
     }
   }
+}
+
+/** With a full disk, nats-server 2.9 is connected and answers nothing, until it is started again. */
+function describeSilence(error: unknown): string {
+  const reason = describeRefusal(error);
+  const isSilent = error instanceof NatsError && error.code === TIMEOUT;
+  return isSilent
+    ? `JetStream does not answer (${reason}): see the log of nats-server, and whether its disk is full`
+    : reason;
 }
 
 function describeRefusedDeliveries(stream: string, reason = ''): string {

@@ -12,9 +12,11 @@ const API_REASONS: Readonly<Record<number, string>> = {
   10065: 'another stream of this account has the same subjects; set another NATS_PREFIX, or remove that stream',
   10074: 'replicas need a cluster (NATS_REPLICAS)',
   10076: 'JetStream is not enabled on nats-server',
-  10077: 'the stream is full (max_bytes or max_msgs)',
   10122: 'the account limits how large a stream may be',
 };
+
+/** Of a message that could not be stored, for one of many reasons. */
+const STORE_FAILED = 10077;
 
 /** With TLS 1.3 the alert that says why may be lost. */
 const HUNG_UP =
@@ -46,6 +48,7 @@ export function describeRefusal(error: unknown): string {
     const { api_error: apiError, permissionContext: denied } = error;
     if (apiError !== undefined) {
       const { err_code: errorCode = apiError.code, description } = apiError;
+      if (errorCode === STORE_FAILED) return describeStoreFailure(description);
       return API_REASONS[errorCode] ?? `JetStream says: ${description} (${errorCode})`;
     }
     if (denied !== undefined) return describeDenied(denied);
@@ -57,6 +60,13 @@ export function describeRefusal(error: unknown): string {
   if (known !== undefined) return known;
   // Messages of OpenSSL and Node: `self-signed certificate`, `certificate required`, `Maximum connections exceeded` of NATS.
   return error.message.split('\n')[0] ?? error.name;
+}
+
+/** The description of another failure than a limit names files of the server, and may be read by anybody. */
+function describeStoreFailure(description: string): string {
+  if (description.startsWith('maximum ')) return 'the stream is full (max_bytes or max_msgs)';
+  if (description.includes('no space left')) return 'the disk of nats-server is full';
+  return 'nats-server could not store the message, as its log says';
 }
 
 /** Names the permission that is missing. */

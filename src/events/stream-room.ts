@@ -95,7 +95,9 @@ export async function makeRoom(
   const deletedEnd = canPurge ? end : Math.min(end, state.first_seq + MAX_DELETED);
   if (canPurge) await jsm.streams.purge(names.stream, { seq: end });
   else await deleteOneByOne(jsm, { stream: names.stream, from: state.first_seq, end: deletedEnd });
-  return { info: await jsm.streams.info(names.stream), hasMore: deletedEnd < end };
+  const after = await jsm.streams.info(names.stream);
+  // An operator can forbid to delete messages of a stream.
+  return { info: after, hasMore: deletedEnd < end && after.state.first_seq > state.first_seq };
 }
 
 async function deleteOneByOne(

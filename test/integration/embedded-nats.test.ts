@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, stat, statfs, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { connect, type NatsConnection } from 'nats';
@@ -63,6 +63,19 @@ async function countMessages(url: string): Promise<number> {
 async function readPid(): Promise<number> {
   return Number.parseInt(await readFile(join(directory, 'nats.pid'), 'utf8'), 10);
 }
+
+it('its streams get no more than the disk had free at the first start, also later', async () => {
+  const configPath = join(directory, 'nats.conf');
+  const readLimit = async () => Number(/max_file_store: (\d+)/.exec(await readFile(configPath, 'utf8'))?.[1]);
+  await (await start()).stop();
+  const { bavail, bsize } = await statfs(directory);
+  expect(await readLimit()).toBeLessThan(Math.min(bavail * bsize, 17 * 1024 ** 3));
+  // As of a smaller disk.
+  const smaller = (await readFile(configPath, 'utf8')).replace(/max_file_store: \d+/, 'max_file_store: 50000000');
+  await writeFile(configPath, smaller);
+  await start();
+  expect(await readLimit()).toBe(50_000_000);
+});
 
 it('the port is kept from one start to the next, unless another program has taken it', async () => {
   const first = await start();

@@ -1,8 +1,10 @@
-import { connect, DiscardPolicy, headers, type JetStreamManager, NatsError } from 'nats';
+import { connect, DiscardPolicy, headers, type JetStreamManager, type NatsConnection, NatsError } from 'nats';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { natsNames } from '../../src/events/nats-names.ts';
 import { StreamKeeper } from '../../src/events/stream-keeper.ts';
-import { startTestNats } from '../support/nats.ts';
+import { wantedIn } from '../../src/events/streams.ts';
+import { startTestNats, type TestNatsOptions } from '../support/nats.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -20,14 +22,18 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-async function manage(url: string): Promise<JetStreamManager> {
+async function connectTo(url: string): Promise<NatsConnection> {
   const connection = await connect({ servers: url });
   cleanUps.push(() => connection.close());
-  return connection.jetstreamManager();
+  return connection;
 }
 
-async function startServices(maxStoreBytes = 64 * MEBIBYTE): Promise<TestServices> {
-  const services = await startTestServices({ maxStoreBytes });
+async function manage(url: string): Promise<JetStreamManager> {
+  return (await connectTo(url)).jetstreamManager();
+}
+
+async function startServices(options: TestNatsOptions = { maxStoreBytes: 64 * MEBIBYTE }): Promise<TestServices> {
+  const services = await startTestServices(options);
   cleanUps.push(() => services.stop());
   return services;
 }
@@ -46,9 +52,7 @@ async function receive(): Promise<Receiver> {
 
 /** Publishes as a service should: what was refused because the stream is full is published again. */
 async function startPublisher(url: string) {
-  const connection = await connect({ servers: url });
-  cleanUps.push(() => connection.close());
-  const jetStream = connection.jetstream();
+  const jetStream = (await connectTo(url)).jetstream();
   const publishOnce = async (id: string, bytes: number) => {
     const eventHeaders = headers();
     eventHeaders.set('Event-Id', id);
@@ -85,8 +89,14 @@ async function waitReasonsOf(app: TestApp): Promise<(string | null)[]> {
 const idsAt = ({ requests }: Receiver) => requests.map(({ headers: received }) => received['webhook-id']);
 
 describe('a nats-server with little storage', () => {
-  it.each([64, 70, 100, 12])('of %d MiB gets both streams, and none takes all of it', async (mebibytes) => {
-    const nats = await startTestNats({ maxStoreBytes: mebibytes * MEBIBYTE });
+  it.each([
+    [64, 'maxStoreBytes'],
+    [70, 'maxStoreBytes'],
+    [100, 'maxStoreBytes'],
+    [12, 'maxStoreBytes'],
+    [64, 'maxAccountBytes'],
+  ])('of %d MiB (%s) gets both streams, and none takes all of it', async (mebibytes, limit) => {
+    const nats = await startTestNats({ [limit]: mebibytes * MEBIBYTE });
     cleanUps.push(() => nats.stop());
     const jsm = await manage(nats.url);
     await new StreamKeeper({ log, now: Date.now }).check(jsm);
@@ -124,9 +134,7 @@ describe('room in EVENTS', () => {
     await keeper.check(jsm, { canPurge });
     const { publishOnce } = await startPublisher(nats.url);
     for (let index = 0; index < 15; index += 1) await publishOnce(`event-${index}`, MEBIBYTE / 4);
-    const connection = await connect({ servers: nats.url });
-    cleanUps.push(() => connection.close());
-    const consumer = await connection.jetstream().consumers.get('EVENTS', 'dispatcher');
+    const consumer = await (await connectTo(nats.url)).jetstream().consumers.get('EVENTS', 'dispatcher');
     const state = async () => (await jsm.streams.info('EVENTS')).state;
 
     const check = await keeper.check(jsm, { canPurge });
@@ -237,8 +245,41 @@ describe('DELIVERIES', () => {
     expect(idsAt(receiver).toSorted()).toEqual(ids.toSorted());
   });
 
+  it('that is refused for its account is named with the account, and deliveries are sent once that has room', async () => {
+    const services = await startServices({ maxAccountBytes: 16 * MEBIBYTE });
+    const receiver = await receive();
+    const jsm = await manage(services.nats.url);
+    // Streams of an operator, without limits.
+    const { streams } = wantedIn(natsNames());
+    for (const stream of streams) await jsm.streams.add({ ...stream, max_bytes: -1 });
+    await jsm.streams.add({ name: 'OTHER', subjects: ['other'] });
+    const app = await startApp(services);
+    await app.subscribe({ url: receiver.url });
+    const jetStream = (await connectTo(services.nats.url)).jetstream();
+    const fill = (bytes: number) =>
+      jetStream.publish('other', Buffer.alloc(bytes)).then(
+        () => false,
+        (error: unknown) => error,
+      );
+    for (const bytes of [MEBIBYTE, 32 * 1024, 1024, 1]) {
+      const refused = await waitFor(() => fill(bytes), { what: 'the account to be full' });
+      expect(refused).toMatchObject({ api_error: { err_code: 10002 } });
+    }
+    const publishEvent = `mutation { publishEvent(input: { tenant: "acme", type: "b", id: "one", data: 1 }) { __typename } }`;
+    await app.graphql(publishEvent);
+    expect(await waitReasonsOf(app)).toEqual(['BROKER_UNAVAILABLE']);
+    const warning = 'JetStream refuses deliveries for the stream DELIVERIES: the account has reached its storage limit';
+    expect(await warningsOf(app)).toContain(warning);
+    expect(logged).toContain(warning);
+    await jsm.streams.purge('OTHER');
+    await receiver.waitForRequests(1);
+    await waitFor(async () => (await waitReasonsOf(app))[0] === null, { what: 'the delivery to end' });
+    expect(await warningsOf(app)).toBe('');
+    expect(idsAt(receiver)).toEqual(['one']);
+  });
+
   it('has the data of an event for many subscriptions only while that is little, together', async () => {
-    const services = await startServices(1024 * MEBIBYTE);
+    const services = await startServices({ maxStoreBytes: 1024 * MEBIBYTE });
     const app = await startApp(services, { ROLES: 'api,dispatcher' });
     const jsm = await manage(services.nats.url);
     const bytesAfter = async (id: string, messages: number) => {

@@ -28,22 +28,21 @@ export type TestNatsOptions = {
   readonly binary?: string;
   /** How many bytes all streams together may take; default: as the embedded one. */
   readonly maxStoreBytes?: number;
+  /** The same for an account, which everybody uses. */
+  readonly maxAccountBytes?: number;
 };
 
 /** A nats-server with JetStream of the test file's own, configured as the embedded one is. */
 export async function startTestNats({
   binary = inject('natsServer'),
-  maxStoreBytes,
+  ...limits
 }: TestNatsOptions = {}): Promise<TestNats> {
   const folder = await createTempFolder();
   const store = await prepareNatsStore({ directory: folder.path, binary });
   const port = await findOwnPort();
   const commandLine = await store.configure(port);
   const configFile = commandLine.at(-1) ?? '';
-  if (maxStoreBytes !== undefined) {
-    const config = await readFile(configFile, 'utf8');
-    await writeFile(configFile, config.replace(/max_file_store: \d+/, `max_file_store: ${maxStoreBytes}`));
-  }
+  await writeFile(configFile, withLimits(await readFile(configFile, 'utf8'), limits));
   const server = new ServerProcess({
     commandLine,
     stopSignal: 'SIGTERM',
@@ -64,4 +63,12 @@ export async function startTestNats({
       await folder.remove();
     },
   };
+}
+
+function withLimits(config: string, { maxStoreBytes, maxAccountBytes }: TestNatsOptions): string {
+  const limited =
+    maxStoreBytes === undefined ? config : config.replace(/max_file_store: \d+/, `max_file_store: ${maxStoreBytes}`);
+  if (maxAccountBytes === undefined) return limited;
+  const account = `jetstream { max_file: ${maxAccountBytes} }, users: [{ user: all, password: all }]`;
+  return `${limited}accounts { ALL { ${account} } }\nno_auth_user: all\n`;
 }

@@ -36,7 +36,7 @@ it('a platform without an embedded Postgres is told so, with the way out', async
 
 it('sync_interval is only set for a nats-server that knows it', () => {
   const config = (major: number, minor: number) =>
-    renderConfig({ directory: '/data', port: 4222, version: { major, minor, text: '' } });
+    renderConfig({ directory: '/data', port: 4222, version: { major, minor, text: '' }, maxStoreBytes: 1 });
   expect(config(2, 9)).not.toContain('sync_interval');
   expect(config(2, 10)).toContain('sync_interval: "1s"');
   expect(config(3, 0)).toContain('sync_interval: "1s"');

@@ -49,3 +49,10 @@ test('all who ask while a check runs get its one result', async () => {
   expect((await Promise.all(answers)).map(({ ready }) => ready)).toEqual([true, true, true]);
   expect(runs).toBe(1);
 });
+
+test('what a part warns of is named, and leaves the process ready', async () => {
+  const crowded = check('nats', { findWarnings: () => ['the stream EVENTS is 93 % full'] });
+  const { ready, answer } = await createReadiness(roles('api'), [crowded])();
+  expect(ready).toBe(true);
+  expect(answer['nats']).toEqual({ ok: true, warnings: ['the stream EVENTS is 93 % full'] });
+});
