@@ -1,8 +1,8 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { insertDeliveries, type NewDelivery } from '../database/insert-deliveries.ts';
 import { insertEvents, type NewEvent } from '../database/insert-events.ts';
 import type { Queryable } from '../database/transaction.ts';
+import { yieldEventLoop } from '../event-loop.ts';
 import { deliveryId } from './delivery-id.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
@@ -19,11 +19,7 @@ type WrittenEvents = {
 };
 
 /** An event, and who wants it. */
-export type MatchedEvent = Match & {
-  readonly event: NewEvent;
-  /** The tenant's version that it was matched at. */
-  readonly version: number;
-};
+export type MatchedEvent = Match & { readonly event: NewEvent };
 
 /**
  * Of one transaction, so that events of others do not wait long for it. One event is never split: how many deliveries it
@@ -41,8 +37,6 @@ type InlineLimits = Pick<EventBus, 'maxInlineDataBytes' | 'maxFanOutBytes'>;
 
 /** Some 300 bytes each. */
 const MAX_INDEX_WEIGHT = 1_000_000;
-/** Matching an event can take some 50 ms; after so much of it others get a turn of the event loop. */
-const MAX_TURN_MS = 20;
 
 /** Writes events and one delivery for each webhook subscription that wants them. */
 export class EventWriter {
@@ -63,13 +57,11 @@ export class EventWriter {
     if (events.length === 0) return [];
     const indexes = await this.#indexes.update(db, new Set(events.map((event) => event.tenant)));
     const matched: MatchedEvent[] = [];
-    let turnBegan = performance.now();
     for (const event of events) {
+      await yieldEventLoop();
       // Somebody else may bring the indexes forward in between: each event has the version it was matched at.
-      matched.push(matchEvent(event, indexes.get(event.tenant)));
-      if (performance.now() - turnBegan < MAX_TURN_MS) continue;
-      await nextTurn();
-      turnBegan = performance.now();
+      const index = indexes.get(event.tenant) ?? new SubscriptionIndex();
+      matched.push({ event, ...(await index.match(event.type, () => parseData(event.data))) });
     }
     return matched;
   }
@@ -133,10 +125,6 @@ function firstMessage(event: NewEvent, { deliveryId: id, subscription, data }: F
     sendAt: undefined,
     data,
   };
-}
-
-function matchEvent(event: NewEvent, index = new SubscriptionIndex()): MatchedEvent {
-  return { event, version: index.version, ...index.match(event.type, () => parseData(event.data)) };
 }
 
 /** How many of these events, from the first, one transaction may write: at least one. */

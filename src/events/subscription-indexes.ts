@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { changedSubscriptions } from '../database/changed-subscriptions.ts';
 import type { Queryable } from '../database/transaction.ts';
-import { SubscriptionIndex } from './subscription-index.ts';
+import { yieldEventLoop } from '../event-loop.ts';
+import { createEntry, SubscriptionIndex } from './subscription-index.ts';
 
 /** The indexes of the tenants seen last, up to so much weight in all. */
 export class SubscriptionIndexes {
@@ -22,7 +23,15 @@ export class SubscriptionIndexes {
       [...tenants].map((tenant) => [tenant, this.#cache.get(tenant) ?? new SubscriptionIndex()] as const),
     );
     const known = new Map([...indexes].map(([tenant, index]) => [tenant, index.version] as const));
-    for (const change of await changedSubscriptions(db, known)) indexes.get(change.tenant)?.apply(change);
+    const changes = await changedSubscriptions(db, known);
+    const entries: ReturnType<typeof createEntry>[] = [];
+    for (const change of changes) {
+      // A tenant can have thousands of filters to compile.
+      if (change.filter !== null) await yieldEventLoop();
+      entries.push(createEntry(change));
+    }
+    // At once: of a subscription that changed twice only the last change is read, so a part would be no state that there was.
+    for (const [n, change] of changes.entries()) indexes.get(change.tenant)?.apply(change, entries[n]);
     // The cache may decline to keep them; this batch goes by what it has read.
     for (const [tenant, index] of indexes) this.#keep(tenant, index);
     return indexes;

@@ -51,48 +51,68 @@ describe('the subscription index', () => {
   };
   const noData = () => ({});
 
-  it('finds a subscription once, however many of its patterns match', () => {
+  it('finds a subscription once, however many of its patterns match', async () => {
     const index = new SubscriptionIndex();
     index.apply(subscription);
     index.apply({ ...subscription, id: 's2', version: 2, eventTypes: ['b'] });
-    expect(index.match('a.b', noData).subscriptions.map(({ id }) => id)).toEqual(['s1']);
+    expect((await index.match('a.b', noData)).subscriptions.map(({ id }) => id)).toEqual(['s1']);
   });
 
-  it('forgets what a subscription no longer wants, and a subscription that is no longer active', () => {
+  it('forgets what a subscription no longer wants, and a subscription that is no longer active', async () => {
     const index = new SubscriptionIndex();
     index.apply(subscription);
     index.apply({ ...subscription, version: 2, eventTypes: ['c'] });
-    expect(index.match('a.b', noData).subscriptions).toEqual([]);
-    expect(index.match('c', noData).subscriptions).toMatchObject([{ id: 's1', version: 2 }]);
+    expect((await index.match('a.b', noData)).subscriptions).toEqual([]);
+    expect((await index.match('c', noData)).subscriptions).toMatchObject([{ id: 's1', version: 2 }]);
     index.apply({ ...subscription, version: 3, isActive: false });
-    expect(index.match('c', noData).subscriptions).toEqual([]);
+    expect((await index.match('c', noData)).subscriptions).toEqual([]);
     expect(index).toMatchObject({ version: 3, weight: 0 });
   });
 
-  it('goes by the filter of the moment, and asks for the data only if there is one', () => {
+  it('goes by the filter of the moment, and asks for the data only if there is one', async () => {
     const index = new SubscriptionIndex();
     let reads = 0;
     const readData = () => {
       reads += 1;
       return { plan: 'gold' };
     };
-    const matched = () => index.match('a.b', readData).subscriptions.map(({ id }) => id);
+    const matched = async () => (await index.match('a.b', readData)).subscriptions.map(({ id }) => id);
     index.apply({ ...subscription, filter: { plan: 'gold' } });
     index.apply({ ...subscription, id: 's2', version: 2, eventTypes: ['other'], filter: { plan: 'gold' } });
-    expect(matched()).toEqual(['s1']);
+    expect(await matched()).toEqual(['s1']);
     expect(reads).toBe(1);
     index.apply({ ...subscription, version: 3, filter: { plan: 'free' } });
-    expect(matched()).toEqual([]);
+    expect(await matched()).toEqual([]);
     index.apply({ ...subscription, version: 4 });
-    expect(matched()).toEqual(['s1']);
+    expect(await matched()).toEqual(['s1']);
     expect(reads).toBe(2);
   });
 
-  it('a filter in the database that is none keeps every event from its subscription, and from no other', () => {
+  it('a filter in the database that is none keeps every event from its subscription, and from no other', async () => {
     const index = new SubscriptionIndex();
     index.apply({ ...subscription, filter: { plan: { $unheard: 1 } } });
     index.apply({ ...subscription, id: 's2', version: 2 });
-    expect(index.match('a.b', noData).subscriptions.map(({ id }) => id)).toEqual(['s2']);
+    expect((await index.match('a.b', noData)).subscriptions.map(({ id }) => id)).toEqual(['s2']);
+  });
+
+  it('gives others their turns while one event is matched, and leaves out what changes meanwhile', async () => {
+    const index = new SubscriptionIndex();
+    // Each goes through all of the elements, and finds nothing.
+    const filter = { $or: Array.from({ length: 90 }, (_, n) => ({ list: { n: -1 - n } })) };
+    const list = Array.from({ length: 60_000 }, (_, n) => ({ n }));
+    for (let n = 1; n <= 20; n += 1) index.apply({ ...subscription, id: `s${100 + n}`, version: n, filter });
+    let [turns, isOver] = [0, false];
+    const next = () => {
+      turns += 1;
+      if (turns === 1) index.apply({ ...subscription, id: 's120', version: 21, isActive: false });
+      if (!isOver) setImmediate(next);
+    };
+    setImmediate(next);
+    expect(await index.match('a.b', () => ({ list }))).toEqual({ version: 20, subscriptions: [], skippedFrom: 's111' });
+    isOver = true;
+    // Ten filters of 100,000 steps, some 10 ms each.
+    expect(turns).toBeGreaterThan(1);
+    expect((await index.match('a.b', () => ({ list: [{ n: -1 }] }))).subscriptions).toHaveLength(19);
   });
 
   it('weighs more with filters, and as much as before without', () => {
