@@ -1,6 +1,5 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { Batcher } from '../database/batcher.ts';
 import type { Database } from '../database/client.ts';
 import { isTimeout, isTransient } from '../database/errors.ts';
 import type { NewEvent } from '../database/insert-events.ts';
@@ -8,13 +7,14 @@ import { knownEvents } from '../database/known-events.ts';
 import { type Queryable, transaction } from '../database/transaction.ts';
 import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
 import { uuid7 } from '../database/uuid7.ts';
+import { type Queueable, TenantQueue } from '../tenant-queue.ts';
 import type { Mismatch } from './compile-schema.ts';
 import type { DeliveryMessage } from './delivery-message.ts';
 import type { EventBus } from './event-bus.ts';
 import { EventCatalogue } from './event-catalogue.ts';
 import { EventDataInvalidError } from './event-data-invalid-error.ts';
 import { eventMetrics } from './event-metrics.ts';
-import { EventWriter, fittingCount, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
+import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfSkipped } from './event-writer.ts';
 import { publishOrWait, toMessage } from './publish-deliveries.ts';
 import { PublishingBusyError } from './publishing-busy-error.ts';
 import type { SchemaThread } from './schema-thread.ts';
@@ -42,14 +42,19 @@ type Services = {
 type Outcome =
   | { readonly kind: 'written'; readonly rowId: string; readonly messages: readonly DeliveryMessage[] }
   | { readonly kind: 'mismatch'; readonly mismatch: Mismatch }
-  | { readonly kind: 'failed'; readonly error: unknown };
+  | { readonly kind: 'failed'; readonly error: unknown }
+  /** Nothing was done: it would have made too many deliveries for one transaction. */
+  | { readonly kind: 'later' };
 
-/** The dispatcher's, for the same reasons. */
-const MAX_BATCH = 64;
-const MAX_BATCH_BYTES = 8 * 1024 * 1024;
+type FinalOutcome = Exclude<Outcome, { readonly kind: 'later' }>;
+
+/** Limits of one transaction. */
+const BATCH = { events: 64, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 /** Of all the events that wait in this process, those being written too: what they weigh is their data and this. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 const EVENT_BYTES = 1_024;
+/** How many times the bytes that are left a tenant's events may weigh: seven eighths alone, so that there is room for another tenant. */
+const TENANT_SHARE = 7;
 /** After a failed batch, its events are written one by one for so long. */
 const ONE_BY_ONE_MS = 10_000;
 
@@ -58,7 +63,7 @@ export function createPublishEvent(services: Services): PublishEvent {
   const writer = new EventWriter(services.bus);
   const catalogue = new EventCatalogue(services.schemaThread, services.log);
   const counts = eventMetrics(services.metrics);
-  const writeInTurn = createQueue((events) => writeBatch(events, write));
+  const queue = new PublishQueue((events) => writeBatch(events, write));
 
   async function write(events: readonly NewEvent[]): Promise<Outcome[]> {
     const { pool } = services.database;
@@ -67,23 +72,19 @@ export function createPublishEvent(services: Services): PublishEvent {
       pool,
       events.filter(({ id }) => !mismatches.has(id)),
     );
-    const known = new Map<string, string>();
-    const messages: DeliveryMessage[] = [];
-    for (let rest: readonly MatchedEvent[] = matched; rest.length > 0; ) {
-      const part = rest.slice(0, fittingCount(rest));
-      const written = await transaction(pool, (db) => writeMatched(db, part));
-      for (const [id, rowId] of written.known) known.set(id, rowId);
-      messages.push(...written.messages);
-      rest = rest.slice(part.length);
-    }
-    counts.written('graphql', { matched, isKnown: (id) => known.has(id) && known.get(id) !== id });
+    for (const { event, subscriptions } of matched) queue.learn(event.tenant, subscriptions.length);
+    const part = matched.slice(0, fittingCount(matched));
+    const later = new Set(matched.slice(part.length).map(({ event }) => event.id));
+    const { known, messages } = await transaction(pool, (db) => writeMatched(db, part));
+    counts.written('graphql', { matched: part, isKnown: (id) => known.has(id) && known.get(id) !== id });
     warnOfSkipped(
       services.log,
-      matched.filter(({ event }) => !known.has(event.id)),
+      part.filter(({ event }) => !known.has(event.id)),
     );
     return events.map(({ id, tenant, eventId }) => {
       const mismatch = mismatches.get(id);
       if (mismatch !== undefined) return { kind: 'mismatch', mismatch };
+      if (later.has(id)) return { kind: 'later' };
       const rowId = known.get(id) ?? id;
       const own = messages.filter((message) => message.eventId === eventId && message.tenant === tenant);
       return { kind: 'written', rowId, messages: rowId === id ? own : [] };
@@ -106,7 +107,7 @@ export function createPublishEvent(services: Services): PublishEvent {
     const now = services.database.clock.now();
     const id = uuid7(now);
     const event = { id, tenant, eventId: eventId ?? id, type, occurredAt: occurredAt ?? new Date(now), data };
-    const outcome = await writeInTurn(event);
+    const outcome = await queue.add(event);
     if (outcome.kind === 'failed') throw outcome.error;
     if (outcome.kind === 'mismatch') throw new EventDataInvalidError(outcome.mismatch);
     await publishOrWait(services, outcome.messages, begun);
@@ -124,21 +125,69 @@ async function unpublished(
   return (await unattemptedDeliveries(db, { eventRowIds, maxDataBytes })).map((delivery) => toMessage(delivery));
 }
 
-/** Writes events in batches, and refuses one with a PublishingBusyError while too many wait. */
-function createQueue(write: (events: readonly NewEvent[]) => Promise<Outcome[]>) {
-  const bytesOf = ({ data }: NewEvent) => data.length + EVENT_BYTES;
-  const batcher = new Batcher<NewEvent, Outcome>({ maxItems: MAX_BATCH, maxBytes: MAX_BATCH_BYTES, bytesOf, write });
-  let waitingBytes = 0;
-  return async (event: NewEvent): Promise<Outcome> => {
-    const bytes = bytesOf(event);
-    if (waitingBytes + bytes > MAX_WAITING_BYTES) throw new PublishingBusyError();
-    waitingBytes += bytes;
+type WaitingEvent = Queueable & { readonly event: NewEvent; readonly resolve: (outcome: FinalOutcome) => void };
+
+/** Writes events in batches of one transaction, tenants in turn, and refuses one with a PublishingBusyError while too many wait. */
+class PublishQueue {
+  readonly #write: (events: readonly NewEvent[]) => Promise<Outcome[]>;
+  readonly #queue = new TenantQueue<WaitingEvent>({ maxEvents: Number.POSITIVE_INFINITY, maxBytes: MAX_WAITING_BYTES });
+  /** Of the events that wait or are being written. */
+  readonly #bytesOfTenant = new Map<string, number>();
+  #bytes = 0;
+  #lastKey = 0;
+  #isWriting = false;
+
+  /** `write` never rejects. */
+  constructor(write: (events: readonly NewEvent[]) => Promise<Outcome[]>) {
+    this.#write = write;
+  }
+
+  async add(event: NewEvent): Promise<FinalOutcome> {
+    const { tenant } = event;
+    const bytes = event.data.length + EVENT_BYTES;
+    const ofTenant = (this.#bytesOfTenant.get(tenant) ?? 0) + bytes;
+    if (ofTenant > TENANT_SHARE * (MAX_WAITING_BYTES - this.#bytes - bytes)) throw new PublishingBusyError();
+    this.#count(tenant, bytes);
     try {
-      return await batcher.add(event);
+      return await new Promise((resolve) => {
+        this.#lastKey += 1;
+        this.#queue.add({ key: this.#lastKey, tenant, bytes, event, resolve });
+        if (this.#isWriting) return;
+        this.#isWriting = true;
+        // Later in this turn of the event loop, so that what arrives together is written together.
+        setImmediate(() => void this.#writeAll());
+      });
     } finally {
-      waitingBytes -= bytes;
+      this.#count(tenant, -bytes);
     }
-  };
+  }
+
+  /** How many deliveries an event of this tenant makes. */
+  learn(tenant: string, deliveries: number): void {
+    this.#queue.learn(tenant, deliveries);
+  }
+
+  #count(tenant: string, bytes: number): void {
+    this.#bytes += bytes;
+    const ofTenant = (this.#bytesOfTenant.get(tenant) ?? 0) + bytes;
+    if (ofTenant === 0) this.#bytesOfTenant.delete(tenant);
+    else this.#bytesOfTenant.set(tenant, ofTenant);
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#queue.size > 0) {
+      const batch = this.#queue.take(BATCH);
+      const outcomes = await this.#write(batch.map(({ event }) => event));
+      const later: WaitingEvent[] = [];
+      for (const [index, item] of batch.entries()) {
+        const outcome = outcomes[index] ?? { kind: 'later' };
+        if (outcome.kind === 'later') later.push(item);
+        else item.resolve(outcome);
+      }
+      this.#queue.putBack(later);
+    }
+    this.#isWriting = false;
+  }
 }
 
 /**

@@ -2,13 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterEach, expect, it } from 'vitest';
+import { insertSubscriptions, subjectsOf } from '../../bench/many-subscriptions.ts';
 import { createDatabase } from '../../src/database/client.ts';
 import { EventBus } from '../../src/events/event-bus.ts';
 import { createPublishEvent, type PublishEvent } from '../../src/events/publish-event.ts';
 import { SchemaThread } from '../../src/events/schema-thread.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
-import { startTestApp, TEST_SEAL } from '../support/test-app.ts';
+import { SECRETS_KEY, startTestApp, TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -77,17 +78,43 @@ it.each([1, 5])('a connection that breaks while %i events are committed holds no
   expect(await scene.query('SELECT FROM events')).toHaveLength(count);
 });
 
-it('beyond 64 MiB that wait, events are refused for now', async () => {
+it('beyond 56 MiB of a tenant, or 64 in all, that wait, events are refused for now', async () => {
   const scene = await startScene(cleanUps, { env: { ROLES: 'api' } });
   const publish = await startPublishing(scene);
   const data = Buffer.from(JSON.stringify('x'.repeat(1_048_574)));
-  const results = await Promise.allSettled(Array.from({ length: 70 }, (_, n) => publish(eventOf(`e${n}`, { data }))));
+  const publishAll = (count: number, tenant: string) =>
+    Array.from({ length: count }, (_, n) => publish({ ...eventOf(`e${n}`, { data }), tenant }));
+  const results = await Promise.allSettled([...publishAll(70, 'loud'), ...publishAll(2, 'quiet')]);
   const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
-  expect(refused).toHaveLength(7);
+  expect(refused).toHaveLength(15);
   for (const error of refused) expect(error).toMatchObject({ code: 'SERVICE_UNAVAILABLE' });
-  expect(await scene.query('SELECT FROM events')).toHaveLength(63);
+  expect(await scene.query('SELECT tenant, count(*)::integer FROM events GROUP BY 1 ORDER BY 1')).toEqual([
+    { tenant: 'loud', count: 55 },
+    { tenant: 'quiet', count: 2 },
+  ]);
   await publish(eventOf('afterwards', { data }));
 }, 60_000);
+
+it('an event of another tenant is written before the rest of many that one tenant publishes', async () => {
+  const scene = await startScene(cleanUps, { env: { ROLES: 'api' } });
+  const options = { types: 1, fanOut: 400 };
+  await insertSubscriptions({ ...scene, secretsKey: SECRETS_KEY }, { ...options, urls: ['http://127.0.0.1:1'] });
+  const [subject = ''] = subjectsOf(options);
+  const [, tenant = '', ...type] = subject.split('.');
+  const publish = await startPublishing(scene);
+  let written = 0;
+  const publishLoud = async (n: number) => {
+    await publish({ ...eventOf(`e${n}`, { type: type.join('.') }), tenant });
+    written += 1;
+  };
+  const loud = Promise.all(Array.from({ length: 30 }, (_, n) => publishLoud(n)));
+  await waitFor(() => written > 0, { what: 'the first event to be written' });
+  await publish({ ...eventOf('quiet'), tenant: 'quiet' });
+  // The batch in hand and the next, of two events each, and those whose messages are being published.
+  expect(written).toBeLessThanOrEqual(12);
+  await loud;
+  expect(await scene.countDeliveries('true')).toBe(12_000);
+});
 
 it('what is left of a batch that fails is written on one connection', async () => {
   const scene = await startScene(cleanUps, { env: { ROLES: 'api' } });

@@ -1,9 +1,14 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 
-/** A receiver with an event loop of its own, which goes on while the test's is blocked. */
+/**
+ * A receiver with an event loop of its own, which goes on while the test's is blocked or busy. (Node accepts one connection in a turn
+ * of the loop: a receiver in a busy loop has its senders time out.)
+ */
 export type OtherLoopReceiver = {
   readonly port: number;
+  /** The header `webhook-delivery` of each request, in order. */
+  readonly deliveries: readonly string[];
   /** Resolves when the next request has come. */
   requested(): Promise<unknown>;
   close(): Promise<void>;
@@ -21,8 +26,11 @@ export async function startOtherLoopReceiver({
 }): Promise<OtherLoopReceiver> {
   const worker = new Worker(SOURCE, { eval: true, workerData: { headersMs, bodyMs } });
   const [port] = (await once(worker, 'message')) as [number];
+  const deliveries: string[] = [];
+  worker.on('message', (delivery: string) => deliveries.push(delivery));
   return {
     port,
+    deliveries,
     requested: () => once(worker, 'message'),
     close: async () => {
       await worker.terminate();
@@ -41,7 +49,7 @@ const SOURCE = `
   const server = createServer((request, response) => {
     request.resume();
     request.on('end', () => {
-      parentPort.postMessage('request');
+      parentPort.postMessage(request.headers['webhook-delivery'] ?? '');
       if (headersMs === 'never') return;
       setTimeout(() => {
         response.writeHead(200);
@@ -50,5 +58,5 @@ const SOURCE = `
       }, headersMs);
     });
   });
-  server.listen(0, '127.0.0.1', () => parentPort.postMessage(server.address().port));
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 4_096 }, () => parentPort.postMessage(server.address().port));
 `;
