@@ -318,3 +318,17 @@ describe('a filter that is not valid', () => {
     expect(validateFilter({ a: { $eq: new Array<number>(500_000).fill(1) } })).toHaveLength(1);
   });
 });
+
+it('a filter of very many values is refused without a look at all of them', () => {
+  let reads = 0;
+  const list = new Proxy(Array<number>(100_000).fill(1), {
+    get: (target, name) => {
+      reads += 1;
+      return Reflect.get(target, name) as unknown;
+    },
+  });
+  expect(validateFilter({ a: { $eq: list } })).toEqual([
+    { path: 'filter', message: 'may have at most 16384 bytes of JSON' },
+  ]);
+  expect(reads).toBeLessThan(20_000);
+});
