@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import process from 'node:process';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
@@ -42,10 +43,11 @@ export type HttpServerOptions = {
   readonly metrics: Registry;
   /** For GET /health/ready: what the start of this process still waits for. */
   readonly startProblems: () => readonly string[];
+  /** A connection over which nothing can be written or read for this long is cut. */
+  readonly unreadMs?: number;
 };
 
 const STOP_WITHIN_MS = 10_000;
-/** A connection over which nothing can be written or read for so long is cut. */
 const UNREAD_MS = 120_000;
 /** When a process starts, all clients of live streams may come back at once; Node's 511 makes others wait seconds more. */
 const BACKLOG = 4_096;
@@ -121,7 +123,7 @@ export class HttpServer {
     });
     this.#server.maxHeadersCount = 100;
     // A client that takes nothing of its answer holds it in memory. Streams over SSE have a ping every 12 s.
-    this.#server.timeout = UNREAD_MS;
+    this.#server.timeout = options.unreadMs ?? UNREAD_MS;
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.#upgrade(request, { socket, head });
     });
@@ -186,6 +188,7 @@ export class HttpServer {
     });
     const path = pathOf(request);
     this.#count(response, path);
+    keepTimeout(response, this.#server.timeout);
     try {
       if (!hasValidHost(request)) sendJson(response, 400, { errors: [{ message: 'the Host header is not valid' }] });
       else if (path === '/health/live') sendJson(response, 200, { ok: true, version: VERSION });
@@ -251,6 +254,17 @@ function normalize(request: IncomingMessage, path: string): IncomingMessage {
   request.url = query === -1 ? path : `${path}${target.slice(query)}`;
   request.headers.host ||= 'localhost';
   return request;
+}
+
+/** Yoga's adapter removes the timeout of a connection right after it has written the head of a stream. */
+function keepTimeout(response: ServerResponse, ms: number): void {
+  const writeHead = response.writeHead.bind(response);
+  const writeTimedHead: typeof writeHead = (...head: unknown[]) => {
+    process.nextTick(() => response.req.socket.setTimeout(ms));
+    // `as`: the parameters of one of its signatures.
+    return writeHead(...(head as Parameters<typeof writeHead>));
+  };
+  response.writeHead = writeTimedHead;
 }
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {

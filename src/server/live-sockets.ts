@@ -97,7 +97,10 @@ export class LiveSockets {
         execute: (args) => operations.track(this.#execute(args)),
         // Yoga answers some operations at once, without a promise.
         subscribe: (args) => operations.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
-        onNext: (...[, , , , result]) => bounded(result),
+        onNext: (...[{ extra }, , , , result]) => {
+          this.#limits.boundUnread(extra.socket);
+          return bounded(result);
+        },
         onError: (...[, , , errors]) => bounded({ errors }).errors,
       },
       this.#server,

@@ -7,13 +7,16 @@ export const MAX_SOCKETS = 4_000;
 const MAX_SOCKETS_PER_HOLDER = MAX_SOCKETS / 4;
 /** They have 3 s to say whose they are. */
 const MAX_SOCKETS_WITHOUT_VIEWER = MAX_SOCKETS / 4;
-/**
- * Who goes on asking while so much of what was sent is unread is cut off. A stream alone gets nowhere near: each waits
- * until its last value is written. So do answers, but every `ping` is answered as well.
- */
-const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
-/** The same of all sockets of a tenant together: the one that asks for more is cut off. */
-const MAX_UNREAD_BYTES_PER_HOLDER = 64 * 1024 * 1024;
+/** Limits of the bytes that were sent and that clients have not read. */
+type UnreadLimits = {
+  /** Of one socket, of all sockets of a tenant, and of all sockets: a socket that exceeds one of the first two is closed. */
+  readonly perSocket: number;
+  readonly perHolder: number;
+  /** Beyond it, the socket with the most unread bytes is closed. */
+  readonly total: number;
+};
+const MEBIBYTE = 1024 * 1024;
+const UNREAD: UnreadLimits = { perSocket: 16 * MEBIBYTE, perHolder: 64 * MEBIBYTE, total: 256 * MEBIBYTE };
 /** Close codes of our own; clients may come again. */
 const SLOW_READER = 4900;
 const TOO_MANY_SOCKETS = 4901;
@@ -27,23 +30,28 @@ export type SocketLimits = {
   isCrowded(): boolean;
   /** For each new socket. */
   watch(socket: WebSocket): void;
+  /** After each message in either direction: closes a socket whose client does not read. */
+  boundUnread(socket: WebSocket): void;
   /** Whether the viewer may have this socket as well; otherwise it is being closed. */
   admit(socket: WebSocket, viewer: Viewer): boolean;
   /** Are aborted when it is closed. */
   runningOver(socket: WebSocket): RunningOperations;
 };
 
-export function createSocketLimits(): SocketLimits {
+export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits {
   const running = new WeakMap<WebSocket, RunningOperations>();
+  const all = new Set<WebSocket>();
   const withoutViewer = new Set<WebSocket>();
   const holders = new WeakMap<WebSocket, Set<WebSocket>>();
   const ofHolder = new Map<string, Set<WebSocket>>();
-  const isUnread = (socket: WebSocket) => {
+  /** With less, all sockets together are within half of the limit, and need not be counted for each message. */
+  const negligible = unread.total / 2 / MAX_SOCKETS;
+  const boundUnread = (socket: WebSocket) => {
     const own = socket.bufferedAmount;
-    if (own === 0) return false;
-    let sum = 0;
-    for (const other of holders.get(socket) ?? []) sum += other.bufferedAmount;
-    return own > MAX_UNREAD_BYTES || sum > MAX_UNREAD_BYTES_PER_HOLDER;
+    if (own <= negligible) return;
+    if (own > unread.perSocket || sumOfUnread(holders.get(socket) ?? []) > unread.perHolder) cutReader(socket);
+    if (sumOfUnread(all) > unread.total)
+      cutReader([...all].reduce((most, one) => (unreadOf(one) > unreadOf(most) ? one : most)));
   };
   const hold = (socket: WebSocket, holder: string) => {
     const sockets = ofHolder.get(holder) ?? new Set();
@@ -60,15 +68,18 @@ export function createSocketLimits(): SocketLimits {
     watch: (socket) => {
       const operations: RunningOperations = new Set();
       running.set(socket, operations);
+      all.add(socket);
       withoutViewer.add(socket);
       socket.once('close', () => {
+        all.delete(socket);
         withoutViewer.delete(socket);
         for (const operation of operations) operation.abort();
       });
       socket.on('message', () => {
-        if (isUnread(socket)) socket.close(SLOW_READER, 'SLOW_READER');
+        boundUnread(socket);
       });
     },
+    boundUnread,
     admit: (socket, viewer) => {
       // It may have gone while its credentials were looked at.
       if (!withoutViewer.delete(socket)) return false;
@@ -88,4 +99,19 @@ export function createSocketLimits(): SocketLimits {
       return operations;
     },
   };
+}
+
+/** Of an open socket: the bytes of one that is being closed are freed within seconds. */
+function unreadOf(socket: WebSocket): number {
+  return socket.readyState === socket.OPEN ? socket.bufferedAmount : 0;
+}
+
+function sumOfUnread(sockets: Iterable<WebSocket>): number {
+  let sum = 0;
+  for (const socket of sockets) sum += unreadOf(socket);
+  return sum;
+}
+
+function cutReader(socket: WebSocket): void {
+  socket.close(SLOW_READER, 'SLOW_READER');
 }

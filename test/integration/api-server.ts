@@ -8,18 +8,23 @@ export type ApiServer = { readonly url: string; stop(): Promise<void> };
 
 const JWT_SECRET = 'a secret of thirty-two characters';
 
-type ApiServerOptions = Partial<Config['api']> & { readonly port?: number; readonly roles?: Config['roles'] };
+type ApiServerOptions = Partial<Config['api']> & {
+  readonly port?: number;
+  readonly roles?: Config['roles'];
+  readonly unreadMs?: number;
+};
 
 /** What is behind `api`, to listen on a free port unless one is named. */
 export function createApiServer(
   { database, databaseUrl, bus, schemaThread, secretBox, log }: Api,
-  { port = 0, roles = new Set(['api'] as const), ...settings }: ApiServerOptions = {},
+  { port = 0, roles = new Set(['api'] as const), unreadMs, ...settings }: ApiServerOptions = {},
 ): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   const listen = { host: '127.0.0.1', port, roles, metricsToken: undefined };
   const maxSubscriptionsPerTenant = 1_000;
   return new HttpServer({
     ...{ database, databaseUrl, bus, schemaThread, secretBox, log, adminApiKey: ADMIN_KEY, startProblems: () => [] },
+    ...(unreadMs !== undefined && { unreadMs }),
     metrics: new Registry(),
     config: {
       ...listen,

@@ -1,9 +1,14 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect as connectTcp } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { type ClientOptions, WebSocket } from 'ws';
+import { type ClientOptions, WebSocket, WebSocketServer } from 'ws';
+import { uuid7 } from '../../src/database/uuid7.ts';
+import { createSocketLimits } from '../../src/server/socket-limits.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
-import { type Api, deliveryOf, startApi } from './graphql-api.ts';
+import { ADMIN_KEY, type Api, deliveryOf, seedDelivery, startApi } from './graphql-api.ts';
 import { createLogger } from './live-process.ts';
 
 let api: Api;
@@ -113,6 +118,77 @@ test('who goes on asking without reading the answers is closed with 4900, and to
   socket.resume();
   await waitFor(() => closed() !== undefined, { what: 'the close' });
   expect(closed()).toBe('4900 SLOW_READER');
+});
+
+test('beyond the limit of all sockets together, the one with the most unread bytes is closed with 4900', async () => {
+  const kibibyte = 1024;
+  const limits = createSocketLimits({
+    perSocket: 9_000 * kibibyte,
+    perHolder: 12_000 * kibibyte,
+    total: 16_000 * kibibyte,
+  });
+  const webSockets = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+  await once(webSockets, 'listening');
+  const { port } = webSockets.address() as AddressInfo;
+  const connectPaused = async (tenant: string) => {
+    const accepted = once(webSockets, 'connection') as Promise<[WebSocket]>;
+    const client = new WebSocket(`ws://127.0.0.1:${port}`);
+    open.push(client);
+    await once(client, 'open');
+    client.pause();
+    const [socket] = await accepted;
+    limits.watch(socket);
+    limits.admit(socket, { scope: 'TENANT_READ', tenant, credentialId: tenant });
+    return socket;
+  };
+  const sockets = [await connectPaused('a'), await connectPaused('b'), await connectPaused('c')];
+  const send = (index: number, unreadKibibytes: number) => {
+    const socket = sockets[index];
+    if (socket === undefined) throw new Error('no such socket');
+    // The system takes some of what is sent.
+    while (socket.bufferedAmount < unreadKibibytes * kibibyte) {
+      socket.send(Buffer.alloc(100 * kibibyte));
+      limits.boundUnread(socket);
+    }
+  };
+  const states = () => sockets.map(({ readyState }) => readyState === WebSocket.OPEN);
+  send(0, 4_000);
+  send(1, 8_000);
+  expect(states()).toEqual([true, true, true]);
+  send(2, 5_000);
+  expect(states()).toEqual([true, false, true]);
+  for (const client of open) client.terminate();
+  webSockets.close();
+});
+
+test('a response that its client does not read is cut', async () => {
+  const hasty = await startApiServer(api, { unreadMs: 2_000 });
+  const { id: subscriptionId } = await api.database.prisma.webhookSubscription.create({
+    data: { id: uuid7(Date.now()), tenant: 'large', url: 'https://example.com/', eventTypes: ['*'] },
+  });
+  const data = JSON.stringify('x'.repeat(1_000_000));
+  const events = 14;
+  for (let n = 0; n < events; n += 1) await seedDelivery(api.database, { subscriptionId, tenant: 'large' });
+  await api.database.pool.query(`UPDATE events SET data = $1 WHERE tenant = 'large'`, [Buffer.from(data)]);
+  const body = JSON.stringify({ query: '{ events(filter: { tenant: "large" }) { nodes { data } } }' });
+  const lines = ['POST /graphql HTTP/1.1', 'host: test', 'content-type: application/json'];
+  lines.push(`authorization: Bearer ${ADMIN_KEY}`, `content-length: ${body.length}`, '', body);
+  const client = connectTcp(Number(new URL(hasty.url).port));
+  // More than the system buffers of a connection: 14 MB each.
+  const requests = 4;
+  client.write(lines.join('\r\n').repeat(requests));
+  await once(client, 'readable');
+  // Twice the limit: the first one notices only that the system has taken bytes meanwhile.
+  await delay(6_000);
+  let received = 0;
+  client.on('data', (chunk: Buffer) => {
+    received += chunk.length;
+  });
+  client.on('error', () => undefined);
+  await once(client, 'close');
+  expect(received).toBeGreaterThan(data.length);
+  expect(received).toBeLessThan(requests * events * data.length);
+  await hasty.stop();
 });
 
 test('operations that a client has given up count for as long as they run', async () => {
