@@ -49,8 +49,9 @@ builder.mutationField('publishEvent', (t) =>
       'For services that have no NATS, and while NATS is away. The same id again, over NATS or here, makes no second event.',
     args: { input: t.arg({ type: Input, required: true, description: 'The event.' }) },
     errors: { types: [InvalidInputError, EventDataInvalidError] },
-    resolve: async (_root, { input }, { services, viewer }) => {
-      const event = readEvent({ ...input, ...readTenant(viewer, input.tenant) });
+    resolve: async (_root, { input }, { services, viewer, work }) => {
+      const encoded = await encodeEventData(work.compute, input.data);
+      const event = readEvent({ ...input, ...readTenant(viewer, input.tenant), encoded });
       return { rowId: await services.publishEvent(event) };
     },
   }),
@@ -60,17 +61,17 @@ type GivenEvent = {
   readonly tenant: string | undefined;
   readonly tenantProblem?: string | undefined;
   readonly type: string;
-  readonly data?: unknown;
+  readonly encoded: Awaited<ReturnType<typeof encodeEventData>>;
   readonly id?: string | null | undefined;
   readonly occurredAt?: Date | null | undefined;
 };
 
-function readEvent({ tenant, tenantProblem, type, data: given, id, occurredAt }: GivenEvent): EventToPublish {
+function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt }: GivenEvent): EventToPublish {
   const problems: InputProblem[] = [];
   const complain = (path: string, message: string | undefined) => {
     if (message !== undefined) problems.push({ path, message });
   };
-  const { data, problem } = encodeEventData(given);
+  const { data, problem } = encoded;
   if (tenant === undefined) complain('tenant', tenantProblem ?? 'is required');
   else if (!isTenant(tenant)) complain('tenant', 'must be 1 to 64 letters, digits, _ or -');
   if (!isEventType(type)) complain('type', 'is not an event type');

@@ -83,7 +83,7 @@ builder.mutationField('sendTestEvent', (t) =>
 
 async function send(context: Context, args: Arguments): Promise<Sent> {
   const { services } = context;
-  const { eventType, data, waitMs } = readArguments(args);
+  const { eventType, data, waitMs } = await readArguments(context, args);
   const { id: subscriptionId, tenant } = await activeSubscription(context, args.subscriptionId);
   const event = { subscriptionId, tenant, eventType, data: data.toString() };
   const { deliveryId, isPublished } = await sendTestEvent(services, event);
@@ -95,10 +95,10 @@ async function send(context: Context, args: Arguments): Promise<Sent> {
   return typeof attempt === 'string' ? { ...none, notice: NOTICES[attempt] } : { ...none, ...attempt };
 }
 
-function readArguments(args: Arguments) {
+async function readArguments({ work }: Context, args: Arguments) {
   const eventType = args.eventType ?? TEST_EVENT_TYPE;
   const waitMs = args.waitMs ?? 0;
-  const { data, problem } = encodeEventData(args.data ?? SAMPLE);
+  const { data, problem } = await encodeEventData(work.compute, args.data ?? SAMPLE);
   const problems: InputProblem[] = [];
   if (!isEventType(eventType)) problems.push({ path: 'eventType', message: 'is not an event type' });
   if (problem !== undefined) problems.push({ path: 'data', message: problem });
