@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { uuid7 } from '../src/database/uuid7.ts';
+import { uuid7 } from '../src/lib/uuid7.ts';
 import { type DeliveryJob, TENANT } from './bullmq-job.ts';
 
 export type AttemptRow = {

@@ -1,4 +1,4 @@
-import { uuid7 } from '../src/database/uuid7.ts';
+import { uuid7 } from '../src/lib/uuid7.ts';
 import { obey } from './bullmq-process.ts';
 import { connectBullmqPublisher } from './bullmq-publisher.ts';
 

@@ -1,7 +1,7 @@
 import { Queue } from 'bullmq';
 import { Redis } from 'ioredis';
 import pg from 'pg';
-import { uuid7 } from '../src/database/uuid7.ts';
+import { uuid7 } from '../src/lib/uuid7.ts';
 import { type DeliveryJob, EVENT_TYPE, JOB_OPTIONS, type Place, QUEUE, TENANT } from './bullmq-job.ts';
 import { eventData } from './event-data.ts';
 

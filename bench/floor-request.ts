@@ -1,6 +1,6 @@
-import { uuid7 } from '../src/database/uuid7.ts';
-import { generateSigningSecret, signingHeaders } from '../src/delivery/signature.ts';
-import { webhookBody } from '../src/delivery/webhook-body.ts';
+import { uuid7 } from '../src/lib/uuid7.ts';
+import { generateSigningSecret, signingHeaders } from '../src/delivery/sending/signature.ts';
+import { webhookBody } from '../src/delivery/sending/webhook-body.ts';
 
 export type FloorRequest = { readonly headers: Readonly<Record<string, string>>; readonly body: Buffer };
 

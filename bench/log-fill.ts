@@ -1,7 +1,7 @@
 import pg from 'pg';
-import { countsOf } from '../src/database/count-attempts.ts';
-import { createPartitions } from '../src/database/retention/create-partitions.ts';
-import { withConnection } from '../src/database/retention/with-connection.ts';
+import { countsOf } from '../src/delivery-log/count-attempts.ts';
+import { createPartitions } from '../src/retention/create-partitions.ts';
+import { withConnection } from '../src/postgres/with-connection.ts';
 import type { Report } from '../src/embedded/report.ts';
 import { seedRange, seedSubscriptions } from './log-seed.ts';
 

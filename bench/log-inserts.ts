@@ -1,7 +1,7 @@
-import { insertDeliveries } from '../src/database/insert-deliveries.ts';
-import type { Queryable } from '../src/database/transaction.ts';
-import { uuid7 } from '../src/database/uuid7.ts';
-import { type Result, writeResults } from '../src/database/write-results.ts';
+import { insertDeliveries } from '../src/delivery/queue/insert-deliveries.ts';
+import type { Queryable } from '../src/postgres/transaction.ts';
+import { uuid7 } from '../src/lib/uuid7.ts';
+import { type Result, writeResults } from '../src/delivery/sending/write-results.ts';
 import { clockMs } from './clock.ts';
 import type { Stack } from './stack.ts';
 

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { connect, type NatsConnection } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
-import { migrate } from '../src/database/migrate.ts';
+import { migrate } from '../src/postgres/migrate.ts';
 import { startEmbeddedNats } from '../src/embedded/nats.ts';
 import { findNatsServer } from '../src/embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts';

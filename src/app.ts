@@ -1,21 +1,21 @@
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import type { Config } from './config.ts';
-import { createDatabase, type Database } from './database/client.ts';
-import { watchPools } from './database/pool-gauges.ts';
-import { watchQueues } from './delivery/queue-gauges.ts';
-import { createSecretBox } from './delivery/secret-box.ts';
+import type { Config } from './config/config.ts';
+import { createDatabase, type Database } from './postgres/client.ts';
+import { watchPools } from './postgres/pool-gauges.ts';
+import { watchQueues } from './delivery/queue/queue-gauges.ts';
+import { createSecretBox } from './subscriptions/secret-box.ts';
 import type { Report } from './embedded/report.ts';
-import { EventBus } from './events/event-bus.ts';
-import { createMessageSeal } from './events/message-seal.ts';
-import { watchNats } from './events/nats-gauges.ts';
-import { natsNames } from './events/nats-names.ts';
-import { SchemaThread } from './events/schema-thread.ts';
-import { atMost } from './pause.ts';
+import { EventBus } from './nats/event-bus.ts';
+import { createMessageSeal } from './nats/message-seal.ts';
+import { watchNats } from './nats/nats-gauges.ts';
+import { natsNames } from './nats/nats-names.ts';
+import { SchemaThread } from './events/catalogue/schema-thread.ts';
+import { atMost } from './lib/pause.ts';
 import { NEED_NATS } from './server/health.ts';
 import { HttpServer } from './server/http-server.ts';
 import { startUp } from './start-up.ts';
-import { prepareSurroundings, type Surroundings } from './surroundings.ts';
+import { prepareSurroundings, type Surroundings } from './infrastructure.ts';
 import { createWorkers, type WorkerServices } from './workers.ts';
 
 export type App = {

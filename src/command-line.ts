@@ -1,5 +1,5 @@
-import { CAN_BE_EMPTY, VARIABLES } from './config-variables.ts';
-import { VERSION } from './version.ts';
+import { CAN_BE_EMPTY, VARIABLES } from './config/variables.ts';
+import { VERSION } from './lib/version.ts';
 
 /** The command that the arguments give: run, or print a text and end with an exit code. */
 export type Command =

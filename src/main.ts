@@ -2,8 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import process from 'node:process';
 import { readArguments } from './command-line.ts';
 import { relaunch } from './relaunch.ts';
-import { StartError } from './start-error.ts';
-import { isNodeTooOld, OLDEST_NODE } from './version.ts';
+import { StartError } from './lib/start-error.ts';
+import { isNodeTooOld, OLDEST_NODE } from './lib/version.ts';
 
 /** Loading the program takes some 300; the rest is for connections. */
 const FEWEST_OPEN_FILES = 512;

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import { type App, startApp } from './app.ts';
-import { type Config, readConfig } from './config.ts';
-import { createLog } from './log.ts';
-import { atMost } from './pause.ts';
+import { type Config, readConfig } from './config/config.ts';
+import { createLog } from './lib/log.ts';
+import { atMost } from './lib/pause.ts';
 import { firstStopSignal } from './relaunch.ts';
 
 /** Part of the 25 s in which the program ends. */

@@ -1,14 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { checkServer } from './database/check-server.ts';
-import { isTimeout } from './database/errors.ts';
-import { migrate } from './database/migrate.ts';
-import { newestSealedSecret } from './database/newest-sealed-secret.ts';
-import { createPartitions } from './database/retention/create-partitions.ts';
-import { readClock } from './database/retention/read-clock.ts';
-import { withConnection } from './database/retention/with-connection.ts';
-import { secretContext } from './delivery/secret-box.ts';
-import { StartError } from './start-error.ts';
+import { checkServer } from './postgres/check-server.ts';
+import { isTimeout } from './postgres/errors.ts';
+import { migrate } from './postgres/migrate.ts';
+import { newestSealedSecret } from './subscriptions/newest-sealed-secret.ts';
+import { createPartitions } from './retention/create-partitions.ts';
+import { readClock } from './postgres/read-clock.ts';
+import { withConnection } from './postgres/with-connection.ts';
+import { secretContext } from './subscriptions/secret-box.ts';
+import { StartError } from './lib/start-error.ts';
 import type { Worker, WorkerServices } from './workers.ts';
 
 // The same relative path from src/ and from dist/.

@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { access, link, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 import { readProcess } from './running-process.ts';
 
 /**

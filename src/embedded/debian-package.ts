@@ -1,6 +1,6 @@
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 import { findProgram, requireProgram } from './find-program.ts';
 import type { FetchOptions } from './nats-release.ts';
 import { runCommand } from './run-command.ts';

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 
 /** The first executable of that name in the folders, as a shell would find it; relative folders are left out. */
 export async function findProgram(name: string, folders: readonly string[]): Promise<string | undefined> {

@@ -2,7 +2,7 @@ import { chmod, copyFile, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import type { Logger } from 'pino';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 import { type DebianPackage, fetchDebianPackage } from './debian-package.ts';
 import { findProgram } from './find-program.ts';
 import { type FetchOptions, fetchNatsRelease, type NatsRelease, officialNatsRelease } from './nats-release.ts';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 import { requireProgram } from './find-program.ts';
 import { runCommand } from './run-command.ts';
 

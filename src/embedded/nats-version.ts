@@ -1,4 +1,4 @@
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 import { runCommand } from './run-command.ts';
 
 export type NatsVersion = { readonly major: number; readonly minor: number; readonly text: string };

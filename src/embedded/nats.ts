@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, realpath, rm, statfs, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { Logger } from 'pino';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 import { replaceSecretFile } from './data-directory.ts';
 import type { EmbeddedServer } from './embedded-server.ts';
 import { findPortProblem, startOnFreePort } from './free-port.ts';

@@ -1,6 +1,6 @@
 import { access, readFile, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 
 /** Absolute paths. `lib` and `share` are the folders that the programs read. */
 export type PostgresBinaries = {

@@ -13,7 +13,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { explainForbidden, ServerStartError, StartError } from '../start-error.ts';
+import { explainForbidden, ServerStartError, StartError } from '../lib/start-error.ts';
 import { readOrCreateSecretFile } from './data-directory.ts';
 import { findPostgresBinaries, type PostgresBinaries } from './postgres-binaries.ts';
 import { type Report, reportWhenSlow } from './report.ts';

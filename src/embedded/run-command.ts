@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 
 export type RunCommandOptions = {
   readonly command: string;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 import { findProcesses, isStillRunning, type RunningProcess } from './running-process.ts';
 
 export type StopOrphansOptions = {

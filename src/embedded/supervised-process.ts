@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { ServerStartError } from '../start-error.ts';
+import { ServerStartError } from '../lib/start-error.ts';
 
 export type SupervisedProcessOptions = {
   readonly name: string;

@@ -1,5 +1,5 @@
 import { chown } from 'node:fs/promises';
-import { StartError } from '../start-error.ts';
+import { StartError } from '../lib/start-error.ts';
 import { runCommand } from './run-command.ts';
 
 /** How to start programs that refuse to run as root, and how to give them files. */

@@ -5,7 +5,7 @@
  */
 
 import { isTooNested, rememberData, TOO_NESTED } from './event-data.ts';
-import { memberText } from './json-scan.ts';
+import { memberText } from '../lib/json-scan.ts';
 
 export type CloudEvent = { readonly id: string; readonly time: string | undefined; readonly data: Buffer };
 

@@ -1,4 +1,4 @@
-import { nestingOf } from './json-scan.ts';
+import { nestingOf } from '../lib/json-scan.ts';
 
 /** The limit of an event's data: 1 MiB. */
 export const MAX_DATA_BYTES = 1024 * 1024;

@@ -1,15 +1,15 @@
 import type { Logger } from 'pino';
-import { insertDeliveries, type NewDelivery } from '../database/insert-deliveries.ts';
-import { insertEvents, type NewEvent } from '../database/insert-events.ts';
-import type { Queryable } from '../database/transaction.ts';
-import { yieldEventLoop } from '../event-loop.ts';
+import { insertDeliveries, type NewDelivery } from '../delivery/queue/insert-deliveries.ts';
+import { insertEvents, type NewEvent } from './insert-events.ts';
+import type { Queryable } from '../postgres/transaction.ts';
+import { yieldEventLoop } from '../lib/event-loop.ts';
 import { deliveryId } from './delivery-id.ts';
-import type { DeliveryMessage } from './delivery-message.ts';
-import type { EventBus } from './event-bus.ts';
+import type { DeliveryMessage } from '../delivery/queue/delivery-message.ts';
+import type { EventBus } from '../nats/event-bus.ts';
 import { parseData } from './event-data.ts';
-import { StreamDepth } from './stream-depth.ts';
-import { type Match, type MatchedSubscription, SubscriptionIndex } from './subscription-index.ts';
-import { SubscriptionIndexes } from './subscription-indexes.ts';
+import { StreamDepth } from '../nats/stream-depth.ts';
+import { type Match, type MatchedSubscription, SubscriptionIndex } from './matching/subscription-index.ts';
+import { SubscriptionIndexes } from './matching/subscription-indexes.ts';
 
 type WrittenEvents = {
   /** To be published once the transaction is committed. If they never are, the sweeper finds the deliveries lost. */

@@ -1,14 +1,14 @@
-import type { NewEvent } from '../database/insert-events.ts';
-import { uuid7 } from '../database/uuid7.ts';
+import type { NewEvent } from './insert-events.ts';
+import { uuid7 } from '../lib/uuid7.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
-import { parseMoment } from '../moment.ts';
+import { parseMoment } from '../lib/moment.ts';
 import { type HeaderReader, InvalidCloudEventError, readCloudEvent } from './cloud-event.ts';
-import type { Mismatch } from './compile-schema.ts';
+import type { Mismatch } from './catalogue/compile-schema.ts';
 import { MAX_DATA_BYTES, problemOfData, tooLarge } from './event-data.ts';
-import { describeMismatch } from './event-data-invalid-error.ts';
+import { describeMismatch } from './catalogue/event-data-invalid-error.ts';
 import { problemOfEventId } from './event-id.ts';
 import { isEventType, isTenant } from './event-type.ts';
-import type { NatsNames } from './nats-names.ts';
+import type { NatsNames } from '../nats/nats-names.ts';
 import type { PublishedMessage } from './published-message.ts';
 
 /** A CloudEvent's envelope may have its data in base64, and attributes beside it. */

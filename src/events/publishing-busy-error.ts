@@ -1,4 +1,4 @@
-import { DomainError } from '../domain-error.ts';
+import { DomainError } from '../lib/domain-error.ts';
 
 /** More events wait to be written than may, or they could not be written in time: the publisher may try again. */
 export class PublishingBusyError extends DomainError {

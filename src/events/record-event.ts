@@ -1,12 +1,12 @@
-import { insertDeliveries } from '../database/insert-deliveries.ts';
-import { insertEvents } from '../database/insert-events.ts';
-import { readClock } from '../database/retention/read-clock.ts';
-import type { Queryable } from '../database/transaction.ts';
-import { unattemptedDeliveries } from '../database/unattempted-deliveries.ts';
-import { uuid7 } from '../database/uuid7.ts';
+import { insertDeliveries } from '../delivery/queue/insert-deliveries.ts';
+import { insertEvents } from './insert-events.ts';
+import { readClock } from '../postgres/read-clock.ts';
+import type { Queryable } from '../postgres/transaction.ts';
+import { unattemptedDeliveries } from '../delivery/queue/unattempted-deliveries.ts';
+import { uuid7 } from '../lib/uuid7.ts';
 import { deliveryId } from './delivery-id.ts';
-import type { DeliveryMessage } from './delivery-message.ts';
-import { toMessage } from './publish-deliveries.ts';
+import type { DeliveryMessage } from '../delivery/queue/delivery-message.ts';
+import { toMessage } from '../delivery/queue/publish-deliveries.ts';
 
 export type OwnEvent = {
   readonly tenant: string;

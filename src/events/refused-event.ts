@@ -1,10 +1,10 @@
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
-import type { Database } from '../database/client.ts';
-import { isTransient, sqlStateOf } from '../database/errors.ts';
-import { insertRejectedEvents } from '../database/insert-rejected-events.ts';
-import type { EventBus } from './event-bus.ts';
-import type { EventMetrics } from './event-metrics.ts';
+import type { Database } from '../postgres/client.ts';
+import { isTransient, sqlStateOf } from '../postgres/errors.ts';
+import { insertRejectedEvents } from './insert-rejected-events.ts';
+import type { EventBus } from '../nats/event-bus.ts';
+import type { EventMetrics } from './metrics.ts';
 import { parseEvent, rejectEvent } from './parse-event.ts';
 import { toPublishedMessage } from './published-message.ts';
 

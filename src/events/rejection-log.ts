@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { NewRejectedEvent } from '../database/insert-rejected-events.ts';
+import type { NewRejectedEvent } from './insert-rejected-events.ts';
 
 /** A publisher with a bug can have every event rejected, thousands a second. */
 const INTERVAL_MS = 1_000;

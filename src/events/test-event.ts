@@ -1,11 +1,11 @@
 import type { Logger } from 'pino';
-import type { Database } from '../database/client.ts';
-import { type Queryable, transaction } from '../database/transaction.ts';
-import { uuid7Floor, uuid7Time } from '../database/uuid7.ts';
-import { DomainError } from '../domain-error.ts';
-import { pause } from '../pause.ts';
-import type { EventBus } from './event-bus.ts';
-import { publishOrWait } from './publish-deliveries.ts';
+import type { Database } from '../postgres/client.ts';
+import { type Queryable, transaction } from '../postgres/transaction.ts';
+import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import { DomainError } from '../lib/domain-error.ts';
+import { pause } from '../lib/pause.ts';
+import type { EventBus } from '../nats/event-bus.ts';
+import { publishOrWait } from '../delivery/queue/publish-deliveries.ts';
 import { recordEvent } from './record-event.ts';
 
 export type TestEvent = {

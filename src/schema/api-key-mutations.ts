@@ -1,8 +1,8 @@
-import { InvalidInputError, NotFoundError } from '../delivery/webhook-subscription-errors.ts';
+import { InvalidInputError, NotFoundError } from '../lib/webhook-subscription-errors.ts';
 import type { ApiKey } from '../generated/prisma/client.ts';
 import { ApiKeyScopeEnum, ApiKeyType } from './api-key.ts';
 import { builder } from './builder.ts';
-import { type IssuedApiKey, issueApiKey, revokeApiKey } from './issue-api-key.ts';
+import { type IssuedApiKey, issueApiKey, revokeApiKey } from '../auth/issue-api-key.ts';
 
 const CreateInput = builder.inputType('CreateApiKeyInput', {
   description: 'A new API key.',

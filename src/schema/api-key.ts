@@ -1,7 +1,7 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { ApiKeyScope } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
-import { checkFilter } from './own-delivery-filter.ts';
+import { checkFilter } from '../delivery-log/own-delivery-filter.ts';
 import { PAGE, pageOf } from './page.ts';
 
 export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {

@@ -9,7 +9,7 @@ import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
 import type { Context } from './context.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
-import { type Permissions, permissionsOf } from './viewer.ts';
+import { type Permissions, permissionsOf } from '../auth/viewer.ts';
 
 /** Lists count tenfold; but that of a connection is as long as the connection says. */
 const ONCE = { complexity: { field: 1, multiplier: 1 } };

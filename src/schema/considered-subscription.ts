@@ -1,9 +1,9 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import { resolveCursorConnection } from '@pothos/plugin-relay';
-import { type Considered, consideredSubscriptions } from '../database/considered-subscriptions.ts';
-import { type ConsiderationResult, consider } from '../events/consider.ts';
-import { compileFilter } from '../events/payload-filter.ts';
+import { type Considered, consideredSubscriptions } from '../events/matching/considered-subscriptions.ts';
+import { type ConsiderationResult, consider } from '../events/matching/consider.ts';
+import { compileFilter } from '../events/matching/payload-filter.ts';
 import type { Event } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';

@@ -1,15 +1,15 @@
 import type { Logger } from 'pino';
-import type { ReplayFeed } from '../delivery/replay-feed.ts';
-import type { WebhookSubscriptionServices } from '../delivery/webhook-subscriptions.ts';
-import type { EventBus } from '../events/event-bus.ts';
-import type { LiveLog } from '../events/live-log.ts';
+import type { ReplayFeed } from '../replays/replay-feed.ts';
+import type { WebhookSubscriptionServices } from '../subscriptions/service.ts';
+import type { EventBus } from '../nats/event-bus.ts';
+import type { LiveLog } from '../delivery-log/live-log.ts';
 import type { PublishEvent } from '../events/publish-event.ts';
-import type { SchemaThread } from '../events/schema-thread.ts';
-import type { Rest } from '../turns.ts';
-import type { ChildPages } from './child-pages.ts';
-import type { EventData } from './event-data.ts';
-import type { OperationWork } from './operation-work.ts';
-import type { Viewer } from './viewer.ts';
+import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
+import type { Rest } from '../lib/turns.ts';
+import type { ChildPages } from '../delivery-log/child-pages.ts';
+import type { EventData } from '../delivery-log/event-data.ts';
+import type { OperationWork } from '../lib/operation-work.ts';
+import type { Viewer } from '../auth/viewer.ts';
 
 /** What resolvers work with; lives as long as the server. */
 export type SchemaServices = WebhookSubscriptionServices & {

@@ -1,11 +1,11 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
-import { attemptWhere } from './delivery-filter-where.ts';
+import { attemptWhere } from '../delivery-log/delivery-filter-where.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
-import { ownDeliveryFilter } from './own-delivery-filter.ts';
+import { ownDeliveryFilter } from '../delivery-log/own-delivery-filter.ts';
 import { LOG_PAGE, pageOf, readLogPosition } from './page.ts';
-import { watchDeliveryLog } from './watch-delivery-log.ts';
+import { watchDeliveryLog } from '../delivery-log/watch-delivery-log.ts';
 
 const NO_POSITION = { position: undefined, problems: [] };
 

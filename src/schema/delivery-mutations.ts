@@ -1,11 +1,11 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-import { cancelByUser } from '../delivery/cancel-by-user.ts';
-import { DeliveryNotPendingError, DeliveryNotRetryableError } from '../delivery/delivery-errors.ts';
-import { retryDelivery } from '../delivery/retry-delivery.ts';
-import { NotFoundError, SubscriptionInactiveError } from '../delivery/webhook-subscription-errors.ts';
+import { cancelByUser } from '../delivery/queue/cancel-by-user.ts';
+import { DeliveryNotPendingError, DeliveryNotRetryableError } from '../delivery/queue/delivery-errors.ts';
+import { retryDelivery } from '../delivery/queue/retry-delivery.ts';
+import { NotFoundError, SubscriptionInactiveError } from '../lib/webhook-subscription-errors.ts';
 import { builder } from './builder.ts';
 import { DeliveryType } from './delivery.ts';
-import { tenantScope } from './viewer.ts';
+import { tenantScope } from '../auth/viewer.ts';
 
 const RetryPayload = payload('RetryDeliveryPayload', 'The delivery is attempted now, or already under way.');
 const CancelPayload = payload('CancelDeliveryPayload', 'The delivery is cancelled.');

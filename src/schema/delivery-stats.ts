@@ -1,8 +1,8 @@
-import { type AttemptStats, type ResponseTimes, readCountedStats, readLoggedStats } from '../database/attempt-stats.ts';
+import { type AttemptStats, type ResponseTimes, readCountedStats, readLoggedStats } from '../delivery-log/attempt-stats.ts';
 import { builder } from './builder.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
-import { ownDeliveryFilter } from './own-delivery-filter.ts';
-import { planStats, problemsOfStats, type StatsBucket } from './stats-plan.ts';
+import { ownDeliveryFilter } from '../delivery-log/own-delivery-filter.ts';
+import { planStats, problemsOfStats, type StatsBucket } from '../delivery-log/stats-plan.ts';
 
 const StatsBucketEnum = builder.enumType('StatsBucket', {
   description: 'How wide the buckets of statistics are. They begin at whole minutes, hours and days in UTC.',

@@ -1,14 +1,14 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-import { nextAttemptOf, waitReasonOf } from '../delivery/wait-reason.ts';
-import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { nextAttemptOf, waitReasonOf } from '../delivery/queue/wait-reason.ts';
+import { isUuid } from '../subscriptions/service.ts';
 import { WaitReason } from '../generated/prisma/client.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { DeliveryFilterInput, DeliveryStatusEnum } from './filter-inputs.ts';
-import { findDeliveries } from './find-deliveries.ts';
-import { ownDeliveryFilter } from './own-delivery-filter.ts';
+import { findDeliveries } from '../delivery-log/find-deliveries.ts';
+import { ownDeliveryFilter } from '../delivery-log/own-delivery-filter.ts';
 import { LOG_PAGE, PAGE, pageOf } from './page.ts';
-import { tenantWhere } from './viewer.ts';
+import { tenantWhere } from '../auth/viewer.ts';
 
 const WaitReasonEnum = builder.enumType('WaitReason', {
   description: 'What a pending delivery waits for.',

@@ -1,16 +1,16 @@
-import { InvalidHeadersError } from '../delivery/custom-headers.ts';
-import { DeliveryNotPendingError, DeliveryNotRetryableError } from '../delivery/delivery-errors.ts';
-import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../delivery/replay-errors.ts';
-import { TargetRejectedError } from '../delivery/target-url.ts';
+import { InvalidHeadersError } from '../subscriptions/headers.ts';
+import { DeliveryNotPendingError, DeliveryNotRetryableError } from '../delivery/queue/delivery-errors.ts';
+import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/replay-errors.ts';
+import { TargetRejectedError } from '../delivery/http/target-url.ts';
 import {
   InvalidInputError,
   NotFoundError,
   SubscriptionInactiveError,
   TooManySecretsError,
   TooManySubscriptionsError,
-} from '../delivery/webhook-subscription-errors.ts';
-import type { DomainError, InputError, InputProblem } from '../domain-error.ts';
-import { EventDataInvalidError } from '../events/event-data-invalid-error.ts';
+} from '../lib/webhook-subscription-errors.ts';
+import type { DomainError, InputError, InputProblem } from '../lib/domain-error.ts';
+import { EventDataInvalidError } from '../events/catalogue/event-data-invalid-error.ts';
 import { TooManyTestsError } from '../events/test-event.ts';
 import { builder } from './builder.ts';
 

@@ -1,6 +1,6 @@
 import { isTooNested, MAX_DATA_BYTES, rememberData, TOO_NESTED, tooLarge } from '../events/event-data.ts';
-import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE } from '../events/json-numbers.ts';
-import type { OperationWork } from './operation-work.ts';
+import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE } from '../lib/json-numbers.ts';
+import type { OperationWork } from '../lib/operation-work.ts';
 
 type EncodedData =
   | { readonly data: Buffer; readonly problem?: never }

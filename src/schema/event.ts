@@ -1,13 +1,13 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { isUuid } from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
 import { ConsideredConnection, ConsideredEdge, ConsideredSubscription, considered } from './considered-subscription.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
-import { eventWhere, rejectionWhere } from './delivery-filter-where.ts';
+import { eventWhere, rejectionWhere } from '../delivery-log/delivery-filter-where.ts';
 import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filter-inputs.ts';
-import { checkFilter } from './own-delivery-filter.ts';
+import { checkFilter } from '../delivery-log/own-delivery-filter.ts';
 import { NEWEST_FIRST, PAGE, pageOf } from './page.ts';
-import { tenantWhere } from './viewer.ts';
+import { tenantWhere } from '../auth/viewer.ts';
 
 /** What somebody who may publish, and do nothing else, is told of the event that was made. */
 const FOR_PUBLISHERS = { skipTypeScopes: true } as const;

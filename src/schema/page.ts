@@ -1,9 +1,9 @@
 import { parsePrismaCursor } from '@pothos/plugin-prisma';
-import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
-import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { type InputProblem, InvalidInputError } from '../lib/webhook-subscription-errors.ts';
+import { isUuid } from '../subscriptions/service.ts';
 import { isEventType } from '../events/event-type.ts';
-import { type DeliveryFilter, problemsOfFilter } from './delivery-filter.ts';
-import { LogPosition } from './log-position.ts';
+import { type DeliveryFilter, problemsOfFilter } from '../delivery-log/delivery-filter.ts';
+import { LogPosition } from '../delivery-log/log-position.ts';
 
 export const DEFAULT_PAGE_SIZE = 50;
 export const MAX_PAGE_SIZE = 250;

@@ -1,13 +1,13 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
-import { EventDataInvalidError } from '../events/event-data-invalid-error.ts';
+import { type InputProblem, InvalidInputError } from '../lib/webhook-subscription-errors.ts';
+import { EventDataInvalidError } from '../events/catalogue/event-data-invalid-error.ts';
 import { problemOfEventId } from '../events/event-id.ts';
 import { isEventType, isTenant } from '../events/event-type.ts';
 import type { EventToPublish } from '../events/publish-event.ts';
 import { builder } from './builder.ts';
 import { EventType } from './event.ts';
 import { encodeEventData } from './event-data-input.ts';
-import { readTenant } from './viewer.ts';
+import { readTenant } from '../auth/viewer.ts';
 
 const Input = builder.inputType('PublishEventInput', {
   description: 'An event. The rules are the same as over NATS.',

@@ -1,5 +1,5 @@
-import { putEventType } from '../delivery/put-event-type.ts';
-import { InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
+import { putEventType } from '../events/catalogue/put-event-type.ts';
+import { InvalidInputError } from '../lib/webhook-subscription-errors.ts';
 import type { EventType } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
 import { CataloguedType } from './event-type.ts';

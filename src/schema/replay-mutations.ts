@@ -1,16 +1,16 @@
-import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../delivery/replay-errors.ts';
-import { cancelReplay, problemsOfRate, startReplay } from '../delivery/replays.ts';
-import { InvalidInputError, NotFoundError } from '../delivery/webhook-subscription-errors.ts';
+import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/replay-errors.ts';
+import { cancelReplay, problemsOfRate, startReplay } from '../replays/replays.ts';
+import { InvalidInputError, NotFoundError } from '../lib/webhook-subscription-errors.ts';
 import type { Replay } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
-import type { DeliveryFilter } from './delivery-filter.ts';
-import { deliveryWhere } from './delivery-filter-where.ts';
+import type { DeliveryFilter } from '../delivery-log/delivery-filter.ts';
+import { deliveryWhere } from '../delivery-log/delivery-filter-where.ts';
 import { DeliveryFilterInput } from './filter-inputs.ts';
-import { ownDeliveryFilter } from './own-delivery-filter.ts';
+import { ownDeliveryFilter } from '../delivery-log/own-delivery-filter.ts';
 import { ReplayType } from './replay.ts';
-import { storeFilter } from './replay-filter.ts';
-import { readTenant, tenantScope } from './viewer.ts';
+import { storeFilter } from '../delivery-log/replay-filter.ts';
+import { readTenant, tenantScope } from '../auth/viewer.ts';
 
 const DEFAULT_RATE = 50;
 

@@ -1,9 +1,9 @@
-import { NotFoundError } from '../delivery/webhook-subscription-errors.ts';
-import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { NotFoundError } from '../lib/webhook-subscription-errors.ts';
+import { isUuid } from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
 import { ReplayType } from './replay.ts';
-import { tenantWhere } from './viewer.ts';
-import { watchReplay } from './watch-replay.ts';
+import { tenantWhere } from '../auth/viewer.ts';
+import { watchReplay } from '../replays/watch-replay.ts';
 
 builder.subscriptionField('replayProgress', (t) =>
   t.field({

@@ -1,10 +1,10 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { isUuid } from '../subscriptions/service.ts';
 import { ReplayStatus } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
-import { checkFilter } from './own-delivery-filter.ts';
+import { checkFilter } from '../delivery-log/own-delivery-filter.ts';
 import { PAGE, pageOf } from './page.ts';
-import { tenantWhere } from './viewer.ts';
+import { tenantWhere } from '../auth/viewer.ts';
 
 const ReplayStatusEnum = builder.enumType('ReplayStatus', {
   description: 'What became of a replay so far.',

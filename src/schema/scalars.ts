@@ -1,5 +1,5 @@
 import { GraphQLError } from 'graphql';
-import { parseMoment } from '../moment.ts';
+import { parseMoment } from '../lib/moment.ts';
 import { builder } from './builder.ts';
 
 builder.scalarType('DateTime', {

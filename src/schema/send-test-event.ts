@@ -4,8 +4,8 @@ import {
   InvalidInputError,
   NotFoundError,
   SubscriptionInactiveError,
-} from '../delivery/webhook-subscription-errors.ts';
-import { isUuid } from '../delivery/webhook-subscriptions.ts';
+} from '../lib/webhook-subscription-errors.ts';
+import { isUuid } from '../subscriptions/service.ts';
 import { isEventType, TEST_EVENT_TYPE } from '../events/event-type.ts';
 import { MAX_PENDING_TESTS, sendTestEvent, TooManyTestsError, waitForAttempt } from '../events/test-event.ts';
 import { AttemptType } from './attempt.ts';
@@ -13,7 +13,7 @@ import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryType } from './delivery.ts';
 import { encodeEventData } from './event-data-input.ts';
-import { tenantWhere } from './viewer.ts';
+import { tenantWhere } from '../auth/viewer.ts';
 
 const SAMPLE = { message: 'This is a test event.' };
 

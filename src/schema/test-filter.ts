@@ -1,7 +1,7 @@
-import { type InputProblem, InvalidInputError } from '../delivery/webhook-subscription-errors.ts';
-import { compileFilter } from '../events/payload-filter.ts';
-import { failedPaths } from '../events/payload-filter-failures.ts';
-import { validateFilter } from '../events/payload-filter-problems.ts';
+import { type InputProblem, InvalidInputError } from '../lib/webhook-subscription-errors.ts';
+import { compileFilter } from '../events/matching/payload-filter.ts';
+import { failedPaths } from '../events/matching/payload-filter-failures.ts';
+import { validateFilter } from '../events/matching/filter-validation.ts';
 import { builder } from './builder.ts';
 import { encodeEventData } from './event-data-input.ts';
 

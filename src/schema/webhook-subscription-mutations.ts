@@ -1,21 +1,21 @@
-import { InvalidHeadersError } from '../delivery/custom-headers.ts';
-import { TargetRejectedError } from '../delivery/target-url.ts';
+import { InvalidHeadersError } from '../subscriptions/headers.ts';
+import { TargetRejectedError } from '../delivery/http/target-url.ts';
 import {
   InvalidInputError,
   NotFoundError,
   TooManySecretsError,
   TooManySubscriptionsError,
-} from '../delivery/webhook-subscription-errors.ts';
+} from '../lib/webhook-subscription-errors.ts';
 import {
   createWebhookSubscription,
   deleteWebhookSubscription,
   rotateWebhookSecret,
   type SubscriptionWithSecret,
   updateWebhookSubscription,
-} from '../delivery/webhook-subscriptions.ts';
+} from '../subscriptions/service.ts';
 import type { WebhookSubscription } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
-import { readTenant, tenantScope } from './viewer.ts';
+import { readTenant, tenantScope } from '../auth/viewer.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 const HeaderInput = builder.inputType('HeaderInput', {

@@ -1,18 +1,18 @@
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
-import { isUuid } from '../delivery/webhook-subscriptions.ts';
+import { isUuid } from '../subscriptions/service.ts';
 import { DeactivationReason } from '../generated/prisma/client.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { CircuitType } from './circuit.ts';
 import { DeliveryConnection, DeliveryType } from './delivery.ts';
-import { checkDeliveryFilter, type DeliveryFilter } from './delivery-filter.ts';
-import { attemptWhere } from './delivery-filter-where.ts';
+import { checkDeliveryFilter, type DeliveryFilter } from '../delivery-log/delivery-filter.ts';
+import { attemptWhere } from '../delivery-log/delivery-filter-where.ts';
 import { DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filter-inputs.ts';
-import { findDeliveries } from './find-deliveries.ts';
-import { checkFilter } from './own-delivery-filter.ts';
+import { findDeliveries } from '../delivery-log/find-deliveries.ts';
+import { checkFilter } from '../delivery-log/own-delivery-filter.ts';
 import { LOG_PAGE, NEWEST_FIRST, PAGE, pageOf } from './page.ts';
-import { tenantWhere } from './viewer.ts';
+import { tenantWhere } from '../auth/viewer.ts';
 
 builder.prismaObject('SigningSecret', {
   description: 'A secret that signs requests. It is shown once, by the mutation that makes it, and never again.',

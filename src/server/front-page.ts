@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { VERSION } from '../version.ts';
+import { VERSION } from '../lib/version.ts';
 
 export type FrontPage = (request: IncomingMessage, response: ServerResponse) => void;
 

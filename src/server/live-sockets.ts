@@ -14,18 +14,18 @@ import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { type WebSocket, WebSocketServer } from 'ws';
-import type { InFlight } from '../in-flight.ts';
-import type { Viewer } from '../schema/viewer.ts';
-import { whenAborted } from '../when-aborted.ts';
-import type { CpuShares } from './cpu-share.ts';
-import type { Credentials } from './credentials.ts';
-import { credentialEnded } from './end-with-credential.ts';
+import type { InFlight } from '../lib/in-flight.ts';
+import type { Viewer } from '../auth/viewer.ts';
+import { whenAborted } from '../lib/when-aborted.ts';
+import type { CpuShares } from '../auth/cpu-share.ts';
+import type { Credentials } from '../auth/credentials.ts';
+import { credentialEnded } from './plugins/end-with-credential.ts';
 import type { Graphql } from './graphql.ts';
-import { boundMessage } from './limit-answers.ts';
-import { createMaskError } from './mask-error.ts';
-import { rateLimitedError, type TakeOperation, waitBeforeOperation } from './rate-limit.ts';
+import { boundMessage } from './plugins/limit-answers.ts';
+import { createMaskError } from './plugins/mask-error.ts';
+import { rateLimitedError, type TakeOperation, waitBeforeOperation } from '../auth/rate-limit.ts';
 import { createSocketLimits, MAX_SOCKETS, type RunningOperations } from './socket-limits.ts';
-import { tooManyOperations } from './too-many-operations.ts';
+import { tooManyOperations } from './plugins/too-many-operations.ts';
 
 export type LiveSocketsOptions = {
   readonly graphql: Graphql;

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Registry } from 'prom-client';
-import { isOneOf } from './auth.ts';
+import { isOneOf } from '../auth/auth.ts';
 import { processMetrics } from './process-metrics.ts';
 
 export type MetricsPageOptions = {

@@ -1,6 +1,6 @@
 import process from 'node:process';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import { VERSION } from '../version.ts';
+import { VERSION } from '../lib/version.ts';
 
 let registry: Registry | undefined;
 

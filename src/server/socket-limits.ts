@@ -1,6 +1,6 @@
 import type { WebSocket } from 'ws';
-import type { Viewer } from '../schema/viewer.ts';
-import { createHolderCount, holderOf } from './holder-count.ts';
+import type { Viewer } from '../auth/viewer.ts';
+import { createHolderCount, holderOf } from '../auth/holder-count.ts';
 
 export const MAX_SOCKETS = 4_000;
 /** One tenant's pages must not keep the others' out. */

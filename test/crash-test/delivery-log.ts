@@ -1,4 +1,4 @@
-import { uuid7Time } from '../../src/database/uuid7.ts';
+import { uuid7Time } from '../../src/lib/uuid7.ts';
 import type { TestPostgres } from '../support/postgres.ts';
 
 /** An attempt in the delivery log; times in milliseconds since 1970. */

@@ -1,4 +1,4 @@
-import { groupBy } from '../../src/group-by.ts';
+import { groupBy } from '../../src/lib/collections.ts';
 import type { LoggedAttempt } from './delivery-log.ts';
 import type { SeenRequest } from './endpoint.ts';
 

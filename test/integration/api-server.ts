@@ -1,6 +1,6 @@
 import { SignJWT } from 'jose';
 import { Registry } from 'prom-client';
-import type { Config } from '../../src/config.ts';
+import type { Config } from '../../src/config/config.ts';
 import { HttpServer } from '../../src/server/http-server.ts';
 import { ADMIN_KEY, type Api, SETTINGS } from './graphql-api.ts';
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { buildSchema, Kind, parse, validate } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { FIRST_OPERATIONS } from '../../src/server/graphiql.ts';
+import { FIRST_OPERATIONS } from '../../src/server/plugins/graphiql.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
 import { ask, TRANSPORTS } from './transports.ts';

@@ -1,9 +1,9 @@
 import { connect, type NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { afterEach, expect, it } from 'vitest';
-import { consume } from '../../src/events/consume.ts';
-import { natsNames } from '../../src/events/nats-names.ts';
-import { StreamKeeper } from '../../src/events/stream-keeper.ts';
+import { consume } from '../../src/nats/consume.ts';
+import { natsNames } from '../../src/nats/nats-names.ts';
+import { StreamKeeper } from '../../src/nats/stream-keeper.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';

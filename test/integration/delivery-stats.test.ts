@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { countAttempts } from '../../src/database/count-attempts.ts';
-import { deleteOldCounts } from '../../src/database/retention/delete-old-counts.ts';
-import { transaction } from '../../src/database/transaction.ts';
-import { uuid7, uuid7Floor } from '../../src/database/uuid7.ts';
+import { countAttempts } from '../../src/delivery-log/count-attempts.ts';
+import { deleteOldCounts } from '../../src/retention/delete-old-counts.ts';
+import { transaction } from '../../src/postgres/transaction.ts';
+import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
-import { attemptMatches, type DeliveryFilter } from '../../src/schema/delivery-filter.ts';
+import { attemptMatches, type DeliveryFilter } from '../../src/delivery-log/delivery-filter.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { type Api, attemptOf, expectType, startApi, storeAttempt } from './graphql-api.ts';
 import { CREATE, STATS } from './graphql-operations.graphql.ts';

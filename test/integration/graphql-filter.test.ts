@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { uuid7, uuid7Time } from '../../src/database/uuid7.ts';
+import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
-import { attemptMatches, checkDeliveryFilter, type DeliveryFilter } from '../../src/schema/delivery-filter.ts';
-import { attemptWhere, deliveryWhere } from '../../src/schema/delivery-filter-where.ts';
-import { findDeliveries } from '../../src/schema/find-deliveries.ts';
+import { attemptMatches, checkDeliveryFilter, type DeliveryFilter } from '../../src/delivery-log/delivery-filter.ts';
+import { attemptWhere, deliveryWhere } from '../../src/delivery-log/delivery-filter-where.ts';
+import { findDeliveries } from '../../src/delivery-log/find-deliveries.ts';
 import { NEWEST_FIRST } from '../../src/schema/page.ts';
 import { type Api, attemptOf, post, startApi, storeAttempt } from './graphql-api.ts';
 

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { connect as connectSocket, createServer, type Server, type Socket } from 'node:net';
 import { buildSchema, type GraphQLOutputType, getNamedType, isLeafType, isObjectType } from 'graphql';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { uuid7 } from '../../src/database/uuid7.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { waitFor } from '../support/wait-for.ts';
 import {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { uuid7 } from '../../src/database/uuid7.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, startApi } from './graphql-api.ts';
 import { type Answer, ask, TRANSPORTS } from './transports.ts';

@@ -4,7 +4,7 @@ import type { CryptoKey, JWK } from 'jose';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { createVerifyJwt } from '../../src/server/jwt.ts';
+import { createVerifyJwt } from '../../src/auth/jwt.ts';
 import { ask } from '../support/graphql-client.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createIdSequence } from '../../src/database/uuid7.ts';
-import { isLate } from '../../src/events/attempt-feed.ts';
-import { EventBus } from '../../src/events/event-bus.ts';
+import { createIdSequence } from '../../src/lib/uuid7.ts';
+import { isLate } from '../../src/delivery-log/feed.ts';
+import { EventBus } from '../../src/nats/event-bus.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
 import { TEST_SEAL } from '../support/test-app.ts';

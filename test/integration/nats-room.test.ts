@@ -1,9 +1,9 @@
 import { connect, DiscardPolicy, headers, type JetStreamManager, type NatsConnection, NatsError } from 'nats';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { natsNames } from '../../src/events/nats-names.ts';
-import { StreamKeeper } from '../../src/events/stream-keeper.ts';
-import { wantedIn } from '../../src/events/streams.ts';
+import { natsNames } from '../../src/nats/nats-names.ts';
+import { StreamKeeper } from '../../src/nats/stream-keeper.ts';
+import { wantedIn } from '../../src/nats/streams.ts';
 import { startTestNats, type TestNatsOptions } from '../support/nats.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';

@@ -2,10 +2,10 @@ import { connect, type JetStreamManager, type NatsConnection, headers as natsHea
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { startApp } from '../../src/app.ts';
-import { readConfig } from '../../src/config.ts';
-import { EventBus } from '../../src/events/event-bus.ts';
-import { natsNames } from '../../src/events/nats-names.ts';
-import { undeliveredCount } from '../../src/events/stream-depth.ts';
+import { readConfig } from '../../src/config/config.ts';
+import { EventBus } from '../../src/nats/event-bus.ts';
+import { natsNames } from '../../src/nats/nats-names.ts';
+import { undeliveredCount } from '../../src/nats/stream-depth.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { scrape } from '../support/metrics.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';

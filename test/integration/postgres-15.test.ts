@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, expect, it } from 'vitest';
-import { RetentionJob } from '../../src/database/retention/retention-job.ts';
+import { RetentionJob } from '../../src/retention/job.ts';
 import { findDebianProgram } from '../support/debian-program.ts';
 import { startPostgresProcess } from '../support/postgres.ts';
 import { startReceiver } from '../support/receiver.ts';

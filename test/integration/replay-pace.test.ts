@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { advanceReplay } from '../../src/database/advance-replay.ts';
-import { claimReplay } from '../../src/database/claim-replay.ts';
-import { createDatabase, type Database } from '../../src/database/client.ts';
-import { transaction } from '../../src/database/transaction.ts';
-import { uuid7 } from '../../src/database/uuid7.ts';
+import { advanceReplay } from '../../src/replays/advance-replay.ts';
+import { claimReplay } from '../../src/replays/claim-replay.ts';
+import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import { transaction } from '../../src/postgres/transaction.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createTestDatabase } from '../support/database.ts';
 
 let database: Database;

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { insertReplayed } from '../../src/database/insert-replayed.ts';
-import { resumeDelivery } from '../../src/database/resume-delivery.ts';
-import { deleteExpiredRows } from '../../src/database/retention/delete-expired-rows.ts';
-import { dropPartitions } from '../../src/database/retention/drop-partitions.ts';
-import { withConnection } from '../../src/database/retention/with-connection.ts';
-import { type Queryable, transaction } from '../../src/database/transaction.ts';
-import { uuid7 } from '../../src/database/uuid7.ts';
+import { insertReplayed } from '../../src/replays/insert-replayed.ts';
+import { resumeDelivery } from '../../src/delivery/queue/resume-delivery.ts';
+import { deleteExpiredRows } from '../../src/retention/delete-expired-rows.ts';
+import { dropPartitions } from '../../src/retention/drop-partitions.ts';
+import { withConnection } from '../../src/postgres/with-connection.ts';
+import { type Queryable, transaction } from '../../src/postgres/transaction.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
 
 const NOW = Date.now();

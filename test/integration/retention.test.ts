@@ -1,14 +1,14 @@
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
-import { isTimeout } from '../../src/database/errors.ts';
-import { createPartitions } from '../../src/database/retention/create-partitions.ts';
-import { deleteExpiredRows } from '../../src/database/retention/delete-expired-rows.ts';
-import { dropPartitions } from '../../src/database/retention/drop-partitions.ts';
-import { RetentionJob } from '../../src/database/retention/retention-job.ts';
-import { BEGINNING, trimSubscriptions } from '../../src/database/retention/trim-subscriptions.ts';
-import { withConnection } from '../../src/database/retention/with-connection.ts';
-import { uuid7 } from '../../src/database/uuid7.ts';
+import { isTimeout } from '../../src/postgres/errors.ts';
+import { createPartitions } from '../../src/retention/create-partitions.ts';
+import { deleteExpiredRows } from '../../src/retention/delete-expired-rows.ts';
+import { dropPartitions } from '../../src/retention/drop-partitions.ts';
+import { RetentionJob } from '../../src/retention/job.ts';
+import { BEGINNING, trimSubscriptions } from '../../src/retention/trim-subscriptions.ts';
+import { withConnection } from '../../src/postgres/with-connection.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { startReceiver } from '../support/receiver.ts';
 import {
   createRetentionDatabase,

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { EgressAgents } from '../../src/delivery/egress-agents.ts';
-import { failureReasonOf } from '../../src/delivery/outcome.ts';
-import { send } from '../../src/delivery/send.ts';
+import { EgressAgents } from '../../src/delivery/http/egress-agents.ts';
+import { failureReasonOf } from '../../src/delivery/http/outcome.ts';
+import { send } from '../../src/delivery/http/send.ts';
 import {
   HOSTILITIES,
   type HostileReceiver,

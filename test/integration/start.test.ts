@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import { connect, type NatsConnection } from 'nats';
 import { afterEach, describe, expect, inject, it, vi } from 'vitest';
 import { findProcesses } from '../../src/embedded/running-process.ts';
-import { VERSION } from '../../src/version.ts';
+import { VERSION } from '../../src/lib/version.ts';
 import { COMPILED_PROGRAM } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';

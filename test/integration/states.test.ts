@@ -1,18 +1,18 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { cancelPending } from '../../src/database/cancel-pending.ts';
-import { createDatabase, type Database } from '../../src/database/client.ts';
-import { closeCircuit } from '../../src/database/close-circuit.ts';
-import { openCircuit } from '../../src/database/open-circuit.ts';
-import { recentAttempts } from '../../src/database/recent-attempts.ts';
-import { transaction } from '../../src/database/transaction.ts';
-import { uuid7, uuid7Floor } from '../../src/database/uuid7.ts';
-import { type Result, writeResults } from '../../src/database/write-results.ts';
+import { cancelPending } from '../../src/delivery/queue/cancel-pending.ts';
+import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import { closeCircuit } from '../../src/delivery/queue/close-circuit.ts';
+import { openCircuit } from '../../src/delivery/circuit/open-circuit.ts';
+import { recentAttempts } from '../../src/delivery/circuit/recent-attempts.ts';
+import { transaction } from '../../src/postgres/transaction.ts';
+import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
+import { type Result, writeResults } from '../../src/delivery/sending/write-results.ts';
 import {
   recordOmittedEvent,
   recordSubscriptionEvent,
   type SubscriptionEvent,
-} from '../../src/delivery/subscription-events.ts';
+} from '../../src/delivery/circuit/subscription-events.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { countWaiting } from '../support/table-lock.ts';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { createDatabase } from '../../src/database/client.ts';
+import { createDatabase } from '../../src/postgres/client.ts';
 import { Prisma } from '../../src/generated/prisma/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 

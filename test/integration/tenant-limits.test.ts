@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { uuid7 } from '../../src/database/uuid7.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { type Answer, ask, collect, createSocketClient } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { uuid7 } from '../../src/database/uuid7.ts';
-import { headersContext } from '../../src/delivery/secret-box.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
+import { headersContext } from '../../src/subscriptions/secret-box.ts';
 import type {
   CreateWebhookSubscriptionInput,
   UpdateWebhookSubscriptionInput,

@@ -1,4 +1,4 @@
-import { uuid7 } from '../../src/database/uuid7.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import type { TestServices } from './test-app.ts';
 
 /** Writes attempts into the log as if they had been made that long ago, the oldest first. */

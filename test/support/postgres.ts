@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import pg from 'pg';
-import { migrate } from '../../src/database/migrate.ts';
+import { migrate } from '../../src/postgres/migrate.ts';
 import { acceptsConnections, urlOf } from '../../src/embedded/postgres.ts';
 import type { PostgresBinaries } from '../../src/embedded/postgres-binaries.ts';
 import { prepareCluster } from '../../src/embedded/postgres-cluster.ts';

@@ -3,8 +3,8 @@ import { connect, type JetStreamManager, type NatsConnection, NatsError, nanos, 
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { type App, startApp } from '../../src/app.ts';
-import { readConfig } from '../../src/config.ts';
-import { createMessageSeal } from '../../src/events/message-seal.ts';
+import { readConfig } from '../../src/config/config.ts';
+import { createMessageSeal } from '../../src/nats/message-seal.ts';
 import { createTestDatabase } from './database.ts';
 import { startTestNats, type TestNats, type TestNatsOptions } from './nats.ts';
 

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { uuid7, uuid7Floor } from '../../src/database/uuid7.ts';
-import type { HeardAttempt } from '../../src/events/attempt-feed.ts';
-import type { LogWatcher } from '../../src/events/live-log.ts';
-import { AttemptStream } from '../../src/schema/attempt-stream.ts';
+import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
+import type { HeardAttempt } from '../../src/delivery-log/feed.ts';
+import type { LogWatcher } from '../../src/delivery-log/live-log.ts';
+import { AttemptStream } from '../../src/delivery-log/attempt-stream.ts';
 
 const NOW = 1_800_000_000_000;
 const LATE = { ...attempt(NOW - 60_000), isLate: true };

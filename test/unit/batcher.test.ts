@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { describe, expect, it } from 'vitest';
-import { Batcher } from '../../src/database/batcher.ts';
+import { Batcher } from '../../src/postgres/batcher.ts';
 
 type Options = { readonly maxItems?: number; readonly maxBytes?: number };
 

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { BeginTurns } from '../../src/delivery/begin-turns.ts';
+import { BeginTurns } from '../../src/delivery/sending/begin-turns.ts';
 
 function begin(turns: BeginTurns, tenants: readonly string[]): string[] {
   const begun: string[] = [];

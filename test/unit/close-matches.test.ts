@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { closeMatches } from '../../src/delivery/close-matches.ts';
+import { closeMatches } from '../../src/lib/text.ts';
 
 const NAMES = ['conversation.created', 'conversation.closed', 'order.paid', 'order.pait', 'NEW_MESSAGE'];
 

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { readArguments } from '../../src/command-line.ts';
-import { VARIABLES } from '../../src/config-variables.ts';
+import { VARIABLES } from '../../src/config/variables.ts';
 import { missingFlags, NODE_FLAGS } from '../../src/relaunch.ts';
-import { isNodeTooOld, OLDEST_NODE, VERSION } from '../../src/version.ts';
+import { isNodeTooOld, OLDEST_NODE, VERSION } from '../../src/lib/version.ts';
 
 function refusal(...args: string[]): string {
   const command = readArguments(args);

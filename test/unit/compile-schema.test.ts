@@ -1,10 +1,10 @@
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterAll, describe, expect, it } from 'vitest';
-import { compileSchema, type Mismatch } from '../../src/events/compile-schema.ts';
-import { describeMismatch } from '../../src/events/event-data-invalid-error.ts';
-import { findSchemaProblems } from '../../src/events/schema-problems.ts';
-import { SchemaThread } from '../../src/events/schema-thread.ts';
+import { compileSchema, type Mismatch } from '../../src/events/catalogue/compile-schema.ts';
+import { describeMismatch } from '../../src/events/catalogue/event-data-invalid-error.ts';
+import { findSchemaProblems } from '../../src/events/catalogue/schema-problems.ts';
+import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 
 const USER = {
   type: 'object',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { completeHeaders, type GivenHeader, problemsOfHeaders } from '../../src/delivery/custom-headers.ts';
+import { completeHeaders, type GivenHeader, problemsOfHeaders } from '../../src/subscriptions/headers.ts';
 
 const NONE = new Map<string, string>();
 

@@ -3,10 +3,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSchema, GraphQLEnumType, parse, validate } from 'graphql';
 import { describe, expect, test } from 'vitest';
-import { VARIABLES } from '../../src/config-variables.ts';
-import { natsNames } from '../../src/events/nats-names.ts';
-import type { Operator } from '../../src/events/payload-filter-problems.ts';
-import { wantedIn } from '../../src/events/streams.ts';
+import { VARIABLES } from '../../src/config/variables.ts';
+import { natsNames } from '../../src/nats/nats-names.ts';
+import type { Operator } from '../../src/events/matching/filter-validation.ts';
+import { wantedIn } from '../../src/nats/streams.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { isTooNested, MAX_DATA_BYTES, parseData, problemOfData } from '../../src/events/event-data.ts';
-import { memberText, nestingOf } from '../../src/events/json-scan.ts';
-import { natsNames } from '../../src/events/nats-names.ts';
+import { memberText, nestingOf } from '../../src/lib/json-scan.ts';
+import { natsNames } from '../../src/nats/nats-names.ts';
 import { parseEvent } from '../../src/events/parse-event.ts';
 import { encodeEventData } from '../../src/schema/event-data-input.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { isEventType, isEventTypePattern, matchesPattern, patternsOf } from '../../src/events/event-type.ts';
-import { SubscriptionIndex } from '../../src/events/subscription-index.ts';
+import { SubscriptionIndex } from '../../src/events/matching/subscription-index.ts';
 
 describe('an event type', () => {
   it.each(['conversation.created', 'NEW_MESSAGE_FROM_VISITOR', 'a-b.c_d.0', 'a'.repeat(256)])('may be %s', (type) => {

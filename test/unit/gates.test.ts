@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Gates } from '../../src/delivery/gates.ts';
-import { Places } from '../../src/delivery/places.ts';
+import { Gates } from '../../src/delivery/sending/limiter.ts';
+import { Places } from '../../src/lib/places.ts';
 
 const { signal } = new AbortController();
 const one = (subscriptionId: string, tenant = 'acme') => ({ delivery: { subscriptionId, tenant }, places: 1 });

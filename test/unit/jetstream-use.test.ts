@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { natsNames } from '../../src/events/nats-names.ts';
-import { wantedIn } from '../../src/events/streams.ts';
+import { natsNames } from '../../src/nats/nats-names.ts';
+import { wantedIn } from '../../src/nats/streams.ts';
 
 const SRC = join(import.meta.dirname, '../../src');
 const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createVerifyJwt } from '../../src/server/jwt.ts';
+import { createVerifyJwt } from '../../src/auth/jwt.ts';
 
 /** Long enough for HS512. */
 const SECRET = 'a secret of at least thirty-two characters, in fact of more than sixty-four';

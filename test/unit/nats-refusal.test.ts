@@ -1,6 +1,6 @@
 import { NatsError } from 'nats';
 import { expect, it } from 'vitest';
-import { describeRefusal } from '../../src/events/nats-refusal.ts';
+import { describeRefusal } from '../../src/nats/refusal.ts';
 
 /** As nats-server answers a message that it did not store. */
 function refusal(errorCode: number, description: string): NatsError {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { MAX_DATA_BYTES } from '../../src/events/event-data.ts';
-import { natsNames } from '../../src/events/nats-names.ts';
+import { natsNames } from '../../src/nats/nats-names.ts';
 import { type ParsedEvent, parseEvent, type Rejection } from '../../src/events/parse-event.ts';
 
 type Given = {

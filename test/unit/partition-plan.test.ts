@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { gapsBefore, missingRanges, type TimeRange } from '../../src/database/retention/partition-plan.ts';
+import { gapsBefore, missingRanges, type TimeRange } from '../../src/retention/partition-plan.ts';
 
 const DAY = 86_400_000;
 const day = (text: string): number => Date.parse(`${text}T00:00:00Z`);

@@ -1,7 +1,7 @@
 import { describe, expect, it, test } from 'vitest';
-import { compileFilter } from '../../src/events/payload-filter.ts';
-import { failedPaths } from '../../src/events/payload-filter-failures.ts';
-import { validateFilter } from '../../src/events/payload-filter-problems.ts';
+import { compileFilter } from '../../src/events/matching/payload-filter.ts';
+import { failedPaths } from '../../src/events/matching/payload-filter-failures.ts';
+import { validateFilter } from '../../src/events/matching/filter-validation.ts';
 import { evaluate, randomCase } from '../support/filter-reference.ts';
 
 const DATA = {

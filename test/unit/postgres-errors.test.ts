@@ -7,7 +7,7 @@ import {
   isUnavailable,
   PermanentError,
   toConnectionError,
-} from '../../src/database/errors.ts';
+} from '../../src/postgres/errors.ts';
 import { Prisma } from '../../src/generated/prisma/client.ts';
 
 function databaseError(code: string): Error {

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { SchemaThread, SchemaThreadUnavailableError } from '../../src/events/schema-thread.ts';
+import { SchemaThread, SchemaThreadUnavailableError } from '../../src/events/catalogue/schema-thread.ts';
 
 // A thread that runs from its source takes a second to start.
 vi.setConfig({ testTimeout: 30_000 });

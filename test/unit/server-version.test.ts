@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { judgeServerVersion } from '../../src/events/server-version.ts';
+import { judgeServerVersion } from '../../src/nats/server-version.ts';
 
 test.each([
   ['2.8.4', 'too old'],

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { createSnapshot } from '../../src/snapshot.ts';
+import { createSnapshot } from '../../src/lib/cached-read.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** Reads that are answered by hand, in their order. */

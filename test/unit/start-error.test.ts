@@ -1,7 +1,7 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { explainStartFailure, ServerStartError, StartError } from '../../src/start-error.ts';
+import { explainStartFailure, ServerStartError, StartError } from '../../src/lib/start-error.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 
 const errorOf = (work: Promise<unknown>) =>

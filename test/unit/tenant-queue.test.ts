@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { TenantQueue } from '../../src/tenant-queue.ts';
+import { TenantQueue } from '../../src/lib/tenant-queue.ts';
 
 type Item = { readonly key: number; readonly tenant: string; readonly bytes: number };
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { withTimeLimit } from '../../src/events/time-limit.ts';
+import { withTimeLimit } from '../../src/lib/time-limit.ts';
 
 it('what is done in time has its result, also undefined, and throws what it throws', () => {
   expect(withTimeLimit(1_000, () => 7)).toBe(7);

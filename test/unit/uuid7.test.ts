@@ -1,5 +1,5 @@
 import { describe, expect, it, test } from 'vitest';
-import { createIdSequence, uuid7, uuid7Source, uuid7Time } from '../../src/database/uuid7.ts';
+import { createIdSequence, uuid7, uuid7Source, uuid7Time } from '../../src/lib/uuid7.ts';
 
 test('ids sort by time, which the cursor relies on', () => {
   expect(uuid7(1_000) < uuid7(1_001)).toBe(true);

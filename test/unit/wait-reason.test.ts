@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nextAttemptOf, type WaitingDelivery, waitReasonOf } from '../../src/delivery/wait-reason.ts';
+import { nextAttemptOf, type WaitingDelivery, waitReasonOf } from '../../src/delivery/queue/wait-reason.ts';
 import type { WaitReason } from '../../src/generated/prisma/enums.ts';
 
 const NOW = new Date('2026-01-31T12:00:00Z');

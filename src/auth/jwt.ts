@@ -1,0 +1,160 @@
+import { createHash } from 'node:crypto';
+import { createGraphQLError } from 'graphql-yoga';
+import {
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type FetchImplementation,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+} from 'jose';
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import type { Config } from '../config/config.ts';
+import { isTenant } from '../events/event-type.ts';
+import type { Viewer } from './viewer.ts';
+
+type JwtConfig = NonNullable<Config['jwt']>;
+
+/** A token that names an audience is only for those it names. */
+const AUDIENCE = 'webhooks-engine';
+/** Nobody can revoke a JWT, so it must end by itself. */
+const MAX_LIFE_MS = 24 * 3_600_000;
+/** For clocks that differ. */
+const TOLERANCE_S = 5;
+/** Between two requests for the keys of a JWKS, whatever key ids tokens name. */
+const COOLDOWN_MS = 30_000;
+/** After a failed request, while there are no keys to go on with. */
+const RETRY_MS = 1_000;
+/** How long keys are used while the JWKS is unavailable. */
+const MAX_STALE_MS = 3_600_000;
+const MAX_LENGTH = 8_192;
+const MAX_REMEMBERED = 10_000;
+/** So long a token is still accepted whose key has been taken out of the JWKS, after that has been noticed. */
+const MAX_AGE_MS = 60_000;
+/** Where a token has several, the first of these counts. */
+const SCOPES = ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH'] as const;
+
+/** Resolves with whose a token is, undefined for one that is not valid; rejects if the JWKS cannot be had. */
+export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string) => Promise<Viewer | undefined> {
+  const verify = createVerify(config);
+  const remembered = new LRUCache<string, Viewer>({ max: MAX_REMEMBERED });
+  return async (token) => {
+    if (token.length > MAX_LENGTH || !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return undefined;
+    const hash = sha256(token);
+    const known = remembered.get(hash);
+    if (known !== undefined) return known;
+    const viewer = await verifyOnce(verify, { token, log });
+    if (viewer === undefined) return undefined;
+    const ttl = Math.min(MAX_AGE_MS, (viewer.expiresAt?.getTime() ?? 0) - Date.now());
+    if (ttl > 0) remembered.set(hash, viewer, { ttl });
+    return viewer;
+  };
+}
+
+type Verify = (token: string) => Promise<JWTPayload>;
+
+/** Which algorithms a token may have is said by the kind of key, never by the token. */
+function createVerify(config: JwtConfig): Verify {
+  const common = { requiredClaims: ['exp', 'tenant', 'scope'], clockTolerance: TOLERANCE_S };
+  if ('secret' in config) {
+    const secret = new TextEncoder().encode(config.secret);
+    return async (token) => (await jwtVerify(token, secret, { ...common, algorithms: ['HS256'] })).payload;
+  }
+  const keys = createRemoteJWKSet(new URL(config.jwksUrl), {
+    ...{ timeoutDuration: 3_000, cooldownDuration: COOLDOWN_MS },
+    [customFetch]: fetchSparingly(),
+  });
+  const algorithms = ['RS256', 'ES256', 'EdDSA'];
+  return async (token) => (await jwtVerify(token, fetching(keys), { ...common, algorithms })).payload;
+}
+
+/**
+ * jose waits between two fetches only if the first one succeeded: every invented key id would ask a JWKS that fails. Here
+ * a failed fetch is answered with the last key set, as long as that is not too old, and counts like any other; without
+ * one, fetches are RETRY_MS apart.
+ */
+function fetchSparingly(): FetchImplementation {
+  let failedAt = Number.NEGATIVE_INFINITY;
+  let last: { readonly body: string; readonly fetchedAt: number } | undefined;
+  return async (url, options) => {
+    if (Date.now() < failedAt + RETRY_MS) throw new Error('the last request for the keys has just failed');
+    try {
+      const response = await fetch(url, options);
+      if (response.status !== 200) throw new Error(`the JWKS answered with the status ${response.status}`);
+      const body = await response.text();
+      JSON.parse(body);
+      last = { body, fetchedAt: Date.now() };
+    } catch (error) {
+      failedAt = Date.now();
+      if (last === undefined || Date.now() > last.fetchedAt + MAX_STALE_MS) throw error;
+    }
+    return new Response(last.body);
+  };
+}
+
+type Verifying = { readonly token: string; readonly log: Logger };
+
+async function verifyOnce(verify: Verify, { token, log }: Verifying): Promise<Viewer | undefined> {
+  try {
+    // Without the signature, which can be written in several ways: unused bits of base64url, the second of ES256.
+    return viewerOf(await verify(token), sha256(token.slice(0, token.lastIndexOf('.'))));
+  } catch (error) {
+    if (error instanceof KeysUnavailableError) {
+      log.warn({ err: error.cause }, 'the keys of JWTs cannot be fetched');
+      const message = 'the keys of JWTs cannot be fetched right now; try again in a moment';
+      throw createGraphQLError(message, { extensions: { code: 'SERVICE_UNAVAILABLE' } });
+    }
+    const reason = error instanceof errors.JOSEError ? error.message : 'it cannot be read';
+    log.debug({ reason }, 'a JWT was refused');
+    return undefined;
+  }
+}
+
+class KeysUnavailableError extends Error {}
+
+/** That we cannot get keys says nothing about the token. */
+function fetching(keys: JWTVerifyGetKey): JWTVerifyGetKey {
+  return async (header, token) => {
+    try {
+      return await keys(header, token);
+    } catch (error) {
+      const isAboutToken =
+        error instanceof errors.JWKSNoMatchingKey ||
+        error instanceof errors.JWKSMultipleMatchingKeys ||
+        error instanceof errors.JOSENotSupported;
+      if (isAboutToken) throw error;
+      throw new KeysUnavailableError('no keys', { cause: error });
+    }
+  };
+}
+
+/** Throws a JOSEError for what the signature does not make right. */
+function viewerOf(payload: JWTPayload, signedHash: string): Viewer {
+  const { tenant, aud, sub, exp = 0 } = payload;
+  const scope = scopeOf(payload['scope']);
+  if (typeof tenant !== 'string' || !isTenant(tenant))
+    throw refused('the claim tenant is not the name of a tenant', payload);
+  if (scope === undefined) throw refused(`the claim scope has none of ${SCOPES.join(', ')}`, payload);
+  if (aud !== undefined && ![aud].flat().includes(AUDIENCE)) throw refused(`the claim aud is not ${AUDIENCE}`, payload);
+  const expiresAt = new Date((exp + TOLERANCE_S) * 1_000);
+  if (!(expiresAt.getTime() <= Date.now() + MAX_LIFE_MS + 2 * TOLERANCE_S * 1_000))
+    throw refused('the claim exp is more than 24 hours ahead', payload);
+  const credentialId = `jwt:${sub === undefined ? signedHash : sha256(`${tenant} ${sub}`)}`;
+  return { tenant, scope, credentialId, expiresAt };
+}
+
+function refused(reason: string, payload: JWTPayload): Error {
+  return new errors.JWTClaimValidationFailed(reason, payload);
+}
+
+/** RFC 8693, 4.2, has a string of words separated by spaces; several identity providers write a list. */
+function scopeOf(claim: unknown): (typeof SCOPES)[number] | undefined {
+  const words = [claim].flat().flatMap((part) => (typeof part === 'string' ? part.split(' ') : []));
+  return SCOPES.find((scope) => words.includes(scope));
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('base64url');
+}

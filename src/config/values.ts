@@ -1,0 +1,272 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import pg from 'pg';
+import { schemaOf } from '../postgres/session.ts';
+import { MAX_PORT } from '../delivery/http/port-rule.ts';
+import { isSecretsKey } from '../subscriptions/secret-box.ts';
+import { problemOfPrefix } from '../nats/nats-names.ts';
+
+export type Role = 'api' | 'dispatcher' | 'sender';
+export const ROLES: readonly Role[] = ['api', 'dispatcher', 'sender'];
+
+// Each reads one value of the environment, or throws what is wrong with it, to be read after the variable's name.
+
+function list(text: string): string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+export function parseText(text: string): string {
+  return text;
+}
+
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > MAX_PORT)
+    throw new Error(`must be a port number from 0 to 65535, not ${JSON.stringify(text)}`);
+  return port;
+}
+
+export function parseCount(text: string, max: number, min = 1): number {
+  const count = Number(text);
+  if (!/^\d+$/.test(text) || count < min || count > max)
+    throw new Error(`must be a whole number from ${min} to ${max}, not ${JSON.stringify(text)}`);
+  return count;
+}
+
+/** The message never repeats the value: URLs carry passwords. */
+function parseUrl(text: string, protocols: readonly string[]): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !protocols.includes(url.protocol) || url.hostname === '') {
+    throw new Error(`must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
+  }
+  return text;
+}
+
+/**
+ * A URL of Postgres as node-postgres reads it: `postgres://host/database`, or `postgres:///database?host=/folder` for a
+ * Unix socket. The message never repeats the value.
+ */
+export function parseDatabaseUrl(text: string): string {
+  const [, authority] = /^postgres(?:ql)?:\/\/([^/?#]*)/.exec(text) ?? [];
+  if (authority === undefined) throw new Error('must be a URL that starts with postgres:// or postgresql://');
+  const inAuthority = authority.slice(authority.lastIndexOf('@') + 1);
+  const hosts = new URLSearchParams(text.split('?')[1] ?? '').get('host') ?? inAuthority;
+  if (hosts === '') {
+    throw new Error('names no host: postgres://host/database, or postgres:///database?host=/folder for a Unix socket');
+  }
+  if (`${hosts}${inAuthority}`.includes(',')) {
+    throw new Error('names several hosts: name one, such as a DNS name or a proxy that follows the primary');
+  }
+  checkReadable(text);
+  if (!/^(?!pg_)[A-Za-z_][A-Za-z0-9_]{0,62}$/.test(schemaOf(text))) {
+    throw new Error('has a parameter schema that is not a plain name such as webhooks');
+  }
+  return text;
+}
+
+/** Also reads the files that the URL names. */
+function checkReadable(databaseUrl: string): void {
+  const unreadable = 'cannot be read: special characters in the user and the password have to be percent-encoded';
+  let client: pg.Client;
+  try {
+    client = new pg.Client({ connectionString: databaseUrl });
+  } catch (error) {
+    const isFile = error instanceof Error && 'syscall' in error && 'path' in error;
+    throw new Error(isFile ? `names a file that cannot be read: ${String(error.path)}` : unreadable, { cause: error });
+  }
+  if (Number.isNaN(client.port)) throw new Error('has a port that is no number');
+}
+
+const ENCODING_HINT =
+  'a password with any of / ? # % , : @ has to be percent-encoded, as encodeURIComponent does in JavaScript';
+
+/**
+ * Its userinfo must be percent-encoded, or what is left of it would be taken for host, port, path or another server. The
+ * message never repeats the value.
+ */
+function parseNatsServer(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !['nats:', 'tls:'].includes(url.protocol) || url.hostname === '') {
+    throw new Error(`must be URLs that start with nats:// or tls://, separated by commas; ${ENCODING_HINT}`);
+  }
+  if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') {
+    throw new Error(`has something after host and port; ${ENCODING_HINT}`);
+  }
+  try {
+    decodeURIComponent(url.username + url.password);
+  } catch {
+    throw new Error(`has a user or password that is not percent-encoded; ${ENCODING_HINT}`);
+  }
+  return text;
+}
+
+/** It is read again at every connection, so that a file that was replaced is used from then on. */
+export function parseCredentialsFile(text: string): string {
+  const content = readTextFile(text);
+  if (!content.includes('BEGIN NATS USER JWT') || !content.includes('BEGIN USER NKEY SEED')) {
+    throw new Error(
+      `names ${JSON.stringify(text)}, which has no user JWT and seed, as \`nsc generate creds\` prints them`,
+    );
+  }
+  return text;
+}
+
+export function parsePemFile(text: string): string {
+  if (!readTextFile(text).includes('-----BEGIN ')) throw new Error(`names ${JSON.stringify(text)}, which is not PEM`);
+  return text;
+}
+
+function readTextFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    throw new Error(`names ${JSON.stringify(path)}, which cannot be read (${code})`);
+  }
+}
+
+export function parseNatsPrefix(text: string): string {
+  const problem = problemOfPrefix(text);
+  if (problem !== undefined) throw new Error(problem);
+  return text;
+}
+
+/** Streams have an odd number of replicas, so that a majority is clear; JetStream allows five. */
+export function parseReplicas(text: string): number {
+  if (!['1', '3', '5'].includes(text)) throw new Error(`must be 1, 3 or 5, not ${JSON.stringify(text)}`);
+  return Number(text);
+}
+
+/** 4 MiB to 1 PiB. */
+export function parseStreamBytes(text: string): number {
+  const [, count = '', unit] = /^(\d{1,9})(MiB|GiB)$/.exec(text) ?? [];
+  const bytes = Number(count) * (unit === 'GiB' ? 1024 ** 3 : 1024 ** 2);
+  if (bytes < 4 * 1024 ** 2 || bytes > 1024 ** 5) {
+    throw new Error(`must be a size from 4MiB on such as 512MiB or 8GiB, not ${JSON.stringify(text)}`);
+  }
+  return bytes;
+}
+
+export function parseNatsServers(text: string): string[] {
+  const servers = list(text).map(parseNatsServer);
+  if (servers.length === 0) throw new Error('must name at least one server');
+  return servers;
+}
+
+export function parseRoles(text: string): Set<Role> {
+  const names = list(text);
+  const roles = ROLES.filter((role) => names.includes(role));
+  const unknown = names.filter((name) => !ROLES.some((role) => role === name));
+  if (unknown.length > 0) throw new Error(`knows only ${ROLES.join(', ')}, not ${unknown.join(', ')}`);
+  if (roles.length === 0) throw new Error(`must name at least one of ${ROLES.join(', ')}`);
+  return new Set(roles);
+}
+
+/** The message never repeats the value. */
+export function parseSecret(text: string): string {
+  if (text.length < 32) throw new Error(`must have at least 32 characters, not ${text.length}`);
+  return text;
+}
+
+/** Over plain HTTP anybody on the way could put in keys of their own. */
+export function parseJwksUrl(text: string): string {
+  const { protocol, hostname } = new URL(parseUrl(text, ['https:', 'http:']));
+  if (protocol === 'http:' && !/^(?:localhost|127\.[\d.]+|\[::1\])$/.test(hostname)) {
+    throw new Error('must start with https://; http:// is for this machine alone');
+  }
+  return text;
+}
+
+export function parseSecretsKey(text: string): string {
+  if (!isSecretsKey(text)) throw new Error('must be 32 bytes in base64');
+  return text;
+}
+
+export function parseCidrs(text: string): string[] {
+  for (const cidr of list(text)) {
+    if (!isCidr(cidr)) throw new Error(`has ${JSON.stringify(cidr)}, which is not a CIDR range such as 10.0.0.0/8`);
+  }
+  return list(text);
+}
+
+function isCidr(text: string): boolean {
+  const [, address = '', bits] = /^(.+)\/(\d{1,3})$/.exec(text) ?? [];
+  const version = isIP(address);
+  return version !== 0 && Number(bits) <= (version === 4 ? 32 : 128);
+}
+
+export function parsePorts(text: string): Set<number> {
+  const bad = list(text).filter((item) => portsOf(item).length === 0);
+  if (bad.length > 0) {
+    throw new Error(`has ${bad.map((item) => JSON.stringify(item)).join(', ')}, not a port or range such as 6000-6063`);
+  }
+  return new Set(list(text).flatMap(portsOf));
+}
+
+/** None where it is no port or range. */
+function portsOf(item: string): number[] {
+  const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(item) ?? [];
+  const [from, to] = [Number(first), Number(last)];
+  if (!(from >= 1 && from <= to && to <= MAX_PORT)) return [];
+  return Array.from({ length: to - from + 1 }, (_, index) => from + index);
+}
+
+export function parseBoolean(text: string): boolean {
+  if (text !== 'true' && text !== 'false') throw new Error(`must be true or false, not ${JSON.stringify(text)}`);
+  return text === 'true';
+}
+
+export function parseAllowHttp(text: string): 'always' | 'never' {
+  return parseBoolean(text) ? 'always' : 'never';
+}
+
+/** Exactly as browsers send them, or none would ever be equal. */
+export function parseOrigins(text: string): string[] {
+  for (const origin of list(text)) {
+    const url = URL.canParse(origin) ? new URL(origin) : undefined;
+    if (url?.origin !== origin || !['http:', 'https:'].includes(url.protocol))
+      throw new Error(`has ${JSON.stringify(origin)}, which is not an origin such as https://console.example.com`);
+  }
+  return list(text);
+}
+
+export function parseDnsServers(text: string): string[] {
+  for (const server of list(text)) {
+    const address = /^\[(.+)\](?::\d+)?$/.exec(server)?.[1] ?? /^([^:]+):\d+$/.exec(server)?.[1] ?? server;
+    if (isIP(address) === 0) throw new Error(`has ${JSON.stringify(server)}, which is not an address or address:port`);
+  }
+  return list(text);
+}
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const MAX_WAIT_MS = 7 * 86_400_000;
+
+export function parseSchedule(text: string): number[] {
+  const waits = list(text).map((item) => {
+    const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(item) ?? [];
+    const wait = Number(amount) * (UNIT_MS[unit ?? ''] ?? Number.NaN);
+    if (!(wait >= 1 && wait <= MAX_WAIT_MS))
+      throw new Error(`has ${JSON.stringify(item)}, which is not a wait such as 30s or 2m of at most 7d`);
+    return wait;
+  });
+  if (waits.length === 0 || waits.length > 30) throw new Error('must name from 1 to 30 waits');
+  return waits;
+}
+
+const LOG_ATTEMPTS = ['all', 'failures', 'none'] as const;
+export type LogAttempts = (typeof LOG_ATTEMPTS)[number];
+
+export function parseLogAttempts(text: string): LogAttempts {
+  const choice = LOG_ATTEMPTS.find((name) => name === text);
+  if (choice === undefined) throw new Error(`must be one of ${LOG_ATTEMPTS.join(', ')}`);
+  return choice;
+}
+
+export function parseLogLevel(text: string): string {
+  const levels = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
+  if (!levels.includes(text)) throw new Error(`must be one of ${levels.join(', ')}`);
+  return text;
+}

@@ -1,0 +1,53 @@
+import type { Queryable } from '../../postgres/transaction.ts';
+
+/** About a subscription: what its tenant is told. */
+export type Notice = {
+  readonly tenant: string;
+  readonly type: string;
+  readonly subscriptionId: string;
+  /** JSON. */
+  readonly data: string;
+};
+
+/** Notices of one tenant and type that are sent in a minute; of those beyond, one is sent when the minute is over. */
+const MAX_PER_MINUTE = 10;
+const IS_SAME_MINUTE = `l.minute_from > now() - interval '1 minute'`;
+
+/**
+ * Whether a notice is to be sent now; otherwise it is counted, and the latest one is kept for `takeOmittedNotice`. Locks a
+ * row of its own until the transaction ends: nothing that a transaction with another notice holds may be locked after it.
+ */
+export async function admitNotice(db: Queryable, notice: Notice): Promise<boolean> {
+  const { tenant, type, subscriptionId, data } = notice;
+  const { rows } = await db.query<{ isAdmitted: boolean }>(
+    `INSERT INTO notice_limits AS l (tenant, type, minute_from, count) VALUES ($1, $2, now(), 1)
+     ON CONFLICT (tenant, type) DO UPDATE SET
+       minute_from = CASE WHEN ${IS_SAME_MINUTE} THEN l.minute_from ELSE now() END,
+       count = CASE WHEN ${IS_SAME_MINUTE} THEN l.count + 1 ELSE 1 END
+     RETURNING count <= ${MAX_PER_MINUTE} AS "isAdmitted"`,
+    [tenant, type],
+  );
+  if (rows[0]?.isAdmitted === true) return true;
+  await db.query(
+    `UPDATE notice_limits SET omitted_count = omitted_count + 1, latest_subscription_id = $3, latest_data = $4
+     WHERE tenant = $1 AND type = $2`,
+    [tenant, type, subscriptionId, data],
+  );
+  return false;
+}
+
+/** The latest of the notices of one tenant and type that were not sent within a minute that is over, and how many they were. */
+export async function takeOmittedNotice(
+  db: Queryable,
+): Promise<(Notice & { readonly omittedCount: number }) | undefined> {
+  const { rows } = await db.query<Notice & { readonly omittedCount: number }>(
+    `WITH due AS (
+       SELECT * FROM notice_limits l WHERE omitted_count > 0 AND NOT ${IS_SAME_MINUTE}
+       ORDER BY minute_from LIMIT 1 FOR UPDATE SKIP LOCKED)
+     UPDATE notice_limits l SET omitted_count = 0, latest_subscription_id = NULL, latest_data = NULL
+     FROM due WHERE l.tenant = due.tenant AND l.type = due.type
+     RETURNING due.tenant, due.type, due.latest_subscription_id AS "subscriptionId", due.latest_data AS data,
+       due.omitted_count AS "omittedCount"`,
+  );
+  return rows[0];
+}

@@ -1,0 +1,117 @@
+import { promises as dns, type RecordWithTtl } from 'node:dns';
+import { LRUCache } from 'lru-cache';
+import { pause } from '../../lib/pause.ts';
+
+/** A name has no address, or the name servers did not say so in time. `dnsCode` is c-ares' (ENOTFOUND, ETIMEOUT, …). */
+export class DnsFailureError extends Error {
+  readonly code = 'ERR_DNS_FAILURE';
+  readonly dnsCode: string;
+
+  constructor(dnsCode: string) {
+    super(`the name could not be resolved (${dnsCode})`);
+    this.dnsCode = dnsCode;
+  }
+}
+
+const QUERY_TIMEOUT_MS = 2_000;
+const QUERY_TRIES = 2;
+/**
+ * When one family has answered, the other one is waited for no longer: some name servers and firewalls drop questions for
+ * AAAA, which would cost every connection the time of all tries. RFC 8305, 3, has 50 ms; this leaves room for far servers.
+ */
+const OTHER_FAMILY_MS = 250;
+const MIN_TTL_MS = 1_000;
+const MAX_TTL_MS = 60_000;
+const NEGATIVE_TTL_MS = 5_000;
+const MAX_NAMES = 10_000;
+
+/**
+ * Resolves by c-ares, not by getaddrinfo: that has four threads, which a customer's slow name servers could hold, no
+ * time limit, a search list that turns short names into internal ones, and reads `127.1` as an address.
+ */
+export class Resolver {
+  readonly #cares = new dns.Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
+  /** Of promises, so that many connections to a new name ask once. */
+  readonly #answers = new LRUCache<string, Promise<readonly string[]>>({ max: MAX_NAMES, ttl: MAX_TTL_MS });
+
+  constructor(servers?: readonly string[]) {
+    if (servers !== undefined) this.#cares.setServers(servers);
+  }
+
+  /** Every A and AAAA answer, IPv4 first, at least one; rejects with a DnsFailureError. */
+  resolve(name: string): Promise<readonly string[]> {
+    const known = this.#answers.get(name);
+    if (known !== undefined) return known;
+    const answer = this.#ask(name, (whole) => {
+      // A cached answer may be checked again: then with all addresses.
+      if (this.#answers.get(name) === answer) {
+        this.#answers.set(name, Promise.resolve(whole.addresses), { ttl: whole.ttlMs });
+      }
+    }).then(
+      ({ addresses, ttlMs }) => {
+        this.#answers.set(name, answer, { ttl: ttlMs });
+        return addresses;
+      },
+      (error: unknown) => {
+        this.#answers.set(name, answer, { ttl: NEGATIVE_TTL_MS });
+        throw error;
+      },
+    );
+    this.#answers.set(name, answer);
+    return answer;
+  }
+
+  /** Fails what is being asked. Later questions are still answered. */
+  close(): void {
+    this.#cares.cancel();
+    this.#answers.clear();
+  }
+
+  /**
+   * One family's failure or delay does not matter where the other has an answer: only checked answers are connected to.
+   * `onLate` is called if the other family has answered too late.
+   */
+  async #ask(name: string, onLate: (whole: Answer) => void): Promise<Answer> {
+    const families = [this.#cares.resolve4(name, { ttl: true }), this.#cares.resolve6(name, { ttl: true })];
+    const all = Promise.allSettled(families);
+    const first = await Promise.any(families).catch((): RecordWithTtl[] => []);
+    const timer = new AbortController();
+    const results = await Promise.race([all, first.length > 0 ? pause(OTHER_FAMILY_MS, timer.signal) : all]);
+    timer.abort();
+    if (results === undefined) {
+      void all.then((whole) => {
+        if (recordsOf(whole).length > first.length) onLate(toAnswer(recordsOf(whole)));
+      });
+      return toAnswer(first);
+    }
+    const records = recordsOf(results);
+    if (records.length === 0) throw new DnsFailureError(failureCode(results));
+    return toAnswer(records);
+  }
+}
+
+type Answer = { readonly addresses: readonly string[]; readonly ttlMs: number };
+
+function recordsOf(results: readonly PromiseSettledResult<RecordWithTtl[]>[]): RecordWithTtl[] {
+  return results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+}
+
+function toAnswer(records: readonly RecordWithTtl[]): Answer {
+  return { addresses: records.map(({ address }) => address), ttlMs: ttlMsOf(records) };
+}
+
+/** The smallest, within bounds. c-ares gives no TTL for the answers after the 256th. */
+function ttlMsOf(records: readonly RecordWithTtl[]): number {
+  const seconds = Math.min(...records.slice(0, 256).map(({ ttl }) => ttl));
+  return Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, seconds * 1_000));
+}
+
+/** ENODATA of one family says little when the other's question was never answered. */
+function failureCode(results: readonly PromiseSettledResult<unknown>[]): string {
+  const codes = results.flatMap((result) => (result.status === 'rejected' ? [codeOf(result.reason)] : []));
+  return codes.find((code) => code !== 'ENODATA' && code !== 'ENOTFOUND') ?? codes[0] ?? 'ENODATA';
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : 'EUNKNOWN';
+}

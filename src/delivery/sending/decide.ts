@@ -1,0 +1,79 @@
+import type { WaitReason } from '../../generated/prisma/enums.ts';
+import { failureReasonOf, type Outcome } from '../http/outcome.ts';
+import { parseRetryAfter } from './retry-after.ts';
+
+export type Decision =
+  | { readonly kind: 'success' }
+  | {
+      readonly kind: 'retry';
+      /** Whole milliseconds: nats-server takes a fraction for no delay at all. */
+      readonly delayMs: number;
+      readonly waitingFor: Extract<WaitReason, 'BACKOFF' | 'RETRY_AFTER'>;
+    }
+  | { readonly kind: 'failure' }
+  /** 410: the delivery has failed, and the subscription is to be deactivated. */
+  | { readonly kind: 'gone' };
+
+export type DecisionInput = {
+  readonly outcome: Outcome;
+  /** The number of the attempt that was made, from 1. */
+  readonly attemptNumber: number;
+  readonly retryScheduleMs: readonly number[];
+  /** From 0 to 1. */
+  readonly random: number;
+  /** When the outcome came, in milliseconds since 1970: what a date in Retry-After is compared with. */
+  readonly nowMs: number;
+};
+
+/** ±20 %: receivers that failed together are not tried again together. */
+const JITTER = 0.2;
+/** What must not be undercut is only lengthened, by up to 10 %. */
+const SPREAD = 0.1;
+/**
+ * A receiver that says or shows that it has too much to do gets air: after the one quick retry, it is left alone for at
+ * least a minute, whatever the schedule says. The length is Svix's; Standard Webhooks asks for some.
+ */
+const OVERLOAD_WAIT_MS = 60_000;
+const OVERLOAD_STATUS_CODES: ReadonlySet<number> = new Set([429, 502, 504]);
+/** A slip in a Retry-After must not stop a delivery for weeks. */
+const MAX_RETRY_AFTER_MS = 36_000_000;
+/** Where Retry-After is a wish about the next request; RFC 9110 has it with a 3xx too, which is not followed. */
+const RETRY_AFTER_STATUS_CODES: ReadonlySet<number> = new Set([429, 503]);
+const GONE = 410;
+
+/** What happens after an attempt. */
+export function decide({ outcome, attemptNumber, retryScheduleMs, random, nowMs }: DecisionInput): Decision {
+  if (failureReasonOf(outcome) === undefined) return { kind: 'success' };
+  if (outcome.kind === 'response' && outcome.statusCode === GONE) return { kind: 'gone' };
+  const scheduledMs = retryScheduleMs[attemptNumber - 1];
+  if (scheduledMs === undefined) return { kind: 'failure' };
+  const backoffMs = Math.round(scheduledMs * (1 - JITTER + 2 * JITTER * random));
+  const isSpared = attemptNumber > 1 && isOverload(outcome);
+  const ownMs = Math.max(backoffMs, isSpared ? spread(OVERLOAD_WAIT_MS, random) : 0);
+  const askedMs = askedWaitMs(outcome, { random, nowMs });
+  return askedMs > ownMs
+    ? { kind: 'retry', delayMs: askedMs, waitingFor: 'RETRY_AFTER' }
+    : { kind: 'retry', delayMs: ownMs, waitingFor: 'BACKOFF' };
+}
+
+/** The next step after the attempt of a test event, which is never retried and has no effect on the subscription. */
+export function decideTest(outcome: Outcome): Decision {
+  return { kind: failureReasonOf(outcome) === undefined ? 'success' : 'failure' };
+}
+
+function isOverload(outcome: Outcome): boolean {
+  if (outcome.kind === 'failure') return outcome.reason === 'TIMEOUT';
+  return OVERLOAD_STATUS_CODES.has(outcome.statusCode);
+}
+
+/** Never less than the receiver asked for, but for the limit of 10 h, which its spread keeps to as well. 0: nothing. */
+function askedWaitMs(outcome: Outcome, { random, nowMs }: Pick<DecisionInput, 'random' | 'nowMs'>): number {
+  if (outcome.kind === 'failure' || !RETRY_AFTER_STATUS_CODES.has(outcome.statusCode)) return 0;
+  const askedMs = parseRetryAfter(outcome.headers['retry-after'], nowMs);
+  return askedMs === undefined ? 0 : Math.min(spread(askedMs, random), MAX_RETRY_AFTER_MS);
+}
+
+/** Nothing that asked for the same moment comes back at the same moment; never earlier. */
+function spread(waitMs: number, random: number): number {
+  return Math.ceil(waitMs * (1 + SPREAD * random));
+}

@@ -1,0 +1,148 @@
+import { parentPort } from 'node:worker_threads';
+import { LRUCache } from 'lru-cache';
+import {
+  type CompiledSchema,
+  compileSchema,
+  type Mismatch,
+  problemsOfSchema,
+  type SchemaProblem,
+} from './compile-schema.ts';
+import { withTimeLimit } from '../../lib/time-limit.ts';
+
+/** What SchemaThread sends to this thread; the thread sends back `SchemaProblem[]` or a `CheckResult`. */
+export type SchemaTask =
+  | { readonly kind: 'compile'; readonly schema: string }
+  | {
+      readonly kind: 'check';
+      readonly schema: string;
+      /** JSON texts in UTF-8, one after the other. */
+      readonly data: Uint8Array<ArrayBuffer>;
+      readonly lengths: readonly number[];
+      readonly limitMs: number;
+      readonly explainMs: number;
+    };
+
+export type CheckResult = {
+  /** For each of the data; undefined if it is as its schema wants it, or was not checked. */
+  readonly mismatches: readonly (Mismatch | undefined)[];
+  /** Why the schema cannot be used; nothing was checked then. */
+  readonly unusable?: string;
+  /** Why the rest was not checked. */
+  readonly unfinished?: string;
+  readonly checkMs: number;
+  readonly explainMs: number;
+};
+
+/** Time limit of one compilation. The largest schemas that made sense took 0.8 s. */
+const MAX_COMPILE_MS = 5_000;
+/** For the list of problems of one event. */
+const MAX_EXPLAIN_MS = 50;
+const MAX_MESSAGE_LENGTH = 500;
+/** Characters of schemas whose compiled form is kept: those used last. */
+const MAX_CACHED_SCHEMA_LENGTH = 4 * 1024 * 1024;
+
+/** By their text; an Error for a schema that cannot be compiled. */
+const compiled = new LRUCache<string, CompiledSchema | Error>({ maxSize: MAX_CACHED_SCHEMA_LENGTH });
+
+// `as`: SchemaThread sends nothing else.
+parentPort?.on('message', (task: SchemaTask) => {
+  parentPort?.postMessage(task.kind === 'compile' ? findProblems(task.schema) : check(task));
+});
+
+function findProblems(text: string): readonly SchemaProblem[] {
+  try {
+    // `as`: SchemaThread.compile is called for objects only.
+    const schema = JSON.parse(text) as object;
+    return withTimeLimit(MAX_COMPILE_MS, () => {
+      const problems = problemsOfSchema(schema);
+      if (problems.length === 0) compileSchema(schema);
+      return problems;
+    });
+  } catch (error) {
+    return [{ path: 'schema', message: whyOf(error) }];
+  }
+}
+
+function whyOf(error: unknown): string {
+  // The stack was used up; or see time-limit.ts.
+  if (!(error instanceof Error) || error instanceof RangeError || 'code' in error) return 'is too complicated';
+  return `cannot be used: ${error.message.slice(0, MAX_MESSAGE_LENGTH)}`;
+}
+
+type CheckTask = Extract<SchemaTask, { readonly kind: 'check' }>;
+
+function check({ schema: text, data, lengths, limitMs, explainMs }: CheckTask): CheckResult {
+  const schema = compile(text);
+  const mismatches: (Mismatch | undefined)[] = lengths.map(() => undefined);
+  if (schema instanceof Error) return { mismatches, unusable: schema.message, checkMs: 0, explainMs: 0 };
+  const values = split(data, lengths);
+  const began = performance.now();
+  let unfinished: string | undefined;
+  try {
+    // One limit for all, since each costs 80 µs. What has been found by then counts.
+    withTimeLimit(limitMs, () => {
+      for (const [index, value] of values.entries()) mismatches[index] = schema.check(parse(value));
+    });
+  } catch (error) {
+    unfinished = String(error);
+  }
+  const checkMs = performance.now() - began;
+  const explained = explain(schema, { mismatches, values, limitMs: explainMs });
+  return { mismatches, checkMs, explainMs: explained, ...(unfinished !== undefined && { unfinished }) };
+}
+
+type Explaining = {
+  readonly mismatches: (Mismatch | undefined)[];
+  readonly values: readonly Buffer[];
+  readonly limitMs: number;
+};
+
+/** Puts all the problems in the place of the first. Returns the milliseconds that it took, without the compilation. */
+function explain(schema: CompiledSchema, { mismatches, values, limitMs }: Explaining): number {
+  if (limitMs < 1 || mismatches.every((mismatch) => mismatch === undefined)) return 0;
+  let leftMs = limitMs;
+  try {
+    const explainer = withTimeLimit(MAX_COMPILE_MS, () => schema.explainer());
+    for (const [index, value] of values.entries()) {
+      const eventMs = Math.floor(Math.min(MAX_EXPLAIN_MS, leftMs));
+      if (mismatches[index] === undefined || eventMs < 1) continue;
+      const began = performance.now();
+      try {
+        const mismatch = withTimeLimit(eventMs, () => explainer(parse(value)));
+        if (mismatch.count > 0) mismatches[index] = mismatch;
+      } catch {
+        // The first problem has to do.
+      }
+      leftMs -= performance.now() - began;
+    }
+  } catch {
+    // As above, for all of them.
+  }
+  return limitMs - leftMs;
+}
+
+function compile(text: string): CompiledSchema | Error {
+  const known = compiled.get(text);
+  if (known !== undefined) return known;
+  let schema: CompiledSchema | Error;
+  try {
+    // `as`: it was checked when it was saved.
+    schema = withTimeLimit(MAX_COMPILE_MS, () => compileSchema(JSON.parse(text) as object));
+  } catch (error) {
+    schema = error instanceof Error ? error : new Error(String(error));
+  }
+  compiled.set(text, schema, { size: 100 + text.length });
+  return schema;
+}
+
+function split({ buffer }: Uint8Array<ArrayBuffer>, lengths: readonly number[]): Buffer[] {
+  let offset = 0;
+  return lengths.map((length) => {
+    offset += length;
+    return Buffer.from(buffer, offset - length, length);
+  });
+}
+
+function parse(data: Buffer): unknown {
+  return JSON.parse(data.toString());
+}

@@ -1,0 +1,157 @@
+import { NUMBER_TOO_LARGE } from '../../lib/json-numbers.ts';
+
+/** `path` leads to the condition: `filter.user.age.$gt`. */
+export type FilterProblem = { readonly path: string; readonly message: string };
+
+const MAX_JSON_BYTES = 16 * 1_024;
+const MAX_DEPTH = 10;
+const MAX_CONDITIONS = 100;
+const MAX_LIST_LENGTH = 250;
+const MAX_NAME_LENGTH = 256;
+
+/** What is wrong with an operator's operand, by operator. */
+const OPERANDS = {
+  $eq: problemOfLiteral,
+  $ne: problemOfLiteral,
+  $in: problemOfList,
+  $nin: problemOfList,
+  $gt: problemOfComparable,
+  $gte: problemOfComparable,
+  $lt: problemOfComparable,
+  $lte: problemOfComparable,
+  $startsWith: (operand: unknown) => (typeof operand === 'string' ? problemOfLiteral(operand) : 'must be a string'),
+  $exists: (operand: unknown) => (typeof operand === 'boolean' ? undefined : 'must be true or false'),
+} as const;
+
+export type Operator = keyof typeof OPERANDS | '$and' | '$or' | '$not';
+
+/** Every problem of a payload filter, as docs/payload-filters.md describes it; of one beyond a limit that alone. */
+export function validateFilter(filter: unknown): readonly FilterProblem[] {
+  const path = 'filter';
+  if (!isObject(filter)) return [{ path, message: 'must be a JSON object' }];
+  const values = { left: MAX_JSON_BYTES };
+  if (isDeeperThan(MAX_DEPTH, filter, values)) {
+    return [{ path, message: `may be nested at most ${MAX_DEPTH} levels deep` }];
+  }
+  if (values.left <= 0 || Buffer.byteLength(JSON.stringify(filter)) > MAX_JSON_BYTES) {
+    return [{ path, message: `may have at most ${MAX_JSON_BYTES} bytes of JSON` }];
+  }
+  const { problems, count } = inspect(filter, path);
+  if (count > MAX_CONDITIONS) return [{ path, message: `may have at most ${MAX_CONDITIONS} conditions` }];
+  return problems;
+}
+
+/** Whether it is an object of JSON: no array, and not null. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Looks at as many values as the limit of bytes allows, since each takes more than one: a megabyte of them, which is
+ * refused in any case, would take 0.1 s.
+ */
+function isDeeperThan(levels: number, value: unknown, values: { left: number }): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (levels === 0) return true;
+  // Object.values would read all of them first. `as`: members of an object may be anything.
+  for (const name in value) {
+    values.left -= 1;
+    if (values.left <= 0) return false;
+    if (isDeeperThan(levels - 1, (value as Readonly<Record<string, unknown>>)[name], values)) return true;
+  }
+  return false;
+}
+
+/** `count`: of the comparisons, which is what a filter costs. */
+type Inspection = { readonly problems: readonly FilterProblem[]; readonly count: number };
+
+function inspect(condition: unknown, path: string): Inspection {
+  if (!isObject(condition)) return comparison(path, problemOfLiteral(condition));
+  const names = Object.keys(condition);
+  const own = problemOfNames(names);
+  if (own !== undefined) return comparison(path, own);
+  return together(names.map((name) => inspectPart({ name, operand: condition[name], path: `${path}.${name}` })));
+}
+
+type Part = { readonly name: string; readonly operand: unknown; readonly path: string };
+
+function inspectPart({ name, operand, path }: Part): Inspection {
+  if (isComparing(name)) return comparison(path, OPERANDS[name](operand));
+  if (name === '$and' || name === '$or') return inspectList(operand, path);
+  if (name === '$not') return inspectObject(operand, path);
+  return name.startsWith('$') ? comparison(path, 'is not an operator') : inspect(operand, path);
+}
+
+function inspectList(operand: unknown, path: string): Inspection {
+  if (!Array.isArray(operand) || operand.length === 0) return comparison(path, 'must be a list of at least one object');
+  return together(operand.map((condition, index) => inspectObject(condition, `${path}.${index}`)));
+}
+
+function inspectObject(operand: unknown, path: string): Inspection {
+  return isObject(operand) ? inspect(operand, path) : comparison(path, 'must be an object');
+}
+
+function comparison(path: string, message: string | undefined): Inspection {
+  return { problems: message === undefined ? [] : [{ path, message }], count: 1 };
+}
+
+function together(inspections: readonly Inspection[]): Inspection {
+  return {
+    problems: inspections.flatMap(({ problems }) => problems),
+    count: inspections.reduce((sum, { count }) => sum + count, 0),
+  };
+}
+
+function isComparing(name: string): name is keyof typeof OPERANDS {
+  return Object.hasOwn(OPERANDS, name);
+}
+
+function problemOfNames(names: readonly string[]): string | undefined {
+  if (names.length === 0) return 'must have at least one condition';
+  const fields = names.filter((name) => !name.startsWith('$'));
+  if (fields.length > 0 && names.some(isComparing)) return 'must not have fields and comparing operators side by side';
+  return fields.map(problemOfName).find((problem) => problem !== undefined);
+}
+
+function problemOfName(name: string): string | undefined {
+  // Not named in the path, which would be as long.
+  if (name.length > MAX_NAME_LENGTH) return `must not have names of more than ${MAX_NAME_LENGTH} characters`;
+  // Assigned to an object it becomes something else than a member, by whoever copies the filter.
+  if (name === '__proto__') return 'must not have a member __proto__';
+  return problemOfText(name);
+}
+
+function problemOfNameInLiteral(name: string): string | undefined {
+  // More likely meant as an operator; and Prisma takes `$type` for its own.
+  return name.startsWith('$') ? 'must not have operators inside a value' : problemOfName(name);
+}
+
+function problemOfText(text: string): string | undefined {
+  // Postgres has no text with either of them.
+  return text.includes('\0') || !text.isWellFormed() ? 'must not contain NUL or half a surrogate pair' : undefined;
+}
+
+/** Of any JSON value, down to its members. */
+function problemOfLiteral(value: unknown): string | undefined {
+  if (typeof value === 'string') return problemOfText(value);
+  // What the text of a request said is beyond a double.
+  if (typeof value === 'number' && !Number.isFinite(value)) return NUMBER_TOO_LARGE;
+  if (typeof value !== 'object' || value === null) return undefined;
+  const names = Array.isArray(value) ? [] : Object.keys(value).map(problemOfNameInLiteral);
+  return [...names, ...Object.values(value).map(problemOfLiteral)].find((problem) => problem !== undefined);
+}
+
+function problemOfList(operand: unknown): string | undefined {
+  const isList = Array.isArray(operand) && operand.length > 0 && operand.length <= MAX_LIST_LENGTH;
+  // A list of objects would have to be compared one by one.
+  if (!isList || operand.some((value) => typeof value === 'object' && value !== null)) {
+    return `must be a list of 1 to ${MAX_LIST_LENGTH} strings, numbers, booleans or nulls`;
+  }
+  return problemOfLiteral(operand);
+}
+
+function problemOfComparable(operand: unknown): string | undefined {
+  return typeof operand === 'number' || typeof operand === 'string'
+    ? problemOfLiteral(operand)
+    : 'must be a number or a string';
+}

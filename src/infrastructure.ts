@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Config } from './config/config.ts';
+import { type DatabaseUrls, databaseUrls } from './postgres/session.ts';
+import {
+  checkAccess,
+  lockDataDirectory,
+  readOrCreateSecretFile,
+  replaceSecretFile,
+} from './embedded/data-directory.ts';
+import { startEmbeddedNats } from './embedded/nats.ts';
+import { findNatsServer } from './embedded/nats-binary.ts';
+import { startEmbeddedPostgres } from './embedded/postgres.ts';
+import type { Report } from './embedded/report.ts';
+import { explainStartFailure } from './lib/start-error.ts';
+
+/** What the program stands on: somebody else's servers or embedded ones, given secrets or generated ones. */
+export type Surroundings = {
+  readonly databaseUrls: DatabaseUrls;
+  readonly natsServers: readonly string[];
+  readonly adminApiKey: string;
+  readonly secretsKey: string;
+};
+
+export type SurroundingsOptions = {
+  readonly log: Logger;
+  readonly report: Report;
+  /** Once it aborts, no further server is started. */
+  readonly signal: AbortSignal;
+  /** Called with what undoes each step, in the order of the steps. */
+  readonly onStop: (stop: () => Promise<void>) => void;
+};
+
+/** Starts what the configuration leaves to us, and generates the secrets it does not name. Throws a StartError, or the signal's reason. */
+export async function prepareSurroundings(config: Config, options: SurroundingsOptions): Promise<Surroundings> {
+  try {
+    return await prepare(config, options);
+  } catch (error) {
+    throw explainStartFailure(error, config.dataDir);
+  }
+}
+
+async function prepare(config: Config, options: SurroundingsOptions): Promise<Surroundings> {
+  const { dataDir } = config;
+  if (config.databaseUrl === undefined || config.natsServers === undefined) {
+    options.onStop(await lockDataDirectory(dataDir));
+    await checkAccess(dataDir);
+    sayWhatIsEmbedded(config, options.log);
+  }
+  // First, because it is the step that can fail for want of a network, and then nothing has to be undone.
+  const natsServers = config.natsServers ?? [await startNats(config, options)];
+  const databaseUrl = config.databaseUrl ?? (await startPostgres(dataDir, options));
+  return {
+    databaseUrls: databaseUrls(databaseUrl, config.databaseDirectUrl),
+    natsServers,
+    adminApiKey: config.adminApiKey ?? (await keptSecret(dataDir, { name: 'admin-api-key', create: newApiKey })),
+    secretsKey: config.secretsKey ?? (await keptSecret(dataDir, { name: 'secrets-key', create: newSecretsKey })),
+  };
+}
+
+/** A forgotten variable would go unnoticed otherwise, in production until the machine is gone. */
+function sayWhatIsEmbedded({ databaseUrl, natsServers, dataDir, isProduction }: Config, log: Logger): void {
+  const servers = [
+    ...(databaseUrl === undefined ? [{ variable: 'DATABASE_URL', server: 'Postgres' }] : []),
+    ...(natsServers === undefined ? [{ variable: 'NATS_URL', server: 'nats-server' }] : []),
+  ];
+  for (const { variable, server } of servers) {
+    const text = `${variable} is not set: using an embedded ${server}, with its data in DATA_DIR`;
+    if (isProduction)
+      log.warn({ dataDir }, `${text}; it has no replica and no backup, and other machines cannot use it`);
+    else log.info({ dataDir }, text);
+  }
+}
+
+async function keptSecret(dataDir: string, { name, create }: { name: string; create: () => string }): Promise<string> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  return readOrCreateSecretFile(join(dataDir, name), create);
+}
+
+async function startNats(
+  { dataDir, searchPath, natsPort }: Config,
+  { log, report, signal, onStop }: SurroundingsOptions,
+): Promise<string> {
+  const binary = await findNatsServer({ dataDir, searchPath, report, log });
+  signal.throwIfAborted();
+  const password = await keptSecret(dataDir, { name: 'nats-password', create: () => randomBytes(24).toString('hex') });
+  const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, password, port: natsPort, log });
+  onStop(() => nats.stop());
+  await replaceSecretFile(join(dataDir, 'nats-url'), nats.url);
+  return nats.url;
+}
+
+async function startPostgres(dataDir: string, { log, report, signal, onStop }: SurroundingsOptions): Promise<string> {
+  signal.throwIfAborted();
+  const postgres = await startEmbeddedPostgres({ directory: join(dataDir, 'postgres'), log, report, signal });
+  onStop(() => postgres.stop());
+  return postgres.url;
+}
+
+function newApiKey(): string {
+  return `whk_${randomBytes(32).toString('hex')}`;
+}
+
+function newSecretsKey(): string {
+  return randomBytes(32).toString('base64');
+}

@@ -1,0 +1,162 @@
+import pg from 'pg';
+import { StartError } from '../lib/start-error.ts';
+import { openConnection } from './connection.ts';
+import { connectionConfig, type DatabaseUrls, schemaOf } from './session.ts';
+
+const STATEMENT_MS = 10_000;
+const MIN_VERSION = 14;
+
+/**
+ * Throws a StartError, which says what to do, if this Postgres or the way to it cannot be used as it is. Leaves nothing
+ * behind in the sessions: they may be a pooler's, and serve other programs afterwards.
+ */
+export async function checkServer({ url, directUrl }: DatabaseUrls): Promise<void> {
+  const isPooled = directUrl !== url;
+  await withClients([directUrl, directUrl], async (clients) => {
+    await checkSessions(clients, isPooled ? 'DATABASE_DIRECT_URL' : 'DATABASE_URL');
+    const facts = await readFacts(clients[0], schemaOf(url));
+    const problem = problemOf(facts, schemaOf(url));
+    if (problem !== undefined) throw new StartError(problem);
+  });
+  if (isPooled) await withClients([directUrl, url], checkPooler);
+}
+
+type Clients = readonly [pg.Client, pg.Client];
+
+async function withClients(urls: readonly [string, string], work: (clients: Clients) => Promise<void>): Promise<void> {
+  const open = (url: string) => openConnection(connectionConfig(url, { statementMs: STATEMENT_MS }));
+  const first = await open(urls[0]);
+  try {
+    const second = await open(urls[1]);
+    try {
+      await work([first.client, second.client]);
+    } finally {
+      await second.close();
+    }
+  } finally {
+    await first.close();
+  }
+}
+
+/** In an order that no pooler's own turns repeat: a session that both get, or that changes, is not theirs. */
+const TURNS = [0, 1, 1, 0, 0, 1, 0, 1, 1, 0] as const;
+
+async function checkSessions(clients: Clients, variable: string): Promise<void> {
+  const seen = new Set<string>();
+  for (const turn of TURNS) {
+    const { rows } = await clients[turn].query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    for (const { pid } of rows) seen.add(`${turn} ${pid}`);
+  }
+  const pids = new Set([...seen].map((each) => each.split(' ')[1]));
+  if (seen.size === 2 && pids.size === 2) return;
+  throw new StartError(
+    `${variable} leads to a pooler that gives each transaction another session (PgBouncer with pool_mode=transaction): ` +
+      'set DATABASE_DIRECT_URL to the address of Postgres itself, which migrations, locks and notifications need',
+  );
+}
+
+type Facts = {
+  readonly database: string;
+  readonly role: string;
+  readonly version: number;
+  readonly encoding: string;
+  readonly replicationRole: string;
+  readonly schemaExists: boolean;
+  readonly mayCreate: boolean;
+  /** Whether our tables are there and belong to a role that this one is not a member of. */
+  readonly isOthers: boolean;
+  readonly isInstalled: boolean;
+  /** A schema that has our tables. */
+  readonly otherSchema: string | null;
+};
+
+async function readFacts(client: pg.Client, schema: string): Promise<Facts> {
+  const { rows } = await client.query<Facts>(FACTS, [schema]);
+  if (rows[0] === undefined) throw new Error('Postgres did not say what it is');
+  return rows[0];
+}
+
+const FACTS = `
+  WITH installed AS (
+    SELECT c.relnamespace AS schema, c.relowner AS owner, n.nspname AS name
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = 'uncounted_attempts' AND c.relkind = 'r'
+  ), ours AS (
+    SELECT (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1) AS schema
+  )
+  SELECT current_database() AS database, current_user AS role,
+    current_setting('server_version_num')::integer / 10000 AS version,
+    (SELECT pg_encoding_to_char(encoding) FROM pg_catalog.pg_database WHERE datname = current_database()) AS encoding,
+    current_setting('session_replication_role') AS "replicationRole",
+    schema IS NOT NULL AS "schemaExists",
+    coalesce(has_schema_privilege(schema, 'USAGE') AND has_schema_privilege(schema, 'CREATE'), false) AS "mayCreate",
+    EXISTS (SELECT FROM installed i WHERE i.schema = ours.schema AND NOT pg_has_role(i.owner, 'USAGE')) AS "isOthers",
+    EXISTS (SELECT FROM installed i WHERE i.schema = ours.schema) AS "isInstalled",
+    (SELECT min(name) FROM installed i WHERE i.schema IS DISTINCT FROM ours.schema) AS "otherSchema"
+  FROM ours`;
+
+function problemOf(facts: Facts, schema: string): string | undefined {
+  const { database, role, version, encoding, otherSchema } = facts;
+  const isElsewhere = !facts.isInstalled && otherSchema !== null;
+  const problems: readonly (readonly [boolean, string])[] = [
+    [version < MIN_VERSION, `Postgres ${version} is too old: ${MIN_VERSION} or newer is needed`],
+    [
+      encoding !== 'UTF8',
+      `the database "${database}" has the encoding ${encoding}, not UTF8: name one in DATABASE_URL that was created with ` +
+        "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+    ],
+    [
+      isElsewhere,
+      `the database "${database}" has our tables in the schema "${otherSchema}", not in "${schema}": add ` +
+        `?schema=${otherSchema} to DATABASE_URL, or use a database of its own for a second installation`,
+    ],
+    [
+      !facts.schemaExists,
+      `the database "${database}" has no schema "${schema}": create it, or name another one with ?schema=… in DATABASE_URL`,
+    ],
+    [
+      !facts.mayCreate,
+      `the role "${role}" may not create tables in the schema "${schema}" of the database "${database}", which ` +
+        `migrations and partitions need: GRANT USAGE, CREATE ON SCHEMA "${schema}" TO "${role}", or name a schema where ` +
+        'it may with ?schema=… in DATABASE_URL',
+    ],
+    [
+      facts.isOthers,
+      `the tables in the schema "${schema}" do not belong to the role "${role}", which migrations and partitions need: ` +
+        'use the role that owns them, or a member of it',
+    ],
+    [
+      facts.replicationRole !== 'origin',
+      `the role "${role}" has session_replication_role=${facts.replicationRole}, which turns off triggers that we need: ` +
+        `ALTER ROLE "${role}" RESET session_replication_role`,
+    ],
+  ];
+  return problems.find(([isSo]) => isSo)?.[1];
+}
+
+/** Facts of the server and the database, the same for every connection. */
+const IDENTITY = `SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' || oid AS identity
+  FROM pg_catalog.pg_database WHERE datname = current_database()`;
+
+async function checkPooler([direct, pooled]: Clients): Promise<void> {
+  const there = await readIdentity(direct);
+  try {
+    await pooled.query('BEGIN');
+  } catch (error) {
+    // PgBouncer's answer with pool_mode=statement.
+    if (!(error instanceof pg.DatabaseError && error.code === '08P01')) throw error;
+    throw new StartError('DATABASE_URL leads to a pooler without transactions: use pool_mode=transaction', {
+      cause: error,
+    });
+  }
+  if ((await readIdentity(pooled)) !== there) {
+    throw new StartError(
+      'DATABASE_URL and DATABASE_DIRECT_URL lead to different databases: both must lead to the same',
+    );
+  }
+  await pooled.query('COMMIT');
+}
+
+async function readIdentity(client: pg.Client): Promise<string | undefined> {
+  return (await client.query<{ identity: string }>(IDENTITY)).rows[0]?.identity;
+}

@@ -1,0 +1,96 @@
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import { pause } from '../lib/pause.ts';
+import { openSession } from './session.ts';
+
+/** The triggers of that name notify of them, and tell-cancelled.ts. */
+type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
+
+export type ChangeListenerOptions = {
+  readonly url: string;
+  readonly log: Logger;
+  /** What to call with the id that a transaction notified of, once that is committed. */
+  readonly onNotice: Readonly<Partial<Record<NoticeChannel, (id: string) => void>>>;
+  /** Changes may have been missed: everything that is remembered may be stale. */
+  readonly onGap: () => void;
+  readonly limits?: Partial<ListenerLimits>;
+};
+
+type ListenerLimits = {
+  /** How often the server is asked whether it is still there: a connection can die without either side being told. */
+  readonly pingEveryMs: number;
+  readonly answerWithinMs: number;
+};
+
+const LIMITS: ListenerLimits = { pingEveryMs: 10_000, answerWithinMs: 5_000 };
+const RETRY_MS = 1_000;
+
+/** Listens to what transactions notify of, on a connection of its own. */
+export class ChangeListener {
+  readonly #options: ChangeListenerOptions;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(options: ChangeListenerOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      try {
+        await this.#listen(signal);
+      } catch (error) {
+        this.#options.log.debug({ err: error }, 'not listening to changes');
+      }
+      this.#options.onGap();
+      await pause(RETRY_MS, signal);
+    }
+  }
+
+  /** Returns or throws when the connection has ended, or does not answer any more. */
+  async #listen(signal: AbortSignal): Promise<void> {
+    const { url, onNotice, onGap, limits } = this.#options;
+    const { pingEveryMs, answerWithinMs } = { ...LIMITS, ...limits };
+    const { client, close } = await openSession(url, {
+      ...{ statementMs: answerWithinMs, answerMs: answerWithinMs, idleInTransactionMs: 0 },
+      name: 'webhooks-engine changes',
+    });
+    const ended = new AbortController();
+    for (const event of ['end', 'error'] as const) {
+      client.on(event, () => {
+        ended.abort();
+      });
+    }
+    client.on('notification', ({ channel, payload = '' }) => {
+      for (const [name, onNoticeOf] of Object.entries(onNotice)) if (name === channel) onNoticeOf(payload);
+    });
+    try {
+      for (const channel of Object.keys(onNotice)) await client.query(`LISTEN ${channel}`);
+      onGap();
+      const over = AbortSignal.any([signal, ended.signal]);
+      for (;;) {
+        await pause(pingEveryMs, over);
+        if (over.aborted) return;
+        await ping(client);
+      }
+    } finally {
+      await close();
+    }
+  }
+}
+
+/** Rejects also on a standby, where nothing is ever notified: a server can become one without closing connections. */
+async function ping(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ isStandby: boolean }>('SELECT pg_is_in_recovery() AS "isStandby"');
+  if (rows[0]?.isStandby !== false) throw new Error('Postgres is a standby');
+}

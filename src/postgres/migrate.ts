@@ -1,0 +1,194 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import { type Logger, pino } from 'pino';
+import { StartError } from '../lib/start-error.ts';
+import { type Connection, openConnection } from './connection.ts';
+import { isTransient } from './errors.ts';
+import { isOnline, runOnline, statementsOf } from './online-migration.ts';
+import { openSession } from './session.ts';
+
+/** Any number: it only has to be the same in every process of every version. */
+const MIGRATION_LOCK = 7_221_950;
+
+const CREATE_MIGRATIONS_TABLE = `
+  CREATE TABLE IF NOT EXISTS _prisma_migrations (
+    id varchar(36) PRIMARY KEY, checksum varchar(64) NOT NULL, finished_at timestamptz, migration_name varchar(255) NOT NULL,
+    logs text, rolled_back_at timestamptz, started_at timestamptz NOT NULL DEFAULT now(), applied_steps_count integer NOT NULL DEFAULT 0
+  )`;
+
+type MigrateLimits = {
+  /** How often it is tried to get the lock while another process migrates, and how long altogether. */
+  readonly lockEveryMs: number;
+  readonly lockWithinMs: number;
+  /** How often the log says what it waits for, or what is running. */
+  readonly logEveryMs: number;
+};
+
+export type MigrateOptions = { readonly log?: Logger; readonly limits?: Partial<MigrateLimits> };
+
+const LIMITS: MigrateLimits = { lockEveryMs: 500, lockWithinMs: 600_000, logEveryMs: 30_000 };
+/** While a migration waits for a table, everybody who comes after it waits too; it is tried again. */
+const TABLE_LOCK_MS = 5_000;
+/** Queries that run beside a migration, over another connection. */
+const ANSWER_MS = 5_000;
+
+type Migration = { readonly name: string; readonly sql: string; readonly checksum: string };
+type Run = MigrateLimits & { readonly databaseUrl: string; readonly log: Logger };
+
+/**
+ * Applies the migrations of `directory` (`<name>/migration.sql`, in the order of their names) that the database has
+ * not had, and returns their names. Each runs in a transaction of its own, but for those whose first line is `-- online`
+ * (see online-migration.ts). The bookkeeping is Prisma's own table, so its tools can read it. Any number of processes may
+ * call this at once: an advisory lock lets one through at a time. Throws a StartError when trying again would not help.
+ * docs/adr/0001 says why Prisma's engine does not do it.
+ */
+export async function migrate(
+  databaseUrl: string,
+  directory: string,
+  { log = pino({ level: 'silent' }), limits }: MigrateOptions = {},
+): Promise<string[]> {
+  const run: Run = { ...LIMITS, ...limits, databaseUrl, log };
+  const migrations = await readMigrations(directory);
+  const connection = await openSession(databaseUrl, { statementMs: 0, idleInTransactionMs: 0 });
+  const { client } = connection;
+  try {
+    if ((await missingOf(client, migrations)).length === 0) return [];
+    await takeLock(client, run);
+    await client.query(CREATE_MIGRATIONS_TABLE);
+    // Another process may have applied some meanwhile.
+    const missing = await missingOf(client, migrations);
+    for (const migration of missing) await watched(connection, { ...run, migration });
+    return missing.map(({ name }) => name);
+  } finally {
+    // Ending the connection also releases the lock.
+    await connection.close();
+  }
+}
+
+async function readMigrations(directory: string): Promise<Migration[]> {
+  const entries = await readdir(directory, { withFileTypes: true });
+  const names = entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+  return Promise.all(
+    names.sort().map(async (name) => {
+      const sql = await readFile(`${directory}/${name}/migration.sql`, 'utf8');
+      return { name, sql, checksum: createHash('sha256').update(sql).digest('hex') };
+    }),
+  );
+}
+
+async function missingOf(client: pg.Client, migrations: readonly Migration[]): Promise<Migration[]> {
+  const { rows: tables } = await client.query(`SELECT WHERE to_regclass('_prisma_migrations') IS NOT NULL`);
+  if (tables.length === 0) return [...migrations];
+  const { rows } = await client.query<{ name: string; checksum: string }>(
+    'SELECT migration_name AS name, checksum FROM _prisma_migrations WHERE finished_at IS NOT NULL AND rolled_back_at IS NULL',
+  );
+  const applied = new Map(rows.map((row) => [row.name, row.checksum]));
+  for (const { name, checksum } of migrations) {
+    if (applied.has(name) && applied.get(name) !== checksum) {
+      throw new StartError(
+        `migration ${name} was changed after it had been applied to this database: run the version of the program that ` +
+          'applied it, or start with an empty database (for the embedded one, delete DATA_DIR/postgres)',
+      );
+    }
+  }
+  return migrations.filter(({ name }) => !applied.has(name));
+}
+
+/** Asks again and again: a statement that waits keeps a snapshot, which CREATE INDEX CONCURRENTLY in turn waits for. */
+async function takeLock(client: pg.Client, { log, lockEveryMs, lockWithinMs, logEveryMs }: Run): Promise<void> {
+  const begun = performance.now();
+  let loggedAt = Number.NEGATIVE_INFINITY;
+  for (;;) {
+    const { rows } = await client.query<{ isOurs: boolean }>('SELECT pg_try_advisory_lock($1) AS "isOurs"', [
+      MIGRATION_LOCK,
+    ]);
+    if (rows[0]?.isOurs === true) return;
+    const waitedMs = performance.now() - begun;
+    if (waitedMs > lockWithinMs) throw new Error('another process has not finished its migration');
+    if (performance.now() - loggedAt >= logEveryMs) {
+      loggedAt = performance.now();
+      const { rows: holders } = await client.query(HOLDER, [MIGRATION_LOCK]);
+      log.warn(
+        { holder: holders[0], waitedSeconds: toSeconds(waitedMs) },
+        'waiting for the migration of another process',
+      );
+    }
+    await delay(lockEveryMs);
+  }
+}
+
+const HOLDER = `
+  SELECT a.pid, a.client_addr AS address, a.application_name AS name, a.backend_start AS since
+  FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+  WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = $1::bigint::oid AND l.objsubid = 1 AND l.granted`;
+
+/** Applies a migration, and says now and then what it is doing. One whose connection died is given up. */
+async function watched(connection: Connection, run: Run & { readonly migration: Migration }): Promise<void> {
+  const { log, logEveryMs, databaseUrl, migration } = run;
+  const { client, close } = connection;
+  const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+  const pid = rows[0]?.pid;
+  const begun = performance.now();
+  const facts = () => ({ migration: migration.name, seconds: toSeconds(performance.now() - begun) });
+  const look = async () => {
+    const activity = await activityOf(databaseUrl, pid).catch(() => null);
+    if (activity === undefined) await close();
+    log.info({ ...facts(), ...activity }, 'migration is running');
+  };
+  log.info({ migration: migration.name }, 'migration started');
+  const timer = setInterval(() => void look(), logEveryMs);
+  try {
+    await apply(client, migration);
+    log.info(facts(), 'migration applied');
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** The activity of the session with this pid, read over another connection; undefined if there is none. */
+async function activityOf(databaseUrl: string, pid: number | undefined): Promise<object | undefined> {
+  const { client, close } = await openConnection({ connectionString: databaseUrl, query_timeout: ANSWER_MS });
+  try {
+    const { rows } = await client.query<object>(ACTIVITY, [pid]);
+    return rows[0];
+  } finally {
+    await close();
+  }
+}
+
+const ACTIVITY = `
+  SELECT a.state, a.wait_event_type AS "waitsFor", pg_blocking_pids(a.pid) AS "blockedBy", left(a.query, 200) AS statement,
+    p.phase, p.blocks_done::float8 AS "blocksDone", p.blocks_total::float8 AS "blocksTotal"
+  FROM pg_stat_activity a LEFT JOIN pg_stat_progress_create_index p USING (pid) WHERE a.pid = $1`;
+
+async function apply(client: pg.Client, migration: Migration): Promise<void> {
+  try {
+    if (isOnline(migration.sql)) {
+      for (const statement of statementsOf(migration.sql)) await runOnline(client, statement);
+      await record(client, migration);
+      return;
+    }
+    await client.query('BEGIN');
+    await client.query(`SET LOCAL lock_timeout = ${TABLE_LOCK_MS}`);
+    await client.query(migration.sql);
+    await record(client, migration);
+    await client.query('COMMIT');
+  } catch (error) {
+    if (isTransient(error)) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartError(`migration ${migration.name} failed: ${reason}`, { cause: error });
+  }
+}
+
+async function record(client: pg.Client, { name, checksum }: Migration): Promise<void> {
+  await client.query(
+    'INSERT INTO _prisma_migrations (id, checksum, finished_at, migration_name, applied_steps_count) VALUES ($1, $2, now(), $3, 1)',
+    [randomUUID(), checksum, name],
+  );
+}
+
+function toSeconds(ms: number): number {
+  return Math.round(ms / 1_000);
+}

@@ -1,0 +1,68 @@
+import { randomUUID } from 'node:crypto';
+import { PothosValidationError } from '@pothos/core';
+import type { GraphQLError, GraphQLErrorExtensions } from 'graphql';
+import { createGraphQLError } from 'graphql-yoga';
+import type { Logger } from 'pino';
+import { isUnavailable } from '../../postgres/errors.ts';
+import { DomainError, InputError } from '../../lib/domain-error.ts';
+
+/** Whose fault an error is: the caller's, of Postgres's absence, or ours. */
+export type Fault = 'refused' | 'unavailable' | 'failed';
+
+export function faultOf(error: unknown): Fault {
+  const cause = originOf(error);
+  if (cause instanceof DomainError || cause instanceof PothosValidationError || isGraphQLError(cause)) return 'refused';
+  return isUnavailable(cause) ? 'unavailable' : 'failed';
+}
+
+/**
+ * What the caller may know of an error. A domain error keeps its code and message, and `problems` if it is about the
+ * input, an error GraphQL made of the request stays as it is, and anything else is a fault of ours: it goes to the
+ * log, the caller gets its number there.
+ */
+export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
+  return (error) => {
+    const cause = originOf(error);
+    if (cause instanceof DomainError) return restate(error, cause.message, extensionsOf(cause));
+    if (cause instanceof PothosValidationError) return restate(error, cause.message, extensionsOfPage(cause));
+    if (isGraphQLError(cause)) return restate(error, cause.message, cause.extensions);
+    const correlationId = randomUUID();
+    if (isUnavailable(cause)) {
+      log.warn({ err: cause, correlationId }, 'a GraphQL operation failed because Postgres is away');
+      const message = 'the database cannot be reached right now; try again in a moment';
+      return restate(error, message, { code: 'SERVICE_UNAVAILABLE', correlationId });
+    }
+    log.error({ err: cause, correlationId }, 'a GraphQL operation failed');
+    const message = `something went wrong on our side; the log has more under ${correlationId}`;
+    return restate(error, message, { code: 'INTERNAL_SERVER_ERROR', correlationId });
+  };
+}
+
+function extensionsOf(error: DomainError): GraphQLErrorExtensions {
+  if (!(error instanceof InputError)) return { code: error.code };
+  const problems = error.problems.map(({ path, message, code = 'INVALID_INPUT' }) => ({ path, message, code }));
+  return { code: error.code, problems };
+}
+
+/** What Pothos says of a connection's arguments, such as two that contradict each other: it names them in quotes. */
+function extensionsOfPage({ message }: PothosValidationError): GraphQLErrorExtensions {
+  const [, path = ''] = /"(\w+)"/.exec(message) ?? [];
+  return { code: 'INVALID_INPUT', problems: [{ path, message, code: 'INVALID_INPUT' }] };
+}
+
+function originOf(error: unknown): unknown {
+  return isGraphQLError(error) && error.originalError != null ? originOf(error.originalError) : error;
+}
+
+/** By name: a loader can end up with two copies of the graphql package, and an error of the other one is no instance. */
+function isGraphQLError(error: unknown): error is GraphQLError {
+  return error instanceof Error && error.name === 'GraphQLError';
+}
+
+/** Another message at the same place of the same operation. */
+function restate(error: unknown, message: string, extensions: GraphQLErrorExtensions): GraphQLError {
+  // Yoga's function makes instances of the copy that graphql-ws knows as well.
+  if (!isGraphQLError(error)) return createGraphQLError(message, { extensions });
+  const { nodes = null, source = null, positions = null, path = null } = error;
+  return createGraphQLError(message, { extensions, nodes, source, positions, path });
+}

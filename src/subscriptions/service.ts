@@ -1,0 +1,300 @@
+import { cancelPending } from '../delivery/queue/cancel-pending.ts';
+import type { Database } from '../postgres/client.ts';
+import { closeCircuit } from '../delivery/queue/close-circuit.ts';
+import { inPrismaTransaction } from '../postgres/in-prisma-transaction.ts';
+import { readClock } from '../postgres/read-clock.ts';
+import { uuid7 } from '../lib/uuid7.ts';
+import { isTenant } from '../events/event-type.ts';
+import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
+import { problemsOfCatalogue } from '../events/catalogue/check-event-types.ts';
+import {
+  type CustomHeader,
+  completeHeaders,
+  type GivenHeader,
+  InvalidHeadersError,
+  keepsValues,
+  problemsOfHeaders,
+  type StoredHeaders,
+} from './headers.ts';
+import { CANCEL_AT_ONCE } from '../delivery/circuit/deactivate-subscription.ts';
+import type { EgressPolicy } from '../delivery/http/egress-policy.ts';
+import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
+import { generateSigningSecret } from '../delivery/sending/signature.ts';
+import { checkTargetUrl, TargetRejectedError } from '../delivery/http/target-url.ts';
+import {
+  type InputProblem,
+  InvalidInputError,
+  NotFoundError,
+  TooManySecretsError,
+  TooManySubscriptionsError,
+} from '../lib/webhook-subscription-errors.ts';
+import { findProblems, type WebhookSubscriptionSettings } from './settings.ts';
+
+export type WebhookSubscriptionServices = {
+  readonly database: Database;
+  readonly secretBox: SecretBox;
+  readonly egressPolicy: EgressPolicy;
+  /** Those that are not deleted, active or not. */
+  readonly maxSubscriptionsPerTenant: number;
+};
+
+/** Which subscription is meant, and whose it must be: any tenant's if `tenant` is undefined. */
+export type SubscriptionKey = { readonly id: string; readonly tenant: string | undefined };
+
+/** The subscription and, the only time it is readable, its signing secret. */
+export type SubscriptionWithSecret = { readonly subscription: WebhookSubscription; readonly secret: string };
+
+export type CreateInput = WebhookSubscriptionSettings & {
+  readonly tenant: string | undefined;
+  /** Why the caller may not name this tenant. */
+  readonly tenantProblem?: string | undefined;
+  readonly url: string;
+  readonly eventTypes: readonly string[];
+};
+
+const MAX_OLD_SECRETS = 10;
+const MAX_OVERLAP_SECONDS = 604_800;
+/** The pool's own limit on a statement is the same. */
+const TRANSACTION = { maxWait: 5_000, timeout: 30_000 } as const;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Postgres refuses to compare a UUID column with anything else. */
+export function isUuid(text: string): boolean {
+  return UUID.test(text);
+}
+
+/** Throws an InputError or a TooManySubscriptionsError. */
+export async function createWebhookSubscription(
+  services: WebhookSubscriptionServices,
+  input: CreateInput,
+): Promise<SubscriptionWithSecret> {
+  const { eventTypes, headers } = input;
+  const { url, problems } = checkUrl(input.url, services.egressPolicy);
+  const tenant = input.tenant ?? '';
+  throwIfAny([
+    ...problemsOfTenant(input),
+    ...problems,
+    ...findProblems(input),
+    ...problemsOfHeaders(headers ?? [], NO_HEADERS),
+    ...(await problemsOfCatalogue(services.database.prisma, { eventTypes })),
+  ]);
+  const id = uuid7(services.database.clock.now());
+  const secret = generateSigningSecret();
+  const data = {
+    id,
+    tenant,
+    url,
+    eventTypes: [...eventTypes],
+    ...plainSettings(input),
+    ...sealHeaders(services.secretBox, { id, tenant, headers: completeHeaders(headers ?? [], NO_HEADERS) }),
+    secrets: { create: sealSecret(services.secretBox, { secret, tenant, timeMs: services.database.clock.now() }) },
+  };
+  const subscription = await services.database.prisma.$transaction(async (transaction) => {
+    // The trigger that numbers changes has locked the tenant by then: creations of one tenant are counted one by one.
+    const created = await transaction.webhookSubscription.create({ data });
+    const count = await transaction.webhookSubscription.count({ where: { tenant, deletedAt: null } });
+    if (count > services.maxSubscriptionsPerTenant) {
+      throw new TooManySubscriptionsError(services.maxSubscriptionsPerTenant);
+    }
+    return created;
+  }, TRANSACTION);
+  return { subscription, secret };
+}
+
+/**
+ * Throws NotFoundError or an InputError. Deactivating cancels what is pending; what is activated, or gets another URL,
+ * starts over: what is known of its failing is forgotten.
+ */
+export async function updateWebhookSubscription(
+  services: WebhookSubscriptionServices,
+  { settings, ...key }: SubscriptionKey & { readonly settings: WebhookSubscriptionSettings },
+): Promise<WebhookSubscription> {
+  const { secretBox } = services;
+  const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
+  const ownProblems = [...(target?.problems ?? []), ...findProblems(settings)];
+  return services.database.prisma.$transaction(async (transaction) => {
+    const { id, tenant, ...old } = await lockSubscription(transaction, key);
+    const given = settings.headers ?? undefined;
+    const stored = given === undefined ? NO_HEADERS : storedHeaders(secretBox, { id, tenant, given, ...old });
+    const eventTypes = settings.eventTypes ?? [];
+    throwIfAny([
+      ...ownProblems,
+      ...problemsOfHeaders(given ?? [], stored),
+      ...(await problemsOfCatalogue(transaction, { eventTypes, known: old.eventTypes })),
+    ]);
+    const subscription = await transaction.webhookSubscription.update({
+      where: { id },
+      data: {
+        ...(target !== undefined && { url: target.url }),
+        ...(settings.eventTypes != null && { eventTypes: [...settings.eventTypes] }),
+        ...plainSettings(settings),
+        ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
+        ...(settings.isActive === true && { deactivationReason: null }),
+      },
+    });
+    const { isActive } = subscription;
+    if (old.isActive && !isActive) await endDeliveries(transaction, id);
+    else if (old.isActive !== isActive || old.url !== subscription.url) {
+      await closeCircuit(inPrismaTransaction(transaction), id);
+    }
+    return subscription;
+  }, TRANSACTION);
+}
+
+/** Throws NotFoundError. The row stays, so that the delivery log can still say where the requests went. */
+export async function deleteWebhookSubscription(
+  { database }: Pick<WebhookSubscriptionServices, 'database'>,
+  key: SubscriptionKey,
+): Promise<void> {
+  await database.prisma.$transaction(async (transaction) => {
+    const { id } = await lockSubscription(transaction, key);
+    await transaction.webhookSubscription.update({
+      where: { id },
+      data: { isActive: false, deletedAt: new Date(database.clock.now()) },
+    });
+    await endDeliveries(transaction, id);
+  }, TRANSACTION);
+}
+
+/**
+ * A new secret signs from now on, and the old ones beside it for `overlapSeconds` more, or until their own earlier end.
+ * Throws NotFoundError, InvalidInputError or TooManySecretsError.
+ */
+export async function rotateWebhookSecret(
+  { database, secretBox }: Pick<WebhookSubscriptionServices, 'database' | 'secretBox'>,
+  { overlapSeconds, ...key }: SubscriptionKey & { readonly overlapSeconds: number },
+): Promise<SubscriptionWithSecret & { readonly previousSecretExpiresAt: Date }> {
+  if (overlapSeconds < 0 || overlapSeconds > MAX_OVERLAP_SECONDS) {
+    throw new InvalidInputError([{ path: 'overlapSeconds', message: `must be from 0 to ${MAX_OVERLAP_SECONDS}` }]);
+  }
+  return database.prisma.$transaction(async (transaction) => {
+    const { id, tenant } = await lockSubscription(transaction, key);
+    const now = new Date(await readClock(inPrismaTransaction(transaction)));
+    const previousSecretExpiresAt = new Date(now.getTime() + overlapSeconds * 1_000);
+    const ofSubscription = { subscriptionId: id };
+    await transaction.signingSecret.updateMany({
+      where: { ...ofSubscription, OR: [{ expiresAt: null }, { expiresAt: { gt: previousSecretExpiresAt } }] },
+      data: { expiresAt: previousSecretExpiresAt },
+    });
+    await transaction.signingSecret.deleteMany({ where: { ...ofSubscription, expiresAt: { lte: now } } });
+    const oldSecrets = await transaction.signingSecret.count({ where: ofSubscription });
+    if (oldSecrets > MAX_OLD_SECRETS) throw new TooManySecretsError(MAX_OLD_SECRETS);
+    const secret = generateSigningSecret();
+    await transaction.signingSecret.create({
+      data: { ...sealSecret(secretBox, { secret, tenant, timeMs: now.getTime() }), subscriptionId: id },
+    });
+    // Any update of the row fires the trigger that tells the senders' caches.
+    const subscription = await transaction.webhookSubscription.update({ where: { id }, data: { updatedAt: now } });
+    return { subscription, secret, previousSecretExpiresAt };
+  }, TRANSACTION);
+}
+
+type LockedSubscription = Pick<
+  WebhookSubscription,
+  'id' | 'tenant' | 'url' | 'isActive' | 'eventTypes' | 'encryptedHeaders'
+>;
+
+/**
+ * Holds the row until the transaction ends, so that concurrent changes of one subscription happen one after the other.
+ * Not its key: who holds its state and writes that twice has Postgres look whether the row is there, and we want the
+ * state as well.
+ */
+async function lockSubscription(
+  transaction: Prisma.TransactionClient,
+  { id, tenant }: SubscriptionKey,
+): Promise<LockedSubscription> {
+  // The tenant in the statement: another tenant's row is neither locked nor waited for.
+  const [row] = isUuid(id)
+    ? await transaction.$queryRaw<LockedSubscription[]>`
+        SELECT id, tenant, url, is_active AS "isActive", event_types AS "eventTypes",
+          encrypted_headers AS "encryptedHeaders"
+        FROM webhook_subscriptions
+        WHERE id = ${id}::uuid AND (${tenant ?? null}::text IS NULL OR tenant = ${tenant ?? null}) AND deleted_at IS NULL
+        FOR NO KEY UPDATE`
+    : [];
+  if (row === undefined) throw new NotFoundError('webhook subscription');
+  return row;
+}
+
+/** Cancels what is pending of a subscription that has been switched off, a long backlog with the sweeper's help. */
+async function endDeliveries(transaction: Prisma.TransactionClient, subscriptionId: string): Promise<void> {
+  const db = inPrismaTransaction(transaction);
+  await cancelPending(db, { subscriptionId, limit: CANCEL_AT_ONCE });
+  // It has the sweeper look after the subscription now. Last, because others lock deliveries before states as well.
+  await closeCircuit(db, subscriptionId);
+}
+
+function plainSettings(settings: WebhookSubscriptionSettings) {
+  const { description, filter, isActive, timeoutMs, maxInFlight, rateLimitPerSecond } = settings;
+  return {
+    ...(description != null && { description }),
+    ...(filter !== undefined && { filter: toColumn(filter) }),
+    ...(isActive != null && { isActive }),
+    ...(timeoutMs != null && { timeoutMs }),
+    ...(maxInFlight != null && { maxInFlight }),
+    ...(rateLimitPerSecond !== undefined && { rateLimitPerSecond }),
+  };
+}
+
+function toColumn(filter: unknown) {
+  // A plain copy: what GraphQL made of a literal has no prototype. `as`, because it was found to be a valid filter.
+  return filter === null ? Prisma.DbNull : (JSON.parse(JSON.stringify(filter)) as Prisma.InputJsonObject);
+}
+
+const NO_HEADERS: StoredHeaders = new Map();
+
+type KeptHeaders = Pick<WebhookSubscription, 'id' | 'tenant' | 'encryptedHeaders'> & {
+  readonly given: readonly GivenHeader[];
+};
+
+/** The stored headers, read only if one of the given headers is to keep its value. */
+function storedHeaders(secretBox: SecretBox, { id, tenant, encryptedHeaders, given }: KeptHeaders): StoredHeaders {
+  if (encryptedHeaders === null || !keepsValues(given)) return NO_HEADERS;
+  // `as`: what sealHeaders wrote.
+  const values = JSON.parse(secretBox.open(encryptedHeaders, headersContext(id, tenant))) as Record<string, string>;
+  return new Map(Object.entries(values).map(([name, value]) => [name.toLowerCase(), value]));
+}
+
+/** Throws all of them as one error: of their own kind if they are of one, else an InvalidInputError. */
+function throwIfAny(problems: readonly InputProblem[]): void {
+  if (problems.length === 0) return;
+  const areAll = (code: InputProblem['code']) => problems.every((problem) => problem.code === code);
+  if (areAll('TARGET_REJECTED')) throw new TargetRejectedError(problems);
+  if (areAll('INVALID_HEADERS')) throw new InvalidHeadersError(problems);
+  throw new InvalidInputError(problems);
+}
+
+function problemsOfTenant({ tenant, tenantProblem }: CreateInput): InputProblem[] {
+  const path = 'tenant';
+  if (tenantProblem !== undefined) return [{ path, message: tenantProblem }];
+  if (tenant === undefined) return [{ path, message: 'is required' }];
+  return isTenant(tenant) ? [] : [{ path, message: 'must be 1 to 64 letters, digits, _ or -' }];
+}
+
+type CheckedUrl = { readonly url: string; readonly problems: readonly InputProblem[] };
+
+function checkUrl(text: string, policy: EgressPolicy): CheckedUrl {
+  try {
+    return { url: checkTargetUrl(text, policy).href, problems: [] };
+  } catch (error) {
+    if (error instanceof TargetRejectedError) return { url: text, problems: error.problems };
+    throw error;
+  }
+}
+
+type HeaderOwner = { readonly id: string; readonly tenant: string; readonly headers: readonly CustomHeader[] };
+
+function sealHeaders(secretBox: SecretBox, { id, tenant, headers }: HeaderOwner) {
+  const values = JSON.stringify(Object.fromEntries(headers.map(({ name, value }) => [name, value])));
+  return {
+    headerNames: headers.map(({ name }) => name),
+    encryptedHeaders: headers.length === 0 ? null : secretBox.seal(values, headersContext(id, tenant)),
+  };
+}
+
+type NewSecret = { readonly secret: string; readonly tenant: string; readonly timeMs: number };
+
+function sealSecret(secretBox: SecretBox, { secret, tenant, timeMs }: NewSecret) {
+  const id = uuid7(timeMs);
+  return { id, encryptedSecret: secretBox.seal(secret, secretContext(id, tenant)) };
+}
