@@ -4,9 +4,12 @@ import got from 'got';
 import { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';
 import pg from 'pg';
-import { redactRequestHeaders, redactResponseHeaders } from '../src/delivery/sending/redaction.ts';
-import { signingHeaders } from '../src/delivery/sending/signature.ts';
-import { webhookBody } from '../src/delivery/sending/webhook-body.ts';
+import {
+  redactRequestHeaders,
+  redactResponseHeaders,
+  signingHeaders,
+  webhookBody,
+} from '../src/delivery/sending/attempt.ts';
 import { type DeliveryJob, JOB_OPTIONS, QUEUE } from './bullmq-job.ts';
 import { type AttemptRow, writeAttempt } from './bullmq-log.ts';
 import { obey } from './bullmq-process.ts';

@@ -1,6 +1,5 @@
+import { generateSigningSecret, signingHeaders, webhookBody } from '../src/delivery/sending/attempt.ts';
 import { uuid7 } from '../src/lib/uuid7.ts';
-import { generateSigningSecret, signingHeaders } from '../src/delivery/sending/signature.ts';
-import { webhookBody } from '../src/delivery/sending/webhook-body.ts';
 
 export type FloorRequest = { readonly headers: Readonly<Record<string, string>>; readonly body: Buffer };
 

@@ -1,8 +1,8 @@
 import pg from 'pg';
-import { countsOf } from '../src/delivery-log/count-attempts.ts';
-import { createPartitions } from '../src/retention/create-partitions.ts';
-import { withConnection } from '../src/postgres/with-connection.ts';
+import { countsOf } from '../src/delivery-log/stats-counter.ts';
 import type { Report } from '../src/embedded/report.ts';
+import { withConnection } from '../src/postgres/connection.ts';
+import { createPartitions } from '../src/retention/partitions.ts';
 import { seedRange, seedSubscriptions } from './log-seed.ts';
 
 type Query = <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;

@@ -1,7 +1,7 @@
-import { insertDeliveries } from '../src/delivery/queue/insert-deliveries.ts';
-import type { Queryable } from '../src/postgres/transaction.ts';
+import { insertDeliveries } from '../src/delivery/queue/store.ts';
+import { type Result, writeResults } from '../src/delivery/sending/result-writer.ts';
 import { uuid7 } from '../src/lib/uuid7.ts';
-import { type Result, writeResults } from '../src/delivery/sending/write-results.ts';
+import type { Queryable } from '../src/postgres/client.ts';
 import { clockMs } from './clock.ts';
 import type { Stack } from './stack.ts';
 

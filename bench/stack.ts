@@ -9,11 +9,11 @@ import { promisify } from 'node:util';
 import { connect, type NatsConnection } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
-import { migrate } from '../src/postgres/migrate.ts';
 import { startEmbeddedNats } from '../src/embedded/nats.ts';
 import { findNatsServer } from '../src/embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts';
 import type { Report } from '../src/embedded/report.ts';
+import { migrate } from '../src/postgres/migrate.ts';
 import { type Program, startProgram } from './program.ts';
 
 /** Everything a measurement stands on, each part a process of its own. */

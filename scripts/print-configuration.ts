@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { CAN_BE_EMPTY, VARIABLES } from '../src/config/variables.ts';
 
-const INTRODUCTION = `<!-- Printed from src/config-variables.ts by \`npm run generate\`: change the table there. -->
+const INTRODUCTION = `<!-- Printed from src/config/variables.ts by \`npm run generate\`: change the table there. -->
 
 # Configuration
 

@@ -1,22 +1,40 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import type { Config } from './config/config.ts';
-import { createDatabase, type Database } from './postgres/client.ts';
-import { watchPools } from './postgres/pool-gauges.ts';
-import { watchQueues } from './delivery/queue/queue-gauges.ts';
-import { createSecretBox } from './subscriptions/secret-box.ts';
+import { EgressAgents } from './delivery/http/agents.ts';
+import { Cancellations } from './delivery/queue/cancel.ts';
+import { watchQueues } from './delivery/queue/metrics.ts';
+import { Sweeper } from './delivery/queue/sweeper.ts';
+import { Sender } from './delivery/sending/sender.ts';
+import { storedFilterWhere } from './delivery-log/filter.ts';
+import { AttemptCounter } from './delivery-log/stats-counter.ts';
 import type { Report } from './embedded/report.ts';
-import { EventBus } from './nats/event-bus.ts';
-import { createMessageSeal } from './nats/message-seal.ts';
-import { watchNats } from './nats/nats-gauges.ts';
-import { natsNames } from './nats/nats-names.ts';
 import { SchemaThread } from './events/catalogue/schema-thread.ts';
-import { atMost } from './lib/pause.ts';
-import { NEED_NATS } from './server/health.ts';
-import { HttpServer } from './server/http-server.ts';
-import { startUp } from './start-up.ts';
+import { Dispatcher } from './events/dispatcher.ts';
 import { prepareSurroundings, type Surroundings } from './infrastructure.ts';
-import { createWorkers, type WorkerServices } from './workers.ts';
+import { atMost } from './lib/loop.ts';
+import { StartError } from './lib/start-error.ts';
+import { VERSION } from './lib/version.ts';
+import { EventBus } from './nats/connection.ts';
+import { watchNats } from './nats/metrics.ts';
+import { createMessageSeal, natsNames } from './nats/names.ts';
+import { checkServer } from './postgres/check-server.ts';
+import { createDatabase, type Database } from './postgres/client.ts';
+import { ClockWatch } from './postgres/clock.ts';
+import { type DatabaseUrls, readClock, withConnection } from './postgres/connection.ts';
+import { isTimeout } from './postgres/errors.ts';
+import { ChangeListener } from './postgres/listener.ts';
+import { migrate } from './postgres/migrate.ts';
+import { watchPools } from './postgres/pool.ts';
+import { ReplayJob } from './replays/job.ts';
+import { RetentionJob } from './retention/job.ts';
+import { createPartitions } from './retention/partitions.ts';
+import { NEED_NATS } from './server/health.ts';
+import { HttpServer } from './server/http.ts';
+import { SubscriptionCache } from './subscriptions/cache.ts';
+import { createSecretBox, newestSealedSecret, type SecretBox, secretContext } from './subscriptions/secrets.ts';
 
 export type App = {
   /** Where HTTP and WebSocket listen. */
@@ -33,7 +51,7 @@ export type App = {
   stop(): Promise<void>;
 };
 
-export type AppOptions = {
+type AppOptions = {
   readonly log: Logger;
   /** Shows a person what takes so long. */
   readonly report: Report;
@@ -155,5 +173,159 @@ async function stopAll(stops: (() => Promise<void>)[], log: Logger): Promise<voi
     await stop().catch((error: unknown) => {
       log.error({ err: error }, 'a part did not stop cleanly');
     });
+  }
+}
+
+/** Started once; may be stopped twice, or without having been started. */
+type Worker = { start(): void; stop(): Promise<void> };
+
+type WorkerServices = {
+  readonly databaseUrls: DatabaseUrls;
+  readonly database: Database;
+  readonly secretBox: SecretBox;
+  readonly bus: EventBus;
+  readonly schemaThread: SchemaThread;
+  readonly log: Logger;
+  /** The program's own: each part registers what it counts. */
+  readonly metrics: Registry;
+};
+
+/** What the roles of this process run besides HTTP. */
+function createWorkers(config: Config, services: WorkerServices): Worker[] {
+  const { database, bus, schemaThread, log, metrics } = services;
+  return [
+    new ClockWatch({ database, log, metrics }),
+    ...(config.roles.has('dispatcher') ? [new Dispatcher({ database, bus, schemaThread, log, metrics })] : []),
+    ...(config.roles.has('sender') ? createSenderWorkers(config, services) : []),
+  ];
+}
+
+function createSenderWorkers(
+  { egress, retryScheduleMs, retention, logAttempts }: Config,
+  services: WorkerServices,
+): Worker[] {
+  const { databaseUrls, database, secretBox, bus, log, metrics } = services;
+  const databaseUrl = databaseUrls.directUrl;
+  const subscriptions = new SubscriptionCache(database, secretBox);
+  const cancellations = new Cancellations();
+  const agents = new EgressAgents(egress);
+  const userAgent = `webhooks-engine/${VERSION}`;
+  const sender = new Sender({
+    ...{ database, bus, log, metrics, agents, subscriptions, cancellations, retryScheduleMs, userAgent, logAttempts },
+  });
+  const changes = new ChangeListener({
+    url: databaseUrl,
+    log,
+    onNotice: {
+      webhook_subscription_changed: (id) => {
+        subscriptions.forget(id);
+      },
+      delivery_cancelled: (id) => {
+        cancellations.add(id);
+      },
+    },
+    onGap: () => {
+      subscriptions.forgetAll();
+    },
+  });
+  const senderWithAgents: Worker = {
+    start: () => {
+      sender.start();
+    },
+    stop: async () => {
+      await sender.stop();
+      agents.close();
+    },
+  };
+  const { days: retentionDays, maxPerSubscription } = retention;
+  const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription });
+  const replayJob = new ReplayJob({ database, log, whereOf: storedFilterWhere });
+  const counter = new AttemptCounter({ database, log });
+  return [
+    changes,
+    replayJob,
+    new Sweeper({ database, bus, log, metrics, waitingToBegin: () => sender.waiting }),
+    senderWithAgents,
+    retentionJob,
+    counter,
+  ];
+}
+
+// The same relative path from src/ and from dist/.
+const MIGRATIONS = fileURLToPath(new URL('../prisma/migrations', import.meta.url));
+const RETRY_MS = 1_000;
+
+type StartUpOptions = {
+  readonly workers: readonly Worker[];
+  readonly retentionDays: number;
+  /** Whether a role of this process cannot work without NATS. */
+  readonly needsNats: boolean;
+  /** Called with what the start waits for now. */
+  readonly onWait: (what: string) => void;
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Waits for Postgres as long as it takes, migrates, makes partitions, starts the workers and waits for NATS if a role needs it. Throws a StartError if
+ * waiting would not help, and an abort error if the signal aborts first.
+ */
+async function startUp(
+  services: WorkerServices,
+  { workers, retentionDays, needsNats, onWait, signal }: StartUpOptions,
+): Promise<void> {
+  onWait('Postgres and its migrations');
+  await untilPossible(() => prepareDatabase(services, retentionDays), { log: services.log, signal });
+  for (const worker of workers) worker.start();
+  onWait('NATS');
+  while (needsNats && !services.bus.connected) await delay(RETRY_MS, undefined, { signal });
+  services.log.info('ready');
+}
+
+type Trying = Pick<WorkerServices, 'log'> & { readonly signal: AbortSignal };
+
+async function untilPossible(work: () => Promise<void>, { log, signal }: Trying): Promise<void> {
+  for (let failures = 0; ; failures += 1) {
+    try {
+      await work();
+      signal.throwIfAborted();
+      return;
+    } catch (error) {
+      if (error instanceof StartError) throw error;
+      signal.throwIfAborted();
+      if (failures % 30 === 0) log.error({ err: error }, 'Postgres is not to be used yet; trying again every second');
+      await delay(RETRY_MS, undefined, { signal });
+    }
+  }
+}
+
+/** Migrates, makes partitions, and makes sure that what is sealed in the database can be opened. */
+async function prepareDatabase(services: WorkerServices, retentionDays: number): Promise<void> {
+  const { databaseUrls, database, secretBox, log } = services;
+  await checkServer(databaseUrls);
+  const applied = await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
+  if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
+  await database.clock.measure(database.pool);
+  await makePartitions(services, retentionDays);
+  const secret = await newestSealedSecret(database.pool);
+  if (secret === undefined) return;
+  try {
+    secretBox.open(secret.encryptedSecret, secretContext(secret.id, secret.tenant));
+  } catch (error) {
+    throw new StartError(
+      'SECRETS_KEY does not open the signing secrets in this database: set it to the key that they were stored with',
+      { cause: error },
+    );
+  }
+}
+
+/** While others keep the tables in use, the retention job has to make them; what has no partition has the default one. */
+async function makePartitions({ databaseUrls, log }: WorkerServices, retentionDays: number): Promise<void> {
+  try {
+    await withConnection(databaseUrls.directUrl, async (client) =>
+      createPartitions(client, { nowMs: await readClock(client), retentionDays }),
+    );
+  } catch (error) {
+    if (!isTimeout(error)) throw error;
+    log.warn('the tables are in use, so their next partitions could not be made yet');
   }
 }

@@ -3,7 +3,6 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Config } from './config/config.ts';
-import { type DatabaseUrls, databaseUrls } from './postgres/session.ts';
 import {
   checkAccess,
   lockDataDirectory,
@@ -15,6 +14,7 @@ import { findNatsServer } from './embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from './embedded/postgres.ts';
 import type { Report } from './embedded/report.ts';
 import { explainStartFailure } from './lib/start-error.ts';
+import { type DatabaseUrls, databaseUrls } from './postgres/connection.ts';
 
 /** What the program stands on: somebody else's servers or embedded ones, given secrets or generated ones. */
 export type Surroundings = {

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { type App, startApp } from './app.ts';
 import { type Config, readConfig } from './config/config.ts';
 import { createLog } from './lib/log.ts';
-import { atMost } from './lib/pause.ts';
+import { atMost } from './lib/loop.ts';
 import { firstStopSignal } from './relaunch.ts';
 
 /** Part of the 25 s in which the program ends. */

@@ -1,17 +1,57 @@
+import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.ts';
-import { ChangeListener } from '../postgres/listener.ts';
+import { InFlight } from '../lib/loop.ts';
 import type { Database } from '../postgres/client.ts';
-import { liveApiKeys } from './live-api-keys.ts';
-import { InFlight } from '../lib/in-flight.ts';
-import type { Viewer } from './viewer.ts';
-import { ApiKeyLookup } from './api-key-lookup.ts';
-import { type ApiKeyUse, createApiKeyUse } from './api-key-use.ts';
-import { type Authenticate, createAuthenticate } from './auth.ts';
+import { ChangeListener } from '../postgres/listener.ts';
+import { isUuid } from '../subscriptions/service.ts';
+import { ApiKeyLookup, type ApiKeyUse, createApiKeyUse, isApiKey, liveApiKeys } from './api-keys.ts';
 import { createVerifyJwt } from './jwt.ts';
-import { LiveCredentials, type Watch } from './live-credentials.ts';
+import type { Viewer } from './viewer.ts';
 
-export type CredentialsOptions = {
+/**
+ * Who an `Authorization` header's value belongs to; undefined for nobody, whatever the reason. Rejects where that cannot
+ * be found out right now.
+ */
+export type Authenticate = (authorization: string | undefined) => Promise<Viewer | undefined>;
+
+type Verifiers = {
+  readonly adminApiKey: string;
+  readonly findApiKey: (key: string) => Promise<Viewer | undefined>;
+  /** Undefined: JWTs are refused. */
+  readonly verifyJwt: ((token: string) => Promise<Viewer | undefined>) | undefined;
+};
+
+const ADMIN: Viewer = { scope: 'ADMIN', credentialId: 'admin' };
+
+export function createAuthenticate({ adminApiKey, findApiKey, verifyJwt }: Verifiers): Authenticate {
+  const isAdmin = isOneOf([adminApiKey]);
+  return async (authorization) => {
+    if (isAdmin(authorization)) return ADMIN;
+    const credentials = credentialsOf(authorization);
+    return isApiKey(credentials) ? findApiKey(credentials) : verifyJwt?.(credentials);
+  };
+}
+
+/** Whether an `Authorization` header's value is one of these secrets. */
+export function isOneOf(secrets: readonly string[]): (authorization: string | undefined) => boolean {
+  const expected = secrets.map(sha256);
+  return (authorization) => {
+    const given = sha256(credentialsOf(authorization));
+    // Digests: of equal length, and the time it takes tells nothing about the secret.
+    return expected.some((digest) => timingSafeEqual(digest, given));
+  };
+}
+
+function credentialsOf(authorization: string | undefined): string {
+  return authorization?.replace(/^bearer +/i, '').trim() ?? '';
+}
+
+function sha256(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}
+
+type CredentialsOptions = {
   readonly adminApiKey: string;
   readonly jwt: Config['jwt'];
   readonly database: Pick<Database, 'pool'>;
@@ -100,5 +140,61 @@ export class Credentials {
     } finally {
       this.#checking = false;
     }
+  }
+}
+
+export type Watch = {
+  /** Aborts when the credential has expired or has been revoked. */
+  readonly signal: AbortSignal;
+  /** To be called when nobody is interested any more. */
+  readonly release: () => void;
+};
+
+/** The credentials of streams and sockets that are open, so that these can end with them. */
+class LiveCredentials {
+  readonly #watched = new Map<string, Set<AbortController>>();
+
+  /** The ids of the API keys among them. */
+  get apiKeyIds(): string[] {
+    return [...this.#watched.keys()];
+  }
+
+  watch({ credentialId, expiresAt }: Viewer): Watch {
+    const controller = new AbortController();
+    const { signal } = controller;
+    // What JWTs and the admin key have for an id is no UUID; nobody can revoke them.
+    if (isUuid(credentialId)) this.#add(credentialId, controller);
+    const timer =
+      expiresAt &&
+      setTimeout(
+        () => {
+          controller.abort();
+        },
+        Math.max(0, expiresAt.getTime() - Date.now()),
+      );
+    return {
+      signal,
+      release: () => {
+        clearTimeout(timer);
+        this.#remove(credentialId, controller);
+      },
+    };
+  }
+
+  end(credentialId: string): void {
+    const controllers = this.#watched.get(credentialId);
+    this.#watched.delete(credentialId);
+    for (const controller of controllers ?? []) controller.abort();
+  }
+
+  #add(id: string, controller: AbortController): void {
+    const controllers = this.#watched.get(id) ?? new Set();
+    this.#watched.set(id, controllers.add(controller));
+  }
+
+  #remove(id: string, controller: AbortController): void {
+    const controllers = this.#watched.get(id);
+    controllers?.delete(controller);
+    if (controllers?.size === 0) this.#watched.delete(id);
   }
 }

@@ -1,5 +1,5 @@
-import { InvalidInputError } from '../lib/webhook-subscription-errors.ts';
 import { isTenant } from '../events/event-type.ts';
+import { InvalidInputError } from '../lib/errors.ts';
 
 /** Who asks. Only an administrator, and a service that publishes for every tenant, has none of its own. */
 export type Viewer = Credential &

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import pg from 'pg';
-import { schemaOf } from '../postgres/session.ts';
-import { MAX_PORT } from '../delivery/http/port-rule.ts';
-import { isSecretsKey } from '../subscriptions/secret-box.ts';
-import { problemOfPrefix } from '../nats/nats-names.ts';
+import { MAX_PORT } from '../delivery/http/egress-policy.ts';
+import { problemOfPrefix } from '../nats/names.ts';
+import { schemaOf } from '../postgres/connection.ts';
+import { isSecretsKey } from '../subscriptions/secrets.ts';
 
 export type Role = 'api' | 'dispatcher' | 'sender';
 export const ROLES: readonly Role[] = ['api', 'dispatcher', 'sender'];

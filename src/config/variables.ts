@@ -1,5 +1,5 @@
-import { DEFAULT_POOL_SIZE } from '../postgres/session.ts';
-import { DEFAULT_DENY_PORTS } from '../delivery/http/port-rule.ts';
+import { DEFAULT_DENY_PORTS } from '../delivery/http/egress-policy.ts';
+import { DEFAULT_POOL_SIZE } from '../postgres/connection.ts';
 
 type Variable = { readonly name: string; readonly default: string; readonly meaning: string };
 

@@ -1,9 +1,8 @@
 import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
-import { uuid7Time } from '../lib/uuid7.ts';
 import type { Attempt } from '../generated/prisma/client.ts';
-import type { MessageSeal } from '../nats/message-seal.ts';
-import type { NatsNames } from '../nats/nats-names.ts';
+import { uuid7Time } from '../lib/uuid7.ts';
+import type { MessageSeal, NatsNames } from '../nats/names.ts';
 
 export type HeardAttempt = Attempt & {
   /** It was committed long after its id was made, when readers may have taken everything up to it for seen. */
@@ -20,7 +19,7 @@ export type AttemptWatcher = {
 };
 
 /**
- * Half of the time after which it is taken for seen (see live-log.ts): whoever judges by that, with a clock of its own,
+ * Half of the time after which it is taken for seen (see delivery-log/live.ts): whoever judges by that, with a clock of its own,
  * is to know.
  */
 export const LATE_AFTER_MS = 7_500;

@@ -1,9 +1,8 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
-
+import { StartError } from '../lib/start-error.ts';
 import { openConnection } from '../postgres/connection.ts';
 import { sqlStateOf } from '../postgres/errors.ts';
-import { StartError } from '../lib/start-error.ts';
 
 import type { EmbeddedServer } from './embedded-server.ts';
 import { startOnFreePort } from './free-port.ts';

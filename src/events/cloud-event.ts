@@ -4,8 +4,8 @@
  * `application/cloudevents` and the whole event as one JSON object.
  */
 
-import { isTooNested, rememberData, TOO_NESTED } from './event-data.ts';
-import { memberText } from '../lib/json-scan.ts';
+import { memberText } from '../lib/json.ts';
+import { isTooNested, rememberData, TOO_NESTED } from './parse.ts';
 
 export type CloudEvent = { readonly id: string; readonly time: string | undefined; readonly data: Buffer };
 

@@ -1,7 +1,7 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { RejectionReason } from '../generated/prisma/enums.ts';
 import { perRegistry } from '../lib/metrics.ts';
-import type { MatchedEvent } from './event-writer.ts';
+import type { MatchedEvent } from './writer.ts';
 
 type Written = {
   readonly matched: readonly MatchedEvent[];

@@ -1,12 +1,11 @@
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
+import type { EventBus } from '../nats/connection.ts';
 import type { Database } from '../postgres/client.ts';
 import { isTransient, sqlStateOf } from '../postgres/errors.ts';
-import { insertRejectedEvents } from './insert-rejected-events.ts';
-import type { EventBus } from '../nats/event-bus.ts';
 import type { EventMetrics } from './metrics.ts';
-import { parseEvent, rejectEvent } from './parse-event.ts';
-import { toPublishedMessage } from './published-message.ts';
+import { parseEvent, rejectEvent, toPublishedMessage } from './parse.ts';
+import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
 
 /** Delays before an event is tried again. The first one doubles with each try, up to the last. */
 type Delays = { readonly firstMs: number; readonly lastMs: number };
@@ -19,7 +18,7 @@ const GIVE_UP_AFTER_MS = 48 * 3_600_000;
 /** Some eight minutes of tries, while EVENTS is nearly full: nothing after the event is deleted, so it would fill up. */
 const TRIES_WITHOUT_ROOM = 5;
 
-export type RefusedEvent = { readonly message: JsMsg; readonly error: unknown };
+type RefusedEvent = { readonly message: JsMsg; readonly error: unknown };
 
 type Surroundings = {
   readonly database: Database;
@@ -75,4 +74,41 @@ export function mustGiveUp(
 export function retryDelayMs(error: unknown, deliveryCount: number): number {
   const { firstMs, lastMs } = isTransient(error) ? TRANSIENT : REFUSED;
   return Math.min(lastMs, firstMs * 2 ** (deliveryCount - 1));
+}
+
+/** A publisher with a bug can have every event rejected, thousands a second. */
+const INTERVAL_MS = 1_000;
+/** The path in its message has names of the event's data, which is the customer's. */
+const QUOTES_DATA = 'SCHEMA_MISMATCH';
+
+/**
+ * Logs rejected events, at most one line a second: the first one at once, then one of each second with the number of
+ * those that got no line (`leftOut`). All of them are readable as `rejectedEvents` over GraphQL.
+ */
+export function createRejectionLog(log: Logger): (rejected: readonly NewRejectedEvent[]) => void {
+  let isQuiet = false;
+  let latest: NewRejectedEvent | undefined;
+  let leftOut = 0;
+
+  function write({ id, subject, reason, message, sizeBytes }: NewRejectedEvent): void {
+    const why = reason === QUOTES_DATA ? {} : { why: message };
+    log.warn({ rejectedEventId: id, subject, reason, ...why, sizeBytes, leftOut }, 'event rejected');
+    [latest, leftOut, isQuiet] = [undefined, 0, true];
+    setTimeout(() => {
+      isQuiet = false;
+      if (latest === undefined) return;
+      leftOut -= 1;
+      write(latest);
+    }, INTERVAL_MS).unref();
+  }
+
+  return (rejected) => {
+    for (const event of rejected) {
+      if (!isQuiet) write(event);
+      else {
+        latest = event;
+        leftOut += 1;
+      }
+    }
+  };
 }

@@ -1,12 +1,11 @@
 import type { Logger } from 'pino';
-import type { Database } from '../postgres/client.ts';
-import { type Queryable, transaction } from '../postgres/transaction.ts';
+import { publishOrWait } from '../delivery/queue/message.ts';
+import { DomainError } from '../lib/errors.ts';
+import { pause } from '../lib/loop.ts';
 import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
-import { DomainError } from '../lib/domain-error.ts';
-import { pause } from '../lib/pause.ts';
-import type { EventBus } from '../nats/event-bus.ts';
-import { publishOrWait } from '../delivery/queue/publish-deliveries.ts';
-import { recordEvent } from './record-event.ts';
+import type { EventBus } from '../nats/connection.ts';
+import { type Database, type Queryable, transaction } from '../postgres/client.ts';
+import { recordEvent } from './system-event.ts';
 
 export type TestEvent = {
   readonly subscriptionId: string;

@@ -1,4 +1,4 @@
-import { atMost } from './pause.ts';
+import { atMost } from './loop.ts';
 
 export type SnapshotOptions = {
   /** How long nobody may have to wait for it. */

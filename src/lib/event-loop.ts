@@ -33,3 +33,101 @@ function nextTurn(): void {
   setImmediate(nextTurn);
   resume();
 }
+
+/** How often the clock looks whether the event loop runs, while anybody waits by it. */
+const TICK_MS = 50;
+/** A tick that is late by no more than this is ordinary load. */
+const TOLERANCE_MS = 50;
+/** How much longer a limit may last for the sake of stalls, beside the stalls themselves: leases have a margin of 10 s. */
+const MAX_EXTENSION_MS = 5_000;
+
+/**
+ * A monotonic clock, in milliseconds, that stops while the event loop is blocked. Node runs timers that are due
+ * before it reads sockets: after a stall, a plain timer would call a request timed out whose answer came long ago.
+ */
+class LoopClock {
+  #stalledMs = 0;
+  #tickedAt = 0;
+  #waiting = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  now(): number {
+    const now = performance.now();
+    return now - this.#stalledMs - this.#overdueAt(now);
+  }
+
+  /**
+   * Calls `action` after so many milliseconds of this clock, and then only once the loop has read what came meanwhile;
+   * not at all if the returned function is called before.
+   */
+  after(ms: number, action: () => void): () => void {
+    this.#begin();
+    let extensionLeftMs = MAX_EXTENSION_MS;
+    let isOver = false;
+    const end = () => {
+      if (isOver) return;
+      isOver = true;
+      clearTimeout(timer);
+      clearImmediate(immediate);
+      this.#end();
+    };
+    const check = () => {
+      const leftMs = Math.min(dueAt - this.now(), extensionLeftMs);
+      if (leftMs >= 1) {
+        extensionLeftMs -= leftMs;
+        timer = setTimeout(check, leftMs);
+        return;
+      }
+      immediate = setImmediate(() => {
+        end();
+        action();
+      });
+    };
+    const dueAt = this.now() + ms;
+    let timer = setTimeout(check, ms);
+    let immediate: NodeJS.Immediate | undefined;
+    return end;
+  }
+
+  #overdueAt(now: number): number {
+    if (this.#timer === undefined) return 0;
+    const overdueMs = now - this.#tickedAt - TICK_MS;
+    return overdueMs > TOLERANCE_MS ? overdueMs : 0;
+  }
+
+  #begin(): void {
+    this.#waiting += 1;
+    if (this.#timer !== undefined) return;
+    this.#tickedAt = performance.now();
+    this.#timer = setInterval(() => {
+      const now = performance.now();
+      this.#stalledMs += this.#overdueAt(now);
+      this.#tickedAt = now;
+    }, TICK_MS);
+    this.#timer.unref();
+  }
+
+  #end(): void {
+    this.#waiting -= 1;
+    if (this.#waiting > 0) return;
+    this.#stalledMs += this.#overdueAt(performance.now());
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+/** There is one event loop, so one clock; it takes nothing while nobody waits by it. */
+export const loopClock = new LoopClock();
+
+/** Thrown by withinLoopTime: what was asked for may have been done, or may still be done. */
+export class NoAnswerError extends Error {}
+
+/** Settles as `work` does; rejects with a NoAnswerError if it has not after so many milliseconds of the loop's clock. */
+export async function withinLoopTime<T>(ms: number, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const end = loopClock.after(ms, () => {
+      reject(new NoAnswerError(`no answer within ${ms} ms`));
+    });
+    work.then(resolve, reject).finally(end);
+  });
+}

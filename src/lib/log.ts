@@ -14,7 +14,7 @@ type LoggedError = {
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
 
 /** Fields that identify the process that wrote a line. */
-export type LogOptions = { readonly level: string; readonly roles: Iterable<string> };
+type LogOptions = { readonly level: string; readonly roles: Iterable<string> };
 
 /**
  * JSON lines on standard output. In containers every process has the same `pid`, so lines have the `hostname` as well. Of an error only what is named here is logged: clients hang whole connections,
@@ -44,5 +44,31 @@ function describeError(error: unknown): LoggedError | string {
     ...('code' in error && typeof error.code === 'string' ? { code: error.code } : {}),
     ...(error.stack === undefined ? {} : { stack: error.stack }),
     ...(error.cause === undefined ? {} : { cause: describeError(error.cause) }),
+  };
+}
+
+/** `note` counts, and returns the occurrences since the last report, or undefined if that was a moment ago. */
+type Seldom = { readonly note: () => number | undefined; readonly reset: () => void };
+
+/**
+ * For a line of the log that could come thousands of times: `note` counts, and returns the count the first time and then
+ * at most once in `intervalMs`.
+ */
+export function seldom(intervalMs: number, now: () => number = Date.now): Seldom {
+  let count = 0;
+  let saidAt = Number.NEGATIVE_INFINITY;
+  return {
+    note: () => {
+      count += 1;
+      if (now() - saidAt < intervalMs) return undefined;
+      const noted = count;
+      count = 0;
+      saidAt = now();
+      return noted;
+    },
+    reset: () => {
+      count = 0;
+      saidAt = Number.NEGATIVE_INFINITY;
+    },
   };
 }

@@ -1,4 +1,4 @@
-import { pause } from './pause.ts';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** Does one round of its work after the other, from start() until stop(). */
 export abstract class Loop {
@@ -24,4 +24,57 @@ export abstract class Loop {
       if (waitMs > 0) await pause(waitMs, signal);
     }
   }
+}
+
+/** Waits, but not longer than until the signal aborts. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => undefined);
+}
+
+/** Waits for work whose result does not matter any more, but no longer than this. */
+export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  const timer = new AbortController();
+  await Promise.race([work, pause(ms, timer.signal)]);
+  timer.abort();
+}
+
+/** Calls `action` at once if the signal has aborted, else when it does, until the returned function is called. */
+export function whenAborted(signal: AbortSignal, action: () => void): () => void {
+  if (signal.aborted) action();
+  else signal.addEventListener('abort', action, { once: true });
+  return () => {
+    signal.removeEventListener('abort', action);
+  };
+}
+
+/** Operations in progress, so that a stop can wait for them. */
+export class InFlight {
+  readonly #works = new Set<Promise<unknown>>();
+
+  /** Resolves and rejects as the work does. */
+  track<T>(work: Promise<T>): Promise<T> {
+    this.#works.add(work);
+    const forget = () => {
+      this.#works.delete(work);
+    };
+    work.then(forget, forget);
+    return work;
+  }
+
+  /** Resolves when nothing is in flight, what is begun in the meantime included. */
+  async settled(): Promise<void> {
+    while (this.#works.size > 0) await Promise.allSettled(this.#works);
+  }
+}
+
+/** The same values; what computes one is in flight until it has ended, also when its reader has left before. */
+export function trackValues<T>(inFlight: InFlight, values: AsyncIterable<T>): AsyncIterableIterator<T> {
+  const source = values[Symbol.asyncIterator]();
+  return {
+    next: () => inFlight.track(source.next()),
+    return: async () => (await source.return?.()) ?? { done: true, value: undefined },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
 }

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { DomainError } from './domain-error.ts';
+import { DomainError } from './errors.ts';
 import { yieldEventLoop } from './event-loop.ts';
 
 /** Limit of the bytes that one operation reads, and of its answer. */
@@ -25,7 +25,7 @@ class TooMuchErrorTextError extends DomainError {
   }
 }
 
-/** The time of the event loop that a tenant may use, see server/cpu-share.ts. */
+/** The time of the event loop that a tenant may use, see auth/quota.ts. */
 export type CpuAccount = {
   spend(ms: number): void;
   /** In how many milliseconds the tenant may go on. */

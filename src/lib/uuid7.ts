@@ -65,3 +65,24 @@ function format(timeMs: number, bits: Buffer): string {
   const hex = bits.toString('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
+
+/** The smallest and the largest of these UUIDs: with them, Postgres leaves out the partitions that have none of them. */
+export function idRange(ids: readonly string[]): [string, string] {
+  let [least = '', greatest = ''] = [ids[0], ids[0]];
+  for (const id of ids) {
+    if (id < least) least = id;
+    if (id > greatest) greatest = id;
+  }
+  return [least, greatest];
+}
+
+/**
+ * How far the clocks may be apart that give ids: those of the senders, of the broker, and of Postgres. What belongs to a
+ * row, or to a time, is looked for this much further than its own clock says.
+ */
+export const CLOCK_DRIFT_MS = 5 * 60_000;
+
+/** The least id that what belongs to this row, and was made after it, can have. */
+export function leastChildId(parentId: string): string {
+  return uuid7Floor(uuid7Time(parentId) - CLOCK_DRIFT_MS);
+}

@@ -1,8 +1,7 @@
 import type { Consumer, ConsumerInfo, ConsumerMessages, JetStreamClient, JsMsg } from 'nats';
 import type { Logger } from 'pino';
-import { pause } from '../lib/pause.ts';
-import { whenAborted } from '../lib/when-aborted.ts';
-import type { NatsNames } from './nats-names.ts';
+import { pause, whenAborted } from '../lib/loop.ts';
+import type { NatsNames } from './names.ts';
 import type { Durable } from './streams.ts';
 
 export type ConsumeOptions = {

@@ -1,7 +1,6 @@
 import pg from 'pg';
 import { StartError } from '../lib/start-error.ts';
-import { openConnection } from './connection.ts';
-import { connectionConfig, type DatabaseUrls, schemaOf } from './session.ts';
+import { connectionConfig, type DatabaseUrls, openConnection, schemaOf } from './connection.ts';
 
 const STATEMENT_MS = 10_000;
 const MIN_VERSION = 14;

@@ -1,11 +1,10 @@
 import { PrismaPg } from '@prisma/adapter-pg';
-import type pg from 'pg';
-import { PrismaClient } from '../generated/prisma/client.ts';
-import { atMost } from '../lib/pause.ts';
+import pg from 'pg';
+import { type Prisma, PrismaClient } from '../generated/prisma/client.ts';
+import { atMost } from '../lib/loop.ts';
 import { Clock } from './clock.ts';
+import { connectionConfig, DEFAULT_POOL_SIZE, type SessionLimits, schemaOf, sessionSql } from './connection.ts';
 import { PoolGroup, type PoolOptions } from './pool.ts';
-import { connectionConfig, DEFAULT_POOL_SIZE, type SessionLimits, schemaOf, sessionSql } from './session.ts';
-import { useTransactionsOnly } from './transaction-pooler.ts';
 
 /**
  * One Postgres, reached two ways: Prisma, and `readPool` beside it, for what GraphQL reads and writes; `pool` for what
@@ -23,7 +22,7 @@ export type Database = {
   close(): Promise<void>;
 };
 
-export type DatabaseOptions = {
+type DatabaseOptions = {
   readonly url: string;
   readonly onError: (error: Error) => void;
   /** Whether the URL may lead to a pooler that gives each transaction another session. */
@@ -37,7 +36,7 @@ export type DatabaseOptions = {
 const CLOSE_MS = 1_200;
 
 // A statement that takes longer than this is stuck; failing lets its caller try again. And what a process that stands
-// still holds open is undone: others wait for its locks, and save-queues.ts relies on an end of every transaction. Well
+// still holds open is undone: others wait for its locks, and delivery/queue/state.ts relies on an end of every transaction. Well
 // before the statements that wait for them run into their own limit.
 const LIMITS: SessionLimits = { statementMs: 10_000, idleInTransactionMs: 5_000 };
 /** Connections of their own: what people ask over GraphQL may take longer. */
@@ -85,4 +84,100 @@ function createPool(
     if (!pool.ending) onError(error);
   });
   return pool;
+}
+
+/** What runs one SQL statement: the pool, or a transaction. */
+export type Queryable = {
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- who selects knows what comes
+  query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<{ readonly rows: Row[] }>;
+};
+
+/** Runs `work` in one transaction, rolled back if it throws. */
+export function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promise<T>): Promise<T> {
+  return withClient(
+    pool,
+    async (client) => {
+      await client.query('BEGIN');
+      const result = await work(client);
+      await client.query('COMMIT');
+      return result;
+    },
+    async (client, error) => {
+      // Without an answer of Postgres, the statement may still be running.
+      if (!(error instanceof pg.DatabaseError)) throw error;
+      await client.query('ROLLBACK');
+    },
+  );
+}
+
+type Recover = (client: pg.PoolClient, error: unknown) => Promise<void>;
+
+/**
+ * Runs `work` with a connection of the pool. After an error of `work` the connection is closed, unless `recover` resolves.
+ */
+async function withClient<T>(
+  pool: pg.Pool,
+  work: (client: pg.PoolClient) => Promise<T>,
+  recover: Recover = (_client, error) => Promise.reject(toError(error)),
+): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  const onError = (error: unknown) => {
+    broken ??= toError(error);
+  };
+  // The pool listens to idle clients only; a connection that breaks in use fails our statements, and without a listener
+  // it would also end the process.
+  client.on('error', onError);
+  try {
+    return await work(client);
+  } catch (error) {
+    await recover(client, error).catch(onError);
+    throw error;
+  } finally {
+    client.off('error', onError);
+    client.release(broken);
+  }
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+/** Runs statements of ours in a transaction of Prisma's, which cannot read columns of type void. */
+export function inPrismaTransaction(client: Prisma.TransactionClient): Queryable {
+  return { query: async (text, values = []) => ({ rows: await client.$queryRawUnsafe(text, ...values) }) };
+}
+
+/** The form of `query` that we and Prisma's adapter use. */
+type Send = (statement: string | pg.QueryConfig, values?: unknown[]) => Promise<pg.QueryResult>;
+
+/**
+ * Makes a pool work behind a pooler that gives each transaction another session (PgBouncer's `pool_mode=transaction`):
+ * each transaction begins with `settings`, which count for it alone, and a statement on its own is such a transaction.
+ * The pool's clients have to pipeline, so that this takes no more round trips.
+ */
+function useTransactionsOnly(pool: pg.Pool, settings: string): void {
+  const begin = `BEGIN ISOLATION LEVEL READ COMMITTED; ${settings}`;
+  pool.on('connect', (client) => {
+    const send: Send = client.query.bind(client);
+    // Prisma begins its transactions itself, on a client of the pool.
+    const sendWithSettings: Send = (statement, values) =>
+      textOf(statement) === 'BEGIN' ? send(begin) : send(statement, values);
+    client.query = sendWithSettings as typeof client.query;
+  });
+  const query: Send = (statement, values) => withClient(pool, (client) => inTransaction(client, statement, values));
+  pool.query = query as typeof pool.query;
+}
+
+/** Sends all three at once. What went wrong first is the reason for the rest. */
+async function inTransaction(client: pg.PoolClient, ...[statement, values]: Parameters<Send>): Promise<pg.QueryResult> {
+  const send: Send = client.query.bind(client);
+  const steps = [send('BEGIN'), send(statement, values), send('COMMIT')] as const;
+  const [begun, answered, committed] = await Promise.allSettled(steps);
+  for (const step of [begun, answered, committed]) if (step.status === 'rejected') throw step.reason;
+  return steps[1];
+}
+
+function textOf(statement: string | pg.QueryConfig): string {
+  return typeof statement === 'string' ? statement : statement.text;
 }

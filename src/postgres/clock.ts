@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { Loop } from '../lib/loop.ts';
-import { readClock } from './read-clock.ts';
-import type { Queryable } from './transaction.ts';
+import type { Queryable } from './client.ts';
+import { readClock } from './connection.ts';
 
 /** A measurement is wrong by half of its round trip at most. One within this time, in milliseconds, needs no second try. */
 const GOOD_ROUND_TRIP_MS = 5;

@@ -1,9 +1,9 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import { pause } from '../lib/pause.ts';
-import { openSession } from './session.ts';
+import { pause } from '../lib/loop.ts';
+import { openSession } from './connection.ts';
 
-/** The triggers of that name notify of them, and tell-cancelled.ts. */
+/** The triggers of that name notify of them, and delivery/queue/cancel.ts. */
 type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
 
 export type ChangeListenerOptions = {

@@ -1,14 +1,12 @@
 import type { Logger } from 'pino';
 import { Loop } from '../lib/loop.ts';
+import type { Queryable } from '../postgres/client.ts';
+import { readClock, withConnection } from '../postgres/connection.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
-import type { Queryable } from '../postgres/transaction.ts';
-import { createPartitions } from './create-partitions.ts';
-import { deleteExpiredRows } from './delete-expired-rows.ts';
-import { dropPartitions } from './drop-partitions.ts';
+import { deleteExpiredRows } from './expired-rows.ts';
 import type { Retention } from './partition-plan.ts';
-import { readClock } from '../postgres/read-clock.ts';
-import { BEGINNING, trimSubscriptions } from './trim-subscriptions.ts';
-import { withConnection } from '../postgres/with-connection.ts';
+import { createPartitions, dropPartitions } from './partitions.ts';
+import { BEGINNING, trimSubscriptions } from './trim.ts';
 
 export type RetentionJobOptions = {
   readonly databaseUrl: string;

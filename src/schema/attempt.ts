@@ -1,7 +1,7 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import { AttemptStatus } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
-import { FailureReasonEnum } from './filter-inputs.ts';
+import { FailureReasonEnum } from './delivery.ts';
 
 const AttemptStatusEnum = builder.enumType('AttemptStatus', {
   description: 'What became of one HTTP request.',

@@ -5,11 +5,12 @@ import PrismaPlugin from '@pothos/plugin-prisma';
 import RelayPlugin from '@pothos/plugin-relay';
 import ScopeAuthPlugin from '@pothos/plugin-scope-auth';
 import { GraphQLError } from 'graphql';
+import { type Permissions, permissionsOf } from '../auth/viewer.ts';
 import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
+import { parseMoment } from '../lib/moment.ts';
 import type { Context } from './context.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
-import { type Permissions, permissionsOf } from '../auth/viewer.ts';
 
 /** Lists count tenfold; but that of a connection is as long as the connection says. */
 const ONCE = { complexity: { field: 1, multiplier: 1 } };
@@ -88,4 +89,22 @@ builder.mutationType({
 builder.subscriptionType({
   description: 'What can be watched, over WebSocket (graphql-transport-ws) or server-sent events.',
   authScopes: { read: true },
+});
+
+builder.scalarType('DateTime', {
+  description: 'A moment in ISO 8601, always in UTC when we say it: `2026-01-31T12:00:00.000Z`.',
+  serialize: (moment) => moment.toISOString(),
+  parseValue: (value) => {
+    const moment = typeof value === 'string' ? parseMoment(value) : undefined;
+    if (moment === undefined) {
+      throw new GraphQLError('DateTime must be ISO 8601 with a time zone, such as 2026-01-31T12:00:00Z');
+    }
+    return moment;
+  },
+});
+
+builder.scalarType('JSON', {
+  description: 'Any JSON value. Numbers beyond the precision of a double lose it here; deliveries keep every byte.',
+  serialize: (value) => value,
+  parseValue: (value) => value,
 });

@@ -1,15 +1,14 @@
 import type { Logger } from 'pino';
-import type { ReplayFeed } from '../replays/replay-feed.ts';
-import type { WebhookSubscriptionServices } from '../subscriptions/service.ts';
-import type { EventBus } from '../nats/event-bus.ts';
-import type { LiveLog } from '../delivery-log/live-log.ts';
-import type { PublishEvent } from '../events/publish-event.ts';
-import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
-import type { Rest } from '../lib/turns.ts';
-import type { ChildPages } from '../delivery-log/child-pages.ts';
-import type { EventData } from '../delivery-log/event-data.ts';
-import type { OperationWork } from '../lib/operation-work.ts';
 import type { Viewer } from '../auth/viewer.ts';
+import type { LiveLog } from '../delivery-log/live.ts';
+import type { ChildPages, EventData } from '../delivery-log/pages.ts';
+import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
+import type { PublishEvent } from '../events/publish.ts';
+import type { OperationWork } from '../lib/operation-work.ts';
+import type { Rest } from '../lib/semaphore.ts';
+import type { EventBus } from '../nats/connection.ts';
+import type { ReplayFeed } from '../replays/progress.ts';
+import type { WebhookSubscriptionServices } from '../subscriptions/service.ts';
 
 /** What resolvers work with; lives as long as the server. */
 export type SchemaServices = WebhookSubscriptionServices & {

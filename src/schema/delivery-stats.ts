@@ -1,8 +1,15 @@
-import { type AttemptStats, type ResponseTimes, readCountedStats, readLoggedStats } from '../delivery-log/attempt-stats.ts';
+import { ownDeliveryFilter } from '../delivery-log/filter.ts';
+import {
+  type AttemptStats,
+  planStats,
+  problemsOfStats,
+  type ResponseTimes,
+  readCountedStats,
+  readLoggedStats,
+  type StatsBucket,
+} from '../delivery-log/stats.ts';
 import { builder } from './builder.ts';
-import { DeliveryFilterInput } from './filter-inputs.ts';
-import { ownDeliveryFilter } from '../delivery-log/own-delivery-filter.ts';
-import { planStats, problemsOfStats, type StatsBucket } from '../delivery-log/stats-plan.ts';
+import { DeliveryFilterInput } from './delivery.ts';
 
 const StatsBucketEnum = builder.enumType('StatsBucket', {
   description: 'How wide the buckets of statistics are. They begin at whole minutes, hours and days in UTC.',

@@ -1,17 +1,19 @@
-import { InvalidHeadersError } from '../subscriptions/headers.ts';
-import { DeliveryNotPendingError, DeliveryNotRetryableError } from '../delivery/queue/delivery-errors.ts';
-import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/replay-errors.ts';
-import { TargetRejectedError } from '../delivery/http/target-url.ts';
+import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
+import { DeliveryNotPendingError, DeliveryNotRetryableError } from '../delivery/queue/retry.ts';
+import { EventDataInvalidError } from '../events/catalogue/validator.ts';
+import { TooManyTestsError } from '../events/test-event.ts';
 import {
+  type DomainError,
+  type InputError,
+  type InputProblem,
   InvalidInputError,
   NotFoundError,
   SubscriptionInactiveError,
   TooManySecretsError,
   TooManySubscriptionsError,
-} from '../lib/webhook-subscription-errors.ts';
-import type { DomainError, InputError, InputProblem } from '../lib/domain-error.ts';
-import { EventDataInvalidError } from '../events/catalogue/event-data-invalid-error.ts';
-import { TooManyTestsError } from '../events/test-event.ts';
+} from '../lib/errors.ts';
+import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/service.ts';
+import { InvalidHeadersError } from '../subscriptions/headers.ts';
 import { builder } from './builder.ts';
 
 const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({

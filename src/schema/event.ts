@@ -1,13 +1,36 @@
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+import { formatPrismaCursor } from '@pothos/plugin-prisma';
+import { resolveCursorConnection } from '@pothos/plugin-relay';
+import { readTenant, tenantWhere } from '../auth/viewer.ts';
+import { checkFilter, eventWhere, rejectionWhere } from '../delivery-log/filter.ts';
+import { EventDataInvalidError } from '../events/catalogue/validator.ts';
+import { isEventType, isTenant, problemOfEventId } from '../events/event-type.ts';
+import {
+  type ConsiderationResult,
+  type Considered,
+  consider,
+  consideredSubscriptions,
+} from '../events/matching/explain.ts';
+import { compileFilter } from '../events/matching/filter.ts';
+import { isTooNested, MAX_DATA_BYTES, rememberData, TOO_NESTED, tooLarge } from '../events/parse.ts';
+import type { EventToPublish } from '../events/publish.ts';
+import type { Event } from '../generated/prisma/client.ts';
+import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
+import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE } from '../lib/json.ts';
+import type { OperationWork } from '../lib/operation-work.ts';
 import { isUuid } from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
-import { ConsideredConnection, ConsideredEdge, ConsideredSubscription, considered } from './considered-subscription.ts';
-import { DeliveryConnection, DeliveryType } from './delivery.ts';
-import { eventWhere, rejectionWhere } from '../delivery-log/delivery-filter-where.ts';
-import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filter-inputs.ts';
-import { checkFilter } from '../delivery-log/own-delivery-filter.ts';
-import { NEWEST_FIRST, PAGE, pageOf } from './page.ts';
-import { tenantWhere } from '../auth/viewer.ts';
+import type { Context } from './context.ts';
+import {
+  DeliveryConnection,
+  DeliveryType,
+  EventFilterInput,
+  RejectedEventFilterInput,
+  RejectionReasonEnum,
+} from './delivery.ts';
+import { NEWEST_FIRST, PAGE, type PageArguments, pageOf, parseCursor } from './page.ts';
+import { WebhookSubscriptionType } from './webhook-subscription.ts';
+
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 /** What somebody who may publish, and do nothing else, is told of the event that was made. */
 const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
@@ -136,3 +159,223 @@ builder.queryFields((t) => ({
     RejectedEventConnection,
   ),
 }));
+
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+
+const Input = builder.inputType('PublishEventInput', {
+  description: 'An event. The rules are the same as over NATS.',
+  fields: (t) => ({
+    tenant: t.string({ description: 'Required with credentials that have no tenant of their own.' }),
+    type: t.string({ required: true, description: 'The event type, such as `conversation.created`.' }),
+    data: t.field({
+      type: 'JSON',
+      required: true,
+      description:
+        'Any JSON but null, at most 1 MiB. It is written anew, without spaces, and numbers beyond the precision of a double lose it: those who need every byte kept publish over NATS.',
+    }),
+    id: t.id({
+      description:
+        'Unique within the tenant; so that an event can be published again in case of doubt. Default: a new UUID, which no second try knows.',
+    }),
+    occurredAt: t.field({ type: 'DateTime', description: 'Default: now.' }),
+  }),
+});
+
+const Payload = builder.objectRef<{ readonly rowId: string }>('PublishEventPayload').implement({
+  description: 'The event and its deliveries are written.',
+  fields: (t) => ({
+    event: t.prismaField({
+      type: EventType,
+      description: 'If its id was known, the event that was published first, whatever its data.',
+      resolve: (query, { rowId }, _args, { services }) =>
+        services.database.prisma.event.findUniqueOrThrow({ ...query, where: { id: rowId } }),
+    }),
+  }),
+});
+
+builder.mutationField('publishEvent', (t) =>
+  t.field({
+    type: Payload,
+    skipTypeScopes: true,
+    authScopes: { publish: true },
+    description:
+      'For services that have no NATS, and while NATS is away. The same id again, over NATS or here, makes no second event.',
+    args: { input: t.arg({ type: Input, required: true, description: 'The event.' }) },
+    errors: { types: [InvalidInputError, EventDataInvalidError] },
+    resolve: async (_root, { input }, { services, viewer, work }) => {
+      const encoded = await encodeEventData(work.compute, input.data);
+      const event = readEvent({ ...input, ...readTenant(viewer, input.tenant), encoded });
+      return { rowId: await services.publishEvent(event) };
+    },
+  }),
+);
+
+type GivenEvent = {
+  readonly tenant: string | undefined;
+  readonly tenantProblem?: string | undefined;
+  readonly type: string;
+  readonly encoded: Awaited<ReturnType<typeof encodeEventData>>;
+  readonly id?: string | null | undefined;
+  readonly occurredAt?: Date | null | undefined;
+};
+
+function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt }: GivenEvent): EventToPublish {
+  const problems: InputProblem[] = [];
+  const complain = (path: string, message: string | undefined) => {
+    if (message !== undefined) problems.push({ path, message });
+  };
+  const { data, problem } = encoded;
+  if (tenant === undefined) complain('tenant', tenantProblem ?? 'is required');
+  else if (!isTenant(tenant)) complain('tenant', 'must be 1 to 64 letters, digits, _ or -');
+  if (!isEventType(type)) complain('type', 'is not an event type');
+  if (id != null) complain('id', problemOfEventId(id));
+  complain('data', problem);
+  if (problems.length > 0 || tenant === undefined || data === undefined) throw new InvalidInputError(problems);
+  return { tenant, type, data, eventId: id ?? undefined, occurredAt: occurredAt ?? undefined };
+}
+
+type EncodedData =
+  | { readonly data: Buffer; readonly problem?: never }
+  | { readonly data?: never; readonly problem: string };
+
+/** By the value: an operation can name one variable in many of its fields. */
+const encoded = new WeakMap<object, Promise<EncodedData>>();
+
+type Compute = OperationWork['compute'];
+
+/** A value of GraphQL as the bytes of an event's data, or why it cannot be one. It is neither written nor checked twice. */
+export async function encodeEventData(compute: Compute, given: unknown): Promise<EncodedData> {
+  if (typeof given !== 'object' || given === null) return encode(compute, given);
+  const known = encoded.get(given);
+  if (known !== undefined) return known;
+  const result = encode(compute, given);
+  encoded.set(given, result);
+  return result;
+}
+
+/** In two pieces: each can take 50 ms. */
+async function encode(compute: Compute, given: unknown): Promise<EncodedData> {
+  if (!(await compute(() => hasOnlyFiniteNumbers(given)))) return { problem: NUMBER_TOO_LARGE };
+  return compute(() => write(given));
+}
+
+function write(given: unknown): EncodedData {
+  const json = stringify(given);
+  if (json === undefined || isTooNested(json)) return { problem: TOO_NESTED };
+  const length = Buffer.byteLength(json);
+  if (length > MAX_DATA_BYTES) return { problem: tooLarge({ length }) };
+  const data = Buffer.from(json);
+  rememberData(data, given);
+  return { data };
+}
+
+/** Undefined if the value is nested so deep that V8 cannot write it. */
+function stringify(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+
+const ConsiderationResultEnum = builder.enumType('ConsiderationResult', {
+  description: 'Why a webhook subscription did or did not get an event.',
+  values: {
+    DELIVERED_TO: { description: 'A delivery to it was made, whatever became of that.' },
+    INACTIVE: { description: 'It was inactive.' },
+    TYPE_MISMATCH: { description: 'It was active, but the type of the event matches none of the types it wanted.' },
+    FILTER_FALSE: { description: 'It was active and wanted the type, but the data does not fulfil its filter.' },
+  },
+});
+
+type Row = {
+  readonly subscriptionId: string;
+  readonly result: ConsiderationResult;
+  readonly deliveryId: string | null;
+};
+
+export const ConsideredSubscription = builder.objectRef<Row>('ConsideredSubscription').implement({
+  description: 'A webhook subscription that an event was matched with, and what came of it.',
+  fields: (t) => ({
+    subscription: t.prismaField({
+      type: WebhookSubscriptionType,
+      description: 'As it is now, also if it has been deleted since.',
+      resolve: (query, { subscriptionId }, _args, { services }) =>
+        services.database.prisma.webhookSubscription.findUniqueOrThrow({ ...query, where: { id: subscriptionId } }),
+    }),
+    result: t.expose('result', { type: ConsiderationResultEnum }),
+    delivery: t.prismaField({
+      type: DeliveryType,
+      nullable: true,
+      description: 'The first one, if there are several. Null if none was made, or if it is not kept any more.',
+      resolve: (query, { deliveryId }, _args, { services }) =>
+        deliveryId === null
+          ? null
+          : services.database.prisma.delivery.findUnique({ ...query, where: { id: deliveryId } }),
+    }),
+  }),
+});
+
+export const ConsideredEdge = builder.edgeObject({ name: 'ConsideredSubscriptionEdge', type: ConsideredSubscription });
+export const ConsideredConnection = builder.connectionObject(
+  { name: 'ConsideredSubscriptionConnection', type: ConsideredSubscription },
+  ConsideredEdge,
+);
+
+type ConsideredEvent = Pick<Event, 'id' | 'tenant' | 'type' | 'matchedVersion'>;
+
+/** A page of them. The event is one that the viewer may see. */
+export function considered(
+  context: Context,
+  { event, args }: { readonly event: ConsideredEvent; readonly args: PageArguments },
+) {
+  const options = {
+    args,
+    defaultSize: PAGE.defaultSize,
+    maxSize: PAGE.maxSize(args),
+    toCursor: ({ subscriptionId }: Row) => formatPrismaCursor({ id: subscriptionId }, 'id'),
+  };
+  return resolveCursorConnection<Promise<Row[]>>(options, async ({ before, after, limit, inverted }) => {
+    const rows = await context.work.readPage(() =>
+      consideredSubscriptions(context.services.database.readPool, {
+        event,
+        limit,
+        order: inverted ? 'asc' : 'desc',
+        // Newest first: what comes after has a smaller id.
+        beforeId: after === undefined ? undefined : parseCursor(after, 'after'),
+        afterId: before === undefined ? undefined : parseCursor(before, 'before'),
+      }),
+    );
+    const { compute } = context.work;
+    const readData = onDemand(async (): Promise<unknown> => {
+      const { text } = await context.eventData(event.id);
+      return compute((): unknown => JSON.parse(text));
+    });
+    return resultsOf(rows, {
+      type: event.type,
+      fulfils: async (filter) => {
+        const data = await readData();
+        return compute(() => compileFilter(filter)(data));
+      },
+    });
+  });
+}
+
+async function resultsOf(rows: readonly Considered[], event: Parameters<typeof consider>[1]): Promise<Row[]> {
+  const results: Row[] = [];
+  for (const { subscriptionId, settings, deliveryId } of rows) {
+    // A delivery that was made later, by name, counts as well; of one that was not kept the settings tell.
+    const result = deliveryId !== null || settings === null ? 'DELIVERED_TO' : await consider(settings, event);
+    results.push({ subscriptionId, result, deliveryId });
+  }
+  return results;
+}
+
+/** Data can be a megabyte: it is read when a filter asks for it, and then once. */
+function onDemand<T>(read: () => Promise<T>): () => Promise<T> {
+  let reading: Promise<T> | undefined;
+  return () => (reading ??= read());
+}

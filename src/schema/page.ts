@@ -1,9 +1,9 @@
 import { parsePrismaCursor } from '@pothos/plugin-prisma';
-import { type InputProblem, InvalidInputError } from '../lib/webhook-subscription-errors.ts';
-import { isUuid } from '../subscriptions/service.ts';
+import { type DeliveryFilter, problemsOfFilter } from '../delivery-log/filter.ts';
+import { LogPosition } from '../delivery-log/watch.ts';
 import { isEventType } from '../events/event-type.ts';
-import { type DeliveryFilter, problemsOfFilter } from '../delivery-log/delivery-filter.ts';
-import { LogPosition } from '../delivery-log/log-position.ts';
+import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
+import { isUuid } from '../subscriptions/service.ts';
 
 export const DEFAULT_PAGE_SIZE = 50;
 export const MAX_PAGE_SIZE = 250;

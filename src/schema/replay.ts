@@ -1,10 +1,29 @@
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+import { readTenant, tenantScope, tenantWhere } from '../auth/viewer.ts';
+import {
+  checkFilter,
+  type DeliveryFilter,
+  deliveryWhere,
+  ownDeliveryFilter,
+  storeFilter,
+} from '../delivery-log/filter.ts';
+import { type Replay, ReplayStatus } from '../generated/prisma/client.ts';
+import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { watchReplay } from '../replays/progress.ts';
+import {
+  cancelReplay,
+  problemsOfRate,
+  ReplayNotRunningError,
+  ReplayTooLargeError,
+  startReplay,
+  TooManyReplaysError,
+} from '../replays/service.ts';
 import { isUuid } from '../subscriptions/service.ts';
-import { ReplayStatus } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
-import { checkFilter } from '../delivery-log/own-delivery-filter.ts';
+import type { Context } from './context.ts';
+import { DeliveryFilterInput } from './delivery.ts';
 import { PAGE, pageOf } from './page.ts';
-import { tenantWhere } from '../auth/viewer.ts';
+
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const ReplayStatusEnum = builder.enumType('ReplayStatus', {
   description: 'What became of a replay so far.',
@@ -72,3 +91,88 @@ builder.queryFields((t) => ({
     ReplayConnection,
   ),
 }));
+
+const DEFAULT_RATE = 50;
+
+const StartInput = builder.inputType('StartReplayInput', {
+  description: 'Which past deliveries to send again, and how fast.',
+  fields: (t) => ({
+    filter: t.field({
+      type: DeliveryFilterInput,
+      required: true,
+      description:
+        'The deliveries that the query `deliveries` has for it, of those that exist now; none of their fields has to be given, but for `tenant` with the admin key. Each event of them is sent once more to each subscription of them; test events are left out.',
+    }),
+    dryRun: t.boolean({ defaultValue: false, description: 'Only count.' }),
+    ratePerSecond: t.int({
+      defaultValue: DEFAULT_RATE,
+      description: 'How many new deliveries to make per second at most, from 1 to 1000.',
+    }),
+  }),
+});
+
+const StartPayload = payload('StartReplayPayload', 'The replay runs, or has counted if it is a dry run.');
+const CancelPayload = payload('CancelReplayPayload', 'The replay makes no more deliveries.');
+
+builder.mutationFields((t) => ({
+  startReplay: t.field({
+    type: StartPayload,
+    description: 'Sends past events again, as new deliveries, to the webhook subscriptions that are still active.',
+    args: { input: t.arg({ type: StartInput, required: true, description: 'What to send again, and how fast.' }) },
+    errors: { types: [InvalidInputError, TooManyReplaysError, ReplayTooLargeError] },
+    resolve: async (_root, { input }, context) => ({ replay: await start(context, input) }),
+  }),
+  cancelReplay: t.field({
+    type: CancelPayload,
+    description: 'The deliveries that it has made are not cancelled.',
+    args: { id: t.arg.id({ required: true, description: 'Of the replay.' }) },
+    errors: { types: [NotFoundError, ReplayNotRunningError] },
+    resolve: async (_root, { id }, { services, viewer }) => ({
+      replay: await cancelReplay(services.database, { id, tenant: tenantScope(viewer) }),
+    }),
+  }),
+}));
+
+type StartReplay = {
+  readonly filter: DeliveryFilter;
+  readonly dryRun?: boolean | null | undefined;
+  readonly ratePerSecond?: number | null | undefined;
+};
+
+async function start(context: Context, { dryRun, ratePerSecond, ...input }: StartReplay): Promise<Replay> {
+  const rate = ratePerSecond ?? DEFAULT_RATE;
+  const problems = problemsOfRate(rate);
+  const { tenant, tenantProblem } = readTenant(context.viewer, input.filter.tenant);
+  if (tenant === undefined && tenantProblem === undefined) {
+    problems.push({ path: 'filter.tenant', message: 'is required: a replay belongs to one tenant' });
+  }
+  const filter = await ownDeliveryFilter(context, input.filter, problems);
+  if (tenant === undefined) throw new Error('a replay without a tenant was accepted');
+  return startReplay(context.services.database, {
+    ...{ tenant, filter: storeFilter(filter), where: deliveryWhere(filter) },
+    ...{ dryRun: dryRun ?? false, ratePerSecond: rate },
+  });
+}
+
+function payload(name: string, description: string) {
+  return builder.objectRef<{ readonly replay: Replay }>(name).implement({
+    description,
+    fields: (t) => ({ replay: t.field({ type: ReplayType, resolve: ({ replay }) => replay }) }),
+  });
+}
+
+builder.subscriptionField('replayProgress', (t) =>
+  t.field({
+    type: ReplayType,
+    description:
+      'The replay as it is now, then at most once a second whenever it has changed. Ends when the replay does.',
+    args: { id: t.arg.id({ required: true, description: 'Of the replay.' }) },
+    subscribe: async (_root, { id }, { services, viewer, stopping }) => {
+      const where = { id, ...tenantWhere(viewer) };
+      const replay = isUuid(id) ? await services.database.prisma.replay.findFirst({ where }) : null;
+      if (replay === null) throw new NotFoundError('replay');
+      return watchReplay(services.replayFeed, { replay, stopping });
+    },
+    resolve: (replay) => replay,
+  }),
+);

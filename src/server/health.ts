@@ -1,8 +1,8 @@
 import type { Role } from '../config/values.ts';
-import type { Database } from '../postgres/client.ts';
-import type { EventBus } from '../nats/event-bus.ts';
 import { createSnapshot } from '../lib/cached-read.ts';
 import { VERSION } from '../lib/version.ts';
+import type { EventBus } from '../nats/connection.ts';
+import type { Database } from '../postgres/client.ts';
 
 /** One part that a process stands on. */
 export type ReadinessCheck = {

@@ -1,4 +1,4 @@
-import { InputError, type InputProblem } from '../lib/domain-error.ts';
+import { InputError, type InputProblem } from '../lib/errors.ts';
 
 /** A subscription's own headers cannot be sent; no message has a value. */
 export class InvalidHeadersError extends InputError {

@@ -1,12 +1,21 @@
-import { cancelPending } from '../delivery/queue/cancel-pending.ts';
-import type { Database } from '../postgres/client.ts';
-import { closeCircuit } from '../delivery/queue/close-circuit.ts';
-import { inPrismaTransaction } from '../postgres/in-prisma-transaction.ts';
-import { readClock } from '../postgres/read-clock.ts';
-import { uuid7 } from '../lib/uuid7.ts';
+import { CANCEL_AT_ONCE } from '../delivery/circuit/evaluate.ts';
+import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../delivery/http/egress-policy.ts';
+import { cancelPending } from '../delivery/queue/cancel.ts';
+import { closeCircuit } from '../delivery/queue/state.ts';
+import { generateSigningSecret } from '../delivery/sending/attempt.ts';
+import { problemsOfCatalogue } from '../events/catalogue/service.ts';
 import { isTenant } from '../events/event-type.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
-import { problemsOfCatalogue } from '../events/catalogue/check-event-types.ts';
+import {
+  type InputProblem,
+  InvalidInputError,
+  NotFoundError,
+  TooManySecretsError,
+  TooManySubscriptionsError,
+} from '../lib/errors.ts';
+import { uuid7 } from '../lib/uuid7.ts';
+import { type Database, inPrismaTransaction } from '../postgres/client.ts';
+import { readClock } from '../postgres/connection.ts';
 import {
   type CustomHeader,
   completeHeaders,
@@ -16,18 +25,7 @@ import {
   problemsOfHeaders,
   type StoredHeaders,
 } from './headers.ts';
-import { CANCEL_AT_ONCE } from '../delivery/circuit/deactivate-subscription.ts';
-import type { EgressPolicy } from '../delivery/http/egress-policy.ts';
-import { headersContext, type SecretBox, secretContext } from './secret-box.ts';
-import { generateSigningSecret } from '../delivery/sending/signature.ts';
-import { checkTargetUrl, TargetRejectedError } from '../delivery/http/target-url.ts';
-import {
-  type InputProblem,
-  InvalidInputError,
-  NotFoundError,
-  TooManySecretsError,
-  TooManySubscriptionsError,
-} from '../lib/webhook-subscription-errors.ts';
+import { headersContext, type SecretBox, secretContext } from './secrets.ts';
 import { findProblems, type WebhookSubscriptionSettings } from './settings.ts';
 
 export type WebhookSubscriptionServices = {

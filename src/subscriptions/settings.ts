@@ -1,7 +1,7 @@
 import { isEventTypePattern } from '../events/event-type.ts';
 import { validateFilter } from '../events/matching/filter-validation.ts';
+import type { InputProblem } from '../lib/errors.ts';
 import type { GivenHeader } from './headers.ts';
-import type { InputProblem } from '../lib/webhook-subscription-errors.ts';
 
 /** What a user may set; a field that is absent keeps its value, or its default when the subscription is new. */
 export type WebhookSubscriptionSettings = {

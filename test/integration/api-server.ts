@@ -1,7 +1,7 @@
 import { SignJWT } from 'jose';
 import { Registry } from 'prom-client';
 import type { Config } from '../../src/config/config.ts';
-import { HttpServer } from '../../src/server/http-server.ts';
+import { HttpServer } from '../../src/server/http.ts';
 import { ADMIN_KEY, type Api, SETTINGS } from './graphql-api.ts';
 
 export type ApiServer = { readonly url: string; stop(): Promise<void> };

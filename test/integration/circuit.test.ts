@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createDatabase } from '../../src/postgres/client.ts';
 import { CircuitBreaker } from '../../src/delivery/circuit/breaker.ts';
-import { createSecretBox } from '../../src/subscriptions/secret-box.ts';
-import { SubscriptionCache } from '../../src/subscriptions/subscription-cache.ts';
-import { EventBus } from '../../src/nats/event-bus.ts';
+import { EventBus } from '../../src/nats/connection.ts';
+import { createDatabase } from '../../src/postgres/client.ts';
+import { SubscriptionCache } from '../../src/subscriptions/cache.ts';
+import { createSecretBox } from '../../src/subscriptions/secrets.ts';
 import { insertAttempts, times } from '../support/attempts.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';

@@ -1,12 +1,10 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
-import { consideredSubscriptions } from '../../src/events/matching/considered-subscriptions.ts';
-import { transaction } from '../../src/postgres/transaction.ts';
+import { consider, consideredSubscriptions } from '../../src/events/matching/explain.ts';
+import { compileFilter } from '../../src/events/matching/filter.ts';
+import { EventWriter } from '../../src/events/writer.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { consider } from '../../src/events/matching/consider.ts';
-import { EventWriter } from '../../src/events/event-writer.ts';
-import { natsNames } from '../../src/nats/nats-names.ts';
-import { compileFilter } from '../../src/events/matching/payload-filter.ts';
+import { natsNames } from '../../src/nats/names.ts';
+import { createDatabase, type Database, transaction } from '../../src/postgres/client.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -1,9 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { expect, it } from 'vitest';
-import { createDatabase } from '../../src/postgres/client.ts';
+import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { isUnavailable } from '../../src/postgres/errors.ts';
-import { transaction } from '../../src/postgres/transaction.ts';
 import { createTestDatabase } from '../support/database.ts';
 
 it('Postgres ends the transaction of a process that stands still', async () => {

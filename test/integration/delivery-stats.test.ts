@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { countAttempts } from '../../src/delivery-log/count-attempts.ts';
-import { deleteOldCounts } from '../../src/retention/delete-old-counts.ts';
-import { transaction } from '../../src/postgres/transaction.ts';
-import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
+import { attemptMatches, type DeliveryFilter } from '../../src/delivery-log/filter.ts';
+import { countAttempts } from '../../src/delivery-log/stats-counter.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
-import { attemptMatches, type DeliveryFilter } from '../../src/delivery-log/delivery-filter.ts';
+import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
+import { transaction } from '../../src/postgres/client.ts';
+import { deleteOldCounts } from '../../src/retention/expired-rows.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { type Api, attemptOf, expectType, startApi, storeAttempt } from './graphql-api.ts';
 import { CREATE, STATS } from './graphql-operations.graphql.ts';

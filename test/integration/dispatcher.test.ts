@@ -1,11 +1,11 @@
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterEach, expect, it, vi } from 'vitest';
+import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
+import { Dispatcher } from '../../src/events/dispatcher.ts';
+import { EventBus } from '../../src/nats/connection.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { Clock } from '../../src/postgres/clock.ts';
-import { Dispatcher } from '../../src/events/dispatcher.ts';
-import { EventBus } from '../../src/nats/event-bus.ts';
-import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { startTestServices, TEST_SEAL } from '../support/test-app.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, expect, it } from 'vitest';
+import { createDeliveryStatements } from '../../src/delivery/sending/sender.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
-import { createDeliveryStatements } from '../../src/delivery/sending/sender-parts.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startScene } from '../support/scene.ts';
 import { lockTable } from '../support/table-lock.ts';

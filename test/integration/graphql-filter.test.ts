@@ -1,9 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
+import {
+  attemptMatches,
+  attemptWhere,
+  checkDeliveryFilter,
+  type DeliveryFilter,
+  deliveryWhere,
+} from '../../src/delivery-log/filter.ts';
+import { findDeliveries } from '../../src/delivery-log/search.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
-import { attemptMatches, checkDeliveryFilter, type DeliveryFilter } from '../../src/delivery-log/delivery-filter.ts';
-import { attemptWhere, deliveryWhere } from '../../src/delivery-log/delivery-filter-where.ts';
-import { findDeliveries } from '../../src/delivery-log/find-deliveries.ts';
+import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
 import { NEWEST_FIRST } from '../../src/schema/page.ts';
 import { type Api, attemptOf, post, startApi, storeAttempt } from './graphql-api.ts';
 

@@ -1,8 +1,8 @@
 import type { Client } from 'graphql-ws';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
-import { uuid7 } from '../../src/lib/uuid7.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
+import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { ask, type Collected, collect, createSocketClient, openEvents } from '../support/graphql-client.ts';
 import { countWaiting, lockTable } from '../support/table-lock.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';

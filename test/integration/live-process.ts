@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { isLate } from '../../src/delivery-log/feed.ts';
-import { EventBus } from '../../src/nats/event-bus.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
+import { createIdSequence } from '../../src/lib/uuid7.ts';
+import { EventBus } from '../../src/nats/connection.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, type TestContext } from 'vitest';
-import { createDatabase } from '../../src/postgres/client.ts';
 import { uuid7Time } from '../../src/lib/uuid7.ts';
+import { createDatabase } from '../../src/postgres/client.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type Api, deliveryOf, startApi } from './graphql-api.ts';

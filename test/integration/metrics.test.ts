@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createDatabase } from '../../src/postgres/client.ts';
-import { countPending } from '../../src/delivery/queue/count-pending.ts';
-import { transaction } from '../../src/postgres/transaction.ts';
+import { countPending } from '../../src/delivery/queue/metrics.ts';
+import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { ask, createSocketClient, openEvents } from '../support/graphql-client.ts';
 import { type Metrics, scrape } from '../support/metrics.ts';
 import { startTestPostgres } from '../support/postgres.ts';

@@ -4,7 +4,7 @@ import { connect } from 'nats';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
-import { EventBus } from '../../src/nats/event-bus.ts';
+import { EventBus } from '../../src/nats/connection.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { createTempFolder } from '../support/temp-folder.ts';

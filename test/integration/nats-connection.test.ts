@@ -1,11 +1,11 @@
 import { connect } from 'nats';
 import { pino } from 'pino';
 import { afterEach, describe, expect, inject, it } from 'vitest';
-import { uuid7 } from '../../src/lib/uuid7.ts';
+import { type DeliveryMessage, messageId } from '../../src/delivery/queue/message.ts';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
-import { type DeliveryMessage, messageId } from '../../src/delivery/queue/delivery-message.ts';
-import { EventBus } from '../../src/nats/event-bus.ts';
-import { NoAnswerError } from '../../src/lib/loop-clock.ts';
+import { NoAnswerError } from '../../src/lib/event-loop.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
+import { EventBus } from '../../src/nats/connection.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';

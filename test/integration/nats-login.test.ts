@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import { readConfig } from '../../src/config/config.ts';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
-import { EventBus } from '../../src/nats/event-bus.ts';
+import { EventBus } from '../../src/nats/connection.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { createCertificate } from '../support/self-signed-certificate.ts';
 import { ServerProcess } from '../support/server-process.ts';

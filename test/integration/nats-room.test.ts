@@ -1,8 +1,8 @@
 import { connect, DiscardPolicy, headers, type JetStreamManager, type NatsConnection, NatsError } from 'nats';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { natsNames } from '../../src/nats/nats-names.ts';
-import { StreamKeeper } from '../../src/nats/stream-keeper.ts';
+import { natsNames } from '../../src/nats/names.ts';
+import { StreamKeeper } from '../../src/nats/reconcile.ts';
 import { wantedIn } from '../../src/nats/streams.ts';
 import { startTestNats, type TestNatsOptions } from '../support/nats.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';

@@ -1,7 +1,7 @@
 import { afterEach, expect, it } from 'vitest';
-import { deleteExpiredRows } from '../../src/retention/delete-expired-rows.ts';
-import { withConnection } from '../../src/postgres/with-connection.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { withConnection } from '../../src/postgres/connection.ts';
+import { deleteExpiredRows } from '../../src/retention/expired-rows.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];

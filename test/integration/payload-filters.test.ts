@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { SubscriptionIndexes } from '../../src/events/matching/subscription-index.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
-import { SubscriptionIndexes } from '../../src/events/matching/subscription-indexes.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { createReceive } from '../support/receivers.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';

@@ -1,8 +1,7 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { checkServer } from '../../src/postgres/check-server.ts';
-import { createDatabase } from '../../src/postgres/client.ts';
-import { transaction } from '../../src/postgres/transaction.ts';
 import { StartError } from '../../src/lib/start-error.ts';
+import { checkServer } from '../../src/postgres/check-server.ts';
+import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { findPgBouncer, type PgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { startReceiver } from '../support/receiver.ts';

@@ -1,8 +1,8 @@
 import { connect } from 'nats';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createDatabase } from '../../src/postgres/client.ts';
+import { createLeases, createParking } from '../../src/delivery/sending/sender.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createLeases, createParking } from '../../src/delivery/sending/sender-parts.ts';
+import { createDatabase } from '../../src/postgres/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';

@@ -1,14 +1,11 @@
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
-import { postponeReplay } from '../../src/replays/postpone-replay.ts';
-import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
-import { replayBatch } from '../../src/replays/replay-batch.ts';
-import { ReplayJob } from '../../src/replays/replay-job.ts';
+import { deliveryWhere, storedFilterWhere } from '../../src/delivery-log/filter.ts';
 import type { Prisma, Replay } from '../../src/generated/prisma/client.ts';
-import { deliveryWhere } from '../../src/delivery-log/delivery-filter-where.ts';
-import { storedFilterWhere } from '../../src/delivery-log/replay-filter.ts';
+import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
+import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import { postponeReplay, ReplayJob, replayBatch } from '../../src/replays/job.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/wait-for.ts';
 

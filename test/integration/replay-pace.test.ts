@@ -1,9 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { advanceReplay } from '../../src/replays/advance-replay.ts';
-import { claimReplay } from '../../src/replays/claim-replay.ts';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
-import { transaction } from '../../src/postgres/transaction.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { createDatabase, type Database, transaction } from '../../src/postgres/client.ts';
+import { advanceReplay, claimReplay } from '../../src/replays/job.ts';
 import { createTestDatabase } from '../support/database.ts';
 
 let database: Database;

@@ -1,10 +1,9 @@
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createDatabase } from '../../src/postgres/client.ts';
-import { uuid7 } from '../../src/lib/uuid7.ts';
-import { ReplayFeed } from '../../src/replays/replay-feed.ts';
 import type { Replay } from '../../src/generated/prisma/client.ts';
-import { watchReplay } from '../../src/replays/watch-replay.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
+import { createDatabase } from '../../src/postgres/client.ts';
+import { ReplayFeed, watchReplay } from '../../src/replays/progress.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
 import { type Scene, startScene } from '../support/scene.ts';

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { insertReplayed } from '../../src/replays/insert-replayed.ts';
-import { resumeDelivery } from '../../src/delivery/queue/resume-delivery.ts';
-import { deleteExpiredRows } from '../../src/retention/delete-expired-rows.ts';
-import { dropPartitions } from '../../src/retention/drop-partitions.ts';
-import { withConnection } from '../../src/postgres/with-connection.ts';
-import { type Queryable, transaction } from '../../src/postgres/transaction.ts';
+import { resumeDelivery } from '../../src/delivery/queue/store.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { type Queryable, transaction } from '../../src/postgres/client.ts';
+import { withConnection } from '../../src/postgres/connection.ts';
+import { insertReplayed } from '../../src/replays/job.ts';
+import { deleteExpiredRows } from '../../src/retention/expired-rows.ts';
+import { dropPartitions } from '../../src/retention/partitions.ts';
 import { createRetentionDatabase, DAY_MS, type RetentionDatabase } from '../support/retention-database.ts';
 
 const NOW = Date.now();

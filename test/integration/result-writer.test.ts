@@ -1,13 +1,13 @@
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterEach, expect, it } from 'vitest';
-import { createDatabase } from '../../src/postgres/client.ts';
-import { leaseDeliveries } from '../../src/delivery/queue/lease-deliveries.ts';
-import { PoolGroup } from '../../src/postgres/pool.ts';
-import { uuid7 } from '../../src/lib/uuid7.ts';
+import { leaseDeliveries } from '../../src/delivery/queue/store.ts';
 import type { UnwrittenAttempt } from '../../src/delivery/sending/attempt.ts';
 import { ResultWriter, type ResultWriterOptions } from '../../src/delivery/sending/result-writer.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
+import { createDatabase } from '../../src/postgres/client.ts';
+import { PoolGroup } from '../../src/postgres/pool.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { lockTable } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -1,14 +1,13 @@
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
-import { isTimeout } from '../../src/postgres/errors.ts';
-import { createPartitions } from '../../src/retention/create-partitions.ts';
-import { deleteExpiredRows } from '../../src/retention/delete-expired-rows.ts';
-import { dropPartitions } from '../../src/retention/drop-partitions.ts';
-import { RetentionJob } from '../../src/retention/job.ts';
-import { BEGINNING, trimSubscriptions } from '../../src/retention/trim-subscriptions.ts';
-import { withConnection } from '../../src/postgres/with-connection.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { withConnection } from '../../src/postgres/connection.ts';
+import { isTimeout } from '../../src/postgres/errors.ts';
+import { deleteExpiredRows } from '../../src/retention/expired-rows.ts';
+import { RetentionJob } from '../../src/retention/job.ts';
+import { createPartitions, dropPartitions } from '../../src/retention/partitions.ts';
+import { BEGINNING, trimSubscriptions } from '../../src/retention/trim.ts';
 import { startReceiver } from '../support/receiver.ts';
 import {
   createRetentionDatabase,

@@ -1,7 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { EgressAgents } from '../../src/delivery/http/egress-agents.ts';
-import { failureReasonOf } from '../../src/delivery/http/outcome.ts';
-import { send } from '../../src/delivery/http/send.ts';
+import { EgressAgents } from '../../src/delivery/http/agents.ts';
+import { failureReasonOf, send } from '../../src/delivery/http/request.ts';
 import {
   HOSTILITIES,
   type HostileReceiver,

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer as createTcpServer } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { EgressAgents } from '../../src/delivery/http/egress-agents.ts';
-import { send } from '../../src/delivery/http/send.ts';
+import { EgressAgents } from '../../src/delivery/http/agents.ts';
+import { send } from '../../src/delivery/http/request.ts';
 import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
 import { createCertificate } from '../support/self-signed-certificate.ts';
 

@@ -1,7 +1,7 @@
 import { createServer as createTcpServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { EgressAgents } from '../../src/delivery/http/egress-agents.ts';
-import { type SendRequest, send } from '../../src/delivery/http/send.ts';
+import { EgressAgents } from '../../src/delivery/http/agents.ts';
+import { type SendRequest, send } from '../../src/delivery/http/request.ts';
 import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';

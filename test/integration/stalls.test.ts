@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { afterEach, describe, expect, it } from 'vitest';
-import { EgressAgents } from '../../src/delivery/http/egress-agents.ts';
-import { send } from '../../src/delivery/http/send.ts';
+import { EgressAgents } from '../../src/delivery/http/agents.ts';
+import { send } from '../../src/delivery/http/request.ts';
 import { stall, startOtherLoopReceiver } from '../support/other-loop-receiver.ts';
 
 const cleanUps: (() => unknown)[] = [];

@@ -1,19 +1,17 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { cancelPending } from '../../src/delivery/queue/cancel-pending.ts';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
-import { closeCircuit } from '../../src/delivery/queue/close-circuit.ts';
-import { openCircuit } from '../../src/delivery/circuit/open-circuit.ts';
-import { recentAttempts } from '../../src/delivery/circuit/recent-attempts.ts';
-import { transaction } from '../../src/postgres/transaction.ts';
-import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
-import { type Result, writeResults } from '../../src/delivery/sending/write-results.ts';
 import {
   recordOmittedEvent,
   recordSubscriptionEvent,
   type SubscriptionEvent,
-} from '../../src/delivery/circuit/subscription-events.ts';
+} from '../../src/delivery/circuit/notices.ts';
+import { openCircuit, recentAttempts } from '../../src/delivery/circuit/store.ts';
+import { cancelPending } from '../../src/delivery/queue/cancel.ts';
+import { closeCircuit } from '../../src/delivery/queue/state.ts';
+import { type Result, writeResults } from '../../src/delivery/sending/result-writer.ts';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
+import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
+import { createDatabase, type Database, transaction } from '../../src/postgres/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { countWaiting } from '../support/table-lock.ts';
 import { waitFor } from '../support/wait-for.ts';

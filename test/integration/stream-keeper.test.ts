@@ -16,7 +16,7 @@ import {
 } from 'nats';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { StreamKeeper } from '../../src/nats/stream-keeper.ts';
+import { StreamKeeper } from '../../src/nats/reconcile.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { waitFor } from '../support/wait-for.ts';
 

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { createDatabase } from '../../src/postgres/client.ts';
 import { Prisma } from '../../src/generated/prisma/client.ts';
+import { createDatabase } from '../../src/postgres/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 
 it('the migrations make the tables that schema.prisma describes, column by column', async () => {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { insertSubscriptions, subjectsOf } from '../../bench/many-subscriptions.ts';
-import { lockDueQueues } from '../../src/delivery/queue/lock-due-queues.ts';
+import { lockDueQueues } from '../../src/delivery/queue/state.ts';
 import { startOtherLoopReceiver } from '../support/other-loop-receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { SECRETS_KEY, startTestServices } from '../support/test-app.ts';

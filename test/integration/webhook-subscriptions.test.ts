@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { uuid7 } from '../../src/lib/uuid7.ts';
-import { headersContext } from '../../src/subscriptions/secret-box.ts';
 import type {
   CreateWebhookSubscriptionInput,
   UpdateWebhookSubscriptionInput,
 } from '../../src/generated/graphql/graphql.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
+import { headersContext } from '../../src/subscriptions/secrets.ts';
 import { type Api, expectType, post, seedDelivery, startApi } from './graphql-api.ts';
 import {
   CREATE,

@@ -2,10 +2,10 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
-import { migrate } from '../../src/postgres/migrate.ts';
-import { createPartitions } from '../../src/retention/create-partitions.ts';
-import { withConnection } from '../../src/postgres/with-connection.ts';
 import { findNatsServer } from '../../src/embedded/nats-binary.ts';
+import { withConnection } from '../../src/postgres/connection.ts';
+import { migrate } from '../../src/postgres/migrate.ts';
+import { createPartitions } from '../../src/retention/partitions.ts';
 import { compileProgram } from './compiled-program.ts';
 import { startPostgresProcess } from './postgres.ts';
 

@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import pg from 'pg';
-import { migrate } from '../../src/postgres/migrate.ts';
 import { acceptsConnections, urlOf } from '../../src/embedded/postgres.ts';
 import type { PostgresBinaries } from '../../src/embedded/postgres-binaries.ts';
 import { prepareCluster } from '../../src/embedded/postgres-cluster.ts';
+import { migrate } from '../../src/postgres/migrate.ts';
 import { findOwnPort } from './own-port.ts';
 import { ServerProcess } from './server-process.ts';
 import { createTempFolder } from './temp-folder.ts';

@@ -1,7 +1,7 @@
 import pg from 'pg';
-import { createPartitions } from '../../src/retention/create-partitions.ts';
-import { withConnection } from '../../src/postgres/with-connection.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
+import { withConnection } from '../../src/postgres/connection.ts';
+import { createPartitions } from '../../src/retention/partitions.ts';
 import { createTestDatabase } from './database.ts';
 
 export const DAY_MS = 86_400_000;

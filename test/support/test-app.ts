@@ -4,7 +4,7 @@ import pg from 'pg';
 import { type Logger, pino } from 'pino';
 import { type App, startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config/config.ts';
-import { createMessageSeal } from '../../src/nats/message-seal.ts';
+import { createMessageSeal } from '../../src/nats/names.ts';
 import { createTestDatabase } from './database.ts';
 import { startTestNats, type TestNats, type TestNatsOptions } from './nats.ts';
 

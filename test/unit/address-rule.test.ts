@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { isAllowedAddress } from '../../src/delivery/http/address-rule.ts';
+import { isAllowedAddress } from '../../src/delivery/http/egress-policy.ts';
 
 /** The IANA special-purpose registries of 2025-10, each with its neighbours, and every way to wrap an IPv4 address. */
 const ADDRESSES: readonly [address: string, allowed: boolean, reason: string][] = [

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
+import { JsonText } from '../../src/delivery-log/pages.ts';
 import { yieldEventLoop } from '../../src/lib/event-loop.ts';
-import { JsonText } from '../../src/delivery-log/event-data.ts';
 import { createOperationWork, MAX_OPERATION_BYTES } from '../../src/lib/operation-work.ts';
-import { sizeOfAnswer, writeAnswer } from '../../src/server/plugins/answer.ts';
+import { sizeOfAnswer, writeAnswer } from '../../src/server/plugins/answers.ts';
 
 async function write(answer: unknown): Promise<{ text: string; pieces: number[] }> {
   const pieces: Uint8Array[] = [];

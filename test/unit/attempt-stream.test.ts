@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
 import type { HeardAttempt } from '../../src/delivery-log/feed.ts';
-import type { LogWatcher } from '../../src/delivery-log/live-log.ts';
-import { AttemptStream } from '../../src/delivery-log/attempt-stream.ts';
+import type { LogWatcher } from '../../src/delivery-log/live.ts';
+import { AttemptStream } from '../../src/delivery-log/watch.ts';
+import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
 
 const NOW = 1_800_000_000_000;
 const LATE = { ...attempt(NOW - 60_000), isLate: true };

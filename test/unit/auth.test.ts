@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
-import { InvalidInputError } from '../../src/lib/webhook-subscription-errors.ts';
-import { generateApiKey, hashApiKey, isApiKey } from '../../src/auth/api-key-secret.ts';
+import { generateApiKey, hashApiKey, isApiKey } from '../../src/auth/api-keys.ts';
+import { createAuthenticate } from '../../src/auth/credentials.ts';
 import { tenantScope, tenantWhere, type Viewer } from '../../src/auth/viewer.ts';
-import { createAuthenticate } from '../../src/auth/auth.ts';
+import { InvalidInputError } from '../../src/lib/errors.ts';
 
 const KEY = 'k'.repeat(32);
 const nobody = () => Promise.resolve(undefined);

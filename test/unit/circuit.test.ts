@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { DEACTIVATE_AFTER_MS, type Health, judge, LAST_NOTICE_MS, type Verdict } from '../../src/delivery/circuit/circuit.ts';
+import {
+  DEACTIVATE_AFTER_MS,
+  type Health,
+  judge,
+  LAST_NOTICE_MS,
+  type Verdict,
+} from '../../src/delivery/circuit/evaluate.ts';
 
 const WELL: Health = {
   isOpen: false,

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readArguments } from '../../src/command-line.ts';
 import { VARIABLES } from '../../src/config/variables.ts';
-import { missingFlags, NODE_FLAGS } from '../../src/relaunch.ts';
 import { isNodeTooOld, OLDEST_NODE, VERSION } from '../../src/lib/version.ts';
+import { readArguments } from '../../src/main.ts';
+import { missingFlags, NODE_FLAGS } from '../../src/relaunch.ts';
 
 function refusal(...args: string[]): string {
   const command = readArguments(args);

@@ -1,10 +1,9 @@
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterAll, describe, expect, it } from 'vitest';
-import { compileSchema, type Mismatch } from '../../src/events/catalogue/compile-schema.ts';
-import { describeMismatch } from '../../src/events/catalogue/event-data-invalid-error.ts';
-import { findSchemaProblems } from '../../src/events/catalogue/schema-problems.ts';
+import { compileSchema, findSchemaProblems, type Mismatch } from '../../src/events/catalogue/compile.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
+import { describeMismatch } from '../../src/events/catalogue/validator.ts';
 
 const USER = {
   type: 'object',

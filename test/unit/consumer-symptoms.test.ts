@@ -1,6 +1,6 @@
 import { type ConsumerInfo, RetentionPolicy, type StreamInfo } from 'nats';
 import { describe, expect, test } from 'vitest';
-import { symptomsOf } from '../../src/nats/consumer-symptoms.ts';
+import { symptomsOf } from '../../src/nats/reconcile.ts';
 
 type Counts = {
   readonly messages: number;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { createCpuShares } from '../../src/auth/cpu-share.ts';
+import { createCpuShares } from '../../src/auth/quota.ts';
 
 const viewer = (tenant: string, credentialId = 'key') => ({ scope: 'TENANT_WRITE' as const, tenant, credentialId });
 

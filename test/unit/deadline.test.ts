@@ -1,6 +1,6 @@
 import { createSchema, createYoga } from 'graphql-yoga';
 import { expect, it } from 'vitest';
-import { endLongQueries } from '../../src/server/plugins/deadline.ts';
+import { endLongQueries } from '../../src/server/plugins/concurrency.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** `slow` answers when it is let go; `after` says that what it leads to was begun. */

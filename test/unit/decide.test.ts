@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Decision, decide } from '../../src/delivery/sending/decide.ts';
-import type { Outcome } from '../../src/delivery/http/outcome.ts';
+import type { Outcome } from '../../src/delivery/http/request.ts';
+import { type Decision, decide } from '../../src/delivery/sending/retry-policy.ts';
 import { FailureReason } from '../../src/generated/prisma/enums.ts';
 
 const HOUR_MS = 3_600_000;

@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { buildSchema, GraphQLEnumType, parse, validate } from 'graphql';
 import { describe, expect, test } from 'vitest';
 import { VARIABLES } from '../../src/config/variables.ts';
-import { natsNames } from '../../src/nats/nats-names.ts';
 import type { Operator } from '../../src/events/matching/filter-validation.ts';
+import { natsNames } from '../../src/nats/names.ts';
 import { wantedIn } from '../../src/nats/streams.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

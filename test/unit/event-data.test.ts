@@ -1,9 +1,8 @@
 import { expect, test, vi } from 'vitest';
-import { isTooNested, MAX_DATA_BYTES, parseData, problemOfData } from '../../src/events/event-data.ts';
-import { memberText, nestingOf } from '../../src/lib/json-scan.ts';
-import { natsNames } from '../../src/nats/nats-names.ts';
-import { parseEvent } from '../../src/events/parse-event.ts';
-import { encodeEventData } from '../../src/schema/event-data-input.ts';
+import { isTooNested, MAX_DATA_BYTES, parseData, parseEvent, problemOfData } from '../../src/events/parse.ts';
+import { memberText, nestingOf } from '../../src/lib/json.ts';
+import { natsNames } from '../../src/nats/names.ts';
+import { encodeEventData } from '../../src/schema/event.ts';
 
 const BRACKETS = `[${'[],'.repeat(MAX_DATA_BYTES / 3 - 2)}[]]`;
 const SENT = { subject: 'events.acme.created', sequence: 1, timestampNanos: 1 };

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { FirstDeliveries } from '../../src/delivery/sending/first-deliveries.ts';
-import type { StreamMessage } from '../../src/nats/stream-message.ts';
+import { FirstDeliveries } from '../../src/delivery/sending/redelivery.ts';
+import type { StreamMessage } from '../../src/nats/connection.ts';
 
 type Case = {
   readonly seq?: number;

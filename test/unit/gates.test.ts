@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Gates } from '../../src/delivery/sending/limiter.ts';
-import { Places } from '../../src/lib/places.ts';
+import { Places } from '../../src/lib/semaphore.ts';
 
 const { signal } = new AbortController();
 const one = (subscriptionId: string, tenant = 'acme') => ({ delivery: { subscriptionId, tenant }, places: 1 });

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { natsNames } from '../../src/nats/nats-names.ts';
+import { natsNames } from '../../src/nats/names.ts';
 import { wantedIn } from '../../src/nats/streams.ts';
 
 const SRC = join(import.meta.dirname, '../../src');

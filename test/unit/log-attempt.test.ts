@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
 import type { UnwrittenAttempt } from '../../src/delivery/sending/attempt.ts';
-import { logAttempt } from '../../src/delivery/sending/log-attempt.ts';
+import { logAttempt } from '../../src/delivery/sending/attempt-metrics.ts';
 
 const ATTEMPT: UnwrittenAttempt = {
   deliveryId: 'delivery',

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
+import { LogPosition } from '../../src/delivery-log/watch.ts';
 import { createIdSequence, uuid7Floor } from '../../src/lib/uuid7.ts';
-import { LogPosition } from '../../src/delivery-log/log-position.ts';
 
 const NOW = 1_800_000_000_000;
 /** Everything before it has been committed. */

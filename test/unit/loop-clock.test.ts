@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { loopClock, withinLoopTime } from '../../src/lib/loop-clock.ts';
+import { loopClock, withinLoopTime } from '../../src/lib/event-loop.ts';
 import { stall } from '../support/other-loop-receiver.ts';
 
 it('the clock stands still while the loop does, as long as somebody waits by it', () => {

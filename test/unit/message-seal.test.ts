@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { createMessageSeal } from '../../src/nats/message-seal.ts';
+import { createMessageSeal } from '../../src/nats/names.ts';
 
 const KEY = randomBytes(32).toString('base64');
 const SUBJECT = 'deliveries.one';

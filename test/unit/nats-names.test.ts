@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { natsNames, problemOfPrefix } from '../../src/nats/nats-names.ts';
+import { natsNames, problemOfPrefix } from '../../src/nats/names.ts';
 
 describe('the names in NATS', () => {
   it('have the prefix in front: streams, consumers, inboxes and subjects', () => {

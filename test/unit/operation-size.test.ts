@@ -1,6 +1,6 @@
 import { parse } from 'graphql';
 import { expect, it } from 'vitest';
-import { measureOperations } from '../../src/server/plugins/operation-size.ts';
+import { measureOperations } from '../../src/server/plugins/limits.ts';
 
 function sizeOf(text: string) {
   return measureOperations(parse(text, { noLocation: true })).map(({ size }) => size);

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { BlockedTargetError } from '../../src/delivery/http/egress-policy.ts';
 import { failureOfError } from '../../src/delivery/http/failures.ts';
-import { failureReasonOf } from '../../src/delivery/http/outcome.ts';
+import { createResponseBody, failureReasonOf } from '../../src/delivery/http/request.ts';
 import { DnsFailureError } from '../../src/delivery/http/resolver.ts';
-import { createResponseBody } from '../../src/delivery/http/response-body.ts';
 
 describe('failureReasonOf', () => {
   it.each([

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_DATA_BYTES } from '../../src/events/event-data.ts';
-import { natsNames } from '../../src/nats/nats-names.ts';
-import { type ParsedEvent, parseEvent, type Rejection } from '../../src/events/parse-event.ts';
+import { MAX_DATA_BYTES, type ParsedEvent, parseEvent, type Rejection } from '../../src/events/parse.ts';
+import { natsNames } from '../../src/nats/names.ts';
 
 type Given = {
   readonly prefix?: string;

@@ -1,6 +1,5 @@
 import { describe, expect, it, test } from 'vitest';
-import { compileFilter } from '../../src/events/matching/payload-filter.ts';
-import { failedPaths } from '../../src/events/matching/payload-filter-failures.ts';
+import { compileFilter, failedPaths } from '../../src/events/matching/filter.ts';
 import { validateFilter } from '../../src/events/matching/filter-validation.ts';
 import { evaluate, randomCase } from '../support/filter-reference.ts';
 

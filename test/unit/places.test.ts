@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Places } from '../../src/lib/places.ts';
+import { Places } from '../../src/lib/semaphore.ts';
 
 /** Whether a promise has settled once everything that can happen now has happened. */
 async function hasSettled(promise: Promise<unknown>): Promise<boolean> {

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { expect, test } from 'vitest';
+import { Prisma } from '../../src/generated/prisma/client.ts';
 import {
   isConnectionLost,
   isRowSpecific,
@@ -8,7 +9,6 @@ import {
   PermanentError,
   toConnectionError,
 } from '../../src/postgres/errors.ts';
-import { Prisma } from '../../src/generated/prisma/client.ts';
 
 function databaseError(code: string): Error {
   return Object.assign(new pg.DatabaseError('refused', 7, 'error'), { code });

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
+import { createRateLimit, type TakeOperation } from '../../src/auth/quota.ts';
 import type { Viewer } from '../../src/auth/viewer.ts';
-import { createRateLimit, type TakeOperation } from '../../src/auth/rate-limit.ts';
 
 const tenant = (name: string): Viewer => ({ tenant: name, scope: 'TENANT_READ', credentialId: name });
 

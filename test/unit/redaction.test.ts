@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { redactRequestHeaders, redactResponseHeaders } from '../../src/delivery/sending/redaction.ts';
+import { redactRequestHeaders, redactResponseHeaders } from '../../src/delivery/sending/attempt.ts';
 
 const REDACTED = '[redacted]';
 

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { createRejectionLog } from '../../src/events/rejection-log.ts';
+import { createRejectionLog } from '../../src/events/refused-event.ts';
 
 type Line = { readonly subject: string; readonly reason: string; readonly why?: string; readonly leftOut: number };
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { DueQueue } from '../../src/delivery/queue/lock-due-queues.ts';
 import { changeAfter, planRelease } from '../../src/delivery/queue/release-plan.ts';
+import type { DueQueue } from '../../src/delivery/queue/state.ts';
 
 const NO_LIMIT = 1_000;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseRetryAfter } from '../../src/delivery/sending/retry-after.ts';
+import { parseRetryAfter } from '../../src/delivery/sending/retry-policy.ts';
 
 const NOW = Date.UTC(2026, 0, 31, 12, 0, 0);
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { createSecretBox, isSecretsKey } from '../../src/subscriptions/secret-box.ts';
+import { createSecretBox, isSecretsKey } from '../../src/subscriptions/secrets.ts';
 
 const key = randomBytes(32).toString('base64');
 const box = createSecretBox(key);

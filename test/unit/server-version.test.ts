@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { judgeServerVersion } from '../../src/nats/server-version.ts';
+import { judgeServerVersion } from '../../src/nats/link.ts';
 
 test.each([
   ['2.8.4', 'too old'],

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { ShortWaits } from '../../src/delivery/sending/short-waits.ts';
-import type { StreamMessage } from '../../src/nats/stream-message.ts';
+import { ShortWaits } from '../../src/delivery/sending/redelivery.ts';
+import type { StreamMessage } from '../../src/nats/connection.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { responseTimeOf } from '../../src/delivery-log/response-class.ts';
-import { planStats, problemsOfStats } from '../../src/delivery-log/stats-plan.ts';
+import { planStats, problemsOfStats, responseTimeOf } from '../../src/delivery-log/stats.ts';
 
 const NOON = new Date('2026-03-01T12:00:00.000Z');
 const later = (ms: number) => new Date(NOON.getTime() + ms);

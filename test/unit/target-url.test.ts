@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { EgressPolicy } from '../../src/delivery/http/egress-policy.ts';
-import { checkTargetUrl, TargetRejectedError } from '../../src/delivery/http/target-url.ts';
+import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../../src/delivery/http/egress-policy.ts';
 
 const denyPorts: ReadonlySet<number> = new Set([25]);
 const STRICT: EgressPolicy = { allowCidrs: [], allowHttp: 'never', denyPorts };

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { Turns } from '../../src/lib/turns.ts';
+import { Turns } from '../../src/lib/semaphore.ts';
 
 /** Work that ends when it is told to; `begun` has the names in the order in which they were. */
 function createWork(turns: Turns) {

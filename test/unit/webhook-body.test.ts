@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { webhookBody } from '../../src/delivery/sending/webhook-body.ts';
-import { decodeDeliveryMessage, encodeDeliveryMessage } from '../../src/delivery/queue/delivery-message.ts';
+import { decodeDeliveryMessage, encodeDeliveryMessage } from '../../src/delivery/queue/message.ts';
+import { webhookBody } from '../../src/delivery/sending/attempt.ts';
 
 const data = Buffer.from('{ "n": 1.0, "big": 12345678901234567890, "nul": "\\u0000", "line": "\\n" }');
 

@@ -2,8 +2,8 @@ import { createRequire } from 'node:module';
 import type * as Graphql from 'graphql';
 import type { GraphQLField, GraphQLInputType, GraphQLObjectType } from 'graphql';
 import { describe, expect, test } from 'vitest';
-import { schema } from '../../src/schema/schema.ts';
 import { permissionsOf, type Viewer } from '../../src/auth/viewer.ts';
+import { schema } from '../../src/schema/schema.ts';
 
 // The copy of the package that the schema was made with; importing it here gives vitest's own. `as`: it is the same.
 const graphql = createRequire(import.meta.url)('graphql') as typeof Graphql;

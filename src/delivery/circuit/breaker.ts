@@ -1,15 +1,13 @@
 import type { Logger } from 'pino';
-import type { Database } from '../../postgres/client.ts';
-import { isTransient } from '../../postgres/errors.ts';
-import { transaction } from '../../postgres/transaction.ts';
-import type { EventBus } from '../../nats/event-bus.ts';
-import { publishOrWait } from '../queue/publish-deliveries.ts';
 import type { Attempt, DeactivationReason } from '../../generated/prisma/client.ts';
-import { pause } from '../../lib/pause.ts';
-import { deactivateSubscription } from './deactivate-subscription.ts';
-import { judgeSubscription, recoverSubscription } from './judge-subscription.ts';
-import { Places } from '../../lib/places.ts';
-import type { SubscriptionCache } from '../../subscriptions/subscription-cache.ts';
+import { pause } from '../../lib/loop.ts';
+import { Places } from '../../lib/semaphore.ts';
+import type { EventBus } from '../../nats/connection.ts';
+import { type Database, transaction } from '../../postgres/client.ts';
+import { isTransient } from '../../postgres/errors.ts';
+import type { SubscriptionCache } from '../../subscriptions/cache.ts';
+import { publishOrWait } from '../queue/message.ts';
+import { deactivateSubscription, judgeSubscription, recoverSubscription } from './evaluate.ts';
 
 export type CircuitBreakerOptions = {
   readonly database: Database;

@@ -1,5 +1,5 @@
 import { BlockedTargetError } from './egress-policy.ts';
-import type { FailureOutcome } from './outcome.ts';
+import type { FailureOutcome } from './request.ts';
 import { DnsFailureError } from './resolver.ts';
 
 export type Failure = Pick<FailureOutcome, 'reason' | 'message'>;

@@ -1,6 +1,6 @@
 import { promises as dns, type RecordWithTtl } from 'node:dns';
 import { LRUCache } from 'lru-cache';
-import { pause } from '../../lib/pause.ts';
+import { pause } from '../../lib/loop.ts';
 
 /** A name has no address, or the name servers did not say so in time. `dnsCode` is c-ares' (ENOTFOUND, ETIMEOUT, …). */
 export class DnsFailureError extends Error {

@@ -1,6 +1,5 @@
-import type { DueQueue } from './lock-due-queues.ts';
-import type { QueueChange } from './save-queues.ts';
-import { SLOT_HORIZON_MS } from './send-slots.ts';
+import { SLOT_HORIZON_MS } from './rate-slots.ts';
+import type { DueQueue, QueueChange } from './state.ts';
 
 /** How many of a subscription's due deliveries to publish now, and how. */
 export type Release = {

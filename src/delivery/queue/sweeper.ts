@@ -1,20 +1,20 @@
 import type { Logger } from 'pino';
-import type { Registry } from 'prom-client';
-import type { Database } from '../../postgres/client.ts';
-import { isTransient } from '../../postgres/errors.ts';
-import { returnLostToWaiting } from './return-lost-to-waiting.ts';
-import { transaction } from '../../postgres/transaction.ts';
-import type { EventBus } from '../../nats/event-bus.ts';
-import { oldestDeliveryMessage } from './oldest-delivery-message.ts';
-import { publishOrWait } from './publish-deliveries.ts';
-import { undeliveredCount } from '../../nats/stream-depth.ts';
+import { Counter, type Registry } from 'prom-client';
+import { groupBy } from '../../lib/collections.ts';
 import { Loop } from '../../lib/loop.ts';
-import { releaseDue } from './release-due.ts';
-import { RECHECK_MS } from './release-plan.ts';
-import { recordOmittedEvent } from '../circuit/subscription-events.ts';
-import { createSweeperMetrics, type SweeperMetrics } from './sweeper-metrics.ts';
+import type { EventBus } from '../../nats/connection.ts';
+import { undeliveredCount } from '../../nats/metrics.ts';
+import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
+import type { Clock } from '../../postgres/clock.ts';
+import { isTransient } from '../../postgres/errors.ts';
+import { recordOmittedEvent } from '../circuit/notices.ts';
+import { cancelPending } from './cancel.ts';
+import { type DeliveryMessage, oldestDeliveryMessage, publishOrWait, toMessage } from './message.ts';
+import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
+import { closeCircuit, type DueQueue, lockDueDeliveries, lockDueQueues, saveQueues } from './state.ts';
+import { enqueueDeliveries, type PendingDelivery, returnLostToWaiting } from './store.ts';
 
-export type SweeperOptions = {
+type SweeperOptions = {
   readonly database: Database;
   readonly bus: EventBus;
   readonly log: Logger;
@@ -117,4 +117,98 @@ export class Sweeper extends Loop {
     // If there are more, the next round goes on.
     if (count < LOST_LIMIT) this.#lostCheckedAt = performance.now();
   }
+}
+
+/** Subscriptions in one round, all of which are served before one comes up again. */
+const MAX_QUEUES = 50;
+/** Larger data is left to the sender to read: a round is held in memory. */
+const MAX_DATA_BYTES = 32 * 1024;
+const CANCEL_LIMIT = 1_000;
+
+/** `isFull`: there may be more subscriptions that are due. */
+type Round = { readonly messages: readonly DeliveryMessage[]; readonly isFull: boolean };
+
+/**
+ * Looks after the subscriptions that are due, tenants in turn, and returns the messages to publish once that is committed:
+ * some `room` of them, the same for each tenant.
+ */
+async function releaseDue(
+  db: Queryable,
+  {
+    room,
+    maxInlineDataBytes,
+    clock,
+  }: { readonly room: number; readonly maxInlineDataBytes: number; readonly clock: Pick<Clock, 'now'> },
+): Promise<Round> {
+  const queues = await lockDueQueues(db, MAX_QUEUES);
+  if (queues.length === 0) return { messages: [], isFull: false };
+  const byTenant = groupBy(queues, ({ tenant }) => tenant);
+  const plans = [...byTenant.values()].flatMap((ofTenant) => {
+    const share = Math.ceil(room / byTenant.size / ofTenant.length);
+    return ofTenant.map((queue) => ({ queue, release: planRelease(queue, share) }));
+  });
+  const releases = plans.map(({ release }) => release);
+  const ids = await lockDueIds(db, releases);
+  const allIds = [...ids.values()].flat();
+  const maxDataBytes = Math.min(MAX_DATA_BYTES, maxInlineDataBytes);
+  const pending = allIds.length === 0 ? [] : await enqueueDeliveries(db, { ids: allIds, maxDataBytes });
+  const hasMore = await cancelInactive(db, queues);
+  const changes = plans.map(({ queue, release }) => {
+    const change = changeAfter(queue, { release, released: ids.get(queue.subscriptionId)?.length ?? 0 });
+    return { ...change, mustRecheck: change.mustRecheck || hasMore.has(queue.subscriptionId) };
+  });
+  await saveQueues(db, changes);
+  return { messages: toMessages(pending, { releases, ids, now: clock.now() }), isFull: queues.length === MAX_QUEUES };
+}
+
+/** Cancels what is left of subscriptions that were switched off while they had many deliveries; returns those that have more. */
+async function cancelInactive(db: Queryable, queues: readonly DueQueue[]): Promise<Set<string>> {
+  const hasMore = new Set<string>();
+  for (const { subscriptionId, isActive, probe } of queues) {
+    if (isActive) continue;
+    // Should it be activated again, it starts over; till then there is nothing to probe.
+    if (probe !== null) await closeCircuit(db, subscriptionId);
+    if (await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT })) hasMore.add(subscriptionId);
+  }
+  return hasMore;
+}
+
+async function lockDueIds(db: Queryable, releases: readonly Release[]): Promise<Map<string, string[]>> {
+  const ids = new Map<string, string[]>(releases.map(({ subscriptionId }) => [subscriptionId, []]));
+  for (const { id, subscriptionId } of await lockDueDeliveries(db, releases)) ids.get(subscriptionId)?.push(id);
+  return ids;
+}
+
+type Released = {
+  readonly releases: readonly Release[];
+  readonly ids: ReadonlyMap<string, readonly string[]>;
+  readonly now: number;
+};
+
+function toMessages(pending: readonly PendingDelivery[], { releases, ids, now }: Released): DeliveryMessage[] {
+  const byId = new Map(pending.map((delivery) => [delivery.deliveryId, delivery]));
+  return releases.flatMap(({ subscriptionId, isProbe, pace }) =>
+    (ids.get(subscriptionId) ?? []).flatMap((id, index) => {
+      const delivery = byId.get(id);
+      const sendAt = pace === undefined ? undefined : Math.ceil(now + pace.firstInMs + index * pace.gapMs);
+      return delivery === undefined
+        ? []
+        : [toMessage(delivery, { isProbe, sendAt, isFirst: delivery.enqueueCount === 1 })];
+    }),
+  );
+}
+
+type SweeperMetrics = { readonly published: Counter; readonly lost: Counter };
+
+function createSweeperMetrics(metrics: Registry): SweeperMetrics {
+  return {
+    published: new Counter({
+      ...{ registers: [metrics], name: 'webhooks_sweeper_published_total' },
+      help: 'Deliveries that waited in Postgres and were published, a retry after a long wait among others',
+    }),
+    lost: new Counter({
+      ...{ registers: [metrics], name: 'webhooks_sweeper_lost_total' },
+      help: 'Deliveries that had lost their message, and were found again',
+    }),
+  };
 }

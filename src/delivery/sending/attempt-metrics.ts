@@ -1,8 +1,12 @@
+import type { Logger } from 'pino';
 import { Counter, Histogram, type Registry } from 'prom-client';
-import type { Clock } from '../../postgres/clock.ts';
-import { uuid7Time } from '../../lib/uuid7.ts';
-import type { Result } from './write-results.ts';
+import type { LogAttempts } from '../../config/values.ts';
 import { FailureReason } from '../../generated/prisma/enums.ts';
+import { uuid7Time } from '../../lib/uuid7.ts';
+import type { Clock } from '../../postgres/clock.ts';
+import type { UnwrittenAttempt } from './attempt.ts';
+import type { Result } from './result-writer.ts';
+import type { Decision } from './retry-policy.ts';
 
 export type AttemptMetrics = {
   /** Of one statement, when it is committed. */
@@ -104,4 +108,24 @@ function knownLabels(): Labels[] {
     (classes[reason] ?? ['none']).map((code) => ({ status: 'FAILURE' as const, failure_reason: reason, code })),
   );
   return [{ status: 'SUCCESS', failure_reason: 'none', code: '2xx' }, ...failures];
+}
+
+/** Writes the line of the program's own log that an attempt gets, unless `logAttempts` leaves it out. */
+export function logAttempt(
+  { log, logAttempts }: { readonly log: Logger; readonly logAttempts: LogAttempts },
+  { attempt, decision }: { readonly attempt: UnwrittenAttempt; readonly decision: Decision },
+): void {
+  const { deliveryId, subscriptionId, tenant, eventType, number, failureReason, statusCode, responseTimeMs } = attempt;
+  if (logAttempts === 'none' || (logAttempts === 'failures' && failureReason === null)) return;
+  log.info(
+    {
+      ...{ deliveryId, subscriptionId, tenant, eventType, attempt: number },
+      ...(failureReason === null ? {} : { failureReason }),
+      ...(statusCode === null ? {} : { statusCode }),
+      responseTimeMs,
+      next: decision.kind,
+      ...(decision.kind === 'retry' ? { retryInMs: decision.delayMs } : {}),
+    },
+    'delivery.attempted',
+  );
 }

@@ -1,18 +1,15 @@
-import type { Clock } from '../../postgres/clock.ts';
-import type { DeliveryMessage } from '../queue/delivery-message.ts';
+import { createHmac, randomBytes } from 'node:crypto';
 import type { Attempt } from '../../generated/prisma/client.ts';
-import type { EgressAgents } from '../http/egress-agents.ts';
-import { failureReasonOf, type Outcome } from '../http/outcome.ts';
-import { redactRequestHeaders, redactResponseHeaders } from './redaction.ts';
-import { send } from '../http/send.ts';
-import { signingHeaders } from './signature.ts';
-import { type SenderSubscription, UnusableSubscriptionError } from '../../subscriptions/subscription-cache.ts';
-import { webhookBody } from './webhook-body.ts';
+import type { Clock } from '../../postgres/clock.ts';
+import { type SenderSubscription, UnusableSubscriptionError } from '../../subscriptions/cache.ts';
+import type { EgressAgents } from '../http/agents.ts';
+import { failureReasonOf, type Outcome, send } from '../http/request.ts';
+import type { DeliveryMessage } from '../queue/message.ts';
 
 /** Its id is given to it when it is written. */
 export type UnwrittenAttempt = Omit<Attempt, 'id'>;
 
-export type AttemptInput = {
+type AttemptInput = {
   readonly delivery: DeliveryMessage & { readonly data: Buffer };
   readonly subscription: SenderSubscription;
   /** The number of this attempt, from 1. */
@@ -88,4 +85,98 @@ function requestHeaders(
     'webhook-delivery': delivery.deliveryId,
     'webhook-attempt': String(number),
   };
+}
+
+type WebhookEvent = {
+  readonly eventId: string;
+  readonly eventType: string;
+  /** ISO 8601. */
+  readonly occurredAt: string;
+  readonly data: Buffer;
+};
+
+/** `{"id","type","timestamp","data"}` with the data byte for byte as it was published: it is never parsed again. */
+export function webhookBody({ eventId, eventType, occurredAt, data }: WebhookEvent): Buffer {
+  const head = JSON.stringify({ id: eventId, type: eventType, timestamp: occurredAt });
+  return Buffer.concat([Buffer.from(`${head.slice(0, -1)},"data":`), data, Buffer.from('}')]);
+}
+
+const PREFIX = 'whsec_';
+
+type SigningInput = {
+  /** The secrets that are valid now, as they were shown to their owner; the current one first. */
+  readonly secrets: readonly [current: string, ...older: string[]];
+  readonly eventId: string;
+  /** Unix seconds of this attempt. */
+  readonly timestampSeconds: number;
+  /** Exactly the bytes that are sent. */
+  readonly body: Buffer;
+};
+
+type SigningHeaders = {
+  readonly 'webhook-id': string;
+  readonly 'webhook-timestamp': string;
+  readonly 'webhook-signature': string;
+  readonly 'X-Hub-Signature-256': string;
+};
+
+/**
+ * Standard Webhooks `v1`, keyed with the bytes the secret encodes, one signature for each secret so that a receiver
+ * verifies before and after a rotation; and GitHub's X-Hub-Signature-256, keyed with the current secret's text.
+ */
+export function signingHeaders({ secrets, eventId, timestampSeconds, body }: SigningInput): SigningHeaders {
+  const timestamp = String(timestampSeconds);
+  const signatures = secrets.map((secret) => {
+    const key = Buffer.from(secret.slice(PREFIX.length), 'base64');
+    return `v1,${createHmac('sha256', key).update(`${eventId}.${timestamp}.`).update(body).digest('base64')}`;
+  });
+  return {
+    'webhook-id': eventId,
+    'webhook-timestamp': timestamp,
+    'webhook-signature': signatures.join(' '),
+    'X-Hub-Signature-256': `sha256=${createHmac('sha256', secrets[0]).update(body).digest('hex')}`,
+  };
+}
+
+export function generateSigningSecret(): string {
+  return PREFIX + randomBytes(32).toString('base64');
+}
+
+const REDACTED = '[redacted]';
+const MAX_HEADERS = 64;
+const MAX_BYTES = 16_384;
+
+/** Header names whose values let their reader act as someone else. `-key` includes idempotency keys: better too many. */
+const SECRET_NAME =
+  /authorization|cookie|token|secret|signature|password|passwd|credential|session|api-?key|access-?key|(?:^|[-_])(?:key|auth|jwt)$/i;
+
+/** The request headers as the delivery log shows them: no custom header's value, nothing secret-like, no signature. */
+export function redactRequestHeaders(
+  headers: Readonly<Record<string, string>>,
+  customHeaderNames: readonly string[],
+): Record<string, string> {
+  const custom = new Set(customHeaderNames.map((name) => name.toLowerCase()));
+  return redact(headers, (name) => custom.has(name.toLowerCase()) || SECRET_NAME.test(name));
+}
+
+/** The response headers as the delivery log shows them. */
+export function redactResponseHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return redact(headers, (name) => SECRET_NAME.test(name));
+}
+
+/** Keeps the first 64 headers, or as many as fit 16 KiB. */
+function redact(
+  headers: Readonly<Record<string, string>>,
+  isSecret: (name: string) => boolean,
+): Record<string, string> {
+  const kept: [string, string][] = [];
+  let bytes = 0;
+  for (const [name, value] of Object.entries(headers)) {
+    const shown = isSecret(name) ? REDACTED : value;
+    bytes += Buffer.byteLength(name) + Buffer.byteLength(shown);
+    if (kept.length === MAX_HEADERS || bytes > MAX_BYTES) break;
+    kept.push([name, shown]);
+  }
+  // Not by assignment: a receiver may well name a header `__proto__`.
+  return Object.fromEntries(kept);
 }

@@ -1,17 +1,17 @@
-import { isTransient } from '../../postgres/errors.ts';
-import { LEASE_MARGIN_MS } from '../queue/lease-deliveries.ts';
-import type { DeliveryMessage, PublishedDelivery } from '../queue/delivery-message.ts';
-import type { StreamMessage } from '../../nats/stream-message.ts';
 import { MAX_PENDING_TESTS } from '../../events/test-event.ts';
 import type { WaitReason } from '../../generated/prisma/enums.ts';
+import type { StreamMessage } from '../../nats/connection.ts';
+import { isTransient } from '../../postgres/errors.ts';
+import type { SenderSubscription } from '../../subscriptions/cache.ts';
+import type { DeliveryMessage, PublishedDelivery } from '../queue/message.ts';
+import { SLOT_HORIZON_MS } from '../queue/rate-slots.ts';
+import { LEASE_MARGIN_MS } from '../queue/store.ts';
 import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
-import { type Decision, decide, decideTest } from './decide.ts';
+import { logAttempt } from './attempt-metrics.ts';
 import type { Entrant } from './limiter.ts';
-import { logAttempt } from './log-attempt.ts';
-import { SLOT_HORIZON_MS } from '../queue/send-slots.ts';
-import type { SenderParts } from './sender-parts.ts';
-import { MAX_SHORT_WAIT_MS } from './short-waits.ts';
-import type { SenderSubscription } from '../../subscriptions/subscription-cache.ts';
+import { MAX_SHORT_WAIT_MS } from './redelivery.ts';
+import { type Decision, decide, decideTest } from './retry-policy.ts';
+import type { SenderParts } from './sender.ts';
 
 /** A delivery's message that has been taken and not been acknowledged. */
 export type HeldDelivery = {

@@ -1,5 +1,5 @@
-import { pause } from '../../lib/pause.ts';
-import type { Places } from '../../lib/places.ts';
+import { pause } from '../../lib/loop.ts';
+import type { Places } from '../../lib/semaphore.ts';
 
 /** A delivery, and how many of the sender's places it takes: more than one if it has much data. */
 export type Entrant = {

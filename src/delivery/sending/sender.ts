@@ -1,24 +1,34 @@
 import { setMaxListeners } from 'node:events';
-import type { PublishedDelivery } from '../queue/delivery-message.ts';
-import { createMessageCount } from '../../nats/message-metrics.ts';
-import type { StreamMessage } from '../../nats/stream-message.ts';
+import type { Logger } from 'pino';
+import { Gauge, type Registry } from 'prom-client';
+import type { LogAttempts } from '../../config/values.ts';
+import { loadEventData } from '../../events/store.ts';
+import { Places } from '../../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../../lib/tenant-queue.ts';
-import { BeginTurns } from './begin-turns.ts';
+import type { EventBus, StreamMessage } from '../../nats/connection.ts';
+import { createMessageCount } from '../../nats/metrics.ts';
+import { Batcher } from '../../postgres/batcher.ts';
+import type { Database } from '../../postgres/client.ts';
+import type { SubscriptionCache } from '../../subscriptions/cache.ts';
 import { CircuitBreaker } from '../circuit/breaker.ts';
-import { Gates } from './limiter.ts';
-import { handleDelivery, TROUBLE_MS } from './handle.ts';
-import { Places } from '../../lib/places.ts';
-import { ResultWriter } from './result-writer.ts';
-import { SendSlots } from '../queue/send-slots.ts';
-import { watchSender } from './sender-gauges.ts';
+import type { EgressAgents } from '../http/agents.ts';
+import { type Cancellations, cancelDeliveries } from '../queue/cancel.ts';
+import type { PublishedDelivery } from '../queue/message.ts';
+import { SendSlots } from '../queue/rate-slots.ts';
 import {
-  createDeliveryStatements,
-  createLeases,
-  createParking,
-  type SenderOptions,
-  type SenderParts,
-} from './sender-parts.ts';
-import { ShortWaits } from './short-waits.ts';
+  type Lease,
+  type LeaseRequest,
+  leaseDeliveries,
+  type Parking,
+  parkDeliveries,
+  postponeDeliveries,
+  returnToWaiting,
+} from '../queue/store.ts';
+import { BeginTurns } from './begin-turns.ts';
+import { handleDelivery, TROUBLE_MS } from './handle.ts';
+import { Gates } from './limiter.ts';
+import { ShortWaits } from './redelivery.ts';
+import { ResultWriter } from './result-writer.ts';
 
 /** Deliveries held at a time, under way or about to be; one with much data counts as several. */
 const MAX_HELD = 1_000;
@@ -175,4 +185,120 @@ export class Sender {
     });
     this.#held.set(delivery.deliveryId, { message, done });
   }
+}
+
+/** What the sender is given. */
+type SenderOptions = {
+  readonly database: Database;
+  readonly bus: EventBus;
+  readonly log: Logger;
+  readonly metrics: Registry;
+  readonly agents: EgressAgents;
+  readonly subscriptions: SubscriptionCache;
+  readonly cancellations: Cancellations;
+  readonly retryScheduleMs: readonly number[];
+  readonly userAgent: string;
+  readonly logAttempts: LogAttempts;
+};
+
+/** What handling a delivery needs, made once by the sender. */
+export type SenderParts = SenderOptions & {
+  /** Aborted first: nothing more is begun. */
+  readonly stopTaking: AbortSignal;
+  /** Aborted later: what has been begun is given up. */
+  readonly stopWorking: AbortSignal;
+  readonly waits: ShortWaits;
+  readonly gates: Gates;
+  readonly turns: BeginTurns;
+  readonly slots: SendSlots;
+  readonly leases: Batcher<LeaseRequest, Lease>;
+  readonly parking: Batcher<Parking, void>;
+  readonly statements: DeliveryStatements;
+  readonly results: ResultWriter;
+  readonly circuits: CircuitBreaker;
+};
+
+/**
+ * Statements about one delivery, by its id, of which many may be due at the same time: one of each kind is under way, so
+ * that the writing of results waits for few of them.
+ */
+type DeliveryStatements = {
+  readonly cancel: Batcher<string, void>;
+  /** Its message is over; it waits in Postgres until its next attempt is due. */
+  readonly requeue: Batcher<string, void>;
+  /** It cannot be attempted; it waits in Postgres for POSTPONE_MS. */
+  readonly postpone: Batcher<string, void>;
+  /** The data of its event; undefined if that is gone. */
+  readonly loadData: Batcher<string, Buffer | undefined>;
+};
+
+const MAX_BATCH = 500;
+/** An event's data may have 1 MiB. */
+const MAX_DATA_BATCH = 16;
+const POSTPONE_MS = 600_000;
+
+/** Leases for many deliveries in one statement. */
+export function createLeases({ pool }: Database): Batcher<LeaseRequest, Lease> {
+  return new Batcher({
+    maxItems: MAX_BATCH,
+    write: async (requests) => {
+      const leases = await leaseDeliveries(pool, requests);
+      return requests.map(({ deliveryId }): Lease => leases.get(deliveryId) ?? { kind: 'over' });
+    },
+  });
+}
+
+/** Leaves deliveries to Postgres, many in one statement. */
+export function createParking({ pool }: Database): Batcher<Parking, void> {
+  return new Batcher<Parking, void>({
+    maxItems: MAX_BATCH,
+    write: async (parkings) => {
+      await parkDeliveries(pool, parkings);
+      return [];
+    },
+  });
+}
+
+export function createDeliveryStatements({ pool }: Database): DeliveryStatements {
+  const batched = (work: (deliveryIds: readonly string[]) => Promise<void>) =>
+    new Batcher<string, void>({
+      maxItems: MAX_BATCH,
+      write: async (deliveryIds) => {
+        await work(deliveryIds);
+        return [];
+      },
+    });
+  return {
+    cancel: batched((deliveryIds) => cancelDeliveries(pool, deliveryIds)),
+    requeue: batched((deliveryIds) => returnToWaiting(pool, deliveryIds)),
+    postpone: batched((deliveryIds) => postponeDeliveries(pool, { deliveryIds, waitMs: POSTPONE_MS })),
+    loadData: new Batcher<string, Buffer | undefined>({
+      maxItems: MAX_DATA_BATCH,
+      write: async (deliveryIds) => {
+        const data = await loadEventData(pool, deliveryIds);
+        return deliveryIds.map((id) => data.get(id));
+      },
+    }),
+  };
+}
+
+/** Shows what a sender has in hand. */
+function watchSender(
+  metrics: Registry,
+  { gates, places }: { readonly gates: Pick<Gates, 'inFlight'>; readonly places: Pick<Places, 'taken'> },
+): void {
+  new Gauge({
+    ...{ registers: [metrics], name: 'webhooks_attempts_in_flight' },
+    help: 'Attempts that this process is making',
+    collect() {
+      this.set(gates.inFlight);
+    },
+  });
+  new Gauge({
+    ...{ registers: [metrics], name: 'webhooks_sender_places_taken' },
+    help: 'Places for deliveries that are taken in this process, of 1,000; large ones take several',
+    collect() {
+      this.set(places.taken);
+    },
+  });
 }

@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
-import { loopClock } from '../../lib/loop-clock.ts';
-import type { SchemaProblem } from './compile-schema.ts';
+import { loopClock } from '../../lib/event-loop.ts';
+import type { SchemaProblem } from './compile.ts';
 import type { CheckResult, SchemaTask } from './schema-worker.ts';
 
 type SchemaThreadOptions = {
@@ -32,7 +32,7 @@ type Task = {
 };
 
 /**
- * A backstop: the thread itself stops what takes too long (schema-worker.ts), and that together takes at most 10.7 s. It also
+ * A backstop: the thread itself stops what takes too long (events/catalogue/schema-worker.ts), and that together takes at most 10.7 s. It also
  * has to load its modules within this time.
  */
 const TASK_LIMIT_MS = 15_000;

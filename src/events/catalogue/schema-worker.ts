@@ -1,13 +1,7 @@
 import { parentPort } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
-import {
-  type CompiledSchema,
-  compileSchema,
-  type Mismatch,
-  problemsOfSchema,
-  type SchemaProblem,
-} from './compile-schema.ts';
 import { withTimeLimit } from '../../lib/time-limit.ts';
+import { type CompiledSchema, compileSchema, type Mismatch, problemsOfSchema, type SchemaProblem } from './compile.ts';
 
 /** What SchemaThread sends to this thread; the thread sends back `SchemaProblem[]` or a `CheckResult`. */
 export type SchemaTask =
@@ -64,7 +58,7 @@ function findProblems(text: string): readonly SchemaProblem[] {
 }
 
 function whyOf(error: unknown): string {
-  // The stack was used up; or see time-limit.ts.
+  // The stack was used up; or see lib/time-limit.ts.
   if (!(error instanceof Error) || error instanceof RangeError || 'code' in error) return 'is too complicated';
   return `cannot be used: ${error.message.slice(0, MAX_MESSAGE_LENGTH)}`;
 }

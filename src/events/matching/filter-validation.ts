@@ -1,4 +1,4 @@
-import { NUMBER_TOO_LARGE } from '../../lib/json-numbers.ts';
+import { NUMBER_TOO_LARGE } from '../../lib/json.ts';
 
 /** `path` leads to the condition: `filter.user.age.$gt`. */
 export type FilterProblem = { readonly path: string; readonly message: string };

@@ -1,7 +1,8 @@
-import type { ChangedSubscription } from './changed-subscriptions.ts';
+import { LRUCache } from 'lru-cache';
 import { yieldEventLoop } from '../../lib/event-loop.ts';
+import type { Queryable } from '../../postgres/client.ts';
 import { patternsOf } from '../event-type.ts';
-import { type CompiledFilter, compileFilter, MAX_FILTER_STEPS } from './payload-filter.ts';
+import { type CompiledFilter, compileFilter, MAX_FILTER_STEPS } from './filter.ts';
 
 export type MatchedSubscription = { readonly id: string; readonly version: number };
 
@@ -103,7 +104,7 @@ export class SubscriptionIndex {
 }
 
 /** Takes up to 0.7 ms for the filter; undefined for a subscription that gets nothing. */
-export function createEntry({ id, version, eventTypes, isActive, filter }: ChangedSubscription): Entry | undefined {
+function createEntry({ id, version, eventTypes, isActive, filter }: ChangedSubscription): Entry | undefined {
   if (!isActive) return undefined;
   const hasFilter = filter !== null;
   const weight = 1 + (hasFilter ? Math.ceil(JSON.stringify(filter).length / JSON_BYTES_PER_WEIGHT) : 0);
@@ -113,4 +114,68 @@ export function createEntry({ id, version, eventTypes, isActive, filter }: Chang
 /** So that one id says which were skipped. Postgres orders them in the same way. */
 function byId(a: Entry, b: Entry): number {
   return a.id < b.id ? -1 : 1;
+}
+
+/** The indexes of the tenants seen last, up to so much weight in all. */
+export class SubscriptionIndexes {
+  readonly #cache: LRUCache<string, SubscriptionIndex>;
+
+  constructor(maxWeight: number) {
+    this.#cache = new LRUCache({ maxSize: maxWeight, sizeCalculation: (index) => index.weight + 1 });
+  }
+
+  /** What is kept weighs so much, and one more for each tenant. */
+  get weight(): number {
+    return this.#cache.calculatedSize;
+  }
+
+  /** Reads what changed since the last time, so that a subscription counts from the moment its mutation has answered. */
+  async update(db: Queryable, tenants: ReadonlySet<string>): Promise<Map<string, SubscriptionIndex>> {
+    const indexes = new Map(
+      [...tenants].map((tenant) => [tenant, this.#cache.get(tenant) ?? new SubscriptionIndex()] as const),
+    );
+    const known = new Map([...indexes].map(([tenant, index]) => [tenant, index.version] as const));
+    const changes = await changedSubscriptions(db, known);
+    const entries: ReturnType<typeof createEntry>[] = [];
+    for (const change of changes) {
+      // A tenant can have thousands of filters to compile.
+      if (change.filter !== null) await yieldEventLoop();
+      entries.push(createEntry(change));
+    }
+    // At once: of a subscription that changed twice only the last change is read, so a part would be no state that there was.
+    for (const [n, change] of changes.entries()) indexes.get(change.tenant)?.apply(change, entries[n]);
+    // The cache may decline to keep them; this batch goes by what it has read.
+    for (const [tenant, index] of indexes) this.#keep(tenant, index);
+    return indexes;
+  }
+
+  #keep(tenant: string, index: SubscriptionIndex): void {
+    // The same object again would be left with the weight that it had.
+    this.#cache.delete(tenant);
+    this.#cache.set(tenant, index);
+  }
+}
+
+type ChangedSubscription = {
+  readonly id: string;
+  readonly tenant: string;
+  readonly version: number;
+  readonly eventTypes: readonly string[];
+  /** False once it is inactive or deleted. */
+  readonly isActive: boolean;
+  /** Null if every event of these types is wanted. */
+  readonly filter: unknown;
+};
+
+/** The subscriptions of each tenant that changed after the version that is known of it (0: none), oldest change first. */
+async function changedSubscriptions(db: Queryable, known: ReadonlyMap<string, number>): Promise<ChangedSubscription[]> {
+  const { rows } = await db.query<Omit<ChangedSubscription, 'version'> & { version: string }>(
+    `SELECT s.id, s.tenant, s.version, s.event_types AS "eventTypes", s.is_active AND s.deleted_at IS NULL AS "isActive",
+       s.filter
+     FROM unnest($1::text[], $2::bigint[]) AS known (tenant, version)
+     JOIN webhook_subscriptions s ON s.tenant = known.tenant AND s.version > known.version
+     ORDER BY s.version`,
+    [[...known.keys()], [...known.values()]],
+  );
+  return rows.map((row) => ({ ...row, version: Number(row.version) }));
 }

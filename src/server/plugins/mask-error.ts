@@ -3,8 +3,8 @@ import { PothosValidationError } from '@pothos/core';
 import type { GraphQLError, GraphQLErrorExtensions } from 'graphql';
 import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
+import { DomainError, InputError } from '../../lib/errors.ts';
 import { isUnavailable } from '../../postgres/errors.ts';
-import { DomainError, InputError } from '../../lib/domain-error.ts';
 
 /** Whose fault an error is: the caller's, of Postgres's absence, or ours. */
 export type Fault = 'refused' | 'unavailable' | 'failed';

@@ -1,9 +1,9 @@
 import { type ExecutionArgs, type ExecutionResult, getOperationAST } from 'graphql';
 import { isAsyncIterable, type Plugin } from 'graphql-yoga';
 import { Counter, Gauge, type Registry } from 'prom-client';
-import type { Authenticate } from '../../auth/auth.ts';
+import type { Authenticate } from '../../auth/credentials.ts';
+import type { TakeOperation } from '../../auth/quota.ts';
 import { faultOf } from './mask-error.ts';
-import type { TakeOperation } from '../../auth/rate-limit.ts';
 
 const TYPES = ['query', 'mutation', 'subscription'] as const;
 const OUTCOMES = ['ok', 'refused', 'unavailable', 'failed'] as const;

@@ -1,0 +1,216 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import { isTenant } from '../events/event-type.ts';
+import type { ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
+import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { InFlight } from '../lib/loop.ts';
+import { uuid7 } from '../lib/uuid7.ts';
+import { Batcher } from '../postgres/batcher.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
+import { isUuid } from '../subscriptions/service.ts';
+import type { Viewer } from './viewer.ts';
+
+/** The row and, the only time it is readable, the key itself. */
+export type IssuedApiKey = { readonly apiKey: ApiKey; readonly key: string };
+
+type Input = {
+  readonly name: string;
+  readonly scope: ApiKeyScope;
+  readonly tenant?: string | null | undefined;
+};
+
+const MAX_NAME_LENGTH = 200;
+
+/** Throws InvalidInputError. */
+export async function issueApiKey({ prisma, clock }: Database, { name, scope, tenant }: Input): Promise<IssuedApiKey> {
+  const problems = findProblems({ name, scope, tenant });
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  const key = generateApiKey();
+  const apiKey = await prisma.apiKey.create({
+    // A copy: Prisma wants bytes in a buffer of their own.
+    data: { id: uuid7(clock.now()), name, scope, tenant: tenant ?? null, keyHash: new Uint8Array(hashApiKey(key)) },
+  });
+  return { apiKey, key };
+}
+
+/** A key that is revoked stays as it is. Throws NotFoundError. */
+export async function revokeApiKey({ prisma, clock }: Database, id: string): Promise<ApiKey> {
+  if (!isUuid(id)) throw new NotFoundError('API key');
+  await prisma.apiKey.updateMany({ where: { id, revokedAt: null }, data: { revokedAt: new Date(clock.now()) } });
+  const apiKey = await prisma.apiKey.findUnique({ where: { id } });
+  if (apiKey === null) throw new NotFoundError('API key');
+  return apiKey;
+}
+
+function findProblems({ name, scope, tenant }: Input): InputProblem[] {
+  const problems: InputProblem[] = [];
+  if (name.trim() === '' || name.length > MAX_NAME_LENGTH || /\p{Cc}/u.test(name)) {
+    const message = `must be 1 to ${MAX_NAME_LENGTH} characters, none of them a control character`;
+    problems.push({ path: 'name', message });
+  }
+  const problem = findTenantProblem(scope, tenant);
+  if (problem !== undefined) problems.push({ path: 'tenant', message: problem });
+  return problems;
+}
+
+function findTenantProblem(scope: ApiKeyScope, tenant: string | null | undefined): string | undefined {
+  if (tenant == null) return scope === 'ADMIN' || scope === 'PUBLISH' ? undefined : `is required with ${scope}`;
+  if (scope === 'ADMIN') return 'must be absent with ADMIN, which is for every tenant';
+  return isTenant(tenant) ? undefined : 'must be 1 to 64 letters, digits, _ or -';
+}
+
+const BYTES = 32;
+/** As many digits as 32 bytes can take in base 62. */
+const DIGITS = 43;
+const ALPHABET = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+const PATTERN = new RegExp(`^whk_[0-9A-Za-z]{${DIGITS}}$`);
+
+/** `whk_`, by which scanners for leaked secrets find it, and 256 random bits, which nobody guesses. */
+export function generateApiKey(): string {
+  let rest = BigInt(`0x${randomBytes(BYTES).toString('hex')}`);
+  let digits = '';
+  for (let place = 0; place < DIGITS; place += 1) {
+    digits = ALPHABET.charAt(Number(rest % 62n)) + digits;
+    rest /= 62n;
+  }
+  return `whk_${digits}`;
+}
+
+export function isApiKey(text: string): boolean {
+  return PATTERN.test(text);
+}
+
+/** All that is kept of a key. A quick hash will do: there are no likely keys to try. */
+export function hashApiKey(key: string): Buffer {
+  return createHash('sha256').update(key).digest();
+}
+
+const MAX_REMEMBERED = 10_000;
+/** A revocation is announced; this is how long one that got lost on the way could last. */
+const MAX_AGE_MS = 5_000;
+const MAX_READ_PER_STATEMENT = 100;
+
+/**
+ * Whose an API key is, remembered for 5 s, also that it is nobody's. Keys that are not known are looked up together, in
+ * one statement at a time: a flood of invented ones costs no more than one connection.
+ */
+export class ApiKeyLookup {
+  readonly #batcher: Batcher<Buffer, Viewer | undefined>;
+  // Promises, so that a look-up during which keys are revoked is forgotten together with its result.
+  readonly #remembered = new LRUCache<string, Promise<Viewer | undefined>>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS });
+
+  constructor(db: Queryable) {
+    this.#batcher = new Batcher({
+      maxItems: MAX_READ_PER_STATEMENT,
+      write: async (hashes) => match(hashes, await findApiKeys(db, hashes)),
+    });
+  }
+
+  find(key: string): Promise<Viewer | undefined> {
+    const hash = hashApiKey(key);
+    const name = hash.toString('base64');
+    const remembered = this.#remembered.get(name);
+    if (remembered !== undefined) return remembered;
+    const found = this.#batcher.add(hash);
+    this.#remembered.set(name, found);
+    found.catch(() => {
+      if (this.#remembered.peek(name) === found) this.#remembered.delete(name);
+    });
+    return found;
+  }
+
+  forgetAll(): void {
+    this.#remembered.clear();
+  }
+}
+
+function match(hashes: readonly Buffer[], found: readonly FoundApiKey[]): (Viewer | undefined)[] {
+  const viewers = new Map(found.map((row) => [row.keyHash.toString('base64'), viewerOf(row)]));
+  return hashes.map((hash) => viewers.get(hash.toString('base64')));
+}
+
+function viewerOf({ id, scope, tenant }: FoundApiKey): Viewer | undefined {
+  switch (scope) {
+    case 'ADMIN':
+      return { scope, credentialId: id };
+    case 'PUBLISH':
+      return { scope, tenant: tenant ?? undefined, credentialId: id };
+    case 'TENANT_READ':
+    case 'TENANT_WRITE':
+      return tenant === null ? undefined : { scope, tenant, credentialId: id };
+  }
+}
+
+const MAX_NOTED_PER_STATEMENT = 1_000;
+const ONCE_IN_MS = 60_000;
+
+export type ApiKeyUse = {
+  readonly note: (id: string) => void;
+  /** Resolves when everything is written. */
+  readonly settled: () => Promise<void>;
+};
+
+/** Writes when keys were last used: for each at most once a minute, beside the requests, many in one statement. */
+export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
+  const noted = new LRUCache<string, true>({ max: 10_000, ttl: ONCE_IN_MS });
+  const batcher = new Batcher<string, undefined>({
+    maxItems: MAX_NOTED_PER_STATEMENT,
+    write: async (ids) => {
+      await noteApiKeyUse(db, ids);
+      return ids.map(() => undefined);
+    },
+  });
+  const writing = new InFlight();
+  const note = (id: string) => {
+    if (noted.has(id)) return;
+    noted.set(id, true);
+    writing.track(batcher.add(id)).catch((error: unknown) => {
+      // Written with the next use.
+      noted.delete(id);
+      log.warn({ err: error, credentialId: id }, 'when an API key was last used could not be written');
+    });
+  };
+  return { note, settled: () => writing.settled() };
+}
+
+type FoundApiKey = {
+  readonly id: string;
+  readonly keyHash: Buffer;
+  readonly scope: ApiKeyScope;
+  readonly tenant: string | null;
+};
+
+/** Of these hashes, the keys that exist and are not revoked. */
+async function findApiKeys(db: Queryable, hashes: readonly Buffer[]): Promise<FoundApiKey[]> {
+  const { rows } = await db.query<FoundApiKey>(
+    `SELECT id, key_hash AS "keyHash", scope, tenant FROM api_keys
+     WHERE key_hash = ANY($1::bytea[]) AND revoked_at IS NULL`,
+    [hashes],
+  );
+  return rows;
+}
+
+/** Of these ids, those of keys that are not revoked. */
+export async function liveApiKeys(db: Queryable, ids: readonly string[]): Promise<Set<string>> {
+  const { rows } = await db.query<{ id: string }>(
+    'SELECT id FROM api_keys WHERE id = ANY($1::uuid[]) AND revoked_at IS NULL',
+    [ids],
+  );
+  return new Set(rows.map(({ id }) => id));
+}
+
+/**
+ * Writes that these keys have been used just now, unless that was noted within the last minute. Rows that another
+ * process has in hand are left to it: two that wait for each other's would be a deadlock.
+ */
+async function noteApiKeyUse(db: Queryable, ids: readonly string[]): Promise<void> {
+  await db.query(
+    `UPDATE api_keys SET last_used_at = now() FROM (
+       SELECT id FROM api_keys
+       WHERE id = ANY($1::uuid[]) AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+       FOR NO KEY UPDATE SKIP LOCKED
+     ) AS used WHERE api_keys.id = used.id`,
+    [ids],
+  );
+}

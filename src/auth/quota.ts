@@ -1,0 +1,160 @@
+import type { GraphQLError } from 'graphql';
+import { createGraphQLError, type Plugin } from 'graphql-yoga';
+import { LRUCache } from 'lru-cache';
+import type { CpuAccount } from '../lib/operation-work.ts';
+import type { Viewer } from './viewer.ts';
+
+/**
+ * Whose sockets, streams and running operations are counted together, undefined for administrators: a tenant's, however
+ * many credentials it has; JWTs are made by the thousand.
+ */
+export function holderOf(viewer: Viewer): string | undefined {
+  return viewer.scope === 'ADMIN' ? undefined : (viewer.tenant ?? viewer.credentialId);
+}
+
+/** Counts what tenants hold; administrators count in the sum alone. */
+type HolderCount = {
+  /** Returns what gives it back, however often that is called; undefined if there are too many. */
+  take(viewer: Viewer): (() => void) | undefined;
+};
+
+export function createHolderCount({
+  max,
+  maxPerHolder,
+}: {
+  readonly max: number;
+  readonly maxPerHolder: number;
+}): HolderCount {
+  const perHolder = new Map<string, number>();
+  let sum = 0;
+  const add = (holder: string | undefined, count: number) => {
+    sum += count;
+    if (holder === undefined) return;
+    const held = (perHolder.get(holder) ?? 0) + count;
+    if (held === 0) perHolder.delete(holder);
+    else perHolder.set(holder, held);
+  };
+  return {
+    take: (viewer) => {
+      const holder = holderOf(viewer);
+      if (sum >= max || (holder !== undefined && (perHolder.get(holder) ?? 0) >= maxPerHolder)) return undefined;
+      add(holder, 1);
+      let isHeld = true;
+      return () => {
+        if (isHeld) add(holder, -1);
+        isHeld = false;
+      };
+    },
+  };
+}
+
+/** So many seconds' worth may be used at once, after a pause. */
+const BURST_SECONDS = 2;
+/** Of those that were heard of last; who has been away for longer begins with a full bucket anyhow. */
+const MAX_BUCKETS = 10_000;
+
+type Bucket = { tokens: number; filledAt: number };
+
+/** Takes one operation of what this viewer may do; returns 0, or in how many milliseconds there is one again. */
+export type TakeOperation = (viewer: Viewer, now?: number) => number;
+
+/**
+ * A bucket for each credential, that fills with `perSecond` operations. Each process has its own. The admin is not
+ * limited: it is the operator's own key, and what stands behind it serves all tenants.
+ */
+export function createRateLimit(perSecond: number): TakeOperation {
+  const buckets = new LRUCache<string, Bucket>({ max: MAX_BUCKETS });
+  const capacity = perSecond * BURST_SECONDS;
+  return (viewer, now = performance.now()) => {
+    const credential = credentialOf(viewer);
+    if (credential === undefined) return 0;
+    const bucket = buckets.get(credential) ?? { tokens: capacity, filledAt: now };
+    bucket.tokens = Math.min(capacity, bucket.tokens + ((now - bucket.filledAt) / 1_000) * perSecond);
+    bucket.filledAt = now;
+    buckets.set(credential, bucket);
+    if (bucket.tokens < 1) return Math.ceil(((1 - bucket.tokens) / perSecond) * 1_000);
+    bucket.tokens -= 1;
+    return 0;
+  };
+}
+
+/** Whose operations are counted together; undefined for administrators. */
+function credentialOf(viewer: Viewer): string | undefined {
+  return viewer.scope === 'ADMIN' ? undefined : viewer.credentialId;
+}
+
+export function rateLimitedError(waitMs: number): GraphQLError {
+  const message = `too many operations; the next one may begin in ${waitMs} ms`;
+  return createGraphQLError(message, { extensions: { code: 'RATE_LIMITED', retryAfterMs: waitMs } });
+}
+
+/** Begins an operation: returns 0, or in how many milliseconds the viewer's rate and its tenant's CPU time allow one. */
+export function waitBeforeOperation(
+  viewer: Viewer,
+  { takeOperation, cpuShares }: { readonly takeOperation: TakeOperation; readonly cpuShares: CpuShares },
+): number {
+  const waitMs = cpuShares(viewer)?.waitMs() ?? 0;
+  return waitMs > 0 ? waitMs : takeOperation(viewer);
+}
+
+/** Over HTTP, as soon as it is known whose request it is. */
+export function limitRate(takeOperation: TakeOperation, cpuShares: CpuShares): Plugin<object, { viewer?: Viewer }> {
+  return {
+    onRequest: (hook) => {
+      const { request, serverContext, fetchAPI } = hook;
+      const { viewer } = serverContext;
+      if (viewer === undefined) return;
+      const waitMs = waitBeforeOperation(viewer, { takeOperation, cpuShares });
+      if (waitMs === 0) {
+        cpuShares(viewer)?.spend(Number(request.headers.get('content-length') ?? 0) * PRICES.byteOfRequest);
+        return;
+      }
+      const headers = { 'content-type': 'application/json', 'retry-after': String(Math.ceil(waitMs / 1_000)) };
+      const body = JSON.stringify({ errors: [rateLimitedError(waitMs)] });
+      hook.endResponse(new fetchAPI.Response(body, { status: 429, headers }));
+    },
+  };
+}
+
+/** Milliseconds of the event loop, of which there are a thousand in a second, for one tenant in one process. */
+const MS_PER_SECOND = 400;
+/** Burst after a pause, in seconds' worth of the rate. */
+const CPU_BURST_SECONDS = 2;
+/** Accounts that are kept: those of the tenants that were active last. */
+const MAX_ACCOUNTS = 10_000;
+
+/** Prices of work that is not measured, in milliseconds: measured on two cores of 2.5 GHz, and rounded up. */
+export const PRICES = {
+  operation: 0.5,
+  /** Reading, parsing and validating. */
+  characterOfDocument: 0.0005,
+  byteOfRequest: 0.00001,
+  valueOfAnswer: 0.002,
+  characterOfAnswer: 0.00001,
+} as const;
+
+/** The account of a viewer's tenant; undefined for administrators, who have no limit. */
+export type CpuShares = (viewer: Viewer) => CpuAccount | undefined;
+
+/** An account for each tenant that is filled with 400 ms per second; work goes on while there is anything in it. */
+export function createCpuShares(now: () => number = () => performance.now()): CpuShares {
+  const accounts = new LRUCache<string, { left: number; filledAt: number }>({ max: MAX_ACCOUNTS });
+  return (viewer) => {
+    const holder = holderOf(viewer);
+    if (holder === undefined) return undefined;
+    const fill = () => {
+      const account = accounts.get(holder) ?? { left: CPU_BURST_SECONDS * MS_PER_SECOND, filledAt: now() };
+      const filled = account.left + ((now() - account.filledAt) / 1_000) * MS_PER_SECOND;
+      account.left = Math.min(CPU_BURST_SECONDS * MS_PER_SECOND, filled);
+      account.filledAt = now();
+      accounts.set(holder, account);
+      return account;
+    };
+    return {
+      spend: (ms) => {
+        fill().left -= ms;
+      },
+      waitMs: () => Math.ceil((Math.max(0, -fill().left) / MS_PER_SECOND) * 1_000),
+    };
+  };
+}

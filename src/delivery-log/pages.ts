@@ -1,0 +1,177 @@
+import { readEventData, sizesOfEventData } from '../events/store.ts';
+import type { Attempt, Delivery, Prisma } from '../generated/prisma/client.ts';
+import { groupBy } from '../lib/collections.ts';
+import { type OperationWork, TooManyBytesError } from '../lib/operation-work.ts';
+import { idRange, leastChildId } from '../lib/uuid7.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
+import { cursorId, NEWEST_FIRST } from '../schema/page.ts';
+
+type PageQuery<Include> = {
+  readonly take: number;
+  readonly skip: number;
+  readonly cursor?: object;
+  readonly include?: Include;
+};
+
+/** Pages of connections inside rows: those that one turn of resolvers asks for are read with two statements together. */
+export type ChildPages = {
+  readonly attemptsOf: (deliveryId: string, query: PageQuery<Prisma.AttemptInclude>) => Promise<Attempt[]>;
+  readonly deliveriesOf: (eventId: string, query: PageQuery<Prisma.DeliveryInclude>) => Promise<Delivery[]>;
+};
+
+/** Rows of one statement: Prisma makes objects of them without a pause. */
+const MAX_ROWS = 250;
+
+export function createChildPages({ readPool, prisma }: Database): ChildPages {
+  const childrenOf = async (of: ChildPage['of'], parentIds: readonly string[], query: PageQuery<object>) => {
+    const ids = await idsOfChildren(readPool, {
+      ...{ of, parentIds, beyondId: cursorId(query.cursor), limit: Math.abs(query.take), isBackwards: query.take < 0 },
+    });
+    const slices = Array.from({ length: Math.ceil(ids.length / MAX_ROWS) }, (_, n) =>
+      ids.slice(n * MAX_ROWS, (n + 1) * MAX_ROWS),
+    );
+    return slices.map((slice) => {
+      const [gte, lte] = idRange(slice);
+      return { where: { id: { in: slice, gte, lte } }, orderBy: NEWEST_FIRST };
+    });
+  };
+  return {
+    attemptsOf: batched(async (ids, query: PageQuery<Prisma.AttemptInclude>) => {
+      const rows: Attempt[] = [];
+      for (const slice of await childrenOf('attempts of deliveries', ids, query)) {
+        rows.push(...(await prisma.attempt.findMany({ ...slice, ...includeOf(query) })));
+      }
+      return groupsOf(
+        ids,
+        groupBy(rows.sort(newestFirst), ({ deliveryId }) => deliveryId),
+      );
+    }),
+    deliveriesOf: batched(async (ids, query: PageQuery<Prisma.DeliveryInclude>) => {
+      const rows: Delivery[] = [];
+      for (const slice of await childrenOf('deliveries of events', ids, query)) {
+        rows.push(...(await prisma.delivery.findMany({ ...slice, ...includeOf(query) })));
+      }
+      return groupsOf(
+        ids,
+        groupBy(rows.sort(newestFirst), ({ eventId }) => eventId),
+      );
+    }),
+  };
+}
+
+/** As NEWEST_FIRST says. */
+function newestFirst(a: { readonly id: string }, b: { readonly id: string }): number {
+  return a.id < b.id ? 1 : -1;
+}
+
+function includeOf<Include>({ include }: PageQuery<Include>): { include?: Include } {
+  return include === undefined ? {} : { include };
+}
+
+function groupsOf<Row>(ids: readonly string[], groups: ReadonlyMap<string, Row[]>): Map<string, Row[]> {
+  return new Map(ids.map((id) => [id, groups.get(id) ?? []]));
+}
+
+type Load<Query, Answer> = (keys: readonly string[], query: Query) => Promise<ReadonlyMap<string, Answer>>;
+type Batch<Answer> = { readonly keys: Set<string>; readonly answers: Promise<ReadonlyMap<string, Answer>> };
+
+/** Waits until all resolvers of this turn have asked; what they ask alike is one batch. Rejects for a key without answer. */
+function batched<Query, Answer>(load: Load<Query, Answer>): (key: string, query: Query) => Promise<Answer> {
+  const batches = new Map<string, Batch<Answer>>();
+  return async (key, query) => {
+    const name = JSON.stringify(query);
+    const batch = batches.get(name) ?? startBatch(() => batches.delete(name), { load, query });
+    batches.set(name, batch);
+    batch.keys.add(key);
+    const answers = await batch.answers;
+    const answer = answers.get(key);
+    if (answer === undefined) throw new Error(`there is no answer for ${key}`);
+    return answer;
+  };
+}
+
+function startBatch<Query, Answer>(
+  close: () => void,
+  { load, query }: { readonly load: Load<Query, Answer>; readonly query: Query },
+): Batch<Answer> {
+  const keys = new Set<string>();
+  const isFull = new Promise<void>((resolve) => {
+    setImmediate(resolve);
+  });
+  const answers = isFull.then(() => {
+    close();
+    return load([...keys], query);
+  });
+  return { keys, answers };
+}
+
+/** A JSON value as its text, which an answer can have as it is. */
+export class JsonText {
+  readonly text: string;
+
+  /** Throws a SyntaxError for a text that is not JSON: while an answer is being written, it would be too late. */
+  constructor(text: string) {
+    JSON.parse(text);
+    this.text = text;
+  }
+
+  /** For JSON.stringify. */
+  toJSON(): unknown {
+    return JSON.parse(this.text);
+  }
+}
+
+/** Reads the data of events, by their rows' ids; rejects with LIMIT_EXCEEDED for what the operation has no room for. */
+export type EventData = (eventRowId: string) => Promise<JsonText>;
+
+export function createEventData(
+  { readPool }: Pick<Database, 'readPool'>,
+  { tryTakeBytes }: Pick<OperationWork, 'tryTakeBytes'>,
+): EventData {
+  const load = batched<null, string | TooManyBytesError>(async (ids) => {
+    const sizes = await sizesOfEventData(readPool, ids);
+    const admitted = ids.filter((id) => tryTakeBytes(sizes.get(id) ?? 0));
+    const data = await readEventData(readPool, admitted);
+    const answerOf = (id: string) => {
+      const text = data.get(id)?.toString('utf8');
+      return text ?? new TooManyBytesError();
+    };
+    return new Map(ids.filter((id) => sizes.has(id)).map((id) => [id, answerOf(id)]));
+  });
+  return async (eventRowId) => {
+    const answer = await load(eventRowId, null);
+    if (answer instanceof Error) throw answer;
+    return new JsonText(answer);
+  };
+}
+
+type ChildPage = {
+  readonly of: 'attempts of deliveries' | 'deliveries of events';
+  readonly parentIds: readonly string[];
+  /** Backwards, from `beyondId` to what is newer. */
+  readonly isBackwards: boolean;
+  /** Where the page before ended; undefined: at the beginning. */
+  readonly beyondId: string | undefined;
+  /** For each parent. */
+  readonly limit: number;
+};
+
+/** The ids of a page of each parent's children, newest first. None is older than its parent, but for other clocks. */
+async function idsOfChildren(db: Queryable, page: ChildPage): Promise<string[]> {
+  const { parentIds, beyondId = null, limit, isBackwards } = page;
+  const [table, column] =
+    page.of === 'attempts of deliveries'
+      ? (['attempts', 'delivery_id'] as const)
+      : (['deliveries', 'event_id'] as const);
+  const { rows } = await db.query<{ id: string }>(
+    `SELECT child.id FROM unnest($1::uuid[], $2::uuid[]) AS parent (id, earliest)
+     CROSS JOIN LATERAL (
+       SELECT c.id FROM ${table} c
+       WHERE c.${column} = parent.id AND c.id >= parent.earliest
+         AND ($3::uuid IS NULL OR c.id ${isBackwards ? '>' : '<'} $3::uuid)
+       ORDER BY c.id ${isBackwards ? 'ASC' : 'DESC'} LIMIT $4
+     ) AS child`,
+    [parentIds, parentIds.map(leastChildId), beyondId, limit],
+  );
+  return rows.map(({ id }) => id);
+}

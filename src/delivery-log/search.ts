@@ -1,0 +1,176 @@
+import { GraphQLError } from 'graphql';
+import type { Prisma, PrismaClient } from '../generated/prisma/client.ts';
+import { idRange, leastChildId } from '../lib/uuid7.ts';
+import { inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { beyond } from '../schema/page.ts';
+import { attemptWhere, type DeliveryFilter, deliveryIdBounds, deliveryWhere, meansFailures } from './filter.ts';
+
+type DeliverySearch<Row> = {
+  readonly filter: DeliveryFilter;
+  readonly query: { readonly take: number; readonly cursor?: object };
+  /** Reads deliveries beyond the query's cursor, newest first; a negative `take` means from the end. */
+  readonly find: (where: Prisma.DeliveryWhereInput, take: number) => Promise<Row[]>;
+  /** Ends the search. */
+  readonly signal: AbortSignal | undefined;
+};
+
+/** Of one statement: with each, Postgres has more to plan. */
+const MAX_CANDIDATES = 1_000;
+/** A search of so many takes a second or two; whoever looks for less than one in a thousand can say more of it. */
+const MAX_ROUNDS = 50;
+
+/**
+ * A page of the deliveries that a filter means. If attempts of theirs have to have ended in a certain way, it goes
+ * through what may be meant in the order of the page, in rounds: left to itself, Postgres joins one whole table with
+ * the other. A GraphQLError LIMIT_EXCEEDED, if that takes too many rounds.
+ */
+export async function findDeliveries<Row>(prisma: PrismaClient, search: DeliverySearch<Row>): Promise<Row[]> {
+  const { filter, query, find, signal } = search;
+  const { take } = query;
+  if (filter.statusCodes == null && filter.failureReasons == null) return find(deliveryWhere(filter), take);
+  const own = deliveryWhere({ ...filter, statusCodes: undefined, failureReasons: undefined });
+  const options = { filter, isBackwards: take < 0 };
+  let source: CandidateSource = meansFailures(filter) ? failedIn(prisma, options) : answeredIn(prisma, options);
+  let found: Row[] = [];
+  let bound: Prisma.UuidFilter | undefined = beyond(query.cursor, take)[0]?.id;
+  // As a rule the first are enough: more only if the deliveries have to be of a rare status too, or the codes are rare.
+  let limit = 2 * Math.abs(take);
+  for (let round = 1; round <= MAX_ROUNDS; round += 1) {
+    signal?.throwIfAborted();
+    const { ids, last } = await source(bound, limit);
+    const [gte, lte] = idRange(ids);
+    const missing = (Math.abs(take) - found.length) * Math.sign(take);
+    const rows = ids.length === 0 ? [] : await find({ AND: [own, { id: { in: ids, gte, lte } }] }, missing);
+    found = take < 0 ? [...rows, ...found] : [...found, ...rows];
+    if (last === undefined || found.length >= Math.abs(take)) return found;
+    bound = take < 0 ? { gt: last } : { lt: last };
+    limit = Math.min(4 * limit, MAX_CANDIDATES);
+    if (round === 1) source = (await rarelyAnswered(prisma, { ...options, bound })) ?? source;
+  }
+  throw tooFarApart();
+}
+
+function tooFarApart(): GraphQLError {
+  const max = MAX_ROUNDS * MAX_CANDIDATES;
+  const message = `among some ${max} deliveries are too few that the filter means; narrow it, by time for example`;
+  return new GraphQLError(message, { extensions: { code: 'LIMIT_EXCEEDED', limit: 'search', max } });
+}
+
+type Bound = Prisma.UuidFilter | undefined;
+
+/**
+ * The next deliveries, in the order of a page, of which an attempt ended as the filter says; the filter's own conditions
+ * on the delivery may be left to the caller. `last` is how far was looked: undefined if there is nothing beyond.
+ */
+type CandidateSource = (
+  bound: Bound,
+  limit: number,
+) => Promise<{ readonly ids: string[]; readonly last: string | undefined }>;
+
+type Options = { readonly filter: DeliveryFilter; readonly isBackwards: boolean };
+
+/** Begins with the attempts that failed, for which there is an index in the order of their deliveries. */
+function failedIn(prisma: PrismaClient, { filter, isBackwards }: Options): CandidateSource {
+  return async (bound, limit) => {
+    const attempts = await prisma.attempt.findMany({
+      where: { AND: [endedAs(filter), ...deliveryBounds(filter, bound)] },
+      select: { deliveryId: true },
+      orderBy: { deliveryId: isBackwards ? 'asc' : 'desc' },
+      take: limit,
+    });
+    const ids = attempts.map(({ deliveryId }) => deliveryId);
+    return { ids: [...new Set(ids)], last: ids.length < limit ? undefined : ids.at(-1) };
+  };
+}
+
+/** Begins with the deliveries, and looks at the attempts of each: most succeed, so most of them have a code of these. */
+function answeredIn(prisma: PrismaClient, { filter, isBackwards }: Options): CandidateSource {
+  const own = deliveryWhere({ ...filter, statusCodes: undefined });
+  return async (bound, limit) => {
+    const deliveries = await prisma.delivery.findMany({
+      where: { AND: [own, { ...(bound && { id: bound }) }] },
+      select: { id: true },
+      orderBy: { id: isBackwards ? 'asc' : 'desc' },
+      take: limit,
+    });
+    const deliveryIds = deliveries.map(({ id }) => id);
+    const last = deliveryIds.length < limit ? undefined : deliveryIds.at(-1);
+    if (deliveryIds.length === 0) return { ids: [], last };
+    const statusCodes = filter.statusCodes ?? [];
+    return { ids: await answeredDeliveries(inPrismaTransaction(prisma), { deliveryIds, statusCodes }), last };
+  };
+}
+
+/** So many ids are a few hundred kilobytes. */
+const MAX_RARE = 5_000;
+
+/**
+ * All deliveries beyond the bound of which an attempt ended as the filter says; undefined if they are many, or if there
+ * is no index by which to look for them.
+ */
+async function rarelyAnswered(
+  prisma: PrismaClient,
+  { filter, isBackwards, bound }: Options & { readonly bound: Bound },
+): Promise<CandidateSource | undefined> {
+  if (meansFailures(filter) || (filter.tenant == null && filter.subscriptionIds == null)) return undefined;
+  // An attempt is younger than its delivery: the bound is for Postgres to leave out partitions.
+  const least = [bound?.gt, ...deliveryIdBounds(filter).map((own) => ('gte' in own ? own.gte : undefined))];
+  const attempts = await prisma.attempt.findMany({
+    where: {
+      AND: [
+        endedAs(filter),
+        ...deliveryBounds(filter, bound),
+        ...least.flatMap((id) => (typeof id === 'string' ? [{ id: { gte: leastChildId(id) } }] : [])),
+      ],
+    },
+    select: { deliveryId: true },
+    take: MAX_RARE + 1,
+  });
+  if (attempts.length > MAX_RARE) return undefined;
+  const ascending = [...new Set(attempts.map(({ deliveryId }) => deliveryId))].sort();
+  const rest = isBackwards ? ascending : ascending.reverse();
+  return (_bound, limit) => {
+    const ids = rest.splice(0, limit);
+    return Promise.resolve({ ids, last: rest.length === 0 ? undefined : ids.at(-1) });
+  };
+}
+
+/** What a delivery has in common with its attempts, too, for the indexes. */
+function endedAs({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons }: DeliveryFilter) {
+  return attemptWhere({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons });
+}
+
+function deliveryBounds(filter: DeliveryFilter, bound: Bound): { deliveryId: Prisma.UuidFilter }[] {
+  return [...deliveryIdBounds(filter), ...(bound === undefined ? [] : [bound])].map((deliveryId) => ({ deliveryId }));
+}
+
+type Answers = {
+  readonly deliveryIds: readonly string[];
+  /** Both ends included. */
+  readonly statusCodes: readonly { readonly from: number; readonly to: number }[];
+};
+
+/**
+ * Those of these deliveries of which an attempt has one of these status codes. Each is looked up by itself, from the
+ * oldest partition that can have its attempts: the first is as a rule the one.
+ */
+async function answeredDeliveries(db: Queryable, { deliveryIds, statusCodes }: Answers): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(STATEMENT, [
+    deliveryIds,
+    deliveryIds.map(leastChildId),
+    statusCodes.map(({ from }) => from),
+    statusCodes.map(({ to }) => to),
+  ]);
+  return rows.map(({ id }) => id);
+}
+
+const STATEMENT = `
+  SELECT d.id FROM unnest($1::uuid[], $2::uuid[]) AS d (id, earliest)
+  CROSS JOIN LATERAL (
+    SELECT FROM attempts a
+    WHERE a.delivery_id = d.id AND a.id >= d.earliest AND EXISTS (
+      SELECT FROM unnest($3::integer[], $4::integer[]) AS r (least, greatest)
+      WHERE a.status_code BETWEEN r.least AND r.greatest
+    )
+    LIMIT 1
+  ) AS answer`;

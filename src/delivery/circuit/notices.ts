@@ -1,0 +1,99 @@
+import { patternsOf } from '../../events/event-type.ts';
+import { compileFilter } from '../../events/matching/filter.ts';
+import { matchingSubscriptions, recordEvent } from '../../events/system-event.ts';
+import type { Queryable } from '../../postgres/client.ts';
+import type { DeliveryMessage } from '../queue/message.ts';
+
+export type SubscriptionEvent = {
+  readonly tenant: string;
+  /** Named in the event's data, and the one subscription that does not get it. */
+  readonly subscriptionId: string;
+  /** Only its host is published: paths and queries of webhook URLs are often secrets. */
+  readonly url: string;
+  readonly type: `webhook_subscription.${'failing' | 'recovered' | 'deactivated'}`;
+  readonly data: Readonly<Record<string, unknown>>;
+};
+
+/**
+ * Records an event about a subscription, in the transaction of what it tells of, for the tenant's subscriptions that
+ * want it. Returns the messages to publish once that is committed: none if the tenant has had enough events of the type
+ * within a minute, see `recordOmittedEvent`. The transaction holds the state of one subscription and must lock no other:
+ * two that fail together would wait for each other.
+ */
+export async function recordSubscriptionEvent(db: Queryable, event: SubscriptionEvent): Promise<DeliveryMessage[]> {
+  const { tenant, subscriptionId, type, url } = event;
+  const data = JSON.stringify({ subscriptionId, host: new URL(url).host, ...event.data });
+  const notice = { tenant, subscriptionId, type, data };
+  return (await admitNotice(db, notice)) ? record(db, notice) : [];
+}
+
+/** The latest notice of a tenant and type beyond the limit of a minute, with the number of the others; undefined if there is none. */
+export async function recordOmittedEvent(db: Queryable): Promise<DeliveryMessage[] | undefined> {
+  const omitted = await takeOmittedNotice(db);
+  if (omitted === undefined) return undefined;
+  const { omittedCount, ...notice } = omitted;
+  // `as`: it was written above.
+  const data = JSON.parse(notice.data) as object;
+  return record(db, { ...notice, data: JSON.stringify({ ...data, omittedCount: omittedCount - 1 }) });
+}
+
+async function record(db: Queryable, { tenant, subscriptionId, type, data }: Notice): Promise<DeliveryMessage[]> {
+  const matching = await matchingSubscriptions(db, { tenant, patterns: patternsOf(type) });
+  // As its receivers read it.
+  const parsed: unknown = JSON.parse(data);
+  const subscriptionIds = matching
+    .filter(({ id, filter }) => id !== subscriptionId && (filter === null || compileFilter(filter)(parsed)))
+    .map(({ id }) => id);
+  // Small enough to go with any message.
+  return recordEvent(db, { tenant, type, data, subscriptionIds }, { maxDataBytes: data.length * 4, isTest: false });
+}
+
+/** About a subscription: what its tenant is told. */
+type Notice = {
+  readonly tenant: string;
+  readonly type: string;
+  readonly subscriptionId: string;
+  /** JSON. */
+  readonly data: string;
+};
+
+/** Notices of one tenant and type that are sent in a minute; of those beyond, one is sent when the minute is over. */
+const MAX_PER_MINUTE = 10;
+const IS_SAME_MINUTE = `l.minute_from > now() - interval '1 minute'`;
+
+/**
+ * Whether a notice is to be sent now; otherwise it is counted, and the latest one is kept for `takeOmittedNotice`. Locks a
+ * row of its own until the transaction ends: nothing that a transaction with another notice holds may be locked after it.
+ */
+async function admitNotice(db: Queryable, notice: Notice): Promise<boolean> {
+  const { tenant, type, subscriptionId, data } = notice;
+  const { rows } = await db.query<{ isAdmitted: boolean }>(
+    `INSERT INTO notice_limits AS l (tenant, type, minute_from, count) VALUES ($1, $2, now(), 1)
+     ON CONFLICT (tenant, type) DO UPDATE SET
+       minute_from = CASE WHEN ${IS_SAME_MINUTE} THEN l.minute_from ELSE now() END,
+       count = CASE WHEN ${IS_SAME_MINUTE} THEN l.count + 1 ELSE 1 END
+     RETURNING count <= ${MAX_PER_MINUTE} AS "isAdmitted"`,
+    [tenant, type],
+  );
+  if (rows[0]?.isAdmitted === true) return true;
+  await db.query(
+    `UPDATE notice_limits SET omitted_count = omitted_count + 1, latest_subscription_id = $3, latest_data = $4
+     WHERE tenant = $1 AND type = $2`,
+    [tenant, type, subscriptionId, data],
+  );
+  return false;
+}
+
+/** The latest of the notices of one tenant and type that were not sent within a minute that is over, and how many they were. */
+async function takeOmittedNotice(db: Queryable): Promise<(Notice & { readonly omittedCount: number }) | undefined> {
+  const { rows } = await db.query<Notice & { readonly omittedCount: number }>(
+    `WITH due AS (
+       SELECT * FROM notice_limits l WHERE omitted_count > 0 AND NOT ${IS_SAME_MINUTE}
+       ORDER BY minute_from LIMIT 1 FOR UPDATE SKIP LOCKED)
+     UPDATE notice_limits l SET omitted_count = 0, latest_subscription_id = NULL, latest_data = NULL
+     FROM due WHERE l.tenant = due.tenant AND l.type = due.type
+     RETURNING due.tenant, due.type, due.latest_subscription_id AS "subscriptionId", due.latest_data AS data,
+       due.omitted_count AS "omittedCount"`,
+  );
+  return rows[0];
+}

@@ -1,0 +1,125 @@
+import type { DeactivationReason } from '../../generated/prisma/enums.ts';
+import type { Queryable } from '../../postgres/client.ts';
+
+type LockedHealth = {
+  readonly tenant: string;
+  readonly url: string;
+  readonly isOpen: boolean;
+  /** Postgres's time, in milliseconds since 1970. */
+  readonly nowMs: number;
+  /** Attempts before this do not count against it; null: all do. */
+  readonly closedAt: Date | null;
+  /** Null: there has been a success just now. */
+  readonly failingSince: Date | null;
+  readonly failingForMs: number;
+  readonly noticeCount: number;
+  /** How long ago the last notice was given; 0 without one. */
+  readonly noticedForMs: number;
+};
+
+/** Locks the state of a subscription until the transaction ends; undefined if it is inactive, deleted or unknown. */
+export async function lockHealth(db: Queryable, subscriptionId: string): Promise<LockedHealth | undefined> {
+  const { rows } = await db.query<LockedHealth>(
+    `SELECT s.tenant, s.url, st.opened_at IS NOT NULL AS "isOpen",
+       floor(extract(epoch FROM now()) * 1000)::float8 AS "nowMs", st.closed_at AS "closedAt",
+       st.failing_since AS "failingSince", st.notice_count AS "noticeCount",
+       coalesce(extract(epoch FROM now() - st.failing_since) * 1000, 0)::float8 AS "failingForMs",
+       coalesce(extract(epoch FROM now() - st.noticed_at) * 1000, 0)::float8 AS "noticedForMs"
+     FROM subscription_states st JOIN webhook_subscriptions s ON s.id = st.subscription_id
+     WHERE st.subscription_id = $1 AND s.is_active AND s.deleted_at IS NULL FOR UPDATE OF st`,
+    [subscriptionId],
+  );
+  return rows[0];
+}
+
+type RecentAttempts = {
+  readonly failuresInARow: number;
+  readonly recent: { readonly attempts: number; readonly failures: number };
+};
+
+type RecentAttemptsQuery = {
+  readonly subscriptionId: string;
+  /** Attempts that were begun before do not count: they may have been made to another URL. */
+  readonly since: Date;
+  /** The least id that such an attempt can have. */
+  readonly sinceId: string;
+  /** Of the latest so many, how many failed in a row. */
+  readonly maxInARow: number;
+  /** Attempts with smaller ids are not recent. */
+  readonly recentSinceId: string;
+  readonly maxRecent: number;
+};
+
+/** Reads from the log how a subscription's latest attempts went; those of test events do not count. */
+export async function recentAttempts(db: Queryable, query: RecentAttemptsQuery): Promise<RecentAttempts> {
+  const { subscriptionId, since, sinceId, maxInARow, recentSinceId, maxRecent } = query;
+  const { rows } = await db.query<{ failuresInARow: number; attempts: number; failures: number }>(
+    `WITH latest AS (
+       SELECT status, row_number() OVER (ORDER BY id DESC) AS position
+       FROM (
+         SELECT id, status FROM attempts WHERE subscription_id = $1 AND id >= $2::uuid AND started_at >= $6
+           AND NOT is_test
+         ORDER BY id DESC LIMIT $3
+       ) AS a
+     ), recent AS (
+       SELECT status FROM attempts WHERE subscription_id = $1 AND id >= $4::uuid AND started_at >= $6
+         AND NOT is_test
+       ORDER BY id DESC LIMIT $5
+     )
+     SELECT
+       coalesce((SELECT min(position) - 1 FROM latest WHERE status = 'SUCCESS'), (SELECT count(*) FROM latest))::integer
+         AS "failuresInARow",
+       (SELECT count(*) FROM recent)::integer AS attempts,
+       (SELECT count(*) FROM recent WHERE status = 'FAILURE')::integer AS failures`,
+    [subscriptionId, sinceId, maxInARow, recentSinceId, maxRecent, since],
+  );
+  const { failuresInARow = 0, attempts = 0, failures = 0 } = rows[0] ?? {};
+  return { failuresInARow, recent: { attempts, failures } };
+}
+
+type OpenCircuit = {
+  readonly subscriptionId: string;
+  readonly probeInMs: number;
+  /** What to note if nothing is noted yet. */
+  readonly failingSince: Date;
+};
+
+/** Opens a subscription's circuit: the next delivery is sent as a probe in `probeInMs`, and all others wait. */
+export async function openCircuit(
+  db: Queryable,
+  { subscriptionId, probeInMs, failingSince }: OpenCircuit,
+): Promise<void> {
+  await db.query(
+    `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, release_window = 1,
+       probe_at = now() + $2 * interval '1 ms', probe_wait_ms = $2, next_due_at = now() + $2 * interval '1 ms',
+       failing_since = coalesce(failing_since, $3)
+     WHERE subscription_id = $1
+     RETURNING pg_notify('webhook_subscription_changed', subscription_id::text)`,
+    [subscriptionId, probeInMs, failingSince],
+  );
+}
+
+/** Notes how many notices of its failing a subscription's tenant has been given, the last one now. */
+export async function countNotice(
+  db: Queryable,
+  { subscriptionId, noticeCount }: { readonly subscriptionId: string; readonly noticeCount: number },
+): Promise<void> {
+  await db.query('UPDATE subscription_states SET notice_count = $2, noticed_at = now() WHERE subscription_id = $1', [
+    subscriptionId,
+    noticeCount,
+  ]);
+}
+
+/** Switches an active subscription off; undefined if it is not active. */
+export async function deactivate(
+  db: Queryable,
+  { subscriptionId, reason }: { readonly subscriptionId: string; readonly reason: DeactivationReason },
+): Promise<{ readonly tenant: string; readonly url: string } | undefined> {
+  const { rows } = await db.query<{ tenant: string; url: string }>(
+    `UPDATE webhook_subscriptions SET is_active = false, deactivation_reason = $2
+     WHERE id = $1 AND is_active AND deleted_at IS NULL
+     RETURNING tenant, url`,
+    [subscriptionId, reason],
+  );
+  return rows[0];
+}

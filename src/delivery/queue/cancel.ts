@@ -1,0 +1,88 @@
+import { LRUCache } from 'lru-cache';
+import { NotFoundError } from '../../lib/errors.ts';
+import { idRange } from '../../lib/uuid7.ts';
+import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
+import { isUuid } from '../../subscriptions/service.ts';
+import { type DeliveryKey, DeliveryNotPendingError } from './retry.ts';
+import { lockDelivery } from './store.ts';
+
+/**
+ * Ends a pending delivery without another attempt; one that is cancelled already stays so. Throws NotFoundError or
+ * DeliveryNotPendingError.
+ */
+export async function cancelByUser({ pool }: Pick<Database, 'pool'>, key: DeliveryKey): Promise<void> {
+  if (!isUuid(key.id)) throw new NotFoundError('delivery');
+  await transaction(pool, async (db) => {
+    const delivery = await lockDelivery(db, key);
+    if (delivery === undefined) throw new NotFoundError('delivery');
+    const { status } = delivery;
+    if (status === 'CANCELLED') return;
+    if (status !== 'PENDING') throw new DeliveryNotPendingError(status);
+    await cancelDeliveries(db, [key.id]);
+    // Its first message may be with a sender, who sends that without asking Postgres.
+    await tellCancelled(db, key.id);
+  });
+}
+
+/** A first message is believed for half a minute (delivery/sending/redelivery.ts); what is older is checked against Postgres. */
+const MAX_AGE_MS = 60_000;
+const MAX_REMEMBERED = 10_000;
+
+/** The deliveries that users have just cancelled: Postgres is asked about those even before a first attempt. */
+export class Cancellations {
+  readonly #ids = new LRUCache<string, true>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS });
+
+  add(deliveryId: string): void {
+    this.#ids.set(deliveryId, true);
+  }
+
+  has(deliveryId: string): boolean {
+    return this.#ids.has(deliveryId);
+  }
+}
+
+/** Ends pending deliveries without another attempt. */
+export async function cancelDeliveries(db: Queryable, deliveryIds: readonly string[]): Promise<void> {
+  await db.query(
+    `UPDATE deliveries SET status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
+       enqueued_at = NULL, leased_until = NULL
+     WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid AND status = 'PENDING'`,
+    [deliveryIds, ...idRange(deliveryIds)],
+  );
+}
+
+/**
+ * Cancels up to `limit` pending deliveries of a subscription that nobody is just changing, and returns whether there are
+ * more. It waits for nobody: the sweeper calls it with the state locked that others lock after the deliveries.
+ */
+export async function cancelPending(
+  db: Queryable,
+  { subscriptionId, limit }: { readonly subscriptionId: string; readonly limit: number },
+): Promise<boolean> {
+  const { rows } = await db.query<{ hasMore: boolean }>(STATEMENT, [subscriptionId, limit]);
+  return rows[0]?.hasMore === true;
+}
+
+const PENDING = `SELECT id FROM deliveries WHERE subscription_id = $1::uuid AND status = 'PENDING'`;
+// Each has an index of its own.
+const ENQUEUED = `${PENDING} AND enqueued_at IS NOT NULL`;
+const WAITING = `${PENDING} AND enqueued_at IS NULL`;
+
+const STATEMENT = `
+  WITH enqueued AS (
+    ${ENQUEUED} LIMIT $2::integer FOR UPDATE SKIP LOCKED
+  ), waiting AS (
+    ${WAITING} LIMIT $2::integer FOR UPDATE SKIP LOCKED
+  ), cancelled AS (
+    UPDATE deliveries d SET status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
+      enqueued_at = NULL
+    WHERE d.id = ANY (ARRAY(SELECT id FROM enqueued UNION ALL SELECT id FROM waiting LIMIT $2::integer))
+    RETURNING d.id
+  )
+  SELECT EXISTS (${ENQUEUED} AND id NOT IN (SELECT id FROM cancelled))
+    OR EXISTS (${WAITING} AND id NOT IN (SELECT id FROM cancelled)) AS "hasMore"`;
+
+/** Tells every sender process, once the transaction is committed, that a delivery was cancelled (see change-listener). */
+async function tellCancelled(db: Queryable, deliveryId: string): Promise<void> {
+  await db.query(`SELECT pg_notify('delivery_cancelled', $1)`, [deliveryId]);
+}

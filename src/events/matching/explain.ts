@@ -1,0 +1,91 @@
+import { leastChildId, uuid7Floor } from '../../lib/uuid7.ts';
+import type { Queryable } from '../../postgres/client.ts';
+import { matchesPattern } from '../event-type.ts';
+
+/** Why an event was or was not delivered to a webhook subscription. */
+export type ConsiderationResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' | 'FILTER_FALSE';
+
+/** The decision of SubscriptionIndex about an event under these settings. The filter is evaluated only if the decision depends on it. */
+export async function consider(
+  { isActive, eventTypes, filter, isSkipped }: MatchingSettings,
+  event: { readonly type: string; readonly fulfils: (filter: unknown) => Promise<boolean> },
+): Promise<ConsiderationResult> {
+  if (!isActive) return 'INACTIVE';
+  if (!eventTypes.some((pattern) => matchesPattern(pattern, event.type))) return 'TYPE_MISMATCH';
+  if (filter === null) return 'DELIVERED_TO';
+  return !isSkipped && (await event.fulfils(filter)) ? 'DELIVERED_TO' : 'FILTER_FALSE';
+}
+
+type Consideration = {
+  readonly event: {
+    readonly id: string;
+    readonly tenant: string;
+    /** Null: it was matched with nobody, whom it is for was named. */
+    readonly matchedVersion: bigint | null;
+  };
+  /** Subscriptions with ids between these, both excluded; absent: from the first, or to the last. */
+  readonly afterId?: string | undefined;
+  readonly beforeId?: string | undefined;
+  readonly order: 'asc' | 'desc';
+  readonly limit: number;
+};
+
+/** The settings of a subscription that an event was matched with. */
+type MatchingSettings = {
+  readonly eventTypes: readonly string[];
+  readonly isActive: boolean;
+  /** Null if every event of these types was wanted. */
+  readonly filter: unknown;
+  /** Its turn did not come: a filter counts as not fulfilled. */
+  readonly isSkipped: boolean;
+};
+
+export type Considered = {
+  readonly subscriptionId: string;
+  /** Null if the subscription did not exist then, but has got the event since. */
+  readonly settings: MatchingSettings | null;
+  /** The first delivery of the event to it. */
+  readonly deliveryId: string | null;
+};
+
+/** A page of the subscriptions that an event was matched with or delivered to, in the order of their ids. */
+export async function consideredSubscriptions(
+  db: Queryable,
+  { event, afterId, beforeId, order, limit }: Consideration,
+): Promise<readonly Considered[]> {
+  const { rows } = await db.query<Considered>(order === 'asc' ? ASCENDING : DESCENDING, [
+    event.id,
+    leastChildId(event.id),
+    event.matchedVersion,
+    event.tenant,
+    afterId ?? LEAST,
+    beforeId ?? GREATEST,
+    limit,
+  ]);
+  return rows;
+}
+
+const LEAST = uuid7Floor(0);
+const GREATEST = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+
+// An event's deliveries are not older than itself, but for other clocks: the bound is for Postgres to leave out partitions.
+const statement = (order: 'ASC' | 'DESC') => `
+  WITH first_deliveries AS MATERIALIZED (
+    SELECT DISTINCT ON (subscription_id) subscription_id, id FROM deliveries
+    WHERE event_id = $1::uuid AND id >= $2::uuid ORDER BY subscription_id, id
+  )
+  SELECT s.id AS "subscriptionId", d.id AS "deliveryId",
+    CASE WHEN m.subscription_id IS NOT NULL THEN
+      json_build_object('eventTypes', m.event_types, 'isActive', m.is_active, 'filter', m.filter,
+        'isSkipped', coalesce(s.id >= (SELECT skipped_from FROM events WHERE id = $1::uuid), false))
+    END AS settings
+  FROM webhook_subscriptions s
+  LEFT JOIN first_deliveries d ON d.subscription_id = s.id
+  LEFT JOIN LATERAL (
+    SELECT * FROM matching_settings WHERE subscription_id = s.id AND from_version <= $3::bigint
+    ORDER BY from_version DESC LIMIT 1
+  ) m ON m.until_version IS NULL OR m.until_version > $3::bigint
+  WHERE s.tenant = $4 AND s.id > $5::uuid AND s.id < $6::uuid AND (m.subscription_id IS NOT NULL OR d.id IS NOT NULL)
+  ORDER BY s.id ${order} LIMIT $7`;
+const ASCENDING = statement('ASC');
+const DESCENDING = statement('DESC');

@@ -1,0 +1,134 @@
+import { idRange } from '../lib/uuid7.ts';
+import type { Queryable } from '../postgres/client.ts';
+
+export type NewEvent = {
+  readonly id: string;
+  readonly tenant: string;
+  /** The publisher's id, or the same as `id`. */
+  readonly eventId: string;
+  readonly type: string;
+  readonly occurredAt: Date;
+  readonly data: Buffer;
+};
+
+type EventRow = NewEvent & {
+  /** The tenant's version whose settings decide who gets it; absent if whom it is for is named. */
+  readonly matchedVersion?: number;
+  /** Filters of subscriptions from this id on count as not fulfilled. */
+  readonly skippedFrom?: string | undefined;
+};
+
+/** Inserts the events that are new, by id and by the tenant's event id, and returns the ids of those. */
+export async function insertEvents(db: Queryable, events: readonly EventRow[]): Promise<Set<string>> {
+  const { rows } = await db.query<{ id: string }>(
+    `WITH given AS (
+       SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[], $7::bigint[],
+         $8::uuid[]) AS g (id, tenant, event_id, type, occurred_at, data, matched_version, skipped_from)
+     ), unheard AS (
+       INSERT INTO event_ids (tenant, event_id, event_row_id)
+       SELECT tenant, event_id, id FROM given WHERE event_id <> id::text
+       ON CONFLICT DO NOTHING
+       RETURNING event_row_id
+     )
+     INSERT INTO events (id, tenant, event_id, type, occurred_at, data, matched_version, skipped_from)
+     SELECT * FROM given WHERE event_id = id::text OR id IN (SELECT event_row_id FROM unheard)
+     ON CONFLICT DO NOTHING
+     RETURNING id`,
+    [
+      events.map((event) => event.id),
+      events.map((event) => event.tenant),
+      events.map((event) => event.eventId),
+      events.map((event) => event.type),
+      events.map((event) => event.occurredAt),
+      events.map((event) => event.data),
+      events.map((event) => event.matchedVersion ?? null),
+      events.map((event) => event.skippedFrom ?? null),
+    ],
+  );
+  return new Set(rows.map((row) => row.id));
+}
+
+/** Of these events, those that have been written before: the row of each by the id it has now. */
+export async function knownEvents(
+  db: Queryable,
+  events: readonly Pick<NewEvent, 'id' | 'tenant' | 'eventId'>[],
+): Promise<Map<string, string>> {
+  if (events.length === 0) return new Map();
+  const { rows } = await db.query<{ id: string; rowId: string }>(
+    `SELECT g.id, coalesce(k.event_row_id, e.id) AS "rowId"
+     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS g (id, tenant, event_id)
+     LEFT JOIN event_ids k ON k.event_id = g.event_id AND k.tenant = g.tenant
+     LEFT JOIN events e ON e.id = g.id AND e.id BETWEEN $4 AND $5
+     WHERE k.event_row_id IS NOT NULL OR e.id IS NOT NULL`,
+    [
+      events.map((event) => event.id),
+      events.map((event) => event.tenant),
+      events.map((event) => event.eventId),
+      ...idRange(events.map((event) => event.id)),
+    ],
+  );
+  return new Map(rows.map(({ id, rowId }) => [id, rowId]));
+}
+
+export type NewRejectedEvent = {
+  readonly id: string;
+  readonly tenant: string | undefined;
+  readonly subject: string;
+  readonly reason: string;
+  readonly message: string;
+  readonly sizeBytes: number;
+};
+
+/** Records rejections and returns those that had not been recorded before. */
+export async function insertRejectedEvents(
+  db: Queryable,
+  rejections: readonly NewRejectedEvent[],
+): Promise<NewRejectedEvent[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `INSERT INTO rejected_events (id, tenant, subject, reason, message, size_bytes)
+     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::rejection_reason[], $5::text[], $6::integer[])
+     ON CONFLICT DO NOTHING RETURNING id`,
+    [
+      rejections.map((rejection) => rejection.id),
+      rejections.map((rejection) => rejection.tenant ?? null),
+      rejections.map((rejection) => rejection.subject),
+      rejections.map((rejection) => rejection.reason),
+      rejections.map((rejection) => rejection.message),
+      rejections.map((rejection) => rejection.sizeBytes),
+    ],
+  );
+  const recorded = new Set(rows.map(({ id }) => id));
+  return rejections.filter(({ id }) => recorded.has(id));
+}
+
+/** How large the data of these events are, in bytes, by their rows' ids. */
+export async function sizesOfEventData(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  const { rows } = await db.query<{ id: string; bytes: number }>(
+    'SELECT id, octet_length(data) AS bytes FROM events WHERE id = ANY($1::uuid[]) AND id BETWEEN $2 AND $3',
+    [ids, ...idRange(ids)],
+  );
+  return new Map(rows.map(({ id, bytes }) => [id, bytes]));
+}
+
+/** The data of these events, by their rows' ids. */
+export async function readEventData(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, Buffer>> {
+  if (ids.length === 0) return new Map();
+  const { rows } = await db.query<{ id: string; data: Buffer }>(
+    'SELECT id, data FROM events WHERE id = ANY($1::uuid[]) AND id BETWEEN $2 AND $3',
+    [ids, ...idRange(ids)],
+  );
+  return new Map(rows.map(({ id, data }) => [id, data]));
+}
+
+/** The data of these deliveries' events by delivery id, for messages that do not carry it. */
+export async function loadEventData(
+  db: Queryable,
+  deliveryIds: readonly string[],
+): Promise<ReadonlyMap<string, Buffer>> {
+  const { rows } = await db.query<{ id: string; data: Buffer }>(
+    `SELECT d.id, e.data FROM deliveries d JOIN events e ON e.id = d.event_id
+     WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $2::uuid AND $3::uuid`,
+    [deliveryIds, ...idRange(deliveryIds)],
+  );
+  return new Map(rows.map(({ id, data }) => [id, data]));
+}

@@ -1,0 +1,57 @@
+import { type DeliveryMessage, toMessage } from '../delivery/queue/message.ts';
+import { insertDeliveries, unattemptedDeliveries } from '../delivery/queue/store.ts';
+import { uuid7 } from '../lib/uuid7.ts';
+import type { Queryable } from '../postgres/client.ts';
+import { readClock } from '../postgres/connection.ts';
+import { insertEvents } from './store.ts';
+import { deliveryId } from './writer.ts';
+
+type OwnEvent = {
+  readonly tenant: string;
+  readonly type: string;
+  /** JSON. */
+  readonly data: string;
+  /** Who gets it, whatever types they want. */
+  readonly subscriptionIds: readonly string[];
+};
+
+/**
+ * Records an event of ours with its deliveries in a transaction, and returns the messages to publish once that is
+ * committed. If they never are, the sweeper finds them lost. A test waits for no other delivery.
+ */
+export async function recordEvent(
+  db: Queryable,
+  { tenant, type, data, subscriptionIds }: OwnEvent,
+  { maxDataBytes, isTest }: { readonly maxDataBytes: number; readonly isTest: boolean },
+): Promise<DeliveryMessage[]> {
+  const occurredAt = new Date(await readClock(db));
+  const id = uuid7(occurredAt.getTime());
+  await insertEvents(db, [{ id, tenant, eventId: id, type, occurredAt, data: Buffer.from(data) }]);
+  const deliveries = subscriptionIds.map((subscriptionId) => ({
+    ...{ id: deliveryId(id, subscriptionId), tenant, subscriptionId, eventRowId: id, eventType: type },
+  }));
+  if (deliveries.length === 0) return [];
+  await insertDeliveries(db, { deliveries, isTest });
+  const pending = await unattemptedDeliveries(db, { eventRowIds: [id], maxDataBytes });
+  return pending.map((delivery) => toMessage(delivery));
+}
+
+type TypeMatch = {
+  readonly id: string;
+  /** Null if every event of these types is wanted. */
+  readonly filter: unknown;
+};
+
+/** A tenant's active subscriptions that have one of these entries among their event types, and whose circuit is closed. */
+export async function matchingSubscriptions(
+  db: Queryable,
+  { tenant, patterns }: { readonly tenant: string; readonly patterns: readonly string[] },
+): Promise<readonly TypeMatch[]> {
+  const { rows } = await db.query<TypeMatch>(
+    `SELECT s.id, s.filter FROM webhook_subscriptions s JOIN subscription_states st ON st.subscription_id = s.id
+     WHERE s.tenant = $1 AND s.event_types && $2::text[] AND s.is_active AND s.deleted_at IS NULL
+       AND st.opened_at IS NULL`,
+    [tenant, patterns],
+  );
+  return rows;
+}

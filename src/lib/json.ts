@@ -1,0 +1,89 @@
+/**
+ * How deep the arrays and objects of a JSON text are nested; beyond `max` it stops counting. Takes a few milliseconds for
+ * a megabyte: a regular expression that makes a match of every bracket took up to 0.5 s.
+ */
+export function nestingOf(json: string, max = Number.POSITIVE_INFINITY): number {
+  let depth = 0;
+  let deepest = 0;
+  for (let index = 0; index < json.length && deepest <= max; index += 1) {
+    const code = json.charCodeAt(index);
+    if (code === QUOTE) {
+      index = endOfString(json, index);
+    } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      depth += 1;
+      if (depth > deepest) deepest = depth;
+    } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
+      depth -= 1;
+    }
+  }
+  return deepest;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
+/**
+ * The text of a top-level member's value, exactly as it was written; `json` must be a valid JSON object. Of repeated
+ * members the last counts, as in JSON.parse.
+ */
+export function memberText(json: string, name: string): string | undefined {
+  let depth = 0;
+  let key: string | undefined;
+  let start = 0;
+  let found: string | undefined;
+  for (let index = 0; index < json.length; index += 1) {
+    const code = json.charCodeAt(index);
+    if (code === QUOTE) {
+      const end = endOfString(json, index);
+      // A member's name in a valid JSON object is a string.
+      if (depth === 1 && key === undefined) key = JSON.parse(json.slice(index, end + 1)) as string;
+      index = end;
+    } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      depth += 1;
+    } else if (depth === 1 && code === COLON) {
+      start = index + 1;
+    } else if (depth === 1 && (code === COMMA || code === CLOSE_BRACE)) {
+      if (key === name) found = json.slice(start, index).trim();
+      key = undefined;
+    }
+    if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth -= 1;
+  }
+  return found;
+}
+
+/** The index of the quote that ends the string which begins at `start`. */
+function endOfString(json: string, start: number): number {
+  let index = start + 1;
+  while (index < json.length) {
+    const code = json.charCodeAt(index);
+    if (code === QUOTE) return index;
+    index += code === BACKSLASH ? 2 : 1;
+  }
+  return json.length;
+}
+
+/**
+ * Whether every number in a value survives being written as JSON. `1e400` is valid JSON and valid GraphQL, is read as
+ * Infinity, and would be written as null. Not recursive: a request can nest values deeper than the stack.
+ */
+export function hasOnlyFiniteNumbers(value: unknown): boolean {
+  const left: unknown[] = [value];
+  while (left.length > 0) {
+    const next = left.pop();
+    if (typeof next === 'number' && !Number.isFinite(next)) return false;
+    if (typeof next !== 'object' || next === null) continue;
+    if (Array.isArray(next)) for (const element of next) left.push(element);
+    // Half as long as Object.values, which takes 80 ms for 90,000 names. `as`: members of an object may be anything.
+    else for (const name in next) left.push((next as Readonly<Record<string, unknown>>)[name]);
+  }
+  return true;
+}
+
+/** Goes on after the name of the value. */
+export const NUMBER_TOO_LARGE = 'must not have numbers beyond those of a double';

@@ -1,0 +1,208 @@
+import { pause } from '../lib/loop.ts';
+import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import type { Queryable } from '../postgres/client.ts';
+import { expiryOf, gapsBefore, type Retention, type TimeRange } from './partition-plan.ts';
+import { listPartitions } from './partitions.ts';
+
+const BATCH = 1_000;
+
+/** How many rows went, and whether all that had to go did. */
+type RowDeletion = { count: number; isDone: boolean };
+
+/**
+ * Deletes what is older than the retention and lies in no partition that can be dropped: strays in the default
+ * partitions, rejected events, replays, counts of attempts, and of events that are gone the publishers' ids and the
+ * settings they were matched with.
+ */
+export async function deleteExpiredRows(
+  db: Queryable,
+  { pace, ...retention }: Retention & { readonly pace: Pace },
+): Promise<RowDeletion> {
+  const result: RowDeletion = { count: 0, isDone: true };
+  const beforeId = uuid7Floor(expiryOf(retention));
+  for (const deletion of [
+    deleteMisplacedRows,
+    deleteOldRejections,
+    deleteOldSettings,
+    deleteOldReplays,
+    deleteOldCounts,
+  ]) {
+    const isDone = await inBatches(pace, async () => {
+      const count = await deletion(db, { beforeId, limit: BATCH });
+      result.count += count;
+      return count < BATCH ? 'done' : 'more';
+    });
+    result.isDone &&= isDone;
+  }
+  const events = (await listPartitions(db)).filter(({ table }) => table === 'events');
+  for (const gap of gapsBefore(expiryOf(retention), events)) {
+    const { count, isDone } = await forgetIds(db, { gap, pace });
+    result.count += count;
+    result.isDone &&= isDone;
+  }
+  return result;
+}
+
+async function forgetIds(
+  db: Queryable,
+  { gap, pace }: { readonly gap: TimeRange; readonly pace: Pace },
+): Promise<RowDeletion> {
+  let total = 0;
+  let fromId = uuid7Floor(gap.fromMs);
+  const isDone = await inBatches(pace, async () => {
+    const { count, nextFromId } = await forgetEventIds(db, { fromId, toId: uuid7Floor(gap.toMs), limit: BATCH });
+    total += count;
+    fromId = nextFromId ?? fromId;
+    return nextFromId === undefined ? 'done' : 'more';
+  });
+  return { count: total, isDone };
+}
+
+/**
+ * Deletes up to `limit` rows of each default partition that are older than the retention, and returns the largest of
+ * the three counts. Of deliveries those that have ended, of events those without a delivery.
+ */
+async function deleteMisplacedRows(
+  db: Queryable,
+  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
+): Promise<number> {
+  let most = 0;
+  for (const statement of STATEMENTS) {
+    const { rows } = await db.query(statement, [beforeId, limit]);
+    most = Math.max(most, rows.length);
+  }
+  return most;
+}
+
+const STATEMENTS = [
+  deletion('attempts_default', 'true'),
+  deletion('deliveries_default', `status <> 'PENDING'`),
+  deletion('events_default', 'NOT EXISTS (SELECT FROM deliveries d WHERE d.event_id = r.id)'),
+];
+
+function deletion(table: string, condition: string): string {
+  return `DELETE FROM ${table} WHERE id IN (
+    SELECT id FROM ${table} r WHERE id < $1 AND ${condition} LIMIT $2 FOR UPDATE SKIP LOCKED
+  ) RETURNING id`;
+}
+
+/** Deletes up to `limit` counts of hours that are older than the retention, and returns how many there were. */
+export async function deleteOldCounts(
+  db: Queryable,
+  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
+): Promise<number> {
+  const { rows } = await db.query(
+    `DELETE FROM attempt_counts WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM attempt_counts WHERE hour < $1::timestamptz - interval '1 hour' ORDER BY hour LIMIT $2
+     )) RETURNING 1`,
+    [new Date(uuid7Time(beforeId)), limit],
+  );
+  return rows.length;
+}
+
+/** Deletes up to `limit` rejections that are older than the retention, and returns how many there were. */
+async function deleteOldRejections(
+  db: Queryable,
+  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
+): Promise<number> {
+  const { rows } = await db.query(
+    `DELETE FROM rejected_events WHERE id IN (SELECT id FROM rejected_events WHERE id < $1 ORDER BY id LIMIT $2)
+     RETURNING id`,
+    [beforeId, limit],
+  );
+  return rows.length;
+}
+
+/** Deletes up to `limit` replays that have ended and are older than the retention, and returns how many there were. */
+async function deleteOldReplays(
+  db: Queryable,
+  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
+): Promise<number> {
+  const { rows } = await db.query(
+    `DELETE FROM replays WHERE id IN (
+       SELECT id FROM replays WHERE id < $1 AND status <> 'RUNNING' ORDER BY id LIMIT $2
+     ) RETURNING id`,
+    [beforeId, limit],
+  );
+  return rows.length;
+}
+
+/** An event's id has its time from another clock than the settings. */
+const SKEW_MS = 3_600_000;
+
+/**
+ * Deletes up to `limit` settings that were superseded before the retention, and returns how many there were. An event
+ * that is kept for longer, because one of its deliveries is pending, keeps those of its time and later.
+ */
+async function deleteOldSettings(
+  db: Queryable,
+  { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
+): Promise<number> {
+  const { rows: events } = await db.query<{ id: string }>('SELECT id FROM events ORDER BY id LIMIT 1');
+  const oldest = events[0] === undefined ? Number.POSITIVE_INFINITY : uuid7Time(events[0].id) - SKEW_MS;
+  const before = new Date(Math.min(oldest, uuid7Time(beforeId)));
+  const { rows } = await db.query(
+    `DELETE FROM matching_settings WHERE (subscription_id, from_version) IN (
+       SELECT subscription_id, from_version FROM matching_settings
+       WHERE superseded_at < $1 ORDER BY superseded_at LIMIT $2
+     ) RETURNING 1`,
+    [before, limit],
+  );
+  return rows.length;
+}
+
+type IdPage = {
+  /** Of event rows: from this one on, before that one. */
+  readonly fromId: string;
+  readonly toId: string;
+  readonly limit: number;
+};
+
+/**
+ * Forgets the publishers' ids of up to `limit` events of a range, unless the event is still there. Returns how many
+ * were forgotten, and where to go on; undefined if there are no more.
+ */
+async function forgetEventIds(
+  db: Queryable,
+  page: IdPage,
+): Promise<{ readonly count: number; readonly nextFromId: string | undefined }> {
+  const { rows } = await db.query<{ count: number; last: string | null; seen: number }>(STATEMENT, [
+    page.fromId,
+    page.toId,
+    page.limit,
+  ]);
+  const { count = 0, last = null, seen = 0 } = rows[0] ?? {};
+  return { count, nextFromId: seen < page.limit ? undefined : (last ?? undefined) };
+}
+
+// The bounds on e.id are said twice, so that Postgres leaves out the partitions that have none of it.
+const STATEMENT = `
+  WITH page AS (
+    SELECT event_row_id FROM event_ids WHERE event_row_id >= $1 AND event_row_id < $2
+    ORDER BY event_row_id LIMIT $3
+  ), forgotten AS (
+    DELETE FROM event_ids i USING page WHERE i.event_row_id = page.event_row_id
+      AND NOT EXISTS (SELECT FROM events e WHERE e.id = page.event_row_id AND e.id >= $1 AND e.id < $2)
+    RETURNING 1
+  )
+  SELECT (SELECT count(*) FROM forgotten)::integer AS count, (SELECT max(event_row_id::text) FROM page) AS last,
+    (SELECT count(*) FROM page)::integer AS seen`;
+
+/** When to leave the rest for later. */
+export type Pace = { readonly signal: AbortSignal; readonly deadlineMs: number };
+
+/** Between two batches, so that those who deliver come first. */
+const PAUSE_MS = 20;
+
+/** Takes steps until one says that there are no more. Returns whether it came to that. */
+export async function inBatches(pace: Pace, step: () => Promise<'more' | 'done'>): Promise<boolean> {
+  while (hasTime(pace)) {
+    if ((await step()) === 'done') return true;
+    await pause(PAUSE_MS, pace.signal);
+  }
+  return false;
+}
+
+export function hasTime({ signal, deadlineMs }: Pace): boolean {
+  return !signal.aborted && performance.now() < deadlineMs;
+}

@@ -1,0 +1,195 @@
+import pg from 'pg';
+import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import type { Queryable } from '../postgres/client.ts';
+import { inTransaction } from '../postgres/connection.ts';
+import { isTimeout } from '../postgres/errors.ts';
+import { expiryOf, missingRanges, type Retention, type TimeRange } from './partition-plan.ts';
+
+/** The tables that are partitioned by ranges of ids; a partition of each has the same bounds. */
+const PARTITIONED_TABLES = ['events', 'deliveries', 'attempts'] as const;
+type PartitionedTable = (typeof PARTITIONED_TABLES)[number];
+
+type Partition = TimeRange & { readonly table: PartitionedTable; readonly name: string };
+
+/** The partitions there are, but for the default ones, the oldest first. */
+export async function listPartitions(db: Queryable): Promise<Partition[]> {
+  const { rows } = await db.query<{ table: PartitionedTable; name: string; bounds: string | null }>(
+    `SELECT parent.name AS table, c.relname AS name, pg_get_expr(c.relpartbound, c.oid) AS bounds
+     FROM unnest($1::text[]) AS parent (name)
+     JOIN pg_inherits i ON i.inhparent = parent.name::regclass
+     JOIN pg_class c ON c.oid = i.inhrelid`,
+    [PARTITIONED_TABLES],
+  );
+  const partitions = rows.flatMap(({ table, name, bounds }) => {
+    // Postgres prints UUIDs in lower case; a default partition has no bounds, and one that is just being dropped null.
+    const [, from, to] = /FROM \('([0-9a-f-]{36})'\) TO \('([0-9a-f-]{36})'\)/.exec(bounds ?? '') ?? [];
+    if (from === undefined || to === undefined) return [];
+    return [{ table, name, fromMs: uuid7Time(from), toMs: uuid7Time(to) }];
+  });
+  return partitions.sort((a, b) => a.fromMs - b.fromMs);
+}
+
+/** Any number: it only has to be the same in every process of every version. */
+const PARTITIONS_LOCK = 7_221_951;
+/** Making a partition reads the whole default one, and all wait for that: with more rows than this it is not done. */
+const MAX_DEFAULT_ROWS = 100_000;
+const STATEMENT_MS = 10_000;
+
+/** `hasRoom` is false if nothing was done because a default partition has too many rows. */
+type Creation = { readonly created: readonly string[]; readonly hasRoom: boolean };
+
+/**
+ * Makes the partitions that will be needed, of all three tables or of none; what a default partition has of their time
+ * moves over. On a connection of its own. Any number of processes may do this at once. Throws if the tables were in use
+ * for too long (see isTimeout): then it is to be tried again.
+ */
+export async function createPartitions(client: Queryable, retention: Retention): Promise<Creation> {
+  if (missingRanges(await listPartitions(client), retention).length === 0) return { created: [], hasRoom: true };
+  if (await hasFullDefault(client)) return { created: [], hasRoom: false };
+  return inTransaction(client, async () => {
+    await client.query(`SET LOCAL lock_timeout = ${STATEMENT_MS}`);
+    await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITIONS_LOCK]);
+    // Somebody else may have made them meanwhile.
+    const ranges = missingRanges(await listPartitions(client), retention);
+    const created: string[] = [];
+    if (ranges.length === 0) return { created, hasRoom: true };
+    // The parents too, so that nobody has looked up where a row is before it moves.
+    await lockTables(client, [...PARTITIONED_TABLES.map((table) => `ONLY ${table}`), ...DEFAULT_PARTITIONS]);
+    await client.query(`SET LOCAL statement_timeout = ${STATEMENT_MS}`);
+    for (const range of ranges) {
+      for (const table of PARTITIONED_TABLES) created.push(await createPartition(client, table, range));
+    }
+    return { created, hasRoom: true };
+  });
+}
+
+const DEFAULT_PARTITIONS = PARTITIONED_TABLES.map(defaultOf);
+
+function defaultOf(table: PartitionedTable): string {
+  return `${table}_default`;
+}
+
+async function hasFullDefault(client: Queryable): Promise<boolean> {
+  for (const name of DEFAULT_PARTITIONS) {
+    const { rows } = await client.query(`SELECT FROM ${name} OFFSET ${MAX_DEFAULT_ROWS} LIMIT 1`);
+    if (rows.length === 1) return true;
+  }
+  return false;
+}
+
+async function createPartition(client: Queryable, table: PartitionedTable, range: TimeRange): Promise<string> {
+  const [from, to] = [uuid7Floor(range.fromMs), uuid7Floor(range.toMs)];
+  const name = `${table}_${new Date(range.fromMs).toISOString().slice(0, 10).replaceAll('-', '')}`;
+  await client.query(`CREATE TABLE ${name} (LIKE ${table} INCLUDING ALL)`);
+  const columns = await listColumns(client, table);
+  await client.query(
+    `WITH moved AS (DELETE FROM ${defaultOf(table)} WHERE id >= $1 AND id < $2 RETURNING ${columns})
+     INSERT INTO ${name} (${columns}) SELECT ${columns} FROM moved`,
+    [from, to],
+  );
+  const bounds = `FROM (${pg.escapeLiteral(from)}) TO (${pg.escapeLiteral(to)})`;
+  await client.query(`ALTER TABLE ${table} ATTACH PARTITION ${name} FOR VALUES ${bounds}`);
+  return name;
+}
+
+/** Those that can be written: not the generated ones. */
+async function listColumns(client: Queryable, table: PartitionedTable): Promise<string> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT quote_ident(attname) AS name FROM pg_attribute
+     WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''`,
+    [table],
+  );
+  return rows.map(({ name }) => name).join(', ');
+}
+
+type Dropping = {
+  /** The names of the partitions that are gone. */
+  readonly dropped: readonly string[];
+  /** Those that pending deliveries keep. */
+  readonly kept: readonly string[];
+  /** Whether some were in use, so that the rest is to be tried again soon. */
+  readonly isBusy: boolean;
+};
+
+type DropOptions = Retention & { readonly signal: AbortSignal };
+
+/**
+ * Drops the partitions all of whose rows are older than the retention. Attempts go by their age alone; events and their
+ * deliveries go together, once none of the deliveries is pending. On a connection of its own, by one process at a time.
+ */
+export async function dropPartitions(client: Queryable, { signal, ...retention }: DropOptions): Promise<Dropping> {
+  const expired = (await listPartitions(client)).filter(({ toMs }) => toMs <= expiryOf(retention));
+  const result = { dropped: new Array<string>(), kept: new Array<string>() };
+  for (const group of groupsOf(expired)) {
+    if (signal.aborted) break;
+    const fate = await dropGroup(client, group);
+    // Each try keeps others waiting.
+    if (fate === 'busy') return { ...result, isBusy: true };
+    result[fate].push(...group.map(({ name }) => name));
+  }
+  return { ...result, isBusy: false };
+}
+
+/** What is dropped in one transaction. */
+function groupsOf(partitions: readonly Partition[]): Partition[][] {
+  const groups = new Map<string, Partition[]>();
+  for (const partition of partitions) {
+    const key = `${partition.table === 'attempts'}:${partition.fromMs}`;
+    groups.set(key, [...(groups.get(key) ?? []), partition]);
+  }
+  return [...groups.values()];
+}
+
+async function dropGroup(client: Queryable, group: readonly Partition[]): Promise<'dropped' | 'kept' | 'busy'> {
+  const mayHavePending = group.some(({ table }) => table !== 'attempts');
+  // First without keeping anybody out: this may have to read what later reads know to be dead.
+  if (mayHavePending && (await hasPending(client, group))) return 'kept';
+  try {
+    return await inTransaction(client, async () => {
+      // The partitions first: those who know which partition they want are not held up while we wait for these.
+      const names = group.map(({ name }) => pg.escapeIdentifier(name));
+      const parents = group.flatMap(({ table }) => [`ONLY ${table}`, `${table}_default`]);
+      await lockTables(client, [...names, ...parents]);
+      if (mayHavePending && (await hasPending(client, group))) return 'kept';
+      await client.query(`DROP TABLE ${names.join(', ')}`);
+      return 'dropped';
+    });
+  } catch (error) {
+    if (isTimeout(error)) return 'busy';
+    throw error;
+  }
+}
+
+/** Whether any delivery of these partitions, or of an event of theirs, is pending. */
+async function hasPending(client: Queryable, group: readonly TimeRange[]): Promise<boolean> {
+  const fromMs = Math.min(...group.map((partition) => partition.fromMs));
+  const toMs = Math.max(...group.map((partition) => partition.toMs));
+  const { rows } = await client.query(PENDING, [uuid7Floor(fromMs), uuid7Floor(toMs)]);
+  return rows.length > 0;
+}
+
+// In pieces, each of which has an index that holds nothing else.
+const PENDING = ['id', 'event_id']
+  .flatMap((column) =>
+    ['IS NULL', 'IS NOT NULL'].map(
+      (presence) =>
+        `(SELECT FROM deliveries WHERE ${column} >= $1 AND ${column} < $2 AND status = 'PENDING'
+          AND enqueued_at ${presence} LIMIT 1)`,
+    ),
+  )
+  .join(' UNION ALL ');
+
+/**
+ * Whoever comes after us waits for as long as we wait for a long reader, so it is not long. And less than the second
+ * after which Postgres looks for a deadlock, and ends somebody else's transaction: we are the one to give up.
+ */
+const PATIENCE_MS = 500;
+
+/**
+ * Keeps everybody else out of these tables until the transaction ends; gives up after half a second (see isTimeout).
+ * The statements after it get as long, unless they say otherwise.
+ */
+async function lockTables(db: Queryable, tables: readonly string[]): Promise<void> {
+  await db.query(`SET LOCAL statement_timeout = ${PATIENCE_MS}`);
+  await db.query(`LOCK TABLE ${tables.join(', ')} IN ACCESS EXCLUSIVE MODE`);
+}

@@ -1,0 +1,123 @@
+import { idRange, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import type { Queryable } from '../postgres/client.ts';
+import { hasTime, inBatches, type Pace } from './expired-rows.ts';
+
+/** The oldest of the newest `keep` ended deliveries of a subscription; undefined if it has no more than that. */
+async function oldestToKeep(
+  db: Queryable,
+  { subscriptionId, keep }: { readonly subscriptionId: string; readonly keep: number },
+): Promise<string | undefined> {
+  const { rows } = await db.query<{ id: string }>(
+    `SELECT id FROM deliveries WHERE subscription_id = $1 AND status <> 'PENDING' ORDER BY id DESC OFFSET $2 LIMIT 1`,
+    [subscriptionId, keep - 1],
+  );
+  return rows[0]?.id;
+}
+
+type Trimming = {
+  readonly subscriptionId: string;
+  /** Older ones go, but not those up to `afterId`. */
+  readonly beforeId: string;
+  readonly afterId: string;
+  readonly limit: number;
+};
+
+/** Up to `limit` ended deliveries of a subscription, the oldest first. */
+async function deliveriesToTrim(
+  db: Queryable,
+  { subscriptionId, beforeId, afterId, limit }: Trimming,
+): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    `SELECT id FROM deliveries WHERE subscription_id = $1 AND id < $2 AND id > $3 AND status <> 'PENDING'
+     ORDER BY id LIMIT $4`,
+    [subscriptionId, beforeId, afterId, limit],
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** Attempts are logged by another clock than the one that events, and so their deliveries, have their ids from. */
+const SKEW_MS = 3_600_000;
+
+/** Deletes these deliveries with their attempts, but for those that are pending again. Returns how many there were. */
+async function deleteDeliveries(db: Queryable, ids: readonly string[]): Promise<number> {
+  const [least, greatest] = idRange(ids);
+  const { rows } = await db.query<{ count: number }>(DELETE, [
+    ids,
+    least,
+    greatest,
+    uuid7Floor(Math.max(0, uuid7Time(least) - SKEW_MS)),
+  ]);
+  return rows[0]?.count ?? 0;
+}
+
+const DELETE = `
+  WITH gone AS (
+    DELETE FROM deliveries WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2 AND $3 AND status <> 'PENDING' RETURNING id
+  ), logged AS (
+    DELETE FROM attempts WHERE delivery_id = ANY (ARRAY(SELECT id FROM gone)) AND id >= $4
+  )
+  SELECT count(*)::integer AS count FROM gone`;
+
+/** The place before the first subscription, or delivery. */
+export const BEGINNING = uuid7Floor(0);
+const BATCH = 500;
+const SUBSCRIPTIONS = 200;
+
+type TrimmingRound = {
+  /** How many ended deliveries each subscription keeps. */
+  readonly keep: number;
+  /** Begins with the subscription after this one. */
+  readonly afterId: string;
+  readonly pace: Pace;
+};
+
+/** Trims subscription by subscription. Returns how many deliveries went, and where to go on; undefined after the last one. */
+export async function trimSubscriptions(
+  db: Queryable,
+  { keep, afterId, pace }: TrimmingRound,
+): Promise<{ readonly count: number; readonly nextAfterId: string | undefined }> {
+  let total = 0;
+  let doneId = afterId;
+  for (;;) {
+    const ids = await subscriptionsAfter(db, { afterId: doneId, limit: SUBSCRIPTIONS });
+    for (const subscriptionId of ids) {
+      if (!hasTime(pace)) return { count: total, nextAfterId: doneId };
+      const { count, isDone } = await trimOne(db, { subscriptionId, keep, pace });
+      total += count;
+      if (!isDone) return { count: total, nextAfterId: doneId };
+      doneId = subscriptionId;
+    }
+    if (ids.length < SUBSCRIPTIONS) return { count: total, nextAfterId: undefined };
+  }
+}
+
+type One = { readonly subscriptionId: string; readonly keep: number; readonly pace: Pace };
+
+async function trimOne(
+  db: Queryable,
+  { subscriptionId, keep, pace }: One,
+): Promise<{ readonly count: number; readonly isDone: boolean }> {
+  const beforeId = await oldestToKeep(db, { subscriptionId, keep });
+  if (beforeId === undefined) return { count: 0, isDone: true };
+  let total = 0;
+  let afterId = BEGINNING;
+  const isDone = await inBatches(pace, async () => {
+    const ids = await deliveriesToTrim(db, { subscriptionId, beforeId, afterId, limit: BATCH });
+    if (ids.length > 0) total += await deleteDeliveries(db, ids);
+    afterId = ids.at(-1) ?? afterId;
+    return ids.length < BATCH ? 'done' : 'more';
+  });
+  return { count: total, isDone };
+}
+
+/** The ids of the next `limit` webhook subscriptions, deleted ones too, in the order of their ids. */
+async function subscriptionsAfter(
+  db: Queryable,
+  { afterId, limit }: { readonly afterId: string; readonly limit: number },
+): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    'SELECT id FROM webhook_subscriptions WHERE id > $1 ORDER BY id LIMIT $2',
+    [afterId, limit],
+  );
+  return rows.map(({ id }) => id);
+}

@@ -1,0 +1,205 @@
+import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { type ExecutionResult, GraphQLError } from 'graphql';
+import { createGraphQLError, isAsyncIterable, mapAsyncIterator, type Plugin } from 'graphql-yoga';
+import { type CpuShares, holderOf, PRICES } from '../../auth/quota.ts';
+import { JsonText } from '../../delivery-log/pages.ts';
+import { yieldEventLoop } from '../../lib/event-loop.ts';
+import { MAX_OPERATION_BYTES } from '../../lib/operation-work.ts';
+import type { Context } from '../../schema/context.ts';
+import type { ServerContext } from '../graphql.ts';
+import { tooManyOperations } from './concurrency.ts';
+
+/** Limit of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes some 20 ms. */
+const MAX_WHOLE = 4 * 1024 * 1024;
+/** Answers over HTTP beyond this are written as the client reads them. */
+const MAX_AT_ONCE = 256 * 1024;
+/** Limit of a tenant's answers over HTTP that its clients have not read yet. */
+const MAX_UNREAD = 64 * 1024 * 1024;
+
+type Answer = Parameters<typeof boundErrors>[0] & { readonly data?: unknown };
+
+/** An answer that is written in one piece, or the error that it is too large for that. */
+export function boundMessage<Result extends Answer>(result: Result): Result {
+  return boundAnswer(result, MAX_WHOLE).result;
+}
+
+function boundAnswer<Result extends Answer>(result: Result, max: number) {
+  const size = sizeOfAnswer(result.data, max);
+  if (size.characters <= max) return { size, result: boundErrors(result) };
+  const message = `the answer is longer than ${max} characters; ask for fewer rows, or for less of each`;
+  const error = new GraphQLError(message, { extensions: { code: 'LIMIT_EXCEEDED', limit: 'answer', max } });
+  return { size: { characters: 0, values: 0 }, result: { ...result, data: null, errors: [error] } };
+}
+
+/** Yoga makes it the body of its response, which may be a stream as well. */
+function streamOf(answer: ExecutionResult): string {
+  // `as`: Yoga's type knows of text alone.
+  return Readable.from(writeAnswer(answer), { objectMode: false, highWaterMark: 1 }) as unknown as string;
+}
+
+/** Bounds how long answers are, and what of them waits for clients to read it. */
+export function limitAnswers(cpuShares: CpuShares): Plugin<Context, ServerContext & { res?: ServerResponse }> {
+  const unread = new Map<string, number>();
+  const addUnread = (holder: string, characters: number) => {
+    const sum = (unread.get(holder) ?? 0) + characters;
+    if (sum === 0) unread.delete(holder);
+    else unread.set(holder, sum);
+  };
+  return {
+    onExecute: ({ args, setResultAndStopExecution }) => {
+      // `as`: Yoga leaves the type of the context open.
+      const holder = holderOf((args.contextValue as Context).viewer);
+      if (holder === undefined || (unread.get(holder) ?? 0) <= MAX_UNREAD) return;
+      const message = `at most ${MAX_UNREAD} characters of a tenant's answers can be unread`;
+      setResultAndStopExecution({ errors: [tooManyOperations(message)] });
+    },
+    onSubscribe: ({ args }) => ({
+      onSubscribeResult: () => ({
+        onNext: () => {
+          // `as`: as above.
+          (args.contextValue as Context).work.renew();
+        },
+      }),
+    }),
+    onResultProcess: (hook) => {
+      const { result, request, serverContext } = hook;
+      if (Array.isArray(result)) return;
+      if (isAsyncIterable(result)) {
+        hook.setResult(mapAsyncIterator(result, boundMessage));
+        return;
+      }
+      const isEvent = request.headers.get('accept')?.includes('text/event-stream') === true;
+      const { size, result: bounded } = boundAnswer(result, isEvent ? MAX_WHOLE : MAX_OPERATION_BYTES);
+      const { viewer, res } = serverContext;
+      if (viewer !== undefined) {
+        const { valueOfAnswer, characterOfAnswer } = PRICES;
+        cpuShares(viewer)?.spend(size.values * valueOfAnswer + size.characters * characterOfAnswer);
+        const holder = holderOf(viewer);
+        if (holder !== undefined && res !== undefined && !res.closed) {
+          addUnread(holder, size.characters);
+          res.once('close', () => {
+            addUnread(holder, -size.characters);
+          });
+        }
+      }
+      const isLong = size.characters > MAX_AT_ONCE && !isEvent;
+      hook.setResult(isLong ? { ...bounded, stringify: streamOf } : bounded);
+    },
+  };
+}
+
+/** Characters that are written in one piece. */
+const PIECE = 64 * 1024;
+
+type AnswerSize = { readonly characters: number; readonly values: number };
+
+/** How long an answer is as JSON, escapes aside, and how many values it has; counted to just beyond `max` characters. */
+export function sizeOfAnswer(answer: unknown, max: number): AnswerSize {
+  let characters = 0;
+  let values = 0;
+  const visit = (value: unknown): void => {
+    values += 1;
+    if (characters > max) return;
+    if (typeof value === 'string') characters += value.length + 2;
+    else if (value instanceof JsonText) characters += value.text.length;
+    else if (typeof value !== 'object' || value === null) characters += 5;
+    else if (Array.isArray(value)) {
+      for (let index = 0; index < value.length && characters <= max; index += 1) {
+        characters += 1;
+        visit(value[index]);
+      }
+    } else {
+      for (const name in value) {
+        // `as`: an object, whose members are what this is about.
+        characters += name.length + 4;
+        visit((value as Record<string, unknown>)[name]);
+        if (characters > max) return;
+      }
+    }
+  };
+  visit(answer);
+  return { characters, values };
+}
+
+/** An answer as JSON, piece by piece as the client reads it, with turns of the event loop for others in between. */
+export async function* writeAnswer(answer: unknown): AsyncGenerator<Uint8Array, void> {
+  const encoder = new TextEncoder();
+  let buffer = '';
+  for (const piece of piecesOf(answer)) {
+    buffer += piece;
+    if (buffer.length < PIECE) continue;
+    yield encoder.encode(buffer);
+    buffer = '';
+    await yieldEventLoop();
+  }
+  if (buffer !== '') yield encoder.encode(buffer);
+}
+
+function* piecesOf(value: unknown): Generator<string, void> {
+  if (value instanceof JsonText) yield value.text;
+  else if (typeof value !== 'object' || value === null || sizeOfAnswer(value, PIECE).characters <= PIECE) {
+    yield JSON.stringify(value);
+  } else if (Array.isArray(value)) {
+    yield '[';
+    for (const [index, element] of value.entries()) {
+      if (index > 0) yield ',';
+      yield* piecesOf(element ?? null);
+    }
+    yield ']';
+  } else {
+    let separator = '{';
+    for (const [name, member] of Object.entries(value)) {
+      if (member === undefined || typeof member === 'function') continue;
+      yield `${separator}${JSON.stringify(name)}:`;
+      yield* piecesOf(member);
+      separator = ',';
+    }
+    yield separator === '{' ? '{}' : '}';
+  }
+}
+
+/** Limit of the errors of one answer, as JSON: with everything around them, an answer to a bad request is at most 64 KiB. */
+const MAX_BYTES = 48 * 1024;
+const MAX_ERROR_BYTES = 8 * 1024;
+const MAX_MESSAGE_LENGTH = 1_000;
+/** Places in the document that one error names. */
+const MAX_NODES = 10;
+
+type Errors = { readonly errors?: readonly GraphQLError[] | undefined };
+
+/** The same answer, with errors that are short and few; what they quote and name comes from the request. */
+function boundErrors<Result extends Errors>(result: Result): Result {
+  const { errors } = result;
+  if (errors === undefined) return result;
+  const kept: GraphQLError[] = [];
+  let bytes = 0;
+  for (const error of errors) {
+    const bounded = boundError(error);
+    bytes += sizeOf(bounded);
+    if (bytes > MAX_BYTES) {
+      kept.push(createGraphQLError(`${errors.length - kept.length} more errors are left out`));
+      break;
+    }
+    kept.push(bounded);
+  }
+  return kept.every((error, index) => error === errors[index]) ? result : { ...result, errors: kept };
+}
+
+function boundError(error: GraphQLError): GraphQLError {
+  const { message, nodes, path, extensions, source, positions } = error;
+  const isShort = message.length <= MAX_MESSAGE_LENGTH && (nodes?.length ?? 0) <= MAX_NODES;
+  if (isShort && sizeOf(error) <= MAX_ERROR_BYTES) return error;
+  const text =
+    message.length > MAX_MESSAGE_LENGTH ? `${message.slice(0, MAX_MESSAGE_LENGTH).toWellFormed()}…` : message;
+  const place = nodes === undefined ? { source, positions } : { nodes: nodes.slice(0, MAX_NODES) };
+  const bounded = createGraphQLError(text, { ...place, path, extensions });
+  if (sizeOf(bounded) <= MAX_ERROR_BYTES) return bounded;
+  // Names in the path and the extensions are the client's, too. `http` is the status, for Yoga.
+  const { code, http } = extensions;
+  return createGraphQLError(text.slice(0, 300).toWellFormed(), { extensions: { code, http } });
+}
+
+function sizeOf(error: GraphQLError): number {
+  return Buffer.byteLength(JSON.stringify(error));
+}

@@ -1,0 +1,148 @@
+import { LRUCache } from 'lru-cache';
+import { Batcher } from '../postgres/batcher.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
+import { PermanentError } from '../postgres/errors.ts';
+import { headersContext, type SecretBox, secretContext } from './secrets.ts';
+
+type SenderSecret = { readonly id: string; readonly secret: string; readonly expiresAt: Date | undefined };
+
+/** A subscription as the sender needs it, its secrets readable: never log one. */
+export type SenderSubscription = Pick<
+  SubscriptionRow,
+  | 'id'
+  | 'tenant'
+  | 'url'
+  | 'isActive'
+  | 'timeoutMs'
+  | 'maxInFlight'
+  | 'rateLimitPerSecond'
+  | 'isOpen'
+  | 'headerNames'
+  | 'version'
+> & {
+  readonly headers: Readonly<Record<string, string>>;
+  /** The current one first; an older one is not used once it has expired. */
+  readonly secrets: readonly SenderSecret[];
+};
+
+/** A subscription no attempt can be made for, until somebody changes something: its secrets cannot be read. */
+export class UnusableSubscriptionError extends PermanentError {}
+
+const MAX_SUBSCRIPTIONS = 50_000;
+/** Changes arrive at once; this is how long one that got lost on the way could last. */
+const MAX_AGE_MS = 60_000;
+/** So many are read in one statement. */
+const MAX_BATCH = 500;
+
+/** Remembers subscriptions until they change. */
+export class SubscriptionCache {
+  readonly #rows: Batcher<string, SubscriptionRow | undefined>;
+  readonly #secretBox: SecretBox;
+  // Promises, so that a load during which the subscription changes is forgotten together with its result.
+  readonly #loads = new LRUCache<string, Promise<SenderSubscription | undefined>>({
+    max: MAX_SUBSCRIPTIONS,
+    ttl: MAX_AGE_MS,
+  });
+
+  constructor(database: Database, secretBox: SecretBox) {
+    this.#rows = new Batcher({
+      maxItems: MAX_BATCH,
+      write: async (ids) => {
+        const rows = await loadSubscriptions(database.pool, ids);
+        return ids.map((id) => rows.get(id));
+      },
+    });
+    this.#secretBox = secretBox;
+  }
+
+  /** The subscription as it was at `minVersion` or later. */
+  async get(id: string, minVersion: number): Promise<SenderSubscription | undefined> {
+    const remembered = await this.#loads.get(id);
+    return remembered !== undefined && remembered.version >= minVersion ? remembered : this.#load(id);
+  }
+
+  forget(id: string): void {
+    this.#loads.delete(id);
+  }
+
+  forgetAll(): void {
+    this.#loads.clear();
+  }
+
+  #load(id: string): Promise<SenderSubscription | undefined> {
+    const load = this.#read(id);
+    this.#loads.set(id, load);
+    load.catch(() => {
+      if (this.#loads.peek(id) === load) this.#loads.delete(id);
+    });
+    return load;
+  }
+
+  async #read(id: string): Promise<SenderSubscription | undefined> {
+    const row = await this.#rows.add(id);
+    if (row === undefined) return undefined;
+    try {
+      return this.#open(row);
+    } catch (error) {
+      throw new UnusableSubscriptionError(`the secrets of webhook subscription ${id} cannot be read`, { cause: error });
+    }
+  }
+
+  #open(row: SubscriptionRow): SenderSubscription {
+    const { encryptedHeaders, secrets, ...settings } = row;
+    return {
+      ...settings,
+      headers: encryptedHeaders === null ? {} : this.#openHeaders(encryptedHeaders, row),
+      secrets: secrets.map((secret) => ({
+        id: secret.id,
+        secret: this.#secretBox.open(secret.encryptedSecret, secretContext(secret.id, row.tenant)),
+        expiresAt: secret.expiresAt === null ? undefined : new Date(secret.expiresAt),
+      })),
+    };
+  }
+
+  #openHeaders(sealed: string, { id, tenant }: SubscriptionRow): Readonly<Record<string, string>> {
+    // Only our own code seals, and what it seals is such an object.
+    return JSON.parse(this.#secretBox.open(sealed, headersContext(id, tenant))) as Record<string, string>;
+  }
+}
+
+type SubscriptionRow = {
+  readonly id: string;
+  readonly tenant: string;
+  readonly url: string;
+  /** False once it is inactive or deleted. */
+  readonly isActive: boolean;
+  readonly timeoutMs: number;
+  readonly maxInFlight: number;
+  readonly rateLimitPerSecond: number | null;
+  /** Its endpoint keeps failing: only probes are sent. */
+  readonly isOpen: boolean;
+  readonly encryptedHeaders: string | null;
+  readonly headerNames: readonly string[];
+  readonly version: number;
+  /** The current secret first, then older ones that have not expired, the newest first. */
+  readonly secrets: readonly {
+    readonly id: string;
+    readonly encryptedSecret: string;
+    readonly expiresAt: string | null;
+  }[];
+};
+
+/** What a sender needs to know of these subscriptions, by id; those that there are. */
+async function loadSubscriptions(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, SubscriptionRow>> {
+  const { rows } = await db.query<Omit<SubscriptionRow, 'version'> & { version: string }>(
+    `SELECT s.id, s.tenant, s.url, s.is_active AND s.deleted_at IS NULL AS "isActive", s.timeout_ms AS "timeoutMs",
+       s.max_in_flight AS "maxInFlight", s.rate_limit_per_second AS "rateLimitPerSecond",
+       st.opened_at IS NOT NULL AS "isOpen",
+       s.encrypted_headers AS "encryptedHeaders", s.header_names AS "headerNames", s.version,
+       coalesce((
+         SELECT json_agg(json_build_object('id', k.id, 'encryptedSecret', k.encrypted_secret, 'expiresAt', k.expires_at)
+                         ORDER BY k.expires_at DESC NULLS FIRST, k.id DESC)
+         FROM signing_secrets k WHERE k.subscription_id = s.id AND (k.expires_at IS NULL OR k.expires_at > now())
+       ), '[]') AS secrets
+     FROM webhook_subscriptions s JOIN subscription_states st ON st.subscription_id = s.id WHERE s.id = ANY ($1::uuid[])`,
+    [ids],
+  );
+  return new Map(rows.map((row) => [row.id, { ...row, version: Number(row.version) }]));
+}
