@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type pg from 'pg';
-import { generateSigningSecret } from '../src/delivery/sending/attempt.ts';
 import { uuid7 } from '../src/lib/uuid7.ts';
 import { withConnection } from '../src/postgres/connection.ts';
 import { migrate } from '../src/postgres/migrate.ts';
 import { createPartitions } from '../src/retention/partitions.ts';
+import { generateSigningSecret } from '../src/subscriptions/secrets.ts';
 import { EVENT_TYPE, TENANT } from './bullmq-job.ts';
 
 const NAME = 'webhooks_bullmq';

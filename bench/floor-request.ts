@@ -1,5 +1,6 @@
-import { generateSigningSecret, signingHeaders, webhookBody } from '../src/delivery/sending/attempt.ts';
+import { signingHeaders, webhookBody } from '../src/delivery/sending/attempt.ts';
 import { uuid7 } from '../src/lib/uuid7.ts';
+import { generateSigningSecret } from '../src/subscriptions/secrets.ts';
 
 export type FloorRequest = { readonly headers: Readonly<Record<string, string>>; readonly body: Buffer };
 

@@ -1,7 +1,6 @@
 import pg from 'pg';
-import { generateSigningSecret } from '../src/delivery/sending/attempt.ts';
 import { uuid7 } from '../src/lib/uuid7.ts';
-import { createSecretBox, secretContext } from '../src/subscriptions/secrets.ts';
+import { createSecretBox, generateSigningSecret, secretContext } from '../src/subscriptions/secrets.ts';
 import type { Database } from './stack.ts';
 
 export type ManySubscriptions = {

@@ -1,15 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import { isTenant } from '../events/event-type.ts';
 import type { ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { InFlight } from '../lib/loop.ts';
-import { uuid7 } from '../lib/uuid7.ts';
+import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { Batcher } from '../postgres/batcher.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
-import { isUuid } from '../subscriptions/service.ts';
-import type { Viewer } from './viewer.ts';
+import { isTenant, type Viewer } from './viewer.ts';
 
 /** The row and, the only time it is readable, the key itself. */
 export type IssuedApiKey = { readonly apiKey: ApiKey; readonly key: string };

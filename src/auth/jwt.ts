@@ -12,8 +12,7 @@ import {
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Config } from '../config/config.ts';
-import { isTenant } from '../events/event-type.ts';
-import type { Viewer } from './viewer.ts';
+import { isTenant, type Viewer } from './viewer.ts';
 
 type JwtConfig = NonNullable<Config['jwt']>;
 

@@ -1,4 +1,3 @@
-import { isTenant } from '../events/event-type.ts';
 import { InvalidInputError } from '../lib/errors.ts';
 
 /** Who asks. Only an administrator, and a service that publishes for every tenant, has none of its own. */
@@ -60,4 +59,11 @@ export function tenantWhere(viewer: Viewer, requestedTenant?: string | null): { 
   if (tenant === undefined) return {};
   if (!isTenant(tenant)) throw new InvalidInputError([{ path: 'tenant', message: 'is not the name of a tenant' }]);
   return { tenant };
+}
+
+const TENANT = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Whether `text` is a tenant's name: `[A-Za-z0-9_-]{1,64}`. */
+export function isTenant(text: string): boolean {
+  return TENANT.test(text);
 }

@@ -1,10 +1,10 @@
 import process from 'node:process';
 import { DEFAULT_DENY_PORTS } from '../delivery/http/egress-policy.ts';
+import type { LogAttempts } from '../delivery/sending/attempt-metrics.ts';
 import { StartError } from '../lib/start-error.ts';
 import { DELIVERIES_MAX_BYTES, EVENTS_MAX_BYTES, type StreamSettings } from '../nats/streams.ts';
 import { DEFAULT_POOL_SIZE } from '../postgres/connection.ts';
 import {
-  type LogAttempts,
   parseAllowHttp,
   parseBoolean,
   parseCidrs,

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import pg from 'pg';
 import { MAX_PORT } from '../delivery/http/egress-policy.ts';
+import { LOG_ATTEMPTS, type LogAttempts } from '../delivery/sending/attempt-metrics.ts';
 import { problemOfPrefix } from '../nats/names.ts';
 import { schemaOf } from '../postgres/connection.ts';
 import { isSecretsKey } from '../subscriptions/secrets.ts';
@@ -255,9 +256,6 @@ export function parseSchedule(text: string): number[] {
   if (waits.length === 0 || waits.length > 30) throw new Error('must name from 1 to 30 waits');
   return waits;
 }
-
-const LOG_ATTEMPTS = ['all', 'failures', 'none'] as const;
-export type LogAttempts = (typeof LOG_ATTEMPTS)[number];
 
 export function parseLogAttempts(text: string): LogAttempts {
   const choice = LOG_ATTEMPTS.find((name) => name === text);

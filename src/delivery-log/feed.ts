@@ -1,7 +1,6 @@
 import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
-import { uuid7Time } from '../lib/uuid7.ts';
 import type { MessageSeal, NatsNames } from '../nats/names.ts';
 
 export type HeardAttempt = Attempt & {
@@ -17,17 +16,6 @@ export type AttemptWatcher = {
   /** NATS was away: attempts may have been committed that were not announced. */
   readonly onGap: () => void;
 };
-
-/**
- * Half of the time after which it is taken for seen (see delivery-log/live.ts): whoever judges by that, with a clock of its own,
- * is to know.
- */
-export const LATE_AFTER_MS = 7_500;
-
-/** Whether an attempt that is only now committed got its id long ago. `nowMs`: by the clock that ids have their time from. */
-export function isLate(id: string, nowMs: number): boolean {
-  return nowMs - uuid7Time(id) > LATE_AFTER_MS;
-}
 
 export type AttemptFeedOptions = {
   readonly names: NatsNames;

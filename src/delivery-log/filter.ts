@@ -1,10 +1,9 @@
-import { readTenant, type Viewer } from '../auth/viewer.ts';
-import { isEventTypePattern, isTenant } from '../events/event-type.ts';
+import { isTenant, readTenant, type Viewer } from '../auth/viewer.ts';
+import { isEventTypePattern } from '../events/event-type.ts';
 import type { Attempt, DeliveryStatus, FailureReason, Prisma } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
-import { CLOCK_DRIFT_MS, uuid7Floor } from '../lib/uuid7.ts';
+import { CLOCK_DRIFT_MS, isUuid, uuid7Floor } from '../lib/uuid7.ts';
 import type { Context } from '../schema/context.ts';
-import { isUuid } from '../subscriptions/service.ts';
 
 type Optional<T> = { readonly [K in keyof T]?: T[K] | null | undefined };
 

@@ -1,11 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
+import { LATE_AFTER_MS } from '../delivery/sending/result-writer.ts';
 import { InFlight } from '../lib/loop.ts';
 import { Turns } from '../lib/semaphore.ts';
 import { uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { EventBus } from '../nats/connection.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
-import { type AnnouncedAttempt, type HeardAttempt, LATE_AFTER_MS } from './feed.ts';
+import type { AnnouncedAttempt, HeardAttempt } from './feed.ts';
 
 export type LogWatcher = {
   readonly onAttempt: (attempt: HeardAttempt) => void;

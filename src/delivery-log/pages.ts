@@ -4,7 +4,7 @@ import { groupBy } from '../lib/collections.ts';
 import { type OperationWork, TooManyBytesError } from '../lib/operation-work.ts';
 import { idRange, leastChildId } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
-import { cursorId, NEWEST_FIRST } from '../schema/page.ts';
+import { cursorId, NEWEST_FIRST } from '../postgres/keyset.ts';
 
 type PageQuery<Include> = {
   readonly take: number;

@@ -2,7 +2,7 @@ import { GraphQLError } from 'graphql';
 import type { Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { idRange, leastChildId } from '../lib/uuid7.ts';
 import { inPrismaTransaction, type Queryable } from '../postgres/client.ts';
-import { beyond } from '../schema/page.ts';
+import { beyond } from '../postgres/keyset.ts';
 import { attemptWhere, type DeliveryFilter, deliveryIdBounds, deliveryWhere, meansFailures } from './filter.ts';
 
 type DeliverySearch<Row> = {

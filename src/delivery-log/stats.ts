@@ -1,6 +1,6 @@
 import type { InputProblem } from '../lib/errors.ts';
+import { isUuid } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
-import { isUuid } from '../subscriptions/service.ts';
 import { attemptIdBounds, type DeliveryFilter } from './filter.ts';
 
 /** Up to so many milliseconds a class is one of them. */

@@ -1,8 +1,7 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import type { Attempt, Prisma, PrismaClient } from '../generated/prisma/client.ts';
-import { uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
+import { isUuid, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
-import { isUuid } from '../subscriptions/service.ts';
 import type { HeardAttempt } from './feed.ts';
 import { attemptMatches, attemptWhere, type DeliveryFilter } from './filter.ts';
 import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';

@@ -1,11 +1,5 @@
-const TENANT = /^[A-Za-z0-9_-]{1,64}$/;
 const EVENT_TYPE = /^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/;
 const MAX_LENGTH = 256;
-
-/** Whether `text` is a tenant's name: `[A-Za-z0-9_-]{1,64}`. */
-export function isTenant(text: string): boolean {
-  return TENANT.test(text);
-}
 
 /** Whether `text` is an event type, such as `conversation.created` or `NEW_MESSAGE_FROM_VISITOR`, of at most 256 characters. */
 export function isEventType(text: string): boolean {

@@ -1,4 +1,5 @@
 import type { JsMsg } from 'nats';
+import { isTenant } from '../auth/viewer.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
 import { nestingOf } from '../lib/json.ts';
 import { parseMoment } from '../lib/moment.ts';
@@ -7,7 +8,7 @@ import type { NatsNames } from '../nats/names.ts';
 import type { Mismatch } from './catalogue/compile.ts';
 import { describeMismatch } from './catalogue/validator.ts';
 import { type HeaderReader, InvalidCloudEventError, readCloudEvent } from './cloud-event.ts';
-import { isEventType, isTenant, problemOfEventId } from './event-type.ts';
+import { isEventType, problemOfEventId } from './event-type.ts';
 import type { NewEvent } from './store.ts';
 
 /** The limit of an event's data: 1 MiB. */

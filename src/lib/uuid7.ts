@@ -86,3 +86,10 @@ export const CLOCK_DRIFT_MS = 5 * 60_000;
 export function leastChildId(parentId: string): string {
   return uuid7Floor(uuid7Time(parentId) - CLOCK_DRIFT_MS);
 }
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** Postgres refuses to compare a UUID column with anything else. */
+export function isUuid(text: string): boolean {
+  return UUID.test(text);
+}

@@ -1,11 +1,10 @@
 import type { Prisma, Replay } from '../generated/prisma/client.ts';
 import type { ReplayStatus } from '../generated/prisma/enums.ts';
 import { DomainError, type InputProblem, NotFoundError } from '../lib/errors.ts';
-import { uuid7 } from '../lib/uuid7.ts';
+import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import { isTimeout } from '../postgres/errors.ts';
-import { isUuid } from '../subscriptions/service.ts';
 
 type NewReplay = {
   readonly tenant: string;

@@ -2,8 +2,9 @@ import { type IssuedApiKey, issueApiKey, revokeApiKey } from '../auth/api-keys.t
 import { checkFilter } from '../delivery-log/filter.ts';
 import { type ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { pageOf } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
-import { PAGE, pageOf } from './page.ts';
+import { PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 

@@ -6,11 +6,13 @@ import { attemptWhere, ownDeliveryFilter } from '../delivery-log/filter.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
 import { watchDeliveryLog } from '../delivery-log/watch.ts';
 import { DeliveryStatus, FailureReason, RejectionReason, WaitReason } from '../generated/prisma/client.ts';
-import { NotFoundError, SubscriptionInactiveError } from '../lib/errors.ts';
-import { isUuid } from '../subscriptions/service.ts';
+import { NotFoundError } from '../lib/errors.ts';
+import { isUuid } from '../lib/uuid7.ts';
+import { pageOf } from '../postgres/keyset.ts';
+import { SubscriptionInactiveError } from '../subscriptions/errors.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
-import { LOG_PAGE, PAGE, pageOf, readLogPosition } from './page.ts';
+import { LOG_PAGE, PAGE, readLogPosition } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 

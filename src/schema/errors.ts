@@ -8,11 +8,9 @@ import {
   type InputProblem,
   InvalidInputError,
   NotFoundError,
-  SubscriptionInactiveError,
-  TooManySecretsError,
-  TooManySubscriptionsError,
 } from '../lib/errors.ts';
 import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/service.ts';
+import { SubscriptionInactiveError, TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/errors.ts';
 import { InvalidHeadersError } from '../subscriptions/headers.ts';
 import { builder } from './builder.ts';
 

@@ -1,9 +1,9 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import { resolveCursorConnection } from '@pothos/plugin-relay';
-import { readTenant, tenantWhere } from '../auth/viewer.ts';
+import { isTenant, readTenant, tenantWhere } from '../auth/viewer.ts';
 import { checkFilter, eventWhere, rejectionWhere } from '../delivery-log/filter.ts';
 import { EventDataInvalidError } from '../events/catalogue/validator.ts';
-import { isEventType, isTenant, problemOfEventId } from '../events/event-type.ts';
+import { isEventType, problemOfEventId } from '../events/event-type.ts';
 import {
   type ConsiderationResult,
   type Considered,
@@ -17,7 +17,8 @@ import type { Event } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE } from '../lib/json.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
-import { isUuid } from '../subscriptions/service.ts';
+import { isUuid } from '../lib/uuid7.ts';
+import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import {
@@ -27,7 +28,7 @@ import {
   RejectedEventFilterInput,
   RejectionReasonEnum,
 } from './delivery.ts';
-import { NEWEST_FIRST, PAGE, type PageArguments, pageOf, parseCursor } from './page.ts';
+import { PAGE, type PageArguments, parseCursor } from './page.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */

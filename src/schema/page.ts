@@ -3,11 +3,10 @@ import { type DeliveryFilter, problemsOfFilter } from '../delivery-log/filter.ts
 import { LogPosition } from '../delivery-log/watch.ts';
 import { isEventType } from '../events/event-type.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
-import { isUuid } from '../subscriptions/service.ts';
+import { isUuid } from '../lib/uuid7.ts';
 
 export const DEFAULT_PAGE_SIZE = 50;
 export const MAX_PAGE_SIZE = 250;
-const UUID_LENGTH = 36;
 
 export type PageArguments = {
   readonly first?: number | null | undefined;
@@ -46,34 +45,6 @@ export const LOG_PAGE = pageOptions('id', (value) => LogPosition.parse(value) !=
 
 /** The same for event types, which have names. */
 export const PAGE_BY_NAME = pageOptions('name', isEventType);
-
-/** Newest first: ids begin with the time. */
-export const NEWEST_FIRST = { id: 'desc' } as const;
-
-type ConnectionQuery = { readonly take: number; readonly skip: number; readonly cursor?: object };
-
-/**
- * What `findMany` gets of a connection's query. Prisma's own cursor looks up its row in the statement: Postgres would not
- * know which partitions it needs when it plans, would find nothing after a row that is gone, and would tell whether there
- * is such a row to somebody whose it is not.
- */
-export function pageOf<Query extends ConnectionQuery, Where extends object>(query: Query, where: Where) {
-  const { cursor, ...rest } = query;
-  return { ...rest, skip: 0, where: { AND: [where, ...beyond(cursor, query.take)] }, orderBy: NEWEST_FIRST };
-}
-
-/** What is on the far side of the cursor. */
-export function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
-  const id = cursorId(cursor);
-  if (id === undefined) return [];
-  // With a negative `take`, for `before`, Prisma turns the order round.
-  return [{ id: take < 0 ? { gt: id } : { lt: id } }];
-}
-
-export function cursorId(cursor: object | undefined): string | undefined {
-  // `as`: made of the arguments of PAGE, whose cursor is the id, or of LOG_PAGE, where it is the first of several.
-  return (cursor as { readonly id: string } | undefined)?.id.slice(0, UUID_LENGTH);
-}
 
 /** The id in a cursor of any other connection. */
 export function parseCursor(cursor: string, path: string): string {

@@ -8,6 +8,8 @@ import {
 } from '../delivery-log/filter.ts';
 import { type Replay, ReplayStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { isUuid } from '../lib/uuid7.ts';
+import { pageOf } from '../postgres/keyset.ts';
 import { watchReplay } from '../replays/progress.ts';
 import {
   cancelReplay,
@@ -17,11 +19,10 @@ import {
   startReplay,
   TooManyReplaysError,
 } from '../replays/service.ts';
-import { isUuid } from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryFilterInput } from './delivery.ts';
-import { PAGE, pageOf } from './page.ts';
+import { PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 

@@ -3,12 +3,14 @@ import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { attemptWhere, checkDeliveryFilter, checkFilter, type DeliveryFilter } from '../delivery-log/filter.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
 import { DeactivationReason, type WebhookSubscription } from '../generated/prisma/client.ts';
-import { InvalidInputError, NotFoundError, TooManySecretsError, TooManySubscriptionsError } from '../lib/errors.ts';
+import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { isUuid } from '../lib/uuid7.ts';
+import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
+import { TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/errors.ts';
 import { InvalidHeadersError } from '../subscriptions/headers.ts';
 import {
   createWebhookSubscription,
   deleteWebhookSubscription,
-  isUuid,
   rotateWebhookSecret,
   type SubscriptionWithSecret,
   updateWebhookSubscription,
@@ -16,7 +18,7 @@ import {
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { DeliveryConnection, DeliveryFilterInput, DeliveryType, WebhookSubscriptionFilterInput } from './delivery.ts';
-import { LOG_PAGE, NEWEST_FIRST, PAGE, pageOf } from './page.ts';
+import { LOG_PAGE, PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 

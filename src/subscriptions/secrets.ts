@@ -91,3 +91,9 @@ export async function newestSealedSecret(db: Queryable): Promise<SealedSecret | 
   );
   return rows[0];
 }
+
+export const SECRET_PREFIX = 'whsec_';
+
+export function generateSigningSecret(): string {
+  return SECRET_PREFIX + randomBytes(32).toString('base64');
+}

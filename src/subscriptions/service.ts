@@ -1,21 +1,14 @@
-import { CANCEL_AT_ONCE } from '../delivery/circuit/evaluate.ts';
+import { isTenant } from '../auth/viewer.ts';
 import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../delivery/http/egress-policy.ts';
-import { cancelPending } from '../delivery/queue/cancel.ts';
+import { CANCEL_AT_ONCE, cancelPending } from '../delivery/queue/cancel.ts';
 import { closeCircuit } from '../delivery/queue/state.ts';
-import { generateSigningSecret } from '../delivery/sending/attempt.ts';
 import { problemsOfCatalogue } from '../events/catalogue/service.ts';
-import { isTenant } from '../events/event-type.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
-import {
-  type InputProblem,
-  InvalidInputError,
-  NotFoundError,
-  TooManySecretsError,
-  TooManySubscriptionsError,
-} from '../lib/errors.ts';
-import { uuid7 } from '../lib/uuid7.ts';
+import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { type Database, inPrismaTransaction } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
+import { TooManySecretsError, TooManySubscriptionsError } from './errors.ts';
 import {
   type CustomHeader,
   completeHeaders,
@@ -25,7 +18,7 @@ import {
   problemsOfHeaders,
   type StoredHeaders,
 } from './headers.ts';
-import { headersContext, type SecretBox, secretContext } from './secrets.ts';
+import { generateSigningSecret, headersContext, type SecretBox, secretContext } from './secrets.ts';
 import { findProblems, type WebhookSubscriptionSettings } from './settings.ts';
 
 export type WebhookSubscriptionServices = {
@@ -54,12 +47,6 @@ const MAX_OLD_SECRETS = 10;
 const MAX_OVERLAP_SECONDS = 604_800;
 /** The pool's own limit on a statement is the same. */
 const TRANSACTION = { maxWait: 5_000, timeout: 30_000 } as const;
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-
-/** Postgres refuses to compare a UUID column with anything else. */
-export function isUuid(text: string): boolean {
-  return UUID.test(text);
-}
 
 /** Throws an InputError or a TooManySubscriptionsError. */
 export async function createWebhookSubscription(

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isLate } from '../../src/delivery-log/feed.ts';
+import { isLate } from '../../src/delivery/sending/result-writer.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { EventBus } from '../../src/nats/connection.ts';

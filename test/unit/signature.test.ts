@@ -1,7 +1,8 @@
 import { verify } from '@octokit/webhooks-methods';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
-import { generateSigningSecret, signingHeaders } from '../../src/delivery/sending/attempt.ts';
+import { signingHeaders } from '../../src/delivery/sending/attempt.ts';
+import { generateSigningSecret } from '../../src/subscriptions/secrets.ts';
 
 const body = Buffer.from('{"name":"Jürgen 🎉","n":1.0}');
 const timestampSeconds = Math.floor(Date.now() / 1_000);

@@ -1,7 +1,7 @@
 import type { DeactivationReason } from '../../generated/prisma/client.ts';
 import { uuid7Floor } from '../../lib/uuid7.ts';
 import type { Queryable } from '../../postgres/client.ts';
-import { cancelPending } from '../queue/cancel.ts';
+import { CANCEL_AT_ONCE, cancelPending } from '../queue/cancel.ts';
 import type { DeliveryMessage } from '../queue/message.ts';
 import { closeCircuit } from '../queue/state.ts';
 import { recordSubscriptionEvent } from './notices.ts';
@@ -110,9 +110,6 @@ export async function recoverSubscription(
     data: { failingSince },
   });
 }
-
-/** Cancelled with the deactivation itself; the sweeper cancels the rest of a longer backlog. */
-export const CANCEL_AT_ONCE = 5_000;
 
 /**
  * Switches a subscription off, cancels what is pending, and tells the tenant. Returns the messages to be published once

@@ -1,8 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { NotFoundError } from '../../lib/errors.ts';
-import { idRange } from '../../lib/uuid7.ts';
+import { idRange, isUuid } from '../../lib/uuid7.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
-import { isUuid } from '../../subscriptions/service.ts';
 import { type DeliveryKey, DeliveryNotPendingError } from './retry.ts';
 import { lockDelivery } from './store.ts';
 
@@ -86,3 +85,6 @@ const STATEMENT = `
 async function tellCancelled(db: Queryable, deliveryId: string): Promise<void> {
   await db.query(`SELECT pg_notify('delivery_cancelled', $1)`, [deliveryId]);
 }
+
+/** Cancelled with the deactivation itself; the sweeper cancels the rest of a longer backlog. */
+export const CANCEL_AT_ONCE = 5_000;

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import { isEventType, isTenant, problemOfEventId } from '../../events/event-type.ts';
+import { isTenant } from '../../auth/viewer.ts';
+import { isEventType, problemOfEventId } from '../../events/event-type.ts';
 import { NoAnswerError } from '../../lib/event-loop.ts';
 import type { EventBus } from '../../nats/connection.ts';
 import type { Database } from '../../postgres/client.ts';

@@ -1,8 +1,9 @@
 import type { Logger } from 'pino';
-import { DomainError, NotFoundError, SubscriptionInactiveError } from '../../lib/errors.ts';
+import { DomainError, NotFoundError } from '../../lib/errors.ts';
+import { isUuid } from '../../lib/uuid7.ts';
 import type { EventBus } from '../../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
-import { isUuid } from '../../subscriptions/service.ts';
+import { SubscriptionInactiveError } from '../../subscriptions/errors.ts';
 import { type DeliveryMessage, publishOrWait, toMessage } from './message.ts';
 import { lockDelivery, resumeDelivery } from './store.ts';
 

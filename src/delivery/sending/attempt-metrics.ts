@@ -1,6 +1,5 @@
 import type { Logger } from 'pino';
 import { Counter, Histogram, type Registry } from 'prom-client';
-import type { LogAttempts } from '../../config/values.ts';
 import { FailureReason } from '../../generated/prisma/enums.ts';
 import { uuid7Time } from '../../lib/uuid7.ts';
 import type { Clock } from '../../postgres/clock.ts';
@@ -129,3 +128,7 @@ export function logAttempt(
     'delivery.attempted',
   );
 }
+
+export const LOG_ATTEMPTS = ['all', 'failures', 'none'] as const;
+
+export type LogAttempts = (typeof LOG_ATTEMPTS)[number];

@@ -1,7 +1,8 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import type { Attempt } from '../../generated/prisma/client.ts';
 import type { Clock } from '../../postgres/clock.ts';
 import { type SenderSubscription, UnusableSubscriptionError } from '../../subscriptions/cache.ts';
+import { SECRET_PREFIX } from '../../subscriptions/secrets.ts';
 import type { EgressAgents } from '../http/agents.ts';
 import { failureReasonOf, type Outcome, send } from '../http/request.ts';
 import type { DeliveryMessage } from '../queue/message.ts';
@@ -101,8 +102,6 @@ export function webhookBody({ eventId, eventType, occurredAt, data }: WebhookEve
   return Buffer.concat([Buffer.from(`${head.slice(0, -1)},"data":`), data, Buffer.from('}')]);
 }
 
-const PREFIX = 'whsec_';
-
 type SigningInput = {
   /** The secrets that are valid now, as they were shown to their owner; the current one first. */
   readonly secrets: readonly [current: string, ...older: string[]];
@@ -127,7 +126,7 @@ type SigningHeaders = {
 export function signingHeaders({ secrets, eventId, timestampSeconds, body }: SigningInput): SigningHeaders {
   const timestamp = String(timestampSeconds);
   const signatures = secrets.map((secret) => {
-    const key = Buffer.from(secret.slice(PREFIX.length), 'base64');
+    const key = Buffer.from(secret.slice(SECRET_PREFIX.length), 'base64');
     return `v1,${createHmac('sha256', key).update(`${eventId}.${timestamp}.`).update(body).digest('base64')}`;
   });
   return {
@@ -136,10 +135,6 @@ export function signingHeaders({ secrets, eventId, timestampSeconds, body }: Sig
     'webhook-signature': signatures.join(' '),
     'X-Hub-Signature-256': `sha256=${createHmac('sha256', secrets[0]).update(body).digest('hex')}`,
   };
-}
-
-export function generateSigningSecret(): string {
-  return PREFIX + randomBytes(32).toString('base64');
 }
 
 const REDACTED = '[redacted]';

@@ -1,10 +1,9 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { isLate } from '../../delivery-log/feed.ts';
 import type { Attempt } from '../../generated/prisma/client.ts';
 import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts';
 import { pause, whenAborted } from '../../lib/loop.ts';
-import { createIdSequence, idRange } from '../../lib/uuid7.ts';
+import { createIdSequence, idRange, uuid7Time } from '../../lib/uuid7.ts';
 import type { EventBus } from '../../nats/connection.ts';
 import { Batcher } from '../../postgres/batcher.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
@@ -335,3 +334,14 @@ const STATEMENT = `
   )
   SELECT st.subscription_id AS id FROM outcome o JOIN subscription_states st USING (subscription_id)
   WHERE o.last_success > st.opened_at`;
+
+/**
+ * Half of the time after which it is taken for seen (see delivery-log/live.ts): whoever judges by that, with a clock of its own,
+ * is to know.
+ */
+export const LATE_AFTER_MS = 7_500;
+
+/** Whether an attempt that is only now committed got its id long ago. `nowMs`: by the clock that ids have their time from. */
+export function isLate(id: string, nowMs: number): boolean {
+  return nowMs - uuid7Time(id) > LATE_AFTER_MS;
+}

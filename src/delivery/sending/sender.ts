@@ -1,7 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import type { LogAttempts } from '../../config/values.ts';
 import { loadEventData } from '../../events/store.ts';
 import { Places } from '../../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../../lib/tenant-queue.ts';
@@ -24,6 +23,7 @@ import {
   postponeDeliveries,
   returnToWaiting,
 } from '../queue/store.ts';
+import type { LogAttempts } from './attempt-metrics.ts';
 import { BeginTurns } from './begin-turns.ts';
 import { handleDelivery, TROUBLE_MS } from './handle.ts';
 import { Gates } from './limiter.ts';
