@@ -1,35 +1,58 @@
 import { defineConfig } from 'eslint/config';
+import importX from 'eslint-plugin-import-x';
 import tseslint from 'typescript-eslint';
 
-/** Imports point one way: server → schema → delivery → events → database. Each folder may not reach those before it. */
-const order = ['server', 'schema', 'delivery', 'events', 'database'];
-const importDirection = order.map((folder, index) => ({
-  files: [`src/${folder}/**`],
+/**
+ * Imports point one way: a path may import from those before it and from itself, never from those after it. A longer
+ * path is not part of a shorter one: src/events/matching comes before the rest of src/events.
+ */
+const layers = [
+  ['lib'],
+  ['postgres', 'nats'],
+  ['auth'],
+  ['events/event-type.ts', 'events/matching', 'events/catalogue'],
+  ['delivery/http', 'delivery/queue'],
+  ['subscriptions'],
+  ['events'],
+  ['delivery/circuit', 'delivery/sending'],
+  ['delivery-log'],
+  ['replays', 'retention'],
+  ['schema'],
+  ['config'],
+  ['server'],
+  ['embedded', 'infrastructure.ts', 'app.ts', 'main.ts', 'program.ts', 'relaunch.ts', 'demo'],
+];
+
+const zones = layers.flatMap((lower, index) =>
+  lower.map((folder) => {
+    const above = layers.slice(index + 1).flat();
+    const below = layers.slice(0, index + 1).flat();
+    return above.map((from) => ({
+      target: `./src/${folder}`,
+      from: `./src/${from}`,
+      except: below.filter((path) => path.startsWith(`${from}/`)).map((path) => `./${path.slice(from.length + 1)}`),
+      message: 'Imports point one way, see the layers in eslint.config.mjs.',
+    }));
+  }),
+);
+
+/** Each of these libraries is known to the folders that wrap it, and to no other. */
+const owners = [
+  { libraries: ['graphql', 'graphql-yoga', '@pothos/*', 'graphql-ws'], folders: ['schema', 'server'] },
+  { libraries: ['got', 'ipaddr.js'], folders: ['delivery/http'] },
+  { libraries: ['nats'], folders: ['nats'] },
+];
+
+const libraryRules = owners.map(({ libraries, folders }) => ({
+  files: ['src/**'],
+  ignores: folders.map((folder) => `src/${folder}/**`),
   rules: {
     '@typescript-eslint/no-restricted-imports': [
       'error',
-      {
-        patterns: [
-          {
-            group: [...order.slice(0, index), 'embedded', 'demo']
-              .map((before) => `**/${before}/**`)
-              .concat('**/app.ts', '**/main.ts'),
-            message: 'Imports point one way: server → schema → delivery → events → database.',
-          },
-          ...only(folder, ['server', 'schema'], ['graphql', 'graphql-yoga', '@pothos/*', 'graphql-ws']),
-          ...only(folder, ['delivery'], ['got', 'ipaddr.js']),
-          ...only(folder, ['events'], ['nats']),
-        ],
-      },
+      { patterns: [{ group: libraries, message: `Only ${folders.join(' and ')} may import this library.` }] },
     ],
   },
 }));
-
-function only(folder, owners, libraries) {
-  return owners.includes(folder)
-    ? []
-    : [{ group: libraries, message: `Only ${owners.join(' and ')} knows this library.` }];
-}
 
 export default defineConfig(
   { ignores: ['dist/', 'src/generated/', '.data/', 'coverage/'] },
@@ -49,15 +72,16 @@ export default defineConfig(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true }],
       'no-restricted-properties': [
         'error',
-        { object: 'process', property: 'env', message: 'src/config.ts is the only reader of the environment.' },
+        { object: 'process', property: 'env', message: 'src/config/config.ts is the only reader of the environment.' },
       ],
       'no-restricted-imports': ['error', { paths: [] }],
     },
   },
-  ...importDirection,
+  { files: ['src/**'], plugins: { 'import-x': importX }, rules: { 'import-x/no-restricted-paths': ['error', { zones: zones.flat() }] } },
+  ...libraryRules,
   {
     files: [
-      'src/config.ts',
+      'src/config/config.ts',
       'src/relaunch.ts',
       'src/demo/main.ts',
       'prisma.config.ts',

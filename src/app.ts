@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import type { Config } from './config/config.ts';
+import { OmittedNotices } from './delivery/circuit/notices.ts';
 import { EgressAgents } from './delivery/http/agents.ts';
 import { Cancellations } from './delivery/queue/cancel.ts';
 import { watchQueues } from './delivery/queue/metrics.ts';
@@ -244,6 +245,7 @@ function createSenderWorkers(
   return [
     changes,
     replayJob,
+    new OmittedNotices({ database, bus, log }),
     new Sweeper({ database, bus, log, metrics, waitingToBegin: () => sender.waiting }),
     senderWithAgents,
     retentionJob,

@@ -1,12 +1,11 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
-import type { Config } from '../config/config.ts';
 import { InFlight } from '../lib/loop.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
 import { ChangeListener } from '../postgres/listener.ts';
 import { ApiKeyLookup, type ApiKeyUse, createApiKeyUse, isApiKey, liveApiKeys } from './api-keys.ts';
-import { createVerifyJwt } from './jwt.ts';
+import { createVerifyJwt, type JwtConfig } from './jwt.ts';
 import type { Viewer } from './viewer.ts';
 
 /**
@@ -53,7 +52,7 @@ function sha256(text: string): Buffer {
 
 type CredentialsOptions = {
   readonly adminApiKey: string;
-  readonly jwt: Config['jwt'];
+  readonly jwt: JwtConfig | undefined;
   readonly database: Pick<Database, 'pool'>;
   readonly databaseUrl: string;
   readonly log: Logger;

@@ -11,10 +11,10 @@ import {
 } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import type { Config } from '../config/config.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
-type JwtConfig = NonNullable<Config['jwt']>;
+/** How JWTs are verified: with a shared secret (HS256), or with the keys of a JWK Set. */
+export type JwtConfig = { readonly secret: string } | { readonly jwksUrl: string };
 
 /** A token that names an audience is only for those it names. */
 const AUDIENCE = 'webhooks-engine';

@@ -1,4 +1,5 @@
 import process from 'node:process';
+import type { JwtConfig } from '../auth/jwt.ts';
 import { DEFAULT_DENY_PORTS } from '../delivery/http/egress-policy.ts';
 import type { LogAttempts } from '../delivery/sending/attempt-metrics.ts';
 import { StartError } from '../lib/start-error.ts';
@@ -56,7 +57,7 @@ export type Config = {
   readonly roles: ReadonlySet<Role>;
   readonly adminApiKey: string | undefined;
   /** How the JWTs of tenants' front ends are verified; undefined: they are refused. */
-  readonly jwt: { readonly secret: string } | { readonly jwksUrl: string } | undefined;
+  readonly jwt: JwtConfig | undefined;
   readonly secretsKey: string | undefined;
   /** Opens GET /metrics, as the admin key does. */
   readonly metricsToken: string | undefined;

@@ -3,7 +3,7 @@ import { isEventTypePattern } from '../events/event-type.ts';
 import type { Attempt, DeliveryStatus, FailureReason, Prisma } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { CLOCK_DRIFT_MS, isUuid, uuid7Floor } from '../lib/uuid7.ts';
-import type { Context } from '../schema/context.ts';
+import type { Database } from '../postgres/client.ts';
 
 type Optional<T> = { readonly [K in keyof T]?: T[K] | null | undefined };
 
@@ -252,7 +252,7 @@ export function checkFilter(
  * subscription to find that nothing of it is the viewer's, and the time it takes would tell. Throws as checkFilter does.
  */
 export async function ownDeliveryFilter(
-  { services, viewer }: Pick<Context, 'services' | 'viewer'>,
+  { services, viewer }: { readonly services: { readonly database: Pick<Database, 'prisma'> }; readonly viewer: Viewer },
   given: Given<DeliveryFilter>,
   others: readonly InputProblem[] = [],
 ): Promise<DeliveryFilter> {

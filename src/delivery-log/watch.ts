@@ -1,7 +1,8 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
+import type { Viewer } from '../auth/viewer.ts';
 import type { Attempt, Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { isUuid, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
-import type { Context, SchemaServices } from '../schema/context.ts';
+import type { Database } from '../postgres/client.ts';
 import type { HeardAttempt } from './feed.ts';
 import { attemptMatches, attemptWhere, type DeliveryFilter } from './filter.ts';
 import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';
@@ -14,6 +15,16 @@ type Emission =
   | { readonly kind: 'attempt'; readonly attempt: LiveAttempt }
   | { readonly kind: 'failure'; readonly error: unknown };
 
+type LogServices = { readonly liveLog: LiveLog; readonly database: Database };
+
+/** Who watches, and until when. */
+type WatchContext = {
+  readonly services: LogServices;
+  readonly viewer: Viewer;
+  /** Aborts when the server stops. */
+  readonly stopping: AbortSignal;
+};
+
 type WatchOptions = {
   readonly filter: DeliveryFilter;
   /** Where to go on; undefined: with the next attempt that is made. */
@@ -25,7 +36,7 @@ type WatchOptions = {
  * nothing falls between, and reads again from Postgres whatever was not announced or could not wait in memory.
  * Ends when the server stops; `return` ends it at once, also while it waits.
  */
-export function watchDeliveryLog(context: Context, options: WatchOptions): AsyncIterableIterator<Emission> {
+export function watchDeliveryLog(context: WatchContext, options: WatchOptions): AsyncIterableIterator<Emission> {
   const stream = new AttemptStream(context.services.liveLog, attemptMatches(options.filter), context.stopping);
   const emissions = emit(context, { ...options, stream, startedAt: context.services.database.clock.now() });
   return {
@@ -43,7 +54,7 @@ export function watchDeliveryLog(context: Context, options: WatchOptions): Async
 
 type EmitOptions = WatchOptions & { readonly stream: AttemptStream; readonly startedAt: number };
 
-async function* emit(context: Context, options: EmitOptions): AsyncGenerator<Emission, undefined> {
+async function* emit(context: WatchContext, options: EmitOptions): AsyncGenerator<Emission, undefined> {
   const { stream, filter, after, startedAt } = options;
   const { liveLog, database } = context.services;
   const inTurn = readInTurn(context, stream);
@@ -82,7 +93,7 @@ function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generat
 }
 
 /** Those of a tenant wait in one line; who has gone meanwhile reads nothing. */
-function readInTurn({ services, viewer }: Context, stream: AttemptStream): InTurn {
+function readInTurn({ services, viewer }: WatchContext, stream: AttemptStream): InTurn {
   return (read) =>
     services.liveLog.readInTurn(viewer.tenant ?? viewer.credentialId, () => {
       if (stream.ended) throw new Error('the stream has ended');
@@ -91,7 +102,7 @@ function readInTurn({ services, viewer }: Context, stream: AttemptStream): InTur
 }
 
 /** Everything that was made before this time; not what comes while it waits for its turn, which may be a gap. */
-async function endOfLog({ database, liveLog }: SchemaServices, timeMs: number): Promise<LogPosition> {
+async function endOfLog({ database, liveLog }: LogServices, timeMs: number): Promise<LogPosition> {
   const base = uuid7Floor(Math.min(timeMs - SETTLED_AFTER_MS, uuid7Time(liveLog.settledId)));
   const position = new LogPosition(base);
   const latest = await latestAttempts(database.readPool, { sinceId: base, untilId: uuid7Floor(timeMs) });

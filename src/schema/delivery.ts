@@ -1,6 +1,11 @@
 import { tenantScope, tenantWhere } from '../auth/viewer.ts';
 import { cancelByUser } from '../delivery/queue/cancel.ts';
-import { DeliveryNotPendingError, DeliveryNotRetryableError, retryDelivery } from '../delivery/queue/retry.ts';
+import {
+  DeliveryNotPendingError,
+  DeliveryNotRetryableError,
+  retryDelivery,
+  SubscriptionInactiveError,
+} from '../delivery/queue/retry.ts';
 import { nextAttemptOf, waitReasonOf } from '../delivery/queue/wait-reason.ts';
 import { attemptWhere, ownDeliveryFilter } from '../delivery-log/filter.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
@@ -9,7 +14,6 @@ import { DeliveryStatus, FailureReason, RejectionReason, WaitReason } from '../g
 import { NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';
-import { SubscriptionInactiveError } from '../subscriptions/errors.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { LOG_PAGE, PAGE, readLogPosition } from './page.ts';
@@ -135,8 +139,6 @@ builder.queryFields((t) => ({
   ),
 }));
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const RetryPayload = payload('RetryDeliveryPayload', 'The delivery is attempted now, or already under way.');
 const CancelPayload = payload('CancelDeliveryPayload', 'The delivery is cancelled.');
 
@@ -177,8 +179,6 @@ function payload(name: string, description: string) {
     }),
   });
 }
-
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const NO_POSITION = { position: undefined, problems: [] };
 

@@ -1,5 +1,9 @@
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
-import { DeliveryNotPendingError, DeliveryNotRetryableError } from '../delivery/queue/retry.ts';
+import {
+  DeliveryNotPendingError,
+  DeliveryNotRetryableError,
+  SubscriptionInactiveError,
+} from '../delivery/queue/retry.ts';
 import { EventDataInvalidError } from '../events/catalogue/validator.ts';
 import { TooManyTestsError } from '../events/test-event.ts';
 import {
@@ -10,7 +14,7 @@ import {
   NotFoundError,
 } from '../lib/errors.ts';
 import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/service.ts';
-import { SubscriptionInactiveError, TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/errors.ts';
+import { TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/errors.ts';
 import { InvalidHeadersError } from '../subscriptions/headers.ts';
 import { builder } from './builder.ts';
 

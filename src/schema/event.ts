@@ -161,8 +161,6 @@ builder.queryFields((t) => ({
   ),
 }));
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
-
 const Input = builder.inputType('PublishEventInput', {
   description: 'An event. The rules are the same as over NATS.',
   fields: (t) => ({
@@ -279,8 +277,6 @@ function stringify(value: unknown): string | undefined {
     throw error;
   }
 }
-
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const ConsiderationResultEnum = builder.enumType('ConsiderationResult', {
   description: 'Why a webhook subscription did or did not get an event.',

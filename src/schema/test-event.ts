@@ -1,11 +1,11 @@
 import { tenantWhere } from '../auth/viewer.ts';
+import { SubscriptionInactiveError } from '../delivery/queue/retry.ts';
 import { isEventType, TEST_EVENT_TYPE } from '../events/event-type.ts';
 import { compileFilter, failedPaths } from '../events/matching/filter.ts';
 import { validateFilter } from '../events/matching/filter-validation.ts';
 import { MAX_PENDING_TESTS, sendTestEvent, TooManyTestsError, waitForAttempt } from '../events/test-event.ts';
 import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
-import { SubscriptionInactiveError } from '../subscriptions/errors.ts';
 import { AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';

@@ -1,14 +1,5 @@
 import { DomainError } from '../lib/errors.ts';
 
-/** The subscription exists but is switched off. */
-export class SubscriptionInactiveError extends DomainError {
-  readonly code = 'SUBSCRIPTION_INACTIVE';
-
-  constructor() {
-    super('the webhook subscription is inactive; activate it first');
-  }
-}
-
 /** Each secret that is still valid adds a signature to every request, so their number has a limit. */
 export class TooManySecretsError extends DomainError {
   readonly code = 'TOO_MANY_SECRETS';

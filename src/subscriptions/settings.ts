@@ -1,3 +1,4 @@
+import { MAX_EVENT_TYPES } from '../events/catalogue/service.ts';
 import { isEventTypePattern } from '../events/event-type.ts';
 import { validateFilter } from '../events/matching/filter-validation.ts';
 import type { InputProblem } from '../lib/errors.ts';
@@ -18,8 +19,6 @@ export type WebhookSubscriptionSettings = {
   /** Null means no limit. */
   readonly rateLimitPerSecond?: number | null | undefined;
 };
-
-export const MAX_EVENT_TYPES = 100;
 const MAX_DESCRIPTION_LENGTH = 1_000;
 /** From and to, both included. */
 const RANGES = { timeoutMs: [1_000, 30_000], maxInFlight: [1, 100], rateLimitPerSecond: [1, 1_000] } as const;

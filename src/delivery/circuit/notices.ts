@@ -1,8 +1,42 @@
+import type { Logger } from 'pino';
 import { patternsOf } from '../../events/event-type.ts';
 import { compileFilter } from '../../events/matching/filter.ts';
 import { matchingSubscriptions, recordEvent } from '../../events/system-event.ts';
-import type { Queryable } from '../../postgres/client.ts';
-import type { DeliveryMessage } from '../queue/message.ts';
+import { Loop } from '../../lib/loop.ts';
+import type { EventBus } from '../../nats/connection.ts';
+import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
+import { isTransient } from '../../postgres/errors.ts';
+import { type DeliveryMessage, publishOrWait } from '../queue/message.ts';
+
+type OmittedNoticesOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
+
+const OMITTED_INTERVAL_MS = 5_000;
+
+/** Sends the notices that exceeded the limit of a minute, summarized, once the minute is over. */
+export class OmittedNotices extends Loop {
+  readonly #options: OmittedNoticesOptions;
+
+  constructor(options: OmittedNoticesOptions) {
+    super();
+    this.#options = options;
+  }
+
+  /** One notice in a round, and the next round at once if there was one. */
+  protected async round(): Promise<number> {
+    const { database, bus, log } = this.#options;
+    if (!bus.connected) return OMITTED_INTERVAL_MS;
+    try {
+      const messages = await transaction(database.pool, recordOmittedEvent);
+      if (messages === undefined) return OMITTED_INTERVAL_MS;
+      await publishOrWait(this.#options, messages);
+      return 0;
+    } catch (error) {
+      if (isTransient(error)) log.debug({ err: error }, 'sending omitted notices failed; retrying');
+      else log.error({ err: error }, 'sending omitted notices failed; retrying');
+      return OMITTED_INTERVAL_MS;
+    }
+  }
+}
 
 export type SubscriptionEvent = {
   readonly tenant: string;

@@ -3,7 +3,6 @@ import { DomainError, NotFoundError } from '../../lib/errors.ts';
 import { isUuid } from '../../lib/uuid7.ts';
 import type { EventBus } from '../../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
-import { SubscriptionInactiveError } from '../../subscriptions/errors.ts';
 import { type DeliveryMessage, publishOrWait, toMessage } from './message.ts';
 import { lockDelivery, resumeDelivery } from './store.ts';
 
@@ -57,5 +56,14 @@ export class DeliveryNotPendingError extends DomainError {
 
   constructor(status: 'SUCCESS' | 'FAILURE') {
     super(`the delivery has already ended with ${status}`);
+  }
+}
+
+/** The subscription exists but is switched off. */
+export class SubscriptionInactiveError extends DomainError {
+  readonly code = 'SUBSCRIPTION_INACTIVE';
+
+  constructor() {
+    super('the webhook subscription is inactive; activate it first');
   }
 }

@@ -7,7 +7,6 @@ import { undeliveredCount } from '../../nats/metrics.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import type { Clock } from '../../postgres/clock.ts';
 import { isTransient } from '../../postgres/errors.ts';
-import { recordOmittedEvent } from '../circuit/notices.ts';
 import { cancelPending } from './cancel.ts';
 import { type DeliveryMessage, oldestDeliveryMessage, publishOrWait, toMessage } from './message.ts';
 import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
@@ -36,8 +35,6 @@ const NO_ROOM_MS = 20;
 const BUSY_MS = 1_000;
 const LOST_INTERVAL_MS = 10_000;
 const LOST_LIMIT = 1_000;
-/** How often notices are looked for that were too many within a minute. */
-const NOTICES_INTERVAL_MS = 5_000;
 /** The clocks of Postgres and nats-server may differ by this much, and publishing may take as long. */
 const LOST_SLACK_MS = 60_000;
 
@@ -50,7 +47,6 @@ export class Sweeper extends Loop {
   readonly #options: SweeperOptions;
   readonly #metrics: SweeperMetrics;
   #lostCheckedAt = Number.NEGATIVE_INFINITY;
-  #noticesCheckedAt = Number.NEGATIVE_INFINITY;
   #releasedAt = 0;
 
   constructor(options: SweeperOptions) {
@@ -78,7 +74,6 @@ export class Sweeper extends Loop {
   async #sweep(): Promise<number> {
     const { database, bus } = this.#options;
     if (performance.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#returnLost();
-    if (performance.now() - this.#noticesCheckedAt >= NOTICES_INTERVAL_MS) await this.#sendOmittedNotice();
     const room = await this.#room();
     if (room < MIN_ROOM && performance.now() - this.#releasedAt < MAX_PAUSE_MS) return NO_ROOM_MS;
     const startedAt = performance.now();
@@ -91,14 +86,6 @@ export class Sweeper extends Loop {
     if (published < messages.length) return REFUSED_MS;
     if (isFull) return 0;
     return messages.length > 0 ? RECHECK_MS : IDLE_MS;
-  }
-
-  /** One at a time: those of the next tenant in the next round. */
-  async #sendOmittedNotice(): Promise<void> {
-    const messages = await transaction(this.#options.database.pool, recordOmittedEvent);
-    // If there are more, the next round goes on.
-    if (messages === undefined) this.#noticesCheckedAt = performance.now();
-    else await publishOrWait(this.#options, messages);
   }
 
   /** How many deliveries the senders ask for. Where nothing was released, JetStream is not asked. */

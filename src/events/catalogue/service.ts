@@ -2,7 +2,6 @@ import { type EventType, Prisma } from '../../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../../lib/errors.ts';
 import { closeMatches } from '../../lib/text.ts';
 import type { Database } from '../../postgres/client.ts';
-import { MAX_EVENT_TYPES } from '../../subscriptions/settings.ts';
 import { isEventType, isEventTypePattern, isOwnEventType, matchesPattern, TEST_EVENT_TYPE } from '../event-type.ts';
 import { findSchemaProblems } from './compile.ts';
 import type { SchemaThread } from './schema-thread.ts';
@@ -118,3 +117,5 @@ function suggest(pattern: string, names: readonly string[]): string {
   const close = closeMatches(pattern, names);
   return close.length === 0 ? '' : `; did you mean ${close.join(', ')}?`;
 }
+
+export const MAX_EVENT_TYPES = 100;
