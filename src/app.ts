@@ -14,11 +14,11 @@ import { AttemptCounter } from './delivery-log/stats-counter.ts';
 import type { Report } from './embedded/report.ts';
 import { SchemaThread } from './events/catalogue/schema-thread.ts';
 import { Dispatcher } from './events/dispatcher.ts';
-import { prepareSurroundings, type Surroundings } from './infrastructure.ts';
+import { type Infrastructure, provisionInfrastructure } from './infrastructure.ts';
 import { atMost } from './lib/loop.ts';
 import { StartError } from './lib/start-error.ts';
 import { VERSION } from './lib/version.ts';
-import { EventBus } from './nats/connection.ts';
+import { NatsClient } from './nats/connection.ts';
 import { watchNats } from './nats/metrics.ts';
 import { createMessageSeal, natsNames } from './nats/names.ts';
 import { checkServer } from './postgres/check-server.ts';
@@ -75,10 +75,10 @@ export async function startApp(config: Config, { log, report, signal = NEVER }: 
   const stops: (() => Promise<void>)[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
   try {
-    const surroundings = await prepareSurroundings(config, { log, report, signal, onStop });
+    const surroundings = await provisionInfrastructure(config, { log, report, signal, onStop });
     signal.throwIfAborted();
     const services = createServices(config, { surroundings, log, onStop });
-    const { url, ready } = await startParts(config, { surroundings, services, onStop });
+    const { url, ready } = await startServers(config, { surroundings, services, onStop });
     const { natsServers, adminApiKey } = surroundings;
     let stopped: Promise<void> | undefined;
     return { url, natsServers, adminApiKey, ready, stop: () => (stopped ??= stopAll(stops, log)) };
@@ -88,9 +88,9 @@ export async function startApp(config: Config, { log, report, signal = NEVER }: 
   }
 }
 
-type Ingredients = { readonly surroundings: Surroundings; readonly log: Logger; readonly onStop: OnStop };
+type ServiceDeps = { readonly surroundings: Infrastructure; readonly log: Logger; readonly onStop: OnStop };
 
-function createServices(config: Config, { surroundings, log, onStop }: Ingredients): WorkerServices {
+function createServices(config: Config, { surroundings, log, onStop }: ServiceDeps): WorkerServices {
   const { databaseUrls, natsServers, secretsKey } = surroundings;
   const secretBox = createSecretBox(secretsKey);
   const database = createDatabase({
@@ -103,7 +103,7 @@ function createServices(config: Config, { surroundings, log, onStop }: Ingredien
   });
   onStop(() => database.close());
   const { prefix, streams, login } = config.nats;
-  const bus = new EventBus({
+  const bus = new NatsClient({
     servers: natsServers,
     loginFiles: login,
     names: natsNames(prefix),
@@ -121,7 +121,7 @@ function createServices(config: Config, { surroundings, log, onStop }: Ingredien
 }
 
 /** For every role: what they show is of Postgres and NATS, which outlive each of the processes. */
-function createMetrics(database: Database, bus: EventBus): Registry {
+function createMetrics(database: Database, bus: NatsClient): Registry {
   const metrics = new Registry();
   watchPools(metrics, database);
   watchQueues(metrics, database);
@@ -129,12 +129,12 @@ function createMetrics(database: Database, bus: EventBus): Registry {
   return metrics;
 }
 
-type Parts = { readonly surroundings: Surroundings; readonly services: WorkerServices; readonly onStop: OnStop };
+type StartDeps = { readonly surroundings: Infrastructure; readonly services: WorkerServices; readonly onStop: OnStop };
 
 /** What serves and what works stops together, so that both have the whole time there is. */
-async function startParts(
+async function startServers(
   config: Config,
-  { surroundings, services, onStop }: Parts,
+  { surroundings, services, onStop }: StartDeps,
 ): Promise<Pick<App, 'url' | 'ready'>> {
   const stopping = new AbortController();
   let starting: Promise<unknown> = Promise.resolve();
@@ -184,7 +184,7 @@ type WorkerServices = {
   readonly databaseUrls: DatabaseUrls;
   readonly database: Database;
   readonly secretBox: SecretBox;
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   /** The program's own: each part registers what it counts. */

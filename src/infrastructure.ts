@@ -17,14 +17,14 @@ import { explainStartFailure } from './lib/start-error.ts';
 import { type DatabaseUrls, databaseUrls } from './postgres/connection.ts';
 
 /** What the program stands on: somebody else's servers or embedded ones, given secrets or generated ones. */
-export type Surroundings = {
+export type Infrastructure = {
   readonly databaseUrls: DatabaseUrls;
   readonly natsServers: readonly string[];
   readonly adminApiKey: string;
   readonly secretsKey: string;
 };
 
-export type SurroundingsOptions = {
+export type InfrastructureOptions = {
   readonly log: Logger;
   readonly report: Report;
   /** Once it aborts, no further server is started. */
@@ -34,7 +34,7 @@ export type SurroundingsOptions = {
 };
 
 /** Starts what the configuration leaves to us, and generates the secrets it does not name. Throws a StartError, or the signal's reason. */
-export async function prepareSurroundings(config: Config, options: SurroundingsOptions): Promise<Surroundings> {
+export async function provisionInfrastructure(config: Config, options: InfrastructureOptions): Promise<Infrastructure> {
   try {
     return await prepare(config, options);
   } catch (error) {
@@ -42,7 +42,7 @@ export async function prepareSurroundings(config: Config, options: SurroundingsO
   }
 }
 
-async function prepare(config: Config, options: SurroundingsOptions): Promise<Surroundings> {
+async function prepare(config: Config, options: InfrastructureOptions): Promise<Infrastructure> {
   const { dataDir } = config;
   if (config.databaseUrl === undefined || config.natsServers === undefined) {
     options.onStop(await lockDataDirectory(dataDir));
@@ -81,7 +81,7 @@ async function keptSecret(dataDir: string, { name, create }: { name: string; cre
 
 async function startNats(
   { dataDir, searchPath, natsPort }: Config,
-  { log, report, signal, onStop }: SurroundingsOptions,
+  { log, report, signal, onStop }: InfrastructureOptions,
 ): Promise<string> {
   const binary = await findNatsServer({ dataDir, searchPath, report, log });
   signal.throwIfAborted();
@@ -92,7 +92,7 @@ async function startNats(
   return nats.url;
 }
 
-async function startPostgres(dataDir: string, { log, report, signal, onStop }: SurroundingsOptions): Promise<string> {
+async function startPostgres(dataDir: string, { log, report, signal, onStop }: InfrastructureOptions): Promise<string> {
   signal.throwIfAborted();
   const postgres = await startEmbeddedPostgres({ directory: join(dataDir, 'postgres'), log, report, signal });
   onStop(() => postgres.stop());

@@ -8,23 +8,23 @@ import type { Viewer } from './viewer.ts';
  * Whose sockets, streams and running operations are counted together, undefined for administrators: a tenant's, however
  * many credentials it has; JWTs are made by the thousand.
  */
-export function holderOf(viewer: Viewer): string | undefined {
+export function quotaKeyOf(viewer: Viewer): string | undefined {
   return viewer.scope === 'ADMIN' ? undefined : (viewer.tenant ?? viewer.credentialId);
 }
 
 /** Counts what tenants hold; administrators count in the sum alone. */
-type HolderCount = {
+type ConcurrencyQuota = {
   /** Returns what gives it back, however often that is called; undefined if there are too many. */
   take(viewer: Viewer): (() => void) | undefined;
 };
 
-export function createHolderCount({
+export function createConcurrencyQuota({
   max,
   maxPerHolder,
 }: {
   readonly max: number;
   readonly maxPerHolder: number;
-}): HolderCount {
+}): ConcurrencyQuota {
   const perHolder = new Map<string, number>();
   let sum = 0;
   const add = (holder: string | undefined, count: number) => {
@@ -36,7 +36,7 @@ export function createHolderCount({
   };
   return {
     take: (viewer) => {
-      const holder = holderOf(viewer);
+      const holder = quotaKeyOf(viewer);
       if (sum >= max || (holder !== undefined && (perHolder.get(holder) ?? 0) >= maxPerHolder)) return undefined;
       add(holder, 1);
       let isHeld = true;
@@ -140,7 +140,7 @@ export type CpuShares = (viewer: Viewer) => CpuAccount | undefined;
 export function createCpuShares(now: () => number = () => performance.now()): CpuShares {
   const accounts = new LRUCache<string, { left: number; filledAt: number }>({ max: MAX_ACCOUNTS });
   return (viewer) => {
-    const holder = holderOf(viewer);
+    const holder = quotaKeyOf(viewer);
     if (holder === undefined) return undefined;
     const fill = () => {
       const account = accounts.get(holder) ?? { left: CPU_BURST_SECONDS * MS_PER_SECOND, filledAt: now() };

@@ -3,13 +3,13 @@ import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 import type { MessageSeal, NatsNames } from '../nats/names.ts';
 
-export type HeardAttempt = Attempt & {
+export type CommittedAttempt = Attempt & {
   /** It was committed long after its id was made, when readers may have taken everything up to it for seen. */
   readonly isLate?: boolean;
 };
 
 /** With the id of the attempt that the same process logged before it, if there is one. */
-export type AnnouncedAttempt = HeardAttempt & { readonly previousId?: string | undefined };
+export type AnnouncedAttempt = CommittedAttempt & { readonly previousId?: string | undefined };
 
 export type AttemptWatcher = {
   readonly onAttempt: (attempt: AnnouncedAttempt) => void;

@@ -251,7 +251,7 @@ export function checkFilter(
  * tenant's subscriptions are taken out, like those that nobody has: left in, Postgres may go through everything of such a
  * subscription to find that nothing of it is the viewer's, and the time it takes would tell. Throws as checkFilter does.
  */
-export async function ownDeliveryFilter(
+export async function scopeFilterToViewer(
   { services, viewer }: { readonly services: { readonly database: Pick<Database, 'prisma'> }; readonly viewer: Viewer },
   given: Given<DeliveryFilter>,
   others: readonly InputProblem[] = [],

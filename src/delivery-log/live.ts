@@ -2,14 +2,14 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { LATE_AFTER_MS } from '../delivery/sending/result-writer.ts';
 import { InFlight } from '../lib/loop.ts';
-import { Turns } from '../lib/semaphore.ts';
+import { FairSemaphore } from '../lib/semaphore.ts';
 import { uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
-import type { EventBus } from '../nats/connection.ts';
+import type { NatsClient } from '../nats/connection.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
-import type { AnnouncedAttempt, HeardAttempt } from './feed.ts';
+import type { AnnouncedAttempt, CommittedAttempt } from './feed.ts';
 
 export type LogWatcher = {
-  readonly onAttempt: (attempt: HeardAttempt) => void;
+  readonly onAttempt: (attempt: CommittedAttempt) => void;
   /** Attempts may have been committed that were not announced; what comes after may be in the log before them. */
   readonly onGap: () => void;
   /** All attempts up to this id have been announced, or were before a gap: it is the `settledId`. */
@@ -17,7 +17,7 @@ export type LogWatcher = {
 };
 
 type LiveLogOptions = {
-  readonly bus: Pick<EventBus, 'watchAttempts'>;
+  readonly bus: Pick<NatsClient, 'watchAttempts'>;
   readonly database: Pick<Database, 'pool' | 'clock'>;
   readonly log: Logger;
 };
@@ -58,7 +58,7 @@ export class LiveLog {
   #learning: Promise<void> | undefined;
   /** When the last check before an outage was, and until when senders may be busy with what they could not commit. */
   #outage = { since: 0, until: 0 };
-  readonly #reads = new Turns({ max: MAX_READS, maxPerHolder: MAX_READS_PER_HOLDER });
+  readonly #reads = new FairSemaphore({ max: MAX_READS, maxPerHolder: MAX_READS_PER_HOLDER });
   readonly #reading = new InFlight();
   #release: (() => void) | undefined;
 

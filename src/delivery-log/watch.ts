@@ -3,7 +3,7 @@ import type { Viewer } from '../auth/viewer.ts';
 import type { Attempt, Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { isUuid, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
-import type { HeardAttempt } from './feed.ts';
+import type { CommittedAttempt } from './feed.ts';
 import { attemptMatches, attemptWhere, type DeliveryFilter } from './filter.ts';
 import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';
 
@@ -116,7 +116,7 @@ function toEmission(attempt: Attempt, position: LogPosition): Emission {
 
 /** An attempt, or the id up to which there are no more of them. */
 type StreamItem =
-  | { readonly kind: 'attempt'; readonly attempt: HeardAttempt }
+  | { readonly kind: 'attempt'; readonly attempt: CommittedAttempt }
   | { readonly kind: 'settled'; readonly id: string };
 
 const MAX_BUFFERED = 1_000;

@@ -7,7 +7,7 @@ import { unattemptedDeliveries } from '../delivery/queue/store.ts';
 import { groupBy } from '../lib/collections.ts';
 import { pause } from '../lib/loop.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
-import type { EventBus } from '../nats/connection.ts';
+import type { NatsClient } from '../nats/connection.ts';
 import { createMessageCount } from '../nats/metrics.ts';
 import type { NatsNames } from '../nats/names.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
@@ -16,13 +16,13 @@ import type { SchemaThread } from './catalogue/schema-thread.ts';
 import { EventCatalogue } from './catalogue/validator.ts';
 import { type EventMetrics, eventMetrics } from './metrics.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch, toPublishedMessage } from './parse.ts';
-import { createRejectionLog, putOff } from './refused-event.ts';
+import { createRejectionLog, retryLaterOrReject } from './refused-event.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
 import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfSkipped } from './writer.ts';
 
 export type DispatcherOptions = {
   readonly database: Database;
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -216,7 +216,7 @@ export class Dispatcher {
         await this.#handle([item]);
       }
     } else if (first !== undefined) {
-      await putOff({ ...this.#options, metrics: this.#metrics }, { message: first.message, error });
+      await retryLaterOrReject({ ...this.#options, metrics: this.#metrics }, { message: first.message, error });
       this.#inHand.delete(first.key);
     }
   }

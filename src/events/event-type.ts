@@ -39,7 +39,7 @@ function isNoticeType(type: string): boolean {
 export const TEST_EVENT_TYPE = 'webhook.test';
 
 /** Whether events of this type are the engine's own, or may be in a later version. */
-export function isOwnEventType(type: string): boolean {
+export function isSystemEventType(type: string): boolean {
   return type === TEST_EVENT_TYPE || isNoticeType(type);
 }
 

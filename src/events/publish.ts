@@ -5,7 +5,7 @@ import { unattemptedDeliveries } from '../delivery/queue/store.ts';
 import { DomainError } from '../lib/errors.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
 import { uuid7 } from '../lib/uuid7.ts';
-import type { EventBus } from '../nats/connection.ts';
+import type { NatsClient } from '../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { Mismatch } from './catalogue/compile.ts';
@@ -29,7 +29,7 @@ export type PublishEvent = (event: EventToPublish) => Promise<string>;
 
 type Services = {
   readonly database: Database;
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   readonly metrics: Registry;

@@ -1,6 +1,6 @@
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
-import type { EventBus } from '../nats/connection.ts';
+import type { NatsClient } from '../nats/connection.ts';
 import type { Database } from '../postgres/client.ts';
 import { isTransient, sqlStateOf } from '../postgres/errors.ts';
 import type { EventMetrics } from './metrics.ts';
@@ -14,15 +14,15 @@ const TRANSIENT: Delays = { firstMs: 5_000, lastMs: 30_000 };
 /** After a refusal of the event itself: each try costs its batch, and itself, up to a statement's timeout. */
 const REFUSED: Delays = { firstMs: 30_000, lastMs: 3_600_000 };
 /** A day before EVENTS would drop it without a trace. */
-const GIVE_UP_AFTER_MS = 48 * 3_600_000;
+const REJECT_AFTER_MS = 48 * 3_600_000;
 /** Some eight minutes of tries, while EVENTS is nearly full: nothing after the event is deleted, so it would fill up. */
 const TRIES_WITHOUT_ROOM = 5;
 
 type RefusedEvent = { readonly message: JsMsg; readonly error: unknown };
 
-type Surroundings = {
+type RefusalServices = {
   readonly database: Database;
-  readonly bus: Pick<EventBus, 'names' | 'eventsNearlyFull'>;
+  readonly bus: Pick<NatsClient, 'names' | 'eventsNearlyFull'>;
   readonly log: Logger;
   readonly metrics: EventMetrics;
 };
@@ -31,12 +31,15 @@ type Surroundings = {
  * An event that cannot be written is tried again, behind the others; after two days, or soon when EVENTS is nearly full, it
  * becomes a rejected event.
  */
-export async function putOff({ database, bus, log, metrics }: Surroundings, refused: RefusedEvent): Promise<void> {
+export async function retryLaterOrReject(
+  { database, bus, log, metrics }: RefusalServices,
+  refused: RefusedEvent,
+): Promise<void> {
   const { message, error } = refused;
   const { deliveryCount, timestampNanos } = message.info;
   const facts = { subject: message.subject, sequence: message.seq };
   const ageMs = database.clock.now() - timestampNanos / 1_000_000;
-  if (!mustGiveUp(error, { ageMs, deliveryCount, eventsNearlyFull: bus.eventsNearlyFull })) {
+  if (!isRejected(error, { ageMs, deliveryCount, eventsNearlyFull: bus.eventsNearlyFull })) {
     log.error({ err: error, ...facts }, 'an event was refused; trying it again behind the others');
     message.nak(retryDelayMs(error, deliveryCount));
     return;
@@ -62,11 +65,11 @@ function describe(error: unknown): string {
 }
 
 /** An error that ends by itself, such as a locked table, costs no event, however full EVENTS is. */
-export function mustGiveUp(
+export function isRejected(
   error: unknown,
   event: { readonly ageMs: number; readonly deliveryCount: number; readonly eventsNearlyFull: boolean },
 ): boolean {
-  if (event.ageMs >= GIVE_UP_AFTER_MS) return true;
+  if (event.ageMs >= REJECT_AFTER_MS) return true;
   return event.eventsNearlyFull && event.deliveryCount >= TRIES_WITHOUT_ROOM && !isTransient(error);
 }
 

@@ -6,7 +6,7 @@ import { readClock } from '../postgres/connection.ts';
 import { insertEvents } from './store.ts';
 import { deliveryId } from './writer.ts';
 
-type OwnEvent = {
+type SystemEvent = {
   readonly tenant: string;
   readonly type: string;
   /** JSON. */
@@ -19,9 +19,9 @@ type OwnEvent = {
  * Records an event of ours with its deliveries in a transaction, and returns the messages to publish once that is
  * committed. If they never are, the sweeper finds them lost. A test waits for no other delivery.
  */
-export async function recordEvent(
+export async function emitSystemEvent(
   db: Queryable,
-  { tenant, type, data, subscriptionIds }: OwnEvent,
+  { tenant, type, data, subscriptionIds }: SystemEvent,
   { maxDataBytes, isTest }: { readonly maxDataBytes: number; readonly isTest: boolean },
 ): Promise<DeliveryMessage[]> {
   const occurredAt = new Date(await readClock(db));

@@ -3,9 +3,9 @@ import { publishOrWait } from '../delivery/queue/message.ts';
 import { DomainError } from '../lib/errors.ts';
 import { pause } from '../lib/loop.ts';
 import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
-import type { EventBus } from '../nats/connection.ts';
+import type { NatsClient } from '../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
-import { recordEvent } from './system-event.ts';
+import { emitSystemEvent } from './system-event.ts';
 
 export type TestEvent = {
   readonly subscriptionId: string;
@@ -38,7 +38,7 @@ export class TooManyTestsError extends DomainError {
  * unavailable, the delivery waits in Postgres (`isPublished: false`). Throws a TooManyTestsError.
  */
 export async function sendTestEvent(
-  services: { readonly database: Database; readonly bus: EventBus; readonly log: Logger },
+  services: { readonly database: Database; readonly bus: NatsClient; readonly log: Logger },
   { subscriptionId, tenant, eventType, data }: TestEvent,
 ): Promise<{ readonly deliveryId: string; readonly isPublished: boolean }> {
   const { database, bus } = services;
@@ -46,7 +46,7 @@ export async function sendTestEvent(
   const options = { maxDataBytes: bus.maxInlineDataBytes, isTest: true };
   const [message] = await transaction(database.pool, async (db) => {
     if ((await countPendingTests(db, tenant)) >= MAX_PENDING_TESTS) throw new TooManyTestsError();
-    return recordEvent(db, event, options);
+    return emitSystemEvent(db, event, options);
   });
   if (message === undefined) throw new Error(`no delivery was made for webhook subscription ${subscriptionId}`);
   const published = await publishOrWait(services, [message]);

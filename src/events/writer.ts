@@ -3,7 +3,7 @@ import type { DeliveryMessage } from '../delivery/queue/message.ts';
 import { insertDeliveries, type NewDelivery } from '../delivery/queue/store.ts';
 import { yieldEventLoop } from '../lib/event-loop.ts';
 import { uuid7, uuid7Time } from '../lib/uuid7.ts';
-import type { EventBus } from '../nats/connection.ts';
+import type { NatsClient } from '../nats/connection.ts';
 import { StreamDepth } from '../nats/metrics.ts';
 import type { Queryable } from '../postgres/client.ts';
 import {
@@ -37,7 +37,7 @@ export const MAX_DELIVERIES = 1_000;
 const PUBLISHED_AT_ONCE = 100;
 /** While senders have more than they can take, that is so much less, and counts for all the tenant's events in a batch. */
 const PUBLISHED_WHEN_CROWDED = 20;
-type InlineLimits = Pick<EventBus, 'maxInlineDataBytes' | 'maxFanOutBytes'>;
+type InlineLimits = Pick<NatsClient, 'maxInlineDataBytes' | 'maxFanOutBytes'>;
 
 /** Some 300 bytes each. */
 const MAX_INDEX_WEIGHT = 1_000_000;
@@ -48,7 +48,7 @@ export class EventWriter {
   readonly #depth: StreamDepth;
   readonly #indexes = new SubscriptionIndexes(MAX_INDEX_WEIGHT);
 
-  constructor(bus: InlineLimits & Pick<EventBus, 'inspect' | 'names'>) {
+  constructor(bus: InlineLimits & Pick<NatsClient, 'withJetStreamManager' | 'names'>) {
     this.#bus = bus;
     this.#depth = new StreamDepth(bus);
   }

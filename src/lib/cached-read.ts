@@ -1,6 +1,6 @@
 import { atMost } from './loop.ts';
 
-export type SnapshotOptions = {
+export type CachedReadOptions = {
   /** How long nobody may have to wait for it. */
   readonly waitMs: number;
   /** What is younger than this is not read again, nor what failed such a short time ago. */
@@ -10,16 +10,16 @@ export type SnapshotOptions = {
 };
 
 /** What took long to read is not read again for so many times as long. */
-const REST_FACTOR = 20;
+const COOLDOWN_FACTOR = 20;
 
 /**
  * For what is shown more often than it should be read, from a server that may be slow or dead: at most one read at a
  * time, and nobody waits for it longer than `waitMs`; a read that takes longer is for those who ask later. Resolves with
  * undefined if nothing is known. Never rejects.
  */
-export function createSnapshot<T>(
+export function cachedRead<T>(
   read: () => Promise<T>,
-  { waitMs, freshMs, staleMs }: SnapshotOptions,
+  { waitMs, freshMs, staleMs }: CachedReadOptions,
 ): () => Promise<T | undefined> {
   let known: T | undefined;
   let freshUntil = Number.NEGATIVE_INFINITY;
@@ -35,7 +35,7 @@ export function createSnapshot<T>(
       known = undefined;
     }
     const tookMs = performance.now() - begun;
-    freshUntil = performance.now() + (freshMs > 0 ? Math.max(freshMs, REST_FACTOR * tookMs) : 0);
+    freshUntil = performance.now() + (freshMs > 0 ? Math.max(freshMs, COOLDOWN_FACTOR * tookMs) : 0);
     reading = undefined;
     reads += 1;
   }

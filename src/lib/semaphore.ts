@@ -1,7 +1,7 @@
 type Waiter = { readonly count: number; readonly resolve: () => void };
 
 /** So many places to be taken at a time; what is large takes several. */
-export class Places {
+export class WeightedSemaphore {
   readonly limit: number;
   readonly #waiting = new Set<Waiter>();
   #taken = 0;
@@ -10,7 +10,7 @@ export class Places {
     this.limit = limit;
   }
 
-  get taken(): number {
+  get used(): number {
     return this.#taken;
   }
 
@@ -58,22 +58,22 @@ export class Places {
 type Line = { running: number; readonly waiting: (() => void)[] };
 
 /** Gives up the turn while `wait` runs, and resolves with its result when it is the work's turn again. */
-export type Rest = <T>(wait: () => Promise<T>) => Promise<T>;
+export type RestTurn = <T>(wait: () => Promise<T>) => Promise<T>;
 
-type TurnsOptions = {
+type FairSemaphoreOptions = {
   /** What runs at a time in all. */
   readonly max: number;
   readonly maxPerHolder: number;
 };
 
 /** So much runs at a time; of what waits, each holder's next is begun in turn, however much another has waiting. */
-export class Turns {
-  readonly #options: TurnsOptions;
+export class FairSemaphore {
+  readonly #options: FairSemaphoreOptions;
   /** Of those that have something running or waiting; who has had a turn goes to the end. */
   readonly #lines = new Map<string, Line>();
   #running = 0;
 
-  constructor(options: TurnsOptions) {
+  constructor(options: FairSemaphoreOptions) {
     this.#options = options;
   }
 
@@ -82,9 +82,9 @@ export class Turns {
   }
 
   /** Begins the work when it is its turn; resolves and rejects as it does. Work that only waits does so in `rest`. */
-  async run<T>(holder: string, work: (rest: Rest) => Promise<T>): Promise<T> {
+  async run<T>(holder: string, work: (rest: RestTurn) => Promise<T>): Promise<T> {
     await this.#take(holder);
-    const rest: Rest = async (wait) => {
+    const rest: RestTurn = async (wait) => {
       this.#release(holder);
       try {
         return await wait();

@@ -8,14 +8,14 @@ import {
 } from 'nats';
 import type { Logger } from 'pino';
 import {
+  type DeliveryEnvelope,
   type DeliveryMessage,
   decodeDeliveryMessage,
   encodeDeliveryMessage,
   MAX_INLINE_DATA_BYTES,
   messageId,
-  type PublishedDelivery,
 } from '../delivery/queue/message.ts';
-import { FirstDeliveries } from '../delivery/sending/redelivery.ts';
+import { RedeliveryGuard } from '../delivery/sending/redelivery.ts';
 import { type AnnouncedAttempt, AttemptFeed, type AttemptWatcher } from '../delivery-log/feed.ts';
 import { withinLoopTime } from '../lib/event-loop.ts';
 import { seldom } from '../lib/log.ts';
@@ -23,7 +23,7 @@ import { pause } from '../lib/loop.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { judgeServerVersion, type LoginFiles, NatsLink } from './link.ts';
 import { type MessageSeal, type NatsNames, natsNames } from './names.ts';
-import { type StreamCheck, StreamKeeper } from './reconcile.ts';
+import { type StreamCheck, StreamReconciler } from './reconcile.ts';
 import { describeRefusal } from './refusal.ts';
 import { ForeignStreamError, type StreamSettings } from './streams.ts';
 
@@ -47,7 +47,7 @@ const LOG_INTERVAL_MS = 30_000;
 const PUBLISH_TIMEOUT_MS = 5_000;
 /** When the client itself stops waiting for the answer to a publish: never before we do. */
 const ABANDON_MS = 60_000;
-const QUIET_MS = 30_000;
+const IDLE_CHECK_MS = 30_000;
 const TIMEOUT: string = ErrorCode.Timeout;
 /** For how long a refused delivery says something about the next one. */
 const REFUSAL_MS = 60_000;
@@ -62,16 +62,16 @@ const USUAL_PAYLOAD_BYTES = 1024 * 1024;
  * The program's connection to NATS. It is started once, connects in the background for as long as it takes, and checks its
  * streams at every connection and every 30 s. While NATS is away, publishing rejects within 5 s and consuming pauses.
  */
-export class EventBus {
+export class NatsClient {
   readonly names: NatsNames;
   /** Messages that were not ours, though on our subjects, since the start. */
   readonly forged = { deliveries: 0, log: 0 };
   readonly #options: EventBusOptions;
   readonly #link: NatsLink;
-  readonly #streams: StreamKeeper;
+  readonly #streams: StreamReconciler;
   readonly #feed: AttemptFeed;
   readonly #now: () => number;
-  readonly #firstDeliveries: FirstDeliveries;
+  readonly #firstDeliveries: RedeliveryGuard;
   readonly #forgeries = seldom(LOG_INTERVAL_MS);
   readonly #complaints = seldom(LOG_INTERVAL_MS);
   readonly #refusals = seldom(LOG_INTERVAL_MS);
@@ -94,9 +94,9 @@ export class EventBus {
     const { servers, loginFiles, streams = {}, makesRoom = false, log, seal, names = natsNames() } = options;
     this.#options = options;
     this.#now = options.now ?? Date.now;
-    this.#firstDeliveries = new FirstDeliveries(this.#now);
+    this.#firstDeliveries = new RedeliveryGuard(this.#now);
     this.names = names;
-    this.#streams = new StreamKeeper({ log, names, settings: streams, makesRoom, now: Date.now });
+    this.#streams = new StreamReconciler({ log, names, settings: streams, makesRoom, now: Date.now });
     this.#feed = new AttemptFeed({
       names,
       seal,
@@ -193,7 +193,7 @@ export class EventBus {
   }
 
   /** The delivery in a message of publishDelivery; undefined for any other message, which is removed from the stream. */
-  readDelivery(message: StreamMessage): PublishedDelivery | undefined {
+  readDelivery(message: JetStreamMessage): DeliveryEnvelope | undefined {
     const body = this.#options.seal.open(message.subject, message.data);
     try {
       if (body !== undefined) return decodeDeliveryMessage(body);
@@ -226,7 +226,7 @@ export class EventBus {
   }
 
   /** Asks JetStream something; rejects when it does not answer within 5 s, at once without NATS. */
-  async inspect<T>(ask: (jsm: JetStreamManager) => Promise<T>): Promise<T> {
+  async withJetStreamManager<T>(ask: (jsm: JetStreamManager) => Promise<T>): Promise<T> {
     if (this.#connection === undefined) throw new Error('NATS is not connected');
     return ask(await managerOf(this.#connection));
   }
@@ -235,8 +235,8 @@ export class EventBus {
    * Whether a message of DELIVERIES can be believed that it was never delivered before, and is the only one. JetStream
    * drops a copy that somebody publishes under its message id; one under another id, or none, is not believed.
    */
-  isFirstDelivery(message: StreamMessage, delivery: PublishedDelivery): boolean {
-    if (!this.#firstDeliveries.isFirst(message, delivery)) return false;
+  isFirstDelivery(message: JetStreamMessage, delivery: DeliveryEnvelope): boolean {
+    if (!this.#firstDeliveries.isCertainlyFirst(message, delivery)) return false;
     return message.headers?.get('Nats-Msg-Id') === messageId(delivery);
   }
 
@@ -256,7 +256,7 @@ export class EventBus {
       this.#connected && this.#jetStream !== undefined
         ? { jetStream: this.#jetStream, signal: this.#consuming.signal }
         : undefined;
-    await consume({ current, names: this.names, log: this.#options.log, quietMs: QUIET_MS }, options);
+    await consume({ current, names: this.names, log: this.#options.log, quietMs: IDLE_CHECK_MS }, options);
   }
 
   #complainOfForgery(subject: string): void {
@@ -290,7 +290,7 @@ export class EventBus {
   #end(): void {
     this.#period.abort();
     this.#connected = false;
-    this.#firstDeliveries.suspectAll();
+    this.#firstDeliveries.distrustAll();
   }
 
   async #keepStreams(connection: NatsConnection, signal: AbortSignal): Promise<void> {
@@ -320,7 +320,7 @@ export class EventBus {
     this.#check = check;
     this.#fault = undefined;
     if (warnings.length > 0 && this.#fullness.note() !== undefined) this.#options.log.warn(warnings.join('; '));
-    if (created || !this.#connected || this.#firstDeliveries.suspectsAll) await this.#suspectStored(jsm, signal);
+    if (created || !this.#connected || this.#firstDeliveries.distrustsAll) await this.#suspectStored(jsm, signal);
     if (this.#connected || signal.aborted) return nextInMs;
     if (this.#consuming.signal.aborted) this.#consuming = new AbortController();
     this.#connected = true;
@@ -334,7 +334,7 @@ export class EventBus {
 
   async #suspectStored(jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
     const { state } = await jsm.streams.info(this.names.deliveries.stream);
-    if (!signal.aborted) this.#firstDeliveries.believeAfter(state.last_seq);
+    if (!signal.aborted) this.#firstDeliveries.trustFrom(state.last_seq);
   }
 
   /** Another process, or an operator, may create the sender's consumer again. */
@@ -344,7 +344,7 @@ export class EventBus {
     // The server publishes this advisory when a consumer is created by any client.
     connection.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.CREATED.${stream}.${consumer}`, {
       callback: () => {
-        this.#firstDeliveries.suspectAll();
+        this.#firstDeliveries.distrustAll();
         // Anybody may say so, thousands of times. If it fails, everything is suspect until the next regular check.
         if (isAsking) return;
         isAsking = true;
@@ -399,7 +399,7 @@ function managerOf(connection: NatsConnection): Promise<JetStreamManager> {
 }
 
 /** A message of a stream that waits for its ack. What is said of it while NATS is away is lost, and it comes again. */
-export type StreamMessage = Pick<
+export type JetStreamMessage = Pick<
   JsMsg,
   'subject' | 'headers' | 'data' | 'seq' | 'info' | 'redelivered' | 'ack' | 'nak' | 'working' | 'term'
 >;

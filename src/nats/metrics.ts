@@ -1,8 +1,8 @@
 import type { JetStreamManager } from 'nats';
 import { Counter, Gauge, type Registry } from 'prom-client';
-import { createSnapshot } from '../lib/cached-read.ts';
+import { cachedRead } from '../lib/cached-read.ts';
 import { perRegistry } from '../lib/metrics.ts';
-import type { EventBus } from './connection.ts';
+import type { NatsClient } from './connection.ts';
 import type { NatsNames } from './names.ts';
 import type { Durable } from './streams.ts';
 
@@ -11,8 +11,11 @@ const FRESH_MS = 5_000;
 const WAIT_MS = 1_000;
 
 /** Shows whether NATS can be used, and what waits in it; what it does not say in time is left out. */
-export function watchNats(metrics: Registry, bus: Pick<EventBus, 'connected' | 'inspect' | 'names' | 'forged'>): void {
-  const depths = createSnapshot(() => bus.inspect((jsm) => readDepths(jsm, bus.names)), {
+export function watchNats(
+  metrics: Registry,
+  bus: Pick<NatsClient, 'connected' | 'withJetStreamManager' | 'names' | 'forged'>,
+): void {
+  const depths = cachedRead(() => bus.withJetStreamManager((jsm) => readDepths(jsm, bus.names)), {
     waitMs: WAIT_MS,
     freshMs: FRESH_MS,
     staleMs: 0,
@@ -148,18 +151,18 @@ const MANY = 4_000;
 const REFRESH_MS = 100;
 
 /** How many messages in DELIVERIES no sender has taken yet. */
-export async function undeliveredCount(bus: Pick<EventBus, 'inspect' | 'names'>): Promise<number> {
+export async function undeliveredCount(bus: Pick<NatsClient, 'withJetStreamManager' | 'names'>): Promise<number> {
   const { stream, consumer } = bus.names.deliveries;
-  return bus.inspect(async (jsm) => (await jsm.consumers.info(stream, consumer)).num_pending);
+  return bus.withJetStreamManager(async (jsm) => (await jsm.consumers.info(stream, consumer)).num_pending);
 }
 
 /** Whether the senders have more than they can take. Never waits: what it says is some 0.1 s old. */
 export class StreamDepth {
-  readonly #bus: Pick<EventBus, 'inspect' | 'names'>;
+  readonly #bus: Pick<NatsClient, 'withJetStreamManager' | 'names'>;
   #undelivered = 0;
   #askedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(bus: Pick<EventBus, 'inspect' | 'names'>) {
+  constructor(bus: Pick<NatsClient, 'withJetStreamManager' | 'names'>) {
     this.#bus = bus;
   }
 

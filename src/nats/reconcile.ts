@@ -48,7 +48,7 @@ export type StreamCheck = {
   readonly nextInMs: number;
 };
 
-type SeenSymptom = Symptom & { readonly since: number };
+type SeenSymptom = Fault & { readonly since: number };
 
 const INTERVAL_MS = 30_000;
 const MIN_INTERVAL_MS = 1_000;
@@ -67,7 +67,7 @@ const HARMFUL = [
  * Keeps streams and consumers as they have to be. A nats-server of before 2.14 that was killed can leave a consumer that
  * would never deliver some of its stream's messages; a consumer created anew delivers them all.
  */
-export class StreamKeeper {
+export class StreamReconciler {
   readonly #options: StreamKeeperOptions;
   readonly #names: NatsNames;
   readonly #wanted: Wanted;
@@ -180,10 +180,10 @@ export class StreamKeeper {
     return true;
   }
 
-  #problemOf(consumer: string, look: Look): string | undefined {
+  #problemOf(consumer: string, look: Observation): string | undefined {
     const now = this.#options.now();
     const before = this.#seen.get(consumer) ?? [];
-    const symptoms = symptomsOf(look).map((symptom) => ({
+    const symptoms = detectFaults(look).map((symptom) => ({
       ...symptom,
       since: before.find(({ problem, mark }) => problem === symptom.problem && mark === symptom.mark)?.since ?? now,
     }));
@@ -228,7 +228,7 @@ function differencesBetween(wanted: Partial<ConsumerConfig>, actual: ConsumerCon
   );
 }
 
-async function lookAt(jsm: JetStreamManager, { stream, config }: WantedConsumer): Promise<Look | undefined> {
+async function lookAt(jsm: JetStreamManager, { stream, config }: WantedConsumer): Promise<Observation | undefined> {
   const before = await found(jsm.consumers.info(stream, config.durable_name));
   if (before === undefined) return undefined;
   const info = await jsm.streams.info(stream);
@@ -245,10 +245,10 @@ async function found<T>(answer: Promise<T>): Promise<T | undefined> {
 }
 
 /** A stream, and its consumer before and after it: while messages come and go, no two of their answers fit together. */
-type Look = { readonly before: ConsumerInfo; readonly stream: StreamInfo; readonly after: ConsumerInfo };
+type Observation = { readonly before: ConsumerInfo; readonly stream: StreamInfo; readonly after: ConsumerInfo };
 
 /** What may be nothing, unless it is still there, with the same `mark`, when `lastsMs` have passed. */
-type Symptom = { readonly problem: string; readonly mark: string; readonly lastsMs: number };
+type Fault = { readonly problem: string; readonly mark: string; readonly lastsMs: number };
 
 /** What has just been acked may take a moment to leave the stream. */
 const PASSED_MS = 3_000;
@@ -257,19 +257,21 @@ const IMBALANCE_MS = 60_000;
 const STALLED_MS = 180_000;
 
 /** What a crash of nats-server before 2.14 leaves behind: docs/nats-server.md has each, with its source. */
-export function symptomsOf(look: Look): Symptom[] {
-  return [pastTheEnd(look), passed(look), imbalance(look), stalled(look)].filter((symptom) => symptom !== undefined);
+export function detectFaults(look: Observation): Fault[] {
+  return [pastTheEnd(look), consumerSkippedMessages(look), imbalance(look), stalled(look)].filter(
+    (symptom) => symptom !== undefined,
+  );
 }
 
 /** The stream lost its end, and hands out sequence numbers again that its consumer will not look at. */
-function pastTheEnd({ before, stream }: Look): Symptom | undefined {
+function pastTheEnd({ before, stream }: Observation): Fault | undefined {
   return before.delivered.stream_seq > stream.state.last_seq
     ? { problem: 'a consumer stands past the end of its stream', mark: '', lastsMs: 0 }
     : undefined;
 }
 
 /** The same, noticed after the stream has grown again. */
-function passed({ before, stream: { config, state } }: Look): Symptom | undefined {
+function consumerSkippedMessages({ before, stream: { config, state } }: Observation): Fault | undefined {
   return config.retention === RetentionPolicy.Workqueue &&
     state.messages > 0 &&
     state.first_seq <= before.ack_floor.stream_seq
@@ -282,7 +284,7 @@ function passed({ before, stream: { config, state } }: Look): Symptom | undefine
 }
 
 /** Each message of a work queue is either to be delivered or to be acked. */
-function imbalance({ before, stream: { config, state }, after }: Look): Symptom | undefined {
+function imbalance({ before, stream: { config, state }, after }: Observation): Fault | undefined {
   if (config.retention !== RetentionPolicy.Workqueue) return undefined;
   const unaccounted = [before, after].map((info) => state.messages - info.num_pending - info.num_ack_pending);
   if (Math.min(...unaccounted) > 0) {
@@ -295,7 +297,7 @@ function imbalance({ before, stream: { config, state }, after }: Look): Symptom 
 }
 
 /** Somebody asks for messages, and what is not acked is neither acked nor delivered again. */
-function stalled({ before }: Look): Symptom | undefined {
+function stalled({ before }: Observation): Fault | undefined {
   const { delivered, ack_floor: ackFloor, num_ack_pending: unacked, num_waiting: asking } = before;
   return unacked > 0 && asking > 0
     ? {

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { Gauge, type Registry } from 'prom-client';
-import { createSnapshot } from '../lib/cached-read.ts';
+import { cachedRead } from '../lib/cached-read.ts';
 import type { Database } from './client.ts';
 import { closedError, isConnectionLost, isReadOnly, toConnectionError } from './errors.ts';
 
@@ -144,7 +144,7 @@ export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database,
     ['deliver', pool],
     ['graphql', readPool],
   ];
-  const answers = createSnapshot(() => pool.query('SELECT'), { waitMs: UP_WAIT_MS, freshMs: 0, staleMs: 0 });
+  const answers = cachedRead(() => pool.query('SELECT'), { waitMs: UP_WAIT_MS, freshMs: 0, staleMs: 0 });
   new Gauge({
     ...{ registers, name: 'webhooks_postgres_up' },
     help: 'Whether Postgres answered within a second, 0 or 1',

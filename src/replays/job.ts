@@ -89,7 +89,7 @@ export async function replayBatch(
     orderBy: { id: 'asc' },
     take: scan,
   });
-  const { made, dealtWith } = await make(db, { replay, found, limit });
+  const { made, dealtWith } = await createDeliveries(db, { replay, found, limit });
   await advanceReplay(db, {
     id: replay.id,
     afterId: found[dealtWith - 1]?.id ?? replay.afterId,
@@ -103,7 +103,7 @@ export async function replayBatch(
 type Found = { readonly id: string; readonly eventId: string; readonly subscriptionId: string };
 
 /** Ids of this batch's time: filters by time and retention go by them, and a replay may run for days. */
-async function make(
+async function createDeliveries(
   db: ReturnType<typeof inPrismaTransaction>,
   {
     replay,

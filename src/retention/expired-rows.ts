@@ -16,7 +16,7 @@ type RowDeletion = { count: number; isDone: boolean };
  */
 export async function deleteExpiredRows(
   db: Queryable,
-  { pace, ...retention }: Retention & { readonly pace: Pace },
+  { pace, ...retention }: Retention & { readonly pace: Deadline },
 ): Promise<RowDeletion> {
   const result: RowDeletion = { count: 0, isDone: true };
   const beforeId = uuid7Floor(expiryOf(retention));
@@ -45,7 +45,7 @@ export async function deleteExpiredRows(
 
 async function forgetIds(
   db: Queryable,
-  { gap, pace }: { readonly gap: TimeRange; readonly pace: Pace },
+  { gap, pace }: { readonly gap: TimeRange; readonly pace: Deadline },
 ): Promise<RowDeletion> {
   let total = 0;
   let fromId = uuid7Floor(gap.fromMs);
@@ -189,13 +189,13 @@ const STATEMENT = `
     (SELECT count(*) FROM page)::integer AS seen`;
 
 /** When to leave the rest for later. */
-export type Pace = { readonly signal: AbortSignal; readonly deadlineMs: number };
+export type Deadline = { readonly signal: AbortSignal; readonly deadlineMs: number };
 
 /** Between two batches, so that those who deliver come first. */
 const PAUSE_MS = 20;
 
 /** Takes steps until one says that there are no more. Returns whether it came to that. */
-export async function inBatches(pace: Pace, step: () => Promise<'more' | 'done'>): Promise<boolean> {
+export async function inBatches(pace: Deadline, step: () => Promise<'more' | 'done'>): Promise<boolean> {
   while (hasTime(pace)) {
     if ((await step()) === 'done') return true;
     await pause(PAUSE_MS, pace.signal);
@@ -203,6 +203,6 @@ export async function inBatches(pace: Pace, step: () => Promise<'more' | 'done'>
   return false;
 }
 
-export function hasTime({ signal, deadlineMs }: Pace): boolean {
+export function hasTime({ signal, deadlineMs }: Deadline): boolean {
   return !signal.aborted && performance.now() < deadlineMs;
 }

@@ -183,13 +183,13 @@ const PENDING = ['id', 'event_id']
  * Whoever comes after us waits for as long as we wait for a long reader, so it is not long. And less than the second
  * after which Postgres looks for a deadlock, and ends somebody else's transaction: we are the one to give up.
  */
-const PATIENCE_MS = 500;
+const LOCK_TIMEOUT_MS = 500;
 
 /**
  * Keeps everybody else out of these tables until the transaction ends; gives up after half a second (see isTimeout).
  * The statements after it get as long, unless they say otherwise.
  */
 async function lockTables(db: Queryable, tables: readonly string[]): Promise<void> {
-  await db.query(`SET LOCAL statement_timeout = ${PATIENCE_MS}`);
+  await db.query(`SET LOCAL statement_timeout = ${LOCK_TIMEOUT_MS}`);
   await db.query(`LOCK TABLE ${tables.join(', ')} IN ACCESS EXCLUSIVE MODE`);
 }

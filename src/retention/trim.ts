@@ -1,6 +1,6 @@
 import { idRange, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
-import { hasTime, inBatches, type Pace } from './expired-rows.ts';
+import { type Deadline, hasTime, inBatches } from './expired-rows.ts';
 
 /** The oldest of the newest `keep` ended deliveries of a subscription; undefined if it has no more than that. */
 async function oldestToKeep(
@@ -68,7 +68,7 @@ type TrimmingRound = {
   readonly keep: number;
   /** Begins with the subscription after this one. */
   readonly afterId: string;
-  readonly pace: Pace;
+  readonly pace: Deadline;
 };
 
 /** Trims subscription by subscription. Returns how many deliveries went, and where to go on; undefined after the last one. */
@@ -91,7 +91,7 @@ export async function trimSubscriptions(
   }
 }
 
-type One = { readonly subscriptionId: string; readonly keep: number; readonly pace: Pace };
+type One = { readonly subscriptionId: string; readonly keep: number; readonly pace: Deadline };
 
 async function trimOne(
   db: Queryable,

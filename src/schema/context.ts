@@ -5,14 +5,14 @@ import type { ChildPages, EventData } from '../delivery-log/pages.ts';
 import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
 import type { PublishEvent } from '../events/publish.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
-import type { Rest } from '../lib/semaphore.ts';
-import type { EventBus } from '../nats/connection.ts';
+import type { RestTurn } from '../lib/semaphore.ts';
+import type { NatsClient } from '../nats/connection.ts';
 import type { ReplayFeed } from '../replays/progress.ts';
 import type { WebhookSubscriptionServices } from '../subscriptions/service.ts';
 
 /** What resolvers work with; lives as long as the server. */
 export type SchemaServices = WebhookSubscriptionServices & {
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly liveLog: LiveLog;
   readonly log: Logger;
   /** To be called with the id of an API key that has been revoked; other processes hear of it from Postgres. */
@@ -29,7 +29,7 @@ export type Context = {
   readonly childPages: ChildPages;
   readonly eventData: EventData;
   /** For what only waits: others of the tenant have their turn meanwhile. Undefined if there are no turns. */
-  readonly rest?: Rest;
+  readonly rest?: RestTurn;
   readonly work: OperationWork;
   /** Aborts when the server stops: live streams end then. */
   readonly stopping: AbortSignal;

@@ -1,4 +1,4 @@
-import { ownDeliveryFilter } from '../delivery-log/filter.ts';
+import { scopeFilterToViewer } from '../delivery-log/filter.ts';
 import {
   type AttemptStats,
   planStats,
@@ -96,7 +96,7 @@ builder.queryField('deliveryStats', (t) =>
     },
     resolve: async (_root, args, context): Promise<Stats> => {
       // The counts of a subscription do not say whose it is: its id is looked up here.
-      const filter = await ownDeliveryFilter(context, args.filter, problemsOfStats(args.filter ?? {}, args));
+      const filter = await scopeFilterToViewer(context, args.filter, problemsOfStats(args.filter ?? {}, args));
       const { query, idBounds } = planStats(filter, args);
       const { readPool } = context.services.database;
       const read =

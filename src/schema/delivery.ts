@@ -1,5 +1,5 @@
 import { tenantScope, tenantWhere } from '../auth/viewer.ts';
-import { cancelByUser } from '../delivery/queue/cancel.ts';
+import { cancelDelivery } from '../delivery/queue/cancel.ts';
 import {
   DeliveryNotPendingError,
   DeliveryNotRetryableError,
@@ -7,7 +7,7 @@ import {
   SubscriptionInactiveError,
 } from '../delivery/queue/retry.ts';
 import { nextAttemptOf, waitReasonOf } from '../delivery/queue/wait-reason.ts';
-import { attemptWhere, ownDeliveryFilter } from '../delivery-log/filter.ts';
+import { attemptWhere, scopeFilterToViewer } from '../delivery-log/filter.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
 import { watchDeliveryLog } from '../delivery-log/watch.ts';
 import { DeliveryStatus, FailureReason, RejectionReason, WaitReason } from '../generated/prisma/client.ts';
@@ -127,7 +127,7 @@ builder.queryFields((t) => ({
       description: 'Newest first.',
       args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
       resolve: async (query, _root, args, context) => {
-        const filter = await ownDeliveryFilter(context, args.filter);
+        const filter = await scopeFilterToViewer(context, args.filter);
         const { prisma } = context.services.database;
         return findDeliveries(prisma, {
           ...{ filter, query, signal: context.signal },
@@ -161,7 +161,7 @@ builder.mutationFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'Of the delivery.' }) },
     errors: { types: [NotFoundError, DeliveryNotPendingError] },
     resolve: async (_root, { id }, { services, viewer }) => {
-      await cancelByUser(services.database, { id, tenant: tenantScope(viewer) });
+      await cancelDelivery(services.database, { id, tenant: tenantScope(viewer) });
       return { deliveryId: id };
     },
   }),
@@ -190,7 +190,7 @@ builder.queryField('deliveryLog', (t) =>
       description: 'The attempts, newest first.',
       args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
       resolve: async (query, _root, args, context) => {
-        const filter = await ownDeliveryFilter(context, args.filter);
+        const filter = await scopeFilterToViewer(context, args.filter);
         return context.services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(filter)));
       },
     },
@@ -209,7 +209,7 @@ builder.subscriptionField('deliveryLog', (t) =>
     },
     subscribe: async (_root, args, context) => {
       const { position: after, problems } = args.after == null ? NO_POSITION : readLogPosition(args.after, 'after');
-      const filter = await ownDeliveryFilter(context, args.filter, problems);
+      const filter = await scopeFilterToViewer(context, args.filter, problems);
       return watchDeliveryLog(context, { filter, after });
     },
     resolve: (emission) => {

@@ -5,10 +5,10 @@ import { checkFilter, eventWhere, rejectionWhere } from '../delivery-log/filter.
 import { EventDataInvalidError } from '../events/catalogue/validator.ts';
 import { isEventType, problemOfEventId } from '../events/event-type.ts';
 import {
-  type ConsiderationResult,
-  type Considered,
-  consider,
-  consideredSubscriptions,
+  type ExplainedSubscription,
+  explainedSubscriptions,
+  explainMatch,
+  type MatchResult,
 } from '../events/matching/explain.ts';
 import { compileFilter } from '../events/matching/filter.ts';
 import { isTooNested, MAX_DATA_BYTES, rememberData, TOO_NESTED, tooLarge } from '../events/parse.ts';
@@ -290,7 +290,7 @@ const ConsiderationResultEnum = builder.enumType('ConsiderationResult', {
 
 type Row = {
   readonly subscriptionId: string;
-  readonly result: ConsiderationResult;
+  readonly result: MatchResult;
   readonly deliveryId: string | null;
 };
 
@@ -337,7 +337,7 @@ export function considered(
   };
   return resolveCursorConnection<Promise<Row[]>>(options, async ({ before, after, limit, inverted }) => {
     const rows = await context.work.readPage(() =>
-      consideredSubscriptions(context.services.database.readPool, {
+      explainedSubscriptions(context.services.database.readPool, {
         event,
         limit,
         order: inverted ? 'asc' : 'desc',
@@ -361,11 +361,14 @@ export function considered(
   });
 }
 
-async function resultsOf(rows: readonly Considered[], event: Parameters<typeof consider>[1]): Promise<Row[]> {
+async function resultsOf(
+  rows: readonly ExplainedSubscription[],
+  event: Parameters<typeof explainMatch>[1],
+): Promise<Row[]> {
   const results: Row[] = [];
   for (const { subscriptionId, settings, deliveryId } of rows) {
     // A delivery that was made later, by name, counts as well; of one that was not kept the settings tell.
-    const result = deliveryId !== null || settings === null ? 'DELIVERED_TO' : await consider(settings, event);
+    const result = deliveryId !== null || settings === null ? 'DELIVERED_TO' : await explainMatch(settings, event);
     results.push({ subscriptionId, result, deliveryId });
   }
   return results;

@@ -3,7 +3,7 @@ import {
   checkFilter,
   type DeliveryFilter,
   deliveryWhere,
-  ownDeliveryFilter,
+  scopeFilterToViewer,
   storeFilter,
 } from '../delivery-log/filter.ts';
 import { type Replay, ReplayStatus } from '../generated/prisma/client.ts';
@@ -147,7 +147,7 @@ async function start(context: Context, { dryRun, ratePerSecond, ...input }: Star
   if (tenant === undefined && tenantProblem === undefined) {
     problems.push({ path: 'filter.tenant', message: 'is required: a replay belongs to one tenant' });
   }
-  const filter = await ownDeliveryFilter(context, input.filter, problems);
+  const filter = await scopeFilterToViewer(context, input.filter, problems);
   if (tenant === undefined) throw new Error('a replay without a tenant was accepted');
   return startReplay(context.services.database, {
     ...{ tenant, filter: storeFilter(filter), where: deliveryWhere(filter) },

@@ -13,7 +13,7 @@ import type { Database } from '../postgres/client.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { schema } from '../schema/schema.ts';
 import { limitAnswers } from './plugins/answers.ts';
-import { endLongQueries, limitStreams, takeTurns, trackStreams } from './plugins/concurrency.ts';
+import { endLongQueries, limitStreams, limitTenantConcurrency, trackStreams } from './plugins/concurrency.ts';
 import { endWithCredential, requireViewer } from './plugins/credentials.ts';
 import { createCors, requireJson } from './plugins/cross-origin.ts';
 import { GRAPHIQL, renderGraphiql } from './plugins/graphiql.ts';
@@ -72,7 +72,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       requireJson(),
       limitOperations(settings, cpuShares),
       checkDocuments(),
-      takeTurns(),
+      limitTenantConcurrency(),
       endLongQueries(),
       trackStreams(options.operations),
       endWithCredential((viewer) => credentials.watch(viewer)),

@@ -1,7 +1,7 @@
 import type { Role } from '../config/values.ts';
-import { createSnapshot } from '../lib/cached-read.ts';
+import { cachedRead } from '../lib/cached-read.ts';
 import { VERSION } from '../lib/version.ts';
-import type { EventBus } from '../nats/connection.ts';
+import type { NatsClient } from '../nats/connection.ts';
 import type { Database } from '../postgres/client.ts';
 
 /** One part that a process stands on. */
@@ -34,7 +34,7 @@ export type Readiness = {
 
 export type HealthServices = {
   readonly database: Pick<Database, 'pool' | 'renewConnections'>;
-  readonly bus: Pick<EventBus, 'problems' | 'warnings'>;
+  readonly bus: Pick<NatsClient, 'problems' | 'warnings'>;
   /** The conditions that the start of this process still waits for: database migrated, NATS connected, roles running. */
   readonly startProblems: () => readonly string[];
 };
@@ -81,7 +81,7 @@ export function createReadiness(roles: ReadonlySet<Role>, checks: readonly Readi
   const parts = checks.map(({ part, title, neededBy, findProblems, findWarnings = () => [] }) => ({
     part,
     needed: neededBy.some((role) => roles.has(role)),
-    findProblems: createSnapshot(async () => findProblems(), { waitMs: TIMEOUT_MS, freshMs: 0, staleMs: 0 }),
+    findProblems: cachedRead(async () => findProblems(), { waitMs: TIMEOUT_MS, freshMs: 0, staleMs: 0 }),
     findWarnings,
     silent: [`${title} does not answer`],
   }));

@@ -14,7 +14,7 @@ import { createPublishEvent } from '../events/publish.ts';
 import { atMost, InFlight } from '../lib/loop.ts';
 import { StartError } from '../lib/start-error.ts';
 import { VERSION } from '../lib/version.ts';
-import type { EventBus } from '../nats/connection.ts';
+import type { NatsClient } from '../nats/connection.ts';
 import type { Database } from '../postgres/client.ts';
 import { ReplayFeed } from '../replays/progress.ts';
 import type { SecretBox } from '../subscriptions/secrets.ts';
@@ -32,7 +32,7 @@ type HttpServerOptions = {
   readonly adminApiKey: string;
   readonly databaseUrl: string;
   readonly database: Database;
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly schemaThread: SchemaThread;
   readonly secretBox: SecretBox;
   readonly log: Logger;

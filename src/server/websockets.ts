@@ -17,8 +17,8 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import type { Credentials } from '../auth/credentials.ts';
 import {
   type CpuShares,
-  createHolderCount,
-  holderOf,
+  createConcurrencyQuota,
+  quotaKeyOf,
   rateLimitedError,
   type TakeOperation,
   waitBeforeOperation,
@@ -336,7 +336,7 @@ export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits 
       if (sockets.size === 0) ofHolder.delete(holder);
     });
   };
-  const admitted = createHolderCount({ max: MAX_SOCKETS, maxPerHolder: MAX_SOCKETS_PER_HOLDER });
+  const admitted = createConcurrencyQuota({ max: MAX_SOCKETS, maxPerHolder: MAX_SOCKETS_PER_HOLDER });
   return {
     isCrowded: () => withoutViewer.size >= MAX_SOCKETS_WITHOUT_VIEWER,
     watch: (socket) => {
@@ -363,7 +363,7 @@ export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits 
         return false;
       }
       socket.once('close', release);
-      const holder = holderOf(viewer);
+      const holder = quotaKeyOf(viewer);
       if (holder !== undefined) hold(socket, holder);
       return true;
     },

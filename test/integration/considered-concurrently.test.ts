@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { consider, consideredSubscriptions } from '../../src/events/matching/explain.ts';
+import { explainedSubscriptions, explainMatch } from '../../src/events/matching/explain.ts';
 import { compileFilter } from '../../src/events/matching/filter.ts';
 import { EventWriter } from '../../src/events/writer.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
@@ -86,11 +86,11 @@ type EventRow = {
 /** The subscriptions that the settings of its time say an event was delivered to. */
 async function wanting({ id, tenant, type, data, matchedVersion }: Omit<EventRow, 'deliveredTo'>): Promise<string[]> {
   const event = { id, tenant, matchedVersion: BigInt(matchedVersion) };
-  const rows = await consideredSubscriptions(database.pool, { event, order: 'asc', limit: 250 });
+  const rows = await explainedSubscriptions(database.pool, { event, order: 'asc', limit: 250 });
   const fulfils = (filter: unknown) => Promise.resolve(compileFilter(filter)(JSON.parse(data.toString())));
   const ids: string[] = [];
   for (const { subscriptionId, settings: then } of rows) {
-    if (then !== null && (await consider(then, { type, fulfils })) === 'DELIVERED_TO') ids.push(subscriptionId);
+    if (then !== null && (await explainMatch(then, { type, fulfils })) === 'DELIVERED_TO') ids.push(subscriptionId);
   }
   return ids;
 }
@@ -103,7 +103,12 @@ it('what the settings of its time say of an event is what was delivered, while t
     ids.push((await app.subscribe({ url, ...settings(`first ${index}`) })).id);
   }
   const inspect = () => Promise.reject(new Error('no NATS'));
-  const writer = new EventWriter({ maxInlineDataBytes: 1_000, maxFanOutBytes: 100_000, inspect, names: natsNames() });
+  const writer = new EventWriter({
+    maxInlineDataBytes: 1_000,
+    maxFanOutBytes: 100_000,
+    withJetStreamManager: inspect,
+    names: natsNames(),
+  });
   const changing = async (name: number) => {
     for (let index = 0; index < CHANGES; index += 1) await change(ids, `change ${name} ${index}`);
   };

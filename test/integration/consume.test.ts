@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { afterEach, expect, it } from 'vitest';
 import { consume } from '../../src/nats/consume.ts';
 import { natsNames } from '../../src/nats/names.ts';
-import { StreamKeeper } from '../../src/nats/reconcile.ts';
+import { StreamReconciler } from '../../src/nats/reconcile.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -59,7 +59,7 @@ function startConsuming(connection: NatsConnection): { readonly bodies: string[]
 it('a consumer that gets nothing although there is something consumes anew', async () => {
   const server = await startServer();
   const direct = await connectTo(server.port);
-  await new StreamKeeper({ log: pino({ level: 'silent' }), now: Date.now }).check(await direct.jetstreamManager());
+  await new StreamReconciler({ log: pino({ level: 'silent' }), now: Date.now }).check(await direct.jetstreamManager());
   // What asks for messages in the name of the first inbox gets lost, however often the client repeats it.
   let firstInbox: string | undefined;
   let lost = 0;
@@ -85,7 +85,7 @@ it('a consumer that has nothing to get is left alone', async () => {
   const server = await startServer();
   const connection = await connectTo(server.port);
   const jsm = await connection.jetstreamManager();
-  await new StreamKeeper({ log: pino({ level: 'silent' }), now: Date.now }).check(jsm);
+  await new StreamReconciler({ log: pino({ level: 'silent' }), now: Date.now }).check(jsm);
   const { bodies, logged } = startConsuming(connection);
   // Asked about often enough, and longer than a request for messages lasts.
   let infos = 0;

@@ -3,7 +3,7 @@ import { Registry } from 'prom-client';
 import { afterEach, expect, it, vi } from 'vitest';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { Dispatcher } from '../../src/events/dispatcher.ts';
-import { EventBus } from '../../src/nats/connection.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { Clock } from '../../src/postgres/clock.ts';
 import { type Scene, startScene } from '../support/scene.ts';
@@ -70,7 +70,7 @@ it('events that waited for a locked table are written within seconds of its end'
   const log = pino({ level: 'error' }, { write: (line: string) => void logLines.push(line) });
   const database = createDatabase({ url: services.databaseUrl, onError: () => undefined, statementMs: 300 });
   cleanUps.push(() => database.close());
-  const bus = new EventBus({ servers: [services.nats.url], seal: TEST_SEAL, log });
+  const bus = new NatsClient({ servers: [services.nats.url], seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   const metrics = new Registry();

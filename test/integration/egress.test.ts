@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
 import type { EgressPolicy } from '../../src/delivery/http/egress-policy.ts';
-import { type Outcome, send } from '../../src/delivery/http/request.ts';
+import { type Outcome, postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
 import { Resolver } from '../../src/delivery/http/resolver.ts';
 import { type DnsAnswer, type DnsQuestion, startDnsServer } from '../support/dns-server.ts';
 import { startReceiver } from '../support/receiver.ts';
@@ -41,7 +41,12 @@ async function start(answer: (question: DnsQuestion) => DnsAnswer, policy: Parti
   );
   const { port } = new URL(receiver.url);
   const attempt = (host: string, timeoutMs = 5_000): Promise<Outcome> =>
-    send(agents, { url: `http://${host}:${port}/`, headers: {}, body: Buffer.from('{}'), timeoutMs });
+    postWithStaleConnectionRetry(agents, {
+      url: `http://${host}:${port}/`,
+      headers: {},
+      body: Buffer.from('{}'),
+      timeoutMs,
+    });
   return { receiver, dns, agents, port, attempt };
 }
 
@@ -197,7 +202,9 @@ describe('the egress guard', () => {
     const { attempt, agents, receiver } = await start(() => addresses(PUBLIC));
     expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
     const overTls = { url: receiver.url.replace('http:', 'https:'), headers: {}, body: Buffer.from('{}') };
-    expect(await send(agents, { ...overTls, timeoutMs: 5_000 })).toMatchObject({ reason: 'TLS_FAILURE' });
+    expect(await postWithStaleConnectionRetry(agents, { ...overTls, timeoutMs: 5_000 })).toMatchObject({
+      reason: 'TLS_FAILURE',
+    });
     expect(receiver.requests).toHaveLength(1);
     expect(receiver.connectionCount()).toBe(2);
     expect(proxy.connectionCount()).toBe(0);

@@ -10,7 +10,7 @@ import { createPublishEvent } from '../../src/events/publish.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { InFlight } from '../../src/lib/loop.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { EventBus } from '../../src/nats/connection.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { ReplayFeed } from '../../src/replays/progress.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
@@ -40,7 +40,7 @@ export type Api = {
   readonly nats: TestNats;
   readonly database: Database;
   readonly secretBox: SecretBox;
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   /** What was logged, as text. */
@@ -63,7 +63,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const url = databaseUrl ?? testDatabase.url;
   const database = createDatabase({ url, onError: () => undefined });
   const secretBox = createSecretBox(Buffer.alloc(32, 7).toString('base64'));
-  const bus = new EventBus({ servers: [nats.url], seal: TEST_SEAL, log });
+  const bus = new NatsClient({ servers: [nats.url], seal: TEST_SEAL, log });
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const credentials = new Credentials({ adminApiKey: ADMIN_KEY, jwt: undefined, database, databaseUrl: url, log });

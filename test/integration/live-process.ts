@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isLate } from '../../src/delivery/sending/result-writer.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { createIdSequence } from '../../src/lib/uuid7.ts';
-import { EventBus } from '../../src/nats/connection.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -11,7 +11,7 @@ import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
 
 /** What a process of the role `api` runs, with a NATS connection of its own. */
 export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
-  const bus = new EventBus({ servers: [api.nats.url], seal: TEST_SEAL, log: api.log });
+  const bus = new NatsClient({ servers: [api.nats.url], seal: TEST_SEAL, log: api.log });
   bus.start();
   await waitFor(() => bus.connected, { what: 'NATS' });
   const server = await startApiServer({ ...api, bus }, { port });

@@ -110,7 +110,7 @@ describe('over WebSocket', () => {
     await waitFor(() => watching.attempts().length === 1, { what: 'the attempt', timeoutMs: 5_000 });
     expect(watching.attempts()[0]?.id).toBe(attempt.id);
     // The attempt would come from Postgres as well; what comes over NATS is what must go on coming.
-    expect(await api.bus.inspect((manager) => manager.getAccountInfo())).toMatchObject({ streams: 2 });
+    expect(await api.bus.withJetStreamManager((manager) => manager.getAccountInfo())).toMatchObject({ streams: 2 });
     await watching.stop();
   });
 

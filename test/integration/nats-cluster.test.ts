@@ -4,7 +4,7 @@ import { connect } from 'nats';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
-import { EventBus } from '../../src/nats/connection.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
@@ -59,10 +59,10 @@ afterAll(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-function startBus(password: string): EventBus {
+function startBus(password: string): NatsClient {
   logged = [];
   const servers = members.map(({ port }) => `nats://engine:${password}@127.0.0.1:${port}`);
-  const bus = new EventBus({ servers, streams: { replicas: 3 }, seal: TEST_SEAL, log });
+  const bus = new NatsClient({ servers, streams: { replicas: 3 }, seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   return bus;

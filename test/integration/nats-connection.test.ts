@@ -5,7 +5,7 @@ import { type DeliveryMessage, messageId } from '../../src/delivery/queue/messag
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { NoAnswerError } from '../../src/lib/event-loop.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { EventBus } from '../../src/nats/connection.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -44,10 +44,10 @@ async function startServerProcess(...args: string[]): Promise<{ port: number; se
   return { port, server };
 }
 
-function startBus(url: string): { bus: EventBus; logged: () => string } {
+function startBus(url: string): { bus: NatsClient; logged: () => string } {
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
-  const bus = new EventBus({ servers: [url], seal: TEST_SEAL, log });
+  const bus = new NatsClient({ servers: [url], seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   return { bus, logged: () => lines.join('') };

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import { readConfig } from '../../src/config/config.ts';
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
-import { EventBus } from '../../src/nats/connection.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { createCertificate } from '../support/self-signed-certificate.ts';
 import { ServerProcess } from '../support/server-process.ts';
@@ -60,11 +60,11 @@ async function startServer(configuration: string): Promise<string> {
 }
 
 /** Configured as the program is, by variables. */
-function startBus(env: Readonly<Record<string, string>>): { bus: EventBus; logged: () => string } {
+function startBus(env: Readonly<Record<string, string>>): { bus: NatsClient; logged: () => string } {
   const { natsServers = [], nats } = readConfig(env);
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
-  const bus = new EventBus({ servers: natsServers, loginFiles: nats.login, seal: TEST_SEAL, log });
+  const bus = new NatsClient({ servers: natsServers, loginFiles: nats.login, seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   return { bus, logged: () => lines.join('') };

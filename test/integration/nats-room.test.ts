@@ -2,7 +2,7 @@ import { connect, DiscardPolicy, headers, type JetStreamManager, type NatsConnec
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { natsNames } from '../../src/nats/names.ts';
-import { StreamKeeper } from '../../src/nats/reconcile.ts';
+import { StreamReconciler } from '../../src/nats/reconcile.ts';
 import { wantedIn } from '../../src/nats/streams.ts';
 import { startTestNats, type TestNatsOptions } from '../support/nats.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
@@ -99,7 +99,7 @@ describe('a nats-server with little storage', () => {
     const nats = await startTestNats({ [limit]: mebibytes * MEBIBYTE });
     cleanUps.push(() => nats.stop());
     const jsm = await manage(nats.url);
-    await new StreamKeeper({ log, now: Date.now }).check(jsm);
+    await new StreamReconciler({ log, now: Date.now }).check(jsm);
     const [events = 0, deliveries = 0] = await Promise.all(
       ['EVENTS', 'DELIVERIES'].map(async (name) => (await jsm.streams.info(name)).config.max_bytes / MEBIBYTE),
     );
@@ -130,7 +130,7 @@ describe('room in EVENTS', () => {
     cleanUps.push(() => nats.stop());
     const jsm = await manage(nats.url);
     const settings = { eventsMaxBytes: 4 * MEBIBYTE };
-    const keeper = new StreamKeeper({ log, settings, makesRoom: true, now: Date.now });
+    const keeper = new StreamReconciler({ log, settings, makesRoom: true, now: Date.now });
     await keeper.check(jsm, { canPurge });
     const { publishOnce } = await startPublisher(nats.url);
     for (let index = 0; index < 15; index += 1) await publishOnce(`event-${index}`, MEBIBYTE / 4);
@@ -157,7 +157,7 @@ describe('room in EVENTS', () => {
     const nats = await startTestNats();
     cleanUps.push(() => nats.stop());
     const jsm = await manage(nats.url);
-    const keeper = new StreamKeeper({
+    const keeper = new StreamReconciler({
       log,
       settings: { eventsMaxBytes: 4 * MEBIBYTE },
       makesRoom: true,

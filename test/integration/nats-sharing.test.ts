@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config/config.ts';
-import { EventBus } from '../../src/nats/connection.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
 import { undeliveredCount } from '../../src/nats/metrics.ts';
 import { natsNames } from '../../src/nats/names.ts';
 import { createTestDatabase } from '../support/database.ts';
@@ -101,7 +101,7 @@ it('installations with different prefixes, or none, share a broker, and each get
 
 it('how many messages wait for a sender is counted in the stream with the prefix', async () => {
   const log = pino({ level: 'silent' });
-  const bus = new EventBus({ servers: [nats.url], names: natsNames('one'), seal: TEST_SEAL, log });
+  const bus = new NatsClient({ servers: [nats.url], names: natsNames('one'), seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   await waitFor(() => bus.connected, { what: 'the connection' });

@@ -5,7 +5,7 @@ import { afterEach, expect, it } from 'vitest';
 import { insertSubscriptions, subjectsOf } from '../../bench/many-subscriptions.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { createPublishEvent, type PublishEvent } from '../../src/events/publish.ts';
-import { EventBus } from '../../src/nats/connection.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -26,7 +26,7 @@ async function startPublishing(
   const log = pino({ level: 'silent' });
   const database = createDatabase({ url, onError: () => undefined });
   cleanUps.push(() => database.close());
-  const bus = new EventBus({ servers: [natsUrl], seal: TEST_SEAL, log });
+  const bus = new NatsClient({ servers: [natsUrl], seal: TEST_SEAL, log });
   bus.start();
   cleanUps.push(() => bus.stop());
   await waitFor(() => bus.connected, { what: 'NATS' });

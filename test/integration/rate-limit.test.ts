@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { afterEach, expect, it } from 'vitest';
-import { takeSendSlots } from '../../src/delivery/queue/rate-slots.ts';
+import { reserveSendTimes } from '../../src/delivery/queue/rate-slots.ts';
 import type { Receiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -77,7 +77,7 @@ it('each moment is given once, however many ask at a time', async () => {
   const pool = new pg.Pool({ connectionString: scene.databaseUrl, max: 10 });
   const startedAt = Date.now();
   const asking = Array.from({ length: 30 }, async () => {
-    const slots = await takeSendSlots(pool, { requests: [{ subscriptionId: id, count: 5 }], horizonMs: 1_000 });
+    const slots = await reserveSendTimes(pool, { requests: [{ subscriptionId: id, count: 5 }], horizonMs: 1_000 });
     return slots.get(id)?.count ?? 0;
   });
   const given = (await Promise.all(asking)).reduce((sum, count) => sum + count, 0);

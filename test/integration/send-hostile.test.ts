@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
-import { failureReasonOf, send } from '../../src/delivery/http/request.ts';
+import { failureReasonOf, postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
 import {
   HOSTILITIES,
   type HostileReceiver,
@@ -29,7 +29,7 @@ async function attempt(hostility: Hostility) {
   receiver = await startHostileReceiver(HOSTILITIES[hostility]);
   agents = new EgressAgents({ allowCidrs: ['127.0.0.1/32'], allowHttp: 'always', denyPorts: new Set() });
   const startedAt = performance.now();
-  const outcome = await send(agents, {
+  const outcome = await postWithStaleConnectionRetry(agents, {
     url: receiver.url,
     headers: { 'content-type': 'application/json' },
     body: UNREAD.has(hostility) ? LARGE_BODY : SMALL_BODY,

@@ -3,7 +3,7 @@ import { createServer as createTcpServer } from 'node:net';
 import { createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
-import { send } from '../../src/delivery/http/request.ts';
+import { postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
 import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
 import { createCertificate } from '../support/self-signed-certificate.ts';
 
@@ -44,8 +44,12 @@ async function startTlsReceiver(options: TlsOptions) {
 }
 
 /** `trusted`: as if it came from an authority that Node knows. */
-function attempt(url: string, trusted?: string, timeoutMs = 10_000): Promise<Awaited<ReturnType<typeof send>>> {
-  return send(createAgents(trusted), { url, headers: {}, body: Buffer.from('{}'), timeoutMs });
+function attempt(
+  url: string,
+  trusted?: string,
+  timeoutMs = 10_000,
+): Promise<Awaited<ReturnType<typeof postWithStaleConnectionRetry>>> {
+  return postWithStaleConnectionRetry(createAgents(trusted), { url, headers: {}, body: Buffer.from('{}'), timeoutMs });
 }
 
 function createAgents(trusted?: string): EgressAgents {
@@ -63,7 +67,7 @@ describe('send over TLS', () => {
     expect(await attempt(`https://127.0.0.1:${receiver.port}/`, VALID.cert)).toMatchObject({ statusCode: 200 });
     const agents = createAgents(VALID.cert);
     for (let count = 0; count < 3; count++) {
-      const outcome = await send(agents, {
+      const outcome = await postWithStaleConnectionRetry(agents, {
         url: `https://localhost:${receiver.port}/`,
         headers: {},
         body: Buffer.from('{}'),

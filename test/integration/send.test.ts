@@ -1,7 +1,7 @@
 import { createServer as createTcpServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
-import { type SendRequest, send } from '../../src/delivery/http/request.ts';
+import { postWithStaleConnectionRetry, type SendRequest } from '../../src/delivery/http/request.ts';
 import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
@@ -40,7 +40,7 @@ describe('send', () => {
   it('posts exactly the headers and the bytes it was given', async () => {
     const receiver = await receiverOf(() => ({ status: 201, headers: { 'set-cookie': 'a=1', 'x-b': 'c' }, body: 'Ü' }));
     const body = Buffer.from([0x7b, 0xff, 0x00, 0x7d]);
-    const outcome = await send(createAgents(), request(`${receiver.url}/a%20b?c=d`, { body }));
+    const outcome = await postWithStaleConnectionRetry(createAgents(), request(`${receiver.url}/a%20b?c=d`, { body }));
     expect(outcome).toMatchObject({ kind: 'response', statusCode: 201, body: 'Ü', bodyTruncated: false });
     expect(outcome).toHaveProperty('headers.x-b', 'c');
     const [received] = receiver.requests;
@@ -56,7 +56,7 @@ describe('send', () => {
 
   it('adds no user-agent of its own', async () => {
     const receiver = await receiverOf();
-    await send(createAgents(), request(receiver.url, { headers: {} }));
+    await postWithStaleConnectionRetry(createAgents(), request(receiver.url, { headers: {} }));
     expect(receiver.requests[0]?.headers).not.toHaveProperty('user-agent');
   });
 
@@ -67,7 +67,7 @@ describe('send', () => {
         socket.write('HTTP/1.1 200 OK\r\nset-cookie: a\r\nset-cookie: b\r\ncontent-length: 0\r\n\r\n'),
     });
     cleanups.push(() => receiver.close());
-    const outcome = await send(createAgents(), request(receiver.url));
+    const outcome = await postWithStaleConnectionRetry(createAgents(), request(receiver.url));
     const headers = outcome.kind === 'response' ? Object.entries(outcome.headers) : [];
     expect(headers).toEqual([
       ['set-cookie', 'a, b'],
@@ -78,7 +78,7 @@ describe('send', () => {
   it('keeps the connection for the next attempt', async () => {
     const receiver = await receiverOf(() => ({ status: 500, body: 'x'.repeat(10_000) }));
     const agents = createAgents();
-    for (let count = 0; count < 5; count++) await send(agents, request(receiver.url));
+    for (let count = 0; count < 5; count++) await postWithStaleConnectionRetry(agents, request(receiver.url));
     expect(receiver.requests).toHaveLength(5);
     expect(receiver.connectionCount()).toBe(1);
   });
@@ -86,7 +86,7 @@ describe('send', () => {
   it('does not keep a connection that has become too old', async () => {
     const receiver = await receiverOf();
     const agents = createAgents({ maxSocketAgeMs: 0 });
-    for (let count = 0; count < 3; count++) await send(agents, request(receiver.url));
+    for (let count = 0; count < 3; count++) await postWithStaleConnectionRetry(agents, request(receiver.url));
     expect(receiver.connectionCount()).toBe(3);
   });
 
@@ -103,7 +103,9 @@ describe('send', () => {
       return { status: 200 };
     });
     const agents = createAgents();
-    const all = Array.from({ length: 200 }, () => send(agents, request(receiver.url, { timeoutMs: 30_000 })));
+    const all = Array.from({ length: 200 }, () =>
+      postWithStaleConnectionRetry(agents, request(receiver.url, { timeoutMs: 30_000 })),
+    );
     const outcomes = await Promise.all(all);
     expect(outcomes.filter(({ kind }) => kind === 'response')).toHaveLength(200);
     expect(receiver.connectionCount()).toBe(200);
@@ -127,8 +129,8 @@ describe('send', () => {
     });
     cleanups.push(() => receiver.close());
     const agents = createAgents();
-    expect(await send(agents, request(receiver.url))).toMatchObject({ statusCode: 200 });
-    expect(await send(agents, request(receiver.url))).toMatchObject({ statusCode: 200 });
+    expect(await postWithStaleConnectionRetry(agents, request(receiver.url))).toMatchObject({ statusCode: 200 });
+    expect(await postWithStaleConnectionRetry(agents, request(receiver.url))).toMatchObject({ statusCode: 200 });
     expect(requests).toBe(3);
     expect(receiver.connectionCount()).toBe(2);
   });
@@ -147,8 +149,10 @@ describe('send', () => {
     });
     cleanups.push(() => receiver.close());
     const agents = createAgents();
-    await send(agents, request(receiver.url));
-    expect(await send(agents, request(receiver.url))).toMatchObject({ reason: 'CONNECTION_RESET' });
+    await postWithStaleConnectionRetry(agents, request(receiver.url));
+    expect(await postWithStaleConnectionRetry(agents, request(receiver.url))).toMatchObject({
+      reason: 'CONNECTION_RESET',
+    });
     expect(requests).toBe(2);
   });
 
@@ -168,9 +172,9 @@ describe('send', () => {
     });
     cleanups.push(() => receiver.close());
     const agents = createAgents();
-    await send(agents, request(receiver.url));
+    await postWithStaleConnectionRetry(agents, request(receiver.url));
     const startedAt = performance.now();
-    const outcome = await send(agents, request(receiver.url, { timeoutMs: 2_000 }));
+    const outcome = await postWithStaleConnectionRetry(agents, request(receiver.url, { timeoutMs: 2_000 }));
     expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'no response within 2000 ms' });
     expect(performance.now() - startedAt).toBeLessThan(3_400);
     expect(receiver.connectionCount()).toBe(2);
@@ -191,13 +195,13 @@ describe('send', () => {
     });
     cleanups.push(() => receiver.close());
     const agents = createAgents();
-    await send(agents, request(receiver.url));
+    await postWithStaleConnectionRetry(agents, request(receiver.url));
     const [idle] = Object.values(agents.pooled.http.freeSockets).flat();
     const bytesBefore = idle?.bytesRead ?? 0;
     await vi.waitFor(() => {
       expect(idle?.destroyed === true || (idle?.bytesRead ?? 0) >= bytesBefore + UNASKED.length).toBe(true);
     }, PATIENCE);
-    expect(await send(agents, request(receiver.url))).toMatchObject({ statusCode: 500 });
+    expect(await postWithStaleConnectionRetry(agents, request(receiver.url))).toMatchObject({ statusCode: 500 });
   });
 
   it.each(['http', 'https'])('gives up on an address that drops packets (%s)', async (scheme) => {
@@ -205,7 +209,10 @@ describe('send', () => {
     cleanups.push(() => target.close());
     const agents = createAgents();
     const startedAt = performance.now();
-    const outcome = await send(agents, request(`${scheme}://127.0.0.1:${target.port}/`, { timeoutMs: 1_000 }));
+    const outcome = await postWithStaleConnectionRetry(
+      agents,
+      request(`${scheme}://127.0.0.1:${target.port}/`, { timeoutMs: 1_000 }),
+    );
     expect(outcome).toMatchObject({ reason: 'TIMEOUT', message: 'no connection within 1000 ms' });
     expect(performance.now() - startedAt).toBeLessThan(4_000);
     await vi.waitFor(() => {
@@ -218,7 +225,7 @@ describe('send', () => {
     const receiver = await startHostileReceiver(HOSTILITIES['never answers']);
     cleanups.push(() => receiver.close());
     const abort = new AbortController();
-    const sending = send(createAgents(), request(receiver.url, { signal: abort.signal }));
+    const sending = postWithStaleConnectionRetry(createAgents(), request(receiver.url, { signal: abort.signal }));
     await vi.waitFor(() => {
       expect(receiver.openConnections()).toBe(1);
     }, PATIENCE);
@@ -231,10 +238,13 @@ describe('send', () => {
 
   it('does not begin when its signal has been given before', async () => {
     const receiver = await receiverOf();
-    const outcome = await send(createAgents(), request(receiver.url, { signal: AbortSignal.abort() }));
+    const outcome = await postWithStaleConnectionRetry(
+      createAgents(),
+      request(receiver.url, { signal: AbortSignal.abort() }),
+    );
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'OTHER' });
     // A second request gets through, so the first one would have been seen by now.
-    await send(createAgents(), request(receiver.url));
+    await postWithStaleConnectionRetry(createAgents(), request(receiver.url));
     expect(receiver.requests).toHaveLength(1);
   });
 
@@ -242,7 +252,10 @@ describe('send', () => {
     const receiver = await startHostileReceiver(HOSTILITIES['drips the body']);
     cleanups.push(() => receiver.close());
     const abort = new AbortController();
-    const sending = send(createAgents(), request(receiver.url, { signal: abort.signal, timeoutMs: 30_000 }));
+    const sending = postWithStaleConnectionRetry(
+      createAgents(),
+      request(receiver.url, { signal: abort.signal, timeoutMs: 30_000 }),
+    );
     await vi.waitFor(() => {
       expect(receiver.openConnections()).toBe(1);
     }, PATIENCE);
@@ -260,7 +273,7 @@ describe('send', () => {
     const receiver = await startHostileReceiver(HOSTILITIES['drips the body']);
     cleanups.push(() => receiver.close());
     const startedAt = performance.now();
-    const outcome = await send(createAgents(), request(receiver.url, { timeoutMs: 30_000 }));
+    const outcome = await postWithStaleConnectionRetry(createAgents(), request(receiver.url, { timeoutMs: 30_000 }));
     expect(outcome).toMatchObject({ kind: 'response', statusCode: 200, bodyTruncated: true });
     expect(outcome.responseTimeMs).toBeLessThan(2_000);
     expect(performance.now() - startedAt).toBeGreaterThan(2_900);
@@ -274,7 +287,7 @@ describe('send', () => {
       await vi.waitUntil(() => performance.now() - receivedAt > 300, { interval: 10 });
       return { status: 200 };
     });
-    const outcome = await send(createAgents(), request(receiver.url));
+    const outcome = await postWithStaleConnectionRetry(createAgents(), request(receiver.url));
     expect(outcome.responseTimeMs).toBeGreaterThanOrEqual(300);
     expect(outcome.responseTimeMs).toBeLessThan(4_000);
   });
@@ -284,7 +297,7 @@ describe('send', () => {
     await vi.waitUntil(() => server.listening);
     const port = portOf(server);
     server.close();
-    const outcome = await send(createAgents(), request(`http://127.0.0.1:${port}/`));
+    const outcome = await postWithStaleConnectionRetry(createAgents(), request(`http://127.0.0.1:${port}/`));
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'CONNECTION_REFUSED' });
   });
 
@@ -294,7 +307,7 @@ describe('send', () => {
     ['a URL that is none', { url: 'geheim' }],
     ['another scheme', { url: 'ftp://127.0.0.1/geheim' }],
   ])('refuses to send %s, and does not repeat it', async (_what, more) => {
-    const outcome = await send(createAgents(), request('http://127.0.0.1:1/', more));
+    const outcome = await postWithStaleConnectionRetry(createAgents(), request('http://127.0.0.1:1/', more));
     expect(outcome).toMatchObject({ kind: 'failure', reason: 'INVALID_REQUEST' });
     expect(JSON.stringify(outcome)).not.toContain('geheim');
   });

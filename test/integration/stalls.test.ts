@@ -1,7 +1,7 @@
 import process from 'node:process';
 import { afterEach, describe, expect, it } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
-import { send } from '../../src/delivery/http/request.ts';
+import { postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
 import { stall, startOtherLoopReceiver } from '../support/other-loop-receiver.ts';
 
 const cleanUps: (() => unknown)[] = [];
@@ -22,7 +22,12 @@ function begin(host: string, timeoutMs: number) {
   cleanUps.push(() => {
     agents.close();
   });
-  return send(agents, { url: `http://${host}/`, headers: {}, body: Buffer.from('{}'), timeoutMs });
+  return postWithStaleConnectionRetry(agents, {
+    url: `http://${host}/`,
+    headers: {},
+    body: Buffer.from('{}'),
+    timeoutMs,
+  });
 }
 
 describe('while our own event loop stands still for longer than the time-out', () => {

@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { EventBus } from '../../src/nats/connection.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
 import { createSocketClient, openEvents } from '../support/graphql-client.ts';
@@ -18,12 +18,12 @@ const IDLE_STOP_MS = 3_500;
 
 let services: TestServices;
 let database: Database;
-let bus: EventBus;
+let bus: NatsClient;
 let delivery: Delivery;
 beforeAll(async () => {
   services = await startTestServices();
   database = createDatabase({ url: services.databaseUrl, onError: () => undefined });
-  bus = new EventBus({ servers: [services.nats.url], seal: TEST_SEAL, log: pino({ level: 'silent' }) });
+  bus = new NatsClient({ servers: [services.nats.url], seal: TEST_SEAL, log: pino({ level: 'silent' }) });
   bus.start();
   const subscription = await database.prisma.webhookSubscription.create({
     data: { id: uuid7(Date.now()), tenant: 'acme', url: 'https://example.com/', eventTypes: ['*'] },

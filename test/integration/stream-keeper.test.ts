@@ -16,7 +16,7 @@ import {
 } from 'nats';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { StreamKeeper } from '../../src/nats/reconcile.ts';
+import { StreamReconciler } from '../../src/nats/reconcile.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -45,13 +45,13 @@ async function connectToServer(): Promise<void> {
   jetStream = connection.jetstream();
 }
 
-function createKeeper(): StreamKeeper {
+function createKeeper(): StreamReconciler {
   const log = pino({ level: 'info' }, { write: (line: string) => void (logged += line) });
-  return new StreamKeeper({ log, now: () => clock });
+  return new StreamReconciler({ log, now: () => clock });
 }
 
 /** Checks until a consumer is created, and returns how many seconds that took by the keeper's clock. */
-async function secondsUntilCreated(keeper: StreamKeeper): Promise<number> {
+async function secondsUntilCreated(keeper: StreamReconciler): Promise<number> {
   const begun = clock;
   for (let checks = 0; checks < 20; checks += 1) {
     const { created, nextInMs } = await keeper.check(jsm);

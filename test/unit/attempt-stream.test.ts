@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { HeardAttempt } from '../../src/delivery-log/feed.ts';
+import type { CommittedAttempt } from '../../src/delivery-log/feed.ts';
 import type { LogWatcher } from '../../src/delivery-log/live.ts';
 import { AttemptStream } from '../../src/delivery-log/watch.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
@@ -7,7 +7,7 @@ import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
 const NOW = 1_800_000_000_000;
 const LATE = { ...attempt(NOW - 60_000), isLate: true };
 
-function attempt(timeMs: number): HeardAttempt {
+function attempt(timeMs: number): CommittedAttempt {
   return {
     ...{ id: uuid7(timeMs), deliveryId: uuid7(timeMs), subscriptionId: uuid7(timeMs), tenant: 'acme' },
     ...{ eventType: 'a.b', number: 1, status: 'SUCCESS', failureReason: null, statusCode: 200, responseTimeMs: 1 },
@@ -25,7 +25,7 @@ function open() {
   const stream = new AttemptStream({ watch }, () => true, new AbortController().signal);
   return {
     stream,
-    hear: (heard: HeardAttempt) => watcher?.onAttempt(heard),
+    hear: (heard: CommittedAttempt) => watcher?.onAttempt(heard),
     gap: () => watcher?.onGap(),
     takeIds: async () => {
       const taken = await stream.take();

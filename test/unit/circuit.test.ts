@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import {
+  type CircuitDecision,
+  type CircuitStats,
   DEACTIVATE_AFTER_MS,
-  type Health,
-  judge,
+  evaluateCircuit,
   LAST_NOTICE_MS,
-  type Verdict,
 } from '../../src/delivery/circuit/evaluate.ts';
 
-const WELL: Health = {
+const WELL: CircuitStats = {
   isOpen: false,
   failuresInARow: 1,
   recent: { attempts: 1, failures: 1 },
@@ -15,14 +15,18 @@ const WELL: Health = {
   noticeCount: 0,
   noticedForMs: 0,
 };
-const OPEN: Health = { ...WELL, isOpen: true, failuresInARow: 20, noticeCount: 1, noticedForMs: LAST_NOTICE_MS };
-const NOTHING: Verdict = { kind: 'nothing' };
-const opens = (noticeCount = 1, progressPercent = 0): Verdict => ({ kind: 'open', noticeCount, progressPercent });
+const OPEN: CircuitStats = { ...WELL, isOpen: true, failuresInARow: 20, noticeCount: 1, noticedForMs: LAST_NOTICE_MS };
+const NOTHING: CircuitDecision = { kind: 'nothing' };
+const opens = (noticeCount = 1, progressPercent = 0): CircuitDecision => ({
+  kind: 'open',
+  noticeCount,
+  progressPercent,
+});
 
 describe('a closed circuit', () => {
   const rate = (attempts: number, failures: number) => ({ recent: { attempts, failures } });
 
-  it.each<[what: string, Partial<Health>, Verdict]>([
+  it.each<[what: string, Partial<CircuitStats>, CircuitDecision]>([
     ['stays closed at 19 failures in a row', { failuresInARow: 19 }, NOTHING],
     ['opens at 20 failures in a row, however long they took', { failuresInARow: 20 }, opens()],
     ['stays closed when 9 of 9 recent attempts failed', rate(9, 9), NOTHING],
@@ -34,28 +38,30 @@ describe('a closed circuit', () => {
     ['leads to no notice, however long there was no success', { failingForMs: DEACTIVATE_AFTER_MS - 1 }, NOTHING],
     ['leads to no deactivation either', { failingForMs: 10 * DEACTIVATE_AFTER_MS }, NOTHING],
   ])('%s', (_what, health, verdict) => {
-    expect(judge({ ...WELL, ...health })).toEqual(verdict);
+    expect(evaluateCircuit({ ...WELL, ...health })).toEqual(verdict);
   });
 
-  it.each<[share: number, Verdict]>([
+  it.each<[share: number, CircuitDecision]>([
     [0.499, opens()],
     [0.5, opens(2, 50)],
     [0.75, opens(3, 70)],
     [0.9, opens(4, 90)],
     [3, opens(4, 90)],
   ])('that opens after %d of the five days says how far it is, and never deactivates at once', (share, verdict) => {
-    expect(judge({ ...WELL, failuresInARow: 20, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(verdict);
+    expect(evaluateCircuit({ ...WELL, failuresInARow: 20, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(
+      verdict,
+    );
   });
 });
 
 describe('an open circuit', () => {
-  const notice = (noticeCount: number, progressPercent: number): Verdict => ({
+  const notice = (noticeCount: number, progressPercent: number): CircuitDecision => ({
     kind: 'notice',
     noticeCount,
     progressPercent,
   });
 
-  it.each<[what: string, after: readonly [share: number, noticeCount: number], Verdict]>([
+  it.each<[what: string, after: readonly [share: number, noticeCount: number], CircuitDecision]>([
     ['nothing before half of the five days', [0.4999, 1], NOTHING],
     ['a notice at half of them', [0.5, 1], notice(2, 50)],
     ['only one', [0.5, 2], NOTHING],
@@ -69,13 +75,13 @@ describe('an open circuit', () => {
     ['the last notice before deactivation, however late', [1.5, 1], notice(4, 90)],
     ['the last notice before deactivation, if only that is missing', [1, 3], notice(4, 90)],
   ])('leads to %s', (_what, [share, noticeCount], verdict) => {
-    expect(judge({ ...OPEN, noticeCount, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(verdict);
+    expect(evaluateCircuit({ ...OPEN, noticeCount, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(verdict);
   });
 
   it('leads to deactivation half a day after the last notice, if that was late', () => {
     const late = { ...OPEN, noticeCount: 4, failingForMs: 2 * DEACTIVATE_AFTER_MS };
-    expect(judge({ ...late, noticedForMs: LAST_NOTICE_MS - 1 })).toEqual(NOTHING);
-    expect(judge({ ...late, noticedForMs: LAST_NOTICE_MS })).toEqual({ kind: 'deactivate' });
+    expect(evaluateCircuit({ ...late, noticedForMs: LAST_NOTICE_MS - 1 })).toEqual(NOTHING);
+    expect(evaluateCircuit({ ...late, noticedForMs: LAST_NOTICE_MS })).toEqual({ kind: 'deactivate' });
     expect(LAST_NOTICE_MS).toBe(12 * 3_600_000);
   });
 });

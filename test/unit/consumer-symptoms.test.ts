@@ -1,6 +1,6 @@
 import { type ConsumerInfo, RetentionPolicy, type StreamInfo } from 'nats';
 import { describe, expect, test } from 'vitest';
-import { symptomsOf } from '../../src/nats/reconcile.ts';
+import { detectFaults } from '../../src/nats/reconcile.ts';
 
 type Counts = {
   readonly messages: number;
@@ -29,7 +29,7 @@ function marksOf(before: Counts, after: Counts = before): string[] {
     config: { retention: before.retention ?? RetentionPolicy.Workqueue },
     state: { messages: before.messages, first_seq: 11, last_seq: 20 },
   } as StreamInfo;
-  return symptomsOf({ before: consumer(before), stream, after: consumer(after) }).map(({ mark }) => mark);
+  return detectFaults({ before: consumer(before), stream, after: consumer(after) }).map(({ mark }) => mark);
 }
 
 describe('a work queue', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Outcome } from '../../src/delivery/http/request.ts';
-import { type Decision, decide } from '../../src/delivery/sending/retry-policy.ts';
+import { type NextStep, nextStep } from '../../src/delivery/sending/retry-policy.ts';
 import { FailureReason } from '../../src/generated/prisma/enums.ts';
 
 const HOUR_MS = 3_600_000;
@@ -18,8 +18,8 @@ function failure(reason: FailureReason): Outcome {
   return { kind: 'failure', reason, message: '', responseTimeMs: 1 };
 }
 
-function decisions(outcome: Outcome, attemptNumber: number): Decision[] {
-  return RANDOM.map((random) => decide({ outcome, attemptNumber, retryScheduleMs, random, nowMs: NOW }));
+function decisions(outcome: Outcome, attemptNumber: number): NextStep[] {
+  return RANDOM.map((random) => nextStep({ outcome, attemptNumber, retryScheduleMs, random, nowMs: NOW }));
 }
 
 type Waits = readonly [number, number, number];
@@ -75,7 +75,7 @@ describe('what happens after an attempt', () => {
     const random = 0.333;
     const input = { attemptNumber: 2, retryScheduleMs: [1, 333], random, nowMs: NOW } as const;
     for (const outcome of [response(500), response(429), response(503, '1')]) {
-      const decision = decide({ ...input, outcome });
+      const decision = nextStep({ ...input, outcome });
       expect('delayMs' in decision && Number.isInteger(decision.delayMs)).toBe(true);
     }
   });
@@ -133,7 +133,7 @@ describe('Retry-After', () => {
 
   it('does not shorten a schedule that waits longer than 10 h', () => {
     const input = { outcome: response(503, '72000'), attemptNumber: 1, retryScheduleMs: [20 * HOUR_MS], nowMs: NOW };
-    expect(decide({ ...input, random: 0.5 })).toEqual({
+    expect(nextStep({ ...input, random: 0.5 })).toEqual({
       kind: 'retry',
       delayMs: 20 * HOUR_MS,
       waitingFor: 'BACKOFF',

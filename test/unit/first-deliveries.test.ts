@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { FirstDeliveries } from '../../src/delivery/sending/redelivery.ts';
-import type { StreamMessage } from '../../src/nats/connection.ts';
+import { RedeliveryGuard } from '../../src/delivery/sending/redelivery.ts';
+import type { JetStreamMessage } from '../../src/nats/connection.ts';
 
 type Case = {
   readonly seq?: number;
@@ -10,11 +10,11 @@ type Case = {
 
 /** Whether a message is believed, when the last one that was stored before we came has the number 10. */
 function isBelieved({ seq = 11, redelivered = false, ageMs = 0 }: Case): boolean {
-  const deliveries = new FirstDeliveries(Date.now);
-  deliveries.believeAfter(10);
+  const deliveries = new RedeliveryGuard(Date.now);
+  deliveries.trustFrom(10);
   // `as`: what the rule looks at.
-  const message = { seq, redelivered } as StreamMessage;
-  return deliveries.isFirst(message, { publishedAt: Date.now() - ageMs });
+  const message = { seq, redelivered } as JetStreamMessage;
+  return deliveries.isCertainlyFirst(message, { publishedAt: Date.now() - ageMs });
 }
 
 it.each<[string, Case]>([
@@ -33,8 +33,8 @@ it.each<[string, Case]>([
 });
 
 it('as long as it is not known what was stored before, nothing is believed', () => {
-  const deliveries = new FirstDeliveries(Date.now);
+  const deliveries = new RedeliveryGuard(Date.now);
   const now = Date.now();
-  const message = { seq: 1_000_000, redelivered: false } as StreamMessage;
-  expect([deliveries.suspectsAll, deliveries.isFirst(message, { publishedAt: now })]).toEqual([true, false]);
+  const message = { seq: 1_000_000, redelivered: false } as JetStreamMessage;
+  expect([deliveries.distrustsAll, deliveries.isCertainlyFirst(message, { publishedAt: now })]).toEqual([true, false]);
 });

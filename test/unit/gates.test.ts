@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Gates } from '../../src/delivery/sending/limiter.ts';
-import { Places } from '../../src/lib/semaphore.ts';
+import { SubscriptionLimiter } from '../../src/delivery/sending/limiter.ts';
+import { WeightedSemaphore } from '../../src/lib/semaphore.ts';
 
 const { signal } = new AbortController();
 const one = (subscriptionId: string, tenant = 'acme') => ({ delivery: { subscriptionId, tenant }, places: 1 });
@@ -25,82 +25,83 @@ async function settled(entering: Promise<boolean>): Promise<string> {
 }
 
 it('so many pass as may be in flight; the next one passes when one leaves', async () => {
-  const gates = new Gates(new Places(1_000));
-  const entering = Array.from({ length: 4 }, () => gates.enter(one('a'), 2));
+  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  const entering = Array.from({ length: 4 }, () => gates.acquire(one('a'), 2));
   expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'waits', 'waits']);
-  gates.leave(one('a'));
+  gates.release(one('a'));
   expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'passed', 'waits']);
 });
 
 it('what has waited for a second is refused, and does not take the turn of another', async () => {
-  const gates = new Gates(new Places(1_000));
-  expect(await settled(gates.enter(one('a'), 1))).toBe('passed');
-  const first = gates.enter(one('a'), 1);
+  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  expect(await settled(gates.acquire(one('a'), 1))).toBe('passed');
+  const first = gates.acquire(one('a'), 1);
   await vi.advanceTimersByTimeAsync(500);
-  const second = gates.enter(one('a'), 1);
+  const second = gates.acquire(one('a'), 1);
   await vi.advanceTimersByTimeAsync(500);
   expect(await settled(first)).toBe('refused');
   expect(await settled(second)).toBe('waits');
-  gates.leave(one('a'));
+  gates.release(one('a'));
   expect(await settled(second)).toBe('passed');
 });
 
 it('subscriptions do not wait for each other', async () => {
-  const gates = new Gates(new Places(1_000));
-  const entering = ['a', 'a', 'b'].map((id) => gates.enter(one(id), 1));
+  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  const entering = ['a', 'a', 'b'].map((id) => gates.acquire(one(id), 1));
   expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'waits', 'passed']);
 });
 
 it('nobody has more than an eighth of the free places in flight, but always one', async () => {
-  const places = new Places(1_000);
-  const gates = new Gates(places);
+  const places = new WeightedSemaphore(1_000);
+  const gates = new SubscriptionLimiter(places);
   await places.acquire(960, signal);
-  const entering = Array.from({ length: 6 }, () => gates.enter(one('a'), 100));
+  const entering = Array.from({ length: 6 }, () => gates.acquire(one('a'), 100));
   expect(await Promise.all(entering.map(settled))).toEqual([...Array.from({ length: 5 }, () => 'passed'), 'waits']);
   await places.acquire(40, signal);
-  expect(await settled(gates.enter(one('b'), 100))).toBe('passed');
+  expect(await settled(gates.acquire(one('b'), 100))).toBe('passed');
 });
 
-async function waitingAmong(gates: Gates, count: number): Promise<number> {
-  const entering = Array.from({ length: count }, () => gates.enter(one('a'), 1));
+async function waitingAmong(gates: SubscriptionLimiter, count: number): Promise<number> {
+  const entering = Array.from({ length: count }, () => gates.acquire(one('a'), 1));
   const states = await Promise.all(entering.map(settled));
   return states.filter((state) => state === 'waits').length;
 }
 
 it('half of the free places may wait at a gate where nothing moves; what comes then is refused at once', async () => {
-  const places = new Places(1_000);
-  const gates = new Gates(places);
+  const places = new WeightedSemaphore(1_000);
+  const gates = new SubscriptionLimiter(places);
   await places.acquire(980, signal);
-  await gates.enter(one('a'), 1);
+  await gates.acquire(one('a'), 1);
   await vi.advanceTimersByTimeAsync(300);
   expect(await waitingAmong(gates, 12)).toBe(10);
 });
 
 it('where attempts end, each gate has its part also when no place is free, and twice that, but an eighth at most', async () => {
-  const places = new Places(1_000);
-  const gates = new Gates(places);
+  const places = new WeightedSemaphore(1_000);
+  const gates = new SubscriptionLimiter(places);
   await places.acquire(1_000, signal);
-  for (const id of ['a', ...Array.from({ length: 99 }, (_, index) => `other-${index}`)]) await gates.enter(one(id), 1);
+  for (const id of ['a', ...Array.from({ length: 99 }, (_, index) => `other-${index}`)])
+    await gates.acquire(one(id), 1);
   expect(await waitingAmong(gates, 30)).toBe(20);
   await vi.advanceTimersByTimeAsync(300);
   expect(await waitingAmong(gates, 1)).toBe(0);
-  gates.leave(one('a'));
+  gates.release(one('a'));
   expect(await waitingAmong(gates, 9)).toBe(1);
-  for (let index = 0; index < 99; index += 1) gates.leave(one(`other-${index}`));
+  for (let index = 0; index < 99; index += 1) gates.release(one(`other-${index}`));
   expect(await waitingAmong(gates, 200)).toBe(125 - 20);
 });
 
 it('a limit that was raised counts from the next one on', async () => {
-  const gates = new Gates(new Places(1_000));
-  const first = [gates.enter(one('a'), 1), gates.enter(one('a'), 1)];
+  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  const first = [gates.acquire(one('a'), 1), gates.acquire(one('a'), 1)];
   expect(await Promise.all(first.map(settled))).toEqual(['passed', 'waits']);
-  const third = gates.enter(one('a'), 3);
-  gates.leave(one('a'));
+  const third = gates.acquire(one('a'), 3);
+  gates.release(one('a'));
   expect(await Promise.all([...first, third].map(settled))).toEqual(['passed', 'passed', 'passed']);
 });
 
 it('half of the free places at most wait for their moment, and those of one subscription only for each other', async () => {
-  const gates = new Gates(new Places(4));
+  const gates = new SubscriptionLimiter(new WeightedSemaphore(4));
   const wait = { waitMs: 500, signal };
   const waiting = [
     gates.pace(one('a'), wait),
@@ -116,25 +117,25 @@ it('half of the free places at most wait for their moment, and those of one subs
 });
 
 it('what takes many places counts for as many: in flight, waiting before the gate, and waiting for its moment', async () => {
-  const gates = new Gates(new Places(1_000));
+  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
   const count = async (entering: readonly Promise<boolean>[], state: string) =>
     (await Promise.all(entering.map(settled))).filter((one) => one === state).length;
-  const entering = Array.from({ length: 60 }, () => gates.enter(large('a'), 100));
+  const entering = Array.from({ length: 60 }, () => gates.acquire(large('a'), 100));
   // An eighth of 1,000 places are 125, the half 500: the last one that fits may go beyond.
   expect(await count(entering, 'passed')).toBe(8);
   expect(await count(entering, 'waits')).toBe(32);
-  gates.leave(large('a'));
+  gates.release(large('a'));
   expect(await count(entering, 'passed')).toBe(9);
   const pacing = Array.from({ length: 60 }, () => gates.pace(large('b'), { waitMs: 500, signal }));
   expect(await count(pacing, 'waits')).toBe(32);
 });
 
 it('the endpoints of one tenant, however many hang, leave an eighth of the places to others', async () => {
-  const places = new Places(1_000);
-  const gates = new Gates(places);
+  const places = new WeightedSemaphore(1_000);
+  const gates = new SubscriptionLimiter(places);
   const enter = async (tenant: string, number: number) => {
     await places.acquire(1, signal);
-    const state = await settled(gates.enter(one(`${tenant}-${number}`, tenant), 1));
+    const state = await settled(gates.acquire(one(`${tenant}-${number}`, tenant), 1));
     if (state === 'refused') places.release(1);
     return state;
   };
@@ -143,7 +144,7 @@ it('the endpoints of one tenant, however many hang, leave an eighth of the place
   expect(states.filter((state) => state === 'passed')).toHaveLength(875);
   expect(states.filter((state) => state === 'refused')).toHaveLength(125);
   expect(await enter('quiet', 1)).toBe('passed');
-  gates.leave(one('loud-1', 'loud'));
+  gates.release(one('loud-1', 'loud'));
   places.release(1);
   expect(await enter('loud', 1_000)).toBe('passed');
 });

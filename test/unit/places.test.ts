@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Places } from '../../src/lib/semaphore.ts';
+import { WeightedSemaphore } from '../../src/lib/semaphore.ts';
 
 /** Whether a promise has settled once everything that can happen now has happened. */
 async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
@@ -12,7 +12,7 @@ async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
 }
 
 it('places are taken until there are none, and again when they are given back', async () => {
-  const places = new Places(3);
+  const places = new WeightedSemaphore(3);
   const { signal } = new AbortController();
   await places.acquire(2, signal);
   expect(places.free).toBe(1);
@@ -24,7 +24,7 @@ it('places are taken until there are none, and again when they are given back', 
 });
 
 it('what has been given up takes no place', async () => {
-  const places = new Places(1);
+  const places = new WeightedSemaphore(1);
   const stopping = new AbortController();
   await places.acquire(1, stopping.signal);
   const waiting = places.acquire(1, stopping.signal);
@@ -37,7 +37,7 @@ it('what has been given up takes no place', async () => {
 });
 
 it('of several that wait, those that fit get their places', async () => {
-  const places = new Places(2);
+  const places = new WeightedSemaphore(2);
   const { signal } = new AbortController();
   await places.acquire(2, signal);
   const [large, small] = [places.acquire(2, signal), places.acquire(1, signal)];

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { ShortWaits } from '../../src/delivery/sending/redelivery.ts';
-import type { StreamMessage } from '../../src/nats/connection.ts';
+import { DelayedNaks } from '../../src/delivery/sending/redelivery.ts';
+import type { JetStreamMessage } from '../../src/nats/connection.ts';
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -11,13 +11,13 @@ afterEach(() => {
 });
 
 /** A message that notes with which delays it was put off. */
-function message(delays: unknown[]): StreamMessage {
+function message(delays: unknown[]): JetStreamMessage {
   // The rest of a message is nobody's business here.
-  return { nak: (delayMs?: number) => void delays.push(delayMs) } as StreamMessage;
+  return { nak: (delayMs?: number) => void delays.push(delayMs) } as JetStreamMessage;
 }
 
 it('at most a thousand wait at a time, for a minute at most', () => {
-  const waits = new ShortWaits();
+  const waits = new DelayedNaks();
   const now = performance.now();
   expect(waits.reserve(now + 60_001, now)).toBe(false);
   for (let index = 0; index < 1_000; index += 1) expect(waits.reserve(now + 1_000 + index, now)).toBe(true);
@@ -28,7 +28,7 @@ it('at most a thousand wait at a time, for a minute at most', () => {
 });
 
 it('they are put off in bursts, four a second, for what is left of the wait in whole milliseconds', async () => {
-  const waits = new ShortWaits();
+  const waits = new DelayedNaks();
   const delays: unknown[] = [];
   const now = performance.now();
   waits.nakUntil(message(delays), now + 5_000.4);
@@ -41,7 +41,7 @@ it('they are put off in bursts, four a second, for what is left of the wait in w
 });
 
 it('what has not been put off is when that is asked for', () => {
-  const waits = new ShortWaits();
+  const waits = new DelayedNaks();
   const delays: unknown[] = [];
   waits.nakUntil(message(delays), performance.now() + 1_000);
   waits.flush();

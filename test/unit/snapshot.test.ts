@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { createSnapshot } from '../../src/lib/cached-read.ts';
+import { cachedRead } from '../../src/lib/cached-read.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 /** Reads that are answered by hand, in their order. */
@@ -22,7 +22,7 @@ const HOUR_MS = 3_600_000;
 
 test('is read once for all who ask meanwhile, and not again while it is fresh', async () => {
   const { read, begun, answer } = createReads();
-  const snapshot = createSnapshot(read, { waitMs: HOUR_MS, freshMs: HOUR_MS, staleMs: 0 });
+  const snapshot = cachedRead(read, { waitMs: HOUR_MS, freshMs: HOUR_MS, staleMs: 0 });
   const asked = [snapshot(), snapshot(), snapshot()];
   answer(1);
   expect(await Promise.all(asked)).toEqual([1, 1, 1]);
@@ -32,7 +32,7 @@ test('is read once for all who ask meanwhile, and not again while it is fresh', 
 
 test('is not waited for longer than it may take, and what comes late is for those who ask later', async () => {
   const { read, begun, answer } = createReads();
-  const snapshot = createSnapshot(read, { waitMs: 10, freshMs: HOUR_MS, staleMs: 0 });
+  const snapshot = cachedRead(read, { waitMs: 10, freshMs: HOUR_MS, staleMs: 0 });
   expect(await snapshot()).toBeUndefined();
   expect(await snapshot()).toBeUndefined();
   expect(begun()).toBe(1);
@@ -43,7 +43,7 @@ test('is not waited for longer than it may take, and what comes late is for thos
 
 test('that fails is not known, nor read again at once', async () => {
   const { read, begun, fail } = createReads();
-  const snapshot = createSnapshot(read, { waitMs: HOUR_MS, freshMs: HOUR_MS, staleMs: HOUR_MS });
+  const snapshot = cachedRead(read, { waitMs: HOUR_MS, freshMs: HOUR_MS, staleMs: HOUR_MS });
   const asked = snapshot();
   fail();
   expect(await asked).toBeUndefined();
@@ -53,7 +53,7 @@ test('that fails is not known, nor read again at once', async () => {
 
 test('without freshness is read each time, and shows nothing old when that takes too long', async () => {
   const { read, begun, answer } = createReads();
-  const snapshot = createSnapshot(read, { waitMs: 10, freshMs: 0, staleMs: 0 });
+  const snapshot = cachedRead(read, { waitMs: 10, freshMs: 0, staleMs: 0 });
   const asked = snapshot();
   answer(1);
   expect(await asked).toBe(1);
@@ -63,7 +63,7 @@ test('without freshness is read each time, and shows nothing old when that takes
 
 test('is shown for some time while it is read again, if it may be', async () => {
   const { read, begun, answer, fail } = createReads();
-  const snapshot = createSnapshot(read, { waitMs: 10, freshMs: 1, staleMs: HOUR_MS });
+  const snapshot = cachedRead(read, { waitMs: 10, freshMs: 1, staleMs: HOUR_MS });
   const asked = snapshot();
   answer(1);
   expect(await asked).toBe(1);
@@ -79,7 +79,7 @@ test('that took long is not read again for longer', async () => {
     await delay(50);
     return begun;
   };
-  const snapshot = createSnapshot(read, { waitMs: HOUR_MS, freshMs: 1, staleMs: 0 });
+  const snapshot = cachedRead(read, { waitMs: HOUR_MS, freshMs: 1, staleMs: 0 });
   const startedAt = performance.now();
   await snapshot();
   await waitFor(async () => (await snapshot()) === 2, { what: 'the second read' });

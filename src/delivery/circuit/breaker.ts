@@ -1,26 +1,26 @@
 import type { Logger } from 'pino';
 import type { Attempt, DeactivationReason } from '../../generated/prisma/client.ts';
 import { pause } from '../../lib/loop.ts';
-import { Places } from '../../lib/semaphore.ts';
-import type { EventBus } from '../../nats/connection.ts';
+import { WeightedSemaphore } from '../../lib/semaphore.ts';
+import type { NatsClient } from '../../nats/connection.ts';
 import { type Database, transaction } from '../../postgres/client.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SubscriptionCache } from '../../subscriptions/cache.ts';
 import { publishOrWait } from '../queue/message.ts';
-import { deactivateSubscription, judgeSubscription, recoverSubscription } from './evaluate.ts';
+import { deactivateSubscription, evaluateSubscription, recoverSubscription } from './evaluate.ts';
 
 export type CircuitBreakerOptions = {
   readonly database: Database;
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly log: Logger;
   readonly subscriptions: SubscriptionCache;
 };
 
 /** A subscription that fails is judged so often, and in between after so many failures more. */
-const JUDGE_INTERVAL_MS = 1_000;
-const JUDGE_AFTER_FAILURES = 10;
+const EVALUATION_INTERVAL_MS = 1_000;
+const EVALUATE_AFTER_FAILURES = 10;
 /** Each needs a connection, which deliveries need more. */
-const MAX_JUDGING = 2;
+const MAX_CONCURRENT_EVALUATIONS = 2;
 const RETRY_MS = 1_000;
 
 /** A subscription with failures in the last second. */
@@ -32,7 +32,7 @@ type Failing = { unjudged: number; wake: AbortController };
  */
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions;
-  readonly #places = new Places(MAX_JUDGING);
+  readonly #places = new WeightedSemaphore(MAX_CONCURRENT_EVALUATIONS);
   readonly #stopping = new AbortController();
   readonly #failing = new Map<string, Failing>();
   readonly #running = new Set<Promise<void>>();
@@ -81,7 +81,7 @@ export class CircuitBreaker {
       this.#run(this.#watch(id, failing));
     } else {
       known.unjudged += 1;
-      if (known.unjudged >= JUDGE_AFTER_FAILURES) known.wake.abort();
+      if (known.unjudged >= EVALUATE_AFTER_FAILURES) known.wake.abort();
     }
   }
 
@@ -90,7 +90,7 @@ export class CircuitBreaker {
       failing.unjudged = 0;
       failing.wake = new AbortController();
       await this.#tryTo(() => this.#judge(id), id);
-      if (!this.#stopping.signal.aborted) await pause(JUDGE_INTERVAL_MS, failing.wake.signal);
+      if (!this.#stopping.signal.aborted) await pause(EVALUATION_INTERVAL_MS, failing.wake.signal);
     }
     this.#failing.delete(id);
   }
@@ -113,7 +113,7 @@ export class CircuitBreaker {
 
   async #judge(id: string): Promise<void> {
     const { database, subscriptions, log } = this.#options;
-    const { verdict, messages } = await transaction(database.pool, (db) => judgeSubscription(db, id));
+    const { verdict, messages } = await transaction(database.pool, (db) => evaluateSubscription(db, id));
     if (verdict.kind === 'open') {
       subscriptions.forget(id);
       log.warn({ subscriptionId: id }, 'a circuit opened: the endpoint keeps failing, and only probes are sent');

@@ -5,10 +5,10 @@ import { CANCEL_AT_ONCE, cancelPending } from '../queue/cancel.ts';
 import type { DeliveryMessage } from '../queue/message.ts';
 import { closeCircuit } from '../queue/state.ts';
 import { recordSubscriptionEvent } from './notices.ts';
-import { countNotice, deactivate, lockHealth, openCircuit, recentAttempts } from './store.ts';
+import { countNotice, deactivate, lockCircuitStats, openCircuit, recentAttempts } from './store.ts';
 
 /** What is known of a subscription with an attempt that failed. */
-export type Health = {
+export type CircuitStats = {
   readonly isOpen: boolean;
   /** How many of the latest attempts failed in a row, counted to 20. */
   readonly failuresInARow: number;
@@ -22,7 +22,7 @@ export type Health = {
   readonly noticedForMs: number;
 };
 
-export type Verdict =
+export type CircuitDecision =
   | { readonly kind: 'nothing' }
   /** Open the circuit (send nothing but a probe now and then), or leave it open; tell the tenant in either case. */
   | { readonly kind: 'open' | 'notice'; readonly noticeCount: number; readonly progressPercent: number }
@@ -46,7 +46,7 @@ export const LAST_NOTICE_MS = 43_200_000;
  * deactivation: a few failures with days between them do not. Whoever is deactivated has been given the last notice,
  * and time to act on it: with little traffic nothing may have failed when the notices were due.
  */
-export function judge(health: Health): Verdict {
+export function evaluateCircuit(health: CircuitStats): CircuitDecision {
   const { isOpen, failingForMs, noticeCount, noticedForMs } = health;
   if (!isOpen && !failsTooOften(health)) return { kind: 'nothing' };
   const due = NOTICES_PERCENT.filter((percent) => failingForMs * 100 >= percent * DEACTIVATE_AFTER_MS);
@@ -57,20 +57,20 @@ export function judge(health: Health): Verdict {
   return { kind: isOver ? 'deactivate' : 'nothing' };
 }
 
-function failsTooOften({ failuresInARow, recent }: Health): boolean {
+function failsTooOften({ failuresInARow, recent }: CircuitStats): boolean {
   if (failuresInARow >= MAX_IN_A_ROW) return true;
   return recent.attempts >= MIN_ATTEMPTS && recent.failures >= FAILURE_RATE * recent.attempts;
 }
 
-type Judgement = {
-  readonly verdict: Verdict;
+type Evaluation = {
+  readonly verdict: CircuitDecision;
   /** To be published once the transaction is committed. */
   readonly messages: readonly DeliveryMessage[];
 };
 
 /** Judges a subscription after one of its attempts failed, and does what the verdict says, but for deactivating it. */
-export async function judgeSubscription(db: Queryable, subscriptionId: string): Promise<Judgement> {
-  const health = await lockHealth(db, subscriptionId);
+export async function evaluateSubscription(db: Queryable, subscriptionId: string): Promise<Evaluation> {
+  const health = await lockCircuitStats(db, subscriptionId);
   if (health === undefined) return { verdict: { kind: 'nothing' }, messages: [] };
   const closedAt = health.closedAt?.getTime() ?? 0;
   const attempts = await recentAttempts(db, {
@@ -78,7 +78,7 @@ export async function judgeSubscription(db: Queryable, subscriptionId: string): 
     recentSinceId: uuid7Floor(Math.max(closedAt, health.nowMs - RECENT_MS)),
     maxRecent: MAX_RECENT,
   });
-  const verdict = judge({ ...health, ...attempts });
+  const verdict = evaluateCircuit({ ...health, ...attempts });
   if (verdict.kind === 'nothing' || verdict.kind === 'deactivate') return { verdict, messages: [] };
   const { noticeCount, progressPercent } = verdict;
   // Among the attempts that failed may have been some that did not: then it counts from now.
@@ -101,7 +101,7 @@ export async function recoverSubscription(
   db: Queryable,
   subscriptionId: string,
 ): Promise<readonly DeliveryMessage[] | undefined> {
-  const health = await lockHealth(db, subscriptionId);
+  const health = await lockCircuitStats(db, subscriptionId);
   if (health?.isOpen !== true) return undefined;
   await closeCircuit(db, subscriptionId);
   const { tenant, url, failingSince } = health;

@@ -1,14 +1,14 @@
 import type { Logger } from 'pino';
 import { patternsOf } from '../../events/event-type.ts';
 import { compileFilter } from '../../events/matching/filter.ts';
-import { matchingSubscriptions, recordEvent } from '../../events/system-event.ts';
+import { emitSystemEvent, matchingSubscriptions } from '../../events/system-event.ts';
 import { Loop } from '../../lib/loop.ts';
-import type { EventBus } from '../../nats/connection.ts';
+import type { NatsClient } from '../../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import { type DeliveryMessage, publishOrWait } from '../queue/message.ts';
 
-type OmittedNoticesOptions = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
+type OmittedNoticesOptions = { readonly database: Database; readonly bus: NatsClient; readonly log: Logger };
 
 const OMITTED_INTERVAL_MS = 5_000;
 
@@ -79,7 +79,7 @@ async function record(db: Queryable, { tenant, subscriptionId, type, data }: Not
     .filter(({ id, filter }) => id !== subscriptionId && (filter === null || compileFilter(filter)(parsed)))
     .map(({ id }) => id);
   // Small enough to go with any message.
-  return recordEvent(db, { tenant, type, data, subscriptionIds }, { maxDataBytes: data.length * 4, isTest: false });
+  return emitSystemEvent(db, { tenant, type, data, subscriptionIds }, { maxDataBytes: data.length * 4, isTest: false });
 }
 
 /** About a subscription: what its tenant is told. */

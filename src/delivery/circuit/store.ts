@@ -1,7 +1,7 @@
 import type { DeactivationReason } from '../../generated/prisma/enums.ts';
 import type { Queryable } from '../../postgres/client.ts';
 
-type LockedHealth = {
+type LockedCircuitStats = {
   readonly tenant: string;
   readonly url: string;
   readonly isOpen: boolean;
@@ -18,8 +18,8 @@ type LockedHealth = {
 };
 
 /** Locks the state of a subscription until the transaction ends; undefined if it is inactive, deleted or unknown. */
-export async function lockHealth(db: Queryable, subscriptionId: string): Promise<LockedHealth | undefined> {
-  const { rows } = await db.query<LockedHealth>(
+export async function lockCircuitStats(db: Queryable, subscriptionId: string): Promise<LockedCircuitStats | undefined> {
+  const { rows } = await db.query<LockedCircuitStats>(
     `SELECT s.tenant, s.url, st.opened_at IS NOT NULL AS "isOpen",
        floor(extract(epoch FROM now()) * 1000)::float8 AS "nowMs", st.closed_at AS "closedAt",
        st.failing_since AS "failingSince", st.notice_count AS "noticeCount",

@@ -45,7 +45,7 @@ const client = got.extend({
 });
 
 /** One request on one connection. Never rejects; settles within the limit and leaves nothing behind but a pooled connection. */
-function exchange(agents: AgentPair, options: ExchangeOptions): Promise<ExchangeResult> {
+function postOnce(agents: AgentPair, options: ExchangeOptions): Promise<ExchangeResult> {
   const { url, headers, body, timeoutMs, signal, startedAt } = options;
   return new Promise((resolve) => {
     const stream = client.stream(url, { headers: { ...headers }, body, agent: { ...agents } });
@@ -191,11 +191,11 @@ export type SendRequest = {
 };
 
 /** Makes one attempt. Never rejects, and settles within `timeoutMs` of the loop's clock whatever the receiver does. */
-export async function send(agents: EgressAgents, request: SendRequest): Promise<Outcome> {
+export async function postWithStaleConnectionRetry(agents: EgressAgents, request: SendRequest): Promise<Outcome> {
   const options = { ...request, startedAt: loopClock.now() };
-  const { outcome, saysNothing } = await exchange(agents.pooled, options);
+  const { outcome, saysNothing } = await postOnce(agents.pooled, options);
   if (!saysNothing || request.signal?.aborted === true) return outcome;
-  return (await exchange(agents.fresh, options)).outcome;
+  return (await postOnce(agents.fresh, options)).outcome;
 }
 
 const MAX_BODY_BYTES = 20_000;

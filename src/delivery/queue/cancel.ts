@@ -9,7 +9,7 @@ import { lockDelivery } from './store.ts';
  * Ends a pending delivery without another attempt; one that is cancelled already stays so. Throws NotFoundError or
  * DeliveryNotPendingError.
  */
-export async function cancelByUser({ pool }: Pick<Database, 'pool'>, key: DeliveryKey): Promise<void> {
+export async function cancelDelivery({ pool }: Pick<Database, 'pool'>, key: DeliveryKey): Promise<void> {
   if (!isUuid(key.id)) throw new NotFoundError('delivery');
   await transaction(pool, async (db) => {
     const delivery = await lockDelivery(db, key);
@@ -19,7 +19,7 @@ export async function cancelByUser({ pool }: Pick<Database, 'pool'>, key: Delive
     if (status !== 'PENDING') throw new DeliveryNotPendingError(status);
     await cancelDeliveries(db, [key.id]);
     // Its first message may be with a sender, who sends that without asking Postgres.
-    await tellCancelled(db, key.id);
+    await notifyCancelled(db, key.id);
   });
 }
 
@@ -82,7 +82,7 @@ const STATEMENT = `
     OR EXISTS (${WAITING} AND id NOT IN (SELECT id FROM cancelled)) AS "hasMore"`;
 
 /** Tells every sender process, once the transaction is committed, that a delivery was cancelled (see change-listener). */
-async function tellCancelled(db: Queryable, deliveryId: string): Promise<void> {
+async function notifyCancelled(db: Queryable, deliveryId: string): Promise<void> {
   await db.query(`SELECT pg_notify('delivery_cancelled', $1)`, [deliveryId]);
 }
 

@@ -2,10 +2,10 @@ import type { Logger } from 'pino';
 import { isTenant } from '../../auth/viewer.ts';
 import { isEventType, problemOfEventId } from '../../events/event-type.ts';
 import { NoAnswerError } from '../../lib/event-loop.ts';
-import type { EventBus } from '../../nats/connection.ts';
+import type { NatsClient } from '../../nats/connection.ts';
 import type { Database } from '../../postgres/client.ts';
 import { BELIEVED_MS } from '../sending/redelivery.ts';
-import { LEASE_MARGIN_MS, type PendingDelivery, returnToWaiting } from './store.ts';
+import { type DeliveryForPublishing, LEASE_MARGIN_MS, returnToWaiting } from './store.ts';
 
 /** What the sender needs to make the first attempt of a delivery without reading Postgres. */
 export type DeliveryMessage = {
@@ -34,7 +34,7 @@ export type DeliveryMessage = {
 };
 
 /** As the sender gets it. */
-export type PublishedDelivery = DeliveryMessage & {
+export type DeliveryEnvelope = DeliveryMessage & {
   /** When it was given to JetStream, in milliseconds since 1970. */
   readonly publishedAt: number;
 };
@@ -48,13 +48,13 @@ export function messageId(message: DeliveryMessage): string {
 }
 
 /** One line of JSON, then the data's bytes as they are. */
-export function encodeDeliveryMessage({ data, ...meta }: PublishedDelivery): Buffer {
+export function encodeDeliveryMessage({ data, ...meta }: DeliveryEnvelope): Buffer {
   const line = Buffer.from(`${JSON.stringify({ ...meta, inline: data !== undefined })}\n`);
   return data === undefined ? line : Buffer.concat([line, data]);
 }
 
 /** Throws on anything encodeDeliveryMessage did not make. */
-export function decodeDeliveryMessage(bytes: Uint8Array): PublishedDelivery {
+export function decodeDeliveryMessage(bytes: Uint8Array): DeliveryEnvelope {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = buffer.indexOf(0x0a);
   const parsed: unknown = JSON.parse(buffer.subarray(0, end).toString());
@@ -63,7 +63,7 @@ export function decodeDeliveryMessage(bytes: Uint8Array): PublishedDelivery {
   return { ...meta, data: inline ? buffer.subarray(end + 1) : undefined };
 }
 
-type Meta = Omit<PublishedDelivery, 'data'> & { readonly inline: boolean };
+type Meta = Omit<DeliveryEnvelope, 'data'> & { readonly inline: boolean };
 
 /** What would break the statement of a whole batch, or a request, further on. */
 const IS_VALID: Readonly<Record<keyof Meta, (value: unknown) => boolean>> = {
@@ -122,7 +122,7 @@ type MessageOptions = {
 
 /** The message of a delivery that another message may be alive of, unless it is the first. */
 export function toMessage(
-  pending: PendingDelivery,
+  pending: DeliveryForPublishing,
   { isProbe = false, sendAt, isFirst = false }: MessageOptions = {},
 ): DeliveryMessage {
   return {
@@ -150,7 +150,7 @@ type Unpublished = {
 };
 
 async function publishDeliveries(
-  bus: Pick<EventBus, 'publishDelivery'>,
+  bus: Pick<NatsClient, 'publishDelivery'>,
   { messages, enqueuedAt }: { readonly messages: readonly DeliveryMessage[]; readonly enqueuedAt: number },
 ): Promise<Unpublished> {
   const lost: string[] = [];
@@ -179,7 +179,7 @@ async function publishDeliveries(
  * were published. `enqueuedAt`: when the deliveries were marked as enqueued, or before, on performance.now()'s clock.
  */
 export async function publishOrWait(
-  to: { readonly bus: EventBus; readonly database: Database; readonly log: Logger },
+  to: { readonly bus: NatsClient; readonly database: Database; readonly log: Logger },
   messages: readonly DeliveryMessage[],
   enqueuedAt = performance.now(),
 ): Promise<number> {
@@ -196,7 +196,9 @@ export async function publishOrWait(
 }
 
 /** When the oldest message that is still in DELIVERIES was published; undefined if there is none. */
-export async function oldestDeliveryMessage(bus: Pick<EventBus, 'inspect' | 'names'>): Promise<Date | undefined> {
-  const { state } = await bus.inspect((jsm) => jsm.streams.info(bus.names.deliveries.stream));
+export async function oldestDeliveryMessage(
+  bus: Pick<NatsClient, 'withJetStreamManager' | 'names'>,
+): Promise<Date | undefined> {
+  const { state } = await bus.withJetStreamManager((jsm) => jsm.streams.info(bus.names.deliveries.stream));
   return state.messages === 0 ? undefined : new Date(state.first_ts);
 }

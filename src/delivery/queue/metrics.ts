@@ -1,5 +1,5 @@
 import { Gauge, type Registry } from 'prom-client';
-import { createSnapshot } from '../../lib/cached-read.ts';
+import { cachedRead } from '../../lib/cached-read.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 
 /** Counting costs something, so it is done so rarely; it tells how old it is at most. */
@@ -13,8 +13,8 @@ const WAIT_MS = 2_000;
  */
 export function watchQueues(metrics: Registry, { readPool }: Pick<Database, 'readPool'>): void {
   const options = { freshMs: FRESH_MS, staleMs: STALE_MS, waitMs: WAIT_MS };
-  const lanes = createSnapshot(() => transaction(readPool, countPending), options);
-  const facts = createSnapshot(() => readQueueFacts(readPool), options);
+  const lanes = cachedRead(() => transaction(readPool, countPending), options);
+  const facts = cachedRead(() => readQueueFacts(readPool), options);
   const registers = [metrics];
   new Gauge({
     ...{ registers, name: 'webhooks_deliveries_pending', labelNames: ['lane'] },

@@ -6,27 +6,27 @@ export const SLOT_HORIZON_MS = 1_000;
 const MAX_BATCH = 1_000;
 
 /** Asks Postgres, for many deliveries at a time, when rate limits let them be sent. */
-export class SendSlots {
+export class SendTimes {
   readonly #batcher: Batcher<string, number | undefined>;
 
   constructor(database: Database) {
     this.#batcher = new Batcher({
       maxItems: MAX_BATCH,
-      write: (ids) => takeSlots(database, ids),
+      write: (ids) => reserveBatch(database, ids),
     });
   }
 
   /** When to send, in milliseconds since 1970 by Postgres's clock; undefined if all moments of the next second are taken. */
-  take(subscriptionId: string): Promise<number | undefined> {
+  reserve(subscriptionId: string): Promise<number | undefined> {
     return this.#batcher.add(subscriptionId);
   }
 }
 
-async function takeSlots(database: Database, ids: readonly string[]): Promise<(number | undefined)[]> {
+async function reserveBatch(database: Database, ids: readonly string[]): Promise<(number | undefined)[]> {
   const counts = new Map<string, number>();
   for (const id of ids) counts.set(id, (counts.get(id) ?? 0) + 1);
   const requests = [...counts].map(([subscriptionId, count]) => ({ subscriptionId, count }));
-  const slots = await takeSendSlots(database.pool, { requests, horizonMs: SLOT_HORIZON_MS });
+  const slots = await reserveSendTimes(database.pool, { requests, horizonMs: SLOT_HORIZON_MS });
   const now = database.clock.now();
   const used = new Map<string, number>();
   return ids.map((id) => {
@@ -47,7 +47,7 @@ type Slots = { readonly count: number; readonly firstInMs: number; readonly gapM
  * once, to whatever process asks: the limit holds for all of them together. Returns them by subscription id; there are
  * none for a subscription without a limit.
  */
-export async function takeSendSlots(
+export async function reserveSendTimes(
   db: Queryable,
   { requests, horizonMs }: { readonly requests: readonly SlotRequest[]; readonly horizonMs: number },
 ): Promise<Map<string, Slots>> {

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { DomainError, NotFoundError } from '../../lib/errors.ts';
 import { isUuid } from '../../lib/uuid7.ts';
-import type { EventBus } from '../../nats/connection.ts';
+import type { NatsClient } from '../../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import { type DeliveryMessage, publishOrWait, toMessage } from './message.ts';
 import { lockDelivery, resumeDelivery } from './store.ts';
@@ -9,7 +9,7 @@ import { lockDelivery, resumeDelivery } from './store.ts';
 /** Which delivery is meant, and whose it must be: any tenant's if `tenant` is undefined. */
 export type DeliveryKey = { readonly id: string; readonly tenant: string | undefined };
 
-type RetryServices = { readonly database: Database; readonly bus: EventBus; readonly log: Logger };
+type RetryServices = { readonly database: Database; readonly bus: NatsClient; readonly log: Logger };
 
 /**
  * Has a delivery that waits or has failed attempted now, before those that queue up, and even if the circuit is open:

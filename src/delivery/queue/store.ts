@@ -67,8 +67,8 @@ const BEGIN_BACKLOG = `
 export async function enqueueDeliveries(
   db: Queryable,
   { ids, maxDataBytes }: { readonly ids: readonly string[]; readonly maxDataBytes: number },
-): Promise<PendingDelivery[]> {
-  const { rows } = await db.query<PendingDelivery>(
+): Promise<DeliveryForPublishing[]> {
+  const { rows } = await db.query<DeliveryForPublishing>(
     `UPDATE deliveries d SET enqueued_at = now(), enqueue_count = d.enqueue_count + 1, waiting_for = NULL
      FROM unnest($1::uuid[]) AS due (id), events e, webhook_subscriptions s
      WHERE d.id = due.id AND d.id BETWEEN $3::uuid AND $4::uuid AND e.id = d.event_id AND s.id = d.subscription_id
@@ -266,8 +266,8 @@ export async function postponeDeliveries(
 export async function resumeDelivery(
   db: Queryable,
   { id, maxDataBytes }: { readonly id: string; readonly maxDataBytes: number },
-): Promise<PendingDelivery | undefined> {
-  const { rows } = await db.query<PendingDelivery>(
+): Promise<DeliveryForPublishing | undefined> {
+  const { rows } = await db.query<DeliveryForPublishing>(
     `WITH e AS (
        SELECT * FROM events WHERE id = (SELECT event_id FROM deliveries WHERE id = $1) FOR KEY SHARE
      )
@@ -309,7 +309,7 @@ const LOCK = `
   FOR NO KEY UPDATE OF d`;
 
 /** A pending delivery with what its message needs. */
-export type PendingDelivery = {
+export type DeliveryForPublishing = {
   readonly deliveryId: string;
   readonly tenant: string;
   readonly subscriptionId: string;
@@ -338,9 +338,9 @@ function pendingDeliveryColumns(limit: string): string {
 export async function unattemptedDeliveries(
   db: Queryable,
   { eventRowIds, maxDataBytes }: { eventRowIds: readonly string[]; maxDataBytes: number },
-): Promise<PendingDelivery[]> {
+): Promise<DeliveryForPublishing[]> {
   const [least, greatest] = idRange(eventRowIds);
-  const { rows } = await db.query<PendingDelivery>(
+  const { rows } = await db.query<DeliveryForPublishing>(
     `SELECT ${pendingDeliveryColumns('$2')}
      FROM deliveries d JOIN events e ON e.id = d.event_id JOIN webhook_subscriptions s ON s.id = d.subscription_id
      WHERE d.event_id = ANY ($1::uuid[]) AND d.status = 'PENDING' AND d.attempt_count = 0

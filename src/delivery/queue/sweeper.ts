@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 import { groupBy } from '../../lib/collections.ts';
 import { Loop } from '../../lib/loop.ts';
-import type { EventBus } from '../../nats/connection.ts';
+import type { NatsClient } from '../../nats/connection.ts';
 import { undeliveredCount } from '../../nats/metrics.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import type { Clock } from '../../postgres/clock.ts';
@@ -11,11 +11,11 @@ import { cancelPending } from './cancel.ts';
 import { type DeliveryMessage, oldestDeliveryMessage, publishOrWait, toMessage } from './message.ts';
 import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
 import { closeCircuit, type DueQueue, lockDueDeliveries, lockDueQueues, saveQueues } from './state.ts';
-import { enqueueDeliveries, type PendingDelivery, returnLostToWaiting } from './store.ts';
+import { type DeliveryForPublishing, enqueueDeliveries, returnLostToWaiting } from './store.ts';
 
 type SweeperOptions = {
   readonly database: Database;
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly log: Logger;
   readonly metrics: Registry;
   /** Deliveries that the sender of this process could attempt now if the processor had time. */
@@ -172,7 +172,7 @@ type Released = {
   readonly now: number;
 };
 
-function toMessages(pending: readonly PendingDelivery[], { releases, ids, now }: Released): DeliveryMessage[] {
+function toMessages(pending: readonly DeliveryForPublishing[], { releases, ids, now }: Released): DeliveryMessage[] {
   const byId = new Map(pending.map((delivery) => [delivery.deliveryId, delivery]));
   return releases.flatMap(({ subscriptionId, isProbe, pace }) =>
     (ids.get(subscriptionId) ?? []).flatMap((id, index) => {

@@ -5,7 +5,7 @@ import { uuid7Time } from '../../lib/uuid7.ts';
 import type { Clock } from '../../postgres/clock.ts';
 import type { UnwrittenAttempt } from './attempt.ts';
 import type { Result } from './result-writer.ts';
-import type { Decision } from './retry-policy.ts';
+import type { NextStep } from './retry-policy.ts';
 
 export type AttemptMetrics = {
   /** Of one statement, when it is committed. */
@@ -112,7 +112,7 @@ function knownLabels(): Labels[] {
 /** Writes the line of the program's own log that an attempt gets, unless `logAttempts` leaves it out. */
 export function logAttempt(
   { log, logAttempts }: { readonly log: Logger; readonly logAttempts: LogAttempts },
-  { attempt, decision }: { readonly attempt: UnwrittenAttempt; readonly decision: Decision },
+  { attempt, decision }: { readonly attempt: UnwrittenAttempt; readonly decision: NextStep },
 ): void {
   const { deliveryId, subscriptionId, tenant, eventType, number, failureReason, statusCode, responseTimeMs } = attempt;
   if (logAttempts === 'none' || (logAttempts === 'failures' && failureReason === null)) return;

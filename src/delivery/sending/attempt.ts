@@ -4,7 +4,7 @@ import type { Clock } from '../../postgres/clock.ts';
 import { type SenderSubscription, UnusableSubscriptionError } from '../../subscriptions/cache.ts';
 import { SECRET_PREFIX } from '../../subscriptions/secrets.ts';
 import type { EgressAgents } from '../http/agents.ts';
-import { failureReasonOf, type Outcome, send } from '../http/request.ts';
+import { failureReasonOf, type Outcome, postWithStaleConnectionRetry } from '../http/request.ts';
 import type { DeliveryMessage } from '../queue/message.ts';
 
 /** Its id is given to it when it is written. */
@@ -31,7 +31,7 @@ export async function makeAttempt(
   const secrets = validSecrets(subscription, startedAt);
   const headers = requestHeaders(input, { startedAt, body, secrets });
   const { url, timeoutMs } = subscription;
-  const outcome = await send(agents, { url, headers, body, timeoutMs, signal });
+  const outcome = await postWithStaleConnectionRetry(agents, { url, headers, body, timeoutMs, signal });
   const failureReason = failureReasonOf(outcome) ?? null;
   const response = outcome.kind === 'response' ? outcome : undefined;
   const attempt = {

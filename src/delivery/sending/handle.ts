@@ -1,37 +1,37 @@
 import { MAX_PENDING_TESTS } from '../../events/test-event.ts';
 import type { WaitReason } from '../../generated/prisma/enums.ts';
-import type { StreamMessage } from '../../nats/connection.ts';
+import type { JetStreamMessage } from '../../nats/connection.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SenderSubscription } from '../../subscriptions/cache.ts';
-import type { DeliveryMessage, PublishedDelivery } from '../queue/message.ts';
+import type { DeliveryEnvelope, DeliveryMessage } from '../queue/message.ts';
 import { SLOT_HORIZON_MS } from '../queue/rate-slots.ts';
 import { LEASE_MARGIN_MS } from '../queue/store.ts';
 import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
 import { logAttempt } from './attempt-metrics.ts';
 import type { Entrant } from './limiter.ts';
 import { MAX_SHORT_WAIT_MS } from './redelivery.ts';
-import { type Decision, decide, decideTest } from './retry-policy.ts';
-import type { SenderParts } from './sender.ts';
+import { type NextStep, nextStep, nextStepOfTest } from './retry-policy.ts';
+import type { SenderDeps } from './sender.ts';
 
 /** A delivery's message that has been taken and not been acknowledged. */
-export type HeldDelivery = {
-  readonly message: StreamMessage;
-  readonly delivery: PublishedDelivery;
+export type InFlightDelivery = {
+  readonly message: JetStreamMessage;
+  readonly delivery: DeliveryEnvelope;
   /** How many of the sender's it takes. */
   readonly places: number;
 };
 
-type AttemptTask = HeldDelivery & { readonly subscription: SenderSubscription; readonly number: number };
+type AttemptTask = InFlightDelivery & { readonly subscription: SenderSubscription; readonly number: number };
 
 /** After an error of our surroundings (Postgres is away) a message is taken up again this much later. */
-export const TROUBLE_MS = 5_000;
+export const INFRA_RETRY_MS = 5_000;
 
 /** Does with a delivery what can be done now, and deals with its message. Never rejects. */
-export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Promise<void> {
+export async function handleDelivery(parts: SenderDeps, held: InFlightDelivery): Promise<void> {
   const { message, delivery } = held;
   const { deliveryId, enqueueCount } = delivery;
   try {
-    const turn = await takeTurn(parts, held);
+    const turn = await tryAttempt(parts, held);
     if (turn === 'done') return;
     if (parts.stopTaking.aborted) message.nak();
     else if (turn === 'INACTIVE') {
@@ -39,7 +39,7 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
       message.ack();
     } else if (delivery.isTest) {
       // As many as there may be are being attempted. Parked, it would make real deliveries queue.
-      parts.waits.nakUntil(message, performance.now() + TROUBLE_MS);
+      parts.waits.nakUntil(message, performance.now() + INFRA_RETRY_MS);
     } else {
       await parts.parking.add({ deliveryId, enqueueCount, reason: turn });
       message.ack();
@@ -47,7 +47,7 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
   } catch (error) {
     if (isTransient(error)) {
       parts.log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
-      parts.waits.nakUntil(message, performance.now() + TROUBLE_MS);
+      parts.waits.nakUntil(message, performance.now() + INFRA_RETRY_MS);
     } else {
       await postpone(parts, { ...held, error });
     }
@@ -57,16 +57,16 @@ export async function handleDelivery(parts: SenderParts, held: HeldDelivery): Pr
 type Obstacle = WaitReason | 'INACTIVE';
 
 /** Attempts the delivery when it is its turn: 'done', its message dealt with. Or says what stands in its way. */
-async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' | Obstacle> {
+async function tryAttempt(parts: SenderDeps, held: InFlightDelivery): Promise<'done' | Obstacle> {
   const { subscriptions, gates, turns, stopTaking } = parts;
   const { delivery } = held;
   const { subscriptionId, subscriptionVersion } = delivery;
   const subscription = await subscriptions.get(subscriptionId, subscriptionVersion);
-  const obstacle = obstacleOf(delivery, subscription) ?? (await pace(parts, { ...held, subscription }));
+  const obstacle = obstacleOf(delivery, subscription) ?? (await awaitRateLimit(parts, { ...held, subscription }));
   if (subscription === undefined || obstacle !== undefined) return obstacle ?? 'INACTIVE';
   const entrant = delivery.isTest ? testEntrant(held) : held;
   const maxInFlight = delivery.isTest ? MAX_PENDING_TESTS : subscription.maxInFlight;
-  if (!(await gates.enter(entrant, maxInFlight))) return 'IN_FLIGHT_LIMIT';
+  if (!(await gates.acquire(entrant, maxInFlight))) return 'IN_FLIGHT_LIMIT';
   try {
     await turns.take(delivery.tenant);
     // Much may have changed while it waited.
@@ -77,12 +77,12 @@ async function takeTurn(parts: SenderParts, held: HeldDelivery): Promise<'done' 
     await attemptIfDue(parts, { ...held, subscription: current });
     return 'done';
   } finally {
-    gates.leave(entrant);
+    gates.release(entrant);
   }
 }
 
 /** The tests of a tenant have a gate of their own: an endpoint that takes no more is what a test is to show. */
-function testEntrant({ delivery, places }: HeldDelivery): Entrant {
+function testEntrant({ delivery, places }: InFlightDelivery): Entrant {
   const name = `tests of ${delivery.tenant}`;
   return { delivery: { subscriptionId: name, tenant: name }, places };
 }
@@ -96,23 +96,23 @@ function obstacleOf(
 }
 
 /** Waits for the moment that the subscription's rate limit leaves free, unless that is too far away. */
-async function pace(
-  { database, slots, gates, stopTaking }: SenderParts,
-  held: HeldDelivery & { readonly subscription: SenderSubscription | undefined },
+async function awaitRateLimit(
+  { database, slots, gates, stopTaking }: SenderDeps,
+  held: InFlightDelivery & { readonly subscription: SenderSubscription | undefined },
 ): Promise<'RATE_LIMITED' | undefined> {
   const { message, delivery, subscription } = held;
   if (subscription?.rateLimitPerSecond == null || delivery.isTest) return undefined;
   // A message that comes again, for a retry, has had its moment.
   const ownMoment = message.redelivered ? undefined : delivery.sendAt;
-  const sendAt = ownMoment ?? (await slots.take(subscription.id));
+  const sendAt = ownMoment ?? (await slots.reserve(subscription.id));
   if (sendAt === undefined) return 'RATE_LIMITED';
   const waitMs = Math.min(SLOT_HORIZON_MS, sendAt - database.clock.now());
   return (await gates.pace(held, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
 }
 
 async function attemptIfDue(
-  parts: SenderParts,
-  task: HeldDelivery & { readonly subscription: SenderSubscription },
+  parts: SenderDeps,
+  task: InFlightDelivery & { readonly subscription: SenderSubscription },
 ): Promise<void> {
   const number = await attemptNumber(parts, task);
   if (number !== undefined) await attempt(parts, { ...task, number });
@@ -120,8 +120,8 @@ async function attemptIfDue(
 
 /** Nothing that trying again soon would mend, such as a secret that cannot be read: it must not hold up others. */
 async function postpone(
-  { statements, log, waits }: SenderParts,
-  { message, delivery: { deliveryId, isTest }, error }: HeldDelivery & { error: unknown },
+  { statements, log, waits }: SenderDeps,
+  { message, delivery: { deliveryId, isTest }, error }: InFlightDelivery & { error: unknown },
 ): Promise<void> {
   const next = isTest ? 'cancelling it, because it is a test' : 'trying again in ten minutes';
   log.error({ err: error, deliveryId }, `a delivery cannot be attempted; ${next}`);
@@ -130,14 +130,14 @@ async function postpone(
     else await statements.postpone.add(deliveryId);
     message.ack();
   } catch {
-    waits.nakUntil(message, performance.now() + TROUBLE_MS);
+    waits.nakUntil(message, performance.now() + INFRA_RETRY_MS);
   }
 }
 
 /** The number of the attempt to make now; undefined if none is, and the message has been dealt with. */
 async function attemptNumber(
-  parts: SenderParts,
-  { message, delivery, subscription }: HeldDelivery & { readonly subscription: SenderSubscription },
+  parts: SenderDeps,
+  { message, delivery, subscription }: InFlightDelivery & { readonly subscription: SenderSubscription },
 ): Promise<number | undefined> {
   const { mayBeDuplicate, enqueueCount, deliveryId, subscriptionVersion } = delivery;
   // Of a subscription that has changed since, it may have been cancelled: by a deactivation that was undone meanwhile.
@@ -160,8 +160,8 @@ async function attemptNumber(
 
 /** A broker that crashed forgets delays: what comes too early waits again. */
 async function waitUntil(
-  { statements, waits }: SenderParts,
-  { message, deliveryId, dueAt }: { message: StreamMessage; deliveryId: string; dueAt: number },
+  { statements, waits }: SenderDeps,
+  { message, deliveryId, dueAt }: { message: JetStreamMessage; deliveryId: string; dueAt: number },
 ): Promise<void> {
   if (dueAt - performance.now() <= MAX_SHORT_WAIT_MS) {
     waits.nakUntil(message, dueAt);
@@ -171,7 +171,7 @@ async function waitUntil(
   }
 }
 
-async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
+async function attempt(parts: SenderDeps, task: AttemptTask): Promise<void> {
   const { database, agents, userAgent, retryScheduleMs, stopWorking: signal } = parts;
   const { delivery, subscription, number } = task;
   const data = delivery.data ?? (await parts.statements.loadData.add(delivery.deliveryId));
@@ -190,8 +190,8 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
     return;
   }
   const decision = delivery.isTest
-    ? decideTest(outcome)
-    : decide({
+    ? nextStepOfTest(outcome)
+    : nextStep({
         ...{ outcome, attemptNumber: number, retryScheduleMs },
         random: Math.random(),
         nowMs: database.clock.now(),
@@ -200,8 +200,8 @@ async function attempt(parts: SenderParts, task: AttemptTask): Promise<void> {
 }
 
 async function record(
-  parts: SenderParts,
-  { message, delivery, attempt, decision }: HeldDelivery & { attempt: UnwrittenAttempt; decision: Decision },
+  parts: SenderDeps,
+  { message, delivery, attempt, decision }: InFlightDelivery & { attempt: UnwrittenAttempt; decision: NextStep },
 ): Promise<void> {
   const { results, waits, circuits } = parts;
   const now = performance.now();

@@ -1,5 +1,5 @@
 import { pause } from '../../lib/loop.ts';
-import type { Places } from '../../lib/semaphore.ts';
+import type { WeightedSemaphore } from '../../lib/semaphore.ts';
 
 /** A delivery, and how many of the sender's places it takes: more than one if it has much data. */
 export type Entrant = {
@@ -10,7 +10,7 @@ export type Entrant = {
 /** The places of a tenant's deliveries: of those in flight, and of all that have gone as far as a gate. */
 type Tenant = { inFlight: number; taken: number };
 
-type Gate = {
+type Limit = {
   readonly tenant: Tenant;
   maxInFlight: number;
   inFlight: number;
@@ -43,17 +43,17 @@ const TENANT_SHARE = 7;
 const FAIR_SHARES = 2;
 const MAX_FAIR_SHARE = 1 / 8;
 /** An endpoint that has answered nothing for so long has no part in it. */
-const STANDSTILL_MS = 250;
+const STALLED_AFTER_MS = 250;
 
 /** Lets a subscription's deliveries through one by one, so that only so many attempts of it are made at a time. */
-export class Gates {
-  readonly #places: Places;
-  readonly #gates = new Map<string, Gate>();
+export class SubscriptionLimiter {
+  readonly #places: WeightedSemaphore;
+  readonly #gates = new Map<string, Limit>();
   readonly #tenants = new Map<string, Tenant>();
   #inFlight = 0;
   #placesInFlight = 0;
 
-  constructor(places: Places) {
+  constructor(places: WeightedSemaphore) {
     this.#places = places;
   }
 
@@ -63,7 +63,7 @@ export class Gates {
   }
 
   /** True once an attempt may be made, to be followed by leave(); false if there is no room for it. */
-  async enter({ delivery, places }: Entrant, maxInFlight: number): Promise<boolean> {
+  async acquire({ delivery, places }: Entrant, maxInFlight: number): Promise<boolean> {
     const gate = this.#gateOf(delivery);
     gate.maxInFlight = maxInFlight;
     // Where nothing is in flight, nothing ends that would let in what waits.
@@ -107,7 +107,7 @@ export class Gates {
     return !isTooMuch;
   }
 
-  leave({ delivery, places }: Entrant): void {
+  release({ delivery, places }: Entrant): void {
     const gate = this.#gateOf(delivery);
     gate.inFlight -= 1;
     take(gate, 'inFlight', -places);
@@ -126,27 +126,27 @@ export class Gates {
   }
 
   /** When hardly a place is free because there is more to do for everybody than can be done, each may have its part. */
-  #maxWaiting({ movedAt, tenant }: Gate): number {
+  #maxWaiting({ movedAt, tenant }: Limit): number {
     const { free, limit } = this.#places;
-    const isMoving = performance.now() - movedAt < STANDSTILL_MS;
+    const isMoving = performance.now() - movedAt < STALLED_AFTER_MS;
     const fairShare = limit * Math.min(MAX_FAIR_SHARE, FAIR_SHARES / this.#gates.size);
     return Math.max(tenant.taken > free * TENANT_SHARE ? 0 : free * WAITING_SHARE, isMoving ? fairShare : 0);
   }
 
-  #begin(gate: Gate, places: number): void {
+  #begin(gate: Limit, places: number): void {
     gate.inFlight += 1;
     take(gate, 'inFlight', places);
     this.#inFlight += 1;
     this.#placesInFlight += places;
   }
 
-  #forgetIdle({ subscriptionId, tenant }: Entrant['delivery'], gate: Gate): void {
+  #forgetIdle({ subscriptionId, tenant }: Entrant['delivery'], gate: Limit): void {
     if (gate.inFlight > 0 || gate.taken.pacing > 0 || gate.waiting.length > 0) return;
     this.#gates.delete(subscriptionId);
     if (gate.tenant.taken === 0) this.#tenants.delete(tenant);
   }
 
-  #gateOf({ subscriptionId, tenant: name }: Entrant['delivery']): Gate {
+  #gateOf({ subscriptionId, tenant: name }: Entrant['delivery']): Limit {
     const known = this.#gates.get(subscriptionId);
     if (known !== undefined) return known;
     const tenant = this.#tenants.get(name) ?? { inFlight: 0, taken: 0 };
@@ -163,7 +163,7 @@ export class Gates {
     return gate;
   }
 
-  #hasRoom({ inFlight, maxInFlight, taken, tenant }: Gate): boolean {
+  #hasRoom({ inFlight, maxInFlight, taken, tenant }: Limit): boolean {
     if (inFlight >= maxInFlight || this.#isTenantFull(tenant)) return false;
     return taken.inFlight < Math.max(1, Math.floor(this.#places.free * IN_FLIGHT_SHARE));
   }
@@ -174,7 +174,7 @@ export class Gates {
   }
 }
 
-function take({ taken, tenant }: Gate, what: keyof Gate['taken'], places: number): void {
+function take({ taken, tenant }: Limit, what: keyof Limit['taken'], places: number): void {
   taken[what] += places;
   tenant.taken += places;
   if (what === 'inFlight') tenant.inFlight += places;

@@ -1,5 +1,5 @@
-import type { StreamMessage } from '../../nats/connection.ts';
-import type { PublishedDelivery } from '../queue/message.ts';
+import type { JetStreamMessage } from '../../nats/connection.ts';
+import type { DeliveryEnvelope } from '../queue/message.ts';
 
 /**
  * A message is believed for so many milliseconds from when it was published, by the clock that all processes share. That is longer than
@@ -13,7 +13,7 @@ export const BELIEVED_MS = 10_000;
  * was created again starts counting anew. And only if it is young: one that waited long, in our own buffer or before a broker
  * that stalled stored it, may have been redelivered to another sender, or published again, meanwhile.
  */
-export class FirstDeliveries {
+export class RedeliveryGuard {
   readonly #now: () => number;
   /** Messages up to this sequence number may have been delivered before. */
   #suspectUpTo = Number.POSITIVE_INFINITY;
@@ -24,20 +24,23 @@ export class FirstDeliveries {
   }
 
   /** Whether nothing is believed, for want of a line. */
-  get suspectsAll(): boolean {
+  get distrustsAll(): boolean {
     return this.#suspectUpTo === Number.POSITIVE_INFINITY;
   }
 
-  suspectAll(): void {
+  distrustAll(): void {
     this.#suspectUpTo = Number.POSITIVE_INFINITY;
   }
 
   /** Believes what is stored from now on, when this is the last sequence number of the stream. */
-  believeAfter(sequence: number): void {
+  trustFrom(sequence: number): void {
     this.#suspectUpTo = sequence;
   }
 
-  isFirst({ redelivered, seq }: StreamMessage, { publishedAt }: Pick<PublishedDelivery, 'publishedAt'>): boolean {
+  isCertainlyFirst(
+    { redelivered, seq }: JetStreamMessage,
+    { publishedAt }: Pick<DeliveryEnvelope, 'publishedAt'>,
+  ): boolean {
     return !redelivered && seq > this.#suspectUpTo && this.#now() - publishedAt < BELIEVED_MS;
   }
 }
@@ -53,10 +56,10 @@ const MAX_WAITING = 1_000;
 const FLUSH_INTERVAL_MS = 250;
 
 /** The messages that this process has told JetStream to deliver again later. */
-export class ShortWaits {
+export class DelayedNaks {
   /** When each wait ends, here and below on performance.now()'s clock. */
   #ends: number[] = [];
-  #unsent: { readonly message: StreamMessage; readonly dueAt: number }[] = [];
+  #unsent: { readonly message: JetStreamMessage; readonly dueAt: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   /** Takes a place for a wait until `dueAt`; false if the wait is too long or there is none left. */
@@ -69,7 +72,7 @@ export class ShortWaits {
   }
 
   /** Has the message delivered again at `dueAt`. */
-  nakUntil(message: StreamMessage, dueAt: number): void {
+  nakUntil(message: JetStreamMessage, dueAt: number): void {
     this.#unsent.push({ message, dueAt });
     this.#timer ??= setTimeout(() => {
       this.flush();

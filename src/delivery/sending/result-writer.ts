@@ -4,7 +4,7 @@ import type { Attempt } from '../../generated/prisma/client.ts';
 import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts';
 import { pause, whenAborted } from '../../lib/loop.ts';
 import { createIdSequence, idRange, uuid7Time } from '../../lib/uuid7.ts';
-import type { EventBus } from '../../nats/connection.ts';
+import type { NatsClient } from '../../nats/connection.ts';
 import { Batcher } from '../../postgres/batcher.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
 import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../../postgres/errors.ts';
@@ -15,7 +15,7 @@ import { type AttemptMetrics, createAttemptMetrics } from './attempt-metrics.ts'
 
 export type ResultWriterOptions = {
   readonly database: Database;
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly log: Logger;
   readonly metrics: Registry;
   readonly circuits: CircuitBreaker;

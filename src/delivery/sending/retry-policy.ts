@@ -2,7 +2,7 @@ import type { WaitReason } from '../../generated/prisma/enums.ts';
 import { parseMoment, toMoment } from '../../lib/moment.ts';
 import { failureReasonOf, type Outcome } from '../http/request.ts';
 
-export type Decision =
+export type NextStep =
   | { readonly kind: 'success' }
   | {
       readonly kind: 'retry';
@@ -14,7 +14,7 @@ export type Decision =
   /** 410: the delivery has failed, and the subscription is to be deactivated. */
   | { readonly kind: 'gone' };
 
-type DecisionInput = {
+type RetryInput = {
   readonly outcome: Outcome;
   /** The number of the attempt that was made, from 1. */
   readonly attemptNumber: number;
@@ -42,7 +42,7 @@ const RETRY_AFTER_STATUS_CODES: ReadonlySet<number> = new Set([429, 503]);
 const GONE = 410;
 
 /** What happens after an attempt. */
-export function decide({ outcome, attemptNumber, retryScheduleMs, random, nowMs }: DecisionInput): Decision {
+export function nextStep({ outcome, attemptNumber, retryScheduleMs, random, nowMs }: RetryInput): NextStep {
   if (failureReasonOf(outcome) === undefined) return { kind: 'success' };
   if (outcome.kind === 'response' && outcome.statusCode === GONE) return { kind: 'gone' };
   const scheduledMs = retryScheduleMs[attemptNumber - 1];
@@ -50,14 +50,14 @@ export function decide({ outcome, attemptNumber, retryScheduleMs, random, nowMs 
   const backoffMs = Math.round(scheduledMs * (1 - JITTER + 2 * JITTER * random));
   const isSpared = attemptNumber > 1 && isOverload(outcome);
   const ownMs = Math.max(backoffMs, isSpared ? spread(OVERLOAD_WAIT_MS, random) : 0);
-  const askedMs = askedWaitMs(outcome, { random, nowMs });
+  const askedMs = retryAfterMs(outcome, { random, nowMs });
   return askedMs > ownMs
     ? { kind: 'retry', delayMs: askedMs, waitingFor: 'RETRY_AFTER' }
     : { kind: 'retry', delayMs: ownMs, waitingFor: 'BACKOFF' };
 }
 
 /** The next step after the attempt of a test event, which is never retried and has no effect on the subscription. */
-export function decideTest(outcome: Outcome): Decision {
+export function nextStepOfTest(outcome: Outcome): NextStep {
   return { kind: failureReasonOf(outcome) === undefined ? 'success' : 'failure' };
 }
 
@@ -67,7 +67,7 @@ function isOverload(outcome: Outcome): boolean {
 }
 
 /** Never less than the receiver asked for, but for the limit of 10 h, which its spread keeps to as well. 0: nothing. */
-function askedWaitMs(outcome: Outcome, { random, nowMs }: Pick<DecisionInput, 'random' | 'nowMs'>): number {
+function retryAfterMs(outcome: Outcome, { random, nowMs }: Pick<RetryInput, 'random' | 'nowMs'>): number {
   if (outcome.kind === 'failure' || !RETRY_AFTER_STATUS_CODES.has(outcome.statusCode)) return 0;
   const askedMs = parseRetryAfter(outcome.headers['retry-after'], nowMs);
   return askedMs === undefined ? 0 : Math.min(spread(askedMs, random), MAX_RETRY_AFTER_MS);

@@ -2,9 +2,9 @@ import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { loadEventData } from '../../events/store.ts';
-import { Places } from '../../lib/semaphore.ts';
+import { WeightedSemaphore } from '../../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../../lib/tenant-queue.ts';
-import type { EventBus, StreamMessage } from '../../nats/connection.ts';
+import type { JetStreamMessage, NatsClient } from '../../nats/connection.ts';
 import { createMessageCount } from '../../nats/metrics.ts';
 import { Batcher } from '../../postgres/batcher.ts';
 import type { Database } from '../../postgres/client.ts';
@@ -12,8 +12,8 @@ import type { SubscriptionCache } from '../../subscriptions/cache.ts';
 import { CircuitBreaker } from '../circuit/breaker.ts';
 import type { EgressAgents } from '../http/agents.ts';
 import { type Cancellations, cancelDeliveries } from '../queue/cancel.ts';
-import type { PublishedDelivery } from '../queue/message.ts';
-import { SendSlots } from '../queue/rate-slots.ts';
+import type { DeliveryEnvelope } from '../queue/message.ts';
+import { SendTimes } from '../queue/rate-slots.ts';
 import {
   type Lease,
   type LeaseRequest,
@@ -25,17 +25,17 @@ import {
 } from '../queue/store.ts';
 import type { LogAttempts } from './attempt-metrics.ts';
 import { BeginTurns } from './begin-turns.ts';
-import { handleDelivery, TROUBLE_MS } from './handle.ts';
-import { Gates } from './limiter.ts';
-import { ShortWaits } from './redelivery.ts';
+import { handleDelivery, INFRA_RETRY_MS } from './handle.ts';
+import { SubscriptionLimiter } from './limiter.ts';
+import { DelayedNaks } from './redelivery.ts';
 import { ResultWriter } from './result-writer.ts';
 
 /** Deliveries held at a time, under way or about to be; one with much data counts as several. */
-const MAX_HELD = 1_000;
+const MAX_IN_FLIGHT = 1_000;
 /** So many places for so many bytes: 64 MiB in all. */
-const PLACE_BYTES = 64 * 1024;
+const PERMIT_BYTES = 64 * 1024;
 /** What a delivery takes whose data is read from Postgres: up to 1 MiB. */
-const LARGE_PLACES = 16;
+const LARGE_PERMITS = 16;
 /** How far ahead messages are taken, so that tenants can take turns: in the stream itself nothing overtakes. */
 const LOOK_AHEAD = { maxEvents: 8_000, maxBytes: 32 * 1024 * 1024 } as const;
 const ONE = { events: 1, deliveries: 1, bytes: 1 } as const;
@@ -46,7 +46,7 @@ const WORKING_INTERVAL_MS = 20_000;
 /** How long stop() lets attempts finish before it gives them up. */
 const STOP_MS = 20_000;
 
-type TakenMessage = Queueable & { readonly message: StreamMessage; readonly delivery: PublishedDelivery };
+type TakenMessage = Queueable & { readonly message: JetStreamMessage; readonly delivery: DeliveryEnvelope };
 
 /**
  * Makes the attempts. A message is acked only when its attempt is committed to Postgres, or its delivery waits there, so
@@ -57,14 +57,14 @@ export class Sender {
   readonly #options: SenderOptions;
   readonly #stopTaking = new AbortController();
   readonly #stopWorking = new AbortController();
-  readonly #places = new Places(MAX_HELD);
+  readonly #places = new WeightedSemaphore(MAX_IN_FLIGHT);
   readonly #turns = new BeginTurns();
-  readonly #parts: SenderParts;
-  readonly #count: (message: StreamMessage) => void;
+  readonly #parts: SenderDeps;
+  readonly #count: (message: JetStreamMessage) => void;
   readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
   #waitingForChange: (() => void)[] = [];
   /** What is being handled, by delivery. */
-  readonly #held = new Map<string, { readonly message: StreamMessage; readonly done: Promise<void> }>();
+  readonly #held = new Map<string, { readonly message: JetStreamMessage; readonly done: Promise<void> }>();
   #running: Promise<void> | undefined;
 
   constructor(options: SenderOptions) {
@@ -72,17 +72,17 @@ export class Sender {
     const { database, bus, log, metrics, subscriptions } = options;
     const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
     // Every delivery that is held may listen to them.
-    setMaxListeners(MAX_HELD + 1, stopTaking, stopWorking);
+    setMaxListeners(MAX_IN_FLIGHT + 1, stopTaking, stopWorking);
     const circuits = new CircuitBreaker({ database, bus, log, subscriptions });
     const results = new ResultWriter({ database, bus, log, metrics, circuits, signal: stopWorking });
-    const gates = new Gates(this.#places);
+    const gates = new SubscriptionLimiter(this.#places);
     watchSender(metrics, { gates, places: this.#places });
     this.#count = createMessageCount(metrics, 'sender');
     this.#parts = {
       ...options,
       ...{ stopTaking, stopWorking, circuits, results, gates, turns: this.#turns },
-      waits: new ShortWaits(),
-      slots: new SendSlots(database),
+      waits: new DelayedNaks(),
+      slots: new SendTimes(database),
       leases: createLeases(database),
       parking: createParking(database),
       statements: createDeliveryStatements(database),
@@ -128,7 +128,7 @@ export class Sender {
     clearInterval(extend);
   }
 
-  async #take(message: StreamMessage): Promise<void> {
+  async #take(message: JetStreamMessage): Promise<void> {
     this.#count(message);
     const delivery = this.#options.bus.readDelivery(message);
     if (delivery === undefined) return;
@@ -167,7 +167,7 @@ export class Sender {
 
   /** Resolves when there was a place for the message: until then, no other gets one. */
   async #hold({ message, delivery }: TakenMessage): Promise<void> {
-    const places = delivery.data === undefined ? LARGE_PLACES : 1 + Math.floor(delivery.data.length / PLACE_BYTES);
+    const places = delivery.data === undefined ? LARGE_PERMITS : 1 + Math.floor(delivery.data.length / PERMIT_BYTES);
     await this.#places.acquire(places, this.#stopTaking.signal);
     if (this.#stopTaking.signal.aborted) {
       message.nak();
@@ -175,7 +175,7 @@ export class Sender {
     }
     if (this.#held.has(delivery.deliveryId)) {
       // A second message of a delivery that is being attempted here: look again when that is over.
-      this.#parts.waits.nakUntil(message, performance.now() + TROUBLE_MS);
+      this.#parts.waits.nakUntil(message, performance.now() + INFRA_RETRY_MS);
       this.#places.release(places);
       return;
     }
@@ -190,7 +190,7 @@ export class Sender {
 /** What the sender is given. */
 type SenderOptions = {
   readonly database: Database;
-  readonly bus: EventBus;
+  readonly bus: NatsClient;
   readonly log: Logger;
   readonly metrics: Registry;
   readonly agents: EgressAgents;
@@ -202,15 +202,15 @@ type SenderOptions = {
 };
 
 /** What handling a delivery needs, made once by the sender. */
-export type SenderParts = SenderOptions & {
+export type SenderDeps = SenderOptions & {
   /** Aborted first: nothing more is begun. */
   readonly stopTaking: AbortSignal;
   /** Aborted later: what has been begun is given up. */
   readonly stopWorking: AbortSignal;
-  readonly waits: ShortWaits;
-  readonly gates: Gates;
+  readonly waits: DelayedNaks;
+  readonly gates: SubscriptionLimiter;
   readonly turns: BeginTurns;
-  readonly slots: SendSlots;
+  readonly slots: SendTimes;
   readonly leases: Batcher<LeaseRequest, Lease>;
   readonly parking: Batcher<Parking, void>;
   readonly statements: DeliveryStatements;
@@ -235,7 +235,7 @@ type DeliveryStatements = {
 const MAX_BATCH = 500;
 /** An event's data may have 1 MiB. */
 const MAX_DATA_BATCH = 16;
-const POSTPONE_MS = 600_000;
+const UNUSABLE_RETRY_MS = 600_000;
 
 /** Leases for many deliveries in one statement. */
 export function createLeases({ pool }: Database): Batcher<LeaseRequest, Lease> {
@@ -271,7 +271,7 @@ export function createDeliveryStatements({ pool }: Database): DeliveryStatements
   return {
     cancel: batched((deliveryIds) => cancelDeliveries(pool, deliveryIds)),
     requeue: batched((deliveryIds) => returnToWaiting(pool, deliveryIds)),
-    postpone: batched((deliveryIds) => postponeDeliveries(pool, { deliveryIds, waitMs: POSTPONE_MS })),
+    postpone: batched((deliveryIds) => postponeDeliveries(pool, { deliveryIds, waitMs: UNUSABLE_RETRY_MS })),
     loadData: new Batcher<string, Buffer | undefined>({
       maxItems: MAX_DATA_BATCH,
       write: async (deliveryIds) => {
@@ -285,7 +285,10 @@ export function createDeliveryStatements({ pool }: Database): DeliveryStatements
 /** Shows what a sender has in hand. */
 function watchSender(
   metrics: Registry,
-  { gates, places }: { readonly gates: Pick<Gates, 'inFlight'>; readonly places: Pick<Places, 'taken'> },
+  {
+    gates,
+    places,
+  }: { readonly gates: Pick<SubscriptionLimiter, 'inFlight'>; readonly places: Pick<WeightedSemaphore, 'used'> },
 ): void {
   new Gauge({
     ...{ registers: [metrics], name: 'webhooks_attempts_in_flight' },
@@ -298,7 +301,7 @@ function watchSender(
     ...{ registers: [metrics], name: 'webhooks_sender_places_taken' },
     help: 'Places for deliveries that are taken in this process, of 1,000; large ones take several',
     collect() {
-      this.set(places.taken);
+      this.set(places.used);
     },
   });
 }

@@ -2,7 +2,7 @@ import { type EventType, Prisma } from '../../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../../lib/errors.ts';
 import { closeMatches } from '../../lib/text.ts';
 import type { Database } from '../../postgres/client.ts';
-import { isEventType, isEventTypePattern, isOwnEventType, matchesPattern, TEST_EVENT_TYPE } from '../event-type.ts';
+import { isEventType, isEventTypePattern, isSystemEventType, matchesPattern, TEST_EVENT_TYPE } from '../event-type.ts';
 import { findSchemaProblems } from './compile.ts';
 import type { SchemaThread } from './schema-thread.ts';
 
@@ -60,7 +60,7 @@ function findProblems({ name, description }: EventTypeInput): InputProblem[] {
 
 function problemOfName(name: string): string[] {
   if (!isEventType(name)) return ['must be an event type such as conversation.created'];
-  return isOwnEventType(name) ? ['is a type of the engine itself'] : [];
+  return isSystemEventType(name) ? ['is a type of the engine itself'] : [];
 }
 
 function problemOfDescription(description: string): string[] {
@@ -104,7 +104,7 @@ export async function problemsOfCatalogue(
 
 /** The engine's own types are in no catalogue. */
 function isOwn(pattern: string): boolean {
-  return matchesPattern(pattern, TEST_EVENT_TYPE) || isOwnEventType(pattern);
+  return matchesPattern(pattern, TEST_EVENT_TYPE) || isSystemEventType(pattern);
 }
 
 function whyUnknown(pattern: string, entries: readonly CatalogueEntry[]): string {

@@ -3,20 +3,20 @@ import type { Queryable } from '../../postgres/client.ts';
 import { matchesPattern } from '../event-type.ts';
 
 /** Why an event was or was not delivered to a webhook subscription. */
-export type ConsiderationResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' | 'FILTER_FALSE';
+export type MatchResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' | 'FILTER_FALSE';
 
 /** The decision of SubscriptionIndex about an event under these settings. The filter is evaluated only if the decision depends on it. */
-export async function consider(
+export async function explainMatch(
   { isActive, eventTypes, filter, isSkipped }: MatchingSettings,
   event: { readonly type: string; readonly fulfils: (filter: unknown) => Promise<boolean> },
-): Promise<ConsiderationResult> {
+): Promise<MatchResult> {
   if (!isActive) return 'INACTIVE';
   if (!eventTypes.some((pattern) => matchesPattern(pattern, event.type))) return 'TYPE_MISMATCH';
   if (filter === null) return 'DELIVERED_TO';
   return !isSkipped && (await event.fulfils(filter)) ? 'DELIVERED_TO' : 'FILTER_FALSE';
 }
 
-type Consideration = {
+type MatchExplanation = {
   readonly event: {
     readonly id: string;
     readonly tenant: string;
@@ -40,7 +40,7 @@ type MatchingSettings = {
   readonly isSkipped: boolean;
 };
 
-export type Considered = {
+export type ExplainedSubscription = {
   readonly subscriptionId: string;
   /** Null if the subscription did not exist then, but has got the event since. */
   readonly settings: MatchingSettings | null;
@@ -49,11 +49,11 @@ export type Considered = {
 };
 
 /** A page of the subscriptions that an event was matched with or delivered to, in the order of their ids. */
-export async function consideredSubscriptions(
+export async function explainedSubscriptions(
   db: Queryable,
-  { event, afterId, beforeId, order, limit }: Consideration,
-): Promise<readonly Considered[]> {
-  const { rows } = await db.query<Considered>(order === 'asc' ? ASCENDING : DESCENDING, [
+  { event, afterId, beforeId, order, limit }: MatchExplanation,
+): Promise<readonly ExplainedSubscription[]> {
+  const { rows } = await db.query<ExplainedSubscription>(order === 'asc' ? ASCENDING : DESCENDING, [
     event.id,
     leastChildId(event.id),
     event.matchedVersion,

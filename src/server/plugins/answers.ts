@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { type ExecutionResult, GraphQLError } from 'graphql';
 import { createGraphQLError, isAsyncIterable, mapAsyncIterator, type Plugin } from 'graphql-yoga';
-import { type CpuShares, holderOf, PRICES } from '../../auth/quota.ts';
+import { type CpuShares, PRICES, quotaKeyOf } from '../../auth/quota.ts';
 import { JsonText } from '../../delivery-log/pages.ts';
 import { yieldEventLoop } from '../../lib/event-loop.ts';
 import { MAX_OPERATION_BYTES } from '../../lib/operation-work.ts';
@@ -49,7 +49,7 @@ export function limitAnswers(cpuShares: CpuShares): Plugin<Context, ServerContex
   return {
     onExecute: ({ args, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.
-      const holder = holderOf((args.contextValue as Context).viewer);
+      const holder = quotaKeyOf((args.contextValue as Context).viewer);
       if (holder === undefined || (unread.get(holder) ?? 0) <= MAX_UNREAD) return;
       const message = `at most ${MAX_UNREAD} characters of a tenant's answers can be unread`;
       setResultAndStopExecution({ errors: [tooManyOperations(message)] });
@@ -75,7 +75,7 @@ export function limitAnswers(cpuShares: CpuShares): Plugin<Context, ServerContex
       if (viewer !== undefined) {
         const { valueOfAnswer, characterOfAnswer } = PRICES;
         cpuShares(viewer)?.spend(size.values * valueOfAnswer + size.characters * characterOfAnswer);
-        const holder = holderOf(viewer);
+        const holder = quotaKeyOf(viewer);
         if (holder !== undefined && res !== undefined && !res.closed) {
           addUnread(holder, size.characters);
           res.once('close', () => {

@@ -6,9 +6,9 @@ import {
   OperationTypeNode,
 } from 'graphql';
 import { createGraphQLError, isAsyncIterable, type Plugin } from 'graphql-yoga';
-import { createHolderCount, holderOf } from '../../auth/quota.ts';
+import { createConcurrencyQuota, quotaKeyOf } from '../../auth/quota.ts';
 import { type InFlight, trackValues } from '../../lib/loop.ts';
-import { Turns } from '../../lib/semaphore.ts';
+import { FairSemaphore } from '../../lib/semaphore.ts';
 import type { Context } from '../../schema/context.ts';
 
 /** Half of Prisma's connections: what one tenant asks must not keep the others waiting. */
@@ -18,13 +18,13 @@ const MAX_WAITING = 200;
 const CROWDED = `at most ${MAX_RUNNING} operations of a tenant run at a time, and ${MAX_WAITING} wait`;
 
 /** So many queries and mutations of a tenant run at a time, the others wait for their turn. */
-export function takeTurns(): Plugin<Context> {
-  const turns = new Turns({ max: Number.POSITIVE_INFINITY, maxPerHolder: MAX_RUNNING });
+export function limitTenantConcurrency(): Plugin<Context> {
+  const turns = new FairSemaphore({ max: Number.POSITIVE_INFINITY, maxPerHolder: MAX_RUNNING });
   return {
     onExecute: ({ args, executeFn, setExecuteFn }) => {
       // `as`: Yoga leaves the type of the context open.
       const context = args.contextValue as Context;
-      const holder = holderOf(context.viewer);
+      const holder = quotaKeyOf(context.viewer);
       if (holder === undefined) return;
       setExecuteFn((execution: ExecutionArgs): Promise<ExecutionResult> | ExecutionResult => {
         if (turns.waitingOf(holder) >= MAX_WAITING) return { errors: [tooManyOperations(CROWDED)] };
@@ -40,17 +40,17 @@ export function takeTurns(): Plugin<Context> {
 
 const MAX_STREAMS = 10_000;
 /** Each may keep 1,000 attempts in memory, and all of them are compared with every attempt. */
-const MAX_STREAMS_PER_HOLDER = 1_000;
+const MAX_STREAMS_PER_TENANT = 1_000;
 
 /** So many live streams are open at a time, over whatever transport. */
 export function limitStreams(): Plugin<Context> {
-  const streams = createHolderCount({ max: MAX_STREAMS, maxPerHolder: MAX_STREAMS_PER_HOLDER });
+  const streams = createConcurrencyQuota({ max: MAX_STREAMS, maxPerHolder: MAX_STREAMS_PER_TENANT });
   return {
     onSubscribe: ({ args, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.
       const release = streams.take((args.contextValue as Context).viewer);
       if (release === undefined) {
-        const message = `at most ${MAX_STREAMS_PER_HOLDER} live streams of a tenant can be open`;
+        const message = `at most ${MAX_STREAMS_PER_TENANT} live streams of a tenant can be open`;
         setResultAndStopExecution({ errors: [tooManyOperations(message)] });
         return undefined;
       }
