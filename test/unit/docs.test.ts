@@ -97,7 +97,9 @@ test("docs/authentication.md's table of scopes has every one there is, and no ot
 test('docs/graphql.md has every code of an error that comes before a resolver, or in place of its value', () => {
   const folders = ['src/schema', 'src/server'].map((folder) => join(ROOT, folder));
   const sources = folders.flatMap((folder) =>
-    readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8')),
+    readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => readFileSync(join(folder, name), 'utf8')),
   );
   const codes = sources.flatMap((text) => [...text.matchAll(/\bcode: '([A-Z_]+)'/g)].map(([, code]) => code));
   expect(codes.length).toBeGreaterThan(10);
@@ -155,4 +157,16 @@ test.each(PAGES)('the links of %s lead somewhere', (page) => {
 test.each(PAGES)('the scripts that %s names exist', (page) => {
   const named = [...read(page).matchAll(/npm (?:run )?((?:start|test|demo|dev|bench|build|generate|check)[\w:]*)/g)];
   expect(named.map(([, name]) => name).filter((name) => name === undefined || !(name in scripts))).toEqual([]);
+});
+
+test('every path of a source file that the documentation names exists', () => {
+  const documents = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`);
+  const texts = [...documents, 'README.md', 'CONTRIBUTING.md'].map((name) => readFileSync(join(ROOT, name), 'utf8'));
+  const paths = texts.flatMap((text) =>
+    [...text.matchAll(/(?<![\w@/-])(?:src|test|bench|scripts)\/[\w./-]*\w/g)].map(([path]) => path),
+  );
+  expect(paths.length).toBeGreaterThan(20);
+  expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
 });
