@@ -38,9 +38,9 @@ const zones = layers.flatMap((lower, index) =>
 
 /** Each of these libraries is known to the folders that wrap it, and to no other. */
 const owners = [
-  { libraries: ['graphql', 'graphql-yoga', '@pothos/*', 'graphql-ws'], folders: ['schema', 'server'] },
-  { libraries: ['got', 'ipaddr.js'], folders: ['delivery/http'] },
-  { libraries: ['nats'], folders: ['nats'] },
+  { libraries: '^(graphql|graphql-yoga|graphql-ws|@pothos/.*)$', folders: ['schema', 'server'] },
+  { libraries: '^(got|ipaddr\\.js)$', folders: ['delivery/http'] },
+  { libraries: '^nats$', folders: ['nats', 'demo'] },
 ];
 
 const libraryRules = owners.map(({ libraries, folders }) => ({
@@ -49,7 +49,15 @@ const libraryRules = owners.map(({ libraries, folders }) => ({
   rules: {
     '@typescript-eslint/no-restricted-imports': [
       'error',
-      { patterns: [{ group: libraries, message: `Only ${folders.join(' and ')} may import this library.` }] },
+      {
+        patterns: [
+          {
+            regex: libraries,
+            allowTypeImports: true,
+            message: `Only ${folders.join(' and ')} may import this library, others its types.`,
+          },
+        ],
+      },
     ],
   },
 }));
