@@ -85,7 +85,11 @@ export default defineConfig(
       'no-restricted-imports': ['error', { paths: [] }],
     },
   },
-  { files: ['src/**'], plugins: { 'import-x': importX }, rules: { 'import-x/no-restricted-paths': ['error', { zones: zones.flat() }] } },
+  {
+    files: ['src/**'],
+    plugins: { 'import-x': importX },
+    rules: { 'import-x/no-restricted-paths': ['error', { zones: zones.flat() }] },
+  },
   ...libraryRules,
   {
     files: [

@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import process from 'node:process';
 
 /** A comment, or a paragraph of a document, that begins with a relative clause or a fragment in place of a noun. */
-const BEGINNING = /^\s*(?:\/\*\*|\/\/|\*|#|-|\|)?\s*(?:So (?:many|much|long|often)|What|Whatever|Who|Whoever|Whom|Of) (?!is new\b)/;
+const BEGINNING =
+  /^\s*(?:\/\*\*|\/\/|\*|#|-|\|)?\s*(?:So (?:many|much|long|often)|What|Whatever|Who|Whoever|Whom|Of) (?!is new\b)/;
 const COMMENT = /^\s*(?:\/\*\*|\/\/|\*)/;
 const VERBS = [
   [/\bmend(?:s|ed|ing)?\b/i, 'fix'],
@@ -26,7 +27,8 @@ const findings = files.flatMap((file) => {
     .split('\n')
     .flatMap((line, index) => {
       const found = [];
-      if ((isText || COMMENT.test(line)) && BEGINNING.test(line) && !line.trimEnd().endsWith('?')) found.push('name the thing first');
+      if ((isText || COMMENT.test(line)) && BEGINNING.test(line) && !line.trimEnd().endsWith('?'))
+        found.push('name the thing first');
       for (const [pattern, better] of VERBS) if (pattern.test(line)) found.push(better);
       return found.map((better) => `${file}:${index + 1}: ${line.trim().slice(0, 100)}  → ${better}`);
     });
