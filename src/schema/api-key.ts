@@ -8,7 +8,7 @@ import { PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
-export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
+const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   description: 'What the holder of a credential may do.',
   values: {
     [ApiKeyScope.ADMIN]: { description: 'Everything, for every tenant; only an API key can have this scope, no JWT.' },
@@ -18,7 +18,7 @@ export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   },
 });
 
-export const ApiKeyType = builder.prismaObject('ApiKey', {
+const ApiKeyType = builder.prismaObject('ApiKey', {
   description: 'A credential. The key itself is shown once, by the mutation that makes it, and never again.',
   authScopes: { admin: true },
   select: { id: true },

@@ -219,7 +219,7 @@ builder.subscriptionField('deliveryLog', (t) =>
   }),
 );
 
-export const DeliveryStatusEnum = builder.enumType('DeliveryStatus', {
+const DeliveryStatusEnum = builder.enumType('DeliveryStatus', {
   description: 'What became of a delivery so far.',
   values: {
     [DeliveryStatus.PENDING]: { description: 'An attempt is being made, or due, or waited for.' },

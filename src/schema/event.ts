@@ -36,7 +36,7 @@ import { WebhookSubscriptionType } from './webhook-subscription.ts';
 /** What somebody who may publish, and do nothing else, is told of the event that was made. */
 const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
 
-export const EventType = builder.prismaObject('Event', {
+const EventType = builder.prismaObject('Event', {
   description: 'Something a service published.',
   authScopes: { read: true },
   // Not the data, which can be a megabyte: it is read only where it is asked for.
@@ -294,7 +294,7 @@ type Row = {
   readonly deliveryId: string | null;
 };
 
-export const ConsideredSubscription = builder.objectRef<Row>('ConsideredSubscription').implement({
+const ConsideredSubscription = builder.objectRef<Row>('ConsideredSubscription').implement({
   description: 'A webhook subscription that an event was matched with, and what came of it.',
   fields: (t) => ({
     subscription: t.prismaField({
@@ -316,8 +316,8 @@ export const ConsideredSubscription = builder.objectRef<Row>('ConsideredSubscrip
   }),
 });
 
-export const ConsideredEdge = builder.edgeObject({ name: 'ConsideredSubscriptionEdge', type: ConsideredSubscription });
-export const ConsideredConnection = builder.connectionObject(
+const ConsideredEdge = builder.edgeObject({ name: 'ConsideredSubscriptionEdge', type: ConsideredSubscription });
+const ConsideredConnection = builder.connectionObject(
   { name: 'ConsideredSubscriptionConnection', type: ConsideredSubscription },
   ConsideredEdge,
 );
@@ -325,7 +325,7 @@ export const ConsideredConnection = builder.connectionObject(
 type ConsideredEvent = Pick<Event, 'id' | 'tenant' | 'type' | 'matchedVersion'>;
 
 /** A page of them. The event is one that the viewer may see. */
-export function considered(
+function considered(
   context: Context,
   { event, args }: { readonly event: ConsideredEvent; readonly args: PageArguments },
 ) {

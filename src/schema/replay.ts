@@ -36,7 +36,7 @@ const ReplayStatusEnum = builder.enumType('ReplayStatus', {
   },
 });
 
-export const ReplayType = builder.prismaObject('Replay', {
+const ReplayType = builder.prismaObject('Replay', {
   description: 'Past events, sent again as new deliveries.',
   fields: (t) => ({
     id: t.exposeID('id'),

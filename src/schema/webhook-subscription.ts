@@ -331,7 +331,7 @@ const CircuitStateEnum = builder.enumType('CircuitState', {
   } as const,
 });
 
-export const CircuitType = builder.prismaObject('SubscriptionState', {
+const CircuitType = builder.prismaObject('SubscriptionState', {
   name: 'Circuit',
   description:
     'What keeps an endpoint that fails from being sent everything: it opens when 20 attempts in a row fail, or 70 % of at least 10 in five minutes.',
