@@ -64,7 +64,7 @@ async function fill(
       [Math.min(CHUNK, waiting - done)],
     );
   }
-  await query(`UPDATE subscription_states SET next_due_at = now() + interval '1 hour'
+  await query(`UPDATE subscription_states SET next_sweep_at = now() + interval '1 hour'
     WHERE subscription_id IN (SELECT id FROM webhook_subscriptions WHERE tenant = 'waiting')`);
   await query('ANALYZE deliveries');
 }

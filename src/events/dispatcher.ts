@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { type DeliveryMessage, publishOrWait, toMessage } from '../delivery/queue/message.ts';
+import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from '../delivery/queue/message.ts';
 import { unattemptedDeliveries } from '../delivery/queue/store.ts';
 import { groupBy } from '../lib/collections.ts';
 import { pause } from '../lib/loop.ts';
@@ -18,7 +18,7 @@ import { type EventMetrics, eventMetrics } from './metrics.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch, toPublishedMessage } from './parse.ts';
 import { createRejectionLog, retryLaterOrReject } from './refused-event.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
-import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfSkipped } from './writer.ts';
+import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfExhaustedFilterBudget } from './writer.ts';
 
 export type DispatcherOptions = {
   readonly database: Database;
@@ -239,7 +239,7 @@ export class Dispatcher {
     for (const { reason } of rejected) this.#metrics.rejected(reason);
     this.#metrics.written('nats', { matched: fitting, isKnown: (id) => knownIds.includes(id) });
     await onWritten?.();
-    await publishOrWait(this.#options, toPublish, startedAt);
+    await publishOrRequeue(this.#options, toPublish, startedAt);
     const dispatched = batch.filter((item, index) => !isLater(item, index));
     this.#metrics.dispatched({ events: dispatched.length, seconds: (performance.now() - begun) / 1_000 });
     return dispatched;
@@ -271,7 +271,7 @@ export class Dispatcher {
   async #write(db: Queryable, { rejections, matched }: JudgedEvents): Promise<WrittenEvents> {
     const rejected = rejections.length > 0 ? await insertRejectedEvents(db, rejections) : [];
     const { messages, knownIds } = await this.#writer.write(db, matched);
-    warnOfSkipped(
+    warnOfExhaustedFilterBudget(
       this.#options.log,
       matched.filter(({ event }) => !knownIds.includes(event.id)),
     );
@@ -280,7 +280,7 @@ export class Dispatcher {
     this.#options.log.info({ events: knownIds.length }, 'events came again');
     const maxDataBytes = this.#options.bus.maxInlineDataBytes;
     const pending = await unattemptedDeliveries(db, { eventRowIds: knownIds, maxDataBytes });
-    const again = pending.map((delivery) => toMessage(delivery));
+    const again = pending.map((delivery) => toDeliveryMessage(delivery));
     return { toPublish: [...messages, ...again], rejected, knownIds };
   }
 }

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { type DeliveryMessage, publishOrWait, toMessage } from '../delivery/queue/message.ts';
+import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from '../delivery/queue/message.ts';
 import { unattemptedDeliveries } from '../delivery/queue/store.ts';
 import { DomainError } from '../lib/errors.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
@@ -13,7 +13,7 @@ import type { SchemaThread } from './catalogue/schema-thread.ts';
 import { EventCatalogue, EventDataInvalidError } from './catalogue/validator.ts';
 import { eventMetrics } from './metrics.ts';
 import { knownEvents, type NewEvent } from './store.ts';
-import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfSkipped } from './writer.ts';
+import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfExhaustedFilterBudget } from './writer.ts';
 
 export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
   readonly eventId: string | undefined;
@@ -73,7 +73,7 @@ export function createPublishEvent(services: Services): PublishEvent {
     const later = new Set(matched.slice(part.length).map(({ event }) => event.id));
     const { known, messages } = await transaction(pool, (db) => writeMatched(db, part));
     counts.written('graphql', { matched: part, isKnown: (id) => known.has(id) && known.get(id) !== id });
-    warnOfSkipped(
+    warnOfExhaustedFilterBudget(
       services.log,
       part.filter(({ event }) => !known.has(event.id)),
     );
@@ -106,7 +106,7 @@ export function createPublishEvent(services: Services): PublishEvent {
     const outcome = await queue.add(event);
     if (outcome.kind === 'failed') throw outcome.error;
     if (outcome.kind === 'mismatch') throw new EventDataInvalidError(outcome.mismatch);
-    await publishOrWait(services, outcome.messages, begun);
+    await publishOrRequeue(services, outcome.messages, begun);
     return outcome.rowId;
   };
 }
@@ -118,7 +118,9 @@ async function unpublished(
 ): Promise<DeliveryMessage[]> {
   const eventRowIds = [...known].flatMap(([id, rowId]) => (id === rowId ? [id] : []));
   if (eventRowIds.length === 0) return [];
-  return (await unattemptedDeliveries(db, { eventRowIds, maxDataBytes })).map((delivery) => toMessage(delivery));
+  return (await unattemptedDeliveries(db, { eventRowIds, maxDataBytes })).map((delivery) =>
+    toDeliveryMessage(delivery),
+  );
 }
 
 type WaitingEvent = Queueable & { readonly event: NewEvent; readonly resolve: (outcome: FinalOutcome) => void };

@@ -1,4 +1,4 @@
-import { type DeliveryMessage, toMessage } from '../delivery/queue/message.ts';
+import { type DeliveryMessage, toDeliveryMessage } from '../delivery/queue/message.ts';
 import { insertDeliveries, unattemptedDeliveries } from '../delivery/queue/store.ts';
 import { uuid7 } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
@@ -33,7 +33,7 @@ export async function emitSystemEvent(
   if (deliveries.length === 0) return [];
   await insertDeliveries(db, { deliveries, isTest });
   const pending = await unattemptedDeliveries(db, { eventRowIds: [id], maxDataBytes });
-  return pending.map((delivery) => toMessage(delivery));
+  return pending.map((delivery) => toDeliveryMessage(delivery));
 }
 
 type TypeMatch = {

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { publishOrWait } from '../delivery/queue/message.ts';
+import { publishOrRequeue } from '../delivery/queue/message.ts';
 import { DomainError } from '../lib/errors.ts';
 import { pause } from '../lib/loop.ts';
 import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
@@ -49,7 +49,7 @@ export async function sendTestEvent(
     return emitSystemEvent(db, event, options);
   });
   if (message === undefined) throw new Error(`no delivery was made for webhook subscription ${subscriptionId}`);
-  const published = await publishOrWait(services, [message]);
+  const published = await publishOrRequeue(services, [message]);
   return { deliveryId: message.deliveryId, isPublished: published === 1 };
 }
 

@@ -73,7 +73,11 @@ export class EventWriter {
   /** To be called in a transaction. */
   async write(db: Queryable, matched: readonly MatchedEvent[]): Promise<WrittenEvents> {
     if (matched.length === 0) return { messages: [], knownIds: [] };
-    const rows = matched.map(({ event, version, skippedFrom }) => ({ ...event, matchedVersion: version, skippedFrom }));
+    const rows = matched.map(({ event, version, filterBudgetExhaustedAt }) => ({
+      ...event,
+      matchedVersion: version,
+      filterBudgetExhaustedAt,
+    }));
     const newIds = await insertEvents(db, rows);
     const isNew = ({ event }: MatchedEvent) => newIds.has(event.id);
     return {
@@ -142,11 +146,11 @@ export function fittingCount(matched: readonly MatchedEvent[]): number {
 }
 
 /** Of events that filters were skipped for; nothing of their data is said. */
-export function warnOfSkipped(log: Logger, matched: readonly MatchedEvent[]): void {
-  for (const { event, skippedFrom } of matched) {
-    if (skippedFrom === undefined) continue;
+export function warnOfExhaustedFilterBudget(log: Logger, matched: readonly MatchedEvent[]): void {
+  for (const { event, filterBudgetExhaustedAt } of matched) {
+    if (filterBudgetExhaustedAt === undefined) continue;
     log.warn(
-      { tenant: event.tenant, eventId: event.eventId, subscriptionId: skippedFrom },
+      { tenant: event.tenant, eventId: event.eventId, subscriptionId: filterBudgetExhaustedAt },
       'the payload filters of an event took too many steps; those from this subscription on count as not fulfilled',
     );
   }

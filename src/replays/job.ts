@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { wakeQueues } from '../delivery/queue/state.ts';
+import { scheduleSweep } from '../delivery/queue/state.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import { Loop } from '../lib/loop.ts';
 import { idRange, uuid7, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
@@ -249,7 +249,7 @@ const INSERT_REPLAYED = `
     INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at, replay_id)
     SELECT id, tenant, subscription_id, event_id, type, now(), $4::uuid FROM chosen
     RETURNING subscription_id, next_attempt_at
-  )${wakeQueues('inserted')}
+  )${scheduleSweep('inserted')}
   RETURNING (SELECT count(*) FROM inserted)::integer AS made, (SELECT max(place) FROM chosen)::integer AS last`;
 
 /** Doubled with each failure in a row: what takes long, and for nothing, must not hold up others. */

@@ -1,6 +1,6 @@
 import { isTenant } from '../auth/viewer.ts';
 import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../delivery/http/egress-policy.ts';
-import { CANCEL_AT_ONCE, cancelPending } from '../delivery/queue/cancel.ts';
+import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../delivery/queue/cancel.ts';
 import { closeCircuit } from '../delivery/queue/state.ts';
 import { problemsOfCatalogue } from '../events/catalogue/service.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
@@ -204,7 +204,7 @@ async function lockSubscription(
 /** Cancels what is pending of a subscription that has been switched off, a long backlog with the sweeper's help. */
 async function endDeliveries(transaction: Prisma.TransactionClient, subscriptionId: string): Promise<void> {
   const db = inPrismaTransaction(transaction);
-  await cancelPending(db, { subscriptionId, limit: CANCEL_AT_ONCE });
+  await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT_ON_DEACTIVATION });
   // It has the sweeper look after the subscription now. Last, because others lock deliveries before states as well.
   await closeCircuit(db, subscriptionId);
 }

@@ -53,7 +53,9 @@ async function open(scene: Scene, { id, receiver }: Endpoint): Promise<void> {
 
 /** The time for the next probe has come. */
 async function letProbe({ query }: Scene, id: string): Promise<void> {
-  await query('UPDATE subscription_states SET probe_at = now(), next_due_at = now() WHERE subscription_id = $1', [id]);
+  await query('UPDATE subscription_states SET probe_at = now(), next_sweep_at = now() WHERE subscription_id = $1', [
+    id,
+  ]);
 }
 
 /** The sweeper has looked, and looks again after so long. */
@@ -135,7 +137,7 @@ describe('while a circuit is open', () => {
     await scene.waitForDeliveries(50, `status = 'PENDING' AND attempt_count = 0 AND waiting_for = 'CIRCUIT_OPEN'`);
     // The ten that failed fall due as well, and the sweeper looks.
     await scene.query(`UPDATE deliveries SET next_attempt_at = now() WHERE attempt_count = 1`);
-    await scene.query('UPDATE subscription_states SET next_due_at = now()');
+    await scene.query('UPDATE subscription_states SET next_sweep_at = now()');
     await waitUntilDueIn(scene, endpoint.id, 1_000);
     expect(await scene.storedIn('DELIVERIES')).toBe(stored);
     await scene.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
@@ -212,7 +214,7 @@ describe('a circuit closes', () => {
     const at = (index: number) => requests[index]?.receivedAt ?? 0;
     expect(at(8) - at(1)).toBeGreaterThan(150);
     await waitFor(async () => !(await scene.stateOf(endpoint.id)).isBacklogged, { what: 'the backlog to be gone' });
-    expect(await scene.stateOf(endpoint.id)).toMatchObject({ releaseWindow: null, probeWaitMs: null });
+    expect(await scene.stateOf(endpoint.id)).toMatchObject({ publishWindow: null, probeWaitMs: null });
     // Looks at what may have come while the backlog went, less and less often.
     await waitUntilDueIn(scene, endpoint.id, 1_000);
   });

@@ -176,7 +176,7 @@ describe('a restart in the middle of a retry loses nothing', () => {
     expect(await engine.terminate()).toBe(0);
     // Two minutes later.
     await services.query(`UPDATE deliveries SET next_attempt_at = now() WHERE status = 'PENDING'`);
-    await services.query('UPDATE subscription_states SET next_due_at = now() WHERE next_due_at IS NOT NULL');
+    await services.query('UPDATE subscription_states SET next_sweep_at = now() WHERE next_sweep_at IS NOT NULL');
     await start({ RETRY_SCHEDULE: '2m' });
     await receiver.waitForRequests(2, 20_000);
     expect(receiver.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2']);

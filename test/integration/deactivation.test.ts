@@ -20,7 +20,7 @@ const subscribe = async () => (await app.subscribe({ url: 'http://127.0.0.1:4/' 
 async function insertBacklog(subscriptionId: string, count: number): Promise<void> {
   await services.query(
     `UPDATE subscription_states SET opened_at = now(), probe_at = now() + interval '1 hour', probe_wait_ms = 30000,
-       is_backlogged = true, next_due_at = now() + interval '1 hour', failing_since = now() WHERE subscription_id = $1`,
+       is_backlogged = true, next_sweep_at = now() + interval '1 hour', failing_since = now() WHERE subscription_id = $1`,
     [subscriptionId],
   );
   await services.query(

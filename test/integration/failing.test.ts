@@ -65,7 +65,7 @@ const isClosed = (id: string) =>
 
 const probeNow = (id: string) =>
   services.query(
-    `UPDATE subscription_states SET probe_at = now(), next_due_at = now()
+    `UPDATE subscription_states SET probe_at = now(), next_sweep_at = now()
      WHERE subscription_id = $1 AND opened_at IS NOT NULL`,
     [id],
   );

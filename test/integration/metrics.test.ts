@@ -331,7 +331,7 @@ describe('lanes', () => {
     await insert('7200 s', '50 s');
     await insert('7200 s', '-50 s');
     await insert(null, '7000 s');
-    await scene.query('UPDATE subscription_states SET is_backlogged = true, next_due_at = now()');
+    await scene.query('UPDATE subscription_states SET is_backlogged = true, next_sweep_at = now()');
     const metrics = await scrape(scene.app);
     const pending = (lane: string) => metrics.valueOf('webhooks_deliveries_pending', { lane });
     expect([pending('runnable'), pending('waiting'), pending('parked')]).toEqual([2, 1, 1]);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { resumeDelivery } from '../../src/delivery/queue/store.ts';
+import { republishDelivery } from '../../src/delivery/queue/store.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { type Queryable, transaction } from '../../src/postgres/client.ts';
 import { withConnection } from '../../src/postgres/connection.ts';
@@ -48,7 +48,7 @@ describe('an old event', () => {
       const { event, delivery } = await failed();
       await transaction(database.pool, async (db) => {
         if (how === 'replayed') await replay(db, event);
-        else expect(await resumeDelivery(db, { id: delivery, maxDataBytes: 1_000 })).toBeDefined();
+        else expect(await republishDelivery(db, { id: delivery, maxDataBytes: 1_000 })).toBeDefined();
         expect(await dropOld()).toMatchObject({ isBusy: true });
       });
       const { kept, isBusy } = await dropOld();

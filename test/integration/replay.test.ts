@@ -178,7 +178,7 @@ it('waits behind an open circuit', async () => {
   const scene = await delivered(2);
   await scene.query(
     `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, probe_at = now() + interval '1 h',
-       probe_wait_ms = 3600000, next_due_at = now() + interval '1 h'`,
+       probe_wait_ms = 3600000, next_sweep_at = now() + interval '1 h'`,
   );
   const replay = await started(scene);
   await completed(scene, replay.id);

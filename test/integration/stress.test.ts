@@ -108,7 +108,7 @@ const UNSETTLED = `SELECT count(*)::integer AS count FROM deliveries d
 /** Deliveries in a queue that nobody will look after. */
 const FORGOTTEN = `SELECT d.id, d.subscription_id, d.waiting_for FROM deliveries d
   JOIN subscription_states st USING (subscription_id) WHERE d.status = 'PENDING' AND d.enqueued_at IS NULL
-    AND (st.next_due_at IS NULL OR (st.opened_at IS NULL AND st.next_due_at > d.next_attempt_at + interval '1 s'))`;
+    AND (st.next_sweep_at IS NULL OR (st.opened_at IS NULL AND st.next_sweep_at > d.next_attempt_at + interval '1 s'))`;
 
 async function requestsAreLogged(scene: Scene, endpoints: readonly Endpoint[]): Promise<boolean> {
   const logged = await scene.query<{ name: string }>(

@@ -23,7 +23,7 @@ async function insertWaiting({ query }: Scene, subscriptionId: string, count: nu
 }
 
 function wake({ query }: Scene, subscriptionId: string): Promise<unknown> {
-  return query('UPDATE subscription_states SET next_due_at = now() WHERE subscription_id = $1', [subscriptionId]);
+  return query('UPDATE subscription_states SET next_sweep_at = now() WHERE subscription_id = $1', [subscriptionId]);
 }
 
 it('what is left of a subscription that was switched off is cancelled, holds up nobody, and is then left alone', async () => {
@@ -74,7 +74,7 @@ it('several sweepers together publish each delivery once at a time', async () =>
     const { id } = await scene.app.subscribe({ url: receiver.url });
     await insertWaiting(scene, id, 150);
   }
-  await scene.query('UPDATE subscription_states SET next_due_at = now()');
+  await scene.query('UPDATE subscription_states SET next_sweep_at = now()');
   await scene.waitForDeliveries(600, `status = 'SUCCESS' AND attempt_count = 1`);
   expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-delivery'])).size).toBe(600);
   expect(receiver.requests).toHaveLength(600);
@@ -93,7 +93,7 @@ it('what a sender that was killed still keeps does not hold up the backlog of it
      SET next_attempt_at = now() - interval '21 s', enqueued_at = now() - interval '20 s', enqueue_count = 1
      WHERE id IN (SELECT id FROM deliveries LIMIT 9)`,
   );
-  await scene.query('UPDATE subscription_states SET is_backlogged = true, release_window = 5');
+  await scene.query('UPDATE subscription_states SET is_backlogged = true, publish_window = 5');
   await wake(scene, id);
   await receiver.waitForRequests(20);
   expect(await scene.query(`SELECT FROM deliveries WHERE status = 'PENDING'`)).toHaveLength(9);
@@ -105,7 +105,7 @@ it('a delivery that is inserted behind a backlog while that ends is found soon, 
   const { id } = await scene.app.subscribe({ url: receiver.url });
   const noBacklog = async () => !(await scene.stateOf(id)).isBacklogged;
   // A dispatcher has seen a backlog, and inserts behind it when it has gone.
-  await scene.query('UPDATE subscription_states SET is_backlogged = true, next_due_at = now()');
+  await scene.query('UPDATE subscription_states SET is_backlogged = true, next_sweep_at = now()');
   await waitFor(noBacklog, { what: 'the backlog to be gone' });
   await insertWaiting(scene, id, 1);
   await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
@@ -113,7 +113,7 @@ it('a delivery that is inserted behind a backlog while that ends is found soon, 
   const { dueInMs } = await scene.stateOf(id);
   expect(dueInMs).not.toBeNull();
   await insertWaiting(scene, id, 1);
-  await scene.query('UPDATE subscription_states SET straggler_check_at = now(), next_due_at = now()');
+  await scene.query('UPDATE subscription_states SET late_insert_check_until = now(), next_sweep_at = now()');
   await scene.waitForDeliveries(2, `status = 'SUCCESS'`);
   await waitFor(async () => (await scene.stateOf(id)).dueInMs === null, { what: 'the last look' });
 });

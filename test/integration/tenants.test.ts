@@ -115,7 +115,7 @@ it('the queue of a tenant comes before the fiftieth of another that has been due
       )
       .then(() =>
         services.query(
-          `UPDATE subscription_states SET next_due_at = now() - $2 * interval '1 ms'
+          `UPDATE subscription_states SET next_sweep_at = now() - $2 * interval '1 ms'
          WHERE subscription_id IN (SELECT id FROM webhook_subscriptions WHERE tenant = $1)`,
           [tenant, dueMs],
         ),

@@ -8,7 +8,7 @@ import { waitFor } from './wait-for.ts';
 type QueueState = {
   readonly isBacklogged: boolean;
   readonly isOpen: boolean;
-  readonly releaseWindow: number | null;
+  readonly publishWindow: number | null;
   readonly probeWaitMs: number | null;
   /** In how many milliseconds it is looked after; null: not at all. */
   readonly dueInMs: number | null;
@@ -90,8 +90,8 @@ async function countOf(
 
 async function stateOf({ query }: TestServices, subscriptionId: string): Promise<QueueState> {
   const [state] = await query<QueueState & pg.QueryResultRow>(
-    `SELECT is_backlogged AS "isBacklogged", opened_at IS NOT NULL AS "isOpen", release_window AS "releaseWindow",
-       probe_wait_ms AS "probeWaitMs", (extract(epoch FROM next_due_at - now()) * 1000)::float8 AS "dueInMs"
+    `SELECT is_backlogged AS "isBacklogged", opened_at IS NOT NULL AS "isOpen", publish_window AS "publishWindow",
+       probe_wait_ms AS "probeWaitMs", (extract(epoch FROM next_sweep_at - now()) * 1000)::float8 AS "dueInMs"
      FROM subscription_states WHERE subscription_id = $1`,
     [subscriptionId],
   );

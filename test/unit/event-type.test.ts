@@ -108,7 +108,11 @@ describe('the subscription index', () => {
       if (!isOver) setImmediate(next);
     };
     setImmediate(next);
-    expect(await index.match('a.b', () => ({ list }))).toEqual({ version: 20, subscriptions: [], skippedFrom: 's111' });
+    expect(await index.match('a.b', () => ({ list }))).toEqual({
+      version: 20,
+      subscriptions: [],
+      filterBudgetExhaustedAt: 's111',
+    });
     isOver = true;
     // Ten filters of 100,000 steps, some 10 ms each.
     expect(turns).toBeGreaterThan(1);

@@ -12,7 +12,7 @@ function queue(settings: Partial<DueQueue> = {}): DueQueue {
     maxInFlight: 10,
     rateLimitPerSecond: null,
     isBacklogged: false,
-    releaseWindow: null,
+    publishWindow: null,
     liveCount: 0,
     expectedCount: settings.liveCount ?? 0,
     probe: null,
@@ -40,44 +40,44 @@ describe('with a backlog', () => {
   const backlogged = (settings: Partial<DueQueue>) => planRelease(queue({ isBacklogged: true, ...settings }), NO_LIMIT);
 
   it('the window is filled up', () => {
-    expect(backlogged({ releaseWindow: 40, liveCount: 30 })).toMatchObject({ count: 10, releaseWindow: 40 });
+    expect(backlogged({ publishWindow: 40, liveCount: 30 })).toMatchObject({ count: 10, publishWindow: 40 });
   });
 
   it('the window doubles when all of it has been attempted, to 2,000 at most', () => {
-    expect(backlogged({ releaseWindow: 1, liveCount: 0 })).toMatchObject({ count: 2, releaseWindow: 2 });
-    expect(backlogged({ releaseWindow: 1_500, liveCount: 0 })).toMatchObject({ count: 1_000, releaseWindow: 2_000 });
+    expect(backlogged({ publishWindow: 1, liveCount: 0 })).toMatchObject({ count: 2, publishWindow: 2 });
+    expect(backlogged({ publishWindow: 1_500, liveCount: 0 })).toMatchObject({ count: 1_000, publishWindow: 2_000 });
   });
 
   it('nothing is released into a full window, and it is looked at less often', () => {
-    expect(backlogged({ releaseWindow: 5, liveCount: 9 })).toMatchObject({
+    expect(backlogged({ publishWindow: 5, liveCount: 9 })).toMatchObject({
       count: 0,
       recheckMs: 250,
-      releaseWindow: 5,
+      publishWindow: 5,
     });
   });
 
   it('what a sender that was killed still keeps takes no room', () => {
-    expect(backlogged({ releaseWindow: 6, liveCount: 60, expectedCount: 0 })).toMatchObject({
+    expect(backlogged({ publishWindow: 6, liveCount: 60, expectedCount: 0 })).toMatchObject({
       count: 12,
-      releaseWindow: 12,
+      publishWindow: 12,
     });
-    expect(backlogged({ releaseWindow: 6, liveCount: 60, expectedCount: 2 })).toMatchObject({
+    expect(backlogged({ publishWindow: 6, liveCount: 60, expectedCount: 2 })).toMatchObject({
       count: 4,
       recheckMs: 100,
-      releaseWindow: 6,
+      publishWindow: 6,
     });
   });
 
   it('nor does more than a first window of that: perhaps senders are just busy', () => {
-    expect(backlogged({ releaseWindow: 6, liveCount: 83, expectedCount: 0 })).toMatchObject({
+    expect(backlogged({ publishWindow: 6, liveCount: 83, expectedCount: 0 })).toMatchObject({
       count: 3,
-      releaseWindow: 6,
+      publishWindow: 6,
     });
-    expect(backlogged({ releaseWindow: 6, liveCount: 2_000, expectedCount: 0 }).count).toBe(0);
+    expect(backlogged({ publishWindow: 6, liveCount: 2_000, expectedCount: 0 }).count).toBe(0);
   });
 
   it('the first window is eight times what may be in flight', () => {
-    expect(backlogged({ maxInFlight: 1, liveCount: 5 })).toMatchObject({ count: 3, releaseWindow: 8 });
+    expect(backlogged({ maxInFlight: 1, liveCount: 5 })).toMatchObject({ count: 3, publishWindow: 8 });
   });
 });
 
@@ -92,12 +92,12 @@ describe('with a rate limit', () => {
 
   it('after its circuit was open, it begins with few all the same, and more as they are gone', () => {
     const ramp = (settings: Partial<DueQueue>) => limited({ isBacklogged: true, ...settings });
-    expect(ramp({ releaseWindow: 1, liveCount: 0 })).toMatchObject({ count: 2, releaseWindow: 2 });
-    expect(ramp({ releaseWindow: 8, liveCount: 4 })).toMatchObject({ count: 12, releaseWindow: 16 });
-    expect(ramp({ releaseWindow: 8, liveCount: 5 })).toMatchObject({ count: 3, releaseWindow: 8 });
-    expect(ramp({ releaseWindow: 24, liveCount: 0 })).toMatchObject({ count: 20, releaseWindow: 30 });
+    expect(ramp({ publishWindow: 1, liveCount: 0 })).toMatchObject({ count: 2, publishWindow: 2 });
+    expect(ramp({ publishWindow: 8, liveCount: 4 })).toMatchObject({ count: 12, publishWindow: 16 });
+    expect(ramp({ publishWindow: 8, liveCount: 5 })).toMatchObject({ count: 3, publishWindow: 8 });
+    expect(ramp({ publishWindow: 24, liveCount: 0 })).toMatchObject({ count: 20, publishWindow: 30 });
     // A sender that was killed still keeps six.
-    expect(ramp({ releaseWindow: 8, liveCount: 6, expectedCount: 0 })).toMatchObject({ count: 16, releaseWindow: 16 });
+    expect(ramp({ publishWindow: 8, liveCount: 6, expectedCount: 0 })).toMatchObject({ count: 16, publishWindow: 16 });
   });
 
   it('none if others have taken them', () => {
@@ -133,7 +133,7 @@ describe('with an open circuit', () => {
     const release = planRelease(open(0), NO_LIMIT);
     expect(release).toMatchObject({ count: 1, isProbe: true });
     expect(changeAfter(open(0), { release, released: 1 })).toMatchObject({
-      ...{ nextProbeInMs: 60_000, recheckMs: 60_000, mustRecheck: true, releaseWindow: 1 },
+      ...{ nextProbeInMs: 60_000, recheckMs: 60_000, mustRecheck: true, publishWindow: 1 },
     });
   });
 

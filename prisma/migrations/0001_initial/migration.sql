@@ -94,18 +94,18 @@ CREATE TRIGGER webhook_subscription_matching_changed AFTER INSERT OR UPDATE ON w
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_matching_changed();
 
 -- What delivering changes about a subscription, one row for each. Not in its own row, whose every change invalidates
--- caches. Whoever makes a delivery wait in Postgres brings next_due_at forward in the same statement, so that the
+-- caches. Whoever makes a delivery wait in Postgres brings next_sweep_at forward in the same statement, so that the
 -- sweeper only ever looks at this table to find out where there is something to do.
 CREATE TABLE subscription_states (
   subscription_id uuid PRIMARY KEY REFERENCES webhook_subscriptions (id) ON DELETE CASCADE,
   -- When the sweeper has to look after the deliveries that wait in Postgres; null if none do.
-  next_due_at     timestamptz(3),
+  next_sweep_at     timestamptz(3),
   -- Deliveries that are due wait for their turn: new ones queue up behind them instead of going to JetStream.
   is_backlogged   boolean NOT NULL DEFAULT false,
   -- After a backlog: when a transaction that inserted a delivery behind it, unseen, must have ended.
-  straggler_check_at timestamptz(3),
+  late_insert_check_until timestamptz(3),
   -- How many deliveries the sweeper may have in JetStream at a time while there is a backlog.
-  release_window  integer,
+  publish_window  integer,
   -- With a rate limit: the first moment that no attempt has been given yet.
   next_slot_at    timestamptz,
   -- Since when every attempt has failed, how many notices of that were given, and when the last one was.
@@ -120,7 +120,7 @@ CREATE TABLE subscription_states (
   -- When NATS last did not take deliveries; null once it has taken some since.
   refused_at      timestamptz(3)
 ) WITH (fillfactor = 50);
-CREATE INDEX subscription_states_next_due_at_idx ON subscription_states (next_due_at) WHERE next_due_at IS NOT NULL;
+CREATE INDEX subscription_states_next_sweep_at_idx ON subscription_states (next_sweep_at) WHERE next_sweep_at IS NOT NULL;
 
 -- Notices about subscriptions, by tenant and event type: how many since when, and those beyond the limit, which are told
 -- together, with the data of the latest one.
@@ -203,7 +203,7 @@ CREATE TABLE events (
   -- The tenant's version whose settings decided who gets it; null: whom it is for was named.
   matched_version bigint,
   -- The first subscription, by id, whose filter was not looked at: those before took too long.
-  skipped_from uuid
+  filter_budget_exhausted_at uuid
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 -- Filters: tenant; event types, exact or by prefix, with a tenant or without. What comes after the id is compared in the

@@ -6,7 +6,7 @@ import type { NatsClient } from '../../nats/connection.ts';
 import { type Database, transaction } from '../../postgres/client.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SubscriptionCache } from '../../subscriptions/cache.ts';
-import { publishOrWait } from '../queue/message.ts';
+import { publishOrRequeue } from '../queue/message.ts';
 import { deactivateSubscription, evaluateSubscription, recoverSubscription } from './evaluate.ts';
 
 export type CircuitBreakerOptions = {
@@ -58,7 +58,7 @@ export class CircuitBreaker {
     subscriptions.forget(subscriptionId);
     if (messages === undefined) return;
     log.warn({ subscriptionId, reason }, 'a webhook subscription was deactivated');
-    await publishOrWait(this.#options, messages);
+    await publishOrRequeue(this.#options, messages);
   }
 
   /** Judges what has not been judged, and resolves when that is done; nothing may be observed any more. */
@@ -118,7 +118,7 @@ export class CircuitBreaker {
       subscriptions.forget(id);
       log.warn({ subscriptionId: id }, 'a circuit opened: the endpoint keeps failing, and only probes are sent');
     }
-    await publishOrWait(this.#options, messages);
+    await publishOrRequeue(this.#options, messages);
     // Later, in another transaction: it locks the subscription first, as everything else does.
     if (verdict.kind === 'deactivate') await this.#deactivate(id, 'FAILING');
   }
@@ -129,6 +129,6 @@ export class CircuitBreaker {
     if (messages === undefined) return;
     subscriptions.forget(id);
     log.info({ subscriptionId: id }, 'an endpoint recovered');
-    await publishOrWait(this.#options, messages);
+    await publishOrRequeue(this.#options, messages);
   }
 }

@@ -1,7 +1,7 @@
 import type { DeactivationReason } from '../../generated/prisma/client.ts';
 import { uuid7Floor } from '../../lib/uuid7.ts';
 import type { Queryable } from '../../postgres/client.ts';
-import { CANCEL_AT_ONCE, cancelPending } from '../queue/cancel.ts';
+import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../queue/cancel.ts';
 import type { DeliveryMessage } from '../queue/message.ts';
 import { closeCircuit } from '../queue/state.ts';
 import { recordSubscriptionEvent } from './notices.ts';
@@ -121,7 +121,7 @@ export async function deactivateSubscription(
 ): Promise<readonly DeliveryMessage[] | undefined> {
   const deactivated = await deactivate(db, { subscriptionId, reason });
   if (deactivated === undefined) return undefined;
-  await cancelPending(db, { subscriptionId, limit: CANCEL_AT_ONCE });
+  await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT_ON_DEACTIVATION });
   await closeCircuit(db, subscriptionId);
   return recordSubscriptionEvent(db, {
     ...{ tenant: deactivated.tenant, subscriptionId, url: deactivated.url, type: 'webhook_subscription.deactivated' },

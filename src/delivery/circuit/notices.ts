@@ -6,7 +6,7 @@ import { Loop } from '../../lib/loop.ts';
 import type { NatsClient } from '../../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import { isTransient } from '../../postgres/errors.ts';
-import { type DeliveryMessage, publishOrWait } from '../queue/message.ts';
+import { type DeliveryMessage, publishOrRequeue } from '../queue/message.ts';
 
 type OmittedNoticesOptions = { readonly database: Database; readonly bus: NatsClient; readonly log: Logger };
 
@@ -28,7 +28,7 @@ export class OmittedNotices extends Loop {
     try {
       const messages = await transaction(database.pool, recordOmittedEvent);
       if (messages === undefined) return OMITTED_INTERVAL_MS;
-      await publishOrWait(this.#options, messages);
+      await publishOrRequeue(this.#options, messages);
       return 0;
     } catch (error) {
       if (isTransient(error)) log.debug({ err: error }, 'sending omitted notices failed; retrying');

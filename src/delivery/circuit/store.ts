@@ -90,8 +90,8 @@ export async function openCircuit(
   { subscriptionId, probeInMs, failingSince }: OpenCircuit,
 ): Promise<void> {
   await db.query(
-    `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, release_window = 1,
-       probe_at = now() + $2 * interval '1 ms', probe_wait_ms = $2, next_due_at = now() + $2 * interval '1 ms',
+    `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, publish_window = 1,
+       probe_at = now() + $2 * interval '1 ms', probe_wait_ms = $2, next_sweep_at = now() + $2 * interval '1 ms',
        failing_since = coalesce(failing_since, $3)
      WHERE subscription_id = $1
      RETURNING pg_notify('webhook_subscription_changed', subscription_id::text)`,

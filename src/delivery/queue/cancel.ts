@@ -17,7 +17,7 @@ export async function cancelDelivery({ pool }: Pick<Database, 'pool'>, key: Deli
     const { status } = delivery;
     if (status === 'CANCELLED') return;
     if (status !== 'PENDING') throw new DeliveryNotPendingError(status);
-    await cancelDeliveries(db, [key.id]);
+    await markCancelled(db, [key.id]);
     // Its first message may be with a sender, who sends that without asking Postgres.
     await notifyCancelled(db, key.id);
   });
@@ -41,7 +41,7 @@ export class Cancellations {
 }
 
 /** Ends pending deliveries without another attempt. */
-export async function cancelDeliveries(db: Queryable, deliveryIds: readonly string[]): Promise<void> {
+export async function markCancelled(db: Queryable, deliveryIds: readonly string[]): Promise<void> {
   await db.query(
     `UPDATE deliveries SET status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
        enqueued_at = NULL, leased_until = NULL
@@ -87,4 +87,4 @@ async function notifyCancelled(db: Queryable, deliveryId: string): Promise<void>
 }
 
 /** Cancelled with the deactivation itself; the sweeper cancels the rest of a longer backlog. */
-export const CANCEL_AT_ONCE = 5_000;
+export const CANCEL_LIMIT_ON_DEACTIVATION = 5_000;

@@ -5,7 +5,7 @@ import { NoAnswerError } from '../../lib/event-loop.ts';
 import type { NatsClient } from '../../nats/connection.ts';
 import type { Database } from '../../postgres/client.ts';
 import { BELIEVED_MS } from '../sending/redelivery.ts';
-import { type DeliveryForPublishing, LEASE_MARGIN_MS, returnToWaiting } from './store.ts';
+import { type DeliveryForPublishing, LEASE_MARGIN_MS, requeueDeliveries } from './store.ts';
 
 /** What the sender needs to make the first attempt of a delivery without reading Postgres. */
 export type DeliveryMessage = {
@@ -121,7 +121,7 @@ type MessageOptions = {
 };
 
 /** The message of a delivery that another message may be alive of, unless it is the first. */
-export function toMessage(
+export function toDeliveryMessage(
   pending: DeliveryForPublishing,
   { isProbe = false, sendAt, isFirst = false }: MessageOptions = {},
 ): DeliveryMessage {
@@ -178,7 +178,7 @@ async function publishDeliveries(
  * Publishes the messages; deliveries whose message was not confirmed wait in Postgres for the sweeper. Returns how many
  * were published. `enqueuedAt`: when the deliveries were marked as enqueued, or before, on performance.now()'s clock.
  */
-export async function publishOrWait(
+export async function publishOrRequeue(
   to: { readonly bus: NatsClient; readonly database: Database; readonly log: Logger },
   messages: readonly DeliveryMessage[],
   enqueuedAt = performance.now(),
@@ -190,8 +190,8 @@ export async function publishOrWait(
   to.log.debug({ count }, 'NATS did not take these deliveries; they wait in Postgres');
   const { pool } = to.database;
   const options = { wereRefused: true };
-  if (lost.length > 0) await returnToWaiting(pool, lost, options);
-  if (unanswered.length > 0) await returnToWaiting(pool, unanswered, { ...options, heldBackMs: HELD_BACK_MS });
+  if (lost.length > 0) await requeueDeliveries(pool, lost, options);
+  if (unanswered.length > 0) await requeueDeliveries(pool, unanswered, { ...options, heldBackMs: HELD_BACK_MS });
   return messages.length - count;
 }
 

@@ -100,7 +100,7 @@ const COUNT_PENDING = `
     UNION ALL
     (SELECT 'runnable', due.next_attempt_at FROM subscription_states st
      CROSS JOIN LATERAL (SELECT d.next_attempt_at ${STORED} AND ${OF_QUEUE} LIMIT $1) AS due
-     WHERE st.next_due_at <= now() AND NOT st.is_backlogged LIMIT $1)
+     WHERE st.next_sweep_at <= now() AND NOT st.is_backlogged LIMIT $1)
     UNION ALL
     (SELECT 'waiting', NULL ${LIVE} AND d.next_attempt_at > now() LIMIT $1)
     UNION ALL
@@ -108,7 +108,7 @@ const COUNT_PENDING = `
     UNION ALL
     (SELECT 'parked', due.next_attempt_at FROM subscription_states st
      CROSS JOIN LATERAL (SELECT d.next_attempt_at ${STORED} AND ${OF_QUEUE} LIMIT $1) AS due
-     WHERE st.next_due_at IS NOT NULL AND st.is_backlogged LIMIT $1)
+     WHERE st.next_sweep_at IS NOT NULL AND st.is_backlogged LIMIT $1)
   )
   SELECT lane, least($1, count(*))::integer AS count,
     extract(epoch FROM now() - min(since))::float8 AS "overdueSeconds"

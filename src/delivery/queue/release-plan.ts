@@ -10,7 +10,7 @@ export type Release = {
   readonly pace: { readonly firstInMs: number; readonly gapMs: number } | undefined;
   /** When to look again if something that is due is left. */
   readonly recheckMs: number;
-  readonly releaseWindow: number | null;
+  readonly publishWindow: number | null;
 };
 
 /** While a backlog gets smaller, it is looked after so often; while it does not, so often. */
@@ -29,7 +29,7 @@ const FIRST_WINDOW_FACTOR = 8;
  * Lets as many deliveries out of Postgres as the subscription can take. Without a backlog, that is what has become due.
  * With one, so many may be on their way at a time: a few times maxInFlight at first, or one after its circuit was open;
  * twice as many whenever all of them have been attempted by the next look, half as many when the senders had no room
- * for one (see parkDeliveries). A rate limit also gives moments to send at. An open circuit lets out one probe at a
+ * for one (see requeueAtLimit). A rate limit also gives moments to send at. An open circuit lets out one probe at a
  * time, after waits that double up to an hour.
  */
 export function planRelease(queue: DueQueue, maxCount: number): Release {
@@ -40,24 +40,24 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
     isProbe: false,
     pace: undefined,
     recheckMs: RECHECK_MS,
-    releaseWindow: null,
+    publishWindow: null,
   };
   if (!queue.isActive) return plan;
   if (probe !== null) {
     const recheckMs = Math.max(RECHECK_MS, Math.ceil(probe.inMs));
-    return { ...plan, count: probe.inMs <= 0 ? 1 : 0, isProbe: true, recheckMs, releaseWindow: 1 };
+    return { ...plan, count: probe.inMs <= 0 ? 1 : 0, isProbe: true, recheckMs, publishWindow: 1 };
   }
   const bounded = (count: number) => Math.min(maxCount, Math.max(0, count));
   if (rateLimitPerSecond !== null) {
     const pace = { firstInMs: queue.nextSlotInMs, gapMs: 1_000 / rateLimitPerSecond };
     const slots = Math.ceil((SLOT_HORIZON_MS - pace.firstInMs) / pace.gapMs);
-    const releaseWindow = nextPacedWindow(queue, rateLimitPerSecond + maxInFlight);
+    const publishWindow = nextPacedWindow(queue, rateLimitPerSecond + maxInFlight);
     const recheckMs = Math.max(PACED_RECHECK_MS, Math.ceil(pace.gapMs));
-    return { ...plan, count: bounded(Math.min(slots, roomIn(releaseWindow, queue))), pace, recheckMs, releaseWindow };
+    return { ...plan, count: bounded(Math.min(slots, roomIn(publishWindow, queue))), pace, recheckMs, publishWindow };
   }
-  const releaseWindow = nextWindow(queue);
-  const count = bounded(roomIn(releaseWindow, queue));
-  return { ...plan, count, releaseWindow, recheckMs: count > 0 ? RECHECK_MS : STUCK_RECHECK_MS };
+  const publishWindow = nextWindow(queue);
+  const count = bounded(roomIn(publishWindow, queue));
+  return { ...plan, count, publishWindow, recheckMs: count > 0 ? RECHECK_MS : STUCK_RECHECK_MS };
 }
 
 /** What a killed sender keeps takes no room, unless that is a great deal: perhaps it just waits for senders that are busy. */
@@ -67,9 +67,9 @@ function roomIn(window: number, { isBacklogged, maxInFlight, liveCount, expected
 }
 
 function nextWindow(queue: DueQueue): number {
-  const { maxInFlight, releaseWindow, isBacklogged } = queue;
-  if (releaseWindow === null) return maxInFlight * FIRST_WINDOW_FACTOR;
-  return isBacklogged && isAttempted(queue) ? Math.min(MAX_WINDOW, releaseWindow * 2) : releaseWindow;
+  const { maxInFlight, publishWindow, isBacklogged } = queue;
+  if (publishWindow === null) return maxInFlight * FIRST_WINDOW_FACTOR;
+  return isBacklogged && isAttempted(queue) ? Math.min(MAX_WINDOW, publishWindow * 2) : publishWindow;
 }
 
 /** Whether nothing that was released is waiting for its attempt. */
@@ -78,9 +78,9 @@ function isAttempted({ maxInFlight, liveCount, expectedCount }: DueQueue): boole
 }
 
 /** With a rate limit some are always on their way, so half of them gone is enough to let out more. */
-function nextPacedWindow({ releaseWindow, expectedCount }: DueQueue, most: number): number {
-  if (releaseWindow === null) return most;
-  return Math.min(most, expectedCount * 2 <= releaseWindow ? releaseWindow * 2 : releaseWindow);
+function nextPacedWindow({ publishWindow, expectedCount }: DueQueue, most: number): number {
+  if (publishWindow === null) return most;
+  return Math.min(most, expectedCount * 2 <= publishWindow ? publishWindow * 2 : publishWindow);
 }
 
 /** What to note about the subscription, given how many deliveries there really were to release. */
@@ -88,8 +88,8 @@ export function changeAfter(
   { probe }: DueQueue,
   { release, released }: { readonly release: Release; readonly released: number },
 ): QueueChange {
-  const { subscriptionId, pace, recheckMs, releaseWindow } = release;
-  const change = { subscriptionId, recheckMs, releaseWindow, mustRecheck: probe !== null };
+  const { subscriptionId, pace, recheckMs, publishWindow } = release;
+  const change = { subscriptionId, recheckMs, publishWindow, mustRecheck: probe !== null };
   const nextSlotInMs = pace === undefined || released === 0 ? null : pace.firstInMs + released * pace.gapMs;
   if (probe === null || release.count === 0) return { ...change, nextSlotInMs, nextProbeInMs: null };
   if (released === 0) return { ...change, recheckMs: IDLE_PROBE_MS, nextSlotInMs, nextProbeInMs: null };

@@ -3,8 +3,8 @@ import { DomainError, NotFoundError } from '../../lib/errors.ts';
 import { isUuid } from '../../lib/uuid7.ts';
 import type { NatsClient } from '../../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
-import { type DeliveryMessage, publishOrWait, toMessage } from './message.ts';
-import { lockDelivery, resumeDelivery } from './store.ts';
+import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
+import { lockDelivery, republishDelivery } from './store.ts';
 
 /** Which delivery is meant, and whose it must be: any tenant's if `tenant` is undefined. */
 export type DeliveryKey = { readonly id: string; readonly tenant: string | undefined };
@@ -21,7 +21,7 @@ export async function retryDelivery(services: RetryServices, key: DeliveryKey): 
   if (!isUuid(key.id)) throw new NotFoundError('delivery');
   const { maxInlineDataBytes } = bus;
   const message = await transaction(database.pool, (db) => resume(db, key, maxInlineDataBytes));
-  if (message !== undefined) await publishOrWait(services, [message]);
+  if (message !== undefined) await publishOrRequeue(services, [message]);
 }
 
 /** The message to publish once this is committed; undefined if the delivery is under way. */
@@ -32,9 +32,9 @@ async function resume(db: Queryable, key: DeliveryKey, maxDataBytes: number): Pr
   if (status === 'SUCCESS' || status === 'CANCELLED') throw new DeliveryNotRetryableError(status);
   if (!isActive) throw new SubscriptionInactiveError();
   if (status === 'PENDING' && isUnderWay) return undefined;
-  const pending = await resumeDelivery(db, { id: key.id, maxDataBytes });
+  const pending = await republishDelivery(db, { id: key.id, maxDataBytes });
   if (pending === undefined) throw new DeliveryNotRetryableError('EVENT_GONE');
-  return toMessage(pending, { isProbe: true });
+  return toDeliveryMessage(pending, { isProbe: true });
 }
 
 /** There is nothing left to retry, or nothing to retry it with. */

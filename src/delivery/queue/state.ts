@@ -9,7 +9,7 @@ export type DueQueue = {
   readonly maxInFlight: number;
   readonly rateLimitPerSecond: number | null;
   readonly isBacklogged: boolean;
-  readonly releaseWindow: number | null;
+  readonly publishWindow: number | null;
   /** How many deliveries are with JetStream and the senders; counted only while there is a backlog, to 2,000 at most. */
   readonly liveCount: number;
   /**
@@ -43,18 +43,18 @@ export async function lockDueQueues(db: Queryable, limit: number): Promise<DueQu
 
 const LOCK_DUE_QUEUES = `
   WITH compared AS (
-    SELECT st.subscription_id, st.next_due_at,
-      row_number() OVER (PARTITION BY s.tenant ORDER BY st.next_due_at) AS place
+    SELECT st.subscription_id, st.next_sweep_at,
+      row_number() OVER (PARTITION BY s.tenant ORDER BY st.next_sweep_at) AS place
     FROM (
-      SELECT subscription_id, next_due_at FROM subscription_states WHERE next_due_at <= now() ORDER BY next_due_at LIMIT $3
+      SELECT subscription_id, next_sweep_at FROM subscription_states WHERE next_sweep_at <= now() ORDER BY next_sweep_at LIMIT $3
     ) AS st
     JOIN webhook_subscriptions s ON s.id = st.subscription_id
   ), chosen AS (
-    SELECT subscription_id, place FROM compared ORDER BY place, next_due_at LIMIT $4
+    SELECT subscription_id, place FROM compared ORDER BY place, next_sweep_at LIMIT $4
   )
   SELECT st.subscription_id AS "subscriptionId", s.tenant, s.is_active AND s.deleted_at IS NULL AS "isActive",
     s.max_in_flight AS "maxInFlight", s.rate_limit_per_second AS "rateLimitPerSecond",
-    st.is_backlogged AS "isBacklogged", st.release_window AS "releaseWindow",
+    st.is_backlogged AS "isBacklogged", st.publish_window AS "publishWindow",
     coalesce(live.count, 0)::integer AS "liveCount", coalesce(live.expected, 0)::integer AS "expectedCount",
     CASE WHEN st.opened_at IS NOT NULL THEN json_build_object(
       'inMs', extract(epoch FROM st.probe_at - now()) * 1000, 'waitMs', st.probe_wait_ms
@@ -71,8 +71,8 @@ const LOCK_DUE_QUEUES = `
         AND status = 'PENDING' AND enqueued_at IS NOT NULL AND next_attempt_at <= now() LIMIT 2000
     ) AS d
   ) AS live ON st.is_backlogged
-  WHERE st.next_due_at <= now()
-  ORDER BY chosen.place, st.next_due_at LIMIT $1 FOR UPDATE OF st SKIP LOCKED`;
+  WHERE st.next_sweep_at <= now()
+  ORDER BY chosen.place, st.next_sweep_at LIMIT $1 FOR UPDATE OF st SKIP LOCKED`;
 
 type DueDelivery = { readonly id: string; readonly subscriptionId: string };
 
@@ -101,7 +101,7 @@ export type QueueChange = {
   /** When to look again if something that is due was left, or in any case. */
   readonly recheckMs: number;
   readonly mustRecheck: boolean;
-  readonly releaseWindow: number | null;
+  readonly publishWindow: number | null;
   /** Null: stays as it is. */
   readonly nextSlotInMs: number | null;
   /** When to release the next probe; null: stays as it is. */
@@ -120,7 +120,7 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
   await db.query(SAVE_QUEUES, [
     changes.map(({ subscriptionId }) => subscriptionId),
     changes.map(({ recheckMs }) => recheckMs),
-    changes.map(({ releaseWindow }) => releaseWindow),
+    changes.map(({ publishWindow }) => publishWindow),
     changes.map(({ nextSlotInMs }) => nextSlotInMs),
     changes.map(({ nextProbeInMs }) => nextProbeInMs),
     changes.map(({ mustRecheck }) => mustRecheck),
@@ -132,18 +132,18 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
 // OFFSET 0: or the sub-select, which looks into every partition, is planned and run wherever its result is used.
 const SAVE_QUEUES = `
   UPDATE subscription_states st SET
-    next_due_at = CASE WHEN n.has_more OR c.must_recheck THEN now() + c.recheck_ms * interval '1 ms'
+    next_sweep_at = CASE WHEN n.has_more OR c.must_recheck THEN now() + c.recheck_ms * interval '1 ms'
       ELSE least(n.due_at, look.look_at) END,
-    straggler_check_at = n.straggler_check_at,
+    late_insert_check_until = n.late_insert_check_until,
     is_backlogged = n.has_more,
-    release_window = CASE WHEN n.has_more THEN c.release_window END,
+    publish_window = CASE WHEN n.has_more THEN c.publish_window END,
     next_slot_at = coalesce(now() + c.next_slot_in_ms * interval '1 ms', st.next_slot_at),
     probe_at = coalesce(now() + c.next_probe_in_ms * interval '1 ms', st.probe_at),
     probe_wait_ms = coalesce(c.next_probe_in_ms, st.probe_wait_ms),
     -- What is released now may be refused as well.
     refused_at = CASE WHEN st.refused_at > now() - interval '10 seconds' THEN st.refused_at END
   FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::float8[], $5::integer[], $6::boolean[])
-    AS c (subscription_id, recheck_ms, release_window, next_slot_in_ms, next_probe_in_ms, must_recheck)
+    AS c (subscription_id, recheck_ms, publish_window, next_slot_in_ms, next_probe_in_ms, must_recheck)
   JOIN subscription_states old ON old.subscription_id = c.subscription_id
   CROSS JOIN LATERAL (
     SELECT (
@@ -157,11 +157,11 @@ const SAVE_QUEUES = `
   CROSS JOIN LATERAL (
     SELECT first.due_at, more.has_more,
       CASE WHEN old.is_backlogged AND NOT more.has_more THEN now() + $7 * interval '1 ms'
-        WHEN old.straggler_check_at > now() THEN old.straggler_check_at END
-  ) AS n (due_at, has_more, straggler_check_at)
+        WHEN old.late_insert_check_until > now() THEN old.late_insert_check_until END
+  ) AS n (due_at, has_more, late_insert_check_until)
   CROSS JOIN LATERAL (
-    SELECT CASE WHEN n.straggler_check_at IS NOT NULL THEN least(n.straggler_check_at, now() + greatest(
-      $8 * interval '1 ms', $7 * interval '1 ms' - (n.straggler_check_at - now())
+    SELECT CASE WHEN n.late_insert_check_until IS NOT NULL THEN least(n.late_insert_check_until, now() + greatest(
+      $8 * interval '1 ms', $7 * interval '1 ms' - (n.late_insert_check_until - now())
     )) END
   ) AS look (look_at)
   WHERE st.subscription_id = c.subscription_id`;
@@ -172,14 +172,14 @@ const SAVE_QUEUES = `
  * say: the sweeper, which locks them too, has then either seen these deliveries or is told of them here. And they are
  * locked in one order, so that no two statements wait for each other. `alsoSet` are further assignments.
  */
-export function wakeQueues(rows: string, alsoSet: readonly string[] = []): string {
+export function scheduleSweep(rows: string, alsoSet: readonly string[] = []): string {
   return `, queue AS (
     SELECT subscription_id, min(next_attempt_at) AS due_at FROM ${rows} GROUP BY 1
   ), locked AS (
     SELECT subscription_id, queue.due_at FROM subscription_states st JOIN queue USING (subscription_id)
     ORDER BY subscription_id FOR UPDATE OF st
   )
-  UPDATE subscription_states st SET ${['next_due_at = least(st.next_due_at, locked.due_at)', ...alsoSet].join(', ')}
+  UPDATE subscription_states st SET ${['next_sweep_at = least(st.next_sweep_at, locked.due_at)', ...alsoSet].join(', ')}
   FROM locked WHERE st.subscription_id = locked.subscription_id`;
 }
 
@@ -190,8 +190,8 @@ export function wakeQueues(rows: string, alsoSet: readonly string[] = []): strin
 export async function closeCircuit(db: Queryable, subscriptionId: string): Promise<void> {
   await db.query(
     `UPDATE subscription_states SET failing_since = NULL, notice_count = 0, noticed_at = NULL, closed_at = now(),
-       opened_at = NULL, probe_at = NULL, probe_wait_ms = NULL, next_due_at = now(),
-       release_window = CASE WHEN opened_at IS NULL THEN release_window ELSE 1 END
+       opened_at = NULL, probe_at = NULL, probe_wait_ms = NULL, next_sweep_at = now(),
+       publish_window = CASE WHEN opened_at IS NULL THEN publish_window ELSE 1 END
      WHERE subscription_id = $1
      RETURNING pg_notify('webhook_subscription_changed', subscription_id::text)::text`,
     [subscriptionId],

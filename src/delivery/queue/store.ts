@@ -1,7 +1,7 @@
 import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts';
 import { idRange, uuid7Floor, uuid7Time } from '../../lib/uuid7.ts';
 import type { Queryable } from '../../postgres/client.ts';
-import { wakeQueues } from './state.ts';
+import { scheduleSweep } from './state.ts';
 
 export type NewDelivery = {
   readonly id: string;
@@ -60,11 +60,11 @@ const BEGIN_BACKLOG = `
     SELECT subscription_id FROM subscription_states WHERE subscription_id = ANY ($1::uuid[]) AND NOT is_backlogged
     ORDER BY subscription_id FOR UPDATE
   )
-  UPDATE subscription_states st SET is_backlogged = true, next_due_at = least(st.next_due_at, now())
+  UPDATE subscription_states st SET is_backlogged = true, next_sweep_at = least(st.next_sweep_at, now())
   FROM begun WHERE st.subscription_id = begun.subscription_id`;
 
 /** Marks deliveries as enqueued once more, and returns what their messages need. */
-export async function enqueueDeliveries(
+export async function markPublished(
   db: Queryable,
   { ids, maxDataBytes }: { readonly ids: readonly string[]; readonly maxDataBytes: number },
 ): Promise<DeliveryForPublishing[]> {
@@ -162,7 +162,7 @@ const EXTEND = `
   UPDATE deliveries SET leased_until = greatest(leased_until, now() + $3::integer * interval '1 ms')
   WHERE id = ANY (ARRAY(SELECT id FROM held)) AND id BETWEEN $4::uuid AND $5::uuid`;
 
-export type Parking = {
+export type LimitedDelivery = {
   readonly deliveryId: string;
   /** The one of the message that is given up for this: if there is a newer one, nothing changes. */
   readonly enqueueCount: number;
@@ -173,7 +173,7 @@ export type Parking = {
  * Deliveries whose subscription has no room for them wait in Postgres for their turn, and new ones queue up behind
  * them. That there was no room shows that the sweeper released too much at a time, so it releases half as much.
  */
-export async function parkDeliveries(db: Queryable, parkings: readonly Parking[]): Promise<void> {
+export async function requeueAtLimit(db: Queryable, parkings: readonly LimitedDelivery[]): Promise<void> {
   await db.query(PARK, [
     parkings.map(({ deliveryId }) => deliveryId),
     parkings.map(({ enqueueCount }) => enqueueCount),
@@ -186,7 +186,7 @@ export async function parkDeliveries(db: Queryable, parkings: readonly Parking[]
  * Half of no window yet is one as well: who has just been given more than it could take begins anew, slowly. Else an
  * endpoint that hangs would get as much at its first window, and again at the next, and fill the senders with it.
  */
-const HALF_WINDOW = 'release_window = greatest(1, st.release_window / 2)';
+const HALF_WINDOW = 'publish_window = greatest(1, st.publish_window / 2)';
 
 const PARK = `
   WITH parked AS (
@@ -195,14 +195,14 @@ const PARK = `
     WHERE d.id = p.id AND d.id BETWEEN $4::uuid AND $5::uuid AND d.enqueue_count = p.enqueue_count
       AND d.status = 'PENDING'
     RETURNING d.subscription_id, d.next_attempt_at
-  )${wakeQueues('parked', ['is_backlogged = true', HALF_WINDOW])}`;
+  )${scheduleSweep('parked', ['is_backlogged = true', HALF_WINDOW])}`;
 
 /**
  * Deliveries that turned out to have no message wait in Postgres again, until their next attempt is due. `wereRefused`:
  * because NATS did not take it, which their subscriptions remember. With `heldBackMs`, a message may nevertheless be stored, and
  * lead to a first attempt that takes no lease: nobody else gets a lease for so many milliseconds and the time limit of an attempt.
  */
-export async function returnToWaiting(
+export async function requeueDeliveries(
   db: Queryable,
   deliveryIds: readonly string[],
   { wereRefused = false, heldBackMs }: { readonly wereRefused?: boolean; readonly heldBackMs?: number } = {},
@@ -216,7 +216,7 @@ export async function returnToWaiting(
        WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $2::uuid AND $3::uuid AND d.status = 'PENDING'
          AND s.id = d.subscription_id
        RETURNING d.subscription_id, d.next_attempt_at
-     )${wakeQueues('returned', wereRefused ? ['refused_at = now()'] : [])}`,
+     )${scheduleSweep('returned', wereRefused ? ['refused_at = now()'] : [])}`,
     [deliveryIds, ...idRange(deliveryIds), heldBackMs ?? null],
   );
 }
@@ -225,7 +225,7 @@ export async function returnToWaiting(
  * Up to `limit` deliveries wait in Postgres again that were enqueued `slackMs` before the `oldest` message that is alive,
  * and that long ago. Returns how many there were.
  */
-export async function returnLostToWaiting(
+export async function requeueLost(
   db: Queryable,
   { oldest, slackMs, limit }: { readonly oldest: Date | undefined; readonly slackMs: number; readonly limit: number },
 ): Promise<number> {
@@ -237,14 +237,14 @@ export async function returnLostToWaiting(
      ), returned AS (
        UPDATE deliveries SET enqueued_at = NULL WHERE id = ANY (ARRAY(SELECT id FROM lost))
        RETURNING subscription_id, next_attempt_at
-     )${wakeQueues('returned')} RETURNING (SELECT count(*) FROM returned)::integer AS count`,
+     )${scheduleSweep('returned')} RETURNING (SELECT count(*) FROM returned)::integer AS count`,
     [oldest ?? null, limit, slackMs],
   );
   return rows[0]?.count ?? 0;
 }
 
 /** Deliveries that cannot be attempted now wait in Postgres for so long, their attempts uncounted. */
-export async function postponeDeliveries(
+export async function requeueLater(
   db: Queryable,
   { deliveryIds, waitMs }: { deliveryIds: readonly string[]; waitMs: number },
 ): Promise<void> {
@@ -253,7 +253,7 @@ export async function postponeDeliveries(
        UPDATE deliveries SET next_attempt_at = now() + $2 * interval '1 ms', enqueued_at = NULL, leased_until = NULL
        WHERE id = ANY ($1::uuid[]) AND id BETWEEN $3::uuid AND $4::uuid AND status = 'PENDING'
        RETURNING subscription_id, next_attempt_at
-     )${wakeQueues('postponed')}`,
+     )${scheduleSweep('postponed')}`,
     [deliveryIds, waitMs, ...idRange(deliveryIds)],
   );
 }
@@ -263,7 +263,7 @@ export async function postponeDeliveries(
  * it comes. Returns what its message needs; undefined, and nothing is changed, if its event is gone. The event is held,
  * so that it does not go before the delivery that needs it is seen to be pending.
  */
-export async function resumeDelivery(
+export async function republishDelivery(
   db: Queryable,
   { id, maxDataBytes }: { readonly id: string; readonly maxDataBytes: number },
 ): Promise<DeliveryForPublishing | undefined> {

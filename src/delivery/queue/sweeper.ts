@@ -8,10 +8,10 @@ import { type Database, type Queryable, transaction } from '../../postgres/clien
 import type { Clock } from '../../postgres/clock.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import { cancelPending } from './cancel.ts';
-import { type DeliveryMessage, oldestDeliveryMessage, publishOrWait, toMessage } from './message.ts';
+import { type DeliveryMessage, oldestDeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
 import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
 import { closeCircuit, type DueQueue, lockDueDeliveries, lockDueQueues, saveQueues } from './state.ts';
-import { type DeliveryForPublishing, enqueueDeliveries, returnLostToWaiting } from './store.ts';
+import { type DeliveryForPublishing, markPublished, requeueLost } from './store.ts';
 
 type SweeperOptions = {
   readonly database: Database;
@@ -81,7 +81,7 @@ export class Sweeper extends Loop {
     const options = { room: Math.max(room, MIN_ROOM), maxInlineDataBytes, clock: database.clock };
     const { messages, isFull } = await transaction(database.pool, (db) => releaseDue(db, options));
     if (messages.length > 0) this.#releasedAt = performance.now();
-    const published = await publishOrWait(this.#options, messages, startedAt);
+    const published = await publishOrRequeue(this.#options, messages, startedAt);
     this.#metrics.published.inc(published);
     if (published < messages.length) return REFUSED_MS;
     if (isFull) return 0;
@@ -98,7 +98,7 @@ export class Sweeper extends Loop {
   async #returnLost(): Promise<void> {
     const { database, bus, log } = this.#options;
     const oldest = await oldestDeliveryMessage(bus);
-    const count = await returnLostToWaiting(database.pool, { oldest, slackMs: LOST_SLACK_MS, limit: LOST_LIMIT });
+    const count = await requeueLost(database.pool, { oldest, slackMs: LOST_SLACK_MS, limit: LOST_LIMIT });
     this.#metrics.lost.inc(count);
     if (count > 0) log.warn({ count }, 'deliveries had lost their message; they are published again when due');
     // If there are more, the next round goes on.
@@ -138,7 +138,7 @@ async function releaseDue(
   const ids = await lockDueIds(db, releases);
   const allIds = [...ids.values()].flat();
   const maxDataBytes = Math.min(MAX_DATA_BYTES, maxInlineDataBytes);
-  const pending = allIds.length === 0 ? [] : await enqueueDeliveries(db, { ids: allIds, maxDataBytes });
+  const pending = allIds.length === 0 ? [] : await markPublished(db, { ids: allIds, maxDataBytes });
   const hasMore = await cancelInactive(db, queues);
   const changes = plans.map(({ queue, release }) => {
     const change = changeAfter(queue, { release, released: ids.get(queue.subscriptionId)?.length ?? 0 });
@@ -180,7 +180,7 @@ function toMessages(pending: readonly DeliveryForPublishing[], { releases, ids, 
       const sendAt = pace === undefined ? undefined : Math.ceil(now + pace.firstInMs + index * pace.gapMs);
       return delivery === undefined
         ? []
-        : [toMessage(delivery, { isProbe, sendAt, isFirst: delivery.enqueueCount === 1 })];
+        : [toDeliveryMessage(delivery, { isProbe, sendAt, isFirst: delivery.enqueueCount === 1 })];
     }),
   );
 }

@@ -285,7 +285,7 @@ const BEGINS_TO_FAIL = `(o.last_success IS NULL AND st.failing_since IS NULL
 const RECOVERS = '(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL AND st.opened_at IS NULL)';
 
 // Two results of one delivery in one batch: the success counts, else the later attempt.
-// Only states that change are locked, in one order; those that get something to wait for in any case (see wakeQueues).
+// Only states that change are locked, in one order; those that get something to wait for in any case (see scheduleSweep).
 // And only after the deliveries, as everywhere: hence `waiting` reads what their update returns.
 const STATEMENT = `
   WITH result AS (
@@ -327,7 +327,7 @@ const STATEMENT = `
     ORDER BY st.subscription_id FOR UPDATE OF st
   ), changed AS (
     UPDATE subscription_states st SET
-      next_due_at = least(st.next_due_at, o.due_at),
+      next_sweep_at = least(st.next_sweep_at, o.due_at),
       failing_since = CASE WHEN ${BEGINS_TO_FAIL} THEN greatest(o.first_start, st.closed_at)
         WHEN ${RECOVERS} THEN NULL ELSE st.failing_since END
     FROM changing o WHERE st.subscription_id = o.subscription_id

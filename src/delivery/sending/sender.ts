@@ -11,17 +11,17 @@ import type { Database } from '../../postgres/client.ts';
 import type { SubscriptionCache } from '../../subscriptions/cache.ts';
 import { CircuitBreaker } from '../circuit/breaker.ts';
 import type { EgressAgents } from '../http/agents.ts';
-import { type Cancellations, cancelDeliveries } from '../queue/cancel.ts';
+import { type Cancellations, markCancelled } from '../queue/cancel.ts';
 import type { DeliveryEnvelope } from '../queue/message.ts';
 import { SendTimes } from '../queue/rate-slots.ts';
 import {
   type Lease,
   type LeaseRequest,
+  type LimitedDelivery,
   leaseDeliveries,
-  type Parking,
-  parkDeliveries,
-  postponeDeliveries,
-  returnToWaiting,
+  requeueAtLimit,
+  requeueDeliveries,
+  requeueLater,
 } from '../queue/store.ts';
 import type { LogAttempts } from './attempt-metrics.ts';
 import { BeginTurns } from './begin-turns.ts';
@@ -212,7 +212,7 @@ export type SenderDeps = SenderOptions & {
   readonly turns: BeginTurns;
   readonly slots: SendTimes;
   readonly leases: Batcher<LeaseRequest, Lease>;
-  readonly parking: Batcher<Parking, void>;
+  readonly parking: Batcher<LimitedDelivery, void>;
   readonly statements: DeliveryStatements;
   readonly results: ResultWriter;
   readonly circuits: CircuitBreaker;
@@ -249,11 +249,11 @@ export function createLeases({ pool }: Database): Batcher<LeaseRequest, Lease> {
 }
 
 /** Leaves deliveries to Postgres, many in one statement. */
-export function createParking({ pool }: Database): Batcher<Parking, void> {
-  return new Batcher<Parking, void>({
+export function createParking({ pool }: Database): Batcher<LimitedDelivery, void> {
+  return new Batcher<LimitedDelivery, void>({
     maxItems: MAX_BATCH,
     write: async (parkings) => {
-      await parkDeliveries(pool, parkings);
+      await requeueAtLimit(pool, parkings);
       return [];
     },
   });
@@ -269,9 +269,9 @@ export function createDeliveryStatements({ pool }: Database): DeliveryStatements
       },
     });
   return {
-    cancel: batched((deliveryIds) => cancelDeliveries(pool, deliveryIds)),
-    requeue: batched((deliveryIds) => returnToWaiting(pool, deliveryIds)),
-    postpone: batched((deliveryIds) => postponeDeliveries(pool, { deliveryIds, waitMs: UNUSABLE_RETRY_MS })),
+    cancel: batched((deliveryIds) => markCancelled(pool, deliveryIds)),
+    requeue: batched((deliveryIds) => requeueDeliveries(pool, deliveryIds)),
+    postpone: batched((deliveryIds) => requeueLater(pool, { deliveryIds, waitMs: UNUSABLE_RETRY_MS })),
     loadData: new Batcher<string, Buffer | undefined>({
       maxItems: MAX_DATA_BATCH,
       write: async (deliveryIds) => {

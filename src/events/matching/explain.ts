@@ -77,7 +77,7 @@ const statement = (order: 'ASC' | 'DESC') => `
   SELECT s.id AS "subscriptionId", d.id AS "deliveryId",
     CASE WHEN m.subscription_id IS NOT NULL THEN
       json_build_object('eventTypes', m.event_types, 'isActive', m.is_active, 'filter', m.filter,
-        'isSkipped', coalesce(s.id >= (SELECT skipped_from FROM events WHERE id = $1::uuid), false))
+        'isSkipped', coalesce(s.id >= (SELECT filter_budget_exhausted_at FROM events WHERE id = $1::uuid), false))
     END AS settings
   FROM webhook_subscriptions s
   LEFT JOIN first_deliveries d ON d.subscription_id = s.id

@@ -11,7 +11,7 @@ export type Match = {
   readonly version: number;
   readonly subscriptions: readonly MatchedSubscription[];
   /** Filters of subscriptions from this id on were not looked at, because those before took too many steps. */
-  readonly skippedFrom: string | undefined;
+  readonly filterBudgetExhaustedAt: string | undefined;
 };
 
 type Entry = MatchedSubscription & {
@@ -69,7 +69,7 @@ export class SubscriptionIndex {
     let stepsLeft = MAX_EVENT_STEPS;
     let turnEndsAt = stepsLeft - STEPS_BETWEEN_TURNS;
     for (const entry of candidates.filter(({ wants }) => wants !== undefined).sort(byId)) {
-      if (stepsLeft <= 0) return { version, subscriptions, skippedFrom: entry.id };
+      if (stepsLeft <= 0) return { version, subscriptions, filterBudgetExhaustedAt: entry.id };
       if (stepsLeft < turnEndsAt) {
         await yieldEventLoop();
         turnEndsAt = stepsLeft - STEPS_BETWEEN_TURNS;
@@ -78,7 +78,7 @@ export class SubscriptionIndex {
       if (entry.wants?.(data(), budget) === true) subscriptions.push(entry);
       stepsLeft -= MAX_FILTER_STEPS - budget.left;
     }
-    return { version, subscriptions, skippedFrom: undefined };
+    return { version, subscriptions, filterBudgetExhaustedAt: undefined };
   }
 
   #add(entry: Entry): void {
