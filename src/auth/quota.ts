@@ -12,37 +12,33 @@ export function quotaKeyOf(viewer: Viewer): string | undefined {
   return viewer.scope === 'ADMIN' ? undefined : (viewer.tenant ?? viewer.credentialId);
 }
 
-/** Counts what tenants hold; administrators count in the sum alone. */
 type ConcurrencyQuota = {
-  /** Returns what gives it back, however often that is called; undefined if there are too many. */
+  /** Returns a function that releases the place and may be called repeatedly; undefined if the quota is used up. */
   take(viewer: Viewer): (() => void) | undefined;
 };
 
-export function createConcurrencyQuota({
-  max,
-  maxPerHolder,
-}: {
-  readonly max: number;
-  readonly maxPerHolder: number;
-}): ConcurrencyQuota {
-  const perHolder = new Map<string, number>();
-  let sum = 0;
-  const add = (holder: string | undefined, count: number) => {
-    sum += count;
-    if (holder === undefined) return;
-    const held = (perHolder.get(holder) ?? 0) + count;
-    if (held === 0) perHolder.delete(holder);
-    else perHolder.set(holder, held);
+type ConcurrencyLimits = { readonly max: number; readonly maxPerTenant: number };
+
+/** Limits a count for each tenant and in all. Administrators count only towards the latter. */
+export function createConcurrencyQuota({ max, maxPerTenant }: ConcurrencyLimits): ConcurrencyQuota {
+  const counts = new Map<string, number>();
+  let total = 0;
+  const add = (key: string | undefined, change: number) => {
+    total += change;
+    if (key === undefined) return;
+    const count = (counts.get(key) ?? 0) + change;
+    if (count === 0) counts.delete(key);
+    else counts.set(key, count);
   };
   return {
     take: (viewer) => {
-      const holder = quotaKeyOf(viewer);
-      if (sum >= max || (holder !== undefined && (perHolder.get(holder) ?? 0) >= maxPerHolder)) return undefined;
-      add(holder, 1);
-      let isHeld = true;
+      const key = quotaKeyOf(viewer);
+      if (total >= max || (key !== undefined && (counts.get(key) ?? 0) >= maxPerTenant)) return undefined;
+      add(key, 1);
+      let isReleased = false;
       return () => {
-        if (isHeld) add(holder, -1);
-        isHeld = false;
+        if (!isReleased) add(key, -1);
+        isReleased = true;
       };
     },
   };

@@ -336,7 +336,7 @@ export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits 
       if (sockets.size === 0) ofHolder.delete(holder);
     });
   };
-  const admitted = createConcurrencyQuota({ max: MAX_SOCKETS, maxPerHolder: MAX_SOCKETS_PER_HOLDER });
+  const admitted = createConcurrencyQuota({ max: MAX_SOCKETS, maxPerTenant: MAX_SOCKETS_PER_HOLDER });
   return {
     isCrowded: () => withoutViewer.size >= MAX_SOCKETS_WITHOUT_VIEWER,
     watch: (socket) => {

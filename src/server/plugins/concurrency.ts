@@ -44,7 +44,7 @@ const MAX_STREAMS_PER_TENANT = 1_000;
 
 /** So many live streams are open at a time, over whatever transport. */
 export function limitStreams(): Plugin<Context> {
-  const streams = createConcurrencyQuota({ max: MAX_STREAMS, maxPerHolder: MAX_STREAMS_PER_TENANT });
+  const streams = createConcurrencyQuota({ max: MAX_STREAMS, maxPerTenant: MAX_STREAMS_PER_TENANT });
   return {
     onSubscribe: ({ args, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.
