@@ -136,7 +136,7 @@ export function attemptWhere({ statuses, ...filter }: DeliveryFilter): Prisma.At
   const conditions: Prisma.AttemptWhereInput[] = describeFilter(filter).map((rule) => compare(rule, (field) => field));
   if (statuses != null) conditions.push(statusWhere(statuses));
   // Says once more what these say, for the partial indexes.
-  if (meansFailures(filter)) conditions.push({ failureReason: { not: null } });
+  if (selectsOnlyFailures(filter)) conditions.push({ failureReason: { not: null } });
   return { AND: [...conditions, ...idBounds(filter, ATTEMPT_DRIFT)] };
 }
 
@@ -206,7 +206,7 @@ export function attemptIdBounds({ fromMs, toMs }: { readonly fromMs: number; rea
 }
 
 /** Whether only attempts that failed have these codes and reasons: every 2xx is a success, and nothing else is. */
-export function meansFailures({ statusCodes, failureReasons }: DeliveryFilter): boolean {
+export function selectsOnlyFailures({ statusCodes, failureReasons }: DeliveryFilter): boolean {
   return failureReasons != null || statusCodes?.every(({ from, to }) => to < 200 || from > 299) === true;
 }
 

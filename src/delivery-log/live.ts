@@ -104,7 +104,7 @@ export class LiveLog {
   }
 
   /** Reads what a watcher has to get from Postgres: few do at a time, and those of other tenants are not kept waiting. */
-  readInTurn<T>(holder: string, read: () => Promise<T>): Promise<T> {
+  readFairly<T>(holder: string, read: () => Promise<T>): Promise<T> {
     return this.#reading.track(
       this.#reads.run(holder, async () => {
         await this.#learn();

@@ -1,4 +1,4 @@
-import { readEventData, sizesOfEventData } from '../events/store.ts';
+import { readEventData, readEventDataSizes } from '../events/store.ts';
 import type { Attempt, Delivery, Prisma } from '../generated/prisma/client.ts';
 import { groupBy } from '../lib/collections.ts';
 import { type OperationWork, TooManyBytesError } from '../lib/operation-work.ts';
@@ -129,7 +129,7 @@ export function createEventData(
   { tryTakeBytes }: Pick<OperationWork, 'tryTakeBytes'>,
 ): EventData {
   const load = batched<null, string | TooManyBytesError>(async (ids) => {
-    const sizes = await sizesOfEventData(readPool, ids);
+    const sizes = await readEventDataSizes(readPool, ids);
     const admitted = ids.filter((id) => tryTakeBytes(sizes.get(id) ?? 0));
     const data = await readEventData(readPool, admitted);
     const answerOf = (id: string) => {

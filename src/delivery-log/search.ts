@@ -3,7 +3,7 @@ import type { Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { idRange, leastChildId } from '../lib/uuid7.ts';
 import { inPrismaTransaction, type Queryable } from '../postgres/client.ts';
 import { beyond } from '../postgres/keyset.ts';
-import { attemptWhere, type DeliveryFilter, deliveryIdBounds, deliveryWhere, meansFailures } from './filter.ts';
+import { attemptWhere, type DeliveryFilter, deliveryIdBounds, deliveryWhere, selectsOnlyFailures } from './filter.ts';
 
 type DeliverySearch<Row> = {
   readonly filter: DeliveryFilter;
@@ -30,7 +30,7 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
   if (filter.statusCodes == null && filter.failureReasons == null) return find(deliveryWhere(filter), take);
   const own = deliveryWhere({ ...filter, statusCodes: undefined, failureReasons: undefined });
   const options = { filter, isBackwards: take < 0 };
-  let source: CandidateSource = meansFailures(filter) ? failedIn(prisma, options) : answeredIn(prisma, options);
+  let source: CandidateSource = selectsOnlyFailures(filter) ? failedIn(prisma, options) : answeredIn(prisma, options);
   let found: Row[] = [];
   let bound: Prisma.UuidFilter | undefined = beyond(query.cursor, take)[0]?.id;
   // As a rule the first are enough: more only if the deliveries have to be of a rare status too, or the codes are rare.
@@ -112,7 +112,7 @@ async function rarelyAnswered(
   prisma: PrismaClient,
   { filter, isBackwards, bound }: Options & { readonly bound: Bound },
 ): Promise<CandidateSource | undefined> {
-  if (meansFailures(filter) || (filter.tenant == null && filter.subscriptionIds == null)) return undefined;
+  if (selectsOnlyFailures(filter) || (filter.tenant == null && filter.subscriptionIds == null)) return undefined;
   // An attempt is younger than its delivery: the bound is for Postgres to leave out partitions.
   const least = [bound?.gt, ...deliveryIdBounds(filter).map((own) => ('gte' in own ? own.gte : undefined))];
   const attempts = await prisma.attempt.findMany({

@@ -95,7 +95,7 @@ function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generat
 /** Those of a tenant wait in one line; who has gone meanwhile reads nothing. */
 function readInTurn({ services, viewer }: WatchContext, stream: AttemptStream): InTurn {
   return (read) =>
-    services.liveLog.readInTurn(viewer.tenant ?? viewer.credentialId, () => {
+    services.liveLog.readFairly(viewer.tenant ?? viewer.credentialId, () => {
       if (stream.ended) throw new Error('the stream has ended');
       return read();
     });
@@ -171,7 +171,7 @@ export class AttemptStream {
   }
 
   /** Forgets what is about to be read from Postgres, where it has been committed: all but late ones up to this id. */
-  forgetBeyond(id: string): void {
+  discardReadable(id: string): void {
     this.#buffer = this.#buffer.filter((item) => isLate(item) && item.attempt.id <= id);
   }
 
@@ -226,7 +226,7 @@ async function* catchUp(prisma: PrismaClient, options: CatchUpOptions): AsyncGen
   const { attempt: attempts } = prisma;
   const where = attemptWhere(filter);
   const isUnseen = ({ id }: { readonly id: string }) => !position.has(id);
-  stream.forgetBeyond(position.base);
+  stream.discardReadable(position.base);
   // What is older does not change any more, so it can be read page by page.
   for (let cursor = position.base; !stream.ended; ) {
     const { page, settledId } = await inTurn(async () => {

@@ -13,9 +13,9 @@ import type { NatsNames } from '../nats/names.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
-import { EventCatalogue } from './catalogue/validator.ts';
+import { EventValidator } from './catalogue/validator.ts';
 import { type EventMetrics, eventMetrics } from './metrics.ts';
-import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch, toPublishedMessage } from './parse.ts';
+import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch, toIncomingMessage } from './parse.ts';
 import { createRejectionLog, retryLaterOrReject } from './refused-event.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
 import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfExhaustedFilterBudget } from './writer.ts';
@@ -65,7 +65,7 @@ export class Dispatcher {
   readonly #queue = new TenantQueue<HeldEvent>(LOOK_AHEAD);
   /** By key. */
   readonly #inHand = new Map<number, HeldEvent>();
-  readonly #catalogue: EventCatalogue;
+  readonly #catalogue: EventValidator;
   readonly #writer: EventWriter;
   readonly #metrics: EventMetrics;
   readonly #logRejected: (rejected: readonly NewRejectedEvent[]) => void;
@@ -76,7 +76,7 @@ export class Dispatcher {
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#catalogue = new EventCatalogue(options.schemaThread, options.log);
+    this.#catalogue = new EventValidator(options.schemaThread, options.log);
     this.#writer = new EventWriter(options.bus);
     this.#metrics = eventMetrics(options.metrics);
     this.#logRejected = createRejectionLog(options.log);
@@ -289,7 +289,7 @@ async function parseAll(batch: readonly HeldEvent[], names: NatsNames): Promise<
   const parsed: (ParsedEvent | Rejection)[] = [];
   let turnBegan = performance.now();
   for (const { message } of batch) {
-    parsed.push(parseEvent(toPublishedMessage(message), names));
+    parsed.push(parseEvent(toIncomingMessage(message), names));
     if (performance.now() - turnBegan < MAX_TURN_MS) continue;
     await nextTurn();
     turnBegan = performance.now();

@@ -99,7 +99,7 @@ class Rejected extends Error {
 }
 
 /** Never throws: what is not an event is a rejection that says why. */
-export function parseEvent(message: PublishedMessage, names: NatsNames): ParsedEvent | Rejection {
+export function parseEvent(message: IncomingMessage, names: NatsNames): ParsedEvent | Rejection {
   const timeMs = Math.floor(message.timestampNanos / 1_000_000);
   const id = uuid7(timeMs, `${message.timestampNanos}:${message.sequence}`);
   const { tenant, type } = names.parseEventSubject(message.subject) ?? {};
@@ -157,7 +157,7 @@ type Content = { readonly eventId: string | undefined; readonly time: string | u
  * The publisher's id is `Event-Id`, which only we look at; without it `Nats-Msg-Id`, by which JetStream drops what two
  * tenants publish at the same moment; without both a CloudEvent's id.
  */
-function readContent({ header: readHeader, body }: PublishedMessage): Content {
+function readContent({ header: readHeader, body }: IncomingMessage): Content {
   const header: HeaderReader = (name) => {
     try {
       return readHeader(name);
@@ -204,7 +204,7 @@ function parseTime(text: string): Date {
 }
 
 /** A message of the EVENTS stream, free of the client's types. */
-type PublishedMessage = {
+type IncomingMessage = {
   readonly subject: string;
   readonly header: HeaderReader;
   readonly body: Buffer;
@@ -213,7 +213,7 @@ type PublishedMessage = {
   readonly timestampNanos: number;
 };
 
-export function toPublishedMessage(message: JsMsg): PublishedMessage {
+export function toIncomingMessage(message: JsMsg): IncomingMessage {
   return {
     subject: message.subject,
     header: (name: string) => readHeader(message, name),

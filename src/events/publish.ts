@@ -10,7 +10,7 @@ import { type Database, type Queryable, transaction } from '../postgres/client.t
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { Mismatch } from './catalogue/compile.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
-import { EventCatalogue, EventDataInvalidError } from './catalogue/validator.ts';
+import { EventDataInvalidError, EventValidator } from './catalogue/validator.ts';
 import { eventMetrics } from './metrics.ts';
 import { knownEvents, type NewEvent } from './store.ts';
 import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfExhaustedFilterBudget } from './writer.ts';
@@ -57,7 +57,7 @@ const ONE_BY_ONE_MS = 10_000;
 /** To be called once for each process. Events that come together are written together, on one connection of the pool. */
 export function createPublishEvent(services: Services): PublishEvent {
   const writer = new EventWriter(services.bus);
-  const catalogue = new EventCatalogue(services.schemaThread, services.log);
+  const catalogue = new EventValidator(services.schemaThread, services.log);
   const counts = eventMetrics(services.metrics);
   const queue = new PublishQueue((events) => writeBatch(events, write));
 

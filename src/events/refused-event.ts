@@ -4,7 +4,7 @@ import type { NatsClient } from '../nats/connection.ts';
 import type { Database } from '../postgres/client.ts';
 import { isTransient, sqlStateOf } from '../postgres/errors.ts';
 import type { EventMetrics } from './metrics.ts';
-import { parseEvent, rejectEvent, toPublishedMessage } from './parse.ts';
+import { parseEvent, rejectEvent, toIncomingMessage } from './parse.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
 
 /** Delays before an event is tried again. The first one doubles with each try, up to the last. */
@@ -39,13 +39,13 @@ export async function retryLaterOrReject(
   const { deliveryCount, timestampNanos } = message.info;
   const facts = { subject: message.subject, sequence: message.seq };
   const ageMs = database.clock.now() - timestampNanos / 1_000_000;
-  if (!isRejected(error, { ageMs, deliveryCount, eventsNearlyFull: bus.eventsNearlyFull })) {
+  if (!mustReject(error, { ageMs, deliveryCount, eventsNearlyFull: bus.eventsNearlyFull })) {
     log.error({ err: error, ...facts }, 'an event was refused; trying it again behind the others');
     message.nak(retryDelayMs(error, deliveryCount));
     return;
   }
   try {
-    const parsed = parseEvent(toPublishedMessage(message), bus.names);
+    const parsed = parseEvent(toIncomingMessage(message), bus.names);
     const rejection =
       parsed.kind === 'event' ? rejectEvent(parsed, { reason: 'NOT_RECORDED', message: describe(error) }) : parsed;
     for (const { reason } of await insertRejectedEvents(database.pool, [rejection])) metrics.rejected(reason);
@@ -65,7 +65,7 @@ function describe(error: unknown): string {
 }
 
 /** An error that ends by itself, such as a locked table, costs no event, however full EVENTS is. */
-export function isRejected(
+export function mustReject(
   error: unknown,
   event: { readonly ageMs: number; readonly deliveryCount: number; readonly eventsNearlyFull: boolean },
 ): boolean {

@@ -102,7 +102,7 @@ export async function insertRejectedEvents(
 }
 
 /** How large the data of these events are, in bytes, by their rows' ids. */
-export async function sizesOfEventData(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
+export async function readEventDataSizes(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
   const { rows } = await db.query<{ id: string; bytes: number }>(
     'SELECT id, octet_length(data) AS bytes FROM events WHERE id = ANY($1::uuid[]) AND id BETWEEN $2 AND $3',
     [ids, ...idRange(ids)],
@@ -121,7 +121,7 @@ export async function readEventData(db: Queryable, ids: readonly string[]): Prom
 }
 
 /** The data of these deliveries' events by delivery id, for messages that do not carry it. */
-export async function loadEventData(
+export async function readDataOfDeliveries(
   db: Queryable,
   deliveryIds: readonly string[],
 ): Promise<ReadonlyMap<string, Buffer>> {

@@ -2,7 +2,7 @@ import { isTenant } from '../auth/viewer.ts';
 import { checkTargetUrl, type EgressPolicy, TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../delivery/queue/cancel.ts';
 import { closeCircuit } from '../delivery/queue/state.ts';
-import { problemsOfCatalogue } from '../events/catalogue/service.ts';
+import { problemsOfEventTypes } from '../events/catalogue/service.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
@@ -61,7 +61,7 @@ export async function createWebhookSubscription(
     ...problems,
     ...findProblems(input),
     ...problemsOfHeaders(headers ?? [], NO_HEADERS),
-    ...(await problemsOfCatalogue(services.database.prisma, { eventTypes })),
+    ...(await problemsOfEventTypes(services.database.prisma, { eventTypes })),
   ]);
   const id = uuid7(services.database.clock.now());
   const secret = generateSigningSecret();
@@ -105,7 +105,7 @@ export async function updateWebhookSubscription(
     throwIfAny([
       ...ownProblems,
       ...problemsOfHeaders(given ?? [], stored),
-      ...(await problemsOfCatalogue(transaction, { eventTypes, known: old.eventTypes })),
+      ...(await problemsOfEventTypes(transaction, { eventTypes, known: old.eventTypes })),
     ]);
     const subscription = await transaction.webhookSubscription.update({
       where: { id },

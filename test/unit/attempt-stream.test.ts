@@ -43,7 +43,7 @@ test('a gap comes before what was heard, of which only what was committed late i
   gap();
   hear(attempt(NOW + 1));
   expect(await takeIds()).toBe('gap');
-  stream.forgetBeyond(uuid7Floor(NOW - 15_000));
+  stream.discardReadable(uuid7Floor(NOW - 15_000));
   hear(next);
   expect(await takeIds()).toEqual([LATE.id, next.id]);
 });
@@ -52,7 +52,7 @@ test('what is read from Postgres is forgotten, also if it was committed late', a
   const { stream, hear, takeIds } = open();
   hear(LATE);
   hear(attempt(NOW));
-  stream.forgetBeyond(uuid7Floor(NOW - 61_000));
+  stream.discardReadable(uuid7Floor(NOW - 61_000));
   const next = attempt(NOW + 1);
   hear(next);
   expect(await takeIds()).toEqual([next.id]);
@@ -63,6 +63,6 @@ test('a reader that takes nothing has a gap instead of more than 1,000 attempts'
   hear(LATE);
   for (let index = 0; index < 2_500; index += 1) hear(attempt(NOW + index));
   expect(await takeIds()).toBe('gap');
-  stream.forgetBeyond(uuid7Floor(NOW - 15_000));
+  stream.discardReadable(uuid7Floor(NOW - 15_000));
   expect(await takeIds()).toEqual([LATE.id]);
 });

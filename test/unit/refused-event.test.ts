@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { expect, it } from 'vitest';
-import { isRejected, retryDelayMs } from '../../src/events/refused-event.ts';
+import { mustReject, retryDelayMs } from '../../src/events/refused-event.ts';
 
 const errorOf = (sqlState: string) => Object.assign(new pg.DatabaseError('no', 2, 'error'), { code: sqlState });
 const secondsAfter = (sqlState: string) =>
@@ -21,10 +21,10 @@ it('an event that is refused is given up after two days, or after five tries whe
   const hour = 3_600_000;
   const young = { ageMs: hour, deliveryCount: 5, eventsNearlyFull: false };
   const refusal = errorOf('22P05');
-  expect(isRejected(refusal, young)).toBe(false);
-  expect(isRejected(refusal, { ...young, ageMs: 48 * hour })).toBe(true);
-  expect(isRejected(refusal, { ...young, eventsNearlyFull: true })).toBe(true);
-  expect(isRejected(refusal, { ...young, deliveryCount: 4, eventsNearlyFull: true })).toBe(false);
+  expect(mustReject(refusal, young)).toBe(false);
+  expect(mustReject(refusal, { ...young, ageMs: 48 * hour })).toBe(true);
+  expect(mustReject(refusal, { ...young, eventsNearlyFull: true })).toBe(true);
+  expect(mustReject(refusal, { ...young, deliveryCount: 4, eventsNearlyFull: true })).toBe(false);
   // A locked table is no reason to give an event up.
-  expect(isRejected(errorOf('55P03'), { ...young, eventsNearlyFull: true })).toBe(false);
+  expect(mustReject(errorOf('55P03'), { ...young, eventsNearlyFull: true })).toBe(false);
 });

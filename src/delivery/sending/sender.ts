@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import { loadEventData } from '../../events/store.ts';
+import { readDataOfDeliveries } from '../../events/store.ts';
 import { WeightedSemaphore } from '../../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../../lib/tenant-queue.ts';
 import type { JetStreamMessage, NatsClient } from '../../nats/connection.ts';
@@ -275,7 +275,7 @@ export function createDeliveryStatements({ pool }: Database): DeliveryStatements
     loadData: new Batcher<string, Buffer | undefined>({
       maxItems: MAX_DATA_BATCH,
       write: async (deliveryIds) => {
-        const data = await loadEventData(pool, deliveryIds);
+        const data = await readDataOfDeliveries(pool, deliveryIds);
         return deliveryIds.map((id) => data.get(id));
       },
     }),

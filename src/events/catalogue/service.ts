@@ -81,7 +81,7 @@ type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
 const MAX_SUGGESTED = 10;
 
 /** Event types, and prefixes of event types, that the event catalogue does not have. */
-export async function problemsOfCatalogue(
+export async function problemsOfEventTypes(
   { eventType }: Pick<Prisma.TransactionClient, 'eventType'>,
   { eventTypes, known = [] }: EventTypesToCheck,
 ): Promise<InputProblem[]> {

@@ -23,7 +23,7 @@ const MAX_EXPLAIN_MS = 200;
 const SUSPENDED_MS = 60_000;
 
 /** Checks events against the schemas of the event catalogue, in the schema thread. The dispatcher and publishEvent have one each. */
-export class EventCatalogue {
+export class EventValidator {
   readonly #thread: SchemaThread;
   readonly #log: Logger;
   readonly #types = new LRUCache<string, CataloguedType>({ maxSize: MAX_CACHED_SCHEMA_LENGTH });
