@@ -142,7 +142,7 @@ describe('what is counted', () => {
     expect(metrics.valueOf('webhooks_stream_messages', { stream: 'DELIVERIES' })).toBe(0);
     expect(metrics.valueOf('webhooks_consumer_pending', { consumer: 'dispatcher' })).toBe(0);
     expect(metrics.valueOf('webhooks_attempts_in_flight')).toBe(0);
-    expect(metrics.valueOf('webhooks_sender_places_taken')).toBe(0);
+    expect(metrics.valueOf('webhooks_sender_capacity_used')).toBe(0);
   }, 60_000);
 
   it('is what this program did, not another one in the same process', async () => {

@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { afterEach, expect, it } from 'vitest';
 import { leaseDeliveries } from '../../src/delivery/queue/store.ts';
-import type { UnwrittenAttempt } from '../../src/delivery/sending/attempt.ts';
+import type { NewAttempt } from '../../src/delivery/sending/attempt.ts';
 import { ResultWriter, type ResultWriterOptions } from '../../src/delivery/sending/result-writer.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
@@ -38,7 +38,7 @@ async function startWriter() {
   const writer = new ResultWriter({
     ...{ database: { ...database, pool }, metrics: new Registry(), signal: stopping.signal },
     log: pino({ level: 'error' }, { write: (line: string) => void lines.push(line) }),
-    limits: { retryMs: 50, insistMs: 1_000, extendLeasesMs: 200 },
+    limits: { retryMs: 50, writeRetryForMs: 1_000, extendLeasesMs: 200 },
     // `as`: what a writer calls of them.
     ...({ bus: { announce: () => undefined }, circuits: { observe: () => undefined } } as unknown as Pick<
       ResultWriterOptions,
@@ -49,7 +49,7 @@ async function startWriter() {
     Promise.all(
       deliveries.map(async (delivery) => {
         // The writer gives it an id of its own.
-        const attempt: Partial<Attempt> & UnwrittenAttempt = attemptOf(delivery);
+        const attempt: Partial<Attempt> & NewAttempt = attemptOf(delivery);
         delete attempt.id;
         await writer.write({ attempt, status: 'SUCCESS', dueAt: null, waitingFor: null, staysEnqueued: false });
       }),

@@ -1,7 +1,7 @@
 import { createServer as createTcpServer } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { EgressAgents } from '../../src/delivery/http/agents.ts';
-import { postWithStaleConnectionRetry, type SendRequest } from '../../src/delivery/http/request.ts';
+import { type PostRequest, postWithStaleConnectionRetry } from '../../src/delivery/http/request.ts';
 import { HOSTILITIES, portOf, startHostileReceiver } from '../support/hostile-receiver.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
@@ -28,7 +28,7 @@ async function receiverOf(...args: Parameters<typeof startReceiver>) {
   return receiver;
 }
 
-const request = (url: string, more: Partial<SendRequest> = {}): SendRequest => ({
+const request = (url: string, more: Partial<PostRequest> = {}): PostRequest => ({
   url,
   headers: { 'content-type': 'application/json', 'user-agent': 'webhooks-engine/test' },
   body: Buffer.from('{"a":1}'),

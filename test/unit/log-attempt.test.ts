@@ -1,9 +1,9 @@
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
-import type { UnwrittenAttempt } from '../../src/delivery/sending/attempt.ts';
+import type { NewAttempt } from '../../src/delivery/sending/attempt.ts';
 import { logAttempt } from '../../src/delivery/sending/attempt-metrics.ts';
 
-const ATTEMPT: UnwrittenAttempt = {
+const ATTEMPT: NewAttempt = {
   deliveryId: 'delivery',
   subscriptionId: 'subscription',
   tenant: 'acme',
@@ -23,7 +23,7 @@ const ATTEMPT: UnwrittenAttempt = {
   signingSecretIds: [],
   isTest: false,
 };
-const FAILED: UnwrittenAttempt = { ...ATTEMPT, status: 'FAILURE', failureReason: 'HTTP_STATUS', statusCode: 500 };
+const FAILED: NewAttempt = { ...ATTEMPT, status: 'FAILURE', failureReason: 'HTTP_STATUS', statusCode: 500 };
 
 it.each([
   ['all', ['success', 'failure']],

@@ -6,7 +6,7 @@ import { loopClock } from '../../lib/event-loop.ts';
 import { ADDRESS_TRY_MS, type AgentPair, type EgressAgents } from './agents.ts';
 import { type Failure, failureOfError, timeoutFailure } from './failures.ts';
 
-type ExchangeOptions = {
+type PostOptions = {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
@@ -20,7 +20,7 @@ type ExchangeOptions = {
  * `saysNothing` about the receiver: it had closed a pooled connection before it could see the request, or this process stood
  * still while it connected, and Node gave up on an address that may have answered.
  */
-type ExchangeResult = { readonly outcome: Outcome; readonly saysNothing: boolean };
+type PostResult = { readonly outcome: Outcome; readonly isInconclusive: boolean };
 
 /** A body that drips is not worth a place in the sender: the status is known. */
 const MAX_BODY_READ_MS = 3_000;
@@ -45,7 +45,7 @@ const client = got.extend({
 });
 
 /** One request on one connection. Never rejects; settles within the limit and leaves nothing behind but a pooled connection. */
-function postOnce(agents: AgentPair, options: ExchangeOptions): Promise<ExchangeResult> {
+function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> {
   const { url, headers, body, timeoutMs, signal, startedAt } = options;
   return new Promise((resolve) => {
     const stream = client.stream(url, { headers: { ...headers }, body, agent: { ...agents } });
@@ -59,7 +59,7 @@ function postOnce(agents: AgentPair, options: ExchangeOptions): Promise<Exchange
       endLimit();
       endBodyLimit?.();
       signal?.removeEventListener('abort', onAbort);
-      resolve({ outcome, saysNothing });
+      resolve({ outcome, isInconclusive: saysNothing });
     }
     function stop(failure: Failure, saysNothing = false): void {
       settle(conclude(failure), saysNothing);
@@ -178,7 +178,7 @@ function phaseOf(stream: Request, url: string): Parameters<typeof timeoutFailure
   return protocol === 'https:' && timings.secureConnect === undefined ? 'handshake' : 'respond';
 }
 
-export type SendRequest = {
+export type PostRequest = {
   /** As checkTargetUrl returned it. */
   readonly url: string;
   /** Complete, but for host, content-length and connection, which the connection sets. */
@@ -191,9 +191,9 @@ export type SendRequest = {
 };
 
 /** Makes one attempt. Never rejects, and settles within `timeoutMs` of the loop's clock whatever the receiver does. */
-export async function postWithStaleConnectionRetry(agents: EgressAgents, request: SendRequest): Promise<Outcome> {
+export async function postWithStaleConnectionRetry(agents: EgressAgents, request: PostRequest): Promise<Outcome> {
   const options = { ...request, startedAt: loopClock.now() };
-  const { outcome, saysNothing } = await postOnce(agents.pooled, options);
+  const { outcome, isInconclusive: saysNothing } = await postOnce(agents.pooled, options);
   if (!saysNothing || request.signal?.aborted === true) return outcome;
   return (await postOnce(agents.fresh, options)).outcome;
 }

@@ -4,7 +4,6 @@ import { isEventType, problemOfEventId } from '../../events/event-type.ts';
 import { NoAnswerError } from '../../lib/event-loop.ts';
 import type { NatsClient } from '../../nats/connection.ts';
 import type { Database } from '../../postgres/client.ts';
-import { BELIEVED_MS } from '../sending/redelivery.ts';
 import { type DeliveryForPublishing, LEASE_MARGIN_MS, requeueDeliveries } from './store.ts';
 
 /** What the sender needs to make the first attempt of a delivery without reading Postgres. */
@@ -108,10 +107,17 @@ const IN_FLIGHT = 128;
 const LATE_MS = 30_000;
 
 /**
+ * Milliseconds after publishing for which a sender trusts that a first message is the only one of its delivery, by the
+ * clock all processes share. Longer than deliveries wait in a sender with a backlog; short enough to block others from a
+ * delivery whose publisher got no answer (HELD_BACK_MS).
+ */
+export const TRUST_FIRST_FOR_MS = 10_000;
+
+/**
  * Milliseconds, beside the time limit of an attempt, for which nobody else attempts a delivery whose first message may be stored: as
  * long as a sender believes such a message, and as a lease lasts longer than an attempt.
  */
-const HELD_BACK_MS = BELIEVED_MS + LEASE_MARGIN_MS;
+const HELD_BACK_MS = TRUST_FIRST_FOR_MS + LEASE_MARGIN_MS;
 
 type MessageOptions = {
   readonly isProbe?: boolean;

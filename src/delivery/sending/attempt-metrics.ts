@@ -3,7 +3,7 @@ import { Counter, Histogram, type Registry } from 'prom-client';
 import { FailureReason } from '../../generated/prisma/enums.ts';
 import { uuid7Time } from '../../lib/uuid7.ts';
 import type { Clock } from '../../postgres/clock.ts';
-import type { UnwrittenAttempt } from './attempt.ts';
+import type { NewAttempt } from './attempt.ts';
 import type { Result } from './result-writer.ts';
 import type { NextStep } from './retry-policy.ts';
 
@@ -112,7 +112,7 @@ function knownLabels(): Labels[] {
 /** Writes the line of the program's own log that an attempt gets, unless `logAttempts` leaves it out. */
 export function logAttempt(
   { log, logAttempts }: { readonly log: Logger; readonly logAttempts: LogAttempts },
-  { attempt, decision }: { readonly attempt: UnwrittenAttempt; readonly decision: NextStep },
+  { attempt, decision }: { readonly attempt: NewAttempt; readonly decision: NextStep },
 ): void {
   const { deliveryId, subscriptionId, tenant, eventType, number, failureReason, statusCode, responseTimeMs } = attempt;
   if (logAttempts === 'none' || (logAttempts === 'failures' && failureReason === null)) return;

@@ -8,7 +8,7 @@ import { failureReasonOf, type Outcome, postWithStaleConnectionRetry } from '../
 import type { DeliveryMessage } from '../queue/message.ts';
 
 /** Its id is given to it when it is written. */
-export type UnwrittenAttempt = Omit<Attempt, 'id'>;
+export type NewAttempt = Omit<Attempt, 'id'>;
 
 type AttemptInput = {
   readonly delivery: DeliveryMessage & { readonly data: Buffer };
@@ -24,7 +24,7 @@ type AttemptInput = {
 export async function makeAttempt(
   agents: EgressAgents,
   input: AttemptInput,
-): Promise<{ readonly outcome: Outcome; readonly attempt: UnwrittenAttempt }> {
+): Promise<{ readonly outcome: Outcome; readonly attempt: NewAttempt }> {
   const { delivery, subscription, signal } = input;
   const startedAt = new Date(input.clock.now());
   const body = webhookBody(delivery);

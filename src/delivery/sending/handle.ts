@@ -6,9 +6,9 @@ import type { SenderSubscription } from '../../subscriptions/cache.ts';
 import type { DeliveryEnvelope, DeliveryMessage } from '../queue/message.ts';
 import { SLOT_HORIZON_MS } from '../queue/rate-slots.ts';
 import { LEASE_MARGIN_MS } from '../queue/store.ts';
-import { makeAttempt, type UnwrittenAttempt } from './attempt.ts';
+import { makeAttempt, type NewAttempt } from './attempt.ts';
 import { logAttempt } from './attempt-metrics.ts';
-import type { Entrant } from './limiter.ts';
+import type { LimiterEntry } from './limiter.ts';
 import { MAX_SHORT_WAIT_MS } from './redelivery.ts';
 import { type NextStep, nextStep, nextStepOfTest } from './retry-policy.ts';
 import type { SenderDeps } from './sender.ts';
@@ -18,7 +18,7 @@ export type InFlightDelivery = {
   readonly message: JetStreamMessage;
   readonly delivery: DeliveryEnvelope;
   /** How many of the sender's it takes. */
-  readonly places: number;
+  readonly permits: number;
 };
 
 type AttemptTask = InFlightDelivery & { readonly subscription: SenderSubscription; readonly number: number };
@@ -68,7 +68,7 @@ async function tryAttempt(parts: SenderDeps, held: InFlightDelivery): Promise<'d
   const maxInFlight = delivery.isTest ? MAX_PENDING_TESTS : subscription.maxInFlight;
   if (!(await gates.acquire(entrant, maxInFlight))) return 'IN_FLIGHT_LIMIT';
   try {
-    await turns.take(delivery.tenant);
+    await turns.waitForStart(delivery.tenant);
     // Much may have changed while it waited.
     const current = await subscriptions.get(subscriptionId, subscriptionVersion);
     const newObstacle = obstacleOf(delivery, current);
@@ -82,9 +82,9 @@ async function tryAttempt(parts: SenderDeps, held: InFlightDelivery): Promise<'d
 }
 
 /** The tests of a tenant have a gate of their own: an endpoint that takes no more is what a test is to show. */
-function testEntrant({ delivery, places }: InFlightDelivery): Entrant {
+function testEntrant({ delivery, permits: places }: InFlightDelivery): LimiterEntry {
   const name = `tests of ${delivery.tenant}`;
-  return { delivery: { subscriptionId: name, tenant: name }, places };
+  return { delivery: { subscriptionId: name, tenant: name }, permits: places };
 }
 
 function obstacleOf(
@@ -107,7 +107,7 @@ async function awaitRateLimit(
   const sendAt = ownMoment ?? (await slots.reserve(subscription.id));
   if (sendAt === undefined) return 'RATE_LIMITED';
   const waitMs = Math.min(SLOT_HORIZON_MS, sendAt - database.clock.now());
-  return (await gates.pace(held, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
+  return (await gates.waitForSlot(held, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
 }
 
 async function attemptIfDue(
@@ -201,7 +201,7 @@ async function attempt(parts: SenderDeps, task: AttemptTask): Promise<void> {
 
 async function record(
   parts: SenderDeps,
-  { message, delivery, attempt, decision }: InFlightDelivery & { attempt: UnwrittenAttempt; decision: NextStep },
+  { message, delivery, attempt, decision }: InFlightDelivery & { attempt: NewAttempt; decision: NextStep },
 ): Promise<void> {
   const { results, waits, circuits } = parts;
   const now = performance.now();

@@ -2,9 +2,9 @@ import { pause } from '../../lib/loop.ts';
 import type { WeightedSemaphore } from '../../lib/semaphore.ts';
 
 /** A delivery, and how many of the sender's places it takes: more than one if it has much data. */
-export type Entrant = {
+export type LimiterEntry = {
   readonly delivery: { readonly subscriptionId: string; readonly tenant: string };
-  readonly places: number;
+  readonly permits: number;
 };
 
 /** The places of a tenant's deliveries: of those in flight, and of all that have gone as far as a gate. */
@@ -20,7 +20,7 @@ type Limit = {
   movedAt: number;
   readonly waiting: Waiter[];
 };
-type Waiter = Pick<Entrant, 'places'> & {
+type Waiter = Pick<LimiterEntry, 'permits'> & {
   readonly resolve: (mayPass: boolean) => void;
   readonly timer: NodeJS.Timeout;
 };
@@ -63,7 +63,7 @@ export class SubscriptionLimiter {
   }
 
   /** True once an attempt may be made, to be followed by leave(); false if there is no room for it. */
-  async acquire({ delivery, places }: Entrant, maxInFlight: number): Promise<boolean> {
+  async acquire({ delivery, permits: places }: LimiterEntry, maxInFlight: number): Promise<boolean> {
     const gate = this.#gateOf(delivery);
     gate.maxInFlight = maxInFlight;
     // Where nothing is in flight, nothing ends that would let in what waits.
@@ -84,14 +84,14 @@ export class SubscriptionLimiter {
         this.#forgetIdle(delivery, gate);
         resolve(false);
       }, MAX_WAIT_MS);
-      const waiter = { places, resolve, timer };
+      const waiter = { permits: places, resolve, timer };
       gate.waiting.push(waiter);
     });
   }
 
   /** Waits before the gate for a moment that has been given to the delivery; false if too many of its subscription do. */
-  async pace(
-    { delivery, places }: Entrant,
+  async waitForSlot(
+    { delivery, permits: places }: LimiterEntry,
     { waitMs, signal }: { waitMs: number; signal: AbortSignal },
   ): Promise<boolean> {
     if (waitMs <= 0) return true;
@@ -107,7 +107,7 @@ export class SubscriptionLimiter {
     return !isTooMuch;
   }
 
-  release({ delivery, places }: Entrant): void {
+  release({ delivery, permits: places }: LimiterEntry): void {
     const gate = this.#gateOf(delivery);
     gate.inFlight -= 1;
     take(gate, 'inFlight', -places);
@@ -118,8 +118,8 @@ export class SubscriptionLimiter {
       const waiter = gate.waiting.shift();
       if (waiter === undefined) break;
       clearTimeout(waiter.timer);
-      take(gate, 'waiting', -waiter.places);
-      this.#begin(gate, waiter.places);
+      take(gate, 'waiting', -waiter.permits);
+      this.#begin(gate, waiter.permits);
       waiter.resolve(true);
     }
     this.#forgetIdle(delivery, gate);
@@ -140,13 +140,13 @@ export class SubscriptionLimiter {
     this.#placesInFlight += places;
   }
 
-  #forgetIdle({ subscriptionId, tenant }: Entrant['delivery'], gate: Limit): void {
+  #forgetIdle({ subscriptionId, tenant }: LimiterEntry['delivery'], gate: Limit): void {
     if (gate.inFlight > 0 || gate.taken.pacing > 0 || gate.waiting.length > 0) return;
     this.#gates.delete(subscriptionId);
     if (gate.tenant.taken === 0) this.#tenants.delete(tenant);
   }
 
-  #gateOf({ subscriptionId, tenant: name }: Entrant['delivery']): Limit {
+  #gateOf({ subscriptionId, tenant: name }: LimiterEntry['delivery']): Limit {
     const known = this.#gates.get(subscriptionId);
     if (known !== undefined) return known;
     const tenant = this.#tenants.get(name) ?? { inFlight: 0, taken: 0 };

@@ -1,11 +1,5 @@
 import type { JetStreamMessage } from '../../nats/connection.ts';
-import type { DeliveryEnvelope } from '../queue/message.ts';
-
-/**
- * A message is believed for so many milliseconds from when it was published, by the clock that all processes share. That is longer than
- * deliveries wait in a sender that is behind, and soon enough for one whose publisher got no answer (see HELD_BACK_MS).
- */
-export const BELIEVED_MS = 10_000;
+import { type DeliveryEnvelope, TRUST_FIRST_FOR_MS } from '../queue/message.ts';
 
 /**
  * Whether a message of DELIVERIES that says it was never delivered can be believed: only if it was stored since we have
@@ -41,7 +35,7 @@ export class RedeliveryGuard {
     { redelivered, seq }: JetStreamMessage,
     { publishedAt }: Pick<DeliveryEnvelope, 'publishedAt'>,
   ): boolean {
-    return !redelivered && seq > this.#suspectUpTo && this.#now() - publishedAt < BELIEVED_MS;
+    return !redelivered && seq > this.#suspectUpTo && this.#now() - publishedAt < TRUST_FIRST_FOR_MS;
   }
 }
 

@@ -10,7 +10,7 @@ import type { Database, Queryable } from '../../postgres/client.ts';
 import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../../postgres/errors.ts';
 import type { CircuitBreaker } from '../circuit/breaker.ts';
 import { extendLeases } from '../queue/store.ts';
-import type { UnwrittenAttempt } from './attempt.ts';
+import type { NewAttempt } from './attempt.ts';
 import { type AttemptMetrics, createAttemptMetrics } from './attempt-metrics.ts';
 
 export type ResultWriterOptions = {
@@ -27,22 +27,22 @@ export type ResultWriterOptions = {
 type WriterLimits = {
   readonly retryMs: number;
   /** For how long a result is tried again that Postgres refuses while it answers: it takes a permit of its subscription. */
-  readonly insistMs: number;
+  readonly writeRetryForMs: number;
   /** How often the leases are extended of deliveries whose result has not been written for so long. */
   readonly extendLeasesMs: number;
 };
 
-const LIMITS: WriterLimits = { retryMs: 1_000, insistMs: 30_000, extendLeasesMs: 10_000 };
+const LIMITS: WriterLimits = { retryMs: 1_000, writeRetryForMs: 30_000, extendLeasesMs: 10_000 };
 
 /** A result whose attempt gets its id when it is written: the log is in the order of ids. */
-type UnwrittenResult = Omit<Result, 'attempt' | 'nextAttemptInMs'> & {
-  readonly attempt: UnwrittenAttempt;
+type NewResult = Omit<Result, 'attempt' | 'nextAttemptInMs'> & {
+  readonly attempt: NewAttempt;
   /** When the next attempt is due, on performance.now()'s clock: writing may take long. Null once the delivery has ended. */
   readonly dueAt: number | null;
 };
 
 /** With the id that it may have been committed under. */
-type Item = { readonly result: UnwrittenResult; id: string | undefined };
+type Item = { readonly result: NewResult; id: string | undefined };
 
 const MAX_BATCH = 500;
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
@@ -61,7 +61,7 @@ export class ResultWriter {
   readonly #alone: Batcher<Item, void>;
   readonly #limits: WriterLimits;
   /** Results that are not written yet, with the time (performance.now()) when each was added. */
-  readonly #unwritten = new Map<UnwrittenResult, number>();
+  readonly #unwritten = new Map<NewResult, number>();
   #extending: NodeJS.Timeout | undefined;
   #loggedAt = Number.NEGATIVE_INFINITY;
 
@@ -78,7 +78,7 @@ export class ResultWriter {
    * PermanentError if Postgres refuses it though it answers; else only when the signal aborts, and then soon, also while a statement hangs: what it says may
    * still be committed, which does no harm.
    */
-  write(result: UnwrittenResult): Promise<void> {
+  write(result: NewResult): Promise<void> {
     this.#unwritten.set(result, performance.now());
     this.#extending ??= setInterval(() => void this.#extendLeases(), this.#limits.extendLeasesMs);
     return new Promise((resolve, reject) => {
@@ -106,7 +106,7 @@ export class ResultWriter {
    * took too long was not refused: somebody has locked the row, or the whole table. Then nobody else could record the
    * result either, so it is kept until it can be written, and its request is not sent again.
    */
-  async #record(result: UnwrittenResult): Promise<void> {
+  async #record(result: NewResult): Promise<void> {
     const { log, signal } = this.#options;
     const { deliveryId } = result.attempt;
     let item: Item = { result, id: undefined };
@@ -125,7 +125,7 @@ export class ResultWriter {
           await pause(this.#limits.retryMs, signal);
           continue;
         }
-        until ??= performance.now() + this.#limits.insistMs;
+        until ??= performance.now() + this.#limits.writeRetryForMs;
         if (isTransient(error) && performance.now() < until) {
           await pause(this.#limits.retryMs, signal);
         } else if (!isStripped) {
@@ -218,7 +218,7 @@ export class ResultWriter {
   }
 }
 
-function withoutResponse({ attempt, ...rest }: UnwrittenResult): UnwrittenResult {
+function withoutResponse({ attempt, ...rest }: NewResult): NewResult {
   return { ...rest, attempt: { ...attempt, responseHeaders: null, responseBody: null, errorMessage: null } };
 }
 

@@ -24,11 +24,11 @@ import {
   requeueLater,
 } from '../queue/store.ts';
 import type { LogAttempts } from './attempt-metrics.ts';
-import { BeginTurns } from './begin-turns.ts';
 import { handleDelivery, INFRA_RETRY_MS } from './handle.ts';
 import { SubscriptionLimiter } from './limiter.ts';
 import { DelayedNaks } from './redelivery.ts';
 import { ResultWriter } from './result-writer.ts';
+import { StartLimiter } from './start-limiter.ts';
 
 /** Deliveries held at a time, under way or about to be; one with much data counts as several. */
 const MAX_IN_FLIGHT = 1_000;
@@ -58,7 +58,7 @@ export class Sender {
   readonly #stopTaking = new AbortController();
   readonly #stopWorking = new AbortController();
   readonly #places = new WeightedSemaphore(MAX_IN_FLIGHT);
-  readonly #turns = new BeginTurns();
+  readonly #turns = new StartLimiter();
   readonly #parts: SenderDeps;
   readonly #count: (message: JetStreamMessage) => void;
   readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
@@ -179,7 +179,7 @@ export class Sender {
       this.#places.release(places);
       return;
     }
-    const done = handleDelivery(this.#parts, { message, delivery, places }).finally(() => {
+    const done = handleDelivery(this.#parts, { message, delivery, permits: places }).finally(() => {
       this.#held.delete(delivery.deliveryId);
       this.#places.release(places);
     });
@@ -209,7 +209,7 @@ export type SenderDeps = SenderOptions & {
   readonly stopWorking: AbortSignal;
   readonly waits: DelayedNaks;
   readonly gates: SubscriptionLimiter;
-  readonly turns: BeginTurns;
+  readonly turns: StartLimiter;
   readonly slots: SendTimes;
   readonly leases: Batcher<LeaseRequest, Lease>;
   readonly parking: Batcher<LimitedDelivery, void>;
@@ -298,7 +298,7 @@ function watchSender(
     },
   });
   new Gauge({
-    ...{ registers: [metrics], name: 'webhooks_sender_places_taken' },
+    ...{ registers: [metrics], name: 'webhooks_sender_capacity_used' },
     help: 'Places for deliveries that are taken in this process, of 1,000; large ones take several',
     collect() {
       this.set(places.used);

@@ -7,7 +7,7 @@
 const BEGUN_PER_TURN = 24;
 
 /** Where attempts that have room wait for the processor; tenants begin in turn, each its oldest. */
-export class BeginTurns {
+export class StartLimiter {
   readonly #perTurn: number;
   readonly #lines = new Map<string, (() => void)[]>();
   #begunThisTurn = 0;
@@ -23,7 +23,7 @@ export class BeginTurns {
   }
 
   /** Resolves when an attempt of this tenant may begin. */
-  take(tenant: string): Promise<void> {
+  waitForStart(tenant: string): Promise<void> {
     this.#schedule();
     if (this.#waiting === 0 && this.#begunThisTurn < this.#perTurn) {
       this.#begunThisTurn += 1;

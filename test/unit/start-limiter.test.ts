@@ -1,15 +1,15 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { BeginTurns } from '../../src/delivery/sending/begin-turns.ts';
+import { StartLimiter } from '../../src/delivery/sending/start-limiter.ts';
 
-function begin(turns: BeginTurns, tenants: readonly string[]): string[] {
+function begin(turns: StartLimiter, tenants: readonly string[]): string[] {
   const begun: string[] = [];
-  for (const tenant of tenants) void turns.take(tenant).then(() => begun.push(tenant));
+  for (const tenant of tenants) void turns.waitForStart(tenant).then(() => begun.push(tenant));
   return begun;
 }
 
 it('a limited number of attempts begins in one turn of the loop, tenants in turn', async () => {
-  const turns = new BeginTurns(8);
+  const turns = new StartLimiter(8);
   const begun = begin(turns, [...Array<string>(30).fill('a'), 'b', 'c']);
   await Promise.resolve();
   expect(begun.join('')).toBe('aaaaaaaa');
@@ -23,7 +23,7 @@ it('a limited number of attempts begins in one turn of the loop, tenants in turn
 });
 
 it('when nothing waits, an attempt begins at once', async () => {
-  const turns = new BeginTurns();
+  const turns = new StartLimiter();
   for (let count = 0; count < 5; count += 1) {
     const begun = begin(turns, ['a']);
     await Promise.resolve();

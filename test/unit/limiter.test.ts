@@ -3,8 +3,8 @@ import { SubscriptionLimiter } from '../../src/delivery/sending/limiter.ts';
 import { WeightedSemaphore } from '../../src/lib/semaphore.ts';
 
 const { signal } = new AbortController();
-const one = (subscriptionId: string, tenant = 'acme') => ({ delivery: { subscriptionId, tenant }, places: 1 });
-const large = (subscriptionId: string) => ({ delivery: { subscriptionId, tenant: 'acme' }, places: 16 });
+const one = (subscriptionId: string, tenant = 'acme') => ({ delivery: { subscriptionId, tenant }, permits: 1 });
+const large = (subscriptionId: string) => ({ delivery: { subscriptionId, tenant: 'acme' }, permits: 16 });
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -104,16 +104,16 @@ it('half of the free places at most wait for their moment, and those of one subs
   const gates = new SubscriptionLimiter(new WeightedSemaphore(4));
   const wait = { waitMs: 500, signal };
   const waiting = [
-    gates.pace(one('a'), wait),
-    gates.pace(one('a'), wait),
-    gates.pace(one('a'), wait),
-    gates.pace(one('b'), wait),
+    gates.waitForSlot(one('a'), wait),
+    gates.waitForSlot(one('a'), wait),
+    gates.waitForSlot(one('a'), wait),
+    gates.waitForSlot(one('b'), wait),
   ];
   expect(await Promise.all(waiting.map(settled))).toEqual(['waits', 'waits', 'refused', 'waits']);
-  expect(await settled(gates.pace(one('a'), { ...wait, waitMs: 0 }))).toBe('passed');
+  expect(await settled(gates.waitForSlot(one('a'), { ...wait, waitMs: 0 }))).toBe('passed');
   await vi.advanceTimersByTimeAsync(500);
   expect(await Promise.all(waiting)).toEqual([true, true, false, true]);
-  expect(await settled(gates.pace(one('a'), wait))).toBe('waits');
+  expect(await settled(gates.waitForSlot(one('a'), wait))).toBe('waits');
 });
 
 it('what takes many places counts for as many: in flight, waiting before the gate, and waiting for its moment', async () => {
@@ -126,7 +126,7 @@ it('what takes many places counts for as many: in flight, waiting before the gat
   expect(await count(entering, 'waits')).toBe(32);
   gates.release(large('a'));
   expect(await count(entering, 'passed')).toBe(9);
-  const pacing = Array.from({ length: 60 }, () => gates.pace(large('b'), { waitMs: 500, signal }));
+  const pacing = Array.from({ length: 60 }, () => gates.waitForSlot(large('b'), { waitMs: 500, signal }));
   expect(await count(pacing, 'waits')).toBe(32);
 });
 
