@@ -170,3 +170,21 @@ test('every path of a source file that the documentation names exists', () => {
   expect(paths.length).toBeGreaterThan(20);
   expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
 });
+
+test('docs/architecture.md names functions and classes that exist in the files beside them', () => {
+  const rows = ['One event', 'One subscription change'].flatMap(
+    (title) =>
+      read('docs/architecture.md')
+        .split(`## ${title}`)[1]
+        ?.split('\n## ')[0]
+        ?.split('\n')
+        .filter((line) => /^\| \d/.test(line)) ?? [],
+  );
+  expect(rows.length).toBeGreaterThan(20);
+  const missing = rows.flatMap((row) => {
+    const [, names, files] = row.split(' | ');
+    const texts = namesIn(files).map(read);
+    return namesIn(names).filter((name) => !texts.some((text) => new RegExp(`\\b${name}\\b`).test(text)));
+  });
+  expect(missing).toEqual([]);
+});
