@@ -86,8 +86,8 @@ describe('with a rate limit', () => {
     planRelease(queue({ rateLimitPerSecond: 20, ...settings }), NO_LIMIT);
 
   it('the moments of the next second are given out', () => {
-    expect(limited({})).toMatchObject({ count: 20, pace: { firstInMs: 0, gapMs: 50 } });
-    expect(limited({ nextSlotInMs: 900 })).toMatchObject({ count: 2, pace: { firstInMs: 900, gapMs: 50 } });
+    expect(limited({})).toMatchObject({ count: 20, sendTimes: { firstInMs: 0, gapMs: 50 } });
+    expect(limited({ nextSlotInMs: 900 })).toMatchObject({ count: 2, sendTimes: { firstInMs: 900, gapMs: 50 } });
   });
 
   it('after its circuit was open, it begins with few all the same, and more as they are gone', () => {

@@ -6,7 +6,7 @@ import { type DeliveryKey, DeliveryNotPendingError } from './retry.ts';
 import { lockDelivery } from './store.ts';
 
 /**
- * Ends a pending delivery without another attempt; one that is cancelled already stays so. Throws NotFoundError or
+ * Cancels a pending delivery: it is not attempted again. Cancelling it twice is no error. Throws NotFoundError or
  * DeliveryNotPendingError.
  */
 export async function cancelDelivery({ pool }: Pick<Database, 'pool'>, key: DeliveryKey): Promise<void> {
@@ -18,16 +18,19 @@ export async function cancelDelivery({ pool }: Pick<Database, 'pool'>, key: Deli
     if (status === 'CANCELLED') return;
     if (status !== 'PENDING') throw new DeliveryNotPendingError(status);
     await markCancelled(db, [key.id]);
-    // Its first message may be with a sender, who sends that without asking Postgres.
+    // A sender makes a first attempt without reading Postgres.
     await notifyCancelled(db, key.id);
   });
 }
 
-/** A first message is believed for half a minute (delivery/sending/redelivery.ts); what is older is checked against Postgres. */
+/** Pending deliveries that a deactivation itself cancels; the sweeper cancels the rest of a longer backlog. */
+export const CANCEL_LIMIT_ON_DEACTIVATION = 5_000;
+
+/** Longer than a sender makes first attempts without reading Postgres (TRUST_FIRST_FOR_MS in message.ts). */
 const MAX_AGE_MS = 60_000;
 const MAX_REMEMBERED = 10_000;
 
-/** The deliveries that users have just cancelled: Postgres is asked about those even before a first attempt. */
+/** The deliveries that users have just cancelled: senders need a lease even for their first attempt. */
 export class Cancellations {
   readonly #ids = new LRUCache<string, true>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS });
 
@@ -40,7 +43,7 @@ export class Cancellations {
   }
 }
 
-/** Ends pending deliveries without another attempt. */
+/** Marks pending deliveries as cancelled. */
 export async function markCancelled(db: Queryable, deliveryIds: readonly string[]): Promise<void> {
   await db.query(
     `UPDATE deliveries SET status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
@@ -51,23 +54,23 @@ export async function markCancelled(db: Queryable, deliveryIds: readonly string[
 }
 
 /**
- * Cancels up to `limit` pending deliveries of a subscription that nobody is just changing, and returns whether there are
- * more. It waits for nobody: the sweeper calls it with the state locked that others lock after the deliveries.
+ * Cancels up to `limit` pending deliveries of a subscription and returns whether it has more. Skips locked rows, because
+ * the sweeper calls it with the subscription's state locked (see the lock order in store.ts).
  */
 export async function cancelPending(
   db: Queryable,
   { subscriptionId, limit }: { readonly subscriptionId: string; readonly limit: number },
 ): Promise<boolean> {
-  const { rows } = await db.query<{ hasMore: boolean }>(STATEMENT, [subscriptionId, limit]);
+  const { rows } = await db.query<{ hasMore: boolean }>(CANCEL_PENDING, [subscriptionId, limit]);
   return rows[0]?.hasMore === true;
 }
 
 const PENDING = `SELECT id FROM deliveries WHERE subscription_id = $1::uuid AND status = 'PENDING'`;
-// Each has an index of its own.
+// Each of the two has its own partial index.
 const ENQUEUED = `${PENDING} AND enqueued_at IS NOT NULL`;
 const WAITING = `${PENDING} AND enqueued_at IS NULL`;
 
-const STATEMENT = `
+const CANCEL_PENDING = `
   WITH enqueued AS (
     ${ENQUEUED} LIMIT $2::integer FOR UPDATE SKIP LOCKED
   ), waiting AS (
@@ -81,10 +84,7 @@ const STATEMENT = `
   SELECT EXISTS (${ENQUEUED} AND id NOT IN (SELECT id FROM cancelled))
     OR EXISTS (${WAITING} AND id NOT IN (SELECT id FROM cancelled)) AS "hasMore"`;
 
-/** Tells every sender process, once the transaction is committed, that a delivery was cancelled (see change-listener). */
+/** Notifies every sender process of the cancellation after the commit (postgres/listener.ts). */
 async function notifyCancelled(db: Queryable, deliveryId: string): Promise<void> {
   await db.query(`SELECT pg_notify('delivery_cancelled', $1)`, [deliveryId]);
 }
-
-/** Cancelled with the deactivation itself; the sweeper cancels the rest of a longer backlog. */
-export const CANCEL_LIMIT_ON_DEACTIVATION = 5_000;

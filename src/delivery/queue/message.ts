@@ -6,53 +6,56 @@ import type { NatsClient } from '../../nats/connection.ts';
 import type { Database } from '../../postgres/client.ts';
 import { type DeliveryForPublishing, LEASE_MARGIN_MS, requeueDeliveries } from './store.ts';
 
-/** What the sender needs to make the first attempt of a delivery without reading Postgres. */
+/** Everything a sender needs to make a delivery's first attempt without reading Postgres. */
 export type DeliveryMessage = {
   readonly deliveryId: string;
   readonly tenant: string;
   readonly subscriptionId: string;
-  /** The subscription's version when this was enqueued: a cache that is older is read again, and if it is newer, Postgres is asked. */
+  /**
+   * The subscription's version when this was published. A sender with an older version in its cache reads the subscription
+   * again; one with a newer version checks the delivery in Postgres.
+   */
   readonly subscriptionVersion: number;
   /** The event's public id, sent as `webhook-id`. */
   readonly eventId: string;
   readonly eventType: string;
   /** ISO 8601. */
   readonly occurredAt: string;
-  /** How often a message for this delivery has been published, this one included. */
+  /** Number of messages published for this delivery, this one included. */
   readonly enqueueCount: number;
-  /** Whether another message for it may still be alive: then Postgres is asked before anything is sent. */
+  /** Whether another message of the delivery may exist: the sender then needs a lease before it sends. */
   readonly mayBeDuplicate: boolean;
-  /** Whether it is attempted although the subscription's circuit is open. */
+  /** Whether it is attempted even if the subscription's circuit is open. */
   readonly isProbe: boolean;
-  /** Sent by sendTestEvent: attempted once, whatever the circuit and the limits of the subscription say. */
+  /** Created by sendTestEvent: attempted once, regardless of the subscription's circuit and limits. */
   readonly isTest: boolean;
-  /** Not before then, in milliseconds since 1970: a moment that the subscription's rate limit leaves free. */
+  /** The earliest send time, in milliseconds since 1970: reserved from the subscription's rate limit. */
   readonly sendAt: number | undefined;
-  /** The event's data; undefined if it is too large for a message: then it is read from Postgres. */
+  /** The event's data; undefined if it is too large for a message and must be read from Postgres. */
   readonly data: Buffer | undefined;
 };
 
-/** As the sender gets it. */
+/** A delivery message as the sender receives it. */
 export type DeliveryEnvelope = DeliveryMessage & {
-  /** When it was given to JetStream, in milliseconds since 1970. */
+  /** When it was published, in milliseconds since 1970. */
   readonly publishedAt: number;
 };
 
-/** Data larger than this stays in Postgres, or what fits twice into the server's max_payload if that is less. */
+/** Event data up to this size is sent in the message, or up to half of the server's max_payload if that is less. */
 export const MAX_INLINE_DATA_BYTES = 256 * 1024;
 
-/** JetStream drops a second message with the same id, so every enqueueing has its own. */
+/** JetStream drops a second message with the same id, so each publication has its own. */
 export function messageId(message: DeliveryMessage): string {
   return `${message.deliveryId}:${message.enqueueCount}`;
 }
 
-/** One line of JSON, then the data's bytes as they are. */
+/** One line of JSON, then the unchanged bytes of the data. */
 export function encodeDeliveryMessage({ data, ...meta }: DeliveryEnvelope): Buffer {
   const line = Buffer.from(`${JSON.stringify({ ...meta, inline: data !== undefined })}\n`);
   return data === undefined ? line : Buffer.concat([line, data]);
 }
 
-/** Throws on anything encodeDeliveryMessage did not make. */
+/** Throws on bytes that are not the result of encodeDeliveryMessage. */
 export function decodeDeliveryMessage(bytes: Uint8Array): DeliveryEnvelope {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = buffer.indexOf(0x0a);
@@ -64,7 +67,7 @@ export function decodeDeliveryMessage(bytes: Uint8Array): DeliveryEnvelope {
 
 type Meta = Omit<DeliveryEnvelope, 'data'> & { readonly inline: boolean };
 
-/** What would break the statement of a whole batch, or a request, further on. */
+/** Rejects values that would make the SQL statement of a whole batch, or the request, fail later. */
 const IS_VALID: Readonly<Record<keyof Meta, (value: unknown) => boolean>> = {
   deliveryId: isId,
   tenant: (value) => typeof value === 'string' && isTenant(value),
@@ -73,7 +76,7 @@ const IS_VALID: Readonly<Record<keyof Meta, (value: unknown) => boolean>> = {
   eventId: (value) => typeof value === 'string' && problemOfEventId(value) === undefined,
   eventType: (value) => typeof value === 'string' && isEventType(value),
   occurredAt: (value) => typeof value === 'string' && !Number.isNaN(Date.parse(value)),
-  // An integer of Postgres's.
+  // A Postgres integer.
   enqueueCount: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) < 2 ** 31,
   mayBeDuplicate: isBoolean,
   isProbe: isBoolean,
@@ -87,12 +90,12 @@ const CHECKS = Object.entries(IS_VALID);
 
 function isMeta(value: unknown): value is Meta {
   if (typeof value !== 'object' || value === null) return false;
-  // `as`: what is not there is undefined, and no field has the name of something that every object has.
+  // `as`: missing fields read as undefined, and no field has the name of a member of Object.prototype.
   const fields = value as Readonly<Record<string, unknown>>;
   return CHECKS.every(([name, isValid]) => isValid(fields[name]));
 }
 
-/** A UUID as Postgres writes it. */
+/** A UUID in the form that Postgres prints. */
 function isId(value: unknown): boolean {
   return typeof value === 'string' && /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(value);
 }
@@ -101,32 +104,31 @@ function isBoolean(value: unknown): boolean {
   return typeof value === 'boolean';
 }
 
-/** So many messages at a time are on their way to JetStream: beyond 64 to 256 it gets no faster (measured). */
-const IN_FLIGHT = 128;
-/** What is published later than this may have been taken for lost, and published by the sweeper: half of its slack. */
+/** Messages of one call that are published concurrently. More than 64 to 256 are not faster (measured). */
+const MAX_CONCURRENT_PUBLISHES = 128;
+/** Milliseconds after which the sweeper may have requeued the delivery as lost, and published it: half of LOST_SLACK_MS. */
 const LATE_MS = 30_000;
 
 /**
- * Milliseconds after publishing for which a sender trusts that a first message is the only one of its delivery, by the
- * clock all processes share. Longer than deliveries wait in a sender with a backlog; short enough to block others from a
- * delivery whose publisher got no answer (HELD_BACK_MS).
+ * Milliseconds after its publication for which a sender trusts that a first message is the delivery's only one, by the
+ * clock that all processes share. Longer than deliveries wait in a sender with a backlog, and short, because it delays the
+ * next attempt of a delivery whose publisher got no answer (HELD_BACK_MS).
  */
 export const TRUST_FIRST_FOR_MS = 10_000;
 
 /**
- * Milliseconds, beside the time limit of an attempt, for which nobody else attempts a delivery whose first message may be stored: as
- * long as a sender believes such a message, and as a lease lasts longer than an attempt.
+ * Milliseconds, in addition to the attempt timeout, for which no other process attempts a delivery whose first message
+ * may have been stored: a sender trusts that message for TRUST_FIRST_FOR_MS, and needs the margin to record the attempt.
  */
 const HELD_BACK_MS = TRUST_FIRST_FOR_MS + LEASE_MARGIN_MS;
 
 type MessageOptions = {
   readonly isProbe?: boolean;
   readonly sendAt?: number | undefined;
-  /** Whether no other message of the delivery has ever been published: default false. */
+  /** Whether no other message of the delivery has been published. Default: false. */
   readonly isFirst?: boolean;
 };
 
-/** The message of a delivery that another message may be alive of, unless it is the first. */
 export function toDeliveryMessage(
   pending: DeliveryForPublishing,
   { isProbe = false, sendAt, isFirst = false }: MessageOptions = {},
@@ -149,9 +151,9 @@ export function toDeliveryMessage(
 }
 
 type Unpublished = {
-  /** The deliveries whose message was refused, or that another message may be alive of anyway. */
-  readonly lost: readonly string[];
-  /** Those whose first message may have been stored, though there was no answer. */
+  /** Deliveries whose message was refused, or needs a lease in any case. */
+  readonly refused: readonly string[];
+  /** Deliveries whose first message may have been stored although JetStream did not answer. */
   readonly unanswered: readonly string[];
 };
 
@@ -159,12 +161,12 @@ async function publishDeliveries(
   bus: Pick<NatsClient, 'publishDelivery'>,
   { messages, enqueuedAt }: { readonly messages: readonly DeliveryMessage[]; readonly enqueuedAt: number },
 ): Promise<Unpublished> {
-  const lost: string[] = [];
+  const refused: string[] = [];
   const unanswered: string[] = [];
-  for (let start = 0; start < messages.length; start += IN_FLIGHT) {
+  for (let start = 0; start < messages.length; start += MAX_CONCURRENT_PUBLISHES) {
     const isLate = performance.now() - enqueuedAt > LATE_MS;
     const chunk = messages
-      .slice(start, start + IN_FLIGHT)
+      .slice(start, start + MAX_CONCURRENT_PUBLISHES)
       .map((message) => (isLate ? { ...message, mayBeDuplicate: true } : message));
     await Promise.all(
       chunk.map(async (message) => {
@@ -172,36 +174,36 @@ async function publishDeliveries(
           await bus.publishDelivery(message);
         } catch (error) {
           const mayBeFirst = error instanceof NoAnswerError && !message.mayBeDuplicate;
-          (mayBeFirst ? unanswered : lost).push(message.deliveryId);
+          (mayBeFirst ? unanswered : refused).push(message.deliveryId);
         }
       }),
     );
   }
-  return { lost, unanswered };
+  return { refused, unanswered };
 }
 
 /**
- * Publishes the messages; deliveries whose message was not confirmed wait in Postgres for the sweeper. Returns how many
- * were published. `enqueuedAt`: when the deliveries were marked as enqueued, or before, on performance.now()'s clock.
+ * Publishes the messages and requeues deliveries whose message JetStream did not confirm. Returns the number of published
+ * messages. `enqueuedAt`: a time not after the deliveries were marked as published, by performance.now().
  */
 export async function publishOrRequeue(
-  to: { readonly bus: NatsClient; readonly database: Database; readonly log: Logger },
+  { bus, database, log }: { readonly bus: NatsClient; readonly database: Database; readonly log: Logger },
   messages: readonly DeliveryMessage[],
   enqueuedAt = performance.now(),
 ): Promise<number> {
-  const { lost, unanswered } = await publishDeliveries(to.bus, { messages, enqueuedAt });
-  const count = lost.length + unanswered.length;
+  const { refused, unanswered } = await publishDeliveries(bus, { messages, enqueuedAt });
+  const count = refused.length + unanswered.length;
   if (count === 0) return messages.length;
-  // Why, the bus logs every half minute.
-  to.log.debug({ count }, 'NATS did not take these deliveries; they wait in Postgres');
-  const { pool } = to.database;
-  const options = { wereRefused: true };
-  if (lost.length > 0) await requeueDeliveries(pool, lost, options);
-  if (unanswered.length > 0) await requeueDeliveries(pool, unanswered, { ...options, heldBackMs: HELD_BACK_MS });
+  // The NATS client logs the reason every 30 s.
+  log.debug({ count }, 'NATS did not confirm deliveries; requeued');
+  if (refused.length > 0) await requeueDeliveries(database.pool, refused, { wereRefused: true });
+  if (unanswered.length > 0) {
+    await requeueDeliveries(database.pool, unanswered, { wereRefused: true, heldBackMs: HELD_BACK_MS });
+  }
   return messages.length - count;
 }
 
-/** When the oldest message that is still in DELIVERIES was published; undefined if there is none. */
+/** When the oldest message in the stream DELIVERIES was published; undefined if the stream is empty. */
 export async function oldestDeliveryMessage(
   bus: Pick<NatsClient, 'withJetStreamManager' | 'names'>,
 ): Promise<Date | undefined> {

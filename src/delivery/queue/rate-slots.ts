@@ -1,11 +1,11 @@
 import { Batcher } from '../../postgres/batcher.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
 
-/** How far ahead moments are given out. What would have to wait longer waits in Postgres. */
+/** Milliseconds ahead for which send times are reserved. A delivery that would have to wait longer is requeued. */
 export const SLOT_HORIZON_MS = 1_000;
 const MAX_BATCH = 1_000;
 
-/** Asks Postgres, for many deliveries at a time, when rate limits let them be sent. */
+/** Reserves send times of rate-limited subscriptions in Postgres, for many deliveries in one statement. */
 export class SendTimes {
   readonly #batcher: Batcher<string, number | undefined>;
 
@@ -16,7 +16,7 @@ export class SendTimes {
     });
   }
 
-  /** When to send, in milliseconds since 1970 by Postgres's clock; undefined if all moments of the next second are taken. */
+  /** A send time in milliseconds since 1970 by Postgres's clock; undefined if all within SLOT_HORIZON_MS are reserved. */
   reserve(subscriptionId: string): Promise<number | undefined> {
     return this.#batcher.add(subscriptionId);
   }
@@ -39,19 +39,18 @@ async function reserveBatch(database: Database, ids: readonly string[]): Promise
 
 type SlotRequest = { readonly subscriptionId: string; readonly count: number };
 
-/** `count` moments from `firstInMs` milliseconds from now on, `gapMs` apart. */
-type Slots = { readonly count: number; readonly firstInMs: number; readonly gapMs: number };
+/** `count` send times, `gapMs` apart, the first one in `firstInMs`. */
+type SendSlots = { readonly count: number; readonly firstInMs: number; readonly gapMs: number };
 
 /**
- * Gives out moments to send at to subscriptions with a rate limit, at most those of the next `horizonMs`. Each is given
- * once, to whatever process asks: the limit holds for all of them together. Returns them by subscription id; there are
- * none for a subscription without a limit.
+ * Reserves send times of rate-limited subscriptions within the next `horizonMs`. Each is reserved once, so the limit holds
+ * for all processes together. Returns them by subscription id; subscriptions without a rate limit are left out.
  */
 export async function reserveSendTimes(
   db: Queryable,
   { requests, horizonMs }: { readonly requests: readonly SlotRequest[]; readonly horizonMs: number },
-): Promise<Map<string, Slots>> {
-  const { rows } = await db.query<Slots & { subscriptionId: string }>(STATEMENT, [
+): Promise<Map<string, SendSlots>> {
+  const { rows } = await db.query<SendSlots & { subscriptionId: string }>(RESERVE, [
     requests.map(({ subscriptionId }) => subscriptionId),
     requests.map(({ count }) => count),
     horizonMs,
@@ -59,20 +58,20 @@ export async function reserveSendTimes(
   return new Map(rows.map(({ subscriptionId, ...slots }) => [subscriptionId, slots]));
 }
 
-const STATEMENT = `
-  WITH asked AS (
-    SELECT st.subscription_id, r.count, 1000.0::float8 / s.rate_limit_per_second AS gap_ms,
+const RESERVE = `
+  WITH request AS (
+    SELECT st.subscription_id, input.count, 1000.0::float8 / s.rate_limit_per_second AS gap_ms,
       greatest(0, coalesce(extract(epoch FROM st.next_slot_at - clock_timestamp()) * 1000, 0))::float8 AS first_in_ms
-    FROM unnest($1::uuid[], $2::integer[]) AS r (subscription_id, count)
+    FROM unnest($1::uuid[], $2::integer[]) AS input (subscription_id, count)
     JOIN subscription_states st USING (subscription_id)
     JOIN webhook_subscriptions s ON s.id = st.subscription_id AND s.rate_limit_per_second IS NOT NULL
     ORDER BY st.subscription_id FOR UPDATE OF st
-  ), given AS (
+  ), reservation AS (
     SELECT subscription_id, gap_ms, first_in_ms,
       least(count, greatest(0, ceil(($3 - first_in_ms) / gap_ms)))::integer AS count
-    FROM asked
+    FROM request
   )
   UPDATE subscription_states st
-  SET next_slot_at = clock_timestamp() + (g.first_in_ms + g.count * g.gap_ms) * interval '1 ms'
-  FROM given g WHERE st.subscription_id = g.subscription_id AND g.count > 0
-  RETURNING st.subscription_id AS "subscriptionId", g.count, g.first_in_ms AS "firstInMs", g.gap_ms AS "gapMs"`;
+  SET next_slot_at = clock_timestamp() + (r.first_in_ms + r.count * r.gap_ms) * interval '1 ms'
+  FROM reservation r WHERE st.subscription_id = r.subscription_id AND r.count > 0
+  RETURNING st.subscription_id AS "subscriptionId", r.count, r.first_in_ms AS "firstInMs", r.gap_ms AS "gapMs"`;

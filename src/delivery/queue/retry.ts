@@ -6,38 +6,38 @@ import { type Database, type Queryable, transaction } from '../../postgres/clien
 import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
 import { lockDelivery, republishDelivery } from './store.ts';
 
-/** Which delivery is meant, and whose it must be: any tenant's if `tenant` is undefined. */
+/** A delivery of `tenant`, or of any tenant if that is undefined. */
 export type DeliveryKey = { readonly id: string; readonly tenant: string | undefined };
 
 type RetryServices = { readonly database: Database; readonly bus: NatsClient; readonly log: Logger };
 
 /**
- * Has a delivery that waits or has failed attempted now, before those that queue up, and even if the circuit is open:
- * who mended an endpoint wants to know at once. One that is under way stays as it is, so two retries at a time are one
- * attempt. Throws NotFoundError, DeliveryNotRetryableError or SubscriptionInactiveError.
+ * Publishes a failed or pending delivery at once, ahead of queued deliveries and even if the circuit is open: a user who
+ * fixed an endpoint sees the result immediately. A delivery in flight is left unchanged, so two concurrent retries make
+ * one attempt. Throws NotFoundError, DeliveryNotRetryableError or SubscriptionInactiveError.
  */
 export async function retryDelivery(services: RetryServices, key: DeliveryKey): Promise<void> {
   const { database, bus } = services;
   if (!isUuid(key.id)) throw new NotFoundError('delivery');
   const { maxInlineDataBytes } = bus;
-  const message = await transaction(database.pool, (db) => resume(db, key, maxInlineDataBytes));
+  const message = await transaction(database.pool, (db) => republish(db, key, maxInlineDataBytes));
   if (message !== undefined) await publishOrRequeue(services, [message]);
 }
 
-/** The message to publish once this is committed; undefined if the delivery is under way. */
-async function resume(db: Queryable, key: DeliveryKey, maxDataBytes: number): Promise<DeliveryMessage | undefined> {
+/** Returns the message to publish after the commit; undefined if the delivery is in flight. */
+async function republish(db: Queryable, key: DeliveryKey, maxDataBytes: number): Promise<DeliveryMessage | undefined> {
   const delivery = await lockDelivery(db, key);
   if (delivery === undefined) throw new NotFoundError('delivery');
-  const { status, isActive, isUnderWay } = delivery;
+  const { status, isActive, isInFlight } = delivery;
   if (status === 'SUCCESS' || status === 'CANCELLED') throw new DeliveryNotRetryableError(status);
   if (!isActive) throw new SubscriptionInactiveError();
-  if (status === 'PENDING' && isUnderWay) return undefined;
+  if (status === 'PENDING' && isInFlight) return undefined;
   const pending = await republishDelivery(db, { id: key.id, maxDataBytes });
   if (pending === undefined) throw new DeliveryNotRetryableError('EVENT_GONE');
   return toDeliveryMessage(pending, { isProbe: true });
 }
 
-/** There is nothing left to retry, or nothing to retry it with. */
+/** The delivery has succeeded or was cancelled, or its event no longer exists. */
 export class DeliveryNotRetryableError extends DomainError {
   readonly code = 'DELIVERY_NOT_RETRYABLE';
 
@@ -50,7 +50,7 @@ export class DeliveryNotRetryableError extends DomainError {
   }
 }
 
-/** Only what has not ended can be cancelled. */
+/** Only pending deliveries can be cancelled. */
 export class DeliveryNotPendingError extends DomainError {
   readonly code = 'DELIVERY_NOT_PENDING';
 
@@ -59,7 +59,7 @@ export class DeliveryNotPendingError extends DomainError {
   }
 }
 
-/** The subscription exists but is switched off. */
+/** The subscription exists but is inactive. */
 export class SubscriptionInactiveError extends DomainError {
   readonly code = 'SUBSCRIPTION_INACTIVE';
 

@@ -1,56 +1,60 @@
 import type { Queryable } from '../../postgres/client.ts';
 
-/** A subscription whose waiting deliveries have to be looked after now. */
+/*
+ * The SQL on subscription_states, which has one row for each webhook subscription: the trigger webhook_subscription_created
+ * inserts it (prisma/migrations/0001_initial/migration.sql). Rows are locked in the order that store.ts states.
+ */
+
+/** A subscription that is due for a sweep. */
 export type DueQueue = {
   readonly subscriptionId: string;
   readonly tenant: string;
-  /** False once it is inactive or deleted. */
+  /** False if it is inactive or deleted. */
   readonly isActive: boolean;
   readonly maxInFlight: number;
   readonly rateLimitPerSecond: number | null;
   readonly isBacklogged: boolean;
   readonly publishWindow: number | null;
-  /** How many deliveries are with JetStream and the senders; counted only while there is a backlog, to 2,000 at most. */
+  /** Published deliveries that are due; counted only during a backlog, up to 2,000. */
   readonly liveCount: number;
   /**
-   * Those of them whose attempt can still be expected. A sender that was killed, or stands still, keeps the others until
-   * their ack wait is over.
+   * The part of `liveCount` whose attempt is still expected. The others are held by a killed or stalled sender until
+   * their ack wait ends.
    */
   readonly expectedCount: number;
-  /** Of an open circuit, else null. */
+  /** The next probe of an open circuit; null if the circuit is closed. */
   readonly probe: { readonly inMs: number; readonly waitMs: number } | null;
-  /** With a rate limit: in how many milliseconds the first moment comes that no attempt has been given yet. */
+  /** Milliseconds until the first send time that is not reserved; 0 without a rate limit. */
   readonly nextSlotInMs: number;
 };
 
-/** An attempt begins so much later than it was published, or not soon: a sender keeps what has no room for a second. */
+/** Milliseconds from publishing to the attempt after which it is not expected soon. Senders queue a delivery for 1 s at most. */
 const QUEUEING_MS = 3_000;
-
-/** Of the subscriptions that are due, so many are compared, the longest due first, */
-const MAX_COMPARED = 5_000;
-/** and so many times those wanted are chosen, because another process may hold some. */
-const SPARE = 4;
+/** Due subscriptions that one sweep ranks by tenant, the longest due first. Bounds the cost of the statement. */
+const MAX_CANDIDATES = 5_000;
+/** Multiple of `limit` that is selected, because other processes may have locked some rows. */
+const SELECTION_FACTOR = 4;
 
 /**
- * Locks up to `limit` subscriptions that are due to be looked after, until the transaction ends: the longest due one of each
- * tenant first, then the second of each, and so on. Any number of processes may do this at once; none gets one that another
- * one has.
+ * Locks up to `limit` subscriptions that are due for a sweep until the transaction ends: the longest due one of each
+ * tenant first, then the second of each, and so on. Skips rows that another process has locked.
  */
 export async function lockDueQueues(db: Queryable, limit: number): Promise<DueQueue[]> {
-  const { rows } = await db.query<DueQueue>(LOCK_DUE_QUEUES, [limit, QUEUEING_MS, MAX_COMPARED, limit * SPARE]);
+  const selected = limit * SELECTION_FACTOR;
+  const { rows } = await db.query<DueQueue>(LOCK_DUE_QUEUES, [limit, QUEUEING_MS, MAX_CANDIDATES, selected]);
   return rows;
 }
 
 const LOCK_DUE_QUEUES = `
-  WITH compared AS (
+  WITH candidate AS (
     SELECT st.subscription_id, st.next_sweep_at,
-      row_number() OVER (PARTITION BY s.tenant ORDER BY st.next_sweep_at) AS place
+      row_number() OVER (PARTITION BY s.tenant ORDER BY st.next_sweep_at) AS rank
     FROM (
       SELECT subscription_id, next_sweep_at FROM subscription_states WHERE next_sweep_at <= now() ORDER BY next_sweep_at LIMIT $3
     ) AS st
     JOIN webhook_subscriptions s ON s.id = st.subscription_id
-  ), chosen AS (
-    SELECT subscription_id, place FROM compared ORDER BY place, next_sweep_at LIMIT $4
+  ), selection AS (
+    SELECT subscription_id, rank FROM candidate ORDER BY rank, next_sweep_at LIMIT $4
   )
   SELECT st.subscription_id AS "subscriptionId", s.tenant, s.is_active AND s.deleted_at IS NULL AS "isActive",
     s.max_in_flight AS "maxInFlight", s.rate_limit_per_second AS "rateLimitPerSecond",
@@ -60,7 +64,7 @@ const LOCK_DUE_QUEUES = `
       'inMs', extract(epoch FROM st.probe_at - now()) * 1000, 'waitMs', st.probe_wait_ms
     ) END AS probe,
     greatest(0, coalesce(extract(epoch FROM st.next_slot_at - now()) * 1000, 0))::float8 AS "nextSlotInMs"
-  FROM chosen JOIN subscription_states st USING (subscription_id)
+  FROM selection JOIN subscription_states st USING (subscription_id)
   JOIN webhook_subscriptions s ON s.id = st.subscription_id
   LEFT JOIN LATERAL (
     SELECT count(*), count(*) FILTER (
@@ -72,11 +76,11 @@ const LOCK_DUE_QUEUES = `
     ) AS d
   ) AS live ON st.is_backlogged
   WHERE st.next_sweep_at <= now()
-  ORDER BY chosen.place, st.next_sweep_at LIMIT $1 FOR UPDATE OF st SKIP LOCKED`;
+  ORDER BY selection.rank, st.next_sweep_at LIMIT $1 FOR UPDATE OF st SKIP LOCKED`;
 
 type DueDelivery = { readonly id: string; readonly subscriptionId: string };
 
-/** Locks of each subscription up to so many deliveries that wait in Postgres and are due, the longest due first. */
+/** Locks up to `count` due queued deliveries of each subscription, the longest due first. Skips locked rows. */
 export async function lockDueDeliveries(
   db: Queryable,
   limits: readonly { readonly subscriptionId: string; readonly count: number }[],
@@ -95,27 +99,27 @@ export async function lockDueDeliveries(
   return rows;
 }
 
-/** What looking after a subscription's waiting deliveries changed about it. */
+/** The changes that a sweep makes to a subscription's state. */
 export type QueueChange = {
   readonly subscriptionId: string;
-  /** When to look again if something that is due was left, or in any case. */
+  /** Time to the next sweep if due deliveries are left or `mustRecheck` is set. */
   readonly recheckMs: number;
   readonly mustRecheck: boolean;
   readonly publishWindow: number | null;
-  /** Null: stays as it is. */
+  /** Milliseconds until the first send time that is not reserved; null: unchanged. */
   readonly nextSlotInMs: number | null;
-  /** When to release the next probe; null: stays as it is. */
+  /** Milliseconds until the next probe; null: unchanged. */
   readonly nextProbeInMs: number | null;
 };
 
 /**
- * After a backlog is gone it is looked again and again, at intervals that double, until a transaction that inserted a
- * delivery behind it, unseen, must have ended. As a rule it has at the first look.
+ * After a backlog drains, the subscription is swept again with doubling intervals for this long: a transaction that read
+ * is_backlogged before may still commit a queued delivery. By then it has ended (idle_in_transaction_session_timeout).
  */
-const STRAGGLER_MS = 60_000;
-const FIRST_LOOK_MS = 100;
+const LATE_INSERT_MS = 60_000;
+const FIRST_LATE_CHECK_MS = 100;
 
-/** Notes when each of these subscriptions, locked in this transaction, has to be looked after next. */
+/** Saves the changes and the next sweep of subscriptions whose states this transaction has locked. */
 export async function saveQueues(db: Queryable, changes: readonly QueueChange[]): Promise<void> {
   await db.query(SAVE_QUEUES, [
     changes.map(({ subscriptionId }) => subscriptionId),
@@ -124,68 +128,71 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
     changes.map(({ nextSlotInMs }) => nextSlotInMs),
     changes.map(({ nextProbeInMs }) => nextProbeInMs),
     changes.map(({ mustRecheck }) => mustRecheck),
-    STRAGGLER_MS,
-    FIRST_LOOK_MS,
+    LATE_INSERT_MS,
+    FIRST_LATE_CHECK_MS,
   ]);
 }
 
-// OFFSET 0: or the sub-select, which looks into every partition, is planned and run wherever its result is used.
+// OFFSET 0 keeps Postgres from inlining the sub-select, which searches every partition, wherever its result is used.
 const SAVE_QUEUES = `
   UPDATE subscription_states st SET
-    next_sweep_at = CASE WHEN n.has_more OR c.must_recheck THEN now() + c.recheck_ms * interval '1 ms'
-      ELSE least(n.due_at, look.look_at) END,
-    late_insert_check_until = n.late_insert_check_until,
-    is_backlogged = n.has_more,
-    publish_window = CASE WHEN n.has_more THEN c.publish_window END,
-    next_slot_at = coalesce(now() + c.next_slot_in_ms * interval '1 ms', st.next_slot_at),
-    probe_at = coalesce(now() + c.next_probe_in_ms * interval '1 ms', st.probe_at),
-    probe_wait_ms = coalesce(c.next_probe_in_ms, st.probe_wait_ms),
-    -- What is released now may be refused as well.
+    next_sweep_at = CASE WHEN plan.has_more OR change.must_recheck THEN now() + change.recheck_ms * interval '1 ms'
+      ELSE least(plan.due_at, late_check.check_at) END,
+    late_insert_check_until = plan.late_insert_check_until,
+    is_backlogged = plan.has_more,
+    publish_window = CASE WHEN plan.has_more THEN change.publish_window END,
+    next_slot_at = coalesce(now() + change.next_slot_in_ms * interval '1 ms', st.next_slot_at),
+    probe_at = coalesce(now() + change.next_probe_in_ms * interval '1 ms', st.probe_at),
+    probe_wait_ms = coalesce(change.next_probe_in_ms, st.probe_wait_ms),
+    -- NATS may refuse the deliveries that are released now as well.
     refused_at = CASE WHEN st.refused_at > now() - interval '10 seconds' THEN st.refused_at END
   FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::float8[], $5::integer[], $6::boolean[])
-    AS c (subscription_id, recheck_ms, publish_window, next_slot_in_ms, next_probe_in_ms, must_recheck)
-  JOIN subscription_states old ON old.subscription_id = c.subscription_id
+    AS change (subscription_id, recheck_ms, publish_window, next_slot_in_ms, next_probe_in_ms, must_recheck)
+  JOIN subscription_states old ON old.subscription_id = change.subscription_id
   CROSS JOIN LATERAL (
     SELECT (
       SELECT d.next_attempt_at FROM deliveries d
-      WHERE d.subscription_id = c.subscription_id AND d.status = 'PENDING' AND d.enqueued_at IS NULL
+      WHERE d.subscription_id = change.subscription_id AND d.status = 'PENDING' AND d.enqueued_at IS NULL
       ORDER BY d.next_attempt_at LIMIT 1
     )
     OFFSET 0
-  ) AS first (due_at)
-  CROSS JOIN LATERAL (SELECT coalesce(first.due_at <= now(), false) OR old.opened_at IS NOT NULL) AS more (has_more)
+  ) AS head (due_at)
   CROSS JOIN LATERAL (
-    SELECT first.due_at, more.has_more,
-      CASE WHEN old.is_backlogged AND NOT more.has_more THEN now() + $7 * interval '1 ms'
+    SELECT coalesce(head.due_at <= now(), false) OR old.opened_at IS NOT NULL
+  ) AS backlog (has_more)
+  CROSS JOIN LATERAL (
+    SELECT head.due_at, backlog.has_more,
+      CASE WHEN old.is_backlogged AND NOT backlog.has_more THEN now() + $7 * interval '1 ms'
         WHEN old.late_insert_check_until > now() THEN old.late_insert_check_until END
-  ) AS n (due_at, has_more, late_insert_check_until)
+  ) AS plan (due_at, has_more, late_insert_check_until)
   CROSS JOIN LATERAL (
-    SELECT CASE WHEN n.late_insert_check_until IS NOT NULL THEN least(n.late_insert_check_until, now() + greatest(
-      $8 * interval '1 ms', $7 * interval '1 ms' - (n.late_insert_check_until - now())
+    SELECT CASE WHEN plan.late_insert_check_until IS NOT NULL THEN least(plan.late_insert_check_until, now() + greatest(
+      $8 * interval '1 ms', $7 * interval '1 ms' - (plan.late_insert_check_until - now())
     )) END
-  ) AS look (look_at)
-  WHERE st.subscription_id = c.subscription_id`;
+  ) AS late_check (check_at)
+  WHERE st.subscription_id = change.subscription_id`;
 
 /**
- * The end of a statement that makes deliveries wait in Postgres: brings forward when the sweeper looks after their
- * subscriptions. `rows` names a CTE with a subscription_id and a next_attempt_at. The states are locked, whatever they
- * say: the sweeper, which locks them too, has then either seen these deliveries or is told of them here. And they are
- * locked in one order, so that no two statements wait for each other. `alsoSet` are further assignments.
+ * The end of a statement that queues deliveries: brings the next sweep of their subscriptions forward. `rows` is the name
+ * of a CTE with subscription_id and next_attempt_at; `alsoSet` are further assignments. The states are locked even if
+ * nothing changes: the sweeper locks them too, so it has either seen these deliveries or finds next_sweep_at set here.
  */
 export function scheduleSweep(rows: string, alsoSet: readonly string[] = []): string {
   return `, queue AS (
     SELECT subscription_id, min(next_attempt_at) AS due_at FROM ${rows} GROUP BY 1
-  ), locked AS (
+  ), locked_state AS (
     SELECT subscription_id, queue.due_at FROM subscription_states st JOIN queue USING (subscription_id)
     ORDER BY subscription_id FOR UPDATE OF st
   )
-  UPDATE subscription_states st SET ${['next_sweep_at = least(st.next_sweep_at, locked.due_at)', ...alsoSet].join(', ')}
-  FROM locked WHERE st.subscription_id = locked.subscription_id`;
+  UPDATE subscription_states st
+  SET ${['next_sweep_at = least(st.next_sweep_at, locked_state.due_at)', ...alsoSet].join(', ')}
+  FROM locked_state WHERE st.subscription_id = locked_state.subscription_id`;
 }
 
 /**
- * Notes that a subscription's attempts succeed again, or starts it over: its circuit is closed, what waits is released
- * at a ramp, and what the log says of before is forgotten.
+ * Closes a subscription's circuit and resets its failure record: earlier attempts no longer count. If the circuit was open,
+ * the publish window starts at 1 and grows. Senders are notified on the channel of the trigger
+ * webhook_subscription_changed, so that they read the subscription again.
  */
 export async function closeCircuit(db: Queryable, subscriptionId: string): Promise<void> {
   await db.query(

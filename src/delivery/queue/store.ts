@@ -3,27 +3,56 @@ import { idRange, uuid7Floor, uuid7Time } from '../../lib/uuid7.ts';
 import type { Queryable } from '../../postgres/client.ts';
 import { scheduleSweep } from './state.ts';
 
+/*
+ * The SQL that moves a pending delivery between its states:
+ *
+ *   queued      enqueued_at is null: it is stored in Postgres only; the sweeper publishes it once it is due.
+ *   published   enqueued_at is set: the message with its current enqueue_count is in JetStream or with a sender.
+ *   leased      leased_until is in the future: one process may attempt it, whether it is queued or published.
+ *
+ *   publish     insertDeliveries, markPublished, republishDelivery
+ *   lease       leaseDeliveries, extendLeases
+ *   requeue     requeueDeliveries, requeueLost, requeueAtLimit, requeueLater
+ *   finish      writeResults (delivery/sending/result-writer.ts), markCancelled and cancelPending (cancel.ts)
+ *
+ * Lock order. Every transaction that waits for row locks takes them in this order:
+ *
+ *   1. webhook_subscriptions: one row (a change of its settings, a deactivation), and with it the tenant's row in tenants,
+ *      which the trigger webhook_subscription_changed updates
+ *   2. deliveries
+ *   3. subscription_states, in ascending order of subscription_id
+ *   4. notice_limits: one row (delivery/circuit/notices.ts), with the state of one subscription locked and no other
+ *
+ * The sweeper locks subscription_states before deliveries, and skips rows of both that are locked (SKIP LOCKED), so it
+ * never waits for a transaction that waits for it. With a state locked, a transaction may insert deliveries: no other
+ * transaction can have locked a new row.
+ *
+ * A statement that requeues a delivery also locks the state of its subscription and brings next_sweep_at forward
+ * (scheduleSweep in state.ts). The row in subscription_states exists for every subscription: the trigger
+ * webhook_subscription_created inserts it (prisma/migrations/0001_initial/migration.sql).
+ */
+
 export type NewDelivery = {
   readonly id: string;
   readonly tenant: string;
   readonly subscriptionId: string;
-  /** The event's row. */
+  /** events.id */
   readonly eventRowId: string;
   readonly eventType: string;
-  /** Whether its first message is left to the sweeper in any case, which releases as many as senders have room for. */
+  /** Whether the sweeper publishes its first message even if the subscription has no backlog. */
   readonly isQueued?: boolean;
 };
 
 /**
- * Inserts deliveries and returns the ids of those whose first message is to be published now. The others wait in
- * Postgres: those that are queued, and those of a subscription that has a backlog; a test waits for no other. No state is
- * locked for the latter: the sweeper looks again some time after a backlog seems to be gone.
+ * Inserts deliveries and returns the ids of those whose first message the caller must publish. The others are queued:
+ * those with `isQueued`, and those of a subscription with a backlog, except test deliveries. The backlog flag is read
+ * without a lock: the sweeper checks for late inserts after a backlog has drained (saveQueues).
  */
 export async function insertDeliveries(
   db: Queryable,
   { deliveries, isTest }: { readonly deliveries: readonly NewDelivery[]; readonly isTest: boolean },
 ): Promise<Set<string>> {
-  const { rows } = await db.query<{ id: string; isEnqueued: boolean }>(INSERT, [
+  const { rows } = await db.query<{ id: string; mustPublish: boolean }>(INSERT, [
     deliveries.map((delivery) => delivery.id),
     deliveries.map((delivery) => delivery.tenant),
     deliveries.map((delivery) => delivery.subscriptionId),
@@ -33,46 +62,46 @@ export async function insertDeliveries(
     deliveries.map((delivery) => delivery.isQueued ?? false),
   ]);
   const queued = deliveries.filter(({ isQueued }) => isQueued);
-  if (queued.length > 0) await db.query(BEGIN_BACKLOG, [queued.map(({ subscriptionId }) => subscriptionId)]);
-  return new Set(rows.filter(({ isEnqueued }) => isEnqueued).map(({ id }) => id));
+  if (queued.length > 0) await db.query(START_BACKLOG, [queued.map(({ subscriptionId }) => subscriptionId)]);
+  return new Set(rows.filter(({ mustPublish }) => mustPublish).map(({ id }) => id));
 }
 
 const INSERT = `
   INSERT INTO deliveries
     (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at, enqueue_count, waiting_for,
      is_test)
-  SELECT n.id, n.tenant, n.subscription_id, n.event_id, n.event_type, now(),
+  SELECT input.id, input.tenant, input.subscription_id, input.event_id, input.event_type, now(),
     CASE WHEN waits THEN NULL ELSE now() END, CASE WHEN waits THEN 0 ELSE 1 END,
     CASE WHEN waits THEN (CASE WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END)::wait_reason END,
     $6::boolean
   FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $7::boolean[])
-    AS n (id, tenant, subscription_id, event_id, event_type, is_queued)
-  LEFT JOIN subscription_states st ON st.subscription_id = n.subscription_id
+    AS input (id, tenant, subscription_id, event_id, event_type, is_queued)
+  LEFT JOIN subscription_states st ON st.subscription_id = input.subscription_id
   CROSS JOIN LATERAL (
-    SELECT n.is_queued OR coalesce(st.is_backlogged, false) AND NOT $6::boolean
-  ) AS w (waits)
+    SELECT input.is_queued OR coalesce(st.is_backlogged, false) AND NOT $6::boolean
+  ) AS placement (waits)
   ON CONFLICT DO NOTHING
-  RETURNING id, enqueued_at IS NOT NULL AS "isEnqueued"`;
+  RETURNING id, enqueued_at IS NOT NULL AS "mustPublish"`;
 
-/** In the order in which everybody locks states (see delivery/queue/state.ts); in the same transaction, so that no sweep misses them. */
-const BEGIN_BACKLOG = `
-  WITH begun AS (
+/** Runs in the transaction that inserted the deliveries, so that no sweep misses them. */
+const START_BACKLOG = `
+  WITH new_backlog AS (
     SELECT subscription_id FROM subscription_states WHERE subscription_id = ANY ($1::uuid[]) AND NOT is_backlogged
     ORDER BY subscription_id FOR UPDATE
   )
   UPDATE subscription_states st SET is_backlogged = true, next_sweep_at = least(st.next_sweep_at, now())
-  FROM begun WHERE st.subscription_id = begun.subscription_id`;
+  FROM new_backlog WHERE st.subscription_id = new_backlog.subscription_id`;
 
-/** Marks deliveries as enqueued once more, and returns what their messages need. */
+/** Marks queued deliveries as published and returns the contents of their messages, for the caller to publish. */
 export async function markPublished(
   db: Queryable,
   { ids, maxDataBytes }: { readonly ids: readonly string[]; readonly maxDataBytes: number },
 ): Promise<DeliveryForPublishing[]> {
   const { rows } = await db.query<DeliveryForPublishing>(
     `UPDATE deliveries d SET enqueued_at = now(), enqueue_count = d.enqueue_count + 1, waiting_for = NULL
-     FROM unnest($1::uuid[]) AS due (id), events e, webhook_subscriptions s
-     WHERE d.id = due.id AND d.id BETWEEN $3::uuid AND $4::uuid AND e.id = d.event_id AND s.id = d.subscription_id
-     RETURNING ${pendingDeliveryColumns('$2')}`,
+     FROM unnest($1::uuid[]) AS input (id), events e, webhook_subscriptions s
+     WHERE d.id = input.id AND d.id BETWEEN $3::uuid AND $4::uuid AND e.id = d.event_id AND s.id = d.subscription_id
+     RETURNING ${messageColumns('$2')}`,
     [ids, maxDataBytes, ...idRange(ids)],
   );
   return rows;
@@ -80,7 +109,7 @@ export async function markPublished(
 
 export type LeaseRequest = {
   readonly deliveryId: string;
-  /** The one of the message at hand: an older message of the delivery gets no lease. */
+  /** The message's count: only the delivery's latest message gets a lease. */
   readonly enqueueCount: number;
   readonly leaseMs: number;
 };
@@ -88,17 +117,23 @@ export type LeaseRequest = {
 export type Lease =
   /** The caller may make attempt number `attemptCount + 1`. */
   | { readonly kind: 'leased'; readonly attemptCount: number }
-  /** Not before so many milliseconds: it is not due, or somebody else is making an attempt. */
+  /** Retry after `waitMs`: the delivery is not due, or another process has the lease. */
   | { readonly kind: 'not yet'; readonly waitMs: number }
-  /** It has ended, does not exist, or has a newer message. */
+  /** The delivery has ended, does not exist, or has a newer message. */
   | { readonly kind: 'over' };
 
-/** How much longer than an attempt its lease lasts: time to record it. After a crash, others wait for so long. */
+/**
+ * Milliseconds by which a lease outlasts its attempt: time to record the result. After a crash, the next attempt is
+ * delayed by this much.
+ */
 export const LEASE_MARGIN_MS = 10_000;
-/** How much earlier than its due time a delivery may be attempted: clocks differ between machines. */
+/** Milliseconds before its due time at which a delivery may be leased: clocks differ between machines. */
 const EARLY_MS = 1_000;
 
-/** Takes each delivery for `leaseMs`, if it is due and nobody else has it. Returns what is not over, by delivery id. */
+/**
+ * Leases each delivery for `leaseMs` if it is due and no other process has a lease. Returns the leases by delivery id;
+ * deliveries that are over are left out.
+ */
 export async function leaseDeliveries(db: Queryable, requests: readonly LeaseRequest[]): Promise<Map<string, Lease>> {
   const { rows } = await db.query<{ id: string; attemptCount: number | null; waitMs: number | null }>(LEASE, [
     requests.map(({ deliveryId }) => deliveryId),
@@ -115,10 +150,11 @@ export async function leaseDeliveries(db: Queryable, requests: readonly LeaseReq
   );
 }
 
-// What another process leased while this statement waited for it shows as free: then it is asked for again at once.
+// If another process leases a delivery while this statement waits for the row, the old leased_until is returned here and
+// waitMs is 1: the caller retries at once.
 const LEASE = `
   WITH request AS (
-    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::integer[]) AS r (id, enqueue_count, lease_ms)
+    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::integer[]) AS input (id, enqueue_count, lease_ms)
   ), leased AS (
     UPDATE deliveries d SET leased_until = now() + r.lease_ms * interval '1 ms'
     FROM request r
@@ -135,8 +171,8 @@ const LEASE = `
   WHERE d.status = 'PENDING' AND d.enqueue_count = r.enqueue_count`;
 
 /**
- * Keeps deliveries whose attempts were made and could not be recorded yet for `leaseMs` from now: nobody else attempts
- * them meanwhile. Rows that are locked are left out: nobody else gets those either.
+ * Extends to `leaseMs` from now the leases of deliveries whose attempts were made but are not recorded yet, so that no
+ * other process attempts them. Locked rows are skipped: no other process can lease those either.
  */
 export async function extendLeases(
   db: Queryable,
@@ -153,54 +189,55 @@ export async function extendLeases(
 }
 
 const EXTEND = `
-  WITH held AS (
-    SELECT d.id FROM unnest($1::uuid[], $2::integer[]) AS a (id, number)
-    JOIN deliveries d ON d.id = a.id AND d.id BETWEEN $4::uuid AND $5::uuid
-    WHERE d.status = 'PENDING' AND d.attempt_count < a.number
+  WITH unrecorded AS (
+    SELECT d.id FROM unnest($1::uuid[], $2::integer[]) AS attempt (id, number)
+    JOIN deliveries d ON d.id = attempt.id AND d.id BETWEEN $4::uuid AND $5::uuid
+    WHERE d.status = 'PENDING' AND d.attempt_count < attempt.number
     FOR NO KEY UPDATE OF d SKIP LOCKED
   )
   UPDATE deliveries SET leased_until = greatest(leased_until, now() + $3::integer * interval '1 ms')
-  WHERE id = ANY (ARRAY(SELECT id FROM held)) AND id BETWEEN $4::uuid AND $5::uuid`;
+  WHERE id = ANY (ARRAY(SELECT id FROM unrecorded)) AND id BETWEEN $4::uuid AND $5::uuid`;
 
 export type LimitedDelivery = {
   readonly deliveryId: string;
-  /** The one of the message that is given up for this: if there is a newer one, nothing changes. */
+  /** The message's count: if the delivery has a newer message, it is not requeued. */
   readonly enqueueCount: number;
   readonly reason: WaitReason;
 };
 
 /**
- * Deliveries whose subscription has no room for them wait in Postgres for their turn, and new ones queue up behind
- * them. That there was no room shows that the sweeper released too much at a time, so it releases half as much.
+ * Requeues deliveries that exceed a limit of their subscription, and marks the subscription as backlogged. The sweeper
+ * released too many at a time, so its window is halved.
  */
-export async function requeueAtLimit(db: Queryable, parkings: readonly LimitedDelivery[]): Promise<void> {
-  await db.query(PARK, [
-    parkings.map(({ deliveryId }) => deliveryId),
-    parkings.map(({ enqueueCount }) => enqueueCount),
-    parkings.map(({ reason }) => reason),
-    ...idRange(parkings.map(({ deliveryId }) => deliveryId)),
+export async function requeueAtLimit(db: Queryable, deliveries: readonly LimitedDelivery[]): Promise<void> {
+  await db.query(REQUEUE_AT_LIMIT, [
+    deliveries.map(({ deliveryId }) => deliveryId),
+    deliveries.map(({ enqueueCount }) => enqueueCount),
+    deliveries.map(({ reason }) => reason),
+    ...idRange(deliveries.map(({ deliveryId }) => deliveryId)),
   ]);
 }
 
 /**
- * Half of no window yet is one as well: who has just been given more than it could take begins anew, slowly. Else an
- * endpoint that hangs would get as much at its first window, and again at the next, and fill the senders with it.
+ * Without a window (null) the result is 1: greatest() ignores nulls. An endpoint that hangs would otherwise be given the
+ * large first window again and again, and fill the senders.
  */
 const HALF_WINDOW = 'publish_window = greatest(1, st.publish_window / 2)';
 
-const PARK = `
-  WITH parked AS (
-    UPDATE deliveries d SET enqueued_at = NULL, waiting_for = p.reason
-    FROM unnest($1::uuid[], $2::integer[], $3::wait_reason[]) AS p (id, enqueue_count, reason)
-    WHERE d.id = p.id AND d.id BETWEEN $4::uuid AND $5::uuid AND d.enqueue_count = p.enqueue_count
+const REQUEUE_AT_LIMIT = `
+  WITH requeued AS (
+    UPDATE deliveries d SET enqueued_at = NULL, waiting_for = input.reason
+    FROM unnest($1::uuid[], $2::integer[], $3::wait_reason[]) AS input (id, enqueue_count, reason)
+    WHERE d.id = input.id AND d.id BETWEEN $4::uuid AND $5::uuid AND d.enqueue_count = input.enqueue_count
       AND d.status = 'PENDING'
     RETURNING d.subscription_id, d.next_attempt_at
-  )${scheduleSweep('parked', ['is_backlogged = true', HALF_WINDOW])}`;
+  )${scheduleSweep('requeued', ['is_backlogged = true', HALF_WINDOW])}`;
 
 /**
- * Deliveries that turned out to have no message wait in Postgres again, until their next attempt is due. `wereRefused`:
- * because NATS did not take it, which their subscriptions remember. With `heldBackMs`, a message may nevertheless be stored, and
- * lead to a first attempt that takes no lease: nobody else gets a lease for so many milliseconds and the time limit of an attempt.
+ * Requeues deliveries that have no message until their next attempt is due. `wereRefused`: NATS did not accept the
+ * message, which is noted in the subscription's refused_at. `heldBackMs`: JetStream may have stored the message all the
+ * same, and it may lead to a first attempt without a lease, so no other process gets a lease for the subscription's
+ * attempt timeout plus this many milliseconds.
  */
 export async function requeueDeliveries(
   db: Queryable,
@@ -208,7 +245,7 @@ export async function requeueDeliveries(
   { wereRefused = false, heldBackMs }: { readonly wereRefused?: boolean; readonly heldBackMs?: number } = {},
 ): Promise<void> {
   await db.query(
-    `WITH returned AS (
+    `WITH requeued AS (
        UPDATE deliveries d SET enqueued_at = NULL, leased_until =
          CASE WHEN $4::integer IS NULL OR d.attempt_count > 0 THEN d.leased_until
            ELSE greatest(d.leased_until, now() + (s.timeout_ms + $4) * interval '1 ms') END
@@ -216,14 +253,14 @@ export async function requeueDeliveries(
        WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $2::uuid AND $3::uuid AND d.status = 'PENDING'
          AND s.id = d.subscription_id
        RETURNING d.subscription_id, d.next_attempt_at
-     )${scheduleSweep('returned', wereRefused ? ['refused_at = now()'] : [])}`,
+     )${scheduleSweep('requeued', wereRefused ? ['refused_at = now()'] : [])}`,
     [deliveryIds, ...idRange(deliveryIds), heldBackMs ?? null],
   );
 }
 
 /**
- * Up to `limit` deliveries wait in Postgres again that were enqueued `slackMs` before the `oldest` message that is alive,
- * and that long ago. Returns how many there were.
+ * Requeues up to `limit` deliveries whose message JetStream has lost: those published more than `slackMs` before the
+ * `oldest` message in the stream, and more than `slackMs` ago. Returns their number.
  */
 export async function requeueLost(
   db: Queryable,
@@ -234,48 +271,48 @@ export async function requeueLost(
        SELECT id FROM deliveries WHERE status = 'PENDING' AND enqueued_at < least($1::timestamptz, now()) - $3::integer * interval '1 ms'
          AND (leased_until IS NULL OR leased_until < now())
        LIMIT $2 FOR UPDATE SKIP LOCKED
-     ), returned AS (
+     ), requeued AS (
        UPDATE deliveries SET enqueued_at = NULL WHERE id = ANY (ARRAY(SELECT id FROM lost))
        RETURNING subscription_id, next_attempt_at
-     )${scheduleSweep('returned')} RETURNING (SELECT count(*) FROM returned)::integer AS count`,
+     )${scheduleSweep('requeued')} RETURNING (SELECT count(*) FROM requeued)::integer AS count`,
     [oldest ?? null, limit, slackMs],
   );
   return rows[0]?.count ?? 0;
 }
 
-/** Deliveries that cannot be attempted now wait in Postgres for so long, their attempts uncounted. */
+/** Requeues deliveries with a next attempt in `waitMs`, without counting an attempt. */
 export async function requeueLater(
   db: Queryable,
   { deliveryIds, waitMs }: { deliveryIds: readonly string[]; waitMs: number },
 ): Promise<void> {
   await db.query(
-    `WITH postponed AS (
+    `WITH requeued AS (
        UPDATE deliveries SET next_attempt_at = now() + $2 * interval '1 ms', enqueued_at = NULL, leased_until = NULL
        WHERE id = ANY ($1::uuid[]) AND id BETWEEN $3::uuid AND $4::uuid AND status = 'PENDING'
        RETURNING subscription_id, next_attempt_at
-     )${scheduleSweep('postponed')}`,
+     )${scheduleSweep('requeued')}`,
     [deliveryIds, waitMs, ...idRange(deliveryIds)],
   );
 }
 
 /**
- * Makes a delivery that has failed, or waits, due now, and marks it as enqueued: an older message of it is dropped when
- * it comes. Returns what its message needs; undefined, and nothing is changed, if its event is gone. The event is held,
- * so that it does not go before the delivery that needs it is seen to be pending.
+ * Makes a failed or pending delivery due now and marks it as published; older messages of it are then ignored. Returns
+ * the contents of its message. If the event no longer exists, returns undefined and changes nothing. The event is locked
+ * so that retention does not delete it before it sees the pending delivery.
  */
 export async function republishDelivery(
   db: Queryable,
   { id, maxDataBytes }: { readonly id: string; readonly maxDataBytes: number },
 ): Promise<DeliveryForPublishing | undefined> {
   const { rows } = await db.query<DeliveryForPublishing>(
-    `WITH e AS (
+    `WITH event AS (
        SELECT * FROM events WHERE id = (SELECT event_id FROM deliveries WHERE id = $1) FOR KEY SHARE
      )
      UPDATE deliveries d SET status = 'PENDING', completed_at = NULL, next_attempt_at = now(), waiting_for = NULL,
        enqueued_at = now(), enqueue_count = d.enqueue_count + 1, leased_until = NULL
-     FROM e, webhook_subscriptions s
+     FROM event e, webhook_subscriptions s
      WHERE d.id = $1 AND s.id = d.subscription_id
-     RETURNING ${pendingDeliveryColumns('$2')}`,
+     RETURNING ${messageColumns('$2')}`,
     [id, maxDataBytes],
   );
   return rows[0];
@@ -283,13 +320,13 @@ export async function republishDelivery(
 
 type LockedDelivery = {
   readonly status: DeliveryStatus;
-  /** Of its subscription; false once that is inactive or deleted. */
+  /** False if the subscription is inactive or deleted. */
   readonly isActive: boolean;
-  /** An attempt is being made, or a message that will lead to one in a moment is with JetStream or a sender. */
-  readonly isUnderWay: boolean;
+  /** Whether it is leased, or published and due. */
+  readonly isInFlight: boolean;
 };
 
-/** Holds a delivery, of this tenant if one is given, until the transaction ends; undefined if there is none. */
+/** Locks a delivery, of `tenant` if one is given, until the transaction ends; undefined if it does not exist. */
 export async function lockDelivery(
   db: Queryable,
   { id, tenant }: { readonly id: string; readonly tenant: string | undefined },
@@ -298,17 +335,17 @@ export async function lockDelivery(
   return rows[0];
 }
 
-// Not now(): who waited here for somebody else's change began before it, and would take its times for the future. The
-// second is for clocks that differ: so much before its time, a delivery may already be leased (see lease-deliveries).
+// clock_timestamp(), not now(): after waiting for another transaction's lock, times that it wrote would be in the future of
+// this transaction's now(). A delivery may be leased EARLY_MS before it is due, hence the second.
 const LOCK = `
   SELECT d.status, s.is_active AND s.deleted_at IS NULL AS "isActive",
     coalesce(d.enqueued_at IS NOT NULL AND d.next_attempt_at <= clock_timestamp() + interval '1 s', false)
-      OR coalesce(d.leased_until > clock_timestamp(), false) AS "isUnderWay"
+      OR coalesce(d.leased_until > clock_timestamp(), false) AS "isInFlight"
   FROM deliveries d JOIN webhook_subscriptions s ON s.id = d.subscription_id
   WHERE d.id = $1 AND ($2::text IS NULL OR d.tenant = $2)
   FOR NO KEY UPDATE OF d`;
 
-/** A pending delivery with what its message needs. */
+/** The contents of a pending delivery's message. */
 export type DeliveryForPublishing = {
   readonly deliveryId: string;
   readonly tenant: string;
@@ -319,12 +356,12 @@ export type DeliveryForPublishing = {
   readonly occurredAt: Date;
   readonly enqueueCount: number;
   readonly isTest: boolean;
-  /** Null if it is larger than the limit asked for. */
+  /** Null if it is larger than the caller's limit. */
   readonly data: Buffer | null;
 };
 
-/** The columns of a PendingDelivery, of deliveries d, events e and webhook_subscriptions s; `limit` is a parameter. */
-function pendingDeliveryColumns(limit: string): string {
+/** The columns of a DeliveryForPublishing from deliveries d, events e and webhook_subscriptions s; `limit`: a parameter's name. */
+function messageColumns(limit: string): string {
   return `d.id AS "deliveryId", d.tenant, d.subscription_id AS "subscriptionId", s.version AS "subscriptionVersion",
     e.event_id AS "eventId", e.type AS "eventType", e.occurred_at AS "occurredAt", d.enqueue_count AS "enqueueCount",
     d.is_test AS "isTest",
@@ -332,8 +369,8 @@ function pendingDeliveryColumns(limit: string): string {
 }
 
 /**
- * The deliveries of these events (rows) whose first message may not have been published. Their ids carry the time of
- * their event's: the bounds are for Postgres to leave out the other partitions.
+ * The deliveries of these events (events.id) whose first message may not have been published. A delivery's id has the
+ * time of its event's id: the bounds let Postgres prune partitions.
  */
 export async function unattemptedDeliveries(
   db: Queryable,
@@ -341,7 +378,7 @@ export async function unattemptedDeliveries(
 ): Promise<DeliveryForPublishing[]> {
   const [least, greatest] = idRange(eventRowIds);
   const { rows } = await db.query<DeliveryForPublishing>(
-    `SELECT ${pendingDeliveryColumns('$2')}
+    `SELECT ${messageColumns('$2')}
      FROM deliveries d JOIN events e ON e.id = d.event_id JOIN webhook_subscriptions s ON s.id = d.subscription_id
      WHERE d.event_id = ANY ($1::uuid[]) AND d.status = 'PENDING' AND d.attempt_count = 0
        AND d.enqueue_count = 1 AND d.enqueued_at IS NOT NULL

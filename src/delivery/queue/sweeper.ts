@@ -18,30 +18,42 @@ type SweeperOptions = {
   readonly bus: NatsClient;
   readonly log: Logger;
   readonly metrics: Registry;
-  /** Deliveries that the sender of this process could attempt now if the processor had time. */
+  /** Number of deliveries that this process's sender could attempt now if it had CPU time. */
   readonly waitingToBegin: () => number;
 };
 
+/** Milliseconds between rounds: without work, after NATS refused deliveries, after an error. */
 const IDLE_MS = 250;
-/** After a round in which NATS did not take everything. */
 const REFUSED_MS = 1_000;
 const FAILED_MS = 1_000;
-/** With so many waiting in JetStream, and in this process's sender, nothing is released: a message there overtakes no other. */
+/**
+ * Maximum undelivered messages in JetStream and in this process's sender for a release: a new message is delivered after
+ * all of them.
+ */
 const MAX_AHEAD = 256;
-/** Less than this is not worth a round, unless there was none for so long: senders that all hang must not stop the sweeps. */
+/** Smaller releases are not worth a round, */
 const MIN_ROOM = 64;
-const MAX_PAUSE_MS = 250;
+/** unless there was none for this long: senders that all hang must not stop the sweeps. */
+const MAX_RELEASE_GAP_MS = 250;
 const NO_ROOM_MS = 20;
+/** Milliseconds after a release in which JetStream's undelivered messages are counted before each round. */
 const BUSY_MS = 1_000;
+/** Interval, batch size and tolerance of the search for lost messages. */
 const LOST_INTERVAL_MS = 10_000;
 const LOST_LIMIT = 1_000;
 /** The clocks of Postgres and nats-server may differ by this much, and publishing may take as long. */
 const LOST_SLACK_MS = 60_000;
+/** Subscriptions in one round. Each of them is processed before one is processed again. */
+const MAX_QUEUES = 50;
+/** Larger event data is left for the sender to read: a round is held in memory. */
+const MAX_DATA_BYTES = 32 * 1024;
+/** Deliveries of one inactive subscription that a round cancels. */
+const CANCEL_LIMIT = 1_000;
 
 /**
- * Publishes the deliveries that wait in Postgres when they are due and their subscription can take them, subscription
- * by subscription, each time under a new message id. And finds those whose message JetStream has lost: DELIVERIES is a
- * work queue, so no message published before its oldest one is left.
+ * Publishes queued deliveries when they are due and their subscription has room for them, each time with a new message
+ * id. Also requeues deliveries whose message JetStream has lost: DELIVERIES is a work queue, so no message that was
+ * published before its oldest one is left.
  */
 export class Sweeper extends Loop {
   readonly #options: SweeperOptions;
@@ -60,22 +72,19 @@ export class Sweeper extends Loop {
     try {
       return bus.connected ? await this.#sweep() : IDLE_MS;
     } catch (error) {
-      // Postgres or NATS is away, which others log as well; the next sweep tries again. Anything else is a bug.
-      if (isTransient(error)) {
-        log.debug({ err: error }, 'sweep failed');
-        return IDLE_MS;
-      }
-      log.error({ err: error }, 'what waits in Postgres could not be looked after; trying again');
-      return FAILED_MS;
+      // Transient: Postgres or NATS is unavailable, which other parts log. Anything else is a bug.
+      const level = isTransient(error) ? 'debug' : 'error';
+      log[level]({ err: error }, 'sweep failed; retrying');
+      return level === 'debug' ? IDLE_MS : FAILED_MS;
     }
   }
 
-  /** Returns how long to wait before the next round: not at all if there was more to do than one round does. */
+  /** Returns the pause before the next round: 0 if more subscriptions may be due than a round processes. */
   async #sweep(): Promise<number> {
     const { database, bus } = this.#options;
-    if (performance.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#returnLost();
+    if (performance.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#requeueLost();
     const room = await this.#room();
-    if (room < MIN_ROOM && performance.now() - this.#releasedAt < MAX_PAUSE_MS) return NO_ROOM_MS;
+    if (room < MIN_ROOM && performance.now() - this.#releasedAt < MAX_RELEASE_GAP_MS) return NO_ROOM_MS;
     const startedAt = performance.now();
     const { maxInlineDataBytes } = bus;
     const options = { room: Math.max(room, MIN_ROOM), maxInlineDataBytes, clock: database.clock };
@@ -88,45 +97,38 @@ export class Sweeper extends Loop {
     return messages.length > 0 ? RECHECK_MS : IDLE_MS;
   }
 
-  /** How many deliveries the senders ask for. Where nothing was released, JetStream is not asked. */
+  /** The number of deliveries that senders have room for. JetStream is asked only after a recent release. */
   async #room(): Promise<number> {
     const { bus, waitingToBegin } = this.#options;
     const isBusy = performance.now() - this.#releasedAt < BUSY_MS;
     return MAX_AHEAD - waitingToBegin() - (isBusy ? await undeliveredCount(bus) : 0);
   }
 
-  async #returnLost(): Promise<void> {
+  async #requeueLost(): Promise<void> {
     const { database, bus, log } = this.#options;
     const oldest = await oldestDeliveryMessage(bus);
     const count = await requeueLost(database.pool, { oldest, slackMs: LOST_SLACK_MS, limit: LOST_LIMIT });
     this.#metrics.lost.inc(count);
-    if (count > 0) log.warn({ count }, 'deliveries had lost their message; they are published again when due');
-    // If there are more, the next round goes on.
+    if (count > 0) log.warn({ count }, 'deliveries without a message requeued');
+    // A full batch: the next round continues.
     if (count < LOST_LIMIT) this.#lostCheckedAt = performance.now();
   }
 }
 
-/** Subscriptions in one round, all of which are served before one comes up again. */
-const MAX_QUEUES = 50;
-/** Larger data is left to the sender to read: a round is held in memory. */
-const MAX_DATA_BYTES = 32 * 1024;
-const CANCEL_LIMIT = 1_000;
-
-/** `isFull`: there may be more subscriptions that are due. */
+/** `isFull`: more subscriptions may be due. */
 type Round = { readonly messages: readonly DeliveryMessage[]; readonly isFull: boolean };
 
+type RoundOptions = {
+  readonly room: number;
+  readonly maxInlineDataBytes: number;
+  readonly clock: Pick<Clock, 'now'>;
+};
+
 /**
- * Looks after the subscriptions that are due, tenants in turn, and returns the messages to publish once that is committed:
- * some `room` of them, the same for each tenant.
+ * Processes due subscriptions and returns the messages to publish after the commit: about `room`, divided equally between
+ * the tenants.
  */
-async function releaseDue(
-  db: Queryable,
-  {
-    room,
-    maxInlineDataBytes,
-    clock,
-  }: { readonly room: number; readonly maxInlineDataBytes: number; readonly clock: Pick<Clock, 'now'> },
-): Promise<Round> {
+async function releaseDue(db: Queryable, { room, maxInlineDataBytes, clock }: RoundOptions): Promise<Round> {
   const queues = await lockDueQueues(db, MAX_QUEUES);
   if (queues.length === 0) return { messages: [], isFull: false };
   const byTenant = groupBy(queues, ({ tenant }) => tenant);
@@ -148,12 +150,15 @@ async function releaseDue(
   return { messages: toMessages(pending, { releases, ids, now: clock.now() }), isFull: queues.length === MAX_QUEUES };
 }
 
-/** Cancels what is left of subscriptions that were switched off while they had many deliveries; returns those that have more. */
+/**
+ * Cancels deliveries that are left of subscriptions deactivated with a long backlog. Returns the ids of those that have
+ * more.
+ */
 async function cancelInactive(db: Queryable, queues: readonly DueQueue[]): Promise<Set<string>> {
   const hasMore = new Set<string>();
   for (const { subscriptionId, isActive, probe } of queues) {
     if (isActive) continue;
-    // Should it be activated again, it starts over; till then there is nothing to probe.
+    // An inactive subscription is not probed; if it is activated again, it starts with a closed circuit.
     if (probe !== null) await closeCircuit(db, subscriptionId);
     if (await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT })) hasMore.add(subscriptionId);
   }
@@ -174,10 +179,11 @@ type Released = {
 
 function toMessages(pending: readonly DeliveryForPublishing[], { releases, ids, now }: Released): DeliveryMessage[] {
   const byId = new Map(pending.map((delivery) => [delivery.deliveryId, delivery]));
-  return releases.flatMap(({ subscriptionId, isProbe, pace }) =>
+  return releases.flatMap(({ subscriptionId, isProbe, sendTimes }) =>
     (ids.get(subscriptionId) ?? []).flatMap((id, index) => {
       const delivery = byId.get(id);
-      const sendAt = pace === undefined ? undefined : Math.ceil(now + pace.firstInMs + index * pace.gapMs);
+      const sendAt =
+        sendTimes === undefined ? undefined : Math.ceil(now + sendTimes.firstInMs + index * sendTimes.gapMs);
       return delivery === undefined
         ? []
         : [toDeliveryMessage(delivery, { isProbe, sendAt, isFirst: delivery.enqueueCount === 1 })];
@@ -190,12 +196,14 @@ type SweeperMetrics = { readonly published: Counter; readonly lost: Counter };
 function createSweeperMetrics(metrics: Registry): SweeperMetrics {
   return {
     published: new Counter({
-      ...{ registers: [metrics], name: 'webhooks_sweeper_published_total' },
-      help: 'Deliveries that waited in Postgres and were published, a retry after a long wait among others',
+      registers: [metrics],
+      name: 'webhooks_sweeper_published_total',
+      help: 'Queued deliveries that the sweeper published, including retries after a long wait',
     }),
     lost: new Counter({
-      ...{ registers: [metrics], name: 'webhooks_sweeper_lost_total' },
-      help: 'Deliveries that had lost their message, and were found again',
+      registers: [metrics],
+      name: 'webhooks_sweeper_lost_total',
+      help: 'Deliveries that were requeued because JetStream had lost their message',
     }),
   };
 }

@@ -1,20 +1,20 @@
 import type { Delivery, SubscriptionState, WebhookSubscription } from '../../generated/prisma/client.ts';
 import type { WaitReason } from '../../generated/prisma/enums.ts';
 
-/** What is stored of a delivery, and of its subscription, that says what it waits for. */
+/** The stored fields that determine why a delivery waits. */
 export type WaitingDelivery = Pick<Delivery, 'nextAttemptAt' | 'enqueuedAt' | 'waitingFor'> & {
   readonly subscription: Pick<WebhookSubscription, 'rateLimitPerSecond'> & {
     readonly state: Pick<SubscriptionState, 'openedAt' | 'probeAt' | 'refusedAt'> | null;
   };
 };
 
-/** For how long a refusal by NATS says why deliveries of the subscription wait: they are published again within seconds. */
+/** Milliseconds for which a refusal by NATS counts as the reason. Refused deliveries are published again within seconds. */
 const REFUSED_FOR_MS = 60_000;
 
 /**
- * Why no attempt is made right now; null if one is, or none will be. What is stored holds until the delivery is due:
- * what it waits for after that depends on its subscription, and on NATS, and changes for all of them at once.
- * `takesDeliveries`: whether NATS takes them from this process; what another process was refused is in `refusedAt`.
+ * Why a delivery is not attempted now; null if it is in flight or has ended. The stored reason holds until the delivery is
+ * due; after that the reason depends on its subscription and on NATS. `takesDeliveries`: whether NATS accepts deliveries
+ * from this process; refusals that other processes had are in `refusedAt`.
  */
 export function waitReasonOf(
   { subscription, ...delivery }: WaitingDelivery,
@@ -30,7 +30,7 @@ export function waitReasonOf(
   return subscription.rateLimitPerSecond === null ? 'IN_FLIGHT_LIMIT' : 'RATE_LIMITED';
 }
 
-/** When the next attempt can be made at the earliest: what waits behind an open circuit, not before the next probe. */
+/** The earliest time of the next attempt: for queued deliveries of an open circuit, not before the next probe. */
 export function nextAttemptOf({ nextAttemptAt, enqueuedAt, subscription }: WaitingDelivery): Date | null {
   const probeAt = subscription.state?.probeAt ?? null;
   if (nextAttemptAt === null || enqueuedAt !== null || probeAt === null) return nextAttemptAt;
