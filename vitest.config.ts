@@ -17,6 +17,8 @@ const integration = {
   // Limits for tests that hang: each wait within a test has a shorter limit and says what it waited for.
   testTimeout: 60_000,
   hookTimeout: 120_000,
+  // Concurrent tests of a file mostly wait.
+  maxConcurrency: 12,
 };
 
 export default defineConfig({

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { connect as connectToNats } from 'nats';
 import pg from 'pg';
-import { afterEach, expect, it } from 'vitest';
+import { afterEach, expect, inject, it } from 'vitest';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestNats } from '../support/nats.ts';
 import { startTestPostgres } from '../support/postgres.ts';
@@ -41,7 +41,7 @@ it('each test database is migrated and its own', async () => {
 });
 
 it('a test Postgres can be frozen, thawed, killed and started again', async () => {
-  const postgres = await startTestPostgres();
+  const postgres = await startTestPostgres(inject('postgresCluster'));
   cleanUps.push(() => postgres.stop());
   const client = new pg.Client({ connectionString: postgres.url, query_timeout: 300 });
   client.on('error', () => undefined);

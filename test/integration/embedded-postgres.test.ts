@@ -10,6 +10,7 @@ import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import { findPostgresBinaries } from '../../src/embedded/postgres-binaries.ts';
 import { readProcess } from '../../src/embedded/running-process.ts';
 import { createLauncher } from '../../src/embedded/unprivileged.ts';
+import { copyCluster } from '../support/postgres.ts';
 import { canRead, type Program, type RunProgramOptions, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -45,6 +46,12 @@ async function start(): Promise<EmbeddedServer> {
   const server = await startEmbeddedPostgres({ directory, log, report: () => undefined });
   running.push(server);
   return server;
+}
+
+/** A cluster that exists before the first start, for tests that are not about creating it. */
+async function copyTemplate(): Promise<void> {
+  await mkdir(directory, { mode: 0o700 });
+  await copyCluster(inject('postgresCluster'), directory);
 }
 
 function run(options: RunProgramOptions): Program {
@@ -97,6 +104,7 @@ it('the password is in no log, on no command line, and needed', async () => {
 });
 
 it('a server killed with -9 comes back under the same address with its data', async () => {
+  await copyTemplate();
   const { url } = await start();
   await query(url, 'CREATE TABLE kept AS SELECT 7 AS value');
   const pid = await readPid();
@@ -111,6 +119,7 @@ it('a server killed with -9 comes back under the same address with its data', as
 });
 
 it('a server left behind by a killed program is stopped, and its data served', async () => {
+  await copyTemplate();
   const program = run({ args: [folder.path, inject('natsServer')], home: folder.path });
   const url = await readUrl(program);
   await query(url, 'CREATE TABLE kept AS SELECT 7 AS value');
@@ -126,6 +135,7 @@ it('a server left behind by a killed program is stopped, and its data served', a
 });
 
 it('of programs that start at once on one data directory after a kill, exactly one gets it', async () => {
+  await copyTemplate();
   await writeFile(join(folder.path, `lock.${process.pid}.1-00000000`), '');
   const options = { args: [folder.path, inject('natsServer')], home: folder.path };
   const contenders = [1, 2, 3].map(() => run(options));
@@ -142,6 +152,7 @@ it('what a kill in the middle of initdb left is cleared away', async () => {
 });
 
 it('a database whose password file is gone is not given a new password', async () => {
+  await copyTemplate();
   const server = await start();
   await server.stop();
   await rm(join(directory, 'password'));
@@ -165,6 +176,7 @@ it.runIf(isRoot)('the capability is only taken when a folder asks for it', async
 });
 
 it.runIf(isRoot)('where nobody may enter every folder, Postgres runs without capabilities', async (context) => {
+  await copyTemplate();
   await chmod(folder.path, 0o755);
   const binaries = Object.values(await findPostgresBinaries());
   context.skip((await createLauncher(binaries)).prefix.join(' ').includes('dac_override'), 'the repository is private');
@@ -203,6 +215,7 @@ it('an ordinary user runs it, also when another process has the pid of a killed 
 });
 
 it('the data of another major version is named, with what to do about it', async () => {
+  await copyTemplate();
   const server = await start();
   await server.stop();
   await writeFile(join(directory, 'data/PG_VERSION'), '15\n');

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, inject, it } from 'vitest';
 import { countPending } from '../../src/delivery/queue/metrics.ts';
 import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { ask, createSocketClient, openEvents } from '../support/graphql-client.ts';
@@ -356,7 +356,7 @@ describe('while a server is frozen', () => {
   }
 
   it('Postgres: /metrics answers, says so, and leaves out what it does not know', async () => {
-    const postgres = await startTestPostgres();
+    const postgres = await startTestPostgres(inject('postgresCluster'));
     cleanUps.push(() => postgres.stop());
     const services = await startTestServices();
     cleanUps.push(() => services.stop());

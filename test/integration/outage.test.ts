@@ -1,7 +1,7 @@
 import { connect } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
-import { describe, expect, it, type TestContext } from 'vitest';
+import { describe, expect, inject, it, type TestContext } from 'vitest';
 import { type App, startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config/config.ts';
 import { VERSION } from '../../src/lib/version.ts';
@@ -243,7 +243,7 @@ describe.concurrent('NATS', () => {
 
 describe.concurrent('Postgres', () => {
   it('away is logged, queries say so, and everything goes on by itself', async (test) => {
-    const postgres = onCleanUp(test, await startTestPostgres());
+    const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     const services = onCleanUp(test, await startTestServices());
     const { log, has } = recordingLog();
     const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }, { log }));
@@ -289,7 +289,7 @@ describe.concurrent('Postgres', () => {
   }, 120_000);
 
   it('killed in the middle of a transaction of ours ends neither the program nor the event', async (test) => {
-    const postgres = onCleanUp(test, await startTestPostgres());
+    const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
     const receiver = await receive(test);
@@ -317,7 +317,7 @@ describe.concurrent('Postgres', () => {
   }, 120_000);
 
   it('frozen does not keep the program from stopping within 25 s, and what it had in hand is handed back', async (test) => {
-    const postgres = onCleanUp(test, await startTestPostgres());
+    const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
     const { answer, respond } = holdAnswers();
@@ -341,7 +341,7 @@ describe.concurrent('Postgres', () => {
   }, 120_000);
 
   it('may come later than the program', async (test) => {
-    const postgres = onCleanUp(test, await startTestPostgres());
+    const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     await postgres.kill9();
     const services = onCleanUp(test, await startTestServices());
     const { log, has } = recordingLog();

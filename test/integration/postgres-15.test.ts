@@ -21,7 +21,10 @@ const postgres = await findDebianProgram({ package: 'postgresql-15', program: 'p
 it.skipIf(postgres === undefined)("the core works on Debian's Postgres 15, retention included", async () => {
   const bin = dirname(postgres ?? '');
   const binaries = { initdb: join(bin, 'initdb'), postgres: join(bin, 'postgres'), lib: bin, share: bin };
-  const { url, remove } = await startPostgresProcess({ timezone: 'Asia/Kathmandu', fsync: 'off' }, binaries);
+  const { url, remove } = await startPostgresProcess({
+    settings: { timezone: 'Asia/Kathmandu', fsync: 'off' },
+    binaries,
+  });
   cleanUps.push(remove);
   const services = await startTestServices();
   cleanUps.push(() => services.stop());

@@ -3,16 +3,20 @@ import pg from 'pg';
 import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
 import { findNatsServer } from '../../src/embedded/nats-binary.ts';
+import { prepareCluster } from '../../src/embedded/postgres-cluster.ts';
 import { withConnection } from '../../src/postgres/connection.ts';
 import { migrate } from '../../src/postgres/migrate.ts';
 import { createPartitions } from '../../src/retention/partitions.ts';
 import { compileProgram } from './compiled-program.ts';
 import { startPostgresProcess } from './postgres.ts';
+import { createTempFolder } from './temp-folder.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
     /** The superuser's address of the Postgres that the integration tests share. */
     postgres: string;
+    /** The folder of a cluster without any of our tables, which no server uses: tests copy it. */
+    postgresCluster: string;
     /** The name of its migrated database, which nobody connects to: tests clone it. */
     templateDatabase: string;
     /** The path of the program. */
@@ -43,8 +47,13 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   await compileProgram();
   const dataDir = join(ROOT, '.data');
   const natsServer = await findNatsServer({ dataDir, searchPath: process.env['PATH'] ?? '', log, report });
-  const postgres = await startPostgresProcess(SETTINGS);
-  const tearDown = () => postgres.remove();
+  const clusterTemplate = await createTempFolder();
+  await prepareCluster({ directory: clusterTemplate.path, report });
+  const postgres = await startPostgresProcess({ settings: SETTINGS, template: clusterTemplate.path });
+  const tearDown = async () => {
+    await postgres.remove();
+    await clusterTemplate.remove();
+  };
   try {
     const template = new URL(postgres.url);
     template.pathname = '/template';
@@ -53,6 +62,7 @@ export default async function setUp(project: TestProject): Promise<() => Promise
     // So that each program that is started finds them made.
     await withConnection(template.href, (client) => createPartitions(client, { nowMs: Date.now(), retentionDays: 30 }));
     project.provide('postgres', postgres.url);
+    project.provide('postgresCluster', clusterTemplate.path);
     project.provide('templateDatabase', 'template');
     project.provide('natsServer', natsServer);
     return tearDown;

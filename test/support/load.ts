@@ -32,7 +32,7 @@ export type LoadCount = {
 const SUBSCRIPTIONS = 20;
 /** Each type is wanted by two subscriptions. */
 const EVENT_TYPES = 10;
-const FAN_OUT = SUBSCRIPTIONS / EVENT_TYPES;
+export const FAN_OUT = SUBSCRIPTIONS / EVENT_TYPES;
 const EVENTS_PER_SECOND = 300;
 const TICK_MS = 50;
 /** Far from what makes a receiver look broken. */
@@ -52,6 +52,7 @@ export class Load {
   readonly #successes = new Map<string, number>();
   readonly #published: { readonly type: number; readonly id: string }[] = [];
   #receiver: Receiver | undefined;
+  #begun = 0;
   #open = 0;
 
   static async start(options: LoadOptions): Promise<Load> {
@@ -84,11 +85,14 @@ export class Load {
     return `with seed ${this.#options.seed}`;
   }
 
-  /** Resolves when JetStream has confirmed every event. */
+  /** Publishes this many more events; resolves when JetStream has confirmed them. */
   async publish(events: number): Promise<void> {
     const confirmations: Promise<void>[] = [];
     const perTick = (EVENTS_PER_SECOND * TICK_MS) / 1_000;
-    for (let index = 0; index < events; index += 1) {
+    const end = this.#begun + events;
+    while (this.#begun < end) {
+      const index = this.#begun;
+      this.#begun += 1;
       const event = { type: index % EVENT_TYPES, id: `load-${index}` };
       const confirmed = this.#publisher.publish(`events.acme.load.t${event.type}`, event.id);
       confirmations.push(confirmed.then(() => void this.#published.push(event)));
@@ -97,7 +101,7 @@ export class Load {
     await Promise.all(confirmations);
   }
 
-  /** Waits for the request after which something is to happen, at a moment when others are under way. */
+  /** Waits until this many requests have come in all and some are open. */
   async reach(requests: number): Promise<void> {
     await waitFor(() => this.requests >= requests && this.#open > 0, {
       what: `request ${requests} (${this.requests} so far), ${this.label}`,

@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { acceptsConnections, urlOf } from '../../src/embedded/postgres.ts';
 import type { PostgresBinaries } from '../../src/embedded/postgres-binaries.ts';
@@ -27,9 +29,17 @@ export type TestPostgres = {
 /** Settings by name, each handed to the server as `-c name=value`. */
 export type PostgresSettings = Readonly<Record<string, string>>;
 
-/** A new cluster in a temporary folder, served on a port of its own. */
-export async function startPostgresProcess(settings: PostgresSettings = {}, binaries?: PostgresBinaries) {
+type PostgresProcessOptions = {
+  readonly settings?: PostgresSettings;
+  readonly binaries?: PostgresBinaries;
+  /** The folder of a cluster that no server uses, to copy instead of creating a new one. */
+  readonly template?: string | undefined;
+};
+
+/** A cluster in a temporary folder, served on a port of its own. */
+export async function startPostgresProcess({ settings = {}, binaries, template }: PostgresProcessOptions = {}) {
   const folder = await createTempFolder();
+  if (template !== undefined) await copyCluster(template, folder.path);
   const cluster = await prepareCluster({
     ...{ directory: folder.path, report: () => undefined },
     ...(binaries !== undefined && { binaries }),
@@ -52,9 +62,17 @@ export async function startPostgresProcess(settings: PostgresSettings = {}, bina
   return { url, server, remove };
 }
 
-/** A Postgres of the test's own, for tests that kill it; others share one (see database.ts). */
-export async function startTestPostgres(): Promise<TestPostgres> {
-  const { url, server, remove } = await startPostgresProcess();
+/** Copies a cluster that no server uses to another folder; initdb takes seconds. */
+export async function copyCluster(template: string, folder: string): Promise<void> {
+  await promisify(execFile)('cp', ['-a', `${template}/.`, folder]);
+}
+
+/**
+ * A Postgres of the test's own, for tests that kill it; others share one (see database.ts). `template`: the cluster that
+ * the global set-up provides; without it, a new one.
+ */
+export async function startTestPostgres(template?: string): Promise<TestPostgres> {
+  const { url, server, remove } = await startPostgresProcess({ template });
   await migrate(url, join(import.meta.dirname, '../../prisma/migrations'));
   const pool = new pg.Pool({ connectionString: url, max: 2, options: '-c datestyle=ISO' });
   pool.on('error', () => undefined);

@@ -2,7 +2,9 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Files that take more than some 20 s, slowest first. Started last, each would be waited for while other workers idle. */
 const SLOW_FILES = [
-  'restart-under-load',
+  'under-load-servers',
+  'under-load-program',
+  'under-load-two-programs',
   'outage',
   'embedded-postgres',
   'crash',

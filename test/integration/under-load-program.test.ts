@@ -1,0 +1,50 @@
+import { afterEach, expect, it } from 'vitest';
+import { EXACTLY_ONCE, MAX_IN_FLIGHT, publishAndDisturb, startEngine, startLoad, startServices } from './under-load.ts';
+
+const cleanUps: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+it('under load, a program that is killed three times loses nothing, and sends again only what was in flight', async () => {
+  const services = await startServices(cleanUps);
+  let engine = await startEngine(cleanUps, services);
+  const load = await startLoad(cleanUps, services, engine);
+  let interrupted = 0;
+  await publishAndDisturb(load, {
+    times: 3,
+    disturb: async () => {
+      await engine.kill9();
+      const unrecorded = await load.unrecorded();
+      expect(unrecorded - interrupted, load.label).toBeLessThanOrEqual(MAX_IN_FLIGHT);
+      interrupted = unrecorded;
+      engine = await startEngine(cleanUps, services);
+    },
+  });
+  const count = await load.count();
+  // Each attempt that a kill interrupted is made once more under its number, and no other.
+  expect(count, load.label).toMatchObject({
+    ...EXACTLY_ONCE,
+    succeededTwice: count.succeededTwice,
+    doubled: interrupted,
+    unrecorded: interrupted,
+  });
+}, 150_000);
+
+it('under load, a program that is stopped three times loses nothing, and sends nothing twice', async () => {
+  const services = await startServices(cleanUps);
+  let engine = await startEngine(cleanUps, services);
+  const load = await startLoad(cleanUps, services, engine);
+  await publishAndDisturb(load, {
+    times: 3,
+    disturb: async () => {
+      const begun = Date.now();
+      expect(await engine.terminate(), load.label).toBe(0);
+      expect(Date.now() - begun, load.label).toBeLessThan(25_000);
+      expect(await load.unrecorded(), load.label).toBe(0);
+      engine = await startEngine(cleanUps, services);
+    },
+  });
+  expect(await load.count(), load.label).toEqual(EXACTLY_ONCE);
+}, 150_000);

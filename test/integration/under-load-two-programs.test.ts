@@ -1,0 +1,60 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterEach, expect, it } from 'vitest';
+import { EXACTLY_ONCE, MAX_IN_FLIGHT, publishAndDisturb, startEngine, startLoad, startServices } from './under-load.ts';
+
+/** How many messages a sender process requests ahead. */
+const MAX_BUFFERED = 100;
+
+const cleanUps: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+it('under load, when one of two programs is killed, three times, nothing is lost, and at most what was in flight is sent twice', async () => {
+  const services = await startServices(cleanUps);
+  // Enough for every message that the living program has in hand.
+  const ackWaitMs = 5_000;
+  let next = await startEngine(cleanUps, services, ackWaitMs);
+  let last = await startEngine(cleanUps, services, ackWaitMs);
+  const load = await startLoad(cleanUps, services, next);
+  let inFlight = 0;
+  await publishAndDisturb(load, {
+    times: 3,
+    disturb: async () => {
+      await next.kill9();
+      inFlight += await load.unrecorded();
+      [next, last] = [last, await startEngine(cleanUps, services, ackWaitMs)];
+    },
+  });
+  const count = await load.count();
+  const { doubled, succeededTwice } = count;
+  expect(doubled, load.label).toBeLessThanOrEqual(Math.min(inFlight, 3 * MAX_IN_FLIGHT));
+  expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded: doubled });
+}, 150_000);
+
+it('under load, when one of two programs stalls for four seconds, nothing is lost, and at most what it had in hand is sent twice', async () => {
+  const services = await startServices(cleanUps);
+  const one = await startEngine(cleanUps, services);
+  await startEngine(cleanUps, services);
+  const load = await startLoad(cleanUps, services, one);
+  let inHand = 0;
+  await publishAndDisturb(load, {
+    times: 1,
+    // Usually a few seconds; a stalled transaction can take a minute.
+    settleMs: 90_000,
+    disturb: async () => {
+      one.pause();
+      inHand = await services.unackedBy('DELIVERIES', 'sender');
+      // Twice the ack wait: the stall itself, not a wait for a condition.
+      await delay(4_000);
+      one.resume();
+    },
+  });
+  const count = await load.count();
+  const { doubled, succeededTwice, unrecorded } = count;
+  expect(doubled, load.label).toBeLessThanOrEqual(inHand + MAX_BUFFERED);
+  // Both programs record what they did; a request whose connection broke meanwhile is sent again within its attempt.
+  const recordedTwice = doubled - unrecorded;
+  expect(count, load.label).toEqual({ ...EXACTLY_ONCE, doubled, succeededTwice, unrecorded, recordedTwice });
+}, 180_000);
