@@ -1,7 +1,6 @@
 /**
- * CloudEvents 1.0 over NATS, as its NATS protocol binding defines them: binary mode has the attributes as `ce-…`
- * headers (percent-encoded) and the data as the body; structured mode has a `content-type` that starts with
- * `application/cloudevents` and the whole event as one JSON object.
+ * CloudEvents 1.0, NATS protocol binding. Binary mode: attributes in percent-encoded `ce-…` headers, data in the body.
+ * Structured mode: `content-type` starts with `application/cloudevents`, and the body is one JSON object.
  */
 
 import { memberText } from '../lib/json.ts';
@@ -9,12 +8,12 @@ import { isTooNested, rememberData, TOO_NESTED } from './parse.ts';
 
 export type CloudEvent = { readonly id: string; readonly time: string | undefined; readonly data: Buffer };
 
-/** What is wrong with a CloudEvent, for its publisher to read. */
+/** The message tells the publisher why the CloudEvent is invalid. */
 export class InvalidCloudEventError extends Error {}
 
 export type HeaderReader = (name: string) => string | undefined;
 
-/** Undefined if the message is no CloudEvent; throws an InvalidCloudEventError if it is a bad one. */
+/** Undefined if the message is not a CloudEvent. Throws an InvalidCloudEventError if it is an invalid one. */
 export function readCloudEvent(header: HeaderReader, body: Buffer): CloudEvent | undefined {
   if (header('content-type')?.toLowerCase().startsWith('application/cloudevents')) return readStructured(header, body);
   return header('ce-specversion') === undefined ? undefined : readBinary(header, body);
@@ -36,7 +35,7 @@ function decode(value: string | undefined): string | undefined {
 
 function readStructured(header: HeaderReader, body: Buffer): CloudEvent {
   if (!/^application\/cloudevents(\+json)?\s*(;|$)/i.test(header('content-type') ?? '')) {
-    throw new InvalidCloudEventError('of the structured formats only application/cloudevents+json is understood');
+    throw new InvalidCloudEventError('the only supported structured format is application/cloudevents+json');
   }
   const text = decodeUtf8(body);
   const envelope = parseObject(text);
@@ -58,7 +57,7 @@ function decodeUtf8(body: Buffer): string {
 }
 
 function parseObject(text: string): Readonly<Record<string, unknown>> {
-  // The envelope is a level of its own.
+  // The envelope is one level.
   if (isTooNested(text, 1)) throw new InvalidCloudEventError(`the body ${TOO_NESTED}`);
   let value: unknown;
   try {
@@ -72,7 +71,7 @@ function parseObject(text: string): Readonly<Record<string, unknown>> {
   return { ...value };
 }
 
-/** The required attributes (CloudEvents 1.0.2, section 3.1). */
+/** Checks the required attributes (CloudEvents 1.0.2, section 3.1). */
 function checkAttributes(attribute: (name: string) => string | undefined): void {
   const missing = ['id', 'source', 'type'].filter((name) => (attribute(name) ?? '') === '');
   if (missing.length > 0) throw new InvalidCloudEventError(`required attributes are missing: ${missing.join(', ')}`);
@@ -82,17 +81,17 @@ function checkAttributes(attribute: (name: string) => string | undefined): void 
   }
 }
 
-/** The JSON format, section 2.2: an attribute whose value is null counts as absent. */
+/** JSON format, section 2.2: an attribute whose value is null counts as absent. */
 function member(envelope: Readonly<Record<string, unknown>>, name: string): unknown {
   return (Object.hasOwn(envelope, name) ? envelope[name] : undefined) ?? undefined;
 }
 
-/** The JSON format, section 3.1.1: at most one of `data` and `data_base64`; without either the data is null. */
+/** JSON format, section 3.1.1: at most one of `data` and `data_base64`; without either the data is null. */
 function readData(text: string, envelope: Readonly<Record<string, unknown>>): Buffer {
   const base64 = member(envelope, 'data_base64');
   const value = member(envelope, 'data');
   if (base64 !== undefined) {
-    if (value !== undefined) throw new InvalidCloudEventError('it has both data and data_base64');
+    if (value !== undefined) throw new InvalidCloudEventError('data and data_base64 exclude each other');
     return decodeBase64(base64);
   }
   const data = Buffer.from(memberText(text, 'data') ?? 'null');
@@ -101,7 +100,7 @@ function readData(text: string, envelope: Readonly<Record<string, unknown>>): Bu
 }
 
 function decodeBase64(value: unknown): Buffer {
-  // Buffer would pass over what is no base64.
+  // Buffer.from ignores characters that are not base64.
   if (typeof value !== 'string' || !/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(value)) {
     throw new InvalidCloudEventError('data_base64 is not base64');
   }

@@ -18,7 +18,14 @@ import { type EventMetrics, eventMetrics } from './metrics.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch, toIncomingMessage } from './parse.ts';
 import { createRejectionLog, retryLaterOrReject } from './refused-event.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
-import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfExhaustedFilterBudget } from './writer.ts';
+import {
+  EventWriter,
+  fittingCount,
+  MAX_DELIVERIES,
+  type MatchedEvent,
+  validateAndMatch,
+  warnOfExhaustedFilterBudget,
+} from './writer.ts';
 
 export type DispatcherOptions = {
   readonly database: Database;
@@ -28,55 +35,55 @@ export type DispatcherOptions = {
   readonly metrics: Registry;
 };
 
-type JudgedEvents = { readonly rejections: readonly Rejection[]; readonly matched: readonly MatchedEvent[] };
+type EvaluatedEvents = { readonly rejections: readonly Rejection[]; readonly matched: readonly MatchedEvent[] };
 
 type WrittenEvents = {
   readonly toPublish: readonly DeliveryMessage[];
-  /** Those that had not been recorded before. */
+  /** Rejections that had not been recorded before. */
   readonly rejected: readonly NewRejectedEvent[];
   readonly knownIds: readonly string[];
 };
 
-/** An event that was taken. `touchedAt`: when JetStream last gave it to us, or was told that we have it (performance.now()). */
-type HeldEvent = Queueable & { readonly message: JsMsg; touchedAt: number };
+/** `extendedAt`: when JetStream delivered the event, or when its ack deadline was last extended (performance.now()). */
+type ReceivedEvent = Queueable & { readonly message: JsMsg; extendedAt: number };
 
 /** Limits of one transaction. */
 const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
-/** How far ahead events are taken, so that tenants can take turns. */
+/** Bounds of the events queued in memory, among which tenants take turns. */
 const LOOK_AHEAD = { maxEvents: 4_000, maxBytes: 32 * 1024 * 1024 } as const;
-/** Parsing an event can take some 20 ms; after so much of it others get a turn of the event loop. */
+/** Milliseconds of parsing in one turn of the event loop. A large event alone takes some 20 ms. */
 const MAX_TURN_MS = 10;
-/** JetStream redelivers after 10 s. */
+/** Age at which an event's ack deadline is extended. JetStream redelivers after 10 s. */
 const EXTEND_AFTER_MS = 4_000;
 const EXTEND_INTERVAL_MS = 1_000;
 const RETRY_MS = 1_000;
-/** So often a batch may fail while Postgres answers, before its events are tried one by one, and each set aside. */
+/** Transient failures of a batch, while Postgres is available, before its events are dispatched one by one and the failing ones refused. */
 const MAX_FAILURES = 3;
 
 /**
- * Turns each event into one delivery per matching subscription, tenants in turn: one transaction writes a batch of events and their
- * deliveries, then the deliveries' messages are published (what NATS does not take waits in Postgres for the sweeper),
- * and only then the events are acked. A crash at any line in between means that the events are redelivered; their ids
- * show what has been done.
+ * Creates one delivery of each event for each matching subscription, round-robin by tenant. One transaction writes a batch
+ * of events and their deliveries; then the delivery messages are published (deliveries that NATS does not accept are
+ * requeued in Postgres for the sweeper); only then the events are acknowledged. After a crash in between, the events are
+ * redelivered, and their ids show which have been written.
  */
 export class Dispatcher {
   readonly #options: DispatcherOptions;
   readonly #stopping = new AbortController();
-  readonly #queue = new TenantQueue<HeldEvent>(LOOK_AHEAD);
-  /** By key. */
-  readonly #inHand = new Map<number, HeldEvent>();
-  readonly #catalogue: EventValidator;
+  readonly #queue = new TenantQueue<ReceivedEvent>(LOOK_AHEAD);
+  /** Events of the batches being dispatched, by key. */
+  readonly #inFlight = new Map<number, ReceivedEvent>();
+  readonly #validator: EventValidator;
   readonly #writer: EventWriter;
   readonly #metrics: EventMetrics;
   readonly #logRejected: (rejected: readonly NewRejectedEvent[]) => void;
   #running: Promise<void> | undefined;
-  #waitingForChange: (() => void)[] = [];
-  /** Everything that has been begun. */
+  #queueWaiters: (() => void)[] = [];
+  /** Resolves when every batch begun so far is done. */
   #handling: Promise<unknown> = Promise.resolve();
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
-    this.#catalogue = new EventValidator(options.schemaThread, options.log);
+    this.#validator = new EventValidator(options.schemaThread, options.log);
     this.#writer = new EventWriter(options.bus);
     this.#metrics = eventMetrics(options.metrics);
     this.#logRejected = createRejectionLog(options.log);
@@ -86,7 +93,7 @@ export class Dispatcher {
     this.#running ??= this.#run();
   }
 
-  /** Finishes the batch in hand; what has not been started is redelivered later. */
+  /** Finishes the batches in flight; queued events are redelivered to another process. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
@@ -105,37 +112,37 @@ export class Dispatcher {
       signal,
       onMessage: async (message) => {
         count(message);
-        this.#take(message);
-        while (this.#queue.isFull && !signal.aborted) await this.#changed();
+        this.#receive(message);
+        while (this.#queue.isFull && !signal.aborted) await this.#queueChange();
       },
     });
-    this.#change();
+    this.#notifyQueueChange();
     await dispatching;
     await this.#handling;
     clearInterval(extend);
-    // Others need not wait until JetStream notices that we are gone.
+    // Redelivered at once, not only after the ack deadline.
     for (const { message } of this.#queue.values()) message.nak();
   }
 
-  #take(message: JsMsg): void {
+  #receive(message: JsMsg): void {
     if (this.#stopping.signal.aborted) {
       message.nak();
       return;
     }
     const tenant = this.#options.bus.names.parseEventSubject(message.subject)?.tenant ?? '';
-    const item = { message, tenant, key: message.seq, bytes: message.data.length, touchedAt: performance.now() };
-    // A redelivery of what waits here, or is in hand, is the same event: the one that is here gets acked.
-    if (!this.#inHand.has(item.key)) this.#queue.add(item);
-    this.#change();
+    const item = { message, tenant, key: message.seq, bytes: message.data.length, extendedAt: performance.now() };
+    // A redelivery of a queued or in-flight event is dropped: the first copy is acknowledged.
+    if (!this.#inFlight.has(item.key)) this.#queue.add(item);
+    this.#notifyQueueChange();
   }
 
-  /** Tells JetStream that what waits for its turn is not lost. */
+  /** Extends the ack deadlines of queued and in-flight events, so that JetStream does not redeliver them. */
   #extend(): void {
     const now = performance.now();
-    for (const item of [...this.#inHand.values(), ...this.#queue.values()]) {
-      if (now - item.touchedAt < EXTEND_AFTER_MS) continue;
+    for (const item of [...this.#inFlight.values(), ...this.#queue.values()]) {
+      if (now - item.extendedAt < EXTEND_AFTER_MS) continue;
       item.message.working();
-      item.touchedAt = now;
+      item.extendedAt = now;
     }
   }
 
@@ -143,35 +150,35 @@ export class Dispatcher {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       if (this.#queue.size === 0) {
-        await this.#changed();
-        // So that what arrives together is dispatched together.
+        await this.#queueChange();
+        // Events that arrive together are dispatched together.
         await nextTurn();
         continue;
       }
       const batch = this.#queue.take(BATCH);
-      for (const item of batch) this.#inHand.set(item.key, item);
-      this.#change();
+      for (const item of batch) this.#inFlight.set(item.key, item);
+      this.#notifyQueueChange();
       await this.#begin(batch);
     }
   }
 
-  /** Resolves when something was put into the queue, or taken from it, or no more comes. */
-  #changed(): Promise<void> {
+  /** Resolves when an event was added to the queue or taken from it, or when consuming has ended. */
+  #queueChange(): Promise<void> {
     return new Promise((resolve) => {
-      this.#waitingForChange.push(resolve);
+      this.#queueWaiters.push(resolve);
     });
   }
 
-  #change(): void {
-    for (const resolve of this.#waitingForChange.splice(0)) resolve();
+  #notifyQueueChange(): void {
+    for (const resolve of this.#queueWaiters.splice(0)) resolve();
   }
 
-  /** Resolves when the batch is written, or given up: its messages are published while the next one is being written. */
-  #begin(batch: readonly HeldEvent[]): Promise<void> {
+  /** Resolves when the batch is written or has failed: its messages are published while the next batch is being written. */
+  #begin(batch: readonly ReceivedEvent[]): Promise<void> {
     const before = this.#handling;
     return new Promise((resolve) => {
       const onWritten = async () => {
-        // One batch at a time is published, so that no more than two are in hand.
+        // Only one batch is published at a time, so that at most two are in flight.
         await before;
         resolve();
       };
@@ -181,94 +188,90 @@ export class Dispatcher {
     });
   }
 
-  /** Tries until it has worked: while Postgres is away, events wait in JetStream. */
-  async #handle(batch: readonly HeldEvent[], onWritten?: () => Promise<void>): Promise<void> {
+  /** Retries until the batch is dispatched or refused; while Postgres is unavailable, new events stay in JetStream. */
+  async #handle(batch: readonly ReceivedEvent[], onWritten?: () => Promise<void>): Promise<void> {
     const { log, database } = this.#options;
-    let failuresOfItsOwn = 0;
+    let failuresWhileAvailable = 0;
     for (let failures = 0; ; failures += 1) {
       if (this.#stopping.signal.aborted && failures > 0) return;
       try {
         for (const { message } of await this.#dispatch(batch, onWritten)) message.ack();
-        for (const item of batch) this.#inHand.delete(item.key);
+        for (const item of batch) this.#inFlight.delete(item.key);
         return;
       } catch (error) {
         this.#metrics.dispatchFailed();
-        if (!isTransient(error) || isTimeout(error) || failuresOfItsOwn >= MAX_FAILURES) {
+        if (!isTransient(error) || isTimeout(error) || failuresWhileAvailable >= MAX_FAILURES) {
           await this.#handleRefusal(batch, error);
           return;
         }
-        if (failures % 30 === 0)
-          log.error({ err: error, events: batch.length }, 'events cannot be dispatched; trying again');
-        const isAnswering = answers(database);
+        if (failures % 30 === 0) log.error({ err: error, events: batch.length }, 'dispatch failed; retrying');
+        const isAvailable = ping(database);
         await pause(RETRY_MS, this.#stopping.signal);
-        if (isAnswering()) failuresOfItsOwn += 1;
+        if (isAvailable()) failuresWhileAvailable += 1;
       }
     }
   }
 
-  /** One event that cannot be written must not hold up the others. */
-  async #handleRefusal(batch: readonly HeldEvent[], error: unknown): Promise<void> {
+  /** Dispatches the events one by one, because one that cannot be written must not block the others. */
+  async #handleRefusal(batch: readonly ReceivedEvent[], error: unknown): Promise<void> {
     const [first] = batch;
     if (batch.length > 1) {
       for (const item of batch) {
-        // JetStream redelivers those that are left.
+        // JetStream redelivers the remaining ones.
         if (this.#stopping.signal.aborted) return;
         await this.#handle([item]);
       }
     } else if (first !== undefined) {
       await retryLaterOrReject({ ...this.#options, metrics: this.#metrics }, { message: first.message, error });
-      this.#inHand.delete(first.key);
+      this.#inFlight.delete(first.key);
     }
   }
 
-  /** Returns what it dispatched. The others would have made too many deliveries for one transaction, and wait again. */
-  async #dispatch(batch: readonly HeldEvent[], onWritten?: () => Promise<void>): Promise<readonly HeldEvent[]> {
+  /** Returns the events dispatched. The others exceeded one transaction's limit of deliveries and are queued again. */
+  async #dispatch(batch: readonly ReceivedEvent[], onWritten?: () => Promise<void>): Promise<readonly ReceivedEvent[]> {
     const begun = performance.now();
     const { pool } = this.#options.database;
     const parsed = await parseAll(batch, this.#options.bus.names);
     const startedAt = performance.now();
-    const { rejections, matched } = await this.#judge(pool, parsed);
-    this.#learn(matched);
+    const { rejections, matched } = await this.#evaluate(pool, parsed);
+    this.#recordDeliveryCounts(matched);
     const fitting = matched.slice(0, fittingCount(matched));
-    const later = new Set(matched.slice(fitting.length).map(({ event }) => event.id));
-    const judged = { rejections, matched: fitting };
-    const { toPublish, rejected, knownIds } = await transaction(pool, (db) => this.#write(db, judged));
-    const isLater = (_: HeldEvent, index: number) => later.has(parsed[index]?.id ?? '');
-    this.#queue.putBack(batch.filter(isLater));
+    const deferredIds = new Set(matched.slice(fitting.length).map(({ event }) => event.id));
+    const evaluated = { rejections, matched: fitting };
+    const { toPublish, rejected, knownIds } = await transaction(pool, (db) => this.#write(db, evaluated));
+    const isDeferred = (_: ReceivedEvent, index: number) => deferredIds.has(parsed[index]?.id ?? '');
+    this.#queue.putBack(batch.filter(isDeferred));
     this.#logRejected(rejected);
     for (const { reason } of rejected) this.#metrics.rejected(reason);
     this.#metrics.written('nats', { matched: fitting, isKnown: (id) => knownIds.includes(id) });
     await onWritten?.();
     await publishOrRequeue(this.#options, toPublish, startedAt);
-    const dispatched = batch.filter((item, index) => !isLater(item, index));
+    const dispatched = batch.filter((item, index) => !isDeferred(item, index));
     this.#metrics.dispatched({ events: dispatched.length, seconds: (performance.now() - begun) / 1_000 });
     return dispatched;
   }
 
-  #learn(matched: readonly MatchedEvent[]): void {
+  #recordDeliveryCounts(matched: readonly MatchedEvent[]): void {
     for (const [tenant, ofTenant] of groupBy(matched, ({ event }) => event.tenant)) {
       const deliveries = ofTenant.reduce((sum, { subscriptions }) => sum + subscriptions.length, 0);
       this.#queue.learn(tenant, Math.ceil(deliveries / ofTenant.length));
     }
   }
 
-  /** What takes time to think about is not done in a transaction: Postgres ends one that stands still. */
-  async #judge(db: Queryable, parsed: readonly (ParsedEvent | Rejection)[]): Promise<JudgedEvents> {
+  /** Runs outside a transaction: Postgres aborts transactions that stay idle, and validation and filters take time. */
+  async #evaluate(db: Queryable, parsed: readonly (ParsedEvent | Rejection)[]): Promise<EvaluatedEvents> {
     const events = parsed.filter((item) => item.kind === 'event');
-    const mismatches = await this.#catalogue.findMismatches(db, events);
+    const steps = { validator: this.#validator, writer: this.#writer };
+    const { mismatches, matched } = await validateAndMatch(steps, db, events);
     const rejections = parsed.flatMap((item) => {
       if (item.kind === 'rejected') return [item];
       const mismatch = mismatches.get(item.id);
       return mismatch === undefined ? [] : [rejectMismatch(item, mismatch)];
     });
-    const matched = await this.#writer.match(
-      db,
-      events.filter(({ id }) => !mismatches.has(id)),
-    );
     return { rejections, matched };
   }
 
-  async #write(db: Queryable, { rejections, matched }: JudgedEvents): Promise<WrittenEvents> {
+  async #write(db: Queryable, { rejections, matched }: EvaluatedEvents): Promise<WrittenEvents> {
     const rejected = rejections.length > 0 ? await insertRejectedEvents(db, rejections) : [];
     const { messages, knownIds } = await this.#writer.write(db, matched);
     warnOfExhaustedFilterBudget(
@@ -276,16 +279,16 @@ export class Dispatcher {
       matched.filter(({ event }) => !knownIds.includes(event.id)),
     );
     if (knownIds.length === 0) return { toPublish: messages, rejected, knownIds };
-    // They were written before: a crash may have come between that and publishing their messages.
-    this.#options.log.info({ events: knownIds.length }, 'events came again');
+    // A crash may have prevented publishing the messages of events that were written before.
+    this.#options.log.info({ events: knownIds.length }, 'events redelivered');
     const maxDataBytes = this.#options.bus.maxInlineDataBytes;
     const pending = await unattemptedDeliveries(db, { eventRowIds: knownIds, maxDataBytes });
-    const again = pending.map((delivery) => toDeliveryMessage(delivery));
-    return { toPublish: [...messages, ...again], rejected, knownIds };
+    const unpublished = pending.map((delivery) => toDeliveryMessage(delivery));
+    return { toPublish: [...messages, ...unpublished], rejected, knownIds };
   }
 }
 
-async function parseAll(batch: readonly HeldEvent[], names: NatsNames): Promise<(ParsedEvent | Rejection)[]> {
+async function parseAll(batch: readonly ReceivedEvent[], names: NatsNames): Promise<(ParsedEvent | Rejection)[]> {
   const parsed: (ParsedEvent | Rejection)[] = [];
   let turnBegan = performance.now();
   for (const { message } of batch) {
@@ -297,8 +300,8 @@ async function parseAll(batch: readonly HeldEvent[], names: NatsNames): Promise<
   return parsed;
 }
 
-/** Asks Postgres something that it has to have an answer to, and says whether that has come. */
-function answers({ pool }: Database): () => boolean {
+/** Sends a trivial query; the returned function tells whether Postgres has answered it. */
+function ping({ pool }: Database): () => boolean {
   let hasAnswered = false;
   pool.query('SELECT 1').then(
     () => {

@@ -6,21 +6,21 @@ export function isEventType(text: string): boolean {
   return text.length <= MAX_LENGTH && EVENT_TYPE.test(text);
 }
 
-/** Whether a subscription may ask for `text`: an event type, a prefix such as `conversation.*`, or `*` for every type. */
+/** Whether `text` may be a subscription's pattern: an event type, a prefix such as `conversation.*`, or `*` for every type. */
 export function isEventTypePattern(text: string): boolean {
   return text === '*' || isEventType(text.endsWith('.*') ? text.slice(0, -2) : text);
 }
 
 /**
  * `conversation.*` matches `conversation.created` and `conversation.message.created`, not `conversation` itself; `*` matches
- * every type but those of notices.
+ * every type except those of notices.
  */
 export function matchesPattern(pattern: string, type: string): boolean {
   if (pattern === '*') return !isNoticeType(type);
   return pattern.endsWith('.*') ? type.startsWith(pattern.slice(0, -1)) : pattern === type;
 }
 
-/** Every pattern that matches `type`: itself, its prefixes from the longest, and, but for notices, `*`. */
+/** Every pattern that matches `type`: itself, its prefixes from the longest, and, except for notices, `*`. */
 export function patternsOf(type: string): string[] {
   const parts = type.split('.');
   const prefixes = parts.slice(1).map((_, dropped) => `${parts.slice(0, parts.length - 1 - dropped).join('.')}.*`);
@@ -28,22 +28,22 @@ export function patternsOf(type: string): string[] {
 }
 
 /**
- * Whether events of this type say what becomes of subscriptions. They go only to subscriptions that name them: those that
- * want every type would be told of each other, and multiply what goes wrong.
+ * Whether events of this type report changes of subscriptions. Only subscriptions that name the type get them: if `*`
+ * included them, failing subscriptions would be sent notices about each other, and multiply the failures.
  */
 function isNoticeType(type: string): boolean {
   return type.startsWith('webhook_subscription.');
 }
 
-/** What `sendTestEvent` sends if it is not told otherwise. */
+/** The default event type of `sendTestEvent`. */
 export const TEST_EVENT_TYPE = 'webhook.test';
 
-/** Whether events of this type are the engine's own, or may be in a later version. */
+/** Whether the type is reserved for events of the engine, in this or a later version. */
 export function isSystemEventType(type: string): boolean {
   return type === TEST_EVENT_TYPE || isNoticeType(type);
 }
 
-/** Why `text` cannot be the id a publisher gives to an event; undefined if it can. */
+/** The reason why `text` cannot be a publisher's event id; undefined if it can. */
 export function problemOfEventId(text: string): string | undefined {
   return /^[\x21-\x7e]{1,256}$/.test(text)
     ? undefined

@@ -5,14 +5,14 @@ import type { MatchedEvent } from './writer.ts';
 
 type Written = {
   readonly matched: readonly MatchedEvent[];
-  /** Whether the event of this row id had been written before, by somebody else. */
+  /** Whether the event of this row id had been written before. */
   readonly isKnown: (id: string) => boolean;
 };
 
 export type EventMetrics = {
-  /** Of one transaction, when it is committed. */
+  /** Counts the events of one committed transaction. */
   written(via: Via, events: Written): void;
-  /** Of one batch of the dispatcher, when it is committed and its deliveries are published. */
+  /** Observes one batch of the dispatcher after its deliveries are published. */
   dispatched(batch: { readonly events: number; readonly seconds: number }): void;
   dispatchFailed(): void;
   rejected(reason: string): void;
@@ -23,18 +23,18 @@ const VIAS = ['nats', 'graphql'] as const;
 const BATCH_BUCKETS = [1, 2, 4, 8, 16, 32, 64];
 const DISPATCH_BUCKETS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
-/** The dispatcher and publishEvent count in the same ones. */
+/** Shared by the dispatcher and publishEvent. */
 export const eventMetrics = perRegistry((metrics: Registry): EventMetrics => {
   const { events, rejected, deliveries } = createEventCounts(metrics);
   const { batch, dispatching, failures } = createBatchCounts(metrics);
   return {
     written: (via, { matched, isKnown }) => {
-      const fresh = matched.filter(({ event }) => !isKnown(event.id));
-      events.inc({ via, result: 'new' }, fresh.length);
-      events.inc({ via, result: 'known' }, matched.length - fresh.length);
+      const newEvents = matched.filter(({ event }) => !isKnown(event.id));
+      events.inc({ via, result: 'new' }, newEvents.length);
+      events.inc({ via, result: 'known' }, matched.length - newEvents.length);
       deliveries.inc(
         { via },
-        fresh.reduce((sum, { subscriptions }) => sum + subscriptions.length, 0),
+        newEvents.reduce((sum, { subscriptions }) => sum + subscriptions.length, 0),
       );
     },
     dispatched: (done) => {
@@ -53,12 +53,16 @@ export const eventMetrics = perRegistry((metrics: Registry): EventMetrics => {
 function createEventCounts(metrics: Registry) {
   const registers = [metrics];
   const events = new Counter({
-    ...{ registers, name: 'webhooks_events_total', labelNames: ['via', 'result'] },
-    help: 'Events taken in: new ones, and those whose id was known',
+    registers,
+    name: 'webhooks_events_total',
+    help: 'Events received, new or with a known id',
+    labelNames: ['via', 'result'],
   });
   const deliveries = new Counter({
-    ...{ registers, name: 'webhooks_event_deliveries_total', labelNames: ['via'] },
-    help: 'Deliveries made of new events',
+    registers,
+    name: 'webhooks_event_deliveries_total',
+    help: 'Deliveries created for new events',
+    labelNames: ['via'],
   });
   for (const via of VIAS) {
     events.inc({ via, result: 'new' }, 0);
@@ -66,8 +70,10 @@ function createEventCounts(metrics: Registry) {
     deliveries.inc({ via }, 0);
   }
   const rejected = new Counter({
-    ...{ registers, name: 'webhooks_events_rejected_total', labelNames: ['reason'] },
-    help: 'Messages in EVENTS that are no events and were recorded as rejected',
+    registers,
+    name: 'webhooks_events_rejected_total',
+    help: 'Messages in EVENTS that were recorded as rejected events',
+    labelNames: ['reason'],
   });
   for (const reason of Object.values(RejectionReason)) rejected.inc({ reason }, 0);
   return { events, rejected, deliveries };
@@ -76,16 +82,21 @@ function createEventCounts(metrics: Registry) {
 function createBatchCounts(metrics: Registry) {
   const registers = [metrics];
   const batch = new Histogram({
-    ...{ registers, name: 'webhooks_dispatch_events', buckets: BATCH_BUCKETS },
-    help: 'Messages of EVENTS in one batch of the dispatcher',
+    registers,
+    name: 'webhooks_dispatch_events',
+    help: 'Events in one batch of the dispatcher',
+    buckets: BATCH_BUCKETS,
   });
   const dispatching = new Histogram({
-    ...{ registers, name: 'webhooks_dispatch_duration_seconds', buckets: DISPATCH_BUCKETS },
-    help: 'How long a batch took, from reading its messages until its deliveries were published',
+    registers,
+    name: 'webhooks_dispatch_duration_seconds',
+    help: 'Duration of a batch, from reading its messages until its deliveries were published',
+    buckets: DISPATCH_BUCKETS,
   });
   const failures = new Counter({
-    ...{ registers, name: 'webhooks_dispatch_failures_total' },
-    help: 'Batches that failed, and were tried again or split',
+    registers,
+    name: 'webhooks_dispatch_failures_total',
+    help: 'Batches that failed and were retried or split',
   });
   return { batch, dispatching, failures };
 }

@@ -11,15 +11,15 @@ import { type HeaderReader, InvalidCloudEventError, readCloudEvent } from './clo
 import { isEventType, problemOfEventId } from './event-type.ts';
 import type { NewEvent } from './store.ts';
 
-/** The limit of an event's data: 1 MiB. */
+/** Maximum size of an event's data: 1 MiB. */
 export const MAX_DATA_BYTES = 1024 * 1024;
-/** Most programs that read JSON do so recursively, and end somewhere beyond this. */
+/** Maximum nesting of an event's data. Most JSON parsers are recursive and overflow their stack somewhere beyond this. */
 const MAX_NESTING = 1_000;
 
-/** `message` goes on after "the data". */
+/** `message` is a predicate of "the data": `is empty`. */
 type DataProblem = { readonly reason: 'TOO_LARGE' | 'INVALID_JSON'; readonly message: string };
 
-/** Why these bytes cannot be an event's data; undefined if they can. Data that can is not parsed again, see `parseData`. */
+/** The reason why these bytes cannot be an event's data; undefined if they can. The parsed value is kept for `parseData`. */
 export function problemOfData(data: Buffer): DataProblem | undefined {
   if (data.length > MAX_DATA_BYTES) return { reason: 'TOO_LARGE', message: tooLarge(data) };
   const message = problemOfJson(data);
@@ -32,25 +32,25 @@ export function tooLarge({ length }: Pick<Buffer, 'length'>): string {
 
 export const TOO_NESTED = `is nested deeper than ${MAX_NESTING} levels`;
 
-/** Whether a JSON text is nested deeper than an event's data may be, inside so many levels of an envelope. */
+/** Whether a JSON text is nested deeper than an event's data may be. `envelopeLevels`: levels around the data. */
 export function isTooNested(json: string, envelopeLevels = 0): boolean {
   const max = MAX_NESTING + envelopeLevels;
   return nestingOf(json, max) > max;
 }
 
-/** Parsed values by their bytes; each lives as long as the batch of events that is being dispatched. */
+/** Parsed values by their bytes. An entry lives as long as the batch of its event. */
 const parsed = new WeakMap<Buffer, { readonly value: unknown }>();
 
-/** The value of an event's data, of which `problemOfData` has found that it is JSON. Parsed once for the same bytes. */
+/** The value of an event's data that passed `problemOfData`. The same bytes are parsed once. */
 export function parseData(data: Buffer): unknown {
-  const known = parsed.get(data);
-  if (known !== undefined) return known.value;
+  const cached = parsed.get(data);
+  if (cached !== undefined) return cached.value;
   const value: unknown = JSON.parse(data.toString());
   rememberData(data, value);
   return value;
 }
 
-/** For bytes that were made of this value, or that it was read from: they need not be parsed again. */
+/** Records the value of these bytes, so that they are not parsed again. */
 export function rememberData(data: Buffer, value: unknown): void {
   parsed.set(data, { value });
 }
@@ -60,22 +60,22 @@ function problemOfJson(data: Buffer): string | undefined {
   if (data.length === 0) return 'is empty';
   try {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data);
-    // Before it is parsed: a megabyte of brackets takes 0.1 s to parse.
+    // Checked before parsing: a megabyte of brackets takes 0.1 s to parse.
     if (isTooNested(text)) return TOO_NESTED;
     rememberData(data, JSON.parse(text));
     return undefined;
   } catch (error) {
-    // V8 quotes the offending text; the publisher has it, and a log must not.
+    // V8's message quotes the offending text, which must not be logged.
     return error instanceof SyntaxError ? 'is not JSON' : 'is not UTF-8';
   }
 }
 
-/** A CloudEvent's envelope may have its data in base64, and attributes beside it. */
+/** Maximum size of a message: a CloudEvent's envelope has attributes, and may have its data in base64. */
 const MAX_BODY_BYTES = 1.5 * MAX_DATA_BYTES;
 
 /**
- * Its `id` is a UUIDv7 of the JetStream timestamp, its random bits from timestamp and sequence together: a redelivered
- * message gets the same id, and a sequence number that a crashed broker hands out again gets another.
+ * `id` is a UUIDv7 of the JetStream timestamp whose random bits are derived from timestamp and sequence: a redelivered
+ * message gets the same id, and a sequence number that a crashed broker reuses gets another.
  */
 export type ParsedEvent = NewEvent & { readonly kind: 'event'; readonly subject: string };
 
@@ -98,7 +98,7 @@ class Rejected extends Error {
   }
 }
 
-/** Never throws: what is not an event is a rejection that says why. */
+/** Never throws for an invalid message, but returns a rejection with the reason. */
 export function parseEvent(message: IncomingMessage, names: NatsNames): ParsedEvent | Rejection {
   const timeMs = Math.floor(message.timestampNanos / 1_000_000);
   const id = uuid7(timeMs, `${message.timestampNanos}:${message.sequence}`);
@@ -116,19 +116,26 @@ export function parseEvent(message: IncomingMessage, names: NatsNames): ParsedEv
     return { kind: 'event', id, tenant, subject, eventId: eventId ?? id, type, occurredAt, data };
   } catch (error) {
     if (!(error instanceof Rejected)) throw error;
-    const known = tenant !== undefined && isTenant(tenant) ? tenant : undefined;
+    const validTenant = tenant !== undefined && isTenant(tenant) ? tenant : undefined;
     const { reason, message: text } = error;
     const subject = message.subject.slice(0, 512).toWellFormed().replaceAll('\0', '\uFFFD');
-    return { kind: 'rejected', id, tenant: known, subject, reason, message: text, sizeBytes: message.body.length };
+    return {
+      kind: 'rejected',
+      id,
+      tenant: validTenant,
+      subject,
+      reason,
+      message: text,
+      sizeBytes: message.body.length,
+    };
   }
 }
 
-/** An event that breaks the schema of its type. */
+/** The rejection of an event that violates the schema of its type. */
 export function rejectMismatch(event: ParsedEvent, mismatch: Mismatch): Rejection {
   return rejectEvent(event, { reason: 'SCHEMA_MISMATCH', message: describeMismatch(mismatch) });
 }
 
-/** What was read as an event, and is none after all. */
 export function rejectEvent(
   { id, tenant, subject, data }: ParsedEvent,
   why: { readonly reason: RejectionReason; readonly message: string },
@@ -154,15 +161,15 @@ function checkSubject(tenant: string, type: string): void {
 type Content = { readonly eventId: string | undefined; readonly time: string | undefined; readonly data: Buffer };
 
 /**
- * The publisher's id is `Event-Id`, which only we look at; without it `Nats-Msg-Id`, by which JetStream drops what two
- * tenants publish at the same moment; without both a CloudEvent's id.
+ * The publisher's id is `Event-Id`, which JetStream ignores; otherwise `Nats-Msg-Id`, by which JetStream also drops
+ * duplicates, across tenants; otherwise the CloudEvent's id.
  */
 function readContent({ header: readHeader, body }: IncomingMessage): Content {
   const header: HeaderReader = (name) => {
     try {
       return readHeader(name);
     } catch {
-      // nats-server stores what its client then refuses to parse.
+      // nats-server stores headers that the client cannot parse.
       throw new Rejected(
         'INVALID_HEADERS',
         'the headers cannot be read: names may have no spaces, values no line breaks',
@@ -203,13 +210,13 @@ function parseTime(text: string): Date {
   return time;
 }
 
-/** A message of the EVENTS stream, free of the client's types. */
+/** A message of the EVENTS stream, without the client's types. */
 type IncomingMessage = {
   readonly subject: string;
   readonly header: HeaderReader;
   readonly body: Buffer;
   readonly sequence: number;
-  /** When JetStream stored it, in nanoseconds since 1970. */
+  /** Time at which JetStream stored the message, in nanoseconds since 1970. */
   readonly timestampNanos: number;
 };
 
@@ -223,7 +230,7 @@ export function toIncomingMessage(message: JsMsg): IncomingMessage {
   };
 }
 
-/** Header names are compared without regard to case, as in HTTP; NATS itself keeps them as they were sent. */
+/** Compares header names case-insensitively, as HTTP does; NATS keeps them as sent. */
 function readHeader({ headers }: JsMsg, name: string): string | undefined {
   const key = headers?.keys().find((candidate) => candidate.toLowerCase() === name.toLowerCase());
   return key === undefined ? undefined : headers?.get(key);

@@ -13,7 +13,14 @@ import type { SchemaThread } from './catalogue/schema-thread.ts';
 import { EventDataInvalidError, EventValidator } from './catalogue/validator.ts';
 import { eventMetrics } from './metrics.ts';
 import { knownEvents, type NewEvent } from './store.ts';
-import { EventWriter, fittingCount, MAX_DELIVERIES, type MatchedEvent, warnOfExhaustedFilterBudget } from './writer.ts';
+import {
+  EventWriter,
+  fittingCount,
+  MAX_DELIVERIES,
+  type MatchedEvent,
+  validateAndMatch,
+  warnOfExhaustedFilterBudget,
+} from './writer.ts';
 
 export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
   readonly eventId: string | undefined;
@@ -22,8 +29,8 @@ export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
 };
 
 /**
- * Writes an event and its deliveries, and enqueues those; resolves with the event's row. That is an older one if its id is
- * known. Throws an EventDataInvalidError or a PublishingBusyError.
+ * Writes an event and its deliveries and publishes them; resolves with the id of the event's row, which is an older one if
+ * the publisher's id is known. Throws an EventDataInvalidError or a PublishingBusyError.
  */
 export type PublishEvent = (event: EventToPublish) => Promise<string>;
 
@@ -39,48 +46,45 @@ type Outcome =
   | { readonly kind: 'written'; readonly rowId: string; readonly messages: readonly DeliveryMessage[] }
   | { readonly kind: 'mismatch'; readonly mismatch: Mismatch }
   | { readonly kind: 'failed'; readonly error: unknown }
-  /** Nothing was done: it would have made too many deliveries for one transaction. */
-  | { readonly kind: 'later' };
+  /** Not written, because the transaction would have created too many deliveries. */
+  | { readonly kind: 'deferred' };
 
-type FinalOutcome = Exclude<Outcome, { readonly kind: 'later' }>;
+type FinalOutcome = Exclude<Outcome, { readonly kind: 'deferred' }>;
 
 /** Limits of one transaction. */
 const BATCH = { events: 64, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
-/** Of all the events that wait in this process, those being written too: what they weigh is their data and this. */
-const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+/** Memory for the events of this process that are queued or being written. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+/** Estimated bytes of a queued event beside its data. */
 const EVENT_BYTES = 1_024;
-/** How many times the bytes that are left a tenant's events may weigh: seven eighths alone, so that there is room for another tenant. */
+/** A tenant's events may take up to this many times the bytes left free: seven eighths if it is alone, so that another tenant finds room. */
 const TENANT_SHARE = 7;
-/** After a failed batch, its events are written one by one for so long. */
+/** After a failed batch, time for writing its events one by one. */
 const ONE_BY_ONE_MS = 10_000;
 
-/** To be called once for each process. Events that come together are written together, on one connection of the pool. */
+/** Call this once for each process. Concurrent events are written in batches, on one connection of the pool. */
 export function createPublishEvent(services: Services): PublishEvent {
   const writer = new EventWriter(services.bus);
-  const catalogue = new EventValidator(services.schemaThread, services.log);
+  const validator = new EventValidator(services.schemaThread, services.log);
   const counts = eventMetrics(services.metrics);
   const queue = new PublishQueue((events) => writeBatch(events, write));
 
   async function write(events: readonly NewEvent[]): Promise<Outcome[]> {
     const { pool } = services.database;
-    const mismatches = await catalogue.findMismatches(pool, events);
-    const matched = await writer.match(
-      pool,
-      events.filter(({ id }) => !mismatches.has(id)),
-    );
+    const { mismatches, matched } = await validateAndMatch({ validator, writer }, pool, events);
     for (const { event, subscriptions } of matched) queue.learn(event.tenant, subscriptions.length);
-    const part = matched.slice(0, fittingCount(matched));
-    const later = new Set(matched.slice(part.length).map(({ event }) => event.id));
-    const { known, messages } = await transaction(pool, (db) => writeMatched(db, part));
-    counts.written('graphql', { matched: part, isKnown: (id) => known.has(id) && known.get(id) !== id });
+    const fitting = matched.slice(0, fittingCount(matched));
+    const deferredIds = new Set(matched.slice(fitting.length).map(({ event }) => event.id));
+    const { known, messages } = await transaction(pool, (db) => writeMatched(db, fitting));
+    counts.written('graphql', { matched: fitting, isKnown: (id) => known.has(id) && known.get(id) !== id });
     warnOfExhaustedFilterBudget(
       services.log,
-      part.filter(({ event }) => !known.has(event.id)),
+      fitting.filter(({ event }) => !known.has(event.id)),
     );
     return events.map(({ id, tenant, eventId }) => {
       const mismatch = mismatches.get(id);
       if (mismatch !== undefined) return { kind: 'mismatch', mismatch };
-      if (later.has(id)) return { kind: 'later' };
+      if (deferredIds.has(id)) return { kind: 'deferred' };
       const rowId = known.get(id) ?? id;
       const own = messages.filter((message) => message.eventId === eventId && message.tenant === tenant);
       return { kind: 'written', rowId, messages: rowId === id ? own : [] };
@@ -94,8 +98,8 @@ export function createPublishEvent(services: Services): PublishEvent {
       db,
       events.filter(({ id }) => knownIds.includes(id)),
     );
-    const left = await unpublished(db, { known, maxDataBytes: services.bus.maxInlineDataBytes });
-    return { known, messages: [...messages, ...left] };
+    const unpublished = await unpublishedMessages(db, { known, maxDataBytes: services.bus.maxInlineDataBytes });
+    return { known, messages: [...messages, ...unpublished] };
   }
 
   return async ({ tenant, type, data, eventId, occurredAt }) => {
@@ -111,8 +115,8 @@ export function createPublishEvent(services: Services): PublishEvent {
   };
 }
 
-/** Of the rows that are known because we wrote them: the connection broke while they were committed. */
-async function unpublished(
+/** Messages of rows that an earlier try of ours wrote: the connection broke while the transaction was committing. */
+async function unpublishedMessages(
   db: Queryable,
   { known, maxDataBytes }: { readonly known: ReadonlyMap<string, string>; readonly maxDataBytes: number },
 ): Promise<DeliveryMessage[]> {
@@ -123,13 +127,13 @@ async function unpublished(
   );
 }
 
-type WaitingEvent = Queueable & { readonly event: NewEvent; readonly resolve: (outcome: FinalOutcome) => void };
+type QueuedEvent = Queueable & { readonly event: NewEvent; readonly resolve: (outcome: FinalOutcome) => void };
 
-/** Writes events in batches of one transaction, tenants in turn, and refuses one with a PublishingBusyError while too many wait. */
+/** Writes events in batches of one transaction, round-robin by tenant; refuses events with a PublishingBusyError while the queue is full. */
 class PublishQueue {
   readonly #write: (events: readonly NewEvent[]) => Promise<Outcome[]>;
-  readonly #queue = new TenantQueue<WaitingEvent>({ maxEvents: Number.POSITIVE_INFINITY, maxBytes: MAX_WAITING_BYTES });
-  /** Of the events that wait or are being written. */
+  readonly #queue = new TenantQueue<QueuedEvent>({ maxEvents: Number.POSITIVE_INFINITY, maxBytes: MAX_QUEUED_BYTES });
+  /** Bytes of the events queued or being written, by tenant. */
   readonly #bytesOfTenant = new Map<string, number>();
   #bytes = 0;
   #lastKey = 0;
@@ -144,7 +148,7 @@ class PublishQueue {
     const { tenant } = event;
     const bytes = event.data.length + EVENT_BYTES;
     const ofTenant = (this.#bytesOfTenant.get(tenant) ?? 0) + bytes;
-    if (ofTenant > TENANT_SHARE * (MAX_WAITING_BYTES - this.#bytes - bytes)) throw new PublishingBusyError();
+    if (ofTenant > TENANT_SHARE * (MAX_QUEUED_BYTES - this.#bytes - bytes)) throw new PublishingBusyError();
     this.#count(tenant, bytes);
     try {
       return await new Promise((resolve) => {
@@ -152,7 +156,7 @@ class PublishQueue {
         this.#queue.add({ key: this.#lastKey, tenant, bytes, event, resolve });
         if (this.#isWriting) return;
         this.#isWriting = true;
-        // Later in this turn of the event loop, so that what arrives together is written together.
+        // Deferred to the end of this event loop turn, so that events that arrive together are written together.
         setImmediate(() => void this.#writeAll());
       });
     } finally {
@@ -160,7 +164,7 @@ class PublishQueue {
     }
   }
 
-  /** How many deliveries an event of this tenant makes. */
+  /** Records how many deliveries an event of this tenant creates. */
   learn(tenant: string, deliveries: number): void {
     this.#queue.learn(tenant, deliveries);
   }
@@ -176,21 +180,22 @@ class PublishQueue {
     while (this.#queue.size > 0) {
       const batch = this.#queue.take(BATCH);
       const outcomes = await this.#write(batch.map(({ event }) => event));
-      const later: WaitingEvent[] = [];
+      const deferred: QueuedEvent[] = [];
       for (const [index, item] of batch.entries()) {
-        const outcome = outcomes[index] ?? { kind: 'later' };
-        if (outcome.kind === 'later') later.push(item);
+        const outcome = outcomes[index] ?? { kind: 'deferred' };
+        if (outcome.kind === 'deferred') deferred.push(item);
         else item.resolve(outcome);
       }
-      this.#queue.putBack(later);
+      this.#queue.putBack(deferred);
     }
     this.#isWriting = false;
   }
 }
 
 /**
- * What one event is refused for, or a deadlock, is not the others' fault: after a failure each is written by itself, and
- * finds out whether it had been, should the connection have broken. On one connection: the others are for delivering.
+ * Writes a batch; after a failure, writes its events one by one, because one refused event or a deadlock must not fail the
+ * others. If the connection broke during the commit, this finds out which had been written. It uses one connection of the
+ * pool: the others are for deliveries.
  */
 async function writeBatch(
   events: readonly NewEvent[],
@@ -212,7 +217,7 @@ async function writeBatch(
   return outcomes;
 }
 
-/** More events wait to be written than may, or they could not be written in time: the publisher may try again. */
+/** The queue is full, or its events could not be written in time: the publisher may retry. */
 class PublishingBusyError extends DomainError {
   readonly code = 'SERVICE_UNAVAILABLE';
 

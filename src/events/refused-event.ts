@@ -7,16 +7,16 @@ import type { EventMetrics } from './metrics.ts';
 import { parseEvent, rejectEvent, toIncomingMessage } from './parse.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
 
-/** Delays before an event is tried again. The first one doubles with each try, up to the last. */
+/** Redelivery delays of an event: the first doubles with each delivery, up to the last. */
 type Delays = { readonly firstMs: number; readonly lastMs: number };
-/** After a locked table, a timeout or any other error that ends by itself. */
+/** After an error that passes without intervention, such as a locked table or a timeout. */
 const TRANSIENT: Delays = { firstMs: 5_000, lastMs: 30_000 };
-/** After a refusal of the event itself: each try costs its batch, and itself, up to a statement's timeout. */
+/** After Postgres refused the event itself: each try can block its batch, and then the event alone, for a statement timeout. */
 const REFUSED: Delays = { firstMs: 30_000, lastMs: 3_600_000 };
-/** A day before EVENTS would drop it without a trace. */
+/** Age at which an event is rejected: a day before EVENTS would drop it without a trace. */
 const REJECT_AFTER_MS = 48 * 3_600_000;
-/** Some eight minutes of tries, while EVENTS is nearly full: nothing after the event is deleted, so it would fill up. */
-const TRIES_WITHOUT_ROOM = 5;
+/** Deliveries (some eight minutes) before an event is rejected while EVENTS is nearly full: the events behind it cannot be deleted. */
+const MAX_DELIVERIES_WHEN_FULL = 5;
 
 type RefusedEvent = { readonly message: JsMsg; readonly error: unknown };
 
@@ -28,8 +28,8 @@ type RefusalServices = {
 };
 
 /**
- * An event that cannot be written is tried again, behind the others; after two days, or soon when EVENTS is nearly full, it
- * becomes a rejected event.
+ * Delays an event that cannot be written, so that later events go first. After two days, or within minutes if EVENTS is
+ * nearly full, the event becomes a rejected event.
  */
 export async function retryLaterOrReject(
   { database, bus, log, metrics }: RefusalServices,
@@ -40,7 +40,7 @@ export async function retryLaterOrReject(
   const facts = { subject: message.subject, sequence: message.seq };
   const ageMs = database.clock.now() - timestampNanos / 1_000_000;
   if (!mustReject(error, { ageMs, deliveryCount, eventsNearlyFull: bus.eventsNearlyFull })) {
-    log.error({ err: error, ...facts }, 'an event was refused; trying it again behind the others');
+    log.error({ err: error, ...facts }, 'event refused; retrying later');
     message.nak(retryDelayMs(error, deliveryCount));
     return;
   }
@@ -49,44 +49,44 @@ export async function retryLaterOrReject(
     const rejection =
       parsed.kind === 'event' ? rejectEvent(parsed, { reason: 'NOT_RECORDED', message: describe(error) }) : parsed;
     for (const { reason } of await insertRejectedEvents(database.pool, [rejection])) metrics.rejected(reason);
-    log.error({ err: error, ...facts }, 'an event was refused for too long, and is rejected');
+    log.error({ err: error, ...facts }, 'event refused for too long; rejected');
     message.ack();
   } catch (cause) {
-    log.error({ err: cause, ...facts }, 'an event was refused for too long, and cannot be rejected either');
+    log.error({ err: cause, ...facts }, 'event refused for too long; rejecting it failed');
     message.nak(retryDelayMs(cause, deliveryCount));
   }
 }
 
-/** The cause is only named: what Postgres says about it may quote data. */
+/** Gives only the SQLSTATE, because the message of Postgres may quote data. */
 function describe(error: unknown): string {
   const sqlState = sqlStateOf(error);
-  const name = sqlState === undefined ? 'see the log' : `SQLSTATE ${sqlState}`;
-  return `the event could not be recorded: ${name}`;
+  const cause = sqlState === undefined ? 'see the log' : `SQLSTATE ${sqlState}`;
+  return `the event could not be recorded: ${cause}`;
 }
 
-/** An error that ends by itself, such as a locked table, costs no event, however full EVENTS is. */
+/** A transient error, such as a locked table, never rejects an event before its age does, however full EVENTS is. */
 export function mustReject(
   error: unknown,
   event: { readonly ageMs: number; readonly deliveryCount: number; readonly eventsNearlyFull: boolean },
 ): boolean {
   if (event.ageMs >= REJECT_AFTER_MS) return true;
-  return event.eventsNearlyFull && event.deliveryCount >= TRIES_WITHOUT_ROOM && !isTransient(error);
+  return event.eventsNearlyFull && event.deliveryCount >= MAX_DELIVERIES_WHEN_FULL && !isTransient(error);
 }
 
-/** `deliveryCount`: how often JetStream has delivered the event, from 1. */
+/** `deliveryCount`: number of times that JetStream has delivered the event. */
 export function retryDelayMs(error: unknown, deliveryCount: number): number {
   const { firstMs, lastMs } = isTransient(error) ? TRANSIENT : REFUSED;
   return Math.min(lastMs, firstMs * 2 ** (deliveryCount - 1));
 }
 
-/** A publisher with a bug can have every event rejected, thousands a second. */
-const INTERVAL_MS = 1_000;
-/** The path in its message has names of the event's data, which is the customer's. */
+/** Minimum time between two log lines. A faulty publisher can cause thousands of rejections a second. */
+const LOG_INTERVAL_MS = 1_000;
+/** A rejection with this reason quotes names from the event's data in its message, so the message is not logged. */
 const QUOTES_DATA = 'SCHEMA_MISMATCH';
 
 /**
- * Logs rejected events, at most one line a second: the first one at once, then one of each second with the number of
- * those that got no line (`leftOut`). All of them are readable as `rejectedEvents` over GraphQL.
+ * Logs rejected events, at most one line a second: the first at once, then the latest of each second with the number of
+ * those not logged (`leftOut`). GraphQL returns all of them as `rejectedEvents`.
  */
 export function createRejectionLog(log: Logger): (rejected: readonly NewRejectedEvent[]) => void {
   let isQuiet = false;
@@ -102,7 +102,7 @@ export function createRejectionLog(log: Logger): (rejected: readonly NewRejected
       if (latest === undefined) return;
       leftOut -= 1;
       write(latest);
-    }, INTERVAL_MS).unref();
+    }, LOG_INTERVAL_MS).unref();
   }
 
   return (rejected) => {

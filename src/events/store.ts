@@ -4,7 +4,7 @@ import type { Queryable } from '../postgres/client.ts';
 export type NewEvent = {
   readonly id: string;
   readonly tenant: string;
-  /** The publisher's id, or the same as `id`. */
+  /** The publisher's id; without one, the same as `id`. */
   readonly eventId: string;
   readonly type: string;
   readonly occurredAt: Date;
@@ -12,26 +12,26 @@ export type NewEvent = {
 };
 
 type EventRow = NewEvent & {
-  /** The tenant's version whose settings decide who gets it; absent if whom it is for is named. */
+  /** The tenant's version that the event was matched at; absent if its subscriptions were given explicitly. */
   readonly matchedVersion?: number;
-  /** Filters of subscriptions from this id on count as not fulfilled. */
+  /** Filters of subscriptions from this id on count as not matching. */
   readonly filterBudgetExhaustedAt?: string | undefined;
 };
 
-/** Inserts the events that are new, by id and by the tenant's event id, and returns the ids of those. */
+/** Inserts events whose id, and whose event id within the tenant, are new. Returns the ids of the inserted events. */
 export async function insertEvents(db: Queryable, events: readonly EventRow[]): Promise<Set<string>> {
   const { rows } = await db.query<{ id: string }>(
-    `WITH given AS (
+    `WITH input AS (
        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[], $7::bigint[],
-         $8::uuid[]) AS g (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at)
-     ), unheard AS (
+         $8::uuid[]) AS i (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at)
+     ), new_ids AS (
        INSERT INTO event_ids (tenant, event_id, event_row_id)
-       SELECT tenant, event_id, id FROM given WHERE event_id <> id::text
+       SELECT tenant, event_id, id FROM input WHERE event_id <> id::text
        ON CONFLICT DO NOTHING
        RETURNING event_row_id
      )
      INSERT INTO events (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at)
-     SELECT * FROM given WHERE event_id = id::text OR id IN (SELECT event_row_id FROM unheard)
+     SELECT * FROM input WHERE event_id = id::text OR id IN (SELECT event_row_id FROM new_ids)
      ON CONFLICT DO NOTHING
      RETURNING id`,
     [
@@ -48,17 +48,17 @@ export async function insertEvents(db: Queryable, events: readonly EventRow[]): 
   return new Set(rows.map((row) => row.id));
 }
 
-/** Of these events, those that have been written before: the row of each by the id it has now. */
+/** The row ids of those events that have been written before, by the id given here. */
 export async function knownEvents(
   db: Queryable,
   events: readonly Pick<NewEvent, 'id' | 'tenant' | 'eventId'>[],
 ): Promise<Map<string, string>> {
   if (events.length === 0) return new Map();
   const { rows } = await db.query<{ id: string; rowId: string }>(
-    `SELECT g.id, coalesce(k.event_row_id, e.id) AS "rowId"
-     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS g (id, tenant, event_id)
-     LEFT JOIN event_ids k ON k.event_id = g.event_id AND k.tenant = g.tenant
-     LEFT JOIN events e ON e.id = g.id AND e.id BETWEEN $4 AND $5
+    `SELECT i.id, coalesce(k.event_row_id, e.id) AS "rowId"
+     FROM unnest($1::uuid[], $2::text[], $3::text[]) AS i (id, tenant, event_id)
+     LEFT JOIN event_ids k ON k.event_id = i.event_id AND k.tenant = i.tenant
+     LEFT JOIN events e ON e.id = i.id AND e.id BETWEEN $4 AND $5
      WHERE k.event_row_id IS NOT NULL OR e.id IS NOT NULL`,
     [
       events.map((event) => event.id),
@@ -101,7 +101,7 @@ export async function insertRejectedEvents(
   return rejections.filter(({ id }) => recorded.has(id));
 }
 
-/** How large the data of these events are, in bytes, by their rows' ids. */
+/** The size of the data of these events in bytes, by row id. */
 export async function readEventDataSizes(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, number>> {
   const { rows } = await db.query<{ id: string; bytes: number }>(
     'SELECT id, octet_length(data) AS bytes FROM events WHERE id = ANY($1::uuid[]) AND id BETWEEN $2 AND $3',
@@ -110,7 +110,7 @@ export async function readEventDataSizes(db: Queryable, ids: readonly string[]):
   return new Map(rows.map(({ id, bytes }) => [id, bytes]));
 }
 
-/** The data of these events, by their rows' ids. */
+/** The data of these events, by row id. */
 export async function readEventData(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, Buffer>> {
   if (ids.length === 0) return new Map();
   const { rows } = await db.query<{ id: string; data: Buffer }>(
@@ -120,7 +120,7 @@ export async function readEventData(db: Queryable, ids: readonly string[]): Prom
   return new Map(rows.map(({ id, data }) => [id, data]));
 }
 
-/** The data of these deliveries' events by delivery id, for messages that do not carry it. */
+/** The event data of deliveries whose messages do not carry it, by delivery id. */
 export async function readDataOfDeliveries(
   db: Queryable,
   deliveryIds: readonly string[],

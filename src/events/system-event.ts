@@ -11,13 +11,14 @@ type SystemEvent = {
   readonly type: string;
   /** JSON. */
   readonly data: string;
-  /** Who gets it, whatever types they want. */
+  /** The receiving subscriptions, whatever event types they have selected. */
   readonly subscriptionIds: readonly string[];
 };
 
 /**
- * Records an event of ours with its deliveries in a transaction, and returns the messages to publish once that is
- * committed. If they never are, the sweeper finds them lost. A test waits for no other delivery.
+ * Writes an event of the engine and its deliveries; call it in a transaction. Publish the returned messages after the
+ * commit: if that fails, the sweeper finds the deliveries lost and requeues them. A test event is never queued behind other
+ * deliveries.
  */
 export async function emitSystemEvent(
   db: Queryable,
@@ -28,7 +29,11 @@ export async function emitSystemEvent(
   const id = uuid7(occurredAt.getTime());
   await insertEvents(db, [{ id, tenant, eventId: id, type, occurredAt, data: Buffer.from(data) }]);
   const deliveries = subscriptionIds.map((subscriptionId) => ({
-    ...{ id: deliveryId(id, subscriptionId), tenant, subscriptionId, eventRowId: id, eventType: type },
+    id: deliveryId(id, subscriptionId),
+    tenant,
+    subscriptionId,
+    eventRowId: id,
+    eventType: type,
   }));
   if (deliveries.length === 0) return [];
   await insertDeliveries(db, { deliveries, isTest });
@@ -38,11 +43,11 @@ export async function emitSystemEvent(
 
 type TypeMatch = {
   readonly id: string;
-  /** Null if every event of these types is wanted. */
+  /** Null: the subscription has no filter. */
   readonly filter: unknown;
 };
 
-/** A tenant's active subscriptions that have one of these entries among their event types, and whose circuit is closed. */
+/** A tenant's active subscriptions with a closed circuit and at least one of these patterns among their event types. */
 export async function matchingSubscriptions(
   db: Queryable,
   { tenant, patterns }: { readonly tenant: string; readonly patterns: readonly string[] },

@@ -15,14 +15,14 @@ export type TestEvent = {
   readonly data: string;
 };
 
-/** Pending tests of a tenant. Tests bypass the limits of their subscriptions, so an endpoint that hangs must not collect them. */
+/** Maximum pending test events of a tenant. Tests bypass the subscription's limits, so they must not accumulate at a hanging endpoint. */
 export const MAX_PENDING_TESTS = 10;
 const FIRST_POLL_MS = 20;
 const MAX_POLL_MS = 250;
-/** By how much the clock of a sender may be behind ours. */
+/** Maximum lag of a sender's clock behind ours. */
 const CLOCK_SKEW_MS = 3_600_000;
 
-/** As many test events of the tenant as may be are still being sent. */
+/** The tenant has the maximum number of pending test events. */
 export class TooManyTestsError extends DomainError {
   readonly code = 'TOO_MANY_TESTS';
 
@@ -34,8 +34,8 @@ export class TooManyTestsError extends DomainError {
 }
 
 /**
- * Records an event for this one subscription, whatever types it wants, and publishes its delivery. While NATS is
- * unavailable, the delivery waits in Postgres (`isPublished: false`). Throws a TooManyTestsError.
+ * Writes an event for one subscription, whatever event types it has selected, and publishes its delivery. While NATS is
+ * unavailable, the delivery is queued in Postgres (`isPublished: false`). Throws a TooManyTestsError.
  */
 export async function sendTestEvent(
   services: { readonly database: Database; readonly bus: NatsClient; readonly log: Logger },
@@ -48,7 +48,7 @@ export async function sendTestEvent(
     if ((await countPendingTests(db, tenant)) >= MAX_PENDING_TESTS) throw new TooManyTestsError();
     return emitSystemEvent(db, event, options);
   });
-  if (message === undefined) throw new Error(`no delivery was made for webhook subscription ${subscriptionId}`);
+  if (message === undefined) throw new Error(`no delivery was created for webhook subscription ${subscriptionId}`);
   const published = await publishOrRequeue(services, [message]);
   return { deliveryId: message.deliveryId, isPublished: published === 1 };
 }
@@ -62,8 +62,9 @@ async function countPendingTests(db: Queryable, tenant: string): Promise<number>
 }
 
 /**
- * The id of the delivery's first attempt, as soon as it is in the delivery log; or why there is none: it is still pending
- * after `waitMs`, or it has ended without one. Polls Postgres, because any process may be the sender, and NATS may be unavailable.
+ * Waits for the delivery's first attempt in the delivery log and returns its id; 'pending' if there is none after `waitMs`,
+ * 'ended' if the delivery ended without one. Polls Postgres, because any process may be the sender and NATS may be
+ * unavailable.
  */
 export async function waitForAttempt(
   db: Queryable,
@@ -71,7 +72,7 @@ export async function waitForAttempt(
   { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
 ): Promise<{ readonly attemptId: string } | 'pending' | 'ended'> {
   const until = performance.now() + waitMs;
-  // Attempts of earlier days need not be looked through.
+  // Excludes the partitions of earlier days.
   const sinceId = uuid7Floor(uuid7Time(deliveryId) - CLOCK_SKEW_MS);
   for (let pollMs = FIRST_POLL_MS; ; pollMs = Math.min(MAX_POLL_MS, 1.5 * pollMs)) {
     const { rows } = await db.query<{ isPending: boolean; attemptId: string | null }>(

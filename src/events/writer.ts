@@ -6,6 +6,8 @@ import { uuid7, uuid7Time } from '../lib/uuid7.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { StreamDepth } from '../nats/metrics.ts';
 import type { Queryable } from '../postgres/client.ts';
+import type { Mismatch } from './catalogue/compile.ts';
+import type { EventValidator } from './catalogue/validator.ts';
 import {
   type Match,
   type MatchedSubscription,
@@ -13,49 +15,47 @@ import {
   SubscriptionIndexes,
 } from './matching/subscription-index.ts';
 import { parseData } from './parse.ts';
-import { insertEvents, type NewEvent } from './store.ts';
+import { insertEvents, knownEvents, type NewEvent } from './store.ts';
 
 type WrittenEvents = {
-  /** To be published once the transaction is committed. If they never are, the sweeper finds the deliveries lost. */
+  /** Publish these after the transaction is committed. If that fails, the sweeper finds their deliveries lost and requeues them. */
   readonly messages: DeliveryMessage[];
-  /** Of the events that had been written before; nothing was done about them. */
+  /** Ids of events that had been written before; they are left unchanged. */
   readonly knownIds: readonly string[];
 };
 
-/** An event, and who wants it. */
+/** An event and its matching subscriptions. */
 export type MatchedEvent = Match & { readonly event: NewEvent };
 
 /**
- * Of one transaction, so that events of others do not wait long for it. One event is never split: how many deliveries it
- * makes is limited by MAX_SUBSCRIPTIONS_PER_TENANT.
+ * Deliveries created by one transaction, so that other tenants' events do not wait long for it. An event is never split;
+ * MAX_SUBSCRIPTIONS_PER_TENANT limits its deliveries.
  */
 export const MAX_DELIVERIES = 1_000;
 /**
- * Of one event so many deliveries are published with it; the rest is queued, and released as senders have room, so that
- * an event for very many subscriptions does not stand in JetStream before the events of others.
+ * Deliveries of one event that are published with it. The rest are queued and published as senders have capacity, so that
+ * an event with very many subscriptions does not delay the events behind it in JetStream.
  */
 const PUBLISHED_AT_ONCE = 100;
-/** While senders have more than they can take, that is so much less, and counts for all the tenant's events in a batch. */
-const PUBLISHED_WHEN_CROWDED = 20;
-type InlineLimits = Pick<NatsClient, 'maxInlineDataBytes' | 'maxFanOutBytes'>;
-
-/** Some 300 bytes each. */
+/** Deliveries published for all events of a tenant in one batch while the senders have a backlog. */
+const PUBLISHED_WITH_BACKLOG = 20;
+/** Weight of the cached subscription indexes. One unit takes some 300 bytes. */
 const MAX_INDEX_WEIGHT = 1_000_000;
 
-/** Writes events and one delivery for each webhook subscription that wants them. */
+/** Writes events and one delivery of each for every matching webhook subscription. */
 export class EventWriter {
-  readonly #bus: InlineLimits;
+  readonly #bus: Pick<NatsClient, 'maxInlineDataBytes' | 'maxFanOutBytes'>;
   readonly #depth: StreamDepth;
   readonly #indexes = new SubscriptionIndexes(MAX_INDEX_WEIGHT);
 
-  constructor(bus: InlineLimits & Pick<NatsClient, 'withJetStreamManager' | 'names'>) {
+  constructor(bus: Pick<NatsClient, 'maxInlineDataBytes' | 'maxFanOutBytes' | 'withJetStreamManager' | 'names'>) {
     this.#bus = bus;
     this.#depth = new StreamDepth(bus);
   }
 
   /**
-   * Finds who wants these events, by the settings of now: those whose mutations have answered before are among them. Takes
-   * its time, so it is not for a transaction.
+   * Finds the matching subscriptions by the current settings: changes whose mutations have returned are included. Matching
+   * takes time; call this outside a transaction.
    */
   async match(db: Queryable, events: readonly NewEvent[]): Promise<MatchedEvent[]> {
     if (events.length === 0) return [];
@@ -63,14 +63,14 @@ export class EventWriter {
     const matched: MatchedEvent[] = [];
     for (const event of events) {
       await yieldEventLoop();
-      // Somebody else may bring the indexes forward in between: each event has the version it was matched at.
+      // A concurrent call may update the indexes in between: each event records the version it was matched at.
       const index = indexes.get(event.tenant) ?? new SubscriptionIndex();
       matched.push({ event, ...(await index.match(event.type, () => parseData(event.data))) });
     }
     return matched;
   }
 
-  /** To be called in a transaction. */
+  /** Call this in a transaction. */
   async write(db: Queryable, matched: readonly MatchedEvent[]): Promise<WrittenEvents> {
     if (matched.length === 0) return { messages: [], knownIds: [] };
     const rows = matched.map(({ event, version, filterBudgetExhaustedAt }) => ({
@@ -89,7 +89,7 @@ export class EventWriter {
   async #fanOut(db: Queryable, matched: readonly MatchedEvent[]): Promise<DeliveryMessage[]> {
     const deliveries: NewDelivery[] = [];
     const messages: DeliveryMessage[] = [];
-    const isCrowded = this.#depth.isCrowded();
+    const hasBacklog = this.#depth.isCrowded();
     const published = new Map<string, number>();
     for (const { event, subscriptions } of matched) {
       const atOnce = Math.min(subscriptions.length, PUBLISHED_AT_ONCE);
@@ -98,7 +98,7 @@ export class EventWriter {
         const id = deliveryId(event.id, subscription.id);
         const { tenant, type: eventType } = event;
         const before = published.get(tenant) ?? 0;
-        const isQueued = index >= PUBLISHED_AT_ONCE || (isCrowded && before >= PUBLISHED_WHEN_CROWDED);
+        const isQueued = index >= PUBLISHED_AT_ONCE || (hasBacklog && before >= PUBLISHED_WITH_BACKLOG);
         published.set(tenant, before + 1);
         deliveries.push({ id, tenant, subscriptionId: subscription.id, eventRowId: event.id, eventType, isQueued });
         if (!isQueued) messages.push(firstMessage(event, { deliveryId: id, subscription, data }));
@@ -109,7 +109,7 @@ export class EventWriter {
     return messages.filter((message) => enqueued.has(message.deliveryId));
   }
 
-  /** Whether data of this size goes with the messages of its event, or is read from Postgres by the senders. */
+  /** Whether data of this size is part of the delivery messages; otherwise senders read it from Postgres. */
   #isInline(bytes: number, messages: number): boolean {
     return bytes <= this.#bus.maxInlineDataBytes && bytes * messages <= this.#bus.maxFanOutBytes;
   }
@@ -135,7 +135,31 @@ function firstMessage(event: NewEvent, { deliveryId: id, subscription, data }: F
   };
 }
 
-/** How many of these events, from the first, one transaction may write: at least one. */
+type Steps = { readonly validator: EventValidator; readonly writer: EventWriter };
+
+/** Splits events into those that violate the schema of their type, by id, and the valid ones with their subscriptions. */
+export async function validateAndMatch(
+  { validator, writer }: Steps,
+  db: Queryable,
+  events: readonly NewEvent[],
+): Promise<{ readonly mismatches: ReadonlyMap<string, Mismatch>; readonly matched: readonly MatchedEvent[] }> {
+  const mismatches = await validator.findMismatches(db, events);
+  if (mismatches.size > 0) {
+    // An event that was written before is not rejected: its schema may have changed since.
+    const written = await knownEvents(
+      db,
+      events.filter(({ id }) => mismatches.has(id)),
+    );
+    for (const id of written.keys()) mismatches.delete(id);
+  }
+  const matched = await writer.match(
+    db,
+    events.filter(({ id }) => !mismatches.has(id)),
+  );
+  return { mismatches, matched };
+}
+
+/** How many of these events, counted from the first, fit into one transaction: at least one. */
 export function fittingCount(matched: readonly MatchedEvent[]): number {
   let deliveries = 0;
   const end = matched.findIndex(({ subscriptions }, index) => {
@@ -145,18 +169,18 @@ export function fittingCount(matched: readonly MatchedEvent[]): number {
   return end < 0 ? matched.length : end;
 }
 
-/** Of events that filters were skipped for; nothing of their data is said. */
+/** Names events whose filter budget was exhausted; logs nothing of their data. */
 export function warnOfExhaustedFilterBudget(log: Logger, matched: readonly MatchedEvent[]): void {
   for (const { event, filterBudgetExhaustedAt } of matched) {
     if (filterBudgetExhaustedAt === undefined) continue;
     log.warn(
       { tenant: event.tenant, eventId: event.eventId, subscriptionId: filterBudgetExhaustedAt },
-      'the payload filters of an event took too many steps; those from this subscription on count as not fulfilled',
+      'filter budget exhausted; the filters from this subscription on count as not matching',
     );
   }
 }
 
-/** The id of the delivery of an event (row) to a subscription: always the same, so that it is never made twice. */
+/** The id of the delivery of an event (row) to a subscription. It is deterministic, so that no delivery is created twice. */
 export function deliveryId(eventRowId: string, subscriptionId: string): string {
   return uuid7(uuid7Time(eventRowId), `${eventRowId}:${subscriptionId}`);
 }

@@ -57,7 +57,7 @@ it('an event whose transaction fails again and again does not hold up the others
   for (const type of ['before', 'beside', 'after']) {
     await waitFor(() => isWritten(type, 20), { what: `those ${type}`, timeoutMs: 20_000 });
   }
-  await waitFor(() => scene.logLines.some((line) => line.includes('an event was refused')), { what: 'the log line' });
+  await waitFor(() => scene.logLines.some((line) => line.includes('event refused')), { what: 'the log line' });
   // It is not forgotten.
   expect(await scene.waitingIn('EVENTS')).toBeGreaterThan(0);
   await waitFor(async () => (await scene.unackedBy('EVENTS', 'dispatcher')) === 1, { what: 'all others to be acked' });
@@ -83,9 +83,9 @@ it('events that waited for a locked table are written within seconds of its end'
   const unlock = await lockTable(services.databaseUrl, { table: 'events', mode: 'SHARE' });
   const types = ['a', 'b', 'c'];
   for (const type of types) await services.publish(`events.acme.${type}`, '{}');
-  const wasPutOff = (type: string) =>
-    logLines.some((line) => line.includes('an event was refused') && line.includes(`events.acme.${type}"`));
-  await waitFor(() => types.every(wasPutOff), { what: 'all of them to be put off' });
+  const wasRefused = (type: string) =>
+    logLines.some((line) => line.includes('event refused') && line.includes(`events.acme.${type}"`));
+  await waitFor(() => types.every(wasRefused), { what: 'all of them to be refused' });
   await unlock();
   await waitFor(async () => (await services.query('SELECT FROM events')).length === types.length, {
     ...{ what: 'the events to be written', timeoutMs: 15_000 },

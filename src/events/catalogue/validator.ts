@@ -3,31 +3,32 @@ import type { Logger } from 'pino';
 import { groupBy } from '../../lib/collections.ts';
 import { InputError } from '../../lib/errors.ts';
 import type { Queryable } from '../../postgres/client.ts';
-import { knownEvents, type NewEvent } from '../store.ts';
 import type { Mismatch } from './compile.ts';
 import { type SchemaThread, SchemaThreadUnavailableError } from './schema-thread.ts';
 
-/** An event type as it was read; `schema` is its JSON text, undefined if its data is not checked. */
+type ValidatedEvent = { readonly id: string; readonly type: string; readonly data: Buffer };
+
+/** An event type as read from Postgres. `schema`: its JSON text; undefined if data of the type is not validated. */
 type CataloguedType = { readonly version: number; readonly schema: string | undefined };
 type Types = ReadonlyMap<string, CataloguedType>;
 
-/** The types seen last are kept, with so many characters of schema in all. */
+/** Characters of schema text in the cache of event types, which keeps the most recently used. */
 const MAX_CACHED_SCHEMA_LENGTH = 4 * 1024 * 1024;
-/** For all the events that are checked together. 8 MiB of plain data take some 0.1 s. */
+/** Time limit of one batch, in milliseconds. 8 MiB of plain data take some 0.1 s. */
 const MAX_CHECK_MS = 1_000;
-/** For those of one type, so that something is left for the others. */
+/** Time limit of one event type within a batch, so that time remains for the other types. */
 const MAX_TYPE_MS = 500;
-/** To list the problems of what was refused; beyond it, each has its first. */
+/** Time limit for listing all problems in a batch, in milliseconds; after it, an event has only its first problem. */
 const MAX_EXPLAIN_MS = 200;
-/** So long a schema is left alone after it took longer than that. */
+/** After a time limit was exceeded, events of the type are not validated for this long. */
 const SUSPENDED_MS = 60_000;
 
-/** Checks events against the schemas of the event catalogue, in the schema thread. The dispatcher and publishEvent have one each. */
+/** Validates events against the schemas of the event catalogue, in the schema thread. The dispatcher and publishEvent have one each. */
 export class EventValidator {
   readonly #thread: SchemaThread;
   readonly #log: Logger;
   readonly #types = new LRUCache<string, CataloguedType>({ maxSize: MAX_CACHED_SCHEMA_LENGTH });
-  /** The event types that are not checked for now. */
+  /** Event types whose validation is suspended. */
   readonly #suspended = new LRUCache<string, true>({ max: 1_000, ttl: SUSPENDED_MS });
 
   constructor(thread: SchemaThread, log: Logger) {
@@ -36,20 +37,12 @@ export class EventValidator {
   }
 
   /**
-   * Which of these events break the schema of their type, by their ids; a schema counts from the moment its mutation has
-   * answered. Takes its time, so it is not for a transaction. An event that was written before is left to whoever writes:
-   * what its schema says by now is of no importance.
+   * The events that violate the schema of their type, by id. A schema applies as soon as the mutation that set it has
+   * returned. Validation takes time; call this outside a transaction.
    */
-  async findMismatches(db: Queryable, events: readonly NewEvent[]): Promise<Map<string, Mismatch>> {
+  async findMismatches(db: Queryable, events: readonly ValidatedEvent[]): Promise<Map<string, Mismatch>> {
     const types = await this.#readTypes(db, new Set(events.map(({ type }) => type)));
-    const mismatches = await this.#check(events, types);
-    if (mismatches.size === 0) return mismatches;
-    const known = await knownEvents(
-      db,
-      events.filter(({ id }) => mismatches.has(id)),
-    );
-    for (const id of known.keys()) mismatches.delete(id);
-    return mismatches;
+    return this.#check(events, types);
   }
 
   async #readTypes(db: Queryable, names: ReadonlySet<string>): Promise<Map<string, CataloguedType>> {
@@ -70,7 +63,7 @@ export class EventValidator {
     return types;
   }
 
-  async #check(events: readonly NewEvent[], types: Types): Promise<Map<string, Mismatch>> {
+  async #check(events: readonly ValidatedEvent[], types: Types): Promise<Map<string, Mismatch>> {
     const mismatches = new Map<string, Mismatch>();
     const spentMs = new Map<string, number>();
     let [leftMs, explainMs] = [MAX_CHECK_MS, MAX_EXPLAIN_MS];
@@ -88,12 +81,12 @@ export class EventValidator {
           const mismatch = result.mismatches[index];
           if (mismatch !== undefined) mismatches.set(id, mismatch);
         }
-        if (result.unusable !== undefined) this.#giveUp(name, { type, reason: result.unusable });
+        if (result.unusable !== undefined) this.#disable(name, { type, reason: result.unusable });
         if (result.unfinished === undefined && leftMs >= 1) continue;
-        // Perhaps it was another one that left it too little.
-        const dearest = longest(spentMs);
-        spentMs.delete(dearest);
-        this.#suspend(dearest, result.unfinished);
+        // The time may have been used up by an earlier type: suspend the slowest.
+        const slowest = slowestOf(spentMs);
+        spentMs.delete(slowest);
+        this.#suspend(slowest, result.unfinished);
       } catch (error) {
         if (error instanceof SchemaThreadUnavailableError) throw error;
         this.#suspend(name, error);
@@ -102,27 +95,25 @@ export class EventValidator {
     return mismatches;
   }
 
-  /** It was compiled when it was saved, perhaps by another version of this program. No event is lost for that. */
-  #giveUp(eventType: string, { type, reason }: { readonly type: CataloguedType; readonly reason: string }): void {
+  /** The schema compiled when it was saved, perhaps by another version of this program; no event is lost because it does not now. */
+  #disable(eventType: string, { type, reason }: { readonly type: CataloguedType; readonly reason: string }): void {
     this.#types.set(eventType, { version: type.version, schema: undefined }, { size: 100 });
-    this.#log.error({ reason, eventType }, 'the schema of an event type cannot be used; its data is not checked');
+    this.#log.error({ reason, eventType }, 'schema unusable; data of the event type is not validated');
   }
 
-  /** An event whose check cannot be finished is accepted: better a wrong one delivered than a right one lost. */
+  /** An event whose validation cannot be finished is accepted: delivering an invalid event is better than losing a valid one. */
   #suspend(eventType: string, reason: unknown): void {
     this.#suspended.set(eventType, true);
-    const message =
-      'checking data against the schema of its event type took too much; not checking that type for a minute';
+    const message = 'validation exceeded its time limit; data of the event type is not validated for a minute';
     this.#log.error({ reason: String(reason), eventType }, message);
   }
 }
 
-/** The one of the largest number. */
-function longest(spentMs: ReadonlyMap<string, number>): string {
+function slowestOf(spentMs: ReadonlyMap<string, number>): string {
   return [...spentMs].reduce((most, one) => (one[1] > most[1] ? one : most))[0];
 }
 
-/** The data is not as the schema of its event type wants it. Has the first 20 problems at most. */
+/** The event's data violates the schema of its event type. Carries the first 20 problems at most. */
 export class EventDataInvalidError extends InputError {
   readonly code = 'EVENT_DATA_INVALID';
 
@@ -134,7 +125,7 @@ export class EventDataInvalidError extends InputError {
   }
 }
 
-/** The first problem, and how many more there are. */
+/** The first problem and the number of further ones. */
 export function describeMismatch({ problems, count }: Mismatch): string {
   const [first] = problems;
   const more = count > 1 ? ` (and ${count - 1} more)` : '';
@@ -142,14 +133,14 @@ export function describeMismatch({ problems, count }: Mismatch): string {
 }
 
 type ChangedSchema = {
-  /** The event type. */
+  /** Name of the event type. */
   readonly name: string;
   readonly version: number;
   /** JSON Schema; null if the type has none. */
   readonly schema: unknown;
 };
 
-/** Of these event types, those in the catalogue that changed after the version that is known of them (0: none). */
+/** The catalogued event types, among these, that changed after their known version (0: not known). */
 async function changedSchemas(db: Queryable, known: ReadonlyMap<string, number>): Promise<ChangedSchema[]> {
   const { rows } = await db.query<Omit<ChangedSchema, 'version'> & { version: string }>(
     `SELECT t.name, t.version, t.schema
