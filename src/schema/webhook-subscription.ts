@@ -1,3 +1,4 @@
+import type { InputFieldsFromShape } from '@pothos/core';
 import { readTenant, tenantScope, tenantWhere } from '../auth/viewer.ts';
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import { attemptWhere, checkDeliveryFilter, checkFilter, type DeliveryFilter } from '../delivery-log/filter.ts';
@@ -15,10 +16,21 @@ import {
   type SubscriptionWithSecret,
   updateWebhookSubscription,
 } from '../subscriptions/service.ts';
+import {
+  describeInput,
+  describeOutput,
+  type RequiredSettings,
+  SETTING_ROWS,
+  type Setting,
+  type SettingName,
+  type WebhookSubscriptionSettings,
+} from '../subscriptions/settings.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { DeliveryConnection, DeliveryFilterInput, DeliveryType, WebhookSubscriptionFilterInput } from './delivery.ts';
 import { LOG_PAGE, PAGE } from './page.ts';
+
+type Types = typeof builder.$inferSchemaTypes;
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
@@ -44,31 +56,10 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
   fields: (t) => ({
     id: t.exposeID('id'),
     tenant: t.exposeString('tenant'),
-    url: t.exposeString('url'),
-    description: t.exposeString('description'),
-    eventTypes: t.exposeStringList('eventTypes', {
-      description: 'Event types, prefixes such as `conversation.*`, or `*` for all but `webhook_subscription.*`.',
-    }),
-    filter: t.field({
-      type: 'JSON',
-      nullable: true,
-      description: "What an event's data has to fulfil (docs/payload-filters.md); null means nothing.",
-      select: { filter: true },
-      resolve: ({ filter }): unknown => filter,
-    }),
-    isActive: t.exposeBoolean('isActive', { description: 'An inactive one gets no deliveries.' }),
     deactivationReason: t.expose('deactivationReason', {
       type: DeactivationReasonEnum,
       nullable: true,
       description: 'Null if it is active, or if a user deactivated it.',
-    }),
-    timeoutMs: t.exposeInt('timeoutMs', { description: 'How long one attempt may take.' }),
-    maxInFlight: t.exposeInt('maxInFlight', {
-      description: 'How many attempts each sender process may be making at a time.',
-    }),
-    rateLimitPerSecond: t.exposeInt('rateLimitPerSecond', {
-      nullable: true,
-      description: 'How many attempts may be begun per second; null means no limit.',
     }),
     failingSince: t.field({
       type: 'DateTime',
@@ -123,6 +114,22 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
     ),
   }),
 });
+
+// A field for each setting but the headers, whose values are never shown.
+builder.prismaObjectFields(WebhookSubscriptionType, (t) =>
+  Object.fromEntries(
+    SETTING_ROWS.flatMap(([name, { type, default: value }]) => {
+      if (name === 'headers' || type === 'HeaderList') return [];
+      const field = t.field({
+        type: type === 'StringList' ? t.listRef('String') : type,
+        nullable: value === null,
+        description: describeOutput(name),
+        resolve: (subscription): unknown => subscription[name],
+      });
+      return [[name, field]];
+    }),
+  ),
+);
 
 /** What of the filter is one subscription's: nothing, if it names another tenant or other subscriptions. */
 function narrowed(
@@ -196,51 +203,48 @@ const HeaderInput = builder.inputType('HeaderInput', {
   }),
 });
 
-const DESCRIPTIONS = {
-  url: 'Where the requests go.',
-  eventTypes: '1 to 100 event types, prefixes such as `conversation.*`, or `*` for all but `webhook_subscription.*`.',
-  description: 'For people; at most 1,000 characters.',
-  headers: 'Custom headers, sent with every request; at most 20, and 4 KiB of names and values together.',
-  filter:
-    'What an event\'s data has to fulfil, as docs/payload-filters.md says: `{status: "paid", total: {$gt: 100}}`. At most 100 conditions, 10 levels and 16 KiB of JSON.',
-  timeoutMs: 'How long one attempt may take, from 1000 to 30000.',
-  maxInFlight: 'How many attempts each sender process may be making at a time, from 1 to 100.',
-  rateLimitPerSecond: 'How many attempts may be begun per second, from 1 to 1000.',
-} as const;
+type InputFieldBuilder = PothosSchemaTypes.InputFieldBuilder<Types, 'InputObject'>;
+type InputFields<Shape> = InputFieldsFromShape<Types, Shape, 'InputObject'>;
 
-const CreateInput = builder.inputType('CreateWebhookSubscriptionInput', {
-  description: 'A new webhook subscription.',
-  fields: (t) => ({
-    tenant: t.string({ description: 'Required with the admin key; other credentials know theirs.' }),
-    url: t.string({ required: true, description: DESCRIPTIONS.url }),
-    eventTypes: t.stringList({ required: true, description: DESCRIPTIONS.eventTypes }),
-    description: t.string({ description: DESCRIPTIONS.description }),
-    headers: t.field({ type: [HeaderInput], description: `${DESCRIPTIONS.headers} Default: none.` }),
-    filter: t.field({ type: 'JSON', description: `${DESCRIPTIONS.filter} Default: every event of its types.` }),
-    isActive: t.boolean({ description: 'Default: true.' }),
-    timeoutMs: t.int({ description: `${DESCRIPTIONS.timeoutMs} Default: 5000.` }),
-    maxInFlight: t.int({ description: `${DESCRIPTIONS.maxInFlight} Default: 10.` }),
-    rateLimitPerSecond: t.int({ description: `${DESCRIPTIONS.rateLimitPerSecond} Default: no limit.` }),
-  }),
-});
+/** A field for each setting. */
+function inputFields<Shape>(t: InputFieldBuilder, operation: 'create' | 'update'): InputFields<Shape> {
+  const fieldOf = (name: SettingName, { type, isRequired }: Setting) => {
+    const description = describeInput(name, operation);
+    const required = operation === 'create' && isRequired === true;
+    switch (type) {
+      case 'StringList':
+        return t.stringList({ required, description });
+      case 'HeaderList':
+        return t.field({ type: [HeaderInput], required, description });
+      case 'String':
+      case 'Boolean':
+      case 'Int':
+      case 'JSON':
+        return t.field({ type, required, description });
+    }
+  };
+  // `as`: the settings' types derive from the same table.
+  return Object.fromEntries(SETTING_ROWS.map(([name, row]) => [name, fieldOf(name, row)])) as InputFields<Shape>;
+}
 
-const UpdateInput = builder.inputType('UpdateWebhookSubscriptionInput', {
-  description:
-    'A field that is absent keeps its value, and so does one that is null, but for `filter` and `rateLimitPerSecond`.',
-  fields: (t) => ({
-    url: t.string({ description: DESCRIPTIONS.url }),
-    eventTypes: t.stringList({ description: DESCRIPTIONS.eventTypes }),
-    description: t.string({ description: DESCRIPTIONS.description }),
-    headers: t.field({
-      type: [HeaderInput],
-      description: `${DESCRIPTIONS.headers} Replaces all of them, and an empty list removes them; one without a value keeps its value.`,
+type CreateSettings = WebhookSubscriptionSettings & RequiredSettings;
+
+const CreateInput = builder
+  .inputRef<CreateSettings & { readonly tenant?: string | null }>('CreateWebhookSubscriptionInput')
+  .implement({
+    description: 'The settings of a new webhook subscription.',
+    fields: (t) => ({
+      tenant: t.string({
+        description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
+      }),
+      ...inputFields<CreateSettings>(t, 'create'),
     }),
-    filter: t.field({ type: 'JSON', description: `${DESCRIPTIONS.filter} \`null\` takes it away.` }),
-    isActive: t.boolean({ description: '`false` also cancels the pending deliveries.' }),
-    timeoutMs: t.int({ description: DESCRIPTIONS.timeoutMs }),
-    maxInFlight: t.int({ description: DESCRIPTIONS.maxInFlight }),
-    rateLimitPerSecond: t.int({ description: `${DESCRIPTIONS.rateLimitPerSecond} \`null\` takes the limit away.` }),
-  }),
+  });
+
+const UpdateInput = builder.inputRef<WebhookSubscriptionSettings>('UpdateWebhookSubscriptionInput').implement({
+  description:
+    'The settings to change. An absent setting keeps its value, and so does one that is null, except for `filter` and `rateLimitPerSecond`.',
+  fields: (t) => inputFields<WebhookSubscriptionSettings>(t, 'update'),
 });
 
 const CreatePayload = builder.objectRef<SubscriptionWithSecret>('CreateWebhookSubscriptionPayload').implement({

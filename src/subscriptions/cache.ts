@@ -3,25 +3,14 @@ import { Batcher } from '../postgres/batcher.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { PermanentError } from '../postgres/errors.ts';
 import { headersContext, type SecretBox, secretContext } from './secrets.ts';
+import { SENT_COLUMNS, type SentSettings } from './settings.ts';
 
 type SenderSecret = { readonly id: string; readonly secret: string; readonly expiresAt: Date | undefined };
 
-/** A subscription as the sender needs it, its secrets readable: never log one. */
-export type SenderSubscription = Pick<
-  SubscriptionRow,
-  | 'id'
-  | 'tenant'
-  | 'url'
-  | 'isActive'
-  | 'timeoutMs'
-  | 'maxInFlight'
-  | 'rateLimitPerSecond'
-  | 'isOpen'
-  | 'headerNames'
-  | 'version'
-> & {
+/** A webhook subscription with its secrets in plain text: never log one. */
+export type SenderSubscription = Omit<SubscriptionRow, 'encryptedHeaders' | 'secrets'> & {
   readonly headers: Readonly<Record<string, string>>;
-  /** The current one first; an older one is not used once it has expired. */
+  /** The current secret first. Older ones are not used once they have expired. */
   readonly secrets: readonly SenderSecret[];
 };
 
@@ -107,16 +96,12 @@ export class SubscriptionCache {
   }
 }
 
-type SubscriptionRow = {
+type SubscriptionRow = SentSettings & {
   readonly id: string;
   readonly tenant: string;
-  readonly url: string;
-  /** False once it is inactive or deleted. */
+  /** False if it is inactive or deleted. */
   readonly isActive: boolean;
-  readonly timeoutMs: number;
-  readonly maxInFlight: number;
-  readonly rateLimitPerSecond: number | null;
-  /** Its endpoint keeps failing: only probes are sent. */
+  /** The circuit is open: only probes are sent. */
   readonly isOpen: boolean;
   readonly encryptedHeaders: string | null;
   readonly headerNames: readonly string[];
@@ -129,11 +114,10 @@ type SubscriptionRow = {
   }[];
 };
 
-/** What a sender needs to know of these subscriptions, by id; those that there are. */
+/** Returns the subscriptions by id, without those that do not exist. */
 async function loadSubscriptions(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, SubscriptionRow>> {
   const { rows } = await db.query<Omit<SubscriptionRow, 'version'> & { version: string }>(
-    `SELECT s.id, s.tenant, s.url, s.is_active AND s.deleted_at IS NULL AS "isActive", s.timeout_ms AS "timeoutMs",
-       s.max_in_flight AS "maxInFlight", s.rate_limit_per_second AS "rateLimitPerSecond",
+    `SELECT s.id, s.tenant, s.is_active AND s.deleted_at IS NULL AS "isActive", ${SENT_COLUMNS},
        st.opened_at IS NOT NULL AS "isOpen",
        s.encrypted_headers AS "encryptedHeaders", s.header_names AS "headerNames", s.version,
        coalesce((

@@ -19,7 +19,13 @@ import {
   type StoredHeaders,
 } from './headers.ts';
 import { generateSigningSecret, headersContext, type SecretBox, secretContext } from './secrets.ts';
-import { findProblems, type WebhookSubscriptionSettings } from './settings.ts';
+import {
+  findProblems,
+  type RequiredSettings,
+  SETTING_ROWS,
+  type SettingName,
+  type WebhookSubscriptionSettings,
+} from './settings.ts';
 
 export type WebhookSubscriptionServices = {
   readonly database: Database;
@@ -35,13 +41,12 @@ export type SubscriptionKey = { readonly id: string; readonly tenant: string | u
 /** The subscription and, the only time it is readable, its signing secret. */
 export type SubscriptionWithSecret = { readonly subscription: WebhookSubscription; readonly secret: string };
 
-export type CreateInput = WebhookSubscriptionSettings & {
-  readonly tenant: string | undefined;
-  /** Why the caller may not name this tenant. */
-  readonly tenantProblem?: string | undefined;
-  readonly url: string;
-  readonly eventTypes: readonly string[];
-};
+type CreateInput = WebhookSubscriptionSettings &
+  RequiredSettings & {
+    readonly tenant: string | undefined;
+    /** Why the caller may not name this tenant. */
+    readonly tenantProblem?: string | undefined;
+  };
 
 const MAX_OLD_SECRETS = 10;
 const MAX_OVERLAP_SECONDS = 604_800;
@@ -66,11 +71,11 @@ export async function createWebhookSubscription(
   const id = uuid7(services.database.clock.now());
   const secret = generateSigningSecret();
   const data = {
+    ...storedSettings(input),
     id,
     tenant,
     url,
     eventTypes: [...eventTypes],
-    ...plainSettings(input),
     ...sealHeaders(services.secretBox, { id, tenant, headers: completeHeaders(headers ?? [], NO_HEADERS) }),
     secrets: { create: sealSecret(services.secretBox, { secret, tenant, timeMs: services.database.clock.now() }) },
   };
@@ -110,9 +115,7 @@ export async function updateWebhookSubscription(
     const subscription = await transaction.webhookSubscription.update({
       where: { id },
       data: {
-        ...(target !== undefined && { url: target.url }),
-        ...(settings.eventTypes != null && { eventTypes: [...settings.eventTypes] }),
-        ...plainSettings(settings),
+        ...storedSettings({ ...settings, url: target?.url }),
         ...(given !== undefined && sealHeaders(secretBox, { id, tenant, headers: completeHeaders(given, stored) })),
         ...(settings.isActive === true && { deactivationReason: null }),
       },
@@ -209,16 +212,17 @@ async function endDeliveries(transaction: Prisma.TransactionClient, subscription
   await closeCircuit(db, subscriptionId);
 }
 
-function plainSettings(settings: WebhookSubscriptionSettings) {
-  const { description, filter, isActive, timeoutMs, maxInFlight, rateLimitPerSecond } = settings;
-  return {
-    ...(description != null && { description }),
-    ...(filter !== undefined && { filter: toColumn(filter) }),
-    ...(isActive != null && { isActive }),
-    ...(timeoutMs != null && { timeoutMs }),
-    ...(maxInFlight != null && { maxInFlight }),
-    ...(rateLimitPerSecond !== undefined && { rateLimitPerSecond }),
-  };
+type StoredSettings = Partial<Pick<Prisma.WebhookSubscriptionUncheckedCreateInput, Exclude<SettingName, 'headers'>>>;
+
+/** The columns of the settings that are given, without those of the headers. Null sets only what can be null. */
+function storedSettings(settings: WebhookSubscriptionSettings): StoredSettings {
+  const given = SETTING_ROWS.filter(([name, { column, default: value }]) => {
+    const isNullable = value === null;
+    return column !== undefined && (isNullable ? settings[name] !== undefined : settings[name] != null);
+  });
+  const values = given.map(([name]) => [name, name === 'filter' ? toColumn(settings.filter) : settings[name]]);
+  // `as`: the names and types of SETTINGS are those of the columns.
+  return Object.fromEntries(values) as StoredSettings;
 }
 
 function toColumn(filter: unknown) {

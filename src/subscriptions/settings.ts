@@ -4,24 +4,179 @@ import { validateFilter } from '../events/matching/filter-validation.ts';
 import type { InputProblem } from '../lib/errors.ts';
 import type { GivenHeader } from './headers.ts';
 
-/** What a user may set; a field that is absent keeps its value, or its default when the subscription is new. */
-export type WebhookSubscriptionSettings = {
-  readonly url?: string | null | undefined;
-  readonly eventTypes?: readonly string[] | null | undefined;
-  /** A payload filter; null means none. */
-  readonly filter?: unknown;
-  readonly description?: string | null | undefined;
-  /** Replaces all custom headers, but one without a value keeps its own; an empty list removes them. */
-  readonly headers?: readonly GivenHeader[] | null | undefined;
-  readonly isActive?: boolean | null | undefined;
-  readonly timeoutMs?: number | null | undefined;
-  readonly maxInFlight?: number | null | undefined;
-  /** Null means no limit. */
-  readonly rateLimitPerSecond?: number | null | undefined;
+export type Setting = {
+  readonly type: keyof Values;
+  /** The column of webhook_subscriptions. Undefined for headers: their names and encrypted values are apart. */
+  readonly column?: string;
+  /** Without a value for it no webhook subscription can be created. */
+  readonly isRequired?: true;
+  /** The value of a new webhook subscription that does not set it, the same as the column's default. */
+  readonly default?: string | number | boolean | null;
+  /** The words for a default that has no value to quote. */
+  readonly defaultMeans?: string;
+  /** Minimum and maximum of an integer, both included. */
+  readonly range?: readonly [min: number, max: number];
+  /** The limits of any other type, as a phrase. */
+  readonly limits?: string;
+  /** A noun phrase, without the full stop. */
+  readonly description: string;
+  /** A sentence on what else an update does. */
+  readonly onUpdate?: string;
+  /** Sender processes need its value: SubscriptionCache reads it. */
+  readonly isSent?: true;
 };
+
+/** The TypeScript type of a setting's values by its GraphQL type. */
+type Values = {
+  String: string;
+  StringList: readonly string[];
+  Boolean: boolean;
+  Int: number;
+  JSON: string | number | boolean | object;
+  HeaderList: readonly GivenHeader[];
+};
+
 const MAX_DESCRIPTION_LENGTH = 1_000;
-/** From and to, both included. */
-const RANGES = { timeoutMs: [1_000, 30_000], maxInFlight: [1, 100], rateLimitPerSecond: [1, 1_000] } as const;
+
+/**
+ * Every setting of a webhook subscription. The fields of the GraphQL types, the validation of integers, the columns that
+ * are written, those that senders read, and docs/subscription-settings.md derive from this table.
+ */
+export const SETTINGS = {
+  url: {
+    type: 'String',
+    column: 'url',
+    isRequired: true,
+    description: 'The URL that requests are sent to',
+    isSent: true,
+  },
+  eventTypes: {
+    type: 'StringList',
+    column: 'event_types',
+    isRequired: true,
+    limits: `from 1 to ${MAX_EVENT_TYPES} of them`,
+    description: 'Event types, prefixes such as `conversation.*`, or `*` for all but `webhook_subscription.*`',
+  },
+  description: {
+    type: 'String',
+    column: 'description',
+    default: '',
+    defaultMeans: 'empty',
+    limits: `at most ${MAX_DESCRIPTION_LENGTH.toLocaleString('en')} characters`,
+    description: 'A text for people',
+  },
+  headers: {
+    type: 'HeaderList',
+    default: null,
+    defaultMeans: 'none',
+    limits: 'at most 20, with at most 4 KiB of names and values together',
+    description: 'Custom headers of every request',
+    onUpdate:
+      'An update replaces the whole list; a header without a value keeps its stored value, and an empty list removes all.',
+  },
+  filter: {
+    type: 'JSON',
+    column: 'filter',
+    default: null,
+    defaultMeans: 'no filter',
+    limits: 'at most 100 conditions, 10 levels and 16 KiB of JSON',
+    description:
+      'The payload filter that the data of an event must match (docs/payload-filters.md), such as `{status: "paid", total: {$gt: 100}}`',
+    onUpdate: '`null` removes the filter.',
+  },
+  isActive: {
+    type: 'Boolean',
+    column: 'is_active',
+    default: true,
+    description: 'Whether deliveries are created and sent',
+    onUpdate: '`false` cancels the pending deliveries.',
+  },
+  timeoutMs: {
+    type: 'Int',
+    column: 'timeout_ms',
+    default: 5_000,
+    range: [1_000, 30_000],
+    description: 'The time limit of one attempt in milliseconds',
+    isSent: true,
+  },
+  maxInFlight: {
+    type: 'Int',
+    column: 'max_in_flight',
+    default: 10,
+    range: [1, 100],
+    description: 'The maximum number of attempts in flight from each sender process',
+    isSent: true,
+  },
+  rateLimitPerSecond: {
+    type: 'Int',
+    column: 'rate_limit_per_second',
+    default: null,
+    defaultMeans: 'no limit',
+    range: [1, 1_000],
+    description: 'The maximum number of attempts started per second, by all sender processes together',
+    onUpdate: '`null` removes the limit.',
+    isSent: true,
+  },
+} as const satisfies Record<string, Setting>;
+
+type Table = typeof SETTINGS;
+export type SettingName = keyof Table;
+
+/** The names of the settings whose rows have `Trait`. */
+type NamesWith<Trait> = { [Name in SettingName]: Table[Name] extends Trait ? Name : never }[SettingName];
+
+/** The value of a setting as it is stored: null only if that is the default. */
+type StoredValue<Name extends SettingName> =
+  | Values[Table[Name]['type']]
+  | (Table[Name] extends { readonly default: null } ? null : never);
+
+/** The settings that a create or an update names. An absent one keeps its value, or gets its default. */
+export type WebhookSubscriptionSettings = {
+  readonly [Name in SettingName]?: Values[Table[Name]['type']] | null | undefined;
+};
+
+/** Settings that each new webhook subscription needs. */
+export type RequiredSettings = {
+  readonly [Name in NamesWith<{ readonly isRequired: true }>]: Values[Table[Name]['type']];
+};
+
+/** The settings that sender processes need. */
+export type SentSettings = { readonly [Name in NamesWith<{ readonly isSent: true }>]: StoredValue<Name> };
+
+// `as`: Object.entries does not know that a table has no other keys than its own.
+export const SETTING_ROWS = Object.entries(SETTINGS) as readonly (readonly [SettingName, Setting])[];
+
+/** The select list of SentSettings, for webhook_subscriptions under the alias `s`. */
+export const SENT_COLUMNS = SETTING_ROWS.filter(([, { isSent }]) => isSent)
+  .map(([name, { column }]) => `s.${column} AS "${name}"`)
+  .join(', ');
+
+/** The description of a setting in an input for a create or an update. */
+export function describeInput(name: SettingName, operation: 'create' | 'update'): string {
+  const { description, onUpdate, isRequired }: Setting = SETTINGS[name];
+  const last = operation === 'update' ? onUpdate : isRequired ? undefined : `Default: ${defaultOf(name)}.`;
+  const sentence = [description, limitsOf(name)].filter((part) => part !== undefined).join(', ');
+  return [`${sentence}.`, last].filter((part) => part !== undefined).join(' ');
+}
+
+/** The description of a setting in a webhook subscription. */
+export function describeOutput(name: SettingName): string {
+  const { description, default: value, defaultMeans }: Setting = SETTINGS[name];
+  return value === null && defaultMeans !== undefined
+    ? `${description}; null means ${defaultMeans}.`
+    : `${description}.`;
+}
+
+/** The permitted values of a setting; undefined if its type says it all. */
+export function limitsOf(name: SettingName): string | undefined {
+  const { range, limits }: Setting = SETTINGS[name];
+  return range === undefined ? limits : `from ${range[0]} to ${range[1]}`;
+}
+
+export function defaultOf(name: SettingName): string {
+  const { default: value, defaultMeans }: Setting = SETTINGS[name];
+  return defaultMeans ?? String(value);
+}
 
 /** Every problem of the settings but those of the URL and the headers. */
 export function findProblems(settings: WebhookSubscriptionSettings): InputProblem[] {
@@ -29,9 +184,7 @@ export function findProblems(settings: WebhookSubscriptionSettings): InputProble
     ...problemsOfEventTypes(settings.eventTypes ?? undefined),
     ...(settings.filter == null ? [] : validateFilter(settings.filter)),
     ...problemsOfDescription(settings.description ?? ''),
-    ...problemOfRange('timeoutMs', settings),
-    ...problemOfRange('maxInFlight', settings),
-    ...problemOfRange('rateLimitPerSecond', settings),
+    ...SETTING_ROWS.flatMap(([name, { range }]) => problemOfRange(name, range, settings[name])),
   ];
 }
 
@@ -39,7 +192,7 @@ function problemsOfEventTypes(eventTypes: readonly string[] | undefined): InputP
   if (eventTypes === undefined) return [];
   const path = 'eventTypes';
   if (eventTypes.length === 0) return [{ path, message: 'must name at least one event type; `*` means all' }];
-  // Not each one of a list that is too long: the answer would be as long.
+  // One problem for a list that is too long, so that the answer stays short.
   if (eventTypes.length > MAX_EVENT_TYPES)
     return [{ path, message: `may name at most ${MAX_EVENT_TYPES} event types` }];
   return eventTypes.flatMap((eventType, index) => {
@@ -60,11 +213,12 @@ function problemsOfDescription(description: string): InputProblem[] {
   if (description.length > MAX_DESCRIPTION_LENGTH) {
     return [{ path, message: `may have at most ${MAX_DESCRIPTION_LENGTH} characters` }];
   }
-  // Postgres has no text with a NUL in it.
+  // Postgres cannot store a NUL in text.
   return description.includes('\0') ? [{ path, message: 'must not contain NUL characters' }] : [];
 }
 
-function problemOfRange(path: keyof typeof RANGES, { [path]: value }: WebhookSubscriptionSettings): InputProblem[] {
-  const [min, max] = RANGES[path];
-  return value == null || (value >= min && value <= max) ? [] : [{ path, message: `must be from ${min} to ${max}` }];
+function problemOfRange(path: string, range: Setting['range'], value: unknown): InputProblem[] {
+  if (range === undefined || typeof value !== 'number') return [];
+  const [min, max] = range;
+  return value >= min && value <= max ? [] : [{ path, message: `must be from ${min} to ${max}` }];
 }
