@@ -4,12 +4,8 @@ import got from 'got';
 import { Redis } from 'ioredis';
 import { LRUCache } from 'lru-cache';
 import pg from 'pg';
-import {
-  redactRequestHeaders,
-  redactResponseHeaders,
-  signingHeaders,
-  webhookBody,
-} from '../src/delivery/sending/attempt.ts';
+import { redactRequestHeaders, redactResponseHeaders, webhookBody } from '../src/delivery/sending/attempt.ts';
+import { signingHeaders } from '../src/delivery/sending/request-auth.ts';
 import { type DeliveryJob, JOB_OPTIONS, QUEUE } from './bullmq-job.ts';
 import { type AttemptRow, writeAttempt } from './bullmq-log.ts';
 import { obey } from './bullmq-process.ts';

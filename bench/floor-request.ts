@@ -1,4 +1,5 @@
-import { signingHeaders, webhookBody } from '../src/delivery/sending/attempt.ts';
+import { webhookBody } from '../src/delivery/sending/attempt.ts';
+import { signingHeaders } from '../src/delivery/sending/request-auth.ts';
 import { uuid7 } from '../src/lib/uuid7.ts';
 import { generateSigningSecret } from '../src/subscriptions/secrets.ts';
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterEach, expect, it } from 'vitest';
-import { createDeliveryStatements } from '../../src/delivery/sending/sender.ts';
+import { createDeliveryStatements } from '../../src/delivery/sending/delivery-statements.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startScene } from '../support/scene.ts';
@@ -41,10 +41,10 @@ it('however many deliveries are cancelled, requeued, postponed or lack their dat
   const statements = createDeliveryStatements(database);
   const ids = Array.from({ length: 200 }, () => randomUUID());
   const work = ids.flatMap((id) => [
-    statements.cancel.add(id),
-    statements.requeue.add(id),
-    statements.postpone.add(id),
-    statements.loadData.add(id),
+    statements.cancel(id),
+    statements.requeue(id),
+    statements.requeueLater(id),
+    statements.loadData(id),
   ]);
   await waitFor(() => pool.waitingCount > 0, { what: 'statements that wait for a connection' });
   expect(pool.waitingCount).toBe(3);

@@ -1,6 +1,6 @@
 import { connect } from 'nats';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createLeases, createParking } from '../../src/delivery/sending/sender.ts';
+import { createDeliveryStatements } from '../../src/delivery/sending/delivery-statements.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { createTestDatabase } from '../support/database.ts';
@@ -149,9 +149,9 @@ const ALL_BUT_THE_THIRD = Array.from({ length: 20 }, (_, index) => (index === 2 
 
 it('a delivery that Postgres does not lease takes no other with it', async () => {
   const { database, ids } = await seedPoisoned();
-  const leases = createLeases(database);
+  const statements = createDeliveryStatements(database);
   const outcomes = await Promise.allSettled(
-    ids.map((deliveryId) => leases.add({ deliveryId, enqueueCount: 0, leaseMs: 60_000 })),
+    ids.map((deliveryId) => statements.lease({ deliveryId, enqueueCount: 0, leaseMs: 60_000 })),
   );
   expect(statuses(outcomes)).toEqual(ALL_BUT_THE_THIRD);
   expect(outcomes[3]).toMatchObject({ value: { kind: 'leased' } });
@@ -159,9 +159,9 @@ it('a delivery that Postgres does not lease takes no other with it', async () =>
 
 it('a delivery that Postgres does not park takes no other with it', async () => {
   const { database, ids } = await seedPoisoned();
-  const parking = createParking(database);
+  const statements = createDeliveryStatements(database);
   const outcomes = await Promise.allSettled(
-    ids.map((deliveryId) => parking.add({ deliveryId, enqueueCount: 0, reason: 'RATE_LIMITED' })),
+    ids.map((deliveryId) => statements.requeueAtLimit({ deliveryId, enqueueCount: 0, reason: 'RATE_LIMITED' })),
   );
   expect(statuses(outcomes)).toEqual(ALL_BUT_THE_THIRD);
   const parked = await database.prisma.delivery.count({ where: { waitingFor: 'RATE_LIMITED' } });

@@ -8,16 +8,16 @@ import type { Result } from './result-writer.ts';
 import type { NextStep } from './retry-policy.ts';
 
 export type AttemptMetrics = {
-  /** Of one statement, when it is committed. */
+  /** Counts the results of one statement, once it is committed. */
   written(results: readonly Result[], seconds: number): void;
-  /** Of one statement that has to be tried again. */
+  /** Counts one statement that failed and is retried. */
   writeFailed(): void;
 };
 
 type Labels = {
   readonly status: Result['attempt']['status'];
   readonly failure_reason: FailureReason | 'none';
-  /** The class of the status code: there are hundreds of codes. */
+  /** The class of the status code: one series for each code would be hundreds. */
   readonly code: string;
 };
 
@@ -27,7 +27,7 @@ const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 6
 const BATCH_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const WRITE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
-/** What is in the delivery log is counted, once it is: attempts whose outcome nobody recorded are made again. */
+/** Counts attempts once they are in the delivery log: an attempt whose result is not recorded is made again. */
 export function createAttemptMetrics(metrics: Registry, clock: Pick<Clock, 'now'>): AttemptMetrics {
   const { attempts, duration, latency, failed } = createAttemptCounts(metrics);
   const { batch, writing, writeFailures } = createWriteCounts(metrics);
@@ -37,7 +37,7 @@ export function createAttemptMetrics(metrics: Registry, clock: Pick<Clock, 'now'
     duration.observe({ status: attempt.status }, attempt.responseTimeMs / 1_000);
     if (status === 'FAILURE' && !attempt.isTest) failed.inc();
     if (attempt.status !== 'SUCCESS') return;
-    // A delivery's id has the time of its event, or, made by a replay, its own.
+    // A delivery's id contains the time of its event, or, for a replay, of its own creation.
     const latencyMs = Math.max(0, clock.now() - uuid7Time(attempt.deliveryId));
     latency.observe({ attempt: attempt.number === 1 ? 'first' : 'later' }, latencyMs / 1_000);
   }
@@ -57,24 +57,33 @@ export function createAttemptMetrics(metrics: Registry, clock: Pick<Clock, 'now'
 function createAttemptCounts(metrics: Registry) {
   const registers = [metrics];
   const attempts = new Counter({
-    ...{ registers, name: 'webhooks_attempts_total', labelNames: ['status', 'failure_reason', 'code'] },
-    help: 'Attempts in the delivery log, by what became of them and the class of the status code',
+    registers,
+    name: 'webhooks_attempts_total',
+    labelNames: ['status', 'failure_reason', 'code'],
+    help: 'Attempts in the delivery log, by outcome and class of the status code',
   });
-  // From the start, or the first failure of a kind would be no increase.
+  // Zero from the start, or the first failure of a kind would be no increase.
   for (const labels of knownLabels()) attempts.inc(labels, 0);
   const duration = new Histogram({
-    ...{ registers, name: 'webhooks_attempt_duration_seconds', labelNames: ['status'], buckets: ATTEMPT_BUCKETS },
-    help: 'From the start of an attempt to the headers of its response, or to its failure',
+    registers,
+    name: 'webhooks_attempt_duration_seconds',
+    labelNames: ['status'],
+    buckets: ATTEMPT_BUCKETS,
+    help: 'Time from the start of an attempt to the headers of its response, or to its failure',
   });
   const latency = new Histogram({
-    ...{ registers, name: 'webhooks_delivery_latency_seconds', labelNames: ['attempt'], buckets: LATENCY_BUCKETS },
-    help: 'From the event (of a replay: from the new delivery) to the recorded success, by whether the first attempt was it',
+    registers,
+    name: 'webhooks_delivery_latency_seconds',
+    labelNames: ['attempt'],
+    buckets: LATENCY_BUCKETS,
+    help: 'Time from the event (for a replay: from the new delivery) to the recorded success, by whether the first attempt succeeded',
   });
   for (const status of ['SUCCESS', 'FAILURE']) duration.zero({ status });
   for (const attempt of ['first', 'later']) latency.zero({ attempt });
   const failed = new Counter({
-    ...{ registers, name: 'webhooks_deliveries_failed_total' },
-    help: 'Deliveries that ended without success: their schedule was over, or the endpoint is gone; without test events',
+    registers,
+    name: 'webhooks_deliveries_failed_total',
+    help: 'Deliveries that failed for good: the retry schedule was exhausted, or the endpoint is gone; without test events',
   });
   return { attempts, duration, latency, failed };
 }
@@ -82,16 +91,21 @@ function createAttemptCounts(metrics: Registry) {
 function createWriteCounts(metrics: Registry) {
   const registers = [metrics];
   const batch = new Histogram({
-    ...{ registers, name: 'webhooks_log_write_attempts', buckets: BATCH_BUCKETS },
+    registers,
+    name: 'webhooks_log_write_attempts',
+    buckets: BATCH_BUCKETS,
     help: 'Attempts in one write to the delivery log',
   });
   const writing = new Histogram({
-    ...{ registers, name: 'webhooks_log_write_duration_seconds', buckets: WRITE_BUCKETS },
-    help: 'How long a write to the delivery log took',
+    registers,
+    name: 'webhooks_log_write_duration_seconds',
+    buckets: WRITE_BUCKETS,
+    help: 'Duration of a write to the delivery log',
   });
   const writeFailures = new Counter({
-    ...{ registers, name: 'webhooks_log_write_failures_total' },
-    help: 'Writes to the delivery log that failed and were tried again',
+    registers,
+    name: 'webhooks_log_write_failures_total',
+    help: 'Writes to the delivery log that failed and were retried',
   });
   return { batch, writing, writeFailures };
 }
@@ -109,7 +123,7 @@ function knownLabels(): Labels[] {
   return [{ status: 'SUCCESS', failure_reason: 'none', code: '2xx' }, ...failures];
 }
 
-/** Writes the line of the program's own log that an attempt gets, unless `logAttempts` leaves it out. */
+/** Logs one line for an attempt to the program's own log, unless `logAttempts` excludes it. */
 export function logAttempt(
   { log, logAttempts }: { readonly log: Logger; readonly logAttempts: LogAttempts },
   { attempt, decision }: { readonly attempt: NewAttempt; readonly decision: NextStep },
@@ -118,7 +132,11 @@ export function logAttempt(
   if (logAttempts === 'none' || (logAttempts === 'failures' && failureReason === null)) return;
   log.info(
     {
-      ...{ deliveryId, subscriptionId, tenant, eventType, attempt: number },
+      deliveryId,
+      subscriptionId,
+      tenant,
+      eventType,
+      attempt: number,
       ...(failureReason === null ? {} : { failureReason }),
       ...(statusCode === null ? {} : { statusCode }),
       responseTimeMs,

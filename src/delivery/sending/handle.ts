@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import { MAX_PENDING_TESTS } from '../../events/test-event.ts';
 import type { WaitReason } from '../../generated/prisma/enums.ts';
 import type { JetStreamMessage } from '../../nats/connection.ts';
@@ -5,86 +6,165 @@ import { isTransient } from '../../postgres/errors.ts';
 import type { SenderSubscription } from '../../subscriptions/cache.ts';
 import type { DeliveryEnvelope, DeliveryMessage } from '../queue/message.ts';
 import { SLOT_HORIZON_MS } from '../queue/rate-slots.ts';
-import { LEASE_MARGIN_MS } from '../queue/store.ts';
-import { makeAttempt, type NewAttempt } from './attempt.ts';
-import { logAttempt } from './attempt-metrics.ts';
+import { LEASE_MARGIN_MS, type Lease, type LeaseRequest, type LimitedDelivery } from '../queue/store.ts';
+import { type AttemptDeps, makeAttempt, type NewAttempt } from './attempt.ts';
+import { type LogAttempts, logAttempt } from './attempt-metrics.ts';
 import type { LimiterEntry } from './limiter.ts';
 import { MAX_SHORT_WAIT_MS } from './redelivery.ts';
+import type { NewResult } from './result-writer.ts';
 import { type NextStep, nextStep, nextStepOfTest } from './retry-policy.ts';
-import type { SenderDeps } from './sender.ts';
 
-/** A delivery's message that has been taken and not been acknowledged. */
+/** A delivery whose message the sender has taken and not acknowledged yet. */
 export type InFlightDelivery = {
-  readonly message: JetStreamMessage;
+  readonly message: Pick<JetStreamMessage, 'redelivered' | 'seq' | 'headers'>;
   readonly delivery: DeliveryEnvelope;
-  /** How many of the sender's it takes. */
+  /** Permits it takes from the sender's semaphore. */
   readonly permits: number;
 };
 
-type AttemptTask = InFlightDelivery & { readonly subscription: SenderSubscription; readonly number: number };
+/** How the sender answers JetStream once a delivery has been handled. */
+export type Disposition =
+  /** The result is committed, or the delivery is queued in Postgres, or another message took over. */
+  | { readonly kind: 'ack' }
+  /** Redeliver the message: at once, or after `delayMs`. */
+  | { readonly kind: 'nak'; readonly delayMs?: number }
+  /** Redeliver the message at `dueAt`, on performance.now()'s clock. */
+  | { readonly kind: 'nakUntil'; readonly dueAt: number };
 
-/** After an error of our surroundings (Postgres is away) a message is taken up again this much later. */
+/** Everything the handler does beyond deciding; the sender provides it. */
+export type HandlerDeps = AttemptDeps & {
+  readonly subscriptions: { get(id: string, minVersion: number): Promise<SenderSubscription | undefined> };
+  readonly statements: DeliveryStatements;
+  readonly limiter: Limiter;
+  readonly starts: { waitForStart(tenant: string): Promise<void> };
+  /** False if the retry has to wait in Postgres: it is due too late, or too many wait in JetStream. */
+  readonly delayedNaks: { reserve(dueAt: number, now: number): boolean };
+  readonly cancellations: { has(deliveryId: string): boolean };
+  /** Whether the message certainly is the only one of its delivery, and delivered for the first time. */
+  readonly bus: { isFirstDelivery(message: InFlightDelivery['message'], delivery: DeliveryEnvelope): boolean };
+  /** Resolves when the result is committed. */
+  readonly results: { write(result: NewResult): Promise<void> };
+  readonly circuits: { deactivateGone(subscriptionId: string): Promise<void> };
+  readonly retryScheduleMs: readonly number[];
+  /** From 0 to 1. */
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly logAttempts: LogAttempts;
+  /** Aborted first: no attempt starts any more. */
+  readonly stopTaking: AbortSignal;
+  /** Aborted later: running attempts are aborted. */
+  readonly stopWorking: AbortSignal;
+};
+
+/** Changes of one delivery in Postgres, by its id. */
+export type DeliveryStatements = {
+  lease(request: LeaseRequest): Promise<Lease>;
+  /** Queues it because a limit or the circuit of its subscription blocks it. */
+  requeueAtLimit(delivery: LimitedDelivery): Promise<void>;
+  /** Queues it until its next attempt is due. */
+  requeue(deliveryId: string): Promise<void>;
+  /** Queues it for ten minutes: an error of its own blocks it. */
+  requeueLater(deliveryId: string): Promise<void>;
+  cancel(deliveryId: string): Promise<void>;
+  /** The data of its event; undefined if the event is gone. */
+  loadData(deliveryId: string): Promise<Buffer | undefined>;
+  /** When the rate limit of the subscription allows a request, in Unix milliseconds; undefined if not within a second. */
+  reserveSendTime(subscriptionId: string): Promise<number | undefined>;
+};
+
+type Limiter = {
+  acquire(entry: LimiterEntry, maxInFlight: number): Promise<boolean>;
+  release(entry: LimiterEntry): void;
+  waitForSlot(entry: LimiterEntry, options: { waitMs: number; signal: AbortSignal }): Promise<boolean>;
+};
+
+const ACK: Disposition = { kind: 'ack' };
+const NAK: Disposition = { kind: 'nak' };
+/** Redelivery delay after an infrastructure error, such as Postgres being unavailable. */
 export const INFRA_RETRY_MS = 5_000;
 
-/** Does with a delivery what can be done now, and deals with its message. Never rejects. */
-export async function handleDelivery(parts: SenderDeps, held: InFlightDelivery): Promise<void> {
-  const { message, delivery } = held;
-  const { deliveryId, enqueueCount } = delivery;
+/** Does everything that can be done with a delivery now, and returns how to answer its message. Never rejects. */
+export async function handleDelivery(deps: HandlerDeps, inFlight: InFlightDelivery): Promise<Disposition> {
   try {
-    const turn = await tryAttempt(parts, held);
-    if (turn === 'done') return;
-    if (parts.stopTaking.aborted) message.nak();
-    else if (turn === 'INACTIVE') {
-      await parts.statements.cancel.add(deliveryId);
-      message.ack();
-    } else if (delivery.isTest) {
-      // As many as there may be are being attempted. Parked, it would make real deliveries queue.
-      parts.waits.nakUntil(message, performance.now() + INFRA_RETRY_MS);
-    } else {
-      await parts.parking.add({ deliveryId, enqueueCount, reason: turn });
-      message.ack();
-    }
+    const result = await tryAttempt(deps, inFlight);
+    return typeof result === 'string' ? await handleObstacle(deps, inFlight, result) : result;
   } catch (error) {
-    if (isTransient(error)) {
-      parts.log.error({ err: error, deliveryId }, 'a delivery could not be attempted; trying again');
-      parts.waits.nakUntil(message, performance.now() + INFRA_RETRY_MS);
-    } else {
-      await postpone(parts, { ...held, error });
-    }
+    return handleError(deps, inFlight, error);
   }
 }
 
+/** What blocks an attempt now. */
 type Obstacle = WaitReason | 'INACTIVE';
 
-/** Attempts the delivery when it is its turn: 'done', its message dealt with. Or says what stands in its way. */
-async function tryAttempt(parts: SenderDeps, held: InFlightDelivery): Promise<'done' | Obstacle> {
-  const { subscriptions, gates, turns, stopTaking } = parts;
-  const { delivery } = held;
+async function handleObstacle(
+  { statements, stopTaking }: HandlerDeps,
+  { delivery: { deliveryId, enqueueCount, isTest } }: InFlightDelivery,
+  obstacle: Obstacle,
+): Promise<Disposition> {
+  if (stopTaking.aborted) return NAK;
+  if (obstacle === 'INACTIVE') {
+    await statements.cancel(deliveryId);
+    return ACK;
+  }
+  // The tenant's limit of concurrent tests is used up. A test in the queue would make real deliveries queue behind it.
+  if (isTest) return nakAfterInfraRetry();
+  await statements.requeueAtLimit({ deliveryId, enqueueCount, reason: obstacle });
+  return ACK;
+}
+
+async function handleError(
+  { statements, log }: HandlerDeps,
+  { delivery: { deliveryId, isTest } }: InFlightDelivery,
+  error: unknown,
+): Promise<Disposition> {
+  if (isTransient(error)) {
+    log.error({ err: error, deliveryId }, 'delivery not attempted; retrying');
+    return nakAfterInfraRetry();
+  }
+  // An immediate retry cannot fix it, such as a secret that cannot be decrypted: it must not block other deliveries.
+  const consequence = isTest ? 'cancelling the test' : 'retrying in ten minutes';
+  log.error({ err: error, deliveryId }, `delivery cannot be attempted; ${consequence}`);
+  try {
+    if (isTest) await statements.cancel(deliveryId);
+    else await statements.requeueLater(deliveryId);
+    return ACK;
+  } catch {
+    return nakAfterInfraRetry();
+  }
+}
+
+function nakAfterInfraRetry(): Disposition {
+  return { kind: 'nakUntil', dueAt: performance.now() + INFRA_RETRY_MS };
+}
+
+/** Attempts the delivery as soon as its limits allow, or returns what blocks it. */
+async function tryAttempt(deps: HandlerDeps, inFlight: InFlightDelivery): Promise<Disposition | Obstacle> {
+  const { subscriptions, limiter, starts, stopTaking } = deps;
+  const { delivery } = inFlight;
   const { subscriptionId, subscriptionVersion } = delivery;
   const subscription = await subscriptions.get(subscriptionId, subscriptionVersion);
-  const obstacle = obstacleOf(delivery, subscription) ?? (await awaitRateLimit(parts, { ...held, subscription }));
+  const obstacle = obstacleOf(delivery, subscription) ?? (await awaitRateLimit(deps, inFlight, subscription));
   if (subscription === undefined || obstacle !== undefined) return obstacle ?? 'INACTIVE';
-  const entrant = delivery.isTest ? testEntrant(held) : held;
+  const entry = delivery.isTest ? testEntry(inFlight) : inFlight;
   const maxInFlight = delivery.isTest ? MAX_PENDING_TESTS : subscription.maxInFlight;
-  if (!(await gates.acquire(entrant, maxInFlight))) return 'IN_FLIGHT_LIMIT';
+  if (!(await limiter.acquire(entry, maxInFlight))) return 'IN_FLIGHT_LIMIT';
   try {
-    await turns.waitForStart(delivery.tenant);
-    // Much may have changed while it waited.
+    await starts.waitForStart(delivery.tenant);
+    // The subscription may have changed meanwhile.
     const current = await subscriptions.get(subscriptionId, subscriptionVersion);
     const newObstacle = obstacleOf(delivery, current);
     if (current === undefined || newObstacle !== undefined) return newObstacle ?? 'INACTIVE';
     if (stopTaking.aborted) return 'IN_FLIGHT_LIMIT';
-    await attemptIfDue(parts, { ...held, subscription: current });
-    return 'done';
+    return await attemptIfDue(deps, inFlight, current);
   } finally {
-    gates.release(entrant);
+    limiter.release(entry);
   }
 }
 
-/** The tests of a tenant have a gate of their own: an endpoint that takes no more is what a test is to show. */
-function testEntrant({ delivery, permits: places }: InFlightDelivery): LimiterEntry {
+/** The tests of a tenant share a limit of their own: a test has to show that an endpoint is overloaded, not wait for it. */
+function testEntry({ delivery, permits }: InFlightDelivery): LimiterEntry {
   const name = `tests of ${delivery.tenant}`;
-  return { delivery: { subscriptionId: name, tenant: name }, permits: places };
+  return { delivery: { subscriptionId: name, tenant: name }, permits };
 }
 
 function obstacleOf(
@@ -95,119 +175,89 @@ function obstacleOf(
   return subscription.isOpen && !isProbe && !isTest ? 'CIRCUIT_OPEN' : undefined;
 }
 
-/** Waits for the moment that the subscription's rate limit leaves free, unless that is too far away. */
+/** Waits for the delivery's send time; 'RATE_LIMITED' if none is free soon, or too many of its subscription wait. */
 async function awaitRateLimit(
-  { database, slots, gates, stopTaking }: SenderDeps,
-  held: InFlightDelivery & { readonly subscription: SenderSubscription | undefined },
+  { statements, limiter, clock, stopTaking }: HandlerDeps,
+  inFlight: InFlightDelivery,
+  subscription: SenderSubscription | undefined,
 ): Promise<'RATE_LIMITED' | undefined> {
-  const { message, delivery, subscription } = held;
+  const { message, delivery } = inFlight;
   if (subscription?.rateLimitPerSecond == null || delivery.isTest) return undefined;
-  // A message that comes again, for a retry, has had its moment.
-  const ownMoment = message.redelivered ? undefined : delivery.sendAt;
-  const sendAt = ownMoment ?? (await slots.reserve(subscription.id));
+  // A redelivered message has already used its reserved send time.
+  const reserved = message.redelivered ? undefined : delivery.sendAt;
+  const sendAt = reserved ?? (await statements.reserveSendTime(subscription.id));
   if (sendAt === undefined) return 'RATE_LIMITED';
-  const waitMs = Math.min(SLOT_HORIZON_MS, sendAt - database.clock.now());
-  return (await gates.waitForSlot(held, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
+  const waitMs = Math.min(SLOT_HORIZON_MS, sendAt - clock.now());
+  return (await limiter.waitForSlot(inFlight, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
 }
 
+/** Attempts the delivery unless Postgres says that it is over, not due, or leased to another sender. */
 async function attemptIfDue(
-  parts: SenderDeps,
-  task: InFlightDelivery & { readonly subscription: SenderSubscription },
-): Promise<void> {
-  const number = await attemptNumber(parts, task);
-  if (number !== undefined) await attempt(parts, { ...task, number });
-}
-
-/** Nothing that trying again soon would mend, such as a secret that cannot be read: it must not hold up others. */
-async function postpone(
-  { statements, log, waits }: SenderDeps,
-  { message, delivery: { deliveryId, isTest }, error }: InFlightDelivery & { error: unknown },
-): Promise<void> {
-  const next = isTest ? 'cancelling it, because it is a test' : 'trying again in ten minutes';
-  log.error({ err: error, deliveryId }, `a delivery cannot be attempted; ${next}`);
-  try {
-    if (isTest) await statements.cancel.add(deliveryId);
-    else await statements.postpone.add(deliveryId);
-    message.ack();
-  } catch {
-    waits.nakUntil(message, performance.now() + INFRA_RETRY_MS);
-  }
-}
-
-/** The number of the attempt to make now; undefined if none is, and the message has been dealt with. */
-async function attemptNumber(
-  parts: SenderDeps,
-  { message, delivery, subscription }: InFlightDelivery & { readonly subscription: SenderSubscription },
-): Promise<number | undefined> {
-  const { mayBeDuplicate, enqueueCount, deliveryId, subscriptionVersion } = delivery;
-  // Of a subscription that has changed since, it may have been cancelled: by a deactivation that was undone meanwhile.
-  const isUnchanged = subscription.version === subscriptionVersion;
-  const isFirst = !mayBeDuplicate && enqueueCount === 1 && isUnchanged && parts.bus.isFirstDelivery(message, delivery);
-  if (isFirst && !parts.cancellations.has(deliveryId)) return 1;
+  deps: HandlerDeps,
+  inFlight: InFlightDelivery,
+  subscription: SenderSubscription,
+): Promise<Disposition> {
+  const { deliveryId, enqueueCount } = inFlight.delivery;
+  if (isCertainlyFirst(deps, inFlight, subscription)) return attempt(deps, inFlight, { subscription, number: 1 });
   const leaseMs = subscription.timeoutMs + LEASE_MARGIN_MS;
-  const lease = await parts.leases.add({ deliveryId, enqueueCount, leaseMs });
+  const lease = await deps.statements.lease({ deliveryId, enqueueCount, leaseMs });
   switch (lease.kind) {
     case 'leased':
-      return lease.attemptCount + 1;
+      return attempt(deps, inFlight, { subscription, number: lease.attemptCount + 1 });
     case 'over':
-      message.ack();
-      return undefined;
+      return ACK;
     case 'not yet':
-      await waitUntil(parts, { message, deliveryId, dueAt: performance.now() + lease.waitMs });
-      return undefined;
+      return redeliverAfter(deps, deliveryId, lease.waitMs);
   }
 }
 
-/** A broker that crashed forgets delays: what comes too early waits again. */
-async function waitUntil(
-  { statements, waits }: SenderDeps,
-  { message, deliveryId, dueAt }: { message: JetStreamMessage; deliveryId: string; dueAt: number },
-): Promise<void> {
-  if (dueAt - performance.now() <= MAX_SHORT_WAIT_MS) {
-    waits.nakUntil(message, dueAt);
-  } else {
-    await statements.requeue.add(deliveryId);
-    message.ack();
-  }
+/** Whether this is the first attempt for certain, which needs no lease. */
+function isCertainlyFirst(
+  { bus, cancellations }: HandlerDeps,
+  { message, delivery }: InFlightDelivery,
+  subscription: SenderSubscription,
+): boolean {
+  // If the subscription has changed, a deactivation that was undone meanwhile may have cancelled the delivery.
+  const isUnchanged = subscription.version === delivery.subscriptionVersion;
+  const mayBeFirst = !delivery.mayBeDuplicate && delivery.enqueueCount === 1 && isUnchanged;
+  return mayBeFirst && bus.isFirstDelivery(message, delivery) && !cancellations.has(delivery.deliveryId);
 }
 
-async function attempt(parts: SenderDeps, task: AttemptTask): Promise<void> {
-  const { database, agents, userAgent, retryScheduleMs, stopWorking: signal } = parts;
-  const { delivery, subscription, number } = task;
-  const data = delivery.data ?? (await parts.statements.loadData.add(delivery.deliveryId));
+/** A broker that crashed forgets delays, so a message may arrive before it is due. */
+async function redeliverAfter({ statements }: HandlerDeps, deliveryId: string, waitMs: number): Promise<Disposition> {
+  if (waitMs <= MAX_SHORT_WAIT_MS) return { kind: 'nakUntil', dueAt: performance.now() + waitMs };
+  await statements.requeue(deliveryId);
+  return ACK;
+}
+
+async function attempt(
+  deps: HandlerDeps,
+  { delivery }: InFlightDelivery,
+  { subscription, number }: { readonly subscription: SenderSubscription; readonly number: number },
+): Promise<Disposition> {
+  const { statements, retryScheduleMs, random, clock, stopWorking: signal } = deps;
+  const data = delivery.data ?? (await statements.loadData(delivery.deliveryId));
   if (data === undefined) throw new Error(`delivery ${delivery.deliveryId} has no event`);
-  const { outcome, attempt } = await makeAttempt(agents, {
-    delivery: { ...delivery, data },
-    subscription,
-    number,
-    userAgent,
-    signal,
-    clock: database.clock,
-  });
-  if (signal.aborted && outcome.kind === 'failure') {
-    // Given up by us: that says nothing about the receiver.
-    task.message.nak();
-    return;
-  }
+  const made = await makeAttempt(deps, { delivery: { ...delivery, data }, subscription, number, signal });
+  const { outcome } = made;
+  // This process aborted the request, which shows nothing about the receiver.
+  if (signal.aborted && outcome.kind === 'failure') return NAK;
   const decision = delivery.isTest
     ? nextStepOfTest(outcome)
-    : nextStep({
-        ...{ outcome, attemptNumber: number, retryScheduleMs },
-        random: Math.random(),
-        nowMs: database.clock.now(),
-      });
-  await record(parts, { ...task, attempt, decision });
+    : nextStep({ outcome, attemptNumber: number, retryScheduleMs, random: random(), nowMs: clock.now() });
+  return record(deps, delivery, { attempt: made.attempt, decision });
 }
 
 async function record(
-  parts: SenderDeps,
-  { message, delivery, attempt, decision }: InFlightDelivery & { attempt: NewAttempt; decision: NextStep },
-): Promise<void> {
-  const { results, waits, circuits } = parts;
+  deps: HandlerDeps,
+  delivery: DeliveryEnvelope,
+  { attempt, decision }: { readonly attempt: NewAttempt; readonly decision: NextStep },
+): Promise<Disposition> {
+  const { results, delayedNaks, circuits } = deps;
   const now = performance.now();
   const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
-  // A probe is one request: with its message, the retry would be a probe as well.
-  const staysEnqueued = dueAt !== undefined && !delivery.isProbe && waits.reserve(dueAt, now);
+  // A probe is one request: redelivered, its message would make the retry a probe as well.
+  const staysEnqueued = dueAt !== undefined && !delivery.isProbe && delayedNaks.reserve(dueAt, now);
   await results.write({
     attempt,
     status: dueAt !== undefined ? 'PENDING' : attempt.status,
@@ -216,7 +266,6 @@ async function record(
     staysEnqueued,
   });
   if (decision.kind === 'gone') await circuits.deactivateGone(attempt.subscriptionId);
-  if (dueAt !== undefined && staysEnqueued) waits.nakUntil(message, dueAt);
-  else message.ack();
-  logAttempt(parts, { attempt, decision });
+  logAttempt(deps, { attempt, decision });
+  return dueAt !== undefined && staysEnqueued ? { kind: 'nakUntil', dueAt } : ACK;
 }

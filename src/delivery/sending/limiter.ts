@@ -1,181 +1,185 @@
 import { pause } from '../../lib/loop.ts';
 import type { WeightedSemaphore } from '../../lib/semaphore.ts';
 
-/** A delivery, and how many of the sender's places it takes: more than one if it has much data. */
+/** Milliseconds after which a delivery that waits for its subscription's limit is refused, and frees its permits. */
+const MAX_WAIT_MS = 1_000;
+/**
+ * Shares of the free permits that one subscription may use in flight and waiting (the dynamic thresholds of Choudhury and
+ * Hahne, 1998): alone it can use what its own limit allows, and with hundreds of hanging endpoints there are still
+ * permits for the others.
+ */
+const IN_FLIGHT_SHARE = 1 / 8;
+const WAITING_SHARE = 1 / 2;
+/**
+ * Multiple of the free permits that one tenant may use: seven eighths of all permits alone, less than half each of two
+ * tenants. So the endpoints of one tenant, however many hang, leave permits for another.
+ */
+const TENANT_SHARE = 7;
+/** Multiple of an equal share of all permits that a subscription may always have waiting: arrivals are uneven. */
+const FAIR_SHARES = 2;
+/** Maximum part of all permits in that share. */
+const MAX_FAIR_SHARE = 1 / 8;
+/** Milliseconds without a completed attempt after which a subscription gets no fair share. */
+const STALLED_AFTER_MS = 250;
+
+/** A delivery and its permits of the sender's semaphore: several if it has much data. */
 export type LimiterEntry = {
   readonly delivery: { readonly subscriptionId: string; readonly tenant: string };
   readonly permits: number;
 };
 
-/** The places of a tenant's deliveries: of those in flight, and of all that have gone as far as a gate. */
-type Tenant = { inFlight: number; taken: number };
+/** Permits that the deliveries of a tenant use: by running attempts, and in all. */
+type Tenant = { inFlight: number; used: number };
 
 type Limit = {
   readonly tenant: Tenant;
   maxInFlight: number;
   inFlight: number;
-  /** The places of what is in flight, of what waits before the gate, and of what waits for its moment. */
-  readonly taken: { inFlight: number; waiting: number; pacing: number };
-  /** When an attempt ended, or when it was made (performance.now()). */
+  /** Permits used by running attempts, by deliveries queued here, and by deliveries waiting for their rate-limit slot. */
+  readonly used: { inFlight: number; waiting: number; waitingForSlot: number };
+  /** When an attempt ended last, or when this was created (performance.now()). */
   movedAt: number;
   readonly waiting: Waiter[];
 };
+
 type Waiter = Pick<LimiterEntry, 'permits'> & {
-  readonly resolve: (mayPass: boolean) => void;
+  readonly resolve: (isAllowed: boolean) => void;
   readonly timer: NodeJS.Timeout;
 };
 
-/** What has waited so long at a gate makes room for others. */
-const MAX_WAIT_MS = 1_000;
-/**
- * A subscription may have this part of the free places in flight, and that part of them waiting (the dynamic thresholds
- * of Choudhury and Hahne, 1998): alone it can use what its own limit allows, and with hundreds of endpoints that hang there
- * are still places for those that do not.
- */
-const IN_FLIGHT_SHARE = 1 / 8;
-const WAITING_SHARE = 1 / 2;
-/**
- * And a tenant so many times the free ones: alone seven eighths, of two that hang each less than half. So the endpoints of
- * one tenant, however many hang, leave room for those of another.
- */
-const TENANT_SHARE = 7;
-/** What waits comes by chance: at some gates there is twice as much as at others. */
-const FAIR_SHARES = 2;
-const MAX_FAIR_SHARE = 1 / 8;
-/** An endpoint that has answered nothing for so long has no part in it. */
-const STALLED_AFTER_MS = 250;
-
-/** Lets a subscription's deliveries through one by one, so that only so many attempts of it are made at a time. */
+/** Limits the attempts of a subscription that run at a time, and shares the sender's permits among subscriptions and tenants. */
 export class SubscriptionLimiter {
-  readonly #places: WeightedSemaphore;
-  readonly #gates = new Map<string, Limit>();
+  readonly #permits: WeightedSemaphore;
+  readonly #limits = new Map<string, Limit>();
   readonly #tenants = new Map<string, Tenant>();
   #inFlight = 0;
-  #placesInFlight = 0;
+  #permitsInFlight = 0;
 
-  constructor(places: WeightedSemaphore) {
-    this.#places = places;
+  /** `permits`: each delivery has taken its permits from it before it comes here. */
+  constructor(permits: WeightedSemaphore) {
+    this.#permits = permits;
   }
 
-  /** Of all subscriptions. */
+  /** Attempts in flight, of all subscriptions. */
   get inFlight(): number {
     return this.#inFlight;
   }
 
-  /** True once an attempt may be made, to be followed by leave(); false if there is no room for it. */
-  async acquire({ delivery, permits: places }: LimiterEntry, maxInFlight: number): Promise<boolean> {
-    const gate = this.#gateOf(delivery);
-    gate.maxInFlight = maxInFlight;
-    // Where nothing is in flight, nothing ends that would let in what waits.
-    if (gate.inFlight === 0 && this.#isTenantFull(gate.tenant)) {
-      this.#forgetIdle(delivery, gate);
+  /** True once an attempt may start, to be followed by release(); false if there is no room for it. */
+  async acquire({ delivery, permits }: LimiterEntry, maxInFlight: number): Promise<boolean> {
+    const limit = this.#limitOf(delivery);
+    limit.maxInFlight = maxInFlight;
+    // With nothing in flight, no end of an attempt would admit a waiting delivery.
+    if (limit.inFlight === 0 && this.#isTenantFull(limit.tenant)) {
+      this.#forgetIdle(delivery, limit);
       return false;
     }
-    if (gate.waiting.length === 0 && this.#hasRoom(gate)) {
-      this.#begin(gate, places);
+    if (limit.waiting.length === 0 && this.#hasRoom(limit)) {
+      this.#begin(limit, permits);
       return true;
     }
-    if (gate.taken.waiting >= this.#maxWaiting(gate)) return false;
-    take(gate, 'waiting', places);
+    if (limit.used.waiting >= this.#maxWaiting(limit)) return false;
+    use(limit, 'waiting', permits);
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
-        gate.waiting.splice(gate.waiting.indexOf(waiter), 1);
-        take(gate, 'waiting', -places);
-        this.#forgetIdle(delivery, gate);
+        limit.waiting.splice(limit.waiting.indexOf(waiter), 1);
+        use(limit, 'waiting', -permits);
+        this.#forgetIdle(delivery, limit);
         resolve(false);
       }, MAX_WAIT_MS);
-      const waiter = { permits: places, resolve, timer };
-      gate.waiting.push(waiter);
+      const waiter = { permits, resolve, timer };
+      limit.waiting.push(waiter);
     });
   }
 
-  /** Waits before the gate for a moment that has been given to the delivery; false if too many of its subscription do. */
+  /** Waits `waitMs` for the delivery's rate-limit slot; false, at once, if too many of its subscription or tenant wait. */
   async waitForSlot(
-    { delivery, permits: places }: LimiterEntry,
-    { waitMs, signal }: { waitMs: number; signal: AbortSignal },
+    { delivery, permits }: LimiterEntry,
+    { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
   ): Promise<boolean> {
     if (waitMs <= 0) return true;
-    const gate = this.#gateOf(delivery);
-    const { free } = this.#places;
-    const isTooMuch = gate.taken.pacing >= Math.max(1, free * WAITING_SHARE) || gate.tenant.taken > free * TENANT_SHARE;
-    if (!isTooMuch) {
-      take(gate, 'pacing', places);
+    const limit = this.#limitOf(delivery);
+    const { free } = this.#permits;
+    const isFull =
+      limit.used.waitingForSlot >= Math.max(1, free * WAITING_SHARE) || limit.tenant.used > free * TENANT_SHARE;
+    if (!isFull) {
+      use(limit, 'waitingForSlot', permits);
       await pause(waitMs, signal);
-      take(gate, 'pacing', -places);
+      use(limit, 'waitingForSlot', -permits);
     }
-    this.#forgetIdle(delivery, gate);
-    return !isTooMuch;
+    this.#forgetIdle(delivery, limit);
+    return !isFull;
   }
 
-  release({ delivery, permits: places }: LimiterEntry): void {
-    const gate = this.#gateOf(delivery);
-    gate.inFlight -= 1;
-    take(gate, 'inFlight', -places);
-    gate.movedAt = performance.now();
+  release({ delivery, permits }: LimiterEntry): void {
+    const limit = this.#limitOf(delivery);
+    limit.inFlight -= 1;
+    use(limit, 'inFlight', -permits);
+    limit.movedAt = performance.now();
     this.#inFlight -= 1;
-    this.#placesInFlight -= places;
-    while (this.#hasRoom(gate)) {
-      const waiter = gate.waiting.shift();
+    this.#permitsInFlight -= permits;
+    while (this.#hasRoom(limit)) {
+      const waiter = limit.waiting.shift();
       if (waiter === undefined) break;
       clearTimeout(waiter.timer);
-      take(gate, 'waiting', -waiter.permits);
-      this.#begin(gate, waiter.permits);
+      use(limit, 'waiting', -waiter.permits);
+      this.#begin(limit, waiter.permits);
       waiter.resolve(true);
     }
-    this.#forgetIdle(delivery, gate);
+    this.#forgetIdle(delivery, limit);
   }
 
-  /** When hardly a place is free because there is more to do for everybody than can be done, each may have its part. */
+  /** Under overload, with few permits free, every subscription whose attempts end keeps a minimum share. */
   #maxWaiting({ movedAt, tenant }: Limit): number {
-    const { free, limit } = this.#places;
+    const { free, limit } = this.#permits;
     const isMoving = performance.now() - movedAt < STALLED_AFTER_MS;
-    const fairShare = limit * Math.min(MAX_FAIR_SHARE, FAIR_SHARES / this.#gates.size);
-    return Math.max(tenant.taken > free * TENANT_SHARE ? 0 : free * WAITING_SHARE, isMoving ? fairShare : 0);
+    const fairShare = limit * Math.min(MAX_FAIR_SHARE, FAIR_SHARES / this.#limits.size);
+    return Math.max(tenant.used > free * TENANT_SHARE ? 0 : free * WAITING_SHARE, isMoving ? fairShare : 0);
   }
 
-  #begin(gate: Limit, places: number): void {
-    gate.inFlight += 1;
-    take(gate, 'inFlight', places);
+  #begin(limit: Limit, permits: number): void {
+    limit.inFlight += 1;
+    use(limit, 'inFlight', permits);
     this.#inFlight += 1;
-    this.#placesInFlight += places;
+    this.#permitsInFlight += permits;
   }
 
-  #forgetIdle({ subscriptionId, tenant }: LimiterEntry['delivery'], gate: Limit): void {
-    if (gate.inFlight > 0 || gate.taken.pacing > 0 || gate.waiting.length > 0) return;
-    this.#gates.delete(subscriptionId);
-    if (gate.tenant.taken === 0) this.#tenants.delete(tenant);
+  #hasRoom({ inFlight, maxInFlight, used, tenant }: Limit): boolean {
+    if (inFlight >= maxInFlight || this.#isTenantFull(tenant)) return false;
+    return used.inFlight < Math.max(1, Math.floor(this.#permits.free * IN_FLIGHT_SHARE));
   }
 
-  #gateOf({ subscriptionId, tenant: name }: LimiterEntry['delivery']): Limit {
-    const known = this.#gates.get(subscriptionId);
+  /** Only running attempts count: deliveries leave the other states within a second. */
+  #isTenantFull({ inFlight }: Tenant): boolean {
+    return inFlight > 0 && inFlight >= TENANT_SHARE * Math.max(0, this.#permits.limit - this.#permitsInFlight);
+  }
+
+  #limitOf({ subscriptionId, tenant: name }: LimiterEntry['delivery']): Limit {
+    const known = this.#limits.get(subscriptionId);
     if (known !== undefined) return known;
-    const tenant = this.#tenants.get(name) ?? { inFlight: 0, taken: 0 };
+    const tenant = this.#tenants.get(name) ?? { inFlight: 0, used: 0 };
     this.#tenants.set(name, tenant);
-    const gate = {
+    const limit = {
       tenant,
       maxInFlight: 0,
       inFlight: 0,
-      taken: { inFlight: 0, waiting: 0, pacing: 0 },
+      used: { inFlight: 0, waiting: 0, waitingForSlot: 0 },
       movedAt: performance.now(),
       waiting: [],
     };
-    this.#gates.set(subscriptionId, gate);
-    return gate;
+    this.#limits.set(subscriptionId, limit);
+    return limit;
   }
 
-  #hasRoom({ inFlight, maxInFlight, taken, tenant }: Limit): boolean {
-    if (inFlight >= maxInFlight || this.#isTenantFull(tenant)) return false;
-    return taken.inFlight < Math.max(1, Math.floor(this.#places.free * IN_FLIGHT_SHARE));
-  }
-
-  /** By what is in flight alone: what waits for its turn is over in a moment. */
-  #isTenantFull({ inFlight }: Tenant): boolean {
-    return inFlight > 0 && inFlight >= TENANT_SHARE * Math.max(0, this.#places.limit - this.#placesInFlight);
+  #forgetIdle({ subscriptionId, tenant }: LimiterEntry['delivery'], limit: Limit): void {
+    if (limit.inFlight > 0 || limit.used.waitingForSlot > 0 || limit.waiting.length > 0) return;
+    this.#limits.delete(subscriptionId);
+    if (limit.tenant.used === 0) this.#tenants.delete(tenant);
   }
 }
 
-function take({ taken, tenant }: Limit, what: keyof Limit['taken'], places: number): void {
-  taken[what] += places;
-  tenant.taken += places;
-  if (what === 'inFlight') tenant.inFlight += places;
+function use({ used, tenant }: Limit, state: keyof Limit['used'], permits: number): void {
+  used[state] += permits;
+  tenant.used += permits;
+  if (state === 'inFlight') tenant.inFlight += permits;
 }

@@ -35,7 +35,7 @@ type WriterLimits = {
 const LIMITS: WriterLimits = { retryMs: 1_000, writeRetryForMs: 30_000, extendLeasesMs: 10_000 };
 
 /** A result whose attempt gets its id when it is written: the log is in the order of ids. */
-type NewResult = Omit<Result, 'attempt' | 'nextAttemptInMs'> & {
+export type NewResult = Omit<Result, 'attempt' | 'nextAttemptInMs'> & {
   readonly attempt: NewAttempt;
   /** When the next attempt is due, on performance.now()'s clock: writing may take long. Null once the delivery has ended. */
   readonly dueAt: number | null;

@@ -1,193 +1,42 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import { readDataOfDeliveries } from '../../events/store.ts';
 import { WeightedSemaphore } from '../../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../../lib/tenant-queue.ts';
 import type { JetStreamMessage, NatsClient } from '../../nats/connection.ts';
 import { createMessageCount } from '../../nats/metrics.ts';
-import { Batcher } from '../../postgres/batcher.ts';
 import type { Database } from '../../postgres/client.ts';
 import type { SubscriptionCache } from '../../subscriptions/cache.ts';
 import { CircuitBreaker } from '../circuit/breaker.ts';
 import type { EgressAgents } from '../http/agents.ts';
-import { type Cancellations, markCancelled } from '../queue/cancel.ts';
+import { postWithStaleConnectionRetry } from '../http/request.ts';
+import type { Cancellations } from '../queue/cancel.ts';
 import type { DeliveryEnvelope } from '../queue/message.ts';
-import { SendTimes } from '../queue/rate-slots.ts';
-import {
-  type Lease,
-  type LeaseRequest,
-  type LimitedDelivery,
-  leaseDeliveries,
-  requeueAtLimit,
-  requeueDeliveries,
-  requeueLater,
-} from '../queue/store.ts';
 import type { LogAttempts } from './attempt-metrics.ts';
-import { handleDelivery, INFRA_RETRY_MS } from './handle.ts';
+import { createDeliveryStatements } from './delivery-statements.ts';
+import { type Disposition, type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from './handle.ts';
 import { SubscriptionLimiter } from './limiter.ts';
 import { DelayedNaks } from './redelivery.ts';
+import { authenticateRequest } from './request-auth.ts';
 import { ResultWriter } from './result-writer.ts';
 import { StartLimiter } from './start-limiter.ts';
 
-/** Deliveries held at a time, under way or about to be; one with much data counts as several. */
+/** Maximum permits in use per process. Together with PERMIT_BYTES it bounds the data of deliveries in flight to 64 MiB. */
 const MAX_IN_FLIGHT = 1_000;
-/** So many places for so many bytes: 64 MiB in all. */
+/** Bytes of data for which a delivery takes one permit. */
 const PERMIT_BYTES = 64 * 1024;
-/** What a delivery takes whose data is read from Postgres: up to 1 MiB. */
+/** Permits of a delivery whose data, up to 1 MiB, is read from Postgres. */
 const LARGE_PERMITS = 16;
-/** How far ahead messages are taken, so that tenants can take turns: in the stream itself nothing overtakes. */
+/** Maximum messages taken ahead, so that tenants can take turns: JetStream delivers a stream in order. */
 const LOOK_AHEAD = { maxEvents: 8_000, maxBytes: 32 * 1024 * 1024 } as const;
 const ONE = { events: 1, deliveries: 1, bytes: 1 } as const;
-/** How many messages are asked for at a time. */
+/** Maximum messages requested at a time. */
 const MAX_BUFFERED = 100;
-/** JetStream redelivers what was not acked for 60 s; it is told three times as often that we are still at it. */
+/** A third of the consumer's ack_wait (60 s), after which JetStream redelivers a message that is not extended. */
 const WORKING_INTERVAL_MS = 20_000;
-/** How long stop() lets attempts finish before it gives them up. */
+/** Milliseconds that stop() lets running attempts finish before it aborts them. */
 const STOP_MS = 20_000;
 
-type TakenMessage = Queueable & { readonly message: JetStreamMessage; readonly delivery: DeliveryEnvelope };
-
-/**
- * Makes the attempts. A message is acked only when its attempt is committed to Postgres, or its delivery waits there, so
- * a crash in between means one request more, never one less. A message that may not be the only one of its delivery is
- * checked against Postgres, which knows the attempt's number, and takes a lease there before anything is sent.
- */
-export class Sender {
-  readonly #options: SenderOptions;
-  readonly #stopTaking = new AbortController();
-  readonly #stopWorking = new AbortController();
-  readonly #places = new WeightedSemaphore(MAX_IN_FLIGHT);
-  readonly #turns = new StartLimiter();
-  readonly #parts: SenderDeps;
-  readonly #count: (message: JetStreamMessage) => void;
-  readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
-  #waitingForChange: (() => void)[] = [];
-  /** What is being handled, by delivery. */
-  readonly #held = new Map<string, { readonly message: JetStreamMessage; readonly done: Promise<void> }>();
-  #running: Promise<void> | undefined;
-
-  constructor(options: SenderOptions) {
-    this.#options = options;
-    const { database, bus, log, metrics, subscriptions } = options;
-    const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
-    // Every delivery that is held may listen to them.
-    setMaxListeners(MAX_IN_FLIGHT + 1, stopTaking, stopWorking);
-    const circuits = new CircuitBreaker({ database, bus, log, subscriptions });
-    const results = new ResultWriter({ database, bus, log, metrics, circuits, signal: stopWorking });
-    const gates = new SubscriptionLimiter(this.#places);
-    watchSender(metrics, { gates, places: this.#places });
-    this.#count = createMessageCount(metrics, 'sender');
-    this.#parts = {
-      ...options,
-      ...{ stopTaking, stopWorking, circuits, results, gates, turns: this.#turns },
-      waits: new DelayedNaks(),
-      slots: new SendTimes(database),
-      leases: createLeases(database),
-      parking: createParking(database),
-      statements: createDeliveryStatements(database),
-    };
-  }
-
-  /** Deliveries that could be attempted now if the processor had time, or there was a place. */
-  get waiting(): number {
-    return this.#turns.waiting + this.#intake.size;
-  }
-
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  /** Takes no more messages, lets running attempts finish for up to 20 s, and hands back what is left. */
-  async stop(): Promise<void> {
-    this.#stopTaking.abort();
-    const giveUp = setTimeout(() => {
-      this.#stopWorking.abort();
-    }, STOP_MS);
-    await this.#running;
-    clearTimeout(giveUp);
-  }
-
-  async #run(): Promise<void> {
-    const extend = setInterval(() => {
-      for (const { message } of [...this.#held.values(), ...this.#intake.values()]) message.working();
-    }, WORKING_INTERVAL_MS);
-    const holding = this.#holdAll();
-    await this.#options.bus.consume({
-      durable: 'sender',
-      maxMessages: MAX_BUFFERED,
-      signal: this.#stopTaking.signal,
-      onMessage: (message) => this.#take(message),
-    });
-    this.#change();
-    await holding;
-    for (const { message } of this.#intake.values()) message.nak();
-    await Promise.all([...this.#held.values()].map(({ done }) => done));
-    this.#parts.waits.flush();
-    await this.#parts.circuits.stop();
-    clearInterval(extend);
-  }
-
-  async #take(message: JetStreamMessage): Promise<void> {
-    this.#count(message);
-    const delivery = this.#options.bus.readDelivery(message);
-    if (delivery === undefined) return;
-    const isStopping = () => this.#stopTaking.signal.aborted;
-    if (isStopping()) {
-      message.nak();
-      return;
-    }
-    const { tenant } = delivery;
-    this.#intake.add({ key: message.seq, tenant, bytes: message.data.length, message, delivery });
-    this.#change();
-    while (this.#intake.isFull && !isStopping()) await this.#changed();
-  }
-
-  async #holdAll(): Promise<void> {
-    while (!this.#stopTaking.signal.aborted) {
-      const [taken] = this.#intake.take(ONE);
-      if (taken === undefined) {
-        await this.#changed();
-      } else {
-        this.#change();
-        await this.#hold(taken);
-      }
-    }
-  }
-
-  #changed(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waitingForChange.push(resolve);
-    });
-  }
-
-  #change(): void {
-    for (const resolve of this.#waitingForChange.splice(0)) resolve();
-  }
-
-  /** Resolves when there was a place for the message: until then, no other gets one. */
-  async #hold({ message, delivery }: TakenMessage): Promise<void> {
-    const places = delivery.data === undefined ? LARGE_PERMITS : 1 + Math.floor(delivery.data.length / PERMIT_BYTES);
-    await this.#places.acquire(places, this.#stopTaking.signal);
-    if (this.#stopTaking.signal.aborted) {
-      message.nak();
-      return;
-    }
-    if (this.#held.has(delivery.deliveryId)) {
-      // A second message of a delivery that is being attempted here: look again when that is over.
-      this.#parts.waits.nakUntil(message, performance.now() + INFRA_RETRY_MS);
-      this.#places.release(places);
-      return;
-    }
-    const done = handleDelivery(this.#parts, { message, delivery, permits: places }).finally(() => {
-      this.#held.delete(delivery.deliveryId);
-      this.#places.release(places);
-    });
-    this.#held.set(delivery.deliveryId, { message, done });
-  }
-}
-
-/** What the sender is given. */
 type SenderOptions = {
   readonly database: Database;
   readonly bus: NatsClient;
@@ -201,107 +50,213 @@ type SenderOptions = {
   readonly logAttempts: LogAttempts;
 };
 
-/** What handling a delivery needs, made once by the sender. */
-export type SenderDeps = SenderOptions & {
-  /** Aborted first: nothing more is begun. */
-  readonly stopTaking: AbortSignal;
-  /** Aborted later: what has been begun is given up. */
-  readonly stopWorking: AbortSignal;
-  readonly waits: DelayedNaks;
-  readonly gates: SubscriptionLimiter;
-  readonly turns: StartLimiter;
-  readonly slots: SendTimes;
-  readonly leases: Batcher<LeaseRequest, Lease>;
-  readonly parking: Batcher<LimitedDelivery, void>;
-  readonly statements: DeliveryStatements;
-  readonly results: ResultWriter;
-  readonly circuits: CircuitBreaker;
-};
+type TakenMessage = Queueable & { readonly message: JetStreamMessage; readonly delivery: DeliveryEnvelope };
 
 /**
- * Statements about one delivery, by its id, of which many may be due at the same time: one of each kind is under way, so
- * that the writing of results waits for few of them.
+ * Makes the attempts. A message is acked only when its attempt is committed to Postgres, or its delivery is queued there,
+ * so a crash in between means one request more, never one less. A message that may not be the only one of its delivery
+ * needs a lease from Postgres before anything is sent.
  */
-type DeliveryStatements = {
-  readonly cancel: Batcher<string, void>;
-  /** Its message is over; it waits in Postgres until its next attempt is due. */
-  readonly requeue: Batcher<string, void>;
-  /** It cannot be attempted; it waits in Postgres for POSTPONE_MS. */
-  readonly postpone: Batcher<string, void>;
-  /** The data of its event; undefined if that is gone. */
-  readonly loadData: Batcher<string, Buffer | undefined>;
-};
+export class Sender {
+  readonly #options: SenderOptions;
+  readonly #stopTaking = new AbortController();
+  readonly #stopWorking = new AbortController();
+  readonly #permits = new WeightedSemaphore(MAX_IN_FLIGHT);
+  readonly #starts = new StartLimiter();
+  readonly #delayedNaks: DelayedNaks;
+  readonly #circuits: CircuitBreaker;
+  readonly #deps: HandlerDeps;
+  readonly #count: (message: JetStreamMessage) => void;
+  readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
+  #waitingForChange: (() => void)[] = [];
+  /** By delivery id. */
+  readonly #inFlight = new Map<string, { readonly message: JetStreamMessage; readonly done: Promise<void> }>();
+  #running: Promise<void> | undefined;
 
-const MAX_BATCH = 500;
-/** An event's data may have 1 MiB. */
-const MAX_DATA_BATCH = 16;
-const UNUSABLE_RETRY_MS = 600_000;
-
-/** Leases for many deliveries in one statement. */
-export function createLeases({ pool }: Database): Batcher<LeaseRequest, Lease> {
-  return new Batcher({
-    maxItems: MAX_BATCH,
-    write: async (requests) => {
-      const leases = await leaseDeliveries(pool, requests);
-      return requests.map(({ deliveryId }): Lease => leases.get(deliveryId) ?? { kind: 'over' });
-    },
-  });
-}
-
-/** Leaves deliveries to Postgres, many in one statement. */
-export function createParking({ pool }: Database): Batcher<LimitedDelivery, void> {
-  return new Batcher<LimitedDelivery, void>({
-    maxItems: MAX_BATCH,
-    write: async (parkings) => {
-      await requeueAtLimit(pool, parkings);
-      return [];
-    },
-  });
-}
-
-export function createDeliveryStatements({ pool }: Database): DeliveryStatements {
-  const batched = (work: (deliveryIds: readonly string[]) => Promise<void>) =>
-    new Batcher<string, void>({
-      maxItems: MAX_BATCH,
-      write: async (deliveryIds) => {
-        await work(deliveryIds);
-        return [];
-      },
+  constructor(options: SenderOptions) {
+    this.#options = options;
+    const { database, bus, log, metrics, agents, subscriptions } = options;
+    const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
+    // Every delivery in flight may listen to them.
+    setMaxListeners(MAX_IN_FLIGHT + 1, stopTaking, stopWorking);
+    this.#delayedNaks = new DelayedNaks((message, delayMs) => {
+      this.#respond(message, { kind: 'nak', delayMs });
     });
-  return {
-    cancel: batched((deliveryIds) => markCancelled(pool, deliveryIds)),
-    requeue: batched((deliveryIds) => requeueDeliveries(pool, deliveryIds)),
-    postpone: batched((deliveryIds) => requeueLater(pool, { deliveryIds, waitMs: UNUSABLE_RETRY_MS })),
-    loadData: new Batcher<string, Buffer | undefined>({
-      maxItems: MAX_DATA_BATCH,
-      write: async (deliveryIds) => {
-        const data = await readDataOfDeliveries(pool, deliveryIds);
-        return deliveryIds.map((id) => data.get(id));
-      },
-    }),
-  };
+    this.#circuits = new CircuitBreaker({ database, bus, log, subscriptions });
+    const limiter = new SubscriptionLimiter(this.#permits);
+    createGauges(metrics, { limiter, permits: this.#permits });
+    this.#count = createMessageCount(metrics, 'sender');
+    this.#deps = {
+      subscriptions,
+      statements: createDeliveryStatements(database),
+      limiter,
+      starts: this.#starts,
+      delayedNaks: this.#delayedNaks,
+      cancellations: options.cancellations,
+      bus,
+      results: new ResultWriter({ database, bus, log, metrics, circuits: this.#circuits, signal: stopWorking }),
+      circuits: this.#circuits,
+      authenticate: authenticateRequest,
+      post: (request) => postWithStaleConnectionRetry(agents, request),
+      userAgent: options.userAgent,
+      retryScheduleMs: options.retryScheduleMs,
+      clock: database.clock,
+      random: Math.random,
+      log,
+      logAttempts: options.logAttempts,
+      stopTaking,
+      stopWorking,
+    };
+  }
+
+  /** Deliveries that wait only for the processor or for a permit. */
+  get waiting(): number {
+    return this.#starts.waiting + this.#intake.size;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Takes no more messages, lets running attempts finish for up to 20 s, and returns the remaining messages to JetStream. */
+  async stop(): Promise<void> {
+    this.#stopTaking.abort();
+    const timer = setTimeout(() => {
+      this.#stopWorking.abort();
+    }, STOP_MS);
+    await this.#running;
+    clearTimeout(timer);
+  }
+
+  async #run(): Promise<void> {
+    const extend = setInterval(() => {
+      for (const { message } of [...this.#inFlight.values(), ...this.#intake.values()]) {
+        this.#respond(message, { kind: 'working' });
+      }
+    }, WORKING_INTERVAL_MS);
+    const handling = this.#handleAll();
+    await this.#options.bus.consume({
+      durable: 'sender',
+      maxMessages: MAX_BUFFERED,
+      signal: this.#stopTaking.signal,
+      onMessage: (message) => this.#take(message),
+    });
+    this.#notifyChange();
+    await handling;
+    for (const { message } of this.#intake.values()) this.#respond(message, { kind: 'nak' });
+    await Promise.all([...this.#inFlight.values()].map(({ done }) => done));
+    this.#delayedNaks.flush();
+    await this.#circuits.stop();
+    clearInterval(extend);
+  }
+
+  async #take(message: JetStreamMessage): Promise<void> {
+    this.#count(message);
+    const delivery = this.#options.bus.readDelivery(message);
+    if (delivery === undefined) return;
+    const isStopping = () => this.#stopTaking.signal.aborted;
+    if (isStopping()) {
+      this.#respond(message, { kind: 'nak' });
+      return;
+    }
+    const { tenant } = delivery;
+    this.#intake.add({ key: message.seq, tenant, bytes: message.data.length, message, delivery });
+    this.#notifyChange();
+    while (this.#intake.isFull && !isStopping()) await this.#nextChange();
+  }
+
+  async #handleAll(): Promise<void> {
+    while (!this.#stopTaking.signal.aborted) {
+      const [taken] = this.#intake.take(ONE);
+      if (taken === undefined) {
+        await this.#nextChange();
+      } else {
+        this.#notifyChange();
+        await this.#handle(taken);
+      }
+    }
+  }
+
+  /** Resolves when the intake changes, or the sender stops. */
+  #nextChange(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waitingForChange.push(resolve);
+    });
+  }
+
+  #notifyChange(): void {
+    for (const resolve of this.#waitingForChange.splice(0)) resolve();
+  }
+
+  /** Resolves when the delivery has its permits and is in flight; until then no other delivery gets any. */
+  async #handle({ message, delivery }: TakenMessage): Promise<void> {
+    const permits = delivery.data === undefined ? LARGE_PERMITS : 1 + Math.floor(delivery.data.length / PERMIT_BYTES);
+    await this.#permits.acquire(permits, this.#stopTaking.signal);
+    if (this.#stopTaking.signal.aborted) {
+      this.#respond(message, { kind: 'nak' });
+      return;
+    }
+    if (this.#inFlight.has(delivery.deliveryId)) {
+      // Another message of a delivery that is in flight here: look again after the attempt.
+      this.#respond(message, { kind: 'nakUntil', dueAt: performance.now() + INFRA_RETRY_MS });
+      this.#permits.release(permits);
+      return;
+    }
+    const done = handleDelivery(this.#deps, { message, delivery, permits })
+      .then((disposition) => {
+        this.#respond(message, disposition);
+      })
+      .finally(() => {
+        this.#inFlight.delete(delivery.deliveryId);
+        this.#permits.release(permits);
+      });
+    this.#inFlight.set(delivery.deliveryId, { message, done });
+  }
+
+  /** The one place that answers JetStream. It throws when the connection is closed; JetStream redelivers the message then. */
+  #respond(message: JetStreamMessage, response: Disposition | { readonly kind: 'working' }): void {
+    try {
+      switch (response.kind) {
+        case 'ack':
+          message.ack();
+          break;
+        case 'nak':
+          message.nak(response.delayMs);
+          break;
+        case 'nakUntil':
+          this.#delayedNaks.nakUntil(message, response.dueAt);
+          break;
+        case 'working':
+          message.working();
+      }
+    } catch (error) {
+      this.#options.log.debug(
+        { err: error, response: response.kind },
+        'acknowledgement failed; message is redelivered',
+      );
+    }
+  }
 }
 
-/** Shows what a sender has in hand. */
-function watchSender(
+function createGauges(
   metrics: Registry,
-  {
-    gates,
-    places,
-  }: { readonly gates: Pick<SubscriptionLimiter, 'inFlight'>; readonly places: Pick<WeightedSemaphore, 'used'> },
+  { limiter, permits }: { readonly limiter: SubscriptionLimiter; readonly permits: WeightedSemaphore },
 ): void {
+  const registers = [metrics];
   new Gauge({
-    ...{ registers: [metrics], name: 'webhooks_attempts_in_flight' },
+    registers,
+    name: 'webhooks_attempts_in_flight',
     help: 'Attempts that this process is making',
     collect() {
-      this.set(gates.inFlight);
+      this.set(limiter.inFlight);
     },
   });
   new Gauge({
-    ...{ registers: [metrics], name: 'webhooks_sender_capacity_used' },
-    help: 'Places for deliveries that are taken in this process, of 1,000; large ones take several',
+    registers,
+    name: 'webhooks_sender_capacity_used',
+    help: 'Permits that deliveries of this process use, of 1,000; a large delivery uses several',
     collect() {
-      this.set(places.used);
+      this.set(permits.used);
     },
   });
 }

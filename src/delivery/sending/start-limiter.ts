@@ -1,38 +1,38 @@
 /**
- * Attempts begun in one turn of the event loop. Under load a turn takes as long as the attempts of the turns before it, so a
- * small number lets answers and other tenants' events be read often, and a large one fills the batches of results. Measured
+ * Attempts started in one turn of the event loop. Under load a turn takes as long as the attempts that it starts, so a
+ * small number lets responses and other tenants' events be read often, and a large one fills the batches of results. Measured
  * (p95 of a quiet tenant beside a burst; deliveries a second; Postgres's CPU for 1,000): 8: 272 ms, 970, 0.37 s; 24: 456 ms,
- * 1,061, 0.26 s; 64: 556 ms, 1,115, 0.20 s. A loop with little to do has turns so short that this limits nothing.
+ * 1,061, 0.26 s; 64: 556 ms, 1,115, 0.20 s. An idle loop has turns so short that this limits nothing.
  */
-const BEGUN_PER_TURN = 24;
+const STARTS_PER_TURN = 24;
 
-/** Where attempts that have room wait for the processor; tenants begin in turn, each its oldest. */
+/** Limits how many attempts start in one turn of the event loop; waiting attempts start round-robin by tenant, FIFO within one. */
 export class StartLimiter {
-  readonly #perTurn: number;
-  readonly #lines = new Map<string, (() => void)[]>();
-  #begunThisTurn = 0;
+  readonly #startsPerTurn: number;
+  readonly #queues = new Map<string, (() => void)[]>();
+  #startedThisTurn = 0;
   #waiting = 0;
   #isScheduled = false;
 
-  constructor(perTurn = BEGUN_PER_TURN) {
-    this.#perTurn = perTurn;
+  constructor(startsPerTurn = STARTS_PER_TURN) {
+    this.#startsPerTurn = startsPerTurn;
   }
 
   get waiting(): number {
     return this.#waiting;
   }
 
-  /** Resolves when an attempt of this tenant may begin. */
+  /** Resolves when an attempt of this tenant may start. */
   waitForStart(tenant: string): Promise<void> {
     this.#schedule();
-    if (this.#waiting === 0 && this.#begunThisTurn < this.#perTurn) {
-      this.#begunThisTurn += 1;
+    if (this.#waiting === 0 && this.#startedThisTurn < this.#startsPerTurn) {
+      this.#startedThisTurn += 1;
       return Promise.resolve();
     }
     return new Promise((resolve) => {
-      const line = this.#lines.get(tenant) ?? [];
-      line.push(resolve);
-      this.#lines.set(tenant, line);
+      const queue = this.#queues.get(tenant) ?? [];
+      queue.push(resolve);
+      this.#queues.set(tenant, queue);
       this.#waiting += 1;
     });
   }
@@ -42,24 +42,24 @@ export class StartLimiter {
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      this.#begunThisTurn = 0;
-      this.#beginSome();
-      if (this.#begunThisTurn > 0) this.#schedule();
+      this.#startedThisTurn = 0;
+      this.#startWaiting();
+      if (this.#startedThisTurn > 0) this.#schedule();
     });
   }
 
-  #beginSome(): void {
-    while (this.#begunThisTurn < this.#perTurn) {
-      const [next] = this.#lines;
+  #startWaiting(): void {
+    while (this.#startedThisTurn < this.#startsPerTurn) {
+      const [next] = this.#queues;
       if (next === undefined) return;
-      const [tenant, line] = next;
-      // To the end: everybody else comes first.
-      this.#lines.delete(tenant);
-      const begin = line.shift();
-      if (line.length > 0) this.#lines.set(tenant, line);
-      this.#begunThisTurn += 1;
+      const [tenant, queue] = next;
+      // Re-inserted at the end, so that every other tenant comes first.
+      this.#queues.delete(tenant);
+      const start = queue.shift();
+      if (queue.length > 0) this.#queues.set(tenant, queue);
+      this.#startedThisTurn += 1;
       this.#waiting -= 1;
-      begin?.();
+      start?.();
     }
   }
 }

@@ -1,7 +1,7 @@
 import { verify } from '@octokit/webhooks-methods';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, it } from 'vitest';
-import { signingHeaders } from '../../src/delivery/sending/attempt.ts';
+import { authenticateRequest, combineAuth, signingHeaders } from '../../src/delivery/sending/request-auth.ts';
 import { generateSigningSecret } from '../../src/subscriptions/secrets.ts';
 
 const body = Buffer.from('{"name":"Jürgen 🎉","n":1.0}');
@@ -66,5 +66,39 @@ describe('generateSigningSecret', () => {
     const secret = generateSigningSecret();
     expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
     expect(generateSigningSecret()).not.toBe(secret);
+  });
+});
+
+describe('combineAuth', () => {
+  const request = { subscription: { id: 's', url: 'https://example.com', headers: {} }, eventId: 'e', body };
+  const signed = {
+    ...request,
+    secrets: [{ id: 'k', secret: generateSigningSecret(), expiresAt: undefined }] as const,
+    startedAt: new Date(timestampSeconds * 1_000 + 999),
+  };
+
+  it('merges headers in order, fetched ones too', async () => {
+    const authenticate = combineAuth([
+      () => ({ a: '1', b: '1' }),
+      () => Promise.resolve({ b: '2' }),
+      () => ({ c: '3' }),
+    ]);
+    expect(await authenticate(signed)).toEqual({ a: '1', b: '2', c: '3' });
+  });
+
+  it('rejects when one of them cannot authenticate', async () => {
+    const authenticate = combineAuth([() => ({ a: '1' }), () => Promise.reject(new Error('no token'))]);
+    await expect(Promise.resolve(authenticate(signed))).rejects.toThrow('no token');
+  });
+
+  it('sends custom headers and signatures of the whole second, and no custom header replaces a signature', async () => {
+    const headers = { authorization: 'Bearer t', 'webhook-id': 'forged' };
+    const sent = await authenticateRequest({ ...signed, subscription: { ...signed.subscription, headers } });
+    expect(sent).toMatchObject({
+      authorization: 'Bearer t',
+      'webhook-id': 'e',
+      'webhook-timestamp': `${timestampSeconds}`,
+    });
+    new Webhook(signed.secrets[0].secret).verify(body, { ...sent });
   });
 });

@@ -1,0 +1,69 @@
+import { readDataOfDeliveries } from '../../events/store.ts';
+import { Batcher } from '../../postgres/batcher.ts';
+import type { Database } from '../../postgres/client.ts';
+import { markCancelled } from '../queue/cancel.ts';
+import { SendTimes } from '../queue/rate-slots.ts';
+import {
+  type Lease,
+  type LeaseRequest,
+  type LimitedDelivery,
+  leaseDeliveries,
+  requeueAtLimit,
+  requeueDeliveries,
+  requeueLater,
+} from '../queue/store.ts';
+import type { DeliveryStatements } from './handle.ts';
+
+const MAX_BATCH = 500;
+/** Deliveries in one read of event data, each up to 1 MiB. */
+const MAX_DATA_BATCH = 16;
+/** Milliseconds until a delivery that an error of its own blocks is attempted again. */
+const UNUSABLE_RETRY_MS = 600_000;
+
+/**
+ * Statements about single deliveries, batched: at most one of each kind runs at a time, so that the statements that
+ * write results wait for few others.
+ */
+export function createDeliveryStatements(database: Database): DeliveryStatements {
+  const { pool } = database;
+  const leases = new Batcher<LeaseRequest, Lease>({
+    maxItems: MAX_BATCH,
+    write: async (requests) => {
+      const granted = await leaseDeliveries(pool, requests);
+      return requests.map(({ deliveryId }): Lease => granted.get(deliveryId) ?? { kind: 'over' });
+    },
+  });
+  const limited = batched<LimitedDelivery>((deliveries) => requeueAtLimit(pool, deliveries));
+  const cancelled = batched<string>((deliveryIds) => markCancelled(pool, deliveryIds));
+  const requeued = batched<string>((deliveryIds) => requeueDeliveries(pool, deliveryIds));
+  const requeuedLater = batched<string>((deliveryIds) =>
+    requeueLater(pool, { deliveryIds, waitMs: UNUSABLE_RETRY_MS }),
+  );
+  const data = new Batcher<string, Buffer | undefined>({
+    maxItems: MAX_DATA_BATCH,
+    write: async (deliveryIds) => {
+      const read = await readDataOfDeliveries(pool, deliveryIds);
+      return deliveryIds.map((id) => read.get(id));
+    },
+  });
+  const sendTimes = new SendTimes(database);
+  return {
+    lease: (request) => leases.add(request),
+    requeueAtLimit: (delivery) => limited.add(delivery),
+    requeue: (deliveryId) => requeued.add(deliveryId),
+    requeueLater: (deliveryId) => requeuedLater.add(deliveryId),
+    cancel: (deliveryId) => cancelled.add(deliveryId),
+    loadData: (deliveryId) => data.add(deliveryId),
+    reserveSendTime: (subscriptionId) => sendTimes.reserve(subscriptionId),
+  };
+}
+
+function batched<T>(write: (items: readonly T[]) => Promise<void>): Batcher<T, void> {
+  return new Batcher<T, void>({
+    maxItems: MAX_BATCH,
+    write: async (items) => {
+      await write(items);
+      return [];
+    },
+  });
+}
