@@ -77,7 +77,7 @@ describe('an API key', () => {
     }
   });
 
-  it('of a tenant may do what its scope says, and is told what it may not', async () => {
+  it('of a tenant may do what its scope allows, and everything else is refused with an error', async () => {
     const mutation = 'mutation { deleteWebhookSubscription(id: "x") { __typename } }';
     const outcomes: Record<string, unknown> = {};
     for (const scope of ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH']) {
@@ -136,7 +136,7 @@ describe('an API key', () => {
     const first = await waitFor(async () => (await list(key)).status === 200 && lastUsedAt(), {
       what: 'the first use',
     });
-    // What the other process writes of another key tells that it has got past this one.
+    // Once the other process has recorded another key's use, it has handled this key, too.
     const marker = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     const wasMarked = async (markerId: string) =>
       (await services.query('SELECT FROM api_keys WHERE id = $1 AND last_used_at IS NOT NULL', [markerId])).length ===
@@ -182,7 +182,7 @@ function withKey(credentials: string): TestApp['graphql'] {
 }
 
 describe('a key that is revoked', () => {
-  it('is refused at once by the process that was told, and soon by every other', async () => {
+  it('is refused at once by the process that revoked it, and soon by every other', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
     for (const at of [app, other]) expect((await list(key, at)).status).toBe(200);
     await revokeApiKey(app, id);
@@ -234,7 +234,7 @@ describe('a key that is revoked', () => {
   });
 });
 
-it('while Postgres is away nobody is taken for a stranger, and the admin key goes on working', async () => {
+it('while Postgres is unavailable no API key is called invalid, and the admin key keeps working', async () => {
   const target = new URL(services.databaseUrl);
   const proxy = await startTcpProxy({ port: Number(target.port) });
   target.port = String(proxy.port);
@@ -248,7 +248,7 @@ it('while Postgres is away nobody is taken for a stranger, and the admin key goe
     expect((await ask(cut.url, { credentials: 'nonsense', query: '{ __typename }' })).status).toBe(401);
     const socket = await openSocket(cut.url, { credentials: key, query: 'subscription { deliveryLog { id } }' });
     await waitFor(() => socket.closedWith(), { what: 'the socket to be closed' });
-    // So that clients come again.
+    // So that clients reconnect.
     expect(socket.closedWith()?.code).toBe(1013);
   } finally {
     await cut.stop();

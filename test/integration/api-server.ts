@@ -14,7 +14,7 @@ type ApiServerOptions = Partial<Config['api']> & {
   readonly unreadMs?: number;
 };
 
-/** What is behind `api`, to listen on a free port unless one is named. */
+/** An HTTP server for `api`, on a free port unless one is given. */
 export function createApiServer(
   { database, databaseUrl, bus, schemaThread, secretBox, log }: Api,
   { port = 0, roles = new Set(['api'] as const), unreadMs, ...settings }: ApiServerOptions = {},

@@ -78,7 +78,7 @@ it('a backup that is older than the last events is made whole from EVENTS, as do
   await receiver.waitForRequests(8, 60_000);
   await ended('after');
   await ended(withoutId ?? '');
-  // What the backup knew to be delivered is not sent again; what it has as pending waits on as it did then.
+  // Deliveries that the backup has as successful are not sent again; pending ones are sent.
   expect([sent('before'), sent('pending'), sent('after'), sent(withoutId ?? '')]).toEqual([1, 2, 2, 2]);
   expect([await statusOf('before'), await statusOf('pending')]).toEqual([['SUCCESS'], ['PENDING']]);
   // EVENTS never had it.

@@ -20,16 +20,16 @@ afterEach(async () => {
 
 const LONG_WAITS = { RETRY_SCHEDULE: '1h,1h,1h' };
 
-type Endpoint = { readonly receiver: Receiver; readonly id: string; mend(): void };
+type Endpoint = { readonly receiver: Receiver; readonly id: string; recover(): void };
 
-/** An endpoint that fails until it is mended, and a subscription to it. */
+/** An endpoint that fails until `recover` is called, and its subscription. */
 async function failingEndpoint(scene: Scene): Promise<Endpoint> {
   let status = 500;
   const receiver = await scene.receive(() => ({ status }));
   const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
   return {
     ...{ receiver, id },
-    mend: () => {
+    recover: () => {
       status = 200;
     },
   };
@@ -203,7 +203,7 @@ describe('a circuit closes', () => {
     await open(scene, endpoint);
     await scene.publishMany('x', 100);
     await scene.waitForDeliveries(100, `waiting_for = 'CIRCUIT_OPEN' AND attempt_count = 0`);
-    endpoint.mend();
+    endpoint.recover();
     await letProbe(scene, endpoint.id);
     await scene.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1 AND waiting_for IS NULL`);
     const requests = endpoint.receiver.requests.slice(10);
@@ -229,7 +229,7 @@ describe('a circuit closes', () => {
       });
     await send();
     await scene.waitForDeliveries(11, 'attempt_count = 1');
-    endpoint.mend();
+    endpoint.recover();
     await send();
     await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
     expect(await isOpen(scene, endpoint.id)).toBe(true);

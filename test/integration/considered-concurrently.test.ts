@@ -27,10 +27,10 @@ afterAll(async () => {
 });
 
 const SUBSCRIPTIONS = 8;
-/** So many change settings at a time, so often each. */
+/** Concurrent writers of settings, and the changes that each makes. */
 const CHANGERS = 4;
 const CHANGES = 12;
-/** So many write at a time, with the same indexes, beside what comes by way of NATS. */
+/** Concurrent writers of events, with the same indexes, beside the dispatcher's events from NATS. */
 const WRITERS = 6;
 
 const url = 'http://127.0.0.1:4';

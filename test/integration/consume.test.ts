@@ -26,7 +26,7 @@ async function connectTo(port: number): Promise<NatsConnection> {
   return connection;
 }
 
-/** What comes for the sender, and what is said about it. */
+/** The messages that the sender receives, and the log. */
 function startConsuming(connection: NatsConnection): { readonly bodies: string[]; readonly logged: () => string } {
   const stopping = new AbortController();
   const bodies: string[] = [];
@@ -60,7 +60,7 @@ it('a consumer that gets nothing although there is something consumes anew', asy
   const server = await startServer();
   const direct = await connectTo(server.port);
   await new StreamReconciler({ log: pino({ level: 'silent' }), now: Date.now }).check(await direct.jetstreamManager());
-  // What asks for messages in the name of the first inbox gets lost, however often the client repeats it.
+  // Every pull request with the first inbox is dropped, including the client's repeats.
   let firstInbox: string | undefined;
   let lost = 0;
   const proxy = await startTcpProxy({

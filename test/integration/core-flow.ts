@@ -5,7 +5,7 @@ import type { TestApp, TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 export type CoreFlow = {
-  /** Programs on the same services: what one is told, the others do. */
+  /** Programs on the same services: each acts on the changes made through another. */
   readonly apps: readonly [TestApp, ...TestApp[]];
   readonly publish: TestServices['publish'];
   /** Answers the first request with a 503. */

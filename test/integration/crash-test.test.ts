@@ -17,7 +17,7 @@ it(`the short form of npm run crash-test: everything is killed, paused and refus
     ...{ seed: SEED, events: EVENTS, form: SHORT_FORM, publishMs: PUBLISH_MS, maxPublishMs: 90_000 },
     natsServer: inject('natsServer'),
     program: COMPILED_PROGRAM,
-    // Longer than anything stands still: what is killed is made up for by then.
+    // Longer than any stall; messages of a killed process are redelivered after it.
     ackWaitMs: 10_000,
     maxBacklog: 1_000,
     // As a rule it takes some 15 s; what a crashed broker has forgotten takes the sweeper up to two minutes.

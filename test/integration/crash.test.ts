@@ -93,7 +93,7 @@ describe('a kill -9', () => {
       },
     );
     await engine.kill9();
-    // What was written to the frozen server's socket goes with it: JetStream never gets the message.
+    // Data in the frozen server's socket is lost with it: JetStream never gets the message.
     await services.nats.kill9();
     await services.nats.start();
     await start();

@@ -36,7 +36,7 @@ const TRANSPORTS: [string, Open][] = [
   ['a stream of Server-Sent Events', openEvents],
 ];
 
-/** Opens it with a process that is not the one that is told of revocations. */
+/** Opens it with a process other than the one that revokes. */
 async function watch(open: Open, credentials: string, url = other.url): Promise<Stream> {
   const stream = await open(url, { credentials, query: QUERY });
   // The server watches a little later than it has answered.
@@ -64,7 +64,7 @@ async function publish(): Promise<string> {
 /** Told to it is that the credential is no longer good; then it is over. */
 async function expectEnd(stream: Stream, isSocket: boolean): Promise<void> {
   if (isSocket) {
-    // What ends the stream may come before what closes the socket.
+    // The end of the stream may arrive before the close of the socket.
     await waitFor(() => stream.closedWith() !== undefined, { what: 'the close' });
     const reason = 'Forbidden: these credentials have expired or been revoked';
     expect(stream.closedWith()).toEqual({ code: 4403, reason });

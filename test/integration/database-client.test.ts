@@ -5,7 +5,7 @@ import { createDatabase, transaction } from '../../src/postgres/client.ts';
 import { isUnavailable } from '../../src/postgres/errors.ts';
 import { createTestDatabase } from '../support/database.ts';
 
-it('Postgres ends the transaction of a process that stands still', async () => {
+it('Postgres ends the transaction of a process that stalls', async () => {
   const testDatabase = await createTestDatabase();
   const database = createDatabase({ url: testDatabase.url, onError: () => undefined });
   const standStill = async () => {
@@ -25,28 +25,31 @@ it('Postgres ends the transaction of a process that stands still', async () => {
 it.each([
   { where: 'of Postgres', behindPooler: false },
   { where: 'of a pooler', behindPooler: true },
-])('once the connections $where are closed, whatever asks for one is told that the process stops', async (options) => {
-  const testDatabase = await createTestDatabase();
-  const database = createDatabase({ ...options, url: testDatabase.url, onError: () => undefined });
-  const { pool, readPool, prisma } = database;
-  const ways = {
-    statement: () => pool.query('SELECT 1'),
-    read: () => readPool.query('SELECT 1'),
-    transaction: () => transaction(pool, (db) => db.query('SELECT 1')),
-    prisma: () => prisma.tenant.count(),
-    prismaTransaction: () => prisma.$transaction((db) => db.tenant.count()),
-  };
-  for (const ask of Object.values(ways)) await ask();
-  await database.close();
-  for (const [way, ask] of Object.entries(ways)) {
-    const error: unknown = await ask().then(
-      () => undefined,
-      (cause: unknown) => cause,
-    );
-    expect({ way, isUnavailable: isUnavailable(error), text: inspect(error) }).toMatchObject({
-      ...{ way, isUnavailable: true },
-      text: expect.stringContaining('this process is stopping and has closed its connections to Postgres') as string,
-    });
-  }
-  await testDatabase.drop();
-});
+])(
+  'once the connections $where are closed, every query fails with an error that names the stop of the process',
+  async (options) => {
+    const testDatabase = await createTestDatabase();
+    const database = createDatabase({ ...options, url: testDatabase.url, onError: () => undefined });
+    const { pool, readPool, prisma } = database;
+    const ways = {
+      statement: () => pool.query('SELECT 1'),
+      read: () => readPool.query('SELECT 1'),
+      transaction: () => transaction(pool, (db) => db.query('SELECT 1')),
+      prisma: () => prisma.tenant.count(),
+      prismaTransaction: () => prisma.$transaction((db) => db.tenant.count()),
+    };
+    for (const ask of Object.values(ways)) await ask();
+    await database.close();
+    for (const [way, ask] of Object.entries(ways)) {
+      const error: unknown = await ask().then(
+        () => undefined,
+        (cause: unknown) => cause,
+      );
+      expect({ way, isUnavailable: isUnavailable(error), text: inspect(error) }).toMatchObject({
+        ...{ way, isUnavailable: true },
+        text: expect.stringContaining('this process is stopping and has closed its connections to Postgres') as string,
+      });
+    }
+    await testDatabase.drop();
+  },
+);

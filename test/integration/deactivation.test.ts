@@ -16,7 +16,7 @@ afterAll(async () => {
 // Nothing listens there, and nothing is sent.
 const subscribe = async () => (await app.subscribe({ url: 'http://127.0.0.1:4/' })).id;
 
-/** So many deliveries, in turns: due behind an open circuit, waiting for a far-off back-off, and taken to be in JetStream. */
+/** Inserts deliveries of three kinds, alternately: due behind an open circuit, waiting for a long back-off, and published. */
 async function insertBacklog(subscriptionId: string, count: number): Promise<void> {
   await services.query(
     `UPDATE subscription_states SET opened_at = now(), probe_at = now() + interval '1 hour', probe_wait_ms = 30000,

@@ -9,7 +9,7 @@ type DeliveryRow = {
   waitingFor: string | null;
 };
 
-/** What Postgres has of a subscription's deliveries. */
+/** A subscription's deliveries in Postgres. */
 export async function deliveriesOf({ query }: TestServices, subscriptionId: string): Promise<DeliveryRow[]> {
   return query<DeliveryRow>(
     `SELECT id, status, attempt_count AS "attemptCount", next_attempt_at AS "nextAttemptAt", waiting_for AS "waitingFor"
@@ -39,7 +39,7 @@ type LogEntry = Record<string, unknown> & {
   responseBody: string;
 };
 
-/** What the API shows of a subscription's attempts. */
+/** A subscription's attempts as the API returns them. */
 export async function logOf({ graphql }: TestApp, subscriptionId: string): Promise<LogEntry[]> {
   const variables = { filter: { subscriptionIds: [subscriptionId] } };
   const { deliveryLog } = await graphql<{ deliveryLog: { edges: { node: LogEntry }[] } }>(LOG, variables);

@@ -210,7 +210,7 @@ describe('the egress guard', () => {
     expect(proxy.connectionCount()).toBe(0);
   });
 
-  it('guards the agents themselves, whoever uses them, even with a lookup of his own', async () => {
+  it('guards the agents themselves, even for a caller that passes its own lookup', async () => {
     const { agents, port } = await start(() => addresses(PUBLIC));
     for (const pair of [agents.pooled, agents.fresh]) {
       const error = await new Promise<unknown>((resolve) => {

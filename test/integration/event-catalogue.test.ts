@@ -285,7 +285,7 @@ describe('schemas', () => {
     expect(written.map(({ id }) => id).sort()).toEqual([...expected, 'free'].sort());
   });
 
-  it('do not judge what was written before them, should it come again', async () => {
+  it('are not applied to a redelivered event that was written before them', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });

@@ -57,7 +57,7 @@ test('curl.sh subscribes, sends a test event, and shows its attempt', async () =
 });
 
 test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt, also what was made while it was not connected', async () => {
-  // What curl.sh has subscribed wants everything.
+  // The subscription that curl.sh created receives every event type.
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
   await app.subscribe({ url: receiver.url, tenant: 'examples', eventTypes: ['example.*'] });
   const publish = async (type: string) => {

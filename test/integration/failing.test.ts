@@ -30,11 +30,11 @@ const newTenant = () => `tenant-${(tenants += 1)}`;
 
 type Told = { readonly type: string; readonly data: Readonly<Record<string, unknown>> };
 
-/** A subscription of the tenant that is told what becomes of the others. */
+/** A subscription of the tenant to the notices about the others. */
 async function watch(tenant: string) {
   const receiver = await receive();
   const { id, secret } = await app.subscribe({ tenant, url: receiver.url, eventTypes: ['webhook_subscription.*'] });
-  // What an own receiver got from the program under test.
+  // Requests that a receiver of this test got from the program under test.
   const told = () => receiver.requests.map(({ rawBody }) => JSON.parse(rawBody.toString()) as Told);
   return {
     ...{ id, receiver, secret, told },
@@ -92,10 +92,10 @@ async function failAfter(days: number, { id, tenant }: { readonly id: string; re
     },
     { what: 'an attempt' },
   );
-  // Who stops judges first what has not been judged.
+  // A stopping program first evaluates the circuits that it has not evaluated.
   await app.stop();
   app = await startTestApp(services, { env: ENV });
-  // What was on its way to the one that stopped comes again.
+  // Messages that were on their way to the stopped program are redelivered.
   await services.shortenAckWait('DELIVERIES', 'sender');
 }
 
@@ -130,7 +130,7 @@ async function failing(tenant: string, url: string) {
 }
 
 describe('a subscription that keeps failing', () => {
-  it('is told of when its circuit opens, at 50, 70 and 90 % of five days, and deactivated at the end', async () => {
+  it('causes a notice when its circuit opens and at 50, 70 and 90 % of five days, and is deactivated at the end', async () => {
     const tenant = newTenant();
     const watcher = await watch(tenant);
     const { url } = await receive(() => ({ status: 500 }));
@@ -174,7 +174,7 @@ describe('a subscription that keeps failing', () => {
     expect(await recorded(tenant)).toEqual(['failing', 'failing', 'failing', 'failing', 'deactivated']);
   });
 
-  it('with next to no traffic is told of before it is deactivated, and has half a day to be mended', async () => {
+  it('with hardly any traffic causes a notice half a day before it is deactivated', async () => {
     const tenant = newTenant();
     const watcher = await watch(tenant);
     const { url } = await receive(() => ({ status: 500 }));
@@ -183,7 +183,7 @@ describe('a subscription that keeps failing', () => {
     const [, last] = await watcher.waitFor(2);
     expect(last).toMatchObject({ type: 'webhook_subscription.failing', data: { progressPercent: 90 } });
     const leftMs = Date.parse(String(last?.data['deactivationAt'])) - Date.now();
-    // What has passed since it was told is less.
+    // Less by the time since the notice.
     expect(leftMs).toBeLessThanOrEqual(12 * 3_600_000);
     expect(leftMs).toBeGreaterThan(11.9 * 3_600_000);
     await failAfter(7.4, subscription);
@@ -211,7 +211,7 @@ describe('a subscription that keeps failing', () => {
     expect((await show(id)).isActive).toBe(true);
   });
 
-  it('is told of when it recovers, and gets what has been waiting', async () => {
+  it('causes a notice when it recovers, and gets its waiting deliveries', async () => {
     const tenant = newTenant();
     const watcher = await watch(tenant);
     let status = 500;
@@ -239,7 +239,7 @@ describe('a subscription that keeps failing', () => {
     expect(await recorded(tenant)).toEqual(['failing', 'recovered']);
   });
 
-  it('is not told of itself, nor is another tenant, and what is told is signed like anything else', async () => {
+  it('gets no notice about itself, another tenant gets none, and notices are signed like every event', async () => {
     const tenant = newTenant();
     const [watcher, stranger] = [await watch(tenant), await watch(newTenant())];
     const failed = await receive(() => ({ status: 500 }));
@@ -254,7 +254,7 @@ describe('a subscription that keeps failing', () => {
     expect(await typesSentTo(stranger.id)).toEqual([]);
   });
 
-  it('two that fail at the same time, and tell each other, both open, once each, whoever judges them', async () => {
+  it('two that fail at the same time, and get notices about each other, both open, once each, in either of two programs', async () => {
     const second = await startTestApp(services, { env: { ...ENV, ROLES: 'sender' } });
     const tenant = newTenant();
     const { url } = await receive(() => ({ status: 503 }));
@@ -272,7 +272,7 @@ describe('a subscription that keeps failing', () => {
 });
 
 describe('410 Gone', () => {
-  it('deactivates the subscription, ends the delivery, cancels the others, and is told of', async () => {
+  it('deactivates the subscription, ends the delivery, cancels the others, and causes a notice', async () => {
     const tenant = newTenant();
     const [watcher, stranger] = [await watch(tenant), await watch(newTenant())];
     let isGone = false;
@@ -297,17 +297,17 @@ describe('410 Gone', () => {
   });
 });
 
-describe('who mends an endpoint', () => {
+describe('an owner who repairs an endpoint', () => {
   it('by changing its URL starts over: the circuit is closed, and what waits is sent to the new one', async () => {
     const tenant = newTenant();
     const broken = await receive(() => ({ status: 500 }));
     const { id } = await failing(tenant, broken.url);
     await publish(tenant, 3);
-    const mended = await receive();
+    const repaired = await receive();
     const before = broken.requests.length;
-    await update(id, { url: mended.url });
+    await update(id, { url: repaired.url });
     expect(await show(id)).toMatchObject({ failingSince: null, circuit: { state: 'CLOSED' } });
-    await mended.waitForRequests(3);
+    await repaired.waitForRequests(3);
     expect(broken.requests).toHaveLength(before);
   });
 

@@ -43,7 +43,7 @@ export type Api = {
   readonly bus: NatsClient;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
-  /** What was logged, as text. */
+  /** The log, as text. */
   readonly logged: () => string;
   readonly graphql: Graphql;
   readonly services: SchemaServices;

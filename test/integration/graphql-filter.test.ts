@@ -135,7 +135,7 @@ test.each(CASES)('%s: Postgres and memory agree', async (_name, filter, expected
 test('what was recorded late is found by when it was made', async () => {
   const HOUR_MS = 3_600_000;
   const of = { id: uuid7(NOON), subscriptionId: SUBSCRIPTION_A, tenant: 'late', eventType: 'a' };
-  // After almost an hour in which Postgres was away; and by a clock that was then put back.
+  // After almost an hour without Postgres, and by a clock that was then set back.
   for (const lateMs of [0.9 * HOUR_MS, -60_000]) {
     const attempt = attemptOf(of, { id: uuid7(NOON + lateMs), startedAt: new Date(NOON) });
     await storeAttempt(api.database, attempt);

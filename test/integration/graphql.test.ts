@@ -52,7 +52,7 @@ describe('authorization', () => {
     },
   );
 
-  test('no other origin is told that it may read', async () => {
+  test('no other origin gets a CORS header that lets it read', async () => {
     const headers = { origin: 'https://evil.example', authorization: `Bearer ${ADMIN_KEY}` };
     const response = await api.graphql.fetch('http://test/graphql?query={__typename}', { headers });
     expect([...response.headers.keys()].filter((name) => name.startsWith('access-control'))).toEqual([]);
@@ -307,7 +307,7 @@ describe('errors', () => {
     expect((await post(api.graphql, '[{"query":"{ __typename }"}]')).status).toBe(400);
   });
 
-  test('while Postgres is away the error says so, and afterwards everything works again', async () => {
+  test('while Postgres is unavailable the error says so, and afterwards everything works again', async () => {
     const target = new URL(api.databaseUrl);
     const port = await findOwnPort();
     let proxy = await startProxy(Number(target.port), port);

@@ -35,7 +35,7 @@ async function waitUntilTidy(scene: Scene, id: string): Promise<void> {
     const { isBacklogged, dueInMs } = await scene.stateOf(id);
     return !isBacklogged && (dueInMs === null || dueInMs > 1_000);
   };
-  await waitFor(isTidy, { what: 'nothing left to look after' });
+  await waitFor(isTidy, { what: 'an empty queue' });
 }
 
 describe('attempts in flight', () => {

@@ -76,7 +76,7 @@ async function startJwks(keys: JWK[]): Promise<{
 }
 
 describe('a JWT', () => {
-  it("shows its tenant's data alone, and is told what it may not", async () => {
+  it('shows the data of its tenant alone, and what its scope forbids is refused with an error', async () => {
     const app = await startApp({ JWT_SECRET: SECRET });
     await app.subscribe({ url: 'https://example.com/', tenant: 'other' });
     const { id } = await app.subscribe({ url: 'https://example.com/', tenant: 'acme' });

@@ -71,7 +71,7 @@ test('what is committed after a client subscribed arrives, though the end of the
   expect(idsOf(stream)).toEqual(attempts.map(({ id }) => id));
 });
 
-/** So many attempts of some minutes ago; every thousandth failed. */
+/** Inserts attempts that are some minutes old; every thousandth failed. */
 async function fillLog(count: number): Promise<void> {
   const first = await storeAttempt(own, attemptOf(delivery, { id: uuid7(Date.now() - 600_000) }));
   await own.pool.query(
@@ -84,7 +84,7 @@ async function fillLog(count: number): Promise<void> {
   );
 }
 
-/** What another tenant is answered. */
+/** The answer to another tenant. */
 async function askModestly(text: string): Promise<unknown> {
   return (await ask(server.url, { credentials: await tokenOf('modest'), query: text })).data;
 }
@@ -115,7 +115,7 @@ test('200 streams that come back at once after minutes get what they missed, and
   expect(new Set(streams.map((stream) => idsOf(stream).join())).size).toBe(1);
 }, 60_000);
 
-test('a stream that cannot read what it missed, since Postgres is away, says so and ends, over both transports', async () => {
+test('a stream that cannot read what it missed, since Postgres is unavailable, says so and ends, over both transports', async () => {
   const target = new URL(api.databaseUrl);
   const proxy = await startTcpProxy({ port: Number(target.port) });
   target.port = String(proxy.port);

@@ -9,7 +9,7 @@ import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
 
-/** What a process of the role `api` runs, with a NATS connection of its own. */
+/** The parts of a process with the role `api`, with their own NATS connection. */
 export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
   const bus = new NatsClient({ servers: [api.nats.url], seal: TEST_SEAL, log: api.log });
   bus.start();
@@ -33,7 +33,7 @@ export type Logger = {
   readonly logUnheard: (attempt: Attempt) => Promise<void>;
 };
 
-/** What a sender process does when it has made an attempt. */
+/** Records and announces an attempt as a sender process does. */
 export function createLogger({ database, bus }: Api, delivery: Delivery): Logger {
   const nextId = createIdSequence();
   let previousId: string | undefined;
@@ -53,7 +53,7 @@ export type Following = {
   /** The ids of the attempts, in the order in which they arrived. */
   readonly ids: readonly string[];
   readonly errors: readonly unknown[];
-  /** Of the last attempt that arrived, or where it began. */
+  /** The cursor of the last attempt that arrived, or of the start. */
   readonly cursor: () => string | undefined;
   /** Resolves when nothing more can arrive. */
   stop(): Promise<void>;

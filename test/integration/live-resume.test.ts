@@ -116,7 +116,7 @@ test('what was committed half a minute late, and read from Postgres, is not show
   expect(reader.ids).toEqual([late.id, next.id]);
 });
 
-test('what was committed while NATS was away arrives once it is back', async () => {
+test('attempts that were committed while NATS was unavailable arrive once it is back', async () => {
   const logger = createLogger(api, delivery);
   const reader = start({ after: await cursorOfNow() });
   const attempts = [logger.prepare(), logger.prepare()];

@@ -62,7 +62,7 @@ const arrived = ({ ids }: Following, id: string) => waitFor(() => ids.includes(i
 
 // They mostly wait.
 describe.concurrent('senders that cannot commit, or announce, for long', { timeout: 60_000 }, () => {
-  it('what was committed in time is not shown again if its sender stood still before it announced it', async (test) => {
+  it('an attempt that was committed in time is not shown again if its sender stalled before it announced it', async (test) => {
     const { api, other: standing, logOne, read, cursorOfNow } = await stage(test);
     const process = await startApiProcess(api);
     test.onTestFinished(() => process.stop());

@@ -20,7 +20,7 @@ const DAYS = 12;
  * so few that Postgres rightly scans it.
  */
 const NOW = Math.floor(Date.now() / DAY_MS - 0.5) * DAY_MS + DAY_MS / 2;
-/** What a page of 50 may read of tables and indexes: a fraction of what one tenant has. */
+/** Limits of what a page of 50 reads of tables and indexes: a fraction of one tenant's rows. */
 const MAX_ROWS = 2_000;
 const MAX_BUFFERS = 2_000;
 /** For these there is no index: 2 % of the latest attempts are enough. */
@@ -272,7 +272,7 @@ async function catchUpStatements(filter: object, after: string): Promise<Stateme
     ...{ method: 'POST', body: JSON.stringify({ query, variables: { filter, after } }) },
     headers: { 'content-type': 'application/json', accept: 'text/event-stream', authorization: `Bearer ${ADMIN_KEY}` },
   });
-  // What was missed is read when the stream is.
+  // The missed attempts are read when the stream is.
   if (response.body === null) throw new Error('there is no stream');
   const reader = response.body.getReader();
   const reads = Promise.all([reader.read(), reader.read()]);

@@ -225,7 +225,7 @@ it('no label has values without end: more tenants, subscriptions, types, paths a
   status = 500;
   await one(1);
   await waitFor(async () => (await scene.query('SELECT FROM attempts')).length >= 2, { what: 'attempts' });
-  // What is answered while the page is made is on the next one.
+  // A request that is answered while the page is made is on the next page.
   await scrape(app);
   const before = await seriesOf();
   for (let index = 2; index < 30; index += 1) {
@@ -417,7 +417,7 @@ describe('docs/metrics.md', () => {
 
   it('has every metric there is with its type, labels and meaning, and no other', async () => {
     const scene = await startScene(cleanUps);
-    // What this one asks for is on the next page.
+    // The statements of this page are on the next one.
     await scrape(scene.app);
     const { families, samples } = await waitFor(
       async () => {

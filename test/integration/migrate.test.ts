@@ -80,7 +80,7 @@ it('an online migration creates indexes, also of partitioned tables, while other
 });
 
 it('an online migration that was interrupted goes on, and replaces indexes that were left invalid', async () => {
-  // What an interrupted CREATE INDEX CONCURRENTLY leaves.
+  // As after an interrupted CREATE INDEX CONCURRENTLY.
   await query('CREATE INDEX attempts_online_idx ON ONLY attempts (tenant, id) WHERE status_code = 418');
   await query(`CREATE INDEX attempts_online_idx_default ON attempts_default (tenant, id) WHERE status_code = 418`);
   await query(`CREATE INDEX tenants_online_idx ON tenants (version)`);
@@ -110,7 +110,7 @@ it('a process that waits for the migration of another one says so, and does not 
   expect(await migrate(url, folder, { limits })).toEqual([]);
 });
 
-it('a migration that waits for a table gives up, so that nobody waits behind it, and can be tried again', async () => {
+it('a migration that waits for a table times out, so that no query waits behind it, and can be repeated', async () => {
   await addMigration('0002_column', 'ALTER TABLE tenants ADD COLUMN migrated integer');
   const { client: reader, close } = await openConnection({ connectionString: url });
   cleanUps.push(close);

@@ -118,7 +118,7 @@ it('so is a password that is changed while the program is connected, until it is
     await Promise.all(members.map(({ server }) => server.start()));
   };
   await restart('another');
-  // Past what it found while the servers were away.
+  // Later than the checks during the outage.
   await waitFor(() => bus.problems.join().includes('refuses the user, password'), { what: 'the reason' });
   expect(await timeFiveTries()).toBeGreaterThan(4_000);
   expect(complaints().length).toBeLessThanOrEqual(1);

@@ -85,7 +85,7 @@ it('the accounts of the documentation let publishers publish, and the program de
   await receiver.waitForRequests(4);
   expect(new Set(deliveredTypes())).toEqual(new Set(['order.created', 'hello']));
   expect(logged).not.toContain('does not allow');
-  // Of its own account and its own answers alone.
+  // Permissions for its own account and its own replies alone.
   expect(seen.filter((subject) => !/^(?:_INBOX\.|events\.globex\.)/.test(subject))).toEqual([]);
 });
 

@@ -57,7 +57,7 @@ async function publish(subject: string, headers: Record<string, string> = {}): P
   await connection.jetstream().publish(subject, '{}', { headers: all });
 }
 
-/** What the live log of an installation shows, as text. */
+/** The attempts that the live log of an installation shows, as text. */
 async function watch({ app }: Installation): Promise<() => string> {
   const stopping = new AbortController();
   cleanUps.push(() => {

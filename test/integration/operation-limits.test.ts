@@ -98,7 +98,7 @@ describe.each(['SSE', 'WebSocket'] as const)('over %s', (transport) => {
   });
 });
 
-test('no document keeps the server busy until this test gives up', async () => {
+test('no document keeps the server busy until this test times out', async () => {
   const documents = [
     `{ ${'a {'.repeat(1_650)} a ${'}'.repeat(1_650)} }`,
     `{ ${'deliveries { nodes { id } } '.repeat(700)} }`,

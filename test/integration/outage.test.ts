@@ -12,10 +12,10 @@ import { type Receiver, type Respond, startReceiver } from '../support/receiver.
 import { startTestApp, startTestServices, subscribe, type TestApp, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-/** What a busy machine may take longer for what is limited to 25 s, which is too little yet for the 30 s before a SIGKILL. */
+/** Tolerance of a busy machine for a stop within 25 s; still within the 30 s before a SIGKILL. */
 const MACHINE_SECONDS = 3;
 
-/** What is started is stopped at the end of the test, in reverse: some of them run at the same time. */
+/** Everything that a test starts is stopped at its end, in reverse; the tests are concurrent. */
 type Test = Pick<TestContext, 'onTestFinished'>;
 
 function onCleanUp<T extends { stop(): Promise<void> }>({ onTestFinished }: Test, part: T): T {
@@ -74,7 +74,7 @@ async function testSend(app: TestApp, id: string): Promise<{ id: string; status:
 }
 
 describe.concurrent('NATS', () => {
-  it('NATS down is logged and nothing crashes', async (test) => {
+  it('unavailable is logged, queries work, and deliveries are sent once it is back', async (test) => {
     const services = onCleanUp(test, await startTestServices());
     const { log, has } = recordingLog();
     const app = onCleanUp(test, await startTestApp(services, { log }));
@@ -98,7 +98,7 @@ describe.concurrent('NATS', () => {
     expect(has('NATS is connected again')).toBe(true);
   }, 120_000);
 
-  it('away, a live delivery log shows afterwards what was attempted meanwhile, once', async (test) => {
+  it('unavailable for a while: a live delivery log then shows the attempts made meanwhile, once', async (test) => {
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp(services));
     let answer: () => void = () => undefined;
@@ -169,7 +169,7 @@ describe.concurrent('NATS', () => {
     expect(receiver.requests).toHaveLength(40);
   }, 120_000);
 
-  it('may come later than the program', async (test) => {
+  it('may start later than the program', async (test) => {
     const services = onCleanUp(test, await startTestServices());
     await services.nats.kill9();
     const { log, has } = recordingLog();
@@ -242,7 +242,7 @@ describe.concurrent('NATS', () => {
 });
 
 describe.concurrent('Postgres', () => {
-  it('away is logged, queries say so, and everything goes on by itself', async (test) => {
+  it('unavailable is logged, queries report it, and all work resumes by itself', async (test) => {
     const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     const services = onCleanUp(test, await startTestServices());
     const { log, has } = recordingLog();
@@ -288,7 +288,7 @@ describe.concurrent('Postgres', () => {
     expect(receiver.requests).toHaveLength(2);
   }, 120_000);
 
-  it('killed in the middle of a transaction of ours ends neither the program nor the event', async (test) => {
+  it('killed in the middle of a transaction ends neither the program nor the event', async (test) => {
     const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
@@ -316,7 +316,7 @@ describe.concurrent('Postgres', () => {
     expect(request?.headers['webhook-id']).toBe('held');
   }, 120_000);
 
-  it('frozen does not keep the program from stopping within 25 s, and what it had in hand is handed back', async (test) => {
+  it('frozen does not keep the program from stopping within 25 s, and its open deliveries are requeued', async (test) => {
     const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
@@ -340,7 +340,7 @@ describe.concurrent('Postgres', () => {
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'every message to be acked' });
   }, 120_000);
 
-  it('may come later than the program', async (test) => {
+  it('may start later than the program', async (test) => {
     const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     await postgres.kill9();
     const services = onCleanUp(test, await startTestServices());
@@ -356,7 +356,7 @@ describe.concurrent('Postgres', () => {
 });
 
 describe.concurrent('an endpoint that hangs', () => {
-  it('is given up within 25 s of a SIGTERM; that does not count as an attempt, which is made again', async (test) => {
+  it('is aborted within 25 s of a SIGTERM, which does not count as an attempt, and is sent again', async (test) => {
     const services = onCleanUp(test, await startTestServices());
     const start = async () => {
       const engine = await startEngineProcess(services);

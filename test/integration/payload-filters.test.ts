@@ -65,7 +65,7 @@ async function publishAll(receiver: Receiver, events: Readonly<Record<string, st
   await services.publish('events.acme.end', '{}', { 'Nats-Msg-Id': end });
   const idsThatCame = () => receiver.requests.map(({ headers }) => String(headers['webhook-id']));
   await waitFor(() => idsThatCame().includes(end), { what: 'the end' });
-  // Whatever has been dispatched before has its deliveries by now, which come in any order.
+  // Every event dispatched earlier has its deliveries by now; they are sent in any order.
   const isOver = async () => (await services.query(`SELECT FROM deliveries WHERE status = 'PENDING'`)).length === 0;
   await waitFor(isOver, { what: 'the deliveries' });
   return idsThatCame()

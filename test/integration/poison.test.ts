@@ -60,7 +60,7 @@ async function isWaitingForLock({ query }: Scene): Promise<boolean> {
   return (await query('SELECT FROM pg_locks WHERE NOT granted')).length > 0;
 }
 
-/** The deliveries that the live log is told of, as the processes tell each other. */
+/** The deliveries that processes announce for the live log. */
 async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
   const connection = await connect({ servers: nats.url });
   cleanUps.push(() => connection.close());
@@ -79,8 +79,8 @@ async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
 const soundAttempts = async ({ query }: Scene, soundId: string) =>
   (await query('SELECT FROM attempts WHERE subscription_id = $1 AND response_headers IS NOT NULL', [soundId])).length;
 
-describe('an attempt that Postgres does not record', () => {
-  it('takes no other with it, and its delivery is put off', async () => {
+describe('an attempt that Postgres refuses to record', () => {
+  it('affects no other attempt, and its delivery is postponed', async () => {
     const { scene, poisoned, sound, soundId } = await startPoisoned('XX001');
     const announced = await listen(scene);
     await deliverTogether(scene, { poisoned, sound });
@@ -92,7 +92,7 @@ describe('an attempt that Postgres does not record', () => {
     expect(poisoned.requests).toHaveLength(1);
   });
 
-  it('though it might the next time, takes no other with it, and is recorded when it can be', async () => {
+  it('with a transient error affects no other attempt, and is recorded once Postgres accepts it', async () => {
     const { scene, poisoned, sound, soundId } = await startPoisoned('40001');
     await deliverTogether(scene, { poisoned, sound });
     await scene.waitForDeliveries(50, `status = 'SUCCESS'`);
@@ -104,7 +104,7 @@ describe('an attempt that Postgres does not record', () => {
     expect(poisoned.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2', '3']);
   });
 
-  it('for the sake of its response is recorded without it', async () => {
+  it('because of its response is recorded without the response', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive(() => ({ status: 200, body: 'poison' }));
     await scene.app.subscribe({ url: receiver.url });
@@ -116,7 +116,7 @@ describe('an attempt that Postgres does not record', () => {
     expect(attempts).toEqual(Array(3).fill({ status_code: 200, response_headers: null, response_body: null }));
   });
 
-  it('for half a minute, though it might the next time, is given up, and its delivery put off', async () => {
+  it('with a transient error is retried for half a minute, and then its delivery is postponed', async () => {
     const { scene, poisoned } = await startPoisoned('40001');
     await scene.publishMany('poison', 1);
     await scene.waitForDeliveries(1, `status = 'PENDING' AND next_attempt_at > now() + interval '9 minutes'`, 60_000);
@@ -147,7 +147,7 @@ async function seedPoisoned() {
 const statuses = (outcomes: readonly PromiseSettledResult<unknown>[]) => outcomes.map(({ status }) => status);
 const ALL_BUT_THE_THIRD = Array.from({ length: 20 }, (_, index) => (index === 2 ? 'rejected' : 'fulfilled'));
 
-it('a delivery that Postgres does not lease takes no other with it', async () => {
+it('a delivery that Postgres refuses to lease affects no other delivery', async () => {
   const { database, ids } = await seedPoisoned();
   const statements = createDeliveryStatements(database);
   const outcomes = await Promise.allSettled(
@@ -157,7 +157,7 @@ it('a delivery that Postgres does not lease takes no other with it', async () =>
   expect(outcomes[3]).toMatchObject({ value: { kind: 'leased' } });
 });
 
-it('a delivery that Postgres does not park takes no other with it', async () => {
+it('a delivery that Postgres refuses to requeue affects no other delivery', async () => {
   const { database, ids } = await seedPoisoned();
   const statements = createDeliveryStatements(database);
   const outcomes = await Promise.allSettled(

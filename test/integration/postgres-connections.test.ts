@@ -236,7 +236,7 @@ describe('over GraphQL', () => {
     expect(await operate(CREATE)).toBeUndefined();
   });
 
-  it('a Postgres that is away is SERVICE_UNAVAILABLE to queries, mutations and subscriptions', async () => {
+  it('without Postgres, queries, mutations and subscriptions fail with SERVICE_UNAVAILABLE', async () => {
     const services = await startTestServices();
     const { port, via } = proxied(services.databaseUrl);
     const proxy = await startTcpProxy({ port });

@@ -174,8 +174,8 @@ describe('the same id', () => {
   });
 });
 
-describe('when something is away', () => {
-  it('NATS: the event is written, and delivered once when NATS is back', async () => {
+describe('without a part of the installation', () => {
+  it('without NATS, the event is written, and delivered once when NATS is back', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });
@@ -194,7 +194,7 @@ describe('when something is away', () => {
     expect(receiver.requests).toHaveLength(2);
   }, 60_000);
 
-  it('the dispatcher: a process with the role api alone writes the deliveries that another one sends', async () => {
+  it('without a dispatcher, a process with the role api alone writes the deliveries that another one sends', async () => {
     const scene = await startScene(cleanUps, { env: { ROLES: 'sender' } });
     const app = await startTestApp(scene, { env: { ROLES: 'api' } });
     cleanUps.push(() => app.stop());

@@ -18,7 +18,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** What calls come in one turn of the event loop is one batch. */
+/** Calls in one turn of the event loop are one batch. */
 async function startPublishing(
   { nats, databaseUrl }: Scene,
   { url = databaseUrl, natsUrl = nats.url } = {},

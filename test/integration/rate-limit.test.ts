@@ -54,7 +54,7 @@ function lengthMs({ requests }: Receiver): number {
   return Math.max(...times) - Math.min(...times);
 }
 
-it.each([1, 2])('a burst is spread over time, whoever sends it (%i programs)', async (apps) => {
+it.each([1, 2])('a burst is spread over time by %i programs together', async (apps) => {
   const scene = await startScene(cleanUps, { apps });
   const receiver = await scene.receive();
   const id = await limitedSubscription(scene, receiver, 20);
@@ -96,7 +96,7 @@ it('retries count like everything else', async () => {
     return { status: isNew ? 500 : 200 };
   });
   const id = await limitedSubscription(scene, receiver, 20);
-  // What failed before that does not count: the circuit stays closed.
+  // Earlier failures do not count: the circuit stays closed.
   await scene.query(`UPDATE subscription_states SET closed_at = now() + interval '1 h' WHERE subscription_id = $1`, [
     id,
   ]);

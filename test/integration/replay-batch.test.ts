@@ -151,7 +151,7 @@ describe('a replay that cannot find its deliveries in time', () => {
     }
   });
 
-  it('is looked after less and less often, up to every five minutes', async () => {
+  it('is retried at growing intervals, up to five minutes', async () => {
     const id = await addReplay();
     const waits: number[] = [];
     for (let failure = 0; failure < 7; failure += 1) {

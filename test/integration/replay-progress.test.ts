@@ -45,7 +45,7 @@ async function startReplay(scene: Scene, { count, rate }: { count: number; rate:
 }
 
 describe('replayProgress', () => {
-  it('says how far the replay is, in every process, until it has ended; also when NATS is away', async () => {
+  it('reports the progress of the replay in every process, until it has ended, also without NATS', async () => {
     const scene = await startScene(cleanUps, { apps: 2 });
     const id = await startReplay(scene, { count: 30, rate: 6 });
     await scene.nats.kill9();

@@ -166,7 +166,7 @@ it('the rate holds over all senders, each delivery is made once, and none jumps 
     [id],
   );
   const first = times[0]?.ms ?? 0;
-  // What it may have in a second, one batch more, and what is made up for.
+  // The rate's share of a second, one more batch, and the catch-up.
   expect(times.filter(({ ms }) => ms < first + 1_000).length).toBeLessThanOrEqual(29);
   expect((times.at(-1)?.ms ?? 0) - first).toBeGreaterThanOrEqual(2_400);
   await sentAgain(scene, await started(scene, { dryRun: true }), 0);
@@ -199,7 +199,7 @@ describe('a replay that is cancelled', () => {
     expect(replay.status).toBe('CANCELLED');
     expect(replay.completedAt).not.toBeNull();
     await sentAgain(scene, replay, replay.replayedCount);
-    // Whoever looks for a replay to go on with would take this one first.
+    // A job that looks for a replay to continue would take this one first.
     await scene.query(`UPDATE replays SET next_batch_at = now() - interval '1 min'`);
     await completed(scene, (await started(scene, { ratePerSecond: 1_000 })).id);
     expect(await scene.countDeliveries(`replay_id = '${id}'`)).toBe(replay.replayedCount);
@@ -229,7 +229,7 @@ describe('a start is refused', () => {
   });
 
   it('when five replays of the tenant are running, before anything is counted', async () => {
-    // So many that none of the replays completes meanwhile.
+    // Enough that none of the replays completes meanwhile.
     const scene = await delivered(60);
     const slow = { ratePerSecond: 1 };
     const first = await started(scene, slow);

@@ -182,7 +182,7 @@ describe('an old partition', () => {
     cleanUps.push(() => reader.end());
     await reader.connect();
     await reader.query('BEGIN');
-    // Of another partition: so the old one itself is free, and what has to be waited for keeps out everybody.
+    // A row of another partition: the old one itself is free, and the lock that the job waits for blocks everybody.
     await reader.query('SELECT count(*) FROM deliveries WHERE id > $1', [uuid7(NOW)]);
     let longestMs = 0;
     const dropping = dropOld(database);
@@ -319,7 +319,7 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
     );
     expect(outcome).toEqual({ count: 2, nextAfterId: undefined });
     const left = await Promise.all(rows.map(async (ids) => (await database.remaining(ids)).length));
-    // Of a trimmed delivery the event is left, and its id.
+    // The event and the id of a trimmed delivery remain.
     expect(left).toEqual([4, 2, 2, 4, 4, 4, 4]);
     expect(await database.remaining(other)).toEqual(ALL);
   });

@@ -147,7 +147,7 @@ describe('a retry', () => {
     await waitFor(async () => !(await sent.stateOf(sent.subscriptionId)).isOpen, { what: 'the circuit to close' });
   });
 
-  it('is recorded while NATS is away, and made when it is back', async () => {
+  it('is recorded while NATS is unavailable, and made when it is back', async () => {
     const sent = await send((_request, index) => ({ status: index === 0 ? 500 : 200 }), NEVER);
     await isWaiting(sent);
     await sent.nats.kill9();

@@ -115,7 +115,7 @@ const RESPONSES: readonly [
   ['answers 307 to itself', 307, { body: '', pooled: true }],
   ['answers 304', 304, { body: '', pooled: true }],
   ['answers 204', 204, { body: '', pooled: true }],
-  // What follows the end of a response makes the parser fail before the end is told.
+  // Bytes after the end of a response make the parser fail before it reports the end.
   ['answers 204 with a body', 204, { truncated: true, body: '' }],
   ['answers twice', 200, { body: 'ok' }],
   ['sends bytes after the body', 200, { truncated: true }],
@@ -131,7 +131,7 @@ const RESPONSES: readonly [
   ['closes within a chunk', 200, { truncated: true, body: 'hello' }],
   ['sends a bad chunk size', 200, { truncated: true, body: '' }],
   ['sends a gzip bomb', 200, { truncated: true }],
-  // What the log keeps is the bytes as UTF-8, whatever the headers say they are.
+  // The log keeps the bytes as UTF-8, regardless of the charset in the headers.
   ['says gzip and sends text', 200, { body: 'hello', pooled: true }],
   ['names a charset that does not exist', 200, { body: 'ok', pooled: true }],
   ['sends UTF-16', 200, { body: 'h\uFFFDi\uFFFD', pooled: true }],

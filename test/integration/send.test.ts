@@ -204,7 +204,7 @@ describe('send', () => {
     expect(await postWithStaleConnectionRetry(agents, request(receiver.url))).toMatchObject({ statusCode: 500 });
   });
 
-  it.each(['http', 'https'])('gives up on an address that drops packets (%s)', async (scheme) => {
+  it.each(['http', 'https'])('times out on an address that drops packets (%s)', async (scheme) => {
     const target = await startUnansweredPort();
     cleanups.push(() => target.close());
     const agents = createAgents();
@@ -221,7 +221,7 @@ describe('send', () => {
     }, PATIENCE);
   });
 
-  it('gives up when its signal says so, and closes the connection', async () => {
+  it('is aborted by its signal, and closes the connection', async () => {
     const receiver = await startHostileReceiver(HOSTILITIES['never answers']);
     cleanups.push(() => receiver.close());
     const abort = new AbortController();

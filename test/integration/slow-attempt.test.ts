@@ -10,7 +10,7 @@ afterEach(async () => {
 
 it('an attempt that takes longer than the ack wait is not begun a second time', { timeout: 90_000 }, async () => {
   const scene = await startScene(cleanUps, { apps: 2 });
-  // More than the 20 s after which JetStream is told, at the latest, that the attempt is still being made.
+  // More than the 20 s interval of the progress acknowledgements to JetStream.
   await scene.shortenAckWait('DELIVERIES', 'sender', 24_000);
   const receiver = await scene.receive(async () => {
     await delay(27_000);

@@ -191,7 +191,7 @@ test('a response that its client does not read is cut', async () => {
   await hasty.stop();
 });
 
-test('operations that a client has given up count for as long as they run', async () => {
+test('operations that a client has completed early count for as long as they run', async () => {
   const { send, messages } = await connectAs('hasty');
   const unlock = await lockTable(api.databaseUrl, { table: 'deliveries' });
   try {

@@ -30,7 +30,7 @@ function begin(host: string, timeoutMs: number) {
   });
 }
 
-describe('while our own event loop stands still for longer than the time-out', () => {
+describe('while the event loop of the program stalls for longer than the time-out', () => {
   it.each([
     ['connects', () => Promise.resolve()],
     ['waits for the answer', (receiver: { requested(): Promise<unknown> }) => receiver.requested()],
@@ -63,7 +63,7 @@ describe('while our own event loop stands still for longer than the time-out', (
     expect(await sending).toMatchObject({ kind: 'failure', reason: 'TIMEOUT' });
   });
 
-  it('the rest of a body is not given up', async () => {
+  it('the rest of a body is still read', async () => {
     const receiver = await startReceiver({ bodyMs: 300 });
     const sending = begin(`127.0.0.1:${receiver.port}`, 10_000);
     await receiver.requested();
@@ -75,7 +75,7 @@ describe('while our own event loop stands still for longer than the time-out', (
     expect(await sending).toMatchObject({ statusCode: 200, body: 'begin', bodyTruncated: false });
   });
 
-  it('an address of several that would have answered is not given up', async () => {
+  it('one of several addresses that would have answered is not abandoned', async () => {
     const receiver = await startReceiver({});
     // Also ::1, where nothing listens.
     const sending = begin(`localhost:${receiver.port}`, 5_000);

@@ -146,7 +146,7 @@ describe('what keeps the program from starting is one sentence that says what to
 });
 
 it.runIf(isRoot)(
-  'after one start by root, the owner is told how to get the data back, and that works',
+  'after a start by root, an error tells the owner how to get the data back, and that works',
   async (context) => {
     context.skip(!(await canRead(UNPRIVILEGED, import.meta.filename)), 'the repository is private');
     const folder = await tempFolder();

@@ -36,7 +36,7 @@ afterAll(async () => {
   await services.stop();
 });
 
-/** What an operation does with its client once its statement waits for a lock. */
+/** An operation that has begun; `leave` disconnects its client. */
 type Begun = { readonly leave: () => unknown };
 
 const MUTATION = `mutation {

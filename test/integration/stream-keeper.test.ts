@@ -84,7 +84,7 @@ it('its consumers have no filter, which a nats-server that was killed may find s
 it('a consumer that has passed messages of its work queue is created again, and they are delivered', async () => {
   const keeper = createKeeper();
   await keeper.check(jsm);
-  // What a crash does to a consumer, done by its settings: after one delivery it gives a message up and goes on.
+  // A crash can leave such a consumer; here its settings do: it drops a message after one delivery.
   await jsm.consumers.update('DELIVERIES', 'sender', { ack_wait: nanos(500), max_deliver: 1 });
   const consumer = await sender();
   for (const body of ['passed', 'acked']) await jetStream.publish('deliveries.s1', body);
@@ -131,7 +131,7 @@ it('a consumer that stands past the end of its stream is created again at once',
   for (let index = 0; index < 3; index += 1) await jetStream.publish('deliveries.s1', 'old');
   for (let index = 0; index < 3; index += 1) await (await (await sender()).next())?.ackAck();
   await connection.close();
-  // What a crash can do, done by hand: the stream has lost its end, and the consumer does not know.
+  // As after a crash: the stream has lost its last messages, and the consumer has not noticed.
   await server.terminate();
   await rm(join(server.folderOf('DELIVERIES'), 'msgs'), { recursive: true });
   await server.start();

@@ -105,7 +105,7 @@ const UNSETTLED = `SELECT count(*)::integer AS count FROM deliveries d
   JOIN subscription_states st USING (subscription_id) WHERE d.status = 'PENDING'
     AND (st.opened_at IS NULL OR d.enqueued_at IS NOT NULL)`;
 
-/** Deliveries in a queue that nobody will look after. */
+/** Deliveries in a queue that no sweep is scheduled for. */
 const FORGOTTEN = `SELECT d.id, d.subscription_id, d.waiting_for FROM deliveries d
   JOIN subscription_states st USING (subscription_id) WHERE d.status = 'PENDING' AND d.enqueued_at IS NULL
     AND (st.next_sweep_at IS NULL OR (st.opened_at IS NULL AND st.next_sweep_at > d.next_attempt_at + interval '1 s'))`;

@@ -8,7 +8,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Inserts deliveries that wait in Postgres and are due, of a subscription that nobody has to look after yet. */
+/** Inserts deliveries that wait in Postgres and are due, of a subscription without a scheduled sweep. */
 async function insertWaiting({ query }: Scene, subscriptionId: string, count: number): Promise<void> {
   await query(
     `WITH event AS (
@@ -48,7 +48,7 @@ it('what is left of a subscription that was switched off is cancelled, holds up 
     const { isBacklogged, isOpen, dueInMs } = await scene.stateOf(off.id);
     return !isBacklogged && !isOpen && (dueInMs ?? Number.POSITIVE_INFINITY) > 1_000;
   };
-  await waitFor(isLeftAlone, { what: 'nothing left to look after' });
+  await waitFor(isLeftAlone, { what: 'an empty queue' });
   expect(receiver.requests).toHaveLength(1);
 });
 

@@ -16,7 +16,7 @@ import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-/** Whatever somebody may ask for by name: another tenant's, or of the same form and nobody's. */
+/** Ids and names that a query may contain: another tenant's, or of the same form and unknown. */
 type Things = Readonly<
   Record<
     | 'tenant'
@@ -85,7 +85,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.publishEvent': (x) => [`publishEvent(input: { tenant: "${x.tenant}", type: "shared", data: 1 })`],
   'Mutation.retryDelivery': (x) => [`retryDelivery(id: "${x.deliveryId}")`],
   'Mutation.cancelDelivery': (x) => [`cancelDelivery(id: "${x.deliveryId}")`],
-  // What it counts has a test of its own: each answer is another replay.
+  // Its counts have their own test: each answer is another replay.
   'Mutation.startReplay': (x) => [`startReplay(input: { filter: { tenant: "${x.tenant}" } })`],
   'Mutation.cancelReplay': (x) => [`cancelReplay(id: "${x.replayId}")`],
   'Subscription.replayProgress': (x) => [`replayProgress(id: "${x.replayId}")`],
@@ -131,7 +131,7 @@ const OWN = 'acme-000';
 const THEIRS = 'umbrella';
 const NOBODY = 'nobody00';
 const JWT_SECRET = 'a secret of thirty-two characters';
-/** Only an administrator sees these, whoever they are about; that is for other tests. */
+/** Only an administrator sees these, for every tenant; other tests check that. */
 const ADMINISTRATION = /^ApiKey/;
 
 const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
@@ -152,7 +152,7 @@ let receiver: Receiver;
 let own: Things;
 let theirs: Things;
 let nobodys: Things;
-/** What nobody but they may ever see: their name, which is in every text of theirs, and the ids of all their rows. */
+/** Texts that only the other tenant may see: its name, which is in each of its texts, and the ids of all its rows. */
 let canaries: readonly string[];
 let credentials: readonly string[];
 /** How often something was published to both while streams were open. */
@@ -161,7 +161,7 @@ let round = 0;
 beforeAll(async () => {
   services = await startTestServices();
   app = await startTestApp(services, { env: { RETRY_SCHEDULE: '1d', JWT_SECRET } });
-  // What they answer is in the log.
+  // Their answers are in the log.
   receiver = await startReceiver(({ path }) => ({ status: path.endsWith('fails') ? 500 : 200, body: path }));
   // In the catalogue, which is everybody's.
   await app.graphql('mutation { putEventType(input: { name: "shared" }) { __typename } }');
@@ -260,7 +260,7 @@ async function idsOf(tenant: string): Promise<string[]> {
   return [...new Set(text.match(/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g))];
 }
 
-/** Of a text, also of the cursors in it, whatever is theirs. */
+/** The canaries in a text, including those in its cursors. */
 function leaksIn(text: string): string[] {
   const cursors = [...text.matchAll(/"(R1BDO[\w+/=]+)"/g)].map(([, cursor = '']) =>
     Buffer.from(cursor, 'base64').toString(),
@@ -269,7 +269,7 @@ function leaksIn(text: string): string[] {
   return canaries.filter((canary) => all.includes(canary));
 }
 
-/** Of every type that is reached, every field that needs no arguments. */
+/** Every field without required arguments, of every type that is reached. */
 function selectionOf(type: GraphQLField<unknown, unknown>['type'], depth = 4): string {
   const named = getNamedType(type);
   if (isLeafType(named)) return '';

@@ -170,7 +170,7 @@ describe('problems of a form', () => {
   const pathsOf = ({ problems }: { readonly problems: readonly { readonly path: string }[] }) =>
     problems.map(({ path }) => path).sort();
 
-  test('are told all at once when a subscription is created, each with its path and the kind it is of', async () => {
+  test('are reported together when a subscription is created, each with its path and kind', async () => {
     const { data } = await api.run(CREATE, { input: { ...BAD, tenant: 'no tenant' } });
     const error = expectType(data?.createWebhookSubscription, 'InvalidInputError');
     expect(pathsOf(error)).toEqual([...PATHS, 'tenant'].sort());
@@ -230,7 +230,7 @@ describe('problems of a form', () => {
       'mutation { createApiKey(input: { name: "", scope: TENANT_READ }) { ... on InputError { problems { path } } } }',
       ['name', 'tenant'],
     ],
-  ])('are told all at once by %s', async (name, query, paths) => {
+  ])('are reported together by %s', async (name, query, paths) => {
     const { data } = await post<Record<string, { problems: { path: string }[] }>>(
       api.graphql,
       JSON.stringify({ query }),
@@ -249,7 +249,7 @@ describe('problems of a form', () => {
       ['filter.eventTypes.0', 'to'],
     ],
     ['{ testFilter(filter: { x: {}, y: {} }, data: 1) { matches } }', ['filter.x', 'filter.y']],
-  ])('are told all at once by the query %s', async (query, paths) => {
+  ])('are reported together by the query %s', async (query, paths) => {
     const { errors } = await post(api.graphql, JSON.stringify({ query }));
     const problems = errors?.[0]?.extensions?.['problems'] as { path: string; code: string }[];
     expect(pathsOf({ problems })).toEqual(paths);
