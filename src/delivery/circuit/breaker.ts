@@ -16,23 +16,23 @@ export type CircuitBreakerOptions = {
   readonly subscriptions: SubscriptionCache;
 };
 
-/** A subscription that fails is judged so often, and in between after so many failures more. */
+/** Milliseconds between two evaluations of a failing subscription; this many failures start the next one earlier. */
 const EVALUATION_INTERVAL_MS = 1_000;
 const EVALUATE_AFTER_FAILURES = 10;
-/** Each needs a connection, which deliveries need more. */
+/** Each evaluation uses a connection of the pool that deliveries need. */
 const MAX_CONCURRENT_EVALUATIONS = 2;
 const RETRY_MS = 1_000;
 
-/** A subscription with failures in the last second. */
-type Failing = { unjudged: number; wake: AbortController };
+/** A subscription with failures since its last evaluation, or within the last second. */
+type Failing = { pendingFailures: number; wake: AbortController };
 
 /**
- * Opens and closes the circuits of subscriptions by what the delivery log says, so that all senders together see every
- * attempt and share one state. Subscriptions whose attempts succeed cost it nothing.
+ * Opens and closes the circuits of subscriptions according to the delivery log, so all senders together consider every
+ * attempt and share one state. Subscriptions whose attempts succeed cost nothing.
  */
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions;
-  readonly #places = new WeightedSemaphore(MAX_CONCURRENT_EVALUATIONS);
+  readonly #permits = new WeightedSemaphore(MAX_CONCURRENT_EVALUATIONS);
   readonly #stopping = new AbortController();
   readonly #failing = new Map<string, Failing>();
   readonly #running = new Set<Promise<void>>();
@@ -41,15 +41,15 @@ export class CircuitBreaker {
     this.#options = options;
   }
 
-  /** To be told of what has been committed: the attempts, and the subscriptions that succeed although their circuit is open. */
+  /** Processes committed attempts. `recovering`: ids of subscriptions with an open circuit and a success since it opened. */
   observe(attempts: readonly Pick<Attempt, 'subscriptionId' | 'status'>[], recovering: readonly string[]): void {
-    for (const id of recovering) this.#run(this.#tryTo(() => this.#recover(id), id));
+    for (const id of recovering) this.#run(this.#withRetries(() => this.#recover(id), id));
     for (const { subscriptionId, status } of attempts) if (status === 'FAILURE') this.#countFailure(subscriptionId);
   }
 
-  /** Switches a subscription off whose endpoint says that it is gone. While Postgres is away, it waits for it. */
+  /** Deactivates a subscription whose endpoint answered 410. Retries while Postgres is unavailable. */
   deactivateGone(subscriptionId: string): Promise<void> {
-    return this.#tryTo(() => this.#deactivate(subscriptionId, 'GONE'), subscriptionId);
+    return this.#withRetries(() => this.#deactivate(subscriptionId, 'GONE'), subscriptionId);
   }
 
   async #deactivate(subscriptionId: string, reason: DeactivationReason): Promise<void> {
@@ -57,11 +57,11 @@ export class CircuitBreaker {
     const messages = await transaction(database.pool, (db) => deactivateSubscription(db, { subscriptionId, reason }));
     subscriptions.forget(subscriptionId);
     if (messages === undefined) return;
-    log.warn({ subscriptionId, reason }, 'a webhook subscription was deactivated');
+    log.warn({ subscriptionId, reason }, 'webhook subscription deactivated');
     await publishOrRequeue(this.#options, messages);
   }
 
-  /** Judges what has not been judged, and resolves when that is done; nothing may be observed any more. */
+  /** Evaluates pending failures and resolves when all evaluations have ended. observe() must not be called any more. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     for (const { wake } of this.#failing.values()) wake.abort();
@@ -76,51 +76,51 @@ export class CircuitBreaker {
   #countFailure(id: string): void {
     const known = this.#failing.get(id);
     if (known === undefined) {
-      const failing = { unjudged: 1, wake: new AbortController() };
+      const failing = { pendingFailures: 1, wake: new AbortController() };
       this.#failing.set(id, failing);
       this.#run(this.#watch(id, failing));
     } else {
-      known.unjudged += 1;
-      if (known.unjudged >= EVALUATE_AFTER_FAILURES) known.wake.abort();
+      known.pendingFailures += 1;
+      if (known.pendingFailures >= EVALUATE_AFTER_FAILURES) known.wake.abort();
     }
   }
 
   async #watch(id: string, failing: Failing): Promise<void> {
-    while (failing.unjudged > 0) {
-      failing.unjudged = 0;
+    while (failing.pendingFailures > 0) {
+      failing.pendingFailures = 0;
       failing.wake = new AbortController();
-      await this.#tryTo(() => this.#judge(id), id);
+      await this.#withRetries(() => this.#evaluate(id), id);
       if (!this.#stopping.signal.aborted) await pause(EVALUATION_INTERVAL_MS, failing.wake.signal);
     }
     this.#failing.delete(id);
   }
 
-  /** While Postgres is away, again every second; what it refuses is left to the next attempt. */
-  async #tryTo(work: () => Promise<void>, subscriptionId: string): Promise<void> {
-    await this.#places.acquire(1);
+  /** Retries transient errors every second; other errors are left to the evaluation after the next failed attempt. */
+  async #withRetries(work: () => Promise<void>, subscriptionId: string): Promise<void> {
+    await this.#permits.acquire(1);
     for (let isOver = false; !isOver; ) {
       isOver = await work().then(
         () => true,
         async (error: unknown) => {
-          this.#options.log.error({ err: error, subscriptionId }, 'the circuit of a subscription could not be judged');
+          this.#options.log.error({ err: error, subscriptionId }, 'circuit evaluation failed');
           if (isTransient(error)) await pause(RETRY_MS, this.#stopping.signal);
           return !isTransient(error) || this.#stopping.signal.aborted;
         },
       );
     }
-    this.#places.release(1);
+    this.#permits.release(1);
   }
 
-  async #judge(id: string): Promise<void> {
+  async #evaluate(id: string): Promise<void> {
     const { database, subscriptions, log } = this.#options;
-    const { verdict, messages } = await transaction(database.pool, (db) => evaluateSubscription(db, id));
-    if (verdict.kind === 'open') {
+    const { decision, messages } = await transaction(database.pool, (db) => evaluateSubscription(db, id));
+    if (decision.kind === 'open') {
       subscriptions.forget(id);
-      log.warn({ subscriptionId: id }, 'a circuit opened: the endpoint keeps failing, and only probes are sent');
+      log.warn({ subscriptionId: id }, 'circuit opened; only probes are sent');
     }
     await publishOrRequeue(this.#options, messages);
-    // Later, in another transaction: it locks the subscription first, as everything else does.
-    if (verdict.kind === 'deactivate') await this.#deactivate(id, 'FAILING');
+    // In a transaction of its own, which can lock the subscription before its state (see the lock order in queue/store.ts).
+    if (decision.kind === 'deactivate') await this.#deactivate(id, 'FAILING');
   }
 
   async #recover(id: string): Promise<void> {
@@ -128,7 +128,7 @@ export class CircuitBreaker {
     const messages = await transaction(database.pool, (db) => recoverSubscription(db, id));
     if (messages === undefined) return;
     subscriptions.forget(id);
-    log.info({ subscriptionId: id }, 'an endpoint recovered');
+    log.info({ subscriptionId: id }, 'circuit closed: the endpoint recovered');
     await publishOrRequeue(this.#options, messages);
   }
 }

@@ -7,48 +7,49 @@ import { closeCircuit } from '../queue/state.ts';
 import { recordSubscriptionEvent } from './notices.ts';
 import { countNotice, deactivate, lockCircuitStats, openCircuit, recentAttempts } from './store.ts';
 
-/** What is known of a subscription with an attempt that failed. */
+/** The facts on which the decision about a failing subscription is based. */
 export type CircuitStats = {
   readonly isOpen: boolean;
-  /** How many of the latest attempts failed in a row, counted to 20. */
+  /** Failures since the last success, counted up to 20. */
   readonly failuresInARow: number;
-  /** Of the last five minutes, at most the latest 1,000. */
+  /** The latest attempts of the last five minutes, at most 1,000. */
   readonly recent: { readonly attempts: number; readonly failures: number };
-  /** For how long there has been no success. */
+  /** Milliseconds since the first failure without a later success. */
   readonly failingForMs: number;
-  /** How many notices of that have been given since the circuit opened. */
+  /** Notices sent to the tenant since the circuit opened. */
   readonly noticeCount: number;
-  /** How long ago the last one was. */
+  /** Milliseconds since the last notice. */
   readonly noticedForMs: number;
 };
 
 export type CircuitDecision =
   | { readonly kind: 'nothing' }
-  /** Open the circuit (send nothing but a probe now and then), or leave it open; tell the tenant in either case. */
+  /** Open the circuit, so that only probes are sent, or leave it open; both notify the tenant. */
   | { readonly kind: 'open' | 'notice'; readonly noticeCount: number; readonly progressPercent: number }
   | { readonly kind: 'deactivate' };
 
-const RECENT_MS = 300_000;
-const MAX_RECENT = 1_000;
+/** The circuit opens after MAX_IN_A_ROW failures, or at FAILURE_RATE of at least MIN_ATTEMPTS recent attempts. */
 const MAX_IN_A_ROW = 20;
 const MIN_ATTEMPTS = 10;
 const FAILURE_RATE = 0.7;
+const RECENT_MS = 300_000;
+const MAX_RECENT = 1_000;
 const FIRST_PROBE_MS = 30_000;
-/** After so long without a success there is nobody to deliver to. */
+/** Milliseconds without a success after which a subscription is deactivated. */
 export const DEACTIVATE_AFTER_MS = 5 * 86_400_000;
-/** The first notice comes with the opening of the circuit, the others on the way to deactivation. */
+/** The first notice is sent when the circuit opens, the others at these shares of DEACTIVATE_AFTER_MS. */
 const NOTICES_PERCENT = [0, 50, 70, 90] as const;
-/** From the last notice to deactivation: what is left of the five days at 90 %, also when the notice came late. */
+/** Minimum milliseconds from the last notice to deactivation: a tenth of DEACTIVATE_AFTER_MS, also if the notice was late. */
 export const LAST_NOTICE_MS = 43_200_000;
 
 /**
- * What to do about a subscription after one of its attempts failed. Only an open circuit leads to notices and to
- * deactivation: a few failures with days between them do not. Whoever is deactivated has been given the last notice,
- * and time to act on it: with little traffic nothing may have failed when the notices were due.
+ * Decides what to do about a subscription after a failed attempt. Only an open circuit leads to notices and deactivation:
+ * a few failures with days between them do not. A tenant always gets the last notice, and time to react, before the
+ * deactivation: with little traffic there may have been no failure to evaluate when the notices were due.
  */
-export function evaluateCircuit(health: CircuitStats): CircuitDecision {
-  const { isOpen, failingForMs, noticeCount, noticedForMs } = health;
-  if (!isOpen && !failsTooOften(health)) return { kind: 'nothing' };
+export function evaluateCircuit(stats: CircuitStats): CircuitDecision {
+  const { isOpen, failingForMs, noticeCount, noticedForMs } = stats;
+  if (!isOpen && !failsTooOften(stats)) return { kind: 'nothing' };
   const due = NOTICES_PERCENT.filter((percent) => failingForMs * 100 >= percent * DEACTIVATE_AFTER_MS);
   if (!isOpen || due.length > noticeCount) {
     return { kind: isOpen ? 'notice' : 'open', noticeCount: due.length, progressPercent: due.at(-1) ?? 0 };
@@ -63,57 +64,66 @@ function failsTooOften({ failuresInARow, recent }: CircuitStats): boolean {
 }
 
 type Evaluation = {
-  readonly verdict: CircuitDecision;
-  /** To be published once the transaction is committed. */
+  readonly decision: CircuitDecision;
+  /** Messages for the caller to publish after the commit. */
   readonly messages: readonly DeliveryMessage[];
 };
 
-/** Judges a subscription after one of its attempts failed, and does what the verdict says, but for deactivating it. */
+/** Evaluates a subscription after a failed attempt and carries out the decision, except a deactivation. */
 export async function evaluateSubscription(db: Queryable, subscriptionId: string): Promise<Evaluation> {
-  const health = await lockCircuitStats(db, subscriptionId);
-  if (health === undefined) return { verdict: { kind: 'nothing' }, messages: [] };
-  const closedAt = health.closedAt?.getTime() ?? 0;
+  const stats = await lockCircuitStats(db, subscriptionId);
+  if (stats === undefined) return { decision: { kind: 'nothing' }, messages: [] };
+  const closedAt = stats.closedAt?.getTime() ?? 0;
   const attempts = await recentAttempts(db, {
-    ...{ subscriptionId, since: new Date(closedAt), sinceId: uuid7Floor(closedAt), maxInARow: MAX_IN_A_ROW },
-    recentSinceId: uuid7Floor(Math.max(closedAt, health.nowMs - RECENT_MS)),
+    subscriptionId,
+    since: new Date(closedAt),
+    sinceId: uuid7Floor(closedAt),
+    maxInARow: MAX_IN_A_ROW,
+    recentSinceId: uuid7Floor(Math.max(closedAt, stats.nowMs - RECENT_MS)),
     maxRecent: MAX_RECENT,
   });
-  const verdict = evaluateCircuit({ ...health, ...attempts });
-  if (verdict.kind === 'nothing' || verdict.kind === 'deactivate') return { verdict, messages: [] };
-  const { noticeCount, progressPercent } = verdict;
-  // Among the attempts that failed may have been some that did not: then it counts from now.
-  const failingSince = health.failingSince ?? new Date(health.nowMs);
-  if (verdict.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS, failingSince });
+  const decision = evaluateCircuit({ ...stats, ...attempts });
+  if (decision.kind === 'nothing' || decision.kind === 'deactivate') return { decision, messages: [] };
+  const { noticeCount, progressPercent } = decision;
+  // Null if there was a success among the recent failures: then the time without a success starts now.
+  const failingSince = stats.failingSince ?? new Date(stats.nowMs);
+  if (decision.kind === 'open') await openCircuit(db, { subscriptionId, probeInMs: FIRST_PROBE_MS, failingSince });
   await countNotice(db, { subscriptionId, noticeCount });
   const messages = await recordSubscriptionEvent(db, {
-    ...{ tenant: health.tenant, subscriptionId, url: health.url, type: 'webhook_subscription.failing' },
+    tenant: stats.tenant,
+    subscriptionId,
+    url: stats.url,
+    type: 'webhook_subscription.failing',
     data: {
       failingSince,
       progressPercent,
-      deactivationAt: new Date(Math.max(failingSince.getTime() + DEACTIVATE_AFTER_MS, health.nowMs + LAST_NOTICE_MS)),
+      deactivationAt: new Date(Math.max(failingSince.getTime() + DEACTIVATE_AFTER_MS, stats.nowMs + LAST_NOTICE_MS)),
     },
   });
-  return { verdict, messages };
+  return { decision, messages };
 }
 
-/** Closes an open circuit and tells the tenant; undefined if it is not open. */
+/** Closes an open circuit and returns the messages that notify the tenant; undefined if the circuit is not open. */
 export async function recoverSubscription(
   db: Queryable,
   subscriptionId: string,
 ): Promise<readonly DeliveryMessage[] | undefined> {
-  const health = await lockCircuitStats(db, subscriptionId);
-  if (health?.isOpen !== true) return undefined;
+  const stats = await lockCircuitStats(db, subscriptionId);
+  if (stats?.isOpen !== true) return undefined;
   await closeCircuit(db, subscriptionId);
-  const { tenant, url, failingSince } = health;
+  const { tenant, url, failingSince } = stats;
   return recordSubscriptionEvent(db, {
-    ...{ tenant, subscriptionId, url, type: 'webhook_subscription.recovered' },
+    tenant,
+    subscriptionId,
+    url,
+    type: 'webhook_subscription.recovered',
     data: { failingSince },
   });
 }
 
 /**
- * Switches a subscription off, cancels what is pending, and tells the tenant. Returns the messages to be published once
- * that is committed; undefined if it was not active.
+ * Deactivates a subscription, cancels its pending deliveries and returns the messages that notify the tenant, for the
+ * caller to publish after the commit; undefined if it was not active.
  */
 export async function deactivateSubscription(
   db: Queryable,
@@ -124,7 +134,10 @@ export async function deactivateSubscription(
   await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT_ON_DEACTIVATION });
   await closeCircuit(db, subscriptionId);
   return recordSubscriptionEvent(db, {
-    ...{ tenant: deactivated.tenant, subscriptionId, url: deactivated.url, type: 'webhook_subscription.deactivated' },
+    tenant: deactivated.tenant,
+    subscriptionId,
+    url: deactivated.url,
+    type: 'webhook_subscription.deactivated',
     data: { reason },
   });
 }

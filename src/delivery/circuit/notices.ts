@@ -11,8 +11,10 @@ import { type DeliveryMessage, publishOrRequeue } from '../queue/message.ts';
 type OmittedNoticesOptions = { readonly database: Database; readonly bus: NatsClient; readonly log: Logger };
 
 const OMITTED_INTERVAL_MS = 5_000;
+/** Maximum notices per minute, tenant and event type. One notice with the number of the others follows after the minute. */
+const MAX_PER_MINUTE = 10;
 
-/** Sends the notices that exceeded the limit of a minute, summarized, once the minute is over. */
+/** After each minute, sends one notice in place of those that exceeded its limit. */
 export class OmittedNotices extends Loop {
   readonly #options: OmittedNoticesOptions;
 
@@ -21,7 +23,7 @@ export class OmittedNotices extends Loop {
     this.#options = options;
   }
 
-  /** One notice in a round, and the next round at once if there was one. */
+  /** Sends one notice per round; the next round follows at once if there was one. */
   protected async round(): Promise<number> {
     const { database, bus, log } = this.#options;
     if (!bus.connected) return OMITTED_INTERVAL_MS;
@@ -40,19 +42,19 @@ export class OmittedNotices extends Loop {
 
 export type SubscriptionEvent = {
   readonly tenant: string;
-  /** Named in the event's data, and the one subscription that does not get it. */
+  /** The subscription that the event is about. It does not receive the event itself. */
   readonly subscriptionId: string;
-  /** Only its host is published: paths and queries of webhook URLs are often secrets. */
+  /** Only the host is published: paths and queries of webhook URLs often contain secrets. */
   readonly url: string;
   readonly type: `webhook_subscription.${'failing' | 'recovered' | 'deactivated'}`;
   readonly data: Readonly<Record<string, unknown>>;
 };
 
 /**
- * Records an event about a subscription, in the transaction of what it tells of, for the tenant's subscriptions that
- * want it. Returns the messages to publish once that is committed: none if the tenant has had enough events of the type
- * within a minute, see `recordOmittedEvent`. The transaction holds the state of one subscription and must lock no other:
- * two that fail together would wait for each other.
+ * Records an event about a subscription for the tenant's matching subscriptions, in the transaction of the change that it
+ * reports. Returns the messages to publish after the commit: none if the tenant has reached the limit of the event type
+ * (see recordOmittedEvent). The transaction has locked the state of one subscription and must lock no other: two
+ * subscriptions that fail together would deadlock.
  */
 export async function recordSubscriptionEvent(db: Queryable, event: SubscriptionEvent): Promise<DeliveryMessage[]> {
   const { tenant, subscriptionId, type, url } = event;
@@ -61,28 +63,28 @@ export async function recordSubscriptionEvent(db: Queryable, event: Subscription
   return (await admitNotice(db, notice)) ? record(db, notice) : [];
 }
 
-/** The latest notice of a tenant and type beyond the limit of a minute, with the number of the others; undefined if there is none. */
+/** Records the latest omitted notice of a tenant and type, with the number of the others; undefined if there is none. */
 export async function recordOmittedEvent(db: Queryable): Promise<DeliveryMessage[] | undefined> {
   const omitted = await takeOmittedNotice(db);
   if (omitted === undefined) return undefined;
   const { omittedCount, ...notice } = omitted;
-  // `as`: it was written above.
+  // `as`: written by recordSubscriptionEvent.
   const data = JSON.parse(notice.data) as object;
   return record(db, { ...notice, data: JSON.stringify({ ...data, omittedCount: omittedCount - 1 }) });
 }
 
 async function record(db: Queryable, { tenant, subscriptionId, type, data }: Notice): Promise<DeliveryMessage[]> {
   const matching = await matchingSubscriptions(db, { tenant, patterns: patternsOf(type) });
-  // As its receivers read it.
+  // Filters see the data as receivers parse it.
   const parsed: unknown = JSON.parse(data);
   const subscriptionIds = matching
     .filter(({ id, filter }) => id !== subscriptionId && (filter === null || compileFilter(filter)(parsed)))
     .map(({ id }) => id);
-  // Small enough to go with any message.
+  // The limit is above the size in UTF-8, so the data is always in the message.
   return emitSystemEvent(db, { tenant, type, data, subscriptionIds }, { maxDataBytes: data.length * 4, isTest: false });
 }
 
-/** About a subscription: what its tenant is told. */
+/** A notification of a tenant about one of its subscriptions. */
 type Notice = {
   readonly tenant: string;
   readonly type: string;
@@ -91,13 +93,11 @@ type Notice = {
   readonly data: string;
 };
 
-/** Notices of one tenant and type that are sent in a minute; of those beyond, one is sent when the minute is over. */
-const MAX_PER_MINUTE = 10;
 const IS_SAME_MINUTE = `l.minute_from > now() - interval '1 minute'`;
 
 /**
- * Whether a notice is to be sent now; otherwise it is counted, and the latest one is kept for `takeOmittedNotice`. Locks a
- * row of its own until the transaction ends: nothing that a transaction with another notice holds may be locked after it.
+ * Whether a notice may be sent now; otherwise it is counted, and the latest one is kept for takeOmittedNotice. Locks a row
+ * of notice_limits until the transaction ends, so the caller must take no other lock that such a transaction holds.
  */
 async function admitNotice(db: Queryable, notice: Notice): Promise<boolean> {
   const { tenant, type, subscriptionId, data } = notice;
@@ -118,7 +118,7 @@ async function admitNotice(db: Queryable, notice: Notice): Promise<boolean> {
   return false;
 }
 
-/** The latest of the notices of one tenant and type that were not sent within a minute that is over, and how many they were. */
+/** Takes the latest omitted notice of a tenant and type whose minute is over, with the number of omitted notices. */
 async function takeOmittedNotice(db: Queryable): Promise<(Notice & { readonly omittedCount: number }) | undefined> {
   const { rows } = await db.query<Notice & { readonly omittedCount: number }>(
     `WITH due AS (

@@ -7,13 +7,13 @@ type LockedCircuitStats = {
   readonly isOpen: boolean;
   /** Postgres's time, in milliseconds since 1970. */
   readonly nowMs: number;
-  /** Attempts before this do not count against it; null: all do. */
+  /** Attempts before this time do not count; null: all count. */
   readonly closedAt: Date | null;
-  /** Null: there has been a success just now. */
+  /** The first failure without a later success; null if the latest attempt succeeded. */
   readonly failingSince: Date | null;
   readonly failingForMs: number;
   readonly noticeCount: number;
-  /** How long ago the last notice was given; 0 without one. */
+  /** Milliseconds since the last notice; 0 without one. */
   readonly noticedForMs: number;
 };
 
@@ -39,18 +39,18 @@ type RecentAttempts = {
 
 type RecentAttemptsQuery = {
   readonly subscriptionId: string;
-  /** Attempts that were begun before do not count: they may have been made to another URL. */
+  /** Attempts that started before do not count: they may have gone to another URL. */
   readonly since: Date;
-  /** The least id that such an attempt can have. */
+  /** The smallest id of an attempt that was logged at or after `since`. */
   readonly sinceId: string;
-  /** Of the latest so many, how many failed in a row. */
+  /** Number of latest attempts that are searched for a success. */
   readonly maxInARow: number;
   /** Attempts with smaller ids are not recent. */
   readonly recentSinceId: string;
   readonly maxRecent: number;
 };
 
-/** Reads from the log how a subscription's latest attempts went; those of test events do not count. */
+/** Reads the results of a subscription's latest attempts from the delivery log, without those of test events. */
 export async function recentAttempts(db: Queryable, query: RecentAttemptsQuery): Promise<RecentAttempts> {
   const { subscriptionId, since, sinceId, maxInARow, recentSinceId, maxRecent } = query;
   const { rows } = await db.query<{ failuresInARow: number; attempts: number; failures: number }>(
@@ -80,11 +80,14 @@ export async function recentAttempts(db: Queryable, query: RecentAttemptsQuery):
 type OpenCircuit = {
   readonly subscriptionId: string;
   readonly probeInMs: number;
-  /** What to note if nothing is noted yet. */
+  /** Stored in failing_since if that is null. */
   readonly failingSince: Date;
 };
 
-/** Opens a subscription's circuit: the next delivery is sent as a probe in `probeInMs`, and all others wait. */
+/**
+ * Opens a subscription's circuit: the next delivery is sent as a probe in `probeInMs`, and all others stay queued. Notifies
+ * senders on the channel of the trigger webhook_subscription_changed, so that they read the subscription again.
+ */
 export async function openCircuit(
   db: Queryable,
   { subscriptionId, probeInMs, failingSince }: OpenCircuit,
@@ -99,7 +102,7 @@ export async function openCircuit(
   );
 }
 
-/** Notes how many notices of its failing a subscription's tenant has been given, the last one now. */
+/** Stores the number of notices about a failing subscription, the last one sent now. */
 export async function countNotice(
   db: Queryable,
   { subscriptionId, noticeCount }: { readonly subscriptionId: string; readonly noticeCount: number },
@@ -110,7 +113,11 @@ export async function countNotice(
   ]);
 }
 
-/** Switches an active subscription off; undefined if it is not active. */
+/**
+ * Deactivates a subscription; undefined if it is not active. The trigger webhook_subscription_changed gives it a new
+ * version and notifies the senders; webhook_subscription_matching_changed records the change for matching
+ * (prisma/migrations/0001_initial/migration.sql).
+ */
 export async function deactivate(
   db: Queryable,
   { subscriptionId, reason }: { readonly subscriptionId: string; readonly reason: DeactivationReason },
