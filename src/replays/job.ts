@@ -12,10 +12,23 @@ type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
 
 const IDLE_MS = 250;
 const FAILED_MS = 1_000;
-/** For a connection, and for the few statements of a batch, each of which has its own limit. */
+/** Prisma's limits for the connection and for the whole batch; each statement has its own limit as well. */
 const TRANSACTION = { maxWait: 5_000, timeout: 25_000 } as const;
+/** Batches per second of a replay: each creates at most this part of its rate. */
+const BATCHES_PER_SECOND = 5;
+/** Minimum deliveries that a batch reads, because all of them may have to be skipped. */
+const MIN_SCAN = 200;
+/** Milliseconds per statement: a slow replay delays the others. */
+const STATEMENT_TIMEOUT_MS = 5_000;
+/** Milliseconds without a batch that a replay catches up on at most; more would be a burst. */
+const CATCH_UP_MS = 250;
+/** Milliseconds that a skipped delivery costs: as much as one created at the maximum rate. */
+const SKIPPED_MS = 1;
+/** Milliseconds before the next batch after a failure, doubled with each failure in a row: a failing replay delays the others. */
+const FIRST_WAIT_MS = 10_000;
+const MAX_WAIT_MS = 300_000;
 
-/** Works on the running replays, batch by batch, each at its own rate. Any number of processes may do this at once. */
+/** Processes running replays in batches, each at its own rate. Any number of processes may run it at the same time. */
 export class ReplayJob extends Loop {
   readonly #options: ReplayJobOptions;
 
@@ -34,11 +47,9 @@ export class ReplayJob extends Loop {
       const worked = await database.prisma.$transaction((db) => replayBatch(db, { whereOf, onClaim }), TRANSACTION);
       return worked ? 0 : IDLE_MS;
     } catch (error) {
-      // Without one, Postgres is away, which is logged by those who cannot do without it.
-      log[replayId === undefined ? 'debug' : 'warn'](
-        { err: error, replayId },
-        'a replay could not go on; trying again',
-      );
+      // Before a claim the reason is an unavailable Postgres, which other parts log.
+      const level = replayId === undefined ? 'debug' : 'warn';
+      log[level]({ err: error, replayId }, 'replay batch failed; retrying');
       if (replayId !== undefined) await this.#postpone(replayId);
       return FAILED_MS;
     }
@@ -48,28 +59,21 @@ export class ReplayJob extends Loop {
     try {
       await postponeReplay(this.#options.database.pool, id);
     } catch (error) {
-      this.#options.log.debug({ err: error, replayId: id }, 'a replay could not be put off');
+      this.#options.log.debug({ err: error, replayId: id }, 'replay could not be postponed');
     }
   }
 }
 
 type ReplayBatchOptions = {
-  /** The condition that a stored DeliveryFilter stands for. */
+  /** Converts a stored DeliveryFilter to its condition. */
   readonly whereOf: (filter: unknown) => Prisma.DeliveryWhereInput;
-  /** Told which replay is being worked on. */
+  /** Called with the id of the replay that the batch belongs to. */
   readonly onClaim: (replayId: string) => void;
 };
 
-/** A replay makes what its rate allows for so much of a second at a time. */
-const BATCHES_PER_SECOND = 5;
-/** But it looks at no fewer than these, which may all have to be skipped. */
-const LEAST_SCAN = 200;
-/** What takes longer keeps the other replays waiting. */
-const STATEMENT_TIMEOUT_MS = 5_000;
-
 /**
- * Takes the next deliveries of a replay whose turn it is, and makes the new ones, in a transaction: a crash leaves all of
- * that or nothing. Returns false if there is no such replay.
+ * Processes the next batch of a replay: reads deliveries that match its filter, creates the new ones and saves the
+ * progress, in one transaction. Returns false if no replay is due.
  */
 export async function replayBatch(
   transaction: Prisma.TransactionClient,
@@ -81,65 +85,59 @@ export async function replayBatch(
   if (replay === undefined) return false;
   onClaim(replay.id);
   const limit = Math.ceil(replay.ratePerSecond / BATCHES_PER_SECOND);
-  // The fewer, the sooner they are found.
-  const scan = replay.failureCount > 0 ? limit : Math.max(limit, LEAST_SCAN);
+  // After a failure, a smaller batch is found sooner.
+  const scan = replay.failureCount > 0 ? limit : Math.max(limit, MIN_SCAN);
   const found = await transaction.delivery.findMany({
     where: { AND: [whereOf(replay.filter), remaining(replay)] },
     select: { id: true, eventId: true, subscriptionId: true },
     orderBy: { id: 'asc' },
     take: scan,
   });
-  const { made, dealtWith } = await createDeliveries(db, { replay, found, limit });
+  // Ids have the time of the batch, because retention and filters go by the id, and a replay may run for days.
+  const deliveries = found.map(({ eventId, subscriptionId }) => ({
+    id: uuid7(replay.batchAt.getTime()),
+    eventRowId: eventId,
+    subscriptionId,
+  }));
+  const { created, processed } =
+    deliveries.length === 0
+      ? { created: 0, processed: 0 }
+      : await insertReplayed(db, { replayId: replay.id, deliveries, limit });
   await advanceReplay(db, {
     id: replay.id,
-    afterId: found[dealtWith - 1]?.id ?? replay.afterId,
-    replayed: made,
-    skipped: dealtWith - made,
-    isLast: found.length < scan && dealtWith === found.length,
+    afterId: found[processed - 1]?.id ?? replay.afterId,
+    replayed: created,
+    skipped: processed - created,
+    isLast: found.length < scan && processed === found.length,
   });
   return true;
 }
 
-type Found = { readonly id: string; readonly eventId: string; readonly subscriptionId: string };
-
-/** Ids of this batch's time: filters by time and retention go by them, and a replay may run for days. */
-async function createDeliveries(
-  db: ReturnType<typeof inPrismaTransaction>,
-  {
-    replay,
-    found,
-    limit,
-  }: { readonly replay: ClaimedReplay; readonly found: readonly Found[]; readonly limit: number },
-) {
-  if (found.length === 0) return { made: 0, dealtWith: 0 };
-  const deliveries = found.map(({ eventId, subscriptionId }) => ({
-    ...{ id: uuid7(replay.batchAt.getTime()), eventRowId: eventId, subscriptionId },
-  }));
-  return insertReplayed(db, { replayId: replay.id, deliveries, limit });
-}
-
-/** Nothing that came after the replay: above all not what it has made itself. And no test: it was to be one request. */
+/**
+ * Excludes deliveries that are younger than the replay, in particular its own, and test deliveries, which are attempted
+ * only once.
+ */
 function remaining({ tenant, createdAt, afterId }: ClaimedReplay): Prisma.DeliveryWhereInput {
   return { tenant, isTest: false, createdAt: { lte: createdAt }, id: { gt: afterId } };
 }
 
-/** A running replay that may make more deliveries now. */
+/** A running replay that may create more deliveries now. */
 type ClaimedReplay = {
   readonly id: string;
   readonly tenant: string;
-  /** A DeliveryFilter as it was stored. */
+  /** The stored DeliveryFilter. */
   readonly filter: unknown;
   readonly ratePerSecond: number;
-  /** The last delivery that was dealt with, by id. */
+  /** The id of the last processed delivery. */
   readonly afterId: string;
   readonly createdAt: Date;
-  /** How often it has failed since it last went on. */
+  /** Failed batches since the last successful one. */
   readonly failureCount: number;
-  /** Now, by Postgres's clock: the time that the new deliveries get. */
+  /** Now, by Postgres's clock: the time of the new deliveries' ids. */
   readonly batchAt: Date;
 };
 
-/** Holds the running replay that has waited longest for its turn until the transaction ends; nobody else gets it. */
+/** Locks the running replay that has been due longest until the transaction ends. Skips locked replays. */
 export async function claimReplay(db: Queryable): Promise<ClaimedReplay | undefined> {
   const { rows } = await db.query<ClaimedReplay>(
     `SELECT id, tenant, filter, rate_per_second AS "ratePerSecond", after_id AS "afterId", created_at AS "createdAt",
@@ -152,23 +150,17 @@ export async function claimReplay(db: Queryable): Promise<ClaimedReplay | undefi
 
 type ReplayStep = {
   readonly id: string;
-  /** The last delivery that was dealt with. */
+  /** The id of the last processed delivery. */
   readonly afterId: string;
-  /** How many new deliveries were made, and how many found that nothing was made of. */
+  /** New deliveries, and processed deliveries for which none was created. */
   readonly replayed: number;
   readonly skipped: number;
   readonly isLast: boolean;
 };
 
-/** So much of the time in which nobody looked is made up for; more would be a burst. */
-const CATCH_UP_MS = 250;
-
-/** What a delivery costs that was looked at for nothing: as much as one that is made at the greatest rate. */
-const SKIPPED_MS = 1;
-
 /**
- * Moves a replay on, in the transaction that made its new deliveries, and puts off the next by the time that they, and
- * what was skipped, are worth.
+ * Saves a replay's progress in the transaction that created the new deliveries, and delays the next batch by the time that
+ * created and skipped deliveries cost.
  */
 export async function advanceReplay(db: Queryable, step: ReplayStep): Promise<void> {
   const { id, afterId, replayed, skipped, isLast } = step;
@@ -186,32 +178,32 @@ const ADVANCE_REPLAY = `
   WHERE id = $1::uuid`;
 
 type ReplayedDelivery = {
-  /** Of the new delivery; not older than the replay's. */
+  /** The id of the new delivery, not older than the replay's id. */
   readonly id: string;
   readonly subscriptionId: string;
-  /** The event's row. */
+  /** events.id */
   readonly eventRowId: string;
 };
 
 type ReplayPortion = {
   readonly replayId: string;
   readonly deliveries: readonly ReplayedDelivery[];
-  /** How many to make of them at most. */
+  /** Maximum number of deliveries to create. */
   readonly limit: number;
 };
 
-/** How many deliveries were made, and of how many of those given that was: what comes after them was not looked at. */
-type Replayed = { readonly made: number; readonly dealtWith: number };
+/** `processed`: the first deliveries of the portion, created or skipped; the rest was not considered. */
+type Replayed = { readonly created: number; readonly processed: number };
 
 /**
- * Makes new deliveries, from the first of those given on, of events that are kept, for subscriptions that are active, and
- * for which the replay has made none yet. They wait in Postgres for the sweeper, with whatever else waits for the same
- * subscription, so that nothing has to be published after the commit. The events are held, so that they do not go before
- * the deliveries that need them are seen to be pending. To be called with the replay held: nobody else makes any for it.
+ * Creates new deliveries of events that still exist, for active subscriptions and for which the replay has created none
+ * yet. They are queued like all others of their subscription, so nothing has to be published after the commit. The events
+ * are locked so that retention does not delete them before it sees the pending deliveries. The caller has locked the
+ * replay (claimReplay).
  */
 export async function insertReplayed(db: Queryable, { replayId, deliveries, limit }: ReplayPortion): Promise<Replayed> {
   const eventRowIds = deliveries.map(({ eventRowId }) => eventRowId);
-  const { rows } = await db.query<{ made: number; last: number }>(INSERT_REPLAYED, [
+  const { rows } = await db.query<{ created: number; last: number }>(INSERT_REPLAYED, [
     deliveries.map(({ id }) => id),
     deliveries.map(({ subscriptionId }) => subscriptionId),
     eventRowIds,
@@ -220,43 +212,40 @@ export async function insertReplayed(db: Queryable, { replayId, deliveries, limi
     uuid7Floor(uuid7Time(replayId)),
     limit,
   ]);
-  const { made = 0, last = 0 } = rows[0] ?? {};
-  return { made, dealtWith: made < limit ? deliveries.length : last };
+  const { created = 0, last = 0 } = rows[0] ?? {};
+  return { created, processed: created < limit ? deliveries.length : last };
 }
 
-// The bound on the ids of what the replay has made is for Postgres to leave out older partitions. It is looked for row by
-// row: as a NOT EXISTS, which is a join, Postgres may read all that the replay has made for each batch.
+// The bound $7 on ids lets Postgres prune partitions. The sub-select that finds a delivery which the replay has already
+// created runs row by row: as a NOT EXISTS, which is a join, Postgres may read all of them for each batch.
 const INSERT_REPLAYED = `
   WITH event AS (
     SELECT id, tenant, type FROM events
     WHERE id = ANY ($3::uuid[]) AND id BETWEEN $5::uuid AND $6::uuid FOR KEY SHARE
-  ), given AS (
-    SELECT DISTINCT ON (event_id, subscription_id) id, subscription_id, event_id, place
-    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY AS g (id, subscription_id, event_id, place)
-    ORDER BY event_id, subscription_id, place
-  ), chosen AS (
-    SELECT n.id, event.tenant, n.subscription_id, n.event_id, event.type, n.place
-    FROM given n
-    JOIN event ON event.id = n.event_id
-    JOIN webhook_subscriptions s ON s.id = n.subscription_id AND s.is_active AND s.deleted_at IS NULL
+  ), candidate AS (
+    SELECT DISTINCT ON (event_id, subscription_id) id, subscription_id, event_id, position
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY AS input (id, subscription_id, event_id, position)
+    ORDER BY event_id, subscription_id, position
+  ), new_delivery AS (
+    SELECT c.id, event.tenant, c.subscription_id, c.event_id, event.type, c.position
+    FROM candidate c
+    JOIN event ON event.id = c.event_id
+    JOIN webhook_subscriptions s ON s.id = c.subscription_id AND s.is_active AND s.deleted_at IS NULL
     WHERE (
-      SELECT made.id FROM deliveries made
-      WHERE made.replay_id = $4::uuid AND made.event_id = n.event_id AND made.subscription_id = n.subscription_id
-        AND made.id >= $7::uuid LIMIT 1
+      SELECT d.id FROM deliveries d
+      WHERE d.replay_id = $4::uuid AND d.event_id = c.event_id AND d.subscription_id = c.subscription_id
+        AND d.id >= $7::uuid LIMIT 1
     ) IS NULL
-    ORDER BY n.place LIMIT $8::integer
+    ORDER BY c.position LIMIT $8::integer
   ), inserted AS (
     INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at, replay_id)
-    SELECT id, tenant, subscription_id, event_id, type, now(), $4::uuid FROM chosen
+    SELECT id, tenant, subscription_id, event_id, type, now(), $4::uuid FROM new_delivery
     RETURNING subscription_id, next_attempt_at
   )${scheduleSweep('inserted')}
-  RETURNING (SELECT count(*) FROM inserted)::integer AS made, (SELECT max(place) FROM chosen)::integer AS last`;
+  RETURNING (SELECT count(*) FROM inserted)::integer AS created,
+    (SELECT max(position) FROM new_delivery)::integer AS last`;
 
-/** Doubled with each failure in a row: what takes long, and for nothing, must not hold up others. */
-const FIRST_WAIT_MS = 10_000;
-const MAX_WAIT_MS = 300_000;
-
-/** A replay that could not be moved on is looked after again some time later. */
+/** Delays the next batch of a replay after a failure. */
 export async function postponeReplay(db: Queryable, id: string): Promise<void> {
   await db.query(
     `UPDATE replays SET failure_count = failure_count + 1,

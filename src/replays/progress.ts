@@ -4,14 +4,14 @@ import type { Replay } from '../generated/prisma/client.ts';
 import { InFlight } from '../lib/loop.ts';
 import type { Database } from '../postgres/client.ts';
 
-/** Gets a replay as it is in Postgres; undefined once it is gone. */
+/** Called with the replay's row; undefined if it no longer exists. */
 type ReplayWatcher = (replay: Replay | undefined) => void;
 
 const INTERVAL_MS = 1_000;
 
 /**
- * Reads the replays that somebody watches once a second, all of them in one query for all who watch: what they see does
- * not depend on NATS, or on which process works on a replay. Reads nothing while nobody watches.
+ * Reads all watched replays once a second in one query, so that watchers depend neither on NATS nor on the process that
+ * runs a replay. Reads nothing without watchers.
  */
 export class ReplayFeed {
   readonly #prisma: Database['prisma'];
@@ -25,7 +25,7 @@ export class ReplayFeed {
     this.#log = log;
   }
 
-  /** Tells the watcher of a replay once a second, until the returned function is called. */
+  /** Calls `watcher` with the replay once a second until the returned function is called. */
   watch(replayId: string, watcher: ReplayWatcher): () => void {
     const watchers = this.#watchers.get(replayId) ?? new Set();
     this.#watchers.set(replayId, watchers.add(watcher));
@@ -36,7 +36,7 @@ export class ReplayFeed {
     };
   }
 
-  /** Waits for what is being read; nobody may watch any more. */
+  /** Waits for the read in progress. watch() must not be called any more. */
   async stop(): Promise<void> {
     await this.#reading.settled();
   }
@@ -47,7 +47,7 @@ export class ReplayFeed {
       try {
         await this.#reading.track(this.#read());
       } catch (error) {
-        this.#log.debug({ err: error }, 'the replays that are watched could not be read');
+        this.#log.debug({ err: error }, 'reading watched replays failed; retrying');
       }
       await delay(INTERVAL_MS, undefined, { ref: false });
     }
@@ -63,13 +63,13 @@ export class ReplayFeed {
 }
 
 type Watch = {
-  /** What has not been taken yet; a newer state replaces it. */
+  /** The state that was not emitted yet; a newer state replaces it. */
   latest: Replay | undefined;
   isOver: boolean;
   wake: () => void;
 };
 
-/** The given state of a replay, then what it changes to. Ends with the replay, or when the server stops. */
+/** Emits the given state of a replay, then each change. Ends with the replay, or when the server stops. */
 export function watchReplay(
   feed: ReplayFeed,
   { replay, stopping }: { readonly replay: Replay; readonly stopping: AbortSignal },
@@ -116,7 +116,7 @@ async function* emit(watch: Watch, end: () => void): AsyncGenerator<Replay, unde
   }
 }
 
-/** Resolves with what has not been taken yet; undefined once the watch is over and nothing is left. */
+/** Resolves with the next state; undefined once the watch is over and nothing is left. */
 async function take(watch: Watch): Promise<Replay | undefined> {
   while (watch.latest === undefined && !watch.isOver) {
     await new Promise<void>((resolve) => {

@@ -8,7 +8,7 @@ import { isTimeout } from '../postgres/errors.ts';
 
 type NewReplay = {
   readonly tenant: string;
-  /** A DeliveryFilter as it is stored, and the condition that it stands for. */
+  /** The DeliveryFilter in its stored form, and its condition. */
   readonly filter: Prisma.InputJsonObject;
   readonly where: Prisma.DeliveryWhereInput;
   readonly ratePerSecond: number;
@@ -16,8 +16,9 @@ type NewReplay = {
 };
 
 const MAX_RATE = 1_000;
+/** Running replays per tenant. */
 const MAX_RUNNING = 5;
-/** Less than what a statement may take at most, so that the answer is about the filter. */
+/** Less than the general statement timeout, so that the error is about the filter. */
 const COUNT_TIMEOUT_MS = 10_000;
 const START_TRANSACTION = { maxWait: 5_000, timeout: 3 * COUNT_TIMEOUT_MS } as const;
 
@@ -27,37 +28,44 @@ export function problemsOfRate(ratePerSecond: number): InputProblem[] {
 }
 
 /**
- * Counts the deliveries that are meant and stores a replay of them, for the senders to work on unless it is a dry run.
- * Throws ReplayTooLargeError or TooManyReplaysError.
+ * Counts the deliveries that match the filter and stores a replay of them, which ReplayJob processes unless it is a dry
+ * run. Throws ReplayTooLargeError or TooManyReplaysError.
  */
 export async function startReplay({ prisma, pool }: Database, replay: NewReplay): Promise<Replay> {
   const { tenant, filter, ratePerSecond, dryRun } = replay;
   return prisma.$transaction(async (transaction) => {
-    // Counting is dear: one at a time, and none for what is refused anyway.
-    const isAlone = await lockReplayStart(inPrismaTransaction(transaction), tenant);
+    // Counting is expensive: one at a time per tenant, and none for a replay that is refused anyway.
+    const isLocked = await lockReplayStart(inPrismaTransaction(transaction), tenant);
     const running = dryRun ? 0 : await transaction.replay.count({ where: { tenant, status: 'RUNNING' } });
-    if (!isAlone || running >= MAX_RUNNING) throw new TooManyReplaysError(MAX_RUNNING);
-    // Postgres's clock, which deliveries have their time from.
+    if (!isLocked || running >= MAX_RUNNING) throw new TooManyReplaysError(MAX_RUNNING);
+    // By Postgres's clock, like the times of deliveries.
     const createdAt = new Date(await readClock(pool));
     const where = { AND: [replay.where, { tenant, isTest: false, createdAt: { lte: createdAt } }] };
     const counts = await count(transaction, { tenant, where, dryRun });
     return transaction.replay.create({
       data: {
-        ...{ id: uuid7(createdAt.getTime()), tenant, filter, ratePerSecond, ...counts, createdAt },
-        ...{ nextBatchAt: createdAt, status: dryRun ? 'DRY_RUN' : 'RUNNING', completedAt: dryRun ? createdAt : null },
+        id: uuid7(createdAt.getTime()),
+        tenant,
+        filter,
+        ratePerSecond,
+        ...counts,
+        status: dryRun ? 'DRY_RUN' : 'RUNNING',
+        createdAt,
+        nextBatchAt: createdAt,
+        completedAt: dryRun ? createdAt : null,
       },
     });
   }, START_TRANSACTION);
 }
 
-/** Makes no more deliveries; those that were made are sent. Throws NotFoundError or ReplayNotRunningError. */
+/** Stops a replay; deliveries that it has created are still sent. Throws NotFoundError or ReplayNotRunningError. */
 export async function cancelReplay(
   { prisma, clock }: Pick<Database, 'prisma' | 'clock'>,
   { id, tenant }: { readonly id: string; readonly tenant: string | undefined },
 ): Promise<Replay> {
   if (!isUuid(id)) throw new NotFoundError('replay');
   const where = { id, ...(tenant !== undefined && { tenant }) };
-  // Waits for the batch in hand, whose deliveries are counted.
+  // Waits for the lock of a batch in progress, so that its deliveries are counted.
   await prisma.replay.updateMany({
     where: { ...where, status: 'RUNNING' },
     data: { status: 'CANCELLED', completedAt: new Date(clock.now()) },
@@ -70,7 +78,7 @@ export async function cancelReplay(
 
 type Counts = { readonly deliveryCount: number; readonly skippedCount: number };
 
-/** What would be skipped is counted only for a dry run; a replay counts it as it goes. */
+/** Skipped deliveries are counted here only for a dry run; ReplayJob counts those of a replay. */
 async function count(
   transaction: Prisma.TransactionClient,
   { tenant, where, dryRun }: Pick<NewReplay, 'tenant' | 'where' | 'dryRun'>,
@@ -87,12 +95,12 @@ async function count(
   }
 }
 
-/** An event has its delivery's tenant: `isNot: null` would look at the delivery's column alone, which has no nulls. */
+/** The event must exist. The condition is its tenant, because `isNot: null` would test only the delivery's event_id. */
 function replayable(tenant: string): Prisma.DeliveryWhereInput {
   return { subscription: { isActive: true, deletedAt: null }, event: { tenant } };
 }
 
-/** Each running replay adds to what the tenant's endpoints get beside new events, and each count keeps Postgres busy. */
+/** Bounds the load of replays on the tenant's endpoints, and the load of counting on Postgres. */
 export class TooManyReplaysError extends DomainError {
   readonly code = 'TOO_MANY_REPLAYS';
 
@@ -103,13 +111,13 @@ export class TooManyReplaysError extends DomainError {
   }
 }
 
-/** What cannot be counted in time could not be worked through either. */
+/** A replay whose deliveries cannot be counted in time could not be processed either. */
 export class ReplayTooLargeError extends DomainError {
   readonly code = 'REPLAY_TOO_LARGE';
 
   constructor() {
     super(
-      'the deliveries that the filter means could not be counted in time; narrow it down, for example with from and to',
+      'the deliveries that match the filter could not be counted in time; narrow the filter, for example with from and to',
     );
   }
 }
@@ -122,14 +130,14 @@ export class ReplayNotRunningError extends DomainError {
   }
 }
 
-/** Of two keys, so that it is none of the locks of one. */
-const LOCK = 57_031;
+/** Arbitrary first key of the advisory lock. Never change it. Locks with two keys do not collide with those with one. */
+const START_LOCK = 57_031;
 
-/** Lets one transaction at a time start a replay of the tenant, until it ends; false: another one is at it. */
+/** Takes the tenant's lock for starting a replay until the transaction ends; false if another transaction has it. */
 async function lockReplayStart(db: Queryable, tenant: string): Promise<boolean> {
-  const { rows } = await db.query<{ isOurs: boolean }>(
-    'SELECT pg_try_advisory_xact_lock($1::integer, hashtext($2::text)) AS "isOurs"',
-    [LOCK, tenant],
+  const { rows } = await db.query<{ isLocked: boolean }>(
+    'SELECT pg_try_advisory_xact_lock($1::integer, hashtext($2::text)) AS "isLocked"',
+    [START_LOCK, tenant],
   );
-  return rows[0]?.isOurs === true;
+  return rows[0]?.isLocked === true;
 }
