@@ -6,17 +6,19 @@ import { listPartitions } from './partitions.ts';
 
 const BATCH = 1_000;
 
-/** How many rows went, and whether all that had to go did. */
+/** The ids of events come from another clock than the times of settings: an hour of tolerance. */
+const SKEW_MS = 3_600_000;
+
+/** The number of deleted rows, and whether no expired rows are left. */
 type RowDeletion = { count: number; isDone: boolean };
 
 /**
- * Deletes what is older than the retention and lies in no partition that can be dropped: strays in the default
- * partitions, rejected events, replays, counts of attempts, and of events that are gone the publishers' ids and the
- * settings they were matched with.
+ * Deletes expired rows that are in no droppable partition: rows of the default partitions, rejected events, replays,
+ * attempt counts, and the publishers' ids and matching settings of events that no longer exist.
  */
 export async function deleteExpiredRows(
   db: Queryable,
-  { pace, ...retention }: Retention & { readonly pace: Deadline },
+  { deadline, ...retention }: Retention & { readonly deadline: Deadline },
 ): Promise<RowDeletion> {
   const result: RowDeletion = { count: 0, isDone: true };
   const beforeId = uuid7Floor(expiryOf(retention));
@@ -27,7 +29,7 @@ export async function deleteExpiredRows(
     deleteOldReplays,
     deleteOldCounts,
   ]) {
-    const isDone = await inBatches(pace, async () => {
+    const isDone = await inBatches(deadline, async () => {
       const count = await deletion(db, { beforeId, limit: BATCH });
       result.count += count;
       return count < BATCH ? 'done' : 'more';
@@ -36,7 +38,7 @@ export async function deleteExpiredRows(
   }
   const events = (await listPartitions(db)).filter(({ table }) => table === 'events');
   for (const gap of gapsBefore(expiryOf(retention), events)) {
-    const { count, isDone } = await forgetIds(db, { gap, pace });
+    const { count, isDone } = await forgetIds(db, { gap, deadline });
     result.count += count;
     result.isDone &&= isDone;
   }
@@ -45,11 +47,11 @@ export async function deleteExpiredRows(
 
 async function forgetIds(
   db: Queryable,
-  { gap, pace }: { readonly gap: TimeRange; readonly pace: Deadline },
+  { gap, deadline }: { readonly gap: TimeRange; readonly deadline: Deadline },
 ): Promise<RowDeletion> {
   let total = 0;
   let fromId = uuid7Floor(gap.fromMs);
-  const isDone = await inBatches(pace, async () => {
+  const isDone = await inBatches(deadline, async () => {
     const { count, nextFromId } = await forgetEventIds(db, { fromId, toId: uuid7Floor(gap.toMs), limit: BATCH });
     total += count;
     fromId = nextFromId ?? fromId;
@@ -59,22 +61,22 @@ async function forgetIds(
 }
 
 /**
- * Deletes up to `limit` rows of each default partition that are older than the retention, and returns the largest of
- * the three counts. Of deliveries those that have ended, of events those without a delivery.
+ * Deletes up to `limit` expired rows of each default partition (pending deliveries and events with a delivery are kept)
+ * and returns the largest of the three counts.
  */
 async function deleteMisplacedRows(
   db: Queryable,
   { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
 ): Promise<number> {
   let most = 0;
-  for (const statement of STATEMENTS) {
+  for (const statement of DELETE_MISPLACED) {
     const { rows } = await db.query(statement, [beforeId, limit]);
     most = Math.max(most, rows.length);
   }
   return most;
 }
 
-const STATEMENTS = [
+const DELETE_MISPLACED = [
   deletion('attempts_default', 'true'),
   deletion('deliveries_default', `status <> 'PENDING'`),
   deletion('events_default', 'NOT EXISTS (SELECT FROM deliveries d WHERE d.event_id = r.id)'),
@@ -86,7 +88,7 @@ function deletion(table: string, condition: string): string {
   ) RETURNING id`;
 }
 
-/** Deletes up to `limit` counts of hours that are older than the retention, and returns how many there were. */
+/** Deletes up to `limit` expired rows of attempt_counts and returns their number. */
 export async function deleteOldCounts(
   db: Queryable,
   { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
@@ -100,7 +102,7 @@ export async function deleteOldCounts(
   return rows.length;
 }
 
-/** Deletes up to `limit` rejections that are older than the retention, and returns how many there were. */
+/** Deletes up to `limit` expired rejected events and returns their number. */
 async function deleteOldRejections(
   db: Queryable,
   { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
@@ -113,7 +115,7 @@ async function deleteOldRejections(
   return rows.length;
 }
 
-/** Deletes up to `limit` replays that have ended and are older than the retention, and returns how many there were. */
+/** Deletes up to `limit` expired replays that have ended and returns their number. */
 async function deleteOldReplays(
   db: Queryable,
   { beforeId, limit }: { readonly beforeId: string; readonly limit: number },
@@ -127,12 +129,11 @@ async function deleteOldReplays(
   return rows.length;
 }
 
-/** An event's id has its time from another clock than the settings. */
-const SKEW_MS = 3_600_000;
-
 /**
- * Deletes up to `limit` settings that were superseded before the retention, and returns how many there were. An event
- * that is kept for longer, because one of its deliveries is pending, keeps those of its time and later.
+ * Deletes up to `limit` matching settings that were superseded before the retention and returns their number. An event
+ * that is kept for longer, because it has a pending delivery, keeps the settings of its time and later. The rows of
+ * matching_settings are written by the trigger webhook_subscription_matching_changed
+ * (prisma/migrations/0001_initial/migration.sql).
  */
 async function deleteOldSettings(
   db: Queryable,
@@ -152,21 +153,21 @@ async function deleteOldSettings(
 }
 
 type IdPage = {
-  /** Of event rows: from this one on, before that one. */
+  /** A range of events.id, without `toId`. */
   readonly fromId: string;
   readonly toId: string;
   readonly limit: number;
 };
 
 /**
- * Forgets the publishers' ids of up to `limit` events of a range, unless the event is still there. Returns how many
- * were forgotten, and where to go on; undefined if there are no more.
+ * Deletes the publishers' ids of up to `limit` events of a range whose event no longer exists. Returns the number of
+ * deleted ids and the start of the next page; undefined after the last page.
  */
 async function forgetEventIds(
   db: Queryable,
   page: IdPage,
 ): Promise<{ readonly count: number; readonly nextFromId: string | undefined }> {
-  const { rows } = await db.query<{ count: number; last: string | null; seen: number }>(STATEMENT, [
+  const { rows } = await db.query<{ count: number; last: string | null; seen: number }>(FORGET_EVENT_IDS, [
     page.fromId,
     page.toId,
     page.limit,
@@ -175,8 +176,8 @@ async function forgetEventIds(
   return { count, nextFromId: seen < page.limit ? undefined : (last ?? undefined) };
 }
 
-// The bounds on e.id are said twice, so that Postgres leaves out the partitions that have none of it.
-const STATEMENT = `
+// The bounds on e.id are repeated so that Postgres prunes partitions.
+const FORGET_EVENT_IDS = `
   WITH page AS (
     SELECT event_row_id FROM event_ids WHERE event_row_id >= $1 AND event_row_id < $2
     ORDER BY event_row_id LIMIT $3
@@ -188,17 +189,17 @@ const STATEMENT = `
   SELECT (SELECT count(*) FROM forgotten)::integer AS count, (SELECT max(event_row_id::text) FROM page) AS last,
     (SELECT count(*) FROM page)::integer AS seen`;
 
-/** When to leave the rest for later. */
+/** The end of a round: deletions stop there and continue in the next round. */
 export type Deadline = { readonly signal: AbortSignal; readonly deadlineMs: number };
 
-/** Between two batches, so that those who deliver come first. */
+/** Milliseconds between two batches, so that deliveries have priority. */
 const PAUSE_MS = 20;
 
-/** Takes steps until one says that there are no more. Returns whether it came to that. */
-export async function inBatches(pace: Deadline, step: () => Promise<'more' | 'done'>): Promise<boolean> {
-  while (hasTime(pace)) {
+/** Repeats `step` until it returns 'done' or the deadline has passed. Returns whether it is done. */
+export async function inBatches(deadline: Deadline, step: () => Promise<'more' | 'done'>): Promise<boolean> {
+  while (hasTime(deadline)) {
     if ((await step()) === 'done') return true;
-    await pause(PAUSE_MS, pace.signal);
+    await pause(PAUSE_MS, deadline.signal);
   }
   return false;
 }

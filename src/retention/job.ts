@@ -3,7 +3,7 @@ import { Loop } from '../lib/loop.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { readClock, withConnection } from '../postgres/connection.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
-import { deleteExpiredRows } from './expired-rows.ts';
+import { type Deadline, deleteExpiredRows } from './expired-rows.ts';
 import type { Retention } from './partition-plan.ts';
 import { createPartitions, dropPartitions } from './partitions.ts';
 import { BEGINNING, trimSubscriptions } from './trim.ts';
@@ -12,20 +12,21 @@ export type RetentionJobOptions = {
   readonly databaseUrl: string;
   readonly log: Logger;
   readonly retentionDays: number;
-  /** How many ended deliveries of a subscription are kept; undefined: all. */
+  /** Maximum ended deliveries that are kept per subscription; undefined: all. */
   readonly maxPerSubscription: number | undefined;
 };
 
-/** Any number: it only has to be the same in every process of every version. */
+/** Arbitrary advisory-lock key. Never change it. */
 const RETENTION_LOCK = 7_221_952;
 const INTERVAL_MS = 3_600_000;
-/** After a round that could not do all it had to. */
+/** Pause after a round that failed or did not finish. */
 const RETRY_MS = 20_000;
+/** Time limit of the deletions of one round. */
 const ROUND_MS = 600_000;
 
 /**
- * Makes partitions ahead of time and drops what is older than the retention, now and then every hour. A session lock
- * sees to it that one process at a time does.
+ * Creates partitions ahead of time and deletes everything that is older than the retention, at the start and then every
+ * hour. A session-level advisory lock allows one process at a time.
  */
 export class RetentionJob extends Loop {
   readonly #options: RetentionJobOptions;
@@ -41,25 +42,25 @@ export class RetentionJob extends Loop {
     try {
       return await withConnection(databaseUrl, (client) => this.#retain(client, signal));
     } catch (error) {
-      // That Postgres is away is logged by those who cannot do without it.
-      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'the retention job failed; trying again');
+      // Transient: Postgres is unavailable, which other parts log.
+      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'retention failed; retrying');
       return RETRY_MS;
     }
   }
 
-  /** Returns how long to wait before the next one. */
+  /** Returns the pause before the next round. */
   async #retain(client: Queryable, signal: AbortSignal): Promise<number> {
-    const { rows } = await client.query<{ isOurs: boolean }>('SELECT pg_try_advisory_lock($1) AS "isOurs"', [
+    const { rows } = await client.query<{ isLocked: boolean }>('SELECT pg_try_advisory_lock($1) AS "isLocked"', [
       RETENTION_LOCK,
     ]);
-    if (rows[0]?.isOurs !== true) return INTERVAL_MS;
+    if (rows[0]?.isLocked !== true) return INTERVAL_MS;
     const retention = { nowMs: await readClock(client), retentionDays: this.#options.retentionDays };
     const created = await this.#create(client, retention);
     const { dropped, kept, isBusy: wasBusy } = await dropPartitions(client, { ...retention, signal });
     const isBusy = wasBusy || created === undefined;
-    const pace = { signal, deadlineMs: performance.now() + ROUND_MS };
-    const deletedRows = await deleteExpiredRows(client, { ...retention, pace });
-    const trimmed = await this.#trim(client, pace);
+    const deadline: Deadline = { signal, deadlineMs: performance.now() + ROUND_MS };
+    const deletedRows = await deleteExpiredRows(client, { ...retention, deadline });
+    const trimmed = await this.#trim(client, deadline);
     const hasDropped = dropped.length > 0 || deletedRows.count > 0 || trimmed.count > 0;
     if (hasDropped || isBusy || created.length > 0) {
       const counts = { deletedRows: deletedRows.count, trimmedDeliveries: trimmed.count };
@@ -68,11 +69,11 @@ export class RetentionJob extends Loop {
     return !isBusy && deletedRows.isDone && trimmed.isDone ? INTERVAL_MS : RETRY_MS;
   }
 
-  /** The names of what was made; undefined if the tables were in use. */
+  /** Returns the names of the created partitions; undefined if the tables were in use for too long. */
   async #create(client: Queryable, retention: Retention): Promise<readonly string[] | undefined> {
     try {
       const { created, hasRoom } = await createPartitions(client, retention);
-      if (!hasRoom) this.#options.log.error('no partitions are made: a default partition has too many rows');
+      if (!hasRoom) this.#options.log.error('partitions not created: a default partition has too many rows');
       return created;
     } catch (error) {
       if (isTimeout(error)) return undefined;
@@ -80,10 +81,10 @@ export class RetentionJob extends Loop {
     }
   }
 
-  async #trim(client: Queryable, pace: { readonly signal: AbortSignal; readonly deadlineMs: number }) {
+  async #trim(client: Queryable, deadline: Deadline) {
     const { maxPerSubscription: keep } = this.#options;
     if (keep === undefined) return { count: 0, isDone: true };
-    const { count, nextAfterId } = await trimSubscriptions(client, { keep, afterId: this.#trimmedToId, pace });
+    const { count, nextAfterId } = await trimSubscriptions(client, { keep, afterId: this.#trimmedToId, deadline });
     this.#trimmedToId = nextAfterId ?? BEGINNING;
     return { count, isDone: nextAfterId === undefined };
   }

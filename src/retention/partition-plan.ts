@@ -1,30 +1,30 @@
-/** A range of time in milliseconds since 1970, and so of ids: from `fromMs` on, before `toMs`. */
+/** A range of time in milliseconds since 1970, without `toMs`, and so a range of ids. */
 export type TimeRange = { readonly fromMs: number; readonly toMs: number };
 
 export type Retention = { readonly nowMs: number; readonly retentionDays: number };
 
 const DAY_MS = 86_400_000;
-/** Each partition costs planning and locks in whatever looks through all of them, so there are about so many. */
+/** Approximate number of partitions per table. Each one costs planning and locks in statements that search all of them. */
 const PARTITIONS = 15;
 const MIN_AHEAD_MS = 3 * DAY_MS;
-/** Events wait in JetStream for up to three days, under the id of the time they came. */
+/** Events can wait in JetStream for three days, and their id has the time of their arrival there. */
 const LATE_MS = 4 * DAY_MS;
 
-/** What is older is not kept. */
+/** Older rows expire. */
 export function expiryOf({ nowMs, retentionDays }: Retention): number {
   return nowMs - retentionDays * DAY_MS;
 }
 
 /**
- * The partitions that are missing, in order: from what may still come in late to at least three days ahead, or as long
- * as a partition if that is more. Their bounds are midnights (UTC); none overlaps an existing one, whatever its width.
+ * The missing partitions in ascending order: from the oldest events that may still arrive to three days ahead, or to the
+ * width of a partition if that is more. Bounds are midnights in UTC. None overlaps an existing partition of any width.
  */
 export function missingRanges(existing: readonly TimeRange[], retention: Retention): TimeRange[] {
   const { nowMs, retentionDays } = retention;
   const widthMs = Math.ceil(retentionDays / PARTITIONS) * DAY_MS;
   const ahead = nowMs + Math.max(MIN_AHEAD_MS, widthMs);
   const missing: TimeRange[] = [];
-  // Not before what is dropped anyway.
+  // No partition that would be dropped at once.
   let fromMs = floorToDay(Math.max(nowMs - LATE_MS, expiryOf(retention)));
   while (fromMs < ahead) {
     const covering = existing.find((range) => range.fromMs <= fromMs && fromMs < range.toMs);
@@ -36,7 +36,7 @@ export function missingRanges(existing: readonly TimeRange[], retention: Retenti
   return missing;
 }
 
-/** What of the time before `beforeMs` lies in none of the ranges. */
+/** The parts of the time before `beforeMs` that are in none of the ranges. */
 export function gapsBefore(beforeMs: number, existing: readonly TimeRange[]): TimeRange[] {
   const gaps: TimeRange[] = [];
   let fromMs = 0;

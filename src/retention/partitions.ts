@@ -5,13 +5,24 @@ import { inTransaction } from '../postgres/connection.ts';
 import { isTimeout } from '../postgres/errors.ts';
 import { expiryOf, missingRanges, type Retention, type TimeRange } from './partition-plan.ts';
 
-/** The tables that are partitioned by ranges of ids; a partition of each has the same bounds. */
+/** The tables that are partitioned by ranges of ids. Their partitions have the same bounds. */
 const PARTITIONED_TABLES = ['events', 'deliveries', 'attempts'] as const;
 type PartitionedTable = (typeof PARTITIONED_TABLES)[number];
 
 type Partition = TimeRange & { readonly table: PartitionedTable; readonly name: string };
 
-/** The partitions there are, but for the default ones, the oldest first. */
+/** Arbitrary advisory-lock key. Never change it. */
+const PARTITIONS_LOCK = 7_221_951;
+/** Creating a partition scans the default partition while queries wait; with more rows than this it is not done. */
+const MAX_DEFAULT_ROWS = 100_000;
+const STATEMENT_MS = 10_000;
+/**
+ * Milliseconds to wait for a table lock. Other queries queue behind the lock request, so it is short. It is also less than
+ * Postgres's deadlock_timeout (1 s), so that in a deadlock this statement is aborted and not another transaction.
+ */
+const LOCK_TIMEOUT_MS = 500;
+
+/** All partitions except the default ones, the oldest first. */
 export async function listPartitions(db: Queryable): Promise<Partition[]> {
   const { rows } = await db.query<{ table: PartitionedTable; name: string; bounds: string | null }>(
     `SELECT parent.name AS table, c.relname AS name, pg_get_expr(c.relpartbound, c.oid) AS bounds
@@ -21,7 +32,7 @@ export async function listPartitions(db: Queryable): Promise<Partition[]> {
     [PARTITIONED_TABLES],
   );
   const partitions = rows.flatMap(({ table, name, bounds }) => {
-    // Postgres prints UUIDs in lower case; a default partition has no bounds, and one that is just being dropped null.
+    // Postgres prints UUIDs in lower case. A default partition has no such bounds; one that is being dropped has null.
     const [, from, to] = /FROM \('([0-9a-f-]{36})'\) TO \('([0-9a-f-]{36})'\)/.exec(bounds ?? '') ?? [];
     if (from === undefined || to === undefined) return [];
     return [{ table, name, fromMs: uuid7Time(from), toMs: uuid7Time(to) }];
@@ -29,19 +40,13 @@ export async function listPartitions(db: Queryable): Promise<Partition[]> {
   return partitions.sort((a, b) => a.fromMs - b.fromMs);
 }
 
-/** Any number: it only has to be the same in every process of every version. */
-const PARTITIONS_LOCK = 7_221_951;
-/** Making a partition reads the whole default one, and all wait for that: with more rows than this it is not done. */
-const MAX_DEFAULT_ROWS = 100_000;
-const STATEMENT_MS = 10_000;
-
 /** `hasRoom` is false if nothing was done because a default partition has too many rows. */
 type Creation = { readonly created: readonly string[]; readonly hasRoom: boolean };
 
 /**
- * Makes the partitions that will be needed, of all three tables or of none; what a default partition has of their time
- * moves over. On a connection of its own. Any number of processes may do this at once. Throws if the tables were in use
- * for too long (see isTimeout): then it is to be tried again.
+ * Creates the missing partitions of all three tables or of none, and moves rows of their time out of the default
+ * partitions. `client` is a connection of its own. Any number of processes may call this at the same time. Throws a timeout
+ * (isTimeout) if the tables were in use for too long; the caller retries.
  */
 export async function createPartitions(client: Queryable, retention: Retention): Promise<Creation> {
   if (missingRanges(await listPartitions(client), retention).length === 0) return { created: [], hasRoom: true };
@@ -49,11 +54,11 @@ export async function createPartitions(client: Queryable, retention: Retention):
   return inTransaction(client, async () => {
     await client.query(`SET LOCAL lock_timeout = ${STATEMENT_MS}`);
     await client.query('SELECT pg_advisory_xact_lock($1)', [PARTITIONS_LOCK]);
-    // Somebody else may have made them meanwhile.
+    // Another process may have created them in the meantime.
     const ranges = missingRanges(await listPartitions(client), retention);
     const created: string[] = [];
     if (ranges.length === 0) return { created, hasRoom: true };
-    // The parents too, so that nobody has looked up where a row is before it moves.
+    // The parents too, so that no query has chosen a partition before the row moves.
     await lockTables(client, [...PARTITIONED_TABLES.map((table) => `ONLY ${table}`), ...DEFAULT_PARTITIONS]);
     await client.query(`SET LOCAL statement_timeout = ${STATEMENT_MS}`);
     for (const range of ranges) {
@@ -92,7 +97,7 @@ async function createPartition(client: Queryable, table: PartitionedTable, range
   return name;
 }
 
-/** Those that can be written: not the generated ones. */
+/** The table's columns, without generated ones. */
 async function listColumns(client: Queryable, table: PartitionedTable): Promise<string> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT quote_ident(attname) AS name FROM pg_attribute
@@ -103,19 +108,19 @@ async function listColumns(client: Queryable, table: PartitionedTable): Promise<
 }
 
 type Dropping = {
-  /** The names of the partitions that are gone. */
+  /** The names of the dropped partitions. */
   readonly dropped: readonly string[];
-  /** Those that pending deliveries keep. */
+  /** The names of expired partitions that are kept because of pending deliveries. */
   readonly kept: readonly string[];
-  /** Whether some were in use, so that the rest is to be tried again soon. */
+  /** Whether a partition was in use: the caller retries soon. */
   readonly isBusy: boolean;
 };
 
 type DropOptions = Retention & { readonly signal: AbortSignal };
 
 /**
- * Drops the partitions all of whose rows are older than the retention. Attempts go by their age alone; events and their
- * deliveries go together, once none of the deliveries is pending. On a connection of its own, by one process at a time.
+ * Drops partitions whose rows have all expired. Attempts expire by age alone; events are dropped together with their
+ * deliveries, once none of the deliveries is pending. `client` is a connection of its own, of one process at a time.
  */
 export async function dropPartitions(client: Queryable, { signal, ...retention }: DropOptions): Promise<Dropping> {
   const expired = (await listPartitions(client)).filter(({ toMs }) => toMs <= expiryOf(retention));
@@ -123,14 +128,14 @@ export async function dropPartitions(client: Queryable, { signal, ...retention }
   for (const group of groupsOf(expired)) {
     if (signal.aborted) break;
     const fate = await dropGroup(client, group);
-    // Each try keeps others waiting.
+    // Each try makes other queries wait, so the others are left for the next round.
     if (fate === 'busy') return { ...result, isBusy: true };
     result[fate].push(...group.map(({ name }) => name));
   }
   return { ...result, isBusy: false };
 }
 
-/** What is dropped in one transaction. */
+/** Groups partitions that are dropped in one transaction. */
 function groupsOf(partitions: readonly Partition[]): Partition[][] {
   const groups = new Map<string, Partition[]>();
   for (const partition of partitions) {
@@ -142,11 +147,11 @@ function groupsOf(partitions: readonly Partition[]): Partition[][] {
 
 async function dropGroup(client: Queryable, group: readonly Partition[]): Promise<'dropped' | 'kept' | 'busy'> {
   const mayHavePending = group.some(({ table }) => table !== 'attempts');
-  // First without keeping anybody out: this may have to read what later reads know to be dead.
+  // First without a lock: this read may have to visit dead index entries, which it marks for later reads.
   if (mayHavePending && (await hasPending(client, group))) return 'kept';
   try {
     return await inTransaction(client, async () => {
-      // The partitions first: those who know which partition they want are not held up while we wait for these.
+      // The partitions first: while this waits for them, queries on other partitions are not blocked.
       const names = group.map(({ name }) => pg.escapeIdentifier(name));
       const parents = group.flatMap(({ table }) => [`ONLY ${table}`, `${table}_default`]);
       await lockTables(client, [...names, ...parents]);
@@ -160,7 +165,7 @@ async function dropGroup(client: Queryable, group: readonly Partition[]): Promis
   }
 }
 
-/** Whether any delivery of these partitions, or of an event of theirs, is pending. */
+/** Whether any delivery of these partitions, or of an event in them, is pending. */
 async function hasPending(client: Queryable, group: readonly TimeRange[]): Promise<boolean> {
   const fromMs = Math.min(...group.map((partition) => partition.fromMs));
   const toMs = Math.max(...group.map((partition) => partition.toMs));
@@ -168,7 +173,7 @@ async function hasPending(client: Queryable, group: readonly TimeRange[]): Promi
   return rows.length > 0;
 }
 
-// In pieces, each of which has an index that holds nothing else.
+// In parts, each of which has a partial index with only these rows.
 const PENDING = ['id', 'event_id']
   .flatMap((column) =>
     ['IS NULL', 'IS NOT NULL'].map(
@@ -180,14 +185,8 @@ const PENDING = ['id', 'event_id']
   .join(' UNION ALL ');
 
 /**
- * Whoever comes after us waits for as long as we wait for a long reader, so it is not long. And less than the second
- * after which Postgres looks for a deadlock, and ends somebody else's transaction: we are the one to give up.
- */
-const LOCK_TIMEOUT_MS = 500;
-
-/**
- * Keeps everybody else out of these tables until the transaction ends; gives up after half a second (see isTimeout).
- * The statements after it get as long, unless they say otherwise.
+ * Locks these tables exclusively until the transaction ends; times out after LOCK_TIMEOUT_MS (isTimeout). Later statements
+ * of the transaction have the same limit unless they set another one.
  */
 async function lockTables(db: Queryable, tables: readonly string[]): Promise<void> {
   await db.query(`SET LOCAL statement_timeout = ${LOCK_TIMEOUT_MS}`);

@@ -2,7 +2,66 @@ import { idRange, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { type Deadline, hasTime, inBatches } from './expired-rows.ts';
 
-/** The oldest of the newest `keep` ended deliveries of a subscription; undefined if it has no more than that. */
+/** A position before the first subscription or delivery. */
+export const BEGINNING = uuid7Floor(0);
+/** Deliveries that one statement deletes. */
+const BATCH = 500;
+/** Subscriptions that one statement reads. */
+const SUBSCRIPTIONS = 200;
+/** The ids of attempts come from another clock than the ids of events, and so of deliveries: an hour of tolerance. */
+const SKEW_MS = 3_600_000;
+
+type TrimmingRound = {
+  /** Ended deliveries that each subscription keeps. */
+  readonly keep: number;
+  /** Starts with the subscription after this one. */
+  readonly afterId: string;
+  readonly deadline: Deadline;
+};
+
+/**
+ * Deletes the oldest ended deliveries beyond `keep` of each subscription. Returns their number and the position to continue
+ * from; undefined after the last subscription.
+ */
+export async function trimSubscriptions(
+  db: Queryable,
+  { keep, afterId, deadline }: TrimmingRound,
+): Promise<{ readonly count: number; readonly nextAfterId: string | undefined }> {
+  let total = 0;
+  let doneId = afterId;
+  for (;;) {
+    const ids = await subscriptionsAfter(db, { afterId: doneId, limit: SUBSCRIPTIONS });
+    for (const subscriptionId of ids) {
+      if (!hasTime(deadline)) return { count: total, nextAfterId: doneId };
+      const { count, isDone } = await trimOne(db, { subscriptionId, keep, deadline });
+      total += count;
+      if (!isDone) return { count: total, nextAfterId: doneId };
+      doneId = subscriptionId;
+    }
+    if (ids.length < SUBSCRIPTIONS) return { count: total, nextAfterId: undefined };
+  }
+}
+
+type SubscriptionTrimming = { readonly subscriptionId: string; readonly keep: number; readonly deadline: Deadline };
+
+async function trimOne(
+  db: Queryable,
+  { subscriptionId, keep, deadline }: SubscriptionTrimming,
+): Promise<{ readonly count: number; readonly isDone: boolean }> {
+  const beforeId = await oldestToKeep(db, { subscriptionId, keep });
+  if (beforeId === undefined) return { count: 0, isDone: true };
+  let total = 0;
+  let afterId = BEGINNING;
+  const isDone = await inBatches(deadline, async () => {
+    const ids = await deliveriesToTrim(db, { subscriptionId, beforeId, afterId, limit: BATCH });
+    if (ids.length > 0) total += await deleteDeliveries(db, ids);
+    afterId = ids.at(-1) ?? afterId;
+    return ids.length < BATCH ? 'done' : 'more';
+  });
+  return { count: total, isDone };
+}
+
+/** The oldest of the newest `keep` ended deliveries of a subscription; undefined if it has fewer. */
 async function oldestToKeep(
   db: Queryable,
   { subscriptionId, keep }: { readonly subscriptionId: string; readonly keep: number },
@@ -16,7 +75,7 @@ async function oldestToKeep(
 
 type Trimming = {
   readonly subscriptionId: string;
-  /** Older ones go, but not those up to `afterId`. */
+  /** The range of ids to search, without both bounds. */
   readonly beforeId: string;
   readonly afterId: string;
   readonly limit: number;
@@ -35,10 +94,7 @@ async function deliveriesToTrim(
   return rows.map(({ id }) => id);
 }
 
-/** Attempts are logged by another clock than the one that events, and so their deliveries, have their ids from. */
-const SKEW_MS = 3_600_000;
-
-/** Deletes these deliveries with their attempts, but for those that are pending again. Returns how many there were. */
+/** Deletes these deliveries with their attempts, except those that are pending again, and returns their number. */
 async function deleteDeliveries(db: Queryable, ids: readonly string[]): Promise<number> {
   const [least, greatest] = idRange(ids);
   const { rows } = await db.query<{ count: number }>(DELETE, [
@@ -51,66 +107,14 @@ async function deleteDeliveries(db: Queryable, ids: readonly string[]): Promise<
 }
 
 const DELETE = `
-  WITH gone AS (
+  WITH deleted_delivery AS (
     DELETE FROM deliveries WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2 AND $3 AND status <> 'PENDING' RETURNING id
-  ), logged AS (
-    DELETE FROM attempts WHERE delivery_id = ANY (ARRAY(SELECT id FROM gone)) AND id >= $4
+  ), deleted_attempt AS (
+    DELETE FROM attempts WHERE delivery_id = ANY (ARRAY(SELECT id FROM deleted_delivery)) AND id >= $4
   )
-  SELECT count(*)::integer AS count FROM gone`;
+  SELECT count(*)::integer AS count FROM deleted_delivery`;
 
-/** The place before the first subscription, or delivery. */
-export const BEGINNING = uuid7Floor(0);
-const BATCH = 500;
-const SUBSCRIPTIONS = 200;
-
-type TrimmingRound = {
-  /** How many ended deliveries each subscription keeps. */
-  readonly keep: number;
-  /** Begins with the subscription after this one. */
-  readonly afterId: string;
-  readonly pace: Deadline;
-};
-
-/** Trims subscription by subscription. Returns how many deliveries went, and where to go on; undefined after the last one. */
-export async function trimSubscriptions(
-  db: Queryable,
-  { keep, afterId, pace }: TrimmingRound,
-): Promise<{ readonly count: number; readonly nextAfterId: string | undefined }> {
-  let total = 0;
-  let doneId = afterId;
-  for (;;) {
-    const ids = await subscriptionsAfter(db, { afterId: doneId, limit: SUBSCRIPTIONS });
-    for (const subscriptionId of ids) {
-      if (!hasTime(pace)) return { count: total, nextAfterId: doneId };
-      const { count, isDone } = await trimOne(db, { subscriptionId, keep, pace });
-      total += count;
-      if (!isDone) return { count: total, nextAfterId: doneId };
-      doneId = subscriptionId;
-    }
-    if (ids.length < SUBSCRIPTIONS) return { count: total, nextAfterId: undefined };
-  }
-}
-
-type One = { readonly subscriptionId: string; readonly keep: number; readonly pace: Deadline };
-
-async function trimOne(
-  db: Queryable,
-  { subscriptionId, keep, pace }: One,
-): Promise<{ readonly count: number; readonly isDone: boolean }> {
-  const beforeId = await oldestToKeep(db, { subscriptionId, keep });
-  if (beforeId === undefined) return { count: 0, isDone: true };
-  let total = 0;
-  let afterId = BEGINNING;
-  const isDone = await inBatches(pace, async () => {
-    const ids = await deliveriesToTrim(db, { subscriptionId, beforeId, afterId, limit: BATCH });
-    if (ids.length > 0) total += await deleteDeliveries(db, ids);
-    afterId = ids.at(-1) ?? afterId;
-    return ids.length < BATCH ? 'done' : 'more';
-  });
-  return { count: total, isDone };
-}
-
-/** The ids of the next `limit` webhook subscriptions, deleted ones too, in the order of their ids. */
+/** The ids of the next `limit` webhook subscriptions, including deleted ones, in ascending order. */
 async function subscriptionsAfter(
   db: Queryable,
   { afterId, limit }: { readonly afterId: string; readonly limit: number },

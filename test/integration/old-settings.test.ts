@@ -47,8 +47,8 @@ async function remaining({ pool }: RetentionDatabase, id: string): Promise<(numb
 }
 
 const deleteRows = ({ url }: RetentionDatabase) => {
-  const pace = { signal: new AbortController().signal, deadlineMs: performance.now() + 60_000 };
-  return withConnection(url, (client) => deleteExpiredRows(client, { nowMs: NOW, retentionDays: 30, pace }));
+  const deadline = { signal: new AbortController().signal, deadlineMs: performance.now() + 60_000 };
+  return withConnection(url, (client) => deleteExpiredRows(client, { nowMs: NOW, retentionDays: 30, deadline }));
 };
 
 it('settings that were superseded before the retention go, in as many batches as it takes; those that apply stay', async () => {

@@ -31,7 +31,7 @@ const failed = () => database.insert({ timeMs: OLD, status: 'FAILURE', subscript
 const dropOld = () => withConnection(database.url, (client) => dropPartitions(client, { ...RETENTION, signal }));
 const deleteRows = () =>
   withConnection(database.url, (client) =>
-    deleteExpiredRows(client, { ...RETENTION, pace: { signal, deadlineMs: performance.now() + 60_000 } }),
+    deleteExpiredRows(client, { ...RETENTION, deadline: { signal, deadlineMs: performance.now() + 60_000 } }),
   );
 
 async function replay(db: Queryable, eventRowId: string): Promise<void> {

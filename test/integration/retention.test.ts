@@ -40,12 +40,12 @@ const RETENTION = { nowMs: NOW, retentionDays: 30 };
 const OLD = NOW - 40 * DAY_MS;
 const ALL = ['attempt', 'delivery', 'event', 'event id'];
 
-const pace = () => ({ signal: new AbortController().signal, deadlineMs: performance.now() + 60_000 });
+const deadline = () => ({ signal: new AbortController().signal, deadlineMs: performance.now() + 60_000 });
 const create = ({ url }: RetentionDatabase) => withConnection(url, (client) => createPartitions(client, RETENTION));
 const dropOld = ({ url }: RetentionDatabase) =>
-  withConnection(url, (client) => dropPartitions(client, { ...RETENTION, signal: pace().signal }));
+  withConnection(url, (client) => dropPartitions(client, { ...RETENTION, signal: deadline().signal }));
 const deleteRows = ({ url }: RetentionDatabase) =>
-  withConnection(url, (client) => deleteExpiredRows(client, { ...RETENTION, pace: pace() }));
+  withConnection(url, (client) => deleteExpiredRows(client, { ...RETENTION, deadline: deadline() }));
 
 /** A job of a process of its own, and the lines it logs. */
 function createJob({ url }: RetentionDatabase, maxPerSubscription?: number): { job: RetentionJob; lines: string[] } {
@@ -315,7 +315,7 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
     }
     const other = await database.insert({ timeMs: NOW - 20_000, status: 'SUCCESS', subscriptionId: second });
     const outcome = await withConnection(database.url, (client) =>
-      trimSubscriptions(client, { keep: 2, afterId: BEGINNING, pace: pace() }),
+      trimSubscriptions(client, { keep: 2, afterId: BEGINNING, deadline: deadline() }),
     );
     expect(outcome).toEqual({ count: 2, nextAfterId: undefined });
     const left = await Promise.all(rows.map(async (ids) => (await database.remaining(ids)).length));
@@ -351,7 +351,7 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
     );
     const trim = (deadlineMs: number) =>
       withConnection(database.url, (client) =>
-        trimSubscriptions(client, { keep: 100, afterId: BEGINNING, pace: { ...pace(), deadlineMs } }),
+        trimSubscriptions(client, { keep: 100, afterId: BEGINNING, deadline: { ...deadline(), deadlineMs } }),
       );
     expect(await trim(performance.now() - 1)).toEqual({ count: 0, nextAfterId: BEGINNING });
     expect(await trim(performance.now() + 60_000)).toEqual({ count: 1_100, nextAfterId: undefined });
