@@ -4,16 +4,16 @@ import type { Attempt } from '../generated/prisma/client.ts';
 import type { MessageSeal, NatsNames } from '../nats/names.ts';
 
 export type CommittedAttempt = Attempt & {
-  /** It was committed long after its id was made, when readers may have taken everything up to it for seen. */
+  /** Committed long after its id was created: readers may have passed its position in the log. */
   readonly isLate?: boolean;
 };
 
-/** With the id of the attempt that the same process logged before it, if there is one. */
+/** `previousId`: the attempt that the same process logged before this one, if any. */
 export type AnnouncedAttempt = CommittedAttempt & { readonly previousId?: string | undefined };
 
 export type AttemptWatcher = {
   readonly onAttempt: (attempt: AnnouncedAttempt) => void;
-  /** NATS was away: attempts may have been committed that were not announced. */
+  /** Announcements may have been lost, for example because NATS was unavailable. */
   readonly onGap: () => void;
 };
 
@@ -21,11 +21,11 @@ export type AttemptFeedOptions = {
   readonly names: NatsNames;
   readonly seal: MessageSeal;
   readonly log: Logger;
-  /** Called with the subject of a message that no process of ours has published. */
+  /** Called with the subject of a message whose seal is invalid: no process of this engine published it. */
   readonly onForged: (subject: string) => void;
 };
 
-/** Committed attempts, told from process to process; nothing is promised, the log in Postgres is the truth. */
+/** Announces committed attempts to all processes, at most once. The log in Postgres is the source of truth. */
 export class AttemptFeed {
   readonly #options: AttemptFeedOptions;
   readonly #watchers = new Set<AttemptWatcher>();
@@ -36,20 +36,20 @@ export class AttemptFeed {
     this.#options = options;
   }
 
-  /** To be called right after the commit. */
+  /** Call this right after the commit. */
   announce(connection: NatsConnection | undefined, attempt: AnnouncedAttempt): void {
     try {
       const { names, seal } = this.#options;
       const subject = names.logSubject(attempt.tenant);
       connection?.publish(subject, seal.seal(subject, Buffer.from(JSON.stringify(attempt))));
     } catch (error) {
-      this.#options.log.warn({ err: error }, 'an attempt was not announced');
+      this.#options.log.warn({ err: error }, 'announcing an attempt failed');
     }
   }
 
   /**
-   * Tells the watcher of every attempt that is received from now on, until the returned function is called. The first one
-   * is told of a gap when the subscription is in force.
+   * Calls the watcher for every attempt received from now on, until the returned function is called. Once the NATS
+   * subscription is active, `onGap` is called.
    */
   watch(watcher: AttemptWatcher): () => void {
     this.#watchers.add(watcher);
@@ -62,7 +62,7 @@ export class AttemptFeed {
     };
   }
 
-  /** Receives what is announced, as long as somebody watches: else it would be sent here for nothing. */
+  /** Uses a new connection. Subscribes only while there are watchers, so that NATS sends no unused messages. */
   receive(connection: NatsConnection): void {
     this.#connection = connection;
     this.#subscription = undefined;
@@ -76,10 +76,10 @@ export class AttemptFeed {
     this.#subscription = connection.subscribe(this.#options.names.allLogSubjects, {
       callback: (error, message) => {
         if (error !== null) {
-          this.#options.log.error({ err: error }, 'the live log cannot be received');
+          this.#options.log.error({ err: error }, 'live log subscription failed');
           return;
         }
-        // What is thrown in here ends the client's reading, of everything.
+        // An error thrown in a callback would stop the client from reading any message.
         try {
           const body = this.#options.seal.open(message.subject, message.data);
           if (body === undefined) {
@@ -89,7 +89,7 @@ export class AttemptFeed {
           const attempt = parseAttempt(body.toString());
           for (const watcher of this.#watchers) watcher.onAttempt(attempt);
         } catch (cause) {
-          this.#options.log.warn({ err: cause, subject: message.subject }, 'an announced attempt could not be read');
+          this.#options.log.warn({ err: cause, subject: message.subject }, 'announced attempt unreadable');
         }
       },
     });
@@ -97,19 +97,19 @@ export class AttemptFeed {
       () => {
         this.gap();
       },
-      // Whoever connects again says that there was a gap.
+      // The next connection reports a gap.
       () => undefined,
     );
   }
 
-  /** To be called when attempts may have been missed. */
+  /** Call this when announcements may have been missed. */
   gap(): void {
     for (const watcher of this.#watchers) watcher.onGap();
   }
 }
 
 function parseAttempt(text: string): AnnouncedAttempt {
-  // Only announce() seals messages of these subjects; `as` because JSON has no dates.
+  // `as`: only announce() seals messages of these subjects. JSON has no dates.
   const attempt = JSON.parse(text) as AnnouncedAttempt;
   return { ...attempt, startedAt: new Date(attempt.startedAt) };
 }

@@ -9,7 +9,7 @@ type Optional<T> = { readonly [K in keyof T]?: T[K] | null | undefined };
 
 type StatusCodeRange = { readonly from: number; readonly to: number };
 
-/** Which deliveries and attempts are meant; fields that are absent or null do not matter, an empty list matches nothing. */
+/** Selects deliveries and attempts. Absent or null fields are ignored; an empty list matches nothing. */
 export type DeliveryFilter = Optional<{
   tenant: string;
   subscriptionIds: readonly string[];
@@ -22,8 +22,8 @@ export type DeliveryFilter = Optional<{
 }>;
 
 /**
- * One comparison of one column of an attempt. These are all that filters are made of; `attemptMatches` here and
- * `attemptWhere` in delivery-log/filter.ts are two readings of the same comparisons, so they cannot drift apart.
+ * One comparison of one column of an attempt. Filters consist of these only: `attemptMatches` evaluates them in memory,
+ * `attemptWhere` in SQL.
  */
 type Comparison =
   | { readonly field: 'tenant' | 'subscriptionId' | 'eventType'; readonly equals: string }
@@ -34,7 +34,7 @@ type Comparison =
   | { readonly field: 'startedAt'; readonly notBefore: Date }
   | { readonly field: 'startedAt'; readonly before: Date };
 
-/** One of the comparisons must hold. */
+/** At least one of the comparisons must hold. */
 type Rule = readonly Comparison[];
 
 const MAX_LIST_LENGTH = 250;
@@ -44,7 +44,7 @@ function describeFilter(filter: DeliveryFilter): Rule[] {
   const { tenant, subscriptionIds, statuses, statusCodes, failureReasons, from, to } = filter;
   const rules: (Rule | undefined)[] = [
     tenant == null ? undefined : [{ field: 'tenant', equals: tenant }],
-    // What is no id is nobody's id.
+    // A text that is not a UUID matches no subscription.
     subscriptionIds?.filter(isUuid).map((id) => ({ field: 'subscriptionId', equals: id.toLowerCase() })),
     describeEventTypes(filter.eventTypes ?? undefined),
     statuses?.map((status) => ({ field: 'status', equals: status })),
@@ -56,13 +56,13 @@ function describeFilter(filter: DeliveryFilter): Rule[] {
   return rules.filter((rule) => rule !== undefined);
 }
 
-/** Whether an attempt in memory is one that the filter means. */
+/** Evaluates the filter on attempts in memory. */
 export function attemptMatches(filter: DeliveryFilter): (attempt: Attempt) => boolean {
   const rules = describeFilter(filter);
   return (attempt) => rules.every((rule) => rule.some((comparison) => holds(comparison, attempt)));
 }
 
-/** Every problem of this and the other filters, which have fewer fields; `tenantProblem` says why it may not be named. */
+/** Every problem of a filter. `tenantProblem`: the reason why the viewer may not name the tenant. */
 export function problemsOfFilter(filter: DeliveryFilter, tenantProblem?: string): InputProblem[] {
   const problems: InputProblem[] = [];
   if (tenantProblem !== undefined) problems.push({ path: 'filter.tenant', message: tenantProblem });
@@ -111,23 +111,24 @@ function holds(comparison: Comparison, attempt: Attempt): boolean {
   return statusCode !== null && statusCode >= comparison.range.from && statusCode <= comparison.range.to;
 }
 
-/** No row matches. `OR: []` would say the same, but inside an `AND` Prisma drops it, and then every row matches (7.10). */
+/** Matches no row. `OR: []` means the same, but Prisma 7.10 drops it inside an `AND`, and then every row matches. */
 const NOTHING = { id: { in: [] } };
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
-/** How much earlier or later than the time in its id a row's own time may be. */
+/** How much earlier or later than the time in its id the time in a row may be. */
 type Drift = { readonly earlierMs: number; readonly laterMs: number };
 
 /**
- * An attempt gets its id when it is recorded, which follows its end, unless Postgres is away: one that waited for longer
- * than this is not found by `to`. Later, because clocks are put back.
+ * Earlier, because an attempt gets its id when it is recorded: at its end, or after an outage of Postgres. An attempt that
+ * was recorded later than this is not found by `to`. Later, because clocks may be set back.
  */
 const ATTEMPT_DRIFT: Drift = { earlierMs: 60 * MINUTE_MS, laterMs: CLOCK_DRIFT_MS };
 /**
- * Events, deliveries and rejections have the time of JetStream, which keeps for three days what nobody dispatches; what is
- * in hand when they end has two hours more. All of that is read to find the latest, so it is no longer than it has to be.
+ * The ids of events, deliveries and rejections have JetStream's time, and undispatched events stay in JetStream for up to
+ * three days; an event in flight at that time has two hours more. Finding the latest rows reads this whole range, so it is
+ * as short as possible.
  */
 const EVENT_DRIFT: Drift = { earlierMs: CLOCK_DRIFT_MS, laterMs: 3 * DAY_MS + 120 * MINUTE_MS };
 
@@ -135,12 +136,12 @@ const EVENT_DRIFT: Drift = { earlierMs: CLOCK_DRIFT_MS, laterMs: 3 * DAY_MS + 12
 export function attemptWhere({ statuses, ...filter }: DeliveryFilter): Prisma.AttemptWhereInput {
   const conditions: Prisma.AttemptWhereInput[] = describeFilter(filter).map((rule) => compare(rule, (field) => field));
   if (statuses != null) conditions.push(statusWhere(statuses));
-  // Says once more what these say, for the partial indexes.
+  // Redundant, but needed to use the partial indexes.
   if (selectsOnlyFailures(filter)) conditions.push({ failureReason: { not: null } });
   return { AND: [...conditions, ...idBounds(filter, ATTEMPT_DRIFT)] };
 }
 
-/** An attempt has ended, so it is never pending or cancelled; and it has failed if there is a reason. */
+/** An attempt in the log has ended, so it is never pending or cancelled; it has failed if it has a failure reason. */
 function statusWhere(statuses: readonly DeliveryStatus[]): Prisma.AttemptWhereInput {
   const [succeeded, failed] = [statuses.includes('SUCCESS'), statuses.includes('FAILURE')];
   if (succeeded && failed) return {};
@@ -149,8 +150,8 @@ function statusWhere(statuses: readonly DeliveryStatus[]): Prisma.AttemptWhereIn
 }
 
 /**
- * The filter as a condition on the table of deliveries: the delivery's own status, when it was created, and for status
- * codes and failure reasons that one of its attempts has them.
+ * The filter as a condition on the table of deliveries: status and times are those of the delivery; status codes and
+ * failure reasons are those of at least one of its attempts.
  */
 export function deliveryWhere({ statusCodes, failureReasons, ...own }: DeliveryFilter): Prisma.DeliveryWhereInput {
   const conditions: Prisma.DeliveryWhereInput[] = describeFilter(own).map((rule) =>
@@ -159,7 +160,7 @@ export function deliveryWhere({ statusCodes, failureReasons, ...own }: DeliveryF
   if (own.statuses?.includes('SUCCESS') === false) conditions.push({ isUnsuccessful: true });
   if (statusCodes != null || failureReasons != null) {
     const { tenant, subscriptionIds, eventTypes } = own;
-    // What a delivery has in common with its attempts, too, so that Postgres may begin with either.
+    // Repeats the columns shared by deliveries and attempts, so that Postgres may begin with either table.
     conditions.push({
       attempts: { some: attemptWhere({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons }) },
     });
@@ -167,7 +168,7 @@ export function deliveryWhere({ statusCodes, failureReasons, ...own }: DeliveryF
   return { AND: [...conditions, ...idBounds(own, EVENT_DRIFT)] };
 }
 
-/** The filter as a condition on the table of events: the event's type, and when it came in. */
+/** The filter as a condition on the table of events: their type, and the time at which they were recorded. */
 export function eventWhere(
   filter: Pick<DeliveryFilter, 'tenant' | 'eventTypes' | 'from' | 'to'>,
 ): Prisma.EventWhereInput {
@@ -180,13 +181,13 @@ export function eventWhere(
 
 type Times = Pick<DeliveryFilter, 'from' | 'to'>;
 
-/** The ids that rejected events of this time can have. */
+/** The condition on rejected events of this time. */
 export function rejectionWhere({ from, to }: Times): Prisma.RejectedEventWhereInput {
   const createdAt = { ...(from != null && { gte: from }), ...(to != null && { lt: to }) };
   return { AND: [{ createdAt }, ...idBounds({ from, to }, EVENT_DRIFT)] };
 }
 
-/** Ids begin with a time: so Postgres leaves out partitions, and reads no more than that of the others' indexes. */
+/** Ids begin with a time, so these bounds let Postgres exclude partitions and read only a range of the indexes. */
 function idBounds({ from, to }: Times, { earlierMs, laterMs }: Drift): { id: { gte: string } | { lt: string } }[] {
   return [
     ...(from == null ? [] : [{ id: { gte: uuid7Floor(from.getTime() - laterMs) } }]),
@@ -205,12 +206,12 @@ export function attemptIdBounds({ fromMs, toMs }: { readonly fromMs: number; rea
   return { leastId: uuid7Floor(fromMs - laterMs), beforeId: uuid7Floor(toMs + earlierMs) };
 }
 
-/** Whether only attempts that failed have these codes and reasons: every 2xx is a success, and nothing else is. */
+/** Whether the filter matches failed attempts only: exactly the 2xx status codes are successes. */
 export function selectsOnlyFailures({ statusCodes, failureReasons }: DeliveryFilter): boolean {
   return failureReasons != null || statusCodes?.every(({ from, to }) => to < 200 || from > 299) === true;
 }
 
-/** One of the comparisons holds. Values are put into one list, which Postgres looks up in an index as a whole. */
+/** At least one of the comparisons holds. Values are merged into one list, which Postgres looks up in an index at once. */
 function compare(rule: Rule, columnOf: (field: Comparison['field']) => string): { OR: object[] } | typeof NOTHING {
   const [first] = rule;
   if (first === undefined) return NOTHING;
@@ -225,19 +226,17 @@ function bounds(comparison: Exclude<Comparison, { readonly equals: string }>): o
   if ('range' in comparison) return { gte: comparison.range.from, lte: comparison.range.to };
   if ('notBefore' in comparison) return { gte: comparison.notBefore };
   if ('before' in comparison) return { lt: comparison.before };
-  // Prisma makes this a LIKE without escaping; an event type can have `_` in it, which LIKE takes for any character.
+  // Prisma creates a LIKE without escaping; an event type may contain `_`, which LIKE treats as a wildcard.
   return { startsWith: comparison.startsWith.replace(/[\\%_]/g, '\\$&') };
 }
 
-type Given<Filter> = Filter | null | undefined;
-
 /**
- * The tenant that a viewer may mean by a filter, as a condition on any table that has one. Throws an InvalidInputError
- * with every problem of the filter, and `others`: those of the arguments beside it.
+ * The tenant that the viewer may read, as a condition on any table with a tenant. Throws an InvalidInputError with every
+ * problem of the filter, and with `others`, the problems of the arguments beside it.
  */
 export function checkFilter(
   viewer: Viewer,
-  filter: Given<DeliveryFilter>,
+  filter: DeliveryFilter | null | undefined,
   others: readonly InputProblem[] = [],
 ): { readonly tenant?: string } {
   const { tenant, tenantProblem } = readTenant(viewer, filter?.tenant);
@@ -247,13 +246,13 @@ export function checkFilter(
 }
 
 /**
- * What of a filter the viewer may mean; everything that reads or watches by a DeliveryFilter begins here. Ids of another
- * tenant's subscriptions are taken out, like those that nobody has: left in, Postgres may go through everything of such a
- * subscription to find that nothing of it is the viewer's, and the time it takes would tell. Throws as checkFilter does.
+ * Restricts a filter to the viewer's tenant; call this before reading or watching by a DeliveryFilter. It removes the ids of
+ * other tenants' subscriptions, like unknown ids: otherwise Postgres might read all rows of such a subscription to find none
+ * of the viewer's, and the duration would reveal that it exists. Throws as checkFilter does.
  */
 export async function scopeFilterToViewer(
   { services, viewer }: { readonly services: { readonly database: Pick<Database, 'prisma'> }; readonly viewer: Viewer },
-  given: Given<DeliveryFilter>,
+  given: DeliveryFilter | null | undefined,
   others: readonly InputProblem[] = [],
 ): Promise<DeliveryFilter> {
   const { tenant } = checkFilter(viewer, given, others);
@@ -261,25 +260,25 @@ export async function scopeFilterToViewer(
   const { subscriptionIds } = filter;
   if (tenant === undefined || subscriptionIds == null) return filter;
   const known = await services.database.prisma.webhookSubscription.findMany({
-    // Deleted ones too: their log stays.
+    // Includes deleted subscriptions, whose log is kept.
     where: { tenant, id: { in: subscriptionIds.filter(isUuid) } },
     select: { id: true },
   });
   return { ...filter, subscriptionIds: known.map(({ id }) => id) };
 }
 
-/** A filter that was checked, as it is stored with a replay: without what does not matter, moments as text. */
+/** A checked filter in the form stored with a replay: without null fields, times as text. */
 export function storeFilter({ subscriptionIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
-  // What is no id is nobody's; it may be of any length, and have characters that Postgres does not store.
-  const known = { ...filter, subscriptionIds: subscriptionIds?.filter(isUuid) };
-  const given = Object.entries(known).filter(([, value]) => value != null);
-  // `as`: what JSON.stringify made of an object, from JSON again.
+  // A text that is not a UUID matches nothing; it may have any length, and characters that Postgres cannot store.
+  const storable = { ...filter, subscriptionIds: subscriptionIds?.filter(isUuid) };
+  const given = Object.entries(storable).filter(([, value]) => value != null);
+  // `as`: the result is an object of JSON.
   return JSON.parse(JSON.stringify(Object.fromEntries(given))) as Prisma.InputJsonObject;
 }
 
-/** The condition that a stored filter stands for: the same as that of the query `deliveries`. */
+/** A stored filter as the condition that the query `deliveries` uses for it. */
 export function storedFilterWhere(stored: unknown): Prisma.DeliveryWhereInput {
-  // Only storeFilter() writes them; `as` because JSON has no moments.
+  // `as`: only storeFilter() writes these. JSON has no dates.
   const { from, to, ...filter } = stored as DeliveryFilter;
   return deliveryWhere({
     ...filter,

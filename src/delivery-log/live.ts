@@ -10,9 +10,9 @@ import type { AnnouncedAttempt, CommittedAttempt } from './feed.ts';
 
 export type LogWatcher = {
   readonly onAttempt: (attempt: CommittedAttempt) => void;
-  /** Attempts may have been committed that were not announced; what comes after may be in the log before them. */
+  /** Announcements may have been lost; attempts announced later may precede the lost ones in the log. */
   readonly onGap: () => void;
-  /** All attempts up to this id have been announced, or were before a gap: it is the `settledId`. */
+  /** All attempts up to this id (the `settledId`) have been announced, or precede a gap. */
   readonly onSettled: (id: string) => void;
 };
 
@@ -23,40 +23,41 @@ type LiveLogOptions = {
 };
 
 /**
- * An attempt is committed at most so long after its id was made, as a rule within milliseconds. Half of it is the most by
- * which clocks may differ. Longer than that only after an outage of Postgres: see `settledId`.
+ * Upper bound between creating an attempt's id and committing it, including clock skew of up to half of it. Usually it is
+ * milliseconds; only an outage of Postgres takes longer, see `settledId`.
  */
 export const SETTLED_AFTER_MS = 15_000;
 const CHECK_EVERY_MS = 2_000;
-/** When no check has succeeded for so long, it is an outage. */
+/** Postgres counts as unavailable when no check has succeeded for this long. */
 const OUTAGE_AFTER_MS = 10_000;
-/** Once Postgres answers again, senders commit what they have within so long: they try every second. */
+/** Time in which senders commit their pending attempts after an outage; they retry every second. */
 const RECOVERY_MS = 30_000;
-/** When nobody has watched for so long, what the last check said is of no use. */
+/** After this time without watchers, the last check no longer tells whether there was an outage. */
 const STALE_AFTER_MS = 60_000;
+/** Maximum sources (see uuid7Source) whose last ids are kept. */
 const MAX_SOURCES = 1_000;
-/** Of the 10 connections that GraphQL has: when an api process starts, a thousand watchers may come back at once. */
+/** Concurrent reads, of the 10 connections that GraphQL has: a thousand watchers may reconnect when an api process starts. */
 const MAX_READS = 3;
-/** One tenant's may take long. */
+/** Concurrent reads of one tenant, because they may be slow. */
 const MAX_READS_PER_HOLDER = 2;
 
 /**
- * The attempts of all senders as they are committed, for the watchers in this process. Announcements can get lost: each
- * one names the one before it, and every 2 s the last ones are compared with the log; what is missing is a gap.
+ * The attempts of all senders as they are committed, for the watchers in this process. Announcements can get lost:
+ * therefore each names its predecessor, and every 2 s the latest are compared with the log. A missing one is a gap.
  */
 export class LiveLog {
   readonly #options: LiveLogOptions;
   readonly #watchers = new Set<LogWatcher>();
-  /** The last id that was announced, by the sequence it is from: each sender has its own, and commits in its order. */
+  /** The last announced id by source. Each sender is a source, and commits in the order of its ids. */
   readonly #lastIds = new LRUCache<string, string>({ max: MAX_SOURCES });
-  /** What the log had at the last check, and had not been announced. */
+  /** Last ids by source that the last check found in the log and that had not been announced. */
   #overdue = new Map<string, string>();
-  /** The ids of a source that were in the log in time, by a check, and had not been announced. */
+  /** Ranges of ids by source that a check found in the log in time, before their announcements. */
   readonly #foundInTime = new LRUCache<string, { readonly since: string; readonly id: string }>({ max: MAX_SOURCES });
-  /** Undefined: nothing is known of an outage there may have been. */
+  /** Start of the last successful check. Undefined: it is not known whether there was an outage. */
   #checkedAt: number | undefined;
-  #learning: Promise<void> | undefined;
-  /** When the last check before an outage was, and until when senders may be busy with what they could not commit. */
+  #findingOutage: Promise<void> | undefined;
+  /** `since`: the last check before the outage; `until`: when senders have committed their pending attempts. */
   #outage = { since: 0, until: 0 };
   readonly #reads = new FairSemaphore({ max: MAX_READS, maxPerHolder: MAX_READS_PER_HOLDER });
   readonly #reading = new InFlight();
@@ -66,7 +67,7 @@ export class LiveLog {
     this.#options = options;
   }
 
-  /** Tells the watcher of every attempt committed from now on, until the returned function is called. */
+  /** Calls the watcher for every attempt committed from now on, until the returned function is called. */
   watch(watcher: LogWatcher): () => void {
     this.#watchers.add(watcher);
     this.#release ??= this.#attach();
@@ -79,47 +80,47 @@ export class LiveLog {
   }
 
   /**
-   * Nothing with a smaller id is committed any more: it is of 15 s ago, or of longer ago during an outage of Postgres and
-   * shortly after. If senders have an outage of their own, their attempts come late; they are announced as such.
+   * No attempt with a smaller id is committed any more. It lies 15 s in the past, or further during an outage of Postgres
+   * and shortly after. Senders that alone cannot reach Postgres commit later; they announce those attempts as late.
    */
   get settledId(): string {
     const now = this.#now();
     const isRecovering = now < this.#outage.until;
-    const since = this.#isAway(now) ? (this.#checkedAt ?? 0) : now;
+    const since = this.#isUnavailable(now) ? (this.#checkedAt ?? 0) : now;
     return uuid7Floor((isRecovering ? Math.min(since, this.#outage.since) : since) - SETTLED_AFTER_MS);
   }
 
-  /** Postgres's time, which ids have theirs from. */
+  /** The time of Postgres, which ids are based on. */
   #now(): number {
     return this.#options.database.clock.now();
   }
 
-  #isAway(now: number): boolean {
+  #isUnavailable(now: number): boolean {
     return now - (this.#checkedAt ?? 0) > OUTAGE_AFTER_MS;
   }
 
-  /** Waits for what is being read; nobody may watch any more. */
+  /** Waits for reads in progress. Call it after all watchers have left. */
   async stop(): Promise<void> {
     await this.#reading.settled();
   }
 
-  /** Reads what a watcher has to get from Postgres: few do at a time, and those of other tenants are not kept waiting. */
-  readFairly<T>(holder: string, read: () => Promise<T>): Promise<T> {
+  /** Runs a watcher's read of Postgres: few at a time, round-robin by tenant. */
+  readFairly<T>(tenant: string, read: () => Promise<T>): Promise<T> {
     return this.#reading.track(
-      this.#reads.run(holder, async () => {
-        await this.#learn();
+      this.#reads.run(tenant, async () => {
+        await this.#ensureOutageKnown();
         return read();
       }),
     );
   }
 
-  /** Before anything is read, a process that was not there looks into the log for an outage that it does not know of. */
-  async #learn(): Promise<void> {
+  /** A process that has not been checking searches the log for an outage before the first read. */
+  async #ensureOutageKnown(): Promise<void> {
     if (this.#checkedAt !== undefined) return;
-    this.#learning ??= this.#findOutage().finally(() => {
-      this.#learning = undefined;
+    this.#findingOutage ??= this.#findOutage().finally(() => {
+      this.#findingOutage = undefined;
     });
-    await this.#learning;
+    await this.#findingOutage;
   }
 
   async #findOutage(): Promise<void> {
@@ -136,7 +137,7 @@ export class LiveLog {
     if (this.#checkedAt !== undefined && this.#now() - this.#checkedAt > STALE_AFTER_MS) this.#checkedAt = undefined;
     const release = this.#options.bus.watchAttempts({
       onAttempt: (attempt) => {
-        this.#hear(attempt);
+        this.#onAnnouncement(attempt);
       },
       onGap: () => {
         this.#gap();
@@ -156,16 +157,16 @@ export class LiveLog {
     };
   }
 
-  #hear({ previousId, ...attempt }: AnnouncedAttempt): void {
+  #onAnnouncement({ previousId, ...attempt }: AnnouncedAttempt): void {
     const source = uuid7Source(attempt.id);
     const last = this.#lastIds.get(source);
     if (previousId !== undefined && (last === undefined || previousId > last)) this.#gap();
     if (last === undefined || attempt.id > last) this.#lastIds.set(source, attempt.id);
-    // Its sender has stood still since the commit, or was cut off: watchers have been given it from Postgres.
+    // The sender stalled or was disconnected after committing; watchers already got this attempt from Postgres.
     const found = this.#foundInTime.get(source);
     const isInTime = found !== undefined && attempt.id >= found.since && attempt.id <= found.id;
-    const heard = isInTime ? { ...attempt, isLate: false } : attempt;
-    for (const watcher of this.#watchers) watcher.onAttempt(heard);
+    const announced = isInTime ? { ...attempt, isLate: false } : attempt;
+    for (const watcher of this.#watchers) watcher.onAttempt(announced);
   }
 
   #gap(): void {
@@ -174,17 +175,17 @@ export class LiveLog {
 
   async #check(): Promise<void> {
     try {
-      await this.#learn();
+      await this.#ensureOutageKnown();
       const now = this.#now();
       const sinceId = uuid7Floor((this.#checkedAt ?? now) - SETTLED_AFTER_MS);
       const logged = await latestAttempts(this.#options.database.pool, { sinceId });
-      this.#noteAnswer(now);
+      this.#recordCheck(now);
       const overdue = logged.filter(({ source, id }) => (this.#lastIds.get(source) ?? '') < id);
-      for (const last of overdue) this.#noteFound(last);
-      // Its announcement may be on its way: only at the next check it is missing.
+      for (const last of overdue) this.#recordFound(last);
+      // The announcement may be in transit: it counts as missing only at the next check.
       const isMissing = overdue.some(({ source }) => {
-        const known = this.#overdue.get(source);
-        return known !== undefined && (this.#lastIds.get(source) ?? '') < known;
+        const overdueId = this.#overdue.get(source);
+        return overdueId !== undefined && (this.#lastIds.get(source) ?? '') < overdueId;
       });
       this.#overdue = new Map(isMissing ? [] : overdue.map(({ source, id }) => [source, id]));
       if (isMissing) {
@@ -194,20 +195,20 @@ export class LiveLog {
         for (const watcher of this.#watchers) watcher.onSettled(this.settledId);
       }
     } catch (error) {
-      // While Postgres is away nothing is committed; the next check sees what was before.
-      this.#options.log.debug({ err: error }, 'the live log was not compared with Postgres');
+      // Nothing is committed while Postgres is unavailable; the next check finds earlier commits.
+      this.#options.log.debug({ err: error }, 'live log check failed; retrying');
     }
   }
 
-  #noteFound({ source, id }: { readonly source: string; readonly id: string }): void {
+  #recordFound({ source, id }: { readonly source: string; readonly id: string }): void {
     const since = uuid7Floor(this.#now() - LATE_AFTER_MS);
     if (id >= since && this.#foundInTime.get(source)?.id !== id) this.#foundInTime.set(source, { since, id });
   }
 
-  /** `startedAt`: of the check that Postgres has answered. */
-  #noteAnswer(startedAt: number): void {
+  /** Records a successful check, by the time at which it started. */
+  #recordCheck(startedAt: number): void {
     const now = this.#now();
-    if (this.#isAway(now)) {
+    if (this.#isUnavailable(now)) {
       const since = now < this.#outage.until ? this.#outage.since : (this.#checkedAt ?? now);
       this.#outage = { since, until: now + RECOVERY_MS };
     }
@@ -217,12 +218,12 @@ export class LiveLog {
 
 const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
-/** The last attempt that each process has logged since, up to an id if one is given: its id, and the sequence its ids come from (see lib/uuid7.ts). */
+/** The last attempt in a range of ids from each process: its id, and its source (see uuid7Source). */
 export async function latestAttempts(
   db: Queryable,
   { sinceId, untilId = LAST_ID }: { readonly sinceId: string; readonly untilId?: string },
 ): Promise<{ readonly source: string; readonly id: string }[]> {
-  // As text, in which ids have the same order: Postgres before 18 has no max() of UUIDs.
+  // As text, which has the same order: Postgres before 18 has no max() for UUIDs.
   const { rows } = await db.query<{ source: string; id: string }>(
     'SELECT right(id::text, 12) AS source, max(id::text) AS id FROM attempts WHERE id > $1 AND id <= $2 GROUP BY 1',
     [sinceId, untilId],
@@ -231,8 +232,8 @@ export async function latestAttempts(
 }
 
 /**
- * When the last attempt before an outage of Postgres was made, if one is under way or was over only since then: the log
- * has a hole of that length. After a quiet time it has one as well.
+ * The time of the last attempt before an outage of Postgres that is under way or ended after `sinceMs`: the log has a hole
+ * of at least that length. A period without deliveries looks the same.
  */
 async function outageInLog(
   db: Queryable,
@@ -243,7 +244,7 @@ async function outageInLog(
   return times.find((time, index) => (times[index + 1] ?? nowMs) - time > lengthMs);
 }
 
-// One attempt of each quarter of a second is enough, which is what the first ten digits say.
+// One attempt for each quarter of a second is enough: the first ten digits of the ids.
 const STATEMENT = `
   (SELECT id::text FROM attempts WHERE id <= $1 ORDER BY attempts.id DESC LIMIT 1)
   UNION ALL SELECT max(id::text) FROM attempts WHERE id > $1 GROUP BY left(id::text, 11)

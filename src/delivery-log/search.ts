@@ -8,21 +8,23 @@ import { attemptWhere, type DeliveryFilter, deliveryIdBounds, deliveryWhere, sel
 type DeliverySearch<Row> = {
   readonly filter: DeliveryFilter;
   readonly query: { readonly take: number; readonly cursor?: object };
-  /** Reads deliveries beyond the query's cursor, newest first; a negative `take` means from the end. */
+  /** Reads deliveries beyond the query's cursor, newest first; a negative `take` reads from the end. */
   readonly find: (where: Prisma.DeliveryWhereInput, take: number) => Promise<Row[]>;
-  /** Ends the search. */
+  /** Aborts the search. */
   readonly signal: AbortSignal | undefined;
 };
 
-/** Of one statement: with each, Postgres has more to plan. */
+/** Candidates in one statement: planning time grows with them. */
 const MAX_CANDIDATES = 1_000;
-/** A search of so many takes a second or two; whoever looks for less than one in a thousand can say more of it. */
+/** Maximum rounds of a search: a second or two. A rarer match, below one in a thousand, needs a narrower filter. */
 const MAX_ROUNDS = 50;
+/** Maximum ids of a rare match kept in memory: a few hundred kilobytes. */
+const MAX_RARE = 5_000;
 
 /**
- * A page of the deliveries that a filter means. If attempts of theirs have to have ended in a certain way, it goes
- * through what may be meant in the order of the page, in rounds: left to itself, Postgres joins one whole table with
- * the other. A GraphQLError LIMIT_EXCEEDED, if that takes too many rounds.
+ * A page of the deliveries that match a filter. If the filter has conditions on attempts, this reads candidates in the
+ * order of the page, in rounds, because Postgres would otherwise join both whole tables. Throws a GraphQLError
+ * LIMIT_EXCEEDED after too many rounds.
  */
 export async function findDeliveries<Row>(prisma: PrismaClient, search: DeliverySearch<Row>): Promise<Row[]> {
   const { filter, query, find, signal } = search;
@@ -33,7 +35,7 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
   let source: CandidateSource = selectsOnlyFailures(filter) ? failedIn(prisma, options) : answeredIn(prisma, options);
   let found: Row[] = [];
   let bound: Prisma.UuidFilter | undefined = beyond(query.cursor, take)[0]?.id;
-  // As a rule the first are enough: more only if the deliveries have to be of a rare status too, or the codes are rare.
+  // One round is usually enough. More are needed if the delivery status or the codes are rare.
   let limit = 2 * Math.abs(take);
   for (let round = 1; round <= MAX_ROUNDS; round += 1) {
     signal?.throwIfAborted();
@@ -47,20 +49,20 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
     limit = Math.min(4 * limit, MAX_CANDIDATES);
     if (round === 1) source = (await rarelyAnswered(prisma, { ...options, bound })) ?? source;
   }
-  throw tooFarApart();
+  throw tooManyRounds();
 }
 
-function tooFarApart(): GraphQLError {
+function tooManyRounds(): GraphQLError {
   const max = MAX_ROUNDS * MAX_CANDIDATES;
-  const message = `among some ${max} deliveries are too few that the filter means; narrow it, by time for example`;
+  const message = `too few of the first ${max} deliveries match the filter; narrow it, for example by time`;
   return new GraphQLError(message, { extensions: { code: 'LIMIT_EXCEEDED', limit: 'search', max } });
 }
 
 type Bound = Prisma.UuidFilter | undefined;
 
 /**
- * The next deliveries, in the order of a page, of which an attempt ended as the filter says; the filter's own conditions
- * on the delivery may be left to the caller. `last` is how far was looked: undefined if there is nothing beyond.
+ * Returns the next deliveries, in the order of a page, with an attempt that matches the filter; the caller may have to
+ * check the conditions on the delivery itself. `last`: the last candidate read; undefined if there are no more.
  */
 type CandidateSource = (
   bound: Bound,
@@ -69,7 +71,7 @@ type CandidateSource = (
 
 type Options = { readonly filter: DeliveryFilter; readonly isBackwards: boolean };
 
-/** Begins with the attempts that failed, for which there is an index in the order of their deliveries. */
+/** Reads failed attempts first: they have an index in the order of their deliveries. */
 function failedIn(prisma: PrismaClient, { filter, isBackwards }: Options): CandidateSource {
   return async (bound, limit) => {
     const attempts = await prisma.attempt.findMany({
@@ -83,7 +85,7 @@ function failedIn(prisma: PrismaClient, { filter, isBackwards }: Options): Candi
   };
 }
 
-/** Begins with the deliveries, and looks at the attempts of each: most succeed, so most of them have a code of these. */
+/** Reads deliveries first and then looks up their attempts: most deliveries succeed, so most have a matching code. */
 function answeredIn(prisma: PrismaClient, { filter, isBackwards }: Options): CandidateSource {
   const own = deliveryWhere({ ...filter, statusCodes: undefined });
   return async (bound, limit) => {
@@ -101,19 +103,16 @@ function answeredIn(prisma: PrismaClient, { filter, isBackwards }: Options): Can
   };
 }
 
-/** So many ids are a few hundred kilobytes. */
-const MAX_RARE = 5_000;
-
 /**
- * All deliveries beyond the bound of which an attempt ended as the filter says; undefined if they are many, or if there
- * is no index by which to look for them.
+ * All deliveries beyond the bound with an attempt that matches the filter; undefined if there are more than MAX_RARE, or no
+ * index for the search.
  */
 async function rarelyAnswered(
   prisma: PrismaClient,
   { filter, isBackwards, bound }: Options & { readonly bound: Bound },
 ): Promise<CandidateSource | undefined> {
   if (selectsOnlyFailures(filter) || (filter.tenant == null && filter.subscriptionIds == null)) return undefined;
-  // An attempt is younger than its delivery: the bound is for Postgres to leave out partitions.
+  // An attempt is younger than its delivery: this bound lets Postgres exclude partitions.
   const least = [bound?.gt, ...deliveryIdBounds(filter).map((own) => ('gte' in own ? own.gte : undefined))];
   const attempts = await prisma.attempt.findMany({
     where: {
@@ -135,7 +134,7 @@ async function rarelyAnswered(
   };
 }
 
-/** What a delivery has in common with its attempts, too, for the indexes. */
+/** Includes the columns that an attempt shares with its delivery, so that Postgres can use their indexes. */
 function endedAs({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons }: DeliveryFilter) {
   return attemptWhere({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons });
 }
@@ -146,13 +145,13 @@ function deliveryBounds(filter: DeliveryFilter, bound: Bound): { deliveryId: Pri
 
 type Answers = {
   readonly deliveryIds: readonly string[];
-  /** Both ends included. */
+  /** Inclusive ranges. */
   readonly statusCodes: readonly { readonly from: number; readonly to: number }[];
 };
 
 /**
- * Those of these deliveries of which an attempt has one of these status codes. Each is looked up by itself, from the
- * oldest partition that can have its attempts: the first is as a rule the one.
+ * The deliveries, among these, with an attempt that has one of these status codes. Each is looked up separately, beginning
+ * with the oldest partition that can contain its attempts, which usually does.
  */
 async function answeredDeliveries(db: Queryable, { deliveryIds, statusCodes }: Answers): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(STATEMENT, [

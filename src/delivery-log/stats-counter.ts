@@ -4,13 +4,16 @@ import { type Database, type Queryable, transaction } from '../postgres/client.t
 import { isTransient } from '../postgres/errors.ts';
 import { responseClassSql } from './stats.ts';
 
-/** So often that few are left for queries to count, so rarely that many are alike. */
+/** Pause between two counts: short enough that queries count few attempts themselves, long enough that many share a row. */
 const INTERVAL_MS = 10_000;
+/** Maximum attempts counted in one transaction. */
 const BATCH = 10_000;
+/** Arbitrary advisory-lock key. Never change it. */
+const COUNT_LOCK = 7_221_953;
 
 type AttemptCounterOptions = { readonly database: Pick<Database, 'pool'>; readonly log: Logger };
 
-/** Counts what was logged, for the statistics, now and then every ten seconds; one process at a time does. */
+/** Counts logged attempts for the statistics every ten seconds, in one process at a time. */
 export class AttemptCounter extends Loop {
   readonly #options: AttemptCounterOptions;
 
@@ -25,22 +28,19 @@ export class AttemptCounter extends Loop {
       const counted = await transaction(database.pool, (client) => countAttempts(client, BATCH));
       return counted === BATCH ? 0 : INTERVAL_MS;
     } catch (error) {
-      // That Postgres is away is logged by those who cannot do without it.
-      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'counting attempts failed; trying again');
+      // The dispatcher and the senders log that Postgres is unavailable.
+      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'counting attempts failed; retrying');
       return INTERVAL_MS;
     }
   }
 }
 
-/** Any number: it only has to be the same in every process of every version. */
-const COUNT_LOCK = 7_221_953;
-
 /**
- * Moves up to `limit` attempts from those not counted yet into the counts, and returns how many there were; undefined
- * if another process is at it. In a transaction: what is counted and what is not are one at every moment.
+ * Moves up to `limit` uncounted attempts into the counts and returns their number; undefined if another process is
+ * counting. Call it in a transaction, so that each attempt is always either counted or uncounted.
  */
 export async function countAttempts(client: Queryable, limit: number): Promise<number | undefined> {
-  // Two at a time would lock the same counts in different orders.
+  // Two concurrent counts would lock the same rows in different orders.
   const { rows } = await client.query<{ isOurs: boolean }>('SELECT pg_try_advisory_xact_lock($1) AS "isOurs"', [
     COUNT_LOCK,
   ]);
@@ -49,33 +49,30 @@ export async function countAttempts(client: Queryable, limit: number): Promise<n
   return counted.rows[0]?.count ?? 0;
 }
 
-const ALIKE = 'hour, event_type, status_code, failure_reason, response_class';
+const COUNT_KEY = 'hour, event_type, status_code, failure_reason, response_class';
 
-/**
- * SQL that counts the attempts in `source`, each for its subscription, its tenant, and all; the columns are those of
- * attempt_counts.
- */
+/** SQL that counts the attempts in `source` for their subscription, their tenant and in total, as rows of attempt_counts. */
 export function countsOf(source: string): string {
   return `
     SELECT
       CASE WHEN grouping(subscription_id) = 0 THEN subscription_id::text
         WHEN grouping(tenant) = 0 THEN 'tenant:' || tenant ELSE 'all' END AS scope,
-      ${ALIKE}, count(*) AS count
+      ${COUNT_KEY}, count(*) AS count
     FROM (
       SELECT tenant, subscription_id, date_trunc('hour', started_at, 'UTC') AS hour, event_type,
         coalesce(status_code, 0) AS status_code, coalesce(failure_reason::text, '') AS failure_reason,
         ${responseClassSql('response_time_ms')} AS response_class
       FROM ${source}
     ) AS attempt
-    GROUP BY GROUPING SETS ((subscription_id, ${ALIKE}), (tenant, ${ALIKE}), (${ALIKE}))`;
+    GROUP BY GROUPING SETS ((subscription_id, ${COUNT_KEY}), (tenant, ${COUNT_KEY}), (${COUNT_KEY}))`;
 }
 
 const STATEMENT = `
-  WITH taken AS (
+  WITH moved AS (
     DELETE FROM uncounted_attempts WHERE ctid = ANY (ARRAY(SELECT ctid FROM uncounted_attempts LIMIT $1))
     RETURNING *
   ), counted AS (
-    INSERT INTO attempt_counts (scope, ${ALIKE}, count) ${countsOf('taken')}
-    ON CONFLICT (scope, ${ALIKE}) DO UPDATE SET count = attempt_counts.count + excluded.count
+    INSERT INTO attempt_counts (scope, ${COUNT_KEY}, count) ${countsOf('moved')}
+    ON CONFLICT (scope, ${COUNT_KEY}) DO UPDATE SET count = attempt_counts.count + excluded.count
   )
-  SELECT count(*)::integer AS count FROM taken`;
+  SELECT count(*)::integer AS count FROM moved`;

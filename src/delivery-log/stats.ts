@@ -3,33 +3,33 @@ import { isUuid } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { attemptIdBounds, type DeliveryFilter } from './filter.ts';
 
-/** Up to so many milliseconds a class is one of them. */
+/** Response times up to this many milliseconds have a class each. */
 const EXACT_MS = 10;
-/** Each class beyond is so much wider than the one before; whoever takes its middle is off by 4.5 % at most. */
+/** Growth of the classes beyond EXACT_MS. The middle of a class is off by at most 4.5 %. */
 const GROWTH = 1.09;
 
-/** SQL for the class of a response time, a column of whole milliseconds. */
+/** SQL for the class of a response time in whole milliseconds. */
 export function responseClassSql(column: string): string {
   return `(CASE WHEN ${column} <= ${EXACT_MS} THEN ${column}
     ELSE ${EXACT_MS} + ceil(ln(${column}::float8 / ${EXACT_MS}) / ln(${GROWTH}::float8)) END)::smallint`;
 }
 
-/** The response time that stands for a class, in milliseconds with one decimal. */
+/** The response time that represents a class, in milliseconds with one decimal. */
 export function responseTimeOf(responseClass: number): number {
   if (responseClass <= EXACT_MS) return responseClass;
   return Math.round(10 * EXACT_MS * GROWTH ** (responseClass - EXACT_MS - 0.5)) / 10;
 }
 
-/** Which attempts; null means any. */
+/** Selects attempts and buckets; null fields are ignored. */
 type AttemptStatsQuery = {
   readonly tenant: string | null;
   readonly subscriptionIds: readonly string[] | null;
-  /** Exact ones and beginnings of them: one must fit. */
+  /** Exact types and prefixes, of which one must match. */
   readonly eventTypes: { readonly exact: readonly string[]; readonly prefixes: readonly string[] } | null;
   readonly hasSucceeded: boolean | null;
   readonly statusCodes: readonly { readonly from: number; readonly to: number }[] | null;
   readonly failureReasons: readonly string[] | null;
-  /** Multiples of the width of a bucket, in milliseconds since 1970. */
+  /** Multiples of `bucketMs`, in milliseconds since 1970. */
   readonly fromMs: number;
   readonly toMs: number;
   readonly bucketMs: number;
@@ -43,23 +43,22 @@ export type AttemptStats = {
   readonly responseTimeMs: ResponseTimes;
 };
 
-/** Ids that attempts of a time can have. */
 type IdBounds = { readonly leastId: string; readonly beforeId: string };
 
-/** By the number of the bucket, from 0, those without attempts left out; `total` is all of them together. */
+/** `buckets`: by number from 0, without empty ones. `total`: undefined if all are empty. */
 type AttemptStatsResult = {
   readonly total: AttemptStats | undefined;
   readonly buckets: ReadonlyMap<number, AttemptStats>;
 };
 
-/** From the counts and what is not counted yet. Buckets are whole hours or more. */
+/** Reads the counts and the uncounted attempts. Buckets are whole hours or longer. */
 export function readCountedStats(db: Queryable, query: AttemptStatsQuery): Promise<AttemptStatsResult> {
   const { tenant, subscriptionIds } = query;
   const scopes = subscriptionIds ?? [tenant === null ? 'all' : `tenant:${tenant}`];
   return run(db, { statement: FROM_COUNTS, values: [...valuesOf(query), scopes] });
 }
 
-/** From the log itself: for buckets of less than an hour. */
+/** Reads the log itself, for buckets shorter than an hour. */
 export function readLoggedStats(db: Queryable, query: AttemptStatsQuery & IdBounds): Promise<AttemptStatsResult> {
   return run(db, { statement: FROM_LOG, values: [...valuesOf(query), query.leastId, query.beforeId] });
 }
@@ -78,7 +77,7 @@ async function run(
   }
   const total = buckets.get(null);
   buckets.delete(null);
-  // `as`: the only null is gone.
+  // `as`: the null key was deleted.
   return { total, buckets: buckets as Map<number, AttemptStats> };
 }
 
@@ -98,7 +97,7 @@ function valuesOf(query: AttemptStatsQuery): unknown[] {
   ];
 }
 
-/** There are no others, and Postgres's ranges end before the largest integer. */
+/** The largest HTTP status code. Postgres cannot represent a range that includes the largest integer. */
 const MAX_STATUS_CODE = 999;
 
 function multirange(ranges: readonly { readonly from: number; readonly to: number }[]): string {
@@ -126,7 +125,7 @@ function attemptsOf(table: string): string {
     AND ($5::uuid[] IS NULL OR subscription_id = ANY ($5::uuid[]))`;
 }
 
-// Only whole numbers of seconds are in a bucket's width, so no rounding can move an attempt.
+// A bucket's width is a whole number of seconds, so rounding cannot move an attempt to another bucket.
 const statement = (source: string): string => `
   WITH attempt AS (${source}
   ), cell AS (
@@ -157,7 +156,7 @@ type StatsArguments = { readonly from: Date; readonly to: Date; readonly bucket:
 const BUCKET_MS: Readonly<Record<StatsBucket, number>> = { MINUTE: 60_000, HOUR: 3_600_000, DAY: 86_400_000 };
 const MAX_BUCKETS = 1_000;
 
-/** Every problem of the arguments, apart from those that the filter has wherever it is used. */
+/** Every problem of the arguments, without the problems of the filter itself. */
 export function problemsOfStats(filter: DeliveryFilter, { from, to, bucket }: StatsArguments): InputProblem[] {
   const bucketMs = BUCKET_MS[bucket];
   const { fromMs, toMs } = wholeBuckets({ from, to, bucket });
@@ -181,7 +180,7 @@ function wholeBuckets({ from, to, bucket }: StatsArguments): { readonly fromMs: 
   };
 }
 
-/** The query for valid arguments; with bounds of ids if it reads the log. */
+/** The query for valid arguments, with bounds on ids if it reads the log. */
 export function planStats(
   filter: DeliveryFilter,
   args: StatsArguments,
@@ -189,14 +188,14 @@ export function planStats(
   const bucketMs = BUCKET_MS[args.bucket];
   const { fromMs, toMs } = wholeBuckets(args);
   const query = { ...filterOf(filter), fromMs, toMs, bucketMs };
-  // The counts are of whole hours; 1,000 minutes are few enough to read.
+  // Counts are kept by hour; the log of at most 1,000 minutes is read directly.
   return { query, idBounds: args.bucket === 'MINUTE' ? attemptIdBounds({ fromMs, toMs }) : undefined };
 }
 
 function filterOf(filter: DeliveryFilter): Omit<AttemptStatsQuery, 'fromMs' | 'toMs' | 'bucketMs'> {
   const { tenant, subscriptionIds, eventTypes, statuses, statusCodes, failureReasons } = filter;
   const endings = [statuses?.includes('SUCCESS') !== false, statuses?.includes('FAILURE') !== false];
-  // Attempts have none of the other statuses, so there may be nothing that matches.
+  // Attempts have no other status, so the filter may match nothing.
   const noReasons = endings.includes(true) ? undefined : [];
   return {
     tenant: tenant ?? null,

@@ -7,17 +7,16 @@ import type { CommittedAttempt } from './feed.ts';
 import { attemptMatches, attemptWhere, type DeliveryFilter } from './filter.ts';
 import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';
 
-/** With the cursor to go on from: it says what was seen of every process that logs. */
+/** `cursor`: the position to resume from, with the last attempt seen of every process. */
 type LiveAttempt = Attempt & { readonly cursor: string };
 
-/** A failure is the last emission: thrown where it is resolved, it becomes an error like any other over every transport. */
+/** A failure is the last emission. The resolver throws its error, so that every transport reports it in the same way. */
 type Emission =
   | { readonly kind: 'attempt'; readonly attempt: LiveAttempt }
   | { readonly kind: 'failure'; readonly error: unknown };
 
 type LogServices = { readonly liveLog: LiveLog; readonly database: Database };
 
-/** Who watches, and until when. */
 type WatchContext = {
   readonly services: LogServices;
   readonly viewer: Viewer;
@@ -27,14 +26,14 @@ type WatchContext = {
 
 type WatchOptions = {
   readonly filter: DeliveryFilter;
-  /** Where to go on; undefined: with the next attempt that is made. */
+  /** The position to resume from; undefined: the next attempt. */
   readonly after: LogPosition | undefined;
 };
 
 /**
- * The attempts made from now on, after those that were missed since `after`. It watches before it reads, so that
- * nothing falls between, and reads again from Postgres whatever was not announced or could not wait in memory.
- * Ends when the server stops; `return` ends it at once, also while it waits.
+ * The attempts since `after`, and those made from now on. It watches before it reads, so that no attempt is lost in
+ * between, and reads from Postgres whatever was not announced or did not fit into the buffer. Ends when the server stops;
+ * `return` ends it at once, even while it waits.
  */
 export function watchDeliveryLog(context: WatchContext, options: WatchOptions): AsyncIterableIterator<Emission> {
   const stream = new AttemptStream(context.services.liveLog, attemptMatches(options.filter), context.stopping);
@@ -57,9 +56,9 @@ type EmitOptions = WatchOptions & { readonly stream: AttemptStream; readonly sta
 async function* emit(context: WatchContext, options: EmitOptions): AsyncGenerator<Emission, undefined> {
   const { stream, filter, after, startedAt } = options;
   const { liveLog, database } = context.services;
-  const inTurn = readInTurn(context, stream);
+  const readFairly = createFairRead(context, stream);
   try {
-    const position = after ?? (await inTurn(() => endOfLog(context.services, startedAt)));
+    const position = after ?? (await readFairly(() => endOfLog(context.services, startedAt)));
     const show = (attempt: Attempt): Emission => {
       position.add(attempt.id, liveLog.settledId);
       return toEmission(attempt, position);
@@ -67,7 +66,7 @@ async function* emit(context: WatchContext, options: EmitOptions): AsyncGenerato
     let taken = after === undefined ? await stream.take() : 'gap';
     for (; taken !== undefined; taken = await stream.take()) {
       if (taken === 'gap') {
-        for await (const attempt of catchUp(database.prisma, { liveLog, stream, filter, position, inTurn })) {
+        for await (const attempt of catchUp(database.prisma, { liveLog, stream, filter, position, readFairly })) {
           yield show(attempt);
         }
       } else for (const attempt of unseenOf(taken, position)) yield show(attempt);
@@ -79,7 +78,7 @@ async function* emit(context: WatchContext, options: EmitOptions): AsyncGenerato
   }
 }
 
-/** What is new; the position may take what was committed late for older than all that is to come, so that has to have been read. */
+/** Yields unseen attempts. A late commit can lie below the position's base, so it counts as seen only if this reader saw it. */
 function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generator<Attempt, void> {
   for (const item of items) {
     if (item.kind === 'settled') {
@@ -92,8 +91,8 @@ function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generat
   }
 }
 
-/** Those of a tenant wait in one line; who has gone meanwhile reads nothing. */
-function readInTurn({ services, viewer }: WatchContext, stream: AttemptStream): InTurn {
+/** Reads of one tenant share its quota; a stream that has ended reads nothing. */
+function createFairRead({ services, viewer }: WatchContext, stream: AttemptStream): FairRead {
   return (read) =>
     services.liveLog.readFairly(viewer.tenant ?? viewer.credentialId, () => {
       if (stream.ended) throw new Error('the stream has ended');
@@ -101,7 +100,7 @@ function readInTurn({ services, viewer }: WatchContext, stream: AttemptStream): 
     });
 }
 
-/** Everything that was made before this time; not what comes while it waits for its turn, which may be a gap. */
+/** The position after all attempts before `timeMs`. Attempts made while this read is queued may be part of a gap. */
 async function endOfLog({ database, liveLog }: LogServices, timeMs: number): Promise<LogPosition> {
   const base = uuid7Floor(Math.min(timeMs - SETTLED_AFTER_MS, uuid7Time(liveLog.settledId)));
   const position = new LogPosition(base);
@@ -114,7 +113,7 @@ function toEmission(attempt: Attempt, position: LogPosition): Emission {
   return { kind: 'attempt', attempt: { ...attempt, cursor: formatPrismaCursor({ id: position.toString() }, 'id') } };
 }
 
-/** An attempt, or the id up to which there are no more of them. */
+/** An attempt, or the id up to which no more attempts are committed. */
 type StreamItem =
   | { readonly kind: 'attempt'; readonly attempt: CommittedAttempt }
   | { readonly kind: 'settled'; readonly id: string };
@@ -122,8 +121,8 @@ type StreamItem =
 const MAX_BUFFERED = 1_000;
 
 /**
- * The attempts committed since it was made, in a buffer that never holds more than 1,000: what a slow reader has no
- * room for is a gap, to be read from Postgres. Only what was committed late may not be found there, and is kept.
+ * A buffer of at most 1,000 committed attempts. If a slow reader lets it overflow, that is a gap, to be read from Postgres.
+ * Late attempts are kept, because the reader may not find them there.
  */
 export class AttemptStream {
   readonly #release: () => void;
@@ -153,7 +152,7 @@ export class AttemptStream {
     return this.#ended;
   }
 
-  /** Resolves with what has come in since, or with a gap that comes before it; undefined once the stream has ended. */
+  /** Resolves with the buffered items, or with a gap that precedes them; undefined once the stream has ended. */
   async take(): Promise<readonly StreamItem[] | 'gap' | undefined> {
     while (!this.#ended && !this.#hasGap && this.#buffer.length === 0) {
       await new Promise<void>((resolve) => {
@@ -170,12 +169,12 @@ export class AttemptStream {
     return taken;
   }
 
-  /** Forgets what is about to be read from Postgres, where it has been committed: all but late ones up to this id. */
+  /** Discards items that can now be read from Postgres: all but late attempts up to this id. */
   discardReadable(id: string): void {
     this.#buffer = this.#buffer.filter((item) => isLate(item) && item.attempt.id <= id);
   }
 
-  /** Stops watching, and ends a `take` that waits. */
+  /** Stops watching, and ends a pending `take`. */
   readonly end = (): void => {
     this.#ended = true;
     this.#signal.removeEventListener('abort', this.end);
@@ -189,7 +188,7 @@ export class AttemptStream {
     this.#wake?.();
   }
 
-  /** What has not been taken is in Postgres as well. */
+  /** Buffered attempts can be read from Postgres, except late ones. */
   readonly #onGap = (): void => {
     this.#buffer = this.#buffer.filter(isLate);
     this.#hasGap = true;
@@ -206,30 +205,29 @@ type CatchUpOptions = {
   readonly stream: AttemptStream;
   readonly filter: DeliveryFilter;
   readonly position: LogPosition;
-  /** Begins the reading when it is its turn. */
-  readonly inTurn: InTurn;
+  readonly readFairly: FairRead;
 };
 
-type InTurn = <T>(read: () => Promise<T>) => Promise<T>;
+type FairRead = <T>(read: () => Promise<T>) => Promise<T>;
 
 const PAGE_SIZE = 200;
-/** So many ids of the last seconds at a time. */
+/** Maximum ids of one read of the unsettled end of the log. */
 const MAX_RECENT = 100_000;
 const OLDEST_FIRST = { id: 'asc' } as const;
 
 /**
- * What is in the log beyond the position, which gets as far as the log is now: the caller adds to it what comes out.
- * Each statement is a turn of its own, so that a client that reads slowly keeps nobody waiting.
+ * The attempts in the log beyond the position, up to the present; the caller adds each to the position. Each statement is a
+ * separate fair read, so that a slow client does not block others.
  */
 async function* catchUp(prisma: PrismaClient, options: CatchUpOptions): AsyncGenerator<Attempt, void> {
-  const { liveLog, stream, filter, position, inTurn } = options;
+  const { liveLog, stream, filter, position, readFairly } = options;
   const { attempt: attempts } = prisma;
   const where = attemptWhere(filter);
   const isUnseen = ({ id }: { readonly id: string }) => !position.has(id);
   stream.discardReadable(position.base);
-  // What is older does not change any more, so it can be read page by page.
+  // The settled part of the log no longer changes, so it can be read page by page.
   for (let cursor = position.base; !stream.ended; ) {
-    const { page, settledId } = await inTurn(async () => {
+    const { page, settledId } = await readFairly(async () => {
       const { settledId: until } = liveLog;
       const pageWhere = { AND: [where, { id: { gt: cursor, lte: until } }] };
       const rows = await attempts.findMany({ where: pageWhere, orderBy: OLDEST_FIRST, take: PAGE_SIZE });
@@ -242,34 +240,34 @@ async function* catchUp(prisma: PrismaClient, options: CatchUpOptions): AsyncGen
       break;
     }
   }
-  // Of the last seconds, one statement has to say what there is: between two, others may commit what belongs before.
-  // That is announced to the stream; so it is too if there is more than one statement takes.
+  // The unsettled end of the log must be read in one statement: between two, senders may commit smaller ids. Those
+  // commits are announced to the stream, also when there are more ids than one statement reads.
   for (let cursor: string | undefined = position.base; cursor !== undefined; ) {
     const recentWhere: Prisma.AttemptWhereInput = { AND: [where, { id: { gt: cursor } }] };
-    const recent = await inTurn(() =>
+    const recent = await readFairly(() =>
       attempts.findMany({ select: { id: true }, where: recentWhere, orderBy: OLDEST_FIRST, take: MAX_RECENT }),
     );
     const unseen = recent.filter(isUnseen).map(({ id }) => id);
     for (let start = 0; start < unseen.length && !stream.ended; start += PAGE_SIZE) {
       const ids = unseen.slice(start, start + PAGE_SIZE);
-      yield* await inTurn(() => attempts.findMany({ where: { id: { in: ids } }, orderBy: OLDEST_FIRST }));
+      yield* await readFairly(() => attempts.findMany({ where: { id: { in: ids } }, orderBy: OLDEST_FIRST }));
     }
     cursor = recent.length < MAX_RECENT ? undefined : recent.at(-1)?.id;
   }
 }
 
-/** More processes than that do not log within the same 15 s. */
+/** Maximum processes assumed to log within the same 15 s. */
 const MAX_SOURCES = 32;
 
 /**
- * What a reader of the log has seen. Ids are in the order of the log only within one process: what another one commits
- * a moment later can have a smaller id. So this is an id up to which everything has been seen, and beyond it the last id
- * from each process.
+ * The position of a reader in the log. Ids are in commit order only within one process: another process may commit a
+ * smaller id a moment later. So a position is a base, an id up to which everything has been seen, and beyond it the last
+ * id seen of each process.
  */
 export class LogPosition {
   #base: string;
   #head: string;
-  /** Also those that are not beyond the base any more: `since` is the base that they were seen beyond. */
+  /** Last ids by source, including those below the present base. `since`: the base when they were seen. */
   readonly #lastIds = new Map<string, { readonly since: string; readonly id: string }>();
 
   constructor(base: string) {
@@ -277,7 +275,7 @@ export class LogPosition {
     this.#head = base;
   }
 
-  /** Reads what `toString` wrote, or the id of an attempt: then everything up to it has been seen. */
+  /** Reads the text of `toString`, or the id of an attempt, which means that everything up to it has been seen. */
   static parse(text: string): LogPosition | undefined {
     const ids = text.toLowerCase().split('~');
     const [head = '', base = head, ...others] = ids;
@@ -301,15 +299,15 @@ export class LogPosition {
     return id <= this.#base || id <= (this.#lastIds.get(uuid7Source(id))?.id ?? '');
   }
 
-  /** Whether it is known to be one of those that were seen, not only taken for it because it is not beyond the base. */
+  /** Whether this reader saw the attempt itself, and does not only assume so because the id lies below the base. */
   hasSeen(id: string): boolean {
     const last = this.#lastIds.get(uuid7Source(id));
     return last !== undefined && id > last.since && id <= last.id;
   }
 
   /**
-   * An attempt has been seen, as all those before it from the same process; and all those that are 15 s older, if they are
-   * not beyond `settledId` (see LiveLog).
+   * Marks an attempt as seen, and with it all earlier ones of its process, and all that are 15 s older, unless they lie
+   * beyond `settledId` (see LiveLog).
    */
   add(id: string, settledId: string): void {
     this.#see(id);
@@ -323,17 +321,17 @@ export class LogPosition {
   }
 
   #see(id: string): void {
-    // What was committed late can be less than what was seen after it.
+    // A late commit can have a smaller id than attempts seen before it.
     if (!this.has(id)) {
       const last = this.#lastIds.get(uuid7Source(id));
-      // What the process committed late in between may not have been seen.
+      // The reader may have missed late commits of the process in between.
       const since = last !== undefined && last.id >= this.#base ? last.since : this.#base;
       this.#lastIds.set(uuid7Source(id), { since, id });
     }
     if (id > this.#head) this.#head = id;
   }
 
-  /** Everything up to this id has been seen. */
+  /** Marks everything up to this id as seen. */
   settle(id: string): void {
     if (id > this.#base) this.#base = id;
   }

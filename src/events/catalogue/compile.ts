@@ -3,26 +3,29 @@ import addFormats from 'ajv-formats';
 import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE, nestingOf } from '../../lib/json.ts';
 import { type SchemaThread, SchemaThreadUnavailableError } from './schema-thread.ts';
 
-/** `path` begins with `data`, or with `schema` for a schema that is none: `data.user.age`. */
+/** `path` begins with `data`, or with `schema` for a problem of the schema itself: `data.user.age`. */
 export type SchemaProblem = { readonly path: string; readonly message: string };
 
-/** What is wrong with data: the first 20 problems of so many. */
+/** The problems of invalid data: the first 20, and the number of all. */
 export type Mismatch = { readonly problems: readonly SchemaProblem[]; readonly count: number };
 
 export type CompiledSchema = {
-  /** The first problem that is found; undefined if the data is as its schema wants it. */
+  /** The first problem found; undefined if the data is valid. */
   readonly check: (data: unknown) => Mismatch | undefined;
   /**
-   * What makes a list of all the problems of data that was refused. It is compiled when it is asked for, and takes far
-   * longer: data can have millions of them.
+   * Returns a function that lists all problems of invalid data. It is compiled on the first call, and takes far longer than
+   * `check`: data can have millions of problems.
    */
   readonly explainer: () => (data: unknown) => Mismatch;
 };
 
 const MAX_PROBLEMS = 20;
 const MAX_PATH_LENGTH = 256;
+const MAX_SCHEMA_BYTES = 64 * 1024;
+const MAX_NESTING = 64;
+const TOO_COMPLICATED = 'is too complicated';
 
-/** Throws an Error for what is no JSON Schema of draft 2020-12, or refers to something outside itself. */
+/** Throws an Error for a schema that is not valid under draft 2020-12, or that refers to another document. */
 export function compileSchema(schema: object): CompiledSchema {
   const validate = createAjv({ allErrors: false }).compile(schema);
   let validateAll: ValidateFunction | undefined;
@@ -33,7 +36,7 @@ export function compileSchema(schema: object): CompiledSchema {
       return (data) => {
         all(data);
         const mismatch = mismatchOf(all);
-        // It would keep them until it is called again.
+        // Frees the errors, which Ajv keeps until the next call.
         all.errors = null;
         return mismatch;
       };
@@ -41,7 +44,7 @@ export function compileSchema(schema: object): CompiledSchema {
   };
 }
 
-/** The places where a schema breaks the rules of draft 2020-12. Throws an Error if it names another draft. */
+/** The violations of draft 2020-12 in a schema. Throws an Error if it names another draft. */
 export function problemsOfSchema(schema: object): SchemaProblem[] {
   const ajv = createAjv({ allErrors: true });
   if (ajv.validateSchema(schema) === true) return [];
@@ -49,15 +52,20 @@ export function problemsOfSchema(schema: object): SchemaProblem[] {
 }
 
 /**
- * Each schema has an instance of its own, so that none can refer to another. Strict, because a keyword that is misspelt
- * would otherwise check nothing without a word; but what only looks odd is left to the author.
+ * Each schema has its own instance, so that no schema can refer to another. Strict mode, because a misspelt keyword would
+ * otherwise be ignored silently; the strict rules about style are off.
  */
 function createAjv({ allErrors }: { readonly allErrors: boolean }): Ajv2020 {
   const ajv = new Ajv2020({
-    ...{ strict: true, strictTypes: false, strictTuples: false, strictRequired: false },
-    // Copying what is referred to can make much of a small schema.
-    ...{ allErrors, inlineRefs: false, logger: false },
-    // Known to the draft, and followed, but not to strict mode.
+    strict: true,
+    strictTypes: false,
+    strictTuples: false,
+    strictRequired: false,
+    allErrors,
+    // Inlining references can blow up a small schema.
+    inlineRefs: false,
+    logger: false,
+    // Ajv supports this keyword of the draft, but strict mode does not know it.
     keywords: ['$anchor'],
   });
   addFormats.default(ajv);
@@ -69,12 +77,12 @@ function mismatchOf({ errors }: ValidateFunction): Mismatch {
   return { problems: all.slice(0, MAX_PROBLEMS).map((error) => toProblem('data', error)), count: all.length };
 }
 
-/** Ajv's messages quote the schema, never the data; but paths have names of it. */
+/** Ajv's messages quote the schema, never the data; but paths contain member names of the data. */
 function toProblem(root: string, { instancePath, message = 'is not valid', params }: ErrorObject): SchemaProblem {
   const extra: unknown = params['additionalProperty'] ?? params['unevaluatedProperty'];
   const names = instancePath.split('/').slice(1).map(unescapePointer);
   const path = [root, ...names, ...(typeof extra === 'string' ? [extra] : [])].join('.');
-  // Postgres has no text with a NUL in it.
+  // Postgres cannot store NUL in text.
   const shown = path.slice(0, MAX_PATH_LENGTH).toWellFormed().replaceAll('\0', '\uFFFD');
   return { path: shown, message: typeof extra === 'string' ? 'must not be there' : message.slice(0, MAX_PATH_LENGTH) };
 }
@@ -84,13 +92,10 @@ function unescapePointer(name: string): string {
   return name.replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-const MAX_SCHEMA_BYTES = 64 * 1024;
-const MAX_NESTING = 64;
-
-/** Why this cannot be the schema of an event type; empty if it can. The paths begin with `schema`. */
+/** The problems that prevent this from being the schema of an event type. The paths begin with `schema`. */
 export async function findSchemaProblems(thread: SchemaThread, schema: unknown): Promise<readonly SchemaProblem[]> {
   if (!isObject(schema)) return [{ path: 'schema', message: 'must be a JSON object' }];
-  // Async is Ajv's own word: such a schema answers later.
+  // `$async` is an extension of Ajv that makes validation asynchronous.
   if ('$async' in schema) return [{ path: 'schema.$async', message: 'is not known to JSON Schema' }];
   const json = textOf(schema);
   const message = json === undefined ? TOO_COMPLICATED : problemOfSize(json);
@@ -99,20 +104,18 @@ export async function findSchemaProblems(thread: SchemaThread, schema: unknown):
   try {
     return await thread.compile(json);
   } catch (error) {
-    // Otherwise it took too much time or memory.
+    // Any other error means that compiling took too much time or memory.
     const isUnavailable = error instanceof SchemaThreadUnavailableError;
-    const why = isUnavailable ? `cannot be checked now: ${error.message}; try again` : TOO_COMPLICATED;
-    return [{ path: 'schema', message: why }];
+    const reason = isUnavailable ? `cannot be checked now: ${error.message}; try again` : TOO_COMPLICATED;
+    return [{ path: 'schema', message: reason }];
   }
 }
-
-const TOO_COMPLICATED = 'is too complicated';
 
 function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Undefined if it is nested beyond what can be written as text. */
+/** Undefined if the schema is nested too deeply for JSON.stringify. */
 function textOf(schema: object): string | undefined {
   try {
     return JSON.stringify(schema);

@@ -17,9 +17,9 @@ export type CheckRequest = {
   readonly schema: string;
   /** JSON texts in UTF-8. */
   readonly data: readonly Buffer[];
-  /** For checking all of it. */
+  /** Time limit for checking all of the data. */
   readonly limitMs: number;
-  /** For listing all the problems of what was refused. */
+  /** Time limit for listing all problems of the invalid data. */
   readonly explainMs: number;
 };
 
@@ -32,30 +32,30 @@ type Task = {
 };
 
 /**
- * A backstop: the thread itself stops what takes too long (events/catalogue/schema-worker.ts), and that together takes at most 10.7 s. It also
- * has to load its modules within this time.
+ * A backstop that includes loading the thread's modules. The thread limits its own work (see schema-worker.ts), to 10.7 s
+ * in all.
  */
 const TASK_LIMIT_MS = 15_000;
-/** Bounds of the queue. The dispatcher and publishEvent have three checks of 8 MiB at most in it at a time. */
+/** Bounds of the queue. The dispatcher and publishEvent queue at most three checks of 8 MiB at a time. */
 const MAX_WAITING = 64;
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-/** Beyond this heap the thread ends, not the process; the stack is that of a main thread. */
+/** Exceeding this heap ends the thread, not the process. The stack is as large as a main thread's. */
 const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32, stackSizeMb: 1 } as const;
 
 const STOPPING = 'the program is stopping';
 
-/** The task was not begun, or was ended by the stop: nothing is known about its schema. */
+/** The task was not started, or was aborted by `stop`: nothing is known about its schema. */
 export class SchemaThreadUnavailableError extends Error {}
 
-/** In development and in tests the thread runs from its source, which Node.js 20 reads by means of tsx alone. */
+/** In development and in tests the thread runs from source, for which Node.js 20 needs tsx. */
 const IS_SOURCE = import.meta.url.endsWith('.ts');
 const ENTRY = new URL(`./schema-worker.${IS_SOURCE ? 'ts' : 'js'}`, import.meta.url);
 const LOAD_SOURCE = `import('tsx/esm/api').then(({ register }) => { register(); return import('${ENTRY.href}'); })`;
 
 /**
- * One thread that compiles JSON Schemas and checks data against them, so that neither takes time of the event loop. It is
- * started for the first task; a task that takes too long, or that ends the thread, is rejected, and the next one gets a new thread.
- * Checks come before compilations. After `stop` every task is rejected.
+ * One thread that compiles JSON Schemas and checks data against them, off the event loop. The first task starts it. A task
+ * that exceeds its time limit or crashes the thread is rejected, and the next task starts a new thread. Checks go before
+ * compilations. After `stop` every task is rejected.
  */
 export class SchemaThread {
   readonly #options: SchemaThreadOptions;
@@ -64,7 +64,7 @@ export class SchemaThread {
   #waitingBytes = 0;
   #running: Task | undefined;
   #worker: Worker | undefined;
-  #endLimit: () => void = () => undefined;
+  #clearLimit: () => void = () => undefined;
   #isStopped = false;
 
   constructor(options: SchemaThreadOptions) {
@@ -72,26 +72,26 @@ export class SchemaThread {
     this.#terminations = new Counter({
       registers: [options.metrics],
       name: 'webhooks_schema_thread_terminations_total',
-      help: 'Threads for JSON Schemas that ended within a task: over its time limit, or by a failure such as a full heap',
+      help: 'JSON Schema threads that were terminated during a task: over its time limit, or by a failure such as a full heap',
       labelNames: ['reason'],
     });
     for (const reason of ['time_limit', 'failure']) this.#terminations.inc({ reason }, 0);
   }
 
-  /** Why this JSON text cannot be the schema of an event type; empty if it can. */
+  /** The problems that prevent this JSON text from being the schema of an event type. */
   async compile(schema: string): Promise<readonly SchemaProblem[]> {
     const message = (): SchemaTask => ({ kind: 'compile', schema });
-    // `as`: what the thread answers to a task of this kind.
+    // `as`: the thread's reply to a task of this kind.
     return (await this.#add({ kind: 'compile', bytes: schema.length, message })) as readonly SchemaProblem[];
   }
 
-  /** What is wrong with each of these. */
+  /** The mismatches of each of the data. */
   async check({ data, ...request }: CheckRequest): Promise<CheckResult> {
     const bytes = data.reduce((sum, { length }) => sum + length, request.schema.length);
     const message = (): SchemaTask => ({
       kind: 'check',
       ...request,
-      // A copy: a message would take the whole memory that each of the buffers is a part of.
+      // A copy, because transferring a Buffer would transfer the whole memory that it is a part of.
       data: new Uint8Array(Buffer.concat(data)),
       lengths: data.map(({ length }) => length),
     });
@@ -133,8 +133,8 @@ export class SchemaThread {
     const worker = (this.#worker ??= this.#start());
     const message = task.message();
     worker.postMessage(message, message.kind === 'check' ? [message.data.buffer] : []);
-    // A stall of this process is no time that the thread has taken.
-    this.#endLimit = loopClock.after(this.#options.taskLimitMs ?? TASK_LIMIT_MS, () => {
+    // The loop clock excludes stalls of this process.
+    this.#clearLimit = loopClock.after(this.#options.taskLimitMs ?? TASK_LIMIT_MS, () => {
       void worker.terminate();
       this.#fail('time_limit', new Error('a task of the schema thread took too long'));
     });
@@ -144,7 +144,7 @@ export class SchemaThread {
     const worker = new Worker(IS_SOURCE ? LOAD_SOURCE : ENTRY, {
       eval: IS_SOURCE,
       execArgv: ['--enable-source-maps'],
-      // The environment has secrets.
+      // The environment contains secrets.
       env: {},
       resourceLimits: RESOURCE_LIMITS,
     });
@@ -164,7 +164,7 @@ export class SchemaThread {
     worker.on('exit', (code) => {
       onEnd(new Error(`the schema thread ended with code ${code}`));
     });
-    // It does not keep the process alive.
+    // The thread must not keep the process alive.
     worker.unref();
     return worker;
   }
@@ -185,7 +185,7 @@ export class SchemaThread {
 
   #endTask(): void {
     this.#running = undefined;
-    this.#endLimit();
-    this.#endLimit = () => undefined;
+    this.#clearLimit();
+    this.#clearLimit = () => undefined;
   }
 }

@@ -3,13 +3,13 @@ import { LRUCache } from 'lru-cache';
 import { withTimeLimit } from '../../lib/time-limit.ts';
 import { type CompiledSchema, compileSchema, type Mismatch, problemsOfSchema, type SchemaProblem } from './compile.ts';
 
-/** What SchemaThread sends to this thread; the thread sends back `SchemaProblem[]` or a `CheckResult`. */
+/** A message of SchemaThread to this thread. The reply is `SchemaProblem[]` or a `CheckResult`. */
 export type SchemaTask =
   | { readonly kind: 'compile'; readonly schema: string }
   | {
       readonly kind: 'check';
       readonly schema: string;
-      /** JSON texts in UTF-8, one after the other. */
+      /** JSON texts in UTF-8, concatenated. */
       readonly data: Uint8Array<ArrayBuffer>;
       readonly lengths: readonly number[];
       readonly limitMs: number;
@@ -17,35 +17,35 @@ export type SchemaTask =
     };
 
 export type CheckResult = {
-  /** For each of the data; undefined if it is as its schema wants it, or was not checked. */
+  /** One for each of the data; undefined if it is valid or was not checked. */
   readonly mismatches: readonly (Mismatch | undefined)[];
-  /** Why the schema cannot be used; nothing was checked then. */
+  /** The reason why the schema cannot be compiled; then nothing was checked. */
   readonly unusable?: string;
-  /** Why the rest was not checked. */
+  /** The reason why the remaining data was not checked. */
   readonly unfinished?: string;
   readonly checkMs: number;
   readonly explainMs: number;
 };
 
-/** Time limit of one compilation. The largest schemas that made sense took 0.8 s. */
+/** Time limit of one compilation. The largest realistic schemas took 0.8 s. */
 const MAX_COMPILE_MS = 5_000;
-/** For the list of problems of one event. */
+/** Time limit for listing the problems of one event. */
 const MAX_EXPLAIN_MS = 50;
 const MAX_MESSAGE_LENGTH = 500;
-/** Characters of schemas whose compiled form is kept: those used last. */
+/** Characters of schema text in the cache of compiled schemas, which keeps the most recently used. */
 const MAX_CACHED_SCHEMA_LENGTH = 4 * 1024 * 1024;
 
-/** By their text; an Error for a schema that cannot be compiled. */
+/** Compiled schemas by their text; an Error for a schema that cannot be compiled. */
 const compiled = new LRUCache<string, CompiledSchema | Error>({ maxSize: MAX_CACHED_SCHEMA_LENGTH });
 
-// `as`: SchemaThread sends nothing else.
+// `as`: SchemaThread sends no other messages.
 parentPort?.on('message', (task: SchemaTask) => {
   parentPort?.postMessage(task.kind === 'compile' ? findProblems(task.schema) : check(task));
 });
 
 function findProblems(text: string): readonly SchemaProblem[] {
   try {
-    // `as`: SchemaThread.compile is called for objects only.
+    // `as`: SchemaThread.compile is only called with objects.
     const schema = JSON.parse(text) as object;
     return withTimeLimit(MAX_COMPILE_MS, () => {
       const problems = problemsOfSchema(schema);
@@ -53,12 +53,12 @@ function findProblems(text: string): readonly SchemaProblem[] {
       return problems;
     });
   } catch (error) {
-    return [{ path: 'schema', message: whyOf(error) }];
+    return [{ path: 'schema', message: reasonOf(error) }];
   }
 }
 
-function whyOf(error: unknown): string {
-  // The stack was used up; or see lib/time-limit.ts.
+function reasonOf(error: unknown): string {
+  // RangeError: stack overflow. An error with a code: the time limit, see lib/time-limit.ts.
   if (!(error instanceof Error) || error instanceof RangeError || 'code' in error) return 'is too complicated';
   return `cannot be used: ${error.message.slice(0, MAX_MESSAGE_LENGTH)}`;
 }
@@ -73,7 +73,7 @@ function check({ schema: text, data, lengths, limitMs, explainMs }: CheckTask): 
   const began = performance.now();
   let unfinished: string | undefined;
   try {
-    // One limit for all, since each costs 80 µs. What has been found by then counts.
+    // One time limit for all data, because each costs 80 µs. Mismatches found before the limit are reported.
     withTimeLimit(limitMs, () => {
       for (const [index, value] of values.entries()) mismatches[index] = schema.check(parse(value));
     });
@@ -91,7 +91,7 @@ type Explaining = {
   readonly limitMs: number;
 };
 
-/** Puts all the problems in the place of the first. Returns the milliseconds that it took, without the compilation. */
+/** Replaces the first problem of each mismatch by all problems. Returns the milliseconds taken, without the compilation. */
 function explain(schema: CompiledSchema, { mismatches, values, limitMs }: Explaining): number {
   if (limitMs < 1 || mismatches.every((mismatch) => mismatch === undefined)) return 0;
   let leftMs = limitMs;
@@ -105,22 +105,22 @@ function explain(schema: CompiledSchema, { mismatches, values, limitMs }: Explai
         const mismatch = withTimeLimit(eventMs, () => explainer(parse(value)));
         if (mismatch.count > 0) mismatches[index] = mismatch;
       } catch {
-        // The first problem has to do.
+        // Keeps the first problem only.
       }
       leftMs -= performance.now() - began;
     }
   } catch {
-    // As above, for all of them.
+    // Keeps the first problem of each.
   }
   return limitMs - leftMs;
 }
 
 function compile(text: string): CompiledSchema | Error {
-  const known = compiled.get(text);
-  if (known !== undefined) return known;
+  const cached = compiled.get(text);
+  if (cached !== undefined) return cached;
   let schema: CompiledSchema | Error;
   try {
-    // `as`: it was checked when it was saved.
+    // `as`: the schema was validated when it was saved.
     schema = withTimeLimit(MAX_COMPILE_MS, () => compileSchema(JSON.parse(text) as object));
   } catch (error) {
     schema = error instanceof Error ? error : new Error(String(error));

@@ -6,7 +6,7 @@ import { isEventType, isEventTypePattern, isSystemEventType, matchesPattern, TES
 import { findSchemaProblems } from './compile.ts';
 import type { SchemaThread } from './schema-thread.ts';
 
-/** A field that is absent keeps its value, or its default when the type is new; `schema: null` removes the schema. */
+/** An absent field keeps its value, or gets its default if the type is new. `schema: null` removes the schema. */
 type EventTypeInput = {
   readonly name: string;
   readonly description?: string | null | undefined;
@@ -16,8 +16,12 @@ type EventTypeInput = {
 };
 
 const MAX_DESCRIPTION_LENGTH = 1_000;
-/** Who checks a subscription reads all names. */
+/** Maximum number of event types. All names are read when a subscription's event types are checked. */
 const MAX_CATALOGUE_SIZE = 2_000;
+/** Maximum event types of one subscription. */
+export const MAX_EVENT_TYPES = 100;
+/** Maximum problems with suggestions. */
+const MAX_SUGGESTED = 10;
 
 type Services = { readonly database: Database; readonly schemaThread: SchemaThread };
 
@@ -34,7 +38,7 @@ export async function putEventType(
   };
   const problems = findProblems(input);
   if (schema != null) problems.push(...(await findSchemaProblems(schemaThread, schema)));
-  // Postgres has no text with a NUL in it.
+  // An invalid name may contain NUL, which Postgres cannot store.
   const others = isEventType(name) ? await prisma.eventType.count({ where: { name: { not: name } } }) : 0;
   if (others >= MAX_CATALOGUE_SIZE)
     problems.push({ path: 'name', message: `would be one of more than ${MAX_CATALOGUE_SIZE}` });
@@ -47,7 +51,7 @@ export async function putEventType(
 }
 
 function toColumn(schema: unknown): Prisma.InputJsonValue | typeof Prisma.DbNull {
-  // `as`: findProblems has seen that it is a JSON object.
+  // `as`: findSchemaProblems has checked that it is a JSON object.
   return schema === null ? Prisma.DbNull : (schema as Prisma.InputJsonObject);
 }
 
@@ -60,55 +64,52 @@ function findProblems({ name, description }: EventTypeInput): InputProblem[] {
 
 function problemOfName(name: string): string[] {
   if (!isEventType(name)) return ['must be an event type such as conversation.created'];
-  return isSystemEventType(name) ? ['is a type of the engine itself'] : [];
+  return isSystemEventType(name) ? ['is reserved for events of the engine'] : [];
 }
 
 function problemOfDescription(description: string): string[] {
   if (description.length > MAX_DESCRIPTION_LENGTH) return [`may have at most ${MAX_DESCRIPTION_LENGTH} characters`];
-  // Postgres has no text with a NUL in it.
+  // Postgres cannot store NUL in text.
   return description.includes('\0') ? ['must not contain NUL characters'] : [];
 }
 
 type EventTypesToCheck = {
   readonly eventTypes: readonly string[];
-  /** What the subscription asks for already: types that were archived since stay. */
+  /** The subscription's present event types. They stay valid, even if archived since. */
   readonly known?: readonly string[];
 };
 
 type CatalogueEntry = { readonly name: string; readonly isArchived: boolean };
 
-/** So many problems name what may have been meant. */
-const MAX_SUGGESTED = 10;
-
-/** Event types, and prefixes of event types, that the event catalogue does not have. */
+/** The problems of event types and prefixes that match nothing in the event catalogue. */
 export async function problemsOfEventTypes(
   { eventType }: Pick<Prisma.TransactionClient, 'eventType'>,
   { eventTypes, known = [] }: EventTypesToCheck,
 ): Promise<InputProblem[]> {
-  const isSettled = (pattern: string) =>
-    pattern === '*' || !isEventTypePattern(pattern) || known.includes(pattern) || isOwn(pattern);
-  // A list that is too long has no other problem reported.
-  if (eventTypes.length > MAX_EVENT_TYPES || eventTypes.every(isSettled)) return [];
+  const needsNoCheck = (pattern: string) =>
+    pattern === '*' || !isEventTypePattern(pattern) || known.includes(pattern) || isReserved(pattern);
+  // A list that is too long is reported elsewhere, as its only problem.
+  if (eventTypes.length > MAX_EVENT_TYPES || eventTypes.every(needsNoCheck)) return [];
   const entries = await eventType.findMany({ select: { name: true, isArchived: true } });
   const names = entries.filter(({ isArchived }) => !isArchived).map(({ name }) => name);
-  // Without a catalogue everything goes.
+  // While the catalogue is empty, every event type is allowed.
   if (names.length === 0) return [];
   const problems: InputProblem[] = [];
   for (const [index, pattern] of eventTypes.entries()) {
-    if (isSettled(pattern) || names.some((name) => matchesPattern(pattern, name))) continue;
+    if (needsNoCheck(pattern) || names.some((name) => matchesPattern(pattern, name))) continue;
     const hint = problems.length < MAX_SUGGESTED ? suggest(pattern, names) : '';
-    problems.push({ path: `eventTypes.${index}`, message: `${whyUnknown(pattern, entries)}${hint}` });
+    problems.push({ path: `eventTypes.${index}`, message: `${reasonUnknown(pattern, entries)}${hint}` });
   }
   return problems;
 }
 
-/** The engine's own types are in no catalogue. */
-function isOwn(pattern: string): boolean {
+/** The engine's event types are not in the catalogue. */
+function isReserved(pattern: string): boolean {
   return matchesPattern(pattern, TEST_EVENT_TYPE) || isSystemEventType(pattern);
 }
 
-function whyUnknown(pattern: string, entries: readonly CatalogueEntry[]): string {
-  // Those that are not archived do not match, or nobody would ask.
+function reasonUnknown(pattern: string, entries: readonly CatalogueEntry[]): string {
+  // No active type matches, so a matching one is archived.
   if (entries.some(({ name }) => matchesPattern(pattern, name))) return 'is archived in the event catalogue';
   return pattern.endsWith('.*') ? 'matches nothing in the event catalogue' : 'is not in the event catalogue';
 }
@@ -117,5 +118,3 @@ function suggest(pattern: string, names: readonly string[]): string {
   const close = closeMatches(pattern, names);
   return close.length === 0 ? '' : `; did you mean ${close.join(', ')}?`;
 }
-
-export const MAX_EVENT_TYPES = 100;

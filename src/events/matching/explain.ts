@@ -5,7 +5,7 @@ import { matchesPattern } from '../event-type.ts';
 /** Why an event was or was not delivered to a webhook subscription. */
 export type MatchResult = 'DELIVERED_TO' | 'INACTIVE' | 'TYPE_MISMATCH' | 'FILTER_FALSE';
 
-/** The decision of SubscriptionIndex about an event under these settings. The filter is evaluated only if the decision depends on it. */
+/** Repeats the decision of SubscriptionIndex under these settings. Evaluates the filter only if the result depends on it. */
 export async function explainMatch(
   { isActive, eventTypes, filter, isSkipped }: MatchingSettings,
   event: { readonly type: string; readonly fulfils: (filter: unknown) => Promise<boolean> },
@@ -20,29 +20,29 @@ type MatchExplanation = {
   readonly event: {
     readonly id: string;
     readonly tenant: string;
-    /** Null: it was matched with nobody, whom it is for was named. */
+    /** Null: the event was not matched; its subscriptions were given explicitly. */
     readonly matchedVersion: bigint | null;
   };
-  /** Subscriptions with ids between these, both excluded; absent: from the first, or to the last. */
+  /** Bounds of the subscriptions' ids, both exclusive; absent: unbounded. */
   readonly afterId?: string | undefined;
   readonly beforeId?: string | undefined;
   readonly order: 'asc' | 'desc';
   readonly limit: number;
 };
 
-/** The settings of a subscription that an event was matched with. */
+/** The settings of a subscription when the event was matched. */
 type MatchingSettings = {
   readonly eventTypes: readonly string[];
   readonly isActive: boolean;
-  /** Null if every event of these types was wanted. */
+  /** Null: no filter. */
   readonly filter: unknown;
-  /** Its turn did not come: a filter counts as not fulfilled. */
+  /** The event's filter budget was exhausted before this subscription: a filter counts as not matching. */
   readonly isSkipped: boolean;
 };
 
 export type ExplainedSubscription = {
   readonly subscriptionId: string;
-  /** Null if the subscription did not exist then, but has got the event since. */
+  /** Null if the subscription did not exist then, but the event was delivered to it later. */
   readonly settings: MatchingSettings | null;
   /** The first delivery of the event to it. */
   readonly deliveryId: string | null;
@@ -68,7 +68,7 @@ export async function explainedSubscriptions(
 const LEAST = uuid7Floor(0);
 const GREATEST = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
-// An event's deliveries are not older than itself, but for other clocks: the bound is for Postgres to leave out partitions.
+// A delivery is younger than its event, except for clock drift: the bound on its id lets Postgres exclude partitions.
 const statement = (order: 'ASC' | 'DESC') => `
   WITH first_deliveries AS MATERIALIZED (
     SELECT DISTINCT ON (subscription_id) subscription_id, id FROM deliveries

@@ -9,7 +9,7 @@ const MAX_CONDITIONS = 100;
 const MAX_LIST_LENGTH = 250;
 const MAX_NAME_LENGTH = 256;
 
-/** What is wrong with an operator's operand, by operator. */
+/** Validators of the operand, by operator: each returns the problem. */
 const OPERANDS = {
   $eq: problemOfLiteral,
   $ne: problemOfLiteral,
@@ -25,7 +25,7 @@ const OPERANDS = {
 
 export type Operator = keyof typeof OPERANDS | '$and' | '$or' | '$not';
 
-/** Every problem of a payload filter, as docs/payload-filters.md describes it; of one beyond a limit that alone. */
+/** Every problem of a payload filter by the rules of docs/payload-filters.md; only the limit if the filter exceeds one. */
 export function validateFilter(filter: unknown): readonly FilterProblem[] {
   const path = 'filter';
   if (!isObject(filter)) return [{ path, message: 'must be a JSON object' }];
@@ -41,19 +41,19 @@ export function validateFilter(filter: unknown): readonly FilterProblem[] {
   return problems;
 }
 
-/** Whether it is an object of JSON: no array, and not null. */
+/** Whether the value is a JSON object: not an array, not null. */
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /**
- * Looks at as many values as the limit of bytes allows, since each takes more than one: a megabyte of them, which is
- * refused in any case, would take 0.1 s.
+ * Visits at most as many values as the limit of bytes, because each takes more than a byte: visiting a megabyte of values,
+ * which is invalid in any case, would take 0.1 s.
  */
 function isDeeperThan(levels: number, value: unknown, values: { left: number }): boolean {
   if (typeof value !== 'object' || value === null) return false;
   if (levels === 0) return true;
-  // Object.values would read all of them first. `as`: members of an object may be anything.
+  // Object.values would read all members first. `as`: an object may have any members.
   for (const name in value) {
     values.left -= 1;
     if (values.left <= 0) return false;
@@ -62,21 +62,21 @@ function isDeeperThan(levels: number, value: unknown, values: { left: number }):
   return false;
 }
 
-/** `count`: of the comparisons, which is what a filter costs. */
+/** `count`: number of comparisons, which determines the cost of a filter. */
 type Inspection = { readonly problems: readonly FilterProblem[]; readonly count: number };
 
 function inspect(condition: unknown, path: string): Inspection {
   if (!isObject(condition)) return comparison(path, problemOfLiteral(condition));
   const names = Object.keys(condition);
-  const own = problemOfNames(names);
-  if (own !== undefined) return comparison(path, own);
-  return together(names.map((name) => inspectPart({ name, operand: condition[name], path: `${path}.${name}` })));
+  const problem = problemOfNames(names);
+  if (problem !== undefined) return comparison(path, problem);
+  return combine(names.map((name) => inspectPart({ name, operand: condition[name], path: `${path}.${name}` })));
 }
 
 type Part = { readonly name: string; readonly operand: unknown; readonly path: string };
 
 function inspectPart({ name, operand, path }: Part): Inspection {
-  if (isComparing(name)) return comparison(path, OPERANDS[name](operand));
+  if (isComparisonOperator(name)) return comparison(path, OPERANDS[name](operand));
   if (name === '$and' || name === '$or') return inspectList(operand, path);
   if (name === '$not') return inspectObject(operand, path);
   return name.startsWith('$') ? comparison(path, 'is not an operator') : inspect(operand, path);
@@ -84,7 +84,7 @@ function inspectPart({ name, operand, path }: Part): Inspection {
 
 function inspectList(operand: unknown, path: string): Inspection {
   if (!Array.isArray(operand) || operand.length === 0) return comparison(path, 'must be a list of at least one object');
-  return together(operand.map((condition, index) => inspectObject(condition, `${path}.${index}`)));
+  return combine(operand.map((condition, index) => inspectObject(condition, `${path}.${index}`)));
 }
 
 function inspectObject(operand: unknown, path: string): Inspection {
@@ -95,46 +95,47 @@ function comparison(path: string, message: string | undefined): Inspection {
   return { problems: message === undefined ? [] : [{ path, message }], count: 1 };
 }
 
-function together(inspections: readonly Inspection[]): Inspection {
+function combine(inspections: readonly Inspection[]): Inspection {
   return {
     problems: inspections.flatMap(({ problems }) => problems),
     count: inspections.reduce((sum, { count }) => sum + count, 0),
   };
 }
 
-function isComparing(name: string): name is keyof typeof OPERANDS {
+function isComparisonOperator(name: string): name is keyof typeof OPERANDS {
   return Object.hasOwn(OPERANDS, name);
 }
 
 function problemOfNames(names: readonly string[]): string | undefined {
   if (names.length === 0) return 'must have at least one condition';
   const fields = names.filter((name) => !name.startsWith('$'));
-  if (fields.length > 0 && names.some(isComparing)) return 'must not have fields and comparing operators side by side';
+  if (fields.length > 0 && names.some(isComparisonOperator))
+    return 'must not have fields and comparing operators side by side';
   return fields.map(problemOfName).find((problem) => problem !== undefined);
 }
 
 function problemOfName(name: string): string | undefined {
-  // Not named in the path, which would be as long.
+  // The path does not include the name, which would make it as long.
   if (name.length > MAX_NAME_LENGTH) return `must not have names of more than ${MAX_NAME_LENGTH} characters`;
-  // Assigned to an object it becomes something else than a member, by whoever copies the filter.
+  // Assigning this member sets the prototype instead, in code that copies the filter.
   if (name === '__proto__') return 'must not have a member __proto__';
   return problemOfText(name);
 }
 
 function problemOfNameInLiteral(name: string): string | undefined {
-  // More likely meant as an operator; and Prisma takes `$type` for its own.
+  // Probably meant as an operator; and Prisma interprets `$type`.
   return name.startsWith('$') ? 'must not have operators inside a value' : problemOfName(name);
 }
 
 function problemOfText(text: string): string | undefined {
-  // Postgres has no text with either of them.
+  // Postgres cannot store either in text.
   return text.includes('\0') || !text.isWellFormed() ? 'must not contain NUL or half a surrogate pair' : undefined;
 }
 
-/** Of any JSON value, down to its members. */
+/** Checks any JSON value, including its members. */
 function problemOfLiteral(value: unknown): string | undefined {
   if (typeof value === 'string') return problemOfText(value);
-  // What the text of a request said is beyond a double.
+  // The number in the request exceeds the range of a double.
   if (typeof value === 'number' && !Number.isFinite(value)) return NUMBER_TOO_LARGE;
   if (typeof value !== 'object' || value === null) return undefined;
   const names = Array.isArray(value) ? [] : Object.keys(value).map(problemOfNameInLiteral);
@@ -143,7 +144,7 @@ function problemOfLiteral(value: unknown): string | undefined {
 
 function problemOfList(operand: unknown): string | undefined {
   const isList = Array.isArray(operand) && operand.length > 0 && operand.length <= MAX_LIST_LENGTH;
-  // A list of objects would have to be compared one by one.
+  // Objects in a list would have to be compared one by one.
   if (!isList || operand.some((value) => typeof value === 'object' && value !== null)) {
     return `must be a list of 1 to ${MAX_LIST_LENGTH} strings, numbers, booleans or nulls`;
   }

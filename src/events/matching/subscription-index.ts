@@ -7,49 +7,49 @@ import { type CompiledFilter, compileFilter, MAX_FILTER_STEPS } from './filter.t
 export type MatchedSubscription = { readonly id: string; readonly version: number };
 
 export type Match = {
-  /** The tenant's version that the event was matched at. */
+  /** The tenant's version at which the event was matched. */
   readonly version: number;
   readonly subscriptions: readonly MatchedSubscription[];
-  /** Filters of subscriptions from this id on were not looked at, because those before took too many steps. */
+  /** Filters of subscriptions from this id on were not evaluated, because the previous ones exhausted the budget. */
   readonly filterBudgetExhaustedAt: string | undefined;
 };
 
 type Entry = MatchedSubscription & {
   readonly eventTypes: readonly string[];
-  /** Undefined if every event of these types is wanted. */
-  readonly wants: CompiledFilter | undefined;
+  /** Undefined: no filter. */
+  readonly filter: CompiledFilter | undefined;
   readonly weight: number;
 };
 
 /**
- * For all the filters that one event is matched with, or a tenant with many of them could have everybody's events wait for
- * its own; the last one that is begun is still finished.
+ * Maximum filter steps for one event, so that a tenant with many filters does not delay other tenants' events. The filter
+ * that exceeds it is still finished.
  */
 const MAX_EVENT_STEPS = 1_000_000;
-/** After so many, which take 2 ms at most, others may have their turn of the event loop. */
-const STEPS_BETWEEN_TURNS = 10_000;
+/** Filter steps in one turn of the event loop: at most 2 ms. */
+const STEPS_PER_TURN = 10_000;
 
-/** A subscription takes some 300 bytes, its compiled filter up to 90 times what its JSON has (measured). */
+/** One unit of weight is the 300 bytes of a subscription; a compiled filter takes up to 90 times the size of its JSON (measured). */
 const JSON_BYTES_PER_WEIGHT = 4;
 
-/** One tenant's active subscriptions by the event types they want, kept up to date by applying changes in order. */
+/** One tenant's active subscriptions by event type pattern, updated by applying changes in order. */
 export class SubscriptionIndex {
   readonly #active = new Map<string, Entry>();
   readonly #byPattern = new Map<string, Set<string>>();
   #version = 0;
   #weight = 0;
 
-  /** The version up to which changes have been applied. */
+  /** The tenant's version up to which changes have been applied. */
   get version(): number {
     return this.#version;
   }
 
-  /** What it takes to keep: one for each active subscription, and more for those with filters. */
+  /** The weight in the cache: one for each active subscription, and more for its filter. */
   get weight(): number {
     return this.#weight;
   }
 
-  /** What is known already is left alone: of two who read at the same time, the one who read less may apply it later. */
+  /** Ignores changes that are already applied: of two concurrent reads, the older may be applied last. */
   apply(change: ChangedSubscription, entry = createEntry(change)): void {
     if (change.version <= this.#version) return;
     this.#remove(change.id);
@@ -58,24 +58,24 @@ export class SubscriptionIndex {
   }
 
   /**
-   * The subscriptions that want an event of this type with this data, each once however many of its patterns match. The
-   * data is asked for only if it matters, and then perhaps several times. Changes that are applied meanwhile do not count.
+   * The matching subscriptions, each once even if several of its patterns match. `data` is called only for filters, possibly
+   * several times. Changes that are applied while this runs have no effect on the result.
    */
   async match(eventType: string, data: () => unknown): Promise<Match> {
     const version = this.#version;
     const ids = new Set(patternsOf(eventType).flatMap((pattern) => [...(this.#byPattern.get(pattern) ?? [])]));
     const candidates = [...ids].flatMap((id) => this.#active.get(id) ?? []);
-    const subscriptions: MatchedSubscription[] = candidates.filter(({ wants }) => wants === undefined);
+    const subscriptions: MatchedSubscription[] = candidates.filter(({ filter }) => filter === undefined);
     let stepsLeft = MAX_EVENT_STEPS;
-    let turnEndsAt = stepsLeft - STEPS_BETWEEN_TURNS;
-    for (const entry of candidates.filter(({ wants }) => wants !== undefined).sort(byId)) {
+    let turnEndsAt = stepsLeft - STEPS_PER_TURN;
+    for (const entry of candidates.filter(({ filter }) => filter !== undefined).sort(byId)) {
       if (stepsLeft <= 0) return { version, subscriptions, filterBudgetExhaustedAt: entry.id };
       if (stepsLeft < turnEndsAt) {
         await yieldEventLoop();
-        turnEndsAt = stepsLeft - STEPS_BETWEEN_TURNS;
+        turnEndsAt = stepsLeft - STEPS_PER_TURN;
       }
       const budget = { left: MAX_FILTER_STEPS };
-      if (entry.wants?.(data(), budget) === true) subscriptions.push(entry);
+      if (entry.filter?.(data(), budget) === true) subscriptions.push(entry);
       stepsLeft -= MAX_FILTER_STEPS - budget.left;
     }
     return { version, subscriptions, filterBudgetExhaustedAt: undefined };
@@ -103,20 +103,20 @@ export class SubscriptionIndex {
   }
 }
 
-/** Takes up to 0.7 ms for the filter; undefined for a subscription that gets nothing. */
+/** Compiling the filter takes up to 0.7 ms. Undefined for an inactive subscription. */
 function createEntry({ id, version, eventTypes, isActive, filter }: ChangedSubscription): Entry | undefined {
   if (!isActive) return undefined;
   const hasFilter = filter !== null;
   const weight = 1 + (hasFilter ? Math.ceil(JSON.stringify(filter).length / JSON_BYTES_PER_WEIGHT) : 0);
-  return { id, version, eventTypes, weight, wants: hasFilter ? compileFilter(filter) : undefined };
+  return { id, version, eventTypes, weight, filter: hasFilter ? compileFilter(filter) : undefined };
 }
 
-/** So that one id says which were skipped. Postgres orders them in the same way. */
+/** A fixed order, so that one id tells which filters were skipped. Postgres orders ids in the same way. */
 function byId(a: Entry, b: Entry): number {
   return a.id < b.id ? -1 : 1;
 }
 
-/** The indexes of the tenants seen last, up to so much weight in all. */
+/** A cache of the most recently used tenants' indexes, bounded by total weight. */
 export class SubscriptionIndexes {
   readonly #cache: LRUCache<string, SubscriptionIndex>;
 
@@ -124,12 +124,12 @@ export class SubscriptionIndexes {
     this.#cache = new LRUCache({ maxSize: maxWeight, sizeCalculation: (index) => index.weight + 1 });
   }
 
-  /** What is kept weighs so much, and one more for each tenant. */
+  /** The total weight of the cached indexes, plus one for each tenant. */
   get weight(): number {
     return this.#cache.calculatedSize;
   }
 
-  /** Reads what changed since the last time, so that a subscription counts from the moment its mutation has answered. */
+  /** Applies the changes since the last call, so that a subscription matches as soon as its mutation has returned. */
   async update(db: Queryable, tenants: ReadonlySet<string>): Promise<Map<string, SubscriptionIndex>> {
     const indexes = new Map(
       [...tenants].map((tenant) => [tenant, this.#cache.get(tenant) ?? new SubscriptionIndex()] as const),
@@ -138,19 +138,19 @@ export class SubscriptionIndexes {
     const changes = await changedSubscriptions(db, known);
     const entries: ReturnType<typeof createEntry>[] = [];
     for (const change of changes) {
-      // A tenant can have thousands of filters to compile.
+      // There may be thousands of filters to compile.
       if (change.filter !== null) await yieldEventLoop();
       entries.push(createEntry(change));
     }
-    // At once: of a subscription that changed twice only the last change is read, so a part would be no state that there was.
+    // All in one turn: only the latest change of a subscription is read, so a part of the changes is no past state.
     for (const [n, change] of changes.entries()) indexes.get(change.tenant)?.apply(change, entries[n]);
-    // The cache may decline to keep them; this batch goes by what it has read.
+    // The cache may reject an index that is too large; the caller uses it nevertheless.
     for (const [tenant, index] of indexes) this.#keep(tenant, index);
     return indexes;
   }
 
   #keep(tenant: string, index: SubscriptionIndex): void {
-    // The same object again would be left with the weight that it had.
+    // Setting the same object again would keep its old weight.
     this.#cache.delete(tenant);
     this.#cache.set(tenant, index);
   }
@@ -163,11 +163,11 @@ type ChangedSubscription = {
   readonly eventTypes: readonly string[];
   /** False once it is inactive or deleted. */
   readonly isActive: boolean;
-  /** Null if every event of these types is wanted. */
+  /** Null: no filter. */
   readonly filter: unknown;
 };
 
-/** The subscriptions of each tenant that changed after the version that is known of it (0: none), oldest change first. */
+/** The subscriptions of each tenant that changed after the tenant's known version (0: not known), oldest change first. */
 async function changedSubscriptions(db: Queryable, known: ReadonlyMap<string, number>): Promise<ChangedSubscription[]> {
   const { rows } = await db.query<Omit<ChangedSubscription, 'version'> & { version: string }>(
     `SELECT s.id, s.tenant, s.version, s.event_types AS "eventTypes", s.is_active AND s.deleted_at IS NULL AS "isActive",
