@@ -9,46 +9,50 @@ import { PAGE } from './page.ts';
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
-  description: 'What the holder of a credential may do.',
+  description: 'The operations that a credential permits.',
   values: {
-    [ApiKeyScope.ADMIN]: { description: 'Everything, for every tenant; only an API key can have this scope, no JWT.' },
-    [ApiKeyScope.TENANT_WRITE]: { description: 'Read, change and publish everything of one tenant, but no API keys.' },
-    [ApiKeyScope.TENANT_READ]: { description: 'Read and watch everything of one tenant.' },
-    [ApiKeyScope.PUBLISH]: { description: 'Publish events, for one tenant or for all of them, and nothing else.' },
+    [ApiKeyScope.ADMIN]: {
+      description: 'Every operation, for every tenant. Only an API key can have this scope, not a JWT.',
+    },
+    [ApiKeyScope.TENANT_WRITE]: {
+      description: 'Reading, changing and publishing everything of one tenant, except API keys.',
+    },
+    [ApiKeyScope.TENANT_READ]: { description: 'Reading and watching everything of one tenant.' },
+    [ApiKeyScope.PUBLISH]: { description: 'Publishing events, for one tenant or for every tenant.' },
   },
 });
 
 const ApiKeyType = builder.prismaObject('ApiKey', {
-  description: 'A credential. The key itself is shown once, by the mutation that makes it, and never again.',
+  description: 'A credential. The key itself is shown only by the mutation that creates it.',
   authScopes: { admin: true },
   select: { id: true },
   fields: (t) => ({
     id: t.exposeID('id'),
-    name: t.exposeString('name', { description: 'For people.' }),
+    name: t.exposeString('name', { description: 'A name for people.' }),
     scope: t.expose('scope', { type: ApiKeyScopeEnum }),
     tenant: t.exposeString('tenant', {
       nullable: true,
-      description: 'Whose it is; null with ADMIN, and with PUBLISH for every tenant.',
+      description: 'The tenant that the key belongs to; null with ADMIN, and with PUBLISH for every tenant.',
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     lastUsedAt: t.expose('lastUsedAt', {
       type: 'DateTime',
       nullable: true,
-      description: 'To about a minute; null if it never was.',
+      description: 'The last use, exact to about a minute; null if the key has never been used.',
     }),
     revokedAt: t.expose('revokedAt', {
       type: 'DateTime',
       nullable: true,
-      description: 'Since when it is refused; null while it is valid.',
+      description: 'The time of its revocation; null while the key is valid.',
     }),
   }),
 });
 
 const FilterInput = builder.inputType('ApiKeyFilter', {
-  description: 'Which API keys are meant.',
+  description: 'A filter for API keys.',
   fields: (t) => ({
     tenant: t.string({ description: 'Only the keys of this tenant.' }),
-    includeRevoked: t.boolean({ description: 'Also those that are revoked. Default: false.' }),
+    includeRevoked: t.boolean({ description: 'Whether revoked keys are included. Default: false.' }),
   }),
 });
 
@@ -60,9 +64,9 @@ builder.queryField('apiKeys', (t) =>
     {
       type: ApiKeyType,
       ...PAGE,
-      description: 'Newest first. Only with the scope ADMIN.',
+      description: 'The API keys, newest first. Requires the scope ADMIN.',
       authScopes: { admin: true },
-      args: { filter: t.arg({ type: FilterInput, description: 'Default: those that are valid.' }) },
+      args: { filter: t.arg({ type: FilterInput, description: 'The keys to return. Default: all valid keys.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
         services.database.prisma.apiKey.findMany(
           pageOf(query, {
@@ -79,10 +83,11 @@ const CreateInput = builder.inputType('CreateApiKeyInput', {
   description: 'A new API key.',
   fields: (t) => ({
     tenant: t.string({
-      description: 'Whose it is. Required with TENANT_WRITE and TENANT_READ; without it PUBLISH is for every tenant.',
+      description:
+        'The tenant of the key. Required with TENANT_WRITE and TENANT_READ; without it, PUBLISH is for every tenant.',
     }),
-    name: t.string({ required: true, description: 'For people; 1 to 200 characters.' }),
-    scope: t.field({ type: ApiKeyScopeEnum, required: true, description: 'What its holder may do.' }),
+    name: t.string({ required: true, description: 'A name for people, from 1 to 200 characters.' }),
+    scope: t.field({ type: ApiKeyScopeEnum, required: true, description: 'The operations that the key permits.' }),
   }),
 });
 
@@ -90,31 +95,37 @@ const CreatePayload = builder.objectRef<IssuedApiKey>('CreateApiKeyPayload').imp
   description: 'The API key was created.',
   fields: (t) => ({
     apiKey: t.field({ type: ApiKeyType, resolve: ({ apiKey }) => apiKey }),
-    key: t.exposeString('key', { description: 'Keep it: it is not shown again.' }),
+    key: t.exposeString('key', { description: 'The key. It is not shown again.' }),
   }),
 });
 
 const RevokePayload = builder.objectRef<{ readonly apiKey: ApiKey }>('RevokeApiKeyPayload').implement({
-  description: 'The API key is refused from now on.',
+  description: 'The API key was revoked.',
   fields: (t) => ({ apiKey: t.field({ type: ApiKeyType, resolve: ({ apiKey }) => apiKey }) }),
 });
 
-// Only an administrator makes keys: those that a tenant's key had made would outlive its revocation.
+// Only an administrator creates keys: keys created by a tenant's key would outlive its revocation.
 builder.mutationFields((t) => ({
   createApiKey: t.field({
     type: CreatePayload,
-    description: 'Only with the scope ADMIN.',
+    description: 'Creates an API key. Requires the scope ADMIN.',
     authScopes: { admin: true },
-    args: { input: t.arg({ type: CreateInput, required: true, description: 'What it may do, and for whom.' }) },
+    args: {
+      input: t.arg({
+        type: CreateInput,
+        required: true,
+        description: 'The name, the scope and the tenant of the key.',
+      }),
+    },
     errors: { types: [InvalidInputError] },
     resolve: (_root, { input }, { services }) => issueApiKey(services.database, input),
   }),
   revokeApiKey: t.field({
     type: RevokePayload,
     description:
-      'Within five seconds it is refused everywhere, and what is open with it is closed. Only with the scope ADMIN.',
+      'Revokes an API key. Within five seconds every process refuses it and closes its streams and sockets. Requires the scope ADMIN.',
     authScopes: { admin: true },
-    args: { id: t.arg.id({ required: true, description: 'Of the API key.' }) },
+    args: { id: t.arg.id({ required: true, description: 'The id of the API key.' }) },
     errors: { types: [NotFoundError] },
     resolve: async (_root, { id }, { services }) => {
       const apiKey = await revokeApiKey(services.database, id);

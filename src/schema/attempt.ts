@@ -4,62 +4,72 @@ import { builder } from './builder.ts';
 import { FailureReasonEnum } from './delivery.ts';
 
 const AttemptStatusEnum = builder.enumType('AttemptStatus', {
-  description: 'What became of one HTTP request.',
+  description: 'The result of one HTTP request.',
   values: {
-    [AttemptStatus.SUCCESS]: { description: 'The endpoint answered with a 2xx.' },
-    [AttemptStatus.FAILURE]: { description: 'Anything else; `failureReason` says what.' },
+    [AttemptStatus.SUCCESS]: { description: 'The endpoint answered with a status from 200 to 299.' },
+    [AttemptStatus.FAILURE]: { description: 'The attempt failed; `failureReason` has the reason.' },
   },
 });
 
 export const AttemptType = builder.prismaObject('Attempt', {
-  description: 'One HTTP request of a delivery, as the delivery log shows it.',
+  description: 'One HTTP request of a delivery: an entry of the delivery log.',
   fields: (t) => ({
     id: t.exposeID('id'),
     cursor: t.string({
       description:
-        'Hand it as `after` to go on from here. In a page the same as the cursor of its edge; in the live log it also says what has been seen of attempts logged at the same time.',
-      // A live attempt brings its own.
+        'A cursor for `after` that continues behind this attempt. In a page it is the cursor of the edge; in the live log it also records which attempts logged at the same time have been received.',
+      // A live attempt has its own cursor.
       resolve: (attempt: { readonly id: string; readonly cursor?: string }) =>
         attempt.cursor ?? formatPrismaCursor({ id: attempt.id }, 'id'),
     }),
     delivery: t.relation('delivery', {
       nullable: true,
-      description: 'Null if the attempt is kept for longer than its delivery was.',
+      description: 'The delivery; null if it is no longer kept.',
     }),
-    subscription: t.relation('subscription', { description: 'Also if it has been deleted since.' }),
+    subscription: t.relation('subscription', { description: 'The webhook subscription, even if it has been deleted.' }),
     tenant: t.exposeString('tenant'),
     eventType: t.exposeString('eventType'),
-    number: t.exposeInt('number', { description: 'Counts the attempts of the delivery from 1.' }),
-    isTest: t.exposeBoolean('isTest', { description: 'Whether it is of a test event.' }),
+    number: t.exposeInt('number', { description: 'The number of the attempt within its delivery, from 1.' }),
+    isTest: t.exposeBoolean('isTest', { description: 'Whether the attempt belongs to a test event.' }),
     status: t.expose('status', { type: AttemptStatusEnum }),
     failureReason: t.expose('failureReason', {
       type: FailureReasonEnum,
       nullable: true,
-      description: 'Null if it succeeded.',
+      description: 'The reason of a failure; null if the attempt succeeded.',
     }),
-    statusCode: t.exposeInt('statusCode', { nullable: true, description: 'Null if no response came.' }),
-    responseTimeMs: t.exposeInt('responseTimeMs', { description: 'From the start of the attempt to its outcome.' }),
+    statusCode: t.exposeInt('statusCode', {
+      nullable: true,
+      description: 'The HTTP status code; null without a response.',
+    }),
+    responseTimeMs: t.exposeInt('responseTimeMs', {
+      description: 'The time from the start of the attempt to its result, in milliseconds.',
+    }),
     startedAt: t.expose('startedAt', { type: 'DateTime' }),
     requestHeaders: t.expose('requestHeaders', {
       type: 'JSON',
-      description: 'An object of at most 64 headers; secret values are redacted.',
+      description: 'The request headers as an object of at most 64; secret values are redacted.',
     }),
     responseHeaders: t.expose('responseHeaders', {
       type: 'JSON',
       nullable: true,
-      description: 'An object of at most 64 headers; secret values are redacted.',
+      description: 'The response headers as an object of at most 64; secret values are redacted.',
     }),
     responseBody: t.exposeString('responseBody', {
       nullable: true,
-      description: 'Its first 20,000 bytes at most, read as UTF-8.',
+      description: 'At most the first 20,000 bytes of the response body, read as UTF-8.',
       complexity: 5,
     }),
-    responseBodyTruncated: t.exposeBoolean('responseBodyTruncated', { description: 'Whether there was more of it.' }),
-    errorMessage: t.exposeString('errorMessage', { nullable: true, description: 'What went wrong, for people.' }),
-    payloadSizeBytes: t.exposeInt('payloadSizeBytes', { description: 'Size of the request body.' }),
+    responseBodyTruncated: t.exposeBoolean('responseBodyTruncated', {
+      description: 'Whether the response body was longer than `responseBody`.',
+    }),
+    errorMessage: t.exposeString('errorMessage', {
+      nullable: true,
+      description: 'A description of the failure for people.',
+    }),
+    payloadSizeBytes: t.exposeInt('payloadSizeBytes', { description: 'The size of the request body.' }),
     signingSecretIds: t.exposeIDList('signingSecretIds', {
       description:
-        "The ids of the signing secrets it was signed with, the current one first. Of those, the subscription's `secrets` has the ones that are still valid.",
+        "The ids of the secrets that signed the request, the current one first. The subscription's `secrets` has those that are still valid.",
     }),
   }),
 });

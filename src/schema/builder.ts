@@ -12,26 +12,26 @@ import { parseMoment } from '../lib/moment.ts';
 import type { Context } from './context.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
 
-/** Lists count tenfold; but that of a connection is as long as the connection says. */
+/** For the lists of a connection, whose own complexity already counts their length. Other lists count tenfold. */
 const ONCE = { complexity: { field: 1, multiplier: 1 } };
 
-/** Of what all connections have. */
+/** Descriptions that all connections share. */
 const DESCRIPTIONS = {
-  defaultConnectionTypeOptions: { description: 'A page of a list, and where the list goes on.' },
-  defaultEdgeTypeOptions: { description: 'A row of a page, and its place in the list.' },
-  cursorFieldOptions: { description: 'Hand it as `after` or `before` to go on from here.' },
+  defaultConnectionTypeOptions: { description: 'A page of a list, with cursors for the pages around it.' },
+  defaultEdgeTypeOptions: { description: 'A row of a page with its cursor.' },
+  cursorFieldOptions: { description: 'A cursor for `after` or `before` that continues from this row.' },
   pageInfoTypeOptions: {
     description:
-      'Where a page begins and ends: `after` its `endCursor` comes the next one, `before` its `startCursor` the one before.',
+      'The ends of a page. The next page is `after` its `endCursor`, the previous one `before` its `startCursor`.',
   },
   firstArgOptions: {
-    description: `So many rows from the beginning, or those after \`after\`; at most ${MAX_PAGE_SIZE}. Default: ${DEFAULT_PAGE_SIZE}.`,
+    description: `The number of rows from the start of the list or behind \`after\`, at most ${MAX_PAGE_SIZE}. Default: ${DEFAULT_PAGE_SIZE}.`,
   },
   lastArgOptions: {
-    description: `So many rows from the end, or the nearest ones before \`before\`; at most ${MAX_PAGE_SIZE}.`,
+    description: `The number of rows from the end of the list or directly in front of \`before\`, at most ${MAX_PAGE_SIZE}.`,
   },
-  afterArgOptions: { description: 'A cursor: only the rows that come after it in the list.' },
-  beforeArgOptions: { description: 'A cursor: only the rows that come before it in the list.' },
+  afterArgOptions: { description: 'A cursor. The page has only rows behind it.' },
+  beforeArgOptions: { description: 'A cursor. The page has only rows in front of it.' },
 };
 
 export const builder = new SchemaBuilder<{
@@ -47,12 +47,12 @@ export const builder = new SchemaBuilder<{
     JSON: { Input: unknown; Output: unknown };
   };
 }>({
-  // The errors plugin before Prisma's, or the latter takes the result unions for rows. What may not be asked for is
-  // refused before anything is read, but within the errors plugin: it is no member of a result union.
+  // The errors plugin comes before Prisma's, which would take result unions for rows. Authorization runs before anything is
+  // read but inside the errors plugin, because FORBIDDEN is not a member of a result union.
   plugins: [ErrorsPlugin, ScopeAuthPlugin, RelayPlugin, PrismaPlugin, ComplexityPlugin],
   scopeAuth: {
     authScopes: ({ viewer }) => permissionsOf(viewer),
-    // Otherwise a stream would be opened, and only its values refused.
+    // Without this a stream would open, and only its values would be refused.
     authorizeOnSubscribe: true,
     unauthorizedError: (_parent, { viewer }, { parentType, fieldName }) =>
       new GraphQLError(`credentials with the scope ${viewer.scope} may not use ${parentType.name}.${fieldName}`, {
@@ -64,7 +64,7 @@ export const builder = new SchemaBuilder<{
     directResult: true,
     defaultUnionOptions: {
       name: ({ fieldName }) => `${fieldName.charAt(0).toUpperCase()}${fieldName.slice(1)}Result`,
-      description: 'What was done, or why nothing was.',
+      description: 'The payload of the mutation, or the reason why it changed nothing.',
     },
   },
   relay: {
@@ -75,24 +75,24 @@ export const builder = new SchemaBuilder<{
     nodeFieldOptions: { nullable: false },
     ...DESCRIPTIONS,
   },
-  // Only weighs fields; the server compares before it executes, live streams as well.
+  // The plugin only weighs fields. The server enforces the limit before execution, also of live streams.
   complexity: { disabled: true },
   prisma: { client: ({ services }) => services.database.prisma, dmmf: getDatamodel() },
 });
 
-// Nobody may do anything unless it is said here, or by the field.
-builder.queryType({ description: 'What can be read; wants a credential that may read.', authScopes: { read: true } });
+// Permissions are denied unless these types or a field grant them.
+builder.queryType({ description: 'The queries. They require a credential that may read.', authScopes: { read: true } });
 builder.mutationType({
-  description: 'What can be done. Answers are unions of a payload and the errors that a caller can act on.',
+  description: 'The mutations. Each returns a union of its payload and the errors that a caller can act on.',
   authScopes: { write: true },
 });
 builder.subscriptionType({
-  description: 'What can be watched, over WebSocket (graphql-transport-ws) or server-sent events.',
+  description: 'The live streams, over WebSocket (graphql-transport-ws) or server-sent events.',
   authScopes: { read: true },
 });
 
 builder.scalarType('DateTime', {
-  description: 'A moment in ISO 8601, always in UTC when we say it: `2026-01-31T12:00:00.000Z`.',
+  description: 'A time in ISO 8601. Output is always in UTC: `2026-01-31T12:00:00.000Z`.',
   serialize: (moment) => moment.toISOString(),
   parseValue: (value) => {
     const moment = typeof value === 'string' ? parseMoment(value) : undefined;
@@ -104,7 +104,7 @@ builder.scalarType('DateTime', {
 });
 
 builder.scalarType('JSON', {
-  description: 'Any JSON value. Numbers beyond the precision of a double lose it here; deliveries keep every byte.',
+  description: 'Any JSON value. Numbers lose precision beyond that of a double here; deliveries keep every byte.',
   serialize: (value) => value,
   parseValue: (value) => value,
 });

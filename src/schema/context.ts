@@ -10,29 +10,29 @@ import type { NatsClient } from '../nats/connection.ts';
 import type { ReplayFeed } from '../replays/progress.ts';
 import type { WebhookSubscriptionServices } from '../subscriptions/service.ts';
 
-/** What resolvers work with; lives as long as the server. */
+/** The services of the resolvers, created once for the server. */
 export type SchemaServices = WebhookSubscriptionServices & {
   readonly bus: NatsClient;
   readonly liveLog: LiveLog;
   readonly log: Logger;
-  /** To be called with the id of an API key that has been revoked; other processes hear of it from Postgres. */
+  /** Ends the use of a revoked API key in this process; Postgres notifies the others. */
   readonly apiKeyRevoked: (id: string) => void;
   readonly publishEvent: PublishEvent;
   readonly schemaThread: SchemaThread;
   readonly replayFeed: ReplayFeed;
 };
 
-/** What a resolver gets, anew for each operation. */
+/** The context of one operation. */
 export type Context = {
   readonly services: SchemaServices;
   readonly viewer: Viewer;
   readonly childPages: ChildPages;
   readonly eventData: EventData;
-  /** For what only waits: others of the tenant have their turn meanwhile. Undefined if there are no turns. */
+  /** Releases the tenant's permit while an operation only waits. Undefined if concurrency is not limited. */
   readonly rest?: RestTurn;
   readonly work: OperationWork;
-  /** Aborts when the server stops: live streams end then. */
+  /** Aborts when the server stops, which ends live streams. */
   readonly stopping: AbortSignal;
-  /** Of a query: aborts when it has been ended (time, or its client has gone), and nothing more of it is to be begun. */
+  /** Aborts when a query times out or its client disconnects. Resolvers must start no further work. */
   readonly signal?: AbortSignal;
 };

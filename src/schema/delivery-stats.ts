@@ -12,17 +12,16 @@ import { builder } from './builder.ts';
 import { DeliveryFilterInput } from './delivery.ts';
 
 const StatsBucketEnum = builder.enumType('StatsBucket', {
-  description: 'How wide the buckets of statistics are. They begin at whole minutes, hours and days in UTC.',
+  description: 'The width of the buckets of statistics. Buckets begin at whole minutes, hours and days in UTC.',
   values: {
-    MINUTE: { description: 'Read from the log itself.' },
-    HOUR: { description: 'Read from counts that are kept.' },
-    DAY: { description: 'Read from counts that are kept.' },
+    MINUTE: { description: 'Buckets of a minute, counted from the delivery log itself.' },
+    HOUR: { description: 'Buckets of an hour, read from stored counts.' },
+    DAY: { description: 'Buckets of a day, read from stored counts.' },
   } satisfies Record<StatsBucket, object>,
 });
 
 const ResponseTimesType = builder.objectRef<ResponseTimes>('ResponseTimes').implement({
-  description:
-    'The times that so many percent of the attempts did not exceed, in milliseconds; they are off by 5 % at most.',
+  description: 'Percentiles of response times in milliseconds, with an error of at most 5 %.',
   fields: (t) => ({
     p50: t.exposeFloat('p50'),
     p90: t.exposeFloat('p90'),
@@ -33,14 +32,22 @@ const ResponseTimesType = builder.objectRef<ResponseTimes>('ResponseTimes').impl
 
 type Bucket = { readonly fromMs: number; readonly toMs: number; readonly stats: AttemptStats | undefined };
 
-const WHOLE = 'A whole number, which may be more than an Int can be.';
+const WHOLE = 'An integer that can exceed the range of Int.';
 
 const DeliveryStatsBucketType = builder.objectRef<Bucket>('DeliveryStatsBucket').implement({
-  description: 'What became of the attempts that were started in a stretch of time.',
+  description: 'The results of the attempts that started in a period.',
   fields: (t) => ({
-    from: t.field({ type: 'DateTime', description: 'It included.', resolve: ({ fromMs }) => new Date(fromMs) }),
-    to: t.field({ type: 'DateTime', description: 'It excluded.', resolve: ({ toMs }) => new Date(toMs) }),
-    // Int ends at 2,147,483,647, which a large installation has in a month.
+    from: t.field({
+      type: 'DateTime',
+      description: 'The start of the period, included.',
+      resolve: ({ fromMs }) => new Date(fromMs),
+    }),
+    to: t.field({
+      type: 'DateTime',
+      description: 'The end of the period, excluded.',
+      resolve: ({ toMs }) => new Date(toMs),
+    }),
+    // A large installation exceeds the maximum of Int (2,147,483,647) in a month.
     attemptCount: t.float({ description: WHOLE, resolve: ({ stats }) => stats?.attemptCount ?? 0 }),
     successCount: t.float({ description: WHOLE, resolve: ({ stats }) => stats?.successCount ?? 0 }),
     failureCount: t.float({
@@ -49,13 +56,13 @@ const DeliveryStatsBucketType = builder.objectRef<Bucket>('DeliveryStatsBucket')
     }),
     successRate: t.float({
       nullable: true,
-      description: 'From 0 to 1; null if there was no attempt.',
+      description: 'The share of successful attempts, from 0 to 1; null without attempts.',
       resolve: ({ stats }) => (stats === undefined ? null : stats.successCount / stats.attemptCount),
     }),
     responseTimeMs: t.field({
       type: ResponseTimesType,
       nullable: true,
-      description: 'Of all attempts, failed ones too; null if there was none.',
+      description: 'The response times of all attempts, including failed ones; null without attempts.',
       resolve: ({ stats }) => stats?.responseTimeMs,
     }),
   }),
@@ -64,16 +71,16 @@ const DeliveryStatsBucketType = builder.objectRef<Bucket>('DeliveryStatsBucket')
 type Stats = { readonly total: Bucket; readonly buckets: readonly Bucket[] };
 
 const DeliveryStatsType = builder.objectRef<Stats>('DeliveryStats').implement({
-  description: 'Statistics of attempts: what the delivery log has, counted.',
+  description: 'Statistics of the attempts in the delivery log.',
   fields: (t) => ({
     total: t.field({
       type: DeliveryStatsBucketType,
-      description: 'All buckets together.',
+      description: 'The sum of all buckets.',
       resolve: ({ total }) => total,
     }),
     buckets: t.field({
       type: [DeliveryStatsBucketType],
-      description: 'All of them, the oldest first, also those without attempts.',
+      description: 'All buckets, oldest first, including those without attempts.',
       resolve: ({ buckets }) => [...buckets],
     }),
   }),
@@ -84,18 +91,30 @@ builder.queryField('deliveryStats', (t) =>
     type: DeliveryStatsType,
     complexity: 5_000,
     description:
-      'How many attempts were started in each bucket, what became of them and how long they took. An attempt counts as soon as it is in the delivery log. The counts are exact.',
+      'The number, results and response times of the attempts started in each bucket. An attempt counts as soon as it is in the delivery log. The counts are exact.',
     args: {
       filter: t.arg({
         type: DeliveryFilterInput,
-        description: 'Which attempts, as in `deliveryLog`; without its `from` and `to`.',
+        description: 'The attempts to count, as in `deliveryLog`; without `from` and `to`.',
       }),
-      from: t.arg({ type: 'DateTime', required: true, description: 'Rounded down to the beginning of a bucket.' }),
-      to: t.arg({ type: 'DateTime', required: true, description: 'Rounded up to the end of a bucket.' }),
-      bucket: t.arg({ type: StatsBucketEnum, required: true, description: 'There may be at most 1,000 of them.' }),
+      from: t.arg({
+        type: 'DateTime',
+        required: true,
+        description: 'The start of the period, rounded down to the start of a bucket.',
+      }),
+      to: t.arg({
+        type: 'DateTime',
+        required: true,
+        description: 'The end of the period, rounded up to the end of a bucket.',
+      }),
+      bucket: t.arg({
+        type: StatsBucketEnum,
+        required: true,
+        description: 'The width of a bucket. At most 1,000 buckets are possible.',
+      }),
     },
     resolve: async (_root, args, context): Promise<Stats> => {
-      // The counts of a subscription do not say whose it is: its id is looked up here.
+      // Stored counts of a subscription have no tenant, so the id is checked here.
       const filter = await scopeFilterToViewer(context, args.filter, problemsOfStats(args.filter ?? {}, args));
       const { query, idBounds } = planStats(filter, args);
       const { readPool } = context.services.database;

@@ -21,24 +21,26 @@ import { LOG_PAGE, PAGE, readLogPosition } from './page.ts';
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const WaitReasonEnum = builder.enumType('WaitReason', {
-  description: 'What a pending delivery waits for.',
+  description: 'The reason why a pending delivery is waiting.',
   values: {
-    [WaitReason.BACKOFF]: { description: 'The wait after a failed attempt.' },
+    [WaitReason.BACKOFF]: { description: 'The delivery waits for the back-off after a failed attempt.' },
     [WaitReason.RETRY_AFTER]: {
-      description: 'The endpoint asked to wait (Retry-After), for longer than the back-off.',
+      description: 'The endpoint requested a longer wait than the back-off (Retry-After).',
     },
     [WaitReason.CIRCUIT_OPEN]: {
-      description: 'It is due, but the endpoint keeps failing: only probes are sent to it until one succeeds.',
+      description: 'The delivery is due, but the circuit is open: only probes are sent until one succeeds.',
     },
     [WaitReason.RATE_LIMITED]: {
-      description: "It is due, but the subscription's rateLimitPerSecond is used up, or others come first.",
+      description:
+        "The delivery is due, but the subscription's `rateLimitPerSecond` is used up, or other deliveries come first.",
     },
     [WaitReason.IN_FLIGHT_LIMIT]: {
       description:
-        "It is due, but as many attempts as the subscription's maxInFlight are being made, or others come first.",
+        "The delivery is due, but the subscription's `maxInFlight` is reached, or other deliveries come first.",
     },
     [WaitReason.BROKER_UNAVAILABLE]: {
-      description: 'It is due, but the message broker is unavailable or full. It is attempted once that is over.',
+      description:
+        'The delivery is due, but the message broker is unavailable or full. It is attempted when the broker recovers.',
     },
   },
 });
@@ -53,24 +55,24 @@ const WAITING = {
 } as const;
 
 export const DeliveryType = builder.prismaObject('Delivery', {
-  description: 'One event on its way to one webhook subscription.',
+  description: 'An event to be sent to one webhook subscription.',
   fields: (t) => ({
     id: t.exposeID('id'),
     tenant: t.exposeString('tenant'),
     status: t.expose('status', { type: DeliveryStatusEnum }),
-    attemptCount: t.exposeInt('attemptCount', { description: 'How many attempts have been made.' }),
+    attemptCount: t.exposeInt('attemptCount', { description: 'The number of attempts made so far.' }),
     nextAttemptAt: t.field({
       type: 'DateTime',
       nullable: true,
       description:
-        "When the next attempt is due; null if none is planned. Behind an open circuit, not before the circuit's `nextProbeAt`.",
+        'The time of the next attempt; null if none is planned. While the circuit is open, not before its `nextProbeAt`.',
       select: WAITING,
       resolve: (delivery) => nextAttemptOf(delivery),
     }),
     waitingFor: t.field({
       type: WaitReasonEnum,
       nullable: true,
-      description: 'Why no attempt is made right now; null if one is, or if none is planned.',
+      description: 'The reason why the delivery is waiting; null if an attempt is in flight or none is planned.',
       select: WAITING,
       resolve: (delivery, _args, { services: { database, bus } }) =>
         waitReasonOf(delivery, { now: new Date(database.clock.now()), takesDeliveries: bus.takesDeliveries }),
@@ -79,23 +81,26 @@ export const DeliveryType = builder.prismaObject('Delivery', {
     completedAt: t.expose('completedAt', {
       type: 'DateTime',
       nullable: true,
-      description: 'Null while it is pending.',
+      description: 'The end of the delivery; null while it is pending.',
     }),
     event: t.relation('event', {
       nullable: true,
-      description: 'Null once it is gone, which can only be before a replayed delivery is.',
+      description: 'The event; null if it is no longer kept, which happens only to replayed deliveries.',
     }),
     isTest: t.exposeBoolean('isTest', {
       description:
-        'Whether `sendTestEvent` made it: then it is attempted once, and counts neither for the circuit nor for deactivation.',
+        'Whether `sendTestEvent` created the delivery. It is then attempted once, and counts neither for the circuit nor for deactivation.',
     }),
-    replay: t.relation('replay', { nullable: true, description: 'The replay that made it; null if none did.' }),
-    subscription: t.relation('subscription', { description: 'Also if it has been deleted since.' }),
+    replay: t.relation('replay', {
+      nullable: true,
+      description: 'The replay that created the delivery; null if none did.',
+    }),
+    subscription: t.relation('subscription', { description: 'The webhook subscription, even if it has been deleted.' }),
     attempts: t.prismaConnection(
       {
         type: AttemptType,
         ...LOG_PAGE,
-        description: 'Newest first.',
+        description: 'The attempts, newest first.',
         resolve: (query, { id }, _args, { childPages }) => childPages.attemptsOf(id, query),
       },
       AttemptConnection,
@@ -113,8 +118,8 @@ builder.queryFields((t) => ({
   delivery: t.prismaField({
     type: DeliveryType,
     nullable: true,
-    description: "Null if there is none with this id, or if it is another tenant's.",
-    args: { id: t.arg.id({ required: true, description: 'Of the delivery.' }) },
+    description: 'The delivery with this id; null if it does not exist or belongs to another tenant.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the delivery.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
         ? services.database.prisma.delivery.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
@@ -124,13 +129,15 @@ builder.queryFields((t) => ({
     {
       type: DeliveryType,
       ...PAGE,
-      description: 'Newest first.',
-      args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
+      description: 'The deliveries, newest first.',
+      args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The deliveries to return. Default: all.' }) },
       resolve: async (query, _root, args, context) => {
         const filter = await scopeFilterToViewer(context, args.filter);
         const { prisma } = context.services.database;
         return findDeliveries(prisma, {
-          ...{ filter, query, signal: context.signal },
+          filter,
+          query,
+          signal: context.signal,
           find: (where, take) => prisma.delivery.findMany(pageOf({ ...query, take }, where)),
         });
       },
@@ -139,15 +146,15 @@ builder.queryFields((t) => ({
   ),
 }));
 
-const RetryPayload = payload('RetryDeliveryPayload', 'The delivery is attempted now, or already under way.');
-const CancelPayload = payload('CancelDeliveryPayload', 'The delivery is cancelled.');
+const RetryPayload = payload('RetryDeliveryPayload', 'The delivery is being attempted.');
+const CancelPayload = payload('CancelDeliveryPayload', 'The delivery was cancelled.');
 
 builder.mutationFields((t) => ({
   retryDelivery: t.field({
     type: RetryPayload,
     description:
-      'Has a delivery that waits attempted now, even if the circuit is open, and gives one that has failed another attempt. One that is under way stays as it is.',
-    args: { id: t.arg.id({ required: true, description: 'Of the delivery.' }) },
+      'Attempts a waiting delivery now, even if the circuit is open, and gives a failed delivery another attempt. A delivery that is in flight is not changed.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the delivery.' }) },
     errors: { types: [NotFoundError, DeliveryNotRetryableError, SubscriptionInactiveError] },
     resolve: async (_root, { id }, { services, viewer }) => {
       await retryDelivery(services, { id, tenant: tenantScope(viewer) });
@@ -157,8 +164,8 @@ builder.mutationFields((t) => ({
   cancelDelivery: t.field({
     type: CancelPayload,
     description:
-      'Ends a pending delivery without another attempt. One that is being made is finished, and counts if it succeeds.',
-    args: { id: t.arg.id({ required: true, description: 'Of the delivery.' }) },
+      'Ends a pending delivery without another attempt. An attempt in flight is finished, and counts if it succeeds.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the delivery.' }) },
     errors: { types: [NotFoundError, DeliveryNotPendingError] },
     resolve: async (_root, { id }, { services, viewer }) => {
       await cancelDelivery(services.database, { id, tenant: tenantScope(viewer) });
@@ -188,7 +195,7 @@ builder.queryField('deliveryLog', (t) =>
       type: AttemptType,
       ...LOG_PAGE,
       description: 'The attempts, newest first.',
-      args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
+      args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The attempts to return. Default: all.' }) },
       resolve: async (query, _root, args, context) => {
         const filter = await scopeFilterToViewer(context, args.filter);
         return context.services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(filter)));
@@ -202,10 +209,10 @@ builder.subscriptionField('deliveryLog', (t) =>
   t.field({
     type: AttemptType,
     description:
-      'Each attempt as it is made. With `after`, first those that were made since, oldest first: subscribe again with the last `cursor` that arrived, and nothing is missed or comes twice. Who reads slowly gets them later, from the database.',
+      'Each attempt as it is logged. With `after`, the attempts since that cursor come first, oldest first: a client that subscribes again with its last `cursor` misses no attempt and gets none twice. A slow reader gets attempts later, from the database.',
     args: {
-      filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }),
-      after: t.arg.string({ description: 'The `cursor` of an attempt that arrived, or of an edge of `deliveryLog`.' }),
+      filter: t.arg({ type: DeliveryFilterInput, description: 'The attempts to return. Default: all.' }),
+      after: t.arg.string({ description: 'The `cursor` of an attempt or of an edge of `deliveryLog`.' }),
     },
     subscribe: async (_root, args, context) => {
       const { position: after, problems } = args.after == null ? NO_POSITION : readLogPosition(args.after, 'after');
@@ -220,84 +227,93 @@ builder.subscriptionField('deliveryLog', (t) =>
 );
 
 const DeliveryStatusEnum = builder.enumType('DeliveryStatus', {
-  description: 'What became of a delivery so far.',
+  description: 'The status of a delivery.',
   values: {
-    [DeliveryStatus.PENDING]: { description: 'An attempt is being made, or due, or waited for.' },
-    [DeliveryStatus.SUCCESS]: { description: 'The endpoint answered with a 2xx.' },
-    [DeliveryStatus.FAILURE]: { description: 'Every attempt failed; no more are made.' },
+    [DeliveryStatus.PENDING]: { description: 'An attempt is in flight or planned.' },
+    [DeliveryStatus.SUCCESS]: { description: 'The endpoint answered with a status from 200 to 299.' },
+    [DeliveryStatus.FAILURE]: { description: 'Every attempt failed, and no more are made.' },
     [DeliveryStatus.CANCELLED]: {
-      description: 'It was cancelled by a user, or the webhook subscription was deactivated or deleted first.',
+      description: 'A user cancelled the delivery, or the webhook subscription was deactivated or deleted.',
     },
   },
 });
 
 export const FailureReasonEnum = builder.enumType('FailureReason', {
-  description: 'Why an attempt failed.',
+  description: 'The reason why an attempt failed.',
   values: {
-    [FailureReason.HTTP_STATUS]: { description: 'A status from 400 to 599.' },
-    [FailureReason.REDIRECT]: { description: 'A status from 300 to 399; redirects are not followed.' },
-    [FailureReason.TIMEOUT]: { description: 'No status line within `timeoutMs`, or no connection in time.' },
-    [FailureReason.CONNECTION_REFUSED]: { description: 'Nothing listens at the address.' },
-    [FailureReason.CONNECTION_RESET]: { description: 'The connection was closed before a response came.' },
+    [FailureReason.HTTP_STATUS]: { description: 'The endpoint answered with a status from 400 to 599.' },
+    [FailureReason.REDIRECT]: {
+      description: 'The endpoint answered with a status from 300 to 399. Redirects are not followed.',
+    },
+    [FailureReason.TIMEOUT]: { description: 'There was no status line within `timeoutMs`, or no connection in time.' },
+    [FailureReason.CONNECTION_REFUSED]: { description: 'The connection was refused.' },
+    [FailureReason.CONNECTION_RESET]: { description: 'The connection was closed before the response.' },
     [FailureReason.UNREACHABLE]: { description: 'There is no route to the host.' },
-    [FailureReason.DNS_FAILURE]: { description: 'The name has no address, or its name servers did not answer.' },
+    [FailureReason.DNS_FAILURE]: { description: 'The host name has no address, or its name servers did not answer.' },
     [FailureReason.BLOCKED_TARGET]: { description: 'Requests may not be sent to the address or the port.' },
-    [FailureReason.TLS_FAILURE]: { description: 'The handshake failed, or the certificate is not valid.' },
-    [FailureReason.INVALID_RESPONSE]: { description: 'It was not HTTP, or a status that does not exist.' },
+    [FailureReason.TLS_FAILURE]: { description: 'The TLS handshake failed, or the certificate is not valid.' },
+    [FailureReason.INVALID_RESPONSE]: {
+      description: 'The response was not HTTP, or had a status that does not exist.',
+    },
     [FailureReason.INVALID_REQUEST]: { description: 'The URL or a header cannot be sent.' },
-    [FailureReason.OTHER]: { description: 'Anything else; `errorMessage` says what.' },
+    [FailureReason.OTHER]: { description: 'There was another error; `errorMessage` describes it.' },
   },
 });
 
 export const RejectionReasonEnum = builder.enumType('RejectionReason', {
-  description: 'Why a published message did not become an event.',
+  description: 'The reason why a published message did not become an event.',
   values: {
     [RejectionReason.INVALID_SUBJECT]: { description: 'The subject names no valid tenant or event type.' },
     [RejectionReason.INVALID_HEADERS]: { description: 'The headers cannot be read.' },
-    [RejectionReason.INVALID_JSON]: { description: 'The data is not JSON in UTF-8, or nested too deep.' },
-    [RejectionReason.TOO_LARGE]: { description: 'There is more than 1 MiB of data.' },
+    [RejectionReason.INVALID_JSON]: { description: 'The data is not JSON in UTF-8, or is nested too deeply.' },
+    [RejectionReason.TOO_LARGE]: { description: 'The data has more than 1 MiB.' },
     [RejectionReason.INVALID_EVENT_ID]: { description: 'The id cannot be sent as a header.' },
-    [RejectionReason.INVALID_OCCURRED_AT]: { description: 'The time is not ISO 8601 with a zone.' },
-    [RejectionReason.INVALID_CLOUD_EVENT]: { description: 'It says that it is a CloudEvent, and is none.' },
+    [RejectionReason.INVALID_OCCURRED_AT]: { description: 'The time is not in ISO 8601 with a time zone.' },
+    [RejectionReason.INVALID_CLOUD_EVENT]: {
+      description: 'The message declares itself a CloudEvent, but is not a valid one.',
+    },
     [RejectionReason.SCHEMA_MISMATCH]: {
-      description: 'The data breaks the schema of its type in the event catalogue.',
+      description: 'The data does not match the schema of its type in the event catalogue.',
     },
     [RejectionReason.NOT_RECORDED]: {
-      description: 'It was an event, but Postgres refused to record it, again and again for two days.',
+      description: 'Postgres rejected the event at every try for two days.',
     },
   },
 });
 
 const StatusCodeRange = builder.inputType('StatusCodeRange', {
-  description: 'HTTP status codes, both ends included.',
+  description: 'A range of HTTP status codes, both ends included.',
   fields: (t) => ({
-    from: t.int({ required: true, description: 'The least one.' }),
-    to: t.int({ required: true, description: 'The greatest one.' }),
+    from: t.int({ required: true, description: 'The lowest status code.' }),
+    to: t.int({ required: true, description: 'The highest status code.' }),
   }),
 });
 
-const EVENT_TYPES = 'Event types, prefixes such as `conversation.*`, or `*`.';
-const FROM = 'From this moment on, it included.';
-const TO = 'Up to this moment, it excluded.';
-const TENANT = 'Only the admin key may name any tenant; other credentials see their own alone.';
+const EVENT_TYPES = 'Any of these event types, prefixes such as `conversation.*`, or `*`.';
+const FROM = 'The earliest time, included.';
+const TO = 'The end of the period, excluded.';
+const TENANT = 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.';
 
 export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
   description:
-    'Which deliveries or attempts are meant: all fields given must match, of a list one entry; an empty list matches nothing, and none may have more than 250. The delivery log, live or not, looks at the attempt; `deliveries` at the delivery, of which one attempt must match `statusCodes` and `failureReasons`.',
+    'A filter for deliveries or attempts. Every given field must match, and of a list at least one entry; an empty list matches nothing, and a list has at most 250 entries. The delivery log applies the filter to attempts; `deliveries` applies it to deliveries, of which one attempt must match `statusCodes` and `failureReasons`.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
-    subscriptionIds: t.idList({ description: 'Of webhook subscriptions.' }),
+    subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions.' }),
     eventTypes: t.stringList({ description: EVENT_TYPES }),
-    statuses: t.field({ type: [DeliveryStatusEnum], description: 'Attempts only ever have SUCCESS or FAILURE.' }),
-    statusCodes: t.field({ type: [StatusCodeRange], description: 'The response had one of these.' }),
-    failureReasons: t.field({ type: [FailureReasonEnum], description: 'Only what failed has one.' }),
+    statuses: t.field({
+      type: [DeliveryStatusEnum],
+      description: 'Any of these statuses. Attempts have only SUCCESS or FAILURE.',
+    }),
+    statusCodes: t.field({ type: [StatusCodeRange], description: 'A response with any of these status codes.' }),
+    failureReasons: t.field({ type: [FailureReasonEnum], description: 'Any of these reasons of a failure.' }),
     from: t.field({ type: 'DateTime', description: FROM }),
     to: t.field({ type: 'DateTime', description: TO }),
   }),
 });
 
 export const EventFilterInput = builder.inputType('EventFilter', {
-  description: 'Which events are meant; `from` and `to` say when they came in.',
+  description: 'A filter for events; `from` and `to` apply to `createdAt`.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
     eventTypes: t.stringList({ description: EVENT_TYPES }),
@@ -307,20 +323,20 @@ export const EventFilterInput = builder.inputType('EventFilter', {
 });
 
 export const RejectedEventFilterInput = builder.inputType('RejectedEventFilter', {
-  description: 'Which rejected events are meant.',
+  description: 'A filter for rejected events.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
-    reasons: t.field({ type: [RejectionReasonEnum], description: 'Rejected for one of these.' }),
+    reasons: t.field({ type: [RejectionReasonEnum], description: 'Any of these reasons.' }),
     from: t.field({ type: 'DateTime', description: FROM }),
     to: t.field({ type: 'DateTime', description: TO }),
   }),
 });
 
 export const WebhookSubscriptionFilterInput = builder.inputType('WebhookSubscriptionFilter', {
-  description: 'Which webhook subscriptions are meant.',
+  description: 'A filter for webhook subscriptions.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
-    subscriptionIds: t.idList({ description: 'One of these.' }),
-    isActive: t.boolean({ description: 'Only those that are active, or only the others.' }),
+    subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions.' }),
+    isActive: t.boolean({ description: 'Only active webhook subscriptions, or only inactive ones.' }),
   }),
 });

@@ -19,38 +19,38 @@ import { InvalidHeadersError } from '../subscriptions/headers.ts';
 import { builder } from './builder.ts';
 
 const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
-  description: 'Why a mutation did nothing: something the caller can act on.',
+  description: 'The reason why a mutation changed nothing, for the caller to act on.',
   fields: (t) => ({
-    code: t.exposeString('code', { description: 'For programs; never changes.' }),
+    code: t.exposeString('code', { description: 'A code for programs. It never changes.' }),
     message: t.string({
-      description: 'For people; may change.',
+      description: 'A text for people. It may change.',
       resolve: ({ message }, _args, { work }) => work.takeErrorText(message),
     }),
   }),
 });
 
 const InputProblemType = builder.objectRef<InputProblem>('InputProblem').implement({
-  description: 'One thing that is wrong with the input.',
+  description: 'One problem of the input.',
   fields: (t) => ({
     path: t.exposeString('path', {
       description:
-        'The field, below `input` if the mutation has one: names and indexes, separated by dots (`url`, `headers.0.name`, `filter.user.age.$gt`, `data.user.age`).',
+        'The path of the field, below `input` if the mutation has one: names and indexes, separated by dots (`url`, `headers.0.name`, `filter.user.age.$gt`, `data.user.age`).',
     }),
-    message: t.exposeString('message', { description: 'For people; may change. Has no secret.' }),
+    message: t.exposeString('message', { description: 'A text for people, without secrets. It may change.' }),
     code: t.string({
-      description: 'What kind of problem it is: the `code` of an error that has problems of this kind alone.',
+      description: 'The kind of the problem: the `code` of an error that has only problems of this kind.',
       resolve: ({ code }) => code ?? 'INVALID_INPUT',
     }),
   }),
 });
 
 const InputErrorInterface = builder.interfaceRef<InputError>('InputError').implement({
-  description: 'The input breaks rules. Every error about input is one, so a form needs to know no other.',
+  description: 'The input is not valid. Every error about input implements this interface, so a form needs no other.',
   interfaces: [ErrorInterface],
   fields: (t) => ({
     problems: t.field({
       type: [InputProblemType],
-      description: 'All of them, as far as 16 KiB go.',
+      description: 'All problems, up to 16 KiB of text.',
       resolve: ({ problems }, _args, { work }) => [...work.takeErrorText(problems)],
     }),
   }),
@@ -60,14 +60,14 @@ const INPUT_ERROR = { interfaces: [ErrorInterface, InputErrorInterface] };
 
 builder.objectType(InvalidInputError, {
   name: 'InvalidInputError',
-  description: '`INVALID_INPUT`: the input breaks rules, of several kinds if `code` differs between its problems.',
+  description: '`INVALID_INPUT`: the input is not valid. Its problems can be of several kinds, each with its `code`.',
   ...INPUT_ERROR,
 });
 
 builder.objectType(EventDataInvalidError, {
   name: 'EventDataInvalidError',
   description:
-    '`EVENT_DATA_INVALID`: the data breaks the schema of its event type. Has the first 20 problems, whose messages quote the schema and never the data.',
+    '`EVENT_DATA_INVALID`: the data does not match the schema of its event type. `problems` has the first 20; their messages quote the schema, never the data.',
   ...INPUT_ERROR,
 });
 
@@ -85,7 +85,7 @@ builder.objectType(InvalidHeadersError, {
 
 builder.objectType(NotFoundError, {
   name: 'NotFoundError',
-  description: "`NOT_FOUND`: there is no such thing, or it is another tenant's.",
+  description: '`NOT_FOUND`: the object does not exist, or belongs to another tenant.',
   interfaces: [ErrorInterface],
 });
 
@@ -109,13 +109,13 @@ builder.objectType(TooManySecretsError, {
 
 builder.objectType(TooManySubscriptionsError, {
   name: 'TooManySubscriptionsError',
-  description: '`TOO_MANY_SUBSCRIPTIONS`: the tenant has as many webhook subscriptions as a tenant may have.',
+  description: '`TOO_MANY_SUBSCRIPTIONS`: the tenant has the maximum number of webhook subscriptions.',
   interfaces: [ErrorInterface],
 });
 
 builder.objectType(DeliveryNotRetryableError, {
   name: 'DeliveryNotRetryableError',
-  description: '`DELIVERY_NOT_RETRYABLE`: the delivery has succeeded or was cancelled, or its event is no longer kept.',
+  description: '`DELIVERY_NOT_RETRYABLE`: the delivery succeeded or was cancelled, or its event is no longer kept.',
   interfaces: [ErrorInterface],
 });
 
@@ -128,13 +128,14 @@ builder.objectType(DeliveryNotPendingError, {
 builder.objectType(TooManyReplaysError, {
   name: 'TooManyReplaysError',
   description:
-    '`TOO_MANY_REPLAYS`: as many replays of the tenant are running as may be at a time, or another one is just being counted.',
+    '`TOO_MANY_REPLAYS`: the maximum number of replays of the tenant is running, or the deliveries of another replay are being counted.',
   interfaces: [ErrorInterface],
 });
 
 builder.objectType(ReplayTooLargeError, {
   name: 'ReplayTooLargeError',
-  description: '`REPLAY_TOO_LARGE`: the deliveries that the filter means cannot be counted in time; narrow it down.',
+  description:
+    '`REPLAY_TOO_LARGE`: the deliveries that match the filter cannot be counted in time. Use a narrower filter.',
   interfaces: [ErrorInterface],
 });
 

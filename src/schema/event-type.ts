@@ -7,17 +7,18 @@ import { PAGE_BY_NAME } from './page.ts';
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const CataloguedType = builder.prismaObject('EventType', {
-  description: 'An entry of the event catalogue, which is the same for every tenant.',
+  description: 'An entry of the event catalogue, which all tenants share.',
   fields: (t) => ({
     name: t.exposeString('name'),
-    description: t.exposeString('description', { description: 'For people.' }),
+    description: t.exposeString('description', { description: 'A text for people.' }),
     schema: t.expose('schema', {
       type: 'JSON',
       nullable: true,
-      description: 'The JSON Schema (draft 2020-12) of its data; null if any data will do.',
+      description: 'The JSON Schema (draft 2020-12) of the data; null if any data is valid.',
     }),
     isArchived: t.exposeBoolean('isArchived', {
-      description: 'An archived one still goes to those who have it, but no webhook subscription may newly ask for it.',
+      description:
+        'Whether the type is archived. Archived types are still delivered to existing webhook subscriptions; new ones cannot select them.',
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     updatedAt: t.expose('updatedAt', { type: 'DateTime' }),
@@ -28,26 +29,33 @@ const Edge = builder.edgeObject({ name: 'EventTypeEdge', type: CataloguedType })
 const Connection = builder.connectionObject({ name: 'EventTypeConnection', type: CataloguedType }, Edge);
 
 const FilterInput = builder.inputType('EventTypeFilter', {
-  description: 'Which event types are meant.',
-  fields: (t) => ({ includeArchived: t.boolean({ description: 'Default: false.' }) }),
+  description: 'A filter for event types.',
+  fields: (t) => ({
+    includeArchived: t.boolean({ description: 'Whether archived types are included. Default: false.' }),
+  }),
 });
 
 builder.queryFields((t) => ({
   eventType: t.prismaField({
     type: CataloguedType,
     nullable: true,
-    description: 'Also if it is archived.',
-    args: { name: t.arg.string({ required: true, description: 'Of the event type.' }) },
+    description: 'The event type of this name, even if it is archived; null if there is none.',
+    args: { name: t.arg.string({ required: true, description: 'The name of the event type.' }) },
     resolve: (query, _root, { name }, { services }) =>
-      // Postgres has no text with a NUL in it.
+      // Postgres cannot store a NUL in text.
       name.includes('\0') ? null : services.database.prisma.eventType.findUnique({ ...query, where: { name } }),
   }),
   eventTypes: t.prismaConnection(
     {
       type: CataloguedType,
       ...PAGE_BY_NAME,
-      description: 'The event catalogue, by name.',
-      args: { filter: t.arg({ type: FilterInput, description: 'Default: those that are not archived.' }) },
+      description: 'The event catalogue, sorted by name.',
+      args: {
+        filter: t.arg({
+          type: FilterInput,
+          description: 'The event types to return. Default: all that are not archived.',
+        }),
+      },
       resolve: (query, _root, { filter }, { services }) =>
         services.database.prisma.eventType.findMany({
           ...query,
@@ -61,26 +69,27 @@ builder.queryFields((t) => ({
 
 const Input = builder.inputType('PutEventTypeInput', {
   description:
-    'An entry of the event catalogue. A field that is absent keeps its value, and so does one that is null, but for `schema`.',
+    'An entry of the event catalogue. An absent field keeps its value, and so does one that is null, except for `schema`.',
   fields: (t) => ({
     name: t.string({
       required: true,
-      description: 'The event type. An entry of this name is changed, or else created.',
+      description: 'The event type. The entry of this name is changed, or created if there is none.',
     }),
-    description: t.string({ description: 'For people; at most 1,000 characters.' }),
+    description: t.string({ description: 'A text for people, at most 1,000 characters.' }),
     schema: t.field({
       type: 'JSON',
       description:
-        'JSON Schema, draft 2020-12, at most 64 KiB: what breaks it is rejected from now on. It may refer to nothing outside itself. `null` removes it.',
+        'A JSON Schema (draft 2020-12), at most 64 KiB, without references outside itself. Events with data that does not match are rejected from now on. `null` removes the schema.',
     }),
     isArchived: t.boolean({
-      description: '`true`: no webhook subscription may newly ask for it. Its events go on as before.',
+      description:
+        'Whether the type is archived: new webhook subscriptions cannot select it, and its events are delivered as before.',
     }),
   }),
 });
 
 const Payload = builder.objectRef<{ readonly eventType: EventType }>('PutEventTypePayload').implement({
-  description: 'The event catalogue has it now.',
+  description: 'The entry was created or changed.',
   fields: (t) => ({ eventType: t.field({ type: CataloguedType, resolve: ({ eventType }) => eventType }) }),
 });
 
@@ -89,8 +98,8 @@ builder.mutationField('putEventType', (t) =>
     type: Payload,
     authScopes: { admin: true },
     description:
-      'Creates or changes an entry of the event catalogue; needs the scope ADMIN. Counts for every event published after the answer.',
-    args: { input: t.arg({ type: Input, required: true, description: 'The entry, or what to change of it.' }) },
+      'Creates or changes an entry of the event catalogue, effective for every event published after the answer. Requires the scope ADMIN.',
+    args: { input: t.arg({ type: Input, required: true, description: 'The entry, or the changes to it.' }) },
     errors: { types: [InvalidInputError] },
     resolve: async (_root, { input }, { services }) => ({ eventType: await putEventType(services, input) }),
   }),

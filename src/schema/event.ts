@@ -33,13 +33,13 @@ import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
-/** What somebody who may publish, and do nothing else, is told of the event that was made. */
+/** Fields of the created event that credentials with the scope PUBLISH can read. */
 const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
 
 const EventType = builder.prismaObject('Event', {
-  description: 'Something a service published.',
+  description: 'An event that a service published.',
   authScopes: { read: true },
-  // Not the data, which can be a megabyte: it is read only where it is asked for.
+  // Without the data, which can be a megabyte: the field `data` reads it.
   select: {
     id: true,
     eventId: true,
@@ -52,25 +52,33 @@ const EventType = builder.prismaObject('Event', {
   fields: (t) => ({
     id: t.exposeID('eventId', {
       ...FOR_PUBLISHERS,
-      description: "The publisher's id, unique within the tenant; `webhook-id` in every request.",
+      description: "The publisher's id, unique within the tenant, and the `webhook-id` of every request.",
     }),
     tenant: t.exposeString('tenant', FOR_PUBLISHERS),
     type: t.exposeString('type', FOR_PUBLISHERS),
-    occurredAt: t.expose('occurredAt', { ...FOR_PUBLISHERS, type: 'DateTime', description: 'As the publisher says.' }),
-    createdAt: t.expose('createdAt', { ...FOR_PUBLISHERS, type: 'DateTime', description: 'When it was recorded.' }),
+    occurredAt: t.expose('occurredAt', {
+      ...FOR_PUBLISHERS,
+      type: 'DateTime',
+      description: 'The time of the event, set by the publisher.',
+    }),
+    createdAt: t.expose('createdAt', {
+      ...FOR_PUBLISHERS,
+      type: 'DateTime',
+      description: 'The time at which the event was recorded.',
+    }),
     data: t.field({
       type: 'JSON',
       nullable: true,
-      description: 'As it was published; it may be null. At most 16 MiB of all events together.',
+      description: 'The data as it was published, which can be null. An operation reads at most 16 MiB of data.',
       complexity: 100,
-      // Its text: it was checked to be JSON when it came in.
+      // Returns the text, which was validated as JSON when the event was received.
       resolve: ({ id }, _args, { eventData }) => eventData(id),
     }),
     deliveries: t.prismaConnection(
       {
         type: DeliveryType,
         ...PAGE,
-        description: 'One for each webhook subscription that got it; newest first.',
+        description: 'The deliveries of the event, newest first.',
         resolve: (query, { id }, _args, { childPages }) => childPages.deliveriesOf(id, query),
       },
       DeliveryConnection,
@@ -80,7 +88,7 @@ const EventType = builder.prismaObject('Event', {
         type: ConsideredSubscription,
         complexity: PAGE.complexity,
         description:
-          "The tenant's webhook subscriptions at the time it was dispatched, newest first, and why each did or did not get it: by the settings of that time, whatever has been changed since. Of test events and of those about subscriptions, only who got them.",
+          "The tenant's webhook subscriptions when the event was dispatched, newest first, each with the reason why it did or did not get the event by its settings at that time. Test events and `webhook_subscription.*` events have only the subscriptions that got them.",
         resolve: (event, args, context) => considered(context, { event, args }),
       },
       ConsideredConnection,
@@ -93,13 +101,16 @@ const EventEdge = builder.edgeObject({ name: 'EventEdge', type: EventType });
 const EventConnection = builder.connectionObject({ name: 'EventConnection', type: EventType }, EventEdge);
 
 const RejectedEventType = builder.prismaObject('RejectedEvent', {
-  description: 'A published message that could not become an event.',
+  description: 'A published message that is not a valid event.',
   fields: (t) => ({
     id: t.exposeID('id'),
-    tenant: t.exposeString('tenant', { nullable: true, description: 'Null where the subject names no valid tenant.' }),
-    subject: t.exposeString('subject', { description: 'The NATS subject it was published to.' }),
+    tenant: t.exposeString('tenant', {
+      nullable: true,
+      description: 'The tenant; null if the subject has no valid tenant.',
+    }),
+    subject: t.exposeString('subject', { description: 'The NATS subject of the message.' }),
     reason: t.expose('reason', { type: RejectionReasonEnum }),
-    message: t.exposeString('message', { description: 'What was wrong with it, for people.' }),
+    message: t.exposeString('message', { description: 'A description of the problem for people.' }),
     sizeBytes: t.exposeInt('sizeBytes'),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
   }),
@@ -115,17 +126,18 @@ builder.queryFields((t) => ({
   event: t.prismaField({
     type: EventType,
     nullable: true,
-    description: 'The newest event with this id, if several tenants have one and `tenant` does not say which.',
+    description:
+      'The event with this id; null if there is none. Without `tenant`, the newest one if several tenants have an event with this id.',
     args: {
-      id: t.arg.id({ required: true, description: "The publisher's id, the one in `webhook-id`." }),
-      tenant: t.arg.string({ description: 'Whose; only the admin key may name any tenant.' }),
+      id: t.arg.id({ required: true, description: "The publisher's id, as in `webhook-id`." }),
+      tenant: t.arg.string({ description: 'The tenant. Only the scope ADMIN can name any tenant.' }),
     },
     resolve: async (query, _root, { id, tenant }, { services, viewer }) => {
-      // Postgres has no text with a NUL in it.
+      // Postgres cannot store a NUL in text.
       if (id.includes('\0')) return null;
       const { prisma } = services.database;
       const where = { eventId: id, ...tenantWhere(viewer, tenant) };
-      // Events themselves have no index on the publisher's id; one without such an id goes by its row's.
+      // The table of events has no index on the publisher's id. An event published without an id has that of its row.
       const known = await prisma.eventId.findMany({ where, orderBy: { eventRowId: 'desc' }, take: 1 });
       const rowIds = [...known.map(({ eventRowId }) => eventRowId), ...(isUuid(id) ? [id] : [])];
       return prisma.event.findFirst({ ...query, where: { ...where, id: { in: rowIds } }, orderBy: NEWEST_FIRST });
@@ -135,8 +147,8 @@ builder.queryFields((t) => ({
     {
       type: EventType,
       ...PAGE,
-      description: 'Newest first.',
-      args: { filter: t.arg({ type: EventFilterInput, description: 'Default: all of them.' }) },
+      description: 'The events, newest first.',
+      args: { filter: t.arg({ type: EventFilterInput, description: 'The events to return. Default: all.' }) },
       resolve: (query, _root, args, { services, viewer }) => {
         const filter = { ...args.filter, ...checkFilter(viewer, args.filter) };
         return services.database.prisma.event.findMany(pageOf(query, eventWhere(filter)));
@@ -148,8 +160,10 @@ builder.queryFields((t) => ({
     {
       type: RejectedEventType,
       ...PAGE,
-      description: 'Newest first.',
-      args: { filter: t.arg({ type: RejectedEventFilterInput, description: 'Default: all of them.' }) },
+      description: 'The rejected events, newest first.',
+      args: {
+        filter: t.arg({ type: RejectedEventFilterInput, description: 'The rejected events to return. Default: all.' }),
+      },
       resolve: (query, _root, { filter }, { services, viewer }) => {
         const tenant = checkFilter(viewer, filter);
         const reasons = filter?.reasons == null ? {} : { reason: { in: filter.reasons } };
@@ -162,30 +176,30 @@ builder.queryFields((t) => ({
 }));
 
 const Input = builder.inputType('PublishEventInput', {
-  description: 'An event. The rules are the same as over NATS.',
+  description: 'An event, with the same rules as over NATS.',
   fields: (t) => ({
-    tenant: t.string({ description: 'Required with credentials that have no tenant of their own.' }),
+    tenant: t.string({ description: 'The tenant. Required with credentials that belong to no tenant.' }),
     type: t.string({ required: true, description: 'The event type, such as `conversation.created`.' }),
     data: t.field({
       type: 'JSON',
       required: true,
       description:
-        'Any JSON but null, at most 1 MiB. It is written anew, without spaces, and numbers beyond the precision of a double lose it: those who need every byte kept publish over NATS.',
+        'Any JSON except null, at most 1 MiB. It is serialized again, without spaces, and numbers lose precision beyond that of a double. Events published over NATS keep every byte.',
     }),
     id: t.id({
       description:
-        'Unique within the tenant; so that an event can be published again in case of doubt. Default: a new UUID, which no second try knows.',
+        'An id that is unique within the tenant, so that the event can be published again safely. Default: a new UUID, without that protection.',
     }),
-    occurredAt: t.field({ type: 'DateTime', description: 'Default: now.' }),
+    occurredAt: t.field({ type: 'DateTime', description: 'The time of the event. Default: now.' }),
   }),
 });
 
 const Payload = builder.objectRef<{ readonly rowId: string }>('PublishEventPayload').implement({
-  description: 'The event and its deliveries are written.',
+  description: 'The event and its deliveries were recorded.',
   fields: (t) => ({
     event: t.prismaField({
       type: EventType,
-      description: 'If its id was known, the event that was published first, whatever its data.',
+      description: 'The event. If the id was already known, the event published first, even if its data differs.',
       resolve: (query, { rowId }, _args, { services }) =>
         services.database.prisma.event.findUniqueOrThrow({ ...query, where: { id: rowId } }),
     }),
@@ -198,7 +212,7 @@ builder.mutationField('publishEvent', (t) =>
     skipTypeScopes: true,
     authScopes: { publish: true },
     description:
-      'For services that have no NATS, and while NATS is away. The same id again, over NATS or here, makes no second event.',
+      'Publishes an event without NATS, also while NATS is unavailable. Publishing the same id again, over NATS or here, creates no second event.',
     args: { input: t.arg({ type: Input, required: true, description: 'The event.' }) },
     errors: { types: [InvalidInputError, EventDataInvalidError] },
     resolve: async (_root, { input }, { services, viewer, work }) => {
@@ -220,15 +234,15 @@ type GivenEvent = {
 
 function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt }: GivenEvent): EventToPublish {
   const problems: InputProblem[] = [];
-  const complain = (path: string, message: string | undefined) => {
+  const addProblem = (path: string, message: string | undefined) => {
     if (message !== undefined) problems.push({ path, message });
   };
   const { data, problem } = encoded;
-  if (tenant === undefined) complain('tenant', tenantProblem ?? 'is required');
-  else if (!isTenant(tenant)) complain('tenant', 'must be 1 to 64 letters, digits, _ or -');
-  if (!isEventType(type)) complain('type', 'is not an event type');
-  if (id != null) complain('id', problemOfEventId(id));
-  complain('data', problem);
+  if (tenant === undefined) addProblem('tenant', tenantProblem ?? 'is required');
+  else if (!isTenant(tenant)) addProblem('tenant', 'must be 1 to 64 letters, digits, _ or -');
+  if (!isEventType(type)) addProblem('type', 'is not an event type');
+  if (id != null) addProblem('id', problemOfEventId(id));
+  addProblem('data', problem);
   if (problems.length > 0 || tenant === undefined || data === undefined) throw new InvalidInputError(problems);
   return { tenant, type, data, eventId: id ?? undefined, occurredAt: occurredAt ?? undefined };
 }
@@ -237,12 +251,12 @@ type EncodedData =
   | { readonly data: Buffer; readonly problem?: never }
   | { readonly data?: never; readonly problem: string };
 
-/** By the value: an operation can name one variable in many of its fields. */
+/** By value: an operation can use one variable in many fields. */
 const encoded = new WeakMap<object, Promise<EncodedData>>();
 
 type Compute = OperationWork['compute'];
 
-/** A value of GraphQL as the bytes of an event's data, or why it cannot be one. It is neither written nor checked twice. */
+/** Serializes a GraphQL value as an event's data, or returns the reason why it is not valid. The result is kept by value. */
 export async function encodeEventData(compute: Compute, given: unknown): Promise<EncodedData> {
   if (typeof given !== 'object' || given === null) return encode(compute, given);
   const known = encoded.get(given);
@@ -252,7 +266,7 @@ export async function encodeEventData(compute: Compute, given: unknown): Promise
   return result;
 }
 
-/** In two pieces: each can take 50 ms. */
+/** Runs in two pieces, each of which can take 50 ms. */
 async function encode(compute: Compute, given: unknown): Promise<EncodedData> {
   if (!(await compute(() => hasOnlyFiniteNumbers(given)))) return { problem: NUMBER_TOO_LARGE };
   return compute(() => write(given));
@@ -268,7 +282,7 @@ function write(given: unknown): EncodedData {
   return { data };
 }
 
-/** Undefined if the value is nested so deep that V8 cannot write it. */
+/** Undefined if the value is nested too deeply for V8 to serialize. */
 function stringify(value: unknown): string | undefined {
   try {
     return JSON.stringify(value);
@@ -279,12 +293,17 @@ function stringify(value: unknown): string | undefined {
 }
 
 const ConsiderationResultEnum = builder.enumType('ConsiderationResult', {
-  description: 'Why a webhook subscription did or did not get an event.',
+  description: 'The reason why a webhook subscription did or did not get an event.',
   values: {
-    DELIVERED_TO: { description: 'A delivery to it was made, whatever became of that.' },
-    INACTIVE: { description: 'It was inactive.' },
-    TYPE_MISMATCH: { description: 'It was active, but the type of the event matches none of the types it wanted.' },
-    FILTER_FALSE: { description: 'It was active and wanted the type, but the data does not fulfil its filter.' },
+    DELIVERED_TO: { description: 'A delivery to the webhook subscription was created.' },
+    INACTIVE: { description: 'The webhook subscription was inactive.' },
+    TYPE_MISMATCH: {
+      description: 'The webhook subscription was active, but the event type matches none of its event types.',
+    },
+    FILTER_FALSE: {
+      description:
+        'The webhook subscription was active and the event type matches, but the data does not match its filter.',
+    },
   },
 });
 
@@ -295,11 +314,11 @@ type Row = {
 };
 
 const ConsideredSubscription = builder.objectRef<Row>('ConsideredSubscription').implement({
-  description: 'A webhook subscription that an event was matched with, and what came of it.',
+  description: 'The result of matching an event with a webhook subscription.',
   fields: (t) => ({
     subscription: t.prismaField({
       type: WebhookSubscriptionType,
-      description: 'As it is now, also if it has been deleted since.',
+      description: 'The webhook subscription as it is now, even if it has been deleted.',
       resolve: (query, { subscriptionId }, _args, { services }) =>
         services.database.prisma.webhookSubscription.findUniqueOrThrow({ ...query, where: { id: subscriptionId } }),
     }),
@@ -307,7 +326,7 @@ const ConsideredSubscription = builder.objectRef<Row>('ConsideredSubscription').
     delivery: t.prismaField({
       type: DeliveryType,
       nullable: true,
-      description: 'The first one, if there are several. Null if none was made, or if it is not kept any more.',
+      description: 'The first delivery. Null if none was created, or if it is no longer kept.',
       resolve: (query, { deliveryId }, _args, { services }) =>
         deliveryId === null
           ? null
@@ -324,7 +343,7 @@ const ConsideredConnection = builder.connectionObject(
 
 type ConsideredEvent = Pick<Event, 'id' | 'tenant' | 'type' | 'matchedVersion'>;
 
-/** A page of them. The event is one that the viewer may see. */
+/** A page of the subscriptions that the event was matched with. The viewer must be allowed to read the event. */
 function considered(
   context: Context,
   { event, args }: { readonly event: ConsideredEvent; readonly args: PageArguments },
@@ -341,7 +360,7 @@ function considered(
         event,
         limit,
         order: inverted ? 'asc' : 'desc',
-        // Newest first: what comes after has a smaller id.
+        // Newest first: rows after a cursor have smaller ids.
         beforeId: after === undefined ? undefined : parseCursor(after, 'after'),
         afterId: before === undefined ? undefined : parseCursor(before, 'before'),
       }),
@@ -367,14 +386,14 @@ async function resultsOf(
 ): Promise<Row[]> {
   const results: Row[] = [];
   for (const { subscriptionId, settings, deliveryId } of rows) {
-    // A delivery that was made later, by name, counts as well; of one that was not kept the settings tell.
+    // A delivery created later, by name, counts as well. If it is no longer kept, the settings give the result.
     const result = deliveryId !== null || settings === null ? 'DELIVERED_TO' : await explainMatch(settings, event);
     results.push({ subscriptionId, result, deliveryId });
   }
   return results;
 }
 
-/** Data can be a megabyte: it is read when a filter asks for it, and then once. */
+/** Reads at the first call and returns the same result at later ones. Data can be a megabyte. */
 function onDemand<T>(read: () => Promise<T>): () => Promise<T> {
   let reading: Promise<T> | undefined;
   return () => (reading ??= read());

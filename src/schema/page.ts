@@ -15,22 +15,22 @@ export type PageArguments = {
   readonly after?: string | null | undefined;
 };
 
-/** The filters of connections have some of a DeliveryFilter's fields, that of event types none of them. */
+/** Filters of connections have some of the fields of a DeliveryFilter; EventTypeFilter has none of them. */
 type Filter = DeliveryFilter & { readonly includeArchived?: boolean | null | undefined };
 type FilterArgument = { readonly filter?: Filter | null | undefined };
 
-/** Options of every connection. Pothos asks for `maxSize` before it reads a cursor or the database, so bad arguments end here. */
+/** Options of every connection. Pothos calls `maxSize` before it reads a cursor or the database, so it validates the arguments. */
 function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: string) => boolean) {
   return {
     cursor,
     defaultSize: DEFAULT_PAGE_SIZE,
     maxSize: (args: PageArguments & FilterArgument): number => {
       const problems = findProblems(args, isCursor);
-      // Those of the filter alone are found where it is read.
+      // A filter on its own is validated where it is read.
       if (problems.length > 0) throw new InvalidInputError([...problems, ...problemsOfFilter(args.filter ?? {})]);
       return MAX_PAGE_SIZE;
     },
-    /** What is selected inside costs so many times as much; a page that is too large is refused above, and says so. */
+    /** Multiplies the cost of the selected fields by the page's size. A page that is too large is refused by `maxSize`. */
     complexity: ({ first, last }: PageArguments) => ({
       field: 1,
       multiplier: Math.min(first ?? last ?? DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE),
@@ -40,20 +40,20 @@ function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: st
 
 export const PAGE = pageOptions('id', isUuid);
 
-/** Of a connection of attempts: a cursor of the live log does as well, and goes on from the attempt that came with it. */
+/** For connections of attempts: also takes a cursor of the live log, and continues behind its attempt. */
 export const LOG_PAGE = pageOptions('id', (value) => LogPosition.parse(value) !== undefined);
 
-/** The same for event types, which have names. */
+/** For event types, which are sorted by name. */
 export const PAGE_BY_NAME = pageOptions('name', isEventType);
 
-/** The id in a cursor of any other connection. */
+/** Returns the id in a cursor of a connection sorted by id. */
 export function parseCursor(cursor: string, path: string): string {
   const id = readCursor(cursor);
   if (!isUuid(id)) throw new InvalidInputError([{ path, message: NO_CURSOR }]);
   return id;
 }
 
-/** What has been seen of the log by who has this cursor of it. */
+/** Parses a cursor of the delivery log. */
 export function readLogPosition(
   cursor: string,
   path: string,
@@ -88,7 +88,7 @@ function findProblems(args: PageArguments, isCursor: (value: string) => boolean)
   return problems;
 }
 
-/** The value that makes a cursor; empty if it is none. */
+/** Returns the value in a cursor; empty if it is not a cursor. */
 function readCursor(cursor: string): string {
   try {
     const value: unknown = parsePrismaCursor(cursor);

@@ -27,42 +27,51 @@ import { PAGE } from './page.ts';
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const ReplayStatusEnum = builder.enumType('ReplayStatus', {
-  description: 'What became of a replay so far.',
+  description: 'The state of a replay.',
   values: {
-    [ReplayStatus.RUNNING]: { description: 'It makes new deliveries, at its rate.' },
-    [ReplayStatus.COMPLETED]: { description: 'It has made all of them; some may still be on their way.' },
-    [ReplayStatus.CANCELLED]: { description: 'It makes no more; those it had made are sent.' },
-    [ReplayStatus.DRY_RUN]: { description: 'Nothing was made: it only counted.' },
+    [ReplayStatus.RUNNING]: { description: 'The replay is creating deliveries, at its rate.' },
+    [ReplayStatus.COMPLETED]: { description: 'All deliveries were created; some may still be pending.' },
+    [ReplayStatus.CANCELLED]: { description: 'The replay was cancelled. The deliveries that it had created are sent.' },
+    [ReplayStatus.DRY_RUN]: { description: 'Deliveries were only counted, and none were created.' },
   },
 });
 
 const ReplayType = builder.prismaObject('Replay', {
-  description: 'Past events, sent again as new deliveries.',
+  description: 'A job that sends past events again, as new deliveries.',
   fields: (t) => ({
     id: t.exposeID('id'),
     tenant: t.exposeString('tenant'),
     status: t.expose('status', { type: ReplayStatusEnum }),
-    filter: t.expose('filter', { type: 'JSON', description: 'The `DeliveryFilter` it was started with.' }),
+    filter: t.expose('filter', { type: 'JSON', description: 'The `DeliveryFilter` that the replay was started with.' }),
     ratePerSecond: t.exposeInt('ratePerSecond', {
-      description: 'How many new deliveries it makes per second at most.',
+      description: 'The maximum number of deliveries created per second.',
     }),
     deliveryCount: t.exposeInt('deliveryCount', {
-      description: 'How many deliveries the filter meant when it was started.',
+      description: 'The number of deliveries that matched the filter at the start.',
     }),
-    replayedCount: t.exposeInt('replayedCount', { description: 'How many new deliveries it has made.' }),
+    replayedCount: t.exposeInt('replayedCount', { description: 'The number of deliveries created so far.' }),
     skippedCount: t.exposeInt('skippedCount', {
       description:
-        'How many deliveries nothing was made of: their webhook subscription is inactive or deleted, their event is no longer kept, or another one of the same event to the same subscription came before them. Of a dry run, how many would be skipped for the first two reasons.',
+        'The number of deliveries skipped: their webhook subscription is inactive or deleted, their event is no longer kept, or an earlier one was of the same event to the same subscription. A dry run counts only the first two reasons.',
     }),
-    createdAt: t.expose('createdAt', { type: 'DateTime', description: 'No delivery that is younger is replayed.' }),
-    completedAt: t.expose('completedAt', { type: 'DateTime', nullable: true, description: 'Null while it runs.' }),
+    createdAt: t.expose('createdAt', {
+      type: 'DateTime',
+      description: 'The time of the start. Later deliveries are not replayed.',
+    }),
+    completedAt: t.expose('completedAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'The end of the replay; null while it is running.',
+    }),
   }),
 });
 
 const ReplayFilterInput = builder.inputType('ReplayFilter', {
-  description: 'Which replays are meant.',
+  description: 'A filter for replays.',
   fields: (t) => ({
-    tenant: t.string({ description: 'Only the admin key may name any tenant; other credentials see their own alone.' }),
+    tenant: t.string({
+      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
+    }),
   }),
 });
 
@@ -73,8 +82,8 @@ builder.queryFields((t) => ({
   replay: t.prismaField({
     type: ReplayType,
     nullable: true,
-    description: "Null if there is none with this id, or if it is another tenant's.",
-    args: { id: t.arg.id({ required: true, description: 'Of the replay.' }) },
+    description: 'The replay with this id; null if it does not exist or belongs to another tenant.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
         ? services.database.prisma.replay.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
@@ -84,8 +93,8 @@ builder.queryFields((t) => ({
     {
       type: ReplayType,
       ...PAGE,
-      description: 'Newest first, dry runs too.',
-      args: { filter: t.arg({ type: ReplayFilterInput, description: 'Default: all of them.' }) },
+      description: 'The replays, newest first, including dry runs.',
+      args: { filter: t.arg({ type: ReplayFilterInput, description: 'The replays to return. Default: all.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
         services.database.prisma.replay.findMany(pageOf(query, checkFilter(viewer, filter))),
     },
@@ -96,37 +105,37 @@ builder.queryFields((t) => ({
 const DEFAULT_RATE = 50;
 
 const StartInput = builder.inputType('StartReplayInput', {
-  description: 'Which past deliveries to send again, and how fast.',
+  description: 'The past deliveries to send again, and the rate.',
   fields: (t) => ({
     filter: t.field({
       type: DeliveryFilterInput,
       required: true,
       description:
-        'The deliveries that the query `deliveries` has for it, of those that exist now; none of their fields has to be given, but for `tenant` with the admin key. Each event of them is sent once more to each subscription of them; test events are left out.',
+        'The deliveries to replay: those that the query `deliveries` returns for this filter now, without test events. `tenant` is required with the scope ADMIN; every other field is optional. Each event is sent once more to each webhook subscription among these deliveries.',
     }),
-    dryRun: t.boolean({ defaultValue: false, description: 'Only count.' }),
+    dryRun: t.boolean({ defaultValue: false, description: 'Whether deliveries are only counted.' }),
     ratePerSecond: t.int({
       defaultValue: DEFAULT_RATE,
-      description: 'How many new deliveries to make per second at most, from 1 to 1000.',
+      description: 'The maximum number of deliveries created per second, from 1 to 1000.',
     }),
   }),
 });
 
-const StartPayload = payload('StartReplayPayload', 'The replay runs, or has counted if it is a dry run.');
-const CancelPayload = payload('CancelReplayPayload', 'The replay makes no more deliveries.');
+const StartPayload = payload('StartReplayPayload', 'The replay was started, or a dry run has counted its deliveries.');
+const CancelPayload = payload('CancelReplayPayload', 'The replay creates no more deliveries.');
 
 builder.mutationFields((t) => ({
   startReplay: t.field({
     type: StartPayload,
-    description: 'Sends past events again, as new deliveries, to the webhook subscriptions that are still active.',
-    args: { input: t.arg({ type: StartInput, required: true, description: 'What to send again, and how fast.' }) },
+    description: 'Sends past events again, as new deliveries, to webhook subscriptions that are still active.',
+    args: { input: t.arg({ type: StartInput, required: true, description: 'The deliveries and the rate.' }) },
     errors: { types: [InvalidInputError, TooManyReplaysError, ReplayTooLargeError] },
     resolve: async (_root, { input }, context) => ({ replay: await start(context, input) }),
   }),
   cancelReplay: t.field({
     type: CancelPayload,
-    description: 'The deliveries that it has made are not cancelled.',
-    args: { id: t.arg.id({ required: true, description: 'Of the replay.' }) },
+    description: 'Ends a replay. The deliveries that it has created are not cancelled.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },
     errors: { types: [NotFoundError, ReplayNotRunningError] },
     resolve: async (_root, { id }, { services, viewer }) => ({
       replay: await cancelReplay(services.database, { id, tenant: tenantScope(viewer) }),
@@ -150,8 +159,11 @@ async function start(context: Context, { dryRun, ratePerSecond, ...input }: Star
   const filter = await scopeFilterToViewer(context, input.filter, problems);
   if (tenant === undefined) throw new Error('a replay without a tenant was accepted');
   return startReplay(context.services.database, {
-    ...{ tenant, filter: storeFilter(filter), where: deliveryWhere(filter) },
-    ...{ dryRun: dryRun ?? false, ratePerSecond: rate },
+    tenant,
+    filter: storeFilter(filter),
+    where: deliveryWhere(filter),
+    dryRun: dryRun ?? false,
+    ratePerSecond: rate,
   });
 }
 
@@ -165,9 +177,8 @@ function payload(name: string, description: string) {
 builder.subscriptionField('replayProgress', (t) =>
   t.field({
     type: ReplayType,
-    description:
-      'The replay as it is now, then at most once a second whenever it has changed. Ends when the replay does.',
-    args: { id: t.arg.id({ required: true, description: 'Of the replay.' }) },
+    description: 'The current state of the replay, then each change, at most one per second. Ends with the replay.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },
     subscribe: async (_root, { id }, { services, viewer, stopping }) => {
       const where = { id, ...tenantWhere(viewer) };
       const replay = isUuid(id) ? await services.database.prisma.replay.findFirst({ where }) : null;

@@ -16,7 +16,7 @@ import { encodeEventData } from './event.ts';
 
 const SAMPLE = { message: 'This is a test event.' };
 
-/** Longer than any attempt takes, and shorter than what proxies usually wait for an answer. */
+/** Longer than any attempt, and shorter than the usual time-out of proxies. */
 const MAX_WAIT_MS = 35_000;
 
 const NOTICES = {
@@ -32,7 +32,7 @@ type Sent = {
 };
 
 const Payload = builder.objectRef<Sent>('SendTestEventPayload').implement({
-  description: 'The test event is on its way, or has been attempted.',
+  description: 'The test event was created.',
   fields: (t) => ({
     delivery: t.prismaField({
       type: DeliveryType,
@@ -42,7 +42,7 @@ const Payload = builder.objectRef<Sent>('SendTestEventPayload').implement({
     attempt: t.prismaField({
       type: AttemptType,
       nullable: true,
-      description: 'Its one attempt, with what the endpoint answered. Null if `waitMs` is 0, or was not enough.',
+      description: 'The only attempt of the test event, with the response. Null if it did not end within `waitMs`.',
       resolve: (query, { attemptId }, _args, { services }) =>
         attemptId === undefined
           ? null
@@ -50,7 +50,7 @@ const Payload = builder.objectRef<Sent>('SendTestEventPayload').implement({
     }),
     notice: t.exposeString('notice', {
       nullable: true,
-      description: 'If `waitMs` was not enough: why there is no attempt yet, for people.',
+      description: 'The reason why the attempt did not end within `waitMs`, for people.',
     }),
   }),
 });
@@ -65,14 +65,17 @@ type Arguments = {
 builder.mutationField('sendTestEvent', (t) =>
   t.field({
     type: Payload,
-    description: `Sends an event to this one webhook subscription, whatever its event types, filter, circuit and limits say, signed and checked like any other. It is attempted once, and counts neither for the circuit nor for deactivation; the event catalogue does not check its type and data. At most ${MAX_PENDING_TESTS} of a tenant may be pending.`,
+    description: `Sends a signed event to this webhook subscription, regardless of its event types, filter, circuit and limits. It is attempted once, and counts neither for the circuit nor for deactivation; the event catalogue does not check its type and data. At most ${MAX_PENDING_TESTS} test events of a tenant can be pending.`,
     args: {
-      subscriptionId: t.arg.id({ required: true, description: 'Of the webhook subscription; it must be active.' }),
-      eventType: t.arg.string({ description: `Default: \`${TEST_EVENT_TYPE}\`.` }),
-      data: t.arg({ type: 'JSON', description: 'At most 1 MiB. Default: a small sample object.' }),
+      subscriptionId: t.arg.id({ required: true, description: 'The id of an active webhook subscription.' }),
+      eventType: t.arg.string({ description: `The type of the event. Default: \`${TEST_EVENT_TYPE}\`.` }),
+      data: t.arg({
+        type: 'JSON',
+        description: 'The data of the event, at most 1 MiB. Default: a small sample object.',
+      }),
       waitMs: t.arg.int({
         defaultValue: 0,
-        description: `How many milliseconds, 0 to ${MAX_WAIT_MS}, to wait for the attempt: with the subscription's \`timeoutMs\` and a little more it is in the answer.`,
+        description: `The time to wait for the attempt in milliseconds, from 0 to ${MAX_WAIT_MS}. A little more than the subscription's \`timeoutMs\` is enough.`,
       }),
     },
     errors: { types: [NotFoundError, InvalidInputError, SubscriptionInactiveError, TooManyTestsError] },
@@ -120,15 +123,15 @@ async function activeSubscription({ services, viewer }: Context, id: string) {
 }
 
 const TestFilterResult = builder.objectRef<{ readonly failedPaths: string[] }>('TestFilterResult').implement({
-  description: 'What a payload filter makes of some data.',
+  description: 'The result of a payload filter on data.',
   fields: (t) => ({
     matches: t.boolean({
-      description: 'Whether an event with this data would be delivered.',
+      description: 'Whether the data matches the filter.',
       resolve: (result) => result.failedPaths.length === 0,
     }),
     failedPaths: t.exposeStringList('failedPaths', {
       description:
-        'The conditions that are not fulfilled: `filter.user.age.$gt`. Of a `$or`, a `$not`, or fields of an array, the whole.',
+        'The paths of the conditions that do not match, such as `filter.user.age.$gt`. A `$or`, a `$not`, or fields of an array are named as a whole.',
     }),
   }),
 });
@@ -136,16 +139,16 @@ const TestFilterResult = builder.objectRef<{ readonly failedPaths: string[] }>('
 builder.queryField('testFilter', (t) =>
   t.field({
     type: TestFilterResult,
-    description: 'Tries a payload filter on data, before a webhook subscription gets it.',
+    description: 'Evaluates a payload filter on data, for trying a filter before it is used.',
     args: {
       filter: t.arg({
         type: 'JSON',
         required: true,
-        description: 'As docs/payload-filters.md says, with the limits of a webhook subscription. It must be valid.',
+        description: 'A valid payload filter (docs/payload-filters.md), with the limits of a webhook subscription.',
       }),
-      data: t.arg({ type: 'JSON', required: true, description: 'At most 1 MiB.' }),
+      data: t.arg({ type: 'JSON', required: true, description: 'The data, at most 1 MiB.' }),
     },
-    // Some 30 ms with data of a megabyte, in pieces: one operation can have 19 of them.
+    // Takes about 30 ms with a megabyte of data, in pieces. The complexity allows 19 in one operation.
     complexity: 5_000,
     resolve: async (_root, { filter, data }, { work: { compute } }) => {
       const wrong = await compute(() => validateFilter(filter));

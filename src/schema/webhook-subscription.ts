@@ -35,37 +35,42 @@ type Types = typeof builder.$inferSchemaTypes;
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 builder.prismaObject('SigningSecret', {
-  description: 'A secret that signs requests. It is shown once, by the mutation that makes it, and never again.',
+  description: 'A secret that signs requests. It is shown only by the mutation that creates it.',
   fields: (t) => ({
-    id: t.exposeID('id', { description: 'Not secret: attempts name it in `signingSecretIds`.' }),
+    id: t.exposeID('id', { description: 'The id, which is not secret. Attempts have it in `signingSecretIds`.' }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
-    expiresAt: t.expose('expiresAt', { type: 'DateTime', nullable: true, description: 'Null for the current secret.' }),
+    expiresAt: t.expose('expiresAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'The end of its validity; null for the current secret.',
+    }),
   }),
 });
 
 const DeactivationReasonEnum = builder.enumType('DeactivationReason', {
-  description: 'Why we deactivated a webhook subscription.',
+  description: 'The reason why the engine deactivated a webhook subscription.',
   values: {
-    [DeactivationReason.GONE]: { description: 'Its endpoint answered with 410 Gone.' },
+    [DeactivationReason.GONE]: { description: 'The endpoint answered with 410 Gone.' },
     [DeactivationReason.FAILING]: { description: 'No attempt had succeeded for five days.' },
   },
 });
 
 export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription', {
-  description: "A tenant's URL and the event types it wants.",
+  description: 'An endpoint of a tenant, with the event types that are sent to it.',
   fields: (t) => ({
     id: t.exposeID('id'),
     tenant: t.exposeString('tenant'),
     deactivationReason: t.expose('deactivationReason', {
       type: DeactivationReasonEnum,
       nullable: true,
-      description: 'Null if it is active, or if a user deactivated it.',
+      description:
+        'The reason of a deactivation by the engine; null if the webhook subscription is active or a user deactivated it.',
     }),
     failingSince: t.field({
       type: 'DateTime',
       nullable: true,
       description:
-        'Since when no attempt has succeeded; null if there is no failure since the last success. After five days it is deactivated if its circuit is open, but not before twelve hours after the last notice of that.',
+        'The first failure since the last success; null if there is none. After five days the webhook subscription is deactivated if its circuit is open, at the earliest twelve hours after the last notice.',
       select: { state: { select: { failingSince: true } } },
       resolve: ({ state }) => state?.failingSince ?? null,
     }),
@@ -73,15 +78,15 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
       type: CircuitType,
       nullable: false,
       onNull: 'error',
-      description: 'Whether deliveries are sent to its endpoint.',
+      description: 'The circuit of the endpoint.',
     }),
     headerNames: t.exposeStringList('headerNames', {
-      description: 'Names of the custom headers; their values are never shown.',
+      description: 'The names of the custom headers. Their values are never shown.',
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     updatedAt: t.expose('updatedAt', { type: 'DateTime' }),
     secrets: t.relation('secrets', {
-      description: 'Those that sign now, newest first.',
+      description: 'The valid signing secrets, newest first.',
       query: (_args, { services }) => ({
         where: { OR: [{ expiresAt: null }, { expiresAt: { gt: new Date(services.database.clock.now()) } }] },
         orderBy: NEWEST_FIRST,
@@ -91,11 +96,13 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
       {
         type: DeliveryType,
         ...PAGE,
-        description: 'Newest first.',
-        args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
+        description: 'The deliveries, newest first.',
+        args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The deliveries to return. Default: all.' }) },
         resolve: (query, subscription, { filter }, { services, signal }) =>
           findDeliveries(services.database.prisma, {
-            ...{ filter: narrowed(filter, subscription), query, signal },
+            filter: narrowed(filter, subscription),
+            query,
+            signal,
             find: (where, take) => services.database.prisma.delivery.findMany(pageOf({ ...query, take }, where)),
           }),
       },
@@ -105,8 +112,8 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
       {
         type: AttemptType,
         ...LOG_PAGE,
-        description: 'Its attempts, newest first.',
-        args: { filter: t.arg({ type: DeliveryFilterInput, description: 'Default: all of them.' }) },
+        description: 'The attempts, newest first.',
+        args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The attempts to return. Default: all.' }) },
         resolve: (query, subscription, { filter }, { services }) =>
           services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(narrowed(filter, subscription)))),
       },
@@ -131,18 +138,18 @@ builder.prismaObjectFields(WebhookSubscriptionType, (t) =>
   ),
 );
 
-/** What of the filter is one subscription's: nothing, if it names another tenant or other subscriptions. */
+/** Restricts the filter to one subscription. It matches nothing if it names another tenant or only other subscriptions. */
 function narrowed(
   filter: DeliveryFilter | null | undefined,
   { id, tenant }: { readonly id: string; readonly tenant: string },
 ): DeliveryFilter {
   checkDeliveryFilter(filter ?? {});
-  const isMeant = filter?.subscriptionIds?.some((other) => other.toLowerCase() === id) !== false;
-  // Without the tenant, which says nothing more: Postgres might begin with all that the tenant has.
+  const isIncluded = filter?.subscriptionIds?.some((other) => other.toLowerCase() === id) !== false;
+  // Without the redundant tenant: Postgres might start with all rows of the tenant.
   return {
     ...filter,
     tenant: undefined,
-    subscriptionIds: isMeant && (filter?.tenant ?? tenant) === tenant ? [id] : [],
+    subscriptionIds: isIncluded && (filter?.tenant ?? tenant) === tenant ? [id] : [],
   };
 }
 
@@ -156,8 +163,9 @@ builder.queryFields((t) => ({
   webhookSubscription: t.prismaField({
     type: WebhookSubscriptionType,
     nullable: true,
-    description: "Null if there is none with this id, if it was deleted, or if it is another tenant's.",
-    args: { id: t.arg.id({ required: true, description: 'Of the webhook subscription.' }) },
+    description:
+      'The webhook subscription with this id; null if it does not exist, was deleted, or belongs to another tenant.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the webhook subscription.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
         ? services.database.prisma.webhookSubscription.findFirst({
@@ -170,8 +178,13 @@ builder.queryFields((t) => ({
     {
       type: WebhookSubscriptionType,
       ...PAGE,
-      description: 'Newest first, without the deleted ones.',
-      args: { filter: t.arg({ type: WebhookSubscriptionFilterInput, description: 'Default: all of them.' }) },
+      description: 'The webhook subscriptions, newest first, without deleted ones.',
+      args: {
+        filter: t.arg({
+          type: WebhookSubscriptionFilterInput,
+          description: 'The webhook subscriptions to return. Default: all.',
+        }),
+      },
       resolve: (query, _root, { filter }, { services, viewer }) => {
         const tenant = checkFilter(viewer, filter);
         return services.database.prisma.webhookSubscription.findMany(
@@ -194,11 +207,11 @@ const HeaderInput = builder.inputType('HeaderInput', {
     name: t.string({
       required: true,
       description:
-        'At most 128 characters, and not twice, in whatever case. Not possible are names that say where a request begins, ends or goes (`host`, `connection`, `content-*`, `cookie` …), the names of our own headers (`webhook-*`, `x-hub-signature*`), and those that the metadata services of clouds ask for.',
+        "The name, at most 128 characters, unique without regard to case. Forbidden are names that frame or route a request (`host`, `connection`, `content-*`, `cookie` …), the names of the engine's own headers (`webhook-*`, `x-hub-signature*`), and those of cloud metadata services.",
     }),
     value: t.string({
       description:
-        'Printable ASCII, without spaces at its ends. Required for a new header; without it, an update keeps the value that is stored under this name.',
+        'The value: printable ASCII, without spaces at its ends. Required for a new header; without it, an update keeps the stored value of this name.',
     }),
   }),
 });
@@ -251,7 +264,7 @@ const CreatePayload = builder.objectRef<SubscriptionWithSecret>('CreateWebhookSu
   description: 'The webhook subscription was created.',
   fields: (t) => ({
     subscription: t.field({ type: WebhookSubscriptionType, resolve: ({ subscription }) => subscription }),
-    secret: t.exposeString('secret', { description: 'Signs the requests. Keep it: it is not shown again.' }),
+    secret: t.exposeString('secret', { description: 'The signing secret. It is not shown again.' }),
   }),
 });
 
@@ -272,13 +285,13 @@ const DeletePayload = builder.objectRef<{ readonly id: string }>('DeleteWebhookS
 const RotatePayload = builder
   .objectRef<SubscriptionWithSecret & { readonly previousSecretExpiresAt: Date }>('RotateWebhookSecretPayload')
   .implement({
-    description: 'A new secret signs.',
+    description: 'The webhook subscription has a new signing secret.',
     fields: (t) => ({
       subscription: t.field({ type: WebhookSubscriptionType, resolve: ({ subscription }) => subscription }),
-      secret: t.exposeString('secret', { description: 'The new one. Keep it: it is not shown again.' }),
+      secret: t.exposeString('secret', { description: 'The new signing secret. It is not shown again.' }),
       previousSecretExpiresAt: t.expose('previousSecretExpiresAt', {
         type: 'DateTime',
-        description: 'Until then the previous secret signs as well.',
+        description: 'The time until which the previous secret signs as well.',
       }),
     }),
   });
@@ -286,18 +299,18 @@ const RotatePayload = builder
 builder.mutationFields((t) => ({
   createWebhookSubscription: t.field({
     type: CreatePayload,
-    description: 'The answer has its signing secret, which is shown once.',
-    args: { input: t.arg({ type: CreateInput, required: true, description: 'Its settings.' }) },
+    description: 'Creates a webhook subscription. The answer has its signing secret, which is not shown again.',
+    args: { input: t.arg({ type: CreateInput, required: true, description: 'The settings.' }) },
     errors: { types: [InvalidInputError, TargetRejectedError, InvalidHeadersError, TooManySubscriptionsError] },
     resolve: (_root, { input }, { services, viewer }) =>
       createWebhookSubscription(services, { ...input, ...readTenant(viewer, input.tenant) }),
   }),
   updateWebhookSubscription: t.field({
     type: UpdatePayload,
-    description: 'Counts for every event published after the answer.',
+    description: 'Changes settings of a webhook subscription, effective for every event published after the answer.',
     args: {
-      id: t.arg.id({ required: true, description: 'Of the webhook subscription.' }),
-      input: t.arg({ type: UpdateInput, required: true, description: 'What to change.' }),
+      id: t.arg.id({ required: true, description: 'The id of the webhook subscription.' }),
+      input: t.arg({ type: UpdateInput, required: true, description: 'The settings to change.' }),
     },
     errors: { types: [NotFoundError, InvalidInputError, TargetRejectedError, InvalidHeadersError] },
     resolve: async (_root, { id, input }, { services, viewer }) => ({
@@ -306,8 +319,8 @@ builder.mutationFields((t) => ({
   }),
   deleteWebhookSubscription: t.field({
     type: DeletePayload,
-    description: 'Its pending deliveries are cancelled; its delivery log stays.',
-    args: { id: t.arg.id({ required: true, description: 'Of the webhook subscription.' }) },
+    description: 'Deletes a webhook subscription. Its pending deliveries are cancelled, and its delivery log is kept.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the webhook subscription.' }) },
     errors: { types: [NotFoundError] },
     resolve: async (_root, { id }, { services, viewer }) => {
       await deleteWebhookSubscription(services, { id, tenant: tenantScope(viewer) });
@@ -316,10 +329,13 @@ builder.mutationFields((t) => ({
   }),
   rotateWebhookSecret: t.field({
     type: RotatePayload,
-    description: 'Makes a new signing secret; the old ones go on signing beside it for a while.',
+    description: 'Creates a new signing secret. The old ones sign as well for `overlapSeconds`.',
     args: {
-      id: t.arg.id({ required: true, description: 'Of the webhook subscription.' }),
-      overlapSeconds: t.arg.int({ defaultValue: 86_400, description: 'From 0 to 604800.' }),
+      id: t.arg.id({ required: true, description: 'The id of the webhook subscription.' }),
+      overlapSeconds: t.arg.int({
+        defaultValue: 86_400,
+        description: 'The time in seconds for which old secrets stay valid, from 0 to 604800.',
+      }),
     },
     errors: { types: [NotFoundError, InvalidInputError, TooManySecretsError] },
     resolve: (_root, { id, overlapSeconds }, { services, viewer }) =>
@@ -328,17 +344,17 @@ builder.mutationFields((t) => ({
 }));
 
 const CircuitStateEnum = builder.enumType('CircuitState', {
-  description: 'Whether deliveries are sent to an endpoint.',
+  description: 'The state of a circuit.',
   values: {
-    CLOSED: { description: 'They are.' },
-    OPEN: { description: 'The endpoint keeps failing: only probes are sent, until one succeeds.' },
+    CLOSED: { description: 'Deliveries are sent.' },
+    OPEN: { description: 'The endpoint is failing: only probes are sent until one succeeds.' },
   } as const,
 });
 
 const CircuitType = builder.prismaObject('SubscriptionState', {
   name: 'Circuit',
   description:
-    'What keeps an endpoint that fails from being sent everything: it opens when 20 attempts in a row fail, or 70 % of at least 10 in five minutes.',
+    'The circuit breaker of an endpoint. It opens when 20 attempts in a row fail, or 70 % of at least 10 in five minutes.',
   fields: (t) => ({
     state: t.field({
       type: CircuitStateEnum,
@@ -348,13 +364,13 @@ const CircuitType = builder.prismaObject('SubscriptionState', {
     openedAt: t.expose('openedAt', {
       type: 'DateTime',
       nullable: true,
-      description: 'Since when it has been open; null while it is closed.',
+      description: 'The time at which the circuit opened; null while it is closed.',
     }),
     nextProbeAt: t.expose('probeAt', {
       type: 'DateTime',
       nullable: true,
       description:
-        'When the next delivery is sent as a probe; if that is past, as soon as one is due. Null while it is closed.',
+        'The time of the next probe, or as soon as a delivery is due if that is past. Null while the circuit is closed.',
     }),
   }),
 });
