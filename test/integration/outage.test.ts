@@ -262,7 +262,7 @@ describe.concurrent('Postgres', () => {
     // The attempt in flight ends, and an event comes in, while there is nothing to write them to.
     answer();
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'meanwhile' });
-    await waitFor(() => has('attempts cannot be recorded') && has('dispatch failed'), {
+    await waitFor(() => has('results not written') && has('dispatch failed'), {
       what: 'log lines',
     });
     await expect(app.graphql('{ webhookSubscriptions { edges { node { id } } } }')).rejects.toThrow(

@@ -159,7 +159,13 @@ it('a failure is recorded as pending, and its message redelivered after the back
   const { disposition, delayMs, results } = await handle({ outcome: respond(500) });
   expect({ disposition, delayMs }).toEqual({ disposition: 'nakUntil', delayMs: 5_000 });
   expect(results).toMatchObject([
-    { status: 'PENDING', waitingFor: 'BACKOFF', staysEnqueued: true, attempt: { status: 'FAILURE', number: 1 } },
+    {
+      status: 'PENDING',
+      dueAt: expect.any(Number) as number,
+      waitingFor: 'BACKOFF',
+      staysEnqueued: true,
+      attempt: { status: 'FAILURE', number: 1 },
+    },
   ]);
 });
 
@@ -351,6 +357,13 @@ it('a test is attempted once, within the limit of its tenant', async () => {
   expect(results).toMatchObject([{ status: 'FAILURE', dueAt: null }]);
   const name = 'tests of acme';
   expect(calls[0]).toMatchObject(['acquire', { delivery: { subscriptionId: name, tenant: name } }, 10]);
+});
+
+it('a test ignores the rate limit of its subscription', async () => {
+  const setup = { subscription: { rateLimitPerSecond: 5 }, delivery: { isTest: true }, sendTime: undefined };
+  const { requests, changes } = await handle(setup);
+  expect(requests).toHaveLength(1);
+  expect(changes).toEqual([]);
 });
 
 it('a test that exceeds the limit of its tenant is redelivered: it is never queued', async () => {

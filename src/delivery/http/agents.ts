@@ -13,22 +13,22 @@ import {
 } from './egress-policy.ts';
 import { Resolver } from './resolver.ts';
 
-/** No fewer than attempts are made at a time: what waits for a socket here would time out without having been sent. */
+/** At least the attempts in flight per process: a request that waits for a socket would time out unsent. */
 const MAX_SOCKETS_PER_HOST = 1_000;
 const MAX_FREE_SOCKETS_PER_HOST = 16;
-/** Free sockets close after this; `Keep-Alive: timeout=` of the receiver shortens it. */
+/** Milliseconds until a free socket closes; `Keep-Alive: timeout=` of the receiver shortens it. */
 const IDLE_SOCKET_MS = 30_000;
-/** A socket keeps its address for life; this is how long a change in DNS may go unnoticed. */
+/** Maximum age of a socket, and so the longest time for which a change in DNS has no effect. */
 const MAX_SOCKET_AGE_MS = 5 * 60_000;
-/** Node's 250 ms gives up on far receivers that have several addresses. */
+/** Milliseconds for connecting to one of several addresses. Node's 250 ms times out for distant receivers. */
 export const ADDRESS_TRY_MS = 500;
 
 export type AgentPair = { readonly http: http.Agent; readonly https: https.Agent };
 
 /**
- * The only way out to targets. Every connection is checked in `createConnection`, the one place that sees both literal
- * hosts (no lookup is made for them) and the addresses really connected to (a name may resolve differently from one
- * question to the next). Agents of their own, because a pool does not know which code opened a socket.
+ * The only way to connect to targets. Every connection is checked in `createConnection`, the one place that sees both
+ * literal hosts (without a lookup) and the addresses that are connected to (a name may resolve differently each time).
+ * Deliveries have agents of their own, because a pool does not know which code opened a socket.
  */
 export class EgressAgents {
   /** Keep connections alive between attempts. */
@@ -106,14 +106,14 @@ function guarded<T extends ClientRequestArgs>(options: T, guard: Guard): T {
   return { ...options, lookup: guard.lookup, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: ADDRESS_TRY_MS };
 }
 
-/** A socket that was never opened: the request fails with the refusal as it would with a refused connection. */
+/** A socket that was never opened: the request fails with the refusal as with a refused connection. */
 function refusedSocket(refusal: BlockedTargetError): Socket {
   const socket = new Socket();
   process.nextTick(() => socket.destroy(refusal));
   return socket;
 }
 
-/** Closes a socket that comes back too old. Before the agent's own listener, which may hand it to the next request. */
+/** Closes sockets that are too old when they become free, before the agent's own listener reuses them. */
 function limitSocketAge(agent: http.Agent, maxAgeMs: number): void {
   const firstSeenAt = new WeakMap<Duplex, number>();
   agent.prependListener('free', (socket: Duplex) => {
@@ -124,23 +124,23 @@ function limitSocketAge(agent: http.Agent, maxAgeMs: number): void {
 }
 
 const LOCALHOST_ADDRESSES = ['127.0.0.1', '::1'];
-/** Of one name; all are checked, the rest is not tried. */
+/** Maximum addresses of a name that are tried; all are checked. */
 const MAX_ADDRESSES = 8;
 
-/** As Node hands it to `createConnection`. */
+/** The options that Node passes to `createConnection`. */
 type Target = {
   readonly host?: string | null | undefined;
   readonly port?: number | string | null | undefined;
 };
 
-/** What every connection to a target has to pass. */
+/** Checks every connection to a target. */
 type Guard = {
-  /** Why this may not be connected to; undefined for a name, which only the lookup can judge, on an allowed port. */
+  /** The error if the target is not allowed; undefined for a name on an allowed port, which the lookup checks. */
   readonly refuse: (target: Target) => BlockedTargetError | undefined;
   readonly lookup: LookupFunction;
 };
 
-/** `protocol`: with http: the policy's allowHttp holds as well. */
+/** For `http:`, the policy's allowHttp applies too. */
 function createGuard(resolver: Resolver, policy: EgressPolicy, protocol: 'http:' | 'https:'): Guard {
   function isAllowed(address: string): boolean {
     return (protocol === 'https:' || isHttpAllowed(address, policy)) && isAllowedAddress(address, policy);
@@ -149,7 +149,7 @@ function createGuard(resolver: Resolver, policy: EgressPolicy, protocol: 'http:'
   async function findAddresses(name: string): Promise<readonly string[]> {
     const isLocalhost = isLocalhostName(name);
     const answers = isLocalhost ? LOCALHOST_ADDRESSES.filter(isAllowed) : await resolver.resolve(name);
-    // One bad answer condemns all: a name that also points inside is an attack or a mistake, never a receiver.
+    // One blocked address blocks the name: a name that also points to a private network is an attack or a mistake.
     if (answers.length === 0 || !answers.every(isAllowed)) throw blocked();
     return answers.slice(0, MAX_ADDRESSES);
   }
@@ -172,7 +172,7 @@ function createGuard(resolver: Resolver, policy: EgressPolicy, protocol: 'http:'
   };
 }
 
-/** As dns.lookup does: a list with `all`, else the first; only the family that was asked for. */
+/** Calls back as dns.lookup does: a list with `all`, otherwise the first; only the requested family. */
 function answer(addresses: readonly string[], options: LookupOptions, callback: Parameters<LookupFunction>[2]): void {
   const all: LookupAddress[] = addresses.map((address) => ({ address, family: isIP(address) }));
   const family = options.family === 'IPv4' ? 4 : options.family === 'IPv6' ? 6 : (options.family ?? 0);

@@ -2,19 +2,19 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { InputError } from '../../lib/errors.ts';
 
-/** Where deliveries may go besides the public internet. Empty `allowCidrs` and `allowHttp: 'never'` are the strictest. */
+/** Allowed targets besides the public internet. Empty `allowCidrs` and `allowHttp: 'never'` are the strictest. */
 export type EgressPolicy = {
-  /** Ranges that targets may use although they are not public. A metadata service opens only as an exact /32 or /128. */
+  /** Ranges that are allowed although they are not public. A metadata service needs an exact /32 or /128. */
   readonly allowCidrs: readonly string[];
-  /** `loopback`: http:// only to this machine, and only where allowCidrs opens it. */
+  /** `loopback`: http:// only to this machine, and only if allowCidrs allows that. */
   readonly allowHttp: 'always' | 'loopback' | 'never';
-  /** Ports that no target may use, wherever it is. */
+  /** Ports that no target may use. */
   readonly denyPorts: ReadonlySet<number>;
-  /** Name servers to ask, `address` or `address:port`; the machine's own if absent. */
+  /** Name servers, `address` or `address:port`; by default the machine's own. */
   readonly dnsServers?: readonly string[] | undefined;
 };
 
-/** A connection that was refused before a single packet left. The message holds no address: a customer may read it. */
+/** A connection refused before any packet was sent. The message contains no address: customers may read it. */
 export class BlockedTargetError extends Error {
   readonly code = 'ERR_BLOCKED_TARGET';
 }
@@ -22,11 +22,11 @@ export class BlockedTargetError extends Error {
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
 /**
- * May a delivery connect to this address? Public unicast always; anything else only where `allowCidrs` opens it.
+ * Whether a delivery may connect to this address: public unicast always, anything else only if `allowCidrs` has it.
  *
- * ipaddr.js 2.5 calls some addresses `unicast` that no public host has: all IPv6 that IANA has not given out, and
- * 168.63.129.16 (Azure's host, in public space). So IPv6 must lie in 2000::/3, the only space given out, and metadata
- * services are named one by one.
+ * ipaddr.js 2.5 reports `unicast` for some addresses that no public host has: all IPv6 that IANA has not allocated, and
+ * 168.63.129.16 (Azure's host, in public space). So IPv6 must lie in 2000::/3, the only allocated space, and metadata
+ * services are listed.
  */
 export function isAllowedAddress(address: string, policy: Pick<EgressPolicy, 'allowCidrs'>): boolean {
   const parsed = parseAddress(address);
@@ -37,21 +37,21 @@ export function isLoopbackAddress(address: string): boolean {
   return parseAddress(address)?.range() === 'loopback';
 }
 
-/** Strict (ipaddr.js alone reads 0177.0.0.1 and 127.1); mapped IPv4 comes out as IPv4; a zone id names no public host. */
+/** Strict (ipaddr.js alone accepts 0177.0.0.1 and 127.1). Mapped IPv4 becomes IPv4; no public host has a zone id. */
 function parseAddress(address: string): Address | undefined {
   const version = isIP(address);
   if (version === 0 || address.includes('%')) return undefined;
-  // ipaddr.js takes ::127.0.0.1 for ::ffff:127.0.0.1, another address; the URL parser writes both in hexadecimal.
+  // ipaddr.js confuses ::127.0.0.1 with ::ffff:127.0.0.1; the URL parser writes both in hexadecimal.
   return ipaddr.process(version === 6 ? new URL(`http://[${address}]`).hostname.slice(1, -1) : address);
 }
 
 const NAT64: Range = [ipaddr.IPv6.parse('64:ff9b::'), 96];
-/** RFC 8215; a gateway's own prefix is taken for the /96 that is usual. */
+/** RFC 8215; assumes that a gateway's own prefix is the usual /96. */
 const LOCAL_NAT64: Range = [ipaddr.IPv6.parse('64:ff9b:1::'), 48];
 const IPV4_COMPATIBLE: Range = [ipaddr.IPv6.parse('::'), 96];
 const GLOBAL_UNICAST: Range = [ipaddr.IPv6.parse('2000::'), 3];
 
-/** Answer with credentials to whoever can reach them, so a wide allowed range must not open them by accident. */
+/** They return credentials to every client, so a wide allowed range must not open them by accident. */
 const METADATA_SERVICES: ReadonlySet<string> = new Set(
   [
     '169.254.169.254', // AWS, Azure, Google, DigitalOcean, …
@@ -71,12 +71,12 @@ const METADATA_SERVICES: ReadonlySet<string> = new Set(
 function isAllowed(address: Address, allowed: readonly Range[]): boolean {
   const exact = allowed.some((range) => isExact(range) && isInside(address, range));
   if (exact) return true;
-  // A NAT64 gateway forwards to the IPv4 address inside: on IPv6-only hosts that is every IPv4 receiver.
+  // A NAT64 gateway forwards to the embedded IPv4 address: on IPv6-only hosts every IPv4 receiver has such an address.
   if (isInside(address, NAT64)) return isAllowed(ipv4At(address, 12), allowed);
   const carried = carriedIpv4(address);
-  // Whatever it is, an address that ends in a metadata service's is not worth the risk.
+  // Any address that ends in the address of a metadata service is blocked: it may be a translation of it.
   if ([address, ...carried, ...lastBytes(address)].some((one) => METADATA_SERVICES.has(one.toString()))) return false;
-  // Who opens a way to IPv4 (a tunnel, a translator) does not open every IPv4 address behind it.
+  // An operator that allows a tunnel or translator to IPv4 does not thereby allow every IPv4 address behind it.
   if (allowed.some((range) => isInside(address, range))) return carried.every((one) => isAllowed(one, allowed));
   if (address.range() !== 'unicast') return false;
   return address.kind() === 'ipv4' || (isInside(address, GLOBAL_UNICAST) && !isIsatap(address));
@@ -84,7 +84,7 @@ function isAllowed(address: Address, allowed: readonly Range[]): boolean {
 
 type Range = readonly [address: Address, prefixLength: number];
 
-/** A range written in mapped form (::ffff:10.0.0.0/104) is the IPv4 range it stands for. */
+/** A range in mapped form (::ffff:10.0.0.0/104) means the IPv4 range. */
 function parseRange(cidr: string): Range {
   const [address, prefixLength] = ipaddr.parseCIDR(cidr);
   if (address instanceof ipaddr.IPv6 && address.isIPv4MappedAddress() && prefixLength >= 96) {
@@ -107,7 +107,7 @@ function isIsatap(address: Address): boolean {
   return (a === 0 || a === 2) && b === 0 && c === 0x5e && d === 0xfe;
 }
 
-/** The IPv4 address, if any, to which a tunnel or translator would carry on what is sent to an IPv6 one. */
+/** The IPv4 address, if any, to which a tunnel or translator forwards packets for an IPv6 address. */
 function carriedIpv4(address: Address): ipaddr.IPv4[] {
   if (address.kind() === 'ipv4') return [];
   const range = address.range();
@@ -132,10 +132,9 @@ function bytesAt(address: Address, offset: number): number[] {
 }
 
 /**
- * Ports of services that take an HTTP request for commands of their own, or that no webhook receiver shares a port with:
- * whoever names one as a target wants something else than webhooks. Most are the Fetch standard's bad ports; databases,
- * brokers and the interfaces of orchestrators are added, for where private ranges are opened. None is in the range that
- * operating systems give out (from 32768 on).
+ * Ports of services that may interpret an HTTP request as commands of their own, or that no webhook receiver uses: such a
+ * target is an attack. Most are the Fetch standard's bad ports; databases, brokers and orchestrators are added, for
+ * installations that allow private ranges. None is in the ephemeral range of operating systems (from 32768).
  */
 export const DEFAULT_DENY_PORTS = [
   '1,7,9,11,13,15,17-23,25,37,42,43,53,69,77,79,87,95', // echo, FTP, SSH, Telnet, SMTP, DNS, finger, …
@@ -151,7 +150,7 @@ export const DEFAULT_DENY_PORTS = [
 
 export const MAX_PORT = 65_535;
 
-/** May a target use this port? From 1 to 65535, and not denied. */
+/** Whether a target may use this port: from 1 to 65535, and not denied. */
 export function isAllowedPort(port: number, { denyPorts }: Pick<EgressPolicy, 'denyPorts'>): boolean {
   return Number.isInteger(port) && port >= 1 && port <= MAX_PORT && !denyPorts.has(port);
 }
@@ -163,24 +162,24 @@ export class TargetRejectedError extends InputError {
 
 const MAX_URL_LENGTH = 2_048;
 const MAX_NAME_LENGTH = 253;
-/** What DNS carries; underscores are not host names by RFC 952, but resolve and are in use. */
+/** A label of a DNS name. RFC 952 excludes underscores from host names, but they resolve and are in use. */
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 /**
- * Last labels that the public DNS does not have or never will: those of private networks, `test` and `local` (RFC 6761,
- * RFC 6762, ICANN's .internal), and `arpa`, which has the infrastructure of DNS and `home.arpa` (RFC 8375). `example` is
- * none of them: RFC 6761 asks programs not to treat it as special.
+ * Last labels that do not exist in the public DNS: those of private networks, `test` and `local` (RFC 6761, RFC 6762,
+ * ICANN's .internal), and `arpa`, which contains the infrastructure of DNS and `home.arpa` (RFC 8375). `example` is not
+ * among them: by RFC 6761 programs should not treat it as special.
  */
 const PRIVATE_NAME = /(?:^|\.)(?:local|localdomain|internal|intranet|private|corp|home|mail|lan|test|arpa)$/;
 /** Names that must not be looked up in the DNS (RFC 6761, RFC 7686, RFC 9476). */
 const NOT_IN_DNS = /(?:^|\.)(?:invalid|onion|alt)$/;
-/** Names of metadata services, which answer with credentials; most of them are under .internal as well. */
+/** Names of metadata services, which return credentials; most are under .internal as well. */
 const METADATA_NAME =
   /^(?:metadata|instance-data|metadata\.goog|(?:.+\.)?metadata\.google\.internal|instance-data\.ec2\.internal|metadata\.azure\.(?:com|internal)|metadata\.(?:packet\.net|platformequinix\.com|tencentyun\.com|oraclecloud\.com))$/;
 
 /**
- * The target a customer asks for, checked as far as that is possible without the network. Store `href` of the result
- * and deliver to that: the text may be spelled so that another parser reads another host. Names are resolved and
- * their addresses checked at every connection (EgressAgents), not here.
+ * Checks a target URL as far as that is possible without the network. Store `href` of the result and deliver to that: the
+ * text may be spelled so that another parser reads another host. EgressAgents resolve names and check their addresses at
+ * every connection.
  */
 export function checkTargetUrl(text: string, policy: EgressPolicy): URL {
   if (text.length > MAX_URL_LENGTH) reject(`the URL has more than ${MAX_URL_LENGTH} characters`);
@@ -191,19 +190,19 @@ export function checkTargetUrl(text: string, policy: EgressPolicy): URL {
     reject('the URL must not contain a user name or password; use a custom authorization header');
   }
   checkPort(url, policy);
-  // The dot of a fully qualified name belongs neither into the Host header nor into the name of a certificate.
+  // The dot of a fully qualified name belongs neither in the Host header nor in the name of a certificate.
   if (/[^.]\.$/.test(url.hostname)) url.hostname = url.hostname.slice(0, -1);
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   if (isIP(host) !== 0) checkAddress(host, policy);
   else checkName(host, policy);
   if (url.protocol === 'http:' && !isHttpAllowed(host, policy)) rejectScheme(policy);
   url.hash = '';
-  // Percent-encoding can make it longer than what was typed.
+  // Percent-encoding can lengthen it.
   if (url.href.length > MAX_URL_LENGTH) reject(`the URL has more than ${MAX_URL_LENGTH} characters`);
   return url;
 }
 
-/** RFC 6761: these names mean this machine, and no name server is asked. */
+/** RFC 6761: these names mean this machine, without a lookup. */
 export function isLocalhostName(host: string): boolean {
   return /^(?:.+\.)?localhost\.?$/i.test(host);
 }
@@ -234,12 +233,12 @@ function checkName(name: string, policy: EgressPolicy): void {
   if (isRefused) reject(`the host ${name} is not reachable from the internet`);
 }
 
-/** An operator that allows private ranges has private names as well; connecting still checks the addresses behind them. */
+/** An operator that allows private ranges has private names as well; their addresses are checked at every connection. */
 function hasPrivateNetwork({ allowCidrs }: EgressPolicy): boolean {
   return allowCidrs.some((cidr) => !isLoopbackAddress(cidr.split('/', 1)[0] ?? ''));
 }
 
-/** The services are opened by the exact address alone (delivery/http/egress-policy.ts), and so are their names. */
+/** The name of a metadata service is allowed if one of the exact addresses is. */
 function isMetadataAllowed(policy: EgressPolicy): boolean {
   return ['169.254.169.254', 'fd00:ec2::254', 'fd20:ce::254', '100.100.100.200', '192.0.0.192'].some((address) =>
     isAllowedAddress(address, policy),

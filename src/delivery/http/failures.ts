@@ -31,14 +31,19 @@ const CONNECTION_FAILURES: Readonly<Record<string, Failure>> = {
   ),
   ...each(
     [
-      ...['ERR_INVALID_CHAR', 'ERR_INVALID_HTTP_TOKEN', 'ERR_HTTP_INVALID_HEADER_VALUE', 'ERR_UNESCAPED_CHARACTERS'],
-      ...['ERR_INVALID_URL', 'ERR_UNSUPPORTED_PROTOCOL', 'ERR_INVALID_PROTOCOL'],
+      'ERR_INVALID_CHAR',
+      'ERR_INVALID_HTTP_TOKEN',
+      'ERR_HTTP_INVALID_HEADER_VALUE',
+      'ERR_UNESCAPED_CHARACTERS',
+      'ERR_INVALID_URL',
+      'ERR_UNSUPPORTED_PROTOCOL',
+      'ERR_INVALID_PROTOCOL',
     ],
     { reason: 'INVALID_REQUEST', message: 'the URL or a header of the subscription cannot be sent' },
   ),
 };
 
-/** Which failure an error before the response is; of its text nothing is kept but what is listed here. */
+/** Classifies an error before the response; the messages listed here replace its text. */
 export function failureOfError(error: unknown): Failure {
   const cause = rootOf(error);
   const code = codeOf(cause) ?? codeOf(error) ?? '';
@@ -51,7 +56,7 @@ export function failureOfError(error: unknown): Failure {
   if (known !== undefined) return known;
   if (/^(?:ERR_TLS_|ERR_SSL_|EPROTO$)/.test(code))
     return { reason: 'TLS_FAILURE', message: 'the TLS handshake failed' };
-  // OpenSSL's names for what else can be wrong with a certificate.
+  // OpenSSL's names for other problems with a certificate.
   if (/CERT|^CRL_|SIGNATURE|^INVALID_(?:CA|PURPOSE)$|^PATH_LENGTH_EXCEEDED$|^HOSTNAME_MISMATCH$/.test(code)) {
     return { reason: 'TLS_FAILURE', message: 'the certificate is not valid' };
   }
@@ -62,7 +67,7 @@ function each(codes: readonly string[], failure: Failure): Record<string, Failur
   return Object.fromEntries(codes.map((code) => [code, failure]));
 }
 
-/** got wraps what happened. */
+/** got wraps the original error. */
 function rootOf(error: unknown): unknown {
   return error instanceof Error && error.cause instanceof Error ? error.cause : error;
 }
@@ -84,7 +89,6 @@ function parserMessage(code: string): string {
     : 'the response is not valid HTTP';
 }
 
-/** Kept apart from the table because its message needs the limit. */
 export function timeoutFailure(phase: 'resolve' | 'connect' | 'handshake' | 'respond', timeoutMs: number): Failure {
   const missing = {
     resolve: 'the host name was not resolved',

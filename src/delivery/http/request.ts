@@ -12,23 +12,23 @@ type PostOptions = {
   readonly body: Buffer;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
-  /** What the limit and responseTimeMs count from, on the loop's clock: time in which this process stood still is not the receiver's. */
+  /** Start of the time limit and of responseTimeMs, on the loop's clock: it excludes time in which this process stalled. */
   readonly startedAt: number;
 };
 
 /**
- * `saysNothing` about the receiver: it had closed a pooled connection before it could see the request, or this process stood
- * still while it connected, and Node gave up on an address that may have answered.
+ * `isInconclusive`: the outcome shows nothing about the receiver. It closed a pooled connection before it received the
+ * request, or this process stalled while connecting, and Node timed out for an address that may have answered.
  */
 type PostResult = { readonly outcome: Outcome; readonly isInconclusive: boolean };
 
-/** A body that drips is not worth a place in the sender: the status is known. */
+/** Milliseconds for reading a response's body: a slow body must not keep permits, as the status is known. */
 const MAX_BODY_READ_MS = 3_000;
 const MAX_INFORMATIONAL_RESPONSES = 8;
 
 /**
- * What is the same for every request is merged here once: that is most of what got costs. None of got's own time
- * limits: the one timer below covers every phase, and got's does not fire after a 101.
+ * Options of every request, merged once: merging is most of the cost of got. Without got's own time limits: the one timer
+ * below covers every phase, and got's does not fire after a 101.
  */
 const client = got.extend({
   method: 'POST',
@@ -40,11 +40,11 @@ const client = got.extend({
   http2: false,
   enableUnixSockets: false,
   maxHeaderSize: 16_384,
-  // The default, said again because NODE_TLS_REJECT_UNAUTHORIZED must not change it.
+  // The default, repeated because NODE_TLS_REJECT_UNAUTHORIZED must not change it.
   https: { minVersion: 'TLSv1.2', rejectUnauthorized: true },
 });
 
-/** One request on one connection. Never rejects; settles within the limit and leaves nothing behind but a pooled connection. */
+/** One request on one connection. Never rejects; settles within the limit and leaves at most a pooled connection open. */
 function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> {
   const { url, headers, body, timeoutMs, signal, startedAt } = options;
   return new Promise((resolve) => {
@@ -52,21 +52,21 @@ function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> 
     const began = { atMs: performance.now(), onClock: loopClock.now() };
     const stalledMs = () => performance.now() - began.atMs - (loopClock.now() - began.onClock);
     const elapsedMs = () => Math.round(loopClock.now() - startedAt);
-    // What a failure amounts to: once a status line has come, it is the outcome.
+    // Maps a failure to the outcome: once a status line has come, the response is the outcome.
     let conclude = (failure: Failure): Outcome => ({ kind: 'failure', ...failure, responseTimeMs: elapsedMs() });
 
-    function settle(outcome: Outcome, saysNothing = false): void {
+    function settle(outcome: Outcome, isInconclusive = false): void {
       endLimit();
       endBodyLimit?.();
       signal?.removeEventListener('abort', onAbort);
-      resolve({ outcome, isInconclusive: saysNothing });
+      resolve({ outcome, isInconclusive: isInconclusive });
     }
-    function stop(failure: Failure, saysNothing = false): void {
-      settle(conclude(failure), saysNothing);
+    function stop(failure: Failure, isInconclusive = false): void {
+      settle(conclude(failure), isInconclusive);
       stream.destroy();
     }
     function onAbort(): void {
-      stop({ reason: 'OTHER', message: 'the attempt was given up before a response came' });
+      stop({ reason: 'OTHER', message: 'the attempt was aborted before a response came' });
     }
 
     let endBodyLimit: (() => void) | undefined;
@@ -75,8 +75,8 @@ function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> 
     });
     let connection: Connection | undefined;
     stream.on('error', (error) => {
-      const wasGivenUp = stream.timings?.connect === undefined && stalledMs() >= ADDRESS_TRY_MS;
-      stop(failureOfError(error), wasGivenUp || connection?.isStaleAfter(error) === true);
+      const wasStalled = stream.timings?.connect === undefined && stalledMs() >= ADDRESS_TRY_MS;
+      stop(failureOfError(error), wasStalled || connection?.isStaleAfter(error) === true);
     });
     stream.once('request', (request: ClientRequest) => {
       connection = watch(request, (message) => {
@@ -102,17 +102,17 @@ function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> 
         bodyTruncated: !complete,
       });
       conclude = () => finish(false);
-      const giveUp = () => {
+      const truncate = () => {
         settle(finish(false));
         stream.destroy();
       };
-      endBodyLimit = loopClock.after(MAX_BODY_READ_MS, giveUp);
+      endBodyLimit = loopClock.after(MAX_BODY_READ_MS, truncate);
       stream.on('data', (chunk: Buffer) => {
-        if (!received.add(chunk)) giveUp();
+        if (!received.add(chunk)) truncate();
       });
       stream.once('end', () => {
         settle(finish(true));
-        // An answer before the whole request was read: what is unsent would hold the connection for ever.
+        // The receiver responded before it read the whole request: the unsent rest would keep the connection open forever.
         if (connection?.isSent() !== true) stream.destroy();
       });
     });
@@ -122,20 +122,20 @@ function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> 
 }
 
 type Connection = {
-  /** The whole request is in the hands of the operating system. */
+  /** Whether the whole request was passed to the operating system. */
   readonly isSent: () => boolean;
   readonly isStaleAfter: (error: unknown) => boolean;
 };
 
-/** Ends what Node leaves open: got hangs for ever after a 101, and follows any number of informational responses. */
+/** Ends requests that got would not: it hangs forever after a 101, and accepts any number of informational responses. */
 function watch(request: ClientRequest, onInvalid: (message: string) => void): Connection {
   let isReused = false;
   let informational = 0;
   let isAnswered = false;
-  // Node may report a second error on a request whose first one got has dealt with; unheard, it would end the process.
+  // Node may report a second error after the one that got handled; without a listener it would end the process.
   request.on('error', () => undefined);
   request.once('socket', (socket: Socket) => {
-    // Not request.reusedSocket: Node does not set it when a waiting request gets a connection that another one left.
+    // Not request.reusedSocket: Node does not set it when a queued request gets the connection of another one.
     isReused = socket.bytesRead > 0;
   });
   request.once('response', () => {
@@ -179,34 +179,35 @@ function phaseOf(stream: Request, url: string): Parameters<typeof timeoutFailure
 }
 
 export type PostRequest = {
-  /** As checkTargetUrl returned it. */
+  /** The `href` that checkTargetUrl returned. */
   readonly url: string;
-  /** Complete, but for host, content-length and connection, which the connection sets. */
+  /** Complete, except for host, content-length and connection, which Node sets. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
-  /** From the call to the end of the response. */
+  /** Limit from the call to the end of the response. */
   readonly timeoutMs: number;
-  /** Gives up at once: a failure of reason OTHER, or the response as far as it had come. */
+  /** Aborts at once: the outcome is a failure of reason OTHER, or the part of the response that has come. */
   readonly signal?: AbortSignal | undefined;
 };
 
-/** Makes one attempt. Never rejects, and settles within `timeoutMs` of the loop's clock whatever the receiver does. */
+/** Sends one request, again on a new connection if the first result is inconclusive. Never rejects, and settles within `timeoutMs` of the loop's clock. */
 export async function postWithStaleConnectionRetry(agents: EgressAgents, request: PostRequest): Promise<Outcome> {
   const options = { ...request, startedAt: loopClock.now() };
-  const { outcome, isInconclusive: saysNothing } = await postOnce(agents.pooled, options);
-  if (!saysNothing || request.signal?.aborted === true) return outcome;
+  const { outcome, isInconclusive: isInconclusive } = await postOnce(agents.pooled, options);
+  if (!isInconclusive || request.signal?.aborted === true) return outcome;
   return (await postOnce(agents.fresh, options)).outcome;
 }
 
+/** Bytes of a response's body that the delivery log keeps. */
 const MAX_BODY_BYTES = 20_000;
 
-/** The start of a response's body, as the delivery log keeps it. */
+/** The start of a response's body. */
 type ResponseBody = {
-  /** False once there is more than is kept: then nothing more needs to be read. */
+  /** False once the body exceeds the limit: the rest need not be read. */
   add(chunk: Buffer): boolean;
   /**
-   * UTF-8, with U+FFFD for what is not and for NUL, which Postgres text cannot hold. `complete`: nothing is missing;
-   * otherwise a character that was cut is left out.
+   * UTF-8, with U+FFFD for invalid bytes and for NUL, which Postgres text cannot contain. Unless the body is `complete`, a
+   * character that was cut is left out.
    */
   text(options: { readonly complete: boolean }): string;
 };
@@ -217,7 +218,7 @@ export function createResponseBody(): ResponseBody {
   return {
     add: (chunk) => {
       const room = MAX_BODY_BYTES - length;
-      // Copied, or a part would keep its whole network buffer (64 KiB) alive.
+      // Copied: a slice would keep its whole network buffer (64 KiB) in memory.
       if (room > 0) chunks.push(Buffer.from(chunk.subarray(0, room)));
       length += Math.min(chunk.length, room);
       return chunk.length <= room;
@@ -229,32 +230,32 @@ export function createResponseBody(): ResponseBody {
   };
 }
 
-/** What became of one HTTP request. A status line that came is the outcome, whatever happened to the body after it. */
+/** The outcome of one HTTP request. Once a status line has come, the outcome is a response, even if its body fails. */
 export type Outcome = ResponseOutcome | FailureOutcome;
 
 type ResponseOutcome = {
   readonly kind: 'response';
   /** 200 to 599. */
   readonly statusCode: number;
-  /** Lower-case names; what came several times is joined by commas. */
+  /** Lower-case names; repeated headers are joined by commas. */
   readonly headers: Readonly<Record<string, string>>;
   /** The first 20,000 bytes at most, as text. */
   readonly body: string;
-  /** The rest of the body was too long, too slow or never came. */
+  /** Whether the rest of the body was too long, too slow or never came. */
   readonly bodyTruncated: boolean;
-  /** Until the headers were there. */
+  /** Time until the headers came. */
   readonly responseTimeMs: number;
 };
 
 export type FailureOutcome = {
   readonly kind: 'failure';
   readonly reason: FailureReason;
-  /** For the customer: no address, no header value, nothing of ours. */
+  /** For the customer: without addresses, header values and internal details. */
   readonly message: string;
   readonly responseTimeMs: number;
 };
 
-/** Undefined for a 2xx: the one success there is. */
+/** Undefined for a 2xx, the only success. */
 export function failureReasonOf(outcome: Outcome): FailureReason | undefined {
   if (outcome.kind === 'failure') return outcome.reason;
   if (outcome.statusCode >= 200 && outcome.statusCode < 300) return undefined;

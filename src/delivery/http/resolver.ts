@@ -2,7 +2,7 @@ import { promises as dns, type RecordWithTtl } from 'node:dns';
 import { LRUCache } from 'lru-cache';
 import { pause } from '../../lib/loop.ts';
 
-/** A name has no address, or the name servers did not say so in time. `dnsCode` is c-ares' (ENOTFOUND, ETIMEOUT, …). */
+/** A name has no address, or could not be resolved in time. `dnsCode` is the code of c-ares (ENOTFOUND, ETIMEOUT, …). */
 export class DnsFailureError extends Error {
   readonly code = 'ERR_DNS_FAILURE';
   readonly dnsCode: string;
@@ -16,8 +16,8 @@ export class DnsFailureError extends Error {
 const QUERY_TIMEOUT_MS = 2_000;
 const QUERY_TRIES = 2;
 /**
- * When one family has answered, the other one is waited for no longer: some name servers and firewalls drop questions for
- * AAAA, which would cost every connection the time of all tries. RFC 8305, 3, has 50 ms; this leaves room for far servers.
+ * Milliseconds to wait for the second address family after the first: some name servers and firewalls drop AAAA queries,
+ * which would delay every connection by all tries. RFC 8305, 3, has 50 ms; this leaves room for distant servers.
  */
 const OTHER_FAMILY_MS = 250;
 const MIN_TTL_MS = 1_000;
@@ -26,12 +26,12 @@ const NEGATIVE_TTL_MS = 5_000;
 const MAX_NAMES = 10_000;
 
 /**
- * Resolves by c-ares, not by getaddrinfo: that has four threads, which a customer's slow name servers could hold, no
- * time limit, a search list that turns short names into internal ones, and reads `127.1` as an address.
+ * Resolves with c-ares, not with getaddrinfo, which has four threads that a customer's slow name servers could block, no
+ * time limit, a search list that turns short names into internal ones, and accepts `127.1` as an address.
  */
 export class Resolver {
   readonly #cares = new dns.Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
-  /** Of promises, so that many connections to a new name ask once. */
+  /** Promises, so that many connections to a new name make one query. */
   readonly #answers = new LRUCache<string, Promise<readonly string[]>>({ max: MAX_NAMES, ttl: MAX_TTL_MS });
 
   constructor(servers?: readonly string[]) {
@@ -42,8 +42,8 @@ export class Resolver {
   resolve(name: string): Promise<readonly string[]> {
     const known = this.#answers.get(name);
     if (known !== undefined) return known;
-    const answer = this.#ask(name, (whole) => {
-      // A cached answer may be checked again: then with all addresses.
+    const answer = this.#query(name, (whole) => {
+      // Later connections check all addresses of the complete answer.
       if (this.#answers.get(name) === answer) {
         this.#answers.set(name, Promise.resolve(whole.addresses), { ttl: whole.ttlMs });
       }
@@ -61,17 +61,17 @@ export class Resolver {
     return answer;
   }
 
-  /** Fails what is being asked. Later questions are still answered. */
+  /** Fails running queries. Later queries still work. */
   close(): void {
     this.#cares.cancel();
     this.#answers.clear();
   }
 
   /**
-   * One family's failure or delay does not matter where the other has an answer: only checked answers are connected to.
-   * `onLate` is called if the other family has answered too late.
+   * If one family has an answer, the failure or delay of the other is ignored: only checked addresses are connected to.
+   * `onLate` is called with the complete answer if the other family answers too late.
    */
-  async #ask(name: string, onLate: (whole: Answer) => void): Promise<Answer> {
+  async #query(name: string, onLate: (whole: Answer) => void): Promise<Answer> {
     const families = [this.#cares.resolve4(name, { ttl: true }), this.#cares.resolve6(name, { ttl: true })];
     const all = Promise.allSettled(families);
     const first = await Promise.any(families).catch((): RecordWithTtl[] => []);
@@ -100,13 +100,13 @@ function toAnswer(records: readonly RecordWithTtl[]): Answer {
   return { addresses: records.map(({ address }) => address), ttlMs: ttlMsOf(records) };
 }
 
-/** The smallest, within bounds. c-ares gives no TTL for the answers after the 256th. */
+/** The smallest TTL, within bounds. c-ares returns none for answers after the 256th. */
 function ttlMsOf(records: readonly RecordWithTtl[]): number {
   const seconds = Math.min(...records.slice(0, 256).map(({ ttl }) => ttl));
   return Math.min(MAX_TTL_MS, Math.max(MIN_TTL_MS, seconds * 1_000));
 }
 
-/** ENODATA of one family says little when the other's question was never answered. */
+/** ENODATA of one family is inconclusive if the query for the other failed otherwise. */
 function failureCode(results: readonly PromiseSettledResult<unknown>[]): string {
   const codes = results.flatMap((result) => (result.status === 'rejected' ? [codeOf(result.reason)] : []));
   return codes.find((code) => code !== 'ENODATA' && code !== 'ENOTFOUND') ?? codes[0] ?? 'ENODATA';

@@ -93,7 +93,7 @@ export async function handleDelivery(deps: HandlerDeps, inFlight: InFlightDelive
   }
 }
 
-/** What blocks an attempt now. */
+/** The reason why the delivery is not attempted now. */
 type Obstacle = WaitReason | 'INACTIVE';
 
 async function handleObstacle(

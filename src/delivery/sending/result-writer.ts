@@ -19,48 +19,48 @@ export type ResultWriterOptions = {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly circuits: CircuitBreaker;
-  /** Aborted when nobody waits for Postgres to come back any more. */
+  /** Aborted when the stopping sender no longer waits for Postgres. */
   readonly signal: AbortSignal;
   readonly limits?: Partial<WriterLimits>;
 };
 
 type WriterLimits = {
   readonly retryMs: number;
-  /** For how long a result is tried again that Postgres refuses while it answers: it takes a permit of its subscription. */
+  /** How long a result that Postgres refuses is retried: meanwhile it uses a permit of its subscription. */
   readonly writeRetryForMs: number;
-  /** How often the leases are extended of deliveries whose result has not been written for so long. */
+  /** Interval at which leases are extended, and age of an unwritten result from which its lease is. */
   readonly extendLeasesMs: number;
 };
 
 const LIMITS: WriterLimits = { retryMs: 1_000, writeRetryForMs: 30_000, extendLeasesMs: 10_000 };
 
-/** A result whose attempt gets its id when it is written: the log is in the order of ids. */
+/** A result whose attempt gets its id when it is written: the delivery log is in the order of ids. */
 export type NewResult = Omit<Result, 'attempt' | 'nextAttemptInMs'> & {
   readonly attempt: NewAttempt;
   /** When the next attempt is due, on performance.now()'s clock: writing may take long. Null once the delivery has ended. */
   readonly dueAt: number | null;
 };
 
-/** With the id that it may have been committed under. */
+/** A result with the id that an earlier try may have committed it under. */
 type Item = { readonly result: NewResult; id: string | undefined };
 
 const MAX_BATCH = 500;
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
-/** Leases are extended by several intervals: one statement that fails must not let another sender have the delivery. */
+/** Intervals by which a lease is extended: one failed statement must not let another sender lease the delivery. */
 const LEASE_INTERVALS = 6;
 const LOG_EVERY_MS = 30_000;
-/** What is left for a write when nobody waits any more. */
+/** Milliseconds that a running write gets once the signal is aborted. */
 const GRACE_MS = 500;
 
-/** Writes what became of attempts, many at a time, and tells who watches the log. */
+/** Writes results in batches, and announces their attempts to the watchers of the delivery log. */
 export class ResultWriter {
   readonly #options: ResultWriterOptions;
   readonly #metrics: AttemptMetrics;
   readonly #together: Batcher<Item, void>;
-  /** What was refused is tried again here, one at a time, so that no other waits for it. */
+  /** Retries refused results one at a time, so that they delay no others. */
   readonly #alone: Batcher<Item, void>;
   readonly #limits: WriterLimits;
-  /** Results that are not written yet, with the time (performance.now()) when each was added. */
+  /** Unwritten results, with the time (performance.now()) at which each was added. */
   readonly #unwritten = new Map<NewResult, number>();
   #extending: NodeJS.Timeout | undefined;
   #loggedAt = Number.NEGATIVE_INFINITY;
@@ -74,9 +74,9 @@ export class ResultWriter {
   }
 
   /**
-   * Resolves once the result is committed, however long Postgres is away or the tables are locked. Rejects with a
-   * PermanentError if Postgres refuses it though it answers; else only when the signal aborts, and then soon, also while a statement hangs: what it says may
-   * still be committed, which does no harm.
+   * Resolves once the result is committed, however long Postgres is unavailable or the tables are locked. Rejects with a
+   * PermanentError if Postgres refuses it; otherwise only soon after the signal aborts, even while a statement hangs. That
+   * statement may still commit, which is harmless.
    */
   write(result: NewResult): Promise<void> {
     this.#unwritten.set(result, performance.now());
@@ -85,7 +85,7 @@ export class ResultWriter {
       let timer: NodeJS.Timeout | undefined;
       const forget = whenAborted(this.#options.signal, () => {
         timer = setTimeout(() => {
-          reject(new Error('Postgres has not said that it recorded an attempt'));
+          reject(new Error('sender stopped before Postgres confirmed a result'));
         }, GRACE_MS);
       });
       void this.#record(result)
@@ -102,9 +102,9 @@ export class ResultWriter {
   }
 
   /**
-   * What Postgres refuses is tried again for a while if that may help, and at last without its response. A statement that
-   * took too long was not refused: somebody has locked the row, or the whole table. Then nobody else could record the
-   * result either, so it is kept until it can be written, and its request is not sent again.
+   * Retries a refused result for a while if the error is transient, and finally without its response. A statement that
+   * timed out was not refused: the row or the whole table is locked. No other sender could record the result either, so it
+   * is kept until it can be written, and its request is not sent again.
    */
   async #record(result: NewResult): Promise<void> {
     const { log, signal } = this.#options;
@@ -129,11 +129,11 @@ export class ResultWriter {
         if (isTransient(error) && performance.now() < until) {
           await pause(this.#limits.retryMs, signal);
         } else if (!isStripped) {
-          log.error({ err: error, deliveryId }, 'Postgres refused an attempt; recording it without its response');
+          log.error({ err: error, deliveryId }, 'Postgres refused a result; writing it without the response');
           item = { ...item, result: withoutResponse(result) };
           isStripped = true;
         } else {
-          throw new PermanentError('Postgres refused an attempt', { cause: error });
+          throw new PermanentError('Postgres refused a result', { cause: error });
         }
       }
     }
@@ -143,13 +143,10 @@ export class ResultWriter {
     if (performance.now() - this.#loggedAt < LOG_EVERY_MS) return;
     this.#loggedAt = performance.now();
     const attempts = this.#unwritten.size;
-    this.#options.log.error(
-      { err: error, attempts },
-      'attempts are kept until a lock in Postgres lets them be recorded',
-    );
+    this.#options.log.error({ err: error, attempts }, 'results not written: a lock in Postgres blocks them; retrying');
   }
 
-  /** While a result cannot be written, a message that NATS redelivers to another sender must not lead to another request. */
+  /** While a result cannot be written, another sender that gets its message redelivered must not send the request again. */
   async #extendLeases(): Promise<void> {
     const { database, log } = this.#options;
     const { extendLeasesMs } = this.#limits;
@@ -159,12 +156,12 @@ export class ResultWriter {
     try {
       await extendLeases(database.pool, { attempts: old, leaseMs: extendLeasesMs * LEASE_INTERVALS });
     } catch (error) {
-      // While Postgres is away nobody gets a lease.
-      log.debug({ err: error }, 'leases could not be extended');
+      // While Postgres is unavailable no other sender gets a lease.
+      log.debug({ err: error }, 'leases not extended');
     }
   }
 
-  /** Its ids are of a sequence of their own, because those of one are committed in order. */
+  /** Each lane has its own sequence of ids, because the ids of one sequence are committed in order. */
   #createLane(maxItems: number): Batcher<Item, void> {
     const { clock } = this.#options.database;
     const nextId = createIdSequence();
@@ -175,7 +172,7 @@ export class ResultWriter {
       bytesOf: ({ result }) => result.attempt.responseBody?.length ?? 0,
       write: async (items) => {
         for (const { attempt } of await this.#write(items, () => nextId(clock.now()))) {
-          // With the id before it, so that a reader that missed one knows.
+          // With the id before it, so that a reader detects a missed announcement.
           this.#options.bus.announce({ ...attempt, previousId, isLate: isLate(attempt.id, clock.now()) });
           previousId = attempt.id;
         }
@@ -184,7 +181,7 @@ export class ResultWriter {
     });
   }
 
-  /** Returns what it wrote; tries until then, or until Postgres refuses something. */
+  /** Returns the written results; retries until then, or until Postgres refuses one of them. */
   async #write(items: readonly Item[], newId: () => string): Promise<readonly Result[]> {
     const { database, log, circuits, signal } = this.#options;
     for (let failures = 0; ; failures += 1) {
@@ -205,12 +202,12 @@ export class ResultWriter {
       } catch (error) {
         this.#metrics.writeFailed();
         if (isRowSpecific(error) || signal.aborted) throw error;
-        // It may have been committed: only under the same ids nothing is logged twice.
+        // The statement may have been committed: with the same ids, nothing is logged twice.
         items.forEach((item, index) => {
           item.id = results[index]?.attempt.id;
         });
         if (failures % 30 === 0) {
-          log.error({ err: error, attempts: items.length }, 'attempts cannot be recorded; trying again');
+          log.error({ err: error, attempts: items.length }, 'results not written; retrying');
         }
         await pause(this.#limits.retryMs, signal);
       }
@@ -222,22 +219,21 @@ function withoutResponse({ attempt, ...rest }: NewResult): NewResult {
   return { ...rest, attempt: { ...attempt, responseHeaders: null, responseBody: null, errorMessage: null } };
 }
 
-/** An attempt that was made, and what became of its delivery. */
+/** An attempt, and the state of its delivery after it. */
 export type Result = {
   readonly attempt: Attempt;
   readonly status: DeliveryStatus;
-  /** In how many milliseconds the next attempt is due, by Postgres's clock; null once the delivery has ended. */
+  /** Milliseconds until the next attempt is due, by Postgres's clock; null once the delivery has ended. */
   readonly nextAttemptInMs: number | null;
   readonly waitingFor: WaitReason | null;
-  /** Whether the delivery's message stays alive in JetStream until then. */
+  /** Whether the delivery's message stays in JetStream until then. */
   readonly staysEnqueued: boolean;
 };
 
 /**
- * Writes results in one statement. Writing one again changes nothing, so a write that may or may not have been
- * committed is simply repeated. A delivery that has ended stays ended, except that a success counts whenever it comes.
- * Returns the subscriptions with an open circuit and a success that was begun since it opened: the attempts that were
- * under way say nothing new. Nor do those of test events.
+ * Writes results in one statement. It is idempotent: a write that may have been committed is repeated. A delivery that
+ * has ended stays ended, except that a success counts whenever it comes. Returns the subscriptions with an open circuit
+ * and a success of an attempt that started since it opened: earlier attempts and those of test events prove nothing.
  */
 export async function writeResults(db: Queryable, results: readonly Result[]): Promise<string[]> {
   const attempts = results.map(({ attempt }) => attempt);
@@ -260,7 +256,7 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
     attempts.map((attempt) => attempt.errorMessage),
     attempts.map((attempt) => attempt.payloadSizeBytes),
     attempts.map((attempt) => attempt.isTest),
-    // As text: unnest() would lay the lists end to end.
+    // As text: unnest() would concatenate the lists.
     attempts.map((attempt) => `{${attempt.signingSecretIds.join(',')}}`),
     results.map((result) => result.status),
     results.map((result) => result.nextAttemptInMs),
@@ -275,18 +271,18 @@ const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, n
   status_code, response_time_ms, started_at, request_headers, response_headers, response_body, response_body_truncated,
   error_message, payload_size_bytes, is_test`;
 
-/** Whether a result moves its delivery; judged on the row as it is when it is locked. */
+/** Whether a result changes its delivery; evaluated on the row once it is locked. */
 const COUNTS = `(CASE WHEN f.delivery_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
       ELSE d.status = 'PENDING' AND d.attempt_count < f.number END)`;
 
-/** Whether there is no success any more. What was begun before the subscription started over says nothing about it. */
+/** Whether the endpoint begins to fail. Attempts that started before its circuit closed do not count. */
 const BEGINS_TO_FAIL = `(o.last_success IS NULL AND st.failing_since IS NULL
       AND (st.closed_at IS NULL OR o.last_start > st.closed_at))`;
 const RECOVERS = '(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL AND st.opened_at IS NULL)';
 
-// Two results of one delivery in one batch: the success counts, else the later attempt.
-// Only states that change are locked, in one order; those that get something to wait for in any case (see scheduleSweep).
-// And only after the deliveries, as everywhere: hence `waiting` reads what their update returns.
+// Of two results of one delivery in one batch the success counts, otherwise the later attempt.
+// Only states that change are locked, in the order of their ids and after the deliveries (see queue/store.ts): hence
+// `waiting` reads what the update of deliveries returns. The state of a newly queued delivery always changes.
 const STATEMENT = `
   WITH result AS (
     SELECT * FROM unnest(
@@ -336,12 +332,12 @@ const STATEMENT = `
   WHERE o.last_success > st.opened_at`;
 
 /**
- * Half of the time after which it is taken for seen (see delivery-log/live.ts): whoever judges by that, with a clock of its own,
- * is to know.
+ * Milliseconds after which an attempt is committed late. Half of the time after which readers treat it as seen (see
+ * delivery-log/live.ts); the other half is tolerance for clock skew.
  */
 export const LATE_AFTER_MS = 7_500;
 
-/** Whether an attempt that is only now committed got its id long ago. `nowMs`: by the clock that ids have their time from. */
+/** Whether an attempt that is committed now got its id long ago. `nowMs` is read from the clock that ids are made with. */
 export function isLate(id: string, nowMs: number): boolean {
   return nowMs - uuid7Time(id) > LATE_AFTER_MS;
 }
