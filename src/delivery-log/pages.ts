@@ -13,19 +13,23 @@ type PageQuery<Include> = {
   readonly include?: Include;
 };
 
-/** Pages of connections inside rows: those that one turn of resolvers asks for are read with two statements together. */
+/** Pages of nested connections. All that are requested in one turn of the event loop are read with two statements. */
 export type ChildPages = {
   readonly attemptsOf: (deliveryId: string, query: PageQuery<Prisma.AttemptInclude>) => Promise<Attempt[]>;
   readonly deliveriesOf: (eventId: string, query: PageQuery<Prisma.DeliveryInclude>) => Promise<Delivery[]>;
 };
 
-/** Rows of one statement: Prisma makes objects of them without a pause. */
+/** Rows of one statement: Prisma converts them to objects in one turn of the event loop. */
 const MAX_ROWS = 250;
 
 export function createChildPages({ readPool, prisma }: Database): ChildPages {
   const childrenOf = async (of: ChildPage['of'], parentIds: readonly string[], query: PageQuery<object>) => {
     const ids = await idsOfChildren(readPool, {
-      ...{ of, parentIds, beyondId: cursorId(query.cursor), limit: Math.abs(query.take), isBackwards: query.take < 0 },
+      of,
+      parentIds,
+      beyondId: cursorId(query.cursor),
+      limit: Math.abs(query.take),
+      isBackwards: query.take < 0,
     });
     const slices = Array.from({ length: Math.ceil(ids.length / MAX_ROWS) }, (_, n) =>
       ids.slice(n * MAX_ROWS, (n + 1) * MAX_ROWS),
@@ -59,7 +63,7 @@ export function createChildPages({ readPool, prisma }: Database): ChildPages {
   };
 }
 
-/** As NEWEST_FIRST says. */
+/** The order of NEWEST_FIRST. */
 function newestFirst(a: { readonly id: string }, b: { readonly id: string }): number {
   return a.id < b.id ? 1 : -1;
 }
@@ -75,7 +79,7 @@ function groupsOf<Row>(ids: readonly string[], groups: ReadonlyMap<string, Row[]
 type Load<Query, Answer> = (keys: readonly string[], query: Query) => Promise<ReadonlyMap<string, Answer>>;
 type Batch<Answer> = { readonly keys: Set<string>; readonly answers: Promise<ReadonlyMap<string, Answer>> };
 
-/** Waits until all resolvers of this turn have asked; what they ask alike is one batch. Rejects for a key without answer. */
+/** Loads the keys requested with the same query in one turn of the event loop together. Rejects a key without an answer. */
 function batched<Query, Answer>(load: Load<Query, Answer>): (key: string, query: Query) => Promise<Answer> {
   const batches = new Map<string, Batch<Answer>>();
   return async (key, query) => {
@@ -105,11 +109,11 @@ function startBatch<Query, Answer>(
   return { keys, answers };
 }
 
-/** A JSON value as its text, which an answer can have as it is. */
+/** A JSON value as text, which is written into an answer unchanged. */
 export class JsonText {
   readonly text: string;
 
-  /** Throws a SyntaxError for a text that is not JSON: while an answer is being written, it would be too late. */
+  /** Throws a SyntaxError for invalid JSON, because an error while the answer is being written would come too late. */
   constructor(text: string) {
     JSON.parse(text);
     this.text = text;
@@ -121,7 +125,7 @@ export class JsonText {
   }
 }
 
-/** Reads the data of events, by their rows' ids; rejects with LIMIT_EXCEEDED for what the operation has no room for. */
+/** Reads the data of an event by row id. Rejects with a TooManyBytesError if it exceeds the operation's budget of bytes. */
 export type EventData = (eventRowId: string) => Promise<JsonText>;
 
 export function createEventData(
@@ -148,15 +152,15 @@ export function createEventData(
 type ChildPage = {
   readonly of: 'attempts of deliveries' | 'deliveries of events';
   readonly parentIds: readonly string[];
-  /** Backwards, from `beyondId` to what is newer. */
+  /** Reads the rows newer than `beyondId` instead of the older ones. */
   readonly isBackwards: boolean;
-  /** Where the page before ended; undefined: at the beginning. */
+  /** The cursor of the page; undefined: the first page. */
   readonly beyondId: string | undefined;
-  /** For each parent. */
+  /** Rows for each parent. */
   readonly limit: number;
 };
 
-/** The ids of a page of each parent's children, newest first. None is older than its parent, but for other clocks. */
+/** The ids of a page of each parent's children, newest first. A child is younger than its parent, except for clock drift. */
 async function idsOfChildren(db: Queryable, page: ChildPage): Promise<string[]> {
   const { parentIds, beyondId = null, limit, isBackwards } = page;
   const [table, column] =

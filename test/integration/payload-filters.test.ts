@@ -192,7 +192,7 @@ describe('filters that take too much', () => {
       ...Array.from({ length: 3 }, () => 'FILTER_FALSE'),
     ]);
     expect(results.get(free)).toBe('DELIVERED_TO');
-    const warnings = logLines.filter((line) => line.includes('too many steps'));
+    const warnings = logLines.filter((line) => line.includes('filter budget exhausted'));
     expect(warnings.filter((line) => line.includes('"tenant":"dear"'))).toHaveLength(1);
     expect(warnings.join()).toContain('"eventId":"once"');
   });

@@ -17,7 +17,7 @@ it.each(['57014', '55P03', '40001', '25006', '53100'])(
   },
 );
 
-it('an event that is refused is given up after two days, or after five tries when EVENTS is nearly full', () => {
+it('a refused event is rejected after two days, or after five tries when EVENTS is nearly full', () => {
   const hour = 3_600_000;
   const young = { ageMs: hour, deliveryCount: 5, eventsNearlyFull: false };
   const refusal = errorOf('22P05');
