@@ -9,7 +9,7 @@ import { Batcher } from '../postgres/batcher.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
-/** The row and, the only time it is readable, the key itself. */
+/** The row, and the key itself, which is not readable later. */
 export type IssuedApiKey = { readonly apiKey: ApiKey; readonly key: string };
 
 type Input = {
@@ -26,13 +26,13 @@ export async function issueApiKey({ prisma, clock }: Database, { name, scope, te
   if (problems.length > 0) throw new InvalidInputError(problems);
   const key = generateApiKey();
   const apiKey = await prisma.apiKey.create({
-    // A copy: Prisma wants bytes in a buffer of their own.
+    // A copy, because Prisma requires bytes in a buffer of their own.
     data: { id: uuid7(clock.now()), name, scope, tenant: tenant ?? null, keyHash: new Uint8Array(hashApiKey(key)) },
   });
   return { apiKey, key };
 }
 
-/** A key that is revoked stays as it is. Throws NotFoundError. */
+/** Revoking a revoked key changes nothing. Throws NotFoundError. */
 export async function revokeApiKey({ prisma, clock }: Database, id: string): Promise<ApiKey> {
   if (!isUuid(id)) throw new NotFoundError('API key');
   await prisma.apiKey.updateMany({ where: { id, revokedAt: null }, data: { revokedAt: new Date(clock.now()) } });
@@ -70,24 +70,24 @@ export function isApiKey(text: string): boolean {
   return PATTERN.test(text);
 }
 
-/** All that is kept of a key. A quick hash will do: there are no likely keys to try. */
+/** Only the hash is stored. A fast hash is enough, because keys are random and cannot be guessed. */
 export function hashApiKey(key: string): Buffer {
   return createHash('sha256').update(key).digest();
 }
 
 const MAX_REMEMBERED = 10_000;
-/** A revocation is announced; this is how long one that got lost on the way could last. */
+/** Revocations are announced. This bounds how long a key stays valid if an announcement is lost. */
 const MAX_AGE_MS = 5_000;
 const MAX_READ_PER_STATEMENT = 100;
 
 /**
- * Whose an API key is, remembered for 5 s, also that it is nobody's. Keys that are not known are looked up together, in
- * one statement at a time: a flood of invented ones costs no more than one connection.
+ * Finds the viewers of API keys and caches them for 5 s, also for unknown keys. Uncached keys are looked up together, one
+ * statement at a time, so a flood of invented keys costs no more than one connection.
  */
 export class ApiKeyLookup {
   readonly #batcher: Batcher<Buffer, Viewer | undefined>;
-  // Promises, so that a look-up during which keys are revoked is forgotten together with its result.
-  readonly #remembered = new LRUCache<string, Promise<Viewer | undefined>>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS });
+  // Promises, so that forgetAll also drops look-ups in progress.
+  readonly #cached = new LRUCache<string, Promise<Viewer | undefined>>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS });
 
   constructor(db: Queryable) {
     this.#batcher = new Batcher({
@@ -99,18 +99,18 @@ export class ApiKeyLookup {
   find(key: string): Promise<Viewer | undefined> {
     const hash = hashApiKey(key);
     const name = hash.toString('base64');
-    const remembered = this.#remembered.get(name);
-    if (remembered !== undefined) return remembered;
+    const cached = this.#cached.get(name);
+    if (cached !== undefined) return cached;
     const found = this.#batcher.add(hash);
-    this.#remembered.set(name, found);
+    this.#cached.set(name, found);
     found.catch(() => {
-      if (this.#remembered.peek(name) === found) this.#remembered.delete(name);
+      if (this.#cached.peek(name) === found) this.#cached.delete(name);
     });
     return found;
   }
 
   forgetAll(): void {
-    this.#remembered.clear();
+    this.#cached.clear();
   }
 }
 
@@ -132,17 +132,17 @@ function viewerOf({ id, scope, tenant }: FoundApiKey): Viewer | undefined {
 }
 
 const MAX_NOTED_PER_STATEMENT = 1_000;
-const ONCE_IN_MS = 60_000;
+const MIN_INTERVAL_MS = 60_000;
 
 export type ApiKeyUse = {
   readonly note: (id: string) => void;
-  /** Resolves when everything is written. */
+  /** Resolves when all writes have ended. */
   readonly settled: () => Promise<void>;
 };
 
-/** Writes when keys were last used: for each at most once a minute, beside the requests, many in one statement. */
+/** Records the last use of keys: at most once a minute for each, in the background, many in one statement. */
 export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
-  const noted = new LRUCache<string, true>({ max: 10_000, ttl: ONCE_IN_MS });
+  const noted = new LRUCache<string, true>({ max: 10_000, ttl: MIN_INTERVAL_MS });
   const batcher = new Batcher<string, undefined>({
     maxItems: MAX_NOTED_PER_STATEMENT,
     write: async (ids) => {
@@ -155,9 +155,9 @@ export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
     if (noted.has(id)) return;
     noted.set(id, true);
     writing.track(batcher.add(id)).catch((error: unknown) => {
-      // Written with the next use.
+      // The next use records it.
       noted.delete(id);
-      log.warn({ err: error, credentialId: id }, 'when an API key was last used could not be written');
+      log.warn({ err: error, credentialId: id }, 'last use of an API key not recorded');
     });
   };
   return { note, settled: () => writing.settled() };
@@ -170,7 +170,7 @@ type FoundApiKey = {
   readonly tenant: string | null;
 };
 
-/** Of these hashes, the keys that exist and are not revoked. */
+/** Returns the keys with these hashes that exist and are not revoked. */
 async function findApiKeys(db: Queryable, hashes: readonly Buffer[]): Promise<FoundApiKey[]> {
   const { rows } = await db.query<FoundApiKey>(
     `SELECT id, key_hash AS "keyHash", scope, tenant FROM api_keys
@@ -180,7 +180,7 @@ async function findApiKeys(db: Queryable, hashes: readonly Buffer[]): Promise<Fo
   return rows;
 }
 
-/** Of these ids, those of keys that are not revoked. */
+/** Returns the ids of keys that are not revoked. */
 export async function liveApiKeys(db: Queryable, ids: readonly string[]): Promise<Set<string>> {
   const { rows } = await db.query<{ id: string }>(
     'SELECT id FROM api_keys WHERE id = ANY($1::uuid[]) AND revoked_at IS NULL',
@@ -190,8 +190,8 @@ export async function liveApiKeys(db: Queryable, ids: readonly string[]): Promis
 }
 
 /**
- * Writes that these keys have been used just now, unless that was noted within the last minute. Rows that another
- * process has in hand are left to it: two that wait for each other's would be a deadlock.
+ * Sets the last use of these keys, unless it was set within the last minute. Skips rows that another process has locked,
+ * because two processes that wait for each other would deadlock.
  */
 async function noteApiKeyUse(db: Queryable, ids: readonly string[]): Promise<void> {
   await db.query(

@@ -9,15 +9,15 @@ import { createVerifyJwt, type JwtConfig } from './jwt.ts';
 import type { Viewer } from './viewer.ts';
 
 /**
- * Who an `Authorization` header's value belongs to; undefined for nobody, whatever the reason. Rejects where that cannot
- * be found out right now.
+ * Returns the viewer of an `Authorization` header, undefined if it is not valid for any reason. Rejects if it cannot be
+ * checked right now.
  */
 export type Authenticate = (authorization: string | undefined) => Promise<Viewer | undefined>;
 
 type Verifiers = {
   readonly adminApiKey: string;
   readonly findApiKey: (key: string) => Promise<Viewer | undefined>;
-  /** Undefined: JWTs are refused. */
+  /** If undefined, JWTs are refused. */
   readonly verifyJwt: ((token: string) => Promise<Viewer | undefined>) | undefined;
 };
 
@@ -32,12 +32,12 @@ export function createAuthenticate({ adminApiKey, findApiKey, verifyJwt }: Verif
   };
 }
 
-/** Whether an `Authorization` header's value is one of these secrets. */
+/** Returns a function that compares an `Authorization` header with these secrets. */
 export function isOneOf(secrets: readonly string[]): (authorization: string | undefined) => boolean {
   const expected = secrets.map(sha256);
   return (authorization) => {
     const given = sha256(credentialsOf(authorization));
-    // Digests: of equal length, and the time it takes tells nothing about the secret.
+    // Digests have equal length, and comparing them leaks nothing about the secret by its duration.
     return expected.some((digest) => timingSafeEqual(digest, given));
   };
 }
@@ -61,8 +61,8 @@ type CredentialsOptions = {
 const CHECK_MS = 3_000;
 
 /**
- * Whom credentials belong to, and when that ends. Revocations in any process are announced by Postgres; where that is
- * not heard, what is remembered ends after 5 s, and what is open is checked every 3 s.
+ * Authenticates credentials and ends their streams and sockets when they expire or are revoked. Postgres announces
+ * revocations to all processes. If an announcement is lost, cached keys expire after 5 s, and open ones are checked every 3 s.
  */
 export class Credentials {
   readonly authenticate: Authenticate;
@@ -90,7 +90,9 @@ export class Credentials {
       verifyJwt: jwt && createVerifyJwt(jwt, log),
     });
     this.#listener = new ChangeListener({
-      ...{ url: databaseUrl, log, onNotice: { api_key_revoked: this.revoked } },
+      url: databaseUrl,
+      log,
+      onNotice: { api_key_revoked: this.revoked },
       onGap: () => {
         this.#lookup.forgetAll();
         void this.#checks.track(this.#check());
@@ -111,19 +113,19 @@ export class Credentials {
     await this.#use.settled();
   }
 
-  /** For what stays open: it has to end when the credential does. */
+  /** For streams and sockets, which must end with their credential. */
   watch(viewer: Viewer): Watch {
     return this.#live.watch(viewer);
   }
 
-  /** To be called with the id of an API key that has been revoked. */
+  /** Ends the use of a revoked API key in this process. */
   readonly revoked = (id: string): void => {
-    // Not only this one: it may be looked up at this moment, and come back as it was.
+    // All of them, because a look-up in progress may still return the revoked key.
     this.#lookup.forgetAll();
     this.#live.end(id);
   };
 
-  /** Ends what is open with API keys that are revoked; what is open with the others uses them. */
+  /** Ends the streams and sockets of revoked API keys, and records a use of the other keys. */
   async #check(): Promise<void> {
     const ids = this.#live.apiKeyIds;
     if (ids.length === 0 || this.#checking) return;
@@ -135,7 +137,7 @@ export class Credentials {
         else this.#live.end(id);
       }
     } catch (error) {
-      this.#options.log.debug({ err: error }, 'whether API keys are revoked could not be read');
+      this.#options.log.debug({ err: error }, 'check for revoked API keys failed');
     } finally {
       this.#checking = false;
     }
@@ -145,15 +147,15 @@ export class Credentials {
 export type Watch = {
   /** Aborts when the credential has expired or has been revoked. */
   readonly signal: AbortSignal;
-  /** To be called when nobody is interested any more. */
+  /** Stops watching. */
   readonly release: () => void;
 };
 
-/** The credentials of streams and sockets that are open, so that these can end with them. */
+/** The credentials of open streams and sockets, which end with them. */
 class LiveCredentials {
   readonly #watched = new Map<string, Set<AbortController>>();
 
-  /** The ids of the API keys among them. */
+  /** The ids of the API keys in use. */
   get apiKeyIds(): string[] {
     return [...this.#watched.keys()];
   }
@@ -161,7 +163,7 @@ class LiveCredentials {
   watch({ credentialId, expiresAt }: Viewer): Watch {
     const controller = new AbortController();
     const { signal } = controller;
-    // What JWTs and the admin key have for an id is no UUID; nobody can revoke them.
+    // Only API keys have UUIDs. JWTs and the admin key cannot be revoked.
     if (isUuid(credentialId)) this.#add(credentialId, controller);
     const timer =
       expiresAt &&

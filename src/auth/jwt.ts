@@ -16,26 +16,26 @@ import { isTenant, type Viewer } from './viewer.ts';
 /** How JWTs are verified: with a shared secret (HS256), or with the keys of a JWK Set. */
 export type JwtConfig = { readonly secret: string } | { readonly jwksUrl: string };
 
-/** A token that names an audience is only for those it names. */
+/** A token with an audience must name this one. */
 const AUDIENCE = 'webhooks-engine';
-/** Nobody can revoke a JWT, so it must end by itself. */
+/** Maximum lifetime, because a JWT cannot be revoked. */
 const MAX_LIFE_MS = 24 * 3_600_000;
-/** For clocks that differ. */
+/** Tolerance for clock differences. */
 const TOLERANCE_S = 5;
-/** Between two requests for the keys of a JWKS, whatever key ids tokens name. */
+/** Minimum interval between two requests for a JWKS, regardless of the key ids in tokens. */
 const COOLDOWN_MS = 30_000;
-/** After a failed request, while there are no keys to go on with. */
+/** Minimum interval after a failed request, while there are no cached keys. */
 const RETRY_MS = 1_000;
-/** How long keys are used while the JWKS is unavailable. */
+/** Maximum age of cached keys while the JWKS is unavailable. */
 const MAX_STALE_MS = 3_600_000;
 const MAX_LENGTH = 8_192;
 const MAX_REMEMBERED = 10_000;
-/** So long a token is still accepted whose key has been taken out of the JWKS, after that has been noticed. */
+/** A verified token is cached this long, so also accepted this long after its key has left the key set. */
 const MAX_AGE_MS = 60_000;
-/** Where a token has several, the first of these counts. */
+/** In this order: the first one that a token has counts. */
 const SCOPES = ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH'] as const;
 
-/** Resolves with whose a token is, undefined for one that is not valid; rejects if the JWKS cannot be had. */
+/** Resolves with the viewer of a token, undefined if it is not valid. Rejects if the JWKS is unavailable. */
 export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string) => Promise<Viewer | undefined> {
   const verify = createVerify(config);
   const remembered = new LRUCache<string, Viewer>({ max: MAX_REMEMBERED });
@@ -54,7 +54,7 @@ export function createVerifyJwt(config: JwtConfig, log: Logger): (token: string)
 
 type Verify = (token: string) => Promise<JWTPayload>;
 
-/** Which algorithms a token may have is said by the kind of key, never by the token. */
+/** The kind of key determines the permitted algorithms, never the token. */
 function createVerify(config: JwtConfig): Verify {
   const common = { requiredClaims: ['exp', 'tenant', 'scope'], clockTolerance: TOLERANCE_S };
   if ('secret' in config) {
@@ -62,7 +62,8 @@ function createVerify(config: JwtConfig): Verify {
     return async (token) => (await jwtVerify(token, secret, { ...common, algorithms: ['HS256'] })).payload;
   }
   const keys = createRemoteJWKSet(new URL(config.jwksUrl), {
-    ...{ timeoutDuration: 3_000, cooldownDuration: COOLDOWN_MS },
+    timeoutDuration: 3_000,
+    cooldownDuration: COOLDOWN_MS,
     [customFetch]: fetchSparingly(),
   });
   const algorithms = ['RS256', 'ES256', 'EdDSA'];
@@ -70,9 +71,9 @@ function createVerify(config: JwtConfig): Verify {
 }
 
 /**
- * jose waits between two fetches only if the first one succeeded: every invented key id would ask a JWKS that fails. Here
- * a failed fetch is answered with the last key set, as long as that is not too old, and counts like any other; without
- * one, fetches are RETRY_MS apart.
+ * jose applies its cooldown only after a successful fetch, so every invented key id would send a request to a failing JWKS.
+ * Here a failed fetch returns the last key set unless it is too old, which starts the cooldown; without a key set, fetches
+ * are RETRY_MS apart.
  */
 function fetchSparingly(): FetchImplementation {
   let failedAt = Number.NEGATIVE_INFINITY;
@@ -97,23 +98,23 @@ type Verifying = { readonly token: string; readonly log: Logger };
 
 async function verifyOnce(verify: Verify, { token, log }: Verifying): Promise<Viewer | undefined> {
   try {
-    // Without the signature, which can be written in several ways: unused bits of base64url, the second of ES256.
+    // The hash excludes the signature, which has several encodings: unused bits of base64url, the second form of ES256.
     return viewerOf(await verify(token), sha256(token.slice(0, token.lastIndexOf('.'))));
   } catch (error) {
     if (error instanceof KeysUnavailableError) {
-      log.warn({ err: error.cause }, 'the keys of JWTs cannot be fetched');
+      log.warn({ err: error.cause }, 'JWKS unavailable');
       const message = 'the keys of JWTs cannot be fetched right now; try again in a moment';
       throw createGraphQLError(message, { extensions: { code: 'SERVICE_UNAVAILABLE' } });
     }
     const reason = error instanceof errors.JOSEError ? error.message : 'it cannot be read';
-    log.debug({ reason }, 'a JWT was refused');
+    log.debug({ reason }, 'JWT refused');
     return undefined;
   }
 }
 
 class KeysUnavailableError extends Error {}
 
-/** That we cannot get keys says nothing about the token. */
+/** Tells a failure to fetch keys apart from an error of the token. */
 function fetching(keys: JWTVerifyGetKey): JWTVerifyGetKey {
   return async (header, token) => {
     try {
@@ -129,7 +130,7 @@ function fetching(keys: JWTVerifyGetKey): JWTVerifyGetKey {
   };
 }
 
-/** Throws a JOSEError for what the signature does not make right. */
+/** Throws a JOSEError if a claim is not valid. */
 function viewerOf(payload: JWTPayload, signedHash: string): Viewer {
   const { tenant, aud, sub, exp = 0 } = payload;
   const scope = scopeOf(payload['scope']);
@@ -148,7 +149,7 @@ function refused(reason: string, payload: JWTPayload): Error {
   return new errors.JWTClaimValidationFailed(reason, payload);
 }
 
-/** RFC 8693, 4.2, has a string of words separated by spaces; several identity providers write a list. */
+/** RFC 8693, 4.2, defines words separated by spaces. Several identity providers send a list. */
 function scopeOf(claim: unknown): (typeof SCOPES)[number] | undefined {
   const words = [claim].flat().flatMap((part) => (typeof part === 'string' ? part.split(' ') : []));
   return SCOPES.find((scope) => words.includes(scope));

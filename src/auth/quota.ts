@@ -5,8 +5,8 @@ import type { CpuAccount } from '../lib/operation-work.ts';
 import type { Viewer } from './viewer.ts';
 
 /**
- * Whose sockets, streams and running operations are counted together, undefined for administrators: a tenant's, however
- * many credentials it has; JWTs are made by the thousand.
+ * The key by which sockets, streams and running operations are counted; undefined for administrators. It is the tenant, not
+ * the credential, because a tenant can create thousands of JWTs.
  */
 export function quotaKeyOf(viewer: Viewer): string | undefined {
   return viewer.scope === 'ADMIN' ? undefined : (viewer.tenant ?? viewer.credentialId);
@@ -44,19 +44,19 @@ export function createConcurrencyQuota({ max, maxPerTenant }: ConcurrencyLimits)
   };
 }
 
-/** So many seconds' worth may be used at once, after a pause. */
+/** Burst after a pause, in seconds' worth of the rate. */
 const BURST_SECONDS = 2;
-/** Of those that were heard of last; who has been away for longer begins with a full bucket anyhow. */
+/** Maximum number of buckets. The least recently used one is dropped, which would be full again anyway. */
 const MAX_BUCKETS = 10_000;
 
 type Bucket = { tokens: number; filledAt: number };
 
-/** Takes one operation of what this viewer may do; returns 0, or in how many milliseconds there is one again. */
+/** Takes an operation from the viewer's bucket. Returns 0, or the milliseconds until one is available. */
 export type TakeOperation = (viewer: Viewer, now?: number) => number;
 
 /**
- * A bucket for each credential, that fills with `perSecond` operations. Each process has its own. The admin is not
- * limited: it is the operator's own key, and what stands behind it serves all tenants.
+ * A token bucket for each credential and process, filled with `perSecond` operations. Administrators are not limited, because
+ * the operator's own services act for all tenants.
  */
 export function createRateLimit(perSecond: number): TakeOperation {
   const buckets = new LRUCache<string, Bucket>({ max: MAX_BUCKETS });
@@ -74,7 +74,7 @@ export function createRateLimit(perSecond: number): TakeOperation {
   };
 }
 
-/** Whose operations are counted together; undefined for administrators. */
+/** The key of a bucket; undefined for administrators. */
 function credentialOf(viewer: Viewer): string | undefined {
   return viewer.scope === 'ADMIN' ? undefined : viewer.credentialId;
 }
@@ -84,7 +84,7 @@ export function rateLimitedError(waitMs: number): GraphQLError {
   return createGraphQLError(message, { extensions: { code: 'RATE_LIMITED', retryAfterMs: waitMs } });
 }
 
-/** Begins an operation: returns 0, or in how many milliseconds the viewer's rate and its tenant's CPU time allow one. */
+/** Admits an operation: returns 0, or the milliseconds until the viewer's rate and its tenant's CPU time permit one. */
 export function waitBeforeOperation(
   viewer: Viewer,
   { takeOperation, cpuShares }: { readonly takeOperation: TakeOperation; readonly cpuShares: CpuShares },
@@ -93,7 +93,7 @@ export function waitBeforeOperation(
   return waitMs > 0 ? waitMs : takeOperation(viewer);
 }
 
-/** Over HTTP, as soon as it is known whose request it is. */
+/** Limits the rate of requests over HTTP, as soon as the viewer is known. */
 export function limitRate(takeOperation: TakeOperation, cpuShares: CpuShares): Plugin<object, { viewer?: Viewer }> {
   return {
     onRequest: (hook) => {
@@ -112,14 +112,14 @@ export function limitRate(takeOperation: TakeOperation, cpuShares: CpuShares): P
   };
 }
 
-/** Milliseconds of the event loop, of which there are a thousand in a second, for one tenant in one process. */
+/** Milliseconds of event loop time per second, for one tenant in one process. */
 const MS_PER_SECOND = 400;
 /** Burst after a pause, in seconds' worth of the rate. */
 const CPU_BURST_SECONDS = 2;
-/** Accounts that are kept: those of the tenants that were active last. */
+/** Maximum number of accounts. The least recently active tenant's is dropped. */
 const MAX_ACCOUNTS = 10_000;
 
-/** Prices of work that is not measured, in milliseconds: measured on two cores of 2.5 GHz, and rounded up. */
+/** Prices of unmeasured work in milliseconds, from measurements on two cores of 2.5 GHz, rounded up. */
 export const PRICES = {
   operation: 0.5,
   /** Reading, parsing and validating. */
@@ -132,18 +132,18 @@ export const PRICES = {
 /** The account of a viewer's tenant; undefined for administrators, who have no limit. */
 export type CpuShares = (viewer: Viewer) => CpuAccount | undefined;
 
-/** An account for each tenant that is filled with 400 ms per second; work goes on while there is anything in it. */
+/** An account for each tenant, filled with MS_PER_SECOND. Work continues while the account is not overdrawn. */
 export function createCpuShares(now: () => number = () => performance.now()): CpuShares {
   const accounts = new LRUCache<string, { left: number; filledAt: number }>({ max: MAX_ACCOUNTS });
   return (viewer) => {
-    const holder = quotaKeyOf(viewer);
-    if (holder === undefined) return undefined;
+    const key = quotaKeyOf(viewer);
+    if (key === undefined) return undefined;
     const fill = () => {
-      const account = accounts.get(holder) ?? { left: CPU_BURST_SECONDS * MS_PER_SECOND, filledAt: now() };
+      const account = accounts.get(key) ?? { left: CPU_BURST_SECONDS * MS_PER_SECOND, filledAt: now() };
       const filled = account.left + ((now() - account.filledAt) / 1_000) * MS_PER_SECOND;
       account.left = Math.min(CPU_BURST_SECONDS * MS_PER_SECOND, filled);
       account.filledAt = now();
-      accounts.set(holder, account);
+      accounts.set(key, account);
       return account;
     };
     return {

@@ -1,6 +1,6 @@
 import { InvalidInputError } from '../lib/errors.ts';
 
-/** Who asks. Only an administrator, and a service that publishes for every tenant, has none of its own. */
+/** The authenticated client. Only administrators, and publishers for every tenant, have no tenant of their own. */
 export type Viewer = Credential &
   (
     | { readonly scope: 'ADMIN'; readonly tenant?: undefined }
@@ -9,9 +9,9 @@ export type Viewer = Credential &
   );
 
 type Credential = {
-  /** For logs and limits, the same with each request; no secret. An API key's is the id of its row. */
+  /** Identifies the credential in logs and limits. Not secret, and the same for each request; for an API key its row's id. */
   readonly credentialId: string;
-  /** From then on the credential is refused, and streams that were opened with it end; undefined: never. */
+  /** The credential is refused, and its streams end, from this time on; undefined if it does not expire. */
   readonly expiresAt?: Date | undefined;
 };
 
@@ -22,7 +22,7 @@ export type Permissions = {
   readonly admin: boolean;
 };
 
-/** What each scope may do; which field wants what is said where the field is. */
+/** The permissions of each scope. Fields declare the permission they require. */
 export function permissionsOf({ scope }: Viewer): Permissions {
   const admin = scope === 'ADMIN';
   const write = admin || scope === 'TENANT_WRITE';
@@ -30,8 +30,8 @@ export function permissionsOf({ scope }: Viewer): Permissions {
 }
 
 /**
- * The tenant a resolver must keep to; undefined means all of them, which only the admin gets. Every resolver that
- * reads or changes something goes through here, so that there is one place where tenants are kept apart.
+ * The tenant that a resolver must keep to; undefined means all tenants, for administrators only. Every resolver that reads
+ * or changes something calls this or tenantWhere, so tenants are separated in one place.
  */
 export function tenantScope(viewer: Viewer, requestedTenant?: string | null): string | undefined {
   const { tenant, tenantProblem } = readTenant(viewer, requestedTenant);
@@ -39,7 +39,7 @@ export function tenantScope(viewer: Viewer, requestedTenant?: string | null): st
   return tenant;
 }
 
-/** The same for an input whose other problems are to be told as well: `tenantProblem` says why there is no tenant. */
+/** The same for an input with other problems to report: `tenantProblem` is the reason why there is no tenant. */
 export function readTenant(
   viewer: Viewer,
   requestedTenant: string | null | undefined,
@@ -53,7 +53,7 @@ export function readTenant(
   return { tenant };
 }
 
-/** The same as a condition on any table that has a tenant. Throws an InvalidInputError for what is no tenant's name. */
+/** The same as a condition on a table with tenants. Throws an InvalidInputError if the name is not valid. */
 export function tenantWhere(viewer: Viewer, requestedTenant?: string | null): { readonly tenant?: string } {
   const tenant = tenantScope(viewer, requestedTenant);
   if (tenant === undefined) return {};

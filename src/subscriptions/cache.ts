@@ -14,20 +14,19 @@ export type SenderSubscription = Omit<SubscriptionRow, 'encryptedHeaders' | 'sec
   readonly secrets: readonly SenderSecret[];
 };
 
-/** A subscription no attempt can be made for, until somebody changes something: its secrets cannot be read. */
+/** The secrets of the subscription cannot be decrypted, so no attempt is possible until an operator or user fixes that. */
 export class UnusableSubscriptionError extends PermanentError {}
 
 const MAX_SUBSCRIPTIONS = 50_000;
-/** Changes arrive at once; this is how long one that got lost on the way could last. */
+/** Changes are announced. This bounds how long a value stays stale if an announcement is lost. */
 const MAX_AGE_MS = 60_000;
-/** So many are read in one statement. */
-const MAX_BATCH = 500;
+const MAX_READ_PER_STATEMENT = 500;
 
-/** Remembers subscriptions until they change. */
+/** Caches subscriptions until they change. */
 export class SubscriptionCache {
   readonly #rows: Batcher<string, SubscriptionRow | undefined>;
   readonly #secretBox: SecretBox;
-  // Promises, so that a load during which the subscription changes is forgotten together with its result.
+  // Promises, so that forget also drops a load in progress when the subscription changes.
   readonly #loads = new LRUCache<string, Promise<SenderSubscription | undefined>>({
     max: MAX_SUBSCRIPTIONS,
     ttl: MAX_AGE_MS,
@@ -35,7 +34,7 @@ export class SubscriptionCache {
 
   constructor(database: Database, secretBox: SecretBox) {
     this.#rows = new Batcher({
-      maxItems: MAX_BATCH,
+      maxItems: MAX_READ_PER_STATEMENT,
       write: async (ids) => {
         const rows = await loadSubscriptions(database.pool, ids);
         return ids.map((id) => rows.get(id));
@@ -46,8 +45,8 @@ export class SubscriptionCache {
 
   /** The subscription as it was at `minVersion` or later. */
   async get(id: string, minVersion: number): Promise<SenderSubscription | undefined> {
-    const remembered = await this.#loads.get(id);
-    return remembered !== undefined && remembered.version >= minVersion ? remembered : this.#load(id);
+    const cached = await this.#loads.get(id);
+    return cached !== undefined && cached.version >= minVersion ? cached : this.#load(id);
   }
 
   forget(id: string): void {
@@ -91,7 +90,7 @@ export class SubscriptionCache {
   }
 
   #openHeaders(sealed: string, { id, tenant }: SubscriptionRow): Readonly<Record<string, string>> {
-    // Only our own code seals, and what it seals is such an object.
+    // `as`: sealHeaders in service.ts encrypted this object.
     return JSON.parse(this.#secretBox.open(sealed, headersContext(id, tenant))) as Record<string, string>;
   }
 }

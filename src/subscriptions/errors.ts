@@ -1,6 +1,6 @@
 import { DomainError } from '../lib/errors.ts';
 
-/** Each secret that is still valid adds a signature to every request, so their number has a limit. */
+/** Each valid secret adds a signature to every request, so their number is limited. */
 export class TooManySecretsError extends DomainError {
   readonly code = 'TOO_MANY_SECRETS';
 
@@ -9,7 +9,7 @@ export class TooManySecretsError extends DomainError {
   }
 }
 
-/** The tenant has as many webhook subscriptions as one may have: each makes a delivery of an event it wants. */
+/** The number of webhook subscriptions is limited, because each can create a delivery of the same event. */
 export class TooManySubscriptionsError extends DomainError {
   readonly code = 'TOO_MANY_SUBSCRIPTIONS';
 

@@ -1,13 +1,13 @@
 import { InputError, type InputProblem } from '../lib/errors.ts';
 
-/** A subscription's own headers cannot be sent; no message has a value. */
+/** The custom headers are not valid. Messages never contain values. */
 export class InvalidHeadersError extends InputError {
   readonly code = 'INVALID_HEADERS';
 }
 
 export type CustomHeader = { readonly name: string; readonly value: string };
 
-/** As a user gives it: without a value, it keeps the stored one. */
+/** A header in an input. Without a value, it keeps the stored one. */
 export type GivenHeader = { readonly name: string; readonly value?: string | null | undefined };
 
 const MAX_HEADERS = 20;
@@ -15,52 +15,49 @@ const MAX_VALUE_BYTES = 4_096;
 const MAX_TOTAL_BYTES = 4_096;
 /** RFC 9110, section 5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
-/** Not beyond ASCII: receivers disagree on the charset. Not at the ends: parsers strip spaces there. */
+/** Only ASCII, because receivers disagree on the charset. No spaces at the ends, because parsers strip them. */
 const VALUE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 
 /**
- * Headers that say where a request begins, ends or goes: on a shared connection a customer's own `content-length` makes
- * the next customer's request part of this one's body (measured with got 14). And those that carry our own meaning.
+ * Headers that frame or route a request: on a shared connection a customer's own `content-length` makes the next customer's
+ * request part of this one's body (measured with got 14). And the engine's own headers.
  */
 const FORBIDDEN: ReadonlySet<string> = new Set([
   ...['host', 'connection', 'keep-alive', 'te', 'trailer', 'trailers', 'transfer-encoding', 'upgrade', 'expect'],
   ...['http2-settings', 'date', 'via', 'forwarded', 'x-real-ip', 'range', 'accept-encoding', 'user-agent'],
   ...['cookie', 'cookie2', 'set-cookie', 'set-cookie2'],
-  // Gateways read them as said by a trusted proxy. `Proxy` becomes the environment variable HTTP_PROXY of CGI programs.
+  // Gateways trust these as set by a proxy. `Proxy` becomes the environment variable HTTP_PROXY of CGI programs.
   ...['proxy', 'max-forwards', 'x-forwarded', 'x-rewrite-url', 'x-host', 'client-ip', 'true-client-ip', 'x-client-ip'],
   ...['x-cluster-client-ip', 'fastly-client-ip', 'cf-connecting-ip', 'x-remote-ip', 'x-remote-addr', 'remote-addr'],
   ...['x-http-method', 'x-http-method-override', 'x-method-override'],
-  // In an object that is not made with care, they are something else than a member.
+  // These are inherited by plain objects, so a receiver may not find the header under its name.
   ...['prototype', ...Object.getOwnPropertyNames(Object.prototype)].map(readByProxies),
 ]);
 
-/** With what cloud metadata services ask for among them: a hole in the target guard would still not get an answer. */
+/** Includes the headers that cloud metadata services require, so that a hole in the egress guard would still get no answer. */
 const FORBIDDEN_PREFIXES: readonly string[] = [
   ...['content-', 'if-', 'proxy-', 'sec-', 'x-forwarded-', 'x-original-', 'x-accel-', 'x-envoy-'],
   ...['webhook-', 'x-hub-signature', 'svix-'],
   ...['metadata', 'x-aws-', 'x-amz-', 'x-amzn-', 'x-goog-', 'x-google-', 'x-gfe', 'x-azure-', 'x-fd-', 'x-ms-'],
 ];
 
-/** By the name in lower case: HTTP does not tell names apart by case. */
+/** Values by name in lower case, because HTTP ignores case. */
 export type StoredHeaders = ReadonlyMap<string, string>;
 
-/** Whether values that are stored are needed to know what these headers are. */
+/** Whether a header without a value keeps its stored one. */
 export function keepsValues(headers: readonly GivenHeader[]): boolean {
   return headers.some(({ value }) => value == null);
 }
 
-/**
- * The headers to store: one that is given without a value has the stored one of its name. To be called with headers that
- * have no problems.
- */
+/** The headers to store, with the stored value where none is given. The headers must be valid. */
 export function completeHeaders(headers: readonly GivenHeader[], stored: StoredHeaders): CustomHeader[] {
   return headers.map(({ name, value }) => ({ name, value: value ?? stored.get(name.toLowerCase()) ?? '' }));
 }
 
-/** Every problem of the headers, never with a value. Headers that have none are sent as they are. */
+/** Returns every problem of the headers. Messages never contain values. */
 export function problemsOfHeaders(headers: readonly GivenHeader[], stored: StoredHeaders): InputProblem[] {
   const path = 'headers';
-  // Counted first, so that there are no more problems than the limits allow.
+  // Counted first, which bounds the number of problems.
   if (headers.length > MAX_HEADERS) return [problem(path, `at most ${MAX_HEADERS} headers are possible`)];
   const seen = new Set<string>();
   const problems = headers.flatMap(({ name, value }, index) => {
@@ -93,7 +90,7 @@ function problemOfName(name: string): string | undefined {
   return forbidden ? 'cannot be set' : undefined;
 }
 
-/** HTTP does not tell names apart by case, and CGI and its heirs not by anything but letters and digits: `X_A` is `x-a`. */
+/** HTTP ignores case, and CGI and its successors ignore all but letters and digits: `X_A` is `x-a`. */
 function readByProxies(name: string): string {
   return name.toLowerCase().replace(/[^a-z0-9]/g, '-');
 }
@@ -101,7 +98,9 @@ function readByProxies(name: string): string {
 function problemOfValue(value: string): string | undefined {
   if (value === '') return 'has no value';
   if (Buffer.byteLength(value) > MAX_VALUE_BYTES) return `has a value of more than ${MAX_VALUE_BYTES} bytes`;
-  return VALUE.test(value) ? undefined : 'has a value with something else than printable ASCII, or spaces at its ends';
+  return VALUE.test(value)
+    ? undefined
+    : 'has a value with other characters than printable ASCII, or with spaces at its ends';
 }
 
 function quote(name: string): string {

@@ -1,11 +1,11 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
 import type { Queryable } from '../postgres/client.ts';
 
-/** Encrypts what must be readable again but not by whoever reads the database: signing secrets, custom header values. */
+/** Encrypts signing secrets and custom header values, so that access to the database does not reveal them. */
 export type SecretBox = {
-  /** `context` says where the result belongs: it opens nowhere else, so it cannot be moved to another row or tenant. */
+  /** Binds the result to `context`, so that it cannot be moved to another row or tenant. */
   seal(plaintext: string, context: string): string;
-  /** Throws if it was sealed with another key or for another context, or was changed. */
+  /** Throws if the value was sealed with another key or context, or was changed. */
   open(sealed: string, context: string): string;
 };
 
@@ -25,7 +25,7 @@ const TAG_BYTES = 16;
 
 /**
  * AES-256-GCM with a random nonce; `v1.<key id>.<nonce>.<ciphertext and tag>`, the last two in base64url. The key id is
- * the start of the key's SHA-256: enough to say which key a value wants, useless for guessing 32 random bytes.
+ * the start of the key's SHA-256: it identifies the key, and does not help to guess 32 random bytes.
  */
 export function createSecretBox(keyBase64: string): SecretBox {
   const key = parseKey(keyBase64);
@@ -83,7 +83,7 @@ function parseSealed(sealed: string): Sealed {
 
 type SealedSecret = { readonly id: string; readonly tenant: string; readonly encryptedSecret: string };
 
-/** Some stored secret, to try the key with; undefined if there is none. */
+/** Returns a stored secret for testing the key; undefined if there is none. */
 export async function newestSealedSecret(db: Queryable): Promise<SealedSecret | undefined> {
   const { rows } = await db.query<SealedSecret>(
     `SELECT k.id, s.tenant, k.encrypted_secret AS "encryptedSecret"

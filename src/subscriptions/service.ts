@@ -31,14 +31,14 @@ export type WebhookSubscriptionServices = {
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly egressPolicy: EgressPolicy;
-  /** Those that are not deleted, active or not. */
+  /** Counts subscriptions that are not deleted, active or not. */
   readonly maxSubscriptionsPerTenant: number;
 };
 
-/** Which subscription is meant, and whose it must be: any tenant's if `tenant` is undefined. */
+/** The id of a subscription, and the tenant it must belong to; any tenant if undefined. */
 export type SubscriptionKey = { readonly id: string; readonly tenant: string | undefined };
 
-/** The subscription and, the only time it is readable, its signing secret. */
+/** The subscription, and its new signing secret, which is not readable later. */
 export type SubscriptionWithSecret = { readonly subscription: WebhookSubscription; readonly secret: string };
 
 type CreateInput = WebhookSubscriptionSettings &
@@ -50,7 +50,7 @@ type CreateInput = WebhookSubscriptionSettings &
 
 const MAX_OLD_SECRETS = 10;
 const MAX_OVERLAP_SECONDS = 604_800;
-/** The pool's own limit on a statement is the same. */
+/** The same as the pool's limit on a statement. */
 const TRANSACTION = { maxWait: 5_000, timeout: 30_000 } as const;
 
 /** Throws an InputError or a TooManySubscriptionsError. */
@@ -80,7 +80,7 @@ export async function createWebhookSubscription(
     secrets: { create: sealSecret(services.secretBox, { secret, tenant, timeMs: services.database.clock.now() }) },
   };
   const subscription = await services.database.prisma.$transaction(async (transaction) => {
-    // The trigger that numbers changes has locked the tenant by then: creations of one tenant are counted one by one.
+    // The trigger that assigns versions has locked the tenant here, so concurrent creations of a tenant are counted in turn.
     const created = await transaction.webhookSubscription.create({ data });
     const count = await transaction.webhookSubscription.count({ where: { tenant, deletedAt: null } });
     if (count > services.maxSubscriptionsPerTenant) {
@@ -92,8 +92,8 @@ export async function createWebhookSubscription(
 }
 
 /**
- * Throws NotFoundError or an InputError. Deactivating cancels what is pending; what is activated, or gets another URL,
- * starts over: what is known of its failing is forgotten.
+ * Throws NotFoundError or an InputError. Deactivating cancels the pending deliveries. Activating, or changing the URL, closes
+ * the circuit and forgets earlier failures.
  */
 export async function updateWebhookSubscription(
   services: WebhookSubscriptionServices,
@@ -129,7 +129,7 @@ export async function updateWebhookSubscription(
   }, TRANSACTION);
 }
 
-/** Throws NotFoundError. The row stays, so that the delivery log can still say where the requests went. */
+/** Throws NotFoundError. The row is kept for the delivery log. */
 export async function deleteWebhookSubscription(
   { database }: Pick<WebhookSubscriptionServices, 'database'>,
   key: SubscriptionKey,
@@ -145,7 +145,7 @@ export async function deleteWebhookSubscription(
 }
 
 /**
- * A new secret signs from now on, and the old ones beside it for `overlapSeconds` more, or until their own earlier end.
+ * Creates a new signing secret. The old ones sign as well for `overlapSeconds`, or until their own earlier end.
  * Throws NotFoundError, InvalidInputError or TooManySecretsError.
  */
 export async function rotateWebhookSecret(
@@ -171,7 +171,7 @@ export async function rotateWebhookSecret(
     await transaction.signingSecret.create({
       data: { ...sealSecret(secretBox, { secret, tenant, timeMs: now.getTime() }), subscriptionId: id },
     });
-    // Any update of the row fires the trigger that tells the senders' caches.
+    // Any update of the row fires the trigger that notifies the senders' caches.
     const subscription = await transaction.webhookSubscription.update({ where: { id }, data: { updatedAt: now } });
     return { subscription, secret, previousSecretExpiresAt };
   }, TRANSACTION);
@@ -183,15 +183,15 @@ type LockedSubscription = Pick<
 >;
 
 /**
- * Holds the row until the transaction ends, so that concurrent changes of one subscription happen one after the other.
- * Not its key: who holds its state and writes that twice has Postgres look whether the row is there, and we want the
- * state as well.
+ * Locks the row until the transaction ends, which serializes changes of one subscription. FOR NO KEY UPDATE, because a
+ * transaction that has locked the subscription's state and writes it twice makes Postgres check the foreign key, while this
+ * one will lock the state as well: FOR UPDATE could deadlock.
  */
 async function lockSubscription(
   transaction: Prisma.TransactionClient,
   { id, tenant }: SubscriptionKey,
 ): Promise<LockedSubscription> {
-  // The tenant in the statement: another tenant's row is neither locked nor waited for.
+  // The statement has the tenant, so that it neither locks nor waits for another tenant's row.
   const [row] = isUuid(id)
     ? await transaction.$queryRaw<LockedSubscription[]>`
         SELECT id, tenant, url, is_active AS "isActive", event_types AS "eventTypes",
@@ -204,11 +204,11 @@ async function lockSubscription(
   return row;
 }
 
-/** Cancels what is pending of a subscription that has been switched off, a long backlog with the sweeper's help. */
+/** Cancels the pending deliveries of an inactive subscription. The sweeper cancels the rest of a long backlog. */
 async function endDeliveries(transaction: Prisma.TransactionClient, subscriptionId: string): Promise<void> {
   const db = inPrismaTransaction(transaction);
   await cancelPending(db, { subscriptionId, limit: CANCEL_LIMIT_ON_DEACTIVATION });
-  // It has the sweeper look after the subscription now. Last, because others lock deliveries before states as well.
+  // Makes the sweeper process the subscription now. Last, because deliveries are always locked before states.
   await closeCircuit(db, subscriptionId);
 }
 
@@ -226,7 +226,7 @@ function storedSettings(settings: WebhookSubscriptionSettings): StoredSettings {
 }
 
 function toColumn(filter: unknown) {
-  // A plain copy: what GraphQL made of a literal has no prototype. `as`, because it was found to be a valid filter.
+  // A plain copy, because objects from GraphQL literals have no prototype. `as`: the filter has been validated.
   return filter === null ? Prisma.DbNull : (JSON.parse(JSON.stringify(filter)) as Prisma.InputJsonObject);
 }
 
@@ -236,7 +236,7 @@ type KeptHeaders = Pick<WebhookSubscription, 'id' | 'tenant' | 'encryptedHeaders
   readonly given: readonly GivenHeader[];
 };
 
-/** The stored headers, read only if one of the given headers is to keep its value. */
+/** The stored headers, decrypted only if a given header keeps its value. */
 function storedHeaders(secretBox: SecretBox, { id, tenant, encryptedHeaders, given }: KeptHeaders): StoredHeaders {
   if (encryptedHeaders === null || !keepsValues(given)) return NO_HEADERS;
   // `as`: what sealHeaders wrote.
@@ -244,7 +244,7 @@ function storedHeaders(secretBox: SecretBox, { id, tenant, encryptedHeaders, giv
   return new Map(Object.entries(values).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
-/** Throws all of them as one error: of their own kind if they are of one, else an InvalidInputError. */
+/** Throws all problems as one error: of their kind if all have the same, else an InvalidInputError. */
 function throwIfAny(problems: readonly InputProblem[]): void {
   if (problems.length === 0) return;
   const areAll = (code: InputProblem['code']) => problems.every((problem) => problem.code === code);
