@@ -69,7 +69,7 @@ it.each(['attempts', 'deliveries'])(
     const begun = performance.now();
     await waitFor(() => performance.now() - begun > 4_000 || isOver, { what: 'the time in which it insists' });
     expect(isOver).toBe(false);
-    expect(lines.filter((line) => line.includes('kept until a lock'))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes('a lock in Postgres blocks'))).toHaveLength(1);
     await unlock();
     await written;
     const { rows } = await database.pool.query(`SELECT DISTINCT status, attempt_count, leased_until FROM deliveries`);

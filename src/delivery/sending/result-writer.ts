@@ -280,7 +280,7 @@ const BEGINS_TO_FAIL = `(o.last_success IS NULL AND st.failing_since IS NULL
       AND (st.closed_at IS NULL OR o.last_start > st.closed_at))`;
 const RECOVERS = '(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL AND st.opened_at IS NULL)';
 
-// Of two results of one delivery in one batch the success counts, otherwise the later attempt.
+// If one batch has two results of a delivery, the success counts, otherwise the later attempt.
 // Only states that change are locked, in the order of their ids and after the deliveries (see queue/store.ts): hence
 // `waiting` reads what the update of deliveries returns. The state of a newly queued delivery always changes.
 const STATEMENT = `
