@@ -3,7 +3,10 @@ import type { Logger } from 'pino';
 import { pause } from '../lib/loop.ts';
 import { openSession } from './connection.ts';
 
-/** The triggers of that name notify of them, and delivery/queue/cancel.ts. */
+/**
+ * The first two are notified by the triggers of the same name (prisma/migrations/0001_initial/migration.sql) and the first also by
+ * openCircuit and closeCircuit; the third by delivery/queue/cancel.ts.
+ */
 type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
 
 export type ChangeListenerOptions = {

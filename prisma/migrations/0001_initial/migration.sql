@@ -1,5 +1,5 @@
--- Ids are UUIDv7: time first, so an index on the primary key is an index on time. Everything is created in the schema
--- that search_path names; the functions keep that name, so that they work in sessions with another search_path.
+-- Ids are UUIDv7: they start with the time, so an index on the primary key is an index on time. Everything is created in the
+-- first schema of search_path; the functions keep that search_path, so they work in sessions with another one.
 
 CREATE TYPE rejection_reason AS ENUM (
   'INVALID_SUBJECT', 'INVALID_HEADERS', 'INVALID_JSON', 'TOO_LARGE', 'INVALID_EVENT_ID', 'INVALID_OCCURRED_AT',
@@ -27,10 +27,10 @@ CREATE TABLE webhook_subscriptions (
   url                   text NOT NULL,
   description           text NOT NULL DEFAULT '',
   event_types           text[] NOT NULL,
-  -- What an event's data has to fulfil (docs/payload-filters.md); null: nothing.
+  -- The condition on an event's data (docs/payload-filters.md); null: none.
   filter                jsonb,
   is_active             boolean NOT NULL DEFAULT true,
-  -- Set when we switched it off ourselves.
+  -- Set when the engine deactivated it.
   deactivation_reason   deactivation_reason,
   timeout_ms            integer NOT NULL DEFAULT 5000,
   max_in_flight         integer NOT NULL DEFAULT 10,
@@ -45,8 +45,8 @@ CREATE TABLE webhook_subscriptions (
 CREATE INDEX webhook_subscriptions_tenant_version_idx ON webhook_subscriptions (tenant, version);
 CREATE INDEX webhook_subscriptions_tenant_id_idx ON webhook_subscriptions (tenant, id);
 
--- Every change takes the tenant's next version and tells the senders' caches. The row of `tenants` stays locked until
--- commit, so versions become visible in their own order: who has seen version n has seen everything up to n.
+-- Every change takes the tenant's next version and notifies the senders' caches. The row of `tenants` stays locked until
+-- the commit, so versions become visible in ascending order: a reader of version n has seen all versions up to n.
 CREATE FUNCTION webhook_subscription_changed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO tenants (name, version) VALUES (NEW.tenant, 1)
@@ -59,8 +59,8 @@ END $$;
 CREATE TRIGGER webhook_subscription_changed BEFORE INSERT OR UPDATE ON webhook_subscriptions
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_changed();
 
--- What decides whether a subscription gets an event, as it was from one version of the tenant until before another, so
--- that one can say later why an event was not delivered. Only what is not deleted is in it.
+-- The settings that decide whether a subscription gets an event, from one version of the tenant until before another. They
+-- explain later why an event was not delivered. Deleted subscriptions have no current row.
 CREATE TABLE matching_settings (
   subscription_id uuid NOT NULL,
   from_version    bigint NOT NULL,
@@ -93,37 +93,37 @@ END $$;
 CREATE TRIGGER webhook_subscription_matching_changed AFTER INSERT OR UPDATE ON webhook_subscriptions
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_matching_changed();
 
--- What delivering changes about a subscription, one row for each. Not in its own row, whose every change invalidates
--- caches. Whoever makes a delivery wait in Postgres brings next_sweep_at forward in the same statement, so that the
--- sweeper only ever looks at this table to find out where there is something to do.
+-- The delivery state of a subscription, one row for each. It is separate from webhook_subscriptions, because every change
+-- there invalidates caches. A statement that queues a delivery also brings next_sweep_at forward, so the sweeper finds its
+-- work in this table alone.
 CREATE TABLE subscription_states (
   subscription_id uuid PRIMARY KEY REFERENCES webhook_subscriptions (id) ON DELETE CASCADE,
-  -- When the sweeper has to look after the deliveries that wait in Postgres; null if none do.
+  -- When the sweeper must process the queued deliveries; null without any.
   next_sweep_at     timestamptz(3),
-  -- Deliveries that are due wait for their turn: new ones queue up behind them instead of going to JetStream.
+  -- Due deliveries are queued: new ones are queued behind them instead of being published.
   is_backlogged   boolean NOT NULL DEFAULT false,
-  -- After a backlog: when a transaction that inserted a delivery behind it, unseen, must have ended.
+  -- After a backlog: when every transaction that may still insert a queued delivery has ended.
   late_insert_check_until timestamptz(3),
-  -- How many deliveries the sweeper may have in JetStream at a time while there is a backlog.
+  -- During a backlog: the maximum number of deliveries that are published and not attempted.
   publish_window  integer,
-  -- With a rate limit: the first moment that no attempt has been given yet.
+  -- With a rate limit: the first send time that is not reserved.
   next_slot_at    timestamptz,
-  -- Since when every attempt has failed, how many notices of that were given, and when the last one was.
+  -- The first failure without a later success, the number of notices about it, and the time of the last one.
   failing_since   timestamptz(3),
   notice_count    integer NOT NULL DEFAULT 0,
   noticed_at      timestamptz(3),
-  -- The circuit: open while opened_at is set. The log before closed_at does not count against it any more.
+  -- The circuit is open while opened_at is set. Attempts before closed_at no longer count.
   opened_at       timestamptz(3),
   closed_at       timestamptz(3),
   probe_at        timestamptz(3),
   probe_wait_ms   integer,
-  -- When NATS last did not take deliveries; null once it has taken some since.
+  -- When NATS last refused deliveries; null after it has accepted some since.
   refused_at      timestamptz(3)
 ) WITH (fillfactor = 50);
 CREATE INDEX subscription_states_next_sweep_at_idx ON subscription_states (next_sweep_at) WHERE next_sweep_at IS NOT NULL;
 
--- Notices about subscriptions, by tenant and event type: how many since when, and those beyond the limit, which are told
--- together, with the data of the latest one.
+-- Notices about subscriptions by tenant and event type: their number since minute_from, and those beyond the limit, which
+-- are summarized in one notice with the data of the latest.
 CREATE TABLE notice_limits (
   tenant                 text NOT NULL,
   type                   text NOT NULL,
@@ -135,6 +135,7 @@ CREATE TABLE notice_limits (
   PRIMARY KEY (tenant, type)
 ) WITH (fillfactor = 50);
 
+-- Every subscription has a state.
 CREATE FUNCTION webhook_subscription_created() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO subscription_states (subscription_id) VALUES (NEW.id);
@@ -148,9 +149,9 @@ CREATE TABLE api_keys (
   id           uuid PRIMARY KEY,
   name         text NOT NULL,
   scope        api_key_scope NOT NULL,
-  -- Null: of no tenant. Nobody but an administrator may read without one.
+  -- Null: for all tenants, which requires ADMIN or PUBLISH.
   tenant       text,
-  -- SHA-256. The key itself is shown once and not kept.
+  -- SHA-256. The key itself is shown once and not stored.
   key_hash     bytea NOT NULL,
   created_at   timestamptz(3) NOT NULL DEFAULT now(),
   last_used_at timestamptz(3),
@@ -177,11 +178,11 @@ CREATE TABLE signing_secrets (
 );
 CREATE INDEX signing_secrets_subscription_id_idx ON signing_secrets (subscription_id);
 
--- The event catalogue: the platform's, the same for every tenant. Rows are never deleted, so a version says all.
+-- The event catalogue, the same for every tenant. Rows are never deleted, so readers can tell changes by the version.
 CREATE TABLE event_types (
   name        text COLLATE "C" PRIMARY KEY,
   description text NOT NULL DEFAULT '',
-  -- JSON Schema. Not jsonb, which would change the order of what people wrote.
+  -- JSON Schema. Not jsonb, which does not keep the order of members.
   schema      json,
   is_archived boolean NOT NULL DEFAULT false,
   version     bigint NOT NULL DEFAULT 1,
@@ -189,36 +190,36 @@ CREATE TABLE event_types (
   updated_at  timestamptz(3) NOT NULL DEFAULT now()
 );
 
--- The three big tables are partitioned by ranges of ids, which are ranges of time; partitions are made and dropped by the
--- program. The default partitions hold what has no partition of its own, from a clock that is far out.
+-- The three big tables are partitioned by ranges of ids, which are ranges of time; the engine creates and drops partitions.
+-- The default partitions hold rows of a time without a partition, from a clock that is far off.
 CREATE TABLE events (
   id          uuid PRIMARY KEY,
   tenant      text NOT NULL,
   event_id    text NOT NULL,
-  -- In "C", here and below: there a prefix is a range of the index. Types are ASCII.
+  -- Collation "C", here and below: a prefix is a range of the index. Types are ASCII.
   type        text COLLATE "C" NOT NULL,
   occurred_at timestamptz(3) NOT NULL,
   data        bytea NOT NULL,
   created_at  timestamptz(3) NOT NULL DEFAULT now(),
-  -- The tenant's version whose settings decided who gets it; null: whom it is for was named.
+  -- The tenant's version whose settings decided which subscriptions get it; null: the recipients were given.
   matched_version bigint,
-  -- The first subscription, by id, whose filter was not looked at: those before took too long.
+  -- The first subscription, by id, whose filter was not evaluated, because the event's budget for filters was used up.
   filter_budget_exhausted_at uuid
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
--- Filters: tenant; event types, exact or by prefix, with a tenant or without. What comes after the id is compared in the
--- index, without a look at the row: here and below, that is for those that few of a tenant's rows match.
+-- Filters: tenant; event types, exact or by prefix, with a tenant or without. Columns after the id, here and below, are
+-- compared in the index without reading the row, for filters that few of a tenant's rows match.
 CREATE INDEX events_tenant_id_idx ON events (tenant, id, created_at);
 CREATE INDEX events_type_tenant_id_idx ON events (type, tenant, id);
 
--- The ids that publishers gave: unique within a tenant, which no partitioned table could see to.
+-- The ids that publishers gave. They are unique within a tenant, which a partitioned table cannot enforce.
 CREATE TABLE event_ids (
   tenant       text NOT NULL,
   event_id     text NOT NULL,
   event_row_id uuid NOT NULL,
   PRIMARY KEY (event_id, tenant)
 );
--- To forget those whose events are gone.
+-- For retention: ids whose events no longer exist.
 CREATE INDEX event_ids_event_row_id_idx ON event_ids (event_row_id);
 
 CREATE TABLE rejected_events (
@@ -233,7 +234,7 @@ CREATE TABLE rejected_events (
 CREATE INDEX rejected_events_tenant_id_idx ON rejected_events (tenant, id);
 CREATE INDEX rejected_events_reason_tenant_id_idx ON rejected_events (reason, tenant, id);
 
--- No foreign keys on the big tables: each insert would lock and read the parents, and the ids are derived, not typed in.
+-- The big tables have no foreign keys: each insert would lock and read the parents, and the ids are derived, not entered.
 CREATE TABLE deliveries (
   id              uuid PRIMARY KEY,
   tenant          text NOT NULL,
@@ -241,8 +242,8 @@ CREATE TABLE deliveries (
   event_id        uuid NOT NULL,
   event_type      text COLLATE "C" NOT NULL,
   status          delivery_status NOT NULL DEFAULT 'PENDING',
-  -- For the partial indexes: Prisma casts the status it compares with from a text when it runs, so Postgres cannot tell
-  -- while it plans that an index of some statuses will do.
+  -- For the partial indexes: Prisma casts the compared status from text at run time, so the planner cannot prove that an
+  -- index on some statuses applies.
   is_unsuccessful boolean NOT NULL GENERATED ALWAYS AS (status <> 'SUCCESS') STORED,
   attempt_count   integer NOT NULL DEFAULT 0,
   next_attempt_at timestamptz(3),
@@ -250,9 +251,9 @@ CREATE TABLE deliveries (
   enqueued_at     timestamptz(3),
   enqueue_count   integer NOT NULL DEFAULT 0,
   leased_until    timestamptz(3),
-  -- The replay that made it; the row of that may be gone.
+  -- The replay that created it; its row may no longer exist.
   replay_id       uuid,
-  -- Sent by sendTestEvent: one attempt, which says nothing about the circuit.
+  -- Created by sendTestEvent: one attempt, which does not count for the circuit.
   is_test         boolean NOT NULL DEFAULT false,
   created_at      timestamptz(3) NOT NULL DEFAULT now(),
   completed_at    timestamptz(3)
@@ -265,17 +266,17 @@ CREATE INDEX deliveries_event_type_tenant_id_idx ON deliveries (event_type, tena
 CREATE INDEX deliveries_event_id_idx ON deliveries (event_id);
 -- Filters: statuses without SUCCESS, of a tenant, a subscription, or all.
 CREATE INDEX deliveries_unsuccessful_idx ON deliveries (tenant, id, status, subscription_id) WHERE is_unsuccessful;
--- Or Postgres takes what is FAILURE and not SUCCESS for much rarer than what is FAILURE, and sorts it all.
+-- Without it, Postgres underestimates the rows that are FAILURE and not SUCCESS, and sorts all of them.
 CREATE STATISTICS deliveries_status_stats (dependencies) ON status, is_unsuccessful FROM deliveries;
--- What waits in Postgres, by subscription and by when it is due; and what should have a live message. The time that ends
--- the second is compared in the index.
+-- Queued deliveries by subscription and due time, and published deliveries. The last column of the second index is compared
+-- in the index.
 CREATE INDEX deliveries_waiting_idx ON deliveries (subscription_id, next_attempt_at)
   WHERE status = 'PENDING' AND enqueued_at IS NULL;
 CREATE INDEX deliveries_enqueued_idx ON deliveries (subscription_id, enqueued_at, next_attempt_at)
   WHERE status = 'PENDING' AND enqueued_at IS NOT NULL;
--- The tests of a tenant that have not ended, of which there is a limit.
+-- Pending test deliveries of a tenant, whose number is limited.
 CREATE INDEX deliveries_pending_tests_idx ON deliveries (tenant) WHERE is_test AND status = 'PENDING';
--- What a replay has made.
+-- The deliveries of a replay.
 CREATE INDEX deliveries_replay_id_idx ON deliveries (replay_id, event_id, subscription_id) WHERE replay_id IS NOT NULL;
 
 CREATE TABLE attempts (
@@ -296,11 +297,11 @@ CREATE TABLE attempts (
   response_body_truncated boolean NOT NULL DEFAULT false,
   error_message           text,
   payload_size_bytes      integer NOT NULL,
-  -- The current secret first. They may have expired since, and their rows be gone.
+  -- The current secret first. They may have expired since, and their rows may no longer exist.
   signing_secret_ids      uuid[] NOT NULL DEFAULT '{}',
-  -- As its delivery's.
+  -- Equal to is_test of its delivery.
   is_test                 boolean NOT NULL DEFAULT false,
-  -- Filters read the status from the reason, which Postgres can compare with the predicates of indexes while it plans.
+  -- Filters derive the status from the reason, which the planner can match with the predicates of the indexes.
   CHECK ((status = 'FAILURE') = (failure_reason IS NOT NULL))
 ) PARTITION BY RANGE (id);
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
@@ -309,7 +310,7 @@ CREATE INDEX attempts_tenant_id_idx ON attempts (tenant, id);
 CREATE INDEX attempts_subscription_id_id_idx ON attempts (subscription_id, id);
 CREATE INDEX attempts_event_type_tenant_id_idx ON attempts (event_type, tenant, id);
 CREATE INDEX attempts_delivery_id_number_idx ON attempts (delivery_id, number);
--- Filters: one of the 2xx. Nearly all have 200; a page of others would read its way through those.
+-- Filters: one of the 2xx. Nearly all attempts have 200; a page of others would have to read all of those.
 CREATE INDEX attempts_not_200_idx ON attempts (tenant, id, status_code, subscription_id) WHERE status_code <> 200;
 -- Filters: the status FAILURE, failure reasons, and status codes but 2xx, of a tenant, a subscription, or all.
 CREATE INDEX attempts_failed_idx ON attempts (tenant, id, failure_reason, status_code, subscription_id)
@@ -319,8 +320,8 @@ CREATE INDEX attempts_failed_delivery_idx
   ON attempts (delivery_id, failure_reason, status_code, tenant, subscription_id, event_type)
   WHERE failure_reason IS NOT NULL;
 
--- Statistics (ADR 8). What was logged and is not counted yet: the trigger notes it in the same transaction, a job takes it
--- out and adds it to attempt_counts, also in one.
+-- Statistics (ADR 8): attempts that are logged and not counted yet. The trigger attempts_logged inserts them in the same
+-- transaction; a job moves them to attempt_counts, also in one transaction.
 CREATE TABLE uncounted_attempts (
   tenant           text NOT NULL,
   subscription_id  uuid NOT NULL,
@@ -337,11 +338,11 @@ BEGIN
     SELECT tenant, subscription_id, event_type, status_code, failure_reason, response_time_ms, started_at FROM logged;
   RETURN NULL;
 END $$;
--- Not for what is inserted into a partition by its name: that was logged before and moves.
+-- Does not fire for inserts into a partition by its name: those rows were logged before and only move.
 CREATE TRIGGER attempts_logged AFTER INSERT ON attempts REFERENCING NEW TABLE AS logged
   FOR EACH STATEMENT EXECUTE FUNCTION attempts_logged();
 
--- How many attempts of an hour were alike. Each is counted three times: for its subscription, its tenant, and all.
+-- The number of equal attempts of an hour. Each is counted three times: for its subscription, its tenant, and all.
 CREATE TABLE attempt_counts (
   -- The id of a subscription; `tenant:` and the name of one; or `all`.
   scope          text COLLATE "C" NOT NULL,
@@ -349,31 +350,31 @@ CREATE TABLE attempt_counts (
   event_type     text COLLATE "C" NOT NULL,
   -- 0: there was no response.
   status_code    integer NOT NULL,
-  -- Empty: it succeeded. A text, because text to an enum is a cast that no index can be asked with.
+  -- Empty: it succeeded. Text, because a cast from text to an enum cannot use an index.
   failure_reason text COLLATE "C" NOT NULL,
   -- The response time, on a logarithmic scale.
   response_class smallint NOT NULL,
   count          integer NOT NULL,
   PRIMARY KEY (scope, hour, event_type, status_code, failure_reason, response_class) INCLUDE (count)
 );
--- For what retention deletes.
+-- For retention.
 CREATE INDEX attempt_counts_hour_idx ON attempt_counts (hour);
 
 CREATE TABLE replays (
   id              uuid PRIMARY KEY,
   tenant          text NOT NULL,
   status          replay_status NOT NULL,
-  -- A DeliveryFilter, as it was given.
+  -- The DeliveryFilter as it was given.
   filter          jsonb NOT NULL,
   rate_per_second integer NOT NULL,
   delivery_count  integer NOT NULL,
   replayed_count  integer NOT NULL DEFAULT 0,
   skipped_count   integer NOT NULL DEFAULT 0,
-  -- The last delivery that was dealt with. Moved on in the transaction of what was made of it.
+  -- The last processed delivery, saved in the transaction that creates the new ones.
   after_id        uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
-  -- Keeps the pace: not before then.
+  -- The earliest time of the next batch: limits the rate.
   next_batch_at   timestamptz(3) NOT NULL DEFAULT now(),
-  -- In a row; each makes it wait longer.
+  -- Failed batches in a row; each one doubles the wait.
   failure_count   integer NOT NULL DEFAULT 0,
   created_at      timestamptz(3) NOT NULL DEFAULT now(),
   completed_at    timestamptz(3)
