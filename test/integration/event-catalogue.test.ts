@@ -100,7 +100,9 @@ describe('the catalogue', () => {
     const paths = ['name', 'description', 'schema.type', 'schema.properties.a.minLength'];
     expect(problems?.map(({ path }) => path)).toEqual(expect.arrayContaining(paths));
     for (const name of ['webhook.test', 'webhook_subscription.failing']) {
-      expect((await put({ name })).problems).toEqual([{ path: 'name', message: 'is a type of the engine itself' }]);
+      expect((await put({ name })).problems).toEqual([
+        { path: 'name', message: 'is reserved for events of the engine' },
+      ]);
     }
     expect(namesOf(await list({}))).toEqual([]);
   });
