@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
+import { Credentials } from './auth/credentials.ts';
 import type { Config } from './config/config.ts';
 import { OmittedNotices } from './delivery/circuit/notices.ts';
 import { EgressAgents } from './delivery/http/agents.ts';
@@ -10,10 +11,12 @@ import { watchQueues } from './delivery/queue/metrics.ts';
 import { Sweeper } from './delivery/queue/sweeper.ts';
 import { Sender } from './delivery/sending/sender.ts';
 import { storedFilterWhere } from './delivery-log/filter.ts';
+import { LiveLog } from './delivery-log/live.ts';
 import { AttemptCounter } from './delivery-log/stats-counter.ts';
 import type { Report } from './embedded/report.ts';
 import { SchemaThread } from './events/catalogue/schema-thread.ts';
 import { Dispatcher } from './events/dispatcher.ts';
+import { createPublishEvent } from './events/publish.ts';
 import { type Infrastructure, provisionInfrastructure } from './infrastructure.ts';
 import { atMost } from './lib/loop.ts';
 import { StartError } from './lib/start-error.ts';
@@ -30,9 +33,10 @@ import { ChangeListener } from './postgres/listener.ts';
 import { migrate } from './postgres/migrate.ts';
 import { watchPools } from './postgres/pool.ts';
 import { ReplayJob } from './replays/job.ts';
+import { ReplayFeed } from './replays/progress.ts';
 import { RetentionJob } from './retention/job.ts';
 import { createPartitions } from './retention/partitions.ts';
-import { NEED_NATS } from './server/health.ts';
+import { createReadiness, NEED_NATS, readinessChecks } from './server/health.ts';
 import { HttpServer } from './server/http.ts';
 import { SubscriptionCache } from './subscriptions/cache.ts';
 import { createSecretBox, newestSealedSecret, type SecretBox, secretContext } from './subscriptions/secrets.ts';
@@ -140,11 +144,7 @@ async function startServers(
   let starting: Promise<unknown> = Promise.resolve();
   let startProblems: readonly string[] = [];
   const { adminApiKey } = surroundings;
-  const { directUrl: databaseUrl } = services.databaseUrls;
-  const server = new HttpServer({
-    ...{ config, adminApiKey, ...services, databaseUrl },
-    startProblems: () => startProblems,
-  });
+  const server = createHttpServer(config, services, { adminApiKey, startProblems: () => startProblems });
   const workers = createWorkers(config, services);
   onStop(async () => {
     stopping.abort();
@@ -167,6 +167,57 @@ async function startServers(
   starting = ready.catch(() => undefined);
   return { url, ready };
 }
+
+type HttpDeps = {
+  readonly adminApiKey: string;
+  /** For GET /health/ready: the conditions that the start of this process still waits for. */
+  readonly startProblems: () => readonly string[];
+  /** Idle time after which a connection is closed, in milliseconds. */
+  readonly idleTimeoutMs?: number;
+};
+
+/** The HTTP server of every role, with GraphQL for the role `api`. */
+export function createHttpServer(
+  config: HttpConfig,
+  services: WorkerServices,
+  { adminApiKey, startProblems, idleTimeoutMs }: HttpDeps,
+): HttpServer {
+  const { databaseUrls, database, secretBox, bus, schemaThread, log, metrics } = services;
+  const createApi = () => {
+    const databaseUrl = databaseUrls.directUrl;
+    const credentials = new Credentials({ adminApiKey, jwt: config.jwt, database, databaseUrl, log });
+    return {
+      credentials,
+      services: {
+        database,
+        secretBox,
+        egressPolicy: config.egress,
+        bus,
+        schemaThread,
+        log,
+        apiKeyRevoked: credentials.revoked,
+        maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
+        liveLog: new LiveLog({ bus, database, log }),
+        publishEvent: createPublishEvent({ database, bus, schemaThread, log, metrics }),
+        replayFeed: new ReplayFeed(database, log),
+      },
+    };
+  };
+  return new HttpServer({
+    config,
+    api: config.roles.has('api') ? createApi() : undefined,
+    checkReadiness: createReadiness(config.roles, readinessChecks({ database, bus, startProblems })),
+    metricsKeys: [adminApiKey, ...(config.metricsToken === undefined ? [] : [config.metricsToken])],
+    log,
+    metrics,
+    ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
+  });
+}
+
+type HttpConfig = Pick<
+  Config,
+  'host' | 'port' | 'egress' | 'roles' | 'jwt' | 'api' | 'metricsToken' | 'maxSubscriptionsPerTenant'
+>;
 
 /** Undoes in reverse, each step whatever became of the others. */
 async function stopAll(stops: (() => Promise<void>)[], log: Logger): Promise<void> {

@@ -4,47 +4,41 @@ import process from 'node:process';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
-import { Credentials } from '../auth/credentials.ts';
+import type { Credentials } from '../auth/credentials.ts';
 import { createCpuShares, createRateLimit } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
-import { LiveLog } from '../delivery-log/live.ts';
-import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
-import { createPublishEvent } from '../events/publish.ts';
 import { atMost, InFlight } from '../lib/loop.ts';
 import { StartError } from '../lib/start-error.ts';
 import { VERSION } from '../lib/version.ts';
-import type { NatsClient } from '../nats/connection.ts';
-import type { Database } from '../postgres/client.ts';
-import { ReplayFeed } from '../replays/progress.ts';
-import type { SecretBox } from '../subscriptions/secrets.ts';
+import type { SchemaServices } from '../schema/context.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
-import { createReadiness, readinessChecks } from './health.ts';
+import type { Readiness } from './health.ts';
 import { createMetricsPage, type MetricsPage } from './metrics.ts';
 import { createOperationMetrics } from './plugins/metrics.ts';
 import { LiveSockets } from './websockets.ts';
 
 type HttpServerOptions = {
-  readonly config: Pick<
-    Config,
-    'host' | 'port' | 'egress' | 'roles' | 'jwt' | 'api' | 'metricsToken' | 'maxSubscriptionsPerTenant'
-  >;
-  readonly adminApiKey: string;
-  readonly databaseUrl: string;
-  readonly database: Database;
-  readonly bus: NatsClient;
-  readonly schemaThread: SchemaThread;
-  readonly secretBox: SecretBox;
+  readonly config: Pick<Config, 'host' | 'port' | 'roles' | 'api'>;
+  /** Undefined in a process without the role `api`, which answers no GraphQL. */
+  readonly api: ApiParts | undefined;
+  readonly checkReadiness: () => Promise<Readiness>;
+  /** Each of these keys opens GET /metrics. */
+  readonly metricsKeys: readonly string[];
   readonly log: Logger;
   readonly metrics: Registry;
-  /** For GET /health/ready: what the start of this process still waits for. */
-  readonly startProblems: () => readonly string[];
-  /** A connection over which nothing can be written or read for this long is cut. */
-  readonly unreadMs?: number;
+  /** Idle time after which a connection is closed, in milliseconds. */
+  readonly idleTimeoutMs?: number;
+};
+
+/** The parts behind GraphQL. The server starts the credentials and stops these parts when no operation uses them any longer. */
+type ApiParts = {
+  readonly credentials: Credentials;
+  readonly services: SchemaServices;
 };
 
 const STOP_WITHIN_MS = 10_000;
-const UNREAD_MS = 120_000;
+const IDLE_TIMEOUT_MS = 120_000;
 /** When a process starts, all clients of live streams may come back at once; Node's 511 makes others wait seconds more. */
 const BACKLOG = 4_096;
 
@@ -59,58 +53,25 @@ export class HttpServer {
   readonly #count: ReturnType<typeof createHttpCount>;
   readonly #metricsPage: MetricsPage;
   readonly #frontPage: FrontPage;
-  readonly #checkReadiness: ReturnType<typeof createReadiness>;
-  readonly #credentials: Credentials | undefined;
   readonly #graphql: Graphql | undefined;
   readonly #sockets: LiveSockets | undefined;
   /** Operations continue when their clients have disconnected, over HTTP and over WebSocket. */
   readonly #operations = new InFlight();
-  readonly #feeds: { stop(): Promise<void> }[] = [];
   #started: Promise<string> | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
-    const { config, adminApiKey, database, databaseUrl, bus, schemaThread, secretBox, log, metrics } = options;
+    const { config, api, metrics } = options;
     this.#options = options;
     this.#count = createHttpCount(metrics);
-    this.#metricsPage = createMetricsPage({ metrics, keys: [adminApiKey, config.metricsToken].filter(isSet) });
-    this.#frontPage = createFrontPage({ isApi: config.roles.has('api'), hasGraphiql: config.api.introspection });
-    this.#checkReadiness = createReadiness(config.roles, readinessChecks(options));
-    // Each live stream listens to it.
+    this.#metricsPage = createMetricsPage({ metrics, keys: options.metricsKeys });
+    this.#frontPage = createFrontPage({ isApi: api !== undefined, hasGraphiql: config.api.introspection });
+    // Each live stream adds a listener.
     setMaxListeners(0, this.#stopping.signal);
-    if (config.roles.has('api')) {
-      const credentials = new Credentials({ adminApiKey, jwt: config.jwt, database, databaseUrl, log });
-      const services = {
-        ...{
-          database,
-          secretBox,
-          egressPolicy: config.egress,
-          bus,
-          schemaThread,
-          log,
-          apiKeyRevoked: credentials.revoked,
-        },
-        maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
-        liveLog: new LiveLog({ bus, database, log }),
-        publishEvent: createPublishEvent({ database, bus, schemaThread, log, metrics }),
-        replayFeed: new ReplayFeed(database, log),
-      };
-      this.#credentials = credentials;
-      this.#feeds.push(services.liveLog, services.replayFeed);
-      const operationMetrics = createOperationMetrics(metrics);
-      const shared = {
-        credentials: {
-          authenticate: operationMetrics.countAuthentications(credentials.authenticate),
-          watch: (viewer: Viewer) => credentials.watch(viewer),
-        },
-        takeOperation: operationMetrics.countOperations(createRateLimit(config.api.rateLimit)),
-        cpuShares: createCpuShares(),
-        operations: this.#operations,
-        log,
-      };
-      const graphqlOptions = { services, settings: config.api, stopping: this.#stopping.signal, operationMetrics };
-      this.#graphql = createGraphql({ ...shared, ...graphqlOptions });
-      this.#sockets = new LiveSockets({ ...shared, metrics, graphql: this.#graphql });
+    if (api !== undefined) {
+      const transports = this.#createTransports(api);
+      this.#graphql = transports.graphql;
+      this.#sockets = transports.sockets;
     }
     // A request has to be all there within half a minute; answers (live streams) may take for ever.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
@@ -119,10 +80,34 @@ export class HttpServer {
     });
     this.#server.maxHeadersCount = 100;
     // A client that takes nothing of its answer holds it in memory. Streams over SSE have a ping every 12 s.
-    this.#server.timeout = options.unreadMs ?? UNREAD_MS;
+    this.#server.timeout = options.idleTimeoutMs ?? IDLE_TIMEOUT_MS;
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.#upgrade(request, { socket, head });
     });
+  }
+
+  /** GraphQL over HTTP and over WebSocket: both count against the same limits. */
+  #createTransports({ credentials, services }: ApiParts): { graphql: Graphql; sockets: LiveSockets } {
+    const { config, log, metrics } = this.#options;
+    const operationMetrics = createOperationMetrics(metrics);
+    const shared = {
+      credentials: {
+        authenticate: operationMetrics.countAuthentications(credentials.authenticate),
+        watch: (viewer: Viewer) => credentials.watch(viewer),
+      },
+      takeOperation: operationMetrics.countOperations(createRateLimit(config.api.rateLimit)),
+      cpuShares: createCpuShares(),
+      operations: this.#operations,
+      log,
+    };
+    const graphql = createGraphql({
+      ...shared,
+      services,
+      settings: config.api,
+      stopping: this.#stopping.signal,
+      operationMetrics,
+    });
+    return { graphql, sockets: new LiveSockets({ ...shared, metrics, graphql }) };
   }
 
   /** Resolves with the URL it listens on; rejects if it cannot. */
@@ -148,7 +133,7 @@ export class HttpServer {
         resolve();
       });
     });
-    this.#credentials?.start();
+    this.#options.api?.credentials.start();
     const address = this.#server.address();
     if (address === null || typeof address === 'string') throw new Error('the server does not listen on TCP');
     return `http://${host.includes(':') ? `[${host}]` : host}:${address.port}`;
@@ -170,8 +155,10 @@ export class HttpServer {
     await closed;
     clearTimeout(timer);
     // Operations in progress use the parts that are closed next.
-    await atMost(STOP_WITHIN_MS, Promise.all([answered, ...this.#feeds.map((feed) => feed.stop())]));
-    await this.#credentials?.stop();
+    const { api } = this.#options;
+    const feeds = api === undefined ? [] : [api.services.liveLog, api.services.replayFeed];
+    await atMost(STOP_WITHIN_MS, Promise.all([answered, ...feeds.map((feed) => feed.stop())]));
+    await api?.credentials.stop();
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -189,7 +176,7 @@ export class HttpServer {
       if (!hasValidHost(request)) sendJson(response, 400, { errors: [{ message: 'the Host header is not valid' }] });
       else if (path === '/health/live') sendJson(response, 200, { ok: true, version: VERSION });
       else if (path === '/health/ready' || path === '/health') {
-        const { ready, answer } = await this.#checkReadiness();
+        const { ready, answer } = await this.#options.checkReadiness();
         sendJson(response, ready ? 200 : 503, answer);
       } else if (path === '/metrics') await this.#metricsPage(request, response);
       else if (path === '/graphql' && this.#graphql !== undefined)
@@ -221,10 +208,6 @@ function explainListenError(error: Error): string {
     return 'HOST is no address of this machine; 127.0.0.1 is for its own programs alone, 0.0.0.0 for all that reach it';
   }
   return error.message;
-}
-
-function isSet(key: string | undefined): key is string {
-  return key !== undefined;
 }
 
 /** Without the query, and without a slash at its end. */

@@ -1,7 +1,8 @@
 import { SignJWT } from 'jose';
 import { Registry } from 'prom-client';
+import { createHttpServer } from '../../src/app.ts';
 import type { Config } from '../../src/config/config.ts';
-import { HttpServer } from '../../src/server/http.ts';
+import type { HttpServer } from '../../src/server/http.ts';
 import { ADMIN_KEY, type Api, SETTINGS } from './graphql-api.ts';
 
 export type ApiServer = { readonly url: string; stop(): Promise<void> };
@@ -11,28 +12,31 @@ const JWT_SECRET = 'a secret of thirty-two characters';
 type ApiServerOptions = Partial<Config['api']> & {
   readonly port?: number;
   readonly roles?: Config['roles'];
-  readonly unreadMs?: number;
+  readonly idleTimeoutMs?: number;
 };
 
 /** An HTTP server for `api`, on a free port unless one is given. */
 export function createApiServer(
   { database, databaseUrl, bus, schemaThread, secretBox, log }: Api,
-  { port = 0, roles = new Set(['api'] as const), unreadMs, ...settings }: ApiServerOptions = {},
+  { port = 0, roles = new Set(['api'] as const), idleTimeoutMs, ...settings }: ApiServerOptions = {},
 ): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
-  const listen = { host: '127.0.0.1', port, roles, metricsToken: undefined };
-  const maxSubscriptionsPerTenant = 1_000;
-  return new HttpServer({
-    ...{ database, databaseUrl, bus, schemaThread, secretBox, log, adminApiKey: ADMIN_KEY, startProblems: () => [] },
-    ...(unreadMs !== undefined && { unreadMs }),
-    metrics: new Registry(),
-    config: {
-      ...listen,
-      egress,
-      maxSubscriptionsPerTenant,
-      jwt: { secret: JWT_SECRET },
-      api: { ...SETTINGS, ...settings },
-    },
+  const config = {
+    host: '127.0.0.1',
+    port,
+    roles,
+    metricsToken: undefined,
+    egress,
+    maxSubscriptionsPerTenant: 1_000,
+    jwt: { secret: JWT_SECRET },
+    api: { ...SETTINGS, ...settings },
+  };
+  const databaseUrls = { url: databaseUrl, directUrl: databaseUrl };
+  const services = { databaseUrls, database, bus, schemaThread, secretBox, log, metrics: new Registry() };
+  return createHttpServer(config, services, {
+    adminApiKey: ADMIN_KEY,
+    startProblems: () => [],
+    ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
   });
 }
 

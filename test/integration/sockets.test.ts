@@ -162,7 +162,7 @@ test('beyond the limit of all sockets together, the one with the most unread byt
 });
 
 test('a response that its client does not read is cut', async () => {
-  const hasty = await startApiServer(api, { unreadMs: 2_000 });
+  const hasty = await startApiServer(api, { idleTimeoutMs: 2_000 });
   const { id: subscriptionId } = await api.database.prisma.webhookSubscription.create({
     data: { id: uuid7(Date.now()), tenant: 'large', url: 'https://example.com/', eventTypes: ['*'] },
   });
