@@ -1,11 +1,16 @@
 import type { GraphiQLOptions } from 'graphql-yoga';
 
-/** The operations that the page shows first: they run as they are, in the order in which a newcomer tries them. */
-export const FIRST_OPERATIONS = `# 1. Put your key where it says <API key>, in the "Headers" tab below:
-#    the admin key is in .data/admin-api-key, or what ADMIN_API_KEY was set to.
-# 2. Press the play button and choose an operation. (With a tenant's key, leave \`tenant\` out.)
+/** The operations in the editor of a new page, in the order in which a newcomer tries them. Each runs unchanged. */
+export const FIRST_OPERATIONS = `# 1. Put your key in place of <API key>
+#    in the "Headers" tab below. The admin
+#    key is in .data/admin-api-key, or is
+#    the value of ADMIN_API_KEY.
+# 2. Press the play button and choose an
+#    operation. (Leave \`tenant\` out with
+#    the key of a tenant.)
 
-# Deliveries of the tenant, newest first, and why those that are pending wait.
+# Deliveries of the tenant, newest first,
+# and what pending ones are waiting for.
 query Deliveries {
   deliveries(first: 20, filter: { tenant: "acme" }) {
     nodes {
@@ -24,10 +29,15 @@ query Deliveries {
   }
 }
 
-# A new webhook subscription. Its signing secret is shown once, in this answer.
+# Create a webhook subscription. Only this
+# answer shows its signing secret.
 mutation Subscribe {
   createWebhookSubscription(
-    input: { tenant: "acme", url: "http://localhost:5050/hooks", eventTypes: ["conversation.*"] }
+    input: {
+      tenant: "acme"
+      url: "http://localhost:5050/hooks"
+      eventTypes: ["conversation.*"]
+    }
   ) {
     ... on CreateWebhookSubscriptionPayload {
       secret
@@ -42,7 +52,8 @@ mutation Subscribe {
   }
 }
 
-# Every attempt as it is made. Publish an event, or use sendTestEvent, to see one.
+# Watch every attempt as it is made: publish
+# an event, or call sendTestEvent.
 subscription WatchDeliveryLog {
   deliveryLog(filter: { tenant: "acme" }) {
     eventType
@@ -55,20 +66,26 @@ subscription WatchDeliveryLog {
 }
 `;
 
-/** What a person sees at GET /graphql. Over SSE, because the page cannot send what is in its headers tab over WebSocket. */
+/**
+ * Options of the page at GET /graphql. Subscriptions use SSE: the page cannot send the headers of its "Headers" tab over
+ * WebSocket.
+ */
 export const GRAPHIQL: GraphiQLOptions = {
   title: 'webhooks-engine',
   subscriptionsProtocol: 'SSE',
   defaultQuery: FIRST_OPERATIONS,
   defaultHeaders: JSON.stringify({ authorization: 'Bearer <API key>' }, undefined, 2),
   defaultEditorToolsVisibility: 'headers',
-  // They would be kept in the browser's storage.
+  // Otherwise the browser's storage would keep API keys.
   shouldPersistHeaders: false,
 };
 
-/** The page from a package, with everything in it: Yoga's own fetches its scripts from elsewhere. */
+/** The package's page has the default margin of a body around a full-height editor, which shows two scroll bars. */
+const STYLE = '<style>html, body { margin: 0; overflow: hidden }</style>';
+
+/** Renders the page from a package that contains all scripts; Yoga's own page loads them from a CDN. */
 export async function renderGraphiql(options: GraphiQLOptions): Promise<string> {
-  // Nine megabytes, read when somebody asks for them.
+  // Nine megabytes, loaded with the first request for the page.
   const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql');
-  return renderGraphiQL(options);
+  return renderGraphiQL(options).replace('<style>', `${STYLE}<style>`);
 }
