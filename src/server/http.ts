@@ -8,6 +8,8 @@ import { Credentials } from '../auth/credentials.ts';
 import { createCpuShares, createRateLimit } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
+import type { DeliveryStream } from '../delivery/queue/stream.ts';
+import type { AttemptFeed } from '../delivery-log/feed.ts';
 import { LiveLog } from '../delivery-log/live.ts';
 import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
 import { createPublishEvent } from '../events/publish.ts';
@@ -33,6 +35,8 @@ type HttpServerOptions = {
   readonly databaseUrl: string;
   readonly database: Database;
   readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
+  readonly feed: AttemptFeed;
   readonly schemaThread: SchemaThread;
   readonly secretBox: SecretBox;
   readonly log: Logger;
@@ -70,7 +74,8 @@ export class HttpServer {
   #stopped: Promise<void> | undefined;
 
   constructor(options: HttpServerOptions) {
-    const { config, adminApiKey, database, databaseUrl, bus, schemaThread, secretBox, log, metrics } = options;
+    const { config, adminApiKey, database, databaseUrl, bus, deliveries, feed, schemaThread, secretBox, log, metrics } =
+      options;
     this.#options = options;
     this.#count = createHttpCount(metrics);
     this.#metricsPage = createMetricsPage({ metrics, keys: [adminApiKey, config.metricsToken].filter(isSet) });
@@ -86,13 +91,14 @@ export class HttpServer {
           secretBox,
           egressPolicy: config.egress,
           bus,
+          deliveries,
           schemaThread,
           log,
           apiKeyRevoked: credentials.revoked,
         },
         maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
-        liveLog: new LiveLog({ bus, database, log }),
-        publishEvent: createPublishEvent({ database, bus, schemaThread, log, metrics }),
+        liveLog: new LiveLog({ feed, database, log }),
+        publishEvent: createPublishEvent({ database, deliveries, schemaThread, log, metrics }),
         replayFeed: new ReplayFeed(database, log),
       };
       this.#credentials = credentials;

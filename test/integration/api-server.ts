@@ -16,14 +16,25 @@ type ApiServerOptions = Partial<Config['api']> & {
 
 /** An HTTP server for `api`, on a free port unless one is given. */
 export function createApiServer(
-  { database, databaseUrl, bus, schemaThread, secretBox, log }: Api,
+  { database, databaseUrl, bus, deliveries, feed, schemaThread, secretBox, log }: Api,
   { port = 0, roles = new Set(['api'] as const), unreadMs, ...settings }: ApiServerOptions = {},
 ): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
   const listen = { host: '127.0.0.1', port, roles, metricsToken: undefined };
   const maxSubscriptionsPerTenant = 1_000;
   return new HttpServer({
-    ...{ database, databaseUrl, bus, schemaThread, secretBox, log, adminApiKey: ADMIN_KEY, startProblems: () => [] },
+    ...{
+      database,
+      databaseUrl,
+      bus,
+      deliveries,
+      feed,
+      schemaThread,
+      secretBox,
+      log,
+      adminApiKey: ADMIN_KEY,
+      startProblems: () => [],
+    },
     ...(unreadMs !== undefined && { unreadMs }),
     metrics: new Registry(),
     config: {
