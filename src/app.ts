@@ -8,8 +8,11 @@ import { OmittedNotices } from './delivery/circuit/notices.ts';
 import { EgressAgents } from './delivery/http/agents.ts';
 import { Cancellations } from './delivery/queue/cancel.ts';
 import { watchQueues } from './delivery/queue/metrics.ts';
+import { DeliveryStream } from './delivery/queue/stream.ts';
 import { Sweeper } from './delivery/queue/sweeper.ts';
+import { guardRedeliveries } from './delivery/sending/redelivery.ts';
 import { Sender } from './delivery/sending/sender.ts';
+import { AttemptFeed } from './delivery-log/feed.ts';
 import { storedFilterWhere } from './delivery-log/filter.ts';
 import { LiveLog } from './delivery-log/live.ts';
 import { AttemptCounter } from './delivery-log/stats-counter.ts';
@@ -115,13 +118,15 @@ function createServices(config: Config, { surroundings, log, onStop }: ServiceDe
     makesRoom: config.roles.has('dispatcher'),
     seal: createMessageSeal(secretsKey),
     log,
-    now: () => database.clock.now(),
   });
   onStop(() => bus.stop());
+  const now = () => database.clock.now();
+  const deliveries = new DeliveryStream({ nats: bus, log, now });
+  const feed = new AttemptFeed({ nats: bus, log });
   const metrics = createMetrics(database, bus);
   const schemaThread = new SchemaThread({ log, metrics });
   onStop(() => schemaThread.stop());
-  return { databaseUrls, database, secretBox, bus, schemaThread, log, metrics };
+  return { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics };
 }
 
 /** For every role: what they show is of Postgres and NATS, which outlive each of the processes. */
@@ -182,7 +187,7 @@ export function createHttpServer(
   services: WorkerServices,
   { adminApiKey, startProblems, idleTimeoutMs }: HttpDeps,
 ): HttpServer {
-  const { databaseUrls, database, secretBox, bus, schemaThread, log, metrics } = services;
+  const { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics } = services;
   const createApi = () => {
     const databaseUrl = databaseUrls.directUrl;
     const credentials = new Credentials({ adminApiKey, jwt: config.jwt, database, databaseUrl, log });
@@ -193,12 +198,13 @@ export function createHttpServer(
         secretBox,
         egressPolicy: config.egress,
         bus,
+        deliveries,
         schemaThread,
         log,
         apiKeyRevoked: credentials.revoked,
         maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
-        liveLog: new LiveLog({ bus, database, log }),
-        publishEvent: createPublishEvent({ database, bus, schemaThread, log, metrics }),
+        liveLog: new LiveLog({ feed, database, log }),
+        publishEvent: createPublishEvent({ database, deliveries, schemaThread, log, metrics }),
         replayFeed: new ReplayFeed(database, log),
       },
     };
@@ -206,7 +212,7 @@ export function createHttpServer(
   return new HttpServer({
     config,
     api: config.roles.has('api') ? createApi() : undefined,
-    checkReadiness: createReadiness(config.roles, readinessChecks({ database, bus, startProblems })),
+    checkReadiness: createReadiness(config.roles, readinessChecks({ database, bus, deliveries, startProblems })),
     metricsKeys: [adminApiKey, ...(config.metricsToken === undefined ? [] : [config.metricsToken])],
     log,
     metrics,
@@ -236,6 +242,8 @@ type WorkerServices = {
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
+  readonly feed: AttemptFeed;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   /** The program's own: each part registers what it counts. */
@@ -244,10 +252,12 @@ type WorkerServices = {
 
 /** What the roles of this process run besides HTTP. */
 function createWorkers(config: Config, services: WorkerServices): Worker[] {
-  const { database, bus, schemaThread, log, metrics } = services;
+  const { database, bus, deliveries, schemaThread, log, metrics } = services;
   return [
     new ClockWatch({ database, log, metrics }),
-    ...(config.roles.has('dispatcher') ? [new Dispatcher({ database, bus, schemaThread, log, metrics })] : []),
+    ...(config.roles.has('dispatcher')
+      ? [new Dispatcher({ database, bus, deliveries, schemaThread, log, metrics })]
+      : []),
     ...(config.roles.has('sender') ? createSenderWorkers(config, services) : []),
   ];
 }
@@ -256,14 +266,26 @@ function createSenderWorkers(
   { egress, retryScheduleMs, retention, logAttempts }: Config,
   services: WorkerServices,
 ): Worker[] {
-  const { databaseUrls, database, secretBox, bus, log, metrics } = services;
+  const { databaseUrls, database, secretBox, bus, deliveries, feed, log, metrics } = services;
   const databaseUrl = databaseUrls.directUrl;
   const subscriptions = new SubscriptionCache(database, secretBox);
   const cancellations = new Cancellations();
   const agents = new EgressAgents(egress);
   const userAgent = `webhooks-engine/${VERSION}`;
   const sender = new Sender({
-    ...{ database, bus, log, metrics, agents, subscriptions, cancellations, retryScheduleMs, userAgent, logAttempts },
+    database,
+    bus,
+    deliveries,
+    feed,
+    redeliveryGuard: guardRedeliveries(bus, () => database.clock.now()),
+    log,
+    metrics,
+    agents,
+    subscriptions,
+    cancellations,
+    retryScheduleMs,
+    userAgent,
+    logAttempts,
   });
   const changes = new ChangeListener({
     url: databaseUrl,
@@ -296,8 +318,8 @@ function createSenderWorkers(
   return [
     changes,
     replayJob,
-    new OmittedNotices({ database, bus, log }),
-    new Sweeper({ database, bus, log, metrics, waitingToBegin: () => sender.waiting }),
+    new OmittedNotices({ database, deliveries, log }),
+    new Sweeper({ database, deliveries, log, metrics, waitingToBegin: () => sender.waiting }),
     senderWithAgents,
     retentionJob,
     counter,

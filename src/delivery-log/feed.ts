@@ -1,7 +1,7 @@
 import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
-import type { MessageSeal, NatsNames } from '../nats/names.ts';
+import type { NatsClient } from '../nats/connection.ts';
 
 export type CommittedAttempt = Attempt & {
   /** Committed long after its id was created: readers may have passed its position in the log. */
@@ -17,13 +17,7 @@ export type AttemptWatcher = {
   readonly onGap: () => void;
 };
 
-export type AttemptFeedOptions = {
-  readonly names: NatsNames;
-  readonly seal: MessageSeal;
-  readonly log: Logger;
-  /** Called with the subject of a message whose seal is invalid: no process of this engine published it. */
-  readonly onForged: (subject: string) => void;
-};
+type AttemptFeedOptions = { readonly nats: NatsClient; readonly log: Logger };
 
 /** Announces committed attempts to all processes, at most once. The log in Postgres is the source of truth. */
 export class AttemptFeed {
@@ -32,18 +26,27 @@ export class AttemptFeed {
   #connection: NatsConnection | undefined;
   #subscription: Subscription | undefined;
 
+  /** To be created before the client is started. */
   constructor(options: AttemptFeedOptions) {
     this.#options = options;
+    options.nats.listen({
+      onOpen: (connection) => {
+        this.#receive(connection);
+      },
+      onReady: () => {
+        this.#gap();
+      },
+    });
   }
 
   /** Call this right after the commit. */
-  announce(connection: NatsConnection | undefined, attempt: AnnouncedAttempt): void {
+  announce(attempt: AnnouncedAttempt): void {
+    const { nats, log } = this.#options;
+    if (!nats.connected) return;
     try {
-      const { names, seal } = this.#options;
-      const subject = names.logSubject(attempt.tenant);
-      connection?.publish(subject, seal.seal(subject, Buffer.from(JSON.stringify(attempt))));
+      nats.broadcast(nats.names.logSubject(attempt.tenant), Buffer.from(JSON.stringify(attempt)));
     } catch (error) {
-      this.#options.log.warn({ err: error }, 'announcing an attempt failed');
+      log.warn({ err: error }, 'announcing an attempt failed');
     }
   }
 
@@ -63,7 +66,7 @@ export class AttemptFeed {
   }
 
   /** Uses a new connection. Subscribes only while there are watchers, so that NATS sends no unused messages. */
-  receive(connection: NatsConnection): void {
+  #receive(connection: NatsConnection): void {
     this.#connection = connection;
     this.#subscription = undefined;
     this.#subscribe();
@@ -73,7 +76,7 @@ export class AttemptFeed {
     const connection = this.#connection;
     if (connection === undefined || connection.isClosed() || connection.isDraining()) return;
     if (this.#watchers.size === 0 || this.#subscription !== undefined) return;
-    this.#subscription = connection.subscribe(this.#options.names.allLogSubjects, {
+    this.#subscription = connection.subscribe(this.#options.nats.names.allLogSubjects, {
       callback: (error, message) => {
         if (error !== null) {
           this.#options.log.error({ err: error }, 'live log subscription failed');
@@ -81,11 +84,8 @@ export class AttemptFeed {
         }
         // An error thrown in a callback would stop the client from reading any message.
         try {
-          const body = this.#options.seal.open(message.subject, message.data);
-          if (body === undefined) {
-            this.#options.onForged(message.subject);
-            return;
-          }
+          const body = this.#options.nats.open('log', message);
+          if (body === undefined) return;
           const attempt = parseAttempt(body.toString());
           for (const watcher of this.#watchers) watcher.onAttempt(attempt);
         } catch (cause) {
@@ -95,15 +95,14 @@ export class AttemptFeed {
     });
     connection.flush().then(
       () => {
-        this.gap();
+        this.#gap();
       },
       // The next connection reports a gap.
       () => undefined,
     );
   }
 
-  /** Call this when announcements may have been missed. */
-  gap(): void {
+  #gap(): void {
     for (const watcher of this.#watchers) watcher.onGap();
   }
 }

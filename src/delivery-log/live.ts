@@ -4,9 +4,8 @@ import { LATE_AFTER_MS } from '../delivery/sending/result-writer.ts';
 import { InFlight } from '../lib/loop.ts';
 import { FairSemaphore } from '../lib/semaphore.ts';
 import { uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
-import type { NatsClient } from '../nats/connection.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
-import type { AnnouncedAttempt, CommittedAttempt } from './feed.ts';
+import type { AnnouncedAttempt, AttemptFeed, CommittedAttempt } from './feed.ts';
 
 export type LogWatcher = {
   readonly onAttempt: (attempt: CommittedAttempt) => void;
@@ -17,7 +16,7 @@ export type LogWatcher = {
 };
 
 type LiveLogOptions = {
-  readonly bus: Pick<NatsClient, 'watchAttempts'>;
+  readonly feed: Pick<AttemptFeed, 'watch'>;
   readonly database: Pick<Database, 'pool' | 'clock'>;
   readonly log: Logger;
 };
@@ -135,7 +134,7 @@ export class LiveLog {
     this.#lastIds.clear();
     this.#overdue.clear();
     if (this.#checkedAt !== undefined && this.#now() - this.#checkedAt > STALE_AFTER_MS) this.#checkedAt = undefined;
-    const release = this.#options.bus.watchAttempts({
+    const release = this.#options.feed.watch({
       onAttempt: (attempt) => {
         this.#onAnnouncement(attempt);
       },

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from '../delivery/queue/message.ts';
 import { unattemptedDeliveries } from '../delivery/queue/store.ts';
+import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { groupBy } from '../lib/collections.ts';
 import { pause } from '../lib/loop.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
@@ -30,6 +31,7 @@ import {
 export type DispatcherOptions = {
   readonly database: Database;
   readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -84,7 +86,7 @@ export class Dispatcher {
   constructor(options: DispatcherOptions) {
     this.#options = options;
     this.#validator = new EventValidator(options.schemaThread, options.log);
-    this.#writer = new EventWriter(options.bus);
+    this.#writer = new EventWriter(options.deliveries);
     this.#metrics = eventMetrics(options.metrics);
     this.#logRejected = createRejectionLog(options.log);
   }
@@ -281,7 +283,7 @@ export class Dispatcher {
     if (knownIds.length === 0) return { toPublish: messages, rejected, knownIds };
     // A crash may have prevented publishing the messages of events that were written before.
     this.#options.log.info({ events: knownIds.length }, 'events redelivered');
-    const maxDataBytes = this.#options.bus.maxInlineDataBytes;
+    const maxDataBytes = this.#options.deliveries.maxInlineDataBytes;
     const pending = await unattemptedDeliveries(db, { eventRowIds: knownIds, maxDataBytes });
     const unpublished = pending.map((delivery) => toDeliveryMessage(delivery));
     return { toPublish: [...messages, ...unpublished], rejected, knownIds };

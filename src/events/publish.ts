@@ -2,10 +2,10 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from '../delivery/queue/message.ts';
 import { unattemptedDeliveries } from '../delivery/queue/store.ts';
+import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { DomainError } from '../lib/errors.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
 import { uuid7 } from '../lib/uuid7.ts';
-import type { NatsClient } from '../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { Mismatch } from './catalogue/compile.ts';
@@ -36,7 +36,7 @@ export type PublishEvent = (event: EventToPublish) => Promise<string>;
 
 type Services = {
   readonly database: Database;
-  readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   readonly metrics: Registry;
@@ -64,7 +64,7 @@ const ONE_BY_ONE_MS = 10_000;
 
 /** Call this once for each process. Concurrent events are written in batches, on one connection of the pool. */
 export function createPublishEvent(services: Services): PublishEvent {
-  const writer = new EventWriter(services.bus);
+  const writer = new EventWriter(services.deliveries);
   const validator = new EventValidator(services.schemaThread, services.log);
   const counts = eventMetrics(services.metrics);
   const queue = new PublishQueue((events) => writeBatch(events, write));
@@ -98,7 +98,7 @@ export function createPublishEvent(services: Services): PublishEvent {
       db,
       events.filter(({ id }) => knownIds.includes(id)),
     );
-    const unpublished = await unpublishedMessages(db, { known, maxDataBytes: services.bus.maxInlineDataBytes });
+    const unpublished = await unpublishedMessages(db, { known, maxDataBytes: services.deliveries.maxInlineDataBytes });
     return { known, messages: [...messages, ...unpublished] };
   }
 

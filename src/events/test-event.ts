@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import { publishOrRequeue } from '../delivery/queue/message.ts';
+import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { DomainError } from '../lib/errors.ts';
 import { pause } from '../lib/loop.ts';
 import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
-import type { NatsClient } from '../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../postgres/client.ts';
 import { emitSystemEvent } from './system-event.ts';
 
@@ -38,12 +38,12 @@ export class TooManyTestsError extends DomainError {
  * unavailable, the delivery is queued in Postgres (`isPublished: false`). Throws a TooManyTestsError.
  */
 export async function sendTestEvent(
-  services: { readonly database: Database; readonly bus: NatsClient; readonly log: Logger },
+  services: { readonly database: Database; readonly deliveries: DeliveryStream; readonly log: Logger },
   { subscriptionId, tenant, eventType, data }: TestEvent,
 ): Promise<{ readonly deliveryId: string; readonly isPublished: boolean }> {
-  const { database, bus } = services;
+  const { database, deliveries } = services;
   const event = { tenant, type: eventType, data, subscriptionIds: [subscriptionId] };
-  const options = { maxDataBytes: bus.maxInlineDataBytes, isTest: true };
+  const options = { maxDataBytes: deliveries.maxInlineDataBytes, isTest: true };
   const [message] = await transaction(database.pool, async (db) => {
     if ((await countPendingTests(db, tenant)) >= MAX_PENDING_TESTS) throw new TooManyTestsError();
     return emitSystemEvent(db, event, options);

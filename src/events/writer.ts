@@ -1,10 +1,9 @@
 import type { Logger } from 'pino';
 import type { DeliveryMessage } from '../delivery/queue/message.ts';
 import { insertDeliveries, type NewDelivery } from '../delivery/queue/store.ts';
+import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { yieldEventLoop } from '../lib/event-loop.ts';
 import { uuid7, uuid7Time } from '../lib/uuid7.ts';
-import type { NatsClient } from '../nats/connection.ts';
-import { StreamDepth } from '../nats/metrics.ts';
 import type { Queryable } from '../postgres/client.ts';
 import type { Mismatch } from './catalogue/compile.ts';
 import type { EventValidator } from './catalogue/validator.ts';
@@ -39,18 +38,18 @@ export const MAX_DELIVERIES = 1_000;
 const PUBLISHED_AT_ONCE = 100;
 /** Deliveries published for all events of a tenant in one batch while the senders have a backlog. */
 const PUBLISHED_WITH_BACKLOG = 20;
+/** What the writer needs to know of DELIVERIES. */
+type Target = Pick<DeliveryStream, 'maxInlineDataBytes' | 'maxFanOutBytes' | 'isCrowded'>;
 /** Weight of the cached subscription indexes. One unit takes some 300 bytes. */
 const MAX_INDEX_WEIGHT = 1_000_000;
 
 /** Writes events and one delivery of each for every matching webhook subscription. */
 export class EventWriter {
-  readonly #bus: Pick<NatsClient, 'maxInlineDataBytes' | 'maxFanOutBytes'>;
-  readonly #depth: StreamDepth;
+  readonly #deliveries: Target;
   readonly #indexes = new SubscriptionIndexes(MAX_INDEX_WEIGHT);
 
-  constructor(bus: Pick<NatsClient, 'maxInlineDataBytes' | 'maxFanOutBytes' | 'withJetStreamManager' | 'names'>) {
-    this.#bus = bus;
-    this.#depth = new StreamDepth(bus);
+  constructor(deliveries: Target) {
+    this.#deliveries = deliveries;
   }
 
   /**
@@ -89,7 +88,7 @@ export class EventWriter {
   async #fanOut(db: Queryable, matched: readonly MatchedEvent[]): Promise<DeliveryMessage[]> {
     const deliveries: NewDelivery[] = [];
     const messages: DeliveryMessage[] = [];
-    const hasBacklog = this.#depth.isCrowded();
+    const hasBacklog = this.#deliveries.isCrowded();
     const published = new Map<string, number>();
     for (const { event, subscriptions } of matched) {
       const atOnce = Math.min(subscriptions.length, PUBLISHED_AT_ONCE);
@@ -111,7 +110,7 @@ export class EventWriter {
 
   /** Whether data of this size is part of the delivery messages; otherwise senders read it from Postgres. */
   #isInline(bytes: number, messages: number): boolean {
-    return bytes <= this.#bus.maxInlineDataBytes && bytes * messages <= this.#bus.maxFanOutBytes;
+    return bytes <= this.#deliveries.maxInlineDataBytes && bytes * messages <= this.#deliveries.maxFanOutBytes;
   }
 }
 

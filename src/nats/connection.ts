@@ -7,16 +7,6 @@ import {
   NatsError,
 } from 'nats';
 import type { Logger } from 'pino';
-import {
-  type DeliveryEnvelope,
-  type DeliveryMessage,
-  decodeDeliveryMessage,
-  encodeDeliveryMessage,
-  MAX_INLINE_DATA_BYTES,
-  messageId,
-} from '../delivery/queue/message.ts';
-import { RedeliveryGuard } from '../delivery/sending/redelivery.ts';
-import { type AnnouncedAttempt, AttemptFeed, type AttemptWatcher } from '../delivery-log/feed.ts';
 import { withinLoopTime } from '../lib/event-loop.ts';
 import { seldom } from '../lib/log.ts';
 import { pause } from '../lib/loop.ts';
@@ -27,87 +17,97 @@ import { type StreamCheck, StreamReconciler } from './reconcile.ts';
 import { describeRefusal } from './refusal.ts';
 import { ForeignStreamError, type StreamSettings } from './streams.ts';
 
-type EventBusOptions = {
+type NatsClientOptions = {
   readonly servers: readonly string[];
   readonly loginFiles?: LoginFiles;
-  /** Default: those without a prefix. */
+  /** Default: the names without a prefix. */
   readonly names?: NatsNames;
-  /** Of the streams that are created. */
+  /** Applied to the streams that this process creates. */
   readonly streams?: StreamSettings;
-  /** Whether this process deletes dispatched events when EVENTS is crowded: a dispatcher does. */
+  /** Whether this process deletes dispatched events when EVENTS is crowded: true in a dispatcher. */
   readonly makesRoom?: boolean;
   readonly seal: MessageSeal;
   readonly log: Logger;
-  /** The time that deliveries are published by, in milliseconds since 1970: the same in every process. */
-  readonly now?: () => number;
 };
+
+/** A part that follows the state of the connection. */
+export type NatsListener = {
+  /** On a new connection; subscriptions made on it last through its reconnects. */
+  readonly onOpen?: (connection: NatsConnection) => void;
+  /** After each check of the streams. The client counts as connected only when this has resolved. */
+  readonly onStreamsChecked?: (check: StreamsChecked) => Promise<void>;
+  /** When the client becomes connected. */
+  readonly onReady?: () => void;
+  /** When the connection is lost. */
+  readonly onLost?: () => void;
+};
+
+export type StreamsChecked = {
+  readonly jsm: JetStreamManager;
+  /** Whether this is the first check since the connection was lost, or a stream or consumer was created. */
+  readonly isNew: boolean;
+  /** Aborts when the connection is lost. */
+  readonly signal: AbortSignal;
+};
+
+/** Kinds of messages that processes of an installation send each other. */
+type SealedKind = 'deliveries' | 'log';
+
+/** The client is not connected, so the request was not sent. */
+export class NotConnectedError extends Error {
+  constructor() {
+    super('NATS is not connected');
+  }
+}
 
 const RETRY_MS = 1_000;
 const LOG_INTERVAL_MS = 30_000;
-const PUBLISH_TIMEOUT_MS = 5_000;
-/** When the client itself stops waiting for the answer to a publish: never before we do. */
+/** Time limit of a publish or a request. */
+const REQUEST_TIMEOUT_MS = 5_000;
+/** The nats library's own time limit of a publish. Longer than ours, which excludes the time that this process was stalled. */
 const ABANDON_MS = 60_000;
 const IDLE_CHECK_MS = 30_000;
 const TIMEOUT: string = ErrorCode.Timeout;
-/** For how long a refused delivery says something about the next one. */
-const REFUSAL_MS = 60_000;
-const MAX_FAN_OUT_BYTES = 4 * 1024 * 1024;
-/** So many events for many subscriptions, and so many times the largest data, fit into DELIVERIES at least. */
-const FAN_OUTS = 64;
-const INLINE_DATA = 256;
-/** NATS's own default: what fits into it is what publishers are told. */
+/** The default max_payload of nats-server, documented as the largest event. */
 const USUAL_PAYLOAD_BYTES = 1024 * 1024;
 
 /**
- * The program's connection to NATS. It is started once, connects in the background for as long as it takes, and checks its
- * streams at every connection and every 30 s. While NATS is away, publishing rejects within 5 s and consuming pauses.
+ * The process's connection to NATS. It is started once, connects in the background for as long as that takes, and checks
+ * its streams after each connect and every 30 s. While NATS is unavailable, publishing rejects within 5 s and consuming
+ * pauses.
  */
 export class NatsClient {
   readonly names: NatsNames;
-  /** Messages that were not ours, though on our subjects, since the start. */
-  readonly forged = { deliveries: 0, log: 0 };
-  readonly #options: EventBusOptions;
+  /** Messages on our subjects that no process with our key has sealed, since the start. */
+  readonly forged: Record<SealedKind, number> = { deliveries: 0, log: 0 };
+  readonly #options: NatsClientOptions;
   readonly #link: NatsLink;
   readonly #streams: StreamReconciler;
-  readonly #feed: AttemptFeed;
-  readonly #now: () => number;
-  readonly #firstDeliveries: RedeliveryGuard;
+  readonly #listeners: NatsListener[] = [];
   readonly #forgeries = seldom(LOG_INTERVAL_MS);
-  readonly #complaints = seldom(LOG_INTERVAL_MS);
-  readonly #refusals = seldom(LOG_INTERVAL_MS);
+  readonly #failures = seldom(LOG_INTERVAL_MS);
   readonly #fullness = seldom(LOG_INTERVAL_MS);
-  /** Of the connection as it is now, until it breaks. */
+  /** Aborts when the current connection is lost. */
   #period = new AbortController();
   /** Aborts consuming, which continues through reconnects, when the connection is closed or a stream turns out to be foreign. */
   #consuming = new AbortController();
   #warnedOf: string | undefined;
   #fault: string | undefined;
-  /** What the last check found. */
+  /** Result of the last check. */
   #check: StreamCheck | undefined;
-  /** Why JetStream did not take a delivery; undefined once it has taken one. */
-  #refusal: { readonly reason: string; readonly at: number } | undefined;
   #connection: NatsConnection | undefined;
   #jetStream: JetStreamClient | undefined;
   #connected = false;
 
-  constructor(options: EventBusOptions) {
-    const { servers, loginFiles, streams = {}, makesRoom = false, log, seal, names = natsNames() } = options;
+  constructor(options: NatsClientOptions) {
+    const { servers, loginFiles, streams = {}, makesRoom = false, log, names = natsNames() } = options;
     this.#options = options;
-    this.#now = options.now ?? Date.now;
-    this.#firstDeliveries = new RedeliveryGuard(this.#now);
     this.names = names;
     this.#streams = new StreamReconciler({ log, names, settings: streams, makesRoom, now: Date.now });
-    this.#feed = new AttemptFeed({
-      names,
-      seal,
-      log,
-      onForged: (subject) => {
-        this.forged.log += 1;
-        this.#complainOfForgery(subject);
-      },
-    });
     this.#link = new NatsLink({
-      ...{ login: { servers, files: loginFiles }, names, log },
+      login: { servers, files: loginFiles },
+      names,
+      log,
       onOpen: (connection, signal) => {
         this.#open(connection, signal);
       },
@@ -120,9 +120,14 @@ export class NatsClient {
     });
   }
 
-  /** Whether NATS answers and the streams are there. */
+  /** Whether NATS answers and the streams exist. */
   get connected(): boolean {
     return this.#connected;
+  }
+
+  /** Aborts when the current connection is lost. */
+  get connectionSignal(): AbortSignal {
+    return this.#period.signal;
   }
 
   /** Reasons why NATS cannot be used, in sentences for the log and `/health/ready`; empty if it can. */
@@ -132,25 +137,29 @@ export class NatsClient {
     return this.#connected ? [] : ['NATS is not connected'];
   }
 
-  /** What an operator should know while everything goes on: streams that are nearly full, and deliveries that are refused. */
+  /** Conditions that an operator should know of although NATS can be used: streams that are nearly full. */
   get warnings(): readonly string[] {
-    const { stream } = this.names.deliveries;
-    const refusal = this.#isRefusing ? [describeRefusedDeliveries(stream, this.#refusal?.reason)] : [];
-    return this.#connected ? [...(this.#check?.warnings ?? []), ...refusal] : [];
-  }
-
-  /** Whether NATS takes deliveries: it is there, and the last one was not refused, or a minute ago. */
-  get takesDeliveries(): boolean {
-    return this.#connected && !this.#isRefusing;
-  }
-
-  get #isRefusing(): boolean {
-    return this.#refusal !== undefined && performance.now() - this.#refusal.at < REFUSAL_MS;
+    return this.#connected ? (this.#check?.warnings ?? []) : [];
   }
 
   /** Whether EVENTS has so little room left that publishers may be refused soon. */
   get eventsNearlyFull(): boolean {
     return this.#check?.nearlyFull.has(this.names.events.stream) === true;
+  }
+
+  /** The server's limit of a message; 0 before the first connection. */
+  get maxPayloadBytes(): number {
+    return this.#connection?.info?.max_payload ?? 0;
+  }
+
+  /** The limit of DELIVERIES; infinite if it has none, or before the first check. */
+  get deliveriesMaxBytes(): number {
+    return this.#check?.deliveriesMaxBytes ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Calls the listener from now on. To be called before the start, so that it misses nothing. */
+  listen(listener: NatsListener): void {
+    this.#listeners.push(listener);
   }
 
   start(): void {
@@ -162,92 +171,37 @@ export class NatsClient {
   }
 
   /**
-   * Resolves when JetStream has stored the message. Rejects with a NoAnswerError, though it may be stored, if there is no answer
-   * within 5 s; at once without NATS.
+   * Seals the body and publishes it to JetStream. Resolves when it is stored. Rejects with a NotConnectedError at once
+   * without a connection, and with a NoAnswerError, though it may be stored, if there is no answer within 5 s.
    */
-  async publishDelivery(message: DeliveryMessage): Promise<void> {
-    // While it is disconnected the client takes messages and drops them.
-    if (this.#jetStream === undefined || !this.#connected) throw new Error('NATS is not connected');
-    const subject = this.names.deliverySubject(message.subscriptionId);
-    const body = encodeDeliveryMessage({ ...message, publishedAt: this.#now() });
-    const published = this.#jetStream.publish(subject, this.#options.seal.seal(subject, body), {
-      msgID: messageId(message),
-      timeout: ABANDON_MS,
-    });
-    try {
-      // An answer that came while this process was stalled counts: its message is stored, and may have been taken.
-      await withinLoopTime(PUBLISH_TIMEOUT_MS, published);
-    } catch (error) {
-      this.#noteRefusal(describeRefusal(error));
-      throw error;
+  async publish(subject: string, body: Uint8Array, { msgID }: { readonly msgID: string }): Promise<void> {
+    // A disconnected client accepts messages and drops them.
+    if (this.#jetStream === undefined || !this.#connected) throw new NotConnectedError();
+    const sealed = this.#options.seal.seal(subject, body);
+    const published = this.#jetStream.publish(subject, sealed, { msgID, timeout: ABANDON_MS });
+    // An answer that came while this process was stalled counts: the message is stored, and may have been consumed.
+    await withinLoopTime(REQUEST_TIMEOUT_MS, published);
+  }
+
+  /** Seals the body and sends it to the current subscribers of the subject, without any guarantee. */
+  broadcast(subject: string, body: Uint8Array): void {
+    if (this.#connected) this.#connection?.publish(subject, this.#options.seal.seal(subject, body));
+  }
+
+  /** The body of a sealed message; undefined, counted and logged, if no process with our key has sealed it. */
+  open(kind: SealedKind, { subject, data }: Pick<JsMsg, 'subject' | 'data'>): Buffer | undefined {
+    const body = this.#options.seal.open(subject, data);
+    if (body === undefined) {
+      this.forged[kind] += 1;
+      this.#logForgery(subject);
     }
-    this.#refusal = undefined;
+    return body;
   }
 
-  #noteRefusal(reason: string): void {
-    this.#refusal = { reason, at: performance.now() };
-    const count = this.#refusals.note();
-    if (count === undefined) return;
-    const { stream } = this.names.deliveries;
-    this.#options.log.error({ stream, reason, count }, describeRefusedDeliveries(stream, reason));
-  }
-
-  /** The delivery in a message of publishDelivery; undefined for any other message, which is removed from the stream. */
-  readDelivery(message: JetStreamMessage): DeliveryEnvelope | undefined {
-    const body = this.#options.seal.open(message.subject, message.data);
-    try {
-      if (body !== undefined) return decodeDeliveryMessage(body);
-      this.forged.deliveries += 1;
-      this.#complainOfForgery(message.subject);
-    } catch (error) {
-      // Published by another version of the program. The sweeper finds the delivery without its message.
-      this.#options.log.error({ err: error }, 'a delivery message could not be read, and was dropped');
-    }
-    message.term();
-    return undefined;
-  }
-
-  /** Data up to this size goes with the messages of its deliveries. */
-  get maxInlineDataBytes(): number {
-    const payload = this.#connection?.info?.max_payload ?? 0;
-    return Math.min(MAX_INLINE_DATA_BYTES, Math.floor(payload / 2), Math.floor(this.#deliveriesMaxBytes / INLINE_DATA));
-  }
-
-  /**
-   * How many bytes of data go with all messages of one event together: beyond that, senders read it from Postgres, so that
-   * an event for many subscriptions does not fill DELIVERIES.
-   */
-  get maxFanOutBytes(): number {
-    return Math.min(MAX_FAN_OUT_BYTES, Math.floor(this.#deliveriesMaxBytes / FAN_OUTS));
-  }
-
-  get #deliveriesMaxBytes(): number {
-    return this.#check?.deliveriesMaxBytes ?? Number.POSITIVE_INFINITY;
-  }
-
-  /** Asks JetStream something; rejects when it does not answer within 5 s, at once without NATS. */
+  /** Sends a request to JetStream. Rejects without an answer within 5 s, at once without a connection. */
   async withJetStreamManager<T>(ask: (jsm: JetStreamManager) => Promise<T>): Promise<T> {
-    if (this.#connection === undefined) throw new Error('NATS is not connected');
+    if (this.#connection === undefined) throw new NotConnectedError();
     return ask(await managerOf(this.#connection));
-  }
-
-  /**
-   * Whether a message of DELIVERIES can be believed that it was never delivered before, and is the only one. JetStream
-   * drops a copy that somebody publishes under its message id; one under another id, or none, is not believed.
-   */
-  isFirstDelivery(message: JetStreamMessage, delivery: DeliveryEnvelope): boolean {
-    if (!this.#firstDeliveries.isCertainlyFirst(message, delivery)) return false;
-    return message.headers?.get('Nats-Msg-Id') === messageId(delivery);
-  }
-
-  /** Tells every api process about a committed attempt; nothing is promised. */
-  announce(attempt: AnnouncedAttempt): void {
-    if (this.#connected) this.#feed.announce(this.#connection, attempt);
-  }
-
-  /** Tells the watcher of every attempt announced from now on, until the returned function is called. */
-  watchAttempts(watcher: AttemptWatcher): () => void {
-    return this.#feed.watch(watcher);
   }
 
   /** Hands over a consumer's messages until the signal aborts; what is buffered then is still handed over. */
@@ -259,7 +213,7 @@ export class NatsClient {
     await consume({ current, names: this.names, log: this.#options.log, quietMs: IDLE_CHECK_MS }, options);
   }
 
-  #complainOfForgery(subject: string): void {
+  #logForgery(subject: string): void {
     const count = this.#forgeries.note();
     if (count === undefined) return;
     this.#options.log.error(
@@ -270,27 +224,26 @@ export class NatsClient {
 
   #open(connection: NatsConnection, signal: AbortSignal): void {
     this.#connection = connection;
-    this.#jetStream = connection.jetstream({ timeout: PUBLISH_TIMEOUT_MS });
+    this.#jetStream = connection.jetstream({ timeout: REQUEST_TIMEOUT_MS });
     const consuming = new AbortController();
     this.#consuming = consuming;
     signal.addEventListener('abort', () => {
       consuming.abort();
     });
-    this.#feed.receive(connection);
-    this.#watchSender(connection);
+    for (const { onOpen } of this.#listeners) onOpen?.(connection);
   }
 
   #begin(connection: NatsConnection): void {
     this.#period.abort();
     this.#period = new AbortController();
-    // Not awaited: what it asks a server that has gone is answered by nobody, and it ends.
+    // Not awaited: it ends by itself when the connection is lost.
     void this.#keepStreams(connection, this.#period.signal);
   }
 
   #end(): void {
     this.#period.abort();
     this.#connected = false;
-    this.#firstDeliveries.distrustAll();
+    for (const { onLost } of this.#listeners) onLost?.();
   }
 
   async #keepStreams(connection: NatsConnection, signal: AbortSignal): Promise<void> {
@@ -303,7 +256,7 @@ export class NatsClient {
         this.#connected = false;
         this.#fault = error instanceof ForeignStreamError ? error.message : describeSilence(error);
         if (error instanceof ForeignStreamError) this.#consuming.abort();
-        if (this.#complaints.note() !== undefined) {
+        if (this.#failures.note() !== undefined) {
           this.#options.log.error({ reason: this.#fault }, 'JetStream cannot be used; trying again every second');
         }
         await pause(RETRY_MS, signal);
@@ -320,43 +273,17 @@ export class NatsClient {
     this.#check = check;
     this.#fault = undefined;
     if (warnings.length > 0 && this.#fullness.note() !== undefined) this.#options.log.warn(warnings.join('; '));
-    if (created || !this.#connected || this.#firstDeliveries.distrustsAll) await this.#suspectStored(jsm, signal);
+    const checked = { jsm, isNew: created || !this.#connected, signal };
+    for (const { onStreamsChecked } of this.#listeners) await onStreamsChecked?.(checked);
     if (this.#connected || signal.aborted) return nextInMs;
     if (this.#consuming.signal.aborted) this.#consuming = new AbortController();
     this.#connected = true;
-    this.#complaints.reset();
+    this.#failures.reset();
     const { version } = connection.info ?? {};
     this.#options.log.info({ server: version }, 'NATS is ready');
     this.#warnOf(connection);
-    this.#feed.gap();
+    for (const { onReady } of this.#listeners) onReady?.();
     return nextInMs;
-  }
-
-  async #suspectStored(jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
-    const { state } = await jsm.streams.info(this.names.deliveries.stream);
-    if (!signal.aborted) this.#firstDeliveries.trustFrom(state.last_seq);
-  }
-
-  /** Another process, or an operator, may create the sender's consumer again. */
-  #watchSender(connection: NatsConnection): void {
-    const { stream, consumer } = this.names.deliveries;
-    let isAsking = false;
-    // The server publishes this advisory when a consumer is created by any client.
-    connection.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.CREATED.${stream}.${consumer}`, {
-      callback: () => {
-        this.#firstDeliveries.distrustAll();
-        // Anybody may say so, thousands of times. If it fails, everything is suspect until the next regular check.
-        if (isAsking) return;
-        isAsking = true;
-        const { signal } = this.#period;
-        managerOf(connection)
-          .then((jsm) => this.#suspectStored(jsm, signal))
-          .catch(() => undefined)
-          .finally(() => {
-            isAsking = false;
-          });
-      },
-    });
   }
 
   #warnOf({ info }: NatsConnection): void {
@@ -389,16 +316,12 @@ function describeSilence(error: unknown): string {
     : reason;
 }
 
-function describeRefusedDeliveries(stream: string, reason = ''): string {
-  return `JetStream refuses deliveries for the stream ${stream}: ${reason}; they wait in Postgres, and are sent once it takes them`;
-}
-
-/** It asks for no account info, which our user may not be allowed to. */
+/** Without the request for account info, which our user may not be permitted to send. */
 function managerOf(connection: NatsConnection): Promise<JetStreamManager> {
-  return connection.jetstreamManager({ timeout: PUBLISH_TIMEOUT_MS, checkAPI: false });
+  return connection.jetstreamManager({ timeout: REQUEST_TIMEOUT_MS, checkAPI: false });
 }
 
-/** A message of a stream that waits for its ack. What is said of it while NATS is away is lost, and it comes again. */
+/** A message of a stream, not acknowledged yet. Acks sent while disconnected are lost; the message is then redelivered. */
 export type JetStreamMessage = Pick<
   JsMsg,
   'subject' | 'headers' | 'data' | 'seq' | 'info' | 'redelivered' | 'ack' | 'nak' | 'working' | 'term'

@@ -1,18 +1,18 @@
 import type { Logger } from 'pino';
 import type { Viewer } from '../auth/viewer.ts';
+import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import type { LiveLog } from '../delivery-log/live.ts';
 import type { ChildPages, EventData } from '../delivery-log/pages.ts';
 import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
 import type { PublishEvent } from '../events/publish.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
 import type { RestTurn } from '../lib/semaphore.ts';
-import type { NatsClient } from '../nats/connection.ts';
 import type { ReplayFeed } from '../replays/progress.ts';
 import type { WebhookSubscriptionServices } from '../subscriptions/service.ts';
 
 /** The services of the resolvers, created once for the server. */
 export type SchemaServices = WebhookSubscriptionServices & {
-  readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
   readonly liveLog: LiveLog;
   readonly log: Logger;
   /** Ends the use of a revoked API key in this process; Postgres notifies the others. */

@@ -74,8 +74,8 @@ export const DeliveryType = builder.prismaObject('Delivery', {
       nullable: true,
       description: 'The reason why the delivery is waiting; null if an attempt is in flight or none is planned.',
       select: WAITING,
-      resolve: (delivery, _args, { services: { database, bus } }) =>
-        waitReasonOf(delivery, { now: new Date(database.clock.now()), takesDeliveries: bus.takesDeliveries }),
+      resolve: (delivery, _args, { services: { database, deliveries } }) =>
+        waitReasonOf(delivery, { now: new Date(database.clock.now()), takesDeliveries: deliveries.takesDeliveries }),
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     completedAt: t.expose('completedAt', {

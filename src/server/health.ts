@@ -1,4 +1,5 @@
 import type { Role } from '../config/values.ts';
+import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { cachedRead } from '../lib/cached-read.ts';
 import { VERSION } from '../lib/version.ts';
 import type { NatsClient } from '../nats/connection.ts';
@@ -35,6 +36,7 @@ export type Readiness = {
 export type HealthServices = {
   readonly database: Pick<Database, 'pool' | 'renewConnections'>;
   readonly bus: Pick<NatsClient, 'problems' | 'warnings'>;
+  readonly deliveries: Pick<DeliveryStream, 'warnings'>;
   /** The conditions that the start of this process still waits for: database migrated, NATS connected, roles running. */
   readonly startProblems: () => readonly string[];
 };
@@ -45,13 +47,18 @@ const EVERY_ROLE: readonly Role[] = ['api', 'dispatcher', 'sender'];
 export const NEED_NATS: readonly Role[] = ['dispatcher', 'sender'];
 
 /** Each part that a process stands on, in the order of the answer. A new check is a new line here. */
-export function readinessChecks({ database, bus, startProblems }: HealthServices): readonly ReadinessCheck[] {
+export function readinessChecks({
+  database,
+  bus,
+  deliveries,
+  startProblems,
+}: HealthServices): readonly ReadinessCheck[] {
   return [
     { part: 'database', title: 'Postgres', neededBy: EVERY_ROLE, findProblems: createDatabaseCheck(database) },
     {
       ...{ part: 'nats', title: 'NATS', neededBy: NEED_NATS },
       findProblems: () => bus.problems,
-      findWarnings: () => bus.warnings,
+      findWarnings: () => [...bus.warnings, ...deliveries.warnings],
     },
     { part: 'start', title: 'the start', neededBy: EVERY_ROLE, findProblems: startProblems },
   ];

@@ -17,7 +17,7 @@ type ApiServerOptions = Partial<Config['api']> & {
 
 /** An HTTP server for `api`, on a free port unless one is given. */
 export function createApiServer(
-  { database, databaseUrl, bus, schemaThread, secretBox, log }: Api,
+  { database, databaseUrl, bus, deliveries, feed, schemaThread, secretBox, log }: Api,
   { port = 0, roles = new Set(['api'] as const), idleTimeoutMs, ...settings }: ApiServerOptions = {},
 ): HttpServer {
   const egress = { allowCidrs: [], allowHttp: 'never' as const, denyPorts: new Set<number>(), dnsServers: undefined };
@@ -32,7 +32,17 @@ export function createApiServer(
     api: { ...SETTINGS, ...settings },
   };
   const databaseUrls = { url: databaseUrl, directUrl: databaseUrl };
-  const services = { databaseUrls, database, bus, schemaThread, secretBox, log, metrics: new Registry() };
+  const services = {
+    databaseUrls,
+    database,
+    bus,
+    deliveries,
+    feed,
+    schemaThread,
+    secretBox,
+    log,
+    metrics: new Registry(),
+  };
   return createHttpServer(config, services, {
     adminApiKey: ADMIN_KEY,
     startProblems: () => [],

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { CircuitBreaker } from '../../src/delivery/circuit/breaker.ts';
+import { DeliveryStream } from '../../src/delivery/queue/stream.ts';
 import { NatsClient } from '../../src/nats/connection.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { SubscriptionCache } from '../../src/subscriptions/cache.ts';
@@ -111,8 +112,9 @@ describe('a circuit opens', () => {
     const database = createDatabase({ url: scene.databaseUrl, onError: () => undefined });
     const subscriptions = new SubscriptionCache(database, createSecretBox(randomBytes(32).toString('base64')));
     const log = pino({ level: 'silent' });
-    const bus = new NatsClient({ servers: [scene.nats.url], seal: TEST_SEAL, log });
-    const circuits = new CircuitBreaker({ database, bus, log, subscriptions });
+    const nats = new NatsClient({ servers: [scene.nats.url], seal: TEST_SEAL, log });
+    const deliveries = new DeliveryStream({ nats, log, now: Date.now });
+    const circuits = new CircuitBreaker({ database, deliveries, log, subscriptions });
     // The two were written in one statement, so it does not count as failing all the time.
     circuits.observe(
       [

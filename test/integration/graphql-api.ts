@@ -4,13 +4,15 @@ import { type Logger, pino } from 'pino';
 import { Registry } from 'prom-client';
 import { Credentials } from '../../src/auth/credentials.ts';
 import { createCpuShares, createRateLimit } from '../../src/auth/quota.ts';
+import type { DeliveryStream } from '../../src/delivery/queue/stream.ts';
+import type { AttemptFeed } from '../../src/delivery-log/feed.ts';
 import { LiveLog } from '../../src/delivery-log/live.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { createPublishEvent } from '../../src/events/publish.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { InFlight } from '../../src/lib/loop.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { NatsClient } from '../../src/nats/connection.ts';
+import type { NatsClient } from '../../src/nats/connection.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { ReplayFeed } from '../../src/replays/progress.ts';
 import type { SchemaServices } from '../../src/schema/context.ts';
@@ -19,7 +21,7 @@ import { createOperationMetrics } from '../../src/server/plugins/metrics.ts';
 import { createSecretBox, type SecretBox } from '../../src/subscriptions/secrets.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
-import { TEST_SEAL } from '../support/test-app.ts';
+import { startNatsParts } from '../support/nats-parts.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { CREATE } from './graphql-operations.graphql.ts';
 
@@ -41,6 +43,8 @@ export type Api = {
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
+  readonly feed: AttemptFeed;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   /** The log, as text. */
@@ -63,15 +67,14 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const url = databaseUrl ?? testDatabase.url;
   const database = createDatabase({ url, onError: () => undefined });
   const secretBox = createSecretBox(Buffer.alloc(32, 7).toString('base64'));
-  const bus = new NatsClient({ servers: [nats.url], seal: TEST_SEAL, log });
-  bus.start();
+  const { bus, deliveries, feed } = startNatsParts({ servers: [nats.url], log });
   await waitFor(() => bus.connected, { what: 'NATS' });
   const credentials = new Credentials({ adminApiKey: ADMIN_KEY, jwt: undefined, database, databaseUrl: url, log });
   const schemaThread = new SchemaThread({ log, metrics: new Registry() });
   const services = {
-    ...{ database, secretBox, bus, schemaThread, log, apiKeyRevoked: credentials.revoked },
-    liveLog: new LiveLog({ bus, database, log }),
-    publishEvent: createPublishEvent({ database, bus, schemaThread, log, metrics: new Registry() }),
+    ...{ database, secretBox, deliveries, schemaThread, log, apiKeyRevoked: credentials.revoked },
+    liveLog: new LiveLog({ feed, database, log }),
+    publishEvent: createPublishEvent({ database, deliveries, schemaThread, log, metrics: new Registry() }),
     replayFeed: new ReplayFeed(database, log),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
     maxSubscriptionsPerTenant: 1_000,
@@ -91,6 +94,8 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
       database,
       secretBox,
       bus,
+      deliveries,
+      feed,
       schemaThread,
       log,
       graphql,

@@ -2,19 +2,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isLate } from '../../src/delivery/sending/result-writer.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { createIdSequence } from '../../src/lib/uuid7.ts';
-import { NatsClient } from '../../src/nats/connection.ts';
 import { createSocketClient } from '../support/graphql-client.ts';
-import { TEST_SEAL } from '../support/test-app.ts';
+import { startNatsParts } from '../support/nats-parts.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
 
 /** The parts of a process with the role `api`, with their own NATS connection. */
 export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
-  const bus = new NatsClient({ servers: [api.nats.url], seal: TEST_SEAL, log: api.log });
-  bus.start();
+  const { bus, deliveries, feed } = startNatsParts({ servers: [api.nats.url], log: api.log });
   await waitFor(() => bus.connected, { what: 'NATS' });
-  const server = await startApiServer({ ...api, bus }, { port });
+  const server = await startApiServer({ ...api, bus, deliveries, feed }, { port });
   return {
     url: server.url,
     stop: async () => {
@@ -34,12 +32,12 @@ export type Logger = {
 };
 
 /** Records and announces an attempt as a sender process does. */
-export function createLogger({ database, bus }: Api, delivery: Delivery): Logger {
+export function createLogger({ database, feed }: Api, delivery: Delivery): Logger {
   const nextId = createIdSequence();
   let previousId: string | undefined;
   const commit = async (attempt: Attempt, announce: boolean) => {
     await storeAttempt(database, attempt);
-    if (announce) bus.announce({ ...attempt, previousId, isLate: isLate(attempt.id, Date.now()) });
+    if (announce) feed.announce({ ...attempt, previousId, isLate: isLate(attempt.id, Date.now()) });
     previousId = attempt.id;
   };
   return {

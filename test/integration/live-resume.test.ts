@@ -109,7 +109,7 @@ test('what was committed half a minute late, and read from Postgres, is not show
   await logger.logUnheard(late);
   const reader = start({ after: data?.deliveryLog.edges[0]?.cursor ?? '' });
   await arrived(reader, 1);
-  api.bus.announce(late);
+  api.feed.announce(late);
   const next = logger.prepare();
   await logger.log(next);
   await arrived(reader, 2);

@@ -79,7 +79,7 @@ describe.concurrent('senders that cannot commit, or announce, for long', { timeo
     const back = read(url, reader.cursor());
     const beforeIt = await logOne();
     await arrived(back, beforeIt);
-    api.bus.announce(attempt);
+    api.feed.announce(attempt);
     const next = await logOne();
     await Promise.all([reader, back].map((each) => arrived(each, next)));
     expect(reader.ids).toEqual([attempt.id, between, beforeIt, next]);

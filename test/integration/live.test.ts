@@ -169,7 +169,7 @@ describe('over WebSocket', () => {
     const cursor = log.data?.deliveryLog.edges.at(-1)?.cursor ?? '';
     const watching = await watch({ after: cursor });
     await waitFor(() => watching.attempts().length === 1, { what: 'the missed attempt' });
-    api.bus.announce(second);
+    api.feed.announce(second);
     await make({ number: 3 });
     await waitFor(() => numbers(watching).includes(3), { what: 'the live attempt' });
     expect(numbers(watching)).toEqual([2, 3]);

@@ -5,12 +5,11 @@ import { type DeliveryMessage, messageId } from '../../src/delivery/queue/messag
 import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
 import { NoAnswerError } from '../../src/lib/event-loop.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { NatsClient } from '../../src/nats/connection.ts';
+import { type NatsParts, startNatsParts } from '../support/nats-parts.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
-import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -44,13 +43,12 @@ async function startServerProcess(...args: string[]): Promise<{ port: number; se
   return { port, server };
 }
 
-function startBus(url: string): { bus: NatsClient; logged: () => string } {
+function startBus(url: string): NatsParts & { logged: () => string } {
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
-  const bus = new NatsClient({ servers: [url], seal: TEST_SEAL, log });
-  bus.start();
-  cleanUps.push(() => bus.stop());
-  return { bus, logged: () => lines.join('') };
+  const parts = startNatsParts({ servers: [url], log });
+  cleanUps.push(() => parts.bus.stop());
+  return { ...parts, logged: () => lines.join('') };
 }
 
 it('a name and password in the URL are given to the server, and only the right ones let us in', async () => {
@@ -124,7 +122,7 @@ const message: DeliveryMessage = {
 
 it('what is stored is not believed to be new any more once somebody has created the consumer again', async () => {
   const port = await startServerOnPort();
-  const { bus } = startBus(`nats://127.0.0.1:${port}`);
+  const { bus, redeliveryGuard } = startBus(`nats://127.0.0.1:${port}`);
   await waitFor(() => bus.connected, { what: 'the connection' });
   const other = await connect({ port });
   cleanUps.push(() => other.close());
@@ -136,18 +134,18 @@ it('what is stored is not believed to be new any more once somebody has created 
   const next = async () => (await jetStream.consumers.get('DELIVERIES', 'sender')).next();
   const now = () => ({ ...message, publishedAt: Date.now() });
   const before = await next();
-  expect(before !== null && bus.isFirstDelivery(before, now())).toBe(true);
+  expect(before !== null && redeliveryGuard.isOnlyMessage(before, now())).toBe(true);
   const { config } = await jsm.consumers.info('DELIVERIES', 'sender');
   await jsm.consumers.delete('DELIVERIES', 'sender');
   await jsm.consumers.add('DELIVERIES', config);
   const again = await next();
   expect(again?.redelivered).toBe(false);
-  expect(again !== null && bus.isFirstDelivery(again, now())).toBe(false);
+  expect(again !== null && redeliveryGuard.isOnlyMessage(again, now())).toBe(false);
   await waitFor(
     async () => {
       await jetStream.publish('deliveries.s1', '', { msgID: messageId({ ...message, enqueueCount: (count += 1) }) });
       const fresh = await next();
-      return fresh !== null && bus.isFirstDelivery(fresh, { ...now(), enqueueCount: count });
+      return fresh !== null && redeliveryGuard.isOnlyMessage(fresh, { ...now(), enqueueCount: count });
     },
     { what: 'new messages to be believed' },
   );
@@ -155,11 +153,11 @@ it('what is stored is not believed to be new any more once somebody has created 
 
 it('a publish that gets no answer says so, because the message may be stored later', async () => {
   const { port, server } = await startServerProcess();
-  const { bus } = startBus(`nats://127.0.0.1:${port}`);
+  const { bus, deliveries } = startBus(`nats://127.0.0.1:${port}`);
   await waitFor(() => bus.connected, { what: 'the connection' });
   await server.pause();
   cleanUps.push(() => server.resume());
-  await expect(bus.publishDelivery(message)).rejects.toThrow(NoAnswerError);
+  await expect(deliveries.publish(message)).rejects.toThrow(NoAnswerError);
 });
 
 it('a connection that breaks without a word is noticed within a minute, and made again', async () => {

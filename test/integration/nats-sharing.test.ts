@@ -3,14 +3,13 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { startApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config/config.ts';
-import { NatsClient } from '../../src/nats/connection.ts';
-import { undeliveredCount } from '../../src/nats/metrics.ts';
 import { natsNames } from '../../src/nats/names.ts';
 import { createTestDatabase } from '../support/database.ts';
 import { scrape } from '../support/metrics.ts';
 import { startTestNats, type TestNats } from '../support/nats.ts';
+import { startNatsParts } from '../support/nats-parts.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
-import { startTestApp, TEST_SEAL, type TestApp, testEnv } from '../support/test-app.ts';
+import { startTestApp, type TestApp, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let nats: TestNats;
@@ -101,12 +100,11 @@ it('installations with different prefixes, or none, share a broker, and each get
 
 it('how many messages wait for a sender is counted in the stream with the prefix', async () => {
   const log = pino({ level: 'silent' });
-  const bus = new NatsClient({ servers: [nats.url], names: natsNames('one'), seal: TEST_SEAL, log });
-  bus.start();
+  const { bus, deliveries } = startNatsParts({ servers: [nats.url], names: natsNames('one'), log });
   cleanUps.push(() => bus.stop());
   await waitFor(() => bus.connected, { what: 'the connection' });
   await publish('one.deliveries.s');
-  expect(await undeliveredCount(bus)).toBe(1);
+  expect(await deliveries.undeliveredCount()).toBe(1);
 });
 
 it("with a stream of its name that is somebody else's, the program says so, is not ready, and takes nothing", async () => {

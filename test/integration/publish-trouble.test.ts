@@ -5,11 +5,11 @@ import { afterEach, expect, it } from 'vitest';
 import { insertSubscriptions, subjectsOf } from '../../bench/many-subscriptions.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { createPublishEvent, type PublishEvent } from '../../src/events/publish.ts';
-import { NatsClient } from '../../src/nats/connection.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
+import { startNatsParts } from '../support/nats-parts.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
-import { SECRETS_KEY, startTestApp, TEST_SEAL } from '../support/test-app.ts';
+import { SECRETS_KEY, startTestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -26,14 +26,13 @@ async function startPublishing(
   const log = pino({ level: 'silent' });
   const database = createDatabase({ url, onError: () => undefined });
   cleanUps.push(() => database.close());
-  const bus = new NatsClient({ servers: [natsUrl], seal: TEST_SEAL, log });
-  bus.start();
+  const { bus, deliveries } = startNatsParts({ servers: [natsUrl], log });
   cleanUps.push(() => bus.stop());
   await waitFor(() => bus.connected, { what: 'NATS' });
   const metrics = new Registry();
   const schemaThread = new SchemaThread({ log, metrics });
   cleanUps.push(() => schemaThread.stop());
-  return createPublishEvent({ database, bus, schemaThread, log, metrics });
+  return createPublishEvent({ database, deliveries, schemaThread, log, metrics });
 }
 
 const eventOf = (eventId: string, { type = 'a', data = Buffer.from('{}') } = {}) => ({

@@ -40,9 +40,9 @@ async function startWriter() {
     log: pino({ level: 'error' }, { write: (line: string) => void lines.push(line) }),
     limits: { retryMs: 50, writeRetryForMs: 1_000, extendLeasesMs: 200 },
     // `as`: what a writer calls of them.
-    ...({ bus: { announce: () => undefined }, circuits: { observe: () => undefined } } as unknown as Pick<
+    ...({ feed: { announce: () => undefined }, circuits: { observe: () => undefined } } as unknown as Pick<
       ResultWriterOptions,
-      'bus' | 'circuits'
+      'feed' | 'circuits'
     >),
   });
   const write = () =>

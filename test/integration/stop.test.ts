@@ -4,12 +4,12 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import type { Delivery } from '../../src/generated/prisma/client.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { NatsClient } from '../../src/nats/connection.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
 import { createSocketClient, openEvents } from '../support/graphql-client.ts';
+import { type NatsParts, startNatsParts } from '../support/nats-parts.ts';
 import { lockTable } from '../support/table-lock.ts';
-import { ADMIN_API_KEY, startTestServices, TEST_SEAL, type TestServices } from '../support/test-app.ts';
+import { ADMIN_API_KEY, startTestServices, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { attemptOf, seedDelivery, storeAttempt } from './graphql-api.ts';
 
@@ -18,20 +18,19 @@ const IDLE_STOP_MS = 3_500;
 
 let services: TestServices;
 let database: Database;
-let bus: NatsClient;
+let nats: NatsParts;
 let delivery: Delivery;
 beforeAll(async () => {
   services = await startTestServices();
   database = createDatabase({ url: services.databaseUrl, onError: () => undefined });
-  bus = new NatsClient({ servers: [services.nats.url], seal: TEST_SEAL, log: pino({ level: 'silent' }) });
-  bus.start();
+  nats = startNatsParts({ servers: [services.nats.url], log: pino({ level: 'silent' }) });
   const subscription = await database.prisma.webhookSubscription.create({
     data: { id: uuid7(Date.now()), tenant: 'acme', url: 'https://example.com/', eventTypes: ['*'] },
   });
   delivery = await seedDelivery(database, { subscriptionId: subscription.id, tenant: 'acme' });
 });
 afterAll(async () => {
-  await bus.stop();
+  await nats.bus.stop();
   await database.close();
   await services.stop();
 });
@@ -81,7 +80,7 @@ async function isWaiting(table: string): Promise<boolean> {
 /** The server begins to watch the log some time after the client has asked. */
 async function logAttempt(): Promise<void> {
   const attempt = await storeAttempt(database, attemptOf(delivery));
-  bus.announce({ ...attempt, previousId: undefined, isLate: false });
+  nats.feed.announce({ ...attempt, previousId: undefined, isLate: false });
 }
 
 it.each([

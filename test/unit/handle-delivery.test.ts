@@ -104,7 +104,7 @@ async function handle(setup: Setup = {}) {
     starts: { waitForStart: () => Promise.resolve() },
     delayedNaks: { reserve: () => setup.mayReserveNak ?? true },
     cancellations: { has: () => setup.isCancelled ?? false },
-    bus: { isFirstDelivery: () => setup.isFirst ?? true },
+    redeliveryGuard: { isOnlyMessage: () => setup.isFirst ?? true },
     results: {
       write: (result) => {
         results.push(result);

@@ -2,16 +2,16 @@ import type { Logger } from 'pino';
 import type { Attempt, DeactivationReason } from '../../generated/prisma/client.ts';
 import { pause } from '../../lib/loop.ts';
 import { WeightedSemaphore } from '../../lib/semaphore.ts';
-import type { NatsClient } from '../../nats/connection.ts';
 import { type Database, transaction } from '../../postgres/client.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SubscriptionCache } from '../../subscriptions/cache.ts';
 import { publishOrRequeue } from '../queue/message.ts';
+import type { DeliveryStream } from '../queue/stream.ts';
 import { deactivateSubscription, evaluateSubscription, recoverSubscription } from './evaluate.ts';
 
 export type CircuitBreakerOptions = {
   readonly database: Database;
-  readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
   readonly log: Logger;
   readonly subscriptions: SubscriptionCache;
 };

@@ -3,12 +3,12 @@ import { patternsOf } from '../../events/event-type.ts';
 import { compileFilter } from '../../events/matching/filter.ts';
 import { emitSystemEvent, matchingSubscriptions } from '../../events/system-event.ts';
 import { Loop } from '../../lib/loop.ts';
-import type { NatsClient } from '../../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import { type DeliveryMessage, publishOrRequeue } from '../queue/message.ts';
+import type { DeliveryStream } from '../queue/stream.ts';
 
-type OmittedNoticesOptions = { readonly database: Database; readonly bus: NatsClient; readonly log: Logger };
+type OmittedNoticesOptions = { readonly database: Database; readonly deliveries: DeliveryStream; readonly log: Logger };
 
 const OMITTED_INTERVAL_MS = 5_000;
 /** Maximum notices per minute, tenant and event type. One notice with the number of the others follows after the minute. */
@@ -25,8 +25,8 @@ export class OmittedNotices extends Loop {
 
   /** Sends one notice per round; the next round follows at once if there was one. */
   protected async round(): Promise<number> {
-    const { database, bus, log } = this.#options;
-    if (!bus.connected) return OMITTED_INTERVAL_MS;
+    const { database, deliveries, log } = this.#options;
+    if (!deliveries.connected) return OMITTED_INTERVAL_MS;
     try {
       const messages = await transaction(database.pool, recordOmittedEvent);
       if (messages === undefined) return OMITTED_INTERVAL_MS;

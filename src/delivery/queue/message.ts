@@ -2,9 +2,9 @@ import type { Logger } from 'pino';
 import { isTenant } from '../../auth/viewer.ts';
 import { isEventType, problemOfEventId } from '../../events/event-type.ts';
 import { NoAnswerError } from '../../lib/event-loop.ts';
-import type { NatsClient } from '../../nats/connection.ts';
 import type { Database } from '../../postgres/client.ts';
 import { type DeliveryForPublishing, LEASE_MARGIN_MS, requeueDeliveries } from './store.ts';
+import type { DeliveryStream } from './stream.ts';
 
 /** Everything a sender needs to make a delivery's first attempt without reading Postgres. */
 export type DeliveryMessage = {
@@ -158,7 +158,7 @@ type Unpublished = {
 };
 
 async function publishDeliveries(
-  bus: Pick<NatsClient, 'publishDelivery'>,
+  deliveries: DeliveryStream,
   { messages, enqueuedAt }: { readonly messages: readonly DeliveryMessage[]; readonly enqueuedAt: number },
 ): Promise<Unpublished> {
   const refused: string[] = [];
@@ -171,7 +171,7 @@ async function publishDeliveries(
     await Promise.all(
       chunk.map(async (message) => {
         try {
-          await bus.publishDelivery(message);
+          await deliveries.publish(message);
         } catch (error) {
           const mayBeFirst = error instanceof NoAnswerError && !message.mayBeDuplicate;
           (mayBeFirst ? unanswered : refused).push(message.deliveryId);
@@ -187,26 +187,22 @@ async function publishDeliveries(
  * messages. `enqueuedAt`: a time not after the deliveries were marked as published, by performance.now().
  */
 export async function publishOrRequeue(
-  { bus, database, log }: { readonly bus: NatsClient; readonly database: Database; readonly log: Logger },
+  {
+    deliveries,
+    database,
+    log,
+  }: { readonly deliveries: DeliveryStream; readonly database: Database; readonly log: Logger },
   messages: readonly DeliveryMessage[],
   enqueuedAt = performance.now(),
 ): Promise<number> {
-  const { refused, unanswered } = await publishDeliveries(bus, { messages, enqueuedAt });
+  const { refused, unanswered } = await publishDeliveries(deliveries, { messages, enqueuedAt });
   const count = refused.length + unanswered.length;
   if (count === 0) return messages.length;
-  // The NATS client logs the reason every 30 s.
+  // DeliveryStream logs the reason every 30 s.
   log.debug({ count }, 'NATS did not confirm deliveries; requeued');
   if (refused.length > 0) await requeueDeliveries(database.pool, refused, { wereRefused: true });
   if (unanswered.length > 0) {
     await requeueDeliveries(database.pool, unanswered, { wereRefused: true, heldBackMs: HELD_BACK_MS });
   }
   return messages.length - count;
-}
-
-/** When the oldest message in the stream DELIVERIES was published; undefined if the stream is empty. */
-export async function oldestDeliveryMessage(
-  bus: Pick<NatsClient, 'withJetStreamManager' | 'names'>,
-): Promise<Date | undefined> {
-  const { state } = await bus.withJetStreamManager((jsm) => jsm.streams.info(bus.names.deliveries.stream));
-  return state.messages === 0 ? undefined : new Date(state.first_ts);
 }

@@ -1,15 +1,15 @@
 import type { Logger } from 'pino';
 import { DomainError, NotFoundError } from '../../lib/errors.ts';
 import { isUuid } from '../../lib/uuid7.ts';
-import type { NatsClient } from '../../nats/connection.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
 import { lockDelivery, republishDelivery } from './store.ts';
+import type { DeliveryStream } from './stream.ts';
 
 /** A delivery of `tenant`, or of any tenant if that is undefined. */
 export type DeliveryKey = { readonly id: string; readonly tenant: string | undefined };
 
-type RetryServices = { readonly database: Database; readonly bus: NatsClient; readonly log: Logger };
+type RetryServices = { readonly database: Database; readonly deliveries: DeliveryStream; readonly log: Logger };
 
 /**
  * Publishes a failed or pending delivery at once, ahead of queued deliveries and even if the circuit is open: a user who
@@ -17,9 +17,9 @@ type RetryServices = { readonly database: Database; readonly bus: NatsClient; re
  * one attempt. Throws NotFoundError, DeliveryNotRetryableError or SubscriptionInactiveError.
  */
 export async function retryDelivery(services: RetryServices, key: DeliveryKey): Promise<void> {
-  const { database, bus } = services;
+  const { database, deliveries } = services;
   if (!isUuid(key.id)) throw new NotFoundError('delivery');
-  const { maxInlineDataBytes } = bus;
+  const { maxInlineDataBytes } = deliveries;
   const message = await transaction(database.pool, (db) => republish(db, key, maxInlineDataBytes));
   if (message !== undefined) await publishOrRequeue(services, [message]);
 }

@@ -2,20 +2,19 @@ import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 import { groupBy } from '../../lib/collections.ts';
 import { Loop } from '../../lib/loop.ts';
-import type { NatsClient } from '../../nats/connection.ts';
-import { undeliveredCount } from '../../nats/metrics.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import type { Clock } from '../../postgres/clock.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import { cancelPending } from './cancel.ts';
-import { type DeliveryMessage, oldestDeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
+import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
 import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
 import { closeCircuit, type DueQueue, lockDueDeliveries, lockDueQueues, saveQueues } from './state.ts';
 import { type DeliveryForPublishing, markPublished, requeueLost } from './store.ts';
+import type { DeliveryStream } from './stream.ts';
 
 type SweeperOptions = {
   readonly database: Database;
-  readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
   readonly log: Logger;
   readonly metrics: Registry;
   /** Number of deliveries that this process's sender could attempt now if it had CPU time. */
@@ -68,9 +67,9 @@ export class Sweeper extends Loop {
   }
 
   protected async round(): Promise<number> {
-    const { bus, log } = this.#options;
+    const { deliveries, log } = this.#options;
     try {
-      return bus.connected ? await this.#sweep() : IDLE_MS;
+      return deliveries.connected ? await this.#sweep() : IDLE_MS;
     } catch (error) {
       // Transient: Postgres or NATS is unavailable, which other parts log. Anything else is a bug.
       const level = isTransient(error) ? 'debug' : 'error';
@@ -81,12 +80,12 @@ export class Sweeper extends Loop {
 
   /** Returns the pause before the next round: 0 if more subscriptions may be due than a round processes. */
   async #sweep(): Promise<number> {
-    const { database, bus } = this.#options;
+    const { database, deliveries } = this.#options;
     if (performance.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#requeueLost();
     const room = await this.#room();
     if (room < MIN_ROOM && performance.now() - this.#releasedAt < MAX_RELEASE_GAP_MS) return NO_ROOM_MS;
     const startedAt = performance.now();
-    const { maxInlineDataBytes } = bus;
+    const { maxInlineDataBytes } = deliveries;
     const options = { room: Math.max(room, MIN_ROOM), maxInlineDataBytes, clock: database.clock };
     const { messages, isFull } = await transaction(database.pool, (db) => releaseDue(db, options));
     if (messages.length > 0) this.#releasedAt = performance.now();
@@ -99,14 +98,14 @@ export class Sweeper extends Loop {
 
   /** The number of deliveries that senders have room for. JetStream is asked only after a recent release. */
   async #room(): Promise<number> {
-    const { bus, waitingToBegin } = this.#options;
+    const { deliveries, waitingToBegin } = this.#options;
     const isBusy = performance.now() - this.#releasedAt < BUSY_MS;
-    return MAX_AHEAD - waitingToBegin() - (isBusy ? await undeliveredCount(bus) : 0);
+    return MAX_AHEAD - waitingToBegin() - (isBusy ? await deliveries.undeliveredCount() : 0);
   }
 
   async #requeueLost(): Promise<void> {
-    const { database, bus, log } = this.#options;
-    const oldest = await oldestDeliveryMessage(bus);
+    const { database, deliveries, log } = this.#options;
+    const oldest = await deliveries.oldestPublishedAt();
     const count = await requeueLost(database.pool, { oldest, slackMs: LOST_SLACK_MS, limit: LOST_LIMIT });
     this.#metrics.lost.inc(count);
     if (count > 0) log.warn({ count }, 'deliveries without a message requeued');

@@ -41,7 +41,9 @@ export type HandlerDeps = AttemptDeps & {
   readonly delayedNaks: { reserve(dueAt: number, now: number): boolean };
   readonly cancellations: { has(deliveryId: string): boolean };
   /** Whether the message certainly is the only one of its delivery, and delivered for the first time. */
-  readonly bus: { isFirstDelivery(message: InFlightDelivery['message'], delivery: DeliveryEnvelope): boolean };
+  readonly redeliveryGuard: {
+    isOnlyMessage(message: InFlightDelivery['message'], delivery: DeliveryEnvelope): boolean;
+  };
   /** Resolves when the result is committed. */
   readonly results: { write(result: NewResult): Promise<void> };
   readonly circuits: { deactivateGone(subscriptionId: string): Promise<void> };
@@ -213,14 +215,14 @@ async function attemptIfDue(
 
 /** Whether this is the first attempt for certain, which needs no lease. */
 function isCertainlyFirst(
-  { bus, cancellations }: HandlerDeps,
+  { redeliveryGuard, cancellations }: HandlerDeps,
   { message, delivery }: InFlightDelivery,
   subscription: SenderSubscription,
 ): boolean {
   // If the subscription has changed, a deactivation that was undone meanwhile may have cancelled the delivery.
   const isUnchanged = subscription.version === delivery.subscriptionVersion;
   const mayBeFirst = !delivery.mayBeDuplicate && delivery.enqueueCount === 1 && isUnchanged;
-  return mayBeFirst && bus.isFirstDelivery(message, delivery) && !cancellations.has(delivery.deliveryId);
+  return mayBeFirst && redeliveryGuard.isOnlyMessage(message, delivery) && !cancellations.has(delivery.deliveryId);
 }
 
 /** A broker that crashed forgets delays, so a message may arrive before it is due. */

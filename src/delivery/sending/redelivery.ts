@@ -1,5 +1,6 @@
-import type { JetStreamMessage } from '../../nats/connection.ts';
-import { type DeliveryEnvelope, TRUST_FIRST_FOR_MS } from '../queue/message.ts';
+import type { JetStreamManager } from 'nats';
+import type { JetStreamMessage, NatsClient } from '../../nats/connection.ts';
+import { type DeliveryEnvelope, messageId, TRUST_FIRST_FOR_MS } from '../queue/message.ts';
 
 /**
  * Decides whether a message of DELIVERIES is certainly delivered for the first time. Its own word counts only if it was
@@ -38,6 +39,62 @@ export class RedeliveryGuard {
   ): boolean {
     return !redelivered && seq > this.#distrustUpTo && this.#now() - publishedAt < TRUST_FIRST_FOR_MS;
   }
+
+  /**
+   * Whether the message was certainly never delivered before and is the delivery's only one. JetStream drops a copy that is
+   * published under the same message id; a message under another id, or none, is not trusted.
+   */
+  isOnlyMessage(
+    message: Pick<JetStreamMessage, 'redelivered' | 'seq' | 'headers'>,
+    delivery: DeliveryEnvelope,
+  ): boolean {
+    if (!this.isCertainlyFirst(message, delivery)) return false;
+    return message.headers?.get('Nats-Msg-Id') === messageId(delivery);
+  }
+}
+
+/** A guard that follows the connection, the stream and the sender's consumer. To be created before the client is started. */
+export function guardRedeliveries(nats: NatsClient, now: () => number): RedeliveryGuard {
+  const guard = new RedeliveryGuard(now);
+  const { stream, consumer } = nats.names.deliveries;
+  let isReading = false;
+
+  async function trustNewMessages(jsm: JetStreamManager, signal: AbortSignal): Promise<void> {
+    const { state } = await jsm.streams.info(stream);
+    if (!signal.aborted) guard.trustFrom(state.last_seq);
+  }
+
+  /** Another process, or an operator, may create the sender's consumer again. */
+  function onConsumerCreated(): void {
+    guard.distrustAll();
+    // Any client may publish this advisory, thousands of times. If the request fails, nothing is trusted until the next
+    // regular check.
+    if (isReading) return;
+    isReading = true;
+    const signal = nats.connectionSignal;
+    nats
+      .withJetStreamManager((jsm) => trustNewMessages(jsm, signal))
+      .catch(() => undefined)
+      .finally(() => {
+        isReading = false;
+      });
+  }
+
+  nats.listen({
+    onOpen: (connection) => {
+      // The server publishes this advisory when any client creates the consumer.
+      connection.subscribe(`$JS.EVENT.ADVISORY.CONSUMER.CREATED.${stream}.${consumer}`, {
+        callback: onConsumerCreated,
+      });
+    },
+    onStreamsChecked: async ({ jsm, isNew, signal }) => {
+      if (isNew || guard.distrustsAll) await trustNewMessages(jsm, signal);
+    },
+    onLost: () => {
+      guard.distrustAll();
+    },
+  });
+  return guard;
 }
 
 /** Maximum delay of a redelivery by JetStream, in milliseconds; longer ones wait in Postgres for the sweeper. */

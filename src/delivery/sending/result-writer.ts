@@ -4,7 +4,6 @@ import type { Attempt } from '../../generated/prisma/client.ts';
 import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts';
 import { pause, whenAborted } from '../../lib/loop.ts';
 import { createIdSequence, idRange, uuid7Time } from '../../lib/uuid7.ts';
-import type { NatsClient } from '../../nats/connection.ts';
 import { Batcher } from '../../postgres/batcher.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
 import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../../postgres/errors.ts';
@@ -13,9 +12,14 @@ import { extendLeases } from '../queue/store.ts';
 import type { NewAttempt } from './attempt.ts';
 import { type AttemptMetrics, createAttemptMetrics } from './attempt-metrics.ts';
 
+/** Notifies the api processes of committed attempts. */
+export type AttemptAnnouncer = {
+  announce(attempt: Attempt & { readonly previousId: string | undefined; readonly isLate: boolean }): void;
+};
+
 export type ResultWriterOptions = {
   readonly database: Database;
-  readonly bus: NatsClient;
+  readonly feed: AttemptAnnouncer;
   readonly log: Logger;
   readonly metrics: Registry;
   readonly circuits: CircuitBreaker;
@@ -173,7 +177,7 @@ export class ResultWriter {
       write: async (items) => {
         for (const { attempt } of await this.#write(items, () => nextId(clock.now()))) {
           // With the id before it, so that a reader detects a missed announcement.
-          this.#options.bus.announce({ ...attempt, previousId, isLate: isLate(attempt.id, clock.now()) });
+          this.#options.feed.announce({ ...attempt, previousId, isLate: isLate(attempt.id, clock.now()) });
           previousId = attempt.id;
         }
         return [];

@@ -12,13 +12,14 @@ import type { EgressAgents } from '../http/agents.ts';
 import { postWithStaleConnectionRetry } from '../http/request.ts';
 import type { Cancellations } from '../queue/cancel.ts';
 import type { DeliveryEnvelope } from '../queue/message.ts';
+import type { DeliveryStream } from '../queue/stream.ts';
 import type { LogAttempts } from './attempt-metrics.ts';
 import { createDeliveryStatements } from './delivery-statements.ts';
 import { type Disposition, type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from './handle.ts';
 import { SubscriptionLimiter } from './limiter.ts';
-import { DelayedNaks } from './redelivery.ts';
+import { DelayedNaks, type RedeliveryGuard } from './redelivery.ts';
 import { authenticateRequest } from './request-auth.ts';
-import { ResultWriter } from './result-writer.ts';
+import { type AttemptAnnouncer, ResultWriter } from './result-writer.ts';
 import { StartLimiter } from './start-limiter.ts';
 
 /** Maximum permits in use per process. Together with PERMIT_BYTES it bounds the data of deliveries in flight to 64 MiB. */
@@ -40,6 +41,9 @@ const STOP_MS = 20_000;
 type SenderOptions = {
   readonly database: Database;
   readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
+  readonly feed: AttemptAnnouncer;
+  readonly redeliveryGuard: RedeliveryGuard;
   readonly log: Logger;
   readonly metrics: Registry;
   readonly agents: EgressAgents;
@@ -75,14 +79,14 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    const { database, bus, log, metrics, agents, subscriptions } = options;
+    const { database, deliveries, feed, log, metrics, agents, subscriptions } = options;
     const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
     // Every delivery in flight may listen to them.
     setMaxListeners(MAX_IN_FLIGHT + 1, stopTaking, stopWorking);
     this.#delayedNaks = new DelayedNaks((message, delayMs) => {
       this.#respond(message, { kind: 'nak', delayMs });
     });
-    this.#circuits = new CircuitBreaker({ database, bus, log, subscriptions });
+    this.#circuits = new CircuitBreaker({ database, deliveries, log, subscriptions });
     const limiter = new SubscriptionLimiter(this.#permits);
     createGauges(metrics, { limiter, permits: this.#permits });
     this.#count = createMessageCount(metrics, 'sender');
@@ -93,8 +97,8 @@ export class Sender {
       starts: this.#starts,
       delayedNaks: this.#delayedNaks,
       cancellations: options.cancellations,
-      bus,
-      results: new ResultWriter({ database, bus, log, metrics, circuits: this.#circuits, signal: stopWorking }),
+      redeliveryGuard: options.redeliveryGuard,
+      results: new ResultWriter({ database, feed, log, metrics, circuits: this.#circuits, signal: stopWorking }),
       circuits: this.#circuits,
       authenticate: authenticateRequest,
       post: (request) => postWithStaleConnectionRetry(agents, request),
@@ -152,7 +156,7 @@ export class Sender {
 
   async #take(message: JetStreamMessage): Promise<void> {
     this.#count(message);
-    const delivery = this.#options.bus.readDelivery(message);
+    const delivery = this.#options.deliveries.read(message);
     if (delivery === undefined) return;
     const isStopping = () => this.#stopTaking.signal.aborted;
     if (isStopping()) {

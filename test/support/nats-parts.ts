@@ -1,0 +1,28 @@
+import { DeliveryStream } from '../../src/delivery/queue/stream.ts';
+import { guardRedeliveries, type RedeliveryGuard } from '../../src/delivery/sending/redelivery.ts';
+import { AttemptFeed } from '../../src/delivery-log/feed.ts';
+import { NatsClient } from '../../src/nats/connection.ts';
+import { TEST_SEAL } from './test-app.ts';
+
+type ClientOptions = ConstructorParameters<typeof NatsClient>[0];
+
+export type NatsParts = {
+  readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
+  readonly feed: AttemptFeed;
+  readonly redeliveryGuard: RedeliveryGuard;
+};
+
+/** A started client, with the parts that the program builds on it. */
+export function startNatsParts(options: Omit<ClientOptions, 'seal'>): NatsParts {
+  const { log } = options;
+  const bus = new NatsClient({ ...options, seal: TEST_SEAL });
+  const parts = {
+    bus,
+    deliveries: new DeliveryStream({ nats: bus, log, now: Date.now }),
+    feed: new AttemptFeed({ nats: bus, log }),
+    redeliveryGuard: guardRedeliveries(bus, Date.now),
+  };
+  bus.start();
+  return parts;
+}
