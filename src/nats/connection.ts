@@ -42,7 +42,7 @@ export type NatsListener = {
   readonly onLost?: () => void;
 };
 
-export type StreamsChecked = {
+type StreamsChecked = {
   readonly jsm: JetStreamManager;
   /** Whether this is the first check since the connection was lost, or a stream or consumer was created. */
   readonly isNew: boolean;

@@ -42,7 +42,7 @@ const MAX_DESCRIPTION_LENGTH = 1_000;
  * Every setting of a webhook subscription. The fields of the GraphQL types, the validation of integers, the columns that
  * are written, those that senders read, and docs/subscription-settings.md derive from this table.
  */
-export const SETTINGS = {
+const SETTINGS = {
   url: {
     type: 'String',
     column: 'url',

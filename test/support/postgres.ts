@@ -27,7 +27,7 @@ export type TestPostgres = {
 };
 
 /** Settings by name, each handed to the server as `-c name=value`. */
-export type PostgresSettings = Readonly<Record<string, string>>;
+type PostgresSettings = Readonly<Record<string, string>>;
 
 type PostgresProcessOptions = {
   readonly settings?: PostgresSettings;

@@ -11,7 +11,7 @@ export type RequestAuth = (request: UnauthenticatedRequest) => Headers | Promise
 
 type Headers = Readonly<Record<string, string>>;
 
-export type UnauthenticatedRequest = {
+type UnauthenticatedRequest = {
   readonly subscription: Pick<SenderSubscription, 'id' | 'url' | 'headers'>;
   /** The signing secrets that are valid now, the current one first. */
   readonly secrets: readonly [current: SigningSecret, ...older: SigningSecret[]];
