@@ -103,7 +103,7 @@ export default defineConfig(
     ],
     rules: { 'no-restricted-properties': 'off' },
   },
-  // What a person sees on the terminal is their product.
+  // The output on the terminal is the product of these files.
   {
     files: ['src/demo/**', 'scripts/**', 'bench/**', 'test/crash-test/**', 'examples/**'],
     rules: { 'no-console': 'off' },

@@ -21,7 +21,7 @@ const ROOT = join(import.meta.dirname, '..');
 const DIST = join(ROOT, 'dist');
 const GENERATED = join(ROOT, 'src/generated');
 const COMPILER = join(ROOT, 'node_modules/typescript/bin/tsc');
-/** Of what dist/ was built from, and of what came of it; not there while a build runs, nor after one that failed. */
+/** Hashes of the sources of dist/ and of its contents; not there while a build runs, nor after one that failed. */
 const MARK = join(DIST, '.built-from');
 const SOURCES = [
   ...['src', 'prisma', 'scripts', 'tsconfig.json', 'tsconfig.build.json', 'codegen.ts', 'prisma.config.ts'],
@@ -74,7 +74,7 @@ function stop(reason) {
   process.exit(1);
 }
 
-/** Of names and contents of all the files. What is generated is made of the rest. */
+/** Hash of the names and contents of all the files. Generated files are left out: they are made of the rest. */
 function hashOf(paths) {
   const hash = createHash('sha256');
   for (const path of paths.flatMap(treeOf)) {

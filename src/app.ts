@@ -69,7 +69,7 @@ type AppOptions = {
 
 const NEVER = new AbortController().signal;
 
-/** What is left of the 25 s is for closing the connections: 1.8 s for NATS, 1.2 s for Postgres. */
+/** The rest of the 25 s is for closing the connections: 1.8 s for NATS, 1.2 s for Postgres. */
 const WORK_STOPS_WITHIN_MS = 21_000;
 
 /** A statement of the start that is under way when the app is stopped, such as a migration. */
@@ -77,16 +77,16 @@ const START_ENDS_WITHIN_MS = 5_000;
 
 type OnStop = (stop: () => Promise<void>) => void;
 
-/** The composition root: everything is made here and handed to what needs it. Resolves when HTTP answers. */
+/** The composition root: builds every part and passes it to the parts that need it. Resolves when HTTP answers. */
 export async function startApp(config: Config, { log, report, signal = NEVER }: AppOptions): Promise<App> {
   const stops: (() => Promise<void>)[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
   try {
-    const surroundings = await provisionInfrastructure(config, { log, report, signal, onStop });
+    const infrastructure = await provisionInfrastructure(config, { log, report, signal, onStop });
     signal.throwIfAborted();
-    const services = createServices(config, { surroundings, log, onStop });
-    const { url, ready } = await startServers(config, { surroundings, services, onStop });
-    const { natsServers, adminApiKey } = surroundings;
+    const services = createServices(config, { infrastructure, log, onStop });
+    const { url, ready } = await startServers(config, { infrastructure, services, onStop });
+    const { natsServers, adminApiKey } = infrastructure;
     let stopped: Promise<void> | undefined;
     return { url, natsServers, adminApiKey, ready, stop: () => (stopped ??= stopAll(stops, log)) };
   } catch (error) {
@@ -95,10 +95,10 @@ export async function startApp(config: Config, { log, report, signal = NEVER }: 
   }
 }
 
-type ServiceDeps = { readonly surroundings: Infrastructure; readonly log: Logger; readonly onStop: OnStop };
+type ServiceDeps = { readonly infrastructure: Infrastructure; readonly log: Logger; readonly onStop: OnStop };
 
-function createServices(config: Config, { surroundings, log, onStop }: ServiceDeps): WorkerServices {
-  const { databaseUrls, natsServers, secretsKey } = surroundings;
+function createServices(config: Config, { infrastructure, log, onStop }: ServiceDeps): WorkerServices {
+  const { databaseUrls, natsServers, secretsKey } = infrastructure;
   const secretBox = createSecretBox(secretsKey);
   const database = createDatabase({
     url: databaseUrls.url,
@@ -129,7 +129,7 @@ function createServices(config: Config, { surroundings, log, onStop }: ServiceDe
   return { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics };
 }
 
-/** For every role: what they show is of Postgres and NATS, which outlive each of the processes. */
+/** Registered in every role: these gauges describe shared state, not this process. */
 function createMetrics(database: Database, bus: NatsClient): Registry {
   const metrics = new Registry();
   watchPools(metrics, database);
@@ -138,22 +138,22 @@ function createMetrics(database: Database, bus: NatsClient): Registry {
   return metrics;
 }
 
-type StartDeps = { readonly surroundings: Infrastructure; readonly services: WorkerServices; readonly onStop: OnStop };
+type StartDeps = { readonly infrastructure: Infrastructure; readonly services: WorkerServices; readonly onStop: OnStop };
 
-/** What serves and what works stops together, so that both have the whole time there is. */
+/** Starts the HTTP server and the workers. They stop together, so that both have the whole time limit. */
 async function startServers(
   config: Config,
-  { surroundings, services, onStop }: StartDeps,
+  { infrastructure, services, onStop }: StartDeps,
 ): Promise<Pick<App, 'url' | 'ready'>> {
   const stopping = new AbortController();
   let starting: Promise<unknown> = Promise.resolve();
   let startProblems: readonly string[] = [];
-  const { adminApiKey } = surroundings;
+  const { adminApiKey } = infrastructure;
   const server = createHttpServer(config, services, { adminApiKey, startProblems: () => startProblems });
   const workers = createWorkers(config, services);
   onStop(async () => {
     stopping.abort();
-    // Whatever waits longer than that for a server that hangs is as safe as it is when we are killed.
+    // Work that waits longer for a server that hangs is as safe as after a kill: it is redelivered.
     const stops = [atMost(START_ENDS_WITHIN_MS, starting), server.stop(), ...workers.map((worker) => worker.stop())];
     await atMost(WORK_STOPS_WITHIN_MS, Promise.all(stops));
   });
@@ -168,7 +168,7 @@ async function startServers(
   const ready = startUp(services, startOptions).then(() => {
     startProblems = [];
   });
-  // Its rejection is for callers that wait for it; nobody has to.
+  // Avoids an unhandled rejection when no caller awaits `ready`.
   starting = ready.catch(() => undefined);
   return { url, ready };
 }
@@ -225,7 +225,7 @@ type HttpConfig = Pick<
   'host' | 'port' | 'egress' | 'roles' | 'jwt' | 'api' | 'metricsToken' | 'maxSubscriptionsPerTenant'
 >;
 
-/** Undoes in reverse, each step whatever became of the others. */
+/** Stops in reverse order; a step that fails does not keep the others from running. */
 async function stopAll(stops: (() => Promise<void>)[], log: Logger): Promise<void> {
   for (const stop of stops.splice(0).reverse()) {
     await stop().catch((error: unknown) => {
@@ -234,7 +234,7 @@ async function stopAll(stops: (() => Promise<void>)[], log: Logger): Promise<voi
   }
 }
 
-/** Started once; may be stopped twice, or without having been started. */
+/** Started at most once; stop() may be called twice, or without start(). */
 type Worker = { start(): void; stop(): Promise<void> };
 
 type WorkerServices = {
@@ -250,7 +250,7 @@ type WorkerServices = {
   readonly metrics: Registry;
 };
 
-/** What the roles of this process run besides HTTP. */
+/** The background workers of this process's roles. */
 function createWorkers(config: Config, services: WorkerServices): Worker[] {
   const { database, bus, deliveries, schemaThread, log, metrics } = services;
   return [
@@ -367,7 +367,7 @@ async function untilPossible(work: () => Promise<void>, { log, signal }: Trying)
     } catch (error) {
       if (error instanceof StartError) throw error;
       signal.throwIfAborted();
-      if (failures % 30 === 0) log.error({ err: error }, 'Postgres is not to be used yet; trying again every second');
+      if (failures % 30 === 0) log.error({ err: error }, 'Postgres is not available yet; retrying every second');
       await delay(RETRY_MS, undefined, { signal });
     }
   }

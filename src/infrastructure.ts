@@ -16,7 +16,7 @@ import type { Report } from './embedded/report.ts';
 import { explainStartFailure } from './lib/start-error.ts';
 import { type DatabaseUrls, databaseUrls } from './postgres/connection.ts';
 
-/** What the program stands on: somebody else's servers or embedded ones, given secrets or generated ones. */
+/** Postgres, NATS and the secrets of the program: given servers or embedded ones, given secrets or generated ones. */
 export type Infrastructure = {
   readonly databaseUrls: DatabaseUrls;
   readonly natsServers: readonly string[];

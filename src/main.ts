@@ -28,7 +28,7 @@ async function run(): Promise<void> {
   try {
     const { runProgram } = await import('./program.ts');
     await runProgram();
-    // Whatever did not let go (a connection to a Postgres that hangs) does not keep the program up.
+    // An open handle (a connection to a Postgres that hangs) must not keep the process running.
     process.exit(0);
   } catch (error) {
     const reason = explain(error);

@@ -15,7 +15,7 @@ const socket = createClient({
   url: url.replace('http', 'ws'),
   webSocketImpl: WebSocket,
   connectionParams: { authorization },
-  // It connects again by itself, until the key is refused (4403). By default it would give up when nothing listens.
+  // It connects again by itself, until the key is refused (4403). By default it would stop retrying when nothing listens.
   retryAttempts: Number.POSITIVE_INFINITY,
   shouldRetry: (problem) => !(problem instanceof Object && 'code' in problem && problem.code === 4403),
   retryWait: () => delay(1_000),

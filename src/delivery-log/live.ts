@@ -58,7 +58,7 @@ export class LiveLog {
   #findingOutage: Promise<void> | undefined;
   /** `since`: the last check before the outage; `until`: when senders have committed their pending attempts. */
   #outage = { since: 0, until: 0 };
-  readonly #reads = new FairSemaphore({ max: MAX_READS, maxPerHolder: MAX_READS_PER_HOLDER });
+  readonly #reads = new FairSemaphore({ max: MAX_READS, maxPerKey: MAX_READS_PER_HOLDER });
   readonly #reading = new InFlight();
   #release: (() => void) | undefined;
 

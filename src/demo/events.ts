@@ -2,7 +2,7 @@ import { connect, headers } from 'nats';
 
 export type SampleEvent = { readonly type: string; readonly data: unknown };
 
-/** What a chat product and a dictation product might publish. */
+/** Events that a chat product and a dictation product might publish. */
 export const SAMPLE_EVENTS: readonly SampleEvent[] = [
   {
     type: 'NEW_MESSAGE_FROM_VISITOR',

@@ -26,7 +26,7 @@ function say(text: string): void {
   console.log(text);
 }
 
-/** The product at work, from nothing to delivered webhooks, in front of whoever has just cloned the repository. */
+/** The product at work, from nothing to delivered webhooks, for a reader who has just cloned the repository. */
 async function main(): Promise<void> {
   say('webhooks-engine demo: events published to NATS arrive as signed webhooks, and you watch it live.\n');
   await forget();
@@ -66,7 +66,7 @@ function interruption(): Promise<never> {
     }
     process.stdout.on('error', reject);
   });
-  // It may come while nobody waits for it yet; whoever does later is told.
+  // The message may arrive before anything waits for it; a later waiter gets it, too.
   rejected.catch(() => undefined);
   return rejected;
 }

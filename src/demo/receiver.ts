@@ -4,7 +4,7 @@ import { Webhook } from 'standardwebhooks';
 
 export type DemoReceiver = {
   readonly url: string;
-  /** What its requests are verified with. */
+  /** The signing secret that verifies its requests. */
   setSecret(secret: string): void;
   close(): Promise<void>;
 };
@@ -15,7 +15,7 @@ export type DemoReceiverOptions = {
   readonly onRequest: (description: string) => void;
 };
 
-/** What a customer would run: verifies each webhook with the library every customer can get, and answers. */
+/** The receiver that a customer would run: it verifies each webhook with the library every customer can get, and answers. */
 export async function startDemoReceiver({ failsFirst, onRequest }: DemoReceiverOptions): Promise<DemoReceiver> {
   let secret = '';
   let failed = false;

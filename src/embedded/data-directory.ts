@@ -9,7 +9,7 @@ import { readProcess } from './running-process.ts';
 /**
  * Creates the data directory and takes it for this process alone; returns what gives it back. Every contender first
  * leaves a file that names it (pid and start time), and then looks for others: of two that contend, at least one sees the other,
- * so never do both succeed. A file whose process is gone means nothing and is removed by whoever sees it: that is how
+ * so never do both succeed. A file whose process is gone means nothing and is removed by the process that sees it: that is how
  * the lock of a killed program ends. It cannot see into another container that mounts the same directory.
  */
 export async function lockDataDirectory(dataDir: string): Promise<() => Promise<void>> {
@@ -106,7 +106,7 @@ export async function readOrCreateSecretFile(path: string, create: () => string)
   return (await readSecretFile(path)) ?? Promise.reject(new StartError(`${path} disappeared while it was read`));
 }
 
-/** Writes a file only its owner can read, in place of the one there may be, whoever could read that. */
+/** Writes a file only its owner can read, in place of an existing one, whose readers could read that. */
 export async function replaceSecretFile(path: string, content: string): Promise<void> {
   const draft = `${path}.${randomBytes(6).toString('hex')}`;
   await writeFile(draft, `${content}\n`, { mode: 0o600, flag: 'wx' });

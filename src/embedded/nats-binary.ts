@@ -17,7 +17,7 @@ export type FindNatsServerOptions = {
   readonly report: Report;
   /** Where packages put a nats-server though an ordinary user's PATH leaves it out. */
   readonly systemFolders?: readonly string[];
-  /** What to download; undefined for nothing. */
+  /** The release to download; undefined if none is needed. */
   readonly release?: NatsRelease | undefined;
 };
 

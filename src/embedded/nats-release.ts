@@ -9,7 +9,7 @@ import { runCommand } from './run-command.ts';
 export type NatsRelease = { readonly url: string; readonly sha256: string; readonly member: string };
 
 const VERSION = 'v2.14.7';
-/** Of the archives of that version, from its SHA256SUMS. */
+/** SHA-256 of the archives of that version, from its SHA256SUMS. */
 const CHECKSUMS = new Map([
   ['x64', { name: 'amd64', sha256: 'e5c20b1cb2c0566b54c544312e91e011f9e130c5c80f16a14f4cf28ef30b8be2' }],
   ['arm64', { name: 'arm64', sha256: '50e0258a1b7290f3fe2e4f17506b74a90ffb1dd77867ae3a402eb0c9e2b0d40f' }],

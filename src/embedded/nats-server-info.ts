@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 
 export type NatsServerInfo = { readonly name: string; readonly hasJetStream: boolean };
 
-/** What a nats-server says of itself to whoever connects (the INFO line of its protocol); undefined when none answers. */
+/** The self-description of a nats-server, sent to every new connection (the INFO line of its protocol); undefined when none answers. */
 export async function readNatsServerInfo(port: number): Promise<NatsServerInfo | undefined> {
   const socket = connect({ host: '127.0.0.1', port }).setEncoding('utf8').setTimeout(2_000);
   const line = await new Promise<string>((resolve) => {

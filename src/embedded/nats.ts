@@ -28,7 +28,7 @@ const MEBIBYTE = 1024 * 1024;
 /** Twice NATS's default of 1 MiB, so that the largest event fits together with its envelope. */
 const MAX_PAYLOAD_BYTES = 2 * MEBIBYTE;
 const MAX_STORE_BYTES = 16 * 1024 * MEBIBYTE;
-/** Of what the disk has free when the store is made. */
+/** Part of the free disk space when the store is created. */
 const STORE_SHARE = 0.75;
 
 /**
@@ -128,7 +128,7 @@ type NatsConfig = {
 };
 
 /**
- * What the streams may take together: not more than the disk has, because nats-server 2.9 stops answering, until it is
+ * Limit of all streams together: not more than the disk has, because nats-server 2.9 stops answering, until it is
  * started again, when its disk is full. It stays what it was at the first start: streams have reserved their room by then.
  */
 async function chooseMaxStoreBytes(directory: string, configPath: string): Promise<number> {
@@ -164,7 +164,7 @@ export function renderConfig({ directory, port, version, password, maxStoreBytes
   ].join('\n')}\n`;
 }
 
-/** Tells our server from whoever else may have taken the port. */
+/** Distinguishes our server from another program that has taken the port. */
 function serverName(directory: string): string {
   return `webhooks-engine-${createHash('sha256').update(directory).digest('hex').slice(0, 12)}`;
 }

@@ -37,7 +37,7 @@ const LONGEST_PAUSE_MS = 5_000;
 
 /**
  * A child process that comes back. When it ends without `stop()`, it is started again with the same arguments, after a
- * pause that doubles up to 5 s. It never gives up: without its services the program can do nothing else.
+ * pause that doubles up to 5 s. It restarts for ever: without its services the program can do nothing else.
  */
 export class SupervisedProcess {
   readonly #options: SupervisedProcessOptions;
@@ -119,7 +119,7 @@ export class SupervisedProcess {
         this.#lines.push(line.slice(0, 500));
       });
     }
-    // Whatever goes wrong shows in how the process ends; without a listener it would end us.
+    // Every failure shows in how the process ends; without a listener the error would end this process.
     child.on('error', (error) => {
       log.debug({ err: error }, name);
     });

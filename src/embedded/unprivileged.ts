@@ -4,7 +4,7 @@ import { runCommand } from './run-command.ts';
 
 /** How to start programs that refuse to run as root, and how to give them files. */
 export type Launcher = {
-  /** What stands before the command line; empty when we are not root ourselves. */
+  /** The prefix of the command line that drops root; empty when this process is not root. */
   readonly prefix: readonly string[];
   /** Makes a file or folder (not what is in it) the launched program's own. */
   readonly own: (path: string) => Promise<void>;

@@ -38,7 +38,7 @@ export const MAX_DELIVERIES = 1_000;
 const PUBLISHED_AT_ONCE = 100;
 /** Deliveries published for all events of a tenant in one batch while the senders have a backlog. */
 const PUBLISHED_WITH_BACKLOG = 20;
-/** What the writer needs to know of DELIVERIES. */
+/** The state of DELIVERIES that the writer depends on. */
 type Target = Pick<DeliveryStream, 'maxInlineDataBytes' | 'maxFanOutBytes' | 'isCrowded'>;
 /** Weight of the cached subscription indexes. One unit takes some 300 bytes. */
 const MAX_INDEX_WEIGHT = 1_000_000;

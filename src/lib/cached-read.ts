@@ -1,21 +1,21 @@
 import { atMost } from './loop.ts';
 
 export type CachedReadOptions = {
-  /** How long nobody may have to wait for it. */
+  /** Maximum wait of a caller, in milliseconds. */
   readonly waitMs: number;
-  /** What is younger than this is not read again, nor what failed such a short time ago. */
+  /** A value, or a failure, younger than this many milliseconds is not read again. */
   readonly freshMs: number;
-  /** For how long after that it may be shown while it is read again. */
+  /** For how many milliseconds after that an old value is returned while it is read again. */
   readonly staleMs: number;
 };
 
-/** What took long to read is not read again for so many times as long. */
+/** After a slow read, the next one waits this many times its duration. */
 const COOLDOWN_FACTOR = 20;
 
 /**
- * For what is shown more often than it should be read, from a server that may be slow or dead: at most one read at a
- * time, and nobody waits for it longer than `waitMs`; a read that takes longer is for those who ask later. Resolves with
- * undefined if nothing is known. Never rejects.
+ * Caches a value that is asked for more often than it should be read, from a server that may be slow or unavailable: at
+ * most one read at a time, and no caller waits longer than `waitMs`; a slower read serves later callers. Resolves with
+ * undefined if no value is known. Never rejects.
  */
 export function cachedRead<T>(
   read: () => Promise<T>,
@@ -31,7 +31,7 @@ export function cachedRead<T>(
     try {
       known = await read();
     } catch {
-      // That it is not known is all there is to say about it here.
+      // A failed read means that the value is unknown.
       known = undefined;
     }
     const tookMs = performance.now() - begun;

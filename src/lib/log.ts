@@ -29,7 +29,7 @@ export function createLog({ level, roles }: LogOptions): Logger {
   };
   // Never waits for a reader: beyond so many bytes of lines that nobody takes, lines are dropped.
   const output = pino.destination({ sync: false, maxLength: MAX_UNREAD_BYTES });
-  // What cannot be written (a full disk) is no reason to end; and at the exit it would be tried again for ever.
+  // A line that cannot be written (a full disk) is no reason to end; and at the exit it would be tried again for ever.
   output.on('error', () => {
     output.flushSync = () => undefined;
   });

@@ -1,134 +1,134 @@
 type Waiter = { readonly count: number; readonly resolve: () => void };
 
-/** So many places to be taken at a time; what is large takes several. */
+/** A weighted semaphore: large items take several permits. */
 export class WeightedSemaphore {
   readonly limit: number;
   readonly #waiting = new Set<Waiter>();
-  #taken = 0;
+  #used = 0;
 
   constructor(limit: number) {
     this.limit = limit;
   }
 
   get used(): number {
-    return this.#taken;
+    return this.#used;
   }
 
   get free(): number {
-    return Math.max(0, this.limit - this.#taken);
+    return Math.max(0, this.limit - this.#used);
   }
 
-  /** Resolves when there are places, to be given back with release(); or, without any, when the signal aborts. */
+  /** Resolves when the permits are taken, which release() returns; or, without any, when the signal aborts. */
   async acquire(count: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted === true) return;
     if (this.free >= count) {
-      this.#taken += count;
+      this.#used += count;
       return;
     }
     await new Promise<void>((resolve) => {
-      const giveUp = () => {
+      const abort = () => {
         this.#waiting.delete(waiter);
         resolve();
       };
       const waiter = {
         count,
         resolve: () => {
-          signal?.removeEventListener('abort', giveUp);
+          signal?.removeEventListener('abort', abort);
           resolve();
         },
       };
       this.#waiting.add(waiter);
-      signal?.addEventListener('abort', giveUp, { once: true });
+      signal?.addEventListener('abort', abort, { once: true });
     });
   }
 
-  /** Those that wait longest come first, but for what they are too large for. */
+  /** First come, first served, except that a waiter that needs more permits than are free is skipped. */
   release(count: number): void {
-    this.#taken -= count;
+    this.#used -= count;
     for (const waiter of this.#waiting) {
       if (this.free === 0) return;
       if (waiter.count > this.free) continue;
       this.#waiting.delete(waiter);
-      this.#taken += waiter.count;
+      this.#used += waiter.count;
       waiter.resolve();
     }
   }
 }
 
-type Line = { running: number; readonly waiting: (() => void)[] };
+type Queue = { running: number; readonly waiting: (() => void)[] };
 
-/** Gives up the turn while `wait` runs, and resolves with its result when it is the work's turn again. */
+/** Releases the permit while `wait` runs, and resolves with its result when the work has a permit again. */
 export type RestTurn = <T>(wait: () => Promise<T>) => Promise<T>;
 
 type FairSemaphoreOptions = {
-  /** What runs at a time in all. */
+  /** Tasks that run at a time. */
   readonly max: number;
-  readonly maxPerHolder: number;
+  readonly maxPerKey: number;
 };
 
-/** So much runs at a time; of what waits, each holder's next is begun in turn, however much another has waiting. */
+/** At most `max` tasks run at once; waiting tasks are started round-robin by key, such as a tenant. */
 export class FairSemaphore {
   readonly #options: FairSemaphoreOptions;
-  /** Of those that have something running or waiting; who has had a turn goes to the end. */
-  readonly #lines = new Map<string, Line>();
+  /** One for each key with a running or waiting task; the key of a started task moves to the end. */
+  readonly #queues = new Map<string, Queue>();
   #running = 0;
 
   constructor(options: FairSemaphoreOptions) {
     this.#options = options;
   }
 
-  waitingOf(holder: string): number {
-    return this.#lines.get(holder)?.waiting.length ?? 0;
+  waitingOf(key: string): number {
+    return this.#queues.get(key)?.waiting.length ?? 0;
   }
 
-  /** Begins the work when it is its turn; resolves and rejects as it does. Work that only waits does so in `rest`. */
-  async run<T>(holder: string, work: (rest: RestTurn) => Promise<T>): Promise<T> {
-    await this.#take(holder);
+  /** Starts the work when it has a permit; resolves and rejects as the work does. Work that only waits does so in `rest`. */
+  async run<T>(key: string, work: (rest: RestTurn) => Promise<T>): Promise<T> {
+    await this.#take(key);
     const rest: RestTurn = async (wait) => {
-      this.#release(holder);
+      this.#release(key);
       try {
         return await wait();
       } finally {
-        await this.#take(holder);
+        await this.#take(key);
       }
     };
     try {
       return await work(rest);
     } finally {
-      this.#release(holder);
+      this.#release(key);
     }
   }
 
-  #take(holder: string): Promise<void> {
-    const line = this.#lines.get(holder) ?? { running: 0, waiting: [] };
-    this.#lines.set(holder, line);
+  #take(key: string): Promise<void> {
+    const queue = this.#queues.get(key) ?? { running: 0, waiting: [] };
+    this.#queues.set(key, queue);
     return new Promise((resolve) => {
-      line.waiting.push(resolve);
+      queue.waiting.push(resolve);
       this.#begin();
     });
   }
 
-  #release(holder: string): void {
-    const line = this.#lines.get(holder);
-    if (line === undefined) return;
-    line.running -= 1;
+  #release(key: string): void {
+    const queue = this.#queues.get(key);
+    if (queue === undefined) return;
+    queue.running -= 1;
     this.#running -= 1;
-    if (line.running === 0 && line.waiting.length === 0) this.#lines.delete(holder);
+    if (queue.running === 0 && queue.waiting.length === 0) this.#queues.delete(key);
     this.#begin();
   }
 
   #begin(): void {
-    const { max, maxPerHolder } = this.#options;
-    // What is put at the end while it goes through them comes up again: a holder may have several turns.
-    for (const [holder, line] of this.#lines) {
+    const { max, maxPerKey } = this.#options;
+    // Re-inserted entries are visited again by this loop, so a key can start several tasks.
+    for (const [key, queue] of this.#queues) {
       if (this.#running >= max) return;
-      if (line.running >= maxPerHolder) continue;
-      const next = line.waiting.shift();
+      if (queue.running >= maxPerKey) continue;
+      const next = queue.waiting.shift();
       if (next === undefined) continue;
-      line.running += 1;
+      queue.running += 1;
       this.#running += 1;
-      this.#lines.delete(holder);
-      this.#lines.set(holder, line);
+      this.#queues.delete(key);
+      this.#queues.set(key, queue);
       next();
     }
   }

@@ -21,7 +21,7 @@ const MAX_SET_BACK_MS = 1_000;
  * its ids have the right time again, and other last 48 bits.
  */
 export function createIdSequence(): (timeMs: number) => string {
-  // Of which the time and the count are written over: fresh ones for each id would cost more than all the rest of it.
+  // The time and the count are written over in place: fresh random bytes for each id would cost more than all the rest of it.
   let source = randomBytes(16);
   let lastMs = 0;
   let count = 0;

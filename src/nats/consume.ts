@@ -14,7 +14,7 @@ export type ConsumeOptions = {
 };
 
 export type ConsumeSource = {
-  /** Undefined while NATS is away. Once the signal aborts, nothing more is handed over. */
+  /** Undefined while NATS is unavailable. Once the signal aborts, no further message is handed over. */
   readonly current: () => { readonly jetStream: JetStreamClient; readonly signal: AbortSignal } | undefined;
   readonly names: NatsNames;
   readonly log: Logger;

@@ -228,7 +228,7 @@ function connectionOptions({ servers, files = {} }: Login, names: NatsNames): Co
     // A connection that died without a word is noticed after half a minute.
     pingInterval: 10_000,
     maxPingOut: 3,
-    // A password that was changed may be changed back; giving up would be for good.
+    // A changed password may be changed back, so connecting is retried for ever.
     ignoreAuthErrorAbort: true,
     timeout: 5_000,
     // A stack trace for each message that is published, for errors whose text says enough.

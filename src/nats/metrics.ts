@@ -6,7 +6,7 @@ import type { NatsClient } from './connection.ts';
 import type { NatsNames } from './names.ts';
 import type { Durable } from './streams.ts';
 
-/** What JetStream says is not asked for again before then. */
+/** An answer of JetStream is used for this many milliseconds. */
 const FRESH_MS = 5_000;
 const WAIT_MS = 1_000;
 

@@ -41,7 +41,7 @@ export function natsNames(prefix = ''): NatsNames {
   return {
     events: { stream: name('EVENTS'), consumer: name('dispatcher'), subjects: `${eventRoot}>` },
     deliveries: { stream: name('DELIVERIES'), consumer: name('sender'), subjects: `${root}deliveries.*` },
-    // Not below _INBOX: whoever may subscribe to `_INBOX.>`, as publishers usually may, would get our deliveries.
+    // Not below _INBOX: clients that may subscribe to `_INBOX.>`, as publishers usually may, would get our deliveries.
     inboxPrefix: `_INBOX_${name('webhooks')}`,
     allLogSubjects: `${root}log.*`,
     eventSubject: (tenant, type) => `${eventRoot}${tenant}.${type}`,
@@ -57,7 +57,7 @@ export function natsNames(prefix = ''): NatsNames {
 
 /**
  * Authenticates the messages that our processes send each other over NATS, which many others may publish to: without
- * it, whoever can publish to `deliveries.*` would have any payload signed and sent.
+ * it, a client that can publish to `deliveries.*` would have any payload signed and sent.
  */
 export type MessageSeal = {
   /** The bytes to publish on this subject. */

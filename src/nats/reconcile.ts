@@ -27,7 +27,7 @@ import {
 type StreamKeeperOptions = {
   readonly log: Logger;
   readonly names?: NatsNames;
-  /** Of the streams that it creates. */
+  /** Settings of the streams that it creates. */
   readonly settings?: StreamSettings;
   /** Whether it deletes dispatched events when EVENTS is crowded. */
   readonly makesRoom?: boolean;
@@ -52,7 +52,7 @@ type SeenSymptom = Fault & { readonly since: number };
 
 const INTERVAL_MS = 30_000;
 const MIN_INTERVAL_MS = 1_000;
-/** So often a symptom is looked at again before it counts. */
+/** Number of checks within a symptom's duration. */
 const LOOKS = 6;
 /**
  * With any of these a consumer leaves out messages or their data, delivers them again at other times, or refuses to be
@@ -144,7 +144,7 @@ export class StreamReconciler {
     return { nearlyFull: new Set(full.map(([name]) => name)), warnings };
   }
 
-  /** What it holds may be all there is of an event, so what is wrong is said, once, and left to the operator. */
+  /** The stream may hold the only copy of an event, so a difference is logged, once, and left to the operator. */
   #checkStream(wanted: WantedStream, info: StreamInfo): void {
     const { log } = this.#options;
     const { name: stream } = wanted;
@@ -220,7 +220,7 @@ export class StreamReconciler {
   }
 }
 
-/** What is not as wanted, as it is. An old server accepts what it does not know without a word. */
+/** The actual values that differ from the wanted ones. An old server silently accepts settings that it does not know. */
 function differencesBetween(wanted: Partial<ConsumerConfig>, actual: ConsumerConfig): Partial<ConsumerConfig> {
   const expected = new Map<string, unknown>(Object.entries(wanted));
   return Object.fromEntries(
@@ -247,16 +247,16 @@ async function found<T>(answer: Promise<T>): Promise<T | undefined> {
 /** A stream, and its consumer before and after it: while messages come and go, no two of their answers fit together. */
 type Observation = { readonly before: ConsumerInfo; readonly stream: StreamInfo; readonly after: ConsumerInfo };
 
-/** What may be nothing, unless it is still there, with the same `mark`, when `lastsMs` have passed. */
+/** A symptom counts only if it persists, with the same `mark`, for `lastsMs`. */
 type Fault = { readonly problem: string; readonly mark: string; readonly lastsMs: number };
 
-/** What has just been acked may take a moment to leave the stream. */
+/** Acknowledged messages may take a moment to leave the stream. */
 const PASSED_MS = 3_000;
 const IMBALANCE_MS = 60_000;
 /** Three times the sender's ack wait, and longer than any delay that a message is handed back with. */
 const STALLED_MS = 180_000;
 
-/** What a crash of nats-server before 2.14 leaves behind: docs/nats-server.md has each, with its source. */
+/** Symptoms that a crash of nats-server before 2.14 leaves behind: docs/nats-server.md has each, with its source. */
 export function detectFaults(look: Observation): Fault[] {
   return [pastTheEnd(look), consumerSkippedMessages(look), imbalance(look), stalled(look)].filter(
     (symptom) => symptom !== undefined,

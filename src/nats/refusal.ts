@@ -15,7 +15,7 @@ const API_REASONS: Readonly<Record<number, string>> = {
   10122: 'the account limits how large a stream may be',
 };
 
-/** Of a message that could not be stored, for one of many reasons. */
+/** JetStream's error code for a message that could not be stored, for one of many reasons. */
 const STORE_FAILED = 10077;
 
 /** With TLS 1.3 the alert that says why may be lost. */

@@ -199,7 +199,7 @@ type ToCreate = {
 
 /**
  * Creates a stream with as much room as it should have, or as there is. Where EVENTS, which is created first, has taken
- * all of it, EVENTS gives up a quarter of its room, as often as that takes, and while it is not half full.
+ * all of it, EVENTS yields a quarter of its room, as often as that takes, and while it is not half full.
  */
 export async function createWithRoom(jsm: JetStreamManager, { wanted, first, log }: ToCreate): Promise<StreamInfo> {
   let room = first?.config.max_bytes ?? 0;

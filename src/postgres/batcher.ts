@@ -32,7 +32,7 @@ export class Batcher<T, R> {
     this.#options = options;
   }
 
-  /** Whether what waits makes a full batch: whoever can wait had better do so. */
+  /** Whether the waiting items make a full batch: callers that can wait should. */
   get isFull(): boolean {
     const { maxItems, maxBytes = Number.POSITIVE_INFINITY } = this.#options;
     return this.#waiting.length >= maxItems || this.#waitingBytes >= maxBytes;

@@ -42,7 +42,7 @@ const LIMITS: SessionLimits = { statementMs: 10_000, idleInTransactionMs: 5_000 
 /** Connections of their own: what people ask over GraphQL may take longer. */
 const READ_LIMITS: SessionLimits = { ...LIMITS, statementMs: 30_000 };
 
-/** Opens no connection yet: each query does, and fails while Postgres is away. */
+/** Opens no connection yet: each query does, and fails while Postgres is unavailable. */
 export function createDatabase(options: DatabaseOptions): Database {
   const { url, poolSize = DEFAULT_POOL_SIZE, statementMs = LIMITS.statementMs } = options;
   const pools = new PoolGroup();
@@ -86,7 +86,7 @@ function createPool(
   return pool;
 }
 
-/** What runs one SQL statement: the pool, or a transaction. */
+/** Runs one SQL statement: the pool, or a transaction. */
 export type Queryable = {
   // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- who selects knows what comes
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<{ readonly rows: Row[] }>;

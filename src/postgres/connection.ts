@@ -62,12 +62,12 @@ type ConnectionLimits = Pick<SessionLimits, 'statementMs'> & {
 /** Connections in the pools of a process. */
 export const DEFAULT_POOL_SIZE = 20;
 const CONNECT_MS = 5_000;
-/** For a server that does not even answer, the client gives up this much after Postgres should have. */
+/** For a server that does not answer at all, the client times out this long after Postgres should have. */
 const ANSWER_MS = 2_000;
 const DEFAULT_SCHEMA = 'public';
 
 /**
- * What our statements, and the code that reads the answers, rely on. A server, a database or a role may have other
+ * Session settings that our statements, and the code that reads the answers, rely on. A server, a database or a role may have other
  * defaults. `default_transaction_read_only` is left as it is: operators set it to stop writes. A parameter that this
  * version of Postgres lacks is ignored.
  */

@@ -85,7 +85,7 @@ export function isReadOnly(error: unknown): boolean {
 }
 
 /**
- * What pg, its pool or a socket say in words of their own becomes a ConnectionError; errors of Postgres and bugs of ours
+ * An error that pg, its pool or a socket report in words of their own becomes a ConnectionError; errors of Postgres and bugs of ours
  * stay what they are.
  */
 export function toConnectionError(error: Error, sqlState: '08001' | '08006'): Error {

@@ -6,7 +6,7 @@ export const NEWEST_FIRST = { id: 'desc' } as const;
 type ConnectionQuery = { readonly take: number; readonly skip: number; readonly cursor?: object };
 
 /**
- * What `findMany` gets of a connection's query. Prisma's own cursor looks up its row in the statement: Postgres would not
+ * The arguments of `findMany` for a connection's query. Prisma's own cursor looks up its row in the statement: Postgres would not
  * know which partitions it needs when it plans, would find nothing after a row that is gone, and would tell whether there
  * is such a row to somebody whose it is not.
  */
@@ -15,7 +15,7 @@ export function pageOf<Query extends ConnectionQuery, Where extends object>(quer
   return { ...rest, skip: 0, where: { AND: [where, ...beyond(cursor, query.take)] }, orderBy: NEWEST_FIRST };
 }
 
-/** What is on the far side of the cursor. */
+/** The condition of the rows beyond the cursor. */
 export function beyond(cursor: object | undefined, take: number): { id: { gt: string } | { lt: string } }[] {
   const id = cursorId(cursor);
   if (id === undefined) return [];

@@ -12,7 +12,7 @@ type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'deliv
 export type ChangeListenerOptions = {
   readonly url: string;
   readonly log: Logger;
-  /** What to call with the id that a transaction notified of, once that is committed. */
+  /** Called with the id in a notification, once its transaction is committed. */
   readonly onNotice: Readonly<Partial<Record<NoticeChannel, (id: string) => void>>>;
   /** Changes may have been missed: everything that is remembered may be stale. */
   readonly onGap: () => void;
@@ -20,7 +20,7 @@ export type ChangeListenerOptions = {
 };
 
 type ListenerLimits = {
-  /** How often the server is asked whether it is still there: a connection can die without either side being told. */
+  /** Interval of the ping, in milliseconds: a connection can die without either side noticing. */
   readonly pingEveryMs: number;
   readonly answerWithinMs: number;
 };

@@ -122,7 +122,7 @@ const HOLDER = `
   FROM pg_locks l JOIN pg_stat_activity a USING (pid)
   WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = $1::bigint::oid AND l.objsubid = 1 AND l.granted`;
 
-/** Applies a migration, and says now and then what it is doing. One whose connection died is given up. */
+/** Applies a migration, and logs its progress now and then. If its connection dies, the migration fails. */
 async function watched(connection: Connection, run: Run & { readonly migration: Migration }): Promise<void> {
   const { log, logEveryMs, databaseUrl, migration } = run;
   const { client, close } = connection;

@@ -164,7 +164,7 @@ export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database,
   });
   new Gauge({
     ...{ registers, name: 'webhooks_postgres_waiting', labelNames: ['pool'] },
-    help: 'What waits in this process for a connection to Postgres',
+    help: 'Requests that wait in this process for a connection to Postgres',
     collect() {
       for (const [name, each] of pools) this.set({ pool: name }, each.waitingCount);
     },

@@ -30,13 +30,13 @@ export type GraphqlOptions = {
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
   readonly operationMetrics: Pick<OperationMetrics, 'plugin'>;
-  /** Operations that the stop waits for. */
+  /** Operations in flight; a stop waits for them. */
   readonly operations: InFlight;
-  /** Aborts when live streams are to end. */
+  /** Aborts when the server stops; live streams end then. */
   readonly stopping: AbortSignal;
 };
 
-/** What came before the operation: who asks. Over HTTP the plugin below finds out, over WebSocket the handshake. */
+/** Known before the operation starts. `requireViewer` sets the viewer over HTTP, the handshake over WebSocket. */
 export type ServerContext = {
   viewer?: Viewer;
   /** The operation came over a WebSocket, which is closed when its credential ends. */
@@ -45,9 +45,9 @@ export type ServerContext = {
 
 export type Graphql = YogaServerInstance<ServerContext, Context>;
 
-/** A sendTestEvent of 1 MiB fits in, escaped. */
+/** Maximum request body: an escaped sendTestEvent of 1 MiB fits. */
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
-/** Parsed, the longest come to about a megabyte each. */
+/** Maximum documents in the cache. The longest take about a megabyte each when parsed. */
 const MAX_DOCUMENTS = 100;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
@@ -58,7 +58,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
     schema,
     graphqlEndpoint: '/graphql',
     context: ({ viewer }) => {
-      // Nobody gets here without one; if somebody did, nothing would be shown.
+      // requireViewer has refused such requests already; fail closed.
       if (viewer === undefined) throw new Error('an operation without a viewer');
       const work = createOperationWork(cpuShares(viewer));
       const database = meterDatabase(services.database, work);
@@ -92,7 +92,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
   });
 }
 
-/** Yoga's own keep the last 1,024 of each, however long. */
+/** Yoga's default caches keep 1,024 documents of any length. */
 function createDocumentCaches() {
   return {
     documentCache: new LRUCache<string, DocumentNode>({ max: MAX_DOCUMENTS }),
@@ -100,13 +100,13 @@ function createDocumentCaches() {
   };
 }
 
-/** The database as one operation sees it: its pages count against the operation's budget of bytes. */
+/** The database for one operation: pages count against the operation's budget of bytes. */
 function meterDatabase(database: Database, { readPage }: Pick<OperationWork, 'readPage'>): Database {
   const metered = database.prisma.$extends({
     query: {
       $allModels: { findMany: ({ args, query }) => readPage(async () => query(args)) },
     },
   });
-  // `as`: the extension changes neither arguments nor results, only its type has less than the original's.
+  // `as`: the extension changes neither arguments nor results, only its type lacks members of the original.
   return { ...database, prisma: metered as unknown as Database['prisma'] };
 }

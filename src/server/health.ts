@@ -5,20 +5,19 @@ import { VERSION } from '../lib/version.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import type { Database } from '../postgres/client.ts';
 
-/** One part that a process stands on. */
+/** A dependency of the process. */
 export type ReadinessCheck = {
   /** Its key in the answer. */
   readonly part: string;
-  /** For people; the answer says that it does not answer when `findProblems` fails or takes longer than 2 s. */
+  /** The name in messages, such as "<title> does not answer" when `findProblems` fails or takes longer than 2 s. */
   readonly title: string;
-  /** A process with none of these roles is ready without it. */
+  /** A process without any of these roles is ready even if the check fails. */
   readonly neededBy: readonly Role[];
   /**
-   * Its problems now, one sentence each; empty if there are none. Anybody may read the sentences, so they name no hosts, users or
-   * tenants.
+   * The current problems, one sentence each. The sentences are public, so they name no hosts, users or tenants.
    */
   readonly findProblems: () => readonly string[] | Promise<readonly string[]>;
-  /** The same of what does not keep the process from being ready. */
+  /** Problems that do not make the process unready. */
   readonly findWarnings?: () => readonly string[];
 };
 
@@ -46,7 +45,7 @@ const EVERY_ROLE: readonly Role[] = ['api', 'dispatcher', 'sender'];
 /** `publishEvent` and every query work without NATS: deliveries wait in Postgres, and live streams read from there. */
 export const NEED_NATS: readonly Role[] = ['dispatcher', 'sender'];
 
-/** Each part that a process stands on, in the order of the answer. A new check is a new line here. */
+/** All readiness checks, in the order of the answer. */
 export function readinessChecks({
   database,
   bus,
@@ -56,7 +55,9 @@ export function readinessChecks({
   return [
     { part: 'database', title: 'Postgres', neededBy: EVERY_ROLE, findProblems: createDatabaseCheck(database) },
     {
-      ...{ part: 'nats', title: 'NATS', neededBy: NEED_NATS },
+      part: 'nats',
+      title: 'NATS',
+      neededBy: NEED_NATS,
       findProblems: () => bus.problems,
       findWarnings: () => [...bus.warnings, ...deliveries.warnings],
     },
@@ -64,16 +65,16 @@ export function readinessChecks({
   ];
 }
 
-/** A standby and a server that was told to be read-only answer, but record nothing. */
+/** Standbys and servers configured read-only answer queries but reject writes. */
 const READ_ONLY = `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "isReadOnly"`;
 
-/** Messages of pg can name hosts and users, so they are left out. */
+/** Error messages of pg can name hosts and users, so the answer omits them. */
 function createDatabaseCheck({ pool, renewConnections }: HealthServices['database']): () => Promise<readonly string[]> {
   let wasReadOnly = false;
   return async () => {
     const { rows } = await pool.query<{ isReadOnly: boolean }>(READ_ONLY);
     const isReadOnly = rows[0]?.isReadOnly === true;
-    // While it is read-only, connections may lead to the old primary; when it no longer is, others were opened meanwhile.
+    // Connections opened while Postgres is read-only may lead to the old primary. Renew them once more after it recovers.
     if (isReadOnly || wasReadOnly) renewConnections();
     wasReadOnly = isReadOnly;
     return isReadOnly ? ['Postgres is read-only: a standby, or an old primary after a failover'] : [];
@@ -81,8 +82,8 @@ function createDatabaseCheck({ pool, renewConnections }: HealthServices['databas
 }
 
 /**
- * Whether a process with these roles can do its work right now; answers within 2 s. Nobody needs a key to ask, so all who ask
- * while a check runs get the result of that check.
+ * Whether a process with these roles can work right now; answers within 2 s. The endpoint is public, so requests that arrive
+ * while a check runs share its result.
  */
 export function createReadiness(roles: ReadonlySet<Role>, checks: readonly ReadinessCheck[]): () => Promise<Readiness> {
   const parts = checks.map(({ part, title, neededBy, findProblems, findWarnings = () => [] }) => ({

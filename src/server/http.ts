@@ -39,12 +39,12 @@ type ApiParts = {
 
 const STOP_WITHIN_MS = 10_000;
 const IDLE_TIMEOUT_MS = 120_000;
-/** When a process starts, all clients of live streams may come back at once; Node's 511 makes others wait seconds more. */
+/** Pending connections of the listening socket. After a restart all live-stream clients reconnect at once; with Node's 511 some wait for seconds. */
 const BACKLOG = 4_096;
 
 /**
- * Answers over HTTP and WebSocket: health and metrics for every role, GraphQL for the role `api`. After `stop` it is over: what
- * runs is finished within 10 s, live streams end at once.
+ * Answers over HTTP and WebSocket: health and metrics for every role, GraphQL for the role `api`. `stop` ends live streams at
+ * once and gives running operations 10 s; a stopped server cannot be started again.
  */
 export class HttpServer {
   readonly #options: HttpServerOptions;
@@ -73,13 +73,13 @@ export class HttpServer {
       this.#graphql = transports.graphql;
       this.#sockets = transports.sockets;
     }
-    // A request has to be all there within half a minute; answers (live streams) may take for ever.
+    // A request must arrive completely within 30 s; answers (live streams) have no time limit.
     const limits = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 30_000, maxHeaderSize: 16_384 };
     this.#server = createServer(limits, (request, response) => {
       void this.#operations.track(this.#answer(request, response));
     });
     this.#server.maxHeadersCount = 100;
-    // A client that takes nothing of its answer holds it in memory. Streams over SSE have a ping every 12 s.
+    // Bounds memory: the answer of a client that does not read stays in memory. Streams over SSE have a ping every 12 s.
     this.#server.timeout = options.idleTimeoutMs ?? IDLE_TIMEOUT_MS;
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.#upgrade(request, { socket, head });
@@ -110,7 +110,7 @@ export class HttpServer {
     return { graphql, sockets: new LiveSockets({ ...shared, metrics, graphql }) };
   }
 
-  /** Resolves with the URL it listens on; rejects if it cannot. */
+  /** Resolves with the URL; rejects with a StartError if the server cannot listen. */
   start(): Promise<string> {
     this.#started ??= this.#listen();
     return this.#started;
@@ -154,7 +154,7 @@ export class HttpServer {
     await this.#sockets?.stop();
     await closed;
     clearTimeout(timer);
-    // Operations in progress use the parts that are closed next.
+    // Running operations use the parts that are stopped next.
     const { api } = this.#options;
     const feeds = api === undefined ? [] : [api.services.liveLog, api.services.replayFeed];
     await atMost(STOP_WITHIN_MS, Promise.all([answered, ...feeds.map((feed) => feed.stop())]));
@@ -163,7 +163,7 @@ export class HttpServer {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.once('close', () => {
-      // What was kept alive for a next request would hold up the end.
+      // Idle keep-alive connections would delay the stop.
       if (this.#stopping.signal.aborted)
         setImmediate(() => {
           this.#server.closeIdleConnections();
@@ -184,7 +184,7 @@ export class HttpServer {
       else if (path === '/') this.#frontPage(request, response);
       else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
     } catch (error) {
-      this.#options.log.error({ err: error, path }, 'an HTTP request failed');
+      this.#options.log.error({ err: error, path }, 'HTTP request failed');
       if (response.headersSent) response.destroy();
       else sendJson(response, 500, { errors: [{ message: 'something went wrong on our side' }] });
     }
@@ -210,23 +210,23 @@ function explainListenError(error: Error): string {
   return error.message;
 }
 
-/** Without the query, and without a slash at its end. */
+/** The path without the query and without a trailing slash. */
 function pathOf(request: IncomingMessage): string {
   const [path = ''] = originForm(request).split('?', 1);
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
-/** A server has to understand the absolute form as well (RFC 9112, 3.2.2); proxies send it. */
+/** Servers must also accept the absolute form (RFC 9112, 3.2.2), which proxies send. */
 function originForm({ url = '' }: IncomingMessage): string {
   return url.replace(/^https?:\/\/[^/?]*/i, '');
 }
 
-/** HTTP/1.0 needs no Host, and 1.1 may leave it empty (RFC 9112, 3.2). Yoga makes a URL of it, before anything can be caught. */
+/** HTTP/1.0 needs no Host, and 1.1 allows an empty one (RFC 9112, 3.2). Yoga builds a URL from it and would throw uncaught. */
 function hasValidHost({ headers: { host = '' } }: IncomingMessage): boolean {
   return host === '' || URL.canParse(`http://${host}`);
 }
 
-/** As Yoga reads it: it compares the path exactly, and needs a host. */
+/** Yoga compares the path exactly and requires a host. */
 function normalize(request: IncomingMessage, path: string): IncomingMessage {
   const target = originForm(request);
   const query = target.indexOf('?');
@@ -253,11 +253,13 @@ function sendJson(response: ServerResponse, status: number, body: unknown): void
 
 const PATHS: ReadonlySet<string> = new Set(['/graphql', '/metrics', '/health', '/health/live', '/health/ready']);
 
-/** To be called with each response and the path that was asked for; counts it when it has ended. */
+/** Call with each response and its path; counts the response when it is closed. */
 function createHttpCount(metrics: Registry): (response: ServerResponse, path: string) => void {
   const requests = new Counter({
-    ...{ registers: [metrics], name: 'webhooks_http_requests_total', labelNames: ['path', 'code'] },
-    help: 'HTTP requests, by the class of the status code; none: the client was gone before it was answered',
+    registers: [metrics],
+    name: 'webhooks_http_requests_total',
+    labelNames: ['path', 'code'],
+    help: 'HTTP requests by class of status code; none: the client disconnected before the answer',
   });
   return (response, path) => {
     response.once('close', () => {

@@ -6,40 +6,42 @@ import { VERSION } from '../lib/version.ts';
 
 type MetricsPageOptions = {
   readonly metrics: Registry;
-  /** Each opens it. Known without Postgres: it is when that is away that the metrics are wanted. */
+  /** Each key grants access. They need no lookup: metrics must be readable while Postgres is unavailable. */
   readonly keys: readonly string[];
 };
 
-/** Answers `GET /metrics` in Prometheus's text format; to nobody without a key. */
+/** Answers `GET /metrics` in Prometheus's text format; requires a key. */
 export type MetricsPage = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 export function createMetricsPage({ metrics, keys }: MetricsPageOptions): MetricsPage {
   const mayRead = isOneOf(keys);
-  const ofProcess = processMetrics();
+  const processRegistry = processMetrics();
   return async (request, response) => {
     if (!mayRead(request.headers.authorization)) {
       response.writeHead(401, { 'content-type': 'text/plain; charset=utf-8', 'www-authenticate': 'Bearer' });
       response.end('send the header `Authorization: Bearer <METRICS_TOKEN or the admin key>`\n');
       return;
     }
-    const [ours, theirs] = await Promise.all([metrics.metrics(), ofProcess.metrics()]);
+    const [engine, runtime] = await Promise.all([metrics.metrics(), processRegistry.metrics()]);
     response.writeHead(200, { 'content-type': metrics.contentType, 'cache-control': 'no-store' });
-    response.end(`${ours}\n${theirs}`);
+    response.end(`${engine}\n${runtime}`);
   };
 }
 
 let registry: Registry | undefined;
 
 /**
- * Version, memory, processor, event loop, garbage collection, handles: of the process, of which there is one, whatever runs in it.
- * Hence one registry, which all programs in it share: what the library observes with, it never lets go of.
+ * Version, memory, processor, event loop, garbage collection and handles of the process. All programs in one process share
+ * this registry, because prom-client never releases its observers.
  */
 function processMetrics(): Registry {
   if (registry === undefined) {
     registry = new Registry();
     collectDefaultMetrics({ register: registry });
     new Gauge({
-      ...{ registers: [registry], name: 'webhooks_build_info', labelNames: ['version', 'node'] },
+      registers: [registry],
+      name: 'webhooks_build_info',
+      labelNames: ['version', 'node'],
       help: 'Always 1; the labels say which version of this program runs, and on which version of Node.js',
     }).set({ version: VERSION, node: process.versions.node }, 1);
   }

@@ -36,21 +36,21 @@ type LiveSocketsOptions = {
   readonly credentials: Pick<Credentials, 'authenticate' | 'watch'>;
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
-  /** An operation continues when its socket has been closed. */
+  /** Operations in flight; they continue when their socket is closed. */
   readonly operations: InFlight;
   readonly log: Logger;
   readonly metrics: Registry;
 };
 
 const MAX_OPERATIONS_PER_SOCKET = 50;
-/** Only operations and their variables come in; the library's default is 100 MiB. */
+/** Maximum size of a client's message, which holds one operation and its variables. The library's default is 100 MiB. */
 const MAX_MESSAGE_BYTES = 64 * 1024;
-/** Characters of an operation's id; libraries send numbers and UUIDs. */
+/** Maximum characters of an operation's id; libraries send numbers and UUIDs. */
 const MAX_ID_LENGTH = 128;
 const LONG_ID = { code: 4400, reason: `the id of an operation may have at most ${MAX_ID_LENGTH} characters` };
 const CLOSE_WITHIN_MS = 2_000;
 const GOING_AWAY = { code: 1001, reason: 'going away' };
-/** The protocol's own: a client may come again, with other credentials. */
+/** A close code of the protocol: the client may reconnect with other credentials. */
 const FORBIDDEN = { code: 4403, reason: 'Forbidden: these credentials have expired or been revoked' };
 const TRY_AGAIN_LATER = { code: 1013, reason: 'try again later' };
 
@@ -60,7 +60,7 @@ type Extra = { session?: Session };
 type Connection = ConnectionContext<Record<string, unknown> | undefined, Extra & SocketExtra>;
 type SocketExtra = { readonly socket: WebSocket; readonly request: IncomingMessage };
 
-/** What Yoga makes for one operation; it leaves the types of these functions open. */
+/** The functions that Yoga creates for one operation, with types, which Yoga leaves open. */
 type Enveloped = {
   readonly schema: GraphQLSchema;
   readonly parse: (query: string) => DocumentNode;
@@ -70,7 +70,7 @@ type Enveloped = {
   readonly subscribe: (args: ExecutionArgs) => Promise<AsyncGenerator<ExecutionResult> | ExecutionResult>;
 };
 
-/** The functions that belong to an operation, in which Yoga's plugins are (masking among them), and its socket. */
+/** An operation of a socket: its functions, wrapped by Yoga's plugins, and the operations that run over the socket. */
 type Operation = {
   readonly enveloped: Enveloped;
   readonly ending: AbortController;
@@ -81,7 +81,9 @@ type Operation = {
 export class LiveSockets {
   readonly #options: LiveSocketsOptions;
   readonly #server = new WebSocketServer({
-    ...{ noServer: true, maxPayload: MAX_MESSAGE_BYTES, closeTimeout: CLOSE_WITHIN_MS },
+    noServer: true,
+    maxPayload: MAX_MESSAGE_BYTES,
+    closeTimeout: CLOSE_WITHIN_MS,
   });
   readonly #limits = createSocketLimits();
   readonly #maskError: (error: unknown) => GraphQLError;
@@ -94,12 +96,12 @@ export class LiveSockets {
     watchSockets(options.metrics, this.#server);
     useServer<Record<string, unknown> | undefined, Extra>(
       {
-        // Otherwise a client reads the messages of our faults when it is closed with 4500.
+        // Otherwise the close reason of 4500 contains the message of an internal error.
         isProd: true,
         onConnect: (connection) => operations.track(this.#connect(connection)),
         onSubscribe: (connection, id, payload) => operations.track(this.#admit(connection, id, payload)),
         execute: (args) => operations.track(this.#execute(args)),
-        // Yoga answers some operations at once, without a promise.
+        // Yoga may answer synchronously.
         subscribe: (args) => operations.track(Promise.resolve(this.#operationOf(args).enveloped.subscribe(args))),
         onNext: (...[{ extra }, , , , result]) => {
           this.#limits.boundUnread(extra.socket);
@@ -114,12 +116,12 @@ export class LiveSockets {
       // graphql-ws prints these to the console; ws has closed the socket already.
       socket.removeAllListeners('error');
       socket.on('error', (error) => {
-        options.log.debug({ err: error }, 'a WebSocket client broke the protocol');
+        options.log.debug({ err: error }, 'WebSocket client violated the protocol');
       });
     });
   }
 
-  /** To be called for each upgrade request. */
+  /** Call for each upgrade request. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     if (this.#server.clients.size >= MAX_SOCKETS || this.#limits.isCrowded()) {
       socket.end('HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
@@ -130,7 +132,7 @@ export class LiveSockets {
     });
   }
 
-  /** Closes every socket with 1001, and cuts those that do not answer within 2 s. */
+  /** Closes every socket with 1001, and terminates those that do not answer within 2 s. */
   async stop(): Promise<void> {
     await Promise.all([...this.#server.clients].map((socket) => closeSocket(socket, GOING_AWAY)));
   }
@@ -147,7 +149,7 @@ export class LiveSockets {
     try {
       return await this.#options.credentials.authenticate(authorization);
     } catch (error) {
-      // Thrown on, it would be a reason for clients never to come again.
+      // A thrown error closes the socket with a code after which clients do not reconnect.
       this.#maskError(error);
       void closeSocket(socket, TRY_AGAIN_LATER);
       return undefined;
@@ -161,7 +163,7 @@ export class LiveSockets {
       forget();
       release();
     };
-    // It may have gone while its credentials were looked up.
+    // The client may have disconnected during authentication.
     if (socket.readyState === socket.CLOSED) end();
     else socket.once('close', end);
     return signal;
@@ -170,21 +172,21 @@ export class LiveSockets {
   async #admit(connection: Connection, id: string, payload: SubscribePayload) {
     const { session, socket } = connection.extra;
     if (id.length > MAX_ID_LENGTH) {
-      // Every answer would repeat it.
+      // Every message about the operation would repeat the id.
       void closeSocket(socket, LONG_ID);
       return [createGraphQLError(LONG_ID.reason)];
     }
-    // A socket that is being closed still receives what its client sends.
+    // A closing socket still receives its client's messages.
     if (session === undefined || session.ended.aborted) return [credentialEnded()];
     if (socket.readyState !== socket.OPEN) return [createGraphQLError(GOING_AWAY.reason)];
     const running = this.#limits.runningOver(socket);
-    // What a client completes early is forgotten by the library, but goes on running.
+    // The library forgets operations that the client completes early, but they continue to run.
     if (Math.max(Object.keys(connection.subscriptions).length, running.size + 1) > MAX_OPERATIONS_PER_SOCKET) {
       const message = `at most ${MAX_OPERATIONS_PER_SOCKET} operations can run over one WebSocket`;
       return [tooManyOperations(message)];
     }
     const ending = new AbortController();
-    // Until it is executed, and is here once more: many may come at once.
+    // Count the operation while it is prepared, as many may arrive at once; `#execute` counts it again.
     running.add(ending);
     try {
       return await this.#prepare(session.viewer, payload, { ending, running });
@@ -199,9 +201,10 @@ export class LiveSockets {
     const waitMs = waitBeforeOperation(viewer, this.#options);
     if (waitMs > 0) return [rateLimitedError(waitMs)];
     const { graphql } = this.#options;
-    // Mutations are only run for a POST.
+    // Yoga runs mutations only for POST.
     const request = new graphql.fetchAPI.Request('http://localhost/graphql', {
-      ...{ method: 'POST', signal: operation.ending.signal },
+      method: 'POST',
+      signal: operation.ending.signal,
     });
     const params = { query: payload.query };
     const over = { viewer, isOverSocket: true } as const;
@@ -211,14 +214,17 @@ export class LiveSockets {
     const errors = validate(schema, document);
     if (errors.length > 0) return errors.map(withoutHttp);
     const args = {
-      ...{ schema, document, contextValue: await contextFactory() },
-      ...{ operationName: payload.operationName, variableValues: payload.variables },
+      schema,
+      document,
+      contextValue: await contextFactory(),
+      operationName: payload.operationName,
+      variableValues: payload.variables,
     };
     this.#operations.set(args, { enveloped, ...operation });
     return args;
   }
 
-  /** What is thrown would close the socket, and all that runs over it. */
+  /** Never rejects: a rejection would close the socket and with it all other operations. */
   async #execute(args: ExecutionArgs): Promise<ExecutionResult> {
     const { enveloped, ending, running } = this.#operationOf(args);
     running.add(ending);
@@ -238,31 +244,32 @@ export class LiveSockets {
   }
 }
 
-/** Yoga notes the HTTP status in the errors of validation, which it keeps for the next time. */
+/** Yoga adds the HTTP status to validation errors, which it caches; so the errors are copied. */
 function withoutHttp({ message, extensions, nodes = [] }: GraphQLError): GraphQLError {
   return createGraphQLError(message, { extensions: { ...extensions, http: undefined }, nodes });
 }
 
 function watchSockets(metrics: Registry, { clients }: WebSocketServer): void {
   new Gauge({
-    ...{ registers: [metrics], name: 'webhooks_websockets_open' },
-    help: 'WebSockets that are open, those whose credentials are not known yet among them',
+    registers: [metrics],
+    name: 'webhooks_websockets_open',
+    help: 'Open WebSockets, including those that are not authenticated yet',
     collect() {
       this.set(clients.size);
     },
   });
 }
 
-/** As it is written: errors become JSON by themselves. */
+/** Bounds a message as it is written; GraphQLErrors serialize themselves. */
 function bounded<Result extends Parameters<typeof boundMessage>[0]>(result: Result) {
   // `as`: the library's type has optional members that may not be undefined, as those of a GraphQLError may.
   return boundMessage(result) as Result & FormattedExecutionResult;
 }
 
-type Goodbye = { readonly code: number; readonly reason: string };
+type CloseReason = { readonly code: number; readonly reason: string };
 
-/** Cuts a socket that does not answer within 2 s. */
-async function closeSocket(socket: WebSocket, { code, reason }: Goodbye): Promise<void> {
+/** Terminates the socket if it does not answer within 2 s. */
+async function closeSocket(socket: WebSocket, { code, reason }: CloseReason): Promise<void> {
   if (socket.readyState === socket.CLOSED) return;
   await new Promise<void>((resolve) => {
     const timer = setTimeout(() => {
@@ -277,38 +284,38 @@ async function closeSocket(socket: WebSocket, { code, reason }: Goodbye): Promis
 }
 
 const MAX_SOCKETS = 4_000;
-/** One tenant's pages must not keep the others' out. */
-const MAX_SOCKETS_PER_HOLDER = MAX_SOCKETS / 4;
-/** They have 3 s to say whose they are. */
+/** Maximum sockets of one tenant, so that it cannot lock out the others. */
+const MAX_SOCKETS_PER_TENANT = MAX_SOCKETS / 4;
+/** Maximum sockets that are not authenticated yet, for which they have 3 s. */
 const MAX_SOCKETS_WITHOUT_VIEWER = MAX_SOCKETS / 4;
-/** Limits of the bytes that were sent and that clients have not read. */
+/** Limits of sent bytes that clients have not read. */
 type UnreadLimits = {
-  /** Of one socket, of all sockets of a tenant, and of all sockets: a socket that exceeds one of the first two is closed. */
+  /** A socket that exceeds the limit of one socket or of its tenant is closed. */
   readonly perSocket: number;
-  readonly perHolder: number;
-  /** Beyond it, the socket with the most unread bytes is closed. */
+  readonly perTenant: number;
+  /** Limit of all sockets: beyond it, the socket with the most unread bytes is closed. */
   readonly total: number;
 };
 const MEBIBYTE = 1024 * 1024;
-const UNREAD: UnreadLimits = { perSocket: 16 * MEBIBYTE, perHolder: 64 * MEBIBYTE, total: 256 * MEBIBYTE };
-/** Close codes of our own; clients may come again. */
+const UNREAD: UnreadLimits = { perSocket: 16 * MEBIBYTE, perTenant: 64 * MEBIBYTE, total: 256 * MEBIBYTE };
+/** Close codes of this server; clients may reconnect. */
 const SLOW_READER = 4900;
 const TOO_MANY_SOCKETS = 4901;
 
-/** What runs over one socket: queries and mutations, also those whose client does not want to know any more. */
+/** The queries and mutations that run over one socket, including those that the client completed early. */
 type RunningOperations = Set<AbortController>;
 
-/** Counts sockets, and what they do. */
+/** Counts sockets, their running operations and their unread bytes. */
 type SocketLimits = {
-  /** Whether one more would be too many, as long as nobody knows whose it is. */
+  /** Whether the limit of unauthenticated sockets is reached. */
   isCrowded(): boolean;
-  /** For each new socket. */
+  /** Call for each new socket. */
   watch(socket: WebSocket): void;
-  /** After each message in either direction: closes a socket whose client does not read. */
+  /** Call after each message in either direction: closes a socket whose client does not read. */
   boundUnread(socket: WebSocket): void;
-  /** Whether the viewer may have this socket as well; otherwise it is being closed. */
+  /** Whether the viewer may have one more socket; otherwise closes this one. */
   admit(socket: WebSocket, viewer: Viewer): boolean;
-  /** Are aborted when it is closed. */
+  /** The operations are aborted when the socket is closed. */
   runningOver(socket: WebSocket): RunningOperations;
 };
 
@@ -316,27 +323,27 @@ export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits 
   const running = new WeakMap<WebSocket, RunningOperations>();
   const all = new Set<WebSocket>();
   const withoutViewer = new Set<WebSocket>();
-  const holders = new WeakMap<WebSocket, Set<WebSocket>>();
-  const ofHolder = new Map<string, Set<WebSocket>>();
-  /** With less, all sockets together are within half of the limit, and need not be counted for each message. */
+  const tenantSockets = new WeakMap<WebSocket, Set<WebSocket>>();
+  const byTenant = new Map<string, Set<WebSocket>>();
+  /** If no socket has more, all together are within half of the total limit, so most messages need no sum. */
   const negligible = unread.total / 2 / MAX_SOCKETS;
   const boundUnread = (socket: WebSocket) => {
     const own = socket.bufferedAmount;
     if (own <= negligible) return;
-    if (own > unread.perSocket || sumOfUnread(holders.get(socket) ?? []) > unread.perHolder) cutReader(socket);
+    if (own > unread.perSocket || sumOfUnread(tenantSockets.get(socket) ?? []) > unread.perTenant) cutReader(socket);
     if (sumOfUnread(all) > unread.total)
       cutReader([...all].reduce((most, one) => (unreadOf(one) > unreadOf(most) ? one : most)));
   };
-  const hold = (socket: WebSocket, holder: string) => {
-    const sockets = ofHolder.get(holder) ?? new Set();
-    ofHolder.set(holder, sockets.add(socket));
-    holders.set(socket, sockets);
+  const hold = (socket: WebSocket, tenant: string) => {
+    const sockets = byTenant.get(tenant) ?? new Set();
+    byTenant.set(tenant, sockets.add(socket));
+    tenantSockets.set(socket, sockets);
     socket.once('close', () => {
       sockets.delete(socket);
-      if (sockets.size === 0) ofHolder.delete(holder);
+      if (sockets.size === 0) byTenant.delete(tenant);
     });
   };
-  const admitted = createConcurrencyQuota({ max: MAX_SOCKETS, maxPerTenant: MAX_SOCKETS_PER_HOLDER });
+  const admitted = createConcurrencyQuota({ max: MAX_SOCKETS, maxPerTenant: MAX_SOCKETS_PER_TENANT });
   return {
     isCrowded: () => withoutViewer.size >= MAX_SOCKETS_WITHOUT_VIEWER,
     watch: (socket) => {
@@ -355,7 +362,7 @@ export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits 
     },
     boundUnread,
     admit: (socket, viewer) => {
-      // It may have gone while its credentials were looked at.
+      // The client may have disconnected during authentication.
       if (!withoutViewer.delete(socket)) return false;
       const release = admitted.take(viewer);
       if (release === undefined) {
@@ -363,19 +370,19 @@ export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits 
         return false;
       }
       socket.once('close', release);
-      const holder = quotaKeyOf(viewer);
-      if (holder !== undefined) hold(socket, holder);
+      const tenant = quotaKeyOf(viewer);
+      if (tenant !== undefined) hold(socket, tenant);
       return true;
     },
     runningOver: (socket) => {
       const operations = running.get(socket);
-      if (operations === undefined) throw new Error('a socket that nobody watches');
+      if (operations === undefined) throw new Error('unknown socket');
       return operations;
     },
   };
 }
 
-/** Of an open socket: the bytes of one that is being closed are freed within seconds. */
+/** Unread bytes of an open socket; those of a closing socket are freed within seconds. */
 function unreadOf(socket: WebSocket): number {
   return socket.readyState === socket.OPEN ? socket.bufferedAmount : 0;
 }

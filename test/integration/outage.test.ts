@@ -347,7 +347,7 @@ describe.concurrent('Postgres', () => {
     const { log, has } = recordingLog();
     const env = testEnv({ databaseUrl: postgres.url, nats: services.nats });
     const app = onCleanUp(test, await startApp(readConfig(env), { log, report: () => undefined }));
-    await waitFor(() => has('Postgres is not to be used yet'), { what: 'the log line' });
+    await waitFor(() => has('Postgres is not available yet'), { what: 'the log line' });
     expect((await fetch(`${app.url}/health/live`)).status).toBe(200);
     await postgres.start();
     await app.ready;

@@ -21,7 +21,7 @@ function createWork(turns: FairSemaphore) {
 }
 
 test('work that only waits gives up its turn, and takes one again before it goes on', async () => {
-  const turns = new FairSemaphore({ max: 2, maxPerHolder: 1 });
+  const turns = new FairSemaphore({ max: 2, maxPerKey: 1 });
   const { begun, run, end } = createWork(turns);
   let answer: () => void = () => undefined;
   const answered = new Promise<void>((resolve) => {
@@ -44,7 +44,7 @@ test('work that only waits gives up its turn, and takes one again before it goes
 });
 
 test('holders have their turns one after the other, however much one of them has waiting', async () => {
-  const { begun, run, end } = createWork(new FairSemaphore({ max: 1, maxPerHolder: 1 }));
+  const { begun, run, end } = createWork(new FairSemaphore({ max: 1, maxPerKey: 1 }));
   for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1']) void run(name);
   await setImmediate();
   const expected = ['a1', 'a2', 'b1', 'c1', 'a3', 'b2'];
@@ -53,7 +53,7 @@ test('holders have their turns one after the other, however much one of them has
 });
 
 test('so much runs at a time in all, and of each holder', async () => {
-  const { begun, run, end } = createWork(new FairSemaphore({ max: 3, maxPerHolder: 2 }));
+  const { begun, run, end } = createWork(new FairSemaphore({ max: 3, maxPerKey: 2 }));
   for (const name of ['a1', 'a2', 'a3', 'b1', 'b2']) void run(name);
   await setImmediate();
   expect(begun).toEqual(['a1', 'a2', 'b1']);
@@ -64,7 +64,7 @@ test('so much runs at a time in all, and of each holder', async () => {
 });
 
 test('what fails gives its turn back, and says so to whoever waits for it', async () => {
-  const turns = new FairSemaphore({ max: 1, maxPerHolder: 1 });
+  const turns = new FairSemaphore({ max: 1, maxPerKey: 1 });
   const failed = turns.run('a', () => Promise.reject(new Error('no')));
   const next = turns.run('a', () => Promise.resolve('yes'));
   expect(turns.waitingOf('a')).toBe(1);

@@ -10,16 +10,16 @@ import type { Context } from '../../schema/context.ts';
 import type { ServerContext } from '../graphql.ts';
 import { tooManyOperations } from './concurrency.ts';
 
-/** Limit of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes some 20 ms. */
+/** Maximum characters of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes about 20 ms. */
 const MAX_WHOLE = 4 * 1024 * 1024;
-/** Answers over HTTP beyond this are written as the client reads them. */
+/** Answers over HTTP with more characters are streamed as the client reads them. */
 const MAX_AT_ONCE = 256 * 1024;
-/** Limit of a tenant's answers over HTTP that its clients have not read yet. */
+/** Maximum characters of a tenant's HTTP answers that its clients have not read yet. */
 const MAX_UNREAD = 64 * 1024 * 1024;
 
 type Answer = Parameters<typeof boundErrors>[0] & { readonly data?: unknown };
 
-/** An answer that is written in one piece, or the error that it is too large for that. */
+/** The answer, or an error if it is too large to be written in one piece. */
 export function boundMessage<Result extends Answer>(result: Result): Result {
   return boundAnswer(result, MAX_WHOLE).result;
 }
@@ -32,25 +32,25 @@ function boundAnswer<Result extends Answer>(result: Result, max: number) {
   return { size: { characters: 0, values: 0 }, result: { ...result, data: null, errors: [error] } };
 }
 
-/** Yoga makes it the body of its response, which may be a stream as well. */
+/** Yoga uses the result as the response body, which may be a stream. */
 function streamOf(answer: ExecutionResult): string {
-  // `as`: Yoga's type knows of text alone.
+  // `as`: Yoga's type allows only text.
   return Readable.from(writeAnswer(answer), { objectMode: false, highWaterMark: 1 }) as unknown as string;
 }
 
-/** Bounds how long answers are, and what of them waits for clients to read it. */
+/** Limits the length of answers and the unread answers of each tenant. */
 export function limitAnswers(cpuShares: CpuShares): Plugin<Context, ServerContext & { res?: ServerResponse }> {
   const unread = new Map<string, number>();
-  const addUnread = (holder: string, characters: number) => {
-    const sum = (unread.get(holder) ?? 0) + characters;
-    if (sum === 0) unread.delete(holder);
-    else unread.set(holder, sum);
+  const addUnread = (tenant: string, characters: number) => {
+    const sum = (unread.get(tenant) ?? 0) + characters;
+    if (sum === 0) unread.delete(tenant);
+    else unread.set(tenant, sum);
   };
   return {
     onExecute: ({ args, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.
-      const holder = quotaKeyOf((args.contextValue as Context).viewer);
-      if (holder === undefined || (unread.get(holder) ?? 0) <= MAX_UNREAD) return;
+      const tenant = quotaKeyOf((args.contextValue as Context).viewer);
+      if (tenant === undefined || (unread.get(tenant) ?? 0) <= MAX_UNREAD) return;
       const message = `at most ${MAX_UNREAD} characters of a tenant's answers can be unread`;
       setResultAndStopExecution({ errors: [tooManyOperations(message)] });
     },
@@ -75,11 +75,11 @@ export function limitAnswers(cpuShares: CpuShares): Plugin<Context, ServerContex
       if (viewer !== undefined) {
         const { valueOfAnswer, characterOfAnswer } = PRICES;
         cpuShares(viewer)?.spend(size.values * valueOfAnswer + size.characters * characterOfAnswer);
-        const holder = quotaKeyOf(viewer);
-        if (holder !== undefined && res !== undefined && !res.closed) {
-          addUnread(holder, size.characters);
+        const tenant = quotaKeyOf(viewer);
+        if (tenant !== undefined && res !== undefined && !res.closed) {
+          addUnread(tenant, size.characters);
           res.once('close', () => {
-            addUnread(holder, -size.characters);
+            addUnread(tenant, -size.characters);
           });
         }
       }
@@ -89,12 +89,12 @@ export function limitAnswers(cpuShares: CpuShares): Plugin<Context, ServerContex
   };
 }
 
-/** Characters that are written in one piece. */
+/** Characters written at a time. */
 const PIECE = 64 * 1024;
 
 type AnswerSize = { readonly characters: number; readonly values: number };
 
-/** How long an answer is as JSON, escapes aside, and how many values it has; counted to just beyond `max` characters. */
+/** Length of an answer as JSON (without escapes) and number of its values, counted up to just beyond `max` characters. */
 export function sizeOfAnswer(answer: unknown, max: number): AnswerSize {
   let characters = 0;
   let values = 0;
@@ -111,7 +111,7 @@ export function sizeOfAnswer(answer: unknown, max: number): AnswerSize {
       }
     } else {
       for (const name in value) {
-        // `as`: an object, whose members are what this is about.
+        // `as`: an object with string keys.
         characters += name.length + 4;
         visit((value as Record<string, unknown>)[name]);
         if (characters > max) return;
@@ -122,7 +122,7 @@ export function sizeOfAnswer(answer: unknown, max: number): AnswerSize {
   return { characters, values };
 }
 
-/** An answer as JSON, piece by piece as the client reads it, with turns of the event loop for others in between. */
+/** Writes an answer as JSON in pieces as the client reads it, and yields to the event loop between them. */
 export async function* writeAnswer(answer: unknown): AsyncGenerator<Uint8Array, void> {
   const encoder = new TextEncoder();
   let buffer = '';
@@ -159,16 +159,16 @@ function* piecesOf(value: unknown): Generator<string, void> {
   }
 }
 
-/** Limit of the errors of one answer, as JSON: with everything around them, an answer to a bad request is at most 64 KiB. */
+/** Maximum bytes of the errors of one answer as JSON: keeps the answer to a bad request below 64 KiB. */
 const MAX_BYTES = 48 * 1024;
 const MAX_ERROR_BYTES = 8 * 1024;
 const MAX_MESSAGE_LENGTH = 1_000;
-/** Places in the document that one error names. */
+/** Maximum locations of one error. */
 const MAX_NODES = 10;
 
 type Errors = { readonly errors?: readonly GraphQLError[] | undefined };
 
-/** The same answer, with errors that are short and few; what they quote and name comes from the request. */
+/** Shortens and limits the errors of an answer: they quote text of the request. */
 function boundErrors<Result extends Errors>(result: Result): Result {
   const { errors } = result;
   if (errors === undefined) return result;
@@ -195,7 +195,7 @@ function boundError(error: GraphQLError): GraphQLError {
   const place = nodes === undefined ? { source, positions } : { nodes: nodes.slice(0, MAX_NODES) };
   const bounded = createGraphQLError(text, { ...place, path, extensions });
   if (sizeOf(bounded) <= MAX_ERROR_BYTES) return bounded;
-  // Names in the path and the extensions are the client's, too. `http` is the status, for Yoga.
+  // Names in the path and the extensions also come from the client. `http` is the status, for Yoga.
   const { code, http } = extensions;
   return createGraphQLError(text.slice(0, 300).toWellFormed(), { extensions: { code, http } });
 }

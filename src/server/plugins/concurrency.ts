@@ -11,25 +11,25 @@ import { type InFlight, trackValues } from '../../lib/loop.ts';
 import { FairSemaphore } from '../../lib/semaphore.ts';
 import type { Context } from '../../schema/context.ts';
 
-/** Half of Prisma's connections: what one tenant asks must not keep the others waiting. */
+/** Maximum running operations per tenant: half of Prisma's connections, so that one tenant cannot block the others. */
 const MAX_RUNNING = 5;
-/** As many as the default rate limit lets through at once. */
+/** Maximum waiting operations per tenant: the burst of the default rate limit. */
 const MAX_WAITING = 200;
 const CROWDED = `at most ${MAX_RUNNING} operations of a tenant run at a time, and ${MAX_WAITING} wait`;
 
-/** So many queries and mutations of a tenant run at a time, the others wait for their turn. */
+/** Runs at most MAX_RUNNING queries and mutations of a tenant at a time; further ones wait in a queue. */
 export function limitTenantConcurrency(): Plugin<Context> {
-  const turns = new FairSemaphore({ max: Number.POSITIVE_INFINITY, maxPerHolder: MAX_RUNNING });
+  const semaphore = new FairSemaphore({ max: Number.POSITIVE_INFINITY, maxPerKey: MAX_RUNNING });
   return {
     onExecute: ({ args, executeFn, setExecuteFn }) => {
       // `as`: Yoga leaves the type of the context open.
       const context = args.contextValue as Context;
-      const holder = quotaKeyOf(context.viewer);
-      if (holder === undefined) return;
+      const tenant = quotaKeyOf(context.viewer);
+      if (tenant === undefined) return;
       setExecuteFn((execution: ExecutionArgs): Promise<ExecutionResult> | ExecutionResult => {
-        if (turns.waitingOf(holder) >= MAX_WAITING) return { errors: [tooManyOperations(CROWDED)] };
+        if (semaphore.waitingOf(tenant) >= MAX_WAITING) return { errors: [tooManyOperations(CROWDED)] };
         // `as`: it is graphql-js's, or another plugin's in its place.
-        return turns.run(holder, async (rest) => {
+        return semaphore.run(tenant, async (rest) => {
           Object.assign(context, { rest });
           return (await executeFn(execution)) as ExecutionResult;
         });
@@ -39,10 +39,10 @@ export function limitTenantConcurrency(): Plugin<Context> {
 }
 
 const MAX_STREAMS = 10_000;
-/** Each may keep 1,000 attempts in memory, and all of them are compared with every attempt. */
+/** Each stream may buffer 1,000 attempts in memory, and every attempt is matched against all streams. */
 const MAX_STREAMS_PER_TENANT = 1_000;
 
-/** So many live streams are open at a time, over whatever transport. */
+/** Limits the open live streams, over every transport, in total and per tenant. */
 export function limitStreams(): Plugin<Context> {
   const streams = createConcurrencyQuota({ max: MAX_STREAMS, maxPerTenant: MAX_STREAMS_PER_TENANT });
   return {
@@ -68,7 +68,7 @@ export function limitStreams(): Plugin<Context> {
   };
 }
 
-/** A stop waits for the fields of a value that is being computed; a transport that is closed does not. */
+/** A stop waits until the fields of the current value are resolved; closed transports do not wait. */
 export function trackStreams(operations: InFlight): Plugin<Context> {
   return {
     onSubscribe: () => ({
@@ -80,13 +80,13 @@ export function trackStreams(operations: InFlight): Plugin<Context> {
   };
 }
 
-/** As long as a statement of theirs may take. */
+/** Equal to the statement timeout of queries. */
 const MAX_QUERY_MS = 30_000;
 
 /**
- * Ends a query that takes too long, or whose client has gone away: nothing more of it is begun, and a statement that
- * runs ends by its own limit. Mutations end as they would alone: what they have begun is done, and their caller should
- * learn of it. Live streams end with their connection.
+ * Aborts a query after `maxMs` or when its client disconnects: no further resolver starts, and a running statement ends by its
+ * own timeout. Mutations are not aborted: their effects happen anyway, and the caller must get the result. Live streams end
+ * with their connection.
  */
 export function endLongQueries(maxMs = MAX_QUERY_MS): Plugin {
   return {
@@ -98,23 +98,23 @@ export function endLongQueries(maxMs = MAX_QUERY_MS): Plugin {
       const ending = new AbortController();
       // `as`: Yoga puts the request into every context.
       const { request } = execution.contextValue as { readonly request: Request };
-      const onGone = () => {
+      const onDisconnect = () => {
         ending.abort(request.signal.reason);
       };
-      if (request.signal.aborted) onGone();
-      request.signal.addEventListener('abort', onGone);
+      if (request.signal.aborted) onDisconnect();
+      request.signal.addEventListener('abort', onDisconnect);
       const timer = setTimeout(() => {
         ending.abort(timeoutError(maxMs));
       }, maxMs);
       timer.unref();
       Object.assign(args, { signal: ending.signal });
-      // For resolvers that take many steps.
+      // For resolvers with several steps.
       Object.assign(execution.contextValue as object, { signal: ending.signal });
       (execution.contextValue as Partial<Context>).work?.stopWith(ending.signal);
       return {
         onExecuteDone: () => {
           clearTimeout(timer);
-          request.signal.removeEventListener('abort', onGone);
+          request.signal.removeEventListener('abort', onDisconnect);
         },
       };
     },

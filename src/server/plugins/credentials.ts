@@ -8,9 +8,9 @@ import type { Context } from '../../schema/context.ts';
 import type { ServerContext } from '../graphql.ts';
 
 /**
- * Every live stream over HTTP ends when the credential ends that it was opened with: the last event is an error that says
- * so, and then the response is cut. Without the event `complete`, which would tell the client that nothing more is to
- * come, and not to connect again. A WebSocket is closed as a whole instead (LiveSockets), and says nothing before that.
+ * Ends a live stream over HTTP when its credential expires or is revoked: the last event is the error UNAUTHENTICATED, and then
+ * the response is destroyed. There is no event `complete`, after which clients would not reconnect. LiveSockets closes the
+ * whole WebSocket instead.
  */
 export function endWithCredential(watch: (viewer: Viewer) => Watch): Plugin<Context> {
   return {
@@ -30,11 +30,11 @@ export function endWithCredential(watch: (viewer: Viewer) => Watch): Plugin<Cont
 }
 
 type Step = IteratorResult<ExecutionResult, undefined>;
-/** A client that does not read its stream does not get the last event. */
+/** Time until the response is destroyed when the client does not read the last event. */
 const CUT_AFTER_MS = 2_000;
 const DONE: Step = { done: true, value: undefined };
 
-/** Its reader asks for one value after the other. `cut` is called after the last one of a credential that has ended. */
+/** Requires a reader that requests one value at a time. Calls `cut` after the reader got the error of the ended credential. */
 function endedBy(
   { signal, release, cut }: Watch & { readonly cut: () => void },
   stream: AsyncIterable<ExecutionResult>,
@@ -57,8 +57,8 @@ function endedBy(
     await source.return?.();
     return DONE;
   };
-  const lastWord = (): Step => {
-    // What the stream was waiting for comes to nobody any more.
+  const lastEvent = (): Step => {
+    // Errors of closing are of no interest: nobody reads the stream any longer.
     close().catch(() => undefined);
     isToBeCut = true;
     return { done: false, value: { errors: [credentialEnded()] } };
@@ -70,15 +70,15 @@ function endedBy(
         cut();
       }
       if (!isReadOn()) return DONE;
-      if (hasEnded()) return lastWord();
+      if (hasEnded()) return lastEvent();
       const step = await new Promise<IteratorResult<ExecutionResult>>((resolve, reject) => {
         interrupt = () => {
           resolve(DONE);
         };
         source.next().then(resolve, reject);
       });
-      // Also where a value and the end came together: it is not for this reader any more.
-      if (hasEnded() && isReadOn()) return lastWord();
+      // Also when a value arrived together with the end of the credential: the reader may no longer see it.
+      if (hasEnded() && isReadOn()) return lastEvent();
       return step.done === true ? close() : step;
     },
     return: close,
@@ -88,7 +88,7 @@ function endedBy(
   };
 }
 
-/** Over every transport, and for whatever is asked with a credential that has ended. */
+/** The answer, over every transport, to operations with an ended credential. */
 export function credentialEnded() {
   return createGraphQLError('these credentials have expired or been revoked', {
     extensions: { code: 'UNAUTHENTICATED' },
@@ -97,7 +97,7 @@ export function credentialEnded() {
 
 const HINT = 'send the header `Authorization: Bearer <API key or JWT>`, with one that is valid';
 
-/** Nobody gets in without credentials; this is before anything of the request is read. */
+/** Refuses requests without valid credentials before the body is read. */
 export function requireViewer(
   authenticate: Authenticate,
   maskError: (error: unknown) => GraphQLError,
@@ -119,7 +119,7 @@ export function requireViewer(
           refuse(401, error, { 'www-authenticate': 'Bearer' });
         }
       } catch (error) {
-        // It could not be found out: that is our fault, and no reason to throw credentials away.
+        // The check itself failed. A 401 would make clients discard valid credentials.
         const masked = maskError(error);
         refuse(masked.extensions['code'] === 'SERVICE_UNAVAILABLE' ? 503 : 500, masked);
       }

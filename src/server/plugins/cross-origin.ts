@@ -3,23 +3,26 @@ import type { CORSOptions, Plugin } from 'graphql-yoga';
 const JSON_TYPE = /^application\/(?:graphql\+)?json *(?:;|$)/i;
 
 /**
- * What browsers are told about pages of other origins: those that are listed may read answers, and nobody else.
- * Without credentials, as there are no cookies; a page has to know a key, and then needs no protection from itself.
+ * CORS: only pages of the listed origins may read answers. `credentials` is false, as there are no cookies: a page must
+ * send an API key itself.
  */
 export function createCors(origins: readonly string[]): false | ((request: Request) => CORSOptions) {
-  // Otherwise every OPTIONS would be answered.
+  // Otherwise Yoga answers every OPTIONS request.
   if (origins.length === 0) return false;
   return (request) => {
     const origin = request.headers.get('origin');
     if (origin === null || !origins.includes(origin)) return false;
     return {
-      ...{ origin: [origin], credentials: false, methods: ['GET', 'POST'], maxAge: 600 },
+      origin: [origin],
+      credentials: false,
+      methods: ['GET', 'POST'],
+      maxAge: 600,
       exposedHeaders: ['retry-after'],
     };
   };
 }
 
-/** A form of any page can send the other types without asking first; only JSON makes a browser ask. */
+/** Prevents CSRF: browsers send JSON across origins only after a preflight, and form content types without one. */
 export function requireJson(): Plugin {
   return {
     onRequestParse: ({ request, fetchAPI, endResponse }) => {

@@ -20,38 +20,38 @@ import { type CpuShares, PRICES } from '../../auth/quota.ts';
 import type { Context } from '../../schema/context.ts';
 import { countValues, findVariableProblems, MAX_VALUES } from './validation.ts';
 
-/** What is no token, such as comments, is kept with the document as well. Over WebSocket messages are no larger anyway. */
+/** Maximum length of a document. Comments are no tokens but are kept with the document. WebSocket messages have the same limit. */
 const MAX_CHARACTERS = 65_536;
 const MAX_TOKENS = 5_000;
-/** The longest sensible way, `webhookSubscriptions.edges.node.deliveries.edges.node.attempts.edges.node.….…`, is 12. */
+/** The longest sensible path, `webhookSubscriptions.edges.node.deliveries.edges.node.attempts.edges.node.….…`, is 12. */
 const MAX_DEPTH = 12;
-/** Each can be a statement of its own; and validation compares fields of the same name pair by pair. */
+/** Each alias can cause a statement of its own, and validation compares fields of the same name in pairs. */
 const MAX_ALIASES = 30;
 const MAX_DIRECTIVES = 50;
-/** Characters of an alias: it is in the answer once for each row. */
+/** Maximum characters of an alias, which the answer repeats for each row. */
 const MAX_ALIAS_LENGTH = 128;
-/** Operations and fragments of a document: some rules of validation go through all fragments for each of them. */
+/** Maximum operations and fragments of a document: some validation rules visit all fragments for each of them. */
 const MAX_DEFINITIONS = 100;
-/** Pairs of fields that answer under the same name, for validation to compare: some 20 ms. */
+/** Maximum pairs of fields with the same response name. Validation compares each pair: about 20 ms. */
 const MAX_REPETITIONS = 10_000;
-/** Limit of validation errors, each of which may compare all names of the schema for a suggestion. */
+/** Maximum validation errors. Each may compare all names of the schema for a suggestion. */
 const MAX_ERRORS = 20;
 /**
- * Lines times fields. For each place that an error names, graphql-js counts the lines before it; beyond this, errors of
- * validation name no places.
+ * Maximum of lines times fields. graphql-js counts the preceding lines for each location of an error; beyond this limit,
+ * validation errors have no locations.
  */
 const MAX_LOCATED = 200_000;
-/** They run one after the other, and take locks. */
+/** Maximum mutations per operation: they run one after the other and take locks. */
 const MAX_MUTATIONS = 5;
 /**
  * Fields times rows, as the schema weighs them: 50 subscriptions with 50 deliveries of 10 fields each come to some
  * 30,000, a page of 250 whole attempts to 6,000; 250 times 250 of anything is more than 125,000.
  */
 const MAX_COST = 100_000;
-/** Of each value of a live stream, which come by the thousand. */
+/** Maximum cost of one value of a live stream, which may have thousands of values. */
 const MAX_LIVE_COST = 500;
 
-/** Whoever exceeds one learns which: `LIMIT_EXCEEDED`, with `limit`, `max` and, where it is known, `actual`. */
+/** Error `LIMIT_EXCEEDED` with `limit`, `max` and, if known, `actual`. */
 function limitError(limit: string, { max, actual }: { readonly max: number; readonly actual?: number }): GraphQLError {
   const found = actual === undefined ? '' : `, this has ${actual}`;
   const message = `the operation exceeds the limit of ${limit}: at most ${max}${found}`;
@@ -59,7 +59,7 @@ function limitError(limit: string, { max, actual }: { readonly max: number; read
 }
 
 type LimitOptions = {
-  /** Whether clients may learn what is in the schema, also by errors that suggest names. */
+  /** Whether clients may read the schema, also through errors that suggest names. */
   readonly introspection: boolean;
 };
 
@@ -84,14 +84,14 @@ export function limitOperations({ introspection }: LimitOptions, cpuShares: CpuS
         const parse = (noLocation: boolean): unknown =>
           asLimit((): unknown => parseFn(source, { ...options, noLocation, maxTokens: MAX_TOKENS }));
         const document = parse(false);
-        // `as`: it is what parsing makes.
+        // `as`: the result of parsing.
         return isLocatable(source as string | Source, document as DocumentNode) ? document : parse(true);
       });
     },
     onValidate: ({ validateFn, setValidationFn, addValidationRule }) => {
       if (!introspection) addValidationRule(NoSchemaIntrospectionCustomRule);
       setValidationFn((schema, document: DocumentNode, rules): unknown => {
-        // Before validation, which takes quadratic time in places.
+        // Before validation, parts of which take quadratic time.
         const problems = findSizeProblems(document);
         return problems.length > 0
           ? problems
@@ -111,7 +111,7 @@ function asLimit<T>(parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    // graphql-js gives no other sign of it.
+    // graphql-js has no code for this error.
     const isTooLong = error instanceof Error && error.message.includes(`${MAX_TOKENS} tokens`);
     throw isTooLong ? limitError('tokens', { max: MAX_TOKENS }) : error;
   }
@@ -162,7 +162,7 @@ function findCostProblems(
   { hideSuggestions }: { readonly hideSuggestions: boolean },
 ): readonly GraphQLError[] {
   const operation = getOperationAST(document, operationName);
-  // The executor says what is wrong then.
+  // The executor reports the missing operation.
   if (operation == null) return [];
   const variables = variableValues ?? {};
   const values = countValues({ schema, operation, values: variables });
@@ -174,13 +174,13 @@ function findCostProblems(
   return complexity > max ? [limitError('cost', { max, actual: complexity })] : [];
 }
 
-/** The library takes the first operation it finds. */
+/** complexityFromQuery uses the first operation of the document. */
 function only(operation: OperationDefinitionNode, document: DocumentNode): DocumentNode {
   const fragments = document.definitions.filter((definition) => definition.kind === Kind.FRAGMENT_DEFINITION);
   return { ...document, definitions: [operation, ...fragments] };
 }
 
-/** How large a selection is as it stands in the document, fragments counted each time they are spread. */
+/** Size of a selection; a fragment counts each time it is spread. */
 type SelectionSize = {
   readonly depth: number;
   readonly aliases: number;
@@ -189,21 +189,21 @@ type SelectionSize = {
 };
 
 type OperationSize = SelectionSize & {
-  /** Pairs of fields that answer under the same name: validation compares each pair. At most MAX_COUNTED, and counted no further. */
+  /** Pairs of fields with the same response name, which validation compares. Counted up to MAX_COUNTED. */
   readonly repetitions: number;
 };
 
 const EMPTY: SelectionSize = { depth: 0, aliases: 0, directives: 0, rootFields: 0 };
-/** graphql-js bounds the depth of introspection itself; tools ask for more of it than anybody should of data. */
+/** Exempt from the depth limit: tools use deep introspection queries, and graphql-js bounds them itself. */
 const INTROSPECTION: ReadonlySet<string> = new Set(['__schema', '__type']);
 
 type Fragments = {
   readonly definitions: ReadonlyMap<string, FragmentDefinitionNode>;
-  /** Each fragment is measured once, or those that spread others twice would take exponential time. */
+  /** Each fragment is measured once: nested fragments that are spread twice would take exponential time. */
   readonly sizes: Map<string, SelectionSize>;
 };
 
-/** Of each operation in the document, which need not be valid. */
+/** Measures each operation of a document, which may be invalid. */
 export function measureOperations(document: DocumentNode): { readonly size: OperationSize; readonly kind: string }[] {
   const definitions = new Map<string, FragmentDefinitionNode>();
   for (const definition of document.definitions) {
@@ -219,12 +219,12 @@ export function measureOperations(document: DocumentNode): { readonly size: Oper
   });
 }
 
-/** Limit of fields and of pairs. Fragments can make much of a short document. */
+/** Maximum fields and pairs counted. Fragments can expand a short document enormously. */
 const MAX_COUNTED = 50_000;
-/** Deeper than any operation may be; fragments that spread themselves have no end. */
+/** Deeper than any permitted operation; ends the recursion of fragments that spread themselves. */
 const MAX_LEVELS = 20;
 
-/** Goes through an operation as its execution would, every name once for all fields that answer under it. */
+/** Traverses an operation as its execution would, with all fields of one response name merged. */
 function countRepetitions(
   selectionSet: SelectionSetNode,
   fragments: ReadonlyMap<string, FragmentDefinitionNode>,
@@ -295,7 +295,7 @@ function measureFragment(name: string, fragments: Fragments): SelectionSize {
   if (known !== undefined) return known;
   const definition = fragments.definitions.get(name);
   if (definition === undefined) return EMPTY;
-  // One that spreads itself finds this; validation refuses it afterwards.
+  // Ends the recursion of a fragment that spreads itself; validation refuses it afterwards.
   fragments.sizes.set(name, EMPTY);
   const size = measureSelections(definition.selectionSet, fragments);
   fragments.sizes.set(name, size);

@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import { DomainError, InputError } from '../../lib/errors.ts';
 import { isUnavailable } from '../../postgres/errors.ts';
 
-/** Whose fault an error is: the caller's, of Postgres's absence, or ours. */
+/** The cause of an error: the caller, unavailable Postgres, or a bug. */
 export type Fault = 'refused' | 'unavailable' | 'failed';
 
 export function faultOf(error: unknown): Fault {
@@ -16,9 +16,8 @@ export function faultOf(error: unknown): Fault {
 }
 
 /**
- * What the caller may know of an error. A domain error keeps its code and message, and `problems` if it is about the
- * input, an error GraphQL made of the request stays as it is, and anything else is a fault of ours: it goes to the
- * log, the caller gets its number there.
+ * Masks errors for the caller. A domain error keeps its code and message, and `problems` if it is about the input. An error
+ * that GraphQL found in the request stays unchanged. Any other error is logged, and the caller gets its correlation id.
  */
 export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
   return (error) => {
@@ -28,11 +27,11 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
     if (isGraphQLError(cause)) return restate(error, cause.message, cause.extensions);
     const correlationId = randomUUID();
     if (isUnavailable(cause)) {
-      log.warn({ err: cause, correlationId }, 'a GraphQL operation failed because Postgres is away');
+      log.warn({ err: cause, correlationId }, 'GraphQL operation failed: Postgres unavailable');
       const message = 'the database cannot be reached right now; try again in a moment';
       return restate(error, message, { code: 'SERVICE_UNAVAILABLE', correlationId });
     }
-    log.error({ err: cause, correlationId }, 'a GraphQL operation failed');
+    log.error({ err: cause, correlationId }, 'GraphQL operation failed');
     const message = `something went wrong on our side; the log has more under ${correlationId}`;
     return restate(error, message, { code: 'INTERNAL_SERVER_ERROR', correlationId });
   };
@@ -44,7 +43,7 @@ function extensionsOf(error: DomainError): GraphQLErrorExtensions {
   return { code: error.code, problems };
 }
 
-/** What Pothos says of a connection's arguments, such as two that contradict each other: it names them in quotes. */
+/** Pothos refuses arguments of a connection, such as contradicting ones, and quotes the argument's name in the message. */
 function extensionsOfPage({ message }: PothosValidationError): GraphQLErrorExtensions {
   const [, path = ''] = /"(\w+)"/.exec(message) ?? [];
   return { code: 'INVALID_INPUT', problems: [{ path, message, code: 'INVALID_INPUT' }] };
@@ -54,14 +53,14 @@ function originOf(error: unknown): unknown {
   return isGraphQLError(error) && error.originalError != null ? originOf(error.originalError) : error;
 }
 
-/** By name: a loader can end up with two copies of the graphql package, and an error of the other one is no instance. */
+/** By name: a module loader may load two copies of the graphql package, and `instanceof` fails across them. */
 function isGraphQLError(error: unknown): error is GraphQLError {
   return error instanceof Error && error.name === 'GraphQLError';
 }
 
-/** Another message at the same place of the same operation. */
+/** The same location and path with another message. */
 function restate(error: unknown, message: string, extensions: GraphQLErrorExtensions): GraphQLError {
-  // Yoga's function makes instances of the copy that graphql-ws knows as well.
+  // Yoga's function creates instances of the copy that graphql-ws uses.
   if (!isGraphQLError(error)) return createGraphQLError(message, { extensions });
   const { nodes = null, source = null, positions = null, path = null } = error;
   return createGraphQLError(message, { extensions, nodes, source, positions, path });

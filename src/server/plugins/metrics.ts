@@ -8,12 +8,12 @@ import { faultOf } from './mask-error.ts';
 const TYPES = ['query', 'mutation', 'subscription'] as const;
 const OUTCOMES = ['ok', 'refused', 'unavailable', 'failed'] as const;
 type Outcome = (typeof OUTCOMES)[number];
-/** Why somebody did not get as far as an operation. */
+/** Reasons for refusing a request before its operation starts. */
 const REFUSALS = ['credentials', 'rate', 'document'] as const;
 
-/** Counts what comes over GraphQL, whatever the transport. */
+/** Counts GraphQL operations, over every transport. */
 export type OperationMetrics = {
-  /** To be the first of the plugins: it sees what others stop. */
+  /** Must be the first plugin, so that it counts operations that others stop. */
   readonly plugin: Plugin;
   readonly countAuthentications: (authenticate: Authenticate) => Authenticate;
   readonly countOperations: (takeOperation: TakeOperation) => TakeOperation;
@@ -34,17 +34,17 @@ export function createOperationMetrics(metrics: Registry): OperationMetrics {
         const type = typeOf(args);
         setExecuteFn(async (execution: ExecutionArgs): Promise<unknown> => {
           try {
-            // `as`: it is graphql-js's, or another plugin's in its place.
+            // `as`: the function of graphql-js or of another plugin.
             return await (executeFn(execution) as Promise<unknown>);
           } catch (error) {
-            // It took too long; or its client has gone, which is nobody's fault.
+            // A timeout counts as refused; a disconnected client does not count.
             if (faultOf(error) === 'refused') operations.inc({ type, outcome: 'refused' });
             throw error;
           }
         });
         return {
           onExecuteDone: ({ result }) => {
-            // Nothing here is incremental, so it is one.
+            // There is no incremental delivery, so any other result is a single one.
             if (!isAsyncIterable(result)) operations.inc({ type, outcome: outcomeOf(result) });
           },
         };
@@ -85,17 +85,22 @@ export function createOperationMetrics(metrics: Registry): OperationMetrics {
 function createCounts(metrics: Registry) {
   const registers = [metrics];
   const operations = new Counter({
-    ...{ registers, name: 'webhooks_graphql_operations_total', labelNames: ['type', 'outcome'] },
+    registers,
+    name: 'webhooks_graphql_operations_total',
+    labelNames: ['type', 'outcome'],
     help: 'GraphQL operations by outcome; a subscription counts when it begins',
   });
   for (const type of TYPES) for (const outcome of OUTCOMES) operations.inc({ type, outcome }, 0);
   const refusals = new Counter({
-    ...{ registers, name: 'webhooks_graphql_refusals_total', labelNames: ['reason'] },
-    help: 'What was refused before it was an operation: for its credentials, the rate limit, or a document that is not valid',
+    registers,
+    name: 'webhooks_graphql_refusals_total',
+    labelNames: ['reason'],
+    help: 'GraphQL requests refused before execution: credentials, rate limit, or invalid document',
   });
   for (const reason of REFUSALS) refusals.inc({ reason }, 0);
   const streams = new Gauge({
-    ...{ registers, name: 'webhooks_graphql_subscriptions' },
+    registers,
+    name: 'webhooks_graphql_subscriptions',
     help: 'GraphQL subscriptions (live streams) that are running',
   });
   return { operations, refusals, streams };
@@ -105,7 +110,7 @@ function typeOf({ document, operationName }: Pick<ExecutionArgs, 'document' | 'o
   return getOperationAST(document, operationName)?.operation ?? 'query';
 }
 
-/** The worst of its errors, by whose fault they are. An error that is a member of a result union is none. */
+/** The most severe fault among the errors. Errors that are members of a result union do not count. */
 function outcomeOf({ errors = [] }: ExecutionResult): Outcome {
   const faults = new Set<Outcome>(errors.map(faultOf));
   return (['failed', 'unavailable', 'refused'] as const).find((fault) => faults.has(fault)) ?? 'ok';

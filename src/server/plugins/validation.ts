@@ -22,10 +22,10 @@ import { createGraphQLError, type Plugin } from 'graphql-yoga';
 
 /** An event's data may be nested 1,000 levels deep; the fields around it are bounded by the limit `depth`. */
 const MAX_NESTING = 1_024;
-/** Everything in a document that can contain a bracket that does not nest, and the brackets. */
+/** Brackets, and the tokens whose text may contain brackets: strings and comments. */
 const TOKENS = /"""(?:\\"""|[^])*?(?:"""|$)|"(?:\\.|[^"\\\n\r])*"?|#[^\n\r]*|[{}[\]()]/g;
 
-/** Rules for documents that graphql-js 16 accepts, over every transport. */
+/** Validation that graphql-js 16 lacks, over every transport. */
 export function checkDocuments(): Plugin {
   return {
     onParse: ({ parseFn, setParseFn }) => {
@@ -57,8 +57,8 @@ function checkNesting(document: string): void {
 }
 
 /**
- * The root field of a subscription must not depend on a condition (GraphQL of September 2025, 5.2.4.1): without it there
- * would be a stream of nothing. graphql-js 16 has no such rule, and throws where the condition is a variable.
+ * The root field of a subscription must not depend on a condition (GraphQL of September 2025, 5.2.4.1): otherwise the
+ * stream has no values. graphql-js 16 has no such rule, and throws if the condition is a variable.
  */
 function findConditions({ definitions }: DocumentNode): GraphQLError[] {
   const fragments = new Map<string, SelectionSetNode>();
@@ -77,7 +77,7 @@ function findConditions({ definitions }: DocumentNode): GraphQLError[] {
   return [createGraphQLError('the root field of a subscription must not have @skip or @include', { nodes })];
 }
 
-/** The root fields, and the fragments that they are in. Takes the fragments out: one may be spread many times, or by itself. */
+/** The root fields and their fragments. Removes visited fragments: one may be spread many times, or spread itself. */
 function rootSelections({ selections }: SelectionSetNode, fragments: Map<string, SelectionSetNode>): SelectionNode[] {
   return selections.flatMap((selection) => {
     if (selection.kind === Kind.FIELD) return [selection];
@@ -93,13 +93,13 @@ function rootSelections({ selections }: SelectionSetNode, fragments: Map<string,
 }
 
 /**
- * Values of variables that the schema knows, each field and element one; what a JSON scalar has inside is not looked at.
- * graphql-js reads them several times before anything is executed, without a pause: some 20 ms for so many.
+ * Maximum values in an operation's variables; each field and element counts, the content of JSON scalars does not. graphql-js
+ * reads them several times synchronously before execution: about 20 ms for this number.
  */
 export const MAX_VALUES = 10_000;
-/** Errors of one operation's variables. */
+/** Maximum errors of one operation's variables. */
 const MAX_ERRORS = 20;
-/** graphql-js quotes the whole value in each message; after so many characters no further message is made. */
+/** Maximum characters of all messages together: graphql-js quotes the whole value in each message. */
 const MAX_QUOTED_CHARACTERS = 65_536;
 
 type Variables = {
@@ -109,7 +109,7 @@ type Variables = {
   readonly hideSuggestions: boolean;
 };
 
-/** The problems of the variables of an operation, with the code that the same value has in a document. */
+/** Problems of an operation's variables, with the code of an invalid value in a document. */
 export function findVariableProblems({ schema, operation, values, hideSuggestions }: Variables) {
   const problems = findCoercionProblems({ schema, operation, values, hideSuggestions });
   if (problems.length > 0) return problems;
@@ -159,7 +159,7 @@ function shorten(text: string): string {
   return text.length > 300 ? `${text.slice(0, 300).toWellFormed()}…` : text;
 }
 
-/** How many values there are, counted up to just beyond MAX_VALUES. */
+/** Counts values, up to just beyond MAX_VALUES. */
 export function countValues({ schema, operation, values }: Omit<Variables, 'hideSuggestions'>): number {
   let count = 0;
   const visit = (value: unknown, given: GraphQLInputType): void => {
@@ -172,7 +172,7 @@ export function countValues({ schema, operation, values }: Omit<Variables, 'hide
         for (let index = 0; index < value.length && count <= MAX_VALUES; index += 1) visit(value[index], type.ofType);
     } else if (isInputObjectType(type)) {
       const fields = type.getFields();
-      // Unknown names are errors, each of which is a value as well.
+      // An unknown name becomes an error, which counts as a value.
       for (const [name, member] of Object.entries(value)) {
         const field = Object.hasOwn(fields, name) ? fields[name] : undefined;
         if (field === undefined) count += 1;
