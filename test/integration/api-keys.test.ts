@@ -154,7 +154,7 @@ describe('an API key', () => {
       BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '57014'; END $$`);
     await services.query(`CREATE TRIGGER refuse BEFORE UPDATE ON api_keys FOR EACH ROW
       WHEN (NEW.id = '${id}') EXECUTE FUNCTION refuse()`);
-    const wasRefused = () => logLines.some((line) => line.includes(id) && line.includes('could not be written'));
+    const wasRefused = () => logLines.some((line) => line.includes(id) && line.includes('not recorded'));
     await waitFor(async () => (await list(key)).status === 200 && wasRefused(), { what: 'the refusal' });
     await services.query('DROP FUNCTION refuse CASCADE');
     const used = 'SELECT FROM api_keys WHERE id = $1 AND last_used_at IS NOT NULL';
