@@ -22,7 +22,7 @@ const WARM_UP_MS = 3_000;
 const ADDED_AT_ONCE = 1_000;
 const BACKLOG_AT_ONCE = 50;
 const HOUR_MS = 3_600_000;
-/** More than there ever are. */
+/** An order that never completes: the worker delivers until its process stops. */
 const ENDLESS = { count: Number.MAX_SAFE_INTEGER };
 
 type Team = { readonly publisher: BullmqPublisher; readonly traffic: Traffic; readonly sickIds: readonly string[] };
@@ -87,7 +87,7 @@ async function startTeam(stack: Stack, redis: RedisServer): Promise<Team> {
   return { publisher, sickIds, traffic: reportTo(new Traffic(publish, { perSecond: PER_SECOND })) };
 }
 
-/** Jobs whose next attempt is due in one to nine hours. Without their rows: what waits, waits in Redis. */
+/** Adds jobs whose next attempt is due in one to nine hours. They have no rows in Postgres; only Redis holds them. */
 async function addWaiting({ queue, subscriptionIds: [subscriptionId = ''] }: BullmqPublisher, count: number) {
   for (let done = 0; done < count; done += ADDED_AT_ONCE) {
     const jobs = Array.from({ length: Math.min(ADDED_AT_ONCE, count - done) }, (_, index) => {
@@ -102,7 +102,7 @@ async function addWaiting({ queue, subscriptionIds: [subscriptionId = ''] }: Bul
   }
 }
 
-/** The healthy ones once the backlog is there. */
+/** Measures the healthy endpoints' events from when the sick endpoints' backlog is complete. */
 async function measureBesideSick(
   { publisher, traffic, sickIds }: Team,
   { backlog, ms }: { readonly backlog: number; readonly ms: number },

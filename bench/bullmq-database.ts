@@ -13,16 +13,16 @@ const MIGRATIONS = join(import.meta.dirname, '../prisma/migrations');
 export type BullmqDatabase = {
   /** Any database of the Postgres server that the program uses. */
   readonly serverUrl: string;
-  /** Of the receivers, a subscription each; the program's limit of 5 s for each request. */
+  /** Receiver endpoints. Each gets one subscription with the program's default timeout of 5 s for a request. */
   readonly urls: readonly string[];
 };
 
-/** The subscriptions in the order of their URLs. */
+/** The subscriptions' ids are in the order of the URLs. */
 type CreatedDatabase = { readonly databaseUrl: string; readonly subscriptionIds: readonly string[] };
 
 /**
- * A new database of the same server with the program's own tables and partitions, and the subscriptions. Without the
- * trigger that notes attempts for the statistics: nothing would count them.
+ * Creates a database on the same server with the program's tables, partitions and the subscriptions. Drops the trigger
+ * that records attempts for the statistics, because no process would count them.
  */
 export async function createBullmqDatabase({ serverUrl, urls }: BullmqDatabase): Promise<CreatedDatabase> {
   await withConnection(serverUrl, async (client) => {
@@ -49,7 +49,7 @@ export async function createBullmqDatabase({ serverUrl, urls }: BullmqDatabase):
 
 export type RowCounts = { readonly events: number; readonly deliveries: number; readonly attempts: number };
 
-/** Of the deliveries, those that have succeeded. */
+/** Counts events, successful deliveries and attempts. */
 export async function countRows(pool: pg.Pool): Promise<RowCounts> {
   const { rows } = await pool.query<RowCounts>(
     `SELECT (SELECT count(*) FROM events)::integer AS events,

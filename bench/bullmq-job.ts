@@ -1,6 +1,6 @@
 import type { DefaultJobOptions } from 'bullmq';
 
-/** What the worker needs for one delivery; the subscription it looks up. */
+/** The data of one delivery's job. The worker looks the subscription up by its id. */
 export type DeliveryJob = {
   readonly deliveryId: string;
   readonly subscriptionId: string;
@@ -16,7 +16,7 @@ export const QUEUE = 'deliveries';
 export const TENANT = 'bench';
 export const EVENT_TYPE = 'message.created';
 
-/** As many attempts as the program makes by default. Redis does not keep what is done: the log is in Postgres. */
+/** Ten attempts, as in the program's default. Redis drops completed jobs, because the log is in Postgres. */
 export const JOB_OPTIONS = {
   attempts: 10,
   backoff: { type: 'exponential', delay: 5_000 },
@@ -24,9 +24,9 @@ export const JOB_OPTIONS = {
   removeOnFail: { age: 24 * 3_600 },
 } satisfies DefaultJobOptions;
 
-/** What each of the two processes gets first: where everything is, in place of arguments that the machine's users see. */
+/** The first message to each process. It is no argument, because all users of a machine can read arguments. */
 export type Place = { readonly databaseUrl: string; readonly redisUrl: string };
-/** How many events to produce, or how many deliveries to make, from now on. */
+/** The number of events to produce, or of deliveries to complete, from now on. */
 export type Order = { readonly count: number };
-/** When it had done so (clockMs), when it began, and what that took it. */
+/** When the process began and completed an order, in milliseconds of clockMs. */
 export type Done = { readonly from: number; readonly to: number };

@@ -17,10 +17,10 @@ export type AttemptRow = {
   readonly errorMessage?: string;
 };
 
-/** What became of the delivery: `isOk` ends it, and so does a failure that is the last. */
+/** An attempt and its outcome. `isOk` completes the delivery, and `isLast` completes it after a failure. */
 type Result = AttemptRow & { readonly isOk: boolean; readonly isLast: boolean };
 
-/** The attempt, and what it means for the delivery, in one statement: one round trip, one commit. */
+/** Inserts the attempt and updates its delivery in one statement: one round trip, one commit. */
 export async function writeAttempt(pool: pg.Pool, result: Result): Promise<void> {
   const { job, number, startedAt, response, errorMessage, isOk, isLast } = result;
   const failureReason = response === undefined ? 'OTHER' : 'HTTP_STATUS';
@@ -44,7 +44,7 @@ export async function writeAttempt(pool: pg.Pool, result: Result): Promise<void>
     [result.secretId],
     isOk ? 'SUCCESS' : isLast ? 'FAILURE' : 'PENDING',
   ];
-  // Named, so that it is prepared once on each connection.
+  // The name makes pg prepare the statement once on each connection.
   await pool.query({ name: 'write', text: WRITE, values });
 }
 

@@ -2,10 +2,10 @@ import process from 'node:process';
 import type { Done, Order, Place } from './bullmq-job.ts';
 import { clockMs } from './clock.ts';
 
-/** What a process does with an order: everything, and resolves when it has been committed. */
+/** Carries out an order and resolves when all of it is committed. */
 export type Work = (count: number) => Promise<void>;
 
-/** The whole of a child process: starts as soon as it knows where everything is, and does what it is told. */
+/** The main function of a child process: starts on the first message, a Place, then carries out each Order. */
 export function obey(start: (place: Place) => Promise<Work>): void {
   let work: Promise<Work> | undefined;
   process.on('disconnect', () => process.exit(0));

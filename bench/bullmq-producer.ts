@@ -2,7 +2,7 @@ import { uuid7 } from '../src/lib/uuid7.ts';
 import { obey } from './bullmq-process.ts';
 import { connectBullmqPublisher } from './bullmq-publisher.ts';
 
-/** Jobs added at a time, and the rows of as many deliveries written in one statement. */
+/** Jobs in one `addBulk`, and deliveries in one INSERT. */
 const JOBS_AT_ONCE = 100;
 
 obey(async (place) => {

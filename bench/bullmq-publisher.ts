@@ -5,11 +5,11 @@ import { uuid7 } from '../src/lib/uuid7.ts';
 import { type DeliveryJob, EVENT_TYPE, JOB_OPTIONS, type Place, QUEUE, TENANT } from './bullmq-job.ts';
 import { eventData } from './event-data.ts';
 
-/** What is published together: the more, the cheaper. */
+/** A batch of events. Larger batches cost less for each event. */
 type BullmqEvents = {
-  /** By which receivers know them. */
+  /** The events' `webhook-id`s. */
   readonly eventIds: readonly string[];
-  /** Who gets each of them. */
+  /** Each event gets a delivery to each of these subscriptions. */
   readonly subscriptionIds: readonly string[];
 };
 
@@ -20,10 +20,10 @@ export type BullmqPublisher = {
   readonly stop: () => Promise<void>;
 };
 
-/** Publishes as a careful team does: the log first, because a job whose delivery is not in it would have nothing to update. */
+/** Inserts the rows before it adds the jobs, as a careful team does: a job's worker updates its delivery's row. */
 export async function connectBullmqPublisher({ databaseUrl, redisUrl }: Place): Promise<BullmqPublisher> {
   const pool = new pg.Pool({ connectionString: databaseUrl });
-  // If it is still connected when Postgres stops.
+  // Postgres may stop while the pool is connected.
   pool.on('error', () => undefined);
   const connection = new Redis(redisUrl, { maxRetriesPerRequest: null });
   const queue = new Queue<DeliveryJob>(QUEUE, { connection, defaultJobOptions: JOB_OPTIONS });

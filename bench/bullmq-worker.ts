@@ -23,7 +23,7 @@ const MAX_CONNECTIONS = 20;
 const client = got.extend({
   method: 'POST',
   agent: { http: new Agent({ keepAlive: true, maxSockets: 1_000, maxFreeSockets: CONCURRENCY, timeout: 30_000 }) },
-  // BullMQ is what tries again.
+  // BullMQ schedules the retries.
   retry: { limit: 0 },
   throwHttpErrors: false,
   followRedirect: false,
@@ -40,7 +40,7 @@ async function loadSubscription(pool: pg.Pool, id: string): Promise<Subscription
   return rows[0];
 }
 
-/** One attempt, and its line in the log. */
+/** Makes one attempt and returns its row for the log. */
 async function attempt({ data, attemptsMade }: Job<DeliveryJob>, subscription: Subscription): Promise<AttemptRow> {
   const startedAt = new Date();
   const number = attemptsMade + 1;

@@ -13,36 +13,36 @@ export type BullmqOptions = {
   readonly redis: RedisServer;
   readonly receiverUrl: string;
   readonly events: number;
-  /** How many subscriptions get each event. */
+  /** Subscriptions for each event. */
   readonly fanOut: number;
 };
 
 export type BullmqFigures = {
-  /** Deliveries, from the first event's publishing until the last attempt's row is committed. */
+  /** Deliveries a second, from the first publish until the last attempt is committed. */
   readonly perSecond: number;
   readonly cpuSecondsPer1000ByProcess: Readonly<Record<string, number>>;
   readonly rows: RowCounts;
-  /** To the receiver. */
+  /** Connections to the receiver. */
   readonly connections: number;
 };
 
 const WARM_UP_DELIVERIES = 2_000;
 const MAX_MS = 300_000;
 
-/** What a team builds that delivers webhooks with BullMQ: one process publishes, one delivers, and the log is in Postgres. */
+/** Measures webhooks built on BullMQ: one process publishes, one delivers, and both write the log to Postgres. */
 export async function measureBullmq(
   stack: Pick<Stack, 'onStop'>,
   { databaseUrl: serverUrl, redis, receiverUrl, events, fanOut }: BullmqOptions,
 ): Promise<BullmqFigures> {
   const { databaseUrl } = await createBullmqDatabase({ serverUrl, urls: Array<string>(fanOut).fill(receiverUrl) });
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
-  // If it is still connected when Postgres stops.
+  // Postgres may stop while the pool is connected.
   pool.on('error', () => undefined);
   const producer = startChild<Done>(stack, 'bullmq-producer.ts');
   const worker = startChild<Done>(stack, 'bullmq-worker.ts');
   for (const child of [producer, worker]) child.send({ databaseUrl, redisUrl: redis.url });
   const deliver = async (count: number) => {
-    // The worker first: it counts from here.
+    // The worker gets its order first, because it counts deliveries from then on.
     const delivered = answerOf(worker, { count: count * fanOut });
     return { produced: await answerOf(producer, { count }), delivered: await delivered };
   };
@@ -78,7 +78,7 @@ export async function measureBullmq(
   };
 }
 
-/** What the process says next. */
+/** Sends the order and returns the process's next message. */
 function answerOf(child: Child<Done>, order: Order): Promise<Done> {
   const timeout = AbortSignal.timeout(MAX_MS);
   return new Promise((resolve, reject) => {

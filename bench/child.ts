@@ -4,33 +4,33 @@ import { join } from 'node:path';
 import type { Stack } from './stack.ts';
 
 export type Child<Message> = {
-  /** What it says first. */
+  /** The child's first message. Rejects if the child exits before it. */
   readonly first: Promise<Message>;
-  /** Calls the listener with everything it says afterwards. */
+  /** Calls the listener with every later message. */
   onMessage(listener: (message: Message) => void): void;
   send(message: object): void;
   stop(): Promise<void>;
 };
 
 /**
- * Runs a file of this folder in a process of its own, so that what it does takes no time of the measuring one; it is
- * stopped with the stack at the latest. It has to end when its channel to us closes; `Message` is what it sends there.
+ * Runs a file of this folder in a process of its own, so that its work takes no time of the measuring process. The
+ * stack stops it at the latest. The file must exit when its IPC channel closes; `Message` is the type it sends there.
  */
 export function startChild<Message>(
   stack: Pick<Stack, 'onStop'>,
   file: string,
   args: readonly string[] = [],
 ): Child<Message> {
-  // A group of its own: Ctrl-C in the terminal is for the bench alone, which stops what it started.
+  // A process group of its own: Ctrl-C reaches only the bench, which then stops its children in order.
   const child = fork(join(import.meta.dirname, file), args, { detached: true });
   const ended = once(child, 'exit');
   const first = Promise.race([
-    once(child, 'message').then(([message]) => message as Message), // each file says what it sends
+    once(child, 'message').then(([message]) => message as Message), // each file declares its messages
     ended.then(([code]) => {
       throw new Error(`${file} ended with ${String(code)}`);
     }),
   ]);
-  // Whoever waits for it is told.
+  // Avoids an unhandled rejection when no caller awaits `first`.
   first.catch(() => undefined);
   const stop = async () => {
     if (child.connected) child.disconnect();

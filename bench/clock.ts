@@ -1,8 +1,8 @@
 import process from 'node:process';
 
 /**
- * Milliseconds on the machine's monotonic clock, the same in every process: finer than Date.now(), and nobody sets it
- * while a measurement runs.
+ * Milliseconds on the machine's monotonic clock, which all processes share. It is finer than Date.now(), and no clock
+ * adjustment changes it during a measurement.
  */
 export function clockMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;

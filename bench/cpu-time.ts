@@ -2,16 +2,16 @@ import { readFile } from 'node:fs/promises';
 import process from 'node:process';
 import { listOurs, TICKS } from './processes.ts';
 
-/** In seconds, since the machine started. */
+/** CPU time of all cores, in seconds since the machine started. `ours` is the bench and the processes it started. */
 export type CpuTime = { readonly total: number; readonly busy: number; readonly ours: number };
 
 export type CpuShares = { readonly oursPercent: number; readonly othersPercent: number };
 
-/** What has been used of all cores, and by this process with all it has started; undefined where there is no /proc. */
+/** Reads the CPU time of the machine and of the bench's processes. Undefined without /proc. */
 export async function readCpuTime(): Promise<CpuTime | undefined> {
   if (process.platform !== 'linux') return undefined;
   const [line = ''] = (await readFile('/proc/stat', 'utf8')).split('\n');
-  // user, nice, system, idle, iowait, irq, softirq, steal; what comes after is in these already (proc(5)).
+  // user, nice, system, idle, iowait, irq, softirq, steal. The later fields are included in user and nice (proc(5)).
   const times = line
     .split(/\s+/)
     .slice(1, 9)
@@ -24,7 +24,7 @@ export async function readCpuTime(): Promise<CpuTime | undefined> {
   };
 }
 
-/** Which part of all cores we took in between, and which the rest of the machine (or those it shares its cores with). */
+/** Shares of all cores between two readings: ours, and those of other programs and of the machine's host. */
 export function cpuShares(from: CpuTime | undefined, to: CpuTime | undefined): CpuShares | undefined {
   if (from === undefined || to === undefined) return undefined;
   const percent = (seconds: number) => (100 * Math.max(0, seconds)) / (to.total - from.total);

@@ -13,10 +13,10 @@ import { waitUntil } from './wait-until.ts';
 
 export type DeliverOptions = {
   readonly events: number;
-  /** How many subscriptions want each event. */
+  /** Subscriptions for each event. */
   readonly fanOut: number;
   readonly subscriptions: number;
-  /** For the program's Node. */
+  /** Options of the program's Node process. */
   readonly nodeOptions?: readonly string[];
 };
 
@@ -27,16 +27,16 @@ export type DeliverFigures = DeliverOptions & {
   readonly cpuSecondsPer1000: Readonly<Partial<Record<Kind, number>>>;
   readonly memory: Usages;
   readonly databaseBytesPerDelivery: number;
-  /** How many requests there were too many. */
+  /** Requests beyond one for each delivery. */
   readonly doubled: number;
 };
 
-/** As different customers have origins of their own, but not more than one process can listen on. */
+/** Endpoints of the receiver process, each on its own port, because different customers have different origins. */
 const MAX_RECEIVERS = 100;
 const WARM_UP_DELIVERIES = 2_000;
 const MAX_MS = 600_000;
 
-/** Publishes events as fast as JetStream takes them, and waits until each is delivered and logged. */
+/** Publishes events as fast as JetStream accepts them, and waits until each is delivered and logged. */
 export async function measureDelivering(context: Context, options: DeliverOptions): Promise<DeliverFigures> {
   const { events, fanOut, subscriptions, nodeOptions = [] } = options;
   const types = subscriptions / fanOut;
@@ -82,7 +82,7 @@ export async function measureDelivering(context: Context, options: DeliverOption
   };
 }
 
-/** Returns when it began. */
+/** Returns the time of the first publish, in milliseconds of clockMs. */
 async function publishAll(stack: Stack, order: FloodOrder): Promise<number> {
   const flood = startChild<FloodMessage>(stack, 'flood.ts');
   flood.send(order);
@@ -91,7 +91,7 @@ async function publishAll(stack: Stack, order: FloodOrder): Promise<number> {
   return begunAt;
 }
 
-/** Asks often, because it ends the measurement; it is asked when hardly any are missing. */
+/** Waits until the log has all attempts. Polls every 10 ms, because this ends the measured time. */
 async function attemptsAre({ query }: Stack, expected: number): Promise<void> {
   const deadline = clockMs() + MAX_MS;
   while (clockMs() < deadline) {

@@ -4,7 +4,7 @@ import process from 'node:process';
 import { promisify } from 'node:util';
 import type { Stack } from './stack.ts';
 
-/** What the figures hold for: the machine and how busy it was, the versions of everything, the commit. */
+/** Describes the conditions of a run: the machine and its load, the versions and the commit. */
 export async function describeSurroundings({ nats, query }: Pick<Stack, 'nats' | 'query'>) {
   const [postgres] = await query<{ server_version: string }>('SHOW server_version');
   return {
@@ -19,7 +19,7 @@ export async function describeSurroundings({ nats, query }: Pick<Stack, 'nats' |
   };
 }
 
-/** With `-dirty` if the working tree has other code. */
+/** The hash of HEAD, with `-dirty` if the working tree differs from it. */
 async function readCommit(): Promise<string> {
   const args = ['describe', '--always', '--dirty', '--exclude', '*', '--abbrev=40'];
   return promisify(execFile)('git', args, { cwd: import.meta.dirname }).then(

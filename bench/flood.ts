@@ -3,18 +3,18 @@ import { connect } from 'nats';
 import { clockMs } from './clock.ts';
 import { eventData } from './event-data.ts';
 
-/** What is to be published: `events` in all, to each subject in turn. */
+/** `events` is the total. Each event goes to the next subject, round-robin. */
 export type FloodOrder = { readonly natsUrl: string; readonly events: number; readonly subjects: readonly string[] };
-/** What a flood says when JetStream has everything. */
+/** The message of a flood after JetStream has acknowledged all events. */
 export type FloodMessage = {
-  /** When the first was published, on the clock of clockMs. */
+  /** The time of the first publish, in milliseconds of clockMs. */
   readonly begunAt: number;
   readonly lastSequence: number;
 };
 
 const IN_FLIGHT = 256;
 
-/** As fast as JetStream takes them. */
+/** Publishes the events as fast as JetStream acknowledges them. */
 async function flood({ natsUrl, events, subjects }: FloodOrder): Promise<FloodMessage> {
   const { host: servers, username: user, password: pass } = new URL(natsUrl);
   const nats = await connect({ servers, user, pass });

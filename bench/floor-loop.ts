@@ -3,13 +3,13 @@ import { clockMs } from './clock.ts';
 import { floorRequest } from './floor-request.ts';
 import { keepAliveAgent, POSTS, type PostKind } from './post.ts';
 
-/** What a loop says when it is done. */
+/** The message of a completed loop. */
 export type LoopMessage = { readonly elapsedMs: number; readonly cpuSeconds: number };
 
-/** Until the compiler has seen everything, requests are several times as dear. */
+/** Unmeasured requests at the start. Until V8 has optimized the code, a request costs several times as much. */
 const WARM_UP_REQUESTS = 4_000;
 
-/** The whole of a child process: posts as fast as it goes to the address in its arguments, and says how long that took. */
+/** The main function of a child process: posts to the URL in its arguments as fast as it can, and reports the time. */
 async function runLoop(): Promise<void> {
   process.on('disconnect', () => process.exit(0));
   const [kind, url = '', requests, concurrency] = process.argv.slice(2);

@@ -7,7 +7,7 @@ export type FloorRequest = { readonly headers: Readonly<Record<string, string>>;
 
 const BODY_BYTES = 1_024;
 
-/** A request as the program sends it: the same headers, a body of 1 KB, signed once. */
+/** A request with the program's headers and a body of 1 KB. It is signed once for all requests of a loop. */
 export function floorRequest(): FloorRequest {
   const now = Date.now();
   const eventId = uuid7(now);

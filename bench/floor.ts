@@ -10,17 +10,17 @@ import { urlsOf } from './start-traffic.ts';
 export type FloorFigures = {
   readonly name: string;
   readonly perSecond: number;
-  /** By process. */
+  /** CPU seconds for 1,000 deliveries or requests, by process. */
   readonly cpuSecondsPer1000: Readonly<Record<string, number>>;
-  /** To the receiver. */
+  /** Connections to the receiver. */
   readonly connections: number;
 };
 
-/** Enough to keep the processor busy. */
+/** Requests in flight. Enough to keep the CPU busy. */
 const CONCURRENCY = 64;
 const FAN_OUTS = [1, 10];
 
-/** How fast bare requests are, so that other figures of the same run can be set against it. */
+/** Measures bare requests and BullMQ, for comparison with the other figures of the same run. */
 export async function measureFloors(
   stack: Stack,
   { events, report }: { readonly events: number; readonly report: Report },
@@ -52,7 +52,7 @@ export async function measureFloors(
   return figures;
 }
 
-/** For a terminal. */
+/** Rows of a table for the terminal. */
 export function floorRows(figures: readonly FloorFigures[]): Record<string, string>[] {
   return figures.map(({ name, perSecond, cpuSecondsPer1000, connections }) => ({
     '': name,

@@ -3,7 +3,7 @@ import type { Context, Outcome } from './measurement.ts';
 
 const EVENTS = 60_000;
 
-/** The throughput beside more and more subscriptions, of which each event is for one, in turn. */
+/** Measures throughput with 1 to 100,000 subscriptions. Each event is for one of them, round-robin. */
 export async function measureGrowth(context: Context): Promise<Outcome> {
   const few = 100;
   const many = context.size(100_000);

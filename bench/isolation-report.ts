@@ -3,24 +3,24 @@ import { median } from './latency.ts';
 import type { Backlog } from './sick-subscriptions.ts';
 import type { TrafficSummary } from './traffic.ts';
 
-/** The healthy subscriptions' events published in this time (clockMs), as they stood when the block was over. */
+/** The healthy subscriptions' events published from `from` until `to` (clockMs), summarised at the end of the block. */
 export type Phase = TrafficSummary & {
   readonly kind: 'alone' | 'influx' | 'held';
   readonly from: number;
   readonly to: number;
   readonly cpu: CpuShares | undefined;
-  /** How many never arrived, not even when the sick subscriptions were gone. */
+  /** Events that never arrived, not even after the sick subscriptions were deleted. */
   readonly lost: number;
 };
 
 export type Block = {
   readonly name: string;
   readonly phases: readonly Phase[];
-  /** When the influx was over, and when the block was. */
+  /** The backlog at the end of the influx and at the end of the block. */
   readonly backlog?: { readonly begin: Backlog; readonly end: Backlog };
 };
 
-/** The median over the blocks of the p95, as a multiple of what it is alone. */
+/** The median of the blocks' p95, divided by the median of the p95 alone. */
 export function ratioOf(blocks: readonly Block[], kind: Phase['kind']): number {
   return median(p95sOf(blocks, kind)) / median(p95sOf(blocks, 'alone'));
 }
@@ -29,7 +29,7 @@ export function p95sOf(blocks: readonly Block[], kind: Phase['kind']): number[] 
   return blocks.flatMap(({ phases }) => phases.filter((phase) => phase.kind === kind).map(({ p95 }) => p95));
 }
 
-/** One line for each phase. */
+/** One row for each phase. */
 export function rowsOf(blocks: readonly Block[]): Record<string, string>[] {
   return blocks.flatMap(({ name, phases, backlog }) =>
     phases.map((phase) => ({
@@ -50,7 +50,7 @@ export function rowsOf(blocks: readonly Block[]): Record<string, string>[] {
   );
 }
 
-/** Other programs that take more than this of the processors make p95 a measure of them. */
+/** Percent of all cores. Above this, the load of other programs distorts p95. */
 const QUIET_PERCENT = 10;
 
 export function conclusionsOf(blocks: readonly Block[]): string[] {
@@ -73,7 +73,7 @@ function describeCpu(cpu: CpuShares | undefined): string {
   return cpu === undefined ? '' : `${cpu.oursPercent.toFixed(0)} + ${cpu.othersPercent.toFixed(0)} %`;
 }
 
-/** With `≥` if it depends on events that had not arrived. */
+/** Milliseconds, with `≥` if the percentile includes events that had not arrived. */
 function latency(phase: Phase, percent: 50 | 95 | 99 | 100): string {
   const value = { 50: phase.p50, 95: phase.p95, 99: phase.p99, 100: phase.max }[percent];
   const isLowerBound = phase.events - phase.missing < Math.ceil((percent / 100) * phase.events);

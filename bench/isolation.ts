@@ -21,15 +21,15 @@ const HEALTHY_COUNT = 50;
 const EVENTS_PER_SECOND = 100;
 const WARM_UP_MS = 5_000;
 const DISPATCH_MS = 300_000;
-/** More than the 36 s that a first failure may wait in JetStream for its second attempt. */
+/** Longer than the 36 s that a delivery may wait in JetStream for its second attempt. */
 const CALM_MS = 120_000;
 
 type Scene = {
-  /** How long each phase lasts. */
+  /** Duration of each phase. */
   readonly seconds: number;
-  /** How many events each sick subscription gets, in each block. */
+  /** Events for each sick subscription in each block. */
   readonly backlog: number;
-  /** How often the healthy ones are measured alone and beside sick ones. */
+  /** Number of block pairs: healthy subscriptions alone, then beside sick ones. */
   readonly blocks: number;
   readonly stack: Stack;
   readonly traffic: Traffic;
@@ -37,7 +37,7 @@ type Scene = {
   readonly report: Report;
 };
 
-/** Measures the healthy subscriptions alone, then beside fresh sick ones, in turn. */
+/** Measures the healthy subscriptions alone, then beside new sick ones, alternately. */
 export async function measureIsolation({ report, size, startStack }: Context): Promise<Outcome> {
   const stack = await startStack();
   const { traffic, sickUrls } = await startEndpoints(stack);
@@ -115,7 +115,7 @@ async function measureBeside(context: Scene, number: number): Promise<Block> {
 
 type Sick = { readonly sick: SickSubscriptions; readonly number: number };
 
-/** Publishes the sick subscriptions' events, and holds their backlog for as long as a phase lasts. */
+/** Publishes the sick subscriptions' events, and keeps their backlog for the duration of a phase. */
 async function makeBacklog({ stack, backlog, seconds, report }: Scene, { sick, number }: Sick) {
   report(`B${number}: influx of ${backlog} events for each of ${sick.subjects.length} sick subscriptions`);
   const { subjects } = sick;

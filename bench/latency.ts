@@ -6,7 +6,7 @@ export type LatencySummary = {
   readonly max: number;
 };
 
-/** The nearest-rank percentile: the smallest value that at least `percent` of all values do not exceed. NaN of none. */
+/** Nearest-rank percentile: the smallest value that at least `percent` of the values do not exceed. NaN if empty. */
 function percentile(values: readonly number[], percent: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? Number.NaN;
@@ -19,7 +19,7 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
-/** In milliseconds, as the values are. */
+/** The percentiles have the unit of the values. */
 export function summarise(values: readonly number[]): LatencySummary {
   return {
     events: values.length,

@@ -18,7 +18,7 @@ const BARE_MIN_MS = 3_000;
 const WARM_UP_MS = 3_000;
 const GRACE_MS = 5_000;
 
-/** From publish to arrival, and to a client that watches the log, at 200 events a second. */
+/** Measures the time from publish to arrival, and to a client that watches the log, at 200 events a second. */
 export async function measureLatency(context: Context): Promise<Outcome> {
   const { traffic, from, to } = await publishWatched(context, { seconds: 60, sockets: 1, perSecond: PER_SECOND });
   const arrival = traffic.between(from, to);
@@ -43,7 +43,7 @@ export async function measureLatency(context: Context): Promise<Outcome> {
   };
 }
 
-/** What no delivery can be faster than: from the call until the request has arrived, at endpoints of the same kind. */
+/** Measures bare requests to endpoints of the same kind, from the call to the arrival: a lower bound for deliveries. */
 async function measureBare(context: Context, kind: PostKind): Promise<LatencySummary> {
   const { urls, reportTo } = await startHealthyEndpoints(context, SUBSCRIPTIONS);
   const agent = keepAliveAgent(SUBSCRIPTIONS);
@@ -57,7 +57,7 @@ async function measureBare(context: Context, kind: PostKind): Promise<LatencySum
   return measureFor(traffic, Math.max(BARE_MIN_MS, context.size(20_000)));
 }
 
-/** From the arrival of the request, which is before its attempt is committed, to each of many watchers. */
+/** Measures the time from a request's arrival, before its attempt is committed, to each of many watchers. */
 export async function measureWatchers(context: Context): Promise<Outcome> {
   const sockets = context.size(1_000);
   const { traffic, from, to } = await publishWatched(context, { seconds: 30, sockets, perSecond: 5 });

@@ -20,7 +20,7 @@ const DAY_MS = 24 * HOUR_MS;
 
 type Ids = { readonly busiest: string; readonly ten: readonly string[] };
 
-/** Pages of what people look for in the log: `big` has 60 % of it, `small-7` one in 5,000. */
+/** Typical queries of the log. The tenant `big` has 60 % of the rows, `small-7` one in 5,000. */
 export function pagesOf({ busiest, ten }: Ids): PageCase[] {
   const past = { from: new Date(Date.now() - 15 * DAY_MS), to: new Date(Date.now() - 14 * DAY_MS) };
   const cases: readonly [name: string, filter: object][] = [

@@ -10,18 +10,18 @@ type Query = <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => P
 const DAYS = 28;
 const DAY_MS = 86_400_000;
 const REPORT_EVERY_ROWS = 250_000;
-/** As many as the machine has cores, at the least. */
+/** Connections that fill the tables in parallel: a machine has at least two cores. */
 const CONNECTIONS = 2;
 
-/** While the tables are filled: nothing of it has to survive a crash. */
+/** Postgres settings while the tables are filled. Durability is off, because no data has to survive a crash. */
 const HASTY = {
   ...{ fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', autovacuum: 'off' },
   ...{ max_wal_size: '32GB', checkpoint_timeout: '1h', maintenance_work_mem: '512MB', work_mem: '256MB' },
 };
 
 /**
- * Fills a database that is new and migrated, as if the program had written its log over four weeks, but much faster: without indexes and
- * counts, which are made at the end. The program must not run yet.
+ * Fills a new, migrated database as if the program had written its log over four weeks. It is faster than the program,
+ * because indexes and counts are created at the end. The program must not run yet.
  */
 export async function fillLog(
   databaseUrl: string,
@@ -57,7 +57,10 @@ export async function fillLog(
   }
 }
 
-/** All but the primary keys of the big tables, which cost little: the rows come in their order. Returns how to make them again. */
+/**
+ * Drops the big tables' indexes and returns the statements that create them again. Keeps the primary keys, which cost
+ * little: the rows are inserted in their order.
+ */
 async function dropIndexes(query: Query): Promise<string[]> {
   const indexes = await query<{ name: string; definition: string }>(
     `SELECT indexrelid::regclass AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index
@@ -68,7 +71,7 @@ async function dropIndexes(query: Query): Promise<string[]> {
      WHERE conname = 'attempt_counts_pkey'`,
   );
   for (const { name } of indexes) await query(`DROP INDEX ${name}`);
-  // Of a partitioned table it says ON ONLY, which would leave its partitions out.
+  // pg_get_indexdef() writes ON ONLY for partitioned tables, which would leave the partitions without the index.
   const definitions = indexes.map(({ definition }) => definition.replace(' ON ONLY ', ' ON '));
   return [...(counts === undefined ? [] : [counts.definition]), ...definitions];
 }
@@ -87,7 +90,7 @@ async function seedRows(databaseUrl: string, { rows, nowMs, report }: SeedRows):
     const client = new pg.Client({ connectionString: databaseUrl });
     await client.connect();
     try {
-      // Without triggers: those that note what is to be counted.
+      // Disables the triggers that record attempts for the statistics.
       await client.query('SET session_replication_role = replica');
       const range = { from: index * share, to: Math.min(rows, (index + 1) * share) };
       await seedRange((sql, values) => client.query(sql, values), { rows, days: DAYS, nowMs, ...range, onChunk });
@@ -97,7 +100,7 @@ async function seedRows(databaseUrl: string, { rows, nowMs, report }: SeedRows):
   });
 }
 
-/** As many at a time as there are connections. */
+/** Runs one task at a time for each connection. */
 async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
   const left = [...items];
   const next = async () => {

@@ -9,10 +9,13 @@ const BATCH = 64;
 const ROUNDS = 100;
 const TYPES = ['conversation.created', 'conversation.closed', 'order.placed', 'order.paid', 'visitor.left'] as const;
 
-/** What the dispatcher and the sender write, 64 at a time for subscriptions in turn; in milliseconds. */
+/**
+ * Writes batches of 64 rows as the dispatcher and the sender do, for all subscriptions round-robin. Returns the
+ * milliseconds of each batch.
+ */
 export async function insertBatches(query: Stack['query']): Promise<Record<string, number[]>> {
   const db: Queryable = {
-    // `as`: whoever selects knows what comes.
+    // `as`: the caller declares the type of the rows it selects.
     // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- as in Queryable
     query: async <Row>(text: string, values?: unknown[]) => ({ rows: (await query(text, values)) as Row[] }),
   };
@@ -45,7 +48,7 @@ type Delivery = {
   readonly eventType: string;
 };
 
-/** One in 50 has failed. */
+/** One in 50 results is a failure. */
 function resultOf({ id, tenant, subscriptionId, eventType }: Delivery, index: number): Result {
   const hasFailed = index % 50 === 0;
   return {

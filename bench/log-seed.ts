@@ -1,19 +1,19 @@
-/** A row of SQL at a time; the same as Stack.query. */
+/** Runs one SQL statement, like Stack.query. */
 type Query = (sql: string, values?: unknown[]) => Promise<unknown>;
 
 export type SeedOptions = {
-  /** Attempts, and as many deliveries; a quarter as many events. */
+  /** The number of attempts and of deliveries. There are a quarter as many events. */
   readonly rows: number;
-  /** They are spread evenly over so many days, the last of which ends now. */
+  /** The rows are spread evenly over this many days before `nowMs`. */
   readonly days: number;
   readonly nowMs: number;
 };
 
 export type SeedRange = SeedOptions & {
-  /** Which of the rows, counted from the oldest: those from `from` until before `to`. */
+  /** The rows to insert, numbered from the oldest: `from` is included, `to` is not. */
   readonly from: number;
   readonly to: number;
-  /** Called with how many there are more, after each chunk. */
+  /** Called after each chunk with its number of rows. */
   readonly onChunk?: (rows: number) => void;
 };
 
@@ -21,23 +21,23 @@ const CHUNK = 50_000;
 const DAY_MS = 86_400_000;
 
 /**
- * Fills the log with history. One tenant (`big`, 50 subscriptions) has 60 % of it, ten (`mid-0` …) 3 % each, and 500
- * (`small-0` …) the rest. 2 % of the attempts failed, one in 10,000 with TLS_FAILURE; one delivery in 10,000 is pending;
- * one event in 10,000 is an `audit.exported`.
+ * Fills the log with history. One tenant (`big`, 50 subscriptions) has 60 % of the rows, ten tenants (`mid-0` …) have
+ * 3 % each, and 500 (`small-0` …) have the rest. 2 % of the attempts failed, one in 10,000 with TLS_FAILURE. One delivery
+ * in 10,000 is pending. One event in 10,000 is an `audit.exported`.
  */
 export async function seedLog(query: Query, options: SeedOptions): Promise<void> {
   await seedSubscriptions(query);
   await seedRange(query, { ...options, from: 0, to: options.rows });
 }
 
-/** Those that the rows are of. */
+/** Inserts the subscriptions that the rows refer to. */
 export async function seedSubscriptions(query: Query): Promise<void> {
   await query('SELECT setseed(0.5)');
   await query(TARGETS);
   await query(SUBSCRIPTIONS);
 }
 
-/** Part of the rows, so that several connections can share the work; always on one and the same. */
+/** Inserts a part of the rows, so that several connections can share the work. `query` must use one connection. */
 export async function seedRange(query: Query, { rows, days, nowMs, from, to, onChunk }: SeedRange): Promise<void> {
   const spanMs = days * DAY_MS;
   for (let start = from; start < to; start += CHUNK) {
@@ -49,7 +49,7 @@ export async function seedRange(query: Query, { rows, days, nowMs, from, to, onC
   }
 }
 
-/** Who gets what: 10,000 slots, from which a subscription is drawn. */
+/** 10,000 slots with a subscription each. Each row draws its subscription from them. */
 const TARGETS = `
   CREATE TABLE seed_targets AS
   SELECT slot, tenant, md5(tenant || '/' || subscription)::uuid AS subscription_id FROM (
@@ -63,7 +63,7 @@ const SUBSCRIPTIONS = `
   INSERT INTO webhook_subscriptions (id, tenant, url, event_types)
   SELECT DISTINCT subscription_id, tenant, 'https://example.invalid', ARRAY['*'] FROM seed_targets`;
 
-/** $1 to $2: numbers of rows; $3: when row 0 was made; $4: milliseconds from row to row. */
+/** $1 to $2: the rows' numbers; $3: the time of row 0 in milliseconds; $4: milliseconds between rows. */
 const DRAFTS = `
   CREATE TEMP TABLE seed_drafts AS
   SELECT n, ms, slot, chance, type_chance, latency_ms, to_timestamp(ms / 1000.0) AS at,

@@ -13,7 +13,7 @@ type LogFigure = {
   readonly name: string;
   readonly isPage: boolean;
   readonly first: Times;
-  /** Page 50, of 50 rows each; undefined if there are not so many. */
+  /** Page 50, with 50 rows to a page. Undefined if the log has fewer pages. */
   readonly later: Times | undefined;
 };
 
@@ -21,7 +21,7 @@ const ROWS = 10_000_000;
 const DAY_MS = 86_400_000;
 const ROUNDS = 20;
 
-/** Pages and statistics of a large log, and what writing to it costs. */
+/** Measures pages and statistics of a large log, and the writes to it. */
 export async function measureLog({ report, size, startStack }: Context): Promise<Outcome> {
   const rows = size(ROWS);
   const stack = await startStack({ prepare: ({ databaseUrl }) => fillLog(databaseUrl, { rows, report }) });
@@ -34,7 +34,7 @@ export async function measureLog({ report, size, startStack }: Context): Promise
   };
 }
 
-/** Each request as a user makes it, over HTTP, one after another. */
+/** Sends each request over HTTP, one after another. */
 async function measureRequests(stack: Pick<Stack, 'graphql' | 'query'>, report: Report): Promise<LogFigure[]> {
   const figures: LogFigure[] = [];
   for (const { name, ask } of pagesOf(await idsOf(stack.query))) {
@@ -65,7 +65,7 @@ async function measureRequests(stack: Pick<Stack, 'graphql' | 'query'>, report: 
   return figures;
 }
 
-/** For a terminal; milliseconds. */
+/** A row of the terminal's table, in milliseconds. */
 function rowOf({ name, first, later }: LogFigure): Record<string, string> {
   const show = (ms: number | undefined) => (ms === undefined ? '–' : ms.toFixed(1));
   return {
@@ -103,7 +103,7 @@ async function cursorOfPage50(
   return after;
 }
 
-/** The busiest subscription of the big tenant, and ten others of it. */
+/** The busiest subscription of the tenant `big`, and ten of its other subscriptions. */
 async function idsOf(query: Stack['query']): Promise<{ busiest: string; ten: string[] }> {
   const rows = await query<pg.QueryResultRow & { id: string }>(
     `SELECT id FROM webhook_subscriptions w WHERE tenant = 'big'

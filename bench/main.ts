@@ -38,7 +38,7 @@ function report(text: string): void {
   console.log(`${((Date.now() - startedAt) / 1_000).toFixed(0).padStart(4)} s  ${text}`);
 }
 
-/** Runs measurements one after another, prints their tables, and keeps all figures. */
+/** Runs measurements one after another, prints their tables, and writes all figures to a file. */
 async function main(): Promise<void> {
   const { names, isFull } = readArguments();
   const interrupted = interruption();
@@ -58,7 +58,7 @@ async function main(): Promise<void> {
 
 let surroundings: object | undefined;
 const stops: (() => Promise<void>)[] = [];
-/** What has only half started can only be stopped when it has. */
+/** The start of the newest stack. stopAll() awaits it, because a stack can be stopped only after its start. */
 let starting: Promise<unknown> = Promise.resolve();
 
 async function stopAll(): Promise<void> {
@@ -103,7 +103,7 @@ async function keep(figures: object): Promise<void> {
   report(`all figures: ${path}`);
 }
 
-/** Throws, with how to call it, on anything it does not know. */
+/** Throws an error with the usage on an unknown argument. */
 function readArguments(): { readonly names: readonly string[]; readonly isFull: boolean } {
   const { values, positionals } = parseArgs({
     options: { full: { type: 'boolean', default: false }, profile: { type: 'boolean', default: false } },
@@ -116,7 +116,10 @@ function readArguments(): { readonly names: readonly string[]; readonly isFull: 
   return { names: values.profile ? [PROFILE] : named, isFull: values.full };
 }
 
-/** Rejects on Ctrl-C, and when the terminal closes. Every time it comes: npm passes on what the terminal has sent us already. */
+/**
+ * Rejects on Ctrl-C, and when the terminal closes. The listeners stay for repeated signals, because npm forwards the
+ * signals that the terminal has already sent to this process.
+ */
 function interruption(): Promise<never> {
   const rejected = new Promise<never>((_, reject) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -125,7 +128,7 @@ function interruption(): Promise<never> {
       });
     }
   });
-  // It may come while the servers start; then it shows as soon as they can be stopped.
+  // Avoids an unhandled rejection if a signal comes while main() does not await this promise.
   rejected.catch(() => undefined);
   return rejected;
 }

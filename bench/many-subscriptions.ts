@@ -4,24 +4,24 @@ import { createSecretBox, generateSigningSecret, secretContext } from '../src/su
 import type { Database } from './stack.ts';
 
 export type ManySubscriptions = {
-  /** How many event types there are; each is wanted by `fanOut` subscriptions. */
+  /** The number of event types. Each has `fanOut` subscriptions. */
   readonly types: number;
   readonly fanOut: number;
-  /** Of the receivers, in turn. */
+  /** Receiver endpoints, assigned to the subscriptions round-robin. */
   readonly urls: readonly string[];
 };
 
-/** As many as a busy customer has. */
+/** Subscriptions for each tenant. A busy customer has as many. */
 const PER_TENANT = 100;
 const CHUNK = 5_000;
 
-/** The subject of the events of each type. */
+/** The NATS subject of each event type. */
 export function subjectsOf({ types, fanOut }: Pick<ManySubscriptions, 'types' | 'fanOut'>): string[] {
   const perTenant = Math.max(1, PER_TENANT / fanOut);
   return Array.from({ length: types }, (_, type) => `events.t${Math.floor(type / perTenant)}.bench.type-${type}`);
 }
 
-/** Makes subscriptions without the program: one by one, a hundred thousand would take minutes. */
+/** Inserts subscriptions with SQL, because 100,000 mutations would take minutes. */
 export async function insertSubscriptions(database: Database, options: ManySubscriptions): Promise<void> {
   const secretBox = createSecretBox(database.secretsKey);
   const pool = new pg.Pool({ connectionString: database.databaseUrl, max: 1 });

@@ -6,21 +6,21 @@ import type { Stack } from './stack.ts';
 
 export type LoopOptions = {
   readonly kind: PostKind;
-  /** Of an endpoint that answers at once. */
+  /** An endpoint that answers immediately. */
   readonly url: string;
   readonly requests: number;
-  /** How many are under way at a time. */
+  /** Requests in flight. */
   readonly concurrency: number;
 };
 
 export type LoopFigures = {
   readonly perSecond: number;
-  /** Of the sending process alone. */
+  /** CPU seconds of the sending process for 1,000 requests. */
   readonly cpuSecondsPer1000: number;
   readonly connections: number;
 };
 
-/** Sends bare requests as fast as one process can: nothing that delivers webhooks with the same client can be faster. */
+/** Sends bare requests as fast as one process can: an upper bound for webhooks sent with the same client. */
 export async function measureLoop(
   stack: Pick<Stack, 'onStop'>,
   { kind, url, requests, concurrency }: LoopOptions,

@@ -1,31 +1,31 @@
 import type { Report } from '../src/embedded/report.ts';
 import type { Stack, StackOptions } from './stack.ts';
 
-/** What a measurement gets. */
+/** The services of the bench for one measurement. */
 export type Context = {
   readonly report: Report;
-  /** What the full form has so many of: a tenth in the quick one. */
+  /** Scales a quantity of the full form: the quick form has a tenth of it. */
   readonly size: (full: number) => number;
-  /** Has this stopped when the measurement ends; what was started last comes first. */
+  /** Registers a function that runs when the measurement ends, in reverse order of registration. */
   readonly onStop: (stop: () => Promise<void>) => void;
-  /** For a measurement that needs several stacks, one after another. */
+  /** Stops all parts now, for a measurement that needs several stacks one after another. */
   readonly stopAll: () => Promise<void>;
-  /** Is stopped, and its data deleted, when the measurement ends. */
+  /** Starts a stack. When the measurement ends, the stack is stopped and its data is deleted. */
   readonly startStack: (options?: Omit<StackOptions, 'report'>) => Promise<Stack>;
 };
 
-/** What is promised, and what came of it. */
+/** A measured value and its limit. */
 export type Target = { readonly name: string; readonly value: number } & (
   | { readonly atLeast: number }
   | { readonly atMost: number }
 );
 
 export type Outcome = {
-  /** For the terminal; the rows of each have the same columns. */
+  /** Tables for the terminal. The rows of a table have the same columns. */
   readonly tables: readonly (readonly Readonly<Record<string, string>>[])[];
-  /** Below the tables, a line each. */
+  /** Lines below the tables. */
   readonly notes?: readonly string[];
-  /** For the file. */
+  /** Figures for the JSON file. */
   readonly figures: object;
   readonly targets: readonly Target[];
 };

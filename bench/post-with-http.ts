@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 import type { Post } from './post.ts';
 
-/** The least that a request can cost in Node. */
+/** The cheapest request in Node. */
 export const postWithHttp: Post = (url, { headers, body }, agent) =>
   new Promise((resolve, reject) => {
     request(url, { method: 'POST', headers, agent }, (response) => {

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import process from 'node:process';
 
-/** What is told apart: what we start, by its command line. */
+/** The kinds of processes that the bench starts, recognised by their command lines. */
 const KINDS = {
   program: /\bdist\/main\.js/,
   Postgres: /\bpostgres\b/,
@@ -14,20 +14,20 @@ const KINDS = {
 
 export type Kind = keyof typeof KINDS | 'bench';
 type Usage = {
-  /** Since they started, with that of their children that have ended. */
+  /** CPU time since the processes started, including their children that have exited. */
   readonly cpuSeconds: number;
-  /** Resident now, and shared memory counted once (proc(5), Pss). */
+  /** Resident memory. Shared memory counts once (proc(5), Pss). */
   readonly memoryMiB: number;
 };
 export type Usages = Readonly<Partial<Record<Kind, Usage>>>;
 
-/** With the time of its children that have ended. */
+/** `cpuSeconds` includes the process's children that have exited. */
 type Process = { readonly pid: number; readonly parent: number; readonly cpuSeconds: number };
 
-/** Clock ticks in a second, on every Linux that Node runs on (sysconf(_SC_CLK_TCK)). */
+/** Clock ticks a second: sysconf(_SC_CLK_TCK) on every Linux that Node supports. */
 export const TICKS = 100;
 
-/** Of this process and all it has started; empty where there is no /proc. */
+/** The usage of this process and its descendants, by kind. Empty without /proc. */
 export async function readUsages(): Promise<Usages> {
   if (process.platform !== 'linux') return {};
   const usages: Partial<Record<Kind, Usage>> = {};
@@ -39,18 +39,18 @@ export async function readUsages(): Promise<Usages> {
   return usages;
 }
 
-/** CPU time by kind from one reading to the other. */
+/** CPU seconds between two readings, by kind. */
 export function cpuBetween(from: Usages, to: Usages): Readonly<Partial<Record<Kind, number>>> {
-  const kinds = Object.keys(to) as Kind[]; // the keys that readUsages() has made
+  const kinds = Object.keys(to) as Kind[]; // the keys that readUsages() sets
   return Object.fromEntries(kinds.map((kind) => [kind, (to[kind]?.cpuSeconds ?? 0) - (from[kind]?.cpuSeconds ?? 0)]));
 }
 
-/** This process, and all that it has started. */
+/** This process and its descendants. */
 export async function listOurs(): Promise<Process[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
   const processes = (await Promise.all(pids.map(readProcess))).filter((found) => found !== undefined);
   const ours = new Set([process.pid]);
-  // A set hands out what is added while it is gone through: the children of the children as well.
+  // Iterating a set also visits the entries added meanwhile, so the loop reaches all descendants.
   for (const pid of ours) {
     for (const child of processes.filter(({ parent }) => parent === pid)) ours.add(child.pid);
   }
@@ -58,10 +58,11 @@ export async function listOurs(): Promise<Process[]> {
 }
 
 async function readProcess(pid: string): Promise<Process | undefined> {
-  // It may have ended since its name was read.
+  // The process may have exited since readdir().
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
   if (stat === undefined) return undefined;
-  // The fields after the name, which may hold anything: state, parent, …, and from the 12th on utime, stime, cutime, cstime.
+  // The fields after the name, which may contain spaces and parentheses: state, parent, and from the 12th on utime,
+  // stime, cutime, cstime.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const ticks = fields.slice(11, 15).reduce((sum, time) => sum + Number(time), 0);
   return { pid: Number(pid), parent: Number(fields[1]), cpuSeconds: ticks / TICKS };
@@ -69,7 +70,7 @@ async function readProcess(pid: string): Promise<Process | undefined> {
 
 async function kindOf(pid: number): Promise<Kind> {
   const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-  // Postgres's children say what they are for instead: `postgres: checkpointer`.
+  // Postgres's children set their command line to their task: `postgres: checkpointer`.
   const kinds = Object.entries(KINDS) as [keyof typeof KINDS, RegExp][]; // as it was written
   return kinds.find(([, pattern]) => pattern.test(commandLine.replaceAll('\0', ' ')))?.[0] ?? 'bench';
 }

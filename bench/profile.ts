@@ -11,13 +11,13 @@ type Profile = {
   readonly timeDeltas: readonly number[];
 };
 
-/** What part of the time that was not idle went into it. */
+/** The percentage of the CPU time without idle time. */
 export type Share = { readonly name: string; readonly percent: number };
 export type Costs = { readonly file: string; readonly functions: readonly Share[]; readonly modules: readonly Share[] };
 
 const ROOT = join(import.meta.dirname, '..');
 
-/** Reads the one profile in the folder: which functions, and which packages and folders of ours, used the CPU themselves. */
+/** Reads the only profile in the folder. Returns the self time of functions, and of packages and folders of `dist`. */
 export async function readCosts(folder: string): Promise<Costs> {
   const [name] = (await readdir(folder)).filter((file) => file.endsWith('.cpuprofile'));
   if (name === undefined) throw new Error(`there is no profile in ${folder}`);
@@ -54,7 +54,7 @@ function placeOf(url: string): string {
   return url.startsWith('file:') ? relative(ROOT, new URL(url).pathname) : url;
 }
 
-/** `got` of node_modules/got/dist/…, `dist/delivery` of ours, `node:http`. */
+/** The package (`got`), the program's folder (`dist/delivery`) or the built-in module (`node:http`) of a file. */
 function moduleOf(place: string): string {
   const packaged = /.*node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(place)?.[1];
   return (

@@ -7,14 +7,14 @@ import { readCosts, type Share } from './profile.ts';
 const FOLDER = join(import.meta.dirname, 'results/profile');
 const SHOWN = 30;
 
-/** The throughput of fan-out 1, with the program under V8's profiler. */
+/** Measures the throughput of fan-out 1 with the program under V8's profiler. */
 export async function measureProfile(context: Context): Promise<Outcome> {
   await rm(FOLDER, { recursive: true, force: true });
   await mkdir(FOLDER, { recursive: true });
   const nodeOptions = ['--cpu-prof', `--cpu-prof-dir=${FOLDER}`];
   const events = 20_000;
   const figures = await measureDelivering(context, { events, fanOut: 1, subscriptions: 100, nodeOptions });
-  // The program writes its profile when it ends.
+  // The program writes its profile when it exits.
   await context.stopAll();
   const { file, functions, modules } = await readCosts(FOLDER);
   return {

@@ -12,7 +12,7 @@ export type ProgramOptions = {
   readonly databaseUrl: string;
   readonly secretsKey: string;
   readonly natsUrl: string;
-  /** Where its log goes, and what it writes itself. */
+  /** The folder of the program's log and data. */
   readonly directory: string;
   readonly nodeOptions: readonly string[];
 };
@@ -20,16 +20,16 @@ export type ProgramOptions = {
 export type Program = {
   readonly url: string;
   readonly adminApiKey: string;
-  /** The data of a query or mutation sent as the admin; throws on GraphQL errors. */
+  /** Sends a query or mutation as the admin and returns its data. Throws on GraphQL errors. */
   readonly graphql: <T>(query: string, variables?: Record<string, unknown>) => Promise<T>;
-  /** The sum of a metric's samples, whatever their labels, as /metrics has them now. */
+  /** The current sum of a metric's samples over all labels, read from /metrics. */
   readonly metric: (name: string) => Promise<number>;
   stop(): Promise<void>;
 };
 
 const DIST = join(import.meta.dirname, '../dist/main.js');
 
-/** The program as users run it: the built one, in a process of its own, all roles, every setting at its default but the targets. */
+/** Starts the built program in a process of its own, with all roles and default settings except the allowed targets. */
 export async function startProgram(options: ProgramOptions): Promise<Program> {
   const { databaseUrl, secretsKey, natsUrl, directory, nodeOptions } = options;
   const port = await findFreePort();
@@ -95,7 +95,7 @@ async function post<T>(url: string, { adminApiKey, query, variables }: Request):
     headers: { 'content-type': 'application/json', authorization: `Bearer ${adminApiKey}` },
     body: JSON.stringify({ query, variables }),
   });
-  // The caller names the shape of what it selected.
+  // The caller declares the type of the fields it selects.
   const { data, errors } = (await response.json()) as { data: T; errors?: unknown };
   if (errors !== undefined) throw new Error(`GraphQL errors: ${JSON.stringify(errors)}`);
   return data;

@@ -1,14 +1,14 @@
 import type { NatsConnection } from 'nats';
 import type { Stack } from './stack.ts';
 
-/** Whether everything up to this message of EVENTS is in Postgres, and its deliveries are in DELIVERIES. */
+/** True when all events up to this sequence of EVENTS are in Postgres, and their deliveries are in DELIVERIES. */
 export async function isDispatched(nats: NatsConnection, sequence: number): Promise<boolean> {
   const manager = await nats.jetstreamManager();
   const { ack_floor: done } = await manager.consumers.info('EVENTS', 'dispatcher');
   return done.stream_seq >= sequence;
 }
 
-/** Whether nothing is pending, and JetStream has nothing more to hand out or to wait for. */
+/** True when no delivery is pending, and JetStream has no undelivered or unacknowledged message. */
 export async function isCalm({ nats, query }: Stack): Promise<boolean> {
   const manager = await nats.jetstreamManager();
   const consumers = [

@@ -1,7 +1,7 @@
 import type { ReceiverCounts } from './receiver.ts';
 
-/** How many requests have come to one of a receiver's endpoints, and on how many connections. */
+/** Reads the numbers of requests and connections of one receiver endpoint. */
 export async function readReceiverCounts(url: string): Promise<ReceiverCounts> {
   const response = await fetch(url);
-  return (await response.json()) as ReceiverCounts; // as receiver.ts says it
+  return (await response.json()) as ReceiverCounts; // as receiver.ts sends it
 }

@@ -4,17 +4,17 @@ import type { Socket } from 'node:net';
 import process from 'node:process';
 import { clockMs } from './clock.ts';
 
-/** What a receiver says: first where it listens, in the order of its arguments, then each arrival. */
+/** A receiver's messages: first its URLs in the order of its arguments, then counts and arrivals of requests. */
 export type ReceiverMessage =
   | { readonly urls: readonly string[] }
   | { readonly accepted: number }
   | { readonly webhookId: string; readonly arrivedAt: number };
 
-/** What an endpoint answers to GET. */
+/** An endpoint's response to GET. */
 export type ReceiverCounts = {
-  /** Others than GET. */
+  /** Requests with other methods than GET. */
   readonly requests: number;
-  /** On which those came. */
+  /** Connections that carried such requests. */
   readonly connections: number;
 };
 
@@ -24,7 +24,7 @@ let reported = 0;
 
 type Respond = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** How each kind of endpoint answers a request it has read. */
+/** The response of each kind of endpoint to a request that it has read. */
 const KINDS: Readonly<Record<string, () => Respond>> = {
   /** Answers after 0 to 5 ms and reports the arrival. */
   healthy: () => (request, response) => {
@@ -33,7 +33,7 @@ const KINDS: Readonly<Record<string, () => Respond>> = {
     setTimeout(() => response.end('ok'), Math.random() * 5);
     process.send?.({ webhookId, arrivedAt } satisfies ReceiverMessage);
   },
-  /** Answers at once. How many requests all of the kind have had is reported now and then. */
+  /** Answers immediately. The total of all such endpoints is reported every REPORT_MS. */
   accepting: () => (_, response) => {
     accepted += 1;
     response.end('ok');
@@ -42,7 +42,7 @@ const KINDS: Readonly<Record<string, () => Respond>> = {
   failing: () => (_, response) => response.writeHead(500).end('it failed'),
 };
 
-/** One endpoint, on an origin of its own as different customers have: connections are pooled by origin. */
+/** Starts one endpoint on an origin of its own, as different customers have: connections are pooled by origin. */
 async function listen(kind: string): Promise<string> {
   const respond = KINDS[kind]?.();
   if (respond === undefined) throw new Error(`there is no receiver ${kind}`);

@@ -20,17 +20,17 @@ export type RedisServer = {
 const PACKAGE: DebianPackage = { name: 'redis-server', program: 'redis-server', isComplete: true };
 const KEPT = join(import.meta.dirname, '../.data/redis');
 const LIBRARIES = ['x86_64', 'aarch64'].map((machine) => join(KEPT, `usr/lib/${machine}-linux-gnu`));
-/** What BullMQ's documentation asks for: an append-only file, synced every second, and nothing is evicted. No snapshots beside it. */
+/** BullMQ's documentation recommends an append-only file, synced every second, and no eviction. Snapshots are off. */
 const SETTINGS = ['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', '', '--maxmemory-policy', 'noeviction'];
 
-/** The machine's redis-server, or Debian's, which is fetched once and kept. Throws when there is none to be had. */
+/** Finds redis-server on PATH, or downloads Debian's once. Throws if neither is available. */
 async function findRedis(report: Report): Promise<string> {
   const searchPath = (process.env['PATH'] ?? '').split(delimiter);
   const found = await findProgram('redis-server', [...searchPath, join(KEPT, 'usr/bin')]);
   if (found !== undefined) return found;
   report("fetching Debian's redis-server");
   await mkdir(join(KEPT, '..'), { recursive: true, mode: 0o700 });
-  // Beside it, so that it can be renamed.
+  // A sibling of KEPT, on the same file system, so that it can be renamed.
   const folder = await mkdtemp(`${KEPT}-`);
   try {
     await fetchDebianPackage(PACKAGE, { searchPath, folder });
@@ -41,7 +41,7 @@ async function findRedis(report: Report): Promise<string> {
   return join(KEPT, 'usr/bin/redis-server');
 }
 
-/** Undefined, and says so, where there is no Redis to be had. */
+/** Reports the reason and returns undefined if Redis cannot start. */
 export async function startRedisIfPossible(
   stack: Pick<Stack, 'onStop'>,
   report: Report,
@@ -54,7 +54,7 @@ export async function startRedisIfPossible(
   }
 }
 
-/** A Redis on a free port, its data in a temporary folder. */
+/** Starts Redis on a free port with its data in a temporary folder. */
 async function startRedis(stack: Pick<Stack, 'onStop'>, binary: string): Promise<RedisServer> {
   const directory = await mkdtemp(join(tmpdir(), 'webhooks-engine-redis-'));
   stack.onStop(() => rm(directory, { recursive: true, force: true }));
@@ -65,7 +65,7 @@ async function startRedis(stack: Pick<Stack, 'onStop'>, binary: string): Promise
     env: { PATH: process.env['PATH'] ?? '', LD_LIBRARY_PATH: LIBRARIES.join(delimiter) },
   });
   const ended = once(child, 'exit');
-  // What goes wrong shows in that it does not answer.
+  // A failed start is detected below, when Redis does not answer.
   ended.catch(() => undefined);
   const client = new Redis(port, { lazyConnect: true, maxRetriesPerRequest: null });
   client.on('error', () => undefined);

@@ -3,11 +3,11 @@ import { createSubscription, deleteSubscription } from './subscriptions.ts';
 
 const KINDS = ['hanging', 'failing', 'rate-limited'] as const;
 
-/** How many deliveries are pending of each, and how many attempts were made. */
+/** Pending deliveries and attempts so far, by kind of subscription. */
 export type Backlog = Readonly<Record<string, { readonly pending: number; readonly attempts: number }>>;
 
 export type SickSubscriptions = {
-  /** The subjects of their events, one each. */
+  /** The NATS subject of each subscription's events. */
   readonly subjects: readonly string[];
   backlog(): Promise<Backlog>;
   delete(): Promise<void>;
@@ -15,13 +15,13 @@ export type SickSubscriptions = {
 
 export type SickOptions = {
   readonly tenant: string;
-  /** Part of the event types, so that each block has subscriptions and events of its own. */
+  /** A part of the event types' names, so that each block has its own subscriptions and events. */
   readonly block: string;
-  /** Of the endpoints that SICK_ENDPOINTS asks a receiver for. */
+  /** The URLs of a receiver started with SICK_ENDPOINTS. */
   readonly urls: readonly string[];
 };
 
-/** The receiver's endpoints, one for each kind of subscription. */
+/** The receiver's arguments: one endpoint for each kind of subscription. */
 export const SICK_ENDPOINTS = ['hanging', 'failing', 'accepting'] as const;
 const LIMIT_PER_SECOND = 10;
 

@@ -16,15 +16,15 @@ import type { Report } from '../src/embedded/report.ts';
 import { migrate } from '../src/postgres/migrate.ts';
 import { type Program, startProgram } from './program.ts';
 
-/** Everything a measurement stands on, each part a process of its own. */
+/** The servers and the program of a measurement, each in a process of its own. */
 export type Stack = Database & {
   readonly program: Program;
   readonly graphql: Program['graphql'];
   readonly natsUrl: string;
   readonly nats: NatsConnection;
-  /** Asks Postgres directly. */
+  /** Queries Postgres directly. */
   readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
-  /** Has this stopped before what is there already. */
+  /** Registers a function that runs before those registered earlier when the stack stops. */
   onStop(stop: () => Promise<void>): void;
   /** Stops everything and deletes its data. */
   stop(): Promise<void>;
@@ -32,22 +32,22 @@ export type Stack = Database & {
 
 export type Database = {
   readonly databaseUrl: string;
-  /** What is sealed in it. */
+  /** The key that encrypts the signing secrets in this database. */
   readonly secretsKey: string;
 };
 
 export type StackOptions = {
   readonly report: Report;
-  /** What is to be done with the database before the program starts. */
+  /** Prepares the database before the program starts. */
   readonly prepare?: (database: Database) => Promise<void>;
-  /** For the program's Node. */
+  /** Options of the program's Node process. */
   readonly nodeOptions?: readonly string[];
 };
 
 const MIGRATIONS = join(import.meta.dirname, '../prisma/migrations');
 const KEPT_DATA = join(import.meta.dirname, '../.data');
 
-/** Postgres, nats-server and the program on free ports, their data in a temporary folder. */
+/** Starts Postgres, nats-server and the program on free ports, with their data in a temporary folder. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const stops: (() => Promise<unknown>)[] = [];
   const stop = async () => {
@@ -65,7 +65,7 @@ type Surroundings = { readonly log: Logger; readonly report: Report };
 
 let emptyDatabase: Promise<string> | undefined;
 
-/** Made once, and copied for each measurement: to make one takes seconds. */
+/** Created once and copied for each measurement, because creating a database takes seconds. */
 async function createEmptyDatabase(surroundings: Surroundings): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'webhooks-engine-bench-empty-'));
   process.once('exit', () => {
@@ -85,7 +85,7 @@ async function startParts(
   const empty = await (emptyDatabase ??= createEmptyDatabase({ log, report }));
   const directory = await mkdtemp(join(tmpdir(), 'webhooks-engine-bench-'));
   onStop(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }));
-  // Not with Node's cp(), which forgets whose the files are.
+  // Node's cp() would not keep the owner of the files.
   await promisify(execFile)('cp', ['-a', empty, join(directory, 'postgres')]);
   const postgres = await startEmbeddedPostgres({ directory: join(directory, 'postgres'), log, report });
   onStop(() => postgres.stop());

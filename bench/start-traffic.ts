@@ -8,14 +8,14 @@ import { Traffic, type TrafficSummary } from './traffic.ts';
 
 export type TrafficOptions = {
   readonly tenant: string;
-  /** Each with an endpoint of its own; each event is for one of them, in turn. */
+  /** Each has its own endpoint. Each event is for one of them, round-robin. */
   readonly subscriptions: number;
   readonly perSecond: number;
 };
 
 const CONFIRM_MS = 30_000;
 
-/** Subscriptions whose endpoints answer soon, and what publishes to them. */
+/** Creates subscriptions with healthy endpoints and returns the traffic that publishes their events. */
 export async function startTraffic(
   stack: Stack,
   { tenant, subscriptions, perSecond }: TrafficOptions,
@@ -44,7 +44,7 @@ export async function publishFor(traffic: Traffic, ms: number, perSecond?: numbe
   await traffic.publishUntil(() => clockMs() >= until, perSecond);
 }
 
-/** What became of the events of so much time. */
+/** Publishes events for `ms` and returns the summary of their arrivals. */
 export async function measureFor(traffic: Traffic, ms: number, perSecond?: number): Promise<TrafficSummary> {
   const from = clockMs();
   await publishFor(traffic, ms, perSecond);
@@ -53,11 +53,11 @@ export async function measureFor(traffic: Traffic, ms: number, perSecond?: numbe
 
 export type HealthyEndpoints = {
   readonly urls: readonly string[];
-  /** Has the traffic know what arrives. */
+  /** Reports arrivals to the traffic, and returns it. */
   readonly reportTo: (traffic: Traffic) => Traffic;
 };
 
-/** Endpoints that answer soon. */
+/** Starts a receiver with `count` endpoints that answer after 0 to 5 ms. */
 export async function startHealthyEndpoints(stack: Pick<Stack, 'onStop'>, count: number): Promise<HealthyEndpoints> {
   const receiver = startChild<ReceiverMessage>(stack, 'receiver.ts', Array<string>(count).fill('healthy'));
   return {

@@ -21,7 +21,7 @@ const DELETE = `mutation ($id: ID!) {
   }
 }`;
 
-/** Returns its id, as Postgres and GraphQL have it. */
+/** Returns the subscription's id, which is the same in Postgres and GraphQL. */
 export async function createSubscription({ graphql }: Stack, input: SubscriptionInput): Promise<string> {
   const { createWebhookSubscription: created } = await graphql<{
     createWebhookSubscription: { subscription?: { id: string }; message?: string };

@@ -5,7 +5,7 @@ import type { Context, Outcome } from './measurement.ts';
 const DELIVERIES = 60_000;
 const SUBSCRIPTIONS = 100;
 
-/** Deliveries a second: events for one subscription each, and for ten. */
+/** Measures deliveries a second, with events for one subscription each, then for ten. */
 export async function measureThroughput(context: Context): Promise<Outcome> {
   const deliveries = context.size(DELIVERIES);
   const figures: DeliverFigures[] = [];

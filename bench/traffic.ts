@@ -5,27 +5,27 @@ import type { ReceiverMessage } from './receiver.ts';
 import { waitUntil } from './wait-until.ts';
 import type { WatcherMessage } from './watcher.ts';
 
-/** When one event was published, when it arrived, and when watchers of the log saw it; on the clock of clockMs. */
+/** The times of one event's publish, its arrival and its receipt by watchers of the log, in milliseconds of clockMs. */
 type Sent = { readonly sentAt: number; arrivedAt?: number; duplicates: number; readonly seenAt: number[] };
 
-/** What became of events that were published. */
+/** The latencies and counts of published events. */
 export type TrafficSummary = LatencySummary & {
-  /** How many took longer than a second. */
+  /** Events that took longer than LATE_MS. */
   readonly late: number;
-  /** How many have not arrived. */
+  /** Events that have not arrived. */
   readonly missing: number;
-  /** How many requests too many there were. */
+  /** Requests beyond one for each event. */
   readonly duplicates: number;
 };
 
-/** Publishes an event whose `webhook-id` is this number; rejects if it is not taken. */
+/** Publishes an event whose `webhook-id` is this number. Rejects if the publish fails. */
 type Publish = (number: number) => Promise<unknown>;
 
 const MAX_UNCONFIRMED = 1_000;
 const LATE_MS = 1_000;
 const GRACE_MS = 5_000;
 
-/** Publishes events at a steady pace and knows when each arrived. */
+/** Publishes events at a constant rate and records when each arrives. */
 export class Traffic {
   readonly #publishOne: Publish;
   readonly #perSecond: number;
@@ -38,7 +38,7 @@ export class Traffic {
     this.#perSecond = perSecond;
   }
 
-  /** Evenly spaced over time. Each event has a due time of its own, so that delays do not add up. */
+  /** Publishes at regular intervals. Each event has a due time of its own, so that delays do not accumulate. */
   async publishUntil(isOver: () => boolean, perSecond = this.#perSecond): Promise<void> {
     const startedAt = clockMs();
     for (let index = 0; !isOver() && this.#failure === undefined; index += 1) {
@@ -73,19 +73,19 @@ export class Traffic {
     if ('seenAt' in message) this.#sent[Number(message.webhookId)]?.seenAt.push(...message.seenAt);
   }
 
-  /** How long after `since` the watchers saw the events published in this time, each of each. */
+  /** Times from `since` to each watcher's receipt of each event published from `from` until `to`. */
   seenBetween(from: number, to: number, since: 'sentAt' | 'arrivedAt'): LatencySummary {
     const sent = this.#sent.filter(({ sentAt }) => sentAt >= from && sentAt < to);
     return summarise(sent.flatMap((one) => one.seenAt.map((seenAt) => seenAt - (one[since] ?? seenAt))));
   }
 
-  /** The events published in this time, once all have arrived; one that has not five seconds later counts as missing. */
+  /** Summarises the events published from `from` until `to` when all have arrived, or after GRACE_MS. */
   async settled(from: number, to: number): Promise<TrafficSummary> {
     await waitUntil(() => this.between(from, to).missing === 0, GRACE_MS);
     return this.between(from, to);
   }
 
-  /** The events published in this time, as it stands now: one that has not arrived counts with its age. */
+  /** Summarises the events published from `from` until `to` now. An event that has not arrived counts with its age. */
   between(from: number, to = Number.POSITIVE_INFINITY): TrafficSummary {
     const now = clockMs();
     const sent = this.#sent.filter(({ sentAt }) => sentAt >= from && sentAt < to);
@@ -99,7 +99,7 @@ export class Traffic {
   }
 }
 
-/** Cells of a table, with `≥` where what has not arrived counts with its age. */
+/** Cells of a table, with `≥` if the latencies include the age of events that have not arrived. */
 export function cellsOf({ events, p50, p95, p99, missing }: TrafficSummary): Record<string, string> {
   const show = (ms: number) => `${missing > 0 ? '≥ ' : ''}${ms.toFixed(1)}`;
   return {

@@ -11,7 +11,7 @@ const PER_SECOND = 100;
 const WARM_UP_MS = 3_000;
 const MIN_SECONDS = 8;
 
-/** How much later fresh deliveries arrive while a great many others wait for their retries. */
+/** Measures the latency of new deliveries, alone and beside many deliveries that wait for their retries. */
 export async function measureWaiting({ report, size, startStack }: Context): Promise<Outcome> {
   const waiting = size(WAITING);
   const ms = Math.max(MIN_SECONDS, size(30)) * 1_000;
@@ -48,7 +48,7 @@ export async function measureWaiting({ report, size, startStack }: Context): Pro
   };
 }
 
-/** As if each had failed once and were due again in one to nine hours; a hundred subscriptions, whose circuits are closed. */
+/** Inserts deliveries that failed once and are due in one to nine hours, for 100 subscriptions with closed circuits. */
 async function fill(
   { query }: Stack,
   { waiting, report }: { readonly waiting: number; readonly report: Context['report'] },

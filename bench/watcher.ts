@@ -3,23 +3,23 @@ import { createClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { clockMs } from './clock.ts';
 
-/** What a watcher is told once. */
+/** The first and only message to a watcher. */
 export type WatchOrder = {
   readonly url: string;
   readonly adminApiKey: string;
   readonly tenant: string;
   readonly sockets: number;
 };
-/** What it says: first when all sockets are subscribed, then each attempt that one of them got. */
+/** A watcher's messages: first that all sockets are connected, then the times at which they got each attempt. */
 export type WatcherMessage = { readonly watching: number } | { readonly webhookId: string; readonly seenAt: number[] };
 
 const WATCH = 'subscription ($filter: DeliveryFilter) { deliveryLog(filter: $filter) { id status requestHeaders } }';
-/** Reported together: messages to the parent would cost more than what is measured. */
+/** Interval of reports to the parent, in milliseconds. A report for each message would cost more than the messages. */
 const REPORT_MS = 100;
 
 const seen = new Map<string, number[]>();
 
-/** Follows the live log of a tenant as a front end does. */
+/** Opens all sockets and subscribes each to the tenant's live log. */
 async function watch({ url, adminApiKey, tenant, sockets }: WatchOrder): Promise<void> {
   const connected = Array.from({ length: sockets }, () => {
     return new Promise<void>((resolve, reject) => {
