@@ -18,14 +18,15 @@ export type CrashTestOptions = Omit<StackOptions, 'env'> & {
   readonly seed: number;
   readonly events: number;
   readonly form: ScheduleForm;
-  /** How many deliveries may be under way: more events are published only when they have arrived. */
+  /** Maximum missing deliveries; the publisher waits at this limit. */
   readonly maxBacklog: number;
-  /** How long publishing takes, if nothing has to wait. */
+  /** Duration of publishing if the publisher never waits. */
   readonly publishMs: number;
-  /** How long it may take at most, and how long everything after it. */
+  /** Time limit of publishing. */
   readonly maxPublishMs: number;
+  /** Time limit for the remaining deliveries after publishing. */
   readonly maxDrainMs: number;
-  /** The limit of one attempt. */
+  /** Timeout of one attempt. */
   readonly timeoutMs: number;
   readonly retrySchedule: string;
   readonly report: (text: string) => void;
@@ -39,19 +40,19 @@ export type CrashTestResult = {
   readonly happenings: readonly Happening[];
   readonly published: number;
   readonly acknowledged: number;
-  /** How often the api process did not answer a publisher for a minute. */
+  /** Number of `publishEvent` calls without an answer within a minute. */
   readonly unanswered: number;
   readonly requests: number;
   readonly attempts: number;
   /** Messages that JetStream still held at the end. */
   readonly unacked: number;
   readonly publishedInMs: number;
-  /** When the last delivery arrived, after everything was published. */
+  /** Time from the end of publishing to the arrival of the last delivery. */
   readonly lastAfterMs: number;
   readonly surroundings: unknown;
-  /** All that is known of the deliveries that the first problems are about, and of the last ones to arrive. */
+  /** All records of the deliveries with the first problems, and of the last deliveries to arrive. */
   readonly evidence: unknown;
-  /** What the processes have written. */
+  /** Output of each process. */
   readonly outputs: readonly (readonly [name: string, output: string])[];
 };
 
@@ -61,7 +62,7 @@ const LAST = 20;
 const SENDER_ACK_WAIT_MS = 60_000;
 const SLACK_MS = 3_000;
 
-/** Publishes, disturbs, waits until everything has arrived, and judges. Stops everything it has started. */
+/** Publishes, disturbs, waits until all deliveries have arrived, and judges. Stops everything it has started. */
 export async function runCrashTest(options: CrashTestOptions): Promise<CrashTestResult> {
   const { seed, report, signal, retrySchedule } = options;
   const tally = new Tally();
@@ -123,7 +124,7 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
   }
 }
 
-/** Ends in time, whether everything has arrived or not; rejects when it is interrupted. */
+/** Resolves within the time limits, even if deliveries are missing; rejects when the test is interrupted. */
 async function publishAndDrain(
   { report, signal, events, publishMs, maxPublishMs, maxDrainMs, ackWaitMs }: CrashTestOptions,
   { running, schedule }: { readonly running: Running; readonly schedule: readonly Disturbance[] },

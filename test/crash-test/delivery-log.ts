@@ -10,7 +10,7 @@ export type LoggedAttempt = {
   readonly errorMessage: string | null;
   readonly startedAt: number;
   readonly endedAt: number;
-  /** When it was about to be committed. */
+  /** Time at which the sender created the attempt's id, shortly before the commit. */
   readonly recordedAt: number;
 };
 
@@ -20,7 +20,7 @@ export type StoredDelivery = {
   readonly endpointUrl: string;
   readonly status: string;
   readonly attemptCount: number;
-  /** Of one that is pending: what it waits for, `circuit` or a future time; null if there is nothing. */
+  /** Reason why the delivery is pending: `circuit`, or the state that ends at a future time. Null if there is none. */
   readonly reason: string | null;
 };
 

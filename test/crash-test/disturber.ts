@@ -3,7 +3,7 @@ import type { Endpoints } from './endpoints.ts';
 import { type Disturbance, ROLE_PROCESSES } from './schedule.ts';
 import type { Stack } from './stack.ts';
 
-/** A disturbance as it really was; times in milliseconds since 1970. */
+/** An executed disturbance; times in milliseconds since 1970. */
 export type Happening = Pick<Disturbance, 'kind' | 'target'> & {
   readonly from: number;
   /** When the target was started again or resumed. */
@@ -13,7 +13,7 @@ export type Happening = Pick<Disturbance, 'kind' | 'target'> & {
 export type DisturberOptions = {
   readonly stack: Stack;
   readonly endpoints: Endpoints;
-  /** How far publishing has got, as if it had begun at 0 and never stood still. */
+  /** Time on the publishing clock: starts at 0, and stops while the publisher waits. */
   readonly clockMs: () => number;
   readonly report: (text: string) => void;
   readonly signal: AbortSignal;
@@ -21,11 +21,11 @@ export type DisturberOptions = {
 
 const TICK_MS = 10;
 
-/** Makes the schedule happen. */
+/** Executes the schedule. */
 export class Disturber {
   readonly happenings: Happening[] = [];
   readonly #options: DisturberOptions;
-  /** What goes on at each target: a server that starts slowly is not disturbed before it runs. */
+  /** The last disturbance of each target. The next one waits for it, so that a slow server can finish its start. */
   readonly #last = new Map<string, Promise<void>>();
 
   #isEnding = false;
@@ -34,7 +34,7 @@ export class Disturber {
     this.#options = options;
   }
 
-  /** Resolves when the last one is over and everything runs; rejects if something does not come back. */
+  /** Resolves when all disturbances are over and all targets run; rejects if a target does not restart. */
   async run(schedule: readonly Disturbance[]): Promise<void> {
     const { signal, clockMs } = this.#options;
     for (const disturbance of schedule) {
@@ -42,23 +42,23 @@ export class Disturber {
       if (this.#isEnding) break;
       const done = (this.#last.get(disturbance.target) ?? Promise.resolve()).then(() => this.#disturb(disturbance));
       this.#last.set(disturbance.target, done);
-      // Seen below; till then it need not be reported as unhandled.
+      // `Promise.all` below handles the rejection; this prevents an earlier report as unhandled.
       done.catch(() => undefined);
     }
     await Promise.all(this.#last.values());
   }
 
-  /** After an interruption: resolves when no server is being started any more. */
+  /** After an interruption: resolves when no server is starting any more. */
   async settle(): Promise<void> {
     await Promise.allSettled(this.#last.values());
   }
 
-  /** Begins no other disturbance. */
+  /** Starts no further disturbance. */
   end(): void {
     this.#isEnding = true;
   }
 
-  /** Kills what still makes attempts, so that nothing changes any more. */
+  /** Kills the senders, so that no further attempts are made. */
   async freeze(): Promise<void> {
     for (const target of ROLE_PROCESSES.filter((name) => name.startsWith('sender'))) {
       this.happenings.push({ kind: 'kill', target, from: Date.now(), to: Number.POSITIVE_INFINITY });

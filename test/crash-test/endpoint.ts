@@ -12,11 +12,11 @@ export type SeenRequest = {
   readonly deliveryId: string;
   readonly attemptNumber: number;
   readonly at: number;
-  /** Set once the whole answer was handed to the operating system. */
+  /** Set once the operating system has the whole answer. */
   answer?: { readonly status: number; readonly at: number };
   readonly connection: {
     endedAt?: number;
-    /** By the receiver, in the middle of whatever was under way. */
+    /** The receiver closed the connection, even with a request in flight. */
     isCutByReceiver: boolean;
   };
 };
@@ -27,17 +27,18 @@ export type EndpointOptions = {
   readonly index: number;
   readonly seed: number;
   readonly onSeen: (request: SeenRequest) => void;
-  /** A 2xx was sent. */
+  /** Called after a 2xx was sent. */
   readonly onSuccess: (request: SeenRequest) => void;
 };
 
-/** Far from what makes a receiver look broken. */
+/** Fraction of answers that are a 500. Too small to open a circuit by itself. */
 const SHARE_OF_500 = 0.02;
+/** Fraction of answers that are slow. */
 const SHARE_OF_SLOW = 0.02;
 const MAX_SLOW_MS = 400;
 const MAX_QUICK_MS = 20;
 
-/** A customer's receiver that remembers every request, and can fail, hang, refuse connections, and come back. */
+/** A receiver that records every request, and can fail, hang, refuse connections, and recover. */
 export class Endpoint {
   readonly #options: EndpointOptions;
   readonly #server: Server;
@@ -54,7 +55,7 @@ export class Endpoint {
     });
   }
 
-  /** Returns where it listens. */
+  /** Returns the URL of the endpoint. */
   async start(): Promise<string> {
     await this.#listen();
     const address = this.#server.address();
@@ -62,7 +63,7 @@ export class Endpoint {
     return `http://127.0.0.1:${this.#port}/webhooks`;
   }
 
-  /** Of requests that somebody still waits for an answer to. */
+  /** Number of open requests without an answer. */
   get open(): number {
     return this.#open;
   }
@@ -71,7 +72,7 @@ export class Endpoint {
     const before = this.#mode;
     this.#mode = mode;
     if (mode === 'refuse') await this.stop();
-    // Its port is free to take meanwhile; whoever has it lets go of it again.
+    // Another process can take the free port meanwhile; retry until that process releases it.
     else if (before === 'refuse') await waitFor(() => this.#listen(), { what: 'an endpoint to be back' });
   }
 
@@ -108,7 +109,7 @@ export class Endpoint {
       if (response.statusCode === 200) this.#options.onSuccess(seen);
     });
     request.resume();
-    // Its sender may be killed in the middle of it; then nobody hears the answer.
+    // A kill of the sender can end the request early; the answer is then lost.
     await Promise.race([once(request, 'end'), once(response, 'close')]).catch(() => undefined);
     const key = `${seen.eventId} ${seen.endpoint} ${seen.attemptNumber}`;
     if (this.#mode === 'answer') await this.#think(key);

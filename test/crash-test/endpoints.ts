@@ -1,7 +1,7 @@
 import { Endpoint, type EndpointMode, type SeenRequest } from './endpoint.ts';
 import { ENDPOINTS } from './schedule.ts';
 
-/** All receivers of a run, and what they saw. */
+/** All receivers of a run, and the requests that they saw. */
 export class Endpoints {
   readonly requests: SeenRequest[] = [];
   readonly #endpoints: readonly Endpoint[];
@@ -12,17 +12,17 @@ export class Endpoints {
     this.#endpoints = indices.map((index) => new Endpoint({ index, seed, onSeen, onSuccess }));
   }
 
-  /** Returns where they listen. */
+  /** Returns the URLs of the endpoints, in order. */
   start(): Promise<string[]> {
     return Promise.all(this.#endpoints.map((endpoint) => endpoint.start()));
   }
 
-  /** Of requests that somebody still waits for an answer to. */
+  /** Number of open requests without an answer, at all endpoints. */
   get open(): number {
     return this.#endpoints.reduce((sum, { open }) => sum + open, 0);
   }
 
-  /** By its name in the schedule. */
+  /** Changes the mode of one endpoint; `name` is its name in the schedule. */
   async become(name: string, mode: EndpointMode): Promise<void> {
     await this.#endpoints[Number(name.slice('endpoint-'.length))]?.become(mode);
   }

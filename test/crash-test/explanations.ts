@@ -2,24 +2,25 @@ import type { LoggedAttempt } from './delivery-log.ts';
 import type { Happening } from './disturber.ts';
 import type { MatchedRequest } from './match-attempts.ts';
 
-/** An attempt is recorded within this time of its answer, unless something stands still. */
+/** Maximum time from an answer to the record of its attempt, unless Postgres or a sender stalls. */
 const RECORDED_WITHIN_MS = 3_000;
-/** Postgres is used again this much after it is back: what waited for it has its own time limits. */
+/** Maximum time from the recovery of Postgres to its next use: waiting processes retry at their own intervals. */
 const POSTGRES_SLACK_MS = 15_000;
-/** A process that was paused gets on with what it had begun within this time. */
+/** Maximum time from the end of a pause until the process continues its attempts. */
 const RESUMED_WITHIN_MS = 5_000;
-/** A kill is noticed at the other ends of its connections within this time. */
+/** Maximum time from a kill until the other ends of the connections detect it. */
 const NOTICED_WITHIN_MS = 1_500;
+/** Tolerance for comparing the time of a request or answer with that of a cut or pause. */
 const CUT_WITHIN_MS = 500;
-/** On a machine with much to do, a process whose time-out fires may not have read yet what has come. */
+/** Maximum age of an unread answer when a timeout fires: on an overloaded machine, processes read late. */
 const HEARD_WITHIN_MS = 2_000;
 
-/** What can have JetStream deliver a message again, or keep an outcome from being recorded. */
+/** Servers whose failure can cause a redelivery by JetStream, or prevent the recording of an outcome. */
 const SERVERS: ReadonlySet<string> = new Set(['nats-server', 'postgres']);
 const NO_CONNECTION = /^no connection /;
 const NEVER_ARRIVED: ReadonlySet<string> = new Set(['CONNECTION_REFUSED', 'CONNECTION_RESET']);
 
-/** Says of what looks wrong which happening has caused it; undefined if none has. */
+/** Finds the happening that caused a difference; undefined if there is none. */
 export class Explanations {
   readonly #happenings: readonly Happening[];
   readonly #kills: readonly Happening[];
@@ -32,7 +33,7 @@ export class Explanations {
     this.#pauses = ofSenders.filter(({ kind }) => kind === 'pause');
   }
 
-  /** The kill of a sender that kept this request from being recorded. Its connection ended with the process. */
+  /** The kill of a sender that prevented the recording of this request. The connection ended with the process. */
   killOf({ request, attempt }: MatchedRequest): Happening | undefined {
     if (attempt !== undefined) return undefined;
     const { at, answer, connection } = request;
@@ -44,18 +45,18 @@ export class Explanations {
     });
   }
 
-  /** Why a request is not in the log: a kill, or its receiver, cut it off. */
+  /** The reason why a request is not in the log: a kill or its receiver interrupted it. */
   whyUnrecorded(matched: MatchedRequest): 'kill' | 'cut' | undefined {
     if (this.isCut(matched)) return 'cut';
     return this.killOf(matched) === undefined ? undefined : 'kill';
   }
 
-  /** Whether a request that was not recorded was cut off by its receiver: it is sent again within its attempt. */
+  /** Whether the receiver closed the connection of an unrecorded request. The sender repeats it within its attempt. */
   isCut({ request, attempt }: MatchedRequest): boolean {
     return attempt === undefined && request.answer === undefined && request.connection.isCutByReceiver;
   }
 
-  /** Why a receiver has not seen an attempt. */
+  /** The reason why no receiver saw an attempt. */
   whyUnseen(attempt: LoggedAttempt, endpoint: string): string | undefined {
     const { failureReason, errorMessage, startedAt, endedAt } = attempt;
     const isRefused = this.#happenings.some(
@@ -64,28 +65,28 @@ export class Explanations {
     if (isRefused && NEVER_ARRIVED.has(failureReason ?? '')) return 'the endpoint refused connections';
     if (failureReason === 'TIMEOUT' && NO_CONNECTION.test(errorMessage ?? '')) return 'no connection was made in time';
     const isPaused = this.#pauses.some(({ from, to }) => from <= endedAt && to >= startedAt);
-    return isPaused && failureReason === 'TIMEOUT' ? 'the sender stood still' : undefined;
+    return isPaused && failureReason === 'TIMEOUT' ? 'the sender was paused' : undefined;
   }
 
-  /** Why the log has another outcome than the receiver. Only a success that was heard of too late can be a failure. */
+  /** The reason why log and receiver differ on the outcome. Only a success that arrived too late may be a failure. */
   whyOtherOutcome({ request, attempt }: MatchedRequest): string | undefined {
     if (attempt === undefined || request.answer === undefined || attempt.failureReason === null) return undefined;
     const { answer, connection } = request;
     if (attempt.failureReason === 'TIMEOUT') {
       if (answer.at >= attempt.endedAt - HEARD_WITHIN_MS) return 'the answer came too late';
       return this.#pauses.some(({ from, to }) => from <= attempt.endedAt && to >= attempt.startedAt)
-        ? 'the sender stood still'
+        ? 'the sender was paused'
         : undefined;
     }
     const isCut = connection.isCutByReceiver && (connection.endedAt ?? 0) - answer.at <= CUT_WITHIN_MS;
     return isCut && attempt.failureReason === 'CONNECTION_RESET' ? 'the connection was cut' : undefined;
   }
 
-  /** The happening because of which a delivery was attempted again under a number that was, or after it had succeeded. */
+  /** The happening that repeated an attempt number, or caused a request after a success. */
   doubling(before: MatchedRequest, again: MatchedRequest): Happening | undefined {
     const cause = this.killOf(before) ?? this.#pauses.find((pause) => this.#isOfPaused(pause, before, again));
     if (cause !== undefined) return cause;
-    // Whoever begins an attempt that may not be the first asks Postgres, which did not know of the other one yet.
+    // Before an attempt that may be a repetition, a sender checks Postgres. The other attempt was not committed yet.
     const knownAt = before.attempt === undefined ? before.request.at : this.committedBy(before.attempt);
     if (again.request.at > knownAt) return undefined;
     return this.#happenings.find(
@@ -93,7 +94,7 @@ export class Explanations {
     );
   }
 
-  /** One of the two requests is of the process that stood still: from before, while another took over, or from after. */
+  /** Whether the paused process sent one of the requests: `before` ahead of the pause, or `again` after the pause. */
   #isOfPaused({ from, to }: Happening, before: MatchedRequest, again: MatchedRequest): boolean {
     const isFromBefore =
       before.request.at <= from + CUT_WITHIN_MS &&
@@ -102,7 +103,7 @@ export class Explanations {
     return (isFromBefore || isFromAfter) && again.request.at >= from && again.request.at <= to + RESUMED_WITHIN_MS;
   }
 
-  /** When an attempt was in the log at the latest. */
+  /** Latest time at which an attempt was committed to the log. */
   committedBy({ recordedAt }: LoggedAttempt): number {
     let latest = recordedAt + RECORDED_WITHIN_MS;
     for (const { target, from, to } of this.#happenings) {

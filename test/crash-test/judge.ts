@@ -9,40 +9,40 @@ export type Evidence = DeliveryLog & {
   readonly acknowledged: readonly AcknowledgedEvent[];
   readonly requests: readonly SeenRequest[];
   readonly happenings: readonly Happening[];
-  /** Of endpoints, in their order. */
+  /** URLs of the endpoints, in order. */
   readonly urls: readonly string[];
-  /** Processes that ended though nobody had killed them. */
+  /** Processes that exited without a kill. */
   readonly endedByThemselves: readonly string[];
 };
 
-/** Something that must not be. `about` names a delivery, an event for an endpoint, or a process. */
+/** A violation. `about` names a delivery, an event for an endpoint, or a process. */
 type Problem = { readonly what: string; readonly about: string };
 
 export type Judgement = {
   readonly wanted: number;
-  /** Promised deliveries that did not arrive and never will. */
+  /** Deliveries of acknowledged events that did not arrive and are not pending. */
   readonly lost: number;
-  /** Promised deliveries that were still pending when time was up. */
+  /** Deliveries of acknowledged events that were still pending at the time limit. */
   readonly late: number;
-  /** Requests that are not in the log, because a kill cut them off. */
+  /** Requests that are not in the log because their sender was killed. */
   readonly cutByKill: number;
-  /** Requests that are not in the log, because the receiver cut them off: they were sent again within their attempt. */
+  /** Requests that are not in the log because the receiver closed the connection. The sender repeats them. */
   readonly cutByReceiver: number;
-  /** Attempts that no receiver saw, with a reason. */
+  /** Explained attempts that no receiver saw. */
   readonly unseen: number;
-  /** Requests for an attempt that was requested before, or of a delivery that had been answered with a 2xx. */
+  /** Requests that repeat an attempt number, or follow a 2xx of the same delivery. */
   readonly doubled: number;
-  /** How often what doubled something. */
+  /** Number of doubled requests by cause. */
   readonly doubledBy: Readonly<Record<string, number>>;
-  /** Successes that the sender heard of too late, so that they count as failures. */
+  /** Successes that reached the sender too late and therefore count as failures. */
   readonly heardTooLate: number;
-  /** At a kill or pause of a sender or of nats-server: requests that had been sent and not been recorded. */
+  /** Maximum number of sent but unrecorded requests at a kill or pause of a sender or of nats-server. */
   readonly mostInFlight: number;
   readonly pendingWithReason: number;
   readonly problems: readonly Problem[];
 };
 
-/** What was lost, doubled or cannot be explained. Pure: all it knows is the evidence. */
+/** Finds lost, doubled and unexplained requests. A pure function of the evidence. */
 export function judge(evidence: Evidence): Judgement {
   const explanations = new Explanations(evidence.happenings);
   const { byDelivery, unseen } = matchAttempts(evidence.requests, evidence.attempts);
@@ -132,13 +132,16 @@ function keyOf({ eventId, endpoint }: Wanted): string {
 
 type Doubling = { readonly deliveryId: string; readonly why: string | undefined };
 
-/** Of one delivery, in the order of time. What was cut off is sent again within its attempt, which is no doubling. */
+/**
+ * Finds the doublings among the requests of one delivery, given in order of time. A request that its receiver cut off
+ * is repeated within its attempt; the repetition is no doubling.
+ */
 function findDoublings(requests: readonly MatchedRequest[], explanations: Explanations): Doubling[] {
   return requests.flatMap((again, index) => {
     const before = requests.slice(0, index).findLast((one) => isDoubledBy(one, again) && !explanations.isCut(one));
     if (before === undefined) return [];
     const happening = explanations.doubling(before, again);
-    // Who has heard no success goes on.
+    // A sender that did not receive the success repeats the attempt.
     const unheard = hasOtherOutcome(before) ? explanations.whyOtherOutcome(before) : undefined;
     const why = happening === undefined ? unheard : `${happening.kind} ${happening.target}`;
     return [{ deliveryId: again.request.deliveryId, why }];
@@ -150,7 +153,7 @@ function isDoubledBy({ request: before }: MatchedRequest, { request: again }: Ma
   return before.attemptNumber === again.attemptNumber || hasSucceeded;
 }
 
-/** What is logged as a success must have been one, and the other way round. */
+/** Whether log and receiver differ on the success of an attempt. */
 function hasOtherOutcome({ request: { answer }, attempt }: MatchedRequest): boolean {
   return attempt !== undefined && (attempt.failureReason === null) !== (answer?.status === 200);
 }
@@ -183,7 +186,7 @@ function findMiscounted({ deliveries, attempts }: Evidence): StoredDelivery[] {
   return deliveries.filter(({ id, attemptCount }) => attemptCount !== (highest.get(id) ?? 0));
 }
 
-/** As far as it is known when they were recorded. */
+/** Maximum number of requests in flight at a kill or pause, based on the known times of their records. */
 function mostInFlight(all: readonly MatchedRequest[], { evidence, explanations }: Context): number {
   const moments = evidence.happenings
     .filter(({ kind, target }) => ['kill', 'pause'].includes(kind) && /^(sender|nats)/.test(target))

@@ -5,7 +5,7 @@ import { hasPassed } from './table.ts';
 
 const RESULTS = join(import.meta.dirname, 'results');
 
-/** Keeps the figures, and if something is wrong what the processes have written. Returns where. */
+/** Saves the figures, and the output of the processes if the test failed. Returns the folder. */
 export async function keepResult({ outputs, ...result }: CrashTestResult): Promise<string> {
   const at = new Date().toISOString();
   const folder = join(RESULTS, `${at.replaceAll(':', '-')}-seed-${result.seed}`);

@@ -12,13 +12,13 @@ import { hasPassed, rowsOf } from './table.ts';
 const USAGE = 'npm run crash-test [-- --seed N] [--events 100000] [--minutes 10]';
 const KEPT_DATA = join(import.meta.dirname, '../../.data');
 const MINUTE_MS = 60_000;
-/** If nothing has to wait: what two cores of an otherwise idle machine can take with all that happens. */
+/** Publishing rate if the publisher never waits. Two idle cores can process it during the disturbances. */
 const EVENTS_PER_SECOND = 350;
-/** Two ack waits, and the last of what a crash of nats-server takes until it is found. */
+/** Two ack waits of 60 s, and the time to detect the losses of a crash of nats-server. */
 const MAX_DRAIN_MS = 190_000;
-/** For starting, judging and stopping. */
+/** Time reserved for starting, judging and stopping. */
 const RESERVE_MS = 50_000;
-/** Long enough for every outage of an endpoint, so that no delivery fails for good. */
+/** Longer than every outage of an endpoint, so that no delivery fails permanently. */
 const RETRY_SCHEDULE = ['1s', '1s', '2s', '3s', ...Array<string>(26).fill('5s')].join();
 const startedAt = Date.now();
 
@@ -26,7 +26,7 @@ function report(text: string): void {
   console.log(`${((Date.now() - startedAt) / 1_000).toFixed(0).padStart(4)} s  ${text}`);
 }
 
-/** Returns whether nothing was lost. */
+/** Returns whether the test passed. */
 async function main(): Promise<boolean> {
   const { seed, events, minutes } = readArguments();
   const interruption = abortOnSignal();
@@ -55,7 +55,7 @@ async function main(): Promise<boolean> {
 
 type Options = { readonly seed: number; readonly events: number; readonly minutes: number };
 
-/** Throws, with how to call it, on anything it does not know. */
+/** Throws on unknown or invalid arguments. */
 function readArguments(): Options {
   const { values } = parseArgs({
     options: {
@@ -71,7 +71,7 @@ function readArguments(): Options {
   return options;
 }
 
-/** Every time a signal comes: npm passes on what the terminal has sent us already. */
+/** Handles every signal, not only the first: npm forwards signals that the terminal has already sent. */
 function abortOnSignal(): AbortController {
   const interruption = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

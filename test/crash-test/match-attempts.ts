@@ -4,23 +4,23 @@ import type { SeenRequest } from './endpoint.ts';
 
 export type MatchedRequest = {
   readonly request: SeenRequest;
-  /** Its line in the delivery log; undefined: there is none. */
+  /** Its line in the delivery log; undefined if there is none. */
   readonly attempt: LoggedAttempt | undefined;
 };
 
 export type Matches = {
-  /** Every request that was seen, those of a delivery in the order in which they came. */
+  /** Every request by delivery, in order of arrival. */
   readonly byDelivery: ReadonlyMap<string, readonly MatchedRequest[]>;
   /** Attempts in the log that no receiver saw. */
   readonly unseen: readonly LoggedAttempt[];
 };
 
-/** A request is seen after it was begun. The log has Postgres's time, as each sender measured it: to within half of a round trip. */
+/** Tolerance before the logged start: senders estimate Postgres's clock to within half of a round trip. */
 const EARLY_MS = 100;
-/** A receiver with much to do reads a request late, also one that has been given up. */
+/** Tolerance after the logged end: an overloaded receiver reads requests late, even after their timeout. */
 const LATE_MS = 2_000;
 
-/** Finds the line in the delivery log of each request: by delivery and number, and if there are several by their times. */
+/** Finds the line of each request in the delivery log: by delivery and number, and among several lines by time. */
 export function matchAttempts(requests: readonly SeenRequest[], attempts: readonly LoggedAttempt[]): Matches {
   const unmatched = groupBy(attempts, keyOf);
   const byDelivery = new Map<string, MatchedRequest[]>();
@@ -47,13 +47,13 @@ function matchOne(
   const free = new Set(requests);
   const matched = new Map<SeenRequest, LoggedAttempt>();
   const left: LoggedAttempt[] = [];
-  // Those that heard an answer first: the attempt of a sender that stood still spans those of who took over.
+  // Attempts with an answer first: the attempt of a stalled sender spans the attempts of the sender that took over.
   const inOrder = attempts.toSorted(
     (a, b) => Number(a.statusCode === null) - Number(b.statusCode === null) || a.startedAt - b.startedAt,
   );
   for (const attempt of inOrder) {
     const possible = [...free].filter((request) => isWithin(request, attempt));
-    // One that was cut off is sent again within its attempt: then the answer tells which it is.
+    // A request that was cut off is repeated within its attempt; the answer identifies the recorded request.
     const request = possible.find(({ answer }) => answer?.status === attempt.statusCode) ?? possible[0];
     if (request === undefined) left.push(attempt);
     else {

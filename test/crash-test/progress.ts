@@ -12,7 +12,7 @@ export type Running = {
   readonly tally: Tally;
 };
 
-/** One line on how far it has got. */
+/** One line with the counts of events, deliveries and disturbances. */
 export function describeProgress({ publisher, endpoints, disturber, tally }: Running): string {
   const disturbed = (['kill', 'pause', 'fail', 'hang', 'refuse'] as const)
     .map((kind) => `${kind} ${disturber.count(kind)}`)
@@ -25,9 +25,9 @@ export function describeProgress({ publisher, endpoints, disturber, tally }: Run
 }
 
 /**
- * Whether nothing happens any more: all has arrived, nothing is pending, and JetStream has nothing left that it might
- * give out again. What it has not given out for `unackedMs`, it will not: a nats-server that was killed can hold acks for
- * outstanding for ever.
+ * Whether the run is complete: no delivery is missing or pending, and JetStream has no unacked messages. After
+ * `unackedMs`, unacked messages are ignored, because JetStream will not redeliver them: after a kill, nats-server can
+ * list acked messages as unacked forever.
  */
 export function createIsSettled({ stack, endpoints, tally }: Running, unackedMs: number): () => Promise<boolean> {
   let since: number | undefined;
@@ -41,7 +41,7 @@ export function createIsSettled({ stack, endpoints, tally }: Running, unackedMs:
       since = (await isCalm()) ? (since ?? Date.now()) : undefined;
       return since !== undefined && ((await stack.unacked()) === 0 || Date.now() - since > unackedMs);
     } catch {
-      // What does not answer has not settled.
+      // An unavailable server has not settled.
       return false;
     }
   };

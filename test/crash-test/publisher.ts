@@ -11,21 +11,21 @@ export type PublisherOptions = {
   readonly graphql: TestApp['graphql'];
   readonly events: number;
   readonly perSecond: number;
-  /** How many deliveries may be missing at a time: on a slow machine, and while much stands still, less is published. */
+  /** Maximum missing deliveries. Slows publishing on a slow machine and during outages. */
   readonly maxBacklog: number;
-  /** Is told what is acknowledged. */
+  /** Receives each acknowledged event. */
   readonly tally: Tally;
 };
 
-/** One in so many is published with `publishEvent`, by way of the api process, the others over JetStream. */
+/** One event in 20 is published with `publishEvent` through the api process, the others over JetStream. */
 const GRAPHQL_SHARE = 20;
-/** What may be under way at a time: while NATS is away, nothing more is published. */
+/** Maximum unacknowledged events. Stops publishing while NATS is unavailable. */
 const MAX_UNACKNOWLEDGED = 1_000;
 const TICK_MS = 20;
-/** Events that are published at once, at most. */
+/** Maximum events that are published at once. */
 const MAX_CREDIT = 100;
 const RETRY_MS = 200;
-/** More than the longest pause of a process that answers, and all that it may wait for. */
+/** Longer than the longest pause of the api process and of the servers that it waits for. */
 const MAX_SILENCE_MS = 60_000;
 
 const PUBLISH = `mutation ($input: PublishEventInput!) { publishEvent(input: $input) {
@@ -33,7 +33,7 @@ const PUBLISH = `mutation ($input: PublishEventInput!) { publishEvent(input: $in
   ... on Error { message }
 } }`;
 
-/** A service as it should be: whatever is not acknowledged is published again under the same id. */
+/** A correct publisher: it publishes each unacknowledged event again under the same id. */
 export class Publisher {
   readonly acknowledged: AcknowledgedEvent[] = [];
   readonly #options: PublisherOptions;
@@ -57,24 +57,24 @@ export class Publisher {
     return this.#published;
   }
 
-  /** How often nobody answered, with neither yes nor no, for a minute. */
+  /** Number of `publishEvent` calls without an answer within a minute. */
   get unanswered(): number {
     return this.#unanswered;
   }
 
-  /** When what was published would have been published had it never had to wait, counted from the first event. */
+  /** The publishing clock: time since the first event, without the time that the publisher waited. */
   get clockMs(): number {
     return (this.#published * 1_000) / this.#options.perSecond;
   }
 
-  /** Evenly spaced, as far as they are acknowledged. Resolves when all of them are; rejects when it is stopped before. */
+  /** Publishes at a steady rate within the limits. Resolves when all events are acknowledged; rejects when stopped. */
   async run(): Promise<void> {
     const { events, perSecond } = this.#options;
     let credit = 0;
     for (let last = Date.now(); this.#published < events && !this.#ending.signal.aborted; ) {
       await delay(TICK_MS);
       const now = Date.now();
-      // What could not be published is not made up for all at once.
+      // The limit prevents a burst after a wait.
       credit = Math.min(MAX_CREDIT, credit + ((now - last) * perSecond) / 1_000);
       last = now;
       for (; credit >= 1 && this.#published < events && this.#hasRoom(); credit -= 1) this.#publishNext();
@@ -87,7 +87,7 @@ export class Publisher {
     return this.#unacknowledged.size < MAX_UNACKNOWLEDGED && tally.missing < maxBacklog;
   }
 
-  /** Publishes no new events. What is under way may still be acknowledged. */
+  /** Publishes no new events. Published events may still be acknowledged. */
   end(): void {
     this.#ending.abort();
   }
@@ -123,7 +123,7 @@ export class Publisher {
     }
   }
 
-  /** Whether it was acknowledged: nobody answers while the process is killed, and while Postgres is, the answer is no. */
+  /** Whether the event was acknowledged. A killed api process does not answer; without Postgres it answers an error. */
   async #publishOverGraphql(input: Readonly<Record<string, unknown>>): Promise<boolean> {
     type Answer = { readonly publishEvent: { readonly event?: unknown } };
     const asked = this.#options.graphql<Answer>(PUBLISH, { input }).then(

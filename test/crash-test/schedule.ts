@@ -1,10 +1,10 @@
 import { seededChance } from '../support/seeded-chance.ts';
 
-/** `kill`: SIGKILL, and started again after `forMs`. `pause`: SIGSTOP, and SIGCONT. The others are what an endpoint does. */
+/** `kill`: SIGKILL, with a restart after `forMs`. `pause`: SIGSTOP and SIGCONT. The others are modes of an endpoint. */
 type DisturbanceKind = 'kill' | 'pause' | 'fail' | 'hang' | 'refuse';
 
 export type Disturbance = {
-  /** On the clock of publishing, which stands still while nothing can be published. */
+  /** Time on the publishing clock, which stops while the publisher waits. */
   readonly atMs: number;
   readonly kind: DisturbanceKind;
   /** A process (`sender-2`, `postgres`) or an endpoint (`endpoint-7`). */
@@ -15,19 +15,19 @@ export type Disturbance = {
 type Range = readonly [minMs: number, maxMs: number];
 type Card = { readonly kind: DisturbanceKind; readonly targets: readonly string[]; readonly forMs: Range };
 
-/** How a run is disturbed. */
+/** The disturbances of a run. */
 export type ScheduleForm = {
-  /** What can happen. All of it does, in an order of the seed's, before any of it does again. */
+  /** The possible disturbances. Each card is drawn once, in an order given by the seed, before any is drawn again. */
   readonly cards: readonly Card[];
   readonly gapMs: Range;
-  /** A target that was disturbed is left alone for so long after it. */
+  /** Minimum time between two disturbances of a target. */
   readonly restMs: number;
 };
 
 export type ScheduleOptions = {
   readonly seed: number;
   readonly form: ScheduleForm;
-  /** Nothing begins, or lasts, later. */
+  /** All disturbances end within this time. */
   readonly durationMs: number;
 };
 
@@ -36,7 +36,7 @@ export const ROLE_PROCESSES = ['sender-1', 'sender-2', 'dispatcher-1', 'dispatch
 const SENDERS = ['sender-1', 'sender-2'];
 const DISPATCHERS = ['dispatcher-1', 'dispatcher-2'];
 const EVERY_ENDPOINT = Array.from({ length: ENDPOINTS }, (_, index) => `endpoint-${index}`);
-/** Time to notice that it works before the first blow. */
+/** Time without disturbances at the start, in which the first deliveries arrive. */
 const BEGIN_MS = 2_000;
 
 function cardsOf(times: {
@@ -58,7 +58,7 @@ function cardsOf(times: {
   ];
 }
 
-/** Pauses up to, and one beyond, every ack wait; endpoints down for long enough that their circuits open. */
+/** Pauses shorter and longer than each ack wait, and outages of endpoints that are long enough to open circuits. */
 export const FULL_FORM: ScheduleForm = {
   cards: [
     ...cardsOf({
@@ -71,7 +71,7 @@ export const FULL_FORM: ScheduleForm = {
     { kind: 'pause', targets: SENDERS, forMs: [62_000, 75_000] },
     { kind: 'pause', targets: DISPATCHERS, forMs: [11_000, 20_000] },
     { kind: 'pause', targets: ['api'], forMs: [500, 8_000] },
-    // What loses most.
+    // Another kill of the targets whose kill loses the most state.
     { kind: 'kill', targets: SENDERS, forMs: [0, 3_000] },
     { kind: 'kill', targets: ['nats-server'], forMs: [0, 1_000] },
     { kind: 'kill', targets: ['postgres'], forMs: [0, 1_000] },
@@ -81,8 +81,8 @@ export const FULL_FORM: ScheduleForm = {
 };
 
 /**
- * Everything once, one thing at a time, and for so short that no circuit opens: with several at a time it happens more
- * often that it takes the sweeper a minute to find out what was lost.
+ * Each disturbance once, one at a time, and too short to open a circuit. With overlapping disturbances, the sweeper
+ * more often needs a minute to find lost messages.
  */
 export const SHORT_FORM: ScheduleForm = {
   cards: cardsOf({
@@ -96,7 +96,7 @@ export const SHORT_FORM: ScheduleForm = {
   restMs: 2_000,
 };
 
-/** What happens when: the same for the same seed, form and duration, whatever the machine does. */
+/** Plans the disturbances. The result depends only on the seed, the form and the duration. */
 export function planSchedule({ seed, form, durationMs }: ScheduleOptions): Disturbance[] {
   const chance = (key: string) => seededChance(seed, key);
   const busyUntil = new Map<string, number>();
@@ -107,7 +107,7 @@ export function planSchedule({ seed, form, durationMs }: ScheduleOptions): Distu
     atMs += Math.round(between(form.gapMs, chance(`gap ${turn}`)));
     if (atMs >= durationMs) return schedule;
     if (deck.length === 0) deck = shuffle(form.cards, (index) => chance(`card ${turn} ${index}`));
-    // Whatever is at hand whose target is left; if none is, nothing happens now.
+    // The first card with a free target; without one, there is no disturbance at this time.
     const free = (name: string) => (busyUntil.get(name) ?? 0) <= atMs;
     const index = deck.findIndex(({ targets }) => targets.some(free));
     const [card] = index < 0 ? [] : deck.splice(index, 1);

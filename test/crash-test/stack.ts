@@ -8,14 +8,14 @@ import { ROLE_PROCESSES } from './schedule.ts';
 export type StackOptions = {
   /** The path of the nats-server. */
   readonly natsServer: string;
-  /** What the program is: see LaunchOptions. */
+  /** The program to launch; see LaunchOptions. */
   readonly program: string;
   readonly env: Readonly<Record<string, string>>;
-  /** In place of the sender's own, which is 60 s: for so long, what a killed one had in hand waits for another. */
+  /** Ack wait of the sender: after a kill, its messages are redelivered after this time. Undefined: 60 s. */
   readonly ackWaitMs: number | undefined;
 };
 
-/** Something that is killed and paused by its name in the schedule. */
+/** A process or server that the schedule can kill and pause by name. */
 export type Victim = {
   kill9(): Promise<void>;
   start(): Promise<void>;
@@ -26,7 +26,7 @@ export type Victim = {
 const START_MS = 120_000;
 const KEEP_ACK_WAIT_MS = 500;
 
-/** Postgres, nats-server and the program, each role in processes of its own. */
+/** Postgres, nats-server and the program, with separate processes for each role. */
 export class Stack {
   readonly postgres: TestPostgres;
   readonly nats: TestNats;
@@ -34,7 +34,7 @@ export class Stack {
   readonly #options: StackOptions;
   readonly #engines = new Map<string, EngineProcess>();
   readonly #ports = new Map<string, number>();
-  /** What those that were killed have written. */
+  /** Output of killed processes. */
   readonly #outputs = new Map<string, string>();
   readonly #dead: string[] = [];
   #keepAckWait: NodeJS.Timeout | undefined;
@@ -60,7 +60,7 @@ export class Stack {
     return stack;
   }
 
-  /** Of the api process, wherever it has got to. */
+  /** Calls the current api process, which a restart replaces. */
   graphql: EngineProcess['graphql'] = async (query, variables) => {
     const api = this.#engines.get('api');
     if (api === undefined) throw new Error('the api process does not run');
@@ -78,13 +78,13 @@ export class Stack {
     };
   }
 
-  /** Of processes that ended though nobody had killed them. */
+  /** Names of processes that exited without a kill. */
   endedByThemselves(): string[] {
     const running = [...this.#engines].filter(([, engine]) => engine.hasEnded()).map(([name]) => name);
     return [...this.#dead, ...running];
   }
 
-  /** What each process has written. */
+  /** Output of each process. */
   outputs(): [name: string, output: string][] {
     return ROLE_PROCESSES.map((name) => [
       name,
@@ -92,7 +92,7 @@ export class Stack {
     ]);
   }
 
-  /** How many messages JetStream has that are not acked. */
+  /** Number of messages in JetStream that are not acked. */
   async unacked(): Promise<number> {
     const manager = await this.connection.jetstreamManager();
     const consumers = [
@@ -104,7 +104,7 @@ export class Stack {
     return Math.max(state.messages, ...counts);
   }
 
-  /** Ends everything, also what is paused, and deletes its data. */
+  /** Ends all processes, even paused ones, and deletes their data. */
   async stop(): Promise<void> {
     if (this.#isStopped) return;
     this.#isStopped = true;
@@ -123,7 +123,7 @@ export class Stack {
     if (this.#options.ackWaitMs === undefined) return;
     await this.#shortenAckWait(this.#options.ackWaitMs);
     this.#keepAckWait = setInterval(() => {
-      // Each process that starts corrects it. While NATS is away, it is as it was.
+      // Each starting process resets the ack wait. While NATS is unavailable, the update fails and nothing changes.
       this.#shortenAckWait(this.#options.ackWaitMs ?? 0).catch(() => undefined);
     }, KEEP_ACK_WAIT_MS);
   }

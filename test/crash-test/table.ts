@@ -2,7 +2,7 @@ import type { CrashTestResult } from './crash-test.ts';
 
 const DISTURBANCES = ['kill', 'pause', 'fail', 'hang', 'refuse'] as const;
 
-/** What came of a run, for people. */
+/** The rows of the result table of a run. */
 export function rowsOf(result: CrashTestResult): Record<string, string>[] {
   const { judgement, happenings, requests, attempts } = result;
   const { wanted, lost, late } = judgement;
@@ -32,7 +32,7 @@ export function rowsOf(result: CrashTestResult): Record<string, string>[] {
   return rows.map(([what, count, remark]) => ({ what, count: String(count), remark }));
 }
 
-/** Whether nothing is lost, and nothing unexplained. */
+/** Whether all events were acknowledged, and there are no problems. */
 export function hasPassed({ judgement, published, acknowledged }: CrashTestResult): boolean {
   return judgement.problems.length === 0 && published === acknowledged;
 }

@@ -1,9 +1,9 @@
 import { type AcknowledgedEvent, type Wanted, wantedOf } from './traffic.ts';
 
-/** Which of the deliveries that were promised have not arrived. */
+/** Tracks the deliveries of acknowledged events that have not arrived. */
 export class Tally {
   readonly #missing = new Set<string>();
-  /** Arrived before the publisher had heard that the event was acknowledged. */
+  /** Deliveries that arrived before the acknowledgement of their event reached the publisher. */
   readonly #early = new Set<string>();
   #wanted = 0;
   #lastAt = 0;
@@ -12,7 +12,7 @@ export class Tally {
     return this.#wanted;
   }
 
-  /** When the last one arrived, in milliseconds since 1970. */
+  /** Arrival time of the last missing delivery, in milliseconds since 1970. */
   get lastAt(): number {
     return this.#lastAt;
   }

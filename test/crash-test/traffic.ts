@@ -3,13 +3,13 @@ import { ENDPOINTS } from './schedule.ts';
 /** An event that JetStream or `publishEvent` has acknowledged. */
 export type AcknowledgedEvent = { readonly id: string; readonly number: number };
 
-/** One event, for one endpoint that wants it. */
+/** A delivery to expect: one event for one subscribed endpoint. */
 export type Wanted = { readonly eventId: string; readonly endpoint: number };
 
 export const TENANT = 'acme';
 const EVENT_TYPES = 16;
 
-/** The endpoints beyond the number of types each want one that another endpoint wants as well. */
+/** The first 16 endpoints have different types; each further endpoint shares the type of one of them. */
 export function typeWantedBy(endpoint: number): string {
   const extra = ENDPOINTS - EVENT_TYPES;
   return nameOf(endpoint < EVENT_TYPES ? endpoint : (endpoint - EVENT_TYPES) * Math.floor(EVENT_TYPES / extra));
