@@ -8,15 +8,15 @@ import { waitFor } from './wait-for.ts';
 export type EngineProcess = {
   readonly url: string;
   readonly graphql: <T>(query: string, variables?: Record<string, unknown>) => Promise<T>;
-  /** Its log, and whatever else it has written. */
+  /** All output of the process: its log and everything else. */
   output(): string;
   kill9(): Promise<void>;
-  /** SIGSTOP and SIGCONT. */
+  /** Sends SIGSTOP; `resume` sends SIGCONT. */
   pause(): void;
   resume(): void;
-  /** SIGTERM; resolves with the exit status. */
+  /** Sends SIGTERM; resolves with the exit status. */
   terminate(): Promise<number | null>;
-  /** Whether it has ended, by itself or not. */
+  /** Whether the process has ended, for any reason. */
   hasEnded(): boolean;
 };
 
@@ -25,11 +25,11 @@ type Services = Pick<TestServices, 'databaseUrl'> & { readonly nats: Pick<TestSe
 export type LaunchOptions = {
   readonly port: number;
   readonly env: Readonly<Record<string, string>>;
-  /** What to run, from the root of the repository: the sources, or what they were compiled to. */
+  /** Path of the program from the root of the repository: its source or its compiled file. */
   readonly program: string;
 };
 
-/** The whole program in a process of its own, ready, for tests that kill it. */
+/** Starts the whole program in its own process and waits until it is ready; for tests that kill it. */
 export async function startEngineProcess(
   services: Services,
   env: Readonly<Record<string, string>> = {},
@@ -44,14 +44,14 @@ export async function startEngineProcess(
   return engine;
 }
 
-/** The same, without waiting for anything: it may be started while Postgres and NATS are away. */
+/** Starts the program without waiting until it is ready: Postgres and NATS may be unavailable. */
 export function launchEngineProcess(services: Services, { port, env, program: path }: LaunchOptions): EngineProcess {
   const program = runProgram(path, {
     args: [],
     home: tmpdir(),
     env: testEnv(services, { ...env, PORT: String(port) }),
   });
-  // Its end is seen by what waits for it to be ready, or expected.
+  // An early end is reported by the wait for readiness, or the test expects it.
   program.firstLine.catch(() => undefined);
   const url = `http://127.0.0.1:${port}`;
   return {

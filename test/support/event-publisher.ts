@@ -2,15 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { connect, headers as natsHeaders } from 'nats';
 
 export type EventPublisher = {
-  /** Publishes an event until JetStream has confirmed it, through as many outages as come. */
+  /** Publishes an event and retries, through any number of outages, until JetStream has confirmed it. */
   publish(subject: string, id: string, body?: string): Promise<void>;
   stop(): Promise<void>;
 };
 
-/** A service as it should be: what was not confirmed is published again under the same id. */
+/** A well-behaved publisher: it publishes an unconfirmed event again under the same id. */
 export async function startEventPublisher(natsUrl: string): Promise<EventPublisher> {
   const connection = await connect({ servers: natsUrl, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
-  // Short: what is written while the server is away is dropped without a word.
+  // Short, because a message sent while the server is unavailable is dropped without an error.
   const jetStream = connection.jetstream({ timeout: 1_000 });
   let isStopped = false;
   return {

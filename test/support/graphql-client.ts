@@ -14,14 +14,14 @@ type GraphqlError = { readonly message: string; readonly extensions?: Readonly<R
 
 export type Answer = {
   readonly status: number;
-  /** All of the body, as it came. */
+  /** The raw response body. */
   readonly text: string;
-  // Whoever asks knows what was asked for.
+  // The caller knows the shape of its selection.
   readonly data: Readonly<Record<string, unknown>> | null | undefined;
   readonly errors: readonly GraphqlError[] | undefined;
 };
 
-/** A query or mutation over HTTP, with anybody's credentials. */
+/** Sends a query or mutation over HTTP with the given credentials. */
 export async function ask(url: string, { credentials, query, variables }: Operation): Promise<Answer> {
   const response = await fetch(`${url}/graphql`, {
     method: 'POST',
@@ -29,24 +29,24 @@ export async function ask(url: string, { credentials, query, variables }: Operat
     body: JSON.stringify({ query, variables }),
   });
   const text = await response.text();
-  // `as`: what the server answers is what tests are about.
+  // `as`: the tests check the content of the answer.
   const { data, errors } = JSON.parse(text) as Pick<Answer, 'data' | 'errors'>;
   return { status: response.status, text, data, errors };
 }
 
-/** A live stream, over whatever transport. */
+/** A live stream over any transport. */
 export type Stream = {
-  /** All that has come. */
+  /** All text received so far. */
   readonly text: () => string;
   readonly isOver: () => boolean;
-  /** How a socket was closed. */
+  /** Code and reason with which a socket was closed. */
   readonly closedWith: () => { readonly code: number; readonly reason: string } | undefined;
   close(): void;
 };
 
 export type EventStream = Stream & { readonly contentType: string; pause(): void; resume(): void };
 
-/** Over Server-Sent Events; back when the answer has begun. GET goes without variables. */
+/** Opens a stream over Server-Sent Events; resolves when the answer has begun. A GET sends no variables. */
 export function openEvents(
   url: string,
   { credentials, query, variables, method = 'POST' }: Operation & { readonly method?: 'GET' | 'POST' },
@@ -83,7 +83,7 @@ export function openEvents(
   });
 }
 
-/** A client of graphql-ws that does not connect again by itself. */
+/** A graphql-ws client that does not reconnect. */
 export function createSocketClient(url: string, credentials: string, options: Partial<ClientOptions> = {}): Client {
   return createClient({
     ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
@@ -94,7 +94,7 @@ export function createSocketClient(url: string, credentials: string, options: Pa
 
 export type Collected<Data> = { readonly data: Data[]; readonly errors: unknown[]; isOver: boolean };
 
-/** What a subscription has brought so far. */
+/** Subscribes and collects the results received so far. */
 export function collect<Data extends object>(
   client: Client,
   { query, variables = {} }: Omit<Operation, 'credentials'>,
@@ -119,7 +119,7 @@ export function collect<Data extends object>(
   return collected;
 }
 
-/** Over graphql-ws; back when the server has let it in, or has closed. */
+/** Opens a stream over graphql-ws; resolves when the server has accepted or closed the connection. */
 export async function openSocket(url: string, { credentials, query, variables = {} }: Operation): Promise<Stream> {
   let text = '';
   let isOver = false;
@@ -134,7 +134,7 @@ export async function openSocket(url: string, { credentials, query, variables = 
         isConnected = true;
       },
       closed: (event) => {
-        // `as`: the library says unknown; ws hands over a close event.
+        // `as`: the library types it as unknown; ws passes a close event.
         closed = event as { code: number; reason: string };
       },
     },

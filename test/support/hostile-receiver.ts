@@ -2,13 +2,13 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 
-/** A TCP server that knows nothing of HTTP: each connection is given to `behave` once a request's headers have arrived. */
+/** A plain TCP server: it passes each connection to `behave` once the headers of a request have arrived. */
 export type HostileReceiver = {
   readonly url: string;
   readonly port: number;
   readonly connectionCount: () => number;
   readonly openConnections: () => number;
-  /** Reads and drops everything: who does not read does not notice that the other side has gone. */
+  /** Reads and discards everything: a socket that is not read does not report that its peer has closed. */
   drain(): void;
   close(): Promise<void>;
 };
@@ -22,7 +22,7 @@ export async function startHostileReceiver({ when, behave }: Behaviour): Promise
     connectionCount += 1;
     open.add(socket);
     socket.on('close', () => open.delete(socket));
-    // The other side gives up on us: that is what is tested.
+    // The tests expect the sender to abort the connection.
     socket.on('error', () => undefined);
     if (when === 'connected') {
       behave(socket);
@@ -61,7 +61,7 @@ export function portOf(server: Server): number {
   return address.port;
 }
 
-/** Writes `next()` again and again, as fast as the other side reads or every `everyMs`, until the connection ends. */
+/** Writes `next()` repeatedly, as fast as the peer reads or every `everyMs`, until the connection ends. */
 function keepWriting(socket: Socket, next: () => string | Buffer, everyMs?: number): void {
   if (everyMs === undefined) {
     const pump = () => {
@@ -92,7 +92,7 @@ function keepAnswering(start: string, next: () => string | Buffer, everyMs?: num
   };
 }
 
-/** What receivers do that they should not, by name. */
+/** Misbehaviour of receivers, by name. */
 export const HOSTILITIES = {
   'never answers': { when: 'requested', behave: () => undefined },
   'never reads': { when: 'connected', behave: (socket) => socket.pause() },
@@ -135,7 +135,7 @@ export const HOSTILITIES = {
   'answers 101 without upgrade': answer('HTTP/1.1 101 Switching Protocols\r\n\r\n'),
   'answers 101, then 200': answer(`HTTP/1.1 101 Switching Protocols\r\n\r\n${OK}content-length: 2\r\n\r\nok`),
   'drips 100 without end': keepAnswering('', () => 'HTTP/1.1 100 Continue\r\n\r\n', 200),
-  // Many in one write: the kernel takes megabytes before it says stop, and that is this thread's time as well.
+  // Many per write: the kernel buffers megabytes before back-pressure, and each write takes time of this thread.
   'answers 103 without end': keepAnswering('', () => 'HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n'.repeat(100)),
   'answers 9 times 100': answer('HTTP/1.1 100 Continue\r\n\r\n'.repeat(9)),
   'answers 8 times 100, then 200': answer(
@@ -169,7 +169,7 @@ export const HOSTILITIES = {
   'resets within the body': {
     when: 'requested',
     behave: (socket) => {
-      // Reset once what was written has been read, or the reset overtakes it.
+      // Resets after the peer has read the data; an earlier reset would overtake it.
       socket.write(`${OK}content-length: 10\r\n\r\nhello`, () => setImmediate(() => socket.resetAndDestroy()));
     },
   },

@@ -13,15 +13,15 @@ export type LoadOptions = {
   readonly graphql: <T>(query: string, variables?: Record<string, unknown>) => Promise<T>;
 };
 
-/** What became of it all: zeros but for `deliveries` if nothing was lost and nothing sent twice. */
+/** Result of a load: all counts are zero, except `deliveries`, if no delivery was lost and none was sent twice. */
 export type LoadCount = {
-  /** Deliveries of confirmed events that no request was answered for with a 2xx. */
+  /** Deliveries of confirmed events for which no request was answered with a 2xx. */
   readonly lost: number;
-  /** Requests for an attempt, known by its delivery and number, that was requested before. */
+  /** Repeated requests for the same attempt, identified by its delivery and number. */
   readonly doubled: number;
-  /** Requests that were answered with a 2xx after one of the same delivery had been. */
+  /** Requests answered with a 2xx after another request of the same delivery was answered with a 2xx. */
   readonly succeededTwice: number;
-  /** Requests that the delivery log does not know. */
+  /** Requests that are missing in the delivery log. */
   readonly unrecorded: number;
   /** Attempts that are in the delivery log more than once. */
   readonly recordedTwice: number;
@@ -30,12 +30,12 @@ export type LoadCount = {
 };
 
 const SUBSCRIPTIONS = 20;
-/** Each type is wanted by two subscriptions. */
+/** Two subscriptions select each type. */
 const EVENT_TYPES = 10;
 export const FAN_OUT = SUBSCRIPTIONS / EVENT_TYPES;
 const EVENTS_PER_SECOND = 300;
 const TICK_MS = 50;
-/** Far from what makes a receiver look broken. */
+/** Far below the failure rate that opens a circuit. */
 const SHARE_OF_503 = 0.04;
 const SHARE_OF_SLOW = 0.03;
 const MAX_SLOW_MS = 1_200;
@@ -44,11 +44,11 @@ const CREATE = `mutation ($url: String!, $type: String!) {
   createWebhookSubscription(input: { tenant: "acme", url: $url, eventTypes: [$type] }) { __typename }
 }`;
 
-/** Events published to twenty subscriptions of a receiver that is slow at times, and refuses at times. */
+/** Publishes events for twenty subscriptions to a receiver that answers some requests late and some with a 503. */
 export class Load {
   readonly #options: LoadOptions;
   readonly #publisher: EventPublisher;
-  /** How many 2xx each delivery was answered with. */
+  /** Number of 2xx answers by delivery. */
   readonly #successes = new Map<string, number>();
   readonly #published: { readonly type: number; readonly id: string }[] = [];
   #receiver: Receiver | undefined;
@@ -70,12 +70,12 @@ export class Load {
     this.#publisher = publisher;
   }
 
-  /** Of requests that have not been answered yet. */
+  /** Number of requests that have not been answered yet. */
   get open(): number {
     return this.#open;
   }
 
-  /** Of requests that came. */
+  /** Number of requests received. */
   get requests(): number {
     return this.#receiver?.requests.length ?? 0;
   }
@@ -101,7 +101,7 @@ export class Load {
     await Promise.all(confirmations);
   }
 
-  /** Waits until this many requests have come in all and some are open. */
+  /** Waits until the receiver has received this many requests in total and at least one of them is open. */
   async reach(requests: number): Promise<void> {
     await waitFor(() => this.requests >= requests && this.#open > 0, {
       what: `request ${requests} (${this.requests} so far), ${this.label}`,
@@ -109,13 +109,13 @@ export class Load {
     });
   }
 
-  /** How many requests have come that the delivery log does not know, yet or for good. */
+  /** Number of received requests that are missing in the delivery log, temporarily or permanently. */
   async unrecorded(): Promise<number> {
     const [row] = await this.#options.query<{ count: number }>('SELECT count(*)::int FROM attempts');
     return this.requests - (row?.count ?? 0);
   }
 
-  /** Waits until every delivery of what was published has ended and no request is under way. */
+  /** Waits until every delivery of the published events has ended and no request is open. */
   async settle(timeoutMs = 80_000): Promise<void> {
     const ended = `SELECT count(*)::int FROM deliveries WHERE status <> 'PENDING'`;
     const wanted = this.#published.length * FAN_OUT;
@@ -129,7 +129,7 @@ export class Load {
     }
   }
 
-  /** For whoever has to find out what it is that does not end. */
+  /** Describes the pending deliveries for the error message of `settle`. */
   async #describePending(): Promise<string> {
     const rows = await this.#options.query(
       `SELECT now(), to_jsonb(d) AS delivery, to_jsonb(s) AS state, count(*) OVER () FROM deliveries d

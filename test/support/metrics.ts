@@ -6,15 +6,15 @@ type Sample = {
 
 type MetricFamily = { readonly name: string; readonly type: string; readonly help: string };
 
-/** What a scrape said. */
+/** Parsed result of a scrape. */
 export type Metrics = {
   readonly families: readonly MetricFamily[];
   readonly samples: readonly Sample[];
-  /** The one value with exactly these labels; undefined if there is none. */
+  /** The value of the sample with exactly these labels; undefined if there is none. */
   readonly valueOf: (name: string, labels?: Readonly<Record<string, string>>) => number | undefined;
 };
 
-/** Asks for the metrics as Prometheus would. */
+/** Requests the metrics as Prometheus does. */
 export async function scrape({ url, adminApiKey }: { url: string; adminApiKey: string }): Promise<Metrics> {
   const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${adminApiKey}` } });
   if (response.status !== 200) throw new Error(`/metrics answered ${response.status}`);

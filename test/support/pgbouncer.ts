@@ -13,12 +13,12 @@ export type PgBouncer = {
   stop(): Promise<void>;
 };
 
-/** The path of PgBouncer; undefined, with the reason printed, where there is none to be had. */
+/** The path of PgBouncer; if it is not available, prints the reason and returns undefined. */
 export function findPgBouncer(): Promise<string | undefined> {
   return findDebianProgram({ package: 'pgbouncer', program: 'pgbouncer', folder: '/usr/sbin' });
 }
 
-/** PgBouncer before the database of `databaseUrl`, with its own defaults but for the mode. */
+/** Starts PgBouncer in front of the database of `databaseUrl`, with its own defaults except for the mode. */
 export async function startPgBouncer(
   binary: string,
   {
@@ -37,7 +37,7 @@ export async function startPgBouncer(
     'listen_addr = 127.0.0.1',
     `listen_port = ${port}`,
     'unix_socket_dir =',
-    // Whoever connects, it logs in with the user above.
+    // PgBouncer logs in to Postgres as the user above, for every client.
     'auth_type = any',
     `pool_mode = ${poolMode}`,
     'default_pool_size = 10',
@@ -45,7 +45,7 @@ export async function startPgBouncer(
   ];
   await chmod(folder.path, 0o711);
   await writeFile(config, `${lines.join('\n')}\n`);
-  // It refuses to run as root.
+  // PgBouncer refuses to run as root.
   const launcher = await createLauncher([binary, folder.path]);
   const url = `postgres://${username}@127.0.0.1:${port}${pathname}`;
   const server = new ServerProcess({

@@ -11,22 +11,22 @@ import { ServerProcess } from './server-process.ts';
 import { createTempFolder } from './temp-folder.ts';
 
 export type TestPostgres = {
-  /** Of a migrated database. */
+  /** URL of a migrated database. */
   readonly url: string;
-  /** Asks it directly; rejects while it is down. */
+  /** Queries the database directly; rejects while the server is down. */
   readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
-  /** SIGKILL; it stays down until `start()`. */
+  /** Sends SIGKILL; the server stays down until `start()`. */
   kill9(): Promise<void>;
-  /** SIGSTOP and SIGCONT, for the server and each of its connections. */
+  /** Sends SIGSTOP to the server and each of its backends; `resume` sends SIGCONT. */
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Again after `kill9()`: same port, same data. */
+  /** Restarts the server after `kill9()`, with the same port and data. */
   start(): Promise<void>;
-  /** Ends it and deletes its data. */
+  /** Stops the server and deletes its data. */
   stop(): Promise<void>;
 };
 
-/** Settings by name, each handed to the server as `-c name=value`. */
+/** Settings by name, each passed to the server as `-c name=value`. */
 type PostgresSettings = Readonly<Record<string, string>>;
 
 type PostgresProcessOptions = {
@@ -36,7 +36,7 @@ type PostgresProcessOptions = {
   readonly template?: string | undefined;
 };
 
-/** A cluster in a temporary folder, served on a port of its own. */
+/** Starts a server on its own port, with a cluster in a temporary folder. */
 export async function startPostgresProcess({ settings = {}, binaries, template }: PostgresProcessOptions = {}) {
   const folder = await createTempFolder();
   if (template !== undefined) await copyCluster(template, folder.path);
@@ -68,8 +68,8 @@ export async function copyCluster(template: string, folder: string): Promise<voi
 }
 
 /**
- * A Postgres of the test's own, for tests that kill it; others share one (see database.ts). `template`: the cluster that
- * the global set-up provides; without it, a new one.
+ * Starts a Postgres for one test, which may kill it; other tests share one (see database.ts). `template` is the cluster
+ * of the global set-up; without it, a new cluster is created.
  */
 export async function startTestPostgres(template?: string): Promise<TestPostgres> {
   const { url, server, remove } = await startPostgresProcess({ template });

@@ -6,34 +6,34 @@ import { NODE_FLAGS } from '../../src/relaunch.ts';
 
 export type Program = {
   readonly child: ChildProcess;
-  /** The first line it prints; rejects with its error output when it ends before. */
+  /** The first line of output; rejects with the error output if the program ends before it. */
   readonly firstLine: Promise<string>;
-  /** What it has written to standard error. */
+  /** The text written to standard error so far. */
   errorOutput(): string;
-  /** What it has written to standard output and standard error. */
+  /** The text written to standard output and standard error so far. */
   output(): string;
-  /** Signals it and waits for its end. */
+  /** Sends the signal and waits until the program has ended. */
   end(signal: NodeJS.Signals): Promise<void>;
 };
 
 export type RunProgramOptions = {
   readonly args: readonly string[];
-  /** The user to become; needs root. */
+  /** User id to run as; requires root. */
   readonly uid?: number | undefined;
-  /** The user's home. */
+  /** Home directory of the user. */
   readonly home: string;
-  /** Where it runs, instead of in the repository. */
+  /** Working directory; by default the root of the repository. */
   readonly cwd?: string;
-  /** What Node.js is started with; as a rule what `npm start` has for what is compiled, and tsx for sources. */
+  /** Flags of Node.js; by default those of `npm start` for compiled files, and tsx for sources. */
   readonly nodeFlags?: readonly string[];
-  /** Its environment beside PATH, HOME and TMPDIR. */
+  /** Environment variables in addition to PATH, HOME and TMPDIR. */
   readonly env?: Readonly<Record<string, string>>;
 };
 
 const ROOT = join(import.meta.dirname, '../..');
 const TSX = ['--import', 'tsx'];
 
-/** Whether that user may read a file: the repository may be where only root can. */
+/** Whether the user may read a file: the repository may be in a folder that only root may read. */
 export async function canRead(uid: number, path: string): Promise<boolean> {
   const child = spawn('env', ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', 'test', '-r', path], {
     stdio: 'ignore',
@@ -42,7 +42,7 @@ export async function canRead(uid: number, path: string): Promise<boolean> {
   return code === 0;
 }
 
-/** Runs a file of the repository, TypeScript or what it was compiled to, in a process of its own. */
+/** Runs a TypeScript or compiled file of the repository in its own process. */
 export function runProgram(path: string, options: RunProgramOptions): Program {
   const { args, uid, home, cwd = ROOT, nodeFlags = path.endsWith('.ts') ? TSX : NODE_FLAGS, env: extra = {} } = options;
   const asUser = uid === undefined ? [] : ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups'];

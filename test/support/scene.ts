@@ -4,25 +4,25 @@ import { type Receiver, type Respond, startReceiver } from './receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from './test-app.ts';
 import { waitFor } from './wait-for.ts';
 
-/** What delivering knows about a subscription: a row of `subscription_states`, and what waits. */
+/** Delivery state of a subscription: a row of `subscription_states`. */
 type QueueState = {
   readonly isBacklogged: boolean;
   readonly isOpen: boolean;
   readonly publishWindow: number | null;
   readonly probeWaitMs: number | null;
-  /** In how many milliseconds it is looked after; null: not at all. */
+  /** Milliseconds until the next sweep of the subscription; null if no sweep is scheduled. */
   readonly dueInMs: number | null;
 };
 
-/** Services of the test's own, one program or several on them, and receivers. */
+/** Postgres and NATS of the test's own, one or more programs that use them, and receivers. */
 export type Scene = TestServices & {
   readonly app: TestApp;
   readonly apps: readonly TestApp[];
-  /** What the programs logged, a line of JSON each. */
+  /** Log lines of the programs, each a JSON object. */
   readonly logLines: readonly string[];
   readonly receive: (respond?: Respond) => Promise<Receiver>;
   readonly publishMany: (type: string, count: number) => Promise<void>;
-  /** How many deliveries there are, by an SQL condition. */
+  /** Number of deliveries that satisfy an SQL condition. */
   readonly countDeliveries: (where: string, values?: unknown[]) => Promise<number>;
   readonly waitForDeliveries: (count: number, where: string, timeoutMs?: number) => Promise<void>;
   readonly stateOf: (subscriptionId: string) => Promise<QueueState>;
@@ -30,7 +30,7 @@ export type Scene = TestServices & {
 
 export type SceneOptions = { readonly apps?: number; readonly env?: Record<string, string> };
 
-/** `cleanUps` are to be run in reverse after the test. */
+/** The test must run `cleanUps` in reverse order when it ends. */
 export async function startScene(
   cleanUps: (() => Promise<void>)[],
   { apps: appCount = 1, env = {} }: SceneOptions = {},
@@ -41,7 +41,7 @@ export async function startScene(
   const log: Logger = pino({ level: 'warn' }, { write: (line: string) => void logLines.push(line) });
   const apps: TestApp[] = [];
   for (let index = 0; index < appCount; index += 1) apps.push(await startTestApp(services, { env, log }));
-  // Together: a program that waits for its attempts need not keep the others waiting.
+  // In parallel: a program that waits for its attempts does not delay the others.
   cleanUps.push(async () => {
     await Promise.all(apps.map((app) => app.stop()));
   });

@@ -2,7 +2,10 @@ import pg from 'pg';
 
 type TableLock = { readonly table: string; readonly mode?: 'ACCESS EXCLUSIVE' | 'SHARE' };
 
-/** Over a connection of its own: by default whoever reads the table, else whoever writes to it, waits until the returned function is called. */
+/**
+ * Locks the table over its own connection until the returned function is called. The default mode blocks readers and
+ * writers; `SHARE` blocks only writers.
+ */
 export async function lockTable(
   databaseUrl: string,
   { table, mode = 'ACCESS EXCLUSIVE' }: TableLock,
@@ -13,7 +16,7 @@ export async function lockTable(
   return () => client.end();
 }
 
-/** How many statements wait for a lock in the database. */
+/** Number of statements in the database that are waiting for a lock. */
 export async function countWaiting(pool: Pick<pg.Pool, 'query'>): Promise<number> {
   const { rowCount } = await pool.query(
     `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`,

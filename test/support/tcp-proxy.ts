@@ -5,19 +5,19 @@ type Change = (text: string) => string | undefined;
 
 export type TcpProxyOptions = {
   readonly port: number;
-  /** What is passed on of a chunk of bytes, as Latin-1 text; by default all of it. Undefined: the connection breaks. */
+  /** Maps each chunk, as Latin-1 text, to the text to forward; by default the same. Undefined ends the connection. */
   readonly toServer?: Change;
   readonly toClient?: Change;
 };
 
 export type TcpProxy = {
   readonly port: number;
-  /** Drops whatever either side says from now on, on the connections that are open; none of them is closed. */
+  /** Drops all further data in both directions on the open connections, and keeps them open. */
   silence(): void;
   stop(): Promise<void>;
 };
 
-/** Stands between a client and a server on loopback, and changes what they say. */
+/** Proxies connections to a server on loopback and changes the data in both directions. */
 export async function startTcpProxy({ port, toServer, toClient }: TcpProxyOptions): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   const silent = new WeakSet<Socket>();

@@ -10,34 +10,34 @@ import { startTestNats, type TestNats, type TestNatsOptions } from './nats.ts';
 
 export const ADMIN_API_KEY = 'test-admin-key-test-admin-key-test-admin-key';
 export const SECRETS_KEY = randomBytes(32).toString('base64');
-/** Of the programs that tests start. */
+/** Seal of the programs that tests start. */
 export const TEST_SEAL = createMessageSeal(SECRETS_KEY);
 
 export type TestServices = {
   readonly databaseUrl: string;
   readonly nats: TestNats;
-  /** Publishes as a service would, and waits for JetStream's confirmation. */
+  /** Publishes like a service, and waits for JetStream's confirmation. */
   readonly publish: (
     subject: string,
     body: string | Buffer,
     headers?: Readonly<Record<string, string>>,
   ) => Promise<void>;
-  /** How many messages were ever stored in a stream. */
+  /** Number of messages ever stored in a stream. */
   readonly storedIn: (stream: string) => Promise<number>;
-  /** How many messages a stream holds now. */
+  /** Number of messages in a stream now. */
   readonly waitingIn: (stream: string) => Promise<number>;
-  /** How many messages a consumer has been given that wait for their ack. */
+  /** Number of messages delivered to a consumer and not yet acknowledged. */
   readonly unackedBy: (stream: string, consumer: string) => Promise<number>;
-  /** How many messages a consumer has given out, the same one twice counting twice, as far as nats-server remembers. */
+  /** Number of messages that a consumer has delivered, redeliveries included, according to nats-server. */
   readonly deliveredBy: (stream: string, consumer: string) => Promise<number>;
-  /** So that what a killed program had in hand comes back soon, by default after 2 s; the program's own value is a minute. */
+  /** Redelivers the messages of a killed program after `ms`, by default 2 s; the program itself sets a minute. */
   readonly shortenAckWait: (stream: string, consumer: string, ms?: number) => Promise<void>;
-  /** Asks Postgres directly. */
+  /** Queries Postgres directly. */
   readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
   stop(): Promise<void>;
 };
 
-/** A database and a nats-server of the test file's own. */
+/** Starts a database and a nats-server for one test file. */
 export async function startTestServices(natsOptions: TestNatsOptions = {}): Promise<TestServices> {
   const [database, nats] = await Promise.all([createTestDatabase(), startTestNats(natsOptions)]);
   const pool = new pg.Pool({ connectionString: database.url, max: 4, options: '-c datestyle=ISO' });
@@ -81,7 +81,7 @@ export async function startTestServices(natsOptions: TestNatsOptions = {}): Prom
   };
 }
 
-/** What is written to a connection that is just coming back is dropped without a word, so it is said up to so often. */
+/** Tries up to `times` times: data sent while the connection is being re-established is dropped without an error. */
 async function repeatLost<T>(times: number, work: () => Promise<T>): Promise<T> {
   for (let timeouts = 1; ; timeouts += 1) {
     try {
@@ -120,7 +120,7 @@ export type TestApp = App & {
 
 type SubscribeInput = { readonly url: string; readonly eventTypes?: readonly string[] } & Record<string, unknown>;
 
-/** The whole program in this process, ready. */
+/** Starts the whole program in this process and waits until it is ready. */
 export async function startTestApp(
   services: Pick<TestServices, 'databaseUrl'> & { readonly nats: Pick<TestNats, 'url'> },
   { env = {}, log = pino({ level: 'silent' }) }: { env?: Record<string, string>; log?: Logger } = {},
@@ -141,7 +141,7 @@ export async function postGraphql<T>(
     headers: { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_API_KEY}` },
     body: JSON.stringify(body),
   });
-  // The caller names the shape of what it selected.
+  // The caller names the shape of its selection.
   const { data, errors } = (await response.json()) as { data: T; errors?: unknown };
   if (errors !== undefined) throw new Error(`GraphQL errors: ${JSON.stringify(errors)}`);
   return data;

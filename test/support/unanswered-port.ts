@@ -6,8 +6,8 @@ import { Worker } from 'node:worker_threads';
 export type UnansweredPort = { readonly port: number; close(): Promise<void> };
 
 /**
- * A port whose SYNs are dropped: its backlog is full, and the thread that listens stands still and accepts nothing.
- * What a firewall that drops packets looks like from here. Port 0: any free one.
+ * A port whose SYNs are dropped: its backlog is full, and the listening thread is blocked and accepts nothing.
+ * A client sees the same as behind a firewall that drops packets. Port 0 selects any free port.
  */
 export async function startUnansweredPort({ host = '127.0.0.1', port = 0 } = {}): Promise<UnansweredPort> {
   const listening = new Worker(LISTEN, { eval: true, workerData: { host, port } });
@@ -24,14 +24,14 @@ export async function startUnansweredPort({ host = '127.0.0.1', port = 0 } = {})
   };
 }
 
-/** Connects and stays; a connection to loopback that is not made within 200 ms was not answered. */
+/** Connects and keeps the connection; a loopback connection that takes more than 200 ms was not answered. */
 async function isAccepted(target: { host: string; port: number }, fillers: Socket[]): Promise<boolean> {
   if (fillers.length === 50) throw new Error('the backlog does not fill');
   const socket = connect(target);
   socket.on('error', () => undefined);
   fillers.push(socket);
   await once(socket, 'connect', { signal: AbortSignal.timeout(200) }).catch(() => undefined);
-  // A process that stood still meanwhile has yet to hear that it is connected.
+  // After a stall of this process, the event loop has not processed the `connect` event yet.
   await setImmediate();
   return !socket.connecting;
 }

@@ -2,12 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 type Falsy = undefined | null | false;
 
-/** `timeoutMs` is there to end what hangs, 20 s by default: many times what anything takes on a machine that is slow. */
+/** `timeoutMs`, 20 s by default, ends a wait that hangs; it is many times the longest wait on a slow machine. */
 export type WaitForOptions = { readonly timeoutMs?: number; readonly what: string };
 
 /**
- * Asks every 20 ms until the condition holds, and returns what it returned. A throw counts as "not yet". Whoever asks
- * that seldom must ask for what stays true once it is.
+ * Evaluates the condition every 20 ms until it holds, and returns its result. An exception counts as "not yet". The
+ * condition must stay true once it holds, or this poll can miss it.
  */
 export async function waitFor<T>(condition: () => T | Falsy | Promise<T | Falsy>, options: WaitForOptions): Promise<T> {
   const { timeoutMs = 20_000, what } = options;

@@ -4,7 +4,7 @@ import { Batcher } from '../../src/postgres/batcher.ts';
 
 type Options = { readonly maxItems?: number; readonly maxBytes?: number };
 
-/** Doubles numbers; each is as many bytes. Fails on a batch with a zero. */
+/** Doubles numbers; the number is also the size in bytes. Fails on a batch with a zero. */
 function doubling({ maxItems = 100, maxBytes = 1_000 }: Options = {}) {
   const batches: (readonly number[])[] = [];
   const batcher = new Batcher<number, number>({
@@ -20,13 +20,13 @@ function doubling({ maxItems = 100, maxBytes = 1_000 }: Options = {}) {
   return { batcher, batches };
 }
 
-it('what comes together is written together, and each gets its own answer', async () => {
+it('items added together are written together, and each gets its own result', async () => {
   const { batcher, batches } = doubling();
   expect(await Promise.all([1, 2, 3].map((item) => batcher.add(item)))).toEqual([2, 4, 6]);
   expect(batches).toEqual([[1, 2, 3]]);
 });
 
-it('what comes during a write is part of the next one', async () => {
+it('items added during a write are part of the next one', async () => {
   const { batcher, batches } = doubling();
   const first = batcher.add(1);
   await new Promise((resolve) => setImmediate(resolve));
@@ -35,13 +35,13 @@ it('what comes during a write is part of the next one', async () => {
   expect(batches).toEqual([[1], [2, 3]]);
 });
 
-it('a batch is full with so many items, or with the item that brings it to so many bytes', async () => {
+it('a batch is full at the item limit, or with the item that reaches the byte limit', async () => {
   const { batcher, batches } = doubling({ maxItems: 3, maxBytes: 10 });
   await Promise.all([1, 1, 1, 4, 7, 9, 50, 2].map((item) => batcher.add(item)));
   expect(batches).toEqual([[1, 1, 1], [4, 7], [9, 50], [2]]);
 });
 
-it('says whether what waits makes a full batch', async () => {
+it('isFull is true when the waiting items make a full batch', async () => {
   const { batcher } = doubling({ maxItems: 3, maxBytes: 10 });
   const seen = [4, 5, 1, 1].map((item) => {
     void batcher.add(item);
@@ -54,15 +54,15 @@ it('says whether what waits makes a full batch', async () => {
   await next;
 });
 
-it('a write that fails for no item alone fails its own batch alone', async () => {
+it('a failure that no single item causes fails only its own batch', async () => {
   const { batcher } = doubling({ maxItems: 2 });
   const outcomes = await Promise.allSettled([1, 0, 3].map((item) => batcher.add(item)));
   expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'fulfilled']);
   expect(await batcher.add(4)).toBe(8);
 });
 
-describe('a write that one item may be the fault of', () => {
-  /** What Postgres says to a batch that has the item, by item. */
+describe('a write that failed, perhaps because of one item,', () => {
+  /** `codes`: the SQLSTATE with which Postgres rejects a batch, by the item that causes it. */
   function refusing(codes: Readonly<Record<number, string>>) {
     const batches: (readonly number[])[] = [];
     const batcher = new Batcher<number, number>({
@@ -81,7 +81,7 @@ describe('a write that one item may be the fault of', () => {
     return { add, batches };
   }
 
-  it('is repeated with halves of the batch: the others are written, in their order', async () => {
+  it('is repeated with halves of the batch: the other items are written in order', async () => {
     const { add, batches } = refusing({ 6: '22P02' });
     expect(await add([1, 2, 3, 4, 5, 6, 7])).toEqual([2, 4, 6, 8, 10, 'rejected', 14]);
     expect(batches.slice(1)).toEqual([[1, 2, 3, 4], [5, 6, 7], [5, 6], [5], [6], [7]]);
@@ -93,13 +93,13 @@ describe('a write that one item may be the fault of', () => {
     expect(await add([2])).toEqual([4]);
   });
 
-  it('and that took too long is repeated with each item alone: halves would take as long again', async () => {
+  it('is repeated with each item alone after a timeout: halves would take as long again', async () => {
     const { add, batches } = refusing({ 2: '57014' });
     expect(await add([1, 2, 3, 4])).toEqual([2, 'rejected', 6, 8]);
     expect(batches.slice(1)).toEqual([[1], [2], [3], [4]]);
   });
 
-  it('is not repeated any more once Postgres is away', async () => {
+  it('is not repeated once Postgres is unavailable', async () => {
     const { add, batches } = refusing({ 3: '57014', 2: '57P01' });
     expect(await add([3, 1, 2, 4, 5])).toEqual(['rejected', 2, 'rejected', 'rejected', 'rejected']);
     expect(batches.slice(1)).toEqual([[3], [1], [2]]);

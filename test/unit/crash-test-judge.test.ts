@@ -4,12 +4,12 @@ import type { Happening } from '../crash-test/disturber.ts';
 import type { SeenRequest } from '../crash-test/endpoint.ts';
 import { type Evidence, judge } from '../crash-test/judge.ts';
 
-/** Of the first event type, which only this endpoint and endpoint 16 want. */
+/** Only this endpoint and endpoint 17 select the type of event 20. */
 const ENDPOINT = 4;
 const EVENT = { id: 'event', number: 20 };
 const DELIVERY = 'delivery';
 const URLS = Array.from({ length: 20 }, (_, index) => `http://endpoint-${index}`);
-/** Times are milliseconds after this one. */
+/** All other times are in milliseconds after this time. */
 const BEGIN = 1_000_000;
 
 function request(at: number, changes: Partial<SeenRequest> = {}): SeenRequest {
@@ -49,7 +49,7 @@ function happening(kind: Happening['kind'], target: string, [from, to]: readonly
   return { kind, target, from: BEGIN + from, to: BEGIN + to };
 }
 
-/** What the endpoint that is looked at has, beside what goes well at the other one that wants the event. */
+/** Judges the evidence for ENDPOINT; at the other endpoint that selects the event, its delivery succeeds. */
 function judged(evidence: Partial<Evidence>) {
   const other = { deliveryId: 'other', endpoint: 17 };
   const judgement = judge({
@@ -69,7 +69,7 @@ const CUT_OFF = { connection: { isCutByReceiver: false, endedAt: BEGIN + 1_005 }
 const TWICE = { requests: [request(5, CUT_OFF), request(60_000)], attempts: [attempt(59_995)] };
 
 describe('the crash test', () => {
-  it('finds nothing where every request has its line in the log', () => {
+  it('finds no problem when every request is in the log', () => {
     expect(judged({})).toMatchObject({ wanted: 2, lost: 0, late: 0, doubled: 0, problems: [] });
   });
 
@@ -80,7 +80,7 @@ describe('the crash test', () => {
     expect(judged(failed)).toMatchObject({ lost: 1, problems: ['an acknowledged event was lost'] });
   });
 
-  it('says whether a delivery that is pending has a reason', () => {
+  it('distinguishes pending deliveries with and without a reason', () => {
     const pending = (reason: string | null) =>
       judged({ requests: [], attempts: [], deliveries: [delivery({ status: 'PENDING', attemptCount: 0, reason })] });
     const late = 'an acknowledged event did not arrive in time';
@@ -93,23 +93,23 @@ describe('the crash test', () => {
     expect(judged({ ...TWICE, happenings: kill(1_000) })).toMatchObject({ cutByKill: 1, doubled: 1, problems: [] });
     const both = ['a request is not in the log', 'a delivery was attempted twice'];
     expect(judged(TWICE).problems).toEqual(both);
-    // A long time after the answer.
+    // The connection ends a long time after the answer.
     const late = { ...CUT_OFF.connection, endedAt: BEGIN + 30_000 };
     const lateRequests = [request(5, { connection: late }), request(60_000)];
     expect(judged({ ...TWICE, requests: lateRequests, happenings: kill(30_000) }).problems).toEqual(both);
-    // Postgres was away in between.
+    // Postgres was unavailable in between.
     const away = [...kill(30_000), happening('kill', 'postgres', [1_000, 3_000])];
     expect(judged({ ...TWICE, requests: lateRequests, happenings: away }).problems).toEqual([]);
   });
 
-  it('does not take the kill of a process for that of another one, whose connection stayed open', () => {
+  it('does not attribute a request to the kill of a process whose connection stayed open', () => {
     const open = { connection: { isCutByReceiver: false, endedAt: BEGIN + 20_000 } };
     const happenings = [happening('kill', 'sender-1', [1_000, 2_000])];
     const requests = [request(5, open), request(60_000)];
     expect(judged({ ...TWICE, requests, happenings }).problems).toHaveLength(2);
   });
 
-  it('finds a request after a recorded success, unless a sender that stood still made one of them', () => {
+  it('finds a request after a recorded success, unless a paused sender made one of them', () => {
     const twice = {
       requests: [request(5), request(60_000, { attemptNumber: 2 })],
       attempts: [attempt(0), attempt(59_995, { attemptNumber: 2 })],
@@ -125,14 +125,14 @@ describe('the crash test', () => {
     });
   });
 
-  it('finds two requests at a time, unless nats-server may have forgotten whom it had given the message', () => {
+  it('finds two concurrent requests, unless nats-server may have lost the state of the message', () => {
     const twice = { requests: [request(5), request(15)], attempts: [attempt(0), attempt(12)] };
     expect(judged(twice).problems).toEqual(['a delivery was attempted twice']);
     const happenings = [happening('kill', 'nats-server', [7, 12])];
     expect(judged({ ...twice, happenings })).toMatchObject({ doubledBy: { 'kill nats-server': 1 }, problems: [] });
   });
 
-  it('takes what the receiver cut off for one request with what was sent in its place', () => {
+  it('counts a request that the receiver cut off and its replacement as one', () => {
     const cut = { connection: { isCutByReceiver: true, endedAt: BEGIN + 10 } };
     const unanswered = request(5, cut);
     delete unanswered.answer;
@@ -152,14 +152,14 @@ describe('the crash test', () => {
     expect(judged({ ...evidence, happenings })).toMatchObject({ unseen: 1, problems: [] });
   });
 
-  it('does not take the request of who took over for that of a sender that stood still before it could send one', () => {
+  it('does not match the request of the next sender to the attempt of a sender that paused before its request', () => {
     const stood = attempt(0, { failureReason: 'TIMEOUT', statusCode: null, endedAt: BEGIN + 70_000 });
     const evidence = { requests: [request(61_005)], attempts: [stood, attempt(61_000)] };
     const happenings = [happening('pause', 'sender-1', [1, 69_990])];
     expect(judged({ ...evidence, happenings })).toMatchObject({ unseen: 1, doubled: 0, problems: [] });
   });
 
-  it('finds an outcome in the log that is not the one that was given', () => {
+  it('finds an outcome in the log that differs from the answer of the endpoint', () => {
     const failed = { answer: { status: 500, at: BEGIN + 10 } };
     const second = { requests: [request(5, failed), request(50, { attemptNumber: 2 })] };
     const attempts = [attempt(0), attempt(45, { attemptNumber: 2 })];

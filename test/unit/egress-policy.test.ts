@@ -142,7 +142,7 @@ const ADDRESSES: readonly [address: string, allowed: boolean, reason: string][] 
   ['example.com', false, 'a name'],
 ];
 
-/** What allowCidrs opens, and that it never opens a metadata service by accident. */
+/** Addresses that allowCidrs opens, and metadata services that it opens only if they are named. */
 const WITH_RANGES: readonly [address: string, allowCidrs: readonly string[], allowed: boolean, reason: string][] = [
   ['10.1.2.3', ['10.0.0.0/8'], true, 'inside an allowed range'],
   ['::ffff:10.1.2.3', ['10.0.0.0/8'], true, 'mapped, inside an allowed range'],
@@ -179,7 +179,7 @@ const WITH_RANGES: readonly [address: string, allowCidrs: readonly string[], all
   ['fd00::5efe:a9fe:a9fe', ['fc00::/7'], false, 'metadata through ISATAP'],
 ];
 
-/** Every form in which an IPv6 address carries an IPv4 one, here the one of the bytes a.b.c.d; and the range it lies in. */
+/** Every form of an IPv6 address with an IPv4 address in it, here of the bytes a.b.c.d, and the range of the form. */
 const FORMS: readonly [form: string, range: string, wrap: (bytes: readonly number[]) => string][] = [
   ['compatible (RFC 4291)', '::/96', (bytes) => `::${hex(bytes)}`],
   ['SIIT (RFC 2765)', '::ffff:0:0:0/96', (bytes) => `::ffff:0:${hex(bytes)}`],
@@ -189,7 +189,7 @@ const FORMS: readonly [form: string, range: string, wrap: (bytes: readonly numbe
   ['ISATAP (RFC 5214), private id', 'fd00::/8', (bytes) => `fd00::5efe:${hex(bytes)}`],
   ['ISATAP (RFC 5214), global id', 'fd00::/8', (bytes) => `fd00::200:5efe:${hex(bytes)}`],
 ];
-/** The forms that nothing but IPv4 is behind: they stand for it, with no range opened. */
+/** Forms that always mean the IPv4 address: they need no opened range. */
 const PLAIN_FORMS: readonly [form: string, wrap: (bytes: readonly number[]) => string][] = [
   ['mapped (RFC 4291)', (bytes) => `::ffff:${hex(bytes)}`],
   ['mapped, as people write it', (bytes) => `::ffff:${bytes.join('.')}`],

@@ -19,7 +19,7 @@ it('a data directory is created for its owner alone', async () => {
   expect((await stat(path)).mode & 0o777).toBe(0o700);
 });
 
-it('a second lock is refused until the first is given back', async () => {
+it('a second lock is refused until the first is released', async () => {
   const unlock = await lockDataDirectory(folder.path);
   await expect(lockDataDirectory(folder.path)).rejects.toThrow('already in use by this process');
   await unlock();
@@ -29,7 +29,7 @@ it('a second lock is refused until the first is given back', async () => {
   expect(await readdir(folder.path)).toEqual([]);
 });
 
-it('the lock of another living process is respected and named, and ends with that process, however it ends', async () => {
+it('the lock of another running process is respected and its pid is named; it ends with that process', async () => {
   const other = spawn('sleep', ['60'], { stdio: 'ignore' });
   const startedAt = (await readProcess(other.pid ?? 0))?.startedAt ?? '';
   await writeFile(join(folder.path, `lock.${other.pid ?? 0}.${startedAt}`), '');
@@ -57,7 +57,7 @@ it('a secret file is created once, for its owner alone, and then read', async ()
   expect(await readdir(folder.path)).toEqual(['secret']);
 });
 
-it('whoever creates a secret file first wins', async () => {
+it('the first process that creates a secret file wins', async () => {
   const path = join(folder.path, 'secret');
   const create = () => {
     writeFileSync(path, 'theirs');

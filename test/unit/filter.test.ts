@@ -14,7 +14,7 @@ const DATA = {
   ...{ none: [], matrix: [[1, 2], [3]], big: 9_007_199_254_740_993 },
 };
 
-/** The filter, and whether it holds for DATA. */
+/** Each filter, and whether it matches DATA. */
 const EXAMPLES: readonly [filter: unknown, expected: boolean][] = [
   // Implicit equality, paths, conjunction
   [{ status: 'paid' }, true],
@@ -111,7 +111,7 @@ const EXAMPLES: readonly [filter: unknown, expected: boolean][] = [
   [{ status: 'paid', $or: [{ total: 1 }, { tags: 'vip' }] }, true],
   // As doubles
   [{ big: 9_007_199_254_740_992 }, true],
-  // What every object inherits
+  // Inherited properties of every object
   [{ constructor: { $exists: true } }, false],
   [{ toString: { name: 'toString' } }, false],
 ];
@@ -139,7 +139,7 @@ describe('a filter', () => {
     expect(evaluate(filter, data)).toBe(expected);
   });
 
-  it('says the same as a naive reading of its definition, for 5,000 random filters and data', {
+  it('agrees with a naive implementation of its definition for 5,000 random filters and data', {
     timeout: 60_000,
   }, () => {
     const cases = Array.from({ length: 5_000 }, (_, seed) => ({ seed, ...randomCase(seed) }));
@@ -155,18 +155,18 @@ describe('a filter', () => {
     expect(holding).toBeLessThan(4_250);
   });
 
-  it('holds for nothing if it is no valid filter', () => {
+  it('matches nothing if it is invalid', () => {
     for (const filter of [undefined, null, [], 'a', {}, { a: { $foo: 1 } }, { $or: [] }, { a: { $gt: null } }]) {
       expect(compileFilter(filter)({ a: 1 })).toBe(false);
     }
   });
 });
 
-describe('data that nobody meant well', () => {
+describe('hostile data', () => {
   const nested = (text: string) =>
     JSON.parse(text.repeat(1_000).replace(/$/, '1') + (text === '[' ? ']' : '}').repeat(1_000)) as unknown;
 
-  it('of 1,000 levels is no harm', () => {
+  it('of 1,000 levels causes no error', () => {
     for (const data of [nested('['), nested('{"a":')]) {
       for (const filter of [{ a: { a: { $exists: true } } }, { a: { $eq: { a: [[1]] } } }, { $eq: [[[[[1]]]]] }]) {
         expect(() => compileFilter(filter)(data)).not.toThrow();
@@ -174,7 +174,7 @@ describe('data that nobody meant well', () => {
     }
   });
 
-  it('is looked at for a bounded time, however much of it there is', { timeout: 60_000 }, () => {
+  it('is read for a bounded time, whatever its size', { timeout: 60_000 }, () => {
     let looks = 0;
     const counted = (target: object) =>
       new Proxy(target, {
@@ -206,7 +206,7 @@ describe('data that nobody meant well', () => {
     }
   });
 
-  it('does not fulfil a filter that would take more than 100,000 steps, not even a negative one', () => {
+  it('does not match a filter that would take more than 100,000 steps, not even a negative one', () => {
     const data = (length: number) => ({ a: new Array<number>(length).fill(1) });
     // The field, $ne twice, and each element.
     expect(compileFilter({ a: { $ne: 2 } })(data(99_997))).toBe(true);
@@ -225,7 +225,7 @@ describe('data that nobody meant well', () => {
     ],
     ['negations', { items: { x: { $not: { $not: { $and: [{ $exists: false }, { $eq: 1 }] } } } } }, {}],
     ['long strings', { items: { $gt: 'a'.repeat(16_000) } }, 'a'.repeat(1_500)],
-  ])('makes %s of each element count as steps of their own', (_, filter, element) => {
+  ])('counts %s of each element as separate steps', (_, filter, element) => {
     const data = (length: number) => ({ items: new Array<unknown>(length).fill(element) });
     expect(validateFilter(filter)).toEqual([]);
     const budget = { left: 100_000 };
@@ -237,16 +237,16 @@ describe('data that nobody meant well', () => {
     expect(performance.now() - began).toBeLessThan(250);
   });
 
-  it('has no more steps to show what is not met than to find out that something is', () => {
+  it('has the same step limit for listing the failed conditions as for matching', () => {
     const or = (index: number) => ({ items: { x: { $or: Array.from({ length: 9 }, (_, i) => ({ a: i - index })) } } });
     const filter = { $and: Array.from({ length: 10 }, (_, index) => or(index)) };
     const data = { items: Array.from({ length: 2_000 }, () => ({})) };
-    // 40,000 for each.
+    // Each condition takes 40,000 steps.
     expect(failedPaths(filter, data)).toEqual(['filter.$and.0.items', 'filter.$and.1.items', 'filter.$and.2.items']);
   });
 });
 
-describe('what is not met', () => {
+describe('the failed conditions', () => {
   it.each([
     [{ status: 'paid', total: { $gt: 1 } }, []],
     [{ status: 'open', total: { $gt: 1, $lt: 5 } }, ['filter.status', 'filter.total.$lt']],
@@ -255,15 +255,15 @@ describe('what is not met', () => {
     [{ $or: [{ status: 'open' }, { total: 1 }], $not: { status: 'paid' } }, ['filter.$or', 'filter.$not']],
     [{ items: { sku: 'x', quantity: 5 } }, ['filter.items']],
     [{ tags: { $eq: 'a', $exists: true } }, ['filter.tags.$eq']],
-  ])('of %j is %j', (filter, expected) => {
+  ])('of %j are %j', (filter, expected) => {
     expect(failedPaths(filter, DATA)).toEqual(expected);
   });
 });
 
-/** So many objects in each other. */
+/** Nests `count` objects. */
 const levels = (count: number): unknown => (count === 0 ? 1 : { a: levels(count - 1) });
 
-describe('a filter that is not valid', () => {
+describe('an invalid filter', () => {
   it.each<[unknown, readonly string[]]>([
     ['text', ['filter']],
     [null, ['filter']],
@@ -311,14 +311,14 @@ describe('a filter that is not valid', () => {
     expect(validateFilter(filter)).toEqual([]);
   });
 
-  it('is refused without harm, however deep or large it is', () => {
+  it('is rejected without an error, whatever its depth or size', () => {
     const deep = JSON.parse(`${'{"a":'.repeat(50_000)}1${'}'.repeat(50_000)}`) as unknown;
     expect(validateFilter(deep)).toHaveLength(1);
     expect(validateFilter({ a: { $eq: new Array<number>(500_000).fill(1) } })).toHaveLength(1);
   });
 });
 
-it('a filter of very many values is refused without a look at all of them', () => {
+it('a filter with too many values is rejected without reading all of them', () => {
   let reads = 0;
   const list = new Proxy(Array<number>(100_000).fill(1), {
     get: (target, name) => {

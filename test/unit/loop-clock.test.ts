@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { loopClock, withinLoopTime } from '../../src/lib/event-loop.ts';
 import { stall } from '../support/other-loop-receiver.ts';
 
-it('the clock stands still while the loop does, as long as somebody waits by it', () => {
+it('the clock stops while the event loop is blocked, as long as a timer of the clock is pending', () => {
   const end = loopClock.after(10_000, () => undefined);
   const began = loopClock.now();
   stall(400);
@@ -10,7 +10,7 @@ it('the clock stands still while the loop does, as long as somebody waits by it'
   end();
 });
 
-it('what came while the loop stood still is read before a limit counts', async () => {
+it('data that arrived while the event loop was blocked is read before the time limit applies', async () => {
   const came = new Promise<string>((resolve) => {
     setImmediate(() => {
       stall(400);
@@ -22,7 +22,7 @@ it('what came while the loop stood still is read before a limit counts', async (
   expect(await withinLoopTime(200, came)).toBe('came');
 });
 
-it('a limit that is over rejects, in its time', async () => {
+it('a time limit that expires rejects on time', async () => {
   const began = performance.now();
   await expect(withinLoopTime(50, new Promise(() => undefined))).rejects.toThrow('no answer within 50 ms');
   expect(performance.now() - began).toBeGreaterThanOrEqual(49);

@@ -6,7 +6,7 @@ const day = (text: string): number => Date.parse(`${text}T00:00:00Z`);
 const range = (from: string, to: string): TimeRange => ({ fromMs: day(from), toMs: day(to) });
 const NOW = Date.parse('2026-11-22T06:00:00Z');
 
-/** What there is after a process has run for so many days, looking once a day, and dropping nothing. */
+/** Partitions after a process has run for `days`, with one check a day and no drops. */
 function afterDays(days: number, retentionDays: number): TimeRange[] {
   const ranges: TimeRange[] = [];
   for (let past = days; past >= 0; past -= 1) {
@@ -15,8 +15,8 @@ function afterDays(days: number, retentionDays: number): TimeRange[] {
   return ranges;
 }
 
-describe('the partitions to be made', () => {
-  it('reach at first from what may still come in late to three days ahead', () => {
+describe('the partitions to create', () => {
+  it('reach at first from the oldest late event to three days ahead', () => {
     expect(missingRanges([], { nowMs: NOW, retentionDays: 30 })).toEqual([
       range('2026-11-18', '2026-11-20'),
       range('2026-11-20', '2026-11-22'),
@@ -25,7 +25,7 @@ describe('the partitions to be made', () => {
     ]);
   });
 
-  it('do not reach back to what would be dropped at once', () => {
+  it('do not include a partition that would be dropped at once', () => {
     expect(missingRanges([], { nowMs: NOW, retentionDays: 1 })[0]).toEqual(range('2026-11-21', '2026-11-22'));
   });
 
@@ -38,7 +38,7 @@ describe('the partitions to be made', () => {
     ]);
   });
 
-  it('fill gaps, also when a clock that was far ahead has left partitions behind', () => {
+  it('fill gaps, also when a clock that was far ahead has left partitions in the future', () => {
     const existing = [
       range('2026-11-18', '2026-11-21'),
       range('2026-11-24', '2026-11-25'),
@@ -51,13 +51,13 @@ describe('the partitions to be made', () => {
     ]);
   });
 
-  it('do not fill the time in which nothing ran', () => {
+  it('do not cover the time in which no process ran', () => {
     const [first] = missingRanges([range('2026-01-01', '2026-01-03')], { nowMs: NOW, retentionDays: 30 });
     expect(first?.fromMs).toBe(day('2026-11-18'));
   });
 
   it.each([1, 7, 15, 16, 30, 90, 365, 3_650])(
-    'with RETENTION_DAYS %i follow each other, and are few',
+    'with RETENTION_DAYS %i are contiguous, and at most 20 are kept',
     (retentionDays) => {
       const ranges = afterDays(retentionDays * 2, retentionDays);
       for (const [index, { fromMs, toMs }] of ranges.entries()) {
@@ -72,7 +72,7 @@ describe('the partitions to be made', () => {
 });
 
 describe('the gaps between partitions', () => {
-  it('are what lies before, between and behind them', () => {
+  it('lie before, between and after them', () => {
     const existing = [range('2026-11-05', '2026-11-07'), range('2026-11-01', '2026-11-03')];
     expect(gapsBefore(day('2026-11-10'), existing)).toEqual([
       { fromMs: 0, toMs: day('2026-11-01') },

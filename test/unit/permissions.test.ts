@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { permissionsOf, type Viewer } from '../../src/auth/viewer.ts';
 import { schema } from '../../src/schema/schema.ts';
 
-// The copy of the package that the schema was made with; importing it here gives vitest's own. `as`: it is the same.
+// The copy of the package that created the schema; an import here gives vitest's own copy. `as`: the types are equal.
 const graphql = createRequire(import.meta.url)('graphql') as typeof Graphql;
 const { getNamedType, isEnumType, isInputObjectType, isLeafType, isListType, isNonNullType, isObjectType } = graphql;
 
@@ -17,7 +17,7 @@ const WRITERS: readonly Scope[] = ['ADMIN', 'TENANT_WRITE'];
 const PUBLISHERS: readonly Scope[] = ['ADMIN', 'TENANT_WRITE', 'PUBLISH'];
 const ADMINS: readonly Scope[] = ['ADMIN'];
 
-/** Every root field there is, and who may use it. */
+/** Every root field, and the scopes that may use it. */
 const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.webhookSubscription': READERS,
   'Query.webhookSubscriptions': READERS,
@@ -51,7 +51,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Subscription.replayProgress': READERS,
 };
 
-/** All that somebody with the scope PUBLISH can read, from the root fields that are theirs and of events. */
+/** All fields that a viewer with the scope PUBLISH can read, from its root fields and from events. */
 const READABLE_BY_PUBLISHERS = [
   ...['Event.createdAt', 'Event.id', 'Event.occurredAt', 'Event.tenant', 'Event.type'],
   ...['EventDataInvalidError.code', 'EventDataInvalidError.message', 'EventDataInvalidError.problems'],
@@ -67,7 +67,7 @@ const rootFields = roots.flatMap((type) =>
   Object.values(type.getFields()).map((field) => ({ type, field, name: `${type.name}.${field.name}` })),
 );
 
-/** What a resolver that gets so far finds. */
+/** Throws when a resolver runs, that is, when no permission check has rejected the operation. */
 const services = new Proxy(
   {},
   {
@@ -82,7 +82,7 @@ function contextOf(scope: Scope) {
   return { viewer, services, stopping: new AbortController().signal };
 }
 
-/** Something of this type, as one writes it in GraphQL. */
+/** A GraphQL literal of this type. */
 function literal(type: GraphQLInputType): string {
   if (isNonNullType(type)) return literal(type.ofType);
   if (isListType(type)) return '[]';
@@ -106,7 +106,7 @@ async function codesOf(operation: string, scope: Scope): Promise<unknown[]> {
   return (result.errors ?? []).map(({ extensions }) => extensions['code']);
 }
 
-test('every root field says who may use it', () => {
+test('the table lists every root field', () => {
   expect(rootFields.map(({ name }) => name).toSorted()).toEqual(Object.keys(WHO).toSorted());
 });
 
@@ -118,7 +118,7 @@ describe.each(rootFields)('$name', ({ type, field, name }) => {
   });
 });
 
-test('somebody who may publish reads nothing else', async () => {
+test('a viewer with the scope PUBLISH reads no other fields', async () => {
   const start = [
     'Event',
     ...rootFields.filter(({ name }) => WHO[name]?.includes('PUBLISH')).flatMap(({ field }) => namesOf(field)),
@@ -150,7 +150,7 @@ async function isForbidden(
   { name: fieldName, resolve }: GraphQLField<unknown, unknown>,
 ): Promise<boolean> {
   try {
-    // `as never`: of all that a resolver is told, permissions only look at this.
+    // `as never`: permissions read only these properties of a resolver's arguments.
     await resolve?.({}, {}, contextOf('PUBLISH'), { parentType, fieldName, path: { key: fieldName } } as never);
     return false;
   } catch (error) {
@@ -158,7 +158,7 @@ async function isForbidden(
   }
 }
 
-test('a scope that may write may read and publish as well, and only an administrator may do everything', () => {
+test('a scope with write access may read and publish as well, and only an administrator may do everything', () => {
   const table = SCOPES.map((scope) => {
     // `as`: the table is about scopes alone.
     const permissions = permissionsOf({ scope, tenant: 'acme', credentialId: 'x' } as Viewer);

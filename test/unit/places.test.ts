@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { WeightedSemaphore } from '../../src/lib/semaphore.ts';
 
-/** Whether a promise has settled once everything that can happen now has happened. */
+/** Whether a promise has settled after one turn of the event loop. */
 async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
   void promise.then(() => {
@@ -11,7 +11,7 @@ async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
   return settled;
 }
 
-it('places are taken until there are none, and again when they are given back', async () => {
+it('permits are acquired until none are free, and again after a release', async () => {
   const places = new WeightedSemaphore(3);
   const { signal } = new AbortController();
   await places.acquire(2, signal);
@@ -23,7 +23,7 @@ it('places are taken until there are none, and again when they are given back', 
   expect(places.free).toBe(1);
 });
 
-it('what has been given up takes no place', async () => {
+it('an aborted wait takes no permit', async () => {
   const places = new WeightedSemaphore(1);
   const stopping = new AbortController();
   await places.acquire(1, stopping.signal);
@@ -36,7 +36,7 @@ it('what has been given up takes no place', async () => {
   expect(places.free).toBe(1);
 });
 
-it('of several that wait, those that fit get their places', async () => {
+it('the waiters that fit get their permits', async () => {
   const places = new WeightedSemaphore(2);
   const { signal } = new AbortController();
   await places.acquire(2, signal);

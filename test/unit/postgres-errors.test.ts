@@ -14,7 +14,7 @@ function databaseError(code: string): Error {
   return Object.assign(new pg.DatabaseError('refused', 7, 'error'), { code });
 }
 
-/** As Prisma's adapter for pg says it. */
+/** An error as Prisma's adapter for pg wraps it. */
 function adapterError(code: string): Error {
   return Object.assign(new Error('adapter'), { cause: { originalCode: code, kind: 'postgres' } });
 }
@@ -43,7 +43,7 @@ test.each([
   ['23505', 'permanent row-specific', 'a constraint is violated'],
 ])('%s is %s (%s)', (code, kinds) => {
   const isUnavailableNow = kinds.includes('unavailable');
-  // From pg, and as Prisma and its adapter wrap it.
+  // Errors of pg, and the same errors wrapped by Prisma and its adapter.
   for (const error of [databaseError(code), adapterError(code), prismaError(code)]) {
     expect(isUnavailable(error)).toBe(isUnavailableNow);
     expect(isTransient(error)).toBe(isUnavailableNow || kinds.includes('transient'));
@@ -52,7 +52,7 @@ test.each([
   }
 });
 
-test('what pg and sockets say without an SQLSTATE counts as a lost connection', () => {
+test('an error of pg or a socket without an SQLSTATE counts as a lost connection', () => {
   const errors = ['Connection terminated unexpectedly', 'Query read timeout', 'whatever comes in the next version'];
   for (const cause of errors.map((message) => new Error(message))) {
     const error = toConnectionError(cause, '08006');
@@ -64,13 +64,13 @@ test('what pg and sockets say without an SQLSTATE counts as a lost connection', 
   expect(isUnavailable(bug)).toBe(false);
 });
 
-test('an error of the network is transient, and of no row; a bug is the other way round', () => {
+test('a network error is transient and not row-specific; for a bug it is the other way round', () => {
   const refused = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
   expect([isTransient(refused), isRowSpecific(refused)]).toEqual([true, false]);
   const bug = new TypeError('undefined is not a function');
   expect([isTransient(bug), isRowSpecific(bug)]).toEqual([false, true]);
 });
 
-test('what was given up is not transient, whatever it was given up for', () => {
-  expect(isTransient(new PermanentError('given up', { cause: databaseError('40001') }))).toBe(false);
+test('a permanent error is not transient, whatever its cause', () => {
+  expect(isTransient(new PermanentError('permanent', { cause: databaseError('40001') }))).toBe(false);
 });

@@ -22,11 +22,11 @@ function queue(settings: Partial<DueQueue> = {}): DueQueue {
 }
 
 describe('without a backlog', () => {
-  it('eight times what may be in flight is released, and what is left is looked after soon', () => {
+  it('eight times the in-flight limit is released, and the next sweep for the rest is soon', () => {
     expect(planRelease(queue(), NO_LIMIT)).toMatchObject({ count: 80, isProbe: false, recheckMs: 100 });
   });
 
-  it('no more than this round may release', () => {
+  it('no more than the limit of the round is released', () => {
     expect(planRelease(queue(), 7).count).toBe(7);
   });
 
@@ -39,16 +39,16 @@ describe('without a backlog', () => {
 describe('with a backlog', () => {
   const backlogged = (settings: Partial<DueQueue>) => planRelease(queue({ isBacklogged: true, ...settings }), NO_LIMIT);
 
-  it('the window is filled up', () => {
+  it('the publish window is filled up', () => {
     expect(backlogged({ publishWindow: 40, liveCount: 30 })).toMatchObject({ count: 10, publishWindow: 40 });
   });
 
-  it('the window doubles when all of it has been attempted, to 2,000 at most', () => {
+  it('the window doubles when all of it has been attempted, up to 2,000', () => {
     expect(backlogged({ publishWindow: 1, liveCount: 0 })).toMatchObject({ count: 2, publishWindow: 2 });
     expect(backlogged({ publishWindow: 1_500, liveCount: 0 })).toMatchObject({ count: 1_000, publishWindow: 2_000 });
   });
 
-  it('nothing is released into a full window, and it is looked at less often', () => {
+  it('nothing is released into a full window, and it is checked less often', () => {
     expect(backlogged({ publishWindow: 5, liveCount: 9 })).toMatchObject({
       count: 0,
       recheckMs: 250,
@@ -56,7 +56,7 @@ describe('with a backlog', () => {
     });
   });
 
-  it('what a sender that was killed still keeps takes no room', () => {
+  it('deliveries leased by a killed sender take no room in the window', () => {
     expect(backlogged({ publishWindow: 6, liveCount: 60, expectedCount: 0 })).toMatchObject({
       count: 12,
       publishWindow: 12,
@@ -68,7 +68,7 @@ describe('with a backlog', () => {
     });
   });
 
-  it('nor does more than a first window of that: perhaps senders are just busy', () => {
+  it('at most one first window of such deliveries is ignored: the senders may just be busy', () => {
     expect(backlogged({ publishWindow: 6, liveCount: 83, expectedCount: 0 })).toMatchObject({
       count: 3,
       publishWindow: 6,
@@ -76,7 +76,7 @@ describe('with a backlog', () => {
     expect(backlogged({ publishWindow: 6, liveCount: 2_000, expectedCount: 0 }).count).toBe(0);
   });
 
-  it('the first window is eight times what may be in flight', () => {
+  it('the first window is eight times the in-flight limit', () => {
     expect(backlogged({ maxInFlight: 1, liveCount: 5 })).toMatchObject({ count: 3, publishWindow: 8 });
   });
 });
@@ -85,32 +85,32 @@ describe('with a rate limit', () => {
   const limited = (settings: Partial<DueQueue>) =>
     planRelease(queue({ rateLimitPerSecond: 20, ...settings }), NO_LIMIT);
 
-  it('the moments of the next second are given out', () => {
+  it('the send times of the next second are assigned', () => {
     expect(limited({})).toMatchObject({ count: 20, sendTimes: { firstInMs: 0, gapMs: 50 } });
     expect(limited({ nextSlotInMs: 900 })).toMatchObject({ count: 2, sendTimes: { firstInMs: 900, gapMs: 50 } });
   });
 
-  it('after its circuit was open, it begins with few all the same, and more as they are gone', () => {
+  it('after an open circuit, it still begins with few deliveries, and releases more as they are attempted', () => {
     const ramp = (settings: Partial<DueQueue>) => limited({ isBacklogged: true, ...settings });
     expect(ramp({ publishWindow: 1, liveCount: 0 })).toMatchObject({ count: 2, publishWindow: 2 });
     expect(ramp({ publishWindow: 8, liveCount: 4 })).toMatchObject({ count: 12, publishWindow: 16 });
     expect(ramp({ publishWindow: 8, liveCount: 5 })).toMatchObject({ count: 3, publishWindow: 8 });
     expect(ramp({ publishWindow: 24, liveCount: 0 })).toMatchObject({ count: 20, publishWindow: 30 });
-    // A sender that was killed still keeps six.
+    // A killed sender still leases six deliveries.
     expect(ramp({ publishWindow: 8, liveCount: 6, expectedCount: 0 })).toMatchObject({ count: 16, publishWindow: 16 });
   });
 
-  it('none if others have taken them', () => {
+  it('no send times are assigned if all are reserved', () => {
     expect(limited({ nextSlotInMs: 1_000 }).count).toBe(0);
     expect(limited({ nextSlotInMs: 60_000 }).count).toBe(0);
   });
 
-  it('no more are on their way than go in a second and in flight', () => {
+  it('no more are published than the rate of one second plus the in-flight limit', () => {
     expect(limited({ isBacklogged: true, liveCount: 25 }).count).toBe(5);
     expect(limited({ isBacklogged: true, liveCount: 99 }).count).toBe(0);
   });
 
-  it('the moments that were used are noted, and no others', () => {
+  it('only the used send times are reserved', () => {
     const limitedQueue = queue({ rateLimitPerSecond: 20, nextSlotInMs: 100 });
     const release = planRelease(limitedQueue, NO_LIMIT);
     expect(changeAfter(limitedQueue, { release, released: 3 }).nextSlotInMs).toBe(250);
@@ -121,7 +121,7 @@ describe('with a rate limit', () => {
 describe('with an open circuit', () => {
   const open = (inMs: number, waitMs = 30_000) => queue({ isBacklogged: true, probe: { inMs, waitMs } });
 
-  it('nothing is released before the probe is due, and nobody looks until then', () => {
+  it('nothing is released before the probe is due, and the next check is at that time', () => {
     const release = planRelease(open(12_345.6), NO_LIMIT);
     expect(release).toMatchObject({ count: 0, recheckMs: 12_346 });
     expect(changeAfter(open(12_345.6), { release, released: 0 })).toMatchObject({
@@ -142,7 +142,7 @@ describe('with an open circuit', () => {
     expect(changeAfter(open(0, 3_000_000), { release, released: 1 }).nextProbeInMs).toBe(3_600_000);
   });
 
-  it('if nothing waits that could be a probe, it is looked again in half a minute, and the wait stays', () => {
+  it('if no delivery can be the probe, the next check is in 30 s, and the wait stays the same', () => {
     const release = planRelease(open(-5), NO_LIMIT);
     expect(changeAfter(open(-5), { release, released: 0 })).toMatchObject({
       ...{ nextProbeInMs: null, recheckMs: 30_000, mustRecheck: true },
@@ -150,7 +150,7 @@ describe('with an open circuit', () => {
   });
 });
 
-it('times are whole milliseconds, which is what Postgres is given', () => {
+it('times are whole milliseconds, as Postgres requires', () => {
   const settings = [{ probe: { inMs: 0.4, waitMs: 1 } }, { probe: { inMs: 700.1, waitMs: 1 } }, {}];
   for (const setting of settings) expect(planRelease(queue(setting), NO_LIMIT).recheckMs).toSatisfy(Number.isInteger);
 });

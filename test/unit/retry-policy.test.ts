@@ -26,13 +26,13 @@ type Waits = readonly [number, number, number];
 const retries = (delays: Waits, waitingFor: 'BACKOFF' | 'RETRY_AFTER' = 'BACKOFF') =>
   delays.map((delayMs) => ({ kind: 'retry', delayMs, waitingFor }));
 
-/** What the schedule gives after attempts 1, 2 and 3. */
+/** Waits of the schedule after attempts 1, 2 and 3: the minimum, the mean and the maximum. */
 const SCHEDULED: readonly Waits[] = [
   [4_000, 5_000, 6_000],
   [24_000, 30_000, 36_000],
   [96_000, 120_000, 144_000],
 ];
-/** The same for who may have too much to do. */
+/** The same waits for a receiver that may be overloaded. */
 const SPARED: readonly Waits[] = [
   [4_000, 5_000, 6_000],
   [60_000, 63_000, 66_000],
@@ -51,14 +51,14 @@ const RETRIED: readonly (readonly [what: string, Outcome, waits: readonly Waits[
   ...SPARED_REASONS.map((reason) => [reason, failure(reason), SPARED] as const),
 ];
 
-describe('what happens after an attempt', () => {
-  it.each([200, 201, 204, 299])('a %i is a success, whichever attempt it was', (statusCode) => {
+describe('the next step after an attempt', () => {
+  it.each([200, 201, 204, 299])('a %i is a success, whatever the attempt number', (statusCode) => {
     for (const attemptNumber of [1, 2, 3, 4]) {
       expect(decisions(response(statusCode), attemptNumber)).toEqual(Array(3).fill({ kind: 'success' }));
     }
   });
 
-  it('a 410 says that the subscription is over, whichever attempt it was', () => {
+  it('a 410 ends the subscription, whatever the attempt number', () => {
     for (const attemptNumber of [1, 2, 3, 4]) {
       expect(decisions(response(410, '3600'), attemptNumber)).toEqual(Array(3).fill({ kind: 'gone' }));
     }
@@ -91,13 +91,9 @@ describe('Retry-After', () => {
       retries([60_000, 63_000, 66_000], 'RETRY_AFTER'),
     ],
     ['never shortens the wait', [response(503, '10'), 2], retries([24_000, 30_000, 36_000])],
+    ['never shortens the wait for an overloaded receiver', [response(429, '40'), 2], retries(SPARED[1] ?? [0, 0, 0])],
     [
-      'never shortens the wait of who may have too much to do',
-      [response(429, '40'), 2],
-      retries(SPARED[1] ?? [0, 0, 0]),
-    ],
-    [
-      'goes for 10 h at most',
+      'is limited to 10 h',
       [response(503, '86400'), 1],
       retries([10 * HOUR_MS, 10 * HOUR_MS, 10 * HOUR_MS], 'RETRY_AFTER'),
     ],
@@ -107,7 +103,7 @@ describe('Retry-After', () => {
       retries([9.5 * HOUR_MS, 9.975 * HOUR_MS, 10 * HOUR_MS], 'RETRY_AFTER'),
     ],
     [
-      'that is endless goes for 10 h',
+      'that is endless is limited to 10 h',
       [response(503, '9'.repeat(400)), 1],
       retries([10 * HOUR_MS, 10 * HOUR_MS, 10 * HOUR_MS], 'RETRY_AFTER'),
     ],
@@ -123,7 +119,7 @@ describe('Retry-After', () => {
     expect(decisions(outcome, attemptNumber)).toEqual(expected);
   });
 
-  it('decides only where it is the later of the two, which chance may settle', () => {
+  it('decides only where it is later than the scheduled wait, which is random', () => {
     expect(decisions(response(503, '5'), 1)).toEqual([
       { kind: 'retry', delayMs: 5_000, waitingFor: 'RETRY_AFTER' },
       { kind: 'retry', delayMs: 5_250, waitingFor: 'RETRY_AFTER' },

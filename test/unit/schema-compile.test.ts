@@ -18,7 +18,7 @@ const USER = {
   required: ['user'],
 };
 
-/** What the one who decides finds first has to be among all there is. */
+/** Lists all problems; asserts that they include the first problems, which the check found. */
 function explain(schema: object, data: unknown): Mismatch | undefined {
   const { check, explainer } = compileSchema(schema);
   const first = check(data);
@@ -33,7 +33,7 @@ function problemsOf(schema: object, data: unknown) {
 }
 
 describe('data', () => {
-  it('that is as its schema wants it has no problems', () => {
+  it('that matches its schema has no problems', () => {
     expect(compileSchema(USER).check({ user: { age: 3, email: 'a@b.example' }, more: 1 })).toBeUndefined();
   });
 
@@ -57,7 +57,7 @@ describe('data', () => {
     expect(mismatch && describeMismatch(mismatch)).toBe('data.0 must be string (and 49 more)');
   });
 
-  it('may have names that no text of Postgres can have, and paths that are too long to show', () => {
+  it('may have names that Postgres cannot store as text, and paths that are too long to show', () => {
     const [nul, long] = ['a\0b', 'x'.repeat(10_000)];
     const schema = { additionalProperties: { type: 'string' } };
     expect(problemsOf(schema, { [nul]: 1 })).toEqual([{ path: 'data.a\uFFFDb', message: 'must be string' }]);
@@ -71,14 +71,14 @@ describe('data', () => {
   });
 });
 
-it('data with millions of problems is refused for the first of them, soon', () => {
+it('data with millions of problems is rejected quickly, for the first of them', () => {
   const required = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
   const { check } = compileSchema({ type: 'array', items: { type: 'object', required } });
   const data = Array.from({ length: 350_000 }, () => ({}));
   const began = performance.now();
   const problems = [{ path: 'data.0', message: "must have required property 'a'" }];
   expect(check(data)).toEqual({ problems, count: 1 });
-  // With a list of all of them: 500 ms and more.
+  // A list of all problems would take 500 ms and more.
   expect(performance.now() - began).toBeLessThan(50);
 });
 
@@ -98,7 +98,7 @@ describe('a schema', () => {
     expect(await findSchemaProblems(thread, schema)).toEqual([]);
   });
 
-  it('may have an $id that another one has', () => {
+  it('may have the same $id as another schema', () => {
     const of = (type: string) => compileSchema({ $id: 'https://example.com/same', type }).check;
     const [text, number] = [of('string'), of('number')];
     expect([text('a'), number(1)]).toEqual([undefined, undefined]);
@@ -125,14 +125,14 @@ describe('a schema', () => {
     expect(problem?.message).toContain(message);
   });
 
-  it('that leads through too many references is refused, and not our end', async () => {
+  it('with too many references is rejected without exhausting memory or time', async () => {
     const twice = (index: number) => ({ allOf: [{ $ref: `#/$defs/a${index}` }, { $ref: `#/$defs/a${index}` }] });
     const $defs = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`a${index}`, twice(index + 1)]));
     const schema = { $ref: '#/$defs/a0', $defs: { ...$defs, a500: {} } };
     expect(await findSchemaProblems(thread, schema)).toEqual([{ path: 'schema', message: 'is too complicated' }]);
   });
 
-  it('that is nested beyond what can be written as text is refused', async () => {
+  it('that is nested too deeply to serialize is rejected', async () => {
     const root: Record<string, unknown> = {};
     let inner = root;
     for (let level = 0; level < 100_000; level += 1) inner = inner['not'] = {} as Record<string, unknown>;

@@ -18,7 +18,7 @@ beforeAll(async () => {
   schema = buildSchema(await readFile(new URL('../../schema.graphql', import.meta.url), 'utf8'));
 });
 
-/** Of an object or input type: each field with its arguments and its type. */
+/** The fields of an object or input type, each with its arguments and its type. */
 function fieldsOf(name: string): string[] {
   const type = schema.getType(name);
   if (type === undefined || !('getFields' in type)) throw new Error(`there is no type ${name} with fields`);
@@ -31,7 +31,7 @@ function fieldsOf(name: string): string[] {
 const PAGE = 'after: String, before: String';
 const SIZE = 'first: Int, last: Int';
 
-/** The names that people outside depend on. */
+/** The names that API clients depend on. */
 const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   Mutation: [
     'createWebhookSubscription(input: CreateWebhookSubscriptionInput!): CreateWebhookSubscriptionResult!',
@@ -187,7 +187,7 @@ describe('the contract', () => {
     expect(fieldsOf(name).sort()).toEqual([...(CONTRACT[name] ?? [])].sort());
   });
 
-  test('each mutation answers with a union of its payload and errors that say code and message', () => {
+  test('each mutation returns a union of its payload and errors with a code and a message', () => {
     for (const field of Object.values(schema.getMutationType()?.getFields() ?? {})) {
       const name = `${field.name.charAt(0).toUpperCase()}${field.name.slice(1)}`;
       const members = (membersOf(`${name}Result`) ?? []).filter((member) => member.name !== `${name}Payload`);
@@ -198,7 +198,7 @@ describe('the contract', () => {
     }
   });
 
-  test('every error about input tells its problems in the same way', () => {
+  test('every input error lists its problems in the same way', () => {
     const type = schema.getType('InputError');
     if (!isInterfaceType(type)) throw new Error('there is no interface InputError');
     const names = schema.getPossibleTypes(type).map(({ name }) => name);
@@ -216,7 +216,7 @@ describe('the contract', () => {
     expect(field?.args.find(({ name }) => name === 'overlapSeconds')?.defaultValue).toBe(86_400);
   });
 
-  test('a replay is for real, and makes 50 deliveries a second, by default', () => {
+  test('by default, a replay is no dry run, and creates 50 deliveries a second', () => {
     const type = schema.getType('StartReplayInput');
     if (!(type instanceof GraphQLInputObjectType)) throw new Error('there is no StartReplayInput');
     const defaults = Object.values(type.getFields()).map(({ name, defaultValue }): [string, unknown] => [
@@ -226,15 +226,15 @@ describe('the contract', () => {
     expect(Object.fromEntries(defaults)).toEqual({ filter: undefined, dryRun: false, ratePerSecond: 50 });
   });
 
-  test('every type, value of an enum, root field, field of an input and argument says what it is', () => {
+  test('every type, enum value, root field, input field and argument has a description', () => {
     const own = Object.values(schema.getTypeMap()).filter(({ name }) => !name.startsWith('__') && !isBuiltIn(name));
     const said = own.flatMap((type) => [[type.name, type] as const, ...partsOf(type)]);
-    // Guards the walk itself.
+    // Checks that the walk finds the members.
     expect(said.length).toBeGreaterThan(300);
     expect(said.filter(([, { description }]) => !description).map(([name]) => name)).toEqual([]);
   });
 
-  test.each(['first', 'last', 'after', 'before'])('%s is described alike for every connection', (name) => {
+  test.each(['first', 'last', 'after', 'before'])('%s has the same description for every connection', (name) => {
     const descriptions = Object.values(schema.getTypeMap())
       .filter(isObjectType)
       .flatMap((type) => Object.values(type.getFields()))
@@ -255,7 +255,7 @@ function isBuiltIn(name: string): boolean {
 type Described = { readonly name: string; readonly description?: string | null | undefined };
 type Part = readonly [name: string, Described];
 
-/** What of a type has to be described; the fields of an object only if they are where an operation begins. */
+/** The parts of a type that need a description; fields of an object type only if they are root fields. */
 function partsOf(type: GraphQLNamedType): Part[] {
   const part = (value: Described): Part => [`${type.name}.${value.name}`, value];
   if (isEnumType(type)) return type.getValues().map(part);

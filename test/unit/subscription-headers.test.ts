@@ -29,7 +29,7 @@ describe('custom headers', () => {
     expect(problemsOf([{ name, value }])).toBe('');
   });
 
-  it('takes none, and as many as 20', () => {
+  it('accepts no headers, and up to 20', () => {
     expect(problemsOf([])).toBe('');
     expect(problemsOf(numbered(20, 'v'))).toBe('');
     expect(problemsOf(numbered(21, 'v'))).toBe('at most 20 headers are possible');
@@ -154,7 +154,7 @@ describe('custom headers', () => {
       { name: 'x-new', value: 'given' },
     ]);
     expect(problemsOf([{ name: 'x-key', value: '' }], stored)).toBe('"x-key" has no value');
-    // What is kept counts for the limit.
+    // Kept values count towards the limit.
     const large = new Map([['x-key', 'v'.repeat(4_000)]]);
     expect(problemsOf([{ name: 'x-key' }, { name: 'x-b', value: 'v'.repeat(100) }], large)).toContain('exceed 4096');
   });

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { FairSemaphore } from '../../src/lib/semaphore.ts';
 
-/** Work that ends when it is told to; `begun` has the names in the order in which they were. */
+/** Tasks that end on `end(name)`; `begun` lists their names in the order in which they began. */
 function createWork(turns: FairSemaphore) {
   const begun: string[] = [];
   const ends = new Map<string, () => void>();
@@ -20,7 +20,7 @@ function createWork(turns: FairSemaphore) {
   };
 }
 
-test('work that only waits gives up its turn, and takes one again before it goes on', async () => {
+test('a task that only waits releases its permit, and acquires one before it continues', async () => {
   const turns = new FairSemaphore({ max: 2, maxPerKey: 1 });
   const { begun, run, end } = createWork(turns);
   let answer: () => void = () => undefined;
@@ -43,7 +43,7 @@ test('work that only waits gives up its turn, and takes one again before it goes
   expect(turns.waitingOf('a')).toBe(0);
 });
 
-test('holders have their turns one after the other, however much one of them has waiting', async () => {
+test('tasks start round-robin by key, however many tasks of one key are waiting', async () => {
   const { begun, run, end } = createWork(new FairSemaphore({ max: 1, maxPerKey: 1 }));
   for (const name of ['a1', 'a2', 'a3', 'b1', 'b2', 'c1']) void run(name);
   await setImmediate();
@@ -52,7 +52,7 @@ test('holders have their turns one after the other, however much one of them has
   expect(begun).toEqual(expected);
 });
 
-test('so much runs at a time in all, and of each holder', async () => {
+test('the number of running tasks is limited in total and by key', async () => {
   const { begun, run, end } = createWork(new FairSemaphore({ max: 3, maxPerKey: 2 }));
   for (const name of ['a1', 'a2', 'a3', 'b1', 'b2']) void run(name);
   await setImmediate();
@@ -63,7 +63,7 @@ test('so much runs at a time in all, and of each holder', async () => {
   expect(begun).toEqual(['a1', 'a2', 'b1', 'b2', 'a3']);
 });
 
-test('what fails gives its turn back, and says so to whoever waits for it', async () => {
+test('a failed task releases its permit and rejects its promise', async () => {
   const turns = new FairSemaphore({ max: 1, maxPerKey: 1 });
   const failed = turns.run('a', () => Promise.reject(new Error('no')));
   const next = turns.run('a', () => Promise.resolve('yes'));
