@@ -138,7 +138,11 @@ function createMetrics(database: Database, bus: NatsClient): Registry {
   return metrics;
 }
 
-type StartDeps = { readonly infrastructure: Infrastructure; readonly services: WorkerServices; readonly onStop: OnStop };
+type StartDeps = {
+  readonly infrastructure: Infrastructure;
+  readonly services: WorkerServices;
+  readonly onStop: OnStop;
+};
 
 /** Starts the HTTP server and the workers. They stop together, so that both have the whole time limit. */
 async function startServers(

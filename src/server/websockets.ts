@@ -77,14 +77,13 @@ type Operation = {
   readonly running: RunningOperations;
 };
 
+// Not a literal argument: @types/ws lacks closeTimeout, which ws reads.
+const SERVER_OPTIONS = { noServer: true, maxPayload: MAX_MESSAGE_BYTES, closeTimeout: CLOSE_WITHIN_MS };
+
 /** GraphQL over WebSocket (the protocol graphql-transport-ws), through the same pipeline as over HTTP. */
 export class LiveSockets {
   readonly #options: LiveSocketsOptions;
-  readonly #server = new WebSocketServer({
-    noServer: true,
-    maxPayload: MAX_MESSAGE_BYTES,
-    closeTimeout: CLOSE_WITHIN_MS,
-  });
+  readonly #server = new WebSocketServer(SERVER_OPTIONS);
   readonly #limits = createSocketLimits();
   readonly #maskError: (error: unknown) => GraphQLError;
   readonly #operations = new WeakMap<object, Operation>();

@@ -124,7 +124,7 @@ test('beyond the limit of all sockets together, the one with the most unread byt
   const kibibyte = 1024;
   const limits = createSocketLimits({
     perSocket: 9_000 * kibibyte,
-    perHolder: 12_000 * kibibyte,
+    perTenant: 12_000 * kibibyte,
     total: 16_000 * kibibyte,
   });
   const webSockets = new WebSocketServer({ host: '127.0.0.1', port: 0 });

@@ -96,7 +96,8 @@ it('what a sender that was killed still keeps does not hold up the backlog of it
   await scene.query('UPDATE subscription_states SET is_backlogged = true, publish_window = 5');
   await wake(scene, id);
   await receiver.waitForRequests(20);
-  expect(await scene.query(`SELECT FROM deliveries WHERE status = 'PENDING'`)).toHaveLength(9);
+  const pending = () => scene.query(`SELECT FROM deliveries WHERE status = 'PENDING'`);
+  await waitFor(async () => (await pending()).length === 9, { what: 'the twenty results' });
 });
 
 it('a delivery that is inserted behind a backlog while that ends is found soon, or after a minute at the latest', async () => {

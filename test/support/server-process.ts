@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { waitFor } from './wait-for.ts';
 
@@ -57,6 +57,9 @@ export class ServerProcess {
   /** Freezes it, its children included: connections stay open, nothing answers. */
   async pause(): Promise<void> {
     await this.#signalAll('SIGSTOP');
+    const pid = this.#child?.pid;
+    // The signal reaches a thread that runs on another core a moment later: until then it may still answer.
+    if (pid !== undefined) await waitFor(() => isStopped(pid), { what: 'the server to be stopped' });
   }
 
   async resume(): Promise<void> {
@@ -88,6 +91,14 @@ export class ServerProcess {
       }
     }
   }
+}
+
+/** Whether every thread of a process is stopped; on other systems than Linux, which have no /proc, it is assumed. */
+async function isStopped(pid: number): Promise<boolean> {
+  if (process.platform !== 'linux') return true;
+  const threads = await readdir(`/proc/${pid}/task`);
+  const statuses = await Promise.all(threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/status`, 'utf8')));
+  return statuses.every((status) => /^State:\tT/m.test(status));
 }
 
 /** /proc where there is one (slim images have no ps), else ps. */
