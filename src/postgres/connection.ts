@@ -10,8 +10,8 @@ export type Connection = {
   readonly close: () => Promise<void>;
 };
 
-const DUP_CONNECT_MS = 5_000;
 const CLOSE_MS = 1_000;
+const CONNECT_MS = 5_000;
 /** After this long without a byte the kernel asks ten times, once a second, whether the other side is still there. */
 const KEEP_ALIVE_MS = 10_000;
 
@@ -20,7 +20,7 @@ export async function openConnection(config: pg.ClientConfig): Promise<Connectio
   // Our own socket, because pg offers no way to close a connection without the server's help.
   const socket = new Socket();
   const client = new pg.Client({
-    connectionTimeoutMillis: DUP_CONNECT_MS,
+    connectionTimeoutMillis: CONNECT_MS,
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
     application_name: 'webhooks-engine',
@@ -61,7 +61,6 @@ type ConnectionLimits = Pick<SessionLimits, 'statementMs'> & {
 
 /** Connections in the pools of a process. */
 export const DEFAULT_POOL_SIZE = 20;
-const CONNECT_MS = 5_000;
 /** For a server that does not answer at all, the client times out this long after Postgres should have. */
 const ANSWER_MS = 2_000;
 const DEFAULT_SCHEMA = 'public';

@@ -11,6 +11,8 @@ export async function lockTable(
   { table, mode = 'ACCESS EXCLUSIVE' }: TableLock,
 ): Promise<() => Promise<void>> {
   const client = new pg.Client({ connectionString: databaseUrl });
+  // The database may be dropped while the lock is held.
+  client.on('error', () => undefined);
   await client.connect();
   await client.query(`BEGIN; LOCK TABLE ${table} IN ${mode} MODE`);
   return () => client.end();
