@@ -80,13 +80,6 @@ function connectionClass(maxAgeMs: number, group: PoolGroup) {
     #broken: Error | undefined;
     #release: Release = () => undefined;
 
-    constructor(config?: string | pg.ClientConfig) {
-      super(config);
-      // A connection can break when neither the pool nor a statement listens, such as while it closes: without a
-      // listener that would end the process.
-      this.on('error', () => undefined);
-    }
-
     /** The pool sets it each time it hands the connection out. */
     set release(release: Release) {
       this.#release = release;
