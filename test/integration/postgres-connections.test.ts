@@ -125,6 +125,7 @@ describe('a connection is not used again', () => {
   const poolOf = (options: PoolOptions) => {
     const { url } = testDatabase;
     const pool = new PoolGroup().create({ connectionString: url, max: 1, ...options });
+    pool.on('error', () => undefined);
     cleanUps.push(() => pool.end());
     const pid = async () => (await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0]?.pid;
     return { pool, pid };
