@@ -14,8 +14,8 @@ import {
   NotFoundError,
 } from '../lib/errors.ts';
 import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/service.ts';
-import { TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/errors.ts';
 import { InvalidHeadersError } from '../subscriptions/headers.ts';
+import { TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
 
 const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({

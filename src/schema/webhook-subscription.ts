@@ -7,13 +7,14 @@ import { DeactivationReason, type WebhookSubscription } from '../generated/prism
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
-import { TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/errors.ts';
 import { InvalidHeadersError } from '../subscriptions/headers.ts';
 import {
   createWebhookSubscription,
   deleteWebhookSubscription,
   rotateWebhookSecret,
   type SubscriptionWithSecret,
+  TooManySecretsError,
+  TooManySubscriptionsError,
   updateWebhookSubscription,
 } from '../subscriptions/service.ts';
 import {

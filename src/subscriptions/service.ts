@@ -4,11 +4,10 @@ import { CANCEL_LIMIT_ON_DEACTIVATION, cancelPending } from '../delivery/queue/c
 import { closeCircuit } from '../delivery/queue/state.ts';
 import { problemsOfEventTypes } from '../events/catalogue/service.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
-import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { type Database, inPrismaTransaction } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
-import { TooManySecretsError, TooManySubscriptionsError } from './errors.ts';
 import {
   type CustomHeader,
   completeHeaders,
@@ -286,4 +285,22 @@ type NewSecret = { readonly secret: string; readonly tenant: string; readonly ti
 function sealSecret(secretBox: SecretBox, { secret, tenant, timeMs }: NewSecret) {
   const id = uuid7(timeMs);
   return { id, encryptedSecret: secretBox.seal(secret, secretContext(id, tenant)) };
+}
+
+/** Each valid secret adds a signature to every request, so their number is limited. */
+export class TooManySecretsError extends DomainError {
+  readonly code = 'TOO_MANY_SECRETS';
+
+  constructor(limit: number) {
+    super(`at most ${limit} old secrets can overlap; wait until one expires, or rotate with overlapSeconds 0`);
+  }
+}
+
+/** The number of webhook subscriptions is limited, because each can create a delivery of the same event. */
+export class TooManySubscriptionsError extends DomainError {
+  readonly code = 'TOO_MANY_SUBSCRIPTIONS';
+
+  constructor(limit: number) {
+    super(`a tenant may have at most ${limit} webhook subscriptions, active or not; delete one first`);
+  }
 }
