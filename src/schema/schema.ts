@@ -6,6 +6,7 @@ import './delivery-stats.ts';
 import './errors.ts';
 import './event.ts';
 import './event-type.ts';
+import './publish-event.ts';
 import './replay.ts';
 import './test-event.ts';
 import './webhook-subscription.ts';

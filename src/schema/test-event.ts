@@ -10,7 +10,7 @@ import { AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryType } from './delivery.ts';
-import { encodeEventData } from './event.ts';
+import { encodeEventData } from './publish-event.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 

@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { isTooNested, MAX_DATA_BYTES, parseData, parseEvent, problemOfData } from '../../src/events/parse.ts';
 import { memberText, nestingOf } from '../../src/lib/json.ts';
 import { natsNames } from '../../src/nats/names.ts';
-import { encodeEventData } from '../../src/schema/event.ts';
+import { encodeEventData } from '../../src/schema/publish-event.ts';
 
 const BRACKETS = `[${'[],'.repeat(MAX_DATA_BYTES / 3 - 2)}[]]`;
 const SENT = { subject: 'events.acme.created', sequence: 1, timestampNanos: 1 };

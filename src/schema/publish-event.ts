@@ -1,0 +1,127 @@
+import { isTenant, readTenant } from '../auth/viewer.ts';
+import { EventDataInvalidError } from '../events/catalogue/validator.ts';
+import { isEventType, problemOfEventId } from '../events/event-type.ts';
+import { isTooNested, MAX_DATA_BYTES, rememberData, TOO_NESTED, tooLarge } from '../events/parse.ts';
+import type { EventToPublish } from '../events/publish.ts';
+import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
+import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE } from '../lib/json.ts';
+import type { OperationWork } from '../lib/operation-work.ts';
+import { builder } from './builder.ts';
+import { EventType } from './event.ts';
+
+const Input = builder.inputType('PublishEventInput', {
+  description: 'An event, with the same rules as over NATS.',
+  fields: (t) => ({
+    tenant: t.string({ description: 'The tenant. Required with credentials that belong to no tenant.' }),
+    type: t.string({ required: true, description: 'The event type, such as `conversation.created`.' }),
+    data: t.field({
+      type: 'JSON',
+      required: true,
+      description:
+        'Any JSON except null, at most 1 MiB. It is serialized again, without spaces, and numbers lose precision beyond that of a double. Events published over NATS keep every byte.',
+    }),
+    id: t.id({
+      description:
+        'An id that is unique within the tenant, so that the event can be published again safely. Default: a new UUID, without that protection.',
+    }),
+    occurredAt: t.field({ type: 'DateTime', description: 'The time of the event. Default: now.' }),
+  }),
+});
+
+const Payload = builder.objectRef<{ readonly rowId: string }>('PublishEventPayload').implement({
+  description: 'The event and its deliveries were recorded.',
+  fields: (t) => ({
+    event: t.prismaField({
+      type: EventType,
+      description: 'The event. If the id was already known, the event published first, even if its data differs.',
+      resolve: (query, { rowId }, _args, { services }) =>
+        services.database.prisma.event.findUniqueOrThrow({ ...query, where: { id: rowId } }),
+    }),
+  }),
+});
+
+builder.mutationField('publishEvent', (t) =>
+  t.field({
+    type: Payload,
+    skipTypeScopes: true,
+    authScopes: { publish: true },
+    description:
+      'Publishes an event without NATS, also while NATS is unavailable. Publishing the same id again, over NATS or here, creates no second event.',
+    args: { input: t.arg({ type: Input, required: true, description: 'The event.' }) },
+    errors: { types: [InvalidInputError, EventDataInvalidError] },
+    resolve: async (_root, { input }, { services, viewer, work }) => {
+      const encoded = await encodeEventData(work.compute, input.data);
+      const event = readEvent({ ...input, ...readTenant(viewer, input.tenant), encoded });
+      return { rowId: await services.publishEvent(event) };
+    },
+  }),
+);
+
+type GivenEvent = {
+  readonly tenant: string | undefined;
+  readonly tenantProblem?: string | undefined;
+  readonly type: string;
+  readonly encoded: Awaited<ReturnType<typeof encodeEventData>>;
+  readonly id?: string | null | undefined;
+  readonly occurredAt?: Date | null | undefined;
+};
+
+function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt }: GivenEvent): EventToPublish {
+  const problems: InputProblem[] = [];
+  const addProblem = (path: string, message: string | undefined) => {
+    if (message !== undefined) problems.push({ path, message });
+  };
+  const { data, problem } = encoded;
+  if (tenant === undefined) addProblem('tenant', tenantProblem ?? 'is required');
+  else if (!isTenant(tenant)) addProblem('tenant', 'must be 1 to 64 letters, digits, _ or -');
+  if (!isEventType(type)) addProblem('type', 'is not an event type');
+  if (id != null) addProblem('id', problemOfEventId(id));
+  addProblem('data', problem);
+  if (problems.length > 0 || tenant === undefined || data === undefined) throw new InvalidInputError(problems);
+  return { tenant, type, data, eventId: id ?? undefined, occurredAt: occurredAt ?? undefined };
+}
+
+type EncodedData =
+  | { readonly data: Buffer; readonly problem?: never }
+  | { readonly data?: never; readonly problem: string };
+
+/** By value: an operation can use one variable in many fields. */
+const encoded = new WeakMap<object, Promise<EncodedData>>();
+
+type Compute = OperationWork['compute'];
+
+/** Serializes a GraphQL value as an event's data, or returns the reason why it is not valid. The result is kept by value. */
+export async function encodeEventData(compute: Compute, given: unknown): Promise<EncodedData> {
+  if (typeof given !== 'object' || given === null) return encode(compute, given);
+  const known = encoded.get(given);
+  if (known !== undefined) return known;
+  const result = encode(compute, given);
+  encoded.set(given, result);
+  return result;
+}
+
+/** Runs in two pieces, each of which can take 50 ms. */
+async function encode(compute: Compute, given: unknown): Promise<EncodedData> {
+  if (!(await compute(() => hasOnlyFiniteNumbers(given)))) return { problem: NUMBER_TOO_LARGE };
+  return compute(() => write(given));
+}
+
+function write(given: unknown): EncodedData {
+  const json = stringify(given);
+  if (json === undefined || isTooNested(json)) return { problem: TOO_NESTED };
+  const length = Buffer.byteLength(json);
+  if (length > MAX_DATA_BYTES) return { problem: tooLarge({ length }) };
+  const data = Buffer.from(json);
+  rememberData(data, given);
+  return { data };
+}
+
+/** Undefined if the value is nested too deeply for V8 to serialize. */
+function stringify(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
