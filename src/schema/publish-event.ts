@@ -9,6 +9,8 @@ import type { OperationWork } from '../lib/operation-work.ts';
 import { builder } from './builder.ts';
 import { EventType } from './event.ts';
 
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+
 const Input = builder.inputType('PublishEventInput', {
   description: 'An event, with the same rules as over NATS.',
   fields: (t) => ({
