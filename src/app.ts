@@ -39,7 +39,8 @@ import { ReplayJob } from './replays/job.ts';
 import { ReplayFeed } from './replays/progress.ts';
 import { RetentionJob } from './retention/job.ts';
 import { createPartitions } from './retention/partitions.ts';
-import { createReadiness, NEED_NATS, readinessChecks } from './server/health.ts';
+import type { ServerInfo } from './schema/server.ts';
+import { createReadiness, NEED_NATS, type Readiness, readinessChecks } from './server/health.ts';
 import { HttpServer } from './server/http.ts';
 import { SubscriptionCache } from './subscriptions/cache.ts';
 import { createSecretBox, newestSealedSecret, type SecretBox, secretContext } from './subscriptions/secrets.ts';
@@ -192,6 +193,7 @@ export function createHttpServer(
   { adminApiKey, startProblems, idleTimeoutMs }: HttpDeps,
 ): HttpServer {
   const { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics } = services;
+  const checkReadiness = createReadiness(config.roles, readinessChecks({ database, bus, deliveries, startProblems }));
   const createApi = () => {
     const databaseUrl = databaseUrls.directUrl;
     const credentials = new Credentials({ adminApiKey, jwt: config.jwt, database, databaseUrl, log });
@@ -210,13 +212,14 @@ export function createHttpServer(
         liveLog: new LiveLog({ feed, database, log }),
         publishEvent: createPublishEvent({ database, deliveries, schemaThread, log, metrics }),
         replayFeed: new ReplayFeed(database, log),
+        server: describeServer(config, checkReadiness),
       },
     };
   };
   return new HttpServer({
     config,
     api: config.roles.has('api') ? createApi() : undefined,
-    checkReadiness: createReadiness(config.roles, readinessChecks({ database, bus, deliveries, startProblems })),
+    checkReadiness,
     metricsKeys: [adminApiKey, ...(config.metricsToken === undefined ? [] : [config.metricsToken])],
     log,
     metrics,
@@ -224,9 +227,38 @@ export function createHttpServer(
   });
 }
 
+/** The answer to the query `server`. */
+function describeServer(
+  { retention, retryScheduleMs, api }: Pick<Config, 'retention' | 'retryScheduleMs' | 'api'>,
+  checkReadiness: () => Promise<Readiness>,
+): ServerInfo {
+  return {
+    version: VERSION,
+    retentionDays: retention.days,
+    retryScheduleMs,
+    operationsPerSecond: api.rateLimit,
+    checkHealth: async () => {
+      const { ready, answer } = await checkReadiness();
+      const parts = Object.entries(answer).flatMap(([name, part]) =>
+        typeof part === 'string' ? [] : [{ name, ...part }],
+      );
+      return { isReady: ready, parts };
+    },
+  };
+}
+
 type HttpConfig = Pick<
   Config,
-  'host' | 'port' | 'egress' | 'roles' | 'jwt' | 'api' | 'metricsToken' | 'maxSubscriptionsPerTenant'
+  | 'host'
+  | 'port'
+  | 'egress'
+  | 'roles'
+  | 'jwt'
+  | 'api'
+  | 'metricsToken'
+  | 'maxSubscriptionsPerTenant'
+  | 'retention'
+  | 'retryScheduleMs'
 >;
 
 /** Stops in reverse order; a step that fails does not keep the others from running. */

@@ -119,15 +119,16 @@ function match(hashes: readonly Buffer[], found: readonly FoundApiKey[]): (Viewe
   return hashes.map((hash) => viewers.get(hash.toString('base64')));
 }
 
-function viewerOf({ id, scope, tenant }: FoundApiKey): Viewer | undefined {
+function viewerOf({ id, scope, tenant, name }: FoundApiKey): Viewer | undefined {
+  const credential = { credentialId: id, subject: name };
   switch (scope) {
     case 'ADMIN':
-      return { scope, credentialId: id };
+      return { scope, ...credential };
     case 'PUBLISH':
-      return { scope, tenant: tenant ?? undefined, credentialId: id };
+      return { scope, tenant: tenant ?? undefined, ...credential };
     case 'TENANT_READ':
     case 'TENANT_WRITE':
-      return tenant === null ? undefined : { scope, tenant, credentialId: id };
+      return tenant === null ? undefined : { scope, tenant, ...credential };
   }
 }
 
@@ -168,12 +169,13 @@ type FoundApiKey = {
   readonly keyHash: Buffer;
   readonly scope: ApiKeyScope;
   readonly tenant: string | null;
+  readonly name: string;
 };
 
 /** Returns the keys with these hashes that exist and are not revoked. */
 async function findApiKeys(db: Queryable, hashes: readonly Buffer[]): Promise<FoundApiKey[]> {
   const { rows } = await db.query<FoundApiKey>(
-    `SELECT id, key_hash AS "keyHash", scope, tenant FROM api_keys
+    `SELECT id, key_hash AS "keyHash", scope, tenant, name FROM api_keys
      WHERE key_hash = ANY($1::bytea[]) AND revoked_at IS NULL`,
     [hashes],
   );

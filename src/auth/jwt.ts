@@ -142,7 +142,7 @@ function viewerOf(payload: JWTPayload, signedHash: string): Viewer {
   if (!(expiresAt.getTime() <= Date.now() + MAX_LIFE_MS + 2 * TOLERANCE_S * 1_000))
     throw refused('the claim exp is more than 24 hours ahead', payload);
   const credentialId = `jwt:${sub === undefined ? signedHash : sha256(`${tenant} ${sub}`)}`;
-  return { tenant, scope, credentialId, expiresAt };
+  return { tenant, scope, credentialId, expiresAt, subject: typeof sub === 'string' ? sub : undefined };
 }
 
 function refused(reason: string, payload: JWTPayload): Error {

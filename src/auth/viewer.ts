@@ -13,6 +13,8 @@ type Credential = {
   readonly credentialId: string;
   /** The credential is refused, and its streams end, from this time on; undefined if it does not expire. */
   readonly expiresAt?: Date | undefined;
+  /** For people: the claim `sub` of a JWT, or the name of an API key; undefined if there is none. */
+  readonly subject?: string | undefined;
 };
 
 export type Permissions = {

@@ -8,7 +8,7 @@ import { PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
-const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
+export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   description: 'The operations that a credential permits.',
   values: {
     [ApiKeyScope.ADMIN]: {

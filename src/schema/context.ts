@@ -9,6 +9,7 @@ import type { OperationWork } from '../lib/operation-work.ts';
 import type { RestTurn } from '../lib/semaphore.ts';
 import type { ReplayFeed } from '../replays/progress.ts';
 import type { WebhookSubscriptionServices } from '../subscriptions/service.ts';
+import type { ServerInfo } from './server.ts';
 
 /** The services of the resolvers, created once for the server. */
 export type SchemaServices = WebhookSubscriptionServices & {
@@ -20,6 +21,7 @@ export type SchemaServices = WebhookSubscriptionServices & {
   readonly publishEvent: PublishEvent;
   readonly schemaThread: SchemaThread;
   readonly replayFeed: ReplayFeed;
+  readonly server: ServerInfo;
 };
 
 /** The context of one operation. */

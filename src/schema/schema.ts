@@ -8,7 +8,9 @@ import './event.ts';
 import './event-type.ts';
 import './publish-event.ts';
 import './replay.ts';
+import './server.ts';
 import './test-event.ts';
+import './viewer.ts';
 import './webhook-subscription.ts';
 
 /** The imports above put their types and fields into the builder. */

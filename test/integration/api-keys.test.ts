@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
 import { type Answer, ask, openSocket } from '../support/graphql-client.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -29,6 +29,31 @@ const LIST = '{ webhookSubscriptions { nodes { id } } }';
 const list = (credentials: string, at = app) => ask(at.url, { credentials, query: LIST });
 
 const codesOf = ({ errors }: Answer) => errors?.map(({ extensions }) => extensions?.['code']);
+
+test('viewer and server tell a client about its credential and the program', async () => {
+  const query = `{ viewer { scope tenant subject expiresAt }
+    server { retentionDays retrySchedule limits { maxPageSize } health { isReady parts { name isOk isNeeded } } } }`;
+  const { key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme', name: 'billing' });
+  const server = { retentionDays: 30, retrySchedule: [0.2, 0.3], limits: { maxPageSize: 250 } };
+  expect((await ask(app.url, { credentials: key, query })).data).toEqual({
+    viewer: { scope: 'TENANT_READ', tenant: 'acme', subject: 'billing', expiresAt: null },
+    server: { ...server, health: null },
+  });
+  expect(await app.graphql(query)).toEqual({
+    viewer: { scope: 'ADMIN', tenant: null, subject: null, expiresAt: null },
+    server: {
+      ...server,
+      health: {
+        isReady: true,
+        parts: [
+          { name: 'database', isOk: true, isNeeded: true },
+          { name: 'nats', isOk: true, isNeeded: false },
+          { name: 'start', isOk: true, isNeeded: true },
+        ],
+      },
+    },
+  });
+});
 
 /** Everything in an answer that is not another with each request. */
 const whole = ({ status, text }: Answer) => ({ status, text });

@@ -28,6 +28,8 @@ export function createApiServer(
     metricsToken: undefined,
     egress,
     maxSubscriptionsPerTenant: 1_000,
+    retention: { days: 30, maxPerSubscription: undefined },
+    retryScheduleMs: [5_000],
     jwt: { secret: JWT_SECRET },
     api: { ...SETTINGS, ...settings },
   };

@@ -78,6 +78,10 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     replayFeed: new ReplayFeed(database, log),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
     maxSubscriptionsPerTenant: 1_000,
+    server: {
+      ...{ version: '0.0.0', retentionDays: 30, retryScheduleMs: [5_000], operationsPerSecond: SETTINGS.rateLimit },
+      checkHealth: () => Promise.resolve({ isReady: true, parts: [] }),
+    },
   };
   const stopping = new AbortController();
   const graphql = createGraphql({

@@ -34,6 +34,8 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.replay': READERS,
   'Query.deliveryStats': READERS,
   'Query.replays': READERS,
+  'Query.server': READERS,
+  'Query.viewer': READERS,
   'Mutation.createWebhookSubscription': WRITERS,
   'Mutation.updateWebhookSubscription': WRITERS,
   'Mutation.deleteWebhookSubscription': WRITERS,

@@ -64,6 +64,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'deliveryStats(bucket: StatsBucket!, filter: DeliveryFilter, from: DateTime!, to: DateTime!): DeliveryStats!',
     `replays(${PAGE}, filter: ReplayFilter, ${SIZE}): ReplayConnection!`,
     'testFilter(data: JSON!, filter: JSON!): TestFilterResult!',
+    ...['viewer: Viewer!', 'server: Server!'],
   ],
   Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!', 'replayProgress(id: ID!): Replay!'],
   CreateWebhookSubscriptionInput: [
@@ -170,6 +171,22 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   ],
   ConsideredSubscription: ['subscription: WebhookSubscription!', 'result: ConsiderationResult!', 'delivery: Delivery'],
   TestFilterResult: ['matches: Boolean!', 'failedPaths: [String!]!'],
+  Viewer: ['scope: ApiKeyScope!', 'tenant: String', 'subject: String', 'expiresAt: DateTime'],
+  Server: [
+    ...['version: String!', 'time: DateTime!', 'retentionDays: Int!', 'retrySchedule: [Float!]!'],
+    ...['limits: ServerLimits!', 'health: ServerHealth'],
+  ],
+  ServerLimits: [
+    ...['maxEventDataBytes: Int!', 'maxPageSize: Int!', 'maxSubscriptionsPerTenant: Int!', 'operationsPerSecond: Int!'],
+  ],
+  ServerHealth: ['isReady: Boolean!', 'parts: [ServerHealthPart!]!'],
+  ServerHealthPart: [
+    'name: String!',
+    'isOk: Boolean!',
+    'isNeeded: Boolean!',
+    'message: String',
+    'warnings: [String!]!',
+  ],
   DeliveryStats: ['total: DeliveryStatsBucket!', 'buckets: [DeliveryStatsBucket!]!'],
   DeliveryStatsBucket: [
     ...['from: DateTime!', 'to: DateTime!', 'attemptCount: Float!', 'successCount: Float!', 'failureCount: Float!'],

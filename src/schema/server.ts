@@ -1,0 +1,103 @@
+import { MAX_DATA_BYTES } from '../events/parse.ts';
+import { builder } from './builder.ts';
+import { MAX_PAGE_SIZE } from './page.ts';
+
+/** The program and its configuration. */
+export type ServerInfo = {
+  readonly version: string;
+  readonly retentionDays: number;
+  /** Waits before attempts 2, 3, …, in milliseconds. */
+  readonly retryScheduleMs: readonly number[];
+  /** Operations per second of each credential. */
+  readonly operationsPerSecond: number;
+  /** The same answer as GET /health/ready, within 2 s. */
+  readonly checkHealth: () => Promise<ServerHealth>;
+};
+
+type HealthPart = {
+  readonly name: string;
+  readonly ok: boolean;
+  readonly message?: string;
+  readonly warnings?: readonly string[];
+  readonly needed?: false;
+};
+
+type ServerHealth = { readonly isReady: boolean; readonly parts: readonly HealthPart[] };
+
+const HealthPartType = builder.objectRef<HealthPart>('ServerHealthPart').implement({
+  description: 'The state of one dependency of the process.',
+  fields: (t) => ({
+    name: t.exposeString('name', { description: 'The name of the dependency: `database`, `nats` or `start`.' }),
+    isOk: t.exposeBoolean('ok', { description: 'Whether the dependency has no problem.' }),
+    isNeeded: t.boolean({
+      description: 'Whether the process is not ready without the dependency.',
+      resolve: ({ needed }) => needed !== false,
+    }),
+    message: t.exposeString('message', { nullable: true, description: 'The problems, for people; null without any.' }),
+    warnings: t.stringList({
+      description: 'Problems that do not make the process unready, for people.',
+      resolve: ({ warnings }) => [...(warnings ?? [])],
+    }),
+  }),
+});
+
+const HealthType = builder.objectRef<ServerHealth>('ServerHealth').implement({
+  description: 'The state of the process that answers, as in `GET /health/ready`.',
+  fields: (t) => ({
+    isReady: t.exposeBoolean('isReady', { description: 'Whether every needed dependency works.' }),
+    parts: t.field({
+      type: [HealthPartType],
+      description: 'The dependencies, each with its state.',
+      resolve: ({ parts }) => [...parts],
+    }),
+  }),
+});
+
+const LimitsType = builder.objectRef<{ readonly operationsPerSecond: number }>('ServerLimits').implement({
+  description: 'The limits that a client may have to show.',
+  fields: (t) => ({
+    maxEventDataBytes: t.int({ description: "The maximum size of an event's data.", resolve: () => MAX_DATA_BYTES }),
+    maxPageSize: t.int({ description: 'The maximum of `first` and `last`.', resolve: () => MAX_PAGE_SIZE }),
+    maxSubscriptionsPerTenant: t.int({
+      description: 'The maximum number of webhook subscriptions of a tenant, active or not.',
+      resolve: (_limits, _args, { services }) => services.maxSubscriptionsPerTenant,
+    }),
+    operationsPerSecond: t.exposeInt('operationsPerSecond', {
+      description: 'The maximum rate of operations of a credential. It does not apply to the scope ADMIN.',
+    }),
+  }),
+});
+
+const ServerType = builder.objectRef<ServerInfo>('Server').implement({
+  description: 'The program that answers, and its configuration.',
+  fields: (t) => ({
+    version: t.exposeString('version', { description: 'The version of the program.' }),
+    time: t.field({
+      type: 'DateTime',
+      description: 'The time of the database now, which all times in answers are based on.',
+      resolve: (_server, _args, { services }) => new Date(services.database.clock.now()),
+    }),
+    retentionDays: t.exposeInt('retentionDays', {
+      description: 'The number of days for which events, deliveries and attempts are kept.',
+    }),
+    retrySchedule: t.floatList({
+      description: 'The waits before the second attempt, the third, and so on, in seconds, each varied by up to 20 %.',
+      resolve: ({ retryScheduleMs }) => retryScheduleMs.map((ms) => ms / 1_000),
+    }),
+    limits: t.field({ type: LimitsType, resolve: (server) => server }),
+    health: t.field({
+      type: HealthType,
+      nullable: true,
+      description: 'The state of the process that answers; null without the scope ADMIN.',
+      resolve: ({ checkHealth }, _args, { viewer }) => (viewer.scope === 'ADMIN' ? checkHealth() : null),
+    }),
+  }),
+});
+
+builder.queryField('server', (t) =>
+  t.field({
+    type: ServerType,
+    description: 'The program that answers, and its configuration.',
+    resolve: (_root, _args, { services }) => services.server,
+  }),
+);

@@ -1,0 +1,34 @@
+import type { Viewer } from '../auth/viewer.ts';
+import { ApiKeyScopeEnum } from './api-key.ts';
+import { builder } from './builder.ts';
+
+const ViewerType = builder.objectRef<Viewer>('Viewer').implement({
+  description: 'The credential of the operation.',
+  fields: (t) => ({
+    scope: t.expose('scope', { type: ApiKeyScopeEnum }),
+    tenant: t.string({
+      nullable: true,
+      description: 'The tenant that the credential belongs to; null for a credential of every tenant.',
+      resolve: ({ tenant }) => tenant,
+    }),
+    subject: t.exposeString('subject', {
+      nullable: true,
+      description:
+        "The claim `sub` of a JWT, or the name of an API key; null for the operator's key and without `sub`.",
+    }),
+    expiresAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'The time from which on the credential is refused; null if it does not expire.',
+      resolve: ({ expiresAt }) => expiresAt,
+    }),
+  }),
+});
+
+builder.queryField('viewer', (t) =>
+  t.field({
+    type: ViewerType,
+    description: 'The credential of this operation, and what it permits.',
+    resolve: (_root, _args, { viewer }) => viewer,
+  }),
+);
