@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
 import process from 'node:process';
-import { CAN_BE_EMPTY, VARIABLES } from './config/variables.ts';
 import { StartError } from './lib/start-error.ts';
 import { isNodeTooOld, OLDEST_NODE, VERSION } from './lib/version.ts';
 import { relaunch } from './relaunch.ts';
@@ -8,9 +7,10 @@ import { relaunch } from './relaunch.ts';
 /** Loading the program takes some 300; the rest is for connections. */
 const FEWEST_OPEN_FILES = 512;
 
-// The imports of this file run on any Node.js, before the packages are loaded.
+// The imports of this file run on any Node.js and need no package.
 const command = readArguments(process.argv.slice(2));
 if (command.kind === 'print') end(command.text, command.exitCode);
+else if (command.kind === 'help') await help();
 else if (isNodeTooOld(process.versions.node)) {
   end(`This is Node.js ${process.versions.node}: install ${OLDEST_NODE} or newer.`, 1);
 } else if (maxOpenFiles() < FEWEST_OPEN_FILES) {
@@ -23,13 +23,26 @@ function maxOpenFiles(): number {
   return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
 }
 
-/** Expected failures are printed as one sentence; anything else is a bug and keeps its stack. */
-async function run(): Promise<void> {
-  try {
+function help(): Promise<void> {
+  return explainFailures(async () => {
+    const { renderHelp } = await import('./config/help.ts');
+    end(renderHelp(), 0);
+  });
+}
+
+function run(): Promise<void> {
+  return explainFailures(async () => {
     const { runProgram } = await import('./program.ts');
     await runProgram();
     // An open handle (a connection to a Postgres that hangs) must not keep the process running.
     process.exit(0);
+  });
+}
+
+/** Expected failures are printed as one sentence; anything else is a bug and keeps its stack. */
+async function explainFailures(work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
   } catch (error) {
     const reason = explain(error);
     if (reason === undefined) throw error;
@@ -40,7 +53,8 @@ async function run(): Promise<void> {
 function explain(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if (error instanceof StartError) return error.message;
-  const isPackageMissing = 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND' && /package '/.test(error.message);
+  // Node.js names a missing file in `url`, and only the package where a whole package is missing.
+  const isPackageMissing = 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND' && !('url' in error);
   return isPackageMissing ? 'A package that the program needs is not installed: run "npm ci".' : undefined;
 }
 
@@ -49,11 +63,10 @@ function end(text: string, exitCode: number): void {
   stream.write(`${text}\n`, () => process.exit(exitCode));
 }
 
-/** The command that the arguments give: run, or print a text and end with an exit code. */
-type Command = { readonly kind: 'run' } | { readonly kind: 'print'; readonly text: string; readonly exitCode: 0 | 1 };
-
-const WIDTH = 100;
-const INDENT = '      ';
+/** The command that the arguments give: run, print the help, or print a text and end with an exit code. */
+type Command =
+  | { readonly kind: 'run' | 'help' }
+  | { readonly kind: 'print'; readonly text: string; readonly exitCode: 0 | 1 };
 
 /** Reads the arguments after the script's name. Nothing but the name of an unknown one is repeated: its value may be a secret. */
 export function readArguments(args: readonly string[]): Command {
@@ -61,8 +74,8 @@ export function readArguments(args: readonly string[]): Command {
   if (unknown !== undefined) return { kind: 'print', text: describeUnknown(unknown), exitCode: 1 };
   const [first] = args;
   if (first === undefined) return { kind: 'run' };
-  const isVersion = first === '--version' || first === '-v';
-  return { kind: 'print', text: isVersion ? `webhooks-engine ${VERSION}` : renderHelp(), exitCode: 0 };
+  if (first === '--help' || first === '-h') return { kind: 'help' };
+  return { kind: 'print', text: `webhooks-engine ${VERSION}`, exitCode: 0 };
 }
 
 function describeUnknown(arg: string): string {
@@ -73,35 +86,4 @@ function describeUnknown(arg: string): string {
   const [name = ''] = /^-{0,2}\w[\w-]{0,39}(?=$|=)/.exec(arg) ?? [];
   const what = name === '' ? 'There is an unknown argument' : `The argument ${name} is unknown`;
   return `${what}: everything is set by environment variables, which --help lists.`;
-}
-
-function renderHelp(): string {
-  return [
-    `webhooks-engine ${VERSION}: delivers published events as signed webhooks.`,
-    '',
-    'Usage: npm start, or node dist/main.js',
-    '',
-    '  --help, -h     prints this text',
-    '  --version, -v  prints the version',
-    '',
-    'Everything else is set by environment variables. An empty value counts as unset,',
-    `except for ${[...CAN_BE_EMPTY].join(' and ')}.`,
-    '',
-    ...VARIABLES.flatMap(({ name, default: value, meaning }) => [
-      `  ${name} (default: ${value})`,
-      ...wrap(meaning.replaceAll('`', '')).map((line) => `${INDENT}${line}`),
-    ]),
-    '',
-    'SIGTERM and SIGINT stop the program in an orderly way, within 25 s; a second one ends it at once.',
-  ].join('\n');
-}
-
-function wrap(text: string): string[] {
-  const lines = [''];
-  for (const word of text.split(' ')) {
-    const line = lines.at(-1) ?? '';
-    if (line !== '' && INDENT.length + line.length + word.length >= WIDTH) lines.push(word);
-    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`;
-  }
-  return lines;
 }

@@ -30,11 +30,13 @@ export function parsePort(text: string): number {
   return port;
 }
 
-export function parseCount(text: string, max: number, min = 1): number {
-  const count = Number(text);
-  if (!/^\d+$/.test(text) || count < min || count > max)
-    throw new Error(`must be a whole number from ${min} to ${max}, not ${JSON.stringify(text)}`);
-  return count;
+export function countOf(max: number, min = 1): (text: string) => number {
+  return (text) => {
+    const count = Number(text);
+    if (!/^\d+$/.test(text) || count < min || count > max)
+      throw new Error(`must be a whole number from ${min} to ${max}, not ${JSON.stringify(text)}`);
+    return count;
+  };
 }
 
 /** The message never repeats the value: URLs carry passwords. */

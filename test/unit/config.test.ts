@@ -1,5 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, readConfig } from '../../src/config/config.ts';
+import { VARIABLES } from '../../src/config/variables.ts';
+import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 
 function problemsOf(env: Record<string, string>): readonly string[] {
   try {
@@ -15,6 +20,18 @@ const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
 /** It can be read, and is not PEM. */
 const FILE = '/dev/null';
 const EXTERNAL = { DATABASE_URL: 'postgres://u:p@db/webhooks', SECRETS_KEY };
+
+let folder: TempFolder;
+beforeAll(async () => {
+  folder = await createTempFolder();
+});
+afterAll(() => folder.remove());
+
+function secretFile(content: string): string {
+  const path = join(folder.path, randomUUID());
+  writeFileSync(path, content);
+  return path;
+}
 
 describe('the configuration', () => {
   it('has a default for everything', () => {
@@ -166,6 +183,45 @@ describe('the configuration', () => {
     expect(problemsOf(env)).toEqual([problem]);
   });
 
+  it('reads a secret from the file that <NAME>_FILE names, without the newline at its end', () => {
+    const files = {
+      DATABASE_URL_FILE: secretFile(`${EXTERNAL.DATABASE_URL}\n`),
+      SECRETS_KEY_FILE: secretFile(`${SECRETS_KEY}\r\n`),
+      ADMIN_API_KEY_FILE: secretFile('a'.repeat(32)),
+      JWT_SECRET: '',
+      JWT_SECRET_FILE: secretFile('j'.repeat(32)),
+    };
+    expect(readConfig(files)).toMatchObject({
+      databaseUrl: EXTERNAL.DATABASE_URL,
+      secretsKey: SECRETS_KEY,
+      adminApiKey: 'a'.repeat(32),
+      jwt: { secret: 'j'.repeat(32) },
+      egress: { allowHttp: 'never' },
+    });
+  });
+
+  it('has a file for every secret, and names the variable and the path of one that is no use, never its content', () => {
+    const secrets = VARIABLES.filter(({ isSecret }) => isSecret).map(({ name }) => name);
+    for (const name of secrets) {
+      expect(problemsOf({ ...EXTERNAL, [name]: '', [`${name}_FILE`]: '/not/there' })).toContain(
+        `${name} cannot be read from the file "/not/there" (ENOENT)`,
+      );
+    }
+    const empty = secretFile('\n');
+    expect(
+      problemsOf({
+        METRICS_TOKEN_FILE: secretFile('hunter2'),
+        ADMIN_API_KEY_FILE: empty,
+        JWT_SECRET: 'hunter2'.repeat(5),
+        JWT_SECRET_FILE: empty,
+      }).toSorted(),
+    ).toEqual([
+      `ADMIN_API_KEY cannot be read from the file ${JSON.stringify(empty)}, which is empty`,
+      'JWT_SECRET and JWT_SECRET_FILE are both set: set one of them',
+      'METRICS_TOKEN must have at least 32 characters, not 7',
+    ]);
+  });
+
   it('wants a SECRETS_KEY with a DATABASE_URL', () => {
     expect(problemsOf({ DATABASE_URL: EXTERNAL.DATABASE_URL })).toHaveLength(1);
     expect(problemsOf(EXTERNAL)).toEqual([]);
@@ -249,8 +305,8 @@ describe('the configuration', () => {
 
   it('takes DATABASE_DIRECT_URL only beside DATABASE_URL, and a pool of at least two connections', () => {
     expect(problemsOf({ DATABASE_DIRECT_URL: 'postgres://db/webhooks', DATABASE_POOL_SIZE: '1' })).toEqual([
-      'DATABASE_DIRECT_URL is set without DATABASE_URL',
       'DATABASE_POOL_SIZE must be a whole number from 2 to 1000, not "1"',
+      'DATABASE_DIRECT_URL is set without DATABASE_URL',
     ]);
   });
 });
