@@ -20,7 +20,7 @@ const layers = [
   ['schema'],
   ['config'],
   ['server'],
-  ['embedded', 'infrastructure.ts', 'app.ts', 'main.ts', 'program.ts', 'relaunch.ts', 'demo'],
+  ['embedded', 'infrastructure.ts', 'start-up.ts', 'app.ts', 'main.ts', 'program.ts', 'relaunch.ts', 'demo'],
 ];
 
 const zones = layers.flatMap((lower, index) =>

@@ -1,5 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import { Credentials } from './auth/credentials.ts';
@@ -22,28 +20,24 @@ import { Dispatcher } from './events/dispatcher.ts';
 import { createPublishEvent } from './events/publish.ts';
 import { type Infrastructure, provisionInfrastructure } from './infrastructure.ts';
 import { atMost } from './lib/loop.ts';
-import { StartError } from './lib/start-error.ts';
 import { VERSION } from './lib/version.ts';
 import { NatsClient } from './nats/connection.ts';
 import { watchNats } from './nats/metrics.ts';
 import { createMessageSeal, natsNames } from './nats/names.ts';
-import { checkServer } from './postgres/check-server.ts';
 import { createDatabase, type Database } from './postgres/client.ts';
 import { ClockWatch } from './postgres/clock.ts';
-import { type DatabaseUrls, readClock, withConnection } from './postgres/connection.ts';
-import { isTimeout } from './postgres/errors.ts';
+import type { DatabaseUrls } from './postgres/connection.ts';
 import { ChangeListener } from './postgres/listener.ts';
-import { migrate } from './postgres/migrate.ts';
 import { watchPools } from './postgres/pool.ts';
 import { ReplayJob } from './replays/job.ts';
 import { ReplayFeed } from './replays/progress.ts';
 import { RetentionJob } from './retention/job.ts';
-import { createPartitions } from './retention/partitions.ts';
 import type { ServerInfo } from './schema/server.ts';
 import { createReadiness, NEED_NATS, type Readiness, readinessChecks } from './server/health.ts';
 import { HttpServer } from './server/http.ts';
+import { startUp, type Worker } from './start-up.ts';
 import { SubscriptionCache } from './subscriptions/cache.ts';
-import { createSecretBox, newestSealedSecret, type SecretBox, secretContext } from './subscriptions/secrets.ts';
+import { createSecretBox, type SecretBox } from './subscriptions/secrets.ts';
 
 export type App = {
   /** Where HTTP and WebSocket listen. */
@@ -163,19 +157,26 @@ async function startServers(
     await atMost(WORK_STOPS_WITHIN_MS, Promise.all(stops));
   });
   const url = await server.start();
+  const natsReady = NEED_NATS.some((role) => config.roles.has(role)) ? whenReady(services.bus) : undefined;
   services.bus.start();
   const retentionDays = config.retention.days;
   const onWait = (what: string) => {
     startProblems = [`still starting: waiting for ${what}`];
   };
-  const needsNats = NEED_NATS.some((role) => config.roles.has(role));
-  const startOptions = { workers, retentionDays, needsNats, onWait, signal: stopping.signal };
+  const startOptions = { workers, retentionDays, natsReady, onWait, signal: stopping.signal };
   const ready = startUp(services, startOptions).then(() => {
     startProblems = [];
   });
   // Avoids an unhandled rejection when no caller awaits `ready`.
   starting = ready.catch(() => undefined);
   return { url, ready };
+}
+
+/** Resolves when NATS is connected for the first time. To be called before the start of the client. */
+function whenReady(bus: NatsClient): Promise<void> {
+  return new Promise((resolve) => {
+    bus.listen({ onReady: resolve });
+  });
 }
 
 type HttpDeps = {
@@ -270,9 +271,6 @@ async function stopAll(stops: (() => Promise<void>)[], log: Logger): Promise<voi
   }
 }
 
-/** Started at most once; stop() may be called twice, or without start(). */
-type Worker = { start(): void; stop(): Promise<void> };
-
 type WorkerServices = {
   readonly databaseUrls: DatabaseUrls;
   readonly database: Database;
@@ -360,83 +358,4 @@ function createSenderWorkers(
     retentionJob,
     counter,
   ];
-}
-
-// The same relative path from src/ and from dist/.
-const MIGRATIONS = fileURLToPath(new URL('../prisma/migrations', import.meta.url));
-const RETRY_MS = 1_000;
-
-type StartUpOptions = {
-  readonly workers: readonly Worker[];
-  readonly retentionDays: number;
-  /** Whether a role of this process cannot work without NATS. */
-  readonly needsNats: boolean;
-  /** Called with what the start waits for now. */
-  readonly onWait: (what: string) => void;
-  readonly signal: AbortSignal;
-};
-
-/**
- * Waits for Postgres as long as it takes, migrates, makes partitions, starts the workers and waits for NATS if a role needs it. Throws a StartError if
- * waiting would not help, and an abort error if the signal aborts first.
- */
-async function startUp(
-  services: WorkerServices,
-  { workers, retentionDays, needsNats, onWait, signal }: StartUpOptions,
-): Promise<void> {
-  onWait('Postgres and its migrations');
-  await untilPossible(() => prepareDatabase(services, retentionDays), { log: services.log, signal });
-  for (const worker of workers) worker.start();
-  onWait('NATS');
-  while (needsNats && !services.bus.connected) await delay(RETRY_MS, undefined, { signal });
-  services.log.info('ready');
-}
-
-type Trying = Pick<WorkerServices, 'log'> & { readonly signal: AbortSignal };
-
-async function untilPossible(work: () => Promise<void>, { log, signal }: Trying): Promise<void> {
-  for (let failures = 0; ; failures += 1) {
-    try {
-      await work();
-      signal.throwIfAborted();
-      return;
-    } catch (error) {
-      if (error instanceof StartError) throw error;
-      signal.throwIfAborted();
-      if (failures % 30 === 0) log.error({ err: error }, 'Postgres is not available yet; retrying every second');
-      await delay(RETRY_MS, undefined, { signal });
-    }
-  }
-}
-
-/** Migrates, makes partitions, and makes sure that what is sealed in the database can be opened. */
-async function prepareDatabase(services: WorkerServices, retentionDays: number): Promise<void> {
-  const { databaseUrls, database, secretBox, log } = services;
-  await checkServer(databaseUrls);
-  const applied = await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
-  if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
-  await database.clock.measure(database.pool);
-  await makePartitions(services, retentionDays);
-  const secret = await newestSealedSecret(database.pool);
-  if (secret === undefined) return;
-  try {
-    secretBox.open(secret.encryptedSecret, secretContext(secret.id, secret.tenant));
-  } catch (error) {
-    throw new StartError(
-      'SECRETS_KEY does not open the signing secrets in this database: set it to the key that they were stored with',
-      { cause: error },
-    );
-  }
-}
-
-/** While others keep the tables in use, the retention job has to make them; what has no partition has the default one. */
-async function makePartitions({ databaseUrls, log }: WorkerServices, retentionDays: number): Promise<void> {
-  try {
-    await withConnection(databaseUrls.directUrl, async (client) =>
-      createPartitions(client, { nowMs: await readClock(client), retentionDays }),
-    );
-  } catch (error) {
-    if (!isTimeout(error)) throw error;
-    log.warn('the tables are in use, so their next partitions could not be made yet');
-  }
 }

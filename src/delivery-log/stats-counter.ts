@@ -18,20 +18,14 @@ export class AttemptCounter extends Loop {
   readonly #options: AttemptCounterOptions;
 
   constructor(options: AttemptCounterOptions) {
-    super();
+    // The dispatcher and the senders log that Postgres is unavailable.
+    super({ log: options.log, work: 'counting attempts', retryMs: INTERVAL_MS, isExpected: isTransient });
     this.#options = options;
   }
 
   protected async round(): Promise<number> {
-    const { database, log } = this.#options;
-    try {
-      const counted = await transaction(database.pool, (client) => countAttempts(client, BATCH));
-      return counted === BATCH ? 0 : INTERVAL_MS;
-    } catch (error) {
-      // The dispatcher and the senders log that Postgres is unavailable.
-      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'counting attempts failed; retrying');
-      return INTERVAL_MS;
-    }
+    const counted = await transaction(this.#options.database.pool, (client) => countAttempts(client, BATCH));
+    return counted === BATCH ? 0 : INTERVAL_MS;
   }
 }
 

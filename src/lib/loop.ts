@@ -1,9 +1,25 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from 'pino';
 
-/** Does one round of its work after the other, from start() until stop(). */
+type LoopOptions = {
+  readonly log: Logger;
+  /** The subject of the log line of a failed round: "<work> failed; retrying". */
+  readonly work: string;
+  /** Pause after a failed round, in milliseconds. */
+  readonly retryMs: number;
+  /** Whether other parts log the cause of this error, such as an unavailable Postgres: it is logged as `debug`. */
+  readonly isExpected: (error: unknown) => boolean;
+};
+
+/** Does one round of its work after the other, from start() until stop(). A round that fails is logged and repeated. */
 export abstract class Loop {
+  readonly #loopOptions: LoopOptions;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
+
+  constructor(options: LoopOptions) {
+    this.#loopOptions = options;
+  }
 
   start(): void {
     this.#running ??= this.#run(this.#stopping.signal);
@@ -15,13 +31,23 @@ export abstract class Loop {
     await this.#running;
   }
 
-  /** Resolves with after how many milliseconds the next round begins; must not reject. */
+  /** Resolves with the pause before the next round, in milliseconds. */
   protected abstract round(signal: AbortSignal): Promise<number>;
 
   async #run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const waitMs = await this.round(signal);
+      const waitMs = await this.#try(signal);
       if (waitMs > 0) await pause(waitMs, signal);
+    }
+  }
+
+  async #try(signal: AbortSignal): Promise<number> {
+    try {
+      return await this.round(signal);
+    } catch (error) {
+      const { log, work, retryMs, isExpected } = this.#loopOptions;
+      log[isExpected(error) ? 'debug' : 'error']({ err: error }, `${work} failed; retrying`);
+      return retryMs;
     }
   }
 }
@@ -36,6 +62,17 @@ export async function atMost(ms: number, work: Promise<unknown>): Promise<void> 
   const timer = new AbortController();
   await Promise.race([work, pause(ms, timer.signal)]);
   timer.abort();
+}
+
+/** Settles as the work does, or rejects with the signal's reason when it aborts. */
+export function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const forget = whenAborted(signal, () => {
+      // `as`: an abort without a reason has an error as its reason, and so have all of ours.
+      reject(signal.reason as Error);
+    });
+    work.then(resolve, reject).finally(forget);
+  });
 }
 
 /** Calls `action` at once if the signal has aborted, else when it does, until the returned function is called. */

@@ -65,7 +65,8 @@ export class ClockWatch extends Loop {
   #warnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ClockWatchOptions) {
-    super();
+    const { log } = options;
+    super({ log, work: 'measuring the clock', retryMs: INTERVAL_MS, isExpected: () => true });
     this.#options = options;
     const { clock } = options.database;
     new Gauge({
@@ -81,11 +82,7 @@ export class ClockWatch extends Loop {
   protected async round(): Promise<number> {
     const { database, log } = this.#options;
     const { clock, pool } = database;
-    try {
-      await clock.measure(pool);
-    } catch (error) {
-      log.debug({ err: error }, 'the clock could not be measured');
-    }
+    await clock.measure(pool);
     const aheadMs = clock.machineAheadMs ?? 0;
     if (Math.abs(aheadMs) > WARN_BEYOND_MS && performance.now() - this.#warnedAt > WARN_EVERY_MS) {
       this.#warnedAt = performance.now();

@@ -33,7 +33,8 @@ export class ReplayJob extends Loop {
   readonly #options: ReplayJobOptions;
 
   constructor(options: ReplayJobOptions) {
-    super();
+    // Before a claim the reason is an unavailable Postgres, which other parts log.
+    super({ log: options.log, work: 'replay batch', retryMs: FAILED_MS, isExpected: () => true });
     this.#options = options;
   }
 
@@ -47,10 +48,9 @@ export class ReplayJob extends Loop {
       const worked = await database.prisma.$transaction((db) => replayBatch(db, { whereOf, onClaim }), TRANSACTION);
       return worked ? 0 : IDLE_MS;
     } catch (error) {
-      // Before a claim the reason is an unavailable Postgres, which other parts log.
-      const level = replayId === undefined ? 'debug' : 'warn';
-      log[level]({ err: error, replayId }, 'replay batch failed; retrying');
-      if (replayId !== undefined) await this.#postpone(replayId);
+      if (replayId === undefined) throw error;
+      log.warn({ err: error, replayId }, 'replay batch failed; retrying');
+      await this.#postpone(replayId);
       return FAILED_MS;
     }
   }

@@ -33,19 +33,12 @@ export class RetentionJob extends Loop {
   #trimmedToId = BEGINNING;
 
   constructor(options: RetentionJobOptions) {
-    super();
+    super({ log: options.log, work: 'retention', retryMs: RETRY_MS, isExpected: isTransient });
     this.#options = options;
   }
 
   protected async round(signal: AbortSignal): Promise<number> {
-    const { databaseUrl, log } = this.#options;
-    try {
-      return await withConnection(databaseUrl, (client) => this.#retain(client, signal));
-    } catch (error) {
-      // Transient: Postgres is unavailable, which other parts log.
-      log[isTransient(error) ? 'debug' : 'error']({ err: error }, 'retention failed; retrying');
-      return RETRY_MS;
-    }
+    return await withConnection(this.#options.databaseUrl, (client) => this.#retain(client, signal));
   }
 
   /** Returns the pause before the next round. */

@@ -19,24 +19,18 @@ export class OmittedNotices extends Loop {
   readonly #options: OmittedNoticesOptions;
 
   constructor(options: OmittedNoticesOptions) {
-    super();
+    super({ log: options.log, work: 'sending omitted notices', retryMs: OMITTED_INTERVAL_MS, isExpected: isTransient });
     this.#options = options;
   }
 
   /** Sends one notice per round; the next round follows at once if there was one. */
   protected async round(): Promise<number> {
-    const { database, deliveries, log } = this.#options;
+    const { database, deliveries } = this.#options;
     if (!deliveries.connected) return OMITTED_INTERVAL_MS;
-    try {
-      const messages = await transaction(database.pool, recordOmittedEvent);
-      if (messages === undefined) return OMITTED_INTERVAL_MS;
-      await publishOrRequeue(this.#options, messages);
-      return 0;
-    } catch (error) {
-      if (isTransient(error)) log.debug({ err: error }, 'sending omitted notices failed; retrying');
-      else log.error({ err: error }, 'sending omitted notices failed; retrying');
-      return OMITTED_INTERVAL_MS;
-    }
+    const messages = await transaction(database.pool, recordOmittedEvent);
+    if (messages === undefined) return OMITTED_INTERVAL_MS;
+    await publishOrRequeue(this.#options, messages);
+    return 0;
   }
 }
 

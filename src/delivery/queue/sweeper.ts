@@ -61,21 +61,13 @@ export class Sweeper extends Loop {
   #releasedAt = 0;
 
   constructor(options: SweeperOptions) {
-    super();
+    super({ log: options.log, work: 'sweep', retryMs: FAILED_MS, isExpected: isTransient });
     this.#options = options;
     this.#metrics = createSweeperMetrics(options.metrics);
   }
 
   protected async round(): Promise<number> {
-    const { deliveries, log } = this.#options;
-    try {
-      return deliveries.connected ? await this.#sweep() : IDLE_MS;
-    } catch (error) {
-      // Transient: Postgres or NATS is unavailable, which other parts log. Anything else is a bug.
-      const level = isTransient(error) ? 'debug' : 'error';
-      log[level]({ err: error }, 'sweep failed; retrying');
-      return level === 'debug' ? IDLE_MS : FAILED_MS;
-    }
+    return this.#options.deliveries.connected ? await this.#sweep() : IDLE_MS;
   }
 
   /** Returns the pause before the next round: 0 if more subscriptions may be due than a round processes. */

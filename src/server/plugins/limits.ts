@@ -7,12 +7,14 @@ import {
   type GraphQLError,
   getOperationAST,
   Kind,
+  Lexer,
   NoSchemaIntrospectionCustomRule,
   type OperationDefinitionNode,
   OperationTypeNode,
   type SelectionNode,
   type SelectionSetNode,
-  type Source,
+  Source,
+  TokenKind,
   visit,
 } from 'graphql';
 import { createGraphQLError, type Plugin } from 'graphql-yoga';
@@ -82,7 +84,9 @@ export function limitOperations({ introspection }: LimitOptions, cpuShares: CpuS
       // Yoga leaves the types of these functions open, and of those below.
       setParseFn((source, options): unknown => {
         const parse = (noLocation: boolean): unknown =>
-          asLimit((): unknown => parseFn(source, { ...options, noLocation, maxTokens: MAX_TOKENS }));
+          asLimit(source as string | Source, (): unknown =>
+            parseFn(source, { ...options, noLocation, maxTokens: MAX_TOKENS }),
+          );
         const document = parse(false);
         // `as`: the result of parsing.
         return isLocatable(source as string | Source, document as DocumentNode) ? document : parse(true);
@@ -107,13 +111,24 @@ export function limitOperations({ introspection }: LimitOptions, cpuShares: CpuS
   };
 }
 
-function asLimit<T>(parse: () => T): T {
+function asLimit<T>(source: string | Source, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    // graphql-js has no code for this error.
-    const isTooLong = error instanceof Error && error.message.includes(`${MAX_TOKENS} tokens`);
-    throw isTooLong ? limitError('tokens', { max: MAX_TOKENS }) : error;
+    // graphql-js throws the same kind of error for a document that is too long and for a syntax error.
+    throw hasTooManyTokens(source) ? limitError('tokens', { max: MAX_TOKENS }) : error;
+  }
+}
+
+function hasTooManyTokens(source: string | Source): boolean {
+  const lexer = new Lexer(typeof source === 'string' ? new Source(source) : source);
+  try {
+    for (let count = 0; count <= MAX_TOKENS; count += 1) {
+      if (lexer.advance().kind === TokenKind.EOF) return false;
+    }
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -1,0 +1,40 @@
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { Loop, unlessAborted } from '../../src/lib/loop.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+class FailingLoop extends Loop {
+  rounds = 0;
+
+  protected round(): Promise<number> {
+    this.rounds += 1;
+    return Promise.reject(new Error(this.rounds === 1 ? 'expected' : 'a bug'));
+  }
+}
+
+test('a loop logs a failed round, an expected failure as debug, and goes on until it is stopped', async () => {
+  const lines: { level: number; msg: string; err: { message: string } }[] = [];
+  // `as`: pino writes what the fields of the line are.
+  const write = (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[number]);
+  const log = pino({ level: 'debug' }, { write });
+  const isExpected = (error: unknown) => error instanceof Error && error.message === 'expected';
+  const loop = new FailingLoop({ log, work: 'sweep', retryMs: 1, isExpected });
+  loop.start();
+  await waitFor(() => loop.rounds >= 3, { what: 'the third round' });
+  await loop.stop();
+  const { rounds } = loop;
+  expect(lines.map(({ level, msg }) => [level, msg]).slice(0, 2)).toEqual([
+    [20, 'sweep failed; retrying'],
+    [50, 'sweep failed; retrying'],
+  ]);
+  expect(lines.map(({ err }) => err.message).slice(0, 2)).toEqual(['expected', 'a bug']);
+  expect([loop.rounds, lines.length]).toEqual([rounds, rounds]);
+});
+
+test('work that has not settled when the signal aborts is rejected with the reason', async () => {
+  const stop = new AbortController();
+  const result = unlessAborted(stop.signal, new Promise(() => undefined));
+  stop.abort(new Error('stopped'));
+  await expect(result).rejects.toThrow('stopped');
+  await expect(unlessAborted(new AbortController().signal, Promise.resolve('done'))).resolves.toBe('done');
+});
