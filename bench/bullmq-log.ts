@@ -51,9 +51,9 @@ export async function writeAttempt(pool: pg.Pool, result: Result): Promise<void>
 const WRITE = `
   WITH logged AS (
     INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason,
-      status_code, response_time_ms, started_at, request_headers, response_headers, response_body, error_message,
+      status_code, response_time_ms, started_at, url, request_headers, response_headers, response_body, error_message,
       payload_size_bytes, signing_secret_ids)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'http://127.0.0.1/', $12, $13, $14, $15, $16, $17)
   )
   UPDATE deliveries SET attempt_count = $6, status = $18::delivery_status,
     next_attempt_at = CASE WHEN $18::delivery_status = 'PENDING' THEN next_attempt_at END,

@@ -61,6 +61,8 @@ function resultOf({ id, tenant, subscriptionId, eventType }: Delivery, index: nu
         responseHeaders: { date: ''.padEnd(120, id) },
       },
       ...{ responseBody: ''.padEnd(200, id), responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 420 },
+      ...{ url: 'https://hooks.example.com/webhooks/incoming', remoteAddress: '203.0.113.7', dnsMs: null },
+      ...{ connectMs: null, tlsMs: null, firstByteMs: 20 + index, bodyMs: 1 },
       isTest: false,
       signingSecretIds: [subscriptionId],
     },

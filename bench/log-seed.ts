@@ -98,11 +98,11 @@ const DELIVERIES = `
 
 const ATTEMPTS = `
   INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason, status_code,
-    response_time_ms, started_at, request_headers, response_headers, response_body, payload_size_bytes)
+    response_time_ms, started_at, url, request_headers, response_headers, response_body, payload_size_bytes)
   SELECT id, id, subscription_id, tenant, ${TYPE}, 1,
     CASE WHEN reason IS NULL THEN 'SUCCESS' ELSE 'FAILURE' END::attempt_status, reason::failure_reason,
     CASE WHEN reason IS NULL THEN 200 WHEN reason = 'HTTP_STATUS' THEN 500 + n % 4 END, latency_ms,
-    at - latency_ms * interval '1 millisecond',
+    at - latency_ms * interval '1 millisecond', 'https://example.invalid',
     jsonb_build_object('content-type', 'application/json', 'webhook-id', event_id, 'webhook-delivery', id,
       'webhook-timestamp', ms / 1000, 'webhook-signature', 'v1,' || md5(n::text), 'user-agent', 'webhooks-engine/0.1.0',
       'webhook-event', ${TYPE}, 'x-hub-signature-256', 'sha256=' || repeat(md5(n::text), 2)),

@@ -1,5 +1,6 @@
 import { readEventData, readEventDataSizes } from '../events/store.ts';
 import type { Attempt, Delivery, Prisma } from '../generated/prisma/client.ts';
+import { batched } from '../lib/batched.ts';
 import { groupBy } from '../lib/collections.ts';
 import { type OperationWork, TooManyBytesError } from '../lib/operation-work.ts';
 import { idRange, leastChildId } from '../lib/uuid7.ts';
@@ -76,39 +77,6 @@ function groupsOf<Row>(ids: readonly string[], groups: ReadonlyMap<string, Row[]
   return new Map(ids.map((id) => [id, groups.get(id) ?? []]));
 }
 
-type Load<Query, Answer> = (keys: readonly string[], query: Query) => Promise<ReadonlyMap<string, Answer>>;
-type Batch<Answer> = { readonly keys: Set<string>; readonly answers: Promise<ReadonlyMap<string, Answer>> };
-
-/** Loads the keys requested with the same query in one turn of the event loop together. Rejects a key without an answer. */
-function batched<Query, Answer>(load: Load<Query, Answer>): (key: string, query: Query) => Promise<Answer> {
-  const batches = new Map<string, Batch<Answer>>();
-  return async (key, query) => {
-    const name = JSON.stringify(query);
-    const batch = batches.get(name) ?? startBatch(() => batches.delete(name), { load, query });
-    batches.set(name, batch);
-    batch.keys.add(key);
-    const answers = await batch.answers;
-    const answer = answers.get(key);
-    if (answer === undefined) throw new Error(`there is no answer for ${key}`);
-    return answer;
-  };
-}
-
-function startBatch<Query, Answer>(
-  close: () => void,
-  { load, query }: { readonly load: Load<Query, Answer>; readonly query: Query },
-): Batch<Answer> {
-  const keys = new Set<string>();
-  const isFull = new Promise<void>((resolve) => {
-    setImmediate(resolve);
-  });
-  const answers = isFull.then(() => {
-    close();
-    return load([...keys], query);
-  });
-  return { keys, answers };
-}
-
 /** A JSON value as text, which is written into an answer unchanged. */
 export class JsonText {
   readonly text: string;
@@ -126,7 +94,12 @@ export class JsonText {
 }
 
 /** Reads the data of an event by row id. Rejects with a TooManyBytesError if it exceeds the operation's budget of bytes. */
-export type EventData = (eventRowId: string) => Promise<JsonText>;
+export type EventData = {
+  readonly text: (eventRowId: string) => Promise<string>;
+  readonly json: (eventRowId: string) => Promise<JsonText>;
+  /** The size of the text in bytes, which is not counted. */
+  readonly sizeBytes: (eventRowId: string) => Promise<number>;
+};
 
 export function createEventData(
   { readPool }: Pick<Database, 'readPool'>,
@@ -142,10 +115,16 @@ export function createEventData(
     };
     return new Map(ids.filter((id) => sizes.has(id)).map((id) => [id, answerOf(id)]));
   });
-  return async (eventRowId) => {
+  const text = async (eventRowId: string) => {
     const answer = await load(eventRowId, null);
     if (answer instanceof Error) throw answer;
-    return new JsonText(answer);
+    return answer;
+  };
+  const loadSize = batched((ids) => readEventDataSizes(readPool, ids));
+  return {
+    text,
+    json: async (eventRowId) => new JsonText(await text(eventRowId)),
+    sizeBytes: (eventRowId) => loadSize(eventRowId, null),
   };
 }
 

@@ -106,7 +106,9 @@ export function createPublishEvent(services: Services): PublishEvent {
     const begun = performance.now();
     const now = services.database.clock.now();
     const id = uuid7(now);
-    const event = { id, tenant, eventId: eventId ?? id, type, occurredAt: occurredAt ?? new Date(now), data };
+    const time = occurredAt ?? new Date(now);
+    const source = 'GRAPHQL' as const;
+    const event = { id, tenant, eventId: eventId ?? id, type, occurredAt: time, data, source };
     const outcome = await queue.add(event);
     if (outcome.kind === 'failed') throw outcome.error;
     if (outcome.kind === 'mismatch') throw new EventDataInvalidError(outcome.mismatch);

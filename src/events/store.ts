@@ -1,3 +1,4 @@
+import type { EventSource } from '../generated/prisma/enums.ts';
 import { idRange } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 
@@ -9,6 +10,8 @@ export type NewEvent = {
   readonly type: string;
   readonly occurredAt: Date;
   readonly data: Buffer;
+  /** Where it was published. Default: NATS. */
+  readonly source?: EventSource;
 };
 
 type EventRow = NewEvent & {
@@ -23,14 +26,15 @@ export async function insertEvents(db: Queryable, events: readonly EventRow[]): 
   const { rows } = await db.query<{ id: string }>(
     `WITH input AS (
        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[], $7::bigint[],
-         $8::uuid[]) AS i (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at)
+         $8::uuid[], $9::event_source[])
+         AS i (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source)
      ), new_ids AS (
        INSERT INTO event_ids (tenant, event_id, event_row_id)
        SELECT tenant, event_id, id FROM input WHERE event_id <> id::text
        ON CONFLICT DO NOTHING
        RETURNING event_row_id
      )
-     INSERT INTO events (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at)
+     INSERT INTO events (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source)
      SELECT * FROM input WHERE event_id = id::text OR id IN (SELECT event_row_id FROM new_ids)
      ON CONFLICT DO NOTHING
      RETURNING id`,
@@ -43,6 +47,7 @@ export async function insertEvents(db: Queryable, events: readonly EventRow[]): 
       events.map((event) => event.data),
       events.map((event) => event.matchedVersion ?? null),
       events.map((event) => event.filterBudgetExhaustedAt ?? null),
+      events.map((event) => event.source ?? 'NATS'),
     ],
   );
   return new Set(rows.map((row) => row.id));

@@ -27,7 +27,8 @@ export async function emitSystemEvent(
 ): Promise<DeliveryMessage[]> {
   const occurredAt = new Date(await readClock(db));
   const id = uuid7(occurredAt.getTime());
-  await insertEvents(db, [{ id, tenant, eventId: id, type, occurredAt, data: Buffer.from(data) }]);
+  const source = isTest ? ('TEST' as const) : ('ENGINE' as const);
+  await insertEvents(db, [{ id, tenant, eventId: id, type, occurredAt, data: Buffer.from(data), source }]);
   const deliveries = subscriptionIds.map((subscriptionId) => ({
     id: deliveryId(id, subscriptionId),
     tenant,

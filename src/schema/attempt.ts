@@ -1,7 +1,12 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
-import { AttemptStatus } from '../generated/prisma/client.ts';
+import { tenantWhere } from '../auth/viewer.ts';
+import { webhookBody } from '../delivery/sending/attempt.ts';
+import { type Attempt, AttemptStatus } from '../generated/prisma/client.ts';
+import { isUuid, uuid7Time } from '../lib/uuid7.ts';
 import { builder } from './builder.ts';
 import { FailureReasonEnum } from './delivery.ts';
+
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const AttemptStatusEnum = builder.enumType('AttemptStatus', {
   description: 'The result of one HTTP request.',
@@ -10,6 +15,29 @@ const AttemptStatusEnum = builder.enumType('AttemptStatus', {
     [AttemptStatus.FAILURE]: { description: 'The attempt failed; `failureReason` has the reason.' },
   },
 });
+
+/** The columns of an event that its webhook's body depends on. */
+const EVENT_COLUMNS = { id: true, eventId: true, type: true, occurredAt: true } as const;
+
+const TimingType = builder
+  .objectRef<Pick<Attempt, 'dnsMs' | 'connectMs' | 'tlsMs' | 'firstByteMs' | 'bodyMs'>>('AttemptTiming')
+  .implement({
+    description:
+      'The phases of a request in milliseconds. A phase that did not take place or did not end is null; so are the first three on a connection of an earlier request.',
+    fields: (t) => ({
+      dnsMs: t.exposeInt('dnsMs', { nullable: true, description: 'The lookup of the host name.' }),
+      connectMs: t.exposeInt('connectMs', { nullable: true, description: 'The TCP handshake.' }),
+      tlsMs: t.exposeInt('tlsMs', { nullable: true, description: 'The TLS handshake.' }),
+      firstByteMs: t.exposeInt('firstByteMs', {
+        nullable: true,
+        description: 'From the established connection to the response headers.',
+      }),
+      bodyMs: t.exposeInt('bodyMs', {
+        nullable: true,
+        description: 'From the response headers to the end of the response body, or of its recorded part.',
+      }),
+    }),
+  });
 
 export const AttemptType = builder.prismaObject('Attempt', {
   description: 'One HTTP request of a delivery: an entry of the delivery log.',
@@ -45,6 +73,40 @@ export const AttemptType = builder.prismaObject('Attempt', {
       description: 'The time from the start of the attempt to its result, in milliseconds.',
     }),
     startedAt: t.expose('startedAt', { type: 'DateTime' }),
+    loggedAt: t.field({
+      type: 'DateTime',
+      description: 'The time at which the attempt was recorded in the delivery log.',
+      resolve: ({ id }) => new Date(uuid7Time(id)),
+    }),
+    url: t.exposeString('url', {
+      description: 'The URL that the request was sent to. The webhook subscription may have another one now.',
+    }),
+    remoteAddress: t.exposeString('remoteAddress', {
+      nullable: true,
+      description: 'The IP address that the request was sent to; null without a connection.',
+    }),
+    timing: t.field({
+      type: TimingType,
+      description: 'The time that each phase of the request took.',
+      resolve: (attempt) => attempt,
+    }),
+    requestBody: t.string({
+      nullable: true,
+      description:
+        'The request body, byte for byte as it was sent; null if the event is no longer kept. An operation reads at most 16 MiB of data.',
+      complexity: 100,
+      select: { delivery: { select: { event: { select: EVENT_COLUMNS } } } },
+      resolve: async ({ delivery }, _args, { eventData, work }) => {
+        const event = delivery?.event ?? undefined;
+        if (event === undefined) return null;
+        const data = await eventData.text(event.id);
+        // Several attempts can have the same event, which is read once.
+        work.takeBytes(data.length);
+        const { eventId, type: eventType, occurredAt } = event;
+        const body = { eventId, eventType, occurredAt: occurredAt.toISOString(), data: Buffer.from(data) };
+        return webhookBody(body).toString('utf8');
+      },
+    }),
     requestHeaders: t.expose('requestHeaders', {
       type: 'JSON',
       description: 'The request headers as an object of at most 64; secret values are redacted.',
@@ -73,6 +135,19 @@ export const AttemptType = builder.prismaObject('Attempt', {
     }),
   }),
 });
+
+builder.queryField('attempt', (t) =>
+  t.prismaField({
+    type: AttemptType,
+    nullable: true,
+    description: 'The attempt with this id; null if it does not exist or belongs to another tenant.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the attempt.' }) },
+    resolve: (query, _root, { id }, { services, viewer }) =>
+      isUuid(id)
+        ? services.database.prisma.attempt.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
+        : null,
+  }),
+);
 
 const AttemptEdge = builder.edgeObject({ name: 'AttemptEdge', type: AttemptType });
 export const AttemptConnection = builder.connectionObject(

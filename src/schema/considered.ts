@@ -91,7 +91,7 @@ export function considered(
     );
     const { compute } = context.work;
     const readData = onDemand(async (): Promise<unknown> => {
-      const { text } = await context.eventData(event.id);
+      const text = await context.eventData.text(event.id);
       return compute((): unknown => JSON.parse(text));
     });
     return resultsOf(rows, {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Viewer } from '../auth/viewer.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
+import type { EventSummary } from '../delivery-log/counts.ts';
 import type { LiveLog } from '../delivery-log/live.ts';
 import type { ChildPages, EventData } from '../delivery-log/pages.ts';
 import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
@@ -30,6 +31,7 @@ export type Context = {
   readonly viewer: Viewer;
   readonly childPages: ChildPages;
   readonly eventData: EventData;
+  readonly eventSummary: EventSummary;
   /** Releases the tenant's permit while an operation only waits. Undefined if concurrency is not limited. */
   readonly rest?: RestTurn;
   readonly work: OperationWork;

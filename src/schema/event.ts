@@ -1,5 +1,6 @@
 import { tenantWhere } from '../auth/viewer.ts';
 import { checkFilter, eventWhere, rejectionWhere } from '../delivery-log/filter.ts';
+import { EventSource } from '../generated/prisma/client.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
@@ -11,12 +12,23 @@ import {
   RejectedEventFilterInput,
   RejectionReasonEnum,
 } from './delivery.ts';
+import { DeliveryCountsType } from './delivery-counts.ts';
 import { PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 /** Fields of the created event that credentials with the scope PUBLISH can read. */
 const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
+
+const EventSourceEnum = builder.enumType('EventSource', {
+  description: 'Where an event was published.',
+  values: {
+    [EventSource.NATS]: { description: 'A service published the event over NATS.' },
+    [EventSource.GRAPHQL]: { description: 'The mutation `publishEvent` published the event.' },
+    [EventSource.TEST]: { description: 'The mutation `sendTestEvent` published the event.' },
+    [EventSource.ENGINE]: { description: 'The engine published the event: `webhook_subscription.*`.' },
+  },
+});
 
 export const EventType = builder.prismaObject('Event', {
   description: 'An event that a service published.',
@@ -30,6 +42,7 @@ export const EventType = builder.prismaObject('Event', {
     occurredAt: true,
     createdAt: true,
     matchedVersion: true,
+    source: true,
   },
   fields: (t) => ({
     id: t.exposeID('eventId', {
@@ -54,7 +67,24 @@ export const EventType = builder.prismaObject('Event', {
       description: 'The data as it was published, which can be null. An operation reads at most 16 MiB of data.',
       complexity: 100,
       // Returns the text, which was validated as JSON when the event was received.
-      resolve: ({ id }, _args, { eventData }) => eventData(id),
+      resolve: ({ id }, _args, { eventData }) => eventData.json(id),
+    }),
+    dataText: t.string({
+      description:
+        'The data byte for byte as it was published. Numbers beyond the precision of a double are exact here. An operation reads at most 16 MiB of data.',
+      complexity: 100,
+      resolve: ({ id }, _args, { eventData }) => eventData.text(id),
+    }),
+    sizeBytes: t.int({
+      description: 'The size of the data.',
+      resolve: ({ id }, _args, { eventData }) => eventData.sizeBytes(id),
+    }),
+    source: t.expose('source', { type: EventSourceEnum }),
+    summary: t.field({
+      type: DeliveryCountsType,
+      complexity: 50,
+      description: 'The number of deliveries of the event by status, counted up to 1,000 deliveries.',
+      resolve: ({ id }, _args, { eventSummary }) => eventSummary(id),
     }),
     deliveries: t.prismaConnection(
       {

@@ -6,6 +6,7 @@ import type { Credentials } from '../auth/credentials.ts';
 import { type CpuShares, limitRate, type TakeOperation } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
+import { createEventSummary } from '../delivery-log/counts.ts';
 import { createChildPages, createEventData } from '../delivery-log/pages.ts';
 import type { InFlight } from '../lib/loop.ts';
 import { createOperationWork, type OperationWork } from '../lib/operation-work.ts';
@@ -62,7 +63,11 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       if (viewer === undefined) throw new Error('an operation without a viewer');
       const work = createOperationWork(cpuShares(viewer));
       const database = meterDatabase(services.database, work);
-      const loaders = { childPages: createChildPages(database), eventData: createEventData(database, work) };
+      const loaders = {
+        childPages: createChildPages(database),
+        eventData: createEventData(database, work),
+        eventSummary: createEventSummary(database),
+      };
       return { services: { ...services, database }, viewer, stopping, work, ...loaders };
     },
     plugins: [

@@ -216,6 +216,38 @@ describe('sending', () => {
     for (const text of ['hush', secret.slice(6, 20), 'v1,']) expect(JSON.stringify(attempt)).not.toContain(text);
   });
 
+  it('an attempt shows what was sent and to which URL, after the URL has changed as well', async () => {
+    const receiver = await receive();
+    const { id } = await app.subscribe({ url: `${receiver.url}/old` });
+    const data = '{"n": 12345678901234567890, "n": 1.0}';
+    await services.publish('events.acme.conversation.created', data, { 'Event-Id': 'traced' });
+    await deliveryWith(services, id, 'SUCCESS');
+    await app.graphql(`mutation { updateWebhookSubscription(id: "${id}", input: { url: "${receiver.url}/new" }) {
+      ... on UpdateWebhookSubscriptionPayload { subscription { id } } } }`);
+    const [row] = await services.query<{ id: string }>('SELECT id FROM attempts WHERE subscription_id = $1', [id]);
+    const { attempt, event } = await app.graphql<Record<'attempt' | 'event', Record<string, unknown>>>(
+      `query ($id: ID!) { attempt(id: $id) { url remoteAddress requestBody startedAt loggedAt
+          timing { dnsMs connectMs tlsMs firstByteMs bodyMs } }
+        event(id: "traced") { dataText sizeBytes source summary { pending success failure cancelled isExact } } }`,
+      { id: row?.id },
+    );
+    const ms = expect.any(Number) as unknown;
+    expect(attempt).toEqual({
+      ...{
+        url: `${receiver.url}/old`,
+        remoteAddress: '127.0.0.1',
+        requestBody: receiver.requests[0]?.rawBody.toString(),
+      },
+      ...{ startedAt: expect.any(String) as unknown, loggedAt: expect.any(String) as unknown },
+      timing: { dnsMs: ms, connectMs: ms, tlsMs: null, firstByteMs: ms, bodyMs: ms },
+    });
+    expect(Date.parse(String(attempt['loggedAt']))).toBeGreaterThanOrEqual(Date.parse(String(attempt['startedAt'])));
+    expect(event).toEqual({
+      ...{ dataText: data, sizeBytes: data.length, source: 'NATS' },
+      summary: { pending: 0, success: 1, failure: 0, cancelled: 0, isExact: true },
+    });
+  });
+
   it('connections are kept alive between attempts', async () => {
     const receiver = await receive();
     const { id } = await app.subscribe({ url: receiver.url });
@@ -310,9 +342,9 @@ describe('a test event', () => {
     const receiver = await receive();
     const { id, secret } = await app.subscribe({ url: receiver.url, eventTypes: ['never.*'] });
     await app.subscribe({ url: `${receiver.url}/other` });
-    const { sendTestEvent } = await app.graphql<{ sendTestEvent: { delivery: { id: string } } }>(
+    const { sendTestEvent } = await app.graphql<{ sendTestEvent: { delivery: { id: string; event: object } } }>(
       `mutation ($id: ID!) { sendTestEvent(subscriptionId: $id, eventType: "conversation.created", data: { hello: "world" }) {
-        ... on SendTestEventPayload { delivery { id status event { type data } } } } }`,
+        ... on SendTestEventPayload { delivery { id status event { type data source } } } } }`,
       { id },
     );
     const [request] = await receiver.waitForRequests(1);
@@ -325,6 +357,7 @@ describe('a test event', () => {
     ).toMatchObject({
       data: { hello: 'world' },
     });
+    expect(sendTestEvent.delivery.event).toMatchObject({ source: 'TEST' });
     await deliveryWith(services, id, 'SUCCESS');
     expect(receiver.requests).toHaveLength(1);
   });

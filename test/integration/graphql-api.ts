@@ -4,6 +4,7 @@ import { type Logger, pino } from 'pino';
 import { Registry } from 'prom-client';
 import { Credentials } from '../../src/auth/credentials.ts';
 import { createCpuShares, createRateLimit } from '../../src/auth/quota.ts';
+import { NO_TRACE } from '../../src/delivery/http/request.ts';
 import type { DeliveryStream } from '../../src/delivery/queue/stream.ts';
 import type { AttemptFeed } from '../../src/delivery-log/feed.ts';
 import { LiveLog } from '../../src/delivery-log/live.ts';
@@ -181,6 +182,7 @@ export function attemptOf(
     ...{ tenant: delivery.tenant, eventType: delivery.eventType, number: 1, status: 'SUCCESS' },
     ...{ failureReason: values.status === 'FAILURE' ? ('HTTP_STATUS' as const) : null },
     ...{ statusCode: 200, responseTimeMs: 12, startedAt, requestHeaders: {}, responseHeaders: {}, responseBody: 'ok' },
+    ...{ url: 'https://example.com/', ...NO_TRACE },
     ...{
       responseBodyTruncated: false,
       errorMessage: null,

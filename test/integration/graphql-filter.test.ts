@@ -185,8 +185,8 @@ describe('a search that finds too few among many', () => {
       SELECT id, 'crowd', '${SUBSCRIPTION_A}', id, 'crowd', 'SUCCESS' FROM (${ids}) AS made`);
     await api.database.pool.query(`
       INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason,
-        response_time_ms, started_at, request_headers, payload_size_bytes)
-      SELECT id, id, '${SUBSCRIPTION_A}', 'crowd', 'crowd', 1, 'FAILURE', 'TIMEOUT', 1, now(), '{}', 1 FROM (${ids}) AS made`);
+        response_time_ms, started_at, url, request_headers, payload_size_bytes)
+      SELECT id, id, '${SUBSCRIPTION_A}', 'crowd', 'crowd', 1, 'FAILURE', 'TIMEOUT', 1, now(), 'x', '{}', 1 FROM (${ids}) AS made`);
     await api.database.pool.query('ANALYZE deliveries, attempts');
   }, 60_000);
 

@@ -5,7 +5,7 @@ import { waitFor } from '../support/wait-for.ts';
 
 const PUBLISH = `mutation ($input: PublishEventInput!) {
   publishEvent(input: $input) {
-    ... on PublishEventPayload { event { id tenant type occurredAt data } }
+    ... on PublishEventPayload { event { id tenant type occurredAt data source } }
     ... on Error { code message }
     ... on InvalidInputError { problems { path message } }
     ... on EventDataInvalidError { problems { path message } }
@@ -42,7 +42,13 @@ describe('an event published over GraphQL', () => {
     await scene.app.subscribe({ url: other.url, tenant: 'globex' });
     const input = { id: 'order-1', occurredAt: '2026-01-31T13:00:00+01:00', data: { total: 1.5, names: ['é', null] } };
     expect(await publish(scene, input)).toEqual({
-      event: { ...input, tenant: 'acme', type: 'order.paid', occurredAt: '2026-01-31T12:00:00.000Z' },
+      event: {
+        ...input,
+        tenant: 'acme',
+        type: 'order.paid',
+        occurredAt: '2026-01-31T12:00:00.000Z',
+        source: 'GRAPHQL',
+      },
     });
     const [request] = await wanting.waitForRequests(1);
     expect(request?.headers).toMatchObject({ 'webhook-id': 'order-1', 'webhook-event': 'order.paid' });

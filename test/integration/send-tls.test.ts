@@ -66,7 +66,9 @@ describe('send over TLS', () => {
     const receiver = await startTlsReceiver(VALID);
     expect(await attempt(`https://127.0.0.1:${receiver.port}/`, VALID.cert)).toMatchObject({ statusCode: 200 });
     const agents = createAgents(VALID.cert);
+    const phase: unknown = expect.toSatisfy((ms: unknown) => Number.isInteger(ms) && Number(ms) >= 0);
     for (let count = 0; count < 3; count++) {
+      const handshakes = count === 0 ? phase : null;
       const outcome = await postWithStaleConnectionRetry(agents, {
         url: `https://localhost:${receiver.port}/`,
         headers: {},
@@ -74,6 +76,10 @@ describe('send over TLS', () => {
         timeoutMs: 10_000,
       });
       expect(outcome).toMatchObject({ kind: 'response', statusCode: 200, body: 'ok' });
+      expect(outcome.trace).toEqual({
+        ...{ remoteAddress: '127.0.0.1', dnsMs: handshakes, connectMs: handshakes, tlsMs: handshakes },
+        ...{ firstByteMs: phase, bodyMs: phase },
+      });
     }
     expect(receiver.connectionCount()).toBe(2);
   });

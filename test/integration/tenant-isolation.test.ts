@@ -46,6 +46,7 @@ const CASES: Readonly<Record<string, Case>> = {
   ],
   'Query.delivery': (x) => [`delivery(id: "${x.deliveryId}")`],
   'Query.deliveries': (x) => [...filters('deliveries', x), ...pages('deliveries', x.deliveryId)],
+  'Query.attempt': (x) => [`attempt(id: "${x.attemptId}")`],
   'Query.deliveryLog': (x) => [...filters('deliveryLog', x), ...pages('deliveryLog', x.attemptId)],
   'Query.event': (x) => [
     `event(id: "${x.eventId}")`,

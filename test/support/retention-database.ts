@@ -77,8 +77,8 @@ async function insert(
   );
   await pool.query(
     `INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, response_time_ms,
-       started_at, request_headers, payload_size_bytes)
-     VALUES ($1, $2, $3, 'acme', 'a', 1, 'SUCCESS', 1, $4, '{}', 2)`,
+       started_at, url, request_headers, payload_size_bytes)
+     VALUES ($1, $2, $3, 'acme', 'a', 1, 'SUCCESS', 1, $4, 'x', '{}', 2)`,
     [ids.attempt, ids.delivery, subscriptionId, time],
   );
   return ids;

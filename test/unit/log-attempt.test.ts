@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
+import { NO_TRACE } from '../../src/delivery/http/request.ts';
 import type { NewAttempt } from '../../src/delivery/sending/attempt.ts';
 import { logAttempt } from '../../src/delivery/sending/attempt-metrics.ts';
 
@@ -14,6 +15,8 @@ const ATTEMPT: NewAttempt = {
   statusCode: 200,
   responseTimeMs: 12,
   startedAt: new Date(0),
+  url: 'https://example.com/',
+  ...NO_TRACE,
   requestHeaders: {},
   responseHeaders: {},
   responseBody: '',

@@ -23,6 +23,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.webhookSubscriptions': READERS,
   'Query.delivery': READERS,
   'Query.deliveries': READERS,
+  'Query.attempt': READERS,
   'Query.deliveryLog': READERS,
   'Query.event': READERS,
   'Query.events': READERS,

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { NO_TRACE } from '../../src/delivery/http/request.ts';
 import type { CommittedAttempt } from '../../src/delivery-log/feed.ts';
 import type { LogWatcher } from '../../src/delivery-log/live.ts';
 import { AttemptStream } from '../../src/delivery-log/watch.ts';
@@ -12,6 +13,7 @@ function attempt(timeMs: number): CommittedAttempt {
     ...{ id: uuid7(timeMs), deliveryId: uuid7(timeMs), subscriptionId: uuid7(timeMs), tenant: 'acme' },
     ...{ eventType: 'a.b', number: 1, status: 'SUCCESS', failureReason: null, statusCode: 200, responseTimeMs: 1 },
     ...{ startedAt: new Date(timeMs), requestHeaders: {}, responseHeaders: {}, responseBody: '' },
+    ...{ url: 'https://example.com/', ...NO_TRACE },
     ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 1, signingSecretIds: [], isTest: false },
   };
 }

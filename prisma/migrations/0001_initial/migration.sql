@@ -5,6 +5,7 @@ CREATE TYPE rejection_reason AS ENUM (
   'INVALID_SUBJECT', 'INVALID_HEADERS', 'INVALID_JSON', 'TOO_LARGE', 'INVALID_EVENT_ID', 'INVALID_OCCURRED_AT',
   'INVALID_CLOUD_EVENT', 'SCHEMA_MISMATCH', 'NOT_RECORDED'
 );
+CREATE TYPE event_source AS ENUM ('NATS', 'GRAPHQL', 'TEST', 'ENGINE');
 CREATE TYPE delivery_status AS ENUM ('PENDING', 'SUCCESS', 'FAILURE', 'CANCELLED');
 CREATE TYPE wait_reason AS ENUM ('BACKOFF', 'RETRY_AFTER', 'CIRCUIT_OPEN', 'RATE_LIMITED', 'IN_FLIGHT_LIMIT', 'BROKER_UNAVAILABLE');
 CREATE TYPE deactivation_reason AS ENUM ('GONE', 'FAILING');
@@ -204,7 +205,9 @@ CREATE TABLE events (
   -- The tenant's version whose settings decided which subscriptions get it; null: the recipients were given.
   matched_version bigint,
   -- The first subscription, by id, whose filter was not evaluated, because the event's budget for filters was used up.
-  filter_budget_exhausted_at uuid
+  filter_budget_exhausted_at uuid,
+  -- Where it was published; ENGINE: an event about a subscription.
+  source      event_source NOT NULL DEFAULT 'NATS'
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 -- Filters: tenant; event types, exact or by prefix, with a tenant or without. Columns after the id, here and below, are
@@ -291,6 +294,16 @@ CREATE TABLE attempts (
   status_code             integer,
   response_time_ms        integer NOT NULL,
   started_at              timestamptz(3) NOT NULL,
+  -- The target then; the webhook subscription may have another one now.
+  url                     text NOT NULL,
+  -- The address that the request was sent to; null without a connection.
+  remote_address          text,
+  -- Milliseconds of each phase; null if it did not take place or did not end.
+  dns_ms                  integer,
+  connect_ms              integer,
+  tls_ms                  integer,
+  first_byte_ms           integer,
+  body_ms                 integer,
   request_headers         jsonb NOT NULL,
   response_headers        jsonb,
   response_body           text,

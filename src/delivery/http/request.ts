@@ -59,7 +59,7 @@ function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> 
       endLimit();
       endBodyLimit?.();
       signal?.removeEventListener('abort', onAbort);
-      resolve({ outcome, isInconclusive: isInconclusive });
+      resolve({ outcome: { ...outcome, trace: traceOf(stream, connection) }, isInconclusive: isInconclusive });
     }
     function stop(failure: Failure, isInconclusive = false): void {
       settle(conclude(failure), isInconclusive);
@@ -122,6 +122,10 @@ function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> 
 }
 
 type Connection = {
+  /** Undefined until the connection is established. */
+  readonly remoteAddress: () => string | undefined;
+  /** Whether the connection was established for an earlier request. */
+  readonly isReused: () => boolean;
   /** Whether the whole request was passed to the operating system. */
   readonly isSent: () => boolean;
   readonly isStaleAfter: (error: unknown) => boolean;
@@ -130,6 +134,7 @@ type Connection = {
 /** Ends requests that got would not: it hangs forever after a 101, and accepts any number of informational responses. */
 function watch(request: ClientRequest, onInvalid: (message: string) => void): Connection {
   let isReused = false;
+  let remoteAddress: string | undefined;
   let informational = 0;
   let isAnswered = false;
   // Node may report a second error after the one that got handled; without a listener it would end the process.
@@ -137,6 +142,12 @@ function watch(request: ClientRequest, onInvalid: (message: string) => void): Co
   request.once('socket', (socket: Socket) => {
     // Not request.reusedSocket: Node does not set it when a queued request gets the connection of another one.
     isReused = socket.bytesRead > 0;
+    // Read early: a destroyed socket no longer has it.
+    const readAddress = () => {
+      remoteAddress = socket.remoteAddress;
+    };
+    if (socket.connecting) socket.once('connect', readAddress);
+    else readAddress();
   });
   request.once('response', () => {
     isAnswered = true;
@@ -150,6 +161,8 @@ function watch(request: ClientRequest, onInvalid: (message: string) => void): Co
     onInvalid('the response is 101 Switching Protocols, which was not asked for');
   });
   return {
+    remoteAddress: () => remoteAddress,
+    isReused: () => isReused,
     isSent: () => request.writableFinished,
     isStaleAfter: (error) => isReused && !isAnswered && informational === 0 && isClosed(error),
   };
@@ -166,6 +179,25 @@ function headersOf(response: Response): Record<string, string> {
       Array.isArray(value) ? value.join(', ') : (value ?? ''),
     ]),
   );
+}
+
+/** The phases of the request up to now. */
+function traceOf({ timings }: Request, connection: Connection | undefined): RequestTrace {
+  const { socket, lookup, connect, secureConnect, response, end } = timings ?? {};
+  const isReused = connection?.isReused() === true;
+  return {
+    remoteAddress: connection?.remoteAddress() ?? null,
+    dnsMs: isReused ? null : between(socket, lookup),
+    connectMs: isReused ? null : between(lookup, connect),
+    tlsMs: isReused ? null : between(connect, secureConnect),
+    firstByteMs: between(secureConnect ?? connect, response),
+    bodyMs: between(response, end ?? Date.now()),
+  };
+}
+
+/** Milliseconds; null unless both have happened. got reads the clock of the system, which can be set back. */
+function between(start: number | undefined, end: number | undefined): number | null {
+  return start === undefined || end === undefined ? null : Math.max(0, end - start);
 }
 
 function phaseOf(stream: Request, url: string): Parameters<typeof timeoutFailure>[0] {
@@ -231,7 +263,20 @@ export function createResponseBody(): ResponseBody {
 }
 
 /** The outcome of one HTTP request. Once a status line has come, the outcome is a response, even if its body fails. */
-export type Outcome = ResponseOutcome | FailureOutcome;
+export type Outcome = (ResponseOutcome | FailureOutcome) & { readonly trace?: RequestTrace };
+
+/** Where the request went, and milliseconds of each phase: null if it did not take place or did not end. */
+export type RequestTrace = {
+  /** Null without a connection. */
+  readonly remoteAddress: string | null;
+  /** These three are null on a connection of an earlier request. */
+  readonly dnsMs: number | null;
+  readonly connectMs: number | null;
+  readonly tlsMs: number | null;
+  /** From the established connection to the headers of the response. */
+  readonly firstByteMs: number | null;
+  readonly bodyMs: number | null;
+};
 
 type ResponseOutcome = {
   readonly kind: 'response';
@@ -253,6 +298,16 @@ export type FailureOutcome = {
   /** For the customer: without addresses, header values and internal details. */
   readonly message: string;
   readonly responseTimeMs: number;
+};
+
+/** The trace of a request that was not sent. */
+export const NO_TRACE: RequestTrace = {
+  remoteAddress: null,
+  dnsMs: null,
+  connectMs: null,
+  tlsMs: null,
+  firstByteMs: null,
+  bodyMs: null,
 };
 
 /** Undefined for a 2xx, the only success. */

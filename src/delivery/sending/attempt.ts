@@ -1,6 +1,6 @@
 import type { Attempt } from '../../generated/prisma/client.ts';
 import { type SenderSubscription, UnusableSubscriptionError } from '../../subscriptions/cache.ts';
-import { failureReasonOf, type Outcome, type PostRequest } from '../http/request.ts';
+import { failureReasonOf, NO_TRACE, type Outcome, type PostRequest } from '../http/request.ts';
 import type { DeliveryMessage } from '../queue/message.ts';
 import type { RequestAuth, SigningSecret } from './request-auth.ts';
 
@@ -56,6 +56,8 @@ export async function makeAttempt(
     statusCode: response?.statusCode ?? null,
     responseTimeMs: Math.round(outcome.responseTimeMs),
     startedAt,
+    url,
+    ...(outcome.trace ?? NO_TRACE),
     requestHeaders: redactRequestHeaders(headers, subscription.headerNames),
     responseHeaders: response === undefined ? null : redactResponseHeaders(response.headers),
     responseBody: response?.body ?? null,

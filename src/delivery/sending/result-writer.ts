@@ -260,6 +260,13 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
     attempts.map((attempt) => attempt.errorMessage),
     attempts.map((attempt) => attempt.payloadSizeBytes),
     attempts.map((attempt) => attempt.isTest),
+    attempts.map((attempt) => attempt.url),
+    attempts.map((attempt) => attempt.remoteAddress),
+    attempts.map((attempt) => attempt.dnsMs),
+    attempts.map((attempt) => attempt.connectMs),
+    attempts.map((attempt) => attempt.tlsMs),
+    attempts.map((attempt) => attempt.firstByteMs),
+    attempts.map((attempt) => attempt.bodyMs),
     // As text: unnest() would concatenate the lists.
     attempts.map((attempt) => `{${attempt.signingSecretIds.join(',')}}`),
     results.map((result) => result.status),
@@ -273,7 +280,7 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
 
 const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason,
   status_code, response_time_ms, started_at, request_headers, response_headers, response_body, response_body_truncated,
-  error_message, payload_size_bytes, is_test`;
+  error_message, payload_size_bytes, is_test, url, remote_address, dns_ms, connect_ms, tls_ms, first_byte_ms, body_ms`;
 
 /** Whether a result changes its delivery; evaluated on the row once it is locked. */
 const COUNTS = `(CASE WHEN f.delivery_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
@@ -292,8 +299,9 @@ const STATEMENT = `
     SELECT * FROM unnest(
       $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::integer[], $7::attempt_status[],
       $8::failure_reason[], $9::integer[], $10::integer[], $11::timestamptz[], $12::jsonb[], $13::jsonb[], $14::text[],
-      $15::boolean[], $16::text[], $17::integer[], $18::boolean[], $19::text[], $20::delivery_status[],
-      $21::float8[], $22::wait_reason[], $23::boolean[]
+      $15::boolean[], $16::text[], $17::integer[], $18::boolean[], $19::text[], $20::text[], $21::integer[],
+      $22::integer[], $23::integer[], $24::integer[], $25::integer[], $26::text[], $27::delivery_status[],
+      $28::float8[], $29::wait_reason[], $30::boolean[]
     ) AS r (${ATTEMPT_COLUMNS}, signing_secret_ids, delivery_status, next_attempt_in_ms, waiting_for, stays_enqueued)
   ), inserted AS (
     INSERT INTO attempts (${ATTEMPT_COLUMNS}, signing_secret_ids)
@@ -309,7 +317,7 @@ const STATEMENT = `
       enqueued_at = CASE WHEN ${COUNTS} AND NOT f.stays_enqueued THEN NULL ELSE d.enqueued_at END,
       leased_until = CASE WHEN ${COUNTS} THEN NULL ELSE d.leased_until END,
       completed_at = CASE WHEN ${COUNTS} AND f.delivery_status <> 'PENDING' THEN now() ELSE d.completed_at END
-    FROM final f WHERE d.id = f.delivery_id AND d.id BETWEEN $24::uuid AND $25::uuid
+    FROM final f WHERE d.id = f.delivery_id AND d.id BETWEEN $31::uuid AND $32::uuid
     RETURNING d.subscription_id,
       CASE WHEN d.status = 'PENDING' AND d.enqueued_at IS NULL THEN d.next_attempt_at END AS due_at
   ), waiting AS (
