@@ -83,7 +83,7 @@ export async function measureDelivering(context: Context, options: DeliverOption
 }
 
 /** Returns the time of the first publish, in milliseconds of clockMs. */
-async function publishAll(stack: Stack, order: FloodOrder): Promise<number> {
+export async function publishAll(stack: Stack, order: FloodOrder): Promise<number> {
   const flood = startChild<FloodMessage>(stack, 'flood.ts');
   flood.send(order);
   const { begunAt } = await flood.first;
@@ -91,8 +91,8 @@ async function publishAll(stack: Stack, order: FloodOrder): Promise<number> {
   return begunAt;
 }
 
-/** Waits until the log has all attempts. Polls every 10 ms, because this ends the measured time. */
-async function attemptsAre({ query }: Stack, expected: number): Promise<void> {
+/** Waits until the log has this number of attempts. Polls every 10 ms, because this ends the measured time. */
+export async function attemptsAre({ query }: Stack, expected: number): Promise<void> {
   const deadline = clockMs() + MAX_MS;
   while (clockMs() < deadline) {
     const [row] = await query<{ count: number }>('SELECT count(*)::integer AS count FROM attempts');

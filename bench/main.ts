@@ -2,13 +2,16 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
+import { measureBacklog } from './backlog.ts';
 import { measureBullmqConditions } from './bullmq-conditions.ts';
 import { describeSurroundings } from './describe-surroundings.ts';
 import { measureGrowth } from './growth.ts';
+import { measureIdle } from './idle.ts';
 import { measureIsolation } from './isolation.ts';
 import { measureLatency, measureWatchers } from './live-latency.ts';
 import { measureLog } from './log.ts';
 import type { Context, Measurement, Target } from './measurement.ts';
+import { measureOrdinary } from './ordinary.ts';
 import { measureProfile } from './profiled.ts';
 import { startStack } from './stack.ts';
 import { renderTable } from './table.ts';
@@ -18,6 +21,9 @@ import { measureWaiting } from './waiting.ts';
 
 const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   throughput: measureThroughput,
+  ordinary: measureOrdinary,
+  idle: measureIdle,
+  backlog: measureBacklog,
   latency: measureLatency,
   watchers: measureWatchers,
   isolation: measureIsolation,
@@ -27,11 +33,13 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   growth: measureGrowth,
   bullmq: measureBullmqConditions,
 };
-const USAGE = `npm run bench -- [${Object.keys(MEASUREMENTS).join(' | ')} …] [--full]
+const USAGE = `npm run bench -- [${Object.keys(MEASUREMENTS).join(' | ')} …] [--full] [--baseline <commit>]
        npm run bench -- --profile [--full]`;
 const RESULTS = join(import.meta.dirname, 'results');
 const PROFILE = 'profile';
 const QUICK_PART = 10;
+/** The program before its cost at ordinary load was worked on. */
+const BASELINE = '74164f0';
 const startedAt = Date.now();
 
 function report(text: string): void {
@@ -40,20 +48,20 @@ function report(text: string): void {
 
 /** Runs measurements one after another, prints their tables, and writes all figures to a file. */
 async function main(): Promise<void> {
-  const { names, isFull } = readArguments();
+  const { names, ...options } = readArguments();
   const interrupted = interruption();
   const results: Record<string, object> = {};
   const targets: Target[] = [];
   for (const name of names) {
-    report(`== ${name}`);
-    const outcome = await Promise.race([run(name, isFull), interrupted]).finally(stopAll);
+    report(`== ${name}, Node ${process.version}`);
+    const outcome = await Promise.race([run(name, options), interrupted]).finally(stopAll);
     const { tables, notes = [] } = outcome;
     console.log(`\n${[...tables.map((rows) => renderTable(rows)), notes.join('\n')].join('\n\n')}\n`);
     results[name] = outcome.figures;
     targets.push(...outcome.targets);
   }
   if (targets.length > 0) console.log(`${renderTable(targets.map(rowOf))}\n`);
-  await keep({ ...surroundings, isFull, targets, ...results });
+  await keep({ ...surroundings, ...options, targets, ...results });
 }
 
 let surroundings: object | undefined;
@@ -66,10 +74,14 @@ async function stopAll(): Promise<void> {
   for (const stop of stops.splice(0).reverse()) await stop();
 }
 
-function run(name: string, isFull: boolean) {
+type Options = { readonly isFull: boolean; readonly baseline: string };
+
+function run(name: string, { isFull, baseline }: Options) {
   const onStop = (stop: () => Promise<void>) => void stops.push(stop);
   const context: Context = {
     report,
+    isFull,
+    baseline,
     onStop,
     stopAll,
     size: (full) => Math.ceil(isFull ? full : full / QUICK_PART),
@@ -92,7 +104,12 @@ function rowOf(target: Target): Record<string, string> {
   const { name, value } = target;
   const isMet = 'atLeast' in target ? value >= target.atLeast : value <= target.atMost;
   const limit = 'atLeast' in target ? `at least ${target.atLeast}` : `at most ${target.atMost}`;
-  return { target: name, value: value.toPrecision(3), limit, '': isMet ? 'met' : 'MISSED' };
+  return {
+    [`target, Node ${process.version}`]: name,
+    value: value.toPrecision(3),
+    limit,
+    '': isMet ? 'met' : 'MISSED',
+  };
 }
 
 async function keep(figures: object): Promise<void> {
@@ -104,16 +121,20 @@ async function keep(figures: object): Promise<void> {
 }
 
 /** Throws an error with the usage on an unknown argument. */
-function readArguments(): { readonly names: readonly string[]; readonly isFull: boolean } {
+function readArguments(): Options & { readonly names: readonly string[] } {
   const { values, positionals } = parseArgs({
-    options: { full: { type: 'boolean', default: false }, profile: { type: 'boolean', default: false } },
+    options: {
+      full: { type: 'boolean', default: false },
+      profile: { type: 'boolean', default: false },
+      baseline: { type: 'string', default: BASELINE },
+    },
     allowPositionals: true,
   });
   const all = Object.keys(MEASUREMENTS);
   const isKnown = positionals.every((name) => all.includes(name)) && !(values.profile && positionals.length > 0);
   if (!isKnown) throw new Error(`usage: ${USAGE}`);
   const named = positionals.length === 0 ? all : positionals;
-  return { names: values.profile ? [PROFILE] : named, isFull: values.full };
+  return { names: values.profile ? [PROFILE] : named, isFull: values.full, baseline: values.baseline };
 }
 
 /**

@@ -4,6 +4,9 @@ import type { Stack, StackOptions } from './stack.ts';
 /** The services of the bench for one measurement. */
 export type Context = {
   readonly report: Report;
+  readonly isFull: boolean;
+  /** The commit with which `ordinary` and `idle` compare this working tree. */
+  readonly baseline: string;
   /** Scales a quantity of the full form: the quick form has a tenth of it. */
   readonly size: (full: number) => number;
   /** Registers a function that runs when the measurement ends, in reverse order of registration. */

@@ -1,15 +1,15 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink } from 'node:fs/promises';
 import process from 'node:process';
 
 /** The kinds of processes that the bench starts, recognised by their command lines. */
 const KINDS = {
-  program: /\bdist\/main\.js/,
+  program: /\bdist\/[\w/-]+\.js/,
   Postgres: /\bpostgres\b/,
   'nats-server': /\bnats-server\b/,
   'redis-server': /\bredis-server\b/,
   worker: /\bbench\/bullmq-worker\.ts/,
   receiver: /\bbench\/receiver\.ts/,
-  publisher: /\bbench\/(flood|bullmq-producer)\.ts/,
+  publisher: /\bbench\/(flood|flood-http|bullmq-producer)\.ts/,
 } as const;
 
 export type Kind = keyof typeof KINDS | 'bench';
@@ -27,11 +27,12 @@ type Process = { readonly pid: number; readonly parent: number; readonly cpuSeco
 /** Clock ticks a second: sysconf(_SC_CLK_TCK) on every Linux that Node supports. */
 export const TICKS = 100;
 
-/** The usage of this process and its descendants, by kind. Empty without /proc. */
-export async function readUsages(): Promise<Usages> {
+/** The usage of this process and its descendants, by kind; with a folder, only of those that work in it. Empty without /proc. */
+export async function readUsages(folder?: string): Promise<Usages> {
   if (process.platform !== 'linux') return {};
   const usages: Partial<Record<Kind, Usage>> = {};
   for (const { pid, cpuSeconds } of await listOurs()) {
+    if (folder !== undefined && !(await worksIn(pid, folder))) continue;
     const kind = await kindOf(pid);
     const { cpuSeconds: cpu, memoryMiB } = usages[kind] ?? { cpuSeconds: 0, memoryMiB: 0 };
     usages[kind] = { cpuSeconds: cpu + cpuSeconds, memoryMiB: memoryMiB + (await readMemory(pid)) };
@@ -66,6 +67,13 @@ async function readProcess(pid: string): Promise<Process | undefined> {
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const ticks = fields.slice(11, 15).reduce((sum, time) => sum + Number(time), 0);
   return { pid: Number(pid), parent: Number(fields[1]), cpuSeconds: ticks / TICKS };
+}
+
+/** The program and Postgres run in the folder of their stack; nats-server has its configuration there. */
+async function worksIn(pid: number, folder: string): Promise<boolean> {
+  const directory = await readlink(`/proc/${pid}/cwd`).catch(() => '');
+  const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+  return directory.startsWith(folder) || commandLine.includes(folder);
 }
 
 async function kindOf(pid: number): Promise<Kind> {

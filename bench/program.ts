@@ -15,6 +15,10 @@ export type ProgramOptions = {
   /** The folder of the program's log and data. */
   readonly directory: string;
   readonly nodeOptions: readonly string[];
+  /** The compiled program. */
+  readonly main: string;
+  /** Variables in addition to those of the bench. */
+  readonly env: Readonly<Record<string, string>>;
 };
 
 export type Program = {
@@ -27,11 +31,14 @@ export type Program = {
   stop(): Promise<void>;
 };
 
-const DIST = join(import.meta.dirname, '../dist/main.js');
+/** The program of this working tree. */
+export const MAIN = join(import.meta.dirname, '../dist/main.js');
+let lastNumber = 0;
 
-/** Starts the built program in a process of its own, with all roles and default settings except the allowed targets. */
+/** Starts a built program in a process of its own, with default settings except the allowed targets and `env`. */
 export async function startProgram(options: ProgramOptions): Promise<Program> {
-  const { databaseUrl, secretsKey, natsUrl, directory, nodeOptions } = options;
+  const { databaseUrl, secretsKey, natsUrl, directory, nodeOptions, main } = options;
+  lastNumber += 1;
   const port = await findFreePort();
   const adminApiKey = randomBytes(32).toString('hex');
   const env = {
@@ -44,10 +51,11 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
     SECRETS_KEY: secretsKey,
     EGRESS_ALLOW_CIDRS: '127.0.0.0/8',
     EGRESS_ALLOW_HTTP: 'true',
+    ...options.env,
   };
-  const logPath = join(directory, 'program.log');
+  const logPath = join(directory, `program-${lastNumber}.log`);
   const log = await open(logPath, 'w');
-  const child = spawn(process.execPath, [...nodeOptions, ...NODE_FLAGS, DIST], {
+  const child = spawn(process.execPath, [...nodeOptions, ...NODE_FLAGS, main], {
     ...{ env, cwd: directory, detached: true },
     stdio: ['ignore', log.fd, log.fd],
   });

@@ -14,7 +14,7 @@ import { findNatsServer } from '../src/embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from '../src/embedded/postgres.ts';
 import type { Report } from '../src/embedded/report.ts';
 import { migrate } from '../src/postgres/migrate.ts';
-import { type Program, startProgram } from './program.ts';
+import { MAIN, type Program, startProgram } from './program.ts';
 
 /** The servers and the program of a measurement, each in a process of its own. */
 export type Stack = Database & {
@@ -22,6 +22,10 @@ export type Stack = Database & {
   readonly graphql: Program['graphql'];
   readonly natsUrl: string;
   readonly nats: NatsConnection;
+  /** The folder of all data; processes are assigned to their stack by it. */
+  readonly directory: string;
+  /** Starts another process of the program, with these variables. The stack stops it at the latest. */
+  readonly startProgram: (env: Readonly<Record<string, string>>) => Promise<Program>;
   /** Queries Postgres directly. */
   readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
   /** Registers a function that runs before those registered earlier when the stack stops. */
@@ -42,6 +46,10 @@ export type StackOptions = {
   readonly prepare?: (database: Database) => Promise<void>;
   /** Options of the program's Node process. */
   readonly nodeOptions?: readonly string[];
+  /** Default: this working tree's program. Another one migrates its database itself, after `prepare`. */
+  readonly main?: string;
+  /** Variables of the program, such as ROLES. */
+  readonly env?: Readonly<Record<string, string>>;
 };
 
 const MIGRATIONS = join(import.meta.dirname, '../prisma/migrations');
@@ -63,26 +71,34 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
 type Surroundings = { readonly log: Logger; readonly report: Report };
 
-let emptyDatabase: Promise<string> | undefined;
+const databases = new Map<boolean, Promise<string>>();
 
 /** Created once and copied for each measurement, because creating a database takes seconds. */
-async function createEmptyDatabase(surroundings: Surroundings): Promise<string> {
+function emptyDatabase(surroundings: Surroundings, isMigrated: boolean): Promise<string> {
+  const known = databases.get(isMigrated);
+  if (known !== undefined) return known;
+  const created = createEmptyDatabase(surroundings, isMigrated);
+  databases.set(isMigrated, created);
+  return created;
+}
+
+async function createEmptyDatabase(surroundings: Surroundings, isMigrated: boolean): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'webhooks-engine-bench-empty-'));
   process.once('exit', () => {
     rmSync(directory, { recursive: true, force: true });
   });
   const postgres = await startEmbeddedPostgres({ directory: join(directory, 'postgres'), ...surroundings });
-  await migrate(postgres.url, MIGRATIONS).finally(() => postgres.stop());
+  await (isMigrated ? migrate(postgres.url, MIGRATIONS) : Promise.resolve()).finally(() => postgres.stop());
   return join(directory, 'postgres');
 }
 
 async function startParts(
   onStop: (stop: () => Promise<unknown>) => void,
-  { report, prepare, nodeOptions = [] }: StackOptions,
+  { report, prepare, nodeOptions = [], main = MAIN, env = {} }: StackOptions,
 ): Promise<Omit<Stack, 'onStop' | 'stop'>> {
   const log = pino({ level: 'warn' });
   const binary = await findNatsServer({ dataDir: KEPT_DATA, searchPath: process.env['PATH'] ?? '', log, report });
-  const empty = await (emptyDatabase ??= createEmptyDatabase({ log, report }));
+  const empty = await emptyDatabase({ log, report }, main === MAIN);
   const directory = await mkdtemp(join(tmpdir(), 'webhooks-engine-bench-'));
   onStop(() => rm(directory, { recursive: true, force: true, maxRetries: 3 }));
   // Node's cp() would not keep the owner of the files.
@@ -93,8 +109,13 @@ async function startParts(
   onStop(() => natsServer.stop());
   const database = { databaseUrl: postgres.url, secretsKey: randomBytes(32).toString('base64') };
   await prepare?.(database);
-  const program = await startProgram({ ...database, natsUrl: natsServer.url, directory, nodeOptions });
-  onStop(() => program.stop());
+  const startOne = async (variables: Readonly<Record<string, string>>) => {
+    const options = { ...database, natsUrl: natsServer.url, directory, nodeOptions, main };
+    const started = await startProgram({ ...options, env: variables });
+    onStop(() => started.stop());
+    return started;
+  };
+  const program = await startOne(env);
   const { host: servers, username: user, password: pass } = new URL(natsServer.url);
   const nats = await connect({ servers, user, pass });
   onStop(() => nats.close());
@@ -103,6 +124,8 @@ async function startParts(
   return {
     ...database,
     program,
+    directory,
+    startProgram: startOne,
     graphql: (query, variables) => program.graphql(query, variables),
     natsUrl: natsServer.url,
     nats,
