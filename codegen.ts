@@ -2,7 +2,7 @@ import type { CodegenConfig } from '@graphql-codegen/cli';
 
 const config: CodegenConfig = {
   schema: 'schema.graphql',
-  documents: ['test/**/*.graphql.ts', 'src/demo/*.ts', 'examples/urql/*.ts'],
+  documents: ['test/**/*.graphql.ts', 'src/cli/operations.ts', 'src/demo/*.ts', 'examples/urql/*.ts'],
   ignoreNoDocuments: true,
   // Without it imports end in `.js` or nothing, and Node runs neither from TypeScript sources.
   importExtension: '.ts',

@@ -20,7 +20,7 @@ const layers = [
   ['schema'],
   ['config'],
   ['server'],
-  ['embedded', 'infrastructure.ts', 'start-up.ts', 'app.ts', 'main.ts', 'program.ts', 'relaunch.ts', 'demo'],
+  ['embedded', 'infrastructure.ts', 'start-up.ts', 'app.ts', 'main.ts', 'program.ts', 'relaunch.ts', 'demo', 'cli'],
 ];
 
 const zones = layers.flatMap((lower, index) =>
@@ -95,6 +95,7 @@ export default defineConfig(
     files: [
       'src/config/config.ts',
       'src/relaunch.ts',
+      'src/cli/run.ts',
       'src/demo/main.ts',
       'prisma.config.ts',
       'test/**',

@@ -1,21 +1,26 @@
+#!/usr/bin/env node
 import { existsSync, readFileSync } from 'node:fs';
 import process from 'node:process';
+import { EXIT, type Invocation, readArguments } from './cli/arguments.ts';
+import type { CommandName } from './cli/commands.ts';
 import { StartError } from './lib/start-error.ts';
-import { isNodeTooOld, OLDEST_NODE, VERSION } from './lib/version.ts';
+import { isNodeTooOld, OLDEST_NODE } from './lib/version.ts';
 import { relaunch } from './relaunch.ts';
 
 /** Loading the program takes some 300; the rest is for connections. */
 const FEWEST_OPEN_FILES = 512;
 
 // The imports of this file run on any Node.js and need no package.
-const command = readArguments(process.argv.slice(2));
-if (command.kind === 'print') end(command.text, command.exitCode);
-else if (command.kind === 'help') await help();
+const invocation = readArguments(process.argv.slice(2));
+if (invocation.kind === 'print') end(invocation.text, invocation.exitCode);
+else if (invocation.kind === 'help') await help(invocation.command);
 else if (isNodeTooOld(process.versions.node)) {
-  end(`This is Node.js ${process.versions.node}: install ${OLDEST_NODE} or newer.`, 1);
-} else if (maxOpenFiles() < FEWEST_OPEN_FILES) {
-  end(`Only ${maxOpenFiles()} files may be open at a time: raise the limit (ulimit -n) to 1024 or more.`, 1);
-} else if (!relaunch()) await run();
+  end(`This is Node.js ${process.versions.node}: install ${OLDEST_NODE} or newer.`, EXIT.failed);
+} else if (invocation.command !== 'start') await runOther(invocation);
+else if (maxOpenFiles() < FEWEST_OPEN_FILES) {
+  const text = `Only ${maxOpenFiles()} files may be open at a time: raise the limit (ulimit -n) to 1024 or more.`;
+  end(text, EXIT.failed);
+} else if (!relaunch()) await start();
 
 /** Node.js has raised it to what the system allows it. */
 function maxOpenFiles(): number {
@@ -23,19 +28,29 @@ function maxOpenFiles(): number {
   return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
 }
 
-function help(): Promise<void> {
+function help(command: CommandName | undefined): Promise<void> {
   return explainFailures(async () => {
-    const { renderHelp } = await import('./config/help.ts');
-    end(renderHelp(), 0);
+    const { renderCommandHelp, renderHelp } = await import('./cli/help.ts');
+    end(command === undefined ? renderHelp() : renderCommandHelp(command), EXIT.done);
   });
 }
 
-function run(): Promise<void> {
+function start(): Promise<void> {
   return explainFailures(async () => {
     const { runProgram } = await import('./program.ts');
     await runProgram();
     // An open handle (a connection to a Postgres that hangs) must not keep the process running.
-    process.exit(0);
+    process.exit(EXIT.done);
+  });
+}
+
+function runOther({ command, values, positionals }: Extract<Invocation, { readonly kind: 'run' }>): Promise<void> {
+  return explainFailures(async () => {
+    if (command === 'start') return;
+    const { runCommand } = await import('./cli/run.ts');
+    // `as`: node:util has parsed the values with the options of this command.
+    const exitCode = await runCommand(command, { values: values as Record<string, never>, positionals });
+    process.stdout.write('', () => process.exit(exitCode));
   });
 }
 
@@ -46,7 +61,7 @@ async function explainFailures(work: () => Promise<void>): Promise<void> {
   } catch (error) {
     const reason = explain(error);
     if (reason === undefined) throw error;
-    end(reason, 1);
+    end(reason, EXIT.failed);
   }
 }
 
@@ -61,29 +76,4 @@ function explain(error: unknown): string | undefined {
 function end(text: string, exitCode: number): void {
   const stream = exitCode === 0 ? process.stdout : process.stderr;
   stream.write(`${text}\n`, () => process.exit(exitCode));
-}
-
-/** The command that the arguments give: run, print the help, or print a text and end with an exit code. */
-type Command =
-  | { readonly kind: 'run' | 'help' }
-  | { readonly kind: 'print'; readonly text: string; readonly exitCode: 0 | 1 };
-
-/** Reads the arguments after the script's name. Nothing but the name of an unknown one is repeated: its value may be a secret. */
-export function readArguments(args: readonly string[]): Command {
-  const unknown = args.find((arg) => !['--help', '-h', '--version', '-v'].includes(arg));
-  if (unknown !== undefined) return { kind: 'print', text: describeUnknown(unknown), exitCode: 1 };
-  const [first] = args;
-  if (first === undefined) return { kind: 'run' };
-  if (first === '--help' || first === '-h') return { kind: 'help' };
-  return { kind: 'print', text: `webhooks-engine ${VERSION}`, exitCode: 0 };
-}
-
-function describeUnknown(arg: string): string {
-  const [, variable] = /^-{0,2}([A-Z][A-Z0-9_]*)=/.exec(arg) ?? [];
-  if (variable !== undefined) {
-    return `${variable} is an environment variable, not an argument: set it before the command (${variable}=… node dist/main.js).`;
-  }
-  const [name = ''] = /^-{0,2}\w[\w-]{0,39}(?=$|=)/.exec(arg) ?? [];
-  const what = name === '' ? 'There is an unknown argument' : `The argument ${name} is unknown`;
-  return `${what}: everything is set by environment variables, which --help lists.`;
 }

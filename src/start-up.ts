@@ -53,7 +53,7 @@ export async function startUp(
 
 type Trying = Pick<StartUpServices, 'log'> & { readonly signal: AbortSignal };
 
-async function untilPossible(work: () => Promise<void>, { log, signal }: Trying): Promise<void> {
+async function untilPossible(work: () => Promise<unknown>, { log, signal }: Trying): Promise<void> {
   for (let failures = 0; ; failures += 1) {
     try {
       await work();
@@ -68,8 +68,8 @@ async function untilPossible(work: () => Promise<void>, { log, signal }: Trying)
   }
 }
 
-/** Migrates, makes partitions, and makes sure that what is sealed in the database can be opened. */
-async function prepareDatabase(services: StartUpServices, retentionDays: number): Promise<void> {
+/** Migrates, makes partitions, and checks that the stored secrets can be opened. Returns the migrations that it applied. */
+export async function prepareDatabase(services: StartUpServices, retentionDays: number): Promise<string[]> {
   const { databaseUrls, database, secretBox, log } = services;
   await checkServer(databaseUrls);
   const applied = await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
@@ -77,7 +77,7 @@ async function prepareDatabase(services: StartUpServices, retentionDays: number)
   await database.clock.measure(database.pool);
   await makePartitions(services, retentionDays);
   const secret = await newestSealedSecret(database.pool);
-  if (secret === undefined) return;
+  if (secret === undefined) return applied;
   try {
     secretBox.open(secret.encryptedSecret, secretContext(secret.id, secret.tenant));
   } catch (error) {
@@ -86,6 +86,7 @@ async function prepareDatabase(services: StartUpServices, retentionDays: number)
       { cause: error },
     );
   }
+  return applied;
 }
 
 /** While others keep the tables in use, the retention job has to make them; what has no partition has the default one. */

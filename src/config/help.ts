@@ -1,20 +1,12 @@
-import { VERSION } from '../lib/version.ts';
 import { VARIABLES } from './variables.ts';
 
 const WIDTH = 100;
 const INDENT = '      ';
 
-/** The text of `--help`. */
-export function renderHelp(): string {
+/** The part of `--help` about the environment variables. */
+export function renderVariables(): string {
   return [
-    `webhooks-engine ${VERSION}: delivers published events as signed webhooks.`,
-    '',
-    'Usage: npm start, or node dist/main.js',
-    '',
-    '  --help, -h     prints this text',
-    '  --version, -v  prints the version',
-    '',
-    'Everything else is set by environment variables. An empty value counts as unset, except for',
+    'The engine is set by environment variables. An empty value counts as unset, except for',
     `${namesOf('canBeEmpty')}.`,
     '',
     'A secret can be in a file instead, which the variable with _FILE after its name names:',
@@ -24,8 +16,6 @@ export function renderHelp(): string {
       `  ${plain(`${name} (default: ${shownDefault})`)}`,
       ...wrap(plain(meaning), INDENT),
     ]),
-    '',
-    'SIGTERM and SIGINT stop the program in an orderly way, within 25 s; a second one ends it at once.',
   ].join('\n');
 }
 
@@ -40,7 +30,8 @@ function plain(markdown: string): string {
   return markdown.replaceAll('`', '').replaceAll(/\[([^\]]+)\]\([^)]+\)/g, '$1');
 }
 
-function wrap(text: string, indent = ''): string[] {
+/** The lines of a text, at most 100 characters wide. */
+export function wrap(text: string, indent = ''): string[] {
   const lines = [''];
   for (const word of text.split(' ')) {
     const line = lines.at(-1) ?? '';

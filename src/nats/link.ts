@@ -215,7 +215,7 @@ function hostsOf({ servers }: Login): string[] {
 }
 
 /** How we connect, whatever the servers are, and notice that we are not connected any more. */
-function connectionOptions({ servers, files = {} }: Login, names: NatsNames): ConnectionOptions {
+export function connectionOptions({ servers, files = {} }: Login, names: NatsNames): ConnectionOptions {
   const tls = tlsOptions(servers, files);
   const { credentialsFile } = files;
   return {

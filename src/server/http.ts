@@ -16,6 +16,7 @@ import { createGraphql, type Graphql } from './graphql.ts';
 import type { Readiness } from './health.ts';
 import { createMetricsPage, type MetricsPage } from './metrics.ts';
 import { createOperationMetrics } from './plugins/metrics.ts';
+import { answerSink } from './sink.ts';
 import { LiveSockets } from './websockets.ts';
 
 type HttpServerOptions = {
@@ -181,6 +182,7 @@ export class HttpServer {
       } else if (path === '/metrics') await this.#metricsPage(request, response);
       else if (path === '/graphql' && this.#graphql !== undefined)
         await this.#graphql(normalize(request, path), response);
+      else if (path === '/sink' && this.#graphql !== undefined) answerSink(request, response);
       else if (path === '/') this.#frontPage(request, response);
       else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
     } catch (error) {
@@ -251,7 +253,10 @@ function sendJson(response: ServerResponse, status: number, body: unknown): void
   response.end(`${JSON.stringify(body)}\n`);
 }
 
-const PATHS: ReadonlySet<string> = new Set(['/graphql', '/metrics', '/health', '/health/live', '/health/ready']);
+const PATHS: ReadonlySet<string> = new Set([
+  ...['/graphql', '/metrics', '/sink'],
+  ...['/health', '/health/live', '/health/ready'],
+]);
 
 /** Call with each response and its path; counts the response when it is closed. */
 function createHttpCount(metrics: Registry): (response: ServerResponse, path: string) => void {

@@ -1,40 +1,69 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { renderHelp } from '../../src/config/help.ts';
+import { readArguments } from '../../src/cli/arguments.ts';
+import { COMMANDS, isCommand } from '../../src/cli/commands.ts';
+import { renderCommandHelp, renderHelp } from '../../src/cli/help.ts';
+import { renderTable } from '../../src/cli/output.ts';
+import { parseTime } from '../../src/cli/replay.ts';
 import { VARIABLES } from '../../src/config/variables.ts';
 import { isNodeTooOld, OLDEST_NODE, VERSION } from '../../src/lib/version.ts';
-import { readArguments } from '../../src/main.ts';
 import { missingFlags, NODE_FLAGS } from '../../src/relaunch.ts';
 
 function refusal(...args: string[]): string {
-  const command = readArguments(args);
-  expect(command).toMatchObject({ kind: 'print', exitCode: 1 });
-  return command.kind === 'print' ? command.text : '';
+  const invocation = readArguments(args);
+  expect(invocation).toMatchObject({ kind: 'print', exitCode: 2 });
+  return invocation.kind === 'print' ? invocation.text : '';
+}
+
+/** The help that the arguments ask for. */
+function help(...args: string[]): string {
+  const invocation = readArguments(args);
+  if (invocation.kind !== 'help') throw new Error('it is no request for help');
+  const text = invocation.command === undefined ? renderHelp() : renderCommandHelp(invocation.command);
+  expect(text.split('\n').filter((line) => line.length > 100 && !line.startsWith('  '))).toEqual([]);
+  expect(text).not.toContain('](');
+  return text;
 }
 
 describe('the arguments', () => {
-  test('none of them runs the program', () => {
-    expect(readArguments([])).toEqual({ kind: 'run' });
+  test('none of them starts the engine, like the command start', () => {
+    for (const args of [[], ['start']])
+      expect(readArguments(args)).toMatchObject({ kind: 'run', command: 'start', positionals: [] });
   });
 
-  test.each(['--help', '-h'])('%s prints the help, which names every variable with its default', (arg) => {
-    expect(readArguments([arg])).toEqual({ kind: 'help' });
-    const help = renderHelp();
+  test.each(['--help', '-h', 'help'])('%s names every command, and every variable with its default', (arg) => {
+    const text = help(arg);
     for (const { name, shownDefault } of VARIABLES) {
-      expect(help).toContain(`${name} (default: ${shownDefault.replaceAll('`', '')})`);
+      expect(text).toContain(`${name} (default: ${shownDefault.replaceAll('`', '')})`);
     }
-    expect(help).not.toContain('](');
-    expect(help.split('\n').filter((line) => line.length > 100 && !line.startsWith('  '))).toEqual([]);
+    for (const name of Object.keys(COMMANDS)) expect(text).toContain(`\n  ${name}\n`);
+  });
+
+  test.each(Object.keys(COMMANDS).filter(isCommand))('%s --help names every option', (name) => {
+    for (const text of [help(name, '--help'), help('help', name)]) {
+      for (const option of Object.keys(COMMANDS[name].options)) expect(text).toContain(`  --${option}`);
+    }
   });
 
   test.each(['--version', '-v'])('%s prints the version', (arg) => {
     expect(readArguments([arg])).toEqual({ kind: 'print', text: `webhooks-engine ${VERSION}`, exitCode: 0 });
   });
 
+  test('a command gets its options and the arguments without a name', () => {
+    expect(readArguments(['publish', 'order.paid', '{}', '--tenant', 'acme', '--json'])).toMatchObject({
+      ...{ command: 'publish', positionals: ['order.paid', '{}'] },
+      values: { tenant: 'acme', json: true },
+    });
+    expect(readArguments(['tail', '--type', 'a', '--type=b'])).toMatchObject({ values: { type: ['a', 'b'] } });
+  });
+
   test('an unknown one is an error, whatever stands beside it', () => {
-    expect(refusal('--port')).toContain('The argument --port is unknown');
-    expect(refusal('--help', 'start')).toContain('The argument start is unknown');
+    expect(refusal('--port')).toContain('The option --port is unknown');
+    expect(refusal('serve')).toContain('The command serve is unknown');
+    expect(refusal('tail', '--colour')).toContain('The option --colour is unknown');
+    expect(refusal('tail', 'extra')).toContain('takes no arguments without a name');
+    expect(refusal('tail', '--tenant')).toContain('The option --tenant has no value');
   });
 
   test('a variable that is given as an argument gets a hint, and no value is repeated', () => {
@@ -47,7 +76,25 @@ describe('the arguments', () => {
       'a hidden',
     ];
     for (const arg of values) expect(refusal(arg)).not.toContain('hidden');
+    for (const arg of ['--api-key=hidden', '--json=hidden', '-hidden']) {
+      expect(refusal('tail', arg)).not.toContain('hidden');
+    }
   });
+});
+
+test('a table has columns as wide as their cells, and no control characters', () => {
+  const rows = [
+    { id: 'a', name: 'long\u001b[31m name' },
+    { id: 'bcd', name: null },
+  ];
+  expect(renderTable(rows)).toBe('id   name\na    long name\nbcd  -');
+});
+
+test('a time is ISO 8601, or a duration before now', () => {
+  const now = Date.parse('2026-01-02T00:00:00Z');
+  expect(parseTime('--from', '6h', now)).toBe('2026-01-01T18:00:00.000Z');
+  expect(parseTime('--from', '2026-01-01T00:00:00+01:00', now)).toBe('2026-01-01T00:00:00+01:00');
+  for (const text of ['yesterday', '6', '6y', '2026-01-01']) expect(() => parseTime('--from', text)).toThrow('--from');
 });
 
 describe('the flags of Node.js', () => {

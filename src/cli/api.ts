@@ -1,0 +1,207 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TypedDocumentNode } from '@graphql-typed-document-node/core';
+import { print } from 'graphql';
+import { createClient, type FormattedExecutionResult } from 'graphql-ws';
+import { WebSocket } from 'ws';
+import { CommandError } from './failure.ts';
+
+type ApiOptions = {
+  readonly url?: string | undefined;
+  readonly 'api-key-file'?: string | undefined;
+};
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A connection to the GraphQL API of an engine. */
+export type Api = {
+  /** Without a slash at its end. */
+  readonly url: string;
+  /** Answers `data`; throws a CommandError if the engine cannot be reached, refuses the key, or answers with errors. */
+  request<Data, Variables>(document: TypedDocumentNode<Data, Variables>, variables: Variables): Promise<Data>;
+  /** The values of a GraphQL subscription, over WebSocket. Throws an InterruptedError when the connection breaks. */
+  watch<Data, Variables>(
+    document: TypedDocumentNode<Data, Variables>,
+    options: WatchOptions<Variables>,
+  ): AsyncIterable<Data>;
+};
+
+type WatchOptions<Variables> = {
+  readonly variables: Variables;
+  readonly signal: AbortSignal;
+  /** Called when the engine has the subscription: nothing that happens from now on is missed. */
+  readonly onOpen?: (() => Promise<void>) | undefined;
+};
+
+/** The live connection broke; a new one may work. */
+export class InterruptedError extends Error {}
+
+const REQUEST_MS = 60_000;
+
+/** The engine that the options and the environment name. Throws a CommandError if there is no key. */
+export async function connectApi(options: ApiOptions, env: Environment): Promise<Api> {
+  const url = readUrl(options.url ?? env['WEBHOOKS_ENGINE_URL'] ?? `http://127.0.0.1:${env['PORT'] ?? 4000}`);
+  const key = await findKey(options['api-key-file'], env);
+  return {
+    url,
+    request: (document, variables) => request({ url, key }, { document, variables }),
+    watch: (document, watchOptions) => watch({ url, key }, { document, ...watchOptions }),
+  };
+}
+
+function readUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    throw new CommandError('The URL of the engine is not valid: give --url http://… or https://….', { exitCode: 2 });
+  }
+  return `${url.origin}${url.pathname}`.replace(/(?:\/graphql)?\/*$/, '');
+}
+
+async function findKey(path: string | undefined, env: Environment): Promise<string> {
+  const dataDirKey = join(env['DATA_DIR'] ?? '.data', 'admin-api-key');
+  const inEnvironment = path === undefined ? (env['WEBHOOKS_ENGINE_API_KEY'] ?? env['ADMIN_API_KEY']) : undefined;
+  const text = inEnvironment ?? (await readKeyFile(path ?? env['ADMIN_API_KEY_FILE'] ?? dataDirKey));
+  // ADMIN_API_KEY can have several values.
+  return text.split(',')[0]?.trim() ?? '';
+}
+
+async function readKeyFile(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    throw new CommandError(
+      `No API key: ${path} cannot be read. Set WEBHOOKS_ENGINE_API_KEY, or name a file with --api-key-file.`,
+      { cause: error },
+    );
+  }
+}
+
+type Target = { readonly url: string; readonly key: string };
+type Operation<Data, Variables> = {
+  readonly document: TypedDocumentNode<Data, Variables>;
+  readonly variables: Variables;
+};
+type Answer<Data> = { readonly data?: Data | null; readonly errors?: readonly { readonly message: string }[] };
+
+async function request<Data, Variables>(
+  { url, key }: Target,
+  { document, variables }: Operation<Data, Variables>,
+): Promise<Data> {
+  const response = await fetch(`${url}/graphql`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json', authorization: `Bearer ${key}` },
+    body: JSON.stringify({ query: print(document), variables }),
+    signal: AbortSignal.timeout(REQUEST_MS),
+    redirect: 'error',
+  }).catch((error: unknown) => {
+    throw unreachable(url, error);
+  });
+  if (response.status === 401) throw refusedKey(url);
+  const answer = await readAnswer<Data>(response);
+  const message = answer?.errors?.map((error) => error.message).join('; ');
+  if (message !== undefined) throw new CommandError(`The engine refused: ${message}.`);
+  if (answer?.data == null) {
+    throw new CommandError(
+      `${url}/graphql answered with HTTP ${response.status} and no GraphQL: is it the engine's URL?`,
+    );
+  }
+  return answer.data;
+}
+
+/** Undefined if the answer is not JSON. The document's type names the shape of its data. */
+async function readAnswer<Data>(response: Response): Promise<Answer<Data> | undefined> {
+  try {
+    return (await response.json()) as Answer<Data>;
+  } catch {
+    return undefined;
+  }
+}
+
+async function* watch<Data, Variables>(
+  { url, key }: Target,
+  { document, variables, signal, onOpen }: Operation<Data, Variables> & WatchOptions<Variables>,
+): AsyncGenerator<Data> {
+  const client = createClient({
+    url: `${url.replace(/^http/, 'ws')}/graphql`,
+    webSocketImpl: WebSocket,
+    connectionParams: { authorization: `Bearer ${key}` },
+    retryAttempts: 0,
+    keepAlive: 15_000,
+  });
+  const stop = () => {
+    client.terminate();
+  };
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    // `as`: the library wants variables with an index signature.
+    const results = client.iterate<Data>({ query: print(document), variables: variables as Record<string, unknown> });
+    if (onOpen !== undefined) {
+      // Messages of a socket are handled in order, so this answer comes after the subscription was made.
+      await client.iterate({ query: '{ __typename }' }).next();
+      await onOpen();
+    }
+    yield* valuesOf(results);
+  } catch (error) {
+    if (signal.aborted) return;
+    throw explainClosed(error, url);
+  } finally {
+    signal.removeEventListener('abort', stop);
+    client.terminate();
+  }
+}
+
+async function* valuesOf<Data>(results: AsyncIterable<FormattedExecutionResult<Data, unknown>>): AsyncGenerator<Data> {
+  for await (const { data, errors } of results) {
+    if (errors !== undefined)
+      throw new CommandError(`The engine refused: ${errors.map(({ message }) => message).join('; ')}.`);
+    if (data != null) yield data;
+  }
+}
+
+/** Errors of the operation come as a list; the end of the connection as an event with a code. */
+function explainClosed(error: unknown, url: string): Error {
+  if (error instanceof CommandError) return error;
+  if (Array.isArray(error)) {
+    const messages = error.map((each: unknown) => (each instanceof Error || isMessage(each) ? each.message : ''));
+    return new CommandError(`The engine refused: ${messages.join('; ')}.`);
+  }
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+  if (code === 4401 || code === 4403) return refusedKey(url);
+  return new InterruptedError(`the connection to ${url} broke`, { cause: error });
+}
+
+function isMessage(value: unknown): value is { readonly message: string } {
+  return typeof value === 'object' && value !== null && 'message' in value && typeof value.message === 'string';
+}
+
+function refusedKey(url: string): CommandError {
+  return new CommandError(
+    `${url} refuses the API key: check WEBHOOKS_ENGINE_API_KEY, --api-key-file or DATA_DIR/admin-api-key.`,
+  );
+}
+
+function unreachable(url: string, error: unknown): CommandError {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const reason = cause instanceof Error ? cause.message || String('code' in cause ? cause.code : '') : String(cause);
+  return new CommandError(`${url} cannot be reached (${reason}): start the engine, or name its URL with --url.`, {
+    cause: error,
+  });
+}
+
+type MutationResult = { readonly __typename?: string };
+type MutationError = { readonly code: string; readonly message: string; readonly problems?: readonly Problem[] };
+type Problem = { readonly path: string; readonly message: string };
+
+/** The payload of a mutation; throws a CommandError with the message and the problems of an error. */
+export function payloadOf<Result extends MutationResult | MutationError>(
+  result: Result,
+): Exclude<Result, MutationError> {
+  if (!isMutationError(result)) return result as Exclude<Result, MutationError>;
+  const { code, message, problems = [] } = result;
+  const details = problems.map(({ path, message: text }) => `${path} ${text}`).join('; ');
+  throw new CommandError(`${message} (${code})${details === '' || message.includes(details) ? '' : `: ${details}`}`);
+}
+
+function isMutationError(result: object): result is MutationError {
+  return 'code' in result && 'message' in result;
+}

@@ -1,0 +1,158 @@
+import { connect as connectTcp } from 'node:net';
+import process from 'node:process';
+import { type Config, ConfigError, readConfig } from '../config/config.ts';
+import { checkTargetUrl, isAllowedAddress } from '../delivery/http/egress-policy.ts';
+import { Resolver } from '../delivery/http/resolver.ts';
+import { checkAccess } from '../embedded/data-directory.ts';
+import { VERSION } from '../lib/version.ts';
+import { natsNames } from '../nats/names.ts';
+import { probeNats } from '../nats/probe.ts';
+import { checkServer } from '../postgres/check-server.ts';
+import { databaseUrls, readClock, withConnection } from '../postgres/connection.ts';
+import type { Output } from './output.ts';
+import type { Run } from './run.ts';
+
+/** The result of one check. `text` says what was found; of a problem, also what to do. */
+export type Finding = {
+  readonly subject: string;
+  readonly result: 'ok' | 'warning' | 'failed';
+  readonly text: string;
+};
+
+const MAX_CLOCK_DIFFERENCE_MS = 2_000;
+const CONNECT_MS = 5_000;
+const MIN_OPEN_FILES = 1_024;
+
+export const runDoctor: Run<'doctor'> = async ({ out, env }, { values }) => {
+  const findings = await examine(env, values.target);
+  printFindings(out, findings);
+  const failed = findings.filter(({ result }) => result === 'failed').length;
+  const warnings = findings.filter(({ result }) => result === 'warning').length;
+  out.note(failed + warnings === 0 ? 'Everything is in order.' : `${failed} failed, ${warnings} warnings.`);
+  return failed === 0 ? 0 : 1;
+};
+
+function printFindings(out: Output, findings: readonly Finding[]): void {
+  out.rows(findings.map(({ subject, result, text }) => ({ result, subject, text })));
+}
+
+/** Every check that the configuration allows. Expected failures are findings; nothing is changed anywhere. */
+export async function examine(env: NodeJS.ProcessEnv, target?: string): Promise<Finding[]> {
+  const program: Finding = {
+    subject: 'program',
+    result: 'ok',
+    text: `webhooks-engine ${VERSION}, Node.js ${process.version}`,
+  };
+  const config = readChecked(env);
+  if (Array.isArray(config)) return [program, ...config];
+  const findings = await Promise.all([
+    examineDatabase(config),
+    examineNats(config),
+    ...(target === undefined ? [] : [examineTarget(config, target)]),
+  ]);
+  return [program, { subject: 'configuration', result: 'ok', text: 'valid' }, ...examineFiles(), ...findings.flat()];
+}
+
+function readChecked(env: NodeJS.ProcessEnv): Config | Finding[] {
+  try {
+    return readConfig(env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return error.problems.map((text) => ({ subject: 'configuration', result: 'failed', text }));
+  }
+}
+
+/** Node.js raises the limit of the process to the hard limit, which the report shows. */
+function examineFiles(): Finding[] {
+  const report: { userLimits?: { open_files?: { soft?: number | string } } } = process.report.getReport();
+  const limit = Number(report.userLimits?.open_files?.soft ?? Number.NaN);
+  if (Number.isNaN(limit) || limit >= MIN_OPEN_FILES) return [];
+  const text = `${limit} files may be open; raise the limit (ulimit -n) to ${MIN_OPEN_FILES} or more`;
+  return [{ subject: 'open files', result: 'failed', text }];
+}
+
+async function examineDatabase(config: Config): Promise<Finding[]> {
+  if (config.databaseUrl === undefined) return [await examineDataDir(config.dataDir)];
+  const urls = databaseUrls(config.databaseUrl, config.databaseDirectUrl);
+  const usable = await attempt('Postgres', async () => {
+    await checkServer(urls);
+    return withConnection(urls.directUrl, async (client) => {
+      const { rows } = await client.query<{ version: string }>(`SELECT current_setting('server_version') AS version`);
+      return { result: 'ok', text: `${rows[0]?.version ?? ''}, schema and privileges are in order` };
+    });
+  });
+  if (usable.result === 'failed') return [usable];
+  return [usable, await attempt('clock', () => compareClocks(urls.directUrl))];
+}
+
+async function examineDataDir(dataDir: string): Promise<Finding> {
+  return attempt('DATA_DIR', async () => {
+    await checkAccess(dataDir);
+    return { result: 'ok', text: `${dataDir}; DATABASE_URL is not set, so the start runs an embedded Postgres there` };
+  });
+}
+
+async function compareClocks(url: string): Promise<Omit<Finding, 'subject'>> {
+  const difference = await withConnection(url, async (client) => {
+    const began = Date.now();
+    const theirs = await readClock(client);
+    return Math.round((began + Date.now()) / 2 - theirs);
+  });
+  if (Math.abs(difference) <= MAX_CLOCK_DIFFERENCE_MS)
+    return { result: 'ok', text: `${difference} ms from Postgres's` };
+  return { result: 'warning', text: `${difference} ms from Postgres's: run NTP on both machines` };
+}
+
+async function examineNats({ natsServers, nats }: Config): Promise<Finding[]> {
+  if (natsServers === undefined) {
+    return [{ subject: 'NATS', result: 'ok', text: 'NATS_URL is not set, so the start runs an embedded nats-server' }];
+  }
+  return probeNats({ servers: natsServers, files: nats.login, names: natsNames(nats.prefix) });
+}
+
+/** Checks a webhook's target as a sender does, and opens a TCP connection to it. */
+async function examineTarget({ egress }: Config, target: string): Promise<Finding[]> {
+  const resolver = new Resolver(egress.dnsServers);
+  try {
+    return [
+      await attempt('target', async () => {
+        const url = checkTargetUrl(target, egress);
+        const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+        const addresses = /^[\d.]+$|:/.test(host) ? [host] : await resolver.resolve(host);
+        const blocked = addresses.filter((address) => !isAllowedAddress(address, egress));
+        if (blocked.length > 0) {
+          const text = `${host} has the address ${blocked.join(', ')}, which is not allowed; see EGRESS_ALLOW_CIDRS`;
+          return { result: 'failed', text };
+        }
+        const port = Number(url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port);
+        await openTcp(addresses[0] ?? host, port);
+        return { result: 'ok', text: `${host} (${addresses.join(', ')}) accepts connections on port ${port}` };
+      }),
+    ];
+  } finally {
+    resolver.close();
+  }
+}
+
+async function openTcp(host: string, port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const socket = connectTcp({ host, port, timeout: CONNECT_MS });
+    socket.once('connect', resolve);
+    socket.once('error', reject);
+    socket.once('timeout', () => {
+      reject(new Error(`no connection to port ${port} within ${CONNECT_MS / 1_000} s: check the firewall for egress`));
+    });
+    socket.once('close', () => socket.removeAllListeners());
+    const close = () => socket.destroy();
+    socket.once('connect', close).once('timeout', close);
+  });
+}
+
+async function attempt(subject: string, check: () => Promise<Omit<Finding, 'subject'>>): Promise<Finding> {
+  try {
+    return { subject, ...(await check()) };
+  } catch (error) {
+    const text = error instanceof Error ? error.message || error.name : String(error);
+    return { subject, result: 'failed', text };
+  }
+}

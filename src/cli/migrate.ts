@@ -1,0 +1,34 @@
+import { readConfig } from '../config/config.ts';
+import { createLog } from '../lib/log.ts';
+import { createDatabase } from '../postgres/client.ts';
+import { databaseUrls } from '../postgres/connection.ts';
+import { prepareDatabase } from '../start-up.ts';
+import { createSecretBox } from '../subscriptions/secrets.ts';
+import { usageError } from './failure.ts';
+import type { Run } from './run.ts';
+
+export const migrateDatabase: Run<'migrate'> = async ({ out }) => {
+  const config = readConfig();
+  if (config.databaseUrl === undefined || config.secretsKey === undefined) {
+    throw usageError('Set DATABASE_URL: the embedded Postgres is migrated by webhooks-engine start.');
+  }
+  const log = createLog({ level: 'warn', roles: config.roles });
+  const urls = databaseUrls(config.databaseUrl, config.databaseDirectUrl);
+  const database = createDatabase({
+    url: urls.url,
+    behindPooler: urls.directUrl !== urls.url,
+    poolSize: 2,
+    onError: (error) => {
+      log.warn({ err: error }, 'Postgres closed a connection');
+    },
+  });
+  try {
+    const services = { databaseUrls: urls, database, secretBox: createSecretBox(config.secretsKey), log };
+    const applied = await prepareDatabase(services, config.retention.days);
+    out.rows(applied.map((migration) => ({ migration, result: 'applied' })));
+    out.note(applied.length === 0 ? 'The database is up to date.' : `${applied.length} migrations applied.`);
+    return 0;
+  } finally {
+    await database.close();
+  }
+};

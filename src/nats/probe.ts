@@ -1,0 +1,104 @@
+import { connect, Events, type JetStreamManager, type NatsConnection, NatsError } from 'nats';
+import { connectionOptions, judgeServerVersion, type LoginFiles } from './link.ts';
+import type { NatsNames } from './names.ts';
+import { describeDenied, describeRefusal } from './refusal.ts';
+import { assertOwnStream, describeUse, isNearlyFull, streamProblems, wantedIn } from './streams.ts';
+
+type ProbeTarget = {
+  readonly servers: readonly string[];
+  readonly files?: LoginFiles | undefined;
+  readonly names: NatsNames;
+};
+
+/** One finding about NATS, in a sentence without secrets. */
+export type NatsFinding = {
+  readonly subject: string;
+  readonly result: 'ok' | 'warning' | 'failed';
+  readonly text: string;
+};
+
+const REQUEST_MS = 5_000;
+/** JetStream's error codes of a stream and a consumer that do not exist. */
+const NOT_FOUND = new Set<number | undefined>([10014, 10059]);
+
+/** Connects once, reads what the engine needs, and changes nothing. Every failure becomes a finding. */
+export async function probeNats({ servers, files, names }: ProbeTarget): Promise<NatsFinding[]> {
+  const hosts = servers.map((server) => new URL(server).host);
+  let connection: NatsConnection;
+  try {
+    const options = connectionOptions({ servers, files }, names);
+    connection = await connect({ ...options, servers: hosts, reconnect: false, ignoreAuthErrorAbort: false });
+  } catch (error) {
+    return [{ subject: 'NATS', result: 'failed', text: `${hosts.join(', ')}: ${describeRefusal(error)}` }];
+  }
+  try {
+    const version = connection.info?.version;
+    const judgement = judgeServerVersion(version);
+    const denied = watchDenials(connection);
+    const server: NatsFinding = {
+      subject: 'nats-server',
+      result: judgement === 'sound' ? 'ok' : judgement === 'risky' ? 'warning' : 'failed',
+      text: `${version ?? 'unknown'}${judgement === 'sound' ? '' : '; install 2.12.5 or newer, which survives a kill'}`,
+    };
+    const jsm = await connection.jetstreamManager({ timeout: REQUEST_MS, checkAPI: false });
+    const streams = await probeStreams(jsm, names);
+    connection.subscribe(names.allLogSubjects);
+    await connection.flush();
+    const refusals = denied().map((text): NatsFinding => ({ subject: 'permissions', result: 'failed', text }));
+    return [server, ...streams, ...refusals];
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Denied permissions arrive as events of the connection, apart from the requests. */
+function watchDenials(connection: NatsConnection): () => string[] {
+  const denied = new Set<string>();
+  const watch = async () => {
+    for await (const { type, permissionContext } of connection.status()) {
+      if (type === Events.Error && permissionContext !== undefined) denied.add(describeDenied(permissionContext));
+    }
+  };
+  void watch();
+  return () => [...denied];
+}
+
+async function probeStreams(jsm: JetStreamManager, names: NatsNames): Promise<NatsFinding[]> {
+  const { streams, consumers } = wantedIn(names);
+  const findings: NatsFinding[] = [];
+  for (const wanted of streams) {
+    const finding = await probeStream(jsm, wanted);
+    findings.push({ subject: `stream ${wanted.name}`, ...finding });
+  }
+  for (const { stream, config } of Object.values(consumers)) {
+    const finding = await describe(async () => {
+      const { num_pending: pending, num_ack_pending: inFlight } = await jsm.consumers.info(stream, config.durable_name);
+      return { result: 'ok', text: `${pending} messages pending, ${inFlight} in flight` };
+    });
+    findings.push({ subject: `consumer ${config.durable_name}`, ...finding });
+  }
+  return findings;
+}
+
+type Wanted = ReturnType<typeof wantedIn>['streams'][number];
+
+function probeStream(jsm: JetStreamManager, wanted: Wanted): Promise<Omit<NatsFinding, 'subject'>> {
+  return describe(async () => {
+    const info = await jsm.streams.info(wanted.name);
+    assertOwnStream(wanted, info.config);
+    const problems = streamProblems(wanted, info.config);
+    if (problems.length > 0) return { result: 'warning', text: problems.join('; ') };
+    if (isNearlyFull(info)) return { result: 'warning', text: `nearly full: ${describeUse(info)}` };
+    return { result: 'ok', text: `${info.state.messages} messages, ${info.config.num_replicas} replicas` };
+  });
+}
+
+async function describe(probe: () => Promise<Omit<NatsFinding, 'subject'>>): Promise<Omit<NatsFinding, 'subject'>> {
+  try {
+    return await probe();
+  } catch (error) {
+    const isMissing = error instanceof NatsError && NOT_FOUND.has(error.api_error?.err_code);
+    if (isMissing) return { result: 'ok', text: 'does not exist yet; the start creates it' };
+    return { result: 'failed', text: describeRefusal(error) };
+  }
+}

@@ -1,0 +1,217 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Webhook } from 'standardwebhooks';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { readArguments } from '../../src/cli/arguments.ts';
+import type { CommandName, Input } from '../../src/cli/commands.ts';
+import { runDoctor } from '../../src/cli/doctor.ts';
+import { CommandError } from '../../src/cli/failure.ts';
+import { manageKeys } from '../../src/cli/keys.ts';
+import { listen } from '../../src/cli/listen.ts';
+import { createOutput } from '../../src/cli/output.ts';
+import { publishEvent } from '../../src/cli/publish.ts';
+import { replay } from '../../src/cli/replay.ts';
+import type { Run } from '../../src/cli/run.ts';
+import { tail } from '../../src/cli/tail.ts';
+import { startReceiver } from '../support/receiver.ts';
+import { startTestApp, startTestServices, type TestApp, type TestServices, testEnv } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let services: TestServices;
+let app: TestApp;
+let folder: string;
+let env: NodeJS.ProcessEnv;
+
+beforeAll(async () => {
+  services = await startTestServices();
+  app = await startTestApp(services);
+  folder = await mkdtemp(join(tmpdir(), 'commands-'));
+  await writeFile(join(folder, 'admin-api-key'), `${app.adminApiKey}\n`);
+  env = { DATA_DIR: folder, WEBHOOKS_ENGINE_URL: app.url };
+});
+
+afterAll(async () => {
+  await app.stop();
+  await services.stop();
+  await rm(folder, { recursive: true });
+});
+
+type Running = {
+  readonly rows: () => Record<string, unknown>[];
+  readonly notes: () => string;
+  readonly exitCode: Promise<number>;
+  stop(): void;
+};
+
+/** Runs a command as the program does, with its output as JSON in memory. */
+function start<N extends CommandName>(command: Run<N>, args: readonly string[], environment = env): Running {
+  const invocation = readArguments(args);
+  if (invocation.kind !== 'run') throw new Error('the arguments are wrong');
+  const stopping = new AbortController();
+  let printed = '';
+  let notes = '';
+  const out = createOutput(true, {
+    out: { write: (text) => (printed += text) },
+    err: { write: (text) => (notes += text) },
+  });
+  // `as`: the arguments have been parsed with the options of this command.
+  const input = { values: invocation.values, positionals: invocation.positionals } as Input<N>;
+  const exitCode = command({ env: environment, out, signal: stopping.signal }, input);
+  exitCode.catch(() => undefined);
+  return {
+    rows: () =>
+      printed
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line) as Record<string, unknown>),
+    notes: () => notes,
+    exitCode,
+    stop: () => {
+      stopping.abort();
+    },
+  };
+}
+
+async function run<N extends CommandName>(
+  command: Run<N>,
+  args: readonly string[],
+): Promise<Record<string, unknown>[]> {
+  const running = start(command, args);
+  expect(await running.exitCode).toBe(0);
+  return running.rows();
+}
+
+const publish = (id: string, tenant: string) =>
+  run(publishEvent, ['publish', 'order.paid', '{"total": 12}', '--tenant', tenant, '--id', id]);
+
+async function descriptionsOf(tenant: string): Promise<string[]> {
+  const query = `query ($tenant: String) { webhookSubscriptions(filter: { tenant: $tenant }) { nodes { description } } }`;
+  type Page = { readonly webhookSubscriptions: { readonly nodes: readonly { readonly description: string }[] } };
+  return (await app.graphql<Page>(query, { tenant })).webhookSubscriptions.nodes.map(({ description }) => description);
+}
+
+it('listen relays signed webhooks to a local URL, replaces what a killed one left, and cleans up', async () => {
+  const receiver = await startReceiver(() => ({ status: 202 }));
+  try {
+    const args = ['listen', '--forward-to', receiver.url, '--tenant', 'relay', '--name', 'mine', '--type', 'order.*'];
+    await app.subscribe({ tenant: 'relay', url: receiver.url, eventTypes: ['other'], description: 'kept' });
+    const { id } = await app.subscribe({
+      ...{ tenant: 'relay', url: `${app.url}/sink`, description: 'webhooks-engine listen: mine' },
+    });
+    const listening = start(listen, args);
+    await waitFor(() => listening.notes().includes('Signing secret'), { what: 'the temporary subscription' });
+    expect(await app.graphql(`{ webhookSubscription(id: "${id}") { id } }`)).toEqual({ webhookSubscription: null });
+    await publish('first', 'relay');
+    await receiver.waitForRequests(1);
+    const [request] = receiver.requests;
+    if (request === undefined) throw new Error('there is no request');
+    const secret = /Signing secret: (\S+)/.exec(listening.notes())?.[1] ?? '';
+    // `as`: the headers that the library reads have one value each.
+    const body = new Webhook(secret).verify(request.rawBody, request.headers as Record<string, string>);
+    expect(body).toMatchObject({ id: 'first', type: 'order.paid', data: { total: 12 } });
+    expect(request.headers).toMatchObject({ 'webhook-event': 'order.paid', 'webhook-attempt': '1' });
+    await waitFor(() => listening.rows().length === 1, { what: 'the printed row' });
+    expect(listening.rows()[0]).toMatchObject({ eventId: 'first', statusCode: 202 });
+    expect(await descriptionsOf('relay')).toEqual(['webhooks-engine listen: mine', 'kept']);
+    listening.stop();
+    expect(await listening.exitCode).toBe(0);
+    expect(await descriptionsOf('relay')).toEqual(['kept']);
+  } finally {
+    await receiver.close();
+  }
+});
+
+it('a temporary subscription that nobody renews is deactivated by its next delivery', async () => {
+  const { id } = await app.subscribe({ tenant: 'late', url: `${app.url}/sink?until=1` });
+  await publish('late', 'late');
+  const query = `{ webhookSubscription(id: "${id}") { isActive deactivationReason } }`;
+  await waitFor(
+    async () => {
+      const { webhookSubscription } = await app.graphql<{ webhookSubscription: { isActive: boolean } }>(query);
+      return !webhookSubscription.isActive;
+    },
+    { what: 'the deactivation' },
+  );
+});
+
+it('tail prints attempts live, and replay sends a delivery again and ends with its counts', async () => {
+  const receiver = await startReceiver(() => ({ status: 204 }));
+  try {
+    await app.subscribe({ tenant: 'watched', url: receiver.url });
+    const tailing = start(tail, ['tail', '--tenant', 'watched', '--type', 'order.paid']);
+    // The stream begins some time after the command: a first attempt may be missed.
+    await waitFor(
+      async () => {
+        await publish(`event-${receiver.requests.length}`, 'watched');
+        return tailing.rows().length > 0;
+      },
+      { what: 'an attempt' },
+    );
+    expect(tailing.rows()[0]).toMatchObject({ tenant: 'watched', status: 'SUCCESS', statusCode: 204 });
+    const filter = ['--tenant', 'watched', '--status', 'success', '--from', '1h'];
+    const [dryRun] = await run(replay, ['replay', ...filter, '--dry-run']);
+    expect(dryRun).toMatchObject({ status: 'DRY_RUN', replayedCount: 0 });
+    const [replayed] = await run(replay, ['replay', ...filter]);
+    expect(replayed).toMatchObject({ status: 'COMPLETED', tenant: 'watched' });
+    expect(replayed?.['replayedCount']).toBeGreaterThan(0);
+    tailing.stop();
+    expect(await tailing.exitCode).toBe(0);
+  } finally {
+    await receiver.close();
+  }
+});
+
+it('keys are created, listed and revoked', async () => {
+  const [created] = await run(manageKeys, ['keys', 'create', 'backend', '--scope', 'publish', '--tenant', 'acme']);
+  expect(created).toMatchObject({ name: 'backend', scope: 'PUBLISH', tenant: 'acme' });
+  const asBackend = { ...env, WEBHOOKS_ENGINE_API_KEY: String(created?.['key']) };
+  const published = start(publishEvent, ['publish', 'order.paid'], asBackend);
+  expect(await published.exitCode).toBe(0);
+  await run(manageKeys, ['keys', 'revoke', String(created?.['id'])]);
+  expect(await run(manageKeys, ['keys'])).toEqual([]);
+  expect(await run(manageKeys, ['keys', 'list', '--revoked'])).toHaveLength(1);
+});
+
+it('doctor finds nothing wrong with a running installation, and names what is', async () => {
+  const healthy = start(runDoctor, ['doctor'], testEnv(services));
+  expect(await healthy.exitCode).toBe(0);
+  expect(healthy.rows().map(({ subject }) => subject)).toEqual(
+    expect.arrayContaining(['Postgres', 'clock', 'nats-server', 'stream EVENTS', 'consumer sender']),
+  );
+  const broken = { ...testEnv(services), NATS_URL: 'nats://127.0.0.1:1', DATABASE_URL: 'postgres://u@127.0.0.1:1/d' };
+  const sick = start(runDoctor, ['doctor', '--target', 'https://10.0.0.1/'], broken);
+  expect(await sick.exitCode).toBe(1);
+  expect(
+    sick
+      .rows()
+      .filter(({ result }) => result === 'failed')
+      .map(({ subject }) => subject),
+  ).toEqual(['Postgres', 'NATS', 'target']);
+  const misconfigured = start(runDoctor, ['doctor'], { PORT: 'http' });
+  expect(await misconfigured.exitCode).toBe(1);
+  expect(misconfigured.rows().at(-1)).toMatchObject({ subject: 'configuration', result: 'failed' });
+});
+
+it('a failure is one sentence that says what to do', async () => {
+  const failures = [
+    [
+      start(publishEvent, ['publish', 'order.paid'], { ...env, WEBHOOKS_ENGINE_URL: 'http://127.0.0.1:1' }),
+      'cannot be reached',
+    ],
+    [
+      start(publishEvent, ['publish', 'order.paid'], { ...env, WEBHOOKS_ENGINE_API_KEY: 'whk_wrong' }),
+      'refuses the API key',
+    ],
+    [start(tail, ['tail'], { ...env, WEBHOOKS_ENGINE_API_KEY: 'whk_wrong' }), 'refuses the API key'],
+    [start(publishEvent, ['publish', 'order.paid'], { DATA_DIR: join(folder, 'none') }), 'No API key'],
+    [start(publishEvent, ['publish', 'order paid', '--tenant', 'acme']), 'INVALID_INPUT'],
+    [start(publishEvent, ['publish', 'order.paid', '{total']), 'not JSON'],
+  ] as const;
+  for (const [{ exitCode }, text] of failures) {
+    const error: unknown = await exitCode.catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(CommandError);
+    expect(String(error)).toContain(text);
+    expect(String(error)).not.toContain('whk_');
+  }
+});
