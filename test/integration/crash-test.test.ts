@@ -4,7 +4,7 @@ import { runCrashTest } from '../crash-test/crash-test.ts';
 import { keepResult } from '../crash-test/keep-result.ts';
 import { SHORT_FORM } from '../crash-test/schedule.ts';
 import { hasPassed, rowsOf } from '../crash-test/table.ts';
-import { COMPILED_PROGRAM } from '../support/compiled-program.ts';
+import { BUNDLED_PROGRAM } from '../support/compiled-program.ts';
 
 /** Change it, with SEED, to have other things happen at other times. */
 const SEED = Number(process.env['SEED'] ?? 1);
@@ -16,7 +16,7 @@ it(`the short form of npm run crash-test: everything is killed, paused and refus
   const result = await runCrashTest({
     ...{ seed: SEED, events: EVENTS, form: SHORT_FORM, publishMs: PUBLISH_MS, maxPublishMs: 90_000 },
     natsServer: inject('natsServer'),
-    program: COMPILED_PROGRAM,
+    program: BUNDLED_PROGRAM,
     // Longer than any stall; messages of a killed process are redelivered after it.
     ackWaitMs: 10_000,
     maxBacklog: 1_000,

@@ -3,7 +3,7 @@ import process from 'node:process';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { findProcesses, readProcess } from '../../src/embedded/running-process.ts';
 import { NODE_FLAGS } from '../../src/relaunch.ts';
-import { COMPILED_PROGRAM } from '../support/compiled-program.ts';
+import { BUNDLED_PROGRAM } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { type Program, runProgram } from '../support/run-program.ts';
@@ -21,7 +21,7 @@ afterAll(() => services.stop());
 /** `node dist/main.js`, ready; returns the id of the process that runs the program, and where it listens. */
 async function start(): Promise<{ pid: number; url: string }> {
   const port = await findOwnPort();
-  program = runProgram(COMPILED_PROGRAM, {
+  program = runProgram(BUNDLED_PROGRAM, {
     ...{ args: [], home: tmpdir(), nodeFlags: [] },
     env: testEnv(services, { PORT: String(port), LOG_LEVEL: 'info' }),
   });
@@ -73,13 +73,13 @@ describe('the program that is started without the flags of `npm start`', () => {
   it('does not outlive the process that was started', async () => {
     const { pid } = await start();
     await program.end('SIGKILL');
-    const isProgram = (args: readonly string[]) => args.some((arg) => arg.endsWith('dist/main.js'));
+    const isProgram = (args: readonly string[]) => args.some((arg) => arg.endsWith(BUNDLED_PROGRAM));
     const runs = async () => (await findProcesses(isProgram)).some((one) => one.pid === pid);
     await waitFor(async () => !(await runs()), { what: 'the end of the program' });
   });
 
   it('ends with its exit code and its message', async () => {
-    program = runProgram(COMPILED_PROGRAM, {
+    program = runProgram(BUNDLED_PROGRAM, {
       ...{ args: [], home: tmpdir(), nodeFlags: [] },
       env: { PORT: 'http' },
     });

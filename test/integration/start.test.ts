@@ -10,7 +10,7 @@ import { connect, type NatsConnection } from 'nats';
 import { afterEach, describe, expect, inject, it, vi } from 'vitest';
 import { findProcesses } from '../../src/embedded/running-process.ts';
 import { VERSION } from '../../src/lib/version.ts';
-import { COMPILED_PROGRAM } from '../support/compiled-program.ts';
+import { BUNDLED_PROGRAM, COMPILED_PROGRAM } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { canRead, type Program, runProgram } from '../support/run-program.ts';
@@ -41,10 +41,12 @@ async function tempFolder(): Promise<TempFolder> {
   return folder;
 }
 
-function start(env: Record<string, string>, uid?: number): Program {
+type StartOptions = { readonly uid?: number | undefined; readonly path?: string };
+
+function start(env: Record<string, string>, { uid, path = BUNDLED_PROGRAM }: StartOptions = {}): Program {
   // Without a nats-server on the PATH each start would fetch one.
   const PATH = `${dirname(inject('natsServer'))}:${process.env['PATH'] ?? ''}`;
-  const program = runProgram(COMPILED_PROGRAM, { args: [], home: tmpdir(), env: { PATH, ...env }, uid });
+  const program = runProgram(path, { args: [], home: tmpdir(), env: { PATH, ...env }, uid });
   program.firstLine.catch(() => undefined);
   programs.push(program);
   return program;
@@ -92,7 +94,7 @@ it('a process without the role api promises no GraphQL, and each line of its log
 
 describe('what keeps the program from starting is one sentence that says what to do, without a stack', () => {
   async function failureOf(env: Record<string, string>, uid?: number): Promise<string> {
-    const program = start(env, uid);
+    const program = start(env, { uid });
     const { child } = program;
     await waitFor(() => child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
     expect(child.exitCode).toBe(1);
@@ -161,11 +163,11 @@ it.runIf(isRoot)(
     const byRoot = start(env);
     await isListening(byRoot);
     await byRoot.end('SIGTERM');
-    const lockedOut = start(env, UNPRIVILEGED);
+    const lockedOut = start(env, { uid: UNPRIVILEGED });
     await waitFor(() => lockedOut.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
     const [, command = ''] = /run "sudo (chown -R 1:1 [^"]+)"/.exec(lockedOut.errorOutput()) ?? [];
     await promisify(execFile)('sh', ['-c', command]);
-    const byOwner = start(env, UNPRIVILEGED);
+    const byOwner = start(env, { uid: UNPRIVILEGED });
     await isListening(byOwner);
     await byOwner.end('SIGTERM');
     expect(byOwner.child.exitCode).toBe(0);
@@ -198,7 +200,7 @@ it('with nothing configured it runs on embedded servers, keeps its data and secr
       what: 'readiness',
       timeoutMs: START_MS,
     });
-  const first = start(env);
+  const first = start(env, { path: COMPILED_PROGRAM });
   await isReady();
   const key = (await readFile(join(dataDir, 'admin-api-key'), 'utf8')).trim();
   const graphql = async (query: string, authorization = `Bearer ${key}`) => {
@@ -291,7 +293,7 @@ describe('a SIGTERM during the start ends the program with exit code 0', () => {
 it.runIf(process.platform === 'linux')(
   'a limit of open files that is too low stops the start, and one sentence says what to do',
   async () => {
-    const limited = spawn('sh', ['-c', 'ulimit -n 256 && exec "$@"', 'sh', process.execPath, COMPILED_PROGRAM], {
+    const limited = spawn('sh', ['-c', 'ulimit -n 256 && exec "$@"', 'sh', process.execPath, BUNDLED_PROGRAM], {
       ...{ env: {}, stdio: ['ignore', 'pipe', 'pipe'] },
     });
     let output = '';

@@ -1,5 +1,5 @@
 import { tmpdir } from 'node:os';
-import { COMPILED_PROGRAM } from './compiled-program.ts';
+import { BUNDLED_PROGRAM } from './compiled-program.ts';
 import { findOwnPort } from './own-port.ts';
 import { runProgram } from './run-program.ts';
 import { postGraphql, type TestServices, testEnv } from './test-app.ts';
@@ -25,7 +25,7 @@ type Services = Pick<TestServices, 'databaseUrl'> & { readonly nats: Pick<TestSe
 export type LaunchOptions = {
   readonly port: number;
   readonly env: Readonly<Record<string, string>>;
-  /** Path of the program from the root of the repository: its source or its compiled file. */
+  /** Path of the program from the root of the repository: its compiled file, or a bundle of it. */
   readonly program: string;
 };
 
@@ -36,7 +36,7 @@ export async function startEngineProcess(
 ): Promise<EngineProcess> {
   const port = await findOwnPort();
   const engine = launchEngineProcess(services, {
-    ...{ port, env: { LOG_LEVEL: 'info', ...env }, program: COMPILED_PROGRAM },
+    ...{ port, env: { LOG_LEVEL: 'info', ...env }, program: BUNDLED_PROGRAM },
   });
   await isReady(engine.url).catch((error: unknown) => {
     throw new Error(`the program is not ready: ${engine.output()}`, { cause: error });
