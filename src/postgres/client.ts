@@ -3,7 +3,14 @@ import pg from 'pg';
 import { type Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { atMost } from '../lib/loop.ts';
 import { Clock } from './clock.ts';
-import { connectionConfig, DEFAULT_POOL_SIZE, type SessionLimits, schemaOf, sessionSql } from './connection.ts';
+import {
+  connectionConfig,
+  DEFAULT_POOL_SIZE,
+  PREPARED_PLANS,
+  type SessionLimits,
+  schemaOf,
+  sessionSql,
+} from './connection.ts';
 import { PoolGroup, type PoolOptions } from './pool.ts';
 
 /**
@@ -46,7 +53,8 @@ const READ_LIMITS: SessionLimits = { ...LIMITS, statementMs: 30_000 };
 export function createDatabase(options: DatabaseOptions): Database {
   const { url, poolSize = DEFAULT_POOL_SIZE, statementMs = LIMITS.statementMs } = options;
   const pools = new PoolGroup();
-  const pool = createPool(pools, options, { limits: { ...LIMITS, statementMs }, max: Math.ceil(poolSize / 2) });
+  const size = { limits: { ...LIMITS, statementMs }, max: Math.ceil(poolSize / 2) };
+  const pool = createPool(pools, options, { ...size, prepares: true });
   const readPool = createPool(pools, options, { limits: READ_LIMITS, max: Math.floor(poolSize / 2) });
   const adapter = new PrismaPg(readPool, { schema: schemaOf(url) });
   // The minimal errors leave out the arguments, which hold customers' data.
@@ -61,24 +69,31 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
 }
 
-type Size = { readonly limits: SessionLimits; readonly max: number };
+type Use = {
+  readonly limits: SessionLimits;
+  readonly max: number;
+  /** Whether each connection prepares its statements, which find their rows by an index. */
+  readonly prepares?: boolean;
+};
 
 function createPool(
   pools: PoolGroup,
   { url, onError, behindPooler = false }: DatabaseOptions,
-  { limits, max }: Size,
+  { limits, max, prepares = false }: Use,
 ): pg.Pool {
   const config: PoolOptions = { ...connectionConfig(url, limits), max };
+  const session = { ...limits, settings: prepares ? PREPARED_PLANS : undefined };
   const pool = pools.create(
     behindPooler
       ? { ...config, pipeline: true }
       : {
           ...config,
+          prepares,
           // eslint-disable-next-line @typescript-eslint/no-misused-promises -- the pool waits for it, which its types do not say
-          onConnect: (client) => client.query(sessionSql(url, limits)),
+          onConnect: (client) => client.query(sessionSql(url, session)),
         },
   );
-  if (behindPooler) useTransactionsOnly(pool, sessionSql(url, limits, 'transaction'));
+  if (behindPooler) useTransactionsOnly(pool, sessionSql(url, session, 'transaction'));
   // Without a listener an idle connection that breaks (a Postgres restart) would end the process.
   pool.on('error', (error) => {
     if (!pool.ending) onError(error);

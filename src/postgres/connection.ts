@@ -52,6 +52,9 @@ export type SessionLimits = {
   readonly idleInTransactionMs: number;
 };
 
+/** Postgres's settings by name. */
+type SessionSettings = Readonly<Record<string, string>>;
+
 type ConnectionLimits = Pick<SessionLimits, 'statementMs'> & {
   /** How long the client waits for an answer; by default a little longer than Postgres works on a statement. */
   readonly answerMs?: number;
@@ -83,11 +86,23 @@ const SETTINGS = {
   quote_all_identifiers: 'off',
   default_transaction_isolation: 'read committed',
   default_transaction_deferrable: 'off',
-  // A generic plan does not know which partitions a range of ids leaves out.
+  // A generic plan for Prisma's statements does not know which partitions a range of ids leaves out.
   plan_cache_mode: 'auto',
   lock_timeout: '0',
   idle_session_timeout: '0',
   transaction_timeout: '0',
+};
+
+/**
+ * For sessions whose statements find a few rows by an index, however large the tables are. A plan made while a table was
+ * empty must not scan it later, and a plan is made once: for all values of its parameters (ADR 23).
+ */
+export const PREPARED_PLANS: SessionSettings = {
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  jit: 'off',
 };
 
 /** The schema of our tables: the parameter `schema` of DATABASE_URL, or `public`, whatever `search_path` is. */
@@ -125,14 +140,20 @@ export function connectionConfig(url: string, { statementMs, answerMs, name }: C
   };
 }
 
+type SessionOptions = SessionLimits & {
+  /** Settings in addition to those of every session. */
+  readonly settings?: SessionSettings | undefined;
+};
+
 /** A statement that makes the settings ours, for the session or for the current transaction alone. */
 export function sessionSql(
   url: string,
-  { statementMs, idleInTransactionMs }: SessionLimits,
+  { statementMs, idleInTransactionMs, settings }: SessionOptions,
   scope: 'session' | 'transaction' = 'session',
 ): string {
   const wanted = {
     ...SETTINGS,
+    ...settings,
     search_path: pg.escapeIdentifier(schemaOf(url)),
     statement_timeout: `${statementMs}`,
     idle_in_transaction_session_timeout: `${idleInTransactionMs}`,

@@ -24,14 +24,20 @@ export class PermanentError extends Error {}
  * a standby), and a transaction or a session of ours that was ended for taking too long (25P03, 25P04).
  */
 const UNAVAILABLE = /^(?:08|53|57P|25006$|25P03$|25P04$)/;
-/** Besides: rolled back for the sake of others (40), a lock that was not free (55P03), cancelled (57), a system error (58). */
-const TRANSIENT = /^(?:40|55P03$|57|58)/;
+/**
+ * Besides: rolled back for the sake of others (40), a lock that was not free (55P03), cancelled (57), a system error (58),
+ * and a prepared statement that this session does not have any more (26000) or whose tables a migration changed (0A000).
+ */
+const TRANSIENT = /^(?:40|55P03$|57|58|26000$|0A000$)/;
 /** Those transient errors that one damaged or locked row can cause in a healthy Postgres. */
 const ROW_SPECIFIC = /^(?:40|55P03$|57014$|58)/;
 /** A statement or its wait for a lock took too long. */
 const TIMEOUT = /^(?:57014|55P03)$/;
-/** After these a connection is useless: it has ended or is about to, or leads to a server that cannot be written to. */
-const CONNECTION_LOST = /^(?:08|57P|25006$|25P03$|25P04$)/;
+/**
+ * After these a connection is useless: it has ended or is about to, leads to a server that cannot be written to, or its
+ * prepared statements do not work any more.
+ */
+const CONNECTION_LOST = /^(?:08|57P|25006$|25P03$|25P04$|26000$|0A000$)/;
 const READ_ONLY = '25006';
 /** Prisma's words for a Postgres that cannot be reached, has no connection free, or is too slow for a transaction. */
 const PRISMA_UNAVAILABLE: ReadonlySet<string> = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2028']);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { Gauge, type Registry } from 'prom-client';
 import { cachedRead } from '../lib/cached-read.ts';
@@ -9,6 +10,8 @@ import { closedError, isConnectionLost, isReadOnly, toConnectionError } from './
 export type PoolOptions = pg.PoolConfig & {
   /** Connections are closed at this age, up to a fifth earlier, so that those opened together do not end together. */
   readonly maxAgeMs?: number;
+  /** Whether each connection prepares the statements with parameters: Postgres then parses and plans each of them once. */
+  readonly prepares?: boolean;
 };
 
 /** After a failover or a change in DNS nothing else may show that a connection leads to the wrong server. */
@@ -52,8 +55,8 @@ type Connected = (error: Error | undefined, client: pg.PoolClient | undefined, d
  * errors and those of the network have an SQLSTATE. After the end, every request for a connection gets the same error.
  */
 class Pool extends pg.Pool {
-  constructor({ maxAgeMs = MAX_AGE_MS, ...config }: PoolOptions, group: PoolGroup) {
-    super({ ...config, Client: connectionClass(maxAgeMs, group) });
+  constructor({ maxAgeMs = MAX_AGE_MS, prepares = false, ...config }: PoolOptions, group: PoolGroup) {
+    super({ ...config, Client: connectionClass({ maxAgeMs, prepares }, group) });
   }
 
   override connect(): Promise<pg.PoolClient>;
@@ -73,7 +76,9 @@ class Pool extends pg.Pool {
 const toConnectError = (error: Error): Error => toConnectionError(error, '08001');
 const toQueryError = (error: Error): Error => toConnectionError(error, '08006');
 
-function connectionClass(maxAgeMs: number, group: PoolGroup) {
+type ConnectionOptions = Required<Pick<PoolOptions, 'maxAgeMs' | 'prepares'>>;
+
+function connectionClass({ maxAgeMs, prepares }: ConnectionOptions, group: PoolGroup) {
   return class extends pg.Client {
     readonly #openedAt = performance.now();
     readonly #oldestMs = maxAgeMs * (1 - AGE_SPREAD * Math.random());
@@ -97,7 +102,7 @@ function connectionClass(maxAgeMs: number, group: PoolGroup) {
 
     // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
     override query(...args: any[]): any {
-      return translated(args, {
+      return translated(prepares ? prepared(args) : args, {
         method: super.query,
         self: this,
         translate: (cause) => {
@@ -111,6 +116,23 @@ function connectionClass(maxAgeMs: number, group: PoolGroup) {
       });
     }
   };
+}
+
+/** The names of statements by their text. The texts are constants of this program: some fifty. */
+const names = new Map<string, string>();
+/** Further statements are not prepared: a text made at run time would otherwise fill the memory of every session. */
+const MAX_PREPARED = 200;
+
+/** The arguments of `query`, with a name for a statement with parameters. It depends on the text alone. */
+function prepared(args: readonly unknown[]): unknown[] {
+  const [text, values, ...rest] = args;
+  if (typeof text !== 'string' || !Array.isArray(values)) return [...args];
+  let name = names.get(text);
+  if (name === undefined && names.size < MAX_PREPARED) {
+    name = createHash('sha256').update(text).digest('base64url').slice(0, 22);
+    names.set(text, name);
+  }
+  return [{ text, ...(name !== undefined && { name }) }, values, ...rest];
 }
 
 type Translation = {

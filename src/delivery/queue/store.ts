@@ -163,12 +163,12 @@ const LEASE = `
       AND d.next_attempt_at <= now() + $4 * interval '1 ms'
     RETURNING d.id, d.attempt_count
   )
-  SELECT d.id, leased.attempt_count AS "attemptCount",
-    greatest(1, extract(epoch FROM greatest(d.leased_until, d.next_attempt_at) - now()) * 1000)::float8 AS "waitMs"
-  FROM request r
-  JOIN deliveries d ON d.id = r.id AND d.id BETWEEN $5::uuid AND $6::uuid
-  LEFT JOIN leased ON leased.id = d.id
-  WHERE d.status = 'PENDING' AND d.enqueue_count = r.enqueue_count`;
+  SELECT id, attempt_count AS "attemptCount", NULL::float8 AS "waitMs" FROM leased
+  UNION ALL
+  SELECT d.id, NULL,
+    greatest(1, extract(epoch FROM greatest(d.leased_until, d.next_attempt_at) - now()) * 1000)::float8
+  FROM request r JOIN deliveries d ON d.id = r.id AND d.id BETWEEN $5::uuid AND $6::uuid
+  WHERE d.status = 'PENDING' AND d.enqueue_count = r.enqueue_count AND d.id NOT IN (SELECT id FROM leased)`;
 
 /**
  * Extends to `leaseMs` from now the leases of deliveries whose attempts were made but are not recorded yet, so that no

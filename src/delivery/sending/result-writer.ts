@@ -321,7 +321,7 @@ const STATEMENT = `
     RETURNING d.subscription_id,
       CASE WHEN d.status = 'PENDING' AND d.enqueued_at IS NULL THEN d.next_attempt_at END AS due_at
   ), waiting AS (
-    SELECT subscription_id, min(due_at) AS due_at FROM updated GROUP BY 1
+    SELECT subscription_id, min(due_at) AS due_at FROM updated WHERE due_at IS NOT NULL GROUP BY 1
   ), outcome AS (
     SELECT subscription_id,
       min(started_at) AS first_start,

@@ -1,0 +1,90 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { cancelPending } from '../../src/delivery/queue/cancel.ts';
+import { reserveSendTimes } from '../../src/delivery/queue/rate-slots.ts';
+import { lockDueDeliveries, lockDueQueues, saveQueues } from '../../src/delivery/queue/state.ts';
+import {
+  extendLeases,
+  insertDeliveries,
+  leaseDeliveries,
+  markPublished,
+  requeueAtLimit,
+  requeueDeliveries,
+  requeueLost,
+} from '../../src/delivery/queue/store.ts';
+import { writeResults } from '../../src/delivery/sending/result-writer.ts';
+import { insertEvents, knownEvents, readDataOfDeliveries } from '../../src/events/store.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
+import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { attemptOf, seedDelivery } from './graphql-api.ts';
+
+let testDatabase: TestDatabase;
+let database: Database;
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  // One connection for deliveries, and one for Prisma.
+  database = createDatabase({ url: testDatabase.url, onError: () => undefined, poolSize: 2 });
+});
+afterAll(async () => {
+  await database.close();
+  await testDatabase.drop();
+});
+
+const TENANT = 'acme';
+const ROUNDS = 7;
+/** Tables that grow without limit: a statement that scans one takes longer every day. */
+const LARGE = /^(?:deliveries|events|attempts|event_ids|webhook_subscriptions|subscription_states)/;
+
+/** Every statement that a delivery needs: dispatching, sending, queueing and releasing. */
+async function deliverOne(subscriptionId: string): Promise<void> {
+  const { pool: db } = database;
+  const id = uuid7(Date.now());
+  const event = {
+    id,
+    tenant: TENANT,
+    eventId: `given-${id}`,
+    type: 'a.b',
+    occurredAt: new Date(),
+    data: Buffer.from('{}'),
+  };
+  await insertEvents(db, [event]);
+  await knownEvents(db, [event]);
+  const delivery = { id: uuid7(Date.now()), tenant: TENANT, subscriptionId, eventRowId: id, eventType: 'a.b' };
+  await insertDeliveries(db, { deliveries: [{ ...delivery, isQueued: true }], isTest: false });
+  await lockDueQueues(db, 10);
+  await lockDueDeliveries(db, [{ subscriptionId, count: 10 }]);
+  await markPublished(db, { ids: [delivery.id], maxDataBytes: 1_000 });
+  const change = { subscriptionId, recheckMs: 100, mustRecheck: false, publishWindow: null, nextSlotInMs: null };
+  await saveQueues(db, [{ ...change, nextProbeInMs: null }]);
+  await requeueAtLimit(db, [{ deliveryId: delivery.id, enqueueCount: 1, reason: 'IN_FLIGHT_LIMIT' }]);
+  await markPublished(db, { ids: [delivery.id], maxDataBytes: 1_000 });
+  await leaseDeliveries(db, [{ deliveryId: delivery.id, enqueueCount: 2, leaseMs: 1_000 }]);
+  await extendLeases(db, { attempts: [{ deliveryId: delivery.id, number: 1 }], leaseMs: 1_000 });
+  await readDataOfDeliveries(db, [delivery.id]);
+  await reserveSendTimes(db, { requests: [{ subscriptionId, count: 1 }], horizonMs: 1_000 });
+  await requeueDeliveries(db, [delivery.id]);
+  await requeueLost(db, { oldest: new Date(), slackMs: 60_000, limit: 10 });
+  await cancelPending(db, { subscriptionId, limit: 10 });
+  const seeded = await seedDelivery(database, { subscriptionId, tenant: TENANT });
+  const attempt = { ...attemptOf(seeded), id: uuid7(Date.now()) };
+  const result = { attempt, status: 'SUCCESS', nextAttemptInMs: null, waitingFor: null, staysEnqueued: false } as const;
+  await writeResults(db, [result]);
+}
+
+type Prepared = { readonly statement: string; readonly generic: number; readonly custom: number };
+
+it('each statement of a delivery is planned once for a connection, and its plan scans no large table', async () => {
+  const data = { id: uuid7(Date.now()), tenant: TENANT, url: 'https://example.com/', eventTypes: ['*'] };
+  const { id } = await database.prisma.webhookSubscription.create({ data });
+  for (let round = 0; round < ROUNDS; round += 1) await deliverOne(id);
+  const { rows } = await database.pool.query<Prepared>(
+    `SELECT statement, generic_plans::integer AS generic, custom_plans::integer AS custom FROM pg_prepared_statements`,
+  );
+  expect(rows.filter(({ generic }) => generic >= ROUNDS).length).toBeGreaterThanOrEqual(17);
+  expect(rows.filter(({ custom }) => custom > 0)).toEqual([]);
+  for (const { statement } of rows) {
+    const { rows: plans } = await database.pool.query<{ 'QUERY PLAN': string }>(`EXPLAIN (GENERIC_PLAN) ${statement}`);
+    const scans = plans.flatMap((row) => /Seq Scan on (\S+)/.exec(row['QUERY PLAN'])?.[1] ?? []);
+    expect({ statement, scans: scans.filter((table) => LARGE.test(table)) }).toEqual({ statement, scans: [] });
+  }
+});
