@@ -1,5 +1,6 @@
 import { defineConfig } from 'eslint/config';
 import importX from 'eslint-plugin-import-x';
+import reactHooks from 'eslint-plugin-react-hooks';
 import tseslint from 'typescript-eslint';
 
 /**
@@ -63,9 +64,9 @@ const libraryRules = owners.map(({ libraries, folders }) => ({
 }));
 
 export default defineConfig(
-  { ignores: ['dist/', 'src/generated/', '.data/', 'coverage/'] },
+  { ignores: ['dist/', 'src/generated/', 'console/generated/', '.data/', 'coverage/'] },
   {
-    files: ['**/*.ts'],
+    files: ['**/*.{ts,tsx}'],
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: { parserOptions: { projectService: true } },
     rules: {
@@ -103,6 +104,34 @@ export default defineConfig(
       'examples/**',
     ],
     rules: { 'no-restricted-properties': 'off' },
+  },
+  {
+    files: ['console/**/*.{ts,tsx}'],
+    extends: [reactHooks.configs.flat.recommended],
+    rules: {
+      // Handlers of React take promises: an event is not awaited.
+      '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: { attributes: false } }],
+      '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ regex: '\\.\\./src/', message: 'The console knows the engine only by its GraphQL API.' }] },
+      ],
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: 'JSXAttribute[name.name="dangerouslySetInnerHTML"]',
+          message: 'Bodies, ids and URLs are hostile: they are shown as text only.',
+        },
+        {
+          selector: 'MemberExpression[property.name=/^(innerHTML|outerHTML|insertAdjacentHTML)$/]',
+          message: 'Bodies, ids and URLs are hostile: they are shown as text only.',
+        },
+        {
+          selector: 'JSXAttribute[name.name="href"]',
+          message: 'Links to pages are <Link> of ui/link.tsx, and URLs of endpoints are text.',
+        },
+      ],
+    },
   },
   // The output on the terminal is the product of these files.
   {

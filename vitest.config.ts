@@ -34,6 +34,9 @@ export default defineConfig({
         },
       },
       {
+        test: { name: 'console', include: ['console/**/*.test.ts'], sequence: { groupOrder: 0 } },
+      },
+      {
         resolve,
         test: {
           ...integration,

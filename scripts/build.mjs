@@ -19,12 +19,13 @@ import process from 'node:process';
 
 const ROOT = join(import.meta.dirname, '..');
 const DIST = join(ROOT, 'dist');
-const GENERATED = join(ROOT, 'src/generated');
+const GENERATED = ['src/generated', 'console/generated'].map((path) => join(ROOT, path));
 const COMPILER = join(ROOT, 'node_modules/typescript/bin/tsc');
+const BUNDLER = join(ROOT, 'node_modules/vite/bin/vite.js');
 /** Hashes of the sources of dist/ and of its contents; not there while a build runs, nor after one that failed. */
 const MARK = join(DIST, '.built-from');
 const SOURCES = [
-  ...['src', 'prisma', 'scripts', 'tsconfig.json', 'tsconfig.build.json', 'codegen.ts', 'prisma.config.ts'],
+  ...['src', 'console', 'prisma', 'scripts', 'tsconfig.json', 'tsconfig.build.json', 'codegen.ts', 'prisma.config.ts'],
   ...['package.json', 'package-lock.json', 'node_modules/.package-lock.json'],
 ];
 
@@ -37,18 +38,20 @@ function isBuilt() {
 
 function build() {
   if (!existsSync(COMPILER)) stop('The packages that the build needs are not installed: run "npm ci".');
-  for (const folder of [DIST, GENERATED]) ensureWritable(folder);
+  for (const folder of [DIST, ...GENERATED]) ensureWritable(folder);
   // All of it: the compiler leaves what it once wrote, and writes nothing anew whose source is as it was.
   for (const name of readdirSync(DIST)) rmSync(join(DIST, name), { recursive: true });
   console.log('Generating the database client and the GraphQL types…');
   run('npm', ['run', '--silent', 'generate']);
   console.log('Compiling…');
   run(process.execPath, [COMPILER, '-p', 'tsconfig.build.json']);
+  console.log('Building the console…');
+  run(process.execPath, [BUNDLER, 'build', 'console', '--logLevel', 'warn']);
   writeFileSync(MARK, `${sources} ${hashOf([DIST])}`);
   // Started once by root (sudo npm start), the next build is the owner's again.
   const { uid, gid } = statSync(ROOT);
   if (process.getuid?.() === 0 && uid !== 0) {
-    for (const path of [DIST, GENERATED].flatMap(treeOf)) lchownSync(path, uid, gid);
+    for (const path of [DIST, ...GENERATED].flatMap(treeOf)) lchownSync(path, uid, gid);
   }
 }
 
@@ -78,7 +81,7 @@ function stop(reason) {
 function hashOf(paths) {
   const hash = createHash('sha256');
   for (const path of paths.flatMap(treeOf)) {
-    if (path === MARK || path.startsWith(GENERATED) || statSync(path).isDirectory()) continue;
+    if (path === MARK || GENERATED.some((folder) => path.startsWith(folder)) || statSync(path).isDirectory()) continue;
     const content = readFileSync(path);
     hash.update(`${path.slice(ROOT.length)}\0${content.length}\0`).update(content);
   }

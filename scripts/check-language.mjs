@@ -36,7 +36,9 @@ if (fileURLToPath(import.meta.url) === process.argv[1]) {
 function repositoryFiles() {
   return execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { encoding: 'utf8' })
     .split('\n')
-    .filter((file) => /\.(?:ts|mjs|js|md|sql|prisma|yml|yaml)$/.test(file) && !EXEMPT.has(file) && existsSync(file));
+    .filter(
+      (file) => /\.(?:ts|tsx|mjs|js|md|sql|prisma|yml|yaml)$/.test(file) && !EXEMPT.has(file) && existsSync(file),
+    );
 }
 
 /** Each finding with its line, from 1, and the better wording. The file's name decides what its comments look like. */

@@ -252,6 +252,8 @@ type HttpConfig = Pick<
   Config,
   | 'host'
   | 'port'
+  | 'isConsoleEnabled'
+  | 'publicUrl'
   | 'egress'
   | 'roles'
   | 'jwt'

@@ -48,6 +48,15 @@ function parseUrl(text: string, protocols: readonly string[]): string {
   return text;
 }
 
+/** An address for browsers, without a slash at its end. */
+export function parsePublicUrl(text: string): string {
+  const url = new URL(parseUrl(text, ['https:', 'http:']));
+  if (url.search !== '' || url.hash !== '' || url.username !== '' || url.password !== '') {
+    throw new Error('must be a URL of scheme, host and path only');
+  }
+  return url.href.replace(/\/+$/, '');
+}
+
 /**
  * A URL of Postgres as node-postgres reads it: `postgres://host/database`, or `postgres:///database?host=/folder` for a
  * Unix socket. The message never repeats the value.

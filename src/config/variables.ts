@@ -18,6 +18,7 @@ import {
   parsePemFile,
   parsePort,
   parsePorts,
+  parsePublicUrl,
   parseReplicas,
   parseRoles,
   parseSchedule,
@@ -161,6 +162,16 @@ export const TABLE = {
     isSecret: true,
     meaning:
       'Opens `GET /metrics` and nothing else; at least 32 characters. For Prometheus, so that it need not have the admin key, which opens it as well.',
+  }),
+  isConsoleEnabled: variable('CONSOLE', {
+    parse: parseBoolean,
+    default: 'true',
+    meaning: 'Whether the role `api` serves the [console](console.md) at `GET /console/`.',
+  }),
+  publicUrl: variable('PUBLIC_URL', {
+    parse: parsePublicUrl,
+    meaning:
+      'Where browsers reach this server, `https://hooks.example.com/path`, if a proxy puts a path in front: the proxy removes the path, and the pages of the console put it in front of their links. Unset: no path.',
   }),
   api: {
     corsOrigins: variable('CORS_ORIGINS', {

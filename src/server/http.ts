@@ -12,6 +12,7 @@ import { atMost, InFlight } from '../lib/loop.ts';
 import { StartError } from '../lib/start-error.ts';
 import { VERSION } from '../lib/version.ts';
 import type { SchemaServices } from '../schema/context.ts';
+import { type ConsolePages, createConsolePages } from './console.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import type { Readiness } from './health.ts';
 import { createMetricsPage, type MetricsPage } from './metrics.ts';
@@ -20,7 +21,7 @@ import { answerSink } from './sink.ts';
 import { LiveSockets } from './websockets.ts';
 
 type HttpServerOptions = {
-  readonly config: Pick<Config, 'host' | 'port' | 'roles' | 'api'>;
+  readonly config: Pick<Config, 'host' | 'port' | 'roles' | 'api' | 'isConsoleEnabled' | 'publicUrl'>;
   /** Undefined in a process without the role `api`, which answers no GraphQL. */
   readonly api: ApiParts | undefined;
   readonly checkReadiness: () => Promise<Readiness>;
@@ -54,6 +55,7 @@ export class HttpServer {
   readonly #count: ReturnType<typeof createHttpCount>;
   readonly #metricsPage: MetricsPage;
   readonly #frontPage: FrontPage;
+  readonly #consolePages: ConsolePages | undefined;
   readonly #graphql: Graphql | undefined;
   readonly #sockets: LiveSockets | undefined;
   /** Operations continue when their clients have disconnected, over HTTP and over WebSocket. */
@@ -66,7 +68,15 @@ export class HttpServer {
     this.#options = options;
     this.#count = createHttpCount(metrics);
     this.#metricsPage = createMetricsPage({ metrics, keys: options.metricsKeys });
-    this.#frontPage = createFrontPage({ isApi: api !== undefined, hasGraphiql: config.api.introspection });
+    if (api !== undefined && config.isConsoleEnabled) {
+      this.#consolePages = createConsolePages(config.publicUrl);
+      if (this.#consolePages === undefined) options.log.warn('the console is not built: run "npm run build"');
+    }
+    this.#frontPage = createFrontPage({
+      isApi: api !== undefined,
+      hasConsole: this.#consolePages !== undefined,
+      hasGraphiql: config.api.introspection,
+    });
     // Each live stream adds a listener.
     setMaxListeners(0, this.#stopping.signal);
     if (api !== undefined) {
@@ -184,6 +194,7 @@ export class HttpServer {
         await this.#graphql(normalize(request, path), response);
       else if (path === '/sink' && this.#graphql !== undefined) answerSink(request, response);
       else if (path === '/') this.#frontPage(request, response);
+      else if (isConsolePath(path) && this.#consolePages !== undefined) this.#consolePages(request, response, path);
       else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
     } catch (error) {
       this.#options.log.error({ err: error, path }, 'HTTP request failed');
@@ -258,6 +269,10 @@ const PATHS: ReadonlySet<string> = new Set([
   ...['/health', '/health/live', '/health/ready'],
 ]);
 
+function isConsolePath(path: string): boolean {
+  return path === '/console' || path.startsWith('/console/');
+}
+
 /** Call with each response and its path; counts the response when it is closed. */
 function createHttpCount(metrics: Registry): (response: ServerResponse, path: string) => void {
   const requests = new Counter({
@@ -269,7 +284,7 @@ function createHttpCount(metrics: Registry): (response: ServerResponse, path: st
   return (response, path) => {
     response.once('close', () => {
       const code = response.headersSent ? `${Math.floor(response.statusCode / 100)}xx` : 'none';
-      requests.inc({ path: PATHS.has(path) ? path : 'other', code });
+      requests.inc({ path: PATHS.has(path) ? path : isConsolePath(path) ? '/console' : 'other', code });
     });
   };
 }
@@ -279,6 +294,7 @@ type FrontPage = (request: IncomingMessage, response: ServerResponse) => void;
 const GRAPHQL_LINES = [
   'POST /graphql      GraphQL, with the header "Authorization: Bearer <API key>"; live over WebSocket and SSE',
 ];
+const CONSOLE_LINE = 'GET /console/      the console, for a browser';
 const OTHER_LINES = [
   'GET /health/live   whether the process runs',
   'GET /health/ready  whether it can do its work',
@@ -286,17 +302,21 @@ const OTHER_LINES = [
 ];
 const DOCS = 'README.md and the folder docs of the source';
 
-/** `GET /`: browsers are redirected to GraphiQL where there is one; otherwise a text says what this process answers. */
-function createFrontPage({ isApi, hasGraphiql }: { isApi: boolean; hasGraphiql: boolean }): FrontPage {
+type FrontPageOptions = { readonly isApi: boolean; readonly hasConsole: boolean; readonly hasGraphiql: boolean };
+
+/** `GET /`: browsers are redirected to the console, or else to GraphiQL; without both a text says what this process answers. */
+function createFrontPage({ isApi, hasConsole, hasGraphiql }: FrontPageOptions): FrontPage {
   const title = `webhooks-engine ${VERSION}${isApi ? '' : ' (this process has no role api, so there is no /graphql)'}`;
-  const lines = [title, '', ...(isApi ? GRAPHQL_LINES : []), ...OTHER_LINES, '', `Documentation: ${DOCS}`];
+  const own = [...(hasConsole ? [CONSOLE_LINE] : []), ...(isApi ? GRAPHQL_LINES : [])];
+  // Relative: a proxy may have put a path in front.
+  const location = hasConsole ? 'console/' : isApi && hasGraphiql ? 'graphql' : undefined;
+  const lines = [title, '', ...own, ...OTHER_LINES, '', `Documentation: ${DOCS}`];
   const text = `${lines.join('\n')}\n`;
   return ({ method = '', headers }, response) => {
     if (method !== 'GET' && method !== 'HEAD') {
       response.writeHead(405, { allow: 'GET, HEAD' }).end();
-    } else if (isApi && hasGraphiql && headers.accept?.includes('text/html') === true) {
-      // Relative: a proxy may have put a path in front.
-      response.writeHead(302, { location: 'graphql', 'cache-control': 'no-store' }).end();
+    } else if (location !== undefined && headers.accept?.includes('text/html') === true) {
+      response.writeHead(302, { location, 'cache-control': 'no-store' }).end();
     } else {
       response.writeHead(200, { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'no-store' }).end(text);
     }

@@ -26,6 +26,8 @@ export function createApiServer(
     port,
     roles,
     metricsToken: undefined,
+    isConsoleEnabled: false,
+    publicUrl: undefined,
     egress,
     maxSubscriptionsPerTenant: 1_000,
     retention: { days: 30, maxPerSubscription: undefined },

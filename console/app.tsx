@@ -1,0 +1,79 @@
+import { Component, lazy, type ReactNode, Suspense } from 'react';
+import { Redirect, Route, Router, Switch } from 'wouter';
+import { useStore } from './graphql/store.ts';
+import { ClientsProvider } from './graphql/use-clients.tsx';
+import { LiveLogPage } from './live-log/live-log-page.tsx';
+import { messages } from './messages.ts';
+import { paths } from './paths.ts';
+import { session } from './session/session.ts';
+import { SignInAgain, SignInPage } from './session/sign-in.tsx';
+import { Layout, PageTitle } from './shell/layout.tsx';
+import { EmptyState, SkeletonRows } from './ui/states.tsx';
+
+const EventPage = lazy(async () => ({ default: (await import('./events/event-page.tsx')).EventPage }));
+const EventsPage = lazy(async () => ({ default: (await import('./events/events-page.tsx')).EventsPage }));
+const DeliveryPage = lazy(async () => ({ default: (await import('./deliveries/delivery-page.tsx')).DeliveryPage }));
+const DeliveriesPage = lazy(async () => ({
+  default: (await import('./deliveries/deliveries-page.tsx')).DeliveriesPage,
+}));
+
+/** `/console`, behind a prefix if the server has a public path. */
+const BASE = new URL(document.baseURI).pathname.replace(/\/$/, '');
+
+export function App() {
+  const current = useStore(session);
+  if (current === undefined) return <SignInPage />;
+  return (
+    <ClientsProvider sessionKey={current.key}>
+      <Router base={BASE}>
+        <Layout>
+          <PageBoundary>
+            <Suspense fallback={<SkeletonRows />}>
+              <Pages />
+            </Suspense>
+          </PageBoundary>
+        </Layout>
+      </Router>
+      {current.hasEnded && <SignInAgain />}
+    </ClientsProvider>
+  );
+}
+
+function Pages() {
+  return (
+    <Switch>
+      <Route path="/">
+        <Redirect to={paths.liveLog()} replace />
+      </Route>
+      <Route path="/log" component={LiveLogPage} />
+      <Route path="/event" component={EventPage} />
+      <Route path="/events" component={EventsPage} />
+      <Route path="/deliveries/:id">{({ id }) => <DeliveryPage id={decodeURIComponent(id)} />}</Route>
+      <Route path="/deliveries" component={DeliveriesPage} />
+      <Route>
+        <PageTitle title={messages.notFound} />
+        <EmptyState title={messages.notFound}>{messages.notFoundHint}</EmptyState>
+      </Route>
+    </Switch>
+  );
+}
+
+type BoundaryProps = { readonly children: ReactNode };
+
+/** A bug in a page leaves navigation and other pages usable. */
+class PageBoundary extends Component<BoundaryProps, { readonly hasFailed: boolean }> {
+  override state = { hasFailed: false };
+
+  static getDerivedStateFromError() {
+    return { hasFailed: true };
+  }
+
+  override componentDidCatch(error: Error) {
+    reportError(error);
+  }
+
+  override render() {
+    if (!this.state.hasFailed) return this.props.children;
+    return <EmptyState title={messages.pageFailed}>{messages.pageFailedHint}</EmptyState>;
+  }
+}

@@ -1,0 +1,120 @@
+import { useLocation } from 'wouter';
+import { DeliveryListDocument, type DeliveryListQuery, DeliveryStatus } from '../generated/graphql.ts';
+import styles from '../live-log/live-log-page.module.css';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { Endpoint } from '../ui/endpoint.tsx';
+import { type Column, Grid } from '../ui/grid.tsx';
+import { DeliveryOutcome } from '../ui/outcome.tsx';
+import { Segments } from '../ui/segments.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { Time } from '../ui/time.tsx';
+import { useIsWide } from '../ui/use-is-wide.ts';
+import { usePages } from '../ui/use-pages.ts';
+import { visibleLine } from '../ui/visible-text.ts';
+import { OpenDelivery } from './delivery-panel.tsx';
+
+type DeliveryRow = DeliveryListQuery['deliveries']['nodes'][number];
+
+const words = messages.columns;
+const COLUMNS: readonly Column<DeliveryRow>[] = [
+  { key: 'created', header: words.created, width: '96px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'status', header: words.status, width: 'minmax(120px, 260px)', cell: (row) => <DeliveryOutcome {...row} /> },
+  {
+    key: 'type',
+    header: words.type,
+    width: 'minmax(100px, 1fr)',
+    cell: ({ event }) => <code>{event == null ? messages.none : visibleLine(event.type)}</code>,
+  },
+  {
+    key: 'endpoint',
+    header: words.endpoint,
+    width: 'minmax(120px, 1.6fr)',
+    from: 620,
+    cell: ({ subscription }) => <Endpoint url={subscription.url} />,
+  },
+  {
+    key: 'tenant',
+    header: words.tenant,
+    width: 'minmax(72px, 140px)',
+    from: 760,
+    cell: ({ tenant }) => visibleLine(tenant),
+  },
+  {
+    key: 'next',
+    header: words.next,
+    width: '104px',
+    align: 'end',
+    from: 900,
+    cell: ({ nextAttemptAt }) => (nextAttemptAt == null ? messages.none : <Time at={nextAttemptAt} />),
+  },
+  {
+    key: 'attempts',
+    header: words.attempts,
+    width: '64px',
+    align: 'end',
+    from: 520,
+    cell: ({ attemptCount }) => attemptCount,
+  },
+];
+
+/** Deliveries by their state; the address has the state and the open delivery. */
+export function DeliveriesPage() {
+  const [params, setParams] = useUrlParams();
+  const [, navigate] = useLocation();
+  const isWide = useIsWide();
+  const status = readStatus(params.get('status'));
+  const subscription = params.get('subscription');
+  const filter = {
+    ...(status !== undefined && { statuses: [status] }),
+    ...(subscription !== null && { subscriptionIds: [subscription] }),
+  };
+  const { rows, error, isLoading, loadMore } = usePages({
+    query: DeliveryListDocument,
+    variables: { filter },
+    pageOf: (data) => data.deliveries,
+  });
+  const open = params.get('delivery') ?? undefined;
+  const texts = messages.deliveries;
+  return (
+    <>
+      <PageTitle title={texts.title}>
+        <Segments
+          label={messages.columns.status}
+          value={status ?? ''}
+          onChange={(next) => setParams({ status: next, delivery: undefined })}
+          options={[
+            { value: '', name: texts.all },
+            ...Object.values(DeliveryStatus).map((value) => ({ value, name: messages.deliveryStatuses[value] })),
+          ]}
+        />
+      </PageTitle>
+      {error !== undefined && <ErrorState error={error} />}
+      <div className={styles.split}>
+        {isLoading ? (
+          <SkeletonRows count={16} />
+        ) : (
+          <Grid
+            label={texts.label}
+            columns={COLUMNS}
+            rows={rows}
+            rowKey={({ id }) => id}
+            openKey={open}
+            onOpen={({ id }) =>
+              isWide ? setParams({ delivery: id, attempt: undefined }) : navigate(paths.delivery(id))
+            }
+            onEnd={loadMore}
+            empty={<EmptyState title={texts.empty}>{texts.emptyHint}</EmptyState>}
+          />
+        )}
+        <OpenDelivery />
+      </div>
+    </>
+  );
+}
+
+function readStatus(text: string | null): DeliveryStatus | undefined {
+  return Object.values(DeliveryStatus).find((status) => status === text);
+}

@@ -1,0 +1,51 @@
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { IconButton } from '../ui/button.tsx';
+import { Link } from '../ui/link.tsx';
+import { useIsWide } from '../ui/use-is-wide.ts';
+import styles from './delivery-view.module.css';
+import { DeliveryView } from './delivery-view.tsx';
+
+type DeliveryPanelProps = {
+  readonly id: string;
+  readonly attemptId: string | undefined;
+  readonly onAttempt: (id: string) => void;
+  readonly onClose: () => void;
+};
+
+/** On wide screens, the delivery that the parameter `delivery` of the address names, beside a list. */
+export function OpenDelivery() {
+  const [params, setParams] = useUrlParams();
+  const isWide = useIsWide();
+  const id = params.get('delivery');
+  if (!isWide || id === null) return null;
+  return (
+    <DeliveryPanel
+      id={id}
+      attemptId={params.get('attempt') ?? undefined}
+      onAttempt={(attempt) => setParams({ attempt })}
+      onClose={() => setParams({ delivery: undefined, attempt: undefined })}
+    />
+  );
+}
+
+function DeliveryPanel({ id, onClose, ...rest }: DeliveryPanelProps) {
+  return (
+    <aside className={styles.panel} aria-label={messages.delivery.title}>
+      <DeliveryView
+        id={id}
+        {...rest}
+        heading={(_, actions) => (
+          <div className={styles.head}>
+            <h2>
+              <Link to={paths.delivery(id)}>{messages.delivery.title}</Link>
+            </h2>
+            {actions}
+            <IconButton icon="close" label={messages.close} onClick={onClose} />
+          </div>
+        )}
+      />
+    </aside>
+  );
+}

@@ -1,0 +1,176 @@
+import { type ReactNode, useState } from 'react';
+import { useMutation, useQuery } from 'urql';
+import {
+  CancelDeliveryDocument,
+  DeliveryDetailsDocument,
+  type DeliveryDetailsQuery,
+  RetryDeliveryDocument,
+} from '../generated/graphql.ts';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { Button } from '../ui/button.tsx';
+import { CopyButton } from '../ui/copy.tsx';
+import { Endpoint } from '../ui/endpoint.tsx';
+import { Facts } from '../ui/facts.tsx';
+import { Id } from '../ui/id.tsx';
+import { Link } from '../ui/link.tsx';
+import { announce } from '../ui/live-region.tsx';
+import { DeliveryOutcome } from '../ui/outcome.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { Countdown, Time } from '../ui/time.tsx';
+import { visibleLine } from '../ui/visible-text.ts';
+import { AttemptView } from './attempt-view.tsx';
+import { curlCommand } from './curl.ts';
+import styles from './delivery-view.module.css';
+import { Timeline } from './timeline.tsx';
+import { useDeliveryUpdates } from './use-delivery-updates.ts';
+
+const words = messages.delivery;
+
+export type DeliveryDetails = NonNullable<DeliveryDetailsQuery['delivery']>;
+
+type DeliveryViewProps = {
+  readonly id: string;
+  readonly attemptId: string | undefined;
+  readonly onAttempt: (id: string) => void;
+  /** The heading; the page and the panel have different ones. */
+  readonly heading: (delivery: DeliveryDetails | undefined, actions: ReactNode) => ReactNode;
+};
+
+/** One delivery: its state, its attempts, and the request and response of one of them. Pushed updates keep it current. */
+export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryViewProps) {
+  const [{ data, error, fetching }, refresh] = useQuery({ query: DeliveryDetailsDocument, variables: { id } });
+  const delivery = data?.delivery ?? undefined;
+  useDeliveryUpdates(delivery, refresh);
+  if (error !== undefined && data === undefined)
+    return (
+      <>
+        {heading(undefined, null)}
+        <ErrorState error={error} />
+      </>
+    );
+  if (delivery === undefined) {
+    return (
+      <>
+        {heading(undefined, null)}
+        {fetching || data === undefined ? (
+          <SkeletonRows />
+        ) : (
+          <EmptyState title={words.notFound}>{words.notFoundHint}</EmptyState>
+        )}
+      </>
+    );
+  }
+  const attempts = delivery.attempts.nodes;
+  const attempt = attempts.find((each) => each.id === attemptId) ?? attempts[0];
+  const { event, subscription } = delivery;
+  const curl =
+    attempt === undefined || event == null
+      ? undefined
+      : curlCommand({ url: subscription.url, headers: attempt.requestHeaders, body: JSON.stringify(event.data) });
+  return (
+    <div className={styles.view}>
+      {heading(
+        delivery,
+        <>
+          {curl !== undefined && <CopyButton text={curl}>{messages.copyCurl}</CopyButton>}
+          <Actions delivery={delivery} />
+        </>,
+      )}
+      <DeliveryFacts delivery={delivery} />
+      <div className={styles.parts}>
+        <Timeline delivery={delivery} selectedId={attempt?.id} onSelect={onAttempt} />
+        {attempt !== undefined && (
+          <AttemptView
+            attempt={attempt}
+            url={subscription.url}
+            data={event == null ? undefined : { value: event.data }}
+          />
+        )}
+      </div>
+    </div>
+  );
+}
+
+function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {
+  const { event, subscription, status, waitingFor } = delivery;
+  return (
+    <Facts
+      facts={[
+        { name: messages.columns.status, value: <DeliveryOutcome status={status} waitingFor={waitingFor} /> },
+        delivery.nextAttemptAt != null && {
+          name: words.waits,
+          value: (
+            <>
+              {words.nextIn} <Countdown to={delivery.nextAttemptAt} />
+            </>
+          ),
+        },
+        {
+          name: words.event,
+          value:
+            event == null ? (
+              words.eventGone
+            ) : (
+              <Link to={paths.event(event.tenant, event.id)}>
+                {visibleLine(event.type)} <code>{visibleLine(event.id)}</code>
+              </Link>
+            ),
+        },
+        {
+          name: words.subscription,
+          value: (
+            <Link to={paths.subscription(subscription.id)}>
+              <Endpoint url={subscription.url} />
+            </Link>
+          ),
+        },
+        { name: messages.columns.tenant, value: visibleLine(delivery.tenant) },
+        { name: words.created, value: <Time at={delivery.createdAt} /> },
+        delivery.completedAt != null && { name: words.ended, value: <Time at={delivery.completedAt} /> },
+        delivery.replay != null && { name: words.replay, value: <Id value={delivery.replay.id} length={24} /> },
+      ]}
+    />
+  );
+}
+
+/** Retry and cancel, where the state permits them. */
+function Actions({ delivery }: { readonly delivery: DeliveryDetails }) {
+  const [retrying, retry] = useMutation(RetryDeliveryDocument);
+  const [cancelling, cancel] = useMutation(CancelDeliveryDocument);
+  const [problem, setProblem] = useState<string>();
+  const { id, status, event } = delivery;
+  const canRetry = (status === 'PENDING' || status === 'FAILURE') && event != null;
+  const isBusy = retrying.fetching || cancelling.fetching;
+  const onRetry = async () => {
+    const { data, error } = await retry({ id });
+    const result = data?.retryDelivery;
+    setProblem(result !== undefined && 'message' in result ? result.message : error?.message);
+    if (result?.__typename === 'RetryDeliveryPayload') announce(words.retrying);
+  };
+  const onCancel = async () => {
+    const { data, error } = await cancel({ id });
+    const result = data?.cancelDelivery;
+    setProblem(result !== undefined && 'message' in result ? result.message : error?.message);
+    if (result?.__typename === 'CancelDeliveryPayload') announce(words.cancelled);
+  };
+  return (
+    <>
+      {canRetry && (
+        <Button icon="replay" disabled={isBusy} onClick={onRetry}>
+          {words.retry}
+        </Button>
+      )}
+      {status === 'PENDING' && (
+        <Button kind="danger" disabled={isBusy} onClick={onCancel}>
+          {words.cancel}
+        </Button>
+      )}
+      {problem !== undefined && (
+        <span role="alert" className={styles.problem}>
+          {problem}
+        </span>
+      )}
+    </>
+  );
+}

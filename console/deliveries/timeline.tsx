@@ -1,0 +1,67 @@
+import { messages } from '../messages.ts';
+import { Icon } from '../ui/icons.tsx';
+import { AttemptOutcome } from '../ui/outcome.tsx';
+import { Countdown, Time } from '../ui/time.tsx';
+import type { DeliveryDetails } from './delivery-view.tsx';
+import styles from './timeline.module.css';
+
+const words = messages.delivery;
+
+type TimelineProps = {
+  readonly delivery: DeliveryDetails;
+  readonly selectedId: string | undefined;
+  readonly onSelect: (id: string) => void;
+};
+
+/** The attempts, newest first, below the one that is planned or in flight. */
+export function Timeline({ delivery, selectedId, onSelect }: TimelineProps) {
+  const attempts = delivery.attempts.nodes;
+  return (
+    <section aria-label={words.timeline} className={styles.timeline}>
+      <h3>{words.timeline}</h3>
+      <ol>
+        {delivery.status === 'PENDING' && <Coming delivery={delivery} />}
+        {attempts.map((attempt) => (
+          <li key={attempt.id}>
+            <button
+              type="button"
+              className={styles.attempt}
+              aria-pressed={attempt.id === selectedId}
+              onClick={() => onSelect(attempt.id)}
+            >
+              <span className={styles.number}>{attempt.number}</span>
+              <AttemptOutcome {...attempt} />
+              <span className={styles.when}>
+                {attempt.responseTimeMs} ms · <Time at={attempt.startedAt} />
+              </span>
+            </button>
+          </li>
+        ))}
+        {attempts.length === 0 && delivery.status !== 'PENDING' && <li className={styles.none}>{words.noAttempts}</li>}
+      </ol>
+    </section>
+  );
+}
+
+function Coming({ delivery: { attemptCount, nextAttemptAt, waitingFor } }: { readonly delivery: DeliveryDetails }) {
+  const number = attemptCount + 1;
+  return (
+    <li className={styles.coming}>
+      <span className={styles.number}>{number}</span>
+      <span className={styles.word}>
+        <Icon name="waiting" size={14} />
+        {nextAttemptAt == null ? words.inFlight(number) : words.planned(number)}
+      </span>
+      <span className={styles.when}>
+        {nextAttemptAt == null ? (
+          words.inFlightHint
+        ) : (
+          <>
+            {waitingFor != null && `${messages.waitReasons[waitingFor] ?? waitingFor}, `}
+            {words.nextIn} <Countdown to={nextAttemptAt} />
+          </>
+        )}
+      </span>
+    </li>
+  );
+}

@@ -1,0 +1,76 @@
+import { useLocation } from 'wouter';
+import { EventListDocument, type EventListQuery } from '../generated/graphql.ts';
+import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { type Column, Grid } from '../ui/grid.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { Time } from '../ui/time.tsx';
+import { usePages } from '../ui/use-pages.ts';
+import { shortened, visibleLine } from '../ui/visible-text.ts';
+
+type EventRow = EventListQuery['events']['nodes'][number];
+
+const words = messages.columns;
+const COLUMNS: readonly Column<EventRow>[] = [
+  { key: 'created', header: words.created, width: '96px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  {
+    key: 'type',
+    header: words.type,
+    width: 'minmax(120px, 1fr)',
+    cell: ({ type }) => <code>{visibleLine(type)}</code>,
+  },
+  {
+    key: 'id',
+    header: words.id,
+    width: 'minmax(120px, 1fr)',
+    from: 520,
+    cell: ({ id }) => <code title={visibleLine(id)}>{shortened(visibleLine(id), 40)}</code>,
+  },
+  {
+    key: 'tenant',
+    header: words.tenant,
+    width: 'minmax(72px, 180px)',
+    from: 420,
+    cell: ({ tenant }) => visibleLine(tenant),
+  },
+];
+
+/** Events, newest first; the address has the filter by tenant and type. */
+export function EventsPage() {
+  const [params] = useUrlParams();
+  const [, navigate] = useLocation();
+  const [tenant, type] = [params.get('tenant'), params.get('type')];
+  const filter = { ...(tenant !== null && { tenant }), ...(type !== null && { eventTypes: [type] }) };
+  const { rows, error, isLoading, loadMore } = usePages({
+    query: EventListDocument,
+    variables: { filter },
+    pageOf: (data) => data.events,
+  });
+  const texts = messages.events;
+  return (
+    <>
+      <PageTitle title={texts.title} />
+      {error !== undefined && <ErrorState error={error} />}
+      {isLoading ? (
+        <SkeletonRows count={16} />
+      ) : (
+        <Grid
+          label={texts.label}
+          columns={COLUMNS}
+          rows={rows}
+          rowKey={(row) => `${row.tenant}\n${row.id}`}
+          onOpen={(row) => navigate(paths.event(row.tenant, row.id))}
+          onEnd={loadMore}
+          empty={
+            <EmptyState title={texts.empty} command={PUBLISH_EXAMPLE}>
+              {texts.emptyHint}
+            </EmptyState>
+          }
+        />
+      )}
+    </>
+  );
+}

@@ -1,0 +1,70 @@
+import { cacheExchange } from '@urql/exchange-graphcache';
+import type { Client as LiveClient } from 'graphql-ws';
+import { type Client, createClient, fetchExchange, mapExchange, subscriptionExchange } from 'urql';
+import { endSession } from '../session/session.ts';
+import { createLiveClient, GRAPHQL_URL } from './connection.ts';
+
+export type Clients = {
+  readonly urql: Client;
+  /** For streams that bypass the normalised cache. */
+  readonly live: LiveClient;
+};
+
+/** Types without an id of their own are part of the object that has them. */
+const NONE = () => null;
+const EMBEDDED = ['Circuit', 'SigningSecret', 'DeliveryStats', 'DeliveryStatsBucket', 'ResponseTimes', 'InputProblem'];
+const PAGES = [
+  'Attempt',
+  'ApiKey',
+  'ConsideredSubscription',
+  'Delivery',
+  'Event',
+  'EventType',
+  'RejectedEvent',
+  'Replay',
+];
+
+/** The clients of one credential. Another credential gets new ones, so that no answer is kept beyond its owner. */
+export function createClients(key: string): Clients {
+  const live = createLiveClient(key);
+  const urql = createClient({
+    url: GRAPHQL_URL,
+    fetchOptions: { headers: { authorization: `Bearer ${key}` }, credentials: 'omit', referrerPolicy: 'no-referrer' },
+    preferGetMethod: false,
+    requestPolicy: 'cache-and-network',
+    exchanges: [
+      mapExchange({
+        onError: ({ graphQLErrors, response }) => {
+          const isRefused = graphQLErrors.some(({ extensions }) => extensions.code === 'UNAUTHENTICATED');
+          // `as`: urql types the response of any platform.
+          if (isRefused || (response as Response | undefined)?.status === 401) endSession();
+        },
+      }),
+      cacheExchange({
+        keys: {
+          // Publishers' ids are unique within a tenant only.
+          Event: ({ tenant, id }) => (typeof tenant === 'string' && typeof id === 'string' ? `${tenant}\n${id}` : null),
+          EventType: ({ name }) => (typeof name === 'string' ? name : null),
+          ...Object.fromEntries(connectionTypes().map((name) => [name, NONE])),
+          ...Object.fromEntries(EMBEDDED.map((name) => [name, NONE])),
+          ConsideredSubscription: NONE,
+          TestFilterResult: NONE,
+        },
+      }),
+      fetchExchange,
+      subscriptionExchange({
+        forwardSubscription: ({ query = '', variables }) => ({
+          subscribe: (sink) => ({
+            // `as`: both libraries describe the same JSON.
+            unsubscribe: live.subscribe({ query, variables: variables as Record<string, unknown> }, sink as never),
+          }),
+        }),
+      }),
+    ],
+  });
+  return { urql, live };
+}
+
+function connectionTypes(): string[] {
+  return [...PAGES, 'WebhookSubscription'].flatMap((name) => [`${name}Connection`, `${name}Edge`]).concat('PageInfo');
+}

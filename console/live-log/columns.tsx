@@ -1,0 +1,96 @@
+import { useStore } from '../graphql/store.ts';
+import { messages } from '../messages.ts';
+import { preferences } from '../shell/preferences.ts';
+import { Endpoint } from '../ui/endpoint.tsx';
+import { clockTime, count } from '../ui/format.ts';
+import type { Column, Rows } from '../ui/grid.tsx';
+import { AttemptOutcome } from '../ui/outcome.tsx';
+import { useNow } from '../ui/time.tsx';
+import { visibleLine } from '../ui/visible-text.ts';
+import type { FilterKey, KnownValues } from './filter.ts';
+import styles from './live-log-page.module.css';
+import type { LogRow } from './live-log-store.ts';
+
+const words = messages.columns;
+
+export const COLUMNS: readonly Column<LogRow>[] = [
+  { key: 'time', header: words.time, width: '100px', cell: (row) => <Clock at={row.startedAt} /> },
+  {
+    key: 'outcome',
+    header: words.outcome,
+    width: 'minmax(128px, 160px)',
+    cell: (row) => <AttemptOutcome {...row} />,
+  },
+  {
+    key: 'type',
+    header: words.type,
+    width: 'minmax(120px, 1fr)',
+    cell: (row) => (
+      <span className={styles.type} title={visibleLine(row.eventType)}>
+        {visibleLine(row.eventType)}
+        {row.isTest && <span className={styles.test}>{messages.liveLog.test}</span>}
+      </span>
+    ),
+  },
+  {
+    key: 'endpoint',
+    header: words.endpoint,
+    width: 'minmax(160px, 2fr)',
+    from: 620,
+    cell: (row) => <Endpoint url={row.subscription.url} />,
+  },
+  {
+    key: 'tenant',
+    header: words.tenant,
+    width: 'minmax(72px, 112px)',
+    from: 760,
+    cell: (row) => visibleLine(row.tenant),
+  },
+  { key: 'attempt', header: words.attempt, width: '56px', align: 'end', from: 900, cell: (row) => row.number },
+  { key: 'ms', header: words.ms, width: '56px', align: 'end', from: 520, cell: (row) => count(row.responseTimeMs) },
+  {
+    key: 'size',
+    header: words.size,
+    width: '64px',
+    align: 'end',
+    from: 980,
+    cell: (row) => count(row.payloadSizeBytes),
+  },
+];
+
+function Clock({ at }: { readonly at: string }) {
+  const { zone } = useStore(preferences);
+  const ms = Date.parse(at);
+  return <time dateTime={at}>{clockTime(ms, { nowMs: useNow(), zone })}</time>;
+}
+
+type FilterTerm = { readonly key: FilterKey; readonly value: string };
+
+/** The filter by the value of a cell; undefined where there is none. */
+export function filterTermOf(row: LogRow, column: string): FilterTerm | undefined {
+  if (column === 'type') return { key: 'type', value: row.eventType };
+  if (column === 'endpoint') return { key: 'sub', value: row.subscription.id };
+  if (column === 'tenant') return { key: 'tenant', value: row.tenant };
+  if (column !== 'outcome') return undefined;
+  if (row.statusCode != null) return { key: 'code', value: String(row.statusCode) };
+  if (row.failureReason != null) return { key: 'reason', value: row.failureReason.toLowerCase() };
+  return { key: 'status', value: row.status.toLowerCase() };
+}
+
+const READ_FOR_COMPLETION = 500;
+
+/** Values of the newest rows. */
+export function knownValues(rows: Rows<LogRow>): KnownValues {
+  const types = new Set<string>();
+  const tenants = new Set<string>();
+  const subscriptions = new Set<string>();
+  for (let index = 0; index < Math.min(rows.length, READ_FOR_COMPLETION); index += 1) {
+    const row = rows.at(index);
+    if (row === undefined) continue;
+    types.add(row.eventType);
+    tenants.add(row.tenant);
+    subscriptions.add(row.subscription.id);
+  }
+  const prefixes = [...types].flatMap((type) => (type.includes('.') ? [`${type.split('.', 1)[0] ?? ''}.*`] : []));
+  return { type: [...prefixes, ...types].sort(), tenant: [...tenants].sort(), sub: [...subscriptions] };
+}

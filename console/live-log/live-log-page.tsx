@@ -1,0 +1,196 @@
+import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
+import { useClient } from 'urql';
+import { useLocation } from 'wouter';
+import { OpenDelivery } from '../deliveries/delivery-panel.tsx';
+import { useLiveClient } from '../graphql/use-clients.tsx';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { useHotkey } from '../shell/use-hotkey.ts';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { Button } from '../ui/button.tsx';
+import { copyText } from '../ui/copy.tsx';
+import { Grid, type GridHandle, type Rows } from '../ui/grid.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { useIsWide } from '../ui/use-is-wide.ts';
+import { COLUMNS, filterTermOf, knownValues } from './columns.tsx';
+import { parseFilter, toggleTerm } from './filter.ts';
+import { FilterField } from './filter-field.tsx';
+import styles from './live-log-page.module.css';
+import { LiveLog, type LogRow } from './live-log-store.ts';
+import { PUBLISH_EXAMPLE } from './publish-example.ts';
+
+const TYPING_PAUSE_MS = 300;
+
+/** Every attempt as it is logged, newest first. The address holds the filter and the open row. */
+export function LiveLogPage() {
+  const [params, setParams] = useUrlParams();
+  const [, navigate] = useLocation();
+  const isWide = useIsWide();
+  const query = params.get('q') ?? '';
+  const { log, problems } = useLog(query);
+  const { rows, pause, resume, isPaused, waiting } = useRows(log);
+  const grid = useRef<GridHandle>(null);
+  const field = useRef<HTMLInputElement>(null);
+  useHotkey('/', () => field.current?.focus());
+  useHotkey('p', isPaused ? resume : pause);
+  useHotkey('Escape', () => setParams({ delivery: undefined, attempt: undefined }));
+
+  const open = (row: LogRow) => {
+    if (row.delivery == null) return;
+    if (isWide) setParams({ delivery: row.delivery.id, attempt: row.id });
+    else navigate(paths.delivery(row.delivery.id, row.id));
+  };
+  const onKey = (key: string, row: LogRow, column: string) => {
+    if (key === 'f') {
+      const term = filterTermOf(row, column);
+      if (term !== undefined) setParams({ q: toggleTerm(query, term.key, term.value) });
+    } else if (key === 'c' && row.delivery != null) void copyText(linkTo(paths.delivery(row.delivery.id, row.id)));
+    else return false;
+    return true;
+  };
+  const words = messages.liveLog;
+  const { phase, error } = log.state;
+  return (
+    <>
+      <PageTitle title={words.title}>
+        <span className={styles.count}>{words.rows(rows.length)}</span>
+      </PageTitle>
+      <div className={styles.bar}>
+        <FilterInput
+          ref={field}
+          value={query}
+          onChange={(q) => setParams({ q })}
+          known={() => knownValues(rows)}
+          problems={problems}
+          onLeave={() => grid.current?.focus()}
+        />
+        <Button icon={isPaused ? 'play' : 'pause'} aria-pressed={isPaused} onClick={isPaused ? resume : pause}>
+          {isPaused ? words.resume(waiting) : words.pause}
+        </Button>
+      </div>
+      {error !== undefined && <ErrorState error={error} />}
+      <div className={styles.split}>
+        {phase === 'loading' && rows.length === 0 ? (
+          <SkeletonRows count={16} />
+        ) : (
+          <Grid
+            ref={grid}
+            label={words.label}
+            columns={COLUMNS}
+            rows={rows}
+            rowKey={rowKey}
+            openKey={params.get('attempt') ?? undefined}
+            onOpen={open}
+            onKey={onKey}
+            onEnd={isPaused ? undefined : log.loadOlder}
+            inserted={isPaused ? 0 : log.appended}
+            empty={<Empty isFiltered={query !== ''} onClear={() => setParams({ q: undefined })} />}
+          />
+        )}
+        <OpenDelivery />
+      </div>
+    </>
+  );
+}
+
+const rowKey = ({ id }: LogRow) => id;
+
+function linkTo(path: string): string {
+  return new URL(`.${path}`, document.baseURI).href;
+}
+
+function Empty({ isFiltered, onClear }: { readonly isFiltered: boolean; readonly onClear: () => void }) {
+  const words = messages.liveLog;
+  if (!isFiltered) {
+    return (
+      <EmptyState title={words.empty} command={PUBLISH_EXAMPLE}>
+        {words.emptyHint}
+      </EmptyState>
+    );
+  }
+  return (
+    <EmptyState title={words.noMatch}>
+      {words.noMatchHint} <Button onClick={onClear}>{words.clearFilter}</Button>
+    </EmptyState>
+  );
+}
+
+function useLog(query: string) {
+  const client = useClient();
+  const live = useLiveClient();
+  const [openedAt] = useState(() => Date.now());
+  const { log, problems } = useMemo(() => {
+    const parsed = parseFilter(query, openedAt);
+    const matches = (row: LogRow) => parsed.words.every((word) => textOf(row).includes(word));
+    return {
+      log: new LiveLog(parsed.filter, parsed.words.length === 0 ? undefined : matches),
+      problems: parsed.problems,
+    };
+  }, [query, openedAt]);
+  useEffect(() => log.connect({ urql: client, live }), [log, client, live]);
+  return { log, problems };
+}
+
+function textOf(row: LogRow): string {
+  const { eventType, tenant, subscription, statusCode, failureReason, id, delivery } = row;
+  const parts = [eventType, tenant, subscription.url, subscription.id, statusCode, failureReason, id, delivery?.id];
+  return parts.join('\n').toLowerCase();
+}
+
+/** The rows to show: those of the log, or those at the time of the pause. */
+function useRows(log: LiveLog) {
+  useSyncExternalStore(log.subscribe, log.getVersion);
+  const [paused, setPaused] = useState<{ log: LiveLog; rows: Rows<LogRow>; appended: number }>();
+  const isPaused = paused?.log === log;
+  const pause = useCallback(() => {
+    setPaused({ log, rows: log.rows().slice(), appended: log.appended });
+  }, [log]);
+  return {
+    rows: isPaused ? paused.rows : log.rows(),
+    isPaused,
+    waiting: isPaused ? log.appended - paused.appended : 0,
+    pause,
+    resume: () => setPaused(undefined),
+  };
+}
+
+type FilterInputProps = Omit<Parameters<typeof FilterField>[0], 'known'> & {
+  readonly known: () => ReturnType<typeof knownValues>;
+};
+
+/** Takes each letter at once and passes the text on when typing pauses: every text is a new query. */
+function FilterInput({ value, onChange, known, onLeave, ...rest }: FilterInputProps) {
+  const [text, setText] = useState(value);
+  const [passed, setPassed] = useState(value);
+  // The address changed by other means: `f`, back, a link.
+  if (passed !== value) {
+    setPassed(value);
+    setText(value);
+  }
+  const pass = (next: string) => {
+    setPassed(next.trim());
+    onChange(next.trim());
+  };
+  const latest = useRef(pass);
+  useEffect(() => {
+    latest.current = pass;
+  });
+  useEffect(() => {
+    if (text.trim() === passed) return undefined;
+    const timer = window.setTimeout(() => latest.current(text), TYPING_PAUSE_MS);
+    return () => window.clearTimeout(timer);
+  }, [text, passed]);
+  return (
+    <FilterField
+      {...rest}
+      value={text}
+      known={known()}
+      onChange={setText}
+      onLeave={() => {
+        pass(text);
+        onLeave();
+      }}
+    />
+  );
+}

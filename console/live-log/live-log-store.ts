@@ -1,0 +1,199 @@
+import type { Client as LiveClient } from 'graphql-ws';
+import { type Client, CombinedError, stringifyDocument } from 'urql';
+import {
+  type DeliveryFilter,
+  LogPageDocument,
+  type LogPageQuery,
+  type LogRowFragment,
+  WatchLogDocument,
+  type WatchLogSubscription,
+} from '../generated/graphql.ts';
+import type { Rows } from '../ui/grid.tsx';
+import { RowBuffer } from './row-buffer.ts';
+
+export type LogRow = LogRowFragment;
+
+/** Rows that the list holds. */
+export const CAPACITY = 20_000;
+const PAGE = 100;
+const RESTART_AFTER_MS = 1_000;
+
+type Clients = { readonly urql: Client; readonly live: LiveClient };
+
+export type LogState = {
+  readonly phase: 'loading' | 'ready';
+  readonly error: CombinedError | undefined;
+  readonly hasOlder: boolean;
+  readonly isLoadingOlder: boolean;
+};
+
+/**
+ * The attempts that match a filter: the newest page, then each one as it is logged. Rows bypass the normalised cache, and
+ * React renders at most once a frame. A new connection continues behind the last cursor: no row is missed, and none is
+ * there twice.
+ */
+export class LiveLog {
+  readonly buffer = new RowBuffer<LogRow>(CAPACITY);
+  readonly #filter: DeliveryFilter;
+  readonly #matches: ((row: LogRow) => boolean) | undefined;
+  readonly #listeners = new Set<() => void>();
+  #state: LogState = { phase: 'loading', error: undefined, hasOlder: false, isLoadingOlder: false };
+  #cursor: string | undefined;
+  #endCursor: string | undefined;
+  #frame: number | undefined;
+  #version = 0;
+  #appended = 0;
+  #clients: Clients | undefined;
+
+  /** `matches` is the part of the filter that the server does not know. */
+  constructor(filter: DeliveryFilter, matches: ((row: LogRow) => boolean) | undefined) {
+    this.#filter = filter;
+    this.#matches = matches;
+  }
+
+  get state(): LogState {
+    return this.#state;
+  }
+
+  /** The number of matching rows that arrived on top so far. */
+  get appended(): number {
+    return this.#appended;
+  }
+
+  /** The matching rows, newest first. Without a condition of the client nothing is copied. */
+  rows(): Rows<LogRow> & { slice(): LogRow[] } {
+    if (this.#matches !== undefined) return this.buffer.select(this.#matches);
+    const { buffer } = this;
+    return { length: buffer.length, at: (index) => buffer.newest(index), slice: () => buffer.select(() => true) };
+  }
+
+  readonly subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  };
+
+  /** For useSyncExternalStore: changes at most once a frame. */
+  readonly getVersion = (): number => this.#version;
+
+  /** Reads and watches until the returned function is called. May be called again, with other clients. */
+  connect(clients: Clients): () => void {
+    this.#clients = clients;
+    const ending = new AbortController();
+    void this.#run(clients, ending.signal);
+    return () => {
+      ending.abort();
+      this.#clients = undefined;
+    };
+  }
+
+  async #run(clients: Clients, signal: AbortSignal): Promise<void> {
+    if (this.#cursor === undefined) {
+      const result = await clients.urql
+        .query(LogPageDocument, { filter: this.#filter, first: PAGE }, { requestPolicy: 'network-only' })
+        .toPromise();
+      if (signal.aborted) return;
+      if (result.data === undefined) {
+        this.#change({ phase: 'ready', error: result.error });
+        return;
+      }
+      this.#addOlder(result.data);
+    }
+    this.#change({ phase: 'ready', error: undefined });
+    this.#watch(clients, signal);
+  }
+
+  #watch({ live }: Clients, signal: AbortSignal): void {
+    const filter = this.#filter;
+    const cursor = () => this.#cursor;
+    const variables = {
+      filter,
+      // The client serializes the variables for each connection.
+      get after() {
+        return cursor();
+      },
+    };
+    const stop = live.subscribe<WatchLogSubscription>(
+      { query: stringifyDocument(WatchLogDocument), variables },
+      {
+        next: ({ data, errors }) => {
+          if (errors !== undefined) this.#change({ error: new CombinedError({ graphQLErrors: [...errors] }) });
+          else if (data != null) this.#append(data.deliveryLog);
+        },
+        error: (error) => {
+          // Otherwise the socket was closed for good, which the connection state shows.
+          if (isErrors(error)) this.#change({ error: new CombinedError({ graphQLErrors: [...error] }) });
+        },
+        complete: () => {
+          if (!signal.aborted)
+            window.setTimeout(() => !signal.aborted && this.#watch({ ...this.#require() }, signal), RESTART_AFTER_MS);
+        },
+      },
+    );
+    signal.addEventListener('abort', stop);
+    // Without a cursor the stream begins now. The server answers a page asked for behind it on the same socket later.
+    const readWhileEmpty = () => {
+      if (this.#cursor !== undefined || signal.aborted) return;
+      live.subscribe<LogPageQuery>(
+        { query: stringifyDocument(LogPageDocument), variables: { filter, first: PAGE } },
+        { next: ({ data }) => data != null && this.#addOlder(data), error: () => undefined, complete: () => undefined },
+      );
+    };
+    readWhileEmpty();
+    signal.addEventListener('abort', live.on('connected', readWhileEmpty));
+  }
+
+  #require(): Clients {
+    if (this.#clients === undefined) throw new Error('the live log is not connected');
+    return this.#clients;
+  }
+
+  /** Reads one more page at the old end. */
+  readonly loadOlder = async (): Promise<void> => {
+    const { hasOlder, isLoadingOlder } = this.#state;
+    if (!hasOlder || isLoadingOlder || this.buffer.isFull || this.#clients === undefined) return;
+    this.#change({ isLoadingOlder: true });
+    const variables = {
+      filter: this.#filter,
+      first: PAGE,
+      ...(this.#endCursor !== undefined && { after: this.#endCursor }),
+    };
+    const { data } = await this.#clients.urql
+      .query(LogPageDocument, variables, { requestPolicy: 'network-only' })
+      .toPromise();
+    if (data !== undefined) this.#addOlder(data);
+    // A failed page can be tried again by scrolling.
+    this.#change({ isLoadingOlder: false });
+  };
+
+  #addOlder({ deliveryLog: { edges, pageInfo } }: LogPageQuery): void {
+    this.buffer.prepend(edges.map(({ node }) => node));
+    this.#cursor ??= edges[0]?.cursor;
+    this.#endCursor = pageInfo.endCursor ?? this.#endCursor;
+    this.#change({ hasOlder: pageInfo.hasNextPage });
+  }
+
+  #append(row: LogRow): void {
+    this.#cursor = row.cursor;
+    const before = this.buffer.appended;
+    this.buffer.append(row);
+    if (this.buffer.appended > before && this.#matches?.(row) !== false) this.#appended += 1;
+    this.#changeInFrame();
+  }
+
+  #change(change: Partial<LogState>): void {
+    this.#state = { ...this.#state, ...change };
+    this.#changeInFrame();
+  }
+
+  #changeInFrame(): void {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = undefined;
+      this.#version += 1;
+      for (const listener of this.#listeners) listener();
+    });
+  }
+}
+
+function isErrors(error: unknown): error is readonly { readonly message: string }[] {
+  return Array.isArray(error);
+}

@@ -1,0 +1,22 @@
+/** The address of each page. Ids of events are publishers' texts, so they are parameters and not part of the path. */
+export const paths = {
+  overview: () => '/',
+  liveLog: (query?: string) => withParams('/log', { q: query }),
+  event: (tenant: string, id: string) => withParams('/event', { tenant, id }),
+  events: (params: Record<string, string | undefined> = {}) => withParams('/events', params),
+  delivery: (id: string, attempt?: string) => withParams(`/deliveries/${encodeURIComponent(id)}`, { attempt }),
+  deliveries: (params: Record<string, string | undefined> = {}) => withParams('/deliveries', params),
+  subscriptions: (params: Record<string, string | undefined> = {}) => withParams('/subscriptions', params),
+  subscription: (id: string, tab?: string) => withParams(`/subscriptions/${encodeURIComponent(id)}`, { tab }),
+  replays: () => '/replays',
+  catalogue: () => '/event-types',
+  rejectedEvents: () => '/rejected-events',
+  keys: () => '/keys',
+};
+
+function withParams(path: string, params: Readonly<Record<string, string | undefined>>): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(params)) if (value !== undefined && value !== '') search.set(name, value);
+  const text = search.toString();
+  return text === '' ? path : `${path}?${text}`;
+}

@@ -1,0 +1,95 @@
+import { type ReactNode, useEffect, useState } from 'react';
+import { useLocation } from 'wouter';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { IconButton } from '../ui/button.tsx';
+import { Icon, type IconName } from '../ui/icons.tsx';
+import { Link } from '../ui/link.tsx';
+import { LiveRegion } from '../ui/live-region.tsx';
+import { ConnectionState } from './connection-state.tsx';
+import { FindDialog } from './find-dialog.tsx';
+import styles from './layout.module.css';
+import { PersonalSettings } from './personal-settings.tsx';
+import { Shortcuts } from './shortcuts.tsx';
+
+type Entry = { readonly to: string; readonly icon: IconName; readonly name: string; readonly prefix?: string };
+
+const words = messages.navigation;
+const ENTRIES: readonly Entry[] = [
+  { to: paths.liveLog(), icon: 'live', name: words.liveLog },
+  { to: paths.events(), icon: 'event', name: words.events, prefix: '/event' },
+  { to: paths.deliveries(), icon: 'delivery', name: words.deliveries },
+];
+
+/** Navigation, top bar and content of every page. */
+export function Layout({ children }: { readonly children: ReactNode }) {
+  const [isOpen, setOpen] = useState(false);
+  const [location] = useLocation();
+  const [openedAt, setOpenedAt] = useState(location);
+  // The drawer closes when a page is chosen.
+  if (openedAt !== location) {
+    setOpenedAt(location);
+    setOpen(false);
+  }
+  return (
+    <div className={styles.layout}>
+      <button type="button" className={styles.skip} onClick={focusContent}>
+        {words.skip}
+      </button>
+      <header className={styles.top}>
+        <span className={styles.menu}>
+          <IconButton icon="menu" label={words.open} aria-expanded={isOpen} onClick={() => setOpen(!isOpen)} />
+        </span>
+        <span className={styles.product}>{messages.product}</span>
+        <FindDialog />
+        <span className={styles.space} />
+        <ConnectionState />
+        <PersonalSettings />
+      </header>
+      <nav aria-label={words.label} className={isOpen ? `${styles.navigation} ${styles.open}` : styles.navigation}>
+        <ul>
+          {ENTRIES.map((entry) => (
+            <li key={entry.to}>
+              <NavigationLink {...entry} location={location} />
+            </li>
+          ))}
+        </ul>
+      </nav>
+      <main id="content" tabIndex={-1} className={styles.content}>
+        {children}
+      </main>
+      <Shortcuts />
+      <LiveRegion />
+    </div>
+  );
+}
+
+function NavigationLink({ to, icon, name, prefix = to, location }: Entry & { readonly location: string }) {
+  const isCurrent = to === '/' ? location === '/' : location.startsWith(prefix);
+  return (
+    <Link to={to} className={styles.entry} title={name} aria-current={isCurrent ? 'page' : undefined}>
+      <Icon name={icon} />
+      <span>{name}</span>
+    </Link>
+  );
+}
+
+function focusContent(): void {
+  document.getElementById('content')?.focus();
+}
+
+type PageTitleProps = { readonly title: string; readonly after?: ReactNode; readonly children?: ReactNode };
+
+/** The title of the tab and the heading of the page; `after` follows the heading, `children` are at the right. */
+export function PageTitle({ children, title, after }: PageTitleProps) {
+  useEffect(() => {
+    document.title = `${title} · ${messages.product}`;
+  }, [title]);
+  return (
+    <div className={styles.title}>
+      <h1>{title}</h1>
+      <span className={styles.after}>{after}</span>
+      {children}
+    </div>
+  );
+}

@@ -1,0 +1,33 @@
+import { createStore } from '../graphql/store.ts';
+import type { Zone } from '../ui/format.ts';
+
+/** Choices of the person at this browser; none of them is secret. */
+type Preferences = { readonly scheme: 'system' | 'light' | 'dark'; readonly zone: Zone };
+
+const STORAGE_KEY = 'webhooks-engine.preferences';
+
+export const preferences = createStore<Preferences>(read());
+
+export function setPreferences(change: Partial<Preferences>): void {
+  preferences.set({ ...preferences.get(), ...change });
+  localStorage.setItem(STORAGE_KEY, JSON.stringify(preferences.get()));
+  applyScheme();
+}
+
+/** Call once at the start. */
+export function applyScheme(): void {
+  const { scheme } = preferences.get();
+  if (scheme === 'system') delete document.documentElement.dataset.scheme;
+  else document.documentElement.dataset.scheme = scheme;
+}
+
+function read(): Preferences {
+  try {
+    // `as`: each member is checked below.
+    const stored = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? '{}') as Partial<Record<keyof Preferences, unknown>>;
+    const scheme = stored.scheme === 'light' || stored.scheme === 'dark' ? stored.scheme : 'system';
+    return { scheme, zone: stored.zone === 'utc' ? 'utc' : 'local' };
+  } catch {
+    return { scheme: 'system', zone: 'local' };
+  }
+}

@@ -1,0 +1,29 @@
+import { useCallback } from 'react';
+import { useSearchParams } from 'wouter';
+
+type Change = Readonly<Record<string, string | undefined>>;
+
+/** The parameters of the address, which hold every state of a page; undefined and empty ones are removed. */
+export function useUrlParams(): readonly [
+  URLSearchParams,
+  (change: Change, options?: { readonly push?: boolean }) => void,
+] {
+  const [params, setParams] = useSearchParams();
+  const change = useCallback(
+    (changes: Change, { push = false } = {}) => {
+      setParams(
+        (current) => {
+          const next = new URLSearchParams(current);
+          for (const [name, value] of Object.entries(changes)) {
+            if (value === undefined || value === '') next.delete(name);
+            else next.set(name, value);
+          }
+          return next;
+        },
+        { replace: !push },
+      );
+    },
+    [setParams],
+  );
+  return [params, change];
+}

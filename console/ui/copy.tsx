@@ -1,0 +1,46 @@
+import { useEffect, useState } from 'react';
+import { messages } from '../messages.ts';
+import { Button, IconButton } from './button.tsx';
+import type { IconName } from './icons.tsx';
+import { announce } from './live-region.tsx';
+
+/** Copies and says so for 1.5 s. */
+export function useCopy(): { readonly isCopied: boolean; readonly copy: (text: string) => Promise<void> } {
+  const [isCopied, setCopied] = useState(false);
+  useEffect(() => {
+    if (!isCopied) return undefined;
+    const timer = window.setTimeout(() => setCopied(false), 1_500);
+    return () => window.clearTimeout(timer);
+  }, [isCopied]);
+  const copy = async (text: string) => {
+    await copyText(text);
+    setCopied(true);
+  };
+  return { isCopied, copy };
+}
+
+export async function copyText(text: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    announce(messages.copied);
+  } catch {
+    // Pages over plain HTTP from another machine have no clipboard.
+    announce(messages.copyFailed);
+  }
+}
+
+export function CopyIcon({ text, label }: { readonly text: string; readonly label: string }) {
+  const { isCopied, copy } = useCopy();
+  return <IconButton icon={isCopied ? 'success' : 'copy'} label={label} onClick={() => copy(text)} />;
+}
+
+type CopyButtonProps = { readonly text: string; readonly children: string; readonly icon?: IconName };
+
+export function CopyButton({ text, children, icon = 'copy' }: CopyButtonProps) {
+  const { isCopied, copy } = useCopy();
+  return (
+    <Button icon={isCopied ? 'success' : icon} onClick={() => copy(text)}>
+      {isCopied ? messages.copied : children}
+    </Button>
+  );
+}

@@ -1,0 +1,256 @@
+import {
+  type CSSProperties,
+  type KeyboardEvent,
+  type MouseEvent,
+  memo,
+  type ReactNode,
+  type Ref,
+  type RefObject,
+  useCallback,
+  useEffect,
+  useId,
+  useImperativeHandle,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from 'react';
+import styles from './grid.module.css';
+
+export type Column<Row> = {
+  readonly key: string;
+  readonly header: string;
+  /** A track of CSS grid, such as `96px` or `minmax(120px, 2fr)`. */
+  readonly width: string;
+  readonly align?: 'end';
+  /** The list must be this wide in pixels for the column to be shown. */
+  readonly from?: number;
+  readonly cell: (row: Row) => ReactNode;
+};
+
+/** Rows by index, so that a list of thousands need not be an array. */
+export type Rows<Row> = { readonly length: number; at(index: number): Row | undefined };
+
+export type GridHandle = { focus(): void };
+
+type GridProps<Row> = {
+  readonly label: string;
+  readonly columns: readonly Column<Row>[];
+  readonly rows: Rows<Row>;
+  readonly rowKey: (row: Row) => string;
+  /** Enter or a click. */
+  readonly onOpen?: (row: Row) => void;
+  /** The row whose details are shown beside the list. */
+  readonly openKey?: string | undefined;
+  /** Other keys, with the row and the column under the cursor. */
+  readonly onKey?: (key: string, row: Row, column: string) => boolean;
+  /** Called when the last rows come into view. */
+  readonly onEnd?: (() => void) | undefined;
+  /** The number of rows that were inserted at the top so far: the rows in view keep their place. */
+  readonly inserted?: number;
+  readonly empty?: ReactNode;
+  readonly ref?: Ref<GridHandle>;
+};
+
+const ROW = 32;
+
+/**
+ * A list with fixed rows of 32 px of which only those in view are in the document. One tab stop: arrows, `j` and `k`, Home,
+ * End and Page keys move the cursor, Enter opens.
+ */
+export function Grid<Row>(props: GridProps<Row>) {
+  const { label, rows, rowKey, onOpen, openKey, onEnd, inserted = 0, empty, ref } = props;
+  const scroller = useRef<HTMLDivElement>(null);
+  const { first, last, width, onScroll } = useView(scroller, rows.length);
+  const columns = useMemo(() => props.columns.filter(({ from = 0 }) => width >= from), [props.columns, width]);
+  const id = useId();
+  const [cursor, setCursor] = useState({ key: undefined as string | undefined, index: 0, column: 0 });
+  useImperativeHandle(ref, () => ({ focus: () => scroller.current?.focus() }), []);
+
+  // New rows above would push the rows in view down: scroll with them, except at the top.
+  const lastInserted = useRef(inserted);
+  useLayoutEffect(() => {
+    const element = scroller.current;
+    const added = inserted - lastInserted.current;
+    lastInserted.current = inserted;
+    if (element === null || added === 0) return;
+    if (element.scrollTop > 0) element.scrollTop += added * ROW;
+  }, [inserted]);
+  const index = placeOfCursor(rows, { ...cursor, rowKey });
+
+  const isNearEnd = rows.length > 0 && last >= rows.length - 20;
+  useEffect(() => {
+    if (isNearEnd) onEnd?.();
+  }, [isNearEnd, rows.length, onEnd]);
+
+  const moveTo = (target: number, column = cursor.column) => {
+    const next = Math.max(0, Math.min(rows.length - 1, target));
+    const row = rows.at(next);
+    setCursor({ key: row === undefined ? undefined : rowKey(row), index: next, column });
+    scrollIntoView(scroller.current, next);
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target !== event.currentTarget) return;
+    if (move(event.key) || act(event.key)) event.preventDefault();
+  };
+  /** Whether the key moves the cursor. */
+  const move = (key: string): boolean => {
+    const step = stepOf(key, scroller.current?.clientHeight ?? 0);
+    const sideways = { ArrowLeft: -1, ArrowRight: 1 }[key];
+    // The first key shows the cursor where it is.
+    if (step !== undefined) moveTo(cursor.key === undefined && step === 1 ? index : index + step);
+    else if (sideways !== undefined) moveTo(index, Math.max(0, Math.min(columns.length - 1, cursor.column + sideways)));
+    else return false;
+    return true;
+  };
+  const act = (key: string): boolean => {
+    const row = rows.at(index);
+    if (row === undefined) return false;
+    if (key !== 'Enter') return props.onKey?.(key, row, columns[cursor.column]?.key ?? '') === true;
+    onOpen?.(row);
+    return true;
+  };
+  const isShown = index >= first && index < last && rows.length > 0;
+  return (
+    <div
+      ref={scroller}
+      role="grid"
+      aria-label={label}
+      aria-rowcount={rows.length + 1}
+      aria-colcount={columns.length}
+      aria-activedescendant={isShown ? id : undefined}
+      tabIndex={0}
+      className={styles.grid}
+      // Through the CSSOM: the content security policy permits no style attributes in HTML.
+      style={{ '--columns': columns.map((column) => column.width).join(' ') } as CSSProperties}
+      onKeyDown={onKeyDown}
+      onScroll={onScroll}
+    >
+      <div role="rowgroup" className={styles.head}>
+        <div role="row" aria-rowindex={1} className={styles.row}>
+          {columns.map(({ key, header, align }) => (
+            <div key={key} role="columnheader" className={align === 'end' ? styles.end : undefined}>
+              {header}
+            </div>
+          ))}
+        </div>
+      </div>
+      {rows.length === 0 ? (
+        <div role="rowgroup">
+          <div role="row">
+            <div role="gridcell">{empty}</div>
+          </div>
+        </div>
+      ) : (
+        <div role="rowgroup" className={styles.body} style={{ height: rows.length * ROW }}>
+          {Array.from({ length: last - first }, (_, offset) => {
+            const place = first + offset;
+            const row = rows.at(place);
+            if (row === undefined) return null;
+            const key = rowKey(row);
+            return (
+              <div
+                key={key}
+                role="row"
+                aria-rowindex={place + 2}
+                aria-selected={key === openKey}
+                className={place === index ? `${styles.row} ${styles.cursor}` : styles.row}
+                style={{ transform: `translateY(${place * ROW}px)` }}
+                onClick={(event) => {
+                  setCursor({ key, index: place, column: columnOf(event) });
+                  onOpen?.(row);
+                }}
+              >
+                <MemoCells {...{ row, columns }} cursor={place === index ? { id, column: cursor.column } : NO_CURSOR} />
+              </div>
+            );
+          })}
+        </div>
+      )}
+    </div>
+  );
+}
+
+type Cursor = { readonly id: string; readonly column: number };
+const NO_CURSOR: Cursor = { id: '', column: -1 };
+
+type CellsProps<Row> = { readonly row: Row; readonly columns: readonly Column<Row>[]; readonly cursor: Cursor };
+
+function Cells<Row>({ row, columns, cursor }: CellsProps<Row>): ReactNode {
+  return columns.map(({ key, align, cell }, column) => (
+    <div
+      key={key}
+      id={column === cursor.column ? cursor.id : undefined}
+      role="gridcell"
+      aria-colindex={column + 1}
+      className={`${align === 'end' ? styles.end : ''} ${column === cursor.column ? styles.cell : ''}`}
+    >
+      {cell(row)}
+    </div>
+  ));
+}
+
+/** Cells are rendered again only when their row is another one, not when the row moves. `as`: memo drops the type parameter. */
+const MemoCells = memo(Cells) as typeof Cells;
+
+function columnOf({ currentTarget, target }: MouseEvent): number {
+  return [...currentTarget.children].findIndex((cell) => target instanceof Node && cell.contains(target));
+}
+
+/** Rows above and below those in view, so that scrolling shows no gaps. */
+const OVERSCAN = 12;
+
+/** The width of the list and the rows in view, as a range whose end is excluded. */
+function useView(scroller: RefObject<HTMLElement | null>, length: number) {
+  const [view, setView] = useState({ top: 0, height: 1_000, width: window.innerWidth });
+  const measure = useCallback(() => {
+    const { current } = scroller;
+    if (current !== null) setView({ top: current.scrollTop, height: current.clientHeight, width: current.clientWidth });
+  }, [scroller]);
+  useLayoutEffect(() => {
+    if (scroller.current === null) return undefined;
+    // Also calls once at the start.
+    const observer = new ResizeObserver(measure);
+    observer.observe(scroller.current);
+    return () => observer.disconnect();
+  }, [scroller, measure]);
+  const first = Math.max(0, Math.min(Math.floor(view.top / ROW) - OVERSCAN, length - 1));
+  const last = Math.min(length, Math.ceil((view.top + view.height) / ROW) + OVERSCAN);
+  return { first, last: Math.max(first, last), width: view.width, onScroll: measure };
+}
+
+/** Scrolls as little as possible; the head of the list covers a row of it. */
+function scrollIntoView(scroller: HTMLElement | null, index: number): void {
+  if (scroller === null) return;
+  const top = index * ROW;
+  if (top < scroller.scrollTop) scroller.scrollTop = top;
+  else if (top + 2 * ROW > scroller.scrollTop + scroller.clientHeight) {
+    scroller.scrollTop = top + 2 * ROW - scroller.clientHeight;
+  }
+}
+
+/** The number of rows that a key moves the cursor by; undefined for other keys. */
+function stepOf(key: string, height: number): number | undefined {
+  const page = Math.max(1, Math.floor(height / ROW) - 2);
+  const steps: Readonly<Record<string, number>> = {
+    ...{ ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 },
+    ...{ PageDown: page, PageUp: -page, Home: Number.NEGATIVE_INFINITY, End: Number.POSITIVE_INFINITY },
+  };
+  return steps[key];
+}
+
+type Sought<Row> = {
+  readonly key: string | undefined;
+  readonly rowKey: (row: Row) => string;
+  readonly index: number;
+};
+
+/** The cursor stays on its row when rows are inserted above it; if the row is gone, on its place. */
+function placeOfCursor<Row>(rows: Rows<Row>, { key, rowKey, index: near }: Sought<Row>): number {
+  const end = key === undefined ? near : Math.min(rows.length, near + 5_000);
+  for (let index = near; index < end; index += 1) {
+    const row = rows.at(index);
+    if (row !== undefined && rowKey(row) === key) return index;
+  }
+  return Math.max(0, Math.min(near, rows.length - 1));
+}

@@ -1,0 +1,17 @@
+import type { ReactNode } from 'react';
+import { Link as RouterLink } from 'wouter';
+
+type LinkProps = {
+  /** A path of the console, from paths.ts: never a URL from a receiver or a publisher. */
+  readonly to: string;
+  readonly children: ReactNode;
+  readonly className?: string | undefined;
+  readonly title?: string;
+  readonly 'aria-current'?: 'page' | undefined;
+};
+
+/** The only component with an address to click on. */
+export function Link({ to, ...rest }: LinkProps) {
+  if (!to.startsWith('/') || to.startsWith('//')) throw new Error('a link leads to a page of the console');
+  return <RouterLink {...rest} to={to} />;
+}

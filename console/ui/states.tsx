@@ -1,0 +1,56 @@
+import type { ReactNode } from 'react';
+import type { CombinedError } from 'urql';
+import { messages } from '../messages.ts';
+import { CopyIcon } from './copy.tsx';
+import { Icon } from './icons.tsx';
+import styles from './states.module.css';
+import { visibleText } from './visible-text.ts';
+
+type EmptyProps = { readonly title: string; readonly children?: ReactNode; readonly command?: string };
+
+/** An empty list says why it is empty and shows the next command. */
+export function EmptyState({ title, children, command }: EmptyProps) {
+  return (
+    <div className={styles.state}>
+      <h2>{title}</h2>
+      {children !== undefined && <p>{children}</p>}
+      {command !== undefined && (
+        <div className={styles.command}>
+          <pre tabIndex={0}>{command}</pre>
+          <CopyIcon text={command} label={messages.copyCommand} />
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** A failed query: the server's message, and a way to try again. */
+export function ErrorState({ error, children }: { readonly error: CombinedError; readonly children?: ReactNode }) {
+  return (
+    <div className={styles.state} role="alert">
+      <h2 className={styles.failure}>
+        <Icon name="rejected" /> {error.networkError === undefined ? messages.queryFailed : messages.serverUnreachable}
+      </h2>
+      <p>{visibleText(describeError(error))}</p>
+      {children}
+    </div>
+  );
+}
+
+export function describeError({ graphQLErrors, networkError, message }: CombinedError): string {
+  if (networkError !== undefined) return messages.networkHint;
+  return graphQLErrors.map((each) => each.message).join(' ') || message;
+}
+
+/** The rows of a list that is loading, shown after 150 ms. */
+export function SkeletonRows({ count = 8 }: { readonly count?: number }) {
+  return (
+    <div className={styles.skeleton} aria-hidden="true">
+      {Array.from({ length: count }, (_, index) => (
+        <div key={index}>
+          <span />
+        </div>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { extname, join } from 'node:path';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+
+/** Answers GET and HEAD of `/console/…`; `path` is without the query. */
+export type ConsolePages = (request: IncomingMessage, response: ServerResponse, path: string) => void;
+
+type Encoding = 'br' | 'gzip' | 'identity';
+type File = {
+  readonly type: string;
+  readonly etag: string;
+  readonly bodies: Readonly<Partial<Record<Encoding, Buffer>>>;
+};
+
+/** The first is that of the compiled program, the second that of a program that runs from its sources. */
+const FOLDERS = [join(import.meta.dirname, '../console'), join(import.meta.dirname, '../../dist/console')];
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.css': 'text/css; charset=utf-8',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
+
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'self'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'",
+].join('; ');
+
+const SECURITY_HEADERS = {
+  'content-security-policy': CONTENT_SECURITY_POLICY,
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+};
+
+/**
+ * The console's files, read once and served from memory: names must match exactly, so no request reaches the file system.
+ * Undefined if the console has not been built. The pages begin their links with the path of `publicUrl`.
+ */
+export function createConsolePages(
+  publicUrl: string | undefined,
+  folders: readonly string[] = FOLDERS,
+): ConsolePages | undefined {
+  const folder = folders.find((each) => existsSync(join(each, 'index.html')));
+  if (folder === undefined) return undefined;
+  const assets = readAssets(join(folder, 'assets'));
+  const page = readPage(join(folder, 'index.html'), publicUrl === undefined ? '' : new URL(publicUrl).pathname);
+  return (request, response, path) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.writeHead(405, { ...SECURITY_HEADERS, allow: 'GET, HEAD' }).end();
+    } else if (path.startsWith('/console/assets/')) {
+      const file = assets.get(path.slice('/console/assets/'.length));
+      // Never the page in place of a script: after an update, a browser with an old page would try to run it.
+      if (file === undefined) sendNotFound(response);
+      else send(request, response, { file, cacheControl: 'public, max-age=31536000, immutable' });
+    } else if (path === '/console' || path.startsWith('/console/')) {
+      // Every other path is one of the page's router.
+      send(request, response, { file: page, cacheControl: 'no-cache' });
+    } else sendNotFound(response);
+  };
+}
+
+/** The files of a folder with the forms that were compressed when the console was built. */
+function readAssets(folder: string): ReadonlyMap<string, File> {
+  const files = new Map<string, File>();
+  for (const name of existsSync(folder) ? readdirSync(folder) : []) {
+    const type = TYPES[extname(name)];
+    if (type === undefined) continue;
+    const read = (suffix: string) => {
+      const path = join(folder, `${name}${suffix}`);
+      return existsSync(path) ? readFileSync(path) : undefined;
+    };
+    const [br, gzip] = [read('.br'), read('.gz')];
+    const identity = readFileSync(join(folder, name));
+    const bodies = { identity, ...(br !== undefined && { br }), ...(gzip !== undefined && { gzip }) };
+    files.set(name, { type, etag: etagOf(identity), bodies });
+  }
+  return files;
+}
+
+/** The page with the base path, below which it finds its files and GraphQL. */
+function readPage(path: string, basePath: string): File {
+  const base = `${basePath.replace(/\/$/, '')}/console/`.replaceAll(
+    /["&<>]/g,
+    (character) => `&#${character.charCodeAt(0)};`,
+  );
+  const html = readFileSync(path, 'utf8').replace(/<base href="[^"]*">/, () => `<base href="${base}">`);
+  const identity = Buffer.from(html);
+  const bodies = { identity, br: brotliCompressSync(identity), gzip: gzipSync(identity, { level: 9 }) };
+  return { type: TYPES['.html'] ?? '', etag: etagOf(identity), bodies };
+}
+
+function etagOf(content: Buffer): string {
+  return `"${createHash('sha256').update(content).digest('base64url').slice(0, 22)}"`;
+}
+
+type Answer = { readonly file: File; readonly cacheControl: string };
+
+function send(request: IncomingMessage, response: ServerResponse, { file, cacheControl }: Answer): void {
+  // Weak: the compressed forms have the same tag.
+  const etag = `W/${file.etag}`;
+  const headers = { ...SECURITY_HEADERS, etag, 'cache-control': cacheControl, vary: 'accept-encoding' };
+  const known = request.headers['if-none-match']?.split(',').map((tag) => tag.trim());
+  if (known?.some((tag) => tag === '*' || tag.replace(/^W\//, '') === file.etag) === true) {
+    response.writeHead(304, headers).end();
+    return;
+  }
+  const encoding = bestEncoding(file, request.headers['accept-encoding']?.toString() ?? '');
+  const body = file.bodies[encoding] ?? Buffer.alloc(0);
+  response.writeHead(200, {
+    ...headers,
+    'content-type': file.type,
+    'content-length': body.length,
+    ...(encoding !== 'identity' && { 'content-encoding': encoding }),
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+/** RFC 9110, 12.5.3: a weight of 0 refuses an encoding. */
+function bestEncoding({ bodies }: File, accepted: string): Encoding {
+  const refused = /^(?:0|0\.0{1,3})$/;
+  const names = new Set(
+    accepted.split(',').flatMap((entry) => {
+      const [name = '', weight = ''] = entry.split(';').map((part) => part.trim().toLowerCase());
+      return refused.test(weight.replace(/^q=/, '')) ? [] : [name];
+    }),
+  );
+  if (names.has('br') && bodies.br !== undefined) return 'br';
+  return names.has('gzip') && bodies.gzip !== undefined ? 'gzip' : 'identity';
+}
+
+function sendNotFound(response: ServerResponse): void {
+  response.writeHead(404, {
+    ...SECURITY_HEADERS,
+    'content-type': 'text/plain; charset=utf-8',
+    'cache-control': 'no-store',
+  });
+  response.end('not found\n');
+}
