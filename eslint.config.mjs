@@ -21,7 +21,20 @@ const layers = [
   ['schema'],
   ['config'],
   ['server'],
-  ['embedded', 'infrastructure.ts', 'start-up.ts', 'app.ts', 'main.ts', 'program.ts', 'relaunch.ts', 'demo', 'cli'],
+  [
+    'embedded',
+    'infrastructure.ts',
+    'services.ts',
+    'jobs.ts',
+    'start-up.ts',
+    'workers',
+    'app.ts',
+    'main.ts',
+    'program.ts',
+    'relaunch.ts',
+    'demo',
+    'cli',
+  ],
 ];
 
 const zones = layers.flatMap((lower, index) =>

@@ -4,6 +4,7 @@ import { type Config, readConfig } from './config/config.ts';
 import { createLog } from './lib/log.ts';
 import { atMost } from './lib/loop.ts';
 import { firstStopSignal } from './relaunch.ts';
+import { divideWork } from './workers/divide-work.ts';
 
 /** Part of the 25 s in which the program ends. */
 const STOP_DURING_START_MS = 24_000;
@@ -14,7 +15,7 @@ const STOP_DURING_START_MS = 24_000;
  */
 export async function runProgram(): Promise<void> {
   const config = readConfig();
-  const log = createLog({ level: config.logLevel, roles: config.roles });
+  const { log, writeLines } = createLog({ level: config.logLevel, roles: divideWork(config).main.roles });
   const report = (text: string) => {
     log.info(text);
   };
@@ -23,7 +24,7 @@ export async function runProgram(): Promise<void> {
   void stopping.then(() => {
     stopped.abort();
   });
-  const starting = startApp(config, { log, report, signal: stopped.signal });
+  const starting = startApp(config, { log, report, signal: stopped.signal, writeLog: writeLines });
   const early = await Promise.race([starting.then(() => undefined), stopping]);
   if (early !== undefined) {
     log.info({ signal: early }, 'stopping before the start is over');

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
-import { unlessAborted } from './lib/loop.ts';
+import { atMost, unlessAborted } from './lib/loop.ts';
 import { StartError } from './lib/start-error.ts';
+import type { NatsClient } from './nats/connection.ts';
 import { checkServer } from './postgres/check-server.ts';
 import type { Database } from './postgres/client.ts';
 import { type DatabaseUrls, readClock, withConnection } from './postgres/connection.ts';
@@ -15,40 +16,94 @@ import { newestSealedSecret, type SecretBox, secretContext } from './subscriptio
 const MIGRATIONS = fileURLToPath(new URL('../prisma/migrations', import.meta.url));
 const RETRY_MS = 1_000;
 
-/** Started at most once; stop() may be called twice, or without start(). */
-export type Worker = { start(): void; stop(): Promise<void> };
+/** Runs in the background. Started at most once; stop() may be called twice, or without start(). */
+export type Job = {
+  start(): void;
+  stop(): Promise<void>;
+  /** The start of the program waits for it after start(). */
+  readonly ready?: Promise<void>;
+};
 
-type StartUpServices = {
+type DatabaseServices = {
   readonly databaseUrls: DatabaseUrls;
   readonly database: Database;
   readonly secretBox: SecretBox;
   readonly log: Logger;
 };
 
+type StartUpServices = DatabaseServices & { readonly bus: Pick<NatsClient, 'listen' | 'start'> };
+
 type StartUpOptions = {
-  readonly workers: readonly Worker[];
+  readonly jobs: readonly Job[];
   readonly retentionDays: number;
-  /** Resolves when NATS is connected; undefined if every role of this process can work without it. */
-  readonly natsReady: Promise<void> | undefined;
-  /** Called with what the start waits for now. */
-  readonly onWait: (what: string) => void;
-  readonly signal: AbortSignal;
+  /** Whether a role of this process cannot work without NATS. */
+  readonly needsNats: boolean;
 };
 
-/**
- * Waits for Postgres as long as it takes, migrates, makes partitions, starts the workers and waits for NATS if a role needs
- * it. Throws a StartError if waiting would not help, and an abort error if the signal aborts first.
- */
-export async function startUp(
-  services: StartUpServices,
-  { workers, retentionDays, natsReady, onWait, signal }: StartUpOptions,
-): Promise<void> {
-  onWait('Postgres and its migrations');
-  await untilPossible(() => prepareDatabase(services, retentionDays), { log: services.log, signal });
-  for (const worker of workers) worker.start();
-  onWait('NATS');
-  if (natsReady !== undefined) await unlessAborted(signal, natsReady);
-  services.log.info('ready');
+/** A statement of the start that is under way when the process is stopped, such as a migration. */
+const START_ENDS_WITHIN_MS = 5_000;
+
+/** The start of a process, from the first connection until its jobs run. */
+export class StartUp {
+  readonly #services: StartUpServices;
+  readonly #options: StartUpOptions;
+  readonly #stopping = new AbortController();
+  readonly #natsReady: Promise<void>;
+  #ended: Promise<unknown> = Promise.resolve();
+  #problems: readonly string[] = [];
+
+  constructor(services: StartUpServices, options: StartUpOptions) {
+    this.#services = services;
+    this.#options = options;
+    // Before the start of the client, so that it misses nothing.
+    this.#natsReady = new Promise((resolve) => {
+      services.bus.listen({ onReady: resolve });
+    });
+  }
+
+  /** The conditions that the start still waits for. */
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
+  /**
+   * Waits for Postgres as long as it takes, migrates, makes partitions, starts the jobs and waits for NATS if a role needs
+   * it. Rejects with a StartError if waiting would not help, and with an abort error if it is stopped first.
+   */
+  begin(): Promise<void> {
+    this.#services.bus.start();
+    const ready = this.#run(this.#stopping.signal);
+    // Avoids an unhandled rejection when no caller awaits it.
+    this.#ended = ready.catch(() => undefined);
+    return ready;
+  }
+
+  /** Ends the start if it is under way, and stops the jobs. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    const stops = this.#options.jobs.map((job) => job.stop());
+    await Promise.all([atMost(START_ENDS_WITHIN_MS, this.#ended), ...stops]);
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { jobs, retentionDays, needsNats } = this.#options;
+    const { log } = this.#services;
+    this.#waitFor('Postgres and its migrations');
+    await untilPossible(() => prepareDatabase(this.#services, retentionDays), { log, signal });
+    for (const job of jobs) job.start();
+    if (needsNats) {
+      this.#waitFor('NATS');
+      await unlessAborted(signal, this.#natsReady);
+    }
+    this.#waitFor('the worker processes');
+    for (const { ready } of jobs) if (ready !== undefined) await unlessAborted(signal, ready);
+    this.#problems = [];
+    log.info('ready');
+  }
+
+  #waitFor(what: string): void {
+    this.#problems = [`still starting: waiting for ${what}`];
+  }
 }
 
 type Trying = Pick<StartUpServices, 'log'> & { readonly signal: AbortSignal };
@@ -69,7 +124,7 @@ async function untilPossible(work: () => Promise<unknown>, { log, signal }: Tryi
 }
 
 /** Migrates, makes partitions, and checks that the stored secrets can be opened. Returns the migrations that it applied. */
-export async function prepareDatabase(services: StartUpServices, retentionDays: number): Promise<string[]> {
+export async function prepareDatabase(services: DatabaseServices, retentionDays: number): Promise<string[]> {
   const { databaseUrls, database, secretBox, log } = services;
   await checkServer(databaseUrls);
   const applied = await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
@@ -90,7 +145,7 @@ export async function prepareDatabase(services: StartUpServices, retentionDays: 
 }
 
 /** While others keep the tables in use, the retention job has to make them; what has no partition has the default one. */
-async function makePartitions({ databaseUrls, log }: StartUpServices, retentionDays: number): Promise<void> {
+async function makePartitions({ databaseUrls, log }: DatabaseServices, retentionDays: number): Promise<void> {
   try {
     await withConnection(databaseUrls.directUrl, async (client) =>
       createPartitions(client, { nowMs: await readClock(client), retentionDays }),

@@ -12,7 +12,7 @@ export const migrateDatabase: Run<'migrate'> = async ({ out }) => {
   if (config.databaseUrl === undefined || config.secretsKey === undefined) {
     throw usageError('Set DATABASE_URL: the embedded Postgres is migrated by webhooks-engine start.');
   }
-  const log = createLog({ level: 'warn', roles: config.roles });
+  const { log } = createLog({ level: 'warn', roles: config.roles });
   const urls = databaseUrls(config.databaseUrl, config.databaseDirectUrl);
   const database = createDatabase({
     url: urls.url,

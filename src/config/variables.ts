@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { DEFAULT_DENY_PORTS } from '../delivery/http/egress-policy.ts';
 import { DELIVERIES_MAX_BYTES, EVENTS_MAX_BYTES } from '../nats/streams.ts';
 import { DEFAULT_POOL_SIZE } from '../postgres/connection.ts';
@@ -30,6 +31,12 @@ import {
 import { listVariables, variable } from './variable.ts';
 
 const GIB = 1024 ** 3;
+const MAX_DEFAULT_WORKERS = 8;
+
+/** One process does best where two processors have to run Postgres and NATS as well (docs/scaling.md). */
+export function defaultWorkers(processors: number): number {
+  return processors <= 2 ? 0 : Math.min(MAX_DEFAULT_WORKERS, processors - 1);
+}
 
 /**
  * Every variable there is. Its place is its place in Config. Parsing, defaults, the type of Config, the errors, `--help` and
@@ -129,6 +136,13 @@ export const TABLE = {
     parse: parseRoles,
     default: 'api,dispatcher,sender',
     meaning: 'Which roles this process runs.',
+  }),
+  workers: variable('WORKERS', {
+    parse: countOf(64, 0),
+    shownDefault: 'by the processors',
+    fallback: () => defaultWorkers(availableParallelism()),
+    meaning:
+      'Worker processes, 0 to 64, that run the roles `dispatcher` and `sender` in place of this process, which starts, watches and stops them ([scaling](scaling.md)). 0: this process runs all its roles itself. Unset: 0 on one or two processors, otherwise one less than there are, at most 8.',
   }),
   adminApiKey: variable('ADMIN_API_KEY', {
     parse: parseSecret,

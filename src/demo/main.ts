@@ -34,7 +34,7 @@ async function main(): Promise<void> {
   say('Starting an embedded Postgres and nats-server, and all roles…');
   const app = await startApp(demoConfig(), {
     // Problems only; the demo says itself what is going on.
-    log: createLog({ level: 'error', roles: ROLES }),
+    log: createLog({ level: 'error', roles: ROLES }).log,
     report: (text) => {
       say(`  ${text}`);
     },
@@ -83,7 +83,7 @@ async function forget(): Promise<void> {
 
 /** Nothing of the person's own environment, but the way to programs. */
 function demoConfig(): Config {
-  return readConfig({ PATH: process.env['PATH'], PORT: '0', DATA_DIR, RETRY_SCHEDULE: '1s,2s,5s' });
+  return readConfig({ PATH: process.env['PATH'], PORT: '0', DATA_DIR, WORKERS: '0', RETRY_SCHEDULE: '1s,2s,5s' });
 }
 
 async function deliver(app: App): Promise<void> {

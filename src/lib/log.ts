@@ -14,16 +14,27 @@ type LoggedError = {
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
 
 /** Fields that identify the process that wrote a line. */
-type LogOptions = { readonly level: string; readonly roles: Iterable<string> };
+type LogOptions = {
+  readonly level: string;
+  readonly roles: Iterable<string>;
+  /** Number of the worker process. */
+  readonly worker?: number;
+};
+
+/** `writeLines` writes finished lines of other processes between our own. */
+type Log = { readonly log: Logger; readonly writeLines: (lines: string) => void };
 
 /**
  * JSON lines on standard output. In containers every process has the same `pid`, so lines have the `hostname` as well. Of an error only what is named here is logged: clients hang whole connections,
  * requests and rows on theirs, and those hold secrets and customers' data.
  */
-export function createLog({ level, roles }: LogOptions): Logger {
+export function createLog({ level, roles, worker }: LogOptions): Log {
   const options = {
     level,
-    base: { pid: process.pid, hostname: hostname(), version: VERSION, roles: [...roles].join(',') },
+    base: {
+      ...{ pid: process.pid, hostname: hostname(), version: VERSION, roles: [...roles].join(',') },
+      ...(worker !== undefined && { worker }),
+    },
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: describeError },
   };
@@ -33,7 +44,7 @@ export function createLog({ level, roles }: LogOptions): Logger {
   output.on('error', () => {
     output.flushSync = () => undefined;
   });
-  return pino(options, output);
+  return { log: pino(options, output), writeLines: (lines) => void output.write(lines) };
 }
 
 function describeError(error: unknown): LoggedError | string {

@@ -10,29 +10,13 @@ import type { Durable } from './streams.ts';
 const FRESH_MS = 5_000;
 const WAIT_MS = 1_000;
 
-/** Shows whether NATS can be used, and what waits in it; what it does not say in time is left out. */
-export function watchNats(
-  metrics: Registry,
-  bus: Pick<NatsClient, 'connected' | 'withJetStreamManager' | 'names' | 'forged'>,
-): void {
-  const depths = cachedRead(() => bus.withJetStreamManager((jsm) => readDepths(jsm, bus.names)), {
-    waitMs: WAIT_MS,
-    freshMs: FRESH_MS,
-    staleMs: 0,
-  });
-  const readNow = async () => (bus.connected ? await depths() : undefined);
+/** Shows whether this process can use NATS. */
+export function watchConnection(metrics: Registry, bus: Pick<NatsClient, 'connected' | 'forged'>): void {
   new Gauge({
-    ...{ registers: [metrics], name: 'webhooks_nats_connected' },
+    ...{ registers: [metrics], name: 'webhooks_nats_connected', aggregator: 'min' },
     help: 'Whether this process is connected to NATS and has seen its streams, 0 or 1',
     collect() {
       this.set(bus.connected ? 1 : 0);
-    },
-  });
-  new Gauge({
-    ...{ registers: [metrics], name: 'webhooks_nats_up' },
-    help: 'Whether JetStream answered within a second when it was last asked, 0 or 1',
-    async collect() {
-      this.set((await readNow()) === undefined ? 0 : 1);
     },
   });
   new Counter({
@@ -41,6 +25,26 @@ export function watchNats(
     collect() {
       this.reset();
       for (const [kind, count] of Object.entries(bus.forged)) this.inc({ kind }, count);
+    },
+  });
+}
+
+/** Shows what the streams hold; what JetStream does not say in time is left out. */
+export function watchStreams(
+  metrics: Registry,
+  bus: Pick<NatsClient, 'connected' | 'withJetStreamManager' | 'names'>,
+): void {
+  const depths = cachedRead(() => bus.withJetStreamManager((jsm) => readDepths(jsm, bus.names)), {
+    waitMs: WAIT_MS,
+    freshMs: FRESH_MS,
+    staleMs: 0,
+  });
+  const readNow = async () => (bus.connected ? await depths() : undefined);
+  new Gauge({
+    ...{ registers: [metrics], name: 'webhooks_nats_up' },
+    help: 'Whether JetStream answered within a second when it was last asked, 0 or 1',
+    async collect() {
+      this.set((await readNow()) === undefined ? 0 : 1);
     },
   });
   for (const { name, help, label, field } of DEPTHS) {

@@ -72,6 +72,7 @@ export class ClockWatch extends Loop {
     new Gauge({
       registers: [options.metrics],
       name: 'webhooks_clock_offset_seconds',
+      aggregator: 'max',
       help: "How far the clock of this machine is ahead of Postgres's",
       collect() {
         this.set((clock.machineAheadMs ?? 0) / 1_000);

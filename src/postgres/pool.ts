@@ -168,7 +168,7 @@ export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database,
   ];
   const answers = cachedRead(() => pool.query('SELECT'), { waitMs: UP_WAIT_MS, freshMs: 0, staleMs: 0 });
   new Gauge({
-    ...{ registers, name: 'webhooks_postgres_up' },
+    ...{ registers, name: 'webhooks_postgres_up', aggregator: 'min' },
     help: 'Whether Postgres answered within a second, 0 or 1',
     async collect() {
       this.set((await answers()) === undefined ? 0 : 1);

@@ -27,7 +27,9 @@ type ServerHealth = { readonly isReady: boolean; readonly parts: readonly Health
 const HealthPartType = builder.objectRef<HealthPart>('ServerHealthPart').implement({
   description: 'The state of one dependency of the process.',
   fields: (t) => ({
-    name: t.exposeString('name', { description: 'The name of the dependency: `database`, `nats` or `start`.' }),
+    name: t.exposeString('name', {
+      description: 'The name of the dependency: `database`, `nats`, `workers` or `start`.',
+    }),
     isOk: t.exposeBoolean('ok', { description: 'Whether the dependency has no problem.' }),
     isNeeded: t.boolean({
       description: 'Whether the process is not ready without the dependency.',

@@ -38,6 +38,8 @@ export type HealthServices = {
   readonly deliveries: Pick<DeliveryStream, 'warnings'>;
   /** The conditions that the start of this process still waits for: database migrated, NATS connected, roles running. */
   readonly startProblems: () => readonly string[];
+  /** The worker processes that have the other roles of this process. */
+  readonly workers?: Pick<ReadinessCheck, 'findProblems' | 'findWarnings'> | undefined;
 };
 
 const TIMEOUT_MS = 2_000;
@@ -51,6 +53,7 @@ export function readinessChecks({
   bus,
   deliveries,
   startProblems,
+  workers,
 }: HealthServices): readonly ReadinessCheck[] {
   return [
     { part: 'database', title: 'Postgres', neededBy: EVERY_ROLE, findProblems: createDatabaseCheck(database) },
@@ -61,8 +64,17 @@ export function readinessChecks({
       findProblems: () => bus.problems,
       findWarnings: () => [...bus.warnings, ...deliveries.warnings],
     },
+    ...(workers === undefined ? [] : [createWorkerCheck(workers)]),
     { part: 'start', title: 'the start', neededBy: EVERY_ROLE, findProblems: startProblems },
   ];
+}
+
+function createWorkerCheck(workers: NonNullable<HealthServices['workers']>): ReadinessCheck {
+  return {
+    ...{ part: 'workers', title: 'a worker process', neededBy: EVERY_ROLE },
+    findProblems: () => workers.findProblems(),
+    findWarnings: () => workers.findWarnings?.() ?? [],
+  };
 }
 
 /** Standbys and servers configured read-only answer queries but reject writes. */
@@ -105,6 +117,12 @@ export function createReadiness(roles: ReadonlySet<Role>, checks: readonly Readi
       answer: { version: VERSION, ...Object.fromEntries(found.map((one) => [one.part, describe(one)])) },
     };
   };
+}
+
+/** The problems of the parts that the process needs. */
+export function problemsOf({ answer }: Readiness): readonly string[] {
+  const parts = Object.values(answer).filter((part) => typeof part !== 'string');
+  return parts.flatMap(({ needed, message }) => (needed === false || message === undefined ? [] : [message]));
 }
 
 type Found = { readonly needed: boolean; readonly problems: readonly string[]; readonly warnings: readonly string[] };

@@ -15,7 +15,7 @@ import type { SchemaServices } from '../schema/context.ts';
 import { type ConsolePages, createConsolePages } from './console.ts';
 import { createGraphql, type Graphql } from './graphql.ts';
 import type { Readiness } from './health.ts';
-import { createMetricsPage, type MetricsPage } from './metrics.ts';
+import { createMetricsPage, type MetricsPage, type MetricValues } from './metrics.ts';
 import { createOperationMetrics } from './plugins/metrics.ts';
 import { answerSink } from './sink.ts';
 import { LiveSockets } from './websockets.ts';
@@ -29,6 +29,8 @@ type HttpServerOptions = {
   readonly metricsKeys: readonly string[];
   readonly log: Logger;
   readonly metrics: Registry;
+  /** The values of the worker processes. */
+  readonly workerMetrics?: (() => Promise<readonly MetricValues[]>) | undefined;
   /** Idle time after which a connection is closed, in milliseconds. */
   readonly idleTimeoutMs?: number;
 };
@@ -67,7 +69,7 @@ export class HttpServer {
     const { config, api, metrics } = options;
     this.#options = options;
     this.#count = createHttpCount(metrics);
-    this.#metricsPage = createMetricsPage({ metrics, keys: options.metricsKeys });
+    this.#metricsPage = createMetricsPage({ metrics, keys: options.metricsKeys, workerMetrics: options.workerMetrics });
     if (api !== undefined && config.isConsoleEnabled) {
       this.#consolePages = createConsolePages(config.publicUrl);
       if (this.#consolePages === undefined) options.log.warn('the console is not built: run "npm run build"');

@@ -107,6 +107,7 @@ export function testEnv(
     EGRESS_ALLOW_HTTP: 'true',
     RETRY_SCHEDULE: '200ms,300ms',
     LOG_LEVEL: 'silent',
+    WORKERS: '0',
     ...env,
   };
 }

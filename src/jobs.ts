@@ -1,0 +1,91 @@
+import type { Config } from './config/config.ts';
+import { OmittedNotices } from './delivery/circuit/notices.ts';
+import { EgressAgents } from './delivery/http/agents.ts';
+import { Cancellations } from './delivery/queue/cancel.ts';
+import { Sweeper } from './delivery/queue/sweeper.ts';
+import { guardRedeliveries } from './delivery/sending/redelivery.ts';
+import { Sender } from './delivery/sending/sender.ts';
+import { storedFilterWhere } from './delivery-log/filter.ts';
+import { AttemptCounter } from './delivery-log/stats-counter.ts';
+import { Dispatcher } from './events/dispatcher.ts';
+import { VERSION } from './lib/version.ts';
+import { ClockWatch } from './postgres/clock.ts';
+import { ChangeListener } from './postgres/listener.ts';
+import { ReplayJob } from './replays/job.ts';
+import { RetentionJob } from './retention/job.ts';
+import type { Services } from './services.ts';
+import type { Job } from './start-up.ts';
+import { SubscriptionCache } from './subscriptions/cache.ts';
+
+/** The jobs of this process's roles, in the order of their start. */
+export function createJobs(config: Config, services: Services): Job[] {
+  const { database, bus, deliveries, schemaThread, log, metrics } = services;
+  return [
+    new ClockWatch({ database, log, metrics }),
+    ...(config.roles.has('dispatcher')
+      ? [new Dispatcher({ database, bus, deliveries, schemaThread, log, metrics })]
+      : []),
+    ...(config.roles.has('sender') ? createSenderJobs(config, services) : []),
+  ];
+}
+
+function createSenderJobs({ egress, retryScheduleMs, retention, logAttempts }: Config, services: Services): Job[] {
+  const { databaseUrls, database, secretBox, bus, deliveries, feed, log, metrics } = services;
+  const databaseUrl = databaseUrls.directUrl;
+  const subscriptions = new SubscriptionCache(database, secretBox);
+  const cancellations = new Cancellations();
+  const agents = new EgressAgents(egress);
+  const userAgent = `webhooks-engine/${VERSION}`;
+  const sender = new Sender({
+    database,
+    bus,
+    deliveries,
+    feed,
+    redeliveryGuard: guardRedeliveries(bus, () => database.clock.now()),
+    log,
+    metrics,
+    agents,
+    subscriptions,
+    cancellations,
+    retryScheduleMs,
+    userAgent,
+    logAttempts,
+  });
+  const changes = new ChangeListener({
+    url: databaseUrl,
+    log,
+    onNotice: {
+      webhook_subscription_changed: (id) => {
+        subscriptions.forget(id);
+      },
+      delivery_cancelled: (id) => {
+        cancellations.add(id);
+      },
+    },
+    onGap: () => {
+      subscriptions.forgetAll();
+    },
+  });
+  const senderWithAgents: Job = {
+    start: () => {
+      sender.start();
+    },
+    stop: async () => {
+      await sender.stop();
+      agents.close();
+    },
+  };
+  const { days: retentionDays, maxPerSubscription } = retention;
+  const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription });
+  const replayJob = new ReplayJob({ database, log, whereOf: storedFilterWhere });
+  const counter = new AttemptCounter({ database, log });
+  return [
+    changes,
+    replayJob,
+    new OmittedNotices({ database, deliveries, log }),
+    new Sweeper({ database, deliveries, log, metrics, waitingToBegin: () => sender.waiting }),
+    senderWithAgents,
+    retentionJob,
+    counter,
+  ];
+}

@@ -1,0 +1,85 @@
+import type { Logger } from 'pino';
+import { Registry } from 'prom-client';
+import type { Config } from './config/config.ts';
+import { watchQueues } from './delivery/queue/metrics.ts';
+import { DeliveryStream } from './delivery/queue/stream.ts';
+import { AttemptFeed } from './delivery-log/feed.ts';
+import { SchemaThread } from './events/catalogue/schema-thread.ts';
+import type { Infrastructure } from './infrastructure.ts';
+import { NatsClient } from './nats/connection.ts';
+import { watchConnection, watchStreams } from './nats/metrics.ts';
+import { createMessageSeal, natsNames } from './nats/names.ts';
+import { createDatabase, type Database } from './postgres/client.ts';
+import type { DatabaseUrls } from './postgres/connection.ts';
+import { watchPools } from './postgres/pool.ts';
+import { createSecretBox, type SecretBox } from './subscriptions/secrets.ts';
+
+/** The parts that the roles of a process share. */
+export type Services = {
+  readonly databaseUrls: DatabaseUrls;
+  readonly database: Database;
+  readonly secretBox: SecretBox;
+  readonly bus: NatsClient;
+  readonly deliveries: DeliveryStream;
+  readonly feed: AttemptFeed;
+  readonly schemaThread: SchemaThread;
+  readonly log: Logger;
+  /** The program's own: each part registers what it counts. */
+  readonly metrics: Registry;
+};
+
+export type OnStop = (stop: () => Promise<void>) => void;
+
+type ServiceDeps = {
+  readonly infrastructure: Infrastructure;
+  readonly log: Logger;
+  readonly onStop: OnStop;
+  /** Whether this is a worker process: the main process shows the gauges of queues and streams. */
+  readonly isWorker: boolean;
+};
+
+/** Opens no connection yet. What the services need in order to stop is passed to `onStop`, in the order of the start. */
+export function createServices(config: Config, { infrastructure, log, onStop, isWorker }: ServiceDeps): Services {
+  const { databaseUrls, natsServers, secretsKey } = infrastructure;
+  const secretBox = createSecretBox(secretsKey);
+  const database = createDatabase({
+    url: databaseUrls.url,
+    behindPooler: databaseUrls.directUrl !== databaseUrls.url,
+    poolSize: config.databasePoolSize,
+    onError: (error) => {
+      log.error({ err: error }, 'Postgres closed a connection');
+    },
+  });
+  onStop(() => database.close());
+  const { prefix, streams, login } = config.nats;
+  const bus = new NatsClient({
+    servers: natsServers,
+    loginFiles: login,
+    names: natsNames(prefix),
+    streams,
+    makesRoom: config.roles.has('dispatcher'),
+    seal: createMessageSeal(secretsKey),
+    log,
+  });
+  onStop(() => bus.stop());
+  const now = () => database.clock.now();
+  const deliveries = new DeliveryStream({ nats: bus, log, now });
+  const feed = new AttemptFeed({ nats: bus, log });
+  const metrics = createMetrics({ database, bus, isWorker });
+  const schemaThread = new SchemaThread({ log, metrics });
+  onStop(() => schemaThread.stop());
+  return { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics };
+}
+
+type MetricsDeps = Pick<Services, 'database' | 'bus'> & Pick<ServiceDeps, 'isWorker'>;
+
+/** The gauges of queues and streams describe shared state: the main process shows them, whatever its roles. */
+function createMetrics({ database, bus, isWorker }: MetricsDeps): Registry {
+  const metrics = new Registry();
+  watchPools(metrics, database);
+  watchConnection(metrics, bus);
+  if (isWorker) return metrics;
+  watchQueues(metrics, database);
+  watchStreams(metrics, bus);
+  return metrics;
+}

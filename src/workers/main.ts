@@ -1,0 +1,65 @@
+import process from 'node:process';
+import { startWorkerApp, type WorkerApp } from '../app.ts';
+import { createLog } from '../lib/log.ts';
+import { whenAborted } from '../lib/loop.ts';
+import { processMetrics } from '../server/metrics.ts';
+import type { Answers, Asked, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
+
+// The entry of a worker process: WorkerProcess (worker-process.ts) forks it and sends it its configuration.
+
+/**
+ * Aborts when the worker has to stop: the main process says so or has ended, or a signal went to the whole process group.
+ * A second signal ends the process at once.
+ */
+const stopping = new AbortController();
+let app: WorkerApp | undefined;
+
+function stop(): void {
+  stopping.abort();
+  // Without a configuration nothing has begun.
+  if (app === undefined) process.exit(0);
+}
+
+process.once('disconnect', stop);
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, stop);
+
+process.on('message', (message: ToWorker) => {
+  if (message.kind === 'start') void run(message);
+  else if (message.kind === 'ask') void answer(message);
+  else stop();
+});
+
+async function run({ number, config, infrastructure }: StartMessage): Promise<void> {
+  const { log } = createLog({ level: config.logLevel, roles: config.roles, worker: number });
+  const { ready, stop: stopApp } = (app = startWorkerApp(config, { infrastructure, log }));
+  const stopped = new Promise<void>((resolve) => whenAborted(stopping.signal, resolve));
+  let exitCode = 0;
+  try {
+    const running = ready.then(() => {
+      send({ kind: 'ready' });
+      return stopped;
+    });
+    await Promise.race([running, stopped]);
+  } catch (error) {
+    log.error({ err: error }, 'the worker process cannot start');
+    exitCode = 1;
+  }
+  await stopApp();
+  log.info('stopped');
+  process.exit(exitCode);
+}
+
+async function answer({ id, question }: Asked): Promise<void> {
+  if (app !== undefined) send({ kind: 'answer', id, answer: await find(question, app) });
+}
+
+async function find(question: Question, { metrics, findProblems }: WorkerApp): Promise<Answers[Question]> {
+  if (question === 'problems') return findProblems();
+  const values = await Promise.all([metrics.getMetricsAsJSON(), processMetrics().getMetricsAsJSON()]);
+  return values.flat();
+}
+
+function send(message: FromWorker): void {
+  // A message that cannot be sent is for a main process that has ended.
+  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
+}

@@ -1,0 +1,113 @@
+import process from 'node:process';
+import { afterEach, expect, it } from 'vitest';
+import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
+import { scrape } from '../support/metrics.ts';
+import { startReceiver } from '../support/receiver.ts';
+import { ADMIN_API_KEY, startTestServices, subscribe, type TestServices } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const cleanUps: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+type LogLine = { readonly msg: string; readonly pid: number; readonly worker?: number };
+
+function linesOf(engine: EngineProcess): LogLine[] {
+  const lines = engine.output().split('\n');
+  // `as`: every line of the log is an object with these fields; other output has no brace.
+  return lines.filter((line) => line.startsWith('{') && line.endsWith('}')).map((line) => JSON.parse(line) as LogLine);
+}
+
+/** The process ids of the workers that have been ready, the newest of each number. */
+function workerPids(engine: EngineProcess): Map<number, number> {
+  const ready = linesOf(engine).filter(({ msg, worker }) => msg === 'ready' && worker !== undefined);
+  return new Map(ready.map(({ worker = 0, pid }) => [worker, pid]));
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function start(services: TestServices): Promise<EngineProcess> {
+  const engine = await startEngineProcess(services, { WORKERS: '2' });
+  cleanUps.push(() => engine.terminate());
+  // Messages of a killed worker are redelivered sooner.
+  await services.shortenAckWait('EVENTS', 'dispatcher');
+  await services.shortenAckWait('DELIVERIES', 'sender');
+  return engine;
+}
+
+async function attemptsCounted(engine: EngineProcess): Promise<number> {
+  const { valueOf } = await scrape({ url: engine.url, adminApiKey: ADMIN_API_KEY });
+  return valueOf('webhooks_attempts_total', { status: 'SUCCESS', failure_reason: 'none', code: '2xx' }) ?? 0;
+}
+
+async function partsOf(engine: EngineProcess): Promise<Record<string, unknown>> {
+  return (await (await fetch(`${engine.url}/health/ready`)).json()) as Record<string, unknown>;
+}
+
+it('two workers deliver; killing one or the main process loses nothing, leaves no orphan, and SIGTERM stops all', async () => {
+  const services = await startTestServices();
+  cleanUps.push(() => services.stop());
+  const receiver = await startReceiver(() => ({ status: 200 }));
+  cleanUps.push(() => receiver.close());
+  let published = 0;
+  const publish = async (count: number) => {
+    published += count;
+    await Promise.all(Array.from({ length: count }, () => services.publish('events.acme.order.created', '{}')));
+  };
+  const untilDelivered = () =>
+    waitFor(
+      async () => {
+        const [row] = await services.query<{ count: number }>(
+          `SELECT count(*)::integer AS count FROM deliveries WHERE status = 'SUCCESS'`,
+        );
+        return row?.count === published;
+      },
+      { what: `${published} deliveries`, timeoutMs: 60_000 },
+    );
+
+  const engine = await start(services);
+  await subscribe(engine.graphql, { url: receiver.url, maxInFlight: 100 });
+  await publish(40);
+  await untilDelivered();
+  expect(await attemptsCounted(engine)).toBe(40);
+  const attempted = linesOf(engine).filter(({ msg }) => msg === 'delivery.attempted');
+  expect(attempted.map(({ worker }) => worker).filter((worker) => worker !== 1 && worker !== 2)).toEqual([]);
+  expect(attempted).toHaveLength(40);
+
+  const [number, first] = [...workerPids(engine)][0] ?? [0, 0];
+  await publish(150);
+  process.kill(first, 'SIGKILL');
+  await publish(150);
+  await untilDelivered();
+  await waitFor(() => [...workerPids(engine).values()].every((pid) => pid !== first), { what: 'the restarted worker' });
+  expect(linesOf(engine).filter(({ msg }) => msg === 'worker process ended; restarting')).toMatchObject([
+    { worker: number, signal: 'SIGKILL' },
+  ]);
+  await waitFor(async () => (await partsOf(engine))['workers'], { what: 'the health of the workers' });
+  expect(await partsOf(engine)).toMatchObject({ workers: { ok: true } });
+  // The sum keeps the attempts that the killed worker had counted at the last scrape.
+  expect(await attemptsCounted(engine)).toBeGreaterThanOrEqual(40);
+
+  const orphans = [...workerPids(engine).values()];
+  await publish(150);
+  await engine.kill9();
+  await waitFor(() => !orphans.some(isRunning), { what: 'the end of the workers', timeoutMs: 30_000 });
+
+  const next = await start(services);
+  await publish(20);
+  await untilDelivered();
+  const pids = [...workerPids(next).values()];
+  expect(pids).toHaveLength(2);
+  expect(await next.terminate()).toBe(0);
+  expect(pids.some(isRunning)).toBe(false);
+  expect(linesOf(next).filter(({ msg }) => msg === 'stopped')).toHaveLength(3);
+}, 180_000);
