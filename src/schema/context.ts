@@ -4,6 +4,7 @@ import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import type { EventSummary } from '../delivery-log/counts.ts';
 import type { LiveLog } from '../delivery-log/live.ts';
 import type { ChildPages, EventData } from '../delivery-log/pages.ts';
+import type { SubscriptionFigures } from '../delivery-log/subscription-figures.ts';
 import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
 import type { PublishEvent } from '../events/publish.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
@@ -32,6 +33,7 @@ export type Context = {
   readonly childPages: ChildPages;
   readonly eventData: EventData;
   readonly eventSummary: EventSummary;
+  readonly subscriptionFigures: SubscriptionFigures;
   /** Releases the tenant's permit while an operation only waits. Undefined if concurrency is not limited. */
   readonly rest?: RestTurn;
   readonly work: OperationWork;

@@ -1,5 +1,7 @@
-import type { DeliveryCounts } from '../delivery-log/counts.ts';
+import { countDeliveries, type DeliveryCounts, MAX_PER_STATUS } from '../delivery-log/counts.ts';
+import { scopeFilterToViewer } from '../delivery-log/filter.ts';
 import { builder } from './builder.ts';
+import { DeliveryFilterInput } from './delivery.ts';
 
 export const DeliveryCountsType = builder.objectRef<DeliveryCounts>('DeliveryCounts').implement({
   description: 'The number of deliveries of each status.',
@@ -13,3 +15,16 @@ export const DeliveryCountsType = builder.objectRef<DeliveryCounts>('DeliveryCou
     }),
   }),
 });
+
+builder.queryField('deliveryCounts', (t) =>
+  t.field({
+    type: DeliveryCountsType,
+    complexity: 2_000,
+    description: `The number of deliveries that match a filter, by status, each counted up to ${MAX_PER_STATUS.toLocaleString('en')}.`,
+    args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The deliveries to count. Default: all.' }) },
+    resolve: async (_root, args, context) => {
+      const filter = await scopeFilterToViewer(context, args.filter);
+      return countDeliveries(context.services.database, { filter, signal: context.signal });
+    },
+  }),
+);

@@ -1,14 +1,23 @@
-import { scopeFilterToViewer } from '../delivery-log/filter.ts';
+import { type DeliveryFilter, scopeFilterToViewer } from '../delivery-log/filter.ts';
 import {
   type AttemptStats,
+  DEFAULT_TOP,
+  type GroupStats,
+  MAX_BUCKETS,
+  MAX_GROUPED_BUCKETS,
+  MAX_TOP,
+  NO_STATS,
   planStats,
   problemsOfStats,
   type ResponseTimes,
-  readCountedStats,
-  readLoggedStats,
+  readStats,
   type StatsBucket,
+  type StatsGroup,
 } from '../delivery-log/stats.ts';
+import { InvalidInputError } from '../lib/errors.ts';
+import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
+import type { Context } from './context.ts';
 import { DeliveryFilterInput } from './delivery.ts';
 
 const StatsBucketEnum = builder.enumType('StatsBucket', {
@@ -68,28 +77,85 @@ const DeliveryStatsBucketType = builder.objectRef<Bucket>('DeliveryStatsBucket')
   }),
 });
 
-type Stats = { readonly total: Bucket; readonly buckets: readonly Bucket[] };
+type Group = { readonly key: string; readonly total: Bucket; readonly buckets: readonly Bucket[] };
 
-const DeliveryStatsType = builder.objectRef<Stats>('DeliveryStats').implement({
-  description: 'Statistics of the attempts in the delivery log.',
+const TOTAL = 'The sum of all buckets.';
+const BUCKETS = 'All buckets, oldest first, including those without attempts.';
+
+const DeliveryStatsGroupType = builder.objectRef<Group>('DeliveryStatsGroup').implement({
+  description: 'Statistics of the attempts of one group.',
   fields: (t) => ({
-    total: t.field({
-      type: DeliveryStatsBucketType,
-      description: 'The sum of all buckets.',
-      resolve: ({ total }) => total,
+    key: t.exposeString('key', {
+      description:
+        'The id of the webhook subscription, the tenant, the event type, the status code (0 without a response), or the failure reason (empty for successes).',
     }),
+    total: t.field({ type: DeliveryStatsBucketType, description: TOTAL, resolve: ({ total }) => total }),
     buckets: t.field({
       type: [DeliveryStatsBucketType],
-      description: 'All buckets, oldest first, including those without attempts.',
+      description: BUCKETS,
       resolve: ({ buckets }) => [...buckets],
     }),
   }),
 });
 
+export type Stats = Omit<Group, 'key'> & { readonly groups: readonly Group[] };
+
+export const DeliveryStatsType = builder.objectRef<Stats>('DeliveryStats').implement({
+  description: 'Statistics of the attempts in the delivery log.',
+  fields: (t) => ({
+    total: t.field({ type: DeliveryStatsBucketType, description: TOTAL, resolve: ({ total }) => total }),
+    buckets: t.field({
+      type: [DeliveryStatsBucketType],
+      description: BUCKETS,
+      resolve: ({ buckets }) => [...buckets],
+    }),
+    groups: t.field({
+      type: [DeliveryStatsGroupType],
+      description: 'The groups with the most attempts, the largest first; none without `groupBy`.',
+      resolve: ({ groups }) => [...groups],
+    }),
+  }),
+});
+
+const StatsGroupEnum = builder.enumType('StatsGroup', {
+  description: 'The property by which attempts are grouped.',
+  values: {
+    SUBSCRIPTION: {
+      description: 'The webhook subscription. Requires a tenant or `subscriptionIds`.',
+    },
+    TENANT: { description: 'The tenant. Excludes `subscriptionIds`.' },
+    EVENT_TYPE: { description: 'The event type.' },
+    STATUS_CODE: { description: 'The HTTP status code.' },
+    FAILURE_REASON: { description: 'The reason of the failure.' },
+  } satisfies Record<Exclude<StatsGroup, 'NONE'>, object>,
+});
+
+/** The arguments of a period. */
+export const PERIOD_ARGUMENTS = {
+  from: {
+    type: 'DateTime',
+    required: true,
+    description: 'The start of the period, rounded down to the start of a bucket.',
+  },
+  to: {
+    type: 'DateTime',
+    required: true,
+    description: 'The end of the period, rounded up to the end of a bucket.',
+  },
+} as const;
+
+/** The argument `bucket`, of which there may be at most `max`. */
+export const bucketArgument = (max: number) =>
+  ({
+    type: StatsBucketEnum,
+    required: true,
+    description: `The width of a bucket. At most ${max.toLocaleString('en')} buckets are possible.`,
+  }) as const;
+
 builder.queryField('deliveryStats', (t) =>
   t.field({
     type: DeliveryStatsType,
-    complexity: 5_000,
+    complexity: ({ groupBy }) => ({ field: groupBy == null ? 5_000 : 10_000 }),
     description:
       'The number, results and response times of the attempts started in each bucket. An attempt counts as soon as it is in the delivery log. The counts are exact.',
     args: {
@@ -97,41 +163,62 @@ builder.queryField('deliveryStats', (t) =>
         type: DeliveryFilterInput,
         description: 'The attempts to count, as in `deliveryLog`; without `from` and `to`.',
       }),
-      from: t.arg({
-        type: 'DateTime',
-        required: true,
-        description: 'The start of the period, rounded down to the start of a bucket.',
-      }),
-      to: t.arg({
-        type: 'DateTime',
-        required: true,
-        description: 'The end of the period, rounded up to the end of a bucket.',
-      }),
-      bucket: t.arg({
-        type: StatsBucketEnum,
-        required: true,
-        description: 'The width of a bucket. At most 1,000 buckets are possible.',
+      from: t.arg(PERIOD_ARGUMENTS.from),
+      to: t.arg(PERIOD_ARGUMENTS.to),
+      bucket: t.arg(bucketArgument(MAX_BUCKETS)),
+      groupBy: t.arg({ type: StatsGroupEnum, description: 'The property that `groups` have in common.' }),
+      top: t.arg.int({
+        defaultValue: DEFAULT_TOP,
+        description: `The number of groups, from 1 to ${MAX_TOP}. Groups times buckets are at most ${MAX_GROUPED_BUCKETS.toLocaleString('en')}.`,
       }),
     },
-    resolve: async (_root, args, context): Promise<Stats> => {
+    resolve: async (_root, { filter: given, ...args }, context): Promise<Stats> => {
+      const options = { ...args, top: args.top ?? DEFAULT_TOP };
       // Stored counts of a subscription have no tenant, so the id is checked here.
-      const filter = await scopeFilterToViewer(context, args.filter, problemsOfStats(args.filter ?? {}, args));
-      const { query, idBounds } = planStats(filter, args);
+      const filter = await scopeFilterToViewer(context, given, problemsOfStats(given ?? {}, options));
       const { readPool } = context.services.database;
-      const read =
-        idBounds === undefined
-          ? readCountedStats(readPool, query)
-          : readLoggedStats(readPool, { ...query, ...idBounds });
-      const { total, buckets } = await read;
-      const { fromMs, toMs, bucketMs } = query;
-      return {
-        total: { fromMs, toMs, stats: total },
-        buckets: Array.from({ length: (toMs - fromMs) / bucketMs }, (_, index) => ({
-          fromMs: fromMs + index * bucketMs,
-          toMs: fromMs + (index + 1) * bucketMs,
-          stats: buckets.get(index),
-        })),
-      };
+      const plan = planStats(filter, { ...args, groupBy: 'NONE', top: 1 });
+      const whole = (await readStats(readPool, plan)).get('') ?? NO_STATS;
+      const stats = { ...bucketsOf(whole, plan.query), groups: [] };
+      if (args.groupBy == null) return stats;
+      const subscriptionIds = await groupedSubscriptions(context, { filter, groupBy: args.groupBy });
+      const grouped = planStats({ ...filter, subscriptionIds }, options);
+      const groups = await readStats(readPool, grouped);
+      return { ...stats, groups: [...groups].map(([key, group]) => ({ key, ...bucketsOf(group, grouped.query) })) };
     },
   }),
 );
+
+/** The buckets of a period with those that are empty. */
+export function bucketsOf(
+  { total, buckets }: GroupStats,
+  { fromMs, toMs, bucketMs }: { readonly fromMs: number; readonly toMs: number; readonly bucketMs: number },
+): Omit<Group, 'key'> {
+  return {
+    total: { fromMs, toMs, stats: total },
+    buckets: Array.from({ length: (toMs - fromMs) / bucketMs }, (_, index) => ({
+      fromMs: fromMs + index * bucketMs,
+      toMs: fromMs + (index + 1) * bucketMs,
+      stats: buckets.get(index),
+    })),
+  };
+}
+
+/** Subscriptions that are grouped at most: the newest of the tenant, including deleted ones. */
+const MAX_GROUPED = 10_000;
+
+/** The subscriptions of the filter, or all of its tenant: stored counts are found by the id of the subscription. */
+async function groupedSubscriptions(
+  { services }: Context,
+  { filter, groupBy }: { readonly filter: DeliveryFilter; readonly groupBy: StatsGroup },
+): Promise<DeliveryFilter['subscriptionIds']> {
+  const { tenant, subscriptionIds } = filter;
+  if (groupBy !== 'SUBSCRIPTION' || subscriptionIds != null) return subscriptionIds;
+  if (tenant == null) {
+    throw new InvalidInputError([{ path: 'groupBy', message: 'SUBSCRIPTION requires a tenant or subscriptionIds' }]);
+  }
+  const rows = await services.database.prisma.webhookSubscription.findMany({
+    ...{ where: { tenant }, select: { id: true }, orderBy: NEWEST_FIRST, take: MAX_GROUPED },
+  });
+  return rows.map(({ id }) => id);
+}

@@ -16,6 +16,7 @@ import { isUuid } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
+import { CircuitStateEnum } from './circuit.ts';
 import { LOG_PAGE, PAGE, readLogPosition } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
@@ -338,5 +339,15 @@ export const WebhookSubscriptionFilterInput = builder.inputType('WebhookSubscrip
     tenant: t.string({ description: TENANT }),
     subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions.' }),
     isActive: t.boolean({ description: 'Only active webhook subscriptions, or only inactive ones.' }),
+    search: t.string({
+      description: 'A part of the URL or the description, at most 200 characters, without regard to case.',
+    }),
+    circuitStates: t.field({ type: [CircuitStateEnum], description: 'Any of these states of the circuit.' }),
+    failing: t.boolean({
+      description: 'Only webhook subscriptions with a failure since their last success, or only the others.',
+    }),
+    eventType: t.string({
+      description: 'An event type that the webhook subscription selects, by its name, a prefix or `*`.',
+    }),
   }),
 });

@@ -82,7 +82,7 @@ export const EventType = builder.prismaObject('Event', {
     source: t.expose('source', { type: EventSourceEnum }),
     summary: t.field({
       type: DeliveryCountsType,
-      complexity: 50,
+      complexity: 20,
       description: 'The number of deliveries of the event by status, counted up to 1,000 deliveries.',
       resolve: ({ id }, _args, { eventSummary }) => eventSummary(id),
     }),

@@ -9,6 +9,7 @@ import './event-type.ts';
 import './publish-event.ts';
 import './replay.ts';
 import './server.ts';
+import './subscription-figures.ts';
 import './test-event.ts';
 import './viewer.ts';
 import './webhook-subscription.ts';

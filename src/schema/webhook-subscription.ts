@@ -7,6 +7,7 @@ import { DeactivationReason, type WebhookSubscription } from '../generated/prism
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
+import { problemsOfSubscriptionFilter, subscriptionWhere } from '../subscriptions/filter.ts';
 import { InvalidHeadersError } from '../subscriptions/headers.ts';
 import {
   createWebhookSubscription,
@@ -28,6 +29,7 @@ import {
 } from '../subscriptions/settings.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
+import { CircuitType } from './circuit.ts';
 import { DeliveryConnection, DeliveryFilterInput, DeliveryType, WebhookSubscriptionFilterInput } from './delivery.ts';
 import { LOG_PAGE, PAGE } from './page.ts';
 
@@ -187,14 +189,10 @@ builder.queryFields((t) => ({
         }),
       },
       resolve: (query, _root, { filter }, { services, viewer }) => {
-        const tenant = checkFilter(viewer, filter);
+        const given = filter ?? {};
+        const tenant = checkFilter(viewer, filter, problemsOfSubscriptionFilter(given));
         return services.database.prisma.webhookSubscription.findMany(
-          pageOf(query, {
-            deletedAt: null,
-            ...tenant,
-            ...(filter?.isActive != null && { isActive: filter.isActive }),
-            ...(filter?.subscriptionIds != null && { id: { in: filter.subscriptionIds.filter(isUuid) } }),
-          }),
+          pageOf(query, { deletedAt: null, ...tenant, ...subscriptionWhere(given) }),
         );
       },
     },
@@ -343,35 +341,3 @@ builder.mutationFields((t) => ({
       rotateWebhookSecret(services, { id, tenant: tenantScope(viewer), overlapSeconds: overlapSeconds ?? 86_400 }),
   }),
 }));
-
-const CircuitStateEnum = builder.enumType('CircuitState', {
-  description: 'The state of a circuit.',
-  values: {
-    CLOSED: { description: 'Deliveries are sent.' },
-    OPEN: { description: 'The endpoint is failing: only probes are sent until one succeeds.' },
-  } as const,
-});
-
-const CircuitType = builder.prismaObject('SubscriptionState', {
-  name: 'Circuit',
-  description:
-    'The circuit breaker of an endpoint. It opens when 20 attempts in a row fail, or 70 % of at least 10 in five minutes.',
-  fields: (t) => ({
-    state: t.field({
-      type: CircuitStateEnum,
-      select: { openedAt: true },
-      resolve: ({ openedAt }) => (openedAt === null ? 'CLOSED' : 'OPEN'),
-    }),
-    openedAt: t.expose('openedAt', {
-      type: 'DateTime',
-      nullable: true,
-      description: 'The time at which the circuit opened; null while it is closed.',
-    }),
-    nextProbeAt: t.expose('probeAt', {
-      type: 'DateTime',
-      nullable: true,
-      description:
-        'The time of the next probe, or as soon as a delivery is due if that is past. Null while the circuit is closed.',
-    }),
-  }),
-});

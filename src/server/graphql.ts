@@ -8,6 +8,7 @@ import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
 import { createEventSummary } from '../delivery-log/counts.ts';
 import { createChildPages, createEventData } from '../delivery-log/pages.ts';
+import { createSubscriptionFigures } from '../delivery-log/subscription-figures.ts';
 import type { InFlight } from '../lib/loop.ts';
 import { createOperationWork, type OperationWork } from '../lib/operation-work.ts';
 import type { Database } from '../postgres/client.ts';
@@ -67,6 +68,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
         childPages: createChildPages(database),
         eventData: createEventData(database, work),
         eventSummary: createEventSummary(database),
+        subscriptionFigures: createSubscriptionFigures(database),
       };
       return { services: { ...services, database }, viewer, stopping, work, ...loaders };
     },

@@ -2,11 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { attemptMatches, type DeliveryFilter } from '../../src/delivery-log/filter.ts';
 import { countAttempts } from '../../src/delivery-log/stats-counter.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
+import { groupBy } from '../../src/lib/collections.ts';
 import { uuid7, uuid7Floor } from '../../src/lib/uuid7.ts';
 import { transaction } from '../../src/postgres/client.ts';
 import { deleteOldCounts } from '../../src/retention/expired-rows.ts';
 import { seededChance } from '../support/seeded-chance.ts';
-import { type Api, attemptOf, expectType, startApi, storeAttempt } from './graphql-api.ts';
+import { type Api, attemptOf, expectType, post, startApi, storeAttempt } from './graphql-api.ts';
 import { CREATE, STATS } from './graphql-operations.graphql.ts';
 
 const MINUTE_MS = 60_000;
@@ -165,6 +166,80 @@ describe('statistics are those of the log', () => {
         expectToBe(counted, within(start, start + WIDTH[bucket]));
       });
     }
+  });
+
+  const KEY_OF: Readonly<Record<string, (attempt: Attempt) => string>> = {
+    SUBSCRIPTION: ({ subscriptionId }) => subscriptionId,
+    TENANT: ({ tenant }) => tenant,
+    EVENT_TYPE: ({ eventType }) => eventType,
+    STATUS_CODE: ({ statusCode }) => String(statusCode ?? 0),
+    FAILURE_REASON: ({ failureReason }) => failureReason ?? '',
+  };
+  type Group = { readonly key: string; readonly total: Counted; readonly buckets: readonly Counted[] };
+  type Counted = NonNullable<Awaited<ReturnType<typeof ask>>['stats']>['total'];
+  const BUCKET = '{ from to attemptCount successCount failureCount successRate responseTimeMs { p50 p90 p95 p99 } }';
+
+  test.each(
+    Object.keys(KEY_OF).flatMap((property) =>
+      (['HOUR', 'MINUTE'] as const).map((bucket) => [property, bucket] as const),
+    ),
+  )('by %s and %s', async (property, bucket) => {
+    const tenant = property === 'TENANT' ? undefined : 'acme';
+    const period = { from: new Date(NOON), to: new Date(NOON + (bucket === 'HOUR' ? 3 * DAY_MS : 12 * HOUR_MS)) };
+    const query = `query ($filter: DeliveryFilter, $from: DateTime!, $to: DateTime!) {
+      deliveryStats(filter: $filter, from: $from, to: $to, bucket: ${bucket}, groupBy: ${property}, top: 3) {
+        groups { key total ${BUCKET} buckets ${BUCKET} } } }`;
+    const variables = { filter: { tenant }, ...period };
+    const { data, errors } = await post<{ deliveryStats: { groups: Group[] } }>(
+      api.graphql,
+      JSON.stringify({ query, variables }),
+    );
+    expect(errors).toBeUndefined();
+    const expected = groupBy(
+      attempts.filter((one) => (tenant === undefined || one.tenant === tenant) && +one.startedAt < +period.to),
+      KEY_OF[property] ?? (() => ''),
+    );
+    const groups = data?.deliveryStats.groups ?? [];
+    expect(groups.length).toBe(Math.min(3, expected.size));
+    const sizes = [...expected.values()].map(({ length }) => length).toSorted((a, b) => b - a);
+    expect(groups.map(({ total }) => total.attemptCount)).toEqual(sizes.slice(0, 3));
+    for (const { key, total, buckets } of groups) {
+      const ofGroup = expected.get(key) ?? [];
+      expectToBe(total, ofGroup);
+      const [third] = buckets.slice(2);
+      if (third === undefined) throw new Error('there are no buckets');
+      const isInThird = ({ startedAt }: Attempt) =>
+        +startedAt >= Date.parse(third.from) && +startedAt < Date.parse(third.to);
+      expectToBe(third, ofGroup.filter(isInThird));
+    }
+  });
+
+  test('of each subscription of a page', async () => {
+    const query = `query ($from: DateTime!, $to: DateTime!) { webhookSubscriptions { nodes { id
+      stats(from: $from, to: $to, bucket: DAY) { total ${BUCKET} buckets { attemptCount } groups { key } } } } }`;
+    const variables = { from: new Date(NOON), to: new Date(NOON + 3 * DAY_MS) };
+    type Page = { webhookSubscriptions: { nodes: { id: string; stats: Group }[] } };
+    const { data } = await post<Page>(api.graphql, JSON.stringify({ query, variables }));
+    expect(data?.webhookSubscriptions.nodes.length).toBe(3);
+    for (const { id, stats } of data?.webhookSubscriptions.nodes ?? []) {
+      expectToBe(
+        stats.total,
+        attempts.filter(({ subscriptionId }) => subscriptionId === id),
+      );
+      expect(stats).toMatchObject({ groups: [], buckets: { length: 4 } });
+    }
+  });
+
+  test.each([
+    ['bucket: HOUR, groupBy: SUBSCRIPTION', ['groupBy']],
+    ['bucket: HOUR, groupBy: TENANT, filter: { subscriptionIds: [] }', ['groupBy']],
+    ['bucket: HOUR, groupBy: EVENT_TYPE, top: 51', ['top']],
+    ['bucket: MINUTE, groupBy: EVENT_TYPE, top: 50', ['top']],
+  ])('%s is INVALID_INPUT', async (args, paths) => {
+    const times = `from: "${new Date(NOON).toISOString()}", to: "${new Date(NOON + HOUR_MS * 10).toISOString()}"`;
+    const query = `{ deliveryStats(${args}, ${times}) { total { from } } }`;
+    const { errors } = await post(api.graphql, JSON.stringify({ query }));
+    expect(errors?.[0]?.extensions).toMatchObject({ problems: paths.map((path) => ({ path })) });
   });
 
   test('also when all of it is counted', async () => {

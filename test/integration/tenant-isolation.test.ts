@@ -63,9 +63,10 @@ const CASES: Readonly<Record<string, Case>> = {
   'Query.deliveryStats': (x) =>
     ['HOUR', 'MINUTE'].flatMap((bucket) =>
       [`tenant: "${x.tenant}"`, `subscriptionIds: ["${x.subscriptionId}"]`, `eventTypes: ["only.${x.tenant}"]`].map(
-        (filter) => `deliveryStats(filter: { ${filter} }, bucket: ${bucket}, ${THE_LAST_HOUR})`,
+        (filter) => `deliveryStats(filter: { ${filter} }, bucket: ${bucket}, groupBy: SUBSCRIPTION, ${THE_LAST_HOUR})`,
       ),
     ),
+  'Query.deliveryCounts': (x) => filters('deliveryCounts', x),
   'Query.eventType': () => ['eventType(name: "shared")'],
   'Query.eventTypes': () => ['eventTypes'],
   'Query.testFilter': () => ['testFilter(filter: { n: 1 }, data: { n: 1 })'],
@@ -101,6 +102,9 @@ const CASES: Readonly<Record<string, Case>> = {
     [...filters('deliveryLog', x), ...pages('deliveryLog', x.attemptId)].map(
       (field) => `webhookSubscription(id: "${own.subscriptionId}") { ${field}`,
     ),
+  'WebhookSubscription.stats': (_x, own) => [
+    `webhookSubscription(id: "${own.subscriptionId}") { stats(bucket: HOUR, ${THE_LAST_HOUR})`,
+  ],
   'Delivery.attempts': (x, own) =>
     pages('attempts', x.attemptId).map((field) => `delivery(id: "${own.deliveryId}") { ${field}`),
   'Event.considered': (x, own) =>
@@ -283,7 +287,7 @@ function selectionOf(type: GraphQLField<unknown, unknown>['type'], depth = 4): s
   const fields = Object.values(named.getFields()).flatMap((field) => {
     const isLeaf = isLeafType(getNamedType(field.type));
     if (field.args.some(isRequiredArgument) || (!isLeaf && depth === 0)) return [];
-    const size = field.args.some(({ name }) => name === 'first') ? '(first: 3)' : '';
+    const size = field.args.some(({ name }) => name === 'first') ? '(first: 2)' : '';
     return [`${field.name}${size} ${selectionOf(field.type, depth - 1)}`];
   });
   return `{ ${['__typename', ...fields].join(' ')} }`;

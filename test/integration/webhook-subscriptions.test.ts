@@ -5,7 +5,7 @@ import type {
 } from '../../src/generated/graphql/graphql.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { headersContext } from '../../src/subscriptions/secrets.ts';
-import { type Api, expectType, post, seedDelivery, startApi } from './graphql-api.ts';
+import { type Api, attemptOf, expectType, post, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
 import {
   CREATE,
   DELETE,
@@ -387,6 +387,115 @@ test('a subscription shows its circuit, and its deliveries what they wait for be
   ]);
   expect(waits(limited)).toMatchObject([{ waitingFor: 'RATE_LIMITED' }]);
   expect(waits(well)).toMatchObject([{ waitingFor: 'IN_FLIGHT_LIMIT' }]);
+});
+
+describe('the health of a subscription', () => {
+  const tenant = 'healthy';
+  const HOUR_MS = 3_600_000;
+  const ago = (hours: number) => new Date(Math.floor(Date.now() / 1_000) * 1_000 - hours * HOUR_MS);
+
+  test('has its pending deliveries, its last attempts and its deactivation', async () => {
+    const [failing, idle] = [(await create({ tenant })).subscription.id, (await create({ tenant })).subscription.id];
+    const { prisma } = api.database;
+    const [pending, ended] = [
+      await seedDelivery(api.database, { subscriptionId: failing, tenant, timeMs: ago(3).getTime() }),
+      await seedDelivery(api.database, { subscriptionId: failing, tenant, timeMs: ago(4).getTime() }),
+    ];
+    await prisma.delivery.update({ where: { id: ended.id }, data: { status: 'SUCCESS', nextAttemptAt: null } });
+    await seedDelivery(api.database, { subscriptionId: failing, tenant, timeMs: ago(2).getTime() });
+    await storeAttempt(api.database, attemptOf(ended, { startedAt: ago(4) }));
+    await storeAttempt(api.database, attemptOf(pending, { startedAt: ago(3), status: 'FAILURE' }));
+    await storeAttempt(api.database, attemptOf(pending, { startedAt: ago(1), status: 'FAILURE' }));
+    const state = { failingSince: ago(3), openedAt: ago(2), noticeCount: 1, noticedAt: ago(2) };
+    await prisma.subscriptionState.update({ where: { subscriptionId: failing }, data: state });
+    expect(await healthOf(tenant)).toEqual({
+      [failing]: {
+        ...{ pendingCount: 2, isExact: true, oldestPendingAt: pending.createdAt.toISOString() },
+        ...{ lastAttemptAt: ago(1).toISOString(), lastSuccessAt: ago(4).toISOString() },
+        willDeactivateAt: new Date(ago(3).getTime() + 5 * 24 * HOUR_MS).toISOString(),
+      },
+      [idle]: {
+        ...{ pendingCount: 0, isExact: true, oldestPendingAt: null },
+        ...{ lastAttemptAt: null, lastSuccessAt: null, willDeactivateAt: null },
+      },
+    });
+  });
+
+  test('counts up to a thousand pending deliveries, and says so', async () => {
+    const busy = (await create({ tenant: 'busy' })).subscription.id;
+    await api.database.pool.query(
+      `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at)
+       SELECT gen_random_uuid(), 'busy', $1, gen_random_uuid(), 'a', now(), CASE WHEN n % 2 = 0 THEN now() END
+       FROM generate_series(1, 1001) AS n`,
+      [busy],
+    );
+    expect(await healthOf('busy')).toMatchObject({ [busy]: { pendingCount: 1_000, isExact: false } });
+    const counts = '{ deliveryCounts(filter: { tenant: "busy" }) { pending success isExact } }';
+    const { data } = await post(api.graphql, JSON.stringify({ query: counts }));
+    expect(data).toEqual({ deliveryCounts: { pending: 1_000, success: 0, isExact: false } });
+  });
+
+  async function healthOf(name: string) {
+    const query = `query ($tenant: String) { webhookSubscriptions(filter: { tenant: $tenant }) { nodes { id health {
+      pendingCount isExact oldestPendingAt lastAttemptAt lastSuccessAt willDeactivateAt } } } }`;
+    type Page = { webhookSubscriptions: { nodes: { id: string; health: object }[] } };
+    const { data } = await post<Page>(api.graphql, JSON.stringify({ query, variables: { tenant: name } }));
+    return Object.fromEntries((data?.webhookSubscriptions.nodes ?? []).map(({ id, health }) => [id, health]));
+  }
+});
+
+test('deliveries are counted by status', async () => {
+  const tenant = 'counted';
+  const subscriptionId = (await create({ tenant })).subscription.id;
+  for (const status of ['PENDING', 'SUCCESS', 'SUCCESS', 'FAILURE', 'CANCELLED'] as const) {
+    const delivery = await seedDelivery(api.database, { subscriptionId, tenant });
+    await api.database.prisma.delivery.update({ where: { id: delivery.id }, data: { status } });
+    if (status !== 'SUCCESS') continue;
+    await storeAttempt(api.database, attemptOf(delivery, { statusCode: 201 }));
+  }
+  const countsFor = async (filter: string) => {
+    const query = `{ deliveryCounts(filter: { tenant: "${tenant}" ${filter} }) { pending success failure cancelled isExact } }`;
+    return (await post<{ deliveryCounts: object }>(api.graphql, JSON.stringify({ query }))).data?.deliveryCounts;
+  };
+  const none = { pending: 0, success: 0, failure: 0, cancelled: 0, isExact: true };
+  expect(await countsFor('')).toEqual({ pending: 1, success: 2, failure: 1, cancelled: 1, isExact: true });
+  expect(await countsFor('statuses: [FAILURE, CANCELLED]')).toEqual({ ...none, failure: 1, cancelled: 1 });
+  expect(await countsFor('statusCodes: [{ from: 201, to: 201 }]')).toEqual({ ...none, success: 2 });
+});
+
+test('subscriptions are found by text, circuit, failures and event type', async () => {
+  const tenant = 'filtered';
+  const { prisma } = api.database;
+  const open = (await create({ tenant, url: 'https://example.com/100%_a', eventTypes: ['order.*'] })).subscription.id;
+  const failing = (await create({ tenant, description: 'The Shop', eventTypes: ['order.paid'] })).subscription.id;
+  const well = (await create({ tenant, url: 'https://example.com/100x', eventTypes: ['*'] })).subscription.id;
+  await prisma.subscriptionState.update({
+    where: { subscriptionId: open },
+    data: { openedAt: new Date(), failingSince: new Date() },
+  });
+  await prisma.subscriptionState.update({ where: { subscriptionId: failing }, data: { failingSince: new Date() } });
+  const found = async (filter: string) => {
+    const query = `{ webhookSubscriptions(filter: { tenant: "${tenant}", ${filter} }) { nodes { id } } }`;
+    type Page = { webhookSubscriptions: { nodes: { id: string }[] } };
+    const { data } = await post<Page>(api.graphql, JSON.stringify({ query }));
+    return data?.webhookSubscriptions.nodes.map(({ id }) => id);
+  };
+  expect(await found('search: "100%_"')).toEqual([open]);
+  expect(await found('search: "the shop"')).toEqual([failing]);
+  expect(await found('search: "EXAMPLE"')).toEqual([well, failing, open]);
+  expect(await found('circuitStates: [OPEN]')).toEqual([open]);
+  expect(await found('circuitStates: [CLOSED]')).toEqual([well, failing]);
+  expect(await found('circuitStates: [OPEN, CLOSED]')).toHaveLength(3);
+  expect(await found('circuitStates: []')).toEqual([]);
+  expect(await found('failing: true')).toEqual([failing, open]);
+  expect(await found('failing: false')).toEqual([well]);
+  expect(await found('eventType: "order.paid"')).toEqual([well, failing, open]);
+  expect(await found('eventType: "order.sent"')).toEqual([well, open]);
+  expect(await found('eventType: "webhook_subscription.failing"')).toEqual([]);
+  const bad = '{ webhookSubscriptions(filter: { search: "\u0000", eventType: "a b" }) { nodes { id } } }';
+  const { errors } = await post(api.graphql, JSON.stringify({ query: bad }));
+  const problems = [{ path: 'filter.search' }, { path: 'filter.eventType' }];
+  expect(errors?.[0]?.extensions).toMatchObject({ code: 'INVALID_INPUT', problems });
 });
 
 test('a deleted subscription is gone from the queries, but a delivery still leads to it', async () => {

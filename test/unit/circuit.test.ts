@@ -3,6 +3,7 @@ import {
   type CircuitDecision,
   type CircuitStats,
   DEACTIVATE_AFTER_MS,
+  deactivationTime,
   evaluateCircuit,
   LAST_NOTICE_MS,
 } from '../../src/delivery/circuit/evaluate.ts';
@@ -83,5 +84,28 @@ describe('an open circuit', () => {
     expect(evaluateCircuit({ ...late, noticedForMs: LAST_NOTICE_MS - 1 })).toEqual(NOTHING);
     expect(evaluateCircuit({ ...late, noticedForMs: LAST_NOTICE_MS })).toEqual({ kind: 'deactivate' });
     expect(LAST_NOTICE_MS).toBe(12 * 3_600_000);
+  });
+});
+
+describe('the time of the deactivation', () => {
+  const since = new Date(0);
+  const failing = { openedAt: since, failingSince: since, noticeCount: 1, noticedAt: since };
+  const at = (ms: number) => new Date(ms);
+
+  it('is five days after the first failure', () => {
+    expect(deactivationTime(failing, since)).toEqual(at(DEACTIVATE_AFTER_MS));
+  });
+
+  it.each([
+    ['is due now', { noticeCount: 3 }],
+    ['was sent late', { noticeCount: 4, noticedAt: at(DEACTIVATE_AFTER_MS) }],
+  ])('leaves half a day after the last notice, which %s', (_what, state) => {
+    const time = deactivationTime({ ...failing, ...state }, at(DEACTIVATE_AFTER_MS));
+    expect(time).toEqual(at(DEACTIVATE_AFTER_MS + LAST_NOTICE_MS));
+  });
+
+  it('is not planned while the circuit is closed, nor without a failure', () => {
+    expect(deactivationTime({ ...failing, openedAt: null }, since)).toBeUndefined();
+    expect(deactivationTime({ ...failing, failingSince: null }, since)).toBeUndefined();
   });
 });

@@ -33,6 +33,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.eventTypes': READERS,
   'Query.testFilter': READERS,
   'Query.replay': READERS,
+  'Query.deliveryCounts': READERS,
   'Query.deliveryStats': READERS,
   'Query.replays': READERS,
   'Query.server': READERS,

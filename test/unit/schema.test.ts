@@ -62,7 +62,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'eventType(name: String!): EventType',
     `eventTypes(${PAGE}, filter: EventTypeFilter, ${SIZE}): EventTypeConnection!`,
     'replay(id: ID!): Replay',
-    'deliveryStats(bucket: StatsBucket!, filter: DeliveryFilter, from: DateTime!, to: DateTime!): DeliveryStats!',
+    'deliveryStats(bucket: StatsBucket!, filter: DeliveryFilter, from: DateTime!, groupBy: StatsGroup, to: DateTime!, top: Int): DeliveryStats!',
+    'deliveryCounts(filter: DeliveryFilter): DeliveryCounts!',
     `replays(${PAGE}, filter: ReplayFilter, ${SIZE}): ReplayConnection!`,
     'testFilter(data: JSON!, filter: JSON!): TestFilterResult!',
     ...['viewer: Viewer!', 'server: Server!'],
@@ -117,7 +118,10 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   ],
   EventFilter: ['tenant: String', 'eventTypes: [String!]', 'from: DateTime', 'to: DateTime'],
   RejectedEventFilter: ['tenant: String', 'reasons: [RejectionReason!]', 'from: DateTime', 'to: DateTime'],
-  WebhookSubscriptionFilter: ['tenant: String', 'subscriptionIds: [ID!]', 'isActive: Boolean'],
+  WebhookSubscriptionFilter: [
+    ...['tenant: String', 'subscriptionIds: [ID!]', 'isActive: Boolean', 'search: String', 'failing: Boolean'],
+    ...['circuitStates: [CircuitState!]', 'eventType: String'],
+  ],
   StatusCodeRange: ['from: Int!', 'to: Int!'],
   WebhookSubscription: [
     ...[
@@ -135,6 +139,12 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['secrets: [SigningSecret!]!'],
     `deliveries(${PAGE}, filter: DeliveryFilter, ${SIZE}): DeliveryConnection!`,
     `deliveryLog(${PAGE}, filter: DeliveryFilter, ${SIZE}): AttemptConnection!`,
+    ...['health: SubscriptionHealth!', 'deletedAt: DateTime'],
+    'stats(bucket: StatsBucket!, from: DateTime!, to: DateTime!): DeliveryStats!',
+  ],
+  SubscriptionHealth: [
+    ...['pendingCount: Int!', 'isExact: Boolean!', 'oldestPendingAt: DateTime', 'lastAttemptAt: DateTime'],
+    ...['lastSuccessAt: DateTime', 'willDeactivateAt: DateTime'],
   ],
   Circuit: ['state: CircuitState!', 'openedAt: DateTime', 'nextProbeAt: DateTime'],
   SigningSecret: ['id: ID!', 'createdAt: DateTime!', 'expiresAt: DateTime'],
@@ -192,7 +202,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'message: String',
     'warnings: [String!]!',
   ],
-  DeliveryStats: ['total: DeliveryStatsBucket!', 'buckets: [DeliveryStatsBucket!]!'],
+  DeliveryStats: ['total: DeliveryStatsBucket!', 'buckets: [DeliveryStatsBucket!]!', 'groups: [DeliveryStatsGroup!]!'],
+  DeliveryStatsGroup: ['key: String!', 'total: DeliveryStatsBucket!', 'buckets: [DeliveryStatsBucket!]!'],
   DeliveryStatsBucket: [
     ...['from: DateTime!', 'to: DateTime!', 'attemptCount: Float!', 'successCount: Float!', 'failureCount: Float!'],
     ...['successRate: Float', 'responseTimeMs: ResponseTimes'],

@@ -121,6 +121,9 @@ CREATE TABLE subscription_states (
   -- When NATS last refused deliveries; null after it has accepted some since.
   refused_at      timestamptz(3)
 ) WITH (fillfactor = 50);
+-- Filters of subscriptions: open circuits, and those that are failing.
+CREATE INDEX subscription_states_open_idx ON subscription_states (subscription_id) WHERE opened_at IS NOT NULL;
+CREATE INDEX subscription_states_failing_idx ON subscription_states (subscription_id) WHERE failing_since IS NOT NULL;
 CREATE INDEX subscription_states_next_sweep_at_idx ON subscription_states (next_sweep_at) WHERE next_sweep_at IS NOT NULL;
 
 -- Notices about subscriptions by tenant and event type: their number since minute_from, and those beyond the limit, which

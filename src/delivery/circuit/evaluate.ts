@@ -58,6 +58,25 @@ export function evaluateCircuit(stats: CircuitStats): CircuitDecision {
   return { kind: isOver ? 'deactivate' : 'nothing' };
 }
 
+type FailingState = {
+  /** Null: the circuit is closed. */
+  readonly openedAt: Date | null;
+  readonly failingSince: Date | null;
+  readonly noticeCount: number;
+  readonly noticedAt: Date | null;
+};
+
+/** The earliest time at which a subscription is deactivated if no attempt succeeds; undefined if none is planned. */
+export function deactivationTime(
+  { openedAt, failingSince, noticeCount, noticedAt }: FailingState,
+  now: Date,
+): Date | undefined {
+  if (openedAt === null || failingSince === null) return undefined;
+  const hasLastNotice = noticeCount >= NOTICES_PERCENT.length && noticedAt !== null;
+  const lastNoticeMs = (hasLastNotice ? noticedAt : now).getTime();
+  return new Date(Math.max(failingSince.getTime() + DEACTIVATE_AFTER_MS, lastNoticeMs + LAST_NOTICE_MS));
+}
+
 function failsTooOften({ failuresInARow, recent }: CircuitStats): boolean {
   if (failuresInARow >= MAX_IN_A_ROW) return true;
   return recent.attempts >= MIN_ATTEMPTS && recent.failures >= FAILURE_RATE * recent.attempts;

@@ -1,0 +1,109 @@
+import { deactivationTime } from '../delivery/circuit/evaluate.ts';
+import { batched } from '../lib/batched.ts';
+import { uuid7Floor } from '../lib/uuid7.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
+import { type GroupStats, NO_STATS, planStats, readStats, type StatsBucket } from './stats.ts';
+
+/** The present state of a webhook subscription's deliveries. */
+export type SubscriptionHealth = {
+  /** Counted up to MAX_PENDING. */
+  readonly pendingCount: number;
+  readonly isExact: boolean;
+  /** The oldest of the counted deliveries, which are those that are due first. */
+  readonly oldestPendingAt: Date | null;
+  readonly lastAttemptAt: Date | null;
+  readonly lastSuccessAt: Date | null;
+  readonly willDeactivateAt: Date | undefined;
+};
+
+type Period = { readonly from: Date; readonly to: Date; readonly bucket: StatsBucket };
+
+/** Reads about subscriptions by their ids. The same requests made in one turn of the event loop are read with one statement. */
+export type SubscriptionFigures = {
+  readonly health: (subscriptionId: string) => Promise<SubscriptionHealth>;
+  readonly stats: (subscriptionId: string, period: Period) => Promise<GroupStats>;
+};
+
+/** Pending deliveries of one subscription that are counted. */
+export const MAX_PENDING = 1_000;
+/** Latest attempts that are searched for a success. An open circuit keeps the failures in a row few. */
+const MAX_SEARCHED = 1_000;
+/** Time for which an attempt that succeeded before the first failure can be logged after it: the longest attempt and its write. */
+const LOGGED_WITHIN_MS = 60_000;
+
+export function createSubscriptionFigures({
+  readPool,
+  clock,
+}: Pick<Database, 'readPool' | 'clock'>): SubscriptionFigures {
+  const health = batched((ids) => readHealth(readPool, { ids, now: new Date(clock.now()) }));
+  const stats = batched((ids, period: Period) => statsOf(readPool, { ids, period }));
+  return { health: (id) => health(id, null), stats };
+}
+
+type StateRow = Parameters<typeof deactivationTime>[0] & { readonly id: string };
+
+type FiguresRow = Pick<SubscriptionHealth, 'oldestPendingAt' | 'lastAttemptAt' | 'lastSuccessAt'> & {
+  readonly id: string;
+  readonly counted: number;
+};
+
+async function readHealth(
+  db: Queryable,
+  { ids, now }: { readonly ids: readonly string[]; readonly now: Date },
+): Promise<ReadonlyMap<string, SubscriptionHealth>> {
+  const states = new Map((await db.query<StateRow>(STATES, [ids])).rows.map((row) => [row.id, row]));
+  const successIds = ids.map((id) => {
+    const failingSince = states.get(id)?.failingSince ?? null;
+    return failingSince === null ? LAST_ID : uuid7Floor(failingSince.getTime() + LOGGED_WITHIN_MS);
+  });
+  const { rows } = await db.query<FiguresRow>(FIGURES, [ids, successIds, MAX_PENDING + 1, MAX_SEARCHED]);
+  return new Map(
+    rows.map(({ id, counted, ...figures }) => {
+      const state = states.get(id);
+      const willDeactivateAt = state === undefined ? undefined : deactivationTime(state, now);
+      const pendingCount = Math.min(counted, MAX_PENDING);
+      return [id, { ...figures, pendingCount, isExact: counted <= MAX_PENDING, willDeactivateAt }];
+    }),
+  );
+}
+
+const STATES = `
+  SELECT subscription_id AS id, opened_at AS "openedAt", failing_since AS "failingSince", notice_count AS "noticeCount",
+    noticed_at AS "noticedAt"
+  FROM subscription_states WHERE subscription_id = ANY ($1::uuid[])`;
+
+const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+
+// Beyond the limits, each part reads the rows of an index in its order.
+const FIGURES = `
+  SELECT s.id, pending.counted, pending.oldest AS "oldestPendingAt", latest.started_at AS "lastAttemptAt",
+    success.started_at AS "lastSuccessAt"
+  FROM unnest($1::uuid[], $2::uuid[]) AS s (id, success_before)
+  CROSS JOIN LATERAL (
+    SELECT count(*)::integer AS counted, min(created_at) AS oldest FROM (
+      (SELECT created_at FROM deliveries WHERE subscription_id = s.id AND status = 'PENDING' AND enqueued_at IS NULL
+       ORDER BY next_attempt_at LIMIT $3)
+      UNION ALL
+      (SELECT created_at FROM deliveries WHERE subscription_id = s.id AND status = 'PENDING' AND enqueued_at IS NOT NULL
+       ORDER BY enqueued_at LIMIT $3)
+    ) AS first
+  ) AS pending
+  LEFT JOIN LATERAL (
+    SELECT started_at FROM attempts WHERE subscription_id = s.id ORDER BY id DESC LIMIT 1
+  ) AS latest ON true
+  LEFT JOIN LATERAL (
+    SELECT started_at FROM (
+      SELECT started_at, failure_reason FROM attempts WHERE subscription_id = s.id AND id < s.success_before
+      ORDER BY id DESC LIMIT $4
+    ) AS searched
+    WHERE failure_reason IS NULL LIMIT 1
+  ) AS success ON true`;
+
+async function statsOf(
+  db: Queryable,
+  { ids, period }: { readonly ids: readonly string[]; readonly period: Period },
+): Promise<ReadonlyMap<string, GroupStats>> {
+  const grouping = { groupBy: 'SUBSCRIPTION', top: ids.length } as const;
+  const groups = await readStats(db, planStats({ subscriptionIds: ids }, { ...period, ...grouping }));
+  return new Map(ids.map((id) => [id, groups.get(id) ?? NO_STATS]));
+}

@@ -1,0 +1,73 @@
+import { problemsOfStats, wholeBuckets } from '../delivery-log/stats.ts';
+import { MAX_PENDING, type SubscriptionHealth } from '../delivery-log/subscription-figures.ts';
+import { InvalidInputError } from '../lib/errors.ts';
+import { builder } from './builder.ts';
+import { bucketArgument, bucketsOf, DeliveryStatsType, PERIOD_ARGUMENTS } from './delivery-stats.ts';
+import { WebhookSubscriptionType } from './webhook-subscription.ts';
+
+const HealthType = builder.objectRef<SubscriptionHealth>('SubscriptionHealth').implement({
+  description: "The present state of a webhook subscription's deliveries.",
+  fields: (t) => ({
+    pendingCount: t.exposeInt('pendingCount', {
+      description: `The number of pending deliveries, counted up to ${MAX_PENDING.toLocaleString('en')}.`,
+    }),
+    isExact: t.exposeBoolean('isExact', {
+      description: 'Whether every pending delivery was counted. If not, there are more than `pendingCount`.',
+    }),
+    oldestPendingAt: t.expose('oldestPendingAt', {
+      type: 'DateTime',
+      nullable: true,
+      description:
+        'The creation of the oldest pending delivery; null without any. Unless `isExact`, the oldest of those that are due first.',
+    }),
+    lastAttemptAt: t.expose('lastAttemptAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'The start of the attempt logged last; null without attempts.',
+    }),
+    lastSuccessAt: t.expose('lastSuccessAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'The start of the last successful attempt; null without any among the recent ones.',
+    }),
+    willDeactivateAt: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description:
+        'The earliest time at which the engine deactivates the webhook subscription if no attempt succeeds; null unless the circuit is open.',
+      resolve: ({ willDeactivateAt }) => willDeactivateAt,
+    }),
+  }),
+});
+
+/** Buckets of one subscription: a page can have 190 subscriptions with statistics. */
+const MAX_BUCKETS = 200;
+
+builder.prismaObjectFields(WebhookSubscriptionType, (t) => ({
+  health: t.field({
+    type: HealthType,
+    complexity: 20,
+    description: "The present state of the webhook subscription's deliveries.",
+    resolve: ({ id }, _args, { subscriptionFigures }) => subscriptionFigures.health(id),
+  }),
+  stats: t.field({
+    type: DeliveryStatsType,
+    complexity: 500,
+    description: 'Statistics of the attempts, as `deliveryStats` has them, without groups.',
+    args: {
+      from: t.arg(PERIOD_ARGUMENTS.from),
+      to: t.arg(PERIOD_ARGUMENTS.to),
+      bucket: t.arg(bucketArgument(MAX_BUCKETS)),
+    },
+    resolve: async ({ id }, args, { subscriptionFigures }) => {
+      const problems = problemsOfStats({}, { ...args, maxBuckets: MAX_BUCKETS });
+      if (problems.length > 0) throw new InvalidInputError(problems);
+      return { ...bucketsOf(await subscriptionFigures.stats(id, args), wholeBuckets(args)), groups: [] };
+    },
+  }),
+  deletedAt: t.expose('deletedAt', {
+    type: 'DateTime',
+    nullable: true,
+    description: 'The time of its deletion, which its deliveries and attempts outlive; null if it was not deleted.',
+  }),
+}));
