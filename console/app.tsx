@@ -16,6 +16,21 @@ const DeliveryPage = lazy(async () => ({ default: (await import('./deliveries/de
 const DeliveriesPage = lazy(async () => ({
   default: (await import('./deliveries/deliveries-page.tsx')).DeliveriesPage,
 }));
+const SubscriptionsPage = lazy(async () => ({
+  default: (await import('./subscriptions/subscriptions-page.tsx')).SubscriptionsPage,
+}));
+const SubscriptionPage = lazy(async () => ({
+  default: (await import('./subscriptions/subscription-page.tsx')).SubscriptionPage,
+}));
+const ReplaysPage = lazy(async () => ({ default: (await import('./replays/replays-page.tsx')).ReplaysPage }));
+const ReplayPage = lazy(async () => ({ default: (await import('./replays/replay-page.tsx')).ReplayPage }));
+const EventTypesPage = lazy(async () => ({
+  default: (await import('./event-types/event-types-page.tsx')).EventTypesPage,
+}));
+const RejectedEventsPage = lazy(async () => ({
+  default: (await import('./rejected-events/rejected-events-page.tsx')).RejectedEventsPage,
+}));
+const KeysPage = lazy(async () => ({ default: (await import('./keys/keys-page.tsx')).KeysPage }));
 
 /** `/console`, behind a prefix if the server has a public path. */
 const BASE = new URL(document.baseURI).pathname.replace(/\/$/, '');
@@ -50,6 +65,13 @@ function Pages() {
       <Route path="/events" component={EventsPage} />
       <Route path="/deliveries/:id">{({ id }) => <DeliveryPage id={decodeURIComponent(id)} />}</Route>
       <Route path="/deliveries" component={DeliveriesPage} />
+      <Route path="/subscriptions/:id">{({ id }) => <SubscriptionPage id={decodeURIComponent(id)} />}</Route>
+      <Route path="/subscriptions" component={SubscriptionsPage} />
+      <Route path="/replays/:id">{({ id }) => <ReplayPage id={decodeURIComponent(id)} />}</Route>
+      <Route path="/replays" component={ReplaysPage} />
+      <Route path="/event-types" component={EventTypesPage} />
+      <Route path="/rejected-events" component={RejectedEventsPage} />
+      <Route path="/keys" component={KeysPage} />
       <Route>
         <PageTitle title={messages.notFound} />
         <EmptyState title={messages.notFound}>{messages.notFoundHint}</EmptyState>

@@ -1,5 +1,6 @@
 import { type ReactNode, useEffect, useState } from 'react';
 import { useLocation } from 'wouter';
+import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { IconButton } from '../ui/button.tsx';
@@ -12,19 +13,33 @@ import styles from './layout.module.css';
 import { PersonalSettings } from './personal-settings.tsx';
 import { Shortcuts } from './shortcuts.tsx';
 
-type Entry = { readonly to: string; readonly icon: IconName; readonly name: string; readonly prefix?: string };
+type Entry = {
+  readonly to: string;
+  readonly icon: IconName;
+  readonly name: string;
+  /** Another page that belongs to the entry; those below `to` do in any case. */
+  readonly also?: string;
+  /** Whether the page is for credentials of every tenant only. */
+  readonly isForAdmins?: boolean;
+};
 
 const words = messages.navigation;
 const ENTRIES: readonly Entry[] = [
   { to: paths.liveLog(), icon: 'live', name: words.liveLog },
-  { to: paths.events(), icon: 'event', name: words.events, prefix: '/event' },
+  { to: paths.events(), icon: 'event', name: words.events, also: '/event' },
   { to: paths.deliveries(), icon: 'delivery', name: words.deliveries },
+  { to: paths.subscriptions(), icon: 'subscription', name: words.subscriptions },
+  { to: paths.replays(), icon: 'replay', name: words.replays },
+  { to: paths.catalogue(), icon: 'catalogue', name: words.catalogue },
+  { to: paths.rejectedEvents(), icon: 'rejected', name: words.rejectedEvents },
+  { to: paths.keys(), icon: 'key', name: words.keys, isForAdmins: true },
 ];
 
 /** Navigation, top bar and content of every page. */
 export function Layout({ children }: { readonly children: ReactNode }) {
   const [isOpen, setOpen] = useState(false);
   const [location] = useLocation();
+  const { isAdmin } = useViewer();
   const [openedAt, setOpenedAt] = useState(location);
   // The drawer closes when a page is chosen.
   if (openedAt !== location) {
@@ -48,7 +63,7 @@ export function Layout({ children }: { readonly children: ReactNode }) {
       </header>
       <nav aria-label={words.label} className={isOpen ? `${styles.navigation} ${styles.open}` : styles.navigation}>
         <ul>
-          {ENTRIES.map((entry) => (
+          {ENTRIES.filter(({ isForAdmins = false }) => isAdmin || !isForAdmins).map((entry) => (
             <li key={entry.to}>
               <NavigationLink {...entry} location={location} />
             </li>
@@ -64,8 +79,8 @@ export function Layout({ children }: { readonly children: ReactNode }) {
   );
 }
 
-function NavigationLink({ to, icon, name, prefix = to, location }: Entry & { readonly location: string }) {
-  const isCurrent = to === '/' ? location === '/' : location.startsWith(prefix);
+function NavigationLink({ to, icon, name, also, location }: Entry & { readonly location: string }) {
+  const isCurrent = location === to || location === also || (to !== '/' && location.startsWith(`${to}/`));
   return (
     <Link to={to} className={styles.entry} title={name} aria-current={isCurrent ? 'page' : undefined}>
       <Icon name={icon} />

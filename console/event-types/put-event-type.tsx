@@ -1,0 +1,97 @@
+import { useState } from 'react';
+import { type EventTypeRowFragment, PutEventTypeDocument } from '../generated/graphql.ts';
+import { type InputProblem, useAction } from '../graphql/use-action.ts';
+import { messages } from '../messages.ts';
+import { Button } from '../ui/button.tsx';
+import { Dialog } from '../ui/dialog.tsx';
+import { Form, SelectField, TextAreaField, TextField } from '../ui/field.tsx';
+
+const words = messages.catalogue;
+
+type PutEventTypeProps = {
+  /** Undefined: a new entry. */
+  readonly initial: EventTypeRowFragment | undefined;
+  readonly onClose: () => void;
+  readonly onSaved: () => void;
+};
+
+/** The form of an entry of the catalogue. */
+export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
+  const [name, setName] = useState(initial?.name ?? '');
+  const [description, setDescription] = useState(initial?.description ?? '');
+  const [schema, setSchema] = useState(initial?.schema == null ? '' : JSON.stringify(initial.schema, undefined, 2));
+  const [isArchived, setArchived] = useState(initial?.isArchived === true);
+  const [ownProblems, setOwnProblems] = useState<readonly InputProblem[]>([]);
+  const action = useAction(PutEventTypeDocument, (data) => data.putEventType);
+  const save = async () => {
+    const parsed = parse(schema);
+    setOwnProblems(parsed === undefined ? [{ path: 'schema', message: messages.notJson }] : []);
+    if (parsed === undefined) return;
+    const input = { name: name.trim(), description, isArchived, schema: parsed.value };
+    if ((await action.run({ input })) !== undefined) onSaved();
+  };
+  const problems = [...ownProblems, ...(action.failure?.problems ?? [])];
+  return (
+    <Dialog title={initial === undefined ? words.add : words.edit} onClose={onClose}>
+      <Form
+        onSubmit={save}
+        failure={action.failure}
+        actions={
+          <>
+            <Button onClick={onClose}>{messages.dismiss}</Button>
+            <Button kind="primary" type="submit" disabled={action.isRunning}>
+              {messages.save}
+            </Button>
+          </>
+        }
+      >
+        <TextField
+          label={messages.columns.type}
+          placeholder="order.paid"
+          path="name"
+          problems={problems}
+          value={name}
+          onChange={setName}
+          readOnly={initial !== undefined}
+          autoFocus={initial === undefined}
+        />
+        <TextField
+          label={words.description}
+          path="description"
+          problems={problems}
+          value={description}
+          onChange={setDescription}
+        />
+        <TextAreaField
+          label={words.schema}
+          hint={words.schemaHint}
+          path="schema"
+          problems={problems}
+          rows={12}
+          value={schema}
+          onChange={setSchema}
+        />
+        <SelectField
+          label={messages.columns.status}
+          hint={words.archivedHint}
+          value={isArchived ? 'archived' : 'listed'}
+          onChange={(value) => setArchived(value === 'archived')}
+          options={[
+            { value: 'listed', name: words.listed },
+            { value: 'archived', name: words.archived },
+          ]}
+        />
+      </Form>
+    </Dialog>
+  );
+}
+
+/** Undefined if the text is no JSON; an empty text removes the schema. */
+function parse(text: string): { readonly value: unknown } | undefined {
+  if (text.trim() === '') return { value: null };
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,15 @@
+import { useQuery } from 'urql';
+import { ViewerDocument } from '../generated/graphql.ts';
+
+type ViewerState = {
+  /** Whether the credential is of every tenant. False until the server has answered. */
+  readonly isAdmin: boolean;
+  readonly canWrite: boolean;
+};
+
+/** The rights of the credential. The server decides; pages leave out actions that it would refuse. */
+export function useViewer(): ViewerState {
+  const [{ data }] = useQuery({ query: ViewerDocument, requestPolicy: 'cache-first' });
+  const scope = data?.viewer.scope;
+  return { isAdmin: scope === 'ADMIN', canWrite: scope === 'ADMIN' || scope === 'TENANT_WRITE' };
+}

@@ -1,0 +1,126 @@
+import { useState } from 'react';
+import { KeyListDocument, type KeyRowFragment, RevokeKeyDocument } from '../generated/graphql.ts';
+import { useAction } from '../graphql/use-action.ts';
+import { messages } from '../messages.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { Button } from '../ui/button.tsx';
+import { Confirm } from '../ui/confirm.tsx';
+import { type Column, Grid } from '../ui/grid.tsx';
+import { Mark } from '../ui/outcome.tsx';
+import { Segments } from '../ui/segments.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { Time } from '../ui/time.tsx';
+import { usePages } from '../ui/use-pages.ts';
+import { visibleLine } from '../ui/visible-text.ts';
+import { CreateKey } from './create-key.tsx';
+
+const words = messages.keys;
+const names = messages.columns;
+const COLUMNS: readonly Column<KeyRowFragment>[] = [
+  {
+    key: 'state',
+    header: names.status,
+    width: '92px',
+    cell: ({ revokedAt }) =>
+      revokedAt == null ? <Mark tone="success">{words.valid}</Mark> : <Mark tone="neutral">{words.revoked}</Mark>,
+  },
+  { key: 'name', header: words.name, width: 'minmax(100px, 1fr)', cell: ({ name }) => visibleLine(name) },
+  { key: 'scope', header: words.scope, width: 'minmax(110px, 150px)', cell: ({ scope }) => <code>{scope}</code> },
+  {
+    key: 'tenant',
+    header: names.tenant,
+    width: 'minmax(72px, 180px)',
+    from: 520,
+    cell: ({ tenant }) => (tenant == null ? words.everyTenant : visibleLine(tenant)),
+  },
+  {
+    key: 'used',
+    header: words.lastUsed,
+    width: '92px',
+    align: 'end',
+    from: 620,
+    cell: ({ lastUsedAt }) => (lastUsedAt == null ? words.never : <Time at={lastUsedAt} />),
+  },
+  {
+    key: 'created',
+    header: names.created,
+    width: '92px',
+    align: 'end',
+    from: 760,
+    cell: ({ createdAt }) => <Time at={createdAt} />,
+  },
+];
+
+/** The API keys of every tenant, for operators. */
+export function KeysPage() {
+  const [params, setParams] = useUrlParams();
+  const [isCreating, setCreating] = useState(false);
+  const [revoking, setRevoking] = useState<KeyRowFragment>();
+  const includeRevoked = params.get('revoked') === 'yes';
+  const { rows, error, isLoading, loadMore, refresh } = usePages({
+    query: KeyListDocument,
+    variables: { filter: { includeRevoked } },
+    pageOf: (data) => data.apiKeys,
+  });
+  return (
+    <>
+      <PageTitle title={words.title}>
+        <Segments
+          label={names.status}
+          value={includeRevoked ? 'yes' : ''}
+          onChange={(revoked) => setParams({ revoked })}
+          options={[
+            { value: '', name: words.valid },
+            { value: 'yes', name: words.withRevoked },
+          ]}
+        />
+        <Button kind="primary" icon="plus" onClick={() => setCreating(true)}>
+          {words.create}
+        </Button>
+      </PageTitle>
+      {error !== undefined && <ErrorState error={error} />}
+      {isLoading ? (
+        <SkeletonRows />
+      ) : (
+        <Grid
+          label={words.title}
+          columns={COLUMNS}
+          rows={rows}
+          rowKey={({ id }) => id}
+          onOpen={(row) => {
+            if (row.revokedAt == null) setRevoking(row);
+          }}
+          onEnd={loadMore}
+          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+        />
+      )}
+      {isCreating && (
+        <CreateKey
+          onClose={() => {
+            setCreating(false);
+            refresh();
+          }}
+        />
+      )}
+      {revoking !== undefined && <Revoke apiKey={revoking} onClose={() => setRevoking(undefined)} />}
+    </>
+  );
+}
+
+function Revoke({ apiKey, onClose }: { readonly apiKey: KeyRowFragment; readonly onClose: () => void }) {
+  const action = useAction(RevokeKeyDocument, (data) => data.revokeApiKey);
+  return (
+    <Confirm
+      title={words.revokeTitle(visibleLine(apiKey.name))}
+      confirm={words.revoke}
+      action={action}
+      onClose={onClose}
+      onConfirm={async () => {
+        if ((await action.run({ id: apiKey.id })) !== undefined) onClose();
+      }}
+    >
+      {words.revokeHint}
+    </Confirm>
+  );
+}

@@ -1,0 +1,126 @@
+import { useState } from 'react';
+import { RejectedEventListDocument, type RejectedEventListQuery, RejectionReason } from '../generated/graphql.ts';
+import { messages } from '../messages.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { CopyButton } from '../ui/copy.tsx';
+import { Dialog } from '../ui/dialog.tsx';
+import { Facts } from '../ui/facts.tsx';
+import { SelectField } from '../ui/field.tsx';
+import { bytes, count } from '../ui/format.ts';
+import { type Column, Grid } from '../ui/grid.tsx';
+import { Mark } from '../ui/outcome.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { TextBlock } from '../ui/text-block.tsx';
+import { ExactTime, Time } from '../ui/time.tsx';
+import { usePages } from '../ui/use-pages.ts';
+import { visibleLine } from '../ui/visible-text.ts';
+import styles from './rejected-events-page.module.css';
+
+type RejectedRow = RejectedEventListQuery['rejectedEvents']['nodes'][number];
+
+const words = messages.rejectedEvents;
+const names = messages.columns;
+const COLUMNS: readonly Column<RejectedRow>[] = [
+  { key: 'created', header: names.time, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  {
+    key: 'reason',
+    header: names.reason,
+    width: 'minmax(120px, 200px)',
+    cell: ({ reason }) => <Mark tone="failure">{words.reasons[reason]}</Mark>,
+  },
+  {
+    key: 'message',
+    header: words.message,
+    width: 'minmax(140px, 2fr)',
+    cell: ({ message }) => <span title={visibleLine(message)}>{visibleLine(message)}</span>,
+  },
+  {
+    key: 'subject',
+    header: words.subject,
+    width: 'minmax(120px, 1fr)',
+    from: 620,
+    cell: ({ subject }) => <code>{visibleLine(subject)}</code>,
+  },
+  {
+    key: 'tenant',
+    header: names.tenant,
+    width: 'minmax(72px, 140px)',
+    from: 760,
+    cell: ({ tenant }) => (tenant == null ? messages.none : visibleLine(tenant)),
+  },
+  {
+    key: 'size',
+    header: names.size,
+    width: '80px',
+    align: 'end',
+    from: 900,
+    cell: ({ sizeBytes }) => count(sizeBytes),
+  },
+];
+
+/** Published messages that were no events, newest first. */
+export function RejectedEventsPage() {
+  const [params, setParams] = useUrlParams();
+  const [open, setOpen] = useState<RejectedRow>();
+  const [tenant, reason] = [params.get('tenant'), readReason(params.get('reason'))];
+  const filter = { ...(tenant !== null && { tenant }), ...(reason !== undefined && { reasons: [reason] }) };
+  const { rows, error, isLoading, loadMore } = usePages({
+    query: RejectedEventListDocument,
+    variables: { filter },
+    pageOf: (data) => data.rejectedEvents,
+  });
+  return (
+    <>
+      <PageTitle title={words.title}>
+        <div className={styles.filter}>
+          <SelectField
+            label={names.reason}
+            value={reason ?? ''}
+            onChange={(value) => setParams({ reason: value })}
+            options={[
+              { value: '', name: words.all },
+              ...Object.values(RejectionReason).map((value) => ({ value, name: words.reasons[value] })),
+            ]}
+          />
+        </div>
+      </PageTitle>
+      {error !== undefined && <ErrorState error={error} />}
+      {isLoading ? (
+        <SkeletonRows count={16} />
+      ) : (
+        <Grid
+          label={words.label}
+          columns={COLUMNS}
+          rows={rows}
+          rowKey={({ id }) => id}
+          onOpen={setOpen}
+          onEnd={loadMore}
+          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+        />
+      )}
+      {open !== undefined && <RejectedEvent event={open} onClose={() => setOpen(undefined)} />}
+    </>
+  );
+}
+
+function RejectedEvent({ event, onClose }: { readonly event: RejectedRow; readonly onClose: () => void }) {
+  return (
+    <Dialog title={words.reasons[event.reason]} onClose={onClose}>
+      <TextBlock text={event.message} label={words.message} />
+      <Facts
+        facts={[
+          { name: words.subject, value: <code>{visibleLine(event.subject)}</code> },
+          event.tenant != null && { name: names.tenant, value: visibleLine(event.tenant) },
+          { name: names.size, value: bytes(event.sizeBytes) },
+          { name: names.time, value: <ExactTime at={event.createdAt} /> },
+        ]}
+      />
+      <CopyButton text={JSON.stringify(event, undefined, 2)}>{messages.copyJson}</CopyButton>
+    </Dialog>
+  );
+}
+
+function readReason(text: string | null): RejectionReason | undefined {
+  return Object.values(RejectionReason).find((reason) => reason === text);
+}

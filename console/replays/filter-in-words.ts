@@ -1,0 +1,30 @@
+import { messages } from '../messages.ts';
+
+const words = messages.replayFilter;
+
+/** A delivery filter, as the server returns it, in words: "failed deliveries of order.* from … until …". */
+export function filterInWords(filter: unknown): string {
+  const { statuses, eventTypes, subscriptionIds, from, to, ...others } = asRecord(filter);
+  const parts = [
+    words.deliveries(listOf(statuses).map((status) => words.statuses[status] ?? status)),
+    listOf(eventTypes).length > 0 && words.ofTypes(listOf(eventTypes)),
+    listOf(subscriptionIds).length > 0 && words.toSubscriptions(listOf(subscriptionIds)),
+    typeof from === 'string' && words.from(from),
+    typeof to === 'string' && words.until(to),
+    ...Object.entries(others)
+      .filter(([name, value]) => name !== 'tenant' && value != null)
+      .map(([name, value]) => words.other(name, JSON.stringify(value))),
+  ];
+  return parts
+    .filter((part) => part !== false)
+    .join(' ')
+    .replaceAll(' ,', ',');
+}
+
+function asRecord(value: unknown): Record<string, unknown> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}
+
+function listOf(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(String) : [];
+}

@@ -1,0 +1,43 @@
+import { DeliveryStatus, type StartReplayInput } from '../generated/graphql.ts';
+import type { InputProblem } from '../graphql/use-action.ts';
+import { messages } from '../messages.ts';
+
+/** The texts of the form, as they are typed. */
+type ReplayForm = {
+  readonly tenant: string;
+  /** A status, or empty for all. */
+  readonly status: string;
+  /** Separated by commas or spaces; empty: all. */
+  readonly types: string;
+  /** Deliveries created within these hours. */
+  readonly hours: string;
+  /** The id of a subscription; empty: all. */
+  readonly subscription: string;
+  readonly rate: string;
+};
+
+/** The input of startReplay, and the problems of texts that cannot be sent; the server finds all others. */
+export function readReplayForm(
+  form: ReplayForm,
+  { nowMs, isAdmin }: { readonly nowMs: number; readonly isAdmin: boolean },
+): { readonly input: StartReplayInput; readonly problems: readonly InputProblem[] } {
+  const types = form.types.split(/[\s,]+/).filter((type) => type !== '');
+  const statuses = Object.values(DeliveryStatus).filter((status) => status === form.status);
+  const subscription = form.subscription.trim();
+  const isRate = /^\d{1,9}$/.test(form.rate.trim());
+  return {
+    input: {
+      ratePerSecond: Number(form.rate),
+      filter: {
+        from: new Date(nowMs - Number(form.hours) * 3_600_000).toISOString(),
+        // Deliveries that are created from now on are not meant.
+        to: new Date(nowMs).toISOString(),
+        ...(isAdmin && { tenant: form.tenant.trim() }),
+        ...(statuses.length > 0 && { statuses }),
+        ...(types.length > 0 && { eventTypes: types }),
+        ...(subscription !== '' && { subscriptionIds: [subscription] }),
+      },
+    },
+    problems: isRate ? [] : [{ path: 'ratePerSecond', message: messages.subscriptionForm.notANumber }],
+  };
+}

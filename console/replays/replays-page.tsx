@@ -1,0 +1,87 @@
+import { useState } from 'react';
+import { useLocation } from 'wouter';
+import { ReplayListDocument, type ReplayRowFragment } from '../generated/graphql.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { Button } from '../ui/button.tsx';
+import { count } from '../ui/format.ts';
+import { type Column, Grid } from '../ui/grid.tsx';
+import { ReplayOutcome } from '../ui/outcome.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { Time } from '../ui/time.tsx';
+import { usePages } from '../ui/use-pages.ts';
+import { visibleLine } from '../ui/visible-text.ts';
+import { filterInWords } from './filter-in-words.ts';
+import { StartReplay } from './start-replay.tsx';
+
+const words = messages.replays;
+const names = messages.columns;
+const COLUMNS: readonly Column<ReplayRowFragment>[] = [
+  { key: 'created', header: names.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'status', header: names.status, width: '112px', cell: ({ status }) => <ReplayOutcome status={status} /> },
+  {
+    key: 'filter',
+    header: words.deliveries,
+    width: 'minmax(140px, 2fr)',
+    cell: ({ filter }) => visibleLine(filterInWords(filter)),
+  },
+  {
+    key: 'progress',
+    header: words.progress,
+    width: '140px',
+    align: 'end',
+    from: 520,
+    cell: ({ replayedCount, skippedCount, deliveryCount }) =>
+      words.of(count(replayedCount + skippedCount), count(deliveryCount)),
+  },
+  {
+    key: 'tenant',
+    header: names.tenant,
+    width: 'minmax(72px, 180px)',
+    from: 760,
+    cell: ({ tenant }) => visibleLine(tenant),
+  },
+];
+
+/** Replays, newest first. */
+export function ReplaysPage() {
+  const [params] = useUrlParams();
+  const [, navigate] = useLocation();
+  const { canWrite } = useViewer();
+  const [isStarting, setStarting] = useState(false);
+  const tenant = params.get('tenant');
+  const { rows, error, isLoading, loadMore } = usePages({
+    query: ReplayListDocument,
+    variables: { filter: tenant === null ? {} : { tenant } },
+    pageOf: (data) => data.replays,
+  });
+  return (
+    <>
+      <PageTitle title={words.title}>
+        {canWrite && (
+          <Button kind="primary" icon="replay" onClick={() => setStarting(true)}>
+            {words.start}
+          </Button>
+        )}
+      </PageTitle>
+      {error !== undefined && <ErrorState error={error} />}
+      {isLoading ? (
+        <SkeletonRows />
+      ) : (
+        <Grid
+          label={words.label}
+          columns={COLUMNS}
+          rows={rows}
+          rowKey={({ id }) => id}
+          onOpen={({ id }) => navigate(paths.replay(id))}
+          onEnd={loadMore}
+          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+        />
+      )}
+      {isStarting && <StartReplay tenant={tenant ?? ''} onClose={() => setStarting(false)} />}
+    </>
+  );
+}

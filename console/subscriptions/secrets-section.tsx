@@ -1,0 +1,127 @@
+import { useState } from 'react';
+import { RotateSecretDocument, type SubscriptionSettingsFragment } from '../generated/graphql.ts';
+import { useAction } from '../graphql/use-action.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
+import { messages } from '../messages.ts';
+import { Button } from '../ui/button.tsx';
+import { CopyButton } from '../ui/copy.tsx';
+import { Dialog } from '../ui/dialog.tsx';
+import { Form, SelectField } from '../ui/field.tsx';
+import { Id } from '../ui/id.tsx';
+import { Mark } from '../ui/outcome.tsx';
+import { Section } from '../ui/section.tsx';
+import { ShownOnce } from '../ui/shown-once.tsx';
+import { Table } from '../ui/table.tsx';
+import { Countdown, Time } from '../ui/time.tsx';
+
+const words = messages.secrets;
+
+/** The secrets that sign, each with the end of its overlap. */
+export function SecretsSection({ subscription }: { readonly subscription: SubscriptionSettingsFragment }) {
+  const { canWrite } = useViewer();
+  const [isRotating, setRotating] = useState(false);
+  return (
+    <Section
+      title={words.title}
+      hint={words.hint}
+      actions={
+        canWrite && (
+          <Button icon="replay" onClick={() => setRotating(true)}>
+            {words.rotate}
+          </Button>
+        )
+      }
+    >
+      <Table
+        label={words.title}
+        head={[messages.columns.status, messages.columns.id, messages.columns.created, words.ends]}
+        rows={subscription.secrets.map((secret) => ({
+          key: secret.id,
+          cells: [
+            secret.expiresAt == null ? (
+              <Mark key="state" tone="success">
+                {words.current}
+              </Mark>
+            ) : (
+              <Mark key="state" tone="waiting">
+                {words.overlap}
+              </Mark>
+            ),
+            <Id key="id" value={secret.id} length={24} />,
+            <Time key="created" at={secret.createdAt} />,
+            secret.expiresAt == null ? messages.none : <Countdown key="ends" to={secret.expiresAt} />,
+          ],
+        }))}
+      />
+      {isRotating && <Rotate id={subscription.id} onClose={() => setRotating(false)} />}
+    </Section>
+  );
+}
+
+const OVERLAPS = [86_400, 3_600, 604_800, 0];
+
+function Rotate({ id, onClose }: { readonly id: string; readonly onClose: () => void }) {
+  const [overlap, setOverlap] = useState(String(OVERLAPS[0]));
+  const [secret, setSecret] = useState<string>();
+  const action = useAction(RotateSecretDocument, (data) => data.rotateWebhookSecret);
+  const rotate = async () => {
+    const payload = await action.run({ id, overlapSeconds: Number(overlap) });
+    if (payload !== undefined) setSecret(payload.secret);
+  };
+  if (secret !== undefined) {
+    return (
+      <Dialog title={words.rotated} onClose={onClose}>
+        <Form
+          onSubmit={onClose}
+          failure={undefined}
+          actions={
+            <>
+              <CopyButton text={verifySnippet()}>{words.copySnippet}</CopyButton>
+              <Button kind="primary" type="submit">
+                {messages.done}
+              </Button>
+            </>
+          }
+        >
+          <ShownOnce label={words.newSecret} value={secret} hint={words.shownOnce} />
+        </Form>
+      </Dialog>
+    );
+  }
+  return (
+    <Dialog title={words.rotate} onClose={onClose}>
+      <Form
+        onSubmit={rotate}
+        failure={action.failure}
+        actions={
+          <>
+            <Button onClick={onClose}>{messages.dismiss}</Button>
+            <Button kind="primary" type="submit" disabled={action.isRunning}>
+              {words.rotate}
+            </Button>
+          </>
+        }
+      >
+        <SelectField
+          label={words.overlapLabel}
+          hint={words.overlapHint}
+          value={overlap}
+          onChange={setOverlap}
+          options={OVERLAPS.map((seconds) => ({ value: String(seconds), name: words.overlapOf(seconds) }))}
+        />
+      </Form>
+    </Dialog>
+  );
+}
+
+/** Without the secret, which belongs into the receiver's configuration and not into its code. */
+function verifySnippet(): string {
+  return [
+    "import { Webhook } from 'standardwebhooks';",
+    '',
+    'const webhook = new Webhook(process.env.WEBHOOK_SECRET);',
+    '// Throws unless the signature is right. `body` is the raw request body.',
+    'const event = webhook.verify(body, request.headers);',
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,256 @@
+import { useState } from 'react';
+import { useQuery } from 'urql';
+import { useLocation } from 'wouter';
+import {
+  DeleteSubscriptionDocument,
+  SubscriptionDetailsDocument,
+  type SubscriptionDetailsQuery,
+  type SubscriptionSettingsFragment,
+  UpdateSubscriptionDocument,
+} from '../generated/graphql.ts';
+import { useAction } from '../graphql/use-action.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { Button } from '../ui/button.tsx';
+import { Confirm } from '../ui/confirm.tsx';
+import { Dialog } from '../ui/dialog.tsx';
+import { Endpoint } from '../ui/endpoint.tsx';
+import { Facts } from '../ui/facts.tsx';
+import { count, percent } from '../ui/format.ts';
+import { Id } from '../ui/id.tsx';
+import { JsonView } from '../ui/json-view.tsx';
+import { Link } from '../ui/link.tsx';
+import { DeliveryOutcome } from '../ui/outcome.tsx';
+import { Section } from '../ui/section.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { Table } from '../ui/table.tsx';
+import { Time } from '../ui/time.tsx';
+import { splitUrl, visibleLine } from '../ui/visible-text.ts';
+import { valuesOf } from './form-values.ts';
+import { SecretsSection } from './secrets-section.tsx';
+import { SendTest } from './send-test.tsx';
+import { SubscriptionForm } from './subscription-form.tsx';
+import { SubscriptionState } from './subscription-state.tsx';
+import { useSubscriptionUpdates } from './use-subscription-updates.ts';
+
+const words = messages.subscription;
+const columns = messages.columns;
+const DAY_MS = 86_400_000;
+
+/** One subscription: its state, settings, secrets and deliveries, and what can be done with it. */
+export function SubscriptionPage({ id }: { readonly id: string }) {
+  // Statistics begin and end at whole hours, so the answer is the same for everybody within the hour.
+  const [range] = useState(() => lastDay(Date.now()));
+  const [{ data, error, fetching }, refresh] = useQuery({
+    query: SubscriptionDetailsDocument,
+    variables: { id, ...range },
+  });
+  useSubscriptionUpdates(id, refresh);
+  const subscription = data?.webhookSubscription;
+  if (subscription == null) {
+    return (
+      <>
+        <PageTitle title={words.title} />
+        {error !== undefined && <ErrorState error={error} />}
+        {error === undefined && fetching && <SkeletonRows />}
+        {error === undefined && !fetching && <EmptyState title={words.notFound}>{words.notFoundHint}</EmptyState>}
+      </>
+    );
+  }
+  return (
+    <>
+      <PageTitle title={splitUrl(subscription.url)?.host ?? words.title}>
+        <Actions subscription={subscription} />
+      </PageTitle>
+      <Facts
+        facts={[
+          { name: columns.status, value: <SubscriptionState subscription={subscription} /> },
+          { name: columns.endpoint, value: <Endpoint url={subscription.url} /> },
+          { name: columns.tenant, value: visibleLine(subscription.tenant) },
+          subscription.description !== '' && { name: words.description, value: visibleLine(subscription.description) },
+          { name: words.eventTypes, value: <code>{subscription.eventTypes.map(visibleLine).join(', ')}</code> },
+          subscription.headerNames.length > 0 && {
+            name: words.headers,
+            value: <code>{subscription.headerNames.map(visibleLine).join(', ')}</code>,
+          },
+          { name: words.limits, value: limitsOf(subscription) },
+          { name: columns.id, value: <Id value={subscription.id} length={24} /> },
+          { name: columns.created, value: <Time at={subscription.createdAt} /> },
+          { name: words.changed, value: <Time at={subscription.updatedAt} /> },
+        ]}
+      />
+      <Statistics {...data?.deliveryStats.total} />
+      {subscription.filter != null && (
+        <Section title={words.filter} hint={words.filterHint}>
+          <JsonView value={subscription.filter} label={words.filter} />
+        </Section>
+      )}
+      <SecretsSection subscription={subscription} />
+      <Deliveries subscription={subscription} />
+    </>
+  );
+}
+
+/** The last 24 hours, ended by the current hour. */
+function lastDay(nowMs: number): { readonly from: string; readonly to: string } {
+  const end = Math.ceil(nowMs / 3_600_000) * 3_600_000;
+  return { from: new Date(end - DAY_MS).toISOString(), to: new Date(end).toISOString() };
+}
+
+function limitsOf({ timeoutMs, maxInFlight, rateLimitPerSecond }: SubscriptionSettingsFragment): string {
+  return [
+    words.timeout(timeoutMs),
+    words.inFlight(maxInFlight),
+    rateLimitPerSecond == null ? words.noRateLimit : words.rateLimit(rateLimitPerSecond),
+  ].join(' · ');
+}
+
+function Statistics(total: Partial<SubscriptionDetailsQuery['deliveryStats']['total']>) {
+  const { attemptCount = 0, failureCount = 0, successRate, responseTimeMs } = total;
+  return (
+    <Section title={words.lastDay(attemptCount, failureCount)}>
+      {attemptCount > 0 && (
+        <Facts
+          facts={[
+            { name: words.successRate, value: successRate == null ? messages.none : percent(successRate) },
+            { name: words.attempts, value: count(attemptCount) },
+            responseTimeMs != null && { name: 'p50', value: words.ms(responseTimeMs.p50) },
+            responseTimeMs != null && { name: 'p95', value: words.ms(responseTimeMs.p95) },
+          ]}
+        />
+      )}
+    </Section>
+  );
+}
+
+type Details = NonNullable<SubscriptionDetailsQuery['webhookSubscription']>;
+
+function Deliveries({ subscription }: { readonly subscription: Details }) {
+  const rows = subscription.deliveries.nodes;
+  const more = (
+    <>
+      <Link to={paths.liveLog(`sub:${subscription.id}`)}>{words.watch}</Link>
+      <Link to={paths.deliveries({ subscription: subscription.id })}>{words.allDeliveries}</Link>
+    </>
+  );
+  return (
+    <Section title={words.deliveries} actions={more}>
+      {rows.length === 0 ? (
+        <EmptyState title={messages.deliveries.empty}>{words.noDeliveries}</EmptyState>
+      ) : (
+        <Table
+          label={words.deliveries}
+          head={[columns.status, columns.type, columns.attempts, columns.created]}
+          rows={rows.map((row) => ({
+            key: row.id,
+            cells: [
+              <Link key="status" to={paths.delivery(row.id)}>
+                <DeliveryOutcome {...row} />
+              </Link>,
+              row.event == null ? (
+                messages.delivery.eventGone
+              ) : (
+                <Link key="event" to={paths.event(row.event.tenant, row.event.id)}>
+                  <code>{visibleLine(row.event.type)}</code>
+                </Link>
+              ),
+              row.attemptCount,
+              <Time key="created" at={row.createdAt} />,
+            ],
+          }))}
+        />
+      )}
+    </Section>
+  );
+}
+
+type Open = 'test' | 'edit' | 'deactivate' | 'delete';
+
+function Actions({ subscription }: { readonly subscription: Details }) {
+  const { canWrite } = useViewer();
+  const [open, setOpen] = useState<Open>();
+  const update = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
+  const close = () => setOpen(undefined);
+  const { id, isActive } = subscription;
+  if (!canWrite) return null;
+  return (
+    <>
+      <Button icon="delivery" disabled={!isActive} onClick={() => setOpen('test')}>
+        {words.test}
+      </Button>
+      <Button onClick={() => setOpen('edit')}>{words.edit}</Button>
+      {isActive ? (
+        <Button icon="pause" onClick={() => setOpen('deactivate')}>
+          {words.deactivate}
+        </Button>
+      ) : (
+        <Button
+          icon="play"
+          disabled={update.isRunning}
+          onClick={() => void update.run({ id, input: { isActive: true } })}
+        >
+          {words.activate}
+        </Button>
+      )}
+      <Button kind="danger" onClick={() => setOpen('delete')}>
+        {words.delete}
+      </Button>
+      {open === 'test' && <SendTest subscription={subscription} onClose={close} />}
+      {open === 'edit' && <Edit subscription={subscription} onClose={close} />}
+      {open === 'delete' && <Delete subscription={subscription} onClose={close} />}
+      {open === 'deactivate' && (
+        <Confirm
+          title={words.deactivate}
+          confirm={words.deactivate}
+          action={update}
+          onClose={close}
+          onConfirm={async () => {
+            if ((await update.run({ id, input: { isActive: false } })) !== undefined) close();
+          }}
+        >
+          {words.deactivateHint}
+        </Confirm>
+      )}
+    </>
+  );
+}
+
+type DialogProps = { readonly subscription: Details; readonly onClose: () => void };
+
+function Edit({ subscription, onClose }: DialogProps) {
+  const action = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
+  return (
+    <Dialog title={words.edit} onClose={onClose}>
+      <SubscriptionForm
+        initial={valuesOf(subscription)}
+        hasTenant={false}
+        submit={messages.save}
+        action={action}
+        onClose={onClose}
+        onSubmit={async (input) => {
+          if ((await action.run({ id: subscription.id, input })) !== undefined) onClose();
+        }}
+      />
+    </Dialog>
+  );
+}
+
+function Delete({ subscription, onClose }: DialogProps) {
+  const [, navigate] = useLocation();
+  const action = useAction(DeleteSubscriptionDocument, (data) => data.deleteWebhookSubscription);
+  return (
+    <Confirm
+      title={words.delete}
+      confirm={words.delete}
+      action={action}
+      onClose={onClose}
+      onConfirm={async () => {
+        if ((await action.run({ id: subscription.id })) !== undefined) navigate(paths.subscriptions());
+      }}
+    >
+      {words.deleteHint}
+    </Confirm>
+  );
+}

@@ -1,0 +1,120 @@
+import { useState } from 'react';
+import { useLocation } from 'wouter';
+import { SubscriptionListDocument, type SubscriptionListQuery } from '../generated/graphql.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { Button } from '../ui/button.tsx';
+import { Endpoint } from '../ui/endpoint.tsx';
+import { type Column, Grid } from '../ui/grid.tsx';
+import { Segments } from '../ui/segments.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { Time } from '../ui/time.tsx';
+import { usePages } from '../ui/use-pages.ts';
+import { visibleLine } from '../ui/visible-text.ts';
+import { CreateSubscription } from './create-subscription.tsx';
+import { SubscriptionState } from './subscription-state.tsx';
+
+type SubscriptionRow = SubscriptionListQuery['webhookSubscriptions']['nodes'][number];
+
+const words = messages.subscriptions;
+const names = messages.columns;
+const COLUMNS: readonly Column<SubscriptionRow>[] = [
+  {
+    key: 'state',
+    header: names.status,
+    width: 'minmax(110px, 300px)',
+    cell: (row) => <SubscriptionState subscription={row} />,
+  },
+  {
+    key: 'endpoint',
+    header: names.endpoint,
+    width: 'minmax(140px, 1.6fr)',
+    cell: ({ url }) => <Endpoint url={url} />,
+  },
+  {
+    key: 'types',
+    header: words.eventTypes,
+    width: 'minmax(100px, 1fr)',
+    from: 620,
+    cell: ({ eventTypes }) => <code>{eventTypes.map(visibleLine).join(', ')}</code>,
+  },
+  {
+    key: 'description',
+    header: words.description,
+    width: 'minmax(100px, 1fr)',
+    from: 1_100,
+    cell: ({ description }) => visibleLine(description),
+  },
+  {
+    key: 'tenant',
+    header: names.tenant,
+    width: 'minmax(72px, 160px)',
+    from: 760,
+    cell: ({ tenant }) => visibleLine(tenant),
+  },
+  {
+    key: 'updated',
+    header: words.changed,
+    width: '88px',
+    align: 'end',
+    from: 900,
+    cell: ({ updatedAt }) => <Time at={updatedAt} />,
+  },
+];
+
+/** Webhook subscriptions, newest first; the address has the filter by tenant and activity. */
+export function SubscriptionsPage() {
+  const [params, setParams] = useUrlParams();
+  const [, navigate] = useLocation();
+  const { canWrite } = useViewer();
+  const [isCreating, setCreating] = useState(false);
+  const [tenant, active] = [params.get('tenant'), params.get('active')];
+  const filter = {
+    ...(tenant !== null && { tenant }),
+    ...((active === 'yes' || active === 'no') && { isActive: active === 'yes' }),
+  };
+  const { rows, error, isLoading, loadMore } = usePages({
+    query: SubscriptionListDocument,
+    variables: { filter },
+    pageOf: (data) => data.webhookSubscriptions,
+  });
+  return (
+    <>
+      <PageTitle title={words.title}>
+        <Segments
+          label={names.status}
+          value={active ?? ''}
+          onChange={(next) => setParams({ active: next })}
+          options={[
+            { value: '', name: words.all },
+            { value: 'yes', name: words.active },
+            { value: 'no', name: words.inactive },
+          ]}
+        />
+        {canWrite && (
+          <Button kind="primary" icon="plus" onClick={() => setCreating(true)}>
+            {words.create}
+          </Button>
+        )}
+      </PageTitle>
+      {error !== undefined && <ErrorState error={error} />}
+      {isLoading ? (
+        <SkeletonRows count={16} />
+      ) : (
+        <Grid
+          label={words.label}
+          columns={COLUMNS}
+          rows={rows}
+          rowKey={({ id }) => id}
+          onOpen={({ id }) => navigate(paths.subscription(id))}
+          onEnd={loadMore}
+          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+        />
+      )}
+      {isCreating && <CreateSubscription tenant={tenant ?? ''} onClose={() => setCreating(false)} />}
+    </>
+  );
+}
