@@ -1,0 +1,20 @@
+#!/bin/sh
+# Creates the secrets of compose.yaml in the folder secrets, once: existing files are kept. The containers' users must be able
+# to read them, so the folder keeps other users of this machine out.
+set -eu
+cd "$(dirname "$0")"
+mkdir -p secrets
+chmod 700 secrets
+secret() { [ -s "secrets/$1" ] || printf '%s' "$2" >"secrets/$1"; }
+secret secrets-key "$(openssl rand -base64 32)"
+secret admin-api-key "$(openssl rand -hex 32)"
+secret metrics-token "$(openssl rand -hex 32)"
+secret grafana-password "$(openssl rand -hex 16)"
+secret postgres-password "$(openssl rand -hex 24)"
+secret nats-password "$(openssl rand -hex 24)"
+secret database-url "postgres://webhooks:$(cat secrets/postgres-password)@postgres:5432/webhooks"
+secret nats-url "nats://engine:$(cat secrets/nats-password)@nats:4222"
+secret nats.conf "include ../nats.conf
+authorization { user: engine, password: \"$(cat secrets/nats-password)\" }
+"
+chmod 644 secrets/*

@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process';
+import { chmod, cp, mkdir, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import process from 'node:process';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { COMPILED_PROGRAM } from '../support/compiled-program.ts';
+import { findOwnPort } from '../support/own-port.ts';
+import { runProgram } from '../support/run-program.ts';
+import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
+import { startTestServices, type TestServices, testEnv } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+// npm installs for some 20 s, on a machine that may have more to do.
+vi.setConfig({ testTimeout: 240_000 });
+
+const ROOT = join(import.meta.dirname, '../..');
+const run = promisify(execFile);
+/** User daemon on every Linux; it owns no file of the image. */
+const UNPRIVILEGED = 1;
+const MAX_MEGABYTES = 120;
+
+// Installs the packages anew: once in CI, not at each run on a developer's machine.
+const isWanted = process.env['CI'] === 'true' && process.getuid?.() === 0;
+
+let services: TestServices;
+let folder: TempFolder;
+
+beforeAll(async () => {
+  if (!isWanted) return;
+  services = await startTestServices();
+  folder = await createTempFolder();
+  await chmod(folder.path, 0o755);
+});
+
+afterAll(async () => {
+  if (!isWanted) return;
+  await services.stop();
+  await folder.remove();
+});
+
+/** The instructions of the Dockerfile, each in one line. */
+async function instructionsOf(name: string): Promise<string[]> {
+  const text = await readFile(join(ROOT, 'deploy/Dockerfile'), 'utf8');
+  return [...text.matchAll(new RegExp(`^${name} (.*)$`, 'gm'))].map(([, value]) => value ?? '');
+}
+
+it.runIf(isWanted)(
+  'the steps of the image make a folder that runs without writing, in the bounds of its size',
+  async () => {
+    const app = join(folder.path, 'app');
+    await mkdir(join(app, 'deploy'), { recursive: true, mode: 0o755 });
+    const copied = ['package.json', 'package-lock.json', 'LICENSE', 'deploy/prune.mjs', 'prisma/migrations'];
+    for (const path of copied) await cp(join(ROOT, path), join(app, path), { recursive: true });
+    await cp(join(ROOT, 'dist'), join(app, 'dist'), { recursive: true });
+    const install = (await instructionsOf('RUN')).at(-1) ?? '';
+    expect(install).toContain('--omit=dev');
+    await run('sh', ['-c', install], { cwd: app });
+    const { stdout } = await run('du', ['-sm', 'node_modules'], { cwd: app });
+    expect(Number.parseInt(stdout, 10)).toBeLessThan(MAX_MEGABYTES);
+
+    const port = await findOwnPort();
+    // A folder that nobody can create stands for the read-only file system: the user owns no file.
+    const env = { ...testEnv(services, { LOG_LEVEL: 'info', PORT: String(port) }), DATA_DIR: '/nonexistent' };
+    const program = runProgram(relative(ROOT, join(app, COMPILED_PROGRAM)), {
+      ...{ args: ['start'], home: tmpdir(), cwd: app, env, uid: UNPRIVILEGED },
+    });
+    program.firstLine.catch(() => undefined);
+    try {
+      await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/health/ready`)).ok, {
+        what: `the program: ${program.output()}`,
+        timeoutMs: 40_000,
+      });
+      const [health = ''] = await instructionsOf('HEALTHCHECK');
+      const [command = '', ...args] = JSON.parse(health.slice(health.indexOf('['))) as string[];
+      await run(command, args, { env: { ...process.env, PORT: String(port) } });
+    } finally {
+      await program.end('SIGTERM');
+    }
+    expect(program.child.exitCode, program.output()).toBe(0);
+  },
+);
