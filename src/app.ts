@@ -61,7 +61,8 @@ export async function startApp(
     signal.throwIfAborted();
     const services = createServices(divideWork(config).main, { infrastructure, log, onStop, isWorker: false });
     const { url, ready } = await startServers(config, { infrastructure, services, onStop, writeLog });
-    const { natsServers, adminApiKey } = infrastructure;
+    const { natsServers, adminApiKeys } = infrastructure;
+    const [adminApiKey] = adminApiKeys;
     let stopped: Promise<void> | undefined;
     return { url, natsServers, adminApiKey, ready, stop: () => (stopped ??= stopAll(stops, log)) };
   } catch (error) {
@@ -83,12 +84,12 @@ async function startServers(
   { infrastructure, services, onStop, writeLog }: StartDeps,
 ): Promise<Pick<App, 'url' | 'ready'>> {
   const { log } = services;
-  const { adminApiKey } = infrastructure;
+  const { adminApiKeys } = infrastructure;
   const { main, workers } = divideWork(config);
   const pool = workers && new WorkerPool({ ...workers, infrastructure, log, writeLines: writeLog });
   const jobs = [...createJobs(main, services), ...(pool === undefined ? [] : [pool])];
   const startUp = createStartUp(config, services, jobs);
-  const server = createHttpServer(config, services, { adminApiKey, startProblems: () => startUp.problems, pool });
+  const server = createHttpServer(config, services, { adminApiKeys, startProblems: () => startUp.problems, pool });
   onStop(async () => {
     // Work that waits longer for a server that hangs is as safe as after a kill: it is redelivered.
     await atMost(WORK_STOPS_WITHIN_MS, Promise.all([startUp.stop(), server.stop()]));
@@ -131,7 +132,7 @@ export function startWorkerApp(config: Config, { infrastructure, log }: WorkerAp
 }
 
 type HttpDeps = {
-  readonly adminApiKey: string;
+  readonly adminApiKeys: readonly string[];
   /** The worker processes, whose health and metrics this process shows. */
   readonly pool?: WorkerPool | undefined;
   /** For GET /health/ready: the conditions that the start of this process still waits for. */
@@ -144,14 +145,14 @@ type HttpDeps = {
 export function createHttpServer(
   config: HttpConfig,
   services: Services,
-  { adminApiKey, startProblems, pool, idleTimeoutMs }: HttpDeps,
+  { adminApiKeys, startProblems, pool, idleTimeoutMs }: HttpDeps,
 ): HttpServer {
   const { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics } = services;
   const checks = readinessChecks({ database, bus, deliveries, startProblems, workers: pool });
   const checkReadiness = createReadiness(config.roles, checks);
   const createApi = () => {
     const databaseUrl = databaseUrls.directUrl;
-    const credentials = new Credentials({ adminApiKey, jwt: config.jwt, database, databaseUrl, log });
+    const credentials = new Credentials({ adminApiKeys, jwt: config.jwt, database, databaseUrl, log });
     return {
       credentials,
       services: {
@@ -175,7 +176,7 @@ export function createHttpServer(
     config,
     api: config.roles.has('api') ? createApi() : undefined,
     checkReadiness,
-    metricsKeys: [adminApiKey, ...(config.metricsToken === undefined ? [] : [config.metricsToken])],
+    metricsKeys: [...adminApiKeys, ...(config.metricsToken === undefined ? [] : [config.metricsToken])],
     log,
     metrics,
     ...(pool !== undefined && { workerMetrics: () => pool.metrics() }),

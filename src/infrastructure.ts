@@ -13,6 +13,7 @@ import { startEmbeddedNats } from './embedded/nats.ts';
 import { findNatsServer } from './embedded/nats-binary.ts';
 import { startEmbeddedPostgres } from './embedded/postgres.ts';
 import type { Report } from './embedded/report.ts';
+import { type Keys, splitKeys } from './lib/keys.ts';
 import { explainStartFailure } from './lib/start-error.ts';
 import { type DatabaseUrls, databaseUrls } from './postgres/connection.ts';
 
@@ -20,8 +21,8 @@ import { type DatabaseUrls, databaseUrls } from './postgres/connection.ts';
 export type Infrastructure = {
   readonly databaseUrls: DatabaseUrls;
   readonly natsServers: readonly string[];
-  readonly adminApiKey: string;
-  readonly secretsKey: string;
+  readonly adminApiKeys: Keys;
+  readonly secretsKeys: Keys;
 };
 
 export type InfrastructureOptions = {
@@ -55,8 +56,8 @@ async function prepare(config: Config, options: InfrastructureOptions): Promise<
   return {
     databaseUrls: databaseUrls(databaseUrl, config.databaseDirectUrl),
     natsServers,
-    adminApiKey: config.adminApiKey ?? (await keptSecret(dataDir, { name: 'admin-api-key', create: newApiKey })),
-    secretsKey: config.secretsKey ?? (await keptSecret(dataDir, { name: 'secrets-key', create: newSecretsKey })),
+    adminApiKeys: config.adminApiKeys ?? (await keptKeys(dataDir, { name: 'admin-api-key', create: newApiKey })),
+    secretsKeys: config.secretsKeys ?? (await keptKeys(dataDir, { name: 'secrets-key', create: newSecretsKey })),
   };
 }
 
@@ -77,6 +78,10 @@ function sayWhatIsEmbedded({ databaseUrl, natsServers, dataDir, isProduction }: 
 async function keptSecret(dataDir: string, { name, create }: { name: string; create: () => string }): Promise<string> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   return readOrCreateSecretFile(join(dataDir, name), create);
+}
+
+async function keptKeys(dataDir: string, options: { name: string; create: () => string }): Promise<Keys> {
+  return splitKeys(await keptSecret(dataDir, options));
 }
 
 async function startNats(

@@ -40,8 +40,8 @@ type ServiceDeps = {
 
 /** Opens no connection yet. What the services need in order to stop is passed to `onStop`, in the order of the start. */
 export function createServices(config: Config, { infrastructure, log, onStop, isWorker }: ServiceDeps): Services {
-  const { databaseUrls, natsServers, secretsKey } = infrastructure;
-  const secretBox = createSecretBox(secretsKey);
+  const { databaseUrls, natsServers, secretsKeys } = infrastructure;
+  const secretBox = createSecretBox(...secretsKeys);
   const database = createDatabase({
     url: databaseUrls.url,
     behindPooler: databaseUrls.directUrl !== databaseUrls.url,
@@ -58,7 +58,7 @@ export function createServices(config: Config, { infrastructure, log, onStop, is
     names: natsNames(prefix),
     streams,
     makesRoom: config.roles.has('dispatcher'),
-    seal: createMessageSeal(secretsKey),
+    seal: createMessageSeal(...secretsKeys),
     log,
   });
   onStop(() => bus.stop());

@@ -15,7 +15,8 @@ import type { Viewer } from './viewer.ts';
 export type Authenticate = (authorization: string | undefined) => Promise<Viewer | undefined>;
 
 type Verifiers = {
-  readonly adminApiKey: string;
+  /** Each of them has full access. */
+  readonly adminApiKeys: readonly string[];
   readonly findApiKey: (key: string) => Promise<Viewer | undefined>;
   /** If undefined, JWTs are refused. */
   readonly verifyJwt: ((token: string) => Promise<Viewer | undefined>) | undefined;
@@ -23,8 +24,8 @@ type Verifiers = {
 
 const ADMIN: Viewer = { scope: 'ADMIN', credentialId: 'admin' };
 
-export function createAuthenticate({ adminApiKey, findApiKey, verifyJwt }: Verifiers): Authenticate {
-  const isAdmin = isOneOf([adminApiKey]);
+export function createAuthenticate({ adminApiKeys, findApiKey, verifyJwt }: Verifiers): Authenticate {
+  const isAdmin = isOneOf(adminApiKeys);
   return async (authorization) => {
     if (isAdmin(authorization)) return ADMIN;
     const credentials = credentialsOf(authorization);
@@ -51,7 +52,8 @@ function sha256(text: string): Buffer {
 }
 
 type CredentialsOptions = {
-  readonly adminApiKey: string;
+  /** Each of them has full access. */
+  readonly adminApiKeys: readonly string[];
   readonly jwt: JwtConfig | undefined;
   readonly database: Pick<Database, 'pool'>;
   readonly databaseUrl: string;
@@ -76,12 +78,12 @@ export class Credentials {
   #checking = false;
 
   constructor(options: CredentialsOptions) {
-    const { adminApiKey, jwt, database, databaseUrl, log } = options;
+    const { adminApiKeys, jwt, database, databaseUrl, log } = options;
     this.#options = options;
     this.#lookup = new ApiKeyLookup(database.pool);
     this.#use = createApiKeyUse(database.pool, log);
     this.authenticate = createAuthenticate({
-      adminApiKey,
+      adminApiKeys,
       findApiKey: async (key) => {
         const viewer = await this.#lookup.find(key);
         if (viewer !== undefined) this.#use.note(viewer.credentialId);

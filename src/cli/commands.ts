@@ -193,6 +193,17 @@ export const COMMANDS = {
       ...API,
     },
   },
+  reseal: {
+    summary: 'Seals every stored secret with the first value of SECRETS_KEY, while the engine runs.',
+    positionals: '',
+    maxPositionals: 0,
+    notes: [
+      'Run it with DATABASE_URL and SECRETS_KEY of the engine, after every process has been started with the new key first.',
+      'Says when the other keys can be removed. May be interrupted and repeated. docs/rotation.md has all steps.',
+    ],
+    examples: ['SECRETS_KEY="$new,$old" DATABASE_URL=postgres://… webhooks-engine reseal'],
+    options: { json: JSON_OUTPUT },
+  },
 } as const satisfies Readonly<Record<string, CommandSpec>>;
 
 export type CommandName = keyof typeof COMMANDS;

@@ -9,7 +9,7 @@ import type { Run } from './run.ts';
 
 export const migrateDatabase: Run<'migrate'> = async ({ out }) => {
   const config = readConfig();
-  if (config.databaseUrl === undefined || config.secretsKey === undefined) {
+  if (config.databaseUrl === undefined || config.secretsKeys === undefined) {
     throw usageError('Set DATABASE_URL: the embedded Postgres is migrated by webhooks-engine start.');
   }
   const { log } = createLog({ level: 'warn', roles: config.roles });
@@ -23,7 +23,7 @@ export const migrateDatabase: Run<'migrate'> = async ({ out }) => {
     },
   });
   try {
-    const services = { databaseUrls: urls, database, secretBox: createSecretBox(config.secretsKey), log };
+    const services = { databaseUrls: urls, database, secretBox: createSecretBox(...config.secretsKeys), log };
     const applied = await prepareDatabase(services, config.retention.days);
     out.rows(applied.map((migration) => ({ migration, result: 'applied' })));
     out.note(applied.length === 0 ? 'The database is up to date.' : `${applied.length} migrations applied.`);

@@ -23,6 +23,7 @@ const RUNS: { readonly [N in Exclude<CommandName, 'start'>]: () => Promise<Run<N
   listen: async () => (await import('./listen.ts')).listen,
   tail: async () => (await import('./tail.ts')).tail,
   replay: async () => (await import('./replay.ts')).replay,
+  reseal: async () => (await import('./reseal.ts')).reseal,
   keys: async () => (await import('./keys.ts')).manageKeys,
 };
 

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import pg from 'pg';
 import { MAX_PORT } from '../delivery/http/egress-policy.ts';
 import { LOG_ATTEMPTS, type LogAttempts } from '../delivery/sending/attempt-metrics.ts';
+import { type Keys, splitKeys } from '../lib/keys.ts';
 import { problemOfPrefix } from '../nats/names.ts';
 import { schemaOf } from '../postgres/connection.ts';
 import { isSecretsKey } from '../subscriptions/secrets.ts';
@@ -192,9 +193,18 @@ export function parseJwksUrl(text: string): string {
   return text;
 }
 
-export function parseSecretsKey(text: string): string {
-  if (!isSecretsKey(text)) throw new Error('must be 32 bytes in base64');
-  return text;
+/** Several while the key is rotated; the messages never repeat one. */
+export function parseSecretsKeys(text: string): Keys {
+  const keys = splitKeys(text);
+  if (!keys.every(isSecretsKey)) throw new Error('must be 32 bytes in base64, or several of them, separated by commas');
+  return keys;
+}
+
+export function parseAdminApiKeys(text: string): Keys {
+  const keys = splitKeys(text);
+  const short = keys.find((key) => key.length < 32);
+  if (short !== undefined) throw new Error(`must have at least 32 characters, not ${short.length}`);
+  return keys;
 }
 
 export function parseCidrs(text: string): string[] {

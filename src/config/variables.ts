@@ -4,6 +4,7 @@ import { DELIVERIES_MAX_BYTES, EVENTS_MAX_BYTES } from '../nats/streams.ts';
 import { DEFAULT_POOL_SIZE } from '../postgres/connection.ts';
 import {
   countOf,
+  parseAdminApiKeys,
   parseAllowHttp,
   parseBoolean,
   parseCidrs,
@@ -24,7 +25,7 @@ import {
   parseRoles,
   parseSchedule,
   parseSecret,
-  parseSecretsKey,
+  parseSecretsKeys,
   parseStreamBytes,
   parseText,
 } from './values.ts';
@@ -144,12 +145,12 @@ export const TABLE = {
     meaning:
       'Worker processes, 0 to 64, that run the roles `dispatcher` and `sender` in place of this process, which starts, watches and stops them ([scaling](scaling.md)). 0: this process runs all its roles itself. Unset: 0 on one or two processors, otherwise one less than there are, at most 8.',
   }),
-  adminApiKey: variable('ADMIN_API_KEY', {
-    parse: parseSecret,
+  adminApiKeys: variable('ADMIN_API_KEY', {
+    parse: parseAdminApiKeys,
     shownDefault: 'generated',
     isSecret: true,
     meaning:
-      'Full access to every tenant; at least 32 characters. Unset: generated at the first start and kept in `DATA_DIR/admin-api-key`.',
+      'Full access to every tenant; at least 32 characters, without commas. Several, separated by commas, are all accepted ([rotation](rotation.md)). Unset: generated at the first start and kept in `DATA_DIR/admin-api-key`.',
   }),
   jwt: {
     secret: variable('JWT_SECRET', {
@@ -164,12 +165,12 @@ export const TABLE = {
         'In place of `JWT_SECRET`: where the public keys are (a JWK Set) that verify JWTs signed with RS256, ES256 or EdDSA; `https://…`, on loopback also `http://…`.',
     }),
   },
-  secretsKey: variable('SECRETS_KEY', {
-    parse: parseSecretsKey,
+  secretsKeys: variable('SECRETS_KEY', {
+    parse: parseSecretsKeys,
     shownDefault: 'generated',
     isSecret: true,
     meaning:
-      '32 bytes in base64, encrypts signing secrets and custom headers at rest. Unset: generated in `DATA_DIR/secrets-key` with the embedded Postgres, an error with `DATABASE_URL`. Losing it loses every signing secret.',
+      '32 bytes in base64, encrypts signing secrets and custom headers at rest. Several, separated by commas: the first one encrypts, all of them decrypt ([rotation](rotation.md)). The same in every process. Unset: generated in `DATA_DIR/secrets-key` with the embedded Postgres, an error with `DATABASE_URL`. Losing it loses every signing secret.',
   }),
   metricsToken: variable('METRICS_TOKEN', {
     parse: parseSecret,

@@ -1,12 +1,15 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto';
+import type { Keys } from '../lib/keys.ts';
 import type { Queryable } from '../postgres/client.ts';
 
 /** Encrypts signing secrets and custom header values, so that access to the database does not reveal them. */
 export type SecretBox = {
   /** Binds the result to `context`, so that it cannot be moved to another row or tenant. */
   seal(plaintext: string, context: string): string;
-  /** Throws if the value was sealed with another key or context, or was changed. */
+  /** Throws if the value was sealed with an unknown key or another context, or was changed. */
   open(sealed: string, context: string): string;
+  /** The start of every value that the current key sealed, and of no other. */
+  readonly currentPrefix: string;
 };
 
 /** The context of a row of signing_secrets. */
@@ -25,12 +28,15 @@ const TAG_BYTES = 16;
 
 /**
  * AES-256-GCM with a random nonce; `v1.<key id>.<nonce>.<ciphertext and tag>`, the last two in base64url. The key id is
- * the start of the key's SHA-256: it identifies the key, and does not help to guess 32 random bytes.
+ * the start of the key's SHA-256: it identifies the key, and does not help to guess 32 random bytes. The first key seals,
+ * and all of them open.
  */
-export function createSecretBox(keyBase64: string): SecretBox {
-  const key = parseKey(keyBase64);
-  const keyId = createHash('sha256').update(key).digest('hex').slice(0, 8);
+export function createSecretBox(...keys: Keys): SecretBox {
+  const [current, ...older] = keys;
+  const { id: keyId, key } = readKey(current);
+  const known = new Map([current, ...older].map(readKey).map((each) => [each.id, each.key]));
   return {
+    currentPrefix: `${VERSION}.${keyId}.`,
     seal: (plaintext, context) => {
       const nonce = randomBytes(NONCE_BYTES);
       const cipher = createCipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES });
@@ -40,10 +46,12 @@ export function createSecretBox(keyBase64: string): SecretBox {
     },
     open: (sealed, context) => {
       const { sealedWith, nonce, ciphertext, tag } = parseSealed(sealed);
-      if (sealedWith !== keyId) {
-        throw new Error(`this value was encrypted with the key ${sealedWith}, but SECRETS_KEY is the key ${keyId}`);
+      const opener = known.get(sealedWith);
+      if (opener === undefined) {
+        const names = [...known.keys()].join(', ');
+        throw new Error(`this value was encrypted with the key ${sealedWith}, but SECRETS_KEY is the key ${names}`);
       }
-      const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: TAG_BYTES });
+      const decipher = createDecipheriv('aes-256-gcm', opener, nonce, { authTagLength: TAG_BYTES });
       decipher.setAAD(Buffer.from(context));
       decipher.setAuthTag(tag);
       try {
@@ -60,9 +68,10 @@ export function isSecretsKey(text: string): boolean {
   return /^[A-Za-z0-9+/]{43}=?$/.test(text) && Buffer.from(text, 'base64').length === 32;
 }
 
-function parseKey(keyBase64: string): Buffer {
+function readKey(keyBase64: string): { readonly id: string; readonly key: Buffer } {
   if (!isSecretsKey(keyBase64)) throw new Error('the secrets key must be 32 bytes in base64');
-  return Buffer.from(keyBase64, 'base64');
+  const key = Buffer.from(keyBase64, 'base64');
+  return { id: createHash('sha256').update(key).digest('hex').slice(0, 8), key };
 }
 
 type Sealed = {

@@ -48,7 +48,7 @@ export function createApiServer(
     metrics: new Registry(),
   };
   return createHttpServer(config, services, {
-    adminApiKey: ADMIN_KEY,
+    adminApiKeys: [ADMIN_KEY],
     startProblems: () => [],
     ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
   });

@@ -70,7 +70,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const secretBox = createSecretBox(Buffer.alloc(32, 7).toString('base64'));
   const { bus, deliveries, feed } = startNatsParts({ servers: [nats.url], log });
   await waitFor(() => bus.connected, { what: 'NATS' });
-  const credentials = new Credentials({ adminApiKey: ADMIN_KEY, jwt: undefined, database, databaseUrl: url, log });
+  const credentials = new Credentials({ adminApiKeys: [ADMIN_KEY], jwt: undefined, database, databaseUrl: url, log });
   const schemaThread = new SchemaThread({ log, metrics: new Registry() });
   const services = {
     ...{ database, secretBox, deliveries, schemaThread, log, apiKeyRevoked: credentials.revoked },

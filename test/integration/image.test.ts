@@ -69,8 +69,10 @@ it.runIf(isWanted)(
     program.firstLine.catch(() => undefined);
     try {
       await waitFor(async () => (await fetch(`http://127.0.0.1:${port}/health/ready`)).ok, {
-        what: `the program: ${program.output()}`,
-        timeoutMs: 40_000,
+        what: 'the program',
+        timeoutMs: 90_000,
+      }).catch((error: unknown) => {
+        throw new Error(`the program is not ready: ${program.output()}`, { cause: error });
       });
       const [health = ''] = await instructionsOf('HEALTHCHECK');
       const [command = '', ...args] = JSON.parse(health.slice(health.indexOf('['))) as string[];

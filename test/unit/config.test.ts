@@ -193,8 +193,8 @@ describe('the configuration', () => {
     };
     expect(readConfig(files)).toMatchObject({
       databaseUrl: EXTERNAL.DATABASE_URL,
-      secretsKey: SECRETS_KEY,
-      adminApiKey: 'a'.repeat(32),
+      secretsKeys: [SECRETS_KEY],
+      adminApiKeys: ['a'.repeat(32)],
       jwt: { secret: 'j'.repeat(32) },
       egress: { allowHttp: 'never' },
     });
@@ -220,6 +220,17 @@ describe('the configuration', () => {
       'JWT_SECRET and JWT_SECRET_FILE are both set: set one of them',
       'METRICS_TOKEN must have at least 32 characters, not 7',
     ]);
+  });
+
+  it('takes several values of SECRETS_KEY and ADMIN_API_KEY, and repeats none of a wrong one', () => {
+    const [other, admin] = [Buffer.alloc(32, 8).toString('base64'), 'b'.repeat(32)];
+    const env = { ...EXTERNAL, SECRETS_KEY: `${SECRETS_KEY}, ${other},`, ADMIN_API_KEY: `${'a'.repeat(32)},${admin}` };
+    expect(readConfig(env)).toMatchObject({ secretsKeys: [SECRETS_KEY, other], adminApiKeys: ['a'.repeat(32), admin] });
+    const wrong = { ...env, SECRETS_KEY: `${SECRETS_KEY},hunter2`, ADMIN_API_KEY: `${admin},short` };
+    expect(() => readConfig(wrong)).toThrow(
+      /ADMIN_API_KEY must have at least 32 characters, not 5[^]*SECRETS_KEY must be 32 bytes/,
+    );
+    expect(() => readConfig(wrong)).not.toThrow(/hunter2|short|bbb/);
   });
 
   it('wants a SECRETS_KEY with a DATABASE_URL', () => {

@@ -5,13 +5,18 @@ import { tenantScope, tenantWhere, type Viewer } from '../../src/auth/viewer.ts'
 import { InvalidInputError } from '../../src/lib/errors.ts';
 
 const KEY = 'k'.repeat(32);
+/** The second value of ADMIN_API_KEY. */
+const OLD_KEY = 'o'.repeat(32);
 const nobody = () => Promise.resolve(undefined);
-const authenticate = createAuthenticate({ adminApiKey: KEY, findApiKey: nobody, verifyJwt: undefined });
+const authenticate = createAuthenticate({ adminApiKeys: [KEY, OLD_KEY], findApiKey: nobody, verifyJwt: undefined });
 
 describe('the admin key', () => {
-  test.each([`Bearer ${KEY}`, `bearer ${KEY}`, `Bearer   ${KEY}`, KEY])('%j is accepted', async (authorization) => {
-    expect(await authenticate(authorization)).toEqual({ scope: 'ADMIN', credentialId: 'admin' });
-  });
+  test.each([`Bearer ${KEY}`, `bearer ${KEY}`, `Bearer   ${KEY}`, KEY, `Bearer ${OLD_KEY}`])(
+    '%j is accepted',
+    async (authorization) => {
+      expect(await authenticate(authorization)).toEqual({ scope: 'ADMIN', credentialId: 'admin' });
+    },
+  );
 
   test.each([
     undefined,

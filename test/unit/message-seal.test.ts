@@ -29,4 +29,13 @@ describe('a sealed message', () => {
     const other = createMessageSeal(randomBytes(32).toString('base64'));
     expect(other.open(SUBJECT, seal(SUBJECT, Buffer.from('a body')))).toBeUndefined();
   });
+
+  it('is sealed with the first key, and opened with every key', () => {
+    const newKey = randomBytes(32).toString('base64');
+    const rotating = createMessageSeal(newKey, KEY);
+    const body = Buffer.from('a body');
+    expect(rotating.open(SUBJECT, seal(SUBJECT, body))).toEqual(body);
+    expect(createMessageSeal(newKey).open(SUBJECT, rotating.seal(SUBJECT, body))).toEqual(body);
+    expect(open(SUBJECT, rotating.seal(SUBJECT, body))).toBeUndefined();
+  });
 });

@@ -51,6 +51,18 @@ describe('createSecretBox', () => {
     );
   });
 
+  it('seals with the first key, and opens with every key', () => {
+    const newKey = randomBytes(32).toString('base64');
+    const rotating = createSecretBox(newKey, key);
+    const [before, after] = [box.seal(secret, 'c'), rotating.seal(secret, 'c')];
+    expect([rotating.open(before, 'c'), createSecretBox(newKey).open(after, 'c')]).toEqual([secret, secret]);
+    expect(() => box.open(after, 'c')).toThrow('encrypted with the key');
+    expect([before.startsWith(rotating.currentPrefix), after.startsWith(rotating.currentPrefix)]).toEqual([
+      false,
+      true,
+    ]);
+  });
+
   it.each(['', 'v1', 'v2.00000000.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', 'v1.00000000.AAAA.AAAA', secret])(
     'refuses %j, which it never made',
     (text) => {
