@@ -29,7 +29,8 @@ export function createJobs(config: Config, services: Services): Job[] {
   ];
 }
 
-function createSenderJobs({ egress, retryScheduleMs, retention, logAttempts }: Config, services: Services): Job[] {
+function createSenderJobs(config: Config, services: Services): Job[] {
+  const { egress, retryScheduleMs, retention, directDelivery, logAttempts } = config;
   const { databaseUrls, database, secretBox, bus, deliveries, feed, log, metrics } = services;
   const databaseUrl = databaseUrls.directUrl;
   const subscriptions = new SubscriptionCache(database, secretBox);
@@ -51,6 +52,7 @@ function createSenderJobs({ egress, retryScheduleMs, retention, logAttempts }: C
     userAgent,
     logAttempts,
   });
+  if (directDelivery) deliveries.handOverTo(sender);
   const changes = new ChangeListener({
     url: databaseUrl,
     log,

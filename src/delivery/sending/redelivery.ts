@@ -1,6 +1,7 @@
 import type { JetStreamManager } from 'nats';
 import type { JetStreamMessage, NatsClient } from '../../nats/connection.ts';
 import { type DeliveryEnvelope, messageId, TRUST_FIRST_FOR_MS } from '../queue/message.ts';
+import type { SenderMessage } from './direct.ts';
 
 /**
  * Decides whether a message of DELIVERIES is certainly delivered for the first time. Its own word counts only if it was
@@ -35,9 +36,13 @@ export class RedeliveryGuard {
 
   isCertainlyFirst(
     { redelivered, seq }: Pick<JetStreamMessage, 'redelivered' | 'seq'>,
-    { publishedAt }: Pick<DeliveryEnvelope, 'publishedAt'>,
+    delivery: Pick<DeliveryEnvelope, 'publishedAt'>,
   ): boolean {
-    return !redelivered && seq > this.#distrustUpTo && this.#now() - publishedAt < TRUST_FIRST_FOR_MS;
+    return !redelivered && seq > this.#distrustUpTo && this.#isYoung(delivery);
+  }
+
+  #isYoung({ publishedAt }: Pick<DeliveryEnvelope, 'publishedAt'>): boolean {
+    return this.#now() - publishedAt < TRUST_FIRST_FOR_MS;
   }
 
   /**
@@ -45,9 +50,11 @@ export class RedeliveryGuard {
    * published under the same message id; a message under another id, or none, is not trusted.
    */
   isOnlyMessage(
-    message: Pick<JetStreamMessage, 'redelivered' | 'seq' | 'headers'>,
+    message: Pick<SenderMessage, 'redelivered' | 'seq' | 'headers' | 'isDirect'>,
     delivery: DeliveryEnvelope,
   ): boolean {
+    // This process made it: no broker can have forgotten anything.
+    if (message.isDirect === true) return !message.redelivered && this.#isYoung(delivery);
     if (!this.isCertainlyFirst(message, delivery)) return false;
     return message.headers?.get('Nats-Msg-Id') === messageId(delivery);
   }
@@ -109,13 +116,13 @@ const FLUSH_INTERVAL_MS = 250;
 
 /** Naks with a delay, limited in number and sent in bursts. */
 export class DelayedNaks {
-  readonly #nak: (message: JetStreamMessage, delayMs: number) => void;
+  readonly #nak: (message: SenderMessage, delayMs: number) => void;
   /** When each reserved wait ends, here and below on performance.now()'s clock. */
   #ends: number[] = [];
-  #unsent: { readonly message: JetStreamMessage; readonly dueAt: number }[] = [];
+  #unsent: { readonly message: SenderMessage; readonly dueAt: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(nak: (message: JetStreamMessage, delayMs: number) => void) {
+  constructor(nak: (message: SenderMessage, delayMs: number) => void) {
     this.#nak = nak;
   }
 
@@ -129,7 +136,7 @@ export class DelayedNaks {
   }
 
   /** Has JetStream redeliver the message at `dueAt`. */
-  nakUntil(message: JetStreamMessage, dueAt: number): void {
+  nakUntil(message: SenderMessage, dueAt: number): void {
     this.#unsent.push({ message, dueAt });
     this.#timer ??= setTimeout(() => {
       this.flush();

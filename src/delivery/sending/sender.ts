@@ -15,6 +15,7 @@ import type { DeliveryEnvelope } from '../queue/message.ts';
 import type { DeliveryStream } from '../queue/stream.ts';
 import type { LogAttempts } from './attempt-metrics.ts';
 import { createDeliveryStatements } from './delivery-statements.ts';
+import { DirectDeliveries, type SenderMessage } from './direct.ts';
 import { type Disposition, type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from './handle.ts';
 import { SubscriptionLimiter } from './limiter.ts';
 import { DelayedNaks, type RedeliveryGuard } from './redelivery.ts';
@@ -30,11 +31,18 @@ const PERMIT_BYTES = 64 * 1024;
 const LARGE_PERMITS = 16;
 /** Maximum messages taken ahead, so that tenants can take turns: JetStream delivers a stream in order. */
 const LOOK_AHEAD = { maxEvents: 8_000, maxBytes: 32 * 1024 * 1024 } as const;
+/** Deliveries queued in this process above which JetStream gets those that it creates. */
+const MAX_DIRECT = 1_000;
+/** Deliveries queued in this process below which it creates more of them. */
+const LOW_WATER = 256;
+/** Permits that must be free for a direct delivery: without them it may wait for long, which it should do in JetStream. */
+const MIN_FREE_PERMITS = MAX_IN_FLIGHT / 8;
 const ONE = { events: 1, deliveries: 1, bytes: 1 } as const;
 /** Maximum messages requested at a time. */
 const MAX_BUFFERED = 100;
 /** A third of the consumer's ack_wait (60 s), after which JetStream redelivers a message that is not extended. */
-const WORKING_INTERVAL_MS = 20_000;
+const EXTEND_AFTER_MS = 20_000;
+const EXTEND_INTERVAL_MS = 5_000;
 /** Milliseconds that stop() lets running attempts finish before it aborts them. */
 const STOP_MS = 20_000;
 
@@ -54,7 +62,12 @@ type SenderOptions = {
   readonly logAttempts: LogAttempts;
 };
 
-type TakenMessage = Queueable & { readonly message: JetStreamMessage; readonly delivery: DeliveryEnvelope };
+/** `extendedAt`: when JetStream delivered it, or when its ack deadline was last extended (performance.now()). */
+type TakenMessage = Queueable & {
+  readonly message: SenderMessage;
+  readonly delivery: DeliveryEnvelope;
+  extendedAt: number;
+};
 
 /**
  * Makes the attempts. A message is acked only when its attempt is committed to Postgres, or its delivery is queued there,
@@ -72,9 +85,10 @@ export class Sender {
   readonly #deps: HandlerDeps;
   readonly #count: (message: JetStreamMessage) => void;
   readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
+  readonly #direct: DirectDeliveries;
   #waitingForChange: (() => void)[] = [];
   /** By delivery id. */
-  readonly #inFlight = new Map<string, { readonly message: JetStreamMessage; readonly done: Promise<void> }>();
+  readonly #inFlight = new Map<string, { readonly taken: TakenMessage; readonly done: Promise<void> }>();
   #running: Promise<void> | undefined;
 
   constructor(options: SenderOptions) {
@@ -85,6 +99,14 @@ export class Sender {
     setMaxListeners(MAX_IN_FLIGHT + 1, stopTaking, stopWorking);
     this.#delayedNaks = new DelayedNaks((message, delayMs) => {
       this.#respond(message, { kind: 'nak', delayMs });
+    });
+    this.#direct = new DirectDeliveries({
+      database,
+      log,
+      metrics,
+      add: (message, delivery) => {
+        this.#add(message, delivery, delivery.data?.length ?? 0);
+      },
     });
     this.#circuits = new CircuitBreaker({ database, deliveries, log, subscriptions });
     const limiter = new SubscriptionLimiter(this.#permits);
@@ -118,6 +140,18 @@ export class Sender {
     return this.#starts.waiting + this.#intake.size;
   }
 
+  get hasRoom(): boolean {
+    return this.waiting < LOW_WATER;
+  }
+
+  /** Takes a delivery of this process without a message in JetStream; false if there is no room, or the sender is not running. */
+  take(delivery: DeliveryEnvelope): boolean {
+    if (this.#running === undefined || this.#stopTaking.signal.aborted) return false;
+    if (this.#intake.size >= MAX_DIRECT || this.#intake.isFull || this.#permits.free < MIN_FREE_PERMITS) return false;
+    this.#direct.add(delivery);
+    return true;
+  }
+
   start(): void {
     this.#running ??= this.#run();
   }
@@ -134,10 +168,8 @@ export class Sender {
 
   async #run(): Promise<void> {
     const extend = setInterval(() => {
-      for (const { message } of [...this.#inFlight.values(), ...this.#intake.values()]) {
-        this.#respond(message, { kind: 'working' });
-      }
-    }, WORKING_INTERVAL_MS);
+      this.#extend();
+    }, EXTEND_INTERVAL_MS);
     const handling = this.#handleAll();
     await this.#options.bus.consume({
       durable: 'sender',
@@ -150,6 +182,7 @@ export class Sender {
     for (const { message } of this.#intake.values()) this.#respond(message, { kind: 'nak' });
     await Promise.all([...this.#inFlight.values()].map(({ done }) => done));
     this.#delayedNaks.flush();
+    await this.#direct.stop();
     await this.#circuits.stop();
     clearInterval(extend);
   }
@@ -158,15 +191,28 @@ export class Sender {
     this.#count(message);
     const delivery = this.#options.deliveries.read(message);
     if (delivery === undefined) return;
-    const isStopping = () => this.#stopTaking.signal.aborted;
-    if (isStopping()) {
+    this.#add(message, delivery, message.data.length);
+    while (this.#intake.isFull && !this.#stopTaking.signal.aborted) await this.#nextChange();
+  }
+
+  #add(message: SenderMessage, delivery: DeliveryEnvelope, bytes: number): void {
+    if (this.#stopTaking.signal.aborted) {
       this.#respond(message, { kind: 'nak' });
       return;
     }
     const { tenant } = delivery;
-    this.#intake.add({ key: message.seq, tenant, bytes: message.data.length, message, delivery });
+    this.#intake.add({ key: message.seq, tenant, bytes, message, delivery, extendedAt: performance.now() });
     this.#notifyChange();
-    while (this.#intake.isFull && !isStopping()) await this.#nextChange();
+  }
+
+  /** Extends the ack deadlines of queued deliveries and of those in flight, so that JetStream does not redeliver them. */
+  #extend(): void {
+    const now = performance.now();
+    for (const item of [...[...this.#inFlight.values()].map(({ taken }) => taken), ...this.#intake.values()]) {
+      if (now - item.extendedAt < EXTEND_AFTER_MS) continue;
+      this.#respond(item.message, { kind: 'working' });
+      item.extendedAt = now;
+    }
   }
 
   async #handleAll(): Promise<void> {
@@ -193,7 +239,8 @@ export class Sender {
   }
 
   /** Resolves when the delivery has its permits and is in flight; until then no other delivery gets any. */
-  async #handle({ message, delivery }: TakenMessage): Promise<void> {
+  async #handle(taken: TakenMessage): Promise<void> {
+    const { message, delivery } = taken;
     const permits = delivery.data === undefined ? LARGE_PERMITS : 1 + Math.floor(delivery.data.length / PERMIT_BYTES);
     await this.#permits.acquire(permits, this.#stopTaking.signal);
     if (this.#stopTaking.signal.aborted) {
@@ -214,11 +261,11 @@ export class Sender {
         this.#inFlight.delete(delivery.deliveryId);
         this.#permits.release(permits);
       });
-    this.#inFlight.set(delivery.deliveryId, { message, done });
+    this.#inFlight.set(delivery.deliveryId, { taken, done });
   }
 
   /** The one place that answers JetStream. It throws when the connection is closed; JetStream redelivers the message then. */
-  #respond(message: JetStreamMessage, response: Disposition | { readonly kind: 'working' }): void {
+  #respond(message: SenderMessage, response: Disposition | { readonly kind: 'working' }): void {
     try {
       switch (response.kind) {
         case 'ack':
