@@ -3,6 +3,7 @@ import { OmittedNotices } from './delivery/circuit/notices.ts';
 import { EgressAgents } from './delivery/http/agents.ts';
 import { Cancellations } from './delivery/queue/cancel.ts';
 import { Sweeper } from './delivery/queue/sweeper.ts';
+import { SenderPeers } from './delivery/sending/peers.ts';
 import { guardRedeliveries } from './delivery/sending/redelivery.ts';
 import { Sender } from './delivery/sending/sender.ts';
 import { storedFilterWhere } from './delivery-log/filter.ts';
@@ -37,6 +38,7 @@ function createSenderJobs(config: Config, services: Services): Job[] {
   const cancellations = new Cancellations();
   const agents = new EgressAgents(egress);
   const userAgent = `webhooks-engine/${VERSION}`;
+  const peers = new SenderPeers({ nats: bus, log, metrics });
   const sender = new Sender({
     database,
     bus,
@@ -46,6 +48,7 @@ function createSenderJobs(config: Config, services: Services): Job[] {
     log,
     metrics,
     agents,
+    peers,
     subscriptions,
     cancellations,
     retryScheduleMs,
@@ -87,6 +90,7 @@ function createSenderJobs(config: Config, services: Services): Job[] {
     new OmittedNotices({ database, deliveries, log }),
     new Sweeper({ database, deliveries, log, metrics, waitingToBegin: () => sender.waiting }),
     senderWithAgents,
+    peers,
     retentionJob,
     counter,
   ];

@@ -13,6 +13,8 @@ export type NatsNames = {
   /** The beginning of the subjects that answers to our requests come to. */
   readonly inboxPrefix: string;
   readonly allLogSubjects: string;
+  /** Senders announce themselves to each other here. */
+  readonly sendersSubject: string;
   readonly eventSubject: (tenant: string, type: string) => string;
   readonly deliverySubject: (subscriptionId: string) => string;
   readonly logSubject: (tenant: string) => string;
@@ -24,7 +26,7 @@ type StreamNames = { readonly stream: string; readonly consumer: string; readonl
 
 const MAX_PREFIX_LENGTH = 32;
 /** A stream of this prefix's subjects would take messages of an installation without a prefix. */
-const OWN_TOKENS = ['events', 'deliveries', 'log'];
+const OWN_TOKENS = ['events', 'deliveries', 'log', 'senders'];
 
 /** Why the text cannot be a NATS_PREFIX; undefined if it can. Inboxes begin with an underscore, so no prefix does. */
 export function problemOfPrefix(text: string): string | undefined {
@@ -45,6 +47,7 @@ export function natsNames(prefix = ''): NatsNames {
     // Not below _INBOX: clients that may subscribe to `_INBOX.>`, as publishers usually may, would get our deliveries.
     inboxPrefix: `_INBOX_${name('webhooks')}`,
     allLogSubjects: `${root}log.*`,
+    sendersSubject: `${root}senders`,
     eventSubject: (tenant, type) => `${eventRoot}${tenant}.${type}`,
     deliverySubject: (subscriptionId) => `${root}deliveries.${subscriptionId}`,
     logSubject: (tenant) => `${root}log.${tenant}`,

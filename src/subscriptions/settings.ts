@@ -104,7 +104,7 @@ const SETTINGS = {
     column: 'max_in_flight',
     default: 10,
     range: [1, 100],
-    description: 'The maximum number of attempts in flight from each sender process',
+    description: 'The maximum number of attempts in flight, from all sender processes together',
     isSent: true,
   },
   rateLimitPerSecond: {

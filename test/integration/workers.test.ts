@@ -1,4 +1,5 @@
 import process from 'node:process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, expect, it } from 'vitest';
 import { type EngineProcess, startEngineProcess } from '../support/engine-process.ts';
 import { scrape } from '../support/metrics.ts';
@@ -44,6 +45,21 @@ async function start(services: TestServices): Promise<EngineProcess> {
   return engine;
 }
 
+/** Answers after 50 ms, and counts the requests that it has at once. */
+async function startSlowReceiver(): Promise<{ readonly url: string; readonly mostAtOnce: () => number }> {
+  let atOnce = 0;
+  let most = 0;
+  const receiver = await startReceiver(async () => {
+    atOnce += 1;
+    most = Math.max(most, atOnce);
+    await delay(50);
+    atOnce -= 1;
+    return { status: 200 };
+  });
+  cleanUps.push(() => receiver.close());
+  return { url: receiver.url, mostAtOnce: () => most };
+}
+
 async function attemptsCounted(engine: EngineProcess): Promise<number> {
   const { valueOf } = await scrape({ url: engine.url, adminApiKey: ADMIN_API_KEY });
   return valueOf('webhooks_attempts_total', { status: 'SUCCESS', failure_reason: 'none', code: '2xx' }) ?? 0;
@@ -82,6 +98,14 @@ it('two workers deliver; killing one or the main process loses nothing, leaves n
   const attempted = linesOf(engine).filter(({ msg }) => msg === 'delivery.attempted');
   expect(attempted.map(({ worker }) => worker).filter((worker) => worker !== 1 && worker !== 2)).toEqual([]);
   expect(attempted).toHaveLength(40);
+
+  const slow = await startSlowReceiver();
+  await subscribe(engine.graphql, { tenant: 'other', url: slow.url, maxInFlight: 6 });
+  published += 60;
+  await Promise.all(Array.from({ length: 60 }, () => services.publish('events.other.slow', '{}')));
+  await untilDelivered();
+  expect(slow.mostAtOnce()).toBeLessThanOrEqual(6);
+  expect(slow.mostAtOnce()).toBeGreaterThan(3);
 
   const [number, first] = [...workerPids(engine)][0] ?? [0, 0];
   await publish(150);

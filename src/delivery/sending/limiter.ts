@@ -50,14 +50,19 @@ type Waiter = Pick<LimiterEntry, 'permits'> & {
 /** Limits the attempts of a subscription that run at a time, and shares the sender's permits among subscriptions and tenants. */
 export class SubscriptionLimiter {
   readonly #permits: WeightedSemaphore;
+  readonly #shareOf: (limit: number) => number;
   readonly #limits = new Map<string, Limit>();
   readonly #tenants = new Map<string, Tenant>();
   #inFlight = 0;
   #permitsInFlight = 0;
 
-  /** `permits`: each delivery has taken its permits from it before it comes here. */
-  constructor(permits: WeightedSemaphore) {
+  /**
+   * `permits`: each delivery has taken its permits from it before it comes here. `shareOf`: this process's share of a
+   * subscription's limit.
+   */
+  constructor(permits: WeightedSemaphore, shareOf: (limit: number) => number = (limit) => limit) {
     this.#permits = permits;
+    this.#shareOf = shareOf;
   }
 
   /** Attempts in flight, of all subscriptions. */
@@ -68,7 +73,7 @@ export class SubscriptionLimiter {
   /** True once an attempt may start, to be followed by release(); false if there is no room for it. */
   async acquire({ delivery, permits }: LimiterEntry, maxInFlight: number): Promise<boolean> {
     const limit = this.#limitOf(delivery);
-    limit.maxInFlight = maxInFlight;
+    limit.maxInFlight = this.#shareOf(maxInFlight);
     // With nothing in flight, no end of an attempt would admit a waiting delivery.
     if (limit.inFlight === 0 && this.#isTenantFull(limit.tenant)) {
       this.#forgetIdle(delivery, limit);

@@ -18,6 +18,7 @@ import { createDeliveryStatements } from './delivery-statements.ts';
 import { DirectDeliveries, type SenderMessage } from './direct.ts';
 import { type Disposition, type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from './handle.ts';
 import { SubscriptionLimiter } from './limiter.ts';
+import type { SenderPeers } from './peers.ts';
 import { DelayedNaks, type RedeliveryGuard } from './redelivery.ts';
 import { authenticateRequest } from './request-auth.ts';
 import { type AttemptAnnouncer, ResultWriter } from './result-writer.ts';
@@ -55,6 +56,7 @@ type SenderOptions = {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly agents: EgressAgents;
+  readonly peers: Pick<SenderPeers, 'shareOf'>;
   readonly subscriptions: SubscriptionCache;
   readonly cancellations: Cancellations;
   readonly retryScheduleMs: readonly number[];
@@ -93,7 +95,7 @@ export class Sender {
 
   constructor(options: SenderOptions) {
     this.#options = options;
-    const { database, deliveries, feed, log, metrics, agents, subscriptions } = options;
+    const { database, deliveries, feed, log, metrics, agents, peers, subscriptions } = options;
     const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
     // Every delivery in flight may listen to them.
     setMaxListeners(MAX_IN_FLIGHT + 1, stopTaking, stopWorking);
@@ -109,7 +111,7 @@ export class Sender {
       },
     });
     this.#circuits = new CircuitBreaker({ database, deliveries, log, subscriptions });
-    const limiter = new SubscriptionLimiter(this.#permits);
+    const limiter = new SubscriptionLimiter(this.#permits, (limit) => peers.shareOf(limit));
     createGauges(metrics, { limiter, permits: this.#permits });
     this.#count = createMessageCount(metrics, 'sender');
     this.#deps = {
