@@ -12,7 +12,9 @@ const FEWEST_OPEN_FILES = 512;
 
 // The imports of this file run on any Node.js and need no package.
 const invocation = readArguments(process.argv.slice(2));
-if (invocation.kind === 'print') end(invocation.text, invocation.exitCode);
+// The main process has forked this one (workers/worker-process.ts); the argument is not for people.
+if (process.argv[2] === 'worker' && process.connected) await import('./workers/main.ts');
+else if (invocation.kind === 'print') end(invocation.text, invocation.exitCode);
 else if (invocation.kind === 'help') await help(invocation.command);
 else if (isNodeTooOld(process.versions.node)) {
   end(`This is Node.js ${process.versions.node}: install ${OLDEST_NODE} or newer.`, EXIT.failed);

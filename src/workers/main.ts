@@ -5,7 +5,7 @@ import { whenAborted } from '../lib/loop.ts';
 import { processMetrics } from '../server/metrics.ts';
 import type { Answers, Asked, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
 
-// The entry of a worker process: WorkerProcess (worker-process.ts) forks it and sends it its configuration.
+// The program of a worker process: WorkerProcess (worker-process.ts) forks it and sends it its configuration.
 
 /**
  * Aborts when the worker has to stop: the main process says so or has ended, or a signal went to the whole process group.

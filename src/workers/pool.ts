@@ -51,7 +51,7 @@ export class WorkerPool {
     this.#slots = numbers.map((number) => ({
       number,
       process: undefined,
-      downSince: performance.now(),
+      downSince: undefined,
       metrics: new AccumulatedMetrics(),
     }));
     this.#notReadyYet = new Set(numbers);
@@ -105,6 +105,7 @@ export class WorkerPool {
     const isStopping = () => signal.aborted;
     for (let failures = 0; !isStopping(); ) {
       const startedAt = performance.now();
+      slot.downSince ??= startedAt;
       const worker = this.#fork(slot);
       const reason = await worker.exited;
       slot.process = undefined;

@@ -1,12 +1,10 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import process from 'node:process';
 import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { atMost } from '../lib/loop.ts';
 import type { Answers, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
 
-/** In development the program runs from its sources, with the flags of tsx, which a fork inherits. */
-const ENTRY = fileURLToPath(new URL(`./main.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url));
 /** Time limit of an answer: the page that asks has to answer within 2 s itself. */
 const ANSWER_MS = 1_500;
 /** Longest part of a log line that is kept until its end arrives, in characters. */
@@ -31,7 +29,8 @@ export class WorkerProcess {
 
   constructor({ start, onReady, writeLines }: WorkerOptions) {
     // One process writes the log: lines that several processes write to a pipe can be mixed.
-    this.#child = fork(ENTRY, { serialization: 'advanced', stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
+    const [, program = ''] = process.argv;
+    this.#child = fork(program, ['worker'], { serialization: 'advanced', stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
     // `as`: the pipe of `stdio`.
     forwardLines(this.#child.stdout as Readable, writeLines);
     this.exited = exitOf(this.#child);
