@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startChild } from './child.ts';
 import { clockMs } from './clock.ts';
 import type { FloodMessage, FloodOrder } from './flood.ts';
+import type { HttpFloodOrder } from './flood-http.ts';
 import { insertSubscriptions, subjectsOf } from './many-subscriptions.ts';
 import type { Context } from './measurement.ts';
 import { cpuBetween, type Kind, readUsages, type Usages } from './processes.ts';
@@ -18,6 +19,8 @@ export type DeliverOptions = {
   readonly subscriptions: number;
   /** Options of the program's Node process. */
   readonly nodeOptions?: readonly string[];
+  /** Events of one GraphQL mutation. Default: they are published to NATS. */
+  readonly mutationOf?: number;
 };
 
 export type DeliverFigures = DeliverOptions & {
@@ -36,9 +39,9 @@ const MAX_RECEIVERS = 100;
 const WARM_UP_DELIVERIES = 2_000;
 const MAX_MS = 600_000;
 
-/** Publishes events as fast as JetStream accepts them, and waits until each is delivered and logged. */
+/** Publishes events as fast as JetStream or the mutation accepts them, and waits until each is delivered and logged. */
 export async function measureDelivering(context: Context, options: DeliverOptions): Promise<DeliverFigures> {
-  const { events, fanOut, subscriptions, nodeOptions = [] } = options;
+  const { events, fanOut, subscriptions, nodeOptions = [], mutationOf } = options;
   const types = subscriptions / fanOut;
   const counter = startChild<ReceiverMessage>(context, 'receiver.ts', Array<string>(MAX_RECEIVERS).fill('accepting'));
   const urls = await urlsOf(counter.first);
@@ -54,7 +57,10 @@ export async function measureDelivering(context: Context, options: DeliverOption
   const subjects = subjectsOf({ types, fanOut });
   const publish = async (count: number) => {
     const expected = received + count * fanOut;
-    const begunAt = await publishAll(stack, { natsUrl: stack.natsUrl, events: count, subjects });
+    const begunAt =
+      mutationOf === undefined
+        ? await publishAll(stack, { natsUrl: stack.natsUrl, events: count, subjects })
+        : await publishOverHttp(stack, { ...stack.program, events: count, subjects, batch: mutationOf });
     if (!(await waitUntil(() => received >= expected, MAX_MS))) throw new Error(`only ${received} of ${expected} came`);
     await attemptsAre(stack, expected);
     return clockMs() - begunAt;
@@ -86,6 +92,17 @@ export async function measureDelivering(context: Context, options: DeliverOption
 export async function publishAll(stack: Stack, order: FloodOrder): Promise<number> {
   const flood = startChild<FloodMessage>(stack, 'flood.ts');
   flood.send(order);
+  const { begunAt } = await flood.first;
+  await flood.stop();
+  return begunAt;
+}
+
+async function publishOverHttp(
+  stack: Stack,
+  { url, adminApiKey, events, subjects, batch }: HttpFloodOrder,
+): Promise<number> {
+  const flood = startChild<FloodMessage>(stack, 'flood-http.ts');
+  flood.send({ url, adminApiKey, events, subjects, batch } satisfies HttpFloodOrder);
   const { begunAt } = await flood.first;
   await flood.stop();
   return begunAt;

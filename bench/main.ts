@@ -6,6 +6,7 @@ import { measureBacklog } from './backlog.ts';
 import { measureBullmqConditions } from './bullmq-conditions.ts';
 import { describeSurroundings } from './describe-surroundings.ts';
 import { measureGrowth } from './growth.ts';
+import { measureHttp } from './http.ts';
 import { measureIdle } from './idle.ts';
 import { measureIsolation } from './isolation.ts';
 import { measureLatency, measureWatchers } from './live-latency.ts';
@@ -24,6 +25,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   ordinary: measureOrdinary,
   idle: measureIdle,
   backlog: measureBacklog,
+  http: measureHttp,
   latency: measureLatency,
   watchers: measureWatchers,
   isolation: measureIsolation,

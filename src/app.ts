@@ -4,7 +4,7 @@ import { Credentials } from './auth/credentials.ts';
 import type { Config } from './config/config.ts';
 import { LiveLog } from './delivery-log/live.ts';
 import type { Report } from './embedded/report.ts';
-import { createPublishEvent } from './events/publish.ts';
+import { createPublishEvents } from './events/publish.ts';
 import { type Infrastructure, provisionInfrastructure } from './infrastructure.ts';
 import { createJobs } from './jobs.ts';
 import { atMost } from './lib/loop.ts';
@@ -166,7 +166,7 @@ export function createHttpServer(
         apiKeyRevoked: credentials.revoked,
         maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
         liveLog: new LiveLog({ feed, database, log }),
-        publishEvent: createPublishEvent({ database, deliveries, schemaThread, log, metrics }),
+        publishEvents: createPublishEvents({ database, deliveries, schemaThread, log, metrics }),
         replayFeed: new ReplayFeed(database, log),
         server: describeServer(config, checkReadiness),
       },

@@ -94,12 +94,15 @@ export function waitBeforeOperation(
 }
 
 /** Limits the rate of requests over HTTP, as soon as the viewer is known. */
-export function limitRate(takeOperation: TakeOperation, cpuShares: CpuShares): Plugin<object, { viewer?: Viewer }> {
+export function limitRate(
+  takeOperation: TakeOperation,
+  cpuShares: CpuShares,
+): Plugin<object, { viewer?: Viewer; isAdmitted?: true }> {
   return {
     onRequest: (hook) => {
       const { request, serverContext, fetchAPI } = hook;
-      const { viewer } = serverContext;
-      if (viewer === undefined) return;
+      const { viewer, isAdmitted } = serverContext;
+      if (viewer === undefined || isAdmitted === true) return;
       const waitMs = waitBeforeOperation(viewer, { takeOperation, cpuShares });
       if (waitMs === 0) {
         cpuShares(viewer)?.spend(Number(request.headers.get('content-length') ?? 0) * PRICES.byteOfRequest);

@@ -23,9 +23,9 @@ export type ChildPages = {
 /** Rows of one statement: Prisma converts them to objects in one turn of the event loop. */
 const MAX_ROWS = 250;
 
-export function createChildPages({ readPool, prisma }: Database): ChildPages {
+export function createChildPages(database: Database): ChildPages {
   const childrenOf = async (of: ChildPage['of'], parentIds: readonly string[], query: PageQuery<object>) => {
-    const ids = await idsOfChildren(readPool, {
+    const ids = await idsOfChildren(database.readPool, {
       of,
       parentIds,
       beyondId: cursorId(query.cursor),
@@ -44,7 +44,7 @@ export function createChildPages({ readPool, prisma }: Database): ChildPages {
     attemptsOf: batched(async (ids, query: PageQuery<Prisma.AttemptInclude>) => {
       const rows: Attempt[] = [];
       for (const slice of await childrenOf('attempts of deliveries', ids, query)) {
-        rows.push(...(await prisma.attempt.findMany({ ...slice, ...includeOf(query) })));
+        rows.push(...(await database.prisma.attempt.findMany({ ...slice, ...includeOf(query) })));
       }
       return groupsOf(
         ids,
@@ -54,7 +54,7 @@ export function createChildPages({ readPool, prisma }: Database): ChildPages {
     deliveriesOf: batched(async (ids, query: PageQuery<Prisma.DeliveryInclude>) => {
       const rows: Delivery[] = [];
       for (const slice of await childrenOf('deliveries of events', ids, query)) {
-        rows.push(...(await prisma.delivery.findMany({ ...slice, ...includeOf(query) })));
+        rows.push(...(await database.prisma.delivery.findMany({ ...slice, ...includeOf(query) })));
       }
       return groupsOf(
         ids,

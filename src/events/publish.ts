@@ -28,11 +28,19 @@ export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
   readonly occurredAt: Date | undefined;
 };
 
-/**
- * Writes an event and its deliveries and publishes them; resolves with the id of the event's row, which is an older one if
- * the publisher's id is known. Throws an EventDataInvalidError or a PublishingBusyError.
- */
-export type PublishEvent = (event: EventToPublish) => Promise<string>;
+/** An event that was recorded now or, if `isKnown`, an earlier one with the same id. */
+export type PublishedEvent = Pick<NewEvent, 'tenant' | 'eventId' | 'type' | 'occurredAt'> & {
+  /** The id of the event's row. */
+  readonly rowId: string;
+  /** The publisher's id was recorded before: type and time are those given now, not those recorded. */
+  readonly isKnown: boolean;
+};
+
+/** `error`: an EventDataInvalidError or a PublishingBusyError, or why the event could not be written. */
+export type PublishOutcome = { readonly event: PublishedEvent } | { readonly error: unknown };
+
+/** Writes events and their deliveries and publishes the deliveries. Resolves with the outcome of each event, in order. */
+export type PublishEvents = (events: readonly EventToPublish[]) => Promise<PublishOutcome[]>;
 
 type Services = {
   readonly database: Database;
@@ -43,7 +51,8 @@ type Services = {
 };
 
 type Outcome =
-  | { readonly kind: 'written'; readonly rowId: string; readonly messages: readonly DeliveryMessage[] }
+  /** `published` settles when the deliveries of the batch are published, or requeued. */
+  | { readonly kind: 'written'; readonly rowId: string; readonly published: Promise<unknown> }
   | { readonly kind: 'mismatch'; readonly mismatch: Mismatch }
   | { readonly kind: 'failed'; readonly error: unknown }
   /** Not written, because the transaction would have created too many deliveries. */
@@ -52,7 +61,7 @@ type Outcome =
 type FinalOutcome = Exclude<Outcome, { readonly kind: 'deferred' }>;
 
 /** Limits of one transaction. */
-const BATCH = { events: 64, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
+const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 /** Memory for the events of this process that are queued or being written. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 /** Estimated bytes of a queued event beside its data. */
@@ -63,13 +72,14 @@ const TENANT_SHARE = 7;
 const ONE_BY_ONE_MS = 10_000;
 
 /** Call this once for each process. Concurrent events are written in batches, on one connection of the pool. */
-export function createPublishEvent(services: Services): PublishEvent {
+export function createPublishEvents(services: Services): PublishEvents {
   const writer = new EventWriter(services.deliveries);
   const validator = new EventValidator(services.schemaThread, services.log);
   const counts = eventMetrics(services.metrics);
   const queue = new PublishQueue((events) => writeBatch(events, write));
 
   async function write(events: readonly NewEvent[]): Promise<Outcome[]> {
+    const begun = performance.now();
     const { pool } = services.database;
     const { mismatches, matched } = await validateAndMatch({ validator, writer }, pool, events);
     for (const { event, subscriptions } of matched) queue.learn(event.tenant, subscriptions.length);
@@ -81,13 +91,15 @@ export function createPublishEvent(services: Services): PublishEvent {
       services.log,
       fitting.filter(({ event }) => !known.has(event.id)),
     );
-    return events.map(({ id, tenant, eventId }) => {
+    // The next batch is written meanwhile.
+    const published = publishOrRequeue(services, messages, begun);
+    // Each publisher awaits it; this avoids an unhandled rejection if all of them were refused.
+    published.catch(() => undefined);
+    return events.map(({ id }) => {
       const mismatch = mismatches.get(id);
       if (mismatch !== undefined) return { kind: 'mismatch', mismatch };
       if (deferredIds.has(id)) return { kind: 'deferred' };
-      const rowId = known.get(id) ?? id;
-      const own = messages.filter((message) => message.eventId === eventId && message.tenant === tenant);
-      return { kind: 'written', rowId, messages: rowId === id ? own : [] };
+      return { kind: 'written', rowId: known.get(id) ?? id, published };
     });
   }
 
@@ -102,19 +114,24 @@ export function createPublishEvent(services: Services): PublishEvent {
     return { known, messages: [...messages, ...unpublished] };
   }
 
-  return async ({ tenant, type, data, eventId, occurredAt }) => {
-    const begun = performance.now();
+  return (events) => {
     const now = services.database.clock.now();
-    const id = uuid7(now);
-    const time = occurredAt ?? new Date(now);
-    const source = 'GRAPHQL' as const;
-    const event = { id, tenant, eventId: eventId ?? id, type, occurredAt: time, data, source };
-    const outcome = await queue.add(event);
-    if (outcome.kind === 'failed') throw outcome.error;
-    if (outcome.kind === 'mismatch') throw new EventDataInvalidError(outcome.mismatch);
-    await publishOrRequeue(services, outcome.messages, begun);
-    return outcome.rowId;
+    return Promise.all(
+      events.map(async ({ tenant, type, data, eventId, occurredAt }) => {
+        const id = uuid7(now);
+        const event = { id, tenant, eventId: eventId ?? id, type, occurredAt: occurredAt ?? new Date(now), data };
+        return outcomeOf(event, await queue.add({ ...event, source: 'GRAPHQL' }));
+      }),
+    );
   };
+}
+
+function outcomeOf(event: NewEvent, outcome: FinalOutcome): PublishOutcome {
+  if (outcome.kind === 'failed') return { error: outcome.error };
+  if (outcome.kind === 'mismatch') return { error: new EventDataInvalidError(outcome.mismatch) };
+  const { id, tenant, eventId, type, occurredAt } = event;
+  const { rowId } = outcome;
+  return { event: { tenant, eventId, type, occurredAt, rowId, isKnown: rowId !== id } };
 }
 
 /** Messages of rows that an earlier try of ours wrote: the connection broke while the transaction was committing. */
@@ -131,11 +148,11 @@ async function unpublishedMessages(
 
 type QueuedEvent = Queueable & { readonly event: NewEvent; readonly resolve: (outcome: FinalOutcome) => void };
 
-/** Writes events in batches of one transaction, round-robin by tenant; refuses events with a PublishingBusyError while the queue is full. */
+/** Writes events in batches of one transaction, round-robin by tenant; events fail with a PublishingBusyError while the queue is full. */
 class PublishQueue {
   readonly #write: (events: readonly NewEvent[]) => Promise<Outcome[]>;
   readonly #queue = new TenantQueue<QueuedEvent>({ maxEvents: Number.POSITIVE_INFINITY, maxBytes: MAX_QUEUED_BYTES });
-  /** Bytes of the events queued or being written, by tenant. */
+  /** Bytes of the events queued, being written or being published, by tenant. */
   readonly #bytesOfTenant = new Map<string, number>();
   #bytes = 0;
   #lastKey = 0;
@@ -150,10 +167,12 @@ class PublishQueue {
     const { tenant } = event;
     const bytes = event.data.length + EVENT_BYTES;
     const ofTenant = (this.#bytesOfTenant.get(tenant) ?? 0) + bytes;
-    if (ofTenant > TENANT_SHARE * (MAX_QUEUED_BYTES - this.#bytes - bytes)) throw new PublishingBusyError();
+    if (ofTenant > TENANT_SHARE * (MAX_QUEUED_BYTES - this.#bytes - bytes)) {
+      return { kind: 'failed', error: new PublishingBusyError() };
+    }
     this.#count(tenant, bytes);
     try {
-      return await new Promise((resolve) => {
+      const outcome = await new Promise<FinalOutcome>((resolve) => {
         this.#lastKey += 1;
         this.#queue.add({ key: this.#lastKey, tenant, bytes, event, resolve });
         if (this.#isWriting) return;
@@ -161,6 +180,10 @@ class PublishQueue {
         // Deferred to the end of this event loop turn, so that events that arrive together are written together.
         setImmediate(() => void this.#writeAll());
       });
+      if (outcome.kind === 'written') await outcome.published;
+      return outcome;
+    } catch (error) {
+      return { kind: 'failed', error };
     } finally {
       this.#count(tenant, -bytes);
     }

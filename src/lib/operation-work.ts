@@ -35,6 +35,8 @@ export type CpuAccount = {
 export type OperationWork = {
   /** Runs a piece of synchronous work, of some 10 ms at most: in its turn, and on the tenant's account. */
   readonly compute: <T>(piece: () => T) => Promise<T>;
+  /** Charges unmeasured synchronous work to the tenant's account. */
+  readonly spend: (ms: number) => void;
   /** Counts what has been read. Throws LIMIT_EXCEEDED beyond 16 MiB. */
   readonly takeBytes: (bytes: number) => void;
   /** Reads one page at a time, and counts its rows; does not begin if the budget is used up. */
@@ -74,6 +76,7 @@ export function createOperationWork(cpu: CpuAccount | undefined): OperationWork 
   };
   return {
     compute,
+    spend: (ms) => cpu?.spend(ms),
     takeBytes,
     tryTakeBytes: (bytes) => {
       if (bytes > left) return false;

@@ -6,7 +6,7 @@ import type { LiveLog } from '../delivery-log/live.ts';
 import type { ChildPages, EventData } from '../delivery-log/pages.ts';
 import type { SubscriptionFigures } from '../delivery-log/subscription-figures.ts';
 import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
-import type { PublishEvent } from '../events/publish.ts';
+import type { PublishEvents } from '../events/publish.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
 import type { RestTurn } from '../lib/semaphore.ts';
 import type { ReplayFeed } from '../replays/progress.ts';
@@ -20,7 +20,7 @@ export type SchemaServices = WebhookSubscriptionServices & {
   readonly log: Logger;
   /** Ends the use of a revoked API key in this process; Postgres notifies the others. */
   readonly apiKeyRevoked: (id: string) => void;
-  readonly publishEvent: PublishEvent;
+  readonly publishEvents: PublishEvents;
   readonly schemaThread: SchemaThread;
   readonly replayFeed: ReplayFeed;
   readonly server: ServerInfo;

@@ -29,7 +29,7 @@ const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
   }),
 });
 
-const InputProblemType = builder.objectRef<InputProblem>('InputProblem').implement({
+export const InputProblemType = builder.objectRef<InputProblem>('InputProblem').implement({
   description: 'One problem of the input.',
   fields: (t) => ({
     path: t.exposeString('path', {

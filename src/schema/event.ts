@@ -24,26 +24,28 @@ const EventSourceEnum = builder.enumType('EventSource', {
   description: 'Where an event was published.',
   values: {
     [EventSource.NATS]: { description: 'A service published the event over NATS.' },
-    [EventSource.GRAPHQL]: { description: 'The mutation `publishEvent` published the event.' },
+    [EventSource.GRAPHQL]: { description: 'The mutation `publishEvent` or `publishEvents` published the event.' },
     [EventSource.TEST]: { description: 'The mutation `sendTestEvent` published the event.' },
     [EventSource.ENGINE]: { description: 'The engine published the event: `webhook_subscription.*`.' },
   },
 });
 
+/** Without the data, which can be a megabyte: the field `data` reads it. */
+export const EVENT_COLUMNS = {
+  id: true,
+  eventId: true,
+  tenant: true,
+  type: true,
+  occurredAt: true,
+  createdAt: true,
+  matchedVersion: true,
+  source: true,
+} as const;
+
 export const EventType = builder.prismaObject('Event', {
   description: 'An event that a service published.',
   authScopes: { read: true },
-  // Without the data, which can be a megabyte: the field `data` reads it.
-  select: {
-    id: true,
-    eventId: true,
-    tenant: true,
-    type: true,
-    occurredAt: true,
-    createdAt: true,
-    matchedVersion: true,
-    source: true,
-  },
+  select: EVENT_COLUMNS,
   fields: (t) => ({
     id: t.exposeID('eventId', {
       ...FOR_PUBLISHERS,

@@ -1,20 +1,23 @@
+import { type GraphQLResolveInfo, Kind, type SelectionSetNode } from 'graphql';
 import { isTenant, readTenant } from '../auth/viewer.ts';
 import { EventDataInvalidError } from '../events/catalogue/validator.ts';
 import { isEventType, problemOfEventId } from '../events/event-type.ts';
 import { isTooNested, MAX_DATA_BYTES, rememberData, TOO_NESTED, tooLarge } from '../events/parse.ts';
-import type { EventToPublish } from '../events/publish.ts';
+import type { EventToPublish, PublishedEvent } from '../events/publish.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { hasOnlyFiniteNumbers, NUMBER_TOO_LARGE } from '../lib/json.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
 import { builder } from './builder.ts';
-import { EventType } from './event.ts';
+import { EVENT_COLUMNS, EventType } from './event.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+/* eslint max-params: ["error", 4] -- the signature of a resolver: parent, arguments, context, info */
+
+export const TENANT_DESCRIPTION = 'The tenant. Required with credentials that belong to no tenant.';
 
 const Input = builder.inputType('PublishEventInput', {
   description: 'An event, with the same rules as over NATS.',
   fields: (t) => ({
-    tenant: t.string({ description: 'The tenant. Required with credentials that belong to no tenant.' }),
+    tenant: t.string({ description: TENANT_DESCRIPTION }),
     type: t.string({ required: true, description: 'The event type, such as `conversation.created`.' }),
     data: t.field({
       type: 'JSON',
@@ -30,17 +33,39 @@ const Input = builder.inputType('PublishEventInput', {
   }),
 });
 
-const Payload = builder.objectRef<{ readonly rowId: string }>('PublishEventPayload').implement({
+/** Fields of Event that need no column of the row that was just written, or only its id. */
+const KNOWN_FIELDS: ReadonlySet<string> = new Set([
+  ...['__typename', 'id', 'tenant', 'type', 'occurredAt', 'source'],
+  ...['data', 'dataText', 'sizeBytes'],
+]);
+
+const Payload = builder.objectRef<PublishedEvent>('PublishEventPayload').implement({
   description: 'The event and its deliveries were recorded.',
   fields: (t) => ({
-    event: t.prismaField({
+    event: t.field({
       type: EventType,
       description: 'The event. If the id was already known, the event published first, even if its data differs.',
-      resolve: (query, { rowId }, _args, { services }) =>
-        services.database.prisma.event.findUniqueOrThrow({ ...query, where: { id: rowId } }),
+      resolve: ({ rowId, isKnown, ...event }, _args, { services }, info) => {
+        if (isKnown || !selectsOnly(KNOWN_FIELDS, info)) {
+          return services.database.prisma.event.findUniqueOrThrow({ select: EVENT_COLUMNS, where: { id: rowId } });
+        }
+        // The last two are not selected.
+        return { ...event, id: rowId, source: 'GRAPHQL' as const, createdAt: event.occurredAt, matchedVersion: null };
+      },
     }),
   }),
 });
+
+function selectsOnly(names: ReadonlySet<string>, { fieldNodes, fragments }: GraphQLResolveInfo): boolean {
+  const isWithin = (selectionSet: SelectionSetNode | undefined): boolean =>
+    selectionSet === undefined ||
+    selectionSet.selections.every((selection) => {
+      if (selection.kind === Kind.FIELD) return names.has(selection.name.value);
+      if (selection.kind === Kind.INLINE_FRAGMENT) return isWithin(selection.selectionSet);
+      return isWithin(fragments[selection.name.value]?.selectionSet);
+    });
+  return fieldNodes.every(({ selectionSet }) => isWithin(selectionSet));
+}
 
 builder.mutationField('publishEvent', (t) =>
   t.field({
@@ -53,8 +78,11 @@ builder.mutationField('publishEvent', (t) =>
     errors: { types: [InvalidInputError, EventDataInvalidError] },
     resolve: async (_root, { input }, { services, viewer, work }) => {
       const encoded = await encodeEventData(work.compute, input.data);
-      const event = readEvent({ ...input, ...readTenant(viewer, input.tenant), encoded });
-      return { rowId: await services.publishEvent(event) };
+      const { event, problems } = readEvent({ ...input, ...readTenant(viewer, input.tenant), encoded });
+      if (event === undefined) throw new InvalidInputError(problems);
+      const [outcome] = await services.publishEvents([event]);
+      if (outcome === undefined || 'error' in outcome) throw outcome?.error;
+      return outcome.event;
     },
   }),
 );
@@ -63,24 +91,34 @@ type GivenEvent = {
   readonly tenant: string | undefined;
   readonly tenantProblem?: string | undefined;
   readonly type: string;
-  readonly encoded: Awaited<ReturnType<typeof encodeEventData>>;
+  readonly encoded: EncodedData;
   readonly id?: string | null | undefined;
   readonly occurredAt?: Date | null | undefined;
 };
 
-function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt }: GivenEvent): EventToPublish {
+export type ReadEvent =
+  | { readonly event: EventToPublish; readonly problems?: never }
+  | { readonly event?: never; readonly problems: readonly InputProblem[] };
+
+/** The event, or all problems of the input. */
+export function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt }: GivenEvent): ReadEvent {
   const problems: InputProblem[] = [];
   const addProblem = (path: string, message: string | undefined) => {
     if (message !== undefined) problems.push({ path, message });
   };
   const { data, problem } = encoded;
-  if (tenant === undefined) addProblem('tenant', tenantProblem ?? 'is required');
-  else if (!isTenant(tenant)) addProblem('tenant', 'must be 1 to 64 letters, digits, _ or -');
+  addProblem('tenant', problemOfTenant(tenant, tenantProblem));
   if (!isEventType(type)) addProblem('type', 'is not an event type');
   if (id != null) addProblem('id', problemOfEventId(id));
   addProblem('data', problem);
-  if (problems.length > 0 || tenant === undefined || data === undefined) throw new InvalidInputError(problems);
-  return { tenant, type, data, eventId: id ?? undefined, occurredAt: occurredAt ?? undefined };
+  if (problems.length > 0 || tenant === undefined || data === undefined) return { problems };
+  return { event: { tenant, type, data, eventId: id ?? undefined, occurredAt: occurredAt ?? undefined } };
+}
+
+/** Undefined if an event can be published for the tenant. */
+export function problemOfTenant(tenant: string | undefined, tenantProblem: string | undefined): string | undefined {
+  if (tenant === undefined) return tenantProblem ?? 'is required';
+  return isTenant(tenant) ? undefined : 'must be 1 to 64 letters, digits, _ or -';
 }
 
 type EncodedData =

@@ -7,6 +7,7 @@ import './errors.ts';
 import './event.ts';
 import './event-type.ts';
 import './publish-event.ts';
+import './publish-events.ts';
 import './replay.ts';
 import './server.ts';
 import './subscription-figures.ts';

@@ -14,7 +14,7 @@ import { createOperationWork, type OperationWork } from '../lib/operation-work.t
 import type { Database } from '../postgres/client.ts';
 import type { Context, SchemaServices } from '../schema/context.ts';
 import { schema } from '../schema/schema.ts';
-import { limitAnswers } from './plugins/answers.ts';
+import { type AnswerLimits, createAnswerLimits } from './plugins/answers.ts';
 import { endLongQueries, limitStreams, limitTenantConcurrency, trackStreams } from './plugins/concurrency.ts';
 import { endWithCredential, requireViewer } from './plugins/credentials.ts';
 import { createCors, requireJson } from './plugins/cross-origin.ts';
@@ -31,6 +31,8 @@ export type GraphqlOptions = {
   readonly settings: Config['api'];
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
+  /** Shared with other routes to GraphQL. Default: its own. */
+  readonly answerLimits?: AnswerLimits;
   readonly operationMetrics: Pick<OperationMetrics, 'plugin'>;
   /** Operations in flight; a stop waits for them. */
   readonly operations: InFlight;
@@ -41,6 +43,8 @@ export type GraphqlOptions = {
 /** Known before the operation starts. `requireViewer` sets the viewer over HTTP, the handshake over WebSocket. */
 export type ServerContext = {
   viewer?: Viewer;
+  /** The request was charged to the viewer's rate and CPU time before Yoga got it. */
+  isAdmitted?: true;
   /** The operation came over a WebSocket, which is closed when its credential ends. */
   isOverSocket?: true;
 };
@@ -48,9 +52,10 @@ export type ServerContext = {
 export type Graphql = YogaServerInstance<ServerContext, Context>;
 
 /** Maximum request body: an escaped sendTestEvent of 1 MiB fits. */
-const MAX_BODY_BYTES = 2 * 1024 * 1024;
-/** Maximum documents in the cache. The longest take about a megabyte each when parsed. */
-const MAX_DOCUMENTS = 100;
+export const MAX_BODY_BYTES = 2 * 1024 * 1024;
+/** Characters of the documents in the cache, and of a document in addition to its own. A parsed document takes some 16 bytes for each. */
+const MAX_CACHED_CHARACTERS = 2 * 1024 * 1024;
+const DOCUMENT_CHARACTERS = 1_024;
 
 /** The GraphQL server without a socket: `fetch` answers HTTP requests, `getEnveloped` is for WebSockets. */
 export function createGraphql(options: GraphqlOptions): Graphql {
@@ -84,7 +89,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
       trackStreams(options.operations),
       endWithCredential((viewer) => credentials.watch(viewer)),
       limitStreams(),
-      limitAnswers(cpuShares),
+      (options.answerLimits ?? createAnswerLimits(cpuShares)).plugin,
     ],
     maskedErrors: { maskError },
     cors: createCors(settings.corsOrigins),
@@ -99,21 +104,35 @@ export function createGraphql(options: GraphqlOptions): Graphql {
   });
 }
 
-/** Yoga's default caches keep 1,024 documents of any length. */
+/** Parsed documents by their text; Yoga keeps their validation as long. Its default caches keep 1,024 documents of any length. */
 function createDocumentCaches() {
+  const limits = {
+    maxSize: MAX_CACHED_CHARACTERS,
+    sizeCalculation: (_: object, text: string) => text.length + DOCUMENT_CHARACTERS,
+  };
   return {
-    documentCache: new LRUCache<string, DocumentNode>({ max: MAX_DOCUMENTS }),
-    errorCache: new LRUCache<string, Error>({ max: MAX_DOCUMENTS }),
+    documentCache: new LRUCache<string, DocumentNode>(limits),
+    errorCache: new LRUCache<string, Error>(limits),
   };
 }
 
 /** The database for one operation: pages count against the operation's budget of bytes. */
 function meterDatabase(database: Database, { readPage }: Pick<OperationWork, 'readPage'>): Database {
-  const metered = database.prisma.$extends({
-    query: {
-      $allModels: { findMany: ({ args, query }) => readPage(async () => query(args)) },
+  const extend = () => {
+    const metered = database.prisma.$extends({
+      query: {
+        $allModels: { findMany: ({ args, query }) => readPage(async () => query(args)) },
+      },
+    });
+    // `as`: the extension changes neither arguments nor results, only its type lacks members of the original.
+    return metered as unknown as Database['prisma'];
+  };
+  let prisma: Database['prisma'] | undefined;
+  return {
+    ...database,
+    // Created at the first use: an operation that only publishes uses no page.
+    get prisma() {
+      return (prisma ??= extend());
     },
-  });
-  // `as`: the extension changes neither arguments nor results, only its type lacks members of the original.
-  return { ...database, prisma: metered as unknown as Database['prisma'] };
+  };
 }

@@ -13,10 +13,13 @@ import { StartError } from '../lib/start-error.ts';
 import { VERSION } from '../lib/version.ts';
 import type { SchemaServices } from '../schema/context.ts';
 import { type ConsolePages, createConsolePages } from './console.ts';
-import { createGraphql, type Graphql } from './graphql.ts';
+import { createGraphql } from './graphql.ts';
 import type { Readiness } from './health.ts';
 import { createMetricsPage, type MetricsPage, type MetricValues } from './metrics.ts';
+import { createAnswerLimits } from './plugins/answers.ts';
+import { createMaskError } from './plugins/mask-error.ts';
 import { createOperationMetrics } from './plugins/metrics.ts';
+import { createPublishRoute } from './publish-route.ts';
 import { answerSink } from './sink.ts';
 import { LiveSockets } from './websockets.ts';
 
@@ -41,6 +44,12 @@ type ApiParts = {
   readonly services: SchemaServices;
 };
 
+type Transports = {
+  /** Answers a request over HTTP. */
+  readonly graphql: (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+  readonly sockets: LiveSockets;
+};
+
 const STOP_WITHIN_MS = 10_000;
 const IDLE_TIMEOUT_MS = 120_000;
 /** Pending connections of the listening socket. After a restart all live-stream clients reconnect at once; with Node's 511 some wait for seconds. */
@@ -58,7 +67,7 @@ export class HttpServer {
   readonly #metricsPage: MetricsPage;
   readonly #frontPage: FrontPage;
   readonly #consolePages: ConsolePages | undefined;
-  readonly #graphql: Graphql | undefined;
+  readonly #graphql: Transports['graphql'] | undefined;
   readonly #sockets: LiveSockets | undefined;
   /** Operations continue when their clients have disconnected, over HTTP and over WebSocket. */
   readonly #operations = new InFlight();
@@ -100,16 +109,19 @@ export class HttpServer {
   }
 
   /** GraphQL over HTTP and over WebSocket: both count against the same limits. */
-  #createTransports({ credentials, services }: ApiParts): { graphql: Graphql; sockets: LiveSockets } {
+  #createTransports({ credentials, services }: ApiParts): Transports {
     const { config, log, metrics } = this.#options;
     const operationMetrics = createOperationMetrics(metrics);
+    const takeOperation = createRateLimit(config.api.rateLimit);
+    const cpuShares = createCpuShares();
+    const answerLimits = createAnswerLimits(cpuShares);
     const shared = {
       credentials: {
         authenticate: operationMetrics.countAuthentications(credentials.authenticate),
         watch: (viewer: Viewer) => credentials.watch(viewer),
       },
-      takeOperation: operationMetrics.countOperations(createRateLimit(config.api.rateLimit)),
-      cpuShares: createCpuShares(),
+      takeOperation: operationMetrics.countOperations(takeOperation),
+      cpuShares,
       operations: this.#operations,
       log,
     };
@@ -119,8 +131,18 @@ export class HttpServer {
       settings: config.api,
       stopping: this.#stopping.signal,
       operationMetrics,
+      answerLimits,
     });
-    return { graphql, sockets: new LiveSockets({ ...shared, metrics, graphql }) };
+    const { authenticate } = credentials;
+    const limits = { takeOperation, cpuShares, answerLimits, maskError: createMaskError(log) };
+    const publishRoute = createPublishRoute({ graphql, authenticate, ...limits });
+    return {
+      graphql: async (request, response) => {
+        const context = await publishRoute(request, response);
+        if (context !== 'answered') await graphql(request, response, context);
+      },
+      sockets: new LiveSockets({ ...shared, metrics, graphql }),
+    };
   }
 
   /** Resolves with the URL; rejects with a StartError if the server cannot listen. */
@@ -186,23 +208,27 @@ export class HttpServer {
     this.#count(response, path);
     keepTimeout(response, this.#server.timeout);
     try {
-      if (!hasValidHost(request)) sendJson(response, 400, { errors: [{ message: 'the Host header is not valid' }] });
-      else if (path === '/health/live') sendJson(response, 200, { ok: true, version: VERSION });
-      else if (path === '/health/ready' || path === '/health') {
-        const { ready, answer } = await this.#options.checkReadiness();
-        sendJson(response, ready ? 200 : 503, answer);
-      } else if (path === '/metrics') await this.#metricsPage(request, response);
-      else if (path === '/graphql' && this.#graphql !== undefined)
-        await this.#graphql(normalize(request, path), response);
-      else if (path === '/sink' && this.#graphql !== undefined) answerSink(request, response);
-      else if (path === '/') this.#frontPage(request, response);
-      else if (isConsolePath(path) && this.#consolePages !== undefined) this.#consolePages(request, response, path);
-      else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
+      await this.#route(request, response, path);
     } catch (error) {
       this.#options.log.error({ err: error, path }, 'HTTP request failed');
       if (response.headersSent) response.destroy();
       else sendJson(response, 500, { errors: [{ message: 'something went wrong on our side' }] });
     }
+  }
+
+  async #route(request: IncomingMessage, response: ServerResponse, path: string): Promise<void> {
+    if (!hasValidHost(request)) sendJson(response, 400, { errors: [{ message: 'the Host header is not valid' }] });
+    else if (path === '/health/live') sendJson(response, 200, { ok: true, version: VERSION });
+    else if (path === '/health/ready' || path === '/health') {
+      const { ready, answer } = await this.#options.checkReadiness();
+      sendJson(response, ready ? 200 : 503, answer);
+    } else if (path === '/metrics') await this.#metricsPage(request, response);
+    else if (path === '/graphql' && this.#graphql !== undefined)
+      await this.#graphql(normalize(request, path), response);
+    else if (path === '/sink' && this.#graphql !== undefined) answerSink(request, response);
+    else if (path === '/') this.#frontPage(request, response);
+    else if (isConsolePath(path) && this.#consolePages !== undefined) this.#consolePages(request, response, path);
+    else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
   }
 
   #upgrade(request: IncomingMessage, { socket, head }: { readonly socket: Duplex; readonly head: Buffer }): void {

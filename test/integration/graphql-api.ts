@@ -9,7 +9,7 @@ import type { DeliveryStream } from '../../src/delivery/queue/stream.ts';
 import type { AttemptFeed } from '../../src/delivery-log/feed.ts';
 import { LiveLog } from '../../src/delivery-log/live.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
-import { createPublishEvent } from '../../src/events/publish.ts';
+import { createPublishEvents } from '../../src/events/publish.ts';
 import type { Attempt, Delivery } from '../../src/generated/prisma/client.ts';
 import { InFlight } from '../../src/lib/loop.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
@@ -75,7 +75,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const services = {
     ...{ database, secretBox, deliveries, schemaThread, log, apiKeyRevoked: credentials.revoked },
     liveLog: new LiveLog({ feed, database, log }),
-    publishEvent: createPublishEvent({ database, deliveries, schemaThread, log, metrics: new Registry() }),
+    publishEvents: createPublishEvents({ database, deliveries, schemaThread, log, metrics: new Registry() }),
     replayFeed: new ReplayFeed(database, log),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
     maxSubscriptionsPerTenant: 1_000,

@@ -4,7 +4,7 @@ import { Registry } from 'prom-client';
 import { afterEach, expect, it } from 'vitest';
 import { insertSubscriptions, subjectsOf } from '../../bench/many-subscriptions.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
-import { createPublishEvent, type PublishEvent } from '../../src/events/publish.ts';
+import { createPublishEvents, type EventToPublish } from '../../src/events/publish.ts';
 import { createDatabase } from '../../src/postgres/client.ts';
 import { startNatsParts } from '../support/nats-parts.ts';
 import { type Scene, startScene } from '../support/scene.ts';
@@ -22,7 +22,7 @@ afterEach(async () => {
 async function startPublishing(
   { nats, databaseUrl }: Scene,
   { url = databaseUrl, natsUrl = nats.url } = {},
-): Promise<PublishEvent> {
+): Promise<(event: EventToPublish) => Promise<string>> {
   const log = pino({ level: 'silent' });
   const database = createDatabase({ url, onError: () => undefined });
   cleanUps.push(() => database.close());
@@ -32,7 +32,12 @@ async function startPublishing(
   const metrics = new Registry();
   const schemaThread = new SchemaThread({ log, metrics });
   cleanUps.push(() => schemaThread.stop());
-  return createPublishEvent({ database, deliveries, schemaThread, log, metrics });
+  const publishEvents = createPublishEvents({ database, deliveries, schemaThread, log, metrics });
+  return async (event) => {
+    const [outcome] = await publishEvents([event]);
+    if (outcome === undefined || 'error' in outcome) throw outcome?.error;
+    return outcome.event.rowId;
+  };
 }
 
 const eventOf = (eventId: string, { type = 'a', data = Buffer.from('{}') } = {}) => ({

@@ -87,6 +87,9 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.revokeApiKey': (x) => [`revokeApiKey(id: "${x.apiKeyId}")`],
   'Mutation.putEventType': () => ['putEventType(input: { name: "mine" })'],
   'Mutation.publishEvent': (x) => [`publishEvent(input: { tenant: "${x.tenant}", type: "shared", data: 1 })`],
+  'Mutation.publishEvents': (x) => [
+    `publishEvents(input: { tenant: "${x.tenant}", events: [{ type: "shared", data: 1 }] })`,
+  ],
   'Mutation.retryDelivery': (x) => [`retryDelivery(id: "${x.deliveryId}")`],
   'Mutation.cancelDelivery': (x) => [`cancelDelivery(id: "${x.deliveryId}")`],
   // Its counts have their own test: each answer is another replay.

@@ -47,6 +47,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Mutation.revokeApiKey': ADMINS,
   'Mutation.putEventType': ADMINS,
   'Mutation.publishEvent': PUBLISHERS,
+  'Mutation.publishEvents': PUBLISHERS,
   'Mutation.retryDelivery': WRITERS,
   'Mutation.cancelDelivery': WRITERS,
   'Mutation.startReplay': WRITERS,
@@ -62,6 +63,13 @@ const READABLE_BY_PUBLISHERS = [
   ...['InputProblem.code', 'InputProblem.message', 'InputProblem.path'],
   ...['InvalidInputError.code', 'InvalidInputError.message', 'InvalidInputError.problems'],
   'PublishEventPayload.event',
+  'PublishEventsPayload.results',
+  'PublishedEventResult.code',
+  'PublishedEventResult.id',
+  'PublishedEventResult.message',
+  'PublishedEventResult.path',
+  'PublishedEventResult.problems',
+  'PublishedEventResult.status',
 ];
 
 const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()].filter(

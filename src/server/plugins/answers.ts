@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { type ExecutionResult, GraphQLError } from 'graphql';
 import { createGraphQLError, isAsyncIterable, mapAsyncIterator, type Plugin } from 'graphql-yoga';
 import { type CpuShares, PRICES, quotaKeyOf } from '../../auth/quota.ts';
+import type { Viewer } from '../../auth/viewer.ts';
 import { JsonText } from '../../delivery-log/pages.ts';
 import { yieldEventLoop } from '../../lib/event-loop.ts';
 import { MAX_OPERATION_BYTES } from '../../lib/operation-work.ts';
@@ -11,7 +12,7 @@ import type { ServerContext } from '../graphql.ts';
 import { tooManyOperations } from './concurrency.ts';
 
 /** Maximum characters of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes about 20 ms. */
-const MAX_WHOLE = 4 * 1024 * 1024;
+export const MAX_WHOLE = 4 * 1024 * 1024;
 /** Answers over HTTP with more characters are streamed as the client reads them. */
 const MAX_AT_ONCE = 256 * 1024;
 /** Maximum characters of a tenant's HTTP answers that its clients have not read yet. */
@@ -38,15 +39,45 @@ function streamOf(answer: ExecutionResult): string {
   return Readable.from(writeAnswer(answer), { objectMode: false, highWaterMark: 1 }) as unknown as string;
 }
 
+type Recipient = {
+  readonly viewer?: Viewer | undefined;
+  readonly res?: ServerResponse | undefined;
+  /** Maximum characters of the answer. */
+  readonly max: number;
+};
+
+export type AnswerLimits = {
+  readonly plugin: Plugin<Context, ServerContext & { res?: ServerResponse }>;
+  /** Bounds an answer over HTTP and charges it to the viewer's tenant. */
+  readonly bound: <Result extends Answer>(
+    result: Result,
+    recipient: Recipient,
+  ) => ReturnType<typeof boundAnswer<Result>>;
+};
+
 /** Limits the length of answers and the unread answers of each tenant. */
-export function limitAnswers(cpuShares: CpuShares): Plugin<Context, ServerContext & { res?: ServerResponse }> {
+export function createAnswerLimits(cpuShares: CpuShares): AnswerLimits {
   const unread = new Map<string, number>();
   const addUnread = (tenant: string, characters: number) => {
     const sum = (unread.get(tenant) ?? 0) + characters;
     if (sum === 0) unread.delete(tenant);
     else unread.set(tenant, sum);
   };
-  return {
+  const bound: AnswerLimits['bound'] = (result, { viewer, res, max }) => {
+    const answer = boundAnswer(result, max);
+    if (viewer === undefined) return answer;
+    const { characters, values } = answer.size;
+    cpuShares(viewer)?.spend(values * PRICES.valueOfAnswer + characters * PRICES.characterOfAnswer);
+    const tenant = quotaKeyOf(viewer);
+    if (tenant !== undefined && res !== undefined && !res.closed) {
+      addUnread(tenant, characters);
+      res.once('close', () => {
+        addUnread(tenant, -characters);
+      });
+    }
+    return answer;
+  };
+  const plugin: AnswerLimits['plugin'] = {
     onExecute: ({ args, setResultAndStopExecution }) => {
       // `as`: Yoga leaves the type of the context open.
       const tenant = quotaKeyOf((args.contextValue as Context).viewer);
@@ -70,23 +101,13 @@ export function limitAnswers(cpuShares: CpuShares): Plugin<Context, ServerContex
         return;
       }
       const isEvent = request.headers.get('accept')?.includes('text/event-stream') === true;
-      const { size, result: bounded } = boundAnswer(result, isEvent ? MAX_WHOLE : MAX_OPERATION_BYTES);
-      const { viewer, res } = serverContext;
-      if (viewer !== undefined) {
-        const { valueOfAnswer, characterOfAnswer } = PRICES;
-        cpuShares(viewer)?.spend(size.values * valueOfAnswer + size.characters * characterOfAnswer);
-        const tenant = quotaKeyOf(viewer);
-        if (tenant !== undefined && res !== undefined && !res.closed) {
-          addUnread(tenant, size.characters);
-          res.once('close', () => {
-            addUnread(tenant, -size.characters);
-          });
-        }
-      }
+      const max = isEvent ? MAX_WHOLE : MAX_OPERATION_BYTES;
+      const { size, result: bounded } = bound(result, { ...serverContext, max });
       const isLong = size.characters > MAX_AT_ONCE && !isEvent;
       hook.setResult(isLong ? { ...bounded, stringify: streamOf } : bounded);
     },
   };
+  return { plugin, bound };
 }
 
 /** Characters written at a time. */

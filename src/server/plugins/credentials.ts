@@ -105,6 +105,7 @@ export function requireViewer(
   return {
     onRequest: async (hook) => {
       const { request, serverContext, fetchAPI } = hook;
+      if (serverContext.viewer !== undefined) return;
       const refuse = (status: number, error: object, headers: Record<string, string> = {}) => {
         const body = JSON.stringify({ errors: [error] });
         hook.endResponse(

@@ -1,0 +1,204 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import {
+  type DocumentNode,
+  type ExecutionArgs,
+  type ExecutionResult,
+  type GraphQLError,
+  type GraphQLSchema,
+  Kind,
+  OperationTypeNode,
+} from 'graphql';
+import type { Authenticate } from '../auth/credentials.ts';
+import { type CpuShares, PRICES, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
+import type { Viewer } from '../auth/viewer.ts';
+import { type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
+import { type AnswerLimits, MAX_WHOLE } from './plugins/answers.ts';
+
+type PublishRouteOptions = {
+  readonly graphql: Graphql;
+  /** These two do not count refusals: Yoga gets refused requests and counts them. */
+  readonly authenticate: Authenticate;
+  readonly takeOperation: TakeOperation;
+  readonly cpuShares: CpuShares;
+  readonly answerLimits: AnswerLimits;
+  readonly maskError: (error: unknown) => GraphQLError;
+};
+
+/** Resolves with 'answered', or with the context with which Yoga must answer the request. */
+type PublishRoute = (request: IncomingMessage, response: ServerResponse) => Promise<'answered' | ServerContext>;
+
+/** The functions that Yoga creates for one operation, with types, which Yoga leaves open. */
+type Enveloped = {
+  readonly schema: GraphQLSchema;
+  readonly parse: (query: string) => DocumentNode;
+  readonly validate: (schema: GraphQLSchema, document: DocumentNode) => readonly GraphQLError[];
+  readonly contextFactory: () => unknown;
+  readonly execute: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>;
+};
+
+type Operation = {
+  readonly query: string;
+  readonly operationName?: string | undefined;
+  readonly variables?: object | undefined;
+};
+
+const PUBLISHING: ReadonlySet<string> = new Set(['publishEvent', 'publishEvents', '__typename']);
+const JSON_TYPE = /^application\/json *(?:;|$)/i;
+
+/**
+ * Answers the mutations `publishEvent` and `publishEvents` of services, which send thousands of them, without the objects of
+ * the Fetch API, which cost more than the operation itself. The operation runs through the same plugins; Yoga answers every
+ * other request, with all of its negotiation.
+ */
+export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
+  const { graphql, authenticate, cpuShares, answerLimits, maskError } = options;
+  const isPublishing = memoize(publishesOnly);
+  // The plugins read its signal, for queries. It is never aborted.
+  const shared = new graphql.fetchAPI.Request('http://localhost/graphql', { method: 'POST' });
+
+  /** Undefined if Yoga must answer. */
+  async function prepare(viewer: Viewer, { query, operationName, variables }: Operation) {
+    const over: ServerContext = { viewer };
+    const params = { query };
+    const enveloped: Enveloped = graphql.getEnveloped({ request: shared, params, waitUntil: () => undefined, ...over });
+    const { schema, parse, validate, contextFactory, execute } = enveloped;
+    try {
+      const document = parse(query);
+      if (!isPublishing(document) || validate(schema, document).length > 0) return undefined;
+      if (operationName !== undefined && operationName !== nameOf(document)) return undefined;
+      const args = { schema, document, contextValue: await contextFactory(), operationName, variableValues: variables };
+      // `as`: variables are an object, and graphql-js takes an undefined name.
+      return { execute, args: args as ExecutionArgs };
+    } catch {
+      // Yoga finds the same error.
+      return undefined;
+    }
+  }
+
+  return async (request, response) => {
+    if (!isPlain(request)) return {};
+    const viewer = await authenticate(request.headers.authorization).catch(() => undefined);
+    if (viewer === undefined) return {};
+    if (waitBeforeOperation(viewer, options) > 0) return { viewer };
+    cpuShares(viewer)?.spend(Number(request.headers['content-length']) * PRICES.byteOfRequest);
+    const body = await readBody(request);
+    if (body === undefined) return 'answered';
+    const operation = readOperation(body);
+    const prepared = operation && (await prepare(viewer, operation));
+    if (prepared === undefined) {
+      // Yoga's adapter takes the body from here. It was read.
+      Object.assign(request, { body: Readable.from([body]) });
+      return { viewer, isAdmitted: true };
+    }
+    const result = await run(prepared).catch((error: unknown) => ({ errors: [maskError(error)] }));
+    const bounded = answerLimits.bound(result, { viewer, res: response, max: MAX_WHOLE }).result;
+    send(response, bounded);
+    return 'answered';
+  };
+}
+
+async function run({
+  execute,
+  args,
+}: {
+  execute: Enveloped['execute'];
+  args: ExecutionArgs;
+}): Promise<ExecutionResult> {
+  return execute(args);
+}
+
+/** A request as services send it; others need Yoga's negotiation, or are from browsers. */
+function isPlain({ method, url, headers }: IncomingMessage): boolean {
+  const { accept = '*/*', origin } = headers;
+  const length = Number(headers['content-length']);
+  return (
+    method === 'POST' &&
+    url === '/graphql' &&
+    JSON_TYPE.test(headers['content-type'] ?? '') &&
+    (accept === '*/*' || accept === 'application/json') &&
+    origin === undefined &&
+    headers['content-encoding'] === undefined &&
+    length > 0 &&
+    length <= MAX_BODY_BYTES
+  );
+}
+
+/** Undefined if the client disconnected. */
+async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of request) chunks.push(chunk as Buffer); // without an encoding, chunks are buffers
+    return chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Undefined unless the body has an operation that may publish. */
+function readOperation(body: Buffer): Operation | undefined {
+  if (!body.includes('publishEvent')) return undefined;
+  const parsed = parseJson(body);
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return undefined;
+  const { query, operationName, variables, ...rest } = parsed as Readonly<Record<string, unknown>>;
+  const isValid =
+    typeof query === 'string' &&
+    (operationName == null || typeof operationName === 'string') &&
+    (variables == null || (typeof variables === 'object' && !Array.isArray(variables))) &&
+    Object.keys(rest).length === 0;
+  if (!isValid) return undefined;
+  return { query, operationName: operationName ?? undefined, variables: variables ?? undefined };
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString());
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether the document is one mutation without fragments that only publishes. */
+function publishesOnly({ definitions }: DocumentNode): boolean {
+  const [definition] = definitions;
+  return (
+    definitions.length === 1 &&
+    definition?.kind === Kind.OPERATION_DEFINITION &&
+    definition.operation === OperationTypeNode.MUTATION &&
+    definition.selectionSet.selections.every(
+      (selection) => selection.kind === Kind.FIELD && PUBLISHING.has(selection.name.value),
+    )
+  );
+}
+
+/** The name of the first operation. */
+function nameOf({ definitions: [definition] }: DocumentNode): string | undefined {
+  return definition?.kind === Kind.OPERATION_DEFINITION ? definition.name?.value : undefined;
+}
+
+function memoize<Key extends object, Value>(compute: (key: Key) => Value): (key: Key) => Value {
+  const known = new WeakMap<Key, { readonly value: Value }>();
+  return (key) => {
+    const found = known.get(key) ?? { value: compute(key) };
+    known.set(key, found);
+    return found.value;
+  };
+}
+
+/** As Yoga answers for `application/json`: 200, unless an error names another status. */
+function send(response: ServerResponse, { data, errors }: ExecutionResult): void {
+  const statuses = errors?.map(({ extensions: { http } }) => statusOf(http)) ?? [];
+  const shown = errors?.map((error) => {
+    // JSON leaves out what is undefined.
+    return { ...error.toJSON(), extensions: { ...error.extensions, http: undefined } };
+  });
+  const body = Buffer.from(JSON.stringify({ ...(data !== undefined && { data }), ...(shown && { errors: shown }) }));
+  const status = Math.max(200, ...statuses);
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', 'content-length': body.length });
+  response.end(body);
+}
+
+function statusOf(http: unknown): number {
+  if (typeof http !== 'object' || http === null || !('status' in http)) return 0;
+  return typeof http.status === 'number' ? http.status : 0;
+}

@@ -1,0 +1,71 @@
+import { afterEach, expect, it } from 'vitest';
+import { startScene } from '../support/scene.ts';
+
+/** A service's request goes past Yoga; with this Accept, which lists two types, it does not. */
+const ACCEPT = { short: 'application/json', yoga: 'application/json, application/json;q=0.9' };
+const PUBLISH = `mutation Publish($input: PublishEventInput!) {
+  publishEvent(input: $input) { __typename ... on PublishEventPayload { event { id tenant } } ... on Error { code message } }
+}`;
+const input = { tenant: 'acme', type: 'order.paid', data: { total: 1 }, id: 'same' };
+
+const cleanUps: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+});
+
+it('a publishing mutation has the same answer with and without the Fetch API in between', async () => {
+  const { app } = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1000' } });
+  const send = async (body: unknown, headers: Record<string, string> = {}) => {
+    const response = await fetch(`${app.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${app.adminApiKey}`, ...headers },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    });
+    const { status } = response;
+    return { status, type: response.headers.get('content-type'), body: await response.text() };
+  };
+  const requests: readonly (readonly [body: unknown, headers?: Record<string, string>])[] = [
+    [{ query: PUBLISH, variables: { input } }],
+    [{ query: PUBLISH, variables: { input }, operationName: 'Publish' }],
+    [{ query: PUBLISH, variables: { input }, operationName: 'Other' }],
+    [{ query: PUBLISH, variables: { input: { ...input, tenant: 'a b' } } }],
+    [{ query: PUBLISH, variables: { input: { ...input, unknown: 1 } } }],
+    [{ query: PUBLISH }],
+    [{ query: PUBLISH, variables: 1 }],
+    [{ query: `${PUBLISH} query Other { server { version } }`, variables: { input } }],
+    [{ query: 'mutation { publishEvent }' }],
+    [{ query: 'mutation { publishEvent( }' }],
+    [{ query: 'query { publishEvent: server { version } }' }],
+    ['{"query": "publishEvent'],
+    ['["publishEvent"]'],
+    [{ query: PUBLISH, variables: { input } }, { authorization: 'Bearer unknown' }],
+  ];
+  for (const [body, headers] of requests) {
+    const short = await send(body, { ...headers, accept: ACCEPT.short });
+    expect(short).toEqual(await send(body, { ...headers, accept: ACCEPT.yoga }));
+  }
+  const { body } = await send({ query: PUBLISH, variables: { input } }, { accept: ACCEPT.short });
+  expect(JSON.parse(body)).toEqual({
+    data: { publishEvent: { __typename: 'PublishEventPayload', event: { id: 'same', tenant: 'acme' } } },
+  });
+});
+
+it('a credential beyond its rate is refused before its body is read, on either way', async () => {
+  const { app } = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1' } });
+  const { createApiKey } = await app.graphql<{ createApiKey: { key: string } }>(
+    'mutation { createApiKey(input: { name: "p", scope: PUBLISH, tenant: "acme" }) { ... on CreateApiKeyPayload { key } } }',
+  );
+  const send = async (accept: string) => {
+    const response = await fetch(`${app.url}/graphql`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', authorization: `Bearer ${createApiKey.key}`, accept },
+      body: JSON.stringify({ query: PUBLISH, variables: { input: { ...input, id: undefined } } }),
+    });
+    return response.status;
+  };
+  const statuses = [];
+  for (let count = 0; count < 10; count += 1) statuses.push(await send(ACCEPT.short), await send(ACCEPT.yoga));
+  expect(statuses.slice(0, 2)).toEqual([200, 200]);
+  expect(statuses.filter((status) => status === 429).length).toBeGreaterThan(statuses.length / 2);
+});
