@@ -1,10 +1,9 @@
 import { Component, lazy, type ReactNode, Suspense } from 'react';
-import { Redirect, Route, Router, Switch } from 'wouter';
+import { Route, Router, Switch } from 'wouter';
 import { useStore } from './graphql/store.ts';
 import { ClientsProvider } from './graphql/use-clients.tsx';
 import { LiveLogPage } from './live-log/live-log-page.tsx';
 import { messages } from './messages.ts';
-import { paths } from './paths.ts';
 import { session } from './session/session.ts';
 import { SignInAgain, SignInPage } from './session/sign-in.tsx';
 import { Layout, PageTitle } from './shell/layout.tsx';
@@ -16,6 +15,7 @@ const DeliveryPage = lazy(async () => ({ default: (await import('./deliveries/de
 const DeliveriesPage = lazy(async () => ({
   default: (await import('./deliveries/deliveries-page.tsx')).DeliveriesPage,
 }));
+const OverviewPage = lazy(async () => ({ default: (await import('./overview/overview-page.tsx')).OverviewPage }));
 const SubscriptionsPage = lazy(async () => ({
   default: (await import('./subscriptions/subscriptions-page.tsx')).SubscriptionsPage,
 }));
@@ -57,9 +57,7 @@ export function App() {
 function Pages() {
   return (
     <Switch>
-      <Route path="/">
-        <Redirect to={paths.liveLog()} replace />
-      </Route>
+      <Route path="/" component={OverviewPage} />
       <Route path="/log" component={LiveLogPage} />
       <Route path="/event" component={EventPage} />
       <Route path="/events" component={EventsPage} />

@@ -251,12 +251,44 @@ export const messages = {
     secretNote: 'Secrets are redacted.',
   },
 
+  overview: {
+    title: 'Overview',
+    range: 'Period',
+    ranges: { '1h': 'Last hour', '24h': 'Last 24 hours', '7d': 'Last 7 days', '30d': 'Last 30 days' },
+    succeeded: 'Succeeded',
+    failed: 'Failed',
+    successRate: 'Success rate',
+    latency: 'Response time p50 / p95',
+    latencyOf: (p50: number, p95: number) => `${count(p50)} / ${count(p95)} ms`,
+    pending: 'Pending',
+    moreThan: (number: string) => `over ${number}`,
+    period: 'Period',
+    outcomes: (succeeded: number, failed: number, range: string) =>
+      `${count(succeeded)} succeeded, ${count(failed)} failed in the ${range.toLowerCase()}`,
+    nothing: (range: string) => `No attempt in the ${range.toLowerCase()}`,
+    nothingHint: 'Attempts are made for each subscription that matches an event. Publish one:',
+    failing: (subscriptions: number, hasMore: boolean) => {
+      if (subscriptions === 0) return 'No failing subscription';
+      if (hasMore) return `More than ${count(subscriptions)} failing subscriptions`;
+      return subscriptions === 1 ? 'One failing subscription' : `${count(subscriptions)} failing subscriptions`;
+    },
+    allFailing: 'All failing subscriptions',
+    oldest: 'Oldest pending',
+    deactivation: 'Deactivation',
+    reasons: 'Most frequent reasons of failures',
+    noFailures: 'No failure',
+    rejected: 'Newest rejected events',
+    allRejected: 'All rejected events',
+  },
+
   subscriptions: {
     title: 'Subscriptions',
     label: 'Webhook subscriptions, newest first',
     all: 'All',
     active: 'Active',
     inactive: 'Inactive',
+    failing: 'Failing',
+    search: 'Search URL or description',
     create: 'Create',
     eventTypes: 'Event types',
     description: 'Description',
@@ -291,6 +323,12 @@ export const messages = {
     noDeliveries: 'A delivery is created for each event that matches. Send a test event to try the endpoint.',
     allDeliveries: 'All deliveries',
     watch: 'Live log',
+    pending: 'Pending',
+    pendingSince: (number: string, time: string) => `${number}, the oldest ${time}`,
+    lastSuccess: 'Last success',
+    lastAttempt: 'Last attempt',
+    willDeactivate: 'Deactivation',
+    never: 'never',
     test: 'Send test',
     edit: 'Edit',
     activate: 'Activate',
@@ -395,6 +433,7 @@ export const messages = {
     emptyHint: 'Services publish, and front ends read, with keys of their own; the operator’s key is not in this list.',
     revokeTitle: (name: string) => `Revoke the key ${name}`,
     revoke: 'Revoke',
+    action: 'Action',
     revokeHint: 'Within five seconds every process refuses it and closes its streams. This cannot be undone.',
   },
 

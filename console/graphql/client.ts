@@ -12,7 +12,17 @@ export type Clients = {
 
 /** Types without an id of their own are part of the object that has them. */
 const NONE = () => null;
-const EMBEDDED = ['Circuit', 'SigningSecret', 'DeliveryStats', 'DeliveryStatsBucket', 'ResponseTimes', 'InputProblem'];
+const EMBEDDED = [
+  'Circuit',
+  'SigningSecret',
+  'DeliveryStats',
+  'DeliveryStatsBucket',
+  'ResponseTimes',
+  'InputProblem',
+  'DeliveryCounts',
+  'DeliveryStatsGroup',
+  'SubscriptionHealth',
+];
 const PAGES = [
   'Attempt',
   'ApiKey',

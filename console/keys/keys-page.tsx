@@ -1,4 +1,4 @@
-import { useState } from 'react';
+import { useMemo, useState } from 'react';
 import { KeyListDocument, type KeyRowFragment, RevokeKeyDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
@@ -14,6 +14,7 @@ import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { CreateKey } from './create-key.tsx';
+import styles from './keys-page.module.css';
 
 const words = messages.keys;
 const names = messages.columns;
@@ -52,12 +53,28 @@ const COLUMNS: readonly Column<KeyRowFragment>[] = [
   },
 ];
 
+function revokeColumn(onRevoke: (row: KeyRowFragment) => void): Column<KeyRowFragment> {
+  return {
+    key: 'revoke',
+    header: words.action,
+    width: '72px',
+    align: 'end',
+    cell: (row) =>
+      row.revokedAt == null && (
+        <button type="button" tabIndex={-1} className={styles.revoke} onClick={() => onRevoke(row)}>
+          {words.revoke}
+        </button>
+      ),
+  };
+}
+
 /** The API keys of every tenant, for operators. */
 export function KeysPage() {
   const [params, setParams] = useUrlParams();
   const [isCreating, setCreating] = useState(false);
   const [revoking, setRevoking] = useState<KeyRowFragment>();
   const includeRevoked = params.get('revoked') === 'yes';
+  const columns = useMemo(() => [...COLUMNS, revokeColumn(setRevoking)], []);
   const { rows, error, isLoading, loadMore, refresh } = usePages({
     query: KeyListDocument,
     variables: { filter: { includeRevoked } },
@@ -85,7 +102,7 @@ export function KeysPage() {
       ) : (
         <Grid
           label={words.title}
-          columns={COLUMNS}
+          columns={columns}
           rows={rows}
           rowKey={({ id }) => id}
           onOpen={(row) => {

@@ -25,6 +25,7 @@ type Entry = {
 
 const words = messages.navigation;
 const ENTRIES: readonly Entry[] = [
+  { to: paths.overview(), icon: 'overview', name: words.overview },
   { to: paths.liveLog(), icon: 'live', name: words.liveLog },
   { to: paths.events(), icon: 'event', name: words.events, also: '/event' },
   { to: paths.deliveries(), icon: 'delivery', name: words.deliveries },

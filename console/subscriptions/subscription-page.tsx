@@ -8,17 +8,22 @@ import {
   type SubscriptionSettingsFragment,
   UpdateSubscriptionDocument,
 } from '../generated/graphql.ts';
+import { useStore } from '../graphql/store.ts';
 import { useAction } from '../graphql/use-action.ts';
+import { useRefresh } from '../graphql/use-refresh.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
+import { bucketLabel, rangeOf } from '../overview/ranges.ts';
 import { paths } from '../paths.ts';
 import { PageTitle } from '../shell/layout.tsx';
+import { preferences } from '../shell/preferences.ts';
+import { Bars } from '../ui/bars.tsx';
 import { Button } from '../ui/button.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { Facts } from '../ui/facts.tsx';
-import { count, percent } from '../ui/format.ts';
+import { count, percent, relativeTime } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
 import { JsonView } from '../ui/json-view.tsx';
 import { Link } from '../ui/link.tsx';
@@ -26,28 +31,25 @@ import { DeliveryOutcome } from '../ui/outcome.tsx';
 import { Section } from '../ui/section.tsx';
 import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
-import { Time } from '../ui/time.tsx';
+import { Time, useNow } from '../ui/time.tsx';
 import { splitUrl, visibleLine } from '../ui/visible-text.ts';
 import { valuesOf } from './form-values.ts';
 import { SecretsSection } from './secrets-section.tsx';
 import { SendTest } from './send-test.tsx';
 import { SubscriptionForm } from './subscription-form.tsx';
 import { SubscriptionState } from './subscription-state.tsx';
-import { useSubscriptionUpdates } from './use-subscription-updates.ts';
 
 const words = messages.subscription;
 const columns = messages.columns;
-const DAY_MS = 86_400_000;
 
 /** One subscription: its state, settings, secrets and deliveries, and what can be done with it. */
 export function SubscriptionPage({ id }: { readonly id: string }) {
-  // Statistics begin and end at whole hours, so the answer is the same for everybody within the hour.
-  const [range] = useState(() => lastDay(Date.now()));
+  const [{ from, to }] = useState(() => rangeOf('24h', Date.now()));
   const [{ data, error, fetching }, refresh] = useQuery({
     query: SubscriptionDetailsDocument,
-    variables: { id, ...range },
+    variables: { id, from, to },
   });
-  useSubscriptionUpdates(id, refresh);
+  useRefresh(refresh, { subscriptionId: id, collectMs: 1_000 });
   const subscription = data?.webhookSubscription;
   if (subscription == null) {
     return (
@@ -76,12 +78,19 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
             value: <code>{subscription.headerNames.map(visibleLine).join(', ')}</code>,
           },
           { name: words.limits, value: limitsOf(subscription) },
+          { name: words.pending, value: <Pending health={subscription.health} /> },
+          { name: words.lastSuccess, value: <TimeOrNever at={subscription.health.lastSuccessAt} /> },
+          { name: words.lastAttempt, value: <TimeOrNever at={subscription.health.lastAttemptAt} /> },
+          subscription.health.willDeactivateAt != null && {
+            name: words.willDeactivate,
+            value: <Time at={subscription.health.willDeactivateAt} />,
+          },
           { name: columns.id, value: <Id value={subscription.id} length={24} /> },
           { name: columns.created, value: <Time at={subscription.createdAt} /> },
           { name: words.changed, value: <Time at={subscription.updatedAt} /> },
         ]}
       />
-      <Statistics {...data?.deliveryStats.total} />
+      <Statistics stats={subscription.stats} />
       {subscription.filter != null && (
         <Section title={words.filter} hint={words.filterHint}>
           <JsonView value={subscription.filter} label={words.filter} />
@@ -93,10 +102,15 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
   );
 }
 
-/** The last 24 hours, ended by the current hour. */
-function lastDay(nowMs: number): { readonly from: string; readonly to: string } {
-  const end = Math.ceil(nowMs / 3_600_000) * 3_600_000;
-  return { from: new Date(end - DAY_MS).toISOString(), to: new Date(end).toISOString() };
+function Pending({ health: { pendingCount, isExact, oldestPendingAt } }: Pick<Details, 'health'>) {
+  const now = useNow();
+  const number = isExact ? count(pendingCount) : messages.overview.moreThan(count(pendingCount));
+  if (oldestPendingAt == null) return <>{number}</>;
+  return <>{words.pendingSince(number, relativeTime(Date.parse(oldestPendingAt), now))}</>;
+}
+
+function TimeOrNever({ at }: { readonly at: string | null | undefined }) {
+  return at == null ? <>{words.never}</> : <Time at={at} />;
 }
 
 function limitsOf({ timeoutMs, maxInFlight, rateLimitPerSecond }: SubscriptionSettingsFragment): string {
@@ -107,19 +121,33 @@ function limitsOf({ timeoutMs, maxInFlight, rateLimitPerSecond }: SubscriptionSe
   ].join(' · ');
 }
 
-function Statistics(total: Partial<SubscriptionDetailsQuery['deliveryStats']['total']>) {
-  const { attemptCount = 0, failureCount = 0, successRate, responseTimeMs } = total;
+function Statistics({ stats }: { readonly stats: Details['stats'] }) {
+  const { zone } = useStore(preferences);
+  const { attemptCount, failureCount, successRate, responseTimeMs } = stats.total;
+  const title = words.lastDay(attemptCount, failureCount);
   return (
-    <Section title={words.lastDay(attemptCount, failureCount)}>
+    <Section title={title}>
       {attemptCount > 0 && (
-        <Facts
-          facts={[
-            { name: words.successRate, value: successRate == null ? messages.none : percent(successRate) },
-            { name: words.attempts, value: count(attemptCount) },
-            responseTimeMs != null && { name: 'p50', value: words.ms(responseTimeMs.p50) },
-            responseTimeMs != null && { name: 'p95', value: words.ms(responseTimeMs.p95) },
-          ]}
-        />
+        <>
+          <Facts
+            facts={[
+              { name: words.successRate, value: successRate == null ? messages.none : percent(successRate) },
+              { name: words.attempts, value: count(attemptCount) },
+              responseTimeMs != null && { name: 'p50', value: words.ms(responseTimeMs.p50) },
+              responseTimeMs != null && { name: 'p95', value: words.ms(responseTimeMs.p95) },
+            ]}
+          />
+          <Bars
+            title={title}
+            words={messages.overview}
+            bars={stats.buckets.map(({ from, successCount, failureCount: failed }) => ({
+              key: from,
+              label: bucketLabel(from, '24h', zone),
+              succeeded: successCount,
+              failed,
+            }))}
+          />
+        </>
       )}
     </Section>
   );

@@ -16,6 +16,7 @@ import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { CreateSubscription } from './create-subscription.tsx';
 import { SubscriptionState } from './subscription-state.tsx';
+import styles from './subscriptions-page.module.css';
 
 type SubscriptionRow = SubscriptionListQuery['webhookSubscriptions']['nodes'][number];
 
@@ -65,16 +66,19 @@ const COLUMNS: readonly Column<SubscriptionRow>[] = [
   },
 ];
 
-/** Webhook subscriptions, newest first; the address has the filter by tenant and activity. */
+/** Webhook subscriptions, newest first; the address has the filter. */
 export function SubscriptionsPage() {
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
   const { canWrite } = useViewer();
   const [isCreating, setCreating] = useState(false);
-  const [tenant, active] = [params.get('tenant'), params.get('active')];
+  const [tenant, state, search] = [params.get('tenant'), params.get('state'), params.get('search') ?? ''];
   const filter = {
     ...(tenant !== null && { tenant }),
-    ...((active === 'yes' || active === 'no') && { isActive: active === 'yes' }),
+    ...(state === 'active' && { isActive: true }),
+    ...(state === 'inactive' && { isActive: false }),
+    ...(state === 'failing' && { isActive: true, failing: true }),
+    ...(search !== '' && { search }),
   };
   const { rows, error, isLoading, loadMore } = usePages({
     query: SubscriptionListDocument,
@@ -84,14 +88,25 @@ export function SubscriptionsPage() {
   return (
     <>
       <PageTitle title={words.title}>
+        <input
+          type="search"
+          className={styles.search}
+          aria-label={words.search}
+          placeholder={words.search}
+          spellCheck={false}
+          maxLength={200}
+          value={search}
+          onChange={(event) => setParams({ search: event.target.value })}
+        />
         <Segments
           label={names.status}
-          value={active ?? ''}
-          onChange={(next) => setParams({ active: next })}
+          value={state ?? ''}
+          onChange={(next) => setParams({ state: next })}
           options={[
             { value: '', name: words.all },
-            { value: 'yes', name: words.active },
-            { value: 'no', name: words.inactive },
+            { value: 'active', name: words.active },
+            { value: 'failing', name: words.failing },
+            { value: 'inactive', name: words.inactive },
           ]}
         />
         {canWrite && (

@@ -1,0 +1,219 @@
+import { useState } from 'react';
+import { useQuery } from 'urql';
+import { OverviewDocument, type OverviewQuery } from '../generated/graphql.ts';
+import { useStore } from '../graphql/store.ts';
+import { useRefresh } from '../graphql/use-refresh.ts';
+import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { preferences } from '../shell/preferences.ts';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { SubscriptionState } from '../subscriptions/subscription-state.tsx';
+import { Bars } from '../ui/bars.tsx';
+import { Endpoint } from '../ui/endpoint.tsx';
+import { count, percent } from '../ui/format.ts';
+import { Link } from '../ui/link.tsx';
+import { Mark } from '../ui/outcome.tsx';
+import { Section } from '../ui/section.tsx';
+import { Segments } from '../ui/segments.tsx';
+import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { Table } from '../ui/table.tsx';
+import { Time } from '../ui/time.tsx';
+import { visibleLine } from '../ui/visible-text.ts';
+import styles from './overview-page.module.css';
+import { bucketLabel, RANGE_NAMES, type RangeName, rangeOf, readRange } from './ranges.ts';
+
+const words = messages.overview;
+/** Statistics of a month count many rows, so pushed attempts lead to one read in this time. */
+const COLLECT_MS = 5_000;
+
+/** The state of everything that the credential may see; each figure leads to the list behind it. */
+export function OverviewPage() {
+  const [params, setParams] = useUrlParams();
+  const range = readRange(params.get('range'));
+  const [openedAt] = useState(() => Date.now());
+  const [{ data, error, fetching }, refresh] = useQuery({
+    query: OverviewDocument,
+    variables: rangeOf(range, openedAt),
+  });
+  useRefresh(refresh, { collectMs: COLLECT_MS });
+  return (
+    <>
+      <PageTitle title={words.title}>
+        <Segments
+          label={words.range}
+          value={range}
+          onChange={(next) => setParams({ range: next })}
+          options={RANGE_NAMES.map((name) => ({ value: name, name: words.ranges[name] }))}
+        />
+      </PageTitle>
+      {error !== undefined && data === undefined && <ErrorState error={error} />}
+      {data === undefined ? fetching && <SkeletonRows count={12} /> : <Parts data={data} range={range} />}
+    </>
+  );
+}
+
+function Parts({ data, range }: { readonly data: OverviewQuery; readonly range: RangeName }) {
+  const { total } = data.deliveryStats;
+  return (
+    <>
+      <Figures data={data} range={range} />
+      {total.attemptCount === 0 ? (
+        <EmptyState title={words.nothing(words.ranges[range])} command={PUBLISH_EXAMPLE}>
+          {words.nothingHint}
+        </EmptyState>
+      ) : (
+        <Outcomes stats={data.deliveryStats} range={range} />
+      )}
+      <Failing {...data.webhookSubscriptions} />
+      <div className={styles.columns}>
+        <Reasons groups={data.failures.groups} range={range} />
+        <Rejected nodes={data.rejectedEvents.nodes} />
+      </div>
+    </>
+  );
+}
+
+function Figures({ data, range }: { readonly data: OverviewQuery; readonly range: RangeName }) {
+  const { total } = data.deliveryStats;
+  const { pending, isExact } = data.deliveryCounts;
+  const since = range === '1h' ? 'since:1h' : `since:${range}`;
+  const figures = [
+    { name: words.succeeded, value: count(total.successCount), to: paths.liveLog(`status:success ${since}`) },
+    { name: words.failed, value: count(total.failureCount), to: paths.liveLog(`status:failure ${since}`) },
+    { name: words.successRate, value: total.successRate == null ? messages.none : percent(total.successRate) },
+    { name: words.latency, value: latencyOf(total.responseTimeMs) },
+    {
+      name: words.pending,
+      value: isExact ? count(pending) : words.moreThan(count(pending)),
+      to: paths.deliveries({ status: 'PENDING' }),
+    },
+  ];
+  return (
+    <dl className={styles.figures}>
+      {figures.map(({ name, value, to }) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{to === undefined ? value : <Link to={to}>{value}</Link>}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function latencyOf(times: { readonly p50: number; readonly p95: number } | null | undefined): string {
+  return times == null ? messages.none : words.latencyOf(Math.round(times.p50), Math.round(times.p95));
+}
+
+function Outcomes({ stats, range }: { readonly stats: OverviewQuery['deliveryStats']; readonly range: RangeName }) {
+  const { zone } = useStore(preferences);
+  const title = words.outcomes(stats.total.successCount, stats.total.failureCount, words.ranges[range]);
+  return (
+    <Section title={title}>
+      <Bars
+        title={title}
+        words={{ succeeded: words.succeeded, failed: words.failed, period: words.period }}
+        bars={stats.buckets.map((bucket) => ({
+          key: bucket.from,
+          label: bucketLabel(bucket.from, range, zone),
+          succeeded: bucket.successCount,
+          failed: bucket.failureCount,
+          note: bucket.responseTimeMs == null ? undefined : latencyOf(bucket.responseTimeMs),
+        }))}
+      />
+    </Section>
+  );
+}
+
+function Failing({ nodes, pageInfo }: OverviewQuery['webhookSubscriptions']) {
+  const all = pageInfo.hasNextPage && <Link to={paths.subscriptions({ state: 'failing' })}>{words.allFailing}</Link>;
+  return (
+    <Section title={words.failing(nodes.length, pageInfo.hasNextPage)} actions={all}>
+      {nodes.length > 0 && (
+        <Table
+          label={words.failing(nodes.length, pageInfo.hasNextPage)}
+          head={[
+            messages.columns.status,
+            messages.columns.endpoint,
+            messages.columns.tenant,
+            words.pending,
+            words.oldest,
+            words.deactivation,
+          ]}
+          rows={nodes.map((row) => ({
+            key: row.id,
+            cells: [
+              <SubscriptionState key="state" subscription={row} />,
+              <Link key="endpoint" to={paths.subscription(row.id)}>
+                <Endpoint url={row.url} />
+              </Link>,
+              visibleLine(row.tenant),
+              row.health.isExact ? count(row.health.pendingCount) : words.moreThan(count(row.health.pendingCount)),
+              row.health.oldestPendingAt == null ? (
+                messages.none
+              ) : (
+                <Time key="oldest" at={row.health.oldestPendingAt} />
+              ),
+              row.health.willDeactivateAt == null ? (
+                messages.none
+              ) : (
+                <Time key="deactivation" at={row.health.willDeactivateAt} />
+              ),
+            ],
+          }))}
+        />
+      )}
+    </Section>
+  );
+}
+
+type ReasonsProps = { readonly groups: OverviewQuery['failures']['groups']; readonly range: RangeName };
+
+function Reasons({ groups, range }: ReasonsProps) {
+  return (
+    <Section title={groups.length === 0 ? words.noFailures : words.reasons}>
+      {groups.length > 0 && (
+        <Table
+          label={words.reasons}
+          head={[messages.columns.reason, messages.columns.attempts]}
+          rows={groups.map(({ key, total }) => ({
+            key,
+            cells: [
+              <Link key="reason" to={paths.liveLog(`reason:${key.toLowerCase()} since:${range}`)}>
+                {messages.failureReason(key)}
+              </Link>,
+              count(total.attemptCount),
+            ],
+          }))}
+        />
+      )}
+    </Section>
+  );
+}
+
+function Rejected({ nodes }: OverviewQuery['rejectedEvents']) {
+  return (
+    <Section
+      title={nodes.length === 0 ? messages.rejectedEvents.empty : words.rejected}
+      actions={nodes.length > 0 && <Link to={paths.rejectedEvents()}>{words.allRejected}</Link>}
+    >
+      {nodes.length > 0 && (
+        <Table
+          label={words.rejected}
+          head={[messages.columns.time, messages.columns.reason, messages.rejectedEvents.message]}
+          rows={nodes.map((row) => ({
+            key: row.id,
+            cells: [
+              <Time key="time" at={row.createdAt} />,
+              <Mark key="reason" tone="failure">
+                {messages.rejectedEvents.reasons[row.reason]}
+              </Mark>,
+              visibleLine(row.message),
+            ],
+          }))}
+        />
+      )}
+    </Section>
+  );
+}
