@@ -280,6 +280,27 @@ describe('a SIGTERM during the start ends the program with exit code 0', () => {
     expect(last.child.exitCode).toBe(0);
   });
 
+  it('before the next step begins', async () => {
+    const folder = await tempFolder();
+    const dataDir = join(folder.path, 'data');
+    const started = join(folder.path, 'started');
+    const go = join(folder.path, 'go');
+    // Starts as a server only once the file `go` exists.
+    const script = `#!/bin/sh
+      case "$1" in -c) touch ${started}; until [ -e ${go} ]; do sleep 0.05; done ;; esac
+      exec ${inject('natsServer')} "$@"`;
+    await writeFile(join(folder.path, 'nats-server'), script, { mode: 0o755 });
+    const program = start({ DATA_DIR: dataDir, PORT: '0', PATH: `${folder.path}:${process.env['PATH'] ?? ''}` });
+    const terminated = terminateWhen(program, () => existsSync(started));
+    await waitFor(() => program.output().includes('stopping before the start is over'), {
+      what: 'the signal',
+      timeoutMs: START_MS,
+    });
+    await writeFile(go, '');
+    await terminated;
+    expect(await readdir(dataDir)).not.toContain('postgres');
+  });
+
   it('with servers that do not answer', async () => {
     const silent = await startUnansweredPort();
     const address = `127.0.0.1:${silent.port}`;
@@ -294,7 +315,8 @@ it.runIf(process.platform === 'linux')(
   'a limit of open files that is too low stops the start, and one sentence says what to do',
   async () => {
     const limited = spawn('sh', ['-c', 'ulimit -n 256 && exec "$@"', 'sh', process.execPath, BUNDLED_PROGRAM], {
-      ...{ env: {}, stdio: ['ignore', 'pipe', 'pipe'] },
+      // The program would end as well, with another sentence, if it did not look at the limit.
+      ...{ env: { PORT: 'http' }, stdio: ['ignore', 'pipe', 'pipe'] },
     });
     let output = '';
     for (const stream of [limited.stdout, limited.stderr]) stream.on('data', (chunk) => (output += String(chunk)));
