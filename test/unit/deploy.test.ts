@@ -85,6 +85,16 @@ describe('compose.yaml', () => {
   });
 });
 
+test('the context of the image has every source of the build', () => {
+  const list = /const SOURCES = \[(.*?)\];/s.exec(read('scripts/build.mjs'))?.[1] ?? '';
+  const sources = [...list.matchAll(/'([^']+)'/g)]
+    .map(([, path]) => path ?? '')
+    .filter((path) => !path.startsWith('node_modules/'));
+  expect(sources.length).toBeGreaterThan(5);
+  const included = new Set(read('.dockerignore').split('\n'));
+  expect(sources.filter((path) => !included.has(`!${path}`))).toEqual([]);
+});
+
 test('the image and the unit start the program with the flags of `npm start`', () => {
   const [, entrypoint = ''] = /^ENTRYPOINT (.*)$/m.exec(read('deploy/Dockerfile')) ?? [];
   expect(JSON.parse(entrypoint)).toEqual(['node', ...NODE_FLAGS, '/app/dist/main.js']);
