@@ -1,0 +1,30 @@
+import type { SubscriptionStateFragment } from '../generated/graphql.ts';
+import { messages } from '../messages.ts';
+import { countdown, relativeTime } from '../ui/format.ts';
+import type { Tone } from '../ui/outcome.tsx';
+
+const words = messages.subscription.state;
+
+type InWords = { readonly tone: Tone; readonly word: string; readonly detail?: string };
+
+/** The state of a subscription in words, such as "Circuit open" with "only probes, next in 0:42". */
+export function inWords(subscription: SubscriptionStateFragment, nowMs: number): InWords {
+  const { isActive, deactivationReason, failingSince, circuit } = subscription;
+  if (!isActive) {
+    return deactivationReason == null
+      ? { tone: 'neutral', word: words.inactive }
+      : { tone: 'failure', word: words.inactive, detail: words.deactivated[deactivationReason] };
+  }
+  if (circuit.state === 'OPEN') {
+    const waitMs = circuit.nextProbeAt == null ? 0 : Date.parse(circuit.nextProbeAt) - nowMs;
+    return {
+      tone: 'failure',
+      word: words.open,
+      detail: waitMs > 0 ? words.nextProbe(countdown(waitMs)) : words.probeDue,
+    };
+  }
+  if (failingSince != null) {
+    return { tone: 'waiting', word: words.failing, detail: words.since(relativeTime(Date.parse(failingSince), nowMs)) };
+  }
+  return { tone: 'success', word: words.active };
+}
