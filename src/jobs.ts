@@ -30,8 +30,7 @@ export function createJobs(config: Config, services: Services): Job[] {
   ];
 }
 
-function createSenderJobs(config: Config, services: Services): Job[] {
-  const { egress, retryScheduleMs, retention, directDelivery, logAttempts } = config;
+function createSenderJobs({ egress, retryScheduleMs, retention, logAttempts }: Config, services: Services): Job[] {
   const { databaseUrls, database, secretBox, bus, deliveries, feed, log, metrics } = services;
   const databaseUrl = databaseUrls.directUrl;
   const subscriptions = new SubscriptionCache(database, secretBox);
@@ -55,7 +54,6 @@ function createSenderJobs(config: Config, services: Services): Job[] {
     userAgent,
     logAttempts,
   });
-  if (directDelivery) deliveries.handOverTo(sender);
   const changes = new ChangeListener({
     url: databaseUrl,
     log,

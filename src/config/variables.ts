@@ -267,12 +267,6 @@ export const TABLE = {
     default: 'info',
     meaning: '`trace`, `debug`, `info`, `warn`, `error` or `silent`; the log is JSON lines on standard output.',
   }),
-  directDelivery: variable('DIRECT_DELIVERY', {
-    parse: parseBoolean,
-    default: 'true',
-    meaning:
-      'Whether a process with the roles `dispatcher` and `sender` hands the deliveries that it creates to its own sender while that has room, in place of JetStream.',
-  }),
   logAttempts: variable('LOG_ATTEMPTS', {
     parse: parseLogAttempts,
     default: 'all',

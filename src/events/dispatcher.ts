@@ -157,8 +157,6 @@ export class Dispatcher {
         await nextTurn();
         continue;
       }
-      // Before the batch is formed, so that an event that comes meanwhile has its turn.
-      await this.#options.deliveries.untilRoom();
       const batch = this.#queue.take(BATCH);
       for (const item of batch) this.#inFlight.set(item.key, item);
       this.#notifyQueueChange();

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import process from 'node:process';
 import { connect, type JetStreamManager, type NatsConnection, NatsError, nanos, headers as natsHeaders } from 'nats';
 import pg from 'pg';
 import { type Logger, pino } from 'pino';
@@ -109,8 +108,6 @@ export function testEnv(
     RETRY_SCHEDULE: '200ms,300ms',
     LOG_LEVEL: 'silent',
     WORKERS: '0',
-    // Most tests are about the messages that senders of several processes share; direct-delivery.test.ts is not.
-    DIRECT_DELIVERY: process.env['TEST_DIRECT_DELIVERY'] ?? 'false',
     ...env,
   };
 }

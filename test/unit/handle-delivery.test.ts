@@ -58,7 +58,6 @@ type Setup = {
   readonly outcome?: Outcome;
   readonly redelivered?: boolean;
   readonly isFirst?: boolean;
-  readonly isDirect?: true;
   readonly isCancelled?: boolean;
   readonly lease?: Lease;
   readonly mayReserveNak?: boolean;
@@ -130,8 +129,7 @@ async function handle(setup: Setup = {}) {
     ...setup.deps,
   };
   if (setup.stop === 'taking') stopTaking.abort();
-  const { redelivered = false, isDirect } = setup;
-  const message = { redelivered, seq: 11, headers: undefined, ...(isDirect && { isDirect }) };
+  const message = { redelivered: setup.redelivered ?? false, seq: 11, headers: undefined };
   const startedAt = performance.now();
   const disposition = await handleDelivery(deps, {
     message,
@@ -173,12 +171,6 @@ it('a failure is recorded as pending, and its message redelivered after the back
 
 it('a retry that cannot wait in JetStream waits in Postgres, and its message is acked', async () => {
   const { disposition, results } = await handle({ outcome: respond(500), mayReserveNak: false });
-  expect(disposition).toBe('ack');
-  expect(results).toMatchObject([{ status: 'PENDING', staysEnqueued: false }]);
-});
-
-it('the retry of a direct delivery waits in Postgres: it has no message in JetStream', async () => {
-  const { disposition, results } = await handle({ outcome: respond(500), isDirect: true });
   expect(disposition).toBe('ack');
   expect(results).toMatchObject([{ status: 'PENDING', staysEnqueued: false }]);
 });

@@ -1,5 +1,4 @@
 import { expect, it } from 'vitest';
-import type { DeliveryEnvelope } from '../../src/delivery/queue/message.ts';
 import { RedeliveryGuard } from '../../src/delivery/sending/redelivery.ts';
 import type { JetStreamMessage } from '../../src/nats/connection.ts';
 
@@ -39,19 +38,3 @@ it('as long as it is not known what was stored before, nothing is believed', () 
   const message = { seq: 1_000_000, redelivered: false } as JetStreamMessage;
   expect([deliveries.distrustsAll, deliveries.isCertainlyFirst(message, { publishedAt: now })]).toEqual([true, false]);
 });
-
-it.each([
-  ['just handed over', { redelivered: false, ageMs: 0 }, true],
-  ['handed over again', { redelivered: true, ageMs: 0 }, false],
-  ['handed over long ago', { redelivered: false, ageMs: 10_100 }, false],
-])(
-  'a direct delivery that was %s is the only one: whatever JetStream has stored',
-  (_name, { redelivered, ageMs }, is) => {
-    const now = Date.now();
-    const guard = new RedeliveryGuard(() => now);
-    const message = { seq: -1, headers: undefined, redelivered, isDirect: true as const };
-    // `as`: what the rule looks at.
-    const delivery = { publishedAt: now - ageMs } as DeliveryEnvelope;
-    expect(guard.isOnlyMessage(message, delivery)).toBe(is);
-  },
-);

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { seldom } from '../../lib/log.ts';
 import { type JetStreamMessage, type NatsClient, NotConnectedError } from '../../nats/connection.ts';
@@ -29,17 +28,6 @@ const INLINE_DATA = 256;
 /** Undelivered messages above which a message of any tenant waits long. */
 const CROWDED_ABOVE = 4_000;
 const DEPTH_REFRESH_MS = 100;
-/** Milliseconds for which untilRoom() waits, and between its checks. Endpoints that hang can keep a sender full for longer. */
-const MAX_ROOM_WAIT_MS = 250;
-const ROOM_CHECK_MS = 5;
-
-/** The sender of this process. */
-type DirectSender = {
-  /** False when it has enough to do for now. */
-  readonly hasRoom: boolean;
-  /** False if the sender cannot hold another delivery, or is not running: the delivery is then published to JetStream. */
-  take(delivery: DeliveryEnvelope): boolean;
-};
 
 /** The stream DELIVERIES: publishes deliveries, reads their messages, and knows whether JetStream refuses them. */
 export class DeliveryStream {
@@ -48,7 +36,6 @@ export class DeliveryStream {
   /** Why JetStream did not store the last delivery; undefined if it did. */
   #refusal: { readonly reason: string; readonly at: number } | undefined;
 
-  #sender: DirectSender | undefined;
   #undelivered = 0;
   #depthReadAt = Number.NEGATIVE_INFINITY;
 
@@ -94,27 +81,11 @@ export class DeliveryStream {
     return Math.min(MAX_FAN_OUT_BYTES, Math.floor(this.#options.nats.deliveriesMaxBytes / FAN_OUTS));
   }
 
-  /** From now on deliveries go to this sender while it has room, without a message in JetStream (ADR 25). */
-  handOverTo(sender: DirectSender): void {
-    this.#sender = sender;
-  }
-
-  /** Resolves when the sender of this process has room for a batch, at the latest after MAX_ROOM_WAIT_MS. */
-  async untilRoom(): Promise<void> {
-    const until = performance.now() + MAX_ROOM_WAIT_MS;
-    while (this.#sender?.hasRoom === false && performance.now() < until) await delay(ROOM_CHECK_MS);
-  }
-
-  /**
-   * Resolves when the sender of this process or JetStream has the delivery, and otherwise rejects as NatsClient.publish
-   * does.
-   */
+  /** Resolves and rejects as NatsClient.publish does. */
   async publish(message: DeliveryMessage): Promise<void> {
     const { nats, now } = this.#options;
-    const envelope = { ...message, publishedAt: now() };
-    if (nats.connected && this.#sender?.take(envelope) === true) return;
     const subject = nats.names.deliverySubject(message.subscriptionId);
-    const body = encodeDeliveryMessage(envelope);
+    const body = encodeDeliveryMessage({ ...message, publishedAt: now() });
     try {
       await nats.publish(subject, body, { msgID: messageId(message) });
     } catch (error) {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { MAX_PENDING_TESTS } from '../../events/test-event.ts';
 import type { WaitReason } from '../../generated/prisma/enums.ts';
+import type { JetStreamMessage } from '../../nats/connection.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SenderSubscription } from '../../subscriptions/cache.ts';
 import type { DeliveryEnvelope, DeliveryMessage } from '../queue/message.ts';
@@ -8,7 +9,6 @@ import { SLOT_HORIZON_MS } from '../queue/rate-slots.ts';
 import { LEASE_MARGIN_MS, type Lease, type LeaseRequest, type LimitedDelivery } from '../queue/store.ts';
 import { type AttemptDeps, makeAttempt, type NewAttempt } from './attempt.ts';
 import { type LogAttempts, logAttempt } from './attempt-metrics.ts';
-import type { SenderMessage } from './direct.ts';
 import type { LimiterEntry } from './limiter.ts';
 import { MAX_SHORT_WAIT_MS } from './redelivery.ts';
 import type { NewResult } from './result-writer.ts';
@@ -16,7 +16,7 @@ import { type NextStep, nextStep, nextStepOfTest } from './retry-policy.ts';
 
 /** A delivery whose message the sender has taken and not acknowledged yet. */
 export type InFlightDelivery = {
-  readonly message: Pick<SenderMessage, 'redelivered' | 'seq' | 'headers' | 'isDirect'>;
+  readonly message: Pick<JetStreamMessage, 'redelivered' | 'seq' | 'headers'>;
   readonly delivery: DeliveryEnvelope;
   /** Permits it takes from the sender's semaphore. */
   readonly permits: number;
@@ -234,11 +234,10 @@ async function redeliverAfter({ statements }: HandlerDeps, deliveryId: string, w
 
 async function attempt(
   deps: HandlerDeps,
-  inFlight: InFlightDelivery,
+  { delivery }: InFlightDelivery,
   { subscription, number }: { readonly subscription: SenderSubscription; readonly number: number },
 ): Promise<Disposition> {
   const { statements, retryScheduleMs, random, clock, stopWorking: signal } = deps;
-  const { delivery } = inFlight;
   const data = delivery.data ?? (await statements.loadData(delivery.deliveryId));
   if (data === undefined) throw new Error(`delivery ${delivery.deliveryId} has no event`);
   const made = await makeAttempt(deps, { delivery: { ...delivery, data }, subscription, number, signal });
@@ -248,20 +247,19 @@ async function attempt(
   const decision = delivery.isTest
     ? nextStepOfTest(outcome)
     : nextStep({ outcome, attemptNumber: number, retryScheduleMs, random: random(), nowMs: clock.now() });
-  return record(deps, inFlight, { attempt: made.attempt, decision });
+  return record(deps, delivery, { attempt: made.attempt, decision });
 }
 
 async function record(
   deps: HandlerDeps,
-  { message, delivery }: InFlightDelivery,
+  delivery: DeliveryEnvelope,
   { attempt, decision }: { readonly attempt: NewAttempt; readonly decision: NextStep },
 ): Promise<Disposition> {
   const { results, delayedNaks, circuits } = deps;
   const now = performance.now();
   const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
   // A probe is one request: redelivered, its message would make the retry a probe as well.
-  const mayStay = message.isDirect !== true && !delivery.isProbe;
-  const staysEnqueued = dueAt !== undefined && mayStay && delayedNaks.reserve(dueAt, now);
+  const staysEnqueued = dueAt !== undefined && !delivery.isProbe && delayedNaks.reserve(dueAt, now);
   await results.write({
     attempt,
     status: dueAt !== undefined ? 'PENDING' : attempt.status,

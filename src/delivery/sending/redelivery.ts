@@ -1,7 +1,6 @@
 import type { JetStreamManager } from 'nats';
 import type { JetStreamMessage, NatsClient } from '../../nats/connection.ts';
 import { type DeliveryEnvelope, messageId, TRUST_FIRST_FOR_MS } from '../queue/message.ts';
-import type { SenderMessage } from './direct.ts';
 
 /**
  * Decides whether a message of DELIVERIES is certainly delivered for the first time. Its own word counts only if it was
@@ -36,13 +35,9 @@ export class RedeliveryGuard {
 
   isCertainlyFirst(
     { redelivered, seq }: Pick<JetStreamMessage, 'redelivered' | 'seq'>,
-    delivery: Pick<DeliveryEnvelope, 'publishedAt'>,
+    { publishedAt }: Pick<DeliveryEnvelope, 'publishedAt'>,
   ): boolean {
-    return !redelivered && seq > this.#distrustUpTo && this.#isYoung(delivery);
-  }
-
-  #isYoung({ publishedAt }: Pick<DeliveryEnvelope, 'publishedAt'>): boolean {
-    return this.#now() - publishedAt < TRUST_FIRST_FOR_MS;
+    return !redelivered && seq > this.#distrustUpTo && this.#now() - publishedAt < TRUST_FIRST_FOR_MS;
   }
 
   /**
@@ -50,11 +45,9 @@ export class RedeliveryGuard {
    * published under the same message id; a message under another id, or none, is not trusted.
    */
   isOnlyMessage(
-    message: Pick<SenderMessage, 'redelivered' | 'seq' | 'headers' | 'isDirect'>,
+    message: Pick<JetStreamMessage, 'redelivered' | 'seq' | 'headers'>,
     delivery: DeliveryEnvelope,
   ): boolean {
-    // This process made it: no broker can have forgotten anything.
-    if (message.isDirect === true) return !message.redelivered && this.#isYoung(delivery);
     if (!this.isCertainlyFirst(message, delivery)) return false;
     return message.headers?.get('Nats-Msg-Id') === messageId(delivery);
   }
@@ -116,13 +109,13 @@ const FLUSH_INTERVAL_MS = 250;
 
 /** Naks with a delay, limited in number and sent in bursts. */
 export class DelayedNaks {
-  readonly #nak: (message: SenderMessage, delayMs: number) => void;
+  readonly #nak: (message: JetStreamMessage, delayMs: number) => void;
   /** When each reserved wait ends, here and below on performance.now()'s clock. */
   #ends: number[] = [];
-  #unsent: { readonly message: SenderMessage; readonly dueAt: number }[] = [];
+  #unsent: { readonly message: JetStreamMessage; readonly dueAt: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(nak: (message: SenderMessage, delayMs: number) => void) {
+  constructor(nak: (message: JetStreamMessage, delayMs: number) => void) {
     this.#nak = nak;
   }
 
@@ -136,7 +129,7 @@ export class DelayedNaks {
   }
 
   /** Has JetStream redeliver the message at `dueAt`. */
-  nakUntil(message: SenderMessage, dueAt: number): void {
+  nakUntil(message: JetStreamMessage, dueAt: number): void {
     this.#unsent.push({ message, dueAt });
     this.#timer ??= setTimeout(() => {
       this.flush();

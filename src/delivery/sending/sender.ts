@@ -15,7 +15,6 @@ import type { DeliveryEnvelope } from '../queue/message.ts';
 import type { DeliveryStream } from '../queue/stream.ts';
 import type { LogAttempts } from './attempt-metrics.ts';
 import { createDeliveryStatements } from './delivery-statements.ts';
-import { DirectDeliveries, type SenderMessage } from './direct.ts';
 import { type Disposition, type HandlerDeps, handleDelivery, INFRA_RETRY_MS } from './handle.ts';
 import { SubscriptionLimiter } from './limiter.ts';
 import type { SenderPeers } from './peers.ts';
@@ -32,12 +31,6 @@ const PERMIT_BYTES = 64 * 1024;
 const LARGE_PERMITS = 16;
 /** Maximum messages taken ahead, so that tenants can take turns: JetStream delivers a stream in order. */
 const LOOK_AHEAD = { maxEvents: 8_000, maxBytes: 32 * 1024 * 1024 } as const;
-/** Deliveries queued in this process above which JetStream gets those that it creates. */
-const MAX_DIRECT = 1_000;
-/** Deliveries queued in this process below which it creates more of them. */
-const LOW_WATER = 256;
-/** Permits that must be free for a direct delivery: without them it may wait for long, which it should do in JetStream. */
-const MIN_FREE_PERMITS = MAX_IN_FLIGHT / 8;
 const ONE = { events: 1, deliveries: 1, bytes: 1 } as const;
 /** Maximum messages requested at a time. */
 const MAX_BUFFERED = 100;
@@ -66,7 +59,7 @@ type SenderOptions = {
 
 /** `extendedAt`: when JetStream delivered it, or when its ack deadline was last extended (performance.now()). */
 type TakenMessage = Queueable & {
-  readonly message: SenderMessage;
+  readonly message: JetStreamMessage;
   readonly delivery: DeliveryEnvelope;
   extendedAt: number;
 };
@@ -87,7 +80,6 @@ export class Sender {
   readonly #deps: HandlerDeps;
   readonly #count: (message: JetStreamMessage) => void;
   readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
-  readonly #direct: DirectDeliveries;
   #waitingForChange: (() => void)[] = [];
   /** By delivery id. */
   readonly #inFlight = new Map<string, { readonly taken: TakenMessage; readonly done: Promise<void> }>();
@@ -101,14 +93,6 @@ export class Sender {
     setMaxListeners(MAX_IN_FLIGHT + 1, stopTaking, stopWorking);
     this.#delayedNaks = new DelayedNaks((message, delayMs) => {
       this.#respond(message, { kind: 'nak', delayMs });
-    });
-    this.#direct = new DirectDeliveries({
-      database,
-      log,
-      metrics,
-      add: (message, delivery) => {
-        this.#add(message, delivery, delivery.data?.length ?? 0);
-      },
     });
     this.#circuits = new CircuitBreaker({ database, deliveries, log, subscriptions });
     const limiter = new SubscriptionLimiter(this.#permits, (limit) => peers.shareOf(limit));
@@ -142,18 +126,6 @@ export class Sender {
     return this.#starts.waiting + this.#intake.size;
   }
 
-  get hasRoom(): boolean {
-    return this.waiting < LOW_WATER;
-  }
-
-  /** Takes a delivery of this process without a message in JetStream; false if there is no room, or the sender is not running. */
-  take(delivery: DeliveryEnvelope): boolean {
-    if (this.#running === undefined || this.#stopTaking.signal.aborted) return false;
-    if (this.#intake.size >= MAX_DIRECT || this.#intake.isFull || this.#permits.free < MIN_FREE_PERMITS) return false;
-    this.#direct.add(delivery);
-    return true;
-  }
-
   start(): void {
     this.#running ??= this.#run();
   }
@@ -184,7 +156,6 @@ export class Sender {
     for (const { message } of this.#intake.values()) this.#respond(message, { kind: 'nak' });
     await Promise.all([...this.#inFlight.values()].map(({ done }) => done));
     this.#delayedNaks.flush();
-    await this.#direct.stop();
     await this.#circuits.stop();
     clearInterval(extend);
   }
@@ -193,18 +164,16 @@ export class Sender {
     this.#count(message);
     const delivery = this.#options.deliveries.read(message);
     if (delivery === undefined) return;
-    this.#add(message, delivery, message.data.length);
-    while (this.#intake.isFull && !this.#stopTaking.signal.aborted) await this.#nextChange();
-  }
-
-  #add(message: SenderMessage, delivery: DeliveryEnvelope, bytes: number): void {
-    if (this.#stopTaking.signal.aborted) {
+    const isStopping = () => this.#stopTaking.signal.aborted;
+    if (isStopping()) {
       this.#respond(message, { kind: 'nak' });
       return;
     }
     const { tenant } = delivery;
+    const bytes = message.data.length;
     this.#intake.add({ key: message.seq, tenant, bytes, message, delivery, extendedAt: performance.now() });
     this.#notifyChange();
+    while (this.#intake.isFull && !isStopping()) await this.#nextChange();
   }
 
   /** Extends the ack deadlines of queued deliveries and of those in flight, so that JetStream does not redeliver them. */
@@ -267,7 +236,7 @@ export class Sender {
   }
 
   /** The one place that answers JetStream. It throws when the connection is closed; JetStream redelivers the message then. */
-  #respond(message: SenderMessage, response: Disposition | { readonly kind: 'working' }): void {
+  #respond(message: JetStreamMessage, response: Disposition | { readonly kind: 'working' }): void {
     try {
       switch (response.kind) {
         case 'ack':
