@@ -12,6 +12,8 @@ const SLOW_FILES = [
   'replay',
   'embedded-postgres',
   'nats-connection',
+  'long-lock',
+  'event-catalogue',
   'poison',
   'clocks',
   'slow-attempt',
