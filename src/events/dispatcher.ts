@@ -11,7 +11,7 @@ import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { createMessageCount } from '../nats/metrics.ts';
 import type { NatsNames } from '../nats/names.ts';
-import { type Database, type Queryable, transaction } from '../postgres/client.ts';
+import type { Database } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
 import { EventValidator } from './catalogue/validator.ts';
@@ -21,11 +21,11 @@ import { createRejectionLog, retryLaterOrReject } from './refused-event.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
 import {
   EventWriter,
-  fittingCount,
   MAX_DELIVERIES,
   type MatchedEvent,
-  validateAndMatch,
+  type WrittenBatch,
   warnOfExhaustedFilterBudget,
+  writeEvents,
 } from './writer.ts';
 
 export type DispatcherOptions = {
@@ -37,33 +37,27 @@ export type DispatcherOptions = {
   readonly metrics: Registry;
 };
 
-type EvaluatedEvents = { readonly rejections: readonly Rejection[]; readonly matched: readonly MatchedEvent[] };
-
-type WrittenEvents = {
-  readonly toPublish: readonly DeliveryMessage[];
-  /** Rejections that had not been recorded before. */
-  readonly rejected: readonly NewRejectedEvent[];
-  readonly knownIds: readonly string[];
-};
-
 /** `extendedAt`: when JetStream delivered the event, or when its ack deadline was last extended (performance.now()). */
 type ReceivedEvent = Queueable & { readonly message: JsMsg; extendedAt: number };
 
 /** Limits of one transaction. */
 const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
-/** Bounds of the events queued in memory, among which tenants take turns. */
-const LOOK_AHEAD = { maxEvents: 4_000, maxBytes: 32 * 1024 * 1024 } as const;
+/**
+ * Bounds of the events queued in memory, among which tenants and event types take turns: a burst of that many is overtaken by
+ * other events.
+ */
+const LOOK_AHEAD = { maxEvents: 32_000, maxBytes: 32 * 1024 * 1024 } as const;
 /** Milliseconds of parsing in one turn of the event loop. A large event alone takes some 20 ms. */
 const MAX_TURN_MS = 10;
 /** Age at which an event's ack deadline is extended. JetStream redelivers after 10 s. */
-const EXTEND_AFTER_MS = 4_000;
+const EXTEND_AFTER_MS = 6_000;
 const EXTEND_INTERVAL_MS = 1_000;
 const RETRY_MS = 1_000;
 /** Transient failures of a batch, while Postgres is available, before its events are dispatched one by one and the failing ones refused. */
 const MAX_FAILURES = 3;
 
 /**
- * Creates one delivery of each event for each matching subscription, round-robin by tenant. One transaction writes a batch
+ * Creates one delivery of each event for each matching subscription, round-robin by tenant. One statement writes a batch
  * of events and their deliveries; then the delivery messages are published (deliveries that NATS does not accept are
  * requeued in Postgres for the sweeper); only then the events are acknowledged. After a crash in between, the events are
  * redelivered, and their ids show which have been written.
@@ -131,8 +125,8 @@ export class Dispatcher {
       message.nak();
       return;
     }
-    const tenant = this.#options.bus.names.parseEventSubject(message.subject)?.tenant ?? '';
-    const item = { message, tenant, key: message.seq, bytes: message.data.length, extendedAt: performance.now() };
+    const { tenant = '', type: lane = '' } = this.#options.bus.names.parseEventSubject(message.subject) ?? {};
+    const item = { message, tenant, lane, key: message.seq, bytes: message.data.length, extendedAt: performance.now() };
     // A redelivery of a queued or in-flight event is dropped: the first copy is acknowledged.
     if (!this.#inFlight.has(item.key)) this.#queue.add(item);
     this.#notifyQueueChange();
@@ -235,17 +229,21 @@ export class Dispatcher {
     const { pool } = this.#options.database;
     const parsed = await parseAll(batch, this.#options.bus.names);
     const startedAt = performance.now();
-    const { rejections, matched } = await this.#evaluate(pool, parsed);
-    this.#recordDeliveryCounts(matched);
-    const fitting = matched.slice(0, fittingCount(matched));
-    const deferredIds = new Set(matched.slice(fitting.length).map(({ event }) => event.id));
-    const evaluated = { rejections, matched: fitting };
-    const { toPublish, rejected, knownIds } = await transaction(pool, (db) => this.#write(db, evaluated));
+    const events = parsed.filter((item) => item.kind === 'event');
+    const steps = { validator: this.#validator, writer: this.#writer };
+    const batchOfEvents = await writeEvents(steps, pool, events);
+    const { written, deferred, knownIds } = batchOfEvents;
+    this.#recordDeliveryCounts([...written, ...deferred]);
+    await this.#recordRejections(rejectionsOf(parsed, batchOfEvents));
+    const deferredIds = new Set(deferred.map(({ event }) => event.id));
     const isDeferred = (_: ReceivedEvent, index: number) => deferredIds.has(parsed[index]?.id ?? '');
     this.#queue.putBack(batch.filter(isDeferred));
-    this.#logRejected(rejected);
-    for (const { reason } of rejected) this.#metrics.rejected(reason);
-    this.#metrics.written('nats', { matched: fitting, isKnown: (id) => knownIds.includes(id) });
+    this.#metrics.written('nats', { matched: written, isKnown: (id) => knownIds.includes(id) });
+    const toPublish = [...batchOfEvents.messages, ...(await this.#unpublishedMessages(knownIds))];
+    warnOfExhaustedFilterBudget(
+      this.#options.log,
+      written.filter(({ event }) => !knownIds.includes(event.id)),
+    );
     await onWritten?.();
     await publishOrRequeue(this.#options, toPublish, startedAt);
     const dispatched = batch.filter((item, index) => !isDeferred(item, index));
@@ -260,34 +258,34 @@ export class Dispatcher {
     }
   }
 
-  /** Runs outside a transaction: Postgres aborts transactions that stay idle, and validation and filters take time. */
-  async #evaluate(db: Queryable, parsed: readonly (ParsedEvent | Rejection)[]): Promise<EvaluatedEvents> {
-    const events = parsed.filter((item) => item.kind === 'event');
-    const steps = { validator: this.#validator, writer: this.#writer };
-    const { mismatches, matched } = await validateAndMatch(steps, db, events);
-    const rejections = parsed.flatMap((item) => {
-      if (item.kind === 'rejected') return [item];
-      const mismatch = mismatches.get(item.id);
-      return mismatch === undefined ? [] : [rejectMismatch(item, mismatch)];
-    });
-    return { rejections, matched };
+  /** Recording a rejection again, after a crash, changes nothing. */
+  async #recordRejections(rejections: readonly Rejection[]): Promise<void> {
+    if (rejections.length === 0) return;
+    const recorded = await insertRejectedEvents(this.#options.database.pool, rejections);
+    this.#logRejected(recorded);
+    for (const { reason } of recorded) this.#metrics.rejected(reason);
   }
 
-  async #write(db: Queryable, { rejections, matched }: EvaluatedEvents): Promise<WrittenEvents> {
-    const rejected = rejections.length > 0 ? await insertRejectedEvents(db, rejections) : [];
-    const { messages, knownIds } = await this.#writer.write(db, matched);
-    warnOfExhaustedFilterBudget(
-      this.#options.log,
-      matched.filter(({ event }) => !knownIds.includes(event.id)),
-    );
-    if (knownIds.length === 0) return { toPublish: messages, rejected, knownIds };
-    // A crash may have prevented publishing the messages of events that were written before.
-    this.#options.log.info({ events: knownIds.length }, 'events redelivered');
-    const maxDataBytes = this.#options.deliveries.maxInlineDataBytes;
-    const pending = await unattemptedDeliveries(db, { eventRowIds: knownIds, maxDataBytes });
-    const unpublished = pending.map((delivery) => toDeliveryMessage(delivery));
-    return { toPublish: [...messages, ...unpublished], rejected, knownIds };
+  /** A crash may have prevented publishing the messages of events that were written before. */
+  async #unpublishedMessages(knownIds: readonly string[]): Promise<DeliveryMessage[]> {
+    if (knownIds.length === 0) return [];
+    const { database, deliveries, log } = this.#options;
+    log.info({ events: knownIds.length }, 'events redelivered');
+    const maxDataBytes = deliveries.maxInlineDataBytes;
+    const pending = await unattemptedDeliveries(database.pool, { eventRowIds: knownIds, maxDataBytes });
+    return pending.map((delivery) => toDeliveryMessage(delivery));
   }
+}
+
+function rejectionsOf(
+  parsed: readonly (ParsedEvent | Rejection)[],
+  { mismatches }: Pick<WrittenBatch, 'mismatches'>,
+): Rejection[] {
+  return parsed.flatMap((item) => {
+    if (item.kind === 'rejected') return [item];
+    const mismatch = mismatches.get(item.id);
+    return mismatch === undefined ? [] : [rejectMismatch(item, mismatch)];
+  });
 }
 
 async function parseAll(batch: readonly ReceivedEvent[], names: NatsNames): Promise<(ParsedEvent | Rejection)[]> {

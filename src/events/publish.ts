@@ -6,21 +6,14 @@ import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { DomainError } from '../lib/errors.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
 import { uuid7 } from '../lib/uuid7.ts';
-import { type Database, type Queryable, transaction } from '../postgres/client.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { Mismatch } from './catalogue/compile.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
 import { EventDataInvalidError, EventValidator } from './catalogue/validator.ts';
 import { eventMetrics } from './metrics.ts';
 import { knownEvents, type NewEvent } from './store.ts';
-import {
-  EventWriter,
-  fittingCount,
-  MAX_DELIVERIES,
-  type MatchedEvent,
-  validateAndMatch,
-  warnOfExhaustedFilterBudget,
-} from './writer.ts';
+import { EventWriter, MAX_DELIVERIES, warnOfExhaustedFilterBudget, writeEvents } from './writer.ts';
 
 export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
   readonly eventId: string | undefined;
@@ -81,15 +74,21 @@ export function createPublishEvents(services: Services): PublishEvents {
   async function write(events: readonly NewEvent[]): Promise<Outcome[]> {
     const begun = performance.now();
     const { pool } = services.database;
-    const { mismatches, matched } = await validateAndMatch({ validator, writer }, pool, events);
-    for (const { event, subscriptions } of matched) queue.learn(event.tenant, subscriptions.length);
-    const fitting = matched.slice(0, fittingCount(matched));
-    const deferredIds = new Set(matched.slice(fitting.length).map(({ event }) => event.id));
-    const { known, messages } = await transaction(pool, (db) => writeMatched(db, fitting));
-    counts.written('graphql', { matched: fitting, isKnown: (id) => known.has(id) && known.get(id) !== id });
+    const { mismatches, written, deferred, knownIds, ...batch } = await writeEvents(
+      { validator, writer },
+      pool,
+      events,
+    );
+    for (const { event, subscriptions } of [...written, ...deferred]) queue.learn(event.tenant, subscriptions.length);
+    const deferredIds = new Set(deferred.map(({ event }) => event.id));
+    const isKnown = ({ id }: NewEvent) => knownIds.includes(id);
+    const known = await knownEvents(pool, events.filter(isKnown));
+    const maxDataBytes = services.deliveries.maxInlineDataBytes;
+    const messages = [...batch.messages, ...(await unpublishedMessages(pool, { known, maxDataBytes }))];
+    counts.written('graphql', { matched: written, isKnown: (id) => known.has(id) && known.get(id) !== id });
     warnOfExhaustedFilterBudget(
       services.log,
-      fitting.filter(({ event }) => !known.has(event.id)),
+      written.filter(({ event }) => !known.has(event.id)),
     );
     // The next batch is written meanwhile.
     const published = publishOrRequeue(services, messages, begun);
@@ -101,17 +100,6 @@ export function createPublishEvents(services: Services): PublishEvents {
       if (deferredIds.has(id)) return { kind: 'deferred' };
       return { kind: 'written', rowId: known.get(id) ?? id, published };
     });
-  }
-
-  async function writeMatched(db: Queryable, matched: readonly MatchedEvent[]) {
-    const { messages, knownIds } = await writer.write(db, matched);
-    const events = matched.map(({ event }) => event);
-    const known = await knownEvents(
-      db,
-      events.filter(({ id }) => knownIds.includes(id)),
-    );
-    const unpublished = await unpublishedMessages(db, { known, maxDataBytes: services.deliveries.maxInlineDataBytes });
-    return { known, messages: [...messages, ...unpublished] };
   }
 
   return (events) => {
@@ -174,7 +162,7 @@ class PublishQueue {
     try {
       const outcome = await new Promise<FinalOutcome>((resolve) => {
         this.#lastKey += 1;
-        this.#queue.add({ key: this.#lastKey, tenant, bytes, event, resolve });
+        this.#queue.add({ key: this.#lastKey, tenant, lane: event.type, bytes, event, resolve });
         if (this.#isWriting) return;
         this.#isWriting = true;
         // Deferred to the end of this event loop turn, so that events that arrive together are written together.

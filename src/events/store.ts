@@ -14,7 +14,7 @@ export type NewEvent = {
   readonly source?: EventSource;
 };
 
-type EventRow = NewEvent & {
+export type EventRow = NewEvent & {
   /** The tenant's version that the event was matched at; absent if its subscriptions were given explicitly. */
   readonly matchedVersion?: number;
   /** Filters of subscriptions from this id on count as not matching. */

@@ -1,12 +1,13 @@
 import type { Logger } from 'pino';
 import type { DeliveryMessage } from '../delivery/queue/message.ts';
-import { insertDeliveries, type NewDelivery } from '../delivery/queue/store.ts';
+import type { NewDelivery } from '../delivery/queue/store.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { yieldEventLoop } from '../lib/event-loop.ts';
 import { uuid7, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import type { Mismatch } from './catalogue/compile.ts';
 import type { EventValidator } from './catalogue/validator.ts';
+import { insertBatch, type KnownVersions } from './insert-batch.ts';
 import {
   type Match,
   type MatchedSubscription,
@@ -14,10 +15,10 @@ import {
   SubscriptionIndexes,
 } from './matching/subscription-index.ts';
 import { parseData } from './parse.ts';
-import { insertEvents, knownEvents, type NewEvent } from './store.ts';
+import { knownEvents, type NewEvent } from './store.ts';
 
-type WrittenEvents = {
-  /** Publish these after the transaction is committed. If that fails, the sweeper finds their deliveries lost and requeues them. */
+type InsertedEvents = {
+  /** Publish these. If that fails, the sweeper finds their deliveries lost and requeues them. */
   readonly messages: DeliveryMessage[];
   /** Ids of events that had been written before; they are left unchanged. */
   readonly knownIds: readonly string[];
@@ -53,12 +54,17 @@ export class EventWriter {
   }
 
   /**
-   * Finds the matching subscriptions by the current settings: changes whose mutations have returned are included. Matching
-   * takes time; call this outside a transaction.
+   * Finds the matching subscriptions: by the current settings with `isCurrent`, so that changes whose mutations have
+   * returned are included, otherwise by those that this process knows, which `write` checks. Matching takes time; call this
+   * outside a transaction.
    */
-  async match(db: Queryable, events: readonly NewEvent[]): Promise<MatchedEvent[]> {
+  async match(
+    db: Queryable,
+    { events, isCurrent }: { readonly events: readonly NewEvent[]; readonly isCurrent: boolean },
+  ): Promise<MatchedEvent[]> {
     if (events.length === 0) return [];
-    const indexes = await this.#indexes.update(db, new Set(events.map((event) => event.tenant)));
+    const tenants = new Set(events.map((event) => event.tenant));
+    const indexes = isCurrent ? await this.#indexes.update(db, tenants) : await this.#indexes.get(db, tenants);
     const matched: MatchedEvent[] = [];
     for (const event of events) {
       await yieldEventLoop();
@@ -69,23 +75,28 @@ export class EventWriter {
     return matched;
   }
 
-  /** Call this in a transaction. */
-  async write(db: Queryable, matched: readonly MatchedEvent[]): Promise<WrittenEvents> {
+  /** Undefined, and nothing is written, if subscriptions or the event types have changed since `known`. */
+  async write(
+    db: Queryable,
+    { matched, known }: { readonly matched: readonly MatchedEvent[]; readonly known: KnownVersions | undefined },
+  ): Promise<InsertedEvents | undefined> {
     if (matched.length === 0) return { messages: [], knownIds: [] };
-    const rows = matched.map(({ event, version, filterBudgetExhaustedAt }) => ({
+    const events = matched.map(({ event, version, filterBudgetExhaustedAt }) => ({
       ...event,
       matchedVersion: version,
       filterBudgetExhaustedAt,
     }));
-    const newIds = await insertEvents(db, rows);
-    const isNew = ({ event }: MatchedEvent) => newIds.has(event.id);
+    const { deliveries, messages } = this.#fanOut(matched);
+    const inserted = await insertBatch(db, { events, deliveries, known });
+    if (inserted === undefined) return undefined;
+    const { newIds, toPublish } = inserted;
     return {
-      messages: await this.#fanOut(db, matched.filter(isNew)),
-      knownIds: matched.filter((one) => !isNew(one)).map(({ event }) => event.id),
+      messages: messages.filter(({ deliveryId: id }) => toPublish.has(id)),
+      knownIds: events.flatMap(({ id }) => (newIds.has(id) ? [] : [id])),
     };
   }
 
-  async #fanOut(db: Queryable, matched: readonly MatchedEvent[]): Promise<DeliveryMessage[]> {
+  #fanOut(matched: readonly MatchedEvent[]): { deliveries: NewDelivery[]; messages: DeliveryMessage[] } {
     const deliveries: NewDelivery[] = [];
     const messages: DeliveryMessage[] = [];
     const hasBacklog = this.#deliveries.isCrowded();
@@ -103,9 +114,7 @@ export class EventWriter {
         if (!isQueued) messages.push(firstMessage(event, { deliveryId: id, subscription, data }));
       }
     }
-    if (deliveries.length === 0) return [];
-    const enqueued = await insertDeliveries(db, { deliveries, isTest: false });
-    return messages.filter((message) => enqueued.has(message.deliveryId));
+    return { deliveries, messages };
   }
 
   /** Whether data of this size is part of the delivery messages; otherwise senders read it from Postgres. */
@@ -136,30 +145,61 @@ function firstMessage(event: NewEvent, { deliveryId: id, subscription, data }: F
 
 type Steps = { readonly validator: EventValidator; readonly writer: EventWriter };
 
-/** Splits events into those that violate the schema of their type, by id, and the valid ones with their subscriptions. */
-export async function validateAndMatch(
+export type WrittenBatch = InsertedEvents & {
+  /** Events that violate the schema of their type, by id. */
+  readonly mismatches: ReadonlyMap<string, Mismatch>;
+  readonly written: readonly MatchedEvent[];
+  /** Valid events that exceeded the deliveries of one transaction. They have to be written again. */
+  readonly deferred: readonly MatchedEvent[];
+};
+
+/**
+ * Validates, matches and writes events, by the subscriptions and schemas that this process knows. The statement that
+ * inserts them finds out whether those have changed; then everything is done once more after reading the changes. So a
+ * change counts for every event that is passed here after its mutation has returned, and an unchanged batch takes one
+ * round trip.
+ */
+export async function writeEvents(steps: Steps, db: Queryable, events: readonly NewEvent[]): Promise<WrittenBatch> {
+  return (await tryToWrite(steps, db, { events, isCurrent: false })) ?? writeCurrent(steps, db, events);
+}
+
+/** Changes after this reading need not count: the events were published before. */
+async function writeCurrent(steps: Steps, db: Queryable, events: readonly NewEvent[]): Promise<WrittenBatch> {
+  const written = await tryToWrite(steps, db, { events, isCurrent: true });
+  if (written === undefined) throw new Error('events were not written although no versions were given');
+  return written;
+}
+
+async function tryToWrite(
   { validator, writer }: Steps,
   db: Queryable,
-  events: readonly NewEvent[],
-): Promise<{ readonly mismatches: ReadonlyMap<string, Mismatch>; readonly matched: readonly MatchedEvent[] }> {
-  const mismatches = await validator.findMismatches(db, events);
+  { events, isCurrent }: { readonly events: readonly NewEvent[]; readonly isCurrent: boolean },
+): Promise<WrittenBatch | undefined> {
+  const { mismatches, versions } = await validator.validate(db, events, { isCurrent });
   if (mismatches.size > 0) {
     // An event that was written before is not rejected: its schema may have changed since.
-    const written = await knownEvents(
-      db,
-      events.filter(({ id }) => mismatches.has(id)),
-    );
-    for (const id of written.keys()) mismatches.delete(id);
+    const rejected = events.filter(({ id }) => mismatches.has(id));
+    for (const id of (await knownEvents(db, rejected)).keys()) mismatches.delete(id);
   }
-  const matched = await writer.match(
-    db,
-    events.filter(({ id }) => !mismatches.has(id)),
-  );
-  return { mismatches, matched };
+  const valid = events.filter(({ id }) => !mismatches.has(id));
+  const matched = await writer.match(db, { events: valid, isCurrent });
+  const written = matched.slice(0, fittingCount(matched));
+  const known = isCurrent ? undefined : { tenants: tenantVersions(written), eventTypes: versions };
+  const inserted = await writer.write(db, { matched: written, known });
+  return inserted && { ...inserted, mismatches, written, deferred: matched.slice(written.length) };
+}
+
+/** The oldest version that an event of each tenant was matched at. */
+function tenantVersions(matched: readonly MatchedEvent[]): ReadonlyMap<string, number> {
+  const versions = new Map<string, number>();
+  for (const { event, version } of matched) {
+    versions.set(event.tenant, Math.min(version, versions.get(event.tenant) ?? version));
+  }
+  return versions;
 }
 
 /** How many of these events, counted from the first, fit into one transaction: at least one. */
-export function fittingCount(matched: readonly MatchedEvent[]): number {
+function fittingCount(matched: readonly MatchedEvent[]): number {
   let deliveries = 0;
   const end = matched.findIndex(({ subscriptions }, index) => {
     deliveries += subscriptions.length;

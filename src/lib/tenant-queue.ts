@@ -1,13 +1,19 @@
 import { LRUCache } from 'lru-cache';
 
 /** An event or a delivery in the queue: its tenant, its size, and its identity. */
-export type Queueable = { readonly key: number; readonly tenant: string; readonly bytes: number };
+export type Queueable = {
+  readonly key: number;
+  readonly tenant: string;
+  /** Items of a tenant take turns by lane: an event's type, a delivery's subscription. */
+  readonly lane: string;
+  readonly bytes: number;
+};
 
 /** Bounds of one batch. One event may exceed the last two. */
 type BatchLimits = { readonly events: number; readonly deliveries: number; readonly bytes: number };
 
-type Line<T> = {
-  readonly waiting: T[];
+type Line<T extends Queueable> = {
+  readonly waiting: Lanes<T>;
   /** Service received so far, on a scale that all tenants share: the tenant with the least comes first. */
   served: number;
 };
@@ -20,13 +26,66 @@ type TenantQueueOptions = {
 
 /** Parsing, checking and writing so many bytes takes as long as one delivery. */
 const BYTES_PER_DELIVERY = 8 * 1024;
+/** Taken items of an array before it is shortened. */
+const MIN_COMPACTED = 256;
 /** Tenants whose deliveries for each event are remembered. */
 const MAX_REMEMBERED = 10_000;
 
+/** Items of one tenant: first in, first out within a lane, and the lanes in turn. */
+class Lanes<T extends Queueable> {
+  /** The next lane first. `taken`: items of the array that have been taken from it. */
+  readonly #lanes = new Map<string, { readonly items: T[]; taken: number }>();
+
+  get isEmpty(): boolean {
+    return this.#lanes.size === 0;
+  }
+
+  first(): T | undefined {
+    const [lane] = this.#lanes.values();
+    return lane?.items[lane.taken];
+  }
+
+  add(item: T): void {
+    const lane = this.#lanes.get(item.lane);
+    if (lane === undefined) this.#lanes.set(item.lane, { items: [item], taken: 0 });
+    else lane.items.push(item);
+  }
+
+  /** Removes the first item; its lane is the last one then. */
+  removeFirst(): void {
+    const [first] = this.#lanes;
+    if (first === undefined) return;
+    const [name, lane] = first;
+    this.#lanes.delete(name);
+    lane.taken += 1;
+    if (lane.taken === lane.items.length) return;
+    // Removing the items one by one would copy the rest of a long array each time.
+    if (lane.taken >= MIN_COMPACTED && lane.taken * 2 >= lane.items.length) {
+      lane.items.splice(0, lane.taken);
+      lane.taken = 0;
+    }
+    this.#lanes.set(name, lane);
+  }
+
+  /** Puts an item before all others. */
+  putBack(item: T): void {
+    const { items = [], taken = 0 } = this.#lanes.get(item.lane) ?? {};
+    const others = [...this.#lanes].filter(([name]) => name !== item.lane);
+    this.#lanes.clear();
+    this.#lanes.set(item.lane, { items: [item, ...items.slice(taken)], taken: 0 });
+    for (const [name, lane] of others) this.#lanes.set(name, lane);
+  }
+
+  values(): T[] {
+    return [...this.#lanes.values()].flatMap(({ items, taken }) => items.slice(taken));
+  }
+}
+
 /**
  * Messages that were taken from a stream, by tenant: events to be dispatched, deliveries to be attempted. Tenants
- * take turns, weighed by deliveries and bytes, so that the event of a quiet tenant overtakes a burst of another. How many
- * deliveries an event makes is not known before it is matched: the last batch of its tenant says.
+ * take turns, weighed by deliveries and bytes, so that the event of a quiet tenant overtakes a burst of another; so does, by
+ * turns of the lanes, an event of another type of the same tenant. How many deliveries an event makes is not known before
+ * it is matched: the last batch of its tenant says.
  */
 export class TenantQueue<T extends Queueable> {
   readonly #options: TenantQueueOptions;
@@ -50,7 +109,7 @@ export class TenantQueue<T extends Queueable> {
   /** False if it is there already: a redelivered event. */
   add(item: T): boolean {
     if (this.#keys.has(item.key)) return false;
-    this.#line(item.tenant).waiting.push(item);
+    this.#line(item.tenant).waiting.add(item);
     this.#count(item);
     return true;
   }
@@ -61,20 +120,20 @@ export class TenantQueue<T extends Queueable> {
     let [deliveries, bytes] = [0, 0];
     while (batch.length < limits.events) {
       const line = this.#next();
-      const [item] = line?.waiting ?? [];
+      const item = line?.waiting.first();
       if (line === undefined || item === undefined) break;
       const expected = this.#expected(item);
       const isTooMuch = deliveries + expected > limits.deliveries || bytes + item.bytes > limits.bytes;
       if (isTooMuch && batch.length > 0) break;
       [deliveries, bytes] = [deliveries + expected, bytes + item.bytes];
-      line.waiting.shift();
+      line.waiting.removeFirst();
       line.served += this.#cost(item);
       this.#keys.delete(item.key);
       this.#bytes -= item.bytes;
       batch.push(item);
     }
     for (const { tenant } of batch) {
-      if (this.#lines.get(tenant)?.waiting.length === 0) this.#lines.delete(tenant);
+      if (this.#lines.get(tenant)?.waiting.isEmpty === true) this.#lines.delete(tenant);
     }
     return batch;
   }
@@ -83,7 +142,7 @@ export class TenantQueue<T extends Queueable> {
   putBack(items: readonly T[]): void {
     for (const item of items.toReversed()) {
       const line = this.#line(item.tenant);
-      line.waiting.unshift(item);
+      line.waiting.putBack(item);
       line.served -= this.#cost(item);
       this.#count(item);
     }
@@ -96,7 +155,7 @@ export class TenantQueue<T extends Queueable> {
 
   /** All items, in no order. */
   values(): T[] {
-    return [...this.#lines.values()].flatMap(({ waiting }) => waiting);
+    return [...this.#lines.values()].flatMap(({ waiting }) => waiting.values());
   }
 
   #expected({ tenant }: T): number {
@@ -115,14 +174,14 @@ export class TenantQueue<T extends Queueable> {
   #next(): Line<T> | undefined {
     let least: Line<T> | undefined;
     for (const line of this.#lines.values()) {
-      if (line.waiting.length > 0 && (least === undefined || line.served < least.served)) least = line;
+      if (!line.waiting.isEmpty && (least === undefined || line.served < least.served)) least = line;
     }
     return least;
   }
 
   /** A new tenant begins where the others are: having been quiet earns no advantage. */
   #line(tenant: string): Line<T> {
-    const line = this.#lines.get(tenant) ?? { waiting: [], served: this.#next()?.served ?? 0 };
+    const line = this.#lines.get(tenant) ?? { waiting: new Lanes<T>(), served: this.#next()?.served ?? 0 };
     this.#lines.set(tenant, line);
     return line;
   }

@@ -93,8 +93,8 @@ export function wantedIn({ events, deliveries }: NatsNames, settings: StreamSett
           deliver_policy: DeliverPolicy.All,
           // Short, because writing an event twice is harmless, and this is how long events wait after a crash.
           ack_wait: nanos(10_000),
-          // Room for several dispatchers, each of which may have some 1,000 in hand.
-          max_ack_pending: 10_000,
+          // Room for several dispatchers, each of which may have 32,000 queued (LOOK_AHEAD).
+          max_ack_pending: 200_000,
           max_deliver: -1,
         },
       },

@@ -44,6 +44,7 @@ export class ReplayJob extends Loop {
     const onClaim = (id: string) => {
       replayId = id;
     };
+    if (!(await hasDueReplay(database.pool))) return IDLE_MS;
     try {
       const worked = await database.prisma.$transaction((db) => replayBatch(db, { whereOf, onClaim }), TRANSACTION);
       return worked ? 0 : IDLE_MS;
@@ -62,6 +63,15 @@ export class ReplayJob extends Loop {
       this.#options.log.debug({ err: error, replayId: id }, 'replay could not be postponed');
     }
   }
+}
+
+/** Without a due replay a round is this one statement, which is a small part of a transaction's cost. */
+async function hasDueReplay(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query<{ isDue: boolean }>(
+    `SELECT EXISTS (SELECT FROM replays WHERE status = 'RUNNING' AND next_batch_at <= now()) AS "isDue"`,
+    [],
+  );
+  return rows[0]?.isDue === true;
 }
 
 type ReplayBatchOptions = {

@@ -1,9 +1,13 @@
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
+import { EventValidator } from '../../src/events/catalogue/validator.ts';
 import { explainedSubscriptions, explainMatch } from '../../src/events/matching/explain.ts';
 import { compileFilter } from '../../src/events/matching/filter.ts';
-import { EventWriter } from '../../src/events/writer.ts';
+import { EventWriter, writeEvents } from '../../src/events/writer.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createDatabase, type Database, transaction } from '../../src/postgres/client.ts';
+import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { seededChance } from '../support/seeded-chance.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -11,6 +15,8 @@ import { waitFor } from '../support/wait-for.ts';
 let services: TestServices;
 let app: TestApp;
 let database: Database;
+const log = pino({ level: 'silent' });
+const schemaThread = new SchemaThread({ log, metrics: new Registry() });
 
 beforeAll(async () => {
   services = await startTestServices();
@@ -20,6 +26,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  await schemaThread.stop();
   await database.close();
   await app.stop();
   await services.stop();
@@ -68,9 +75,9 @@ async function write(writer: EventWriter, key: string): Promise<number> {
     const data = Buffer.from(dataOf(`${key} ${type}`));
     return { id, tenant: 'acme', eventId: id, type, occurredAt: new Date(), data };
   });
-  const matched = await writer.match(database.pool, events);
-  await transaction(database.pool, (db) => writer.write(db, matched));
-  return events.length;
+  const steps = { writer, validator: new EventValidator(schemaThread, log) };
+  const { knownIds } = await writeEvents(steps, database.pool, events);
+  return events.length - knownIds.length;
 }
 
 type EventRow = {

@@ -44,7 +44,7 @@ const eventOf = (eventId: string, { type = 'a', data = Buffer.from('{}') } = {})
   ...{ tenant: 'acme', type, data, eventId, occurredAt: undefined },
 });
 
-/** The URL of a Postgres whose answer to the first COMMIT after an event was written gets lost. */
+/** The URL of a Postgres whose answer to the first statement that writes events, which is committed, gets lost. */
 async function losingCommit({ databaseUrl }: Scene): Promise<{ readonly url: string; readonly lost: () => number }> {
   const url = new URL(databaseUrl);
   let isWritten = false;
@@ -56,7 +56,7 @@ async function losingCommit({ databaseUrl }: Scene): Promise<{ readonly url: str
       return text;
     },
     toClient: (text) => {
-      if (lost > 0 || !isWritten || !text.includes('COMMIT\0')) return text;
+      if (lost > 0 || !isWritten || !text.includes('SELECT 1\0')) return text;
       lost += 1;
       return undefined;
     },

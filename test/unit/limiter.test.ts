@@ -45,6 +45,22 @@ it('what has waited for a second is refused, and does not take the turn of anoth
   expect(await settled(second)).toBe('passed');
 });
 
+it('where attempts end, a delivery waits for its turn longer than a second, and at most for five', async () => {
+  const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
+  await gates.acquire(one('a'), 1);
+  const waiting = Array.from({ length: 8 }, () => gates.acquire(one('a'), 1));
+  for (let second = 0; second < 4; second += 1) {
+    await vi.advanceTimersByTimeAsync(900);
+    gates.release(one('a'));
+  }
+  expect(await Promise.all(waiting.map(settled))).toEqual([
+    ...Array.from({ length: 4 }, () => 'passed'),
+    ...Array.from({ length: 4 }, () => 'waits'),
+  ]);
+  await vi.advanceTimersByTimeAsync(1_400);
+  expect(await Promise.all(waiting.slice(4).map(settled))).toEqual(Array.from({ length: 4 }, () => 'refused'));
+});
+
 it('subscriptions do not wait for each other', async () => {
   const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
   const entering = ['a', 'a', 'b'].map((id) => gates.acquire(one(id), 1));

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { TenantQueue } from '../../src/lib/tenant-queue.ts';
 
-type Item = { readonly key: number; readonly tenant: string; readonly bytes: number };
+type Item = { readonly key: number; readonly tenant: string; readonly lane: string; readonly bytes: number };
 
 const LIMITS = { events: 256, deliveries: 1_000, bytes: 4_000_000 };
 let key = 0;
@@ -11,7 +11,7 @@ function create(options = { maxEvents: 1_000, maxBytes: 32_000_000 }): TenantQue
 }
 
 function add(queue: TenantQueue<Item>, tenant: string, ...[count, bytes = 10]: [number, number?]): void {
-  for (let index = 0; index < count; index += 1) queue.add({ key: (key += 1), tenant, bytes });
+  for (let index = 0; index < count; index += 1) queue.add({ key: (key += 1), tenant, lane: 'only', bytes });
 }
 
 function tenantsOf(items: readonly Item[]): string {
@@ -75,9 +75,43 @@ it('is full by events and by bytes, and has nothing twice', () => {
   const queue = create({ maxEvents: 3, maxBytes: 1_000 });
   add(queue, 'a', 2);
   expect(queue.isFull).toBe(false);
-  expect(queue.add({ key, tenant: 'a', bytes: 10 })).toBe(false);
+  expect(queue.add({ key, tenant: 'a', lane: 'only', bytes: 10 })).toBe(false);
   add(queue, 'a', 1, 980);
   expect(queue.isFull).toBe(true);
   queue.take(LIMITS);
   expect(queue.isFull).toBe(false);
+});
+
+function addTo(queue: TenantQueue<Item>, lane: string, count: number): void {
+  for (let index = 0; index < count; index += 1) queue.add({ key: (key += 1), tenant: 'a', lane, bytes: 10 });
+}
+
+const lanesOf = (items: readonly Item[]) => items.map(({ lane }) => lane).join('');
+
+it('the lanes of a tenant take turns, each in its order, however long one of them is', () => {
+  const queue = create({ maxEvents: 10_000, maxBytes: 32_000_000 });
+  addTo(queue, 'x', 2_000);
+  queue.take(LIMITS);
+  addTo(queue, 'y', 2);
+  const batch = queue.take({ ...LIMITS, events: 6 });
+  expect(lanesOf(batch)).toMatch(/^(xy|yx)(xy|yx)xx$/);
+  const rest = Array.from({ length: 8 }, () => queue.take(LIMITS)).flat();
+  const keys = [...batch, ...rest].filter(({ lane }) => lane === 'x').map((item) => item.key);
+  expect(keys).toHaveLength(2_000 - LIMITS.events);
+  expect(keys).toEqual([...keys].sort((x, y) => x - y));
+  expect([queue.size, queue.values()]).toEqual([0, []]);
+});
+
+it('what is put back is the next, in the same order, also with several lanes', () => {
+  const queue = create();
+  addTo(queue, 'x', 3);
+  addTo(queue, 'y', 2);
+  addTo(queue, 'z', 1);
+  const batch = queue.take(LIMITS);
+  addTo(queue, 'x', 1);
+  queue.putBack(batch.slice(2));
+  const again = queue.take(LIMITS);
+  expect(again).toHaveLength(5);
+  expect(again[0]).toBe(batch[2]);
+  expect(new Set(again.slice(0, 4))).toEqual(new Set(batch.slice(2)));
 });

@@ -28,6 +28,15 @@ export type DueQueue = {
   readonly nextSlotInMs: number;
 };
 
+/** Whether a subscription is due for a sweep. Locked ones count. */
+export async function hasDueQueue(db: Queryable): Promise<boolean> {
+  const { rows } = await db.query<{ isDue: boolean }>(
+    'SELECT EXISTS (SELECT FROM subscription_states WHERE next_sweep_at <= now()) AS "isDue"',
+    [],
+  );
+  return rows[0]?.isDue === true;
+}
+
 /** Milliseconds from publishing to the attempt after which it is not expected soon. Senders queue a delivery for 1 s at most. */
 const QUEUEING_MS = 3_000;
 /** Due subscriptions that one sweep ranks by tenant, the longest due first. Bounds the cost of the statement. */

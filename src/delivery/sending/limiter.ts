@@ -4,6 +4,12 @@ import type { WeightedSemaphore } from '../../lib/semaphore.ts';
 /** Milliseconds after which a delivery that waits for its subscription's limit is refused, and frees its permits. */
 const MAX_WAIT_MS = 1_000;
 /**
+ * The same for a subscription whose attempts end, the last one within MAX_WAIT_MS: only the sender is busy then, and queueing
+ * the delivery in Postgres costs more than the attempt itself. Below the age at which a first message needs a lease
+ * (TRUST_FIRST_FOR_MS).
+ */
+const MAX_MOVING_WAIT_MS = 5_000;
+/**
  * Shares of the free permits that one subscription may use in flight and waiting (the dynamic thresholds of Choudhury and
  * Hahne, 1998): alone it can use what its own limit allows, and with hundreds of hanging endpoints there are still
  * permits for the others.
@@ -44,7 +50,7 @@ type Limit = {
 
 type Waiter = Pick<LimiterEntry, 'permits'> & {
   readonly resolve: (isAllowed: boolean) => void;
-  readonly timer: NodeJS.Timeout;
+  timer: NodeJS.Timeout;
 };
 
 /** Limits the attempts of a subscription that run at a time, and shares the sender's permits among subscriptions and tenants. */
@@ -86,13 +92,19 @@ export class SubscriptionLimiter {
     if (limit.used.waiting >= this.#maxWaiting(limit)) return false;
     use(limit, 'waiting', permits);
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
+      const refuseAt = performance.now() + MAX_MOVING_WAIT_MS;
+      const refuse = () => {
+        const now = performance.now();
+        if (now < refuseAt && now - limit.movedAt < MAX_WAIT_MS) {
+          waiter.timer = setTimeout(refuse, MAX_WAIT_MS);
+          return;
+        }
         limit.waiting.splice(limit.waiting.indexOf(waiter), 1);
         use(limit, 'waiting', -permits);
         this.#forgetIdle(delivery, limit);
         resolve(false);
-      }, MAX_WAIT_MS);
-      const waiter = { permits, resolve, timer };
+      };
+      const waiter: Waiter = { permits, resolve, timer: setTimeout(refuse, MAX_WAIT_MS) };
       limit.waiting.push(waiter);
     });
   }

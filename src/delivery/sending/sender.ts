@@ -169,9 +169,9 @@ export class Sender {
       this.#respond(message, { kind: 'nak' });
       return;
     }
-    const { tenant } = delivery;
+    const { tenant, subscriptionId: lane } = delivery;
     const bytes = message.data.length;
-    this.#intake.add({ key: message.seq, tenant, bytes, message, delivery, extendedAt: performance.now() });
+    this.#intake.add({ key: message.seq, tenant, lane, bytes, message, delivery, extendedAt: performance.now() });
     this.#notifyChange();
     while (this.#intake.isFull && !isStopping()) await this.#nextChange();
   }

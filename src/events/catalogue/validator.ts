@@ -12,6 +12,16 @@ type ValidatedEvent = { readonly id: string; readonly type: string; readonly dat
 type CataloguedType = { readonly version: number; readonly schema: string | undefined };
 type Types = ReadonlyMap<string, CataloguedType>;
 
+/** `isCurrent`: whether changes that have been committed by now have to be read. */
+type ReadOptions = { readonly isCurrent: boolean };
+
+type Validation = {
+  /** By the event's id. */
+  readonly mismatches: Map<string, Mismatch>;
+  /** The versions of the event types that the events were validated by; 0: not in the catalogue. */
+  readonly versions: ReadonlyMap<string, number>;
+};
+
 /** Characters of schema text in the cache of event types, which keeps the most recently used. */
 const MAX_CACHED_SCHEMA_LENGTH = 4 * 1024 * 1024;
 /** Time limit of one batch, in milliseconds. 8 MiB of plain data take some 0.1 s. */
@@ -37,23 +47,36 @@ export class EventValidator {
   }
 
   /**
-   * The events that violate the schema of their type, by id. A schema applies as soon as the mutation that set it has
-   * returned. Validation takes time; call this outside a transaction.
+   * Validates events against the schemas that this process knows, which may be older than the latest changes (insertBatch
+   * finds out by the versions). With `isCurrent`, and before an event is rejected, the changes are read first. Validation
+   * takes time; call this outside a transaction.
    */
-  async findMismatches(db: Queryable, events: readonly ValidatedEvent[]): Promise<Map<string, Mismatch>> {
-    const types = await this.#readTypes(db, new Set(events.map(({ type }) => type)));
-    return this.#check(events, types);
+  async validate(db: Queryable, events: readonly ValidatedEvent[], { isCurrent }: ReadOptions): Promise<Validation> {
+    const names = new Set(events.map(({ type }) => type));
+    let types: Types = isCurrent ? await this.#readTypes(db, names) : this.#knownTypes(names);
+    let mismatches = await this.#check(events, types);
+    if (mismatches.size > 0 && !isCurrent) {
+      const before = versionsOf(names, types);
+      types = await this.#readTypes(db, names);
+      const isChanged = [...names].some((name) => before.get(name) !== (types.get(name)?.version ?? 0));
+      if (isChanged) mismatches = await this.#check(events, types);
+    }
+    return { mismatches, versions: versionsOf(names, types) };
+  }
+
+  #knownTypes(names: ReadonlySet<string>): Map<string, CataloguedType> {
+    return new Map(
+      [...names].flatMap((name) => {
+        const type = this.#types.get(name);
+        return type === undefined ? [] : [[name, type] as const];
+      }),
+    );
   }
 
   async #readTypes(db: Queryable, names: ReadonlySet<string>): Promise<Map<string, CataloguedType>> {
     if (names.size === 0) return new Map();
-    const types = new Map<string, CataloguedType>();
-    for (const name of names) {
-      const type = this.#types.get(name);
-      if (type !== undefined) types.set(name, type);
-    }
-    const known = new Map([...names].map((name) => [name, types.get(name)?.version ?? 0] as const));
-    for (const { name, version, schema } of await changedSchemas(db, known)) {
+    const types = this.#knownTypes(names);
+    for (const { name, version, schema } of await changedSchemas(db, versionsOf(names, types))) {
       const text = typeof schema === 'object' && schema !== null ? JSON.stringify(schema) : undefined;
       const type = { version, schema: text };
       types.set(name, type);
@@ -107,6 +130,10 @@ export class EventValidator {
     const message = 'validation exceeded its time limit; data of the event type is not validated for a minute';
     this.#log.error({ reason: String(reason), eventType }, message);
   }
+}
+
+function versionsOf(names: ReadonlySet<string>, types: Types): Map<string, number> {
+  return new Map([...names].map((name) => [name, types.get(name)?.version ?? 0] as const));
 }
 
 function slowestOf(spentMs: ReadonlyMap<string, number>): string {

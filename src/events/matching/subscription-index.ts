@@ -57,6 +57,11 @@ export class SubscriptionIndex {
     this.#version = change.version;
   }
 
+  /** All changes up to the tenant's version have been applied. */
+  completeTo(version: number): void {
+    this.#version = Math.max(this.#version, version);
+  }
+
   /**
    * The matching subscriptions, each once even if several of its patterns match. `data` is called only for filters, possibly
    * several times. Changes that are applied while this runs have no effect on the result.
@@ -129,13 +134,28 @@ export class SubscriptionIndexes {
     return this.#cache.calculatedSize;
   }
 
+  /**
+   * The indexes of these tenants. Those in the cache may be older than the latest changes (insertBatch finds out); the others
+   * are read.
+   */
+  async get(db: Queryable, tenants: ReadonlySet<string>): Promise<ReadonlyMap<string, SubscriptionIndex>> {
+    const missing = new Set([...tenants].filter((tenant) => !this.#cache.has(tenant)));
+    const read = missing.size > 0 ? await this.update(db, missing) : new Map<string, SubscriptionIndex>();
+    return new Map(
+      [...tenants].flatMap((tenant) => {
+        const index = read.get(tenant) ?? this.#cache.get(tenant);
+        return index === undefined ? [] : [[tenant, index] as const];
+      }),
+    );
+  }
+
   /** Applies the changes since the last call, so that a subscription matches as soon as its mutation has returned. */
   async update(db: Queryable, tenants: ReadonlySet<string>): Promise<Map<string, SubscriptionIndex>> {
     const indexes = new Map(
       [...tenants].map((tenant) => [tenant, this.#cache.get(tenant) ?? new SubscriptionIndex()] as const),
     );
     const known = new Map([...indexes].map(([tenant, index]) => [tenant, index.version] as const));
-    const changes = await changedSubscriptions(db, known);
+    const { changes, versions } = await changedSubscriptions(db, known);
     const entries: ReturnType<typeof createEntry>[] = [];
     for (const change of changes) {
       // There may be thousands of filters to compile.
@@ -144,6 +164,7 @@ export class SubscriptionIndexes {
     }
     // All in one turn: only the latest change of a subscription is read, so a part of the changes is no past state.
     for (const [n, change] of changes.entries()) indexes.get(change.tenant)?.apply(change, entries[n]);
+    for (const [tenant, version] of versions) indexes.get(tenant)?.completeTo(version);
     // The cache may reject an index that is too large; the caller uses it nevertheless.
     for (const [tenant, index] of indexes) this.#keep(tenant, index);
     return indexes;
@@ -167,15 +188,33 @@ type ChangedSubscription = {
   readonly filter: unknown;
 };
 
-/** The subscriptions of each tenant that changed after the tenant's known version (0: not known), oldest change first. */
-async function changedSubscriptions(db: Queryable, known: ReadonlyMap<string, number>): Promise<ChangedSubscription[]> {
-  const { rows } = await db.query<Omit<ChangedSubscription, 'version'> & { version: string }>(
-    `SELECT s.id, s.tenant, s.version, s.event_types AS "eventTypes", s.is_active AND s.deleted_at IS NULL AS "isActive",
-       s.filter
+type Changes = {
+  /** The oldest change first. */
+  readonly changes: readonly ChangedSubscription[];
+  /** The current versions of the tenants that have changes. */
+  readonly versions: ReadonlyMap<string, number>;
+};
+
+/** The subscriptions of each tenant that changed after the tenant's known version (0: not known). */
+async function changedSubscriptions(db: Queryable, known: ReadonlyMap<string, number>): Promise<Changes> {
+  const { rows } = await db.query<ChangedRow>(
+    `SELECT t.name AS tenant, t.version::float8 AS "tenantVersion", s.*
      FROM unnest($1::text[], $2::bigint[]) AS known (tenant, version)
-     JOIN webhook_subscriptions s ON s.tenant = known.tenant AND s.version > known.version
-     ORDER BY s.version`,
+     JOIN tenants t ON t.name = known.tenant AND t.version > known.version
+     LEFT JOIN LATERAL (
+       SELECT id, version::float8 AS version, event_types AS "eventTypes", is_active AND deleted_at IS NULL AS "isActive",
+         filter
+       FROM webhook_subscriptions WHERE tenant = known.tenant AND version > known.version
+     ) AS s ON true`,
     [[...known.keys()], [...known.values()]],
   );
-  return rows.map((row) => ({ ...row, version: Number(row.version) }));
+  return {
+    changes: rows
+      .flatMap(({ id, ...change }) => (id === null ? [] : [{ id, ...change }]))
+      .sort((a, b) => a.version - b.version),
+    versions: new Map(rows.map(({ tenant, tenantVersion }) => [tenant, tenantVersion])),
+  };
 }
+
+/** `id` is null if the tenant has a new version, but no row of it. */
+type ChangedRow = Omit<ChangedSubscription, 'id'> & { readonly id: string | null; readonly tenantVersion: number };

@@ -1,0 +1,111 @@
+import type { NewDelivery } from '../delivery/queue/store.ts';
+import type { Queryable } from '../postgres/client.ts';
+import type { EventRow } from './store.ts';
+
+/** Versions of what a batch was matched against and checked by, by the name of the tenant or event type; 0: none is known. */
+export type KnownVersions = {
+  readonly tenants: ReadonlyMap<string, number>;
+  readonly eventTypes: ReadonlyMap<string, number>;
+};
+
+export type EventBatch = {
+  readonly events: readonly EventRow[];
+  /** In the order in which events come first. Those of an event that is known already are not inserted. */
+  readonly deliveries: readonly NewDelivery[];
+  /** Without it, changes of subscriptions and event types do not matter. */
+  readonly known: KnownVersions | undefined;
+};
+
+export type InsertedBatch = {
+  /** Ids of the events that were inserted: their id, and their event id within the tenant, were new. */
+  readonly newIds: ReadonlySet<string>;
+  /** Ids of the deliveries whose first message the caller must publish; the others are queued. */
+  readonly toPublish: ReadonlySet<string>;
+};
+
+/**
+ * Inserts events and their deliveries in one statement, which is one round trip and one transaction. Undefined, and
+ * nothing is inserted, if a subscription or an event type has changed since the known versions.
+ *
+ * A delivery is queued if it says so or if its subscription has a backlog; the first queued one begins a backlog
+ * (see insertDeliveries in delivery/queue/store.ts for the lock order and the late inserts).
+ */
+export async function insertBatch(db: Queryable, batch: EventBatch): Promise<InsertedBatch | undefined> {
+  const { events, deliveries, known } = batch;
+  const { rows } = await db.query<{ isCurrent: boolean; newIds: string[]; toPublish: string[] }>(INSERT_BATCH, [
+    [...(known?.tenants.keys() ?? [])],
+    [...(known?.tenants.values() ?? [])],
+    [...(known?.eventTypes.keys() ?? [])],
+    [...(known?.eventTypes.values() ?? [])],
+    events.map((event) => event.id),
+    events.map((event) => event.tenant),
+    events.map((event) => event.eventId),
+    events.map((event) => event.type),
+    events.map((event) => event.occurredAt),
+    events.map((event) => event.data),
+    events.map((event) => event.matchedVersion ?? null),
+    events.map((event) => event.filterBudgetExhaustedAt ?? null),
+    events.map((event) => event.source ?? 'NATS'),
+    deliveries.map((delivery) => delivery.id),
+    deliveries.map((delivery) => delivery.tenant),
+    deliveries.map((delivery) => delivery.subscriptionId),
+    deliveries.map((delivery) => delivery.eventRowId),
+    deliveries.map((delivery) => delivery.eventType),
+    deliveries.map((delivery) => delivery.isQueued ?? false),
+  ]);
+  const [row] = rows;
+  if (row?.isCurrent !== true) return undefined;
+  return { newIds: new Set(row.newIds), toPublish: new Set(row.toPublish) };
+}
+
+// A CTE has no index, so a join with one would compare every pair of rows: IN … IS TRUE is looked up in a hash table.
+const INSERT_BATCH = `
+  WITH settings AS (
+    SELECT NOT EXISTS (
+      SELECT FROM unnest($1::text[], $2::bigint[]) AS known (name, version)
+      JOIN tenants t ON t.name = known.name WHERE t.version > known.version
+    ) AND NOT EXISTS (
+      SELECT FROM unnest($3::text[], $4::bigint[]) AS known (name, version)
+      JOIN event_types t ON t.name = known.name WHERE t.version > known.version
+    ) AS are_current
+  ), event AS (
+    SELECT * FROM unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::bytea[], $11::bigint[],
+      $12::uuid[], $13::event_source[])
+      AS i (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source)
+    WHERE (SELECT are_current FROM settings)
+  ), new_id AS (
+    INSERT INTO event_ids (tenant, event_id, event_row_id)
+    SELECT tenant, event_id, id FROM event WHERE event_id <> id::text
+    ON CONFLICT DO NOTHING
+    RETURNING event_row_id
+  ), new_event AS (
+    INSERT INTO events
+      (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source)
+    SELECT * FROM event WHERE event_id = id::text OR id IN (SELECT event_row_id FROM new_id)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+  ), new_delivery AS (
+    INSERT INTO deliveries
+      (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at, enqueue_count, waiting_for)
+    SELECT input.id, input.tenant, input.subscription_id, input.event_id, input.event_type, now(),
+      CASE WHEN waits THEN NULL ELSE now() END, CASE WHEN waits THEN 0 ELSE 1 END,
+      CASE WHEN waits THEN (CASE WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END)::wait_reason END
+    FROM unnest($14::uuid[], $15::text[], $16::uuid[], $17::uuid[], $18::text[], $19::boolean[])
+      AS input (id, tenant, subscription_id, event_id, event_type, is_queued)
+    LEFT JOIN subscription_states st ON st.subscription_id = input.subscription_id
+    CROSS JOIN LATERAL (SELECT input.is_queued OR coalesce(st.is_backlogged, false)) AS placement (waits)
+    WHERE (input.event_id IN (SELECT id FROM new_event)) IS TRUE
+    ON CONFLICT DO NOTHING
+    RETURNING id, subscription_id, enqueued_at IS NOT NULL AS is_published
+  ), new_backlog AS (
+    SELECT subscription_id FROM subscription_states
+    WHERE subscription_id = ANY (ARRAY(SELECT subscription_id FROM new_delivery WHERE NOT is_published))
+      AND NOT is_backlogged
+    ORDER BY subscription_id FOR UPDATE
+  ), begun AS (
+    UPDATE subscription_states st SET is_backlogged = true, next_sweep_at = least(st.next_sweep_at, now())
+    FROM new_backlog WHERE st.subscription_id = new_backlog.subscription_id
+  )
+  SELECT are_current AS "isCurrent", ARRAY(SELECT id FROM new_event) AS "newIds",
+    ARRAY(SELECT id FROM new_delivery WHERE is_published) AS "toPublish"
+  FROM settings`;
