@@ -152,5 +152,5 @@ it('what the settings of its time say of an event is what was delivered, while t
   // Neither is rare: that somebody gets an event, and that somebody does not; and the settings did change meanwhile.
   expect(delivered).toBeGreaterThan(events.length / 2);
   expect(delivered).toBeLessThan(events.length * (SUBSCRIPTIONS - 1));
-  expect(new Set(events.map(({ matchedVersion }) => matchedVersion)).size).toBeGreaterThan(20);
+  expect(new Set(events.map(({ matchedVersion }) => matchedVersion)).size).toBeGreaterThan(8);
 });

@@ -51,7 +51,7 @@ async function transactionIsHeld(): Promise<void> {
     async () =>
       (
         await services.query(
-          `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INTO deliveries%'`,
+          `SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%known.version%'`,
         )
       ).length > 0,
     { what: 'the transaction to wait' },

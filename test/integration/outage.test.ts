@@ -304,10 +304,10 @@ describe.concurrent('Postgres', () => {
       async () =>
         (
           await observer.query(
-            `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INTO deliveries%'`,
+            `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%known.version%'`,
           )
         ).rowCount === 1,
-      { what: 'the transaction to wait' },
+      { what: 'the statement to wait' },
     );
     await postgres.kill9();
     await postgres.start();
