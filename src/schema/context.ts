@@ -5,6 +5,7 @@ import type { EventSummary } from '../delivery-log/counts.ts';
 import type { LiveLog } from '../delivery-log/live.ts';
 import type { ChildPages, EventData } from '../delivery-log/pages.ts';
 import type { SubscriptionFigures } from '../delivery-log/subscription-figures.ts';
+import type { ReadTenantFigures } from '../delivery-log/tenant-figures.ts';
 import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
 import type { PublishEvents } from '../events/publish.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
@@ -34,6 +35,7 @@ export type Context = {
   readonly eventData: EventData;
   readonly eventSummary: EventSummary;
   readonly subscriptionFigures: SubscriptionFigures;
+  readonly tenantFigures: ReadTenantFigures;
   /** Releases the tenant's permit while an operation only waits. Undefined if concurrency is not limited. */
   readonly rest?: RestTurn;
   readonly work: OperationWork;

@@ -7,6 +7,7 @@ import {
   SubscriptionInactiveError,
 } from '../delivery/queue/retry.ts';
 import { nextAttemptOf, waitReasonOf } from '../delivery/queue/wait-reason.ts';
+import { type PlannedAttempt, plannedAttempts } from '../delivery/sending/retry-policy.ts';
 import { attemptWhere, scopeFilterToViewer } from '../delivery-log/filter.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
 import { watchDeliveryLog } from '../delivery-log/watch.ts';
@@ -55,6 +56,14 @@ const WAITING = {
   },
 } as const;
 
+const PlannedAttemptType = builder.objectRef<PlannedAttempt>('PlannedAttempt').implement({
+  description: 'An attempt that is not made yet.',
+  fields: (t) => ({
+    number: t.exposeInt('number', { description: 'The number of the attempt within its delivery, from 1.' }),
+    at: t.expose('at', { type: 'DateTime', description: 'The earliest time of the attempt.' }),
+  }),
+});
+
 export const DeliveryType = builder.prismaObject('Delivery', {
   description: 'An event to be sent to one webhook subscription.',
   fields: (t) => ({
@@ -77,6 +86,15 @@ export const DeliveryType = builder.prismaObject('Delivery', {
       select: WAITING,
       resolve: (delivery, _args, { services: { database, deliveries } }) =>
         waitReasonOf(delivery, { now: new Date(database.clock.now()), takesDeliveries: deliveries.takesDeliveries }),
+    }),
+    plannedAttempts: t.field({
+      type: [PlannedAttemptType],
+      complexity: { field: 1, multiplier: 1 },
+      description:
+        'The attempts that are still made if each fails at once, the next one first; none once the delivery has ended. Their times are varied by up to 20 %.',
+      select: { ...WAITING, attemptCount: true, isTest: true },
+      resolve: (delivery, _args, { services }) =>
+        plannedAttempts({ ...delivery, nextAttemptAt: nextAttemptOf(delivery) }, services.server.retryScheduleMs),
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
     completedAt: t.expose('completedAt', {

@@ -1,3 +1,4 @@
+import { CircuitClosedError } from '../delivery/circuit/probe.ts';
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import {
   DeliveryNotPendingError,
@@ -15,7 +16,7 @@ import {
 } from '../lib/errors.ts';
 import { ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/service.ts';
 import { InvalidHeadersError } from '../subscriptions/headers.ts';
-import { TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/service.ts';
+import { SubscriptionChangedError, TooManySecretsError, TooManySubscriptionsError } from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
 
 const ErrorInterface = builder.interfaceRef<DomainError>('Error').implement({
@@ -110,6 +111,18 @@ builder.objectType(TooManySecretsError, {
 builder.objectType(TooManySubscriptionsError, {
   name: 'TooManySubscriptionsError',
   description: '`TOO_MANY_SUBSCRIPTIONS`: the tenant has the maximum number of webhook subscriptions.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(SubscriptionChangedError, {
+  name: 'SubscriptionChangedError',
+  description: '`SUBSCRIPTION_CHANGED`: the webhook subscription was changed after `ifUnchangedSince`.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(CircuitClosedError, {
+  name: 'CircuitClosedError',
+  description: '`CIRCUIT_CLOSED`: the circuit is closed, so deliveries are sent without a probe.',
   interfaces: [ErrorInterface],
 });
 

@@ -6,7 +6,7 @@ import { PAGE_BY_NAME } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
-const CataloguedType = builder.prismaObject('EventType', {
+export const CataloguedType = builder.prismaObject('EventType', {
   description: 'An entry of the event catalogue, which all tenants share.',
   fields: (t) => ({
     name: t.exposeString('name'),

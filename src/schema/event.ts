@@ -2,6 +2,7 @@ import { tenantWhere } from '../auth/viewer.ts';
 import { checkFilter, eventWhere, rejectionWhere } from '../delivery-log/filter.ts';
 import { EventSource } from '../generated/prisma/client.ts';
 import { isUuid } from '../lib/uuid7.ts';
+import type { Database } from '../postgres/client.ts';
 import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
 import { ConsideredConnection, ConsideredEdge, ConsideredSubscription, considered } from './considered.ts';
@@ -114,7 +115,7 @@ export const EventType = builder.prismaObject('Event', {
 const EventEdge = builder.edgeObject({ name: 'EventEdge', type: EventType });
 const EventConnection = builder.connectionObject({ name: 'EventConnection', type: EventType }, EventEdge);
 
-const RejectedEventType = builder.prismaObject('RejectedEvent', {
+export const RejectedEventType = builder.prismaObject('RejectedEvent', {
   description: 'A published message that is not a valid event.',
   fields: (t) => ({
     id: t.exposeID('id'),
@@ -147,14 +148,8 @@ builder.queryFields((t) => ({
       tenant: t.arg.string({ description: 'The tenant. Only the scope ADMIN can name any tenant.' }),
     },
     resolve: async (query, _root, { id, tenant }, { services, viewer }) => {
-      // Postgres cannot store a NUL in text.
-      if (id.includes('\0')) return null;
-      const { prisma } = services.database;
-      const where = { eventId: id, ...tenantWhere(viewer, tenant) };
-      // The table of events has no index on the publisher's id. An event published without an id has that of its row.
-      const known = await prisma.eventId.findMany({ where, orderBy: { eventRowId: 'desc' }, take: 1 });
-      const rowIds = [...known.map(({ eventRowId }) => eventRowId), ...(isUuid(id) ? [id] : [])];
-      return prisma.event.findFirst({ ...query, where: { ...where, id: { in: rowIds } }, orderBy: NEWEST_FIRST });
+      const where = await eventWithId(services.database, { eventId: id, ...tenantWhere(viewer, tenant) });
+      return where && services.database.prisma.event.findFirst({ ...query, where, orderBy: NEWEST_FIRST });
     },
   }),
   events: t.prismaConnection(
@@ -188,3 +183,18 @@ builder.queryFields((t) => ({
     RejectedEventConnection,
   ),
 }));
+
+type EventKey = { readonly eventId: string; readonly tenant?: string };
+
+/**
+ * The condition of the event with the publisher's id; null if there is none. The table of events has no index on that id,
+ * and an event published without one has the id of its row.
+ */
+export async function eventWithId({ prisma }: Pick<Database, 'prisma'>, key: EventKey) {
+  const { eventId } = key;
+  // Postgres cannot store a NUL in text.
+  if (eventId.includes('\0')) return null;
+  const known = await prisma.eventId.findMany({ where: key, orderBy: { eventRowId: 'desc' }, take: 1 });
+  const rowIds = [...known.map(({ eventRowId }) => eventRowId), ...(isUuid(eventId) ? [eventId] : [])];
+  return rowIds.length === 0 ? null : { ...key, id: { in: rowIds } };
+}

@@ -36,7 +36,7 @@ const ReplayStatusEnum = builder.enumType('ReplayStatus', {
   },
 });
 
-const ReplayType = builder.prismaObject('Replay', {
+export const ReplayType = builder.prismaObject('Replay', {
   description: 'A job that sends past events again, as new deliveries.',
   fields: (t) => ({
     id: t.exposeID('id'),

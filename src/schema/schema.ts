@@ -9,9 +9,13 @@ import './event-type.ts';
 import './publish-event.ts';
 import './publish-events.ts';
 import './replay.ts';
+import './search.ts';
 import './server.ts';
+import './subscription-actions.ts';
 import './subscription-figures.ts';
+import './tenant.ts';
 import './test-event.ts';
+import './test-filter.ts';
 import './viewer.ts';
 import './webhook-subscription.ts';
 

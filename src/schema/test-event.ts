@@ -1,8 +1,6 @@
 import { tenantWhere } from '../auth/viewer.ts';
 import { SubscriptionInactiveError } from '../delivery/queue/retry.ts';
 import { isEventType, TEST_EVENT_TYPE } from '../events/event-type.ts';
-import { compileFilter, failedPaths } from '../events/matching/filter.ts';
-import { validateFilter } from '../events/matching/filter-validation.ts';
 import { MAX_PENDING_TESTS, sendTestEvent, TooManyTestsError, waitForAttempt } from '../events/test-event.ts';
 import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
@@ -120,46 +118,4 @@ async function activeSubscription({ services, viewer }: Context, id: string) {
   if (subscription === null) throw new NotFoundError('webhook subscription');
   if (!subscription.isActive) throw new SubscriptionInactiveError();
   return subscription;
-}
-
-const TestFilterResult = builder.objectRef<{ readonly failedPaths: string[] }>('TestFilterResult').implement({
-  description: 'The result of a payload filter on data.',
-  fields: (t) => ({
-    matches: t.boolean({
-      description: 'Whether the data matches the filter.',
-      resolve: (result) => result.failedPaths.length === 0,
-    }),
-    failedPaths: t.exposeStringList('failedPaths', {
-      description:
-        'The paths of the conditions that do not match, such as `filter.user.age.$gt`. A `$or`, a `$not`, or fields of an array are named as a whole.',
-    }),
-  }),
-});
-
-builder.queryField('testFilter', (t) =>
-  t.field({
-    type: TestFilterResult,
-    description: 'Evaluates a payload filter on data, for trying a filter before it is used.',
-    args: {
-      filter: t.arg({
-        type: 'JSON',
-        required: true,
-        description: 'A valid payload filter (docs/payload-filters.md), with the limits of a webhook subscription.',
-      }),
-      data: t.arg({ type: 'JSON', required: true, description: 'The data, at most 1 MiB.' }),
-    },
-    // Takes about 30 ms with a megabyte of data, in pieces. The complexity allows 19 in one operation.
-    complexity: 5_000,
-    resolve: async (_root, { filter, data }, { work: { compute } }) => {
-      const wrong = await compute(() => validateFilter(filter));
-      const problems = [...wrong, ...problemsOf(await encodeEventData(compute, data))];
-      if (problems.length > 0) throw new InvalidInputError(problems);
-      if (await compute(() => compileFilter(filter)(data))) return { failedPaths: [] };
-      return { failedPaths: await compute(() => failedPaths(filter, data)) };
-    },
-  }),
-);
-
-function problemsOf({ problem }: Awaited<ReturnType<typeof encodeEventData>>): InputProblem[] {
-  return problem === undefined ? [] : [{ path: 'data', message: problem }];
 }

@@ -13,6 +13,7 @@ import {
   createWebhookSubscription,
   deleteWebhookSubscription,
   rotateWebhookSecret,
+  SubscriptionChangedError,
   type SubscriptionWithSecret,
   TooManySecretsError,
   TooManySubscriptionsError,
@@ -310,10 +311,19 @@ builder.mutationFields((t) => ({
     args: {
       id: t.arg.id({ required: true, description: 'The id of the webhook subscription.' }),
       input: t.arg({ type: UpdateInput, required: true, description: 'The settings to change.' }),
+      ifUnchangedSince: t.arg({
+        type: 'DateTime',
+        description:
+          'The `updatedAt` that the client has read. If the webhook subscription was changed later, nothing is changed.',
+      }),
     },
-    errors: { types: [NotFoundError, InvalidInputError, TargetRejectedError, InvalidHeadersError] },
-    resolve: async (_root, { id, input }, { services, viewer }) => ({
-      subscription: await updateWebhookSubscription(services, { id, tenant: tenantScope(viewer), settings: input }),
+    errors: {
+      types: [NotFoundError, InvalidInputError, TargetRejectedError, InvalidHeadersError, SubscriptionChangedError],
+    },
+    resolve: async (_root, { id, input, ifUnchangedSince }, { services, viewer }) => ({
+      subscription: await updateWebhookSubscription(services, {
+        ...{ id, tenant: tenantScope(viewer), settings: input, ifUnchangedSince: ifUnchangedSince ?? undefined },
+      }),
     }),
   }),
   deleteWebhookSubscription: t.field({

@@ -9,6 +9,7 @@ import type { Config } from '../config/config.ts';
 import { createEventSummary } from '../delivery-log/counts.ts';
 import { createChildPages, createEventData } from '../delivery-log/pages.ts';
 import { createSubscriptionFigures } from '../delivery-log/subscription-figures.ts';
+import { createTenantFigures } from '../delivery-log/tenant-figures.ts';
 import type { InFlight } from '../lib/loop.ts';
 import { createOperationWork, type OperationWork } from '../lib/operation-work.ts';
 import type { Database } from '../postgres/client.ts';
@@ -74,6 +75,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
         eventData: createEventData(database, work),
         eventSummary: createEventSummary(database),
         subscriptionFigures: createSubscriptionFigures(database),
+        tenantFigures: createTenantFigures(database),
       };
       return { services: { ...services, database }, viewer, stopping, work, ...loaders };
     },

@@ -90,19 +90,26 @@ export async function createWebhookSubscription(
   return { subscription, secret };
 }
 
+type Update = SubscriptionKey & {
+  readonly settings: WebhookSubscriptionSettings;
+  /** The `updatedAt` of the version that the caller has seen; undefined: any. */
+  readonly ifUnchangedSince?: Date | undefined;
+};
+
 /**
- * Throws NotFoundError or an InputError. Deactivating cancels the pending deliveries. Activating, or changing the URL, closes
+ * Throws NotFoundError, SubscriptionChangedError or an InputError. Deactivating cancels the pending deliveries. Activating, or changing the URL, closes
  * the circuit and forgets earlier failures.
  */
 export async function updateWebhookSubscription(
   services: WebhookSubscriptionServices,
-  { settings, ...key }: SubscriptionKey & { readonly settings: WebhookSubscriptionSettings },
+  { settings, ifUnchangedSince, ...key }: Update,
 ): Promise<WebhookSubscription> {
   const { secretBox } = services;
   const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
   const ownProblems = [...(target?.problems ?? []), ...findProblems(settings)];
   return services.database.prisma.$transaction(async (transaction) => {
     const { id, tenant, ...old } = await lockSubscription(transaction, key);
+    if (ifUnchangedSince !== undefined && old.updatedAt > ifUnchangedSince) throw new SubscriptionChangedError();
     const given = settings.headers ?? undefined;
     const stored = given === undefined ? NO_HEADERS : storedHeaders(secretBox, { id, tenant, given, ...old });
     const eventTypes = settings.eventTypes ?? [];
@@ -176,9 +183,36 @@ export async function rotateWebhookSecret(
   }, TRANSACTION);
 }
 
+/**
+ * Ends the overlap of an old signing secret now: it signs no further request. Throws NotFoundError, also for a secret of
+ * another subscription, or InvalidInputError for the current secret.
+ */
+export async function expireSigningSecret(
+  { database }: Pick<WebhookSubscriptionServices, 'database'>,
+  { secretId, ...key }: SubscriptionKey & { readonly secretId: string },
+): Promise<WebhookSubscription> {
+  return database.prisma.$transaction(async (transaction) => {
+    const { id } = await lockSubscription(transaction, key);
+    const now = new Date(await readClock(inPrismaTransaction(transaction)));
+    const secret = isUuid(secretId)
+      ? await transaction.signingSecret.findFirst({ where: { id: secretId, subscriptionId: id } })
+      : null;
+    if (secret === null) throw new NotFoundError('signing secret');
+    if (secret.expiresAt === null) {
+      const message = 'is the current secret; rotate it with overlapSeconds 0 instead';
+      throw new InvalidInputError([{ path: 'secretId', message }]);
+    }
+    if (secret.expiresAt > now) {
+      await transaction.signingSecret.update({ where: { id: secretId }, data: { expiresAt: now } });
+    }
+    // Any update of the row fires the trigger that notifies the senders' caches.
+    return transaction.webhookSubscription.update({ where: { id }, data: { updatedAt: now } });
+  }, TRANSACTION);
+}
+
 type LockedSubscription = Pick<
   WebhookSubscription,
-  'id' | 'tenant' | 'url' | 'isActive' | 'eventTypes' | 'encryptedHeaders'
+  'id' | 'tenant' | 'url' | 'isActive' | 'eventTypes' | 'encryptedHeaders' | 'updatedAt'
 >;
 
 /**
@@ -194,7 +228,7 @@ async function lockSubscription(
   const [row] = isUuid(id)
     ? await transaction.$queryRaw<LockedSubscription[]>`
         SELECT id, tenant, url, is_active AS "isActive", event_types AS "eventTypes",
-          encrypted_headers AS "encryptedHeaders"
+          encrypted_headers AS "encryptedHeaders", updated_at AS "updatedAt"
         FROM webhook_subscriptions
         WHERE id = ${id}::uuid AND (${tenant ?? null}::text IS NULL OR tenant = ${tenant ?? null}) AND deleted_at IS NULL
         FOR NO KEY UPDATE`
@@ -302,5 +336,14 @@ export class TooManySubscriptionsError extends DomainError {
 
   constructor(limit: number) {
     super(`a tenant may have at most ${limit} webhook subscriptions, active or not; delete one first`);
+  }
+}
+
+/** Another client has changed the subscription since the caller read it. */
+export class SubscriptionChangedError extends DomainError {
+  readonly code = 'SUBSCRIPTION_CHANGED';
+
+  constructor() {
+    super('the webhook subscription was changed after ifUnchangedSince; read it again');
   }
 }

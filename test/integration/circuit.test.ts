@@ -52,11 +52,12 @@ async function open(scene: Scene, { id, receiver }: Endpoint): Promise<void> {
   expect(receiver.requests).toHaveLength(10);
 }
 
-/** The time for the next probe has come. */
-async function letProbe({ query }: Scene, id: string): Promise<void> {
-  await query('UPDATE subscription_states SET probe_at = now(), next_sweep_at = now() WHERE subscription_id = $1', [
-    id,
-  ]);
+/** Brings the next probe forward. */
+async function letProbe({ app }: Scene, id: string): Promise<void> {
+  const { probeNow } = await app.graphql<{ probeNow: { __typename: string } }>(
+    `mutation { probeNow(id: "${id}") { __typename } }`,
+  );
+  expect(probeNow.__typename).toBe('ProbeNowPayload');
 }
 
 /** The sweeper has looked, and looks again after so long. */

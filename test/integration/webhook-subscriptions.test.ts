@@ -498,6 +498,111 @@ test('subscriptions are found by text, circuit, failures and event type', async 
   expect(errors?.[0]?.extensions).toMatchObject({ code: 'INVALID_INPUT', problems });
 });
 
+async function askFor<T>(query: string): Promise<T> {
+  const { data, errors } = await post<T>(api.graphql, JSON.stringify({ query }));
+  if (data == null || errors !== undefined) throw new Error(JSON.stringify(errors));
+  return data;
+}
+
+test('an update is refused if the subscription was changed after it was read', async () => {
+  const { id, updatedAt } = await api.database.prisma.webhookSubscription.findUniqueOrThrow({
+    where: { id: (await create()).subscription.id },
+  });
+  const update = (since: Date, timeoutMs: number) =>
+    askFor<{ updateWebhookSubscription: object }>(`mutation { updateWebhookSubscription(id: "${id}",
+      input: { timeoutMs: ${timeoutMs} }, ifUnchangedSince: "${since.toISOString()}") {
+        ... on UpdateWebhookSubscriptionPayload { subscription { timeoutMs } } ... on Error { code } } }`);
+  expect(await update(new Date(updatedAt.getTime() - 1), 2_000)).toEqual({
+    updateWebhookSubscription: { code: 'SUBSCRIPTION_CHANGED' },
+  });
+  expect(await update(updatedAt, 3_000)).toEqual({ updateWebhookSubscription: { subscription: { timeoutMs: 3_000 } } });
+});
+
+test('the overlap of an old secret ends early, and the current secret stays', async () => {
+  const { id } = (await create()).subscription;
+  await api.run(ROTATE, { id });
+  const read = async () => api.database.prisma.signingSecret.findMany({ where: { subscriptionId: id } });
+  const [old, current] = (await read()).toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  const before = await version(id);
+  const expire = (secretId = '') =>
+    askFor<{ expireSigningSecret: object }>(`mutation { expireSigningSecret(id: "${id}", secretId: "${secretId}") {
+      ... on ExpireSigningSecretPayload { subscription { secrets { id } } } ... on Error { code } } }`);
+  expect(await expire(old?.id)).toEqual({ expireSigningSecret: { subscription: { secrets: [{ id: current?.id }] } } });
+  expect(await version(id)).toBeGreaterThan(before);
+  expect(await expire(current?.id)).toEqual({ expireSigningSecret: { code: 'INVALID_INPUT' } });
+  expect(await expire('none')).toEqual({ expireSigningSecret: { code: 'NOT_FOUND' } });
+  expect((await read()).filter(({ expiresAt }) => expiresAt === null)).toHaveLength(1);
+});
+
+test('a closed circuit cannot be probed', async () => {
+  const { id } = (await create()).subscription;
+  const probe = await askFor(`mutation { probeNow(id: "${id}") { ... on Error { code } } }`);
+  expect(probe).toEqual({ probeNow: { code: 'CIRCUIT_CLOSED' } });
+});
+
+test('a filter is tried on the data of an event, and on the latest events', async () => {
+  const tenant = 'tried';
+  const subscriptionId = (await create({ tenant })).subscription.id;
+  await seedDelivery(api.database, { subscriptionId, tenant });
+  const { eventId: eventRowId } = await seedDelivery(api.database, { subscriptionId, tenant });
+  const event = { id: eventRowId };
+  await api.database.prisma.event.update({ where: { id: eventRowId }, data: { eventId: eventRowId } });
+  const failed = { matches: false, failedPaths: ['filter.n'] };
+  expect(await askFor(`{ testFilter(filter: { n: 2 }, eventId: "${event.id}") { matches failedPaths } }`)).toEqual({
+    testFilter: failed,
+  });
+  const onEvents = (filter: string) =>
+    askFor(`{ testFilterOnEvents(filter: ${filter}, tenant: "${tenant}") { event { type } matches failedPaths } }`);
+  const type = { event: { type: 'conversation.created' } };
+  expect(await onEvents('{ n: 2 }')).toEqual({ testFilterOnEvents: [1, 2].map(() => ({ ...type, ...failed })) });
+  expect(await onEvents('{ n: 1 }')).toEqual({
+    testFilterOnEvents: [1, 2].map(() => ({ ...type, matches: true, failedPaths: [] })),
+  });
+  for (const [args, path] of [
+    ['filter: { n: 1 }, tenant: "tried", last: 201', 'last'],
+    ['filter: { n: 1 }', 'tenant'],
+    ['filter: {}, tenant: "tried"', 'filter'],
+  ]) {
+    const query = `{ testFilterOnEvents(${args}) { matches } }`;
+    const { errors } = await post(api.graphql, JSON.stringify({ query }));
+    expect(errors?.[0]?.extensions).toMatchObject({ problems: [{ path }] });
+  }
+});
+
+test('anything is found by its id or name, and tenants show their figures', async () => {
+  const tenant = 'searched_1';
+  const { id } = (await create({ tenant })).subscription;
+  const failing = (await create({ tenant })).subscription.id;
+  await api.database.prisma.subscriptionState.update({
+    where: { subscriptionId: failing },
+    data: { failingSince: new Date(), openedAt: new Date() },
+  });
+  const delivery = await seedDelivery(api.database, { subscriptionId: id, tenant });
+  const attempt = await storeAttempt(api.database, attemptOf(delivery));
+  const nothing = { webhookSubscription: null, delivery: null, attempt: null, event: null, tenant: null };
+  const search = (text: string) =>
+    askFor(
+      `{ search(text: "${text}") { webhookSubscription { id } delivery { id } attempt { id } event { id } tenant { name } } }`,
+    );
+  expect(await search(` ${id} `)).toEqual({ search: { ...nothing, webhookSubscription: { id } } });
+  expect(await search(delivery.id)).toEqual({ search: { ...nothing, delivery: { id: delivery.id } } });
+  expect(await search(attempt.id)).toEqual({ search: { ...nothing, attempt: { id: attempt.id } } });
+  expect(await search(tenant)).toEqual({ search: { ...nothing, tenant: { name: tenant } } });
+  expect(await search('\\u0000')).toEqual({ search: nothing });
+  const figures = 'figures { subscriptionCount failingCount openCircuitCount lastEventAt }';
+  const found = await askFor(`{ tenants(filter: { search: "SEARCHED_" }) { nodes { name ${figures} } } }`);
+  const expected = {
+    subscriptionCount: 2,
+    failingCount: 1,
+    openCircuitCount: 1,
+    lastEventAt: expect.any(String) as unknown,
+  };
+  expect(found).toEqual({ tenants: { nodes: [{ name: tenant, figures: expected }] } });
+  expect(await askFor('{ tenants(filter: { search: "searchedx" }) { nodes { name } } }')).toEqual({
+    tenants: { nodes: [] },
+  });
+});
+
 test('a deleted subscription is gone from the queries, but a delivery still leads to it', async () => {
   const { subscription } = await create({ tenant: 'deleter' });
   const { id } = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'deleter' });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Outcome } from '../../src/delivery/http/request.ts';
-import { type NextStep, nextStep } from '../../src/delivery/sending/retry-policy.ts';
+import { type NextStep, nextStep, plannedAttempts } from '../../src/delivery/sending/retry-policy.ts';
 import { FailureReason } from '../../src/generated/prisma/enums.ts';
 
 const HOUR_MS = 3_600_000;
@@ -134,5 +134,36 @@ describe('Retry-After', () => {
       delayMs: 20 * HOUR_MS,
       waitingFor: 'BACKOFF',
     });
+  });
+});
+
+describe('the planned attempts', () => {
+  const nextAttemptAt = new Date(NOW);
+  const planned = (attemptCount: number, isTest = false) =>
+    plannedAttempts({ nextAttemptAt, attemptCount, isTest }, retryScheduleMs).map(({ number, at }) => [
+      number,
+      at.getTime() - NOW,
+    ]);
+
+  it('follow the schedule from the next one on', () => {
+    expect(planned(0)).toEqual([
+      [1, 0],
+      [2, 5_000],
+      [3, 35_000],
+      [4, 155_000],
+    ]);
+    expect(planned(2)).toEqual([
+      [3, 0],
+      [4, 120_000],
+    ]);
+  });
+
+  it('are one for a test event, and for a retry by hand after the schedule', () => {
+    expect(planned(0, true)).toEqual([[1, 0]]);
+    expect(planned(4)).toEqual([[5, 0]]);
+  });
+
+  it('are none once the delivery has ended', () => {
+    expect(plannedAttempts({ nextAttemptAt: null, attemptCount: 1, isTest: false }, retryScheduleMs)).toEqual([]);
   });
 });

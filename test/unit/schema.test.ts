@@ -35,7 +35,9 @@ const SIZE = 'first: Int, last: Int';
 const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   Mutation: [
     'createWebhookSubscription(input: CreateWebhookSubscriptionInput!): CreateWebhookSubscriptionResult!',
-    'updateWebhookSubscription(id: ID!, input: UpdateWebhookSubscriptionInput!): UpdateWebhookSubscriptionResult!',
+    'updateWebhookSubscription(id: ID!, ifUnchangedSince: DateTime, input: UpdateWebhookSubscriptionInput!): UpdateWebhookSubscriptionResult!',
+    'probeNow(id: ID!): ProbeNowResult!',
+    'expireSigningSecret(id: ID!, secretId: ID!): ExpireSigningSecretResult!',
     'deleteWebhookSubscription(id: ID!): DeleteWebhookSubscriptionResult!',
     'rotateWebhookSecret(id: ID!, overlapSeconds: Int): RotateWebhookSecretResult!',
     'sendTestEvent(data: JSON, eventType: String, subscriptionId: ID!, waitMs: Int): SendTestEventResult!',
@@ -66,7 +68,10 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'deliveryStats(bucket: StatsBucket!, filter: DeliveryFilter, from: DateTime!, groupBy: StatsGroup, to: DateTime!, top: Int): DeliveryStats!',
     'deliveryCounts(filter: DeliveryFilter): DeliveryCounts!',
     `replays(${PAGE}, filter: ReplayFilter, ${SIZE}): ReplayConnection!`,
-    'testFilter(data: JSON!, filter: JSON!): TestFilterResult!',
+    'testFilter(data: JSON, eventId: ID, filter: JSON!, tenant: String): TestFilterResult!',
+    'testFilterOnEvents(eventTypes: [String!], filter: JSON!, last: Int, tenant: String): [TestFilterEventResult!]!',
+    'search(text: String!): SearchResult!',
+    ...['tenant(name: String!): Tenant', `tenants(${PAGE}, filter: TenantFilter, ${SIZE}): TenantConnection!`],
     ...['viewer: Viewer!', 'server: Server!'],
   ],
   Subscription: ['deliveryLog(after: String, filter: DeliveryFilter): Attempt!', 'replayProgress(id: ID!): Replay!'],
@@ -153,7 +158,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['id: ID!', 'tenant: String!', 'status: DeliveryStatus!', 'attemptCount: Int!', 'nextAttemptAt: DateTime'],
     ...['waitingFor: WaitReason', 'createdAt: DateTime!', 'completedAt: DateTime', 'event: Event'],
     ...['subscription: WebhookSubscription!', `attempts(${PAGE}, ${SIZE}): AttemptConnection!`, 'replay: Replay'],
-    'isTest: Boolean!',
+    ...['isTest: Boolean!', 'plannedAttempts: [PlannedAttempt!]!'],
   ],
   Attempt: [
     ...['id: ID!', 'cursor: String!', 'delivery: Delivery', 'subscription: WebhookSubscription!', 'tenant: String!'],
@@ -187,6 +192,16 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   ],
   ConsideredSubscription: ['subscription: WebhookSubscription!', 'result: ConsiderationResult!', 'delivery: Delivery'],
   TestFilterResult: ['matches: Boolean!', 'failedPaths: [String!]!'],
+  TestFilterEventResult: ['event: Event!', 'matches: Boolean!', 'failedPaths: [String!]!'],
+  SearchResult: [
+    ...['webhookSubscription: WebhookSubscription', 'delivery: Delivery', 'attempt: Attempt', 'event: Event'],
+    ...['rejectedEvent: RejectedEvent', 'replay: Replay', 'eventType: EventType', 'tenant: Tenant'],
+  ],
+  Tenant: ['name: String!', 'figures: TenantFigures!'],
+  TenantFigures: ['subscriptionCount: Int!', 'failingCount: Int!', 'openCircuitCount: Int!', 'lastEventAt: DateTime'],
+  ProbeNowPayload: ['subscription: WebhookSubscription!'],
+  ExpireSigningSecretPayload: ['subscription: WebhookSubscription!'],
+  PlannedAttempt: ['number: Int!', 'at: DateTime!'],
   Viewer: ['scope: ApiKeyScope!', 'tenant: String', 'subject: String', 'expiresAt: DateTime'],
   Server: [
     ...['version: String!', 'time: DateTime!', 'retentionDays: Int!', 'retrySchedule: [Float!]!'],

@@ -102,6 +102,16 @@ export async function openCircuit(
   );
 }
 
+/** Sends the next due delivery of an open circuit at once, as a probe. Returns false if the circuit is closed. */
+export async function requestProbe(db: Queryable, subscriptionId: string): Promise<boolean> {
+  const { rows } = await db.query(
+    `UPDATE subscription_states SET probe_at = now(), next_sweep_at = now()
+     WHERE subscription_id = $1 AND opened_at IS NOT NULL RETURNING subscription_id`,
+    [subscriptionId],
+  );
+  return rows.length > 0;
+}
+
 /** Stores the number of notices about a failing subscription, the last one sent now. */
 export async function countNotice(
   db: Queryable,

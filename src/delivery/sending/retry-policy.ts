@@ -56,6 +56,31 @@ export function nextStep({ outcome, attemptNumber, retryScheduleMs, random, nowM
     : { kind: 'retry', delayMs: backoffMs, waitingFor: 'BACKOFF' };
 }
 
+export type PlannedAttempt = { readonly number: number; readonly at: Date };
+
+type Planned = {
+  /** Null: no attempt is planned. */
+  readonly nextAttemptAt: Date | null;
+  readonly attemptCount: number;
+  readonly isTest: boolean;
+};
+
+/** The attempts that are still made if each fails at once, without jitter: a test event has one, other deliveries the schedule. */
+export function plannedAttempts(
+  { nextAttemptAt, attemptCount, isTest }: Planned,
+  retryScheduleMs: readonly number[],
+): PlannedAttempt[] {
+  if (nextAttemptAt === null) return [];
+  const waits = isTest ? [] : retryScheduleMs.slice(attemptCount);
+  const planned = [{ number: attemptCount + 1, at: nextAttemptAt }];
+  let atMs = nextAttemptAt.getTime();
+  for (const [index, waitMs] of waits.entries()) {
+    atMs += waitMs;
+    planned.push({ number: attemptCount + 2 + index, at: new Date(atMs) });
+  }
+  return planned;
+}
+
 /** The next step after the attempt of a test event, which is never retried and has no effect on the subscription. */
 export function nextStepOfTest(outcome: Outcome): NextStep {
   return { kind: failureReasonOf(outcome) === undefined ? 'success' : 'failure' };

@@ -1,0 +1,39 @@
+import { batched } from '../lib/batched.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
+
+/** Webhook subscriptions of a tenant, without deleted ones, and its last event. */
+export type TenantFigures = {
+  readonly subscriptionCount: number;
+  /** Subscriptions with a failure since their last success. */
+  readonly failingCount: number;
+  readonly openCircuitCount: number;
+  readonly lastEventAt: Date | null;
+};
+
+/** Reads about a tenant. The tenants requested in one turn of the event loop are read with one statement. */
+export type ReadTenantFigures = (tenant: string) => Promise<TenantFigures>;
+
+export function createTenantFigures({ readPool }: Pick<Database, 'readPool'>): ReadTenantFigures {
+  const load = batched((tenants) => readFigures(readPool, tenants));
+  return (tenant) => load(tenant, null);
+}
+
+async function readFigures(db: Queryable, tenants: readonly string[]): Promise<ReadonlyMap<string, TenantFigures>> {
+  const { rows } = await db.query<TenantFigures & { readonly tenant: string }>(FIGURES, [tenants]);
+  return new Map(rows.map(({ tenant, ...figures }) => [tenant, figures]));
+}
+
+const FIGURES = `
+  SELECT t.name AS tenant, own."subscriptionCount", own."failingCount", own."openCircuitCount",
+    latest.created_at AS "lastEventAt"
+  FROM unnest($1::text[]) AS t (name)
+  CROSS JOIN LATERAL (
+    SELECT count(*)::integer AS "subscriptionCount",
+      count(*) FILTER (WHERE st.failing_since IS NOT NULL)::integer AS "failingCount",
+      count(*) FILTER (WHERE st.opened_at IS NOT NULL)::integer AS "openCircuitCount"
+    FROM webhook_subscriptions s JOIN subscription_states st ON st.subscription_id = s.id
+    WHERE s.tenant = t.name AND s.deleted_at IS NULL
+  ) AS own
+  LEFT JOIN LATERAL (
+    SELECT created_at FROM events WHERE tenant = t.name ORDER BY id DESC LIMIT 1
+  ) AS latest ON true`;

@@ -1,0 +1,104 @@
+import { tenantWhere } from '../auth/viewer.ts';
+import { isUuid } from '../lib/uuid7.ts';
+import { NEWEST_FIRST } from '../postgres/keyset.ts';
+import { AttemptType } from './attempt.ts';
+import { builder } from './builder.ts';
+import { DeliveryType } from './delivery.ts';
+import { EventType, eventWithId, RejectedEventType } from './event.ts';
+import { CataloguedType } from './event-type.ts';
+import { ReplayType } from './replay.ts';
+import { TenantType } from './tenant.ts';
+import { WebhookSubscriptionType } from './webhook-subscription.ts';
+
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+
+const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchResult').implement({
+  description:
+    'The objects with an id or a name. A field is null if there is none, or if it belongs to another tenant.',
+  fields: (t) => ({
+    webhookSubscription: t.prismaField({
+      type: WebhookSubscriptionType,
+      nullable: true,
+      description: 'The webhook subscription with this id, even if it has been deleted.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.webhookSubscription.findFirst({
+              ...query,
+              where: { id: text, ...tenantWhere(viewer) },
+            })
+          : null,
+    }),
+    delivery: t.prismaField({
+      type: DeliveryType,
+      nullable: true,
+      description: 'The delivery with this id, as in `webhook-delivery`.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.delivery.findFirst({ ...query, where: { id: text, ...tenantWhere(viewer) } })
+          : null,
+    }),
+    attempt: t.prismaField({
+      type: AttemptType,
+      nullable: true,
+      description: 'The attempt with this id.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.attempt.findFirst({ ...query, where: { id: text, ...tenantWhere(viewer) } })
+          : null,
+    }),
+    event: t.prismaField({
+      type: EventType,
+      nullable: true,
+      description: "The event with this publisher's id, as in `webhook-id`; the newest one of several tenants.",
+      resolve: async (query, { text }, _args, { services, viewer }) => {
+        const where = await eventWithId(services.database, { eventId: text, ...tenantWhere(viewer) });
+        return where && services.database.prisma.event.findFirst({ ...query, where, orderBy: NEWEST_FIRST });
+      },
+    }),
+    rejectedEvent: t.prismaField({
+      type: RejectedEventType,
+      nullable: true,
+      description: 'The rejected event with this id.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.rejectedEvent.findFirst({ ...query, where: { id: text, ...tenantWhere(viewer) } })
+          : null,
+    }),
+    replay: t.prismaField({
+      type: ReplayType,
+      nullable: true,
+      description: 'The replay with this id.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.replay.findFirst({ ...query, where: { id: text, ...tenantWhere(viewer) } })
+          : null,
+    }),
+    eventType: t.prismaField({
+      type: CataloguedType,
+      nullable: true,
+      description: 'The entry of the event catalogue with this name.',
+      resolve: (query, { text }, _args, { services }) =>
+        text.includes('\0') ? null : services.database.prisma.eventType.findUnique({ ...query, where: { name: text } }),
+    }),
+    tenant: t.prismaField({
+      type: TenantType,
+      nullable: true,
+      description: 'The tenant with this name; always null without the scope ADMIN.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        viewer.scope === 'ADMIN' && !text.includes('\0')
+          ? services.database.prisma.tenant.findUnique({ ...query, where: { name: text } })
+          : null,
+    }),
+  }),
+});
+
+builder.queryField('search', (t) =>
+  t.field({
+    type: SearchResultType,
+    description: 'Finds any object by its id, or by its name.',
+    args: {
+      text: t.arg.string({ required: true, description: 'The whole id or name. Spaces around it are ignored.' }),
+    },
+    resolve: (_root, { text }) => ({ text: text.trim() }),
+  }),
+);

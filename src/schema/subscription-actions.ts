@@ -1,0 +1,53 @@
+import { tenantScope } from '../auth/viewer.ts';
+import { CircuitClosedError, probeNow } from '../delivery/circuit/probe.ts';
+import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { expireSigningSecret } from '../subscriptions/service.ts';
+import { builder } from './builder.ts';
+import { WebhookSubscriptionType } from './webhook-subscription.ts';
+
+const ProbePayload = payload('ProbeNowPayload', 'The next due delivery is being sent as a probe.');
+const ExpirePayload = payload('ExpireSigningSecretPayload', 'The signing secret signs no further request.');
+
+const ID = { required: true, description: 'The id of the webhook subscription.' } as const;
+
+builder.mutationFields((t) => ({
+  probeNow: t.field({
+    type: ProbePayload,
+    description:
+      'Probes an endpoint whose circuit is open now instead of at `nextProbeAt`: sends its next delivery as soon as one is due. If the probe succeeds, the circuit closes.',
+    args: { id: t.arg.id(ID) },
+    errors: { types: [NotFoundError, CircuitClosedError] },
+    resolve: async (_root, { id }, { services, viewer }) => {
+      await probeNow(services.database, { id, tenant: tenantScope(viewer) });
+      return { subscriptionId: id };
+    },
+  }),
+  expireSigningSecret: t.field({
+    type: ExpirePayload,
+    description: 'Ends the overlap of an old signing secret now.',
+    args: {
+      id: t.arg.id(ID),
+      secretId: t.arg.id({ required: true, description: 'The id of one of its old signing secrets.' }),
+    },
+    errors: { types: [NotFoundError, InvalidInputError] },
+    resolve: async (_root, { id, secretId }, { services, viewer }) => {
+      await expireSigningSecret(services, { id, secretId, tenant: tenantScope(viewer) });
+      return { subscriptionId: id };
+    },
+  }),
+}));
+
+function payload(name: string, description: string) {
+  return builder.objectRef<{ readonly subscriptionId: string }>(name).implement({
+    description,
+    fields: (t) => ({
+      subscription: t.prismaField({
+        type: WebhookSubscriptionType,
+        resolve: (query, { subscriptionId }, _args, { services }) =>
+          services.database.prisma.webhookSubscription.findUniqueOrThrow({ ...query, where: { id: subscriptionId } }),
+      }),
+    }),
+  });
+}
+
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
