@@ -24,12 +24,8 @@ const MAX_MS = 900_000;
 
 /** The processes that drain the backlog: variables of each one. */
 const DRAINS: Readonly<Record<string, readonly Readonly<Record<string, string>>[]>> = {
-  'one process': [{ WORKERS: '1' }],
-  'a dispatcher and two senders': [
-    { ROLES: 'api,dispatcher', WORKERS: '1' },
-    { ROLES: 'sender', WORKERS: '1' },
-    { ROLES: 'sender', WORKERS: '1' },
-  ],
+  'one process': [{ WORKERS: '0' }],
+  'two workers': [{ WORKERS: '2' }],
 };
 
 type Drain = { readonly perSecond: number; readonly doubled: number; readonly cpuSecondsPer1000: Parts };
@@ -79,7 +75,7 @@ async function measureDrain(context: Context, { name, processes, deliveries }: D
   });
   const stack = await context.startStack({
     prepare: (database) => insertSubscriptions(database, { ...SUBSCRIPTIONS, urls }),
-    env: { ROLES: 'api,dispatcher', WORKERS: '1' },
+    env: { ROLES: 'api,dispatcher', WORKERS: '0' },
   });
   context.report(
     `a backlog of ${deliveries} deliveries for ${SUBSCRIPTIONS.types * SUBSCRIPTIONS.fanOut} subscriptions`,

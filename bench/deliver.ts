@@ -19,6 +19,8 @@ export type DeliverOptions = {
   readonly subscriptions: number;
   /** Options of the program's Node process. */
   readonly nodeOptions?: readonly string[];
+  /** Variables of the program, such as WORKERS. */
+  readonly env?: Readonly<Record<string, string>>;
   /** Events of one GraphQL mutation. Default: they are published to NATS. */
   readonly mutationOf?: number;
 };
@@ -41,7 +43,7 @@ const MAX_MS = 600_000;
 
 /** Publishes events as fast as JetStream or the mutation accepts them, and waits until each is delivered and logged. */
 export async function measureDelivering(context: Context, options: DeliverOptions): Promise<DeliverFigures> {
-  const { events, fanOut, subscriptions, nodeOptions = [], mutationOf } = options;
+  const { events, fanOut, subscriptions, nodeOptions = [], env = {}, mutationOf } = options;
   const types = subscriptions / fanOut;
   const counter = startChild<ReceiverMessage>(context, 'receiver.ts', Array<string>(MAX_RECEIVERS).fill('accepting'));
   const urls = await urlsOf(counter.first);
@@ -52,6 +54,7 @@ export async function measureDelivering(context: Context, options: DeliverOption
   context.report(`${subscriptions} subscriptions, each event for ${fanOut}`);
   const stack = await context.startStack({
     nodeOptions,
+    env,
     prepare: (database) => insertSubscriptions(database, { types, fanOut, urls }),
   });
   const subjects = subjectsOf({ types, fanOut });

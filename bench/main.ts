@@ -19,12 +19,14 @@ import { renderTable } from './table.ts';
 import { measureTenants } from './tenants.ts';
 import { measureThroughput } from './throughput.ts';
 import { measureWaiting } from './waiting.ts';
+import { measureProcesses } from './workers.ts';
 
 const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   throughput: measureThroughput,
   ordinary: measureOrdinary,
   idle: measureIdle,
   backlog: measureBacklog,
+  processes: measureProcesses,
   http: measureHttp,
   latency: measureLatency,
   watchers: measureWatchers,
