@@ -99,6 +99,8 @@ export type EventData = {
   readonly json: (eventRowId: string) => Promise<JsonText>;
   /** The size of the text in bytes, which is not counted. */
   readonly sizeBytes: (eventRowId: string) => Promise<number>;
+  /** Gives the data of an event that this operation has just written, which need not be read. */
+  readonly remember: (eventRowId: string, data: Buffer) => void;
 };
 
 export function createEventData(
@@ -115,7 +117,10 @@ export function createEventData(
     };
     return new Map(ids.filter((id) => sizes.has(id)).map((id) => [id, answerOf(id)]));
   });
+  const written = new Map<string, Buffer>();
   const text = async (eventRowId: string) => {
+    const data = written.get(eventRowId);
+    if (data !== undefined && tryTakeBytes(data.length)) return data.toString('utf8');
     const answer = await load(eventRowId, null);
     if (answer instanceof Error) throw answer;
     return answer;
@@ -124,7 +129,10 @@ export function createEventData(
   return {
     text,
     json: async (eventRowId) => new JsonText(await text(eventRowId)),
-    sizeBytes: (eventRowId) => loadSize(eventRowId, null),
+    sizeBytes: async (eventRowId) => written.get(eventRowId)?.length ?? loadSize(eventRowId, null),
+    remember: (eventRowId, data) => {
+      written.set(eventRowId, data);
+    },
   };
 }
 

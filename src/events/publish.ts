@@ -22,10 +22,10 @@ export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
 };
 
 /** An event that was recorded now or, if `isKnown`, an earlier one with the same id. */
-export type PublishedEvent = Pick<NewEvent, 'tenant' | 'eventId' | 'type' | 'occurredAt'> & {
+export type PublishedEvent = Pick<NewEvent, 'tenant' | 'eventId' | 'type' | 'occurredAt' | 'data'> & {
   /** The id of the event's row. */
   readonly rowId: string;
-  /** The publisher's id was recorded before: type and time are those given now, not those recorded. */
+  /** The publisher's id was recorded before: type, time and data are those given now, not those recorded. */
   readonly isKnown: boolean;
 };
 
@@ -117,9 +117,9 @@ export function createPublishEvents(services: Services): PublishEvents {
 function outcomeOf(event: NewEvent, outcome: FinalOutcome): PublishOutcome {
   if (outcome.kind === 'failed') return { error: outcome.error };
   if (outcome.kind === 'mismatch') return { error: new EventDataInvalidError(outcome.mismatch) };
-  const { id, tenant, eventId, type, occurredAt } = event;
+  const { id, tenant, eventId, type, occurredAt, data } = event;
   const { rowId } = outcome;
-  return { event: { tenant, eventId, type, occurredAt, rowId, isKnown: rowId !== id } };
+  return { event: { tenant, eventId, type, occurredAt, data, rowId, isKnown: rowId !== id } };
 }
 
 /** Messages of rows that an earlier try of ours wrote: the connection broke while the transaction was committing. */

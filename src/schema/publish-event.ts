@@ -45,7 +45,8 @@ const Payload = builder.objectRef<PublishedEvent>('PublishEventPayload').impleme
     event: t.field({
       type: EventType,
       description: 'The event. If the id was already known, the event published first, even if its data differs.',
-      resolve: ({ rowId, isKnown, ...event }, _args, { services }, info) => {
+      resolve: ({ rowId, isKnown, data, ...event }, _args, { services, eventData }, info) => {
+        if (!isKnown) eventData.remember(rowId, data);
         if (isKnown || !selectsOnly(KNOWN_FIELDS, info)) {
           return services.database.prisma.event.findUniqueOrThrow({ select: EVENT_COLUMNS, where: { id: rowId } });
         }
