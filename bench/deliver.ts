@@ -92,7 +92,7 @@ export async function measureDelivering(context: Context, options: DeliverOption
 }
 
 /** Returns the time of the first publish, in milliseconds of clockMs. */
-export async function publishAll(stack: Stack, order: FloodOrder): Promise<number> {
+async function publishAll(stack: Stack, order: FloodOrder): Promise<number> {
   const flood = startChild<FloodMessage>(stack, 'flood.ts');
   flood.send(order);
   const { begunAt } = await flood.first;
