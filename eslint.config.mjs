@@ -112,6 +112,7 @@ export default defineConfig(
       'src/cli/run.ts',
       'src/demo/main.ts',
       'prisma.config.ts',
+      'console/vite.config.ts',
       'test/**',
       'bench/**',
       'examples/**',

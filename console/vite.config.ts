@@ -1,5 +1,6 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import process from 'node:process';
 import { promisify } from 'node:util';
 import { brotliCompress, gzip } from 'node:zlib';
 import { type DocumentNode, print } from 'graphql';
@@ -42,18 +43,22 @@ async function compress(path: string): Promise<void> {
 }
 
 // The tool reads the default export.
-export default defineConfig({
-  root: import.meta.dirname,
-  // Relative: the base path is known only when the server starts, and index.html has it in <base>.
-  base: './',
-  plugins: [printDocuments(), precompress()],
-  build: {
-    outDir: OUT,
-    emptyOutDir: true,
-    target: 'es2022',
-    // The content security policy permits no data: URLs for scripts and styles.
-    assetsInlineLimit: 0,
-    modulePreload: { polyfill: false },
-  },
-  server: { proxy: { '/graphql': { target: 'http://127.0.0.1:4000', ws: true } } },
+export default defineConfig(({ command }) => {
+  // Otherwise a build below a test or a development server would contain the development version of React.
+  if (command === 'build') process.env['NODE_ENV'] = 'production';
+  return {
+    root: import.meta.dirname,
+    // Relative: the base path is known only when the server starts, and index.html has it in <base>.
+    base: command === 'serve' ? '/console/' : './',
+    plugins: [printDocuments(), precompress()],
+    build: {
+      outDir: OUT,
+      emptyOutDir: true,
+      target: 'es2022',
+      // The content security policy permits no data: URLs for scripts and styles.
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+    },
+    server: { proxy: { '/graphql': { target: 'http://127.0.0.1:4000', ws: true } } },
+  };
 });

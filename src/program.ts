@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { type App, startApp } from './app.ts';
 import { type Config, readConfig } from './config/config.ts';
@@ -43,7 +44,7 @@ async function runUntil(stopping: Promise<NodeJS.Signals>, { app, config, log }:
   log.info(
     {
       url: app.url,
-      ...(config.roles.has('api') && { graphql: `${app.url}/graphql` }),
+      ...(config.roles.has('api') && { graphql: `${app.url}/graphql`, ...consoleOf(config, app.url) }),
       nats: app.natsServers.map(withoutPassword),
       dataDir: config.dataDir,
     },
@@ -56,6 +57,13 @@ async function runUntil(stopping: Promise<NodeJS.Signals>, { app, config, log }:
   } finally {
     await app.stop();
   }
+}
+
+/** Where a person opens the console, and where the key to sign in with is. */
+function consoleOf({ isConsoleEnabled, publicUrl, adminApiKey, dataDir }: Config, url: string) {
+  if (!isConsoleEnabled) return {};
+  const adminKey = adminApiKey === undefined ? `in ${join(dataDir, 'admin-api-key')}` : 'the value of ADMIN_API_KEY';
+  return { console: `${publicUrl ?? url}/console/`, adminKey };
 }
 
 function withoutPassword(server: string): string {

@@ -78,7 +78,7 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
         </>,
       )}
       <DeliveryFacts delivery={delivery} />
-      <div className={styles.parts}>
+      <div className={attempt === undefined ? styles.alone : styles.parts}>
         <Timeline delivery={delivery} selectedId={attempt?.id} onSelect={onAttempt} />
         {attempt !== undefined && (
           <AttemptView

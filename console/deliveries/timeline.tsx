@@ -18,7 +18,7 @@ export function Timeline({ delivery, selectedId, onSelect }: TimelineProps) {
   const attempts = delivery.attempts.nodes;
   return (
     <section aria-label={words.timeline} className={styles.timeline}>
-      <h3>{words.timeline}</h3>
+      <h2>{words.timeline}</h2>
       <ol>
         {delivery.status === 'PENDING' && <Coming delivery={delivery} />}
         {attempts.map((attempt) => (

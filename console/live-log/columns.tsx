@@ -14,17 +14,17 @@ import type { LogRow } from './live-log-store.ts';
 const words = messages.columns;
 
 export const COLUMNS: readonly Column<LogRow>[] = [
-  { key: 'time', header: words.time, width: '100px', cell: (row) => <Clock at={row.startedAt} /> },
+  { key: 'time', header: words.time, width: '92px', cell: (row) => <Clock at={row.startedAt} /> },
   {
     key: 'outcome',
     header: words.outcome,
-    width: 'minmax(128px, 160px)',
+    width: 'minmax(96px, 168px)',
     cell: (row) => <AttemptOutcome {...row} />,
   },
   {
     key: 'type',
     header: words.type,
-    width: 'minmax(120px, 1fr)',
+    width: 'minmax(88px, 1fr)',
     cell: (row) => (
       <span className={styles.type} title={visibleLine(row.eventType)}>
         {visibleLine(row.eventType)}

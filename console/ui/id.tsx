@@ -14,7 +14,6 @@ export function Id({ value, length }: IdProps) {
       type="button"
       className={styles.id}
       title={full}
-      aria-label={messages.copyId(full)}
       onClick={(event) => {
         event.stopPropagation();
         void copy(value);

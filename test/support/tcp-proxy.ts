@@ -5,6 +5,8 @@ type Change = (text: string) => string | undefined;
 
 export type TcpProxyOptions = {
   readonly port: number;
+  /** The proxy's own port, such as that of a stopped one; by default a free one. */
+  readonly ownPort?: number;
   /** Maps each chunk, as Latin-1 text, to the text to forward; by default the same. Undefined ends the connection. */
   readonly toServer?: Change;
   readonly toClient?: Change;
@@ -18,7 +20,7 @@ export type TcpProxy = {
 };
 
 /** Proxies connections to a server on loopback and changes the data in both directions. */
-export async function startTcpProxy({ port, toServer, toClient }: TcpProxyOptions): Promise<TcpProxy> {
+export async function startTcpProxy({ port, ownPort = 0, toServer, toClient }: TcpProxyOptions): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   const silent = new WeakSet<Socket>();
   const server = createServer((client) => {
@@ -41,7 +43,7 @@ export async function startTcpProxy({ port, toServer, toClient }: TcpProxyOption
       if (!silent.has(upstream)) passOn(bytes, { to: client, change: toClient });
     });
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(ownPort, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   return {

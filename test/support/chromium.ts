@@ -1,0 +1,32 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { type Browser, chromium } from 'playwright-core';
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/** Debian's browser, or the one that CHROMIUM names; undefined where there is none, and its tests are skipped. */
+export const CHROMIUM = [process.env['CHROMIUM'] ?? '', '/usr/bin/chromium'].find(
+  (path) => path !== '' && existsSync(path),
+);
+
+export const NO_CHROMIUM = 'no Chromium: "apt-get install chromium" installs it, or CHROMIUM names its program';
+
+export function launchChromium(): Promise<Browser> {
+  return chromium.launch({
+    ...(CHROMIUM !== undefined && { executablePath: CHROMIUM }),
+    args: [
+      ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
+      // Otherwise it looks up hosts of its maker at each start.
+      ...['--disable-background-networking', '--disable-component-update'],
+    ],
+  });
+}
+
+/** Builds the pages into dist/console, as `npm run build` does. */
+export async function buildConsole(): Promise<void> {
+  const bundler = join(ROOT, 'node_modules/vite/bin/vite.js');
+  const args = [bundler, 'build', join(ROOT, 'console'), '--logLevel', 'error'];
+  await promisify(execFile)(process.execPath, args);
+}
