@@ -53,6 +53,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   let context: BrowserContext;
   /** Errors and refusals of the content security policy that a page reported. */
   let complaints: string[];
+  let subscriptionId: string;
   let delivery: { id: string; event: { id: string; tenant: string } };
 
   beforeAll(async () => {
@@ -64,6 +65,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const body = HOSTILE.join('\n');
     const hostile = await scene.receive(() => ({ status: 400, body, headers: { 'x-note': HOSTILE[0] ?? '' } }));
     const { id } = await scene.app.subscribe({ url: hostile.url, eventTypes: ['order.*'], description: HOSTILE[0] });
+    subscriptionId = id;
     await scene.app.subscribe({ url: hostile.url, eventTypes: ['user.created'], filter: { total: { $gt: 10 } } });
     await scene.publish('events.acme.order.paid', JSON.stringify({ total: 5, notes: HOSTILE, [HOSTILE[0] ?? '']: 1 }));
     await scene.publish('events.acme.user.created', JSON.stringify({ total: 5 }));
@@ -114,6 +116,12 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     { path: '/deliveries?status=FAILURE', shown: 'Failed' },
     { path: `/event?tenant=${delivery.event.tenant}&id=${delivery.event.id}`, shown: 'onerror' },
     { path: `/deliveries/${delivery.id}`, shown: 'onerror' },
+    { path: '/subscriptions', shown: 'Active' },
+    { path: `/subscriptions/${subscriptionId}`, shown: 'order.*' },
+    { path: '/replays', shown: 'Replays' },
+    { path: '/event-types', shown: 'Event catalogue' },
+    { path: '/rejected-events', shown: 'Rejected events' },
+    { path: '/keys', shown: 'API keys' },
     { path: '/nowhere', shown: 'does not exist' },
   ];
 
