@@ -20,7 +20,7 @@ export function curlCommand({ url, headers, body }: Request): string {
 }
 
 /** Single quotes keep every character; a single quote itself ends the text, is escaped, and begins it again. */
-export function shellQuoted(text: string): string {
+function shellQuoted(text: string): string {
   return `'${text.replaceAll('\0', '').replaceAll("'", `'\\''`)}'`;
 }
 

@@ -5,7 +5,7 @@ import { messages } from '../messages.ts';
  * The filter language of the live log: terms such as `status:failure code:5xx type:order.*`, separated by spaces. Terms of
  * the same key are alternatives, terms of different keys must all match. Words without a key are searched for in the row.
  */
-export type Term = {
+type Term = {
   readonly key: FilterKey | 'text';
   readonly value: string;
   /** Place in the text: the first character, and the one behind the last. */
@@ -13,7 +13,7 @@ export type Term = {
   readonly end: number;
 };
 
-export const FILTER_KEYS = ['status', 'code', 'reason', 'type', 'sub', 'tenant', 'since', 'until'] as const;
+const FILTER_KEYS = ['status', 'code', 'reason', 'type', 'sub', 'tenant', 'since', 'until'] as const;
 export type FilterKey = (typeof FILTER_KEYS)[number];
 
 export type ParsedFilter = {

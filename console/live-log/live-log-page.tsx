@@ -71,23 +71,26 @@ export function LiveLogPage() {
       </div>
       {error !== undefined && <ErrorState error={error} />}
       <div className={styles.split}>
-        {phase === 'loading' && rows.length === 0 ? (
-          <SkeletonRows count={16} />
-        ) : (
-          <Grid
-            ref={grid}
-            label={words.label}
-            columns={COLUMNS}
-            rows={rows}
-            rowKey={rowKey}
-            openKey={params.get('attempt') ?? undefined}
-            onOpen={open}
-            onKey={onKey}
-            onEnd={isPaused ? undefined : log.loadOlder}
-            inserted={isPaused ? 0 : log.appended}
-            empty={<Empty isFiltered={query !== ''} onClear={() => setParams({ q: undefined })} />}
-          />
-        )}
+        {/* Also while it loads, so that the keyboard stays in it. */}
+        <Grid
+          ref={grid}
+          label={words.label}
+          columns={COLUMNS}
+          rows={rows}
+          rowKey={rowKey}
+          openKey={params.get('attempt') ?? undefined}
+          onOpen={open}
+          onKey={onKey}
+          onEnd={isPaused ? undefined : log.loadOlder}
+          inserted={isPaused ? 0 : log.appended}
+          empty={
+            phase === 'loading' ? (
+              <SkeletonRows count={16} />
+            ) : (
+              <Empty isFiltered={query !== ''} onClear={() => setParams({ q: undefined })} />
+            )
+          }
+        />
         <OpenDelivery />
       </div>
     </>

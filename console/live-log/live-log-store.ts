@@ -14,7 +14,7 @@ import { RowBuffer } from './row-buffer.ts';
 export type LogRow = LogRowFragment;
 
 /** Rows that the list holds. */
-export const CAPACITY = 20_000;
+const CAPACITY = 20_000;
 const PAGE = 100;
 const RESTART_AFTER_MS = 1_000;
 

@@ -69,7 +69,7 @@ export function AttemptOutcome(attempt: AttemptResult) {
 }
 
 /** The HTTP status, or the reason why there is none. */
-export function resultDetail({ statusCode, failureReason }: AttemptResult): string | undefined {
+function resultDetail({ statusCode, failureReason }: AttemptResult): string | undefined {
   if (statusCode != null) return String(statusCode);
   return failureReason == null ? undefined : messages.failureReason(failureReason);
 }
