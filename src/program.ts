@@ -60,9 +60,9 @@ async function runUntil(stopping: Promise<NodeJS.Signals>, { app, config, log }:
 }
 
 /** Where a person opens the console, and where the key to sign in with is. */
-function consoleOf({ isConsoleEnabled, publicUrl, adminApiKey, dataDir }: Config, url: string) {
+function consoleOf({ isConsoleEnabled, publicUrl, adminApiKeys, dataDir }: Config, url: string) {
   if (!isConsoleEnabled) return {};
-  const adminKey = adminApiKey === undefined ? `in ${join(dataDir, 'admin-api-key')}` : 'the value of ADMIN_API_KEY';
+  const adminKey = adminApiKeys === undefined ? `in ${join(dataDir, 'admin-api-key')}` : 'the value of ADMIN_API_KEY';
   return { console: `${publicUrl ?? url}/console/`, adminKey };
 }
 
