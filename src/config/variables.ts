@@ -34,7 +34,7 @@ import { listVariables, variable } from './variable.ts';
 const GIB = 1024 ** 3;
 const MAX_DEFAULT_WORKERS = 8;
 
-/** One process does best where two processors have to run Postgres and NATS as well (docs/scaling.md). */
+/** None where Postgres and NATS take a share of one or two processors; otherwise one processor is left to them. */
 export function defaultWorkers(processors: number): number {
   return processors <= 2 ? 0 : Math.min(MAX_DEFAULT_WORKERS, processors - 1);
 }
