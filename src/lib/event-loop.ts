@@ -91,8 +91,8 @@ class LoopClock {
 
   #overdueAt(now: number): number {
     if (this.#timer === undefined) return 0;
-    const overdueMs = now - this.#tickedAt - TICK_MS;
-    return overdueMs > TOLERANCE_MS ? overdueMs : 0;
+    // From the tolerance on, not from the tick on: the clock would jump back at that moment.
+    return Math.max(0, now - this.#tickedAt - TICK_MS - TOLERANCE_MS);
   }
 
   #begin(): void {

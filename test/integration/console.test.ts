@@ -111,7 +111,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   }
 
   const pages = (): { path: string; shown?: string; heading?: string }[] => [
-    { path: '/', shown: 'order.paid' },
+    { path: '/', heading: 'Overview' },
+    { path: '/log', shown: 'order.paid' },
     { path: '/events', shown: 'user.created' },
     { path: '/deliveries?status=FAILURE', shown: 'Failed' },
     { path: `/event?tenant=${delivery.event.tenant}&id=${delivery.event.id}`, shown: 'onerror' },
@@ -143,7 +144,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     },
   );
 
-  test('with the keyboard alone: sign in, and filter with a completion', async () => {
+  test('with the keyboard alone: sign in, filter with a completion, open a row, find an id', async () => {
     const page = await open('/log', { key: '' });
     expect(await findBarriers(page)).toEqual([]);
     await page.keyboard.type('not a key');
@@ -165,6 +166,25 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       what: 'the address',
     });
     await page.getByText('3 attempts', { exact: true }).waitFor();
+    await page.keyboard.press('j');
+    await page.keyboard.press('Enter');
+    await page.getByRole('complementary', { name: 'Delivery' }).getByText('HTTP 400').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('complementary').waitFor({ state: 'detached' });
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('f');
+    await waitFor(() => Promise.resolve(page.url().includes('code%3A400')), { what: 'the filter by the value' });
+    await page.keyboard.press('?');
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor();
+    expect(await findBarriers(page)).toEqual([]);
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('ControlOrMeta+k');
+    await page.keyboard.type(delivery.id);
+    await page.getByRole('link', { name: delivery.id }).waitFor();
+    await page.keyboard.press('Tab');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Delivery' }).waitFor();
+    expect(page.url()).toContain(`/console/deliveries/${delivery.id}`);
     expect(complaints.filter((text) => !text.includes('401'))).toEqual([]);
   });
 

@@ -10,6 +10,20 @@ it('the clock stops while the event loop is blocked, as long as a timer of the c
   end();
 });
 
+it('the clock never goes back, also not when a stall becomes one', () => {
+  const end = loopClock.after(10_000, () => undefined);
+  const until = performance.now() + 300;
+  let latest = loopClock.now();
+  const steps: number[] = [];
+  while (performance.now() < until) {
+    const now = loopClock.now();
+    steps.push(now - latest);
+    latest = now;
+  }
+  end();
+  expect(steps.filter((step) => step < -0.001)).toEqual([]);
+});
+
 it('data that arrived while the event loop was blocked is read before the time limit applies', async () => {
   const came = new Promise<string>((resolve) => {
     setImmediate(() => {
