@@ -248,6 +248,14 @@ export const messages = {
     replay: 'Replay',
     noAttempts: 'No attempt yet',
     eventGone: 'The event is no longer kept.',
+    sentTo: 'Sent to',
+    phase: {
+      dnsMs: (ms: number) => `DNS ${ms} ms`,
+      connectMs: (ms: number) => `connect ${ms} ms`,
+      tlsMs: (ms: number) => `TLS ${ms} ms`,
+      firstByteMs: (ms: number) => `first byte ${ms} ms`,
+      bodyMs: (ms: number) => `body ${ms} ms`,
+    },
     secretNote: 'Secrets are redacted.',
   },
 

@@ -3,27 +3,25 @@ import type { AttemptDetailsFragment } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { bytes } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
-import { JsonView } from '../ui/json-view.tsx';
 import { Body } from '../ui/text-block.tsx';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import styles from './attempt-view.module.css';
 import { headerLines } from './curl.ts';
+import { useRequestBody } from './use-request-body.ts';
 
 const words = messages.delivery;
 
-type AttemptViewProps = {
-  readonly attempt: AttemptDetailsFragment;
-  readonly url: string;
-  /** Undefined: the event is no longer kept. */
-  readonly data: { readonly value: unknown } | undefined;
-};
-
 /** Request and response of one attempt, side by side where there is room. */
-export function AttemptView({ attempt, url, data }: AttemptViewProps) {
+export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragment }) {
   return (
     <div className={styles.sides}>
       <Side title={words.request} note={bytes(attempt.payloadSizeBytes)}>
-        <p className={styles.line}>POST {visibleLine(url)}</p>
+        <p className={styles.line}>POST {visibleLine(attempt.url)}</p>
+        {attempt.remoteAddress != null && (
+          <p className={styles.signed}>
+            {words.sentTo} <code>{visibleLine(attempt.remoteAddress)}</code>
+          </p>
+        )}
         <Headers headers={attempt.requestHeaders} />
         {attempt.signingSecretIds.length > 0 && (
           <p className={styles.signed}>
@@ -34,11 +32,7 @@ export function AttemptView({ attempt, url, data }: AttemptViewProps) {
           </p>
         )}
         <Part title={words.body}>
-          {data === undefined ? (
-            <p className={styles.none}>{words.eventGone}</p>
-          ) : (
-            <JsonView value={data.value} label={`${words.request}, ${words.body}`} />
-          )}
+          <RequestBody attemptId={attempt.id} />
         </Part>
       </Side>
       <Side title={words.response} note={attempt.statusCode == null ? undefined : `${attempt.responseTimeMs} ms`}>
@@ -48,6 +42,7 @@ export function AttemptView({ attempt, url, data }: AttemptViewProps) {
         ) : (
           <>
             <p className={styles.line}>HTTP {attempt.statusCode}</p>
+            <p className={styles.signed}>{phasesOf(attempt.timing)}</p>
             <Headers headers={attempt.responseHeaders} />
             <Part title={words.body} note={attempt.responseBodyTruncated ? words.truncated : undefined}>
               <Body text={attempt.responseBody ?? ''} label={`${words.response}, ${words.body}`} />
@@ -58,6 +53,23 @@ export function AttemptView({ attempt, url, data }: AttemptViewProps) {
     </div>
   );
 }
+
+function RequestBody({ attemptId }: { readonly attemptId: string }) {
+  const body = useRequestBody(attemptId);
+  if (body === undefined) return <p className={styles.none}>{messages.loading}</p>;
+  if (body === null) return <p className={styles.none}>{words.eventGone}</p>;
+  return <Body text={body} label={`${words.request}, ${words.body}`} />;
+}
+
+/** The phases that took place, such as "connect 12 ms · first byte 40 ms". */
+function phasesOf(timing: AttemptDetailsFragment['timing']): string {
+  return PHASES.flatMap((phase) => {
+    const ms = timing[phase];
+    return ms == null ? [] : [words.phase[phase](ms)];
+  }).join(' · ');
+}
+
+const PHASES = ['dnsMs', 'connectMs', 'tlsMs', 'firstByteMs', 'bodyMs'] as const;
 
 type PartProps = { readonly title: string; readonly note?: string | undefined; readonly children: ReactNode };
 

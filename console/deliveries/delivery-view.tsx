@@ -1,6 +1,7 @@
 import { type ReactNode, useState } from 'react';
 import { useMutation, useQuery } from 'urql';
 import {
+  type AttemptDetailsFragment,
   CancelDeliveryDocument,
   DeliveryDetailsDocument,
   type DeliveryDetailsQuery,
@@ -24,6 +25,7 @@ import { curlCommand } from './curl.ts';
 import styles from './delivery-view.module.css';
 import { Timeline } from './timeline.tsx';
 import { useDeliveryUpdates } from './use-delivery-updates.ts';
+import { useRequestBody } from './use-request-body.ts';
 
 const words = messages.delivery;
 
@@ -63,33 +65,29 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
   }
   const attempts = delivery.attempts.nodes;
   const attempt = attempts.find((each) => each.id === attemptId) ?? attempts[0];
-  const { event, subscription } = delivery;
-  const curl =
-    attempt === undefined || event == null
-      ? undefined
-      : curlCommand({ url: subscription.url, headers: attempt.requestHeaders, body: JSON.stringify(event.data) });
   return (
     <div className={styles.view}>
       {heading(
         delivery,
         <>
-          {curl !== undefined && <CopyButton text={curl}>{messages.copyCurl}</CopyButton>}
+          {attempt !== undefined && <CopyCurl attempt={attempt} />}
           <Actions delivery={delivery} />
         </>,
       )}
       <DeliveryFacts delivery={delivery} />
       <div className={attempt === undefined ? styles.alone : styles.parts}>
         <Timeline delivery={delivery} selectedId={attempt?.id} onSelect={onAttempt} />
-        {attempt !== undefined && (
-          <AttemptView
-            attempt={attempt}
-            url={subscription.url}
-            data={event == null ? undefined : { value: event.data }}
-          />
-        )}
+        {attempt !== undefined && <AttemptView attempt={attempt} />}
       </div>
     </div>
   );
+}
+
+/** Nothing while the body is read, and once the event is no longer kept. */
+function CopyCurl({ attempt: { id, url, requestHeaders: headers } }: { readonly attempt: AttemptDetailsFragment }) {
+  const body = useRequestBody(id);
+  if (body == null) return null;
+  return <CopyButton text={curlCommand({ url, headers, body })}>{messages.copyCurl}</CopyButton>;
 }
 
 function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {

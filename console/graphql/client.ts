@@ -22,6 +22,7 @@ const EMBEDDED = [
   'DeliveryCounts',
   'DeliveryStatsGroup',
   'SubscriptionHealth',
+  'AttemptTiming',
 ];
 const PAGES = [
   'Attempt',
