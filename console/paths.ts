@@ -11,6 +11,7 @@ export const paths = {
   replays: () => '/replays',
   replay: (id: string) => `/replays/${encodeURIComponent(id)}`,
   catalogue: () => '/event-types',
+  eventType: (name: string) => withParams('/event-types', { type: name }),
   rejectedEvents: () => '/rejected-events',
   keys: () => '/keys',
 };

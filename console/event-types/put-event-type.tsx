@@ -53,7 +53,6 @@ export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
           value={name}
           onChange={setName}
           readOnly={initial !== undefined}
-          autoFocus={initial === undefined}
         />
         <TextField
           label={words.description}

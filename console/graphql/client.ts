@@ -60,6 +60,8 @@ export function createClients(key: string): Clients {
           ...Object.fromEntries(EMBEDDED.map((name) => [name, NONE])),
           ConsideredSubscription: NONE,
           TestFilterResult: NONE,
+          SearchResult: NONE,
+          Tenant: ({ name }) => (typeof name === 'string' ? name : null),
         },
       }),
       fetchExchange,

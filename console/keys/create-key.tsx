@@ -60,7 +60,6 @@ export function CreateKey({ onClose }: { readonly onClose: () => void }) {
           problems={problems}
           value={name}
           onChange={setName}
-          autoFocus
         />
         <SelectField
           label={words.scope}

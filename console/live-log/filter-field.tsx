@@ -1,4 +1,5 @@
 import { type KeyboardEvent, type Ref, useId, useState } from 'react';
+import { flushSync } from 'react-dom';
 import { messages } from '../messages.ts';
 import { IconButton } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
@@ -25,11 +26,13 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
   const take = (index: number, input: HTMLInputElement) => {
     const completion = offered[index];
     if (completion === undefined) return;
-    onChange(completion.text);
-    setChosen(-1);
-    setCaret(completion.caret);
-    // The browser sets the value first.
-    requestAnimationFrame(() => input.setSelectionRange(completion.caret, completion.caret));
+    // At once: a key that is pressed before the next frame belongs behind the completion.
+    flushSync(() => {
+      onChange(completion.text);
+      setChosen(-1);
+      setCaret(completion.caret);
+    });
+    input.setSelectionRange(completion.caret, completion.caret);
   };
   const onKeyDown = (event: KeyboardEvent<HTMLInputElement>) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];

@@ -1,6 +1,6 @@
 import { useDeferredValue, useState } from 'react';
 import { useQuery } from 'urql';
-import { FindIdDocument, type FindIdQuery } from '../generated/graphql.ts';
+import { FindDocument, type FindQuery } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { Dialog } from '../ui/dialog.tsx';
@@ -32,9 +32,9 @@ export function FindDialog() {
 
 function Find({ onFound }: { readonly onFound: () => void }) {
   const [text, setText] = useState('');
-  const id = useDeferredValue(text.trim());
-  const [{ data, fetching }] = useQuery({ query: FindIdDocument, variables: { id }, pause: id === '' });
-  const found = id === '' ? [] : resultsOf(data);
+  const sought = useDeferredValue(text.trim());
+  const [{ data, fetching }] = useQuery({ query: FindDocument, variables: { text: sought }, pause: sought === '' });
+  const found = sought === '' || data === undefined ? [] : resultsOf(data.search);
   const words = messages.find;
   return (
     <>
@@ -42,7 +42,6 @@ function Find({ onFound }: { readonly onFound: () => void }) {
         className={styles.field}
         aria-label={words.label}
         placeholder={words.placeholder}
-        autoFocus
         spellCheck={false}
         value={text}
         onChange={(event) => setText(event.target.value)}
@@ -58,7 +57,7 @@ function Find({ onFound }: { readonly onFound: () => void }) {
             </li>
           ))}
         </ul>
-        {id !== '' && found.length === 0 && (
+        {sought !== '' && found.length === 0 && (
           <p className={styles.muted}>{fetching ? words.searching : words.nothing}</p>
         )}
       </div>
@@ -68,22 +67,26 @@ function Find({ onFound }: { readonly onFound: () => void }) {
 
 type Found = { readonly kind: string; readonly to: string; readonly name: string };
 
-function resultsOf(data: FindIdQuery | undefined): Found[] {
+function resultsOf(result: FindQuery['search']): Found[] {
   const { find } = messages;
-  const { delivery, webhookSubscription, event } = data ?? {};
-  return [
-    ...(delivery == null ? [] : [{ kind: find.delivery, to: paths.delivery(delivery.id), name: delivery.id }]),
-    ...(webhookSubscription == null
-      ? []
-      : [
-          {
-            kind: find.subscription,
-            to: paths.subscription(webhookSubscription.id),
-            name: webhookSubscription.url,
-          },
-        ]),
-    ...(event == null
-      ? []
-      : [{ kind: find.event, to: paths.event(event.tenant, event.id), name: `${event.type} ${event.id}` }]),
+  const { delivery, attempt, webhookSubscription, event, eventType, replay, rejectedEvent, tenant } = result;
+  const found = [
+    delivery != null && { kind: find.delivery, to: paths.delivery(delivery.id), name: delivery.id },
+    attempt?.delivery != null && {
+      kind: find.attempt,
+      to: paths.delivery(attempt.delivery.id, attempt.id),
+      name: attempt.id,
+    },
+    webhookSubscription != null && {
+      kind: find.subscription,
+      to: paths.subscription(webhookSubscription.id),
+      name: webhookSubscription.url,
+    },
+    event != null && { kind: find.event, to: paths.event(event.tenant, event.id), name: `${event.type} ${event.id}` },
+    eventType != null && { kind: find.eventType, to: paths.eventType(eventType.name), name: eventType.name },
+    replay != null && { kind: find.replay, to: paths.replay(replay.id), name: replay.id },
+    rejectedEvent != null && { kind: find.rejectedEvent, to: paths.rejectedEvents(), name: rejectedEvent.message },
+    tenant != null && { kind: find.tenant, to: paths.subscriptions({ tenant: tenant.name }), name: tenant.name },
   ];
+  return found.filter((each) => each !== false);
 }

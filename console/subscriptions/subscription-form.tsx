@@ -51,13 +51,7 @@ export function SubscriptionForm({ initial, hasTenant, submit, action, onSubmit,
       }
     >
       {hasTenant && <TextField {...field('tenant')} required />}
-      <TextField
-        {...field('url')}
-        type="url"
-        placeholder="https://example.com/webhooks"
-        hint={words.urlHint}
-        autoFocus
-      />
+      <TextField {...field('url')} type="url" placeholder="https://example.com/webhooks" hint={words.urlHint} />
       <TextField {...field('description')} />
       <TextAreaField {...field('eventTypes')} hint={words.eventTypesHint} />
       <TextAreaField {...field('filter')} rows={5} hint={words.filterHint} />

@@ -9,7 +9,6 @@ import { startReceiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { ADMIN_API_KEY } from '../support/test-app.ts';
-import { waitFor } from '../support/wait-for.ts';
 
 // Limits for a busy machine: each test is many pages.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -162,9 +161,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.type('type:order.*');
     await page.keyboard.press('Escape');
     await page.keyboard.press('Escape');
-    await waitFor(() => Promise.resolve(page.url().includes('q=status%3Afailure+type%3Aorder.*')), {
-      what: 'the address',
-    });
+    await expect.poll(() => page.url(), { timeout: 20_000 }).toContain('q=status%3Afailure+type%3Aorder.*');
     await page.getByText('3 attempts', { exact: true }).waitFor();
     await page.keyboard.press('j');
     await page.keyboard.press('Enter');
@@ -173,7 +170,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByRole('complementary').waitFor({ state: 'detached' });
     await page.keyboard.press('ArrowRight');
     await page.keyboard.press('f');
-    await waitFor(() => Promise.resolve(page.url().includes('code%3A400')), { what: 'the filter by the value' });
+    await expect.poll(() => page.url(), { timeout: 20_000 }).toContain('code%3A400');
     await page.keyboard.press('?');
     await page.getByRole('dialog', { name: 'Keys' }).waitFor();
     expect(await findBarriers(page)).toEqual([]);
