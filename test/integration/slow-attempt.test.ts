@@ -10,10 +10,10 @@ afterEach(async () => {
 
 it('an attempt that takes longer than the ack wait is not begun a second time', { timeout: 90_000 }, async () => {
   const scene = await startScene(cleanUps, { apps: 2 });
-  // More than the 20 s interval of the progress acknowledgements to JetStream.
-  await scene.shortenAckWait('DELIVERIES', 'sender', 24_000);
+  // More than the 20 s after which ack deadlines are extended, and the 5 s between two looks at them.
+  await scene.shortenAckWait('DELIVERIES', 'sender', 26_000);
   const receiver = await scene.receive(async () => {
-    await delay(27_000);
+    await delay(28_500);
     return { status: 200 };
   });
   await scene.app.subscribe({ url: receiver.url, timeoutMs: 30_000 });

@@ -103,7 +103,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.putEventType': () => ['putEventType(input: { name: "mine" })'],
   'Mutation.publishEvent': (x) => [`publishEvent(input: { tenant: "${x.tenant}", type: "shared", data: 1 })`],
   'Mutation.publishEvents': (x) => [
-    `publishEvents(input: { tenant: "${x.tenant}", events: [{ type: "shared", data: 1 }] })`,
+    `publishEvents(input: { tenant: "${x.tenant}", events: [ { type: "shared", data: 1 } ] })`,
   ],
   'Mutation.retryDelivery': (x) => [`retryDelivery(id: "${x.deliveryId}")`],
   'Mutation.cancelDelivery': (x) => [`cancelDelivery(id: "${x.deliveryId}")`],
