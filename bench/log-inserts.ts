@@ -1,5 +1,6 @@
-import { insertDeliveries } from '../src/delivery/queue/store.ts';
 import { type Result, writeResults } from '../src/delivery/sending/result-writer.ts';
+import { insertBatch } from '../src/events/insert-batch.ts';
+import type { NewEvent } from '../src/events/store.ts';
 import { uuid7 } from '../src/lib/uuid7.ts';
 import type { Queryable } from '../src/postgres/client.ts';
 import { clockMs } from './clock.ts';
@@ -7,6 +8,7 @@ import type { Stack } from './stack.ts';
 
 const BATCH = 64;
 const ROUNDS = 100;
+const DATA = Buffer.from('{}');
 const TYPES = ['conversation.created', 'conversation.closed', 'order.placed', 'order.paid', 'visitor.left'] as const;
 
 /**
@@ -30,15 +32,16 @@ export async function insertBatches(query: Stack['query']): Promise<Record<strin
       const eventType = TYPES[index % TYPES.length] ?? TYPES[0];
       return { ...{ id: uuid7(Date.now()), tenant, subscriptionId: id, eventType }, eventRowId: uuid7(Date.now()) };
     });
+    const events = deliveries.map(eventOf);
     let from = clockMs();
-    await insertDeliveries(db, { deliveries, isTest: false });
+    await insertBatch(db, { events, deliveries, known: undefined });
     times.deliveries.push(clockMs() - from);
     const results = deliveries.map((delivery, index) => resultOf(delivery, index));
     from = clockMs();
     await writeResults(db, results);
     times.results.push(clockMs() - from);
   }
-  return { [`insert ${BATCH} deliveries`]: times.deliveries, [`write ${BATCH} results`]: times.results };
+  return { [`write ${BATCH} events and deliveries`]: times.deliveries, [`write ${BATCH} results`]: times.results };
 }
 
 type Delivery = {
@@ -46,7 +49,12 @@ type Delivery = {
   readonly tenant: string;
   readonly subscriptionId: string;
   readonly eventType: string;
+  readonly eventRowId: string;
 };
+
+function eventOf({ eventRowId: id, tenant, eventType: type }: Delivery): NewEvent {
+  return { id, tenant, eventId: id, type, occurredAt: new Date(), data: DATA };
+}
 
 /** One in 50 results is a failure. */
 function resultOf({ id, tenant, subscriptionId, eventType }: Delivery, index: number): Result {

@@ -2,8 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from '../delivery/queue/message.ts';
-import { unattemptedDeliveries } from '../delivery/queue/store.ts';
+import { type DeliveryMessage, publishOrRequeue, unpublishedMessages } from '../delivery/queue/message.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { groupBy } from '../lib/collections.ts';
 import { pause } from '../lib/loop.ts';
@@ -272,8 +271,7 @@ export class Dispatcher {
     const { database, deliveries, log } = this.#options;
     log.info({ events: knownIds.length }, 'events redelivered');
     const maxDataBytes = deliveries.maxInlineDataBytes;
-    const pending = await unattemptedDeliveries(database.pool, { eventRowIds: knownIds, maxDataBytes });
-    return pending.map((delivery) => toDeliveryMessage(delivery));
+    return unpublishedMessages(database.pool, { eventRowIds: knownIds, maxDataBytes });
   }
 }
 

@@ -14,6 +14,8 @@ export type EventBatch = {
   readonly deliveries: readonly NewDelivery[];
   /** Without it, changes of subscriptions and event types do not matter. */
   readonly known: KnownVersions | undefined;
+  /** Whether these are test deliveries, which are not queued behind others. */
+  readonly isTest?: boolean;
 };
 
 export type InsertedBatch = {
@@ -27,11 +29,12 @@ export type InsertedBatch = {
  * Inserts events and their deliveries in one statement, which is one round trip and one transaction. Undefined, and
  * nothing is inserted, if a subscription or an event type has changed since the known versions.
  *
- * A delivery is queued if it says so or if its subscription has a backlog; the first queued one begins a backlog
- * (see insertDeliveries in delivery/queue/store.ts for the lock order and the late inserts).
+ * A delivery is queued if it says so or if its subscription has a backlog; the first queued one begins a backlog. The
+ * backlog flag is read without a lock: the sweeper checks for late inserts after a backlog has drained (saveQueues). The
+ * lock order is at the top of delivery/queue/store.ts.
  */
 export async function insertBatch(db: Queryable, batch: EventBatch): Promise<InsertedBatch | undefined> {
-  const { events, deliveries, known } = batch;
+  const { events, deliveries, known, isTest = false } = batch;
   const { rows } = await db.query<{ isCurrent: boolean; newIds: string[]; toPublish: string[] }>(INSERT_BATCH, [
     [...(known?.tenants.keys() ?? [])],
     [...(known?.tenants.values() ?? [])],
@@ -52,6 +55,7 @@ export async function insertBatch(db: Queryable, batch: EventBatch): Promise<Ins
     deliveries.map((delivery) => delivery.eventRowId),
     deliveries.map((delivery) => delivery.eventType),
     deliveries.map((delivery) => delivery.isQueued ?? false),
+    isTest,
   ]);
   const [row] = rows;
   if (row?.isCurrent !== true) return undefined;
@@ -86,14 +90,18 @@ const INSERT_BATCH = `
     RETURNING id
   ), new_delivery AS (
     INSERT INTO deliveries
-      (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at, enqueue_count, waiting_for)
+      (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at, enqueue_count, waiting_for,
+       is_test)
     SELECT input.id, input.tenant, input.subscription_id, input.event_id, input.event_type, now(),
       CASE WHEN waits THEN NULL ELSE now() END, CASE WHEN waits THEN 0 ELSE 1 END,
-      CASE WHEN waits THEN (CASE WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END)::wait_reason END
+      CASE WHEN waits THEN (CASE WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END)::wait_reason END,
+      $20::boolean
     FROM unnest($14::uuid[], $15::text[], $16::uuid[], $17::uuid[], $18::text[], $19::boolean[])
       AS input (id, tenant, subscription_id, event_id, event_type, is_queued)
     LEFT JOIN subscription_states st ON st.subscription_id = input.subscription_id
-    CROSS JOIN LATERAL (SELECT input.is_queued OR coalesce(st.is_backlogged, false)) AS placement (waits)
+    CROSS JOIN LATERAL (
+      SELECT input.is_queued OR coalesce(st.is_backlogged, false) AND NOT $20::boolean
+    ) AS placement (waits)
     WHERE (input.event_id IN (SELECT id FROM new_event)) IS TRUE
     ON CONFLICT DO NOTHING
     RETURNING id, subscription_id, enqueued_at IS NOT NULL AS is_published

@@ -1,12 +1,11 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from '../delivery/queue/message.ts';
-import { unattemptedDeliveries } from '../delivery/queue/store.ts';
+import { publishOrRequeue, unpublishedMessages } from '../delivery/queue/message.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { DomainError } from '../lib/errors.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
 import { uuid7 } from '../lib/uuid7.ts';
-import type { Database, Queryable } from '../postgres/client.ts';
+import type { Database } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { Mismatch } from './catalogue/compile.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
@@ -84,7 +83,9 @@ export function createPublishEvents(services: Services): PublishEvents {
     const isKnown = ({ id }: NewEvent) => knownIds.includes(id);
     const known = await knownEvents(pool, events.filter(isKnown));
     const maxDataBytes = services.deliveries.maxInlineDataBytes;
-    const messages = [...batch.messages, ...(await unpublishedMessages(pool, { known, maxDataBytes }))];
+    // An earlier try of ours wrote these rows: the connection broke while the transaction was committing.
+    const eventRowIds = [...known].flatMap(([id, rowId]) => (id === rowId ? [id] : []));
+    const messages = [...batch.messages, ...(await unpublishedMessages(pool, { eventRowIds, maxDataBytes }))];
     counts.written('graphql', { matched: written, isKnown: (id) => known.has(id) && known.get(id) !== id });
     warnOfExhaustedFilterBudget(
       services.log,
@@ -120,18 +121,6 @@ function outcomeOf(event: NewEvent, outcome: FinalOutcome): PublishOutcome {
   const { id, tenant, eventId, type, occurredAt, data } = event;
   const { rowId } = outcome;
   return { event: { tenant, eventId, type, occurredAt, data, rowId, isKnown: rowId !== id } };
-}
-
-/** Messages of rows that an earlier try of ours wrote: the connection broke while the transaction was committing. */
-async function unpublishedMessages(
-  db: Queryable,
-  { known, maxDataBytes }: { readonly known: ReadonlyMap<string, string>; readonly maxDataBytes: number },
-): Promise<DeliveryMessage[]> {
-  const eventRowIds = [...known].flatMap(([id, rowId]) => (id === rowId ? [id] : []));
-  if (eventRowIds.length === 0) return [];
-  return (await unattemptedDeliveries(db, { eventRowIds, maxDataBytes })).map((delivery) =>
-    toDeliveryMessage(delivery),
-  );
 }
 
 type QueuedEvent = Queueable & { readonly event: NewEvent; readonly resolve: (outcome: FinalOutcome) => void };

@@ -21,38 +21,6 @@ export type EventRow = NewEvent & {
   readonly filterBudgetExhaustedAt?: string | undefined;
 };
 
-/** Inserts events whose id, and whose event id within the tenant, are new. Returns the ids of the inserted events. */
-export async function insertEvents(db: Queryable, events: readonly EventRow[]): Promise<Set<string>> {
-  const { rows } = await db.query<{ id: string }>(
-    `WITH input AS (
-       SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bytea[], $7::bigint[],
-         $8::uuid[], $9::event_source[])
-         AS i (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source)
-     ), new_ids AS (
-       INSERT INTO event_ids (tenant, event_id, event_row_id)
-       SELECT tenant, event_id, id FROM input WHERE event_id <> id::text
-       ON CONFLICT DO NOTHING
-       RETURNING event_row_id
-     )
-     INSERT INTO events (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source)
-     SELECT * FROM input WHERE event_id = id::text OR id IN (SELECT event_row_id FROM new_ids)
-     ON CONFLICT DO NOTHING
-     RETURNING id`,
-    [
-      events.map((event) => event.id),
-      events.map((event) => event.tenant),
-      events.map((event) => event.eventId),
-      events.map((event) => event.type),
-      events.map((event) => event.occurredAt),
-      events.map((event) => event.data),
-      events.map((event) => event.matchedVersion ?? null),
-      events.map((event) => event.filterBudgetExhaustedAt ?? null),
-      events.map((event) => event.source ?? 'NATS'),
-    ],
-  );
-  return new Set(rows.map((row) => row.id));
-}
-
 /** The row ids of those events that have been written before, by the id given here. */
 export async function knownEvents(
   db: Queryable,

@@ -1,9 +1,8 @@
-import { type DeliveryMessage, toDeliveryMessage } from '../delivery/queue/message.ts';
-import { insertDeliveries, unattemptedDeliveries } from '../delivery/queue/store.ts';
+import { type DeliveryMessage, unpublishedMessages } from '../delivery/queue/message.ts';
 import { uuid7 } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
-import { insertEvents } from './store.ts';
+import { insertBatch } from './insert-batch.ts';
 import { deliveryId } from './writer.ts';
 
 type SystemEvent = {
@@ -28,7 +27,7 @@ export async function emitSystemEvent(
   const occurredAt = new Date(await readClock(db));
   const id = uuid7(occurredAt.getTime());
   const source = isTest ? ('TEST' as const) : ('ENGINE' as const);
-  await insertEvents(db, [{ id, tenant, eventId: id, type, occurredAt, data: Buffer.from(data), source }]);
+  const event = { id, tenant, eventId: id, type, occurredAt, data: Buffer.from(data), source };
   const deliveries = subscriptionIds.map((subscriptionId) => ({
     id: deliveryId(id, subscriptionId),
     tenant,
@@ -36,10 +35,8 @@ export async function emitSystemEvent(
     eventRowId: id,
     eventType: type,
   }));
-  if (deliveries.length === 0) return [];
-  await insertDeliveries(db, { deliveries, isTest });
-  const pending = await unattemptedDeliveries(db, { eventRowIds: [id], maxDataBytes });
-  return pending.map((delivery) => toDeliveryMessage(delivery));
+  await insertBatch(db, { events: [event], deliveries, known: undefined, isTest });
+  return deliveries.length === 0 ? [] : unpublishedMessages(db, { eventRowIds: [id], maxDataBytes });
 }
 
 type TypeMatch = {

@@ -4,16 +4,17 @@ import { reserveSendTimes } from '../../src/delivery/queue/rate-slots.ts';
 import { lockDueDeliveries, lockDueQueues, saveQueues } from '../../src/delivery/queue/state.ts';
 import {
   extendLeases,
-  insertDeliveries,
   leaseDeliveries,
   markPublished,
   requeueAtLimit,
   requeueDeliveries,
+  requeueLater,
   requeueLost,
+  unattemptedDeliveries,
 } from '../../src/delivery/queue/store.ts';
 import { writeResults } from '../../src/delivery/sending/result-writer.ts';
 import { insertBatch } from '../../src/events/insert-batch.ts';
-import { insertEvents, knownEvents, readDataOfDeliveries } from '../../src/events/store.ts';
+import { insertRejectedEvents, knownEvents, readDataOfDeliveries } from '../../src/events/store.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
@@ -48,12 +49,13 @@ async function deliverOne(subscriptionId: string): Promise<void> {
     occurredAt: new Date(),
     data: Buffer.from('{}'),
   };
-  await insertEvents(db, [event]);
-  await knownEvents(db, [event]);
-  const batch = { events: [{ ...event, id: uuid7(Date.now()) }], deliveries: [] };
-  await insertBatch(db, { ...batch, known: { tenants: new Map([[TENANT, 1]]), eventTypes: new Map([['a.b', 0]]) } });
   const delivery = { id: uuid7(Date.now()), tenant: TENANT, subscriptionId, eventRowId: id, eventType: 'a.b' };
-  await insertDeliveries(db, { deliveries: [{ ...delivery, isQueued: true }], isTest: false });
+  const batch = { events: [event], deliveries: [{ ...delivery, isQueued: true }] };
+  await insertBatch(db, { ...batch, known: { tenants: new Map([[TENANT, 1]]), eventTypes: new Map([['a.b', 0]]) } });
+  await knownEvents(db, [event]);
+  await unattemptedDeliveries(db, { eventRowIds: [id], maxDataBytes: 1_000 });
+  const rejection = { id: uuid7(Date.now()), tenant: TENANT, subject: 'events', reason: 'INVALID_JSON' };
+  await insertRejectedEvents(db, [{ ...rejection, message: 'no JSON', sizeBytes: 1 }]);
   await lockDueQueues(db, 10);
   await lockDueDeliveries(db, [{ subscriptionId, count: 10 }]);
   await markPublished(db, { ids: [delivery.id], maxDataBytes: 1_000 });
@@ -66,6 +68,7 @@ async function deliverOne(subscriptionId: string): Promise<void> {
   await readDataOfDeliveries(db, [delivery.id]);
   await reserveSendTimes(db, { requests: [{ subscriptionId, count: 1 }], horizonMs: 1_000 });
   await requeueDeliveries(db, [delivery.id]);
+  await requeueLater(db, { deliveryIds: [delivery.id], waitMs: 1_000 });
   await requeueLost(db, { oldest: new Date(), slackMs: 60_000, limit: 10 });
   await cancelPending(db, { subscriptionId, limit: 10 });
   const seeded = await seedDelivery(database, { subscriptionId, tenant: TENANT });

@@ -2,8 +2,8 @@ import type { Logger } from 'pino';
 import { isTenant } from '../../auth/viewer.ts';
 import { isEventType, problemOfEventId } from '../../events/event-type.ts';
 import { NoAnswerError } from '../../lib/event-loop.ts';
-import type { Database } from '../../postgres/client.ts';
-import { type DeliveryForPublishing, LEASE_MARGIN_MS, requeueDeliveries } from './store.ts';
+import type { Database, Queryable } from '../../postgres/client.ts';
+import { type DeliveryForPublishing, LEASE_MARGIN_MS, requeueDeliveries, unattemptedDeliveries } from './store.ts';
 import type { DeliveryStream } from './stream.ts';
 
 /** Everything a sender needs to make a delivery's first attempt without reading Postgres. */
@@ -148,6 +148,19 @@ export function toDeliveryMessage(
     sendAt,
     data: pending.data ?? undefined,
   };
+}
+
+/**
+ * The messages of deliveries of these events (events.id) whose first message may not have been published: a crash or a lost
+ * answer came between the commit and the publication.
+ */
+export async function unpublishedMessages(
+  db: Queryable,
+  { eventRowIds, maxDataBytes }: { readonly eventRowIds: readonly string[]; readonly maxDataBytes: number },
+): Promise<DeliveryMessage[]> {
+  if (eventRowIds.length === 0) return [];
+  const pending = await unattemptedDeliveries(db, { eventRowIds, maxDataBytes });
+  return pending.map((delivery) => toDeliveryMessage(delivery));
 }
 
 type Unpublished = {

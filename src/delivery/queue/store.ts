@@ -10,7 +10,7 @@ import { scheduleSweep } from './state.ts';
  *   published   enqueued_at is set: the message with its current enqueue_count is in JetStream or with a sender.
  *   leased      leased_until is in the future: one process may attempt it, whether it is queued or published.
  *
- *   publish     insertDeliveries, markPublished, republishDelivery
+ *   publish     insertBatch (events/insert-batch.ts), markPublished, republishDelivery
  *   lease       leaseDeliveries, extendLeases
  *   requeue     requeueDeliveries, requeueLost, requeueAtLimit, requeueLater
  *   finish      writeResults (delivery/sending/result-writer.ts), markCancelled and cancelPending (cancel.ts)
@@ -42,55 +42,6 @@ export type NewDelivery = {
   /** Whether the sweeper publishes its first message even if the subscription has no backlog. */
   readonly isQueued?: boolean;
 };
-
-/**
- * Inserts deliveries and returns the ids of those whose first message the caller must publish. The others are queued:
- * those with `isQueued`, and those of a subscription with a backlog, except test deliveries. The backlog flag is read
- * without a lock: the sweeper checks for late inserts after a backlog has drained (saveQueues).
- */
-export async function insertDeliveries(
-  db: Queryable,
-  { deliveries, isTest }: { readonly deliveries: readonly NewDelivery[]; readonly isTest: boolean },
-): Promise<Set<string>> {
-  const { rows } = await db.query<{ id: string; mustPublish: boolean }>(INSERT, [
-    deliveries.map((delivery) => delivery.id),
-    deliveries.map((delivery) => delivery.tenant),
-    deliveries.map((delivery) => delivery.subscriptionId),
-    deliveries.map((delivery) => delivery.eventRowId),
-    deliveries.map((delivery) => delivery.eventType),
-    isTest,
-    deliveries.map((delivery) => delivery.isQueued ?? false),
-  ]);
-  const queued = deliveries.filter(({ isQueued }) => isQueued);
-  if (queued.length > 0) await db.query(START_BACKLOG, [queued.map(({ subscriptionId }) => subscriptionId)]);
-  return new Set(rows.filter(({ mustPublish }) => mustPublish).map(({ id }) => id));
-}
-
-const INSERT = `
-  INSERT INTO deliveries
-    (id, tenant, subscription_id, event_id, event_type, next_attempt_at, enqueued_at, enqueue_count, waiting_for,
-     is_test)
-  SELECT input.id, input.tenant, input.subscription_id, input.event_id, input.event_type, now(),
-    CASE WHEN waits THEN NULL ELSE now() END, CASE WHEN waits THEN 0 ELSE 1 END,
-    CASE WHEN waits THEN (CASE WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END)::wait_reason END,
-    $6::boolean
-  FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $7::boolean[])
-    AS input (id, tenant, subscription_id, event_id, event_type, is_queued)
-  LEFT JOIN subscription_states st ON st.subscription_id = input.subscription_id
-  CROSS JOIN LATERAL (
-    SELECT input.is_queued OR coalesce(st.is_backlogged, false) AND NOT $6::boolean
-  ) AS placement (waits)
-  ON CONFLICT DO NOTHING
-  RETURNING id, enqueued_at IS NOT NULL AS "mustPublish"`;
-
-/** Runs in the transaction that inserted the deliveries, so that no sweep misses them. */
-const START_BACKLOG = `
-  WITH new_backlog AS (
-    SELECT subscription_id FROM subscription_states WHERE subscription_id = ANY ($1::uuid[]) AND NOT is_backlogged
-    ORDER BY subscription_id FOR UPDATE
-  )
-  UPDATE subscription_states st SET is_backlogged = true, next_sweep_at = least(st.next_sweep_at, now())
-  FROM new_backlog WHERE st.subscription_id = new_backlog.subscription_id`;
 
 /** Marks queued deliveries as published and returns the contents of their messages, for the caller to publish. */
 export async function markPublished(
