@@ -4,6 +4,7 @@ import pg from 'pg';
 import { MAX_PORT } from '../delivery/http/egress-policy.ts';
 import { LOG_ATTEMPTS, type LogAttempts } from '../delivery/sending/attempt-metrics.ts';
 import { type Keys, splitKeys } from '../lib/keys.ts';
+import { splitList } from '../lib/text.ts';
 import { problemOfPrefix } from '../nats/names.ts';
 import { schemaOf } from '../postgres/connection.ts';
 import { isSecretsKey } from '../subscriptions/secrets.ts';
@@ -12,13 +13,6 @@ export type Role = 'api' | 'dispatcher' | 'sender';
 export const ROLES: readonly Role[] = ['api', 'dispatcher', 'sender'];
 
 // Each reads one value of the environment, or throws what is wrong with it, to be read after the variable's name.
-
-function list(text: string): string[] {
-  return text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
-}
 
 export function parseText(text: string): string {
   return text;
@@ -164,13 +158,13 @@ export function parseStreamBytes(text: string): number {
 }
 
 export function parseNatsServers(text: string): string[] {
-  const servers = list(text).map(parseNatsServer);
+  const servers = splitList(text).map(parseNatsServer);
   if (servers.length === 0) throw new Error('must name at least one server');
   return servers;
 }
 
 export function parseRoles(text: string): Set<Role> {
-  const names = list(text);
+  const names = splitList(text);
   const roles = ROLES.filter((role) => names.includes(role));
   const unknown = names.filter((name) => !ROLES.some((role) => role === name));
   if (unknown.length > 0) throw new Error(`knows only ${ROLES.join(', ')}, not ${unknown.join(', ')}`);
@@ -208,10 +202,10 @@ export function parseAdminApiKeys(text: string): Keys {
 }
 
 export function parseCidrs(text: string): string[] {
-  for (const cidr of list(text)) {
+  for (const cidr of splitList(text)) {
     if (!isCidr(cidr)) throw new Error(`has ${JSON.stringify(cidr)}, which is not a CIDR range such as 10.0.0.0/8`);
   }
-  return list(text);
+  return splitList(text);
 }
 
 function isCidr(text: string): boolean {
@@ -221,11 +215,11 @@ function isCidr(text: string): boolean {
 }
 
 export function parsePorts(text: string): Set<number> {
-  const bad = list(text).filter((item) => portsOf(item).length === 0);
+  const bad = splitList(text).filter((item) => portsOf(item).length === 0);
   if (bad.length > 0) {
     throw new Error(`has ${bad.map((item) => JSON.stringify(item)).join(', ')}, not a port or range such as 6000-6063`);
   }
-  return new Set(list(text).flatMap(portsOf));
+  return new Set(splitList(text).flatMap(portsOf));
 }
 
 /** None where it is no port or range. */
@@ -247,27 +241,27 @@ export function parseAllowHttp(text: string): 'always' | 'never' {
 
 /** Exactly as browsers send them, or none would ever be equal. */
 export function parseOrigins(text: string): string[] {
-  for (const origin of list(text)) {
+  for (const origin of splitList(text)) {
     const url = URL.canParse(origin) ? new URL(origin) : undefined;
     if (url?.origin !== origin || !['http:', 'https:'].includes(url.protocol))
       throw new Error(`has ${JSON.stringify(origin)}, which is not an origin such as https://console.example.com`);
   }
-  return list(text);
+  return splitList(text);
 }
 
 export function parseDnsServers(text: string): string[] {
-  for (const server of list(text)) {
+  for (const server of splitList(text)) {
     const address = /^\[(.+)\](?::\d+)?$/.exec(server)?.[1] ?? /^([^:]+):\d+$/.exec(server)?.[1] ?? server;
     if (isIP(address) === 0) throw new Error(`has ${JSON.stringify(server)}, which is not an address or address:port`);
   }
-  return list(text);
+  return splitList(text);
 }
 
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const MAX_WAIT_MS = 7 * 86_400_000;
 
 export function parseSchedule(text: string): number[] {
-  const waits = list(text).map((item) => {
+  const waits = splitList(text).map((item) => {
     const [, amount, unit] = /^(\d+)(ms|s|m|h|d)$/.exec(item) ?? [];
     const wait = Number(amount) * (UNIT_MS[unit ?? ''] ?? Number.NaN);
     if (!(wait >= 1 && wait <= MAX_WAIT_MS))

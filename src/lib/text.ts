@@ -1,3 +1,11 @@
+/** The items of a list that is separated by commas, without white space around them; empty ones are left out. */
+export function splitList(text: string): string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
 const MAX_MATCHES = 3;
 const MAX_DISTANCE = 2;
 /** Longer names are only compared as they are: the time goes with the square of the length. */

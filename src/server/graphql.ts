@@ -1,4 +1,4 @@
-import type { DocumentNode } from 'graphql';
+import type { DocumentNode, ExecutionArgs, ExecutionResult, GraphQLError, GraphQLSchema } from 'graphql';
 import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
@@ -51,6 +51,16 @@ export type ServerContext = {
 };
 
 export type Graphql = YogaServerInstance<ServerContext, Context>;
+
+/** The functions that Yoga creates for one operation, with types, which Yoga leaves open. */
+export type Enveloped = {
+  readonly schema: GraphQLSchema;
+  readonly parse: (query: string) => DocumentNode;
+  readonly validate: (schema: GraphQLSchema, document: DocumentNode) => readonly GraphQLError[];
+  readonly contextFactory: () => unknown;
+  readonly execute: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>;
+  readonly subscribe: (args: ExecutionArgs) => Promise<AsyncGenerator<ExecutionResult> | ExecutionResult>;
+};
 
 /** Maximum request body: an escaped sendTestEvent of 1 MiB fits. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;

@@ -5,14 +5,13 @@ import {
   type ExecutionArgs,
   type ExecutionResult,
   type GraphQLError,
-  type GraphQLSchema,
   Kind,
   OperationTypeNode,
 } from 'graphql';
 import type { Authenticate } from '../auth/credentials.ts';
 import { type CpuShares, PRICES, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
-import { type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
+import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
 import { type AnswerLimits, MAX_WHOLE } from './plugins/answers.ts';
 
 type PublishRouteOptions = {
@@ -27,15 +26,6 @@ type PublishRouteOptions = {
 
 /** Resolves with 'answered', or with the context with which Yoga must answer the request. */
 type PublishRoute = (request: IncomingMessage, response: ServerResponse) => Promise<'answered' | ServerContext>;
-
-/** The functions that Yoga creates for one operation, with types, which Yoga leaves open. */
-type Enveloped = {
-  readonly schema: GraphQLSchema;
-  readonly parse: (query: string) => DocumentNode;
-  readonly validate: (schema: GraphQLSchema, document: DocumentNode) => readonly GraphQLError[];
-  readonly contextFactory: () => unknown;
-  readonly execute: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>;
-};
 
 type Operation = {
   readonly query: string;

@@ -1,12 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type {
-  DocumentNode,
   ExecutionArgs,
   ExecutionResult,
   FormattedExecutionResult,
   GraphQLError,
-  GraphQLSchema,
 } from 'graphql';
 import type { Context as ConnectionContext, SubscribePayload } from 'graphql-ws';
 import { useServer } from 'graphql-ws/use/ws';
@@ -25,7 +23,7 @@ import {
 } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import { type InFlight, whenAborted } from '../lib/loop.ts';
-import type { Graphql } from './graphql.ts';
+import type { Enveloped, Graphql } from './graphql.ts';
 import { boundMessage } from './plugins/answers.ts';
 import { tooManyOperations } from './plugins/concurrency.ts';
 import { credentialEnded } from './plugins/credentials.ts';
@@ -59,16 +57,6 @@ type Session = { readonly viewer: Viewer; readonly ended: AbortSignal };
 type Extra = { session?: Session };
 type Connection = ConnectionContext<Record<string, unknown> | undefined, Extra & SocketExtra>;
 type SocketExtra = { readonly socket: WebSocket; readonly request: IncomingMessage };
-
-/** The functions that Yoga creates for one operation, with types, which Yoga leaves open. */
-type Enveloped = {
-  readonly schema: GraphQLSchema;
-  readonly parse: (query: string) => DocumentNode;
-  readonly validate: (schema: GraphQLSchema, document: DocumentNode) => readonly GraphQLError[];
-  readonly contextFactory: () => unknown;
-  readonly execute: (args: ExecutionArgs) => ExecutionResult | Promise<ExecutionResult>;
-  readonly subscribe: (args: ExecutionArgs) => Promise<AsyncGenerator<ExecutionResult> | ExecutionResult>;
-};
 
 /** An operation of a socket: its functions, wrapped by Yoga's plugins, and the operations that run over the socket. */
 type Operation = {
