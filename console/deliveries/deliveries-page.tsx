@@ -6,10 +6,11 @@ import { paths } from '../paths.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
-import { type Column, Grid } from '../ui/grid.tsx';
+import type { Column } from '../ui/grid.tsx';
 import { DeliveryOutcome } from '../ui/outcome.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
 import { Segments } from '../ui/segments.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { useIsWide } from '../ui/use-is-wide.ts';
 import { usePages } from '../ui/use-pages.ts';
@@ -71,7 +72,7 @@ export function DeliveriesPage() {
     ...(status !== undefined && { statuses: [status] }),
     ...(subscription !== null && { subscriptionIds: [subscription] }),
   };
-  const { rows, error, isLoading, loadMore } = usePages({
+  const pages = usePages({
     query: DeliveryListDocument,
     variables: { filter },
     pageOf: (data) => data.deliveries,
@@ -91,24 +92,16 @@ export function DeliveriesPage() {
           ]}
         />
       </PageTitle>
-      {error !== undefined && <ErrorState error={error} />}
       <div className={styles.split}>
-        {isLoading ? (
-          <SkeletonRows count={16} />
-        ) : (
-          <Grid
-            label={texts.label}
-            columns={COLUMNS}
-            rows={rows}
-            rowKey={({ id }) => id}
-            openKey={open}
-            onOpen={({ id }) =>
-              isWide ? setParams({ delivery: id, attempt: undefined }) : navigate(paths.delivery(id))
-            }
-            onEnd={loadMore}
-            empty={<EmptyState title={texts.empty}>{texts.emptyHint}</EmptyState>}
-          />
-        )}
+        <PagedGrid
+          label={texts.label}
+          columns={COLUMNS}
+          pages={pages}
+          rowKey={({ id }) => id}
+          openKey={open}
+          onOpen={({ id }) => (isWide ? setParams({ delivery: id, attempt: undefined }) : navigate(paths.delivery(id)))}
+          empty={<EmptyState title={texts.empty}>{texts.emptyHint}</EmptyState>}
+        />
         <OpenDelivery />
       </div>
     </>

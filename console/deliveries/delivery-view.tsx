@@ -1,5 +1,5 @@
-import { type ReactNode, useState } from 'react';
-import { useMutation, useQuery } from 'urql';
+import type { ReactNode } from 'react';
+import { useQuery } from 'urql';
 import {
   type AttemptDetailsFragment,
   CancelDeliveryDocument,
@@ -7,24 +7,26 @@ import {
   type DeliveryDetailsQuery,
   RetryDeliveryDocument,
 } from '../generated/graphql.ts';
+import { useAction } from '../graphql/use-action.ts';
+import { useRefresh } from '../graphql/use-refresh.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { Button } from '../ui/button.tsx';
 import { CopyButton } from '../ui/copy.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { Facts } from '../ui/facts.tsx';
+import { FailureMessage } from '../ui/field.tsx';
 import { Id } from '../ui/id.tsx';
 import { Link } from '../ui/link.tsx';
 import { announce } from '../ui/live-region.tsx';
 import { DeliveryOutcome } from '../ui/outcome.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { ObjectState } from '../ui/states.tsx';
 import { Countdown, Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
 import { AttemptView } from './attempt-view.tsx';
 import { curlCommand } from './curl.ts';
 import styles from './delivery-view.module.css';
 import { Timeline } from './timeline.tsx';
-import { useDeliveryUpdates } from './use-delivery-updates.ts';
 import { useRequestBody } from './use-request-body.ts';
 
 const words = messages.delivery;
@@ -43,23 +45,19 @@ type DeliveryViewProps = {
 export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryViewProps) {
   const [{ data, error, fetching }, refresh] = useQuery({ query: DeliveryDetailsDocument, variables: { id } });
   const delivery = data?.delivery ?? undefined;
-  useDeliveryUpdates(delivery, refresh);
-  if (error !== undefined && data === undefined)
-    return (
-      <>
-        {heading(undefined, null)}
-        <ErrorState error={error} />
-      </>
-    );
+  const subscriptionId = delivery?.subscription.id;
+  useRefresh(refresh, { subscriptionId, deliveryId: id, isActive: delivery !== undefined, collectMs: 0 });
   if (delivery === undefined) {
     return (
       <>
         {heading(undefined, null)}
-        {fetching || data === undefined ? (
-          <SkeletonRows />
-        ) : (
-          <EmptyState title={words.notFound}>{words.notFoundHint}</EmptyState>
-        )}
+        <ObjectState
+          error={data === undefined ? error : undefined}
+          isLoading={fetching || data === undefined}
+          title={words.notFound}
+        >
+          {words.notFoundHint}
+        </ObjectState>
       </>
     );
   }
@@ -134,23 +132,16 @@ function DeliveryFacts({ delivery }: { readonly delivery: DeliveryDetails }) {
 
 /** Retry and cancel, where the state permits them. */
 function Actions({ delivery }: { readonly delivery: DeliveryDetails }) {
-  const [retrying, retry] = useMutation(RetryDeliveryDocument);
-  const [cancelling, cancel] = useMutation(CancelDeliveryDocument);
-  const [problem, setProblem] = useState<string>();
+  const retry = useAction(RetryDeliveryDocument, (data) => data.retryDelivery);
+  const cancel = useAction(CancelDeliveryDocument, (data) => data.cancelDelivery);
   const { id, status, event } = delivery;
   const canRetry = (status === 'PENDING' || status === 'FAILURE') && event != null;
-  const isBusy = retrying.fetching || cancelling.fetching;
+  const isBusy = retry.isRunning || cancel.isRunning;
   const onRetry = async () => {
-    const { data, error } = await retry({ id });
-    const result = data?.retryDelivery;
-    setProblem(result !== undefined && 'message' in result ? result.message : error?.message);
-    if (result?.__typename === 'RetryDeliveryPayload') announce(words.retrying);
+    if ((await retry.run({ id })) !== undefined) announce(words.retrying);
   };
   const onCancel = async () => {
-    const { data, error } = await cancel({ id });
-    const result = data?.cancelDelivery;
-    setProblem(result !== undefined && 'message' in result ? result.message : error?.message);
-    if (result?.__typename === 'CancelDeliveryPayload') announce(words.cancelled);
+    if ((await cancel.run({ id })) !== undefined) announce(words.cancelled);
   };
   return (
     <>
@@ -164,11 +155,7 @@ function Actions({ delivery }: { readonly delivery: DeliveryDetails }) {
           {words.cancel}
         </Button>
       )}
-      {problem !== undefined && (
-        <span role="alert" className={styles.problem}>
-          {problem}
-        </span>
-      )}
+      <FailureMessage failure={retry.failure ?? cancel.failure} />
     </>
   );
 }

@@ -7,12 +7,13 @@ import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
-import { type Column, Grid } from '../ui/grid.tsx';
+import type { Column } from '../ui/grid.tsx';
 import { JsonView } from '../ui/json-view.tsx';
 import { Link } from '../ui/link.tsx';
 import { Mark } from '../ui/outcome.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
 import { Segments } from '../ui/segments.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
@@ -64,12 +65,12 @@ export function EventTypesPage() {
   const { isAdmin } = useViewer();
   const [edited, setEdited] = useState<EventTypeRowFragment | 'new'>();
   const includeArchived = params.get('archived') === 'yes';
-  const { rows, error, isLoading, loadMore, refresh } = usePages({
+  const pages = usePages({
     query: EventTypeListDocument,
     variables: { filter: { includeArchived } },
     pageOf: (data) => data.eventTypes,
   });
-  const open = rows.find(({ name }) => name === params.get('type'));
+  const open = pages.rows.find(({ name }) => name === params.get('type'));
   const close = () => setParams({ type: undefined });
   return (
     <>
@@ -89,20 +90,14 @@ export function EventTypesPage() {
           </Button>
         )}
       </PageTitle>
-      {error !== undefined && <ErrorState error={error} />}
-      {isLoading ? (
-        <SkeletonRows />
-      ) : (
-        <Grid
-          label={words.label}
-          columns={COLUMNS}
-          rows={rows}
-          rowKey={({ name }) => name}
-          onOpen={({ name }) => setParams({ type: name })}
-          onEnd={loadMore}
-          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
-        />
-      )}
+      <PagedGrid
+        label={words.label}
+        columns={COLUMNS}
+        pages={pages}
+        rowKey={({ name }) => name}
+        onOpen={({ name }) => setParams({ type: name })}
+        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+      />
       {open !== undefined && edited === undefined && (
         <Dialog title={visibleLine(open.name)} onClose={close}>
           <div className={styles.details}>
@@ -121,7 +116,7 @@ export function EventTypesPage() {
           onClose={() => setEdited(undefined)}
           onSaved={() => {
             setEdited(undefined);
-            refresh();
+            pages.refresh();
           }}
         />
       )}

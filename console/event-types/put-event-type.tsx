@@ -2,9 +2,9 @@ import { useState } from 'react';
 import { type EventTypeRowFragment, PutEventTypeDocument } from '../generated/graphql.ts';
 import { type InputProblem, useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
-import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
-import { Form, SelectField, TextAreaField, TextField } from '../ui/field.tsx';
+import { Form, FormButtons, SelectField, TextAreaField, TextField } from '../ui/field.tsx';
+import { parseJsonText } from '../ui/json-text.ts';
 
 const words = messages.catalogue;
 
@@ -24,10 +24,10 @@ export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
   const [ownProblems, setOwnProblems] = useState<readonly InputProblem[]>([]);
   const action = useAction(PutEventTypeDocument, (data) => data.putEventType);
   const save = async () => {
-    const parsed = parse(schema);
+    const parsed = parseJsonText(schema);
     setOwnProblems(parsed === undefined ? [{ path: 'schema', message: messages.notJson }] : []);
     if (parsed === undefined) return;
-    const input = { name: name.trim(), description, isArchived, schema: parsed.value };
+    const input = { name: name.trim(), description, isArchived, schema: parsed.value ?? null };
     if ((await action.run({ input })) !== undefined) onSaved();
   };
   const problems = [...ownProblems, ...(action.failure?.problems ?? [])];
@@ -36,14 +36,7 @@ export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
       <Form
         onSubmit={save}
         failure={action.failure}
-        actions={
-          <>
-            <Button onClick={onClose}>{messages.dismiss}</Button>
-            <Button kind="primary" type="submit" disabled={action.isRunning}>
-              {messages.save}
-            </Button>
-          </>
-        }
+        actions={<FormButtons submit={messages.save} isDisabled={action.isRunning} onDismiss={onClose} />}
       >
         <TextField
           label={messages.columns.type}
@@ -83,14 +76,4 @@ export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
       </Form>
     </Dialog>
   );
-}
-
-/** Undefined if the text is no JSON; an empty text removes the schema. */
-function parse(text: string): { readonly value: unknown } | undefined {
-  if (text.trim() === '') return { value: null };
-  try {
-    return { value: JSON.parse(text) };
-  } catch {
-    return undefined;
-  }
 }

@@ -13,7 +13,7 @@ import { JsonView } from '../ui/json-view.tsx';
 import { Link } from '../ui/link.tsx';
 import { ConsideredOutcome, DeliveryOutcome } from '../ui/outcome.tsx';
 import { Section } from '../ui/section.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { ObjectState } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
@@ -39,9 +39,9 @@ export function EventPage() {
     return (
       <>
         <PageTitle title={words.title} />
-        {error !== undefined && <ErrorState error={error} />}
-        {error === undefined && fetching && <SkeletonRows />}
-        {error === undefined && !fetching && <EmptyState title={words.notFound}>{words.notFoundHint}</EmptyState>}
+        <ObjectState error={error} isLoading={fetching} title={words.notFound}>
+          {words.notFoundHint}
+        </ObjectState>
       </>
     );
   }

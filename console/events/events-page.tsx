@@ -5,8 +5,9 @@ import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
-import { type Column, Grid } from '../ui/grid.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import type { Column } from '../ui/grid.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
+import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { shortened, visibleLine } from '../ui/visible-text.ts';
@@ -44,7 +45,7 @@ export function EventsPage() {
   const [, navigate] = useLocation();
   const [tenant, type] = [params.get('tenant'), params.get('type')];
   const filter = { ...(tenant !== null && { tenant }), ...(type !== null && { eventTypes: [type] }) };
-  const { rows, error, isLoading, loadMore } = usePages({
+  const pages = usePages({
     query: EventListDocument,
     variables: { filter },
     pageOf: (data) => data.events,
@@ -53,24 +54,18 @@ export function EventsPage() {
   return (
     <>
       <PageTitle title={texts.title} />
-      {error !== undefined && <ErrorState error={error} />}
-      {isLoading ? (
-        <SkeletonRows count={16} />
-      ) : (
-        <Grid
-          label={texts.label}
-          columns={COLUMNS}
-          rows={rows}
-          rowKey={(row) => `${row.tenant}\n${row.id}`}
-          onOpen={(row) => navigate(paths.event(row.tenant, row.id))}
-          onEnd={loadMore}
-          empty={
-            <EmptyState title={texts.empty} command={PUBLISH_EXAMPLE}>
-              {texts.emptyHint}
-            </EmptyState>
-          }
-        />
-      )}
+      <PagedGrid
+        label={texts.label}
+        columns={COLUMNS}
+        pages={pages}
+        rowKey={(row) => `${row.tenant}\n${row.id}`}
+        onOpen={(row) => navigate(paths.event(row.tenant, row.id))}
+        empty={
+          <EmptyState title={texts.empty} command={PUBLISH_EXAMPLE}>
+            {texts.emptyHint}
+          </EmptyState>
+        }
+      />
     </>
   );
 }

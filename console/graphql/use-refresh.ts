@@ -1,19 +1,24 @@
 import { useEffect } from 'react';
 import { stringifyDocument, type UseQueryExecute } from 'urql';
-import { LoggedAttemptsDocument } from '../generated/graphql.ts';
+import { LoggedAttemptsDocument, type LoggedAttemptsSubscription } from '../generated/graphql.ts';
 import { useLiveClient } from './use-clients.tsx';
 
 type RefreshOptions = {
-  /** Attempts of this subscription; undefined: every attempt that the credential may see. */
-  readonly subscriptionId?: string;
+  /** Attempts of a subscription, or of one of its deliveries; by default every attempt that the credential may see. */
+  readonly subscriptionId?: string | undefined;
+  readonly deliveryId?: string;
+  /** False while it is not known which attempts are meant. Default: true. */
+  readonly isActive?: boolean;
   /** Milliseconds for which attempts are collected before the query is read again. */
   readonly collectMs: number;
 };
 
 /** Reads a query again when attempts are logged, and after each new connection, which may have missed some. */
-export function useRefresh(refresh: UseQueryExecute, { subscriptionId, collectMs }: RefreshOptions): void {
+export function useRefresh(refresh: UseQueryExecute, options: RefreshOptions): void {
+  const { subscriptionId, deliveryId, isActive = true, collectMs } = options;
   const live = useLiveClient();
   useEffect(() => {
+    if (!isActive) return undefined;
     let timer: number | undefined;
     const read = () => {
       timer ??= window.setTimeout(() => {
@@ -22,9 +27,15 @@ export function useRefresh(refresh: UseQueryExecute, { subscriptionId, collectMs
       }, collectMs);
     };
     const variables = subscriptionId === undefined ? {} : { filter: { subscriptionIds: [subscriptionId] } };
-    const stop = live.subscribe(
+    const stop = live.subscribe<LoggedAttemptsSubscription>(
       { query: stringifyDocument(LoggedAttemptsDocument), variables },
-      { next: read, error: () => undefined, complete: () => undefined },
+      {
+        next: ({ data }) => {
+          if (deliveryId === undefined || data?.deliveryLog.delivery?.id === deliveryId) read();
+        },
+        error: () => undefined,
+        complete: () => undefined,
+      },
     );
     const forget = live.on('connected', read);
     return () => {
@@ -32,5 +43,5 @@ export function useRefresh(refresh: UseQueryExecute, { subscriptionId, collectMs
       forget();
       window.clearTimeout(timer);
     };
-  }, [live, refresh, subscriptionId, collectMs]);
+  }, [live, refresh, subscriptionId, deliveryId, isActive, collectMs]);
 }

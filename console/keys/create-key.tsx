@@ -4,7 +4,7 @@ import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
-import { Form, SelectField, TextField } from '../ui/field.tsx';
+import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
 import { ShownOnce } from '../ui/shown-once.tsx';
 
 const words = messages.keys;
@@ -44,14 +44,7 @@ export function CreateKey({ onClose }: { readonly onClose: () => void }) {
       <Form
         onSubmit={create}
         failure={action.failure}
-        actions={
-          <>
-            <Button onClick={onClose}>{messages.dismiss}</Button>
-            <Button kind="primary" type="submit" disabled={action.isRunning}>
-              {words.create}
-            </Button>
-          </>
-        }
+        actions={<FormButtons submit={words.create} isDisabled={action.isRunning} onDismiss={onClose} />}
       >
         <TextField
           label={words.name}

@@ -6,10 +6,11 @@ import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { Confirm } from '../ui/confirm.tsx';
-import { type Column, Grid } from '../ui/grid.tsx';
+import type { Column } from '../ui/grid.tsx';
 import { Mark } from '../ui/outcome.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
 import { Segments } from '../ui/segments.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
@@ -75,7 +76,7 @@ export function KeysPage() {
   const [revoking, setRevoking] = useState<KeyRowFragment>();
   const includeRevoked = params.get('revoked') === 'yes';
   const columns = useMemo(() => [...COLUMNS, revokeColumn(setRevoking)], []);
-  const { rows, error, isLoading, loadMore, refresh } = usePages({
+  const pages = usePages({
     query: KeyListDocument,
     variables: { filter: { includeRevoked } },
     pageOf: (data) => data.apiKeys,
@@ -96,27 +97,21 @@ export function KeysPage() {
           {words.create}
         </Button>
       </PageTitle>
-      {error !== undefined && <ErrorState error={error} />}
-      {isLoading ? (
-        <SkeletonRows />
-      ) : (
-        <Grid
-          label={words.title}
-          columns={columns}
-          rows={rows}
-          rowKey={({ id }) => id}
-          onOpen={(row) => {
-            if (row.revokedAt == null) setRevoking(row);
-          }}
-          onEnd={loadMore}
-          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
-        />
-      )}
+      <PagedGrid
+        label={words.title}
+        columns={columns}
+        pages={pages}
+        rowKey={({ id }) => id}
+        onOpen={(row) => {
+          if (row.revokedAt == null) setRevoking(row);
+        }}
+        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+      />
       {isCreating && (
         <CreateKey
           onClose={() => {
             setCreating(false);
-            refresh();
+            pages.refresh();
           }}
         />
       )}

@@ -8,9 +8,10 @@ import { Dialog } from '../ui/dialog.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { SelectField } from '../ui/field.tsx';
 import { bytes, count } from '../ui/format.ts';
-import { type Column, Grid } from '../ui/grid.tsx';
+import type { Column } from '../ui/grid.tsx';
 import { Mark } from '../ui/outcome.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
+import { EmptyState } from '../ui/states.tsx';
 import { TextBlock } from '../ui/text-block.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
@@ -65,7 +66,7 @@ export function RejectedEventsPage() {
   const [open, setOpen] = useState<RejectedRow>();
   const [tenant, reason] = [params.get('tenant'), readReason(params.get('reason'))];
   const filter = { ...(tenant !== null && { tenant }), ...(reason !== undefined && { reasons: [reason] }) };
-  const { rows, error, isLoading, loadMore } = usePages({
+  const pages = usePages({
     query: RejectedEventListDocument,
     variables: { filter },
     pageOf: (data) => data.rejectedEvents,
@@ -85,20 +86,14 @@ export function RejectedEventsPage() {
           />
         </div>
       </PageTitle>
-      {error !== undefined && <ErrorState error={error} />}
-      {isLoading ? (
-        <SkeletonRows count={16} />
-      ) : (
-        <Grid
-          label={words.label}
-          columns={COLUMNS}
-          rows={rows}
-          rowKey={({ id }) => id}
-          onOpen={setOpen}
-          onEnd={loadMore}
-          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
-        />
-      )}
+      <PagedGrid
+        label={words.label}
+        columns={COLUMNS}
+        pages={pages}
+        rowKey={({ id }) => id}
+        onOpen={setOpen}
+        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+      />
       {open !== undefined && <RejectedEvent event={open} onClose={() => setOpen(undefined)} />}
     </>
   );

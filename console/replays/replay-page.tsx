@@ -15,7 +15,7 @@ import { FailureMessage } from '../ui/field.tsx';
 import { count } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
 import { ReplayOutcome } from '../ui/outcome.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { ObjectState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
 import { filterInWords } from './filter-in-words.ts';
@@ -31,9 +31,9 @@ export function ReplayPage({ id }: { readonly id: string }) {
     return (
       <>
         <PageTitle title={words.one} />
-        {error !== undefined && <ErrorState error={error} />}
-        {error === undefined && fetching && <SkeletonRows />}
-        {error === undefined && !fetching && <EmptyState title={words.notFound}>{words.notFoundHint}</EmptyState>}
+        <ObjectState error={error} isLoading={fetching} title={words.notFound}>
+          {words.notFoundHint}
+        </ObjectState>
       </>
     );
   }

@@ -8,9 +8,10 @@ import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { count } from '../ui/format.ts';
-import { type Column, Grid } from '../ui/grid.tsx';
+import type { Column } from '../ui/grid.tsx';
 import { ReplayOutcome } from '../ui/outcome.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
+import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
@@ -53,7 +54,7 @@ export function ReplaysPage() {
   const { canWrite } = useViewer();
   const [isStarting, setStarting] = useState(false);
   const tenant = params.get('tenant');
-  const { rows, error, isLoading, loadMore } = usePages({
+  const pages = usePages({
     query: ReplayListDocument,
     variables: { filter: tenant === null ? {} : { tenant } },
     pageOf: (data) => data.replays,
@@ -67,20 +68,14 @@ export function ReplaysPage() {
           </Button>
         )}
       </PageTitle>
-      {error !== undefined && <ErrorState error={error} />}
-      {isLoading ? (
-        <SkeletonRows />
-      ) : (
-        <Grid
-          label={words.label}
-          columns={COLUMNS}
-          rows={rows}
-          rowKey={({ id }) => id}
-          onOpen={({ id }) => navigate(paths.replay(id))}
-          onEnd={loadMore}
-          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
-        />
-      )}
+      <PagedGrid
+        label={words.label}
+        columns={COLUMNS}
+        pages={pages}
+        rowKey={({ id }) => id}
+        onOpen={({ id }) => navigate(paths.replay(id))}
+        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+      />
       {isStarting && <StartReplay tenant={tenant ?? ''} onClose={() => setStarting(false)} />}
     </>
   );

@@ -5,9 +5,8 @@ import { type InputProblem, useAction } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
-import { Form, SelectField, TextField } from '../ui/field.tsx';
+import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
 import { count } from '../ui/format.ts';
 import { readReplayForm } from './replay-form.ts';
 
@@ -56,12 +55,11 @@ export function StartReplay({ tenant, subscriptionId, onClose }: StartReplayProp
         onSubmit={submit}
         failure={action.failure}
         actions={
-          <>
-            <Button onClick={onClose}>{messages.dismiss}</Button>
-            <Button kind="primary" type="submit" disabled={action.isRunning || counted === 0}>
-              {counted === undefined ? words.count : words.startCounted(count(counted))}
-            </Button>
-          </>
+          <FormButtons
+            submit={counted === undefined ? words.count : words.startCounted(count(counted))}
+            isDisabled={action.isRunning || counted === 0}
+            onDismiss={onClose}
+          />
         }
       >
         <p>{words.startHint}</p>

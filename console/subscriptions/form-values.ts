@@ -1,6 +1,7 @@
 import type { SubscriptionSettingsFragment } from '../generated/graphql.ts';
 import type { InputProblem } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
+import { parseJsonText } from '../ui/json-text.ts';
 
 /** The form's texts, as they are typed. */
 export type FormValues = {
@@ -82,11 +83,7 @@ export function readForm(values: FormValues): { readonly settings: Settings; rea
 }
 
 function readFilter(text: string, problems: InputProblem[]): unknown {
-  if (text.trim() === '') return null;
-  try {
-    return JSON.parse(text);
-  } catch {
-    problems.push({ path: 'filter', message: messages.notJson });
-    return null;
-  }
+  const parsed = parseJsonText(text);
+  if (parsed === undefined) problems.push({ path: 'filter', message: messages.notJson });
+  return parsed?.value ?? null;
 }

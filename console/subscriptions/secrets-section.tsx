@@ -6,7 +6,7 @@ import { messages } from '../messages.ts';
 import { Button } from '../ui/button.tsx';
 import { CopyButton } from '../ui/copy.tsx';
 import { Dialog } from '../ui/dialog.tsx';
-import { Form, SelectField } from '../ui/field.tsx';
+import { Form, FormButtons, SelectField } from '../ui/field.tsx';
 import { Id } from '../ui/id.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { Section } from '../ui/section.tsx';
@@ -93,14 +93,7 @@ function Rotate({ id, onClose }: { readonly id: string; readonly onClose: () => 
       <Form
         onSubmit={rotate}
         failure={action.failure}
-        actions={
-          <>
-            <Button onClick={onClose}>{messages.dismiss}</Button>
-            <Button kind="primary" type="submit" disabled={action.isRunning}>
-              {words.rotate}
-            </Button>
-          </>
-        }
+        actions={<FormButtons submit={words.rotate} isDisabled={action.isRunning} onDismiss={onClose} />}
       >
         <SelectField
           label={words.overlapLabel}

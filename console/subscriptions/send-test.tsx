@@ -3,9 +3,9 @@ import { SendTestDocument, type SubscriptionSettingsFragment } from '../generate
 import { type InputProblem, useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
-import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
-import { Form, TextAreaField, TextField } from '../ui/field.tsx';
+import { Form, FormButtons, TextAreaField, TextField } from '../ui/field.tsx';
+import { parseJsonText } from '../ui/json-text.ts';
 import { Link } from '../ui/link.tsx';
 import { AttemptOutcome } from '../ui/outcome.tsx';
 import { Body } from '../ui/text-block.tsx';
@@ -24,7 +24,7 @@ export function SendTest({ subscription, onClose }: SendTestProps) {
   const action = useAction(SendTestDocument, (result) => result.sendTestEvent);
   const [result, setResult] = useState<Awaited<ReturnType<typeof action.run>>>();
   const send = async () => {
-    const json = parse(data);
+    const json = parseJsonText(data);
     setProblems(json === undefined ? [{ path: 'data', message: messages.notJson }] : []);
     if (json === undefined) return;
     const payload = await action.run({
@@ -41,12 +41,12 @@ export function SendTest({ subscription, onClose }: SendTestProps) {
         onSubmit={send}
         failure={action.failure}
         actions={
-          <>
-            <Button onClick={onClose}>{messages.close}</Button>
-            <Button kind="primary" type="submit" disabled={action.isRunning}>
-              {action.isRunning ? words.sending : words.send}
-            </Button>
-          </>
+          <FormButtons
+            submit={action.isRunning ? words.sending : words.send}
+            isDisabled={action.isRunning}
+            dismiss={messages.close}
+            onDismiss={onClose}
+          />
         }
       >
         <p>{words.hint}</p>
@@ -106,14 +106,4 @@ function Answer({ result: { attempt, delivery, notice } }: { readonly result: Re
       )}
     </div>
   );
-}
-
-/** Undefined if the text is no JSON; the value of an empty text is undefined. */
-function parse(text: string): { readonly value: unknown } | undefined {
-  if (text.trim() === '') return { value: undefined };
-  try {
-    return { value: JSON.parse(text) };
-  } catch {
-    return undefined;
-  }
 }

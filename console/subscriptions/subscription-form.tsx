@@ -3,7 +3,7 @@ import type { Action, InputProblem } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { Button, IconButton } from '../ui/button.tsx';
 import fieldStyles from '../ui/field.module.css';
-import { Field, Form, TextAreaField, TextField } from '../ui/field.tsx';
+import { Field, Form, FormButtons, TextAreaField, TextField } from '../ui/field.tsx';
 import { type FormValues, readForm } from './form-values.ts';
 import styles from './subscription-form.module.css';
 
@@ -41,14 +41,7 @@ export function SubscriptionForm({ initial, hasTenant, submit, action, onSubmit,
     <Form
       onSubmit={send}
       failure={action.failure}
-      actions={
-        <>
-          <Button onClick={onClose}>{messages.dismiss}</Button>
-          <Button kind="primary" type="submit" disabled={action.isRunning}>
-            {submit}
-          </Button>
-        </>
-      }
+      actions={<FormButtons submit={submit} isDisabled={action.isRunning} onDismiss={onClose} />}
     >
       {hasTenant && <TextField {...field('tenant')} required />}
       <TextField {...field('url')} type="url" placeholder="https://example.com/webhooks" hint={words.urlHint} />

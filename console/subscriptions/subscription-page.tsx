@@ -29,7 +29,7 @@ import { JsonView } from '../ui/json-view.tsx';
 import { Link } from '../ui/link.tsx';
 import { DeliveryOutcome } from '../ui/outcome.tsx';
 import { Section } from '../ui/section.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { EmptyState, ObjectState } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import { Time, useNow } from '../ui/time.tsx';
 import { splitUrl, visibleLine } from '../ui/visible-text.ts';
@@ -55,9 +55,9 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
     return (
       <>
         <PageTitle title={words.title} />
-        {error !== undefined && <ErrorState error={error} />}
-        {error === undefined && fetching && <SkeletonRows />}
-        {error === undefined && !fetching && <EmptyState title={words.notFound}>{words.notFoundHint}</EmptyState>}
+        <ObjectState error={error} isLoading={fetching} title={words.notFound}>
+          {words.notFoundHint}
+        </ObjectState>
       </>
     );
   }

@@ -8,9 +8,10 @@ import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
-import { type Column, Grid } from '../ui/grid.tsx';
+import type { Column } from '../ui/grid.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
 import { Segments } from '../ui/segments.tsx';
-import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
@@ -80,7 +81,7 @@ export function SubscriptionsPage() {
     ...(state === 'failing' && { isActive: true, failing: true }),
     ...(search !== '' && { search }),
   };
-  const { rows, error, isLoading, loadMore } = usePages({
+  const pages = usePages({
     query: SubscriptionListDocument,
     variables: { filter },
     pageOf: (data) => data.webhookSubscriptions,
@@ -115,20 +116,14 @@ export function SubscriptionsPage() {
           </Button>
         )}
       </PageTitle>
-      {error !== undefined && <ErrorState error={error} />}
-      {isLoading ? (
-        <SkeletonRows count={16} />
-      ) : (
-        <Grid
-          label={words.label}
-          columns={COLUMNS}
-          rows={rows}
-          rowKey={({ id }) => id}
-          onOpen={({ id }) => navigate(paths.subscription(id))}
-          onEnd={loadMore}
-          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
-        />
-      )}
+      <PagedGrid
+        label={words.label}
+        columns={COLUMNS}
+        pages={pages}
+        rowKey={({ id }) => id}
+        onOpen={({ id }) => navigate(paths.subscription(id))}
+        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+      />
       {isCreating && <CreateSubscription tenant={tenant ?? ''} onClose={() => setCreating(false)} />}
     </>
   );

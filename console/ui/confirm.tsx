@@ -1,9 +1,7 @@
 import type { ReactNode } from 'react';
 import type { Action } from '../graphql/use-action.ts';
-import { messages } from '../messages.ts';
-import { Button } from './button.tsx';
 import { Dialog } from './dialog.tsx';
-import { Form } from './field.tsx';
+import { Form, FormButtons } from './field.tsx';
 
 type ConfirmProps = {
   readonly title: string;
@@ -22,14 +20,7 @@ export function Confirm({ title, children, confirm, action, onConfirm, onClose }
       <Form
         onSubmit={onConfirm}
         failure={action.failure}
-        actions={
-          <>
-            <Button onClick={onClose}>{messages.dismiss}</Button>
-            <Button kind="danger" type="submit" disabled={action.isRunning}>
-              {confirm}
-            </Button>
-          </>
-        }
+        actions={<FormButtons submit={confirm} isDisabled={action.isRunning} kind="danger" onDismiss={onClose} />}
       >
         <p>{children}</p>
       </Form>

@@ -1,5 +1,7 @@
 import { type ComponentProps, type ReactNode, useId } from 'react';
 import type { Action, InputProblem } from '../graphql/use-action.ts';
+import { messages } from '../messages.ts';
+import { Button } from './button.tsx';
 import styles from './field.module.css';
 import { Icon } from './icons.tsx';
 
@@ -140,6 +142,27 @@ export function Form({ onSubmit, failure, actions, children }: FormProps) {
       <FailureMessage failure={failure} />
       <div className={styles.actions}>{actions}</div>
     </form>
+  );
+}
+
+type FormButtonsProps = {
+  readonly submit: string;
+  readonly isDisabled?: boolean;
+  readonly kind?: 'primary' | 'danger';
+  readonly dismiss?: string;
+  readonly onDismiss: () => void;
+};
+
+/** The actions of a form in a dialog: leave it, or submit it. */
+export function FormButtons(props: FormButtonsProps) {
+  const { submit, isDisabled = false, kind = 'primary', dismiss = messages.dismiss, onDismiss } = props;
+  return (
+    <>
+      <Button onClick={onDismiss}>{dismiss}</Button>
+      <Button kind={kind} type="submit" disabled={isDisabled}>
+        {submit}
+      </Button>
+    </>
   );
 }
 

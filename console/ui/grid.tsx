@@ -33,7 +33,7 @@ export type Rows<Row> = { readonly length: number; at(index: number): Row | unde
 
 export type GridHandle = { focus(): void };
 
-type GridProps<Row> = {
+export type GridProps<Row> = {
   readonly label: string;
   readonly columns: readonly Column<Row>[];
   readonly rows: Rows<Row>;

@@ -42,6 +42,20 @@ export function describeError({ graphQLErrors, networkError, message }: Combined
   return graphQLErrors.map((each) => each.message).join(' ') || message;
 }
 
+type ObjectStateProps = {
+  readonly error: CombinedError | undefined;
+  readonly isLoading: boolean;
+  /** There is no such object. */
+  readonly title: string;
+  readonly children: ReactNode;
+};
+
+/** In place of an object that is not there: the query failed, is running, or found nothing. */
+export function ObjectState({ error, isLoading, title, children }: ObjectStateProps) {
+  if (error !== undefined) return <ErrorState error={error} />;
+  return isLoading ? <SkeletonRows /> : <EmptyState title={title}>{children}</EmptyState>;
+}
+
 /** The rows of a list that is loading, shown after 150 ms. */
 export function SkeletonRows({ count = 8 }: { readonly count?: number }) {
   return (

@@ -12,7 +12,7 @@ type PagesOptions<Data, Variables extends AnyVariables, Row> = {
   readonly pageOf: (data: Data) => Page<Row>;
 };
 
-type Pages<Row> = {
+export type Pages<Row> = {
   readonly rows: readonly Row[];
   readonly error: CombinedError | undefined;
   readonly isLoading: boolean;
