@@ -50,27 +50,34 @@ const zones = layers.flatMap((lower, index) =>
   }),
 );
 
-/** Each of these libraries is known to the folders that wrap it, and to no other. */
+/** Which paths may import a library: the folder that wraps it, and the clients. All others may import its types. */
 const owners = [
-  { libraries: '^(graphql|graphql-yoga|graphql-ws|@pothos/.*)$', folders: ['schema', 'server'] },
-  { libraries: '^(got|ipaddr\\.js)$', folders: ['delivery/http'] },
-  { libraries: '^nats$', folders: ['nats', 'demo'] },
+  { libraries: '(graphql|graphql-yoga|@pothos/.+)', paths: ['schema', 'server', 'cli', 'demo'] },
+  { libraries: '(graphql-ws|ws)', paths: ['server', 'cli', 'demo'] },
+  { libraries: '(got|ipaddr\\.js)', paths: ['delivery/http'] },
+  { libraries: 'nats', paths: ['nats', 'demo'] },
+  { libraries: 'jose', paths: ['auth'] },
+  { libraries: '(ajv|ajv-formats)', paths: ['events/catalogue'] },
+  { libraries: '@prisma/.+', paths: ['postgres'] },
 ];
 
-const libraryRules = owners.map(({ libraries, folders }) => ({
-  files: ['src/**'],
-  ignores: folders.map((folder) => `src/${folder}/**`),
+/**
+ * One entry for each path with the libraries that it does not own: of several entries for a file, only the last one's
+ * options of a rule count.
+ */
+const libraryRules = ['', ...new Set(owners.flatMap(({ paths }) => paths))].map((path) => ({
+  files: [path === '' ? 'src/**' : `src/${path}/**`],
   rules: {
     '@typescript-eslint/no-restricted-imports': [
       'error',
       {
-        patterns: [
-          {
-            regex: libraries,
+        patterns: owners
+          .filter(({ paths }) => !paths.includes(path))
+          .map(({ libraries, paths }) => ({
+            regex: `^${libraries}(/.*)?$`,
             allowTypeImports: true,
-            message: `Only ${folders.join(' and ')} may import this library, others its types.`,
-          },
-        ],
+            message: `Only ${paths.join(', ')} may import this library, others its types.`,
+          })),
       },
     ],
   },

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { createGraphQLError } from 'graphql-yoga';
 import {
   createRemoteJWKSet,
   customFetch,
@@ -11,6 +10,7 @@ import {
 } from 'jose';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
+import { DomainError } from '../lib/errors.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
 /** How JWTs are verified: with a shared secret (HS256), or with the keys of a JWK Set. */
@@ -103,8 +103,7 @@ async function verifyOnce(verify: Verify, { token, log }: Verifying): Promise<Vi
   } catch (error) {
     if (error instanceof KeysUnavailableError) {
       log.warn({ err: error.cause }, 'JWKS unavailable');
-      const message = 'the keys of JWTs cannot be fetched right now; try again in a moment';
-      throw createGraphQLError(message, { extensions: { code: 'SERVICE_UNAVAILABLE' } });
+      throw error;
     }
     const reason = error instanceof errors.JOSEError ? error.message : 'it cannot be read';
     log.debug({ reason }, 'JWT refused');
@@ -112,7 +111,15 @@ async function verifyOnce(verify: Verify, { token, log }: Verifying): Promise<Vi
   }
 }
 
-class KeysUnavailableError extends Error {}
+class KeysUnavailableError extends DomainError {
+  readonly code = 'SERVICE_UNAVAILABLE';
+  override readonly cause: unknown;
+
+  constructor(cause: unknown) {
+    super('the keys of JWTs cannot be fetched right now; try again in a moment');
+    this.cause = cause;
+  }
+}
 
 /** Tells a failure to fetch keys apart from an error of the token. */
 function fetching(keys: JWTVerifyGetKey): JWTVerifyGetKey {
@@ -125,7 +132,7 @@ function fetching(keys: JWTVerifyGetKey): JWTVerifyGetKey {
         error instanceof errors.JWKSMultipleMatchingKeys ||
         error instanceof errors.JOSENotSupported;
       if (isAboutToken) throw error;
-      throw new KeysUnavailableError('no keys', { cause: error });
+      throw new KeysUnavailableError(error);
     }
   };
 }

@@ -1,5 +1,3 @@
-import type { GraphQLError } from 'graphql';
-import { createGraphQLError, type Plugin } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { CpuAccount } from '../lib/operation-work.ts';
 import type { Viewer } from './viewer.ts';
@@ -79,11 +77,6 @@ function credentialOf(viewer: Viewer): string | undefined {
   return viewer.scope === 'ADMIN' ? undefined : viewer.credentialId;
 }
 
-export function rateLimitedError(waitMs: number): GraphQLError {
-  const message = `too many operations; the next one may begin in ${waitMs} ms`;
-  return createGraphQLError(message, { extensions: { code: 'RATE_LIMITED', retryAfterMs: waitMs } });
-}
-
 /** Admits an operation: returns 0, or the milliseconds until the viewer's rate and its tenant's CPU time permit one. */
 export function waitBeforeOperation(
   viewer: Viewer,
@@ -91,28 +84,6 @@ export function waitBeforeOperation(
 ): number {
   const waitMs = cpuShares(viewer)?.waitMs() ?? 0;
   return waitMs > 0 ? waitMs : takeOperation(viewer);
-}
-
-/** Limits the rate of requests over HTTP, as soon as the viewer is known. */
-export function limitRate(
-  takeOperation: TakeOperation,
-  cpuShares: CpuShares,
-): Plugin<object, { viewer?: Viewer; isAdmitted?: true }> {
-  return {
-    onRequest: (hook) => {
-      const { request, serverContext, fetchAPI } = hook;
-      const { viewer, isAdmitted } = serverContext;
-      if (viewer === undefined || isAdmitted === true) return;
-      const waitMs = waitBeforeOperation(viewer, { takeOperation, cpuShares });
-      if (waitMs === 0) {
-        cpuShares(viewer)?.spend(Number(request.headers.get('content-length') ?? 0) * PRICES.byteOfRequest);
-        return;
-      }
-      const headers = { 'content-type': 'application/json', 'retry-after': String(Math.ceil(waitMs / 1_000)) };
-      const body = JSON.stringify({ errors: [rateLimitedError(waitMs)] });
-      hook.endResponse(new fetchAPI.Response(body, { status: 429, headers }));
-    },
-  };
 }
 
 /** Milliseconds of event loop time per second, for one tenant in one process. */

@@ -1,5 +1,5 @@
-import { GraphQLError } from 'graphql';
 import type { Prisma, PrismaClient } from '../generated/prisma/client.ts';
+import { LimitExceededError } from '../lib/errors.ts';
 import { idRange, leastChildId } from '../lib/uuid7.ts';
 import { inPrismaTransaction, type Queryable } from '../postgres/client.ts';
 import { beyond } from '../postgres/keyset.ts';
@@ -23,8 +23,8 @@ const MAX_RARE = 5_000;
 
 /**
  * A page of the deliveries that match a filter. If the filter has conditions on attempts, this reads candidates in the
- * order of the page, in rounds, because Postgres would otherwise join both whole tables. Throws a GraphQLError
- * LIMIT_EXCEEDED after too many rounds.
+ * order of the page, in rounds, because Postgres would otherwise join both whole tables. Throws a
+ * LimitExceededError after too many rounds.
  */
 export async function findDeliveries<Row>(prisma: PrismaClient, search: DeliverySearch<Row>): Promise<Row[]> {
   const { filter, query, find, signal } = search;
@@ -52,10 +52,10 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
   throw tooManyRounds();
 }
 
-function tooManyRounds(): GraphQLError {
+function tooManyRounds(): LimitExceededError {
   const max = MAX_ROUNDS * MAX_CANDIDATES;
   const message = `too few of the first ${max} deliveries match the filter; narrow it, for example by time`;
-  return new GraphQLError(message, { extensions: { code: 'LIMIT_EXCEEDED', limit: 'search', max } });
+  return new LimitExceededError(message, { limit: 'search', max });
 }
 
 type Bound = Prisma.UuidFilter | undefined;

@@ -1,4 +1,3 @@
-import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Attempt, Prisma, PrismaClient } from '../generated/prisma/client.ts';
 import { isUuid, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
@@ -7,8 +6,8 @@ import type { CommittedAttempt } from './feed.ts';
 import { attemptMatches, attemptWhere, type DeliveryFilter } from './filter.ts';
 import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';
 
-/** `cursor`: the position to resume from, with the last attempt seen of every process. */
-type LiveAttempt = Attempt & { readonly cursor: string };
+/** `position`: where to resume, with the last attempt seen of every process. */
+type LiveAttempt = Attempt & { readonly position: string };
 
 /** A failure is the last emission. The resolver throws its error, so that every transport reports it in the same way. */
 type Emission =
@@ -110,7 +109,7 @@ async function endOfLog({ database, liveLog }: LogServices, timeMs: number): Pro
 }
 
 function toEmission(attempt: Attempt, position: LogPosition): Emission {
-  return { kind: 'attempt', attempt: { ...attempt, cursor: formatPrismaCursor({ id: position.toString() }, 'id') } };
+  return { kind: 'attempt', attempt: { ...attempt, position: position.toString() } };
 }
 
 /** An attempt, or the id up to which no more attempts are committed. */

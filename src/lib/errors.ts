@@ -52,6 +52,19 @@ function boundProblems(problems: readonly InputProblem[]): InputProblem[] {
   return bounded;
 }
 
+/** The operation needs more than the engine gives to one: `max` of what `limit` names. */
+export class LimitExceededError extends DomainError {
+  readonly code = 'LIMIT_EXCEEDED';
+  readonly limit: string;
+  readonly max: number;
+
+  constructor(message: string, { limit, max }: { readonly limit: string; readonly max: number }) {
+    super(message);
+    this.limit = limit;
+    this.max = max;
+  }
+}
+
 /** Problems of several kinds, or of none that has an error of its own. */
 export class InvalidInputError extends InputError {
   readonly code = 'INVALID_INPUT';

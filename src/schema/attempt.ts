@@ -46,9 +46,9 @@ export const AttemptType = builder.prismaObject('Attempt', {
     cursor: t.string({
       description:
         'A cursor for `after` that continues behind this attempt. In a page it is the cursor of the edge; in the live log it also records which attempts logged at the same time have been received.',
-      // A live attempt has its own cursor.
-      resolve: (attempt: { readonly id: string; readonly cursor?: string }) =>
-        attempt.cursor ?? formatPrismaCursor({ id: attempt.id }, 'id'),
+      // Only an attempt of the live log has a position.
+      resolve: ({ id, position = id }: { readonly id: string; readonly position?: string }) =>
+        formatPrismaCursor({ id: position }, 'id'),
     }),
     delivery: t.relation('delivery', {
       nullable: true,

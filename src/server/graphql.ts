@@ -3,7 +3,7 @@ import { createYoga, type YogaServerInstance } from 'graphql-yoga';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Credentials } from '../auth/credentials.ts';
-import { type CpuShares, limitRate, type TakeOperation } from '../auth/quota.ts';
+import type { CpuShares, TakeOperation } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
 import { createEventSummary } from '../delivery-log/counts.ts';
@@ -23,6 +23,7 @@ import { GRAPHIQL, renderGraphiql } from './plugins/graphiql.ts';
 import { limitOperations } from './plugins/limits.ts';
 import { createMaskError } from './plugins/mask-error.ts';
 import type { OperationMetrics } from './plugins/metrics.ts';
+import { limitRate } from './plugins/rate-limit.ts';
 import { checkDocuments } from './plugins/validation.ts';
 
 export type GraphqlOptions = {

@@ -12,7 +12,6 @@ import {
   type CpuShares,
   createConcurrencyQuota,
   quotaKeyOf,
-  rateLimitedError,
   type TakeOperation,
   waitBeforeOperation,
 } from '../auth/quota.ts';
@@ -23,6 +22,7 @@ import { boundMessage } from './plugins/answers.ts';
 import { tooManyOperations } from './plugins/concurrency.ts';
 import { credentialEnded } from './plugins/credentials.ts';
 import { createMaskError } from './plugins/mask-error.ts';
+import { rateLimitedError } from './plugins/rate-limit.ts';
 
 type LiveSocketsOptions = {
   readonly graphql: Graphql;

@@ -3,7 +3,7 @@ import { PothosValidationError } from '@pothos/core';
 import type { GraphQLError, GraphQLErrorExtensions } from 'graphql';
 import { createGraphQLError } from 'graphql-yoga';
 import type { Logger } from 'pino';
-import { DomainError, InputError } from '../../lib/errors.ts';
+import { DomainError, InputError, LimitExceededError } from '../../lib/errors.ts';
 import { isUnavailable } from '../../postgres/errors.ts';
 
 /** The cause of an error: the caller, unavailable Postgres, or a bug. */
@@ -38,6 +38,7 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
 }
 
 function extensionsOf(error: DomainError): GraphQLErrorExtensions {
+  if (error instanceof LimitExceededError) return { code: error.code, limit: error.limit, max: error.max };
   if (!(error instanceof InputError)) return { code: error.code };
   const problems = error.problems.map(({ path, message, code = 'INVALID_INPUT' }) => ({ path, message, code }));
   return { code: error.code, problems };
