@@ -1,6 +1,7 @@
 import { builder } from './builder.ts';
 import './api-key.ts';
 import './attempt.ts';
+import './deliver-events.ts';
 import './delivery.ts';
 import './delivery-stats.ts';
 import './errors.ts';

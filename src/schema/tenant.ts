@@ -1,4 +1,4 @@
-import type { TenantFigures } from '../delivery-log/tenant-figures.ts';
+import { MAX_PENDING, type TenantFigures } from '../delivery-log/tenant-figures.ts';
 import { InvalidInputError } from '../lib/errors.ts';
 import { builder } from './builder.ts';
 import { PAGE_BY_NAME } from './page.ts';
@@ -6,7 +6,7 @@ import { PAGE_BY_NAME } from './page.ts';
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const FiguresType = builder.objectRef<TenantFigures>('TenantFigures').implement({
-  description: "A tenant's webhook subscriptions, without deleted ones, and its last event.",
+  description: "A tenant's webhook subscriptions, without deleted ones, their pending deliveries, and its last event.",
   authScopes: { admin: true },
   fields: (t) => ({
     subscriptionCount: t.exposeInt('subscriptionCount', { description: 'The number of webhook subscriptions.' }),
@@ -15,6 +15,12 @@ const FiguresType = builder.objectRef<TenantFigures>('TenantFigures').implement(
     }),
     openCircuitCount: t.exposeInt('openCircuitCount', {
       description: 'The number of webhook subscriptions whose circuit is open.',
+    }),
+    pendingCount: t.exposeInt('pendingCount', {
+      description: `The number of their pending deliveries, counted up to ${MAX_PENDING.toLocaleString('en')}.`,
+    }),
+    isExact: t.exposeBoolean('isExact', {
+      description: 'Whether every pending delivery was counted. If not, there are more than `pendingCount`.',
     }),
     lastEventAt: t.expose('lastEventAt', {
       type: 'DateTime',
@@ -33,7 +39,7 @@ export const TenantType = builder.prismaObject('Tenant', {
     figures: t.field({
       type: FiguresType,
       complexity: 50,
-      description: "The tenant's webhook subscriptions and its last event.",
+      description: "The tenant's webhook subscriptions, their pending deliveries, and its last event.",
       resolve: ({ name }, _args, { tenantFigures }) => tenantFigures(name),
     }),
   }),

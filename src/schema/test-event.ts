@@ -109,7 +109,7 @@ async function readArguments({ work }: Context, args: Arguments) {
   return { eventType, data, waitMs };
 }
 
-async function activeSubscription({ services, viewer }: Context, id: string) {
+export async function activeSubscription({ services, viewer }: Context, id: string) {
   const subscription = isUuid(id)
     ? await services.database.prisma.webhookSubscription.findFirst({
         where: { id, deletedAt: null, ...tenantWhere(viewer) },

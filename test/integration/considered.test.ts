@@ -8,7 +8,7 @@ let app: TestApp;
 
 beforeAll(async () => {
   services = await startTestServices();
-  app = await startTestApp(services);
+  app = await startTestApp(services, { env: { RETRY_SCHEDULE: '1d' } });
 });
 
 afterAll(async () => {
@@ -72,6 +72,21 @@ const remove = (id: string) =>
 const subscribe = async (tenant: string, input: Record<string, unknown> = {}) =>
   (await app.subscribe({ tenant, url, eventTypes: ['order.*'], ...input })).id;
 
+type Delivered = {
+  readonly code?: string;
+  readonly skippedCount?: number;
+  readonly deliveries?: readonly { readonly id: string }[];
+};
+
+async function deliver(subscriptionId: string, eventIds: readonly string[]): Promise<Delivered> {
+  const mutation = `mutation ($input: DeliverEventsInput!) { deliverEvents(input: $input) {
+    ... on DeliverEventsPayload { skippedCount deliveries { id status isTest event { id } replay { id } } }
+    ... on Error { code }
+  } }`;
+  const variables = { input: { subscriptionId, eventIds } };
+  return (await app.graphql<{ deliverEvents: Delivered }>(mutation, variables)).deliverEvents;
+}
+
 describe('an event', () => {
   it('says of each subscription of its tenant why it did or did not get it', async () => {
     const tenant = newTenant();
@@ -94,6 +109,33 @@ describe('an event', () => {
     expect(edges.map(({ node }) => node.delivery !== null)).toEqual(
       edges.map(({ node }) => node.result === 'DELIVERED_TO'),
     );
+  });
+
+  it('is delivered later to a subscription that did not match it, once while that delivery is pending', async () => {
+    const tenant = newTenant();
+    const subscription = await subscribe(tenant, { filter: { plan: 'gold' } });
+    const [inactive, foreign] = [await subscribe(tenant, { isActive: false }), await subscribe(newTenant())];
+    const event = await publish(tenant, 'order.paid', JSON.stringify({ plan: 'free' }));
+    const eventIds = [event, event, 'unknown', '01a20159-2fa4-72b7-abff-abd08ae48306'];
+    const [delivery] = (await deliver(subscription, eventIds)).deliveries ?? [];
+    expect(delivery).toMatchObject({ event: { id: event }, status: 'PENDING', isTest: false, replay: null });
+    await waitFor(
+      async () => (await services.query('SELECT FROM attempts WHERE delivery_id = $1', [delivery?.id])).length > 0,
+      { what: 'an attempt' },
+    );
+    expect(await resultsOf(event)).toMatchObject({ [subscription]: 'DELIVERED_TO' });
+    expect(await deliver(foreign, [event])).toEqual({ deliveries: [], skippedCount: 1 });
+    expect(await deliver(inactive, [event])).toMatchObject({ code: 'SUBSCRIPTION_INACTIVE' });
+    expect(await deliver(subscription, [])).toMatchObject({ code: 'INVALID_INPUT' });
+    expect(
+      await deliver(
+        subscription,
+        Array.from({ length: 201 }, (_, index) => `e-${index}`),
+      ),
+    ).toMatchObject({ code: 'INVALID_INPUT' });
+    expect(await deliver(subscription, ['\0'])).toMatchObject({ code: 'INVALID_INPUT' });
+    // It fails and waits for the next attempt.
+    expect(await deliver(subscription, [event])).toEqual({ deliveries: [], skippedCount: 1 });
   });
 
   it('keeps saying so, whatever is changed, made or deleted afterwards', async () => {

@@ -98,6 +98,10 @@ const CASES: Readonly<Record<string, Case>> = {
     `expireSigningSecret(id: "${x.subscriptionId}", secretId: "${x.subscriptionId}")`,
   ],
   'Mutation.sendTestEvent': (x) => [`sendTestEvent(subscriptionId: "${x.subscriptionId}")`],
+  'Mutation.deliverEvents': (x, own) => [
+    `deliverEvents(input: { subscriptionId: "${x.subscriptionId}", eventIds: ["${x.eventId}"] })`,
+    `deliverEvents(input: { subscriptionId: "${own.subscriptionId}", eventIds: ["${x.eventId}", "${x.eventRowId}"] })`,
+  ],
   'Mutation.createApiKey': (x) => [`createApiKey(input: { name: "x", scope: TENANT_READ, tenant: "${x.tenant}" })`],
   'Mutation.revokeApiKey': (x) => [`revokeApiKey(id: "${x.apiKeyId}")`],
   'Mutation.putEventType': () => ['putEventType(input: { name: "mine" })'],

@@ -589,12 +589,14 @@ test('anything is found by its id or name, and tenants show their figures', asyn
   expect(await search(attempt.id)).toEqual({ search: { ...nothing, attempt: { id: attempt.id } } });
   expect(await search(tenant)).toEqual({ search: { ...nothing, tenant: { name: tenant } } });
   expect(await search('\\u0000')).toEqual({ search: nothing });
-  const figures = 'figures { subscriptionCount failingCount openCircuitCount lastEventAt }';
+  const figures = 'figures { subscriptionCount failingCount openCircuitCount pendingCount isExact lastEventAt }';
   const found = await askFor(`{ tenants(filter: { search: "SEARCHED_" }) { nodes { name ${figures} } } }`);
   const expected = {
     subscriptionCount: 2,
     failingCount: 1,
     openCircuitCount: 1,
+    pendingCount: 1,
+    isExact: true,
     lastEventAt: expect.any(String) as unknown,
   };
   expect(found).toEqual({ tenants: { nodes: [{ name: tenant, figures: expected }] } });

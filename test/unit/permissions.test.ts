@@ -49,6 +49,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Mutation.expireSigningSecret': WRITERS,
   'Mutation.probeNow': WRITERS,
   'Mutation.sendTestEvent': WRITERS,
+  'Mutation.deliverEvents': WRITERS,
   'Mutation.createApiKey': ADMINS,
   'Mutation.revokeApiKey': ADMINS,
   'Mutation.putEventType': ADMINS,

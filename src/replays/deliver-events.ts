@@ -1,0 +1,55 @@
+import { scheduleSweep } from '../delivery/queue/state.ts';
+import { idRange, isUuid, uuid7 } from '../lib/uuid7.ts';
+import type { Database } from '../postgres/client.ts';
+
+/** Events of one call. Bounds the statement, and the burst on the endpoint. */
+export const MAX_EVENTS = 200;
+
+type EventsToDeliver = {
+  readonly tenant: string;
+  /** An active webhook subscription of the tenant. */
+  readonly subscriptionId: string;
+  /** Publishers' ids, without NUL. */
+  readonly eventIds: readonly string[];
+};
+
+/**
+ * Creates a delivery of each event to one webhook subscription, whatever its event types and its filter are, and returns the
+ * ids. Leaves out events that are not kept or belong to another tenant, and those of which a delivery to the subscription is
+ * pending already. The deliveries are queued like those of a replay.
+ */
+export async function deliverEvents(
+  { prisma, readPool, clock }: Pick<Database, 'prisma' | 'readPool' | 'clock'>,
+  { tenant, subscriptionId, eventIds }: EventsToDeliver,
+): Promise<readonly string[]> {
+  const known = await prisma.eventId.findMany({ where: { tenant, eventId: { in: [...eventIds] } } });
+  // An event published without an id has the id of its row.
+  const rowIds = [...new Set([...known.map(({ eventRowId }) => eventRowId), ...eventIds.filter(isUuid)])];
+  if (rowIds.length === 0) return [];
+  const now = clock.now();
+  const ids = rowIds.map(() => uuid7(now));
+  const { rows } = await readPool.query<{ ids: string[] | null }>(DELIVER_EVENTS, [
+    ...[ids, rowIds, tenant, subscriptionId, eventIds],
+    ...idRange(rowIds),
+  ]);
+  return rows[0]?.ids ?? [];
+}
+
+// The events are locked so that retention does not delete them before it sees the pending deliveries.
+const DELIVER_EVENTS = `
+  WITH event AS (
+    SELECT id, type FROM events
+    WHERE id = ANY ($2::uuid[]) AND id BETWEEN $6::uuid AND $7::uuid AND tenant = $3 AND event_id = ANY ($5::text[])
+    FOR KEY SHARE
+  ), inserted AS (
+    INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at)
+    SELECT input.id, $3, s.id, event.id, event.type, now()
+    FROM unnest($1::uuid[], $2::uuid[]) AS input (id, event_id)
+    JOIN event ON event.id = input.event_id
+    JOIN webhook_subscriptions s ON s.id = $4 AND s.tenant = $3 AND s.is_active AND s.deleted_at IS NULL
+    WHERE NOT EXISTS (
+      SELECT FROM deliveries d WHERE d.event_id = event.id AND d.subscription_id = s.id AND d.status = 'PENDING'
+    )
+    RETURNING id, subscription_id, next_attempt_at
+  )${scheduleSweep('inserted')}
+  RETURNING (SELECT array_agg(id ORDER BY id) FROM inserted) AS ids`;
