@@ -26,6 +26,9 @@ export const messages = {
   done: 'Done',
   copySecret: 'Copy the secret',
   notJson: 'This is no JSON.',
+  hideValues: 'Hide values',
+  showValues: 'Show values',
+  hiddenText: (characters: number) => `${count(characters)} characters are hidden.`,
   none: '–',
 
   navigation: {
@@ -201,7 +204,24 @@ export const messages = {
     notMatched: 'Not matched:',
     wants: 'Wants',
     filterChanged: 'The filter was changed since: it matches now.',
-    deleted: 'deleted',
+    moreConsidered: 'Show more subscriptions',
+    source: 'Source',
+    sources: { NATS: 'NATS', GRAPHQL: 'GraphQL', TEST: 'Test event', ENGINE: 'The engine' },
+    size: 'Size',
+    view: 'View of the data',
+    tree: 'Tree',
+    exact: 'Exact bytes',
+    marked: (endpoint: string) => `Marked: what the filter of ${endpoint} does not match.`,
+    markFor: 'Mark in the data',
+    editFilter: 'Edit the filter',
+    actions: 'Actions',
+    deliverAnyway: 'Deliver anyway',
+    deliverTitle: 'Deliver to this subscription anyway',
+    deliverHint: (type: string, endpoint: string) =>
+      `Creates a delivery of this ${type} event to ${endpoint}, whatever its event types and filter are. It is signed, limited and retried like any other.`,
+    deliver: 'Deliver',
+    delivered: 'The delivery was created.',
+    alreadyPending: 'A delivery of this event to the subscription is pending already.',
   },
 
   events: {

@@ -8,6 +8,8 @@ export const paths = {
   deliveries: (params: Record<string, string | undefined> = {}) => withParams('/deliveries', params),
   subscriptions: (params: Record<string, string | undefined> = {}) => withParams('/subscriptions', params),
   subscription: (id: string) => `/subscriptions/${encodeURIComponent(id)}`,
+  /** The filter playground of a subscription; with an event, that is the sample. */
+  filter: (id: string, event?: string) => withParams(`/subscriptions/${encodeURIComponent(id)}/filter`, { event }),
   replays: () => '/replays',
   replay: (id: string) => `/replays/${encodeURIComponent(id)}`,
   catalogue: () => '/event-types',

@@ -3,6 +3,7 @@ import type { AttemptDetailsFragment } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { bytes } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
+import { RedactionSwitch } from '../ui/redaction-switch.tsx';
 import { Body } from '../ui/text-block.tsx';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import styles from './attempt-view.module.css';
@@ -31,7 +32,7 @@ export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragm
             ))}
           </p>
         )}
-        <Part title={words.body}>
+        <Part title={words.body} note={<RedactionSwitch />}>
           <RequestBody attemptId={attempt.id} />
         </Part>
       </Side>
@@ -71,7 +72,7 @@ function phasesOf(timing: AttemptDetailsFragment['timing']): string {
 
 const PHASES = ['dnsMs', 'connectMs', 'tlsMs', 'firstByteMs', 'bodyMs'] as const;
 
-type PartProps = { readonly title: string; readonly note?: string | undefined; readonly children: ReactNode };
+type PartProps = { readonly title: string; readonly note?: ReactNode; readonly children: ReactNode };
 
 function Side({ title, note, children }: PartProps) {
   return (

@@ -1,36 +1,34 @@
-import { useMemo } from 'react';
 import { useQuery } from 'urql';
-import { EventDetailsDocument, type EventDetailsQuery, FailedPathsDocument } from '../generated/graphql.ts';
+import { ConsideredPageDocument, type ConsideredPageQuery, EventDetailsDocument } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
-import { CopyButton } from '../ui/copy.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { Facts } from '../ui/facts.tsx';
+import { bytes } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
-import { JsonView } from '../ui/json-view.tsx';
 import { Link } from '../ui/link.tsx';
-import { ConsideredOutcome, DeliveryOutcome } from '../ui/outcome.tsx';
+import { DeliveryOutcome } from '../ui/outcome.tsx';
 import { Section } from '../ui/section.tsx';
 import { ObjectState } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
-import { visibleLine } from '../ui/visible-text.ts';
+import { usePages } from '../ui/use-pages.ts';
+import { splitUrl, visibleLine } from '../ui/visible-text.ts';
+import { ConsideredSection, type EventDetails } from './considered-section.tsx';
+import { EventData } from './event-data.tsx';
 import styles from './event-page.module.css';
-import { dataPaths } from './failed-paths.ts';
+import { useFailedPaths } from './use-failed-paths.ts';
 
 const words = messages.event;
 const columns = messages.columns;
-
-type EventDetails = NonNullable<EventDetailsQuery['event']>;
-type Considered = EventDetails['considered']['nodes'][number];
 
 /** One event: its data, the subscriptions that were considered, each with the reason, and its deliveries. */
 export function EventPage() {
   const [params] = useUrlParams();
   const [id, tenant] = [params.get('id') ?? '', params.get('tenant')];
-  const [{ data, error, fetching }] = useQuery({
+  const [{ data, error, fetching }, refresh] = useQuery({
     query: EventDetailsDocument,
     variables: { id, ...(tenant !== null && { tenant }) },
   });
@@ -45,88 +43,63 @@ export function EventPage() {
       </>
     );
   }
-  const json = JSON.stringify(event.data, undefined, 2);
+  return <Event event={event} onChange={() => refresh({ requestPolicy: 'network-only' })} />;
+}
+
+function Event({ event, onChange }: { readonly event: EventDetails; readonly onChange: () => void }) {
+  const [params, setParams] = useUrlParams();
+  const considered = usePages({
+    query: ConsideredPageDocument,
+    variables: { id: event.id, tenant: event.tenant },
+    pageOf: consideredOf,
+  });
+  const filtered = considered.rows.filter(
+    ({ result, subscription: { filter } }) => result === 'FILTER_FALSE' && filter != null,
+  );
+  const marked = filtered.find(({ subscription }) => subscription.id === params.get('marked')) ?? filtered[0];
+  const failed = useFailedPaths(event, marked?.subscription.filter);
   return (
     <>
-      <PageTitle title={visibleLine(event.type)}>
-        <CopyButton text={json}>{messages.copyJson}</CopyButton>
-      </PageTitle>
+      <PageTitle title={visibleLine(event.type)} />
       <Facts
         facts={[
           { name: columns.id, value: <Id value={event.id} length={40} /> },
           { name: columns.tenant, value: visibleLine(event.tenant) },
           { name: words.occurred, value: <ExactTime at={event.occurredAt} /> },
           { name: words.recorded, value: <ExactTime at={event.createdAt} /> },
+          { name: words.source, value: words.sources[event.source] },
+          { name: words.size, value: bytes(event.sizeBytes) },
         ]}
       />
       <div className={styles.parts}>
-        <ConsideredSection event={event} />
-        <Section title={words.data}>
-          <JsonView value={event.data} label={words.data} />
-        </Section>
+        <ConsideredSection
+          event={event}
+          considered={considered}
+          markedId={marked?.subscription.id}
+          onMark={(subscriptionId) => setParams({ marked: subscriptionId })}
+          onDelivered={() => {
+            considered.refresh();
+            onChange();
+          }}
+        />
+        <EventData
+          text={event.dataText}
+          failedPaths={failed?.failedPaths}
+          hint={
+            marked === undefined || failed?.matches !== false
+              ? undefined
+              : words.marked(splitUrl(marked.subscription.url)?.host ?? visibleLine(marked.subscription.url))
+          }
+        />
         <DeliveriesSection event={event} />
       </div>
     </>
   );
 }
 
-function ConsideredSection({ event }: { readonly event: EventDetails }) {
-  const rows = event.considered.nodes;
-  return (
-    <Section title={words.considered} hint={rows.length === 0 ? words.noneConsidered : words.consideredHint}>
-      {rows.length > 0 && (
-        <Table
-          label={words.considered}
-          head={[words.result, columns.endpoint, columns.reason, words.delivery]}
-          rows={rows.map((row) => ({
-            key: row.subscription.id,
-            cells: [
-              <ConsideredOutcome key="result" result={row.result} />,
-              <Link key="endpoint" to={paths.subscription(row.subscription.id)}>
-                <Endpoint url={row.subscription.url} />
-              </Link>,
-              <Reason key="reason" row={row} data={event.data} type={event.type} />,
-              row.delivery == null ? (
-                messages.none
-              ) : (
-                <Link key="delivery" to={paths.delivery(row.delivery.id)}>
-                  <DeliveryOutcome {...row.delivery} />
-                </Link>
-              ),
-            ],
-          }))}
-        />
-      )}
-    </Section>
-  );
-}
-
-function Reason({ row, data, type }: { readonly row: Considered; readonly data: unknown; readonly type: string }) {
-  const text = messages.considered[row.result].reason;
-  if (row.result === 'FILTER_FALSE' && row.subscription.filter != null) {
-    return <FailedPaths filter={row.subscription.filter} data={data} />;
-  }
-  if (row.result === 'TYPE_MISMATCH') {
-    return (
-      <span title={visibleLine(type)}>
-        {words.wants} <code>{row.subscription.eventTypes.map(visibleLine).join(', ')}</code>
-      </span>
-    );
-  }
-  return <>{text}</>;
-}
-
-/** The conditions of the filter, as it is now, that the data does not match. */
-function FailedPaths({ filter, data }: { readonly filter: unknown; readonly data: unknown }) {
-  const [result] = useQuery({ query: FailedPathsDocument, variables: { filter, data } });
-  const failed = useMemo(() => result.data?.testFilter.failedPaths ?? [], [result.data]);
-  if (result.data === undefined) return <>{messages.considered.FILTER_FALSE.reason}</>;
-  if (result.data.testFilter.matches) return <>{words.filterChanged}</>;
-  return (
-    <>
-      {words.notMatched} <code>{dataPaths(failed).map(visibleLine).join(', ')}</code>
-    </>
-  );
+/** Without an event, which retention may have deleted meanwhile, an empty page. */
+function consideredOf({ event }: ConsideredPageQuery) {
+  return event?.considered ?? { nodes: [], pageInfo: { hasNextPage: false } };
 }
 
 function DeliveriesSection({ event }: { readonly event: EventDetails }) {

@@ -2,7 +2,12 @@ import { createStore } from '../graphql/store.ts';
 import type { Zone } from '../ui/format.ts';
 
 /** Choices of the person at this browser; none of them is secret. */
-type Preferences = { readonly scheme: 'system' | 'light' | 'dark'; readonly zone: Zone };
+type Preferences = {
+  readonly scheme: 'system' | 'light' | 'dark';
+  readonly zone: Zone;
+  /** Whether pages hide the values of customers' data. */
+  readonly hidesValues: boolean;
+};
 
 const STORAGE_KEY = 'webhooks-engine.preferences';
 
@@ -26,8 +31,8 @@ function read(): Preferences {
     // `as`: each member is checked below.
     const stored = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? '{}') as Partial<Record<keyof Preferences, unknown>>;
     const scheme = stored.scheme === 'light' || stored.scheme === 'dark' ? stored.scheme : 'system';
-    return { scheme, zone: stored.zone === 'utc' ? 'utc' : 'local' };
+    return { scheme, zone: stored.zone === 'utc' ? 'utc' : 'local', hidesValues: stored.hidesValues === true };
   } catch {
-    return { scheme: 'system', zone: 'local' };
+    return { scheme: 'system', zone: 'local', hidesValues: false };
   }
 }

@@ -8,19 +8,21 @@ type ConfirmProps = {
   /** The effect of the action. */
   readonly children: ReactNode;
   readonly confirm: string;
+  /** Default: danger, for an action that cannot be undone. */
+  readonly kind?: 'primary' | 'danger';
   readonly action: Pick<Action<never, object>, 'isRunning' | 'failure'>;
   readonly onConfirm: () => void;
   readonly onClose: () => void;
 };
 
-/** Asks before an action that cannot be undone. */
-export function Confirm({ title, children, confirm, action, onConfirm, onClose }: ConfirmProps) {
+/** Asks before an action. */
+export function Confirm({ title, children, confirm, kind = 'danger', action, onConfirm, onClose }: ConfirmProps) {
   return (
     <Dialog title={title} onClose={onClose}>
       <Form
         onSubmit={onConfirm}
         failure={action.failure}
-        actions={<FormButtons submit={confirm} isDisabled={action.isRunning} kind="danger" onDismiss={onClose} />}
+        actions={<FormButtons submit={confirm} isDisabled={action.isRunning} kind={kind} onDismiss={onClose} />}
       >
         <p>{children}</p>
       </Form>

@@ -1,0 +1,131 @@
+import { useState } from 'react';
+import type { ConsideredPageQuery, EventDetailsQuery } from '../generated/graphql.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { Button } from '../ui/button.tsx';
+import { Endpoint } from '../ui/endpoint.tsx';
+import { Link } from '../ui/link.tsx';
+import { ConsideredOutcome, DeliveryOutcome } from '../ui/outcome.tsx';
+import { Section } from '../ui/section.tsx';
+import { ErrorState, SkeletonRows } from '../ui/states.tsx';
+import { Table } from '../ui/table.tsx';
+import type { Pages } from '../ui/use-pages.ts';
+import { visibleLine } from '../ui/visible-text.ts';
+import { DeliverAnyway } from './deliver-anyway.tsx';
+import styles from './event-page.module.css';
+import { conditionsOf } from './failed-paths.ts';
+import { useFailedPaths } from './use-failed-paths.ts';
+
+const words = messages.event;
+const columns = messages.columns;
+
+export type EventDetails = NonNullable<EventDetailsQuery['event']>;
+export type Considered = NonNullable<ConsideredPageQuery['event']>['considered']['nodes'][number];
+
+type ConsideredProps = {
+  readonly event: EventDetails;
+  readonly considered: Pages<Considered>;
+  /** The subscription whose failed conditions are marked in the data. */
+  readonly markedId: string | undefined;
+  readonly onMark: (subscriptionId: string) => void;
+  readonly onDelivered: () => void;
+};
+
+/** Each subscription of the tenant at the time of the event, why it did or did not get it, and what can be done about that. */
+export function ConsideredSection({ event, considered, onDelivered, ...marking }: ConsideredProps) {
+  const { canWrite } = useViewer();
+  const [chosen, setChosen] = useState<Considered>();
+  const { rows, error, isLoading, loadMore } = considered;
+  if (error !== undefined) return <ErrorState error={error} />;
+  return (
+    <Section
+      title={words.considered}
+      hint={rows.length === 0 && !isLoading ? words.noneConsidered : words.consideredHint}
+    >
+      {isLoading && <SkeletonRows count={2} />}
+      {rows.length > 0 && (
+        <Table
+          label={words.considered}
+          head={[words.result, columns.endpoint, columns.reason, words.delivery, words.actions]}
+          rows={rows.map((row) => ({
+            key: row.subscription.id,
+            cells: [
+              <ConsideredOutcome key="result" result={row.result} />,
+              <Link key="endpoint" to={paths.subscription(row.subscription.id)}>
+                <Endpoint url={row.subscription.url} />
+              </Link>,
+              <Reason key="reason" row={row} event={event} {...marking} />,
+              row.delivery == null ? (
+                messages.none
+              ) : (
+                <Link key="delivery" to={paths.delivery(row.delivery.id)}>
+                  <DeliveryOutcome {...row.delivery} />
+                </Link>
+              ),
+              <span key="actions" className={styles.actions}>
+                {row.result === 'FILTER_FALSE' && row.subscription.deletedAt == null && (
+                  <Link to={paths.filter(row.subscription.id, event.id)}>{words.editFilter}</Link>
+                )}
+                {canWrite && canGetIt(row) && (
+                  <Button kind="quiet" onClick={() => setChosen(row)}>
+                    {words.deliverAnyway}
+                  </Button>
+                )}
+              </span>,
+            ],
+          }))}
+        />
+      )}
+      {loadMore !== undefined && (
+        <p className={styles.more}>
+          <Button onClick={loadMore}>{words.moreConsidered}</Button>
+        </p>
+      )}
+      {chosen !== undefined && (
+        <DeliverAnyway
+          event={event}
+          subscription={chosen.subscription}
+          onClose={() => setChosen(undefined)}
+          onDelivered={onDelivered}
+        />
+      )}
+    </Section>
+  );
+}
+
+function canGetIt({ result, subscription: { isActive, deletedAt } }: Considered): boolean {
+  return result !== 'DELIVERED_TO' && isActive && deletedAt == null;
+}
+
+type ReasonProps = Pick<ConsideredProps, 'event' | 'markedId' | 'onMark'> & { readonly row: Considered };
+
+function Reason({ row, event, ...marking }: ReasonProps) {
+  const { result, subscription } = row;
+  if (result === 'FILTER_FALSE' && subscription.filter != null) return <FailedPaths {...{ row, event }} {...marking} />;
+  if (result === 'TYPE_MISMATCH') {
+    return (
+      <span title={visibleLine(event.type)}>
+        {words.wants} <code>{subscription.eventTypes.map(visibleLine).join(', ')}</code>
+      </span>
+    );
+  }
+  return <>{messages.considered[result].reason}</>;
+}
+
+/** The conditions of the filter, as it is now, that the data does not match. */
+function FailedPaths({ row: { subscription }, event, markedId, onMark }: ReasonProps) {
+  const result = useFailedPaths(event, subscription.filter);
+  if (result === undefined) return <>{messages.considered.FILTER_FALSE.reason}</>;
+  if (result.matches) return <>{words.filterChanged}</>;
+  return (
+    <>
+      {words.notMatched} <code>{conditionsOf(result.failedPaths).map(visibleLine).join(', ')}</code>
+      {markedId !== subscription.id && (
+        <Button kind="quiet" onClick={() => onMark(subscription.id)}>
+          {words.markFor}
+        </Button>
+      )}
+    </>
+  );
+}

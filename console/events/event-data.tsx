@@ -1,0 +1,62 @@
+import { useMemo, useState } from 'react';
+import { useStore } from '../graphql/store.ts';
+import { messages } from '../messages.ts';
+import { preferences } from '../shell/preferences.ts';
+import { CopyButton } from '../ui/copy.tsx';
+import { JsonView } from '../ui/json-view.tsx';
+import { redacted } from '../ui/redacted.ts';
+import { RedactionSwitch } from '../ui/redaction-switch.tsx';
+import { Section } from '../ui/section.tsx';
+import { Segments } from '../ui/segments.tsx';
+import { TextBlock } from '../ui/text-block.tsx';
+import { failedPlaces } from './failed-paths.ts';
+
+const words = messages.event;
+
+type EventDataProps = {
+  /** The data byte for byte. */
+  readonly text: string;
+  readonly hint?: string | undefined;
+  /** Paths of conditions that the data does not match. */
+  readonly failedPaths?: readonly string[] | undefined;
+};
+
+/** The data of an event as a tree, in which failed conditions are marked, or as the publisher's bytes. */
+export function EventData({ text, hint, failedPaths = NONE }: EventDataProps) {
+  const { hidesValues } = useStore(preferences);
+  const [view, setView] = useState('tree');
+  const data = useMemo((): unknown => JSON.parse(text), [text]);
+  const shown = useMemo(() => (hidesValues ? redacted(data) : data), [data, hidesValues]);
+  const marked = useMemo(() => failedPlaces(failedPaths, data), [failedPaths, data]);
+  // Numbers beyond a double's precision are exact in the text only.
+  const copied = hidesValues ? JSON.stringify(shown, undefined, 2) : text;
+  return (
+    <Section
+      title={words.data}
+      hint={hint}
+      actions={
+        <>
+          <RedactionSwitch />
+          <Segments
+            label={words.view}
+            value={view}
+            onChange={setView}
+            options={[
+              { value: 'tree', name: words.tree },
+              { value: 'exact', name: words.exact },
+            ]}
+          />
+          <CopyButton text={copied}>{messages.copyJson}</CopyButton>
+        </>
+      }
+    >
+      {view === 'tree' ? (
+        <JsonView value={shown} label={words.data} marked={marked} />
+      ) : (
+        <TextBlock text={copied} label={words.data} />
+      )}
+    </Section>
+  );
+}
+
+const NONE: readonly string[] = [];
