@@ -137,6 +137,7 @@ export const messages = {
     BROKER_UNAVAILABLE: 'NATS is unavailable',
     CIRCUIT_OPEN: 'the circuit is open',
     IN_FLIGHT_LIMIT: 'maximum in flight reached',
+    PAUSED: 'the subscription is paused',
     RATE_LIMITED: 'rate limit reached',
     RETRY_AFTER: 'waits for Retry-After',
   } as Readonly<Record<string, string>>,

@@ -94,7 +94,9 @@ const INSERT_BATCH = `
        is_test)
     SELECT input.id, input.tenant, input.subscription_id, input.event_id, input.event_type, now(),
       CASE WHEN waits THEN NULL ELSE now() END, CASE WHEN waits THEN 0 ELSE 1 END,
-      CASE WHEN waits THEN (CASE WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END)::wait_reason END,
+      CASE WHEN waits THEN (
+        CASE WHEN st.paused_until > now() THEN 'PAUSED' WHEN st.opened_at IS NULL THEN 'IN_FLIGHT_LIMIT' ELSE 'CIRCUIT_OPEN' END
+      )::wait_reason END,
       $20::boolean
     FROM unnest($14::uuid[], $15::text[], $16::uuid[], $17::uuid[], $18::text[], $19::boolean[])
       AS input (id, tenant, subscription_id, event_id, event_type, is_queued)

@@ -29,6 +29,9 @@ const WaitReasonEnum = builder.enumType('WaitReason', {
     [WaitReason.RETRY_AFTER]: {
       description: 'The endpoint requested a longer wait than the back-off (Retry-After).',
     },
+    [WaitReason.PAUSED]: {
+      description: 'The delivery is due, but a user has paused the webhook subscription.',
+    },
     [WaitReason.CIRCUIT_OPEN]: {
       description: 'The delivery is due, but the circuit is open: only probes are sent until one succeeds.',
     },
@@ -52,7 +55,10 @@ const WAITING = {
   enqueuedAt: true,
   waitingFor: true,
   subscription: {
-    select: { rateLimitPerSecond: true, state: { select: { openedAt: true, probeAt: true, refusedAt: true } } },
+    select: {
+      rateLimitPerSecond: true,
+      state: { select: { openedAt: true, probeAt: true, refusedAt: true, pausedUntil: true } },
+    },
   },
 } as const;
 
@@ -75,7 +81,7 @@ export const DeliveryType = builder.prismaObject('Delivery', {
       type: 'DateTime',
       nullable: true,
       description:
-        'The time of the next attempt; null if none is planned. While the circuit is open, not before its `nextProbeAt`.',
+        'The time of the next attempt; null if none is planned. Not before the end of a pause or, while the circuit is open, its `nextProbeAt`.',
       select: WAITING,
       resolve: (delivery) => nextAttemptOf(delivery),
     }),
@@ -367,5 +373,6 @@ export const WebhookSubscriptionFilterInput = builder.inputType('WebhookSubscrip
     eventType: t.string({
       description: 'An event type that the webhook subscription selects, by its name, a prefix or `*`.',
     }),
+    paused: t.boolean({ description: 'Only paused webhook subscriptions, or only the others.' }),
   }),
 });

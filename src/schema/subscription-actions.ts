@@ -1,12 +1,16 @@
 import { tenantScope } from '../auth/viewer.ts';
 import { CircuitClosedError, probeNow } from '../delivery/circuit/probe.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { MAX_PAUSE_DAYS, pauseWebhookSubscription, resumeWebhookSubscription } from '../subscriptions/pause.ts';
 import { expireSigningSecret } from '../subscriptions/service.ts';
 import { builder } from './builder.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 const ProbePayload = payload('ProbeNowPayload', 'The next due delivery is being sent as a probe.');
 const ExpirePayload = payload('ExpireSigningSecretPayload', 'The signing secret signs no further request.');
+
+const PausePayload = payload('PauseWebhookSubscriptionPayload', 'The webhook subscription is paused.');
+const ResumePayload = payload('ResumeWebhookSubscriptionPayload', 'The webhook subscription is not paused.');
 
 const ID = { required: true, description: 'The id of the webhook subscription.' } as const;
 
@@ -19,6 +23,38 @@ builder.mutationFields((t) => ({
     errors: { types: [NotFoundError, CircuitClosedError] },
     resolve: async (_root, { id }, { services, viewer }) => {
       await probeNow(services.database, { id, tenant: tenantScope(viewer) });
+      return { subscriptionId: id };
+    },
+  }),
+  pauseWebhookSubscription: t.field({
+    type: PausePayload,
+    description:
+      'Pauses a webhook subscription, or changes the end of its pause. Its deliveries are created and wait (`PAUSED`); only test events and deliveries that a user retries are sent.',
+    args: {
+      id: t.arg.id(ID),
+      until: t.arg({
+        type: 'DateTime',
+        description: `The end of the pause, at most ${MAX_PAUSE_DAYS} days from now, which is the default.`,
+      }),
+    },
+    errors: { types: [NotFoundError, InvalidInputError] },
+    resolve: async (_root, { id, until }, { services, viewer }) => {
+      await pauseWebhookSubscription(services.database, {
+        id,
+        tenant: tenantScope(viewer),
+        until: until ?? undefined,
+      });
+      return { subscriptionId: id };
+    },
+  }),
+  resumeWebhookSubscription: t.field({
+    type: ResumePayload,
+    description:
+      'Ends the pause of a webhook subscription. Its waiting deliveries are sent within its limits, as after an outage.',
+    args: { id: t.arg.id(ID) },
+    errors: { types: [NotFoundError] },
+    resolve: async (_root, { id }, { services, viewer }) => {
+      await resumeWebhookSubscription(services.database, { id, tenant: tenantScope(viewer) });
       return { subscriptionId: id };
     },
   }),

@@ -78,6 +78,16 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
       select: { state: { select: { failingSince: true } } },
       resolve: ({ state }) => state?.failingSince ?? null,
     }),
+    pausedUntil: t.field({
+      type: 'DateTime',
+      nullable: true,
+      description: 'The end of its pause; null if it is not paused.',
+      select: { state: { select: { pausedUntil: true } } },
+      resolve: ({ state }, _args, { services }) => {
+        const { pausedUntil = null } = state ?? {};
+        return pausedUntil !== null && pausedUntil.getTime() > services.database.clock.now() ? pausedUntil : null;
+      },
+    }),
     circuit: t.relation('state', {
       type: CircuitType,
       nullable: false,
@@ -191,9 +201,10 @@ builder.queryFields((t) => ({
       },
       resolve: (query, _root, { filter }, { services, viewer }) => {
         const given = filter ?? {};
+        const now = new Date(services.database.clock.now());
         const tenant = checkFilter(viewer, filter, problemsOfSubscriptionFilter(given));
         return services.database.prisma.webhookSubscription.findMany(
-          pageOf(query, { deletedAt: null, ...tenant, ...subscriptionWhere(given) }),
+          pageOf(query, { deletedAt: null, ...tenant, ...subscriptionWhere(given, now) }),
         );
       },
     },

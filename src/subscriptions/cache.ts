@@ -102,6 +102,8 @@ type SubscriptionRow = SentSettings & {
   readonly isActive: boolean;
   /** The circuit is open: only probes are sent. */
   readonly isOpen: boolean;
+  /** Until then only probes, retries by users and tests are sent. */
+  readonly pausedUntil: Date | null;
   readonly encryptedHeaders: string | null;
   readonly headerNames: readonly string[];
   readonly version: number;
@@ -117,7 +119,7 @@ type SubscriptionRow = SentSettings & {
 async function loadSubscriptions(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, SubscriptionRow>> {
   const { rows } = await db.query<Omit<SubscriptionRow, 'version'> & { version: string }>(
     `SELECT s.id, s.tenant, s.is_active AND s.deleted_at IS NULL AS "isActive", ${SENT_COLUMNS},
-       st.opened_at IS NOT NULL AS "isOpen",
+       st.opened_at IS NOT NULL AS "isOpen", st.paused_until AS "pausedUntil",
        s.encrypted_headers AS "encryptedHeaders", s.header_names AS "headerNames", s.version,
        coalesce((
          SELECT json_agg(json_build_object('id', k.id, 'encryptedSecret', k.encrypted_secret, 'expiresAt', k.expires_at)

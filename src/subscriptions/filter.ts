@@ -16,6 +16,8 @@ export type SubscriptionFilter = Optional<{
   failing: boolean;
   /** An event type that the subscription selects. */
   eventType: string;
+  /** Whether a user has paused it. */
+  paused: boolean;
 }>;
 
 const MAX_SEARCH_LENGTH = 200;
@@ -34,8 +36,8 @@ export function problemsOfSubscriptionFilter({ search, eventType }: Subscription
 }
 
 /** The filter as a condition on the table of webhook subscriptions. */
-export function subscriptionWhere(filter: SubscriptionFilter): Prisma.WebhookSubscriptionWhereInput {
-  const { subscriptionIds, isActive, search, circuitStates, failing, eventType } = filter;
+export function subscriptionWhere(filter: SubscriptionFilter, now: Date): Prisma.WebhookSubscriptionWhereInput {
+  const { subscriptionIds, isActive, search, circuitStates, failing, eventType, paused } = filter;
   const conditions: Prisma.WebhookSubscriptionWhereInput[] = [];
   if (subscriptionIds != null) conditions.push({ id: { in: subscriptionIds.filter(isUuid) } });
   if (isActive != null) conditions.push({ isActive });
@@ -46,8 +48,14 @@ export function subscriptionWhere(filter: SubscriptionFilter): Prisma.WebhookSub
   }
   if (circuitStates != null) conditions.push(circuitWhere(circuitStates));
   if (failing != null) conditions.push({ state: { failingSince: failing ? { not: null } : null } });
+  if (paused != null) conditions.push(paused ? pausedAt(now) : { NOT: pausedAt(now) });
   if (eventType != null) conditions.push({ eventTypes: { hasSome: patternsOf(eventType) } });
   return { AND: conditions };
+}
+
+/** The condition that the subscription is paused at this time. */
+export function pausedAt(now: Date) {
+  return { state: { pausedUntil: { not: null, gt: now } } } as const;
 }
 
 function circuitWhere(states: readonly ('OPEN' | 'CLOSED')[]): Prisma.WebhookSubscriptionWhereInput {

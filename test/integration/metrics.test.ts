@@ -246,7 +246,7 @@ describe('lanes', () => {
   };
   const LANE_OF: Readonly<Record<string, string>> = {
     ...{ BACKOFF: 'waiting', RETRY_AFTER: 'waiting' },
-    ...{ CIRCUIT_OPEN: 'parked', RATE_LIMITED: 'parked', IN_FLIGHT_LIMIT: 'parked' },
+    ...{ PAUSED: 'parked', CIRCUIT_OPEN: 'parked', RATE_LIMITED: 'parked', IN_FLIGHT_LIMIT: 'parked' },
   };
 
   /** By what GraphQL says that each delivery waits for. */

@@ -94,6 +94,8 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.deleteWebhookSubscription': (x) => [`deleteWebhookSubscription(id: "${x.subscriptionId}")`],
   'Mutation.rotateWebhookSecret': (x) => [`rotateWebhookSecret(id: "${x.subscriptionId}")`],
   'Mutation.probeNow': (x) => [`probeNow(id: "${x.subscriptionId}")`],
+  'Mutation.pauseWebhookSubscription': (x) => [`pauseWebhookSubscription(id: "${x.subscriptionId}")`],
+  'Mutation.resumeWebhookSubscription': (x) => [`resumeWebhookSubscription(id: "${x.subscriptionId}")`],
   'Mutation.expireSigningSecret': (x) => [
     `expireSigningSecret(id: "${x.subscriptionId}", secretId: "${x.subscriptionId}")`,
   ],

@@ -19,6 +19,7 @@ const SUBSCRIPTION: SenderSubscription = {
   maxInFlight: 10,
   rateLimitPerSecond: null,
   isOpen: false,
+  pausedUntil: null,
   headerNames: [],
   version: 3,
   headers: {},
@@ -255,14 +256,24 @@ it('a delivery without a free send time is queued', async () => {
 it.each([
   ['too many wait for their send time', { subscription: { rateLimitPerSecond: 5 }, hasSlot: false }, 'RATE_LIMITED'],
   ['the circuit is open', { subscription: { isOpen: true } }, 'CIRCUIT_OPEN'],
+  ['the subscription is paused', { subscription: { isOpen: true, pausedUntil: new Date(NOW + 1) } }, 'PAUSED'],
   ['the limit of attempts in flight is reached', { hasPermit: false }, 'IN_FLIGHT_LIMIT'],
 ])('a delivery is queued when %s', async (_name, setup: Setup, reason) => {
   const { disposition, changes, requests } = await handle({ ...setup, delivery: { sendAt: NOW } });
   expect({ disposition, changes, requests }).toEqual(queuedFor(reason));
 });
 
-it.each(['isProbe', 'isTest'])('a delivery with %s is attempted although the circuit is open', async (name) => {
-  const { requests } = await handle({ subscription: { isOpen: true }, delivery: { [name]: true } });
+it.each(['isProbe', 'isTest'])(
+  'a delivery with %s is attempted although the circuit is open and the subscription paused',
+  async (name) => {
+    const subscription = { isOpen: true, pausedUntil: new Date(NOW + 1) };
+    const { requests } = await handle({ subscription, delivery: { [name]: true } });
+    expect(requests).toHaveLength(1);
+  },
+);
+
+it('a delivery is attempted once the pause is over, also if the sender was not notified', async () => {
+  const { requests } = await handle({ subscription: { pausedUntil: new Date(NOW) } });
   expect(requests).toHaveLength(1);
 });
 

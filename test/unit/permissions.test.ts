@@ -48,6 +48,8 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Mutation.rotateWebhookSecret': WRITERS,
   'Mutation.expireSigningSecret': WRITERS,
   'Mutation.probeNow': WRITERS,
+  'Mutation.pauseWebhookSubscription': WRITERS,
+  'Mutation.resumeWebhookSubscription': WRITERS,
   'Mutation.sendTestEvent': WRITERS,
   'Mutation.deliverEvents': WRITERS,
   'Mutation.createApiKey': ADMINS,

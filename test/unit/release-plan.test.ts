@@ -17,6 +17,7 @@ function queue(settings: Partial<DueQueue> = {}): DueQueue {
     expectedCount: settings.liveCount ?? 0,
     probe: null,
     nextSlotInMs: 0,
+    pausedForMs: null,
     ...settings,
   };
 }
@@ -150,7 +151,39 @@ describe('with an open circuit', () => {
   });
 });
 
+describe('while it is paused', () => {
+  const paused = (settings: Partial<DueQueue>) => {
+    const pausedQueue = queue({ isBacklogged: true, publishWindow: 3, pausedForMs: 12_345.6, ...settings });
+    const release = planRelease(pausedQueue, NO_LIMIT);
+    return { ...release, ...changeAfter(pausedQueue, { release, released: 0 }) };
+  };
+
+  it('nothing is released, and the next check is at the end of the pause, within an hour', () => {
+    expect(paused({})).toMatchObject({ count: 0, recheckMs: 12_346, mustRecheck: true });
+    expect(paused({ pausedForMs: 86_400_000 })).toMatchObject({ count: 0, recheckMs: 3_600_000 });
+    expect(paused({ rateLimitPerSecond: 5 })).toMatchObject({ count: 0, nextSlotInMs: null });
+  });
+
+  it('the endpoint is not probed either', () => {
+    expect(paused({ probe: { inMs: -1, waitMs: 1 } })).toMatchObject({ count: 0, nextProbeInMs: null });
+  });
+
+  it('the deliveries are released after the pause as at the beginning of a backlog', () => {
+    expect(paused({}).publishWindow).toBeNull();
+    expect(paused({ pausedForMs: -1, publishWindow: null })).toMatchObject({ count: 80, mustRecheck: false });
+  });
+
+  it('the rest of its deliveries is cancelled if it is inactive, without a check for the pause', () => {
+    expect(paused({ isActive: false })).toMatchObject({ count: 0, mustRecheck: false });
+  });
+});
+
 it('times are whole milliseconds, as Postgres requires', () => {
-  const settings = [{ probe: { inMs: 0.4, waitMs: 1 } }, { probe: { inMs: 700.1, waitMs: 1 } }, {}];
+  const settings = [
+    { probe: { inMs: 0.4, waitMs: 1 } },
+    { probe: { inMs: 700.1, waitMs: 1 } },
+    { pausedForMs: 0.1 },
+    {},
+  ];
   for (const setting of settings) expect(planRelease(queue(setting), NO_LIMIT).recheckMs).toSatisfy(Number.isInteger);
 });

@@ -37,6 +37,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'createWebhookSubscription(input: CreateWebhookSubscriptionInput!): CreateWebhookSubscriptionResult!',
     'updateWebhookSubscription(id: ID!, ifUnchangedSince: DateTime, input: UpdateWebhookSubscriptionInput!): UpdateWebhookSubscriptionResult!',
     'probeNow(id: ID!): ProbeNowResult!',
+    'pauseWebhookSubscription(id: ID!, until: DateTime): PauseWebhookSubscriptionResult!',
+    'resumeWebhookSubscription(id: ID!): ResumeWebhookSubscriptionResult!',
     'expireSigningSecret(id: ID!, secretId: ID!): ExpireSigningSecretResult!',
     'deleteWebhookSubscription(id: ID!): DeleteWebhookSubscriptionResult!',
     'rotateWebhookSecret(id: ID!, overlapSeconds: Int): RotateWebhookSecretResult!',
@@ -127,7 +129,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   RejectedEventFilter: ['tenant: String', 'reasons: [RejectionReason!]', 'from: DateTime', 'to: DateTime'],
   WebhookSubscriptionFilter: [
     ...['tenant: String', 'subscriptionIds: [ID!]', 'isActive: Boolean', 'search: String', 'failing: Boolean'],
-    ...['circuitStates: [CircuitState!]', 'eventType: String'],
+    ...['circuitStates: [CircuitState!]', 'eventType: String', 'paused: Boolean'],
   ],
   StatusCodeRange: ['from: Int!', 'to: Int!'],
   WebhookSubscription: [
@@ -141,7 +143,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ],
     ...['timeoutMs: Int!', 'headerNames: [String!]!', 'createdAt: DateTime!', 'updatedAt: DateTime!'],
     ...['maxInFlight: Int!', 'rateLimitPerSecond: Int', 'deactivationReason: DeactivationReason'],
-    ...['failingSince: DateTime', 'circuit: Circuit!'],
+    ...['failingSince: DateTime', 'pausedUntil: DateTime', 'circuit: Circuit!'],
     'filter: JSON',
     ...['secrets: [SigningSecret!]!'],
     `deliveries(${PAGE}, filter: DeliveryFilter, ${SIZE}): DeliveryConnection!`,

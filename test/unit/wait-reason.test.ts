@@ -16,9 +16,19 @@ type Case = {
   readonly refusedFor?: number;
   /** Seconds until the probe of an open circuit. */
   readonly probeIn?: number;
+  /** Seconds until the end of a pause. */
+  readonly pausedFor?: number;
 };
 
-function delivery({ dueIn, isEnqueued = false, stored, rateLimit, probeIn, refusedFor }: Case): WaitingDelivery {
+function delivery({
+  dueIn,
+  isEnqueued = false,
+  stored,
+  rateLimit,
+  probeIn,
+  refusedFor,
+  pausedFor,
+}: Case): WaitingDelivery {
   return {
     nextAttemptAt: dueIn === null ? null : at(dueIn),
     enqueuedAt: isEnqueued ? at(-1) : null,
@@ -29,6 +39,7 @@ function delivery({ dueIn, isEnqueued = false, stored, rateLimit, probeIn, refus
         openedAt: probeIn === undefined ? null : at(-100),
         probeAt: probeIn === undefined ? null : at(probeIn),
         refusedAt: refusedFor === undefined ? null : at(-refusedFor),
+        pausedUntil: pausedFor === undefined ? null : at(pausedFor),
       },
     },
   };
@@ -57,6 +68,10 @@ describe('what a delivery waits for', () => {
     ['has been published, NATS away', { dueIn: -1, isEnqueued: true, isBrokerAway: true }, null],
     ['is due behind an open circuit, NATS away', { dueIn: -1, isBrokerAway: true, probeIn: 30 }, 'CIRCUIT_OPEN'],
     ['is due behind an open circuit', { dueIn: -1, stored: 'BACKOFF', probeIn: 30 }, 'CIRCUIT_OPEN'],
+    ['is due during a pause', { dueIn: -1, pausedFor: 5, probeIn: 30, isBrokerAway: true, rateLimit: 5 }, 'PAUSED'],
+    ['is not due during a pause', { dueIn: 5, stored: 'BACKOFF', pausedFor: 30 }, 'BACKOFF'],
+    ['has been published before a pause', { dueIn: -1, isEnqueued: true, pausedFor: 30 }, null],
+    ['is due after a pause', { dueIn: -1, stored: 'PAUSED', pausedFor: 0 }, 'IN_FLIGHT_LIMIT'],
     ['is due behind an open circuit with a rate limit', { dueIn: -1, rateLimit: 5, probeIn: 30 }, 'CIRCUIT_OPEN'],
   ])('that %s', (_what, given, expected) => {
     const takesDeliveries = given.isBrokerAway !== true;
@@ -73,6 +88,8 @@ describe('the next attempt of a delivery', () => {
     ['is due before the next probe: the probe', { dueIn: 5, probeIn: 30 }, 30],
     ['is due after the next probe: when it is due', { dueIn: 60, probeIn: 30 }, 60],
     ['is due while a probe is: since when it has been', { dueIn: -5, probeIn: -10 }, -5],
+    ['is due during a pause: its end', { dueIn: -5, pausedFor: 30, probeIn: 20 }, 30],
+    ['is due after the end of a pause: when it is due', { dueIn: 60, pausedFor: 30 }, 60],
     ['is the probe: since when it was due', { dueIn: -5, isEnqueued: true, probeIn: 60 }, -5],
   ])('that %s', (_what, given, seconds) => {
     expect(nextAttemptOf(delivery(given))).toEqual(seconds === null ? null : at(seconds));

@@ -7,7 +7,9 @@ CREATE TYPE rejection_reason AS ENUM (
 );
 CREATE TYPE event_source AS ENUM ('NATS', 'GRAPHQL', 'TEST', 'ENGINE');
 CREATE TYPE delivery_status AS ENUM ('PENDING', 'SUCCESS', 'FAILURE', 'CANCELLED');
-CREATE TYPE wait_reason AS ENUM ('BACKOFF', 'RETRY_AFTER', 'CIRCUIT_OPEN', 'RATE_LIMITED', 'IN_FLIGHT_LIMIT', 'BROKER_UNAVAILABLE');
+CREATE TYPE wait_reason AS ENUM (
+  'BACKOFF', 'RETRY_AFTER', 'PAUSED', 'CIRCUIT_OPEN', 'RATE_LIMITED', 'IN_FLIGHT_LIMIT', 'BROKER_UNAVAILABLE'
+);
 CREATE TYPE deactivation_reason AS ENUM ('GONE', 'FAILING');
 CREATE TYPE attempt_status AS ENUM ('SUCCESS', 'FAILURE');
 CREATE TYPE failure_reason AS ENUM (
@@ -119,11 +121,14 @@ CREATE TABLE subscription_states (
   probe_at        timestamptz(3),
   probe_wait_ms   integer,
   -- When NATS last refused deliveries; null after it has accepted some since.
-  refused_at      timestamptz(3)
+  refused_at      timestamptz(3),
+  -- A user has paused it: until then its deliveries stay queued.
+  paused_until    timestamptz(3)
 ) WITH (fillfactor = 50);
--- Filters of subscriptions: open circuits, and those that are failing.
+-- Filters of subscriptions: open circuits, those that are failing, and those that are paused.
 CREATE INDEX subscription_states_open_idx ON subscription_states (subscription_id) WHERE opened_at IS NOT NULL;
 CREATE INDEX subscription_states_failing_idx ON subscription_states (subscription_id) WHERE failing_since IS NOT NULL;
+CREATE INDEX subscription_states_paused_idx ON subscription_states (subscription_id) WHERE paused_until IS NOT NULL;
 CREATE INDEX subscription_states_next_sweep_at_idx ON subscription_states (next_sweep_at) WHERE next_sweep_at IS NOT NULL;
 
 -- Notices about subscriptions by tenant and event type: their number since minute_from, and those beyond the limit, which

@@ -21,6 +21,8 @@ const RATE_LIMITED_RECHECK_MS = SLOT_HORIZON_MS / 2;
 /** Milliseconds between two sweeps of a subscription with an open circuit and no due delivery to probe with. */
 const IDLE_PROBE_MS = 30_000;
 const MAX_PROBE_WAIT_MS = 3_600_000;
+/** Milliseconds between two sweeps of a paused subscription. A resumed one is swept at once. */
+const MAX_PAUSED_RECHECK_MS = 3_600_000;
 /** Maximum deliveries of a subscription that are published and not attempted. */
 const MAX_WINDOW = 2_000;
 /** The first window, as a multiple of maxInFlight. */
@@ -31,7 +33,7 @@ const FIRST_WINDOW_FACTOR = 8;
  * backlog, as many as its window allows to be published at a time: a few times maxInFlight at first, 1 after its circuit
  * was open. The window doubles whenever all of them have been attempted by the next sweep, and is halved when a sender
  * had no room for one (requeueAtLimit). With a rate limit, deliveries also get send times. An open circuit releases one
- * probe at a time, after waits that double up to an hour.
+ * probe at a time, after waits that double up to an hour. A pause releases nothing.
  */
 export function planRelease(queue: DueQueue, maxCount: number): Release {
   const { subscriptionId, maxInFlight, rateLimitPerSecond, probe } = queue;
@@ -44,6 +46,9 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
     publishWindow: null,
   };
   if (!queue.isActive) return plan;
+  if (isPaused(queue)) {
+    return { ...plan, recheckMs: Math.min(MAX_PAUSED_RECHECK_MS, Math.ceil(queue.pausedForMs ?? 0)) };
+  }
   if (probe !== null) {
     const recheckMs = Math.max(RECHECK_MS, Math.ceil(probe.inMs));
     return { ...plan, count: probe.inMs <= 0 ? 1 : 0, isProbe: true, recheckMs, publishWindow: 1 };
@@ -60,6 +65,10 @@ export function planRelease(queue: DueQueue, maxCount: number): Release {
   const publishWindow = nextWindow(queue);
   const count = bounded(roomIn(publishWindow, queue));
   return { ...plan, count, publishWindow, recheckMs: count > 0 ? RECHECK_MS : STUCK_RECHECK_MS };
+}
+
+function isPaused({ isActive, pausedForMs }: DueQueue): boolean {
+  return isActive && pausedForMs !== null && pausedForMs > 0;
 }
 
 /**
@@ -90,11 +99,12 @@ function nextRateLimitedWindow({ publishWindow, expectedCount }: DueQueue, most:
 
 /** The change to save after a release in which `released` deliveries were due. */
 export function changeAfter(
-  { probe }: DueQueue,
+  queue: DueQueue,
   { release, released }: { readonly release: Release; readonly released: number },
 ): QueueChange {
   const { subscriptionId, sendTimes, recheckMs, publishWindow } = release;
-  const change = { subscriptionId, recheckMs, publishWindow, mustRecheck: probe !== null };
+  const { probe } = queue;
+  const change = { subscriptionId, recheckMs, publishWindow, mustRecheck: probe !== null || isPaused(queue) };
   const nextSlotInMs =
     sendTimes === undefined || released === 0 ? null : sendTimes.firstInMs + released * sendTimes.gapMs;
   if (probe === null || release.count === 0) return { ...change, nextSlotInMs, nextProbeInMs: null };

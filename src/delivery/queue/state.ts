@@ -26,6 +26,8 @@ export type DueQueue = {
   readonly probe: { readonly inMs: number; readonly waitMs: number } | null;
   /** Milliseconds until the first send time that is not reserved; 0 without a rate limit. */
   readonly nextSlotInMs: number;
+  /** Milliseconds until the end of a pause, negative once it is over; null if it is not paused. */
+  readonly pausedForMs: number | null;
 };
 
 /** Whether a subscription is due for a sweep. Locked ones count. */
@@ -72,7 +74,8 @@ const LOCK_DUE_QUEUES = `
     CASE WHEN st.opened_at IS NOT NULL THEN json_build_object(
       'inMs', extract(epoch FROM st.probe_at - now()) * 1000, 'waitMs', st.probe_wait_ms
     ) END AS probe,
-    greatest(0, coalesce(extract(epoch FROM st.next_slot_at - now()) * 1000, 0))::float8 AS "nextSlotInMs"
+    greatest(0, coalesce(extract(epoch FROM st.next_slot_at - now()) * 1000, 0))::float8 AS "nextSlotInMs",
+    (extract(epoch FROM st.paused_until - now()) * 1000)::float8 AS "pausedForMs"
   FROM selection JOIN subscription_states st USING (subscription_id)
   JOIN webhook_subscriptions s ON s.id = st.subscription_id
   LEFT JOIN LATERAL (
@@ -167,7 +170,7 @@ const SAVE_QUEUES = `
     OFFSET 0
   ) AS head (due_at)
   CROSS JOIN LATERAL (
-    SELECT coalesce(head.due_at <= now(), false) OR old.opened_at IS NOT NULL
+    SELECT coalesce(head.due_at <= now(), false) OR old.opened_at IS NOT NULL OR coalesce(old.paused_until > now(), false)
   ) AS backlog (has_more)
   CROSS JOIN LATERAL (
     SELECT head.due_at, backlog.has_more,
@@ -209,6 +212,32 @@ export async function closeCircuit(db: Queryable, subscriptionId: string): Promi
        opened_at = NULL, probe_at = NULL, probe_wait_ms = NULL, next_sweep_at = now(),
        publish_window = CASE WHEN opened_at IS NULL THEN publish_window ELSE 1 END
      WHERE subscription_id = $1
+     RETURNING pg_notify('webhook_subscription_changed', subscription_id::text)::text`,
+    [subscriptionId],
+  );
+}
+
+/**
+ * Pauses a subscription: its deliveries stay queued until `until`, except retries by users. A pause replaces the one before.
+ * Notifies senders as closeCircuit does.
+ */
+export async function pauseQueue(
+  db: Queryable,
+  { subscriptionId, until }: { readonly subscriptionId: string; readonly until: Date },
+): Promise<void> {
+  await db.query(
+    `UPDATE subscription_states SET paused_until = $2, is_backlogged = true, next_sweep_at = now()
+     WHERE subscription_id = $1
+     RETURNING pg_notify('webhook_subscription_changed', subscription_id::text)::text`,
+    [subscriptionId, until],
+  );
+}
+
+/** Ends a pause: the sweeper releases the queued deliveries, beginning with the first window. Notifies senders. */
+export async function resumeQueue(db: Queryable, subscriptionId: string): Promise<void> {
+  await db.query(
+    `UPDATE subscription_states SET paused_until = NULL, publish_window = NULL, next_sweep_at = now()
+     WHERE subscription_id = $1 AND paused_until IS NOT NULL
      RETURNING pg_notify('webhook_subscription_changed', subscription_id::text)::text`,
     [subscriptionId],
   );

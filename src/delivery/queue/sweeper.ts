@@ -8,7 +8,15 @@ import { isTransient } from '../../postgres/errors.ts';
 import { cancelPending } from './cancel.ts';
 import { type DeliveryMessage, publishOrRequeue, toDeliveryMessage } from './message.ts';
 import { changeAfter, planRelease, RECHECK_MS, type Release } from './release-plan.ts';
-import { closeCircuit, type DueQueue, hasDueQueue, lockDueDeliveries, lockDueQueues, saveQueues } from './state.ts';
+import {
+  closeCircuit,
+  type DueQueue,
+  hasDueQueue,
+  lockDueDeliveries,
+  lockDueQueues,
+  resumeQueue,
+  saveQueues,
+} from './state.ts';
 import { type DeliveryForPublishing, markPublished, requeueLost } from './store.ts';
 import type { DeliveryStream } from './stream.ts';
 
@@ -132,6 +140,9 @@ type RoundOptions = {
 async function releaseDue(db: Queryable, { room, maxInlineDataBytes, clock }: RoundOptions): Promise<Round> {
   const queues = await lockDueQueues(db, MAX_QUEUES);
   if (queues.length === 0) return { messages: [], isFull: false, isIdle: true };
+  for (const { subscriptionId, pausedForMs } of queues) {
+    if (pausedForMs !== null && pausedForMs <= 0) await resumeQueue(db, subscriptionId);
+  }
   const byTenant = groupBy(queues, ({ tenant }) => tenant);
   const plans = [...byTenant.values()].flatMap((ofTenant) => {
     const share = Math.ceil(room / byTenant.size / ofTenant.length);

@@ -4,7 +4,7 @@ import type { WaitReason } from '../../generated/prisma/enums.ts';
 /** The stored fields that determine why a delivery waits. */
 export type WaitingDelivery = Pick<Delivery, 'nextAttemptAt' | 'enqueuedAt' | 'waitingFor'> & {
   readonly subscription: Pick<WebhookSubscription, 'rateLimitPerSecond'> & {
-    readonly state: Pick<SubscriptionState, 'openedAt' | 'probeAt' | 'refusedAt'> | null;
+    readonly state: Pick<SubscriptionState, 'openedAt' | 'probeAt' | 'refusedAt' | 'pausedUntil'> | null;
   };
 };
 
@@ -24,15 +24,20 @@ export function waitReasonOf(
   if (nextAttemptAt === null) return null;
   if (nextAttemptAt > now) return waitingFor;
   if (enqueuedAt !== null) return null;
+  if (isPaused(subscription, now)) return 'PAUSED';
   if (subscription.state?.openedAt != null) return 'CIRCUIT_OPEN';
   const refusedAt = subscription.state?.refusedAt?.getTime() ?? Number.NEGATIVE_INFINITY;
   if (!takesDeliveries || now.getTime() - refusedAt < REFUSED_FOR_MS) return 'BROKER_UNAVAILABLE';
   return subscription.rateLimitPerSecond === null ? 'IN_FLIGHT_LIMIT' : 'RATE_LIMITED';
 }
 
-/** The earliest time of the next attempt: for queued deliveries of an open circuit, not before the next probe. */
+function isPaused({ state }: WaitingDelivery['subscription'], now: Date): boolean {
+  return state?.pausedUntil != null && state.pausedUntil > now;
+}
+
+/** The earliest time of the next attempt: for queued deliveries, not before the next probe and the end of a pause. */
 export function nextAttemptOf({ nextAttemptAt, enqueuedAt, subscription }: WaitingDelivery): Date | null {
-  const probeAt = subscription.state?.probeAt ?? null;
-  if (nextAttemptAt === null || enqueuedAt !== null || probeAt === null) return nextAttemptAt;
-  return probeAt > nextAttemptAt ? probeAt : nextAttemptAt;
+  if (nextAttemptAt === null || enqueuedAt !== null) return nextAttemptAt;
+  const { probeAt = null, pausedUntil = null } = subscription.state ?? {};
+  return new Date(Math.max(...[nextAttemptAt, probeAt, pausedUntil].map((time) => time?.getTime() ?? 0)));
 }

@@ -145,7 +145,7 @@ async function tryAttempt(deps: HandlerDeps, inFlight: InFlightDelivery): Promis
   const { delivery } = inFlight;
   const { subscriptionId, subscriptionVersion } = delivery;
   const subscription = await subscriptions.get(subscriptionId, subscriptionVersion);
-  const obstacle = obstacleOf(delivery, subscription) ?? (await awaitRateLimit(deps, inFlight, subscription));
+  const obstacle = obstacleOf(deps, delivery, subscription) ?? (await awaitRateLimit(deps, inFlight, subscription));
   if (subscription === undefined || obstacle !== undefined) return obstacle ?? 'INACTIVE';
   const entry = delivery.isTest ? testEntry(inFlight) : inFlight;
   const maxInFlight = delivery.isTest ? MAX_PENDING_TESTS : subscription.maxInFlight;
@@ -154,7 +154,7 @@ async function tryAttempt(deps: HandlerDeps, inFlight: InFlightDelivery): Promis
     await starts.waitForStart(delivery.tenant);
     // The subscription may have changed meanwhile.
     const current = await subscriptions.get(subscriptionId, subscriptionVersion);
-    const newObstacle = obstacleOf(delivery, current);
+    const newObstacle = obstacleOf(deps, delivery, current);
     if (current === undefined || newObstacle !== undefined) return newObstacle ?? 'INACTIVE';
     if (stopTaking.aborted) return 'IN_FLIGHT_LIMIT';
     return await attemptIfDue(deps, inFlight, current);
@@ -170,11 +170,15 @@ function testEntry({ delivery, permits }: InFlightDelivery): LimiterEntry {
 }
 
 function obstacleOf(
+  { clock }: Pick<HandlerDeps, 'clock'>,
   { isProbe, isTest }: DeliveryMessage,
   subscription: SenderSubscription | undefined,
-): 'INACTIVE' | 'CIRCUIT_OPEN' | undefined {
+): 'INACTIVE' | 'PAUSED' | 'CIRCUIT_OPEN' | undefined {
   if (subscription?.isActive !== true) return 'INACTIVE';
-  return subscription.isOpen && !isProbe && !isTest ? 'CIRCUIT_OPEN' : undefined;
+  if (isProbe || isTest) return undefined;
+  const { pausedUntil, isOpen } = subscription;
+  if (pausedUntil !== null && pausedUntil.getTime() > clock.now()) return 'PAUSED';
+  return isOpen ? 'CIRCUIT_OPEN' : undefined;
 }
 
 /** Waits for the delivery's send time; 'RATE_LIMITED' if none is free soon, or too many of its subscription wait. */

@@ -1,0 +1,56 @@
+import { pauseQueue, resumeQueue } from '../delivery/queue/state.ts';
+import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { isUuid } from '../lib/uuid7.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
+import type { SubscriptionKey } from './service.ts';
+
+/**
+ * The longest pause, in days, and the one of a pause without an end. It bounds the backlog: pending deliveries and their
+ * events are kept however old they are.
+ */
+export const MAX_PAUSE_DAYS = 30;
+const DAY_MS = 86_400_000;
+
+type Pause = SubscriptionKey & {
+  /** Undefined: the longest pause. */
+  readonly until: Date | undefined;
+};
+
+/**
+ * Pauses a webhook subscription, or changes the end of its pause: its deliveries are created and stay queued. Throws
+ * NotFoundError or InvalidInputError.
+ */
+export async function pauseWebhookSubscription(
+  { readPool, clock }: Pick<Database, 'readPool' | 'clock'>,
+  { until, ...key }: Pause,
+): Promise<void> {
+  const now = clock.now();
+  const latest = now + MAX_PAUSE_DAYS * DAY_MS;
+  const end = until?.getTime() ?? latest;
+  if (end <= now || end > latest) {
+    const message = `must be in the future, at most ${MAX_PAUSE_DAYS} days from now`;
+    throw new InvalidInputError([{ path: 'until', message }]);
+  }
+  await assertExists(readPool, key);
+  await pauseQueue(readPool, { subscriptionId: key.id, until: new Date(end) });
+}
+
+/** Ends the pause of a webhook subscription; one that is not paused is left unchanged. Throws NotFoundError. */
+export async function resumeWebhookSubscription(
+  { readPool }: Pick<Database, 'readPool'>,
+  key: SubscriptionKey,
+): Promise<void> {
+  await assertExists(readPool, key);
+  await resumeQueue(readPool, key.id);
+}
+
+/** Throws NotFoundError if the subscription does not exist, is deleted, or belongs to another tenant. */
+export async function assertExists(db: Queryable, { id, tenant }: SubscriptionKey): Promise<void> {
+  const { rows } = isUuid(id)
+    ? await db.query(
+        `SELECT FROM webhook_subscriptions WHERE id = $1 AND deleted_at IS NULL AND ($2::text IS NULL OR tenant = $2)`,
+        [id, tenant ?? null],
+      )
+    : { rows: [] };
+  if (rows.length === 0) throw new NotFoundError('webhook subscription');
+}

@@ -1,0 +1,122 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Receiver } from '../support/receiver.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { startTestApp } from '../support/test-app.ts';
+
+const cleanUps: (() => Promise<void>)[] = [];
+let scene: Scene;
+let receiver: Receiver;
+beforeAll(async () => {
+  scene = await startScene(cleanUps);
+  receiver = await scene.receive();
+});
+afterAll(async () => {
+  for (const cleanUp of cleanUps.reverse()) await cleanUp();
+});
+
+const subscribe = (eventType: string) => scene.app.subscribe({ url: receiver.url, eventTypes: [eventType] });
+
+/** Runs `pauseWebhookSubscription` or `resumeWebhookSubscription`; returns the end of the pause, or the error's code. */
+async function change(field: 'pause' | 'resume', id: string, until?: Date): Promise<string | null> {
+  const name = `${field}WebhookSubscription`;
+  const args = until === undefined ? '' : `, until: "${until.toISOString()}"`;
+  const answer = await scene.app.graphql<
+    Record<string, { subscription?: { pausedUntil: string | null }; code?: string }>
+  >(`mutation { ${name}(id: "${id}"${args}) {
+    ... on ${name.charAt(0).toUpperCase()}${name.slice(1)}Payload { subscription { pausedUntil } } ... on Error { code } } }`);
+  return answer[name]?.subscription?.pausedUntil ?? answer[name]?.code ?? null;
+}
+
+const inMs = (ms: number) => new Date(Date.now() + ms);
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+it('deliveries of a paused subscription wait through a restart, and are sent when it is resumed', async () => {
+  const { id } = await subscribe('restart');
+  await change('pause', id, inMs(MINUTE_MS));
+  // Beyond the first window, and of both ways: published before the sweeper knew of a backlog, and queued.
+  await scene.publishMany('restart', 90);
+  await scene.waitForDeliveries(90, `event_type = 'restart' AND waiting_for = 'PAUSED' AND enqueued_at IS NULL`);
+  const { deliveries } = await scene.app.graphql<{ deliveries: unknown }>(
+    `{ deliveries(first: 1, filter: { eventTypes: ["restart"] }) { nodes { waitingFor attemptCount } } }`,
+  );
+  expect(deliveries).toEqual({ nodes: [{ waitingFor: 'PAUSED', attemptCount: 0 }] });
+
+  await scene.app.stop();
+  const restarted = await startTestApp(scene);
+  cleanUps.push(() => restarted.stop());
+  Object.assign(scene, { app: restarted });
+  await scene.publishMany('restart', 1);
+  await scene.waitForDeliveries(91, `event_type = 'restart' AND waiting_for = 'PAUSED' AND enqueued_at IS NULL`);
+  expect(receiver.requests).toHaveLength(0);
+
+  expect(await change('resume', id)).toBeNull();
+  await scene.waitForDeliveries(91, `event_type = 'restart' AND status = 'SUCCESS'`);
+  expect(receiver.requests).toHaveLength(91);
+  expect(await scene.countDeliveries(`event_type = 'restart' AND attempt_count <> 1`)).toBe(0);
+});
+
+it('a pause ends by itself', async () => {
+  const { id } = await subscribe('ends');
+  await change('pause', id, inMs(1_000));
+  await scene.publishMany('ends', 3);
+  await scene.waitForDeliveries(3, `event_type = 'ends' AND status = 'SUCCESS'`);
+  const [state] = await scene.query<{ first: Date; isOver: boolean }>(
+    `SELECT paused_until IS NULL AS "isOver" FROM subscription_states WHERE subscription_id = $1`,
+    [id],
+  );
+  expect(state).toEqual({ isOver: true });
+});
+
+it('only a test event and a retry by a user are sent during a pause', async () => {
+  const { id } = await subscribe('retry');
+  await change('pause', id);
+  await scene.publishMany('retry', 2);
+  await scene.waitForDeliveries(2, `event_type = 'retry' AND waiting_for = 'PAUSED'`);
+  const [delivery] = await scene.query<{ id: string }>(`SELECT id FROM deliveries WHERE event_type = 'retry' LIMIT 1`);
+  await scene.app.graphql(`mutation { retryDelivery(id: "${delivery?.id ?? ''}") { __typename } }`);
+  await scene.app.graphql(`mutation { sendTestEvent(subscriptionId: "${id}", eventType: "test") { __typename } }`);
+  await scene.waitForDeliveries(2, `subscription_id = '${id}' AND status = 'SUCCESS'`);
+  await scene.waitForDeliveries(1, `event_type = 'retry' AND waiting_for = 'PAUSED'`);
+});
+
+it('deactivating a paused subscription cancels its deliveries', async () => {
+  const { id } = await subscribe('inactive');
+  await change('pause', id);
+  await scene.publishMany('inactive', 3);
+  await scene.waitForDeliveries(3, `event_type = 'inactive' AND waiting_for = 'PAUSED'`);
+  await scene.app.graphql(
+    `mutation { updateWebhookSubscription(id: "${id}", input: { isActive: false }) { __typename } }`,
+  );
+  await scene.waitForDeliveries(3, `event_type = 'inactive' AND status = 'CANCELLED'`);
+});
+
+it('the end of a pause is checked, 30 days from now at the latest, and can be changed', async () => {
+  const { id } = await subscribe('checked');
+  for (const until of [inMs(-1), inMs(30 * DAY_MS + MINUTE_MS)]) {
+    expect(await change('pause', id, until)).toBe('INVALID_INPUT');
+  }
+  expect(
+    await change(
+      'pause',
+      id.replace(/.$/, (end) => (end === '0' ? '1' : '0')),
+    ),
+  ).toBe('NOT_FOUND');
+  expect(await change('resume', 'none')).toBe('NOT_FOUND');
+  const latest = Date.parse((await change('pause', id)) ?? '');
+  expect(Math.abs(latest - Date.now() - 30 * DAY_MS)).toBeLessThan(MINUTE_MS);
+  const earlier = inMs(MINUTE_MS);
+  expect(await change('pause', id, earlier)).toBe(earlier.toISOString());
+  const idsOf = async (paused: boolean) => {
+    const filter = `{ paused: ${paused}, subscriptionIds: ["${id}", "${other.id}"] }`;
+    const { webhookSubscriptions } = await scene.app.graphql<{
+      webhookSubscriptions: { nodes: readonly { id: string }[] };
+    }>(`{ webhookSubscriptions(filter: ${filter}) { nodes { id } } }`);
+    return webhookSubscriptions.nodes.map((node) => node.id);
+  };
+  const other = await subscribe('other');
+  expect([await idsOf(true), await idsOf(false)]).toEqual([[id], [other.id]]);
+  // A resumed subscription is like one that was never paused.
+  await change('resume', id);
+  expect(await idsOf(false)).toEqual([other.id, id]);
+});
