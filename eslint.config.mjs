@@ -17,7 +17,7 @@ const layers = [
   ['events'],
   ['delivery/circuit', 'delivery/sending'],
   ['delivery-log'],
-  ['replays', 'retention'],
+  ['replays', 'retention', 'audit'],
   ['schema'],
   ['config'],
   ['server'],

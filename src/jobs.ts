@@ -78,8 +78,8 @@ function createSenderJobs({ egress, retryScheduleMs, retention, logAttempts }: C
       agents.close();
     },
   };
-  const { days: retentionDays, maxPerSubscription } = retention;
-  const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription });
+  const { days: retentionDays, maxPerSubscription, auditLogDays } = retention;
+  const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription, auditLogDays });
   const replayJob = new ReplayJob({ database, log, whereOf: storedFilterWhere });
   const counter = new AttemptCounter({ database, log });
   return [

@@ -6,7 +6,7 @@ import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/erro
 import { InFlight } from '../lib/loop.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { Batcher } from '../postgres/batcher.ts';
-import type { Database, Queryable } from '../postgres/client.ts';
+import { changeWithPrisma, type Database, type Queryable } from '../postgres/client.ts';
 import { isTenant, type Viewer } from './viewer.ts';
 
 /** The row, and the key itself, which is not readable later. */
@@ -21,24 +21,30 @@ type Input = {
 const MAX_NAME_LENGTH = 200;
 
 /** Throws InvalidInputError. */
-export async function issueApiKey({ prisma, clock }: Database, { name, scope, tenant }: Input): Promise<IssuedApiKey> {
+export async function issueApiKey(database: Database, { name, scope, tenant }: Input): Promise<IssuedApiKey> {
   const problems = findProblems({ name, scope, tenant });
   if (problems.length > 0) throw new InvalidInputError(problems);
   const key = generateApiKey();
-  const apiKey = await prisma.apiKey.create({
-    // A copy, because Prisma requires bytes in a buffer of their own.
-    data: { id: uuid7(clock.now()), name, scope, tenant: tenant ?? null, keyHash: new Uint8Array(hashApiKey(key)) },
-  });
+  const id = uuid7(database.clock.now());
+  const apiKey = await changeWithPrisma(database, (transaction) =>
+    transaction.apiKey.create({
+      // A copy, because Prisma requires bytes in a buffer of their own.
+      data: { id, name, scope, tenant: tenant ?? null, keyHash: new Uint8Array(hashApiKey(key)) },
+    }),
+  );
   return { apiKey, key };
 }
 
 /** Revoking a revoked key changes nothing. Throws NotFoundError. */
-export async function revokeApiKey({ prisma, clock }: Database, id: string): Promise<ApiKey> {
+export async function revokeApiKey(database: Database, id: string): Promise<ApiKey> {
   if (!isUuid(id)) throw new NotFoundError('API key');
-  await prisma.apiKey.updateMany({ where: { id, revokedAt: null }, data: { revokedAt: new Date(clock.now()) } });
-  const apiKey = await prisma.apiKey.findUnique({ where: { id } });
-  if (apiKey === null) throw new NotFoundError('API key');
-  return apiKey;
+  const revokedAt = new Date(database.clock.now());
+  return changeWithPrisma(database, async (transaction) => {
+    await transaction.apiKey.updateMany({ where: { id, revokedAt: null }, data: { revokedAt } });
+    const apiKey = await transaction.apiKey.findUnique({ where: { id } });
+    if (apiKey === null) throw new NotFoundError('API key');
+    return apiKey;
+  });
 }
 
 function findProblems({ name, scope, tenant }: Input): InputProblem[] {

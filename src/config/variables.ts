@@ -261,6 +261,11 @@ export const TABLE = {
       meaning:
         'How many ended deliveries, 1 to 1000000, are kept of each subscription with their attempts, the newest ones; older ones are deleted hourly. Unset: as many as there are.',
     }),
+    auditLogDays: variable('AUDIT_LOG_RETENTION_DAYS', {
+      parse: countOf(36_500),
+      default: '365',
+      meaning: 'For how many days, 1 to 36500, the audit log is kept. The same in every process.',
+    }),
   },
   logLevel: variable('LOG_LEVEL', {
     parse: parseLogLevel,

@@ -24,6 +24,8 @@ export type Database = {
   readonly prisma: PrismaClient;
   /** Postgres's time. */
   readonly clock: Clock;
+  /** Only in the database of a mutation: records what its transactions change. */
+  readonly recorder?: ChangeRecorder | undefined;
   /** Closes the connections that are open now, those in use when they are released: they lead to the wrong server. */
   renewConnections(): void;
   close(): Promise<void>;
@@ -123,6 +125,41 @@ export function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promi
       await client.query('ROLLBACK');
     },
   );
+}
+
+/** Takes part in each transaction that changes something for a mutation: at its start, and before its commit. */
+export type ChangeRecorder = {
+  readonly begin: (db: Queryable) => Promise<void>;
+  readonly end: (db: Queryable, result: unknown) => Promise<void>;
+};
+
+/** Runs a change that a mutation makes, in one transaction that the mutation's recorder takes part in. */
+export function change<T>(
+  { pool, recorder }: Pick<Database, 'pool' | 'recorder'>,
+  work: (client: Queryable) => Promise<T>,
+): Promise<T> {
+  return transaction(pool, async (client) => {
+    await recorder?.begin(client);
+    const result = await work(client);
+    await recorder?.end(client, result);
+    return result;
+  });
+}
+
+/** Milliseconds to wait for a connection, and for the transaction: the same as the pool's limit on a statement. */
+const CHANGE_LIMITS = { maxWait: 5_000, timeout: READ_LIMITS.statementMs };
+
+/** The same with Prisma. */
+export function changeWithPrisma<T>(
+  { prisma, recorder }: Pick<Database, 'prisma' | 'recorder'>,
+  work: (client: Prisma.TransactionClient) => Promise<T>,
+): Promise<T> {
+  return prisma.$transaction(async (client) => {
+    await recorder?.begin(inPrismaTransaction(client));
+    const result = await work(client);
+    await recorder?.end(inPrismaTransaction(client), result);
+    return result;
+  }, CHANGE_LIMITS);
 }
 
 type Recover = (client: pg.PoolClient, error: unknown) => Promise<void>;

@@ -1,6 +1,6 @@
 import { scheduleSweep } from '../delivery/queue/state.ts';
 import { idRange, isUuid, uuid7 } from '../lib/uuid7.ts';
-import type { Database } from '../postgres/client.ts';
+import { change, type Database } from '../postgres/client.ts';
 
 /** Events of one call. Bounds the statement, and the burst on the endpoint. */
 export const MAX_EVENTS = 200;
@@ -19,19 +19,19 @@ type EventsToDeliver = {
  * pending already. The deliveries are queued like those of a replay.
  */
 export async function deliverEvents(
-  { prisma, readPool, clock }: Pick<Database, 'prisma' | 'readPool' | 'clock'>,
+  database: Pick<Database, 'prisma' | 'pool' | 'clock' | 'recorder'>,
   { tenant, subscriptionId, eventIds }: EventsToDeliver,
 ): Promise<readonly string[]> {
-  const known = await prisma.eventId.findMany({ where: { tenant, eventId: { in: [...eventIds] } } });
+  const known = await database.prisma.eventId.findMany({ where: { tenant, eventId: { in: [...eventIds] } } });
   // An event published without an id has the id of its row.
   const rowIds = [...new Set([...known.map(({ eventRowId }) => eventRowId), ...eventIds.filter(isUuid)])];
   if (rowIds.length === 0) return [];
-  const now = clock.now();
+  const now = database.clock.now();
   const ids = rowIds.map(() => uuid7(now));
-  const { rows } = await readPool.query<{ ids: string[] | null }>(DELIVER_EVENTS, [
-    ...[ids, rowIds, tenant, subscriptionId, eventIds],
-    ...idRange(rowIds),
-  ]);
+  const parameters = [ids, rowIds, tenant, subscriptionId, eventIds, ...idRange(rowIds)];
+  const { rows } = await change(database, (db) =>
+    db.query<{ ids: string[] | null }>(DELIVER_EVENTS, parameters),
+  );
   return rows[0]?.ids ?? [];
 }
 

@@ -2,7 +2,7 @@ import type { Prisma, Replay } from '../generated/prisma/client.ts';
 import type { ReplayStatus } from '../generated/prisma/enums.ts';
 import { DomainError, type InputProblem, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { changeWithPrisma, type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import { isTimeout } from '../postgres/errors.ts';
 
@@ -20,7 +20,6 @@ const MAX_RATE = 1_000;
 const MAX_RUNNING = 5;
 /** Less than the general statement timeout, so that the error is about the filter. */
 const COUNT_TIMEOUT_MS = 10_000;
-const START_TRANSACTION = { maxWait: 5_000, timeout: 3 * COUNT_TIMEOUT_MS } as const;
 
 export function problemsOfRate(ratePerSecond: number): InputProblem[] {
   const isInRange = ratePerSecond >= 1 && ratePerSecond <= MAX_RATE;
@@ -31,15 +30,15 @@ export function problemsOfRate(ratePerSecond: number): InputProblem[] {
  * Counts the deliveries that match the filter and stores a replay of them, which ReplayJob processes unless it is a dry
  * run. Throws ReplayTooLargeError or TooManyReplaysError.
  */
-export async function startReplay({ prisma, pool }: Database, replay: NewReplay): Promise<Replay> {
+export async function startReplay(database: Database, replay: NewReplay): Promise<Replay> {
   const { tenant, filter, ratePerSecond, dryRun } = replay;
-  return prisma.$transaction(async (transaction) => {
+  return changeWithPrisma(database, async (transaction) => {
     // Counting is expensive: one at a time per tenant, and none for a replay that is refused anyway.
     const isLocked = await lockReplayStart(inPrismaTransaction(transaction), tenant);
     const running = dryRun ? 0 : await transaction.replay.count({ where: { tenant, status: 'RUNNING' } });
     if (!isLocked || running >= MAX_RUNNING) throw new TooManyReplaysError(MAX_RUNNING);
     // By Postgres's clock, like the times of deliveries.
-    const createdAt = new Date(await readClock(pool));
+    const createdAt = new Date(await readClock(database.pool));
     const where = { AND: [replay.where, { tenant, isTest: false, createdAt: { lte: createdAt } }] };
     const counts = await count(transaction, { tenant, where, dryRun });
     return transaction.replay.create({
@@ -55,25 +54,27 @@ export async function startReplay({ prisma, pool }: Database, replay: NewReplay)
         completedAt: dryRun ? createdAt : null,
       },
     });
-  }, START_TRANSACTION);
+  });
 }
 
 /** Stops a replay; deliveries that it has created are still sent. Throws NotFoundError or ReplayNotRunningError. */
 export async function cancelReplay(
-  { prisma, clock }: Pick<Database, 'prisma' | 'clock'>,
+  database: Pick<Database, 'prisma' | 'clock' | 'recorder'>,
   { id, tenant }: { readonly id: string; readonly tenant: string | undefined },
 ): Promise<Replay> {
   if (!isUuid(id)) throw new NotFoundError('replay');
   const where = { id, ...(tenant !== undefined && { tenant }) };
-  // Waits for the lock of a batch in progress, so that its deliveries are counted.
-  await prisma.replay.updateMany({
-    where: { ...where, status: 'RUNNING' },
-    data: { status: 'CANCELLED', completedAt: new Date(clock.now()) },
+  return changeWithPrisma(database, async (transaction) => {
+    // Waits for the lock of a batch in progress, so that its deliveries are counted.
+    await transaction.replay.updateMany({
+      where: { ...where, status: 'RUNNING' },
+      data: { status: 'CANCELLED', completedAt: new Date(database.clock.now()) },
+    });
+    const replay = await transaction.replay.findFirst({ where });
+    if (replay === null) throw new NotFoundError('replay');
+    if (replay.status !== 'CANCELLED') throw new ReplayNotRunningError(replay.status);
+    return replay;
   });
-  const replay = await prisma.replay.findFirst({ where });
-  if (replay === null) throw new NotFoundError('replay');
-  if (replay.status !== 'CANCELLED') throw new ReplayNotRunningError(replay.status);
-  return replay;
 }
 
 type Counts = { readonly deliveryCount: number; readonly skippedCount: number };

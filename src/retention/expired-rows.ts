@@ -12,6 +12,24 @@ const SKEW_MS = 3_600_000;
 /** The number of deleted rows, and whether no expired rows are left. */
 type RowDeletion = { count: number; isDone: boolean };
 
+/** Deletes rows of the audit log that are older than `days` and returns whether none is left. */
+export async function deleteOldAuditEntries(
+  db: Queryable,
+  { nowMs, days, deadline }: { readonly nowMs: number; readonly days: number; readonly deadline: Deadline },
+): Promise<RowDeletion> {
+  const beforeId = uuid7Floor(expiryOf({ nowMs, retentionDays: days }));
+  let total = 0;
+  const isDone = await inBatches(deadline, async () => {
+    const { rows } = await db.query(
+      'DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE id < $1 ORDER BY id LIMIT $2) RETURNING id',
+      [beforeId, BATCH],
+    );
+    total += rows.length;
+    return rows.length < BATCH ? 'done' : 'more';
+  });
+  return { count: total, isDone };
+}
+
 /**
  * Deletes expired rows that are in no droppable partition: rows of the default partitions, rejected events, replays,
  * attempt counts, and the publishers' ids and matching settings of events that no longer exist.

@@ -3,7 +3,7 @@ import { Loop } from '../lib/loop.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { readClock, withConnection } from '../postgres/connection.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
-import { type Deadline, deleteExpiredRows } from './expired-rows.ts';
+import { type Deadline, deleteExpiredRows, deleteOldAuditEntries } from './expired-rows.ts';
 import type { Retention } from './partition-plan.ts';
 import { createPartitions, dropPartitions } from './partitions.ts';
 import { BEGINNING, trimSubscriptions } from './trim.ts';
@@ -14,6 +14,7 @@ export type RetentionJobOptions = {
   readonly retentionDays: number;
   /** Maximum ended deliveries that are kept per subscription; undefined: all. */
   readonly maxPerSubscription: number | undefined;
+  readonly auditLogDays: number;
 };
 
 /** Arbitrary advisory-lock key. Never change it. */
@@ -53,13 +54,21 @@ export class RetentionJob extends Loop {
     const isBusy = wasBusy || created === undefined;
     const deadline: Deadline = { signal, deadlineMs: performance.now() + ROUND_MS };
     const deletedRows = await deleteExpiredRows(client, { ...retention, deadline });
+    const audit = { nowMs: retention.nowMs, days: this.#options.auditLogDays, deadline };
+    const auditEntries = await deleteOldAuditEntries(client, audit);
     const trimmed = await this.#trim(client, deadline);
-    const hasDropped = dropped.length > 0 || deletedRows.count > 0 || trimmed.count > 0;
+    const hasDropped = [dropped.length, deletedRows.count, auditEntries.count, trimmed.count].some(
+      (count) => count > 0,
+    );
     if (hasDropped || isBusy || created.length > 0) {
-      const counts = { deletedRows: deletedRows.count, trimmedDeliveries: trimmed.count };
+      const counts = {
+        deletedRows: deletedRows.count,
+        deletedAuditEntries: auditEntries.count,
+        trimmedDeliveries: trimmed.count,
+      };
       this.#options.log.info({ created, dropped, kept, isBusy, ...counts }, 'retention');
     }
-    return !isBusy && deletedRows.isDone && trimmed.isDone ? INTERVAL_MS : RETRY_MS;
+    return !isBusy && deletedRows.isDone && auditEntries.isDone && trimmed.isDone ? INTERVAL_MS : RETRY_MS;
   }
 
   /** Returns the names of the created partitions; undefined if the tables were in use for too long. */

@@ -107,6 +107,7 @@ const RevokePayload = builder.objectRef<{ readonly apiKey: ApiKey }>('RevokeApiK
 // Only an administrator creates keys: keys created by a tenant's key would outlive its revocation.
 builder.mutationFields((t) => ({
   createApiKey: t.field({
+    audit: 'ApiKey',
     type: CreatePayload,
     description: 'Creates an API key. Requires the scope ADMIN.',
     authScopes: { admin: true },
@@ -121,6 +122,7 @@ builder.mutationFields((t) => ({
     resolve: (_root, { input }, { services }) => issueApiKey(services.database, input),
   }),
   revokeApiKey: t.field({
+    audit: 'ApiKey',
     type: RevokePayload,
     description:
       'Revokes an API key. Within five seconds every process refuses it and closes its streams and sockets. Requires the scope ADMIN.',

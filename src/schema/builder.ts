@@ -9,6 +9,7 @@ import { type Permissions, permissionsOf } from '../auth/viewer.ts';
 import type PrismaTypes from '../generated/pothos-prisma-types.ts';
 import { getDatamodel } from '../generated/pothos-prisma-types.ts';
 import { parseMoment } from '../lib/moment.ts';
+import AuditPlugin from './audit-plugin.ts';
 import type { Context } from './context.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
 
@@ -48,8 +49,9 @@ export const builder = new SchemaBuilder<{
   };
 }>({
   // The errors plugin comes before Prisma's, which would take result unions for rows. Authorization runs before anything is
-  // read but inside the errors plugin, because FORBIDDEN is not a member of a result union.
-  plugins: [ErrorsPlugin, ScopeAuthPlugin, RelayPlugin, PrismaPlugin, ComplexityPlugin],
+  // read but inside the errors plugin, because FORBIDDEN is not a member of a result union. The audit plugin is inside both:
+  // a refused mutation is not recorded.
+  plugins: [ErrorsPlugin, ScopeAuthPlugin, AuditPlugin, RelayPlugin, PrismaPlugin, ComplexityPlugin],
   scopeAuth: {
     authScopes: ({ viewer }) => permissionsOf(viewer),
     // Without this a stream would open, and only its values would be refused.

@@ -176,6 +176,7 @@ const CancelPayload = payload('CancelDeliveryPayload', 'The delivery was cancell
 
 builder.mutationFields((t) => ({
   retryDelivery: t.field({
+    audit: 'Delivery',
     type: RetryPayload,
     description:
       'Attempts a waiting delivery now, even if the circuit is open, and gives a failed delivery another attempt. A delivery that is in flight is not changed.',
@@ -187,6 +188,7 @@ builder.mutationFields((t) => ({
     },
   }),
   cancelDelivery: t.field({
+    audit: 'Delivery',
     type: CancelPayload,
     description:
       'Ends a pending delivery without another attempt. An attempt in flight is finished, and counts if it succeeds.',

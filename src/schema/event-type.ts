@@ -95,6 +95,7 @@ const Payload = builder.objectRef<{ readonly eventType: EventType }>('PutEventTy
 
 builder.mutationField('putEventType', (t) =>
   t.field({
+    audit: 'CataloguedEventType',
     type: Payload,
     authScopes: { admin: true },
     description:

@@ -70,6 +70,7 @@ function selectsOnly(names: ReadonlySet<string>, { fieldNodes, fragments }: Grap
 
 builder.mutationField('publishEvent', (t) =>
   t.field({
+    audit: false,
     type: Payload,
     skipTypeScopes: true,
     authScopes: { publish: true },

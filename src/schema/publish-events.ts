@@ -108,6 +108,7 @@ const Payload = builder.objectRef<{ readonly results: Result[] }>('PublishEvents
 
 builder.mutationField('publishEvents', (t) =>
   t.field({
+    audit: false,
     type: Payload,
     skipTypeScopes: true,
     authScopes: { publish: true },

@@ -126,6 +126,7 @@ const CancelPayload = payload('CancelReplayPayload', 'The replay creates no more
 
 builder.mutationFields((t) => ({
   startReplay: t.field({
+    audit: 'Replay',
     type: StartPayload,
     description: 'Sends past events again, as new deliveries, to webhook subscriptions that are still active.',
     args: { input: t.arg({ type: StartInput, required: true, description: 'The deliveries and the rate.' }) },
@@ -133,6 +134,7 @@ builder.mutationFields((t) => ({
     resolve: async (_root, { input }, context) => ({ replay: await start(context, input) }),
   }),
   cancelReplay: t.field({
+    audit: 'Replay',
     type: CancelPayload,
     description: 'Ends a replay. The deliveries that it has created are not cancelled.',
     args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },

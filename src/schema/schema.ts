@@ -1,6 +1,7 @@
 import { builder } from './builder.ts';
 import './api-key.ts';
 import './attempt.ts';
+import './audit-log.ts';
 import './deliver-events.ts';
 import './delivery.ts';
 import './delivery-stats.ts';

@@ -16,6 +16,7 @@ const ID = { required: true, description: 'The id of the webhook subscription.' 
 
 builder.mutationFields((t) => ({
   probeNow: t.field({
+    audit: 'WebhookSubscription',
     type: ProbePayload,
     description:
       'Probes an endpoint whose circuit is open now instead of at `nextProbeAt`: sends its next delivery as soon as one is due. If the probe succeeds, the circuit closes.',
@@ -27,6 +28,7 @@ builder.mutationFields((t) => ({
     },
   }),
   pauseWebhookSubscription: t.field({
+    audit: 'WebhookSubscription',
     type: PausePayload,
     description:
       'Pauses a webhook subscription, or changes the end of its pause. Its deliveries are created and wait (`PAUSED`); only test events and deliveries that a user retries are sent.',
@@ -48,6 +50,7 @@ builder.mutationFields((t) => ({
     },
   }),
   resumeWebhookSubscription: t.field({
+    audit: 'WebhookSubscription',
     type: ResumePayload,
     description:
       'Ends the pause of a webhook subscription. Its waiting deliveries are sent within its limits, as after an outage.',
@@ -59,6 +62,7 @@ builder.mutationFields((t) => ({
     },
   }),
   expireSigningSecret: t.field({
+    audit: 'WebhookSubscription',
     type: ExpirePayload,
     description: 'Ends the overlap of an old signing secret now.',
     args: {

@@ -62,6 +62,7 @@ type Arguments = {
 
 builder.mutationField('sendTestEvent', (t) =>
   t.field({
+    audit: false,
     type: Payload,
     description: `Sends a signed event to this webhook subscription, regardless of its event types, filter, circuit and limits. It is attempted once, and counts neither for the circuit nor for deactivation; the event catalogue does not check its type and data. At most ${MAX_PENDING_TESTS} test events of a tenant can be pending.`,
     args: {

@@ -309,6 +309,7 @@ const RotatePayload = builder
 
 builder.mutationFields((t) => ({
   createWebhookSubscription: t.field({
+    audit: 'WebhookSubscription',
     type: CreatePayload,
     description: 'Creates a webhook subscription. The answer has its signing secret, which is not shown again.',
     args: { input: t.arg({ type: CreateInput, required: true, description: 'The settings.' }) },
@@ -317,6 +318,7 @@ builder.mutationFields((t) => ({
       createWebhookSubscription(services, { ...input, ...readTenant(viewer, input.tenant) }),
   }),
   updateWebhookSubscription: t.field({
+    audit: 'WebhookSubscription',
     type: UpdatePayload,
     description: 'Changes settings of a webhook subscription, effective for every event published after the answer.',
     args: {
@@ -338,6 +340,7 @@ builder.mutationFields((t) => ({
     }),
   }),
   deleteWebhookSubscription: t.field({
+    audit: 'WebhookSubscription',
     type: DeletePayload,
     description: 'Deletes a webhook subscription. Its pending deliveries are cancelled, and its delivery log is kept.',
     args: { id: t.arg.id({ required: true, description: 'The id of the webhook subscription.' }) },
@@ -348,6 +351,7 @@ builder.mutationFields((t) => ({
     },
   }),
   rotateWebhookSecret: t.field({
+    audit: 'WebhookSubscription',
     type: RotatePayload,
     description: 'Creates a new signing secret. The old ones sign as well for `overlapSeconds`.',
     args: {

@@ -1,7 +1,7 @@
 import { pauseQueue, resumeQueue } from '../delivery/queue/state.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
-import type { Database, Queryable } from '../postgres/client.ts';
+import { change, type Database, type Queryable } from '../postgres/client.ts';
 import type { SubscriptionKey } from './service.ts';
 
 /**
@@ -21,27 +21,31 @@ type Pause = SubscriptionKey & {
  * NotFoundError or InvalidInputError.
  */
 export async function pauseWebhookSubscription(
-  { readPool, clock }: Pick<Database, 'readPool' | 'clock'>,
+  database: Pick<Database, 'pool' | 'clock' | 'recorder'>,
   { until, ...key }: Pause,
 ): Promise<void> {
-  const now = clock.now();
+  const now = database.clock.now();
   const latest = now + MAX_PAUSE_DAYS * DAY_MS;
   const end = until?.getTime() ?? latest;
   if (end <= now || end > latest) {
     const message = `must be in the future, at most ${MAX_PAUSE_DAYS} days from now`;
     throw new InvalidInputError([{ path: 'until', message }]);
   }
-  await assertExists(readPool, key);
-  await pauseQueue(readPool, { subscriptionId: key.id, until: new Date(end) });
+  await change(database, async (db) => {
+    await assertExists(db, key);
+    await pauseQueue(db, { subscriptionId: key.id, until: new Date(end) });
+  });
 }
 
 /** Ends the pause of a webhook subscription; one that is not paused is left unchanged. Throws NotFoundError. */
 export async function resumeWebhookSubscription(
-  { readPool }: Pick<Database, 'readPool'>,
+  database: Pick<Database, 'pool' | 'recorder'>,
   key: SubscriptionKey,
 ): Promise<void> {
-  await assertExists(readPool, key);
-  await resumeQueue(readPool, key.id);
+  await change(database, async (db) => {
+    await assertExists(db, key);
+    await resumeQueue(db, key.id);
+  });
 }
 
 /** Throws NotFoundError if the subscription does not exist, is deleted, or belongs to another tenant. */

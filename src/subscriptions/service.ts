@@ -6,7 +6,7 @@ import { problemsOfEventTypes } from '../events/catalogue/service.ts';
 import { Prisma, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
-import { type Database, inPrismaTransaction } from '../postgres/client.ts';
+import { changeWithPrisma, type Database, inPrismaTransaction } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
 import {
   type CustomHeader,
@@ -49,8 +49,6 @@ type CreateInput = WebhookSubscriptionSettings &
 
 const MAX_OLD_SECRETS = 10;
 const MAX_OVERLAP_SECONDS = 604_800;
-/** The same as the pool's limit on a statement. */
-const TRANSACTION = { maxWait: 5_000, timeout: 30_000 } as const;
 
 /** Throws an InputError or a TooManySubscriptionsError. */
 export async function createWebhookSubscription(
@@ -78,7 +76,7 @@ export async function createWebhookSubscription(
     ...sealHeaders(services.secretBox, { id, tenant, headers: completeHeaders(headers ?? [], NO_HEADERS) }),
     secrets: { create: sealSecret(services.secretBox, { secret, tenant, timeMs: services.database.clock.now() }) },
   };
-  const subscription = await services.database.prisma.$transaction(async (transaction) => {
+  const subscription = await changeWithPrisma(services.database, async (transaction) => {
     // The trigger that assigns versions has locked the tenant here, so concurrent creations of a tenant are counted in turn.
     const created = await transaction.webhookSubscription.create({ data });
     const count = await transaction.webhookSubscription.count({ where: { tenant, deletedAt: null } });
@@ -86,7 +84,7 @@ export async function createWebhookSubscription(
       throw new TooManySubscriptionsError(services.maxSubscriptionsPerTenant);
     }
     return created;
-  }, TRANSACTION);
+  });
   return { subscription, secret };
 }
 
@@ -107,7 +105,7 @@ export async function updateWebhookSubscription(
   const { secretBox } = services;
   const target = settings.url == null ? undefined : checkUrl(settings.url, services.egressPolicy);
   const ownProblems = [...(target?.problems ?? []), ...findProblems(settings)];
-  return services.database.prisma.$transaction(async (transaction) => {
+  return changeWithPrisma(services.database, async (transaction) => {
     const { id, tenant, ...old } = await lockSubscription(transaction, key);
     if (ifUnchangedSince !== undefined && old.updatedAt > ifUnchangedSince) throw new SubscriptionChangedError();
     const given = settings.headers ?? undefined;
@@ -132,7 +130,7 @@ export async function updateWebhookSubscription(
       await closeCircuit(inPrismaTransaction(transaction), id);
     }
     return subscription;
-  }, TRANSACTION);
+  });
 }
 
 /** Throws NotFoundError. The row is kept for the delivery log. */
@@ -140,14 +138,14 @@ export async function deleteWebhookSubscription(
   { database }: Pick<WebhookSubscriptionServices, 'database'>,
   key: SubscriptionKey,
 ): Promise<void> {
-  await database.prisma.$transaction(async (transaction) => {
+  await changeWithPrisma(database, async (transaction) => {
     const { id } = await lockSubscription(transaction, key);
     await transaction.webhookSubscription.update({
       where: { id },
       data: { isActive: false, deletedAt: new Date(database.clock.now()) },
     });
     await endDeliveries(transaction, id);
-  }, TRANSACTION);
+  });
 }
 
 /**
@@ -161,7 +159,7 @@ export async function rotateWebhookSecret(
   if (overlapSeconds < 0 || overlapSeconds > MAX_OVERLAP_SECONDS) {
     throw new InvalidInputError([{ path: 'overlapSeconds', message: `must be from 0 to ${MAX_OVERLAP_SECONDS}` }]);
   }
-  return database.prisma.$transaction(async (transaction) => {
+  return changeWithPrisma(database, async (transaction) => {
     const { id, tenant } = await lockSubscription(transaction, key);
     const now = new Date(await readClock(inPrismaTransaction(transaction)));
     const previousSecretExpiresAt = new Date(now.getTime() + overlapSeconds * 1_000);
@@ -180,7 +178,7 @@ export async function rotateWebhookSecret(
     // Any update of the row fires the trigger that notifies the senders' caches.
     const subscription = await transaction.webhookSubscription.update({ where: { id }, data: { updatedAt: now } });
     return { subscription, secret, previousSecretExpiresAt };
-  }, TRANSACTION);
+  });
 }
 
 /**
@@ -191,7 +189,7 @@ export async function expireSigningSecret(
   { database }: Pick<WebhookSubscriptionServices, 'database'>,
   { secretId, ...key }: SubscriptionKey & { readonly secretId: string },
 ): Promise<WebhookSubscription> {
-  return database.prisma.$transaction(async (transaction) => {
+  return changeWithPrisma(database, async (transaction) => {
     const { id } = await lockSubscription(transaction, key);
     const now = new Date(await readClock(inPrismaTransaction(transaction)));
     const secret = isUuid(secretId)
@@ -207,7 +205,7 @@ export async function expireSigningSecret(
     }
     // Any update of the row fires the trigger that notifies the senders' caches.
     return transaction.webhookSubscription.update({ where: { id }, data: { updatedAt: now } });
-  }, TRANSACTION);
+  });
 }
 
 type LockedSubscription = Pick<

@@ -30,7 +30,7 @@ export function createApiServer(
     publicUrl: undefined,
     egress,
     maxSubscriptionsPerTenant: 1_000,
-    retention: { days: 30, maxPerSubscription: undefined },
+    retention: { days: 30, maxPerSubscription: undefined, auditLogDays: 365 },
     retryScheduleMs: [5_000],
     jwt: { secret: JWT_SECRET },
     api: { ...SETTINGS, ...settings },

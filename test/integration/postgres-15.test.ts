@@ -42,7 +42,13 @@ it.skipIf(postgres === undefined)("the core works on Debian's Postgres 15, reten
      FOR VALUES FROM ('016f5e66-e800-0000-0000-000000000000') TO ('016f638d-4400-0000-0000-000000000000')`,
   );
   const log = pino({ level: 'silent' });
-  const job = new RetentionJob({ databaseUrl: url, log, retentionDays: 30, maxPerSubscription: undefined });
+  const job = new RetentionJob({
+    databaseUrl: url,
+    log,
+    retentionDays: 30,
+    maxPerSubscription: undefined,
+    auditLogDays: 365,
+  });
   cleanUps.push(() => job.stop());
   job.start();
   const isThere = async () =>

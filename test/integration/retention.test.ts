@@ -52,7 +52,9 @@ function createJob({ url }: RetentionDatabase, maxPerSubscription?: number): { j
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
   return {
-    job: onCleanUp(new RetentionJob({ databaseUrl: url, log, retentionDays: 30, maxPerSubscription })),
+    job: onCleanUp(
+      new RetentionJob({ databaseUrl: url, log, retentionDays: 30, maxPerSubscription, auditLogDays: 365 }),
+    ),
     lines,
   };
 }

@@ -27,6 +27,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     Delivery: 'deliveries',
     Attempt: 'attempts',
     Replay: 'replays',
+    AuditEntry: 'audit_log',
   } as const;
   expect(Object.keys(tables).toSorted()).toEqual(Object.keys(Prisma.ModelName).toSorted());
   const { prisma } = database;
@@ -44,6 +45,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   await prisma.delivery.findFirst();
   await prisma.attempt.findFirst();
   await prisma.replay.findFirst();
+  await prisma.auditEntry.findFirst();
   const fields = {
     ApiKey: Prisma.ApiKeyScalarFieldEnum,
     Tenant: Prisma.TenantScalarFieldEnum,
@@ -58,6 +60,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     Delivery: Prisma.DeliveryScalarFieldEnum,
     Attempt: Prisma.AttemptScalarFieldEnum,
     Replay: Prisma.ReplayScalarFieldEnum,
+    AuditEntry: Prisma.AuditEntryScalarFieldEnum,
   };
   for (const [model, table] of Object.entries(tables)) {
     const known = Object.keys(fields[model as keyof typeof fields]);

@@ -27,7 +27,8 @@ type Things = Readonly<
     | 'attemptId'
     | 'rejectedEventId'
     | 'apiKeyId'
-    | 'replayId',
+    | 'replayId'
+    | 'auditEntryId',
     string
   >
 >;
@@ -58,6 +59,11 @@ const CASES: Readonly<Record<string, Case>> = {
   'Query.rejectedEvents': (x) => [
     `rejectedEvents(filter: { tenant: "${x.tenant}" })`,
     ...pages('rejectedEvents', x.rejectedEventId),
+  ],
+  'Query.auditLog': (x) => [
+    `auditLog(filter: { tenant: "${x.tenant}" })`,
+    `auditLog(filter: { objectIds: ["${x.subscriptionId}"] })`,
+    ...pages('auditLog', x.auditEntryId),
   ],
   'Query.apiKeys': (x) => [`apiKeys(filter: { tenant: "${x.tenant}" })`, 'apiKeys'],
   'Query.deliveryStats': (x) =>
@@ -252,6 +258,7 @@ async function furnish(tenant: string): Promise<Things> {
     attemptId: await idOf('attempts', `event_type <> 'shared'`),
     rejectedEventId: await idOf('rejected_events'),
     replayId: await idOf('replays'),
+    auditEntryId: await idOf('audit_log'),
   };
 }
 

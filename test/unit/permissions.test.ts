@@ -29,6 +29,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.events': READERS,
   'Query.rejectedEvents': READERS,
   'Query.apiKeys': ADMINS,
+  'Query.auditLog': READERS,
   'Query.eventType': READERS,
   'Query.eventTypes': READERS,
   'Query.testFilter': READERS,

@@ -65,6 +65,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     `events(${PAGE}, filter: EventFilter, ${SIZE}): EventConnection!`,
     `rejectedEvents(${PAGE}, filter: RejectedEventFilter, ${SIZE}): RejectedEventConnection!`,
     `apiKeys(${PAGE}, filter: ApiKeyFilter, ${SIZE}): ApiKeyConnection!`,
+    `auditLog(${PAGE}, filter: AuditLogFilter, ${SIZE}): AuditEntryConnection!`,
     'eventType(name: String!): EventType',
     `eventTypes(${PAGE}, filter: EventTypeFilter, ${SIZE}): EventTypeConnection!`,
     'replay(id: ID!): Replay',
@@ -116,6 +117,12 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   StartReplayPayload: ['replay: Replay!'],
   CancelReplayPayload: ['replay: Replay!'],
   ReplayFilter: ['tenant: String'],
+  AuditLogFilter: ['tenant: String', 'mutations: [String!]', 'objectIds: [ID!]', 'from: DateTime', 'to: DateTime'],
+  AuditEntry: [
+    ...['id: ID!', 'tenant: String', 'mutation: String!', 'actor: AuditActor!', 'objectType: String!', 'objectId: ID'],
+    ...['before: JSON', 'after: JSON', 'createdAt: DateTime!'],
+  ],
+  AuditActor: ['kind: AuditActorKind!', 'scope: ApiKeyScope!', 'id: ID', 'name: String'],
   Replay: [
     ...['id: ID!', 'tenant: String!', 'status: ReplayStatus!', 'filter: JSON!', 'ratePerSecond: Int!'],
     ...['deliveryCount: Int!', 'replayedCount: Int!', 'skippedCount: Int!', 'createdAt: DateTime!'],

@@ -402,3 +402,26 @@ CREATE TABLE replays (
 ) WITH (fillfactor = 50);
 CREATE INDEX replays_tenant_id_idx ON replays (tenant, id);
 CREATE INDEX replays_running_idx ON replays (tenant) WHERE status = 'RUNNING';
+
+-- Changes made with mutations, and who made them (docs/audit-log.md).
+CREATE TYPE audit_actor_kind AS ENUM ('OPERATOR', 'API_KEY', 'JWT');
+CREATE TABLE audit_log (
+  id          uuid PRIMARY KEY,
+  -- Null: the change was not about one tenant.
+  tenant      text,
+  mutation    text NOT NULL,
+  actor_kind  audit_actor_kind NOT NULL,
+  actor_scope api_key_scope NOT NULL,
+  -- The id of the API key; its name, or the claim `sub` of the JWT.
+  actor_id    text,
+  actor_name  text,
+  -- The GraphQL type of the object, and its id.
+  object_type text NOT NULL,
+  object_id   text,
+  -- The settings that differ, without secrets; null if the object did not exist before, or does not exist after.
+  before      jsonb,
+  after       jsonb,
+  created_at  timestamptz(3) NOT NULL DEFAULT now()
+);
+CREATE INDEX audit_log_tenant_id_idx ON audit_log (tenant, id);
+CREATE INDEX audit_log_object_id_id_idx ON audit_log (object_id, id);

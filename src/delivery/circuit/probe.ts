@@ -1,5 +1,5 @@
 import { DomainError } from '../../lib/errors.ts';
-import type { Database } from '../../postgres/client.ts';
+import { change, type Database } from '../../postgres/client.ts';
 import { assertExists } from '../../subscriptions/pause.ts';
 import type { SubscriptionKey } from '../../subscriptions/service.ts';
 import { requestProbe } from './store.ts';
@@ -17,7 +17,12 @@ export class CircuitClosedError extends DomainError {
  * Sends the next due delivery of an open circuit at once, as a probe. Throws a NotFoundError or a CircuitClosedError; for a
  * tenant's caller, a subscription of another tenant is not found.
  */
-export async function probeNow({ readPool }: Pick<Database, 'readPool'>, key: SubscriptionKey): Promise<void> {
-  await assertExists(readPool, key);
-  if (!(await requestProbe(readPool, key.id))) throw new CircuitClosedError();
+export async function probeNow(
+  database: Pick<Database, 'pool' | 'recorder'>,
+  key: SubscriptionKey,
+): Promise<void> {
+  await change(database, async (db) => {
+    await assertExists(db, key);
+    if (!(await requestProbe(db, key.id))) throw new CircuitClosedError();
+  });
 }

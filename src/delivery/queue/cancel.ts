@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { NotFoundError } from '../../lib/errors.ts';
 import { idRange, isUuid } from '../../lib/uuid7.ts';
-import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
+import { change, type Database, type Queryable } from '../../postgres/client.ts';
 import { type DeliveryKey, DeliveryNotPendingError } from './retry.ts';
 import { lockDelivery } from './store.ts';
 
@@ -9,9 +9,9 @@ import { lockDelivery } from './store.ts';
  * Cancels a pending delivery: it is not attempted again. Cancelling it twice is no error. Throws NotFoundError or
  * DeliveryNotPendingError.
  */
-export async function cancelDelivery({ pool }: Pick<Database, 'pool'>, key: DeliveryKey): Promise<void> {
+export async function cancelDelivery(database: Pick<Database, 'pool' | 'recorder'>, key: DeliveryKey): Promise<void> {
   if (!isUuid(key.id)) throw new NotFoundError('delivery');
-  await transaction(pool, async (db) => {
+  await change(database, async (db) => {
     const delivery = await lockDelivery(db, key);
     if (delivery === undefined) throw new NotFoundError('delivery');
     const { status } = delivery;

@@ -1,7 +1,7 @@
 import { type EventType, Prisma } from '../../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../../lib/errors.ts';
 import { closeMatches } from '../../lib/text.ts';
-import type { Database } from '../../postgres/client.ts';
+import { changeWithPrisma, type Database } from '../../postgres/client.ts';
 import { isEventType, isEventTypePattern, isSystemEventType, matchesPattern, TEST_EVENT_TYPE } from '../event-type.ts';
 import { findSchemaProblems } from './compile.ts';
 import type { SchemaThread } from './schema-thread.ts';
@@ -26,10 +26,7 @@ const MAX_SUGGESTED = 10;
 type Services = { readonly database: Database; readonly schemaThread: SchemaThread };
 
 /** Creates or changes an entry of the event catalogue. Throws an InvalidInputError. */
-export async function putEventType(
-  { database: { prisma, clock }, schemaThread }: Services,
-  input: EventTypeInput,
-): Promise<EventType> {
+export async function putEventType({ database, schemaThread }: Services, input: EventTypeInput): Promise<EventType> {
   const { name, description, schema, isArchived } = input;
   const values = {
     ...(description != null && { description }),
@@ -39,15 +36,17 @@ export async function putEventType(
   const problems = findProblems(input);
   if (schema != null) problems.push(...(await findSchemaProblems(schemaThread, schema)));
   // An invalid name may contain NUL, which Postgres cannot store.
-  const others = isEventType(name) ? await prisma.eventType.count({ where: { name: { not: name } } }) : 0;
+  const others = isEventType(name) ? await database.prisma.eventType.count({ where: { name: { not: name } } }) : 0;
   if (others >= MAX_CATALOGUE_SIZE)
     problems.push({ path: 'name', message: `would be one of more than ${MAX_CATALOGUE_SIZE}` });
   if (problems.length > 0) throw new InvalidInputError(problems);
-  return prisma.eventType.upsert({
-    where: { name },
-    create: { name, ...values },
-    update: { ...values, version: { increment: 1 }, updatedAt: new Date(clock.now()) },
-  });
+  return changeWithPrisma(database, (transaction) =>
+    transaction.eventType.upsert({
+      where: { name },
+      create: { name, ...values },
+      update: { ...values, version: { increment: 1 }, updatedAt: new Date(database.clock.now()) },
+    }),
+  );
 }
 
 function toColumn(schema: unknown): Prisma.InputJsonValue | typeof Prisma.DbNull {

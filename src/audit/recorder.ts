@@ -1,0 +1,110 @@
+import type { Viewer } from '../auth/viewer.ts';
+import type { AuditActorKind } from '../generated/prisma/enums.ts';
+import { isUuid, uuid7 } from '../lib/uuid7.ts';
+import type { ChangeRecorder, Queryable } from '../postgres/client.ts';
+import { differences, readSnapshot, type Snapshot } from './objects.ts';
+
+/** One call of a mutation. */
+export type MutationCall = {
+  readonly mutation: string;
+  /** The GraphQL type of the object that it changes. */
+  readonly objectType: string;
+  readonly args: Readonly<Record<string, unknown>>;
+  readonly viewer: Viewer;
+  /** Postgres's time in milliseconds since 1970. */
+  readonly nowMs: number;
+};
+
+/**
+ * Writes one row of the audit log for a call of a mutation, in the transaction that changes something (`change` and
+ * `changeWithPrisma` in postgres/client.ts). A call whose transaction is rolled back leaves no row.
+ */
+export class AuditRecorder implements ChangeRecorder {
+  readonly #call: MutationCall;
+  /** The same for each transaction of the call, so that it has one row. */
+  readonly #id: string;
+  #before: Snapshot | undefined;
+  #isWritten = false;
+
+  constructor(call: MutationCall) {
+    this.#call = call;
+    this.#id = uuid7(call.nowMs);
+  }
+
+  async begin(db: Queryable): Promise<void> {
+    if (!this.#isWritten) this.#before = await this.#read(db, objectIdOf(this.#call, undefined));
+  }
+
+  async end(db: Queryable, result: unknown): Promise<void> {
+    const { mutation, objectType, viewer } = this.#call;
+    const objectId = objectIdOf(this.#call, result);
+    const after = await this.#read(db, objectId);
+    const changed = differences(this.#before?.settings ?? null, after?.settings ?? null);
+    const actor = actorOf(viewer);
+    await db.query(INSERT, [
+      this.#id,
+      tenantOf(this.#call, after ?? this.#before) ?? null,
+      mutation,
+      actor.kind,
+      viewer.scope,
+      actor.id ?? null,
+      actor.name ?? null,
+      objectType,
+      objectId ?? null,
+      changed.before && JSON.stringify(changed.before),
+      changed.after && JSON.stringify(changed.after),
+    ]);
+    this.#isWritten = true;
+  }
+
+  /** Records a mutation that has changed something without a transaction of `change`. */
+  async finish(db: Queryable, result: unknown): Promise<void> {
+    if (!this.#isWritten) await this.end(db, result);
+  }
+
+  #read(db: Queryable, id: string | undefined): Promise<Snapshot | undefined> {
+    const { objectType, viewer } = this.#call;
+    return readSnapshot(db, { type: objectType, id, tenant: viewer.tenant });
+  }
+}
+
+const INSERT = `
+  INSERT INTO audit_log
+    (id, tenant, mutation, actor_kind, actor_scope, actor_id, actor_name, object_type, object_id, before, after)
+  VALUES ($1::uuid, $2, $3, $4::audit_actor_kind, $5::api_key_scope, $6, $7, $8, $9, $10::jsonb, $11::jsonb)
+  ON CONFLICT (id) DO NOTHING`;
+
+function tenantOf({ args, viewer }: MutationCall, object: Snapshot | undefined): string | undefined {
+  return viewer.tenant ?? object?.tenant ?? textIn(args, 'tenant') ?? textIn(args['input'], 'tenant');
+}
+
+type Actor = { readonly kind: AuditActorKind; readonly id?: string; readonly name?: string | undefined };
+
+function actorOf({ credentialId, subject }: Viewer): Actor {
+  if (credentialId === 'admin') return { kind: 'OPERATOR' };
+  // Only API keys have UUIDs. The other ids are hashes of the claim `sub`, or of a token.
+  if (isUuid(credentialId)) return { kind: 'API_KEY', id: credentialId, name: subject };
+  return { kind: 'JWT', name: subject };
+}
+
+/** Longer ids are not those of an object. */
+const MAX_ID_LENGTH = 256;
+
+/** The id in the arguments, or that of the object that was created. */
+function objectIdOf({ objectType, args }: MutationCall, result: unknown): string | undefined {
+  const id =
+    textIn(args, 'id') ??
+    textIn(args['input'], 'subscriptionId') ??
+    (objectType === 'CataloguedEventType' ? textIn(args['input'], 'name') : undefined) ??
+    (objectType === 'Tenant' ? textIn(args, 'tenant') : undefined) ??
+    textIn(result, 'id');
+  return id?.replaceAll('\0', '').slice(0, MAX_ID_LENGTH);
+}
+
+/** A member of an object of GraphQL's or Prisma's, if it is a text. */
+function textIn(value: unknown, name: string): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  // `as`: a member of any object may be read.
+  const member = (value as Readonly<Record<string, unknown>>)[name];
+  return typeof member === 'string' ? member : undefined;
+}

@@ -1,0 +1,127 @@
+import { checkFilter } from '../delivery-log/filter.ts';
+import { AuditActorKind, type AuditEntry, type Prisma } from '../generated/prisma/client.ts';
+import { uuid7Floor } from '../lib/uuid7.ts';
+import { pageOf } from '../postgres/keyset.ts';
+import { ApiKeyScopeEnum } from './api-key.ts';
+import { builder } from './builder.ts';
+import { PAGE } from './page.ts';
+
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+
+const ActorKindEnum = builder.enumType('AuditActorKind', {
+  description: 'The kind of credential that made a change.',
+  values: {
+    [AuditActorKind.OPERATOR]: { description: "The operator's key, `ADMIN_API_KEY`." },
+    [AuditActorKind.API_KEY]: { description: 'An API key.' },
+    [AuditActorKind.JWT]: { description: 'A JWT.' },
+  },
+});
+
+type Actor = Pick<AuditEntry, 'actorKind' | 'actorScope' | 'actorId' | 'actorName'>;
+
+const ActorType = builder.objectRef<Actor>('AuditActor').implement({
+  description: 'The credential that made a change.',
+  fields: (t) => ({
+    kind: t.expose('actorKind', { type: ActorKindEnum }),
+    scope: t.expose('actorScope', { type: ApiKeyScopeEnum }),
+    id: t.exposeID('actorId', {
+      nullable: true,
+      description: "The id of the API key; null for another kind, and for a tenant if it is the operator's.",
+    }),
+    name: t.exposeString('actorName', {
+      nullable: true,
+      description:
+        "The name of the API key, or the claim `sub` of the JWT; null without one, and for a tenant if it is the operator's.",
+    }),
+  }),
+});
+
+const EntryType = builder.prismaObject('AuditEntry', {
+  description: 'A change that was made with a mutation.',
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    tenant: t.exposeString('tenant', {
+      nullable: true,
+      description: 'The tenant whose data was changed; null if the change was not about one tenant.',
+    }),
+    mutation: t.exposeString('mutation', { description: 'The name of the mutation.' }),
+    actor: t.field({
+      type: ActorType,
+      // A tenant does not learn the names of the operator's people and systems.
+      resolve: (entry, _args, { viewer }) =>
+        entry.actorScope === 'ADMIN' && viewer.scope !== 'ADMIN' ? { ...entry, actorId: null, actorName: null } : entry,
+    }),
+    objectType: t.exposeString('objectType', { description: 'The GraphQL type of the object that was changed.' }),
+    objectId: t.exposeID('objectId', { nullable: true, description: 'The id of the object.' }),
+    before: t.expose('before', {
+      type: 'JSON',
+      nullable: true,
+      description:
+        'The settings that were changed, with their old values, without secrets; null if the object was created.',
+    }),
+    after: t.expose('after', {
+      type: 'JSON',
+      nullable: true,
+      description:
+        'The settings that were changed, with their new values, without secrets; null if the object was deleted.',
+    }),
+    createdAt: t.expose('createdAt', { type: 'DateTime' }),
+  }),
+});
+
+const FilterInput = builder.inputType('AuditLogFilter', {
+  description: 'A filter for the audit log. Every given field must match; a list has at most 250 entries.',
+  fields: (t) => ({
+    tenant: t.string({
+      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
+    }),
+    mutations: t.stringList({ description: 'Any of these mutations.' }),
+    objectIds: t.idList({ description: 'Any of these objects.' }),
+    from: t.field({ type: 'DateTime', description: 'The earliest time, included.' }),
+    to: t.field({ type: 'DateTime', description: 'The end of the period, excluded.' }),
+  }),
+});
+
+const Edge = builder.edgeObject({ name: 'AuditEntryEdge', type: EntryType });
+const Connection = builder.connectionObject({ name: 'AuditEntryConnection', type: EntryType }, Edge);
+
+builder.queryField('auditLog', (t) =>
+  t.prismaConnection(
+    {
+      type: EntryType,
+      ...PAGE,
+      description: 'The changes made with mutations, newest first. Events that were published are not among them.',
+      args: { filter: t.arg({ type: FilterInput, description: 'The changes to return. Default: all.' }) },
+      resolve: (query, _root, { filter }, { services, viewer }) =>
+        services.database.prisma.auditEntry.findMany(
+          pageOf(query, { AND: [checkFilter(viewer, filter), ...conditions(filter ?? {})] }),
+        ),
+    },
+    Connection,
+  ),
+);
+
+type Filter = {
+  readonly mutations?: readonly string[] | null | undefined;
+  readonly objectIds?: readonly string[] | null | undefined;
+  readonly from?: Date | null | undefined;
+  readonly to?: Date | null | undefined;
+};
+
+function conditions({ mutations, objectIds, from, to }: Filter): Prisma.AuditEntryWhereInput[] {
+  return [
+    ...(mutations == null ? [] : [{ mutation: { in: mutations.filter(isStorable) } }]),
+    ...(objectIds == null ? [] : [{ objectId: { in: objectIds.filter(isStorable) } }]),
+    // An id has the time at which its mutation began.
+    ...(from == null ? [] : [{ createdAt: { gte: from }, id: { gte: uuid7Floor(from.getTime() - DRIFT_MS) } }]),
+    ...(to == null ? [] : [{ createdAt: { lt: to }, id: { lt: uuid7Floor(to.getTime() + DRIFT_MS) } }]),
+  ];
+}
+
+/** How far the time in an id and `createdAt` may be apart, in milliseconds: a mutation and a process's clock. */
+const DRIFT_MS = 300_000;
+
+/** Postgres cannot store a NUL in text. */
+function isStorable(text: string): boolean {
+  return !text.includes('\0');
+}

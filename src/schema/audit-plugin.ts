@@ -1,0 +1,72 @@
+import SchemaBuilder, {
+  BasePlugin,
+  type FieldNullability,
+  type InputFieldMap,
+  type PothosOutputFieldConfig,
+  type SchemaTypes,
+  type TypeParam,
+} from '@pothos/core';
+import type { GraphQLFieldResolver } from 'graphql';
+import { AuditRecorder } from '../audit/recorder.ts';
+import type { Context } from './context.ts';
+
+/* eslint max-params: ["error", 4] -- the signature of a resolver: parent, arguments, context, info */
+
+declare global {
+  // eslint-disable-next-line @typescript-eslint/no-namespace -- how Pothos takes the types of plugins
+  export namespace PothosSchemaTypes {
+    interface Plugins<Types extends SchemaTypes> {
+      audit: AuditPlugin<Types>;
+    }
+    /* eslint-disable @typescript-eslint/no-unused-vars -- the parameters of the interface that this one extends */
+    interface MutationFieldOptions<
+      Types extends SchemaTypes,
+      Type extends TypeParam<Types>,
+      Nullable extends FieldNullability<Type>,
+      Args extends InputFieldMap,
+      ResolveReturnShape,
+    > {
+      /**
+       * The GraphQL type of the object that the mutation changes, for the audit log. False: the mutation is not recorded,
+       * for the reason in docs/audit-log.md.
+       */
+      audit: string | false;
+    }
+  }
+}
+
+type Resolver = GraphQLFieldResolver<unknown, Context, Readonly<Record<string, unknown>>>;
+
+/**
+ * Records every mutation in the audit log, unless its field says `audit: false`: it gives the resolver a database whose
+ * changes take the recorder along. The resolver of an exempt mutation is left as it is, and costs nothing.
+ */
+class AuditPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
+  override wrapResolve(
+    resolver: GraphQLFieldResolver<unknown, Types['Context'], object>,
+    { parentType, name, pothosOptions }: PothosOutputFieldConfig<Types>,
+  ): GraphQLFieldResolver<unknown, Types['Context'], object> {
+    const { audit } = pothosOptions as { readonly audit?: string | false };
+    if (parentType !== 'Mutation' || audit === false) return resolver;
+    // `as`: the context is that of our builder, and a resolver is called with the arguments by name.
+    return recorded(resolver, { mutation: name, objectType: audit ?? 'Unknown' }) as typeof resolver;
+  }
+}
+
+function recorded(
+  resolver: Resolver,
+  field: { readonly mutation: string; readonly objectType: string },
+): GraphQLFieldResolver<unknown, Context, Readonly<Record<string, unknown>>> {
+  return async (parent, args, context, info) => {
+    const { services, viewer } = context;
+    const recorder = new AuditRecorder({ ...field, args, viewer, nowMs: services.database.clock.now() });
+    const database = { ...services.database, recorder };
+    const result: unknown = await resolver(parent, args, { ...context, services: { ...services, database } }, info);
+    await recorder.finish(database.pool, result);
+    return result;
+  };
+}
+
+SchemaBuilder.registerPlugin('audit', AuditPlugin);
+
+export default 'audit' as const;
