@@ -29,9 +29,7 @@ export async function deliverEvents(
   const now = database.clock.now();
   const ids = rowIds.map(() => uuid7(now));
   const parameters = [ids, rowIds, tenant, subscriptionId, eventIds, ...idRange(rowIds)];
-  const { rows } = await change(database, (db) =>
-    db.query<{ ids: string[] | null }>(DELIVER_EVENTS, parameters),
-  );
+  const { rows } = await change(database, (db) => db.query<{ ids: string[] | null }>(DELIVER_EVENTS, parameters));
   return rows[0]?.ids ?? [];
 }
 

@@ -17,10 +17,7 @@ export class CircuitClosedError extends DomainError {
  * Sends the next due delivery of an open circuit at once, as a probe. Throws a NotFoundError or a CircuitClosedError; for a
  * tenant's caller, a subscription of another tenant is not found.
  */
-export async function probeNow(
-  database: Pick<Database, 'pool' | 'recorder'>,
-  key: SubscriptionKey,
-): Promise<void> {
+export async function probeNow(database: Pick<Database, 'pool' | 'recorder'>, key: SubscriptionKey): Promise<void> {
   await change(database, async (db) => {
     await assertExists(db, key);
     if (!(await requestProbe(db, key.id))) throw new CircuitClosedError();
