@@ -9,7 +9,7 @@ import tseslint from 'typescript-eslint';
  */
 const layers = [
   ['lib'],
-  ['postgres', 'nats'],
+  ['postgres', 'nats', 'tracing'],
   ['auth'],
   ['events/event-type.ts', 'events/matching', 'events/catalogue'],
   ['delivery/http', 'delivery/queue'],
@@ -59,6 +59,7 @@ const owners = [
   { libraries: 'jose', paths: ['auth'] },
   { libraries: '(ajv|ajv-formats)', paths: ['events/catalogue'] },
   { libraries: '@prisma/.+', paths: ['postgres'] },
+  { libraries: '@opentelemetry/.+', paths: ['tracing'] },
 ];
 
 /**

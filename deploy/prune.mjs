@@ -8,6 +8,8 @@ const folder = process.argv[2];
 if (folder === undefined) throw new Error('usage: node deploy/prune.mjs <node_modules>');
 
 const UNUSED = [
+  // Copies for bundlers: Node.js loads build/src.
+  /[\\/]@opentelemetry[\\/].*[\\/]build[\\/](?:esm|esnext)[\\/]/,
   /\.d\.[cm]?ts$/,
   /\.map$/,
   /[\\/]@types[\\/]/,

@@ -15,6 +15,7 @@ import { createReadiness, NEED_NATS, problemsOf, type Readiness, readinessChecks
 import { HttpServer } from './server/http.ts';
 import { createServices, type OnStop, type Services } from './services.ts';
 import { type Job, StartUp } from './start-up.ts';
+import { type RunningTracing, startTracing } from './tracing/start.ts';
 import { divideWork } from './workers/divide-work.ts';
 import { WorkerPool } from './workers/pool.ts';
 
@@ -57,9 +58,11 @@ export async function startApp(
   const stops: (() => Promise<void>)[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
   try {
+    const tracing = await startTracing(config.tracing, log);
+    if (tracing !== undefined) onStop(() => tracing.stop());
     const infrastructure = await provisionInfrastructure(config, { log, report, signal, onStop });
     signal.throwIfAborted();
-    const services = createServices(divideWork(config).main, { infrastructure, log, onStop, isWorker: false });
+    const services = createServices(divideWork(config).main, { infrastructure, log, onStop, isWorker: false, tracing });
     const { url, ready } = await startServers(config, { infrastructure, services, onStop, writeLog });
     const { natsServers, adminApiKeys } = infrastructure;
     const [adminApiKey] = adminApiKeys;
@@ -111,13 +114,18 @@ export type WorkerApp = Pick<App, 'ready' | 'stop'> & {
   readonly findProblems: () => Promise<readonly string[]>;
 };
 
-type WorkerAppOptions = { readonly infrastructure: Infrastructure; readonly log: Logger };
+type WorkerAppOptions = {
+  readonly infrastructure: Infrastructure;
+  readonly log: Logger;
+  readonly tracing: RunningTracing | undefined;
+};
 
 /** Starts the jobs in a worker process, on the servers that the main process has. */
-export function startWorkerApp(config: Config, { infrastructure, log }: WorkerAppOptions): WorkerApp {
+export function startWorkerApp(config: Config, { infrastructure, log, tracing }: WorkerAppOptions): WorkerApp {
   const stops: (() => Promise<void>)[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
-  const services = createServices(config, { infrastructure, log, onStop, isWorker: true });
+  if (tracing !== undefined) onStop(() => tracing.stop());
+  const services = createServices(config, { infrastructure, log, onStop, isWorker: true, tracing });
   const startUp = createStartUp(config, services, createJobs(config, services));
   onStop(() => atMost(WORK_STOPS_WITHIN_MS, startUp.stop()));
   const checks = readinessChecks({ ...services, startProblems: () => startUp.problems });
@@ -147,7 +155,7 @@ export function createHttpServer(
   services: Services,
   { adminApiKeys, startProblems, pool, idleTimeoutMs }: HttpDeps,
 ): HttpServer {
-  const { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics } = services;
+  const { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics, tracing } = services;
   const checks = readinessChecks({ database, bus, deliveries, startProblems, workers: pool });
   const checkReadiness = createReadiness(config.roles, checks);
   const createApi = () => {
@@ -166,7 +174,7 @@ export function createHttpServer(
         apiKeyRevoked: credentials.revoked,
         maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
         liveLog: new LiveLog({ feed, database, log }),
-        publishEvents: createPublishEvents({ database, deliveries, schemaThread, log, metrics }),
+        publishEvents: createPublishEvents({ database, deliveries, schemaThread, log, metrics, tracing }),
         replayFeed: new ReplayFeed(database, log),
         server: describeServer(config, checkReadiness),
       },
@@ -179,6 +187,7 @@ export function createHttpServer(
     metricsKeys: [...adminApiKeys, ...(config.metricsToken === undefined ? [] : [config.metricsToken])],
     log,
     metrics,
+    isTracing: tracing !== undefined,
     ...(pool !== undefined && { workerMetrics: () => pool.metrics() }),
     ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
   });

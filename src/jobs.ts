@@ -20,18 +20,19 @@ import { SubscriptionCache } from './subscriptions/cache.ts';
 
 /** The jobs of this process's roles, in the order of their start. */
 export function createJobs(config: Config, services: Services): Job[] {
-  const { database, bus, deliveries, schemaThread, log, metrics } = services;
+  const { database, bus, deliveries, schemaThread, log, metrics, tracing } = services;
   return [
     new ClockWatch({ database, log, metrics }),
     ...(config.roles.has('dispatcher')
-      ? [new Dispatcher({ database, bus, deliveries, schemaThread, log, metrics })]
+      ? [new Dispatcher({ database, bus, deliveries, schemaThread, log, metrics, tracing })]
       : []),
     ...(config.roles.has('sender') ? createSenderJobs(config, services) : []),
   ];
 }
 
-function createSenderJobs({ egress, retryScheduleMs, retention, logAttempts }: Config, services: Services): Job[] {
-  const { databaseUrls, database, secretBox, bus, deliveries, feed, log, metrics } = services;
+function createSenderJobs(config: Config, services: Services): Job[] {
+  const { egress, retryScheduleMs, retention, logAttempts, sendsTraceParent } = config;
+  const { databaseUrls, database, secretBox, bus, deliveries, feed, log, metrics, tracing } = services;
   const databaseUrl = databaseUrls.directUrl;
   const subscriptions = new SubscriptionCache(database, secretBox);
   const cancellations = new Cancellations();
@@ -53,6 +54,8 @@ function createSenderJobs({ egress, retryScheduleMs, retention, logAttempts }: C
     retryScheduleMs,
     userAgent,
     logAttempts,
+    tracing,
+    sendsTraceParent,
   });
   const changes = new ChangeListener({
     url: databaseUrl,

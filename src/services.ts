@@ -6,6 +6,7 @@ import { DeliveryStream } from './delivery/queue/stream.ts';
 import { AttemptFeed } from './delivery-log/feed.ts';
 import { SchemaThread } from './events/catalogue/schema-thread.ts';
 import type { Infrastructure } from './infrastructure.ts';
+import type { Tracing } from './lib/tracing.ts';
 import { NatsClient } from './nats/connection.ts';
 import { watchConnection, watchStreams } from './nats/metrics.ts';
 import { createMessageSeal, natsNames } from './nats/names.ts';
@@ -26,6 +27,8 @@ export type Services = {
   readonly log: Logger;
   /** The program's own: each part registers what it counts. */
   readonly metrics: Registry;
+  /** Undefined unless traces are on. */
+  readonly tracing?: Tracing | undefined;
 };
 
 export type OnStop = (stop: () => Promise<void>) => void;
@@ -36,10 +39,14 @@ type ServiceDeps = {
   readonly onStop: OnStop;
   /** Whether this is a worker process: the main process shows the gauges of queues and streams. */
   readonly isWorker: boolean;
+  readonly tracing: Tracing | undefined;
 };
 
 /** Opens no connection yet. What the services need in order to stop is passed to `onStop`, in the order of the start. */
-export function createServices(config: Config, { infrastructure, log, onStop, isWorker }: ServiceDeps): Services {
+export function createServices(
+  config: Config,
+  { infrastructure, log, onStop, isWorker, tracing }: ServiceDeps,
+): Services {
   const { databaseUrls, natsServers, secretsKeys } = infrastructure;
   const secretBox = createSecretBox(...secretsKeys);
   const database = createDatabase({
@@ -68,7 +75,7 @@ export function createServices(config: Config, { infrastructure, log, onStop, is
   const metrics = createMetrics({ database, bus, isWorker });
   const schemaThread = new SchemaThread({ log, metrics });
   onStop(() => schemaThread.stop());
-  return { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics };
+  return { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics, tracing };
 }
 
 type MetricsDeps = Pick<Services, 'database' | 'bus'> & Pick<ServiceDeps, 'isWorker'>;

@@ -8,6 +8,7 @@ import { splitList } from '../lib/text.ts';
 import { problemOfPrefix } from '../nats/names.ts';
 import { schemaOf } from '../postgres/connection.ts';
 import { isSecretsKey } from '../subscriptions/secrets.ts';
+import { EXPORTERS, PROTOCOLS, SAMPLERS } from '../tracing/settings.ts';
 
 export type Role = 'api' | 'dispatcher' | 'sender';
 export const ROLES: readonly Role[] = ['api', 'dispatcher', 'sender'];
@@ -273,9 +274,43 @@ export function parseSchedule(text: string): number[] {
 }
 
 export function parseLogAttempts(text: string): LogAttempts {
-  const choice = LOG_ATTEMPTS.find((name) => name === text);
-  if (choice === undefined) throw new Error(`must be one of ${LOG_ATTEMPTS.join(', ')}`);
-  return choice;
+  return oneOf(LOG_ATTEMPTS)(text);
+}
+
+export const parseTracesExporter = oneOf(EXPORTERS);
+export const parseOtlpProtocol = oneOf(PROTOCOLS);
+export const parseSampler = oneOf(SAMPLERS);
+
+function oneOf<T extends string>(names: readonly T[]): (text: string) => T {
+  return (text) => {
+    const name = names.find((one) => one === text);
+    if (name === undefined) throw new Error(`must be one of ${names.join(', ')}`);
+    return name;
+  };
+}
+
+export function parseHttpUrl(text: string): string {
+  return parseUrl(text, ['https:', 'http:']);
+}
+
+export function parseRatio(text: string): number {
+  const ratio = Number(text);
+  if (!/^[\d.]+$/.test(text) || !(ratio >= 0 && ratio <= 1)) throw new Error('must be a number from 0 to 1');
+  return ratio;
+}
+
+/** `name=value,name=value`, as OpenTelemetry writes headers and attributes; values are percent-encoded. Never repeats a value. */
+export function parsePairs(text: string): Readonly<Record<string, string>> {
+  const pairs = splitList(text).map((item) => {
+    const [, name = '', value = ''] = /^([^=]+)=(.*)$/s.exec(item) ?? [];
+    if (name === '') throw new Error('must be pairs such as name=value, separated by commas');
+    try {
+      return [name.trim(), decodeURIComponent(value.trim())] as const;
+    } catch {
+      throw new Error(`has a value of ${JSON.stringify(name.trim())} that is not percent-encoded`);
+    }
+  });
+  return Object.fromEntries(pairs);
 }
 
 export function parseLogLevel(text: string): string {

@@ -11,23 +11,29 @@ import {
   parseCredentialsFile,
   parseDatabaseUrl,
   parseDnsServers,
+  parseHttpUrl,
   parseJwksUrl,
   parseLogAttempts,
   parseLogLevel,
   parseNatsPrefix,
   parseNatsServers,
   parseOrigins,
+  parseOtlpProtocol,
+  parsePairs,
   parsePemFile,
   parsePort,
   parsePorts,
   parsePublicUrl,
+  parseRatio,
   parseReplicas,
   parseRoles,
+  parseSampler,
   parseSchedule,
   parseSecret,
   parseSecretsKeys,
   parseStreamBytes,
   parseText,
+  parseTracesExporter,
 } from './values.ts';
 import { listVariables, variable } from './variable.ts';
 
@@ -277,6 +283,64 @@ export const TABLE = {
     default: 'all',
     meaning:
       'Which attempts get a line `delivery.attempted` in the log: `all`, `failures` (attempts that failed) or `none`. The delivery log has all of them in any case.',
+  }),
+  tracing: {
+    endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', {
+      parse: parseHttpUrl,
+      meaning:
+        'Exports [traces](tracing.md) to this OpenTelemetry collector over HTTP, such as `http://collector:4318`. Unset: no traces, unless one of the next two variables turns them on.',
+    }),
+    tracesEndpoint: variable('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', {
+      parse: parseHttpUrl,
+      meaning: 'The whole URL for traces, in place of `OTEL_EXPORTER_OTLP_ENDPOINT` and `/v1/traces`.',
+    }),
+    exporter: variable('OTEL_TRACES_EXPORTER', {
+      parse: parseTracesExporter,
+      meaning: '`otlp` turns traces on, to `http://localhost:4318` without an endpoint; `none` turns them off.',
+    }),
+    isDisabled: variable('OTEL_SDK_DISABLED', {
+      parse: parseBoolean,
+      default: 'false',
+      meaning: '`true` turns traces off.',
+    }),
+    headers: variable('OTEL_EXPORTER_OTLP_HEADERS', {
+      parse: parsePairs,
+      isSecret: true,
+      fallback: () => ({}),
+      meaning: 'Headers for the collector, such as its credentials: `name=value,name=value`, percent-encoded.',
+    }),
+    protocol: variable('OTEL_EXPORTER_OTLP_PROTOCOL', {
+      parse: parseOtlpProtocol,
+      default: 'http/protobuf',
+      meaning: '`http/protobuf` or `http/json`.',
+    }),
+    serviceName: variable('OTEL_SERVICE_NAME', {
+      parse: parseText,
+      default: 'webhooks-engine',
+      meaning: 'The name of the service in traces.',
+    }),
+    resourceAttributes: variable('OTEL_RESOURCE_ATTRIBUTES', {
+      parse: parsePairs,
+      fallback: () => ({}),
+      meaning: 'Further attributes of the service in traces: `deployment.environment.name=production,…`.',
+    }),
+    sampler: variable('OTEL_TRACES_SAMPLER', {
+      parse: parseSampler,
+      default: 'parentbased_always_on',
+      meaning:
+        'Which traces are recorded: `parentbased_always_on`, `parentbased_always_off`, `parentbased_traceidratio`, `always_on`, `always_off` or `traceidratio`. Those with `parentbased` follow the decision of the publisher, if there is one.',
+    }),
+    samplerRatio: variable('OTEL_TRACES_SAMPLER_ARG', {
+      parse: parseRatio,
+      default: '1',
+      meaning: 'The part of the traces, from 0 to 1, that the samplers with `traceidratio` record.',
+    }),
+  },
+  sendsTraceParent: variable('SEND_TRACEPARENT', {
+    parse: parseBoolean,
+    default: 'true',
+    meaning:
+      'Whether webhooks carry the header `traceparent` while traces are on, so that receivers can continue them.',
   }),
 };
 

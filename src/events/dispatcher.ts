@@ -7,6 +7,7 @@ import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { groupBy } from '../lib/collections.ts';
 import { pause } from '../lib/loop.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
+import type { Tracing } from '../lib/tracing.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { createMessageCount } from '../nats/metrics.ts';
 import type { NatsNames } from '../nats/names.ts';
@@ -18,6 +19,7 @@ import { type EventMetrics, eventMetrics } from './metrics.ts';
 import { type ParsedEvent, parseEvent, type Rejection, rejectMismatch, toIncomingMessage } from './parse.ts';
 import { createRejectionLog, retryLaterOrReject } from './refused-event.ts';
 import { insertRejectedEvents, type NewRejectedEvent } from './store.ts';
+import { type EventSpans, startDispatchSpans } from './trace.ts';
 import {
   EventWriter,
   MAX_DELIVERIES,
@@ -34,10 +36,19 @@ export type DispatcherOptions = {
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   readonly metrics: Registry;
+  readonly tracing?: Tracing | undefined;
 };
 
 /** `extendedAt`: when JetStream delivered the event, or when its ack deadline was last extended (performance.now()). */
 type ReceivedEvent = Queueable & { readonly message: JsMsg; extendedAt: number };
+
+type ParsedBatch = {
+  readonly batch: readonly ReceivedEvent[];
+  /** The parsed messages of the batch, in its order. */
+  readonly spans: EventSpans<ParsedEvent | Rejection>;
+  /** When parsing began (performance.now()). */
+  readonly begun: number;
+};
 
 /** Limits of one transaction. */
 const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
@@ -225,15 +236,29 @@ export class Dispatcher {
   /** Returns the events dispatched. The others exceeded one transaction's limit of deliveries and are queued again. */
   async #dispatch(batch: readonly ReceivedEvent[], onWritten?: () => Promise<void>): Promise<readonly ReceivedEvent[]> {
     const begun = performance.now();
+    const spans = startDispatchSpans(this.#options.tracing, batch, await parseAll(batch, this.#options.bus.names));
+    try {
+      return await this.#write({ batch, begun, spans }, onWritten);
+    } catch (error) {
+      spans.end({ error });
+      throw error;
+    }
+  }
+
+  async #write(
+    { batch, begun, spans }: ParsedBatch,
+    onWritten?: () => Promise<void>,
+  ): Promise<readonly ReceivedEvent[]> {
+    const parsed = spans.traced;
     const { pool } = this.#options.database;
-    const parsed = await parseAll(batch, this.#options.bus.names);
     const startedAt = performance.now();
     const events = parsed.filter((item) => item.kind === 'event');
     const steps = { validator: this.#validator, writer: this.#writer };
     const batchOfEvents = await writeEvents(steps, pool, events);
     const { written, deferred, knownIds } = batchOfEvents;
     this.#recordDeliveryCounts([...written, ...deferred]);
-    await this.#recordRejections(rejectionsOf(parsed, batchOfEvents));
+    const rejections = rejectionsOf(parsed, batchOfEvents);
+    await this.#recordRejections(rejections);
     const deferredIds = new Set(deferred.map(({ event }) => event.id));
     const isDeferred = (_: ReceivedEvent, index: number) => deferredIds.has(parsed[index]?.id ?? '');
     this.#queue.putBack(batch.filter(isDeferred));
@@ -245,6 +270,7 @@ export class Dispatcher {
     );
     await onWritten?.();
     await publishOrRequeue(this.#options, toPublish, startedAt);
+    spans.end({ matched: written, errors: new Map(rejections.map(({ id, reason }) => [id, reason])) });
     const dispatched = batch.filter((item, index) => !isDeferred(item, index));
     this.#metrics.dispatched({ events: dispatched.length, seconds: (performance.now() - begun) / 1_000 });
     return dispatched;

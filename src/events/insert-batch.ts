@@ -56,6 +56,7 @@ export async function insertBatch(db: Queryable, batch: EventBatch): Promise<Ins
     deliveries.map((delivery) => delivery.eventType),
     deliveries.map((delivery) => delivery.isQueued ?? false),
     isTest,
+    events.map((event) => event.traceParent ?? null),
   ]);
   const [row] = rows;
   if (row?.isCurrent !== true) return undefined;
@@ -74,8 +75,9 @@ const INSERT_BATCH = `
     ) AS are_current
   ), event AS (
     SELECT * FROM unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::bytea[], $11::bigint[],
-      $12::uuid[], $13::event_source[])
-      AS i (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source)
+      $12::uuid[], $13::event_source[], $21::text[])
+      AS i (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source,
+        trace_parent)
     WHERE (SELECT are_current FROM settings)
   ), new_id AS (
     INSERT INTO event_ids (tenant, event_id, event_row_id)
@@ -84,7 +86,7 @@ const INSERT_BATCH = `
     RETURNING event_row_id
   ), new_event AS (
     INSERT INTO events
-      (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source)
+      (id, tenant, event_id, type, occurred_at, data, matched_version, filter_budget_exhausted_at, source, trace_parent)
     SELECT * FROM event WHERE event_id = id::text OR id IN (SELECT event_row_id FROM new_id)
     ON CONFLICT DO NOTHING
     RETURNING id

@@ -4,6 +4,7 @@ import { publishOrRequeue, unpublishedMessages } from '../delivery/queue/message
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { DomainError } from '../lib/errors.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
+import type { Tracing } from '../lib/tracing.ts';
 import { uuid7 } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
@@ -12,6 +13,7 @@ import type { SchemaThread } from './catalogue/schema-thread.ts';
 import { EventDataInvalidError, EventValidator } from './catalogue/validator.ts';
 import { eventMetrics } from './metrics.ts';
 import { knownEvents, type NewEvent } from './store.ts';
+import { startPublishSpans } from './trace.ts';
 import { EventWriter, MAX_DELIVERIES, warnOfExhaustedFilterBudget, writeEvents } from './writer.ts';
 
 export type EventToPublish = Pick<NewEvent, 'tenant' | 'type' | 'data'> & {
@@ -32,7 +34,11 @@ export type PublishedEvent = Pick<NewEvent, 'tenant' | 'eventId' | 'type' | 'occ
 export type PublishOutcome = { readonly event: PublishedEvent } | { readonly error: unknown };
 
 /** Writes events and their deliveries and publishes the deliveries. Resolves with the outcome of each event, in order. */
-export type PublishEvents = (events: readonly EventToPublish[]) => Promise<PublishOutcome[]>;
+export type PublishEvents = (
+  events: readonly EventToPublish[],
+  /** The position in a trace of the request that publishes them. */
+  traceParent?: string,
+) => Promise<PublishOutcome[]>;
 
 type Services = {
   readonly database: Database;
@@ -40,6 +46,7 @@ type Services = {
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
   readonly metrics: Registry;
+  readonly tracing?: Tracing | undefined;
 };
 
 type Outcome =
@@ -103,16 +110,22 @@ export function createPublishEvents(services: Services): PublishEvents {
     });
   }
 
-  return (events) => {
+  return async (events, parent) => {
     const now = services.database.clock.now();
-    return Promise.all(
-      events.map(async ({ tenant, type, data, eventId, occurredAt }) => {
-        const id = uuid7(now);
-        const event = { id, tenant, eventId: eventId ?? id, type, occurredAt: occurredAt ?? new Date(now), data };
-        return outcomeOf(event, await queue.add({ ...event, source: 'GRAPHQL' }));
-      }),
-    );
+    const created = events.map(({ tenant, type, data, eventId, occurredAt }): NewEvent => {
+      const id = uuid7(now);
+      const source = 'GRAPHQL';
+      return { id, tenant, eventId: eventId ?? id, type, occurredAt: occurredAt ?? new Date(now), data, source };
+    });
+    const spans = startPublishSpans(services.tracing, { events: created, parent });
+    const outcomes = await Promise.all(spans.traced.map(async (event) => outcomeOf(event, await queue.add(event))));
+    spans.end({ errors: new Map(outcomes.map((outcome, index) => [created[index]?.id ?? '', errorOf(outcome)])) });
+    return outcomes;
   };
+}
+
+function errorOf(outcome: PublishOutcome): unknown {
+  return 'error' in outcome ? outcome.error : undefined;
 }
 
 function outcomeOf(event: NewEvent, outcome: FinalOutcome): PublishOutcome {

@@ -10,6 +10,8 @@ export type NewEvent = {
   readonly type: string;
   readonly occurredAt: Date;
   readonly data: Buffer;
+  /** The position of its span in the trace of its publication; undefined without tracing. */
+  readonly traceParent?: string | undefined;
   /** Where it was published. Default: NATS. */
   readonly source?: EventSource;
 };

@@ -139,6 +139,7 @@ function firstMessage(event: NewEvent, { deliveryId: id, subscription, data }: F
     isProbe: false,
     isTest: false,
     sendAt: undefined,
+    traceParent: event.traceParent,
     data,
   };
 }

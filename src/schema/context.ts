@@ -31,6 +31,8 @@ export type SchemaServices = WebhookSubscriptionServices & {
 export type Context = {
   readonly services: SchemaServices;
   readonly viewer: Viewer;
+  /** The position in a trace of the HTTP request, if traces are on. */
+  readonly traceParent?: string | undefined;
   readonly childPages: ChildPages;
   readonly eventData: EventData;
   readonly eventSummary: EventSummary;

@@ -78,11 +78,11 @@ builder.mutationField('publishEvent', (t) =>
       'Publishes an event without NATS, also while NATS is unavailable. Publishing the same id again, over NATS or here, creates no second event.',
     args: { input: t.arg({ type: Input, required: true, description: 'The event.' }) },
     errors: { types: [InvalidInputError, EventDataInvalidError] },
-    resolve: async (_root, { input }, { services, viewer, work }) => {
+    resolve: async (_root, { input }, { services, viewer, work, traceParent }) => {
       const encoded = await encodeEventData(work.compute, input.data);
       const { event, problems } = readEvent({ ...input, ...readTenant(viewer, input.tenant), encoded });
       if (event === undefined) throw new InvalidInputError(problems);
-      const [outcome] = await services.publishEvents([event]);
+      const [outcome] = await services.publishEvents([event], traceParent);
       if (outcome === undefined || 'error' in outcome) throw outcome?.error;
       return outcome.event;
     },

@@ -117,7 +117,7 @@ builder.mutationField('publishEvents', (t) =>
     args: { input: t.arg({ type: Input, required: true, description: 'The events.' }) },
     complexity: ({ input }) => ({ field: input.events.length, multiplier: Math.max(1, input.events.length) }),
     errors: { types: [InvalidInputError] },
-    resolve: async (_root, { input }, { services, viewer, work }) => {
+    resolve: async (_root, { input }, { services, viewer, work, traceParent }) => {
       const { tenant, tenantProblem } = readTenant(viewer, input.tenant);
       const problem = problemOfTenant(tenant, tenantProblem);
       if (problem !== undefined) throw new InvalidInputError([{ path: 'tenant', message: problem }]);
@@ -127,7 +127,8 @@ builder.mutationField('publishEvents', (t) =>
       }
       const results = await readEvents(work, { tenant, events: input.events });
       work.spend(EVENT_MS * results.length);
-      const outcomes = await services.publishEvents(results.flatMap(({ event }) => event ?? []));
+      const valid = results.flatMap(({ event }) => event ?? []);
+      const outcomes = await services.publishEvents(valid, traceParent);
       rethrowIfAllFailed(outcomes);
       return { results: resultsOf(results, outcomes) };
     },

@@ -49,6 +49,8 @@ export type ServerContext = {
   isAdmitted?: true;
   /** The operation came over a WebSocket, which is closed when its credential ends. */
   isOverSocket?: true;
+  /** The position in a trace of the HTTP request, if traces are on. */
+  traceParent?: string | undefined;
 };
 
 export type Graphql = YogaServerInstance<ServerContext, Context>;
@@ -76,7 +78,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
   return createYoga<ServerContext, Context>({
     schema,
     graphqlEndpoint: '/graphql',
-    context: ({ viewer }) => {
+    context: ({ viewer, traceParent }) => {
       // requireViewer has refused such requests already; fail closed.
       if (viewer === undefined) throw new Error('an operation without a viewer');
       const work = createOperationWork(cpuShares(viewer));
@@ -88,7 +90,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
         subscriptionFigures: createSubscriptionFigures(database),
         tenantFigures: createTenantFigures(database),
       };
-      return { services: { ...services, database }, viewer, stopping, work, ...loaders };
+      return { services: { ...services, database }, viewer, traceParent, stopping, work, ...loaders };
     },
     plugins: [
       operationMetrics.plugin,

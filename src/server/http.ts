@@ -10,6 +10,7 @@ import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
 import { atMost, InFlight } from '../lib/loop.ts';
 import { StartError } from '../lib/start-error.ts';
+import { parseTraceParent } from '../lib/tracing.ts';
 import { VERSION } from '../lib/version.ts';
 import type { SchemaServices } from '../schema/context.ts';
 import { type ConsolePages, createConsolePages } from './console.ts';
@@ -32,6 +33,8 @@ type HttpServerOptions = {
   readonly metricsKeys: readonly string[];
   readonly log: Logger;
   readonly metrics: Registry;
+  /** Whether the header `traceparent` of requests counts. */
+  readonly isTracing: boolean;
   /** The values of the worker processes. */
   readonly workerMetrics?: (() => Promise<readonly MetricValues[]>) | undefined;
   /** Idle time after which a connection is closed, in milliseconds. */
@@ -110,7 +113,7 @@ export class HttpServer {
 
   /** GraphQL over HTTP and over WebSocket: both count against the same limits. */
   #createTransports({ credentials, services }: ApiParts): Transports {
-    const { config, log, metrics } = this.#options;
+    const { config, log, metrics, isTracing } = this.#options;
     const operationMetrics = createOperationMetrics(metrics);
     const takeOperation = createRateLimit(config.api.rateLimit);
     const cpuShares = createCpuShares();
@@ -138,8 +141,9 @@ export class HttpServer {
     const publishRoute = createPublishRoute({ graphql, authenticate, ...limits });
     return {
       graphql: async (request, response) => {
-        const context = await publishRoute(request, response);
-        if (context !== 'answered') await graphql(request, response, context);
+        const traceParent = isTracing ? traceParentOf(request) : undefined;
+        const context = await publishRoute(request, response, traceParent);
+        if (context !== 'answered') await graphql(request, response, { ...context, traceParent });
       },
       sockets: new LiveSockets({ ...shared, metrics, graphql }),
     };
@@ -255,6 +259,10 @@ function explainListenError(error: Error): string {
 function pathOf(request: IncomingMessage): string {
   const [path = ''] = originForm(request).split('?', 1);
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
+}
+
+function traceParentOf({ headers: { traceparent } }: IncomingMessage): string | undefined {
+  return parseTraceParent(typeof traceparent === 'string' ? traceparent : undefined);
 }
 
 /** Servers must also accept the absolute form (RFC 9112, 3.2.2), which proxies send. */

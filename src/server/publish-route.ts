@@ -10,7 +10,6 @@ import {
 } from 'graphql';
 import type { Authenticate } from '../auth/credentials.ts';
 import { type CpuShares, PRICES, type TakeOperation, waitBeforeOperation } from '../auth/quota.ts';
-import type { Viewer } from '../auth/viewer.ts';
 import { type Enveloped, type Graphql, MAX_BODY_BYTES, type ServerContext } from './graphql.ts';
 import { type AnswerLimits, MAX_WHOLE } from './plugins/answers.ts';
 
@@ -25,7 +24,11 @@ type PublishRouteOptions = {
 };
 
 /** Resolves with 'answered', or with the context with which Yoga must answer the request. */
-type PublishRoute = (request: IncomingMessage, response: ServerResponse) => Promise<'answered' | ServerContext>;
+type PublishRoute = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  traceParent: string | undefined,
+) => Promise<'answered' | ServerContext>;
 
 type Operation = {
   readonly query: string;
@@ -48,8 +51,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
   const shared = new graphql.fetchAPI.Request('http://localhost/graphql', { method: 'POST' });
 
   /** Undefined if Yoga must answer. */
-  async function prepare(viewer: Viewer, { query, operationName, variables }: Operation) {
-    const over: ServerContext = { viewer };
+  async function prepare(over: ServerContext, { query, operationName, variables }: Operation) {
     const params = { query };
     const enveloped: Enveloped = graphql.getEnveloped({ request: shared, params, waitUntil: () => undefined, ...over });
     const { schema, parse, validate, contextFactory, execute } = enveloped;
@@ -66,7 +68,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
     }
   }
 
-  return async (request, response) => {
+  return async (request, response, traceParent) => {
     if (!isPlain(request)) return {};
     const viewer = await authenticate(request.headers.authorization).catch(() => undefined);
     if (viewer === undefined) return {};
@@ -75,7 +77,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
     const body = await readBody(request);
     if (body === undefined) return 'answered';
     const operation = readOperation(body);
-    const prepared = operation && (await prepare(viewer, operation));
+    const prepared = operation && (await prepare({ viewer, traceParent }, operation));
     if (prepared === undefined) {
       // Yoga's adapter takes the body from here. It was read.
       Object.assign(request, { body: Readable.from([body]) });

@@ -3,6 +3,8 @@ import { startWorkerApp, type WorkerApp } from '../app.ts';
 import { createLog } from '../lib/log.ts';
 import { whenAborted } from '../lib/loop.ts';
 import { processMetrics } from '../server/metrics.ts';
+import { isTracingOn } from '../tracing/settings.ts';
+import { startTracing } from '../tracing/start.ts';
 import type { Answers, Asked, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
 
 // The program of a worker process: WorkerProcess (worker-process.ts) forks it and sends it its configuration.
@@ -30,8 +32,10 @@ process.on('message', (message: ToWorker) => {
 });
 
 async function run({ number, config, infrastructure }: StartMessage): Promise<void> {
-  const { log } = createLog({ level: config.logLevel, roles: config.roles, worker: number });
-  const { ready, stop: stopApp } = (app = startWorkerApp(config, { infrastructure, log }));
+  const hasTraceIds = isTracingOn(config.tracing);
+  const { log } = createLog({ level: config.logLevel, roles: config.roles, worker: number, hasTraceIds });
+  const tracing = await startTracing(config.tracing, log);
+  const { ready, stop: stopApp } = (app = startWorkerApp(config, { infrastructure, log, tracing }));
   const stopped = new Promise<void>((resolve) => whenAborted(stopping.signal, resolve));
   let exitCode = 0;
   try {

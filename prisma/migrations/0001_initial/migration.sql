@@ -210,6 +210,8 @@ CREATE TABLE events (
   occurred_at timestamptz(3) NOT NULL,
   data        bytea NOT NULL,
   created_at  timestamptz(3) NOT NULL DEFAULT now(),
+  -- The header traceparent of its span (55 characters), for its deliveries; null without tracing.
+  trace_parent text,
   -- The tenant's version whose settings decided which subscriptions get it; null: the recipients were given.
   matched_version bigint,
   -- The first subscription, by id, whose filter was not evaluated, because the event's budget for filters was used up.

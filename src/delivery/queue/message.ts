@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import { isTenant } from '../../auth/viewer.ts';
 import { isEventType, problemOfEventId } from '../../events/event-type.ts';
 import { NoAnswerError } from '../../lib/event-loop.ts';
+import { parseTraceParent } from '../../lib/tracing.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
 import { type DeliveryForPublishing, LEASE_MARGIN_MS, requeueDeliveries, unattemptedDeliveries } from './store.ts';
 import type { DeliveryStream } from './stream.ts';
@@ -31,6 +32,8 @@ export type DeliveryMessage = {
   readonly isTest: boolean;
   /** The earliest send time, in milliseconds since 1970: reserved from the subscription's rate limit. */
   readonly sendAt: number | undefined;
+  /** The position of the event's span in its trace; undefined without tracing. */
+  readonly traceParent?: string | undefined;
   /** The event's data; undefined if it is too large for a message and must be read from Postgres. */
   readonly data: Buffer | undefined;
 };
@@ -82,6 +85,7 @@ const IS_VALID: Readonly<Record<keyof Meta, (value: unknown) => boolean>> = {
   isProbe: isBoolean,
   isTest: isBoolean,
   sendAt: (value) => value === undefined || Number.isFinite(value),
+  traceParent: (value) => value === undefined || (typeof value === 'string' && parseTraceParent(value) === value),
   publishedAt: Number.isFinite,
   inline: isBoolean,
 };
@@ -146,6 +150,7 @@ export function toDeliveryMessage(
     isProbe,
     isTest: pending.isTest,
     sendAt,
+    traceParent: pending.traceParent ?? undefined,
     data: pending.data ?? undefined,
   };
 }

@@ -307,6 +307,7 @@ export type DeliveryForPublishing = {
   readonly occurredAt: Date;
   readonly enqueueCount: number;
   readonly isTest: boolean;
+  readonly traceParent: string | null;
   /** Null if it is larger than the caller's limit. */
   readonly data: Buffer | null;
 };
@@ -315,7 +316,7 @@ export type DeliveryForPublishing = {
 function messageColumns(limit: string): string {
   return `d.id AS "deliveryId", d.tenant, d.subscription_id AS "subscriptionId", s.version AS "subscriptionVersion",
     e.event_id AS "eventId", e.type AS "eventType", e.occurred_at AS "occurredAt", d.enqueue_count AS "enqueueCount",
-    d.is_test AS "isTest",
+    d.is_test AS "isTest", e.trace_parent AS "traceParent",
     CASE WHEN octet_length(e.data) <= ${limit} THEN e.data END AS data`;
 }
 

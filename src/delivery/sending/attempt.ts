@@ -20,13 +20,15 @@ type AttemptInput = {
   readonly subscription: SenderSubscription;
   /** The number of this attempt, from 1. */
   readonly number: number;
+  /** Sent to the receiver. */
+  readonly traceParent: string | undefined;
   readonly signal: AbortSignal;
 };
 
 /** Makes one attempt and returns its outcome and its entry for the delivery log. Rejects if the request cannot be authenticated. */
 export async function makeAttempt(
   { authenticate, post, userAgent, clock }: AttemptDeps,
-  { delivery, subscription, number, signal }: AttemptInput,
+  { delivery, subscription, number, traceParent, signal }: AttemptInput,
 ): Promise<{ readonly outcome: Outcome; readonly attempt: NewAttempt }> {
   const startedAt = new Date(clock.now());
   const body = webhookBody(delivery);
@@ -40,6 +42,7 @@ export async function makeAttempt(
     'webhook-event': delivery.eventType,
     'webhook-delivery': delivery.deliveryId,
     'webhook-attempt': String(number),
+    ...(traceParent !== undefined && { traceparent: traceParent }),
   };
   const { url, timeoutMs } = subscription;
   const outcome = await post({ url, headers, body, timeoutMs, signal });

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { MAX_PENDING_TESTS } from '../../events/test-event.ts';
 import type { WaitReason } from '../../generated/prisma/enums.ts';
+import { type Tracing, withinTrace } from '../../lib/tracing.ts';
 import type { JetStreamMessage } from '../../nats/connection.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SenderSubscription } from '../../subscriptions/cache.ts';
@@ -13,6 +14,7 @@ import type { LimiterEntry } from './limiter.ts';
 import { MAX_SHORT_WAIT_MS } from './redelivery.ts';
 import type { NewResult } from './result-writer.ts';
 import { type NextStep, nextStep, nextStepOfTest } from './retry-policy.ts';
+import { endAttemptSpan, startAttemptSpan } from './trace.ts';
 
 /** A delivery whose message the sender has taken and not acknowledged yet. */
 export type InFlightDelivery = {
@@ -52,6 +54,9 @@ export type HandlerDeps = AttemptDeps & {
   readonly random: () => number;
   readonly log: Logger;
   readonly logAttempts: LogAttempts;
+  readonly tracing?: Tracing | undefined;
+  /** Whether receivers get the header `traceparent`, if there is a trace. */
+  readonly sendsTraceParent?: boolean;
   /** Aborted first: no attempt starts any more. */
   readonly stopTaking: AbortSignal;
   /** Aborted later: running attempts are aborted. */
@@ -244,14 +249,21 @@ async function attempt(
   const { statements, retryScheduleMs, random, clock, stopWorking: signal } = deps;
   const data = delivery.data ?? (await statements.loadData(delivery.deliveryId));
   if (data === undefined) throw new Error(`delivery ${delivery.deliveryId} has no event`);
-  const made = await makeAttempt(deps, { delivery: { ...delivery, data }, subscription, number, signal });
+  const span = startAttemptSpan(deps.tracing, { delivery, url: subscription.url, number });
+  const traceParent = deps.sendsTraceParent === true ? span?.traceParent : undefined;
+  const input = { delivery: { ...delivery, data }, subscription, number, traceParent, signal };
+  const made = await makeAttempt(deps, input).catch((error: unknown) => {
+    span?.end({ error: 'INVALID_REQUEST' });
+    throw error;
+  });
+  endAttemptSpan(span, made.attempt);
   const { outcome } = made;
   // This process aborted the request, which shows nothing about the receiver.
   if (signal.aborted && outcome.kind === 'failure') return NAK;
   const decision = delivery.isTest
     ? nextStepOfTest(outcome)
     : nextStep({ outcome, attemptNumber: number, retryScheduleMs, random: random(), nowMs: clock.now() });
-  return record(deps, delivery, { attempt: made.attempt, decision });
+  return withinTrace(span, () => record(deps, delivery, { attempt: made.attempt, decision }));
 }
 
 async function record(

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { WeightedSemaphore } from '../../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../../lib/tenant-queue.ts';
+import type { Tracing } from '../../lib/tracing.ts';
 import type { JetStreamMessage, NatsClient } from '../../nats/connection.ts';
 import { createMessageCount } from '../../nats/metrics.ts';
 import type { Database } from '../../postgres/client.ts';
@@ -55,6 +56,9 @@ type SenderOptions = {
   readonly retryScheduleMs: readonly number[];
   readonly userAgent: string;
   readonly logAttempts: LogAttempts;
+  readonly tracing: Tracing | undefined;
+  /** Whether receivers get the header `traceparent`, if there is a trace. */
+  readonly sendsTraceParent: boolean;
 };
 
 /** `extendedAt`: when JetStream delivered it, or when its ack deadline was last extended (performance.now()). */
@@ -116,6 +120,8 @@ export class Sender {
       random: Math.random,
       log,
       logAttempts: options.logAttempts,
+      tracing: options.tracing,
+      sendsTraceParent: options.sendsTraceParent,
       stopTaking,
       stopWorking,
     };

@@ -1,0 +1,77 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+
+/**
+ * The seam between tracing and the other parts, which get a `Tracing | undefined`: without tracing there is no tracer to call, and the
+ * OpenTelemetry packages are not loaded. `src/tracing` implements it.
+ */
+export type Tracing = {
+  /** Starts a span. `end` must be called on it. */
+  start(span: NewSpan): Span;
+};
+
+export type NewSpan = {
+  readonly name: string;
+  readonly kind: 'consumer' | 'producer' | 'client';
+  /** `traceparent` of the parent; undefined: a new trace begins, and the sampler decides about it. */
+  readonly parent: string | undefined;
+  /**
+   * A text from which the id of the span is derived, so that a later span of the trace can link to it without knowing more,
+   * even in another process. Default: a random id.
+   */
+  readonly key?: string;
+  /** The key of an earlier span of the same trace, to which this one is linked. */
+  readonly linkedKey?: string | undefined;
+  readonly attributes: SpanAttributes;
+};
+
+export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export type Span = {
+  /** The position of the span, for the next service. Its last two digits say whether the trace is recorded. */
+  readonly traceParent: string;
+  /** `error`: what failed, as a short name without customer data; undefined: nothing failed. */
+  end(result?: { readonly attributes?: SpanAttributes; readonly error?: string | undefined }): void;
+};
+
+/** Version, trace id, span id and flags. Ids of zeros are invalid; versions after 00 may add fields after a hyphen. */
+const TRACE_PARENT = /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(-|$)/;
+/** Characters that are read: those of version 00, and one more. */
+const MAX_LENGTH = 56;
+
+/**
+ * The header `traceparent` (W3C Trace Context, 3.2) in the form of version 00, which has 55 characters; undefined if the text is
+ * no valid one. Of its flags only the decision to sample is kept.
+ */
+export function parseTraceParent(text = ''): string | undefined {
+  const [, version, traceId, spanId, flags = '', end] = TRACE_PARENT.exec(text.slice(0, MAX_LENGTH)) ?? [];
+  if (traceId === undefined || spanId === undefined || (version === '00' && end !== '')) return undefined;
+  return formatTraceParent({ traceId, spanId, isSampled: (Number.parseInt(flags, 16) & 1) === 1 });
+}
+
+export type TracePosition = { readonly traceId: string; readonly spanId: string; readonly isSampled: boolean };
+
+export function formatTraceParent({ traceId, spanId, isSampled }: TracePosition): string {
+  return `00-${traceId}-${spanId}-0${isSampled ? 1 : 0}`;
+}
+
+/** The parts of a text that parseTraceParent returned. */
+export function readTraceParent(traceParent: string): TracePosition {
+  const [, traceId = '', spanId = '', flags = ''] = traceParent.split('-');
+  return { traceId, spanId, isSampled: flags === '01' };
+}
+
+/** The `traceparent` of the span in whose work a log line is written. It costs nothing until the first `withinTrace`. */
+const current = new AsyncLocalStorage<string>();
+
+/** Calls `work`; with a span, log lines written in it carry the ids of the span. */
+export function withinTrace<T>(span: Span | undefined, work: () => T): T {
+  return span === undefined ? work() : current.run(span.traceParent, work);
+}
+
+/** The fields of a log line that name the current span, as OpenTelemetry names them in logs that are not OTLP. */
+export function traceFields(): Readonly<Record<string, string>> {
+  const traceParent = current.getStore();
+  if (traceParent === undefined) return {};
+  const { traceId, spanId, isSampled } = readTraceParent(traceParent);
+  return { trace_id: traceId, span_id: spanId, trace_flags: isSampled ? '01' : '00' };
+}
