@@ -1,11 +1,12 @@
 import { Component, lazy, type ReactNode, Suspense } from 'react';
-import { Route, Router, Switch } from 'wouter';
+import { Route, Router, Switch, useLocation } from 'wouter';
 import { useStore } from './graphql/store.ts';
 import { ClientsProvider } from './graphql/use-clients.tsx';
 import { LiveLogPage } from './live-log/live-log-page.tsx';
 import { messages } from './messages.ts';
 import { session } from './session/session.ts';
 import { SignInAgain, SignInPage } from './session/sign-in.tsx';
+import { actingBase, BASE } from './shell/acting-tenant.ts';
 import { Layout, PageTitle } from './shell/layout.tsx';
 import { EmptyState, SkeletonRows } from './ui/states.tsx';
 
@@ -22,6 +23,9 @@ const SubscriptionsPage = lazy(async () => ({
 const SubscriptionPage = lazy(async () => ({
   default: (await import('./subscriptions/subscription-page.tsx')).SubscriptionPage,
 }));
+const FilterPlaygroundPage = lazy(async () => ({
+  default: (await import('./filter-playground/filter-playground-page.tsx')).FilterPlaygroundPage,
+}));
 const ReplaysPage = lazy(async () => ({ default: (await import('./replays/replays-page.tsx')).ReplaysPage }));
 const ReplayPage = lazy(async () => ({ default: (await import('./replays/replay-page.tsx')).ReplayPage }));
 const EventTypesPage = lazy(async () => ({
@@ -30,10 +34,8 @@ const EventTypesPage = lazy(async () => ({
 const RejectedEventsPage = lazy(async () => ({
   default: (await import('./rejected-events/rejected-events-page.tsx')).RejectedEventsPage,
 }));
+const TenantsPage = lazy(async () => ({ default: (await import('./tenants/tenants-page.tsx')).TenantsPage }));
 const KeysPage = lazy(async () => ({ default: (await import('./keys/keys-page.tsx')).KeysPage }));
-
-/** `/console`, behind a prefix if the server has a public path. */
-const BASE = new URL(document.baseURI).pathname.replace(/\/$/, '');
 
 export function App() {
   const current = useStore(session);
@@ -41,16 +43,28 @@ export function App() {
   return (
     <ClientsProvider sessionKey={current.key}>
       <Router base={BASE}>
-        <Layout>
-          <PageBoundary>
-            <Suspense fallback={<SkeletonRows />}>
-              <Pages />
-            </Suspense>
-          </PageBoundary>
-        </Layout>
+        <Shell />
       </Router>
       {current.hasEnded && <SignInAgain />}
     </ClientsProvider>
+  );
+}
+
+/** Below `/as/<tenant>` every link stays there. */
+function Shell() {
+  const [location] = useLocation();
+  const base = actingBase(location);
+  return (
+    <Router base={base}>
+      <Layout>
+        {/* A page for another tenant begins anew. */}
+        <PageBoundary key={base}>
+          <Suspense fallback={<SkeletonRows />}>
+            <Pages />
+          </Suspense>
+        </PageBoundary>
+      </Layout>
+    </Router>
   );
 }
 
@@ -58,11 +72,15 @@ function Pages() {
   return (
     <Switch>
       <Route path="/" component={OverviewPage} />
+      <Route path="/tenants" component={TenantsPage} />
       <Route path="/log" component={LiveLogPage} />
       <Route path="/event" component={EventPage} />
       <Route path="/events" component={EventsPage} />
       <Route path="/deliveries/:id">{({ id }) => <DeliveryPage id={decodeURIComponent(id)} />}</Route>
       <Route path="/deliveries" component={DeliveriesPage} />
+      <Route path="/subscriptions/:id/filter">
+        {({ id }) => <FilterPlaygroundPage key={id} id={decodeURIComponent(id)} />}
+      </Route>
       <Route path="/subscriptions/:id">{({ id }) => <SubscriptionPage id={decodeURIComponent(id)} />}</Route>
       <Route path="/subscriptions" component={SubscriptionsPage} />
       <Route path="/replays/:id">{({ id }) => <ReplayPage id={decodeURIComponent(id)} />}</Route>

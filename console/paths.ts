@@ -1,6 +1,7 @@
 /** The address of each page. Ids of events are publishers' texts, so they are parameters and not part of the path. */
 export const paths = {
   overview: () => '/',
+  tenants: () => '/tenants',
   liveLog: (query?: string) => withParams('/log', { q: query }),
   event: (tenant: string, id: string) => withParams('/event', { tenant, id }),
   events: (params: Record<string, string | undefined> = {}) => withParams('/events', params),

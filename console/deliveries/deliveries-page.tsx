@@ -3,6 +3,7 @@ import { DeliveryListDocument, type DeliveryListQuery, DeliveryStatus } from '..
 import styles from '../live-log/live-log-page.module.css';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
@@ -16,6 +17,7 @@ import { useIsWide } from '../ui/use-is-wide.ts';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { OpenDelivery } from './delivery-panel.tsx';
+import { deliveriesWords } from './messages.ts';
 
 type DeliveryRow = DeliveryListQuery['deliveries']['nodes'][number];
 
@@ -69,6 +71,7 @@ export function DeliveriesPage() {
   const status = readStatus(params.get('status'));
   const subscription = params.get('subscription');
   const filter = {
+    ...useTenantFilter(params.get('tenant')),
     ...(status !== undefined && { statuses: [status] }),
     ...(subscription !== null && { subscriptionIds: [subscription] }),
   };
@@ -78,7 +81,7 @@ export function DeliveriesPage() {
     pageOf: (data) => data.deliveries,
   });
   const open = params.get('delivery') ?? undefined;
-  const texts = messages.deliveries;
+  const texts = deliveriesWords;
   return (
     <>
       <PageTitle title={texts.title}>

@@ -18,9 +18,9 @@ import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import styles from './event-types-page.module.css';
+import { catalogueWords as words } from './messages.ts';
 import { PutEventType } from './put-event-type.tsx';
 
-const words = messages.catalogue;
 const COLUMNS: readonly Column<EventTypeRowFragment>[] = [
   {
     key: 'name',

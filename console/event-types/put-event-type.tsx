@@ -5,8 +5,7 @@ import { messages } from '../messages.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextAreaField, TextField } from '../ui/field.tsx';
 import { parseJsonText } from '../ui/json-text.ts';
-
-const words = messages.catalogue;
+import { catalogueWords as words } from './messages.ts';
 
 type PutEventTypeProps = {
   /** Undefined: a new entry. */

@@ -15,9 +15,9 @@ import { visibleLine } from '../ui/visible-text.ts';
 import { DeliverAnyway } from './deliver-anyway.tsx';
 import styles from './event-page.module.css';
 import { conditionsOf } from './failed-paths.ts';
+import { eventWords as words } from './messages.ts';
 import { useFailedPaths } from './use-failed-paths.ts';
 
-const words = messages.event;
 const columns = messages.columns;
 
 export type EventDetails = NonNullable<EventDetailsQuery['event']>;
@@ -47,7 +47,8 @@ export function ConsideredSection({ event, considered, onDelivered, ...marking }
       {rows.length > 0 && (
         <Table
           label={words.considered}
-          head={[words.result, columns.endpoint, columns.reason, words.delivery, words.actions]}
+          head={[words.result, columns.endpoint, columns.reason, words.delivery]}
+          grow={columns.endpoint}
           rows={rows.map((row) => ({
             key: row.subscription.id,
             cells: [
@@ -57,22 +58,21 @@ export function ConsideredSection({ event, considered, onDelivered, ...marking }
               </Link>,
               <Reason key="reason" row={row} event={event} {...marking} />,
               row.delivery == null ? (
-                messages.none
+                <span key="actions" className={styles.actions}>
+                  {row.result === 'FILTER_FALSE' && row.subscription.deletedAt == null && (
+                    <Link to={paths.filter(row.subscription.id, event.id)}>{words.editFilter}</Link>
+                  )}
+                  {canWrite && canGetIt(row) && (
+                    <Button kind="quiet" onClick={() => setChosen(row)}>
+                      {words.deliverAnyway}
+                    </Button>
+                  )}
+                </span>
               ) : (
                 <Link key="delivery" to={paths.delivery(row.delivery.id)}>
                   <DeliveryOutcome {...row.delivery} />
                 </Link>
               ),
-              <span key="actions" className={styles.actions}>
-                {row.result === 'FILTER_FALSE' && row.subscription.deletedAt == null && (
-                  <Link to={paths.filter(row.subscription.id, event.id)}>{words.editFilter}</Link>
-                )}
-                {canWrite && canGetIt(row) && (
-                  <Button kind="quiet" onClick={() => setChosen(row)}>
-                    {words.deliverAnyway}
-                  </Button>
-                )}
-              </span>,
             ],
           }))}
         />

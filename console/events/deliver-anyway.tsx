@@ -1,12 +1,10 @@
 import { useState } from 'react';
 import { DeliverEventsDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
-import { messages } from '../messages.ts';
 import { Confirm } from '../ui/confirm.tsx';
 import { announce } from '../ui/live-region.tsx';
 import { splitUrl, visibleLine } from '../ui/visible-text.ts';
-
-const words = messages.event;
+import { eventWords as words } from './messages.ts';
 
 type DeliverAnywayProps = {
   readonly event: { readonly id: string; readonly type: string };

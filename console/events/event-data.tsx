@@ -10,8 +10,7 @@ import { Section } from '../ui/section.tsx';
 import { Segments } from '../ui/segments.tsx';
 import { TextBlock } from '../ui/text-block.tsx';
 import { failedPlaces } from './failed-paths.ts';
-
-const words = messages.event;
+import { eventWords as words } from './messages.ts';
 
 type EventDataProps = {
   /** The data byte for byte. */

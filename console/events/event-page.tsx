@@ -19,9 +19,9 @@ import { splitUrl, visibleLine } from '../ui/visible-text.ts';
 import { ConsideredSection, type EventDetails } from './considered-section.tsx';
 import { EventData } from './event-data.tsx';
 import styles from './event-page.module.css';
+import { eventWords as words } from './messages.ts';
 import { useFailedPaths } from './use-failed-paths.ts';
 
-const words = messages.event;
 const columns = messages.columns;
 
 /** One event: its data, the subscriptions that were considered, each with the reason, and its deliveries. */
@@ -110,6 +110,8 @@ function DeliveriesSection({ event }: { readonly event: EventDetails }) {
       <Table
         label={words.deliveries}
         head={[columns.status, columns.endpoint, columns.attempts, columns.created]}
+        grow={columns.endpoint}
+        numbers={[columns.attempts]}
         rows={rows.map((row) => ({
           key: row.id,
           cells: [

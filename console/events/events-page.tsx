@@ -3,6 +3,7 @@ import { EventListDocument, type EventListQuery } from '../generated/graphql.ts'
 import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import type { Column } from '../ui/grid.tsx';
@@ -11,6 +12,7 @@ import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { shortened, visibleLine } from '../ui/visible-text.ts';
+import { eventsWords } from './messages.ts';
 
 type EventRow = EventListQuery['events']['nodes'][number];
 
@@ -43,14 +45,14 @@ const COLUMNS: readonly Column<EventRow>[] = [
 export function EventsPage() {
   const [params] = useUrlParams();
   const [, navigate] = useLocation();
-  const [tenant, type] = [params.get('tenant'), params.get('type')];
-  const filter = { ...(tenant !== null && { tenant }), ...(type !== null && { eventTypes: [type] }) };
+  const type = params.get('type');
+  const filter = { ...useTenantFilter(params.get('tenant')), ...(type !== null && { eventTypes: [type] }) };
   const pages = usePages({
     query: EventListDocument,
     variables: { filter },
     pageOf: (data) => data.events,
   });
-  const texts = messages.events;
+  const texts = eventsWords;
   return (
     <>
       <PageTitle title={texts.title} />

@@ -23,6 +23,9 @@ const EMBEDDED = [
   'DeliveryStatsGroup',
   'SubscriptionHealth',
   'AttemptTiming',
+  'TestFilterEventResult',
+  'TenantFigures',
+  'DeliverEventsPayload',
 ];
 const PAGES = [
   'Attempt',

@@ -5,7 +5,12 @@ import { describeError } from '../ui/states.tsx';
 export type InputProblem = { readonly path: string; readonly message: string };
 
 /** An error that a mutation returns: of the interface Error, and of InputError if it has problems. */
-type Failure = { readonly message: string; readonly problems?: readonly InputProblem[] };
+type Failure = {
+  readonly message: string;
+  /** Undefined if there was no answer. */
+  readonly code?: string;
+  readonly problems?: readonly InputProblem[];
+};
 
 type Payload<Result> = Exclude<Result, { readonly message: string }>;
 

@@ -4,9 +4,10 @@ import { LoggedAttemptsDocument, type LoggedAttemptsSubscription } from '../gene
 import { useLiveClient } from './use-clients.tsx';
 
 type RefreshOptions = {
-  /** Attempts of a subscription, or of one of its deliveries; by default every attempt that the credential may see. */
+  /** Attempts of a subscription, of one of its deliveries, or of a tenant; by default every attempt that the credential may see. */
   readonly subscriptionId?: string | undefined;
   readonly deliveryId?: string;
+  readonly tenant?: string | undefined;
   /** False while it is not known which attempts are meant. Default: true. */
   readonly isActive?: boolean;
   /** Milliseconds for which attempts are collected before the query is read again. */
@@ -15,7 +16,7 @@ type RefreshOptions = {
 
 /** Reads a query again when attempts are logged, and after each new connection, which may have missed some. */
 export function useRefresh(refresh: UseQueryExecute, options: RefreshOptions): void {
-  const { subscriptionId, deliveryId, isActive = true, collectMs } = options;
+  const { subscriptionId, deliveryId, tenant, isActive = true, collectMs } = options;
   const live = useLiveClient();
   useEffect(() => {
     if (!isActive) return undefined;
@@ -26,9 +27,12 @@ export function useRefresh(refresh: UseQueryExecute, options: RefreshOptions): v
         refresh({ requestPolicy: 'network-only' });
       }, collectMs);
     };
-    const variables = subscriptionId === undefined ? {} : { filter: { subscriptionIds: [subscriptionId] } };
+    const filter = {
+      ...(tenant !== undefined && { tenant }),
+      ...(subscriptionId !== undefined && { subscriptionIds: [subscriptionId] }),
+    };
     const stop = live.subscribe<LoggedAttemptsSubscription>(
-      { query: stringifyDocument(LoggedAttemptsDocument), variables },
+      { query: stringifyDocument(LoggedAttemptsDocument), variables: { filter } },
       {
         next: ({ data }) => {
           if (deliveryId === undefined || data?.deliveryLog.delivery?.id === deliveryId) read();
@@ -43,5 +47,5 @@ export function useRefresh(refresh: UseQueryExecute, options: RefreshOptions): v
       forget();
       window.clearTimeout(timer);
     };
-  }, [live, refresh, subscriptionId, deliveryId, isActive, collectMs]);
+  }, [live, refresh, subscriptionId, deliveryId, tenant, isActive, collectMs]);
 }

@@ -6,8 +6,7 @@ import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
 import { ShownOnce } from '../ui/shown-once.tsx';
-
-const words = messages.keys;
+import { keysWords as words } from './messages.ts';
 
 /** The form of a new key, then the key. */
 export function CreateKey({ onClose }: { readonly onClose: () => void }) {

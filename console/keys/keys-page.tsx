@@ -2,6 +2,7 @@ import { useMemo, useState } from 'react';
 import { KeyListDocument, type KeyRowFragment, RevokeKeyDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
@@ -16,8 +17,8 @@ import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { CreateKey } from './create-key.tsx';
 import styles from './keys-page.module.css';
+import { keysWords as words } from './messages.ts';
 
-const words = messages.keys;
 const names = messages.columns;
 const COLUMNS: readonly Column<KeyRowFragment>[] = [
   {
@@ -76,9 +77,10 @@ export function KeysPage() {
   const [revoking, setRevoking] = useState<KeyRowFragment>();
   const includeRevoked = params.get('revoked') === 'yes';
   const columns = useMemo(() => [...COLUMNS, revokeColumn(setRevoking)], []);
+  const filter = { includeRevoked, ...useTenantFilter() };
   const pages = usePages({
     query: KeyListDocument,
-    variables: { filter: { includeRevoked } },
+    variables: { filter },
     pageOf: (data) => data.apiKeys,
   });
   return (

@@ -5,6 +5,7 @@ import { OpenDelivery } from '../deliveries/delivery-panel.tsx';
 import { useLiveClient } from '../graphql/use-clients.tsx';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { useActingTenant } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useHotkey } from '../shell/use-hotkey.ts';
 import { useUrlParams } from '../shell/use-url-params.ts';
@@ -123,14 +124,18 @@ function useLog(query: string) {
   const client = useClient();
   const live = useLiveClient();
   const [openedAt] = useState(() => Date.now());
+  const tenant = useActingTenant();
   const { log, problems } = useMemo(() => {
     const parsed = parseFilter(query, openedAt);
     const matches = (row: LogRow) => parsed.words.every((word) => textOf(row).includes(word));
     return {
-      log: new LiveLog(parsed.filter, parsed.words.length === 0 ? undefined : matches),
+      log: new LiveLog(
+        { ...parsed.filter, ...(tenant !== undefined && { tenant }) },
+        parsed.words.length === 0 ? undefined : matches,
+      ),
       problems: parsed.problems,
     };
-  }, [query, openedAt]);
+  }, [query, openedAt, tenant]);
   useEffect(() => log.connect({ urql: client, live }), [log, client, live]);
   return { log, problems };
 }

@@ -6,6 +6,8 @@ import { useRefresh } from '../graphql/use-refresh.ts';
 import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { rejectedEventsWords } from '../rejected-events/messages.ts';
+import { useActingTenant } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { preferences } from '../shell/preferences.ts';
 import { useUrlParams } from '../shell/use-url-params.ts';
@@ -21,10 +23,10 @@ import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
+import { overviewWords as words } from './messages.ts';
 import styles from './overview-page.module.css';
 import { bucketLabel, RANGE_NAMES, type RangeName, rangeOf, readRange } from './ranges.ts';
 
-const words = messages.overview;
 /** Statistics of a month count many rows, so pushed attempts lead to one read in this time. */
 const COLLECT_MS = 5_000;
 
@@ -33,11 +35,12 @@ export function OverviewPage() {
   const [params, setParams] = useUrlParams();
   const range = readRange(params.get('range'));
   const [openedAt] = useState(() => Date.now());
+  const tenant = useActingTenant();
   const [{ data, error, fetching }, refresh] = useQuery({
     query: OverviewDocument,
-    variables: rangeOf(range, openedAt),
+    variables: { ...rangeOf(range, openedAt), ...(tenant !== undefined && { tenant }) },
   });
-  useRefresh(refresh, { collectMs: COLLECT_MS });
+  useRefresh(refresh, { tenant, collectMs: COLLECT_MS });
   return (
     <>
       <PageTitle title={words.title}>
@@ -141,6 +144,8 @@ function Failing({ nodes, pageInfo }: OverviewQuery['webhookSubscriptions']) {
             words.oldest,
             words.deactivation,
           ]}
+          grow={messages.columns.endpoint}
+          numbers={[words.pending]}
           rows={nodes.map((row) => ({
             key: row.id,
             cells: [
@@ -177,6 +182,7 @@ function Reasons({ groups, range }: ReasonsProps) {
         <Table
           label={words.reasons}
           head={[messages.columns.reason, messages.columns.attempts]}
+          numbers={[messages.columns.attempts]}
           rows={groups.map(({ key, total }) => ({
             key,
             cells: [
@@ -195,19 +201,20 @@ function Reasons({ groups, range }: ReasonsProps) {
 function Rejected({ nodes }: OverviewQuery['rejectedEvents']) {
   return (
     <Section
-      title={nodes.length === 0 ? messages.rejectedEvents.empty : words.rejected}
+      title={nodes.length === 0 ? rejectedEventsWords.empty : words.rejected}
       actions={nodes.length > 0 && <Link to={paths.rejectedEvents()}>{words.allRejected}</Link>}
     >
       {nodes.length > 0 && (
         <Table
           label={words.rejected}
-          head={[messages.columns.time, messages.columns.reason, messages.rejectedEvents.message]}
+          head={[messages.columns.time, messages.columns.reason, rejectedEventsWords.message]}
+          grow={rejectedEventsWords.message}
           rows={nodes.map((row) => ({
             key: row.id,
             cells: [
               <Time key="time" at={row.createdAt} />,
               <Mark key="reason" tone="failure">
-                {messages.rejectedEvents.reasons[row.reason]}
+                {rejectedEventsWords.reasons[row.reason]}
               </Mark>,
               visibleLine(row.message),
             ],

@@ -1,6 +1,7 @@
 import { useState } from 'react';
 import { RejectedEventListDocument, type RejectedEventListQuery, RejectionReason } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { CopyButton } from '../ui/copy.tsx';
@@ -16,11 +17,11 @@ import { TextBlock } from '../ui/text-block.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
+import { rejectedEventsWords as words } from './messages.ts';
 import styles from './rejected-events-page.module.css';
 
 type RejectedRow = RejectedEventListQuery['rejectedEvents']['nodes'][number];
 
-const words = messages.rejectedEvents;
 const names = messages.columns;
 const COLUMNS: readonly Column<RejectedRow>[] = [
   { key: 'created', header: names.time, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
@@ -64,8 +65,8 @@ const COLUMNS: readonly Column<RejectedRow>[] = [
 export function RejectedEventsPage() {
   const [params, setParams] = useUrlParams();
   const [open, setOpen] = useState<RejectedRow>();
-  const [tenant, reason] = [params.get('tenant'), readReason(params.get('reason'))];
-  const filter = { ...(tenant !== null && { tenant }), ...(reason !== undefined && { reasons: [reason] }) };
+  const reason = readReason(params.get('reason'));
+  const filter = { ...useTenantFilter(params.get('tenant')), ...(reason !== undefined && { reasons: [reason] }) };
   const pages = usePages({
     query: RejectedEventListDocument,
     variables: { filter },

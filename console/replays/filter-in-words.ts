@@ -1,6 +1,4 @@
-import { messages } from '../messages.ts';
-
-const words = messages.replayFilter;
+import { replayFilterWords as words } from './messages.ts';
 
 /** A delivery filter, as the server returns it, in words: "failed deliveries of order.* from … until …". */
 export function filterInWords(filter: unknown): string {

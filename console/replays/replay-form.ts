@@ -1,6 +1,6 @@
 import { DeliveryStatus, type StartReplayInput } from '../generated/graphql.ts';
 import type { InputProblem } from '../graphql/use-action.ts';
-import { messages } from '../messages.ts';
+import { subscriptionFormWords } from '../subscriptions/messages.ts';
 
 /** The texts of the form, as they are typed. */
 type ReplayForm = {
@@ -38,6 +38,6 @@ export function readReplayForm(
         ...(subscription !== '' && { subscriptionIds: [subscription] }),
       },
     },
-    problems: isRate ? [] : [{ path: 'ratePerSecond', message: messages.subscriptionForm.notANumber }],
+    problems: isRate ? [] : [{ path: 'ratePerSecond', message: subscriptionFormWords.notANumber }],
   };
 }

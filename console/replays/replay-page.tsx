@@ -19,9 +19,8 @@ import { ObjectState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
 import { filterInWords } from './filter-in-words.ts';
+import { replaysWords as words } from './messages.ts';
 import styles from './replay-page.module.css';
-
-const words = messages.replays;
 
 /** One replay; its progress is pushed. */
 export function ReplayPage({ id }: { readonly id: string }) {

@@ -4,6 +4,7 @@ import { ReplayListDocument, type ReplayRowFragment } from '../generated/graphql
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
@@ -16,9 +17,9 @@ import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { filterInWords } from './filter-in-words.ts';
+import { replaysWords as words } from './messages.ts';
 import { StartReplay } from './start-replay.tsx';
 
-const words = messages.replays;
 const names = messages.columns;
 const COLUMNS: readonly Column<ReplayRowFragment>[] = [
   { key: 'created', header: names.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
@@ -53,10 +54,10 @@ export function ReplaysPage() {
   const [, navigate] = useLocation();
   const { canWrite } = useViewer();
   const [isStarting, setStarting] = useState(false);
-  const tenant = params.get('tenant');
+  const filter = useTenantFilter(params.get('tenant'));
   const pages = usePages({
     query: ReplayListDocument,
-    variables: { filter: tenant === null ? {} : { tenant } },
+    variables: { filter },
     pageOf: (data) => data.replays,
   });
   return (
@@ -76,7 +77,7 @@ export function ReplaysPage() {
         onOpen={({ id }) => navigate(paths.replay(id))}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
-      {isStarting && <StartReplay tenant={tenant ?? ''} onClose={() => setStarting(false)} />}
+      {isStarting && <StartReplay tenant={filter.tenant ?? ''} onClose={() => setStarting(false)} />}
     </>
   );
 }

@@ -1,5 +1,6 @@
 import { useState } from 'react';
 import { useLocation } from 'wouter';
+import { deliveriesWords } from '../deliveries/messages.ts';
 import { StartReplayDocument } from '../generated/graphql.ts';
 import { type InputProblem, useAction } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
@@ -8,9 +9,8 @@ import { paths } from '../paths.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
 import { count } from '../ui/format.ts';
+import { replaysWords as words } from './messages.ts';
 import { readReplayForm } from './replay-form.ts';
-
-const words = messages.replays;
 
 type StartReplayProps = {
   readonly tenant: string;
@@ -80,7 +80,7 @@ export function StartReplay({ tenant, subscriptionId, onClose }: StartReplayProp
             { value: 'FAILURE', name: messages.deliveryStatuses.FAILURE },
             { value: 'CANCELLED', name: messages.deliveryStatuses.CANCELLED },
             { value: 'SUCCESS', name: messages.deliveryStatuses.SUCCESS },
-            { value: '', name: messages.deliveries.all },
+            { value: '', name: deliveriesWords.all },
           ]}
         />
         <SelectField

@@ -7,6 +7,7 @@ import { IconButton } from '../ui/button.tsx';
 import { Icon, type IconName } from '../ui/icons.tsx';
 import { Link } from '../ui/link.tsx';
 import { LiveRegion } from '../ui/live-region.tsx';
+import { ActingBar } from './acting-bar.tsx';
 import { ConnectionState } from './connection-state.tsx';
 import { FindDialog } from './find-dialog.tsx';
 import styles from './layout.module.css';
@@ -26,6 +27,7 @@ type Entry = {
 const words = messages.navigation;
 const ENTRIES: readonly Entry[] = [
   { to: paths.overview(), icon: 'overview', name: words.overview },
+  { to: paths.tenants(), icon: 'tenants', name: words.tenants, isForAdmins: true },
   { to: paths.liveLog(), icon: 'live', name: words.liveLog },
   { to: paths.events(), icon: 'event', name: words.events, also: '/event' },
   { to: paths.deliveries(), icon: 'delivery', name: words.deliveries },
@@ -71,6 +73,7 @@ export function Layout({ children }: { readonly children: ReactNode }) {
           ))}
         </ul>
       </nav>
+      <ActingBar />
       <main id="content" tabIndex={-1} className={styles.content}>
         {children}
       </main>

@@ -3,16 +3,14 @@ import { useLocation } from 'wouter';
 import { CreateSubscriptionDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
-import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form } from '../ui/field.tsx';
 import { ShownOnce } from '../ui/shown-once.tsx';
 import { NEW_SUBSCRIPTION } from './form-values.ts';
+import { subscriptionFormWords as words } from './messages.ts';
 import { SubscriptionForm } from './subscription-form.tsx';
-
-const words = messages.subscriptionForm;
 
 type CreateSubscriptionProps = {
   /** The tenant that the list is filtered by, if any. */

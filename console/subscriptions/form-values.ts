@@ -2,6 +2,7 @@ import type { SubscriptionSettingsFragment } from '../generated/graphql.ts';
 import type { InputProblem } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { parseJsonText } from '../ui/json-text.ts';
+import { subscriptionFormWords } from './messages.ts';
 
 /** The form's texts, as they are typed. */
 export type FormValues = {
@@ -64,7 +65,7 @@ export function readForm(values: FormValues): { readonly settings: Settings; rea
   const problems: InputProblem[] = [];
   const numberOf = (path: 'timeoutMs' | 'maxInFlight' | 'rateLimitPerSecond') => {
     const text = values[path].trim();
-    if (!/^\d{1,9}$/.test(text)) problems.push({ path, message: messages.subscriptionForm.notANumber });
+    if (!/^\d{1,9}$/.test(text)) problems.push({ path, message: subscriptionFormWords.notANumber });
     return Number(text);
   };
   const settings = {

@@ -13,8 +13,7 @@ import { Section } from '../ui/section.tsx';
 import { ShownOnce } from '../ui/shown-once.tsx';
 import { Table } from '../ui/table.tsx';
 import { Countdown, Time } from '../ui/time.tsx';
-
-const words = messages.secrets;
+import { secretsWords as words } from './messages.ts';
 
 /** The secrets that sign, each with the end of its overlap. */
 export function SecretsSection({ subscription }: { readonly subscription: SubscriptionSettingsFragment }) {

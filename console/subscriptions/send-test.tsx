@@ -10,9 +10,8 @@ import { Link } from '../ui/link.tsx';
 import { AttemptOutcome } from '../ui/outcome.tsx';
 import { Body } from '../ui/text-block.tsx';
 import { visibleText } from '../ui/visible-text.ts';
+import { subscriptionWords, sendTestWords as words } from './messages.ts';
 import styles from './send-test.module.css';
-
-const words = messages.sendTest;
 
 type SendTestProps = { readonly subscription: SubscriptionSettingsFragment; readonly onClose: () => void };
 
@@ -94,7 +93,7 @@ function Answer({ result: { attempt, delivery, notice } }: { readonly result: Re
           words.notYet
         ) : (
           <>
-            <AttemptOutcome {...attempt} /> {messages.subscription.ms(attempt.responseTimeMs)}
+            <AttemptOutcome {...attempt} /> {subscriptionWords.ms(attempt.responseTimeMs)}
           </>
         )}
         <Link to={paths.delivery(delivery.id)}>{words.open}</Link>

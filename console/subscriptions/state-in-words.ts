@@ -1,9 +1,9 @@
 import type { SubscriptionStateFragment } from '../generated/graphql.ts';
-import { messages } from '../messages.ts';
 import { countdown, relativeTime } from '../ui/format.ts';
 import type { Tone } from '../ui/outcome.tsx';
+import { subscriptionWords } from './messages.ts';
 
-const words = messages.subscription.state;
+const words = subscriptionWords.state;
 
 type InWords = { readonly tone: Tone; readonly word: string; readonly detail?: string };
 

@@ -1,13 +1,11 @@
 import { useState } from 'react';
 import type { Action, InputProblem } from '../graphql/use-action.ts';
-import { messages } from '../messages.ts';
 import { Button, IconButton } from '../ui/button.tsx';
 import fieldStyles from '../ui/field.module.css';
 import { Field, Form, FormButtons, TextAreaField, TextField } from '../ui/field.tsx';
 import { type FormValues, readForm } from './form-values.ts';
+import { subscriptionFormWords as words } from './messages.ts';
 import styles from './subscription-form.module.css';
-
-const words = messages.subscriptionForm;
 
 type SubscriptionFormProps = {
   readonly initial: FormValues;

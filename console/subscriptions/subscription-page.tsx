@@ -1,6 +1,7 @@
 import { useState } from 'react';
 import { useQuery } from 'urql';
 import { useLocation } from 'wouter';
+import { deliveriesWords } from '../deliveries/messages.ts';
 import {
   DeleteSubscriptionDocument,
   SubscriptionDetailsDocument,
@@ -13,6 +14,7 @@ import { useAction } from '../graphql/use-action.ts';
 import { useRefresh } from '../graphql/use-refresh.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
+import { overviewWords } from '../overview/messages.ts';
 import { bucketLabel, rangeOf } from '../overview/ranges.ts';
 import { paths } from '../paths.ts';
 import { PageTitle } from '../shell/layout.tsx';
@@ -34,12 +36,12 @@ import { Table } from '../ui/table.tsx';
 import { Time, useNow } from '../ui/time.tsx';
 import { splitUrl, visibleLine } from '../ui/visible-text.ts';
 import { valuesOf } from './form-values.ts';
+import { subscriptionWords as words } from './messages.ts';
 import { SecretsSection } from './secrets-section.tsx';
 import { SendTest } from './send-test.tsx';
 import { SubscriptionForm } from './subscription-form.tsx';
 import { SubscriptionState } from './subscription-state.tsx';
 
-const words = messages.subscription;
 const columns = messages.columns;
 
 /** One subscription: its state, settings, secrets and deliveries, and what can be done with it. */
@@ -91,11 +93,13 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
         ]}
       />
       <Statistics stats={subscription.stats} />
-      {subscription.filter != null && (
-        <Section title={words.filter} hint={words.filterHint}>
-          <JsonView value={subscription.filter} label={words.filter} />
-        </Section>
-      )}
+      <Section
+        title={words.filter}
+        hint={subscription.filter == null ? words.noFilter : words.filterHint}
+        actions={<Link to={paths.filter(subscription.id)}>{words.tryFilter}</Link>}
+      >
+        {subscription.filter != null && <JsonView value={subscription.filter} label={words.filter} />}
+      </Section>
       <SecretsSection subscription={subscription} />
       <Deliveries subscription={subscription} />
     </>
@@ -104,7 +108,7 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
 
 function Pending({ health: { pendingCount, isExact, oldestPendingAt } }: Pick<Details, 'health'>) {
   const now = useNow();
-  const number = isExact ? count(pendingCount) : messages.overview.moreThan(count(pendingCount));
+  const number = isExact ? count(pendingCount) : overviewWords.moreThan(count(pendingCount));
   if (oldestPendingAt == null) return <>{number}</>;
   return <>{words.pendingSince(number, relativeTime(Date.parse(oldestPendingAt), now))}</>;
 }
@@ -139,7 +143,7 @@ function Statistics({ stats }: { readonly stats: Details['stats'] }) {
           />
           <Bars
             title={title}
-            words={messages.overview}
+            words={overviewWords}
             bars={stats.buckets.map(({ from, successCount, failureCount: failed }) => ({
               key: from,
               label: bucketLabel(from, '24h', zone),
@@ -166,11 +170,13 @@ function Deliveries({ subscription }: { readonly subscription: Details }) {
   return (
     <Section title={words.deliveries} actions={more}>
       {rows.length === 0 ? (
-        <EmptyState title={messages.deliveries.empty}>{words.noDeliveries}</EmptyState>
+        <EmptyState title={deliveriesWords.empty}>{words.noDeliveries}</EmptyState>
       ) : (
         <Table
           label={words.deliveries}
           head={[columns.status, columns.type, columns.attempts, columns.created]}
+          grow={columns.type}
+          numbers={[columns.attempts]}
           rows={rows.map((row) => ({
             key: row.id,
             cells: [
@@ -249,6 +255,8 @@ type DialogProps = { readonly subscription: Details; readonly onClose: () => voi
 
 function Edit({ subscription, onClose }: DialogProps) {
   const action = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
+  // The form has the values of this version: another person's change meanwhile is not overwritten.
+  const [ifUnchangedSince] = useState(subscription.updatedAt);
   return (
     <Dialog title={words.edit} onClose={onClose}>
       <SubscriptionForm
@@ -258,7 +266,7 @@ function Edit({ subscription, onClose }: DialogProps) {
         action={action}
         onClose={onClose}
         onSubmit={async (input) => {
-          if ((await action.run({ id: subscription.id, input })) !== undefined) onClose();
+          if ((await action.run({ id: subscription.id, input, ifUnchangedSince })) !== undefined) onClose();
         }}
       />
     </Dialog>

@@ -4,6 +4,7 @@ import { SubscriptionListDocument, type SubscriptionListQuery } from '../generat
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
@@ -16,12 +17,12 @@ import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { CreateSubscription } from './create-subscription.tsx';
+import { subscriptionsWords as words } from './messages.ts';
 import { SubscriptionState } from './subscription-state.tsx';
 import styles from './subscriptions-page.module.css';
 
 type SubscriptionRow = SubscriptionListQuery['webhookSubscriptions']['nodes'][number];
 
-const words = messages.subscriptions;
 const names = messages.columns;
 const COLUMNS: readonly Column<SubscriptionRow>[] = [
   {
@@ -73,9 +74,10 @@ export function SubscriptionsPage() {
   const [, navigate] = useLocation();
   const { canWrite } = useViewer();
   const [isCreating, setCreating] = useState(false);
-  const [tenant, state, search] = [params.get('tenant'), params.get('state'), params.get('search') ?? ''];
+  const [state, search] = [params.get('state'), params.get('search') ?? ''];
+  const { tenant } = useTenantFilter(params.get('tenant'));
   const filter = {
-    ...(tenant !== null && { tenant }),
+    ...(tenant !== undefined && { tenant }),
     ...(state === 'active' && { isActive: true }),
     ...(state === 'inactive' && { isActive: false }),
     ...(state === 'failing' && { isActive: true, failing: true }),

@@ -4,6 +4,7 @@ import { messages } from '../messages.ts';
 import { Button } from './button.tsx';
 import styles from './field.module.css';
 import { Icon } from './icons.tsx';
+import { visibleLine } from './visible-text.ts';
 
 type Described = { readonly id: string; readonly 'aria-describedby': string; readonly 'aria-invalid': boolean };
 
@@ -27,7 +28,11 @@ export function Field({ label, hint, problems = [], path, children }: FieldProps
       <div id={`${id}-problem`} className={styles.problem}>
         {own.map((problem) => (
           <p key={`${problem.path} ${problem.message}`}>
-            <Icon name="rejected" /> {problem.message}
+            <Icon name="rejected" />
+            <span>
+              {problem.path !== path && <code>{visibleLine(problem.path.slice((path ?? '').length + 1))} </code>}
+              {problem.message}
+            </span>
           </p>
         ))}
       </div>

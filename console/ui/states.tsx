@@ -1,5 +1,6 @@
 import type { ReactNode } from 'react';
 import type { CombinedError } from 'urql';
+import type { InputProblem } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { CopyIcon } from './copy.tsx';
 import { Icon } from './icons.tsx';
@@ -35,6 +36,14 @@ export function ErrorState({ error, children }: { readonly error: CombinedError;
       {children}
     </div>
   );
+}
+
+/** The problems of the input that a failed query names; any other failure is one at `path`. */
+export function problemsOf(error: CombinedError | undefined, path: string): readonly InputProblem[] {
+  if (error === undefined) return [];
+  // `as`: the server adds them to the errors about input.
+  const problems = error.graphQLErrors.flatMap(({ extensions }) => (extensions.problems ?? []) as InputProblem[]);
+  return problems.length > 0 ? problems : [{ path, message: describeError(error) }];
 }
 
 export function describeError({ graphQLErrors, networkError, message }: CombinedError): string {

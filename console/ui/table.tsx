@@ -4,18 +4,22 @@ import styles from './table.module.css';
 type TableProps = {
   readonly label: string;
   readonly head: readonly string[];
+  /** The column, by its head, that takes the space that others leave, and is shortened where there is little. */
+  readonly grow?: string;
+  /** Columns of numbers, by their heads. */
+  readonly numbers?: readonly string[];
   readonly rows: readonly { readonly key: string; readonly cells: readonly ReactNode[] }[];
 };
 
 /** A short table of up to some hundred rows; long lists are a Grid. */
-export function Table({ label, head, rows }: TableProps) {
+export function Table({ label, head, grow, numbers = NONE, rows }: TableProps) {
   return (
     <div className={styles.scroller} tabIndex={0} role="group" aria-label={label}>
       <table className={styles.table}>
         <thead>
           <tr>
             {head.map((name) => (
-              <th key={name} scope="col">
+              <th key={name} scope="col" className={numbers.includes(name) ? styles.number : undefined}>
                 {name}
               </th>
             ))}
@@ -25,12 +29,28 @@ export function Table({ label, head, rows }: TableProps) {
           {rows.map(({ key, cells }) => (
             <tr key={key}>
               {cells.map((cell, index) => (
-                <td key={head[index]}>{cell}</td>
+                <Cell key={head[index]} isGrowing={head[index] === grow} isNumber={numbers.includes(head[index] ?? '')}>
+                  {cell}
+                </Cell>
               ))}
             </tr>
           ))}
         </tbody>
       </table>
     </div>
+  );
+}
+
+const NONE: readonly string[] = [];
+
+type CellProps = { readonly isGrowing: boolean; readonly isNumber: boolean; readonly children: ReactNode };
+
+function Cell({ isGrowing, isNumber, children }: CellProps) {
+  if (isNumber) return <td className={styles.number}>{children}</td>;
+  if (!isGrowing) return <td>{children}</td>;
+  return (
+    <td className={styles.grow}>
+      <div>{children}</div>
+    </td>
   );
 }

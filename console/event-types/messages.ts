@@ -1,0 +1,21 @@
+export const catalogueWords = {
+  title: 'Event catalogue',
+  label: 'Event types by name',
+  listed: 'Listed',
+  archived: 'Archived',
+  withArchived: 'With archived ones',
+  archivedHint: 'New subscriptions cannot select an archived type; its events are delivered as before.',
+  description: 'Description',
+  schema: 'Schema',
+  schemaHint:
+    'JSON Schema, draft 2020-12. From now on, events whose data does not match are rejected. Empty: any data.',
+  anyData: 'any data',
+  checked: 'checked',
+  noSchema: 'Without a schema, any data is valid.',
+  changed: 'Changed',
+  add: 'Add an event type',
+  edit: 'Edit',
+  events: 'Events of this type',
+  empty: 'The catalogue is empty',
+  emptyHint: 'Events of types that are not listed are delivered without a check of their data.',
+} as const;

@@ -1,0 +1,107 @@
+import { useState } from 'react';
+import { useClient } from 'urql';
+import {
+  DeliverEventsDocument,
+  FilteredSubscriptionDocument,
+  type SubscriptionSettingsFragment,
+  UpdateSubscriptionDocument,
+} from '../generated/graphql.ts';
+import { useAction } from '../graphql/use-action.ts';
+import { messages } from '../messages.ts';
+import { Button } from '../ui/button.tsx';
+import { Dialog } from '../ui/dialog.tsx';
+import { Diff } from '../ui/diff.tsx';
+import { Form, FormButtons } from '../ui/field.tsx';
+import { textOfFilter } from './compare.ts';
+import { filterPlaygroundWords as words } from './messages.ts';
+
+type SaveFilterProps = {
+  /** As it is saved now: a conflict reads it again. */
+  readonly subscription: SubscriptionSettingsFragment;
+  /** Null removes the filter. */
+  readonly filter: unknown;
+  /** Events that the new filter matches and the saved one did not. */
+  readonly gained: readonly { readonly id: string; readonly createdAt: string }[];
+  readonly onClose: () => void;
+};
+
+/** Shows the change, saves it unless somebody saved first, and offers to deliver the events that were missed. */
+export function SaveFilter({ subscription, filter, gained, onClose }: SaveFilterProps) {
+  const client = useClient();
+  const action = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
+  const [missed, setMissed] = useState<readonly string[]>();
+  const { id, updatedAt } = subscription;
+  const save = async () => {
+    // An event from before the subscription was not missed.
+    const events = gained.filter(({ createdAt }) => createdAt >= subscription.createdAt).map((event) => event.id);
+    const outcome = await action.run({ id, input: { filter }, ifUnchangedSince: updatedAt });
+    if (outcome !== undefined) setMissed(events);
+    else await client.query(FilteredSubscriptionDocument, { id }, { requestPolicy: 'network-only' }).toPromise();
+  };
+  if (missed !== undefined) return <Saved subscriptionId={id} missed={missed} onClose={onClose} />;
+  const isConflict = action.failure?.code === 'SUBSCRIPTION_CHANGED';
+  return (
+    <Dialog title={words.saveTitle} onClose={onClose}>
+      <Form
+        onSubmit={save}
+        failure={isConflict ? { message: words.conflict } : action.failure}
+        actions={<FormButtons submit={messages.save} isDisabled={action.isRunning} onDismiss={onClose} />}
+      >
+        <p>{words.saveHint}</p>
+        <Diff
+          label={words.saveTitle}
+          before={textOfFilter(subscription.filter) || words.noFilter}
+          after={textOfFilter(filter) || words.noFilter}
+          words={words}
+        />
+      </Form>
+    </Dialog>
+  );
+}
+
+type SavedProps = {
+  readonly subscriptionId: string;
+  /** Ids of events. */
+  readonly missed: readonly string[];
+  readonly onClose: () => void;
+};
+
+function Saved({ subscriptionId, missed, onClose }: SavedProps) {
+  const action = useAction(DeliverEventsDocument, (data) => data.deliverEvents);
+  const [created, setCreated] = useState<number>();
+  const deliver = async () => {
+    const payload = await action.run({ input: { subscriptionId, eventIds: [...missed] } });
+    if (payload !== undefined) setCreated(payload.deliveries.length);
+  };
+  const canDeliver = missed.length > 0 && created === undefined;
+  return (
+    <Dialog title={words.saved} onClose={onClose}>
+      <Form
+        onSubmit={canDeliver ? deliver : onClose}
+        failure={action.failure}
+        actions={
+          canDeliver ? (
+            <FormButtons
+              submit={words.deliverMissed(missed.length)}
+              isDisabled={action.isRunning}
+              dismiss={messages.close}
+              onDismiss={onClose}
+            />
+          ) : (
+            <Button kind="primary" type="submit">
+              {messages.done}
+            </Button>
+          )
+        }
+      >
+        <p role="status">
+          {created !== undefined
+            ? words.deliveredMissed(created)
+            : missed.length > 0
+              ? words.missed(missed.length)
+              : words.saveHint}
+        </p>
+      </Form>
+    </Dialog>
+  );
+}

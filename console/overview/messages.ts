@@ -1,0 +1,31 @@
+import { count } from '../ui/format.ts';
+
+export const overviewWords = {
+  title: 'Overview',
+  range: 'Period',
+  ranges: { '1h': 'Last hour', '24h': 'Last 24 hours', '7d': 'Last 7 days', '30d': 'Last 30 days' },
+  succeeded: 'Succeeded',
+  failed: 'Failed',
+  successRate: 'Success rate',
+  latency: 'Response time p50 / p95',
+  latencyOf: (p50: number, p95: number) => `${count(p50)} / ${count(p95)} ms`,
+  pending: 'Pending',
+  moreThan: (number: string) => `over ${number}`,
+  period: 'Period',
+  outcomes: (succeeded: number, failed: number, range: string) =>
+    `${count(succeeded)} succeeded, ${count(failed)} failed in the ${range.toLowerCase()}`,
+  nothing: (range: string) => `No attempt in the ${range.toLowerCase()}`,
+  nothingHint: 'Attempts are made for each subscription that matches an event. Publish one:',
+  failing: (subscriptions: number, hasMore: boolean) => {
+    if (subscriptions === 0) return 'No failing subscription';
+    if (hasMore) return `More than ${count(subscriptions)} failing subscriptions`;
+    return subscriptions === 1 ? 'One failing subscription' : `${count(subscriptions)} failing subscriptions`;
+  },
+  allFailing: 'All failing subscriptions',
+  oldest: 'Oldest pending',
+  deactivation: 'Deactivation',
+  reasons: 'Most frequent reasons of failures',
+  noFailures: 'No failure',
+  rejected: 'Newest rejected events',
+  allRejected: 'All rejected events',
+} as const;

@@ -1,0 +1,20 @@
+export const rejectedEventsWords = {
+  title: 'Rejected events',
+  label: 'Rejected events, newest first',
+  all: 'All reasons',
+  subject: 'Subject',
+  message: 'Message',
+  empty: 'No rejected event',
+  emptyHint: 'A published message that is no valid event is listed here with the reason.',
+  reasons: {
+    INVALID_CLOUD_EVENT: 'Invalid CloudEvent',
+    INVALID_EVENT_ID: 'Invalid event id',
+    INVALID_HEADERS: 'Invalid headers',
+    INVALID_JSON: 'Invalid JSON',
+    INVALID_OCCURRED_AT: 'Invalid time',
+    INVALID_SUBJECT: 'Invalid subject',
+    NOT_RECORDED: 'Not recorded',
+    SCHEMA_MISMATCH: 'Schema mismatch',
+    TOO_LARGE: 'Too large',
+  },
+} as const;

@@ -1,0 +1,46 @@
+import { count } from '../ui/format.ts';
+
+export const replaysWords = {
+  title: 'Replays',
+  one: 'Replay',
+  label: 'Replays, newest first',
+  notFound: 'There is no replay with this id',
+  notFoundHint: 'It belongs to another tenant, or is no longer kept.',
+  deliveries: 'Deliveries',
+  progress: 'Progress',
+  of: (done: string, all: string) => `${done} of ${all}`,
+  created: 'Replayed',
+  skipped: 'Skipped',
+  skippedHint:
+    'The subscription is inactive or deleted, the event is no longer kept, or another delivery of it came first.',
+  rate: 'Deliveries a second',
+  perSecond: (rate: number) => `${count(rate)} a second`,
+  started: 'Started',
+  cancel: 'Cancel replay',
+  start: 'Start a replay',
+  startHint: 'Sends the events of past deliveries once more to their subscriptions. They are counted first.',
+  period: 'Created in the',
+  lastHours: (hours: number) =>
+    hours === 1 ? 'last hour' : hours <= 24 ? `last ${hours} hours` : `last ${hours / 24} days`,
+  types: 'Event types',
+  typesHint: 'Such as order.paid or order.*. Empty: all.',
+  subscription: 'Id of a subscription',
+  subscriptionHint: 'Empty: all of the tenant.',
+  count: 'Count the deliveries',
+  counted: (deliveries: string) => `${deliveries} deliveries match. Nothing has been sent yet.`,
+  startCounted: (deliveries: string) => `Replay ${deliveries} deliveries`,
+  empty: 'No replay yet',
+  emptyHint: 'A replay sends the events of past deliveries again, for example after an endpoint was repaired.',
+} as const;
+
+export const replayFilterWords = {
+  statuses: { SUCCESS: 'succeeded', FAILURE: 'failed', PENDING: 'pending', CANCELLED: 'cancelled' } as Readonly<
+    Record<string, string>
+  >,
+  deliveries: (statuses: readonly string[]) => `${statuses.length === 0 ? 'all' : statuses.join(' or ')} deliveries`,
+  ofTypes: (types: readonly string[]) => `of ${types.join(', ')}`,
+  toSubscriptions: (ids: readonly string[]) => `to ${ids.length === 1 ? ids[0] : `${ids.length} subscriptions`}`,
+  from: (time: string) => `from ${time}`,
+  until: (time: string) => `until ${time}`,
+  other: (name: string, value: string) => `, ${name} ${value}`,
+} as const;

@@ -1,0 +1,31 @@
+import { useLocation, useRouter } from 'wouter';
+
+/** `/console`, behind a prefix if the server has a public path. */
+export const BASE = new URL(document.baseURI).pathname.replace(/\/$/, '');
+
+/** The part of the address below which an operator sees one tenant only. */
+const ACTING = /^\/as\/([\w-]{1,64})(?=\/|$)/;
+
+/** The base of the router for a path below BASE: `/as/acme` while an operator acts as a tenant, otherwise empty. */
+export function actingBase(path: string): string {
+  return ACTING.exec(path)?.[0] ?? '';
+}
+
+/** The tenant whose data an operator sees; undefined: of every tenant. The server decides what a tenant's own key sees. */
+export function useActingTenant(): string | undefined {
+  return ACTING.exec(useRouter().base.slice(BASE.length))?.[1];
+}
+
+/** The part of a filter that selects the tenant: the one that an operator acts as, otherwise the given one. */
+export function useTenantFilter(chosen?: string | null): { readonly tenant?: string } {
+  const tenant = useActingTenant() ?? chosen ?? undefined;
+  return tenant === undefined ? {} : { tenant };
+}
+
+/** Begins to act as a tenant, at the overview; without a tenant, stays on the page for every tenant. */
+export function useActAs(): (tenant: string | undefined) => void {
+  const [location, navigate] = useLocation();
+  return (tenant) => {
+    navigate(tenant === undefined ? `~${BASE}${location}${window.location.search}` : `~${BASE}/as/${tenant}/`);
+  };
+}

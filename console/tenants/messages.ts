@@ -1,0 +1,18 @@
+export const tenantsWords = {
+  title: 'Tenants',
+  label: 'Tenants by name',
+  search: 'Search a name',
+  subscriptions: 'Subscriptions',
+  failing: 'Failing',
+  pending: 'Pending',
+  lastEvent: 'Last event',
+  never: 'never',
+  open: (circuits: number) => (circuits === 1 ? 'One circuit open' : `${circuits} circuits open`),
+  someFail: 'Failing',
+  healthy: 'Healthy',
+  empty: 'No tenant',
+  emptyHint: 'A tenant is listed once it has had a webhook subscription.',
+  acting: 'Acting as',
+  actingHint: 'Lists, figures and the live log show this tenant only.',
+  stopActing: 'Stop',
+} as const;

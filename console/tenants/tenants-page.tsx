@@ -1,0 +1,106 @@
+import { useDeferredValue } from 'react';
+import { TenantListDocument, type TenantListQuery } from '../generated/graphql.ts';
+import { messages } from '../messages.ts';
+import { overviewWords } from '../overview/messages.ts';
+import { useActAs } from '../shell/acting-tenant.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import styles from '../subscriptions/subscriptions-page.module.css';
+import { count } from '../ui/format.ts';
+import type { Column } from '../ui/grid.tsx';
+import { Mark } from '../ui/outcome.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
+import { EmptyState } from '../ui/states.tsx';
+import { Time } from '../ui/time.tsx';
+import { usePages } from '../ui/use-pages.ts';
+import { visibleLine } from '../ui/visible-text.ts';
+import { tenantsWords as words } from './messages.ts';
+
+type TenantRow = TenantListQuery['tenants']['nodes'][number];
+
+const COLUMNS: readonly Column<TenantRow>[] = [
+  {
+    key: 'name',
+    header: messages.columns.tenant,
+    width: 'minmax(120px, 1fr)',
+    cell: ({ name }) => <code>{visibleLine(name)}</code>,
+  },
+  {
+    key: 'state',
+    header: messages.columns.status,
+    width: 'minmax(112px, 1fr)',
+    cell: ({ figures }) => <State figures={figures} />,
+  },
+  {
+    key: 'subscriptions',
+    header: words.subscriptions,
+    width: '104px',
+    align: 'end',
+    from: 520,
+    cell: ({ figures }) => count(figures.subscriptionCount),
+  },
+  {
+    key: 'failing',
+    header: words.failing,
+    width: '72px',
+    align: 'end',
+    from: 620,
+    cell: ({ figures }) => count(figures.failingCount),
+  },
+  {
+    key: 'pending',
+    header: words.pending,
+    width: '88px',
+    align: 'end',
+    cell: ({ figures }) =>
+      figures.isExact ? count(figures.pendingCount) : overviewWords.moreThan(count(figures.pendingCount)),
+  },
+  {
+    key: 'last',
+    header: words.lastEvent,
+    width: '88px',
+    align: 'end',
+    from: 420,
+    cell: ({ figures }) => (figures.lastEventAt == null ? words.never : <Time at={figures.lastEventAt} />),
+  },
+];
+
+function State({ figures: { failingCount, openCircuitCount } }: Pick<TenantRow, 'figures'>) {
+  if (openCircuitCount > 0) return <Mark tone="failure">{words.open(openCircuitCount)}</Mark>;
+  if (failingCount > 0) return <Mark tone="waiting">{words.someFail}</Mark>;
+  return <Mark tone="success">{words.healthy}</Mark>;
+}
+
+/** The tenants, by name, for operators. Opening one acts as it. */
+export function TenantsPage() {
+  const [params, setParams] = useUrlParams();
+  const actAs = useActAs();
+  const search = params.get('search') ?? '';
+  // The server refuses other characters, which no name has.
+  const filter = { search: useDeferredValue(search).replaceAll(/[^\w-]/g, '') };
+  const pages = usePages({ query: TenantListDocument, variables: { filter }, pageOf: (data) => data.tenants });
+  return (
+    <>
+      <PageTitle title={words.title}>
+        <input
+          type="search"
+          className={styles.search}
+          aria-label={words.search}
+          placeholder={words.search}
+          spellCheck={false}
+          maxLength={64}
+          value={search}
+          onChange={(event) => setParams({ search: event.target.value })}
+        />
+      </PageTitle>
+      <PagedGrid
+        label={words.label}
+        columns={COLUMNS}
+        pages={pages}
+        rowKey={({ name }) => name}
+        onOpen={({ name }) => actAs(name)}
+        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+      />
+    </>
+  );
+}
