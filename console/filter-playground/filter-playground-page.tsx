@@ -88,7 +88,7 @@ export function FilterPlaygroundPage({ id }: { readonly id: string }) {
 
 function Playground({ subscription }: { readonly subscription: SubscriptionSettingsFragment }) {
   const { canWrite } = useViewer();
-  const [params, setParams] = useUrlParams();
+  const [params] = useUrlParams();
   const [text, setText] = useState(() => textOfFilter(subscription.filter));
   const [isSaving, setSaving] = useState(false);
   const tested = useAfterPause(text);
@@ -133,30 +133,7 @@ function Playground({ subscription }: { readonly subscription: SubscriptionSetti
           </div>
           <Sample id={sampleId} tenant={subscription.tenant} filter={problems.length > 0 ? undefined : filter} />
         </div>
-        <div className={styles.right}>
-          <p className={styles.summary} role="status">
-            {problems.length > 0 ? words.invalid : isLoading ? words.testing : <Summary rows={rows} />}
-          </p>
-          {isLoading && rows.length === 0 ? (
-            <SkeletonRows count={16} />
-          ) : (
-            <Grid
-              label={words.label}
-              columns={COLUMNS}
-              rows={rows}
-              rowKey={({ event }) => event.id}
-              openKey={sampleId ?? undefined}
-              onOpen={({ event }) => setParams({ event: event.id })}
-              empty={
-                problems.length > 0 ? (
-                  <EmptyState title={words.invalid}>{words.invalidHint}</EmptyState>
-                ) : (
-                  <EmptyState title={words.empty}>{words.emptyHint}</EmptyState>
-                )
-              }
-            />
-          )}
-        </div>
+        <Results isValid={problems.length === 0} isLoading={isLoading} rows={rows} />
       </div>
       {isSaving && (
         <SaveFilter
@@ -167,6 +144,43 @@ function Playground({ subscription }: { readonly subscription: SubscriptionSetti
         />
       )}
     </>
+  );
+}
+
+type ResultsProps = {
+  readonly rows: readonly EventResult[];
+  readonly isValid: boolean;
+  readonly isLoading: boolean;
+};
+
+/** Which of the latest events the filter selects. */
+function Results({ rows, isValid, isLoading }: ResultsProps) {
+  const [params, setParams] = useUrlParams();
+  return (
+    <div className={styles.right}>
+      <p className={styles.summary} role="status">
+        {!isValid ? words.invalid : isLoading ? words.testing : <Summary rows={rows} />}
+      </p>
+      {isLoading && rows.length === 0 ? (
+        <SkeletonRows count={16} />
+      ) : (
+        <Grid
+          label={words.label}
+          columns={COLUMNS}
+          rows={rows}
+          rowKey={({ event }) => event.id}
+          openKey={params.get('event') ?? undefined}
+          onOpen={({ event }) => setParams({ event: event.id })}
+          empty={
+            isValid ? (
+              <EmptyState title={words.empty}>{words.emptyHint}</EmptyState>
+            ) : (
+              <EmptyState title={words.invalid}>{words.invalidHint}</EmptyState>
+            )
+          }
+        />
+      )}
+    </div>
   );
 }
 
