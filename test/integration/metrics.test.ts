@@ -74,7 +74,9 @@ describe('what is counted', () => {
       scene.receive(() => 'reset'),
     ]);
     const receivers = { ok, missing, flaky, moved, resets };
-    for (const [type, receiver] of Object.entries(receivers)) await subscribe(scene, type, receiver);
+    // More than there are deliveries: one that waits a second for the limit is queued, and gets another message.
+    const maxInFlight = 100;
+    for (const [type, { url }] of Object.entries(receivers)) await subscribe(scene, type, { url, maxInFlight });
     const published = { ok: 40, missing: 2, flaky: 1, moved: 2, resets: 2 };
     for (const [type, count] of Object.entries(published)) await scene.publishMany(type, count);
     // Not Nats-Msg-Id: within 100 ms, JetStream itself would drop the second one.
