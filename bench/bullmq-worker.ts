@@ -49,7 +49,9 @@ async function attempt({ data, attemptsMade }: Job<DeliveryJob>, subscription: S
     'content-type': 'application/json',
     'user-agent': 'webhooks-bullmq/1.0.0',
     ...signingHeaders({
-      ...{ secrets: [subscription.secret], eventId: data.eventId, body },
+      secrets: [subscription.secret],
+      eventId: data.eventId,
+      body,
       timestampSeconds: Math.floor(startedAt.getTime() / 1_000),
     }),
     'webhook-event': data.eventType,

@@ -13,7 +13,9 @@ export function floorRequest(): FloorRequest {
   const eventId = uuid7(now);
   const bodyOf = (text: string) =>
     webhookBody({
-      ...{ eventId, eventType: 'message.created', occurredAt: new Date(now).toISOString() },
+      eventId,
+      eventType: 'message.created',
+      occurredAt: new Date(now).toISOString(),
       data: Buffer.from(JSON.stringify({ text })),
     });
   const body = bodyOf('x'.repeat(BODY_BYTES - bodyOf('').length));

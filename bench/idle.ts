@@ -21,8 +21,10 @@ export async function measureIdle(context: Context): Promise<Outcome> {
   const percent = (seconds = 0) => (100 * seconds) / measured;
   const rowOf = (version: string, parts: (typeof figures)['now']) => ({
     '% of a core while idle': version,
-    ...{ program: percent(parts.program).toFixed(2), Postgres: percent(parts.Postgres).toFixed(2) },
-    ...{ 'nats-server': percent(parts['nats-server']).toFixed(2), all: percent(parts.all).toFixed(2) },
+    program: percent(parts.program).toFixed(2),
+    Postgres: percent(parts.Postgres).toFixed(2),
+    'nats-server': percent(parts['nats-server']).toFixed(2),
+    all: percent(parts.all).toFixed(2),
   });
   return {
     tables: [[rowOf(old.name, figures.old), rowOf(now.name, figures.now)]],

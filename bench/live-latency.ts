@@ -111,6 +111,9 @@ function rowOf(name: string, { events, p50, p95, p99, max }: LatencySummary): Re
   return {
     '': name,
     count: String(events),
-    ...{ 'p50 ms': show(p50), 'p95 ms': show(p95), 'p99 ms': show(p99), 'max ms': show(max) },
+    'p50 ms': show(p50),
+    'p95 ms': show(p95),
+    'p99 ms': show(p99),
+    'max ms': show(max),
   };
 }

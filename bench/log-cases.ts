@@ -67,7 +67,9 @@ export const STATS: readonly StatsCase[] = [
   { name: 'deliveryStats: all tenants, 28 DAYs', filter: {}, days: 28, bucket: 'DAY' },
   {
     name: 'deliveryStats: event type and FAILURE, 28 DAYs',
-    ...{ filter: { tenant: 'big', eventTypes: ['order.*'], statuses: ['FAILURE'] }, days: 28, bucket: 'DAY' },
+    filter: { tenant: 'big', eventTypes: ['order.*'], statuses: ['FAILURE'] },
+    days: 28,
+    bucket: 'DAY',
   },
   { name: 'deliveryStats: tenant with 60 %, 60 MINUTEs', filter: { tenant: 'big' }, days: 1 / 24, bucket: 'MINUTE' },
   { name: 'deliveryStats: tenant with 60 %, 960 MINUTEs', filter: { tenant: 'big' }, days: 2 / 3, bucket: 'MINUTE' },

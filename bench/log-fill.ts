@@ -15,8 +15,14 @@ const CONNECTIONS = 2;
 
 /** Postgres settings while the tables are filled. Durability is off, because no data has to survive a crash. */
 const HASTY = {
-  ...{ fsync: 'off', full_page_writes: 'off', synchronous_commit: 'off', autovacuum: 'off' },
-  ...{ max_wal_size: '32GB', checkpoint_timeout: '1h', maintenance_work_mem: '512MB', work_mem: '256MB' },
+  fsync: 'off',
+  full_page_writes: 'off',
+  synchronous_commit: 'off',
+  autovacuum: 'off',
+  max_wal_size: '32GB',
+  checkpoint_timeout: '1h',
+  maintenance_work_mem: '512MB',
+  work_mem: '256MB',
 };
 
 /**

@@ -30,7 +30,7 @@ export async function insertBatches(query: Stack['query']): Promise<Record<strin
         tenant: '',
       };
       const eventType = TYPES[index % TYPES.length] ?? TYPES[0];
-      return { ...{ id: uuid7(Date.now()), tenant, subscriptionId: id, eventType }, eventRowId: uuid7(Date.now()) };
+      return { id: uuid7(Date.now()), tenant, subscriptionId: id, eventType, eventRowId: uuid7(Date.now()) };
     });
     const events = deliveries.map(eventOf);
     let from = clockMs();
@@ -61,19 +61,36 @@ function resultOf({ id, tenant, subscriptionId, eventType }: Delivery, index: nu
   const hasFailed = index % 50 === 0;
   return {
     attempt: {
-      ...{ id: uuid7(Date.now()), deliveryId: id, subscriptionId, tenant, eventType, number: 1 },
-      ...{ status: hasFailed ? 'FAILURE' : 'SUCCESS', failureReason: hasFailed ? 'HTTP_STATUS' : null },
-      ...{ statusCode: hasFailed ? 500 : 200, responseTimeMs: 20 + index, startedAt: new Date() },
-      ...{
-        requestHeaders: { 'webhook-signature': 'v1,'.padEnd(300, id) },
-        responseHeaders: { date: ''.padEnd(120, id) },
-      },
-      ...{ responseBody: ''.padEnd(200, id), responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 420 },
-      ...{ url: 'https://hooks.example.com/webhooks/incoming', remoteAddress: '203.0.113.7', dnsMs: null },
-      ...{ connectMs: null, tlsMs: null, firstByteMs: 20 + index, bodyMs: 1 },
+      id: uuid7(Date.now()),
+      deliveryId: id,
+      subscriptionId,
+      tenant,
+      eventType,
+      number: 1,
+      status: hasFailed ? 'FAILURE' : 'SUCCESS',
+      failureReason: hasFailed ? 'HTTP_STATUS' : null,
+      statusCode: hasFailed ? 500 : 200,
+      responseTimeMs: 20 + index,
+      startedAt: new Date(),
+      requestHeaders: { 'webhook-signature': 'v1,'.padEnd(300, id) },
+      responseHeaders: { date: ''.padEnd(120, id) },
+      responseBody: ''.padEnd(200, id),
+      responseBodyTruncated: false,
+      errorMessage: null,
+      payloadSizeBytes: 420,
+      url: 'https://hooks.example.com/webhooks/incoming',
+      remoteAddress: '203.0.113.7',
+      dnsMs: null,
+      connectMs: null,
+      tlsMs: null,
+      firstByteMs: 20 + index,
+      bodyMs: 1,
       isTest: false,
       signingSecretIds: [subscriptionId],
     },
-    ...{ status: hasFailed ? 'FAILURE' : 'SUCCESS', nextAttemptInMs: null, waitingFor: null, staysEnqueued: false },
+    status: hasFailed ? 'FAILURE' : 'SUCCESS',
+    nextAttemptInMs: null,
+    waitingFor: null,
+    staysEnqueued: false,
   };
 }

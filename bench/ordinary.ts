@@ -71,8 +71,15 @@ async function measureBlock(
   const parts = partsBetween(usage, await readUsages(stack.directory));
   const each = (cpuSeconds = 0) => (1_000 * cpuSeconds) / events;
   return {
-    ...{ perSecond, events, missing, duplicates, p50, p95 },
-    ...{ program: each(parts.program), Postgres: each(parts.Postgres), natsServer: each(parts['nats-server']) },
+    perSecond,
+    events,
+    missing,
+    duplicates,
+    p50,
+    p95,
+    program: each(parts.program),
+    Postgres: each(parts.Postgres),
+    natsServer: each(parts['nats-server']),
     all: each(parts.all),
   };
 }
@@ -84,8 +91,12 @@ function medians(blocks: readonly Block[]): Block {
     events: blocks.reduce((sum, { events }) => sum + events, 0),
     missing: blocks.reduce((sum, { missing }) => sum + missing, 0),
     duplicates: blocks.reduce((sum, { duplicates }) => sum + duplicates, 0),
-    ...{ p50: of('p50'), p95: of('p95') },
-    ...{ program: of('program'), Postgres: of('Postgres'), natsServer: of('natsServer'), all: of('all') },
+    p50: of('p50'),
+    p95: of('p95'),
+    program: of('program'),
+    Postgres: of('Postgres'),
+    natsServer: of('natsServer'),
+    all: of('all'),
   };
 }
 
@@ -93,10 +104,15 @@ function rowOf(version: string, block: Block): Record<string, string> {
   return {
     'events a second': String(block.perSecond),
     version,
-    ...{ events: String(block.events), missing: String(block.missing), doubled: String(block.duplicates) },
-    ...{ 'p50 ms': block.p50.toFixed(1), 'p95 ms': block.p95.toFixed(1) },
-    ...{ program: block.program.toFixed(2), Postgres: block.Postgres.toFixed(2) },
-    ...{ 'nats-server': block.natsServer.toFixed(2), 'all CPU': block.all.toFixed(2) },
+    events: String(block.events),
+    missing: String(block.missing),
+    doubled: String(block.duplicates),
+    'p50 ms': block.p50.toFixed(1),
+    'p95 ms': block.p95.toFixed(1),
+    program: block.program.toFixed(2),
+    Postgres: block.Postgres.toFixed(2),
+    'nats-server': block.natsServer.toFixed(2),
+    'all CPU': block.all.toFixed(2),
   };
 }
 

@@ -56,7 +56,9 @@ export async function startProgram(options: ProgramOptions): Promise<Program> {
   const logPath = join(directory, `program-${lastNumber}.log`);
   const log = await open(logPath, 'w');
   const child = spawn(process.execPath, [...nodeOptions, ...NODE_FLAGS, main], {
-    ...{ env, cwd: directory, detached: true },
+    env,
+    cwd: directory,
+    detached: true,
     stdio: ['ignore', log.fd, log.fd],
   });
   const ended = once(child, 'exit');

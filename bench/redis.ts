@@ -61,7 +61,8 @@ async function startRedis(stack: Pick<Stack, 'onStop'>, binary: string): Promise
   const port = await findFreePort();
   const place = ['--bind', '127.0.0.1', '--port', String(port), '--dir', directory, '--daemonize', 'no'];
   const child = spawn(binary, [...place, ...SETTINGS], {
-    ...{ detached: true, stdio: 'ignore' },
+    detached: true,
+    stdio: 'ignore',
     env: { PATH: process.env['PATH'] ?? '', LD_LIBRARY_PATH: LIBRARIES.join(delimiter) },
   });
   const ended = once(child, 'exit');

@@ -103,7 +103,10 @@ export class Traffic {
 export function cellsOf({ events, p50, p95, p99, missing }: TrafficSummary): Record<string, string> {
   const show = (ms: number) => `${missing > 0 ? '≥ ' : ''}${ms.toFixed(1)}`;
   return {
-    ...{ events: String(events), 'p50 ms': show(p50), 'p95 ms': show(p95), 'p99 ms': show(p99) },
+    events: String(events),
+    'p50 ms': show(p50),
+    'p95 ms': show(p95),
+    'p99 ms': show(p99),
     missing: String(missing),
   };
 }

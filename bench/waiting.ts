@@ -40,7 +40,8 @@ export async function measureWaiting({ report, size, startStack }: Context): Pro
       ],
       Object.entries(memory).map(([name, mib]) => ({
         'memory, MiB': name,
-        ...{ alone: mib.alone.toFixed(0), beside: mib.beside.toFixed(0) },
+        alone: mib.alone.toFixed(0),
+        beside: mib.beside.toFixed(0),
       })),
     ],
     figures: { waiting, alone, beside, ratio, memory },

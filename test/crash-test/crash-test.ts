@@ -115,8 +115,17 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
       deliveries: log.deliveries.filter(({ id }) => suspects.has(id)),
     };
     return {
-      ...{ seed, judgement, schedule, happenings, ...counts, attempts: log.attempts.length },
-      ...{ unacked: await stack.unacked(), ...times, surroundings, evidence, outputs },
+      seed,
+      judgement,
+      schedule,
+      happenings,
+      ...counts,
+      attempts: log.attempts.length,
+      unacked: await stack.unacked(),
+      ...times,
+      surroundings,
+      evidence,
+      outputs,
     };
   } finally {
     await publisher.stop();

@@ -58,11 +58,13 @@ export function judge(evidence: Evidence): Judgement {
   const late = missing.filter(({ isPending }) => isPending);
   return {
     wanted: evidence.acknowledged.flatMap(wantedOf).length,
-    ...{ lost: missing.length - late.length, late: late.length },
+    lost: missing.length - late.length,
+    late: late.length,
     cutByKill: unrecorded.filter(({ why }) => why === 'kill').length,
     cutByReceiver: unrecorded.filter(({ why }) => why === 'cut').length,
     unseen: unseenWhy.filter(({ why }) => why !== undefined).length,
-    ...{ doubled: doublings.length, doubledBy: countBy(doublings.map(({ why }) => why ?? 'unexplained')) },
+    doubled: doublings.length,
+    doubledBy: countBy(doublings.map(({ why }) => why ?? 'unexplained')),
     heardTooLate: otherOutcomes.length,
     mostInFlight: mostInFlight(all, { evidence, explanations }),
     pendingWithReason: pending.filter(({ reason }) => reason !== null).length,

@@ -35,7 +35,11 @@ async function main(): Promise<boolean> {
   const searchPath = process.env['PATH'] ?? '';
   const maxDrainMs = Math.min(MAX_DRAIN_MS, (minutes * MINUTE_MS) / 3);
   const result = await runCrashTest({
-    ...{ seed, events, form: FULL_FORM, report, signal: interruption.signal },
+    seed,
+    events,
+    form: FULL_FORM,
+    report,
+    signal: interruption.signal,
     natsServer: await findNatsServer({ dataDir: KEPT_DATA, searchPath, log, report }),
     program: 'dist/main.js',
     ackWaitMs: undefined,

@@ -29,7 +29,8 @@ async function failingEndpoint(scene: Scene): Promise<Endpoint> {
   const receiver = await scene.receive(() => ({ status }));
   const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['x'] });
   return {
-    ...{ receiver, id },
+    receiver,
+    id,
     recover: () => {
       status = 200;
     },

@@ -97,7 +97,9 @@ it('listen relays signed webhooks to a local URL, replaces what a killed one lef
     const args = ['listen', '--forward-to', receiver.url, '--tenant', 'relay', '--name', 'mine', '--type', 'order.*'];
     await app.subscribe({ tenant: 'relay', url: receiver.url, eventTypes: ['other'], description: 'kept' });
     const { id } = await app.subscribe({
-      ...{ tenant: 'relay', url: `${app.url}/sink`, description: 'webhooks-engine listen: mine' },
+      tenant: 'relay',
+      url: `${app.url}/sink`,
+      description: 'webhooks-engine listen: mine',
     });
     const listening = start(listen, args);
     await waitFor(() => listening.notes().includes('Signing secret'), { what: 'the temporary subscription' });

@@ -21,7 +21,10 @@ beforeAll(async () => {
   server = await startApiServer(api, { rateLimit: 100_000 });
   const delivery = await deliveryOf(api, 'heavy');
   const attempts = Array.from({ length: 250 }, () => ({
-    ...{ ...attemptOf(delivery), requestHeaders: {}, responseHeaders: {}, responseBody: BODY },
+    ...attemptOf(delivery),
+    requestHeaders: {},
+    responseHeaders: {},
+    responseBody: BODY,
   }));
   await api.database.prisma.attempt.createMany({ data: attempts });
 });
@@ -92,8 +95,13 @@ test('the filters that an event was matched with are tried again in turns of the
   );
   await api.database.prisma.event.create({
     data: {
-      ...{ id: eventRowId, eventId: eventRowId, tenant: 'filterer', type: 'large', occurredAt: new Date() },
-      ...{ data: Buffer.from(JSON.stringify(DEAR_DATA)), matchedVersion: BigInt(rows[0]?.version ?? 0) },
+      id: eventRowId,
+      eventId: eventRowId,
+      tenant: 'filterer',
+      type: 'large',
+      occurredAt: new Date(),
+      data: Buffer.from(JSON.stringify(DEAR_DATA)),
+      matchedVersion: BigInt(rows[0]?.version ?? 0),
     },
   });
   const turns = watchTurns();
@@ -131,7 +139,9 @@ test('over WebSocket and SSE an answer has at most 4 MiB', async () => {
   const response = await fetch(`${server.url}/graphql`, {
     method: 'POST',
     headers: {
-      ...{ authorization: `Bearer ${credentials}`, accept: 'text/event-stream', 'content-type': 'application/json' },
+      authorization: `Bearer ${credentials}`,
+      accept: 'text/event-stream',
+      'content-type': 'application/json',
     },
     body: JSON.stringify({ query: `{ ${PAGE} }` }),
   });
@@ -144,7 +154,9 @@ test('a tenant whose clients leave more than 64 MiB unread gets no more answers,
   const open = () =>
     new Promise<IncomingMessage>((resolve, reject) => {
       const outgoing = request(`${server.url}/graphql`, {
-        ...{ method: 'POST', agent: false, headers: { authorization, 'content-type': 'application/json' } },
+        method: 'POST',
+        agent: false,
+        headers: { authorization, 'content-type': 'application/json' },
       });
       outgoing.on('response', (response) => {
         response.on('error', () => undefined);

@@ -14,7 +14,11 @@ const PUBLISH_MS = 20_000;
 it(`the short form of npm run crash-test: everything is killed, paused and refused, and nothing is lost (seed ${SEED})`, async () => {
   const lines: string[] = [];
   const result = await runCrashTest({
-    ...{ seed: SEED, events: EVENTS, form: SHORT_FORM, publishMs: PUBLISH_MS, maxPublishMs: 90_000 },
+    seed: SEED,
+    events: EVENTS,
+    form: SHORT_FORM,
+    publishMs: PUBLISH_MS,
+    maxPublishMs: 90_000,
     natsServer: inject('natsServer'),
     program: BUNDLED_PROGRAM,
     // Longer than any stall; messages of a killed process are redelivered after it.

@@ -46,7 +46,8 @@ it.each([
         (cause: unknown) => cause,
       );
       expect({ way, isUnavailable: isUnavailable(error), text: inspect(error) }).toMatchObject({
-        ...{ way, isUnavailable: true },
+        way,
+        isUnavailable: true,
         text: expect.stringContaining('this process is stopping and has closed its connections to Postgres') as string,
       });
     }

@@ -233,17 +233,18 @@ describe('sending', () => {
     );
     const ms = expect.any(Number) as unknown;
     expect(attempt).toEqual({
-      ...{
-        url: `${receiver.url}/old`,
-        remoteAddress: '127.0.0.1',
-        requestBody: receiver.requests[0]?.rawBody.toString(),
-      },
-      ...{ startedAt: expect.any(String) as unknown, loggedAt: expect.any(String) as unknown },
+      url: `${receiver.url}/old`,
+      remoteAddress: '127.0.0.1',
+      requestBody: receiver.requests[0]?.rawBody.toString(),
+      startedAt: expect.any(String) as unknown,
+      loggedAt: expect.any(String) as unknown,
       timing: { dnsMs: ms, connectMs: ms, tlsMs: null, firstByteMs: ms, bodyMs: ms },
     });
     expect(Date.parse(String(attempt['loggedAt']))).toBeGreaterThanOrEqual(Date.parse(String(attempt['startedAt'])));
     expect(event).toEqual({
-      ...{ dataText: data, sizeBytes: data.length, source: 'NATS' },
+      dataText: data,
+      sizeBytes: data.length,
+      source: 'NATS',
       summary: { pending: 0, success: 1, failure: 0, cancelled: 0, isExact: true },
     });
   });

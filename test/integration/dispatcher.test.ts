@@ -87,7 +87,8 @@ it('events that waited for a locked table are written within seconds of its end'
   await waitFor(() => types.every(wasRefused), { what: 'all of them to be refused' });
   await unlock();
   await waitFor(async () => (await services.query('SELECT FROM events')).length === types.length, {
-    ...{ what: 'the events to be written', timeoutMs: 15_000 },
+    what: 'the events to be written',
+    timeoutMs: 15_000,
   });
 });
 
@@ -100,7 +101,10 @@ it('an event that Postgres has refused for two days becomes a rejected event', {
   await waitFor(async () => (await rejected()).length === 1, { what: 'the rejection' });
   expect(await rejected()).toEqual([
     {
-      ...{ tenant: 'acme', subject: 'events.acme.cursed', reason: 'NOT_RECORDED', size_bytes: 17 },
+      tenant: 'acme',
+      subject: 'events.acme.cursed',
+      reason: 'NOT_RECORDED',
+      size_bytes: 17,
       message: 'the event could not be recorded: SQLSTATE 40001',
     },
   ]);
@@ -114,7 +118,8 @@ it('no transaction is open while events are checked and matched', { timeout: 60_
   const conditions = Array.from({ length: 97 }, (_, index) => ({ a: { b: { c: { d: index } } } }));
   for (let index = 0; index < 12; index += 1) {
     await scene.app.subscribe({
-      ...{ url: 'http://127.0.0.1:4', eventTypes: ['matched'] },
+      url: 'http://127.0.0.1:4',
+      eventTypes: ['matched'],
       filter: { items: { x: { $or: [...conditions, { n: index }] } } },
     });
   }

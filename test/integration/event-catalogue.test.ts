@@ -74,7 +74,9 @@ describe('the catalogue', () => {
     expect(JSON.stringify(eventType.schema)).toBe(JSON.stringify(schema));
     expect(Date.parse(eventType.updatedAt)).toBeGreaterThan(Date.parse(created?.updatedAt ?? ''));
     expect((await put({ name: 'order.paid', schema: null })).eventType).toMatchObject({
-      ...{ description: 'An order was paid.', schema: null, isArchived: true },
+      description: 'An order was paid.',
+      schema: null,
+      isArchived: true,
     });
   });
 
@@ -253,7 +255,10 @@ describe('schemas', () => {
       { message: 'data must be object' },
       { subject: 'events.acme.archived', message: "data must have required property 'n'" },
       {
-        ...{ tenant: 'acme', subject: 'events.acme.counted', reason: 'SCHEMA_MISMATCH', sizeBytes: 14 },
+        tenant: 'acme',
+        subject: 'events.acme.counted',
+        reason: 'SCHEMA_MISMATCH',
+        sizeBytes: 14,
         message: 'data.n must be integer',
       },
     ]);

@@ -37,7 +37,10 @@ async function watch(tenant: string) {
   // Requests that a receiver of this test got from the program under test.
   const told = () => receiver.requests.map(({ rawBody }) => JSON.parse(rawBody.toString()) as Told);
   return {
-    ...{ id, receiver, secret, told },
+    id,
+    receiver,
+    secret,
+    told,
     waitFor: (count: number) => waitFor(() => told().length >= count && told(), { what: `event ${count}` }),
   };
 }
@@ -162,10 +165,14 @@ describe('a subscription that keeps failing', () => {
     const progress = told.map(({ data }) => data['progressPercent'] ?? data['reason']);
     expect(progress.toSorted()).toEqual([0, 50, 70, 90, 'FAILING']);
     expect(told.find(({ type }) => type === 'webhook_subscription.deactivated')?.data).toEqual({
-      ...{ subscriptionId: id, host: new URL(url).host, reason: 'FAILING' },
+      subscriptionId: id,
+      host: new URL(url).host,
+      reason: 'FAILING',
     });
     expect(await show(id)).toEqual({
-      ...{ isActive: false, deactivationReason: 'FAILING', failingSince: null },
+      isActive: false,
+      deactivationReason: 'FAILING',
+      failingSince: null,
       circuit: { state: 'CLOSED', openedAt: null, nextProbeAt: null },
     });
     await waitFor(async () => (await statusesOf(id)).join() === 'CANCELLED', {

@@ -73,40 +73,50 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   const credentials = new Credentials({ adminApiKeys: [ADMIN_KEY], jwt: undefined, database, databaseUrl: url, log });
   const schemaThread = new SchemaThread({ log, metrics: new Registry() });
   const services = {
-    ...{ database, secretBox, deliveries, schemaThread, log, apiKeyRevoked: credentials.revoked },
+    database,
+    secretBox,
+    deliveries,
+    schemaThread,
+    log,
+    apiKeyRevoked: credentials.revoked,
     liveLog: new LiveLog({ feed, database, log }),
     publishEvents: createPublishEvents({ database, deliveries, schemaThread, log, metrics: new Registry() }),
     replayFeed: new ReplayFeed(database, log),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },
     maxSubscriptionsPerTenant: 1_000,
     server: {
-      ...{ version: '0.0.0', retentionDays: 30, retryScheduleMs: [5_000], operationsPerSecond: SETTINGS.rateLimit },
+      version: '0.0.0',
+      retentionDays: 30,
+      retryScheduleMs: [5_000],
+      operationsPerSecond: SETTINGS.rateLimit,
       checkHealth: () => Promise.resolve({ isReady: true, parts: [] }),
     },
   };
   const stopping = new AbortController();
   const graphql = createGraphql({
-    ...{ services, credentials, log, settings: SETTINGS, stopping: stopping.signal },
+    services,
+    credentials,
+    log,
+    settings: SETTINGS,
+    stopping: stopping.signal,
     takeOperation: createRateLimit(SETTINGS.rateLimit),
     cpuShares: createCpuShares(),
     operations: new InFlight(),
     operationMetrics: createOperationMetrics(new Registry()),
   });
   return {
-    ...{
-      databaseUrl: testDatabase.url,
-      nats,
-      database,
-      secretBox,
-      bus,
-      deliveries,
-      feed,
-      schemaThread,
-      log,
-      graphql,
-      services,
-      credentials,
-    },
+    databaseUrl: testDatabase.url,
+    nats,
+    database,
+    secretBox,
+    bus,
+    deliveries,
+    feed,
+    schemaThread,
+    log,
+    graphql,
+    services,
+    credentials,
     logged: () => lines.join(''),
     run: (document, variables) => post(graphql, JSON.stringify({ query: print(document), variables })),
     stop: async () => {
@@ -151,14 +161,23 @@ export type Seed = { readonly subscriptionId: string; readonly tenant: string; r
 export async function seedDelivery({ prisma }: Database, { subscriptionId, tenant, timeMs = Date.now() }: Seed) {
   const event = await prisma.event.create({
     data: {
-      ...{ id: uuid7(timeMs), tenant, eventId: uuid7(timeMs), type: 'conversation.created' },
-      ...{ occurredAt: new Date(timeMs), data: Buffer.from('{"n":1}') },
+      id: uuid7(timeMs),
+      tenant,
+      eventId: uuid7(timeMs),
+      type: 'conversation.created',
+      occurredAt: new Date(timeMs),
+      data: Buffer.from('{"n":1}'),
     },
   });
   return prisma.delivery.create({
     data: {
-      ...{ id: uuid7(timeMs), tenant, subscriptionId, eventId: event.id, eventType: event.type },
-      ...{ nextAttemptAt: new Date(timeMs), enqueuedAt: new Date(timeMs) },
+      id: uuid7(timeMs),
+      tenant,
+      subscriptionId,
+      eventId: event.id,
+      eventType: event.type,
+      nextAttemptAt: new Date(timeMs),
+      enqueuedAt: new Date(timeMs),
     },
   });
 }
@@ -178,19 +197,28 @@ export function attemptOf(
 ): Attempt {
   const startedAt = values.startedAt ?? new Date();
   return {
-    ...{ id: uuid7(startedAt.getTime()), deliveryId: delivery.id, subscriptionId: delivery.subscriptionId },
-    ...{ tenant: delivery.tenant, eventType: delivery.eventType, number: 1, status: 'SUCCESS' },
-    ...{ failureReason: values.status === 'FAILURE' ? ('HTTP_STATUS' as const) : null },
-    ...{ statusCode: 200, responseTimeMs: 12, startedAt, requestHeaders: {}, responseHeaders: {}, responseBody: 'ok' },
-    ...{ url: 'https://example.com/', ...NO_TRACE },
-    ...{
-      responseBodyTruncated: false,
-      errorMessage: null,
-      payloadSizeBytes: 10,
-      signingSecretIds: [],
-      isTest: false,
-      ...values,
-    },
+    id: uuid7(startedAt.getTime()),
+    deliveryId: delivery.id,
+    subscriptionId: delivery.subscriptionId,
+    tenant: delivery.tenant,
+    eventType: delivery.eventType,
+    number: 1,
+    status: 'SUCCESS',
+    failureReason: values.status === 'FAILURE' ? ('HTTP_STATUS' as const) : null,
+    statusCode: 200,
+    responseTimeMs: 12,
+    startedAt,
+    requestHeaders: {},
+    responseHeaders: {},
+    responseBody: 'ok',
+    url: 'https://example.com/',
+    ...NO_TRACE,
+    responseBodyTruncated: false,
+    errorMessage: null,
+    payloadSizeBytes: 10,
+    signingSecretIds: [],
+    isTest: false,
+    ...values,
   };
 }
 

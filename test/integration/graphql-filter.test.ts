@@ -48,13 +48,13 @@ beforeAll(async () => {
     attempts.set(name, await storeAttempt(api.database, attempt));
     await api.database.prisma.delivery.create({
       data: {
-        ...{
-          id: attempt.deliveryId,
-          tenant: attempt.tenant,
-          subscriptionId: attempt.subscriptionId,
-          eventId: uuid7(NOON),
-        },
-        ...{ eventType: attempt.eventType, status: attempt.status, createdAt: startedAt },
+        id: attempt.deliveryId,
+        tenant: attempt.tenant,
+        subscriptionId: attempt.subscriptionId,
+        eventId: uuid7(NOON),
+        eventType: attempt.eventType,
+        status: attempt.status,
+        createdAt: startedAt,
       },
     });
     ids[attempt.id] = name;
@@ -119,7 +119,9 @@ test.each(CASES)('%s: Postgres and memory agree', async (_name, filter, expected
   const [found, fromTheEnd] = await Promise.all(
     [10, -10].map((size) =>
       findDeliveries(prisma, {
-        ...{ filter, query: { take: size }, signal: undefined },
+        filter,
+        query: { take: size },
+        signal: undefined,
         find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
       }),
     ),
@@ -164,7 +166,9 @@ test('deliveries are looked for until the page is full, from either end', async 
   const filter = { tenant: 'patient', statuses: ['FAILURE' as const], failureReasons: ['TIMEOUT' as const] };
   for (const size of [2, -2]) {
     const found = await findDeliveries(prisma, {
-      ...{ filter, query: { take: size }, signal: undefined },
+      filter,
+      query: { take: size },
+      signal: undefined,
       find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
     });
     expect(found.map(({ id }) => Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16) - NOON)).toEqual([28, 1]);
@@ -227,7 +231,9 @@ describe('a search that finds too few among many', () => {
     });
     // `as`: an extended client lacks events, which nobody asks for.
     const found = findDeliveries(counted as unknown as typeof prisma, {
-      ...{ filter, query: { take: 1 }, signal: ending.signal },
+      filter,
+      query: { take: 1 },
+      signal: ending.signal,
       find: (where, take) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST }),
     });
     await expect(found).rejects.toThrow('ended');
@@ -258,7 +264,9 @@ test('deliveries with a rare code are found, from either end and beyond a cursor
   for (const [take, cursor, expected] of pages) {
     const query = { take, ...(cursor !== undefined && { cursor: { id: made[cursor] ?? '' } }) };
     const found = await findDeliveries(prisma, {
-      ...{ filter, query, signal: undefined },
+      filter,
+      query,
+      signal: undefined,
       find: (where, missing) => prisma.delivery.findMany({ where, take: missing, orderBy: NEWEST_FIRST }),
     });
     expect(found.map(({ id }) => uuid7Time(id) - NOON)).toEqual(expected);
@@ -267,8 +275,12 @@ test('deliveries with a rare code are found, from either end and beyond a cursor
 
 test('what is wrong with a filter is said at once', () => {
   const filter: DeliveryFilter = {
-    ...{ tenant: 'a.b', eventTypes: ['ok', 'a..b'], statusCodes: [{ from: 500, to: 400 }] },
-    ...{ from: new Date(2), to: new Date(1), subscriptionIds: Array<string>(251).fill('x') },
+    tenant: 'a.b',
+    eventTypes: ['ok', 'a..b'],
+    statusCodes: [{ from: 500, to: 400 }],
+    from: new Date(2),
+    to: new Date(1),
+    subscriptionIds: Array<string>(251).fill('x'),
   };
   expect(() => {
     checkDeliveryFilter(filter);

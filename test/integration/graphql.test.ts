@@ -199,8 +199,11 @@ describe('connections', () => {
     const attempt = await storeAttempt(api.database, attemptOf(delivery, { startedAt: new Date(now - 30_000) }));
     const early = await api.database.prisma.delivery.create({
       data: {
-        ...{ id: uuid7(now - 30_000), tenant: 'clocks', subscriptionId: subscription.id },
-        ...{ eventId: delivery.eventId, eventType: delivery.eventType },
+        id: uuid7(now - 30_000),
+        tenant: 'clocks',
+        subscriptionId: subscription.id,
+        eventId: delivery.eventId,
+        eventType: delivery.eventType,
       },
     });
     const query = `{ delivery(id: "${delivery.id}") { attempts { nodes { id } }

@@ -64,7 +64,11 @@ it.runIf(isWanted)(
     // A folder that nobody can create stands for the read-only file system: the user owns no file.
     const env = { ...testEnv(services, { LOG_LEVEL: 'info', PORT: String(port) }), DATA_DIR: '/nonexistent' };
     const program = runProgram(relative(ROOT, join(app, COMPILED_PROGRAM)), {
-      ...{ args: ['start'], home: tmpdir(), cwd: app, env, uid: UNPRIVILEGED },
+      args: ['start'],
+      home: tmpdir(),
+      cwd: app,
+      env,
+      uid: UNPRIVILEGED,
     });
     program.firstLine.catch(() => undefined);
     try {

@@ -34,7 +34,11 @@ describe('the data of an event', () => {
     const ids = times.map((time) => uuid7(time));
     await api.database.prisma.event.createMany({
       data: ids.map((id, index) => ({
-        ...{ id, eventId: id, tenant: 'nulls', type: 'a', occurredAt: new Date() },
+        id,
+        eventId: id,
+        tenant: 'nulls',
+        type: 'a',
+        occurredAt: new Date(),
         data: Buffer.from(['1', 'null', ' null\n'][index] ?? ''),
       })),
     });

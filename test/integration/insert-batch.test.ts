@@ -45,7 +45,12 @@ function eventFor(
     data: Buffer.from('1'),
   };
   const delivery: NewDelivery = {
-    ...{ id: uuid7(Date.now()), tenant: TENANT, subscriptionId, eventRowId: id, eventType: TYPE, isQueued },
+    id: uuid7(Date.now()),
+    tenant: TENANT,
+    subscriptionId,
+    eventRowId: id,
+    eventType: TYPE,
+    isQueued,
   };
   return { event, delivery };
 }
@@ -74,7 +79,8 @@ it('nothing is inserted once a subscription has changed, until its change is kno
   expect((await indexes.get(database.pool, tenants)).get(TENANT)?.version).toBe(before);
   const after = (await indexes.update(database.pool, tenants)).get(TENANT)?.version ?? -1;
   expect(await insertBatch(database.pool, { ...batch, known: knownTenant(after) })).toEqual({
-    ...{ newIds: new Set([event.id]), toPublish: new Set([delivery.id]) },
+    newIds: new Set([event.id]),
+    toPublish: new Set([delivery.id]),
   });
   expect(await counts()).toEqual({ events: 1, ids: 1, deliveries: 1 });
 });

@@ -111,7 +111,10 @@ describe('an endpoint that hangs', () => {
     for (const [type, respond] of Object.entries(sick)) {
       const { url } = await scene.receive(respond);
       await scene.app.subscribe({
-        ...{ url, eventTypes: [type], timeoutMs: 30_000, rateLimitPerSecond: type === 'limit' ? 1 : 1_000 },
+        url,
+        eventTypes: [type],
+        timeoutMs: 30_000,
+        rateLimitPerSecond: type === 'limit' ? 1 : 1_000,
       });
       await scene.publishMany(type, 1_000);
     }

@@ -77,7 +77,9 @@ export function follow({ url, subscriptionId, after, retryAttempts = 0 }: Follow
     after,
   };
   const client = createSocketClient(url, ADMIN_KEY, {
-    ...{ retryAttempts, retryWait: () => delay(20), shouldRetry: () => true },
+    retryAttempts,
+    retryWait: () => delay(20),
+    shouldRetry: () => true,
   });
   client.subscribe<{ deliveryLog: { id: string; cursor: string } }>(
     { query: FOLLOW, variables },

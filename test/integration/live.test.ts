@@ -69,7 +69,8 @@ async function watch(
   const before = watchers;
   const filter = { subscriptionIds: [delivery.subscriptionId], ...variables.filter };
   const collected = collect<{ readonly deliveryLog: Shown }>(client, {
-    ...{ query: print(WATCH), variables: { ...variables, filter } },
+    query: print(WATCH),
+    variables: { ...variables, filter },
   });
   await waitFor(() => watchers > before || collected.isOver, { what: 'the server to watch' });
   return {
@@ -180,7 +181,8 @@ describe('over WebSocket', () => {
     const closed = new Promise<{ readonly code: number }>((resolve) => {
       createSocketClient(url, '', {
         connectionParams: authorization === undefined ? {} : { authorization },
-        ...{ lazy: false, onNonLazyError: () => undefined },
+        lazy: false,
+        onNonLazyError: () => undefined,
         // `as`: the library says unknown; ws hands over a close event.
         on: {
           closed: (event) => {

@@ -82,7 +82,11 @@ beforeAll(async () => {
   const readPool = recorded(api.database.readPool);
   const services = { ...api.services, database: { ...api.database, prisma, readPool } };
   graphql = createGraphql({
-    ...{ services, credentials, log, settings: SETTINGS, stopping: new AbortController().signal },
+    services,
+    credentials,
+    log,
+    settings: SETTINGS,
+    stopping: new AbortController().signal,
     takeOperation: createRateLimit(SETTINGS.rateLimit),
     cpuShares: createCpuShares(),
     operations: new InFlight(),
@@ -142,7 +146,9 @@ const DELIVERY_FILTERS: typeof FILTERS = {
   'a small subscription': () => ({ subscriptionIds: [ids.small] }),
   'a subscription of another tenant': () => ({ tenant: 'mid-0', subscriptionIds: [ids.big] }),
   'a subscription of another tenant, failures': () => ({
-    ...{ tenant: 'mid-0', subscriptionIds: [ids.big], statusCodes: [{ from: 500, to: 599 }] },
+    tenant: 'mid-0',
+    subscriptionIds: [ids.big],
+    statusCodes: [{ from: 500, to: 599 }],
   }),
   'a subscription in the past': () => ({ subscriptionIds: [ids.big], ...past }),
   'the last minute of a subscription': () => ({ subscriptionIds: [ids.big], from: new Date(NOW - 60_000) }),
@@ -164,11 +170,15 @@ const DELIVERY_FILTERS: typeof FILTERS = {
   'every success of a small tenant': () => ({ tenant: 'small-7', statusCodes: [{ from: 200, to: 299 }] }),
   'every success in the past': () => ({ tenant: 'big', statusCodes: [{ from: 200, to: 299 }], ...past }),
   'every success of a rare type': () => ({
-    ...{ tenant: 'big', eventTypes: ['audit.exported'], statusCodes: [{ from: 200, to: 299 }] },
+    tenant: 'big',
+    eventTypes: ['audit.exported'],
+    statusCodes: [{ from: 200, to: 299 }],
   }),
   'every answer': () => ({ tenant: 'big', statusCodes: [{ from: 100, to: 599 }] }),
   'successes with any answer': () => ({
-    ...{ tenant: 'big', statuses: ['SUCCESS'], statusCodes: [{ from: 100, to: 599 }] },
+    tenant: 'big',
+    statuses: ['SUCCESS'],
+    statusCodes: [{ from: 100, to: 599 }],
   }),
   'a rare success': () => ({ tenant: 'big', statusCodes: [{ from: 201, to: 201 }] }),
   'a rare success of a subscription': () => ({ subscriptionIds: [ids.big], statusCodes: [{ from: 201, to: 201 }] }),
@@ -290,7 +300,8 @@ async function catchUpStatements(filter: object, after: string): Promise<Stateme
   const query =
     'subscription ($filter: DeliveryFilter, $after: String) { deliveryLog(filter: $filter, after: $after) { id } }';
   const response = await graphql.fetch('http://test/graphql', {
-    ...{ method: 'POST', body: JSON.stringify({ query, variables: { filter, after } }) },
+    method: 'POST',
+    body: JSON.stringify({ query, variables: { filter, after } }),
     headers: { 'content-type': 'application/json', accept: 'text/event-stream', authorization: `Bearer ${ADMIN_KEY}` },
   });
   // The missed attempts are read when the stream is.

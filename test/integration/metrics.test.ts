@@ -247,8 +247,12 @@ describe('lanes', () => {
     readonly deliveries: { readonly edges: { readonly node: { readonly waitingFor: string | null } }[] };
   };
   const LANE_OF: Readonly<Record<string, string>> = {
-    ...{ BACKOFF: 'waiting', RETRY_AFTER: 'waiting' },
-    ...{ PAUSED: 'parked', CIRCUIT_OPEN: 'parked', RATE_LIMITED: 'parked', IN_FLIGHT_LIMIT: 'parked' },
+    BACKOFF: 'waiting',
+    RETRY_AFTER: 'waiting',
+    PAUSED: 'parked',
+    CIRCUIT_OPEN: 'parked',
+    RATE_LIMITED: 'parked',
+    IN_FLIGHT_LIMIT: 'parked',
   };
 
   /** By what GraphQL says that each delivery waits for. */

@@ -116,7 +116,7 @@ test('the operation that runs is weighed, not another one of the document', asyn
   const query = `query Cheap { __typename } query Dear { ${CONSOLE.slice(CONSOLE.indexOf('deliveries('), -1)} }`
     .replaceAll('$deliveries', '250')
     .replaceAll('$attempts', '250');
-  const run = (operationName: string) => ask(server.url, 'HTTP', { query, ...{ operationName } });
+  const run = (operationName: string) => ask(server.url, 'HTTP', { query, operationName });
   expect(await run('Cheap')).toEqual({ data: { __typename: 'Query' } });
   expect((await run('Dear')).errors).toMatchObject([{ extensions: { limit: 'cost' } }]);
 });

@@ -47,12 +47,18 @@ describe('events published together', () => {
     expect(results).toEqual([
       accepted('first'),
       expect.objectContaining({
-        ...{ status: 'REFUSED', id: null, code: 'INVALID_INPUT', path: 'events.1.type' },
+        status: 'REFUSED',
+        id: null,
+        code: 'INVALID_INPUT',
+        path: 'events.1.type',
         problems: [{ path: 'events.1.type' }, { path: 'events.1.id' }],
       }),
       known('first'),
       expect.objectContaining({
-        ...{ status: 'REFUSED', id: null, code: 'EVENT_DATA_INVALID', path: 'events.3.data.user.age' },
+        status: 'REFUSED',
+        id: null,
+        code: 'EVENT_DATA_INVALID',
+        path: 'events.3.data.user.age',
         message: 'data.user.age must be integer',
       }),
       accepted('fit'),

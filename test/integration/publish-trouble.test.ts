@@ -41,7 +41,11 @@ async function startPublishing(
 }
 
 const eventOf = (eventId: string, { type = 'a', data = Buffer.from('{}') } = {}) => ({
-  ...{ tenant: 'acme', type, data, eventId, occurredAt: undefined },
+  tenant: 'acme',
+  type,
+  data,
+  eventId,
+  occurredAt: undefined,
 });
 
 /** The URL of a Postgres whose answer to the first statement that writes events, which is committed, gets lost. */

@@ -22,7 +22,9 @@ afterAll(() => services.stop());
 async function start(): Promise<{ pid: number; url: string }> {
   const port = await findOwnPort();
   program = runProgram(BUNDLED_PROGRAM, {
-    ...{ args: [], home: tmpdir(), nodeFlags: [] },
+    args: [],
+    home: tmpdir(),
+    nodeFlags: [],
     env: testEnv(services, { PORT: String(port), LOG_LEVEL: 'info' }),
   });
   const { pid } = JSON.parse(await program.firstLine) as { pid: number };
@@ -80,7 +82,9 @@ describe('the program that is started without the flags of `npm start`', () => {
 
   it('ends with its exit code and its message', async () => {
     program = runProgram(BUNDLED_PROGRAM, {
-      ...{ args: [], home: tmpdir(), nodeFlags: [] },
+      args: [],
+      home: tmpdir(),
+      nodeFlags: [],
       env: { PORT: 'http' },
     });
     program.firstLine.catch(() => undefined);

@@ -56,7 +56,11 @@ async function addReplay(data: Partial<Prisma.ReplayUncheckedCreateInput> = {}):
   const createdAt = new Date();
   const id = uuid7(new Date(data.createdAt ?? createdAt).getTime());
   const replay = {
-    ...{ id, tenant: TENANT, status: 'RUNNING' as const, filter: { tenant: TENANT }, createdAt },
+    id,
+    tenant: TENANT,
+    status: 'RUNNING' as const,
+    filter: { tenant: TENANT },
+    createdAt,
     ...data,
   };
   return (await database.prisma.replay.create({ data: { ratePerSecond: 1, deliveryCount: 1, ...replay } })).id;

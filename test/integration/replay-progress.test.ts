@@ -94,7 +94,12 @@ describe('a watched replay in which nothing happens', () => {
     cleanUps.push(() => database.close());
     const replay: Replay = await database.prisma.replay.create({
       data: {
-        ...{ id: uuid7(Date.now()), tenant: 'acme', status: 'RUNNING', filter: {}, ratePerSecond: 1, deliveryCount: 2 },
+        id: uuid7(Date.now()),
+        tenant: 'acme',
+        status: 'RUNNING',
+        filter: {},
+        ratePerSecond: 1,
+        deliveryCount: 2,
       },
     });
     const iterator = watchReplay(new ReplayFeed(database, pino({ level: 'silent' })), { replay, stopping });

@@ -38,7 +38,9 @@ async function startWriter() {
   const lines: string[] = [];
   const stopping = new AbortController();
   const writer = new ResultWriter({
-    ...{ database: { ...database, pool }, metrics: new Registry(), signal: stopping.signal },
+    database: { ...database, pool },
+    metrics: new Registry(),
+    signal: stopping.signal,
     log: pino({ level: 'error' }, { write: (line: string) => void lines.push(line) }),
     limits: { retryMs: 50, writeRetryForMs: 1_000, extendLeasesMs: 200 },
     // `as`: what a writer calls of them.

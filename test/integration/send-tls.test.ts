@@ -77,8 +77,12 @@ describe('send over TLS', () => {
       });
       expect(outcome).toMatchObject({ kind: 'response', statusCode: 200, body: 'ok' });
       expect(outcome.trace).toEqual({
-        ...{ remoteAddress: '127.0.0.1', dnsMs: handshakes, connectMs: handshakes, tlsMs: handshakes },
-        ...{ firstByteMs: phase, bodyMs: phase },
+        remoteAddress: '127.0.0.1',
+        dnsMs: handshakes,
+        connectMs: handshakes,
+        tlsMs: handshakes,
+        firstByteMs: phase,
+        bodyMs: phase,
       });
     }
     expect(receiver.connectionCount()).toBe(2);

@@ -58,7 +58,9 @@ function connect(options: ClientOptions = {}): Raw {
     closed = error.message;
   });
   return {
-    ...{ socket, messages, closed: () => closed },
+    socket,
+    messages,
+    closed: () => closed,
     send: (message) => {
       socket.send(JSON.stringify(message));
     },

@@ -17,7 +17,9 @@ async function startReceiver(options: Parameters<typeof startOtherLoopReceiver>[
 
 function begin(host: string, timeoutMs: number) {
   const agents = new EgressAgents({
-    ...{ allowCidrs: ['127.0.0.0/8', '::1/128'], allowHttp: 'always', denyPorts: new Set() },
+    allowCidrs: ['127.0.0.0/8', '::1/128'],
+    allowHttp: 'always',
+    denyPorts: new Set(),
   });
   cleanUps.push(() => {
     agents.close();

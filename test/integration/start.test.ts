@@ -316,7 +316,8 @@ it.runIf(process.platform === 'linux')(
   async () => {
     const limited = spawn('sh', ['-c', 'ulimit -n 256 && exec "$@"', 'sh', process.execPath, BUNDLED_PROGRAM], {
       // The program would end as well, with another sentence, if it did not look at the limit.
-      ...{ env: { PORT: 'http' }, stdio: ['ignore', 'pipe', 'pipe'] },
+      env: { PORT: 'http' },
+      stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
     for (const stream of [limited.stdout, limited.stderr]) stream.on('data', (chunk) => (output += String(chunk)));

@@ -56,8 +56,11 @@ function resultOn(delivery: Delivery, { status, startedAt }: Made): Result {
   const attempt = { ...attemptOf(delivery, { status, startedAt }), id: uuid7(Date.now()) };
   const isRetried = status === 'FAILURE';
   return {
-    ...{ attempt, status: isRetried ? 'PENDING' : 'SUCCESS', waitingFor: isRetried ? 'BACKOFF' : null },
-    ...{ nextAttemptInMs: isRetried ? 3_600_000 : null, staysEnqueued: false },
+    attempt,
+    status: isRetried ? 'PENDING' : 'SUCCESS',
+    waitingFor: isRetried ? 'BACKOFF' : null,
+    nextAttemptInMs: isRetried ? 3_600_000 : null,
+    staysEnqueued: false,
   };
 }
 
@@ -155,7 +158,10 @@ describe('while another transaction holds a delivery', () => {
 describe('an event about a subscription', () => {
   const NOTICES = ['webhook_subscription.*'];
   const eventOf = (subscriptionId: string, data: Record<string, unknown> = {}): SubscriptionEvent => ({
-    ...{ tenant: TENANT, subscriptionId, url: 'https://user.example.com:8443/secret?key=secret', data },
+    tenant: TENANT,
+    subscriptionId,
+    url: 'https://user.example.com:8443/secret?key=secret',
+    data,
     type: 'webhook_subscription.recovered',
   });
   const record = (event: SubscriptionEvent) => transaction(database.pool, (db) => recordSubscriptionEvent(db, event));

@@ -126,7 +126,8 @@ it(`thirty endpoints of every kind, two programs, 3,000 events: nothing is lost,
   const isSettled = async () => (await scene.query<{ count: number }>(UNSETTLED))[0]?.count === 0;
   const [events] = await scene.query<{ count: number }>('SELECT count(*)::integer AS count FROM events');
   await waitFor(async () => (await scene.countDeliveries('true')) >= (events?.count ?? 0) * 0.9 && isSettled(), {
-    ...{ what: 'everything to be delivered', timeoutMs: 80_000 },
+    what: 'everything to be delivered',
+    timeoutMs: 80_000,
   });
   // Every attempt that was made is in the log, under its number, and nothing else is.
   await waitFor(() => requestsAreLogged(scene, endpoints), { what: 'the log to say what the receivers saw' });

@@ -252,7 +252,10 @@ async function furnish(tenant: string): Promise<Things> {
     { what: 'everything to be there' },
   );
   return {
-    ...{ tenant, subscriptionId, eventId: `only-${tenant}`, apiKeyId },
+    tenant,
+    subscriptionId,
+    eventId: `only-${tenant}`,
+    apiKeyId,
     eventRowId: await idOf('events', `type <> 'shared'`),
     deliveryId: await idOf('deliveries', `event_type <> 'shared' AND subscription_id = '${subscriptionId}'`),
     attemptId: await idOf('attempts', `event_type <> 'shared'`),

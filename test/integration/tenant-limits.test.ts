@@ -113,7 +113,7 @@ test('of the data of events, 16 MiB can be asked for at a time', async () => {
   for (let n = 0; n < 18; n += 1) {
     const id = uuid7(Date.now());
     await api.database.prisma.event.create({
-      data: { ...{ id, eventId: id, tenant: 'heavy', type: 'large' }, ...{ occurredAt: new Date(), data } },
+      data: { id, eventId: id, tenant: 'heavy', type: 'large', occurredAt: new Date(), data },
     });
   }
   const events = (first: number) => askAs('heavy', `{ events(first: ${first}) { nodes { data } } }`);

@@ -7,7 +7,11 @@ export type Answer = {
   readonly data?: unknown;
   readonly errors?: readonly { readonly message: string; readonly extensions?: Record<string, unknown> }[];
 };
-export type Question = { readonly query: string; readonly variables?: Record<string, unknown> };
+export type Question = {
+  readonly query: string;
+  readonly variables?: Record<string, unknown>;
+  readonly operationName?: string;
+};
 
 /** The first answer to an operation, over any transport; the socket of WebSocket is a new one. */
 export async function ask(url: string, transport: (typeof TRANSPORTS)[number], question: Question): Promise<Answer> {

@@ -373,7 +373,9 @@ test('a subscription shows its circuit, and its deliveries what they wait for be
   const { data } = await api.run(HEALTH, { filter: { tenant } });
   const shown = new Map(data?.webhookSubscriptions.edges.map(({ node }) => [node.id, node]));
   expect(shown.get(open)).toMatchObject({
-    ...{ isActive: true, deactivationReason: null, failingSince: openedAt.toISOString() },
+    isActive: true,
+    deactivationReason: null,
+    failingSince: openedAt.toISOString(),
     circuit: { state: 'OPEN', openedAt: openedAt.toISOString(), nextProbeAt: probeAt.toISOString() },
   });
   expect(shown.get(well)).toMatchObject({
@@ -410,13 +412,20 @@ describe('the health of a subscription', () => {
     await prisma.subscriptionState.update({ where: { subscriptionId: failing }, data: state });
     expect(await healthOf(tenant)).toEqual({
       [failing]: {
-        ...{ pendingCount: 2, isExact: true, oldestPendingAt: pending.createdAt.toISOString() },
-        ...{ lastAttemptAt: ago(1).toISOString(), lastSuccessAt: ago(4).toISOString() },
+        pendingCount: 2,
+        isExact: true,
+        oldestPendingAt: pending.createdAt.toISOString(),
+        lastAttemptAt: ago(1).toISOString(),
+        lastSuccessAt: ago(4).toISOString(),
         willDeactivateAt: new Date(ago(3).getTime() + 5 * 24 * HOUR_MS).toISOString(),
       },
       [idle]: {
-        ...{ pendingCount: 0, isExact: true, oldestPendingAt: null },
-        ...{ lastAttemptAt: null, lastSuccessAt: null, willDeactivateAt: null },
+        pendingCount: 0,
+        isExact: true,
+        oldestPendingAt: null,
+        lastAttemptAt: null,
+        lastSuccessAt: null,
+        willDeactivateAt: null,
       },
     });
   });
@@ -702,11 +711,9 @@ describe('sendTestEvent', () => {
     const { id } = (await create()).subscription;
     const { data } = await api.run(SEND_TEST_EVENT, { subscriptionId: id });
     expect(expectType(data?.sendTestEvent, 'SendTestEventPayload').delivery).toMatchObject({
-      ...{
-        status: 'PENDING',
-        subscription: { id },
-        event: { type: 'webhook.test', data: { message: 'This is a test event.' } },
-      },
+      status: 'PENDING',
+      subscription: { id },
+      event: { type: 'webhook.test', data: { message: 'This is a test event.' } },
     });
   });
 

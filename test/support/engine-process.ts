@@ -36,7 +36,9 @@ export async function startEngineProcess(
 ): Promise<EngineProcess> {
   const port = await findOwnPort();
   const engine = launchEngineProcess(services, {
-    ...{ port, env: { LOG_LEVEL: 'info', ...env }, program: BUNDLED_PROGRAM },
+    port,
+    env: { LOG_LEVEL: 'info', ...env },
+    program: BUNDLED_PROGRAM,
   });
   await isReady(engine.url).catch((error: unknown) => {
     throw new Error(`the program is not ready: ${engine.output()}`, { cause: error });

@@ -54,7 +54,8 @@ export function openEvents(
   const isGet = method === 'GET';
   const path = isGet ? `/graphql?query=${encodeURIComponent(query)}` : '/graphql';
   const headers = {
-    ...{ authorization: `Bearer ${credentials}`, accept: 'text/event-stream' },
+    authorization: `Bearer ${credentials}`,
+    accept: 'text/event-stream',
     ...(!isGet && { 'content-type': 'application/json' }),
   };
   return new Promise((resolve, reject) => {
@@ -86,7 +87,9 @@ export function openEvents(
 /** A graphql-ws client that does not reconnect. */
 export function createSocketClient(url: string, credentials: string, options: Partial<ClientOptions> = {}): Client {
   return createClient({
-    ...{ url: `${url.replace('http', 'ws')}/graphql`, webSocketImpl: WebSocket, retryAttempts: 0 },
+    url: `${url.replace('http', 'ws')}/graphql`,
+    webSocketImpl: WebSocket,
+    retryAttempts: 0,
     connectionParams: { authorization: `Bearer ${credentials}` },
     ...options,
   });

@@ -41,7 +41,8 @@ export async function startPostgresProcess({ settings = {}, binaries, template }
   const folder = await createTempFolder();
   if (template !== undefined) await copyCluster(template, folder.path);
   const cluster = await prepareCluster({
-    ...{ directory: folder.path, report: () => undefined },
+    directory: folder.path,
+    report: () => undefined,
     ...(binaries !== undefined && { binaries }),
   });
   const port = await findOwnPort();

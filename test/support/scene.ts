@@ -50,7 +50,10 @@ export async function startScene(
   const countDeliveries = (where: string, values: unknown[] = []) => countOf(services, { where, values });
   return {
     ...services,
-    ...{ app, apps, logLines, countDeliveries },
+    app,
+    apps,
+    logLines,
+    countDeliveries,
     receive: async (respond) => {
       const receiver = await startReceiver(respond);
       cleanUps.push(() => receiver.close());

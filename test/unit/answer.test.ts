@@ -12,7 +12,11 @@ async function write(answer: unknown): Promise<{ text: string; pieces: number[] 
 
 test('an answer is written in pieces, as JSON.stringify writes it', async () => {
   const rows = Array.from({ length: 300 }, (_, n) => ({
-    ...{ id: `${n}"\n\u2028é`, body: 'x'.repeat(1_000), none: undefined, nothing: null, list: [1, true, [], {}] },
+    id: `${n}"\n\u2028é`,
+    body: 'x'.repeat(1_000),
+    none: undefined,
+    nothing: null,
+    list: [1, true, [], {}],
     data: new JsonText('{"a":  1.50}'),
   }));
   const answer = { data: { rows, empty: [], long: 'y'.repeat(200_000) }, errors: undefined, stringify: () => '' };

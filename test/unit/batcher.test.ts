@@ -8,7 +8,8 @@ type Options = { readonly maxItems?: number; readonly maxBytes?: number };
 function doubling({ maxItems = 100, maxBytes = 1_000 }: Options = {}) {
   const batches: (readonly number[])[] = [];
   const batcher = new Batcher<number, number>({
-    ...{ maxItems, maxBytes },
+    maxItems,
+    maxBytes,
     bytesOf: (item) => item,
     write: async (items) => {
       batches.push(items);

@@ -2,9 +2,19 @@ import { expect, test } from 'vitest';
 import { type Block, type Phase, ratioOf, rowsOf } from '../../bench/isolation-report.ts';
 
 const phase = (kind: Phase['kind'], p95: number, missing = 0): Phase => ({
-  ...{ kind, from: 0, to: 1_000, cpu: undefined },
-  ...{ events: 100, p50: 1, p95, p99: p95, max: p95 },
-  ...{ late: 0, missing, lost: 0, duplicates: 0 },
+  kind,
+  from: 0,
+  to: 1_000,
+  cpu: undefined,
+  events: 100,
+  p50: 1,
+  p95,
+  p99: p95,
+  max: p95,
+  late: 0,
+  missing,
+  lost: 0,
+  duplicates: 0,
 });
 
 const block = (...phases: Phase[]): Block => ({ name: 'X', phases });

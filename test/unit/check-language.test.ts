@@ -51,7 +51,13 @@ describe('in a program', () => {
       "builder.field({ description: 'Of the delivery.' });",
     ].join('\n');
     expect(check('program.ts', text)).toEqual({
-      ...{ 1: [BEGINNING], 4: [BEGINNING], 6: [STALL], 7: [STALL], 8: [STALL], 9: [STALL], 10: [BEGINNING] },
+      1: [BEGINNING],
+      4: [BEGINNING],
+      6: [STALL],
+      7: [STALL],
+      8: [STALL],
+      9: [STALL],
+      10: [BEGINNING],
     });
   });
 
@@ -91,7 +97,8 @@ describe('in a document', () => {
 
 test('comments of SQL, Prisma and YAML are checked, their statements are not', () => {
   expect(check('a.sql', "-- What waits\nSELECT 'is away'; -- is away")).toEqual({
-    ...{ 1: [BEGINNING], 2: ['be unavailable'] },
+    1: [BEGINNING],
+    2: ['be unavailable'],
   });
   expect(check('a.prisma', '/// Of a tenant\nmodel Mend {}')).toEqual({ 1: [BEGINNING] });
   expect(check('a.yml', '# Of a tenant\nrun: mend')).toEqual({ 1: [BEGINNING] });

@@ -52,7 +52,8 @@ describe('the arguments', () => {
 
   test('a command gets its options and the arguments without a name', () => {
     expect(readArguments(['publish', 'order.paid', '{}', '--tenant', 'acme', '--json'])).toMatchObject({
-      ...{ command: 'publish', positionals: ['order.paid', '{}'] },
+      command: 'publish',
+      positionals: ['order.paid', '{}'],
       values: { tenant: 'acme', json: true },
     });
     expect(readArguments(['tail', '--type', 'a', '--type=b'])).toMatchObject({ values: { type: ['a', 'b'] } });

@@ -14,7 +14,11 @@ const BEGIN = 1_000_000;
 
 function request(at: number, changes: Partial<SeenRequest> = {}): SeenRequest {
   return {
-    ...{ endpoint: ENDPOINT, eventId: EVENT.id, deliveryId: DELIVERY, attemptNumber: 1, at: BEGIN + at },
+    endpoint: ENDPOINT,
+    eventId: EVENT.id,
+    deliveryId: DELIVERY,
+    attemptNumber: 1,
+    at: BEGIN + at,
     answer: { status: 200, at: BEGIN + at + 10 },
     connection: { isCutByReceiver: false },
     ...changes,
@@ -37,7 +41,9 @@ function attempt(startedAt: number, changes: Partial<LoggedAttempt> = {}): Logge
 function delivery(changes: Partial<StoredDelivery> = {}): StoredDelivery {
   const endpointUrl = URLS[ENDPOINT] ?? '';
   return {
-    ...{ id: DELIVERY, eventId: EVENT.id, endpointUrl },
+    id: DELIVERY,
+    eventId: EVENT.id,
+    endpointUrl,
     status: 'SUCCESS',
     attemptCount: 1,
     reason: null,

@@ -25,8 +25,19 @@ const { dependencies, scripts } = JSON.parse(read('package.json')) as Manifest;
 
 /** The compiler sees to it that none is forgotten. */
 const OPERATORS: Readonly<Record<Operator, true>> = {
-  ...{ $eq: true, $ne: true, $in: true, $nin: true, $gt: true, $gte: true, $lt: true, $lte: true },
-  ...{ $startsWith: true, $exists: true, $and: true, $or: true, $not: true },
+  $eq: true,
+  $ne: true,
+  $in: true,
+  $nin: true,
+  $gt: true,
+  $gte: true,
+  $lt: true,
+  $lte: true,
+  $startsWith: true,
+  $exists: true,
+  $and: true,
+  $or: true,
+  $not: true,
 };
 
 const schema = buildSchema(read('schema.graphql'));

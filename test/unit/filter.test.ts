@@ -4,14 +4,20 @@ import { validateFilter } from '../../src/events/matching/filter-validation.ts';
 import { evaluate, randomCase } from '../support/filter-reference.ts';
 
 const DATA = {
-  ...{ status: 'paid', total: 12.5, note: null, 'a.b': 1, '': 'empty name' },
+  status: 'paid',
+  total: 12.5,
+  note: null,
+  'a.b': 1,
+  '': 'empty name',
   customer: { plan: 'gold', address: { country: 'FR' } },
   tags: ['vip', 'new'],
   items: [
     { sku: 'x', quantity: 1 },
     { sku: 'y', quantity: 5, options: ['red'] },
   ],
-  ...{ none: [], matrix: [[1, 2], [3]], big: 9_007_199_254_740_993 },
+  none: [],
+  matrix: [[1, 2], [3]],
+  big: 9_007_199_254_740_993,
 };
 
 /** Each filter, and whether it matches DATA. */

@@ -126,7 +126,9 @@ describe('with an open circuit', () => {
     const release = planRelease(open(12_345.6), NO_LIMIT);
     expect(release).toMatchObject({ count: 0, recheckMs: 12_346 });
     expect(changeAfter(open(12_345.6), { release, released: 0 })).toMatchObject({
-      ...{ recheckMs: 12_346, mustRecheck: true, nextProbeInMs: null },
+      recheckMs: 12_346,
+      mustRecheck: true,
+      nextProbeInMs: null,
     });
   });
 
@@ -134,7 +136,10 @@ describe('with an open circuit', () => {
     const release = planRelease(open(0), NO_LIMIT);
     expect(release).toMatchObject({ count: 1, isProbe: true });
     expect(changeAfter(open(0), { release, released: 1 })).toMatchObject({
-      ...{ nextProbeInMs: 60_000, recheckMs: 60_000, mustRecheck: true, publishWindow: 1 },
+      nextProbeInMs: 60_000,
+      recheckMs: 60_000,
+      mustRecheck: true,
+      publishWindow: 1,
     });
   });
 
@@ -146,7 +151,9 @@ describe('with an open circuit', () => {
   it('if no delivery can be the probe, the next check is in 30 s, and the wait stays the same', () => {
     const release = planRelease(open(-5), NO_LIMIT);
     expect(changeAfter(open(-5), { release, released: 0 })).toMatchObject({
-      ...{ nextProbeInMs: null, recheckMs: 30_000, mustRecheck: true },
+      nextProbeInMs: null,
+      recheckMs: 30_000,
+      mustRecheck: true,
     });
   });
 });

@@ -10,11 +10,27 @@ const LATE = { ...attempt(NOW - 60_000), isLate: true };
 
 function attempt(timeMs: number): CommittedAttempt {
   return {
-    ...{ id: uuid7(timeMs), deliveryId: uuid7(timeMs), subscriptionId: uuid7(timeMs), tenant: 'acme' },
-    ...{ eventType: 'a.b', number: 1, status: 'SUCCESS', failureReason: null, statusCode: 200, responseTimeMs: 1 },
-    ...{ startedAt: new Date(timeMs), requestHeaders: {}, responseHeaders: {}, responseBody: '' },
-    ...{ url: 'https://example.com/', ...NO_TRACE },
-    ...{ responseBodyTruncated: false, errorMessage: null, payloadSizeBytes: 1, signingSecretIds: [], isTest: false },
+    id: uuid7(timeMs),
+    deliveryId: uuid7(timeMs),
+    subscriptionId: uuid7(timeMs),
+    tenant: 'acme',
+    eventType: 'a.b',
+    number: 1,
+    status: 'SUCCESS',
+    failureReason: null,
+    statusCode: 200,
+    responseTimeMs: 1,
+    startedAt: new Date(timeMs),
+    requestHeaders: {},
+    responseHeaders: {},
+    responseBody: '',
+    url: 'https://example.com/',
+    ...NO_TRACE,
+    responseBodyTruncated: false,
+    errorMessage: null,
+    payloadSizeBytes: 1,
+    signingSecretIds: [],
+    isTest: false,
   };
 }
 
