@@ -23,7 +23,8 @@ const DAY_MS = 86_400_000;
 /**
  * Fills the log with history. One tenant (`big`, 50 subscriptions) has 60 % of the rows, ten tenants (`mid-0` …) have
  * 3 % each, and 500 (`small-0` …) have the rest. 2 % of the attempts failed, one in 10,000 with TLS_FAILURE. One delivery
- * in 10,000 is pending. One event in 10,000 is an `audit.exported`.
+ * in 10,000 is pending. One event in 10,000 is an `audit.exported`. Tables have the rows in the order of their ids, as the
+ * program inserts them: plans depend on it.
  */
 export async function seedLog(query: Query, options: SeedOptions): Promise<void> {
   await seedSubscriptions(query);
@@ -84,7 +85,7 @@ const TYPE = `CASE WHEN type_chance < 0.0001 THEN 'audit.exported'
 const EVENTS = `
   INSERT INTO events (id, tenant, event_id, type, occurred_at, data, created_at)
   SELECT event_id, tenant, event_id::text, ${TYPE}, at, convert_to('{"text":"' || repeat(md5(n::text), 12) || '"}', 'UTF8'), at
-  FROM seed_drafts JOIN seed_targets USING (slot) WHERE is_first`;
+  FROM seed_drafts JOIN seed_targets USING (slot) WHERE is_first ORDER BY n`;
 
 const DELIVERIES = `
   INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status, attempt_count, next_attempt_at,
@@ -94,7 +95,7 @@ const DELIVERIES = `
   FROM (
     SELECT *, CASE WHEN chance < 0.0001 THEN 'PENDING' WHEN chance < 0.0201 THEN 'FAILURE' ELSE 'SUCCESS' END AS status
     FROM seed_drafts
-  ) AS drawn JOIN seed_targets USING (slot)`;
+  ) AS drawn JOIN seed_targets USING (slot) ORDER BY n`;
 
 const ATTEMPTS = `
   INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason, status_code,
@@ -112,4 +113,4 @@ const ATTEMPTS = `
     SELECT *, CASE WHEN chance < 0.0001 THEN 'TLS_FAILURE' WHEN chance < 0.005 THEN 'TIMEOUT'
       WHEN chance < 0.0201 THEN 'HTTP_STATUS' END AS reason
     FROM seed_drafts
-  ) AS drawn JOIN seed_targets USING (slot)`;
+  ) AS drawn JOIN seed_targets USING (slot) ORDER BY n`;

@@ -6,8 +6,10 @@ import { Clock } from './clock.ts';
 import {
   connectionConfig,
   DEFAULT_POOL_SIZE,
+  PAGE_PLANS,
   PREPARED_PLANS,
   type SessionLimits,
+  type SessionSettings,
   schemaOf,
   sessionSql,
 } from './connection.ts';
@@ -56,8 +58,12 @@ export function createDatabase(options: DatabaseOptions): Database {
   const { url, poolSize = DEFAULT_POOL_SIZE, statementMs = LIMITS.statementMs } = options;
   const pools = new PoolGroup();
   const size = { limits: { ...LIMITS, statementMs }, max: Math.ceil(poolSize / 2) };
-  const pool = createPool(pools, options, { ...size, prepares: true });
-  const readPool = createPool(pools, options, { limits: READ_LIMITS, max: Math.floor(poolSize / 2) });
+  const pool = createPool(pools, options, { ...size, prepares: true, settings: PREPARED_PLANS });
+  const readPool = createPool(pools, options, {
+    limits: READ_LIMITS,
+    max: Math.floor(poolSize / 2),
+    settings: PAGE_PLANS,
+  });
   const adapter = new PrismaPg(readPool, { schema: schemaOf(url) });
   // The minimal errors leave out the arguments, which hold customers' data.
   const prisma = new PrismaClient({ adapter, errorFormat: 'minimal' });
@@ -74,6 +80,7 @@ export function createDatabase(options: DatabaseOptions): Database {
 type Use = {
   readonly limits: SessionLimits;
   readonly max: number;
+  readonly settings: SessionSettings;
   /** Whether each connection prepares its statements, which find their rows by an index. */
   readonly prepares?: boolean;
 };
@@ -81,10 +88,10 @@ type Use = {
 function createPool(
   pools: PoolGroup,
   { url, onError, behindPooler = false }: DatabaseOptions,
-  { limits, max, prepares = false }: Use,
+  { limits, max, settings, prepares = false }: Use,
 ): pg.Pool {
   const config: PoolOptions = { ...connectionConfig(url, limits), max };
-  const session = { ...limits, settings: prepares ? PREPARED_PLANS : undefined };
+  const session = { ...limits, settings };
   const pool = pools.create(
     behindPooler
       ? { ...config, pipeline: true }
