@@ -1,4 +1,5 @@
-// Builds the program into dist/; with --when-changed only if dist/ is not what these sources and packages were built into.
+// Builds the program into dist/; with --when-changed only if dist/ is not what these sources and packages were built into,
+// and with --check never: the exit code then says whether it is.
 // Contents are compared, not times: after a checkout of another revision those say nothing.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -30,7 +31,8 @@ const SOURCES = [
 ];
 
 const sources = hashOf(SOURCES.map((name) => join(ROOT, name)));
-if (!process.argv.includes('--when-changed') || !isBuilt()) build();
+if (process.argv.includes('--check')) process.exitCode = isBuilt() ? 0 : 1;
+else if (!process.argv.includes('--when-changed') || !isBuilt()) build();
 
 function isBuilt() {
   return existsSync(MARK) && readFileSync(MARK, 'utf8') === `${sources} ${hashOf([DIST])}`;

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Browser, chromium } from 'playwright-core';
+import { inject } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -24,8 +25,14 @@ export function launchChromium(): Promise<Browser> {
   });
 }
 
-/** Builds the pages into dist/console, as `npm run build` does. */
-export async function buildConsole(): Promise<void> {
+let built: Promise<void> | undefined;
+
+/** Builds the pages into dist/console, as `npm run build` does, unless they are there. */
+export function buildConsole(): Promise<void> {
+  return (built ??= inject('isBuilt') ? Promise.resolve() : build());
+}
+
+async function build(): Promise<void> {
   const bundler = join(ROOT, 'node_modules/vite/bin/vite.js');
   const args = [bundler, 'build', join(ROOT, 'console'), '--logLevel', 'error'];
   await promisify(execFile)(process.execPath, args);

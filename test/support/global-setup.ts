@@ -1,13 +1,14 @@
 import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
+import type { ProvidedContext } from 'vitest';
 import type { TestProject } from 'vitest/node';
 import { findNatsServer } from '../../src/embedded/nats-binary.ts';
 import { prepareCluster } from '../../src/embedded/postgres-cluster.ts';
 import { withConnection } from '../../src/postgres/connection.ts';
 import { migrate } from '../../src/postgres/migrate.ts';
 import { createPartitions } from '../../src/retention/partitions.ts';
-import { compileProgram } from './compiled-program.ts';
+import { bundleProgram, compileProgram, isBuilt } from './compiled-program.ts';
 import { startPostgresProcess } from './postgres.ts';
 import { createTempFolder } from './temp-folder.ts';
 
@@ -21,6 +22,8 @@ declare module 'vitest' {
     templateDatabase: string;
     /** The path of the program. */
     natsServer: string;
+    /** Whether dist/ has the console of these sources. */
+    isBuilt: boolean;
   }
 }
 
@@ -37,39 +40,86 @@ const SETTINGS = {
 };
 
 const ROOT = join(import.meta.dirname, '../..');
+const TEMPLATE = 'template';
 
-/** Once for the whole run of the integration tests; returns the tear-down. */
+type Servers = Pick<ProvidedContext, 'postgres' | 'postgresCluster' | 'templateDatabase' | 'natsServer' | 'isBuilt'> & {
+  readonly stop: () => Promise<void>;
+};
+
+/** One for all projects of a run: Vitest calls the set-up of each, in a copy of this module. */
+const shared = globalThis as {
+  webhooksEngineServers?: { readonly servers: Promise<Servers>; users: number } | undefined;
+};
+
+/** Returns the tear-down. */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
+  const run = (shared.webhooksEngineServers ??= { servers: prepare(), users: 0 });
+  run.users += 1;
+  const { stop, ...context } = await run.servers;
+  project.provide('postgres', context.postgres);
+  project.provide('postgresCluster', context.postgresCluster);
+  project.provide('templateDatabase', context.templateDatabase);
+  project.provide('natsServer', context.natsServer);
+  project.provide('isBuilt', context.isBuilt);
+  return async () => {
+    run.users -= 1;
+    if (run.users > 0) return;
+    shared.webhooksEngineServers = undefined;
+    await stop();
+  };
+}
+
+async function prepare(): Promise<Servers> {
   const log = pino({ level: 'warn' });
   const report = (text: string) => {
     process.stderr.write(`${text}\n`);
   };
-  await compileProgram();
-  const dataDir = join(ROOT, '.data');
-  const natsServer = await findNatsServer({ dataDir, searchPath: process.env['PATH'] ?? '', log, report });
+  const compiling = compile();
+  // Its error is reported once the servers are there, to be stopped.
+  compiling.catch(() => undefined);
+  const natsServer = await findNatsServer({
+    dataDir: join(ROOT, '.data'),
+    searchPath: process.env['PATH'] ?? '',
+    log,
+    report,
+  });
   const clusterTemplate = await createTempFolder();
   await prepareCluster({ directory: clusterTemplate.path, report });
   const postgres = await startPostgresProcess({ settings: SETTINGS, template: clusterTemplate.path });
-  const tearDown = async () => {
+  const stop = async () => {
     await postgres.remove();
     await clusterTemplate.remove();
   };
   try {
-    const template = new URL(postgres.url);
-    template.pathname = '/template';
-    await createDatabase(postgres.url, 'template');
-    await migrate(template.href, join(ROOT, 'prisma/migrations'));
-    // So that each program that is started finds them made.
-    await withConnection(template.href, (client) => createPartitions(client, { nowMs: Date.now(), retentionDays: 30 }));
-    project.provide('postgres', postgres.url);
-    project.provide('postgresCluster', clusterTemplate.path);
-    project.provide('templateDatabase', 'template');
-    project.provide('natsServer', natsServer);
-    return tearDown;
+    await prepareTemplate(postgres.url);
+    return {
+      postgres: postgres.url,
+      postgresCluster: clusterTemplate.path,
+      templateDatabase: TEMPLATE,
+      natsServer,
+      isBuilt: await compiling,
+      stop,
+    };
   } catch (error) {
-    await tearDown();
+    await stop();
     throw error;
   }
+}
+
+/** Resolves with whether dist/ is built. */
+async function compile(): Promise<boolean> {
+  const [isComplete] = await Promise.all([isBuilt(), bundleProgram()]);
+  if (!isComplete) await compileProgram();
+  return isComplete;
+}
+
+async function prepareTemplate(url: string): Promise<void> {
+  const template = new URL(url);
+  template.pathname = `/${TEMPLATE}`;
+  await createDatabase(url, TEMPLATE);
+  await migrate(template.href, join(ROOT, 'prisma/migrations'));
+  // So that each program that is started finds them made.
+  await withConnection(template.href, (client) => createPartitions(client, { nowMs: Date.now(), retentionDays: 30 }));
 }
 
 async function createDatabase(url: string, name: string): Promise<void> {

@@ -60,6 +60,15 @@ test('what was built is built again after a change of any source, and only then'
   expect(await build()).toBe(true);
 });
 
+test('a check says by its exit code whether dist is built, and builds nothing', async () => {
+  await expect(build('--check')).rejects.toMatchObject({ code: 1, stdout: '' });
+  await whenChanged();
+  expect(await build('--check')).toBe(false);
+  await put('src/main.ts', 'two');
+  await expect(build('--check')).rejects.toMatchObject({ code: 1, stdout: '' });
+  expect(await built()).toBe('one');
+});
+
 test('times say nothing: older sources are built, newer ones that are the same are not', async () => {
   await whenChanged();
   await utimes(join(root, 'src/main.ts'), new Date(), new Date(Date.now() + 60_000));
