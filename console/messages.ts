@@ -237,6 +237,7 @@ export const messages = {
 
 const FAILURE_REASONS: Readonly<Record<string, string>> = {
   BLOCKED_TARGET: 'blocked target',
+  PROXY_FAILURE: 'proxy failure',
   CONNECTION_REFUSED: 'connection refused',
   CONNECTION_RESET: 'connection reset',
   DNS_FAILURE: 'DNS failure',

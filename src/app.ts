@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { Credentials } from './auth/credentials.ts';
 import type { Config } from './config/config.ts';
+import type { EgressPolicy } from './delivery/http/egress-policy.ts';
 import { LiveLog } from './delivery-log/live.ts';
 import type { Report } from './embedded/report.ts';
 import { createPublishEvents } from './events/publish.ts';
@@ -219,7 +220,6 @@ type HttpConfig = Pick<
   | 'port'
   | 'isConsoleEnabled'
   | 'publicUrl'
-  | 'egress'
   | 'roles'
   | 'jwt'
   | 'api'
@@ -227,7 +227,7 @@ type HttpConfig = Pick<
   | 'maxSubscriptionsPerTenant'
   | 'retention'
   | 'retryScheduleMs'
->;
+> & { readonly egress: EgressPolicy };
 
 /** Stops in reverse order; a step that fails does not keep the others from running. */
 async function stopAll(stops: (() => Promise<void>)[], log: Logger): Promise<void> {

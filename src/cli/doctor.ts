@@ -1,6 +1,7 @@
-import { connect as connectTcp } from 'node:net';
+import { isIP } from 'node:net';
 import process from 'node:process';
 import { type Config, ConfigError, readConfig } from '../config/config.ts';
+import { dial, type EgressRoute } from '../delivery/http/dial.ts';
 import { checkTargetUrl, isAllowedAddress } from '../delivery/http/egress-policy.ts';
 import { Resolver } from '../delivery/http/resolver.ts';
 import { checkAccess } from '../embedded/data-directory.ts';
@@ -118,14 +119,15 @@ async function examineTarget({ egress }: Config, target: string): Promise<Findin
       await attempt('target', async () => {
         const url = checkTargetUrl(target, egress);
         const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-        const addresses = /^[\d.]+$|:/.test(host) ? [host] : await resolver.resolve(host);
-        const blocked = addresses.filter((address) => !isAllowedAddress(address, egress));
+        const isResolved = isIP(host) !== 0 || egress.proxyResolves;
+        const addresses = isResolved ? [host] : await resolver.resolve(host);
+        const blocked = addresses.filter((address) => isIP(address) !== 0 && !isAllowedAddress(address, egress));
         if (blocked.length > 0) {
           const text = `${host} has the address ${blocked.join(', ')}, which is not allowed; see EGRESS_ALLOW_CIDRS`;
           return { result: 'failed', text };
         }
         const port = Number(url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : url.port);
-        await openTcp(addresses[0] ?? host, port);
+        await openConnection(egress, { hosts: addresses, port });
         return { result: 'ok', text: `${host} (${addresses.join(', ')}) accepts connections on port ${port}` };
       }),
     ];
@@ -134,18 +136,17 @@ async function examineTarget({ egress }: Config, target: string): Promise<Findin
   }
 }
 
-async function openTcp(host: string, port: number): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    const socket = connectTcp({ host, port, timeout: CONNECT_MS });
-    socket.once('connect', resolve);
-    socket.once('error', reject);
-    socket.once('timeout', () => {
-      reject(new Error(`no connection to port ${port} within ${CONNECT_MS / 1_000} s: check the firewall for egress`));
-    });
-    socket.once('close', () => socket.removeAllListeners());
-    const close = () => socket.destroy();
-    socket.once('connect', close).once('timeout', close);
+/** Connects as a sender does: through the proxy and from the source address that are configured. */
+async function openConnection(
+  route: EgressRoute,
+  { hosts, port }: { readonly hosts: readonly string[]; readonly port: number },
+): Promise<void> {
+  const signal = AbortSignal.timeout(CONNECT_MS);
+  const { socket } = await dial(route, { hosts, port, signal }).catch((error: unknown) => {
+    if (!signal.aborted) throw error;
+    throw new Error(`no connection to port ${port} within ${CONNECT_MS / 1_000} s: check the firewall for egress`);
   });
+  socket.destroy();
 }
 
 async function attempt(subject: string, check: () => Promise<Omit<Finding, 'subject'>>): Promise<Finding> {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import pg from 'pg';
+import type { EgressProxy } from '../delivery/http/dial.ts';
 import { MAX_PORT } from '../delivery/http/egress-policy.ts';
 import { LOG_ATTEMPTS, type LogAttempts } from '../delivery/sending/attempt-metrics.ts';
 import { type Keys, splitKeys } from '../lib/keys.ts';
@@ -42,6 +43,36 @@ function parseUrl(text: string, protocols: readonly string[]): string {
     throw new Error(`must be a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`);
   }
   return text;
+}
+
+const PROXY_PORTS: Readonly<Record<EgressProxy['protocol'], number>> = { http: 80, https: 443, socks5: 1080 };
+
+/** The message never repeats the value. */
+export function parseProxy(text: string): EgressProxy {
+  const url = new URL(parseUrl(text, ['http:', 'https:', 'socks5:']));
+  if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') {
+    throw new Error('must be a URL of scheme, user, password, host and port only');
+  }
+  // `as`: one of the three protocols above.
+  const protocol = url.protocol.slice(0, -1) as EgressProxy['protocol'];
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  const port = url.port === '' ? PROXY_PORTS[protocol] : Number(url.port);
+  try {
+    const [username, password] = [decodeURIComponent(url.username), decodeURIComponent(url.password)];
+    return { protocol, host, port, username, password };
+  } catch {
+    throw new Error('has a user or password that is not percent-encoded');
+  }
+}
+
+/** One address of each family at most. */
+export function parseSourceAddresses(text: string): string[] {
+  const addresses = splitList(text);
+  const families = addresses.map((address) => isIP(address));
+  if (families.includes(0) || new Set(families).size < families.length) {
+    throw new Error('must be an IPv4 address, an IPv6 address, or one of each, separated by a comma');
+  }
+  return addresses;
 }
 
 /** An address for browsers, without a slash at its end. */

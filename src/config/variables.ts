@@ -23,6 +23,7 @@ import {
   parsePemFile,
   parsePort,
   parsePorts,
+  parseProxy,
   parsePublicUrl,
   parseRatio,
   parseReplicas,
@@ -31,6 +32,7 @@ import {
   parseSchedule,
   parseSecret,
   parseSecretsKeys,
+  parseSourceAddresses,
   parseStreamBytes,
   parseText,
   parseTracesExporter,
@@ -241,6 +243,24 @@ export const TABLE = {
       parse: parseDnsServers,
       shownDefault: "the machine's",
       meaning: 'Name servers that resolve targets, comma-separated `address` or `address:port`.',
+    }),
+    proxy: variable('EGRESS_PROXY', {
+      parse: parseProxy,
+      isSecret: true,
+      meaning:
+        'A [forward proxy](deployment.md#egress-through-a-proxy) for all webhooks: `http://user:password@proxy:3128` or `https://…` (by `CONNECT`), or `socks5://…`. The proxy gets the address that was checked.',
+    }),
+    proxyResolves: variable('EGRESS_PROXY_RESOLVES', {
+      parse: parseBoolean,
+      default: 'false',
+      meaning:
+        '`true` gives the names of targets to `EGRESS_PROXY`, which resolves them. The rules about addresses then hold only for targets that are written as addresses: the proxy must refuse private ones.',
+    }),
+    sourceAddresses: variable('EGRESS_SOURCE_ADDRESS', {
+      parse: parseSourceAddresses,
+      fallback: () => [],
+      meaning:
+        'The local address from which webhooks are sent (with `EGRESS_PROXY`: from which the proxy is reached): an IPv4 address, an IPv6 address, or one of each. Targets of the other family are unreachable.',
     }),
   },
   maxSubscriptionsPerTenant: variable('MAX_SUBSCRIPTIONS_PER_TENANT', {

@@ -278,6 +278,9 @@ export const FailureReasonEnum = builder.enumType('FailureReason', {
     [FailureReason.UNREACHABLE]: { description: 'There is no route to the host.' },
     [FailureReason.DNS_FAILURE]: { description: 'The host name has no address, or its name servers did not answer.' },
     [FailureReason.BLOCKED_TARGET]: { description: 'Requests may not be sent to the address or the port.' },
+    [FailureReason.PROXY_FAILURE]: {
+      description: 'The forward proxy of the engine could not be used. It says nothing about the endpoint.',
+    },
     [FailureReason.TLS_FAILURE]: { description: 'The TLS handshake failed, or the certificate is not valid.' },
     [FailureReason.INVALID_RESPONSE]: {
       description: 'The response was not HTTP, or had a status that does not exist.',

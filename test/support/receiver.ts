@@ -9,6 +9,7 @@ type ReceivedRequest = {
   readonly rawBody: Buffer;
   /** Milliseconds since the epoch, when the body was complete. */
   readonly receivedAt: number;
+  readonly remoteAddress: string | undefined;
   readonly remotePort: number;
 };
 
@@ -82,6 +83,7 @@ async function record(request: IncomingMessage): Promise<ReceivedRequest> {
     headers: request.headers,
     rawBody: Buffer.concat(chunks),
     receivedAt: Date.now(),
+    remoteAddress: request.socket.remoteAddress,
     remotePort: request.socket.remotePort ?? 0,
   };
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, readConfig } from '../../src/config/config.ts';
 import { VARIABLES } from '../../src/config/variables.ts';
+import { isTracingOn } from '../../src/tracing/settings.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 
 function problemsOf(env: Record<string, string>): readonly string[] {
@@ -80,6 +81,71 @@ describe('the configuration', () => {
 
   it('lets targets reach nothing inside, and only by https, once it has a database of its own', () => {
     expect(readConfig(EXTERNAL).egress).toMatchObject({ allowCidrs: [], allowHttp: 'never' });
+  });
+
+  it.each([
+    ['http://proxy', { protocol: 'http', host: 'proxy', port: 80, username: '', password: '' }],
+    ['https://[2001:db8::1]', { protocol: 'https', host: '2001:db8::1', port: 443, username: '', password: '' }],
+    [
+      'socks5://u:p%40ss@10.0.0.1',
+      { protocol: 'socks5', host: '10.0.0.1', port: 1080, username: 'u', password: 'p@ss' },
+    ],
+    ['http://u:p@proxy:3128/', { protocol: 'http', host: 'proxy', port: 3128, username: 'u', password: 'p' }],
+  ])('reads EGRESS_PROXY %s', (EGRESS_PROXY, proxy) => {
+    expect(readConfig({ EGRESS_PROXY }).egress.proxy).toEqual(proxy);
+  });
+
+  it.each(['ftp://u:secret@proxy', 'proxy:3128', 'http://u:secret@proxy/path', 'http://u:secret%@proxy', 'socks5://'])(
+    'refuses EGRESS_PROXY %s without repeating it',
+    (EGRESS_PROXY) => {
+      const [problem, ...others] = problemsOf({ EGRESS_PROXY });
+      expect(problem).toMatch(/^EGRESS_PROXY (must|has)/);
+      expect(`${problem}${others.join('')}`).not.toContain('secret');
+    },
+  );
+
+  it('takes a proxy that resolves only with a proxy', () => {
+    expect(problemsOf({ EGRESS_PROXY_RESOLVES: 'true' })).toEqual([
+      'EGRESS_PROXY_RESOLVES is set without EGRESS_PROXY',
+    ]);
+  });
+
+  it.each(['localhost', '10.0.0.1,10.0.0.2', '::1,::2', '10.0.0.1/32'])(
+    'refuses EGRESS_SOURCE_ADDRESS %s',
+    (EGRESS_SOURCE_ADDRESS) => {
+      expect(problemsOf({ EGRESS_SOURCE_ADDRESS })).toEqual([
+        'EGRESS_SOURCE_ADDRESS must be an IPv4 address, an IPv6 address, or one of each, separated by a comma',
+      ]);
+    },
+  );
+
+  it.each([
+    [{}, false],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }, true],
+    [{ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://collector:4318/v1/traces' }, true],
+    [{ OTEL_TRACES_EXPORTER: 'otlp' }, true],
+    [{ OTEL_TRACES_EXPORTER: 'none', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }, false],
+    [{ OTEL_SDK_DISABLED: 'true', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }, false],
+  ])('turns traces on with %j: %j', (env, isOn) => {
+    expect(isTracingOn(readConfig(env).tracing)).toBe(isOn);
+  });
+
+  it('reports what is wrong with the variables of OpenTelemetry', () => {
+    const problems = problemsOf({
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318',
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+      OTEL_EXPORTER_OTLP_HEADERS: 'api-key=secret%',
+      OTEL_TRACES_SAMPLER: 'jaeger_remote',
+      OTEL_TRACES_SAMPLER_ARG: '50',
+    });
+    expect(problems.map((problem) => problem.split(' ')[0])).toEqual([
+      'OTEL_EXPORTER_OTLP_ENDPOINT',
+      'OTEL_EXPORTER_OTLP_HEADERS',
+      'OTEL_EXPORTER_OTLP_PROTOCOL',
+      'OTEL_TRACES_SAMPLER',
+      'OTEL_TRACES_SAMPLER_ARG',
+    ]);
+    expect(problems.join()).not.toContain('secret');
   });
 
   it('takes an empty EGRESS_ALLOW_CIDRS for no ranges, not for the default', () => {

@@ -3,6 +3,7 @@ import http, { type ClientRequestArgs } from 'node:http';
 import https, { type RequestOptions } from 'node:https';
 import { isIP, type LookupFunction, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { dial, type EgressRoute } from './dial.ts';
 import {
   BlockedTargetError,
   type EgressPolicy,
@@ -23,6 +24,9 @@ const MAX_SOCKET_AGE_MS = 5 * 60_000;
 /** Milliseconds for connecting to one of several addresses. Node's 250 ms times out for distant receivers. */
 export const ADDRESS_TRY_MS = 500;
 
+/** Milliseconds for a connection through a proxy or from a fixed source address: the longest time limit of an attempt. */
+const DIAL_MS = 30_000;
+
 export type AgentPair = { readonly http: http.Agent; readonly https: https.Agent };
 
 /**
@@ -36,6 +40,7 @@ export class EgressAgents {
   /** A new connection for every request, under the same guard. */
   readonly fresh: AgentPair;
   readonly #resolver: Resolver;
+  readonly #dialing = new Set<AbortController>();
 
   constructor(policy: EgressPolicy, { maxSocketAgeMs = MAX_SOCKET_AGE_MS }: { readonly maxSocketAgeMs?: number } = {}) {
     this.#resolver = new Resolver(policy.dnsServers);
@@ -43,16 +48,46 @@ export class EgressAgents {
       http: createGuard(this.#resolver, policy, 'http:'),
       https: createGuard(this.#resolver, policy, 'https:'),
     };
-    this.pooled = createAgents(guards, { ...AGENT_OPTIONS, keepAlive: true });
-    this.fresh = createAgents(guards, { ...AGENT_OPTIONS, keepAlive: false });
+    const isRouted = policy.proxy !== undefined || (policy.sourceAddresses ?? []).length > 0;
+    const withDialer = (guard: Guard): Guarded => ({
+      guard,
+      dialer: isRouted ? this.#createDialer(policy, guard) : undefined,
+    });
+    const createPair = (options: http.AgentOptions): AgentPair => ({
+      http: new GuardedHttpAgent(withDialer(guards.http), options),
+      https: new GuardedHttpsAgent(withDialer(guards.https), options),
+    });
+    this.pooled = createPair({ ...AGENT_OPTIONS, keepAlive: true });
+    this.fresh = createPair({ ...AGENT_OPTIONS, keepAlive: false });
     limitSocketAge(this.pooled.http, maxSocketAgeMs);
     limitSocketAge(this.pooled.https, maxSocketAgeMs);
   }
 
   /** Ends every connection, in use or not, and every lookup. */
   close(): void {
+    for (const dialing of this.#dialing) dialing.abort();
     for (const agent of [this.pooled.http, this.pooled.https, this.fresh.http, this.fresh.https]) agent.destroy();
     this.#resolver.close();
+  }
+
+  /** Opens connections by the route, to hosts that the guard returned. */
+  #createDialer(route: EgressRoute, guard: Guard): Dialer {
+    return async ({ host, port }) => {
+      const dialing = new AbortController();
+      this.#dialing.add(dialing);
+      const timer = setTimeout(() => {
+        dialing.abort();
+      }, DIAL_MS);
+      try {
+        const hosts = await guard.findHosts(String(host));
+        const { socket, host: dialed } = await dial(route, { hosts, port: Number(port), signal: dialing.signal });
+        if (route.proxy !== undefined) proxied.set(socket, isIP(dialed) === 0 ? undefined : dialed);
+        return socket;
+      } finally {
+        clearTimeout(timer);
+        this.#dialing.delete(dialing);
+      }
+    };
   }
 }
 
@@ -62,44 +97,69 @@ const AGENT_OPTIONS = {
   timeout: IDLE_SOCKET_MS,
 } as const;
 
-function createAgents(guards: { readonly http: Guard; readonly https: Guard }, options: http.AgentOptions): AgentPair {
-  return { http: new GuardedHttpAgent(guards.http, options), https: new GuardedHttpsAgent(guards.https, options) };
-}
+/** Resolves with a connection to a target that was not refused. Undefined: Node.js makes the connections. */
+type Dialer = (target: Target) => Promise<Socket>;
+type Guarded = { readonly guard: Guard; readonly dialer: Dialer | undefined };
+type OnConnection = (error: Error | null, socket: Duplex) => void;
 
 class GuardedHttpAgent extends http.Agent {
-  readonly #guard: Guard;
+  readonly #guarded: Guarded;
 
-  constructor(guard: Guard, options: http.AgentOptions) {
+  constructor(guarded: Guarded, options: http.AgentOptions) {
     super(options);
-    this.#guard = guard;
+    this.#guarded = guarded;
   }
 
-  override createConnection(
-    options: ClientRequestArgs,
-    callback?: (error: Error | null, socket: Duplex) => void,
-  ): Duplex | null | undefined {
-    const refusal = this.#guard.refuse(options);
+  override createConnection(options: ClientRequestArgs, callback?: OnConnection): Duplex | null | undefined {
+    const { guard, dialer } = this.#guarded;
+    const refusal = guard.refuse(options);
     if (refusal !== undefined) return refusedSocket(refusal);
-    return super.createConnection(guarded(options, this.#guard), callback);
+    if (dialer === undefined) return super.createConnection(guarded(options, guard), callback);
+    dialer(options).then((socket) => callback?.(null, socket), failed(callback));
+    return undefined;
   }
 }
 
 class GuardedHttpsAgent extends https.Agent {
-  readonly #guard: Guard;
+  readonly #guarded: Guarded;
 
-  constructor(guard: Guard, options: https.AgentOptions) {
+  constructor(guarded: Guarded, options: https.AgentOptions) {
     super(options);
-    this.#guard = guard;
+    this.#guarded = guarded;
   }
 
-  override createConnection(
-    options: RequestOptions,
-    callback?: (error: Error | null, socket: Duplex) => void,
-  ): Duplex | null | undefined {
-    const refusal = this.#guard.refuse(options);
+  override createConnection(options: RequestOptions, callback?: OnConnection): Duplex | null | undefined {
+    const { guard, dialer } = this.#guarded;
+    const refusal = guard.refuse(options);
     if (refusal !== undefined) return refusedSocket(refusal);
-    return super.createConnection(guarded(options, this.#guard), callback);
+    if (dialer === undefined) return super.createConnection(guarded(options, guard), callback);
+    dialer(options).then((socket) => callback?.(null, this.#secure(options, socket)), failed(callback));
+    return undefined;
   }
+
+  /** TLS with the name of the target, over a connection to its address or to a proxy. */
+  #secure(options: RequestOptions, socket: Socket): Duplex {
+    // `as`: options of tls.connect, which Node.js passes on.
+    const secured = super.createConnection({ ...options, socket } as RequestOptions);
+    if (!(secured instanceof Socket)) throw new Error('TLS made no socket');
+    if (proxied.has(socket)) proxied.set(secured, proxied.get(socket));
+    return secured;
+  }
+}
+
+/** Passes the error on. Node.js reads no socket then, although its type has one. */
+function failed(callback: OnConnection | undefined): (error: unknown) => void {
+  return (error) => {
+    callback?.(error instanceof Error ? error : blocked(), new Socket());
+  };
+}
+
+/** The addresses of targets behind a proxy; undefined if only the proxy knows them. */
+const proxied = new WeakMap<Duplex, string | undefined>();
+
+/** The address of the target, never that of a proxy. */
+export function remoteAddressOf(socket: Socket): string | undefined {
+  return proxied.has(socket) ? proxied.get(socket) : socket.remoteAddress;
 }
 
 function guarded<T extends ClientRequestArgs>(options: T, guard: Guard): T {
@@ -138,6 +198,8 @@ type Guard = {
   /** The error if the target is not allowed; undefined for a name on an allowed port, which the lookup checks. */
   readonly refuse: (target: Target) => BlockedTargetError | undefined;
   readonly lookup: LookupFunction;
+  /** The checked addresses of a host that was not refused, or its name, if the proxy resolves it. Rejects if one is not allowed. */
+  readonly findHosts: (host: string) => Promise<readonly string[]>;
 };
 
 /** For `http:`, the policy's allowHttp applies too. */
@@ -153,7 +215,16 @@ function createGuard(resolver: Resolver, policy: EgressPolicy, protocol: 'http:'
     if (answers.length === 0 || !answers.every(isAllowed)) throw blocked();
     return answers.slice(0, MAX_ADDRESSES);
   }
+  async function findHosts(host: string): Promise<readonly string[]> {
+    if (isIP(host) !== 0) return [host];
+    // A proxy would resolve localhost to itself.
+    if (policy.proxy === undefined || policy.proxyResolves !== true || isLocalhostName(host))
+      return findAddresses(host);
+    if (protocol === 'http:' && policy.allowHttp !== 'always') throw blocked();
+    return [host];
+  }
   return {
+    findHosts,
     refuse: ({ host, port }) => {
       if (!isAllowedPort(Number(port), policy)) return new BlockedTargetError('the port of the target is not allowed');
       if (host === undefined || host === null || host === '') return blocked();

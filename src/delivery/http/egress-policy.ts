@@ -1,9 +1,10 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { InputError } from '../../lib/errors.ts';
+import type { EgressRoute } from './dial.ts';
 
 /** Allowed targets besides the public internet. Empty `allowCidrs` and `allowHttp: 'never'` are the strictest. */
-export type EgressPolicy = {
+export type EgressPolicy = EgressRoute & {
   /** Ranges that are allowed although they are not public. A metadata service needs an exact /32 or /128. */
   readonly allowCidrs: readonly string[];
   /** `loopback`: http:// only to this machine, and only if allowCidrs allows that. */
@@ -12,6 +13,8 @@ export type EgressPolicy = {
   readonly denyPorts: ReadonlySet<number>;
   /** Name servers, `address` or `address:port`; by default the machine's own. */
   readonly dnsServers?: readonly string[] | undefined;
+  /** The proxy gets names and resolves them: only literal addresses are checked. */
+  readonly proxyResolves?: boolean | undefined;
 };
 
 /** A connection refused before any packet was sent. The message contains no address: customers may read it. */

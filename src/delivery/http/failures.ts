@@ -1,3 +1,4 @@
+import { ProxyError } from './dial.ts';
 import { BlockedTargetError } from './egress-policy.ts';
 import type { FailureOutcome } from './request.ts';
 import { DnsFailureError } from './resolver.ts';
@@ -49,6 +50,7 @@ export function failureOfError(error: unknown): Failure {
   const code = codeOf(cause) ?? codeOf(error) ?? '';
   if (cause instanceof BlockedTargetError) return { reason: 'BLOCKED_TARGET', message: cause.message };
   if (cause instanceof DnsFailureError) return { reason: 'DNS_FAILURE', message: dnsMessage(cause.dnsCode) };
+  if (cause instanceof ProxyError) return { reason: cause.reason, message: cause.message };
   if (code.startsWith('HPE_')) return { reason: 'INVALID_RESPONSE', message: parserMessage(code) };
   const certificate = CERTIFICATE_MESSAGES[code];
   if (certificate !== undefined) return { reason: 'TLS_FAILURE', message: certificate };

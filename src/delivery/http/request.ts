@@ -3,7 +3,7 @@ import { isIP, type Socket } from 'node:net';
 import got, { type Request, type Response } from 'got';
 import type { FailureReason } from '../../generated/prisma/enums.ts';
 import { loopClock } from '../../lib/event-loop.ts';
-import { ADDRESS_TRY_MS, type AgentPair, type EgressAgents } from './agents.ts';
+import { ADDRESS_TRY_MS, type AgentPair, type EgressAgents, remoteAddressOf } from './agents.ts';
 import { type Failure, failureOfError, timeoutFailure } from './failures.ts';
 
 type PostOptions = {
@@ -131,6 +131,9 @@ type Connection = {
   readonly isStaleAfter: (error: unknown) => boolean;
 };
 
+/** Sockets that had a request. */
+const used = new WeakSet<Socket>();
+
 /** Ends requests that got would not: it hangs forever after a 101, and accepts any number of informational responses. */
 function watch(request: ClientRequest, onInvalid: (message: string) => void): Connection {
   let isReused = false;
@@ -141,10 +144,11 @@ function watch(request: ClientRequest, onInvalid: (message: string) => void): Co
   request.on('error', () => undefined);
   request.once('socket', (socket: Socket) => {
     // Not request.reusedSocket: Node does not set it when a queued request gets the connection of another one.
-    isReused = socket.bytesRead > 0;
+    isReused = used.has(socket);
+    used.add(socket);
     // Read early: a destroyed socket no longer has it.
     const readAddress = () => {
-      remoteAddress = socket.remoteAddress;
+      remoteAddress = remoteAddressOf(socket);
     };
     if (socket.connecting) socket.once('connect', readAddress);
     else readAddress();

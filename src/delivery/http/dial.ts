@@ -1,0 +1,183 @@
+import http from 'node:http';
+import https from 'node:https';
+import { connect, isIP, type Socket, type TcpNetConnectOpts } from 'node:net';
+import { SocksClient } from 'socks';
+import type { FailureReason } from '../../generated/prisma/enums.ts';
+
+/** A forward proxy. Credentials are decoded. */
+export type EgressProxy = {
+  readonly protocol: 'http' | 'https' | 'socks5';
+  /** A name, or an address without brackets. */
+  readonly host: string;
+  readonly port: number;
+  readonly username: string;
+  readonly password: string;
+};
+
+/** How connections to targets are made, if not by Node.js alone. */
+export type EgressRoute = {
+  readonly proxy?: EgressProxy | undefined;
+  /** Connections start from these addresses: one of IPv4, one of IPv6, or both. Empty: the system chooses. */
+  readonly sourceAddresses?: readonly string[] | undefined;
+};
+
+/** The forward proxy failed, or reported that it cannot reach the target. The message contains no address of the proxy. */
+export class ProxyError extends Error {
+  readonly reason: FailureReason;
+
+  constructor(reason: FailureReason, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+type Target = {
+  /** Checked addresses, tried in this order, or the name that the proxy resolves. */
+  readonly hosts: readonly string[];
+  readonly port: number;
+  readonly signal: AbortSignal;
+};
+
+type OneTarget = { readonly host: string; readonly port: number; readonly signal: AbortSignal };
+
+/** Milliseconds for one of several addresses; the last one has the time that is left. */
+const ADDRESS_MS = 2_000;
+const MAX_HEADER_BYTES = 16_384;
+
+/** A connection to the first host that can be reached. Its error has a code of Node.js, or is a ProxyError. */
+export async function dial(
+  route: EgressRoute,
+  { hosts, port, signal }: Target,
+): Promise<{ socket: Socket; host: string }> {
+  const usable = route.proxy === undefined ? hosts.filter((host) => hasSource(route, isIP(host))) : hosts;
+  let failure: unknown = Object.assign(new Error('no source address of its family'), { code: 'EADDRNOTAVAIL' });
+  for (const [index, host] of usable.entries()) {
+    const isLast = index === usable.length - 1;
+    const limited = isLast ? signal : AbortSignal.any([signal, AbortSignal.timeout(ADDRESS_MS)]);
+    try {
+      return { socket: await dialOne(route, { host, port, signal: limited }), host };
+    } catch (error) {
+      failure = error;
+      // The proxy itself does not work: another address of the target changes nothing.
+      if (signal.aborted || (error instanceof ProxyError && error.reason === 'PROXY_FAILURE')) break;
+    }
+  }
+  throw failure;
+}
+
+function dialOne(route: EgressRoute, target: OneTarget): Promise<Socket> {
+  if (route.proxy === undefined) return open({ ...target, ...sourceOf(route, target.host) });
+  return route.proxy.protocol === 'socks5'
+    ? dialBySocks(route, route.proxy, target)
+    : dialByConnect(route, route.proxy, target);
+}
+
+function hasSource({ sourceAddresses = [] }: EgressRoute, family: number): boolean {
+  return sourceAddresses.length === 0 || sourceAddresses.some((address) => isIP(address) === family);
+}
+
+/** The source address for a connection to this host. Of a name, the system looks up addresses of the same family. */
+function sourceOf({ sourceAddresses = [] }: EgressRoute, host: string): { localAddress?: string; family?: number } {
+  const family = isIP(host);
+  const source = sourceAddresses.find((address) => family === 0 || isIP(address) === family);
+  return source === undefined ? {} : { localAddress: source, family: isIP(source) };
+}
+
+function open(options: TcpNetConnectOpts & { readonly signal: AbortSignal }): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(options);
+    // For the whole life of the socket: without a listener, an error between two owners would end the process.
+    socket.on('error', reject);
+    socket.once('connect', () => {
+      resolve(socket);
+    });
+  });
+}
+
+/** RFC 9110, 9.3.6. */
+function dialByConnect(route: EgressRoute, proxy: EgressProxy, { host, port, signal }: OneTarget): Promise<Socket> {
+  const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
+  const { username, password } = proxy;
+  const credentials = Buffer.from(`${username}:${password}`).toString('base64');
+  const request = (proxy.protocol === 'https' ? https : http).request({
+    method: 'CONNECT',
+    host: proxy.host,
+    port: proxy.port,
+    path: authority,
+    headers: { host: authority, ...(username !== '' && { 'proxy-authorization': `Basic ${credentials}` }) },
+    agent: false,
+    maxHeaderSize: MAX_HEADER_BYTES,
+    signal,
+    ...sourceOf(route, proxy.host),
+  });
+  return new Promise((resolve, reject) => {
+    // Called for every status.
+    request.once('connect', (response, socket: Socket, head: Buffer) => {
+      const status = response.statusCode ?? 0;
+      const isOpen = status >= 200 && status < 300;
+      // A receiver says nothing before the request, and TLS would not see these bytes.
+      if (isOpen && head.length === 0) {
+        socket.on('error', () => undefined);
+        resolve(socket);
+      } else {
+        socket.destroy();
+        reject(isOpen ? proxyFailure('sent data before the request') : refusedByProxy(status));
+      }
+    });
+    request.on('error', () => {
+      reject(proxyFailure('cannot be reached'));
+    });
+    request.end();
+  });
+}
+
+/** RFC 1928 and 1929. */
+async function dialBySocks(route: EgressRoute, proxy: EgressProxy, { host, port, signal }: OneTarget): Promise<Socket> {
+  const address = { host: proxy.host, port: proxy.port, signal, ...sourceOf(route, proxy.host) };
+  const socket = await open(address).catch(() => {
+    throw proxyFailure('cannot be reached');
+  });
+  try {
+    await SocksClient.createConnection({
+      command: 'connect',
+      destination: { host, port },
+      proxy: {
+        host: proxy.host,
+        port: proxy.port,
+        type: 5,
+        ...(proxy.username !== '' && { userId: proxy.username, password: proxy.password }),
+      },
+      existing_socket: socket,
+    });
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    // Without `cause`: the error holds the credentials of the proxy.
+    throw socksFailure(error instanceof Error ? error.message : '');
+  }
+}
+
+/** Status codes with which proxies report a target that they cannot reach. */
+function refusedByProxy(status: number): ProxyError {
+  if (status === 502 || status === 503) return unreachable(`status ${status}`);
+  if (status === 504) return new ProxyError('TIMEOUT', 'the forward proxy could not connect to the host in time');
+  return proxyFailure(`refused the connection with status ${status}`);
+}
+
+/** The library gives the reply of the proxy only at the end of its message. */
+function socksFailure(message: string): ProxyError {
+  const [, reply = ''] = / - (\w+)$/.exec(message) ?? [];
+  if (reply === 'ConnectionRefused') return new ProxyError('CONNECTION_REFUSED', 'the connection was refused');
+  if (reply === 'TTLExpired')
+    return new ProxyError('TIMEOUT', 'the forward proxy could not connect to the host in time');
+  if (reply === 'NetworkUnreachable' || reply === 'HostUnreachable') return unreachable(reply);
+  return proxyFailure(reply === '' ? 'did not open the connection' : `refused the connection (${reply})`);
+}
+
+function unreachable(detail: string): ProxyError {
+  return new ProxyError('UNREACHABLE', `the forward proxy could not connect to the host (${detail})`);
+}
+
+function proxyFailure(what: string): ProxyError {
+  return new ProxyError('PROXY_FAILURE', `the forward proxy ${what}`);
+}
