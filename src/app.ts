@@ -196,7 +196,7 @@ export function createHttpServer(
 
 /** The answer to the query `server`. */
 function describeServer(
-  { retention, retryScheduleMs, api }: Pick<Config, 'retention' | 'retryScheduleMs' | 'api'>,
+  { retention, retryScheduleMs, api, publicUrl }: Pick<Config, 'retention' | 'retryScheduleMs' | 'api' | 'publicUrl'>,
   checkReadiness: () => Promise<Readiness>,
 ): ServerInfo {
   return {
@@ -204,6 +204,7 @@ function describeServer(
     retentionDays: retention.days,
     retryScheduleMs,
     operationsPerSecond: api.rateLimit,
+    publicUrl,
     checkHealth: async () => {
       const { ready, answer } = await checkReadiness();
       const parts = Object.entries(answer).flatMap(([name, part]) =>

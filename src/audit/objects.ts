@@ -31,6 +31,16 @@ const SUBSCRIPTION_COLUMNS = {
     FROM signing_secrets k WHERE k.subscription_id = t.id)`,
 };
 
+const SESSION_COLUMNS = {
+  kind: 't.kind',
+  subject: 't.name',
+  scope: 't.scope',
+  subscriptionIds: 't.subscription_ids',
+  hidePayloads: 't.hides_payloads',
+  expiresAt: 't.expires_at',
+  revokedAt: 't.revoked_at',
+};
+
 // The locks are those that the mutations take next, in the same order (delivery/queue/store.ts), and never on a row of
 // another tenant.
 const OF_TENANT = 'AND ($2::text IS NULL OR t.tenant = $2)';
@@ -56,6 +66,11 @@ const RULES: Readonly<Record<string, SnapshotRule>> = {
   ApiKey: {
     sql: `SELECT t.tenant, ${settings({ name: 't.name', scope: 't.scope', revokedAt: 't.revoked_at' })}
       FROM api_keys t WHERE t.id = $1::uuid ${OF_TENANT} ${LOCK}`,
+    isId: isUuid,
+  },
+  Session: {
+    sql: `SELECT t.tenant, ${settings(SESSION_COLUMNS)}
+      FROM api_keys t WHERE t.id = $1::uuid AND t.kind <> 'KEY' ${OF_TENANT} ${LOCK}`,
     isId: isUuid,
   },
   CataloguedEventType: {

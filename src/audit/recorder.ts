@@ -80,8 +80,9 @@ function tenantOf({ args, viewer }: MutationCall, object: Snapshot | undefined):
 
 type Actor = { readonly kind: AuditActorKind; readonly id?: string; readonly name?: string | undefined };
 
-function actorOf({ credentialId, subject }: Viewer): Actor {
+function actorOf({ credentialId, subject, session }: Viewer): Actor {
   if (credentialId === 'admin') return { kind: 'OPERATOR' };
+  if (session !== undefined) return { kind: 'SESSION', id: credentialId, name: subject };
   // Only API keys have UUIDs. The other ids are hashes of the claim `sub`, or of a token.
   if (isUuid(credentialId)) return { kind: 'API_KEY', id: credentialId, name: subject };
   return { kind: 'JWT', name: subject };

@@ -24,7 +24,7 @@ const MAX_NAME_LENGTH = 200;
 export async function issueApiKey(database: Database, { name, scope, tenant }: Input): Promise<IssuedApiKey> {
   const problems = findProblems({ name, scope, tenant });
   if (problems.length > 0) throw new InvalidInputError(problems);
-  const key = generateApiKey();
+  const key = generateSecret('whk_');
   const id = uuid7(database.clock.now());
   const apiKey = await changeWithPrisma(database, (transaction) =>
     transaction.apiKey.create({
@@ -38,10 +38,11 @@ export async function issueApiKey(database: Database, { name, scope, tenant }: I
 /** Revoking a revoked key changes nothing. Throws NotFoundError. */
 export async function revokeApiKey(database: Database, id: string): Promise<ApiKey> {
   if (!isUuid(id)) throw new NotFoundError('API key');
+  const where = { id, kind: 'KEY' } as const;
   const revokedAt = new Date(database.clock.now());
   return changeWithPrisma(database, async (transaction) => {
-    await transaction.apiKey.updateMany({ where: { id, revokedAt: null }, data: { revokedAt } });
-    const apiKey = await transaction.apiKey.findUnique({ where: { id } });
+    await transaction.apiKey.updateMany({ where: { ...where, revokedAt: null }, data: { revokedAt } });
+    const apiKey = await transaction.apiKey.findFirst({ where });
     if (apiKey === null) throw new NotFoundError('API key');
     return apiKey;
   });
@@ -64,16 +65,16 @@ function findTenantProblem(scope: ApiKeyScope, tenant: string | null | undefined
   return isTenant(tenant) ? undefined : 'must be 1 to 64 letters, digits, _ or -';
 }
 
-const PREFIX = 'whk_';
-const PATTERN = new RegExp(`^${PREFIX}[\\w-]{43}$`);
+/** API keys, tokens of sessions, and one-time codes of sessions. Scanners for leaked secrets recognise the prefixes. */
+type Prefix = 'whk_' | 'whs_' | 'whc_';
 
-/** 256 random bits in base64url. Scanners for leaked secrets recognise the prefix. */
-export function generateApiKey(): string {
-  return PREFIX + randomBytes(32).toString('base64url');
+/** 256 random bits in base64url. */
+export function generateSecret(prefix: Prefix): string {
+  return prefix + randomBytes(32).toString('base64url');
 }
 
 export function isApiKey(text: string): boolean {
-  return PATTERN.test(text);
+  return /^wh[ksc]_[\w-]{43}$/.test(text);
 }
 
 /** Only the hash is stored. A fast hash is enough, because keys are random and cannot be guessed. */
@@ -95,10 +96,11 @@ export class ApiKeyLookup {
   // Promises, so that forgetAll also drops look-ups in progress.
   readonly #cached = new LRUCache<string, Promise<Viewer | undefined>>({ max: MAX_REMEMBERED, ttl: MAX_AGE_MS });
 
-  constructor(db: Queryable) {
+  /** `adminIssuers`: the ids of the operator's keys, whose sessions are valid. */
+  constructor(db: Queryable, adminIssuers: readonly string[]) {
     this.#batcher = new Batcher({
       maxItems: MAX_READ_PER_STATEMENT,
-      write: async (hashes) => match(hashes, await findApiKeys(db, hashes)),
+      write: async (hashes) => match(hashes, await findApiKeys(db, { hashes, adminIssuers })),
     });
   }
 
@@ -121,12 +123,26 @@ export class ApiKeyLookup {
 }
 
 function match(hashes: readonly Buffer[], found: readonly FoundApiKey[]): (Viewer | undefined)[] {
-  const viewers = new Map(found.map((row) => [row.keyHash.toString('base64'), viewerOf(row)]));
+  const viewers = new Map<string, Viewer | undefined>();
+  for (const row of found) {
+    viewers.set(row.keyHash.toString('base64'), viewerOf(row));
+    if (row.codeHash !== null) viewers.set(row.codeHash.toString('base64'), viewerOfCode(row));
+  }
   return hashes.map((hash) => viewers.get(hash.toString('base64')));
 }
 
-function viewerOf({ id, scope, tenant, name }: FoundApiKey): Viewer | undefined {
-  const credential = { credentialId: id, subject: name };
+function viewerOf(row: FoundApiKey): Viewer | undefined {
+  const { id, kind, scope, tenant, name } = row;
+  const credential =
+    kind === 'KEY'
+      ? { credentialId: id, subject: name, issuer: id }
+      : {
+          ...{ credentialId: id, session: kind, subject: name === '' ? undefined : name },
+          // Sessions that a console session creates end with the key, not with the console session.
+          ...(kind === 'CONSOLE' && { issuer: row.issuer ?? undefined }),
+          ...{ expiresAt: row.expiresAt ?? new Date(0), hidesPayloads: row.hidesPayloads },
+          ...{ subscriptionIds: row.subscriptionIds ?? undefined, locale: row.locale ?? undefined },
+        };
   switch (scope) {
     case 'ADMIN':
       return { scope, ...credential };
@@ -136,6 +152,12 @@ function viewerOf({ id, scope, tenant, name }: FoundApiKey): Viewer | undefined 
     case 'TENANT_WRITE':
       return tenant === null ? undefined : { scope, tenant, ...credential };
   }
+}
+
+/** A code permits nothing but its exchange. */
+function viewerOfCode(row: FoundApiKey): Viewer | undefined {
+  const viewer = viewerOf(row);
+  return viewer && { ...viewer, session: 'CODE', issuer: undefined, expiresAt: row.codeExpiresAt ?? new Date(0) };
 }
 
 const MAX_NOTED_PER_STATEMENT = 1_000;
@@ -170,29 +192,44 @@ export function createApiKeyUse(db: Queryable, log: Logger): ApiKeyUse {
   return { note, settled: () => writing.settled() };
 }
 
-type FoundApiKey = {
-  readonly id: string;
-  readonly keyHash: Buffer;
-  readonly scope: ApiKeyScope;
-  readonly tenant: string | null;
-  readonly name: string;
-};
+type FoundApiKey = Pick<
+  ApiKey,
+  'id' | 'kind' | 'scope' | 'tenant' | 'name' | 'expiresAt' | 'issuer' | 'hidesPayloads'
+> &
+  Pick<ApiKey, 'locale' | 'codeExpiresAt'> & {
+    readonly keyHash: Buffer;
+    readonly codeHash: Buffer | null;
+    readonly subscriptionIds: string[] | null;
+  };
 
-/** Returns the keys with these hashes that exist and are not revoked. */
-async function findApiKeys(db: Queryable, hashes: readonly Buffer[]): Promise<FoundApiKey[]> {
+/** Not revoked; a session also not expired, and the key that created it is valid. `$2`: the ids of the operator's keys. */
+const IS_VALID = `k.revoked_at IS NULL AND (k.kind = 'KEY' OR k.expires_at > now() AND (
+  k.issuer = ANY($2::uuid[]) OR EXISTS (SELECT FROM api_keys i WHERE i.id = k.issuer AND i.revoked_at IS NULL)
+))`;
+
+type Hashes = { readonly hashes: readonly Buffer[]; readonly adminIssuers: readonly string[] };
+
+/** Returns the valid keys and sessions with these hashes, or with codes that have these hashes. */
+async function findApiKeys(db: Queryable, { hashes, adminIssuers }: Hashes): Promise<FoundApiKey[]> {
   const { rows } = await db.query<FoundApiKey>(
-    `SELECT id, key_hash AS "keyHash", scope, tenant, name FROM api_keys
-     WHERE key_hash = ANY($1::bytea[]) AND revoked_at IS NULL`,
-    [hashes],
+    `SELECT id, kind, key_hash AS "keyHash", scope, tenant, name, expires_at AS "expiresAt", issuer, locale,
+       code_hash AS "codeHash", code_expires_at AS "codeExpiresAt", subscription_ids AS "subscriptionIds",
+       hides_payloads AS "hidesPayloads"
+     FROM api_keys k WHERE (key_hash = ANY($1::bytea[]) OR code_hash = ANY($1::bytea[]) AND code_expires_at > now())
+       AND ${IS_VALID}`,
+    [hashes, adminIssuers],
   );
   return rows;
 }
 
-/** Returns the ids of keys that are not revoked. */
-export async function liveApiKeys(db: Queryable, ids: readonly string[]): Promise<Set<string>> {
+/** Returns the ids of keys and sessions that are valid. */
+export async function liveApiKeys(
+  db: Queryable,
+  { ids, adminIssuers }: { readonly ids: readonly string[]; readonly adminIssuers: readonly string[] },
+): Promise<Set<string>> {
   const { rows } = await db.query<{ id: string }>(
-    'SELECT id FROM api_keys WHERE id = ANY($1::uuid[]) AND revoked_at IS NULL',
-    [ids],
+    `SELECT id FROM api_keys k WHERE id = ANY($1::uuid[]) AND ${IS_VALID}`,
+    [ids, adminIssuers],
   );
   return new Set(rows.map(({ id }) => id));
 }

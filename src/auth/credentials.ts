@@ -22,12 +22,14 @@ type Verifiers = {
   readonly verifyJwt: ((token: string) => Promise<Viewer | undefined>) | undefined;
 };
 
-const ADMIN: Viewer = { scope: 'ADMIN', credentialId: 'admin' };
-
 export function createAuthenticate({ adminApiKeys, findApiKey, verifyJwt }: Verifiers): Authenticate {
-  const isAdmin = isOneOf(adminApiKeys);
+  const admins = adminApiKeys.map((key) => {
+    const viewer: Viewer = { scope: 'ADMIN', credentialId: 'admin', issuer: issuerOf(key) };
+    return { isKey: isOneOf([key]), viewer };
+  });
   return async (authorization) => {
-    if (isAdmin(authorization)) return ADMIN;
+    const admin = admins.find(({ isKey }) => isKey(authorization));
+    if (admin !== undefined) return admin.viewer;
     const credentials = credentialsOf(authorization);
     return isApiKey(credentials) ? findApiKey(credentials) : verifyJwt?.(credentials);
   };
@@ -51,6 +53,12 @@ function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
+/** The id by which sessions name one of the operator's keys. 32 bits of its hash distinguish keys, and help no guess. */
+function issuerOf(adminApiKey: string): string {
+  const bits = sha256(`issuer of sessions ${adminApiKey}`).toString('hex').slice(0, 8);
+  return `00000000-0000-8000-8000-0000${bits}`;
+}
+
 type CredentialsOptions = {
   /** Each of them has full access. */
   readonly adminApiKeys: readonly string[];
@@ -69,6 +77,7 @@ const CHECK_MS = 3_000;
 export class Credentials {
   readonly authenticate: Authenticate;
   readonly #options: CredentialsOptions;
+  readonly #adminIssuers: readonly string[];
   readonly #lookup: ApiKeyLookup;
   readonly #live = new LiveCredentials();
   readonly #listener: ChangeListener;
@@ -80,13 +89,16 @@ export class Credentials {
   constructor(options: CredentialsOptions) {
     const { adminApiKeys, jwt, database, databaseUrl, log } = options;
     this.#options = options;
-    this.#lookup = new ApiKeyLookup(database.pool);
+    this.#adminIssuers = adminApiKeys.map(issuerOf);
+    this.#lookup = new ApiKeyLookup(database.pool, this.#adminIssuers);
     this.#use = createApiKeyUse(database.pool, log);
     this.authenticate = createAuthenticate({
       adminApiKeys,
       findApiKey: async (key) => {
         const viewer = await this.#lookup.find(key);
-        if (viewer !== undefined) this.#use.note(viewer.credentialId);
+        // The cache may have a session that has expired since.
+        if (viewer === undefined || (viewer.expiresAt?.getTime() ?? Date.now() + 1) <= Date.now()) return undefined;
+        this.#use.note(viewer.credentialId);
         return viewer;
       },
       verifyJwt: jwt && createVerifyJwt(jwt, log),
@@ -120,20 +132,22 @@ export class Credentials {
     return this.#live.watch(viewer);
   }
 
-  /** Ends the use of a revoked API key in this process. */
+  /** Ends the use of a revoked API key or session in this process. */
   readonly revoked = (id: string): void => {
     // All of them, because a look-up in progress may still return the revoked key.
     this.#lookup.forgetAll();
     this.#live.end(id);
+    // The sessions that the key has created.
+    void this.#checks.track(this.#check());
   };
 
-  /** Ends the streams and sockets of revoked API keys, and records a use of the other keys. */
+  /** Ends the streams and sockets of revoked API keys and of their sessions, and records a use of the other keys. */
   async #check(): Promise<void> {
     const ids = this.#live.apiKeyIds;
     if (ids.length === 0 || this.#checking) return;
     this.#checking = true;
     try {
-      const live = await liveApiKeys(this.#options.database.pool, ids);
+      const live = await liveApiKeys(this.#options.database.pool, { ids, adminIssuers: this.#adminIssuers });
       for (const id of ids) {
         if (live.has(id)) this.#use.note(id);
         else this.#live.end(id);

@@ -1,4 +1,4 @@
-import { isTenant, readTenant, type Viewer } from '../auth/viewer.ts';
+import { isTenant, matchTenant, requireWholeTenant, type Viewer } from '../auth/viewer.ts';
 import { isEventTypePattern } from '../events/event-type.ts';
 import type { Attempt, DeliveryStatus, FailureReason, Prisma } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
@@ -239,14 +239,24 @@ export function checkFilter(
   filter: DeliveryFilter | null | undefined,
   others: readonly InputProblem[] = [],
 ): { readonly tenant?: string } {
-  const { tenant, tenantProblem } = readTenant(viewer, filter?.tenant);
+  requireWholeTenant(viewer);
+  return checkFilterOfDeliveries(viewer, filter, others);
+}
+
+/** The same for tables of one subscription's rows; the caller restricts itself to the subscriptions of a session. */
+export function checkFilterOfDeliveries(
+  viewer: Viewer,
+  filter: DeliveryFilter | null | undefined,
+  others: readonly InputProblem[] = [],
+): { readonly tenant?: string } {
+  const { tenant, tenantProblem } = matchTenant(viewer, filter?.tenant);
   const problems = [...others, ...problemsOfFilter(filter ?? {}, tenantProblem)];
   if (problems.length > 0) throw new InvalidInputError(problems);
   return tenant === undefined ? {} : { tenant };
 }
 
 /**
- * Restricts a filter to the viewer's tenant; call this before reading or watching by a DeliveryFilter. It removes the ids of
+ * Restricts a filter to the viewer's tenant and subscriptions; call this before reading or watching by a DeliveryFilter. It removes the ids of
  * other tenants' subscriptions, like unknown ids: otherwise Postgres might read all rows of such a subscription to find none
  * of the viewer's, and the duration would reveal that it exists. Throws as checkFilter does.
  */
@@ -255,9 +265,10 @@ export async function scopeFilterToViewer(
   given: DeliveryFilter | null | undefined,
   others: readonly InputProblem[] = [],
 ): Promise<DeliveryFilter> {
-  const { tenant } = checkFilter(viewer, given, others);
+  const { tenant } = checkFilterOfDeliveries(viewer, given, others);
   const filter = { ...given, ...(tenant !== undefined && { tenant }) };
-  const { subscriptionIds } = filter;
+  const own = viewer.subscriptionIds;
+  const subscriptionIds = own?.filter((id) => isNamed(given?.subscriptionIds, id)) ?? given?.subscriptionIds;
   if (tenant === undefined || subscriptionIds == null) return filter;
   const known = await services.database.prisma.webhookSubscription.findMany({
     // Includes deleted subscriptions, whose log is kept.
@@ -265,6 +276,10 @@ export async function scopeFilterToViewer(
     select: { id: true },
   });
   return { ...filter, subscriptionIds: known.map(({ id }) => id) };
+}
+
+function isNamed(ids: DeliveryFilter['subscriptionIds'], id: string): boolean {
+  return ids == null || ids.some((other) => other.toLowerCase() === id);
 }
 
 /** A checked filter in the form stored with a replay: without null fields, times as text. */

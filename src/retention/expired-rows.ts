@@ -1,3 +1,4 @@
+import { deleteEndedSessions } from '../auth/sessions.ts';
 import { pause } from '../lib/loop.ts';
 import { uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
@@ -32,7 +33,7 @@ export async function deleteOldAuditEntries(
 
 /**
  * Deletes expired rows that are in no droppable partition: rows of the default partitions, rejected events, replays,
- * attempt counts, and the publishers' ids and matching settings of events that no longer exist.
+ * attempt counts, ended sessions, and the publishers' ids and matching settings of events that no longer exist.
  */
 export async function deleteExpiredRows(
   db: Queryable,
@@ -46,6 +47,7 @@ export async function deleteExpiredRows(
     deleteOldSettings,
     deleteOldReplays,
     deleteOldCounts,
+    deleteEndedSessions,
   ]) {
     const isDone = await inBatches(deadline, async () => {
       const count = await deletion(db, { beforeId, limit: BATCH });

@@ -71,6 +71,7 @@ builder.queryField('apiKeys', (t) =>
         services.database.prisma.apiKey.findMany(
           pageOf(query, {
             ...checkFilter(viewer, { tenant: filter?.tenant }),
+            kind: 'KEY',
             ...(filter?.includeRevoked !== true && { revokedAt: null }),
           }),
         ),
@@ -104,6 +105,12 @@ const RevokePayload = builder.objectRef<{ readonly apiKey: ApiKey }>('RevokeApiK
   fields: (t) => ({ apiKey: t.field({ type: ApiKeyType, resolve: ({ apiKey }) => apiKey }) }),
 });
 
+/** A key with every right would outlive the session. */
+const ADMIN_IN_SESSION = {
+  path: 'scope',
+  message: 'must not be ADMIN in a session of the console: use the API with the key',
+};
+
 // Only an administrator creates keys: keys created by a tenant's key would outlive its revocation.
 builder.mutationFields((t) => ({
   createApiKey: t.field({
@@ -119,7 +126,10 @@ builder.mutationFields((t) => ({
       }),
     },
     errors: { types: [InvalidInputError] },
-    resolve: (_root, { input }, { services }) => issueApiKey(services.database, input),
+    resolve: (_root, { input }, { services, viewer }) => {
+      if (viewer.session !== undefined && input.scope === 'ADMIN') throw new InvalidInputError([ADMIN_IN_SESSION]);
+      return issueApiKey(services.database, input);
+    },
   }),
   revokeApiKey: t.field({
     audit: 'ApiKey',

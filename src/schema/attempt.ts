@@ -1,10 +1,11 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
-import { tenantWhere } from '../auth/viewer.ts';
+import { deliveriesWhere } from '../auth/viewer.ts';
 import { webhookBody } from '../delivery/sending/attempt.ts';
 import { type Attempt, AttemptStatus } from '../generated/prisma/client.ts';
 import { isUuid, uuid7Time } from '../lib/uuid7.ts';
 import { builder } from './builder.ts';
 import { FailureReasonEnum } from './delivery.ts';
+import { PAYLOAD } from './event.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
@@ -92,8 +93,9 @@ export const AttemptType = builder.prismaObject('Attempt', {
     }),
     requestBody: t.string({
       nullable: true,
+      ...PAYLOAD,
       description:
-        'The request body, byte for byte as it was sent; null if the event is no longer kept. An operation reads at most 16 MiB of data.',
+        'The request body, byte for byte as it was sent; null if the event is no longer kept or the session hides payloads. An operation reads at most 16 MiB of data.',
       complexity: 100,
       select: { delivery: { select: { event: { select: EVENT_COLUMNS } } } },
       resolve: async ({ delivery }, _args, { eventData, work }) => {
@@ -118,7 +120,9 @@ export const AttemptType = builder.prismaObject('Attempt', {
     }),
     responseBody: t.exposeString('responseBody', {
       nullable: true,
-      description: 'At most the first 20,000 bytes of the response body, read as UTF-8.',
+      ...PAYLOAD,
+      description:
+        'At most the first 20,000 bytes of the response body, read as UTF-8; null without a response, or if the session hides payloads.',
       complexity: 5,
     }),
     responseBodyTruncated: t.exposeBoolean('responseBodyTruncated', {
@@ -144,7 +148,7 @@ builder.queryField('attempt', (t) =>
     args: { id: t.arg.id({ required: true, description: 'The id of the attempt.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
-        ? services.database.prisma.attempt.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
+        ? services.database.prisma.attempt.findFirst({ ...query, where: { id, ...deliveriesWhere(viewer) } })
         : null,
   }),
 );

@@ -13,6 +13,7 @@ const ActorKindEnum = builder.enumType('AuditActorKind', {
   values: {
     [AuditActorKind.OPERATOR]: { description: "The operator's key, `ADMIN_API_KEY`." },
     [AuditActorKind.API_KEY]: { description: 'An API key.' },
+    [AuditActorKind.SESSION]: { description: 'A session of the console or the portal.' },
     [AuditActorKind.JWT]: { description: 'A JWT.' },
   },
 });
@@ -26,12 +27,12 @@ const ActorType = builder.objectRef<Actor>('AuditActor').implement({
     scope: t.expose('actorScope', { type: ApiKeyScopeEnum }),
     id: t.exposeID('actorId', {
       nullable: true,
-      description: "The id of the API key; null for another kind, and for a tenant if it is the operator's.",
+      description: "The id of the API key or session; null for another kind, and for a tenant if it is the operator's.",
     }),
     name: t.exposeString('actorName', {
       nullable: true,
       description:
-        "The name of the API key, or the claim `sub` of the JWT; null without one, and for a tenant if it is the operator's.",
+        "The name of the API key, the subject of the session, or the claim `sub` of the JWT; null without one, and for a tenant if it is the operator's.",
     }),
   }),
 });

@@ -19,7 +19,7 @@ export type SchemaServices = WebhookSubscriptionServices & {
   readonly deliveries: DeliveryStream;
   readonly liveLog: LiveLog;
   readonly log: Logger;
-  /** Ends the use of a revoked API key in this process; Postgres notifies the others. */
+  /** Ends the use of a revoked API key or replaced token in this process; Postgres notifies the others. */
   readonly apiKeyRevoked: (id: string) => void;
   readonly publishEvents: PublishEvents;
   readonly schemaThread: SchemaThread;

@@ -1,4 +1,4 @@
-import { tenantScope, tenantWhere } from '../auth/viewer.ts';
+import { deliveriesWhere } from '../auth/viewer.ts';
 import { cancelDelivery } from '../delivery/queue/cancel.ts';
 import {
   DeliveryNotPendingError,
@@ -18,6 +18,7 @@ import { pageOf } from '../postgres/keyset.ts';
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { CircuitStateEnum } from './circuit.ts';
+import type { Context } from './context.ts';
 import { LOG_PAGE, PAGE, readLogPosition } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
@@ -118,7 +119,9 @@ export const DeliveryType = builder.prismaObject('Delivery', {
     }),
     replay: t.relation('replay', {
       nullable: true,
-      description: 'The replay that created the delivery; null if none did.',
+      authScopes: { wholeTenant: true },
+      unauthorizedResolver: () => null,
+      description: 'The replay that created the delivery; null if none did, and for a session of some subscriptions.',
     }),
     subscription: t.relation('subscription', { description: 'The webhook subscription, even if it has been deleted.' }),
     attempts: t.prismaConnection(
@@ -147,7 +150,7 @@ builder.queryFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'The id of the delivery.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
-        ? services.database.prisma.delivery.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
+        ? services.database.prisma.delivery.findFirst({ ...query, where: { id, ...deliveriesWhere(viewer) } })
         : null,
   }),
   deliveries: t.prismaConnection(
@@ -182,8 +185,9 @@ builder.mutationFields((t) => ({
       'Attempts a waiting delivery now, even if the circuit is open, and gives a failed delivery another attempt. A delivery that is in flight is not changed.',
     args: { id: t.arg.id({ required: true, description: 'The id of the delivery.' }) },
     errors: { types: [NotFoundError, DeliveryNotRetryableError, SubscriptionInactiveError] },
-    resolve: async (_root, { id }, { services, viewer }) => {
-      await retryDelivery(services, { id, tenant: tenantScope(viewer) });
+    resolve: async (_root, { id }, context) => {
+      await requireDelivery(context, id);
+      await retryDelivery(context.services, { id, tenant: context.viewer.tenant });
       return { deliveryId: id };
     },
   }),
@@ -194,12 +198,23 @@ builder.mutationFields((t) => ({
       'Ends a pending delivery without another attempt. An attempt in flight is finished, and counts if it succeeds.',
     args: { id: t.arg.id({ required: true, description: 'The id of the delivery.' }) },
     errors: { types: [NotFoundError, DeliveryNotPendingError] },
-    resolve: async (_root, { id }, { services, viewer }) => {
-      await cancelDelivery(services.database, { id, tenant: tenantScope(viewer) });
+    resolve: async (_root, { id }, context) => {
+      await requireDelivery(context, id);
+      await cancelDelivery(context.services.database, { id, tenant: context.viewer.tenant });
       return { deliveryId: id };
     },
   }),
 }));
+
+/** Throws a NotFoundError if a session of some subscriptions does not have this delivery. The mutation checks the tenant. */
+async function requireDelivery({ services, viewer }: Context, id: string): Promise<void> {
+  if (viewer.subscriptionIds === undefined) return;
+  const where = { id, ...deliveriesWhere(viewer) };
+  const delivery = isUuid(id)
+    ? await services.database.prisma.delivery.findFirst({ where, select: { id: true } })
+    : null;
+  if (delivery === null) throw new NotFoundError('delivery');
+}
 
 function payload(name: string, description: string) {
   return builder.objectRef<{ readonly deliveryId: string }>(name).implement({

@@ -1,3 +1,4 @@
+import { TooManySessionsError } from '../auth/sessions.ts';
 import { CircuitClosedError } from '../delivery/circuit/probe.ts';
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
 import {
@@ -105,6 +106,12 @@ builder.objectType(TooManyTestsError, {
 builder.objectType(TooManySecretsError, {
   name: 'TooManySecretsError',
   description: '`TOO_MANY_SECRETS`: too many old signing secrets are still valid.',
+  interfaces: [ErrorInterface],
+});
+
+builder.objectType(TooManySessionsError, {
+  name: 'TooManySessionsError',
+  description: '`TOO_MANY_SESSIONS`: the tenant has the maximum number of valid sessions.',
   interfaces: [ErrorInterface],
 });
 

@@ -6,6 +6,7 @@ import type { Database } from '../postgres/client.ts';
 import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
 import { ConsideredConnection, ConsideredEdge, ConsideredSubscription, considered } from './considered.ts';
+import type { Context } from './context.ts';
 import {
   DeliveryConnection,
   DeliveryType,
@@ -16,7 +17,7 @@ import {
 import { DeliveryCountsType } from './delivery-counts.ts';
 import { PAGE } from './page.ts';
 
-/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+/* eslint max-params: ["error", 5] -- the signature of a Pothos resolver: query, parent, arguments, context, info */
 
 /** Fields of the created event that credentials with the scope PUBLISH can read. */
 const FOR_PUBLISHERS = { skipTypeScopes: true } as const;
@@ -30,6 +31,27 @@ const EventSourceEnum = builder.enumType('EventSource', {
     [EventSource.ENGINE]: { description: 'The engine published the event: `webhook_subscription.*`.' },
   },
 });
+
+/** A field with data of an event, or with the body of a request or response: a session that hides them gets `value`. */
+function hiddenAs<Value>(value: Value) {
+  return {
+    authScopes: { payloads: true },
+    unauthorizedResolver: (
+      _parent: unknown,
+      _args: unknown,
+      { viewer }: Context,
+      _info: unknown,
+      error: Error,
+    ): Value => {
+      if (viewer.hidesPayloads !== true) throw error;
+      return value;
+    },
+  } as const;
+}
+
+export const PAYLOAD = hiddenAs(null);
+/** A field with rows of several subscriptions. */
+const OF_TENANT = { authScopes: { wholeTenant: true } } as const;
 
 /** Without the data, which can be a megabyte: the field `data` reads it. */
 export const EVENT_COLUMNS = {
@@ -67,14 +89,17 @@ export const EventType = builder.prismaObject('Event', {
     data: t.field({
       type: 'JSON',
       nullable: true,
-      description: 'The data as it was published, which can be null. An operation reads at most 16 MiB of data.',
+      ...PAYLOAD,
+      description:
+        'The data as it was published, which can be null; also null if the session hides payloads. An operation reads at most 16 MiB of data.',
       complexity: 100,
       // Returns the text, which was validated as JSON when the event was received.
       resolve: ({ id }, _args, { eventData }) => eventData.json(id),
     }),
     dataText: t.string({
+      authScopes: { payloads: true },
       description:
-        'The data byte for byte as it was published. Numbers beyond the precision of a double are exact here. An operation reads at most 16 MiB of data.',
+        'The data byte for byte as it was published. Numbers beyond the precision of a double are exact here. Refused if the session hides payloads. An operation reads at most 16 MiB of data.',
       complexity: 100,
       resolve: ({ id }, _args, { eventData }) => eventData.text(id),
     }),
@@ -84,6 +109,7 @@ export const EventType = builder.prismaObject('Event', {
     }),
     source: t.expose('source', { type: EventSourceEnum }),
     summary: t.field({
+      ...OF_TENANT,
       type: DeliveryCountsType,
       complexity: 20,
       description: 'The number of deliveries of the event by status, counted up to 1,000 deliveries.',
@@ -93,6 +119,7 @@ export const EventType = builder.prismaObject('Event', {
       {
         type: DeliveryType,
         ...PAGE,
+        ...OF_TENANT,
         description: 'The deliveries of the event, newest first.',
         resolve: (query, { id }, _args, { childPages }) => childPages.deliveriesOf(id, query),
       },
@@ -101,6 +128,7 @@ export const EventType = builder.prismaObject('Event', {
     considered: t.connection(
       {
         type: ConsideredSubscription,
+        ...OF_TENANT,
         complexity: PAGE.complexity,
         description:
           "The tenant's webhook subscriptions when the event was dispatched, newest first, each with the reason why it did or did not get the event by its settings at that time. Test events and `webhook_subscription.*` events have only the subscriptions that got them.",
@@ -125,7 +153,11 @@ export const RejectedEventType = builder.prismaObject('RejectedEvent', {
     }),
     subject: t.exposeString('subject', { description: 'The NATS subject of the message.' }),
     reason: t.expose('reason', { type: RejectionReasonEnum }),
-    message: t.exposeString('message', { description: 'A description of the problem for people.' }),
+    message: t.exposeString('message', {
+      description:
+        'A description of the problem for people. It can name members of the data, so a session that hides payloads gets no text.',
+      ...hiddenAs(''),
+    }),
     sizeBytes: t.exposeInt('sizeBytes'),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
   }),

@@ -13,6 +13,7 @@ import './publish-events.ts';
 import './replay.ts';
 import './search.ts';
 import './server.ts';
+import './session.ts';
 import './subscription-actions.ts';
 import './subscription-figures.ts';
 import './tenant.ts';

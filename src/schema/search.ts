@@ -1,4 +1,4 @@
-import { tenantWhere } from '../auth/viewer.ts';
+import { deliveriesWhere, subscriptionsWhere, tenantWhere } from '../auth/viewer.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import { AttemptType } from './attempt.ts';
@@ -12,6 +12,9 @@ import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
+/** Null for a session of some subscriptions. */
+const OF_TENANT = { authScopes: { wholeTenant: true }, unauthorizedResolver: () => null } as const;
+
 const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchResult').implement({
   description:
     'The objects with an id or a name. A field is null if there is none, or if it belongs to another tenant.',
@@ -24,7 +27,7 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
         isUuid(text)
           ? services.database.prisma.webhookSubscription.findFirst({
               ...query,
-              where: { id: text, ...tenantWhere(viewer) },
+              where: { id: text, ...subscriptionsWhere(viewer) },
             })
           : null,
     }),
@@ -34,7 +37,7 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
       description: 'The delivery with this id, as in `webhook-delivery`.',
       resolve: (query, { text }, _args, { services, viewer }) =>
         isUuid(text)
-          ? services.database.prisma.delivery.findFirst({ ...query, where: { id: text, ...tenantWhere(viewer) } })
+          ? services.database.prisma.delivery.findFirst({ ...query, where: { id: text, ...deliveriesWhere(viewer) } })
           : null,
     }),
     attempt: t.prismaField({
@@ -43,12 +46,13 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
       description: 'The attempt with this id.',
       resolve: (query, { text }, _args, { services, viewer }) =>
         isUuid(text)
-          ? services.database.prisma.attempt.findFirst({ ...query, where: { id: text, ...tenantWhere(viewer) } })
+          ? services.database.prisma.attempt.findFirst({ ...query, where: { id: text, ...deliveriesWhere(viewer) } })
           : null,
     }),
     event: t.prismaField({
       type: EventType,
       nullable: true,
+      ...OF_TENANT,
       description: "The event with this publisher's id, as in `webhook-id`; the newest one of several tenants.",
       resolve: async (query, { text }, _args, { services, viewer }) => {
         const where = await eventWithId(services.database, { eventId: text, ...tenantWhere(viewer) });
@@ -58,6 +62,7 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
     rejectedEvent: t.prismaField({
       type: RejectedEventType,
       nullable: true,
+      ...OF_TENANT,
       description: 'The rejected event with this id.',
       resolve: (query, { text }, _args, { services, viewer }) =>
         isUuid(text)
@@ -67,6 +72,7 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
     replay: t.prismaField({
       type: ReplayType,
       nullable: true,
+      ...OF_TENANT,
       description: 'The replay with this id.',
       resolve: (query, { text }, _args, { services, viewer }) =>
         isUuid(text)

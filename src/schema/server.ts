@@ -10,6 +10,8 @@ export type ServerInfo = {
   readonly retryScheduleMs: readonly number[];
   /** Operations per second of each credential. */
   readonly operationsPerSecond: number;
+  /** Where browsers reach the server, without a slash at the end. */
+  readonly publicUrl?: string | undefined;
   /** The same answer as GET /health/ready, within 2 s. */
   readonly checkHealth: () => Promise<ServerHealth>;
 };

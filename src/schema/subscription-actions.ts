@@ -1,4 +1,4 @@
-import { tenantScope } from '../auth/viewer.ts';
+import { subscriptionScope } from '../auth/viewer.ts';
 import { CircuitClosedError, probeNow } from '../delivery/circuit/probe.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { MAX_PAUSE_DAYS, pauseWebhookSubscription, resumeWebhookSubscription } from '../subscriptions/pause.ts';
@@ -23,7 +23,7 @@ builder.mutationFields((t) => ({
     args: { id: t.arg.id(ID) },
     errors: { types: [NotFoundError, CircuitClosedError] },
     resolve: async (_root, { id }, { services, viewer }) => {
-      await probeNow(services.database, { id, tenant: tenantScope(viewer) });
+      await probeNow(services.database, { id, tenant: subscriptionScope(viewer, id) });
       return { subscriptionId: id };
     },
   }),
@@ -43,7 +43,7 @@ builder.mutationFields((t) => ({
     resolve: async (_root, { id, until }, { services, viewer }) => {
       await pauseWebhookSubscription(services.database, {
         id,
-        tenant: tenantScope(viewer),
+        tenant: subscriptionScope(viewer, id),
         until: until ?? undefined,
       });
       return { subscriptionId: id };
@@ -57,7 +57,7 @@ builder.mutationFields((t) => ({
     args: { id: t.arg.id(ID) },
     errors: { types: [NotFoundError] },
     resolve: async (_root, { id }, { services, viewer }) => {
-      await resumeWebhookSubscription(services.database, { id, tenant: tenantScope(viewer) });
+      await resumeWebhookSubscription(services.database, { id, tenant: subscriptionScope(viewer, id) });
       return { subscriptionId: id };
     },
   }),
@@ -71,7 +71,7 @@ builder.mutationFields((t) => ({
     },
     errors: { types: [NotFoundError, InvalidInputError] },
     resolve: async (_root, { id, secretId }, { services, viewer }) => {
-      await expireSigningSecret(services, { id, secretId, tenant: tenantScope(viewer) });
+      await expireSigningSecret(services, { id, secretId, tenant: subscriptionScope(viewer, id) });
       return { subscriptionId: id };
     },
   }),

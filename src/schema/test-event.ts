@@ -1,4 +1,4 @@
-import { tenantWhere } from '../auth/viewer.ts';
+import { subscriptionsWhere } from '../auth/viewer.ts';
 import { SubscriptionInactiveError } from '../delivery/queue/retry.ts';
 import { isEventType, TEST_EVENT_TYPE } from '../events/event-type.ts';
 import { MAX_PENDING_TESTS, sendTestEvent, TooManyTestsError, waitForAttempt } from '../events/test-event.ts';
@@ -113,7 +113,7 @@ async function readArguments({ work }: Context, args: Arguments) {
 export async function activeSubscription({ services, viewer }: Context, id: string) {
   const subscription = isUuid(id)
     ? await services.database.prisma.webhookSubscription.findFirst({
-        where: { id, deletedAt: null, ...tenantWhere(viewer) },
+        where: { id, deletedAt: null, ...subscriptionsWhere(viewer) },
       })
     : null;
   if (subscription === null) throw new NotFoundError('webhook subscription');

@@ -1,4 +1,4 @@
-import { readTenant, tenantWhere } from '../auth/viewer.ts';
+import { ForbiddenError, readTenant, tenantWhere } from '../auth/viewer.ts';
 import { checkFilter, eventWhere } from '../delivery-log/filter.ts';
 import { compileFilter, failedPaths } from '../events/matching/filter.ts';
 import { validateFilter } from '../events/matching/filter-validation.ts';
@@ -80,6 +80,8 @@ builder.queryFields((t) => ({
   }),
   testFilterOnEvents: t.field({
     type: [EventResult],
+    // The results of chosen filters would reveal the data.
+    authScopes: { payloads: true },
     description:
       'Evaluates a payload filter on the latest events of a tenant, newest first. An operation reads at most 16 MiB of data.',
     args: {
@@ -124,6 +126,8 @@ type EventKey = { readonly eventId: string; readonly tenant: string | null | und
 
 async function dataOf({ services, viewer, eventData, work }: Context, { eventId, tenant }: EventKey): Promise<unknown> {
   const { prisma } = services.database;
+  // The results of chosen filters would reveal the data.
+  if (viewer.hidesPayloads === true) throw new ForbiddenError('this session hides payloads');
   const where = await eventWithId(services.database, { eventId, ...tenantWhere(viewer, tenant) });
   const event = where && (await prisma.event.findFirst({ where, select: { id: true }, orderBy: NEWEST_FIRST }));
   if (event === null) throw new NotFoundError('event');

@@ -14,7 +14,7 @@ const ViewerType = builder.objectRef<Viewer>('Viewer').implement({
     subject: t.exposeString('subject', {
       nullable: true,
       description:
-        "The claim `sub` of a JWT, or the name of an API key; null for the operator's key and without `sub`.",
+        "The claim `sub` of a JWT, the name of an API key, or the subject of a session; null for the operator's key and without one.",
     }),
     expiresAt: t.field({
       type: 'DateTime',
@@ -22,6 +22,16 @@ const ViewerType = builder.objectRef<Viewer>('Viewer').implement({
       description: 'The time from which on the credential is refused; null if it does not expire.',
       resolve: ({ expiresAt }) => expiresAt,
     }),
+    subscriptionIds: t.idList({
+      nullable: true,
+      description: 'The only webhook subscriptions that a session sees; null if the credential sees all of its tenant.',
+      resolve: ({ subscriptionIds }) => subscriptionIds && [...subscriptionIds],
+    }),
+    hidePayloads: t.boolean({
+      description: 'Whether event data and the bodies of requests and responses are hidden.',
+      resolve: ({ hidesPayloads }) => hidesPayloads ?? false,
+    }),
+    locale: t.exposeString('locale', { nullable: true, description: 'The language of a session, such as `de-AT`.' }),
   }),
 });
 

@@ -1,7 +1,12 @@
 import type { InputFieldsFromShape } from '@pothos/core';
-import { readTenant, tenantScope, tenantWhere } from '../auth/viewer.ts';
+import { readTenant, subscriptionScope, subscriptionsWhere } from '../auth/viewer.ts';
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
-import { attemptWhere, checkDeliveryFilter, checkFilter, type DeliveryFilter } from '../delivery-log/filter.ts';
+import {
+  attemptWhere,
+  checkDeliveryFilter,
+  checkFilterOfDeliveries,
+  type DeliveryFilter,
+} from '../delivery-log/filter.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
 import { DeactivationReason, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
@@ -184,7 +189,7 @@ builder.queryFields((t) => ({
       isUuid(id)
         ? services.database.prisma.webhookSubscription.findFirst({
             ...query,
-            where: { id, deletedAt: null, ...tenantWhere(viewer) },
+            where: { id, deletedAt: null, ...subscriptionsWhere(viewer) },
           })
         : null,
   }),
@@ -202,9 +207,10 @@ builder.queryFields((t) => ({
       resolve: (query, _root, { filter }, { services, viewer }) => {
         const given = filter ?? {};
         const now = new Date(services.database.clock.now());
-        const tenant = checkFilter(viewer, filter, problemsOfSubscriptionFilter(given));
+        const tenant = checkFilterOfDeliveries(viewer, filter, problemsOfSubscriptionFilter(given));
+        const { AND } = subscriptionsWhere(viewer);
         return services.database.prisma.webhookSubscription.findMany(
-          pageOf(query, { deletedAt: null, ...tenant, ...subscriptionWhere(given, now) }),
+          pageOf(query, { AND: [{ deletedAt: null, ...tenant, ...subscriptionWhere(given, now) }, ...AND] }),
         );
       },
     },
@@ -335,7 +341,12 @@ builder.mutationFields((t) => ({
     },
     resolve: async (_root, { id, input, ifUnchangedSince }, { services, viewer }) => ({
       subscription: await updateWebhookSubscription(services, {
-        ...{ id, tenant: tenantScope(viewer), settings: input, ifUnchangedSince: ifUnchangedSince ?? undefined },
+        ...{
+          id,
+          tenant: subscriptionScope(viewer, id),
+          settings: input,
+          ifUnchangedSince: ifUnchangedSince ?? undefined,
+        },
       }),
     }),
   }),
@@ -346,7 +357,7 @@ builder.mutationFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'The id of the webhook subscription.' }) },
     errors: { types: [NotFoundError] },
     resolve: async (_root, { id }, { services, viewer }) => {
-      await deleteWebhookSubscription(services, { id, tenant: tenantScope(viewer) });
+      await deleteWebhookSubscription(services, { id, tenant: subscriptionScope(viewer, id) });
       return { id };
     },
   }),
@@ -363,6 +374,10 @@ builder.mutationFields((t) => ({
     },
     errors: { types: [NotFoundError, InvalidInputError, TooManySecretsError] },
     resolve: (_root, { id, overlapSeconds }, { services, viewer }) =>
-      rotateWebhookSecret(services, { id, tenant: tenantScope(viewer), overlapSeconds: overlapSeconds ?? 86_400 }),
+      rotateWebhookSecret(services, {
+        id,
+        tenant: subscriptionScope(viewer, id),
+        overlapSeconds: overlapSeconds ?? 86_400,
+      }),
   }),
 }));

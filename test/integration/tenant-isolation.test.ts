@@ -105,6 +105,12 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.expireSigningSecret': (x) => [
     `expireSigningSecret(id: "${x.subscriptionId}", secretId: "${x.subscriptionId}")`,
   ],
+  'Mutation.createPortalSession': (x) => [`createPortalSession(input: { tenant: "${x.tenant}" })`],
+  // Names nothing, and each answer is another session.
+  'Mutation.createConsoleSession': () => [],
+  'Mutation.exchangePortalCode': () => ['exchangePortalCode(code: "whc_")'],
+  'Mutation.revokePortalSession': (x) => [`revokePortalSession(id: "${x.apiKeyId}")`],
+  'Mutation.endSession': () => ['endSession'],
   'Mutation.sendTestEvent': (x) => [`sendTestEvent(subscriptionId: "${x.subscriptionId}")`],
   'Mutation.deliverEvents': (x, own) => [
     `deliverEvents(input: { subscriptionId: "${x.subscriptionId}", eventIds: ["${x.eventId}"] })`,
@@ -461,6 +467,103 @@ describe.each(['an API key', 'a JWT'])('with %s', (kind) => {
       stream.close();
     }
     witness.close();
+  });
+});
+
+describe('a session of one webhook subscription, without payloads', () => {
+  let token: string;
+  /** The other webhook subscription of the tenant, and its rows. */
+  let other: Things;
+  let hidden: readonly string[];
+
+  beforeAll(async () => {
+    const idsOf = async (table: string, where: string) =>
+      (await services.query<{ id: string }>(`SELECT id FROM ${table} WHERE tenant = $1 AND ${where}`, [OWN])).map(
+        ({ id }) => id,
+      );
+    const [otherId = ''] = await idsOf('webhook_subscriptions', `url LIKE '%/fails'`);
+    const rows = async (table: string) => idsOf(table, `subscription_id = '${otherId}'`);
+    const [deliveries, attempts] = [await rows('deliveries'), await rows('attempts')];
+    other = { ...own, subscriptionId: otherId, deliveryId: deliveries[0] ?? '', attemptId: attempts[0] ?? '' };
+    hidden = [otherId, ...deliveries, ...attempts, '/fails', `"of":`, `\\"of\\"`];
+    const { createPortalSession } = await app.graphql<{ createPortalSession: { token: string } }>(
+      `mutation { createPortalSession(input: { tenant: "${OWN}", scope: TENANT_WRITE, hidePayloads: true,
+         subscriptionIds: ["${own.subscriptionId}"] }) { ... on CreatePortalSessionPayload { token } } }`,
+    );
+    token = createPortalSession.token;
+  });
+
+  const leaks = (text: string, asked: string) =>
+    // An id in the question may be repeated in the cursors of an empty page.
+    hidden.filter((canary) => decoded(text).includes(canary) && !decoded(asked).includes(canary));
+  const decoded = (text: string) =>
+    text.replaceAll(/R1BDO[\w+/=]+/g, (cursor) => Buffer.from(cursor, 'base64').toString());
+
+  it('the credentials of the tenant see what is hidden from it', async () => {
+    const query = operationOf('Query.deliveryLog', 'deliveryLog');
+    const { text } = await ask(app.url, { credentials: credentials[0] ?? '', query });
+    expect(leaks(text, '').length).toBeGreaterThan(3);
+  });
+
+  /** The rows that the session must not change. */
+  const state = async () => {
+    const { replays, ...tables } = await rowsOf(OWN);
+    const rows = Object.values(tables)
+      .flat()
+      .map((row) => JSON.stringify(row));
+    return [JSON.stringify(replays), ...rows.filter((row) => hidden.some((id) => row.includes(id)))];
+  };
+
+  it.each(entries('Query', 'Mutation', ...others))('%s shows and changes nothing else', async (name, paths) => {
+    const before = await state();
+    if (name === 'Mutation.endSession') return;
+    const isQuery = !name.startsWith('Mutation.');
+    for (const path of [...paths(other, other), ...paths(other, own), ...(isQuery ? paths(own, own) : [])]) {
+      const { text, errors } = await ask(app.url, { credentials: token, query: operationOf(name, path) });
+      expect(leaks(text, path), path).toEqual([]);
+      const codes = errors?.map(({ extensions }) => extensions?.['code']) ?? [];
+      expect(codes, path).not.toContain('INTERNAL_SERVER_ERROR');
+    }
+    expect(await state()).toEqual(before);
+  });
+
+  it('its live log has the attempts of its webhook subscription only', async () => {
+    const query = 'subscription { deliveryLog { eventType url requestBody responseBody subscription { id } } }';
+    const streams = [
+      await openSocket(app.url, { credentials: token, query }),
+      await openEvents(app.url, { credentials: token, query }),
+    ];
+    const all = await openSocket(app.url, { credentials: credentials[0] ?? '', query });
+    await waitFor(
+      async () => {
+        round += 1;
+        await services.publish(`events.${OWN}.round-${round}`, `{"of":"${OWN}"}`);
+        const texts = () => [...streams, all].map((stream) => stream.text());
+        return waitFor(
+          () => texts().every((text) => text.includes(`round-${round}`)) && all.text().includes('/fails'),
+          {
+            ...{ what: 'both streams', timeoutMs: 2_000 },
+          },
+        );
+      },
+      { what: 'a round that was watched' },
+    );
+    for (const stream of streams) expect(leaks(stream.text(), '')).toEqual([]);
+    expect(leaks(all.text(), '').length).toBeGreaterThan(1);
+    for (const stream of [...streams, all]) stream.close();
+  });
+
+  it('it sees its own: the webhook subscription, deliveries, attempts, counts and the catalogue', async () => {
+    const query = `{
+      webhookSubscriptions { nodes { id } } deliveries { nodes { id event { type data } } } deliveryLog { nodes { id requestBody responseBody } }
+      deliveryCounts { success failure } eventTypes { nodes { name } } viewer { hidePayloads subscriptionIds }
+      deliveryStats(bucket: HOUR, ${THE_LAST_HOUR}) { total { attemptCount } } }`;
+    const { data, errors } = await ask(app.url, { credentials: token, query });
+    expect(errors).toBeUndefined();
+    expect(data).toMatchObject({
+      webhookSubscriptions: { nodes: [{ id: own.subscriptionId }] },
+      viewer: { hidePayloads: true, subscriptionIds: [own.subscriptionId] },
+    });
   });
 });
 

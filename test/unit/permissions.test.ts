@@ -56,6 +56,11 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Mutation.createApiKey': ADMINS,
   'Mutation.revokeApiKey': ADMINS,
   'Mutation.putEventType': ADMINS,
+  'Mutation.createPortalSession': WRITERS,
+  'Mutation.createConsoleSession': READERS,
+  'Mutation.exchangePortalCode': READERS,
+  'Mutation.revokePortalSession': WRITERS,
+  'Mutation.endSession': READERS,
   'Mutation.publishEvent': PUBLISHERS,
   'Mutation.publishEvents': PUBLISHERS,
   'Mutation.retryDelivery': WRITERS,
@@ -100,7 +105,7 @@ const services = new Proxy(
 );
 
 function contextOf(scope: Scope) {
-  const viewer = { scope, tenant: scope === 'ADMIN' ? undefined : 'acme', credentialId: 'x' };
+  const viewer = { scope, tenant: scope === 'ADMIN' ? undefined : 'acme', credentialId: 'x', issuer: 'x' };
   return { viewer, services, stopping: new AbortController().signal };
 }
 
@@ -183,11 +188,37 @@ async function isForbidden(
 test('a scope with write access may read and publish as well, and only an administrator may do everything', () => {
   const table = SCOPES.map((scope) => {
     // `as`: the table is about scopes alone.
-    const permissions = permissionsOf({ scope, tenant: 'acme', credentialId: 'x' } as Viewer);
+    const { payloads, wholeTenant, exchangeCode, ...permissions } = permissionsOf({
+      scope,
+      tenant: 'acme',
+      credentialId: 'x',
+    } as Viewer);
+    expect({ payloads, wholeTenant, exchangeCode }).toEqual({
+      ...{ payloads: true, wholeTenant: true, exchangeCode: permissions.read },
+    });
     return Object.entries(permissions)
       .filter(([, may]) => may)
       .map(([name]) => name)
       .toSorted();
   });
   expect(table).toEqual([['admin', 'publish', 'read', 'write'], ['publish', 'read', 'write'], ['read'], ['publish']]);
+});
+
+test('a session of the portal neither publishes nor creates credentials, and a code permits nothing', () => {
+  const writer = { scope: 'TENANT_WRITE', tenant: 'acme', credentialId: 'x' } as const;
+  expect(permissionsOf({ ...writer, session: 'PORTAL' })).toMatchObject({
+    ...{ read: true, write: true, publish: false, admin: false, issueSessions: false, signIn: false },
+  });
+  expect(permissionsOf({ ...writer, session: 'PORTAL', subscriptionIds: [], hidesPayloads: true })).toMatchObject({
+    ...{ wholeTenant: false, payloads: false },
+  });
+  const admin = { scope: 'ADMIN', credentialId: 'x', issuer: 'x' } as const;
+  expect(permissionsOf({ ...admin, session: 'CONSOLE' })).toMatchObject({
+    admin: true,
+    issueSessions: true,
+    signIn: false,
+  });
+  const code = permissionsOf({ ...admin, session: 'CODE', issuer: undefined });
+  const permitted = Object.entries(code).flatMap(([name, isPermitted]) => (isPermitted ? [name] : []));
+  expect(permitted.toSorted()).toEqual(['exchangeCode', 'payloads', 'wholeTenant']);
 });

@@ -154,8 +154,12 @@ CREATE TRIGGER webhook_subscription_created AFTER INSERT ON webhook_subscription
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_created();
 
 CREATE TYPE api_key_scope AS ENUM ('ADMIN', 'TENANT_WRITE', 'TENANT_READ', 'PUBLISH');
+CREATE TYPE credential_kind AS ENUM ('KEY', 'CONSOLE', 'PORTAL');
+-- API keys, and sessions of the console and the portal, which end by themselves and are then deleted.
 CREATE TABLE api_keys (
   id           uuid PRIMARY KEY,
+  kind         credential_kind NOT NULL DEFAULT 'KEY',
+  -- The name of a session is its subject, which can be empty.
   name         text NOT NULL,
   scope        api_key_scope NOT NULL,
   -- Null: for all tenants, which requires ADMIN or PUBLISH.
@@ -165,17 +169,36 @@ CREATE TABLE api_keys (
   created_at   timestamptz(3) NOT NULL DEFAULT now(),
   last_used_at timestamptz(3),
   revoked_at   timestamptz(3),
-  CONSTRAINT api_keys_tenant_check CHECK (scope = 'PUBLISH' OR (scope = 'ADMIN') = (tenant IS NULL))
+  -- The rest is of sessions only.
+  expires_at   timestamptz(3),
+  -- The key that created the session, which ends with it: its id, or an id made from the operator's key.
+  issuer       uuid,
+  -- SHA-256 of a one-time code, which is exchanged for the session's token until code_expires_at.
+  code_hash       bytea,
+  code_expires_at timestamptz(3),
+  -- Null: all webhook subscriptions of the tenant.
+  subscription_ids uuid[],
+  hides_payloads   boolean NOT NULL DEFAULT false,
+  locale           text,
+  CONSTRAINT api_keys_tenant_check CHECK (scope = 'PUBLISH' OR (scope = 'ADMIN') = (tenant IS NULL)),
+  CONSTRAINT api_keys_subscriptions_check CHECK (subscription_ids <> '{}'),
+  CONSTRAINT api_keys_session_check CHECK (
+    (kind = 'KEY') = (expires_at IS NULL) AND (kind = 'KEY') = (issuer IS NULL)
+    AND (code_hash IS NULL) = (code_expires_at IS NULL)
+  )
 );
 CREATE UNIQUE INDEX api_keys_key_hash_idx ON api_keys (key_hash);
 CREATE INDEX api_keys_tenant_id_idx ON api_keys (tenant, id);
+CREATE UNIQUE INDEX api_keys_code_hash_idx ON api_keys (code_hash);
+CREATE INDEX api_keys_expires_at_idx ON api_keys (expires_at) WHERE expires_at IS NOT NULL;
 
 CREATE FUNCTION api_key_revoked() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   PERFORM pg_notify('api_key_revoked', NEW.id::text);
   RETURN NULL;
 END $$;
-CREATE TRIGGER api_key_revoked AFTER UPDATE OF revoked_at ON api_keys
+-- A code that is exchanged replaces key_hash.
+CREATE TRIGGER api_key_revoked AFTER UPDATE OF revoked_at, key_hash ON api_keys
   FOR EACH ROW EXECUTE FUNCTION api_key_revoked();
 
 CREATE TABLE signing_secrets (
@@ -406,7 +429,7 @@ CREATE INDEX replays_tenant_id_idx ON replays (tenant, id);
 CREATE INDEX replays_running_idx ON replays (tenant) WHERE status = 'RUNNING';
 
 -- Changes made with mutations, and who made them (docs/audit-log.md).
-CREATE TYPE audit_actor_kind AS ENUM ('OPERATOR', 'API_KEY', 'JWT');
+CREATE TYPE audit_actor_kind AS ENUM ('OPERATOR', 'API_KEY', 'SESSION', 'JWT');
 CREATE TABLE audit_log (
   id          uuid PRIMARY KEY,
   -- Null: the change was not about one tenant.

@@ -95,9 +95,23 @@ export function credentialEnded() {
   });
 }
 
+/** Bytes of a request without credentials whose body is read. */
+const MAX_ANONYMOUS_BYTES = 2_048;
+
+/** The credential of a request: its header, or else the one-time code that `exchangePortalCode` exchanges. */
+async function credentialOf(request: Request): Promise<string | undefined> {
+  const given = request.headers.get('authorization');
+  const length = Number(request.headers.get('content-length') ?? 0);
+  if (given !== null || request.method !== 'POST' || !(length > 0 && length <= MAX_ANONYMOUS_BYTES)) {
+    return given ?? undefined;
+  }
+  const text = await request.clone().text();
+  return text.includes('exchangePortalCode') ? /\bwhc_[\w-]{43}(?![\w-])/.exec(text)?.[0] : undefined;
+}
+
 const HINT = 'send the header `Authorization: Bearer <API key or JWT>`, with one that is valid';
 
-/** Refuses requests without valid credentials before the body is read. */
+/** Refuses requests without valid credentials, before the body is read unless it may contain a one-time code. */
 export function requireViewer(
   authenticate: Authenticate,
   maskError: (error: unknown) => GraphQLError,
@@ -113,7 +127,7 @@ export function requireViewer(
         );
       };
       try {
-        const viewer = await authenticate(request.headers.get('authorization') ?? undefined);
+        const viewer = await authenticate(await credentialOf(request));
         if (viewer !== undefined) serverContext.viewer = viewer;
         else {
           const error = { message: HINT, extensions: { code: 'UNAUTHENTICATED' } };
