@@ -102,7 +102,9 @@ const INSERT_BATCH = `
       $20::boolean
     FROM unnest($14::uuid[], $15::text[], $16::uuid[], $17::uuid[], $18::text[], $19::boolean[])
       AS input (id, tenant, subscription_id, event_id, event_type, is_queued)
-    LEFT JOIN subscription_states st ON st.subscription_id = input.subscription_id
+    LEFT JOIN LATERAL (
+      SELECT * FROM subscription_states WHERE subscription_id = input.subscription_id OFFSET 0
+    ) AS st ON true
     CROSS JOIN LATERAL (
       SELECT input.is_queued OR coalesce(st.is_backlogged, false) AND NOT $20::boolean
     ) AS placement (waits)

@@ -32,8 +32,10 @@ export async function knownEvents(
   const { rows } = await db.query<{ id: string; rowId: string }>(
     `SELECT i.id, coalesce(k.event_row_id, e.id) AS "rowId"
      FROM unnest($1::uuid[], $2::text[], $3::text[]) AS i (id, tenant, event_id)
-     LEFT JOIN event_ids k ON k.event_id = i.event_id AND k.tenant = i.tenant
-     LEFT JOIN events e ON e.id = i.id AND e.id BETWEEN $4 AND $5
+     LEFT JOIN LATERAL (
+       SELECT event_row_id FROM event_ids WHERE event_id = i.event_id AND tenant = i.tenant OFFSET 0
+     ) AS k ON true
+     LEFT JOIN LATERAL (SELECT id FROM events WHERE id = i.id AND id BETWEEN $4 AND $5 OFFSET 0) AS e ON true
      WHERE k.event_row_id IS NOT NULL OR e.id IS NOT NULL`,
     [
       events.map((event) => event.id),
@@ -101,7 +103,8 @@ export async function readDataOfDeliveries(
   deliveryIds: readonly string[],
 ): Promise<ReadonlyMap<string, Buffer>> {
   const { rows } = await db.query<{ id: string; data: Buffer }>(
-    `SELECT d.id, e.data FROM deliveries d JOIN events e ON e.id = d.event_id
+    `SELECT d.id, e.data FROM deliveries d
+     CROSS JOIN LATERAL (SELECT data FROM events WHERE id = d.event_id OFFSET 0) AS e
      WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $2::uuid AND $3::uuid`,
     [deliveryIds, ...idRange(deliveryIds)],
   );

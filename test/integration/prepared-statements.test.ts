@@ -16,7 +16,7 @@ import { writeResults } from '../../src/delivery/sending/result-writer.ts';
 import { insertBatch } from '../../src/events/insert-batch.ts';
 import { insertRejectedEvents, knownEvents, readDataOfDeliveries } from '../../src/events/store.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import { createDatabase, type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { attemptOf, seedDelivery } from './graphql-api.ts';
 
@@ -77,6 +77,43 @@ async function deliverOne(subscriptionId: string): Promise<void> {
   await writeResults(db, [result]);
 }
 
+/** Rows of a batch, and how many lie between two of them. */
+const BATCH = 10;
+const BETWEEN = 200;
+/** Rows that a statement may read for each of its batch: it, its event, its subscription and their states, some twice. */
+const MAX_READ = 6;
+
+/** Inserts published deliveries, in the order of their ids. */
+async function insertPublished(subscriptionId: string, count: number): Promise<string[]> {
+  const ids = Array.from({ length: count }, (_, index) => uuid7(Date.now() - count + index));
+  const event = { tenant: TENANT, type: 'a.b', occurredAt: new Date(), data: Buffer.from('{}') };
+  const delivery = { tenant: TENANT, subscriptionId, eventType: 'a.b' };
+  await insertBatch(database.pool, {
+    events: ids.map((id) => ({ ...event, id, eventId: `given-${id}` })),
+    deliveries: ids.map((id) => ({ ...delivery, id, eventRowId: id })),
+    known: undefined,
+  });
+  return ids;
+}
+
+/** The rows of large tables that the work reads. */
+async function countRowsRead(work: (db: Queryable) => Promise<unknown>): Promise<number> {
+  return transaction(database.pool, async (db) => {
+    const before = await rowsRead(db);
+    await work(db);
+    return (await rowsRead(db)) - before;
+  });
+}
+
+/** The rows of large tables that this session has read since Postgres last added them to its statistics. */
+async function rowsRead(db: Queryable): Promise<number> {
+  const { rows } = await db.query<{ name: string; count: number }>(
+    `SELECT relname AS name, (coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::integer AS count
+     FROM pg_stat_xact_user_tables`,
+  );
+  return rows.filter(({ name }) => LARGE.test(name)).reduce((sum, { count }) => sum + count, 0);
+}
+
 type Prepared = { readonly statement: string; readonly generic: number; readonly custom: number };
 
 it('each statement of a delivery is planned once for a connection, and its plan scans no large table', async () => {
@@ -93,4 +130,38 @@ it('each statement of a delivery is planned once for a connection, and its plan 
     const scans = plans.flatMap((row) => /Seq Scan on (\S+)/.exec(row['QUERY PLAN'])?.[1] ?? []);
     expect({ statement, scans: scans.filter((table) => LARGE.test(table)) }).toEqual({ statement, scans: [] });
   }
+});
+
+it('a statement reads the rows of its batch, and none of those between them', async () => {
+  const data = { id: uuid7(Date.now()), tenant: TENANT, url: 'https://example.com/', eventTypes: ['*'] };
+  const { id: subscriptionId } = await database.prisma.webhookSubscription.create({ data });
+  const all = await insertPublished(subscriptionId, BATCH * BETWEEN);
+  const ids = all.filter((_, index) => index % BETWEEN === 0);
+  const seeded = await seedDelivery(database, { subscriptionId, tenant: TENANT });
+  const results = ids.map((deliveryId) => ({
+    attempt: { ...attemptOf(seeded), id: uuid7(Date.now()), deliveryId },
+    ...({ status: 'SUCCESS', nextAttemptInMs: null, waitingFor: null, staysEnqueued: false } as const),
+  }));
+  const events = ids.map((id) => ({ id, tenant: TENANT, eventId: `given-${id}` }));
+  const limited = ids.map((deliveryId) => ({ deliveryId, enqueueCount: 1, reason: 'IN_FLIGHT_LIMIT' as const }));
+  const statements: Record<string, (db: Queryable) => Promise<unknown>> = {
+    knownEvents: (db) => knownEvents(db, events),
+    readDataOfDeliveries: (db) => readDataOfDeliveries(db, ids),
+    unattemptedDeliveries: (db) => unattemptedDeliveries(db, { eventRowIds: ids, maxDataBytes: 1_000 }),
+    leaseDeliveries: (db) =>
+      leaseDeliveries(
+        db,
+        ids.map((deliveryId) => ({ deliveryId, enqueueCount: 1, leaseMs: 1 })),
+      ),
+    extendLeases: (db) =>
+      extendLeases(db, { attempts: ids.map((deliveryId) => ({ deliveryId, number: 1 })), leaseMs: 1 }),
+    requeueAtLimit: (db) => requeueAtLimit(db, limited),
+    markPublished: (db) => markPublished(db, { ids, maxDataBytes: 1_000 }),
+    requeueDeliveries: (db) => requeueDeliveries(db, ids),
+    requeueLater: (db) => requeueLater(db, { deliveryIds: ids, waitMs: 1_000 }),
+    writeResults: (db) => writeResults(db, results),
+  };
+  const read: (readonly [string, number])[] = [];
+  for (const [name, run] of Object.entries(statements)) read.push([name, await countRowsRead(run)]);
+  expect(read.filter(([, rows]) => rows === 0 || rows > MAX_READ * BATCH)).toEqual([]);
 });

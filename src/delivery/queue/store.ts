@@ -1,6 +1,7 @@
 import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts';
 import { idRange, uuid7Floor, uuid7Time } from '../../lib/uuid7.ts';
 import type { Queryable } from '../../postgres/client.ts';
+import { valueOf } from '../../postgres/lists.ts';
 import { scheduleSweep } from './state.ts';
 
 /*
@@ -49,10 +50,12 @@ export async function markPublished(
   { ids, maxDataBytes }: { readonly ids: readonly string[]; readonly maxDataBytes: number },
 ): Promise<DeliveryForPublishing[]> {
   const { rows } = await db.query<DeliveryForPublishing>(
-    `UPDATE deliveries d SET enqueued_at = now(), enqueue_count = d.enqueue_count + 1, waiting_for = NULL
-     FROM unnest($1::uuid[]) AS input (id), events e, webhook_subscriptions s
-     WHERE d.id = input.id AND d.id BETWEEN $3::uuid AND $4::uuid AND e.id = d.event_id AND s.id = d.subscription_id
-     RETURNING ${messageColumns('$2')}`,
+    `WITH published AS (
+       UPDATE deliveries SET enqueued_at = now(), enqueue_count = enqueue_count + 1, waiting_for = NULL
+       WHERE id = ANY ($1::uuid[]) AND id BETWEEN $3::uuid AND $4::uuid
+       RETURNING *
+     )
+     SELECT ${messageColumns('$2')} FROM published d ${EVENT_AND_SUBSCRIPTION}`,
     [ids, maxDataBytes, ...idRange(ids)],
   );
   return rows;
@@ -104,12 +107,10 @@ export async function leaseDeliveries(db: Queryable, requests: readonly LeaseReq
 // If another process leases a delivery while this statement waits for the row, the old leased_until is returned here and
 // waitMs is 1: the caller retries at once.
 const LEASE = `
-  WITH request AS (
-    SELECT * FROM unnest($1::uuid[], $2::integer[], $3::integer[]) AS input (id, enqueue_count, lease_ms)
-  ), leased AS (
-    UPDATE deliveries d SET leased_until = now() + r.lease_ms * interval '1 ms'
-    FROM request r
-    WHERE d.id = r.id AND d.id BETWEEN $5::uuid AND $6::uuid AND d.enqueue_count = r.enqueue_count
+  WITH leased AS (
+    UPDATE deliveries d SET leased_until = now() + ${valueOf('d.id', '$3::integer[]')} * interval '1 ms'
+    WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $5::uuid AND $6::uuid
+      AND d.enqueue_count = ${valueOf('d.id', '$2::integer[]')}
       AND d.status = 'PENDING' AND (d.leased_until IS NULL OR d.leased_until <= now())
       AND d.next_attempt_at <= now() + $4 * interval '1 ms'
     RETURNING d.id, d.attempt_count
@@ -118,8 +119,10 @@ const LEASE = `
   UNION ALL
   SELECT d.id, NULL,
     greatest(1, extract(epoch FROM greatest(d.leased_until, d.next_attempt_at) - now()) * 1000)::float8
-  FROM request r JOIN deliveries d ON d.id = r.id AND d.id BETWEEN $5::uuid AND $6::uuid
-  WHERE d.status = 'PENDING' AND d.enqueue_count = r.enqueue_count AND d.id NOT IN (SELECT id FROM leased)`;
+  FROM deliveries d
+  WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $5::uuid AND $6::uuid
+    AND d.enqueue_count = ${valueOf('d.id', '$2::integer[]')}
+    AND d.status = 'PENDING' AND d.id NOT IN (SELECT id FROM leased)`;
 
 /**
  * Extends to `leaseMs` from now the leases of deliveries whose attempts were made but are not recorded yet, so that no
@@ -141,10 +144,9 @@ export async function extendLeases(
 
 const EXTEND = `
   WITH unrecorded AS (
-    SELECT d.id FROM unnest($1::uuid[], $2::integer[]) AS attempt (id, number)
-    JOIN deliveries d ON d.id = attempt.id AND d.id BETWEEN $4::uuid AND $5::uuid
-    WHERE d.status = 'PENDING' AND d.attempt_count < attempt.number
-    FOR NO KEY UPDATE OF d SKIP LOCKED
+    SELECT d.id FROM deliveries d WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $4::uuid AND $5::uuid
+      AND d.status = 'PENDING' AND d.attempt_count < ${valueOf('d.id', '$2::integer[]')}
+    FOR NO KEY UPDATE SKIP LOCKED
   )
   UPDATE deliveries SET leased_until = greatest(leased_until, now() + $3::integer * interval '1 ms')
   WHERE id = ANY (ARRAY(SELECT id FROM unrecorded)) AND id BETWEEN $4::uuid AND $5::uuid`;
@@ -177,10 +179,9 @@ const HALF_WINDOW = 'publish_window = greatest(1, st.publish_window / 2)';
 
 const REQUEUE_AT_LIMIT = `
   WITH requeued AS (
-    UPDATE deliveries d SET enqueued_at = NULL, waiting_for = input.reason
-    FROM unnest($1::uuid[], $2::integer[], $3::wait_reason[]) AS input (id, enqueue_count, reason)
-    WHERE d.id = input.id AND d.id BETWEEN $4::uuid AND $5::uuid AND d.enqueue_count = input.enqueue_count
-      AND d.status = 'PENDING'
+    UPDATE deliveries d SET enqueued_at = NULL, waiting_for = ${valueOf('d.id', '$3::wait_reason[]')}
+    WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $4::uuid AND $5::uuid
+      AND d.enqueue_count = ${valueOf('d.id', '$2::integer[]')} AND d.status = 'PENDING'
     RETURNING d.subscription_id, d.next_attempt_at
   )${scheduleSweep('requeued', ['is_backlogged = true', HALF_WINDOW])}`;
 
@@ -199,10 +200,10 @@ export async function requeueDeliveries(
     `WITH requeued AS (
        UPDATE deliveries d SET enqueued_at = NULL, leased_until =
          CASE WHEN $4::integer IS NULL OR d.attempt_count > 0 THEN d.leased_until
-           ELSE greatest(d.leased_until, now() + (s.timeout_ms + $4) * interval '1 ms') END
-       FROM webhook_subscriptions s
+           ELSE greatest(d.leased_until, now() + $4 * interval '1 ms' + (
+             SELECT s.timeout_ms * interval '1 ms' FROM webhook_subscriptions s WHERE s.id = d.subscription_id
+           )) END
        WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $2::uuid AND $3::uuid AND d.status = 'PENDING'
-         AND s.id = d.subscription_id
        RETURNING d.subscription_id, d.next_attempt_at
      )${scheduleSweep('requeued', wereRefused ? ['refused_at = now()'] : [])}`,
     [deliveryIds, ...idRange(deliveryIds), heldBackMs ?? null],
@@ -312,6 +313,11 @@ export type DeliveryForPublishing = {
   readonly data: Buffer | null;
 };
 
+/** Joins deliveries d with their events and subscriptions, looked up one by one (ADR 23). */
+const EVENT_AND_SUBSCRIPTION = `
+  CROSS JOIN LATERAL (SELECT * FROM events WHERE id = d.event_id OFFSET 0) AS e
+  CROSS JOIN LATERAL (SELECT * FROM webhook_subscriptions WHERE id = d.subscription_id OFFSET 0) AS s`;
+
 /** The columns of a DeliveryForPublishing from deliveries d, events e and webhook_subscriptions s; `limit`: a parameter's name. */
 function messageColumns(limit: string): string {
   return `d.id AS "deliveryId", d.tenant, d.subscription_id AS "subscriptionId", s.version AS "subscriptionVersion",
@@ -322,20 +328,21 @@ function messageColumns(limit: string): string {
 
 /**
  * The deliveries of these events (events.id) whose first message may not have been published. A delivery's id has the
- * time of its event's id: the bounds let Postgres prune partitions.
+ * time of its event's id: the bound lets Postgres prune partitions. The sub-select names nothing else, so that Postgres
+ * searches by event.
  */
 export async function unattemptedDeliveries(
   db: Queryable,
   { eventRowIds, maxDataBytes }: { eventRowIds: readonly string[]; maxDataBytes: number },
 ): Promise<DeliveryForPublishing[]> {
-  const [least, greatest] = idRange(eventRowIds);
+  const [least] = idRange(eventRowIds);
   const { rows } = await db.query<DeliveryForPublishing>(
     `SELECT ${messageColumns('$2')}
-     FROM deliveries d JOIN events e ON e.id = d.event_id JOIN webhook_subscriptions s ON s.id = d.subscription_id
-     WHERE d.event_id = ANY ($1::uuid[]) AND d.status = 'PENDING' AND d.attempt_count = 0
-       AND d.enqueue_count = 1 AND d.enqueued_at IS NOT NULL
-       AND e.id BETWEEN $3 AND $4 AND d.id >= $5 AND d.id < $6`,
-    [eventRowIds, maxDataBytes, least, greatest, uuid7Floor(uuid7Time(least)), uuid7Floor(uuid7Time(greatest) + 1)],
+     FROM unnest($1::uuid[]) AS input (event_id)
+     CROSS JOIN LATERAL (SELECT * FROM deliveries WHERE event_id = input.event_id AND id >= $3 OFFSET 0) AS d
+     ${EVENT_AND_SUBSCRIPTION}
+     WHERE d.status = 'PENDING' AND d.attempt_count = 0 AND d.enqueue_count = 1 AND d.enqueued_at IS NOT NULL`,
+    [eventRowIds, maxDataBytes, uuid7Floor(uuid7Time(least))],
   );
   return rows;
 }

@@ -241,6 +241,8 @@ export type Result = {
  */
 export async function writeResults(db: Queryable, results: readonly Result[]): Promise<string[]> {
   const attempts = results.map(({ attempt }) => attempt);
+  const last = lastResults(results);
+  const deliveryIds = last.map(({ attempt }) => attempt.deliveryId);
   const { rows } = await db.query<{ id: string }>(STATEMENT, [
     attempts.map((attempt) => attempt.id),
     attempts.map((attempt) => attempt.deliveryId),
@@ -269,29 +271,41 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
     attempts.map((attempt) => attempt.bodyMs),
     // As text: unnest() would concatenate the lists.
     attempts.map((attempt) => `{${attempt.signingSecretIds.join(',')}}`),
-    results.map((result) => result.status),
-    results.map((result) => result.nextAttemptInMs),
-    results.map((result) => result.waitingFor),
-    results.map((result) => result.staysEnqueued),
-    ...idRange(attempts.map((attempt) => attempt.deliveryId)),
+    deliveryIds,
+    last.map(({ attempt }) => attempt.number),
+    last.map((result) => result.status),
+    last.map((result) => result.nextAttemptInMs),
+    last.map((result) => result.waitingFor),
+    last.map((result) => result.staysEnqueued),
+    ...idRange(deliveryIds),
   ]);
   return rows.map(({ id }) => id);
+}
+
+/** One result of each delivery: of several in a batch, a success counts, otherwise the latest attempt. */
+function lastResults(results: readonly Result[]): Result[] {
+  const last = new Map<string, Result>();
+  for (const result of results) {
+    const other = last.get(result.attempt.deliveryId);
+    if (other === undefined || rank(result) > rank(other)) last.set(result.attempt.deliveryId, result);
+  }
+  return [...last.values()];
+}
+
+function rank({ status, attempt }: Result): number {
+  return status === 'SUCCESS' ? Number.POSITIVE_INFINITY : attempt.number;
 }
 
 const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason,
   status_code, response_time_ms, started_at, request_headers, response_headers, response_body, response_body_truncated,
   error_message, payload_size_bytes, is_test, url, remote_address, dns_ms, connect_ms, tls_ms, first_byte_ms, body_ms`;
 
-/** Whether a result changes its delivery; evaluated on the row once it is locked. */
-const COUNTS = `(CASE WHEN f.delivery_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
-      ELSE d.status = 'PENDING' AND d.attempt_count < f.number END)`;
-
 /** Whether the endpoint begins to fail. Attempts that started before its circuit closed do not count. */
 const BEGINS_TO_FAIL = `(o.last_success IS NULL AND st.failing_since IS NULL
       AND (st.closed_at IS NULL OR o.last_start > st.closed_at))`;
 const RECOVERS = '(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL AND st.opened_at IS NULL)';
 
-// If one batch has two results of a delivery, the success counts, otherwise the later attempt.
+// `counts`: whether a result changes its delivery; evaluated on the row once it is locked.
 // Only states that change are locked, in the order of their ids and after the deliveries (see queue/store.ts): hence
 // `waiting` reads what the update of deliveries returns. The state of a newly queued delivery always changes.
 const STATEMENT = `
@@ -300,24 +314,32 @@ const STATEMENT = `
       $1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::integer[], $7::attempt_status[],
       $8::failure_reason[], $9::integer[], $10::integer[], $11::timestamptz[], $12::jsonb[], $13::jsonb[], $14::text[],
       $15::boolean[], $16::text[], $17::integer[], $18::boolean[], $19::text[], $20::text[], $21::integer[],
-      $22::integer[], $23::integer[], $24::integer[], $25::integer[], $26::text[], $27::delivery_status[],
-      $28::float8[], $29::wait_reason[], $30::boolean[]
-    ) AS r (${ATTEMPT_COLUMNS}, signing_secret_ids, delivery_status, next_attempt_in_ms, waiting_for, stays_enqueued)
+      $22::integer[], $23::integer[], $24::integer[], $25::integer[], $26::text[]
+    ) AS r (${ATTEMPT_COLUMNS}, signing_secret_ids)
   ), inserted AS (
     INSERT INTO attempts (${ATTEMPT_COLUMNS}, signing_secret_ids)
     SELECT ${ATTEMPT_COLUMNS}, signing_secret_ids::uuid[] FROM result ON CONFLICT DO NOTHING
-  ), final AS (
-    SELECT DISTINCT ON (delivery_id) * FROM result ORDER BY delivery_id, delivery_status = 'SUCCESS' DESC, number DESC
   ), updated AS (
     UPDATE deliveries d SET
-      attempt_count = greatest(d.attempt_count, f.number),
-      status = CASE WHEN ${COUNTS} THEN f.delivery_status ELSE d.status END,
-      next_attempt_at = CASE WHEN ${COUNTS} THEN now() + f.next_attempt_in_ms * interval '1 ms' ELSE d.next_attempt_at END,
-      waiting_for = CASE WHEN ${COUNTS} THEN f.waiting_for ELSE d.waiting_for END,
-      enqueued_at = CASE WHEN ${COUNTS} AND NOT f.stays_enqueued THEN NULL ELSE d.enqueued_at END,
-      leased_until = CASE WHEN ${COUNTS} THEN NULL ELSE d.leased_until END,
-      completed_at = CASE WHEN ${COUNTS} AND f.delivery_status <> 'PENDING' THEN now() ELSE d.completed_at END
-    FROM final f WHERE d.id = f.delivery_id AND d.id BETWEEN $31::uuid AND $32::uuid
+      (attempt_count, status, next_attempt_at, waiting_for, enqueued_at, leased_until, completed_at) = (
+        SELECT greatest(d.attempt_count, number),
+          CASE WHEN counts THEN new_status ELSE d.status END,
+          CASE WHEN counts THEN now() + next_attempt_in_ms * interval '1 ms' ELSE d.next_attempt_at END,
+          CASE WHEN counts THEN new_waiting_for ELSE d.waiting_for END,
+          CASE WHEN counts AND NOT stays_enqueued THEN NULL ELSE d.enqueued_at END,
+          CASE WHEN counts THEN NULL ELSE d.leased_until END,
+          CASE WHEN counts AND new_status <> 'PENDING' THEN now() ELSE d.completed_at END
+        FROM (SELECT array_position($27::uuid[], d.id) AS i OFFSET 0) AS place
+        CROSS JOIN LATERAL (
+          SELECT ($28::integer[])[i], ($29::delivery_status[])[i], ($30::float8[])[i], ($31::wait_reason[])[i],
+            ($32::boolean[])[i] OFFSET 0
+        ) AS last (number, new_status, next_attempt_in_ms, new_waiting_for, stays_enqueued)
+        CROSS JOIN LATERAL (
+          SELECT CASE WHEN new_status = 'SUCCESS' THEN d.status <> 'SUCCESS'
+            ELSE d.status = 'PENDING' AND d.attempt_count < number END OFFSET 0
+        ) AS effect (counts)
+      )
+    WHERE d.id = ANY ($27::uuid[]) AND d.id BETWEEN $33::uuid AND $34::uuid
     RETURNING d.subscription_id,
       CASE WHEN d.status = 'PENDING' AND d.enqueued_at IS NULL THEN d.next_attempt_at END AS due_at
   ), waiting AS (
