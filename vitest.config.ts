@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { bundledSchemaThread } from './test/support/bundled-schema-thread.ts';
 import { SlowestFiles } from './test/support/slowest-files.ts';
@@ -7,20 +8,8 @@ import { SlowestFirst } from './test/support/slowest-first.ts';
 // of which neither knows the other's types.
 const resolve = { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] };
 
-/** Files that measure times, or that fill both cores for a while: each has the machine to itself, after all others. */
-const ALONE = ['isolation', 'crash-test', 'tenants', 'log-plans'].map((name) => `test/integration/${name}.test.ts`);
-
-const integration = {
-  globalSetup: 'test/support/global-setup.ts',
-  // The files of a worker share one process, so that each does not load everything again: our modules keep nothing
-  // between files. A file has a database and a nats-server of its own.
-  isolate: false,
-  // Limits for tests that hang: each wait within a test has a shorter limit and says what it waited for.
-  testTimeout: 60_000,
-  hookTimeout: 120_000,
-  // Concurrent tests of a file mostly wait.
-  maxConcurrency: 12,
-};
+/** One less than there are cores, as by default, but not one alone of two. */
+const UNIT_WORKERS = Math.max(2, availableParallelism() - 1);
 
 export default defineConfig({
   test: {
@@ -34,34 +23,37 @@ export default defineConfig({
           include: ['test/unit/**/*.test.ts'],
           // As below: in processes of their own the files take more than twice the CPU time.
           isolate: false,
+          maxWorkers: UNIT_WORKERS,
           sequence: { shuffle: true, groupOrder: 0 },
         },
       },
       {
-        test: { name: 'console', include: ['console/**/*.test.ts'], sequence: { groupOrder: 0 } },
-      },
-      {
-        resolve,
-        plugins: [bundledSchemaThread],
         test: {
-          ...integration,
-          name: 'integration',
-          include: ['test/integration/**/*.test.ts'],
-          exclude: ALONE,
-          // Most tests wait for timers, processes and servers: more files at a time than cores.
-          maxWorkers: 4,
-          sequence: { groupOrder: 1 },
+          name: 'console',
+          include: ['console/**/*.test.ts'],
+          isolate: false,
+          maxWorkers: UNIT_WORKERS,
+          sequence: { groupOrder: 0 },
         },
       },
       {
         resolve,
         plugins: [bundledSchemaThread],
         test: {
-          ...integration,
-          name: 'alone',
-          include: ALONE,
-          maxWorkers: 1,
-          sequence: { groupOrder: 2 },
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          globalSetup: 'test/support/global-setup.ts',
+          // The files of a worker share one process, so that each does not load everything again: our modules keep nothing
+          // between files. A file has a database and a nats-server of its own.
+          isolate: false,
+          // Limits for tests that hang: each wait within a test has a shorter limit and says what it waited for.
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+          // Most tests wait for timers, processes and servers: more files at a time than cores.
+          maxWorkers: 6,
+          // The same for concurrent tests of a file.
+          maxConcurrency: 12,
+          sequence: { groupOrder: 1 },
         },
       },
     ],

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
-import type { ProvidedContext } from 'vitest';
 import type { TestProject } from 'vitest/node';
 import { findNatsServer } from '../../src/embedded/nats-binary.ts';
 import { prepareCluster } from '../../src/embedded/postgres-cluster.ts';
@@ -42,34 +41,8 @@ const SETTINGS = {
 const ROOT = join(import.meta.dirname, '../..');
 const TEMPLATE = 'template';
 
-type Servers = Pick<ProvidedContext, 'postgres' | 'postgresCluster' | 'templateDatabase' | 'natsServer' | 'isBuilt'> & {
-  readonly stop: () => Promise<void>;
-};
-
-/** One for all projects of a run: Vitest calls the set-up of each, in a copy of this module. */
-const shared = globalThis as {
-  webhooksEngineServers?: { readonly servers: Promise<Servers>; users: number } | undefined;
-};
-
-/** Returns the tear-down. */
+/** Once for the whole run of the integration tests; returns the tear-down. */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
-  const run = (shared.webhooksEngineServers ??= { servers: prepare(), users: 0 });
-  run.users += 1;
-  const { stop, ...context } = await run.servers;
-  project.provide('postgres', context.postgres);
-  project.provide('postgresCluster', context.postgresCluster);
-  project.provide('templateDatabase', context.templateDatabase);
-  project.provide('natsServer', context.natsServer);
-  project.provide('isBuilt', context.isBuilt);
-  return async () => {
-    run.users -= 1;
-    if (run.users > 0) return;
-    shared.webhooksEngineServers = undefined;
-    await stop();
-  };
-}
-
-async function prepare(): Promise<Servers> {
   const log = pino({ level: 'warn' });
   const report = (text: string) => {
     process.stderr.write(`${text}\n`);
@@ -77,31 +50,25 @@ async function prepare(): Promise<Servers> {
   const compiling = compile();
   // Its error is reported once the servers are there, to be stopped.
   compiling.catch(() => undefined);
-  const natsServer = await findNatsServer({
-    dataDir: join(ROOT, '.data'),
-    searchPath: process.env['PATH'] ?? '',
-    log,
-    report,
-  });
+  const dataDir = join(ROOT, '.data');
+  const natsServer = await findNatsServer({ dataDir, searchPath: process.env['PATH'] ?? '', log, report });
   const clusterTemplate = await createTempFolder();
   await prepareCluster({ directory: clusterTemplate.path, report });
   const postgres = await startPostgresProcess({ settings: SETTINGS, template: clusterTemplate.path });
-  const stop = async () => {
+  const tearDown = async () => {
     await postgres.remove();
     await clusterTemplate.remove();
   };
   try {
     await prepareTemplate(postgres.url);
-    return {
-      postgres: postgres.url,
-      postgresCluster: clusterTemplate.path,
-      templateDatabase: TEMPLATE,
-      natsServer,
-      isBuilt: await compiling,
-      stop,
-    };
+    project.provide('postgres', postgres.url);
+    project.provide('postgresCluster', clusterTemplate.path);
+    project.provide('templateDatabase', TEMPLATE);
+    project.provide('natsServer', natsServer);
+    project.provide('isBuilt', await compiling);
+    return tearDown;
   } catch (error) {
-    await stop();
+    await tearDown();
     throw error;
   }
 }
