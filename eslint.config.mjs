@@ -17,7 +17,7 @@ const layers = [
   ['events'],
   ['delivery/circuit', 'delivery/sending'],
   ['delivery-log'],
-  ['replays', 'retention', 'audit'],
+  ['replays', 'retention', 'audit', 'alerts'],
   ['schema'],
   ['config'],
   ['server'],

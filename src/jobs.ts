@@ -1,3 +1,4 @@
+import { AlertJob } from './alerts/job.ts';
 import type { Config } from './config/config.ts';
 import { OmittedNotices } from './delivery/circuit/notices.ts';
 import { EgressAgents } from './delivery/http/agents.ts';
@@ -18,15 +19,39 @@ import type { Services } from './services.ts';
 import type { Job } from './start-up.ts';
 import { SubscriptionCache } from './subscriptions/cache.ts';
 
+const USER_AGENT = `webhooks-engine/${VERSION}`;
+
 /** The jobs of this process's roles, in the order of their start. */
 export function createJobs(config: Config, services: Services): Job[] {
   const { database, bus, deliveries, schemaThread, log, metrics, tracing } = services;
   return [
     new ClockWatch({ database, log, metrics }),
+    ...createAlertJobs(config, services),
     ...(config.roles.has('dispatcher')
       ? [new Dispatcher({ database, bus, deliveries, schemaThread, log, metrics, tracing })]
       : []),
     ...(config.roles.has('sender') ? createSenderJobs(config, services) : []),
+  ];
+}
+
+/** For every role, so that the other processes report senders that have all ended. */
+function createAlertJobs(config: Config, { database, bus, deliveries, log }: Services): Job[] {
+  const { alerts, egress, dataDir, databaseUrl, natsServers } = config;
+  const { url, secret, format } = alerts;
+  if (url === undefined) return [];
+  const hasEmbedded = databaseUrl === undefined || natsServers === undefined;
+  return [
+    new AlertJob({
+      database,
+      log,
+      url,
+      secret,
+      format,
+      route: egress,
+      userAgent: USER_AGENT,
+      streamWarnings: () => [...bus.warnings, ...deliveries.warnings],
+      diskFolder: hasEmbedded ? dataDir : undefined,
+    }),
   ];
 }
 
@@ -37,7 +62,6 @@ function createSenderJobs(config: Config, services: Services): Job[] {
   const subscriptions = new SubscriptionCache(database, secretBox);
   const cancellations = new Cancellations();
   const agents = new EgressAgents(egress);
-  const userAgent = `webhooks-engine/${VERSION}`;
   const peers = new SenderPeers({ nats: bus, log, metrics });
   const sender = new Sender({
     database,
@@ -52,7 +76,7 @@ function createSenderJobs(config: Config, services: Services): Job[] {
     subscriptions,
     cancellations,
     retryScheduleMs,
-    userAgent,
+    userAgent: USER_AGENT,
     logAttempts,
     tracing,
     sendsTraceParent,

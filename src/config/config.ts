@@ -85,6 +85,10 @@ function findContradictions(values: TableValues, isSet: IsSet): string[] {
       isSet('DATABASE_URL') && !isSet('SECRETS_KEY'),
       'SECRETS_KEY must be set when DATABASE_URL is: 32 bytes in base64, as `openssl rand -base64 32` prints',
     ],
+    [
+      isSet('ALERT_WEBHOOK_SECRET') && !isSet('ALERT_WEBHOOK_URL'),
+      'ALERT_WEBHOOK_SECRET is set without ALERT_WEBHOOK_URL',
+    ],
     [values.egress.proxyResolves && !isSet('EGRESS_PROXY'), 'EGRESS_PROXY_RESOLVES is set without EGRESS_PROXY'],
     [isSet('DATABASE_DIRECT_URL') && !isSet('DATABASE_URL'), 'DATABASE_DIRECT_URL is set without DATABASE_URL'],
     [

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import pg from 'pg';
+import { ALERT_FORMATS } from '../alerts/message.ts';
 import type { EgressProxy } from '../delivery/http/dial.ts';
 import { MAX_PORT } from '../delivery/http/egress-policy.ts';
 import { LOG_ATTEMPTS, type LogAttempts } from '../delivery/sending/attempt-metrics.ts';
@@ -8,7 +9,7 @@ import { type Keys, splitKeys } from '../lib/keys.ts';
 import { splitList } from '../lib/text.ts';
 import { problemOfPrefix } from '../nats/names.ts';
 import { schemaOf } from '../postgres/connection.ts';
-import { isSecretsKey } from '../subscriptions/secrets.ts';
+import { isSecretsKey, SECRET_PREFIX } from '../subscriptions/secrets.ts';
 import { EXPORTERS, PROTOCOLS, SAMPLERS } from '../tracing/settings.ts';
 
 export type Role = 'api' | 'dispatcher' | 'sender';
@@ -308,6 +309,7 @@ export function parseLogAttempts(text: string): LogAttempts {
   return oneOf(LOG_ATTEMPTS)(text);
 }
 
+export const parseAlertFormat = oneOf(ALERT_FORMATS);
 export const parseTracesExporter = oneOf(EXPORTERS);
 export const parseOtlpProtocol = oneOf(PROTOCOLS);
 export const parseSampler = oneOf(SAMPLERS);
@@ -322,6 +324,15 @@ function oneOf<T extends string>(names: readonly T[]): (text: string) => T {
 
 export function parseHttpUrl(text: string): string {
   return parseUrl(text, ['https:', 'http:']);
+}
+
+/** The bytes that Standard Webhooks recommends: 24 to 64. The message never repeats the value. */
+export function parseSigningSecret(text: string): string {
+  const bytes = Buffer.from(text.slice(SECRET_PREFIX.length), 'base64');
+  if (!/^whsec_[A-Za-z0-9+/]+={0,2}$/.test(text) || bytes.length < 24 || bytes.length > 64) {
+    throw new Error('must be whsec_ and 24 to 64 bytes in base64, as `echo whsec_$(openssl rand -base64 32)` prints');
+  }
+  return text;
 }
 
 export function parseRatio(text: string): number {

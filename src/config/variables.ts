@@ -5,6 +5,7 @@ import { DEFAULT_POOL_SIZE } from '../postgres/connection.ts';
 import {
   countOf,
   parseAdminApiKeys,
+  parseAlertFormat,
   parseAllowHttp,
   parseBoolean,
   parseCidrs,
@@ -32,6 +33,7 @@ import {
   parseSchedule,
   parseSecret,
   parseSecretsKeys,
+  parseSigningSecret,
   parseSourceAddresses,
   parseStreamBytes,
   parseText,
@@ -304,6 +306,24 @@ export const TABLE = {
     meaning:
       'Which attempts get a line `delivery.attempted` in the log: `all`, `failures` (attempts that failed) or `none`. The delivery log has all of them in any case.',
   }),
+  alerts: {
+    url: variable('ALERT_WEBHOOK_URL', {
+      parse: parseHttpUrl,
+      isSecret: true,
+      meaning:
+        'A webhook of yours that gets [alerts](alerts.md): open circuits, deactivated subscriptions, overdue deliveries, rejected events, full streams and disks. Any `http://` or `https://` address except those of metadata services. The same in every process.',
+    }),
+    secret: variable('ALERT_WEBHOOK_SECRET', {
+      parse: parseSigningSecret,
+      isSecret: true,
+      meaning: 'Signs alerts as Standard Webhooks: `whsec_…`. Unset: they are not signed.',
+    }),
+    format: variable('ALERT_WEBHOOK_FORMAT', {
+      parse: parseAlertFormat,
+      default: 'standard',
+      meaning: '`standard`, or `slack` for an incoming webhook of Slack or Mattermost.',
+    }),
+  },
   tracing: {
     endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', {
       parse: parseHttpUrl,

@@ -45,6 +45,8 @@ CREATE TABLE webhook_subscriptions (
   updated_at            timestamptz(3) NOT NULL DEFAULT now(),
   deleted_at            timestamptz(3)
 );
+-- For alerts.
+CREATE INDEX webhook_subscriptions_deactivated_idx ON webhook_subscriptions (updated_at) WHERE deactivation_reason IS NOT NULL;
 CREATE INDEX webhook_subscriptions_tenant_version_idx ON webhook_subscriptions (tenant, version);
 CREATE INDEX webhook_subscriptions_tenant_id_idx ON webhook_subscriptions (tenant, id);
 
@@ -152,6 +154,27 @@ BEGIN
 END $$;
 CREATE TRIGGER webhook_subscription_created AFTER INSERT ON webhook_subscriptions
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_created();
+
+-- Conditions that are reported to the operator's webhook; each is sent once, and again after a day (src/alerts/store.ts).
+CREATE TABLE alerts (
+  kind        text NOT NULL,
+  -- The webhook subscription; empty for conditions of the installation.
+  subject     text NOT NULL,
+  detail      jsonb NOT NULL,
+  raised_at   timestamptz(3) NOT NULL,
+  seen_at     timestamptz(3) NOT NULL,
+  -- Null once it is sent.
+  next_try_at timestamptz(3),
+  try_count   integer NOT NULL DEFAULT 0,
+  sent_at     timestamptz(3),
+  PRIMARY KEY (kind, subject)
+);
+-- One row: when a process last looked for conditions, and when one last made a request.
+CREATE TABLE alert_schedule (
+  checked_at   timestamptz(3) NOT NULL,
+  requested_at timestamptz(3) NOT NULL
+);
+INSERT INTO alert_schedule VALUES ('-infinity', '-infinity');
 
 CREATE TYPE api_key_scope AS ENUM ('ADMIN', 'TENANT_WRITE', 'TENANT_READ', 'PUBLISH');
 CREATE TYPE credential_kind AS ENUM ('KEY', 'CONSOLE', 'PORTAL');

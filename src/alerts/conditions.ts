@@ -1,0 +1,126 @@
+import { statfs } from 'node:fs/promises';
+import { countPending } from '../delivery/queue/metrics.ts';
+import { uuid7Floor } from '../lib/uuid7.ts';
+import { type Database, transaction } from '../postgres/client.ts';
+
+/** Conditions that an operator should look at. The names are public: they are in the messages. */
+export const ALERT_KINDS = [
+  'CIRCUIT_OPENED',
+  'SUBSCRIPTION_DEACTIVATED',
+  'DELIVERIES_OVERDUE',
+  'EVENTS_REJECTED',
+  'STREAM_NEARLY_FULL',
+  'DISK_NEARLY_FULL',
+] as const;
+
+export type AlertKind = (typeof ALERT_KINDS)[number];
+
+/** A condition that holds now. Kind and subject identify it. */
+export type Condition = {
+  readonly kind: AlertKind;
+  /** The id of the webhook subscription; empty for conditions of the installation. */
+  readonly subject: string;
+  /** Facts for the message, without customer data and without paths of URLs. */
+  readonly detail: Readonly<Record<string, string | number>>;
+};
+
+export type ConditionSources = {
+  readonly database: Pick<Database, 'readPool' | 'clock'>;
+  /** Current warnings about streams, one sentence each. */
+  readonly streamWarnings: () => readonly string[];
+  /** A folder of the engine's own data, whose disk is watched. */
+  readonly diskFolder: string | undefined;
+};
+
+/** Open circuits, and deactivated subscriptions, that are looked at; further ones count only once others have ended. */
+const MAX_SUBSCRIPTIONS = 1_000;
+/** Age of the oldest due and runnable delivery, in seconds, from which the engine is too slow. */
+const OVERDUE_SECONDS = 300;
+const REJECTED_WITHIN_MS = 15 * 60_000;
+/** An event that Postgres refuses is rejected two days after its publication, whose time is in its id. */
+const NOT_RECORDED_WITHIN_MS = 72 * 3_600_000;
+const MAX_COUNTED = 1_000;
+/** Part of the disk that is free. */
+const MIN_FREE = 0.1;
+
+/** Reads every condition that holds now. */
+export async function findConditions(sources: ConditionSources): Promise<readonly Condition[]> {
+  const found = [
+    await findCircuits(sources),
+    await findDeactivated(sources),
+    await findOverdue(sources),
+    await findRejected(sources),
+    findStreams(sources),
+    await findDisk(sources),
+  ];
+  return found.flat();
+}
+
+type SubscriptionRow = {
+  readonly id: string;
+  readonly tenant: string;
+  readonly url: string;
+  readonly since: Date;
+  readonly reason?: string;
+};
+
+function ofSubscription(kind: AlertKind, { id, tenant, url, since, reason }: SubscriptionRow): Condition {
+  const detail = { tenant, subscriptionId: id, host: new URL(url).host, since: since.toISOString() };
+  return { kind, subject: id, detail: reason === undefined ? detail : { ...detail, reason } };
+}
+
+async function findCircuits({ database }: ConditionSources): Promise<Condition[]> {
+  const { rows } = await database.readPool.query<SubscriptionRow>(
+    `SELECT s.id, s.tenant, s.url, st.opened_at AS since
+     FROM subscription_states st JOIN webhook_subscriptions s ON s.id = st.subscription_id
+     WHERE st.opened_at IS NOT NULL AND s.is_active AND s.deleted_at IS NULL LIMIT ${MAX_SUBSCRIPTIONS}`,
+  );
+  return rows.map((row) => ofSubscription('CIRCUIT_OPENED', row));
+}
+
+async function findDeactivated({ database }: ConditionSources): Promise<Condition[]> {
+  const { rows } = await database.readPool.query<SubscriptionRow>(
+    `SELECT id, tenant, url, updated_at AS since, deactivation_reason AS reason FROM webhook_subscriptions
+     WHERE deactivation_reason IS NOT NULL AND updated_at > now() - interval '12 hours'
+       AND NOT is_active AND deleted_at IS NULL
+     ORDER BY updated_at DESC LIMIT ${MAX_SUBSCRIPTIONS}`,
+  );
+  return rows.map((row) => ofSubscription('SUBSCRIPTION_DEACTIVATED', row));
+}
+
+async function findOverdue({ database }: ConditionSources): Promise<Condition[]> {
+  const lanes = await transaction(database.readPool, countPending);
+  const runnable = lanes.find(({ lane }) => lane === 'runnable');
+  const seconds = Math.round(runnable?.overdueSeconds ?? 0);
+  if (runnable === undefined || seconds < OVERDUE_SECONDS) return [];
+  return [{ kind: 'DELIVERIES_OVERDUE', subject: '', detail: { seconds, count: runnable.count } }];
+}
+
+async function findRejected({ database }: ConditionSources): Promise<Condition[]> {
+  const now = database.clock.now();
+  const { rows } = await database.readPool.query<{ reason: string }>(
+    `SELECT reason FROM rejected_events
+     WHERE id >= $1::uuid AND (id >= $2::uuid OR reason = 'NOT_RECORDED' AND created_at > now() - $3 * interval '1 ms')
+     LIMIT ${MAX_COUNTED}`,
+    [uuid7Floor(now - NOT_RECORDED_WITHIN_MS), uuid7Floor(now - REJECTED_WITHIN_MS), REJECTED_WITHIN_MS],
+  );
+  if (rows.length === 0) return [];
+  const reasons = [...new Set(rows.map(({ reason }) => reason))].sort().join(', ');
+  return [{ kind: 'EVENTS_REJECTED', subject: '', detail: { count: rows.length, reasons } }];
+}
+
+function findStreams({ streamWarnings }: ConditionSources): Condition[] {
+  const warnings = streamWarnings();
+  return warnings.length === 0
+    ? []
+    : [{ kind: 'STREAM_NEARLY_FULL', subject: '', detail: { warnings: warnings.join('; ') } }];
+}
+
+async function findDisk({ diskFolder }: ConditionSources): Promise<Condition[]> {
+  if (diskFolder === undefined) return [];
+  const { bavail, blocks, bsize } = await statfs(diskFolder);
+  if (blocks === 0 || bavail / blocks >= MIN_FREE) return [];
+  return [
+    { kind: 'DISK_NEARLY_FULL', subject: '', detail: { freeMegabytes: Math.round((bavail * bsize) / 1024 ** 2) } },
+  ];
+}
