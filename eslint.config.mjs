@@ -17,7 +17,7 @@ const layers = [
   ['events'],
   ['delivery/circuit', 'delivery/sending'],
   ['delivery-log'],
-  ['replays', 'retention', 'audit', 'alerts'],
+  ['replays', 'retention', 'audit', 'erasure', 'alerts'],
   ['schema'],
   ['config'],
   ['server'],

@@ -9,6 +9,7 @@ import { guardRedeliveries } from './delivery/sending/redelivery.ts';
 import { Sender } from './delivery/sending/sender.ts';
 import { storedFilterWhere } from './delivery-log/filter.ts';
 import { AttemptCounter } from './delivery-log/stats-counter.ts';
+import { ErasureJob } from './erasure/job.ts';
 import { Dispatcher } from './events/dispatcher.ts';
 import { VERSION } from './lib/version.ts';
 import { ClockWatch } from './postgres/clock.ts';
@@ -108,6 +109,7 @@ function createSenderJobs(config: Config, services: Services): Job[] {
   const { days: retentionDays, maxPerSubscription, auditLogDays } = retention;
   const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription, auditLogDays });
   const replayJob = new ReplayJob({ database, log, whereOf: storedFilterWhere });
+  const erasureJob = new ErasureJob({ database, databaseUrl, bus, log });
   const counter = new AttemptCounter({ database, log });
   return [
     changes,
@@ -117,6 +119,7 @@ function createSenderJobs(config: Config, services: Services): Job[] {
     senderWithAgents,
     peers,
     retentionJob,
+    erasureJob,
     counter,
   ];
 }

@@ -1,4 +1,4 @@
-import type { JsMsg } from 'nats';
+import type { JsMsg, StoredMsg } from 'nats';
 import { isTenant } from '../auth/viewer.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
 import { nestingOf } from '../lib/json.ts';
@@ -230,8 +230,25 @@ export function toIncomingMessage(message: JsMsg): IncomingMessage {
   };
 }
 
+/** The same of a message that was read from the stream without a consumer. */
+export function fromStoredMessage({ subject, seq, header, data, timestamp }: StoredMsg): IncomingMessage {
+  return {
+    subject,
+    header: (name: string) => readHeader({ headers: header }, name),
+    body: Buffer.from(data),
+    sequence: seq,
+    timestampNanos: nanosOf(timestamp),
+  };
+}
+
+/** Nanoseconds of `2026-01-31T12:00:00.123456789Z`, as a double: the number that a consumed message has. */
+function nanosOf(timestamp: string): number {
+  const [seconds = '', fraction = ''] = timestamp.replace(/Z$/, '').split('.');
+  return Number(BigInt(Date.parse(`${seconds}Z`)) * 1_000_000n + BigInt(fraction.padEnd(9, '0')));
+}
+
 /** Compares header names case-insensitively, as HTTP does; NATS keeps them as sent. */
-function readHeader({ headers }: JsMsg, name: string): string | undefined {
+function readHeader({ headers }: Pick<JsMsg, 'headers'>, name: string): string | undefined {
   const key = headers?.keys().find((candidate) => candidate.toLowerCase() === name.toLowerCase());
   return key === undefined ? undefined : headers?.get(key);
 }

@@ -97,14 +97,14 @@ export async function readEventData(db: Queryable, ids: readonly string[]): Prom
   return new Map(rows.map(({ id, data }) => [id, data]));
 }
 
-/** The event data of deliveries whose messages do not carry it, by delivery id. */
+/** The event data of deliveries whose messages do not carry it, by delivery id. Redacted data is left out. */
 export async function readDataOfDeliveries(
   db: Queryable,
   deliveryIds: readonly string[],
 ): Promise<ReadonlyMap<string, Buffer>> {
   const { rows } = await db.query<{ id: string; data: Buffer }>(
     `SELECT d.id, e.data FROM deliveries d
-     CROSS JOIN LATERAL (SELECT data FROM events WHERE id = d.event_id OFFSET 0) AS e
+     CROSS JOIN LATERAL (SELECT data FROM events WHERE id = d.event_id AND redacted_at IS NULL OFFSET 0) AS e
      WHERE d.id = ANY ($1::uuid[]) AND d.id BETWEEN $2::uuid AND $3::uuid`,
     [deliveryIds, ...idRange(deliveryIds)],
   );

@@ -15,7 +15,7 @@ type EventsToDeliver = {
 
 /**
  * Creates a delivery of each event to one webhook subscription, whatever its event types and its filter are, and returns the
- * ids. Leaves out events that are not kept or belong to another tenant, and those of which a delivery to the subscription is
+ * ids. Leaves out events that are not kept, were redacted or belong to another tenant, and those of which a delivery to the subscription is
  * pending already. The deliveries are queued like those of a replay.
  */
 export async function deliverEvents(
@@ -33,12 +33,13 @@ export async function deliverEvents(
   return rows[0]?.ids ?? [];
 }
 
-// The events are locked so that retention does not delete them before it sees the pending deliveries.
+// The events are locked so that they are neither deleted nor redacted before the pending deliveries are visible.
 const DELIVER_EVENTS = `
   WITH event AS (
     SELECT id, type FROM events
     WHERE id = ANY ($2::uuid[]) AND id BETWEEN $6::uuid AND $7::uuid AND tenant = $3 AND event_id = ANY ($5::text[])
-    FOR KEY SHARE
+      AND redacted_at IS NULL
+    FOR SHARE
   ), inserted AS (
     INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at)
     SELECT input.id, $3, s.id, event.id, event.type, now()

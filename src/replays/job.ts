@@ -208,7 +208,7 @@ type Replayed = { readonly created: number; readonly processed: number };
 /**
  * Creates new deliveries of events that still exist, for active subscriptions and for which the replay has created none
  * yet. They are queued like all others of their subscription, so nothing has to be published after the commit. The events
- * are locked so that retention does not delete them before it sees the pending deliveries. The caller has locked the
+ * are locked so that they are neither deleted nor redacted before the pending deliveries are visible. The caller has locked the
  * replay (claimReplay).
  */
 export async function insertReplayed(db: Queryable, { replayId, deliveries, limit }: ReplayPortion): Promise<Replayed> {
@@ -231,7 +231,7 @@ export async function insertReplayed(db: Queryable, { replayId, deliveries, limi
 const INSERT_REPLAYED = `
   WITH event AS (
     SELECT id, tenant, type FROM events
-    WHERE id = ANY ($3::uuid[]) AND id BETWEEN $5::uuid AND $6::uuid FOR KEY SHARE
+    WHERE id = ANY ($3::uuid[]) AND id BETWEEN $5::uuid AND $6::uuid AND redacted_at IS NULL FOR SHARE
   ), candidate AS (
     SELECT DISTINCT ON (event_id, subscription_id) id, subscription_id, event_id, position
     FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) WITH ORDINALITY AS input (id, subscription_id, event_id, position)

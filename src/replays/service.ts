@@ -96,9 +96,9 @@ async function count(
   }
 }
 
-/** The event must exist. The condition is its tenant, because `isNot: null` would test only the delivery's event_id. */
+/** The event must exist and have its data. The condition is its tenant, because `isNot: null` would test only the delivery's event_id. */
 function replayable(tenant: string): Prisma.DeliveryWhereInput {
-  return { subscription: { isActive: true, deletedAt: null }, event: { tenant } };
+  return { subscription: { isActive: true, deletedAt: null }, event: { tenant, redactedAt: null } };
 }
 
 /** Bounds the load of replays on the tenant's endpoints, and the load of counting on Postgres. */

@@ -18,7 +18,7 @@ const AttemptStatusEnum = builder.enumType('AttemptStatus', {
 });
 
 /** The columns of an event that its webhook's body depends on. */
-const EVENT_COLUMNS = { id: true, eventId: true, type: true, occurredAt: true } as const;
+const EVENT_COLUMNS = { id: true, eventId: true, type: true, occurredAt: true, redactedAt: true } as const;
 
 const TimingType = builder
   .objectRef<Pick<Attempt, 'dnsMs' | 'connectMs' | 'tlsMs' | 'firstByteMs' | 'bodyMs'>>('AttemptTiming')
@@ -95,12 +95,12 @@ export const AttemptType = builder.prismaObject('Attempt', {
       nullable: true,
       ...PAYLOAD,
       description:
-        'The request body, byte for byte as it was sent; null if the event is no longer kept or the session hides payloads. An operation reads at most 16 MiB of data.',
+        'The request body, byte for byte as it was sent; null if the event is no longer kept or was redacted, or the session hides payloads. An operation reads at most 16 MiB of data.',
       complexity: 100,
       select: { delivery: { select: { event: { select: EVENT_COLUMNS } } } },
       resolve: async ({ delivery }, _args, { eventData, work }) => {
         const event = delivery?.event ?? undefined;
-        if (event === undefined) return null;
+        if (event === undefined || event.redactedAt !== null) return null;
         const data = await eventData.text(event.id);
         // Several attempts can have the same event, which is read once.
         work.takeBytes(data.length);

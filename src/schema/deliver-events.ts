@@ -26,7 +26,7 @@ const Payload = builder.objectRef<Delivered>('DeliverEventsPayload').implement({
     }),
     skippedCount: t.exposeInt('skippedCount', {
       description:
-        'The number of events without a new delivery: they are not kept, belong to another tenant, or have a pending delivery to the webhook subscription.',
+        'The number of events without a new delivery: they are not kept, were redacted, belong to another tenant, or have a pending delivery to the webhook subscription.',
     }),
   }),
 });

@@ -135,7 +135,8 @@ builder.objectType(CircuitClosedError, {
 
 builder.objectType(DeliveryNotRetryableError, {
   name: 'DeliveryNotRetryableError',
-  description: '`DELIVERY_NOT_RETRYABLE`: the delivery succeeded or was cancelled, or its event is no longer kept.',
+  description:
+    '`DELIVERY_NOT_RETRYABLE`: the delivery succeeded or was cancelled, or its event is no longer kept or was redacted.',
   interfaces: [ErrorInterface],
 });
 

@@ -63,6 +63,7 @@ export const EVENT_COLUMNS = {
   createdAt: true,
   matchedVersion: true,
   source: true,
+  redactedAt: true,
 } as const;
 
 export const EventType = builder.prismaObject('Event', {
@@ -108,6 +109,11 @@ export const EventType = builder.prismaObject('Event', {
       resolve: ({ id }, _args, { eventData }) => eventData.sizeBytes(id),
     }),
     source: t.expose('source', { type: EventSourceEnum }),
+    redactedAt: t.expose('redactedAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'The time at which `redactEvent` removed the data, which is null since; null if the data is kept.',
+    }),
     summary: t.field({
       ...OF_TENANT,
       type: DeliveryCountsType,

@@ -50,8 +50,9 @@ const Payload = builder.objectRef<PublishedEvent>('PublishEventPayload').impleme
         if (isKnown || !selectsOnly(KNOWN_FIELDS, info)) {
           return services.database.prisma.event.findUniqueOrThrow({ select: EVENT_COLUMNS, where: { id: rowId } });
         }
-        // The last two are not selected.
-        return { ...event, id: rowId, source: 'GRAPHQL' as const, createdAt: event.occurredAt, matchedVersion: null };
+        // The last three are not selected.
+        const others = { createdAt: event.occurredAt, matchedVersion: null, redactedAt: null };
+        return { ...event, id: rowId, source: 'GRAPHQL' as const, ...others };
       },
     }),
   }),

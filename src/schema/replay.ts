@@ -52,7 +52,7 @@ export const ReplayType = builder.prismaObject('Replay', {
     replayedCount: t.exposeInt('replayedCount', { description: 'The number of deliveries created so far.' }),
     skippedCount: t.exposeInt('skippedCount', {
       description:
-        'The number of deliveries skipped: their webhook subscription is inactive or deleted, their event is no longer kept, or an earlier one was of the same event to the same subscription. A dry run counts only the first two reasons.',
+        'The number of deliveries skipped: their webhook subscription is inactive or deleted, their event is no longer kept or was redacted, or an earlier one was of the same event to the same subscription. A dry run counts only the first two reasons.',
     }),
     createdAt: t.expose('createdAt', {
       type: 'DateTime',

@@ -5,6 +5,7 @@ import './audit-log.ts';
 import './deliver-events.ts';
 import './delivery.ts';
 import './delivery-stats.ts';
+import './erasure.ts';
 import './errors.ts';
 import './event.ts';
 import './event-type.ts';

@@ -7,7 +7,7 @@ import { type InputProblem, InvalidInputError, NotFoundError } from '../lib/erro
 import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
-import { EventType, eventWithId } from './event.ts';
+import { EVENT_COLUMNS, EventType, eventWithId } from './event.ts';
 import { encodeEventData } from './publish-event.ts';
 
 type FilterResult = { readonly failedPaths: string[] };
@@ -25,12 +25,6 @@ const TestFilterResult = builder.objectRef<FilterResult>('TestFilterResult').imp
     failedPaths: t.exposeStringList('failedPaths', { description: FAILED_PATHS }),
   }),
 });
-
-/** The columns of the type Event, without the data. */
-const EVENT_COLUMNS = {
-  ...{ id: true, eventId: true, tenant: true, type: true, occurredAt: true, createdAt: true, matchedVersion: true },
-  source: true,
-} as const;
 
 type EventRow = Pick<Event, keyof typeof EVENT_COLUMNS>;
 

@@ -28,6 +28,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     Attempt: 'attempts',
     Replay: 'replays',
     AuditEntry: 'audit_log',
+    Erasure: 'erasures',
   } as const;
   expect(Object.keys(tables).toSorted()).toEqual(Object.keys(Prisma.ModelName).toSorted());
   const { prisma } = database;
@@ -46,6 +47,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
   await prisma.attempt.findFirst();
   await prisma.replay.findFirst();
   await prisma.auditEntry.findFirst();
+  await prisma.erasure.findFirst();
   const fields = {
     ApiKey: Prisma.ApiKeyScalarFieldEnum,
     Tenant: Prisma.TenantScalarFieldEnum,
@@ -61,6 +63,7 @@ it('the migrations make the tables that schema.prisma describes, column by colum
     Attempt: Prisma.AttemptScalarFieldEnum,
     Replay: Prisma.ReplayScalarFieldEnum,
     AuditEntry: Prisma.AuditEntryScalarFieldEnum,
+    Erasure: Prisma.ErasureScalarFieldEnum,
   };
   for (const [model, table] of Object.entries(tables)) {
     const known = Object.keys(fields[model as keyof typeof fields]);

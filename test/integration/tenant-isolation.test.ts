@@ -127,6 +127,14 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.cancelDelivery': (x) => [`cancelDelivery(id: "${x.deliveryId}")`],
   // Its counts have their own test: each answer is another replay.
   'Mutation.startReplay': (x) => [`startReplay(input: { filter: { tenant: "${x.tenant}" } })`],
+  'Query.erasure': (x) => [`erasure(id: "${x.replayId}")`],
+  'Query.erasures': (x) => [`erasures(filter: { tenant: "${x.tenant}" })`, 'erasures'],
+  'Mutation.eraseTenant': (x) => [`eraseTenant(tenant: "${x.tenant}")`],
+  'Mutation.redactEvent': (x) => [
+    `redactEvent(id: "${x.eventId}")`,
+    `redactEvent(id: "${x.eventRowId}")`,
+    `redactEvent(id: "${x.eventId}", tenant: "${x.tenant}")`,
+  ],
   'Mutation.cancelReplay': (x) => [`cancelReplay(id: "${x.replayId}")`],
   'Subscription.replayProgress': (x) => [`replayProgress(id: "${x.replayId}")`],
   'Subscription.deliveryLog': (x) => [...filters('deliveryLog', x), `deliveryLog(after: "${cursorOf(x.attemptId)}")`],

@@ -263,7 +263,9 @@ CREATE TABLE events (
   -- The first subscription, by id, whose filter was not evaluated, because the event's budget for filters was used up.
   filter_budget_exhausted_at uuid,
   -- Where it was published; ENGINE: an event about a subscription.
-  source      event_source NOT NULL DEFAULT 'NATS'
+  source      event_source NOT NULL DEFAULT 'NATS',
+  -- A user has removed its data, which is null since.
+  redacted_at timestamptz(3)
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 -- Filters: tenant; event types, exact or by prefix, with a tenant or without. Columns after the id, here and below, are
@@ -473,3 +475,26 @@ CREATE TABLE audit_log (
 );
 CREATE INDEX audit_log_tenant_id_idx ON audit_log (tenant, id);
 CREATE INDEX audit_log_object_id_id_idx ON audit_log (object_id, id);
+
+-- Erasures of everything of a tenant, or of what is left of one event after its redaction (docs/privacy.md).
+CREATE TYPE erasure_status AS ENUM ('RUNNING', 'COMPLETED');
+CREATE TABLE erasures (
+  id                    uuid PRIMARY KEY,
+  tenant                text NOT NULL,
+  -- The id of the event's row; null: everything of the tenant.
+  event_row_id          uuid,
+  status                erasure_status NOT NULL DEFAULT 'RUNNING',
+  deleted_row_count     bigint NOT NULL DEFAULT 0,
+  deleted_message_count bigint NOT NULL DEFAULT 0,
+  -- Completed rounds. The second one finds what was being written during the first.
+  round_count           integer NOT NULL DEFAULT 0,
+  -- The last message of EVENTS that the current round has compared.
+  after_sequence        bigint NOT NULL DEFAULT 0,
+  next_step_at          timestamptz(3) NOT NULL DEFAULT now(),
+  created_at            timestamptz(3) NOT NULL DEFAULT now(),
+  completed_at          timestamptz(3)
+) WITH (fillfactor = 50);
+CREATE UNIQUE INDEX erasures_running_idx ON erasures (tenant, coalesce(event_row_id, '00000000-0000-0000-0000-000000000000'))
+  WHERE status = 'RUNNING';
+CREATE INDEX erasures_next_step_at_idx ON erasures (next_step_at) WHERE status = 'RUNNING';
+CREATE INDEX erasures_tenant_id_idx ON erasures (tenant, id);

@@ -19,7 +19,7 @@ export async function cancelDelivery(database: Pick<Database, 'pool' | 'recorder
     if (status !== 'PENDING') throw new DeliveryNotPendingError(status);
     await markCancelled(db, [key.id]);
     // A sender makes a first attempt without reading Postgres.
-    await notifyCancelled(db, key.id);
+    await notifyCancelled(db, [key.id]);
   });
 }
 
@@ -84,7 +84,9 @@ const CANCEL_PENDING = `
   SELECT EXISTS (${ENQUEUED} AND id NOT IN (SELECT id FROM cancelled))
     OR EXISTS (${WAITING} AND id NOT IN (SELECT id FROM cancelled)) AS "hasMore"`;
 
-/** Notifies every sender process of the cancellation after the commit (postgres/listener.ts). */
-async function notifyCancelled(db: Queryable, deliveryId: string): Promise<void> {
-  await db.query(`SELECT pg_notify('delivery_cancelled', $1)`, [deliveryId]);
+/** Notifies every sender process of the cancellations after the commit (postgres/listener.ts). */
+export async function notifyCancelled(db: Queryable, deliveryIds: readonly string[]): Promise<void> {
+  await db.query(`SELECT count(pg_notify('delivery_cancelled', id)) FROM unnest($1::text[]) AS cancelled (id)`, [
+    deliveryIds,
+  ]);
 }

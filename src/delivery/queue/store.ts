@@ -249,8 +249,8 @@ export async function requeueLater(
 
 /**
  * Makes a failed or pending delivery due now and marks it as published; older messages of it are then ignored. Returns
- * the contents of its message. If the event no longer exists, returns undefined and changes nothing. The event is locked
- * so that retention does not delete it before it sees the pending delivery.
+ * the contents of its message. If the event no longer exists or was redacted, returns undefined and changes nothing. The
+ * event is locked so that it is neither deleted nor redacted before the pending delivery is visible.
  */
 export async function republishDelivery(
   db: Queryable,
@@ -258,7 +258,7 @@ export async function republishDelivery(
 ): Promise<DeliveryForPublishing | undefined> {
   const { rows } = await db.query<DeliveryForPublishing>(
     `WITH event AS (
-       SELECT * FROM events WHERE id = (SELECT event_id FROM deliveries WHERE id = $1) FOR KEY SHARE
+       SELECT * FROM events WHERE id = (SELECT event_id FROM deliveries WHERE id = $1) AND redacted_at IS NULL FOR SHARE
      )
      UPDATE deliveries d SET status = 'PENDING', completed_at = NULL, next_attempt_at = now(), waiting_for = NULL,
        enqueued_at = now(), enqueue_count = d.enqueue_count + 1, leased_until = NULL

@@ -1,0 +1,211 @@
+import type { StoredMsg } from 'nats';
+import type { Logger } from 'pino';
+import { fromStoredMessage, parseEvent } from '../events/parse.ts';
+import { Loop, pause } from '../lib/loop.ts';
+import { uuid7Time } from '../lib/uuid7.ts';
+import type { NatsClient } from '../nats/connection.ts';
+import { eraseMessages, sequenceBefore } from '../nats/erase.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
+import { withConnection } from '../postgres/connection.ts';
+import { isTransient } from '../postgres/errors.ts';
+import { closeTenant, eraseResponseBodies, lastRows, subscriptionIds, tenantRows } from './rows.ts';
+
+type ErasureJobOptions = {
+  readonly database: Pick<Database, 'pool'>;
+  /** Leads to Postgres itself: the job has a lock of its session. */
+  readonly databaseUrl: string;
+  readonly bus: Pick<NatsClient, 'names' | 'withJetStreamManager'>;
+  readonly log: Logger;
+};
+
+/** Arbitrary advisory-lock key. Never change it. */
+const ERASURE_LOCK = 8_113_407;
+/** Milliseconds between two looks for erasures. */
+const IDLE_MS = 2_000;
+/** Milliseconds between the two rounds. Longer than an attempt, and than a dispatcher holds an event in memory while Postgres is available. */
+const SETTLE_MS = 300_000;
+const RETRY_MS = 5_000;
+/** Milliseconds of work for one erasure before it is another one's turn. */
+const STEP_MS = 5_000;
+/** Milliseconds between two batches, so that deliveries of other tenants have priority. */
+const PAUSE_MS = 20;
+const MESSAGES = 500;
+/** The second one deletes what was being written during the first. */
+const ROUNDS = 2;
+
+/**
+ * Carries out erasures in batches, one process at a time, the one that has waited longest first. Deleting is repeatable, so
+ * after a crash a round begins again with what is left.
+ */
+export class ErasureJob extends Loop {
+  readonly #options: ErasureJobOptions;
+
+  constructor(options: ErasureJobOptions) {
+    super({ log: options.log, work: 'erasure', retryMs: RETRY_MS, isExpected: isTransient });
+    this.#options = options;
+  }
+
+  protected async round(signal: AbortSignal): Promise<number> {
+    const { database, databaseUrl } = this.#options;
+    if ((await dueErasure(database.pool)) === undefined) return IDLE_MS;
+    return withConnection(databaseUrl, async (db) => {
+      const { rows } = await db.query<{ isLocked: boolean }>('SELECT pg_try_advisory_lock($1) AS "isLocked"', [
+        ERASURE_LOCK,
+      ]);
+      if (rows[0]?.isLocked !== true) return IDLE_MS;
+      for (
+        let erasure = await dueErasure(db);
+        erasure !== undefined && !signal.aborted;
+        erasure = await dueErasure(db)
+      ) {
+        await this.#step(db, { erasure, signal });
+      }
+      return IDLE_MS;
+    });
+  }
+
+  /** Works on one erasure until its round is complete or its time is used up. */
+  async #step(db: Queryable, { erasure, signal }: { readonly erasure: DueErasure; readonly signal: AbortSignal }) {
+    const { bus, log } = this.#options;
+    const work = new Work(db, { erasure, bus, signal });
+    try {
+      const isComplete =
+        erasure.eventRowId === null ? await work.eraseTenant() : await work.eraseEvent(erasure.eventRowId);
+      const { rows: deletedRows, messages: deletedMessages } = work;
+      await saveStep(db, { erasure, work, isRoundComplete: isComplete, waitMs: isComplete ? SETTLE_MS : 0 });
+      const isLast = isComplete && erasure.roundCount + 1 >= ROUNDS;
+      if (isLast) log.info({ erasureId: erasure.id, deletedRows, deletedMessages }, 'erasure completed');
+    } catch (error) {
+      log.warn({ err: error, erasureId: erasure.id }, 'erasure failed; retrying');
+      // The others go on meanwhile.
+      await saveStep(db, { erasure, work, isRoundComplete: false, waitMs: RETRY_MS });
+    }
+  }
+}
+
+type DueErasure = {
+  readonly id: string;
+  readonly tenant: string;
+  readonly eventRowId: string | null;
+  readonly roundCount: number;
+  /** Postgres's bigint. */
+  readonly afterSequence: string;
+};
+
+async function dueErasure(db: Queryable): Promise<DueErasure | undefined> {
+  const { rows } = await db.query<DueErasure>(
+    `SELECT id, tenant, event_row_id AS "eventRowId", round_count AS "roundCount", after_sequence AS "afterSequence"
+     FROM erasures WHERE status = 'RUNNING' AND next_step_at <= now() ORDER BY next_step_at LIMIT 1`,
+  );
+  return rows[0];
+}
+
+type Step = {
+  readonly erasure: DueErasure;
+  readonly work: Pick<Work, 'rows' | 'messages' | 'afterSequence'>;
+  readonly isRoundComplete: boolean;
+  /** Milliseconds until the next step. */
+  readonly waitMs: number;
+};
+
+async function saveStep(db: Queryable, { erasure, work, isRoundComplete, waitMs }: Step): Promise<void> {
+  const isLast = isRoundComplete && erasure.roundCount + 1 >= ROUNDS;
+  await db.query(
+    `UPDATE erasures SET deleted_row_count = deleted_row_count + $2, deleted_message_count = deleted_message_count + $3,
+       round_count = round_count + $4::boolean::integer, after_sequence = CASE WHEN $4 THEN 0 ELSE $5::bigint END,
+       next_step_at = now() + $6::integer * interval '1 ms',
+       status = CASE WHEN $7::boolean THEN 'COMPLETED' ELSE status END,
+       completed_at = CASE WHEN $7 THEN now() END
+     WHERE id = $1`,
+    [erasure.id, work.rows, work.messages, isRoundComplete, work.afterSequence, waitMs, isLast],
+  );
+}
+
+type WorkOptions = {
+  readonly erasure: DueErasure;
+  readonly bus: ErasureJobOptions['bus'];
+  readonly signal: AbortSignal;
+};
+
+/** One step of an erasure. Its methods return false when the time of the step is used up. */
+class Work {
+  rows = 0;
+  messages = 0;
+  afterSequence: number;
+  readonly #db: Queryable;
+  readonly #options: WorkOptions;
+  readonly #until = performance.now() + STEP_MS;
+
+  constructor(db: Queryable, options: WorkOptions) {
+    this.#db = db;
+    this.#options = options;
+    this.afterSequence = Number(options.erasure.afterSequence);
+  }
+
+  async eraseTenant(): Promise<boolean> {
+    const { tenant, roundCount } = this.#options.erasure;
+    const { events, deliveries, eventSubject, deliverySubject } = this.#options.bus.names;
+    if (!(await this.#deleteRows(closeTenant))) return false;
+    if (!(await this.#deleteMessages(events.stream, eventSubject(tenant, '>')))) return false;
+    for (const id of await subscriptionIds(this.#db, tenant)) {
+      if (!(await this.#deleteMessages(deliveries.stream, deliverySubject(id)))) return false;
+    }
+    if (!(await this.#deleteRows(tenantRows))) return false;
+    return roundCount + 1 < ROUNDS || this.#deleteRows(lastRows);
+  }
+
+  async eraseEvent(eventRowId: string): Promise<boolean> {
+    const { erasure, bus } = this.#options;
+    this.rows += await eraseResponseBodies(this.#db, eventRowId);
+    const { rows } = await this.#db.query<{ eventId: string; type: string }>(
+      'SELECT event_id AS "eventId", type FROM events WHERE id = $1::uuid',
+      [eventRowId],
+    );
+    const [event] = rows;
+    if (event === undefined) return true;
+    const { stream } = bus.names.events;
+    if (this.afterSequence === 0) {
+      const timeMs = uuid7Time(eventRowId);
+      this.afterSequence = await bus.withJetStreamManager((jsm) => sequenceBefore(jsm, { stream, timeMs }));
+    }
+    const matches = (message: StoredMsg) => eventIdOf(message, bus.names) === event.eventId;
+    return this.#deleteMessages(stream, bus.names.eventSubject(erasure.tenant, event.type), matches);
+  }
+
+  async #deleteRows(deletions: typeof tenantRows): Promise<boolean> {
+    const { erasure, signal } = this.#options;
+    for (const deletion of deletions) {
+      for (;;) {
+        const { count, isDone } = await deletion(this.#db, erasure.tenant);
+        this.rows += count;
+        if (isDone) break;
+        if (this.#isOver()) return false;
+        await pause(PAUSE_MS, signal);
+      }
+    }
+    return true;
+  }
+
+  async #deleteMessages(stream: string, subject: string, matches?: (message: StoredMsg) => boolean): Promise<boolean> {
+    const { bus } = this.#options;
+    for (let afterSequence = matches === undefined ? 0 : this.afterSequence; ; ) {
+      const request = { stream, subject, afterSequence, limit: MESSAGES, ...(matches && { matches }) };
+      const { count, lastSequence, isDone } = await bus.withJetStreamManager((jsm) => eraseMessages(jsm, request));
+      this.messages += count;
+      afterSequence = lastSequence;
+      if (matches !== undefined) this.afterSequence = lastSequence;
+      if (isDone) return true;
+      if (this.#isOver()) return false;
+    }
+  }
+
+  #isOver(): boolean {
+    return this.#options.signal.aborted || performance.now() > this.#until;
+  }
+}
+
+/** The id of the event in a message of EVENTS, as the dispatcher derives it; undefined if it is none. */
+function eventIdOf(message: StoredMsg, names: NatsClient['names']): string | undefined {
+  const parsed = parseEvent(fromStoredMessage(message), names);
+  return parsed.kind === 'event' ? parsed.eventId : undefined;
+}

@@ -1,0 +1,105 @@
+import { idRange, leastChildId } from '../lib/uuid7.ts';
+import type { Queryable } from '../postgres/client.ts';
+
+/** Deletes a batch of rows; `isDone`: none is left. */
+type Deletion = (db: Queryable, tenant: string) => Promise<{ readonly count: number; readonly isDone: boolean }>;
+
+/** Rows of one statement. Small, because deliveries of other tenants have priority. */
+const BATCH = 500;
+
+/** The end of access, and of everything that would create rows: subscriptions are deleted, keys revoked, replays ended. */
+export const closeTenant: readonly Deletion[] = [
+  changing(
+    `UPDATE webhook_subscriptions SET is_active = false, deleted_at = coalesce(deleted_at, now()) WHERE id = ANY (ARRAY(
+       SELECT id FROM webhook_subscriptions WHERE tenant = $1 AND deleted_at IS NULL LIMIT $2 FOR NO KEY UPDATE))`,
+  ),
+  changing(
+    `UPDATE api_keys SET revoked_at = now() WHERE id = ANY (ARRAY(
+       SELECT id FROM api_keys WHERE tenant = $1 AND revoked_at IS NULL LIMIT $2))`,
+  ),
+  changing(byId('replays')),
+];
+
+const OF_SUBSCRIPTIONS = 'JOIN webhook_subscriptions s ON s.tenant = $1 AND';
+
+/** Rows of the tenant, in the order of their deletion: what refers to a row before the row. */
+export const tenantRows: readonly Deletion[] = [
+  partitioned('attempts'),
+  partitioned('deliveries'),
+  partitioned('events', `, forgotten AS (DELETE FROM event_ids WHERE event_row_id = ANY ($1::uuid[]))`),
+  changing(byId('rejected_events')),
+  changing(byPlace('uncounted_attempts', 'WHERE r.tenant = $1')),
+  changing(byPlace('attempt_counts', `WHERE r.scope = 'tenant:' || $1`)),
+  changing(byPlace('attempt_counts', `${OF_SUBSCRIPTIONS} r.scope = s.id::text`)),
+  changing(byPlace('matching_settings', `${OF_SUBSCRIPTIONS} r.subscription_id = s.id`)),
+  changing(byPlace('notice_limits', 'WHERE r.tenant = $1')),
+  changing(byPlace('audit_log', `WHERE r.tenant = $1 AND r.mutation <> 'eraseTenant'`)),
+];
+
+/**
+ * Rows that processes may still read while they finish. The row in `tenants` is kept: it has the tenant's name and a
+ * version, by which processes recognise later changes.
+ */
+export const lastRows: readonly Deletion[] = [
+  // Their states and signing secrets are deleted with them.
+  changing(byId('webhook_subscriptions')),
+  changing(byId('api_keys')),
+];
+
+/** The ids of the tenant's webhook subscriptions, also deleted ones. */
+export async function subscriptionIds(db: Queryable, tenant: string): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>('SELECT id FROM webhook_subscriptions WHERE tenant = $1', [tenant]);
+  return rows.map(({ id }) => id);
+}
+
+function changing(sql: string): Deletion {
+  return async (db, tenant) => {
+    const { length: count } = (await db.query(`${sql} RETURNING 1`, [tenant, BATCH])).rows;
+    return { count, isDone: count === 0 };
+  };
+}
+
+function byId(table: string): string {
+  return `DELETE FROM ${table} WHERE id = ANY (ARRAY(SELECT id FROM ${table} WHERE tenant = $1 LIMIT $2))`;
+}
+
+/** For tables without an index by tenant and id: rows are found by their place. */
+function byPlace(table: string, condition: string): string {
+  return `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(SELECT r.ctid FROM ${table} r ${condition} LIMIT $2))`;
+}
+
+/** Two statements, because Postgres excludes partitions by the bounds of the ids that it is given. */
+function partitioned(table: 'events' | 'deliveries' | 'attempts', others = ''): Deletion {
+  const deletion = `
+    WITH deleted AS (
+      DELETE FROM ${table} WHERE id = ANY (ARRAY(
+        SELECT id FROM ${table} WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid FOR UPDATE SKIP LOCKED
+      )) AND id BETWEEN $2::uuid AND $3::uuid RETURNING 1
+    )${others} SELECT count(*)::integer AS count FROM deleted`;
+  return async (db, tenant) => {
+    const { rows: found } = await db.query<{ id: string }>(
+      `SELECT id FROM ${table} WHERE tenant = $1 ORDER BY id LIMIT $2`,
+      [tenant, BATCH],
+    );
+    if (found.length === 0) return { count: 0, isDone: true };
+    const ids = found.map(({ id }) => id);
+    const { rows } = await db.query<{ count: number }>(deletion, [ids, ...idRange(ids)]);
+    // Rows that are locked are left for the next batch.
+    return { count: rows[0]?.count ?? 0, isDone: false };
+  };
+}
+
+/** Removes the response bodies of an event's attempts, and returns the number of attempts that had one. */
+export async function eraseResponseBodies(db: Queryable, eventRowId: string): Promise<number> {
+  const { rows } = await db.query<{ count: number }>(ERASE_BODIES, [eventRowId, leastChildId(eventRowId)]);
+  return rows[0]?.count ?? 0;
+}
+
+const ERASE_BODIES = `
+  WITH erased AS (
+    UPDATE attempts SET response_body = NULL, response_body_truncated = false
+    WHERE delivery_id = ANY (ARRAY(SELECT id FROM deliveries WHERE event_id = $1::uuid AND id >= $2::uuid))
+      AND id >= $2::uuid AND response_body IS NOT NULL
+    RETURNING 1
+  )
+  SELECT count(*)::integer AS count FROM erased`;

@@ -1,0 +1,154 @@
+import { tenantScope } from '../auth/viewer.ts';
+import { checkFilter } from '../delivery-log/filter.ts';
+import { eraseTenant, redactEvent } from '../erasure/service.ts';
+import { type Erasure, ErasureStatus } from '../generated/prisma/client.ts';
+import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
+import { isUuid } from '../lib/uuid7.ts';
+import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
+import { builder } from './builder.ts';
+import { EventType, eventWithId } from './event.ts';
+import { PAGE } from './page.ts';
+
+/* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
+
+/** Places that an erasure cannot reach. */
+const REMAINS = [
+  "the tenant's name and a version number in the table tenants",
+  'the entry of eraseTenant in the audit log, and this erasure',
+  'numbers by event type and hour over all tenants in the table attempt_counts',
+  'backups, replicas and write-ahead logs of Postgres, and free space on its disks until it is overwritten',
+  'backups and mirrors of JetStream streams',
+  'log lines of the engine: ids, tenant, event types and outcomes',
+  'everything that receivers, proxies and publishers have stored',
+];
+
+const StatusEnum = builder.enumType('ErasureStatus', {
+  description: 'The state of an erasure.',
+  values: {
+    [ErasureStatus.RUNNING]: { description: 'Rows and messages are being deleted.' },
+    [ErasureStatus.COMPLETED]: { description: 'Everything was deleted.' },
+  },
+});
+
+const ErasureType = builder.prismaObject('Erasure', {
+  description: 'A job that deletes everything of a tenant.',
+  authScopes: { admin: true },
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    tenant: t.exposeString('tenant'),
+    status: t.expose('status', { type: StatusEnum }),
+    deletedRowCount: t.int({
+      description: 'The number of rows deleted from Postgres so far.',
+      resolve: ({ deletedRowCount }) => countOf(deletedRowCount),
+    }),
+    deletedMessageCount: t.int({
+      description: 'The number of messages deleted from JetStream so far.',
+      resolve: ({ deletedMessageCount }) => countOf(deletedMessageCount),
+    }),
+    remains: t.stringList({
+      description:
+        'The data that an erasure leaves, for people, with the places that the engine cannot or must not delete from.',
+      resolve: () => REMAINS,
+    }),
+    createdAt: t.expose('createdAt', { type: 'DateTime' }),
+    completedAt: t.expose('completedAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'The end of the erasure; null while it is running.',
+    }),
+  }),
+});
+
+/** GraphQL's Int has 32 bits. */
+const MAX_INT = 2 ** 31 - 1;
+
+function countOf(count: bigint): number {
+  return Math.min(Number(count), MAX_INT);
+}
+
+const FilterInput = builder.inputType('ErasureFilter', {
+  description: 'A filter for erasures.',
+  fields: (t) => ({ tenant: t.string({ description: 'Only the erasures of this tenant.' }) }),
+});
+
+const Edge = builder.edgeObject({ name: 'ErasureEdge', type: ErasureType });
+const Connection = builder.connectionObject({ name: 'ErasureConnection', type: ErasureType }, Edge);
+
+/** Erasures of one event follow from redactEvent, and are not listed. */
+const OF_TENANTS = { eventRowId: null };
+
+builder.queryFields((t) => ({
+  erasure: t.prismaField({
+    type: ErasureType,
+    nullable: true,
+    authScopes: { admin: true },
+    description: 'The erasure with this id; null if it does not exist. Requires the scope ADMIN.',
+    args: { id: t.arg.id({ required: true, description: 'The id of the erasure.' }) },
+    resolve: (query, _root, { id }, { services }) =>
+      isUuid(id) ? services.database.prisma.erasure.findFirst({ ...query, where: { id, ...OF_TENANTS } }) : null,
+  }),
+  erasures: t.prismaConnection(
+    {
+      type: ErasureType,
+      ...PAGE,
+      authScopes: { admin: true },
+      description: 'The erasures of tenants, newest first. Requires the scope ADMIN.',
+      args: { filter: t.arg({ type: FilterInput, description: 'The erasures to return. Default: all.' }) },
+      resolve: (query, _root, { filter }, { services, viewer }) =>
+        services.database.prisma.erasure.findMany(pageOf(query, { ...OF_TENANTS, ...checkFilter(viewer, filter) })),
+    },
+    Connection,
+  ),
+}));
+
+const ErasePayload = builder.objectRef<{ readonly erasure: Erasure }>('EraseTenantPayload').implement({
+  description: 'The erasure is running.',
+  fields: (t) => ({ erasure: t.field({ type: ErasureType, resolve: ({ erasure }) => erasure }) }),
+});
+
+const RedactPayload = builder.objectRef<{ readonly eventRowId: string }>('RedactEventPayload').implement({
+  description: 'The data of the event was removed.',
+  fields: (t) => ({
+    event: t.prismaField({
+      type: EventType,
+      resolve: (query, { eventRowId }, _args, { services }) =>
+        services.database.prisma.event.findUniqueOrThrow({ ...query, where: { id: eventRowId } }),
+    }),
+  }),
+});
+
+builder.mutationFields((t) => ({
+  eraseTenant: t.field({
+    type: ErasePayload,
+    audit: 'Tenant',
+    authScopes: { admin: true },
+    description:
+      'Deletes everything of a tenant from Postgres and JetStream: events, deliveries, attempts, webhook subscriptions, API keys and entries of the audit log. Events that are published meanwhile are deleted as well. It takes five minutes at least, and cannot be stopped or undone. While one is running, it is returned. Requires the scope ADMIN.',
+    args: { tenant: t.arg.string({ required: true, description: 'The tenant.' }) },
+    errors: { types: [InvalidInputError] },
+    resolve: async (_root, { tenant }, { services }) => ({ erasure: await eraseTenant(services.database, tenant) }),
+  }),
+  redactEvent: t.field({
+    type: RedactPayload,
+    audit: 'Event',
+    description:
+      'Removes the data of an event and the response bodies of its attempts, also from JetStream within minutes. Its pending deliveries are cancelled, an attempt in flight is finished, and it is not replayed any more. Which deliveries and attempts there were is kept. It cannot be undone.',
+    args: {
+      id: t.arg.id({ required: true, description: "The publisher's id, as in `webhook-id`." }),
+      tenant: t.arg.string({
+        description: 'The tenant. Required with the scope ADMIN; other credentials belong to a tenant.',
+      }),
+    },
+    errors: { types: [NotFoundError, InvalidInputError] },
+    resolve: async (_root, { id, tenant: given }, { services, viewer }) => {
+      const tenant = tenantScope(viewer, given);
+      if (tenant === undefined) throw new InvalidInputError([{ path: 'tenant', message: 'is required' }]);
+      const { prisma } = services.database;
+      const where = await eventWithId(services.database, { eventId: id, tenant });
+      const event = where && (await prisma.event.findFirst({ where, select: { id: true }, orderBy: NEWEST_FIRST }));
+      if (!event) throw new NotFoundError('event');
+      await redactEvent(services.database, { tenant, id: event.id });
+      return { eventRowId: event.id };
+    },
+  }),
+}));
