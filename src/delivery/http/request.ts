@@ -1,4 +1,5 @@
-import type { ClientRequest } from 'node:http';
+import http, { type ClientRequest } from 'node:http';
+import https from 'node:https';
 import { isIP, type Socket } from 'node:net';
 import got, { type Request, type Response } from 'got';
 import type { FailureReason } from '../../generated/prisma/enums.ts';
@@ -42,6 +43,11 @@ const client = got.extend({
   maxHeaderSize: 16_384,
   // The default, repeated because NODE_TLS_REJECT_UNAUTHORIZED must not change it.
   https: { minVersion: 'TLSv1.2', rejectUnauthorized: true },
+  // Only the options that are set: got passes thirty, and Node.js copies them twice, for a tenth of a request's CPU time.
+  request: (url, { agent, headers, method, maxHeaderSize, minVersion, rejectUnauthorized }, callback) => {
+    const options = { agent, headers, method, maxHeaderSize, minVersion, rejectUnauthorized };
+    return (url.protocol === 'https:' ? https : http).request(url, options, callback);
+  },
 });
 
 /** One request on one connection. Never rejects; settles within the limit and leaves at most a pooled connection open. */
