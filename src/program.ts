@@ -5,7 +5,6 @@ import { type Config, readConfig } from './config/config.ts';
 import { createLog } from './lib/log.ts';
 import { atMost } from './lib/loop.ts';
 import { firstStopSignal } from './relaunch.ts';
-import { isTracingOn } from './tracing/settings.ts';
 import { divideWork } from './workers/divide-work.ts';
 
 /** Part of the 25 s in which the program ends. */
@@ -17,8 +16,7 @@ const STOP_DURING_START_MS = 24_000;
  */
 export async function runProgram(): Promise<void> {
   const config = readConfig();
-  const hasTraceIds = isTracingOn(config.tracing);
-  const { log, writeLines } = createLog({ level: config.logLevel, roles: divideWork(config).main.roles, hasTraceIds });
+  const { log, writeLines } = createLog({ level: config.logLevel, roles: divideWork(config).main.roles });
   const report = (text: string) => {
     log.info(text);
   };

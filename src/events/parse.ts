@@ -87,6 +87,7 @@ export type Rejection = {
   readonly reason: RejectionReason;
   readonly message: string;
   readonly sizeBytes: number;
+  readonly traceParent?: string | undefined;
 };
 
 class Rejected extends Error {
@@ -137,10 +138,10 @@ export function rejectMismatch(event: ParsedEvent, mismatch: Mismatch): Rejectio
 }
 
 export function rejectEvent(
-  { id, tenant, subject, data }: ParsedEvent,
+  { id, tenant, subject, data, traceParent }: ParsedEvent,
   why: { readonly reason: RejectionReason; readonly message: string },
 ): Rejection {
-  return { kind: 'rejected', id, tenant, subject, ...why, sizeBytes: data.length };
+  return { kind: 'rejected', id, tenant, subject, ...why, sizeBytes: data.length, traceParent };
 }
 
 function checkSubject(tenant: string, type: string): void {

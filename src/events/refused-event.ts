@@ -1,5 +1,6 @@
 import type { JsMsg } from 'nats';
 import type { Logger } from 'pino';
+import { traceFields } from '../lib/tracing.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import type { Database } from '../postgres/client.ts';
 import { isTransient, sqlStateOf } from '../postgres/errors.ts';
@@ -93,9 +94,10 @@ export function createRejectionLog(log: Logger): (rejected: readonly NewRejected
   let latest: NewRejectedEvent | undefined;
   let leftOut = 0;
 
-  function write({ id, subject, reason, message, sizeBytes }: NewRejectedEvent): void {
+  function write({ id, subject, reason, message, sizeBytes, traceParent }: NewRejectedEvent): void {
     const why = reason === QUOTES_DATA ? {} : { why: message };
-    log.warn({ rejectedEventId: id, subject, reason, ...why, sizeBytes, leftOut }, 'event rejected');
+    const trace = traceFields(traceParent);
+    log.warn({ rejectedEventId: id, subject, reason, ...why, sizeBytes, leftOut, ...trace }, 'event rejected');
     [latest, leftOut, isQuiet] = [undefined, 0, true];
     setTimeout(() => {
       isQuiet = false;

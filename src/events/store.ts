@@ -54,6 +54,8 @@ export type NewRejectedEvent = {
   readonly reason: string;
   readonly message: string;
   readonly sizeBytes: number;
+  /** The position of its span, for the log; undefined without tracing. */
+  readonly traceParent?: string | undefined;
 };
 
 /** Records rejections and returns those that had not been recorded before. */

@@ -45,7 +45,7 @@ export function startDispatchSpans(
       },
     });
     spans.set(item.id, span);
-    return item.kind === 'event' ? { ...item, traceParent: span.traceParent } : item;
+    return { ...item, traceParent: span.traceParent };
   });
   return {
     traced,

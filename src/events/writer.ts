@@ -3,6 +3,7 @@ import type { DeliveryMessage } from '../delivery/queue/message.ts';
 import type { NewDelivery } from '../delivery/queue/store.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { yieldEventLoop } from '../lib/event-loop.ts';
+import { traceFields } from '../lib/tracing.ts';
 import { uuid7, uuid7Time } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import type { Mismatch } from './catalogue/compile.ts';
@@ -214,7 +215,12 @@ export function warnOfExhaustedFilterBudget(log: Logger, matched: readonly Match
   for (const { event, filterBudgetExhaustedAt } of matched) {
     if (filterBudgetExhaustedAt === undefined) continue;
     log.warn(
-      { tenant: event.tenant, eventId: event.eventId, subscriptionId: filterBudgetExhaustedAt },
+      {
+        tenant: event.tenant,
+        eventId: event.eventId,
+        subscriptionId: filterBudgetExhaustedAt,
+        ...traceFields(event.traceParent),
+      },
       'filter budget exhausted; the filters from this subscription on count as not matching',
     );
   }

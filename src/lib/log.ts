@@ -1,7 +1,6 @@
 import { hostname } from 'node:os';
 import process from 'node:process';
 import { type Logger, pino } from 'pino';
-import { traceFields } from './tracing.ts';
 import { VERSION } from './version.ts';
 
 type LoggedError = {
@@ -20,8 +19,6 @@ type LogOptions = {
   readonly roles: Iterable<string>;
   /** Number of the worker process. */
   readonly worker?: number;
-  /** Whether lines carry the ids of the span in whose work they are written. */
-  readonly hasTraceIds?: boolean;
 };
 
 /** `writeLines` writes finished lines of other processes between our own. */
@@ -31,7 +28,7 @@ type Log = { readonly log: Logger; readonly writeLines: (lines: string) => void 
  * JSON lines on standard output. In containers every process has the same `pid`, so lines have the `hostname` as well. Of an error only what is named here is logged: clients hang whole connections,
  * requests and rows on theirs, and those hold secrets and customers' data.
  */
-export function createLog({ level, roles, worker, hasTraceIds = false }: LogOptions): Log {
+export function createLog({ level, roles, worker }: LogOptions): Log {
   const options = {
     level,
     base: {
@@ -40,7 +37,6 @@ export function createLog({ level, roles, worker, hasTraceIds = false }: LogOpti
     },
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: describeError },
-    ...(hasTraceIds && { mixin: traceFields }),
   };
   // Never waits for a reader: beyond so many bytes of lines that nobody takes, lines are dropped.
   const output = pino.destination({ sync: false, maxLength: MAX_UNREAD_BYTES });

@@ -1,5 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-
 /**
  * The seam between tracing and the other parts, which get a `Tracing | undefined`: without tracing there is no tracer to call, and the
  * OpenTelemetry packages are not loaded. `src/tracing` implements it.
@@ -60,17 +58,8 @@ export function readTraceParent(traceParent: string): TracePosition {
   return { traceId, spanId, isSampled: flags === '01' };
 }
 
-/** The `traceparent` of the span in whose work a log line is written. It costs nothing until the first `withinTrace`. */
-const current = new AsyncLocalStorage<string>();
-
-/** Calls `work`; with a span, log lines written in it carry the ids of the span. */
-export function withinTrace<T>(span: Span | undefined, work: () => T): T {
-  return span === undefined ? work() : current.run(span.traceParent, work);
-}
-
-/** The fields of a log line that name the current span, as OpenTelemetry names them in logs that are not OTLP. */
-export function traceFields(): Readonly<Record<string, string>> {
-  const traceParent = current.getStore();
+/** The fields of a log line that name a position in a trace, as OpenTelemetry names them in logs that are not OTLP. */
+export function traceFields(traceParent: string | undefined): Readonly<Record<string, string>> {
   if (traceParent === undefined) return {};
   const { traceId, spanId, isSampled } = readTraceParent(traceParent);
   return { trace_id: traceId, span_id: spanId, trace_flags: isSampled ? '01' : '00' };

@@ -59,7 +59,13 @@ export function createTracing(settings: TracingSettings, log: Logger): RunningTr
   });
   const tracer = provider.getTracer('webhooks-engine', VERSION);
 
+  const isParentBased = settings.sampler.startsWith('parentbased');
+
   function start({ name, kind, parent, key, linkedKey, attributes }: NewSpan): Span {
+    // The SDK would create a span that records nothing, at half the cost of one that does.
+    if (parent !== undefined && isParentBased && !readTraceParent(parent).isSampled) {
+      return { traceParent: parent, end: () => undefined };
+    }
     ids.use(key);
     const links = parent === undefined || linkedKey === undefined ? [] : [linkTo(parent, linkedKey)];
     const span = tracer.startSpan(name, { kind: KINDS[kind], attributes: { ...attributes }, links }, contextOf(parent));

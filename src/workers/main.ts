@@ -3,7 +3,6 @@ import { startWorkerApp, type WorkerApp } from '../app.ts';
 import { createLog } from '../lib/log.ts';
 import { whenAborted } from '../lib/loop.ts';
 import { processMetrics } from '../server/metrics.ts';
-import { isTracingOn } from '../tracing/settings.ts';
 import { startTracing } from '../tracing/start.ts';
 import type { Answers, Asked, FromWorker, Question, StartMessage, ToWorker } from './messages.ts';
 
@@ -32,8 +31,7 @@ process.on('message', (message: ToWorker) => {
 });
 
 async function run({ number, config, infrastructure }: StartMessage): Promise<void> {
-  const hasTraceIds = isTracingOn(config.tracing);
-  const { log } = createLog({ level: config.logLevel, roles: config.roles, worker: number, hasTraceIds });
+  const { log } = createLog({ level: config.logLevel, roles: config.roles, worker: number });
   const tracing = await startTracing(config.tracing, log);
   const { ready, stop: stopApp } = (app = startWorkerApp(config, { infrastructure, log, tracing }));
   const stopped = new Promise<void>((resolve) => whenAborted(stopping.signal, resolve));

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import { FailureReason } from '../../generated/prisma/enums.ts';
+import { traceFields } from '../../lib/tracing.ts';
 import { uuid7Time } from '../../lib/uuid7.ts';
 import type { Clock } from '../../postgres/clock.ts';
 import type { NewAttempt } from './attempt.ts';
@@ -123,10 +124,17 @@ function knownLabels(): Labels[] {
   return [{ status: 'SUCCESS', failure_reason: 'none', code: '2xx' }, ...failures];
 }
 
+type LoggedAttempt = {
+  readonly attempt: NewAttempt;
+  readonly decision: NextStep;
+  /** The position of its span; undefined without tracing. */
+  readonly traceParent?: string | undefined;
+};
+
 /** Logs one line for an attempt to the program's own log, unless `logAttempts` excludes it. */
 export function logAttempt(
   { log, logAttempts }: { readonly log: Logger; readonly logAttempts: LogAttempts },
-  { attempt, decision }: { readonly attempt: NewAttempt; readonly decision: NextStep },
+  { attempt, decision, traceParent }: LoggedAttempt,
 ): void {
   const { deliveryId, subscriptionId, tenant, eventType, number, failureReason, statusCode, responseTimeMs } = attempt;
   if (logAttempts === 'none' || (logAttempts === 'failures' && failureReason === null)) return;
@@ -142,6 +150,7 @@ export function logAttempt(
       responseTimeMs,
       next: decision.kind,
       ...(decision.kind === 'retry' ? { retryInMs: decision.delayMs } : {}),
+      ...traceFields(traceParent),
     },
     'delivery.attempted',
   );

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { MAX_PENDING_TESTS } from '../../events/test-event.ts';
 import type { WaitReason } from '../../generated/prisma/enums.ts';
-import { type Tracing, withinTrace } from '../../lib/tracing.ts';
+import { type Tracing, traceFields } from '../../lib/tracing.ts';
 import type { JetStreamMessage } from '../../nats/connection.ts';
 import { isTransient } from '../../postgres/errors.ts';
 import type { SenderSubscription } from '../../subscriptions/cache.ts';
@@ -121,16 +121,17 @@ async function handleObstacle(
 
 async function handleError(
   { statements, log }: HandlerDeps,
-  { delivery: { deliveryId, isTest } }: InFlightDelivery,
+  { delivery: { deliveryId, isTest, traceParent } }: InFlightDelivery,
   error: unknown,
 ): Promise<Disposition> {
+  const facts = { err: error, deliveryId, ...traceFields(traceParent) };
   if (isTransient(error)) {
-    log.error({ err: error, deliveryId }, 'delivery not attempted; retrying');
+    log.error(facts, 'delivery not attempted; retrying');
     return nakAfterInfraRetry();
   }
   // An immediate retry cannot fix it, such as a secret that cannot be decrypted: it must not block other deliveries.
   const consequence = isTest ? 'cancelling the test' : 'retrying in ten minutes';
-  log.error({ err: error, deliveryId }, `delivery cannot be attempted; ${consequence}`);
+  log.error(facts, `delivery cannot be attempted; ${consequence}`);
   try {
     if (isTest) await statements.cancel(deliveryId);
     else await statements.requeueLater(deliveryId);
@@ -263,13 +264,20 @@ async function attempt(
   const decision = delivery.isTest
     ? nextStepOfTest(outcome)
     : nextStep({ outcome, attemptNumber: number, retryScheduleMs, random: random(), nowMs: clock.now() });
-  return withinTrace(span, () => record(deps, delivery, { attempt: made.attempt, decision }));
+  return record(deps, delivery, { attempt: made.attempt, decision, traceParent: span?.traceParent });
 }
+
+/** An attempt that was made. `traceParent`: the position of its span. */
+type Made = {
+  readonly attempt: NewAttempt;
+  readonly decision: NextStep;
+  readonly traceParent: string | undefined;
+};
 
 async function record(
   deps: HandlerDeps,
   delivery: DeliveryEnvelope,
-  { attempt, decision }: { readonly attempt: NewAttempt; readonly decision: NextStep },
+  { attempt, decision, traceParent }: Made,
 ): Promise<Disposition> {
   const { results, delayedNaks, circuits } = deps;
   const now = performance.now();
@@ -284,6 +292,6 @@ async function record(
     staysEnqueued,
   });
   if (decision.kind === 'gone') await circuits.deactivateGone(attempt.subscriptionId);
-  logAttempt(deps, { attempt, decision });
+  logAttempt(deps, { attempt, decision, traceParent });
   return dueAt !== undefined && staysEnqueued ? { kind: 'nakUntil', dueAt } : ACK;
 }
