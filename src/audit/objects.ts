@@ -46,6 +46,12 @@ const SESSION_COLUMNS = {
 const OF_TENANT = 'AND ($2::text IS NULL OR t.tenant = $2)';
 const LOCK = 'FOR NO KEY UPDATE OF t';
 
+const JOB: SnapshotRule = {
+  sql: `SELECT t.tenant, ${settings({ status: 't.status', filter: 't.filter', ratePerSecond: 't.rate_per_second' })}
+      FROM replays t WHERE t.id = $1::uuid ${OF_TENANT} ${LOCK}`,
+  isId: isUuid,
+};
+
 /** By the object's GraphQL type. An object of any other type has no snapshot. */
 const RULES: Readonly<Record<string, SnapshotRule>> = {
   WebhookSubscription: {
@@ -58,11 +64,8 @@ const RULES: Readonly<Record<string, SnapshotRule>> = {
       FROM deliveries t WHERE t.id = $1::uuid ${OF_TENANT} ${LOCK}`,
     isId: isUuid,
   },
-  Replay: {
-    sql: `SELECT t.tenant, ${settings({ status: 't.status', filter: 't.filter', ratePerSecond: 't.rate_per_second' })}
-      FROM replays t WHERE t.id = $1::uuid ${OF_TENANT} ${LOCK}`,
-    isId: isUuid,
-  },
+  Replay: JOB,
+  DeliveryJob: JOB,
   ApiKey: {
     sql: `SELECT t.tenant, ${settings({ name: 't.name', scope: 't.scope', revokedAt: 't.revoked_at' })}
       FROM api_keys t WHERE t.id = $1::uuid ${OF_TENANT} ${LOCK}`,

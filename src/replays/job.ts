@@ -1,9 +1,11 @@
 import type { Logger } from 'pino';
 import { scheduleSweep } from '../delivery/queue/state.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
+import type { ReplayKind } from '../generated/prisma/enums.ts';
 import { Loop } from '../lib/loop.ts';
 import { idRange, uuid7, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
+import { cancelDeliveries, retryDeliveries } from './bulk.ts';
 
 type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
   readonly database: Database;
@@ -28,7 +30,7 @@ const SKIPPED_MS = 1;
 const FIRST_WAIT_MS = 10_000;
 const MAX_WAIT_MS = 300_000;
 
-/** Processes running replays in batches, each at its own rate. Any number of processes may run it at the same time. */
+/** Processes running replays, retries and cancellations in batches, each at its own rate. Any number of processes may run it at the same time. */
 export class ReplayJob extends Loop {
   readonly #options: ReplayJobOptions;
 
@@ -104,15 +106,15 @@ export async function replayBatch(
     take: scan,
   });
   // Ids have the time of the batch, because retention and filters go by the id, and a replay may run for days.
-  const deliveries = found.map(({ eventId, subscriptionId }) => ({
+  const deliveries = found.map(({ id, eventId, subscriptionId }) => ({
     id: uuid7(replay.batchAt.getTime()),
+    pastId: id,
     eventRowId: eventId,
     subscriptionId,
   }));
+  const process = { REPLAY: insertReplayed, RETRY: retryDeliveries, CANCEL: cancelDeliveries }[replay.kind];
   const { created, processed } =
-    deliveries.length === 0
-      ? { created: 0, processed: 0 }
-      : await insertReplayed(db, { replayId: replay.id, deliveries, limit });
+    found.length === 0 ? { created: 0, processed: 0 } : await process(db, { replayId: replay.id, deliveries, limit });
   await advanceReplay(db, {
     id: replay.id,
     afterId: found[processed - 1]?.id ?? replay.afterId,
@@ -135,6 +137,7 @@ function remaining({ tenant, createdAt, afterId }: ClaimedReplay): Prisma.Delive
 type ClaimedReplay = {
   readonly id: string;
   readonly tenant: string;
+  readonly kind: ReplayKind;
   /** The stored DeliveryFilter. */
   readonly filter: unknown;
   readonly ratePerSecond: number;
@@ -150,7 +153,7 @@ type ClaimedReplay = {
 /** Locks the running replay that has been due longest until the transaction ends. Skips locked replays. */
 export async function claimReplay(db: Queryable): Promise<ClaimedReplay | undefined> {
   const { rows } = await db.query<ClaimedReplay>(
-    `SELECT id, tenant, filter, rate_per_second AS "ratePerSecond", after_id AS "afterId", created_at AS "createdAt",
+    `SELECT id, tenant, kind, filter, rate_per_second AS "ratePerSecond", after_id AS "afterId", created_at AS "createdAt",
        failure_count AS "failureCount", greatest(now(), created_at) AS "batchAt"
      FROM replays WHERE status = 'RUNNING' AND next_batch_at <= now()
      ORDER BY next_batch_at LIMIT 1 FOR UPDATE SKIP LOCKED`,
@@ -190,20 +193,22 @@ const ADVANCE_REPLAY = `
 type ReplayedDelivery = {
   /** The id of the new delivery, not older than the replay's id. */
   readonly id: string;
+  /** The id of the delivery that the filter found. */
+  readonly pastId: string;
   readonly subscriptionId: string;
   /** events.id */
   readonly eventRowId: string;
 };
 
-type ReplayPortion = {
+export type ReplayPortion = {
   readonly replayId: string;
   readonly deliveries: readonly ReplayedDelivery[];
   /** Maximum number of deliveries to create. */
   readonly limit: number;
 };
 
-/** `processed`: the first deliveries of the portion, created or skipped; the rest was not considered. */
-type Replayed = { readonly created: number; readonly processed: number };
+/** `created`: new or changed deliveries. `processed`: the first deliveries of the portion, created, changed or skipped. */
+export type Replayed = { readonly created: number; readonly processed: number };
 
 /**
  * Creates new deliveries of events that still exist, for active subscriptions and for which the replay has created none

@@ -1,5 +1,5 @@
 import type { Prisma, Replay } from '../generated/prisma/client.ts';
-import type { ReplayStatus } from '../generated/prisma/enums.ts';
+import type { ReplayKind, ReplayStatus } from '../generated/prisma/enums.ts';
 import { DomainError, type InputProblem, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { changeWithPrisma, type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
@@ -8,6 +8,7 @@ import { isTimeout } from '../postgres/errors.ts';
 
 type NewReplay = {
   readonly tenant: string;
+  readonly kind: ReplayKind;
   /** The DeliveryFilter in its stored form, and its condition. */
   readonly filter: Prisma.InputJsonObject;
   readonly where: Prisma.DeliveryWhereInput;
@@ -31,7 +32,7 @@ export function problemsOfRate(ratePerSecond: number): InputProblem[] {
  * run. Throws ReplayTooLargeError or TooManyReplaysError.
  */
 export async function startReplay(database: Database, replay: NewReplay): Promise<Replay> {
-  const { tenant, filter, ratePerSecond, dryRun } = replay;
+  const { tenant, kind, filter, ratePerSecond, dryRun } = replay;
   return changeWithPrisma(database, async (transaction) => {
     // Counting is expensive: one at a time per tenant, and none for a replay that is refused anyway.
     const isLocked = await lockReplayStart(inPrismaTransaction(transaction), tenant);
@@ -40,11 +41,12 @@ export async function startReplay(database: Database, replay: NewReplay): Promis
     // By Postgres's clock, like the times of deliveries.
     const createdAt = new Date(await readClock(database.pool));
     const where = { AND: [replay.where, { tenant, isTest: false, createdAt: { lte: createdAt } }] };
-    const counts = await count(transaction, { tenant, where, dryRun });
+    const counts = await count(transaction, { tenant, kind, where, dryRun });
     return transaction.replay.create({
       data: {
         id: uuid7(createdAt.getTime()),
         tenant,
+        kind,
         filter,
         ratePerSecond,
         ...counts,
@@ -57,13 +59,20 @@ export async function startReplay(database: Database, replay: NewReplay): Promis
   });
 }
 
+type ReplayKey = {
+  readonly id: string;
+  readonly tenant: string | undefined;
+  /** Default: replays only. */
+  readonly kinds?: readonly ReplayKind[];
+};
+
 /** Stops a replay; deliveries that it has created are still sent. Throws NotFoundError or ReplayNotRunningError. */
 export async function cancelReplay(
   database: Pick<Database, 'prisma' | 'clock' | 'recorder'>,
-  { id, tenant }: { readonly id: string; readonly tenant: string | undefined },
+  { id, tenant, kinds = ['REPLAY'] }: ReplayKey,
 ): Promise<Replay> {
   if (!isUuid(id)) throw new NotFoundError('replay');
-  const where = { id, ...(tenant !== undefined && { tenant }) };
+  const where = { id, kind: { in: [...kinds] }, ...(tenant !== undefined && { tenant }) };
   return changeWithPrisma(database, async (transaction) => {
     // Waits for the lock of a batch in progress, so that its deliveries are counted.
     await transaction.replay.updateMany({
@@ -82,12 +91,13 @@ type Counts = { readonly deliveryCount: number; readonly skippedCount: number };
 /** Skipped deliveries are counted here only for a dry run; ReplayJob counts those of a replay. */
 async function count(
   transaction: Prisma.TransactionClient,
-  { tenant, where, dryRun }: Pick<NewReplay, 'tenant' | 'where' | 'dryRun'>,
+  { tenant, kind, where, dryRun }: Pick<NewReplay, 'tenant' | 'kind' | 'where' | 'dryRun'>,
 ): Promise<Counts> {
   try {
     await transaction.$executeRawUnsafe(`SET LOCAL statement_timeout = ${COUNT_TIMEOUT_MS}`);
     const deliveryCount = await transaction.delivery.count({ where });
-    if (!dryRun) return { deliveryCount, skippedCount: 0 };
+    // Every pending delivery can be cancelled.
+    if (!dryRun || kind === 'CANCEL') return { deliveryCount, skippedCount: 0 };
     const replayedCount = await transaction.delivery.count({ where: { AND: [where, replayable(tenant)] } });
     return { deliveryCount, skippedCount: deliveryCount - replayedCount };
   } catch (error) {

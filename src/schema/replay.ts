@@ -6,7 +6,7 @@ import {
   scopeFilterToViewer,
   storeFilter,
 } from '../delivery-log/filter.ts';
-import { type Replay, ReplayStatus } from '../generated/prisma/client.ts';
+import { type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';
@@ -78,6 +78,9 @@ const ReplayFilterInput = builder.inputType('ReplayFilter', {
 const ReplayEdge = builder.edgeObject({ name: 'ReplayEdge', type: ReplayType });
 const ReplayConnection = builder.connectionObject({ name: 'ReplayConnection', type: ReplayType }, ReplayEdge);
 
+/** The other jobs on deliveries have a type of their own (delivery-job.ts). */
+const REPLAYS = { kind: ReplayKind.REPLAY };
+
 builder.queryFields((t) => ({
   replay: t.prismaField({
     type: ReplayType,
@@ -86,7 +89,7 @@ builder.queryFields((t) => ({
     args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },
     resolve: (query, _root, { id }, { services, viewer }) =>
       isUuid(id)
-        ? services.database.prisma.replay.findFirst({ ...query, where: { id, ...tenantWhere(viewer) } })
+        ? services.database.prisma.replay.findFirst({ ...query, where: { id, ...REPLAYS, ...tenantWhere(viewer) } })
         : null,
   }),
   replays: t.prismaConnection(
@@ -96,7 +99,7 @@ builder.queryFields((t) => ({
       description: 'The replays, newest first, including dry runs.',
       args: { filter: t.arg({ type: ReplayFilterInput, description: 'The replays to return. Default: all.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
-        services.database.prisma.replay.findMany(pageOf(query, checkFilter(viewer, filter))),
+        services.database.prisma.replay.findMany(pageOf(query, { ...REPLAYS, ...checkFilter(viewer, filter) })),
     },
     ReplayConnection,
   ),
@@ -131,7 +134,13 @@ builder.mutationFields((t) => ({
     description: 'Sends past events again, as new deliveries, to webhook subscriptions that are still active.',
     args: { input: t.arg({ type: StartInput, required: true, description: 'The deliveries and the rate.' }) },
     errors: { types: [InvalidInputError, TooManyReplaysError, ReplayTooLargeError] },
-    resolve: async (_root, { input }, context) => ({ replay: await start(context, input) }),
+    resolve: async (_root, { input }, context) => ({
+      replay: await startJob(context, {
+        ...input,
+        kind: ReplayKind.REPLAY,
+        ratePerSecond: input.ratePerSecond ?? DEFAULT_RATE,
+      }),
+    }),
   }),
   cancelReplay: t.field({
     audit: 'Replay',
@@ -145,27 +154,29 @@ builder.mutationFields((t) => ({
   }),
 }));
 
-type StartReplay = {
+export type NewJob = {
+  readonly kind: ReplayKind;
   readonly filter: DeliveryFilter;
   readonly dryRun?: boolean | null | undefined;
-  readonly ratePerSecond?: number | null | undefined;
+  readonly ratePerSecond: number;
 };
 
-async function start(context: Context, { dryRun, ratePerSecond, ...input }: StartReplay): Promise<Replay> {
-  const rate = ratePerSecond ?? DEFAULT_RATE;
-  const problems = problemsOfRate(rate);
+/** Starts a job on the deliveries that match the filter. */
+export async function startJob(context: Context, { kind, dryRun, ratePerSecond, ...input }: NewJob): Promise<Replay> {
+  const problems = problemsOfRate(ratePerSecond);
   const { tenant, tenantProblem } = readTenant(context.viewer, input.filter.tenant);
   if (tenant === undefined && tenantProblem === undefined) {
-    problems.push({ path: 'filter.tenant', message: 'is required: a replay belongs to one tenant' });
+    problems.push({ path: 'filter.tenant', message: 'is required: the deliveries belong to one tenant' });
   }
   const filter = await scopeFilterToViewer(context, input.filter, problems);
-  if (tenant === undefined) throw new Error('a replay without a tenant was accepted');
+  if (tenant === undefined) throw new Error('a job without a tenant was accepted');
   return startReplay(context.services.database, {
     tenant,
+    kind,
     filter: storeFilter(filter),
     where: deliveryWhere(filter),
     dryRun: dryRun ?? false,
-    ratePerSecond: rate,
+    ratePerSecond,
   });
 }
 
@@ -182,7 +193,7 @@ builder.subscriptionField('replayProgress', (t) =>
     description: 'The current state of the replay, then each change, at most one per second. Ends with the replay.',
     args: { id: t.arg.id({ required: true, description: 'The id of the replay.' }) },
     subscribe: async (_root, { id }, { services, viewer, stopping }) => {
-      const where = { id, ...tenantWhere(viewer) };
+      const where = { id, ...REPLAYS, ...tenantWhere(viewer) };
       const replay = isUuid(id) ? await services.database.prisma.replay.findFirst({ where }) : null;
       if (replay === null) throw new NotFoundError('replay');
       return watchReplay(services.replayFeed, { replay, stopping });

@@ -4,6 +4,7 @@ import './attempt.ts';
 import './audit-log.ts';
 import './deliver-events.ts';
 import './delivery.ts';
+import './delivery-job.ts';
 import './delivery-stats.ts';
 import './erasure.ts';
 import './errors.ts';

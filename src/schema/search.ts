@@ -76,7 +76,10 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
       description: 'The replay with this id.',
       resolve: (query, { text }, _args, { services, viewer }) =>
         isUuid(text)
-          ? services.database.prisma.replay.findFirst({ ...query, where: { id: text, ...tenantWhere(viewer) } })
+          ? services.database.prisma.replay.findFirst({
+              ...query,
+              where: { id: text, kind: 'REPLAY', ...tenantWhere(viewer) },
+            })
           : null,
     }),
     eventType: t.prismaField({

@@ -28,7 +28,8 @@ type Things = Readonly<
     | 'rejectedEventId'
     | 'apiKeyId'
     | 'replayId'
-    | 'auditEntryId',
+    | 'auditEntryId'
+    | 'deliveryJobId',
     string
   >
 >;
@@ -127,6 +128,15 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.cancelDelivery': (x) => [`cancelDelivery(id: "${x.deliveryId}")`],
   // Its counts have their own test: each answer is another replay.
   'Mutation.startReplay': (x) => [`startReplay(input: { filter: { tenant: "${x.tenant}" } })`],
+  'Query.deliveryJob': (x) => [`deliveryJob(id: "${x.deliveryJobId}")`],
+  'Query.deliveryJobs': (x) => [
+    `deliveryJobs(filter: { tenant: "${x.tenant}" })`,
+    ...pages('deliveryJobs', x.deliveryJobId),
+  ],
+  'Mutation.retryDeliveries': (x) => [`retryDeliveries(input: { filter: { tenant: "${x.tenant}" }, dryRun: true })`],
+  'Mutation.cancelDeliveries': (x) => [`cancelDeliveries(input: { filter: { tenant: "${x.tenant}" }, dryRun: true })`],
+  'Mutation.cancelDeliveryJob': (x) => [`cancelDeliveryJob(id: "${x.deliveryJobId}")`],
+  'Subscription.deliveryJobProgress': (x) => [`deliveryJobProgress(id: "${x.deliveryJobId}")`],
   'Query.erasure': (x) => [`erasure(id: "${x.replayId}")`],
   'Query.erasures': (x) => [`erasures(filter: { tenant: "${x.tenant}" })`, 'erasures'],
   'Mutation.eraseTenant': (x) => [`eraseTenant(tenant: "${x.tenant}")`],
@@ -248,7 +258,8 @@ async function furnish(tenant: string): Promise<Things> {
   await services.publish(`events.${tenant}.rejected`, `no JSON of ${tenant}`);
   const { id: apiKeyId } = await createApiKey(app, { scope: 'TENANT_READ', tenant, name: `of ${tenant}` });
   await app.graphql(
-    `mutation { startReplay(input: { filter: { tenant: "${tenant}", statuses: [CANCELLED] } }) { __typename } }`,
+    `mutation { startReplay(input: { filter: { tenant: "${tenant}", statuses: [CANCELLED] } }) { __typename }
+      cancelDeliveries(input: { filter: { tenant: "${tenant}" }, dryRun: true }) { __typename } }`,
   );
   const idOf = async (table: string, where = 'true') => {
     const [row] = await services.query<{ id: string }>(
@@ -274,7 +285,8 @@ async function furnish(tenant: string): Promise<Things> {
     deliveryId: await idOf('deliveries', `event_type <> 'shared' AND subscription_id = '${subscriptionId}'`),
     attemptId: await idOf('attempts', `event_type <> 'shared'`),
     rejectedEventId: await idOf('rejected_events'),
-    replayId: await idOf('replays'),
+    replayId: await idOf('replays', `kind = 'REPLAY'`),
+    deliveryJobId: await idOf('replays', `kind = 'CANCEL'`),
     auditEntryId: await idOf('audit_log'),
   };
 }

@@ -30,6 +30,8 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.rejectedEvents': READERS,
   'Query.apiKeys': ADMINS,
   'Query.auditLog': READERS,
+  'Query.deliveryJob': READERS,
+  'Query.deliveryJobs': READERS,
   'Query.erasure': ADMINS,
   'Query.erasures': ADMINS,
   'Query.eventType': READERS,
@@ -68,11 +70,15 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Mutation.retryDelivery': WRITERS,
   'Mutation.cancelDelivery': WRITERS,
   'Mutation.startReplay': WRITERS,
+  'Mutation.retryDeliveries': WRITERS,
+  'Mutation.cancelDeliveries': WRITERS,
+  'Mutation.cancelDeliveryJob': WRITERS,
   'Mutation.eraseTenant': ADMINS,
   'Mutation.redactEvent': WRITERS,
   'Mutation.cancelReplay': WRITERS,
   'Subscription.deliveryLog': READERS,
   'Subscription.replayProgress': READERS,
+  'Subscription.deliveryJobProgress': READERS,
 };
 
 /** All fields that a viewer with the scope PUBLISH can read, from its root fields and from events. */

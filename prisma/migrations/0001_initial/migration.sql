@@ -18,6 +18,7 @@ CREATE TYPE failure_reason AS ENUM (
 );
 
 CREATE TYPE replay_status AS ENUM ('RUNNING', 'COMPLETED', 'CANCELLED', 'DRY_RUN');
+CREATE TYPE replay_kind AS ENUM ('REPLAY', 'RETRY', 'CANCEL');
 
 CREATE TABLE tenants (
   name    text PRIMARY KEY,
@@ -431,9 +432,11 @@ CREATE TABLE attempt_counts (
 -- For retention.
 CREATE INDEX attempt_counts_hour_idx ON attempt_counts (hour);
 
+-- Jobs on past deliveries: replays, and retries and cancellations of many deliveries.
 CREATE TABLE replays (
   id              uuid PRIMARY KEY,
   tenant          text NOT NULL,
+  kind            replay_kind NOT NULL DEFAULT 'REPLAY',
   status          replay_status NOT NULL,
   -- The DeliveryFilter as it was given.
   filter          jsonb NOT NULL,
