@@ -15,15 +15,21 @@ export const SAMPLE_EVENTS: readonly SampleEvent[] = [
   },
 ];
 
+type Publication = {
+  readonly tenant: string;
+  /** Begins the ids of the events. */
+  readonly idPrefix: string;
+};
+
 /** Publishes as any service would, with nothing of ours but the subject: `events.<tenant>.<event type>`. */
-export async function publishSampleEvents(server: string, tenant: string): Promise<void> {
+export async function publishSampleEvents(server: string, { tenant, idPrefix }: Publication): Promise<void> {
   // The client does not take user and password from the URL.
   const { host: servers, username: user, password: pass } = new URL(server);
   const connection = await connect({ servers, user, pass });
   const jetStream = connection.jetstream();
   for (const [index, { type, data }] of SAMPLE_EVENTS.entries()) {
     const messageHeaders = headers();
-    messageHeaders.set('Event-Id', `demo-${index + 1}`);
+    messageHeaders.set('Event-Id', `${idPrefix}-${index + 1}`);
     await jetStream.publish(`events.${tenant}.${type}`, JSON.stringify(data), { headers: messageHeaders });
   }
   await connection.drain();

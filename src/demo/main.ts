@@ -13,7 +13,7 @@ import type { DemoWatchSubscription } from '../generated/graphql/graphql.ts';
 import { createLog } from '../lib/log.ts';
 import { publishSampleEvents, SAMPLE_EVENTS } from './events.ts';
 import { CREATE_SUBSCRIPTION, WATCH } from './operations.ts';
-import { startDemoReceiver } from './receiver.ts';
+import { type DemoReceiver, startDemoReceiver } from './receiver.ts';
 
 const TENANT = 'demo';
 const FAILS_FIRST = 'CONVERSATION_CREATED';
@@ -21,6 +21,8 @@ const FAILS_FIRST = 'CONVERSATION_CREATED';
 const EXPECTED_ATTEMPTS = SAMPLE_EVENTS.length + 1;
 const DATA_DIR = join('.data', 'demo');
 const GIVE_UP_MS = 60_000;
+/** Keeps the demo running, for a look at the console. */
+const OPEN = process.argv.includes('--open');
 
 function say(text: string): void {
   console.log(text);
@@ -39,21 +41,29 @@ async function main(): Promise<void> {
       say(`  ${text}`);
     },
   });
+  const receiver = await startDemoReceiver({
+    failsFirst: FAILS_FIRST,
+    onRequest: (description) => {
+      say(`  receiver:     ${description}`);
+    },
+  });
   try {
-    await Promise.race([run(app), interrupted]);
+    await Promise.race([run(app, receiver), interrupted]);
+    if (OPEN) await stayOpen(app, interrupted);
   } finally {
+    await receiver.close();
     await app.stop();
     await forget();
   }
   say(NEXT_STEPS);
 }
 
-async function run(app: App): Promise<void> {
+async function run(app: App, receiver: DemoReceiver): Promise<void> {
   await app.ready;
   say(
     `  GraphQL listens on ${app.url}/graphql, NATS on ${app.natsServers.map((server) => new URL(server).host).join()}`,
   );
-  await deliver(app);
+  await deliver(app, receiver);
 }
 
 /** Rejects on Ctrl-C, or when nobody reads any more (`| head`): the servers that were started for the demo end with it. */
@@ -86,28 +96,39 @@ function demoConfig(): Config {
   return readConfig({ PATH: process.env['PATH'], PORT: '0', DATA_DIR, WORKERS: '0', RETRY_SCHEDULE: '1s,2s,5s' });
 }
 
-async function deliver(app: App): Promise<void> {
-  const receiver = await startDemoReceiver({
-    failsFirst: FAILS_FIRST,
-    onRequest: (description) => {
-      say(`  receiver:     ${description}`);
-    },
+async function deliver(app: App, receiver: DemoReceiver): Promise<void> {
+  say(`Subscribing a receiver on ${receiver.url} to every event of tenant "${TENANT}"…`);
+  const { createWebhookSubscription: created } = await request(app, CREATE_SUBSCRIPTION, {
+    input: { tenant: TENANT, url: receiver.url, eventTypes: ['*'], description: 'the demo receiver' },
   });
-  try {
-    say(`Starting a receiver on ${receiver.url} and subscribing it to every event of tenant "${TENANT}"…`);
-    const { createWebhookSubscription: created } = await request(app, CREATE_SUBSCRIPTION, {
-      input: { tenant: TENANT, url: receiver.url, eventTypes: ['*'], description: 'the demo receiver' },
-    });
-    if (!('secret' in created)) throw new Error(`the subscription was refused: ${created.message}`);
-    receiver.setSecret(created.secret);
-    say(`  subscription ${created.subscription.id}, its signing secret is shown this once: ${created.secret}`);
-    await watchWhile(app, async () => {
-      say(`Publishing ${SAMPLE_EVENTS.map(({ type }) => type).join(', ')} to NATS…`);
-      await publishSampleEvents(app.natsServers.join(), TENANT);
-    });
-  } finally {
-    await receiver.close();
-  }
+  if (!('secret' in created)) throw new Error(`the subscription was refused: ${created.message}`);
+  receiver.setSecret(created.secret);
+  say(`  subscription ${created.subscription.id}, its signing secret is shown this once: ${created.secret}`);
+  await watchWhile(app, async () => {
+    say(`Publishing ${SAMPLE_EVENTS.map(({ type }) => type).join(', ')} to NATS…`);
+    await publishSampleEvents(app.natsServers.join(), { tenant: TENANT, idPrefix: 'demo' });
+  });
+}
+
+/** Shows the way to the console, and publishes the events again at each Enter, until Ctrl-C. */
+async function stayOpen(app: App, interrupted: Promise<never>): Promise<void> {
+  say(`The console shows these deliveries, and new ones live:
+  ${app.url}/console/as/${TENANT}/log
+  key: cat ${join(DATA_DIR, 'admin-api-key')}
+Press Enter to publish the events again, Ctrl-C to end.`);
+  let rounds = 0;
+  const publishAgain = () => {
+    rounds += 1;
+    publishSampleEvents(app.natsServers.join(), { tenant: TENANT, idPrefix: `demo-${rounds}` }).catch(
+      (error: unknown) => {
+        say(`  the events could not be published: ${String(error)}`);
+      },
+    );
+  };
+  process.stdin.on('data', publishAgain);
+  // Ctrl-C is the usual end here, and no failure.
+  await interrupted.catch(() => undefined);
+  process.stdin.destroy();
 }
 
 /** Watches the delivery log over graphql-ws while `publish` runs, and returns when every event is delivered. */
@@ -177,6 +198,7 @@ async function request<Data, Variables>(
 }
 
 const NEXT_STEPS = `What to try next:
+  npm run demo -- --open        the demo again, which keeps running and shows the way to the console
   npm start                     the same server, until you stop it; GraphQL on http://127.0.0.1:4000/graphql
   cat .data/admin-api-key       the key to call it with: "authorization: Bearer <key>"
   cat .data/nats-url            where to publish, with user and password: subject events.<tenant>.<event type>, the body any JSON

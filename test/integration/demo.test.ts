@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 function startDemo(): Program {
-  const demo = runProgram('dist/demo/main.js', { args: [], home: folder.path, cwd: folder.path });
+  const demo = runProgram('dist/demo/main.js', { args: ['--open'], home: folder.path, cwd: folder.path });
   demo.firstLine.catch(() => undefined);
   demos.push(demo);
   return demo;
@@ -28,7 +28,7 @@ async function codeOf({ child }: Program): Promise<number | null> {
   return child.exitCode;
 }
 
-test('a second demo in the same folder is refused, and the first one shows all it has to', async () => {
+test('a second demo in the same folder is refused, and the first one shows all it has to, then the console', async () => {
   const first = startDemo();
   const parts = join(folder.path, '.data/demo');
   const hasBegun = async () => (await readdir(parts)).includes('nats');
@@ -36,7 +36,14 @@ test('a second demo in the same folder is refused, and the first one shows all i
   const second = startDemo();
   expect(await codeOf(second)).toBe(1);
   expect(second.output()).toContain(`is in use by process ${first.child.pid}`);
-  expect(await codeOf(first), first.output()).toBe(0);
+  const consoleUrl = await waitFor(() => /http\S+\/console\S+/.exec(first.output())?.[0], {
+    what: 'the address of the console',
+    timeoutMs: 60_000,
+  });
   expect(first.output()).toContain('All 3 events are delivered');
+  const page = await fetch(consoleUrl);
+  expect([page.status, page.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8']);
+  first.child.kill('SIGTERM');
+  expect(await codeOf(first), first.output()).toBe(0);
   expect(await readdir(parts)).not.toContain('postgres');
 });
