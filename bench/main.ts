@@ -4,6 +4,7 @@ import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { measureBacklog } from './backlog.ts';
 import { measureBullmqConditions } from './bullmq-conditions.ts';
+import { measureConsole } from './console.ts';
 import { describeSurroundings } from './describe-surroundings.ts';
 import { measureGrowth } from './growth.ts';
 import { measureHttp } from './http.ts';
@@ -30,6 +31,7 @@ const MEASUREMENTS: Readonly<Record<string, Measurement>> = {
   http: measureHttp,
   latency: measureLatency,
   watchers: measureWatchers,
+  console: measureConsole,
   isolation: measureIsolation,
   tenants: measureTenants,
   waiting: measureWaiting,
