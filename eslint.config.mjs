@@ -119,6 +119,7 @@ export default defineConfig(
       'src/relaunch.ts',
       'src/cli/run.ts',
       'src/demo/main.ts',
+      'scripts/screenshots.ts',
       'prisma.config.ts',
       'console/vite.config.ts',
       'test/**',
