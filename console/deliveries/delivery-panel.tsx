@@ -41,8 +41,8 @@ function DeliveryPanel({ id, onClose, ...rest }: DeliveryPanelProps) {
             <h2>
               <Link to={paths.delivery(id)}>{messages.delivery.title}</Link>
             </h2>
-            {actions}
             <IconButton icon="close" label={messages.close} onClick={onClose} />
+            <div className={styles.panelActions}>{actions}</div>
           </div>
         )}
       />

@@ -21,7 +21,7 @@ import { useFailedPaths } from './use-failed-paths.ts';
 const columns = messages.columns;
 
 export type EventDetails = NonNullable<EventDetailsQuery['event']>;
-export type Considered = NonNullable<ConsideredPageQuery['event']>['considered']['nodes'][number];
+type Considered = NonNullable<ConsideredPageQuery['event']>['considered']['nodes'][number];
 
 type ConsideredProps = {
   readonly event: EventDetails;

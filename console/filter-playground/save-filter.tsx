@@ -30,13 +30,16 @@ export function SaveFilter({ subscription, filter, gained, onClose }: SaveFilter
   const client = useClient();
   const action = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
   const [missed, setMissed] = useState<readonly string[]>();
+  const [isBusy, setBusy] = useState(false);
   const { id, updatedAt } = subscription;
   const save = async () => {
     // An event from before the subscription was not missed.
     const events = gained.filter(({ createdAt }) => createdAt >= subscription.createdAt).map((event) => event.id);
+    setBusy(true);
     const outcome = await action.run({ id, input: { filter }, ifUnchangedSince: updatedAt });
     if (outcome !== undefined) setMissed(events);
     else await client.query(FilteredSubscriptionDocument, { id }, { requestPolicy: 'network-only' }).toPromise();
+    setBusy(false);
   };
   if (missed !== undefined) return <Saved subscriptionId={id} missed={missed} onClose={onClose} />;
   const isConflict = action.failure?.code === 'SUBSCRIPTION_CHANGED';
@@ -45,7 +48,7 @@ export function SaveFilter({ subscription, filter, gained, onClose }: SaveFilter
       <Form
         onSubmit={save}
         failure={isConflict ? { message: words.conflict } : action.failure}
-        actions={<FormButtons submit={messages.save} isDisabled={action.isRunning} onDismiss={onClose} />}
+        actions={<FormButtons submit={messages.save} isDisabled={isBusy} onDismiss={onClose} />}
       >
         <p>{words.saveHint}</p>
         <Diff

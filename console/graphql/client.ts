@@ -3,6 +3,7 @@ import type { Client as LiveClient } from 'graphql-ws';
 import { type Client, createClient, fetchExchange, mapExchange, subscriptionExchange } from 'urql';
 import { endSession } from '../session/session.ts';
 import { createLiveClient, GRAPHQL_URL } from './connection.ts';
+import { POSSIBLE_TYPES } from './possible-types.ts';
 
 export type Clients = {
   readonly urql: Client;
@@ -55,6 +56,7 @@ export function createClients(key: string): Clients {
         },
       }),
       cacheExchange({
+        possibleTypes: POSSIBLE_TYPES,
         keys: {
           // Publishers' ids are unique within a tenant only.
           Event: ({ tenant, id }) => (typeof tenant === 'string' && typeof id === 'string' ? `${tenant}\n${id}` : null),

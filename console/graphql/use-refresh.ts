@@ -35,7 +35,7 @@ export function useRefresh(refresh: UseQueryExecute, options: RefreshOptions): v
       { query: stringifyDocument(LoggedAttemptsDocument), variables: { filter } },
       {
         next: ({ data }) => {
-          if (deliveryId === undefined || data?.deliveryLog.delivery?.id === deliveryId) read();
+          if (deliveryId === undefined || data?.deliveryLog.deliveryId === deliveryId) read();
         },
         error: () => undefined,
         complete: () => undefined,

@@ -37,7 +37,7 @@ export const COLUMNS: readonly Column<LogRow>[] = [
     header: words.endpoint,
     width: 'minmax(160px, 2fr)',
     from: 620,
-    cell: (row) => <Endpoint url={row.subscription.url} />,
+    cell: (row) => <Endpoint url={row.url} />,
   },
   {
     key: 'tenant',
@@ -69,7 +69,7 @@ type FilterTerm = { readonly key: FilterKey; readonly value: string };
 /** The filter by the value of a cell; undefined where there is none. */
 export function filterTermOf(row: LogRow, column: string): FilterTerm | undefined {
   if (column === 'type') return { key: 'type', value: row.eventType };
-  if (column === 'endpoint') return { key: 'sub', value: row.subscription.id };
+  if (column === 'endpoint') return { key: 'sub', value: row.subscriptionId };
   if (column === 'tenant') return { key: 'tenant', value: row.tenant };
   if (column !== 'outcome') return undefined;
   if (row.statusCode != null) return { key: 'code', value: String(row.statusCode) };
@@ -89,7 +89,7 @@ export function knownValues(rows: Rows<LogRow>): KnownValues {
     if (row === undefined) continue;
     types.add(row.eventType);
     tenants.add(row.tenant);
-    subscriptions.add(row.subscription.id);
+    subscriptions.add(row.subscriptionId);
   }
   const prefixes = [...types].flatMap((type) => (type.includes('.') ? [`${type.split('.', 1)[0] ?? ''}.*`] : []));
   return { type: [...prefixes, ...types].sort(), tenant: [...tenants].sort(), sub: [...subscriptions] };

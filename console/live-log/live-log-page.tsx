@@ -38,15 +38,14 @@ export function LiveLogPage() {
   useHotkey('Escape', () => setParams({ delivery: undefined, attempt: undefined }));
 
   const open = (row: LogRow) => {
-    if (row.delivery == null) return;
-    if (isWide) setParams({ delivery: row.delivery.id, attempt: row.id });
-    else navigate(paths.delivery(row.delivery.id, row.id));
+    if (isWide) setParams({ delivery: row.deliveryId, attempt: row.id });
+    else navigate(paths.delivery(row.deliveryId, row.id));
   };
   const onKey = (key: string, row: LogRow, column: string) => {
     if (key === 'f') {
       const term = filterTermOf(row, column);
       if (term !== undefined) setParams({ q: toggleTerm(query, term.key, term.value) });
-    } else if (key === 'c' && row.delivery != null) void copyText(linkTo(paths.delivery(row.delivery.id, row.id)));
+    } else if (key === 'c') void copyText(linkTo(paths.delivery(row.deliveryId, row.id)));
     else return false;
     return true;
   };
@@ -141,8 +140,8 @@ function useLog(query: string) {
 }
 
 function textOf(row: LogRow): string {
-  const { eventType, tenant, subscription, statusCode, failureReason, id, delivery } = row;
-  const parts = [eventType, tenant, subscription.url, subscription.id, statusCode, failureReason, id, delivery?.id];
+  const { eventType, tenant, url, subscriptionId, statusCode, failureReason, id, deliveryId } = row;
+  const parts = [eventType, tenant, url, subscriptionId, statusCode, failureReason, id, deliveryId];
   return parts.join('\n').toLowerCase();
 }
 

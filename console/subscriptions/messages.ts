@@ -7,6 +7,7 @@ export const subscriptionsWords = {
   active: 'Active',
   inactive: 'Inactive',
   failing: 'Failing',
+  paused: 'Paused',
   search: 'Search URL or description',
   create: 'Create',
   eventTypes: 'Event types',
@@ -54,13 +55,23 @@ export const subscriptionWords = {
   edit: 'Edit',
   activate: 'Activate',
   deactivate: 'Deactivate',
-  deactivateHint: 'Its pending deliveries are cancelled, and events create no more until it is activated again.',
+  deactivateHint: (pending: Pending) =>
+    `${pendingInWords(pending)} cancelled, and events create no more deliveries until it is activated again.`,
+  pause: 'Pause',
+  resume: 'Resume',
+  replay: 'Replay',
+  pauseHint: 'Deliveries are created and wait. After the pause they are sent within the limits of the subscription.',
+  pauseFor: 'Pause for',
+  pauseHours: (hours: number) => (hours === 1 ? '1 hour' : hours <= 24 ? `${hours} hours` : `${hours / 24} days`),
   delete: 'Delete',
-  deleteHint: 'Its pending deliveries are cancelled. Its delivery log is kept. This cannot be undone.',
+  deleteHint: (pending: Pending) =>
+    `${pendingInWords(pending)} cancelled. Its delivery log is kept. This cannot be undone.`,
   state: {
     active: 'Active',
     inactive: 'Inactive',
     open: 'Circuit open',
+    paused: 'Paused',
+    until: (time: string) => `ends ${time}`,
     failing: 'Failing',
     nextProbe: (wait: string) => `only probes, next in ${wait}`,
     probeDue: 'only probes, the next delivery is one',
@@ -127,3 +138,10 @@ export const sendTestWords = {
   notYet: 'There is no answer yet.',
   open: 'Open the delivery',
 } as const;
+
+type Pending = { readonly pendingCount: number; readonly isExact: boolean };
+
+function pendingInWords({ pendingCount, isExact }: Pending): string {
+  if (!isExact) return `More than ${count(pendingCount)} pending deliveries are`;
+  return pendingCount === 1 ? 'One pending delivery is' : `${count(pendingCount)} pending deliveries are`;
+}

@@ -17,6 +17,12 @@ test('an open circuit says when the next probe is', () => {
   });
 });
 
+test('a pause says when it ends, also while the circuit is open', () => {
+  const circuit = { state: 'OPEN' as const, nextProbeAt: '2026-01-31T12:00:42.000Z' };
+  const paused = subscription({ circuit, pausedUntil: '2026-01-31T15:00:00.000Z' });
+  expect(inWords(paused, NOW)).toEqual({ tone: 'waiting', word: 'Paused', detail: 'ends in 3 h' });
+});
+
 test('once the time of the probe is over, the next delivery is the probe', () => {
   const circuit = { state: 'OPEN' as const, nextProbeAt: '2026-01-31T11:59:59.000Z' };
   expect(inWords(subscription({ circuit }), NOW).detail).toBe('only probes, the next delivery is one');

@@ -9,11 +9,14 @@ type InWords = { readonly tone: Tone; readonly word: string; readonly detail?: s
 
 /** The state of a subscription in words, such as "Circuit open" with "only probes, next in 0:42". */
 export function inWords(subscription: SubscriptionStateFragment, nowMs: number): InWords {
-  const { isActive, deactivationReason, failingSince, circuit } = subscription;
+  const { isActive, deactivationReason, failingSince, pausedUntil, circuit } = subscription;
   if (!isActive) {
     return deactivationReason == null
       ? { tone: 'neutral', word: words.inactive }
       : { tone: 'failure', word: words.inactive, detail: words.deactivated[deactivationReason] };
+  }
+  if (pausedUntil != null) {
+    return { tone: 'waiting', word: words.paused, detail: words.until(relativeTime(Date.parse(pausedUntil), nowMs)) };
   }
   if (circuit.state === 'OPEN') {
     const waitMs = circuit.nextProbeAt == null ? 0 : Date.parse(circuit.nextProbeAt) - nowMs;

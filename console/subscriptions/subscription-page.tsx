@@ -1,18 +1,13 @@
 import { useState } from 'react';
 import { useQuery } from 'urql';
-import { useLocation } from 'wouter';
 import { deliveriesWords } from '../deliveries/messages.ts';
 import {
-  DeleteSubscriptionDocument,
   SubscriptionDetailsDocument,
   type SubscriptionDetailsQuery,
   type SubscriptionSettingsFragment,
-  UpdateSubscriptionDocument,
 } from '../generated/graphql.ts';
 import { useStore } from '../graphql/store.ts';
-import { useAction } from '../graphql/use-action.ts';
 import { useRefresh } from '../graphql/use-refresh.ts';
-import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { overviewWords } from '../overview/messages.ts';
 import { bucketLabel, rangeOf } from '../overview/ranges.ts';
@@ -20,9 +15,6 @@ import { paths } from '../paths.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { preferences } from '../shell/preferences.ts';
 import { Bars } from '../ui/bars.tsx';
-import { Button } from '../ui/button.tsx';
-import { Confirm } from '../ui/confirm.tsx';
-import { Dialog } from '../ui/dialog.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { count, percent, relativeTime } from '../ui/format.ts';
@@ -35,11 +27,9 @@ import { EmptyState, ObjectState } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import { Time, useNow } from '../ui/time.tsx';
 import { splitUrl, visibleLine } from '../ui/visible-text.ts';
-import { valuesOf } from './form-values.ts';
 import { subscriptionWords as words } from './messages.ts';
 import { SecretsSection } from './secrets-section.tsx';
-import { SendTest } from './send-test.tsx';
-import { SubscriptionForm } from './subscription-form.tsx';
+import { SubscriptionActions } from './subscription-actions.tsx';
 import { SubscriptionState } from './subscription-state.tsx';
 
 const columns = messages.columns;
@@ -66,7 +56,7 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
   return (
     <>
       <PageTitle title={splitUrl(subscription.url)?.host ?? words.title}>
-        <Actions subscription={subscription} />
+        <SubscriptionActions subscription={subscription} />
       </PageTitle>
       <Facts
         facts={[
@@ -106,7 +96,7 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
   );
 }
 
-function Pending({ health: { pendingCount, isExact, oldestPendingAt } }: Pick<Details, 'health'>) {
+function Pending({ health: { pendingCount, isExact, oldestPendingAt } }: Pick<SubscriptionDetails, 'health'>) {
   const now = useNow();
   const number = isExact ? count(pendingCount) : overviewWords.moreThan(count(pendingCount));
   if (oldestPendingAt == null) return <>{number}</>;
@@ -125,7 +115,7 @@ function limitsOf({ timeoutMs, maxInFlight, rateLimitPerSecond }: SubscriptionSe
   ].join(' · ');
 }
 
-function Statistics({ stats }: { readonly stats: Details['stats'] }) {
+function Statistics({ stats }: { readonly stats: SubscriptionDetails['stats'] }) {
   const { zone } = useStore(preferences);
   const { attemptCount, failureCount, successRate, responseTimeMs } = stats.total;
   const title = words.lastDay(attemptCount, failureCount);
@@ -157,9 +147,9 @@ function Statistics({ stats }: { readonly stats: Details['stats'] }) {
   );
 }
 
-type Details = NonNullable<SubscriptionDetailsQuery['webhookSubscription']>;
+export type SubscriptionDetails = NonNullable<SubscriptionDetailsQuery['webhookSubscription']>;
 
-function Deliveries({ subscription }: { readonly subscription: Details }) {
+function Deliveries({ subscription }: { readonly subscription: SubscriptionDetails }) {
   const rows = subscription.deliveries.nodes;
   const more = (
     <>
@@ -197,96 +187,5 @@ function Deliveries({ subscription }: { readonly subscription: Details }) {
         />
       )}
     </Section>
-  );
-}
-
-type Open = 'test' | 'edit' | 'deactivate' | 'delete';
-
-function Actions({ subscription }: { readonly subscription: Details }) {
-  const { canWrite } = useViewer();
-  const [open, setOpen] = useState<Open>();
-  const update = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
-  const close = () => setOpen(undefined);
-  const { id, isActive } = subscription;
-  if (!canWrite) return null;
-  return (
-    <>
-      <Button icon="delivery" disabled={!isActive} onClick={() => setOpen('test')}>
-        {words.test}
-      </Button>
-      <Button onClick={() => setOpen('edit')}>{words.edit}</Button>
-      {isActive ? (
-        <Button icon="pause" onClick={() => setOpen('deactivate')}>
-          {words.deactivate}
-        </Button>
-      ) : (
-        <Button
-          icon="play"
-          disabled={update.isRunning}
-          onClick={() => void update.run({ id, input: { isActive: true } })}
-        >
-          {words.activate}
-        </Button>
-      )}
-      <Button kind="danger" onClick={() => setOpen('delete')}>
-        {words.delete}
-      </Button>
-      {open === 'test' && <SendTest subscription={subscription} onClose={close} />}
-      {open === 'edit' && <Edit subscription={subscription} onClose={close} />}
-      {open === 'delete' && <Delete subscription={subscription} onClose={close} />}
-      {open === 'deactivate' && (
-        <Confirm
-          title={words.deactivate}
-          confirm={words.deactivate}
-          action={update}
-          onClose={close}
-          onConfirm={async () => {
-            if ((await update.run({ id, input: { isActive: false } })) !== undefined) close();
-          }}
-        >
-          {words.deactivateHint}
-        </Confirm>
-      )}
-    </>
-  );
-}
-
-type DialogProps = { readonly subscription: Details; readonly onClose: () => void };
-
-function Edit({ subscription, onClose }: DialogProps) {
-  const action = useAction(UpdateSubscriptionDocument, (data) => data.updateWebhookSubscription);
-  // The form has the values of this version: another person's change meanwhile is not overwritten.
-  const [ifUnchangedSince] = useState(subscription.updatedAt);
-  return (
-    <Dialog title={words.edit} onClose={onClose}>
-      <SubscriptionForm
-        initial={valuesOf(subscription)}
-        hasTenant={false}
-        submit={messages.save}
-        action={action}
-        onClose={onClose}
-        onSubmit={async (input) => {
-          if ((await action.run({ id: subscription.id, input, ifUnchangedSince })) !== undefined) onClose();
-        }}
-      />
-    </Dialog>
-  );
-}
-
-function Delete({ subscription, onClose }: DialogProps) {
-  const [, navigate] = useLocation();
-  const action = useAction(DeleteSubscriptionDocument, (data) => data.deleteWebhookSubscription);
-  return (
-    <Confirm
-      title={words.delete}
-      confirm={words.delete}
-      action={action}
-      onClose={onClose}
-      onConfirm={async () => {
-        if ((await action.run({ id: subscription.id })) !== undefined) navigate(paths.subscriptions());
-      }}
-    >
-      {words.deleteHint}
-    </Confirm>
   );
 }

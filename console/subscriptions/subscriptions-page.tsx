@@ -80,6 +80,7 @@ export function SubscriptionsPage() {
     ...(tenant !== undefined && { tenant }),
     ...(state === 'active' && { isActive: true }),
     ...(state === 'inactive' && { isActive: false }),
+    ...(state === 'paused' && { isActive: true, paused: true }),
     ...(state === 'failing' && { isActive: true, failing: true }),
     ...(search !== '' && { search }),
   };
@@ -109,6 +110,7 @@ export function SubscriptionsPage() {
             { value: '', name: words.all },
             { value: 'active', name: words.active },
             { value: 'failing', name: words.failing },
+            { value: 'paused', name: words.paused },
             { value: 'inactive', name: words.inactive },
           ]}
         />

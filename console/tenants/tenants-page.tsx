@@ -22,7 +22,7 @@ const COLUMNS: readonly Column<TenantRow>[] = [
   {
     key: 'name',
     header: messages.columns.tenant,
-    width: 'minmax(120px, 1fr)',
+    width: 'minmax(88px, 1fr)',
     cell: ({ name }) => <code>{visibleLine(name)}</code>,
   },
   {
@@ -52,6 +52,7 @@ const COLUMNS: readonly Column<TenantRow>[] = [
     header: words.pending,
     width: '88px',
     align: 'end',
+    from: 420,
     cell: ({ figures }) =>
       figures.isExact ? count(figures.pendingCount) : overviewWords.moreThan(count(figures.pendingCount)),
   },
@@ -60,7 +61,7 @@ const COLUMNS: readonly Column<TenantRow>[] = [
     header: words.lastEvent,
     width: '88px',
     align: 'end',
-    from: 420,
+    from: 480,
     cell: ({ figures }) => (figures.lastEventAt == null ? words.never : <Time at={figures.lastEventAt} />),
   },
 ];

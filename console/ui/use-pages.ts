@@ -33,10 +33,12 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
   const client = useClient();
   // `as`: the two members that this function adds.
   const firstVariables = { ...variables, first: FIRST } as Variables & { first: number };
-  const [{ data, error }, execute] = useQuery<Data, Variables & { first: number }>({
+  const [{ data: answer, error }, execute] = useQuery<Data, Variables & { first: number }>({
     query,
     variables: firstVariables,
   });
+  // Null if the server refused the query.
+  const data = answer ?? undefined;
   const key = JSON.stringify(variables);
   const [more, setMore] = useState<{ key: string; nodes: readonly Row[]; info: Page<Row>['pageInfo'] }>();
   const [isLoadingMore, setLoadingMore] = useState(false);
@@ -51,7 +53,7 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
       .query(query, { ...firstVariables, after: info.endCursor }, { requestPolicy: 'network-only' })
       .toPromise();
     setLoadingMore(false);
-    if (next.data === undefined) return;
+    if (next.data == null) return;
     const page = pageOf(next.data);
     setMore({ key, nodes: [...(later?.nodes ?? []), ...page.nodes], info: page.pageInfo });
   };

@@ -55,6 +55,12 @@ export const AttemptType = builder.prismaObject('Attempt', {
       nullable: true,
       description: 'The delivery; null if it is no longer kept.',
     }),
+    deliveryId: t.exposeID('deliveryId', {
+      description: 'The id of the delivery, without a read of the delivery.',
+    }),
+    subscriptionId: t.exposeID('subscriptionId', {
+      description: 'The id of the webhook subscription, without a read of it.',
+    }),
     subscription: t.relation('subscription', { description: 'The webhook subscription, even if it has been deleted.' }),
     tenant: t.exposeString('tenant'),
     eventType: t.exposeString('eventType'),

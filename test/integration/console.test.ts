@@ -1,21 +1,21 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Browser, BrowserContext } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { createIdSequence } from '../../src/lib/uuid7.ts';
+import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
-import { startReceiver } from '../support/receiver.ts';
+import { findBarriers, openConsole, tabTo } from '../support/console-page.ts';
+import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
-import { ADMIN_API_KEY } from '../support/test-app.ts';
+import { ADMIN_API_KEY, startTestApp } from '../support/test-app.ts';
 
 // Limits for a busy machine: each test is many pages.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
-const PAGE_TIMEOUT_MS = 60_000;
 
 const DIST = join(import.meta.dirname, '../../dist/console');
-const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 /** Texts with which receivers and publishers attack the page that shows them. */
 const HOSTILE = [
   '<img src=x onerror="globalThis.attacked=1">',
@@ -53,6 +53,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   /** Errors and refusals of the content security policy that a page reported. */
   let complaints: string[];
   let subscriptionId: string;
+  /** The subscription whose filter the event did not match. */
+  let filtered: { id: string; eventId: string };
+  let receiver: Receiver;
   let delivery: { id: string; event: { id: string; tenant: string } };
 
   beforeAll(async () => {
@@ -65,9 +68,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const hostile = await scene.receive(() => ({ status: 400, body, headers: { 'x-note': HOSTILE[0] ?? '' } }));
     const { id } = await scene.app.subscribe({ url: hostile.url, eventTypes: ['order.*'], description: HOSTILE[0] });
     subscriptionId = id;
-    await scene.app.subscribe({ url: hostile.url, eventTypes: ['user.created'], filter: { total: { $gt: 10 } } });
+    receiver = await scene.receive();
+    const other = await scene.app.subscribe({
+      ...{ url: receiver.url, eventTypes: ['user.created'], filter: { total: { $gt: 10 } } },
+    });
+    filtered = { id: other.id, eventId: 'user-1-created' };
     await scene.publish('events.acme.order.paid', JSON.stringify({ total: 5, notes: HOSTILE, [HOSTILE[0] ?? '']: 1 }));
-    await scene.publish('events.acme.user.created', JSON.stringify({ total: 5 }));
+    const eventId = { 'Event-Id': filtered.eventId };
+    await scene.publish('events.acme.user.created', JSON.stringify({ total: 5, secret: 'of Ada' }), eventId);
     await scene.waitForDeliveries(1, `status = 'FAILURE' AND subscription_id = '${id}'`);
     const { deliveries } = await scene.app.graphql<{ deliveries: { nodes: (typeof delivery)[] } }>(
       '{ deliveries { nodes { id event { id tenant } } } }',
@@ -81,36 +89,16 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   });
   afterEach(() => context.close());
 
-  async function open(
-    path: string,
-    options: { scheme?: 'light' | 'dark'; width?: number; url?: string; key?: string } = {},
-  ) {
-    const { scheme = 'light', width = 1280, url = scene.app.url, key = ADMIN_API_KEY } = options;
-    context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 800 } });
-    context.setDefaultTimeout(PAGE_TIMEOUT_MS);
-    const page = await context.newPage();
-    complaints = [];
-    page.on('pageerror', ({ message }) => complaints.push(message));
-    page.on('console', (message) => {
-      if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
-    });
-    page.on('dialog', (dialog) => complaints.push(`dialog ${dialog.message()}`));
-    const script = `sessionStorage.setItem('webhooks-engine.key', ${JSON.stringify(key)})`;
-    if (key !== '') await page.addInitScript({ content: script });
-    await page.goto(`${url}/console${path}`);
-    return page;
-  }
-
-  /** The rules that axe finds broken. Evaluated over the protocol of the browser, which no policy hinders. */
-  async function findBarriers(page: Page): Promise<unknown[]> {
-    await page.evaluate(await readFile(AXE, 'utf8'));
-    return page.evaluate<unknown[]>(
-      `axe.run().then(({ violations }) => violations.map(({ id, nodes }) => ({ id, nodes: nodes.slice(0, 3).map(({ html, failureSummary }) => html.slice(0, 200) + failureSummary) })))`,
-    );
+  async function open(path: string, options: Partial<Omit<Parameters<typeof openConsole>[1], 'path'>> = {}) {
+    const opened = await openConsole(browser, { url: scene.app.url, key: ADMIN_API_KEY, path, ...options });
+    ({ context, complaints } = opened);
+    return opened.page;
   }
 
   const pages = (): { path: string; shown?: string; heading?: string }[] => [
     { path: '/', heading: 'Overview' },
+    { path: '/tenants', shown: 'acme' },
+    { path: '/as/acme/events', shown: 'user.created' },
     { path: '/log', shown: 'order.paid' },
     { path: '/events', shown: 'user.created' },
     { path: '/deliveries?status=FAILURE', shown: 'Failed' },
@@ -118,6 +106,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     { path: `/deliveries/${delivery.id}`, shown: 'onerror' },
     { path: '/subscriptions', shown: 'Active' },
     { path: `/subscriptions/${subscriptionId}`, shown: 'order.*' },
+    { path: `/subscriptions/${filtered.id}/filter?event=${filtered.eventId}`, shown: '0 of 1 events would be' },
     { path: '/replays', heading: 'Replays' },
     { path: '/event-types', heading: 'Event catalogue' },
     { path: '/rejected-events', heading: 'Rejected events' },
@@ -128,8 +117,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   test.for(['light', 'dark'] as const)(
     'every page is accessible and runs nothing that was sent to it: %s',
     async (scheme) => {
+      const page = await open('/nowhere', { scheme, width: scheme === 'light' ? 1280 : 360 });
       for (const { path, shown, heading } of pages()) {
-        const page = await open(path, { scheme, width: scheme === 'light' ? 1280 : 360 });
+        await page.goto(`${scene.app.url}/console${path}`);
         // The navigation, which narrow screens hide, has the names of pages as well.
         const mark = shown === undefined ? page.getByRole('heading', { name: heading ?? '' }) : page.getByText(shown);
         await mark.first().waitFor();
@@ -138,7 +128,6 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
         expect([path, complaints]).toEqual([path, []]);
         const overflow = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
         expect([path, overflow]).toEqual([path, 0]);
-        await context.close();
       }
     },
   );
@@ -226,4 +215,175 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByRole('button', { name: 'Resume, 7 new' }).click();
     await page.getByText('207 attempts', { exact: true }).waitFor();
   });
+
+  test('with the keyboard alone: why an event was not delivered, its filter repaired, the event delivered, a replay', async () => {
+    const page = await open('/');
+    await page.getByRole('heading', { name: 'Overview' }).waitFor();
+    await page.keyboard.press('ControlOrMeta+k');
+    await page.keyboard.type(filtered.eventId);
+    await tabTo(page, page.getByRole('link', { name: filtered.eventId }));
+    await page.keyboard.press('Enter');
+    await page.getByText('Not matched:').waitFor();
+    const data = page.getByRole('group', { name: 'Data', exact: true });
+    expect(await data.locator('[class*=marked]').allTextContents()).toEqual(['total: 5']);
+    await tabTo(page, page.getByRole('button', { name: 'Hide values' }));
+    await page.keyboard.press('Enter');
+    await expect.poll(() => data.textContent()).toContain('secret: "•••"');
+    await page.keyboard.press('Enter');
+    await expect.poll(() => data.textContent()).toContain('of Ada');
+    await tabTo(page, page.getByRole('link', { name: 'Edit the filter' }));
+    await page.keyboard.press('Enter');
+    await page.getByText('0 of 1 events would be delivered').waitFor();
+    await tabTo(page, page.getByLabel('Filter', { exact: true }));
+    await page.keyboard.press('ControlOrMeta+a');
+    await page.keyboard.type('{"total": {"$gtt": 1}}');
+    await page.getByText('total.$gtt').first().waitFor();
+    await page.keyboard.press('ControlOrMeta+a');
+    await page.keyboard.type('{"total": {"$gt": 1}}');
+    await page.getByText('1 of 1 events would be delivered').waitFor();
+    // Somebody else saves first.
+    await scene.app.graphql(
+      'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { description: "new" }) { __typename } }',
+      { id: filtered.id },
+    );
+    const save = page.getByRole('button', { name: 'Save', exact: true });
+    await page.getByLabel('Filter', { exact: true }).press('Shift+Tab');
+    await tabTo(page, save);
+    await page.keyboard.press('Enter');
+    const dialog = page.getByRole('dialog', { name: 'Save the filter' });
+    await dialog.getByText('Added').first().waitFor({ state: 'attached' });
+    expect(await findBarriers(page)).toEqual([]);
+    await tabTo(page, dialog.getByRole('button', { name: 'Save' }));
+    await page.keyboard.press('Enter');
+    await dialog.getByText('Somebody changed this subscription meanwhile').waitFor();
+    await tabTo(page, dialog.getByRole('button', { name: 'Save' }));
+    await page.keyboard.press('Enter');
+    await tabTo(page, page.getByRole('button', { name: 'Deliver this event' }));
+    await page.keyboard.press('Enter');
+    await page.getByText('One delivery was created.').waitFor();
+    await receiver.waitForRequests(1);
+    await page.keyboard.press('Escape');
+    await tabTo(page, page.getByRole('link', { name: 'Replays' }));
+    await page.keyboard.press('Enter');
+    await tabTo(page, page.getByRole('button', { name: 'Start a replay' }));
+    await page.keyboard.press('Enter');
+    await page.keyboard.type('acme');
+    const form = page.getByRole('dialog', { name: 'Start a replay' });
+    await tabTo(page, form.getByLabel('Status'));
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('ArrowDown');
+    await tabTo(page, form.getByLabel('Event types'));
+    await page.keyboard.type('user.created');
+    await tabTo(page, form.getByRole('button', { name: 'Count the deliveries' }));
+    await page.keyboard.press('Enter');
+    await tabTo(page, form.getByRole('button', { name: 'Replay 1 deliveries' }));
+    await page.keyboard.press('Enter');
+    await page.getByText('Completed').waitFor();
+    await receiver.waitForRequests(2);
+    expect(complaints).toEqual([]);
+  });
+
+  test('a failed delivery is retried, a waiting one cancelled, and a filtered event delivered anyway', async () => {
+    const page = await open(`/deliveries/${delivery.id}`);
+    await page.getByRole('button', { name: 'Retry now' }).click();
+    await page.getByRole('button', { name: /^4 Failed 400/ }).waitFor();
+    const busy = await scene.receive(() => ({ status: 503, headers: { 'retry-after': '600' } }));
+    const { id } = await scene.app.subscribe({ url: busy.url, eventTypes: ['busy'], filter: { urgent: true } });
+    await scene.publish('events.acme.busy', '{}', { 'Event-Id': 'busy-1' });
+    await page.goto(`${scene.app.url}/console/event?tenant=acme&id=busy-1`);
+    const row = page.getByRole('row').filter({ hasText: new URL(busy.url).host });
+    await row.getByRole('button', { name: 'Deliver anyway' }).click();
+    await page.getByRole('button', { name: 'Deliver', exact: true }).click();
+    await scene.waitForDeliveries(1, `waiting_for = 'RETRY_AFTER' AND subscription_id = '${id}'`);
+    await row
+      .getByRole('link', { name: /Pending/ })
+      .first()
+      .click();
+    await page.getByText('waits for Retry-After').first().waitFor();
+    await page.getByRole('button', { name: 'Cancel delivery' }).click();
+    await page.getByText('Cancelled', { exact: true }).first().waitFor();
+    expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
+    expect(complaints).toEqual([]);
+  });
+
+  test("a tenant's key sees its tenant only; when it ends, the page stays and continues with another key", async () => {
+    const globex = await scene.receive();
+    await scene.app.subscribe({ url: globex.url, tenant: 'globex', eventTypes: ['*'] });
+    const { id, key } = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'globex' });
+    const page = await open('/log', { key });
+    await page.getByText('No attempt yet').waitFor();
+    await page.getByText('Live', { exact: true }).waitFor();
+    await scene.publish('events.acme.order.paid', '{}');
+    await scene.publish('events.globex.order.paid', '{}');
+    await page.getByText('1 attempt', { exact: true }).waitFor();
+    expect(await page.getByRole('row').last().textContent()).toContain('globex');
+    expect(await page.getByRole('link', { name: 'Tenants' }).count()).toBe(0);
+    expect(await page.getByRole('link', { name: 'API keys' }).count()).toBe(0);
+    await page.goto(`${scene.app.url}/console/deliveries/${delivery.id}`);
+    await page.getByText('There is no delivery with this id').waitFor();
+    await page.goto(`${scene.app.url}/console/tenants`);
+    await page.getByText('The server refused this query').waitFor();
+    await page.goto(`${scene.app.url}/console/log`);
+    await page.getByText('1 attempt', { exact: true }).waitFor();
+    await page.getByText('Live', { exact: true }).waitFor();
+    await revokeApiKey(scene.app, id);
+    const again = page.getByRole('alertdialog', { name: 'Sign in' });
+    await again.getByText('Your key is no longer valid').waitFor();
+    await scene.publish('events.globex.order.late', '{}');
+    await globex.waitForRequests(2);
+    expect(await page.getByText('1 attempt', { exact: true }).count()).toBe(1);
+    await again
+      .getByLabel('API key or JWT')
+      .fill((await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'globex' })).key);
+    await page.keyboard.press('Enter');
+    await page.getByText('2 attempts', { exact: true }).waitFor();
+    expect(await page.getByRole('row').nth(1).textContent()).toContain('order.late');
+  });
+
+  test('behind a path, over a restart of the server, the log continues: no row is missing, and none is there twice', async () => {
+    const env = { ROLES: 'api', PUBLIC_URL: 'http://127.0.0.1/hooks' };
+    let server = await startTestApp(scene, { env });
+    cleanUps.push(() => server.stop());
+    const port = Number(new URL(server.url).port);
+    const toServer = (text: string) => text.replaceAll(/^(GET|POST) \/hooks\//gm, '$1 /');
+    const proxy = await startTcpProxy({ port, toServer });
+    cleanUps.push(() => proxy.stop());
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['bulk.*'] });
+    await scene.publishMany('bulk.before', 1);
+    const page = await open('/log?q=type%3Abulk.*', { url: `http://127.0.0.1:${proxy.port}/hooks` });
+    await page.getByText('1 attempt', { exact: true }).waitFor();
+    await page.getByText('Live', { exact: true }).waitFor();
+    await server.stop();
+    await page
+      .getByText(/Reconnecting for/)
+      .first()
+      .waitFor();
+    await insertNumbered(id, 300);
+    server = await startTestApp(scene, { env: { ...env, PORT: String(port) } });
+    await page.getByText('301 attempts', { exact: true }).waitFor();
+    const grid = page.getByRole('grid');
+    const rowAt = (place: number) => grid.getByRole('row').nth(place).textContent();
+    await scene.publishMany('bulk.after', 3);
+    await page.getByText('304 attempts', { exact: true }).waitFor();
+    await expect.poll(() => rowAt(1), { timeout: 60_000 }).toContain('bulk.after');
+    await grid.press('End');
+    await expect.poll(() => rowAt(-1), { timeout: 60_000 }).toContain('bulk.before');
+    await page.getByRole('link', { name: 'Events', exact: true }).click();
+    await page.getByRole('heading', { name: 'Events' }).waitFor();
+    expect(new URL(page.url()).pathname).toBe('/hooks/console/events');
+    expect(complaints.filter((text) => !/WebSocket|Failed to load/.test(text))).toEqual([]);
+  });
+
+  /** Attempts as if they had just been made, whose response times are 1, 2, 3… ms. */
+  async function insertNumbered(subscription: string, count: number): Promise<void> {
+    const nextId = createIdSequence();
+    const ids = Array.from({ length: count }, () => nextId(Date.now()));
+    await scene.query(
+      `INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, status_code,
+         response_time_ms, started_at, url, request_headers, payload_size_bytes)
+       SELECT id, gen_random_uuid(), $1, 'acme', 'bulk.during', 1, 'SUCCESS', 200, place, now(), 'x', '{}', 2
+       FROM unnest($2::uuid[]) WITH ORDINALITY AS a (id, place)`,
+      [subscription, ids],
+    );
+  }
 });

@@ -218,7 +218,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['responseTimeMs: Int!', 'startedAt: DateTime!', 'requestHeaders: JSON!', 'responseHeaders: JSON'],
     ...['responseBody: String', 'responseBodyTruncated: Boolean!', 'errorMessage: String', 'payloadSizeBytes: Int!'],
     ...['signingSecretIds: [ID!]!', 'isTest: Boolean!', 'loggedAt: DateTime!', 'url: String!', 'remoteAddress: String'],
-    ...['timing: AttemptTiming!', 'requestBody: String'],
+    ...['timing: AttemptTiming!', 'requestBody: String', 'deliveryId: ID!', 'subscriptionId: ID!'],
   ],
   AttemptTiming: ['dnsMs: Int', 'connectMs: Int', 'tlsMs: Int', 'firstByteMs: Int', 'bodyMs: Int'],
   Event: [

@@ -1,0 +1,73 @@
+import type { Client as LiveClient } from 'graphql-ws';
+import type { Client } from 'urql';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { LiveLog, type LogRow } from './live-log-store.ts';
+
+beforeEach(() => {
+  vi.stubGlobal('requestAnimationFrame', (render: () => void) => {
+    setImmediate(render);
+    return 1;
+  });
+});
+afterEach(() => vi.unstubAllGlobals());
+
+function rowOf(number: number): LogRow {
+  return {
+    ...{ id: `attempt-${number}`, cursor: `cursor-${number}`, number, startedAt: '', tenant: 'acme', eventType: 'a' },
+    ...{ status: 'SUCCESS', responseTimeMs: 1, payloadSizeBytes: 2, isTest: false },
+    ...{ url: 'https://example.com', subscriptionId: 's', deliveryId: `delivery-${number}` },
+  };
+}
+
+/** A server with a log that holds the rows from 1 on: the newest 100 are the page, and streams begin behind a cursor. */
+function startServer(rows: number) {
+  let last = rows;
+  let stream: { readonly push: (row: LogRow) => void; readonly after: () => string | null } | undefined;
+  const edges = Array.from({ length: Math.min(100, rows) }, (_, index) => rowOf(rows - index));
+  const page = {
+    deliveryLog: {
+      edges: edges.map((node) => ({ cursor: node.cursor, node })),
+      pageInfo: { endCursor: edges.at(-1)?.cursor, hasNextPage: rows > 100 },
+    },
+  };
+  // `as`: the store uses these functions only.
+  const urql = { query: () => ({ toPromise: () => Promise.resolve({ data: page }) }) } as unknown as Client;
+  const live = {
+    on: () => () => undefined,
+    subscribe: (
+      { variables }: { readonly variables: { readonly after: string | null } },
+      { next }: { readonly next: (result: { readonly data: { readonly deliveryLog: LogRow } }) => void },
+    ) => {
+      stream = { push: (row) => next({ data: { deliveryLog: row } }), after: () => variables.after };
+      return () => undefined;
+    },
+  } as unknown as LiveClient;
+  return {
+    clients: { urql, live },
+    hasStream: () => stream !== undefined,
+    log: (count: number) => {
+      for (let index = 0; index < count; index += 1) stream?.push(rowOf((last += 1)));
+    },
+    /** The stream is subscribed to again, and repeats some rows before the cursor that the client sends. */
+    restart: (repeated: number, missed: number) => {
+      const after = Number(stream?.after()?.replace('cursor-', ''));
+      last += missed;
+      for (let number = after - repeated + 1; number <= last; number += 1) stream?.push(rowOf(number));
+    },
+  };
+}
+
+test('20,000 rows are kept, and a restart of the server makes none missing and none twice', async () => {
+  const server = startServer(150);
+  const log = new LiveLog({}, undefined);
+  const end = log.connect(server.clients);
+  await vi.waitUntil(server.hasStream);
+  server.log(15_000);
+  server.restart(200, 7_000);
+  server.log(2_850);
+  const rows = log.rows().slice();
+  expect(rows).toHaveLength(20_000);
+  expect(rows.map(({ number }) => number)).toEqual(Array.from({ length: 20_000 }, (_, index) => 25_000 - index));
+  expect(log.appended).toBe(24_850);
+  end();
+});

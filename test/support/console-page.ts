@@ -1,0 +1,63 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
+
+/** Limit of each wait in a page, for a busy machine. */
+const PAGE_TIMEOUT_MS = 60_000;
+const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+
+type ConsolePage = {
+  readonly page: Page;
+  readonly context: BrowserContext;
+  /** Errors and refusals of the content security policy that the page reported. */
+  readonly complaints: string[];
+};
+
+type Options = {
+  /** The server, with its path. */
+  readonly url: string;
+  /** The path below `/console`. */
+  readonly path: string;
+  /** The key to be signed in with; empty: none. */
+  readonly key: string;
+  readonly scheme?: 'light' | 'dark' | undefined;
+  readonly width?: number | undefined;
+};
+
+/** Opens a page of the console in a browser profile of its own. */
+export async function openConsole(browser: Browser, options: Options): Promise<ConsolePage> {
+  const { url, path, key, scheme = 'light', width = 1280 } = options;
+  const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 800 } });
+  context.setDefaultTimeout(PAGE_TIMEOUT_MS);
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on('pageerror', ({ message }) => complaints.push(message));
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+  page.on('dialog', (dialog) => complaints.push(`dialog ${dialog.message()}`));
+  const script = `sessionStorage.getItem('webhooks-engine.key') ?? sessionStorage.setItem('webhooks-engine.key', ${JSON.stringify(key)})`;
+  if (key !== '') await page.addInitScript({ content: script });
+  await page.goto(`${url}/console${path}`);
+  return { page, context, complaints };
+}
+
+/** The rules that axe finds broken. Evaluated over the protocol of the browser, which no policy hinders. */
+export async function findBarriers(page: Page): Promise<unknown[]> {
+  await page.evaluate(await readFile(AXE, 'utf8'));
+  return page.evaluate<unknown[]>(
+    `axe.run().then(({ violations }) => violations.map(({ id, nodes }) => ({ id, nodes: nodes.slice(0, 3).map(({ html, failureSummary }) => html.slice(0, 200) + failureSummary) })))`,
+  );
+}
+
+const MAX_TABS = 200;
+
+/** Moves the focus with the Tab key until it is on the element. */
+export async function tabTo(page: Page, target: Locator): Promise<void> {
+  await target.waitFor();
+  for (let tabs = 0; tabs < MAX_TABS; tabs += 1) {
+    if ((await target.and(page.locator(':focus')).count()) > 0) return;
+    await page.keyboard.press('Tab');
+  }
+  throw new Error(`${MAX_TABS} presses of Tab do not reach ${String(target)}`);
+}
