@@ -8,6 +8,7 @@ import { afterEach, beforeEach, expect, inject, it } from 'vitest';
 import type { EmbeddedServer } from '../../src/embedded/embedded-server.ts';
 import { startEmbeddedNats } from '../../src/embedded/nats.ts';
 import { readProcess } from '../../src/embedded/running-process.ts';
+import { EMBEDDED_PROGRAM } from '../support/compiled-program.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
@@ -137,7 +138,7 @@ it('a server killed with -9 comes back under the same address with its streams',
 });
 
 it('a server left behind by a killed program is stopped in an orderly way, and its streams served', async () => {
-  const program = runProgram('test/support/embedded-program.ts', {
+  const program = runProgram(EMBEDDED_PROGRAM, {
     args: [folder.path, inject('natsServer')],
     home: folder.path,
   });
@@ -147,7 +148,7 @@ it('a server left behind by a killed program is stopped in an orderly way, and i
   await program.end('SIGKILL');
   const orphan = await readPid();
   expect(await readProcess(orphan)).toBeDefined();
-  const next = runProgram('test/support/embedded-program.ts', {
+  const next = runProgram(EMBEDDED_PROGRAM, {
     args: [folder.path, inject('natsServer')],
     home: folder.path,
   });

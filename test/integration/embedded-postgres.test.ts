@@ -10,6 +10,7 @@ import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
 import { findPostgresBinaries } from '../../src/embedded/postgres-binaries.ts';
 import { readProcess } from '../../src/embedded/running-process.ts';
 import { createLauncher } from '../../src/embedded/unprivileged.ts';
+import { EMBEDDED_PROGRAM } from '../support/compiled-program.ts';
 import { copyCluster } from '../support/postgres.ts';
 import { canRead, type Program, type RunProgramOptions, runProgram } from '../support/run-program.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
@@ -55,7 +56,7 @@ async function copyTemplate(): Promise<void> {
 }
 
 function run(options: RunProgramOptions): Program {
-  const program = runProgram('test/support/embedded-program.ts', options);
+  const program = runProgram(EMBEDDED_PROGRAM, options);
   programs.push(program);
   return program;
 }

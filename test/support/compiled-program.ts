@@ -20,6 +20,9 @@ export const COMPILED_PROGRAM = 'dist/main.js';
 export const BUNDLED_PROGRAM = 'node_modules/.cache/webhooks-engine/main.js';
 const BUNDLE = join(ROOT, BUNDLED_PROGRAM, '..');
 
+/** A bundle of embedded-program.ts. */
+export const EMBEDDED_PROGRAM = 'node_modules/.cache/webhooks-engine/embedded-program.js';
+
 /** Whether dist/ was built from these sources and packages: CI builds before it tests. */
 export async function isBuilt(): Promise<boolean> {
   const check = promisify(execFile)(process.execPath, [join(ROOT, 'scripts/build.mjs'), '--check']);
@@ -39,9 +42,12 @@ export async function bundleProgram(): Promise<void> {
   // File names contain hashes.
   await rm(BUNDLE, { recursive: true, force: true });
   await build({
-    entryPoints: [join(SRC, 'main.ts'), join(SRC, 'events/catalogue/schema-worker.ts')],
+    entryPoints: {
+      main: join(SRC, 'main.ts'),
+      'events/catalogue/schema-worker': join(SRC, 'events/catalogue/schema-worker.ts'),
+      'embedded-program': join(import.meta.dirname, 'embedded-program.ts'),
+    },
     outdir: BUNDLE,
-    outbase: SRC,
     bundle: true,
     splitting: true,
     format: 'esm',
