@@ -1,9 +1,10 @@
-import type { JsMsg, StoredMsg } from 'nats';
+import type { JsMsg, MsgHdrs, StoredMsg } from 'nats';
 import { isTenant } from '../auth/viewer.ts';
 import type { RejectionReason } from '../generated/prisma/enums.ts';
 import { nestingOf } from '../lib/json.ts';
 import { parseMoment } from '../lib/moment.ts';
 import { uuid7 } from '../lib/uuid7.ts';
+import { HeadersTooLargeError, headersOf, storedHeadersOf } from '../nats/headers.ts';
 import type { NatsNames } from '../nats/names.ts';
 import type { Mismatch } from './catalogue/compile.ts';
 import { describeMismatch } from './catalogue/validator.ts';
@@ -169,7 +170,8 @@ function readContent({ header: readHeader, body }: IncomingMessage): Content {
   const header: HeaderReader = (name) => {
     try {
       return readHeader(name);
-    } catch {
+    } catch (error) {
+      if (error instanceof HeadersTooLargeError) throw new Rejected('INVALID_HEADERS', error.message);
       // nats-server stores headers that the client cannot parse.
       throw new Rejected(
         'INVALID_HEADERS',
@@ -224,7 +226,7 @@ type IncomingMessage = {
 export function toIncomingMessage(message: JsMsg): IncomingMessage {
   return {
     subject: message.subject,
-    header: (name: string) => readHeader(message, name),
+    header: (name: string) => readHeader(headersOf(message), name),
     body: Buffer.from(message.data.buffer, message.data.byteOffset, message.data.byteLength),
     sequence: message.seq,
     timestampNanos: message.info.timestampNanos,
@@ -232,13 +234,13 @@ export function toIncomingMessage(message: JsMsg): IncomingMessage {
 }
 
 /** The same of a message that was read from the stream without a consumer. */
-export function fromStoredMessage({ subject, seq, header, data, timestamp }: StoredMsg): IncomingMessage {
+export function fromStoredMessage(message: StoredMsg): IncomingMessage {
   return {
-    subject,
-    header: (name: string) => readHeader({ headers: header }, name),
-    body: Buffer.from(data),
-    sequence: seq,
-    timestampNanos: nanosOf(timestamp),
+    subject: message.subject,
+    header: (name: string) => readHeader(storedHeadersOf(message), name),
+    body: Buffer.from(message.data),
+    sequence: message.seq,
+    timestampNanos: nanosOf(message.timestamp),
   };
 }
 
@@ -249,7 +251,7 @@ function nanosOf(timestamp: string): number {
 }
 
 /** Compares header names case-insensitively, as HTTP does; NATS keeps them as sent. */
-function readHeader({ headers }: Pick<JsMsg, 'headers'>, name: string): string | undefined {
+function readHeader(headers: MsgHdrs | undefined, name: string): string | undefined {
   const key = headers?.keys().find((candidate) => candidate.toLowerCase() === name.toLowerCase());
   return key === undefined ? undefined : headers?.get(key);
 }

@@ -309,7 +309,7 @@ export const RejectionReasonEnum = builder.enumType('RejectionReason', {
   description: 'The reason why a published message did not become an event.',
   values: {
     [RejectionReason.INVALID_SUBJECT]: { description: 'The subject names no valid tenant or event type.' },
-    [RejectionReason.INVALID_HEADERS]: { description: 'The headers cannot be read.' },
+    [RejectionReason.INVALID_HEADERS]: { description: 'The headers cannot be read, or have more than 8 KiB.' },
     [RejectionReason.INVALID_JSON]: { description: 'The data is not JSON in UTF-8, or is nested too deeply.' },
     [RejectionReason.TOO_LARGE]: { description: 'The data has more than 1 MiB.' },
     [RejectionReason.INVALID_EVENT_ID]: { description: 'The id cannot be sent as a header.' },

@@ -2,6 +2,7 @@ import { connect } from 'node:net';
 import { verify } from '@octokit/webhooks-methods';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { MAX_HEADER_BYTES } from '../../src/nats/headers.ts';
 import { createReceive } from '../support/receivers.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -120,16 +121,20 @@ describe('fan-out', () => {
     await services.publish('events.acme.bad', '{}', { 'Occurred-At': 'yesterday' });
     await services.publish('events.no-type', '{}');
     await publishUnreadableHeader(services.nats.port, 'events.acme.bad');
+    await services.publish('events.acme.large', '{}', { 'X-Source': 'x'.repeat(MAX_HEADER_BYTES) });
     await services.publish('events.acme.good', '{}');
     await deliveryWith(services, id, 'SUCCESS');
-    const { rejectedEvents } = await app.graphql<{ rejectedEvents: { edges: { node: { reason: string } }[] } }>(
-      '{ rejectedEvents { edges { node { tenant subject reason message sizeBytes } } } }',
-    );
+    const { rejectedEvents } = await app.graphql<{
+      rejectedEvents: { edges: { node: { reason: string; subject: string } }[] };
+    }>('{ rejectedEvents { edges { node { tenant subject reason message sizeBytes } } } }');
     // In no order: they may have come within a millisecond.
     expect(
-      rejectedEvents.edges.map(({ node }) => node).toSorted((a, b) => (a.reason < b.reason ? -1 : 1)),
+      rejectedEvents.edges
+        .map(({ node }) => node)
+        .toSorted((a, b) => (a.reason + a.subject < b.reason + b.subject ? -1 : 1)),
     ).toMatchObject([
       { tenant: 'acme', subject: 'events.acme.bad', reason: 'INVALID_HEADERS' },
+      { tenant: 'acme', subject: 'events.acme.large', reason: 'INVALID_HEADERS' },
       { tenant: 'acme', subject: 'events.acme.bad', reason: 'INVALID_JSON', sizeBytes: 8 },
       { tenant: 'acme', subject: 'events.acme.bad', reason: 'INVALID_OCCURRED_AT' },
       { tenant: 'no-type', subject: 'events.no-type', reason: 'INVALID_SUBJECT' },

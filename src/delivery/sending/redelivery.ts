@@ -1,5 +1,6 @@
 import type { JetStreamManager } from 'nats';
 import type { JetStreamMessage, NatsClient } from '../../nats/connection.ts';
+import { headersOf } from '../../nats/headers.ts';
 import { type DeliveryEnvelope, messageId, TRUST_FIRST_FOR_MS } from '../queue/message.ts';
 
 /**
@@ -49,7 +50,7 @@ export class RedeliveryGuard {
     delivery: DeliveryEnvelope,
   ): boolean {
     if (!this.isCertainlyFirst(message, delivery)) return false;
-    return message.headers?.get('Nats-Msg-Id') === messageId(delivery);
+    return headersOf(message)?.get('Nats-Msg-Id') === messageId(delivery);
   }
 }
 
