@@ -17,7 +17,7 @@ type SnapshotRule = {
 /** Columns by the names of their fields. Only these are recorded, so a new column with a secret is left out. */
 function settings(columns: Readonly<Record<string, string>>): string {
   const pairs = Object.entries(columns).map(([name, column]) => `'${name}', ${column}`);
-  return `jsonb_build_object(${pairs.join(', ')}) AS settings`;
+  return `json_build_object(${pairs.join(', ')}) AS settings`;
 }
 
 const SUBSCRIPTION_COLUMNS = {

@@ -71,7 +71,7 @@ export class AuditRecorder implements ChangeRecorder {
 const INSERT = `
   INSERT INTO audit_log
     (id, tenant, mutation, actor_kind, actor_scope, actor_id, actor_name, object_type, object_id, before, after)
-  VALUES ($1::uuid, $2, $3, $4::audit_actor_kind, $5::api_key_scope, $6, $7, $8, $9, $10::jsonb, $11::jsonb)
+  VALUES ($1::uuid, $2, $3, $4::audit_actor_kind, $5::api_key_scope, $6, $7, $8, $9, $10::json, $11::json)
   ON CONFLICT (id) DO NOTHING`;
 
 function tenantOf({ args, viewer }: MutationCall, object: Snapshot | undefined): string | undefined {

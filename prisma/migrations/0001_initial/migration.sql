@@ -471,9 +471,10 @@ CREATE TABLE audit_log (
   -- The GraphQL type of the object, and its id.
   object_type text NOT NULL,
   object_id   text,
-  -- The settings that differ, without secrets; null if the object did not exist before, or does not exist after.
-  before      jsonb,
-  after       jsonb,
+  -- The settings that differ, without secrets; null if the object did not exist before, or does not exist after. Not jsonb:
+  -- a schema may have \u0000, which that refuses.
+  before      json,
+  after       json,
   created_at  timestamptz(3) NOT NULL DEFAULT now()
 );
 CREATE INDEX audit_log_tenant_id_idx ON audit_log (tenant, id);
