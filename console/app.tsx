@@ -7,6 +7,7 @@ import { messages } from './messages.ts';
 import { session } from './session/session.ts';
 import { SignInAgain, SignInPage } from './session/sign-in.tsx';
 import { actingBase, BASE } from './shell/acting-tenant.ts';
+import { IS_PORTAL } from './shell/front-end.ts';
 import { Layout, PageTitle } from './shell/layout.tsx';
 import { EmptyState, SkeletonRows } from './ui/states.tsx';
 
@@ -41,14 +42,25 @@ export function App() {
   const current = useStore(session);
   if (current === undefined) return <SignInPage />;
   return (
-    <ClientsProvider sessionKey={current.key}>
+    <ClientsProvider sessionId={current.id}>
       <Router base={BASE}>
         <Shell />
       </Router>
-      {current.hasEnded && <SignInAgain />}
+      {current.hasEnded && !IS_PORTAL && <SignInAgain />}
     </ClientsProvider>
   );
 }
+
+/** An array: a Switch looks for routes among its children. */
+const OPERATOR_PAGES = [
+  <Route key="tenants" path="/tenants" component={TenantsPage} />,
+  <Route key="replay" path="/replays/:id">
+    {({ id }) => <ReplayPage id={decodeURIComponent(id)} />}
+  </Route>,
+  <Route key="replays" path="/replays" component={ReplaysPage} />,
+  <Route key="rejected" path="/rejected-events" component={RejectedEventsPage} />,
+  <Route key="keys" path="/keys" component={KeysPage} />,
+];
 
 /** Below `/as/<tenant>` every link stays there. */
 function Shell() {
@@ -71,8 +83,7 @@ function Shell() {
 function Pages() {
   return (
     <Switch>
-      <Route path="/" component={OverviewPage} />
-      <Route path="/tenants" component={TenantsPage} />
+      <Route path="/" component={IS_PORTAL ? SubscriptionsPage : OverviewPage} />
       <Route path="/log" component={LiveLogPage} />
       <Route path="/event" component={EventPage} />
       <Route path="/events" component={EventsPage} />
@@ -83,11 +94,8 @@ function Pages() {
       </Route>
       <Route path="/subscriptions/:id">{({ id }) => <SubscriptionPage id={decodeURIComponent(id)} />}</Route>
       <Route path="/subscriptions" component={SubscriptionsPage} />
-      <Route path="/replays/:id">{({ id }) => <ReplayPage id={decodeURIComponent(id)} />}</Route>
-      <Route path="/replays" component={ReplaysPage} />
       <Route path="/event-types" component={EventTypesPage} />
-      <Route path="/rejected-events" component={RejectedEventsPage} />
-      <Route path="/keys" component={KeysPage} />
+      {!IS_PORTAL && OPERATOR_PAGES}
       <Route>
         <PageTitle title={messages.notFound} />
         <EmptyState title={messages.notFound}>{messages.notFoundHint}</EmptyState>

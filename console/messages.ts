@@ -30,6 +30,7 @@ export const messages = {
   showValues: 'Show values',
   hiddenText: (characters: number) => `${count(characters)} characters are hidden.`,
   none: '–',
+  hidden: 'Hidden in this session.',
 
   navigation: {
     label: 'Pages',
@@ -67,7 +68,7 @@ export const messages = {
 
   signIn: {
     title: 'Sign in',
-    hint: 'With an API key, or with a JWT of your service. It stays in this tab and is never stored on disk.',
+    hint: 'With an API key, or with a JWT of your service. An API key is exchanged for a session of 12 hours, which stays in this tab.',
     label: 'API key or JWT',
     submit: 'Sign in',
     submitting: 'Checking',

@@ -58,6 +58,15 @@ export default defineConfig(({ command }) => {
       // The content security policy permits no data: URLs for scripts and styles.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
+      rolldownOptions: {
+        input: {
+          console: join(import.meta.dirname, 'index.html'),
+          portal: join(import.meta.dirname, 'portal.html'),
+          element: join(import.meta.dirname, 'portal/element.ts'),
+        },
+        // Other people's pages load it, so it has a name that does not change.
+        output: { entryFileNames: ({ name }) => (name === 'element' ? 'element.js' : 'assets/[name]-[hash].js') },
+      },
     },
     server: { proxy: { '/graphql': { target: 'http://127.0.0.1:4000', ws: true } } },
   };

@@ -221,6 +221,7 @@ type HttpConfig = Pick<
   | 'port'
   | 'isConsoleEnabled'
   | 'publicUrl'
+  | 'portalOrigins'
   | 'roles'
   | 'jwt'
   | 'api'

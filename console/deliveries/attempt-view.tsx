@@ -1,5 +1,6 @@
 import type { ReactNode } from 'react';
 import type { AttemptDetailsFragment } from '../generated/graphql.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { bytes } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
@@ -14,6 +15,7 @@ const words = messages.delivery;
 
 /** Request and response of one attempt, side by side where there is room. */
 export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragment }) {
+  const { hidesPayloads } = useViewer();
   return (
     <div className={styles.sides}>
       <Side title={words.request} note={bytes(attempt.payloadSizeBytes)}>
@@ -46,7 +48,11 @@ export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragm
             <p className={styles.signed}>{phasesOf(attempt.timing)}</p>
             <Headers headers={attempt.responseHeaders} />
             <Part title={words.body} note={attempt.responseBodyTruncated ? words.truncated : undefined}>
-              <Body text={attempt.responseBody ?? ''} label={`${words.response}, ${words.body}`} />
+              {hidesPayloads ? (
+                <p className={styles.none}>{messages.hidden}</p>
+              ) : (
+                <Body text={attempt.responseBody ?? ''} label={`${words.response}, ${words.body}`} />
+              )}
             </Part>
           </>
         )}
@@ -56,9 +62,10 @@ export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragm
 }
 
 function RequestBody({ attemptId }: { readonly attemptId: string }) {
+  const { hidesPayloads } = useViewer();
   const body = useRequestBody(attemptId);
   if (body === undefined) return <p className={styles.none}>{messages.loading}</p>;
-  if (body === null) return <p className={styles.none}>{words.eventGone}</p>;
+  if (body === null) return <p className={styles.none}>{hidesPayloads ? messages.hidden : words.eventGone}</p>;
   return <Body text={body} label={`${words.request}, ${words.body}`} />;
 }
 

@@ -13,15 +13,21 @@ import { failedPlaces } from './failed-paths.ts';
 import { eventWords as words } from './messages.ts';
 
 type EventDataProps = {
-  /** The data byte for byte. */
-  readonly text: string;
+  /** The data byte for byte; undefined if the session hides it. */
+  readonly text: string | undefined;
   readonly hint?: string | undefined;
   /** Paths of conditions that the data does not match. */
   readonly failedPaths?: readonly string[] | undefined;
 };
 
-/** The data of an event as a tree, in which failed conditions are marked, or as the publisher's bytes. */
-export function EventData({ text, hint, failedPaths = NONE }: EventDataProps) {
+/** The data of an event, unless the session hides it. */
+export function EventData({ text, ...rest }: EventDataProps) {
+  if (text === undefined) return <Section title={words.data}>{messages.hidden}</Section>;
+  return <ShownData text={text} {...rest} />;
+}
+
+/** As a tree, in which failed conditions are marked, or as the publisher's bytes. */
+function ShownData({ text, hint, failedPaths = NONE }: EventDataProps & { readonly text: string }) {
   const { hidesValues } = useStore(preferences);
   const [view, setView] = useState('tree');
   const data = useMemo((): unknown => JSON.parse(text), [text]);

@@ -83,7 +83,7 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
           }}
         />
         <EventData
-          text={event.dataText}
+          text={event.dataText ?? undefined}
           failedPaths={failed?.failedPaths}
           hint={
             marked === undefined || failed?.matches !== false

@@ -228,7 +228,7 @@ function Sample({ id, tenant, filter }: SampleProps) {
   const failed = useFailedPaths({ id: id ?? '', tenant }, id === null ? undefined : filter);
   const event = data?.event;
   if (id === null || event?.id !== id) return <p className={styles.hint}>{words.pickSample}</p>;
-  return <EventData text={event.dataText} hint={visibleLine(event.type)} failedPaths={failed?.failedPaths} />;
+  return <EventData text={event.dataText ?? ''} hint={visibleLine(event.type)} failedPaths={failed?.failedPaths} />;
 }
 
 /** The value of `text` when typing last paused. */

@@ -2,8 +2,9 @@ import { cacheExchange } from '@urql/exchange-graphcache';
 import type { Client as LiveClient } from 'graphql-ws';
 import { type Client, createClient, fetchExchange, mapExchange, subscriptionExchange } from 'urql';
 import { endSession } from '../session/session.ts';
-import { createLiveClient, GRAPHQL_URL } from './connection.ts';
+import { createLiveClient } from './connection.ts';
 import { POSSIBLE_TYPES } from './possible-types.ts';
+import { GRAPHQL_URL } from './urls.ts';
 
 export type Clients = {
   readonly urql: Client;
@@ -39,12 +40,16 @@ const PAGES = [
   'Replay',
 ];
 
-/** The clients of one credential. Another credential gets new ones, so that no answer is kept beyond its owner. */
-export function createClients(key: string): Clients {
-  const live = createLiveClient(key);
+/** The clients of one person, with their present token. Another person gets new ones, so that no answer is kept beyond its owner. */
+export function createClients(getKey: () => string): Clients {
+  const live = createLiveClient(getKey);
   const urql = createClient({
     url: GRAPHQL_URL,
-    fetchOptions: { headers: { authorization: `Bearer ${key}` }, credentials: 'omit', referrerPolicy: 'no-referrer' },
+    fetchOptions: () => ({
+      headers: { authorization: `Bearer ${getKey()}` },
+      credentials: 'omit',
+      referrerPolicy: 'no-referrer',
+    }),
     preferGetMethod: false,
     requestPolicy: 'cache-and-network',
     exchanges: [

@@ -1,6 +1,7 @@
 import { type Client, createClient } from 'graphql-ws';
 import { endSession } from '../session/session.ts';
 import { createStore } from './store.ts';
+import { GRAPHQL_URL } from './urls.ts';
 
 /** The state of the WebSocket that pushes updates. Times are milliseconds since 1970. */
 type Connection =
@@ -12,9 +13,6 @@ type Connection =
 
 export const connection = createStore<Connection>({ state: 'idle' });
 
-/** GraphQL of the server that this page is from, also behind a path prefix. */
-export const GRAPHQL_URL = new URL('../graphql', document.baseURI).href;
-
 /** graphql-ws: the server refuses the credential, at the start or later. */
 const FORBIDDEN = 4403;
 const PING_EVERY_MS = 12_000;
@@ -23,21 +21,26 @@ const PONG_WITHIN_MS = 6_000;
 const LONGEST_WAIT_MS = 10_000;
 
 /**
- * One WebSocket for all live streams of a credential, reconnected without end. It sends the payload of each stream again,
+ * One WebSocket for all live streams of a person, reconnected without end, each time with the present token. It sends the payload of each stream again,
  * so a stream whose variables have a getter `after` resumes behind the last row that it got.
  */
-export function createLiveClient(key: string): Client {
+export function createLiveClient(getKey: () => string): Client {
+  let usedKey = '';
   let socket: WebSocket | undefined;
   let pongTimer: number | undefined;
   return createClient({
     url: GRAPHQL_URL.replace(/^http/, 'ws'),
-    connectionParams: { authorization: `Bearer ${key}` },
+    connectionParams: () => {
+      usedKey = getKey();
+      return { authorization: `Bearer ${usedKey}` };
+    },
     lazy: true,
     lazyCloseTimeout: 3_000,
     keepAlive: PING_EVERY_MS,
     retryAttempts: Number.POSITIVE_INFINITY,
     retryWait: (retries) => wait(retries),
-    shouldRetry: (event) => !isForbidden(event),
+    // A token that has been renewed since expires without ending the streams.
+    shouldRetry: (event) => !isForbidden(event) || usedKey !== getKey(),
     on: {
       connecting: (isRetrying) => {
         if (!isRetrying && connection.get().state !== 'reconnecting') connection.set({ state: 'connecting' });
@@ -58,14 +61,14 @@ export function createLiveClient(key: string): Client {
       },
       closed: (event) => {
         window.clearTimeout(pongTimer);
-        onClosed(event);
+        onClosed(event, usedKey !== getKey());
       },
     },
   });
 }
 
-function onClosed(event: unknown): void {
-  if (isForbidden(event)) {
+function onClosed(event: unknown, isRenewed: boolean): void {
+  if (isForbidden(event) && !isRenewed) {
     endSession();
     connection.set({ state: 'ended' });
   } else if (event instanceof CloseEvent && event.code === 1000) connection.set({ state: 'idle' });

@@ -1,4 +1,4 @@
-import { GRAPHQL_URL } from '../graphql/connection.ts';
+import { GRAPHQL_URL } from '../graphql/urls.ts';
 
 /** The next command of an empty list, with this server's address. */
 export const PUBLISH_EXAMPLE = `curl ${GRAPHQL_URL} -H 'content-type: application/json' \\

@@ -1,21 +1,40 @@
 import { createStore } from '../graphql/store.ts';
+import { requestGraphql } from './request.ts';
 
-/** The credential of this tab. `ended`: the server refuses it now; pages stay, and signing in again continues them. */
-type Session = { readonly key: string; readonly hasEnded: boolean } | undefined;
+/**
+ * The credential of this tab. `id`: another one means another person, whose pages begin anew. `hasEnded`: the server refuses
+ * the credential now; pages stay, and signing in again continues them.
+ */
+type Session = { readonly id: number; readonly key: string; readonly hasEnded: boolean } | undefined;
 
 const STORAGE_KEY = 'webhooks-engine.key';
+
+let lastId = 0;
 
 /** In memory and in sessionStorage: never in localStorage, a cookie or a URL. */
 export const session = createStore<Session>(read());
 
-export function signIn(key: string): void {
-  sessionStorage.setItem(STORAGE_KEY, key);
-  session.set({ key, hasEnded: false });
+/** `isStored`: whether a reload of the tab finds the credential again. */
+export function signIn(key: string, { isStored = true } = {}): void {
+  if (isStored) store(key);
+  lastId += 1;
+  session.set({ id: lastId, key, hasEnded: false });
 }
 
+/** Replaces the credential by a new one of the same person: pages and streams go on. */
+export function renew(key: string): void {
+  const current = session.get();
+  if (current === undefined || current.hasEnded) signIn(key, { isStored: false });
+  else session.set({ ...current, key });
+}
+
+/** Revokes the session, and forgets it even if the server cannot be reached. */
 export function signOut(): void {
-  sessionStorage.removeItem(STORAGE_KEY);
+  const key = session.get()?.key;
+  store(undefined);
   session.set(undefined);
+  if (key === undefined) return;
+  requestGraphql({ query: 'mutation { endSession { __typename } }', token: key }).catch(() => undefined);
 }
 
 /** Call when the server refuses the credential. */
@@ -24,7 +43,21 @@ export function endSession(): void {
   if (current !== undefined && !current.hasEnded) session.set({ ...current, hasEnded: true });
 }
 
+/** A browser can refuse storage to a page in a frame; then a reload needs another credential. */
+function store(key: string | undefined): void {
+  try {
+    if (key === undefined) sessionStorage.removeItem(STORAGE_KEY);
+    else sessionStorage.setItem(STORAGE_KEY, key);
+  } catch {
+    // See above.
+  }
+}
+
 function read(): Session {
-  const key = sessionStorage.getItem(STORAGE_KEY);
-  return key === null ? undefined : { key, hasEnded: false };
+  try {
+    const key = sessionStorage.getItem(STORAGE_KEY);
+    return key === null ? undefined : { id: lastId, key, hasEnded: false };
+  } catch {
+    return undefined;
+  }
 }

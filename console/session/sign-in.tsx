@@ -1,8 +1,8 @@
 import { type ReactNode, type SubmitEvent, useId, useState } from 'react';
-import { GRAPHQL_URL } from '../graphql/connection.ts';
 import { messages } from '../messages.ts';
 import { Button } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
+import { requestGraphql } from './request.ts';
 import { signIn } from './session.ts';
 import styles from './sign-in.module.css';
 
@@ -48,10 +48,10 @@ function SignInForm({ children }: { readonly children: ReactNode }) {
     const key = typeof value === 'string' ? value.trim() : '';
     if (key === '') return;
     setChecking(true);
-    const problem = await check(key);
+    const result = await exchange(key);
     setChecking(false);
-    setRefusal(problem);
-    if (problem === undefined) signIn(key);
+    setRefusal('refusal' in result ? result.refusal : undefined);
+    if ('token' in result) signIn(result.token);
   };
   return (
     <form className={styles.form} onSubmit={submit}>
@@ -83,26 +83,31 @@ function SignInForm({ children }: { readonly children: ReactNode }) {
   );
 }
 
-/** Resolves with the reason why the key cannot be used here; undefined if it can. */
-async function check(key: string): Promise<Refusal | undefined> {
+type SignedIn = { readonly token: string } | { readonly refusal: Refusal };
+
+const SIGN_IN = `mutation { createConsoleSession {
+  ... on CreateConsoleSessionPayload { token } ... on Error { code } } }`;
+
+/** Exchanges a key for a session; a JWT, and the token of a session, stay as they are. */
+async function exchange(key: string): Promise<SignedIn> {
   // Headers are Latin-1 without controls: other characters make fetch throw.
-  if (!/^[\x21-\x7e]+$/.test(key)) return 'refused';
+  if (!/^[\x21-\x7e]+$/.test(key)) return { refusal: 'refused' };
   try {
-    const response = await fetch(GRAPHQL_URL, {
-      method: 'POST',
-      credentials: 'omit',
-      referrerPolicy: 'no-referrer',
-      headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
-      body: JSON.stringify({ query: '{ deliveryLog(first: 1) { pageInfo { hasNextPage } } }' }),
+    const { status, data } = await requestGraphql<{ createConsoleSession: { token?: string } }>({
+      ...{ query: SIGN_IN, token: key },
     });
-    if (response.status === 401) return 'refused';
-    // `as`: the server's own answer.
-    const { errors = [] } = (await response.json()) as { errors?: readonly { extensions?: { code?: string } }[] };
-    const codes = errors.map(({ extensions }) => extensions?.code);
-    if (codes.includes('UNAUTHENTICATED')) return 'refused';
-    if (codes.includes('FORBIDDEN')) return 'cannotRead';
-    return errors.length > 0 ? 'unreachable' : undefined;
+    if (status === 401) return { refusal: 'refused' };
+    const token = data?.createConsoleSession.token;
+    return token === undefined ? await tryKey(key) : { token };
   } catch {
-    return 'unreachable';
+    return { refusal: 'unreachable' };
   }
+}
+
+async function tryKey(key: string): Promise<SignedIn> {
+  const { errors = [] } = await requestGraphql({ query: '{ viewer { scope } }', token: key });
+  const codes = errors.map(({ extensions }) => extensions?.code);
+  if (codes.includes('UNAUTHENTICATED')) return { refusal: 'refused' };
+  if (codes.includes('FORBIDDEN')) return { refusal: 'cannotRead' };
+  return errors.length > 0 ? { refusal: 'unreachable' } : { token: key };
 }

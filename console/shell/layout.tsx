@@ -10,6 +10,7 @@ import { LiveRegion } from '../ui/live-region.tsx';
 import { ActingBar } from './acting-bar.tsx';
 import { ConnectionState } from './connection-state.tsx';
 import { FindDialog } from './find-dialog.tsx';
+import { IS_PORTAL } from './front-end.ts';
 import styles from './layout.module.css';
 import { PersonalSettings } from './personal-settings.tsx';
 import { Shortcuts } from './shortcuts.tsx';
@@ -22,19 +23,23 @@ type Entry = {
   readonly also?: string;
   /** Whether the page is for credentials of every tenant only. */
   readonly isForAdmins?: boolean;
+  /** Whether the page is part of the portal. */
+  readonly isInPortal?: boolean;
+  /** Whether the page shows more than the webhook subscriptions that a session can be limited to. */
+  readonly isOfTenant?: boolean;
 };
 
 const words = messages.navigation;
 const ENTRIES: readonly Entry[] = [
   { to: paths.overview(), icon: 'overview', name: words.overview },
   { to: paths.tenants(), icon: 'tenants', name: words.tenants, isForAdmins: true },
-  { to: paths.liveLog(), icon: 'live', name: words.liveLog },
-  { to: paths.events(), icon: 'event', name: words.events, also: '/event' },
-  { to: paths.deliveries(), icon: 'delivery', name: words.deliveries },
-  { to: paths.subscriptions(), icon: 'subscription', name: words.subscriptions },
-  { to: paths.replays(), icon: 'replay', name: words.replays },
-  { to: paths.catalogue(), icon: 'catalogue', name: words.catalogue },
-  { to: paths.rejectedEvents(), icon: 'rejected', name: words.rejectedEvents },
+  { to: paths.liveLog(), icon: 'live', name: words.liveLog, isInPortal: true },
+  { to: paths.events(), icon: 'event', name: words.events, also: '/event', isInPortal: true, isOfTenant: true },
+  { to: paths.deliveries(), icon: 'delivery', name: words.deliveries, isInPortal: true },
+  { to: paths.subscriptions(), icon: 'subscription', name: words.subscriptions, isInPortal: true },
+  { to: paths.replays(), icon: 'replay', name: words.replays, isOfTenant: true },
+  { to: paths.catalogue(), icon: 'catalogue', name: words.catalogue, isInPortal: true },
+  { to: paths.rejectedEvents(), icon: 'rejected', name: words.rejectedEvents, isOfTenant: true },
   { to: paths.keys(), icon: 'key', name: words.keys, isForAdmins: true },
 ];
 
@@ -42,7 +47,11 @@ const ENTRIES: readonly Entry[] = [
 export function Layout({ children }: { readonly children: ReactNode }) {
   const [isOpen, setOpen] = useState(false);
   const [location] = useLocation();
-  const { isAdmin } = useViewer();
+  const { isAdmin, isLimited } = useViewer();
+  const entries = ENTRIES.filter(
+    ({ isForAdmins = false, isInPortal = false, isOfTenant = false }) =>
+      (isAdmin || !isForAdmins) && (isInPortal || !IS_PORTAL) && !(isLimited && isOfTenant),
+  );
   const [openedAt, setOpenedAt] = useState(location);
   // The drawer closes when a page is chosen.
   if (openedAt !== location) {
@@ -50,7 +59,7 @@ export function Layout({ children }: { readonly children: ReactNode }) {
     setOpen(false);
   }
   return (
-    <div className={styles.layout}>
+    <div className={IS_PORTAL ? `${styles.layout} ${styles.portal}` : styles.layout}>
       <button type="button" className={styles.skip} onClick={focusContent}>
         {words.skip}
       </button>
@@ -66,7 +75,7 @@ export function Layout({ children }: { readonly children: ReactNode }) {
       </header>
       <nav aria-label={words.label} className={isOpen ? `${styles.navigation} ${styles.open}` : styles.navigation}>
         <ul>
-          {ENTRIES.filter(({ isForAdmins = false }) => isAdmin || !isForAdmins).map((entry) => (
+          {entries.map((entry) => (
             <li key={entry.to}>
               <NavigationLink {...entry} location={location} />
             </li>
@@ -102,7 +111,7 @@ type PageTitleProps = { readonly title: string; readonly after?: ReactNode; read
 /** The title of the tab and the heading of the page; `after` follows the heading, `children` are at the right. */
 export function PageTitle({ children, title, after }: PageTitleProps) {
   useEffect(() => {
-    document.title = `${title} · ${messages.product}`;
+    document.title = IS_PORTAL ? title : `${title} · ${messages.product}`;
   }, [title]);
   return (
     <div className={styles.title}>

@@ -2,6 +2,7 @@ import { useStore } from '../graphql/store.ts';
 import { messages } from '../messages.ts';
 import { signOut } from '../session/session.ts';
 import { Button, IconButton } from '../ui/button.tsx';
+import { IS_PORTAL } from './front-end.ts';
 import { preferences, setPreferences } from './preferences.ts';
 
 /** Zone of the times, colour scheme, and the way out. */
@@ -23,7 +24,7 @@ export function PersonalSettings() {
         label={words.schemeButton}
         onClick={() => setPreferences({ scheme: isDark ? 'light' : 'dark' })}
       />
-      <IconButton icon="out" label={words.signOut} onClick={signOut} />
+      {!IS_PORTAL && <IconButton icon="out" label={words.signOut} onClick={signOut} />}
     </>
   );
 }

@@ -15,7 +15,17 @@ export const preferences = createStore<Preferences>(read());
 
 export function setPreferences(change: Partial<Preferences>): void {
   preferences.set({ ...preferences.get(), ...change });
-  localStorage.setItem(STORAGE_KEY, JSON.stringify(preferences.get()));
+  try {
+    localStorage.setItem(STORAGE_KEY, JSON.stringify(preferences.get()));
+  } catch {
+    // A browser can refuse storage to a page in a frame.
+  }
+  applyScheme();
+}
+
+/** Takes over the scheme of the page around the portal, for this visit. */
+export function setScheme(scheme: 'light' | 'dark'): void {
+  preferences.set({ ...preferences.get(), scheme });
   applyScheme();
 }
 

@@ -64,6 +64,7 @@ export const subscriptionWords = {
   pauseFor: 'Pause for',
   pauseHours: (hours: number) => (hours === 1 ? '1 hour' : hours <= 24 ? `${hours} hours` : `${hours / 24} days`),
   delete: 'Delete',
+  typeHost: (host: string) => `Type ${host} to confirm`,
   deleteHint: (pending: Pending) =>
     `${pendingInWords(pending)} cancelled. Its delivery log is kept. This cannot be undone.`,
   state: {

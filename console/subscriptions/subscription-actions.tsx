@@ -11,10 +11,12 @@ import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { StartReplay } from '../replays/start-replay.tsx';
+import { IS_PORTAL } from '../shell/front-end.ts';
 import { Button } from '../ui/button.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField } from '../ui/field.tsx';
+import { splitUrl } from '../ui/visible-text.ts';
 import { valuesOf } from './form-values.ts';
 import { subscriptionWords as words } from './messages.ts';
 import { SendTest } from './send-test.tsx';
@@ -37,9 +39,12 @@ export function SubscriptionActions({ subscription }: { readonly subscription: S
         {words.test}
       </Button>
       <Button onClick={() => setOpen('edit')}>{words.edit}</Button>
-      <Button icon="replay" disabled={!isActive} onClick={() => setOpen('replay')}>
-        {words.replay}
-      </Button>
+      {/* The page of a replay is none of the portal's. */}
+      {!IS_PORTAL && (
+        <Button icon="replay" disabled={!isActive} onClick={() => setOpen('replay')}>
+          {words.replay}
+        </Button>
+      )}
       {isActive && <PauseOrResume subscription={subscription} onPause={() => setOpen('pause')} />}
       {isActive ? (
         <Button onClick={() => setOpen('deactivate')}>{words.deactivate}</Button>
@@ -148,8 +153,10 @@ function Edit({ subscription, onClose }: DialogProps) {
 function Delete({ subscription, onClose }: DialogProps) {
   const [, navigate] = useLocation();
   const action = useAction(DeleteSubscriptionDocument, (data) => data.deleteWebhookSubscription);
+  const host = splitUrl(subscription.url)?.host;
   return (
     <Confirm
+      {...(IS_PORTAL && host !== undefined && { typed: { label: words.typeHost(host), text: host } })}
       title={words.delete}
       confirm={words.delete}
       action={action}

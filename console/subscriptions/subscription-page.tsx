@@ -8,6 +8,7 @@ import {
 } from '../generated/graphql.ts';
 import { useStore } from '../graphql/store.ts';
 import { useRefresh } from '../graphql/use-refresh.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { overviewWords } from '../overview/messages.ts';
 import { bucketLabel, rangeOf } from '../overview/ranges.ts';
@@ -36,6 +37,7 @@ const columns = messages.columns;
 
 /** One subscription: its state, settings, secrets and deliveries, and what can be done with it. */
 export function SubscriptionPage({ id }: { readonly id: string }) {
+  const { isLimited, hidesPayloads } = useViewer();
   const [{ from, to }] = useState(() => rangeOf('24h', Date.now()));
   const [{ data, error, fetching }, refresh] = useQuery({
     query: SubscriptionDetailsDocument,
@@ -86,7 +88,7 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
       <Section
         title={words.filter}
         hint={subscription.filter == null ? words.noFilter : words.filterHint}
-        actions={<Link to={paths.filter(subscription.id)}>{words.tryFilter}</Link>}
+        actions={!isLimited && !hidesPayloads && <Link to={paths.filter(subscription.id)}>{words.tryFilter}</Link>}
       >
         {subscription.filter != null && <JsonView value={subscription.filter} label={words.filter} />}
       </Section>

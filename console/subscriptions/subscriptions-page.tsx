@@ -72,7 +72,7 @@ const COLUMNS: readonly Column<SubscriptionRow>[] = [
 export function SubscriptionsPage() {
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
-  const { canWrite } = useViewer();
+  const { canWrite, isLimited } = useViewer();
   const [isCreating, setCreating] = useState(false);
   const [state, search] = [params.get('state'), params.get('search') ?? ''];
   const { tenant } = useTenantFilter(params.get('tenant'));
@@ -114,7 +114,7 @@ export function SubscriptionsPage() {
             { value: 'inactive', name: words.inactive },
           ]}
         />
-        {canWrite && (
+        {canWrite && !isLimited && (
           <Button kind="primary" icon="plus" onClick={() => setCreating(true)}>
             {words.create}
           </Button>

@@ -60,10 +60,15 @@ export function bytes(count: number): string {
   return `${(count / 1_024 ** 2).toFixed(1)} MiB`;
 }
 
-const NUMBER = new Intl.NumberFormat('en-US');
+let numbers = new Intl.NumberFormat('en-US');
+
+/** The language of numbers; that of texts is English. */
+export function setLocale(locale: string): void {
+  numbers = new Intl.NumberFormat(locale);
+}
 
 export function count(value: number): string {
-  return NUMBER.format(value);
+  return numbers.format(value);
 }
 
 /** A share from 0 to 1 as `97.4 %`; never rounded up to 100 %. */

@@ -191,12 +191,19 @@ export const TABLE = {
   isConsoleEnabled: variable('CONSOLE', {
     parse: parseBoolean,
     default: 'true',
-    meaning: 'Whether the role `api` serves the [console](console.md) at `GET /console/`.',
+    meaning:
+      'Whether the role `api` serves the [console](console.md) at `GET /console/` and the [portal](portal.md) at `GET /portal/`.',
   }),
   publicUrl: variable('PUBLIC_URL', {
     parse: parsePublicUrl,
     meaning:
       'Where browsers reach this server, `https://hooks.example.com/path`, if a proxy puts a path in front: the proxy removes the path, and the pages of the console put it in front of their links. Unset: no path.',
+  }),
+  portalOrigins: variable('PORTAL_ORIGINS', {
+    parse: parseOrigins,
+    fallback: () => [],
+    meaning:
+      'Origins whose pages may embed the [portal](portal.md) and hand it tokens, comma-separated and exact: `https://app.example.com`. Unset: none; one-time links work.',
   }),
   api: {
     corsOrigins: variable('CORS_ORIGINS', {

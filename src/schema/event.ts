@@ -98,9 +98,10 @@ export const EventType = builder.prismaObject('Event', {
       resolve: ({ id }, _args, { eventData }) => eventData.json(id),
     }),
     dataText: t.string({
-      authScopes: { payloads: true },
+      nullable: true,
+      ...PAYLOAD,
       description:
-        'The data byte for byte as it was published. Numbers beyond the precision of a double are exact here. Refused if the session hides payloads. An operation reads at most 16 MiB of data.',
+        'The data byte for byte as it was published. Numbers beyond the precision of a double are exact here. Null if the session hides payloads. An operation reads at most 16 MiB of data.',
       complexity: 100,
       resolve: ({ id }, _args, { eventData }) => eventData.text(id),
     }),

@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { extname, join } from 'node:path';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 
-/** Answers GET and HEAD of `/console/…`; `path` is without the query. */
+/** Answers GET and HEAD of `/console/…` and `/portal/…`; `path` is without the query. */
 export type ConsolePages = (request: IncomingMessage, response: ServerResponse, path: string) => void;
 
 type Encoding = 'br' | 'gzip' | 'identity';
@@ -24,51 +24,72 @@ const TYPES: Readonly<Record<string, string>> = {
   '.svg': 'image/svg+xml',
 };
 
-const CONTENT_SECURITY_POLICY = [
-  "default-src 'none'",
-  "script-src 'self'",
-  "style-src 'self'",
-  "img-src 'self' data:",
-  "connect-src 'self'",
-  "base-uri 'self'",
-  "form-action 'none'",
-  "frame-ancestors 'none'",
-  "require-trusted-types-for 'script'",
-  "trusted-types 'none'",
-].join('; ');
+const policyFor = (frameAncestors: readonly string[]): string =>
+  [
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' data:",
+    "connect-src 'self'",
+    "base-uri 'self'",
+    "form-action 'none'",
+    `frame-ancestors ${frameAncestors.length === 0 ? "'none'" : frameAncestors.join(' ')}`,
+    "require-trusted-types-for 'script'",
+    "trusted-types 'none'",
+  ].join('; ');
 
 const SECURITY_HEADERS = {
-  'content-security-policy': CONTENT_SECURITY_POLICY,
+  'content-security-policy': policyFor([]),
   'x-content-type-options': 'nosniff',
   'referrer-policy': 'no-referrer',
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',
 };
 
+type ConsoleOptions = {
+  readonly publicUrl: string | undefined;
+  /** Origins whose pages may embed the portal. */
+  readonly portalOrigins: readonly string[];
+};
+
 /**
- * The console's files, read once and served from memory: names must match exactly, so no request reaches the file system.
- * Undefined if the console has not been built. The pages begin their links with the path of `publicUrl`.
+ * The files of the console and the portal, read once and served from memory: names must match exactly, so no request reaches
+ * the file system. Undefined if they have not been built. The pages begin their links with the path of `publicUrl`.
  */
 export function createConsolePages(
-  publicUrl: string | undefined,
+  { publicUrl, portalOrigins }: ConsoleOptions,
   folders: readonly string[] = FOLDERS,
 ): ConsolePages | undefined {
   const folder = folders.find((each) => existsSync(join(each, 'index.html')));
   if (folder === undefined) return undefined;
   const assets = readAssets(join(folder, 'assets'));
-  const page = readPage(join(folder, 'index.html'), publicUrl === undefined ? '' : new URL(publicUrl).pathname);
+  const basePath = (publicUrl === undefined ? '' : new URL(publicUrl).pathname).replace(/\/$/, '');
+  const page = readPage(join(folder, 'index.html'), { base: `${basePath}/console/`, portalOrigins: [] });
+  const portal = {
+    file: readPage(join(folder, 'portal.html'), { base: `${basePath}/portal/`, portalOrigins }),
+    headers: { 'content-security-policy': policyFor(portalOrigins) },
+    cacheControl: 'no-cache',
+  };
+  const element = {
+    file: toFile(readFileSync(join(folder, 'element.js')), '.js'),
+    // A module of another origin: the page needs the permission to read it.
+    headers: { 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin' },
+    cacheControl: 'no-cache',
+  };
   return (request, response, path) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.writeHead(405, { ...SECURITY_HEADERS, allow: 'GET, HEAD' }).end();
-    } else if (path.startsWith('/console/assets/')) {
-      const file = assets.get(path.slice('/console/assets/'.length));
+    } else if (path === '/portal/element.js') send(request, response, element);
+    else if (/^\/(?:console|portal)\/assets\//.test(path)) {
+      const file = assets.get(path.split('/assets/')[1] ?? '');
       // Never the page in place of a script: after an update, a browser with an old page would try to run it.
       if (file === undefined) sendNotFound(response);
       else send(request, response, { file, cacheControl: 'public, max-age=31536000, immutable' });
     } else if (path === '/console' || path.startsWith('/console/')) {
       // Every other path is one of the page's router.
       send(request, response, { file: page, cacheControl: 'no-cache' });
-    } else sendNotFound(response);
+    } else if (path === '/portal' || path.startsWith('/portal/')) send(request, response, portal);
+    else sendNotFound(response);
   };
 }
 
@@ -90,28 +111,39 @@ function readAssets(folder: string): ReadonlyMap<string, File> {
   return files;
 }
 
-/** The page with the base path, below which it finds its files and GraphQL. */
-function readPage(path: string, basePath: string): File {
-  const base = `${basePath.replace(/\/$/, '')}/console/`.replaceAll(
-    /["&<>]/g,
-    (character) => `&#${character.charCodeAt(0)};`,
-  );
-  const html = readFileSync(path, 'utf8').replace(/<base href="[^"]*">/, () => `<base href="${base}">`);
-  const identity = Buffer.from(html);
+type Placeholders = { readonly base: string; readonly portalOrigins: readonly string[] };
+
+/** The page with the base path, below which it finds its files and GraphQL, and the origins that it takes tokens from. */
+function readPage(path: string, { base, portalOrigins }: Placeholders): File {
+  const html = readFileSync(path, 'utf8')
+    .replace(/<base href="[^"]*">/, () => `<base href="${escaped(base)}">`)
+    .replace(/(<meta name="portal-origins" content=")(?=">)/, (start) => start + escaped(portalOrigins.join(' ')));
+  return toFile(Buffer.from(html), '.html');
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/["&<>]/g, (character) => `&#${character.charCodeAt(0)};`);
+}
+
+function toFile(identity: Buffer, extension: string): File {
   const bodies = { identity, br: brotliCompressSync(identity), gzip: gzipSync(identity, { level: 9 }) };
-  return { type: TYPES['.html'] ?? '', etag: etagOf(identity), bodies };
+  return { type: TYPES[extension] ?? '', etag: etagOf(identity), bodies };
 }
 
 function etagOf(content: Buffer): string {
   return `"${createHash('sha256').update(content).digest('base64url').slice(0, 22)}"`;
 }
 
-type Answer = { readonly file: File; readonly cacheControl: string };
+type Answer = {
+  readonly file: File;
+  readonly cacheControl: string;
+  readonly headers?: Readonly<Record<string, string>>;
+};
 
-function send(request: IncomingMessage, response: ServerResponse, { file, cacheControl }: Answer): void {
+function send(request: IncomingMessage, response: ServerResponse, { file, cacheControl, headers: own }: Answer): void {
   // Weak: the compressed forms have the same tag.
   const etag = `W/${file.etag}`;
-  const headers = { ...SECURITY_HEADERS, etag, 'cache-control': cacheControl, vary: 'accept-encoding' };
+  const headers = { ...SECURITY_HEADERS, ...own, etag, 'cache-control': cacheControl, vary: 'accept-encoding' };
   const known = request.headers['if-none-match']?.split(',').map((tag) => tag.trim());
   if (known?.some((tag) => tag === '*' || tag.replace(/^W\//, '') === file.etag) === true) {
     response.writeHead(304, headers).end();

@@ -25,7 +25,7 @@ import { answerSink } from './sink.ts';
 import { LiveSockets } from './websockets.ts';
 
 type HttpServerOptions = {
-  readonly config: Pick<Config, 'host' | 'port' | 'roles' | 'api' | 'isConsoleEnabled' | 'publicUrl'>;
+  readonly config: Pick<Config, 'host' | 'port' | 'roles' | 'api' | 'isConsoleEnabled' | 'publicUrl' | 'portalOrigins'>;
   /** Undefined in a process without the role `api`, which answers no GraphQL. */
   readonly api: ApiParts | undefined;
   readonly checkReadiness: () => Promise<Readiness>;
@@ -83,7 +83,7 @@ export class HttpServer {
     this.#count = createHttpCount(metrics);
     this.#metricsPage = createMetricsPage({ metrics, keys: options.metricsKeys, workerMetrics: options.workerMetrics });
     if (api !== undefined && config.isConsoleEnabled) {
-      this.#consolePages = createConsolePages(config.publicUrl);
+      this.#consolePages = createConsolePages(config);
       if (this.#consolePages === undefined) options.log.warn('the console is not built: run "npm run build"');
     }
     this.#frontPage = createFrontPage({
@@ -306,7 +306,7 @@ const PATHS: ReadonlySet<string> = new Set([
 ]);
 
 function isConsolePath(path: string): boolean {
-  return path === '/console' || path.startsWith('/console/');
+  return /^\/(?:console|portal)(?:\/|$)/.test(path);
 }
 
 /** Call with each response and its path; counts the response when it is closed. */

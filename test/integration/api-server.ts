@@ -28,6 +28,7 @@ export function createApiServer(
     metricsToken: undefined,
     isConsoleEnabled: false,
     publicUrl: undefined,
+    portalOrigins: [],
     egress,
     maxSubscriptionsPerTenant: 1_000,
     retention: { days: 30, maxPerSubscription: undefined, auditLogDays: 365 },

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createConsolePages } from '../../src/server/console.ts';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 
+const ORIGINS = ['https://app.example.com', 'http://localhost:3000'];
 const SCRIPT = 'console.log("a script")';
 let folder: TempFolder;
 const servers: { close(): void }[] = [];
@@ -16,6 +17,9 @@ beforeAll(async () => {
   folder = await createTempFolder();
   await mkdir(join(folder.path, 'assets'));
   await writeFile(join(folder.path, 'index.html'), '<!doctype html><base href="/console/"><title>Console</title>');
+  const portal = '<!doctype html><base href="/portal/"><meta name="portal-origins" content=""><title>Portal</title>';
+  await writeFile(join(folder.path, 'portal.html'), portal);
+  await writeFile(join(folder.path, 'element.js'), SCRIPT);
   await writeFile(join(folder.path, 'assets/index-1.js'), SCRIPT);
   await writeFile(join(folder.path, 'assets/index-1.js.gz'), gzipSync(SCRIPT));
   await writeFile(join(folder.path, 'assets/index-1.js.map'), '{}');
@@ -27,7 +31,7 @@ afterAll(async () => {
 });
 
 async function serve(publicUrl?: string): Promise<string> {
-  const pages = createConsolePages(publicUrl, [folder.path]);
+  const pages = createConsolePages({ publicUrl, portalOrigins: ORIGINS }, [folder.path]);
   const server = createServer((request, response) => {
     pages?.(request, response, request.url?.split('?', 1)[0] ?? '');
   });
@@ -113,5 +117,26 @@ test('behind a path in front, links begin with the path of the public URL', asyn
 });
 
 test('without a build there are no pages', () => {
-  expect(createConsolePages(undefined, [join(folder.path, 'missing')])).toBeUndefined();
+  expect(
+    createConsolePages({ publicUrl: undefined, portalOrigins: [] }, [join(folder.path, 'missing')]),
+  ).toBeUndefined();
+});
+
+test('listed origins may frame the portal and nothing may frame the console; every page may load the element', async () => {
+  const url = await serve('https://hooks.example.com/engine/');
+  const portal = await fetch(`${url}/portal/subscriptions/1`);
+  const policy = portal.headers.get('content-security-policy') ?? '';
+  expect(policy).toContain(`frame-ancestors ${ORIGINS.join(' ')}; require-trusted-types-for 'script'`);
+  expect(await portal.text()).toContain(
+    `<base href="/engine/portal/"><meta name="portal-origins" content="${ORIGINS.join(' ')}">`,
+  );
+  const page = await fetch(`${url}/console/`);
+  expect(page.headers.get('content-security-policy')).toContain("frame-ancestors 'none'");
+  expect(await page.text()).not.toContain('app.example.com');
+  const element = await fetch(`${url}/portal/element.js`);
+  expect(await element.text()).toBe(SCRIPT);
+  expect(element.headers.get('access-control-allow-origin')).toBe('*');
+  expect(element.headers.get('cross-origin-resource-policy')).toBe('cross-origin');
+  expect((await fetch(`${url}/portal/assets/index-1.js`)).status).toBe(200);
+  expect((await fetch(`${url}/portal/assets/none.js`)).status).toBe(404);
 });

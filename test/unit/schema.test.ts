@@ -226,7 +226,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     `deliveries(${PAGE}, ${SIZE}): DeliveryConnection!`,
     `considered(${PAGE}, ${SIZE}): ConsideredSubscriptionConnection!`,
     ...[
-      'dataText: String!',
+      'dataText: String',
       'sizeBytes: Int!',
       'source: EventSource!',
       'redactedAt: DateTime',

@@ -1,0 +1,243 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import process from 'node:process';
+import type { Browser, BrowserContext, Frame, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
+import { findOwnPort } from '../support/own-port.ts';
+import type { Receiver } from '../support/receiver.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { ADMIN_API_KEY } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+// Limits for a busy machine: each test is several pages.
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
+const PAGE_TIMEOUT_MS = 60_000;
+const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+
+if (CHROMIUM === undefined) process.stderr.write(`tests of the portal are skipped: ${NO_CHROMIUM}\n`);
+
+describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
+  const cleanUps: (() => Promise<void>)[] = [];
+  let scene: Scene;
+  let browser: Browser;
+  let context: BrowserContext;
+  let receiver: Receiver;
+  let subscriptionId: string;
+  /** Pages of examples/portal: the origin of the first one is listed, that of the second is not. */
+  let listed: string;
+  let unlisted: string;
+  /** The URL and the referrer of each request, and everything that a page logged. */
+  let traces: string[];
+
+  beforeAll(async () => {
+    const builds = buildConsole();
+    browser = await launchChromium();
+    cleanUps.push(() => browser.close());
+    await builds;
+    const ports = [await findOwnPort(), await findOwnPort()] as const;
+    listed = `http://localhost:${ports[0]}`;
+    unlisted = `http://localhost:${ports[1]}`;
+    scene = await startScene(cleanUps, { env: { PORTAL_ORIGINS: listed } });
+    for (const port of ports) await startExample(port);
+    receiver = await scene.receive(() => ({ status: 200, body: 'secret answer' }));
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['order.*'] });
+    subscriptionId = id;
+    await scene.publish('events.acme.order.paid', '{"card":"secret data"}');
+    await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
+  });
+  afterAll(async () => {
+    for (const cleanUp of cleanUps.reverse()) await cleanUp();
+  });
+  afterEach(() => context.close());
+
+  async function startExample(port: number): Promise<void> {
+    const env = { ...process.env, URL: scene.app.url, KEY: ADMIN_API_KEY, PORT: String(port) };
+    const path = join(import.meta.dirname, '../../examples/portal/serve.mjs');
+    const child: ChildProcess = spawn(process.execPath, [path], { env, stdio: 'ignore' });
+    cleanUps.push(() => Promise.resolve(void child.kill()));
+    await waitFor(async () => (await fetch(`http://localhost:${port}/`)).ok, { what: 'the example' });
+  }
+
+  type OpenOptions = { readonly scheme?: 'light' | 'dark'; readonly width?: number };
+
+  async function open(url: string, { scheme = 'light', width = 1280 }: OpenOptions = {}): Promise<Page> {
+    context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 800 } });
+    context.setDefaultTimeout(PAGE_TIMEOUT_MS);
+    traces = [];
+    context.on('request', (request) => {
+      traces.push(`${request.url()} ${request.headers()['referer'] ?? ''}`);
+    });
+    context.on('console', (message) => traces.push(message.text()));
+    context.on('weberror', (error) => traces.push(error.error().message));
+    const page = await context.newPage();
+    page.on('framenavigated', (frame) => traces.push(frame.url()));
+    await page.goto(url);
+    return page;
+  }
+
+  async function portalIn(page: Page): Promise<Frame> {
+    const frame = await (await page.waitForSelector('iframe')).contentFrame();
+    if (frame === null) throw new Error('there is no frame');
+    return frame;
+  }
+
+  async function mint(input = ''): Promise<{ readonly token: string; readonly code: string; readonly id: string }> {
+    const { createPortalSession } = await scene.app.graphql<{
+      createPortalSession: { token: string; code: string; session: { id: string } };
+    }>(
+      `mutation { createPortalSession(input: { tenant: "acme", scope: TENANT_WRITE ${input} }) {
+        ... on CreatePortalSessionPayload { token code session { id } } } }`,
+    );
+    const { token, code, session } = createPortalSession;
+    return { token, code, id: session.id };
+  }
+
+  /** The rules that axe finds broken. Evaluated over the protocol of the browser, which no policy hinders. */
+  async function findBarriers(page: Page | Frame): Promise<unknown[]> {
+    await page.evaluate(await readFile(AXE, 'utf8'));
+    return page.evaluate<unknown[]>(
+      `axe.run().then(({ violations }) => violations.map(({ id, nodes }) => ({ id, nodes: nodes.slice(0, 3).map(({ html }) => html.slice(0, 200)) })))`,
+    );
+  }
+
+  const expectNoSecret = () => {
+    expect(traces.length).toBeGreaterThan(3);
+    const log = scene.logLines.join('\n');
+    expect([...traces, log].filter((text) => /wh[sk]_[\w-]{20}/.test(text))).toEqual([]);
+  };
+
+  test('a page of a listed origin embeds it, with a token in no address, referrer or log', async () => {
+    const page = await open(listed);
+    const portal = await portalIn(page);
+    await portal
+      .getByRole('link', { name: new RegExp(new URL(receiver.url).host) })
+      .or(portal.getByText('Active'))
+      .first()
+      .waitFor();
+    const names = await portal.getByRole('navigation').getByRole('link').allTextContents();
+    expect(names).toEqual(['Live log', 'Events', 'Deliveries', 'Subscriptions', 'Event catalogue']);
+    await portal.getByRole('link', { name: 'Events' }).click();
+    await portal.getByText('order.paid').first().waitFor();
+    // Chromium refuses storage to frames of other sites.
+    expect(await portal.evaluate('document.cookie')).toBe('');
+    expectNoSecret();
+  });
+
+  test('a page of another origin can neither frame it nor get a token into it', async () => {
+    const page = await open(unlisted);
+    await waitFor(() => traces.some((text) => text.includes('frame-ancestors')), { what: 'the refusal' });
+    const portal = await portalIn(page);
+    expect(await portal.content()).not.toContain('root');
+    // A window of its own, which no policy about frames forbids, takes no port either.
+    const [popup] = await Promise.all([
+      context.waitForEvent('page'),
+      page.evaluate(`globalThis.popup = open('${scene.app.url}/portal/')`),
+    ]);
+    await popup.getByText('Open the portal from your application').waitFor();
+    expectNoSecret();
+  });
+
+  test.for(['light', 'dark'] as const)(
+    'a one-time link opens it once, and each page is accessible: %s',
+    async (scheme) => {
+      const { code } = await mint(', locale: "de-AT"');
+      const page = await open(`${scene.app.url}/portal/#code=${code}`, {
+        scheme,
+        width: scheme === 'light' ? 1280 : 360,
+      });
+      await page.getByText('Active').first().waitFor();
+      expect(page.url()).toBe(`${scene.app.url}/portal/`);
+      expect(await findBarriers(page)).toEqual([]);
+      for (const path of ['log', 'events', 'deliveries', 'event-types', `subscriptions/${subscriptionId}`]) {
+        await page.goto(`${scene.app.url}/portal/${path}`);
+        await page.getByRole('heading', { level: 1 }).waitFor();
+        expect([path, await findBarriers(page)]).toEqual([path, []]);
+        expect([path, await page.evaluate('document.documentElement.scrollWidth - innerWidth')]).toEqual([path, 0]);
+      }
+      for (const path of scheme === 'light' ? ['keys', 'tenants'] : ['replays', 'rejected-events']) {
+        await page.goto(`${scene.app.url}/portal/${path}`);
+        await page.getByText('This page does not exist').first().waitFor();
+      }
+      expectNoSecret();
+      await context.close();
+      const again = await open(`${scene.app.url}/portal/#code=${code}`, { scheme });
+      await again.getByText('This link was used before').waitFor();
+      expect(await findBarriers(again)).toEqual([]);
+    },
+  );
+
+  test('a token is renewed before it expires, and the live log goes on without a gap and without a row twice', async () => {
+    const page = await open(listed);
+    const portal = await portalIn(page);
+    const first = await mint();
+    const short = await mint();
+    await scene.query(`UPDATE api_keys SET expires_at = now() + interval '4 s' WHERE id = $1`, [short.id]);
+    const tokens = [short.token, first.token];
+    let asked = 0;
+    await page.route('**/portal-session', async (route) => {
+      asked += 1;
+      await route.fulfill({ json: { token: tokens[Math.min(asked, tokens.length) - 1] } });
+    });
+    await portal.goto(`${scene.app.url}/portal/log?q=type%3Alive.*`);
+    await portal.getByText('Live', { exact: true }).waitFor();
+    await scene.app.subscribe({ url: receiver.url, eventTypes: ['live.*'] });
+    await scene.publishMany('live.before', 3);
+    await portal.getByText('3 attempts', { exact: true }).waitFor();
+    const isExpired = async () =>
+      (await scene.query('SELECT FROM api_keys WHERE id = $1 AND expires_at < now()', [short.id])).length === 1;
+    await waitFor(isExpired, { what: 'the end of the first token' });
+    await scene.publishMany('live.after', 4);
+    await portal.getByText('7 attempts', { exact: true }).waitFor();
+    expect(asked).toBe(2);
+    const rows = await portal.getByRole('row').allTextContents();
+    expect(rows.filter((text) => text.includes('live.'))).toHaveLength(7);
+    expectNoSecret();
+  });
+
+  test('a subscription is deleted with the name of its host, and a session of one subscription shows no other', async () => {
+    const other = await scene.app.subscribe({ url: `${receiver.url}/other`, eventTypes: ['other.*'] });
+    const { code } = await mint(`, hidePayloads: true, subscriptionIds: ["${other.id}"]`);
+    await scene.publish('events.acme.other.event', '{"card":"secret data"}');
+    await scene.waitForDeliveries(1, `status = 'SUCCESS' AND subscription_id = '${other.id}'`);
+    const page = await open(`${scene.app.url}/portal/#code=${code}`);
+    await page.getByText('Active').first().waitFor();
+    expect(await page.getByRole('row').count()).toBe(2);
+    expect(await page.getByRole('button', { name: 'Create' }).count()).toBe(0);
+    await page.getByRole('link', { name: 'Deliveries' }).click();
+    await page.getByText('other.event').first().click();
+    await page.keyboard.press('Enter');
+    await page.getByText('Hidden in this session.').first().waitFor();
+    expect(await page.content()).not.toContain('secret');
+    await page.goto(`${scene.app.url}/portal/subscriptions/${other.id}`);
+    await page.getByRole('button', { name: 'Delete' }).click();
+    const dialog = page.getByRole('dialog');
+    const confirm = dialog.getByRole('button', { name: 'Delete' });
+    expect(await confirm.isDisabled()).toBe(true);
+    await dialog.getByRole('textbox').fill(new URL(receiver.url).host);
+    await confirm.click();
+    await page.getByText('No webhook subscription').waitFor();
+    expectNoSecret();
+  });
+
+  test('the console exchanges the key for a session, which signing out revokes', async () => {
+    const page = await open(`${scene.app.url}/console/`);
+    await page.getByLabel('API key or JWT').fill(ADMIN_API_KEY);
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Overview' }).waitFor();
+    const stored = await page.evaluate<string>(`sessionStorage.getItem('webhooks-engine.key')`);
+    expect(stored).toMatch(/^whs_/);
+    expect(await page.evaluate('JSON.stringify([sessionStorage, localStorage])')).not.toContain(ADMIN_API_KEY);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('heading', { name: 'Sign in' }).waitFor();
+    const isRefused = async () => {
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${stored}` };
+      const body = JSON.stringify({ query: '{ viewer { scope } }' });
+      return (await fetch(`${scene.app.url}/graphql`, { method: 'POST', headers, body })).status === 401;
+    };
+    await waitFor(isRefused, { what: 'the revocation' });
+    expectNoSecret();
+  });
+});
