@@ -27,8 +27,10 @@ export const replaysWords = {
   subscription: 'Id of a subscription',
   subscriptionHint: 'Empty: all of the tenant.',
   count: 'Count the deliveries',
-  counted: (deliveries: string) => `${deliveries} deliveries match. Nothing has been sent yet.`,
-  startCounted: (deliveries: string) => `Replay ${deliveries} deliveries`,
+  counted: (deliveries: number) =>
+    `${deliveries === 1 ? 'One delivery matches' : `${count(deliveries)} deliveries match`}. Nothing has been sent yet.`,
+  startCounted: (deliveries: number) =>
+    deliveries === 1 ? 'Replay one delivery' : `Replay ${count(deliveries)} deliveries`,
   empty: 'No replay yet',
   emptyHint: 'A replay sends the events of past deliveries again, for example after an endpoint was repaired.',
 } as const;

@@ -8,7 +8,6 @@ import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
-import { count } from '../ui/format.ts';
 import { replaysWords as words } from './messages.ts';
 import { readReplayForm } from './replay-form.ts';
 
@@ -56,7 +55,7 @@ export function StartReplay({ tenant, subscriptionId, onClose }: StartReplayProp
         failure={action.failure}
         actions={
           <FormButtons
-            submit={counted === undefined ? words.count : words.startCounted(count(counted))}
+            submit={counted === undefined ? words.count : words.startCounted(counted)}
             isDisabled={action.isRunning || counted === 0}
             onDismiss={onClose}
           />
@@ -113,7 +112,7 @@ export function StartReplay({ tenant, subscriptionId, onClose }: StartReplayProp
           value={values.rate}
           onChange={set('rate')}
         />
-        <p role="status">{counted === undefined ? '' : words.counted(count(counted))}</p>
+        <p role="status">{counted === undefined ? '' : words.counted(counted)}</p>
       </Form>
     </Dialog>
   );

@@ -276,7 +276,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.type('user.created');
     await tabTo(page, form.getByRole('button', { name: 'Count the deliveries' }));
     await page.keyboard.press('Enter');
-    await tabTo(page, form.getByRole('button', { name: 'Replay 1 deliveries' }));
+    await tabTo(page, form.getByRole('button', { name: 'Replay one delivery' }));
     await page.keyboard.press('Enter');
     await page.getByText('Completed').waitFor();
     await receiver.waitForRequests(2);
