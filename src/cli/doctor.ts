@@ -1,4 +1,7 @@
+import { constants, existsSync } from 'node:fs';
+import { access } from 'node:fs/promises';
 import { isIP } from 'node:net';
+import { dirname, resolve } from 'node:path';
 import process from 'node:process';
 import { type Config, ConfigError, readConfig } from '../config/config.ts';
 import { dial, type EgressRoute } from '../delivery/http/dial.ts';
@@ -88,9 +91,17 @@ async function examineDatabase(config: Config): Promise<Finding[]> {
 
 async function examineDataDir(dataDir: string): Promise<Finding> {
   return attempt('DATA_DIR', async () => {
-    await checkAccess(dataDir);
-    return { result: 'ok', text: `${dataDir}; DATABASE_URL is not set, so the start runs an embedded Postgres there` };
+    const text = 'DATABASE_URL is not set, so the start runs an embedded Postgres there';
+    const existing = nearestExisting(resolve(dataDir));
+    if (existing === resolve(dataDir)) await checkAccess(dataDir);
+    else await access(existing, constants.W_OK | constants.X_OK);
+    return { result: 'ok', text: `${dataDir}; ${text}` };
   });
+}
+
+/** The path, or the first folder above it that exists, in which the start creates the others. */
+function nearestExisting(path: string): string {
+  return existsSync(path) ? path : nearestExisting(dirname(path));
 }
 
 async function compareClocks(url: string): Promise<Omit<Finding, 'subject'>> {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { chmod, cp, mkdir, readFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import process from 'node:process';
@@ -87,3 +87,23 @@ it.runIf(isWanted)(
     expect(program.child.exitCode, program.output()).toBe(0);
   },
 );
+
+it.runIf(isWanted)('the packed program runs in an empty folder, with nothing but its packages', async () => {
+  const app = join(folder.path, 'packed');
+  await mkdir(app);
+  const { stdout: packed } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', app], {
+    cwd: ROOT,
+  });
+  // `as`: the output of npm.
+  const [tarball] = JSON.parse(packed) as { filename: string; version: string }[];
+  await writeFile(join(app, 'package.json'), '{ "private": true }');
+  const flags = ['--no-audit', '--no-fund', '--omit=optional', '--prefer-offline'];
+  await run('npm', ['install', ...flags, `./${tarball?.filename ?? ''}`], { cwd: app });
+  const command = join(app, 'node_modules/.bin/webhooks-engine');
+  const env = { PATH: process.env['PATH'] };
+  const { stdout: version } = await run(command, ['--version'], { cwd: app, env });
+  expect(version).toBe(`webhooks-engine ${tarball?.version ?? ''}\n`);
+  // It rejects unless the exit code is 0.
+  const { stdout: findings } = await run(command, ['doctor'], { cwd: app, env });
+  expect(findings).toContain('DATA_DIR');
+});
