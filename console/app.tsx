@@ -2,7 +2,7 @@ import { Component, lazy, type ReactNode, Suspense } from 'react';
 import { Route, Router, Switch, useLocation } from 'wouter';
 import { useStore } from './graphql/store.ts';
 import { ClientsProvider } from './graphql/use-clients.tsx';
-import { LiveLogPage } from './live-log/live-log-page.tsx';
+
 import { messages } from './messages.ts';
 import { session } from './session/session.ts';
 import { SignInAgain, SignInPage } from './session/sign-in.tsx';
@@ -11,6 +11,7 @@ import { IS_PORTAL } from './shell/front-end.ts';
 import { Layout, PageTitle } from './shell/layout.tsx';
 import { EmptyState, SkeletonRows } from './ui/states.tsx';
 
+const LiveLogPage = lazy(async () => ({ default: (await import('./live-log/live-log-page.tsx')).LiveLogPage }));
 const EventPage = lazy(async () => ({ default: (await import('./events/event-page.tsx')).EventPage }));
 const EventsPage = lazy(async () => ({ default: (await import('./events/events-page.tsx')).EventsPage }));
 const DeliveryPage = lazy(async () => ({ default: (await import('./deliveries/delivery-page.tsx')).DeliveryPage }));
