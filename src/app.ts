@@ -3,6 +3,8 @@ import type { Registry } from 'prom-client';
 import { Credentials } from './auth/credentials.ts';
 import type { Config } from './config/config.ts';
 import type { EgressPolicy } from './delivery/http/egress-policy.ts';
+import { ChangeFeeds } from './delivery-log/changes/feeds.ts';
+import { FairReads } from './delivery-log/fair-reads.ts';
 import { LiveLog } from './delivery-log/live.ts';
 import type { Report } from './embedded/report.ts';
 import { createPublishEvents } from './events/publish.ts';
@@ -161,6 +163,7 @@ export function createHttpServer(
   const checkReadiness = createReadiness(config.roles, checks);
   const createApi = () => {
     const databaseUrl = databaseUrls.directUrl;
+    const reads = new FairReads();
     const credentials = new Credentials({ adminApiKeys, jwt: config.jwt, database, databaseUrl, log });
     return {
       credentials,
@@ -174,7 +177,8 @@ export function createHttpServer(
         log,
         apiKeyRevoked: credentials.revoked,
         maxSubscriptionsPerTenant: config.maxSubscriptionsPerTenant,
-        liveLog: new LiveLog({ feed, database, log }),
+        liveLog: new LiveLog({ feed, database, reads, log }),
+        changes: new ChangeFeeds({ database, reads, log }),
         publishEvents: createPublishEvents({ database, deliveries, schemaThread, log, metrics, tracing }),
         replayFeed: new ReplayFeed(database, log),
         server: describeServer(config, checkReadiness),

@@ -1,6 +1,15 @@
 import { isTenant, matchTenant, requireWholeTenant, type Viewer } from '../auth/viewer.ts';
 import { isEventTypePattern } from '../events/event-type.ts';
-import type { Attempt, DeliveryStatus, FailureReason, Prisma } from '../generated/prisma/client.ts';
+import type {
+  Attempt,
+  Delivery,
+  DeliveryStatus,
+  Event,
+  FailureReason,
+  Prisma,
+  RejectedEvent,
+  RejectionReason,
+} from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { CLOCK_DRIFT_MS, isUuid, uuid7Floor } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
@@ -58,8 +67,32 @@ function describeFilter(filter: DeliveryFilter): Rule[] {
 
 /** Evaluates the filter on attempts in memory. */
 export function attemptMatches(filter: DeliveryFilter): (attempt: Attempt) => boolean {
+  return evaluate(filter, (attempt) => attempt);
+}
+
+/** Evaluates the filter on deliveries in memory; it must have no conditions on attempts. */
+export function deliveryMatches(filter: DeliveryFilter): (delivery: Delivery) => boolean {
+  return evaluate(filter, (delivery) => ({ ...delivery, startedAt: delivery.createdAt }));
+}
+
+type EventFilter = Pick<DeliveryFilter, 'tenant' | 'eventTypes' | 'from' | 'to'>;
+
+/** Evaluates the filter on events in memory. */
+export function eventMatches(filter: EventFilter): (event: Pick<Event, 'tenant' | 'type' | 'createdAt'>) => boolean {
+  return evaluate(filter, ({ tenant, type, createdAt }) => ({ tenant, eventType: type, startedAt: createdAt }));
+}
+
+/** The columns that comparisons can be about. */
+type Comparable = { readonly tenant: string | null } & Partial<
+  Pick<Attempt, 'subscriptionId' | 'eventType' | 'failureReason' | 'statusCode' | 'startedAt'>
+> & { readonly status?: DeliveryStatus };
+
+function evaluate<Row>(filter: DeliveryFilter, columnsOf: (row: Row) => Comparable): (row: Row) => boolean {
   const rules = describeFilter(filter);
-  return (attempt) => rules.every((rule) => rule.some((comparison) => holds(comparison, attempt)));
+  return (row) => {
+    const columns = columnsOf(row);
+    return rules.every((rule) => rule.some((comparison) => holds(comparison, columns)));
+  };
 }
 
 /** Every problem of a filter. `tenantProblem`: the reason why the viewer may not name the tenant. */
@@ -102,14 +135,16 @@ function describeEventTypes(patterns: readonly string[] | undefined): Rule | und
   );
 }
 
-function holds(comparison: Comparison, attempt: Attempt): boolean {
-  if ('equals' in comparison) return attempt[comparison.field] === comparison.equals;
-  if ('startsWith' in comparison) return attempt.eventType.startsWith(comparison.startsWith);
-  if ('notBefore' in comparison) return attempt.startedAt >= comparison.notBefore;
-  if ('before' in comparison) return attempt.startedAt < comparison.before;
-  const { statusCode } = attempt;
+function holds(comparison: Comparison, row: Comparable): boolean {
+  if ('equals' in comparison) return row[comparison.field] === comparison.equals;
+  const { eventType = '', startedAt = BEGINNING, statusCode = null } = row;
+  if ('startsWith' in comparison) return eventType.startsWith(comparison.startsWith);
+  if ('notBefore' in comparison) return startedAt >= comparison.notBefore;
+  if ('before' in comparison) return startedAt < comparison.before;
   return statusCode !== null && statusCode >= comparison.range.from && statusCode <= comparison.range.to;
 }
+
+const BEGINNING = new Date(0);
 
 /** Matches no row. `OR: []` means the same, but Prisma 7.10 drops it inside an `AND`, and then every row matches. */
 const NOTHING = { id: { in: [] } };
@@ -169,9 +204,7 @@ export function deliveryWhere({ statusCodes, failureReasons, ...own }: DeliveryF
 }
 
 /** The filter as a condition on the table of events: their type, and the time at which they were recorded. */
-export function eventWhere(
-  filter: Pick<DeliveryFilter, 'tenant' | 'eventTypes' | 'from' | 'to'>,
-): Prisma.EventWhereInput {
+export function eventWhere(filter: EventFilter): Prisma.EventWhereInput {
   const { tenant, eventTypes, from, to } = filter;
   const conditions = describeFilter({ tenant, eventTypes, from, to }).map((rule) =>
     compare(rule, (field) => (field === 'eventType' ? 'type' : field === 'startedAt' ? 'createdAt' : field)),
@@ -180,6 +213,14 @@ export function eventWhere(
 }
 
 type Times = Pick<DeliveryFilter, 'from' | 'to'>;
+
+type RejectionFilter = Optional<{ tenant: string; reasons: readonly RejectionReason[]; from: Date; to: Date }>;
+
+/** Evaluates a filter of rejected events in memory. */
+export function rejectionMatches({ reasons, ...filter }: RejectionFilter): (rejection: RejectedEvent) => boolean {
+  const others = evaluate<RejectedEvent>(filter, ({ tenant, createdAt }) => ({ tenant, startedAt: createdAt }));
+  return (rejection) => reasons?.includes(rejection.reason) !== false && others(rejection);
+}
 
 /** The condition on rejected events of this time. */
 export function rejectionWhere({ from, to }: Times): Prisma.RejectedEventWhereInput {

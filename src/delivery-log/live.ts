@@ -2,9 +2,9 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { LATE_AFTER_MS } from '../delivery/sending/result-writer.ts';
 import { InFlight } from '../lib/loop.ts';
-import { FairSemaphore } from '../lib/semaphore.ts';
 import { uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
+import type { FairReads } from './fair-reads.ts';
 import type { AnnouncedAttempt, AttemptFeed, CommittedAttempt } from './feed.ts';
 
 export type LogWatcher = {
@@ -18,6 +18,7 @@ export type LogWatcher = {
 type LiveLogOptions = {
   readonly feed: Pick<AttemptFeed, 'watch'>;
   readonly database: Pick<Database, 'pool' | 'clock'>;
+  readonly reads: FairReads;
   readonly log: Logger;
 };
 
@@ -35,10 +36,6 @@ const RECOVERY_MS = 30_000;
 const STALE_AFTER_MS = 60_000;
 /** Maximum sources (see uuid7Source) whose last ids are kept. */
 const MAX_SOURCES = 1_000;
-/** Concurrent reads, of the 10 connections that GraphQL has: a thousand watchers may reconnect when an api process starts. */
-const MAX_READS = 3;
-/** Concurrent reads of one tenant, because they may be slow. */
-const MAX_READS_PER_HOLDER = 2;
 
 /**
  * The attempts of all senders as they are committed, for the watchers in this process. Announcements can get lost:
@@ -58,7 +55,6 @@ export class LiveLog {
   #findingOutage: Promise<void> | undefined;
   /** `since`: the last check before the outage; `until`: when senders have committed their pending attempts. */
   #outage = { since: 0, until: 0 };
-  readonly #reads = new FairSemaphore({ max: MAX_READS, maxPerKey: MAX_READS_PER_HOLDER });
   readonly #reading = new InFlight();
   #release: (() => void) | undefined;
 
@@ -98,19 +94,17 @@ export class LiveLog {
     return now - (this.#checkedAt ?? 0) > OUTAGE_AFTER_MS;
   }
 
-  /** Waits for reads in progress. Call it after all watchers have left. */
+  /** Waits for checks in progress. Call it after all watchers have left. */
   async stop(): Promise<void> {
     await this.#reading.settled();
   }
 
   /** Runs a watcher's read of Postgres: few at a time, round-robin by tenant. */
   readFairly<T>(tenant: string, read: () => Promise<T>): Promise<T> {
-    return this.#reading.track(
-      this.#reads.run(tenant, async () => {
-        await this.#ensureOutageKnown();
-        return read();
-      }),
-    );
+    return this.#options.reads.run(tenant, async () => {
+      await this.#ensureOutageKnown();
+      return read();
+    });
   }
 
   /** A process that has not been checking searches the log for an outage before the first read. */

@@ -5,14 +5,10 @@ import type { Database } from '../postgres/client.ts';
 import type { CommittedAttempt } from './feed.ts';
 import { attemptMatches, attemptWhere, type DeliveryFilter } from './filter.ts';
 import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';
+import { type Emission, emissionsOf, LiveBuffer } from './live-buffer.ts';
 
 /** `position`: where to resume, with the last attempt seen of every process. */
 type LiveAttempt = Attempt & { readonly position: string };
-
-/** A failure is the last emission. The resolver throws its error, so that every transport reports it in the same way. */
-type Emission =
-  | { readonly kind: 'attempt'; readonly attempt: LiveAttempt }
-  | { readonly kind: 'failure'; readonly error: unknown };
 
 type LogServices = { readonly liveLog: LiveLog; readonly database: Database };
 
@@ -34,46 +30,33 @@ type WatchOptions = {
  * between, and reads from Postgres whatever was not announced or did not fit into the buffer. Ends when the server stops;
  * `return` ends it at once, even while it waits.
  */
-export function watchDeliveryLog(context: WatchContext, options: WatchOptions): AsyncIterableIterator<Emission> {
+export function watchDeliveryLog(
+  context: WatchContext,
+  options: WatchOptions,
+): AsyncIterableIterator<Emission<LiveAttempt>> {
   const stream = new AttemptStream(context.services.liveLog, attemptMatches(options.filter), context.stopping);
-  const emissions = emit(context, { ...options, stream, startedAt: context.services.database.clock.now() });
-  return {
-    next: () => emissions.next(),
-    // A generator's own `return` would wait for the next attempt.
-    return: () => {
-      stream.end();
-      return emissions.return(undefined);
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-  };
+  const startedAt = context.services.database.clock.now();
+  return emissionsOf({ buffer: stream, values: attemptsOf(context, { ...options, stream, startedAt }) });
 }
 
-type EmitOptions = WatchOptions & { readonly stream: AttemptStream; readonly startedAt: number };
+type AttemptsOptions = WatchOptions & { readonly stream: AttemptStream; readonly startedAt: number };
 
-async function* emit(context: WatchContext, options: EmitOptions): AsyncGenerator<Emission, undefined> {
+async function* attemptsOf(context: WatchContext, options: AttemptsOptions): AsyncGenerator<LiveAttempt, void> {
   const { stream, filter, after, startedAt } = options;
   const { liveLog, database } = context.services;
   const readFairly = createFairRead(context, stream);
-  try {
-    const position = after ?? (await readFairly(() => endOfLog(context.services, startedAt)));
-    const show = (attempt: Attempt): Emission => {
-      position.add(attempt.id, liveLog.settledId);
-      return toEmission(attempt, position);
-    };
-    let taken = after === undefined ? await stream.take() : 'gap';
-    for (; taken !== undefined; taken = await stream.take()) {
-      if (taken === 'gap') {
-        for await (const attempt of catchUp(database.prisma, { liveLog, stream, filter, position, readFairly })) {
-          yield show(attempt);
-        }
-      } else for (const attempt of unseenOf(taken, position)) yield show(attempt);
-    }
-  } catch (error) {
-    if (!stream.ended) yield { kind: 'failure', error };
-  } finally {
-    stream.end();
+  const position = after ?? (await readFairly(() => endOfLog(context.services, startedAt)));
+  const show = (attempt: Attempt): LiveAttempt => {
+    position.add(attempt.id, liveLog.settledId);
+    return { ...attempt, position: position.toString() };
+  };
+  let taken = after === undefined ? await stream.take() : 'gap';
+  for (; taken !== undefined; taken = await stream.take()) {
+    if (taken === 'gap') {
+      for await (const attempt of catchUp(database.prisma, { liveLog, stream, filter, position, readFairly })) {
+        yield show(attempt);
+      }
+    } else for (const attempt of unseenOf(taken, position)) yield show(attempt);
   }
 }
 
@@ -108,91 +91,35 @@ async function endOfLog({ database, liveLog }: LogServices, timeMs: number): Pro
   return position;
 }
 
-function toEmission(attempt: Attempt, position: LogPosition): Emission {
-  return { kind: 'attempt', attempt: { ...attempt, position: position.toString() } };
-}
-
 /** An attempt, or the id up to which no more attempts are committed. */
 type StreamItem =
   | { readonly kind: 'attempt'; readonly attempt: CommittedAttempt }
   | { readonly kind: 'settled'; readonly id: string };
 
-const MAX_BUFFERED = 1_000;
-
-/**
- * A buffer of at most 1,000 committed attempts. If a slow reader lets it overflow, that is a gap, to be read from Postgres.
- * Late attempts are kept, because the reader may not find them there.
- */
-export class AttemptStream {
-  readonly #release: () => void;
-  readonly #signal: AbortSignal;
-  #buffer: StreamItem[] = [];
-  #hasGap = false;
-  #ended = false;
-  #wake: (() => void) | undefined;
-
+/** The committed attempts. Late ones are kept at a gap, because the reader may not find them in Postgres. */
+export class AttemptStream extends LiveBuffer<StreamItem> {
   constructor(liveLog: Pick<LiveLog, 'watch'>, matches: (attempt: Attempt) => boolean, signal: AbortSignal) {
-    this.#signal = signal;
-    this.#release = liveLog.watch({
-      onAttempt: (attempt) => {
-        if (matches(attempt)) this.#push({ kind: 'attempt', attempt });
-      },
-      onGap: this.#onGap,
-      onSettled: (id) => {
-        if (this.#buffer.at(-1)?.kind === 'settled') this.#buffer.pop();
-        this.#push({ kind: 'settled', id });
-      },
+    super({
+      signal,
+      survivesGap: isLate,
+      watch: ({ push, gap }) =>
+        liveLog.watch({
+          onAttempt: (attempt) => {
+            if (matches(attempt)) push({ kind: 'attempt', attempt });
+          },
+          onGap: gap,
+          onSettled: (id) => {
+            const settled = { kind: 'settled', id } as const;
+            push(settled, ({ kind }) => (kind === 'settled' ? settled : undefined));
+          },
+        }),
     });
-    signal.addEventListener('abort', this.end);
-    if (signal.aborted) this.end();
-  }
-
-  get ended(): boolean {
-    return this.#ended;
-  }
-
-  /** Resolves with the buffered items, or with a gap that precedes them; undefined once the stream has ended. */
-  async take(): Promise<readonly StreamItem[] | 'gap' | undefined> {
-    while (!this.#ended && !this.#hasGap && this.#buffer.length === 0) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    if (this.#ended) return undefined;
-    if (this.#hasGap) {
-      this.#hasGap = false;
-      return 'gap';
-    }
-    const taken = this.#buffer;
-    this.#buffer = [];
-    return taken;
   }
 
   /** Discards items that can now be read from Postgres: all but late attempts up to this id. */
   discardReadable(id: string): void {
-    this.#buffer = this.#buffer.filter((item) => isLate(item) && item.attempt.id <= id);
+    this.keep((item) => isLate(item) && item.attempt.id <= id);
   }
-
-  /** Stops watching, and ends a pending `take`. */
-  readonly end = (): void => {
-    this.#ended = true;
-    this.#signal.removeEventListener('abort', this.end);
-    this.#release();
-    this.#wake?.();
-  };
-
-  #push(item: StreamItem): void {
-    if (this.#buffer.length >= MAX_BUFFERED) this.#onGap();
-    if (this.#buffer.length < MAX_BUFFERED) this.#buffer.push(item);
-    this.#wake?.();
-  }
-
-  /** Buffered attempts can be read from Postgres, except late ones. */
-  readonly #onGap = (): void => {
-    this.#buffer = this.#buffer.filter(isLate);
-    this.#hasGap = true;
-    this.#wake?.();
-  };
 }
 
 function isLate(item: StreamItem): item is StreamItem & { readonly kind: 'attempt' } {

@@ -1,4 +1,5 @@
 import type { NewDelivery } from '../delivery/queue/store.ts';
+import { recordChanges } from '../postgres/changes.ts';
 import type { Queryable } from '../postgres/client.ts';
 import type { EventRow } from './store.ts';
 
@@ -111,7 +112,7 @@ const INSERT_BATCH = `
     WHERE (input.event_id IN (SELECT id FROM new_event)) IS TRUE
     ON CONFLICT DO NOTHING
     RETURNING id, subscription_id, enqueued_at IS NOT NULL AS is_published
-  ), new_backlog AS (
+  ), ${recordChanges({ events: 'new_event', deliveries: 'new_delivery' })}, new_backlog AS (
     SELECT subscription_id FROM subscription_states
     WHERE subscription_id = ANY (ARRAY(SELECT subscription_id FROM new_delivery WHERE NOT is_published))
       AND NOT is_backlogged

@@ -1,5 +1,6 @@
 import type { EventSource } from '../generated/prisma/enums.ts';
 import { idRange } from '../lib/uuid7.ts';
+import { recordChanges } from '../postgres/changes.ts';
 import type { Queryable } from '../postgres/client.ts';
 
 export type NewEvent = {
@@ -64,9 +65,12 @@ export async function insertRejectedEvents(
   rejections: readonly NewRejectedEvent[],
 ): Promise<NewRejectedEvent[]> {
   const { rows } = await db.query<{ id: string }>(
-    `INSERT INTO rejected_events (id, tenant, subject, reason, message, size_bytes)
-     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::rejection_reason[], $5::text[], $6::integer[])
-     ON CONFLICT DO NOTHING RETURNING id`,
+    `WITH inserted AS (
+       INSERT INTO rejected_events (id, tenant, subject, reason, message, size_bytes)
+       SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::rejection_reason[], $5::text[], $6::integer[])
+       ON CONFLICT DO NOTHING RETURNING id
+     ), ${recordChanges({ rejected_events: 'inserted' })}
+     SELECT id FROM inserted`,
     [
       rejections.map((rejection) => rejection.id),
       rejections.map((rejection) => rejection.tenant ?? null),

@@ -1,6 +1,7 @@
 import { markCancelled, notifyCancelled } from '../delivery/queue/cancel.ts';
 import { scheduleSweep } from '../delivery/queue/state.ts';
 import { idRange } from '../lib/uuid7.ts';
+import { recordChanges } from '../postgres/changes.ts';
 import type { Queryable } from '../postgres/client.ts';
 import type { Replayed, ReplayPortion } from './job.ts';
 
@@ -39,8 +40,8 @@ const RETRY = `
     UPDATE deliveries d SET status = 'PENDING', completed_at = NULL, next_attempt_at = now(), waiting_for = NULL,
       enqueued_at = NULL, leased_until = NULL
     FROM candidate WHERE d.id = candidate.id AND d.id BETWEEN $2::uuid AND $3::uuid
-    RETURNING d.subscription_id, d.next_attempt_at
-  )${scheduleSweep('retried')}
+    RETURNING d.id, d.subscription_id, d.next_attempt_at
+  ), ${recordChanges({ deliveries: 'retried' })}${scheduleSweep('retried')}
   RETURNING (SELECT count(*) FROM retried)::integer AS count,
     (SELECT max(position) FROM candidate)::integer AS last`;
 

@@ -1,5 +1,6 @@
 import { scheduleSweep } from '../delivery/queue/state.ts';
 import { idRange, isUuid, uuid7 } from '../lib/uuid7.ts';
+import { recordChanges } from '../postgres/changes.ts';
 import { change, type Database } from '../postgres/client.ts';
 
 /** Events of one call. Bounds the statement, and the burst on the endpoint. */
@@ -50,5 +51,5 @@ const DELIVER_EVENTS = `
       SELECT FROM deliveries d WHERE d.event_id = event.id AND d.subscription_id = s.id AND d.status = 'PENDING'
     )
     RETURNING id, subscription_id, next_attempt_at
-  )${scheduleSweep('inserted')}
+  ), ${recordChanges({ deliveries: 'inserted' })}${scheduleSweep('inserted')}
   RETURNING (SELECT array_agg(id ORDER BY id) FROM inserted) AS ids`;

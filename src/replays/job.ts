@@ -4,6 +4,7 @@ import type { Prisma } from '../generated/prisma/client.ts';
 import type { ReplayKind } from '../generated/prisma/enums.ts';
 import { Loop } from '../lib/loop.ts';
 import { idRange, uuid7, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
+import { recordChanges } from '../postgres/changes.ts';
 import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
 import { cancelDeliveries, retryDeliveries } from './bulk.ts';
 
@@ -255,8 +256,8 @@ const INSERT_REPLAYED = `
   ), inserted AS (
     INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at, replay_id)
     SELECT id, tenant, subscription_id, event_id, type, now(), $4::uuid FROM new_delivery
-    RETURNING subscription_id, next_attempt_at
-  )${scheduleSweep('inserted')}
+    RETURNING id, subscription_id, next_attempt_at
+  ), ${recordChanges({ deliveries: 'inserted' })}${scheduleSweep('inserted')}
   RETURNING (SELECT count(*) FROM inserted)::integer AS created,
     (SELECT max(position) FROM new_delivery)::integer AS last`;
 

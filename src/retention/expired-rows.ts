@@ -33,7 +33,7 @@ export async function deleteOldAuditEntries(
 
 /**
  * Deletes expired rows that are in no droppable partition: rows of the default partitions, rejected events, replays,
- * attempt counts, ended sessions, and the publishers' ids and matching settings of events that no longer exist.
+ * attempt counts, ended sessions, recorded changes, and the publishers' ids and matching settings of events that no longer exist.
  */
 export async function deleteExpiredRows(
   db: Queryable,
@@ -48,6 +48,7 @@ export async function deleteExpiredRows(
     deleteOldReplays,
     deleteOldCounts,
     deleteEndedSessions,
+    deleteOldChanges,
   ]) {
     const isDone = await inBatches(deadline, async () => {
       const count = await deletion(db, { beforeId, limit: BATCH });
@@ -121,6 +122,30 @@ export async function deleteOldCounts(
   );
   return rows.length;
 }
+
+/**
+ * Deletes up to `limit` changes that were recorded over an hour ago and returns their number. Positions without their
+ * transactions are incomplete from then on (delivery-log/changes/journal.ts).
+ */
+export async function deleteOldChanges(db: Queryable, { limit }: { readonly limit: number }): Promise<number> {
+  const { rows } = await db.query(DELETE_OLD_CHANGES, [limit]);
+  return rows.length;
+}
+
+// A row of a transaction that this Postgres has not begun comes from a restored dump.
+const DELETE_OLD_CHANGES = `
+  WITH oldest AS (
+    SELECT ctid, xid, logged_at FROM changes WHERE xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY xid LIMIT $1
+  ), expired AS (
+    SELECT ctid, xid FROM oldest WHERE logged_at < now() - interval '1 hour'
+  ), last AS (
+    SELECT xid, xid::text::bigint + 1 AS next FROM expired ORDER BY xid DESC LIMIT 1
+  ), marked AS (
+    UPDATE change_readers SET complete_from = format('%s:%s:', next, next)::pg_snapshot
+    FROM last WHERE pg_snapshot_xmax(complete_from) <= last.xid
+  )
+  DELETE FROM changes WHERE ctid = ANY (ARRAY(SELECT ctid FROM expired)) OR xid >= pg_snapshot_xmax(pg_current_snapshot())
+  RETURNING 1`;
 
 /** Deletes up to `limit` expired rejected events and returns their number. */
 async function deleteOldRejections(

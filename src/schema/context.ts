@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Viewer } from '../auth/viewer.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
+import type { ChangeFeeds } from '../delivery-log/changes/feeds.ts';
 import type { EventSummary } from '../delivery-log/counts.ts';
 import type { LiveLog } from '../delivery-log/live.ts';
 import type { ChildPages, EventData } from '../delivery-log/pages.ts';
@@ -18,6 +19,7 @@ import type { ServerInfo } from './server.ts';
 export type SchemaServices = WebhookSubscriptionServices & {
   readonly deliveries: DeliveryStream;
   readonly liveLog: LiveLog;
+  readonly changes: ChangeFeeds;
   readonly log: Logger;
   /** Ends the use of a revoked API key or replaced token in this process; Postgres notifies the others. */
   readonly apiKeyRevoked: (id: string) => void;

@@ -263,7 +263,7 @@ builder.subscriptionField('deliveryLog', (t) =>
     },
     resolve: (emission) => {
       if (emission.kind === 'failure') throw emission.error;
-      return emission.attempt;
+      return emission.value;
     },
   }),
 );

@@ -1,9 +1,11 @@
 import { parsePrismaCursor } from '@pothos/plugin-prisma';
+import { ChangePosition } from '../delivery-log/changes/position.ts';
 import { type DeliveryFilter, problemsOfFilter } from '../delivery-log/filter.ts';
 import { LogPosition } from '../delivery-log/watch.ts';
 import { isEventType } from '../events/event-type.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
+import type { ChangedTable } from '../postgres/changes.ts';
 
 export const DEFAULT_PAGE_SIZE = 50;
 export const MAX_PAGE_SIZE = 250;
@@ -54,6 +56,16 @@ export function parseCursor(cursor: string, path: string): string {
   const id = readCursor(cursor);
   if (!isUuid(id)) throw new InvalidInputError([{ path, message: NO_CURSOR }]);
   return id;
+}
+
+/** Parses a cursor of a stream of changes; undefined without one. */
+export function readChangePosition(
+  cursor: string | null | undefined,
+  table: ChangedTable,
+): { readonly after: ChangePosition | undefined; readonly problems: readonly InputProblem[] } {
+  const after = cursor == null ? undefined : ChangePosition.parse(readCursor(cursor), table);
+  const isWrong = cursor != null && after === undefined;
+  return { after, problems: isWrong ? [{ path: 'after', message: 'is not a cursor of this stream' }] : [] };
 }
 
 /** Parses a cursor of the delivery log. */

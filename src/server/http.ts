@@ -195,7 +195,7 @@ export class HttpServer {
     clearTimeout(timer);
     // Running operations use the parts that are stopped next.
     const { api } = this.#options;
-    const feeds = api === undefined ? [] : [api.services.liveLog, api.services.replayFeed];
+    const feeds = api === undefined ? [] : [api.services.liveLog, api.services.changes, api.services.replayFeed];
     await atMost(STOP_WITHIN_MS, Promise.all([answered, ...feeds.map((feed) => feed.stop())]));
     await api?.credentials.stop();
   }

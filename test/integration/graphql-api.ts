@@ -6,6 +6,8 @@ import { Credentials } from '../../src/auth/credentials.ts';
 import { createCpuShares, createRateLimit } from '../../src/auth/quota.ts';
 import { NO_TRACE } from '../../src/delivery/http/request.ts';
 import type { DeliveryStream } from '../../src/delivery/queue/stream.ts';
+import { ChangeFeeds } from '../../src/delivery-log/changes/feeds.ts';
+import { FairReads } from '../../src/delivery-log/fair-reads.ts';
 import type { AttemptFeed } from '../../src/delivery-log/feed.ts';
 import { LiveLog } from '../../src/delivery-log/live.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
@@ -72,6 +74,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
   await waitFor(() => bus.connected, { what: 'NATS' });
   const credentials = new Credentials({ adminApiKeys: [ADMIN_KEY], jwt: undefined, database, databaseUrl: url, log });
   const schemaThread = new SchemaThread({ log, metrics: new Registry() });
+  const reads = new FairReads();
   const services = {
     database,
     secretBox,
@@ -79,7 +82,8 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
     schemaThread,
     log,
     apiKeyRevoked: credentials.revoked,
-    liveLog: new LiveLog({ feed, database, log }),
+    liveLog: new LiveLog({ feed, database, reads, log }),
+    changes: new ChangeFeeds({ database, reads, log }),
     publishEvents: createPublishEvents({ database, deliveries, schemaThread, log, metrics: new Registry() }),
     replayFeed: new ReplayFeed(database, log),
     egressPolicy: { allowCidrs: ['127.0.0.0/8'], allowHttp: 'loopback' as const, denyPorts: new Set<number>() },

@@ -146,6 +146,13 @@ const CASES: Readonly<Record<string, Case>> = {
     `redactEvent(id: "${x.eventId}", tenant: "${x.tenant}")`,
   ],
   'Mutation.cancelReplay': (x) => [`cancelReplay(id: "${x.replayId}")`],
+  'Subscription.deliveryChanges': (x) => filters('deliveryChanges', x),
+  'Subscription.subscriptionChanges': (x) => [
+    `subscriptionChanges(filter: { tenant: "${x.tenant}" })`,
+    `subscriptionChanges(filter: { subscriptionIds: ["${x.subscriptionId}"] })`,
+  ],
+  'Subscription.eventLog': (x) => ['eventLog', `eventLog(filter: { tenant: "${x.tenant}" })`],
+  'Subscription.rejectedEventLog': (x) => ['rejectedEventLog', `rejectedEventLog(filter: { tenant: "${x.tenant}" })`],
   'Subscription.replayProgress': (x) => [`replayProgress(id: "${x.replayId}")`],
   'Subscription.deliveryLog': (x) => [...filters('deliveryLog', x), `deliveryLog(after: "${cursorOf(x.attemptId)}")`],
   'WebhookSubscription.deliveries': (x, own) =>
@@ -198,7 +205,10 @@ const ADMINISTRATION = /^(ApiKey|ServerHealth|Tenant)/;
 const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
 const ROOTS = ['Query', 'Mutation', 'Subscription'];
 /** Everybody's, and those that change by themselves: attempts are counted in the background. */
-const NOBODYS_TABLES = ['_prisma_migrations', 'attempt_counts', 'event_types', 'uncounted_attempts'];
+const NOBODYS_TABLES = [
+  ...['_prisma_migrations', 'attempt_counts', 'change_readers', 'changes', 'event_types'],
+  'uncounted_attempts',
+];
 /** For the rows of each table, whose they are. */
 const OWNER_OF: Readonly<Record<string, string>> = {
   tenants: 'name',

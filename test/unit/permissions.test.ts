@@ -77,6 +77,10 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Mutation.redactEvent': WRITERS,
   'Mutation.cancelReplay': WRITERS,
   'Subscription.deliveryLog': READERS,
+  'Subscription.deliveryChanges': READERS,
+  'Subscription.subscriptionChanges': READERS,
+  'Subscription.eventLog': READERS,
+  'Subscription.rejectedEventLog': READERS,
   'Subscription.replayProgress': READERS,
   'Subscription.deliveryJobProgress': READERS,
 };

@@ -94,9 +94,18 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   ],
   Subscription: [
     'deliveryLog(after: String, filter: DeliveryFilter): Attempt!',
+    'deliveryChanges(after: String, filter: DeliveryFilter): DeliveryChange!',
+    'subscriptionChanges(after: String, filter: SubscriptionChangeFilter): SubscriptionChange!',
+    'eventLog(after: String, filter: EventFilter): LoggedEvent!',
+    'rejectedEventLog(after: String, filter: RejectedEventFilter): LoggedRejectedEvent!',
     'replayProgress(id: ID!): Replay!',
     'deliveryJobProgress(id: ID!): DeliveryJob!',
   ],
+  DeliveryChange: ['cursor: String!', 'delivery: Delivery!'],
+  SubscriptionChange: ['cursor: String!', 'subscription: WebhookSubscription!'],
+  LoggedEvent: ['cursor: String!', 'event: Event!'],
+  LoggedRejectedEvent: ['cursor: String!', 'rejectedEvent: RejectedEvent!'],
+  SubscriptionChangeFilter: ['tenant: String', 'subscriptionIds: [ID!]'],
   CreateWebhookSubscriptionInput: [
     ...['tenant: String', 'url: String!', 'eventTypes: [String!]!', 'description: String', 'headers: [HeaderInput!]'],
     ...['isActive: Boolean', 'timeoutMs: Int', 'maxInFlight: Int', 'rateLimitPerSecond: Int'],

@@ -60,6 +60,7 @@ BEGIN
     RETURNING version INTO NEW.version;
   NEW.updated_at := now();
   PERFORM pg_notify('webhook_subscription_changed', NEW.id::text);
+  INSERT INTO changes (subscriptions) VALUES (ARRAY[NEW.id]);
   RETURN NEW;
 END $$;
 CREATE TRIGGER webhook_subscription_changed BEFORE INSERT OR UPDATE ON webhook_subscriptions
@@ -133,6 +134,38 @@ CREATE INDEX subscription_states_open_idx ON subscription_states (subscription_i
 CREATE INDEX subscription_states_failing_idx ON subscription_states (subscription_id) WHERE failing_since IS NOT NULL;
 CREATE INDEX subscription_states_paused_idx ON subscription_states (subscription_id) WHERE paused_until IS NOT NULL;
 CREATE INDEX subscription_states_next_sweep_at_idx ON subscription_states (next_sweep_at) WHERE next_sweep_at IS NOT NULL;
+
+-- The changes of the last hours, for live streams (ADR 31): a row for each statement that changed something, with the ids of
+-- the changed rows, and the transaction. A reader's position is a snapshot, so it tells which transactions it has seen.
+CREATE TABLE changes (
+  xid             xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  logged_at       timestamptz(3) NOT NULL DEFAULT now(),
+  events          uuid[],
+  rejected_events uuid[],
+  deliveries      uuid[],
+  subscriptions   uuid[]
+);
+CREATE INDEX changes_xid_idx ON changes (xid);
+
+-- One row while there are readers, and some time after: without it, changes are not recorded.
+CREATE TABLE change_readers (
+  until         timestamptz(3) NOT NULL,
+  -- Changes of transactions that are not in this snapshot are recorded and were not deleted.
+  complete_from pg_snapshot NOT NULL
+);
+CREATE UNIQUE INDEX change_readers_one_idx ON change_readers ((true));
+
+CREATE FUNCTION subscription_state_changed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  INSERT INTO changes (subscriptions) VALUES (ARRAY[NEW.subscription_id]);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER subscription_state_changed AFTER UPDATE OF opened_at, failing_since, paused_until ON subscription_states
+  FOR EACH ROW WHEN (
+    (OLD.opened_at, OLD.failing_since, OLD.paused_until)
+      IS DISTINCT FROM (NEW.opened_at, NEW.failing_since, NEW.paused_until)
+  )
+  EXECUTE FUNCTION subscription_state_changed();
 
 -- Notices about subscriptions by tenant and event type: their number since minute_from, and those beyond the limit, which
 -- are summarized in one notice with the data of the latest.

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { NotFoundError } from '../../lib/errors.ts';
 import { idRange, isUuid } from '../../lib/uuid7.ts';
+import { recordChanges } from '../../postgres/changes.ts';
 import { change, type Database, type Queryable } from '../../postgres/client.ts';
 import { type DeliveryKey, DeliveryNotPendingError } from './retry.ts';
 import { lockDelivery } from './store.ts';
@@ -46,9 +47,13 @@ export class Cancellations {
 /** Marks pending deliveries as cancelled. */
 export async function markCancelled(db: Queryable, deliveryIds: readonly string[]): Promise<void> {
   await db.query(
-    `UPDATE deliveries SET status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
-       enqueued_at = NULL, leased_until = NULL
-     WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid AND status = 'PENDING'`,
+    `WITH cancelled AS (
+       UPDATE deliveries SET status = 'CANCELLED', completed_at = now(), next_attempt_at = NULL, waiting_for = NULL,
+         enqueued_at = NULL, leased_until = NULL
+       WHERE id = ANY ($1::uuid[]) AND id BETWEEN $2::uuid AND $3::uuid AND status = 'PENDING'
+       RETURNING id
+     ), ${recordChanges({ deliveries: 'cancelled' })}
+     SELECT FROM cancelled`,
     [deliveryIds, ...idRange(deliveryIds)],
   );
 }
@@ -80,7 +85,7 @@ const CANCEL_PENDING = `
       enqueued_at = NULL
     WHERE d.id = ANY (ARRAY(SELECT id FROM enqueued UNION ALL SELECT id FROM waiting LIMIT $2::integer))
     RETURNING d.id
-  )
+  ), ${recordChanges({ deliveries: 'cancelled' })}
   SELECT EXISTS (${ENQUEUED} AND id NOT IN (SELECT id FROM cancelled))
     OR EXISTS (${WAITING} AND id NOT IN (SELECT id FROM cancelled)) AS "hasMore"`;
 

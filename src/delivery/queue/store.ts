@@ -1,5 +1,6 @@
 import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts';
 import { idRange, uuid7Floor, uuid7Time } from '../../lib/uuid7.ts';
+import { recordChanges } from '../../postgres/changes.ts';
 import type { Queryable } from '../../postgres/client.ts';
 import { valueOf } from '../../postgres/lists.ts';
 import { scheduleSweep } from './state.ts';
@@ -259,7 +260,7 @@ export async function republishDelivery(
   const { rows } = await db.query<DeliveryForPublishing>(
     `WITH event AS (
        SELECT * FROM events WHERE id = (SELECT event_id FROM deliveries WHERE id = $1) AND redacted_at IS NULL FOR SHARE
-     )
+     ), retried AS (SELECT $1::uuid AS id FROM event), ${recordChanges({ deliveries: 'retried' })}
      UPDATE deliveries d SET status = 'PENDING', completed_at = NULL, next_attempt_at = now(), waiting_for = NULL,
        enqueued_at = now(), enqueue_count = d.enqueue_count + 1, leased_until = NULL
      FROM event e, webhook_subscriptions s

@@ -5,6 +5,7 @@ import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts
 import { pause, whenAborted } from '../../lib/loop.ts';
 import { createIdSequence, idRange, uuid7Time } from '../../lib/uuid7.ts';
 import { Batcher } from '../../postgres/batcher.ts';
+import { recordChanges } from '../../postgres/changes.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
 import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../../postgres/errors.ts';
 import type { CircuitBreaker } from '../circuit/breaker.ts';
@@ -340,9 +341,9 @@ const STATEMENT = `
         ) AS effect (counts)
       )
     WHERE d.id = ANY ($27::uuid[]) AND d.id BETWEEN $33::uuid AND $34::uuid
-    RETURNING d.subscription_id,
+    RETURNING d.id, d.subscription_id,
       CASE WHEN d.status = 'PENDING' AND d.enqueued_at IS NULL THEN d.next_attempt_at END AS due_at
-  ), waiting AS (
+  ), ${recordChanges({ deliveries: 'updated' })}, waiting AS (
     SELECT subscription_id, min(due_at) AS due_at FROM updated WHERE due_at IS NOT NULL GROUP BY 1
   ), outcome AS (
     SELECT subscription_id,

@@ -1,0 +1,107 @@
+import { isUuid } from '../../lib/uuid7.ts';
+import type { ChangedTable } from '../../postgres/changes.ts';
+
+const XID = /^\d{1,20}$/;
+/** Transactions in progress in one snapshot. Postgres has fewer connections. */
+const MAX_IN_PROGRESS = 5_000;
+
+/** A snapshot of Postgres: the transactions that had ended when it was taken. */
+export class Snapshot {
+  /** No transaction from this one on had ended. */
+  readonly xmax: bigint;
+  /** The earlier transactions that had not ended. */
+  readonly inProgress: ReadonlySet<bigint>;
+
+  constructor(xmax: bigint, inProgress: Iterable<bigint>) {
+    this.xmax = xmax;
+    this.inProgress = new Set(inProgress);
+  }
+
+  /** Parses the text that Postgres prints, `xmin:xmax:xip`; undefined for any other. */
+  static parse(text: string): Snapshot | undefined {
+    const [xmin = '', xmax = '', list, ...rest] = text.split(':');
+    const xids = list === '' ? [] : (list ?? '').split(',', MAX_IN_PROGRESS + 1);
+    if (rest.length > 0 || xids.length > MAX_IN_PROGRESS) return undefined;
+    if (![xmin, xmax, ...xids].every((xid) => XID.test(xid))) return undefined;
+    return new Snapshot(BigInt(xmax), xids.map(BigInt));
+  }
+
+  has(xid: bigint): boolean {
+    return xid < this.xmax && !this.inProgress.has(xid);
+  }
+
+  /** Whether every transaction in the other snapshot is also in this one. */
+  includes(other: Snapshot): boolean {
+    return this.xmax >= other.xmax && [...this.inProgress].every((xid) => !other.has(xid));
+  }
+
+  /** This snapshot, and of a later one the transactions up to `xid`. */
+  extendedTo(xid: bigint, later: Snapshot): Snapshot {
+    const xmax = xid < this.xmax ? this.xmax : xid + 1n;
+    const inProgress = [
+      ...[...later.inProgress].filter((other) => other <= xid),
+      ...[...this.inProgress].filter((other) => other > xid),
+    ];
+    return new Snapshot(xmax, inProgress);
+  }
+
+  toString(): string {
+    const xids = [...this.inProgress].sort((one, other) => (one < other ? -1 : 1));
+    return `${xids[0] ?? this.xmax}:${this.xmax}:${xids.join(',')}`;
+  }
+}
+
+/** A changed row, and the transaction that changed it. */
+export type Change = { readonly xid: bigint; readonly id: string };
+
+/** `isLast`: whether it is the last one of its transaction. */
+export type OrderedChange = Change & { readonly isLast: boolean };
+
+/**
+ * The position of a reader in the changes of one table: the transactions whose changes were seen, and of the next one the
+ * last row that was seen. Changes are read by transaction, and those of one transaction by id.
+ */
+export class ChangePosition {
+  readonly seen: Snapshot;
+  readonly #next: Change | undefined;
+
+  constructor(seen: Snapshot, next?: Change) {
+    this.seen = seen;
+    this.#next = next;
+  }
+
+  /** Parses the text of `toString`; undefined for any other, and for that of another table. */
+  static parse(text: string, table: ChangedTable): ChangePosition | undefined {
+    const [name, snapshot = '', xid, id, ...rest] = text.split('~');
+    const seen = Snapshot.parse(snapshot);
+    if (name !== table || seen === undefined || rest.length > 0) return undefined;
+    if (xid === undefined) return new ChangePosition(seen);
+    if (!XID.test(xid) || id === undefined || !isUuid(id)) return undefined;
+    return new ChangePosition(seen, { xid: BigInt(xid), id: id.toLowerCase() });
+  }
+
+  has({ xid, id }: Change): boolean {
+    return this.seen.has(xid) || (xid === this.#next?.xid && id <= this.#next.id);
+  }
+
+  /** The position after a change, when all before it in `snapshot` have been seen. */
+  after({ xid, id, isLast }: OrderedChange, snapshot: Snapshot): ChangePosition {
+    return isLast
+      ? new ChangePosition(this.seen.extendedTo(xid, snapshot))
+      : new ChangePosition(this.seen.extendedTo(xid - 1n, snapshot), { xid, id });
+  }
+
+  toString(table: ChangedTable): string {
+    const next = this.#next === undefined ? [] : [String(this.#next.xid), this.#next.id];
+    return [table, this.seen.toString(), ...next].join('~');
+  }
+}
+
+/** Changes in the order in which they are read, each row once: a later change of a row replaces an earlier one. */
+export function inOrder(changes: Iterable<Change>): OrderedChange[] {
+  const latest = new Map<string, bigint>();
+  for (const { xid, id } of changes) if ((latest.get(id) ?? -1n) < xid) latest.set(id, xid);
+  const ordered = [...latest].map(([id, xid]) => ({ xid, id }));
+  ordered.sort((one, other) => (one.xid === other.xid ? (one.id < other.id ? -1 : 1) : one.xid < other.xid ? -1 : 1));
+  return ordered.map((change, index) => ({ ...change, isLast: ordered[index + 1]?.xid !== change.xid }));
+}

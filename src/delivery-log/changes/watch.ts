@@ -1,0 +1,139 @@
+import type { Viewer } from '../../auth/viewer.ts';
+import { DomainError } from '../../lib/errors.ts';
+import { type Emission, emissionsOf, LiveBuffer } from '../live-buffer.ts';
+import { type ChangeFeed, type ChangeWithRow, MAX_LOADED, withRows } from './feed.ts';
+import { isComplete, readChanges } from './journal.ts';
+import { ChangePosition, inOrder, type Snapshot } from './position.ts';
+
+/** A changed row as it is now. `cursor`: the position to resume from. */
+export type LiveChange<Row> = { readonly row: Row; readonly cursor: string };
+
+/** The changes since a cursor are not recorded any more, or belong to a database that was restored. */
+export class CursorExpiredError extends DomainError {
+  readonly code = 'CURSOR_EXPIRED';
+
+  constructor() {
+    super('the changes since this cursor are no longer recorded; subscribe without it, then read what it lists');
+  }
+}
+
+type WatchContext = {
+  readonly viewer: Viewer;
+  /** Aborts when the server stops. */
+  readonly stopping: AbortSignal;
+};
+
+type WatchOptions<Row> = {
+  readonly feed: ChangeFeed<Row>;
+  readonly matches: (row: Row) => boolean;
+  /** Only rows of this tenant; undefined: of all. */
+  readonly tenant: string | undefined;
+  /** The position to resume from; undefined: the next change. */
+  readonly after: ChangePosition | undefined;
+};
+
+/** A matching change of the transactions in `to` and not in `from`; undefined: there are no more of them. */
+type Item<Row> = { readonly from: Snapshot; readonly to: Snapshot; readonly change: ChangeWithRow<Row> | undefined };
+
+/**
+ * The rows that changed since `after`, and those that change from now on. It watches before it reads, so that no change is
+ * lost in between, and reads from Postgres whatever did not fit into the buffer.
+ */
+export function watchChanges<Row>(
+  context: WatchContext,
+  options: WatchOptions<Row>,
+): AsyncIterableIterator<Emission<LiveChange<Row>>> {
+  const { feed, matches } = options;
+  const buffer = new LiveBuffer<Item<Row>>({
+    signal: context.stopping,
+    watch: ({ push, gap }) =>
+      feed.watch((batch) => {
+        if (batch === undefined) {
+          gap();
+          return;
+        }
+        const { from, to } = batch;
+        for (const change of batch.changes) if (matches(change.row)) push({ from, to, change });
+        push({ from, to, change: undefined }, (last) =>
+          last.change === undefined && last.to === from ? { ...last, to } : undefined,
+        );
+      }),
+  });
+  return emissionsOf({ buffer, values: changesOf(context, { ...options, buffer }) });
+}
+
+type ChangesOptions<Row> = WatchOptions<Row> & { readonly buffer: LiveBuffer<Item<Row>> };
+
+async function* changesOf<Row>(
+  { viewer }: WatchContext,
+  options: ChangesOptions<Row>,
+): AsyncGenerator<LiveChange<Row>, void> {
+  const { feed, after, buffer } = options;
+  const { table, database, reads } = feed.options;
+  const readFairly: FairRead = (read) =>
+    reads.run(viewer.tenant ?? viewer.credentialId, () => {
+      if (buffer.ended) throw new Error('the stream has ended');
+      return read();
+    });
+  await feed.ensureRecording();
+  let position =
+    after ?? new ChangePosition((await readFairly(() => readChanges(database.readPool, { table }))).snapshot);
+  const show = ({ row }: ChangeWithRow<Row>) => ({ row, cursor: position.toString(table) });
+  let taken = after === undefined ? await buffer.take() : 'gap';
+  for (; taken !== undefined; taken = await buffer.take()) {
+    let isGap = taken === 'gap';
+    for (const { from, to, change } of taken === 'gap' ? [] : taken) {
+      isGap ||= !position.seen.includes(from);
+      if (isGap) break;
+      if (change === undefined) {
+        if (to.includes(position.seen)) position = new ChangePosition(to);
+      } else if (!position.has(change)) {
+        position = position.after(change, to);
+        yield show(change);
+      }
+    }
+    if (!isGap) continue;
+    for await (const step of catchUp({ ...options, position, readFairly })) {
+      ({ position } = step);
+      if (step.change !== undefined) yield show(step.change);
+    }
+  }
+}
+
+type FairRead = <T>(read: () => Promise<T>) => Promise<T>;
+
+type CatchUpOptions<Row> = ChangesOptions<Row> & { readonly position: ChangePosition; readonly readFairly: FairRead };
+
+/** The position after a change that was read, or after changes that do not match. */
+type Step<Row> = { readonly position: ChangePosition; readonly change?: ChangeWithRow<Row> };
+
+/** Entries of the journal in one statement, each with the rows of one statement. */
+const PAGE_SIZE = 50;
+
+/** The changes beyond the position, up to the present. Each statement is a separate fair read. */
+async function* catchUp<Row>(options: CatchUpOptions<Row>): AsyncGenerator<Step<Row>, void> {
+  const { feed, buffer, matches, tenant, readFairly } = options;
+  const { table, database, load } = feed.options;
+  let { position } = options;
+  for (let isDone = false; !isDone; ) {
+    const { seen } = position;
+    const page = await readFairly(() => readChanges(database.readPool, { table, beyond: seen, limit: PAGE_SIZE }));
+    if (!isComplete(page, seen)) throw new CursorExpiredError();
+    const { snapshot, hasMore } = page;
+    isDone = !hasMore;
+    const changes = inOrder(page.changes);
+    const last = changes.at(-1);
+    const unseen = changes.filter((change) => !position.has(change));
+    for (let start = 0; start < unseen.length && !buffer.ended; start += MAX_LOADED) {
+      const chunk = unseen.slice(start, start + MAX_LOADED);
+      const ids = chunk.map(({ id }) => id);
+      const rows = await readFairly(() => load(ids, tenant));
+      for (const change of withRows(chunk, rows).filter(({ row }) => matches(row))) {
+        position = position.after(change, snapshot);
+        yield { position, change };
+      }
+    }
+    position = new ChangePosition(hasMore && last !== undefined ? seen.extendedTo(last.xid, snapshot) : snapshot);
+    yield { position };
+  }
+}

@@ -1,0 +1,22 @@
+import { InFlight } from '../lib/loop.ts';
+import { FairSemaphore } from '../lib/semaphore.ts';
+
+/** Concurrent reads, of the 10 connections that GraphQL has: a thousand readers may reconnect when an api process starts. */
+const MAX_READS = 3;
+/** Concurrent reads of one tenant, because they may be slow. */
+const MAX_READS_PER_TENANT = 2;
+
+/** The reads of Postgres for live streams: few at a time, round-robin by tenant. */
+export class FairReads {
+  readonly #semaphore = new FairSemaphore({ max: MAX_READS, maxPerKey: MAX_READS_PER_TENANT });
+  readonly #reading = new InFlight();
+
+  run<T>(tenant: string, read: () => Promise<T>): Promise<T> {
+    return this.#reading.track(this.#semaphore.run(tenant, read));
+  }
+
+  /** Waits for reads in progress. */
+  async stop(): Promise<void> {
+    await this.#reading.settled();
+  }
+}

@@ -1,0 +1,22 @@
+/*
+ * The journal of changes, which live streams read (delivery-log/changes, ADR 31). Each statement that changes such rows
+ * records their ids in one row of `changes`, in the same transaction, while there are readers (`change_readers`). Changes of webhook subscriptions are recorded by the
+ * triggers webhook_subscription_changed and subscription_state_changed (prisma/migrations/0001_initial/migration.sql).
+ */
+
+/** The columns of `changes`: the tables whose ids they have. */
+export type ChangedTable = 'events' | 'rejected_events' | 'deliveries' | 'subscriptions';
+
+/**
+ * A CTE that records changed rows. `ctes`: for each table, the name of the CTE that returns their `id`. Nothing is
+ * recorded if none has rows. Without readers the condition costs a look at an empty table.
+ */
+export function recordChanges(ctes: Partial<Record<ChangedTable, string>>): string {
+  const tables = Object.keys(ctes).join(', ');
+  const lists = Object.entries(ctes).map(([table, cte]) => `(SELECT array_agg(id) FROM ${cte}) AS ${table}`);
+  return `recorded AS (
+    INSERT INTO changes (${tables})
+    SELECT ${tables} FROM (SELECT ${lists.join(', ')}) AS changed
+    WHERE EXISTS (SELECT FROM change_readers WHERE until > now()) AND coalesce(${tables}) IS NOT NULL
+  )`;
+}

@@ -1,0 +1,165 @@
+import { formatPrismaCursor } from '@pothos/plugin-prisma';
+import type { EventWithoutData } from '../delivery-log/changes/feeds.ts';
+import { type LiveChange, watchChanges } from '../delivery-log/changes/watch.ts';
+import {
+  checkFilter,
+  deliveryMatches,
+  eventMatches,
+  rejectionMatches,
+  scopeFilterToViewer,
+} from '../delivery-log/filter.ts';
+import type { Emission } from '../delivery-log/live-buffer.ts';
+import type { Delivery, RejectedEvent, WebhookSubscription } from '../generated/prisma/client.ts';
+import { builder } from './builder.ts';
+import { DeliveryFilterInput, DeliveryType, EventFilterInput, RejectedEventFilterInput } from './delivery.ts';
+import { EventType, RejectedEventType } from './event.ts';
+import { readChangePosition } from './page.ts';
+import { WebhookSubscriptionType } from './webhook-subscription.ts';
+
+/* The live streams of changes (ADR 31). The delivery log has its own stream, beside its query (delivery.ts). */
+
+const CURSOR = 'A cursor for `after` that continues behind this change.';
+const AFTER = 'The `cursor` of a change of this stream. It is valid for an hour.';
+const RESUMABLE =
+  'With `after`, the changes since that cursor come first: a client that subscribes again with its last `cursor` misses none and gets none twice. After more than an hour the error is CURSOR_EXPIRED.';
+
+const cursorOf = ({ cursor }: LiveChange<unknown>) => formatPrismaCursor({ id: cursor }, 'id');
+
+/** Throws the error of a stream that failed. */
+function valueOf<Row>(emission: Emission<LiveChange<Row>>): LiveChange<Row> {
+  if (emission.kind === 'failure') throw emission.error;
+  return emission.value;
+}
+
+const DeliveryChangeType = builder.objectRef<LiveChange<Delivery>>('DeliveryChange').implement({
+  description: 'A change of a delivery.',
+  fields: (t) => ({
+    cursor: t.string({ description: CURSOR, resolve: cursorOf }),
+    delivery: t.field({
+      type: DeliveryType,
+      description: 'The delivery as it is now, which may be later than this change.',
+      resolve: ({ row }) => row,
+    }),
+  }),
+});
+
+const SubscriptionChangeType = builder.objectRef<LiveChange<WebhookSubscription>>('SubscriptionChange').implement({
+  description: 'A change of a webhook subscription.',
+  fields: (t) => ({
+    cursor: t.string({ description: CURSOR, resolve: cursorOf }),
+    subscription: t.field({
+      type: WebhookSubscriptionType,
+      description: 'The webhook subscription as it is now; it has a `deletedAt` if it was deleted.',
+      resolve: ({ row }) => row,
+    }),
+  }),
+});
+
+const LoggedEventType = builder.objectRef<LiveChange<EventWithoutData>>('LoggedEvent').implement({
+  description: 'An event in the live log of events.',
+  fields: (t) => ({
+    cursor: t.string({ description: CURSOR, resolve: cursorOf }),
+    event: t.field({ type: EventType, resolve: ({ row }) => row }),
+  }),
+});
+
+const LoggedRejectionType = builder.objectRef<LiveChange<RejectedEvent>>('LoggedRejectedEvent').implement({
+  description: 'A rejected event in the live log of rejected events.',
+  fields: (t) => ({
+    cursor: t.string({ description: CURSOR, resolve: cursorOf }),
+    rejectedEvent: t.field({ type: RejectedEventType, resolve: ({ row }) => row }),
+  }),
+});
+
+const SubscriptionChangeFilter = builder.inputType('SubscriptionChangeFilter', {
+  description: 'A filter for changes of webhook subscriptions. Every given field must match.',
+  fields: (t) => ({
+    tenant: t.string({
+      description: 'The tenant. Only the scope ADMIN can name any tenant; other credentials see only their own.',
+    }),
+    subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions, at most 250.' }),
+  }),
+});
+
+builder.subscriptionFields((t) => ({
+  deliveryChanges: t.field({
+    type: DeliveryChangeType,
+    description: `Each delivery when it is created, when an attempt of it is logged, and when a user retries or cancels it. Changes in quick succession come as one. ${RESUMABLE}`,
+    args: {
+      filter: t.arg({
+        type: DeliveryFilterInput,
+        description:
+          'The deliveries to return, by their present state. Default: all. `statusCodes` and `failureReasons` are not possible here.',
+      }),
+      after: t.arg.string({ description: AFTER }),
+    },
+    subscribe: async (_root, args, context) => {
+      const { after, problems } = readChangePosition(args.after, 'deliveries');
+      const ofAttempts = (['statusCodes', 'failureReasons'] as const).filter((field) => args.filter?.[field] != null);
+      const filter = await scopeFilterToViewer(context, args.filter, [
+        ...problems,
+        ...ofAttempts.map((field) => ({ path: `filter.${field}`, message: 'is about attempts; use deliveryLog' })),
+      ]);
+      return watchChanges(context, {
+        feed: context.services.changes.deliveries,
+        matches: deliveryMatches(filter),
+        tenant: filter.tenant ?? undefined,
+        after,
+      });
+    },
+    resolve: valueOf,
+  }),
+  subscriptionChanges: t.field({
+    type: SubscriptionChangeType,
+    description: `Each webhook subscription when it is created, changed, paused, resumed, deactivated or deleted, when a secret of it is rotated or ends early, when its circuit opens or closes, and when it begins or ceases to fail. ${RESUMABLE}`,
+    args: {
+      filter: t.arg({
+        type: SubscriptionChangeFilter,
+        description: 'The webhook subscriptions to return. Default: all.',
+      }),
+      after: t.arg.string({ description: AFTER }),
+    },
+    subscribe: async (_root, args, context) => {
+      const { after, problems } = readChangePosition(args.after, 'subscriptions');
+      const { tenant, subscriptionIds } = await scopeFilterToViewer(context, args.filter, problems);
+      const ids = subscriptionIds == null ? undefined : new Set(subscriptionIds.map((id) => id.toLowerCase()));
+      return watchChanges(context, {
+        feed: context.services.changes.subscriptions,
+        matches: (row) => (tenant == null || row.tenant === tenant) && ids?.has(row.id) !== false,
+        tenant: tenant ?? undefined,
+        after,
+      });
+    },
+    resolve: valueOf,
+  }),
+  eventLog: t.field({
+    type: LoggedEventType,
+    description: `Each event as it is recorded. ${RESUMABLE}`,
+    args: {
+      filter: t.arg({ type: EventFilterInput, description: 'The events to return. Default: all.' }),
+      after: t.arg.string({ description: AFTER }),
+    },
+    subscribe: (_root, args, context) => {
+      const { after, problems } = readChangePosition(args.after, 'events');
+      const { tenant } = checkFilter(context.viewer, args.filter, problems);
+      const matches = eventMatches({ ...args.filter, tenant });
+      return watchChanges(context, { feed: context.services.changes.events, matches, tenant, after });
+    },
+    resolve: valueOf,
+  }),
+  rejectedEventLog: t.field({
+    type: LoggedRejectionType,
+    description: `Each rejected event as it is recorded. ${RESUMABLE}`,
+    args: {
+      filter: t.arg({ type: RejectedEventFilterInput, description: 'The rejected events to return. Default: all.' }),
+      after: t.arg.string({ description: AFTER }),
+    },
+    subscribe: (_root, args, context) => {
+      const { after, problems } = readChangePosition(args.after, 'rejected_events');
+      const { tenant } = checkFilter(context.viewer, args.filter, problems);
+      const matches = rejectionMatches({ ...args.filter, tenant });
+      return watchChanges(context, { feed: context.services.changes.rejectedEvents, matches, tenant, after });
+    },
+    resolve: valueOf,
+  }),
+}));

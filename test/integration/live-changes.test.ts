@@ -1,0 +1,343 @@
+import { pino } from 'pino';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Viewer } from '../../src/auth/viewer.ts';
+import { ChangeFeeds } from '../../src/delivery-log/changes/feeds.ts';
+import { ChangePosition } from '../../src/delivery-log/changes/position.ts';
+import { CursorExpiredError, watchChanges } from '../../src/delivery-log/changes/watch.ts';
+import { FairReads } from '../../src/delivery-log/fair-reads.ts';
+import { insertRejectedEvents, type NewRejectedEvent } from '../../src/events/store.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
+import { createDatabase, type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
+import { deleteOldChanges } from '../../src/retention/expired-rows.ts';
+import { createTestDatabase, type TestDatabase } from '../support/database.ts';
+import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
+import { type Scene, startScene } from '../support/scene.ts';
+import { ADMIN_API_KEY } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const ADMIN: Viewer = { scope: 'ADMIN', credentialId: 'admin' };
+
+describe('the machinery', () => {
+  let testDatabase: TestDatabase;
+  let database: Database;
+  const closing: (() => Promise<unknown>)[] = [];
+  beforeAll(async () => {
+    testDatabase = await createTestDatabase();
+    database = createDatabase({ url: testDatabase.url, onError: () => undefined });
+  });
+  afterAll(async () => {
+    await database.close();
+    await testDatabase.drop();
+  });
+  beforeEach(async () => {
+    await Promise.all(closing.splice(0).map((close) => close()));
+    await database.pool.query('DELETE FROM change_readers');
+    await database.pool.query('DELETE FROM changes');
+  });
+
+  type Reader = { readonly ids: string[]; readonly cursors: string[]; error: unknown; close(): Promise<void> };
+
+  /** Reads rejected events with a feed of its own, as another process does. */
+  async function read({ after, tenant }: { after?: string | undefined; tenant?: string } = {}): Promise<Reader> {
+    const feeds = new ChangeFeeds({ database, reads: new FairReads(), log: pino({ level: 'silent' }) });
+    const stream = watchChanges(
+      { viewer: ADMIN, stopping: new AbortController().signal },
+      {
+        feed: feeds.rejectedEvents,
+        matches: (row) => tenant === undefined || row.tenant === tenant,
+        tenant,
+        after: after === undefined ? undefined : ChangePosition.parse(after, 'rejected_events'),
+      },
+    );
+    const reader: Reader = {
+      ...{ ids: [], cursors: [], error: undefined },
+      close: async () => {
+        await stream.return?.();
+        await feeds.stop();
+      },
+    };
+    const reading = (async () => {
+      for await (const emission of stream) {
+        if (emission.kind === 'failure') reader.error = emission.error;
+        else {
+          reader.ids.push(emission.value.row.id);
+          reader.cursors.push(emission.value.cursor);
+        }
+      }
+    })();
+    closing.push(async () => {
+      await reader.close();
+      await reading;
+    });
+    // The first event that is read shows that the stream has begun.
+    if (after === undefined) {
+      await waitFor(
+        async () => {
+          await reject(database.pool, [rejection()]);
+          return reader.ids.length > 0;
+        },
+        { what: 'the stream to begin' },
+      );
+    }
+    return reader;
+  }
+
+  const rejection = (tenant = 'acme'): NewRejectedEvent => ({
+    ...{ id: uuid7(Date.now()), tenant, subject: 'x', reason: 'INVALID_JSON', message: 'x', sizeBytes: 1 },
+  });
+
+  async function reject(db: Queryable, rejections: readonly NewRejectedEvent[]): Promise<string[]> {
+    await insertRejectedEvents(db, rejections);
+    return rejections.map(({ id }) => id).toSorted();
+  }
+
+  const arrive = (reader: Reader, ids: readonly string[]) =>
+    waitFor(() => ids.every((id) => reader.ids.includes(id)), { what: 'the rejected events' });
+
+  it('nothing is recorded without readers', async () => {
+    await reject(database.pool, [rejection()]);
+    expect((await database.pool.query('SELECT FROM changes')).rowCount).toBe(0);
+    await read();
+    expect((await database.pool.query('SELECT FROM changes')).rowCount).toBeGreaterThan(0);
+  });
+
+  it('a reader gets what commits late, once, wherever it leaves and comes back', async () => {
+    const first = await read();
+    const slow = await database.pool.connect();
+    await slow.query('BEGIN');
+    const [late = ''] = await reject(slow, [rejection()]);
+    const [early = ''] = await reject(database.pool, [rejection()]);
+    await arrive(first, [early]);
+    await first.close();
+    await slow.query('COMMIT');
+    slow.release();
+    const second = await read({ after: first.cursors.at(-1) });
+    await arrive(second, [late]);
+    const [next = ''] = await reject(database.pool, [rejection()]);
+    await arrive(second, [next]);
+    expect(first.ids).not.toContain(late);
+    expect(second.ids).toEqual([late, next]);
+  });
+
+  it('a reader continues within a transaction, also if it is longer than a page, and misses nothing', async () => {
+    const first = await read();
+    const ids = await transaction(database.pool, async (db) => {
+      const halves = [];
+      for (let part = 0; part < 60; part += 1) {
+        halves.push(
+          ...(await reject(
+            db,
+            Array.from({ length: 10 }, () => rejection()),
+          )),
+        );
+      }
+      return halves.toSorted();
+    });
+    await arrive(first, ids);
+    expect(first.ids.slice(-600)).toEqual(ids);
+    for (const seen of [1, 299, 600]) {
+      const cursor = first.cursors[first.ids.indexOf(ids[seen - 1] ?? '')];
+      const again = await read({ after: cursor });
+      const [next = ''] = await reject(database.pool, [rejection()]);
+      await arrive(again, [next]);
+      expect(again.ids.filter((id) => ids.includes(id))).toEqual(ids.slice(seen));
+    }
+  });
+
+  it('more changes than a read distributes are read by each reader, of its own tenant only', async () => {
+    const first = await read({ tenant: 'acme' });
+    const own = [];
+    for (let part = 0; part < 3; part += 1) {
+      await reject(
+        database.pool,
+        Array.from({ length: 1_000 }, () => rejection('other')),
+      );
+      own.push(...(await reject(database.pool, [rejection()])));
+    }
+    await arrive(first, own);
+    expect(first.ids.slice(-3)).toEqual(own);
+  });
+
+  it('concurrent writers, and a reader that leaves all the time: every row once', async () => {
+    let reader = await read();
+    const got: string[] = reader.ids.splice(0);
+    let cursor = reader.cursors.at(-1);
+    const isDone = { value: false };
+    const written = Promise.all(
+      Array.from({ length: 4 }, async (_, writer) => {
+        const ids: string[] = [];
+        for (let n = 0; n < 40; n += 1) {
+          await transaction(database.pool, async (db) => {
+            ids.push(...(await reject(db, [rejection()])));
+            if (writer % 2 === 0) await db.query('SELECT pg_sleep(0.01)');
+            ids.push(...(await reject(db, [rejection(), rejection()])));
+          });
+        }
+        return ids;
+      }),
+    ).then((ids) => {
+      isDone.value = true;
+      return ids.flat();
+    });
+    while (!isDone.value) {
+      await waitFor(() => reader.ids.length > 0 || isDone.value, { what: 'a row' });
+      await reader.close();
+      got.push(...reader.ids);
+      cursor = reader.cursors.at(-1) ?? cursor;
+      reader = await read({ after: cursor });
+    }
+    const ids = await written;
+    await waitFor(() => ids.every((id) => got.includes(id) || reader.ids.includes(id)), { what: 'every row' });
+    got.push(...reader.ids);
+    expect(got.toSorted()).toEqual([...new Set(got)].toSorted());
+  });
+
+  it('a cursor is refused once changes after it were deleted, or not recorded', async () => {
+    const first = await read();
+    const cursor = first.cursors.at(-1);
+    await reject(database.pool, [rejection()]);
+    await waitFor(() => first.ids.length > 1, { what: 'another' });
+    const latest = first.cursors.at(-1);
+    await first.close();
+    await database.pool.query(`UPDATE changes SET logged_at = now() - interval '61 minutes'`);
+    expect(await deleteOldChanges(database.pool, { limit: 1_000 })).toBeGreaterThan(0);
+    const old = await read({ after: cursor });
+    await waitFor(() => old.error !== undefined, { what: 'the refusal' });
+    expect(old.error).toBeInstanceOf(CursorExpiredError);
+    const again = await read({ after: latest });
+    const [next = ''] = await reject(database.pool, [rejection()]);
+    await arrive(again, [next]);
+    expect(again.ids).toEqual([next]);
+    await again.close();
+    await database.pool.query(`UPDATE change_readers SET until = now()`);
+    await reject(database.pool, [rejection()]);
+    const later = await read({ after: again.cursors.at(-1) });
+    await waitFor(() => later.error !== undefined, { what: 'the refusal' });
+    expect(later.error).toBeInstanceOf(CursorExpiredError);
+  });
+
+  it('recording begins only when the statements in progress have ended', async () => {
+    const slow = await database.pool.connect();
+    await slow.query('BEGIN');
+    await reject(slow, [rejection()]);
+    const { ids } = { ids: [] as string[] };
+    const reader = read().then((begun) => ids.push(...begun.ids));
+    await waitFor(
+      async () => {
+        const { rowCount } = await database.pool.query(
+          `SELECT FROM pg_locks WHERE relation = 'change_readers'::regclass AND mode = 'AccessExclusiveLock'`,
+        );
+        return rowCount === 1;
+      },
+      { what: 'a reader that waits' },
+    );
+    expect(ids).toEqual([]);
+    await slow.query('COMMIT');
+    slow.release();
+    await reader;
+    expect(ids.length).toBeGreaterThan(0);
+  });
+});
+
+describe('the streams', () => {
+  const cleanUps: (() => Promise<void>)[] = [];
+  let scene: Scene;
+  beforeAll(async () => {
+    scene = await startScene(cleanUps);
+  });
+  afterAll(async () => {
+    for (const cleanUp of cleanUps.reverse()) await cleanUp();
+  });
+
+  function subscribe<Data extends object>(query: string): Collected<Data> {
+    const client = createSocketClient(scene.app.url, ADMIN_API_KEY);
+    cleanUps.push(async () => client.dispose());
+    return collect<Data>(client, { query: `subscription { ${query} }` });
+  }
+
+  it('show events, rejected events, deliveries and webhook subscriptions as they change', async () => {
+    type Change = { readonly deliveryChanges: { readonly delivery: { readonly id: string; readonly status: string } } };
+    const filter = '(filter: { tenant: "acme" })';
+    const deliveries = subscribe<Change>(`deliveryChanges${filter} { cursor delivery { id status attemptCount } }`);
+    const events = subscribe(
+      `eventLog(filter: { tenant: "acme", eventTypes: ["a.*"] }) { cursor event { type data } }`,
+    );
+    const rejected = subscribe(`rejectedEventLog(filter: { reasons: [INVALID_JSON] }) { rejectedEvent { reason } }`);
+    type SubscriptionChange = { readonly subscriptionChanges: { readonly subscription: Record<string, unknown> } };
+    const subscriptions = subscribe<SubscriptionChange>(
+      `subscriptionChanges${filter} { subscription { url pausedUntil isActive deletedAt circuit { state } } }`,
+    );
+    const receiver = await scene.receive();
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['a.b'] });
+    // A stream has begun when it shows something: what was published before need not be in it.
+    await waitFor(
+      async () => {
+        await scene.publish('events.acme.a.b', '{"n":1}');
+        await scene.publish('events.acme.other', '{}');
+        await scene.publish('events.acme.a.b', 'no JSON');
+        await scene.app.graphql(
+          `mutation { updateWebhookSubscription(id: "${id}", input: { description: "x" }) { __typename } }`,
+        );
+        return waitFor(() => [deliveries, events, rejected, subscriptions].every(({ data }) => data.length > 0), {
+          what: 'a round that every stream shows',
+          timeoutMs: 1_000,
+        });
+      },
+      { what: 'all four streams', timeoutMs: 30_000 },
+    );
+    expect(events.data[0]).toMatchObject({ eventLog: { event: { type: 'a.b', data: { n: 1 } } } });
+    expect(JSON.stringify(events.data)).not.toContain('other');
+    expect(rejected.data[0]).toEqual({ rejectedEventLog: { rejectedEvent: { reason: 'INVALID_JSON' } } });
+
+    const latest = () => subscriptions.data.at(-1)?.subscriptionChanges.subscription ?? {};
+    const change = async (mutation: string, expected: Record<string, unknown>) => {
+      await scene.app.graphql(`mutation { ${mutation} { __typename } }`);
+      await waitFor(
+        () => {
+          expect(latest()).toMatchObject(expected);
+          return true;
+        },
+        { what: mutation },
+      );
+    };
+    const until = new Date(Date.now() + 60_000).toISOString();
+    await change(`pauseWebhookSubscription(id: "${id}", until: "${until}")`, { pausedUntil: until });
+    await scene.publish('events.acme.a.b', '{"n":2}');
+    const pending = await waitFor(
+      () =>
+        deliveries.data
+          .map(({ deliveryChanges }) => deliveryChanges.delivery)
+          .find(({ status }) => status === 'PENDING'),
+      { what: 'the delivery that waits' },
+    );
+    await scene.app.graphql(`mutation { cancelDelivery(id: "${pending.id}") { __typename } }`);
+    const statusOf = (deliveryId: string) =>
+      deliveries.data.findLast(({ deliveryChanges }) => deliveryChanges.delivery.id === deliveryId)?.deliveryChanges
+        .delivery.status;
+    await waitFor(() => statusOf(pending.id) === 'CANCELLED', { what: 'the cancelled delivery' });
+    await change(`resumeWebhookSubscription(id: "${id}")`, { pausedUntil: null });
+    await change(`updateWebhookSubscription(id: "${id}", input: { isActive: false })`, { isActive: false });
+    await change(`deleteWebhookSubscription(id: "${id}")`, { deletedAt: expect.any(String) });
+    await waitFor(
+      () => deliveries.data.every(({ deliveryChanges: { delivery } }) => statusOf(delivery.id) !== 'PENDING'),
+      { what: 'the end of every delivery' },
+    );
+  }, 60_000);
+
+  it('refuse a cursor of another stream, and conditions on attempts', async () => {
+    const cursor = Buffer.from('GPC:S:deliveries~1:1:').toString('base64');
+    const refused = subscribe(`eventLog(after: "${cursor}") { cursor }`);
+    await waitFor(() => refused.isOver, { what: 'the refusal' });
+    expect(refused.errors).toMatchObject([
+      {
+        extensions: { code: 'INVALID_INPUT', problems: [{ path: 'after', message: 'is not a cursor of this stream' }] },
+      },
+    ]);
+    const byCode = subscribe(`deliveryChanges(filter: { statusCodes: [{ from: 500, to: 599 }] }) { cursor }`);
+    await waitFor(() => byCode.isOver, { what: 'the refusal' });
+    expect(byCode.errors).toMatchObject([{ extensions: { problems: [{ path: 'filter.statusCodes' }] } }]);
+    const expired = subscribe(`deliveryChanges(after: "${cursor}") { cursor }`);
+    await waitFor(() => expired.errors.length > 0, { what: 'the refusal' });
+    expect(expired.errors).toMatchObject([{ extensions: { code: 'CURSOR_EXPIRED' } }]);
+  });
+});
