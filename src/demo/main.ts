@@ -12,7 +12,7 @@ import { lockDataDirectory } from '../embedded/data-directory.ts';
 import type { DemoWatchSubscription } from '../generated/graphql/graphql.ts';
 import { createLog } from '../lib/log.ts';
 import { publishSampleEvents, SAMPLE_EVENTS } from './events.ts';
-import { CREATE_SUBSCRIPTION, WATCH } from './operations.ts';
+import { CREATE_CONSOLE_SESSION, CREATE_SUBSCRIPTION, WATCH } from './operations.ts';
 import { type DemoReceiver, startDemoReceiver } from './receiver.ts';
 
 const TENANT = 'demo';
@@ -112,9 +112,9 @@ async function deliver(app: App, receiver: DemoReceiver): Promise<void> {
 
 /** Shows the way to the console, and publishes the events again at each Enter, until Ctrl-C. */
 async function stayOpen(app: App, interrupted: Promise<never>): Promise<void> {
-  say(`The console shows these deliveries, and new ones live:
-  ${app.url}/console/as/${TENANT}/log
-  key: cat ${join(DATA_DIR, 'admin-api-key')}
+  say(`The console shows these deliveries, and new ones live. This link opens it once, within a minute:
+  ${await consoleLink(app)}
+Later: ${app.url}/console/ with the key of "cat ${join(DATA_DIR, 'admin-api-key')}".
 Press Enter to publish the events again, Ctrl-C to end.`);
   let rounds = 0;
   const publishAgain = () => {
@@ -129,6 +129,13 @@ Press Enter to publish the events again, Ctrl-C to end.`);
   // Ctrl-C is the usual end here, and no failure.
   await interrupted.catch(() => undefined);
   process.stdin.destroy();
+}
+
+/** A one-time link to the live log, which needs no key. */
+async function consoleLink(app: App): Promise<string> {
+  const { createConsoleSession: created } = await request(app, CREATE_CONSOLE_SESSION, {});
+  if ('message' in created) throw new Error(`there is no link to the console: ${created.message}`);
+  return `${app.url}/console/as/${TENANT}/log#code=${created.code}`;
 }
 
 /** Watches the delivery log over graphql-ws while `publish` runs, and returns when every event is delivered. */

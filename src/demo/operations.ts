@@ -14,3 +14,12 @@ export const WATCH = graphql(`
     deliveryLog { number status failureReason statusCode responseTimeMs eventType payloadSizeBytes }
   }
 `);
+
+export const CREATE_CONSOLE_SESSION = graphql(`
+  mutation DemoCreateConsoleSession {
+    createConsoleSession {
+      ... on CreateConsoleSessionPayload { code }
+      ... on Error { code message }
+    }
+  }
+`);
