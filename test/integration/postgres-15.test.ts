@@ -1,4 +1,8 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import process from 'node:process';
+import { promisify } from 'node:util';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, expect, it } from 'vitest';
@@ -6,6 +10,7 @@ import { RetentionJob } from '../../src/retention/job.ts';
 import { findDebianProgram } from '../support/debian-program.ts';
 import { startPostgresProcess } from '../support/postgres.ts';
 import { startReceiver } from '../support/receiver.ts';
+import { createTempFolder } from '../support/temp-folder.ts';
 import { startTestApp, startTestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { expectCoreWorks } from './core-flow.ts';
@@ -56,4 +61,37 @@ it.skipIf(postgres === undefined)("the core works on Debian's Postgres 15, reten
   await waitFor(async () => !(await isThere()), { what: 'the old partition to be dropped' });
   const { rows } = await client.query<{ version: string }>(`SELECT current_setting('server_version') AS version`);
   expect(rows[0]?.version).toMatch(/^15\./);
+
+  const commands = { dump: join(bin, 'pg_dump'), restore: join(bin, 'pg_restore') };
+  if (!existsSync(commands.dump) || !existsSync(commands.restore)) {
+    process.stderr.write('skipped: pg_dump and pg_restore, which postgresql-client-15 has, are not installed\n');
+    return;
+  }
+  const tables = ['events', 'deliveries', 'attempts', 'webhook_subscriptions', 'signing_secrets', 'audit_log'];
+  const countsOf = async (databaseUrl: string) => {
+    const other = new pg.Client({ connectionString: databaseUrl });
+    await other.connect();
+    const counts: Record<string, unknown> = {};
+    for (const table of tables) counts[table] = (await other.query(`SELECT count(*) FROM ${table}`)).rows[0];
+    await other.end();
+    return counts;
+  };
+  await app.stop();
+  const before = await countsOf(url);
+  const folder = await createTempFolder();
+  cleanUps.push(() => folder.remove());
+  const file = join(folder.path, 'webhooks.dump');
+  const run = promisify(execFile);
+  // The commands of docs/backup.md.
+  await run(commands.dump, ['--format=custom', `--file=${file}`, url]);
+  await client.query('CREATE DATABASE webhooks_restored');
+  const restored = new URL(url);
+  restored.pathname = '/webhooks_restored';
+  await run(commands.restore, ['--no-owner', `--dbname=${restored.href}`, file]);
+  expect(await countsOf(restored.href)).toEqual(before);
+  const again = await startTestApp({ databaseUrl: restored.href, nats: services.nats });
+  cleanUps.push(() => again.stop());
+  const sent = receiver.requests.length;
+  await services.publish('events.acme.after.restore', '{}');
+  await receiver.waitForRequests(sent + 1);
 });
