@@ -1,13 +1,16 @@
-import type { CSSProperties } from 'react';
+import { type CSSProperties, lazy, Suspense, useState } from 'react';
 import { tenantsWords as words } from '../tenants/messages.ts';
 import { Button } from '../ui/button.tsx';
 import styles from './acting-bar.module.css';
 import { useActAs, useActingTenant } from './acting-tenant.ts';
 
+const PortalLink = lazy(async () => ({ default: (await import('../tenants/portal-link.tsx')).PortalLink }));
+
 /** While an operator acts as a tenant: its name on a colour of its own, and the way back. */
 export function ActingBar() {
   const tenant = useActingTenant();
   const actAs = useActAs();
+  const [isLinking, setLinking] = useState(false);
   if (tenant === undefined) return null;
   return (
     <div
@@ -20,9 +23,17 @@ export function ActingBar() {
         {words.acting} <strong>{tenant}</strong>
       </span>
       <span className={styles.hint}>{words.actingHint}</span>
+      <Button kind="quiet" icon="link" onClick={() => setLinking(true)}>
+        {words.portalLink}
+      </Button>
       <Button kind="quiet" icon="close" onClick={() => actAs(undefined)}>
         {words.stopActing}
       </Button>
+      {isLinking && (
+        <Suspense>
+          <PortalLink tenant={tenant} onClose={() => setLinking(false)} />
+        </Suspense>
+      )}
     </div>
   );
 }
