@@ -10,8 +10,8 @@ const PER_SECOND = 1_000;
 /** Rows that the live log holds. */
 const ROWS = 20_000;
 const VIEWPORT = { width: 1_440, height: 900 };
-/** Time for the last rows to be rendered. */
-const GRACE_MS = 10_000;
+/** Time for the last rows to arrive: on a small machine, the page gets them later than they are made. */
+const GRACE_MS = 60_000;
 
 type Frames = { readonly p50: number; readonly p95: number; readonly max: number; readonly perSecond: number };
 
