@@ -33,6 +33,7 @@ const SLOW_FILES = [
   'failing',
   'rate-limit',
   'stop',
+  'workers',
 ].map((name) => `/test/integration/${name}.test.ts`);
 
 /** Starts the slow files first; a machine that has not run the tests before knows nothing of their durations. */
