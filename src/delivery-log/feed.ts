@@ -2,6 +2,7 @@ import type { NatsConnection, Subscription } from 'nats';
 import type { Logger } from 'pino';
 import type { Attempt } from '../generated/prisma/client.ts';
 import type { NatsClient } from '../nats/connection.ts';
+import { LogReaders } from './readers.ts';
 
 export type CommittedAttempt = Attempt & {
   /** Committed long after its id was created: readers may have passed its position in the log. */
@@ -19,16 +20,18 @@ export type AttemptWatcher = {
 
 type AttemptFeedOptions = { readonly nats: NatsClient; readonly log: Logger };
 
-/** Announces committed attempts to all processes, at most once. The log in Postgres is the source of truth. */
+/** Announces committed attempts to the processes with readers, at most once. The log in Postgres is the source of truth. */
 export class AttemptFeed {
   readonly #options: AttemptFeedOptions;
   readonly #watchers = new Set<AttemptWatcher>();
+  readonly #readers: LogReaders;
   #connection: NatsConnection | undefined;
   #subscription: Subscription | undefined;
 
   /** To be created before the client is started. */
   constructor(options: AttemptFeedOptions) {
     this.#options = options;
+    this.#readers = new LogReaders(options);
     options.nats.listen({
       onOpen: (connection) => {
         this.#receive(connection);
@@ -42,7 +45,8 @@ export class AttemptFeed {
   /** Call this right after the commit. */
   announce(attempt: AnnouncedAttempt): void {
     const { nats, log } = this.#options;
-    if (!nats.connected) return;
+    // Readers look for other attempts in Postgres, but not for one that is committed late.
+    if (!nats.connected || !(this.#readers.exist || attempt.isLate === true)) return;
     try {
       nats.broadcast(nats.names.logSubject(attempt.tenant), Buffer.from(JSON.stringify(attempt)));
     } catch (error) {
@@ -62,6 +66,7 @@ export class AttemptFeed {
       if (this.#watchers.size > 0) return;
       this.#subscription?.unsubscribe();
       this.#subscription = undefined;
+      this.#readers.end();
     };
   }
 
@@ -93,6 +98,7 @@ export class AttemptFeed {
         }
       },
     });
+    this.#readers.begin();
     connection.flush().then(
       () => {
         this.#gap();

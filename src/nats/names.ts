@@ -15,6 +15,8 @@ export type NatsNames = {
   readonly allLogSubjects: string;
   /** Senders announce themselves to each other here. */
   readonly sendersSubject: string;
+  /** Processes with readers of the live log say so here. */
+  readonly readersSubject: string;
   readonly eventSubject: (tenant: string, type: string) => string;
   readonly deliverySubject: (subscriptionId: string) => string;
   readonly logSubject: (tenant: string) => string;
@@ -26,7 +28,7 @@ type StreamNames = { readonly stream: string; readonly consumer: string; readonl
 
 const MAX_PREFIX_LENGTH = 32;
 /** A stream of this prefix's subjects would take messages of an installation without a prefix. */
-const OWN_TOKENS = ['events', 'deliveries', 'log', 'senders'];
+const OWN_TOKENS = ['events', 'deliveries', 'log', 'senders', 'readers'];
 
 /** Why the text cannot be a NATS_PREFIX; undefined if it can. Inboxes begin with an underscore, so no prefix does. */
 export function problemOfPrefix(text: string): string | undefined {
@@ -48,6 +50,7 @@ export function natsNames(prefix = ''): NatsNames {
     inboxPrefix: `_INBOX_${name('webhooks')}`,
     allLogSubjects: `${root}log.*`,
     sendersSubject: `${root}senders`,
+    readersSubject: `${root}readers`,
     eventSubject: (tenant, type) => `${eventRoot}${tenant}.${type}`,
     deliverySubject: (subscriptionId) => `${root}deliveries.${subscriptionId}`,
     logSubject: (tenant) => `${root}log.${tenant}`,

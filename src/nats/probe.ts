@@ -42,7 +42,8 @@ export async function probeNats({ servers, files, names }: ProbeTarget): Promise
     };
     const jsm = await connection.jetstreamManager({ timeout: REQUEST_MS, checkAPI: false });
     const streams = await probeStreams(jsm, names);
-    connection.subscribe(names.allLogSubjects);
+    for (const subject of [names.allLogSubjects, names.sendersSubject, names.readersSubject])
+      connection.subscribe(subject);
     await connection.flush();
     const refusals = denied().map((text): NatsFinding => ({ subject: 'permissions', result: 'failed', text }));
     return [server, ...streams, ...refusals];

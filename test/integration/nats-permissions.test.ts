@@ -9,7 +9,7 @@ import { findOwnPort } from '../support/own-port.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { ServerProcess } from '../support/server-process.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
-import { startTestApp, type TestApp } from '../support/test-app.ts';
+import { startTestApp, TEST_SEAL, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const PAGE = join(import.meta.dirname, '../../docs/nats-server.md');
@@ -93,6 +93,7 @@ it('an attempt is announced to those who watch the log, in every process', async
   const spy = await logIn('engine');
   const announced: string[] = [];
   spy.connection.subscribe('log.*', { callback: (_, { subject }) => void announced.push(subject) });
+  spy.connection.publish('readers', TEST_SEAL.seal('readers', Buffer.from('reading')));
   await spy.connection.flush();
   const orders = await logIn('orders');
   await orders.connection.jetstream().publish('events.acme.order.paid', '{}');

@@ -71,6 +71,16 @@ async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
       announced.add((JSON.parse(text) as { deliveryId: string }).deliveryId);
     },
   });
+  // As a process with a reader of the live log does.
+  const read = () => {
+    connection.publish('readers', TEST_SEAL.seal('readers', Buffer.from('reading')));
+  };
+  read();
+  const reading = setInterval(read, 1_000);
+  cleanUps.push(() => {
+    clearInterval(reading);
+    return Promise.resolve();
+  });
   await connection.flush();
   return announced;
 }

@@ -44,6 +44,7 @@ it.each([
   'deliveries',
   'log',
   'senders',
+  'readers',
   'a/b',
 ])('%j is none', (prefix) => {
   expect(problemOfPrefix(prefix)).toBeDefined();
