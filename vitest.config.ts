@@ -50,7 +50,7 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 120_000,
           // Most tests wait for timers, processes and servers: more files at a time than cores.
-          maxWorkers: 6,
+          maxWorkers: 5,
           // The same for concurrent tests of a file.
           maxConcurrency: 12,
           sequence: { groupOrder: 1 },

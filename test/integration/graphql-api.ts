@@ -226,10 +226,18 @@ export function attemptOf(
   };
 }
 
-export async function storeAttempt({ prisma }: Database, attempt: Attempt): Promise<Attempt> {
+export async function storeAttempt(database: Database, attempt: Attempt): Promise<Attempt> {
+  await storeAttempts(database, [attempt]);
+  return attempt;
+}
+
+export async function storeAttempts({ prisma }: Database, attempts: readonly Attempt[]): Promise<void> {
   // Prisma writes JSON null with a word of its own; tests have objects here.
-  const { requestHeaders, responseHeaders, ...rest } = attempt;
-  return prisma.attempt.create({
-    data: { ...rest, requestHeaders: requestHeaders ?? {}, responseHeaders: responseHeaders ?? {} },
+  await prisma.attempt.createMany({
+    data: attempts.map(({ requestHeaders, responseHeaders, ...rest }) => ({
+      ...rest,
+      requestHeaders: requestHeaders ?? {},
+      responseHeaders: responseHeaders ?? {},
+    })),
   });
 }

@@ -195,8 +195,7 @@ describe('the machinery', () => {
   it('a cursor is refused once changes after it were deleted, or not recorded', async () => {
     const first = await read();
     const cursor = first.cursors.at(-1);
-    await reject(database.pool, [rejection()]);
-    await waitFor(() => first.ids.length > 1, { what: 'another' });
+    await arrive(first, await reject(database.pool, [rejection()]));
     const latest = first.cursors.at(-1);
     await first.close();
     await database.pool.query(`UPDATE changes SET logged_at = now() - interval '61 minutes'`);

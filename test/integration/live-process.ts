@@ -6,7 +6,7 @@ import { createSocketClient } from '../support/graphql-client.ts';
 import { startNatsParts } from '../support/nats-parts.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
-import { ADMIN_KEY, type Api, attemptOf, storeAttempt } from './graphql-api.ts';
+import { ADMIN_KEY, type Api, attemptOf, storeAttempts } from './graphql-api.ts';
 
 /** The parts of a process with the role `api`, with their own NATS connection. */
 export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
@@ -25,8 +25,8 @@ export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
 export type Logger = {
   /** Makes the id of an attempt that is to be committed. */
   readonly prepare: (values?: Partial<Attempt>, timeMs?: number) => Attempt;
-  /** Commits an attempt and announces it. */
-  readonly log: (attempt: Attempt) => Promise<void>;
+  /** Commits attempts, in the order of their ids, and announces them. */
+  readonly log: (...attempts: Attempt[]) => Promise<void>;
   /** Commits an attempt whose announcement gets lost. */
   readonly logUnheard: (attempt: Attempt) => Promise<void>;
 };
@@ -35,15 +35,17 @@ export type Logger = {
 export function createLogger({ database, feed }: Api, delivery: Delivery): Logger {
   const nextId = createIdSequence();
   let previousId: string | undefined;
-  const commit = async (attempt: Attempt, announce: boolean) => {
-    await storeAttempt(database, attempt);
-    if (announce) feed.announce({ ...attempt, previousId, isLate: isLate(attempt.id, Date.now()) });
-    previousId = attempt.id;
+  const commit = async (attempts: readonly Attempt[], announce: boolean) => {
+    await storeAttempts(database, attempts);
+    for (const attempt of attempts) {
+      if (announce) feed.announce({ ...attempt, previousId, isLate: isLate(attempt.id, Date.now()) });
+      previousId = attempt.id;
+    }
   };
   return {
     prepare: (values, timeMs = Date.now()) => attemptOf(delivery, { id: nextId(timeMs), ...values }),
-    log: (attempt) => commit(attempt, true),
-    logUnheard: (attempt) => commit(attempt, false),
+    log: (...attempts) => commit(attempts, true),
+    logUnheard: (attempt) => commit([attempt], false),
   };
 }
 

@@ -200,17 +200,18 @@ const THEIRS = 'umbrella';
 const NOBODY = 'nobody00';
 const JWT_SECRET = 'a secret of thirty-two characters';
 /** Only an administrator sees these, for every tenant; other tests check that. */
-const ADMINISTRATION = /^(ApiKey|ServerHealth|Tenant)/;
+const ADMINISTRATION = /^(ApiKey|Erasure|ServerHealth|Tenant)/;
 
 const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
 const ROOTS = ['Query', 'Mutation', 'Subscription'];
 /** Everybody's, and those that change by themselves: attempts are counted in the background. */
 const NOBODYS_TABLES = [
-  ...['_prisma_migrations', 'attempt_counts', 'change_readers', 'changes', 'event_types'],
+  ...['_prisma_migrations', 'alert_schedule', 'attempt_counts', 'change_readers', 'changes', 'event_types'],
   'uncounted_attempts',
 ];
 /** For the rows of each table, whose they are. */
 const OWNER_OF: Readonly<Record<string, string>> = {
+  alerts: "(t.detail ->> 'tenant')",
   tenants: 'name',
   signing_secrets: '(SELECT tenant FROM webhook_subscriptions s WHERE s.id = t.subscription_id)',
   matching_settings: '(SELECT tenant FROM webhook_subscriptions s WHERE s.id = t.subscription_id)',

@@ -394,7 +394,8 @@ test('a subscription shows its circuit, and its deliveries what they wait for be
 describe('the health of a subscription', () => {
   const tenant = 'healthy';
   const HOUR_MS = 3_600_000;
-  const ago = (hours: number) => new Date(Math.floor(Date.now() / 1_000) * 1_000 - hours * HOUR_MS);
+  const nowMs = Math.floor(Date.now() / 1_000) * 1_000;
+  const ago = (hours: number) => new Date(nowMs - hours * HOUR_MS);
 
   test('has its pending deliveries, its last attempts and its deactivation', async () => {
     const [failing, idle] = [(await create({ tenant })).subscription.id, (await create({ tenant })).subscription.id];
