@@ -1,7 +1,7 @@
 const MAX_BUFFERED = 1_000;
 
 /** The side of a buffer that is filled. */
-export type Sink<Item> = {
+type Sink<Item> = {
   /** `merge`: the item that takes the place of the last one; undefined: both are kept. */
   readonly push: (item: Item, merge?: (last: Item) => Item | undefined) => void;
   /** Items may be missing from here on: the reader has to read them from Postgres. */

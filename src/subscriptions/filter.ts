@@ -54,7 +54,7 @@ export function subscriptionWhere(filter: SubscriptionFilter, now: Date): Prisma
 }
 
 /** The condition that the subscription is paused at this time. */
-export function pausedAt(now: Date) {
+function pausedAt(now: Date) {
   return { state: { pausedUntil: { not: null, gt: now } } } as const;
 }
 
