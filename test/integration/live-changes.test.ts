@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Viewer } from '../../src/auth/viewer.ts';
@@ -255,9 +256,10 @@ describe('the streams', () => {
   }
 
   it('show events, rejected events, deliveries and webhook subscriptions as they change', async () => {
-    type Change = { readonly deliveryChanges: { readonly delivery: { readonly id: string; readonly status: string } } };
+    type Delivery = { readonly id: string; readonly status: string; readonly event: { readonly data: unknown } };
+    type Change = { readonly deliveryChanges: { readonly delivery: Delivery } };
     const filter = '(filter: { tenant: "acme" })';
-    const deliveries = subscribe<Change>(`deliveryChanges${filter} { cursor delivery { id status attemptCount } }`);
+    const deliveries = subscribe<Change>(`deliveryChanges${filter} { cursor delivery { id status attemptCount event { data } } }`);
     const events = subscribe(
       `eventLog(filter: { tenant: "acme", eventTypes: ["a.*"] }) { cursor event { type data } }`,
     );
@@ -306,7 +308,7 @@ describe('the streams', () => {
       () =>
         deliveries.data
           .map(({ deliveryChanges }) => deliveryChanges.delivery)
-          .find(({ status }) => status === 'PENDING'),
+          .find(({ event }) => isDeepStrictEqual(event.data, { n: 2 })),
       { what: 'the delivery that waits' },
     );
     await scene.app.graphql(`mutation { cancelDelivery(id: "${pending.id}") { __typename } }`);
