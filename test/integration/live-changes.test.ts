@@ -259,7 +259,9 @@ describe('the streams', () => {
     type Delivery = { readonly id: string; readonly status: string; readonly event: { readonly data: unknown } };
     type Change = { readonly deliveryChanges: { readonly delivery: Delivery } };
     const filter = '(filter: { tenant: "acme" })';
-    const deliveries = subscribe<Change>(`deliveryChanges${filter} { cursor delivery { id status attemptCount event { data } } }`);
+    const deliveries = subscribe<Change>(
+      `deliveryChanges${filter} { cursor delivery { id status attemptCount event { data } } }`,
+    );
     const events = subscribe(
       `eventLog(filter: { tenant: "acme", eventTypes: ["a.*"] }) { cursor event { type data } }`,
     );
