@@ -2,7 +2,6 @@ import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts
 import { idRange, uuid7Floor, uuid7Time } from '../../lib/uuid7.ts';
 import { recordChanges } from '../../postgres/changes.ts';
 import type { Queryable } from '../../postgres/client.ts';
-import { valueOf } from '../../postgres/lists.ts';
 import { scheduleSweep } from './state.ts';
 
 /*
@@ -44,6 +43,15 @@ export type NewDelivery = {
   /** Whether the sweeper publishes its first message even if the subscription has no backlog. */
   readonly isQueued?: boolean;
 };
+
+/**
+ * The value that belongs to an id: `values` has it at the place that the id has in the list `$1::uuid[]`. The statements
+ * find rows by `= ANY ($1)` and their values by this, not by a join with unnest(): for a plan made once, Postgres may turn
+ * such a join around and read all rows between the least id and the greatest (ADR 23).
+ */
+function valueOf(id: string, values: string): string {
+  return `(${values})[array_position($1::uuid[], ${id})]`;
+}
 
 /** Marks queued deliveries as published and returns the contents of their messages, for the caller to publish. */
 export async function markPublished(
