@@ -2,10 +2,9 @@ import { useState } from 'react';
 import { ApiKeyScope, CreateKeyDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
-import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
-import { ShownOnce } from '../ui/shown-once.tsx';
+import { ShownOnceForm } from '../ui/shown-once.tsx';
 import { keysWords as words } from './messages.ts';
 
 /** The form of a new key, then the key. */
@@ -23,17 +22,7 @@ export function CreateKey({ onClose }: { readonly onClose: () => void }) {
   if (key !== undefined) {
     return (
       <Dialog title={words.created} onClose={onClose}>
-        <Form
-          onSubmit={onClose}
-          failure={undefined}
-          actions={
-            <Button kind="primary" type="submit">
-              {messages.done}
-            </Button>
-          }
-        >
-          <ShownOnce label={words.key} value={key} hint={words.shownOnce} />
-        </Form>
+        <ShownOnceForm label={words.key} value={key} hint={words.shownOnce} onClose={onClose} />
       </Dialog>
     );
   }

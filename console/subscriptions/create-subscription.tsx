@@ -4,10 +4,8 @@ import { CreateSubscriptionDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { paths } from '../paths.ts';
-import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
-import { Form } from '../ui/field.tsx';
-import { ShownOnce } from '../ui/shown-once.tsx';
+import { ShownOnceForm } from '../ui/shown-once.tsx';
 import { NEW_SUBSCRIPTION } from './form-values.ts';
 import { subscriptionFormWords as words } from './messages.ts';
 import { SubscriptionForm } from './subscription-form.tsx';
@@ -45,17 +43,13 @@ export function CreateSubscription({ tenant, onClose }: CreateSubscriptionProps)
   const open = () => navigate(paths.subscription(created.id));
   return (
     <Dialog title={words.created} onClose={open}>
-      <Form
-        onSubmit={open}
-        failure={undefined}
-        actions={
-          <Button kind="primary" type="submit">
-            {words.openCreated}
-          </Button>
-        }
-      >
-        <ShownOnce label={words.secret} value={created.secret} hint={words.secretHint} />
-      </Form>
+      <ShownOnceForm
+        done={words.openCreated}
+        label={words.secret}
+        value={created.secret}
+        hint={words.secretHint}
+        onClose={open}
+      />
     </Dialog>
   );
 }

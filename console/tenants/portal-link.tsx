@@ -1,11 +1,9 @@
 import { useState } from 'react';
 import { ApiKeyScope, CreatePortalSessionDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
-import { messages } from '../messages.ts';
-import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField } from '../ui/field.tsx';
-import { ShownOnce } from '../ui/shown-once.tsx';
+import { ShownOnceForm } from '../ui/shown-once.tsx';
 import { tenantsWords as words } from './messages.ts';
 
 type PortalLinkProps = { readonly tenant: string; readonly onClose: () => void };
@@ -31,17 +29,7 @@ export function PortalLink({ tenant, onClose }: PortalLinkProps) {
   if (link !== undefined) {
     return (
       <Dialog title={words.portalLink} onClose={onClose}>
-        <Form
-          onSubmit={onClose}
-          failure={undefined}
-          actions={
-            <Button kind="primary" type="submit">
-              {messages.done}
-            </Button>
-          }
-        >
-          <ShownOnce label={words.oneTimeLink} value={link} hint={words.oneTimeLinkHint} />
-        </Form>
+        <ShownOnceForm label={words.oneTimeLink} value={link} hint={words.oneTimeLinkHint} onClose={onClose} />
       </Dialog>
     );
   }

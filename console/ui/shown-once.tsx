@@ -1,5 +1,7 @@
 import { messages } from '../messages.ts';
+import { Button } from './button.tsx';
 import { CopyIcon } from './copy.tsx';
+import { Form } from './field.tsx';
 import { Icon } from './icons.tsx';
 import styles from './shown-once.module.css';
 
@@ -18,5 +20,28 @@ export function ShownOnce({ label, value, hint }: ShownOnceProps) {
       </div>
       <p className={styles.hint}>{hint}</p>
     </div>
+  );
+}
+
+type ShownOnceFormProps = ShownOnceProps & {
+  readonly onClose: () => void;
+  /** The text of the button. */
+  readonly done?: string;
+};
+
+/** The content of a dialog that shows a secret directly after its creation. */
+export function ShownOnceForm({ onClose, done = messages.done, ...secret }: ShownOnceFormProps) {
+  return (
+    <Form
+      onSubmit={onClose}
+      failure={undefined}
+      actions={
+        <Button kind="primary" type="submit">
+          {done}
+        </Button>
+      }
+    >
+      <ShownOnce {...secret} />
+    </Form>
   );
 }
