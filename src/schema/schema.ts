@@ -22,6 +22,7 @@ import './subscription-figures.ts';
 import './tenant.ts';
 import './test-event.ts';
 import './test-filter.ts';
+import './verify-signature.ts';
 import './viewer.ts';
 import './webhook-subscription.ts';
 

@@ -70,6 +70,54 @@ it('each secret signs until its overlap ends, and the log says which have', asyn
   expect(alone.logged).toHaveLength(1);
 });
 
+it('verifySignature says with which secret a request that was received is valid, or why it is not', async () => {
+  const scene = await startScene(cleanUps);
+  const receiver = await scene.receive();
+  const { id } = await scene.app.subscribe({ url: receiver.url });
+  const rotated = await rotate(scene, id, 3_600);
+  await scene.publish('events.acme.a', '{"n":1.0}');
+  const [request] = await receiver.waitForRequests(1);
+  await scene.waitForDeliveries(1, `status = 'SUCCESS'`);
+  const { deliveryLog } = await scene.app.graphql<{ deliveryLog: { nodes: { id: string }[] } }>(
+    '{ deliveryLog { nodes { id } } }',
+  );
+  const header = (name: string) => String(request?.headers[name]);
+  const received = {
+    webhookId: header('webhook-id'),
+    webhookTimestamp: header('webhook-timestamp'),
+    webhookSignature: header('webhook-signature'),
+  };
+  const verify = async (input: Record<string, unknown>) => {
+    const variables = { input: { ...received, ...input } };
+    const query = `query ($input: VerifySignatureInput!) {
+      verifySignature(input: $input) { isValid secretId failures { code } } }`;
+    return (await scene.app.graphql<{ verifySignature: unknown }>(query, variables)).verifySignature;
+  };
+  const valid = { isValid: true, secretId: idsOf(rotated)[0], failures: [] };
+  const body = request?.rawBody.toString() ?? '';
+  expect(await verify({ subscriptionId: id, body })).toEqual(valid);
+  const bodyBase64 = request?.rawBody.toString('base64');
+  expect(await verify({ attemptId: deliveryLog.nodes[0]?.id, bodyBase64 })).toEqual(valid);
+  // As a parser and a writer change it.
+  const changed = { ...valid, isValid: false, failures: [{ code: 'BODY_DIFFERS' }] };
+  expect(await verify({ subscriptionId: id, body: JSON.stringify(JSON.parse(body)) })).toEqual(changed);
+  const late = { subscriptionId: id, body, receivedAt: new Date(Date.now() + 3_000_000) };
+  expect(await verify(late)).toEqual({ ...valid, isValid: false, failures: [{ code: 'TIMESTAMP_OUTSIDE_TOLERANCE' }] });
+  const other = await scene.app.subscribe({ url: receiver.url });
+  const none = { isValid: false, secretId: null, failures: [{ code: 'NO_MATCHING_SECRET' }] };
+  expect(await verify({ subscriptionId: other.id, body: '{}' })).toEqual(none);
+  for (const [path, input] of [
+    ['subscriptionId', { body }],
+    ['body', { subscriptionId: id }],
+    ['bodyBase64', { subscriptionId: id, bodyBase64: 'e30' }],
+    ['webhookSignature', { subscriptionId: id, body, webhookSignature: 'v1,'.repeat(2_000) }],
+    ['body', { subscriptionId: id, body: ' '.repeat(1_100_000) }],
+  ] as const) {
+    await expect(verify(input)).rejects.toThrow(path);
+  }
+  await expect(verify({ subscriptionId: deliveryLog.nodes[0]?.id, body })).rejects.toThrow('not found');
+});
+
 it('an old secret stops signing when its overlap ends, without anybody doing anything', async () => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();

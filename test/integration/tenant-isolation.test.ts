@@ -90,6 +90,11 @@ const CASES: Readonly<Record<string, Case>> = {
   'Query.tenants': () => ['tenants'],
   'Query.replay': (x) => [`replay(id: "${x.replayId}")`],
   'Query.replays': (x) => [`replays(filter: { tenant: "${x.tenant}" })`, ...pages('replays', x.replayId)],
+  'Query.verifySignature': (x, own) => [
+    `verifySignature(input: { subscriptionId: "${x.subscriptionId}", ${receivedOf(x)} })`,
+    `verifySignature(input: { attemptId: "${x.attemptId}", ${receivedOf(x)} })`,
+    `verifySignature(input: { subscriptionId: "${own.subscriptionId}", ${receivedOf(x)} })`,
+  ],
   'Query.viewer': () => ['viewer'],
   'Query.server': () => ['server'],
   'Mutation.createWebhookSubscription': (x) => [
@@ -173,6 +178,11 @@ const CASES: Readonly<Record<string, Case>> = {
   'Event.deliveries': (x, own) =>
     pages('deliveries', x.deliveryId).map((field) => `event(id: "${own.eventId}") { ${field}`),
 };
+
+/** A request with a signature of nothing. */
+function receivedOf({ eventId }: Things): string {
+  return `webhookId: "${eventId}", webhookTimestamp: "1", webhookSignature: "v1,${'A'.repeat(43)}=", body: "{}"`;
+}
 
 const THE_LAST_HOUR = `from: "${new Date(Date.now() - 3_600_000).toISOString()}", to: "${new Date().toISOString()}"`;
 

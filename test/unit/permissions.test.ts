@@ -46,6 +46,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.tenant': ADMINS,
   'Query.tenants': ADMINS,
   'Query.testFilterOnEvents': READERS,
+  'Query.verifySignature': READERS,
   'Query.viewer': READERS,
   'Mutation.createWebhookSubscription': WRITERS,
   'Mutation.updateWebhookSubscription': WRITERS,

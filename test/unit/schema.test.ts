@@ -88,6 +88,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     `replays(${PAGE}, filter: ReplayFilter, ${SIZE}): ReplayConnection!`,
     'testFilter(data: JSON, eventId: ID, filter: JSON!, tenant: String): TestFilterResult!',
     'testFilterOnEvents(eventTypes: [String!], filter: JSON!, last: Int, tenant: String): [TestFilterEventResult!]!',
+    'verifySignature(input: VerifySignatureInput!): VerifySignatureResult!',
     'search(text: String!): SearchResult!',
     ...['tenant(name: String!): Tenant', `tenants(${PAGE}, filter: TenantFilter, ${SIZE}): TenantConnection!`],
     ...['viewer: Viewer!', 'server: Server!'],

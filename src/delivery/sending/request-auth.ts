@@ -69,14 +69,24 @@ type SigningHeaders = {
  */
 export function signingHeaders({ secrets, eventId, timestampSeconds, body }: SigningInput): SigningHeaders {
   const timestamp = String(timestampSeconds);
-  const signed = secrets.map((secret) => {
-    const key = Buffer.from(secret.slice(SECRET_PREFIX.length), 'base64');
-    return `v1,${createHmac('sha256', key).update(`${eventId}.${timestamp}.`).update(body).digest('base64')}`;
-  });
+  const signed = secrets.map((secret) => standardSignature(secret, { eventId, timestamp, body }));
   return {
     'webhook-id': eventId,
     'webhook-timestamp': timestamp,
     'webhook-signature': signed.join(' '),
     'X-Hub-Signature-256': `sha256=${createHmac('sha256', secrets[0]).update(body).digest('hex')}`,
   };
+}
+
+type SignedRequest = {
+  /** The values of the headers `webhook-id` and `webhook-timestamp`. */
+  readonly eventId: string;
+  readonly timestamp: string;
+  readonly body: Buffer;
+};
+
+/** A Standard Webhooks `v1` signature, as one entry of the header `webhook-signature`. */
+export function standardSignature(secret: string, { eventId, timestamp, body }: SignedRequest): string {
+  const key = Buffer.from(secret.slice(SECRET_PREFIX.length), 'base64');
+  return `v1,${createHmac('sha256', key).update(`${eventId}.${timestamp}.`).update(body).digest('base64')}`;
 }
