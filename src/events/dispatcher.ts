@@ -42,6 +42,8 @@ export type DispatcherOptions = {
 /** `extendedAt`: when JetStream delivered the event, or when its ack deadline was last extended (performance.now()). */
 type ReceivedEvent = Queueable & { readonly message: JsMsg; extendedAt: number };
 
+type WritingBatch = { readonly tenants: ReadonlySet<string>; readonly deliveries: number };
+
 type ParsedBatch = {
   readonly batch: readonly ReceivedEvent[];
   /** The parsed messages of the batch, in its order. */
@@ -52,6 +54,9 @@ type ParsedBatch = {
 
 /** Limits of one transaction. */
 const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
+const MAX_BATCHES = 2;
+/** Deliveries of a batch that takes so long that other tenants' events are not kept waiting for it. */
+const LARGE_BATCH = 100;
 /**
  * Bounds of the events queued in memory, among which tenants and event types take turns: a burst of that many is overtaken by
  * other events.
@@ -67,7 +72,7 @@ const RETRY_MS = 1_000;
 const MAX_FAILURES = 3;
 
 /**
- * Creates one delivery of each event for each matching subscription, round-robin by tenant. One statement writes a batch
+ * Creates one delivery of each event for each matching subscription. Tenants take turns (ADR 14). One statement writes a batch
  * of events and their deliveries; then the delivery messages are published (deliveries that NATS does not accept are
  * requeued in Postgres for the sweeper); only then the events are acknowledged. After a crash in between, the events are
  * redelivered, and their ids show which have been written.
@@ -82,10 +87,11 @@ export class Dispatcher {
   readonly #writer: EventWriter;
   readonly #metrics: EventMetrics;
   readonly #logRejected: (rejected: readonly NewRejectedEvent[]) => void;
+  /** Batches being written or published. */
+  readonly #batches = new Set<Promise<void>>();
+  readonly #writing = new Set<WritingBatch>();
   #running: Promise<void> | undefined;
-  #queueWaiters: (() => void)[] = [];
-  /** Resolves when every batch begun so far is done. */
-  #handling: Promise<unknown> = Promise.resolve();
+  #waiters: (() => void)[] = [];
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -119,12 +125,11 @@ export class Dispatcher {
       onMessage: async (message) => {
         count(message);
         this.#receive(message);
-        while (this.#queue.isFull && !signal.aborted) await this.#queueChange();
+        while (this.#queue.isFull && !signal.aborted) await this.#change();
       },
     });
-    this.#notifyQueueChange();
+    this.#notify();
     await dispatching;
-    await this.#handling;
     clearInterval(extend);
     // Redelivered at once, not only after the ack deadline.
     for (const { message } of this.#queue.values()) message.nak();
@@ -139,7 +144,7 @@ export class Dispatcher {
     const item = { message, tenant, lane, key: message.seq, bytes: message.data.length, extendedAt: performance.now() };
     // A redelivery of a queued or in-flight event is dropped: the first copy is acknowledged.
     if (!this.#inFlight.has(item.key)) this.#queue.add(item);
-    this.#notifyQueueChange();
+    this.#notify();
   }
 
   /** Extends the ack deadlines of queued and in-flight events, so that JetStream does not redeliver them. */
@@ -155,47 +160,61 @@ export class Dispatcher {
   async #dispatchAll(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
-      if (this.#queue.size === 0) {
-        await this.#queueChange();
+      const batch = this.#take();
+      if (batch.length > 0) {
+        this.#begin(batch);
+      } else {
+        await this.#change();
         // Events that arrive together are dispatched together.
         await nextTurn();
-        continue;
       }
-      const batch = this.#queue.take(BATCH);
-      for (const item of batch) this.#inFlight.set(item.key, item);
-      this.#notifyQueueChange();
-      await this.#begin(batch);
     }
+    await Promise.all(this.#batches);
   }
 
-  /** Resolves when an event was added to the queue or taken from it, or when consuming has ended. */
-  #queueChange(): Promise<void> {
+  /**
+   * The next batch, if one may begin. While one is being published, the next is written; while a large one is being
+   * written, so is one of other tenants, which do not wait for it.
+   */
+  #take(): ReceivedEvent[] {
+    if (this.#batches.size >= MAX_BATCHES) return [];
+    const [writing] = this.#writing;
+    if (writing === undefined) return this.#queue.take(BATCH);
+    return writing.deliveries >= LARGE_BATCH ? this.#queue.take(BATCH, writing.tenants) : [];
+  }
+
+  #begin(batch: readonly ReceivedEvent[]): void {
+    for (const item of batch) this.#inFlight.set(item.key, item);
+    const writing = {
+      tenants: new Set(batch.map(({ tenant }) => tenant)),
+      deliveries: this.#queue.expectedDeliveries(batch),
+    };
+    this.#writing.add(writing);
+    const onWritten = () => {
+      this.#writing.delete(writing);
+      this.#notify();
+    };
+    const handling = this.#handle(batch, onWritten).finally(() => {
+      this.#batches.delete(handling);
+      onWritten();
+    });
+    this.#batches.add(handling);
+    this.#notify();
+  }
+
+  /** Resolves when an event was queued, a batch begun, written or finished, or when consuming has ended. */
+  #change(): Promise<void> {
     return new Promise((resolve) => {
-      this.#queueWaiters.push(resolve);
+      this.#waiters.push(resolve);
     });
   }
 
-  #notifyQueueChange(): void {
-    for (const resolve of this.#queueWaiters.splice(0)) resolve();
-  }
-
-  /** Resolves when the batch is written or has failed: its messages are published while the next batch is being written. */
-  #begin(batch: readonly ReceivedEvent[]): Promise<void> {
-    const before = this.#handling;
-    return new Promise((resolve) => {
-      const onWritten = async () => {
-        // Only one batch is published at a time, so that at most two are in flight.
-        await before;
-        resolve();
-      };
-      this.#handling = Promise.all([before, this.#handle(batch, onWritten)]).then(() => {
-        resolve();
-      });
-    });
+  #notify(): void {
+    for (const resolve of this.#waiters.splice(0)) resolve();
   }
 
   /** Retries until the batch is dispatched or refused; while Postgres is unavailable, new events stay in JetStream. */
-  async #handle(batch: readonly ReceivedEvent[], onWritten?: () => Promise<void>): Promise<void> {
+  async #handle(batch: readonly ReceivedEvent[], onWritten?: () => void): Promise<void> {
     const { log, database } = this.#options;
     let failuresWhileAvailable = 0;
     for (let failures = 0; ; failures += 1) {
@@ -234,7 +253,7 @@ export class Dispatcher {
   }
 
   /** Returns the events dispatched. The others exceeded one transaction's limit of deliveries and are queued again. */
-  async #dispatch(batch: readonly ReceivedEvent[], onWritten?: () => Promise<void>): Promise<readonly ReceivedEvent[]> {
+  async #dispatch(batch: readonly ReceivedEvent[], onWritten?: () => void): Promise<readonly ReceivedEvent[]> {
     const begun = performance.now();
     const spans = startDispatchSpans(this.#options.tracing, batch, await parseAll(batch, this.#options.bus.names));
     try {
@@ -245,10 +264,7 @@ export class Dispatcher {
     }
   }
 
-  async #write(
-    { batch, begun, spans }: ParsedBatch,
-    onWritten?: () => Promise<void>,
-  ): Promise<readonly ReceivedEvent[]> {
+  async #write({ batch, begun, spans }: ParsedBatch, onWritten?: () => void): Promise<readonly ReceivedEvent[]> {
     const parsed = spans.traced;
     const { pool } = this.#options.database;
     const startedAt = performance.now();
@@ -268,7 +284,7 @@ export class Dispatcher {
       this.#options.log,
       written.filter(({ event }) => !knownIds.includes(event.id)),
     );
-    await onWritten?.();
+    onWritten?.();
     await publishOrRequeue(this.#options, toPublish, startedAt);
     spans.end({ matched: written, errors: new Map(rejections.map(({ id, reason }) => [id, reason])) });
     const dispatched = batch.filter((item, index) => !isDeferred(item, index));

@@ -14,8 +14,8 @@ type BatchLimits = { readonly events: number; readonly deliveries: number; reado
 
 type Line<T extends Queueable> = {
   readonly waiting: Lanes<T>;
-  /** Service received so far, on a scale that all tenants share: the tenant with the least comes first. */
-  served: number;
+  /** Cost at which the tenant's next item starts, on a scale that all tenants share: the tenant with the least comes first. */
+  start: number;
 };
 
 type TenantQueueOptions = {
@@ -28,8 +28,9 @@ type TenantQueueOptions = {
 const BYTES_PER_DELIVERY = 8 * 1024;
 /** Taken items of an array before it is shortened. */
 const MIN_COMPACTED = 256;
-/** Tenants whose deliveries for each event are remembered. */
+/** Tenants whose deliveries for each event, and whose next start, are remembered. */
 const MAX_REMEMBERED = 10_000;
+const NONE: ReadonlySet<string> = new Set();
 
 /** Items of one tenant: first in, first out within a lane, and the lanes in turn. */
 class Lanes<T extends Queueable> {
@@ -83,15 +84,19 @@ class Lanes<T extends Queueable> {
 
 /**
  * Messages that were taken from a stream, by tenant: events to be dispatched, deliveries to be attempted. Tenants
- * take turns, weighed by deliveries and bytes, so that the event of a quiet tenant overtakes a burst of another; so does, by
- * turns of the lanes, an event of another type of the same tenant. How many deliveries an event makes is not known before
- * it is matched: the last batch of its tenant says.
+ * take turns by start-time fair queueing, weighed by deliveries and bytes, so that the event of a quiet tenant overtakes a
+ * burst of another; so does, by turns of the lanes, an event of another type of the same tenant. How many deliveries an
+ * event makes is not known before it is matched: the last batch of its tenant says.
  */
 export class TenantQueue<T extends Queueable> {
   readonly #options: TenantQueueOptions;
   readonly #lines = new Map<string, Line<T>>();
   readonly #keys = new Set<number>();
   readonly #deliveriesPerEvent = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+  /** The start of the last item taken. A tenant without items starts there, so that having been quiet earns no advantage, */
+  #now = 0;
+  /** but not before the end of its own last item, so that queueing one item at a time earns none either. */
+  readonly #ends = new LRUCache<string, number>({ max: MAX_REMEMBERED });
   #bytes = 0;
 
   constructor(options: TenantQueueOptions) {
@@ -114,12 +119,12 @@ export class TenantQueue<T extends Queueable> {
     return true;
   }
 
-  /** The next ones, in turns. */
-  take(limits: BatchLimits): T[] {
+  /** The next ones, in turns, without those of some tenants. */
+  take(limits: BatchLimits, except: ReadonlySet<string> = NONE): T[] {
     const batch: T[] = [];
     let [deliveries, bytes] = [0, 0];
     while (batch.length < limits.events) {
-      const line = this.#next();
+      const line = this.#next(except);
       const item = line?.waiting.first();
       if (line === undefined || item === undefined) break;
       const expected = this.#expected(item);
@@ -127,13 +132,17 @@ export class TenantQueue<T extends Queueable> {
       if (isTooMuch && batch.length > 0) break;
       [deliveries, bytes] = [deliveries + expected, bytes + item.bytes];
       line.waiting.removeFirst();
-      line.served += this.#cost(item);
+      this.#now = line.start;
+      line.start += this.#cost(item);
       this.#keys.delete(item.key);
       this.#bytes -= item.bytes;
       batch.push(item);
     }
     for (const { tenant } of batch) {
-      if (this.#lines.get(tenant)?.waiting.isEmpty === true) this.#lines.delete(tenant);
+      const line = this.#lines.get(tenant);
+      if (line?.waiting.isEmpty !== true) continue;
+      this.#lines.delete(tenant);
+      this.#ends.set(tenant, line.start);
     }
     return batch;
   }
@@ -143,9 +152,14 @@ export class TenantQueue<T extends Queueable> {
     for (const item of items.toReversed()) {
       const line = this.#line(item.tenant);
       line.waiting.putBack(item);
-      line.served -= this.#cost(item);
+      line.start -= this.#cost(item);
       this.#count(item);
     }
+  }
+
+  /** How many deliveries these will make, as far as is known. */
+  expectedDeliveries(items: readonly T[]): number {
+    return items.reduce((sum, item) => sum + this.#expected(item), 0);
   }
 
   /** How many deliveries an event of this tenant made. */
@@ -171,17 +185,19 @@ export class TenantQueue<T extends Queueable> {
     this.#bytes += item.bytes;
   }
 
-  #next(): Line<T> | undefined {
+  #next(except: ReadonlySet<string>): Line<T> | undefined {
     let least: Line<T> | undefined;
-    for (const line of this.#lines.values()) {
-      if (!line.waiting.isEmpty && (least === undefined || line.served < least.served)) least = line;
+    for (const [tenant, line] of this.#lines) {
+      if (!line.waiting.isEmpty && !except.has(tenant) && (least === undefined || line.start < least.start))
+        least = line;
     }
     return least;
   }
 
-  /** A new tenant begins where the others are: having been quiet earns no advantage. */
   #line(tenant: string): Line<T> {
-    const line = this.#lines.get(tenant) ?? { waiting: new Lanes<T>(), served: this.#next()?.served ?? 0 };
+    const known = this.#lines.get(tenant);
+    if (known !== undefined) return known;
+    const line = { waiting: new Lanes<T>(), start: Math.max(this.#now, this.#ends.get(tenant) ?? 0) };
     this.#lines.set(tenant, line);
     return line;
   }

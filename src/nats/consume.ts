@@ -23,8 +23,14 @@ export type ConsumeSource = {
 };
 
 const RETRY_MS = 1_000;
-/** Also bounds how long a deleted and re-created consumer goes unnoticed. */
-const EXPIRES_MS = 5_000;
+/** After which a pull request ends and is repeated. A client that vanished is sent messages until then. */
+const EXPIRES_MS = 10_000;
+/**
+ * The client repeats its request when two heartbeats are missing. Servers before 2.10 end a request without a status if a
+ * message arrives in the moment in which it expires: then nothing is delivered until that repetition. It also bounds how
+ * long a deleted and re-created consumer goes unnoticed.
+ */
+const HEARTBEAT_MS = 1_000;
 
 /** Hands over a consumer's messages until the signal aborts; what is buffered then is still handed over. */
 export async function consume(source: ConsumeSource, options: ConsumeOptions): Promise<void> {
@@ -47,7 +53,11 @@ type Consuming = Omit<ConsumeSource, 'current'> & ConsumeOptions & { readonly lo
 
 async function consumeOnce(consumer: Consumer, options: Consuming): Promise<void> {
   const { maxMessages, onMessage, signal, lost } = options;
-  const messages = await consumer.consume({ max_messages: maxMessages, expires: EXPIRES_MS });
+  const messages = await consumer.consume({
+    max_messages: maxMessages,
+    expires: EXPIRES_MS,
+    idle_heartbeat: HEARTBEAT_MS,
+  });
   const stop = () => {
     messages.stop();
   };

@@ -92,6 +92,36 @@ it('events that waited for a locked table are written within seconds of its end'
   });
 });
 
+it('an event does not wait while a large batch of another tenant is being written', { timeout: 60_000 }, async () => {
+  const scene = await startScene(cleanUps);
+  const receiver = await scene.receive();
+  await Promise.all(
+    Array.from({ length: 100 }, () => scene.app.subscribe({ url: receiver.url, eventTypes: ['many'] })),
+  );
+  const isWritten = async (type: string, count: number) =>
+    (await scene.query('SELECT FROM events WHERE type = $1', [type])).length === count;
+  // How many deliveries its events make is known after the first one.
+  await scene.publish('events.acme.many', '{}');
+  await receiver.waitForRequests(100);
+  await scene.query('CREATE TABLE gate ()');
+  await scene.query(`CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN PERFORM FROM gate; RETURN NEW; END $$`);
+  await scene.query(
+    `CREATE TRIGGER pass BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.type = 'many') EXECUTE FUNCTION pass()`,
+  );
+  const open = await lockTable(scene.databaseUrl, { table: 'gate' });
+  await scene.publish('events.acme.many', '{}');
+  const waiting = `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`;
+  await waitFor(async () => (await scene.query(waiting)).length > 0, { what: 'the batch to be blocked' });
+  await scene.publish('events.other.few', '{}');
+  await waitFor(() => isWritten('few', 1), { what: 'the event of the other tenant' });
+  // Its statement has not been given up in between.
+  expect(scene.logLines.filter((line) => line.includes('event refused'))).toEqual([]);
+  expect(await isWritten('many', 1)).toBe(true);
+  await open();
+  await waitFor(() => isWritten('many', 2), { what: 'the large batch' });
+});
+
 it('an event that Postgres has refused for two days becomes a rejected event', { timeout: 60_000 }, async () => {
   const scene = await startScene(cleanUps);
   await failAlways(scene, 'cursed');

@@ -37,6 +37,28 @@ it('an event of a quiet tenant comes before the rest of a burst', () => {
   expect(tenantsOf(queue.take({ ...LIMITS, events: 3 }))).toMatch(/^a?b/);
 });
 
+it('an event that arrives while another tenant is served comes before the next one of that tenant', () => {
+  const queue = create();
+  queue.learn('a', 1_000);
+  add(queue, 'a', 3);
+  queue.take(LIMITS);
+  add(queue, 'b', 1);
+  add(queue, 'c', 1);
+  expect(tenantsOf(queue.take(LIMITS))).toBe('bc');
+});
+
+it('a tenant that queues one event at a time gets no more than its share', () => {
+  const queue = create();
+  for (const tenant of ['a', 'b']) queue.learn(tenant, 1_000);
+  add(queue, 'a', 5);
+  let order = tenantsOf(queue.take(LIMITS));
+  while (order.length < 7) {
+    if (order === 'a' || order.endsWith('b')) add(queue, 'b', 1);
+    order += tenantsOf(queue.take(LIMITS));
+  }
+  expect(order).toBe('abababa');
+});
+
 it('events that make many deliveries count as many: between two of them, others have as much', () => {
   const queue = create();
   queue.learn('a', 100);

@@ -1,8 +1,9 @@
 /**
  * Attempts started in one turn of the event loop. Under load a turn takes as long as the attempts that it starts, so a
  * small number lets responses and other tenants' events be read often, and a large one fills the batches of results. Measured
- * (p95 of a quiet tenant beside a burst; deliveries a second; Postgres's CPU for 1,000): 8: 272 ms, 970, 0.37 s; 24: 456 ms,
- * 1,061, 0.26 s; 64: 556 ms, 1,115, 0.20 s. An idle loop has turns so short that this limits nothing.
+ * (p95 of a quiet tenant beside a fan-out; deliveries a second; Postgres's CPU for 1,000; two or more runs each): 8: 55 to 105 ms,
+ * 1,057 and 1,218, 0.25 to 0.28 s; 24: 89 to 169 ms, 1,332 and 1,616, 0.16 to 0.19 s. An idle loop has turns so short that this
+ * limits nothing.
  */
 const STARTS_PER_TURN = 24;
 
