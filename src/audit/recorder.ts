@@ -25,6 +25,7 @@ export class AuditRecorder implements ChangeRecorder {
   readonly #id: string;
   #before: Snapshot | undefined;
   #isWritten = false;
+  #isOmitted = false;
 
   constructor(call: MutationCall) {
     this.#call = call;
@@ -59,7 +60,11 @@ export class AuditRecorder implements ChangeRecorder {
 
   /** Records a mutation that has changed something without a transaction of `change`. */
   async finish(db: Queryable, result: unknown): Promise<void> {
-    if (!this.#isWritten) await this.end(db, result);
+    if (!this.#isWritten && !this.#isOmitted) await this.end(db, result);
+  }
+
+  omit(): void {
+    this.#isOmitted = true;
   }
 
   #read(db: Queryable, id: string | undefined): Promise<Snapshot | undefined> {

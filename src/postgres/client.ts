@@ -138,6 +138,8 @@ export function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promi
 export type ChangeRecorder = {
   readonly begin: (db: Queryable) => Promise<void>;
   readonly end: (db: Queryable, result: unknown) => Promise<void>;
+  /** Nothing is recorded: the mutation changes nothing. */
+  readonly omit: () => void;
 };
 
 /** Runs a change that a mutation makes, in one transaction that the mutation's recorder takes part in. */

@@ -1,7 +1,12 @@
 import { putEventType } from '../events/catalogue/service.ts';
-import type { EventType } from '../generated/prisma/client.ts';
-import { InvalidInputError } from '../lib/errors.ts';
+import { MAX_SAMPLES, MAX_TRIAL_EVENTS, type SchemaTrial, tryEventType } from '../events/schema-trial.ts';
+import type { Event, EventType } from '../generated/prisma/client.ts';
+import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
+import { idRange } from '../lib/uuid7.ts';
 import { builder } from './builder.ts';
+import type { Context } from './context.ts';
+import { InputProblemType } from './errors.ts';
+import { EVENT_COLUMNS, EventType as StoredEventType } from './event.ts';
 import { PAGE_BY_NAME } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
@@ -85,13 +90,65 @@ const Input = builder.inputType('PutEventTypeInput', {
       description:
         'Whether the type is archived: new webhook subscriptions cannot select it, and its events are delivered as before.',
     }),
+    dryRun: t.boolean({
+      defaultValue: false,
+      description: 'Whether the schema is only tried on stored events, and nothing is saved.',
+    }),
   }),
 });
 
-const Payload = builder.objectRef<{ readonly eventType: EventType }>('PutEventTypePayload').implement({
-  description: 'The entry was created or changed.',
-  fields: (t) => ({ eventType: t.field({ type: CataloguedType, resolve: ({ eventType }) => eventType }) }),
+type StoredEvent = Pick<Event, keyof typeof EVENT_COLUMNS>;
+type Sample = { readonly event: StoredEvent; readonly reasons: readonly InputProblem[] };
+type Trial = Omit<SchemaTrial, 'samples'> & { readonly samples: readonly Sample[] };
+
+const SampleType = builder.objectRef<Sample>('RejectedSample').implement({
+  description: 'A stored event that would have been rejected.',
+  fields: (t) => ({
+    event: t.field({ type: StoredEventType, resolve: ({ event }) => event }),
+    reasons: t.field({
+      type: [InputProblemType],
+      description: 'The first 20 violations of the schema, with paths such as `data.user.age`.',
+      resolve: ({ reasons }) => [...reasons],
+    }),
+  }),
 });
+
+const TrialType = builder.objectRef<Trial>('EventTypeTrial').implement({
+  description: 'The result of trying a schema on the newest stored events of its type, of all tenants.',
+  fields: (t) => ({
+    checkedCount: t.exposeInt('checkedCount', {
+      description: `The number of events that were checked, at most ${MAX_TRIAL_EVENTS.toLocaleString('en')}, with 8 MiB of data, in some 5 s. Test events and redacted events are left out.`,
+    }),
+    rejectedCount: t.exposeInt('rejectedCount', {
+      description: 'The number of events among them that the schema would have rejected.',
+    }),
+    isComplete: t.exposeBoolean('isComplete', { description: 'Whether every stored event of the type was checked.' }),
+    samples: t.field({
+      type: [SampleType],
+      description: `Rejected events, newest first, at most ${MAX_SAMPLES}.`,
+      resolve: ({ samples }) => [...samples],
+    }),
+  }),
+});
+
+const Payload = builder
+  .objectRef<{ readonly eventType: EventType; readonly trial?: Trial }>('PutEventTypePayload')
+  .implement({
+    description: 'The entry was created or changed, or a dry run has tried its schema.',
+    fields: (t) => ({
+      eventType: t.field({
+        type: CataloguedType,
+        description: 'The entry; after a dry run as it would be.',
+        resolve: ({ eventType }) => eventType,
+      }),
+      trial: t.field({
+        type: TrialType,
+        nullable: true,
+        description: 'The result of a dry run; otherwise null.',
+        resolve: ({ trial }) => trial ?? null,
+      }),
+    }),
+  });
 
 builder.mutationField('putEventType', (t) =>
   t.field({
@@ -102,6 +159,24 @@ builder.mutationField('putEventType', (t) =>
       'Creates or changes an entry of the event catalogue, effective for every event published after the answer. Requires the scope ADMIN.',
     args: { input: t.arg({ type: Input, required: true, description: 'The entry, or the changes to it.' }) },
     errors: { types: [InvalidInputError] },
-    resolve: async (_root, { input }, { services }) => ({ eventType: await putEventType(services, input) }),
+    resolve: async (_root, { input: { dryRun, ...input } }, { services }) => {
+      if (dryRun !== true) return { eventType: await putEventType(services, input) };
+      services.database.recorder?.omit();
+      const { eventType, trial } = await tryEventType(services, input);
+      return { eventType, trial: { ...trial, samples: await readSamples(services, trial) } };
+    },
   }),
 );
+
+async function readSamples({ database }: Context['services'], { samples }: SchemaTrial): Promise<Sample[]> {
+  if (samples.length === 0) return [];
+  const ids = samples.map(({ eventRowId }) => eventRowId);
+  const [gte, lte] = idRange(ids);
+  const where = { id: { in: ids, gte, lte } };
+  const rows = await database.prisma.event.findMany({ where, select: EVENT_COLUMNS });
+  const events = new Map(rows.map((event) => [event.id, event]));
+  return samples.flatMap(({ eventRowId, reasons }) => {
+    const event = events.get(eventRowId);
+    return event === undefined ? [] : [{ event, reasons }];
+  });
+}

@@ -151,6 +151,80 @@ describe('the catalogue', () => {
     expect(namesOf(await list({}))).toEqual(['order.paid']);
   });
 
+  describe('in a dry run', () => {
+    const TRY = `mutation ($input: PutEventTypeInput!) { putEventType(input: $input) {
+      ... on PutEventTypePayload {
+        eventType { name description schema }
+        trial { checkedCount rejectedCount isComplete samples { event { id tenant } reasons { path message code } } } }
+      ... on InvalidInputError { problems { path message } } } }`;
+    const NUMBERS = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
+    const tryOut = async (input: Record<string, unknown>) =>
+      (await run<{ putEventType: Record<string, unknown> }>(TRY, { input: { ...input, dryRun: true } })).putEventType;
+    /** Stored events of the type, each a millisecond younger. `data` is SQL that may contain `n`, from 1. */
+    const store = (type: string, count: number, data: string) =>
+      api.database.pool.query(
+        `INSERT INTO events (id, tenant, event_id, type, occurred_at, data, source)
+         SELECT ('0193' || lpad(to_hex(n), 8, '0') || '70008' || substr(md5($1), 1, 15))::uuid,
+           'tenant-' || n % 2, $1 || n, $1, now(), convert_to(${data}, 'UTF8'), 'NATS' FROM generate_series(1, $2) n`,
+        [type, count],
+      );
+
+    it('tries the schema on stored events, of every tenant, and saves nothing', async () => {
+      await store(
+        'tried',
+        30,
+        `CASE WHEN n > 5 THEN '{"n":' || n || '}' WHEN n > 1 THEN '{"n":"s3cret"}' ELSE '[]' END`,
+      );
+      await api.database.pool.query(`UPDATE events SET source = 'TEST' WHERE event_id = 'tried2'`);
+      await api.database.pool.query(`UPDATE events SET redacted_at = now(), data = 'null' WHERE event_id = 'tried3'`);
+      const entries = () => api.database.pool.query('SELECT count(*)::integer AS count FROM audit_log');
+      const before = (await entries()).rows;
+      const { eventType, trial } = await tryOut({ name: 'tried', schema: NUMBERS });
+      expect(eventType).toEqual({ name: 'tried', description: '', schema: NUMBERS });
+      const mismatch = { path: 'data.n', message: 'must be integer', code: 'EVENT_DATA_INVALID' };
+      expect(trial).toEqual({
+        ...{ checkedCount: 28, rejectedCount: 3, isComplete: true },
+        samples: [
+          { event: { id: 'tried5', tenant: 'tenant-1' }, reasons: [mismatch] },
+          { event: { id: 'tried4', tenant: 'tenant-0' }, reasons: [mismatch] },
+          {
+            event: { id: 'tried1', tenant: 'tenant-1' },
+            reasons: [{ path: 'data', message: 'must be object', code: 'EVENT_DATA_INVALID' }],
+          },
+        ],
+      });
+      expect(await run('{ eventType(name: "tried") { name } }')).toEqual({ eventType: null });
+      expect((await entries()).rows).toEqual(before);
+    });
+
+    it('uses the stored schema if none is given, and checks nothing without a schema', async () => {
+      await store('kept', 2, `'{"n":"x"}'`);
+      await put({ name: 'kept', schema: NUMBERS, description: 'Kept.' });
+      const { eventType, trial } = await tryOut({ name: 'kept' });
+      expect(eventType).toEqual({ name: 'kept', description: 'Kept.', schema: NUMBERS });
+      expect(trial).toMatchObject({ checkedCount: 2, rejectedCount: 2, isComplete: true });
+      const none = await tryOut({ name: 'kept', schema: null });
+      expect(none['trial']).toEqual({ checkedCount: 0, rejectedCount: 0, isComplete: true, samples: [] });
+      expect((await put({ name: 'kept' })).eventType).toMatchObject({ schema: NUMBERS });
+    });
+
+    it('names what is wrong with the entry', async () => {
+      const { problems } = await tryOut({ name: 'webhook.test', schema: { minLength: 'x' } });
+      expect(problems).toMatchObject([{ path: 'name' }, { path: 'schema.minLength' }]);
+    });
+
+    it.each([
+      ['events', { count: 1_001, data: `'{}'`, schema: { required: ['n'] } }, 1_000],
+      ['bytes', { count: 9, data: `'"' || repeat('x', 1000000) || '"'`, schema: { maxLength: 9 } }, 8],
+      ['time', { count: 3, data: `'"' || repeat('a', 100) || 'b"'`, schema: { pattern: '^(a+)+$' } }, 0],
+    ])('has a limit of %s', async (type, { count, data, schema }, checkedCount) => {
+      await store(type, count, data);
+      const { trial } = await tryOut({ name: type, schema });
+      expect(trial).toMatchObject({ checkedCount, rejectedCount: checkedCount, isComplete: false });
+      expect(trial).toHaveProperty('samples.length', Math.min(checkedCount, 20));
+    });
+  });
+
   it('has a limit', async () => {
     await api.database.pool.query(`INSERT INTO event_types (name) SELECT 't' || n FROM generate_series(1, 2000) n`);
     expect((await put({ name: 'one-more' })).problems).toMatchObject([{ path: 'name' }]);

@@ -132,8 +132,10 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   InvalidInputError: ['code: String!', 'message: String!', 'problems: [InputProblem!]!'],
   InputError: ['code: String!', 'message: String!', 'problems: [InputProblem!]!'],
   InputProblem: ['path: String!', 'message: String!', 'code: String!'],
-  PutEventTypeInput: ['name: String!', 'description: String', 'schema: JSON', 'isArchived: Boolean'],
-  PutEventTypePayload: ['eventType: EventType!'],
+  PutEventTypeInput: [
+    ...['name: String!', 'description: String', 'schema: JSON', 'isArchived: Boolean', 'dryRun: Boolean'],
+  ],
+  PutEventTypePayload: ['eventType: EventType!', 'trial: EventTypeTrial'],
   EventTypeFilter: ['includeArchived: Boolean'],
   EventType: [
     ...['name: String!', 'description: String!', 'schema: JSON', 'isArchived: Boolean!'],

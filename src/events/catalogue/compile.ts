@@ -104,11 +104,16 @@ export async function findSchemaProblems(thread: SchemaThread, schema: unknown):
   try {
     return await thread.compile(json);
   } catch (error) {
-    // Any other error means that compiling took too much time or memory.
-    const isUnavailable = error instanceof SchemaThreadUnavailableError;
-    const reason = isUnavailable ? `cannot be checked now: ${error.message}; try again` : TOO_COMPLICATED;
-    return [{ path: 'schema', message: reason }];
+    return [problemOfThread(error)];
   }
+}
+
+/** The problem of a schema that the thread did not compile, or check data against. */
+export function problemOfThread(error: unknown): SchemaProblem {
+  // Any other error means that it took too much time or memory.
+  const isUnavailable = error instanceof SchemaThreadUnavailableError;
+  const message = isUnavailable ? `cannot be checked now: ${error.message}; try again` : TOO_COMPLICATED;
+  return { path: 'schema', message };
 }
 
 function isObject(value: unknown): value is object {

@@ -19,6 +19,8 @@ export type SchemaTask =
 export type CheckResult = {
   /** One for each of the data; undefined if it is valid or was not checked. */
   readonly mismatches: readonly (Mismatch | undefined)[];
+  /** The number of data that were checked, from the first one on. */
+  readonly checkedCount: number;
   /** The reason why the schema cannot be compiled; then nothing was checked. */
   readonly unusable?: string;
   /** The reason why the remaining data was not checked. */
@@ -68,21 +70,26 @@ type CheckTask = Extract<SchemaTask, { readonly kind: 'check' }>;
 function check({ schema: text, data, lengths, limitMs, explainMs }: CheckTask): CheckResult {
   const schema = compile(text);
   const mismatches: (Mismatch | undefined)[] = lengths.map(() => undefined);
-  if (schema instanceof Error) return { mismatches, unusable: schema.message, checkMs: 0, explainMs: 0 };
+  if (schema instanceof Error)
+    return { mismatches, checkedCount: 0, unusable: schema.message, checkMs: 0, explainMs: 0 };
   const values = split(data, lengths);
   const began = performance.now();
+  let checkedCount = 0;
   let unfinished: string | undefined;
   try {
     // One time limit for all data, because each costs 80 µs. Mismatches found before the limit are reported.
     withTimeLimit(limitMs, () => {
-      for (const [index, value] of values.entries()) mismatches[index] = schema.check(parse(value));
+      for (const [index, value] of values.entries()) {
+        mismatches[index] = schema.check(parse(value));
+        checkedCount += 1;
+      }
     });
   } catch (error) {
     unfinished = String(error);
   }
   const checkMs = performance.now() - began;
   const explained = explain(schema, { mismatches, values, limitMs: explainMs });
-  return { mismatches, checkMs, explainMs: explained, ...(unfinished !== undefined && { unfinished }) };
+  return { mismatches, checkedCount, checkMs, explainMs: explained, ...(unfinished !== undefined && { unfinished }) };
 }
 
 type Explaining = {

@@ -7,7 +7,7 @@ import { findSchemaProblems } from './compile.ts';
 import type { SchemaThread } from './schema-thread.ts';
 
 /** An absent field keeps its value, or gets its default if the type is new. `schema: null` removes the schema. */
-type EventTypeInput = {
+export type EventTypeInput = {
   readonly name: string;
   readonly description?: string | null | undefined;
   /** JSON Schema. */
@@ -23,23 +23,13 @@ export const MAX_EVENT_TYPES = 100;
 /** Maximum problems with suggestions. */
 const MAX_SUGGESTED = 10;
 
-type Services = { readonly database: Database; readonly schemaThread: SchemaThread };
+export type CatalogueServices = { readonly database: Database; readonly schemaThread: SchemaThread };
 
 /** Creates or changes an entry of the event catalogue. Throws an InvalidInputError. */
-export async function putEventType({ database, schemaThread }: Services, input: EventTypeInput): Promise<EventType> {
-  const { name, description, schema, isArchived } = input;
-  const values = {
-    ...(description != null && { description }),
-    ...(isArchived != null && { isArchived }),
-    ...(schema !== undefined && { schema: toColumn(schema) }),
-  };
-  const problems = findProblems(input);
-  if (schema != null) problems.push(...(await findSchemaProblems(schemaThread, schema)));
-  // An invalid name may contain NUL, which Postgres cannot store.
-  const others = isEventType(name) ? await database.prisma.eventType.count({ where: { name: { not: name } } }) : 0;
-  if (others >= MAX_CATALOGUE_SIZE)
-    problems.push({ path: 'name', message: `would be one of more than ${MAX_CATALOGUE_SIZE}` });
-  if (problems.length > 0) throw new InvalidInputError(problems);
+export async function putEventType(services: CatalogueServices, input: EventTypeInput): Promise<EventType> {
+  const { database } = services;
+  const { name } = input;
+  const values = await checkEventType(services, input);
   return changeWithPrisma(database, (transaction) =>
     transaction.eventType.upsert({
       where: { name },
@@ -47,6 +37,23 @@ export async function putEventType({ database, schemaThread }: Services, input: 
       update: { ...values, version: { increment: 1 }, updatedAt: new Date(database.clock.now()) },
     }),
   );
+}
+
+/** Returns the columns that the input gives. Throws an InvalidInputError with every problem. */
+export async function checkEventType({ database, schemaThread }: CatalogueServices, input: EventTypeInput) {
+  const { name, description, schema, isArchived } = input;
+  const problems = findProblems(input);
+  if (schema != null) problems.push(...(await findSchemaProblems(schemaThread, schema)));
+  // An invalid name may contain NUL, which Postgres cannot store.
+  const others = isEventType(name) ? await database.prisma.eventType.count({ where: { name: { not: name } } }) : 0;
+  if (others >= MAX_CATALOGUE_SIZE)
+    problems.push({ path: 'name', message: `would be one of more than ${MAX_CATALOGUE_SIZE}` });
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  return {
+    ...(description != null && { description }),
+    ...(isArchived != null && { isArchived }),
+    ...(schema !== undefined && { schema: toColumn(schema) }),
+  };
 }
 
 function toColumn(schema: unknown): Prisma.InputJsonValue | typeof Prisma.DbNull {

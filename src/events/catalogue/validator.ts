@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { groupBy } from '../../lib/collections.ts';
-import { InputError } from '../../lib/errors.ts';
+import { InputError, type InputProblem } from '../../lib/errors.ts';
 import type { Queryable } from '../../postgres/client.ts';
 import type { Mismatch } from './compile.ts';
 import { type SchemaThread, SchemaThreadUnavailableError } from './schema-thread.ts';
@@ -145,11 +145,13 @@ export class EventDataInvalidError extends InputError {
   readonly code = 'EVENT_DATA_INVALID';
 
   constructor(mismatch: Mismatch) {
-    super(
-      mismatch.problems.map((problem) => ({ ...problem, code: 'EVENT_DATA_INVALID' })),
-      describeMismatch(mismatch),
-    );
+    super(problemsOfData(mismatch), describeMismatch(mismatch));
   }
+}
+
+/** The problems as the API lists them. */
+export function problemsOfData({ problems }: Mismatch): InputProblem[] {
+  return problems.map((problem) => ({ ...problem, code: 'EVENT_DATA_INVALID' }));
 }
 
 /** The first problem and the number of further ones. */
