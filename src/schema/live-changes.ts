@@ -1,6 +1,6 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import type { EventWithoutData } from '../delivery-log/changes/feeds.ts';
-import { type LiveChange, watchChanges } from '../delivery-log/changes/watch.ts';
+import { type LiveChange, presentPosition, watchChanges } from '../delivery-log/changes/watch.ts';
 import {
   checkFilter,
   deliveryMatches,
@@ -19,7 +19,7 @@ import { WebhookSubscriptionType } from './webhook-subscription.ts';
 /* The live streams of changes (ADR 31). The delivery log has its own stream, beside its query (delivery.ts). */
 
 const CURSOR = 'A cursor for `after` that continues behind this change.';
-const AFTER = 'The `cursor` of a change of this stream. It is valid for an hour.';
+const AFTER = 'The `cursor` of a change of this stream, or `changesCursor`. It is valid for an hour.';
 const RESUMABLE =
   'With `after`, the changes since that cursor come first: a client that subscribes again with its last `cursor` misses none and gets none twice. After more than an hour the error is CURSOR_EXPIRED.';
 
@@ -80,6 +80,15 @@ const SubscriptionChangeFilter = builder.inputType('SubscriptionChangeFilter', {
     subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions, at most 250.' }),
   }),
 });
+
+builder.queryField('changesCursor', (t) =>
+  t.string({
+    description:
+      'A cursor of the present for `after` of `deliveryChanges`, `subscriptionChanges`, `eventLog` and `rejectedEventLog`. A client that reads it, then a list, and then subscribes with it misses no change in between. It is valid for an hour.',
+    resolve: async (_root, _args, context) =>
+      formatPrismaCursor({ id: await presentPosition(context, context.services.changes.deliveries) }, 'id'),
+  }),
+);
 
 builder.subscriptionFields((t) => ({
   deliveryChanges: t.field({

@@ -327,6 +327,23 @@ describe('the streams', () => {
     );
   }, 60_000);
 
+  it('begin at a cursor that was read before a list, in every stream', async () => {
+    const { changesCursor } = await scene.app.graphql<{ changesCursor: string }>('{ changesCursor }');
+    const { id } = await scene.app.subscribe({ url: 'https://example.com/', tenant: 'cursor', eventTypes: ['a'] });
+    await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
+    await scene.publish('events.cursor.a', '{}');
+    await scene.publish('events.cursor.a', 'no JSON');
+    await scene.waitForDeliveries(1, `tenant = 'cursor'`);
+    const of = `filter: { tenant: "cursor" }, after: "${changesCursor}"`;
+    const streams = [
+      subscribe(`deliveryChanges(${of}) { delivery { status } }`),
+      subscribe(`subscriptionChanges(${of}) { subscription { id } }`),
+      subscribe(`eventLog(${of}) { event { type } }`),
+      subscribe(`rejectedEventLog(${of}) { rejectedEvent { reason } }`),
+    ];
+    await waitFor(() => streams.every(({ data }) => data.length === 1), { what: 'the changes since the cursor' });
+  });
+
   it('refuse a cursor of another stream, and conditions on attempts', async () => {
     const cursor = Buffer.from('GPC:S:deliveries~1:1:').toString('base64');
     const refused = subscribe(`eventLog(after: "${cursor}") { cursor }`);

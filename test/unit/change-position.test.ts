@@ -63,6 +63,8 @@ describe('a position', () => {
     expect(ChangePosition.parse(text, 'events')).toBeUndefined();
     const whole = new ChangePosition(before).toString('events');
     expect(ChangePosition.parse(whole, 'events')?.seen.toString()).toBe('10:15:10,12');
+    const ofEvery = new ChangePosition(before).toString();
+    expect(ChangePosition.parse(ofEvery, 'events')?.toString('events')).toBe(whole);
   });
 
   it.each([

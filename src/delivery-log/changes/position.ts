@@ -51,6 +51,9 @@ export class Snapshot {
   }
 }
 
+/** Stands for the table in a position that is only a snapshot: a snapshot is of the whole database. */
+const EVERY_TABLE = 'all';
+
 /** A changed row, and the transaction that changed it. */
 export type Change = { readonly xid: bigint; readonly id: string };
 
@@ -74,7 +77,7 @@ export class ChangePosition {
   static parse(text: string, table: ChangedTable): ChangePosition | undefined {
     const [name, snapshot = '', xid, id, ...rest] = text.split('~');
     const seen = Snapshot.parse(snapshot);
-    if (name !== table || seen === undefined || rest.length > 0) return undefined;
+    if ((name !== table && name !== EVERY_TABLE) || seen === undefined || rest.length > 0) return undefined;
     if (xid === undefined) return new ChangePosition(seen);
     if (!XID.test(xid) || id === undefined || !isUuid(id)) return undefined;
     return new ChangePosition(seen, { xid: BigInt(xid), id: id.toLowerCase() });
@@ -91,7 +94,8 @@ export class ChangePosition {
       : new ChangePosition(this.seen.extendedTo(xid - 1n, snapshot), { xid, id });
   }
 
-  toString(table: ChangedTable): string {
+  /** Without a table, a position in the changes of every table. */
+  toString(table: ChangedTable | typeof EVERY_TABLE = EVERY_TABLE): string {
     const next = this.#next === undefined ? [] : [String(this.#next.xid), this.#next.id];
     return [table, this.seen.toString(), ...next].join('~');
   }

@@ -1,7 +1,7 @@
 import type { Viewer } from '../../auth/viewer.ts';
 import { DomainError } from '../../lib/errors.ts';
 import { type Emission, emissionsOf, LiveBuffer } from '../live-buffer.ts';
-import { type ChangeFeed, type ChangeWithRow, MAX_LOADED, withRows } from './feed.ts';
+import { type ChangeFeed, type ChangeFeedOptions, type ChangeWithRow, MAX_LOADED, withRows } from './feed.ts';
 import { isComplete, readChanges } from './journal.ts';
 import { ChangePosition, inOrder, type Snapshot } from './position.ts';
 
@@ -13,7 +13,7 @@ export class CursorExpiredError extends DomainError {
   readonly code = 'CURSOR_EXPIRED';
 
   constructor() {
-    super('the changes since this cursor are no longer recorded; subscribe without it, then read what it lists');
+    super('the changes since this cursor are no longer recorded; read changesCursor, then the list, then subscribe');
   }
 }
 
@@ -61,6 +61,19 @@ export function watchChanges<Row>(
   });
   return emissionsOf({ buffer, values: changesOf(context, { ...options, buffer }) });
 }
+
+/** The present in the changes of every table: a change that is not in what a client reads after this comes behind it. */
+export async function presentPosition({ viewer }: Pick<WatchContext, 'viewer'>, feed: PresentFeed): Promise<string> {
+  const { table, database, reads } = feed.options;
+  await feed.ensureRecording();
+  const page = await reads.run(viewer.tenant ?? viewer.credentialId, () => readChanges(database.readPool, { table }));
+  return new ChangePosition(page.snapshot).toString();
+}
+
+type PresentFeed = {
+  readonly options: Pick<ChangeFeedOptions<never>, 'table' | 'database' | 'reads'>;
+  readonly ensureRecording: () => Promise<void>;
+};
 
 type ChangesOptions<Row> = WatchOptions<Row> & { readonly buffer: LiveBuffer<Item<Row>> };
 
