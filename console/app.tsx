@@ -37,6 +37,14 @@ const RejectedEventsPage = lazy(async () => ({
   default: (await import('./rejected-events/rejected-events-page.tsx')).RejectedEventsPage,
 }));
 const TenantsPage = lazy(async () => ({ default: (await import('./tenants/tenants-page.tsx')).TenantsPage }));
+const DeliveryJobsPage = lazy(async () => ({
+  default: (await import('./delivery-jobs/delivery-jobs-page.tsx')).DeliveryJobsPage,
+}));
+const DeliveryJobPage = lazy(async () => ({
+  default: (await import('./delivery-jobs/delivery-job-page.tsx')).DeliveryJobPage,
+}));
+const AuditLogPage = lazy(async () => ({ default: (await import('./audit-log/audit-log-page.tsx')).AuditLogPage }));
+const ErasuresPage = lazy(async () => ({ default: (await import('./erasures/erasures-page.tsx')).ErasuresPage }));
 const KeysPage = lazy(async () => ({ default: (await import('./keys/keys-page.tsx')).KeysPage }));
 
 export function App() {
@@ -60,6 +68,12 @@ const OPERATOR_PAGES = [
   </Route>,
   <Route key="replays" path="/replays" component={ReplaysPage} />,
   <Route key="rejected" path="/rejected-events" component={RejectedEventsPage} />,
+  <Route key="job" path="/jobs/:id">
+    {({ id }) => <DeliveryJobPage id={decodeURIComponent(id)} />}
+  </Route>,
+  <Route key="jobs" path="/jobs" component={DeliveryJobsPage} />,
+  <Route key="audit" path="/audit-log" component={AuditLogPage} />,
+  <Route key="erasures" path="/erasures" component={ErasuresPage} />,
   <Route key="keys" path="/keys" component={KeysPage} />,
 ];
 

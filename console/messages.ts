@@ -45,7 +45,10 @@ export const messages = {
     replays: 'Replays',
     catalogue: 'Event catalogue',
     rejectedEvents: 'Rejected events',
+    jobs: 'Bulk jobs',
+    auditLog: 'Audit log',
     keys: 'API keys',
+    erasures: 'Erasures',
   },
 
   top: {

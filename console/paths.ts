@@ -16,6 +16,10 @@ export const paths = {
   catalogue: () => '/event-types',
   eventType: (name: string) => withParams('/event-types', { type: name }),
   rejectedEvents: () => '/rejected-events',
+  jobs: () => '/jobs',
+  job: (id: string) => `/jobs/${encodeURIComponent(id)}`,
+  auditLog: (params: Record<string, string | undefined> = {}) => withParams('/audit-log', params),
+  erasures: () => '/erasures',
   keys: () => '/keys',
 };
 

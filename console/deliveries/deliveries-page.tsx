@@ -1,5 +1,10 @@
 import { useLocation } from 'wouter';
-import { DeliveryListDocument, type DeliveryListQuery, DeliveryStatus } from '../generated/graphql.ts';
+import {
+  DeliveryListDocument,
+  type DeliveryRowFragment,
+  DeliveryRowsDocument,
+  DeliveryStatus,
+} from '../generated/graphql.ts';
 import styles from '../live-log/live-log-page.module.css';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
@@ -14,15 +19,13 @@ import { Segments } from '../ui/segments.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { useIsWide } from '../ui/use-is-wide.ts';
-import { usePages } from '../ui/use-pages.ts';
+import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { OpenDelivery } from './delivery-panel.tsx';
 import { deliveriesWords } from './messages.ts';
 
-type DeliveryRow = DeliveryListQuery['deliveries']['nodes'][number];
-
 const words = messages.columns;
-const COLUMNS: readonly Column<DeliveryRow>[] = [
+const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
   { key: 'created', header: words.created, width: '96px', cell: ({ createdAt }) => <Time at={createdAt} /> },
   { key: 'status', header: words.status, width: 'minmax(120px, 260px)', cell: (row) => <DeliveryOutcome {...row} /> },
   {
@@ -72,13 +75,21 @@ export function DeliveriesPage() {
   const subscription = params.get('subscription');
   const filter = {
     ...useTenantFilter(params.get('tenant')),
-    ...(status !== undefined && { statuses: [status] }),
     ...(subscription !== null && { subscriptionIds: [subscription] }),
   };
   const pages = usePages({
     query: DeliveryListDocument,
-    variables: { filter },
+    variables: { filter: { ...filter, ...(status !== undefined && { statuses: [status] }) } },
     pageOf: (data) => data.deliveries,
+    live: liveRows({
+      document: DeliveryRowsDocument,
+      // With every status: a delivery that gets another one leaves the list.
+      filter,
+      rowOf: ({ deliveryChanges }) => deliveryChanges.delivery,
+      keyOf: ({ id }) => id,
+      timeOf: ({ createdAt }) => createdAt,
+      matches: (row) => status === undefined || row.status === status,
+    }),
   });
   const open = params.get('delivery') ?? undefined;
   const texts = deliveriesWords;

@@ -1,14 +1,16 @@
 import type { ReactNode } from 'react';
-import { useQuery } from 'urql';
 import {
   type AttemptDetailsFragment,
   CancelDeliveryDocument,
   DeliveryDetailsDocument,
   type DeliveryDetailsQuery,
   RetryDeliveryDocument,
+  WatchDeliveriesDocument,
+  WatchSubscriptionsDocument,
 } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
-import { useRefresh } from '../graphql/use-refresh.ts';
+import { useWatchedQuery } from '../graphql/use-changes.ts';
+import { type ChangeStream, changeStream } from '../graphql/watch-changes.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { Button } from '../ui/button.tsx';
@@ -43,10 +45,13 @@ type DeliveryViewProps = {
 
 /** One delivery: its state, its attempts, and the request and response of one of them. Pushed updates keep it current. */
 export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryViewProps) {
-  const [{ data, error, fetching }, refresh] = useQuery({ query: DeliveryDetailsDocument, variables: { id } });
+  const [{ data, error, fetching }] = useWatchedQuery({
+    query: DeliveryDetailsDocument,
+    variables: { id },
+    streams: streamsOf,
+    collectMs: 0,
+  });
   const delivery = data?.delivery ?? undefined;
-  const subscriptionId = delivery?.subscription.id;
-  useRefresh(refresh, { subscriptionId, deliveryId: id, isActive: delivery !== undefined, collectMs: 0 });
   if (delivery === undefined) {
     return (
       <>
@@ -79,6 +84,27 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
       </div>
     </div>
   );
+}
+
+/** The changes of a delivery, and of its subscription: a pause or an open circuit changes the reason of its wait. */
+function streamsOf({ delivery }: DeliveryDetailsQuery, changed: () => void): readonly ChangeStream[] {
+  if (delivery == null) return [];
+  const { id, tenant, subscription, createdAt } = delivery;
+  const subscriptionIds = [subscription.id];
+  const to = new Date(Date.parse(createdAt) + 1).toISOString();
+  return [
+    changeStream({
+      document: WatchDeliveriesDocument,
+      // The filter has no ids: this selects the deliveries of the subscription in the same millisecond.
+      filter: { tenant, subscriptionIds, from: createdAt, to },
+      onChange: ({ deliveryChanges }) => deliveryChanges.delivery.id === id && changed(),
+    }),
+    changeStream({
+      document: WatchSubscriptionsDocument,
+      filter: { tenant, subscriptionIds },
+      onChange: changed,
+    }),
+  ];
 }
 
 /** Nothing while the body is read, and once the event is no longer kept. */

@@ -9,21 +9,32 @@ import { RedactionSwitch } from '../ui/redaction-switch.tsx';
 import { Section } from '../ui/section.tsx';
 import { Segments } from '../ui/segments.tsx';
 import { TextBlock } from '../ui/text-block.tsx';
+import styles from './event-page.module.css';
 import { failedPlaces } from './failed-paths.ts';
 import { eventWords as words } from './messages.ts';
 
 type EventDataProps = {
   /** The data byte for byte; undefined if the session hides it. */
   readonly text: string | undefined;
+  readonly isRedacted?: boolean;
   readonly hint?: string | undefined;
   /** Paths of conditions that the data does not match. */
   readonly failedPaths?: readonly string[] | undefined;
 };
 
-/** The data of an event, unless the session hides it. */
-export function EventData({ text, ...rest }: EventDataProps) {
-  if (text === undefined) return <Section title={words.data}>{messages.hidden}</Section>;
+/** The data of an event, unless it was redacted or the session hides it. */
+export function EventData({ text, isRedacted = false, ...rest }: EventDataProps) {
+  if (isRedacted) return <NoData>{words.redacted}</NoData>;
+  if (text === undefined) return <NoData>{messages.hidden}</NoData>;
   return <ShownData text={text} {...rest} />;
+}
+
+function NoData({ children }: { readonly children: string }) {
+  return (
+    <Section title={words.data}>
+      <p className={styles.none}>{children}</p>
+    </Section>
+  );
 }
 
 /** As a tree, in which failed conditions are marked, or as the publisher's bytes. */

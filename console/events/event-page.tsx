@@ -1,7 +1,18 @@
-import { useQuery } from 'urql';
-import { ConsideredPageDocument, type ConsideredPageQuery, EventDetailsDocument } from '../generated/graphql.ts';
+import { erasuresWords } from '../erasures/messages.ts';
+import { RedactEvent } from '../erasures/redact-event.tsx';
+import {
+  ConsideredPageDocument,
+  type ConsideredPageQuery,
+  EventDetailsDocument,
+  type EventDetailsQuery,
+  WatchDeliveriesDocument,
+} from '../generated/graphql.ts';
+import { useWatchedQuery } from '../graphql/use-changes.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
+import { type ChangeStream, changeStream } from '../graphql/watch-changes.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { IS_PORTAL } from '../shell/front-end.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
@@ -28,9 +39,11 @@ const columns = messages.columns;
 export function EventPage() {
   const [params] = useUrlParams();
   const [id, tenant] = [params.get('id') ?? '', params.get('tenant')];
-  const [{ data, error, fetching }, refresh] = useQuery({
+  const [{ data, error, fetching }, refresh] = useWatchedQuery({
     query: EventDetailsDocument,
     variables: { id, ...(tenant !== null && { tenant }) },
+    streams: streamsOf,
+    collectMs: 0,
   });
   const event = data?.event;
   if (event == null) {
@@ -43,11 +56,25 @@ export function EventPage() {
       </>
     );
   }
-  return <Event event={event} onChange={() => refresh({ requestPolicy: 'network-only' })} />;
+  return <Event event={event} onChange={refresh} />;
+}
+
+/** The changes of the deliveries of the event. */
+function streamsOf({ event }: EventDetailsQuery, changed: () => void): readonly ChangeStream[] {
+  if (event == null) return [];
+  const { id, tenant, type } = event;
+  return [
+    changeStream({
+      document: WatchDeliveriesDocument,
+      filter: { tenant, eventTypes: [type] },
+      onChange: ({ deliveryChanges }) => deliveryChanges.delivery.event?.id === id && changed(),
+    }),
+  ];
 }
 
 function Event({ event, onChange }: { readonly event: EventDetails; readonly onChange: () => void }) {
   const [params, setParams] = useUrlParams();
+  const { canWrite } = useViewer();
   const considered = usePages({
     query: ConsideredPageDocument,
     variables: { id: event.id, tenant: event.tenant },
@@ -60,7 +87,9 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
   const failed = useFailedPaths(event, marked?.subscription.filter);
   return (
     <>
-      <PageTitle title={visibleLine(event.type)} />
+      <PageTitle title={visibleLine(event.type)}>
+        {canWrite && !IS_PORTAL && event.redactedAt == null && <RedactEvent event={event} onRedacted={onChange} />}
+      </PageTitle>
       <Facts
         facts={[
           { name: columns.id, value: <Id value={event.id} length={40} /> },
@@ -69,6 +98,7 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
           { name: words.recorded, value: <ExactTime at={event.createdAt} /> },
           { name: words.source, value: words.sources[event.source] },
           { name: words.size, value: bytes(event.sizeBytes) },
+          event.redactedAt != null && { name: erasuresWords.redacted, value: <ExactTime at={event.redactedAt} /> },
         ]}
       />
       <div className={styles.parts}>
@@ -84,6 +114,7 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
         />
         <EventData
           text={event.dataText ?? undefined}
+          isRedacted={event.redactedAt != null}
           failedPaths={failed?.failedPaths}
           hint={
             marked === undefined || failed?.matches !== false

@@ -1,5 +1,5 @@
 import { useLocation } from 'wouter';
-import { EventListDocument, type EventListQuery } from '../generated/graphql.ts';
+import { EventListDocument, type EventRowFragment, EventRowsDocument } from '../generated/graphql.ts';
 import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
@@ -10,14 +10,12 @@ import type { Column } from '../ui/grid.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
-import { usePages } from '../ui/use-pages.ts';
+import { liveRows, usePages } from '../ui/use-pages.ts';
 import { shortened, visibleLine } from '../ui/visible-text.ts';
 import { eventsWords } from './messages.ts';
 
-type EventRow = EventListQuery['events']['nodes'][number];
-
 const words = messages.columns;
-const COLUMNS: readonly Column<EventRow>[] = [
+const COLUMNS: readonly Column<EventRowFragment>[] = [
   { key: 'created', header: words.created, width: '96px', cell: ({ createdAt }) => <Time at={createdAt} /> },
   {
     key: 'type',
@@ -51,6 +49,14 @@ export function EventsPage() {
     query: EventListDocument,
     variables: { filter },
     pageOf: (data) => data.events,
+    live: liveRows({
+      document: EventRowsDocument,
+      filter,
+      rowOf: ({ eventLog }) => eventLog.event,
+      keyOf,
+      timeOf: ({ createdAt }) => createdAt,
+      matches: () => true,
+    }),
   });
   const texts = eventsWords;
   return (
@@ -60,7 +66,7 @@ export function EventsPage() {
         label={texts.label}
         columns={COLUMNS}
         pages={pages}
-        rowKey={(row) => `${row.tenant}\n${row.id}`}
+        rowKey={keyOf}
         onOpen={(row) => navigate(paths.event(row.tenant, row.id))}
         empty={
           <EmptyState title={texts.empty} command={PUBLISH_EXAMPLE}>
@@ -70,4 +76,9 @@ export function EventsPage() {
       />
     </>
   );
+}
+
+/** Publishers' ids are unique within a tenant only. */
+function keyOf({ tenant, id }: EventRowFragment): string {
+  return `${tenant}\n${id}`;
 }

@@ -5,6 +5,7 @@ export const eventWords = {
   occurred: 'Occurred',
   recorded: 'Recorded',
   data: 'Data',
+  redacted: 'The data of this event was removed.',
   considered: 'Considered subscriptions',
   consideredHint: 'Each subscription of the tenant when the event was dispatched, and why it did or did not get it.',
   noneConsidered: 'The tenant had no subscription when the event was dispatched.',

@@ -28,9 +28,13 @@ const EMBEDDED = [
   'TestFilterEventResult',
   'TenantFigures',
   'DeliverEventsPayload',
+  'AuditActor',
 ];
 const PAGES = [
   'Attempt',
+  'AuditEntry',
+  'DeliveryJob',
+  'Erasure',
   'ApiKey',
   'ConsideredSubscription',
   'Delivery',

@@ -22,8 +22,8 @@ function keyOf(sessionId: number): string {
   return current?.id === sessionId ? current.key : '';
 }
 
-export function useLiveClient(): Clients['live'] {
+export function useClients(): Clients {
   const clients = useContext(ClientsContext);
   if (clients === undefined) throw new Error('outside of ClientsProvider');
-  return clients.live;
+  return clients;
 }

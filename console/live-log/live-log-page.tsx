@@ -1,8 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
-import { useClient } from 'urql';
 import { useLocation } from 'wouter';
 import { OpenDelivery } from '../deliveries/delivery-panel.tsx';
-import { useLiveClient } from '../graphql/use-clients.tsx';
+import { useClients } from '../graphql/use-clients.tsx';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useActingTenant } from '../shell/acting-tenant.ts';
@@ -120,8 +119,7 @@ function Empty({ isFiltered, onClear }: { readonly isFiltered: boolean; readonly
 }
 
 function useLog(query: string) {
-  const client = useClient();
-  const live = useLiveClient();
+  const clients = useClients();
   const [openedAt] = useState(() => Date.now());
   const tenant = useActingTenant();
   const { log, problems } = useMemo(() => {
@@ -135,7 +133,7 @@ function useLog(query: string) {
       problems: parsed.problems,
     };
   }, [query, openedAt, tenant]);
-  useEffect(() => log.connect({ urql: client, live }), [log, client, live]);
+  useEffect(() => log.connect(clients), [log, clients]);
   return { log, problems };
 }
 

@@ -1,8 +1,14 @@
 import { useState } from 'react';
-import { useQuery } from 'urql';
-import { OverviewDocument, type OverviewQuery } from '../generated/graphql.ts';
+import {
+  OverviewDocument,
+  type OverviewQuery,
+  WatchDeliveriesDocument,
+  WatchRejectedEventsDocument,
+  WatchSubscriptionsDocument,
+} from '../generated/graphql.ts';
 import { useStore } from '../graphql/store.ts';
-import { useRefresh } from '../graphql/use-refresh.ts';
+import { useWatchedQuery } from '../graphql/use-changes.ts';
+import { changeStream } from '../graphql/watch-changes.ts';
 import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
@@ -27,7 +33,7 @@ import { overviewWords as words } from './messages.ts';
 import styles from './overview-page.module.css';
 import { bucketLabel, RANGE_NAMES, type RangeName, rangeOf, readRange } from './ranges.ts';
 
-/** Statistics of a month count many rows, so pushed attempts lead to one read in this time. */
+/** Statistics of a month count many rows, so pushed changes lead to one read in this time. */
 const COLLECT_MS = 5_000;
 
 /** The state of everything that the credential may see; each figure leads to the list behind it. */
@@ -36,11 +42,17 @@ export function OverviewPage() {
   const range = readRange(params.get('range'));
   const [openedAt] = useState(() => Date.now());
   const tenant = useActingTenant();
-  const [{ data, error, fetching }, refresh] = useQuery({
+  const ofTenant = tenant === undefined ? {} : { tenant };
+  const [{ data, error, fetching }] = useWatchedQuery({
     query: OverviewDocument,
-    variables: { ...rangeOf(range, openedAt), ...(tenant !== undefined && { tenant }) },
+    variables: { ...rangeOf(range, openedAt), ...ofTenant },
+    streams: (_, changed) => [
+      changeStream({ document: WatchDeliveriesDocument, filter: ofTenant, onChange: changed }),
+      changeStream({ document: WatchSubscriptionsDocument, filter: ofTenant, onChange: changed }),
+      changeStream({ document: WatchRejectedEventsDocument, filter: ofTenant, onChange: changed }),
+    ],
+    collectMs: COLLECT_MS,
   });
-  useRefresh(refresh, { tenant, collectMs: COLLECT_MS });
   return (
     <>
       <PageTitle title={words.title}>

@@ -1,5 +1,10 @@
 import { useState } from 'react';
-import { RejectedEventListDocument, type RejectedEventListQuery, RejectionReason } from '../generated/graphql.ts';
+import {
+  RejectedEventListDocument,
+  type RejectedRowFragment,
+  RejectedRowsDocument,
+  RejectionReason,
+} from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
@@ -7,7 +12,7 @@ import { useUrlParams } from '../shell/use-url-params.ts';
 import { CopyButton } from '../ui/copy.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Facts } from '../ui/facts.tsx';
-import { SelectField } from '../ui/field.tsx';
+import { FilterSelect } from '../ui/filter-select.tsx';
 import { bytes, count } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
 import { Mark } from '../ui/outcome.tsx';
@@ -15,15 +20,12 @@ import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { TextBlock } from '../ui/text-block.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
-import { usePages } from '../ui/use-pages.ts';
+import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { rejectedEventsWords as words } from './messages.ts';
-import styles from './rejected-events-page.module.css';
-
-type RejectedRow = RejectedEventListQuery['rejectedEvents']['nodes'][number];
 
 const names = messages.columns;
-const COLUMNS: readonly Column<RejectedRow>[] = [
+const COLUMNS: readonly Column<RejectedRowFragment>[] = [
   { key: 'created', header: names.time, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
   {
     key: 'reason',
@@ -64,28 +66,34 @@ const COLUMNS: readonly Column<RejectedRow>[] = [
 /** Published messages that were no events, newest first. */
 export function RejectedEventsPage() {
   const [params, setParams] = useUrlParams();
-  const [open, setOpen] = useState<RejectedRow>();
+  const [open, setOpen] = useState<RejectedRowFragment>();
   const reason = readReason(params.get('reason'));
   const filter = { ...useTenantFilter(params.get('tenant')), ...(reason !== undefined && { reasons: [reason] }) };
   const pages = usePages({
     query: RejectedEventListDocument,
     variables: { filter },
     pageOf: (data) => data.rejectedEvents,
+    live: liveRows({
+      document: RejectedRowsDocument,
+      filter,
+      rowOf: ({ rejectedEventLog }) => rejectedEventLog.rejectedEvent,
+      keyOf: ({ id }) => id,
+      timeOf: ({ createdAt }) => createdAt,
+      matches: () => true,
+    }),
   });
   return (
     <>
       <PageTitle title={words.title}>
-        <div className={styles.filter}>
-          <SelectField
-            label={names.reason}
-            value={reason ?? ''}
-            onChange={(value) => setParams({ reason: value })}
-            options={[
-              { value: '', name: words.all },
-              ...Object.values(RejectionReason).map((value) => ({ value, name: words.reasons[value] })),
-            ]}
-          />
-        </div>
+        <FilterSelect
+          label={names.reason}
+          value={reason ?? ''}
+          onChange={(value) => setParams({ reason: value })}
+          options={[
+            { value: '', name: words.all },
+            ...Object.values(RejectionReason).map((value) => ({ value, name: words.reasons[value] })),
+          ]}
+        />
       </PageTitle>
       <PagedGrid
         label={words.label}
@@ -100,7 +108,7 @@ export function RejectedEventsPage() {
   );
 }
 
-function RejectedEvent({ event, onClose }: { readonly event: RejectedRow; readonly onClose: () => void }) {
+function RejectedEvent({ event, onClose }: { readonly event: RejectedRowFragment; readonly onClose: () => void }) {
   return (
     <Dialog title={words.reasons[event.reason]} onClose={onClose}>
       <TextBlock text={event.message} label={words.message} />

@@ -13,6 +13,7 @@ export const replaysWords = {
   skipped: 'Skipped',
   skippedHint:
     'The subscription is inactive or deleted, the event is no longer kept, or another delivery of it came first.',
+  all: 'All',
   rate: 'Deliveries a second',
   perSecond: (rate: number) => `${count(rate)} a second`,
   started: 'Started',

@@ -1,9 +1,9 @@
-import { DeliveryStatus, type StartReplayInput } from '../generated/graphql.ts';
+import { type DeliveryFilter, DeliveryStatus } from '../generated/graphql.ts';
 import type { InputProblem } from '../graphql/use-action.ts';
 import { subscriptionFormWords } from '../subscriptions/messages.ts';
 
 /** The texts of the form, as they are typed. */
-type ReplayForm = {
+export type ReplayForm = {
   readonly tenant: string;
   /** A status, or empty for all. */
   readonly status: string;
@@ -16,11 +16,14 @@ type ReplayForm = {
   readonly rate: string;
 };
 
-/** The input of startReplay, and the problems of texts that cannot be sent; the server finds all others. */
+/** The input of startReplay, retryDeliveries and cancelDeliveries. */
+export type JobInput = { readonly ratePerSecond: number; readonly filter: DeliveryFilter };
+
+/** The input of the mutation, and the problems of texts that cannot be sent; the server finds all others. */
 export function readReplayForm(
   form: ReplayForm,
   { nowMs, isAdmin }: { readonly nowMs: number; readonly isAdmin: boolean },
-): { readonly input: StartReplayInput; readonly problems: readonly InputProblem[] } {
+): { readonly input: JobInput; readonly problems: readonly InputProblem[] } {
   const types = form.types.split(/[\s,]+/).filter((type) => type !== '');
   const statuses = Object.values(DeliveryStatus).filter((status) => status === form.status);
   const subscription = form.subscription.trim();

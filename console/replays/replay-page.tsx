@@ -18,9 +18,8 @@ import { ReplayOutcome } from '../ui/outcome.tsx';
 import { ObjectState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
-import { filterInWords } from './filter-in-words.ts';
+import { JobProgress } from './job-progress.tsx';
 import { replaysWords as words } from './messages.ts';
-import styles from './replay-page.module.css';
 
 /** One replay; its progress is pushed. */
 export function ReplayPage({ id }: { readonly id: string }) {
@@ -56,11 +55,7 @@ function Replay({ replay }: { readonly replay: ReplayRowFragment }) {
         )}
       </PageTitle>
       <FailureMessage failure={cancel.failure} />
-      <p className={styles.filter}>{visibleLine(filterInWords(replay.filter))}</p>
-      <div className={styles.progress}>
-        <progress max={Math.max(1, replay.deliveryCount)} value={done} aria-label={words.progress} />
-        <span>{words.of(count(done), count(replay.deliveryCount))}</span>
-      </div>
+      <JobProgress filter={replay.filter} done={done} all={replay.deliveryCount} />
       <Facts
         facts={[
           { name: messages.columns.status, value: <ReplayOutcome status={replay.status} /> },

@@ -44,9 +44,12 @@ const ENTRIES: readonly Entry[] = [
     ...(IS_PORTAL && { also: '/' }),
   },
   { to: paths.replays(), icon: 'replay', name: words.replays, isOfTenant: true },
+  { to: paths.jobs(), icon: 'jobs', name: words.jobs, isOfTenant: true },
   { to: paths.catalogue(), icon: 'catalogue', name: words.catalogue, isInPortal: true },
   { to: paths.rejectedEvents(), icon: 'rejected', name: words.rejectedEvents, isOfTenant: true },
+  { to: paths.auditLog(), icon: 'audit', name: words.auditLog, isOfTenant: true },
   { to: paths.keys(), icon: 'key', name: words.keys, isForAdmins: true },
+  { to: paths.erasures(), icon: 'erase', name: words.erasures, isForAdmins: true },
 ];
 
 /** Navigation, top bar and content of every page. */

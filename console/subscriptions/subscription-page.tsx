@@ -1,14 +1,16 @@
 import { useState } from 'react';
-import { useQuery } from 'urql';
 import { deliveriesWords } from '../deliveries/messages.ts';
 import {
   SubscriptionDetailsDocument,
   type SubscriptionDetailsQuery,
   type SubscriptionSettingsFragment,
+  WatchDeliveriesDocument,
+  WatchSubscriptionsDocument,
 } from '../generated/graphql.ts';
 import { useStore } from '../graphql/store.ts';
-import { useRefresh } from '../graphql/use-refresh.ts';
+import { useWatchedQuery } from '../graphql/use-changes.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
+import { type ChangeStream, changeStream } from '../graphql/watch-changes.ts';
 import { messages } from '../messages.ts';
 import { overviewWords } from '../overview/messages.ts';
 import { bucketLabel, rangeOf } from '../overview/ranges.ts';
@@ -35,15 +37,28 @@ import { SubscriptionState } from './subscription-state.tsx';
 
 const columns = messages.columns;
 
+/** Milliseconds for which changes are collected: a busy subscription has many deliveries a second. */
+const COLLECT_MS = 1_000;
+
+function streamsOf({ webhookSubscription }: SubscriptionDetailsQuery, changed: () => void): readonly ChangeStream[] {
+  if (webhookSubscription == null) return [];
+  const filter = { tenant: webhookSubscription.tenant, subscriptionIds: [webhookSubscription.id] };
+  return [
+    changeStream({ document: WatchSubscriptionsDocument, filter, onChange: changed }),
+    changeStream({ document: WatchDeliveriesDocument, filter, onChange: changed }),
+  ];
+}
+
 /** One subscription: its state, settings, secrets and deliveries, and what can be done with it. */
 export function SubscriptionPage({ id }: { readonly id: string }) {
   const { isLimited, hidesPayloads } = useViewer();
   const [{ from, to }] = useState(() => rangeOf('24h', Date.now()));
-  const [{ data, error, fetching }, refresh] = useQuery({
+  const [{ data, error, fetching }] = useWatchedQuery({
     query: SubscriptionDetailsDocument,
     variables: { id, from, to },
+    streams: streamsOf,
+    collectMs: COLLECT_MS,
   });
-  useRefresh(refresh, { subscriptionId: id, collectMs: 1_000 });
   const subscription = data?.webhookSubscription;
   if (subscription == null) {
     return (

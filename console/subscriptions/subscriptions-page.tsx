@@ -1,6 +1,10 @@
 import { useState } from 'react';
 import { useLocation } from 'wouter';
-import { SubscriptionListDocument, type SubscriptionListQuery } from '../generated/graphql.ts';
+import {
+  SubscriptionListDocument,
+  type SubscriptionRowFragment,
+  SubscriptionRowsDocument,
+} from '../generated/graphql.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
@@ -11,20 +15,19 @@ import { Button } from '../ui/button.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
 import type { Column } from '../ui/grid.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
+import { SearchField } from '../ui/search-field.tsx';
 import { Segments } from '../ui/segments.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
-import { usePages } from '../ui/use-pages.ts';
+import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { CreateSubscription } from './create-subscription.tsx';
 import { subscriptionsWords as words } from './messages.ts';
+import { readState, STATES, subscriptionMatches } from './subscription-filter.ts';
 import { SubscriptionState } from './subscription-state.tsx';
-import styles from './subscriptions-page.module.css';
-
-type SubscriptionRow = SubscriptionListQuery['webhookSubscriptions']['nodes'][number];
 
 const names = messages.columns;
-const COLUMNS: readonly Column<SubscriptionRow>[] = [
+const COLUMNS: readonly Column<SubscriptionRowFragment>[] = [
   {
     key: 'state',
     header: names.status,
@@ -68,43 +71,38 @@ const COLUMNS: readonly Column<SubscriptionRow>[] = [
   },
 ];
 
+/** A row that was read is not deleted. */
+type LiveSubscription = SubscriptionRowFragment & { readonly deletedAt?: string | null };
+
 /** Webhook subscriptions, newest first; the address has the filter. */
 export function SubscriptionsPage() {
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
   const { canWrite, isLimited } = useViewer();
   const [isCreating, setCreating] = useState(false);
-  const [state, search] = [params.get('state'), params.get('search') ?? ''];
-  const { tenant } = useTenantFilter(params.get('tenant'));
-  const filter = {
-    ...(tenant !== undefined && { tenant }),
-    ...(state === 'active' && { isActive: true }),
-    ...(state === 'inactive' && { isActive: false }),
-    ...(state === 'paused' && { isActive: true, paused: true }),
-    ...(state === 'failing' && { isActive: true, failing: true }),
-    ...(search !== '' && { search }),
-  };
+  const [state, search] = [readState(params.get('state')), params.get('search') ?? ''];
+  const ofTenant = useTenantFilter(params.get('tenant'));
+  const filter = { ...(state !== '' && STATES[state]), ...(search !== '' && { search }) };
   const pages = usePages({
     query: SubscriptionListDocument,
-    variables: { filter },
+    variables: { filter: { ...ofTenant, ...filter } },
     pageOf: (data) => data.webhookSubscriptions,
+    live: liveRows({
+      document: SubscriptionRowsDocument,
+      filter: ofTenant,
+      rowOf: ({ subscriptionChanges }): LiveSubscription => subscriptionChanges.subscription,
+      keyOf: ({ id }) => id,
+      timeOf: ({ createdAt }) => createdAt,
+      matches: (row) => row.deletedAt == null && subscriptionMatches(row, filter),
+    }),
   });
   return (
     <>
       <PageTitle title={words.title}>
-        <input
-          type="search"
-          className={styles.search}
-          aria-label={words.search}
-          placeholder={words.search}
-          spellCheck={false}
-          maxLength={200}
-          value={search}
-          onChange={(event) => setParams({ search: event.target.value })}
-        />
+        <SearchField label={words.search} value={search} onChange={(text) => setParams({ search: text })} />
         <Segments
           label={names.status}
-          value={state ?? ''}
+          value={state}
           onChange={(next) => setParams({ state: next })}
           options={[
             { value: '', name: words.all },
@@ -128,7 +126,7 @@ export function SubscriptionsPage() {
         onOpen={({ id }) => navigate(paths.subscription(id))}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
-      {isCreating && <CreateSubscription tenant={tenant ?? ''} onClose={() => setCreating(false)} />}
+      {isCreating && <CreateSubscription tenant={ofTenant.tenant ?? ''} onClose={() => setCreating(false)} />}
     </>
   );
 }

@@ -1,15 +1,14 @@
-import { useDeferredValue } from 'react';
 import { TenantListDocument, type TenantListQuery } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { overviewWords } from '../overview/messages.ts';
 import { useActAs } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
-import styles from '../subscriptions/subscriptions-page.module.css';
 import { count } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
+import { SearchField } from '../ui/search-field.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
@@ -78,20 +77,16 @@ export function TenantsPage() {
   const actAs = useActAs();
   const search = params.get('search') ?? '';
   // The server refuses other characters, which no name has.
-  const filter = { search: useDeferredValue(search).replaceAll(/[^\w-]/g, '') };
+  const filter = { search: search.replaceAll(/[^\w-]/g, '') };
   const pages = usePages({ query: TenantListDocument, variables: { filter }, pageOf: (data) => data.tenants });
   return (
     <>
       <PageTitle title={words.title}>
-        <input
-          type="search"
-          className={styles.search}
-          aria-label={words.search}
-          placeholder={words.search}
-          spellCheck={false}
-          maxLength={64}
+        <SearchField
+          label={words.search}
           value={search}
-          onChange={(event) => setParams({ search: event.target.value })}
+          maxLength={64}
+          onChange={(text) => setParams({ search: text })}
         />
       </PageTitle>
       <PagedGrid

@@ -1,5 +1,9 @@
-import { useCallback, useMemo, useState } from 'react';
+import { useCallback, useMemo, useState, useSyncExternalStore } from 'react';
 import { type AnyVariables, type CombinedError, type TypedDocumentNode, useClient, useQuery } from 'urql';
+import { useChanges } from '../graphql/use-changes.ts';
+import { type ChangeStream, changeStream } from '../graphql/watch-changes.ts';
+import { mergeRows, type RowRules } from './merge-rows.ts';
+import { createPushedRows } from './pushed-rows.ts';
 
 type Page<Row> = {
   readonly nodes: readonly Row[];
@@ -10,10 +14,29 @@ type PagesOptions<Data, Variables extends AnyVariables, Row> = {
   readonly query: TypedDocumentNode<Data, Variables & { first: number; after?: string | null }>;
   readonly variables: Variables;
   readonly pageOf: (data: Data) => Page<Row>;
+  /** The stream of the rows that change. Without it, the list is as it was read. */
+  readonly live?: LiveRows<Row>;
 };
+
+/** Where the changes of the rows come from; made by `liveRows`. */
+type LiveRows<Row> = RowRules<Row> & { readonly stream: (onRow: (row: Row) => void) => ChangeStream };
+
+/** Checks the types of the stream of a list. */
+export function liveRows<Data, Filter extends object, Row>(
+  options: RowRules<Row> & {
+    readonly document: TypedDocumentNode<Data, { filter?: Filter | null; after?: string | null }>;
+    readonly filter: Filter;
+    readonly rowOf: (data: Data) => Row;
+  },
+): LiveRows<Row> {
+  const { document, filter, rowOf, ...rules } = options;
+  return { ...rules, stream: (onRow) => changeStream({ document, filter, onChange: (data) => onRow(rowOf(data)) }) };
+}
 
 export type Pages<Row> = {
   readonly rows: readonly Row[];
+  /** The number of rows that were pushed and not read. */
+  readonly inserted: number;
   readonly error: CombinedError | undefined;
   readonly isLoading: boolean;
   /** Reads one more page, for the end of a list; undefined at the last one. */
@@ -25,26 +48,35 @@ export type Pages<Row> = {
 const FIRST = 100;
 const MAX_ROWS = 20_000;
 
-/** The rows of a connection, page by page. Other variables start again. */
+/** The rows of a connection, page by page, with their changes. Other variables start again. */
 export function usePages<Data, Variables extends AnyVariables, Row>(
   options: PagesOptions<Data, Variables, Row>,
 ): Pages<Row> {
-  const { query, variables, pageOf } = options;
+  const { query, variables, pageOf, live } = options;
   const client = useClient();
+  const [pushed] = useState(() => createPushedRows<Row>());
+  const changes = useSyncExternalStore(pushed.subscribe, pushed.get);
+  const onRow = (row: Row) => {
+    // More than the list holds: it is read again.
+    if (pushed.get().size > MAX_ROWS) refresh();
+    if (live !== undefined) pushed.add(live.keyOf(row), row);
+  };
+  const watch = useChanges(live === undefined ? [] : [live.stream(onRow)], pushed.clear);
   // `as`: the two members that this function adds.
   const firstVariables = { ...variables, first: FIRST } as Variables & { first: number };
   const [{ data: answer, error }, execute] = useQuery<Data, Variables & { first: number }>({
     query,
     variables: firstVariables,
+    pause: watch === undefined,
   });
   // Null if the server refused the query.
   const data = answer ?? undefined;
-  const key = JSON.stringify(variables);
+  const key = JSON.stringify([watch, variables]);
   const [more, setMore] = useState<{ key: string; nodes: readonly Row[]; info: Page<Row>['pageInfo'] }>();
   const [isLoadingMore, setLoadingMore] = useState(false);
   const first = data === undefined ? undefined : pageOf(data);
   const later = more?.key === key ? more : undefined;
-  const rows = useMemo(() => [...(first?.nodes ?? []), ...(later?.nodes ?? [])], [first, later]);
+  const read = useMemo(() => [...(first?.nodes ?? []), ...(later?.nodes ?? [])], [first, later]);
   const info = later?.info ?? first?.pageInfo;
   const loadMore = async () => {
     if (isLoadingMore || info?.endCursor == null) return;
@@ -58,14 +90,19 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
     setMore({ key, nodes: [...(later?.nodes ?? []), ...page.nodes], info: page.pageInfo });
   };
   const refresh = useCallback(() => {
+    pushed.clear();
     setMore(undefined);
     execute({ requestPolicy: 'network-only' });
-  }, [execute]);
+  }, [execute, pushed]);
+  const hasMore = info?.hasNextPage === true && read.length < MAX_ROWS;
+  const { rows, added } =
+    live === undefined ? { rows: read, added: 0 } : mergeRows(read, { ...live, changes, hasMore });
   return {
     rows,
+    inserted: added,
     error: data === undefined ? error : undefined,
     isLoading: data === undefined && error === undefined,
-    loadMore: info?.hasNextPage === true && rows.length < MAX_ROWS ? () => void loadMore() : undefined,
+    loadMore: hasMore ? () => void loadMore() : undefined,
     refresh,
   };
 }

@@ -110,6 +110,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     { path: '/replays', heading: 'Replays' },
     { path: '/event-types', heading: 'Event catalogue' },
     { path: '/rejected-events', heading: 'Rejected events' },
+    { path: '/jobs', heading: 'Bulk jobs' },
+    { path: '/audit-log', heading: 'Audit log' },
+    { path: '/erasures', heading: 'Erasures' },
     { path: '/keys', heading: 'API keys' },
     { path: '/nowhere', shown: 'does not exist' },
   ];
@@ -304,6 +307,125 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('Cancelled', { exact: true }).first().waitFor();
     expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
     expect(complaints).toEqual([]);
+  });
+
+  test('a subscription is paused and resumed, and what others change appears without a reload', async () => {
+    const change = (mutation: string) => scene.app.graphql(`mutation { ${mutation} { __typename } }`);
+    const { id } = await scene.app.subscribe({ url: `${receiver.url}/paused`, tenant: 'pushed', eventTypes: ['*'] });
+    const page = await open(`/subscriptions/${id}`);
+    await page.getByRole('button', { name: 'Pause' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Pause' });
+    await dialog.getByLabel('Pause for').selectOption('8 hours');
+    await dialog.getByRole('button', { name: 'Pause' }).click();
+    await page.getByText(/ends in [78] h/).waitFor();
+    const waiting = await publishPaused(id);
+    await page.getByRole('link', { name: /Pending/ }).click();
+    await page.getByText('the subscription is paused').first().waitFor();
+    expect(page.url()).toContain(waiting);
+    await change(`cancelDelivery(id: "${waiting}")`);
+    await page.getByText('Cancelled', { exact: true }).first().waitFor();
+    await page.goBack();
+    await page.getByRole('button', { name: 'Resume' }).click();
+    await page.getByRole('button', { name: 'Pause' }).waitFor();
+    await scene.waitForDeliveries(0, `status = 'PENDING' AND subscription_id = '${id}'`);
+
+    await page.goto(`${scene.app.url}/console/as/pushed/subscriptions`);
+    const rows = page.getByRole('grid').getByRole('row');
+    await expect.poll(() => rows.count()).toBe(2);
+    await change(`pauseWebhookSubscription(id: "${id}")`);
+    await rows.getByText('Paused').waitFor();
+    await scene.app.subscribe({ url: `${receiver.url}/second`, tenant: 'pushed', eventTypes: ['none'] });
+    await rows.getByText('/second').waitFor();
+    await page.getByRole('button', { name: 'Paused' }).click();
+    await expect.poll(() => rows.count()).toBe(2);
+    await change(`resumeWebhookSubscription(id: "${id}")`);
+    await page.getByText('No webhook subscription').waitFor();
+    await change(`pauseWebhookSubscription(id: "${id}")`);
+    await rows.getByText('/paused').waitFor();
+    await change(`deleteWebhookSubscription(id: "${id}")`);
+    await page.getByText('No webhook subscription').waitFor();
+    await page.getByRole('link', { name: 'Events', exact: true }).click();
+    await rows.getByText('paused-1').waitFor();
+    await scene.publish('events.pushed.late', '{}', { 'Event-Id': 'late-1' });
+    await rows.getByText('late-1').waitFor();
+    await page.getByRole('link', { name: 'Rejected events' }).click();
+    await page.getByText('No rejected event').waitFor();
+    await scene.publish('events.pushed.late', 'no JSON');
+    await rows.getByText('Invalid JSON').waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  /** Publishes an event to a paused subscription, and returns the id of the delivery that waits. */
+  async function publishPaused(subscription: string): Promise<string> {
+    await scene.publish('events.pushed.order.paid', '{}', { 'Event-Id': 'paused-1' });
+    await scene.waitForDeliveries(1, `waiting_for = 'PAUSED' AND subscription_id = '${subscription}'`);
+    const [row] = await scene.query<{ id: string }>('SELECT id FROM deliveries WHERE subscription_id = $1', [
+      subscription,
+    ]);
+    return row?.id ?? '';
+  }
+
+  test('deliveries are cancelled by a filter, the audit log names the change, an event is redacted, a tenant erased', async () => {
+    const { id } = await scene.app.subscribe({ url: `${receiver.url}/bulk`, tenant: 'bulk', eventTypes: ['*'] });
+    await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
+    for (const event of ['bulk-1', 'bulk-2']) await scene.publish('events.bulk.many', '{"x":1}', { 'Event-Id': event });
+    await scene.waitForDeliveries(2, `waiting_for = 'PAUSED' AND subscription_id = '${id}'`);
+    const page = await open('/as/bulk/jobs');
+    const dialog = page.getByRole('dialog');
+    await page.getByRole('button', { name: 'Cancel many' }).click();
+    await dialog.getByRole('button', { name: 'Count the deliveries' }).click();
+    await dialog.getByRole('button', { name: 'Cancel 2 deliveries' }).click();
+    await page.getByRole('heading', { name: 'Cancellation of deliveries' }).waitFor();
+    await page.getByText('Completed').waitFor();
+    await page.getByText('2 of 2').waitFor();
+    await scene.waitForDeliveries(2, `status = 'CANCELLED' AND subscription_id = '${id}'`);
+    expect(await findBarriers(page)).toEqual([]);
+    await page.getByRole('link', { name: 'Audit log' }).click();
+    await page.getByRole('gridcell', { name: 'cancelDeliveries' }).first().waitFor();
+    await page.getByLabel('Mutation', { exact: true }).selectOption('pauseWebhookSubscription');
+    await page.getByRole('gridcell', { name: 'pausedUntil' }).click();
+    await dialog.getByText('After').waitFor({ state: 'attached' });
+    await dialog.getByText('operator’s key').waitFor();
+    expect(await findBarriers(page)).toEqual([]);
+    await page.keyboard.press('Escape');
+    await page.goto(`${scene.app.url}/console/event?tenant=bulk&id=bulk-1`);
+    await page.getByRole('button', { name: 'Redact' }).click();
+    await dialog.getByLabel('Type bulk-1 to confirm').fill('bulk-1');
+    await dialog.getByRole('button', { name: 'Redact' }).click();
+    await page.getByText('The data of this event was removed.').waitFor();
+    await page.goto(`${scene.app.url}/console/as/bulk/erasures`);
+    await page.getByRole('button', { name: 'Erase a tenant' }).click();
+    const confirm = dialog.getByRole('button', { name: 'Erase everything' });
+    await dialog.getByLabel('The name once more').fill('bul');
+    expect(await confirm.isDisabled()).toBe(true);
+    await dialog.getByLabel('The name once more').fill('bulk');
+    expect(await findBarriers(page)).toEqual([]);
+    await confirm.click();
+    await page.getByRole('grid').getByText('Running').waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  test("a one-time link signs in once, and an operator's link opens a tenant's portal", async () => {
+    const { createConsoleSession } = await scene.app.graphql<{ createConsoleSession: { code: string } }>(
+      'mutation { createConsoleSession { ... on CreateConsoleSessionPayload { code } } }',
+    );
+    const path = `/as/acme/subscriptions#code=${createConsoleSession.code}`;
+    const page = await open(path, { key: '' });
+    await page.getByText('Active').first().waitFor();
+    expect(page.url()).toBe(`${scene.app.url}/console/as/acme/subscriptions`);
+    await page.getByRole('button', { name: 'Portal link' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Portal link' });
+    await dialog.getByRole('button', { name: 'Create the link' }).click();
+    const link = await dialog.getByText('#code=').textContent();
+    const portal = await context.newPage();
+    await portal.goto(link ?? '');
+    await portal.getByText('Active').first().waitFor();
+    expect(portal.url()).toBe(`${scene.app.url}/portal/`);
+    expect(await portal.getByRole('button', { name: 'Create' }).count()).toBe(0);
+    await context.close();
+    const again = await open(path, { key: '' });
+    await again.getByRole('heading', { name: 'Sign in' }).waitFor();
+    expect(again.url()).not.toContain('code');
   });
 
   test("a tenant's key sees its tenant only; when it ends, the page stays and continues with another key", async () => {

@@ -1,0 +1,87 @@
+import { useState } from 'react';
+import { useLocation } from 'wouter';
+import { JobListDocument, type JobRowFragment } from '../generated/graphql.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { filterInWords } from '../replays/filter-in-words.ts';
+import { replaysWords } from '../replays/messages.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { useUrlParams } from '../shell/use-url-params.ts';
+import { Button } from '../ui/button.tsx';
+import { count } from '../ui/format.ts';
+import type { Column } from '../ui/grid.tsx';
+import { ReplayOutcome } from '../ui/outcome.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
+import { EmptyState } from '../ui/states.tsx';
+import { Time } from '../ui/time.tsx';
+import { usePages } from '../ui/use-pages.ts';
+import { visibleLine } from '../ui/visible-text.ts';
+import { jobsWords as words } from './messages.ts';
+import { CancelMany, RetryMany } from './start-job.tsx';
+
+const names = messages.columns;
+const COLUMNS: readonly Column<JobRowFragment>[] = [
+  { key: 'created', header: names.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'kind', header: words.kind, width: '72px', cell: ({ kind }) => words.kinds[kind] },
+  { key: 'status', header: names.status, width: '112px', cell: ({ status }) => <ReplayOutcome status={status} /> },
+  {
+    key: 'filter',
+    header: replaysWords.deliveries,
+    width: 'minmax(140px, 2fr)',
+    from: 420,
+    cell: ({ filter }) => visibleLine(filterInWords(filter)),
+  },
+  {
+    key: 'progress',
+    header: replaysWords.progress,
+    width: '140px',
+    align: 'end',
+    from: 520,
+    cell: ({ changedCount, skippedCount, deliveryCount }) =>
+      replaysWords.of(count(changedCount + skippedCount), count(deliveryCount)),
+  },
+  {
+    key: 'tenant',
+    header: names.tenant,
+    width: 'minmax(72px, 180px)',
+    from: 760,
+    cell: ({ tenant }) => visibleLine(tenant),
+  },
+];
+
+/** Jobs that retry or cancel many deliveries, newest first. */
+export function DeliveryJobsPage() {
+  const [params] = useUrlParams();
+  const [, navigate] = useLocation();
+  const { canWrite } = useViewer();
+  const [starting, setStarting] = useState<'retry' | 'cancel'>();
+  const filter = useTenantFilter(params.get('tenant'));
+  const pages = usePages({ query: JobListDocument, variables: { filter }, pageOf: (data) => data.deliveryJobs });
+  const job = { tenant: filter.tenant ?? '', subscriptionId: '', onClose: () => setStarting(undefined) };
+  return (
+    <>
+      <PageTitle title={words.title}>
+        {canWrite && (
+          <>
+            <Button onClick={() => setStarting('cancel')}>{words.cancelMany}</Button>
+            <Button kind="primary" icon="replay" onClick={() => setStarting('retry')}>
+              {words.retry}
+            </Button>
+          </>
+        )}
+      </PageTitle>
+      <PagedGrid
+        label={words.label}
+        columns={COLUMNS}
+        pages={pages}
+        rowKey={({ id }) => id}
+        onOpen={({ id }) => navigate(paths.job(id))}
+        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+      />
+      {starting === 'retry' && <RetryMany {...job} />}
+      {starting === 'cancel' && <CancelMany {...job} />}
+    </>
+  );
+}

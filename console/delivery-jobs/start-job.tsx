@@ -1,0 +1,57 @@
+import { useLocation } from 'wouter';
+import { CancelDeliveriesDocument, RetryDeliveriesDocument } from '../generated/graphql.ts';
+import { useAction } from '../graphql/use-action.ts';
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { JobForm } from '../replays/job-form.tsx';
+import { jobsWords as words } from './messages.ts';
+
+type StartJobProps = {
+  readonly tenant: string;
+  /** The subscription that the list is filtered by; empty: all of the tenant. */
+  readonly subscriptionId: string;
+  readonly onClose: () => void;
+};
+
+/** Retries the deliveries that match a filter. */
+export function RetryMany({ tenant, subscriptionId, onClose }: StartJobProps) {
+  const [, navigate] = useLocation();
+  const action = useAction(RetryDeliveriesDocument, (data) => data.retryDeliveries);
+  return (
+    <JobForm
+      title={words.retryTitle}
+      hint={words.retryHint}
+      startCounted={words.retryCounted}
+      statuses={[statusOption('FAILURE'), statusOption('PENDING')]}
+      initial={{ tenant, subscription: subscriptionId, status: 'FAILURE', rate: '50' }}
+      action={action}
+      run={async (input) => (await action.run({ input }))?.job}
+      onStarted={(id) => navigate(paths.job(id))}
+      onClose={onClose}
+    />
+  );
+}
+
+/** Cancels the pending deliveries that match a filter. */
+export function CancelMany({ tenant, subscriptionId, onClose }: StartJobProps) {
+  const [, navigate] = useLocation();
+  const action = useAction(CancelDeliveriesDocument, (data) => data.cancelDeliveries);
+  return (
+    <JobForm
+      title={words.cancelTitle}
+      hint={words.cancelHint}
+      startCounted={words.cancelCounted}
+      kind="danger"
+      statuses={[statusOption('PENDING')]}
+      initial={{ tenant, subscription: subscriptionId, status: 'PENDING', rate: '500' }}
+      action={action}
+      run={async (input) => (await action.run({ input }))?.job}
+      onStarted={(id) => navigate(paths.job(id))}
+      onClose={onClose}
+    />
+  );
+}
+
+function statusOption(value: 'FAILURE' | 'PENDING') {
+  return { value, name: messages.deliveryStatuses[value] };
+}

@@ -1,0 +1,154 @@
+import { useState } from 'react';
+import { EraseTenantDocument, ErasureListDocument, type ErasureRowFragment } from '../generated/graphql.ts';
+import { useAction } from '../graphql/use-action.ts';
+import { messages } from '../messages.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { PageTitle } from '../shell/layout.tsx';
+import { Button } from '../ui/button.tsx';
+import { Dialog } from '../ui/dialog.tsx';
+import { Facts } from '../ui/facts.tsx';
+import { Form, FormButtons, TextField } from '../ui/field.tsx';
+import { count } from '../ui/format.ts';
+import type { Column } from '../ui/grid.tsx';
+import { Mark } from '../ui/outcome.tsx';
+import { PagedGrid } from '../ui/paged-grid.tsx';
+import { EmptyState } from '../ui/states.tsx';
+import { ExactTime, Time } from '../ui/time.tsx';
+import { usePages } from '../ui/use-pages.ts';
+import { visibleLine, visibleText } from '../ui/visible-text.ts';
+import { erasuresWords as words } from './messages.ts';
+
+const names = messages.columns;
+const COLUMNS: readonly Column<ErasureRowFragment>[] = [
+  { key: 'created', header: names.created, width: '92px', cell: ({ createdAt }) => <Time at={createdAt} /> },
+  { key: 'status', header: names.status, width: '112px', cell: ({ status }) => <Status status={status} /> },
+  {
+    key: 'tenant',
+    header: names.tenant,
+    width: 'minmax(88px, 1fr)',
+    cell: ({ tenant }) => <code>{visibleLine(tenant)}</code>,
+  },
+  {
+    key: 'rows',
+    header: words.rows,
+    width: '104px',
+    align: 'end',
+    from: 420,
+    cell: ({ deletedRowCount }) => count(deletedRowCount),
+  },
+  {
+    key: 'messages',
+    header: words.jetStream,
+    width: '104px',
+    align: 'end',
+    from: 520,
+    cell: ({ deletedMessageCount }) => count(deletedMessageCount),
+  },
+  {
+    key: 'ended',
+    header: words.ended,
+    width: '92px',
+    align: 'end',
+    from: 620,
+    cell: ({ completedAt }) => (completedAt == null ? messages.none : <Time at={completedAt} />),
+  },
+];
+
+function Status({ status }: Pick<ErasureRowFragment, 'status'>) {
+  return <Mark tone={status === 'RUNNING' ? 'waiting' : 'success'}>{words.statuses[status]}</Mark>;
+}
+
+/** The erasures of tenants, newest first, for operators. */
+export function ErasuresPage() {
+  const filter = useTenantFilter();
+  const [isErasing, setErasing] = useState(false);
+  const [open, setOpen] = useState<ErasureRowFragment>();
+  const pages = usePages({ query: ErasureListDocument, variables: { filter }, pageOf: (data) => data.erasures });
+  return (
+    <>
+      <PageTitle title={words.title}>
+        <Button icon="replay" onClick={pages.refresh}>
+          {words.readAgain}
+        </Button>
+        <Button kind="danger" onClick={() => setErasing(true)}>
+          {words.erase}
+        </Button>
+      </PageTitle>
+      <PagedGrid
+        label={words.label}
+        columns={COLUMNS}
+        pages={pages}
+        rowKey={({ id }) => id}
+        onOpen={setOpen}
+        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+      />
+      {open !== undefined && <Details erasure={open} onClose={() => setOpen(undefined)} />}
+      {isErasing && (
+        <EraseTenant
+          tenant={filter.tenant ?? ''}
+          onClose={() => setErasing(false)}
+          onStarted={() => {
+            setErasing(false);
+            pages.refresh();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function Details({ erasure, onClose }: { readonly erasure: ErasureRowFragment; readonly onClose: () => void }) {
+  const { tenant, status, createdAt, completedAt, deletedRowCount, deletedMessageCount, remains } = erasure;
+  return (
+    <Dialog title={visibleLine(tenant)} onClose={onClose}>
+      <Facts
+        facts={[
+          { name: names.status, value: <Status status={status} /> },
+          { name: names.created, value: <ExactTime at={createdAt} /> },
+          completedAt != null && { name: words.ended, value: <ExactTime at={completedAt} /> },
+          { name: words.rows, value: count(deletedRowCount) },
+          { name: words.jetStream, value: count(deletedMessageCount) },
+        ]}
+      />
+      <h3>{words.remains}</h3>
+      <ul>
+        {remains.map((each) => (
+          <li key={each}>{visibleText(each)}</li>
+        ))}
+      </ul>
+    </Dialog>
+  );
+}
+
+type EraseTenantProps = { readonly tenant: string; readonly onClose: () => void; readonly onStarted: () => void };
+
+/** The name is typed twice: an erasure cannot be undone. */
+function EraseTenant({ tenant: initial, onClose, onStarted }: EraseTenantProps) {
+  const [tenant, setTenant] = useState(initial);
+  const [again, setAgain] = useState('');
+  const action = useAction(EraseTenantDocument, (data) => data.eraseTenant);
+  const name = tenant.trim();
+  const isDisabled = action.isRunning || name === '' || again.trim() !== name;
+  const erase = async () => {
+    if ((await action.run({ tenant: name })) !== undefined) onStarted();
+  };
+  return (
+    <Dialog title={words.erase} onClose={onClose}>
+      <Form
+        onSubmit={erase}
+        failure={action.failure}
+        actions={<FormButtons submit={words.confirm} isDisabled={isDisabled} kind="danger" onDismiss={onClose} />}
+      >
+        <p>{words.eraseHint}</p>
+        <TextField
+          label={words.tenant}
+          path="tenant"
+          problems={action.failure?.problems ?? []}
+          value={tenant}
+          onChange={setTenant}
+        />
+        <TextField label={words.again} value={again} onChange={setAgain} />
+      </Form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,20 @@
+import { count } from '../ui/format.ts';
+import { visibleLine } from '../ui/visible-text.ts';
+import { filterInWords } from './filter-in-words.ts';
+import styles from './job-progress.module.css';
+import { replaysWords as words } from './messages.ts';
+
+type JobProgressProps = { readonly filter: unknown; readonly done: number; readonly all: number };
+
+/** The deliveries of a job in words, and how many of them are done. */
+export function JobProgress({ filter, done, all }: JobProgressProps) {
+  return (
+    <>
+      <p className={styles.filter}>{visibleLine(filterInWords(filter))}</p>
+      <div className={styles.progress}>
+        <progress max={Math.max(1, all)} value={done} aria-label={words.progress} />
+        <span>{words.of(count(done), count(all))}</span>
+      </div>
+    </>
+  );
+}

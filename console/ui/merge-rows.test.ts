@@ -1,0 +1,33 @@
+import { expect, test } from 'vitest';
+import { mergeRows } from './merge-rows.ts';
+
+type Row = { readonly id: string; readonly at: string; readonly status: string };
+
+const rowOf = (id: string, at: string, status = 'PENDING'): Row => ({ id, at, status });
+const RULES = {
+  keyOf: ({ id }: Row) => id,
+  timeOf: ({ at }: Row) => at,
+  matches: ({ status }: Row) => status === 'PENDING',
+};
+const merge = (rows: readonly Row[], changed: readonly Row[], hasMore = false) =>
+  mergeRows(rows, { ...RULES, hasMore, changes: new Map(changed.map((row) => [row.id, row])) });
+
+const ROWS = [rowOf('c', '3'), rowOf('b', '2'), rowOf('a', '1')];
+
+test('a changed row keeps its place, and leaves the list once it does not match', () => {
+  const changed = { ...rowOf('b', '2'), note: 'changed' };
+  expect(merge(ROWS, [changed]).rows).toEqual([ROWS[0], changed, ROWS[2]]);
+  expect(merge(ROWS, [rowOf('b', '2', 'SUCCESS')]).rows.map(({ id }) => id)).toEqual(['c', 'a']);
+});
+
+test('new rows are inserted by their time, and only those that match', () => {
+  const { rows, added } = merge(ROWS, [rowOf('e', '5'), rowOf('d', '4', 'SUCCESS'), rowOf('x', '2.5')]);
+  expect(rows.map(({ id }) => id)).toEqual(['e', 'c', 'x', 'b', 'a']);
+  expect(added).toBe(2);
+});
+
+test('an old row is inserted only if all older rows have been read', () => {
+  expect(merge(ROWS, [rowOf('0', '0')], true).rows).toEqual(ROWS);
+  expect(merge(ROWS, [rowOf('0', '0')]).rows.map(({ id }) => id)).toEqual(['c', 'b', 'a', '0']);
+  expect(merge([], [rowOf('0', '0')]).rows).toHaveLength(1);
+});

@@ -1,0 +1,44 @@
+/** The key, the time and the condition of the rows of a list, newest first. */
+export type RowRules<Row> = {
+  readonly keyOf: (row: Row) => string;
+  /** A text whose order is that of the rows. */
+  readonly timeOf: (row: Row) => string;
+  /** Whether a changed row belongs to the list. */
+  readonly matches: (row: Row) => boolean;
+};
+
+type Merge<Row> = RowRules<Row> & {
+  /** The newest state of each row that changed, by its key. */
+  readonly changes: ReadonlyMap<string, Row>;
+  /** Whether there are older rows that have not been read: changed ones are among them. */
+  readonly hasMore: boolean;
+};
+
+type Merged<Row> = {
+  readonly rows: readonly Row[] /** The number of rows that were not there before. */;
+  readonly added: number;
+};
+
+/** The rows, newest first, after changes: known rows keep their place, those that do not match any more are left out, new ones are inserted. */
+export function mergeRows<Row>(rows: readonly Row[], options: Merge<Row>): Merged<Row> {
+  const { changes, hasMore, keyOf, timeOf, matches } = options;
+  if (changes.size === 0) return { rows, added: 0 };
+  const unknown = new Map(changes);
+  const merged = rows.flatMap((row) => {
+    const key = keyOf(row);
+    unknown.delete(key);
+    const changed = changes.get(key) ?? row;
+    return changed === row || matches(changed) ? [changed] : [];
+  });
+  const oldest = rows.at(-1);
+  const added = [...unknown.values()].filter(
+    (row) => matches(row) && (!hasMore || oldest === undefined || timeOf(row) > timeOf(oldest)),
+  );
+  // The sort is stable: rows of the same time keep their order.
+  const all = [...added, ...merged].sort((one, other) => Math.sign(compare(timeOf(other), timeOf(one))));
+  return { rows: all, added: added.length };
+}
+
+function compare(one: string, other: string): number {
+  return one === other ? 0 : one < other ? -1 : 1;
+}
