@@ -3,6 +3,7 @@ import type { Viewer } from '../auth/viewer.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import type { ChangeFeeds } from '../delivery-log/changes/feeds.ts';
 import type { EventSummary } from '../delivery-log/counts.ts';
+import type { EventTypeFigures } from '../delivery-log/event-type-figures.ts';
 import type { LiveLog } from '../delivery-log/live.ts';
 import type { ChildPages, EventData } from '../delivery-log/pages.ts';
 import type { SubscriptionFigures } from '../delivery-log/subscription-figures.ts';
@@ -40,6 +41,7 @@ export type Context = {
   readonly eventSummary: EventSummary;
   readonly subscriptionFigures: SubscriptionFigures;
   readonly tenantFigures: ReadTenantFigures;
+  readonly eventTypeFigures: EventTypeFigures;
   /** Releases the tenant's permit while an operation only waits. Undefined if concurrency is not limited. */
   readonly rest?: RestTurn;
   readonly work: OperationWork;

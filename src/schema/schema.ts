@@ -10,6 +10,7 @@ import './erasure.ts';
 import './errors.ts';
 import './event.ts';
 import './event-type.ts';
+import './event-type-figures.ts';
 import './live-changes.ts';
 import './publish-event.ts';
 import './publish-events.ts';

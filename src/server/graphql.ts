@@ -7,6 +7,7 @@ import type { CpuShares, TakeOperation } from '../auth/quota.ts';
 import type { Viewer } from '../auth/viewer.ts';
 import type { Config } from '../config/config.ts';
 import { createEventSummary } from '../delivery-log/counts.ts';
+import { createEventTypeFigures } from '../delivery-log/event-type-figures.ts';
 import { createChildPages, createEventData } from '../delivery-log/pages.ts';
 import { createSubscriptionFigures } from '../delivery-log/subscription-figures.ts';
 import { createTenantFigures } from '../delivery-log/tenant-figures.ts';
@@ -89,6 +90,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
         eventSummary: createEventSummary(database),
         subscriptionFigures: createSubscriptionFigures(database),
         tenantFigures: createTenantFigures(database),
+        eventTypeFigures: createEventTypeFigures(database),
       };
       return { services: { ...services, database }, viewer, traceParent, stopping, work, ...loaders };
     },

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -222,6 +223,88 @@ describe('the catalogue', () => {
       const { trial } = await tryOut({ name: type, schema });
       expect(trial).toMatchObject({ checkedCount, rejectedCount: checkedCount, isComplete: false });
       expect(trial).toHaveProperty('samples.length', Math.min(checkedCount, 20));
+    });
+  });
+
+  describe('in figures', () => {
+    const subscribe = (tenant: string, eventTypes: readonly string[]) =>
+      api.database.prisma.webhookSubscription.create({
+        data: { id: uuid7(Date.now()), tenant, url: 'https://example.com', eventTypes: [...eventTypes] },
+      });
+    const addEvent = (tenant: string, type: string, at: Date) =>
+      api.database.prisma.event.create({
+        data: {
+          ...{ id: uuid7(at.getTime()), eventId: uuid7(at.getTime()), tenant, type },
+          ...{ occurredAt: at, createdAt: at, data: Buffer.from('1') },
+        },
+      });
+    const keyOf = async (tenant: string) => {
+      const { createApiKey } = await run<{ createApiKey: { key: string } }>(
+        `mutation { createApiKey(input: { name: "t", scope: TENANT_READ, tenant: "${tenant}" }) { ... on CreateApiKeyPayload { key } } }`,
+      );
+      return { authorization: `Bearer ${createApiKey.key}` };
+    };
+    const as = async (query: string, headers: Record<string, string>) =>
+      (await post<Record<string, unknown>>(api.graphql, JSON.stringify({ query }), headers)).data;
+    const FIGURES = '{ eventTypes { nodes { name subscriptionCount lastEventAt } } }';
+
+    beforeEach(async () => {
+      await api.database.prisma.webhookSubscription.deleteMany();
+      await api.database.prisma.event.deleteMany();
+    });
+
+    it('counts the subscriptions that select a type by name, prefix or all, each once', async () => {
+      for (const name of ['order.paid', 'order.refund.sent', 'ping']) await put({ name });
+      await subscribe('acme', ['order.paid', 'order.*', '*']);
+      await subscribe('acme', ['order.paid', 'order.*']);
+      await subscribe('acme', ['order.paid', 'order.*']);
+      await subscribe('other', ['order.refund.*', 'pin']);
+      const gone = await subscribe('acme', ['ping']);
+      await api.database.prisma.webhookSubscription.update({ where: { id: gone.id }, data: { deletedAt: new Date() } });
+      const counts = (values: readonly number[]) => ({
+        eventTypes: { nodes: values.map((subscriptionCount) => ({ subscriptionCount })) },
+      });
+      expect(await run('{ eventTypes { nodes { subscriptionCount } } }')).toEqual(counts([3, 4, 1]));
+      expect(await run('{ eventTypes { nodes { subscriptionCount(tenant: "other") } } }')).toEqual(counts([0, 1, 0]));
+      const own = await as('{ eventTypes { nodes { subscriptionCount } } }', await keyOf('other'));
+      expect(own).toEqual(counts([0, 1, 0]));
+      await api.database.prisma.webhookSubscription.deleteMany();
+      expect(await run('{ eventTypes { nodes { subscriptionCount } } }')).toEqual(counts([0, 0, 0]));
+    });
+
+    it('shows a tenant its own last event', async () => {
+      for (const name of ['order.paid', 'ping']) await put({ name });
+      const [early, late] = [new Date('2026-03-01T12:00:00.000Z'), new Date('2026-03-01T12:00:01.000Z')];
+      await addEvent('acme', 'order.paid', early);
+      await addEvent('other', 'order.paid', late);
+      const paidAt = (time: Date) => ({
+        eventTypes: { nodes: [{ lastEventAt: time.toISOString() }, { lastEventAt: null }] },
+      });
+      expect(await run('{ eventTypes { nodes { lastEventAt } } }')).toEqual(paidAt(late));
+      expect(await run('{ eventTypes { nodes { lastEventAt(tenant: "acme") } } }')).toEqual(paidAt(early));
+      expect(await as(FIGURES, await keyOf('acme'))).toMatchObject(paidAt(early));
+      const query = '{ eventTypes { nodes { lastEventAt(tenant: "other") } } }';
+      const refused = await post(api.graphql, JSON.stringify({ query }), await keyOf('acme'));
+      expect(refused.errors?.[0]).toMatchObject({ extensions: { code: 'INVALID_INPUT' } });
+    });
+
+    it('lists observed types that it lacks, of the last days', async () => {
+      for (const name of ['b', 'c']) await put({ name, isArchived: name === 'c' });
+      const now = Date.now();
+      for (const type of ['a', 'b', 'c', 'webhook.test', 'webhook_subscription.failing', 'Z.x']) {
+        await addEvent('acme', type, new Date(now - 1_000));
+      }
+      await addEvent('other', 'd', new Date(now - 1_000));
+      await addEvent('acme', 'old', new Date(now - 10 * 86_400_000));
+      const observed = async (args = '') =>
+        (await run<{ observedEventTypes: unknown }>(`{ observedEventTypes${args} }`)).observedEventTypes;
+      expect(await observed()).toEqual(['Z.x', 'a', 'd']);
+      expect(await observed('(days: 11)')).toEqual(['Z.x', 'a', 'd', 'old']);
+      expect(await observed('(tenant: "other", days: 30)')).toEqual(['d']);
+      expect(await as('{ observedEventTypes(days: 30) }', await keyOf('acme'))).toEqual({
+        observedEventTypes: ['Z.x', 'a', 'old'],
+      });
+      await expect(observed('(days: 0)')).rejects.toThrow('days');
     });
   });
 

@@ -76,6 +76,15 @@ const CASES: Readonly<Record<string, Case>> = {
   'Query.deliveryCounts': (x) => filters('deliveryCounts', x),
   'Query.eventType': () => ['eventType(name: "shared")'],
   'Query.eventTypes': () => ['eventTypes'],
+  'Query.observedEventTypes': (x) => ['observedEventTypes', `observedEventTypes(tenant: "${x.tenant}")`],
+  'EventType.subscriptionCount': (x) => [
+    'eventType(name: "shared") { subscriptionCount',
+    `eventType(name: "shared") { subscriptionCount(tenant: "${x.tenant}")`,
+  ],
+  'EventType.lastEventAt': (x) => [
+    'eventType(name: "shared") { lastEventAt',
+    `eventType(name: "shared") { lastEventAt(tenant: "${x.tenant}")`,
+  ],
   'Query.testFilter': (x) => [
     'testFilter(filter: { n: 1 }, data: { n: 1 })',
     `testFilter(filter: { n: 1 }, eventId: "${x.eventId}")`,

@@ -36,6 +36,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.erasures': ADMINS,
   'Query.eventType': READERS,
   'Query.eventTypes': READERS,
+  'Query.observedEventTypes': READERS,
   'Query.testFilter': READERS,
   'Query.replay': READERS,
   'Query.deliveryCounts': READERS,

@@ -82,6 +82,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     `auditLog(${PAGE}, filter: AuditLogFilter, ${SIZE}): AuditEntryConnection!`,
     'eventType(name: String!): EventType',
     `eventTypes(${PAGE}, filter: EventTypeFilter, ${SIZE}): EventTypeConnection!`,
+    'observedEventTypes(days: Int, tenant: String): [String!]!',
     'replay(id: ID!): Replay',
     'deliveryStats(bucket: StatsBucket!, filter: DeliveryFilter, from: DateTime!, groupBy: StatsGroup, to: DateTime!, top: Int): DeliveryStats!',
     'deliveryCounts(filter: DeliveryFilter): DeliveryCounts!',
@@ -139,7 +140,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   EventTypeFilter: ['includeArchived: Boolean'],
   EventType: [
     ...['name: String!', 'description: String!', 'schema: JSON', 'isArchived: Boolean!'],
-    ...['createdAt: DateTime!', 'updatedAt: DateTime!'],
+    ...['createdAt: DateTime!', 'updatedAt: DateTime!', 'subscriptionCount(tenant: String): Int'],
+    'lastEventAt(tenant: String): DateTime',
   ],
   RetryDeliveryPayload: ['delivery: Delivery!'],
   CancelDeliveryPayload: ['delivery: Delivery!'],

@@ -1,0 +1,132 @@
+import { isSystemEventType, patternsOf } from '../events/event-type.ts';
+import { batched } from '../lib/batched.ts';
+import { uuid7Floor } from '../lib/uuid7.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
+
+/** Undefined: all tenants, or all webhook subscriptions of the tenant. */
+export type FiguresScope = {
+  readonly tenant: string | undefined;
+  readonly subscriptionIds?: readonly string[] | undefined;
+};
+
+/** Reads about event types by name. The same requests made in one turn of the event loop are read with one statement. */
+export type EventTypeFigures = {
+  /** The number of webhook subscriptions that select the type; null if there are more than MAX_SUBSCRIPTIONS to look at. */
+  readonly subscriptionCount: (name: string, scope: FiguresScope) => Promise<number | null>;
+  /** The time at which the last event was recorded; null without events. */
+  readonly lastEventAt: (name: string, scope: FiguresScope) => Promise<Date | null>;
+};
+
+/** Webhook subscriptions whose event types are compared with those of the catalogue: they are read in some 0.1 s. */
+export const MAX_SUBSCRIPTIONS = 50_000;
+/** The latest events of all tenants, among which the last one of a type is searched: no index has types by time alone. */
+export const MAX_SEARCHED_EVENTS = 10_000;
+
+export function createEventTypeFigures({ readPool }: Pick<Database, 'readPool'>): EventTypeFigures {
+  const subscriptionCount = batched((names, scope: FiguresScope) => countSubscriptions(readPool, { names, scope }));
+  const lastEventAt = batched((names, { tenant }: FiguresScope) => findLastEvents(readPool, { names, tenant }));
+  return { subscriptionCount, lastEventAt };
+}
+
+type Counted = { readonly names: readonly string[]; readonly scope: FiguresScope };
+
+async function countSubscriptions(
+  db: Queryable,
+  { names, scope: { tenant, subscriptionIds } }: Counted,
+): Promise<ReadonlyMap<string, number | null>> {
+  const pairs = names.flatMap((name) => patternsOf(name).map((pattern) => ({ name, pattern })));
+  const { rows } = await db.query<{ name: string | null; count: number; total: number }>(SUBSCRIPTIONS, [
+    pairs.map(({ name }) => name),
+    pairs.map(({ pattern }) => pattern),
+    tenant ?? null,
+    subscriptionIds ?? null,
+    MAX_SUBSCRIPTIONS + 1,
+  ]);
+  const [first] = rows;
+  const isExact = first === undefined || first.total <= MAX_SUBSCRIPTIONS;
+  const counts = new Map(rows.map(({ name, count }) => [name, count]));
+  // Those with `*` get every type of the catalogue, which has none of the engine's.
+  const ofAll = counts.get(null) ?? 0;
+  return new Map(names.map((name) => [name, isExact ? ofAll + (counts.get(name) ?? 0) : null]));
+}
+
+// Equal lists of event types are compared once. The row without a name counts the subscriptions that have `*`.
+const SUBSCRIPTIONS = `
+  WITH own AS (
+    SELECT event_types FROM webhook_subscriptions
+    WHERE deleted_at IS NULL AND ($3::text IS NULL OR tenant = $3) AND ($4::uuid[] IS NULL OR id = ANY ($4)) LIMIT $5
+  ), list AS (
+    SELECT event_types, '*' = ANY (event_types) AS has_all, count(*) AS size, row_number() OVER () AS number
+    FROM own GROUP BY event_types
+  ), matched AS (
+    SELECT DISTINCT requested.name, list.number, list.size
+    FROM list CROSS JOIN unnest(list.event_types) AS selected (pattern)
+    JOIN unnest($1::text[], $2::text[]) AS requested (name, pattern) USING (pattern)
+    WHERE NOT has_all
+  ), total AS (SELECT coalesce(sum(size), 0)::integer AS total FROM list)
+  SELECT name, sum(size)::integer AS count, total FROM matched CROSS JOIN total GROUP BY name, total
+  UNION ALL
+  SELECT NULL, coalesce(sum(size) FILTER (WHERE has_all), 0)::integer, total FROM total LEFT JOIN list ON true GROUP BY total`;
+
+type Searched = { readonly names: readonly string[]; readonly tenant: string | undefined };
+
+async function findLastEvents(db: Queryable, { names, tenant }: Searched): Promise<ReadonlyMap<string, Date | null>> {
+  const { rows } = await (tenant === undefined
+    ? db.query<LastEvent>(LAST_OF_ALL, [MAX_SEARCHED_EVENTS])
+    : db.query<LastEvent>(LAST_OF_TENANT, [names, tenant]));
+  const times = new Map(rows.map(({ type, at }) => [type, at]));
+  return new Map(names.map((name) => [name, times.get(name) ?? null]));
+}
+
+type LastEvent = { readonly type: string; readonly at: Date };
+
+const LAST_OF_TENANT = `
+  SELECT requested.type, latest.created_at AS at FROM unnest($1::text[]) AS requested (type)
+  CROSS JOIN LATERAL (
+    SELECT created_at FROM events WHERE type = requested.type AND tenant = $2 ORDER BY id DESC LIMIT 1
+  ) AS latest`;
+
+const LAST_OF_ALL = `
+  SELECT type, max(created_at) AS at FROM (SELECT type, created_at FROM events ORDER BY id DESC LIMIT $1) AS latest
+  GROUP BY type`;
+
+export type ObservedTypes = {
+  /** Undefined: all tenants. */
+  readonly tenant: string | undefined;
+  readonly days: number;
+};
+
+export const MAX_OBSERVED_DAYS = 30;
+/** Names that are returned. */
+export const MAX_OBSERVED = 250;
+/** Types of stored events that are looked at, as many as the catalogue can have. Each takes some 0.1 ms. */
+export const MAX_EXAMINED_TYPES = 2_000;
+const DAY_MS = 86_400_000;
+
+/** The types of stored events of the last days that are not in the event catalogue, without the engine's, sorted by name. */
+export async function observedEventTypes(
+  { readPool, clock }: Pick<Database, 'readPool' | 'clock'>,
+  { tenant, days }: ObservedTypes,
+): Promise<string[]> {
+  const leastId = uuid7Floor(clock.now() - days * DAY_MS);
+  const { rows } = await readPool.query<{ type: string }>(OBSERVED, [leastId, MAX_EXAMINED_TYPES, tenant ?? null]);
+  const names = rows.map(({ type }) => type).filter((type) => !isSystemEventType(type));
+  return names.slice(0, MAX_OBSERVED);
+}
+
+// Postgres has no loose index scan: each step of the recursion finds the next type in events_type_tenant_id_idx.
+const OBSERVED = `
+  WITH RECURSIVE seen AS (
+    (SELECT type, 1 AS number FROM events WHERE id >= $1::uuid ORDER BY type LIMIT 1)
+    UNION ALL
+    SELECT next.type, seen.number + 1 FROM seen CROSS JOIN LATERAL (
+      SELECT type FROM events WHERE type > seen.type AND id >= $1::uuid ORDER BY type LIMIT 1
+    ) AS next
+    WHERE seen.number < $2
+  )
+  SELECT type FROM seen
+  WHERE NOT EXISTS (SELECT FROM event_types WHERE name = seen.type) AND (
+    $3::text IS NULL
+    OR (SELECT true FROM events e WHERE e.type = seen.type AND e.tenant = $3 AND e.id >= $1::uuid LIMIT 1)
+  )
+  ORDER BY type`;

@@ -1,0 +1,73 @@
+import { isTenant, matchTenant, tenantWhere, type Viewer } from '../auth/viewer.ts';
+import {
+  type FiguresScope,
+  MAX_EXAMINED_TYPES,
+  MAX_OBSERVED,
+  MAX_OBSERVED_DAYS,
+  MAX_SEARCHED_EVENTS,
+  MAX_SUBSCRIPTIONS,
+  observedEventTypes,
+} from '../delivery-log/event-type-figures.ts';
+import { InvalidInputError } from '../lib/errors.ts';
+import { builder } from './builder.ts';
+import { CataloguedType } from './event-type.ts';
+
+const NUMBER = new Intl.NumberFormat('en');
+const TENANT = {
+  description: 'The tenant. Only the scope ADMIN can name any tenant; for it, the default is all of them.',
+} as const;
+
+builder.prismaObjectFields(CataloguedType, (t) => ({
+  subscriptionCount: t.int({
+    nullable: true,
+    complexity: 20,
+    description: `The number of webhook subscriptions that select the type, by its name, a prefix or \`*\`, also inactive ones; null if there are more than ${NUMBER.format(MAX_SUBSCRIPTIONS)} webhook subscriptions.`,
+    args: { tenant: t.arg.string(TENANT) },
+    resolve: ({ name }, { tenant }, { viewer, eventTypeFigures }) =>
+      eventTypeFigures.subscriptionCount(name, scopeOf(viewer, tenant)),
+  }),
+  lastEventAt: t.field({
+    type: 'DateTime',
+    nullable: true,
+    authScopes: { wholeTenant: true },
+    unauthorizedResolver: () => null,
+    complexity: 20,
+    description: `The time at which the last event of the type was recorded; null without one, and for a session of some subscriptions. For all tenants together it is searched among the latest ${NUMBER.format(MAX_SEARCHED_EVENTS)} events.`,
+    args: { tenant: t.arg.string(TENANT) },
+    resolve: ({ name }, { tenant }, { viewer, eventTypeFigures }) =>
+      eventTypeFigures.lastEventAt(name, scopeOf(viewer, tenant)),
+  }),
+}));
+
+/** Throws an InvalidInputError if the viewer may not name the tenant. */
+function scopeOf(viewer: Viewer, requestedTenant: string | null | undefined): FiguresScope {
+  const { tenant, tenantProblem } = matchTenant(viewer, requestedTenant);
+  const problem = tenantProblem ?? (tenant === undefined || isTenant(tenant) ? undefined : NO_TENANT);
+  if (problem !== undefined) throw new InvalidInputError([{ path: 'tenant', message: problem }]);
+  return { tenant, subscriptionIds: viewer.subscriptionIds };
+}
+
+const NO_TENANT = 'is not the name of a tenant';
+const DEFAULT_DAYS = 7;
+
+builder.queryField('observedEventTypes', (t) =>
+  t.stringList({
+    complexity: 2_000,
+    description: `The types of stored events that are not in the event catalogue, without those of the engine, sorted by name, at most ${MAX_OBSERVED}. Of all types that have events, the first ${NUMBER.format(MAX_EXAMINED_TYPES)} by name are examined.`,
+    args: {
+      tenant: t.arg.string(TENANT),
+      days: t.arg.int({
+        defaultValue: DEFAULT_DAYS,
+        description: `The age of the events, from 1 to ${MAX_OBSERVED_DAYS} days.`,
+      }),
+    },
+    resolve: (_root, { tenant, days }, { viewer, services }) => {
+      const where = tenantWhere(viewer, tenant);
+      const age = days ?? DEFAULT_DAYS;
+      if (age < 1 || age > MAX_OBSERVED_DAYS) {
+        throw new InvalidInputError([{ path: 'days', message: `must be from 1 to ${MAX_OBSERVED_DAYS}` }]);
+      }
+      return observedEventTypes(services.database, { tenant: where.tenant, days: age });
+    },
+  }),
+);
