@@ -7,7 +7,7 @@ export type TcpProxyOptions = {
   readonly port: number;
   /** The proxy's own port, such as that of a stopped one; by default a free one. */
   readonly ownPort?: number;
-  /** Maps each chunk, as Latin-1 text, to the text to forward; by default the same. Undefined ends the connection. */
+  /** Maps each chunk, as Latin-1 text, to the text to forward; without it, chunks stay as they are. Undefined ends the connection. */
   readonly toServer?: Change;
   readonly toClient?: Change;
 };
@@ -19,7 +19,7 @@ export type TcpProxy = {
   stop(): Promise<void>;
 };
 
-/** Proxies connections to a server on loopback and changes the data in both directions. */
+/** Proxies connections to a server on loopback, and changes the data of a direction if it is told how. */
 export async function startTcpProxy({ port, ownPort = 0, toServer, toClient }: TcpProxyOptions): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   const silent = new WeakSet<Socket>();
@@ -60,10 +60,11 @@ export async function startTcpProxy({ port, ownPort = 0, toServer, toClient }: T
   };
 }
 
-function passOn(
-  bytes: Buffer,
-  { to, change = (text) => text }: { readonly to: Socket; readonly change: Change | undefined },
-): void {
+function passOn(bytes: Buffer, { to, change }: { readonly to: Socket; readonly change: Change | undefined }): void {
+  if (change === undefined) {
+    to.write(bytes);
+    return;
+  }
   const text = change(bytes.toString('latin1'));
   if (text === undefined) to.destroy();
   else to.write(Buffer.from(text, 'latin1'));

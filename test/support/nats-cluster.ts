@@ -1,0 +1,147 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readNatsServerInfo } from '../../src/embedded/nats-server-info.ts';
+import { findOwnPort } from './own-port.ts';
+import { ServerProcess } from './server-process.ts';
+import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
+import { createTempFolder } from './temp-folder.ts';
+
+/** One server of the cluster. */
+export type ClusterMember = {
+  readonly name: string;
+  readonly port: number;
+  readonly logFile: string;
+  /** Rewrites its configuration, for its next start. */
+  configure(options: MemberOptions): Promise<void>;
+  kill9(): Promise<void>;
+  /** SIGTERM; it stays down until `start()`. */
+  terminate(): Promise<void>;
+  /** Starts it and waits until it accepts connections. */
+  start(): Promise<void>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Cuts it off from the other servers, not from its clients. */
+  isolate(): Promise<void>;
+  rejoin(): Promise<void>;
+};
+
+/** Of the user `engine`; without it, everybody on this machine may do everything. */
+export type MemberOptions = { readonly password?: string };
+
+export type NatsCluster = {
+  /** The addresses of all members, comma-separated. */
+  readonly url: string;
+  readonly members: readonly ClusterMember[];
+  stop(): Promise<void>;
+};
+
+/** 2 MiB, as the embedded server has. */
+const MAX_PAYLOAD_BYTES = 2 * 1024 * 1024;
+/** A port of loopback on which nothing listens: members use only the routes that they are configured with. */
+const NOWHERE = '127.0.0.1:9';
+
+/**
+ * Three nats-servers with JetStream on loopback, in a cluster. Each route goes through a TCP proxy of its own, so that a
+ * member can be cut off.
+ */
+export async function startNatsCluster(binary: string, options: MemberOptions = {}): Promise<NatsCluster> {
+  const folder = await createTempFolder();
+  const places = await Promise.all(
+    ['nats-1', 'nats-2', 'nats-3'].map(async (name) => ({ name, routePort: await findOwnPort() })),
+  );
+  const routes = await Promise.all(
+    places.flatMap((from) => places.filter((to) => to !== from).map((to) => Route.open(from, to))),
+  );
+  const members = await Promise.all(
+    places.map((place) => prepareMember(place, { binary, folder: folder.path, routes })),
+  );
+  await Promise.all(members.map((member) => member.configure(options)));
+  await Promise.all(members.map((member) => member.start()));
+  return {
+    url: members.map(({ port }) => `nats://127.0.0.1:${port}`).join(),
+    members,
+    stop: async () => {
+      await Promise.all(members.map((member) => member.terminate()));
+      await Promise.all(routes.map((route) => route.cut()));
+      await folder.remove();
+    },
+  };
+}
+
+type Place = { readonly name: string; readonly routePort: number };
+
+/** The way on which one member connects to another. */
+class Route {
+  readonly from: Place;
+  readonly to: Place;
+  #proxy: TcpProxy;
+  #isCut = false;
+
+  private constructor({ from, to, proxy }: Pick<Route, 'from' | 'to'> & { readonly proxy: TcpProxy }) {
+    this.from = from;
+    this.to = to;
+    this.#proxy = proxy;
+  }
+
+  static async open(from: Place, to: Place): Promise<Route> {
+    return new Route({ from, to, proxy: await startTcpProxy({ port: to.routePort, ownPort: await findOwnPort() }) });
+  }
+
+  get port(): number {
+    return this.#proxy.port;
+  }
+
+  async cut(): Promise<void> {
+    if (this.#isCut) return;
+    this.#isCut = true;
+    await this.#proxy.stop();
+  }
+
+  async mend(): Promise<void> {
+    if (!this.#isCut) return;
+    this.#proxy = await startTcpProxy({ port: this.to.routePort, ownPort: this.port });
+    this.#isCut = false;
+  }
+}
+
+type Surroundings = { readonly binary: string; readonly folder: string; readonly routes: readonly Route[] };
+
+async function prepareMember(place: Place, { binary, folder, routes }: Surroundings): Promise<ClusterMember> {
+  const { name, routePort } = place;
+  const directory = join(folder, name);
+  await mkdir(directory);
+  const configFile = join(directory, 'nats.conf');
+  const logFile = join(directory, 'log');
+  const port = await findOwnPort();
+  const server = new ServerProcess({
+    commandLine: [binary, '-c', configFile, '-l', logFile],
+    stopSignal: 'SIGTERM',
+    isReady: async () => (await readNatsServerInfo(port)) !== undefined,
+  });
+  const outgoing = routes.filter(({ from }) => from === place);
+  const all = routes.filter(({ from, to }) => from === place || to === place);
+  return {
+    name,
+    port,
+    logFile,
+    configure: async ({ password }) => {
+      const urls = outgoing.map((route) => `"nats://127.0.0.1:${route.port}"`).join(', ');
+      const lines = [
+        `server_name: ${name}`,
+        `listen: "127.0.0.1:${port}"`,
+        `max_payload: ${MAX_PAYLOAD_BYTES}`,
+        `jetstream { store_dir: "${directory}" }`,
+        ...(password === undefined ? [] : [`authorization { user: engine, password: "${password}" }`]),
+        `cluster { name: test, listen: "127.0.0.1:${routePort}", advertise: "${NOWHERE}", routes: [${urls}] }`,
+      ];
+      await writeFile(configFile, lines.join('\n'));
+    },
+    kill9: () => server.kill9(),
+    terminate: () => server.stop(),
+    start: () => server.start(),
+    pause: () => server.pause(),
+    resume: () => server.resume(),
+    isolate: async () => void (await Promise.all(all.map((route) => route.cut()))),
+    rejoin: async () => void (await Promise.all(all.map((route) => route.mend()))),
+  };
+}
