@@ -72,7 +72,7 @@ export async function runCrashTest(options: CrashTestOptions): Promise<CrashTest
   const urls = await endpoints.start();
   let stack: Stack | undefined;
   try {
-    report('starting Postgres, nats-server, two senders, two dispatchers and an api process');
+    report(`starting ${[...options.topology.servers, ...options.topology.processes].join(', ')}`);
     stack = await Stack.start({ ...options, env: { RETRY_SCHEDULE: retrySchedule, LOG_LEVEL: 'warn' } });
     signal.throwIfAborted();
     return await run(options, { stack, endpoints, urls, tally });
@@ -94,7 +94,14 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
   const perSecond = (events * 1_000) / publishMs;
   const to = { natsUrl: stack.nats.url, graphql: stack.graphql };
   const publisher = await Publisher.start({ seed, events, perSecond, maxBacklog: options.maxBacklog, tally, ...to });
-  const disturber = new Disturber({ stack, endpoints, report, signal, clockMs: () => publisher.clockMs });
+  const disturber = new Disturber({
+    topology: options.topology,
+    stack,
+    endpoints,
+    report,
+    signal,
+    clockMs: () => publisher.clockMs,
+  });
   const running = { stack, endpoints, publisher, disturber, tally };
   try {
     const times = await publishAndDrain(options, { running, schedule });

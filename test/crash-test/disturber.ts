@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Endpoints } from './endpoints.ts';
-import { type Disturbance, ROLE_PROCESSES } from './schedule.ts';
-import type { Stack } from './stack.ts';
+import { type Disturbance, EVERYTHING, type Topology } from './schedule.ts';
+import type { Stack, Victim } from './stack.ts';
 
 /** An executed disturbance; times in milliseconds since 1970. */
 export type Happening = Pick<Disturbance, 'kind' | 'target'> & {
@@ -11,6 +11,7 @@ export type Happening = Pick<Disturbance, 'kind' | 'target'> & {
 };
 
 export type DisturberOptions = {
+  readonly topology: Topology;
   readonly stack: Stack;
   readonly endpoints: Endpoints;
   /** Time on the publishing clock: starts at 0, and stops while the publisher waits. */
@@ -25,9 +26,11 @@ const TICK_MS = 10;
 export class Disturber {
   readonly happenings: Happening[] = [];
   readonly #options: DisturberOptions;
-  /** The last disturbance of each target. The next one waits for it, so that a slow server can finish its start. */
+  /**
+   * The last disturbance of each target. The next one waits for it, so that a slow server can finish its start. All members of a
+   * cluster count as one target: two of three must run for it to work.
+   */
   readonly #last = new Map<string, Promise<void>>();
-
   #isEnding = false;
 
   constructor(options: DisturberOptions) {
@@ -40,10 +43,8 @@ export class Disturber {
     for (const disturbance of schedule) {
       while (clockMs() < disturbance.atMs && !this.#isEnding) await delay(TICK_MS, undefined, { signal });
       if (this.#isEnding) break;
-      const done = (this.#last.get(disturbance.target) ?? Promise.resolve()).then(() => this.#disturb(disturbance));
-      this.#last.set(disturbance.target, done);
-      // `Promise.all` below handles the rejection; this prevents an earlier report as unhandled.
-      done.catch(() => undefined);
+      if (disturbance.target === EVERYTHING) this.#restartEverything();
+      else void this.#begin(disturbance);
     }
     await Promise.all(this.#last.values());
   }
@@ -60,9 +61,9 @@ export class Disturber {
 
   /** Kills the senders, so that no further attempts are made. */
   async freeze(): Promise<void> {
-    for (const target of ROLE_PROCESSES.filter((name) => name.startsWith('sender'))) {
+    for (const target of this.#options.topology.processes.filter((name) => name.startsWith('sender'))) {
       this.happenings.push({ kind: 'kill', target, from: Date.now(), to: Number.POSITIVE_INFINITY });
-      await this.#options.stack.victim(target).kill9();
+      await (await this.#options.stack.victim(target)).kill9();
     }
   }
 
@@ -70,33 +71,78 @@ export class Disturber {
     return this.happenings.filter((happening) => happening.kind === kind).length;
   }
 
+  #begin(disturbance: Disturbance): Promise<void> {
+    const { topology } = this.#options;
+    const isBroker = topology.isCluster && /^(nats-|leader of )/.test(disturbance.target);
+    const key = isBroker ? 'nats' : disturbance.target;
+    const done = (this.#last.get(key) ?? Promise.resolve()).then(() => this.#disturb(disturbance));
+    this.#last.set(key, done);
+    // run() handles the rejection; this prevents an earlier report as unhandled.
+    done.catch(() => undefined);
+    return done;
+  }
+
+  /** One after another, as an operator would. */
+  #restartEverything(): void {
+    const { processes, servers } = this.#options.topology;
+    const done = [...servers, ...processes].reduce(
+      (before, target) => before.then(() => this.#begin({ atMs: 0, kind: 'restart', target, forMs: 0 })),
+      Promise.resolve(),
+    );
+    this.#last.set(EVERYTHING, done);
+    done.catch(() => undefined);
+  }
+
   async #disturb({ kind, target, forMs }: Disturbance): Promise<void> {
     const { stack, endpoints, report, signal } = this.#options;
-    report(`${NAMES[kind]} ${target}, for ${(forMs / 1_000).toFixed(1)} s`);
-    const happening = { kind, target, from: Date.now(), to: Number.POSITIVE_INFINITY };
+    const isOfEndpoint = kind === 'fail' || kind === 'hang' || kind === 'refuse';
+    const victim = isOfEndpoint ? undefined : await stack.victim(target);
+    const name = victim?.name ?? target;
+    const happening = { kind, target: name, from: Date.now(), to: Number.POSITIVE_INFINITY };
     this.happenings.push(happening);
+    report(`${NAMES[kind]} ${name === target ? name : `${name}, ${target}`}, for ${(forMs / 1_000).toFixed(1)} s`);
     const wait = () => delay(forMs, undefined, { signal });
-    const victim = stack.victim(target);
-    if (kind === 'kill') {
-      await victim.kill9();
-      await wait();
-      await victim.start();
-    } else if (kind === 'pause') {
-      await victim.pause();
-      await wait();
-      await victim.resume();
-    } else {
+    if (isOfEndpoint) {
       await endpoints.become(target, kind);
       await wait();
       await endpoints.become(target, 'answer');
+    } else if (victim !== undefined) {
+      await STEPS[kind](victim, wait);
     }
     happening.to = Date.now();
   }
 }
 
+type Steps = (victim: Victim, wait: () => Promise<void>) => Promise<void>;
+
+const STEPS: Readonly<Record<'kill' | 'pause' | 'isolate' | 'restart', Steps>> = {
+  kill: async (victim, wait) => {
+    await victim.kill9();
+    await wait();
+    await victim.start();
+  },
+  pause: async (victim, wait) => {
+    await victim.pause();
+    await wait();
+    await victim.resume();
+  },
+  isolate: async (victim, wait) => {
+    await victim.isolate?.();
+    await wait();
+    await victim.rejoin?.();
+  },
+  restart: async (victim) => {
+    await victim.terminate();
+    await victim.start();
+    await victim.ready?.();
+  },
+};
+
 const NAMES: Readonly<Record<Disturbance['kind'], string>> = {
   kill: 'kill -9',
   pause: 'SIGSTOP',
+  isolate: 'no route to',
+  restart: 'restart of',
   fail: '500 from',
   hang: 'no answer from',
   refuse: 'no connection to',

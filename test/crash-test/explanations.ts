@@ -16,7 +16,7 @@ const CUT_WITHIN_MS = 500;
 const HEARD_WITHIN_MS = 2_000;
 
 /** Servers whose failure can cause a redelivery by JetStream, or prevent the recording of an outcome. */
-const SERVERS: ReadonlySet<string> = new Set(['nats-server', 'postgres']);
+const SERVER = /^(nats-|postgres$)/;
 const NO_CONNECTION = /^no connection /;
 const NEVER_ARRIVED: ReadonlySet<string> = new Set(['CONNECTION_REFUSED', 'CONNECTION_RESET']);
 
@@ -90,7 +90,7 @@ export class Explanations {
     const knownAt = before.attempt === undefined ? before.request.at : this.committedBy(before.attempt);
     if (again.request.at > knownAt) return undefined;
     return this.#happenings.find(
-      ({ target, from, to }) => SERVERS.has(target) && from <= again.request.at && to >= before.request.at,
+      ({ target, from, to }) => SERVER.test(target) && from <= again.request.at && to >= before.request.at,
     );
   }
 

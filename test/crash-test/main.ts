@@ -6,14 +6,18 @@ import { renderTable } from '../../bench/table.ts';
 import { findNatsServer } from '../../src/embedded/nats-binary.ts';
 import { runCrashTest } from './crash-test.ts';
 import { keepResult } from './keep-result.ts';
-import { FULL_FORM } from './schedule.ts';
+import { CLUSTER, CLUSTER_FORM, FULL_FORM, SINGLE } from './schedule.ts';
 import { hasPassed, rowsOf } from './table.ts';
 
-const USAGE = 'npm run crash-test [-- --seed N] [--events 100000] [--minutes 10]';
+const USAGE = 'npm run crash-test [-- --cluster] [--seed N] [--events 100000] [--minutes 10]';
 const KEPT_DATA = join(import.meta.dirname, '../../.data');
 const MINUTE_MS = 60_000;
-/** Publishing rate if the publisher never waits. Two idle cores can process it during the disturbances. */
-const EVENTS_PER_SECOND = 350;
+/**
+ * Publishing rate if the publisher never waits. Two idle cores can process it during the disturbances; in a cluster
+ * each message is written three times.
+ */
+const EVENTS_PER_SECOND = { single: 350, cluster: 100 } as const;
+const DEFAULT_EVENTS = { single: 100_000, cluster: 25_000 } as const;
 /** Two ack waits of 60 s, and the time to detect the losses of a crash of nats-server. */
 const MAX_DRAIN_MS = 190_000;
 /** Time reserved for starting, judging and stopping. */
@@ -28,23 +32,27 @@ function report(text: string): void {
 
 /** Returns whether the test passed. */
 async function main(): Promise<boolean> {
-  const { seed, events, minutes } = readArguments();
+  const { seed, events, minutes, form } = readArguments();
+  const isCluster = form === 'cluster';
   const interruption = abortOnSignal();
-  report(`seed ${seed}: npm run crash-test -- --seed ${seed} --events ${events} --minutes ${minutes}`);
+  report(
+    `seed ${seed}: npm run crash-test -- ${isCluster ? '--cluster ' : ''}--seed ${seed} --events ${events} --minutes ${minutes}`,
+  );
   const log = pino({ level: 'warn' });
   const searchPath = process.env['PATH'] ?? '';
   const maxDrainMs = Math.min(MAX_DRAIN_MS, (minutes * MINUTE_MS) / 3);
   const result = await runCrashTest({
     seed,
     events,
-    form: FULL_FORM,
+    topology: isCluster ? CLUSTER : SINGLE,
+    form: isCluster ? CLUSTER_FORM : FULL_FORM,
     report,
     signal: interruption.signal,
     natsServer: await findNatsServer({ dataDir: KEPT_DATA, searchPath, log, report }),
     program: 'dist/main.js',
     ackWaitMs: undefined,
     maxBacklog: 5_000,
-    publishMs: Math.round((events * 1_000) / EVENTS_PER_SECOND),
+    publishMs: Math.round((events * 1_000) / EVENTS_PER_SECOND[form]),
     maxPublishMs: minutes * MINUTE_MS - maxDrainMs - RESERVE_MS,
     maxDrainMs,
     timeoutMs: 5_000,
@@ -57,20 +65,27 @@ async function main(): Promise<boolean> {
   return passed;
 }
 
-type Options = { readonly seed: number; readonly events: number; readonly minutes: number };
+type Options = {
+  readonly form: 'single' | 'cluster';
+  readonly seed: number;
+  readonly events: number;
+  readonly minutes: number;
+};
 
 /** Throws on unknown or invalid arguments. */
 function readArguments(): Options {
   const { values } = parseArgs({
     options: {
       seed: { type: 'string', default: String(Math.floor(Math.random() * 1e9)) },
-      events: { type: 'string', default: '100000' },
+      cluster: { type: 'boolean', default: false },
+      events: { type: 'string' },
       minutes: { type: 'string', default: '10' },
     },
   });
-  const options = { seed: Number(values.seed), events: Number(values.events), minutes: Number(values.minutes) };
-  const { seed, ...others } = options;
-  const isValid = Number.isSafeInteger(seed) && Object.values(others).every(Number.isSafeInteger);
+  const form = values.cluster ? 'cluster' : 'single';
+  const events = values.events ?? DEFAULT_EVENTS[form];
+  const options = { form, seed: Number(values.seed), events: Number(events), minutes: Number(values.minutes) } as const;
+  const isValid = [options.seed, options.events, options.minutes].every(Number.isSafeInteger);
   if (!isValid || options.events < 1 || options.minutes < 2) throw new Error(`usage: ${USAGE}`);
   return options;
 }

@@ -52,7 +52,8 @@ function matchOne(
     (a, b) => Number(a.statusCode === null) - Number(b.statusCode === null) || a.startedAt - b.startedAt,
   );
   for (const attempt of inOrder) {
-    const possible = [...free].filter((request) => isWithin(request, attempt));
+    const inTime = [...free].filter((request) => isWithin(request, attempt));
+    const possible = inTime.length > 0 ? inTime : [...free].filter((request) => isBeforeRecord(request, attempt));
     // A request that was cut off is repeated within its attempt; the answer identifies the recorded request.
     const request = possible.find(({ answer }) => answer?.status === attempt.statusCode) ?? possible[0];
     if (request === undefined) left.push(attempt);
@@ -62,6 +63,11 @@ function matchOne(
     }
   }
   return { matched: requests.map((request) => ({ request, attempt: matched.get(request) })), left };
+}
+
+/** The clock of an attempt stands still with its process: one that was paused before it sent has ended earlier by the log. */
+function isBeforeRecord({ at }: SeenRequest, { startedAt, recordedAt }: LoggedAttempt): boolean {
+  return at >= startedAt - EARLY_MS && at <= recordedAt;
 }
 
 function isWithin({ at }: SeenRequest, { startedAt, endedAt }: LoggedAttempt): boolean {

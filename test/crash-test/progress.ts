@@ -1,6 +1,7 @@
 import type { Disturber } from './disturber.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { Publisher } from './publisher.ts';
+import { KINDS } from './schedule.ts';
 import type { Stack } from './stack.ts';
 import type { Tally } from './tally.ts';
 
@@ -14,9 +15,7 @@ export type Running = {
 
 /** One line with the counts of events, deliveries and disturbances. */
 export function describeProgress({ publisher, endpoints, disturber, tally }: Running): string {
-  const disturbed = (['kill', 'pause', 'fail', 'hang', 'refuse'] as const)
-    .map((kind) => `${kind} ${disturber.count(kind)}`)
-    .join(', ');
+  const disturbed = KINDS.map((kind) => `${kind} ${disturber.count(kind)}`).join(', ');
   return [
     `published ${publisher.published}, acknowledged ${publisher.acknowledged.length}`,
     `delivered ${tally.wanted - tally.missing} of ${tally.wanted}, under way ${endpoints.open}`,

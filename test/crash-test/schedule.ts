@@ -1,13 +1,17 @@
 import { seededChance } from '../support/seeded-chance.ts';
 
-/** `kill`: SIGKILL, with a restart after `forMs`. `pause`: SIGSTOP and SIGCONT. The others are modes of an endpoint. */
-type DisturbanceKind = 'kill' | 'pause' | 'fail' | 'hang' | 'refuse';
+/**
+ * `kill`: SIGKILL, with a restart after `forMs`. `pause`: SIGSTOP and SIGCONT. `isolate`: a member of the cluster is cut off
+ * from the others. `restart`: SIGTERM, and the next start once it has ended. The others are modes of an endpoint.
+ */
+export const KINDS = ['kill', 'pause', 'isolate', 'restart', 'fail', 'hang', 'refuse'] as const;
+type DisturbanceKind = (typeof KINDS)[number];
 
 export type Disturbance = {
   /** Time on the publishing clock, which stops while the publisher waits. */
   readonly atMs: number;
   readonly kind: DisturbanceKind;
-  /** A process (`sender-2`, `postgres`) or an endpoint (`endpoint-7`). */
+  /** A process (`sender-2`, `postgres`), an endpoint (`endpoint-7`), `leader of EVENTS`, or EVERYTHING. */
   readonly target: string;
   readonly forMs: number;
 };
@@ -31,10 +35,38 @@ export type ScheduleOptions = {
   readonly durationMs: number;
 };
 
-export const ENDPOINTS = 20;
-export const ROLE_PROCESSES = ['sender-1', 'sender-2', 'dispatcher-1', 'dispatcher-2', 'api'] as const;
+/** The processes of a run. */
+export type Topology = {
+  /** Processes of the program: each name is a role and, if there are several, a number. */
+  readonly processes: readonly string[];
+  readonly servers: readonly string[];
+  readonly isCluster: boolean;
+  /** Variables of the program in addition to those of the test. */
+  readonly env: Readonly<Record<string, string>>;
+};
+
 const SENDERS = ['sender-1', 'sender-2'];
 const DISPATCHERS = ['dispatcher-1', 'dispatcher-2'];
+
+export const SINGLE: Topology = {
+  processes: [...SENDERS, ...DISPATCHERS, 'api'],
+  servers: ['nats-server', 'postgres'],
+  isCluster: false,
+  env: {},
+};
+
+/** Three nats-servers with streams of three replicas, and all roles on processes of their own. */
+export const CLUSTER: Topology = {
+  processes: [...SENDERS, 'dispatcher-1', 'api-1', 'api-2'],
+  servers: ['nats-1', 'nats-2', 'nats-3', 'postgres'],
+  isCluster: true,
+  env: { NATS_REPLICAS: '3' },
+};
+
+export const ENDPOINTS = 20;
+/** Target of a rolling restart: each process and server in turn. */
+export const EVERYTHING = 'everything';
+const LEADERS = ['leader of EVENTS', 'leader of DELIVERIES'];
 const EVERY_ENDPOINT = Array.from({ length: ENDPOINTS }, (_, index) => `endpoint-${index}`);
 /** Time without disturbances at the start, in which the first deliveries arrive. */
 const BEGIN_MS = 2_000;
@@ -46,9 +78,9 @@ function cardsOf(times: {
   readonly hang: Range;
   readonly refuse: Range;
 }): Card[] {
-  const servers = [['nats-server'], ['postgres']];
+  const servers = SINGLE.servers.map((name) => [name]);
   return [
-    ...[...servers, ...ROLE_PROCESSES.map((name) => [name])].map(
+    ...[...servers, ...SINGLE.processes.map((name) => [name])].map(
       (targets): Card => ({ kind: 'kill', targets, forMs: times.down }),
     ),
     ...[...servers, SENDERS, DISPATCHERS].map((targets): Card => ({ kind: 'pause', targets, forMs: times.pause })),
@@ -95,6 +127,30 @@ export const SHORT_FORM: ScheduleForm = {
   gapMs: [800, 1_200],
   restMs: 2_000,
 };
+
+/** Leaders of streams killed, members cut off and paused, rolling restarts of everything, and outages of endpoints. */
+export const CLUSTER_FORM: ScheduleForm = {
+  cards: [
+    ...[...LEADERS, 'postgres', ...CLUSTER.processes].map(
+      (target): Card => ({ kind: 'kill', targets: [target], forMs: [0, 3_000] }),
+    ),
+    ...[LEADERS, ['postgres'], SENDERS, ['dispatcher-1']].map(
+      (targets): Card => ({ kind: 'pause', targets, forMs: [500, 8_000] }),
+    ),
+    ...LEADERS.map((target): Card => ({ kind: 'isolate', targets: [target], forMs: [2_000, 15_000] })),
+    { kind: 'restart', targets: [EVERYTHING], forMs: [0, 0] },
+    { kind: 'fail', targets: EVERY_ENDPOINT, forMs: [1_000, 15_000] },
+    { kind: 'hang', targets: EVERY_ENDPOINT, forMs: [2_000, 15_000] },
+    { kind: 'refuse', targets: EVERY_ENDPOINT, forMs: [1_000, 15_000] },
+  ],
+  gapMs: [3_000, 7_000],
+  restMs: 15_000,
+};
+
+/** The stream whose leader is the target. */
+export function streamOfLeader(target: string): string | undefined {
+  return /^leader of (.+)$/.exec(target)?.[1];
+}
 
 /** Plans the disturbances. The result depends only on the seed, the form and the duration. */
 export function planSchedule({ seed, form, durationMs }: ScheduleOptions): Disturbance[] {

@@ -1,11 +1,14 @@
 import { connect, type NatsConnection, nanos } from 'nats';
 import { type EngineProcess, isReady, launchEngineProcess } from '../support/engine-process.ts';
-import { startTestNats, type TestNats } from '../support/nats.ts';
+import { startTestNats } from '../support/nats.ts';
+import { startNatsCluster } from '../support/nats-cluster.ts';
 import { findOwnPort } from '../support/own-port.ts';
 import { startTestPostgres, type TestPostgres } from '../support/postgres.ts';
-import { ROLE_PROCESSES } from './schedule.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { streamOfLeader, type Topology } from './schedule.ts';
 
 export type StackOptions = {
+  readonly topology: Topology;
   /** The path of the nats-server. */
   readonly natsServer: string;
   /** The program to launch; see LaunchOptions. */
@@ -15,21 +18,33 @@ export type StackOptions = {
   readonly ackWaitMs: number | undefined;
 };
 
-/** A process or server that the schedule can kill and pause by name. */
+/** A process or server that the schedule can kill, pause and restart by name. */
 export type Victim = {
+  readonly name: string;
   kill9(): Promise<void>;
+  /** SIGTERM, or what the server takes for it. */
+  terminate(): Promise<void>;
   start(): Promise<void>;
+  /** Resolves when, after start(), it does its work; an operator restarts the next one then. */
+  ready?(): Promise<void>;
   pause(): Promise<void> | void;
   resume(): Promise<void> | void;
+  /** Cuts a member of a cluster off from the others. */
+  isolate?(): Promise<void>;
+  rejoin?(): Promise<void>;
 };
 
+/** The nats-servers: one, or a cluster. */
+type Brokers = { readonly url: string; readonly victims: readonly Victim[]; stop(): Promise<void> };
+
+const STREAMS = ['EVENTS', 'DELIVERIES'];
 const START_MS = 120_000;
 const KEEP_ACK_WAIT_MS = 500;
 
-/** Postgres, nats-server and the program, with separate processes for each role. */
+/** Postgres, the nats-servers and the program, with separate processes for each role. */
 export class Stack {
   readonly postgres: TestPostgres;
-  readonly nats: TestNats;
+  readonly nats: Brokers;
   readonly connection: NatsConnection;
   readonly #options: StackOptions;
   readonly #engines = new Map<string, EngineProcess>();
@@ -38,6 +53,7 @@ export class Stack {
   readonly #outputs = new Map<string, string>();
   readonly #dead: string[] = [];
   #keepAckWait: NodeJS.Timeout | undefined;
+  #calls = 0;
   #isStopped = false;
 
   private constructor(parts: Pick<Stack, 'postgres' | 'nats' | 'connection'>, options: StackOptions) {
@@ -48,8 +64,12 @@ export class Stack {
   }
 
   static async start(options: StackOptions): Promise<Stack> {
-    const [postgres, nats] = await Promise.all([startTestPostgres(), startTestNats({ binary: options.natsServer })]);
-    const connection = await connect({ servers: nats.url, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
+    const [postgres, nats] = await Promise.all([startTestPostgres(), startBrokers(options)]);
+    const connection = await connect({
+      servers: nats.url.split(','),
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+    });
     const stack = new Stack({ postgres, nats, connection }, options);
     try {
       await stack.#startEngines();
@@ -60,19 +80,33 @@ export class Stack {
     return stack;
   }
 
-  /** Calls the current api process, which a restart replaces. */
+  /** URLs of the running processes, by name. */
+  get urls(): ReadonlyMap<string, string> {
+    return new Map([...this.#engines].map(([name, { url }]) => [name, url]));
+  }
+
+  /** Calls the api processes in turn. */
   graphql: EngineProcess['graphql'] = async (query, variables) => {
-    const api = this.#engines.get('api');
-    if (api === undefined) throw new Error('the api process does not run');
+    const apis = [...this.#engines].filter(([name]) => name.startsWith('api'));
+    this.#calls += 1;
+    const [, api] = apis[this.#calls % apis.length] ?? [];
+    if (api === undefined) throw new Error('no api process runs');
     return api.graphql(query, variables);
   };
 
-  victim(name: string): Victim {
-    if (name === 'postgres') return this.postgres;
-    if (name === 'nats-server') return this.nats;
+  /** Of a leader, the server that leads the stream now. */
+  async victim(target: string): Promise<Victim> {
+    if (target === 'postgres') return { name: target, ...this.postgres };
+    const stream = streamOfLeader(target);
+    const name = stream === undefined ? target : await this.#leaderOf(stream);
+    const broker = this.nats.victims.find((one) => one.name === name);
+    if (broker !== undefined) return { ...broker, ready: () => this.#replicated() };
     return {
-      kill9: () => this.#killEngine(name),
+      name,
+      kill9: () => this.#endEngine(name, 'kill9'),
+      terminate: () => this.#endEngine(name, 'terminate'),
       start: () => this.#launch(name),
+      ready: () => isReady(this.#engines.get(name)?.url ?? '', START_MS),
       pause: () => this.#engines.get(name)?.pause(),
       resume: () => this.#engines.get(name)?.resume(),
     };
@@ -86,7 +120,7 @@ export class Stack {
 
   /** Output of each process. */
   outputs(): [name: string, output: string][] {
-    return ROLE_PROCESSES.map((name) => [
+    return this.#options.topology.processes.map((name) => [
       name,
       `${this.#outputs.get(name) ?? ''}${this.#engines.get(name)?.output() ?? ''}`,
     ]);
@@ -115,7 +149,7 @@ export class Stack {
   }
 
   async #startEngines(): Promise<void> {
-    for (const name of ROLE_PROCESSES) {
+    for (const name of this.#options.topology.processes) {
       this.#ports.set(name, await findOwnPort());
       await this.#launch(name);
     }
@@ -130,20 +164,45 @@ export class Stack {
 
   async #launch(name: string): Promise<void> {
     const [role = ''] = name.split('-');
-    const { env, program } = this.#options;
+    const { env, program, topology } = this.#options;
     const services = { databaseUrl: this.postgres.url, nats: this.nats };
     const port = this.#ports.get(name) ?? (await findOwnPort());
     if (this.#isStopped) return;
-    this.#engines.set(name, launchEngineProcess(services, { port, program, env: { ...env, ROLES: role } }));
+    this.#engines.set(
+      name,
+      launchEngineProcess(services, { port, program, env: { ...env, ...topology.env, ROLES: role } }),
+    );
   }
 
-  async #killEngine(name: string): Promise<void> {
+  async #endEngine(name: string, how: 'kill9' | 'terminate'): Promise<void> {
     const engine = this.#engines.get(name);
     if (engine === undefined) return;
     if (engine.hasEnded()) this.#dead.push(name);
     this.#engines.delete(name);
-    await engine.kill9();
+    await engine[how]();
     this.#outputs.set(name, `${this.#outputs.get(name) ?? ''}${engine.output()}`);
+  }
+
+  /** Any member while no server leads the stream. */
+  async #leaderOf(stream: string): Promise<string> {
+    const [first] = this.nats.victims;
+    try {
+      const { streams } = await this.connection.jetstreamManager({ timeout: 2_000 });
+      const { cluster } = await streams.info(stream);
+      return cluster?.leader ?? first?.name ?? '';
+    } catch {
+      return first?.name ?? '';
+    }
+  }
+
+  /** Resolves when all members of the cluster have what the leaders of the streams have. */
+  async #replicated(): Promise<void> {
+    const isCurrent = async () => {
+      const { streams } = await this.connection.jetstreamManager({ timeout: 2_000 });
+      const clusters = await Promise.all(STREAMS.map(async (stream) => (await streams.info(stream)).cluster));
+      return clusters.every((cluster) => cluster?.replicas?.every(({ current }) => current) ?? true);
+    };
+    await waitFor(isCurrent, { what: 'the replicas of the streams', timeoutMs: START_MS });
   }
 
   async #shortenAckWait(ms: number): Promise<void> {
@@ -151,4 +210,13 @@ export class Stack {
     const { config } = await consumers.info('DELIVERIES', 'sender');
     if (config.ack_wait !== nanos(ms)) await consumers.update('DELIVERIES', 'sender', { ack_wait: nanos(ms) });
   }
+}
+
+async function startBrokers({ natsServer, topology }: StackOptions): Promise<Brokers> {
+  if (topology.isCluster) {
+    const cluster = await startNatsCluster(natsServer);
+    return { ...cluster, victims: cluster.members };
+  }
+  const server = await startTestNats({ binary: natsServer });
+  return { url: server.url, victims: [{ name: 'nats-server', ...server }], stop: () => server.stop() };
 }

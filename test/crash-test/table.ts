@@ -1,6 +1,5 @@
 import type { CrashTestResult } from './crash-test.ts';
-
-const DISTURBANCES = ['kill', 'pause', 'fail', 'hang', 'refuse'] as const;
+import { KINDS } from './schedule.ts';
 
 /** The rows of the result table of a run. */
 export function rowsOf(result: CrashTestResult): Record<string, string>[] {
@@ -25,7 +24,7 @@ export function rowsOf(result: CrashTestResult): Record<string, string>[] {
     ['successes heard of too late', judgement.heardTooLate, 'they count as failures, and are tried again'],
     ['pending with a reason', judgement.pendingWithReason, ''],
     ['left in JetStream', result.unacked, ''],
-    ...DISTURBANCES.map((kind) => [kind, happenings.filter((one) => one.kind === kind).length, ''] as const),
+    ...KINDS.map((kind) => [kind, happenings.filter((one) => one.kind === kind).length, ''] as const),
     ...problemCounts(result),
     ['problems', judgement.problems.length, 'must be 0'],
   ];

@@ -2,7 +2,7 @@ import { expect, inject, it } from 'vitest';
 import { renderTable } from '../../bench/table.ts';
 import { runCrashTest } from '../crash-test/crash-test.ts';
 import { keepResult } from '../crash-test/keep-result.ts';
-import { SHORT_FORM } from '../crash-test/schedule.ts';
+import { SHORT_FORM, SINGLE } from '../crash-test/schedule.ts';
 import { hasPassed, rowsOf } from '../crash-test/table.ts';
 import { BUNDLED_PROGRAM } from '../support/compiled-program.ts';
 
@@ -16,6 +16,7 @@ it(`the short form of npm run crash-test: everything is killed, paused and refus
   const result = await runCrashTest({
     seed: SEED,
     events: EVENTS,
+    topology: SINGLE,
     form: SHORT_FORM,
     publishMs: PUBLISH_MS,
     maxPublishMs: 90_000,

@@ -115,7 +115,7 @@ it('an event does not wait while a large batch of another tenant is being writte
   await waitFor(async () => (await scene.query(waiting)).length > 0, { what: 'the batch to be blocked' });
   await scene.publish('events.other.few', '{}');
   await waitFor(() => isWritten('few', 1), { what: 'the event of the other tenant' });
-  // Its statement has not been given up in between.
+  // Its statement has not timed out in between.
   expect(scene.logLines.filter((line) => line.includes('event refused'))).toEqual([]);
   expect(await isWritten('many', 1)).toBe(true);
   await open();

@@ -9,7 +9,7 @@ export type EventPublisher = {
 
 /** A well-behaved publisher: it publishes an unconfirmed event again under the same id. */
 export async function startEventPublisher(natsUrl: string): Promise<EventPublisher> {
-  const connection = await connect({ servers: natsUrl, maxReconnectAttempts: -1, reconnectTimeWait: 100 });
+  const connection = await connect({ servers: natsUrl.split(','), maxReconnectAttempts: -1, reconnectTimeWait: 100 });
   // Short, because a message sent while the server is unavailable is dropped without an error.
   const jetStream = connection.jetstream({ timeout: 1_000 });
   let isStopped = false;

@@ -25,7 +25,7 @@ export type ClusterMember = {
   rejoin(): Promise<void>;
 };
 
-/** Of the user `engine`; without it, everybody on this machine may do everything. */
+/** `password`: that of the user `engine`. Without it, clients need none. */
 export type MemberOptions = { readonly password?: string };
 
 export type NatsCluster = {
@@ -141,7 +141,11 @@ async function prepareMember(place: Place, { binary, folder, routes }: Surroundi
     start: () => server.start(),
     pause: () => server.pause(),
     resume: () => server.resume(),
-    isolate: async () => void (await Promise.all(all.map((route) => route.cut()))),
-    rejoin: async () => void (await Promise.all(all.map((route) => route.mend()))),
+    isolate: async () => {
+      await Promise.all(all.map((route) => route.cut()));
+    },
+    rejoin: async () => {
+      await Promise.all(all.map((route) => route.mend()));
+    },
   };
 }

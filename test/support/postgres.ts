@@ -17,10 +17,12 @@ export type TestPostgres = {
   readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;
   /** Sends SIGKILL; the server stays down until `start()`. */
   kill9(): Promise<void>;
+  /** Fast shutdown; it stays down until `start()`. */
+  terminate(): Promise<void>;
   /** Sends SIGSTOP to the server and each of its backends; `resume` sends SIGCONT. */
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Restarts the server after `kill9()`, with the same port and data. */
+  /** Restarts the server after its end, with the same port and data. */
   start(): Promise<void>;
   /** Stops the server and deletes its data. */
   stop(): Promise<void>;
@@ -82,6 +84,7 @@ export async function startTestPostgres(template?: string): Promise<TestPostgres
     query: async <T extends pg.QueryResultRow>(sql: string, values: unknown[] = []) =>
       (await pool.query<T>(sql, values)).rows,
     kill9: () => server.kill9(),
+    terminate: () => server.stop(),
     pause: () => server.pause(),
     resume: () => server.resume(),
     start: () => server.start(),

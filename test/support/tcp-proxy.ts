@@ -19,7 +19,7 @@ export type TcpProxy = {
   stop(): Promise<void>;
 };
 
-/** Proxies connections to a server on loopback, and changes the data of a direction if it is told how. */
+/** Proxies connections to a server on loopback, and can change the data of either direction. */
 export async function startTcpProxy({ port, ownPort = 0, toServer, toClient }: TcpProxyOptions): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   const silent = new WeakSet<Socket>();
