@@ -65,7 +65,7 @@ function matchOne(
   return { matched: requests.map((request) => ({ request, attempt: matched.get(request) })), left };
 }
 
-/** The clock of an attempt stands still with its process: one that was paused before it sent has ended earlier by the log. */
+/** The clock of an attempt stops while its process is paused: a request sent after a pause is later than the logged end. */
 function isBeforeRecord({ at }: SeenRequest, { startedAt, recordedAt }: LoggedAttempt): boolean {
   return at >= startedAt - EARLY_MS && at <= recordedAt;
 }

@@ -94,7 +94,7 @@ export class Stack {
     return api.graphql(query, variables);
   };
 
-  /** Of a leader, the server that leads the stream now. */
+  /** `leader of <stream>` is the server that leads the stream now. */
   async victim(target: string): Promise<Victim> {
     if (target === 'postgres') return { name: target, ...this.postgres };
     const stream = streamOfLeader(target);
