@@ -105,9 +105,11 @@ export class Dispatcher {
     this.#running ??= this.#run();
   }
 
-  /** Finishes the batches in flight; queued events are redelivered to another process. */
+  /** Finishes the batches in flight, unless they fail; the other events are redelivered to another process. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    // Ends the wait for room in a full queue.
+    this.#notify();
     await this.#running;
   }
 
@@ -132,7 +134,7 @@ export class Dispatcher {
     await dispatching;
     clearInterval(extend);
     // Redelivered at once, not only after the ack deadline.
-    for (const { message } of this.#queue.values()) message.nak();
+    for (const { message } of [...this.#inFlight.values(), ...this.#queue.values()]) message.nak();
   }
 
   #receive(message: JsMsg): void {

@@ -204,7 +204,7 @@ export class NatsClient {
     return ask(await managerOf(this.#connection));
   }
 
-  /** Hands over a consumer's messages until the signal aborts; what is buffered then is still handed over. */
+  /** Hands over a consumer's messages until the signal aborts, and those that nats-server has sent until then. */
   async consume(options: ConsumeOptions): Promise<void> {
     const current = () =>
       this.#connected && this.#jetStream !== undefined

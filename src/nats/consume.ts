@@ -1,6 +1,6 @@
-import type { Consumer, ConsumerInfo, ConsumerMessages, JetStreamClient, JsMsg } from 'nats';
+import type { Consumer, ConsumerInfo, ConsumerMessages, JetStreamClient, JsMsg, Subscription } from 'nats';
 import type { Logger } from 'pino';
-import { pause, whenAborted } from '../lib/loop.ts';
+import { atMost, pause, whenAborted } from '../lib/loop.ts';
 import type { NatsNames } from './names.ts';
 import type { Durable } from './streams.ts';
 
@@ -32,7 +32,13 @@ const EXPIRES_MS = 10_000;
  */
 const HEARTBEAT_MS = 1_000;
 
-/** Hands over a consumer's messages until the signal aborts; what is buffered then is still handed over. */
+/** Limit of the wait for messages that nats-server sends before it has processed the end of the subscription. */
+const DRAIN_MS = 1_000;
+
+/**
+ * Hands over a consumer's messages until the signal aborts. Messages that nats-server has sent until then are still
+ * handed over, so that they can be returned at once.
+ */
 export async function consume(source: ConsumeSource, options: ConsumeOptions): Promise<void> {
   const { signal, durable } = options;
   while (!signal.aborted) {
@@ -61,7 +67,7 @@ async function consumeOnce(consumer: Consumer, options: Consuming): Promise<void
   const stop = () => {
     messages.stop();
   };
-  const forgets = [whenAborted(signal, stop), whenAborted(lost, stop)];
+  const forgets = [whenAborted(signal, () => void drain(messages)), whenAborted(lost, stop)];
   const watchdog = watch({ consumer, messages }, options);
   try {
     for await (const message of messages) {
@@ -75,6 +81,18 @@ async function consumeOnce(consumer: Consumer, options: Consuming): Promise<void
     watchdog.end();
     for (const forget of forgets) forget();
   }
+}
+
+/**
+ * Ends the subscription when the messages on their way have arrived. `ConsumerMessages.stop()` drops them, and JetStream
+ * redelivers dropped messages only after the ack wait. Its subscription is missing in the types of the client.
+ */
+async function drain(messages: ConsumerMessages): Promise<void> {
+  // `as`: a field of the only class that implements this type, in the pinned version of the client.
+  const { sub } = messages as ConsumerMessages & { readonly sub?: Subscription };
+  // Rejects if the connection is closed: nothing arrives then.
+  if (sub !== undefined) await atMost(DRAIN_MS, sub.drain()).catch(() => undefined);
+  messages.stop();
 }
 
 type Watchdog = { busy(): void; idle(): void; end(): void };

@@ -26,15 +26,22 @@ async function connectTo(port: number): Promise<NatsConnection> {
   return connection;
 }
 
+type Consuming = {
+  readonly bodies: string[];
+  readonly logged: () => string;
+  /** Messages that arrive afterwards are returned. */
+  readonly stop: () => Promise<void>;
+};
+
 /** The messages that the sender receives, and the log. */
-function startConsuming(connection: NatsConnection): { readonly bodies: string[]; readonly logged: () => string } {
+function startConsuming(connection: NatsConnection): Consuming {
   const stopping = new AbortController();
   const bodies: string[] = [];
   let logged = '';
   const log = pino({ level: 'warn' }, { write: (line: string) => void (logged += line) });
   const consuming = consume(
     {
-      current: () => ({ jetStream: connection.jetstream(), signal: stopping.signal }),
+      current: () => ({ jetStream: connection.jetstream(), signal: new AbortController().signal }),
       names: natsNames(),
       log,
       quietMs: 2_000,
@@ -44,16 +51,21 @@ function startConsuming(connection: NatsConnection): { readonly bodies: string[]
       maxMessages: 50,
       signal: stopping.signal,
       onMessage: (message) => {
+        if (stopping.signal.aborted) {
+          message.nak();
+          return;
+        }
         bodies.push(message.string());
         message.ack();
       },
     },
   );
-  cleanUps.push(() => {
+  const stop = () => {
     stopping.abort();
     return consuming;
-  });
-  return { bodies, logged: () => logged };
+  };
+  cleanUps.push(stop);
+  return { bodies, logged: () => logged, stop };
 }
 
 it('a consumer that gets nothing although there is something consumes anew', async () => {
@@ -94,4 +106,23 @@ it('a consumer that has nothing to get is left alone', async () => {
   expect(logged()).toBe('');
   await connection.jetstream().publish('deliveries.s1', 'as usual');
   await waitFor(() => bodies.length === 1, { what: 'the message' });
+});
+
+it('a stop returns the messages on their way, so that another consumer gets them at once', async () => {
+  const server = await startServer();
+  const direct = await connectTo(server.port);
+  const jsm = await direct.jetstreamManager();
+  await new StreamReconciler({ log: pino({ level: 'silent' }), now: Date.now }).check(jsm);
+  const first = startConsuming(await connectTo(server.port));
+  const second = startConsuming(direct);
+  const waiting = async () => (await jsm.consumers.info('DELIVERIES', 'sender')).num_waiting;
+  await waitFor(async () => (await waiting()) === 2, { what: 'both consumers' });
+  // Each gets half, more than the buffers of a socket take: most is on its way when the first message has arrived.
+  const published = Array.from({ length: 60 }, (_, index) => `${index} ${'x'.repeat(200_000)}`);
+  const stopped = waitFor(() => first.bodies.length > 0, { what: 'the first message' }).then(() => first.stop());
+  await Promise.all(published.map((body) => direct.jetstream().publish('deliveries.s1', body)));
+  await stopped;
+  // Sooner than the ack wait of 60 s.
+  const received = () => new Set([...first.bodies, ...second.bodies]);
+  await waitFor(() => received().size === published.length, { what: 'the returned messages' });
 });

@@ -63,7 +63,8 @@ it('an event whose transaction fails again and again does not hold up the others
   await waitFor(async () => (await scene.unackedBy('EVENTS', 'dispatcher')) === 1, { what: 'all others to be acked' });
 });
 
-it('events that waited for a locked table are written within seconds of its end', { timeout: 60_000 }, async () => {
+/** A dispatcher whose statements have a limit of 300 ms. */
+async function startDispatcher() {
   const services = await startTestServices();
   cleanUps.push(() => services.stop());
   const logLines: string[] = [];
@@ -79,6 +80,23 @@ it('events that waited for a locked table are written within seconds of its end'
   dispatcher.start();
   cleanUps.push(() => dispatcher.stop());
   await waitFor(async () => (await services.storedIn('EVENTS')) === 0, { what: 'the stream' });
+  return { services, dispatcher, logLines };
+}
+
+it('a dispatcher whose queue is full stops, and drops nothing', { timeout: 60_000 }, async () => {
+  const { services, dispatcher, logLines } = await startDispatcher();
+  const unlock = await lockTable(services.databaseUrl, { table: 'events', mode: 'SHARE' });
+  cleanUps.push(unlock);
+  // 40 MB, of which the queue takes 32 MiB.
+  const data = JSON.stringify('x'.repeat(1_000_000));
+  for (let count = 0; count < 40; count += 1) await services.publish('events.acme.order.paid', data);
+  await waitFor(() => logLines.length > 0, { what: 'a failed dispatch' });
+  await dispatcher.stop();
+  expect(await services.storedIn('EVENTS')).toBe(40);
+});
+
+it('events that waited for a locked table are written within seconds of its end', { timeout: 60_000 }, async () => {
+  const { services, logLines } = await startDispatcher();
   const unlock = await lockTable(services.databaseUrl, { table: 'events', mode: 'SHARE' });
   const types = ['a', 'b', 'c'];
   for (const type of types) await services.publish(`events.acme.${type}`, '{}');

@@ -2,9 +2,10 @@ import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, expect, test, vi } from 'vitest';
 import { migrate } from '../../src/postgres/migrate.ts';
+import { scrape } from '../support/metrics.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
-import { startTestApp, startTestServices } from '../support/test-app.ts';
+import { ADMIN_API_KEY, startTestApp, startTestServices, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 // Three starts, on a machine that may have more to do.
@@ -66,23 +67,35 @@ test('upgrade and way back, one process after the other, lose nothing; an unknow
       what: 'further events',
     });
   };
+  /** A process that consumes beside a stopping one. Before, JetStream 2.9 keeps what the other returns for the ack wait. */
+  const takesPart = ({ url }: TestApp) =>
+    waitFor(
+      async () => {
+        const { samples } = await scrape({ url, adminApiKey: ADMIN_API_KEY });
+        const counted = samples.filter(({ name, value }) => name === 'webhooks_messages_received_total' && value > 0);
+        return new Set(counted.map(({ labels }) => labels['consumer'])).size === 2;
+      },
+      { what: 'the new process to take events and deliveries' },
+    );
   await moreArrive();
   await migrateToNext(services.databaseUrl);
   await moreArrive();
   // The new release starts beside the old one, which stops.
   const next = await startTestApp(services);
   cleanUps.push(() => next.stop());
-  await moreArrive();
+  await takesPart(next);
   await before.stop();
   await moreArrive();
   // The way back: the old release starts on the schema of the new one.
   const back = await startTestApp(services);
   cleanUps.push(() => back.stop());
+  await takesPart(back);
   await next.stop();
   await moreArrive();
   end.abort();
   await publishing;
-  await waitFor(() => published.every((id) => received().has(id)), { what: 'every event', timeoutMs: 90_000 });
+  // Sooner than the ack wait of a delivery: the stopped processes have returned theirs.
+  await waitFor(() => published.every((id) => received().has(id)), { what: 'every event', timeoutMs: 30_000 });
 
   // A value that the new release wrote, and the old one does not know.
   await services.query(

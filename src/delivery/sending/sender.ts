@@ -139,6 +139,8 @@ export class Sender {
   /** Takes no more messages, lets running attempts finish for up to 20 s, and returns the remaining messages to JetStream. */
   async stop(): Promise<void> {
     this.#stopTaking.abort();
+    // Ends the wait for room in a full intake.
+    this.#notifyChange();
     const timer = setTimeout(() => {
       this.#stopWorking.abort();
     }, STOP_MS);
