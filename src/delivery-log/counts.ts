@@ -1,6 +1,6 @@
 import type { DeliveryStatus } from '../generated/prisma/enums.ts';
 import { batched } from '../lib/batched.ts';
-import { leastChildId } from '../lib/uuid7.ts';
+import { leastChildId, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import type { DeliveryFilter } from './filter.ts';
@@ -12,12 +12,22 @@ export type DeliveryCounts = Readonly<Record<DeliveryStatus, number>> & { readon
 /** Counts the deliveries of an event by its row id. The counts requested in one turn of the event loop are read together. */
 export type EventSummary = (eventRowId: string) => Promise<DeliveryCounts>;
 
-/** Deliveries of one event that are counted: 250 events come to 250,000 rows, which takes about a second. */
-const MAX_PER_EVENT = 1_000;
+/** Deliveries of one event or replay that are counted: 250 events come to 250,000 rows, which takes about a second. */
+const MAX_PER_PARENT = 1_000;
 
 export function createEventSummary({ readPool }: Pick<Database, 'readPool'>): EventSummary {
-  const load = batched((ids) => countOfEvents(readPool, ids));
+  const load = batched((ids) => countOf(readPool, { sql: OF_EVENTS, ids, earliest: ids.map(leastChildId) }));
   return (eventRowId) => load(eventRowId, null);
+}
+
+/** Counts the deliveries that a replay has created, like EventSummary. */
+export type ReplayOutcome = (replayId: string) => Promise<DeliveryCounts>;
+
+export function createReplayOutcome({ readPool }: Pick<Database, 'readPool'>): ReplayOutcome {
+  // The ids of its deliveries are not older than the replay.
+  const firstIds = (ids: readonly string[]) => ids.map((id) => uuid7Floor(uuid7Time(id)));
+  const load = batched((ids) => countOf(readPool, { sql: OF_REPLAYS, ids, earliest: firstIds(ids) }));
+  return (replayId) => load(replayId, null);
 }
 
 /** Deliveries of one status that are counted. */
@@ -57,14 +67,16 @@ function countsUpTo(counts: Readonly<Record<DeliveryStatus, number>>, max: numbe
 
 type Row = { readonly id: string; readonly status: DeliveryStatus; readonly count: number };
 
-async function countOfEvents(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, DeliveryCounts>> {
-  const { rows } = await db.query<Row>(OF_EVENTS, [ids, ids.map(leastChildId), MAX_PER_EVENT + 1]);
+type Parents = { readonly sql: string; readonly ids: readonly string[]; readonly earliest: readonly string[] };
+
+async function countOf(db: Queryable, { sql, ids, earliest }: Parents): Promise<ReadonlyMap<string, DeliveryCounts>> {
+  const { rows } = await db.query<Row>(sql, [ids, earliest, MAX_PER_PARENT + 1]);
   return new Map(
     ids.map((id) => [
       id,
       countsOf(
         rows.filter((row) => row.id === id),
-        MAX_PER_EVENT,
+        MAX_PER_PARENT,
       ),
     ]),
   );
@@ -77,10 +89,15 @@ function countsOf(rows: readonly Pick<Row, 'status' | 'count'>[], max: number): 
   return { ...counts, isExact: rows.reduce((sum, { count }) => sum + count, 0) <= max };
 }
 
-const OF_EVENTS = `
-  SELECT event.id, delivery.status, count(*)::integer AS count
-  FROM unnest($1::uuid[], $2::uuid[]) AS event (id, earliest)
-  CROSS JOIN LATERAL (
-    SELECT status FROM deliveries d WHERE d.event_id = event.id AND d.id >= event.earliest LIMIT $3
-  ) AS delivery
-  GROUP BY 1, 2`;
+const OF_EVENTS = countsBy('event_id');
+const OF_REPLAYS = countsBy('replay_id');
+
+function countsBy(column: 'event_id' | 'replay_id'): string {
+  return `
+    SELECT parent.id, delivery.status, count(*)::integer AS count
+    FROM unnest($1::uuid[], $2::uuid[]) AS parent (id, earliest)
+    CROSS JOIN LATERAL (
+      SELECT status FROM deliveries d WHERE d.${column} = parent.id AND d.id >= parent.earliest LIMIT $3
+    ) AS delivery
+    GROUP BY 1, 2`;
+}

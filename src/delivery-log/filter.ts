@@ -332,13 +332,18 @@ export function storeFilter({ subscriptionIds, ...filter }: DeliveryFilter): Pri
   return JSON.parse(JSON.stringify(Object.fromEntries(given))) as Prisma.InputJsonObject;
 }
 
-/** A stored filter as the condition that the query `deliveries` uses for it. */
-export function storedFilterWhere(stored: unknown): Prisma.DeliveryWhereInput {
+/** The filter that storeFilter() has stored. */
+export function storedFilter(stored: unknown): DeliveryFilter {
   // `as`: only storeFilter() writes these. JSON has no dates.
   const { from, to, ...filter } = stored as DeliveryFilter;
-  return deliveryWhere({
+  return {
     ...filter,
     ...(from != null && { from: new Date(from) }),
     ...(to != null && { to: new Date(to) }),
-  });
+  };
+}
+
+/** A stored filter as the condition that the query `deliveries` uses for it. */
+export function storedFilterWhere(stored: unknown): Prisma.DeliveryWhereInput {
+  return deliveryWhere(storedFilter(stored));
 }

@@ -116,11 +116,13 @@ export async function replayBatch(
   const process = { REPLAY: insertReplayed, RETRY: retryDeliveries, CANCEL: cancelDeliveries }[replay.kind];
   const { created, processed } =
     found.length === 0 ? { created: 0, processed: 0 } : await process(db, { replayId: replay.id, deliveries, limit });
+  const hasSkipped = replay.kind === 'REPLAY' && processed > created;
   await advanceReplay(db, {
     id: replay.id,
     afterId: found[processed - 1]?.id ?? replay.afterId,
     replayed: created,
     skipped: processed - created,
+    ...(hasSkipped && { skippedBy: await countSkipped(db, deliveries.slice(0, processed)) }),
     isLast: found.length < scan && processed === found.length,
   });
   return true;
@@ -169,6 +171,8 @@ type ReplayStep = {
   /** New deliveries, and processed deliveries for which none was created. */
   readonly replayed: number;
   readonly skipped: number;
+  /** Only of a replay. */
+  readonly skippedBy?: SkippedBy;
   readonly isLast: boolean;
 };
 
@@ -178,18 +182,47 @@ type ReplayStep = {
  */
 export async function advanceReplay(db: Queryable, step: ReplayStep): Promise<void> {
   const { id, afterId, replayed, skipped, isLast } = step;
-  await db.query(ADVANCE_REPLAY, [id, afterId, replayed, skipped, isLast, CATCH_UP_MS, SKIPPED_MS]);
+  const { withoutEvent, inactive } = step.skippedBy ?? { withoutEvent: 0, inactive: 0 };
+  const counts = [replayed, skipped, withoutEvent, inactive];
+  await db.query(ADVANCE_REPLAY, [id, afterId, ...counts, isLast, CATCH_UP_MS, SKIPPED_MS]);
 }
 
 const ADVANCE_REPLAY = `
   UPDATE replays SET after_id = $2::uuid,
     replayed_count = replayed_count + $3::integer, skipped_count = skipped_count + $4::integer,
-    next_batch_at = greatest(next_batch_at, now() - $6::integer * interval '1 ms')
-      + $3::integer * interval '1 s' / rate_per_second + $4::integer * $7::integer * interval '1 ms',
+    skipped_without_event_count = skipped_without_event_count + $5::integer,
+    skipped_inactive_count = skipped_inactive_count + $6::integer,
+    next_batch_at = greatest(next_batch_at, now() - $8::integer * interval '1 ms')
+      + $3::integer * interval '1 s' / rate_per_second + $4::integer * $9::integer * interval '1 ms',
     failure_count = 0,
-    status = CASE WHEN $5::boolean THEN 'COMPLETED' ELSE status END,
-    completed_at = CASE WHEN $5::boolean THEN now() END
+    status = CASE WHEN $7::boolean THEN 'COMPLETED' ELSE status END,
+    completed_at = CASE WHEN $7::boolean THEN now() END
   WHERE id = $1::uuid`;
+
+type SkippedBy = {
+  /** Their event is no longer kept, or was redacted. */
+  readonly withoutEvent: number;
+  /** Their event is there, and their webhook subscription is inactive or deleted. */
+  readonly inactive: number;
+};
+
+/** Counts the deliveries of which a replay creates no new ones, except for duplicates. */
+async function countSkipped(db: Queryable, deliveries: readonly ReplayedDelivery[]): Promise<SkippedBy> {
+  const eventRowIds = deliveries.map(({ eventRowId }) => eventRowId);
+  const subscriptionIds = deliveries.map(({ subscriptionId }) => subscriptionId);
+  const { rows } = await db.query<SkippedBy>(SKIPPED, [eventRowIds, subscriptionIds, ...idRange(eventRowIds)]);
+  return rows[0] ?? { withoutEvent: 0, inactive: 0 };
+}
+
+const SKIPPED = `
+  SELECT count(*) FILTER (WHERE event.id IS NULL)::integer AS "withoutEvent",
+    count(*) FILTER (WHERE event.id IS NOT NULL AND s.id IS NULL)::integer AS inactive
+  FROM unnest($1::uuid[], $2::uuid[]) AS past (event_id, subscription_id)
+  LEFT JOIN LATERAL (
+    SELECT id FROM events e
+    WHERE e.id = past.event_id AND e.id BETWEEN $3::uuid AND $4::uuid AND e.redacted_at IS NULL OFFSET 0
+  ) AS event ON true
+  LEFT JOIN webhook_subscriptions s ON s.id = past.subscription_id AND s.is_active AND s.deleted_at IS NULL`;
 
 type ReplayedDelivery = {
   /** The id of the new delivery, not older than the replay's id. */

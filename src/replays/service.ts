@@ -86,7 +86,8 @@ export async function cancelReplay(
   });
 }
 
-type Counts = { readonly deliveryCount: number; readonly skippedCount: number };
+type Counts = Pick<Replay, 'deliveryCount'> &
+  Partial<Pick<Replay, 'skippedCount' | 'skippedWithoutEventCount' | 'skippedInactiveCount'>>;
 
 /** Skipped deliveries are counted here only for a dry run; ReplayJob counts those of a replay. */
 async function count(
@@ -97,9 +98,13 @@ async function count(
     await transaction.$executeRawUnsafe(`SET LOCAL statement_timeout = ${COUNT_TIMEOUT_MS}`);
     const deliveryCount = await transaction.delivery.count({ where });
     // Every pending delivery can be cancelled.
-    if (!dryRun || kind === 'CANCEL') return { deliveryCount, skippedCount: 0 };
-    const replayedCount = await transaction.delivery.count({ where: { AND: [where, replayable(tenant)] } });
-    return { deliveryCount, skippedCount: deliveryCount - replayedCount };
+    if (!dryRun || kind === 'CANCEL') return { deliveryCount };
+    const { event, subscription } = replayable(tenant);
+    const withEvent = await transaction.delivery.count({ where: { AND: [where, { event }] } });
+    const replayedCount = await transaction.delivery.count({ where: { AND: [where, { event, subscription }] } });
+    const [withoutEvent, inactive] = [deliveryCount - withEvent, withEvent - replayedCount];
+    const ofReplay = kind === 'REPLAY' && { skippedWithoutEventCount: withoutEvent, skippedInactiveCount: inactive };
+    return { deliveryCount, skippedCount: withoutEvent + inactive, ...ofReplay };
   } catch (error) {
     if (isTimeout(error)) throw new ReplayTooLargeError();
     throw error;
@@ -107,7 +112,7 @@ async function count(
 }
 
 /** The event must exist and have its data. The condition is its tenant, because `isNot: null` would test only the delivery's event_id. */
-function replayable(tenant: string): Prisma.DeliveryWhereInput {
+function replayable(tenant: string) {
   return { subscription: { isActive: true, deletedAt: null }, event: { tenant, redactedAt: null } };
 }
 

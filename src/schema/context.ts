@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import type { Viewer } from '../auth/viewer.ts';
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import type { ChangeFeeds } from '../delivery-log/changes/feeds.ts';
-import type { EventSummary } from '../delivery-log/counts.ts';
+import type { EventSummary, ReplayOutcome } from '../delivery-log/counts.ts';
 import type { EventTypeFigures } from '../delivery-log/event-type-figures.ts';
 import type { LiveLog } from '../delivery-log/live.ts';
 import type { ChildPages, EventData } from '../delivery-log/pages.ts';
@@ -39,6 +39,7 @@ export type Context = {
   readonly childPages: ChildPages;
   readonly eventData: EventData;
   readonly eventSummary: EventSummary;
+  readonly replayOutcome: ReplayOutcome;
   readonly subscriptionFigures: SubscriptionFigures;
   readonly tenantFigures: ReadTenantFigures;
   readonly eventTypeFigures: EventTypeFigures;

@@ -4,12 +4,14 @@ import {
   type DeliveryFilter,
   deliveryWhere,
   scopeFilterToViewer,
+  storedFilter,
   storeFilter,
 } from '../delivery-log/filter.ts';
-import { type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
+import { findDeliveries } from '../delivery-log/search.ts';
+import { type Delivery, type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
-import { pageOf } from '../postgres/keyset.ts';
+import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
 import { watchReplay } from '../replays/progress.ts';
 import {
   cancelReplay,
@@ -21,7 +23,8 @@ import {
 } from '../replays/service.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
-import { DeliveryFilterInput } from './delivery.ts';
+import { DeliveryFilterInput, DeliveryType } from './delivery.ts';
+import { DeliveryCountsType } from './delivery-counts.ts';
 import { PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
@@ -35,6 +38,27 @@ const ReplayStatusEnum = builder.enumType('ReplayStatus', {
     [ReplayStatus.DRY_RUN]: { description: 'Deliveries were only counted, and none were created.' },
   },
 });
+
+type Skips = Pick<Replay, 'skippedCount' | 'skippedInactiveCount' | 'skippedWithoutEventCount'>;
+
+const SkipsType = builder.objectRef<Skips>('ReplaySkips').implement({
+  description: 'The number of deliveries that a replay skipped, by the reason.',
+  fields: (t) => ({
+    withoutEvent: t.exposeInt('skippedWithoutEventCount', {
+      description: 'The event is no longer kept or was redacted.',
+    }),
+    inactive: t.exposeInt('skippedInactiveCount', { description: 'The webhook subscription is inactive or deleted.' }),
+    duplicate: t.int({
+      description:
+        'An earlier delivery was of the same event to the same webhook subscription. A dry run does not count them.',
+      resolve: ({ skippedCount, skippedInactiveCount, skippedWithoutEventCount }) =>
+        Math.max(0, skippedCount - skippedInactiveCount - skippedWithoutEventCount),
+    }),
+  }),
+});
+
+/** Deliveries of a sample. */
+const MAX_SAMPLE = 5;
 
 export const ReplayType = builder.prismaObject('Replay', {
   description: 'A job that sends past events again, as new deliveries.',
@@ -54,6 +78,25 @@ export const ReplayType = builder.prismaObject('Replay', {
       description:
         'The number of deliveries skipped: their webhook subscription is inactive or deleted, their event is no longer kept or was redacted, or an earlier one was of the same event to the same subscription. A dry run counts only the first two reasons.',
     }),
+    skippedBy: t.field({
+      type: SkipsType,
+      select: { skippedCount: true, skippedInactiveCount: true, skippedWithoutEventCount: true },
+      description: 'The number of deliveries skipped, by the reason.',
+      resolve: (replay) => replay,
+    }),
+    sample: t.prismaField({
+      type: [DeliveryType],
+      nullable: true,
+      complexity: { field: 100, multiplier: MAX_SAMPLE },
+      description: `Past deliveries that match the filter, newest first, at most ${MAX_SAMPLE}, without those after the start of the replay.`,
+      resolve: (query, replay, _args, context) => sampleOf(context, { query, replay }),
+    }),
+    outcome: t.field({
+      type: DeliveryCountsType,
+      complexity: 20,
+      description: 'The number of deliveries that the replay has created, by status, counted up to 1,000 deliveries.',
+      resolve: ({ id }, _args, { replayOutcome }) => replayOutcome(id),
+    }),
     createdAt: t.expose('createdAt', {
       type: 'DateTime',
       description: 'The time of the start. Later deliveries are not replayed.',
@@ -65,6 +108,27 @@ export const ReplayType = builder.prismaObject('Replay', {
     }),
   }),
 });
+
+type SampleOf = { readonly query: object; readonly replay: Pick<Replay, 'tenant' | 'filter' | 'createdAt'> };
+
+function sampleOf({ services, signal }: Context, { query, replay }: SampleOf): Promise<Delivery[]> {
+  const { tenant, createdAt } = replay;
+  const filter = storedFilter(replay.filter);
+  const end = new Date(createdAt.getTime() + 1);
+  const to = filter.to != null && filter.to < end ? filter.to : end;
+  return findDeliveries(services.database.prisma, {
+    filter: { ...filter, tenant, to },
+    query: { take: MAX_SAMPLE },
+    signal,
+    find: (where, take) =>
+      services.database.prisma.delivery.findMany({
+        ...query,
+        where: { AND: [where, { isTest: false }] },
+        orderBy: NEWEST_FIRST,
+        take,
+      }),
+  });
+}
 
 const ReplayFilterInput = builder.inputType('ReplayFilter', {
   description: 'A filter for replays.',

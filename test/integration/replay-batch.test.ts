@@ -95,7 +95,13 @@ describe('a batch', () => {
     const afterFirst = { status: 'RUNNING', replayedCount: 1, skippedCount: 1, afterId: ids[1] };
     expect(await runBatch(id)).toMatchObject(afterFirst);
     expect(await runBatch(id)).toMatchObject({ status: 'RUNNING', replayedCount: 2, skippedCount: 4, afterId: ids[5] });
-    expect(await runBatch(id)).toMatchObject({ status: 'COMPLETED', replayedCount: 2, skippedCount: 5 });
+    expect(await runBatch(id)).toMatchObject({
+      status: 'COMPLETED',
+      replayedCount: 2,
+      skippedCount: 5,
+      skippedWithoutEventCount: 2,
+      skippedInactiveCount: 0,
+    });
     expect((await madeBy(id)).map(({ eventId }) => eventId).sort()).toEqual([first, second].sort());
   });
 

@@ -10,7 +10,8 @@ afterEach(async () => {
 });
 
 const UNKNOWN_ID = '01a20159-2fa4-72b7-abff-abd08ae48306';
-const FIELDS = 'id tenant status filter ratePerSecond deliveryCount replayedCount skippedCount createdAt completedAt';
+const FIELDS = `id tenant status filter ratePerSecond deliveryCount replayedCount skippedCount createdAt completedAt
+  skippedBy { withoutEvent inactive duplicate } sample { id replay { id } event { id } }`;
 const START = `mutation ($input: StartReplayInput!) { startReplay(input: $input) {
   __typename ... on StartReplayPayload { replay { ${FIELDS} } } ... on Error { code message } } }`;
 const CANCEL = `mutation ($id: ID!) { cancelReplay(id: $id) {
@@ -113,6 +114,15 @@ it('several deliveries of one event to one subscription become one, and nothing 
   const second = await started(scene, { ratePerSecond: 10 });
   expect(await completed(scene, second.id)).toMatchObject({ deliveryCount: 6, replayedCount: 3, skippedCount: 3 });
   await sentAgain(scene, second, 3);
+  const nothing = { withoutEvent: 0, inactive: 0 };
+  expect(await readReplay(scene, second.id)).toMatchObject({
+    skippedBy: { ...nothing, duplicate: 3 },
+    // The newest five of the six that were there at its start.
+    sample: [1, 2, 3, 4, 5].map((n) => ({ replay: n > 3 ? null : { id: first.id } })),
+  });
+  const outcome = { pending: 0, success: 3, failure: 0, isExact: true };
+  const query = `query ($id: ID!) { replay(id: $id) { outcome { ${Object.keys(outcome).join(' ')} } } }`;
+  expect(await scene.app.graphql(query, { id: second.id })).toEqual({ replay: { outcome } });
   expect(await scene.countDeliveries('true')).toBe(9);
 });
 
@@ -146,9 +156,16 @@ it('what nobody is there for, or whose event is gone, is skipped and counted, by
   await scene.query('DELETE FROM events WHERE id IN (SELECT id FROM events LIMIT 1)');
   const dryRun = await started(scene, { dryRun: true });
   expect(dryRun).toMatchObject({ status: 'DRY_RUN', deliveryCount: 12, replayedCount: 0, skippedCount: 9 });
+  const skippedBy = { withoutEvent: 3, inactive: 6, duplicate: 0 };
+  expect(dryRun).toMatchObject({ skippedBy, sample: { length: 5 } });
   expect(await scene.countDeliveries('replay_id IS NOT NULL')).toBe(0);
   const replay = await started(scene);
-  expect(await completed(scene, replay.id)).toMatchObject({ deliveryCount: 12, replayedCount: 3, skippedCount: 9 });
+  expect(await completed(scene, replay.id)).toMatchObject({
+    deliveryCount: 12,
+    replayedCount: 3,
+    skippedCount: 9,
+    skippedBy,
+  });
   await sentAgain(scene, replay, 3);
   const { deliveries } = await scene.app.graphql<{ deliveries: { nodes: { event: unknown }[] } }>(
     '{ deliveries { nodes { event { id } } } }',

@@ -142,6 +142,8 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.cancelDelivery': (x) => [`cancelDelivery(id: "${x.deliveryId}")`],
   // Its counts have their own test: each answer is another replay.
   'Mutation.startReplay': (x) => [`startReplay(input: { filter: { tenant: "${x.tenant}" } })`],
+  // Names nothing, and each answer is another position.
+  'Query.changesCursor': () => [],
   'Query.deliveryJob': (x) => [`deliveryJob(id: "${x.deliveryJobId}")`],
   'Query.deliveryJobs': (x) => [
     `deliveryJobs(filter: { tenant: "${x.tenant}" })`,

@@ -39,6 +39,7 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Query.observedEventTypes': READERS,
   'Query.testFilter': READERS,
   'Query.replay': READERS,
+  'Query.changesCursor': READERS,
   'Query.deliveryCounts': READERS,
   'Query.deliveryStats': READERS,
   'Query.replays': READERS,

@@ -92,7 +92,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'verifySignature(input: VerifySignatureInput!): VerifySignatureResult!',
     'search(text: String!): SearchResult!',
     ...['tenant(name: String!): Tenant', `tenants(${PAGE}, filter: TenantFilter, ${SIZE}): TenantConnection!`],
-    ...['viewer: Viewer!', 'server: Server!'],
+    ...['viewer: Viewer!', 'server: Server!', 'changesCursor: String!'],
   ],
   Subscription: [
     'deliveryLog(after: String, filter: DeliveryFilter): Attempt!',
@@ -176,7 +176,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   Replay: [
     ...['id: ID!', 'tenant: String!', 'status: ReplayStatus!', 'filter: JSON!', 'ratePerSecond: Int!'],
     ...['deliveryCount: Int!', 'replayedCount: Int!', 'skippedCount: Int!', 'createdAt: DateTime!'],
-    ...['completedAt: DateTime'],
+    ...['completedAt: DateTime', 'skippedBy: ReplaySkips!', 'sample: [Delivery!]', 'outcome: DeliveryCounts!'],
   ],
   DeliveryFilter: [
     ...['tenant: String', 'subscriptionIds: [ID!]', 'eventTypes: [String!]', 'statuses: [DeliveryStatus!]'],

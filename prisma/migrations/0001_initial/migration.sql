@@ -477,6 +477,10 @@ CREATE TABLE replays (
   delivery_count  integer NOT NULL,
   replayed_count  integer NOT NULL DEFAULT 0,
   skipped_count   integer NOT NULL DEFAULT 0,
+  -- The skipped deliveries of a replay without an event that has data, and others of an inactive or deleted webhook
+  -- subscription. The rest are duplicates. Zero for other kinds.
+  skipped_without_event_count integer NOT NULL DEFAULT 0,
+  skipped_inactive_count      integer NOT NULL DEFAULT 0,
   -- The last processed delivery, saved in the transaction that creates the new ones.
   after_id        uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
   -- The earliest time of the next batch: limits the rate.
