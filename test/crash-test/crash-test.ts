@@ -109,7 +109,8 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
     const [{ happenings }, { requests }] = [disturber, endpoints];
     const log = await readDeliveryLog(stack.postgres);
     const endedByThemselves = stack.endedByThemselves();
-    const judgement = judge({ ...log, acknowledged, happenings, requests, urls, endedByThemselves });
+    const stored = await stack.storedEvents();
+    const judgement = judge({ ...log, acknowledged, stored, happenings, requests, urls, endedByThemselves });
     const counts = { published, unanswered, acknowledged: acknowledged.length, requests: requests.length };
     const outputs = stack.outputs();
     const suspects = new Set([

@@ -3,10 +3,12 @@ import type { Happening } from './disturber.ts';
 import type { SeenRequest } from './endpoint.ts';
 import { Explanations } from './explanations.ts';
 import { type MatchedRequest, matchAttempts } from './match-attempts.ts';
-import { type AcknowledgedEvent, type Wanted, wantedOf } from './traffic.ts';
+import { type AcknowledgedEvent, isPublishedOverGraphql, type Wanted, wantedOf } from './traffic.ts';
 
 export type Evidence = DeliveryLog & {
   readonly acknowledged: readonly AcknowledgedEvent[];
+  /** Ids of the events that EVENTS holds at the end. It keeps an event for days, also after it was dispatched. */
+  readonly stored: ReadonlySet<string>;
   readonly requests: readonly SeenRequest[];
   readonly happenings: readonly Happening[];
   /** URLs of the endpoints, in order. */
@@ -71,7 +73,11 @@ export function judge(evidence: Evidence): Judgement {
     problems: [
       ...problems(
         'an acknowledged event was lost',
-        missing.filter(({ isPending }) => !isPending),
+        missing.filter(({ isPending, isStored }) => !isPending && isStored),
+      ),
+      ...problems(
+        'nats-server lost an event that it had acknowledged',
+        missing.filter(({ isPending, isStored }) => !isPending && !isStored),
       ),
       ...problems('an acknowledged event did not arrive in time', late),
       ...problems(
@@ -116,15 +122,24 @@ function aboutStored({ id }: StoredDelivery) {
   return { about: id };
 }
 
-function findMissing({ acknowledged, requests, deliveries, urls }: Evidence) {
+function findMissing({ acknowledged, stored, requests, deliveries, urls }: Evidence) {
   const succeeded = new Set(requests.filter(({ answer }) => answer?.status === 200).map(keyOf));
   const missing = acknowledged.flatMap(wantedOf).filter((one) => !succeeded.has(keyOf(one)));
-  const stored = new Map(
+  const byEndpoint = new Map(
     missing.length === 0 ? [] : deliveries.map((one) => [`${one.endpointUrl} ${one.eventId}`, one]),
   );
+  const recorded = new Set(deliveries.map(({ eventId }) => eventId));
+  const isKnown = (id: string) => recorded.has(id) || stored.has(id);
+  const gone = new Set(
+    acknowledged.flatMap(({ id, number }) => (isPublishedOverGraphql(number) || isKnown(id) ? [] : [id])),
+  );
   return missing.map((one) => {
-    const delivery = stored.get(`${urls[one.endpoint] ?? ''} ${one.eventId}`);
-    return { about: delivery?.id ?? keyOf(one), isPending: delivery?.status === 'PENDING' };
+    const delivery = byEndpoint.get(`${urls[one.endpoint] ?? ''} ${one.eventId}`);
+    return {
+      about: delivery?.id ?? keyOf(one),
+      isPending: delivery?.status === 'PENDING',
+      isStored: !gone.has(one.eventId),
+    };
   });
 }
 

@@ -3,7 +3,7 @@ import { pause } from '../../src/lib/loop.ts';
 import { type EventPublisher, startEventPublisher } from '../support/event-publisher.ts';
 import type { TestApp } from '../support/test-app.ts';
 import type { Tally } from './tally.ts';
-import { type AcknowledgedEvent, TENANT, typeOf } from './traffic.ts';
+import { type AcknowledgedEvent, isPublishedOverGraphql, TENANT, typeOf } from './traffic.ts';
 
 export type PublisherOptions = {
   readonly seed: number;
@@ -17,8 +17,6 @@ export type PublisherOptions = {
   readonly tally: Tally;
 };
 
-/** One event in 20 is published with `publishEvent` through the api process, the others over JetStream. */
-const GRAPHQL_SHARE = 20;
 /** Maximum unacknowledged events. Stops publishing while NATS is unavailable. */
 const MAX_UNACKNOWLEDGED = 1_000;
 const TICK_MS = 20;
@@ -113,7 +111,7 @@ export class Publisher {
 
   async #publish(id: string, number: number): Promise<void> {
     const data = { number, text: 'x'.repeat(200) };
-    if (number % GRAPHQL_SHARE !== 0) {
+    if (!isPublishedOverGraphql(number)) {
       await this.#jetStream.publish(`events.${TENANT}.${typeOf(number)}`, id, JSON.stringify(data));
       return;
     }

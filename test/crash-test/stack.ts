@@ -138,6 +138,19 @@ export class Stack {
     return Math.max(state.messages, ...counts);
   }
 
+  /** Ids of the events that EVENTS holds: all that JetStream acknowledged, if it lost none. */
+  async storedEvents(): Promise<ReadonlySet<string>> {
+    const ids = new Set<string>();
+    const manager = await this.connection.jetstreamManager();
+    if ((await manager.streams.info('EVENTS')).state.messages === 0) return ids;
+    const consumer = await this.connection.jetstream().consumers.get('EVENTS');
+    for await (const message of await consumer.consume()) {
+      ids.add(message.headers?.get('Nats-Msg-Id') ?? '');
+      if (message.info.pending === 0) break;
+    }
+    return ids;
+  }
+
   /** Ends all processes, even paused ones, and deletes their data. */
   async stop(): Promise<void> {
     if (this.#isStopped) return;

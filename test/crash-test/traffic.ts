@@ -8,11 +8,17 @@ export type Wanted = { readonly eventId: string; readonly endpoint: number };
 
 export const TENANT = 'acme';
 const EVENT_TYPES = 16;
+const GRAPHQL_SHARE = 20;
 
 /** The first 16 endpoints have different types; each further endpoint shares the type of one of them. */
 export function typeWantedBy(endpoint: number): string {
   const extra = ENDPOINTS - EVENT_TYPES;
   return nameOf(endpoint < EVENT_TYPES ? endpoint : (endpoint - EVENT_TYPES) * Math.floor(EVENT_TYPES / extra));
+}
+
+/** Whether an event is published with `publishEvent`, through the api process, and not over JetStream. */
+export function isPublishedOverGraphql(event: number): boolean {
+  return event % GRAPHQL_SHARE === 0;
 }
 
 export function typeOf(event: number): string {

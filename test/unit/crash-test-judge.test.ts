@@ -60,6 +60,7 @@ function judged(evidence: Partial<Evidence>) {
   const other = { deliveryId: 'other', endpoint: 17 };
   const judgement = judge({
     acknowledged: [EVENT],
+    stored: new Set([EVENT.id]),
     happenings: [],
     urls: URLS,
     endedByThemselves: [],
@@ -84,6 +85,22 @@ describe('the crash test', () => {
     expect(judged(never)).toMatchObject({ lost: 1, late: 0, problems: ['an acknowledged event was lost'] });
     const failed = { ...never, deliveries: [delivery({ status: 'FAILURE', attemptCount: 0 })] };
     expect(judged(failed)).toMatchObject({ lost: 1, problems: ['an acknowledged event was lost'] });
+  });
+
+  it('distinguishes an event that nats-server lost from one that the engine lost', () => {
+    const judgedWith = (stored: readonly string[]) =>
+      judge({
+        acknowledged: [{ id: 'over JetStream', number: 37 }],
+        stored: new Set(stored),
+        happenings: [],
+        urls: URLS,
+        endedByThemselves: [],
+        requests: [],
+        attempts: [],
+        deliveries: [],
+      }).problems.map(({ what }) => what);
+    expect(judgedWith(['over JetStream'])).toEqual(['an acknowledged event was lost']);
+    expect(judgedWith([])).toEqual(['nats-server lost an event that it had acknowledged']);
   });
 
   it('distinguishes pending deliveries with and without a reason', () => {

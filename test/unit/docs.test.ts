@@ -71,6 +71,18 @@ function anchorsOf(page: string): string[] {
   );
 }
 
+/** All paths of the folders of sources, from the root. */
+const SOURCES = ['bench', 'console', 'examples', 'prisma', 'scripts', 'src', 'test'].flatMap((folder) =>
+  readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
+);
+
+test.each(PAGES)('%s names only source files that exist', (page) => {
+  const named = [...read(page).matchAll(/`([\w./-]+\.(?:tsx?|sql|prisma))`/g)].map(([, name = '']) => name);
+  const exists = (name: string) =>
+    existsSync(join(ROOT, name)) || SOURCES.some((path) => path.endsWith(`/${name.replace(/^\.\//, '')}`));
+  expect(named.filter((name) => !exists(name))).toEqual([]);
+});
+
 describe('docs/delivery-semantics.md', () => {
   const PAGE = 'docs/delivery-semantics.md';
 
