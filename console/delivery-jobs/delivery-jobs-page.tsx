@@ -39,8 +39,10 @@ const COLUMNS: readonly Column<JobRowFragment>[] = [
     width: '140px',
     align: 'end',
     from: 520,
-    cell: ({ changedCount, skippedCount, deliveryCount }) =>
-      replaysWords.of(count(changedCount + skippedCount), count(deliveryCount)),
+    cell: ({ status, changedCount, skippedCount, deliveryCount }) =>
+      status === 'DRY_RUN'
+        ? replaysWords.counts(deliveryCount)
+        : replaysWords.of(count(changedCount + skippedCount), count(deliveryCount)),
   },
   {
     key: 'tenant',

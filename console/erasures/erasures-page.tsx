@@ -16,6 +16,7 @@ import { EmptyState } from '../ui/states.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
+import styles from './erasures-page.module.css';
 import { erasuresWords as words } from './messages.ts';
 
 const names = messages.columns;
@@ -110,12 +111,14 @@ function Details({ erasure, onClose }: { readonly erasure: ErasureRowFragment; r
           { name: words.jetStream, value: count(deletedMessageCount) },
         ]}
       />
-      <h3>{words.remains}</h3>
-      <ul>
-        {remains.map((each) => (
-          <li key={each}>{visibleText(each)}</li>
-        ))}
-      </ul>
+      <div>
+        <h3>{words.remains}</h3>
+        <ul className={styles.remains}>
+          {remains.map((each) => (
+            <li key={each}>{visibleText(each)}</li>
+          ))}
+        </ul>
+      </div>
     </Dialog>
   );
 }

@@ -18,7 +18,7 @@ export const COLUMNS: readonly Column<LogRow>[] = [
   {
     key: 'outcome',
     header: words.outcome,
-    width: 'minmax(96px, 168px)',
+    width: 'minmax(120px, 168px)',
     cell: (row) => <AttemptOutcome {...row} />,
   },
   {

@@ -9,6 +9,7 @@ export const replaysWords = {
   deliveries: 'Deliveries',
   progress: 'Progress',
   of: (done: string, all: string) => `${done} of ${all}`,
+  counts: (deliveries: number) => `${count(deliveries)} counted`,
   created: 'Replayed',
   skipped: 'Skipped',
   skippedHint:
@@ -29,7 +30,7 @@ export const replaysWords = {
   subscriptionHint: 'Empty: all of the tenant.',
   count: 'Count the deliveries',
   counted: (deliveries: number) =>
-    `${deliveries === 1 ? 'One delivery matches' : `${count(deliveries)} deliveries match`}. Nothing has been sent yet.`,
+    `${deliveries === 1 ? 'One delivery matches' : `${count(deliveries)} deliveries match`}. Nothing has changed yet.`,
   startCounted: (deliveries: number) =>
     deliveries === 1 ? 'Replay one delivery' : `Replay ${count(deliveries)} deliveries`,
   empty: 'No replay yet',

@@ -36,8 +36,10 @@ const COLUMNS: readonly Column<ReplayRowFragment>[] = [
     width: '140px',
     align: 'end',
     from: 520,
-    cell: ({ replayedCount, skippedCount, deliveryCount }) =>
-      words.of(count(replayedCount + skippedCount), count(deliveryCount)),
+    cell: ({ status, replayedCount, skippedCount, deliveryCount }) =>
+      status === 'DRY_RUN'
+        ? words.counts(deliveryCount)
+        : words.of(count(replayedCount + skippedCount), count(deliveryCount)),
   },
   {
     key: 'tenant',

@@ -9,6 +9,8 @@ test('changed lines are removed, then added, between the lines that stay', () =>
   expect(shown('a', 'a')).toEqual([' a']);
   expect(shown('a\nb', 'b')).toEqual(['-a', ' b']);
   expect(shown('a', 'b')).toEqual(['-a', '+b']);
+  expect(shown('', 'a')).toEqual(['+a']);
+  expect(shown('a', '')).toEqual(['-a']);
 });
 
 test('the two texts can be read from the lines', () => {

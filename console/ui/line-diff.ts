@@ -5,7 +5,7 @@ const MAX_CELLS = 1_000_000;
 
 /** The lines of both texts in their order, with as few changes as possible. */
 export function lineDiff(before: string, after: string): readonly DiffLine[] {
-  const [old, current] = [before.split('\n'), after.split('\n')];
+  const [old, current] = [split(before), split(after)];
   let start = 0;
   while (start < old.length && start < current.length && old[start] === current[start]) start += 1;
   let end = 0;
@@ -16,6 +16,11 @@ export function lineDiff(before: string, after: string): readonly DiffLine[] {
     ...changesBetween(old.slice(start, old.length - end), current.slice(start, current.length - end)),
     ...linesOf('same', old.slice(old.length - end)),
   ];
+}
+
+/** An empty text has no line. */
+function split(text: string): readonly string[] {
+  return text === '' ? [] : text.split('\n');
 }
 
 function linesOf(kind: DiffLine['kind'], texts: readonly string[]): DiffLine[] {

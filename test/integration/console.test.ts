@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
-import { findBarriers, openConsole, tabTo } from '../support/console-page.ts';
+import { findBarriers, goTo, openConsole, tabTo } from '../support/console-page.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -122,7 +122,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     async (scheme) => {
       const page = await open('/nowhere', { scheme, width: scheme === 'light' ? 1280 : 360 });
       for (const { path, shown, heading } of pages()) {
-        await page.goto(`${scene.app.url}/console${path}`);
+        await goTo(page, `${scene.app.url}/console${path}`);
         // The navigation, which narrow screens hide, has the names of pages as well.
         const mark = shown === undefined ? page.getByRole('heading', { name: heading ?? '' }) : page.getByText(shown);
         await mark.first().waitFor();
@@ -383,7 +383,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByRole('link', { name: 'Audit log' }).click();
     await page.getByRole('gridcell', { name: 'cancelDeliveries' }).first().waitFor();
     await page.getByLabel('Mutation', { exact: true }).selectOption('pauseWebhookSubscription');
-    await page.getByRole('gridcell', { name: 'pausedUntil' }).click();
+    await page.getByRole('gridcell', { name: 'pausedUntil', exact: true }).click();
     await dialog.getByText('After').waitFor({ state: 'attached' });
     await dialog.getByText('operator’s key').waitFor();
     expect(await findBarriers(page)).toEqual([]);
