@@ -14,6 +14,7 @@ export const rejectedEventsWords = {
     INVALID_OCCURRED_AT: 'Invalid time',
     INVALID_SUBJECT: 'Invalid subject',
     NOT_RECORDED: 'Not recorded',
+    OTHER: 'Other reason',
     SCHEMA_MISMATCH: 'Schema mismatch',
     TOO_LARGE: 'Too large',
   },

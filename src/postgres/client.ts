@@ -13,6 +13,7 @@ import {
   schemaOf,
   sessionSql,
 } from './connection.ts';
+import { substituteNewValues } from './new-values.ts';
 import { PoolGroup, type PoolOptions } from './pool.ts';
 
 /**
@@ -64,7 +65,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     max: Math.floor(poolSize / 2),
     settings: PAGE_PLANS,
   });
-  const adapter = new PrismaPg(readPool, { schema: schemaOf(url) });
+  const adapter = substituteNewValues(new PrismaPg(readPool, { schema: schemaOf(url) }));
   // The minimal errors leave out the arguments, which hold customers' data.
   const prisma = new PrismaClient({ adapter, errorFormat: 'minimal' });
   return {

@@ -3,6 +3,7 @@ import { deliveriesWhere } from '../auth/viewer.ts';
 import { webhookBody } from '../delivery/sending/attempt.ts';
 import { type Attempt, AttemptStatus } from '../generated/prisma/client.ts';
 import { isUuid, uuid7Time } from '../lib/uuid7.ts';
+import { knownFailureReason } from '../postgres/new-values.ts';
 import { builder } from './builder.ts';
 import { FailureReasonEnum } from './delivery.ts';
 import { PAYLOAD } from './event.ts';
@@ -67,10 +68,13 @@ export const AttemptType = builder.prismaObject('Attempt', {
     number: t.exposeInt('number', { description: 'The number of the attempt within its delivery, from 1.' }),
     isTest: t.exposeBoolean('isTest', { description: 'Whether the attempt belongs to a test event.' }),
     status: t.expose('status', { type: AttemptStatusEnum }),
-    failureReason: t.expose('failureReason', {
+    failureReason: t.field({
       type: FailureReasonEnum,
       nullable: true,
+      select: { failureReason: true },
       description: 'The reason of a failure; null if the attempt succeeded.',
+      // Announced by processes that may have a newer version.
+      resolve: ({ failureReason }) => knownFailureReason(failureReason),
     }),
     statusCode: t.exposeInt('statusCode', {
       nullable: true,

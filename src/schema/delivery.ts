@@ -323,6 +323,7 @@ export const RejectionReasonEnum = builder.enumType('RejectionReason', {
     [RejectionReason.NOT_RECORDED]: {
       description: 'Postgres rejected the event at every try for two days.',
     },
+    [RejectionReason.OTHER]: { description: 'There was another reason; `message` describes it.' },
   },
 });
 
