@@ -11,7 +11,7 @@ import type {
   RejectionReason,
 } from '../generated/prisma/client.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
-import { CLOCK_DRIFT_MS, isUuid, uuid7Floor } from '../lib/uuid7.ts';
+import { CLOCK_DRIFT_MS, idRange, isUuid, uuid7Floor } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
 
 type Optional<T> = { readonly [K in keyof T]?: T[K] | null | undefined };
@@ -21,6 +21,8 @@ type StatusCodeRange = { readonly from: number; readonly to: number };
 /** Selects deliveries and attempts. Absent or null fields are ignored; an empty list matches nothing. */
 export type DeliveryFilter = Optional<{
   tenant: string;
+  /** Of deliveries, or of attempts: of the rows that the filter is applied to. */
+  ids: readonly string[];
   subscriptionIds: readonly string[];
   eventTypes: readonly string[];
   statuses: readonly DeliveryStatus[];
@@ -35,7 +37,7 @@ export type DeliveryFilter = Optional<{
  * `attemptWhere` in SQL.
  */
 type Comparison =
-  | { readonly field: 'tenant' | 'subscriptionId' | 'eventType'; readonly equals: string }
+  | { readonly field: 'id' | 'tenant' | 'subscriptionId' | 'eventType'; readonly equals: string }
   | { readonly field: 'eventType'; readonly startsWith: string }
   | { readonly field: 'status'; readonly equals: DeliveryStatus }
   | { readonly field: 'failureReason'; readonly equals: FailureReason }
@@ -53,7 +55,8 @@ function describeFilter(filter: DeliveryFilter): Rule[] {
   const { tenant, subscriptionIds, statuses, statusCodes, failureReasons, from, to } = filter;
   const rules: (Rule | undefined)[] = [
     tenant == null ? undefined : [{ field: 'tenant', equals: tenant }],
-    // A text that is not a UUID matches no subscription.
+    // A text that is not a UUID matches nothing.
+    filter.ids?.filter(isUuid).map((id) => ({ field: 'id', equals: id.toLowerCase() })),
     subscriptionIds?.filter(isUuid).map((id) => ({ field: 'subscriptionId', equals: id.toLowerCase() })),
     describeEventTypes(filter.eventTypes ?? undefined),
     statuses?.map((status) => ({ field: 'status', equals: status })),
@@ -84,7 +87,7 @@ export function eventMatches(filter: EventFilter): (event: Pick<Event, 'tenant' 
 
 /** The columns that comparisons can be about. */
 type Comparable = { readonly tenant: string | null } & Partial<
-  Pick<Attempt, 'subscriptionId' | 'eventType' | 'failureReason' | 'statusCode' | 'startedAt'>
+  Pick<Attempt, 'id' | 'subscriptionId' | 'eventType' | 'failureReason' | 'statusCode' | 'startedAt'>
 > & { readonly status?: DeliveryStatus };
 
 function evaluate<Row>(filter: DeliveryFilter, columnsOf: (row: Row) => Comparable): (row: Row) => boolean {
@@ -173,7 +176,7 @@ export function attemptWhere({ statuses, ...filter }: DeliveryFilter): Prisma.At
   if (statuses != null) conditions.push(statusWhere(statuses));
   // Redundant, but needed to use the partial indexes.
   if (selectsOnlyFailures(filter)) conditions.push({ failureReason: { not: null } });
-  return { AND: [...conditions, ...idBounds(filter, ATTEMPT_DRIFT)] };
+  return { AND: [...conditions, ...idBounds(filter, ATTEMPT_DRIFT), ...rangeOf(filter)] };
 }
 
 /** An attempt in the log has ended, so it is never pending or cancelled; it has failed if it has a failure reason. */
@@ -200,7 +203,7 @@ export function deliveryWhere({ statusCodes, failureReasons, ...own }: DeliveryF
       attempts: { some: attemptWhere({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons }) },
     });
   }
-  return { AND: [...conditions, ...idBounds(own, EVENT_DRIFT)] };
+  return { AND: [...conditions, ...idBounds(own, EVENT_DRIFT), ...rangeOf(own)] };
 }
 
 /** The filter as a condition on the table of events: their type, and the time at which they were recorded. */
@@ -234,6 +237,13 @@ function idBounds({ from, to }: Times, { earlierMs, laterMs }: Drift): { id: { g
     ...(from == null ? [] : [{ id: { gte: uuid7Floor(from.getTime() - laterMs) } }]),
     ...(to == null ? [] : [{ id: { lt: uuid7Floor(to.getTime() + earlierMs) } }]),
   ];
+}
+
+/** The range of the filter's ids, so that Postgres plans only for their partitions. */
+function rangeOf({ ids }: DeliveryFilter): { id: { gte: string; lte: string } }[] {
+  const known = ids?.filter(isUuid).map((id) => id.toLowerCase()) ?? [];
+  const [gte, lte] = idRange(known);
+  return known.length === 0 ? [] : [{ id: { gte, lte } }];
 }
 
 /** The ids that deliveries of this time can have. */
@@ -324,9 +334,9 @@ function isNamed(ids: DeliveryFilter['subscriptionIds'], id: string): boolean {
 }
 
 /** A checked filter in the form stored with a replay: without null fields, times as text. */
-export function storeFilter({ subscriptionIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
+export function storeFilter({ ids, subscriptionIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
   // A text that is not a UUID matches nothing; it may have any length, and characters that Postgres cannot store.
-  const storable = { ...filter, subscriptionIds: subscriptionIds?.filter(isUuid) };
+  const storable = { ...filter, ids: ids?.filter(isUuid), subscriptionIds: subscriptionIds?.filter(isUuid) };
   const given = Object.entries(storable).filter(([, value]) => value != null);
   // `as`: the result is an object of JSON.
   return JSON.parse(JSON.stringify(Object.fromEntries(given))) as Prisma.InputJsonObject;

@@ -238,6 +238,7 @@ export function problemsOfStats(filter: DeliveryFilter, args: StatsArguments): I
   if (groupBy === 'TENANT' && filter.subscriptionIds != null) {
     problems.push({ path: 'groupBy', message: 'TENANT excludes filter.subscriptionIds' });
   }
+  if (filter.ids != null) problems.push({ path: 'filter.ids', message: 'is not for statistics' });
   for (const field of ['from', 'to'] as const) {
     if (filter[field] == null) continue;
     problems.push({ path: `filter.${field}`, message: `is not for statistics: use the argument ${field}` });

@@ -345,6 +345,7 @@ export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
     'A filter for deliveries or attempts. Every given field must match, and of a list at least one entry; an empty list matches nothing, and a list has at most 250 entries. The delivery log applies the filter to attempts; `deliveries` applies it to deliveries, of which one attempt must match `statusCodes` and `failureReasons`.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
+    ids: t.idList({ description: 'Any of these deliveries, or of these attempts in the log. Not for statistics.' }),
     subscriptionIds: t.idList({ description: 'Any of these webhook subscriptions.' }),
     eventTypes: t.stringList({ description: EVENT_TYPES }),
     statuses: t.field({

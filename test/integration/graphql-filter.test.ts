@@ -5,6 +5,8 @@ import {
   checkDeliveryFilter,
   type DeliveryFilter,
   deliveryWhere,
+  storedFilter,
+  storeFilter,
 } from '../../src/delivery-log/filter.ts';
 import { findDeliveries } from '../../src/delivery-log/search.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
@@ -108,6 +110,27 @@ const CASES: readonly [name: string, filter: DeliveryFilter, expected: readonly 
     [],
   ],
 ];
+
+test('ids select attempts or deliveries, in Postgres and in memory, also beside conditions on attempts', async () => {
+  const { prisma } = api.database;
+  const [notFound, timeout] = [attempts.get('notFound'), attempts.get('timeout')];
+  if (notFound === undefined || timeout === undefined) throw new Error('two attempts are needed');
+  const ofAttempts = { ids: [notFound.id.toUpperCase(), timeout.id, 'x'], statusCodes: [{ from: 404, to: 404 }] };
+  expect([...attempts.values()].filter(attemptMatches(ofAttempts))).toEqual([notFound]);
+  expect(await prisma.attempt.findMany({ where: attemptWhere(ofAttempts) })).toMatchObject([{ id: notFound.id }]);
+  const idsOf = async (filter: DeliveryFilter) => {
+    const find = (where: object, take: number) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST });
+    const rows = await findDeliveries(prisma, { filter, query: { take: 10 }, signal: undefined, find });
+    return rows.map(({ id }) => id);
+  };
+  const deliveryIds = [timeout.deliveryId, notFound.deliveryId];
+  expect((await idsOf({ ids: deliveryIds })).sort()).toEqual([...deliveryIds].sort());
+  expect(await idsOf({ ...ofAttempts, ids: deliveryIds })).toEqual([notFound.deliveryId]);
+  expect(await idsOf({ ids: deliveryIds, tenant: 'other' })).toEqual([]);
+  expect(await idsOf({ ids: [] })).toEqual([]);
+  expect(await idsOf({ ids: ['x'] })).toEqual([]);
+  expect(storedFilter(storeFilter({ ids: [notFound.id, '\0'] }))).toEqual({ ids: [notFound.id] });
+});
 
 test.each(CASES)('%s: Postgres and memory agree', async (_name, filter, expected) => {
   checkDeliveryFilter(filter);

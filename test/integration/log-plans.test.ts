@@ -45,7 +45,7 @@ let prisma: PrismaClient;
 let graphql: Graphql;
 let statements: Statement[] = [];
 let onStatement: () => void = () => undefined;
-const ids = { big: '', rare: '', small: '' };
+const ids = { big: '', rare: '', small: '', delivery: '', attempt: '' };
 
 beforeAll(async () => {
   database = await createRetentionDatabase();
@@ -66,6 +66,13 @@ beforeAll(async () => {
       `SELECT subscription_id AS id FROM deliveries WHERE tenant = $1 GROUP BY 1 ORDER BY count(*) ${order} LIMIT 1`,
       [tenant],
     );
+    ids[name] = rows[0]?.id ?? '';
+  }
+  for (const [name, table] of [
+    ['delivery', 'deliveries'],
+    ['attempt', 'attempts'],
+  ] as const) {
+    const { rows } = await pool.query<{ id: string }>(`SELECT id FROM ${table} OFFSET 5000 LIMIT 1`);
     ids[name] = rows[0]?.id ?? '';
   }
   api = await startApi(database.url);
@@ -143,6 +150,9 @@ const FILTERS: Readonly<Record<string, () => Record<string, unknown>>> = {
 };
 const DELIVERY_FILTERS: typeof FILTERS = {
   ...FILTERS,
+  ids: () => ({ ids: [ids.delivery, ids.attempt] }),
+  'ids and codes': () => ({ ids: [ids.delivery, ids.attempt], statusCodes: [{ from: 500, to: 599 }] }),
+  'ids of another tenant': () => ({ tenant: 'nobody', ids: [ids.delivery, ids.attempt] }),
   'a subscription': () => ({ subscriptionIds: [ids.big] }),
   'a small subscription': () => ({ subscriptionIds: [ids.small] }),
   'a subscription of another tenant': () => ({ tenant: 'mid-0', subscriptionIds: [ids.big] }),

@@ -198,8 +198,9 @@ function receivedOf({ eventId }: Things): string {
 const THE_LAST_HOUR = `from: "${new Date(Date.now() - 3_600_000).toISOString()}", to: "${new Date().toISOString()}"`;
 
 /** A DeliveryFilter with each of its fields that can name something of a tenant's. */
-function filters(field: string, { tenant, subscriptionId }: Things): string[] {
+function filters(field: string, { tenant, subscriptionId, deliveryId, attemptId }: Things): string[] {
   return [
+    `${field}(filter: { ids: ["${deliveryId}", "${attemptId}"] })`,
     `${field}(filter: { tenant: "${tenant}" })`,
     `${field}(filter: { subscriptionIds: ["${subscriptionId}"] })`,
     `${field}(filter: { eventTypes: ["only.${tenant}"] })`,

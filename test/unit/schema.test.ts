@@ -179,6 +179,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['completedAt: DateTime', 'skippedBy: ReplaySkips!', 'sample: [Delivery!]', 'outcome: DeliveryCounts!'],
   ],
   DeliveryFilter: [
+    'ids: [ID!]',
     ...['tenant: String', 'subscriptionIds: [ID!]', 'eventTypes: [String!]', 'statuses: [DeliveryStatus!]'],
     ...['statusCodes: [StatusCodeRange!]', 'failureReasons: [FailureReason!]', 'from: DateTime', 'to: DateTime'],
   ],
