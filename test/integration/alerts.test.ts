@@ -1,9 +1,16 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import process from 'node:process';
+import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { findConditions } from '../../src/alerts/conditions.ts';
 import { AlertJob, type AlertJobOptions } from '../../src/alerts/job.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
 import { startReceiver } from '../support/receiver.ts';
+import { createTempFolder } from '../support/temp-folder.ts';
 import { startTestApp, startTestServices, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -137,6 +144,51 @@ test('a condition that ended more than an hour ago is sent when it returns; one 
   const ids = receiver.requests.map(({ headers }) => headers['webhook-id']);
   expect(new Set(ids).size).toBe(3);
   await receiver.close();
+});
+
+test('deliveries are overdue when one has been due for five minutes', async () => {
+  await openCircuits(1);
+  await services.query('UPDATE subscription_states SET opened_at = NULL');
+  await services.query(
+    `WITH event AS (
+       INSERT INTO events (id, tenant, event_id, type, occurred_at, data)
+       VALUES (gen_random_uuid(), 'acme', 'e', 'a', now(), '{}') RETURNING id
+     )
+     INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, enqueued_at, next_attempt_at)
+     SELECT gen_random_uuid(), 'acme', s.id, event.id, 'a', now(), now() FROM webhook_subscriptions s, event`,
+  );
+  const find = () => findConditions({ database, streamWarnings: () => [], diskFolder: undefined });
+  const dueSince = (seconds: number) =>
+    services.query(
+      `UPDATE deliveries SET enqueued_at = now() - $1 * interval '1 s', next_attempt_at = now() - $1 * interval '1 s'`,
+      [seconds],
+    );
+  await dueSince(240);
+  expect(await find()).toEqual([]);
+  await dueSince(360);
+  expect(await find()).toMatchObject([{ kind: 'DELIVERIES_OVERDUE', subject: '', detail: { count: 1 } }]);
+  await services.query('DELETE FROM deliveries');
+});
+
+test.runIf(process.getuid?.() === 0)('a disk with less than a tenth free is nearly full', async (context) => {
+  const run = promisify(execFile);
+  const folder = await createTempFolder();
+  try {
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder.path]);
+  } catch {
+    await folder.remove();
+    context.skip('this user may not mount a file system');
+  }
+  try {
+    const find = () => findConditions({ database, streamWarnings: () => [], diskFolder: folder.path });
+    await writeFile(join(folder.path, 'half'), Buffer.alloc(2 * 1024 * 1024));
+    expect(await find()).toEqual([]);
+    await writeFile(join(folder.path, 'rest'), Buffer.alloc(1_800 * 1024));
+    expect(await find()).toMatchObject([{ kind: 'DISK_NEARLY_FULL', subject: '', detail: { freeMegabytes: 0 } }]);
+  } finally {
+    await run('umount', [folder.path]);
+    await folder.remove();
+  }
 });
 
 test('several kinds of conditions are in one message', async () => {
