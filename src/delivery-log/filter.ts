@@ -21,7 +21,7 @@ type StatusCodeRange = { readonly from: number; readonly to: number };
 /** Selects deliveries and attempts. Absent or null fields are ignored; an empty list matches nothing. */
 export type DeliveryFilter = Optional<{
   tenant: string;
-  /** Of deliveries, or of attempts: of the rows that the filter is applied to. */
+  /** The ids of deliveries or of attempts, whichever the filter is applied to. */
   ids: readonly string[];
   subscriptionIds: readonly string[];
   eventTypes: readonly string[];

@@ -18,6 +18,11 @@ describe('the range of statistics', () => {
     expect([query.fromMs, query.toMs]).toEqual([NOON.getTime(), NOON.getTime()]);
   });
 
+  it('refuses ids, which the counts of attempts do not have', () => {
+    const period = { from: NOON, to: later(60_000), bucket: 'MINUTE' } as const;
+    expect(problemsOfStats({ ids: [] }, period)).toMatchObject([{ path: 'filter.ids' }]);
+  });
+
   it('may have 1,000 buckets and no more', () => {
     expect(problemsOfStats({}, { from: NOON, to: later(60_000_000), bucket: 'MINUTE' })).toEqual([]);
     const problems = problemsOfStats({}, { from: NOON, to: later(60_000_001), bucket: 'MINUTE' });
