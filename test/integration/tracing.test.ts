@@ -148,3 +148,16 @@ test('without a collector nothing is traced, and receivers get no traceparent', 
   const stored = await services.query(`SELECT 1 FROM events WHERE type = 'order.untraced' AND trace_parent IS NULL`);
   expect(stored).toHaveLength(1);
 });
+
+test('with the sampler always_off nothing is exported, not even for a sampled publisher', async () => {
+  const receiver = await startReceiver();
+  const requestCount = collector.requests.length;
+  const { app } = await startTracedApp({ OTEL_TRACES_SAMPLER: 'always_off' });
+  await app.subscribe({ url: receiver.url, eventTypes: ['never.sampled'] });
+  await services.publish('events.acme.never.sampled', '{}', { traceparent: SAMPLED });
+  await receiver.waitForRequests(1);
+  // A stop exports the spans that are queued.
+  await app.stop();
+  expect(collector.requests).toHaveLength(requestCount);
+  await receiver.close();
+});
