@@ -7,14 +7,14 @@ import {
   NatsError,
 } from 'nats';
 import type { Logger } from 'pino';
-import { withinLoopTime } from '../lib/event-loop.ts';
+import { NoAnswerError, withinLoopTime } from '../lib/event-loop.ts';
 import { seldom } from '../lib/log.ts';
-import { pause } from '../lib/loop.ts';
+import { pause, whenAborted } from '../lib/loop.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { judgeServerVersion, type LoginFiles, NatsLink } from './link.ts';
 import { type MessageSeal, type NatsNames, natsNames } from './names.ts';
 import { type StreamCheck, StreamReconciler } from './reconcile.ts';
-import { describeRefusal } from './refusal.ts';
+import { describeRefusal, isServerUnavailable } from './refusal.ts';
 import { ForeignStreamError, type StreamSettings } from './streams.ts';
 
 type NatsClientOptions = {
@@ -66,6 +66,11 @@ const LOG_INTERVAL_MS = 30_000;
 const REQUEST_TIMEOUT_MS = 5_000;
 /** The nats library's own time limit of a publish. Longer than ours, which excludes the time that this process was stalled. */
 const ABANDON_MS = 60_000;
+/**
+ * How long JetStream may not work on a server before the next one of the cluster is tried: a server that is cut off from
+ * the others keeps its connections.
+ */
+const LEAVE_AFTER_MS = 10_000;
 const IDLE_CHECK_MS = 30_000;
 const TIMEOUT: string = ErrorCode.Timeout;
 /** The default max_payload of nats-server, documented as the largest event. */
@@ -98,6 +103,8 @@ export class NatsClient {
   #connection: NatsConnection | undefined;
   #jetStream: JetStreamClient | undefined;
   #connected = false;
+  /** Ends the pause before the next check of the streams. */
+  #checkSoon: () => void = () => undefined;
 
   constructor(options: NatsClientOptions) {
     const { servers, loginFiles, streams = {}, makesRoom = false, log, names = natsNames() } = options;
@@ -180,7 +187,10 @@ export class NatsClient {
     const sealed = this.#options.seal.seal(subject, body);
     const published = this.#jetStream.publish(subject, sealed, { msgID, timeout: ABANDON_MS });
     // An answer that came while this process was stalled counts: the message is stored, and may have been consumed.
-    await withinLoopTime(REQUEST_TIMEOUT_MS, published);
+    await withinLoopTime(REQUEST_TIMEOUT_MS, published).catch((error: unknown) => {
+      if (error instanceof NoAnswerError) this.#checkSoon();
+      throw error;
+    });
   }
 
   /** Seals the body and sends it to the current subscribers of the subject, without any guarantee. */
@@ -248,9 +258,18 @@ export class NatsClient {
 
   async #keepStreams(connection: NatsConnection, signal: AbortSignal): Promise<void> {
     const isOver = () => signal.aborted;
+    let workedAt = performance.now();
     while (!isOver()) {
       try {
-        await pause(await this.#checkStreams(connection, signal), signal);
+        const nextInMs = await this.#checkStreams(connection, signal);
+        const pausing = new AbortController();
+        this.#checkSoon = () => {
+          pausing.abort();
+        };
+        const forget = whenAborted(signal, this.#checkSoon);
+        await pause(nextInMs, pausing.signal);
+        forget();
+        workedAt = performance.now();
       } catch (error) {
         if (isOver()) return;
         this.#connected = false;
@@ -259,6 +278,9 @@ export class NatsClient {
         if (this.#failures.note() !== undefined) {
           this.#options.log.error({ reason: this.#fault }, 'JetStream cannot be used; trying again every second');
         }
+        const leaves = isServerUnavailable(error) && performance.now() - workedAt > LEAVE_AFTER_MS;
+        // The check begins anew with the next server.
+        if (leaves && (await this.#link.useNextServer(connection))) return;
         await pause(RETRY_MS, signal);
       }
     }

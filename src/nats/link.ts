@@ -81,6 +81,15 @@ export class NatsLink {
     await atMost(STOP_MS, this.#running ?? Promise.resolve());
   }
 
+  /** Leaves the server of this connection for the next one; false if there is no other. */
+  async useNextServer(connection: NatsConnection): Promise<boolean> {
+    const { login, log } = this.#options;
+    if (new Set([...hostsOf(login), ...this.#learned]).size < 2 || connection.isClosed()) return false;
+    log.warn({ server: connection.getServer() }, 'JetStream does not work on this server; trying the next one');
+    await connection.reconnect();
+    return true;
+  }
+
   async #run(): Promise<void> {
     const { login, log } = this.#options;
     const { signal } = this.#stopping;

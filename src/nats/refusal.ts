@@ -15,6 +15,10 @@ const API_REASONS: Readonly<Record<number, string>> = {
   10122: 'the account limits how large a stream may be',
 };
 
+const NO_ANSWER: ReadonlySet<string> = new Set([ErrorCode.Timeout, ErrorCode.NoResponders]);
+/** Error codes of a server that has lost the leader of its cluster. */
+const NO_LEADER: ReadonlySet<number | undefined> = new Set([10008, 10009]);
+
 /** JetStream's error code for a message that could not be stored, for one of many reasons. */
 const STORE_FAILED = 10077;
 
@@ -39,6 +43,12 @@ const CODE_REASONS: Readonly<Record<string, string>> = {
   EHOSTUNREACH: 'the server cannot be reached',
   ETIMEDOUT: 'no answer from the server',
 };
+
+/** Whether JetStream does not work on this server at the moment, but may work on another one of its cluster. */
+export function isServerUnavailable(error: unknown): boolean {
+  if (!(error instanceof NatsError)) return false;
+  return NO_ANSWER.has(error.code) || NO_LEADER.has(error.api_error?.err_code);
+}
 
 /** Why NATS does not do what it was asked for, in one sentence: for the log and for readiness. It has no secrets. */
 export function describeRefusal(error: unknown): string {

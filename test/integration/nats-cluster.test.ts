@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { connect } from 'nats';
+import { connect, type NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { NatsClient } from '../../src/nats/connection.ts';
@@ -58,6 +58,27 @@ it('NATS_REPLICAS=3 makes streams of three replicas', async () => {
   await connection.close();
   await bus.stop();
 });
+
+it('a server that is cut off from the cluster is left for another one', async () => {
+  const bus = startBus('right');
+  let current: NatsConnection | undefined;
+  bus.listen({
+    onOpen: (connection) => {
+      current = connection;
+    },
+  });
+  await waitFor(() => bus.connected, { what: 'the streams', timeoutMs: 60_000 });
+  const nameOfServer = () => current?.info?.server_name;
+  const member = cluster.members.find(({ name }) => name === nameOfServer());
+  await member?.isolate();
+  // That it gets no answer is what makes the client look.
+  await expect(bus.publish('deliveries.s1', Buffer.from('x'), { msgID: 'x' })).rejects.toThrow();
+  const hasLeft = () => bus.connected && nameOfServer() !== member?.name;
+  await waitFor(hasLeft, { what: 'another server', timeoutMs: 90_000 });
+  expect(logged.map(({ msg }) => msg)).toContain('JetStream does not work on this server; trying the next one');
+  await bus.stop();
+  await member?.rejoin();
+}, 120_000);
 
 it('a wrong password against a cluster is about one try a second, and one line in the log', async () => {
   const bus = startBus('wrong');
