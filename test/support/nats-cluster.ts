@@ -7,7 +7,7 @@ import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 import { createTempFolder } from './temp-folder.ts';
 
 /** One server of the cluster. */
-export type ClusterMember = {
+type ClusterMember = {
   readonly name: string;
   readonly port: number;
   readonly logFile: string;
