@@ -32,6 +32,8 @@ export type DeliverFigures = DeliverOptions & {
   readonly cpuSecondsPer1000: Readonly<Partial<Record<Kind, number>>>;
   readonly memory: Usages;
   readonly databaseBytesPerDelivery: number;
+  /** Written to Postgres's log of changes (WAL). */
+  readonly walBytesPerDelivery: number;
   /** Requests beyond one for each delivery. */
   readonly doubled: number;
 };
@@ -70,7 +72,7 @@ export async function measureDelivering(context: Context, options: DeliverOption
   };
   await publish(WARM_UP_DELIVERIES / fanOut);
   await waitUntil(() => isCalm(stack), 30_000);
-  const [usage, bytes, before] = [await readUsages(), await databaseSize(stack), received];
+  const [usage, bytes, before] = [await readUsages(), await readSizes(stack), received];
   context.report(`${events} events`);
   const seconds = (await publish(events)) / 1_000;
   const memory = await readUsages();
@@ -80,13 +82,15 @@ export async function measureDelivering(context: Context, options: DeliverOption
   const cpu = Object.entries(cpuBetween(usage, memory)).map(
     ([kind, time]) => [kind, (time * 1_000) / deliveries] as const,
   );
+  const sizes = await readSizes(stack);
   return {
     ...options,
     deliveries,
     perSecond: deliveries / seconds,
     cpuSecondsPer1000: Object.fromEntries(cpu),
     memory,
-    databaseBytesPerDelivery: ((await databaseSize(stack)) - bytes) / deliveries,
+    databaseBytesPerDelivery: (sizes.database - bytes.database) / deliveries,
+    walBytesPerDelivery: (sizes.wal - bytes.wal) / deliveries,
     doubled: received - before - deliveries,
   };
 }
@@ -122,7 +126,11 @@ export async function attemptsAre({ query }: Stack, expected: number): Promise<v
   throw new Error(`there are less than ${expected} attempts in the log`);
 }
 
-async function databaseSize({ query }: Stack): Promise<number> {
-  const [row] = await query<{ size: number }>('SELECT pg_database_size(current_database())::float8 AS size');
-  return row?.size ?? 0;
+type Sizes = { readonly database: number; readonly wal: number };
+
+/** In bytes; `wal`: all that was ever written. */
+async function readSizes({ query }: Stack): Promise<Sizes> {
+  const [row] = await query<Sizes>(`SELECT pg_database_size(current_database())::float8 AS database,
+    pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 AS wal`);
+  return row ?? { database: Number.NaN, wal: Number.NaN };
 }

@@ -27,12 +27,14 @@ export async function measureThroughput(context: Context): Promise<Outcome> {
   };
 }
 
-function rowOf({ fanOut, deliveries, perSecond, databaseBytesPerDelivery, memory, doubled }: DeliverFigures) {
+function rowOf(figures: DeliverFigures) {
+  const { fanOut, deliveries, perSecond, databaseBytesPerDelivery, walBytesPerDelivery, memory, doubled } = figures;
   return {
     'fan-out': String(fanOut),
     deliveries: String(deliveries),
     'a second': perSecond.toFixed(0),
     'bytes in Postgres, each': databaseBytesPerDelivery.toFixed(0),
+    'WAL, each': walBytesPerDelivery.toFixed(0),
     'program MiB': memory.program?.memoryMiB.toFixed(0) ?? '',
     'Postgres MiB': memory.Postgres?.memoryMiB.toFixed(0) ?? '',
     'nats-server MiB': memory['nats-server']?.memoryMiB.toFixed(0) ?? '',

@@ -4,7 +4,7 @@ import type { Context, Outcome } from './measurement.ts';
 const EVENTS = 60_000;
 const SUBSCRIPTIONS = 100;
 /** Values of WORKERS. With 0, the program is one process. */
-const WORKERS = [0, 2, 3] as const;
+const WORKERS = [0, 2, 4] as const;
 
 /** Measures deliveries a second with one process, and with worker processes beside the main one. */
 export async function measureProcesses(context: Context): Promise<Outcome> {

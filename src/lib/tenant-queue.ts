@@ -97,6 +97,8 @@ export class TenantQueue<T extends Queueable> {
   #now = 0;
   /** but not before the end of its own last item, so that queueing one item at a time earns none either. */
   readonly #ends = new LRUCache<string, number>({ max: MAX_REMEMBERED });
+  /** What each taken item has cost: that of one that is put back may be known better by then. */
+  readonly #costs = new WeakMap<T, number>();
   #bytes = 0;
 
   constructor(options: TenantQueueOptions) {
@@ -132,8 +134,10 @@ export class TenantQueue<T extends Queueable> {
       if (isTooMuch && batch.length > 0) break;
       [deliveries, bytes] = [deliveries + expected, bytes + item.bytes];
       line.waiting.removeFirst();
+      const cost = this.#cost(item);
+      this.#costs.set(item, cost);
       this.#now = line.start;
-      line.start += this.#cost(item);
+      line.start += cost;
       this.#keys.delete(item.key);
       this.#bytes -= item.bytes;
       batch.push(item);
@@ -152,7 +156,7 @@ export class TenantQueue<T extends Queueable> {
     for (const item of items.toReversed()) {
       const line = this.#line(item.tenant);
       line.waiting.putBack(item);
-      line.start -= this.#cost(item);
+      line.start -= this.#costs.get(item) ?? 0;
       this.#count(item);
     }
   }

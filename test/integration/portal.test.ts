@@ -203,7 +203,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     await scene.publish('events.acme.other.event', '{"card":"secret data"}');
     await scene.waitForDeliveries(1, `status = 'SUCCESS' AND subscription_id = '${other.id}'`);
     const page = await open(`${scene.app.url}/portal/#code=${code}`);
-    await page.getByText('Active').first().waitFor();
+    await page.getByRole('row').nth(1).waitFor();
     expect(await page.getByRole('row').count()).toBe(2);
     expect(await page.getByRole('button', { name: 'Create' }).count()).toBe(0);
     await page.getByRole('link', { name: 'Deliveries' }).click();

@@ -37,16 +37,19 @@ afterAll(async () => {
 
 const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
 
-/** Every field that can be asked for without arguments, down to `depth` objects. */
-function everyField(type: GraphQLObjectType, depth: number): string {
-  const fields = Object.values(type.getFields()).flatMap((field) => {
+/** Every field that needs no arguments, each with its selection, down to `depth` objects. */
+function fieldsOf(type: GraphQLObjectType, depth: number): string[] {
+  return Object.values(type.getFields()).flatMap((field) => {
     const fieldType = getNamedType(field.type);
     if (field.args.some(isRequiredArgument)) return [];
     if (isLeafType(fieldType)) return [field.name];
     if (!(fieldType instanceof GraphQLObjectType) || depth === 0) return [];
     return [`${field.name} ${everyField(fieldType, depth - 1)}`];
   });
-  return `{ __typename ${fields.join(' ')} }`;
+}
+
+function everyField(type: GraphQLObjectType, depth: number): string {
+  return `{ __typename ${fieldsOf(type, depth).join(' ')} }`;
 }
 
 function typeNamed(name: string): GraphQLObjectType {
@@ -128,7 +131,8 @@ it('no custom header value and no signing secret is in any answer, any table or 
   ]);
   expect(sound.requests.map(({ headers }) => headers['x-department'])).toEqual([HEADER.value]);
 
-  answers.push(await engine.graphql(`query ${everyField(typeNamed('Query'), 3)}`));
+  // All of them in one operation exceed the limit of cost.
+  for (const field of fieldsOf(typeNamed('Query'), 3)) answers.push(await engine.graphql(`{ ${field} }`));
   const shown = JSON.stringify(answers);
   const stored = JSON.stringify(await everyRow());
   expect(shown).toContain('"statusCode":410');

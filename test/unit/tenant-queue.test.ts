@@ -93,6 +93,16 @@ it('what is put back is the next of its tenant', () => {
   expect(rest).not.toContain(first);
 });
 
+it('a tenant has no advantage of what is put back because its events make more deliveries than was known', () => {
+  const queue = create();
+  add(queue, 'a', 20);
+  const batch = queue.take(LIMITS);
+  queue.learn('a', 500);
+  queue.putBack(batch.slice(2));
+  add(queue, 'b', 1);
+  expect(tenantsOf([...queue.take(LIMITS), ...queue.take(LIMITS)])).toContain('b');
+});
+
 it('is full by events and by bytes, and has nothing twice', () => {
   const queue = create({ maxEvents: 3, maxBytes: 1_000 });
   add(queue, 'a', 2);
