@@ -52,6 +52,31 @@ export abstract class Loop {
   }
 }
 
+/** Milliseconds between two looks for work, also some seconds after the last work, */
+const IDLE_MS = 250;
+/** and after that: a look takes a statement, and an installation may be idle for days. */
+const QUIET_MS = 1_000;
+const QUIET_AFTER_MS = 10_000;
+
+/** The pause of a loop that looks for work in Postgres. */
+export class IdlePause {
+  readonly #now: () => number;
+  #workedAt: number;
+
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+    this.#workedAt = now();
+  }
+
+  get ms(): number {
+    return this.#now() - this.#workedAt < QUIET_AFTER_MS ? IDLE_MS : QUIET_MS;
+  }
+
+  worked(): void {
+    this.#workedAt = this.#now();
+  }
+}
+
 /** Waits, but not longer than until the signal aborts. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => undefined);

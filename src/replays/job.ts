@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { scheduleSweep } from '../delivery/queue/state.ts';
 import type { Prisma } from '../generated/prisma/client.ts';
 import type { ReplayKind } from '../generated/prisma/enums.ts';
-import { Loop } from '../lib/loop.ts';
+import { IdlePause, Loop } from '../lib/loop.ts';
 import { idRange, uuid7, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
 import { type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
@@ -13,7 +13,6 @@ type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
   readonly log: Logger;
 };
 
-const IDLE_MS = 250;
 const FAILED_MS = 1_000;
 /** Prisma's limits for the connection and for the whole batch; each statement has its own limit as well. */
 const TRANSACTION = { maxWait: 5_000, timeout: 25_000 } as const;
@@ -34,6 +33,7 @@ const MAX_WAIT_MS = 300_000;
 /** Processes running replays, retries and cancellations in batches, each at its own rate. Any number of processes may run it at the same time. */
 export class ReplayJob extends Loop {
   readonly #options: ReplayJobOptions;
+  readonly #idlePause = new IdlePause();
 
   constructor(options: ReplayJobOptions) {
     // Before a claim the reason is an unavailable Postgres, which other parts log.
@@ -47,10 +47,11 @@ export class ReplayJob extends Loop {
     const onClaim = (id: string) => {
       replayId = id;
     };
-    if (!(await hasDueReplay(database.pool))) return IDLE_MS;
+    if (!(await hasDueReplay(database.pool))) return this.#idlePause.ms;
+    this.#idlePause.worked();
     try {
       const worked = await database.prisma.$transaction((db) => replayBatch(db, { whereOf, onClaim }), TRANSACTION);
-      return worked ? 0 : IDLE_MS;
+      return worked ? 0 : this.#idlePause.ms;
     } catch (error) {
       if (replayId === undefined) throw error;
       log.warn({ err: error, replayId }, 'replay batch failed; retrying');

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { findConditions } from '../../src/alerts/conditions.ts';
 import { AlertJob, type AlertJobOptions } from '../../src/alerts/job.ts';
 import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import { findPgBouncer, startPgBouncer } from '../support/pgbouncer.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { createTempFolder } from '../support/temp-folder.ts';
 import { startTestApp, startTestServices, type TestServices } from '../support/test-app.ts';
@@ -103,6 +104,29 @@ test('a condition is sent once, by one process, and not again after a restart', 
   expect(body).not.toContain('secret-path');
   await receiver.close();
 });
+
+const pgBouncer = await findPgBouncer();
+
+test.skipIf(pgBouncer === undefined)(
+  'behind PgBouncer in transaction mode, too, one of several processes sends it',
+  async () => {
+    const pooler = await startPgBouncer(pgBouncer ?? '', {
+      databaseUrl: services.databaseUrl,
+      poolMode: 'transaction',
+    });
+    const pooled = createDatabase({ url: pooler.url, onError: () => undefined, behindPooler: true });
+    const receiver = await startReceiver();
+    await openCircuits(1);
+    await whileRunning({ url: receiver.url, database: pooled, count: 3 }, async () => {
+      await receiver.waitForRequests(1);
+      await waitForRounds();
+    });
+    expect(receiver.requests).toHaveLength(1);
+    await pooled.close();
+    await pooler.stop();
+    await receiver.close();
+  },
+);
 
 test('a refused message is sent again under the same id, and the log does not contain the URL', async () => {
   const receiver = await startReceiver((_request, index) => ({ status: index === 0 ? 500 : 200 }));

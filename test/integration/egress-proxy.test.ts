@@ -10,6 +10,7 @@ import { type ForwardProxy, startConnectProxy, startSocksProxy } from '../suppor
 import { findOwnPort } from '../support/own-port.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { createCertificate } from '../support/self-signed-certificate.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 const NAME = 'hooks.example.com';
 /** Nothing is sent there: the proxies of these tests connect to a receiver on loopback instead. */
@@ -207,6 +208,20 @@ describe('from a fixed source address', () => {
   it('a target without an address of its family is unreachable', async () => {
     const { post } = await startAgents({ sourceAddresses: [SOURCE], allowCidrs });
     expect(await post('http://[::1]:8080/')).toMatchObject({ kind: 'failure', reason: 'UNREACHABLE' });
+  });
+
+  it('with one of each family, each target gets the one of its family', async () => {
+    const { address, receiver } = await startHttpReceiver();
+    const port = Number(address.split(':').at(-1));
+    const sixth = await startTcpProxy({ port, ownHost: '::1' });
+    cleanups.push(() => sixth.stop());
+    const { post } = await startAgents({ sourceAddresses: [SOURCE, '::1'], allowCidrs });
+    expect(await post(`http://127.0.0.1:${port}/`)).toMatchObject({ statusCode: 200 });
+    expect(receiver.requests.map(({ remoteAddress }) => remoteAddress)).toEqual([SOURCE]);
+    expect(await post(`http://[::1]:${sixth.port}/`)).toMatchObject({ statusCode: 200 });
+    // An IPv6 address is used as well: with one that this machine does not have, the same target cannot be reached.
+    const { post: postFromElsewhere } = await startAgents({ sourceAddresses: ['2001:db8::7'], allowCidrs });
+    expect(await postFromElsewhere(`http://[::1]:${sixth.port}/`)).toMatchObject({ reason: 'UNREACHABLE' });
   });
 
   it('connections to the proxy start from it', async () => {

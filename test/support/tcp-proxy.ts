@@ -7,6 +7,8 @@ export type TcpProxyOptions = {
   readonly port: number;
   /** The proxy's own port, such as that of a stopped one; by default a free one. */
   readonly ownPort?: number;
+  /** The proxy's own address; by default 127.0.0.1. */
+  readonly ownHost?: string;
   /** Maps each chunk, as Latin-1 text, to the text to forward; without it, chunks stay as they are. Undefined ends the connection. */
   readonly toServer?: Change;
   readonly toClient?: Change;
@@ -20,7 +22,8 @@ export type TcpProxy = {
 };
 
 /** Proxies connections to a server on loopback, and can change the data of either direction. */
-export async function startTcpProxy({ port, ownPort = 0, toServer, toClient }: TcpProxyOptions): Promise<TcpProxy> {
+export async function startTcpProxy(options: TcpProxyOptions): Promise<TcpProxy> {
+  const { port, ownPort = 0, ownHost = '127.0.0.1', toServer, toClient } = options;
   const sockets = new Set<Socket>();
   const silent = new WeakSet<Socket>();
   const server = createServer((client) => {
@@ -43,7 +46,7 @@ export async function startTcpProxy({ port, ownPort = 0, toServer, toClient }: T
       if (!silent.has(upstream)) passOn(bytes, { to: client, change: toClient });
     });
   });
-  server.listen(ownPort, '127.0.0.1');
+  server.listen(ownPort, ownHost);
   await once(server, 'listening');
   const address = server.address();
   return {

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { Counter, type Registry } from 'prom-client';
 import { groupBy } from '../../lib/collections.ts';
-import { Loop } from '../../lib/loop.ts';
+import { IdlePause, Loop } from '../../lib/loop.ts';
 import { type Database, type Queryable, transaction } from '../../postgres/client.ts';
 import type { Clock } from '../../postgres/clock.ts';
 import { isTransient } from '../../postgres/errors.ts';
@@ -29,8 +29,7 @@ type SweeperOptions = {
   readonly waitingToBegin: () => number;
 };
 
-/** Milliseconds between rounds: without work, after NATS refused deliveries, after an error. */
-const IDLE_MS = 250;
+/** Milliseconds between rounds after NATS refused deliveries, and after an error. */
 const REFUSED_MS = 1_000;
 const FAILED_MS = 1_000;
 /**
@@ -65,6 +64,7 @@ const CANCEL_LIMIT = 1_000;
 export class Sweeper extends Loop {
   readonly #options: SweeperOptions;
   readonly #metrics: SweeperMetrics;
+  readonly #idlePause = new IdlePause();
   #lostCheckedAt = Number.NEGATIVE_INFINITY;
   #releasedAt = 0;
   /** Whether the last round found no due subscription. */
@@ -77,7 +77,7 @@ export class Sweeper extends Loop {
   }
 
   protected async round(): Promise<number> {
-    return this.#options.deliveries.connected ? await this.#sweep() : IDLE_MS;
+    return this.#options.deliveries.connected ? await this.#sweep() : this.#idlePause.ms;
   }
 
   /** Returns the pause before the next round: 0 if more subscriptions may be due than a round processes. */
@@ -85,7 +85,7 @@ export class Sweeper extends Loop {
     const { database, deliveries } = this.#options;
     if (performance.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#requeueLost();
     // Without due subscriptions a round is this one statement, which is a third of a transaction's cost.
-    if (this.#isIdle && !(await hasDueQueue(database.pool))) return IDLE_MS;
+    if (this.#isIdle && !(await hasDueQueue(database.pool))) return this.#idlePause.ms;
     const room = await this.#room();
     if (room < MIN_ROOM && performance.now() - this.#releasedAt < MAX_RELEASE_GAP_MS) return NO_ROOM_MS;
     const startedAt = performance.now();
@@ -93,12 +93,13 @@ export class Sweeper extends Loop {
     const options = { room: Math.max(room, MIN_ROOM), maxInlineDataBytes, clock: database.clock };
     const { messages, isFull, isIdle } = await transaction(database.pool, (db) => releaseDue(db, options));
     this.#isIdle = isIdle;
+    if (!isIdle) this.#idlePause.worked();
     if (messages.length > 0) this.#releasedAt = performance.now();
     const published = await publishOrRequeue(this.#options, messages, startedAt);
     this.#metrics.published.inc(published);
     if (published < messages.length) return REFUSED_MS;
     if (isFull) return 0;
-    return messages.length > 0 ? RECHECK_MS : IDLE_MS;
+    return messages.length > 0 ? RECHECK_MS : this.#idlePause.ms;
   }
 
   /** The number of deliveries that senders have room for. JetStream is asked only after a recent release. */
