@@ -1,11 +1,10 @@
 /**
  * Attempts started in one turn of the event loop. Under load a turn takes as long as the attempts that it starts, so a
  * small number lets responses and other tenants' events be read often, and a large one fills the batches of results. Measured
- * (p95 of a quiet tenant beside a fan-out; deliveries a second; Postgres's CPU for 1,000; two or more runs each): 8: 55 to 105 ms,
- * 1,057 and 1,218, 0.25 to 0.28 s; 24: 89 to 169 ms, 1,332 and 1,616, 0.16 to 0.19 s. An idle loop has turns so short that this
- * limits nothing.
+ * (p95 of a quiet tenant beside a fan-out, as a part of its target, ADR 14; throughput as a part of a bare got loop): 8: 0.48 to 1.31,
+ * 0.24 and 0.27; 12: 0.83, 0.32; 24: 0.69 to 1.13, 0.32 to 0.41. An idle loop has turns so short that this limits nothing.
  */
-const STARTS_PER_TURN = 24;
+const STARTS_PER_TURN = 12;
 
 /** Limits how many attempts start in one turn of the event loop; waiting attempts start round-robin by tenant, FIFO within one. */
 export class StartLimiter {
