@@ -97,7 +97,7 @@ export class TenantQueue<T extends Queueable> {
   #now = 0;
   /** but not before the end of its own last item, so that queueing one item at a time earns none either. */
   readonly #ends = new LRUCache<string, number>({ max: MAX_REMEMBERED });
-  /** What each taken item has cost: that of one that is put back may be known better by then. */
+  /** The cost of each item when it was taken: that of an item that is put back may be known better by then. */
   readonly #costs = new WeakMap<T, number>();
   #bytes = 0;
 
