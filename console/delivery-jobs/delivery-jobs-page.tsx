@@ -5,12 +5,12 @@ import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { filterInWords } from '../replays/filter-in-words.ts';
+import { ListedProgress } from '../replays/job-progress.tsx';
 import { replaysWords } from '../replays/messages.ts';
 import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
-import { count } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
 import { ReplayOutcome } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
@@ -39,10 +39,9 @@ const COLUMNS: readonly Column<JobRowFragment>[] = [
     width: '140px',
     align: 'end',
     from: 520,
-    cell: ({ status, changedCount, skippedCount, deliveryCount }) =>
-      status === 'DRY_RUN'
-        ? replaysWords.counts(deliveryCount)
-        : replaysWords.of(count(changedCount + skippedCount), count(deliveryCount)),
+    cell: ({ status, changedCount, skippedCount, deliveryCount }) => (
+      <ListedProgress isDryRun={status === 'DRY_RUN'} done={changedCount + skippedCount} all={deliveryCount} />
+    ),
   },
   {
     key: 'tenant',

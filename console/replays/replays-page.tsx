@@ -8,7 +8,6 @@ import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
-import { count } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
 import { ReplayOutcome } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
@@ -17,6 +16,7 @@ import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { filterInWords } from './filter-in-words.ts';
+import { ListedProgress } from './job-progress.tsx';
 import { replaysWords as words } from './messages.ts';
 import { StartReplay } from './start-replay.tsx';
 
@@ -36,10 +36,9 @@ const COLUMNS: readonly Column<ReplayRowFragment>[] = [
     width: '140px',
     align: 'end',
     from: 520,
-    cell: ({ status, replayedCount, skippedCount, deliveryCount }) =>
-      status === 'DRY_RUN'
-        ? words.counts(deliveryCount)
-        : words.of(count(replayedCount + skippedCount), count(deliveryCount)),
+    cell: ({ status, replayedCount, skippedCount, deliveryCount }) => (
+      <ListedProgress isDryRun={status === 'DRY_RUN'} done={replayedCount + skippedCount} all={deliveryCount} />
+    ),
   },
   {
     key: 'tenant',

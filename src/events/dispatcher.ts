@@ -6,6 +6,7 @@ import { type DeliveryMessage, publishOrRequeue, unpublishedMessages } from '../
 import type { DeliveryStream } from '../delivery/queue/stream.ts';
 import { groupBy } from '../lib/collections.ts';
 import { pause } from '../lib/loop.ts';
+import { ChangeSignal } from '../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../lib/tenant-queue.ts';
 import type { Tracing } from '../lib/tracing.ts';
 import type { NatsClient } from '../nats/connection.ts';
@@ -90,8 +91,9 @@ export class Dispatcher {
   /** Batches being written or published. */
   readonly #batches = new Set<Promise<void>>();
   readonly #writing = new Set<WritingBatch>();
+  /** An event was queued, a batch begun, written or finished, or consuming has ended. */
+  readonly #changed = new ChangeSignal();
   #running: Promise<void> | undefined;
-  #waiters: (() => void)[] = [];
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
@@ -109,7 +111,7 @@ export class Dispatcher {
   async stop(): Promise<void> {
     this.#stopping.abort();
     // Ends the wait for room in a full queue.
-    this.#notify();
+    this.#changed.notify();
     await this.#running;
   }
 
@@ -127,10 +129,10 @@ export class Dispatcher {
       onMessage: async (message) => {
         count(message);
         this.#receive(message);
-        while (this.#queue.isFull && !signal.aborted) await this.#change();
+        while (this.#queue.isFull && !signal.aborted) await this.#changed.next();
       },
     });
-    this.#notify();
+    this.#changed.notify();
     await dispatching;
     clearInterval(extend);
     // Redelivered at once, not only after the ack deadline.
@@ -146,7 +148,7 @@ export class Dispatcher {
     const item = { message, tenant, lane, key: message.seq, bytes: message.data.length, extendedAt: performance.now() };
     // A redelivery of a queued or in-flight event is dropped: the first copy is acknowledged.
     if (!this.#inFlight.has(item.key)) this.#queue.add(item);
-    this.#notify();
+    this.#changed.notify();
   }
 
   /** Extends the ack deadlines of queued and in-flight events, so that JetStream does not redeliver them. */
@@ -166,7 +168,7 @@ export class Dispatcher {
       if (batch.length > 0) {
         this.#begin(batch);
       } else {
-        await this.#change();
+        await this.#changed.next();
         // Events that arrive together are dispatched together.
         await nextTurn();
       }
@@ -194,25 +196,14 @@ export class Dispatcher {
     this.#writing.add(writing);
     const onWritten = () => {
       this.#writing.delete(writing);
-      this.#notify();
+      this.#changed.notify();
     };
     const handling = this.#handle(batch, onWritten).finally(() => {
       this.#batches.delete(handling);
       onWritten();
     });
     this.#batches.add(handling);
-    this.#notify();
-  }
-
-  /** Resolves when an event was queued, a batch begun, written or finished, or when consuming has ended. */
-  #change(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waiters.push(resolve);
-    });
-  }
-
-  #notify(): void {
-    for (const resolve of this.#waiters.splice(0)) resolve();
+    this.#changed.notify();
   }
 
   /** Retries until the batch is dispatched or refused; while Postgres is unavailable, new events stay in JetStream. */

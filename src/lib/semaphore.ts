@@ -55,6 +55,22 @@ export class WeightedSemaphore {
   }
 }
 
+/** Wakes those who wait for a change of some state; each looks at the state itself. */
+export class ChangeSignal {
+  #waiting: (() => void)[] = [];
+
+  /** Resolves at the next notify(). */
+  next(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+    });
+  }
+
+  notify(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}
+
 type Queue = { running: number; readonly waiting: (() => void)[] };
 
 /** Releases the permit while `wait` runs, and resolves with its result when the work has a permit again. */

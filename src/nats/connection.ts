@@ -187,10 +187,12 @@ export class NatsClient {
     const sealed = this.#options.seal.seal(subject, body);
     const published = this.#jetStream.publish(subject, sealed, { msgID, timeout: ABANDON_MS });
     // An answer that came while this process was stalled counts: the message is stored, and may have been consumed.
-    await withinLoopTime(REQUEST_TIMEOUT_MS, published).catch((error: unknown) => {
+    try {
+      await withinLoopTime(REQUEST_TIMEOUT_MS, published);
+    } catch (error) {
       if (error instanceof NoAnswerError) this.#checkSoon();
       throw error;
-    });
+    }
   }
 
   /** Seals the body and sends it to the current subscribers of the subject, without any guarantee. */

@@ -95,7 +95,6 @@ async function run(options: CrashTestOptions, { stack, endpoints, urls, tally }:
   const to = { natsUrl: stack.nats.url, graphql: stack.graphql };
   const publisher = await Publisher.start({ seed, events, perSecond, maxBacklog: options.maxBacklog, tally, ...to });
   const disturber = new Disturber({
-    topology: options.topology,
     stack,
     endpoints,
     report,

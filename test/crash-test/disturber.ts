@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Endpoints } from './endpoints.ts';
-import { type Disturbance, EVERYTHING, type Topology } from './schedule.ts';
+import { type Disturbance, EVERYTHING } from './schedule.ts';
 import type { Stack, Victim } from './stack.ts';
 
 /** An executed disturbance; times in milliseconds since 1970. */
@@ -11,7 +11,6 @@ export type Happening = Pick<Disturbance, 'kind' | 'target'> & {
 };
 
 export type DisturberOptions = {
-  readonly topology: Topology;
   readonly stack: Stack;
   readonly endpoints: Endpoints;
   /** Time on the publishing clock: starts at 0, and stops while the publisher waits. */
@@ -61,7 +60,7 @@ export class Disturber {
 
   /** Kills the senders, so that no further attempts are made. */
   async freeze(): Promise<void> {
-    for (const target of this.#options.topology.processes.filter((name) => name.startsWith('sender'))) {
+    for (const target of this.#options.stack.topology.processes.filter((name) => name.startsWith('sender'))) {
       this.happenings.push({ kind: 'kill', target, from: Date.now(), to: Number.POSITIVE_INFINITY });
       await (await this.#options.stack.victim(target)).kill9();
     }
@@ -72,7 +71,7 @@ export class Disturber {
   }
 
   #begin(disturbance: Disturbance): Promise<void> {
-    const { topology } = this.#options;
+    const { topology } = this.#options.stack;
     const isBroker = topology.isCluster && /^(nats-|leader of )/.test(disturbance.target);
     const key = isBroker ? 'nats' : disturbance.target;
     const done = (this.#last.get(key) ?? Promise.resolve()).then(() => this.#disturb(disturbance));
@@ -84,7 +83,7 @@ export class Disturber {
 
   /** One after another, as an operator would. */
   #restartEverything(): void {
-    const { processes, servers } = this.#options.topology;
+    const { processes, servers } = this.#options.stack.topology;
     const done = [...servers, ...processes].reduce(
       (before, target) => before.then(() => this.#begin({ atMs: 0, kind: 'restart', target, forMs: 0 })),
       Promise.resolve(),

@@ -1,16 +1,13 @@
-import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
-import { pino } from 'pino';
 import { renderTable } from '../../bench/table.ts';
-import { findNatsServer } from '../../src/embedded/nats-binary.ts';
 import { runCrashTest } from './crash-test.ts';
 import { keepResult } from './keep-result.ts';
 import { CLUSTER, CLUSTER_FORM, FULL_FORM, SINGLE } from './schedule.ts';
+import { findServer } from './stack.ts';
 import { hasPassed, rowsOf } from './table.ts';
 
 const USAGE = 'npm run crash-test [-- --cluster] [--seed N] [--events 100000] [--minutes 10]';
-const KEPT_DATA = join(import.meta.dirname, '../../.data');
 const MINUTE_MS = 60_000;
 /**
  * Publishing rate if the publisher never waits. Two idle cores can process it during the disturbances; in a cluster
@@ -38,8 +35,6 @@ async function main(): Promise<boolean> {
   report(
     `seed ${seed}: npm run crash-test -- ${isCluster ? '--cluster ' : ''}--seed ${seed} --events ${events} --minutes ${minutes}`,
   );
-  const log = pino({ level: 'warn' });
-  const searchPath = process.env['PATH'] ?? '';
   const maxDrainMs = Math.min(MAX_DRAIN_MS, (minutes * MINUTE_MS) / 3);
   const result = await runCrashTest({
     seed,
@@ -48,7 +43,7 @@ async function main(): Promise<boolean> {
     form: isCluster ? CLUSTER_FORM : FULL_FORM,
     report,
     signal: interruption.signal,
-    natsServer: await findNatsServer({ dataDir: KEPT_DATA, searchPath, log, report }),
+    natsServer: await findServer(report),
     program: 'dist/main.js',
     ackWaitMs: undefined,
     maxBacklog: 5_000,

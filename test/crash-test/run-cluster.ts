@@ -1,12 +1,7 @@
-import { join } from 'node:path';
 import process from 'node:process';
-import { pino } from 'pino';
-import { findNatsServer } from '../../src/embedded/nats-binary.ts';
 import { ADMIN_API_KEY } from '../support/test-app.ts';
 import { CLUSTER } from './schedule.ts';
-import { Stack } from './stack.ts';
-
-const KEPT_DATA = join(import.meta.dirname, '../../.data');
+import { findServer, Stack } from './stack.ts';
 
 /** Starts the cluster of the crash test and keeps it running until a signal. Its data is deleted then. */
 async function main(): Promise<void> {
@@ -17,15 +12,9 @@ async function main(): Promise<void> {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, resolve);
   });
   report(`Starting ${[...CLUSTER.servers, ...CLUSTER.processes].join(', ')}…`);
-  const natsServer = await findNatsServer({
-    dataDir: KEPT_DATA,
-    searchPath: process.env['PATH'] ?? '',
-    log: pino({ level: 'warn' }),
-    report,
-  });
   const stack = await Stack.start({
     topology: CLUSTER,
-    natsServer,
+    natsServer: await findServer(report),
     program: 'dist/main.js',
     env: { LOG_LEVEL: 'warn', RETRY_SCHEDULE: '5s,30s,2m' },
     ackWaitMs: undefined,

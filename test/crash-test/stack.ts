@@ -1,4 +1,8 @@
+import { join } from 'node:path';
+import process from 'node:process';
 import { connect, type NatsConnection, nanos } from 'nats';
+import { pino } from 'pino';
+import { findNatsServer } from '../../src/embedded/nats-binary.ts';
 import { type EngineProcess, isReady, launchEngineProcess } from '../support/engine-process.ts';
 import { startTestNats } from '../support/nats.ts';
 import { startNatsCluster } from '../support/nats-cluster.ts';
@@ -37,6 +41,7 @@ export type Victim = {
 /** The nats-servers: one, or a cluster. */
 type Brokers = { readonly url: string; readonly victims: readonly Victim[]; stop(): Promise<void> };
 
+const KEPT_DATA = join(import.meta.dirname, '../../.data');
 const STREAMS = ['EVENTS', 'DELIVERIES'];
 const START_MS = 120_000;
 const KEEP_ACK_WAIT_MS = 500;
@@ -80,6 +85,10 @@ export class Stack {
     return stack;
   }
 
+  get topology(): Topology {
+    return this.#options.topology;
+  }
+
   /** URLs of the running processes, by name. */
   get urls(): ReadonlyMap<string, string> {
     return new Map([...this.#engines].map(([name, { url }]) => [name, url]));
@@ -120,7 +129,7 @@ export class Stack {
 
   /** Output of each process. */
   outputs(): [name: string, output: string][] {
-    return this.#options.topology.processes.map((name) => [
+    return this.topology.processes.map((name) => [
       name,
       `${this.#outputs.get(name) ?? ''}${this.#engines.get(name)?.output() ?? ''}`,
     ]);
@@ -162,7 +171,7 @@ export class Stack {
   }
 
   async #startEngines(): Promise<void> {
-    for (const name of this.#options.topology.processes) {
+    for (const name of this.topology.processes) {
       this.#ports.set(name, await findOwnPort());
       await this.#launch(name);
     }
@@ -177,13 +186,13 @@ export class Stack {
 
   async #launch(name: string): Promise<void> {
     const [role = ''] = name.split('-');
-    const { env, program, topology } = this.#options;
+    const { env, program } = this.#options;
     const services = { databaseUrl: this.postgres.url, nats: this.nats };
     const port = this.#ports.get(name) ?? (await findOwnPort());
     if (this.#isStopped) return;
     this.#engines.set(
       name,
-      launchEngineProcess(services, { port, program, env: { ...env, ...topology.env, ROLES: role } }),
+      launchEngineProcess(services, { port, program, env: { ...env, ...this.topology.env, ROLES: role } }),
     );
   }
 
@@ -232,4 +241,10 @@ async function startBrokers({ natsServer, topology }: StackOptions): Promise<Bro
   }
   const server = await startTestNats({ binary: natsServer });
   return { url: server.url, victims: [{ name: 'nats-server', ...server }], stop: () => server.stop() };
+}
+
+/** The path of a nats-server: the one on PATH, or one that is downloaded and kept. */
+export function findServer(report: (text: string) => void): Promise<string> {
+  const searchPath = process.env['PATH'] ?? '';
+  return findNatsServer({ dataDir: KEPT_DATA, searchPath, log: pino({ level: 'warn' }), report });
 }

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import { WeightedSemaphore } from '../../lib/semaphore.ts';
+import { ChangeSignal, WeightedSemaphore } from '../../lib/semaphore.ts';
 import { type Queueable, TenantQueue } from '../../lib/tenant-queue.ts';
 import type { Tracing } from '../../lib/tracing.ts';
 import type { JetStreamMessage, NatsClient } from '../../nats/connection.ts';
@@ -84,7 +84,8 @@ export class Sender {
   readonly #deps: HandlerDeps;
   readonly #count: (message: JetStreamMessage) => void;
   readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
-  #waitingForChange: (() => void)[] = [];
+  /** The intake has changed, or the sender stops. */
+  readonly #changed = new ChangeSignal();
   /** By delivery id. */
   readonly #inFlight = new Map<string, { readonly taken: TakenMessage; readonly done: Promise<void> }>();
   #running: Promise<void> | undefined;
@@ -140,7 +141,7 @@ export class Sender {
   async stop(): Promise<void> {
     this.#stopTaking.abort();
     // Ends the wait for room in a full intake.
-    this.#notifyChange();
+    this.#changed.notify();
     const timer = setTimeout(() => {
       this.#stopWorking.abort();
     }, STOP_MS);
@@ -159,7 +160,7 @@ export class Sender {
       signal: this.#stopTaking.signal,
       onMessage: (message) => this.#take(message),
     });
-    this.#notifyChange();
+    this.#changed.notify();
     await handling;
     for (const { message } of this.#intake.values()) this.#respond(message, { kind: 'nak' });
     await Promise.all([...this.#inFlight.values()].map(({ done }) => done));
@@ -180,8 +181,8 @@ export class Sender {
     const { tenant, subscriptionId: lane } = delivery;
     const bytes = message.data.length;
     this.#intake.add({ key: message.seq, tenant, lane, bytes, message, delivery, extendedAt: performance.now() });
-    this.#notifyChange();
-    while (this.#intake.isFull && !isStopping()) await this.#nextChange();
+    this.#changed.notify();
+    while (this.#intake.isFull && !isStopping()) await this.#changed.next();
   }
 
   /** Extends the ack deadlines of queued deliveries and of those in flight, so that JetStream does not redeliver them. */
@@ -198,23 +199,12 @@ export class Sender {
     while (!this.#stopTaking.signal.aborted) {
       const [taken] = this.#intake.take(ONE);
       if (taken === undefined) {
-        await this.#nextChange();
+        await this.#changed.next();
       } else {
-        this.#notifyChange();
+        this.#changed.notify();
         await this.#handle(taken);
       }
     }
-  }
-
-  /** Resolves when the intake changes, or the sender stops. */
-  #nextChange(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#waitingForChange.push(resolve);
-    });
-  }
-
-  #notifyChange(): void {
-    for (const resolve of this.#waitingForChange.splice(0)) resolve();
   }
 
   /** Resolves when the delivery has its permits and is in flight; until then no other delivery gets any. */
