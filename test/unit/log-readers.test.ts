@@ -1,42 +1,18 @@
-import type { JsMsg, NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { LogReaders } from '../../src/delivery-log/readers.ts';
-import type { NatsListener } from '../../src/nats/connection.ts';
-import { natsNames } from '../../src/nats/names.ts';
+import { createCoreNats } from '../support/core-nats.ts';
 
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => vi.useRealTimers());
 
-/** NATS core in memory: each message goes to all connected processes, the publisher included. */
 function createBus() {
-  const receivers = new Set<(data: Buffer) => void>();
+  const addProcess = createCoreNats();
   return () => {
-    let isConnected = true;
-    const listeners: NatsListener[] = [];
-    const nats = {
-      names: natsNames(),
-      broadcast: (_subject: string, body: Uint8Array) => {
-        if (isConnected) for (const receive of receivers) receive(Buffer.from(body));
-      },
-      open: (_kind: string, { data }: Pick<JsMsg, 'subject' | 'data'>) => Buffer.from(data),
-      listen: (listener: NatsListener) => void listeners.push(listener),
-    };
+    const { nats, open, connect, disconnect } = addProcess();
     const readers = new LogReaders({ nats, log: pino({ level: 'silent' }), now: Date.now });
-    const subscribe = (
-      _subject: string,
-      { callback }: { callback: (error: null, message: { data: Buffer }) => void },
-    ) =>
-      void receivers.add((data) => {
-        if (isConnected) callback(null, { data });
-      });
-    // `as`: the part of a connection that it uses.
-    for (const { onOpen } of listeners) onOpen?.({ subscribe } as unknown as NatsConnection);
-    const connect = () => {
-      isConnected = true;
-      for (const { onReady } of listeners) onReady?.();
-    };
-    return { readers, connect, disconnect: () => void (isConnected = false) };
+    open();
+    return { readers, connect, disconnect };
   };
 }
 

@@ -1,47 +1,22 @@
-import type { JsMsg, NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { expect, test, vi } from 'vitest';
 import { SenderPeers } from '../../src/delivery/sending/peers.ts';
-import type { NatsListener } from '../../src/nats/connection.ts';
-import { natsNames } from '../../src/nats/names.ts';
+import { createCoreNats } from '../support/core-nats.ts';
 
-/** NATS core in memory: each message goes to all connected senders, the publisher included. */
 function createBus() {
-  const receivers = new Set<(data: Buffer) => void>();
+  const addProcess = createCoreNats();
   let now = 0;
   return {
     advance: (ms: number) => void (now += ms),
     add: () => {
-      let isConnected = true;
-      const listeners: NatsListener[] = [];
+      const { nats, open, connect, disconnect } = addProcess();
       const metrics = new Registry();
-      const broadcast = (_subject: string, body: Uint8Array) => {
-        if (isConnected) for (const receive of receivers) receive(Buffer.from(body));
-      };
-      const nats = {
-        names: natsNames(),
-        broadcast,
-        open: (_kind: string, { data }: Pick<JsMsg, 'subject' | 'data'>) => Buffer.from(data),
-        listen: (listener: NatsListener) => void listeners.push(listener),
-      };
       const peers = new SenderPeers({ nats, log: pino({ level: 'silent' }), metrics, now: () => now });
-      const subscribe = (
-        _subject: string,
-        { callback }: { callback: (error: null, message: { data: Buffer }) => void },
-      ) =>
-        void receivers.add((data) => {
-          if (isConnected) callback(null, { data });
-        });
-      // `as`: the part of a connection that it uses.
-      for (const { onOpen } of listeners) onOpen?.({ subscribe } as unknown as NatsConnection);
-      const ready = () => {
-        isConnected = true;
-        for (const { onReady } of listeners) onReady?.();
-      };
-      ready();
+      open();
+      connect();
       const count = async () => (await metrics.getSingleMetric('webhooks_senders')?.get())?.values[0]?.value;
-      return { peers, count, ready, disconnect: () => void (isConnected = false) };
+      return { peers, count, ready: connect, disconnect };
     },
   };
 }

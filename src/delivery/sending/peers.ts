@@ -1,41 +1,31 @@
 import { randomUUID } from 'node:crypto';
-import type { NatsConnection } from 'nats';
-import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
-import type { NatsClient } from '../../nats/connection.ts';
+import { FORGET_AFTER_MS, Heartbeat, type HeartbeatOptions } from '../../nats/heartbeat.ts';
 
-type SenderPeersOptions = {
-  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'open' | 'listen'>;
-  readonly log: Logger;
+type SenderPeersOptions = HeartbeatOptions & {
   readonly metrics: Registry;
   /** In milliseconds; by default performance.now(). */
   readonly now?: () => number;
 };
 
-/** Interval of the announcements. */
-const INTERVAL_MS = 2_000;
-/** A sender that was not heard for this long does not count: three announcements, and a moment. */
-const FORGET_AFTER_MS = 7_000;
 /** Bounds memory; nobody runs as many. */
 const MAX_PEERS = 1_000;
 
 /**
- * The sender processes of the installation, on any machine, so that each takes its share of a limit. Each announces itself
- * over NATS core every 2 s, at once when it hears of a new one, and when it stops. One that is killed counts for 7 s.
+ * The sender processes of the installation, on any machine, so that each takes its share of a limit. Each has a heartbeat,
+ * and sends it at once when it hears of a new sender, and when it stops. One that is killed counts for 7 s.
  */
 export class SenderPeers {
-  readonly #options: SenderPeersOptions;
+  readonly #heartbeat: Heartbeat;
   readonly #id = randomUUID();
   readonly #now: () => number;
   /** When each other sender was heard last, by its id. */
   readonly #heardAt = new Map<string, number>();
-  #timer: NodeJS.Timeout | undefined;
   /** The number of senders with this one, and how many of them have a smaller id. */
   #position = { count: 1, rank: 0 };
 
   /** To be created before the client is started. */
   constructor(options: SenderPeersOptions) {
-    this.#options = options;
     this.#now = options.now ?? (() => performance.now());
     const count = () => this.#position.count;
     new Gauge({
@@ -47,9 +37,10 @@ export class SenderPeers {
         this.set(count());
       },
     });
-    options.nats.listen({
-      onOpen: (connection) => {
-        this.#receive(connection);
+    this.#heartbeat = new Heartbeat(options, {
+      kind: 'senders',
+      onBeat: (body) => {
+        this.#note(body);
       },
       onReady: () => {
         // While NATS was unavailable nobody could be heard.
@@ -60,14 +51,14 @@ export class SenderPeers {
   }
 
   start(): void {
-    this.#timer ??= setInterval(() => {
+    this.#heartbeat.start(() => {
       this.#announce(true);
       this.#forgetSilent();
-    }, INTERVAL_MS);
+    });
   }
 
   stop(): Promise<void> {
-    clearInterval(this.#timer);
+    this.#heartbeat.stop();
     this.#announce(false);
     return Promise.resolve();
   }
@@ -79,23 +70,7 @@ export class SenderPeers {
   }
 
   #announce(isRunning: boolean): void {
-    const { nats, log } = this.#options;
-    try {
-      nats.broadcast(nats.names.sendersSubject, Buffer.from(JSON.stringify({ id: this.#id, isRunning })));
-    } catch (error) {
-      log.debug({ err: error }, 'announcing this sender failed');
-    }
-  }
-
-  #receive(connection: NatsConnection): void {
-    const { nats, log } = this.#options;
-    connection.subscribe(nats.names.sendersSubject, {
-      callback: (error, message) => {
-        const body = error === null ? nats.open('senders', message) : undefined;
-        if (body !== undefined) this.#note(body);
-        else if (error !== null) log.warn({ err: error }, 'the subscription to other senders failed');
-      },
-    });
+    this.#heartbeat.send(JSON.stringify({ id: this.#id, isRunning }));
   }
 
   #note(body: Buffer): void {

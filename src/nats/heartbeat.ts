@@ -1,0 +1,78 @@
+import type { NatsConnection } from 'nats';
+import type { Logger } from 'pino';
+import type { NatsClient } from './connection.ts';
+
+export type HeartbeatOptions = {
+  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'open' | 'listen'>;
+  readonly log: Logger;
+};
+
+type HeartbeatRules = {
+  /** Each kind has its own subject. */
+  readonly kind: 'senders' | 'readers';
+  /** A beat of any process, this one included. */
+  readonly onBeat: (body: Buffer) => void;
+  /** When NATS becomes available: earlier beats of this process and of others may be lost. */
+  readonly onReady: () => void;
+};
+
+const INTERVAL_MS = 2_000;
+/** A process whose last beat is older is forgotten: three intervals, and a moment. */
+export const FORGET_AFTER_MS = 7_000;
+
+/**
+ * Messages over NATS core that tell the processes of an installation, on any machine, which of them are alive: every 2 s
+ * from `start` to `stop`, and whenever its owner sends one. Any of them can be lost.
+ */
+export class Heartbeat {
+  readonly #options: HeartbeatOptions & HeartbeatRules;
+  readonly #subject: string;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** To be created before the client is started. */
+  constructor(options: HeartbeatOptions, rules: HeartbeatRules) {
+    this.#options = { ...options, ...rules };
+    const { sendersSubject, readersSubject } = options.nats.names;
+    this.#subject = rules.kind === 'senders' ? sendersSubject : readersSubject;
+    options.nats.listen({
+      onOpen: (connection) => {
+        this.#receive(connection);
+      },
+      onReady: rules.onReady,
+    });
+  }
+
+  get isRunning(): boolean {
+    return this.#timer !== undefined;
+  }
+
+  /** Calls `beat`, which sends a message, every 2 s until `stop`. */
+  start(beat: () => void): void {
+    this.#timer ??= setInterval(beat, INTERVAL_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  send(body: string): void {
+    const { nats, log, kind } = this.#options;
+    try {
+      nats.broadcast(this.#subject, Buffer.from(body));
+    } catch (error) {
+      log.debug({ err: error, kind }, 'heartbeat failed');
+    }
+  }
+
+  #receive(connection: NatsConnection): void {
+    const { nats, log, kind, onBeat } = this.#options;
+    connection.subscribe(this.#subject, {
+      callback: (error, message) => {
+        const body = error === null ? nats.open(kind, message) : undefined;
+        if (body !== undefined) onBeat(body);
+        else if (error !== null) log.warn({ err: error, kind }, 'subscription to heartbeats failed');
+      },
+    });
+  }
+}
