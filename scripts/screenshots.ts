@@ -120,7 +120,9 @@ async function seed(app: App, url: string): Promise<Filtered> {
   };
   await subscribe({ tenant: 'acme', url: `${url}/orders/webhooks`, eventTypes: ['order.*'] });
   const subscriptionId = await subscribe({
-    ...{ tenant: 'acme', url: `${url}/finance/large-orders`, eventTypes: ['order.paid', 'invoice.*'] },
+    tenant: 'acme',
+    url: `${url}/finance/large-orders`,
+    eventTypes: ['order.paid', 'invoice.*'],
     filter: { currency: 'EUR', total: { $gte: 250 } },
   });
   await subscribe({ tenant: 'acme', url: `${url}/legacy-crm/in`, eventTypes: ['user.*', 'invoice.*'] });
@@ -129,7 +131,8 @@ async function seed(app: App, url: string): Promise<Filtered> {
   for (let index = 0; index < EVENTS; index += 1) {
     const data = {
       number: 4_200 + index,
-      ...{ currency: index % 7 === 0 ? 'USD' : 'EUR', total: (index * 37) % 400 },
+      currency: index % 7 === 0 ? 'USD' : 'EUR',
+      total: (index * 37) % 400,
       customer: { name: ['Ada', 'Grace', 'Edsger', 'Barbara'][index % 4], country: ['DE', 'US', 'NL'][index % 3] },
       items: [{ sku: `A-${100 + (index % 9)}`, quantity: 1 + (index % 3) }],
     };

@@ -13,9 +13,19 @@ afterEach(() => vi.unstubAllGlobals());
 
 function rowOf(number: number): LogRow {
   return {
-    ...{ id: `attempt-${number}`, cursor: `cursor-${number}`, number, startedAt: '', tenant: 'acme', eventType: 'a' },
-    ...{ status: 'SUCCESS', responseTimeMs: 1, payloadSizeBytes: 2, isTest: false },
-    ...{ url: 'https://example.com', subscriptionId: 's', deliveryId: `delivery-${number}` },
+    id: `attempt-${number}`,
+    cursor: `cursor-${number}`,
+    number,
+    startedAt: '',
+    tenant: 'acme',
+    eventType: 'a',
+    status: 'SUCCESS',
+    responseTimeMs: 1,
+    payloadSizeBytes: 2,
+    isTest: false,
+    url: 'https://example.com',
+    subscriptionId: 's',
+    deliveryId: `delivery-${number}`,
   };
 }
 

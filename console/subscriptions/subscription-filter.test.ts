@@ -3,8 +3,15 @@ import type { SubscriptionRowFragment } from '../generated/graphql.ts';
 import { readState, STATES, subscriptionMatches } from './subscription-filter.ts';
 
 const ROW: SubscriptionRowFragment = {
-  ...{ id: 's', url: 'https://Example.com/hooks', tenant: 'acme', description: 'Order service', eventTypes: ['*'] },
-  ...{ createdAt: '', updatedAt: '', isActive: true, circuit: { state: 'CLOSED' } },
+  id: 's',
+  url: 'https://Example.com/hooks',
+  tenant: 'acme',
+  description: 'Order service',
+  eventTypes: ['*'],
+  createdAt: '',
+  updatedAt: '',
+  isActive: true,
+  circuit: { state: 'CLOSED' },
 };
 
 test('a changed subscription belongs to the lists that the server would put it into', () => {

@@ -137,11 +137,15 @@ function viewerOf(row: FoundApiKey): Viewer | undefined {
     kind === 'KEY'
       ? { credentialId: id, subject: name, issuer: id }
       : {
-          ...{ credentialId: id, session: kind, subject: name === '' ? undefined : name },
+          credentialId: id,
+          session: kind,
+          subject: name === '' ? undefined : name,
           // Sessions that a console session creates end with the key, not with the console session.
           ...(kind === 'CONSOLE' && { issuer: row.issuer ?? undefined }),
-          ...{ expiresAt: row.expiresAt ?? new Date(0), hidesPayloads: row.hidesPayloads },
-          ...{ subscriptionIds: row.subscriptionIds ?? undefined, locale: row.locale ?? undefined },
+          expiresAt: row.expiresAt ?? new Date(0),
+          hidesPayloads: row.hidesPayloads,
+          subscriptionIds: row.subscriptionIds ?? undefined,
+          locale: row.locale ?? undefined,
         };
   switch (scope) {
     case 'ADMIN':

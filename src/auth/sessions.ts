@@ -50,8 +50,13 @@ export async function createPortalSession(
   if (problems.length > 0) throw new InvalidInputError(problems);
   const subscriptionIds = input.subscriptionIds?.map((id) => id.toLowerCase());
   return issue(database, viewer, {
-    ...{ kind: 'PORTAL', scope, name: subject ?? '', tenant: input.tenant ?? null },
-    ...{ ttlMs: ttlSeconds * 1_000, hidesPayloads: input.hidePayloads ?? false, locale: locale ?? null },
+    kind: 'PORTAL',
+    scope,
+    name: subject ?? '',
+    tenant: input.tenant ?? null,
+    ttlMs: ttlSeconds * 1_000,
+    hidesPayloads: input.hidePayloads ?? false,
+    locale: locale ?? null,
     ...(subscriptionIds && { subscriptionIds: [...new Set(subscriptionIds)] }),
   });
 }

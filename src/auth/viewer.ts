@@ -51,7 +51,9 @@ export function permissionsOf({ scope, session, issuer, subscriptionIds, hidesPa
   const write = admin || (scope === 'TENANT_WRITE' && !isCode);
   const read = write || (scope === 'TENANT_READ' && !isCode);
   return {
-    ...{ admin, write, read },
+    admin,
+    write,
+    read,
     publish: (write || scope === 'PUBLISH') && session !== 'PORTAL',
     payloads: hidesPayloads !== true,
     wholeTenant: subscriptionIds === undefined,

@@ -32,7 +32,10 @@ export function createLog({ level, roles, worker }: LogOptions): Log {
   const options = {
     level,
     base: {
-      ...{ pid: process.pid, hostname: hostname(), version: VERSION, roles: [...roles].join(',') },
+      pid: process.pid,
+      hostname: hostname(),
+      version: VERSION,
+      roles: [...roles].join(','),
       ...(worker !== undefined && { worker }),
     },
     timestamp: pino.stdTimeFunctions.isoTime,

@@ -27,30 +27,36 @@ type Place = { readonly path: string; readonly dataDir: string };
 
 const CAUSES: readonly Cause[] = [
   {
-    ...{ codes: ['EACCES', 'EPERM'], output: /Permission denied|Operation not permitted/i },
+    codes: ['EACCES', 'EPERM'],
+    output: /Permission denied|Operation not permitted/i,
     explain: (place) => explainForbidden(place),
   },
   {
-    ...{ codes: ['EROFS'], output: /Read-only file system/i },
+    codes: ['EROFS'],
+    output: /Read-only file system/i,
     explain: ({ dataDir }) =>
       `DATA_DIR (${dataDir}) is on a file system that is read-only: set it to a folder that can be written.`,
   },
   {
-    ...{ codes: ['ENOSPC', 'EDQUOT'], output: /No space left on device|Check free disk space|Disk quota exceeded/i },
+    codes: ['ENOSPC', 'EDQUOT'],
+    output: /No space left on device|Check free disk space|Disk quota exceeded/i,
     explain: ({ dataDir }) =>
       `The disk that DATA_DIR (${dataDir}) is on is full: make room there, or set DATA_DIR to a folder on another one.`,
   },
   {
-    ...{ codes: ['EMFILE', 'ENFILE'], output: /Too many open files|insufficient file descriptors/i },
+    codes: ['EMFILE', 'ENFILE'],
+    output: /Too many open files|insufficient file descriptors/i,
     explain: () => 'Too few files may be open at a time: raise the limit (ulimit -n) to 1024 or more.',
   },
   {
-    ...{ codes: ['EEXIST', 'ENOTDIR'], output: /Not a directory/i },
+    codes: ['EEXIST', 'ENOTDIR'],
+    output: /Not a directory/i,
     explain: ({ path, dataDir }) =>
       `${path} is not a folder: set DATA_DIR (${dataDir}) to a folder, or to a path where one can be made.`,
   },
   {
-    ...{ codes: ['ENOENT', 'ELOOP', 'ENAMETOOLONG', 'EISDIR', 'EIO'], output: /Input\/output error/i },
+    codes: ['ENOENT', 'ELOOP', 'ENAMETOOLONG', 'EISDIR', 'EIO'],
+    output: /Input\/output error/i,
     explain: ({ path, dataDir }) =>
       `${path} cannot be used: look at it, or set DATA_DIR (${dataDir}) to another folder.`,
   },

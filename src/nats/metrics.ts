@@ -13,14 +13,18 @@ const WAIT_MS = 1_000;
 /** Shows whether this process can use NATS. */
 export function watchConnection(metrics: Registry, bus: Pick<NatsClient, 'connected' | 'forged'>): void {
   new Gauge({
-    ...{ registers: [metrics], name: 'webhooks_nats_connected', aggregator: 'min' },
+    registers: [metrics],
+    name: 'webhooks_nats_connected',
+    aggregator: 'min',
     help: 'Whether this process is connected to NATS and has seen its streams, 0 or 1',
     collect() {
       this.set(bus.connected ? 1 : 0);
     },
   });
   new Counter({
-    ...{ registers: [metrics], name: 'webhooks_nats_forged_messages_total', labelNames: ['kind'] },
+    registers: [metrics],
+    name: 'webhooks_nats_forged_messages_total',
+    labelNames: ['kind'],
     help: 'Messages that were dropped because none of our processes had made them: in DELIVERIES, or announcements of attempts, senders or readers',
     collect() {
       this.reset();
@@ -41,7 +45,8 @@ export function watchStreams(
   });
   const readNow = async () => (bus.connected ? await depths() : undefined);
   new Gauge({
-    ...{ registers: [metrics], name: 'webhooks_nats_up' },
+    registers: [metrics],
+    name: 'webhooks_nats_up',
     help: 'Whether JetStream answered within a second when it was last asked, 0 or 1',
     async collect() {
       this.set((await readNow()) === undefined ? 0 : 1);
@@ -49,7 +54,10 @@ export function watchStreams(
   });
   for (const { name, help, label, field } of DEPTHS) {
     new Gauge({
-      ...{ registers: [metrics], name, help, labelNames: [label] },
+      registers: [metrics],
+      name,
+      help,
+      labelNames: [label],
       async collect() {
         this.reset();
         for (const depth of (await readNow()) ?? []) this.set({ [label]: depth[label] }, depth[field]);
@@ -67,20 +75,28 @@ type Shown = {
 
 const DEPTHS: readonly Shown[] = [
   {
-    ...{ name: 'webhooks_consumer_pending', label: 'consumer', field: 'pending' },
+    name: 'webhooks_consumer_pending',
+    label: 'consumer',
+    field: 'pending',
     help: 'Messages that JetStream has not delivered to any process yet: events for the dispatcher, deliveries for the sender',
   },
   {
-    ...{ name: 'webhooks_consumer_unacked', label: 'consumer', field: 'unacked' },
+    name: 'webhooks_consumer_unacked',
+    label: 'consumer',
+    field: 'unacked',
     help: 'Messages that are delivered and wait for their ack; for the sender, retries that wait for a short time are among them',
   },
   {
-    ...{ name: 'webhooks_stream_messages', label: 'stream', field: 'messages' },
+    name: 'webhooks_stream_messages',
+    label: 'stream',
+    field: 'messages',
     help: 'Messages in a stream; EVENTS keeps them for three days, dispatched or not, as long as it has room',
   },
-  { ...{ name: 'webhooks_stream_bytes', label: 'stream', field: 'bytes' }, help: 'What a stream takes on disk' },
+  { name: 'webhooks_stream_bytes', label: 'stream', field: 'bytes', help: 'What a stream takes on disk' },
   {
-    ...{ name: 'webhooks_stream_max_bytes', label: 'stream', field: 'maxBytes' },
+    name: 'webhooks_stream_max_bytes',
+    label: 'stream',
+    field: 'maxBytes',
     help: 'How many bytes a stream may take, after which it refuses messages; -1 without a limit',
   },
 ];
@@ -125,11 +141,13 @@ const messageCounts = perRegistry((metrics: Registry) => {
   const common = { registers: [metrics], labelNames: ['consumer'] };
   return {
     received: new Counter({
-      ...{ ...common, name: 'webhooks_messages_received_total' },
+      ...common,
+      name: 'webhooks_messages_received_total',
       help: 'Messages that JetStream has delivered to this process',
     }),
     redelivered: new Counter({
-      ...{ ...common, name: 'webhooks_messages_redelivered_total' },
+      ...common,
+      name: 'webhooks_messages_redelivered_total',
       help: 'Messages among them that had been delivered before, to whatever process; retries after short waits are among them',
     }),
   };

@@ -69,7 +69,10 @@ export function createDatabase(options: DatabaseOptions): Database {
   // The minimal errors leave out the arguments, which hold customers' data.
   const prisma = new PrismaClient({ adapter, errorFormat: 'minimal' });
   return {
-    ...{ pool, readPool, prisma, clock: new Clock() },
+    pool,
+    readPool,
+    prisma,
+    clock: new Clock(),
     renewConnections: () => {
       pools.renewConnections();
     },

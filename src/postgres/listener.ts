@@ -65,7 +65,9 @@ export class ChangeListener {
     const { url, onNotice, onGap, limits } = this.#options;
     const { pingEveryMs, answerWithinMs } = { ...LIMITS, ...limits };
     const { client, close } = await openSession(url, {
-      ...{ statementMs: answerWithinMs, answerMs: answerWithinMs, idleInTransactionMs: 0 },
+      statementMs: answerWithinMs,
+      answerMs: answerWithinMs,
+      idleInTransactionMs: 0,
       name: 'webhooks-engine changes',
     });
     const ended = new AbortController();

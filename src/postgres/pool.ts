@@ -168,14 +168,18 @@ export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database,
   ];
   const answers = cachedRead(() => pool.query('SELECT'), { waitMs: UP_WAIT_MS, freshMs: 0, staleMs: 0 });
   new Gauge({
-    ...{ registers, name: 'webhooks_postgres_up', aggregator: 'min' },
+    registers,
+    name: 'webhooks_postgres_up',
+    aggregator: 'min',
     help: 'Whether Postgres answered within a second, 0 or 1',
     async collect() {
       this.set((await answers()) === undefined ? 0 : 1);
     },
   });
   new Gauge({
-    ...{ registers, name: 'webhooks_postgres_connections', labelNames: ['pool', 'state'] },
+    registers,
+    name: 'webhooks_postgres_connections',
+    labelNames: ['pool', 'state'],
     help: 'Connections to Postgres that are used or idle, of those that deliver and those that answer GraphQL, 10 each at most',
     collect() {
       for (const [name, each] of pools) {
@@ -185,7 +189,9 @@ export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database,
     },
   });
   new Gauge({
-    ...{ registers, name: 'webhooks_postgres_waiting', labelNames: ['pool'] },
+    registers,
+    name: 'webhooks_postgres_waiting',
+    labelNames: ['pool'],
     help: 'Requests that wait in this process for a connection to Postgres',
     collect() {
       for (const [name, each] of pools) this.set({ pool: name }, each.waitingCount);

@@ -218,7 +218,10 @@ async function groupedSubscriptions(
     throw new InvalidInputError([{ path: 'groupBy', message: 'SUBSCRIPTION requires a tenant or subscriptionIds' }]);
   }
   const rows = await services.database.prisma.webhookSubscription.findMany({
-    ...{ where: { tenant }, select: { id: true }, orderBy: NEWEST_FIRST, take: MAX_GROUPED },
+    where: { tenant },
+    select: { id: true },
+    orderBy: NEWEST_FIRST,
+    take: MAX_GROUPED,
   });
   return rows.map(({ id }) => id);
 }

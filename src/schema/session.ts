@@ -146,7 +146,9 @@ builder.mutationFields((t) => ({
     errors: { types: [InvalidInputError, TooManySessionsError] },
     resolve: (_root, { input }, { services, viewer }) =>
       createPortalSession(services.database, viewer, {
-        ...{ ...input, ...matchTenant(viewer, input.tenant), scope: input.scope ?? 'TENANT_READ' },
+        ...input,
+        ...matchTenant(viewer, input.tenant),
+        scope: input.scope ?? 'TENANT_READ',
         ttlSeconds: input.ttlSeconds ?? DEFAULT_TTL_SECONDS,
       }),
   }),

@@ -98,7 +98,10 @@ builder.queryFields((t) => ({
       const last = args.last ?? DEFAULT_LAST;
       const where = await checkArguments(context, { filter, last, tenant: args.tenant, eventTypes: args.eventTypes });
       const events = await services.database.prisma.event.findMany({
-        ...{ where, select: EVENT_COLUMNS, orderBy: NEWEST_FIRST, take: last },
+        where,
+        select: EVENT_COLUMNS,
+        orderBy: NEWEST_FIRST,
+        take: last,
       });
       const results = [];
       for (const event of events) {

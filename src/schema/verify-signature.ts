@@ -104,7 +104,10 @@ builder.queryField('verifySignature', (t) =>
       const { subscription, startedAt } = await findSender(context, input);
       const { webhookId, webhookTimestamp, webhookSignature, receivedAt } = input;
       const received: ReceivedRequest = {
-        ...{ webhookId, webhookTimestamp, webhookSignature, body },
+        webhookId,
+        webhookTimestamp,
+        webhookSignature,
+        body,
         receivedAt: receivedAt ?? startedAt ?? new Date(context.services.database.clock.now()),
       };
       return verifySignature(

@@ -341,12 +341,10 @@ builder.mutationFields((t) => ({
     },
     resolve: async (_root, { id, input, ifUnchangedSince }, { services, viewer }) => ({
       subscription: await updateWebhookSubscription(services, {
-        ...{
-          id,
-          tenant: subscriptionScope(viewer, id),
-          settings: input,
-          ifUnchangedSince: ifUnchangedSince ?? undefined,
-        },
+        id,
+        tenant: subscriptionScope(viewer, id),
+        settings: input,
+        ifUnchangedSince: ifUnchangedSince ?? undefined,
       }),
     }),
   }),

@@ -71,7 +71,9 @@ export function readinessChecks({
 
 function createWorkerCheck(workers: NonNullable<HealthServices['workers']>): ReadinessCheck {
   return {
-    ...{ part: 'workers', title: 'a worker process', neededBy: EVERY_ROLE },
+    part: 'workers',
+    title: 'a worker process',
+    neededBy: EVERY_ROLE,
     findProblems: () => workers.findProblems(),
     findWarnings: () => workers.findWarnings?.() ?? [],
   };

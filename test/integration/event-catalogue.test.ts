@@ -184,7 +184,9 @@ describe('the catalogue', () => {
       expect(eventType).toEqual({ name: 'tried', description: '', schema: NUMBERS });
       const mismatch = { path: 'data.n', message: 'must be integer', code: 'EVENT_DATA_INVALID' };
       expect(trial).toEqual({
-        ...{ checkedCount: 28, rejectedCount: 3, isComplete: true },
+        checkedCount: 28,
+        rejectedCount: 3,
+        isComplete: true,
         samples: [
           { event: { id: 'tried5', tenant: 'tenant-1' }, reasons: [mismatch] },
           { event: { id: 'tried4', tenant: 'tenant-0' }, reasons: [mismatch] },
@@ -234,8 +236,13 @@ describe('the catalogue', () => {
     const addEvent = (tenant: string, type: string, at: Date) =>
       api.database.prisma.event.create({
         data: {
-          ...{ id: uuid7(at.getTime()), eventId: uuid7(at.getTime()), tenant, type },
-          ...{ occurredAt: at, createdAt: at, data: Buffer.from('1') },
+          id: uuid7(at.getTime()),
+          eventId: uuid7(at.getTime()),
+          tenant,
+          type,
+          occurredAt: at,
+          createdAt: at,
+          data: Buffer.from('1'),
         },
       });
     const keyOf = async (tenant: string) => {

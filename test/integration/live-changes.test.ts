@@ -51,7 +51,9 @@ describe('the machinery', () => {
       },
     );
     const reader: Reader = {
-      ...{ ids: [], cursors: [], error: undefined },
+      ids: [],
+      cursors: [],
+      error: undefined,
       close: async () => {
         await stream.return?.();
         await feeds.stop();
@@ -84,7 +86,12 @@ describe('the machinery', () => {
   }
 
   const rejection = (tenant = 'acme'): NewRejectedEvent => ({
-    ...{ id: uuid7(Date.now()), tenant, subject: 'x', reason: 'INVALID_JSON', message: 'x', sizeBytes: 1 },
+    id: uuid7(Date.now()),
+    tenant,
+    subject: 'x',
+    reason: 'INVALID_JSON',
+    message: 'x',
+    sizeBytes: 1,
   });
 
   async function reject(db: Queryable, rejections: readonly NewRejectedEvent[]): Promise<string[]> {

@@ -595,7 +595,8 @@ describe('a session of one webhook subscription, without payloads', () => {
         return waitFor(
           () => texts().every((text) => text.includes(`round-${round}`)) && all.text().includes('/fails'),
           {
-            ...{ what: 'both streams', timeoutMs: 2_000 },
+            what: 'both streams',
+            timeoutMs: 2_000,
           },
         );
       },

@@ -118,7 +118,9 @@ function createRecord() {
       await once(server, 'listening');
       const address = server.address();
       return {
-        ...{ targets, credentials, clients },
+        targets,
+        credentials,
+        clients,
         port: typeof address === 'object' ? (address?.port ?? 0) : 0,
         close: async () => {
           for (const socket of sockets) socket.destroy();

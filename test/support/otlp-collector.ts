@@ -72,7 +72,13 @@ function spansOf({ resourceSpans }: OtlpBody): CollectedSpan[] {
     const serviceName = String(toRecord(resource.attributes)['service.name']);
     return scopeSpans.flatMap(({ spans }) =>
       spans.map(({ name, kind, traceId, spanId, parentSpanId, links = [], attributes, status }) => ({
-        ...{ name, kind, traceId, spanId, parentSpanId, links, serviceName },
+        name,
+        kind,
+        traceId,
+        spanId,
+        parentSpanId,
+        links,
+        serviceName,
         attributes: toRecord(attributes),
         isError: status.code === 2,
       })),

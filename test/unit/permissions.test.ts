@@ -211,7 +211,9 @@ test('a scope with write access may read and publish as well, and only an admini
       credentialId: 'x',
     } as Viewer);
     expect({ payloads, wholeTenant, exchangeCode }).toEqual({
-      ...{ payloads: true, wholeTenant: true, exchangeCode: permissions.read },
+      payloads: true,
+      wholeTenant: true,
+      exchangeCode: permissions.read,
     });
     return Object.entries(permissions)
       .filter(([, may]) => may)
@@ -224,10 +226,16 @@ test('a scope with write access may read and publish as well, and only an admini
 test('a session of the portal neither publishes nor creates credentials, and a code permits nothing', () => {
   const writer = { scope: 'TENANT_WRITE', tenant: 'acme', credentialId: 'x' } as const;
   expect(permissionsOf({ ...writer, session: 'PORTAL' })).toMatchObject({
-    ...{ read: true, write: true, publish: false, admin: false, issueSessions: false, signIn: false },
+    read: true,
+    write: true,
+    publish: false,
+    admin: false,
+    issueSessions: false,
+    signIn: false,
   });
   expect(permissionsOf({ ...writer, session: 'PORTAL', subscriptionIds: [], hidesPayloads: true })).toMatchObject({
-    ...{ wholeTenant: false, payloads: false },
+    wholeTenant: false,
+    payloads: false,
   });
   const admin = { scope: 'ADMIN', credentialId: 'x', issuer: 'x' } as const;
   expect(permissionsOf({ ...admin, session: 'CONSOLE' })).toMatchObject({

@@ -73,7 +73,8 @@ it.each(['', 'abc', 'v2,abc', 'v1=abc', 'v1,abc', `v1,${'A'.repeat(44)}`])(
   'the signature "%s" is malformed',
   async (webhookSignature) => {
     expect(await outcomeOf({ ...signed(CURRENT), webhookSignature })).toMatchObject({
-      ...{ codes: ['MALFORMED_HEADER'], secretId: null },
+      codes: ['MALFORMED_HEADER'],
+      secretId: null,
     });
   },
 );
