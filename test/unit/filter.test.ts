@@ -1,6 +1,7 @@
 import { describe, expect, it, test } from 'vitest';
 import { compileFilter, failedPaths } from '../../src/events/matching/filter.ts';
 import { validateFilter } from '../../src/events/matching/filter-validation.ts';
+import { leastCpuMs } from '../support/cpu-time.ts';
 import { evaluate, randomCase } from '../support/filter-reference.ts';
 
 const DATA = {
@@ -238,9 +239,9 @@ describe('hostile data', () => {
     compileFilter(filter)(data(50), budget);
     const spent = 100_000 - budget.left;
     expect(spent / 50).toBeGreaterThan(5);
-    const began = performance.now();
-    expect(compileFilter(filter)(data(260_000))).toBe(false);
-    expect(performance.now() - began).toBeLessThan(250);
+    const many = data(260_000);
+    expect(compileFilter(filter)(many)).toBe(false);
+    expect(leastCpuMs(() => compileFilter(filter)(many))).toBeLessThan(250);
   });
 
   it('has the same step limit for listing the failed conditions as for matching', () => {

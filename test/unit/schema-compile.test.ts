@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { compileSchema, findSchemaProblems, type Mismatch } from '../../src/events/catalogue/compile.ts';
 import { SchemaThread } from '../../src/events/catalogue/schema-thread.ts';
 import { describeMismatch } from '../../src/events/catalogue/validator.ts';
+import { leastCpuMs } from '../support/cpu-time.ts';
 
 const USER = {
   type: 'object',
@@ -75,11 +76,10 @@ it('data with millions of problems is rejected quickly, for the first of them', 
   const required = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
   const { check } = compileSchema({ type: 'array', items: { type: 'object', required } });
   const data = Array.from({ length: 350_000 }, () => ({}));
-  const began = performance.now();
   const problems = [{ path: 'data.0', message: "must have required property 'a'" }];
   expect(check(data)).toEqual({ problems, count: 1 });
   // A list of all problems would take 500 ms and more.
-  expect(performance.now() - began).toBeLessThan(50);
+  expect(leastCpuMs(() => check(data))).toBeLessThan(50);
 });
 
 describe('a schema', () => {
