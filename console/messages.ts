@@ -29,6 +29,9 @@ export const messages = {
   hideValues: 'Hide values',
   showValues: 'Show values',
   hiddenText: (characters: number) => `${count(characters)} characters are hidden.`,
+  removeFilter: (name: string, value: string) => `Show all, not only ${name} ${value}`,
+  typeFilter: 'Event type, such as order.*',
+  noMatch: 'Nothing matches this filter',
   none: '–',
   hidden: 'Hidden in this session.',
 
@@ -105,6 +108,7 @@ export const messages = {
     label: 'Id of anything, or name of an event type or a tenant',
     placeholder: 'Paste an id',
     nothing: 'Nothing has this id or name.',
+    orRejected: 'A message that is no valid event has no id here, but a reason:',
     delivery: 'Delivery',
     attempt: 'Attempt',
     eventType: 'Event type',

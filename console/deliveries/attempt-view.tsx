@@ -1,7 +1,8 @@
-import type { ReactNode } from 'react';
+import { type ReactNode, useState } from 'react';
 import type { AttemptDetailsFragment } from '../generated/graphql.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
+import { Button } from '../ui/button.tsx';
 import { bytes } from '../ui/format.ts';
 import { Id } from '../ui/id.tsx';
 import { RedactionSwitch } from '../ui/redaction-switch.tsx';
@@ -9,7 +10,9 @@ import { Body } from '../ui/text-block.tsx';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import styles from './attempt-view.module.css';
 import { headerLines } from './curl.ts';
+import { verifySignatureWords } from './messages.ts';
 import { useRequestBody } from './use-request-body.ts';
+import { VerifySignature } from './verify-signature.tsx';
 
 const words = messages.delivery;
 
@@ -26,14 +29,7 @@ export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragm
           </p>
         )}
         <Headers headers={attempt.requestHeaders} />
-        {attempt.signingSecretIds.length > 0 && (
-          <p className={styles.signed}>
-            {words.signedWith}{' '}
-            {attempt.signingSecretIds.map((id) => (
-              <Id key={id} value={id} length={24} />
-            ))}
-          </p>
-        )}
+        {attempt.signingSecretIds.length > 0 && <Signed attempt={attempt} />}
         <Part title={words.body} note={<RedactionSwitch />}>
           <RequestBody attemptId={attempt.id} />
         </Part>
@@ -57,6 +53,27 @@ export function AttemptView({ attempt }: { readonly attempt: AttemptDetailsFragm
           </>
         )}
       </Side>
+    </div>
+  );
+}
+
+/** The secrets that signed the request, and what verifies it. */
+function Signed({ attempt: { id: attemptId, signingSecretIds } }: { readonly attempt: AttemptDetailsFragment }) {
+  const { hidesPayloads } = useViewer();
+  const [isVerifying, setVerifying] = useState(false);
+  return (
+    <div className={styles.signed}>
+      {words.signedWith}{' '}
+      {signingSecretIds.map((id) => (
+        <Id key={id} value={id} length={24} />
+      ))}
+      {/* The server refuses it to sessions that may not see bodies. */}
+      {!hidesPayloads && (
+        <Button kind="quiet" onClick={() => setVerifying(true)}>
+          {verifySignatureWords.title}
+        </Button>
+      )}
+      {isVerifying && <VerifySignature attemptId={attemptId} onClose={() => setVerifying(false)} />}
     </div>
   );
 }

@@ -12,9 +12,11 @@ import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
+import { FilterChip } from '../ui/filter-chip.tsx';
 import type { Column } from '../ui/grid.tsx';
 import { DeliveryOutcome } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
+import { SearchField } from '../ui/search-field.tsx';
 import { Segments } from '../ui/segments.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
@@ -73,9 +75,11 @@ export function DeliveriesPage() {
   const isWide = useIsWide();
   const status = readStatus(params.get('status'));
   const subscription = params.get('subscription');
+  const type = params.get('type')?.trim() ?? '';
   const filter = {
     ...useTenantFilter(params.get('tenant')),
     ...(subscription !== null && { subscriptionIds: [subscription] }),
+    ...(type !== '' && { eventTypes: [type] }),
   };
   const pages = usePages({
     query: DeliveryListDocument,
@@ -96,6 +100,14 @@ export function DeliveriesPage() {
   return (
     <>
       <PageTitle title={texts.title}>
+        {subscription !== null && (
+          <FilterChip
+            name={words.subscription}
+            value={subscription}
+            onRemove={() => setParams({ subscription: undefined })}
+          />
+        )}
+        <SearchField label={messages.typeFilter} value={type} onChange={(text) => setParams({ type: text })} />
         <Segments
           label={messages.columns.status}
           value={status ?? ''}
@@ -114,7 +126,13 @@ export function DeliveriesPage() {
           rowKey={({ id }) => id}
           openKey={open}
           onOpen={({ id }) => (isWide ? setParams({ delivery: id, attempt: undefined }) : navigate(paths.delivery(id)))}
-          empty={<EmptyState title={texts.empty}>{texts.emptyHint}</EmptyState>}
+          empty={
+            status === undefined && type === '' && subscription === null ? (
+              <EmptyState title={texts.empty}>{texts.emptyHint}</EmptyState>
+            ) : (
+              <EmptyState title={messages.noMatch} />
+            )
+          }
         />
         <OpenDelivery />
       </div>

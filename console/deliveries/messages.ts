@@ -5,3 +5,27 @@ export const deliveriesWords = {
   emptyHint: 'A delivery is created for each subscription that matches an event.',
   all: 'All',
 } as const;
+
+export const verifySignatureWords = {
+  title: 'Verify signature',
+  hint: 'Paste the request as the receiver got it. The server verifies it as the receiver’s library does; no secret leaves the server.',
+  headers: 'Headers',
+  headersHint: 'With webhook-id, webhook-timestamp and webhook-signature, one on each line or as JSON.',
+  body: 'Body',
+  bodyHint: 'The raw body, before it was parsed. A body that was parsed and written again has another signature.',
+  encoding: 'The body is',
+  asText: 'text',
+  asBase64: 'base64, for bytes that pasting changes',
+  verify: 'Verify',
+  missing: (names: readonly string[]) => `Missing: ${names.join(', ')}.`,
+  valid: 'Valid: a receiver with the secret accepts this request',
+  invalid: 'Not valid: a receiver rejects this request',
+  signedWith: 'Signed with',
+  failures: {
+    BODY_DIFFERS: 'Another body.',
+    MALFORMED_HEADER: 'Malformed header.',
+    NO_MATCHING_SECRET: 'No secret matches.',
+    SECRET_EXPIRED: 'The secret had expired.',
+    TIMESTAMP_OUTSIDE_TOLERANCE: 'Wrong time.',
+  },
+} as const;

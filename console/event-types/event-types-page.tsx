@@ -1,12 +1,16 @@
 import { useState } from 'react';
-import { EventTypeListDocument, type EventTypeRowFragment } from '../generated/graphql.ts';
+import { useQuery } from 'urql';
+import { EventTypeListDocument, type EventTypeListQuery, ObservedEventTypesDocument } from '../generated/graphql.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
+import { Facts } from '../ui/facts.tsx';
+import { count } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
 import { JsonView } from '../ui/json-view.tsx';
 import { Link } from '../ui/link.tsx';
@@ -19,9 +23,12 @@ import { usePages } from '../ui/use-pages.ts';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import styles from './event-types-page.module.css';
 import { catalogueWords as words } from './messages.ts';
-import { PutEventType } from './put-event-type.tsx';
+import { ObservedTypes } from './observed-types.tsx';
+import { type EditedType, PutEventType } from './put-event-type.tsx';
 
-const COLUMNS: readonly Column<EventTypeRowFragment>[] = [
+type Row = EventTypeListQuery['eventTypes']['nodes'][number];
+
+const COLUMNS: readonly Column<Row>[] = [
   {
     key: 'name',
     header: messages.columns.type,
@@ -43,10 +50,26 @@ const COLUMNS: readonly Column<EventTypeRowFragment>[] = [
       schema == null ? <Mark tone="neutral">{words.anyData}</Mark> : <Mark tone="success">{words.checked}</Mark>,
   },
   {
+    key: 'subscriptions',
+    header: words.subscriptions,
+    width: '96px',
+    align: 'end',
+    from: 620,
+    cell: ({ subscriptionCount }) => <span title={words.subscriptionsHint}>{countOrNone(subscriptionCount)}</span>,
+  },
+  {
+    key: 'last',
+    header: words.lastEvent,
+    width: '92px',
+    align: 'end',
+    from: 420,
+    cell: ({ lastEventAt }) => (lastEventAt == null ? messages.none : <Time at={lastEventAt} />),
+  },
+  {
     key: 'archived',
     header: messages.columns.status,
-    width: '92px',
-    from: 620,
+    width: '72px',
+    from: 760,
     cell: ({ isArchived }) => (isArchived ? words.archived : words.listed),
   },
   {
@@ -54,72 +77,109 @@ const COLUMNS: readonly Column<EventTypeRowFragment>[] = [
     header: words.changed,
     width: '92px',
     align: 'end',
-    from: 760,
+    from: 900,
     cell: ({ updatedAt }) => <Time at={updatedAt} />,
   },
 ];
 
-/** The event catalogue by name; the address has the open entry. */
+function countOrNone(number: number | null | undefined): string {
+  return number == null ? messages.none : count(number);
+}
+
+/** The event catalogue by name, and the types that it lacks; the address has the list and the open entry. */
 export function EventTypesPage() {
   const [params, setParams] = useUrlParams();
   const { isAdmin } = useViewer();
-  const [edited, setEdited] = useState<EventTypeRowFragment | 'new'>();
-  const includeArchived = params.get('archived') === 'yes';
+  const tenant = useTenantFilter();
+  const [edited, setEdited] = useState<EditedType>();
+  const list = params.get('list') ?? '';
   const pages = usePages({
     query: EventTypeListDocument,
-    variables: { filter: { includeArchived } },
+    variables: { filter: { includeArchived: list === 'archived' }, ...tenant },
     pageOf: (data) => data.eventTypes,
   });
+  const [{ data: observed }, readObserved] = useQuery({ query: ObservedEventTypesDocument, variables: tenant });
+  // Undefined for a session of some subscriptions, which may not read it.
+  const unlisted = observed?.observedEventTypes;
   const open = pages.rows.find(({ name }) => name === params.get('type'));
-  const close = () => setParams({ type: undefined });
   return (
     <>
       <PageTitle title={words.title}>
         <Segments
-          label={messages.columns.status}
-          value={includeArchived ? 'yes' : ''}
-          onChange={(archived) => setParams({ archived })}
+          label={words.list}
+          value={list}
+          onChange={(next) => setParams({ list: next })}
           options={[
             { value: '', name: words.listed },
-            { value: 'yes', name: words.withArchived },
+            { value: 'archived', name: words.withArchived },
+            ...(unlisted === undefined ? [] : [{ value: 'unlisted', name: words.unlistedCount(unlisted.length) }]),
           ]}
         />
         {isAdmin && (
-          <Button kind="primary" icon="plus" onClick={() => setEdited('new')}>
+          <Button kind="primary" icon="plus" onClick={() => setEdited({})}>
             {words.add}
           </Button>
         )}
       </PageTitle>
-      <PagedGrid
-        label={words.label}
-        columns={COLUMNS}
-        pages={pages}
-        rowKey={({ name }) => name}
-        onOpen={({ name }) => setParams({ type: name })}
-        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
-      />
+      {list === 'unlisted' ? (
+        unlisted !== undefined && (
+          <ObservedTypes types={unlisted} onAdd={isAdmin ? (name) => setEdited({ name }) : undefined} />
+        )
+      ) : (
+        <PagedGrid
+          label={words.label}
+          columns={COLUMNS}
+          pages={pages}
+          rowKey={({ name }) => name}
+          onOpen={({ name }) => setParams({ type: name })}
+          empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+        />
+      )}
       {open !== undefined && edited === undefined && (
-        <Dialog title={visibleLine(open.name)} onClose={close}>
-          <div className={styles.details}>
-            {open.description !== '' && <p>{visibleText(open.description)}</p>}
-            {open.schema == null ? <p>{words.noSchema}</p> : <JsonView value={open.schema} label={words.schema} />}
-            <div className={styles.actions}>
-              <Link to={paths.events({ type: open.name })}>{words.events}</Link>
-              {isAdmin && <Button onClick={() => setEdited(open)}>{words.edit}</Button>}
-            </div>
-          </div>
-        </Dialog>
+        <EventTypeDetails
+          row={open}
+          onClose={() => setParams({ type: undefined })}
+          onEdit={isAdmin ? () => setEdited({ name: open.name, entry: open }) : undefined}
+        />
       )}
       {edited !== undefined && (
         <PutEventType
-          initial={edited === 'new' ? undefined : edited}
+          initial={edited}
           onClose={() => setEdited(undefined)}
           onSaved={() => {
             setEdited(undefined);
             pages.refresh();
+            readObserved({ requestPolicy: 'network-only' });
           }}
         />
       )}
     </>
+  );
+}
+
+type DetailsProps = {
+  readonly row: Row;
+  readonly onClose: () => void;
+  /** Undefined for those who cannot change the catalogue. */
+  readonly onEdit: (() => void) | undefined;
+};
+
+function EventTypeDetails({ row, onClose, onEdit }: DetailsProps) {
+  return (
+    <Dialog title={visibleLine(row.name)} onClose={onClose}>
+      {row.description !== '' && <p>{visibleText(row.description)}</p>}
+      <Facts
+        facts={[
+          { name: words.subscriptions, value: countOrNone(row.subscriptionCount) },
+          row.lastEventAt != null && { name: words.lastEvent, value: <Time at={row.lastEventAt} /> },
+          row.isArchived && { name: messages.columns.status, value: words.archived },
+        ]}
+      />
+      {row.schema == null ? <p>{words.noSchema}</p> : <JsonView value={row.schema} label={words.schema} />}
+      <div className={styles.actions}>
+        <Link to={paths.events({ type: row.name })}>{words.events}</Link>
+        {onEdit !== undefined && <Button onClick={onEdit}>{words.edit}</Button>}
+      </div>
+    </Dialog>
   );
 }

@@ -1,21 +1,55 @@
+import { count } from '../ui/format.ts';
+
 export const catalogueWords = {
   title: 'Event catalogue',
   label: 'Event types by name',
+  list: 'Event types',
   listed: 'Listed',
   archived: 'Archived',
   withArchived: 'With archived ones',
   archivedHint: 'New subscriptions cannot select an archived type; its events are delivered as before.',
   description: 'Description',
   schema: 'Schema',
-  schemaHint:
-    'JSON Schema, draft 2020-12. From now on, events whose data does not match are rejected. Empty: any data.',
+  schemaHint: 'JSON Schema, draft 2020-12. Once saved, events whose data does not match are rejected. Empty: any data.',
   anyData: 'any data',
   checked: 'checked',
   noSchema: 'Without a schema, any data is valid.',
   changed: 'Changed',
+  subscriptions: 'Subscriptions',
+  subscriptionsHint: 'Webhook subscriptions that select the type, by its name or a prefix, also inactive ones.',
+  lastEvent: 'Last event',
   add: 'Add an event type',
   edit: 'Edit',
   events: 'Events of this type',
   empty: 'The catalogue is empty',
-  emptyHint: 'Events of types that are not listed are delivered without a check of their data.',
+  emptyHint:
+    'Events of types that are not listed are delivered without a check of their data. Once there is an entry, subscriptions can select listed types only.',
+  tryIt: 'Try on past events',
+  unlisted: 'Not listed',
+  unlistedCount: (types: number) => `Not listed (${count(types)}${types < MAX_OBSERVED ? '' : ' or more'})`,
+  unlistedLabel: 'Types of the events of the last 7 days that are not in the catalogue',
+  noUnlisted: 'Every event type is listed',
+  noUnlistedHint: 'No event of the last 7 days has a type that is not in the catalogue.',
+  addThis: 'Add',
 } as const;
+
+/** The server returns no more. */
+const MAX_OBSERVED = 250;
+
+export const trialWords = {
+  label: 'Past events that the schema would reject',
+  none: 'No event of this type is stored, so there is nothing to try the schema on.',
+  passed: (checked: number, isComplete: boolean) =>
+    checked === 1 && isComplete
+      ? 'The only stored event matches the schema.'
+      : `All of the ${scopeOf(checked, isComplete)} match the schema.`,
+  rejected: (rejected: number, checked: number, isComplete: boolean) =>
+    `${count(rejected)} of the ${scopeOf(checked, isComplete)} would have been rejected.`,
+  newest: (samples: number) => `The newest ${count(samples)}:`,
+  more: (reasons: number) => `${count(reasons)} more`,
+  nothingSaved: 'Nothing is saved yet.',
+} as const;
+
+function scopeOf(checked: number, isComplete: boolean): string {
+  return isComplete ? `${count(checked)} stored events` : `newest ${count(checked)} events`;
+}

@@ -8,6 +8,7 @@ import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import type { Column } from '../ui/grid.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
+import { SearchField } from '../ui/search-field.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { liveRows, usePages } from '../ui/use-pages.ts';
@@ -41,10 +42,10 @@ const COLUMNS: readonly Column<EventRowFragment>[] = [
 
 /** Events, newest first; the address has the filter by tenant and type. */
 export function EventsPage() {
-  const [params] = useUrlParams();
+  const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
-  const type = params.get('type');
-  const filter = { ...useTenantFilter(params.get('tenant')), ...(type !== null && { eventTypes: [type] }) };
+  const type = params.get('type')?.trim() ?? '';
+  const filter = { ...useTenantFilter(params.get('tenant')), ...(type !== '' && { eventTypes: [type] }) };
   const pages = usePages({
     query: EventListDocument,
     variables: { filter },
@@ -61,7 +62,9 @@ export function EventsPage() {
   const texts = eventsWords;
   return (
     <>
-      <PageTitle title={texts.title} />
+      <PageTitle title={texts.title}>
+        <SearchField label={messages.typeFilter} value={type} onChange={(text) => setParams({ type: text })} />
+      </PageTitle>
       <PagedGrid
         label={texts.label}
         columns={COLUMNS}
@@ -69,9 +72,13 @@ export function EventsPage() {
         rowKey={keyOf}
         onOpen={(row) => navigate(paths.event(row.tenant, row.id))}
         empty={
-          <EmptyState title={texts.empty} command={PUBLISH_EXAMPLE}>
-            {texts.emptyHint}
-          </EmptyState>
+          type === '' ? (
+            <EmptyState title={texts.empty} command={PUBLISH_EXAMPLE}>
+              {texts.emptyHint}
+            </EmptyState>
+          ) : (
+            <EmptyState title={messages.noMatch} />
+          )
         }
       />
     </>

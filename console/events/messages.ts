@@ -1,3 +1,5 @@
+import { count } from '../ui/format.ts';
+
 export const eventWords = {
   title: 'Event',
   notFound: 'There is no event with this id',
@@ -40,4 +42,10 @@ export const eventsWords = {
   empty: 'No event yet',
   emptyHint: 'Services publish events to NATS. Publish one over GraphQL:',
   type: 'Event type',
+} as const;
+
+export const deliverTheseWords = {
+  deliver: (events: number) => (events === 1 ? 'Deliver this event' : `Deliver these ${count(events)} events`),
+  delivered: (deliveries: number) =>
+    `${deliveries === 1 ? 'One delivery was' : `${count(deliveries)} deliveries were`} created.`,
 } as const;

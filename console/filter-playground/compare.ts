@@ -1,5 +1,9 @@
 import type { FilterResultsQuery } from '../generated/graphql.ts';
 
+const HAS_MEMBER = { member: { $exists: true } };
+/** The server takes no filter without a condition. */
+export const MATCHES_EVERYTHING = { $or: [HAS_MEMBER, { $not: HAS_MEMBER }] };
+
 export type EventResult = FilterResultsQuery['testFilterOnEvents'][number] & {
   /** The difference to the saved filter. */
   readonly change: 'gained' | 'lost' | undefined;

@@ -25,7 +25,7 @@ import { Mark } from '../ui/outcome.tsx';
 import { EmptyState, ObjectState, problemsOf, SkeletonRows } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
-import { compareResults, type EventResult, textOfFilter } from './compare.ts';
+import { compareResults, type EventResult, MATCHES_EVERYTHING, textOfFilter } from './compare.ts';
 import styles from './filter-playground-page.module.css';
 import { filterPlaygroundWords as words } from './messages.ts';
 import { SaveFilter } from './save-filter.tsx';
@@ -33,7 +33,6 @@ import { SaveFilter } from './save-filter.tsx';
 const names = messages.columns;
 /** Each test evaluates 200 events. */
 const TYPING_PAUSE_MS = 400;
-const MATCHES_EVERYTHING = {};
 
 const COLUMNS: readonly Column<EventResult>[] = [
   {

@@ -33,9 +33,6 @@ export const filterPlaygroundWords = {
     events === 1
       ? 'One of the latest events matches the new filter only. It was not delivered.'
       : `${count(events)} of the latest events match the new filter only. They were not delivered.`,
-  deliverMissed: (events: number) => (events === 1 ? 'Deliver this event' : `Deliver these ${count(events)} events`),
-  deliveredMissed: (deliveries: number) =>
-    `${deliveries === 1 ? 'One delivery was' : `${count(deliveries)} deliveries were`} created.`,
   removed: 'Removed',
   added: 'Added',
 } as const;

@@ -1,14 +1,13 @@
 import { useState } from 'react';
 import { useClient } from 'urql';
+import { DeliverThese } from '../events/deliver-these.tsx';
 import {
-  DeliverEventsDocument,
   FilteredSubscriptionDocument,
   type SubscriptionSettingsFragment,
   UpdateSubscriptionDocument,
 } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
-import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Diff } from '../ui/diff.tsx';
 import { Form, FormButtons } from '../ui/field.tsx';
@@ -41,7 +40,17 @@ export function SaveFilter({ subscription, filter, gained, onClose }: SaveFilter
     else await client.query(FilteredSubscriptionDocument, { id }, { requestPolicy: 'network-only' }).toPromise();
     setBusy(false);
   };
-  if (missed !== undefined) return <Saved subscriptionId={id} missed={missed} onClose={onClose} />;
+  if (missed !== undefined) {
+    return (
+      <DeliverThese
+        title={words.saved}
+        text={missed.length > 0 ? words.missed(missed.length) : words.saveHint}
+        subscriptionId={id}
+        eventIds={missed}
+        onClose={onClose}
+      />
+    );
+  }
   const isConflict = action.failure?.code === 'SUBSCRIPTION_CHANGED';
   return (
     <Dialog title={words.saveTitle} onClose={onClose}>
@@ -57,53 +66,6 @@ export function SaveFilter({ subscription, filter, gained, onClose }: SaveFilter
           after={textOfFilter(filter) || words.noFilter}
           words={words}
         />
-      </Form>
-    </Dialog>
-  );
-}
-
-type SavedProps = {
-  readonly subscriptionId: string;
-  /** Ids of events. */
-  readonly missed: readonly string[];
-  readonly onClose: () => void;
-};
-
-function Saved({ subscriptionId, missed, onClose }: SavedProps) {
-  const action = useAction(DeliverEventsDocument, (data) => data.deliverEvents);
-  const [created, setCreated] = useState<number>();
-  const deliver = async () => {
-    const payload = await action.run({ input: { subscriptionId, eventIds: [...missed] } });
-    if (payload !== undefined) setCreated(payload.deliveries.length);
-  };
-  const canDeliver = missed.length > 0 && created === undefined;
-  return (
-    <Dialog title={words.saved} onClose={onClose}>
-      <Form
-        onSubmit={canDeliver ? deliver : onClose}
-        failure={action.failure}
-        actions={
-          canDeliver ? (
-            <FormButtons
-              submit={words.deliverMissed(missed.length)}
-              isDisabled={action.isRunning}
-              dismiss={messages.close}
-              onDismiss={onClose}
-            />
-          ) : (
-            <Button kind="primary" type="submit">
-              {messages.done}
-            </Button>
-          )
-        }
-      >
-        <p role="status">
-          {created !== undefined
-            ? words.deliveredMissed(created)
-            : missed.length > 0
-              ? words.missed(missed.length)
-              : words.saveHint}
-        </p>
       </Form>
     </Dialog>
   );

@@ -29,6 +29,11 @@ const EMBEDDED = [
   'TenantFigures',
   'DeliverEventsPayload',
   'AuditActor',
+  'EventTypeTrial',
+  'RejectedSample',
+  'ReplaySkips',
+  'SignatureFailure',
+  'VerifySignatureResult',
 ];
 const PAGES = [
   'Attempt',

@@ -9,7 +9,8 @@ import styles from './filter-field.module.css';
 type FilterFieldProps = {
   readonly value: string;
   readonly onChange: (value: string) => void;
-  readonly known: KnownValues;
+  /** Called while completions are shown only. */
+  readonly known: () => KnownValues;
   readonly problems: readonly string[];
   readonly onLeave: () => void;
   readonly ref: Ref<HTMLInputElement>;
@@ -20,7 +21,7 @@ export function FilterField({ value, onChange, known, problems, onLeave, ref }: 
   const id = useId();
   const [caret, setCaret] = useState<number>();
   const [chosen, setChosen] = useState(-1);
-  const offered = caret === undefined ? [] : completions(value, caret, known);
+  const offered = caret === undefined ? [] : completions(value, caret, known());
   const isOpen = offered.length > 0;
 
   const take = (index: number, input: HTMLInputElement) => {

@@ -81,7 +81,7 @@ export function LiveLogPage() {
           onOpen={open}
           onKey={onKey}
           onEnd={isPaused ? undefined : log.loadOlder}
-          inserted={isPaused ? 0 : log.appended}
+          inserted={isPaused ? 0 : log.rows.appended}
           empty={
             phase === 'loading' ? (
               <SkeletonRows count={16} />
@@ -124,12 +124,13 @@ function useLog(query: string) {
   const tenant = useActingTenant();
   const { log, problems } = useMemo(() => {
     const parsed = parseFilter(query, openedAt);
-    const matches = (row: LogRow) => parsed.words.every((word) => textOf(row).includes(word));
+    const matches = (row: LogRow) => {
+      if (parsed.words.length === 0) return true;
+      const text = textOf(row);
+      return parsed.words.every((word) => text.includes(word));
+    };
     return {
-      log: new LiveLog(
-        { ...parsed.filter, ...(tenant !== undefined && { tenant }) },
-        parsed.words.length === 0 ? undefined : matches,
-      ),
+      log: new LiveLog({ ...parsed.filter, ...(tenant !== undefined && { tenant }) }, matches),
       problems: parsed.problems,
     };
   }, [query, openedAt, tenant]);
@@ -149,23 +150,19 @@ function useRows(log: LiveLog) {
   const [paused, setPaused] = useState<{ log: LiveLog; rows: Rows<LogRow>; appended: number }>();
   const isPaused = paused?.log === log;
   const pause = useCallback(() => {
-    setPaused({ log, rows: log.rows().slice(), appended: log.appended });
+    setPaused({ log, rows: log.rows.slice(), appended: log.rows.appended });
   }, [log]);
   return {
-    rows: isPaused ? paused.rows : log.rows(),
+    rows: isPaused ? paused.rows : log.rows,
     isPaused,
-    waiting: isPaused ? log.appended - paused.appended : 0,
+    waiting: isPaused ? log.rows.appended - paused.appended : 0,
     pause,
     resume: () => setPaused(undefined),
   };
 }
 
-type FilterInputProps = Omit<Parameters<typeof FilterField>[0], 'known'> & {
-  readonly known: () => ReturnType<typeof knownValues>;
-};
-
 /** Takes each letter at once and passes the text on when typing pauses: every text is a new query. */
-function FilterInput({ value, onChange, known, onLeave, ...rest }: FilterInputProps) {
+function FilterInput({ value, onChange, onLeave, ...rest }: Parameters<typeof FilterField>[0]) {
   const [text, setText] = useState(value);
   const [passed, setPassed] = useState(value);
   // The address changed by other means: `f`, back, a link.
@@ -190,7 +187,6 @@ function FilterInput({ value, onChange, known, onLeave, ...rest }: FilterInputPr
     <FilterField
       {...rest}
       value={text}
-      known={known()}
       onChange={setText}
       onLeave={() => {
         pass(text);

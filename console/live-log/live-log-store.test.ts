@@ -69,15 +69,27 @@ function startServer(rows: number) {
 
 test('20,000 rows are kept, and a restart of the server makes none missing and none twice', async () => {
   const server = startServer(150);
-  const log = new LiveLog({}, undefined);
+  const log = new LiveLog({}, () => true);
   const end = log.connect(server.clients);
   await vi.waitUntil(server.hasStream);
   server.log(15_000);
   server.restart(200, 7_000);
   server.log(2_850);
-  const rows = log.rows().slice();
+  const rows = log.rows.slice();
   expect(rows).toHaveLength(20_000);
   expect(rows.map(({ number }) => number)).toEqual(Array.from({ length: 20_000 }, (_, index) => 25_000 - index));
-  expect(log.appended).toBe(24_850);
+  expect(log.rows.appended).toBe(24_850);
+  end();
+});
+
+test('rows that the server does not select by a word are left out, and the stream continues behind them all the same', async () => {
+  const server = startServer(2);
+  const log = new LiveLog({}, ({ number }) => number % 2 === 0);
+  const end = log.connect(server.clients);
+  await vi.waitUntil(server.hasStream);
+  server.log(5);
+  expect(log.rows.slice().map(({ number }) => number)).toEqual([6, 4, 2]);
+  server.restart(1, 3);
+  expect(log.rows.slice().map(({ number }) => number)).toEqual([10, 8, 6, 4, 2]);
   end();
 });

@@ -8,7 +8,6 @@ import {
   WatchLogDocument,
   type WatchLogSubscription,
 } from '../generated/graphql.ts';
-import type { Rows } from '../ui/grid.tsx';
 import { RowBuffer } from './row-buffer.ts';
 
 export type LogRow = LogRowFragment;
@@ -33,38 +32,26 @@ export type LogState = {
  * there twice.
  */
 export class LiveLog {
-  readonly buffer = new RowBuffer<LogRow>(CAPACITY);
+  /** The matching rows. The same object at each change: nothing is copied for a frame. */
+  readonly rows = new RowBuffer<LogRow>(CAPACITY);
   readonly #filter: DeliveryFilter;
-  readonly #matches: ((row: LogRow) => boolean) | undefined;
+  readonly #matches: (row: LogRow) => boolean;
   readonly #listeners = new Set<() => void>();
   #state: LogState = { phase: 'loading', error: undefined, hasOlder: false, isLoadingOlder: false };
   #cursor: string | undefined;
   #endCursor: string | undefined;
   #frame: number | undefined;
   #version = 0;
-  #appended = 0;
   #clients: Clients | undefined;
 
   /** `matches` is the part of the filter that the server does not know. */
-  constructor(filter: DeliveryFilter, matches: ((row: LogRow) => boolean) | undefined) {
+  constructor(filter: DeliveryFilter, matches: (row: LogRow) => boolean) {
     this.#filter = filter;
     this.#matches = matches;
   }
 
   get state(): LogState {
     return this.#state;
-  }
-
-  /** The number of matching rows that arrived on top so far. */
-  get appended(): number {
-    return this.#appended;
-  }
-
-  /** The matching rows, newest first. Without a condition of the client nothing is copied. */
-  rows(): Rows<LogRow> & { slice(): LogRow[] } {
-    if (this.#matches !== undefined) return this.buffer.select(this.#matches);
-    const { buffer } = this;
-    return { length: buffer.length, at: (index) => buffer.newest(index), slice: () => buffer.select(() => true) };
   }
 
   readonly subscribe = (listener: () => void): (() => void) => {
@@ -150,7 +137,7 @@ export class LiveLog {
   /** Reads one more page at the old end. */
   readonly loadOlder = async (): Promise<void> => {
     const { hasOlder, isLoadingOlder } = this.#state;
-    if (!hasOlder || isLoadingOlder || this.buffer.isFull || this.#clients === undefined) return;
+    if (!hasOlder || isLoadingOlder || this.rows.isFull || this.#clients === undefined) return;
     this.#change({ isLoadingOlder: true });
     const variables = {
       filter: this.#filter,
@@ -166,7 +153,7 @@ export class LiveLog {
   };
 
   #addOlder({ deliveryLog: { edges, pageInfo } }: LogPageQuery): void {
-    this.buffer.prepend(edges.map(({ node }) => node));
+    this.rows.prepend(edges.map(({ node }) => node).filter(this.#matches));
     this.#cursor ??= edges[0]?.cursor;
     this.#endCursor = pageInfo.endCursor ?? this.#endCursor;
     this.#change({ hasOlder: pageInfo.hasNextPage });
@@ -174,9 +161,8 @@ export class LiveLog {
 
   #append(row: LogRow): void {
     this.#cursor = row.cursor;
-    const before = this.buffer.appended;
-    this.buffer.append(row);
-    if (this.buffer.appended > before && this.#matches?.(row) !== false) this.#appended += 1;
+    if (!this.#matches(row)) return;
+    this.rows.append(row);
     this.#changeInFrame();
   }
 

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { RowBuffer } from './row-buffer.ts';
 
 const row = (id: number) => ({ id: String(id) });
-const idsOf = (buffer: RowBuffer<{ readonly id: string }>) => buffer.select(() => true).map(({ id }) => Number(id));
+const idsOf = (buffer: RowBuffer<{ readonly id: string }>) => buffer.slice().map(({ id }) => Number(id));
 
 test('rows are newest first, and a row that arrives twice is there once', () => {
   const buffer = new RowBuffer(10);
@@ -28,6 +28,6 @@ test('the capacity holds while rows arrive, and an id that has left may arrive a
   }
   expect(idsOf(buffer)).toEqual(Array.from({ length: 20 }, (_, index) => 999 - index));
   buffer.append(row(1));
-  expect(buffer.newest(0)).toEqual(row(1));
-  expect(buffer.newest(20)).toBeUndefined();
+  expect(buffer.at(0)).toEqual(row(1));
+  expect(buffer.at(20)).toBeUndefined();
 });

@@ -9,8 +9,6 @@ export class RowBuffer<Row extends Identified> {
   readonly #capacity: number;
   #rows: Row[] = [];
   #ids = new Set<string>();
-  /** Increases with each change. */
-  version = 0;
   /** The number of rows appended so far, those that have left included. */
   appended = 0;
 
@@ -28,7 +26,7 @@ export class RowBuffer<Row extends Identified> {
   }
 
   /** The row at a distance from the newest one. */
-  newest(index: number): Row | undefined {
+  at(index: number): Row | undefined {
     return index < this.#capacity ? this.#rows[this.#rows.length - 1 - index] : undefined;
   }
 
@@ -36,7 +34,6 @@ export class RowBuffer<Row extends Identified> {
     if (this.#ids.has(row.id)) return;
     this.#ids.add(row.id);
     this.#rows.push(row);
-    this.version += 1;
     this.appended += 1;
     if (this.#rows.length > this.#capacity * 1.1) this.#cut();
   }
@@ -48,17 +45,11 @@ export class RowBuffer<Row extends Identified> {
       .slice(0, Math.max(0, this.#capacity - this.#rows.length));
     for (const { id } of added) this.#ids.add(id);
     this.#rows = [...added.toReversed(), ...this.#rows];
-    this.version += 1;
   }
 
-  /** The rows, newest first, that satisfy a condition. */
-  select(matches: (row: Row) => boolean): Row[] {
-    const selected: Row[] = [];
-    for (let index = 0; index < this.length; index += 1) {
-      const row = this.newest(index);
-      if (row !== undefined && matches(row)) selected.push(row);
-    }
-    return selected;
+  /** A copy, newest first. */
+  slice(): Row[] {
+    return this.#rows.slice(-this.#capacity).reverse();
   }
 
   #cut(): void {

@@ -1,4 +1,4 @@
-import { useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import type { Action, InputProblem } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
@@ -7,7 +7,7 @@ import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
 import { replaysWords as words } from './messages.ts';
 import { type JobInput, type ReplayForm, readReplayForm } from './replay-form.ts';
 
-type JobFormProps = {
+type JobFormProps<Job extends Counted> = {
   readonly title: string;
   readonly hint: string;
   /** The text of the button once the deliveries are counted. */
@@ -18,18 +18,21 @@ type JobFormProps = {
   readonly action: Pick<Action<never, object>, 'isRunning' | 'failure'>;
   /** Counts or starts; undefined: the action failed. */
   readonly run: (input: JobInput & { readonly dryRun: boolean }) => Promise<Job | undefined>;
+  /** More about the counted deliveries than their number. */
+  readonly describe?: (counted: Job) => ReactNode;
   readonly onStarted: (id: string) => void;
   readonly onClose: () => void;
 };
 
-type Job = { readonly id: string; readonly deliveryCount: number };
+type Counted = { readonly id: string; readonly deliveryCount: number };
 
 /** The deliveries of a job by a filter: they are counted first, and the job starts with the same input. */
-export function JobForm({ title, hint, startCounted, kind = 'primary', statuses, initial, ...job }: JobFormProps) {
-  const { action, run, onStarted, onClose } = job;
+export function JobForm<Job extends Counted>(props: JobFormProps<Job>) {
+  const { title, hint, startCounted, kind = 'primary', statuses, initial, describe } = props;
+  const { action, run, onStarted, onClose } = props;
   const { isAdmin } = useViewer();
   const [values, setValues] = useState({ ...initial, types: '', hours: '24' });
-  const [counted, setCounted] = useState<number>();
+  const [counted, setCounted] = useState<Job>();
   const [ownProblems, setOwnProblems] = useState<readonly InputProblem[]>([]);
   const [range] = useState(() => Date.now());
   const problems = [...ownProblems, ...(action.failure?.problems ?? [])];
@@ -43,7 +46,7 @@ export function JobForm({ title, hint, startCounted, kind = 'primary', statuses,
     if (found.length > 0) return;
     const payload = await run({ ...input, dryRun: counted === undefined });
     if (payload === undefined) return;
-    if (counted === undefined) setCounted(payload.deliveryCount);
+    if (counted === undefined) setCounted(payload);
     else onStarted(payload.id);
   };
   return (
@@ -53,9 +56,9 @@ export function JobForm({ title, hint, startCounted, kind = 'primary', statuses,
         failure={action.failure}
         actions={
           <FormButtons
-            submit={counted === undefined ? words.count : startCounted(counted)}
+            submit={counted === undefined ? words.count : startCounted(counted.deliveryCount)}
             kind={counted === undefined ? 'primary' : kind}
-            isDisabled={action.isRunning || counted === 0}
+            isDisabled={action.isRunning || counted?.deliveryCount === 0}
             onDismiss={onClose}
           />
         }
@@ -106,7 +109,8 @@ export function JobForm({ title, hint, startCounted, kind = 'primary', statuses,
           value={values.rate}
           onChange={set('rate')}
         />
-        <p role="status">{counted === undefined ? '' : words.counted(counted)}</p>
+        <p role="status">{counted === undefined ? '' : words.counted(counted.deliveryCount)}</p>
+        {counted !== undefined && describe?.(counted)}
       </Form>
     </Dialog>
   );

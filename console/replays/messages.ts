@@ -12,8 +12,14 @@ export const replaysWords = {
   counts: (deliveries: number) => `${count(deliveries)} counted`,
   created: 'Replayed',
   skipped: 'Skipped',
-  skippedHint:
-    'The subscription is inactive or deleted, the event is no longer kept, or another delivery of it came first.',
+  wouldSkip: (deliveries: number, reasons: string) =>
+    deliveries === 1
+      ? `One of them would be skipped: ${reasons}.`
+      : `${count(deliveries)} of them would be skipped: ${reasons}.`,
+  sample: 'The newest of them',
+  outcome: 'Outcome',
+  outcomeOf: (status: string, deliveries: number, isExact: boolean) =>
+    `${count(deliveries)}${isExact ? '' : ' or more'} ${status}`,
   all: 'All',
   rate: 'Deliveries a second',
   perSecond: (rate: number) => `${count(rate)} a second`,
@@ -36,6 +42,21 @@ export const replaysWords = {
   empty: 'No replay yet',
   emptyHint: 'A replay sends the events of past deliveries again, for example after an endpoint was repaired.',
 } as const;
+
+type Skips = { readonly duplicate: number; readonly inactive: number; readonly withoutEvent: number };
+
+/** The reasons why deliveries of a replay were skipped: "2 of an inactive or deleted subscription". */
+export function skippedInWords({ duplicate, inactive, withoutEvent }: Skips): string {
+  const reasons: readonly (readonly [number, string])[] = [
+    [inactive, 'of an inactive or deleted subscription'],
+    [withoutEvent, 'of an event that is no longer kept'],
+    [duplicate, 'of an event that another one sends'],
+  ];
+  return reasons
+    .filter(([number]) => number > 0)
+    .map(([number, reason]) => `${count(number)} ${reason}`)
+    .join(', ');
+}
 
 export const replayFilterWords = {
   statuses: { SUCCESS: 'succeeded', FAILURE: 'failed', PENDING: 'pending', CANCELLED: 'cancelled' } as Readonly<

@@ -3,6 +3,7 @@ import { StartReplayDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { CountedReplay } from './counted-replay.tsx';
 import { JobForm } from './job-form.tsx';
 import { replaysWords as words } from './messages.ts';
 
@@ -25,7 +26,8 @@ export function StartReplay({ tenant, subscriptionId = '', onClose }: StartRepla
       statuses={[...(['FAILURE', 'CANCELLED', 'SUCCESS'] as const).map(statusOption), { value: '', name: words.all }]}
       initial={{ tenant, subscription: subscriptionId, status: 'FAILURE', rate: '50' }}
       action={action}
-      run={async (input) => (await action.run({ input }))?.replay}
+      run={async (input) => (await action.run({ input, isCounted: input.dryRun }))?.replay}
+      describe={(counted) => <CountedReplay replay={counted} />}
       onStarted={(id) => navigate(paths.replay(id))}
       onClose={onClose}
     />

@@ -7,6 +7,7 @@ import { Dialog } from '../ui/dialog.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { Link } from '../ui/link.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
+import { IS_PORTAL } from './front-end.ts';
 import styles from './shortcuts.module.css';
 import { useHotkey } from './use-hotkey.ts';
 
@@ -58,10 +59,21 @@ function Find({ onFound }: { readonly onFound: () => void }) {
           ))}
         </ul>
         {sought !== '' && found.length === 0 && (
-          <p className={styles.muted}>{fetching ? words.searching : words.nothing}</p>
+          <p className={styles.muted}>{fetching ? words.searching : <Nothing onLeave={onFound} />}</p>
         )}
       </div>
     </>
+  );
+}
+
+/** The id may be that of a message that was rejected: its event was never recorded. */
+function Nothing({ onLeave }: { readonly onLeave: () => void }) {
+  const { find, navigation } = messages;
+  if (IS_PORTAL) return <>{find.nothing}</>;
+  return (
+    <span onClick={onLeave}>
+      {find.nothing} {find.orRejected} <Link to={paths.rejectedEvents()}>{navigation.rejectedEvents}</Link>
+    </span>
   );
 }
 

@@ -59,6 +59,8 @@ export const subscriptionWords = {
     `${pendingInWords(pending)} cancelled, and events create no more deliveries until it is activated again.`,
   pause: 'Pause',
   resume: 'Resume',
+  probe: 'Probe now',
+  probing: 'The next delivery is sent as a probe.',
   replay: 'Replay',
   pauseHint: 'Deliveries are created and wait. After the pause they are sent within the limits of the subscription.',
   pauseFor: 'Pause for',
@@ -110,12 +112,23 @@ export const subscriptionFormWords = {
   secretHint: 'It is shown once. Put it into the configuration of the receiver, which verifies requests with it.',
 } as const;
 
+export const missedEventsWords = {
+  title: 'Missed events',
+  none: (examined: number) =>
+    `None of the latest ${count(examined)} events was missed: each has a delivery to this subscription, or does not match it.`,
+  missed: (events: number, examined: number) =>
+    `${events === 1 ? 'One' : count(events)} of the latest ${count(examined)} events ${events === 1 ? 'matches' : 'match'} this subscription and has no delivery to it, because it was inactive or had other settings.`,
+} as const;
+
 export const secretsWords = {
   title: 'Signing secrets',
   hint: 'Each request is signed with all of them.',
   current: 'Current',
   overlap: 'Signs as well',
   ends: 'Ends in',
+  expire: 'End now',
+  expireTitle: 'End the overlap',
+  expireHint: 'Requests are no longer signed with this secret. A receiver that still verifies with it rejects them.',
   rotate: 'Rotate',
   rotated: 'The secret was rotated',
   newSecret: 'New signing secret',

@@ -1,9 +1,10 @@
 import { useState } from 'react';
-import { RotateSecretDocument, type SubscriptionSettingsFragment } from '../generated/graphql.ts';
+import { ExpireSecretDocument, RotateSecretDocument, type SubscriptionSettingsFragment } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { Button } from '../ui/button.tsx';
+import { Confirm } from '../ui/confirm.tsx';
 import { CopyButton } from '../ui/copy.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField } from '../ui/field.tsx';
@@ -14,11 +15,13 @@ import { ShownOnce } from '../ui/shown-once.tsx';
 import { Table } from '../ui/table.tsx';
 import { Countdown, Time } from '../ui/time.tsx';
 import { secretsWords as words } from './messages.ts';
+import styles from './secrets-section.module.css';
 
 /** The secrets that sign, each with the end of its overlap. */
 export function SecretsSection({ subscription }: { readonly subscription: SubscriptionSettingsFragment }) {
   const { canWrite } = useViewer();
   const [isRotating, setRotating] = useState(false);
+  const [expiring, setExpiring] = useState<string>();
   return (
     <Section
       title={words.title}
@@ -48,12 +51,45 @@ export function SecretsSection({ subscription }: { readonly subscription: Subscr
             ),
             <Id key="id" value={secret.id} length={24} />,
             <Time key="created" at={secret.createdAt} />,
-            secret.expiresAt == null ? messages.none : <Countdown key="ends" to={secret.expiresAt} />,
+            secret.expiresAt == null ? (
+              messages.none
+            ) : (
+              <span key="ends" className={styles.ends}>
+                <Countdown to={secret.expiresAt} />
+                {canWrite && (
+                  <Button kind="quiet" onClick={() => setExpiring(secret.id)}>
+                    {words.expire}
+                  </Button>
+                )}
+              </span>
+            ),
           ],
         }))}
       />
+      {expiring !== undefined && (
+        <Expire id={subscription.id} secretId={expiring} onClose={() => setExpiring(undefined)} />
+      )}
       {isRotating && <Rotate id={subscription.id} onClose={() => setRotating(false)} />}
     </Section>
+  );
+}
+
+type ExpireProps = { readonly id: string; readonly secretId: string; readonly onClose: () => void };
+
+function Expire({ id, secretId, onClose }: ExpireProps) {
+  const action = useAction(ExpireSecretDocument, (data) => data.expireSigningSecret);
+  return (
+    <Confirm
+      title={words.expireTitle}
+      confirm={words.expire}
+      action={action}
+      onClose={onClose}
+      onConfirm={async () => {
+        if ((await action.run({ id, secretId })) !== undefined) onClose();
+      }}
+    >
+      {words.expireHint}
+    </Confirm>
   );
 }
 

@@ -3,6 +3,7 @@ import { useLocation } from 'wouter';
 import {
   DeleteSubscriptionDocument,
   PauseSubscriptionDocument,
+  ProbeNowDocument,
   ResumeSubscriptionDocument,
   UpdateSubscriptionDocument,
 } from '../generated/graphql.ts';
@@ -16,6 +17,7 @@ import { Button } from '../ui/button.tsx';
 import { Confirm } from '../ui/confirm.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField } from '../ui/field.tsx';
+import { announce } from '../ui/live-region.tsx';
 import { splitUrl } from '../ui/visible-text.ts';
 import { valuesOf } from './form-values.ts';
 import { subscriptionWords as words } from './messages.ts';
@@ -38,6 +40,7 @@ export function SubscriptionActions({ subscription }: { readonly subscription: S
       <Button icon="delivery" disabled={!isActive} onClick={() => setOpen('test')}>
         {words.test}
       </Button>
+      {isActive && <Probe subscription={subscription} />}
       <Button onClick={() => setOpen('edit')}>{words.edit}</Button>
       {/* The page of a replay is none of the portal's. */}
       {!IS_PORTAL && (
@@ -79,6 +82,23 @@ export function SubscriptionActions({ subscription }: { readonly subscription: S
         </Confirm>
       )}
     </>
+  );
+}
+
+/** For an endpoint that was repaired: its circuit closes when the probe succeeds. */
+function Probe({ subscription: { id, circuit, pausedUntil } }: { readonly subscription: SubscriptionDetails }) {
+  const action = useAction(ProbeNowDocument, (data) => data.probeNow);
+  if (circuit.state !== 'OPEN' || pausedUntil != null) return null;
+  return (
+    <Button
+      icon="play"
+      disabled={action.isRunning}
+      onClick={async () => {
+        if ((await action.run({ id })) !== undefined) announce(words.probing);
+      }}
+    >
+      {words.probe}
+    </Button>
   );
 }
 

@@ -18,6 +18,7 @@ import { paths } from '../paths.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { preferences } from '../shell/preferences.ts';
 import { Bars } from '../ui/bars.tsx';
+import { Button } from '../ui/button.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { count, percent, relativeTime } from '../ui/format.ts';
@@ -30,7 +31,8 @@ import { EmptyState, ObjectState } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import { Time, useNow } from '../ui/time.tsx';
 import { splitUrl, visibleLine } from '../ui/visible-text.ts';
-import { subscriptionWords as words } from './messages.ts';
+import { DeliverMissed } from './deliver-missed.tsx';
+import { missedEventsWords, subscriptionWords as words } from './messages.ts';
 import { SecretsSection } from './secrets-section.tsx';
 import { SubscriptionActions } from './subscription-actions.tsx';
 import { SubscriptionState } from './subscription-state.tsx';
@@ -167,11 +169,18 @@ function Statistics({ stats }: { readonly stats: SubscriptionDetails['stats'] })
 export type SubscriptionDetails = NonNullable<SubscriptionDetailsQuery['webhookSubscription']>;
 
 function Deliveries({ subscription }: { readonly subscription: SubscriptionDetails }) {
+  const { canWrite, isLimited, hidesPayloads } = useViewer();
+  const [isOpen, setOpen] = useState(false);
   const rows = subscription.deliveries.nodes;
   const more = (
     <>
       <Link to={paths.liveLog(`sub:${subscription.id}`)}>{words.watch}</Link>
       <Link to={paths.deliveries({ subscription: subscription.id })}>{words.allDeliveries}</Link>
+      {subscription.isActive && canWrite && !isLimited && !hidesPayloads && (
+        <Button kind="quiet" onClick={() => setOpen(true)}>
+          {missedEventsWords.title}
+        </Button>
+      )}
     </>
   );
   return (
@@ -203,6 +212,7 @@ function Deliveries({ subscription }: { readonly subscription: SubscriptionDetai
           }))}
         />
       )}
+      {isOpen && <DeliverMissed subscription={subscription} onClose={() => setOpen(false)} />}
     </Section>
   );
 }

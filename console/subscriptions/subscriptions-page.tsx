@@ -13,6 +13,7 @@ import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
+import { FilterChip } from '../ui/filter-chip.tsx';
 import type { Column } from '../ui/grid.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { SearchField } from '../ui/search-field.tsx';
@@ -99,6 +100,9 @@ export function SubscriptionsPage() {
   return (
     <>
       <PageTitle title={words.title}>
+        {params.has('tenant') && ofTenant.tenant !== undefined && (
+          <FilterChip name={names.tenant} value={ofTenant.tenant} onRemove={() => setParams({ tenant: undefined })} />
+        )}
         <SearchField label={words.search} value={search} onChange={(text) => setParams({ search: text })} />
         <Segments
           label={names.status}
@@ -124,7 +128,13 @@ export function SubscriptionsPage() {
         pages={pages}
         rowKey={({ id }) => id}
         onOpen={({ id }) => navigate(paths.subscription(id))}
-        empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
+        empty={
+          state === '' && search === '' ? (
+            <EmptyState title={words.empty}>{words.emptyHint}</EmptyState>
+          ) : (
+            <EmptyState title={messages.noMatch} />
+          )
+        }
       />
       {isCreating && <CreateSubscription tenant={ofTenant.tenant ?? ''} onClose={() => setCreating(false)} />}
     </>

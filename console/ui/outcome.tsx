@@ -31,7 +31,7 @@ export function Mark({ tone, children, title, detail }: MarkProps) {
   );
 }
 
-const DELIVERY_TONES: Readonly<Record<DeliveryStatus, Tone>> = {
+export const DELIVERY_TONES: Readonly<Record<DeliveryStatus, Tone>> = {
   SUCCESS: 'success',
   FAILURE: 'failure',
   PENDING: 'waiting',

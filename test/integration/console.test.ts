@@ -1,16 +1,17 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { Browser, BrowserContext } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { Browser } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, type TestContext, test, vi } from 'vitest';
 import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
-import { findBarriers, goTo, openConsole, tabTo } from '../support/console-page.ts';
+import { type ConsolePage, findBarriers, goTo, openConsole, press, tabTo } from '../support/console-page.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { ADMIN_API_KEY, startTestApp } from '../support/test-app.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 // Limits for a busy machine: each test is many pages.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
@@ -25,6 +26,8 @@ const HOSTILE = [
   '{{constructor.constructor("globalThis.attacked=1")()}}',
   '\u202egnp.exe\u200b\u0000',
 ];
+/** A subscription whose filter an event did not match. */
+type Filtered = { readonly id: string; readonly eventId: string };
 const FIRST_LOAD_LIMIT = 130 * 1024;
 const TOTAL_LIMIT = 220 * 1024;
 
@@ -49,12 +52,10 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   const cleanUps: (() => Promise<void>)[] = [];
   let scene: Scene;
   let browser: Browser;
-  let context: BrowserContext;
-  /** Errors and refusals of the content security policy that a page reported. */
-  let complaints: string[];
+  /** The subscription to the hostile receiver, and its delivery, which failed. */
   let subscriptionId: string;
-  /** The subscription whose filter the event did not match. */
-  let filtered: { id: string; eventId: string };
+  let filtered: Filtered;
+  /** Answers 200. */
   let receiver: Receiver;
   let delivery: { id: string; event: { id: string; tenant: string } };
 
@@ -69,13 +70,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const { id } = await scene.app.subscribe({ url: hostile.url, eventTypes: ['order.*'], description: HOSTILE[0] });
     subscriptionId = id;
     receiver = await scene.receive();
-    const other = await scene.app.subscribe({
-      ...{ url: receiver.url, eventTypes: ['user.created'], filter: { total: { $gt: 10 } } },
-    });
-    filtered = { id: other.id, eventId: 'user-1-created' };
+    filtered = await publishFiltered('user.created');
     await scene.publish('events.acme.order.paid', JSON.stringify({ total: 5, notes: HOSTILE, [HOSTILE[0] ?? '']: 1 }));
-    const eventId = { 'Event-Id': filtered.eventId };
-    await scene.publish('events.acme.user.created', JSON.stringify({ total: 5, secret: 'of Ada' }), eventId);
     await scene.waitForDeliveries(1, `status = 'FAILURE' AND subscription_id = '${id}'`);
     const { deliveries } = await scene.app.graphql<{ deliveries: { nodes: (typeof delivery)[] } }>(
       '{ deliveries { nodes { id event { id tenant } } } }',
@@ -87,28 +83,50 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   afterAll(async () => {
     for (const cleanUp of cleanUps.reverse()) await cleanUp();
   });
-  afterEach(() => context.close());
 
-  async function open(path: string, options: Partial<Omit<Parameters<typeof openConsole>[1], 'path'>> = {}) {
+  /** Publishes an event that the filter of the only subscription to its type does not match. */
+  async function publishFiltered(type: string): Promise<Filtered> {
+    const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: [type], filter: { total: { $gt: 10 } } });
+    const eventId = `${type}-1`;
+    const data = JSON.stringify({ total: 5, secret: 'of Ada' });
+    await scene.publish(`events.acme.${type}`, data, { 'Event-Id': eventId });
+    return { id, eventId };
+  }
+
+  function waitForRequests(type: string, count: number): Promise<unknown> {
+    const requests = () => receiver.requests.filter(({ headers }) => headers['webhook-event'] === type);
+    return waitFor(() => requests().length >= count, { what: `${count} requests of ${type}` });
+  }
+
+  type OpenOptions = Partial<Omit<Parameters<typeof openConsole>[1], 'path'>>;
+
+  /** Opens a page, which is closed at the end of its test. The first argument is the context of the test. */
+  async function open(
+    { onTestFinished }: Pick<TestContext, 'onTestFinished'>,
+    path: string,
+    options: OpenOptions = {},
+  ): Promise<ConsolePage> {
     const opened = await openConsole(browser, { url: scene.app.url, key: ADMIN_API_KEY, path, ...options });
-    ({ context, complaints } = opened);
-    return opened.page;
+    onTestFinished(() => opened.context.close());
+    return opened;
   }
 
   const pages = (): { path: string; shown?: string; heading?: string }[] => [
     { path: '/', heading: 'Overview' },
     { path: '/tenants', shown: 'acme' },
-    { path: '/as/acme/events', shown: 'user.created' },
-    { path: '/log', shown: 'order.paid' },
-    { path: '/events', shown: 'user.created' },
+    { path: '/as/acme/events?type=user.*', shown: 'user.created' },
+    { path: '/log?q=type:order.paid', shown: 'order.paid' },
+    { path: '/events?type=user.created', shown: 'user.created' },
     { path: '/deliveries?status=FAILURE', shown: 'Failed' },
     { path: `/event?tenant=${delivery.event.tenant}&id=${delivery.event.id}`, shown: 'onerror' },
     { path: `/deliveries/${delivery.id}`, shown: 'onerror' },
     { path: '/subscriptions', shown: 'Active' },
     { path: `/subscriptions/${subscriptionId}`, shown: 'order.*' },
+    { path: `/subscriptions/${subscriptionId}/filter`, shown: 'events would be delivered' },
     { path: `/subscriptions/${filtered.id}/filter?event=${filtered.eventId}`, shown: '0 of 1 events would be' },
     { path: '/replays', heading: 'Replays' },
     { path: '/event-types', heading: 'Event catalogue' },
+    { path: '/event-types?list=unlisted', shown: 'user.created' },
     { path: '/rejected-events', heading: 'Rejected events' },
     { path: '/jobs', heading: 'Bulk jobs' },
     { path: '/audit-log', heading: 'Audit log' },
@@ -117,16 +135,19 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     { path: '/nowhere', shown: 'does not exist' },
   ];
 
-  test.for(['light', 'dark'] as const)(
+  test.concurrent.for(['light', 'dark'] as const)(
     'every page is accessible and runs nothing that was sent to it: %s',
-    async (scheme) => {
-      const page = await open('/nowhere', { scheme, width: scheme === 'light' ? 1280 : 360 });
+    async (scheme, context) => {
+      const width = scheme === 'light' ? 1280 : 360;
+      const { page, complaints } = await open(context, '/nowhere', { scheme, width });
+      expect(await findBarriers(page)).toEqual([]);
       for (const { path, shown, heading } of pages()) {
         await goTo(page, `${scene.app.url}/console${path}`);
         // The navigation, which narrow screens hide, has the names of pages as well.
         const mark = shown === undefined ? page.getByRole('heading', { name: heading ?? '' }) : page.getByText(shown);
         await mark.first().waitFor();
-        expect([path, await findBarriers(page)]).toEqual([path, []]);
+        // The rest of the layout is the same on each page.
+        expect([path, await findBarriers(page, 'main')]).toEqual([path, []]);
         expect([path, await page.evaluate('globalThis.attacked')]).toEqual([path, undefined]);
         expect([path, complaints]).toEqual([path, []]);
         const overflow = await page.evaluate<number>('document.documentElement.scrollWidth - innerWidth');
@@ -135,8 +156,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     },
   );
 
-  test('with the keyboard alone: sign in, filter with a completion, open a row, find an id', async () => {
-    const page = await open('/log', { key: '' });
+  test('with the keyboard alone: sign in, filter with a completion, open a row, find an id', async (context) => {
+    const { page, complaints } = await open(context, '/log', { key: '' });
     expect(await findBarriers(page)).toEqual([]);
     await page.keyboard.type('not a key');
     await page.keyboard.press('Enter');
@@ -144,7 +165,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.press('ControlOrMeta+a');
     await page.keyboard.type(ADMIN_API_KEY);
     await page.keyboard.press('Enter');
-    await page.getByText('order.paid').first().waitFor();
+    await page.getByRole('gridcell').first().waitFor();
     expect(page.url()).not.toContain(ADMIN_API_KEY);
     await page.keyboard.press('/');
     await page.keyboard.type('status:f');
@@ -153,7 +174,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.type('type:order.*');
     await page.keyboard.press('Escape');
     await page.keyboard.press('Escape');
-    await expect.poll(() => page.url(), { timeout: 20_000 }).toContain('q=status%3Afailure+type%3Aorder.*');
+    await context.expect.poll(() => page.url(), { timeout: 20_000 }).toContain('q=status%3Afailure+type%3Aorder.*');
     await page.getByText('3 attempts', { exact: true }).waitFor();
     await page.keyboard.press('j');
     await page.keyboard.press('Enter');
@@ -162,7 +183,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByRole('complementary').waitFor({ state: 'detached' });
     await page.keyboard.press('ArrowRight');
     await page.keyboard.press('f');
-    await expect.poll(() => page.url(), { timeout: 20_000 }).toContain('code%3A400');
+    await context.expect.poll(() => page.url(), { timeout: 20_000 }).toContain('code%3A400');
     await page.keyboard.press('?');
     await page.getByRole('dialog', { name: 'Keys' }).waitFor();
     expect(await findBarriers(page)).toEqual([]);
@@ -177,10 +198,10 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints.filter((text) => !text.includes('401'))).toEqual([]);
   });
 
-  test('a lost connection is shown, and the log continues without a gap and without a row twice', async () => {
+  test('a lost connection is shown, and the log continues without a gap and without a row twice', async (context) => {
     const port = Number(new URL(scene.app.url).port);
     let proxy = await startTcpProxy({ port });
-    const page = await open('/log?q=type%3Alive.*', { url: `http://127.0.0.1:${proxy.port}` });
+    const { page } = await open(context, '/log?q=type%3Alive.*', { url: `http://127.0.0.1:${proxy.port}` });
     await page.getByText('Live', { exact: true }).waitFor();
     const receiver = await startReceiver();
     cleanUps.push(() => receiver.close());
@@ -204,8 +225,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(rows.slice(1, 6).every((text) => text.includes('live.after'))).toBe(true);
   });
 
-  test('a paused log counts what arrives, and only the rows in view are in the document', async () => {
-    const page = await open('/log?q=type%3Amany.*');
+  test('a paused log counts what arrives, and only the rows in view are in the document', async (context) => {
+    const { page } = await open(context, '/log?q=type%3Amany.*');
     await page.getByText('Live', { exact: true }).waitFor();
     const receiver = await startReceiver();
     cleanUps.push(() => receiver.close());
@@ -219,23 +240,21 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('207 attempts', { exact: true }).waitFor();
   });
 
-  test('with the keyboard alone: why an event was not delivered, its filter repaired, the event delivered, a replay', async () => {
-    const page = await open('/');
+  test('with the keyboard alone: why an event was not delivered, its filter repaired, the event delivered, a replay', async (context) => {
+    const { id, eventId } = await publishFiltered('person.created');
+    const { page, complaints } = await open(context, '/');
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
     await page.keyboard.press('ControlOrMeta+k');
-    await page.keyboard.type(filtered.eventId);
-    await tabTo(page, page.getByRole('link', { name: filtered.eventId }));
-    await page.keyboard.press('Enter');
+    await page.keyboard.type(eventId);
+    await press(page, page.getByRole('link', { name: eventId }));
     await page.getByText('Not matched:').waitFor();
     const data = page.getByRole('group', { name: 'Data', exact: true });
     expect(await data.locator('[class*=marked]').allTextContents()).toEqual(['total: 5']);
-    await tabTo(page, page.getByRole('button', { name: 'Hide values' }));
+    await press(page, page.getByRole('button', { name: 'Hide values' }));
+    await context.expect.poll(() => data.textContent()).toContain('secret: "•••"');
     await page.keyboard.press('Enter');
-    await expect.poll(() => data.textContent()).toContain('secret: "•••"');
-    await page.keyboard.press('Enter');
-    await expect.poll(() => data.textContent()).toContain('of Ada');
-    await tabTo(page, page.getByRole('link', { name: 'Edit the filter' }));
-    await page.keyboard.press('Enter');
+    await context.expect.poll(() => data.textContent()).toContain('of Ada');
+    await press(page, page.getByRole('link', { name: 'Edit the filter' }));
     await page.getByText('0 of 1 events would be delivered').waitFor();
     await tabTo(page, page.getByLabel('Filter', { exact: true }));
     await page.keyboard.press('ControlOrMeta+a');
@@ -247,103 +266,91 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     // Somebody else saves first.
     await scene.app.graphql(
       'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { description: "new" }) { __typename } }',
-      { id: filtered.id },
+      { id },
     );
     const save = page.getByRole('button', { name: 'Save', exact: true });
     await page.getByLabel('Filter', { exact: true }).press('Shift+Tab');
-    await tabTo(page, save);
-    await page.keyboard.press('Enter');
+    await press(page, save);
     const dialog = page.getByRole('dialog', { name: 'Save the filter' });
     await dialog.getByText('Added').first().waitFor({ state: 'attached' });
     expect(await findBarriers(page)).toEqual([]);
-    await tabTo(page, dialog.getByRole('button', { name: 'Save' }));
-    await page.keyboard.press('Enter');
+    await press(page, dialog.getByRole('button', { name: 'Save' }));
     await dialog.getByText('Somebody changed this subscription meanwhile').waitFor();
-    await tabTo(page, dialog.getByRole('button', { name: 'Save' }));
-    await page.keyboard.press('Enter');
-    await tabTo(page, page.getByRole('button', { name: 'Deliver this event' }));
-    await page.keyboard.press('Enter');
+    await press(page, dialog.getByRole('button', { name: 'Save' }));
+    await press(page, page.getByRole('button', { name: 'Deliver this event' }));
     await page.getByText('One delivery was created.').waitFor();
-    await receiver.waitForRequests(1);
+    await waitForRequests('person.created', 1);
     await page.keyboard.press('Escape');
-    await tabTo(page, page.getByRole('link', { name: 'Replays' }));
-    await page.keyboard.press('Enter');
-    await tabTo(page, page.getByRole('button', { name: 'Start a replay' }));
-    await page.keyboard.press('Enter');
+    await press(page, page.getByRole('link', { name: 'Replays' }));
+    await press(page, page.getByRole('button', { name: 'Start a replay' }));
     await page.keyboard.type('acme');
     const form = page.getByRole('dialog', { name: 'Start a replay' });
     await tabTo(page, form.getByLabel('Status'));
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('ArrowDown');
     await tabTo(page, form.getByLabel('Event types'));
-    await page.keyboard.type('user.created');
-    await tabTo(page, form.getByRole('button', { name: 'Count the deliveries' }));
-    await page.keyboard.press('Enter');
-    await tabTo(page, form.getByRole('button', { name: 'Replay one delivery' }));
-    await page.keyboard.press('Enter');
-    await page.getByText('Completed').waitFor();
-    await receiver.waitForRequests(2);
+    await page.keyboard.type('person.created');
+    await press(page, form.getByRole('button', { name: 'Count the deliveries' }));
+    await press(page, form.getByRole('button', { name: 'Replay one delivery' }));
+    await page.getByText('1 succeeded').waitFor();
+    await waitForRequests('person.created', 2);
     expect(complaints).toEqual([]);
   });
 
-  test('a failed delivery is retried, a waiting one cancelled, and a filtered event delivered anyway', async () => {
-    const page = await open(`/deliveries/${delivery.id}`);
-    await page.getByRole('button', { name: 'Retry now' }).click();
-    await page.getByRole('button', { name: /^4 Failed 400/ }).waitFor();
+  test('with the keyboard alone: a failed delivery is retried, a waiting one cancelled, and a filtered event delivered anyway', async (context) => {
     const busy = await scene.receive(() => ({ status: 503, headers: { 'retry-after': '600' } }));
     const { id } = await scene.app.subscribe({ url: busy.url, eventTypes: ['busy'], filter: { urgent: true } });
     await scene.publish('events.acme.busy', '{}', { 'Event-Id': 'busy-1' });
-    await page.goto(`${scene.app.url}/console/event?tenant=acme&id=busy-1`);
+    const { page, complaints } = await open(context, '/event?tenant=acme&id=busy-1');
     const row = page.getByRole('row').filter({ hasText: new URL(busy.url).host });
-    await row.getByRole('button', { name: 'Deliver anyway' }).click();
-    await page.getByRole('button', { name: 'Deliver', exact: true }).click();
+    await press(page, row.getByRole('button', { name: 'Deliver anyway' }));
+    await press(page, page.getByRole('button', { name: 'Deliver', exact: true }));
     await scene.waitForDeliveries(1, `waiting_for = 'RETRY_AFTER' AND subscription_id = '${id}'`);
-    await row
-      .getByRole('link', { name: /Pending/ })
-      .first()
-      .click();
+    await press(page, row.getByRole('link', { name: /Pending/ }).first());
     await page.getByText('waits for Retry-After').first().waitFor();
-    await page.getByRole('button', { name: 'Cancel delivery' }).click();
+    await press(page, page.getByRole('button', { name: 'Retry now' }));
+    await page.getByRole('button', { name: /^2 Failed 503/ }).waitFor();
+    await press(page, page.getByRole('button', { name: 'Cancel delivery' }));
     await page.getByText('Cancelled', { exact: true }).first().waitFor();
     expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
     expect(complaints).toEqual([]);
   });
 
-  test('a subscription is paused and resumed, and what others change appears without a reload', async () => {
+  test('a subscription is paused and resumed, and what others change appears without a reload', async (context) => {
     const change = (mutation: string) => scene.app.graphql(`mutation { ${mutation} { __typename } }`);
     const { id } = await scene.app.subscribe({ url: `${receiver.url}/paused`, tenant: 'pushed', eventTypes: ['*'] });
-    const page = await open(`/subscriptions/${id}`);
-    await page.getByRole('button', { name: 'Pause' }).click();
-    const dialog = page.getByRole('dialog', { name: 'Pause' });
-    await dialog.getByLabel('Pause for').selectOption('8 hours');
-    await dialog.getByRole('button', { name: 'Pause' }).click();
+    const { page, complaints } = await open(context, `/subscriptions/${id}`);
+    await press(page, page.getByRole('button', { name: 'Pause' }));
+    // The dialog gives the focus to its first field.
+    await page.keyboard.press('ArrowDown');
+    await press(page, page.getByRole('dialog', { name: 'Pause' }).getByRole('button', { name: 'Pause' }));
     await page.getByText(/ends in [78] h/).waitFor();
     const waiting = await publishPaused(id);
-    await page.getByRole('link', { name: /Pending/ }).click();
+    await press(page, page.getByRole('link', { name: /Pending/ }));
     await page.getByText('the subscription is paused').first().waitFor();
     expect(page.url()).toContain(waiting);
     await change(`cancelDelivery(id: "${waiting}")`);
     await page.getByText('Cancelled', { exact: true }).first().waitFor();
     await page.goBack();
-    await page.getByRole('button', { name: 'Resume' }).click();
+    await press(page, page.getByRole('button', { name: 'Resume' }));
     await page.getByRole('button', { name: 'Pause' }).waitFor();
     await scene.waitForDeliveries(0, `status = 'PENDING' AND subscription_id = '${id}'`);
 
-    await page.goto(`${scene.app.url}/console/as/pushed/subscriptions`);
+    await goTo(page, `${scene.app.url}/console/as/pushed/subscriptions`);
     const rows = page.getByRole('grid').getByRole('row');
-    await expect.poll(() => rows.count()).toBe(2);
+    await context.expect.poll(() => rows.count()).toBe(2);
     await change(`pauseWebhookSubscription(id: "${id}")`);
     await rows.getByText('Paused').waitFor();
     await scene.app.subscribe({ url: `${receiver.url}/second`, tenant: 'pushed', eventTypes: ['none'] });
     await rows.getByText('/second').waitFor();
     await page.getByRole('button', { name: 'Paused' }).click();
-    await expect.poll(() => rows.count()).toBe(2);
+    await context.expect.poll(() => rows.count()).toBe(2);
     await change(`resumeWebhookSubscription(id: "${id}")`);
-    await page.getByText('No webhook subscription').waitFor();
+    await page.getByText('Nothing matches this filter').waitFor();
     await change(`pauseWebhookSubscription(id: "${id}")`);
     await rows.getByText('/paused').waitFor();
     await change(`deleteWebhookSubscription(id: "${id}")`);
-    await page.getByText('No webhook subscription').waitFor();
+    await page.getByText('Nothing matches this filter').waitFor();
     await page.getByRole('link', { name: 'Events', exact: true }).click();
     await rows.getByText('paused-1').waitFor();
     await scene.publish('events.pushed.late', '{}', { 'Event-Id': 'late-1' });
@@ -365,87 +372,136 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     return row?.id ?? '';
   }
 
-  test('deliveries are cancelled by a filter, the audit log names the change, an event is redacted, a tenant erased', async () => {
+  test('with the keyboard alone: a job is stopped, another one ends, the audit log names the change, an event is redacted, a tenant erased', async (context) => {
     const { id } = await scene.app.subscribe({ url: `${receiver.url}/bulk`, tenant: 'bulk', eventTypes: ['*'] });
     await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
-    for (const event of ['bulk-1', 'bulk-2']) await scene.publish('events.bulk.many', '{"x":1}', { 'Event-Id': event });
-    await scene.waitForDeliveries(2, `waiting_for = 'PAUSED' AND subscription_id = '${id}'`);
-    const page = await open('/as/bulk/jobs');
+    const ids = Array.from({ length: 40 }, (_, index) => `bulk-${index}`);
+    await Promise.all(ids.map((event) => scene.publish('events.bulk.many', '{"x":1}', { 'Event-Id': event })));
+    await scene.waitForDeliveries(ids.length, `waiting_for = 'PAUSED' AND subscription_id = '${id}'`);
+    const { page, complaints } = await open(context, '/as/bulk/jobs');
     const dialog = page.getByRole('dialog');
-    await page.getByRole('button', { name: 'Cancel many' }).click();
-    await dialog.getByRole('button', { name: 'Count the deliveries' }).click();
-    await dialog.getByRole('button', { name: 'Cancel 2 deliveries' }).click();
-    await page.getByRole('heading', { name: 'Cancellation of deliveries' }).waitFor();
+    const cancelAtRate = async (rate: string) => {
+      await press(page, page.getByRole('button', { name: 'Cancel many' }));
+      await tabTo(page, dialog.getByLabel('Deliveries a second'));
+      await page.keyboard.type(rate);
+      await press(page, dialog.getByRole('button', { name: 'Count the deliveries' }));
+      await press(page, dialog.getByRole('button', { name: /^Cancel \d+ deliveries$/ }));
+      await page.getByRole('heading', { name: 'Cancellation of deliveries' }).waitFor();
+    };
+    await cancelAtRate('1');
+    await press(page, page.getByRole('button', { name: 'Stop the job' }));
+    await page.getByRole('button', { name: 'Stop the job' }).waitFor({ state: 'detached' });
+    expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBeLessThan(ids.length);
+    await press(page, page.getByRole('link', { name: 'Bulk jobs' }));
+    await cancelAtRate('500');
     await page.getByText('Completed').waitFor();
-    await page.getByText('2 of 2').waitFor();
-    await scene.waitForDeliveries(2, `status = 'CANCELLED' AND subscription_id = '${id}'`);
+    await scene.waitForDeliveries(ids.length, `status = 'CANCELLED' AND subscription_id = '${id}'`);
     expect(await findBarriers(page)).toEqual([]);
-    await page.getByRole('link', { name: 'Audit log' }).click();
+    await press(page, page.getByRole('link', { name: 'Audit log' }));
     await page.getByRole('gridcell', { name: 'cancelDeliveries' }).first().waitFor();
-    await page.getByLabel('Mutation', { exact: true }).selectOption('pauseWebhookSubscription');
-    await page.getByRole('gridcell', { name: 'pausedUntil', exact: true }).click();
+    await tabTo(page, page.getByLabel('Mutation', { exact: true }));
+    await page.keyboard.type('pauseW');
+    await page.getByRole('gridcell', { name: 'cancelDeliveries' }).first().waitFor({ state: 'detached' });
+    await press(page, page.getByRole('grid'));
     await dialog.getByText('After').waitFor({ state: 'attached' });
     await dialog.getByText('operator’s key').waitFor();
     expect(await findBarriers(page)).toEqual([]);
     await page.keyboard.press('Escape');
-    await page.goto(`${scene.app.url}/console/event?tenant=bulk&id=bulk-1`);
-    await page.getByRole('button', { name: 'Redact' }).click();
-    await dialog.getByLabel('Type bulk-1 to confirm').fill('bulk-1');
-    await dialog.getByRole('button', { name: 'Redact' }).click();
+    await page.keyboard.press('ControlOrMeta+k');
+    await page.keyboard.type('bulk-1');
+    await press(page, page.getByRole('link', { name: /bulk-1$/ }));
+    await press(page, page.getByRole('button', { name: 'Redact' }));
+    await page.keyboard.type('bulk-1');
+    await page.keyboard.press('Enter');
     await page.getByText('The data of this event was removed.').waitFor();
-    await page.goto(`${scene.app.url}/console/as/bulk/erasures`);
-    await page.getByRole('button', { name: 'Erase a tenant' }).click();
-    const confirm = dialog.getByRole('button', { name: 'Erase everything' });
-    await dialog.getByLabel('The name once more').fill('bul');
-    expect(await confirm.isDisabled()).toBe(true);
-    await dialog.getByLabel('The name once more').fill('bulk');
+    await press(page, page.getByRole('link', { name: 'Erasures' }));
+    await press(page, page.getByRole('button', { name: 'Erase a tenant' }));
+    await tabTo(page, dialog.getByLabel('The name once more'));
+    await page.keyboard.type('bul');
+    expect(await dialog.getByRole('button', { name: 'Erase everything' }).isDisabled()).toBe(true);
+    await page.keyboard.type('k');
     expect(await findBarriers(page)).toEqual([]);
-    await confirm.click();
+    await page.keyboard.press('Enter');
     await page.getByRole('grid').getByText('Running').waitFor();
     expect(complaints).toEqual([]);
   });
 
-  test("a one-time link signs in once, and an operator's link opens a tenant's portal", async () => {
+  test('with the keyboard alone: what a receiver got is verified, and the overlap of a rotated secret ends', async (context) => {
+    const signed = await scene.receive();
+    const { id } = await scene.app.subscribe({ url: signed.url, tenant: 'signed', eventTypes: ['*'] });
+    const { page, complaints } = await open(context, `/subscriptions/${id}`);
+    const dialog = page.getByRole('dialog');
+    await press(page, page.getByRole('button', { name: 'Rotate' }));
+    await press(page, dialog.getByRole('button', { name: 'Rotate' }));
+    await press(page, dialog.getByRole('button', { name: 'Done' }));
+    await scene.publish('events.signed.order.paid', '{"total": 5}');
+    const [request] = await signed.waitForRequests(1);
+    await press(page, page.getByRole('link', { name: 'Succeeded' }));
+    await press(page, page.getByRole('button', { name: 'Verify signature' }));
+    await press(page, dialog.getByRole('button', { name: 'Verify', exact: true }));
+    await dialog.getByText('Missing: webhook-id, webhook-timestamp, webhook-signature.').waitFor();
+    await tabTo(page, dialog.getByLabel('Headers'));
+    await page.keyboard.insertText(JSON.stringify(request?.headers));
+    await tabTo(page, dialog.getByLabel('Body', { exact: true }));
+    await page.keyboard.insertText(request?.rawBody.toString() ?? '');
+    await press(page, dialog.getByRole('button', { name: 'Verify', exact: true }));
+    await dialog.getByText('Valid: a receiver').waitFor();
+    expect(await findBarriers(page)).toEqual([]);
+    await tabTo(page, dialog.getByLabel('Body', { exact: true }));
+    await page.keyboard.insertText(' ');
+    await press(page, dialog.getByRole('button', { name: 'Verify', exact: true }));
+    await dialog.getByText('Another body.').waitFor();
+    await page.keyboard.press('Escape');
+    await press(page, page.getByRole('main').getByRole('link', { name: new URL(signed.url).host }));
+    await page.getByText('Signs as well').waitFor();
+    await press(page, page.getByRole('button', { name: 'End now' }));
+    await press(page, dialog.getByRole('button', { name: 'End now' }));
+    await page.getByText('Signs as well').waitFor({ state: 'detached' });
+    expect(await page.content()).not.toContain('whsec_');
+    expect(complaints).toEqual([]);
+  });
+
+  test("a one-time link signs in once, and an operator's link opens a tenant's portal", async (context) => {
     const { createConsoleSession } = await scene.app.graphql<{ createConsoleSession: { code: string } }>(
       'mutation { createConsoleSession { ... on CreateConsoleSessionPayload { code } } }',
     );
     const path = `/as/acme/subscriptions#code=${createConsoleSession.code}`;
-    const page = await open(path, { key: '' });
+    const { page, context: profile } = await open(context, path, { key: '' });
     await page.getByText('Active').first().waitFor();
     expect(page.url()).toBe(`${scene.app.url}/console/as/acme/subscriptions`);
-    await page.getByRole('button', { name: 'Portal link' }).click();
+    await press(page, page.getByRole('button', { name: 'Portal link' }));
     const dialog = page.getByRole('dialog', { name: 'Portal link' });
-    await dialog.getByRole('button', { name: 'Create the link' }).click();
+    await press(page, dialog.getByRole('button', { name: 'Create the link' }));
     const link = await dialog.getByText('#code=').textContent();
-    const portal = await context.newPage();
+    const portal = await profile.newPage();
     await portal.goto(link ?? '');
     await portal.getByText('Active').first().waitFor();
     expect(portal.url()).toBe(`${scene.app.url}/portal/`);
     expect(await portal.getByRole('button', { name: 'Create' }).count()).toBe(0);
-    await context.close();
-    const again = await open(path, { key: '' });
+    await profile.close();
+    const { page: again } = await open(context, path, { key: '' });
     await again.getByRole('heading', { name: 'Sign in' }).waitFor();
     expect(again.url()).not.toContain('code');
   });
 
-  test("a tenant's key sees its tenant only; when it ends, the page stays and continues with another key", async () => {
+  test("a tenant's key sees its tenant only; when it ends, the page stays and continues with another key", async (context) => {
     const globex = await scene.receive();
     await scene.app.subscribe({ url: globex.url, tenant: 'globex', eventTypes: ['*'] });
     const { id, key } = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'globex' });
-    const page = await open('/log', { key });
+    const { page } = await open(context, '/log', { key });
     await page.getByText('No attempt yet').waitFor();
     await page.getByText('Live', { exact: true }).waitFor();
-    await scene.publish('events.acme.order.paid', '{}');
+    await scene.publish('events.acme.unrelated', '{}');
     await scene.publish('events.globex.order.paid', '{}');
     await page.getByText('1 attempt', { exact: true }).waitFor();
     expect(await page.getByRole('row').last().textContent()).toContain('globex');
     expect(await page.getByRole('link', { name: 'Tenants' }).count()).toBe(0);
     expect(await page.getByRole('link', { name: 'API keys' }).count()).toBe(0);
-    await page.goto(`${scene.app.url}/console/deliveries/${delivery.id}`);
+    await goTo(page, `${scene.app.url}/console/deliveries/${delivery.id}`);
     await page.getByText('There is no delivery with this id').waitFor();
-    await page.goto(`${scene.app.url}/console/tenants`);
+    await goTo(page, `${scene.app.url}/console/tenants`);
     await page.getByText('The server refused this query').waitFor();
-    await page.goto(`${scene.app.url}/console/log`);
+    await goTo(page, `${scene.app.url}/console/log`);
     await page.getByText('1 attempt', { exact: true }).waitFor();
     await page.getByText('Live', { exact: true }).waitFor();
     await revokeApiKey(scene.app, id);
@@ -462,7 +518,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(await page.getByRole('row').nth(1).textContent()).toContain('order.late');
   });
 
-  test('behind a path, over a restart of the server, the log continues: no row is missing, and none is there twice', async () => {
+  test('behind a path, over a restart of the server, the log continues: no row is missing, and none is there twice', async (context) => {
     const env = { ROLES: 'api', PUBLIC_URL: 'http://127.0.0.1/hooks' };
     let server = await startTestApp(scene, { env });
     cleanUps.push(() => server.stop());
@@ -472,7 +528,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     cleanUps.push(() => proxy.stop());
     const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['bulk.*'] });
     await scene.publishMany('bulk.before', 1);
-    const page = await open('/log?q=type%3Abulk.*', { url: `http://127.0.0.1:${proxy.port}/hooks` });
+    const { page, complaints } = await open(context, '/log?q=type%3Abulk.*', {
+      url: `http://127.0.0.1:${proxy.port}/hooks`,
+    });
     await page.getByText('1 attempt', { exact: true }).waitFor();
     await page.getByText('Live', { exact: true }).waitFor();
     await server.stop();
@@ -487,9 +545,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const rowAt = (place: number) => grid.getByRole('row').nth(place).textContent();
     await scene.publishMany('bulk.after', 3);
     await page.getByText('304 attempts', { exact: true }).waitFor();
-    await expect.poll(() => rowAt(1), { timeout: 60_000 }).toContain('bulk.after');
+    await context.expect.poll(() => rowAt(1), { timeout: 60_000 }).toContain('bulk.after');
     await grid.press('End');
-    await expect.poll(() => rowAt(-1), { timeout: 60_000 }).toContain('bulk.before');
+    await context.expect.poll(() => rowAt(-1), { timeout: 60_000 }).toContain('bulk.before');
     await page.getByRole('link', { name: 'Events', exact: true }).click();
     await page.getByRole('heading', { name: 'Events' }).waitFor();
     expect(new URL(page.url()).pathname).toBe('/hooks/console/events');
@@ -508,4 +566,52 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       [subscription, ids],
     );
   }
+
+  // The catalogue is shared: while it has an entry, other types cannot be selected.
+  test('with the keyboard alone: an observed type is listed, its schema tried on past events first, and a missed event delivered', async (context) => {
+    const [name, tenant] = ['trial.order', 'schemas'];
+    const { id } = await scene.app.subscribe({ url: receiver.url, tenant, eventTypes: ['none'] });
+    await scene.publish(`events.${tenant}.${name}`, '{"total":"5"}', { 'Event-Id': 'trial-1' });
+    await scene.publish(`events.${tenant}.${name}`, '{"total":5}', { 'Event-Id': 'trial-2' });
+    await waitFor(async () => (await scene.query('SELECT FROM events WHERE type = $1', [name])).length === 2, {
+      what: 'the events',
+    });
+    const { page, complaints } = await open(context, `/as/${tenant}/event-types`);
+    const dialog = page.getByRole('dialog');
+    const trySchema = async (schema: object) => {
+      await tabTo(page, dialog.getByLabel('Schema', { exact: true }));
+      await page.keyboard.press('ControlOrMeta+a');
+      await page.keyboard.insertText(JSON.stringify(schema));
+      await press(page, dialog.getByRole('button', { name: 'Try on past events' }));
+    };
+    await press(page, page.getByRole('button', { name: 'Not listed (1)' }));
+    await press(page, page.getByRole('button', { name: 'Add', exact: true }));
+    await trySchema({ properties: { total: { type: 'number' } } });
+    await dialog.getByText('1 of the 2 stored events would have been rejected.').waitFor();
+    await dialog.getByRole('link', { name: 'trial-1' }).waitFor();
+    await dialog.getByText('data.total').waitFor();
+    expect(await findBarriers(page)).toEqual([]);
+    await trySchema({ type: 'object' });
+    await dialog.getByText('All of the 2 stored events match the schema.').waitFor();
+    await press(page, dialog.getByRole('button', { name: 'Save' }));
+    await page.getByText('Every event type is listed').waitFor();
+    await press(page, page.getByRole('button', { name: 'Listed', exact: true }));
+    await press(page, page.getByRole('grid'));
+    await dialog.getByText('checked').or(dialog.getByText('Last event')).first().waitFor();
+    await page.keyboard.press('Escape');
+
+    await press(page, page.getByRole('link', { name: 'Subscriptions' }));
+    await press(page, page.getByRole('grid'));
+    await press(page, page.getByRole('button', { name: 'Edit', exact: true }));
+    await tabTo(page, dialog.getByLabel('Event types'));
+    await page.keyboard.press('ControlOrMeta+a');
+    await page.keyboard.insertText(name);
+    await press(page, dialog.getByRole('button', { name: 'Save' }));
+    await dialog.waitFor({ state: 'detached' });
+    await press(page, page.getByRole('button', { name: 'Missed events' }));
+    await press(page, dialog.getByRole('button', { name: 'Deliver these 2 events' }));
+    await dialog.getByText('2 deliveries were created.').waitFor();
+    await scene.waitForDeliveries(2, `status = 'SUCCESS' AND subscription_id = '${id}'`);
+    expect(complaints).toEqual([]);
+  });
 });

@@ -6,7 +6,7 @@ import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 const PAGE_TIMEOUT_MS = 60_000;
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 
-type ConsolePage = {
+export type ConsolePage = {
   readonly page: Page;
   readonly context: BrowserContext;
   /** Errors and refusals of the content security policy that the page reported. */
@@ -42,11 +42,14 @@ export async function openConsole(browser: Browser, options: Options): Promise<C
   return { page, context, complaints };
 }
 
-/** The rules that axe finds broken. Evaluated over the protocol of the browser, which no policy hinders. */
-export async function findBarriers(page: Page): Promise<unknown[]> {
+/**
+ * The rules that axe finds broken, in the part of the page that a selector names. Evaluated over the protocol
+ * of the browser, which no policy hinders.
+ */
+export async function findBarriers(page: Page, part = 'html'): Promise<unknown[]> {
   if (await page.evaluate<boolean>('globalThis.axe === undefined')) await page.evaluate(await readFile(AXE, 'utf8'));
   return page.evaluate<unknown[]>(
-    `axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations.map(({ id, nodes }) => ({ id, nodes: nodes.slice(0, 3).map(({ html, failureSummary }) => html.slice(0, 200) + failureSummary) })))`,
+    `axe.run(${JSON.stringify(part)}, { resultTypes: ['violations'] }).then(({ violations }) => violations.map(({ id, nodes }) => ({ id, nodes: nodes.slice(0, 3).map(({ html, failureSummary }) => html.slice(0, 200) + failureSummary) })))`,
   );
 }
 
@@ -65,4 +68,10 @@ export async function tabTo(page: Page, target: Locator): Promise<void> {
     await page.keyboard.press('Tab');
   }
   throw new Error(`${MAX_TABS} presses of Tab do not reach ${String(target)}`);
+}
+
+/** Moves the focus to a control with the Tab key, and presses Enter. */
+export async function press(page: Page, control: Locator): Promise<void> {
+  await tabTo(page, control);
+  await page.keyboard.press('Enter');
 }

@@ -1,0 +1,113 @@
+import { useState } from 'react';
+import { useClient } from 'urql';
+import { VerifySignatureDocument, type VerifySignatureQuery } from '../generated/graphql.ts';
+import type { InputProblem } from '../graphql/use-action.ts';
+import { messages } from '../messages.ts';
+import { Dialog } from '../ui/dialog.tsx';
+import { Form, FormButtons, SelectField, TextAreaField } from '../ui/field.tsx';
+import { Id } from '../ui/id.tsx';
+import { Mark } from '../ui/outcome.tsx';
+import { problemsOf } from '../ui/states.tsx';
+import { verifySignatureWords as words } from './messages.ts';
+import { readReceivedHeaders } from './received-headers.ts';
+import styles from './verify-signature.module.css';
+
+type Verification = VerifySignatureQuery['verifySignature'];
+
+type VerifySignatureProps = { readonly attemptId: string; readonly onClose: () => void };
+
+/** Verifies what a receiver got, as its library does. The server does it: no secret comes to the browser. */
+export function VerifySignature({ attemptId, onClose }: VerifySignatureProps) {
+  const client = useClient();
+  const [values, setValues] = useState({ headers: '', body: '', encoding: 'text' });
+  const [problems, setProblems] = useState<readonly InputProblem[]>([]);
+  const [isRunning, setRunning] = useState(false);
+  const [result, setResult] = useState<Verification>();
+  const set = (name: keyof typeof values) => (value: string) => {
+    setValues({ ...values, [name]: value });
+    setResult(undefined);
+  };
+  const verify = async () => {
+    const { headers, missing } = readReceivedHeaders(values.headers);
+    setProblems(missing.length === 0 ? [] : [{ path: 'headers', message: words.missing(missing) }]);
+    if (missing.length > 0) return;
+    setRunning(true);
+    const body = values.encoding === 'text' ? { body: values.body } : { bodyBase64: values.body };
+    const input = { attemptId, ...headers, ...body };
+    const { data, error } = await client.query(VerifySignatureDocument, { input }, NOT_CACHED).toPromise();
+    setRunning(false);
+    setResult(data?.verifySignature);
+    setProblems(problemsOf(error, 'headers').map(atField));
+  };
+  return (
+    <Dialog title={words.title} onClose={onClose}>
+      <Form
+        onSubmit={verify}
+        failure={undefined}
+        actions={
+          <FormButtons
+            submit={words.verify}
+            isDisabled={isRunning}
+            dismiss={result === undefined ? messages.dismiss : messages.close}
+            onDismiss={onClose}
+          />
+        }
+      >
+        <p>{words.hint}</p>
+        <TextAreaField
+          label={words.headers}
+          hint={words.headersHint}
+          path="headers"
+          problems={problems}
+          rows={4}
+          value={values.headers}
+          onChange={set('headers')}
+        />
+        <TextAreaField
+          label={words.body}
+          hint={words.bodyHint}
+          path="body"
+          problems={problems}
+          rows={6}
+          value={values.body}
+          onChange={set('body')}
+        />
+        <SelectField
+          label={words.encoding}
+          value={values.encoding}
+          onChange={set('encoding')}
+          options={[
+            { value: 'text', name: words.asText },
+            { value: 'base64', name: words.asBase64 },
+          ]}
+        />
+        <div aria-live="polite">{result !== undefined && <Result result={result} />}</div>
+      </Form>
+    </Dialog>
+  );
+}
+
+const NOT_CACHED = { requestPolicy: 'network-only' } as const;
+
+/** The problems of the server name the fields of its input, and the form has fewer. */
+function atField({ path, message }: InputProblem): InputProblem {
+  return { path: path.replace(/^input\./, '').startsWith('body') ? 'body' : 'headers', message };
+}
+
+function Result({ result: { isValid, secretId, failures } }: { readonly result: Verification }) {
+  return (
+    <div className={styles.result}>
+      <Mark tone={isValid ? 'success' : 'failure'}>{isValid ? words.valid : words.invalid}</Mark>
+      {failures.map(({ code, message }) => (
+        <p key={message}>
+          <strong>{words.failures[code]}</strong> {message}
+        </p>
+      ))}
+      {secretId != null && (
+        <p>
+          {words.signedWith} <Id value={secretId} length={24} />
+        </p>
+      )}
+    </div>
+  );
+}

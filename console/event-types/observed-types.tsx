@@ -1,0 +1,42 @@
+import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
+import { Button } from '../ui/button.tsx';
+import { Link } from '../ui/link.tsx';
+import { EmptyState } from '../ui/states.tsx';
+import { Table } from '../ui/table.tsx';
+import { visibleLine } from '../ui/visible-text.ts';
+import { catalogueWords as words } from './messages.ts';
+
+type ObservedTypesProps = {
+  readonly types: readonly string[];
+  /** Undefined for those who cannot change the catalogue. */
+  readonly onAdd: ((name: string) => void) | undefined;
+};
+
+/** Types that publishers use and nobody has listed: a new one, or one that is misspelled. */
+export function ObservedTypes({ types, onAdd }: ObservedTypesProps) {
+  if (types.length === 0) return <EmptyState title={words.noUnlisted}>{words.noUnlistedHint}</EmptyState>;
+  return (
+    <Table
+      label={words.unlistedLabel}
+      head={[messages.columns.type, messages.navigation.events, ...(onAdd === undefined ? [] : [words.title])]}
+      grow={messages.columns.type}
+      rows={types.map((name) => ({
+        key: name,
+        cells: [
+          <code key="name">{visibleLine(name)}</code>,
+          <Link key="events" to={paths.events({ type: name })}>
+            {messages.navigation.events}
+          </Link>,
+          ...(onAdd === undefined
+            ? []
+            : [
+                <Button key="add" kind="quiet" icon="plus" onClick={() => onAdd(name)}>
+                  {words.addThis}
+                </Button>,
+              ]),
+        ],
+      }))}
+    />
+  );
+}

@@ -1,0 +1,18 @@
+import { messages } from '../messages.ts';
+import { Button } from './button.tsx';
+import styles from './filter-chip.module.css';
+import { visibleLine } from './visible-text.ts';
+
+type FilterChipProps = { readonly name: string; readonly value: string; readonly onRemove: () => void };
+
+/** A filter of a list that came with a link: shown, and removed with a click. */
+export function FilterChip({ name, value, onRemove }: FilterChipProps) {
+  const shown = visibleLine(value);
+  return (
+    <Button icon="close" title={messages.removeFilter(name, shown)} onClick={onRemove}>
+      <span className={styles.chip}>
+        {name} <code>{shown}</code>
+      </span>
+    </Button>
+  );
+}
