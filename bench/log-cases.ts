@@ -18,12 +18,14 @@ export type StatsCase = {
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
-type Ids = { readonly busiest: string; readonly ten: readonly string[] };
+type Ids = { readonly busiest: string; readonly ten: readonly string[]; readonly event: string };
+
+type Case = readonly [name: string, filter: object];
 
 /** Typical queries of the log. The tenant `big` has 60 % of the rows, `small-7` one in 5,000. */
-export function pagesOf({ busiest, ten }: Ids): PageCase[] {
+export function pagesOf({ busiest, ten, event }: Ids): PageCase[] {
   const past = { from: new Date(Date.now() - 15 * DAY_MS), to: new Date(Date.now() - 14 * DAY_MS) };
-  const cases: readonly [name: string, filter: object][] = [
+  const cases: readonly Case[] = [
     ['all tenants', {}],
     ['tenant with 60 %', { tenant: 'big' }],
     ['small tenant', { tenant: 'small-7' }],
@@ -49,13 +51,24 @@ export function pagesOf({ busiest, ten }: Ids): PageCase[] {
     ['subscription, the last minute', { subscriptionIds: [busiest], from: new Date(Date.now() - 60_000) }],
     ['subscription, event type', { tenant: 'big', subscriptionIds: [busiest], eventTypes: ['order.paid'] }],
   ];
+  const ofAttempts: readonly Case[] = [
+    ['1 s and more, 0.5 %', { tenant: 'big', minResponseTimeMs: 1_000 }],
+    ['10 s and more, 1 in 10,000', { tenant: 'big', minResponseTimeMs: 10_000 }],
+    ['retries, 2 %', { tenant: 'big', attemptNumbers: [2, 3] }],
+    ['the tenth attempt, 1 in 10,000', { tenant: 'big', attemptNumbers: [10] }],
+  ];
+  const ofDeliveries: readonly Case[] = [
+    ['an event', { tenant: 'big', eventIds: [event] }],
+    ['BACKOFF, none', { tenant: 'big', waitingFor: ['BACKOFF'] }],
+  ];
   const events = cases.filter(([, filter]) =>
     Object.keys(filter).every((key) => ['tenant', 'eventTypes', 'from', 'to'].includes(key)),
   );
   return [
-    ...cases.map(([name, filter]) => pageCase(`deliveryLog: ${name}`, { field: 'deliveryLog', filter })),
-    ...cases.map(([name, filter]) => pageCase(`deliveries: ${name}`, { field: 'deliveries', filter })),
+    ...[...cases, ...ofAttempts].map(([name, filter]) => pageCase(`deliveryLog: ${name}`, { field: 'deliveryLog', filter })),
+    ...[...cases, ...ofDeliveries].map(([name, filter]) => pageCase(`deliveries: ${name}`, { field: 'deliveries', filter })),
     ...events.map(([name, filter]) => pageCase(`events: ${name}`, { field: 'events', filter })),
+    pageCase('events: an id', { field: 'events', filter: { tenant: 'big', ids: [event] } }),
   ];
 }
 

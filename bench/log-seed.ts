@@ -22,8 +22,8 @@ const DAY_MS = 86_400_000;
 
 /**
  * Fills the log with history. One tenant (`big`, 50 subscriptions) has 60 % of the rows, ten tenants (`mid-0` …) have
- * 3 % each, and 500 (`small-0` …) have the rest. 2 % of the attempts failed, one in 10,000 with TLS_FAILURE. One delivery
- * in 10,000 is pending. One event in 10,000 is an `audit.exported`. Tables have the rows in the order of their ids, as the
+ * 3 % each, and 500 (`small-0` …) have the rest. 2 % of the attempts failed, one in 10,000 with TLS_FAILURE. Timeouts took 5 s, one
+ * attempt in 10,000 took 20 s. 2 % are retries, one in 10,000 the tenth attempt. One delivery in 10,000 is pending. One event in 10,000 is an `audit.exported`. Tables have the rows in the order of their ids, as the
  * program inserts them: plans depend on it.
  */
 export async function seedLog(query: Query, options: SeedOptions): Promise<void> {
@@ -100,9 +100,11 @@ const DELIVERIES = `
 const ATTEMPTS = `
   INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason, status_code,
     response_time_ms, started_at, url, request_headers, response_headers, response_body, payload_size_bytes)
-  SELECT id, id, subscription_id, tenant, ${TYPE}, 1,
+  SELECT id, id, subscription_id, tenant, ${TYPE},
+    CASE WHEN chance < 0.0102 THEN 1 WHEN chance < 0.0103 THEN 10 WHEN chance < 0.0303 THEN 2 ELSE 1 END,
     CASE WHEN reason IS NULL THEN 'SUCCESS' ELSE 'FAILURE' END::attempt_status, reason::failure_reason,
-    CASE WHEN reason IS NULL THEN 200 WHEN reason = 'HTTP_STATUS' THEN 500 + n % 4 END, latency_ms,
+    CASE WHEN reason IS NULL THEN 200 WHEN reason = 'HTTP_STATUS' THEN 500 + n % 4 END,
+    CASE WHEN reason = 'TIMEOUT' THEN 5000 WHEN chance BETWEEN 0.04 AND 0.0401 THEN 20000 ELSE latency_ms END,
     at - latency_ms * interval '1 millisecond', 'https://example.invalid',
     jsonb_build_object('content-type', 'application/json', 'webhook-id', event_id, 'webhook-delivery', id,
       'webhook-timestamp', ms / 1000, 'webhook-signature', 'v1,' || md5(n::text), 'user-agent', 'webhooks-engine/0.1.0',

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { Report } from '../src/embedded/report.ts';
+import { uuid7Floor } from '../src/lib/uuid7.ts';
 import { clockMs } from './clock.ts';
 import { summarise } from './latency.ts';
 import { pagesOf, STATS, type StatsCase } from './log-cases.ts';
@@ -103,13 +104,17 @@ async function cursorOfPage50(
   return after;
 }
 
-/** The busiest subscription of the tenant `big`, and ten of its other subscriptions. */
-async function idsOf(query: Stack['query']): Promise<{ busiest: string; ten: string[] }> {
+/** The busiest subscription of the tenant `big`, ten of its other subscriptions, and an event in the middle of the log. */
+async function idsOf(query: Stack['query']): Promise<{ busiest: string; ten: string[]; event: string }> {
   const rows = await query<pg.QueryResultRow & { id: string }>(
     `SELECT id FROM webhook_subscriptions w WHERE tenant = 'big'
      ORDER BY (SELECT count(*) FROM (SELECT FROM attempts a WHERE a.subscription_id = w.id LIMIT 5000) AS s) DESC, id`,
   );
-  return { busiest: rows[0]?.id ?? '', ten: rows.slice(20, 30).map(({ id }) => id) };
+  const events = await query<pg.QueryResultRow & { id: string }>(
+    `SELECT event_id AS id FROM events WHERE tenant = 'big' AND id > $1 ORDER BY id LIMIT 1`,
+    [uuid7Floor(Date.now() - 14 * DAY_MS)],
+  );
+  return { busiest: rows[0]?.id ?? '', ten: rows.slice(20, 30).map(({ id }) => id), event: events[0]?.id ?? '' };
 }
 
 async function askStats({ graphql }: Pick<Stack, 'graphql'>, { filter, days, bucket }: StatsCase): Promise<unknown> {

@@ -7,7 +7,8 @@ import { Sweeper } from './delivery/queue/sweeper.ts';
 import { SenderPeers } from './delivery/sending/peers.ts';
 import { guardRedeliveries } from './delivery/sending/redelivery.ts';
 import { Sender } from './delivery/sending/sender.ts';
-import { storedFilterWhere } from './delivery-log/filter.ts';
+import { deliveryWhere } from './delivery-log/filter.ts';
+import { resolveFilter, storedFilter } from './delivery-log/filter-input.ts';
 import { AttemptCounter } from './delivery-log/stats-counter.ts';
 import { ErasureJob } from './erasure/job.ts';
 import { Dispatcher } from './events/dispatcher.ts';
@@ -108,7 +109,14 @@ function createSenderJobs(config: Config, services: Services): Job[] {
   };
   const { days: retentionDays, maxPerSubscription, auditLogDays } = retention;
   const retentionJob = new RetentionJob({ databaseUrl, log, retentionDays, maxPerSubscription, auditLogDays });
-  const replayJob = new ReplayJob({ database, log, whereOf: storedFilterWhere });
+  const replayJob = new ReplayJob({
+    database,
+    log,
+    whereOf: async (filter, db) => {
+      const references = { db, nowMs: database.clock.now(), takesDeliveries: deliveries.takesDeliveries };
+      return deliveryWhere(await resolveFilter(references, storedFilter(filter)));
+    },
+  });
   const erasureJob = new ErasureJob({ database, databaseUrl, bus, log });
   const counter = new AttemptCounter({ database, log });
   return [

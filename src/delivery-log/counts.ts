@@ -3,7 +3,7 @@ import { batched } from '../lib/batched.ts';
 import { leastChildId, uuid7Floor, uuid7Time } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { NEWEST_FIRST } from '../postgres/keyset.ts';
-import type { DeliveryFilter } from './filter.ts';
+import type { ResolvedFilter } from './filter.ts';
 import { findDeliveries } from './search.ts';
 
 /** The number of deliveries of each status. Unless they are exact, there are more. */
@@ -36,11 +36,12 @@ export const MAX_PER_STATUS = 1_000;
 /** Counts the deliveries that match a filter, each status on its own: there can be a thousand successes for each failure. */
 export async function countDeliveries(
   { prisma }: Pick<Database, 'prisma'>,
-  { filter, signal }: { readonly filter: DeliveryFilter; readonly signal: AbortSignal | undefined },
+  { filter, signal }: { readonly filter: ResolvedFilter; readonly signal: AbortSignal | undefined },
 ): Promise<DeliveryCounts> {
   const counts: Record<DeliveryStatus, number> = { PENDING: 0, SUCCESS: 0, FAILURE: 0, CANCELLED: 0 };
   for (const status of DELIVERY_STATUSES) {
     if (filter.statuses?.includes(status) === false) continue;
+    if (filter.waiting !== undefined && status !== 'PENDING') continue;
     const rows = await findDeliveries(prisma, {
       filter: { ...filter, statuses: [status] },
       query: { take: MAX_PER_STATUS + 1 },

@@ -1,5 +1,4 @@
-import { isTenant, matchTenant, requireWholeTenant, type Viewer } from '../auth/viewer.ts';
-import { isEventTypePattern } from '../events/event-type.ts';
+import { type Waiting, waitingWhere } from '../delivery/queue/wait-reason.ts';
 import type {
   Attempt,
   Delivery,
@@ -9,10 +8,9 @@ import type {
   Prisma,
   RejectedEvent,
   RejectionReason,
+  WaitReason,
 } from '../generated/prisma/client.ts';
-import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
-import { CLOCK_DRIFT_MS, idRange, isUuid, uuid7Floor } from '../lib/uuid7.ts';
-import type { Database } from '../postgres/client.ts';
+import { CLOCK_DRIFT_MS, idRange, isUuid, leastChildId, uuid7Floor } from '../lib/uuid7.ts';
 
 type Optional<T> = { readonly [K in keyof T]?: T[K] | null | undefined };
 
@@ -28,40 +26,62 @@ export type DeliveryFilter = Optional<{
   statuses: readonly DeliveryStatus[];
   statusCodes: readonly StatusCodeRange[];
   failureReasons: readonly FailureReason[];
+  /** Publishers' ids of events of one tenant. Of deliveries only. */
+  eventIds: readonly string[];
+  /** Of deliveries only. */
+  waitingFor: readonly WaitReason[];
+  /** Of attempts only. */
+  minResponseTimeMs: number;
+  /** Of attempts only. */
+  attemptNumbers: readonly number[];
   from: Date;
   to: Date;
 }>;
+
+/**
+ * A filter whose references are looked up (`resolveFilter` in filter-references.ts): rows of events in place of their ids, and
+ * the time at which the reasons hold.
+ */
+export type ResolvedFilter = Omit<DeliveryFilter, 'eventIds' | 'waitingFor'> & {
+  readonly eventIds?: undefined;
+  readonly waitingFor?: undefined;
+  readonly eventRowIds?: readonly string[] | undefined;
+  readonly waiting?: Waiting | undefined;
+};
 
 /**
  * One comparison of one column of an attempt. Filters consist of these only: `attemptMatches` evaluates them in memory,
  * `attemptWhere` in SQL.
  */
 type Comparison =
-  | { readonly field: 'id' | 'tenant' | 'subscriptionId' | 'eventType'; readonly equals: string }
+  | { readonly field: 'id' | 'tenant' | 'subscriptionId' | 'eventId' | 'eventType'; readonly equals: string }
   | { readonly field: 'eventType'; readonly startsWith: string }
   | { readonly field: 'status'; readonly equals: DeliveryStatus }
   | { readonly field: 'failureReason'; readonly equals: FailureReason }
   | { readonly field: 'statusCode'; readonly range: StatusCodeRange }
+  | { readonly field: 'number'; readonly equals: number }
+  | { readonly field: 'responseTimeMs'; readonly atLeast: number }
   | { readonly field: 'startedAt'; readonly notBefore: Date }
   | { readonly field: 'startedAt'; readonly before: Date };
 
 /** At least one of the comparisons must hold. */
 type Rule = readonly Comparison[];
 
-const MAX_LIST_LENGTH = 250;
-
 /** The rules of a filter, all of which must hold. */
-function describeFilter(filter: DeliveryFilter): Rule[] {
-  const { tenant, subscriptionIds, statuses, statusCodes, failureReasons, from, to } = filter;
+function describeFilter(filter: ResolvedFilter): Rule[] {
+  const { tenant, subscriptionIds, statuses, statusCodes, failureReasons, minResponseTimeMs, from, to } = filter;
   const rules: (Rule | undefined)[] = [
     tenant == null ? undefined : [{ field: 'tenant', equals: tenant }],
     // A text that is not a UUID matches nothing.
     filter.ids?.filter(isUuid).map((id) => ({ field: 'id', equals: id.toLowerCase() })),
     subscriptionIds?.filter(isUuid).map((id) => ({ field: 'subscriptionId', equals: id.toLowerCase() })),
+    filter.eventRowIds?.map((id) => ({ field: 'eventId', equals: id })),
     describeEventTypes(filter.eventTypes ?? undefined),
     statuses?.map((status) => ({ field: 'status', equals: status })),
     statusCodes?.map((range) => ({ field: 'statusCode', range })),
     failureReasons?.map((reason) => ({ field: 'failureReason', equals: reason })),
+    filter.attemptNumbers?.map((number) => ({ field: 'number', equals: number })),
+    minResponseTimeMs == null ? undefined : [{ field: 'responseTimeMs', atLeast: minResponseTimeMs }],
     from == null ? undefined : [{ field: 'startedAt', notBefore: from }],
     to == null ? undefined : [{ field: 'startedAt', before: to }],
   ];
@@ -69,64 +89,45 @@ function describeFilter(filter: DeliveryFilter): Rule[] {
 }
 
 /** Evaluates the filter on attempts in memory. */
-export function attemptMatches(filter: DeliveryFilter): (attempt: Attempt) => boolean {
+export function attemptMatches(filter: ResolvedFilter): (attempt: Attempt) => boolean {
   return evaluate(filter, (attempt) => attempt);
 }
 
-/** Evaluates the filter on deliveries in memory; it must have no conditions on attempts. */
-export function deliveryMatches(filter: DeliveryFilter): (delivery: Delivery) => boolean {
+/** Evaluates the filter on deliveries in memory; it must have no conditions on attempts, and no reasons of waiting. */
+export function deliveryMatches(filter: ResolvedFilter): (delivery: Delivery) => boolean {
   return evaluate(filter, (delivery) => ({ ...delivery, startedAt: delivery.createdAt }));
 }
 
-type EventFilter = Pick<DeliveryFilter, 'tenant' | 'eventTypes' | 'from' | 'to'>;
+/** `ids`: publishers' ids of events of one tenant. */
+export type EventFilter = Pick<DeliveryFilter, 'tenant' | 'ids' | 'eventTypes' | 'from' | 'to'>;
+
+type EventColumns = Pick<Event, 'tenant' | 'eventId' | 'type' | 'createdAt'>;
 
 /** Evaluates the filter on events in memory. */
-export function eventMatches(filter: EventFilter): (event: Pick<Event, 'tenant' | 'type' | 'createdAt'>) => boolean {
-  return evaluate(filter, ({ tenant, type, createdAt }) => ({ tenant, eventType: type, startedAt: createdAt }));
+export function eventMatches({ ids, ...filter }: EventFilter): (event: EventColumns) => boolean {
+  const wanted = ids == null ? undefined : new Set(ids);
+  const others = evaluate<EventColumns>(filter, ({ tenant, type, createdAt }) => ({
+    tenant,
+    eventType: type,
+    startedAt: createdAt,
+  }));
+  return (event) => wanted?.has(event.eventId) !== false && others(event);
 }
 
 /** The columns that comparisons can be about. */
 type Comparable = { readonly tenant: string | null } & Partial<
-  Pick<Attempt, 'id' | 'subscriptionId' | 'eventType' | 'failureReason' | 'statusCode' | 'startedAt'>
-> & { readonly status?: DeliveryStatus };
+  Pick<
+    Attempt,
+    'id' | 'subscriptionId' | 'eventType' | 'number' | 'failureReason' | 'statusCode' | 'responseTimeMs' | 'startedAt'
+  >
+> & { readonly status?: DeliveryStatus; readonly eventId?: string };
 
-function evaluate<Row>(filter: DeliveryFilter, columnsOf: (row: Row) => Comparable): (row: Row) => boolean {
+function evaluate<Row>(filter: ResolvedFilter, columnsOf: (row: Row) => Comparable): (row: Row) => boolean {
   const rules = describeFilter(filter);
   return (row) => {
     const columns = columnsOf(row);
     return rules.every((rule) => rule.some((comparison) => holds(comparison, columns)));
   };
-}
-
-/** Every problem of a filter. `tenantProblem`: the reason why the viewer may not name the tenant. */
-export function problemsOfFilter(filter: DeliveryFilter, tenantProblem?: string): InputProblem[] {
-  const problems: InputProblem[] = [];
-  if (tenantProblem !== undefined) problems.push({ path: 'filter.tenant', message: tenantProblem });
-  else if (filter.tenant != null && !isTenant(filter.tenant)) {
-    problems.push({ path: 'filter.tenant', message: 'is not the name of a tenant' });
-  }
-  for (const [field, value] of Object.entries(filter)) {
-    if (Array.isArray(value) && value.length > MAX_LIST_LENGTH) {
-      problems.push({ path: `filter.${field}`, message: `may have at most ${MAX_LIST_LENGTH} entries` });
-    }
-  }
-  filter.eventTypes?.slice(0, MAX_LIST_LENGTH).forEach((pattern, index) => {
-    if (isEventTypePattern(pattern)) return;
-    problems.push({ path: `filter.eventTypes.${index}`, message: 'is not an event type' });
-  });
-  filter.statusCodes?.slice(0, MAX_LIST_LENGTH).forEach(({ from, to }, index) => {
-    if (from > to) problems.push({ path: `filter.statusCodes.${index}`, message: 'ends before it begins' });
-  });
-  if (filter.from != null && filter.to != null && filter.from > filter.to) {
-    problems.push({ path: 'filter.to', message: 'is before filter.from' });
-  }
-  return problems;
-}
-
-/** Throws an InvalidInputError with every problem. */
-export function checkDeliveryFilter(filter: DeliveryFilter): void {
-  const problems = problemsOfFilter(filter);
-  if (problems.length > 0) throw new InvalidInputError(problems);
 }
 
 function describeEventTypes(patterns: readonly string[] | undefined): Rule | undefined {
@@ -140,7 +141,8 @@ function describeEventTypes(patterns: readonly string[] | undefined): Rule | und
 
 function holds(comparison: Comparison, row: Comparable): boolean {
   if ('equals' in comparison) return row[comparison.field] === comparison.equals;
-  const { eventType = '', startedAt = BEGINNING, statusCode = null } = row;
+  const { eventType = '', startedAt = BEGINNING, statusCode = null, responseTimeMs = 0 } = row;
+  if ('atLeast' in comparison) return responseTimeMs >= comparison.atLeast;
   if ('startsWith' in comparison) return eventType.startsWith(comparison.startsWith);
   if ('notBefore' in comparison) return startedAt >= comparison.notBefore;
   if ('before' in comparison) return startedAt < comparison.before;
@@ -171,11 +173,12 @@ const ATTEMPT_DRIFT: Drift = { earlierMs: 60 * MINUTE_MS, laterMs: CLOCK_DRIFT_M
 const EVENT_DRIFT: Drift = { earlierMs: CLOCK_DRIFT_MS, laterMs: 3 * DAY_MS + 120 * MINUTE_MS };
 
 /** The filter as a condition on the table of attempts. */
-export function attemptWhere({ statuses, ...filter }: DeliveryFilter): Prisma.AttemptWhereInput {
+export function attemptWhere({ statuses, ...filter }: ResolvedFilter): Prisma.AttemptWhereInput {
   const conditions: Prisma.AttemptWhereInput[] = describeFilter(filter).map((rule) => compare(rule, (field) => field));
   if (statuses != null) conditions.push(statusWhere(statuses));
   // Redundant, but needed to use the partial indexes.
   if (selectsOnlyFailures(filter)) conditions.push({ failureReason: { not: null } });
+  if (filter.attemptNumbers?.includes(1) === false) conditions.push({ number: { gt: 1 } });
   return { AND: [...conditions, ...idBounds(filter, ATTEMPT_DRIFT), ...rangeOf(filter)] };
 }
 
@@ -191,7 +194,8 @@ function statusWhere(statuses: readonly DeliveryStatus[]): Prisma.AttemptWhereIn
  * The filter as a condition on the table of deliveries: status and times are those of the delivery; status codes and
  * failure reasons are those of at least one of its attempts.
  */
-export function deliveryWhere({ statusCodes, failureReasons, ...own }: DeliveryFilter): Prisma.DeliveryWhereInput {
+export function deliveryWhere(filter: ResolvedFilter): Prisma.DeliveryWhereInput {
+  const { statusCodes, failureReasons, waiting, ...own } = filter;
   const conditions: Prisma.DeliveryWhereInput[] = describeFilter(own).map((rule) =>
     compare(rule, (field) => (field === 'startedAt' ? 'createdAt' : field)),
   );
@@ -203,17 +207,29 @@ export function deliveryWhere({ statusCodes, failureReasons, ...own }: DeliveryF
       attempts: { some: attemptWhere({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons }) },
     });
   }
-  return { AND: [...conditions, ...idBounds(own, EVENT_DRIFT), ...rangeOf(own)] };
+  if (waiting !== undefined) conditions.push({ status: 'PENDING', isUnsuccessful: true }, waitingWhere(waiting));
+  return { AND: [...conditions, ...idBounds(own, EVENT_DRIFT), ...rangeOf(own), ...youngerThan(own.eventRowIds)] };
 }
 
-/** The filter as a condition on the table of events: their type, and the time at which they were recorded. */
-export function eventWhere(filter: EventFilter): Prisma.EventWhereInput {
-  const { tenant, eventTypes, from, to } = filter;
+/** A delivery is younger than its event, except for clock drift: Postgres excludes older partitions. */
+function youngerThan(eventRowIds: readonly string[] = []): { id: { gte: string } }[] {
+  const [oldest] = idRange(eventRowIds);
+  return eventRowIds.length === 0 ? [] : [{ id: { gte: leastChildId(oldest) } }];
+}
+
+/** The filter as a condition on the table of events: their rows, type, and the time at which they were recorded. */
+export function eventWhere(
+  filter: Omit<EventFilter, 'ids'> & { readonly ids?: undefined } & EventRows,
+): Prisma.EventWhereInput {
+  const { tenant, eventTypes, eventRowIds, from, to } = filter;
   const conditions = describeFilter({ tenant, eventTypes, from, to }).map((rule) =>
     compare(rule, (field) => (field === 'eventType' ? 'type' : field === 'startedAt' ? 'createdAt' : field)),
   );
-  return { AND: [...conditions, ...idBounds(filter, EVENT_DRIFT)] };
+  const ids = eventRowIds === undefined ? [] : [{ id: { in: [...eventRowIds] } }, ...rangeOf({ ids: eventRowIds })];
+  return { AND: [...conditions, ...ids, ...idBounds(filter, EVENT_DRIFT)] };
 }
+
+type EventRows = Pick<ResolvedFilter, 'eventRowIds'>;
 
 type Times = Pick<DeliveryFilter, 'from' | 'to'>;
 
@@ -240,7 +256,7 @@ function idBounds({ from, to }: Times, { earlierMs, laterMs }: Drift): { id: { g
 }
 
 /** The range of the filter's ids, so that Postgres plans only for their partitions. */
-function rangeOf({ ids }: DeliveryFilter): { id: { gte: string; lte: string } }[] {
+function rangeOf({ ids }: Pick<DeliveryFilter, 'ids'>): { id: { gte: string; lte: string } }[] {
   const known = ids?.filter(isUuid).map((id) => id.toLowerCase()) ?? [];
   const [gte, lte] = idRange(known);
   return known.length === 0 ? [] : [{ id: { gte, lte } }];
@@ -258,7 +274,7 @@ export function attemptIdBounds({ fromMs, toMs }: { readonly fromMs: number; rea
 }
 
 /** Whether the filter matches failed attempts only: exactly the 2xx status codes are successes. */
-export function selectsOnlyFailures({ statusCodes, failureReasons }: DeliveryFilter): boolean {
+export function selectsOnlyFailures({ statusCodes, failureReasons }: ResolvedFilter): boolean {
   return failureReasons != null || statusCodes?.every(({ from, to }) => to < 200 || from > 299) === true;
 }
 
@@ -273,87 +289,11 @@ function compare(rule: Rule, columnOf: (field: Comparison['field']) => string): 
   return { OR: conditions.map((condition) => ({ [column]: condition })) };
 }
 
-function bounds(comparison: Exclude<Comparison, { readonly equals: string }>): object {
+function bounds(comparison: Exclude<Comparison, { readonly equals: string | number }>): object {
   if ('range' in comparison) return { gte: comparison.range.from, lte: comparison.range.to };
   if ('notBefore' in comparison) return { gte: comparison.notBefore };
+  if ('atLeast' in comparison) return { gte: comparison.atLeast };
   if ('before' in comparison) return { lt: comparison.before };
   // Prisma creates a LIKE without escaping; an event type may contain `_`, which LIKE treats as a wildcard.
   return { startsWith: comparison.startsWith.replace(/[\\%_]/g, '\\$&') };
-}
-
-/**
- * The tenant that the viewer may read, as a condition on any table with a tenant. Throws an InvalidInputError with every
- * problem of the filter, and with `others`, the problems of the arguments beside it.
- */
-export function checkFilter(
-  viewer: Viewer,
-  filter: DeliveryFilter | null | undefined,
-  others: readonly InputProblem[] = [],
-): { readonly tenant?: string } {
-  requireWholeTenant(viewer);
-  return checkFilterOfDeliveries(viewer, filter, others);
-}
-
-/** The same for tables of one subscription's rows; the caller restricts itself to the subscriptions of a session. */
-export function checkFilterOfDeliveries(
-  viewer: Viewer,
-  filter: DeliveryFilter | null | undefined,
-  others: readonly InputProblem[] = [],
-): { readonly tenant?: string } {
-  const { tenant, tenantProblem } = matchTenant(viewer, filter?.tenant);
-  const problems = [...others, ...problemsOfFilter(filter ?? {}, tenantProblem)];
-  if (problems.length > 0) throw new InvalidInputError(problems);
-  return tenant === undefined ? {} : { tenant };
-}
-
-/**
- * Restricts a filter to the viewer's tenant and subscriptions; call this before reading or watching by a DeliveryFilter. It removes the ids of
- * other tenants' subscriptions, like unknown ids: otherwise Postgres might read all rows of such a subscription to find none
- * of the viewer's, and the duration would reveal that it exists. Throws as checkFilter does.
- */
-export async function scopeFilterToViewer(
-  { services, viewer }: { readonly services: { readonly database: Pick<Database, 'prisma'> }; readonly viewer: Viewer },
-  given: DeliveryFilter | null | undefined,
-  others: readonly InputProblem[] = [],
-): Promise<DeliveryFilter> {
-  const { tenant } = checkFilterOfDeliveries(viewer, given, others);
-  const filter = { ...given, ...(tenant !== undefined && { tenant }) };
-  const own = viewer.subscriptionIds;
-  const subscriptionIds = own?.filter((id) => isNamed(given?.subscriptionIds, id)) ?? given?.subscriptionIds;
-  if (tenant === undefined || subscriptionIds == null) return filter;
-  const known = await services.database.prisma.webhookSubscription.findMany({
-    // Includes deleted subscriptions, whose log is kept.
-    where: { tenant, id: { in: subscriptionIds.filter(isUuid) } },
-    select: { id: true },
-  });
-  return { ...filter, subscriptionIds: known.map(({ id }) => id) };
-}
-
-function isNamed(ids: DeliveryFilter['subscriptionIds'], id: string): boolean {
-  return ids == null || ids.some((other) => other.toLowerCase() === id);
-}
-
-/** A checked filter in the form stored with a replay: without null fields, times as text. */
-export function storeFilter({ ids, subscriptionIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
-  // A text that is not a UUID matches nothing; it may have any length, and characters that Postgres cannot store.
-  const storable = { ...filter, ids: ids?.filter(isUuid), subscriptionIds: subscriptionIds?.filter(isUuid) };
-  const given = Object.entries(storable).filter(([, value]) => value != null);
-  // `as`: the result is an object of JSON.
-  return JSON.parse(JSON.stringify(Object.fromEntries(given))) as Prisma.InputJsonObject;
-}
-
-/** The filter that storeFilter() has stored. */
-export function storedFilter(stored: unknown): DeliveryFilter {
-  // `as`: only storeFilter() writes these. JSON has no dates.
-  const { from, to, ...filter } = stored as DeliveryFilter;
-  return {
-    ...filter,
-    ...(from != null && { from: new Date(from) }),
-    ...(to != null && { to: new Date(to) }),
-  };
-}
-
-/** A stored filter as the condition that the query `deliveries` uses for it. */
-export function storedFilterWhere(stored: unknown): Prisma.DeliveryWhereInput {
-  return deliveryWhere(storedFilter(stored));
 }

@@ -3,10 +3,10 @@ import { LimitExceededError } from '../lib/errors.ts';
 import { idRange, leastChildId } from '../lib/uuid7.ts';
 import { inPrismaTransaction, type Queryable } from '../postgres/client.ts';
 import { beyond } from '../postgres/keyset.ts';
-import { attemptWhere, type DeliveryFilter, deliveryIdBounds, deliveryWhere, selectsOnlyFailures } from './filter.ts';
+import { attemptWhere, deliveryIdBounds, deliveryWhere, type ResolvedFilter, selectsOnlyFailures } from './filter.ts';
 
 type DeliverySearch<Row> = {
-  readonly filter: DeliveryFilter;
+  readonly filter: ResolvedFilter;
   readonly query: { readonly take: number; readonly cursor?: object };
   /** Reads deliveries beyond the query's cursor, newest first; a negative `take` reads from the end. */
   readonly find: (where: Prisma.DeliveryWhereInput, take: number) => Promise<Row[]>;
@@ -22,8 +22,8 @@ const MAX_ROUNDS = 50;
 const MAX_RARE = 5_000;
 
 /**
- * A page of the deliveries that match a filter. If the filter has conditions on attempts, this reads candidates in the
- * order of the page, in rounds, because Postgres would otherwise join both whole tables. Throws a
+ * A page of the deliveries that match a filter. If the filter has conditions on attempts or on reasons of waiting, this reads
+ * candidates in the order of the page, in rounds: Postgres would otherwise join whole tables. Throws a
  * LimitExceededError after too many rounds.
  */
 export async function findDeliveries<Row>(prisma: PrismaClient, search: DeliverySearch<Row>): Promise<Row[]> {
@@ -31,10 +31,11 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
   const { take } = query;
   const isOfAttempts = filter.statusCodes != null || filter.failureReasons != null;
   // With at most 250 ids, Postgres begins with these.
-  if (!isOfAttempts || filter.ids != null) return find(deliveryWhere(filter), take);
+  const isNamed = filter.ids != null || filter.eventRowIds !== undefined;
+  if (isNamed || !(isOfAttempts || filter.waiting !== undefined)) return find(deliveryWhere(filter), take);
   const own = deliveryWhere({ ...filter, statusCodes: undefined, failureReasons: undefined });
   const options = { filter, isBackwards: take < 0 };
-  let source: CandidateSource = selectsOnlyFailures(filter) ? failedIn(prisma, options) : answeredIn(prisma, options);
+  let source: CandidateSource = selectsOnlyFailures(filter) ? failedIn(prisma, options) : candidatesIn(prisma, options);
   let found: Row[] = [];
   let bound: Prisma.UuidFilter | undefined = beyond(query.cursor, take)[0]?.id;
   // One round is usually enough. More are needed if the delivery status or the codes are rare.
@@ -49,7 +50,7 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
     if (last === undefined || found.length >= Math.abs(take)) return found;
     bound = take < 0 ? { gt: last } : { lt: last };
     limit = Math.min(4 * limit, MAX_CANDIDATES);
-    if (round === 1) source = (await rarelyAnswered(prisma, { ...options, bound })) ?? source;
+    if (round === 1 && isOfAttempts) source = (await rarelyAnswered(prisma, { ...options, bound })) ?? source;
   }
   throw tooManyRounds();
 }
@@ -71,7 +72,7 @@ type CandidateSource = (
   limit: number,
 ) => Promise<{ readonly ids: string[]; readonly last: string | undefined }>;
 
-type Options = { readonly filter: DeliveryFilter; readonly isBackwards: boolean };
+type Options = { readonly filter: ResolvedFilter; readonly isBackwards: boolean };
 
 /** Reads failed attempts first: they have an index in the order of their deliveries. */
 function failedIn(prisma: PrismaClient, { filter, isBackwards }: Options): CandidateSource {
@@ -88,8 +89,9 @@ function failedIn(prisma: PrismaClient, { filter, isBackwards }: Options): Candi
 }
 
 /** Reads deliveries first and then looks up their attempts: most deliveries succeed, so most have a matching code. */
-function answeredIn(prisma: PrismaClient, { filter, isBackwards }: Options): CandidateSource {
-  const own = deliveryWhere({ ...filter, statusCodes: undefined });
+function candidatesIn(prisma: PrismaClient, { filter, isBackwards }: Options): CandidateSource {
+  const pending = filter.waiting === undefined ? {} : { status: 'PENDING' as const, isUnsuccessful: true };
+  const own = { ...deliveryWhere({ ...filter, statusCodes: undefined, waiting: undefined }), ...pending };
   return async (bound, limit) => {
     const deliveries = await prisma.delivery.findMany({
       where: { AND: [own, { ...(bound && { id: bound }) }] },
@@ -99,8 +101,8 @@ function answeredIn(prisma: PrismaClient, { filter, isBackwards }: Options): Can
     });
     const deliveryIds = deliveries.map(({ id }) => id);
     const last = deliveryIds.length < limit ? undefined : deliveryIds.at(-1);
-    if (deliveryIds.length === 0) return { ids: [], last };
-    const statusCodes = filter.statusCodes ?? [];
+    const { statusCodes } = filter;
+    if (deliveryIds.length === 0 || statusCodes == null) return { ids: deliveryIds, last };
     return { ids: await answeredDeliveries(inPrismaTransaction(prisma), { deliveryIds, statusCodes }), last };
   };
 }
@@ -137,11 +139,11 @@ async function rarelyAnswered(
 }
 
 /** Includes the columns that an attempt shares with its delivery, so that Postgres can use their indexes. */
-function endedAs({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons }: DeliveryFilter) {
+function endedAs({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons }: ResolvedFilter) {
   return attemptWhere({ tenant, subscriptionIds, eventTypes, statusCodes, failureReasons });
 }
 
-function deliveryBounds(filter: DeliveryFilter, bound: Bound): { deliveryId: Prisma.UuidFilter }[] {
+function deliveryBounds(filter: ResolvedFilter, bound: Bound): { deliveryId: Prisma.UuidFilter }[] {
   return [...deliveryIdBounds(filter), ...(bound === undefined ? [] : [bound])].map((deliveryId) => ({ deliveryId }));
 }
 

@@ -1,7 +1,7 @@
 import type { InputProblem } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
-import { attemptIdBounds, type DeliveryFilter } from './filter.ts';
+import { attemptIdBounds, type DeliveryFilter, type ResolvedFilter } from './filter.ts';
 
 /** Response times up to this many milliseconds have a class each. */
 const EXACT_MS = 10;
@@ -238,7 +238,6 @@ export function problemsOfStats(filter: DeliveryFilter, args: StatsArguments): I
   if (groupBy === 'TENANT' && filter.subscriptionIds != null) {
     problems.push({ path: 'groupBy', message: 'TENANT excludes filter.subscriptionIds' });
   }
-  if (filter.ids != null) problems.push({ path: 'filter.ids', message: 'is not for statistics' });
   for (const field of ['from', 'to'] as const) {
     if (filter[field] == null) continue;
     problems.push({ path: `filter.${field}`, message: `is not for statistics: use the argument ${field}` });
@@ -263,7 +262,7 @@ export function wholeBuckets({ from, to, bucket }: StatsArguments): {
 type StatsPlan = { readonly query: AttemptStatsQuery; readonly idBounds: IdBounds | undefined };
 
 /** The query for valid arguments, with bounds on ids if it reads the log. */
-export function planStats(filter: DeliveryFilter, args: StatsArguments): StatsPlan {
+export function planStats(filter: ResolvedFilter, args: StatsArguments): StatsPlan {
   const { fromMs, toMs, bucketMs } = wholeBuckets(args);
   const grouping = { groupBy: args.groupBy ?? 'NONE', top: args.top ?? 1 };
   const query = { ...filterOf(filter), ...grouping, fromMs, toMs, bucketMs };
@@ -273,7 +272,7 @@ export function planStats(filter: DeliveryFilter, args: StatsArguments): StatsPl
 
 type StatsFilter = Omit<AttemptStatsQuery, 'fromMs' | 'toMs' | 'bucketMs' | 'groupBy' | 'top'>;
 
-function filterOf(filter: DeliveryFilter): StatsFilter {
+function filterOf(filter: ResolvedFilter): StatsFilter {
   const { tenant, subscriptionIds, eventTypes, statuses, statusCodes, failureReasons } = filter;
   const endings = [statuses?.includes('SUCCESS') !== false, statuses?.includes('FAILURE') !== false];
   // Attempts have no other status, so the filter may match nothing.

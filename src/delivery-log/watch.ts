@@ -3,7 +3,7 @@ import type { Attempt, Prisma, PrismaClient } from '../generated/prisma/client.t
 import { isUuid, uuid7Floor, uuid7Source, uuid7Time } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
 import type { CommittedAttempt } from './feed.ts';
-import { attemptMatches, attemptWhere, type DeliveryFilter } from './filter.ts';
+import { attemptMatches, attemptWhere, type ResolvedFilter } from './filter.ts';
 import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';
 import { type Emission, emissionsOf, LiveBuffer } from './live-buffer.ts';
 
@@ -20,7 +20,7 @@ type WatchContext = {
 };
 
 type WatchOptions = {
-  readonly filter: DeliveryFilter;
+  readonly filter: ResolvedFilter;
   /** The position to resume from; undefined: the next attempt. */
   readonly after: LogPosition | undefined;
 };
@@ -129,7 +129,7 @@ function isLate(item: StreamItem): item is StreamItem & { readonly kind: 'attemp
 type CatchUpOptions = {
   readonly liveLog: Pick<LiveLog, 'settledId'>;
   readonly stream: AttemptStream;
-  readonly filter: DeliveryFilter;
+  readonly filter: ResolvedFilter;
   readonly position: LogPosition;
   readonly readFairly: FairRead;
 };

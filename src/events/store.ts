@@ -1,5 +1,5 @@
 import type { EventSource } from '../generated/prisma/enums.ts';
-import { idRange } from '../lib/uuid7.ts';
+import { idRange, isUuid } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
 import type { Queryable } from '../postgres/client.ts';
 
@@ -46,6 +46,28 @@ export async function knownEvents(
     ],
   );
   return new Map(rows.map(({ id, rowId }) => [id, rowId]));
+}
+
+type EventIds = { readonly tenant: string; readonly eventIds: readonly string[] };
+
+/** The row ids of a tenant's events by publishers' ids. Two reads at most. */
+export async function eventRowIds(db: Queryable, { tenant, eventIds }: EventIds): Promise<string[]> {
+  // Postgres cannot store a NUL in text.
+  const ids = eventIds.filter((id) => !id.includes('\0'));
+  if (ids.length === 0) return [];
+  const { rows: known } = await db.query<{ id: string }>(
+    'SELECT event_row_id AS id FROM event_ids WHERE event_id = ANY ($2::text[]) AND tenant = $1',
+    [tenant, ids],
+  );
+  // An event published without an id has the id of its row, and no row in event_ids.
+  const own = ids.filter(isUuid);
+  if (own.length === 0) return known.map(({ id }) => id);
+  const { rows: unnamed } = await db.query<{ id: string }>(
+    `SELECT id FROM events
+     WHERE id = ANY ($2::uuid[]) AND id BETWEEN $3::uuid AND $4::uuid AND tenant = $1 AND event_id = id::text`,
+    [tenant, own, ...idRange(own.map((id) => id.toLowerCase()))],
+  );
+  return [...new Set([...known, ...unnamed].map(({ id }) => id))];
 }
 
 export type NewRejectedEvent = {

@@ -1,5 +1,6 @@
 import { scheduleSweep } from '../delivery/queue/state.ts';
-import { idRange, isUuid, uuid7 } from '../lib/uuid7.ts';
+import { eventRowIds } from '../events/store.ts';
+import { idRange, uuid7 } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
 import { change, type Database } from '../postgres/client.ts';
 
@@ -20,12 +21,10 @@ type EventsToDeliver = {
  * pending already. The deliveries are queued like those of a replay.
  */
 export async function deliverEvents(
-  database: Pick<Database, 'prisma' | 'pool' | 'clock' | 'recorder'>,
+  database: Pick<Database, 'pool' | 'clock' | 'recorder'>,
   { tenant, subscriptionId, eventIds }: EventsToDeliver,
 ): Promise<readonly string[]> {
-  const known = await database.prisma.eventId.findMany({ where: { tenant, eventId: { in: [...eventIds] } } });
-  // An event published without an id has the id of its row.
-  const rowIds = [...new Set([...known.map(({ eventRowId }) => eventRowId), ...eventIds.filter(isUuid)])];
+  const rowIds = await eventRowIds(database.pool, { tenant, eventIds });
   if (rowIds.length === 0) return [];
   const now = database.clock.now();
   const ids = rowIds.map(() => uuid7(now));

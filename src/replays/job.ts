@@ -79,8 +79,8 @@ async function hasDueReplay(db: Queryable): Promise<boolean> {
 }
 
 type ReplayBatchOptions = {
-  /** Converts a stored DeliveryFilter to its condition. */
-  readonly whereOf: (filter: unknown) => Prisma.DeliveryWhereInput;
+  /** Converts a stored DeliveryFilter to its condition at this moment. */
+  readonly whereOf: (filter: unknown, db: Queryable) => Promise<Prisma.DeliveryWhereInput>;
   /** Called with the id of the replay that the batch belongs to. */
   readonly onClaim: (replayId: string) => void;
 };
@@ -102,7 +102,7 @@ export async function replayBatch(
   // After a failure, a smaller batch is found sooner.
   const scan = replay.failureCount > 0 ? limit : Math.max(limit, MIN_SCAN);
   const found = await transaction.delivery.findMany({
-    where: { AND: [whereOf(replay.filter), remaining(replay)] },
+    where: { AND: [await whereOf(replay.filter, db), remaining(replay)] },
     select: { id: true, eventId: true, subscriptionId: true },
     orderBy: { id: 'asc' },
     take: scan,

@@ -1,5 +1,5 @@
 import { type IssuedApiKey, issueApiKey, revokeApiKey } from '../auth/api-keys.ts';
-import { checkFilter } from '../delivery-log/filter.ts';
+import { checkFilter } from '../delivery-log/filter-input.ts';
 import { type ApiKey, ApiKeyScope } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { pageOf } from '../postgres/keyset.ts';

@@ -1,4 +1,4 @@
-import { checkFilter } from '../delivery-log/filter.ts';
+import { checkFilter } from '../delivery-log/filter-input.ts';
 import { AuditActorKind, type AuditEntry, type Prisma } from '../generated/prisma/client.ts';
 import { uuid7Floor } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';

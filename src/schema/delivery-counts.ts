@@ -1,5 +1,5 @@
 import { countDeliveries, type DeliveryCounts, MAX_PER_STATUS } from '../delivery-log/counts.ts';
-import { scopeFilterToViewer } from '../delivery-log/filter.ts';
+import { readFilter } from '../delivery-log/filter-input.ts';
 import { builder } from './builder.ts';
 import { DeliveryFilterInput } from './delivery.ts';
 
@@ -23,7 +23,7 @@ builder.queryField('deliveryCounts', (t) =>
     description: `The number of deliveries that match a filter, by status, each counted up to ${MAX_PER_STATUS.toLocaleString('en')}.`,
     args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The deliveries to count. Default: all.' }) },
     resolve: async (_root, args, context) => {
-      const filter = await scopeFilterToViewer(context, args.filter);
+      const filter = await readFilter(context, args.filter, { use: 'deliveries' });
       return countDeliveries(context.services.database, { filter, signal: context.signal });
     },
   }),

@@ -1,5 +1,6 @@
 import { tenantScope, tenantWhere } from '../auth/viewer.ts';
-import { checkFilter, type DeliveryFilter } from '../delivery-log/filter.ts';
+import type { DeliveryFilter } from '../delivery-log/filter.ts';
+import { checkFilter } from '../delivery-log/filter-input.ts';
 import { type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';

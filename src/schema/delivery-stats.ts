@@ -1,4 +1,5 @@
-import { type DeliveryFilter, scopeFilterToViewer } from '../delivery-log/filter.ts';
+import type { ResolvedFilter } from '../delivery-log/filter.ts';
+import { readFilter } from '../delivery-log/filter-input.ts';
 import {
   type AttemptStats,
   DEFAULT_TOP,
@@ -175,7 +176,8 @@ builder.queryField('deliveryStats', (t) =>
     resolve: async (_root, { filter: given, ...args }, context): Promise<Stats> => {
       const options = { ...args, top: args.top ?? DEFAULT_TOP };
       // Stored counts of a subscription have no tenant, so the id is checked here.
-      const filter = await scopeFilterToViewer(context, given, problemsOfStats(given ?? {}, options));
+      const problems = problemsOfStats(given ?? {}, options);
+      const filter = await readFilter(context, given, { use: 'statistics', problems });
       const { readPool } = context.services.database;
       const plan = planStats(filter, { ...args, groupBy: 'NONE', top: 1 });
       const whole = (await readStats(readPool, plan)).get('') ?? NO_STATS;
@@ -210,8 +212,8 @@ const MAX_GROUPED = 10_000;
 /** The subscriptions of the filter, or all of its tenant: stored counts are found by the id of the subscription. */
 async function groupedSubscriptions(
   { services }: Context,
-  { filter, groupBy }: { readonly filter: DeliveryFilter; readonly groupBy: StatsGroup },
-): Promise<DeliveryFilter['subscriptionIds']> {
+  { filter, groupBy }: { readonly filter: ResolvedFilter; readonly groupBy: StatsGroup },
+): Promise<ResolvedFilter['subscriptionIds']> {
   const { tenant, subscriptionIds } = filter;
   if (groupBy !== 'SUBSCRIPTION' || subscriptionIds != null) return subscriptionIds;
   if (tenant == null) {

@@ -8,7 +8,8 @@ import {
 } from '../delivery/queue/retry.ts';
 import { nextAttemptOf, waitReasonOf } from '../delivery/queue/wait-reason.ts';
 import { type PlannedAttempt, plannedAttempts } from '../delivery/sending/retry-policy.ts';
-import { attemptWhere, scopeFilterToViewer } from '../delivery-log/filter.ts';
+import { attemptWhere } from '../delivery-log/filter.ts';
+import { MIN_SLOW_MS, readFilter } from '../delivery-log/filter-input.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
 import { watchDeliveryLog } from '../delivery-log/watch.ts';
 import { DeliveryStatus, FailureReason, RejectionReason, WaitReason } from '../generated/prisma/client.ts';
@@ -160,7 +161,7 @@ builder.queryFields((t) => ({
       description: 'The deliveries, newest first.',
       args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The deliveries to return. Default: all.' }) },
       resolve: async (query, _root, args, context) => {
-        const filter = await scopeFilterToViewer(context, args.filter);
+        const filter = await readFilter(context, args.filter, { use: 'deliveries' });
         const { prisma } = context.services.database;
         return findDeliveries(prisma, {
           filter,
@@ -239,7 +240,7 @@ builder.queryField('deliveryLog', (t) =>
       description: 'The attempts, newest first.',
       args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The attempts to return. Default: all.' }) },
       resolve: async (query, _root, args, context) => {
-        const filter = await scopeFilterToViewer(context, args.filter);
+        const filter = await readFilter(context, args.filter, { use: 'attempts' });
         return context.services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(filter)));
       },
     },
@@ -258,7 +259,7 @@ builder.subscriptionField('deliveryLog', (t) =>
     },
     subscribe: async (_root, args, context) => {
       const { position: after, problems } = args.after == null ? NO_POSITION : readLogPosition(args.after, 'after');
-      const filter = await scopeFilterToViewer(context, args.filter, problems);
+      const filter = await readFilter(context, args.filter, { use: 'attempts', problems });
       return watchDeliveryLog(context, { filter, after });
     },
     resolve: (emission) => {
@@ -354,6 +355,20 @@ export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
     }),
     statusCodes: t.field({ type: [StatusCodeRange], description: 'A response with any of these status codes.' }),
     failureReasons: t.field({ type: [FailureReasonEnum], description: 'Any of these reasons of a failure.' }),
+    eventIds: t.idList({
+      description:
+        "Deliveries of any of these events of the tenant, by the publisher's id. Requires `tenant` with the scope ADMIN. Of a live stream, events that are recorded when it begins. Not for attempts.",
+    }),
+    waitingFor: t.field({
+      type: [WaitReasonEnum],
+      description: 'Pending deliveries that wait for any of these reasons now. Not for attempts and live streams.',
+    }),
+    minResponseTimeMs: t.int({
+      description: `Attempts that took at least this long, from ${MIN_SLOW_MS.toLocaleString('en')}. Not for deliveries.`,
+    }),
+    attemptNumbers: t.intList({
+      description: 'Attempts with any of these numbers within their delivery, from 1. Not for deliveries.',
+    }),
     from: t.field({ type: 'DateTime', description: FROM }),
     to: t.field({ type: 'DateTime', description: TO }),
   }),
@@ -363,6 +378,10 @@ export const EventFilterInput = builder.inputType('EventFilter', {
   description: 'A filter for events; `from` and `to` apply to `createdAt`.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
+    ids: t.idList({
+      description:
+        "Any of these events of the tenant, by the publisher's id, at most 250. Requires `tenant` with the scope ADMIN.",
+    }),
     eventTypes: t.stringList({ description: EVENT_TYPES }),
     from: t.field({ type: 'DateTime', description: FROM }),
     to: t.field({ type: 'DateTime', description: TO }),

@@ -1,5 +1,5 @@
 import { tenantScope } from '../auth/viewer.ts';
-import { checkFilter } from '../delivery-log/filter.ts';
+import { checkFilter } from '../delivery-log/filter-input.ts';
 import { eraseTenant, redactEvent } from '../erasure/service.ts';
 import { type Erasure, ErasureStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';

@@ -1,5 +1,6 @@
 import { tenantWhere } from '../auth/viewer.ts';
-import { checkFilter, eventWhere, rejectionWhere } from '../delivery-log/filter.ts';
+import { eventWhere, rejectionWhere } from '../delivery-log/filter.ts';
+import { checkFilter, readEventFilter } from '../delivery-log/filter-input.ts';
 import { EventSource } from '../generated/prisma/client.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import type { Database } from '../postgres/client.ts';
@@ -197,9 +198,9 @@ builder.queryFields((t) => ({
       ...PAGE,
       description: 'The events, newest first.',
       args: { filter: t.arg({ type: EventFilterInput, description: 'The events to return. Default: all.' }) },
-      resolve: (query, _root, args, { services, viewer }) => {
-        const filter = { ...args.filter, ...checkFilter(viewer, args.filter) };
-        return services.database.prisma.event.findMany(pageOf(query, eventWhere(filter)));
+      resolve: async (query, _root, args, context) => {
+        const filter = await readEventFilter(context, args.filter);
+        return context.services.database.prisma.event.findMany(pageOf(query, eventWhere(filter)));
       },
     },
     EventConnection,

@@ -1,13 +1,8 @@
 import { formatPrismaCursor } from '@pothos/plugin-prisma';
 import type { EventWithoutData } from '../delivery-log/changes/feeds.ts';
 import { type LiveChange, presentPosition, watchChanges } from '../delivery-log/changes/watch.ts';
-import {
-  checkFilter,
-  deliveryMatches,
-  eventMatches,
-  rejectionMatches,
-  scopeFilterToViewer,
-} from '../delivery-log/filter.ts';
+import { deliveryMatches, eventMatches, rejectionMatches } from '../delivery-log/filter.ts';
+import { checkFilter, readFilter, scopeEventFilter, scopeFilterToViewer } from '../delivery-log/filter-input.ts';
 import type { Emission } from '../delivery-log/live-buffer.ts';
 import type { Delivery, RejectedEvent, WebhookSubscription } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
@@ -98,17 +93,13 @@ builder.subscriptionFields((t) => ({
       filter: t.arg({
         type: DeliveryFilterInput,
         description:
-          'The deliveries to return, by their present state. Default: all. `statusCodes` and `failureReasons` are not possible here.',
+          'The deliveries to return, by their present state. Default: all. Conditions on attempts and `waitingFor` are not possible here.',
       }),
       after: t.arg.string({ description: AFTER }),
     },
     subscribe: async (_root, args, context) => {
       const { after, problems } = readChangePosition(args.after, 'deliveries');
-      const ofAttempts = (['statusCodes', 'failureReasons'] as const).filter((field) => args.filter?.[field] != null);
-      const filter = await scopeFilterToViewer(context, args.filter, [
-        ...problems,
-        ...ofAttempts.map((field) => ({ path: `filter.${field}`, message: 'is about attempts; use deliveryLog' })),
-      ]);
+      const filter = await readFilter(context, args.filter, { use: 'delivery changes', problems });
       return watchChanges(context, {
         feed: context.services.changes.deliveries,
         matches: deliveryMatches(filter),
@@ -130,7 +121,7 @@ builder.subscriptionFields((t) => ({
     },
     subscribe: async (_root, args, context) => {
       const { after, problems } = readChangePosition(args.after, 'subscriptions');
-      const { tenant, subscriptionIds } = await scopeFilterToViewer(context, args.filter, problems);
+      const { tenant, subscriptionIds } = await scopeFilterToViewer(context, args.filter, { problems });
       const ids = subscriptionIds == null ? undefined : new Set(subscriptionIds.map((id) => id.toLowerCase()));
       return watchChanges(context, {
         feed: context.services.changes.subscriptions,
@@ -150,8 +141,9 @@ builder.subscriptionFields((t) => ({
     },
     subscribe: (_root, args, context) => {
       const { after, problems } = readChangePosition(args.after, 'events');
-      const { tenant } = checkFilter(context.viewer, args.filter, problems);
-      const matches = eventMatches({ ...args.filter, tenant });
+      const filter = scopeEventFilter(context.viewer, args.filter, problems);
+      const matches = eventMatches(filter);
+      const tenant = filter.tenant ?? undefined;
       return watchChanges(context, { feed: context.services.changes.events, matches, tenant, after });
     },
     resolve: valueOf,

@@ -1,6 +1,7 @@
 import { parsePrismaCursor } from '@pothos/plugin-prisma';
 import { ChangePosition } from '../delivery-log/changes/position.ts';
-import { type DeliveryFilter, problemsOfFilter } from '../delivery-log/filter.ts';
+import type { DeliveryFilter } from '../delivery-log/filter.ts';
+import { problemsOfFilter } from '../delivery-log/filter-input.ts';
 import { LogPosition } from '../delivery-log/watch.ts';
 import { isEventType } from '../events/event-type.ts';
 import { type InputProblem, InvalidInputError } from '../lib/errors.ts';

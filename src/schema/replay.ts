@@ -1,12 +1,13 @@
 import { readTenant, tenantScope, tenantWhere } from '../auth/viewer.ts';
+import { type DeliveryFilter, deliveryWhere } from '../delivery-log/filter.ts';
 import {
   checkFilter,
-  type DeliveryFilter,
-  deliveryWhere,
+  referencesOf,
+  resolveFilter,
   scopeFilterToViewer,
   storedFilter,
   storeFilter,
-} from '../delivery-log/filter.ts';
+} from '../delivery-log/filter-input.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
 import { type Delivery, type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
@@ -111,13 +112,13 @@ export const ReplayType = builder.prismaObject('Replay', {
 
 type SampleOf = { readonly query: object; readonly replay: Pick<Replay, 'tenant' | 'filter' | 'createdAt'> };
 
-function sampleOf({ services, signal }: Context, { query, replay }: SampleOf): Promise<Delivery[]> {
+async function sampleOf({ services, signal }: Context, { query, replay }: SampleOf): Promise<Delivery[]> {
   const { tenant, createdAt } = replay;
-  const filter = storedFilter(replay.filter);
+  const filter = await resolveFilter(referencesOf({ services }), { ...storedFilter(replay.filter), tenant });
   const end = new Date(createdAt.getTime() + 1);
   const to = filter.to != null && filter.to < end ? filter.to : end;
   return findDeliveries(services.database.prisma, {
-    filter: { ...filter, tenant, to },
+    filter: { ...filter, to },
     query: { take: MAX_SAMPLE },
     signal,
     find: (where, take) =>
@@ -232,13 +233,13 @@ export async function startJob(context: Context, { kind, dryRun, ratePerSecond, 
   if (tenant === undefined && tenantProblem === undefined) {
     problems.push({ path: 'filter.tenant', message: 'is required: the deliveries belong to one tenant' });
   }
-  const filter = await scopeFilterToViewer(context, input.filter, problems);
+  const filter = await scopeFilterToViewer(context, input.filter, { use: 'deliveries', problems });
   if (tenant === undefined) throw new Error('a job without a tenant was accepted');
   return startReplay(context.services.database, {
     tenant,
     kind,
     filter: storeFilter(filter),
-    where: deliveryWhere(filter),
+    where: deliveryWhere(await resolveFilter(referencesOf(context), filter)),
     dryRun: dryRun ?? false,
     ratePerSecond,
   });

@@ -1,5 +1,6 @@
 import { ForbiddenError, readTenant, tenantWhere } from '../auth/viewer.ts';
-import { checkFilter, eventWhere } from '../delivery-log/filter.ts';
+import { eventWhere } from '../delivery-log/filter.ts';
+import { checkFilter } from '../delivery-log/filter-input.ts';
 import { compileFilter, failedPaths } from '../events/matching/filter.ts';
 import { validateFilter } from '../events/matching/filter-validation.ts';
 import type { Event } from '../generated/prisma/client.ts';

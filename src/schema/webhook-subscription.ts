@@ -1,12 +1,8 @@
 import type { InputFieldsFromShape } from '@pothos/core';
 import { readTenant, subscriptionScope, subscriptionsWhere } from '../auth/viewer.ts';
 import { TargetRejectedError } from '../delivery/http/egress-policy.ts';
-import {
-  attemptWhere,
-  checkDeliveryFilter,
-  checkFilterOfDeliveries,
-  type DeliveryFilter,
-} from '../delivery-log/filter.ts';
+import { attemptWhere } from '../delivery-log/filter.ts';
+import { checkFilterOfDeliveries, readFilterOfSubscription } from '../delivery-log/filter-input.ts';
 import { findDeliveries } from '../delivery-log/search.ts';
 import { DeactivationReason, type WebhookSubscription } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
@@ -117,13 +113,15 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         ...PAGE,
         description: 'The deliveries, newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The deliveries to return. Default: all.' }) },
-        resolve: (query, subscription, { filter }, { services, signal }) =>
-          findDeliveries(services.database.prisma, {
-            filter: narrowed(filter, subscription),
+        resolve: async (query, { id, tenant }, { filter }, context) => {
+          const { prisma } = context.services.database;
+          return findDeliveries(prisma, {
+            filter: await readFilterOfSubscription(context, filter, { id, tenant, use: 'deliveries' }),
             query,
-            signal,
-            find: (where, take) => services.database.prisma.delivery.findMany(pageOf({ ...query, take }, where)),
-          }),
+            signal: context.signal,
+            find: (where, take) => prisma.delivery.findMany(pageOf({ ...query, take }, where)),
+          });
+        },
       },
       DeliveryConnection,
     ),
@@ -133,8 +131,10 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
         ...LOG_PAGE,
         description: 'The attempts, newest first.',
         args: { filter: t.arg({ type: DeliveryFilterInput, description: 'The attempts to return. Default: all.' }) },
-        resolve: (query, subscription, { filter }, { services }) =>
-          services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(narrowed(filter, subscription)))),
+        resolve: async (query, { id, tenant }, args, context) => {
+          const filter = await readFilterOfSubscription(context, args.filter, { id, tenant, use: 'attempts' });
+          return context.services.database.prisma.attempt.findMany(pageOf(query, attemptWhere(filter)));
+        },
       },
       AttemptConnection,
     ),
@@ -156,21 +156,6 @@ builder.prismaObjectFields(WebhookSubscriptionType, (t) =>
     }),
   ),
 );
-
-/** Restricts the filter to one subscription. It matches nothing if it names another tenant or only other subscriptions. */
-function narrowed(
-  filter: DeliveryFilter | null | undefined,
-  { id, tenant }: { readonly id: string; readonly tenant: string },
-): DeliveryFilter {
-  checkDeliveryFilter(filter ?? {});
-  const isIncluded = filter?.subscriptionIds?.some((other) => other.toLowerCase() === id) !== false;
-  // Without the redundant tenant: Postgres might start with all rows of the tenant.
-  return {
-    ...filter,
-    tenant: undefined,
-    subscriptionIds: isIncluded && (filter?.tenant ?? tenant) === tenant ? [id] : [],
-  };
-}
 
 const Edge = builder.edgeObject({ name: 'WebhookSubscriptionEdge', type: WebhookSubscriptionType });
 const Connection = builder.connectionObject(
@@ -207,7 +192,7 @@ builder.queryFields((t) => ({
       resolve: (query, _root, { filter }, { services, viewer }) => {
         const given = filter ?? {};
         const now = new Date(services.database.clock.now());
-        const tenant = checkFilterOfDeliveries(viewer, filter, problemsOfSubscriptionFilter(given));
+        const tenant = checkFilterOfDeliveries(viewer, filter, { problems: problemsOfSubscriptionFilter(given) });
         const { AND } = subscriptionsWhere(viewer);
         return services.database.prisma.webhookSubscription.findMany(
           pageOf(query, { AND: [{ deletedAt: null, ...tenant, ...subscriptionWhere(given, now) }, ...AND] }),

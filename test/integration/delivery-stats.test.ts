@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { attemptMatches, type DeliveryFilter } from '../../src/delivery-log/filter.ts';
+import { attemptMatches, type ResolvedFilter } from '../../src/delivery-log/filter.ts';
 import { countAttempts } from '../../src/delivery-log/stats-counter.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { groupBy } from '../../src/lib/collections.ts';
@@ -33,7 +33,7 @@ async function subscribe(tenant: string): Promise<string> {
 
 const count = (limit: number) => transaction(api.database.pool, (client) => countAttempts(client, limit));
 
-type Asked = { readonly filter?: DeliveryFilter; readonly from: number; readonly to: number; readonly bucket: Bucket };
+type Asked = { readonly filter?: ResolvedFilter; readonly from: number; readonly to: number; readonly bucket: Bucket };
 
 async function ask({ filter = {}, from, to, bucket }: Asked) {
   // `as`: the lists of a filter are read-only here.
@@ -103,7 +103,7 @@ describe('statistics are those of the log', () => {
     }
   });
 
-  const FILTERS: readonly [string, () => DeliveryFilter][] = [
+  const FILTERS: readonly [string, () => ResolvedFilter][] = [
     ['everything', () => ({})],
     ['a tenant', () => ({ tenant: 'acme' })],
     ['a subscription', () => ({ subscriptionIds: [subscriptions[1]?.id.toUpperCase() ?? ''] })],
@@ -186,7 +186,7 @@ describe('statistics are those of the log', () => {
   )('by %s and %s', async (property, bucket) => {
     const tenant = property === 'TENANT' ? undefined : 'acme';
     const period = { from: new Date(NOON), to: new Date(NOON + (bucket === 'HOUR' ? 3 * DAY_MS : 12 * HOUR_MS)) };
-    const query = `query ($filter: DeliveryFilter, $from: DateTime!, $to: DateTime!) {
+    const query = `query ($filter: ResolvedFilter, $from: DateTime!, $to: DateTime!) {
       deliveryStats(filter: $filter, from: $from, to: $to, bucket: ${bucket}, groupBy: ${property}, top: 3) {
         groups { key total ${BUCKET} buckets ${BUCKET} } } }`;
     const variables = { filter: { tenant }, ...period };

@@ -2,12 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   attemptMatches,
   attemptWhere,
-  checkDeliveryFilter,
   type DeliveryFilter,
   deliveryWhere,
-  storedFilter,
-  storeFilter,
+  type ResolvedFilter,
 } from '../../src/delivery-log/filter.ts';
+import { problemsOfFilter, storedFilter, storeFilter } from '../../src/delivery-log/filter-input.ts';
 import { findDeliveries } from '../../src/delivery-log/search.ts';
 import type { Attempt } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
@@ -24,9 +23,11 @@ const SUBSCRIPTION_B = uuid7(1, 'b');
 /** Each attempt has a delivery of its own, created when it was started. */
 const ROWS: Readonly<Record<string, Partial<Attempt>>> = {
   success: { eventType: 'conversation.created', statusCode: 200 },
-  notFound: { eventType: 'conversation', status: 'FAILURE', statusCode: 404, failureReason: 'HTTP_STATUS' },
+  notFound: { eventType: 'conversation', number: 3, status: 'FAILURE', statusCode: 404, failureReason: 'HTTP_STATUS' },
   unavailable: {
     eventType: 'conversation.message.created',
+    number: 2,
+    responseTimeMs: 1_000,
     status: 'FAILURE',
     statusCode: 503,
     failureReason: 'HTTP_STATUS',
@@ -36,6 +37,7 @@ const ROWS: Readonly<Record<string, Partial<Attempt>>> = {
     status: 'FAILURE',
     statusCode: null,
     failureReason: 'TIMEOUT',
+    responseTimeMs: 5_000,
     subscriptionId: SUBSCRIPTION_B,
   },
   other: { eventType: 'axb.c', tenant: 'other', startedAt: new Date(NOON + 1), subscriptionId: SUBSCRIPTION_B },
@@ -68,7 +70,9 @@ afterAll(async () => {
 });
 
 const ALL = Object.keys(ROWS);
-const CASES: readonly [name: string, filter: DeliveryFilter, expected: readonly string[]][] = [
+/** Without the attempts of single tests. */
+const OF_ROWS = { tenant: { in: ['acme', 'other'] } };
+const CASES: readonly [name: string, filter: ResolvedFilter, expected: readonly string[]][] = [
   ['nothing', {}, ALL],
   ['nulls', { tenant: null, eventTypes: null, statusCodes: null, from: null }, ALL],
   ['an empty list', { eventTypes: [] }, []],
@@ -118,7 +122,7 @@ test('ids select attempts or deliveries, in Postgres and in memory, also beside 
   const ofAttempts = { ids: [notFound.id.toUpperCase(), timeout.id, 'x'], statusCodes: [{ from: 404, to: 404 }] };
   expect([...attempts.values()].filter(attemptMatches(ofAttempts))).toEqual([notFound]);
   expect(await prisma.attempt.findMany({ where: attemptWhere(ofAttempts) })).toMatchObject([{ id: notFound.id }]);
-  const idsOf = async (filter: DeliveryFilter) => {
+  const idsOf = async (filter: ResolvedFilter) => {
     const find = (where: object, take: number) => prisma.delivery.findMany({ where, take, orderBy: NEWEST_FIRST });
     const rows = await findDeliveries(prisma, { filter, query: { take: 10 }, signal: undefined, find });
     return rows.map(({ id }) => id);
@@ -133,7 +137,7 @@ test('ids select attempts or deliveries, in Postgres and in memory, also beside 
 });
 
 test.each(CASES)('%s: Postgres and memory agree', async (_name, filter, expected) => {
-  checkDeliveryFilter(filter);
+  expect(problemsOfFilter(filter)).toEqual([]);
   const matches = attemptMatches(filter);
   const inMemory = [...attempts].filter(([, attempt]) => matches(attempt)).map(([name]) => name);
   const rows = await api.database.prisma.attempt.findMany({ where: attemptWhere(filter) });
@@ -305,7 +309,161 @@ test('what is wrong with a filter is said at once', () => {
     to: new Date(1),
     subscriptionIds: Array<string>(251).fill('x'),
   };
-  expect(() => {
-    checkDeliveryFilter(filter);
-  }).toThrow(/filter.tenant.*filter.subscriptionIds.*filter.eventTypes.1.*filter.statusCodes.0.*filter.to/);
+  const all = { ...filter, minResponseTimeMs: 999, attemptNumbers: [2] };
+  expect(problemsOfFilter(all, { use: 'deliveries' }).map(({ path }) => path)).toEqual([
+    'filter.tenant',
+    'filter.subscriptionIds',
+    'filter.minResponseTimeMs',
+    'filter.attemptNumbers',
+    'filter.eventTypes.1',
+    'filter.statusCodes.0',
+    'filter.minResponseTimeMs',
+    'filter.to',
+  ]);
+});
+
+describe('deliveries by the reason why they wait', () => {
+  const TENANT = 'waiting';
+  /** Every state of a subscription and of a delivery that the reason depends on. */
+  const STATES = ['paused', 'pause over', 'open', 'refused', 'refused long ago', 'limited'];
+  const REASONS = ['BACKOFF', 'RETRY_AFTER', 'PAUSED', 'CIRCUIT_OPEN', 'RATE_LIMITED', 'IN_FLIGHT_LIMIT', 'BROKER_UNAVAILABLE'];
+
+  beforeAll(async () => {
+    const { pool } = api.database;
+    const combinations = Array.from({ length: 2 ** STATES.length }, (_, bits) =>
+      STATES.filter((_name, index) => (bits & (1 << index)) !== 0),
+    );
+    for (const [index, states] of combinations.entries()) {
+      const id = uuid7(NOON + index);
+      const has = (state: string) => states.includes(state);
+      await pool.query(
+        `INSERT INTO webhook_subscriptions (id, tenant, url, event_types, rate_limit_per_second)
+         VALUES ($1, $2, 'https://example.com', '{a}', $3)`,
+        [id, TENANT, has('limited') ? 1 : null],
+      );
+      await pool.query(
+        `UPDATE subscription_states SET opened_at = $2, paused_until = $3, refused_at = $4 WHERE subscription_id = $1`,
+        [
+          id,
+          has('open') ? new Date() : null,
+          has('paused') ? 'infinity' : has('pause over') ? new Date(NOON) : null,
+          has('refused') ? new Date(Date.now() + 600_000) : has('refused long ago') ? new Date(NOON) : null,
+        ],
+      );
+      await pool.query(
+        `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status, next_attempt_at, waiting_for, enqueued_at)
+         SELECT gen_random_uuid(), $1, $2, gen_random_uuid(), 'a', 'PENDING', now() + due * interval '1 h', reason::wait_reason, enqueued
+         FROM unnest(ARRAY[-1, 1]) AS due, unnest(ARRAY[NULL, 'BACKOFF', 'RETRY_AFTER']) AS reason,
+           unnest(ARRAY[NULL, now()]) AS enqueued
+         UNION ALL
+         SELECT gen_random_uuid(), $1, $2, gen_random_uuid(), 'a', 'SUCCESS', NULL, NULL, NULL`,
+        [TENANT, id],
+      );
+    }
+  });
+
+  type Waiting = { readonly id: string; readonly waitingFor: string | null };
+
+  async function read(filter: string): Promise<Waiting[]> {
+    const found: Waiting[] = [];
+    for (let after = ''; ; ) {
+      const query = `{ deliveries(first: 250${after}, filter: { tenant: "${TENANT}"${filter} }) {
+        nodes { id waitingFor } pageInfo { hasNextPage endCursor } } }`;
+      const { data, errors } = await post<{
+        deliveries: { nodes: Waiting[]; pageInfo: { hasNextPage: boolean; endCursor: string } };
+      }>(api.graphql, JSON.stringify({ query }));
+      expect(errors).toBeUndefined();
+      if (data == null) throw new Error('there is no answer');
+      found.push(...data.deliveries.nodes);
+      if (!data.deliveries.pageInfo.hasNextPage) return found;
+      after = `, after: "${data.deliveries.pageInfo.endCursor}"`;
+    }
+  }
+
+  test.each([...REASONS.map((reason) => [reason]), ['BACKOFF', 'CIRCUIT_OPEN'], []])('%s %s', async (...reasons) => {
+    const wanted = (await read('')).filter(({ waitingFor }) => waitingFor !== null && reasons.includes(waitingFor));
+    if (reasons.length > 0) expect(wanted.length).toBeGreaterThan(0);
+    expect(await read(`, waitingFor: [${reasons.join(', ')}]`)).toEqual(wanted);
+    expect(await read(`, waitingFor: [${reasons.join(', ')}], statuses: [SUCCESS]`)).toEqual([]);
+  });
+
+  test('are counted', async () => {
+    const query = `{ deliveryCounts(filter: { tenant: "${TENANT}", waitingFor: [PAUSED] }) { pending success isExact } }`;
+    const { data } = await post(api.graphql, JSON.stringify({ query }));
+    const pending = (await read(', waitingFor: [PAUSED]')).length;
+    expect(data).toEqual({ deliveryCounts: { pending, success: 0, isExact: true } });
+  });
+});
+
+describe('deliveries and events by publishers’ ids', () => {
+  const EVENT = uuid7(NOON + 1, 'named');
+  const UNNAMED = uuid7(NOON + 2, 'unnamed');
+  const FOREIGN = uuid7(NOON + 3, 'foreign');
+
+  beforeAll(async () => {
+    const { pool } = api.database;
+    for (const [id, tenant, eventId] of [
+      [EVENT, 'named', 'order-1'],
+      [UNNAMED, 'named', UNNAMED],
+      [FOREIGN, 'stranger', 'order-1'],
+    ]) {
+      await pool.query(
+        `INSERT INTO events (id, tenant, event_id, type, occurred_at, data) VALUES ($1, $2, $3, 'a', now(), '{}')`,
+        [id, tenant, eventId],
+      );
+      if (eventId === 'order-1') await pool.query('INSERT INTO event_ids VALUES ($1, $2, $3)', [tenant, eventId, id]);
+      await pool.query(
+        `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status)
+         VALUES ($1, $2, $3, $1, 'a', 'SUCCESS')`,
+        [id, tenant, SUBSCRIPTION_A],
+      );
+    }
+  });
+
+  test.each<[filter: string, expected: readonly string[]]>([
+    ['"order-1"', [EVENT]],
+    [`"${UNNAMED}", "x", "\\u0000"`, [UNNAMED]],
+    [`"order-1", "${UNNAMED}"`, [UNNAMED, EVENT]],
+    [`"${EVENT}", "${FOREIGN}"`, []],
+    ['', []],
+  ])('%s', async (list, expected) => {
+    const query = `{ deliveries(filter: { tenant: "named", eventIds: [${list}] }) { nodes { id } }
+      events(filter: { tenant: "named", ids: [${list}] }) { nodes { id } } }`;
+    const { data, errors } = await post<{
+      deliveries: { nodes: { id: string }[] };
+      events: { nodes: { id: string }[] };
+    }>(api.graphql, JSON.stringify({ query }));
+    expect(errors).toBeUndefined();
+    expect(data?.deliveries.nodes.map(({ id }) => id)).toEqual(expected);
+    const publishersIds = expected.map((id) => (id === EVENT ? 'order-1' : id));
+    expect(data?.events.nodes.map(({ id }) => id)).toEqual(publishersIds);
+  });
+
+  test.each([
+    ['deliveries(filter: { eventIds: ["a"] }) { nodes { id } }', 'filter.tenant'],
+    ['events(filter: { ids: ["a"] }) { nodes { id } }', 'filter.tenant'],
+    ['deliveryLog(filter: { tenant: "named", eventIds: ["a"] }) { nodes { id } }', 'filter.eventIds'],
+    ['deliveryLog(filter: { waitingFor: [BACKOFF] }) { nodes { id } }', 'filter.waitingFor'],
+    ['deliveries(filter: { attemptNumbers: [2] }) { nodes { id } }', 'filter.attemptNumbers'],
+    ['deliveryCounts(filter: { minResponseTimeMs: 2000 }) { success }', 'filter.minResponseTimeMs'],
+    ['deliveryLog(filter: { minResponseTimeMs: 999 }) { nodes { id } }', 'filter.minResponseTimeMs'],
+  ])('is refused with the path of the problem: %s', async (field, path) => {
+    const { errors } = await post(api.graphql, JSON.stringify({ query: `{ ${field} }` }));
+    expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT', problems: [{ path }] } }]);
+  });
+});
+
+test.each<[name: string, filter: ResolvedFilter, expected: readonly string[]]>([
+  ['slow ones', { minResponseTimeMs: 1_000 }, ['timeout', 'unavailable']],
+  ['very slow ones', { minResponseTimeMs: 5_000 }, ['timeout']],
+  ['first attempts', { attemptNumbers: [1] }, ['success', 'timeout', 'other']],
+  ['retries', { attemptNumbers: [2, 3, 9] }, ['notFound', 'unavailable']],
+  ['any number', { attemptNumbers: [1, 2, 3] }, ALL],
+  ['no number', { attemptNumbers: [] }, []],
+  ['slow retries', { minResponseTimeMs: 1_000, attemptNumbers: [2] }, ['unavailable']],
+])('of attempts, %s: Postgres and memory agree', async (_name, filter, expected) => {
+  const inMemory = [...attempts].filter(([, attempt]) => attemptMatches(filter)(attempt)).map(([name]) => name);
+  const rows = await api.database.prisma.attempt.findMany({ where: { AND: [attemptWhere(filter), OF_ROWS] } });
+  expect(inMemory.sort()).toEqual([...expected].sort());
+  expect(rows.map(({ id }) => ids[id]).sort()).toEqual([...expected].sort());
 });

@@ -45,7 +45,7 @@ let prisma: PrismaClient;
 let graphql: Graphql;
 let statements: Statement[] = [];
 let onStatement: () => void = () => undefined;
-const ids = { big: '', rare: '', small: '', delivery: '', attempt: '' };
+const ids = { big: '', rare: '', small: '', delivery: '', attempt: '', event: '' };
 
 beforeAll(async () => {
   database = await createRetentionDatabase();
@@ -75,6 +75,10 @@ beforeAll(async () => {
     const { rows } = await pool.query<{ id: string }>(`SELECT id FROM ${table} OFFSET 5000 LIMIT 1`);
     ids[name] = rows[0]?.id ?? '';
   }
+  const { rows: events } = await pool.query<{ id: string }>(
+    `SELECT event_id AS id FROM events WHERE tenant = 'big' ORDER BY id OFFSET 5000 LIMIT 1`,
+  );
+  ids.event = events[0]?.id ?? '';
   api = await startApi(database.url);
   const logging = new PrismaClient({
     // Its sessions have the program's settings.
@@ -148,7 +152,7 @@ const FILTERS: Readonly<Record<string, () => Record<string, unknown>>> = {
   'before everything': () => ({ tenant: 'big', to: new Date(NOW - 30 * DAY_MS) }),
   'the last minute': () => ({ tenant: 'big', from: new Date(NOW - 60_000) }),
 };
-const DELIVERY_FILTERS: typeof FILTERS = {
+const LOG_FILTERS: typeof FILTERS = {
   ...FILTERS,
   ids: () => ({ ids: [ids.delivery, ids.attempt] }),
   'ids and codes': () => ({ ids: [ids.delivery, ids.attempt], statusCodes: [{ from: 500, to: 599 }] }),
@@ -208,6 +212,41 @@ const DELIVERY_FILTERS: typeof FILTERS = {
   'a rare reason of a subscription': () => ({ subscriptionIds: [ids.big], failureReasons: ['TLS_FAILURE'] }),
   'a rare type that failed': () => ({ tenant: 'big', eventTypes: ['audit.exported'], statuses: ['FAILURE'] }),
 };
+const ATTEMPT_FILTERS: typeof FILTERS = {
+  ...LOG_FILTERS,
+  'slow ones': () => ({ tenant: 'big', minResponseTimeMs: 1_000 }),
+  'rare slow ones': () => ({ tenant: 'big', minResponseTimeMs: 10_000 }),
+  'slower ones than there are': () => ({ tenant: 'big', minResponseTimeMs: 60_000 }),
+  'slow ones of a small tenant': () => ({ tenant: 'small-7', minResponseTimeMs: 1_000 }),
+  'slow ones of a subscription': () => ({ subscriptionIds: [ids.big], minResponseTimeMs: 10_000 }),
+  'slow ones in the past': () => ({ tenant: 'big', minResponseTimeMs: 1_000, ...past }),
+  'first attempts': () => ({ tenant: 'big', attemptNumbers: [1] }),
+  retries: () => ({ tenant: 'big', attemptNumbers: [2, 3] }),
+  'rare retries': () => ({ tenant: 'big', attemptNumbers: [10, 11] }),
+  'numbers that there are not': () => ({ tenant: 'big', attemptNumbers: [30] }),
+  'retries of a subscription': () => ({ subscriptionIds: [ids.big], attemptNumbers: [2] }),
+  'slow retries': () => ({ tenant: 'big', attemptNumbers: [2], minResponseTimeMs: 1_000 }),
+};
+const DELIVERY_FILTERS: typeof FILTERS = {
+  ...LOG_FILTERS,
+  'an event': () => ({ tenant: 'big', eventIds: [ids.event] }),
+  'two events, failures': () => ({ tenant: 'big', eventIds: [ids.event, 'x'], statuses: ['FAILURE'] }),
+  'an event, server errors': () => ({ tenant: 'big', eventIds: [ids.event], statusCodes: [{ from: 500, to: 599 }] }),
+  'an event of another tenant': () => ({ tenant: 'mid-0', eventIds: [ids.event] }),
+  'those that back off': () => ({ tenant: 'big', waitingFor: ['BACKOFF'] }),
+  'those that wait for the circuit': () => ({ tenant: 'big', waitingFor: ['CIRCUIT_OPEN'] }),
+  'those that back off, of a subscription': () => ({ tenant: 'big', subscriptionIds: [ids.big], waitingFor: ['BACKOFF'] }),
+  'those that back off, of all tenants': () => ({ waitingFor: ['BACKOFF', 'RETRY_AFTER'] }),
+};
+const FILTERS_OF: Readonly<Record<'deliveryLog' | 'deliveries', typeof FILTERS>> = {
+  deliveryLog: ATTEMPT_FILTERS,
+  deliveries: DELIVERY_FILTERS,
+};
+const EVENT_FILTERS: typeof FILTERS = {
+  ...FILTERS,
+  ids: () => ({ tenant: 'big', ids: [ids.event, 'x'] }),
+  'ids of another tenant': () => ({ tenant: 'mid-0', ids: [ids.event] }),
+};
 const REJECTION_FILTERS: typeof FILTERS = {
   'nothing, of all tenants': () => ({}),
   'a tenant': () => ({ tenant: 'big' }),
@@ -218,9 +257,9 @@ const REJECTION_FILTERS: typeof FILTERS = {
 };
 
 const FIELDS = {
-  deliveryLog: { type: 'DeliveryFilter', filters: DELIVERY_FILTERS },
+  deliveryLog: { type: 'DeliveryFilter', filters: ATTEMPT_FILTERS },
   deliveries: { type: 'DeliveryFilter', filters: DELIVERY_FILTERS },
-  events: { type: 'EventFilter', filters: FILTERS },
+  events: { type: 'EventFilter', filters: EVENT_FILTERS },
   rejectedEvents: { type: 'RejectedEventFilter', filters: REJECTION_FILTERS },
 } as const;
 
@@ -289,8 +328,8 @@ describe.each(['deliveryLog', 'deliveries', 'events', 'rejectedEvents'] as const
   });
 });
 
-describe.each(['deliveryLog', 'deliveries'])('%s of a webhook subscription', (field) => {
-  test.each(Object.entries(DELIVERY_FILTERS))('of %s reads little', async (_name, filterOf) => {
+describe.each(['deliveryLog', 'deliveries'] as const)('%s of a webhook subscription', (field) => {
+  test.each(Object.entries(FILTERS_OF[field]))('of %s reads little', async (_name, filterOf) => {
     statements = [];
     const query = `query ($id: ID!, $filter: DeliveryFilter) {
       webhookSubscription(id: $id) { ${field}(filter: $filter) { nodes { id } } } }`;
@@ -322,7 +361,7 @@ async function catchUpStatements(filter: object, after: string): Promise<Stateme
 }
 
 describe('who comes back to the live log', () => {
-  test.each(Object.entries(DELIVERY_FILTERS))('of %s has little read', async (name, filterOf) => {
+  test.each(Object.entries(ATTEMPT_FILTERS))('of %s has little read', async (name, filterOf) => {
     // A page of 200, where the others have 50.
     await expectToReadLittle(await catchUpStatements(filterOf(), MIDDLE), name === COSTLY.name ? 4 * COSTLY.times : 4);
   });
@@ -436,7 +475,7 @@ describe('connections inside 50 rows', () => {
         [id],
       );
       expect(deliveries.nodes).toMatchObject(
-        rows.map((row) => ({ ...row, event: { id }, attempts: { nodes: [{ number: 1, delivery: { id: row.id } }] } })),
+        rows.map((row) => ({ ...row, event: { id }, attempts: { nodes: [{ delivery: { id: row.id } }] } })),
       );
     }
     // Six levels, and each but the first with what is related to it.

@@ -1,10 +1,11 @@
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { deliveryWhere, storedFilterWhere } from '../../src/delivery-log/filter.ts';
+import { deliveryWhere } from '../../src/delivery-log/filter.ts';
+import { resolveFilter, storedFilter } from '../../src/delivery-log/filter-input.ts';
 import type { Prisma, Replay } from '../../src/generated/prisma/client.ts';
 import { uuid7, uuid7Time } from '../../src/lib/uuid7.ts';
-import { createDatabase, type Database } from '../../src/postgres/client.ts';
+import { createDatabase, type Database, type Queryable } from '../../src/postgres/client.ts';
 import { postponeReplay, ReplayJob, replayBatch } from '../../src/replays/job.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -66,11 +67,14 @@ async function addReplay(data: Partial<Prisma.ReplayUncheckedCreateInput> = {}):
   return (await database.prisma.replay.create({ data: { ratePerSecond: 1, deliveryCount: 1, ...replay } })).id;
 }
 
+const whereOf = async (filter: unknown, db: Queryable) =>
+  deliveryWhere(await resolveFilter({ db, nowMs: Date.now(), takesDeliveries: true }, storedFilter(filter)));
+
 /** Makes it due, and works on it once. */
 async function runBatch(id: string): Promise<Replay> {
   const nextBatchAt = new Date(Date.now() - 60_000);
   await database.prisma.replay.update({ where: { id }, data: { nextBatchAt } });
-  const options = { whereOf: storedFilterWhere, onClaim: () => undefined };
+  const options = { whereOf, onClaim: () => undefined };
   expect(await database.prisma.$transaction((db) => replayBatch(db, options))).toBe(true);
   return database.prisma.replay.findUniqueOrThrow({ where: { id } });
 }
@@ -145,7 +149,7 @@ describe('a replay that cannot find its deliveries in time', () => {
     const quick = await addReplay();
     await other.query('BEGIN; LOCK TABLE attempts IN ACCESS EXCLUSIVE MODE');
     const log = pino({ level: 'silent' });
-    const job = new ReplayJob({ database, log, whereOf: storedFilterWhere });
+    const job = new ReplayJob({ database, log, whereOf });
     const read = (id: string) => database.prisma.replay.findUniqueOrThrow({ where: { id } });
     const startedAt = performance.now();
     job.start();

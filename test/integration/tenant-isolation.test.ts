@@ -56,7 +56,11 @@ const CASES: Readonly<Record<string, Case>> = {
     `event(id: "${x.eventId}", tenant: "${x.tenant}")`,
     `event(id: "shared", tenant: "${x.tenant}")`,
   ],
-  'Query.events': (x) => [`events(filter: { tenant: "${x.tenant}" })`, ...pages('events', x.eventRowId)],
+  'Query.events': (x) => [
+    `events(filter: { tenant: "${x.tenant}" })`,
+    `events(filter: { ids: ["${x.eventId}", "${x.eventRowId}"] })`,
+    ...pages('events', x.eventRowId),
+  ],
   'Query.rejectedEvents': (x) => [
     `rejectedEvents(filter: { tenant: "${x.tenant}" })`,
     ...pages('rejectedEvents', x.rejectedEventId),
@@ -167,7 +171,11 @@ const CASES: Readonly<Record<string, Case>> = {
     `subscriptionChanges(filter: { tenant: "${x.tenant}" })`,
     `subscriptionChanges(filter: { subscriptionIds: ["${x.subscriptionId}"] })`,
   ],
-  'Subscription.eventLog': (x) => ['eventLog', `eventLog(filter: { tenant: "${x.tenant}" })`],
+  'Subscription.eventLog': (x) => [
+    'eventLog',
+    `eventLog(filter: { tenant: "${x.tenant}" })`,
+    `eventLog(filter: { ids: ["${x.eventId}"] })`,
+  ],
   'Subscription.rejectedEventLog': (x) => ['rejectedEventLog', `rejectedEventLog(filter: { tenant: "${x.tenant}" })`],
   'Subscription.replayProgress': (x) => [`replayProgress(id: "${x.replayId}")`],
   'Subscription.deliveryLog': (x) => [...filters('deliveryLog', x), `deliveryLog(after: "${cursorOf(x.attemptId)}")`],
@@ -198,8 +206,9 @@ function receivedOf({ eventId }: Things): string {
 const THE_LAST_HOUR = `from: "${new Date(Date.now() - 3_600_000).toISOString()}", to: "${new Date().toISOString()}"`;
 
 /** A DeliveryFilter with each of its fields that can name something of a tenant's. */
-function filters(field: string, { tenant, subscriptionId, deliveryId, attemptId }: Things): string[] {
+function filters(field: string, { tenant, subscriptionId, deliveryId, attemptId, eventId, eventRowId }: Things): string[] {
   return [
+    ...(field === 'deliveryLog' ? [] : [`${field}(filter: { eventIds: ["${eventId}", "${eventRowId}"] })`]),
     `${field}(filter: { ids: ["${deliveryId}", "${attemptId}"] })`,
     `${field}(filter: { tenant: "${tenant}" })`,
     `${field}(filter: { subscriptionIds: ["${subscriptionId}"] })`,

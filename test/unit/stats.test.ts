@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { problemsOfFilter } from '../../src/delivery-log/filter-input.ts';
 import { planStats, problemsOfStats, responseTimeOf } from '../../src/delivery-log/stats.ts';
 
 const NOON = new Date('2026-03-01T12:00:00.000Z');
@@ -19,8 +20,7 @@ describe('the range of statistics', () => {
   });
 
   it('refuses ids, which the counts of attempts do not have', () => {
-    const period = { from: NOON, to: later(60_000), bucket: 'MINUTE' } as const;
-    expect(problemsOfStats({ ids: [] }, period)).toMatchObject([{ path: 'filter.ids' }]);
+    expect(problemsOfFilter({ ids: [] }, { use: 'statistics' })).toMatchObject([{ path: 'filter.ids' }]);
   });
 
   it('may have 1,000 buckets and no more', () => {

@@ -1,4 +1,4 @@
-import type { Delivery, SubscriptionState, WebhookSubscription } from '../../generated/prisma/client.ts';
+import type { Delivery, Prisma, SubscriptionState, WebhookSubscription } from '../../generated/prisma/client.ts';
 import type { WaitReason } from '../../generated/prisma/enums.ts';
 
 /** The stored fields that determine why a delivery waits. */
@@ -30,6 +30,44 @@ export function waitReasonOf(
   if (!takesDeliveries || now.getTime() - refusedAt < REFUSED_FOR_MS) return 'BROKER_UNAVAILABLE';
   return subscription.rateLimitPerSecond === null ? 'IN_FLIGHT_LIMIT' : 'RATE_LIMITED';
 }
+
+/** Selects pending deliveries by the reason why they wait at a time. */
+export type Waiting = {
+  readonly reasons: readonly WaitReason[];
+  readonly now: Date;
+  /** As in waitReasonOf. */
+  readonly takesDeliveries: boolean;
+};
+
+/** The deliveries for which waitReasonOf returns one of the reasons, as a condition on their table. */
+export function waitingWhere({ reasons, now, takesDeliveries }: Waiting): Prisma.DeliveryWhereInput {
+  // Comparisons with null do not hold, nor do their negations, so null is named.
+  const notPaused = { OR: [{ pausedUntil: null }, { pausedUntil: { lte: now } }] };
+  const isUnhindered = { ...notPaused, openedAt: null };
+  const refusedSince = new Date(now.getTime() - REFUSED_FOR_MS);
+  const isRefused = takesDeliveries ? { refusedAt: { gt: refusedSince } } : {};
+  const notRefused = takesDeliveries ? { OR: [{ refusedAt: null }, { refusedAt: { lte: refusedSince } }] } : NOTHING;
+  const mayBeSent = { AND: [isUnhindered, notRefused] };
+  /** Of due deliveries; the other reasons are stored until a delivery is due. */
+  const subscriptions: Readonly<Partial<Record<WaitReason, Prisma.WebhookSubscriptionWhereInput>>> = {
+    PAUSED: { state: { pausedUntil: { gt: now } } },
+    CIRCUIT_OPEN: { state: { ...notPaused, openedAt: { not: null } } },
+    BROKER_UNAVAILABLE: { state: { AND: [isUnhindered, isRefused] } },
+    RATE_LIMITED: { rateLimitPerSecond: { not: null }, state: mayBeSent },
+    IN_FLIGHT_LIMIT: { rateLimitPerSecond: null, state: mayBeSent },
+  };
+  const conditions = reasons.flatMap((reason) => subscriptions[reason] ?? []);
+  const due = { nextAttemptAt: { lte: now }, enqueuedAt: null };
+  return {
+    OR: [
+      { nextAttemptAt: { gt: now }, waitingFor: { in: [...reasons] } },
+      ...(conditions.length === 0 ? [] : [{ ...due, subscription: { OR: conditions } }]),
+    ],
+  };
+}
+
+/** Matches no row. */
+const NOTHING = { subscriptionId: { in: [] } };
 
 function isPaused({ state }: WaitingDelivery['subscription'], now: Date): boolean {
   return state?.pausedUntil != null && state.pausedUntil > now;

@@ -1,0 +1,254 @@
+import { isTenant, matchTenant, requireWholeTenant, type Viewer } from '../auth/viewer.ts';
+import { isEventTypePattern } from '../events/event-type.ts';
+import { eventRowIds } from '../events/store.ts';
+import type { Prisma } from '../generated/prisma/client.ts';
+import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
+import { isUuid } from '../lib/uuid7.ts';
+import type { Database, Queryable } from '../postgres/client.ts';
+import type { DeliveryFilter, EventFilter, ResolvedFilter } from './filter.ts';
+
+/*
+ * From the filter in a request to the one that is evaluated: every problem of it, the restriction to the viewer, and the
+ * look-up of what it names.
+ */
+
+const MAX_LIST_LENGTH = 250;
+/** The indexes of slow attempts begin here (the first migration). */
+export const MIN_SLOW_MS = 1_000;
+
+const ABOUT_ATTEMPTS = 'is about attempts; use deliveryLog';
+const ABOUT_DELIVERIES = 'is about deliveries; use deliveries';
+const NOT_COUNTED = 'is not for statistics';
+
+/** The fields that each use of a DeliveryFilter refuses, with the reason (ADR 41). */
+const REFUSED = {
+  deliveries: { minResponseTimeMs: ABOUT_ATTEMPTS, attemptNumbers: ABOUT_ATTEMPTS },
+  'delivery changes': {
+    statusCodes: ABOUT_ATTEMPTS,
+    failureReasons: ABOUT_ATTEMPTS,
+    minResponseTimeMs: ABOUT_ATTEMPTS,
+    attemptNumbers: ABOUT_ATTEMPTS,
+    waitingFor: 'depends on the time and the webhook subscription; use deliveries',
+  },
+  attempts: { eventIds: ABOUT_DELIVERIES, waitingFor: ABOUT_DELIVERIES },
+  statistics: {
+    ids: NOT_COUNTED,
+    eventIds: NOT_COUNTED,
+    waitingFor: NOT_COUNTED,
+    minResponseTimeMs: NOT_COUNTED,
+    attemptNumbers: NOT_COUNTED,
+  },
+} as const satisfies Readonly<Record<string, Partial<Record<keyof DeliveryFilter, string>>>>;
+
+/** What the filter is applied to. */
+export type FilterUse = keyof typeof REFUSED;
+
+/** Every problem of a filter. `tenantProblem`: the reason why the viewer may not name the tenant. */
+export function problemsOfFilter(
+  filter: DeliveryFilter,
+  { tenantProblem, use }: { readonly tenantProblem?: string | undefined; readonly use?: FilterUse | undefined } = {},
+): InputProblem[] {
+  const problems: InputProblem[] = [];
+  const refuse = (field: string, message: string) => problems.push({ path: `filter.${field}`, message });
+  if (tenantProblem !== undefined) refuse('tenant', tenantProblem);
+  else if (filter.tenant != null && !isTenant(filter.tenant)) refuse('tenant', 'is not the name of a tenant');
+  for (const [field, value] of Object.entries(filter)) {
+    if (Array.isArray(value) && value.length > MAX_LIST_LENGTH) {
+      refuse(field, `may have at most ${MAX_LIST_LENGTH} entries`);
+    }
+  }
+  const refused: Partial<Record<keyof DeliveryFilter, string>> = use === undefined ? {} : REFUSED[use];
+  for (const [field, message] of Object.entries(refused)) {
+    // `as`: REFUSED has only these names.
+    if (filter[field as keyof DeliveryFilter] != null) refuse(field, message);
+  }
+  filter.eventTypes?.slice(0, MAX_LIST_LENGTH).forEach((pattern, index) => {
+    if (!isEventTypePattern(pattern)) refuse(`eventTypes.${index}`, 'is not an event type');
+  });
+  filter.statusCodes?.slice(0, MAX_LIST_LENGTH).forEach(({ from, to }, index) => {
+    if (from > to) refuse(`statusCodes.${index}`, 'ends before it begins');
+  });
+  if (filter.minResponseTimeMs != null && filter.minResponseTimeMs < MIN_SLOW_MS) {
+    refuse('minResponseTimeMs', `must be at least ${MIN_SLOW_MS}`);
+  }
+  if (filter.from != null && filter.to != null && filter.from > filter.to) refuse('to', 'is before filter.from');
+  return problems;
+}
+
+/**
+ * The tenant that the viewer may read, as a condition on any table with a tenant. Throws an InvalidInputError with every
+ * problem of the filter, and with `others`, the problems of the arguments beside it.
+ */
+export function checkFilter(
+  viewer: Viewer,
+  filter: DeliveryFilter | null | undefined,
+  others: readonly InputProblem[] = [],
+): { readonly tenant?: string } {
+  requireWholeTenant(viewer);
+  return checkFilterOfDeliveries(viewer, filter, { problems: others });
+}
+
+type Check = { readonly use?: FilterUse; readonly problems?: readonly InputProblem[] };
+
+/** The same for tables of one subscription's rows; the caller restricts itself to the subscriptions of a session. */
+export function checkFilterOfDeliveries(
+  viewer: Viewer,
+  filter: DeliveryFilter | null | undefined,
+  { use, problems: others = [] }: Check = {},
+): { readonly tenant?: string } {
+  const { tenant, tenantProblem } = matchTenant(viewer, filter?.tenant);
+  const problems = [...others, ...problemsOfFilter(filter ?? {}, { tenantProblem, use })];
+  if (filter?.eventIds != null && tenant === undefined && tenantProblem === undefined) {
+    problems.push({ path: 'filter.tenant', message: 'is required beside eventIds, which are unique within a tenant' });
+  }
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  return tenant === undefined ? {} : { tenant };
+}
+
+/** Where the references of a filter are looked up. */
+export type References = {
+  readonly db: Queryable;
+  /** Postgres's time in milliseconds since 1970. */
+  readonly nowMs: number;
+  /** Whether NATS accepts deliveries from this process. */
+  readonly takesDeliveries: boolean;
+};
+
+/** Looks up the rows of `eventIds`, which need a tenant, and the time for `waitingFor`. A read only with `eventIds`. */
+export async function resolveFilter(
+  { db, nowMs, takesDeliveries }: References,
+  { eventIds, waitingFor, ...filter }: DeliveryFilter,
+): Promise<ResolvedFilter> {
+  return {
+    ...filter,
+    ...(eventIds != null && { eventRowIds: await eventRowIds(db, { tenant: tenantOf(filter), eventIds }) }),
+    ...(waitingFor != null && { waiting: { reasons: waitingFor, now: new Date(nowMs), takesDeliveries } }),
+  };
+}
+
+function tenantOf({ tenant }: Pick<DeliveryFilter, 'tenant'>): string {
+  if (tenant == null) throw new Error('ids of events without a tenant were accepted');
+  return tenant;
+}
+
+type FilterContext = {
+  readonly viewer: Viewer;
+  readonly services: {
+    readonly database: Pick<Database, 'prisma' | 'readPool' | 'clock'>;
+    readonly deliveries: { readonly takesDeliveries: boolean };
+  };
+};
+
+export function referencesOf({ services: { database, deliveries } }: Pick<FilterContext, 'services'>): References {
+  return {
+    db: database.readPool,
+    nowMs: database.clock.now(),
+    takesDeliveries: deliveries.takesDeliveries,
+  };
+}
+
+/** A filter of deliveries or attempts, checked, restricted to the viewer, and ready to be evaluated. Throws as checkFilter does. */
+export async function readFilter(
+  context: FilterContext,
+  given: DeliveryFilter | null | undefined,
+  check: Check & { readonly use: FilterUse },
+): Promise<ResolvedFilter> {
+  return resolveFilter(referencesOf(context), await scopeFilterToViewer(context, given, check));
+}
+
+/**
+ * Restricts a filter to the viewer's tenant and subscriptions. It removes the ids of
+ * other tenants' subscriptions, like unknown ids: otherwise Postgres might read all rows of such a subscription to find none
+ * of the viewer's, and the duration would reveal that it exists. Throws as checkFilter does.
+ */
+export async function scopeFilterToViewer(
+  { services, viewer }: { readonly services: { readonly database: Pick<Database, 'prisma'> }; readonly viewer: Viewer },
+  given: DeliveryFilter | null | undefined,
+  check: Check = {},
+): Promise<DeliveryFilter> {
+  const { tenant } = checkFilterOfDeliveries(viewer, given, check);
+  const filter = { ...given, ...(tenant !== undefined && { tenant }) };
+  const own = viewer.subscriptionIds;
+  const subscriptionIds = own?.filter((id) => isNamed(given?.subscriptionIds, id)) ?? given?.subscriptionIds;
+  if (tenant === undefined || subscriptionIds == null) return filter;
+  const known = await services.database.prisma.webhookSubscription.findMany({
+    // Includes deleted subscriptions, whose log is kept.
+    where: { tenant, id: { in: subscriptionIds.filter(isUuid) } },
+    select: { id: true },
+  });
+  return { ...filter, subscriptionIds: known.map(({ id }) => id) };
+}
+
+function isNamed(ids: DeliveryFilter['subscriptionIds'], id: string): boolean {
+  return ids == null || ids.some((other) => other.toLowerCase() === id);
+}
+
+/**
+ * Restricts the filter to a subscription that the viewer may read. It matches nothing if it names another tenant or only
+ * other subscriptions. Throws as checkFilter does.
+ */
+export async function readFilterOfSubscription(
+  context: FilterContext,
+  given: DeliveryFilter | null | undefined,
+  { id, tenant, use }: { readonly id: string; readonly tenant: string; readonly use: FilterUse },
+): Promise<ResolvedFilter> {
+  const problems = problemsOfFilter(given ?? {}, { use });
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  const isIncluded = isNamed(given?.subscriptionIds, id) && (given?.tenant ?? tenant) === tenant;
+  const resolved = await resolveFilter(referencesOf(context), { ...given, tenant });
+  // Without the redundant tenant: Postgres might start with all rows of the tenant.
+  return { ...resolved, tenant: undefined, subscriptionIds: isIncluded ? [id] : [] };
+}
+
+/** A filter of events, checked and restricted to the viewer's tenant. Throws as checkFilter does. */
+export function scopeEventFilter(
+  viewer: Viewer,
+  given: EventFilter | null | undefined,
+  others: readonly InputProblem[] = [],
+): EventFilter {
+  const { tenant } = checkFilter(viewer, given, others);
+  if (given?.ids != null && tenant === undefined) {
+    const message = 'is required beside ids, which are unique within a tenant';
+    throw new InvalidInputError([{ path: 'filter.tenant', message }]);
+  }
+  return { ...given, tenant };
+}
+
+/** The same with the rows of the events that it names. */
+export async function readEventFilter(
+  {
+    services,
+    viewer,
+  }: Pick<FilterContext, 'viewer'> & { readonly services: { readonly database: Pick<Database, 'readPool'> } },
+  given: EventFilter | null | undefined,
+) {
+  const { ids, ...filter } = scopeEventFilter(viewer, given);
+  if (ids == null) return filter;
+  const rows = await eventRowIds(services.database.readPool, { tenant: tenantOf(filter), eventIds: ids });
+  return { ...filter, eventRowIds: rows };
+}
+
+/** A checked filter in the form stored with a replay: without null fields, times as text. */
+export function storeFilter({ ids, subscriptionIds, eventIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
+  // A text that is not a UUID matches nothing; it may have any length, and characters that Postgres cannot store.
+  const storable = {
+    ...filter,
+    ids: ids?.filter(isUuid),
+    subscriptionIds: subscriptionIds?.filter(isUuid),
+    eventIds: eventIds?.filter((id) => !id.includes('\0')),
+  };
+  const given = Object.entries(storable).filter(([, value]) => value != null);
+  // `as`: the result is an object of JSON.
+  return JSON.parse(JSON.stringify(Object.fromEntries(given))) as Prisma.InputJsonObject;
+}
+
+/** The filter that storeFilter() has stored. */
+export function storedFilter(stored: unknown): DeliveryFilter {
+  // `as`: only storeFilter() writes these. JSON has no dates.
+  const { from, to, ...filter } = stored as DeliveryFilter;
+  return {
+    ...filter,
+    ...(from != null && { from: new Date(from) }),
+    ...(to != null && { to: new Date(to) }),
+  };
+}
