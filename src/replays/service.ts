@@ -27,13 +27,17 @@ export function problemsOfRate(ratePerSecond: number): InputProblem[] {
   return isInRange ? [] : [{ path: 'ratePerSecond', message: `must be from 1 to ${MAX_RATE}` }];
 }
 
+/** A dry run is what the replay would be. It has an id, and is not stored. */
+export type StartedReplay = Omit<Replay, 'status'> & { readonly status: ReplayStatus | 'DRY_RUN' };
+
 /**
- * Counts the deliveries that match the filter and stores a replay of them, which ReplayJob processes unless it is a dry
- * run. Throws ReplayTooLargeError or TooManyReplaysError.
+ * Counts the deliveries that match the filter and stores a replay of them, which ReplayJob processes. A dry run only counts:
+ * nothing is stored or audited. Throws ReplayTooLargeError or TooManyReplaysError.
  */
-export async function startReplay(database: Database, replay: NewReplay): Promise<Replay> {
+export async function startReplay(database: Database, replay: NewReplay): Promise<StartedReplay> {
   const { tenant, kind, filter, ratePerSecond, dryRun } = replay;
-  return changeWithPrisma(database, async (transaction) => {
+  if (dryRun) database.recorder?.omit();
+  return changeWithPrisma(dryRun ? { prisma: database.prisma } : database, async (transaction) => {
     // Counting is expensive: one at a time per tenant, and none for a replay that is refused anyway.
     const isLocked = await lockReplayStart(inPrismaTransaction(transaction), tenant);
     const running = dryRun ? 0 : await transaction.replay.count({ where: { tenant, status: 'RUNNING' } });
@@ -42,22 +46,22 @@ export async function startReplay(database: Database, replay: NewReplay): Promis
     const createdAt = new Date(await readClock(database.pool));
     const where = { AND: [replay.where, { tenant, isTest: false, createdAt: { lte: createdAt } }] };
     const counts = await count(transaction, { tenant, kind, where, dryRun });
-    return transaction.replay.create({
-      data: {
-        id: uuid7(createdAt.getTime()),
-        tenant,
-        kind,
-        filter,
-        ratePerSecond,
-        ...counts,
-        status: dryRun ? 'DRY_RUN' : 'RUNNING',
-        createdAt,
-        nextBatchAt: createdAt,
-        completedAt: dryRun ? createdAt : null,
-      },
-    });
+    const id = uuid7(createdAt.getTime());
+    const started = { id, tenant, kind, filter, ratePerSecond, ...counts, createdAt, nextBatchAt: createdAt };
+    if (dryRun) return { ...UNPROCESSED, ...started, status: 'DRY_RUN', completedAt: createdAt };
+    return transaction.replay.create({ data: { ...started, status: 'RUNNING' } });
   });
 }
+
+/** The columns of a replay that has processed nothing. */
+const UNPROCESSED = {
+  replayedCount: 0,
+  skippedCount: 0,
+  skippedWithoutEventCount: 0,
+  skippedInactiveCount: 0,
+  afterId: '00000000-0000-0000-0000-000000000000',
+  failureCount: 0,
+};
 
 type ReplayKey = {
   readonly id: string;
@@ -142,7 +146,7 @@ export class ReplayNotRunningError extends DomainError {
   readonly code = 'REPLAY_NOT_RUNNING';
 
   constructor(status: ReplayStatus) {
-    super(status === 'DRY_RUN' ? 'a dry run sends nothing' : `the replay has already ended with ${status}`);
+    super(`the replay has already ended with ${status}`);
   }
 }
 

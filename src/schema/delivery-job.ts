@@ -1,17 +1,23 @@
 import { tenantScope, tenantWhere } from '../auth/viewer.ts';
 import type { DeliveryFilter } from '../delivery-log/filter.ts';
 import { checkFilter } from '../delivery-log/filter-input.ts';
-import { type Replay, ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
+import { ReplayKind, ReplayStatus } from '../generated/prisma/client.ts';
 import { InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { pageOf } from '../postgres/keyset.ts';
 import { watchReplay } from '../replays/progress.ts';
-import { cancelReplay, ReplayNotRunningError, ReplayTooLargeError, TooManyReplaysError } from '../replays/service.ts';
+import {
+  cancelReplay,
+  ReplayNotRunningError,
+  ReplayTooLargeError,
+  type StartedReplay,
+  TooManyReplaysError,
+} from '../replays/service.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryFilterInput } from './delivery.ts';
 import { PAGE } from './page.ts';
-import { startJob } from './replay.ts';
+import { asRow, DRY_RUN, startJob } from './replay.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
@@ -32,7 +38,7 @@ const StatusEnum = builder.enumType('DeliveryJobStatus', {
     [ReplayStatus.RUNNING]: { description: 'The job is changing deliveries, at its rate.' },
     [ReplayStatus.COMPLETED]: { description: 'All deliveries were changed or skipped.' },
     [ReplayStatus.CANCELLED]: { description: 'The job was cancelled. Changes that it had made remain.' },
-    [ReplayStatus.DRY_RUN]: { description: 'Deliveries were only counted.' },
+    DRY_RUN: { description: 'Deliveries were only counted. No stored job has this state.' },
   },
 });
 
@@ -44,7 +50,6 @@ const JobType = builder.prismaObject('Replay', {
     tenant: t.exposeString('tenant'),
     kind: t.field({
       type: KindEnum,
-      select: { kind: true },
       resolve: ({ kind }) => (kind === ReplayKind.CANCEL ? kind : ReplayKind.RETRY),
     }),
     status: t.expose('status', { type: StatusEnum }),
@@ -103,7 +108,7 @@ builder.queryFields((t) => ({
     {
       type: JobType,
       ...PAGE,
-      description: 'The jobs that retry or cancel deliveries, newest first, including dry runs.',
+      description: 'The jobs that retry or cancel deliveries, newest first, without dry runs.',
       args: { filter: t.arg({ type: FilterInput, description: 'The jobs to return. Default: all.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
         services.database.prisma.replay.findMany(pageOf(query, { ...JOBS, ...checkFilter(viewer, filter) })),
@@ -127,7 +132,7 @@ function inputType(
         required: true,
         description: `${texts.filter} \`tenant\` is required with the scope ADMIN. Test events are left out.`,
       }),
-      dryRun: t.boolean({ defaultValue: false, description: 'Whether deliveries are only counted.' }),
+      dryRun: t.boolean({ defaultValue: false, description: DRY_RUN }),
       ratePerSecond: t.int({
         defaultValue: texts.rate,
         description: 'The maximum number of deliveries changed per second, from 1 to 1000.',
@@ -148,9 +153,9 @@ const CancelInput = inputType('CancelDeliveriesInput', {
 });
 
 function payload(name: string, description: string) {
-  return builder.objectRef<{ readonly job: Replay }>(name).implement({
+  return builder.objectRef<{ readonly job: StartedReplay }>(name).implement({
     description,
-    fields: (t) => ({ job: t.field({ type: JobType, resolve: ({ job }) => job }) }),
+    fields: (t) => ({ job: t.field({ type: JobType, resolve: ({ job }) => asRow(job) }) }),
   });
 }
 
@@ -205,7 +210,10 @@ type Start = {
   readonly defaultRate: number;
 };
 
-function start(context: Context, { kind, status, filter, dryRun, ratePerSecond, defaultRate }: Start): Promise<Replay> {
+function start(
+  context: Context,
+  { kind, status, filter, dryRun, ratePerSecond, defaultRate }: Start,
+): Promise<StartedReplay> {
   const statuses = filter.statuses ?? [status];
   return startJob(context, {
     kind,

@@ -74,12 +74,14 @@ test('the life of a webhook subscription is recorded with what changed, without 
 test('keys, event types and replays are recorded, and who used which key', async () => {
   const { id: writerId, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme', name: 'billing' });
   const admin = await createApiKey(app, { scope: 'ADMIN', name: 'alice' });
-  const answer = await ask(app.url, {
-    credentials: key,
-    query:
-      'mutation { startReplay(input: { filter: {}, dryRun: true }) { ... on StartReplayPayload { replay { id } } } }',
-  });
-  const { id: replayId } = (answer.data as { startReplay: { replay: { id: string } } }).startReplay.replay;
+  const startReplay = async (input: string) => {
+    const query = `mutation { startReplay(input: { ${input} }) { ... on StartReplayPayload { replay { id } } } }`;
+    const { data } = await ask(app.url, { credentials: key, query });
+    // `as`: the shape of the selection.
+    return (data as { startReplay: { replay: { id: string } } }).startReplay.replay.id;
+  };
+  const replayId = await startReplay('filter: { eventTypes: [] }');
+  expect(await entriesOf(await startReplay('filter: {}, dryRun: true'))).toEqual([]);
   const put = (input: string) =>
     ask(app.url, {
       credentials: admin.key,

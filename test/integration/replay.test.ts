@@ -171,7 +171,9 @@ it('what nobody is there for, or whose event is gone, is skipped and counted, by
     '{ deliveries { nodes { event { id } } } }',
   );
   expect(deliveries.nodes.filter(({ event }) => event === null)).toHaveLength(3);
-  expect(await cancel(scene, dryRun.id)).toMatchObject({ code: 'REPLAY_NOT_RUNNING' });
+  expect(await cancel(scene, dryRun.id)).toMatchObject({ code: 'NOT_FOUND' });
+  const { replays } = await scene.app.graphql<{ replays: { nodes: unknown[] } }>('{ replays { nodes { id } } }');
+  expect(replays.nodes).toEqual([{ id: replay.id }]);
 });
 
 it('the rate holds over all senders, each delivery is made once, and none jumps a queue', async () => {

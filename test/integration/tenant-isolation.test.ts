@@ -301,7 +301,7 @@ async function furnish(tenant: string): Promise<Things> {
   const { id: apiKeyId } = await createApiKey(app, { scope: 'TENANT_READ', tenant, name: `of ${tenant}` });
   await app.graphql(
     `mutation { startReplay(input: { filter: { tenant: "${tenant}", statuses: [CANCELLED] } }) { __typename }
-      cancelDeliveries(input: { filter: { tenant: "${tenant}" }, dryRun: true }) { __typename } }`,
+      cancelDeliveries(input: { filter: { tenant: "${tenant}", eventTypes: [] } }) { __typename } }`,
   );
   const idOf = async (table: string, where = 'true') => {
     const [row] = await services.query<{ id: string }>(
