@@ -65,8 +65,12 @@ export function pagesOf({ busiest, ten, event }: Ids): PageCase[] {
     Object.keys(filter).every((key) => ['tenant', 'eventTypes', 'from', 'to'].includes(key)),
   );
   return [
-    ...[...cases, ...ofAttempts].map(([name, filter]) => pageCase(`deliveryLog: ${name}`, { field: 'deliveryLog', filter })),
-    ...[...cases, ...ofDeliveries].map(([name, filter]) => pageCase(`deliveries: ${name}`, { field: 'deliveries', filter })),
+    ...[...cases, ...ofAttempts].map(([name, filter]) =>
+      pageCase(`deliveryLog: ${name}`, { field: 'deliveryLog', filter }),
+    ),
+    ...[...cases, ...ofDeliveries].map(([name, filter]) =>
+      pageCase(`deliveries: ${name}`, { field: 'deliveries', filter }),
+    ),
     ...events.map(([name, filter]) => pageCase(`events: ${name}`, { field: 'events', filter })),
     pageCase('events: an id', { field: 'events', filter: { tenant: 'big', ids: [event] } }),
   ];

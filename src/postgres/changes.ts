@@ -1,11 +1,12 @@
 /*
  * The journal of changes, which live streams read (delivery-log/changes, ADR 31). Each statement that changes such rows
- * records their ids in one row of `changes`, in the same transaction, while there are readers (`change_readers`). Changes of webhook subscriptions are recorded by the
- * triggers webhook_subscription_changed and subscription_state_changed (prisma/migrations/0001_initial/migration.sql).
+ * records their ids in one row of `changes`, in the same transaction, while there are readers (`change_readers`). Changes of
+ * webhook subscriptions and of jobs are recorded by triggers: webhook_subscription_changed, subscription_state_changed and
+ * job_changed (prisma/migrations/0001_initial/migration.sql).
  */
 
 /** The columns of `changes`: the tables whose ids they have. */
-export type ChangedTable = 'events' | 'rejected_events' | 'deliveries' | 'subscriptions';
+export type ChangedTable = 'events' | 'rejected_events' | 'deliveries' | 'subscriptions' | 'jobs';
 
 /**
  * A CTE that records changed rows. `ctes`: for each table, the name of the CTE that returns their `id`. Nothing is

@@ -28,7 +28,10 @@ export function problemsOfRate(ratePerSecond: number): InputProblem[] {
 }
 
 /** A dry run is what the replay would be. It has an id, and is not stored. */
-export type StartedReplay = Omit<Replay, 'status'> & { readonly status: ReplayStatus | 'DRY_RUN' };
+export type StartedReplay = Omit<Replay, 'status' | 'filter'> & {
+  readonly status: ReplayStatus | 'DRY_RUN';
+  readonly filter: unknown;
+};
 
 /**
  * Counts the deliveries that match the filter and stores a replay of them, which ReplayJob processes. A dry run only counts:

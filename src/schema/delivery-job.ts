@@ -42,7 +42,7 @@ const StatusEnum = builder.enumType('DeliveryJobStatus', {
   },
 });
 
-const JobType = builder.prismaObject('Replay', {
+export const DeliveryJobType = builder.prismaObject('Replay', {
   variant: 'DeliveryJob',
   description: 'A job that retries or cancels many deliveries.',
   fields: (t) => ({
@@ -88,14 +88,14 @@ const FilterInput = builder.inputType('DeliveryJobFilter', {
   }),
 });
 
-const Edge = builder.edgeObject({ name: 'DeliveryJobEdge', type: JobType });
-const Connection = builder.connectionObject({ name: 'DeliveryJobConnection', type: JobType }, Edge);
+const Edge = builder.edgeObject({ name: 'DeliveryJobEdge', type: DeliveryJobType });
+const Connection = builder.connectionObject({ name: 'DeliveryJobConnection', type: DeliveryJobType }, Edge);
 
 const ID = { required: true, description: 'The id of the job.' } as const;
 
 builder.queryFields((t) => ({
   deliveryJob: t.prismaField({
-    type: JobType,
+    type: DeliveryJobType,
     nullable: true,
     description: 'The job on deliveries with this id; null if it does not exist or belongs to another tenant.',
     args: { id: t.arg.id(ID) },
@@ -106,7 +106,7 @@ builder.queryFields((t) => ({
   }),
   deliveryJobs: t.prismaConnection(
     {
-      type: JobType,
+      type: DeliveryJobType,
       ...PAGE,
       description: 'The jobs that retry or cancel deliveries, newest first, without dry runs.',
       args: { filter: t.arg({ type: FilterInput, description: 'The jobs to return. Default: all.' }) },
@@ -155,7 +155,7 @@ const CancelInput = inputType('CancelDeliveriesInput', {
 function payload(name: string, description: string) {
   return builder.objectRef<{ readonly job: StartedReplay }>(name).implement({
     description,
-    fields: (t) => ({ job: t.field({ type: JobType, resolve: ({ job }) => asRow(job) }) }),
+    fields: (t) => ({ job: t.field({ type: DeliveryJobType, resolve: ({ job }) => asRow(job) }) }),
   });
 }
 
@@ -225,7 +225,7 @@ function start(
 
 builder.subscriptionField('deliveryJobProgress', (t) =>
   t.field({
-    type: JobType,
+    type: DeliveryJobType,
     description: 'The current state of the job, then each change, at most one per second. Ends with the job.',
     args: { id: t.arg.id(ID) },
     subscribe: async (_root, { id }, { services, viewer, stopping }) => {

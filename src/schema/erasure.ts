@@ -30,7 +30,7 @@ const StatusEnum = builder.enumType('ErasureStatus', {
   },
 });
 
-const ErasureType = builder.prismaObject('Erasure', {
+export const ErasureType = builder.prismaObject('Erasure', {
   description: 'A job that deletes everything of a tenant.',
   authScopes: { admin: true },
   fields: (t) => ({

@@ -13,15 +13,15 @@ import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 /* The live streams of changes (ADR 31). The delivery log has its own stream, beside its query (delivery.ts). */
 
-const CURSOR = 'A cursor for `after` that continues behind this change.';
-const AFTER = 'The `cursor` of a change of this stream, or `changesCursor`. It is valid for an hour.';
-const RESUMABLE =
+export const CURSOR = 'A cursor for `after` that continues behind this change.';
+export const AFTER = 'The `cursor` of a change of this stream, or `changesCursor`. It is valid for an hour.';
+export const RESUMABLE =
   'With `after`, the changes since that cursor come first: a client that subscribes again with its last `cursor` misses none and gets none twice. After more than an hour the error is CURSOR_EXPIRED.';
 
-const cursorOf = ({ cursor }: LiveChange<unknown>) => formatPrismaCursor({ id: cursor }, 'id');
+export const cursorOf = ({ cursor }: LiveChange<unknown>) => formatPrismaCursor({ id: cursor }, 'id');
 
 /** Throws the error of a stream that failed. */
-function valueOf<Row>(emission: Emission<LiveChange<Row>>): LiveChange<Row> {
+export function valueOf<Row>(emission: Emission<LiveChange<Row>>): LiveChange<Row> {
   if (emission.kind === 'failure') throw emission.error;
   return emission.value;
 }
@@ -79,7 +79,7 @@ const SubscriptionChangeFilter = builder.inputType('SubscriptionChangeFilter', {
 builder.queryField('changesCursor', (t) =>
   t.string({
     description:
-      'A cursor of the present for `after` of `deliveryChanges`, `subscriptionChanges`, `eventLog` and `rejectedEventLog`. A client that reads it, then a list, and then subscribes with it misses no change in between. It is valid for an hour.',
+      'A cursor of the present for `after` of `deliveryChanges`, `subscriptionChanges`, `jobChanges`, `tenantChanges`, `eventLog` and `rejectedEventLog`. A client that reads it, then a list, and then subscribes with it misses no change in between. It is valid for an hour.',
     resolve: async (_root, _args, context) =>
       formatPrismaCursor({ id: await presentPosition(context, context.services.changes.deliveries) }, 'id'),
   }),

@@ -230,7 +230,10 @@ export type NewJob = {
 };
 
 /** Starts a job on the deliveries that match the filter. */
-export async function startJob(context: Context, { kind, dryRun, ratePerSecond, ...input }: NewJob): Promise<StartedReplay> {
+export async function startJob(
+  context: Context,
+  { kind, dryRun, ratePerSecond, ...input }: NewJob,
+): Promise<StartedReplay> {
   const problems = problemsOfRate(ratePerSecond);
   const { tenant, tenantProblem } = readTenant(context.viewer, input.filter.tenant);
   if (tenant === undefined && tenantProblem === undefined) {

@@ -11,6 +11,7 @@ import './errors.ts';
 import './event.ts';
 import './event-type.ts';
 import './event-type-figures.ts';
+import './job-changes.ts';
 import './live-changes.ts';
 import './publish-event.ts';
 import './publish-events.ts';

@@ -1,5 +1,5 @@
 import { MAX_PENDING, type TenantFigures } from '../delivery-log/tenant-figures.ts';
-import { InvalidInputError } from '../lib/errors.ts';
+import { type InputProblem, InvalidInputError } from '../lib/errors.ts';
 import { builder } from './builder.ts';
 import { PAGE_BY_NAME } from './page.ts';
 
@@ -45,7 +45,7 @@ export const TenantType = builder.prismaObject('Tenant', {
   }),
 });
 
-const FilterInput = builder.inputType('TenantFilter', {
+export const TenantFilterInput = builder.inputType('TenantFilter', {
   description: 'A filter for tenants.',
   fields: (t) => ({ search: t.string({ description: 'A part of the name, without regard to case.' }) }),
 });
@@ -54,6 +54,20 @@ const Edge = builder.edgeObject({ name: 'TenantEdge', type: TenantType });
 const Connection = builder.connectionObject({ name: 'TenantConnection', type: TenantType }, Edge);
 
 const SEARCH = /^[A-Za-z0-9_-]{0,64}$/;
+
+/** The part of a name that a TenantFilter asks for; empty: of every name. Throws an InvalidInputError. */
+export function readSearch(
+  filter: { readonly search?: string | null | undefined } | null | undefined,
+  others: readonly InputProblem[] = [],
+): string {
+  const search = filter?.search ?? '';
+  const problems = [
+    ...others,
+    ...(SEARCH.test(search) ? [] : [{ path: 'filter.search', message: 'is not a part of the name of a tenant' }]),
+  ];
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  return search;
+}
 
 builder.queryFields((t) => ({
   tenant: t.prismaField({
@@ -72,12 +86,9 @@ builder.queryFields((t) => ({
       ...PAGE_BY_NAME,
       authScopes: { admin: true },
       description: 'The tenants that have had a webhook subscription, sorted by name. Requires the scope ADMIN.',
-      args: { filter: t.arg({ type: FilterInput, description: 'The tenants to return. Default: all.' }) },
+      args: { filter: t.arg({ type: TenantFilterInput, description: 'The tenants to return. Default: all.' }) },
       resolve: (query, _root, { filter }, { services }) => {
-        const search = filter?.search ?? '';
-        if (!SEARCH.test(search)) {
-          throw new InvalidInputError([{ path: 'filter.search', message: 'is not a part of the name of a tenant' }]);
-        }
+        const search = readSearch(filter);
         // Prisma creates a LIKE without escaping.
         const contains = search.replaceAll('_', '\\_');
         return services.database.prisma.tenant.findMany({

@@ -326,7 +326,15 @@ describe('deliveries by the reason why they wait', () => {
   const TENANT = 'waiting';
   /** Every state of a subscription and of a delivery that the reason depends on. */
   const STATES = ['paused', 'pause over', 'open', 'refused', 'refused long ago', 'limited'];
-  const REASONS = ['BACKOFF', 'RETRY_AFTER', 'PAUSED', 'CIRCUIT_OPEN', 'RATE_LIMITED', 'IN_FLIGHT_LIMIT', 'BROKER_UNAVAILABLE'];
+  const REASONS = [
+    'BACKOFF',
+    'RETRY_AFTER',
+    'PAUSED',
+    'CIRCUIT_OPEN',
+    'RATE_LIMITED',
+    'IN_FLIGHT_LIMIT',
+    'BROKER_UNAVAILABLE',
+  ];
 
   beforeAll(async () => {
     const { pool } = api.database;

@@ -10,6 +10,7 @@ import { insertRejectedEvents, type NewRejectedEvent } from '../../src/events/st
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createDatabase, type Database, type Queryable, transaction } from '../../src/postgres/client.ts';
 import { deleteOldChanges } from '../../src/retention/expired-rows.ts';
+import { createApiKey } from '../support/api-keys.ts';
 import { createTestDatabase, type TestDatabase } from '../support/database.ts';
 import { type Collected, collect, createSocketClient } from '../support/graphql-client.ts';
 import { type Scene, startScene } from '../support/scene.ts';
@@ -261,8 +262,8 @@ describe('the streams', () => {
     for (const cleanUp of cleanUps.reverse()) await cleanUp();
   });
 
-  function subscribe<Data extends object>(query: string): Collected<Data> {
-    const client = createSocketClient(scene.app.url, ADMIN_API_KEY);
+  function subscribe<Data extends object>(query: string, key = ADMIN_API_KEY): Collected<Data> {
+    const client = createSocketClient(scene.app.url, key);
     cleanUps.push(async () => client.dispose());
     return collect<Data>(client, { query: `subscription { ${query} }` });
   }
@@ -338,6 +339,84 @@ describe('the streams', () => {
       { what: 'the end of every delivery' },
     );
   }, 60_000);
+
+  it('show jobs as they start, progress and end: to a tenant its own, to an administrator all and erasures', async () => {
+    type JobChange = {
+      readonly jobChanges: { readonly kind: string } & Record<string, { id: string; status: string } | null>;
+    };
+    const { key } = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'jobs' });
+    await scene.app.subscribe({ url: 'https://example.com/', tenant: 'leaves', eventTypes: ['a'] });
+    const { changesCursor: after } = await scene.app.graphql<{ changesCursor: string }>('{ changesCursor }');
+    const of = (filter: string) => `jobChanges(after: "${after}", filter: { ${filter} }) { kind
+      replay { id status skippedBy { inactive } } deliveryJob { id status kind } erasure { id status deletedRowCount } }`;
+    const [all, own, erasures] = [
+      subscribe<JobChange>(of('')),
+      subscribe<JobChange>(of(''), key),
+      subscribe<JobChange>(of('kinds: [ERASURE]')),
+    ];
+    const start = (tenant: string, options = '') =>
+      `(input: { filter: { tenant: "${tenant}", eventTypes: [] }${options} })`;
+    const payload = (name: string, field: string) => `{ ... on ${name}Payload { ${field} { id } } }`;
+    const answer = await scene.app.graphql<Record<string, Record<string, { id: string }>>>(
+      `mutation { startReplay${start('jobs')} ${payload('StartReplay', 'replay')}
+        cancelDeliveries${start('jobs')} ${payload('CancelDeliveries', 'job')}
+        dryRun: startReplay${start('jobs', ', dryRun: true')} { __typename }
+        others: startReplay${start('others')} ${payload('StartReplay', 'replay')}
+        eraseTenant(tenant: "leaves") ${payload('EraseTenant', 'erasure')} }`,
+    );
+    const ids = ['startReplay', 'cancelDeliveries', 'others', 'eraseTenant'].map(
+      (name) => Object.values(answer[name] ?? {})[0]?.id ?? '',
+    );
+    const lastOf = ({ data }: Collected<JobChange>) =>
+      new Map(
+        data.flatMap(({ jobChanges: { kind, ...jobs } }) =>
+          Object.values(jobs).flatMap((job) => (job === null ? [] : [[job.id, { kind, ...job }] as const])),
+        ),
+      );
+    const expected = [
+      { kind: 'REPLAY', status: 'COMPLETED' },
+      { kind: 'CANCEL', status: 'COMPLETED' },
+      { kind: 'REPLAY', status: 'COMPLETED' },
+      { kind: 'ERASURE', status: 'RUNNING', deletedRowCount: expect.any(Number) as unknown },
+    ];
+    const seen = (stream: Collected<JobChange>) => ids.map((id) => lastOf(stream).get(id));
+    await waitFor(
+      () => {
+        expect(seen(all)).toMatchObject(expected);
+        expect(seen(own).slice(0, 2)).toMatchObject(expected.slice(0, 2));
+        expect(lastOf(erasures).get(ids[3] ?? '')).toMatchObject({
+          deletedRowCount: expect.toSatisfy((count) => count > 0) as unknown,
+        });
+        return true;
+      },
+      { what: 'every job' },
+    );
+    expect(lastOf(all).size).toBe(4);
+    expect(lastOf(own).size).toBe(2);
+    expect([...lastOf(erasures).keys()]).toEqual([ids[3]]);
+  });
+
+  it('show tenants when they come and when their webhook subscriptions change, once for changes in quick succession', async () => {
+    type TenantChange = {
+      readonly tenantChanges: { readonly tenant: { readonly name: string; readonly figures: object } };
+    };
+    const { changesCursor: after } = await scene.app.graphql<{ changesCursor: string }>('{ changesCursor }');
+    const created = await Promise.all(
+      [1, 2, 3].map((n) =>
+        scene.app.subscribe({ url: `https://example.com/${n}`, tenant: 'Newcomer', eventTypes: ['a'] }),
+      ),
+    );
+    await scene.app.subscribe({ url: 'https://example.com/', tenant: 'unasked', eventTypes: ['a'] });
+    const { data } = subscribe<TenantChange>(
+      `tenantChanges(after: "${after}", filter: { search: "newcom" }) { tenant { name figures { subscriptionCount } } }`,
+    );
+    const latest = () => data.at(-1)?.tenantChanges.tenant;
+    await waitFor(() => latest() !== undefined, { what: 'the tenant' });
+    expect(data).toHaveLength(1);
+    expect(latest()).toEqual({ name: 'Newcomer', figures: { subscriptionCount: 3 } });
+    await scene.app.graphql(`mutation { deleteWebhookSubscription(id: "${created[0]?.id}") { __typename } }`);
+    await waitFor(() => isDeepStrictEqual(latest()?.figures, { subscriptionCount: 2 }), { what: 'the change' });
+  });
 
   it('begin at a cursor that was read before a list, in every stream', async () => {
     const { changesCursor } = await scene.app.graphql<{ changesCursor: string }>('{ changesCursor }');

@@ -235,7 +235,11 @@ const DELIVERY_FILTERS: typeof FILTERS = {
   'an event of another tenant': () => ({ tenant: 'mid-0', eventIds: [ids.event] }),
   'those that back off': () => ({ tenant: 'big', waitingFor: ['BACKOFF'] }),
   'those that wait for the circuit': () => ({ tenant: 'big', waitingFor: ['CIRCUIT_OPEN'] }),
-  'those that back off, of a subscription': () => ({ tenant: 'big', subscriptionIds: [ids.big], waitingFor: ['BACKOFF'] }),
+  'those that back off, of a subscription': () => ({
+    tenant: 'big',
+    subscriptionIds: [ids.big],
+    waitingFor: ['BACKOFF'],
+  }),
   'those that back off, of all tenants': () => ({ waitingFor: ['BACKOFF', 'RETRY_AFTER'] }),
 };
 const FILTERS_OF: Readonly<Record<'deliveryLog' | 'deliveries', typeof FILTERS>> = {

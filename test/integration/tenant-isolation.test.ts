@@ -171,6 +171,12 @@ const CASES: Readonly<Record<string, Case>> = {
     `subscriptionChanges(filter: { tenant: "${x.tenant}" })`,
     `subscriptionChanges(filter: { subscriptionIds: ["${x.subscriptionId}"] })`,
   ],
+  'Subscription.jobChanges': (x) => [
+    'jobChanges',
+    `jobChanges(filter: { tenant: "${x.tenant}" })`,
+    `jobChanges(filter: { ids: ["${x.replayId}"] })`,
+  ],
+  'Subscription.tenantChanges': (x) => ['tenantChanges', `tenantChanges(filter: { search: "${x.tenant}" })`],
   'Subscription.eventLog': (x) => [
     'eventLog',
     `eventLog(filter: { tenant: "${x.tenant}" })`,
@@ -206,7 +212,10 @@ function receivedOf({ eventId }: Things): string {
 const THE_LAST_HOUR = `from: "${new Date(Date.now() - 3_600_000).toISOString()}", to: "${new Date().toISOString()}"`;
 
 /** A DeliveryFilter with each of its fields that can name something of a tenant's. */
-function filters(field: string, { tenant, subscriptionId, deliveryId, attemptId, eventId, eventRowId }: Things): string[] {
+function filters(
+  field: string,
+  { tenant, subscriptionId, deliveryId, attemptId, eventId, eventRowId }: Things,
+): string[] {
   return [
     ...(field === 'deliveryLog' ? [] : [`${field}(filter: { eventIds: ["${eventId}", "${eventRowId}"] })`]),
     `${field}(filter: { ids: ["${deliveryId}", "${attemptId}"] })`,

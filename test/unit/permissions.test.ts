@@ -82,6 +82,8 @@ const WHO: Readonly<Record<string, readonly Scope[]>> = {
   'Subscription.deliveryLog': READERS,
   'Subscription.deliveryChanges': READERS,
   'Subscription.subscriptionChanges': READERS,
+  'Subscription.jobChanges': READERS,
+  'Subscription.tenantChanges': ADMINS,
   'Subscription.eventLog': READERS,
   'Subscription.rejectedEventLog': READERS,
   'Subscription.replayProgress': READERS,

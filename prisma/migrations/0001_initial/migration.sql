@@ -143,7 +143,9 @@ CREATE TABLE changes (
   events          uuid[],
   rejected_events uuid[],
   deliveries      uuid[],
-  subscriptions   uuid[]
+  subscriptions   uuid[],
+  -- Replays and other jobs on deliveries, and erasures of tenants.
+  jobs            uuid[]
 );
 CREATE INDEX changes_xid_idx ON changes (xid);
 
@@ -154,6 +156,12 @@ CREATE TABLE change_readers (
   complete_from pg_snapshot NOT NULL
 );
 CREATE UNIQUE INDEX change_readers_one_idx ON change_readers ((true));
+
+CREATE FUNCTION job_changed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  INSERT INTO changes (jobs) SELECT ARRAY[NEW.id] WHERE EXISTS (SELECT FROM change_readers WHERE until > now());
+  RETURN NULL;
+END $$;
 
 CREATE FUNCTION subscription_state_changed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
@@ -496,6 +504,11 @@ CREATE TABLE replays (
 ) WITH (fillfactor = 50);
 CREATE INDEX replays_tenant_id_idx ON replays (tenant, id);
 CREATE INDEX replays_running_idx ON replays (tenant) WHERE status = 'RUNNING';
+CREATE TRIGGER replay_started AFTER INSERT ON replays FOR EACH ROW EXECUTE FUNCTION job_changed();
+CREATE TRIGGER replay_changed AFTER UPDATE ON replays FOR EACH ROW WHEN (
+    (OLD.status, OLD.replayed_count, OLD.skipped_count) IS DISTINCT FROM (NEW.status, NEW.replayed_count, NEW.skipped_count)
+  )
+  EXECUTE FUNCTION job_changed();
 
 -- Changes made with mutations, and who made them (docs/audit-log.md).
 CREATE TYPE audit_actor_kind AS ENUM ('OPERATOR', 'API_KEY', 'SESSION', 'JWT');
@@ -543,3 +556,11 @@ CREATE UNIQUE INDEX erasures_running_idx ON erasures (tenant, coalesce(event_row
   WHERE status = 'RUNNING';
 CREATE INDEX erasures_next_step_at_idx ON erasures (next_step_at) WHERE status = 'RUNNING';
 CREATE INDEX erasures_tenant_id_idx ON erasures (tenant, id);
+CREATE TRIGGER erasure_started AFTER INSERT ON erasures FOR EACH ROW WHEN (NEW.event_row_id IS NULL)
+  EXECUTE FUNCTION job_changed();
+CREATE TRIGGER erasure_changed AFTER UPDATE ON erasures FOR EACH ROW WHEN (
+    NEW.event_row_id IS NULL
+    AND (OLD.status, OLD.deleted_row_count, OLD.deleted_message_count)
+      IS DISTINCT FROM (NEW.status, NEW.deleted_row_count, NEW.deleted_message_count)
+  )
+  EXECUTE FUNCTION job_changed();

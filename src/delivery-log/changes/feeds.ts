@@ -1,5 +1,12 @@
 import type { Logger } from 'pino';
-import type { Delivery, Event, RejectedEvent, WebhookSubscription } from '../../generated/prisma/client.ts';
+import type {
+  Delivery,
+  Erasure,
+  Event,
+  RejectedEvent,
+  Replay,
+  WebhookSubscription,
+} from '../../generated/prisma/client.ts';
 import { idRange } from '../../lib/uuid7.ts';
 import type { Database } from '../../postgres/client.ts';
 import type { FairReads } from '../fair-reads.ts';
@@ -7,6 +14,9 @@ import { ChangeFeed, type LoadRows } from './feed.ts';
 
 /** An event without its data, which can be a megabyte. */
 export type EventWithoutData = Omit<Event, 'data'>;
+
+/** A replay, another job on deliveries, or the erasure of a tenant. */
+export type Job = Replay | Erasure;
 
 type ChangeFeedsOptions = { readonly database: Database; readonly reads: FairReads; readonly log: Logger };
 
@@ -16,6 +26,7 @@ export class ChangeFeeds {
   readonly events: ChangeFeed<EventWithoutData>;
   readonly rejectedEvents: ChangeFeed<RejectedEvent>;
   readonly subscriptions: ChangeFeed<WebhookSubscription>;
+  readonly jobs: ChangeFeed<Job>;
 
   constructor(options: ChangeFeedsOptions) {
     const { prisma } = options.database;
@@ -39,10 +50,18 @@ export class ChangeFeeds {
       table: 'subscriptions',
       load: loader((where) => prisma.webhookSubscription.findMany({ where })),
     });
+    this.jobs = new ChangeFeed({
+      ...options,
+      table: 'jobs',
+      load: loader<Job>(async (where) => [
+        ...(await prisma.replay.findMany({ where })),
+        ...(await prisma.erasure.findMany({ where: { ...where, eventRowId: null } })),
+      ]),
+    });
   }
 
   async stop(): Promise<void> {
-    const feeds = [this.deliveries, this.events, this.rejectedEvents, this.subscriptions];
+    const feeds = [this.deliveries, this.events, this.rejectedEvents, this.subscriptions, this.jobs];
     await Promise.all(feeds.map((feed) => feed.stop()));
   }
 }

@@ -72,6 +72,7 @@ const READ: Readonly<Record<ChangedTable, string>> = {
   rejected_events: readStatement('rejected_events'),
   deliveries: readStatement('deliveries'),
   subscriptions: readStatement('subscriptions'),
+  jobs: readStatement('jobs'),
 };
 
 function readStatement(table: ChangedTable): string {

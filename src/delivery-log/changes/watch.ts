@@ -26,6 +26,8 @@ type WatchContext = {
 type WatchOptions<Row> = {
   readonly feed: ChangeFeed<Row>;
   readonly matches: (row: Row) => boolean;
+  /** Of rows with the same key that are read together, only the last one is shown. Default: all are shown. */
+  readonly keyOf?: (row: Row) => string;
   /** Only rows of this tenant; undefined: of all. */
   readonly tenant: string | undefined;
   /** The position to resume from; undefined: the next change. */
@@ -95,14 +97,19 @@ async function* changesOf<Row>(
   let taken = after === undefined ? await buffer.take() : 'gap';
   for (; taken !== undefined; taken = await buffer.take()) {
     let isGap = taken === 'gap';
-    for (const { from, to, change } of taken === 'gap' ? [] : taken) {
+    const items = taken === 'gap' ? [] : taken;
+    const isShown = lastOfKey(
+      items.flatMap(({ change }) => change ?? []),
+      options.keyOf,
+    );
+    for (const { from, to, change } of items) {
       isGap ||= !position.seen.includes(from);
       if (isGap) break;
       if (change === undefined) {
         if (to.includes(position.seen)) position = new ChangePosition(to);
       } else if (!position.has(change)) {
         position = position.after(change, to);
-        yield show(change);
+        if (isShown(change)) yield show(change);
       }
     }
     if (!isGap) continue;
@@ -111,6 +118,15 @@ async function* changesOf<Row>(
       if (step.change !== undefined) yield show(step.change);
     }
   }
+}
+
+function lastOfKey<Row>(
+  changes: readonly ChangeWithRow<Row>[],
+  keyOf: WatchOptions<Row>['keyOf'],
+): (change: ChangeWithRow<Row>) => boolean {
+  if (keyOf === undefined) return () => true;
+  const last = new Map(changes.map((change) => [keyOf(change.row), change]));
+  return (change) => last.get(keyOf(change.row)) === change;
 }
 
 type FairRead = <T>(read: () => Promise<T>) => Promise<T>;
@@ -141,9 +157,11 @@ async function* catchUp<Row>(options: CatchUpOptions<Row>): AsyncGenerator<Step<
       const chunk = unseen.slice(start, start + MAX_LOADED);
       const ids = chunk.map(({ id }) => id);
       const rows = await readFairly(() => load(ids, tenant));
-      for (const change of withRows(chunk, rows).filter(({ row }) => matches(row))) {
+      const matching = withRows(chunk, rows).filter(({ row }) => matches(row));
+      const isShown = lastOfKey(matching, options.keyOf);
+      for (const change of matching) {
         position = position.after(change, snapshot);
-        yield { position, change };
+        if (isShown(change)) yield { position, change };
       }
     }
     position = new ChangePosition(hasMore && last !== undefined ? seen.extendedTo(last.xid, snapshot) : snapshot);
