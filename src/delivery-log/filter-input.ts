@@ -40,7 +40,7 @@ const REFUSED = {
   },
 } as const satisfies Readonly<Record<string, Partial<Record<keyof DeliveryFilter, string>>>>;
 
-/** What the filter is applied to. */
+/** The rows that a filter is applied to. */
 export type FilterUse = keyof typeof REFUSED;
 
 /** Every problem of a filter. `tenantProblem`: the reason why the viewer may not name the tenant. */
@@ -62,16 +62,28 @@ export function problemsOfFilter(
     // `as`: REFUSED has only these names.
     if (filter[field as keyof DeliveryFilter] != null) refuse(field, message);
   }
-  filter.eventTypes?.slice(0, MAX_LIST_LENGTH).forEach((pattern, index) => {
+  return [...problems, ...problemsOfValues(filter)];
+}
+
+function problemsOfValues({
+  eventTypes,
+  statusCodes,
+  minResponseTimeMs,
+  from: start,
+  to: end,
+}: DeliveryFilter): InputProblem[] {
+  const problems: InputProblem[] = [];
+  const refuse = (field: string, message: string) => problems.push({ path: `filter.${field}`, message });
+  eventTypes?.slice(0, MAX_LIST_LENGTH).forEach((pattern, index) => {
     if (!isEventTypePattern(pattern)) refuse(`eventTypes.${index}`, 'is not an event type');
   });
-  filter.statusCodes?.slice(0, MAX_LIST_LENGTH).forEach(({ from, to }, index) => {
+  statusCodes?.slice(0, MAX_LIST_LENGTH).forEach(({ from, to }, index) => {
     if (from > to) refuse(`statusCodes.${index}`, 'ends before it begins');
   });
-  if (filter.minResponseTimeMs != null && filter.minResponseTimeMs < MIN_SLOW_MS) {
+  if (minResponseTimeMs != null && minResponseTimeMs < MIN_SLOW_MS) {
     refuse('minResponseTimeMs', `must be at least ${MIN_SLOW_MS}`);
   }
-  if (filter.from != null && filter.to != null && filter.from > filter.to) refuse('to', 'is before filter.from');
+  if (start != null && end != null && start > end) refuse('to', 'is before filter.from');
   return problems;
 }
 

@@ -26,13 +26,13 @@ export type DeliveryFilter = Optional<{
   statuses: readonly DeliveryStatus[];
   statusCodes: readonly StatusCodeRange[];
   failureReasons: readonly FailureReason[];
-  /** Publishers' ids of events of one tenant. Of deliveries only. */
+  /** Publishers' ids of events of one tenant. For deliveries only. */
   eventIds: readonly string[];
-  /** Of deliveries only. */
+  /** For deliveries only. */
   waitingFor: readonly WaitReason[];
-  /** Of attempts only. */
+  /** For attempts only. */
   minResponseTimeMs: number;
-  /** Of attempts only. */
+  /** For attempts only. */
   attemptNumbers: readonly number[];
   from: Date;
   to: Date;

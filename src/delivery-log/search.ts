@@ -29,10 +29,7 @@ const MAX_RARE = 5_000;
 export async function findDeliveries<Row>(prisma: PrismaClient, search: DeliverySearch<Row>): Promise<Row[]> {
   const { filter, query, find, signal } = search;
   const { take } = query;
-  const isOfAttempts = filter.statusCodes != null || filter.failureReasons != null;
-  // With at most 250 ids, Postgres begins with these.
-  const isNamed = filter.ids != null || filter.eventRowIds !== undefined;
-  if (isNamed || !(isOfAttempts || filter.waiting !== undefined)) return find(deliveryWhere(filter), take);
+  if (isOneStatement(filter)) return find(deliveryWhere(filter), take);
   const own = deliveryWhere({ ...filter, statusCodes: undefined, failureReasons: undefined });
   const options = { filter, isBackwards: take < 0 };
   let source: CandidateSource = selectsOnlyFailures(filter) ? failedIn(prisma, options) : candidatesIn(prisma, options);
@@ -50,9 +47,19 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
     if (last === undefined || found.length >= Math.abs(take)) return found;
     bound = take < 0 ? { gt: last } : { lt: last };
     limit = Math.min(4 * limit, MAX_CANDIDATES);
-    if (round === 1 && isOfAttempts) source = (await rarelyAnswered(prisma, { ...options, bound })) ?? source;
+    if (round === 1) source = (await rarelyAnswered(prisma, { ...options, bound })) ?? source;
   }
   throw tooManyRounds();
+}
+
+function isOneStatement(filter: ResolvedFilter): boolean {
+  // With at most 250 ids, Postgres begins with these.
+  const isNamed = filter.ids != null || filter.eventRowIds !== undefined;
+  return isNamed || !(isOfAttempts(filter) || filter.waiting !== undefined);
+}
+
+function isOfAttempts({ statusCodes, failureReasons }: ResolvedFilter): boolean {
+  return statusCodes != null || failureReasons != null;
 }
 
 function tooManyRounds(): LimitExceededError {
@@ -115,7 +122,8 @@ async function rarelyAnswered(
   prisma: PrismaClient,
   { filter, isBackwards, bound }: Options & { readonly bound: Bound },
 ): Promise<CandidateSource | undefined> {
-  if (selectsOnlyFailures(filter) || (filter.tenant == null && filter.subscriptionIds == null)) return undefined;
+  if (!isOfAttempts(filter) || selectsOnlyFailures(filter)) return undefined;
+  if (filter.tenant == null && filter.subscriptionIds == null) return undefined;
   // An attempt is younger than its delivery: this bound lets Postgres exclude partitions.
   const least = [bound?.gt, ...deliveryIdBounds(filter).map((own) => ('gte' in own ? own.gte : undefined))];
   const attempts = await prisma.attempt.findMany({

@@ -1,21 +1,24 @@
 import type { StoredMsg } from 'nats';
 import type { Logger } from 'pino';
+import { decodeDeliveryMessage } from '../delivery/queue/message.ts';
 import { fromStoredMessage, parseEvent } from '../events/parse.ts';
 import { Loop, pause } from '../lib/loop.ts';
-import { uuid7Time } from '../lib/uuid7.ts';
+import { CLOCK_DRIFT_MS, uuid7Time } from '../lib/uuid7.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { eraseMessages, sequenceBefore } from '../nats/erase.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { withConnection } from '../postgres/connection.ts';
 import { isTransient } from '../postgres/errors.ts';
-import { closeTenant, eraseResponseBodies, lastRows, subscriptionIds, tenantRows } from './rows.ts';
+import { closeTenant, eraseResponseBodies, lastRows, recipientsOf, subscriptionIds, tenantRows } from './rows.ts';
 
 type ErasureJobOptions = {
   readonly database: Pick<Database, 'pool'>;
   /** Leads to Postgres itself: the job has a lock of its session. */
   readonly databaseUrl: string;
-  readonly bus: Pick<NatsClient, 'names' | 'withJetStreamManager'>;
+  readonly bus: Pick<NatsClient, 'names' | 'open' | 'withJetStreamManager'>;
   readonly log: Logger;
+  /** Milliseconds of work for one erasure before it is another one's turn. Default: STEP_MS. */
+  readonly stepMs?: number;
 };
 
 /** Arbitrary advisory-lock key. Never change it. */
@@ -25,7 +28,6 @@ const IDLE_MS = 2_000;
 /** Milliseconds between the two rounds. Longer than an attempt, and than a dispatcher holds an event in memory while Postgres is available. */
 const SETTLE_MS = 300_000;
 const RETRY_MS = 5_000;
-/** Milliseconds of work for one erasure before it is another one's turn. */
 const STEP_MS = 5_000;
 /** Milliseconds between two batches, so that deliveries of other tenants have priority. */
 const PAUSE_MS = 20;
@@ -66,8 +68,8 @@ export class ErasureJob extends Loop {
 
   /** Works on one erasure until its round is complete or its time is used up. */
   async #step(db: Queryable, { erasure, signal }: { readonly erasure: DueErasure; readonly signal: AbortSignal }) {
-    const { bus, log } = this.#options;
-    const work = new Work(db, { erasure, bus, signal });
+    const { bus, log, stepMs = STEP_MS } = this.#options;
+    const work = new Work(db, { erasure, bus, signal, stepMs });
     try {
       const isComplete =
         erasure.eventRowId === null ? await work.eraseTenant() : await work.eraseEvent(erasure.eventRowId);
@@ -88,13 +90,15 @@ type DueErasure = {
   readonly tenant: string;
   readonly eventRowId: string | null;
   readonly roundCount: number;
+  readonly subscriptionId: string | null;
   /** Postgres's bigint. */
   readonly afterSequence: string;
 };
 
 async function dueErasure(db: Queryable): Promise<DueErasure | undefined> {
   const { rows } = await db.query<DueErasure>(
-    `SELECT id, tenant, event_row_id AS "eventRowId", round_count AS "roundCount", after_sequence AS "afterSequence"
+    `SELECT id, tenant, event_row_id AS "eventRowId", round_count AS "roundCount", subscription_id AS "subscriptionId",
+       after_sequence AS "afterSequence"
      FROM erasures WHERE status = 'RUNNING' AND next_step_at <= now() ORDER BY next_step_at LIMIT 1`,
   );
   return rows[0];
@@ -102,7 +106,7 @@ async function dueErasure(db: Queryable): Promise<DueErasure | undefined> {
 
 type Step = {
   readonly erasure: DueErasure;
-  readonly work: Pick<Work, 'rows' | 'messages' | 'afterSequence'>;
+  readonly work: Pick<Work, 'rows' | 'messages' | 'subscriptionId' | 'afterSequence'>;
   readonly isRoundComplete: boolean;
   /** Milliseconds until the next step. */
   readonly waitMs: number;
@@ -113,11 +117,12 @@ async function saveStep(db: Queryable, { erasure, work, isRoundComplete, waitMs 
   await db.query(
     `UPDATE erasures SET deleted_row_count = deleted_row_count + $2, deleted_message_count = deleted_message_count + $3,
        round_count = round_count + $4::boolean::integer, after_sequence = CASE WHEN $4 THEN 0 ELSE $5::bigint END,
+       subscription_id = CASE WHEN NOT $4 THEN $8::uuid END,
        next_step_at = now() + $6::integer * interval '1 ms',
        status = CASE WHEN $7::boolean THEN 'COMPLETED' ELSE status END,
        completed_at = CASE WHEN $7 THEN now() END
      WHERE id = $1`,
-    [erasure.id, work.rows, work.messages, isRoundComplete, work.afterSequence, waitMs, isLast],
+    [erasure.id, work.rows, work.messages, isRoundComplete, work.afterSequence, waitMs, isLast, work.subscriptionId],
   );
 }
 
@@ -125,20 +130,28 @@ type WorkOptions = {
   readonly erasure: DueErasure;
   readonly bus: ErasureJobOptions['bus'];
   readonly signal: AbortSignal;
+  readonly stepMs: number;
 };
+
+/** Messages to be compared, from the one behind `Work.afterSequence` on. */
+type Search = { readonly stream: string; readonly subject: string; readonly matches: (message: StoredMsg) => boolean };
 
 /** One step of an erasure. Its methods return false when the time of the step is used up. */
 class Work {
   rows = 0;
   messages = 0;
+  /** Which messages of an event are compared, and the last one that was: the next step continues there. */
+  subscriptionId: string | null;
   afterSequence: number;
   readonly #db: Queryable;
   readonly #options: WorkOptions;
-  readonly #until = performance.now() + STEP_MS;
+  readonly #until: number;
 
   constructor(db: Queryable, options: WorkOptions) {
     this.#db = db;
     this.#options = options;
+    this.#until = performance.now() + options.stepMs;
+    this.subscriptionId = options.erasure.subscriptionId;
     this.afterSequence = Number(options.erasure.afterSequence);
   }
 
@@ -146,14 +159,15 @@ class Work {
     const { tenant, roundCount } = this.#options.erasure;
     const { events, deliveries, eventSubject, deliverySubject } = this.#options.bus.names;
     if (!(await this.#deleteRows(closeTenant))) return false;
-    if (!(await this.#deleteMessages(events.stream, eventSubject(tenant, '>')))) return false;
+    if (!(await this.#deleteAll(events.stream, eventSubject(tenant, '>')))) return false;
     for (const id of await subscriptionIds(this.#db, tenant)) {
-      if (!(await this.#deleteMessages(deliveries.stream, deliverySubject(id)))) return false;
+      if (!(await this.#deleteAll(deliveries.stream, deliverySubject(id)))) return false;
     }
     if (!(await this.#deleteRows(tenantRows))) return false;
     return roundCount + 1 < ROUNDS || this.#deleteRows(lastRows);
   }
 
+  /** Messages of EVENTS, then those of DELIVERIES, one subscription after another in the order of their ids. */
   async eraseEvent(eventRowId: string): Promise<boolean> {
     const { erasure, bus } = this.#options;
     this.rows += await eraseResponseBodies(this.#db, eventRowId);
@@ -163,13 +177,28 @@ class Work {
     );
     const [event] = rows;
     if (event === undefined) return true;
-    const { stream } = bus.names.events;
-    if (this.afterSequence === 0) {
-      const timeMs = uuid7Time(eventRowId);
-      this.afterSequence = await bus.withJetStreamManager((jsm) => sequenceBefore(jsm, { stream, timeMs }));
+    const { events, deliveries, eventSubject, deliverySubject } = bus.names;
+    const timeMs = uuid7Time(eventRowId);
+    if (this.subscriptionId === null) {
+      if (this.afterSequence === 0) this.afterSequence = await this.#sequenceBefore(events.stream, timeMs);
+      const matches = (message: StoredMsg) => eventIdOf(message, bus.names) === event.eventId;
+      const subject = eventSubject(erasure.tenant, event.type);
+      if (!(await this.#deleteMatching({ stream: events.stream, subject, matches }))) return false;
     }
-    const matches = (message: StoredMsg) => eventIdOf(message, bus.names) === event.eventId;
-    return this.#deleteMessages(stream, bus.names.eventSubject(erasure.tenant, event.type), matches);
+    const { stream } = deliveries;
+    const matches = (message: StoredMsg) => isOfEvent(message, { bus, tenant: erasure.tenant, eventId: event.eventId });
+    const recipients = await recipientsOf(this.#db, eventRowId);
+    const first = recipients.length === 0 ? 0 : await this.#sequenceBefore(stream, timeMs - CLOCK_DRIFT_MS);
+    for (const id of recipients.filter((recipient) => recipient >= (this.subscriptionId ?? ''))) {
+      if (id !== this.subscriptionId) this.afterSequence = first;
+      this.subscriptionId = id;
+      if (!(await this.#deleteMatching({ stream, subject: deliverySubject(id), matches }))) return false;
+    }
+    return true;
+  }
+
+  #sequenceBefore(stream: string, timeMs: number): Promise<number> {
+    return this.#options.bus.withJetStreamManager((jsm) => sequenceBefore(jsm, { stream, timeMs }));
   }
 
   async #deleteRows(deletions: typeof tenantRows): Promise<boolean> {
@@ -186,14 +215,20 @@ class Work {
     return true;
   }
 
-  async #deleteMessages(stream: string, subject: string, matches?: (message: StoredMsg) => boolean): Promise<boolean> {
-    const { bus } = this.#options;
-    for (let afterSequence = matches === undefined ? 0 : this.afterSequence; ; ) {
-      const request = { stream, subject, afterSequence, limit: MESSAGES, ...(matches && { matches }) };
-      const { count, lastSequence, isDone } = await bus.withJetStreamManager((jsm) => eraseMessages(jsm, request));
+  /** Deletes every message of a subject. The next step begins again, with what is left. */
+  async #deleteAll(stream: string, subject: string): Promise<boolean> {
+    this.afterSequence = 0;
+    return this.#deleteMatching({ stream, subject, matches: () => true });
+  }
+
+  async #deleteMatching(search: Search): Promise<boolean> {
+    for (;;) {
+      const request = { ...search, afterSequence: this.afterSequence, limit: MESSAGES };
+      const { count, lastSequence, isDone } = await this.#options.bus.withJetStreamManager((jsm) =>
+        eraseMessages(jsm, request),
+      );
       this.messages += count;
-      afterSequence = lastSequence;
-      if (matches !== undefined) this.afterSequence = lastSequence;
+      this.afterSequence = lastSequence;
       if (isDone) return true;
       if (this.#isOver()) return false;
     }
@@ -208,4 +243,19 @@ class Work {
 function eventIdOf(message: StoredMsg, names: NatsClient['names']): string | undefined {
   const parsed = parseEvent(fromStoredMessage(message), names);
   return parsed.kind === 'event' ? parsed.eventId : undefined;
+}
+
+type OfEvent = { readonly bus: WorkOptions['bus']; readonly tenant: string; readonly eventId: string };
+
+/** Whether a message of DELIVERIES is one of this event. */
+function isOfEvent(message: StoredMsg, { bus, tenant, eventId }: OfEvent): boolean {
+  const body = bus.open('deliveries', message);
+  if (body === undefined) return false;
+  try {
+    const delivery = decodeDeliveryMessage(body);
+    return delivery.tenant === tenant && delivery.eventId === eventId;
+  } catch {
+    // Another version of the program has published it: a sender drops it.
+    return false;
+  }
 }

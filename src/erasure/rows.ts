@@ -52,6 +52,15 @@ export async function subscriptionIds(db: Queryable, tenant: string): Promise<st
   return rows.map(({ id }) => id);
 }
 
+/** The subscriptions with a delivery of an event, in the order of their ids. */
+export async function recipientsOf(db: Queryable, eventRowId: string): Promise<string[]> {
+  const { rows } = await db.query<{ id: string }>(
+    'SELECT DISTINCT subscription_id AS id FROM deliveries WHERE event_id = $1::uuid AND id >= $2::uuid ORDER BY 1',
+    [eventRowId, leastChildId(eventRowId)],
+  );
+  return rows.map(({ id }) => id);
+}
+
 function changing(sql: string): Deletion {
   return async (db, tenant) => {
     const { length: count } = (await db.query(`${sql} RETURNING 1`, [tenant, BATCH])).rows;

@@ -8,8 +8,8 @@ export type MessagesToErase = {
   readonly afterSequence: number;
   /** Compares at most this number of messages. */
   readonly limit: number;
-  /** Default: every message of the subject. */
-  readonly matches?: (message: StoredMsg) => boolean;
+  /** Whether a message is deleted. */
+  readonly matches: (message: StoredMsg) => boolean;
 };
 
 export type ErasedMessages = {
@@ -30,7 +30,7 @@ const IN_FLIGHT = 64;
  * A purge also makes consumers of nats-server before 2.10.11 forget messages that they have given out.
  */
 export async function eraseMessages(jsm: JetStreamManager, request: MessagesToErase): Promise<ErasedMessages> {
-  const { stream, subject, limit, matches = () => true } = request;
+  const { stream, subject, limit, matches } = request;
   let { afterSequence: lastSequence } = request;
   let count = 0;
   let deletions: Promise<void>[] = [];

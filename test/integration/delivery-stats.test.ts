@@ -186,7 +186,7 @@ describe('statistics are those of the log', () => {
   )('by %s and %s', async (property, bucket) => {
     const tenant = property === 'TENANT' ? undefined : 'acme';
     const period = { from: new Date(NOON), to: new Date(NOON + (bucket === 'HOUR' ? 3 * DAY_MS : 12 * HOUR_MS)) };
-    const query = `query ($filter: ResolvedFilter, $from: DateTime!, $to: DateTime!) {
+    const query = `query ($filter: DeliveryFilter, $from: DateTime!, $to: DateTime!) {
       deliveryStats(filter: $filter, from: $from, to: $to, bucket: ${bucket}, groupBy: ${property}, top: 3) {
         groups { key total ${BUCKET} buckets ${BUCKET} } } }`;
     const variables = { filter: { tenant }, ...period };

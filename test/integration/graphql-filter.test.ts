@@ -354,17 +354,18 @@ describe('deliveries by the reason why they wait', () => {
         [
           id,
           has('open') ? new Date() : null,
-          has('paused') ? 'infinity' : has('pause over') ? new Date(NOON) : null,
+          has('paused') ? new Date(Date.now() + 600_000) : has('pause over') ? new Date(NOON) : null,
           has('refused') ? new Date(Date.now() + 600_000) : has('refused long ago') ? new Date(NOON) : null,
         ],
       );
       await pool.query(
         `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status, next_attempt_at, waiting_for, enqueued_at)
-         SELECT gen_random_uuid(), $1, $2, gen_random_uuid(), 'a', 'PENDING', now() + due * interval '1 h', reason::wait_reason, enqueued
+         SELECT gen_random_uuid(), $1, $2::uuid, gen_random_uuid(), 'a', 'PENDING'::delivery_status,
+           now() + due * interval '1 h', reason::wait_reason, enqueued
          FROM unnest(ARRAY[-1, 1]) AS due, unnest(ARRAY[NULL, 'BACKOFF', 'RETRY_AFTER']) AS reason,
            unnest(ARRAY[NULL, now()]) AS enqueued
          UNION ALL
-         SELECT gen_random_uuid(), $1, $2, gen_random_uuid(), 'a', 'SUCCESS', NULL, NULL, NULL`,
+         SELECT gen_random_uuid(), $1, $2::uuid, gen_random_uuid(), 'a', 'SUCCESS'::delivery_status, NULL, NULL, NULL`,
         [TENANT, id],
       );
     }

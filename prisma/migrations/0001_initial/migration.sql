@@ -546,7 +546,9 @@ CREATE TABLE erasures (
   deleted_message_count bigint NOT NULL DEFAULT 0,
   -- Completed rounds. The second one finds what was being written during the first.
   round_count           integer NOT NULL DEFAULT 0,
-  -- The last message of EVENTS that the current round has compared.
+  -- The webhook subscription whose messages in DELIVERIES the current round compares with the event; null: those of EVENTS.
+  subscription_id       uuid,
+  -- The last of these messages that was compared.
   after_sequence        bigint NOT NULL DEFAULT 0,
   next_step_at          timestamptz(3) NOT NULL DEFAULT now(),
   created_at            timestamptz(3) NOT NULL DEFAULT now(),

@@ -26,7 +26,7 @@ type WatchContext = {
 type WatchOptions<Row> = {
   readonly feed: ChangeFeed<Row>;
   readonly matches: (row: Row) => boolean;
-  /** Of rows with the same key that are read together, only the last one is shown. Default: all are shown. */
+  /** Rows with the same key that are read together are shown once, as the last of them. Default: all are shown. */
   readonly keyOf?: (row: Row) => string;
   /** Only rows of this tenant; undefined: of all. */
   readonly tenant: string | undefined;

@@ -48,7 +48,7 @@ export function waitingWhere({ reasons, now, takesDeliveries }: Waiting): Prisma
   const isRefused = takesDeliveries ? { refusedAt: { gt: refusedSince } } : {};
   const notRefused = takesDeliveries ? { OR: [{ refusedAt: null }, { refusedAt: { lte: refusedSince } }] } : NOTHING;
   const mayBeSent = { AND: [isUnhindered, notRefused] };
-  /** Of due deliveries; the other reasons are stored until a delivery is due. */
+  /** The reasons of due deliveries. The other reasons are stored until a delivery is due. */
   const subscriptions: Readonly<Partial<Record<WaitReason, Prisma.WebhookSubscriptionWhereInput>>> = {
     PAUSED: { state: { pausedUntil: { gt: now } } },
     CIRCUIT_OPEN: { state: { ...notPaused, openedAt: { not: null } } },
