@@ -14,6 +14,7 @@ import { publishEvent } from '../../src/cli/publish.ts';
 import { replay } from '../../src/cli/replay.ts';
 import type { Run } from '../../src/cli/run.ts';
 import { tail } from '../../src/cli/tail.ts';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp, type TestServices, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -159,6 +160,64 @@ it('tail prints attempts live, and replay sends a delivery again and ends with i
     expect(replayed?.['replayedCount']).toBeGreaterThan(0);
     tailing.stop();
     expect(await tailing.exitCode).toBe(0);
+  } finally {
+    await receiver.close();
+  }
+});
+
+it('tail, listen, replay and /metrics go on with values of enums that a newer version has written', async () => {
+  const receiver = await startReceiver(() => ({ status: 204 }));
+  try {
+    for (const type of ['failure_reason', 'wait_reason']) {
+      await services.query(`ALTER TYPE ${type} ADD VALUE 'NEXT_RELEASE'`);
+    }
+    const tailing = start(tail, ['tail', '--tenant', 'newer']);
+    const listening = start(listen, ['listen', '--forward-to', receiver.url, '--tenant', 'newer']);
+    await waitFor(() => listening.notes().includes('Signing secret'), { what: 'the temporary subscription' });
+    // The stream begins some time after the command: a first attempt may be missed.
+    await waitFor(
+      async () => {
+        await publish(`newer-${receiver.requests.length}`, 'newer');
+        return tailing.rows().length > 0 && receiver.requests.length > 0;
+      },
+      { what: 'an attempt' },
+    );
+    // As a newer sender would: two deliveries whose attempts failed for a new reason, one of which waits for a new one.
+    const { requests } = receiver;
+    const before = { rows: tailing.rows().length, requests: requests.length };
+    for (const status of ['FAILURE', 'PENDING']) {
+      const id = uuid7(Date.now());
+      await services.query(
+        `WITH past AS (
+           SELECT * FROM deliveries WHERE tenant = 'newer' AND status = 'SUCCESS' ORDER BY id LIMIT 1
+         ), delivery AS (
+           INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status, attempt_count, next_attempt_at, waiting_for)
+           SELECT $1, tenant, subscription_id, event_id, event_type, $2::delivery_status, 1,
+             CASE WHEN $2 = 'PENDING' THEN now() + interval '1 h' END, CASE WHEN $2 = 'PENDING' THEN 'NEXT_RELEASE'::wait_reason END
+           FROM past
+         )
+         INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, failure_reason,
+           response_time_ms, started_at, url, request_headers, payload_size_bytes)
+         SELECT $1, $1, subscription_id, tenant, event_type, 1, 'FAILURE', 'NEXT_RELEASE', 1, now(), 'https://example.com', '{}', 1
+         FROM past`,
+        [id, status],
+      );
+    }
+    await waitFor(() => requests.length >= before.requests + 2, { what: 'the relayed deliveries' });
+    const isNew = (row: Record<string, unknown>) => row['failureReason'] === 'OTHER';
+    await waitFor(() => tailing.rows().filter(isNew).length === 2, { what: 'the attempts' });
+
+    const metrics = await fetch(`${app.url}/metrics`, { headers: { authorization: `Bearer ${app.adminApiKey}` } });
+    const page = await metrics.text();
+    expect(page).toMatch(/^webhooks_deliveries_pending\{lane="waiting"\} 1$/m);
+    expect(page).not.toContain('NEXT_RELEASE');
+
+    const [replayed] = await run(replay, ['replay', '--tenant', 'newer', '--status', 'pending', '--status', 'failure']);
+    expect(replayed).toMatchObject({ status: 'COMPLETED', deliveryCount: 2, replayedCount: 1, skippedCount: 1 });
+    for (const running of [tailing, listening]) {
+      running.stop();
+      expect(await running.exitCode).toBe(0);
+    }
   } finally {
     await receiver.close();
   }
