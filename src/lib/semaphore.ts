@@ -18,6 +18,11 @@ export class WeightedSemaphore {
     return Math.max(0, this.limit - this.#used);
   }
 
+  /** Whether an acquire() waits for permits. */
+  get isContended(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   /** Resolves when the permits are taken, which release() returns; or, without any, when the signal aborts. */
   async acquire(count: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted === true) return;

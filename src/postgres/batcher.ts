@@ -5,11 +5,22 @@ export type BatcherOptions<T, R> = {
   /** A batch is full with the item that brings it to this size; by default only their number counts. */
   readonly maxBytes?: number;
   readonly bytesOf?: (item: T) => number;
+  readonly pace?: Pace;
   /**
    * Writes a batch, or nothing of it, and returns what to answer to each item. If it rejects with what may be one item's
    * fault, it is called again with less of the batch, at last with each item alone; else every add() of the batch rejects.
    */
   readonly write: (items: readonly T[]) => Promise<readonly R[]>;
+};
+
+/** Makes larger batches of items that nobody waits for. */
+export type Pace = {
+  /** From the begin of a batch to that of the next one, in milliseconds: the first item of a quiet time is written at once. */
+  readonly intervalMs: number;
+  /** So many items are written before that. */
+  readonly maxItems: number;
+  /** Whether items are written at once now. When it becomes true, call hurry(). */
+  readonly isUrgent: () => boolean;
 };
 
 type Waiting<T, R> = {
@@ -20,13 +31,17 @@ type Waiting<T, R> = {
 
 /**
  * Collects items while the previous batch is being written, so that batches grow with the load and an idle system
- * waits for nothing. One batch at a time, in the order of add(). An item that cannot be written takes no other with it.
+ * waits for nothing; with a pace, also until the next batch is due. One batch at a time, in the order of add(). An item that
+ * cannot be written takes no other with it.
  */
 export class Batcher<T, R> {
   readonly #options: BatcherOptions<T, R>;
   #waiting: Waiting<T, R>[] = [];
   #waitingBytes = 0;
   #writing = false;
+  /** When the last batch began (performance.now()). */
+  #begunAt = Number.NEGATIVE_INFINITY;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: BatcherOptions<T, R>) {
     this.#options = options;
@@ -43,23 +58,51 @@ export class Batcher<T, R> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
       this.#waitingBytes += this.#bytesOf(item);
-      if (!this.#writing) {
-        this.#writing = true;
-        // Later in this turn of the event loop, so that what arrives together is written together.
-        setImmediate(() => void this.#writeAll());
-      }
+      this.#schedule();
     });
   }
 
+  /** Writes the waiting items without waiting for the pace. */
+  hurry(): void {
+    if (this.#waiting.length > 0 && !this.#writing) this.#begin();
+  }
+
+  #schedule(): void {
+    if (this.#waiting.length === 0 || this.#writing) return;
+    const waitMs = this.#waitMs();
+    if (waitMs <= 0) this.#begin();
+    else {
+      this.#timer ??= setTimeout(() => {
+        this.#begin();
+      }, waitMs);
+    }
+  }
+
+  #waitMs(): number {
+    const { pace } = this.#options;
+    if (pace === undefined || this.#waiting.length >= pace.maxItems || pace.isUrgent()) return 0;
+    return this.#begunAt + pace.intervalMs - performance.now();
+  }
+
+  #begin(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#writing = true;
+    // Later in this turn of the event loop, so that what arrives together is written together.
+    setImmediate(() => void this.#writeAll());
+  }
+
   async #writeAll(): Promise<void> {
-    while (this.#waiting.length > 0) {
+    do {
+      this.#begunAt = performance.now();
       const batch = this.#takeBatch();
       await this.#write(batch).catch((error: unknown) => {
         // Those that have been written have their answers already.
         for (const { reject } of batch) reject(error);
       });
-    }
+    } while (this.#waiting.length > 0 && this.#waitMs() <= 0);
     this.#writing = false;
+    this.#schedule();
   }
 
   /** Rejects with what is no item's fault. */

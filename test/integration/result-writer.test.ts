@@ -41,6 +41,7 @@ async function startWriter() {
     database: { ...database, pool },
     metrics: new Registry(),
     signal: stopping.signal,
+    isUrgent: () => false,
     log: pino({ level: 'error' }, { write: (line: string) => void lines.push(line) }),
     limits: { retryMs: 50, writeRetryForMs: 1_000, extendLeasesMs: 200 },
     // `as`: what a writer calls of them.

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Batcher } from '../../src/postgres/batcher.ts';
 
 type Options = { readonly maxItems?: number; readonly maxBytes?: number };
@@ -104,5 +104,67 @@ describe('a write that failed, perhaps because of one item,', () => {
     const { add, batches } = refusing({ 3: '57014', 2: '57P01' });
     expect(await add([3, 1, 2, 4, 5])).toEqual(['rejected', 2, 'rejected', 'rejected', 'rejected']);
     expect(batches.slice(1)).toEqual([[3], [1], [2]]);
+  });
+});
+
+describe('with a pace of 100 ms or 3 items,', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  function paced() {
+    vi.useFakeTimers();
+    const batches: (readonly number[])[] = [];
+    const state = { isUrgent: false };
+    const batcher = new Batcher<number, number>({
+      maxItems: 8,
+      pace: { intervalMs: 100, maxItems: 3, isUrgent: () => state.isUrgent },
+      write: (items) => {
+        batches.push(items);
+        return Promise.resolve(items);
+      },
+    });
+    return { batcher, batches, state };
+  }
+
+  it('the first item is written at once, and the next ones when 100 ms have passed', async () => {
+    const { batcher, batches } = paced();
+    await Promise.all([batcher.add(1), vi.advanceTimersByTimeAsync(0)]);
+    void batcher.add(2);
+    await vi.advanceTimersByTimeAsync(60);
+    void batcher.add(3);
+    await vi.advanceTimersByTimeAsync(30);
+    expect(batches).toEqual([[1]]);
+    await vi.advanceTimersByTimeAsync(20);
+    expect(batches).toEqual([[1], [2, 3]]);
+    await vi.advanceTimersByTimeAsync(200);
+    void batcher.add(4);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(batches).toEqual([[1], [2, 3], [4]]);
+  });
+
+  it('the third item is written with those before it', async () => {
+    const { batcher, batches } = paced();
+    await Promise.all([batcher.add(1), vi.advanceTimersByTimeAsync(0)]);
+    for (const item of [2, 3]) void batcher.add(item);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(batches).toEqual([[1]]);
+    void batcher.add(4);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(batches).toEqual([[1], [2, 3, 4]]);
+  });
+
+  it('items are written at once after hurry(), and while they are urgent', async () => {
+    const { batcher, batches, state } = paced();
+    await Promise.all([batcher.add(1), vi.advanceTimersByTimeAsync(0)]);
+    void batcher.add(2);
+    await vi.advanceTimersByTimeAsync(1);
+    batcher.hurry();
+    await vi.advanceTimersByTimeAsync(1);
+    expect(batches).toEqual([[1], [2]]);
+    state.isUrgent = true;
+    void batcher.add(3);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(batches).toEqual([[1], [2], [3]]);
   });
 });

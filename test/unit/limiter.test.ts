@@ -164,3 +164,24 @@ it('the endpoints of one tenant, however many hang, leave an eighth of the place
   places.release(1);
   expect(await enter('loud', 1_000)).toBe('passed');
 });
+
+it('tells when a delivery begins to wait for its limit, and whether any does', async () => {
+  const onWait = vi.fn();
+  const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000), { onWait });
+  await limiter.acquire(one('a'), 1);
+  expect({ calls: onWait.mock.calls.length, isContended: limiter.isContended }).toEqual({
+    calls: 0,
+    isContended: false,
+  });
+  const next = limiter.acquire(one('a'), 1);
+  const refused = limiter.acquire(one('a'), 1);
+  expect({ calls: onWait.mock.calls.length, isContended: limiter.isContended }).toEqual({
+    calls: 2,
+    isContended: true,
+  });
+  limiter.release(one('a'));
+  await next;
+  expect(limiter.isContended).toBe(true);
+  await vi.advanceTimersByTimeAsync(2_000);
+  expect({ refused: await refused, isContended: limiter.isContended }).toEqual({ refused: false, isContended: false });
+});

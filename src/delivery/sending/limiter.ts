@@ -53,22 +53,27 @@ type Waiter = Pick<LimiterEntry, 'permits'> & {
   timer: NodeJS.Timeout;
 };
 
+type LimiterOptions = {
+  /** This process's share of a subscription's limit. Default: all of it. */
+  readonly shareOf?: (limit: number) => number;
+  /** Called when a delivery begins to wait for its subscription's limit. */
+  readonly onWait?: () => void;
+};
+
 /** Limits the attempts of a subscription that run at a time, and shares the sender's permits among subscriptions and tenants. */
 export class SubscriptionLimiter {
   readonly #permits: WeightedSemaphore;
-  readonly #shareOf: (limit: number) => number;
+  readonly #options: LimiterOptions;
   readonly #limits = new Map<string, Limit>();
   readonly #tenants = new Map<string, Tenant>();
   #inFlight = 0;
   #permitsInFlight = 0;
+  #waiting = 0;
 
-  /**
-   * `permits`: each delivery has taken its permits from it before it comes here. `shareOf`: this process's share of a
-   * subscription's limit.
-   */
-  constructor(permits: WeightedSemaphore, shareOf: (limit: number) => number = (limit) => limit) {
+  /** `permits`: each delivery has taken its permits from it before it comes here. */
+  constructor(permits: WeightedSemaphore, options: LimiterOptions = {}) {
     this.#permits = permits;
-    this.#shareOf = shareOf;
+    this.#options = options;
   }
 
   /** Attempts in flight, of all subscriptions. */
@@ -76,10 +81,15 @@ export class SubscriptionLimiter {
     return this.#inFlight;
   }
 
+  /** Whether a delivery waits for its subscription's limit. */
+  get isContended(): boolean {
+    return this.#waiting > 0;
+  }
+
   /** True once an attempt may start, to be followed by release(); false if there is no room for it. */
   async acquire({ delivery, permits }: LimiterEntry, maxInFlight: number): Promise<boolean> {
     const limit = this.#limitOf(delivery);
-    limit.maxInFlight = this.#shareOf(maxInFlight);
+    limit.maxInFlight = this.#options.shareOf?.(maxInFlight) ?? maxInFlight;
     // With nothing in flight, no end of an attempt would admit a waiting delivery.
     if (limit.inFlight === 0 && this.#isTenantFull(limit.tenant)) {
       this.#forgetIdle(delivery, limit);
@@ -100,12 +110,15 @@ export class SubscriptionLimiter {
           return;
         }
         limit.waiting.splice(limit.waiting.indexOf(waiter), 1);
+        this.#waiting -= 1;
         use(limit, 'waiting', -permits);
         this.#forgetIdle(delivery, limit);
         resolve(false);
       };
       const waiter: Waiter = { permits, resolve, timer: setTimeout(refuse, MAX_WAIT_MS) };
       limit.waiting.push(waiter);
+      this.#waiting += 1;
+      this.#options.onWait?.();
     });
   }
 
@@ -139,6 +152,7 @@ export class SubscriptionLimiter {
       const waiter = limit.waiting.shift();
       if (waiter === undefined) break;
       clearTimeout(waiter.timer);
+      this.#waiting -= 1;
       use(limit, 'waiting', -waiter.permits);
       this.#begin(limit, waiter.permits);
       waiter.resolve(true);

@@ -81,6 +81,7 @@ export class Sender {
   readonly #starts = new StartLimiter();
   readonly #delayedNaks: DelayedNaks;
   readonly #circuits: CircuitBreaker;
+  readonly #results: ResultWriter;
   readonly #deps: HandlerDeps;
   readonly #count: (message: JetStreamMessage) => void;
   readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
@@ -100,7 +101,21 @@ export class Sender {
       this.#respond(message, { kind: 'nak', delayMs });
     });
     this.#circuits = new CircuitBreaker({ database, deliveries, log, subscriptions });
-    const limiter = new SubscriptionLimiter(this.#permits, (limit) => peers.shareOf(limit));
+    const limiter = new SubscriptionLimiter(this.#permits, {
+      shareOf: (limit) => peers.shareOf(limit),
+      onWait: () => {
+        this.#results.hurry();
+      },
+    });
+    this.#results = new ResultWriter({
+      database,
+      feed,
+      log,
+      metrics,
+      circuits: this.#circuits,
+      signal: stopWorking,
+      isUrgent: () => limiter.isContended || this.#permits.isContended || stopTaking.aborted,
+    });
     createGauges(metrics, { limiter, permits: this.#permits });
     this.#count = createMessageCount(metrics, 'sender');
     this.#deps = {
@@ -111,7 +126,7 @@ export class Sender {
       delayedNaks: this.#delayedNaks,
       cancellations: options.cancellations,
       redeliveryGuard: options.redeliveryGuard,
-      results: new ResultWriter({ database, feed, log, metrics, circuits: this.#circuits, signal: stopWorking }),
+      results: this.#results,
       circuits: this.#circuits,
       authenticate: authenticateRequest,
       post: (request) => postWithStaleConnectionRetry(agents, request),
@@ -140,6 +155,7 @@ export class Sender {
   /** Takes no more messages, lets running attempts finish for up to 20 s, and returns the remaining messages to JetStream. */
   async stop(): Promise<void> {
     this.#stopTaking.abort();
+    this.#results.hurry();
     // Ends the wait for room in a full intake.
     this.#changed.notify();
     const timer = setTimeout(() => {
@@ -211,6 +227,7 @@ export class Sender {
   async #handle(taken: TakenMessage): Promise<void> {
     const { message, delivery } = taken;
     const permits = delivery.data === undefined ? LARGE_PERMITS : 1 + Math.floor(delivery.data.length / PERMIT_BYTES);
+    if (this.#permits.free < permits) this.#results.hurry();
     await this.#permits.acquire(permits, this.#stopTaking.signal);
     if (this.#stopTaking.signal.aborted) {
       this.#respond(message, { kind: 'nak' });
