@@ -27,7 +27,7 @@ const ApiKeyType = builder.prismaObject('ApiKey', {
   authScopes: { admin: true },
   select: { id: true },
   fields: (t) => ({
-    id: t.exposeID('id'),
+    id: t.id({ resolve: ({ id }) => id }),
     name: t.exposeString('name', { description: 'A name for people.' }),
     scope: t.expose('scope', { type: ApiKeyScopeEnum }),
     tenant: t.exposeString('tenant', {

@@ -54,7 +54,10 @@ export const PAYLOAD = hiddenAs(null);
 /** A field with rows of several subscriptions. */
 const OF_TENANT = { authScopes: { wholeTenant: true } } as const;
 
-/** Without the data, which can be a megabyte: the field `data` reads it. */
+/**
+ * Without the data, which can be a megabyte: the field `data` reads it. Fields of these columns have a resolver: an exposed
+ * column is read again by its id when a row comes from elsewhere than a query of its page.
+ */
 export const EVENT_COLUMNS = {
   id: true,
   eventId: true,
@@ -72,20 +75,23 @@ export const EventType = builder.prismaObject('Event', {
   authScopes: { read: true },
   select: EVENT_COLUMNS,
   fields: (t) => ({
-    id: t.exposeID('eventId', {
+    id: t.id({
       ...FOR_PUBLISHERS,
+      resolve: ({ eventId }) => eventId,
       description: "The publisher's id, unique within the tenant, and the `webhook-id` of every request.",
     }),
-    tenant: t.exposeString('tenant', FOR_PUBLISHERS),
-    type: t.exposeString('type', FOR_PUBLISHERS),
-    occurredAt: t.expose('occurredAt', {
+    tenant: t.string({ ...FOR_PUBLISHERS, resolve: ({ tenant }) => tenant }),
+    type: t.string({ ...FOR_PUBLISHERS, resolve: ({ type }) => type }),
+    occurredAt: t.field({
       ...FOR_PUBLISHERS,
       type: 'DateTime',
+      resolve: ({ occurredAt }) => occurredAt,
       description: 'The time of the event, set by the publisher.',
     }),
-    createdAt: t.expose('createdAt', {
+    createdAt: t.field({
       ...FOR_PUBLISHERS,
       type: 'DateTime',
+      resolve: ({ createdAt }) => createdAt,
       description: 'The time at which the event was recorded.',
     }),
     data: t.field({
@@ -110,10 +116,11 @@ export const EventType = builder.prismaObject('Event', {
       description: 'The size of the data.',
       resolve: ({ id }, _args, { eventData }) => eventData.sizeBytes(id),
     }),
-    source: t.expose('source', { type: EventSourceEnum }),
-    redactedAt: t.expose('redactedAt', {
+    source: t.field({ type: EventSourceEnum, resolve: ({ source }) => source }),
+    redactedAt: t.field({
       type: 'DateTime',
       nullable: true,
+      resolve: ({ redactedAt }) => redactedAt,
       description: 'The time at which `redactEvent` removed the data, which is null since; null if the data is kept.',
     }),
     summary: t.field({

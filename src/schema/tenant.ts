@@ -35,7 +35,7 @@ export const TenantType = builder.prismaObject('Tenant', {
   authScopes: { admin: true },
   select: { name: true },
   fields: (t) => ({
-    name: t.exposeString('name'),
+    name: t.string({ resolve: ({ name }) => name }),
     figures: t.field({
       type: FiguresType,
       complexity: 50,
