@@ -17,7 +17,7 @@ export type BatcherOptions<T, R> = {
 export type Pace = {
   /** From the begin of a batch to that of the next one, in milliseconds: the first item of a quiet time is written at once. */
   readonly intervalMs: number;
-  /** So many items are written before that. */
+  /** This number of items is written before that. */
   readonly maxItems: number;
   /** Whether items are written at once now. When it becomes true, call hurry(). */
   readonly isUrgent: () => boolean;

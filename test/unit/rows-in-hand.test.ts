@@ -1,12 +1,13 @@
 import { createRequire } from 'node:module';
+import type * as graphql from 'graphql';
 import { expect, it } from 'vitest';
 import { createOperationWork } from '../../src/lib/operation-work.ts';
 import { schema } from '../../src/schema/schema.ts';
 
 // The module that Pothos made the schema with: vitest would load another copy.
-const { execute, isObjectType, parse } = createRequire(import.meta.url)('graphql') as typeof import('graphql');
+const { execute, isObjectType, parse } = createRequire(import.meta.url)('graphql') as typeof graphql;
 
-/** What Pothos notes of a type or a field: the columns that it reads. */
+/** Pothos's note at a type: the columns that its queries read. */
 type Noted = { readonly select?: Readonly<Record<string, unknown>> };
 
 it('a column that every query of its type reads is not read again when a row comes from elsewhere', () => {
