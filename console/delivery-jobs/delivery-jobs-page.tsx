@@ -1,6 +1,6 @@
 import { useState } from 'react';
 import { useLocation } from 'wouter';
-import { JobListDocument, type JobRowFragment } from '../generated/graphql.ts';
+import { type JobFilter, JobListDocument, type JobRowFragment, JobRowsDocument } from '../generated/graphql.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
@@ -16,10 +16,12 @@ import { ReplayOutcome } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
-import { usePages } from '../ui/use-pages.ts';
+import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { jobsWords as words } from './messages.ts';
 import { CancelMany, RetryMany } from './start-job.tsx';
+
+const JOBS: Pick<JobFilter, 'kinds'> = { kinds: ['RETRY', 'CANCEL'] };
 
 const names = messages.columns;
 const COLUMNS: readonly Column<JobRowFragment>[] = [
@@ -59,7 +61,19 @@ export function DeliveryJobsPage() {
   const { canWrite } = useViewer();
   const [starting, setStarting] = useState<'retry' | 'cancel'>();
   const filter = useTenantFilter(params.get('tenant'));
-  const pages = usePages({ query: JobListDocument, variables: { filter }, pageOf: (data) => data.deliveryJobs });
+  const pages = usePages({
+    query: JobListDocument,
+    variables: { filter },
+    pageOf: (data) => data.deliveryJobs,
+    live: liveRows({
+      document: JobRowsDocument,
+      filter: { ...filter, ...JOBS },
+      rowOf: ({ jobChanges }) => jobChanges.deliveryJob,
+      keyOf: ({ id }) => id,
+      timeOf: ({ createdAt }) => createdAt,
+      matches: () => true,
+    }),
+  });
   const job = { tenant: filter.tenant ?? '', subscriptionId: '', onClose: () => setStarting(undefined) };
   return (
     <>

@@ -1,5 +1,11 @@
 import { useState } from 'react';
-import { EraseTenantDocument, ErasureListDocument, type ErasureRowFragment } from '../generated/graphql.ts';
+import {
+  EraseTenantDocument,
+  ErasureListDocument,
+  type ErasureRowFragment,
+  ErasureRowsDocument,
+  type JobFilter,
+} from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { useTenantFilter } from '../shell/acting-tenant.ts';
@@ -14,10 +20,12 @@ import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
-import { usePages } from '../ui/use-pages.ts';
+import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import styles from './erasures-page.module.css';
 import { erasuresWords as words } from './messages.ts';
+
+const ERASURES: Pick<JobFilter, 'kinds'> = { kinds: ['ERASURE'] };
 
 const names = messages.columns;
 const COLUMNS: readonly Column<ErasureRowFragment>[] = [
@@ -63,14 +71,24 @@ function Status({ status }: Pick<ErasureRowFragment, 'status'>) {
 export function ErasuresPage() {
   const filter = useTenantFilter();
   const [isErasing, setErasing] = useState(false);
-  const [open, setOpen] = useState<ErasureRowFragment>();
-  const pages = usePages({ query: ErasureListDocument, variables: { filter }, pageOf: (data) => data.erasures });
+  const [open, setOpen] = useState<string>();
+  const pages = usePages({
+    query: ErasureListDocument,
+    variables: { filter },
+    pageOf: (data) => data.erasures,
+    live: liveRows({
+      document: ErasureRowsDocument,
+      filter: { ...filter, ...ERASURES },
+      rowOf: ({ jobChanges }) => jobChanges.erasure,
+      keyOf: ({ id }) => id,
+      timeOf: ({ createdAt }) => createdAt,
+      matches: () => true,
+    }),
+  });
+  const shown = pages.rows.find(({ id }) => id === open);
   return (
     <>
       <PageTitle title={words.title}>
-        <Button icon="replay" onClick={pages.refresh}>
-          {words.readAgain}
-        </Button>
         <Button kind="danger" onClick={() => setErasing(true)}>
           {words.erase}
         </Button>
@@ -80,18 +98,15 @@ export function ErasuresPage() {
         columns={COLUMNS}
         pages={pages}
         rowKey={({ id }) => id}
-        onOpen={setOpen}
+        onOpen={({ id }) => setOpen(id)}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
-      {open !== undefined && <Details erasure={open} onClose={() => setOpen(undefined)} />}
+      {shown !== undefined && <Details erasure={shown} onClose={() => setOpen(undefined)} />}
       {isErasing && (
         <EraseTenant
           tenant={filter.tenant ?? ''}
           onClose={() => setErasing(false)}
-          onStarted={() => {
-            setErasing(false);
-            pages.refresh();
-          }}
+          onStarted={() => setErasing(false)}
         />
       )}
     </>

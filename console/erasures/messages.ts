@@ -5,7 +5,6 @@ export const erasuresWords = {
   rows: 'Rows',
   jetStream: 'Messages',
   ended: 'Ended',
-  readAgain: 'Read again',
   remains: 'What remains',
   erase: 'Erase a tenant',
   eraseHint:

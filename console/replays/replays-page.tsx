@@ -1,6 +1,11 @@
 import { useState } from 'react';
 import { useLocation } from 'wouter';
-import { ReplayListDocument, type ReplayRowFragment } from '../generated/graphql.ts';
+import {
+  type JobFilter,
+  ReplayListDocument,
+  type ReplayRowFragment,
+  ReplayRowsDocument,
+} from '../generated/graphql.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
@@ -13,12 +18,14 @@ import { ReplayOutcome } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
-import { usePages } from '../ui/use-pages.ts';
+import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { filterInWords } from './filter-in-words.ts';
 import { ListedProgress } from './job-progress.tsx';
 import { replaysWords as words } from './messages.ts';
 import { StartReplay } from './start-replay.tsx';
+
+const REPLAYS: Pick<JobFilter, 'kinds'> = { kinds: ['REPLAY'] };
 
 const names = messages.columns;
 const COLUMNS: readonly Column<ReplayRowFragment>[] = [
@@ -60,6 +67,14 @@ export function ReplaysPage() {
     query: ReplayListDocument,
     variables: { filter },
     pageOf: (data) => data.replays,
+    live: liveRows({
+      document: ReplayRowsDocument,
+      filter: { ...filter, ...REPLAYS },
+      rowOf: ({ jobChanges }) => jobChanges.replay,
+      keyOf: ({ id }) => id,
+      timeOf: ({ createdAt }) => createdAt,
+      matches: () => true,
+    }),
   });
   return (
     <>

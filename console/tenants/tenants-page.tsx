@@ -1,4 +1,4 @@
-import { TenantListDocument, type TenantListQuery } from '../generated/graphql.ts';
+import { TenantListDocument, type TenantRowFragment, TenantRowsDocument } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
 import { overviewWords } from '../overview/messages.ts';
 import { useActAs } from '../shell/acting-tenant.ts';
@@ -11,13 +11,11 @@ import { PagedGrid } from '../ui/paged-grid.tsx';
 import { SearchField } from '../ui/search-field.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
-import { usePages } from '../ui/use-pages.ts';
+import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { tenantsWords as words } from './messages.ts';
 
-type TenantRow = TenantListQuery['tenants']['nodes'][number];
-
-const COLUMNS: readonly Column<TenantRow>[] = [
+const COLUMNS: readonly Column<TenantRowFragment>[] = [
   {
     key: 'name',
     header: messages.columns.tenant,
@@ -65,7 +63,7 @@ const COLUMNS: readonly Column<TenantRow>[] = [
   },
 ];
 
-function State({ figures: { failingCount, openCircuitCount } }: Pick<TenantRow, 'figures'>) {
+function State({ figures: { failingCount, openCircuitCount } }: Pick<TenantRowFragment, 'figures'>) {
   if (openCircuitCount > 0) return <Mark tone="failure">{words.open(openCircuitCount)}</Mark>;
   if (failingCount > 0) return <Mark tone="waiting">{words.someFail}</Mark>;
   return <Mark tone="success">{words.healthy}</Mark>;
@@ -78,7 +76,20 @@ export function TenantsPage() {
   const search = params.get('search') ?? '';
   // The server refuses other characters, which no name has.
   const filter = { search: search.replaceAll(/[^\w-]/g, '') };
-  const pages = usePages({ query: TenantListDocument, variables: { filter }, pageOf: (data) => data.tenants });
+  const pages = usePages({
+    query: TenantListDocument,
+    variables: { filter },
+    pageOf: (data) => data.tenants,
+    live: liveRows({
+      document: TenantRowsDocument,
+      filter: filter,
+      rowOf: ({ tenantChanges }) => tenantChanges.tenant,
+      keyOf: ({ name }) => name,
+      timeOf: ({ name }) => name,
+      matches: () => true,
+      isAscending: true,
+    }),
+  });
   return (
     <>
       <PageTitle title={words.title}>

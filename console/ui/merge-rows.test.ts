@@ -26,6 +26,15 @@ test('new rows are inserted by their time, and only those that match', () => {
   expect(added).toBe(2);
 });
 
+test('a list by names begins with the first one, and gets a new one in its place', () => {
+  const byName = { ...RULES, timeOf: ({ id }: Row) => id, isAscending: true };
+  const [a, b, c, d] = ['a', 'b', 'c', 'd'].map((id) => rowOf(id, ''));
+  if (a === undefined || b === undefined || c === undefined || d === undefined) throw new Error('four rows are needed');
+  const changes = new Map([b, d].map((row) => [row.id, row]));
+  expect(mergeRows([a, c], { ...byName, hasMore: false, changes }).rows).toEqual([a, b, c, d]);
+  expect(mergeRows([a, c], { ...byName, hasMore: true, changes }).rows).toEqual([a, b, c]);
+});
+
 test('an old row is inserted only if all older rows have been read', () => {
   expect(merge(ROWS, [rowOf('0', '0')], true).rows).toEqual(ROWS);
   expect(merge(ROWS, [rowOf('0', '0')]).rows.map(({ id }) => id)).toEqual(['c', 'b', 'a', '0']);

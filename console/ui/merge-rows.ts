@@ -1,8 +1,10 @@
-/** The key, the time and the condition of the rows of a list, newest first. */
+/** The key, the place and the condition of the rows of a list. */
 export type RowRules<Row> = {
   readonly keyOf: (row: Row) => string;
-  /** A text whose order is that of the rows. */
+  /** A text whose order is that of the rows, the greatest first. */
   readonly timeOf: (row: Row) => string;
+  /** Whether the list begins with the least text. */
+  readonly isAscending?: boolean;
   /** Whether a changed row belongs to the list. */
   readonly matches: (row: Row) => boolean;
 };
@@ -19,9 +21,10 @@ type Merged<Row> = {
   readonly added: number;
 };
 
-/** The rows, newest first, after changes: known rows keep their place, those that do not match any more are left out, new ones are inserted. */
+/** The rows in their order, after changes: known rows keep their place, those that do not match any more are left out, new ones are inserted. */
 export function mergeRows<Row>(rows: readonly Row[], options: Merge<Row>): Merged<Row> {
-  const { changes, hasMore, keyOf, timeOf, matches } = options;
+  const { changes, hasMore, keyOf, timeOf, matches, isAscending = false } = options;
+  const order = (one: Row, other: Row) => compare(timeOf(one), timeOf(other)) * (isAscending ? 1 : -1);
   if (changes.size === 0) return { rows, added: 0 };
   const unknown = new Map(changes);
   const merged = rows.flatMap((row) => {
@@ -30,12 +33,12 @@ export function mergeRows<Row>(rows: readonly Row[], options: Merge<Row>): Merge
     const changed = changes.get(key) ?? row;
     return changed === row || matches(changed) ? [changed] : [];
   });
-  const oldest = rows.at(-1);
+  const last = rows.at(-1);
   const added = [...unknown.values()].filter(
-    (row) => matches(row) && (!hasMore || oldest === undefined || timeOf(row) > timeOf(oldest)),
+    (row) => matches(row) && (!hasMore || last === undefined || order(row, last) < 0),
   );
   // The sort is stable: rows of the same time keep their order.
-  const all = [...added, ...merged].sort((one, other) => Math.sign(compare(timeOf(other), timeOf(one))));
+  const all = [...added, ...merged].sort(order);
   return { rows: all, added: added.length };
 }
 

@@ -26,11 +26,21 @@ export function liveRows<Data, Filter extends object, Row>(
   options: RowRules<Row> & {
     readonly document: TypedDocumentNode<Data, { filter?: Filter | null; after?: string | null }>;
     readonly filter: Filter;
-    readonly rowOf: (data: Data) => Row;
+    /** Null: the change is of something else. */
+    readonly rowOf: (data: Data) => Row | null | undefined;
   },
 ): LiveRows<Row> {
   const { document, filter, rowOf, ...rules } = options;
-  return { ...rules, stream: (onRow) => changeStream({ document, filter, onChange: (data) => onRow(rowOf(data)) }) };
+  const stream = (onRow: (row: Row) => void) =>
+    changeStream({
+      document,
+      filter,
+      onChange: (data) => {
+        const row = rowOf(data);
+        if (row != null) onRow(row);
+      },
+    });
+  return { ...rules, stream };
 }
 
 export type Pages<Row> = {

@@ -426,6 +426,26 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('the lists of tenants, replays and bulk jobs change without being read again', async (context) => {
+    const { page, complaints } = await open(context, '/tenants?search=pushed');
+    await page.getByText('Live', { exact: true }).waitFor();
+    await scene.app.subscribe({ url: 'https://example.com/', tenant: 'pushed-tenant', eventTypes: ['a'] });
+    await page.getByRole('gridcell', { name: 'pushed-tenant' }).waitFor();
+    const input = 'input: { filter: { tenant: "pushed-tenant" } }';
+    for (const [path, mutation] of [
+      ['/replays', `startReplay(${input})`],
+      ['/jobs', `retryDeliveries(${input})`],
+    ] as const) {
+      await goTo(page, `${scene.app.url}/console${path}`);
+      await page.getByText('Live', { exact: true }).waitFor();
+      await page.getByRole('gridcell', { name: 'pushed-tenant' }).waitFor({ state: 'detached' });
+      await scene.app.graphql(`mutation { ${mutation} { __typename } }`);
+      const row = page.getByRole('row').filter({ hasText: 'pushed-tenant' });
+      await row.getByText('Completed').waitFor();
+    }
+    expect(complaints).toEqual([]);
+  });
+
   test('with the keyboard alone: what a receiver got is verified, and the overlap of a rotated secret ends', async (context) => {
     const signed = await scene.receive();
     const { id } = await scene.app.subscribe({ url: signed.url, tenant: 'signed', eventTypes: ['*'] });
