@@ -13,12 +13,22 @@ import type { LogRow } from './live-log-store.ts';
 
 const words = messages.columns;
 
+/** Pixels: a phone. Milliseconds would leave no room for the outcome. */
+const NARROW = 420;
+
 export const COLUMNS: readonly Column<LogRow>[] = [
-  { key: 'time', header: words.time, width: '92px', cell: (row) => <Clock at={row.startedAt} /> },
+  { key: 'time', header: words.time, width: '92px', from: NARROW, cell: (row) => <Clock at={row.startedAt} /> },
+  {
+    key: 'shortTime',
+    header: words.time,
+    width: '60px',
+    below: NARROW,
+    cell: (row) => <Clock at={row.startedAt} isShort />,
+  },
   {
     key: 'outcome',
     header: words.outcome,
-    width: 'minmax(120px, 168px)',
+    width: 'minmax(128px, 168px)',
     cell: (row) => <AttemptOutcome {...row} />,
   },
   {
@@ -58,10 +68,11 @@ export const COLUMNS: readonly Column<LogRow>[] = [
   },
 ];
 
-function Clock({ at }: { readonly at: string }) {
+function Clock({ at, isShort = false }: { readonly at: string; readonly isShort?: boolean }) {
   const { zone } = useStore(preferences);
   const ms = Date.parse(at);
-  return <time dateTime={at}>{clockTime(ms, { nowMs: useNow(), zone })}</time>;
+  const text = clockTime(ms, { nowMs: useNow(), zone });
+  return <time dateTime={at}>{isShort ? text.replace(/\.\d+$/, '') : text}</time>;
 }
 
 type FilterTerm = { readonly key: FilterKey; readonly value: string };

@@ -15,6 +15,8 @@ export type LogRow = LogRowFragment;
 /** Rows that the list holds. */
 const CAPACITY = 20_000;
 const PAGE = 100;
+/** Milliseconds between two renders: each costs some 10 ms, and nobody reads 1,000 rows a second. */
+const RENDER_EVERY_MS = 100;
 const RESTART_AFTER_MS = 1_000;
 
 type Clients = { readonly urql: Client; readonly live: LiveClient };
@@ -28,7 +30,7 @@ export type LogState = {
 
 /**
  * The attempts that match a filter: the newest page, then each one as it is logged. Rows bypass the normalised cache, and
- * React renders at most once a frame. A new connection continues behind the last cursor: no row is missed, and none is
+ * React renders at most ten times a second. A new connection continues behind the last cursor: no row is missed, and none is
  * there twice.
  */
 export class LiveLog {
@@ -40,7 +42,8 @@ export class LiveLog {
   #state: LogState = { phase: 'loading', error: undefined, hasOlder: false, isLoadingOlder: false };
   #cursor: string | undefined;
   #endCursor: string | undefined;
-  #frame: number | undefined;
+  #isRendering = false;
+  #renderedAt = Number.NEGATIVE_INFINITY;
   #version = 0;
   #clients: Clients | undefined;
 
@@ -59,7 +62,7 @@ export class LiveLog {
     return () => this.#listeners.delete(listener);
   };
 
-  /** For useSyncExternalStore: changes at most once a frame. */
+  /** For useSyncExternalStore: changes in a frame, at most once in RENDER_EVERY_MS. */
   readonly getVersion = (): number => this.#version;
 
   /** Reads and watches until the returned function is called. May be called again, with other clients. */
@@ -163,17 +166,26 @@ export class LiveLog {
     this.#cursor = row.cursor;
     if (!this.#matches(row)) return;
     this.rows.append(row);
-    this.#changeInFrame();
+    this.#render();
   }
 
   #change(change: Partial<LogState>): void {
     this.#state = { ...this.#state, ...change };
-    this.#changeInFrame();
+    this.#render();
   }
 
-  #changeInFrame(): void {
-    this.#frame ??= requestAnimationFrame(() => {
-      this.#frame = undefined;
+  #render(): void {
+    if (this.#isRendering) return;
+    this.#isRendering = true;
+    const waitMs = this.#renderedAt + RENDER_EVERY_MS - performance.now();
+    if (waitMs > 0) setTimeout(() => this.#renderInFrame(), waitMs);
+    else this.#renderInFrame();
+  }
+
+  #renderInFrame(): void {
+    requestAnimationFrame(() => {
+      this.#isRendering = false;
+      this.#renderedAt = performance.now();
       this.#version += 1;
       for (const listener of this.#listeners) listener();
     });

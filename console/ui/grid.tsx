@@ -25,6 +25,8 @@ export type Column<Row> = {
   readonly align?: 'end';
   /** The list must be this wide in pixels for the column to be shown. */
   readonly from?: number;
+  /** The list must be narrower than this for the column to be shown. */
+  readonly below?: number;
   readonly cell: (row: Row) => ReactNode;
 };
 
@@ -61,8 +63,11 @@ const ROW = 32;
 export function Grid<Row>(props: GridProps<Row>) {
   const { label, rows, rowKey, onOpen, openKey, onEnd, inserted = 0, empty, ref } = props;
   const scroller = useRef<HTMLDivElement>(null);
-  const { first, last, width, onScroll } = useView(scroller, rows.length);
-  const columns = useMemo(() => props.columns.filter(({ from = 0 }) => width >= from), [props.columns, width]);
+  const { first, last, width, origin, onScroll } = useView(scroller, { length: rows.length, inserted });
+  const columns = useMemo(
+    () => props.columns.filter(({ from = 0, below = Infinity }) => width >= from && width < below),
+    [props.columns, width],
+  );
   const id = useId();
   const [cursor, setCursor] = useState({ key: undefined as string | undefined, index: 0, column: 0 });
   useImperativeHandle(ref, () => ({ focus: () => scroller.current?.focus() }), []);
@@ -150,7 +155,7 @@ export function Grid<Row>(props: GridProps<Row>) {
             const key = rowKey(row);
             return (
               <div
-                key={key}
+                key={inserted - place - origin}
                 role="row"
                 aria-rowindex={place + 2}
                 aria-selected={key === openKey}
@@ -200,12 +205,27 @@ function columnOf({ currentTarget, target }: MouseEvent): number {
 /** Rows above and below those in view, so that scrolling shows no gaps. */
 const OVERSCAN = 12;
 
-/** The width of the list and the rows in view, as a range whose end is excluded. */
-function useView(scroller: RefObject<HTMLElement | null>, length: number) {
-  const [view, setView] = useState({ top: 0, height: 1_000, width: window.innerWidth });
+type Viewed = { readonly length: number; readonly inserted: number };
+
+/**
+ * The width of the list, the rows in view as a range whose end is excluded, and the number from which rows are counted: a row
+ * keeps its number, and so its elements, while others are inserted. When all rows in view are other ones, they get the numbers and the
+ * elements of those that were there, because making elements costs more than changing their texts.
+ */
+function useView(scroller: RefObject<HTMLElement | null>, { length, inserted }: Viewed) {
+  const [view, setView] = useState({ top: 0, height: 1_000, width: window.innerWidth, inserted });
+  const latest = useRef(inserted);
+  useLayoutEffect(() => {
+    latest.current = inserted;
+  });
   const measure = useCallback(() => {
     const { current } = scroller;
-    if (current !== null) setView({ top: current.scrollTop, height: current.clientHeight, width: current.clientWidth });
+    if (current === null) return;
+    const { scrollTop: top, clientHeight: height, clientWidth: width } = current;
+    setView((last) => {
+      const isSame = topOf(last, latest.current) === top && last.height === height && last.width === width;
+      return isSame ? last : { top, height, width, inserted: latest.current };
+    });
   }, [scroller]);
   useLayoutEffect(() => {
     if (scroller.current === null) return undefined;
@@ -214,9 +234,20 @@ function useView(scroller: RefObject<HTMLElement | null>, length: number) {
     observer.observe(scroller.current);
     return () => observer.disconnect();
   }, [scroller, measure]);
-  const first = Math.max(0, Math.min(Math.floor(view.top / ROW) - OVERSCAN, length - 1));
-  const last = Math.min(length, Math.ceil((view.top + view.height) / ROW) + OVERSCAN);
-  return { first, last: Math.max(first, last), width: view.width, onScroll: measure };
+  const top = topOf(view, inserted);
+  const first = Math.max(0, Math.min(Math.floor(top / ROW) - OVERSCAN, length - 1));
+  const last = Math.min(length, Math.ceil((top + view.height) / ROW) + OVERSCAN);
+  const [counted, setCounted] = useState({ inserted, origin: 0 });
+  if (counted.inserted !== inserted) {
+    const added = inserted - counted.inserted;
+    setCounted({ inserted, origin: counted.origin + (top === 0 && added >= last - first ? added : 0) });
+  }
+  return { first, last: Math.max(first, last), width: view.width, origin: counted.origin, onScroll: measure };
+}
+
+/** The list is scrolled with the rows that have been inserted since it was measured, except at the top. */
+function topOf(measured: { readonly top: number; readonly inserted: number }, inserted: number): number {
+  return measured.top > 0 ? measured.top + (inserted - measured.inserted) * ROW : 0;
 }
 
 /** Scrolls as little as possible; the head of the list covers a row of it. */

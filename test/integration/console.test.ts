@@ -238,6 +238,17 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await scene.publishMany('many.second', 7);
     await page.getByRole('button', { name: 'Resume, 7 new' }).click();
     await page.getByText('207 attempts', { exact: true }).waitFor();
+    const scrollTo = (top: number) => page.evaluate(`document.querySelector('[role=grid]').scrollTop = ${top}`);
+    const rowInView = () =>
+      page.evaluate<string>(`document.elementFromPoint(640, 400).closest('[role=row]')?.textContent ?? ''`);
+    await scrollTo(3200);
+    await context.expect.poll(rowInView).toContain('many.first');
+    const row = await rowInView();
+    await scene.publishMany('many.third', 100);
+    await page.getByText('307 attempts', { exact: true }).waitFor();
+    expect(await rowInView()).toBe(row);
+    await scrollTo(0);
+    await context.expect.poll(() => page.getByRole('row').nth(1).textContent()).toContain('many.third');
   });
 
   test('with the keyboard alone: why an event was not delivered, its filter repaired, the event delivered, a replay', async (context) => {
