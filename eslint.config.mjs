@@ -89,7 +89,10 @@ export default defineConfig(
   {
     files: ['**/*.{ts,tsx}'],
     extends: [tseslint.configs.strictTypeChecked],
-    languageOptions: { parserOptions: { projectService: true } },
+    // One program for each of the two, built once. The project service, which editors need, takes an eighth more CPU time.
+    languageOptions: {
+      parserOptions: { project: ['tsconfig.json', 'console/tsconfig.json'], tsconfigRootDir: import.meta.dirname },
+    },
     rules: {
       'no-console': 'error',
       'max-params': ['error', 3],
