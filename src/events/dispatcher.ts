@@ -12,6 +12,7 @@ import type { Tracing } from '../lib/tracing.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { createMessageCount } from '../nats/metrics.ts';
 import type { NatsNames } from '../nats/names.ts';
+import { Batcher } from '../postgres/batcher.ts';
 import type { Database } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
@@ -63,6 +64,8 @@ const LARGE_BATCH = 100;
  * other events.
  */
 const LOOK_AHEAD = { maxEvents: 32_000, maxBytes: 32 * 1024 * 1024 } as const;
+/** Acks are sent together: each write to nats-server wakes it. Events that are redelivered after a crash are known. */
+const ACK_PACE = { intervalMs: 100, maxItems: 32 } as const;
 /** Milliseconds of parsing in one turn of the event loop. A large event alone takes some 20 ms. */
 const MAX_TURN_MS = 10;
 /** Age at which an event's ack deadline is extended. JetStream redelivers after 10 s. */
@@ -87,12 +90,14 @@ export class Dispatcher {
   readonly #validator: EventValidator;
   readonly #writer: EventWriter;
   readonly #metrics: EventMetrics;
+  readonly #acks: Batcher<JsMsg, void>;
   readonly #logRejected: (rejected: readonly NewRejectedEvent[]) => void;
   /** Batches being written or published. */
   readonly #batches = new Set<Promise<void>>();
   readonly #writing = new Set<WritingBatch>();
   /** An event was queued, a batch begun, written or finished, or consuming has ended. */
   readonly #changed = new ChangeSignal();
+  #acked: Promise<void> = Promise.resolve();
   #running: Promise<void> | undefined;
 
   constructor(options: DispatcherOptions) {
@@ -101,6 +106,14 @@ export class Dispatcher {
     this.#writer = new EventWriter(options.deliveries);
     this.#metrics = eventMetrics(options.metrics);
     this.#logRejected = createRejectionLog(options.log);
+    this.#acks = new Batcher<JsMsg, void>({
+      maxItems: BATCH.events,
+      pace: { ...ACK_PACE, isUrgent: () => this.#stopping.signal.aborted },
+      write: (messages) => {
+        for (const message of messages) message.ack();
+        return Promise.resolve([]);
+      },
+    });
   }
 
   start(): void {
@@ -134,6 +147,8 @@ export class Dispatcher {
     });
     this.#changed.notify();
     await dispatching;
+    this.#acks.hurry();
+    await this.#acked;
     clearInterval(extend);
     // Redelivered at once, not only after the ack deadline.
     for (const { message } of [...this.#inFlight.values(), ...this.#queue.values()]) message.nak();
@@ -213,7 +228,7 @@ export class Dispatcher {
     for (let failures = 0; ; failures += 1) {
       if (this.#stopping.signal.aborted && failures > 0) return;
       try {
-        for (const { message } of await this.#dispatch(batch, onWritten)) message.ack();
+        for (const { message } of await this.#dispatch(batch, onWritten)) this.#acknowledge(message);
         for (const item of batch) this.#inFlight.delete(item.key);
         return;
       } catch (error) {
@@ -228,6 +243,13 @@ export class Dispatcher {
         if (isAvailable()) failuresWhileAvailable += 1;
       }
     }
+  }
+
+  /** ack() throws when the connection is closed; JetStream redelivers the event then. */
+  #acknowledge(message: JsMsg): void {
+    this.#acked = this.#acks.add(message).catch((error: unknown) => {
+      this.#options.log.debug({ err: error }, 'acknowledgement failed; event is redelivered');
+    });
   }
 
   /** Dispatches the events one by one, because one that cannot be written must not block the others. */
