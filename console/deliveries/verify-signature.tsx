@@ -97,7 +97,9 @@ function atField({ path, message }: InputProblem): InputProblem {
 function Result({ result: { isValid, secretId, failures } }: { readonly result: Verification }) {
   return (
     <div className={styles.result}>
-      <Mark tone={isValid ? 'success' : 'failure'}>{isValid ? words.valid : words.invalid}</Mark>
+      <Mark tone={isValid ? 'success' : 'failure'} wraps>
+        {isValid ? words.valid : words.invalid}
+      </Mark>
       {failures.map(({ code, message }) => (
         <p key={message}>
           <strong>{words.failures[code]}</strong> {message}

@@ -20,9 +20,13 @@ export function SchemaTrial({ trial }: { readonly trial: Trial }) {
   return (
     <div className={styles.trial}>
       {rejectedCount === 0 ? (
-        <Mark tone="success">{words.passed(checkedCount, isComplete)}</Mark>
+        <Mark tone="success" wraps>
+          {words.passed(checkedCount, isComplete)}
+        </Mark>
       ) : (
-        <Mark tone="failure">{words.rejected(rejectedCount, checkedCount, isComplete)}</Mark>
+        <Mark tone="failure" wraps>
+          {words.rejected(rejectedCount, checkedCount, isComplete)}
+        </Mark>
       )}
       {samples.length > 0 && (
         <>

@@ -3,7 +3,6 @@ import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { Link } from '../ui/link.tsx';
-import { DeliveryOutcome } from '../ui/outcome.tsx';
 import { Table } from '../ui/table.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
@@ -21,17 +20,16 @@ export function CountedReplay({ replay: { sample, skippedCount, skippedBy } }: {
       {sample != null && sample.length > 0 && (
         <Table
           label={words.sample}
-          head={[columns.created, columns.type, columns.endpoint, columns.status]}
+          head={[columns.created, columns.type, columns.endpoint]}
           grow={columns.endpoint}
-          rows={sample.map(({ id, status, createdAt, event, subscription }) => ({
+          rows={sample.map(({ id, createdAt, event, subscription }) => ({
             key: id,
             cells: [
               <Time key="created" at={createdAt} />,
-              event == null ? messages.none : <code key="type">{visibleLine(event.type)}</code>,
-              <Endpoint key="endpoint" url={subscription.url} />,
-              <Link key="status" to={paths.delivery(id)}>
-                <DeliveryOutcome status={status} />
+              <Link key="type" to={paths.delivery(id)}>
+                <code>{event == null ? messages.none : visibleLine(event.type)}</code>
               </Link>,
+              <Endpoint key="endpoint" url={subscription.url} />,
             ],
           }))}
         />

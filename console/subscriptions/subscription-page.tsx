@@ -91,7 +91,15 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
           { name: words.limits, value: limitsOf(subscription) },
           { name: words.pending, value: <Pending health={subscription.health} /> },
           { name: words.lastSuccess, value: <TimeOrNever at={subscription.health.lastSuccessAt} /> },
-          { name: words.lastAttempt, value: <TimeOrNever at={subscription.health.lastAttemptAt} /> },
+          {
+            name: words.lastAttempt,
+            value: (
+              // The newest deliveries can be without an attempt, while the circuit is open.
+              <Link to={paths.liveLog(`sub:${subscription.id}`)}>
+                <TimeOrNever at={subscription.health.lastAttemptAt} />
+              </Link>
+            ),
+          },
           subscription.health.willDeactivateAt != null && {
             name: words.willDeactivate,
             value: <Time at={subscription.health.willDeactivateAt} />,

@@ -16,12 +16,14 @@ type MarkProps = {
   readonly children: string;
   readonly title?: string;
   readonly detail?: string | undefined;
+  /** Whether a long text goes on in the next line. */
+  readonly wraps?: boolean;
 };
 
 /** Colour, icon and word; `detail` follows in the colour of text. */
-export function Mark({ tone, children, title, detail }: MarkProps) {
+export function Mark({ tone, children, title, detail, wraps = false }: MarkProps) {
   return (
-    <span className={styles.mark} title={title}>
+    <span className={wraps ? `${styles.mark} ${styles.wraps}` : styles.mark} title={title}>
       <span className={styles[tone]}>
         <Icon name={tone} size={14} />
         {children}
