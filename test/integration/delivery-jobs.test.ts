@@ -125,6 +125,28 @@ test('pending deliveries are cancelled, others are left, at most at the rate', a
   expect(await statusesOf('cancel.other')).toEqual({ PENDING: 1 });
 });
 
+test('jobs change the deliveries of some events, or those that wait for some reason', async () => {
+  const [backsOff = '', named = '', other = ''] = await seed({ status: 'PENDING', count: 3, type: 'cancel.some' });
+  await services.query(`UPDATE deliveries SET waiting_for = 'RETRY_AFTER' WHERE id = ANY ($1)`, [[named, other]]);
+  await services.query(`UPDATE deliveries SET waiting_for = 'BACKOFF' WHERE id = $1`, [backsOff]);
+  const cancelled = async () =>
+    (
+      await services.query<{ id: string }>(
+        `SELECT id FROM deliveries WHERE event_type = 'cancel.some' AND status = 'CANCELLED' ORDER BY id`,
+      )
+    ).map(({ id }) => id);
+  const ofType = 'tenant: "acme", eventTypes: ["cancel.some"]';
+  const waiting = await start('cancelDeliveries', `filter: { ${ofType}, waitingFor: [BACKOFF, PAUSED] }`);
+  expect(waiting).toMatchObject({ deliveryCount: 1 });
+  expect(await ended(waiting.id)).toMatchObject({ changedCount: 1, skippedCount: 0 });
+  expect(await cancelled()).toEqual([backsOff]);
+  const ofEvents = await start('cancelDeliveries', `filter: { tenant: "acme", eventIds: ["${named}", "unknown"] }`);
+  expect(await ended(ofEvents.id)).toMatchObject({ deliveryCount: 1, changedCount: 1, skippedCount: 0 });
+  expect(await cancelled()).toEqual([backsOff, named].toSorted());
+  const { deliveryJob } = await app.graphql(`{ deliveryJob(id: "${ofEvents.id}") { filter } }`);
+  expect(deliveryJob).toMatchObject({ filter: { tenant: 'acme', eventIds: [named, 'unknown'] } });
+});
+
 test('a job that is cancelled changes no more, and is no replay', async () => {
   await seed({ status: 'PENDING', count: 50, type: 'cancel.slow' });
   const { id } = await start(

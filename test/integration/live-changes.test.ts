@@ -433,6 +433,20 @@ describe('the streams', () => {
       subscribe(`rejectedEventLog(${of}) { rejectedEvent { reason } }`),
     ];
     await waitFor(() => streams.every(({ data }) => data.length === 1), { what: 'the changes since the cursor' });
+    const [{ id: eventId }] = (await scene.query<{ id: string }>(
+      `SELECT event_id AS id FROM events WHERE tenant = 'cursor'`,
+    )) as [{ id: string }];
+    const ofEvent = (field: string, eventIds: string) =>
+      `filter: { tenant: "cursor", ${field}: [${eventIds}] }, after: "${changesCursor}"`;
+    const [deliveries, events, none] = [
+      subscribe(`deliveryChanges(${ofEvent('eventIds', `"${eventId}"`)}) { delivery { status } }`),
+      subscribe(`eventLog(${ofEvent('ids', `"${eventId}"`)}) { event { type } }`),
+      subscribe(`eventLog(${ofEvent('ids', '"other"')}) { event { type } }`),
+    ];
+    await waitFor(() => [deliveries, events].every(({ data }) => data.length === 1), {
+      what: 'the changes of the event',
+    });
+    expect(none.data).toEqual([]);
   });
 
   it('refuse a cursor of another stream, and conditions on attempts', async () => {
