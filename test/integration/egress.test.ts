@@ -260,8 +260,8 @@ describe('the egress guard', () => {
     const resolver = new Resolver([dns.address]);
     const startedAt = performance.now();
     expect(await resolver.resolve(NAME)).toEqual([type === 'A' ? PUBLIC : INSIDE_V6]);
-    // The tries of the question that is dropped take 4 s; the rest is for a busy machine.
-    expect(performance.now() - startedAt).toBeLessThan(1_500);
+    // The tries of the dropped question take 6 s; the rest is for a busy machine.
+    expect(performance.now() - startedAt).toBeLessThan(3_000);
     resolver.close();
   });
 
