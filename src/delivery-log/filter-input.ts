@@ -169,9 +169,9 @@ export async function readFilter(
 }
 
 /**
- * Restricts a filter to the viewer's tenant and subscriptions. It removes the ids of
- * other tenants' subscriptions, like unknown ids: otherwise Postgres might read all rows of such a subscription to find none
- * of the viewer's, and the duration would reveal that it exists. Throws as checkFilter does.
+ * Restricts a filter to the viewer's tenant and subscriptions. It removes the ids of other tenants' subscriptions, like unknown
+ * ids: otherwise Postgres might read all rows of such a subscription to find none of the viewer's, and the duration would
+ * reveal that it exists. Throws as checkFilter does.
  */
 export async function scopeFilterToViewer(
   { services, viewer }: { readonly services: { readonly database: Pick<Database, 'prisma'> }; readonly viewer: Viewer },

@@ -434,8 +434,9 @@ CREATE INDEX attempts_failed_delivery_idx
   WHERE failure_reason IS NOT NULL;
 
 -- Filters: slow attempts, and retries. Each index has only those, so that other attempts cost nothing (ADR 41).
-CREATE INDEX attempts_slow_idx ON attempts (tenant, id, response_time_ms, subscription_id) WHERE response_time_ms >= 1000;
-CREATE INDEX attempts_retries_idx ON attempts (tenant, id, number, subscription_id) WHERE number > 1;
+CREATE INDEX attempts_slow_idx ON attempts (tenant, id, response_time_ms, number, subscription_id)
+  WHERE response_time_ms >= 1000;
+CREATE INDEX attempts_retries_idx ON attempts (tenant, id, number, response_time_ms, subscription_id) WHERE number > 1;
 
 -- Statistics (ADR 8): attempts that are logged and not counted yet. The trigger attempts_logged inserts them in the same
 -- transaction; a job moves them to attempt_counts, also in one transaction.
