@@ -5,6 +5,7 @@ import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useTenantFilter } from '../shell/acting-tenant.ts';
+import { IS_PORTAL } from '../shell/front-end.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
@@ -98,7 +99,12 @@ export function EventTypesPage() {
     variables: { filter: { includeArchived: list === 'archived' }, ...tenant },
     pageOf: (data) => data.eventTypes,
   });
-  const [{ data: observed }, readObserved] = useQuery({ query: ObservedEventTypesDocument, variables: tenant });
+  const [{ data: observed }, readObserved] = useQuery({
+    query: ObservedEventTypesDocument,
+    variables: tenant,
+    // The catalogue is the operator's, and users of a tenant choose from it.
+    pause: IS_PORTAL,
+  });
   // Undefined for a session of some subscriptions, which may not read it.
   const unlisted = observed?.observedEventTypes;
   const open = pages.rows.find(({ name }) => name === params.get('type'));

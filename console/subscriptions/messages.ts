@@ -117,7 +117,7 @@ export const missedEventsWords = {
   none: (examined: number) =>
     `None of the latest ${count(examined)} events was missed: each has a delivery to this subscription, or does not match it.`,
   missed: (events: number, examined: number) =>
-    `${events === 1 ? 'One' : count(events)} of the latest ${count(examined)} events ${events === 1 ? 'matches' : 'match'} this subscription and has no delivery to it, because it was inactive or had other settings.`,
+    `${events === 1 ? 'One' : count(events)} of the latest ${count(examined)} events ${events === 1 ? 'matches this subscription and has' : 'match this subscription and have'} no delivery to it: it was inactive or had other settings.`,
 } as const;
 
 export const secretsWords = {
