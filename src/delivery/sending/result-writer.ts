@@ -53,8 +53,8 @@ type Item = { readonly result: NewResult; id: string | undefined };
 
 const MAX_BATCH = 500;
 /**
- * Nobody waits for the result of a success: at 50 events a second, batches of five take two fifths of the CPU of Postgres that
- * single ones take (ADR 42). It is also how many requests more a crash repeats.
+ * Nobody waits for the result of a success: at 200 events a second, batches take half of the CPU of Postgres that single results
+ * take (ADR 42). The interval is also how many requests a crash repeats.
  */
 const PACE = { intervalMs: 100, maxItems: 32 } as const;
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
