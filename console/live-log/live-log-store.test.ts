@@ -93,3 +93,18 @@ test('rows that the server does not select by a word are left out, and the strea
   expect(log.rows.slice().map(({ number }) => number)).toEqual([10, 8, 6, 4, 2]);
   end();
 });
+
+test('the rows of the last moment are rendered when the log is left', async () => {
+  const server = startServer(2);
+  const log = new LiveLog({}, () => true);
+  const end = log.connect(server.clients);
+  const rendered = vi.fn();
+  log.subscribe(rendered);
+  await vi.waitUntil(() => server.hasStream() && rendered.mock.calls.length > 0);
+  const before = rendered.mock.calls.length;
+  server.log(5);
+  expect(rendered).toHaveBeenCalledTimes(before);
+  end();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(rendered).toHaveBeenCalledTimes(before + 1);
+});

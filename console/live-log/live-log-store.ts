@@ -43,6 +43,8 @@ export class LiveLog {
   #cursor: string | undefined;
   #endCursor: string | undefined;
   #isRendering = false;
+  /** While the next render waits for its time. */
+  #renderTimer: ReturnType<typeof setTimeout> | undefined;
   #renderedAt = Number.NEGATIVE_INFINITY;
   #version = 0;
   #clients: Clients | undefined;
@@ -73,6 +75,7 @@ export class LiveLog {
     return () => {
       ending.abort();
       this.#clients = undefined;
+      if (this.#renderTimer !== undefined) this.#renderInFrame();
     };
   }
 
@@ -178,11 +181,13 @@ export class LiveLog {
     if (this.#isRendering) return;
     this.#isRendering = true;
     const waitMs = this.#renderedAt + RENDER_EVERY_MS - performance.now();
-    if (waitMs > 0) setTimeout(() => this.#renderInFrame(), waitMs);
+    if (waitMs > 0) this.#renderTimer = setTimeout(() => this.#renderInFrame(), waitMs);
     else this.#renderInFrame();
   }
 
   #renderInFrame(): void {
+    clearTimeout(this.#renderTimer);
+    this.#renderTimer = undefined;
     requestAnimationFrame(() => {
       this.#isRendering = false;
       this.#renderedAt = performance.now();
