@@ -14,7 +14,8 @@ export const paths = {
   replays: () => '/replays',
   replay: (id: string) => `/replays/${encodeURIComponent(id)}`,
   catalogue: () => '/event-types',
-  eventType: (name: string) => withParams('/event-types', { type: name }),
+  /** An entry of the catalogue; `path` is a path in the data of an event, such as `data.total`, whose rule in the schema is marked. */
+  eventType: (name: string, path?: string) => withParams('/event-types', { type: name, path }),
   rejectedEvents: () => '/rejected-events',
   jobs: () => '/jobs',
   job: (id: string) => `/jobs/${encodeURIComponent(id)}`,

@@ -26,6 +26,7 @@ import { ObjectState } from '../ui/states.tsx';
 import { Countdown, Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
 import { AttemptView } from './attempt-view.tsx';
+import { CompareAttempts } from './compare-attempts.tsx';
 import { curlCommand } from './curl.ts';
 import styles from './delivery-view.module.css';
 import { Timeline } from './timeline.tsx';
@@ -74,6 +75,7 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
         delivery,
         <>
           {attempt !== undefined && <CopyCurl attempt={attempt} />}
+          {attempt !== undefined && <CompareAttempts attempts={attempts} selected={attempt} />}
           <Actions delivery={delivery} />
         </>,
       )}

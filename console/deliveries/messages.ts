@@ -6,6 +6,14 @@ export const deliveriesWords = {
   all: 'All',
 } as const;
 
+export const compareAttemptsWords = {
+  title: 'Compare attempts',
+  compareWith: (attempt: number) => `Compare attempt ${attempt} with`,
+  difference: (before: number, after: number) => `Attempts ${before} and ${after}`,
+  hint: (before: number, after: number) =>
+    `Lines with − are of attempt ${before} only, lines with + of attempt ${after} only. The body of the request is not compared: each attempt sends the same event.`,
+} as const;
+
 export const verifySignatureWords = {
   title: 'Verify signature',
   hint: 'Paste the request as the receiver got it. The server verifies it as the receiver’s library does; no secret leaves the server.',

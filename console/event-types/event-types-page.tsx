@@ -25,6 +25,7 @@ import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import styles from './event-types-page.module.css';
 import { catalogueWords as words } from './messages.ts';
 import { ObservedTypes } from './observed-types.tsx';
+import { placeInSchema } from './place-in-schema.ts';
 import { type EditedType, PutEventType } from './put-event-type.tsx';
 
 type Row = EventTypeListQuery['eventTypes']['nodes'][number];
@@ -144,7 +145,8 @@ export function EventTypesPage() {
       {open !== undefined && edited === undefined && (
         <EventTypeDetails
           row={open}
-          onClose={() => setParams({ type: undefined })}
+          violated={params.get('path')}
+          onClose={() => setParams({ type: undefined, path: undefined })}
           onEdit={isAdmin ? () => setEdited({ name: open.name, entry: open }) : undefined}
         />
       )}
@@ -165,12 +167,15 @@ export function EventTypesPage() {
 
 type DetailsProps = {
   readonly row: Row;
+  /** The path in the data at which a rejected event does not match the schema. */
+  readonly violated: string | null;
   readonly onClose: () => void;
   /** Undefined for those who cannot change the catalogue. */
   readonly onEdit: (() => void) | undefined;
 };
 
-function EventTypeDetails({ row, onClose, onEdit }: DetailsProps) {
+function EventTypeDetails({ row, violated, onClose, onEdit }: DetailsProps) {
+  const marked = new Set(violated === null ? [] : [placeInSchema(row.schema, violated)]);
   return (
     <Dialog title={visibleLine(row.name)} onClose={onClose}>
       {row.description !== '' && <p>{visibleText(row.description)}</p>}
@@ -181,7 +186,12 @@ function EventTypeDetails({ row, onClose, onEdit }: DetailsProps) {
           row.isArchived && { name: messages.columns.status, value: words.archived },
         ]}
       />
-      {row.schema == null ? <p>{words.noSchema}</p> : <JsonView value={row.schema} label={words.schema} />}
+      {violated !== null && <p>{words.violated(visibleLine(violated))}</p>}
+      {row.schema == null ? (
+        <p>{words.noSchema}</p>
+      ) : (
+        <JsonView value={row.schema} label={words.schema} marked={marked} />
+      )}
       <div className={styles.actions}>
         <Link to={paths.events({ type: row.name })}>{words.events}</Link>
         {onEdit !== undefined && <Button onClick={onEdit}>{words.edit}</Button>}

@@ -13,6 +13,7 @@ export const catalogueWords = {
   schemaHint: 'JSON Schema, draft 2020-12. Once saved, events whose data does not match are rejected. Empty: any data.',
   anyData: 'any data',
   checked: 'checked',
+  violated: (path: string) => `The rejected event does not match the schema at ${path}; its rule is marked.`,
   noSchema: 'Without a schema, any data is valid.',
   changed: 'Changed',
   subscriptions: 'Subscriptions',

@@ -4,6 +4,7 @@ export const rejectedEventsWords = {
   all: 'All reasons',
   subject: 'Subject',
   message: 'Message',
+  schema: (type: string) => `Schema of ${type}`,
   empty: 'No rejected event',
   emptyHint: 'A published message that is no valid event is listed here with the reason.',
   reasons: {

@@ -6,6 +6,7 @@ import {
   RejectionReason,
 } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
 import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
@@ -15,6 +16,7 @@ import { Facts } from '../ui/facts.tsx';
 import { FilterSelect } from '../ui/filter-select.tsx';
 import { bytes, count } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
+import { Link } from '../ui/link.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
@@ -23,6 +25,7 @@ import { ExactTime, Time } from '../ui/time.tsx';
 import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { rejectedEventsWords as words } from './messages.ts';
+import { mismatchOf } from './mismatch.ts';
 
 const names = messages.columns;
 const COLUMNS: readonly Column<RejectedRowFragment>[] = [
@@ -109,6 +112,7 @@ export function RejectedEventsPage() {
 }
 
 function RejectedEvent({ event, onClose }: { readonly event: RejectedRowFragment; readonly onClose: () => void }) {
+  const mismatch = mismatchOf(event);
   return (
     <Dialog title={words.reasons[event.reason]} onClose={onClose}>
       <TextBlock text={event.message} label={words.message} />
@@ -120,6 +124,11 @@ function RejectedEvent({ event, onClose }: { readonly event: RejectedRowFragment
           { name: names.time, value: <ExactTime at={event.createdAt} /> },
         ]}
       />
+      {mismatch !== undefined && (
+        <p>
+          <Link to={paths.eventType(mismatch.type, mismatch.path)}>{words.schema(visibleLine(mismatch.type))}</Link>
+        </p>
+      )}
       <CopyButton text={JSON.stringify(event, undefined, 2)}>{messages.copyJson}</CopyButton>
     </Dialog>
   );

@@ -51,6 +51,11 @@ function Node({ name, value, depth, path, marked }: NodeProps) {
   );
 }
 
+/** Whether a marked value is below this path. */
+function leadsTo(marked: ReadonlySet<string>, path: string): boolean {
+  return [...marked].some((each) => each.startsWith(`${path}.`));
+}
+
 type MembersProps = Pick<NodeProps, 'depth' | 'path' | 'marked'> & {
   readonly entries: readonly [string, unknown][];
   readonly isArray: boolean;
@@ -59,7 +64,7 @@ type MembersProps = Pick<NodeProps, 'depth' | 'path' | 'marked'> & {
 };
 
 function Members({ entries, isArray, depth, path, marked, className, head }: MembersProps) {
-  const [isOpen, setOpen] = useState(depth < OPEN_LEVELS);
+  const [isOpen, setOpen] = useState(depth < OPEN_LEVELS || leadsTo(marked, path));
   const [shown, setShown] = useState(SHOWN);
   const [open, close] = isArray ? ['[', ']'] : ['{', '}'];
   return (
