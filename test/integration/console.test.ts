@@ -14,7 +14,7 @@ import { ADMIN_API_KEY, startTestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 // Limits for a busy machine: each test is many pages.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000, expect: { poll: { timeout: 60_000 } } });
 
 const DIST = join(import.meta.dirname, '../../dist/console');
 /** Texts with which receivers and publishers attack the page that shows them. */
@@ -26,6 +26,9 @@ const HOSTILE = [
   '{{constructor.constructor("globalThis.attacked=1")()}}',
   '\u202egnp.exe\u200b\u0000',
 ];
+/** An expression for the page: the labels of the fields of the open dialog that have a problem below them. */
+const FIELDS_WITH_PROBLEMS = `[...document.querySelectorAll('dialog [id$="-problem"]:not(:empty)')].map(({ id }) =>
+  document.querySelector('label[for="' + id.replace(/-problem$/, '') + '"]').textContent)`;
 /** A subscription whose filter an event did not match. */
 type Filtered = { readonly id: string; readonly eventId: string };
 const FIRST_LOAD_LIMIT = 130 * 1024;
@@ -174,16 +177,17 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.type('type:order.*');
     await page.keyboard.press('Escape');
     await page.keyboard.press('Escape');
-    await context.expect.poll(() => page.url(), { timeout: 20_000 }).toContain('q=status%3Afailure+type%3Aorder.*');
+    await context.expect.poll(() => page.url()).toContain('q=status%3Afailure+type%3Aorder.*');
     await page.getByText('3 attempts', { exact: true }).waitFor();
-    await page.keyboard.press('j');
-    await page.keyboard.press('Enter');
+    for (const key of ['j', 'j', 'k', 'Enter']) await page.keyboard.press(key);
     await page.getByRole('complementary', { name: 'Delivery' }).getByText('HTTP 400').waitFor();
+    // The head is the first row.
+    expect(await page.getByRole('row', { selected: true }).getAttribute('aria-rowindex')).toBe('2');
     await page.keyboard.press('Escape');
     await page.getByRole('complementary').waitFor({ state: 'detached' });
     await page.keyboard.press('ArrowRight');
     await page.keyboard.press('f');
-    await context.expect.poll(() => page.url(), { timeout: 20_000 }).toContain('code%3A400');
+    await context.expect.poll(() => page.url()).toContain('code%3A400');
     await page.keyboard.press('?');
     await page.getByRole('dialog', { name: 'Keys' }).waitFor();
     expect(await findBarriers(page)).toEqual([]);
@@ -302,17 +306,22 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await tabTo(page, form.getByLabel('Event types'));
     await page.keyboard.type('person.created');
     await press(page, form.getByRole('button', { name: 'Count the deliveries' }));
+    await form.getByText('One delivery matches. Nothing has changed yet.').waitFor();
+    expect(await scene.query(`SELECT FROM replays WHERE filter::text LIKE '%person.created%'`)).toEqual([]);
+    expect(await scene.countDeliveries(`event_type = 'person.created'`)).toBe(1);
     await press(page, form.getByRole('button', { name: 'Replay one delivery' }));
     await page.getByText('1 succeeded').waitFor();
     await waitForRequests('person.created', 2);
     expect(complaints).toEqual([]);
   });
 
-  test('with the keyboard alone: a failed delivery is retried, a waiting one cancelled, and a filtered event delivered anyway', async (context) => {
-    const busy = await scene.receive(() => ({ status: 503, headers: { 'retry-after': '600' } }));
+  test('with the keyboard alone: a filtered event is delivered anyway, retried, copied for curl, its attempts compared, and the delivery cancelled', async (context) => {
+    const headers = { 'retry-after': '600' };
+    const busy = await scene.receive((_, index) => ({ status: 503, headers, body: `busy ${index}` }));
     const { id } = await scene.app.subscribe({ url: busy.url, eventTypes: ['busy'], filter: { urgent: true } });
     await scene.publish('events.acme.busy', '{}', { 'Event-Id': 'busy-1' });
-    const { page, complaints } = await open(context, '/event?tenant=acme&id=busy-1');
+    const { page, complaints, context: profile } = await open(context, '/event?tenant=acme&id=busy-1');
+    await profile.grantPermissions(['clipboard-read', 'clipboard-write']);
     const row = page.getByRole('row').filter({ hasText: new URL(busy.url).host });
     await press(page, row.getByRole('button', { name: 'Deliver anyway' }));
     await press(page, page.getByRole('button', { name: 'Deliver', exact: true }));
@@ -321,9 +330,122 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('waits for Retry-After').first().waitFor();
     await press(page, page.getByRole('button', { name: 'Retry now' }));
     await page.getByRole('button', { name: /^2 Failed 503/ }).waitFor();
+    await press(page, page.getByRole('button', { name: 'Copy as curl' }));
+    const copied = () => page.evaluate<string>('navigator.clipboard.readText()');
+    await context.expect.poll(copied).toContain(`curl --globoff --request POST '${busy.url}`);
+    expect(await copied()).toContain(`--data-raw '${busy.requests[1]?.rawBody.toString()}'`);
+    await press(page, page.getByRole('button', { name: 'Compare attempts' }));
+    const difference = page.getByRole('dialog').getByRole('group', { name: 'Attempts 1 and 2' });
+    await context.expect.poll(() => difference.textContent()).toMatch(/Attempt 1: busy 0.*Attempt 2: busy 1/);
+    expect(await findBarriers(page)).toEqual([]);
+    await page.keyboard.press('Escape');
     await press(page, page.getByRole('button', { name: 'Cancel delivery' }));
     await page.getByText('Cancelled', { exact: true }).first().waitFor();
     expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
+    expect(complaints).toEqual([]);
+  });
+
+  test('with the keyboard alone: a subscription is created after each problem was shown at its field, tested, probed and deleted', async (context) => {
+    const endpoint = await scene.receive((_, index) =>
+      index === 0 ? { status: 422, body: 'not today' } : { status: 200 },
+    );
+    const { page, complaints } = await open(context, '/subscriptions');
+    const dialog = page.getByRole('dialog');
+    const write = async (field: string, text: string) => {
+      await tabTo(page, dialog.getByLabel(field, { exact: true }));
+      await page.keyboard.press('ControlOrMeta+a');
+      await page.keyboard.insertText(text);
+    };
+    const fieldsWithProblems = () => page.evaluate<string[]>(FIELDS_WITH_PROBLEMS);
+    await press(page, page.getByRole('button', { name: 'Create', exact: true }));
+    await page.keyboard.type('no tenant');
+    await write('URL', 'ftp://example.com/');
+    await write('Event types', 'no type!');
+    await write('Payload filter', 'no JSON');
+    await press(page, dialog.getByLabel('Custom headers'));
+    await write('Name of the header', 'webhook-id');
+    await write('Value of the header', 'mine');
+    await write('Time limit in ms', 'soon');
+    await page.keyboard.press('Enter');
+    // The form finds texts that cannot be sent; the server finds all other problems.
+    await context.expect.poll(fieldsWithProblems).toEqual(['Payload filter', 'Time limit in ms']);
+    await write('Payload filter', '{"total": {"$gtt": 1}}');
+    await write('Time limit in ms', '1');
+    await page.keyboard.press('Enter');
+    const all = ['Tenant', 'URL', 'Event types', 'Payload filter', 'Custom headers', 'Time limit in ms'];
+    await context.expect.poll(fieldsWithProblems).toEqual(all);
+    expect(await findBarriers(page)).toEqual([]);
+    await write('Tenant', 'keyboard');
+    await write('URL', `${endpoint.url}/keyboard`);
+    await write('Event types', 'keyboard.*');
+    await write('Payload filter', '');
+    await press(page, dialog.getByRole('button', { name: 'Remove the header webhook-id' }));
+    await write('Time limit in ms', '20000');
+    await page.keyboard.press('Enter');
+    await dialog.getByText(/^whsec_/).waitFor();
+    await press(page, dialog.getByRole('button', { name: 'Open the subscription' }));
+    await press(page, page.getByRole('button', { name: 'Send test' }));
+    expect(await page.content()).not.toContain('whsec_');
+    await write('Data', '{"total": 5}');
+    await press(page, dialog.getByRole('button', { name: 'Send', exact: true }));
+    await dialog.getByText('not today').waitFor();
+    await dialog.getByText('422').waitFor();
+    await page.keyboard.press('Escape');
+
+    const id = new URL(page.url()).pathname.split('/').at(-1) ?? '';
+    await scene.query(
+      `UPDATE subscription_states SET opened_at = now(), is_backlogged = true, probe_at = now() + interval '1 h',
+         probe_wait_ms = 3600000, next_sweep_at = now() + interval '1 h' WHERE subscription_id = $1`,
+      [id],
+    );
+    await scene.publish('events.keyboard.keyboard.first', '{}');
+    await press(page, page.getByRole('button', { name: 'Probe now' }));
+    await endpoint.waitForRequests(2);
+    await page.getByRole('button', { name: 'Probe now' }).waitFor({ state: 'detached' });
+    await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
+    await scene.publish('events.keyboard.keyboard.second', '{}');
+    await press(page, page.getByRole('button', { name: 'Delete' }));
+    await dialog.getByText('One pending delivery is cancelled.').waitFor();
+    await press(page, dialog.getByRole('button', { name: 'Delete' }));
+    await page.getByRole('heading', { name: 'Subscriptions' }).waitFor();
+    await page.getByRole('grid').getByText('/keyboard').waitFor({ state: 'detached' });
+    expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
+    expect(complaints).toEqual([]);
+  });
+
+  test('with the keyboard alone: an API key is created, shown once, and revoked', async (context) => {
+    const { page, complaints } = await open(context, '/keys');
+    const dialog = page.getByRole('dialog');
+    await press(page, page.getByRole('button', { name: 'Create a key' }));
+    await page.keyboard.type('of the keyboard');
+    await tabTo(page, dialog.getByLabel('Scope'));
+    // From TENANT_WRITE to the next option with this letter.
+    await page.keyboard.press('t');
+    await tabTo(page, dialog.getByLabel('Tenant'));
+    await page.keyboard.type('acme');
+    await page.keyboard.press('Enter');
+    const key = (await dialog.getByText(/^whk_/).textContent()) ?? '';
+    const answerTo = async (query: string): Promise<unknown> => {
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
+      const response = await fetch(`${scene.app.url}/graphql`, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify({ query }),
+      });
+      return response.status === 200 ? await response.json() : response.status;
+    };
+    expect(await answerTo('{ viewer { scope tenant } }')).toEqual({
+      data: { viewer: { scope: 'TENANT_READ', tenant: 'acme' } },
+    });
+    await press(page, dialog.getByRole('button', { name: 'Done' }));
+    const row = page.getByRole('row').filter({ hasText: 'of the keyboard' });
+    await row.getByText('Valid').waitFor();
+    expect(await page.content()).not.toContain(key);
+    await press(page, page.getByRole('grid'));
+    const revoke = page.getByRole('dialog', { name: 'Revoke the key of the keyboard' });
+    await press(page, revoke.getByRole('button', { name: 'Revoke' }));
+    await row.getByText('Revoked').waitFor();
+    await waitFor(async () => (await answerTo('{ viewer { scope } }')) === 401, { what: 'the refusal of the key' });
     expect(complaints).toEqual([]);
   });
 
@@ -576,9 +698,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const rowAt = (place: number) => grid.getByRole('row').nth(place).textContent();
     await scene.publishMany('bulk.after', 3);
     await page.getByText('304 attempts', { exact: true }).waitFor();
-    await context.expect.poll(() => rowAt(1), { timeout: 60_000 }).toContain('bulk.after');
+    await context.expect.poll(() => rowAt(1)).toContain('bulk.after');
     await grid.press('End');
-    await context.expect.poll(() => rowAt(-1), { timeout: 60_000 }).toContain('bulk.before');
+    await context.expect.poll(() => rowAt(-1)).toContain('bulk.before');
     await page.getByRole('link', { name: 'Events', exact: true }).click();
     await page.getByRole('heading', { name: 'Events' }).waitFor();
     expect(new URL(page.url()).pathname).toBe('/hooks/console/events');
@@ -599,7 +721,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   }
 
   // The catalogue is shared: while it has an entry, other types cannot be selected.
-  test('with the keyboard alone: an observed type is listed, its schema tried on past events first, and a missed event delivered', async (context) => {
+  test('with the keyboard alone: an observed type is listed, its schema tried on past events first, a missed event delivered, and a rejected one followed to the schema', async (context) => {
     const [name, tenant] = ['trial.order', 'schemas'];
     const { id } = await scene.app.subscribe({ url: receiver.url, tenant, eventTypes: ['none'] });
     await scene.publish(`events.${tenant}.${name}`, '{"total":"5"}', { 'Event-Id': 'trial-1' });
@@ -622,7 +744,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await dialog.getByRole('link', { name: 'trial-1' }).waitFor();
     await dialog.getByText('data.total').waitFor();
     expect(await findBarriers(page)).toEqual([]);
-    await trySchema({ type: 'object' });
+    await trySchema({ properties: { total: { type: ['number', 'string'] } } });
     await dialog.getByText('All of the 2 stored events match the schema.').waitFor();
     await press(page, dialog.getByRole('button', { name: 'Save' }));
     await page.getByText('Every event type is listed').waitFor();
@@ -643,6 +765,24 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, dialog.getByRole('button', { name: 'Deliver these 2 events' }));
     await dialog.getByText('2 deliveries were created.').waitFor();
     await scene.waitForDeliveries(2, `status = 'SUCCESS' AND subscription_id = '${id}'`);
+    await page.keyboard.press('Escape');
+
+    await scene.publish(`events.${tenant}.${name}`, '{"total":true}');
+    await scene.publish(`events.${tenant}.${name}`, 'no JSON');
+    await press(page, page.getByRole('link', { name: 'Rejected events' }));
+    const rows = page.getByRole('grid').getByRole('row');
+    await rows.getByText('Invalid JSON').waitFor();
+    await tabTo(page, page.getByLabel('Reason'));
+    await page.keyboard.press('s');
+    await rows.getByText('Invalid JSON').waitFor({ state: 'detached' });
+    await rows.getByText('Schema mismatch').waitFor();
+    expect(page.url()).toContain('reason=SCHEMA_MISMATCH');
+    await press(page, page.getByRole('grid'));
+    await dialog.getByText('data.total must be number,string').waitFor();
+    await press(page, dialog.getByRole('link', { name: `Schema of ${name}` }));
+    await dialog.getByText('does not match the schema at data.total').waitFor();
+    expect(await dialog.locator('[class*=marked]').allTextContents()).toEqual([expect.stringContaining('total')]);
+    expect(await findBarriers(page)).toEqual([]);
     expect(complaints).toEqual([]);
   });
 });
