@@ -2,10 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import process from 'node:process';
 
 /**
- * Flags that Node.js has to be started with; none of them can be set later. Semi-spaces of 64 MiB in place of 16 keep what lives
+ * Flags that Node.js has to be started with; none of them can be set later. Semi-spaces of 32 MiB in place of 16 keep what lives
  * for one attempt or one request out of the old generation, and source maps make stack traces name the sources.
  */
-export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=64', '--enable-source-maps'];
+export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=32', '--enable-source-maps'];
 
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 type StopSignal = (typeof STOP_SIGNALS)[number];
