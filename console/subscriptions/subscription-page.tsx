@@ -31,6 +31,7 @@ import { EmptyState, ObjectState } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import { Time, useNow } from '../ui/time.tsx';
 import { splitUrl, visibleLine } from '../ui/visible-text.ts';
+import { Breakdown } from './breakdown.tsx';
 import { DeliverMissed } from './deliver-missed.tsx';
 import { missedEventsWords, subscriptionWords as words } from './messages.ts';
 import { SecretsSection } from './secrets-section.tsx';
@@ -110,6 +111,7 @@ export function SubscriptionPage({ id }: { readonly id: string }) {
         ]}
       />
       <Statistics stats={subscription.stats} />
+      <Breakdown subscription={subscription} from={from} to={to} />
       <Section
         title={words.filter}
         hint={subscription.filter == null ? words.noFilter : words.filterHint}

@@ -342,6 +342,14 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('button', { name: 'Cancel delivery' }));
     await page.getByText('Cancelled', { exact: true }).first().waitFor();
     expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBe(1);
+    await press(page, page.getByRole('link', { name: new URL(busy.url).host }).first());
+    const groups = { 'By event type': 'busy', 'Failures by status code': '503', 'Failures by reason': 'HTTP status' };
+    for (const [title, name] of Object.entries(groups)) {
+      await page
+        .getByRole('region', { name: title })
+        .getByRole('row', { name: new RegExp(`^${name} 2`) })
+        .waitFor();
+    }
     expect(complaints).toEqual([]);
   });
 
