@@ -12,7 +12,7 @@ import type { Tracing } from '../lib/tracing.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { createMessageCount } from '../nats/metrics.ts';
 import type { NatsNames } from '../nats/names.ts';
-import { Batcher } from '../postgres/batcher.ts';
+import { Batcher, TEN_A_SECOND } from '../postgres/batcher.ts';
 import type { Database } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
@@ -64,8 +64,6 @@ const LARGE_BATCH = 100;
  * other events.
  */
 const LOOK_AHEAD = { maxEvents: 32_000, maxBytes: 32 * 1024 * 1024 } as const;
-/** Acks are sent together: each write to nats-server wakes it. Events that are redelivered after a crash are known. */
-const ACK_PACE = { intervalMs: 100, maxItems: 32 } as const;
 /** Milliseconds of parsing in one turn of the event loop. A large event alone takes some 20 ms. */
 const MAX_TURN_MS = 10;
 /** Age at which an event's ack deadline is extended. JetStream redelivers after 10 s. */
@@ -106,9 +104,10 @@ export class Dispatcher {
     this.#writer = new EventWriter(options.deliveries);
     this.#metrics = eventMetrics(options.metrics);
     this.#logRejected = createRejectionLog(options.log);
+    // Each write to nats-server wakes it. Events that are redelivered after a crash are known.
     this.#acks = new Batcher<JsMsg, void>({
       maxItems: BATCH.events,
-      pace: { ...ACK_PACE, isUrgent: () => this.#stopping.signal.aborted },
+      pace: { ...TEN_A_SECOND, isUrgent: () => this.#stopping.signal.aborted },
       write: (messages) => {
         for (const message of messages) message.ack();
         return Promise.resolve([]);

@@ -23,6 +23,9 @@ export type Pace = {
   readonly isUrgent: () => boolean;
 };
 
+/** The pace of results and acks: ADR 42. */
+export const TEN_A_SECOND = { intervalMs: 100, maxItems: 32 } as const;
+
 type Waiting<T, R> = {
   readonly item: T;
   readonly resolve: (answer: R) => void;

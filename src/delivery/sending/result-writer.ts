@@ -4,7 +4,7 @@ import type { Attempt } from '../../generated/prisma/client.ts';
 import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts';
 import { pause, whenAborted } from '../../lib/loop.ts';
 import { createIdSequence, idRange, uuid7Time } from '../../lib/uuid7.ts';
-import { Batcher, type Pace } from '../../postgres/batcher.ts';
+import { Batcher, type Pace, TEN_A_SECOND } from '../../postgres/batcher.ts';
 import { recordChanges } from '../../postgres/changes.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
 import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../../postgres/errors.ts';
@@ -52,11 +52,6 @@ export type NewResult = Omit<Result, 'attempt' | 'nextAttemptInMs'> & {
 type Item = { readonly result: NewResult; id: string | undefined };
 
 const MAX_BATCH = 500;
-/**
- * Nobody waits for the result of a success: at 200 events a second, batches take half of the CPU of Postgres that single results
- * take (ADR 42). The interval is also how many requests a crash repeats.
- */
-const PACE = { intervalMs: 100, maxItems: 32 } as const;
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 /** Intervals by which a lease is extended: one failed statement must not let another sender lease the delivery. */
 const LEASE_INTERVALS = 6;
@@ -81,7 +76,8 @@ export class ResultWriter {
     this.#options = options;
     this.#limits = { ...LIMITS, ...options.limits };
     this.#metrics = createAttemptMetrics(options.metrics, options.database.clock);
-    this.#together = this.#createLane(MAX_BATCH, { ...PACE, isUrgent: options.isUrgent });
+    // Nobody waits for the result of a success. A crash repeats the requests of one interval.
+    this.#together = this.#createLane(MAX_BATCH, { ...TEN_A_SECOND, isUrgent: options.isUrgent });
     this.#alone = this.#createLane(1);
   }
 
