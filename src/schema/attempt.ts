@@ -5,8 +5,8 @@ import { type Attempt, AttemptStatus } from '../generated/prisma/client.ts';
 import { isUuid, uuid7Time } from '../lib/uuid7.ts';
 import { knownFailureReason } from '../postgres/new-values.ts';
 import { builder } from './builder.ts';
-import { FailureReasonEnum } from './delivery.ts';
 import { PAYLOAD } from './event.ts';
+import { FailureReasonEnum } from './filters.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 

@@ -1,7 +1,7 @@
 import { countDeliveries, type DeliveryCounts, MAX_PER_STATUS } from '../delivery-log/counts.ts';
 import { readFilter } from '../delivery-log/filter-input.ts';
 import { builder } from './builder.ts';
-import { DeliveryFilterInput } from './delivery.ts';
+import { DeliveryFilterInput } from './filters.ts';
 
 export const DeliveryCountsType = builder.objectRef<DeliveryCounts>('DeliveryCounts').implement({
   description: 'The number of deliveries of each status.',

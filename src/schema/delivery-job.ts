@@ -15,7 +15,7 @@ import {
 } from '../replays/service.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
-import { DeliveryFilterInput } from './delivery.ts';
+import { DeliveryFilterInput } from './filters.ts';
 import { PAGE } from './page.ts';
 import { asRow, DRY_RUN, startJob } from './replay.ts';
 

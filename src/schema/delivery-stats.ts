@@ -19,7 +19,7 @@ import { InvalidInputError } from '../lib/errors.ts';
 import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
-import { DeliveryFilterInput } from './delivery.ts';
+import { DeliveryFilterInput } from './filters.ts';
 
 const StatsBucketEnum = builder.enumType('StatsBucket', {
   description: 'The width of the buckets of statistics. Buckets begin at whole minutes, hours and days in UTC.',

@@ -8,14 +8,9 @@ import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
 import { builder } from './builder.ts';
 import { ConsideredConnection, ConsideredEdge, ConsideredSubscription, considered } from './considered.ts';
 import type { Context } from './context.ts';
-import {
-  DeliveryConnection,
-  DeliveryType,
-  EventFilterInput,
-  RejectedEventFilterInput,
-  RejectionReasonEnum,
-} from './delivery.ts';
+import { DeliveryConnection, DeliveryType } from './delivery.ts';
 import { DeliveryCountsType } from './delivery-counts.ts';
+import { EventFilterInput, RejectedEventFilterInput, RejectionReasonEnum } from './filters.ts';
 import { PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 5] -- the signature of a Pothos resolver: query, parent, arguments, context, info */

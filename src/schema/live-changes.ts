@@ -6,8 +6,9 @@ import { checkFilter, readFilter, scopeEventFilter, scopeFilterToViewer } from '
 import type { Emission } from '../delivery-log/live-buffer.ts';
 import type { Delivery, RejectedEvent, WebhookSubscription } from '../generated/prisma/client.ts';
 import { builder } from './builder.ts';
-import { DeliveryFilterInput, DeliveryType, EventFilterInput, RejectedEventFilterInput } from './delivery.ts';
+import { DeliveryType } from './delivery.ts';
 import { EventType, RejectedEventType } from './event.ts';
+import { DeliveryFilterInput, EventFilterInput, RejectedEventFilterInput } from './filters.ts';
 import { readChangePosition } from './page.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 

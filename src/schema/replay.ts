@@ -25,8 +25,9 @@ import {
 } from '../replays/service.ts';
 import { builder } from './builder.ts';
 import type { Context } from './context.ts';
-import { DeliveryFilterInput, DeliveryType } from './delivery.ts';
+import { DeliveryType } from './delivery.ts';
 import { DeliveryCountsType } from './delivery-counts.ts';
+import { DeliveryFilterInput } from './filters.ts';
 import { PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */

@@ -32,7 +32,8 @@ import {
 import { AttemptConnection, AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { CircuitType } from './circuit.ts';
-import { DeliveryConnection, DeliveryFilterInput, DeliveryType, WebhookSubscriptionFilterInput } from './delivery.ts';
+import { DeliveryConnection, DeliveryType } from './delivery.ts';
+import { DeliveryFilterInput, WebhookSubscriptionFilterInput } from './filters.ts';
 import { LOG_PAGE, PAGE } from './page.ts';
 
 type Types = typeof builder.$inferSchemaTypes;
