@@ -16,7 +16,8 @@ export const paths = {
   catalogue: () => '/event-types',
   /** An entry of the catalogue; `path` is a path in the data of an event, such as `data.total`, whose rule in the schema is marked. */
   eventType: (name: string, path?: string) => withParams('/event-types', { type: name, path }),
-  rejectedEvents: () => '/rejected-events',
+  /** The list, with one of them open. */
+  rejectedEvents: (event?: string) => withParams('/rejected-events', { event }),
   jobs: () => '/jobs',
   job: (id: string) => `/jobs/${encodeURIComponent(id)}`,
   auditLog: (params: Record<string, string | undefined> = {}) => withParams('/audit-log', params),

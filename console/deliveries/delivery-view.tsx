@@ -1,10 +1,12 @@
 import type { ReactNode } from 'react';
+import { useQuery } from 'urql';
 import {
   type AttemptDetailsFragment,
   CancelDeliveryDocument,
   DeliveryDetailsDocument,
   type DeliveryDetailsQuery,
   RetryDeliveryDocument,
+  SelectedAttemptDocument,
   WatchDeliveriesDocument,
   WatchSubscriptionsDocument,
 } from '../generated/graphql.ts';
@@ -53,6 +55,7 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
     collectMs: 0,
   });
   const delivery = data?.delivery ?? undefined;
+  const selected = useSelectedAttempt(delivery, attemptId);
   if (delivery === undefined) {
     return (
       <>
@@ -68,7 +71,7 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
     );
   }
   const attempts = delivery.attempts.nodes;
-  const attempt = attempts.find((each) => each.id === attemptId) ?? attempts[0];
+  const attempt = selected ?? attempts[0];
   return (
     <div className={styles.view}>
       {heading(
@@ -86,6 +89,15 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
       </div>
     </div>
   );
+}
+
+/** A link can lead to an attempt that is older than those that were read with the delivery. */
+function useSelectedAttempt(delivery: DeliveryDetails | undefined, id: string | undefined) {
+  const known = delivery?.attempts.nodes.find((attempt) => attempt.id === id);
+  const isUnknown = delivery !== undefined && id !== undefined && known === undefined;
+  const [{ data }] = useQuery({ query: SelectedAttemptDocument, variables: { id: id ?? '' }, pause: !isUnknown });
+  const read = data?.attempt;
+  return known ?? (isUnknown && read?.id === id && read.deliveryId === delivery.id ? read : undefined);
 }
 
 /** The changes of a delivery, and of its subscription: a pause or an open circuit changes the reason of its wait. */

@@ -1,6 +1,12 @@
 import { useState } from 'react';
 import { useQuery } from 'urql';
-import { EventTypeListDocument, type EventTypeListQuery, ObservedEventTypesDocument } from '../generated/graphql.ts';
+import {
+  EventTypeDetailsDocument,
+  EventTypeListDocument,
+  type EventTypeListQuery,
+  type EventTypeRowFragment,
+  ObservedEventTypesDocument,
+} from '../generated/graphql.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
@@ -18,7 +24,7 @@ import { Link } from '../ui/link.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { Segments } from '../ui/segments.tsx';
-import { EmptyState } from '../ui/states.tsx';
+import { EmptyState, ObjectState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
@@ -108,7 +114,7 @@ export function EventTypesPage() {
   });
   // Undefined for a session of some subscriptions, which may not read it.
   const unlisted = observed?.observedEventTypes;
-  const open = pages.rows.find(({ name }) => name === params.get('type'));
+  const open = params.get('type');
   return (
     <>
       <PageTitle title={words.title}>
@@ -142,13 +148,15 @@ export function EventTypesPage() {
           empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
         />
       )}
-      {open !== undefined && edited === undefined && (
-        <EventTypeDetails
-          row={open}
-          violated={params.get('path')}
-          onClose={() => setParams({ type: undefined, path: undefined })}
-          onEdit={isAdmin ? () => setEdited({ name: open.name, entry: open }) : undefined}
-        />
+      {open !== null && edited === undefined && (
+        <Dialog title={visibleLine(open)} onClose={() => setParams({ type: undefined, path: undefined })}>
+          <EventTypeDetails
+            key={open}
+            name={open}
+            violated={params.get('path')}
+            onEdit={isAdmin ? (entry) => setEdited({ name: entry.name, entry }) : undefined}
+          />
+        </Dialog>
       )}
       {edited !== undefined && (
         <PutEventType
@@ -166,18 +174,30 @@ export function EventTypesPage() {
 }
 
 type DetailsProps = {
-  readonly row: Row;
+  readonly name: string;
   /** The path in the data at which a rejected event does not match the schema. */
   readonly violated: string | null;
-  readonly onClose: () => void;
   /** Undefined for those who cannot change the catalogue. */
-  readonly onEdit: (() => void) | undefined;
+  readonly onEdit: ((entry: EventTypeRowFragment) => void) | undefined;
 };
 
-function EventTypeDetails({ row, violated, onClose, onEdit }: DetailsProps) {
+/** Reads the entry by its name: a link can lead to one that is not on the pages of the list that were read. */
+function EventTypeDetails({ name, violated, onEdit }: DetailsProps) {
+  const [{ data, error, fetching }] = useQuery({
+    query: EventTypeDetailsDocument,
+    variables: { name, ...useTenantFilter() },
+  });
+  const row = data?.eventType;
+  if (row == null) {
+    return (
+      <ObjectState error={error} isLoading={fetching} title={words.notFound}>
+        {words.notFoundHint}
+      </ObjectState>
+    );
+  }
   const marked = new Set(violated === null ? [] : [placeInSchema(row.schema, violated)]);
   return (
-    <Dialog title={visibleLine(row.name)} onClose={onClose}>
+    <>
       {row.description !== '' && <p>{visibleText(row.description)}</p>}
       <Facts
         facts={[
@@ -194,8 +214,8 @@ function EventTypeDetails({ row, violated, onClose, onEdit }: DetailsProps) {
       )}
       <div className={styles.actions}>
         <Link to={paths.events({ type: row.name })}>{words.events}</Link>
-        {onEdit !== undefined && <Button onClick={onEdit}>{words.edit}</Button>}
+        {onEdit !== undefined && <Button onClick={() => onEdit(row)}>{words.edit}</Button>}
       </div>
-    </Dialog>
+    </>
   );
 }

@@ -14,6 +14,9 @@ export const catalogueWords = {
   anyData: 'any data',
   checked: 'checked',
   violated: (path: string) => `The rejected event does not match the schema at ${path}; its rule is marked.`,
+  notFound: 'This event type is not in the catalogue',
+  notFoundHint:
+    'Its events are delivered without a check of their data. Types that were used lately are under “Not listed”.',
   noSchema: 'Without a schema, any data is valid.',
   changed: 'Changed',
   subscriptions: 'Subscriptions',

@@ -21,7 +21,7 @@ import { useFailedPaths } from './use-failed-paths.ts';
 const columns = messages.columns;
 
 export type EventDetails = NonNullable<EventDetailsQuery['event']>;
-type Considered = NonNullable<ConsideredPageQuery['event']>['considered']['nodes'][number];
+export type Considered = NonNullable<ConsideredPageQuery['event']>['considered']['nodes'][number];
 
 type ConsideredProps = {
   readonly event: EventDetails;

@@ -1,3 +1,4 @@
+import { useQuery } from 'urql';
 import { erasuresWords } from '../erasures/messages.ts';
 import { RedactEvent } from '../erasures/redact-event.tsx';
 import {
@@ -5,6 +6,7 @@ import {
   type ConsideredPageQuery,
   EventDetailsDocument,
   type EventDetailsQuery,
+  MarkedSubscriptionDocument,
   WatchDeliveriesDocument,
 } from '../generated/graphql.ts';
 import { useWatchedQuery } from '../graphql/use-changes.ts';
@@ -27,7 +29,7 @@ import { Table } from '../ui/table.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { splitUrl, visibleLine } from '../ui/visible-text.ts';
-import { ConsideredSection, type EventDetails } from './considered-section.tsx';
+import { type Considered, ConsideredSection, type EventDetails } from './considered-section.tsx';
 import { EventData } from './event-data.tsx';
 import styles from './event-page.module.css';
 import { eventWords as words } from './messages.ts';
@@ -80,11 +82,8 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
     variables: { id: event.id, tenant: event.tenant },
     pageOf: consideredOf,
   });
-  const filtered = considered.rows.filter(
-    ({ result, subscription: { filter } }) => result === 'FILTER_FALSE' && filter != null,
-  );
-  const marked = filtered.find(({ subscription }) => subscription.id === params.get('marked')) ?? filtered[0];
-  const failed = useFailedPaths(event, marked?.subscription.filter);
+  const marked = useMarked(considered.rows, params.get('marked'));
+  const failed = useFailedPaths(event, marked?.filter);
   return (
     <>
       <PageTitle title={visibleLine(event.type)}>
@@ -105,7 +104,7 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
         <ConsideredSection
           event={event}
           considered={considered}
-          markedId={marked?.subscription.id}
+          markedId={marked?.id}
           onMark={(subscriptionId) => setParams({ marked: subscriptionId })}
           onDelivered={() => {
             considered.refresh();
@@ -119,13 +118,26 @@ function Event({ event, onChange }: { readonly event: EventDetails; readonly onC
           hint={
             marked === undefined || failed?.matches !== false
               ? undefined
-              : words.marked(splitUrl(marked.subscription.url)?.host ?? visibleLine(marked.subscription.url))
+              : words.marked(splitUrl(marked.url)?.host ?? visibleLine(marked.url))
           }
         />
         <DeliveriesSection event={event} />
       </div>
     </>
   );
+}
+
+/** The subscription whose filter is marked in the data: the chosen one, which can be beyond the rows that were read, or the first. */
+function useMarked(rows: readonly Considered[], chosenId: string | null) {
+  const filtered = rows
+    .filter(({ result, subscription: { filter } }) => result === 'FILTER_FALSE' && filter != null)
+    .map(({ subscription }) => subscription);
+  const known = filtered.find(({ id }) => id === chosenId);
+  const isUnknown = chosenId !== null && known === undefined;
+  const variables = { id: chosenId ?? '' };
+  const [{ data }] = useQuery({ query: MarkedSubscriptionDocument, variables, pause: !isUnknown });
+  const read = data?.webhookSubscription;
+  return known ?? (isUnknown && read?.id === chosenId ? read : filtered[0]);
 }
 
 /** Without an event, which retention may have deleted meanwhile, an empty page. */

@@ -1,6 +1,9 @@
 export const rejectedEventsWords = {
   title: 'Rejected events',
+  one: 'Rejected event',
   label: 'Rejected events, newest first',
+  notFound: 'There is no rejected event with this id',
+  notFoundHint: 'It belongs to another tenant, or is no longer kept.',
   all: 'All reasons',
   subject: 'Subject',
   message: 'Message',

@@ -1,5 +1,6 @@
-import { useState } from 'react';
+import { useQuery } from 'urql';
 import {
+  RejectedEventDetailsDocument,
   RejectedEventListDocument,
   type RejectedRowFragment,
   RejectedRowsDocument,
@@ -19,7 +20,7 @@ import type { Column } from '../ui/grid.tsx';
 import { Link } from '../ui/link.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
-import { EmptyState } from '../ui/states.tsx';
+import { EmptyState, ObjectState } from '../ui/states.tsx';
 import { TextBlock } from '../ui/text-block.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
 import { liveRows, usePages } from '../ui/use-pages.ts';
@@ -66,11 +67,11 @@ const COLUMNS: readonly Column<RejectedRowFragment>[] = [
   },
 ];
 
-/** Published messages that were no events, newest first. */
+/** Published messages that were no events, newest first; the address has the reason and the open one. */
 export function RejectedEventsPage() {
   const [params, setParams] = useUrlParams();
-  const [open, setOpen] = useState<RejectedRowFragment>();
   const reason = readReason(params.get('reason'));
+  const open = params.get('event');
   const filter = { ...useTenantFilter(params.get('tenant')), ...(reason !== undefined && { reasons: [reason] }) };
   const pages = usePages({
     query: RejectedEventListDocument,
@@ -103,11 +104,42 @@ export function RejectedEventsPage() {
         columns={COLUMNS}
         pages={pages}
         rowKey={({ id }) => id}
-        onOpen={setOpen}
+        onOpen={({ id }) => setParams({ event: id })}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
-      {open !== undefined && <RejectedEvent event={open} onClose={() => setOpen(undefined)} />}
+      {open !== null && (
+        <OpenEvent
+          key={open}
+          id={open}
+          row={pages.rows.find(({ id }) => id === open)}
+          onClose={() => setParams({ event: undefined })}
+        />
+      )}
     </>
+  );
+}
+
+type OpenEventProps = {
+  readonly id: string;
+  /** Undefined if it is not on the pages of the list that were read. */
+  readonly row: RejectedRowFragment | undefined;
+  readonly onClose: () => void;
+};
+
+function OpenEvent({ id, row, onClose }: OpenEventProps) {
+  const [{ data, error, fetching }] = useQuery({
+    query: RejectedEventDetailsDocument,
+    variables: { id },
+    pause: row !== undefined,
+  });
+  const event = row ?? data?.search.rejectedEvent ?? undefined;
+  if (event !== undefined) return <RejectedEvent event={event} onClose={onClose} />;
+  return (
+    <Dialog title={words.one} onClose={onClose}>
+      <ObjectState error={error} isLoading={fetching} title={words.notFound}>
+        {words.notFoundHint}
+      </ObjectState>
+    </Dialog>
   );
 }
 

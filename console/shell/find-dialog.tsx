@@ -49,9 +49,9 @@ function Find({ onFound }: { readonly onFound: () => void }) {
       />
       <div className={styles.results} aria-live="polite">
         <ul>
-          {found.map(({ kind, to, name }) => (
+          {found.map(({ kind, to, name, isForEveryTenant }) => (
             <li key={to} onClick={onFound}>
-              <Link to={to}>
+              <Link to={to} isForEveryTenant={isForEveryTenant === true}>
                 <span>{kind}</span>
                 <code>{visibleLine(name)}</code>
               </Link>
@@ -77,7 +77,12 @@ function Nothing({ onLeave }: { readonly onLeave: () => void }) {
   );
 }
 
-type Found = { readonly kind: string; readonly to: string; readonly name: string };
+type Found = {
+  readonly kind: string;
+  readonly to: string;
+  readonly name: string;
+  readonly isForEveryTenant?: boolean;
+};
 
 function resultsOf(result: FindQuery['search']): Found[] {
   const { find } = messages;
@@ -97,8 +102,17 @@ function resultsOf(result: FindQuery['search']): Found[] {
     event != null && { kind: find.event, to: paths.event(event.tenant, event.id), name: `${event.type} ${event.id}` },
     eventType != null && { kind: find.eventType, to: paths.eventType(eventType.name), name: eventType.name },
     replay != null && { kind: find.replay, to: paths.replay(replay.id), name: replay.id },
-    rejectedEvent != null && { kind: find.rejectedEvent, to: paths.rejectedEvents(), name: rejectedEvent.message },
-    tenant != null && { kind: find.tenant, to: paths.subscriptions({ tenant: tenant.name }), name: tenant.name },
+    rejectedEvent != null && {
+      kind: find.rejectedEvent,
+      to: paths.rejectedEvents(rejectedEvent.id),
+      name: rejectedEvent.message,
+    },
+    tenant != null && {
+      kind: find.tenant,
+      to: paths.subscriptions({ tenant: tenant.name }),
+      name: tenant.name,
+      isForEveryTenant: true,
+    },
   ];
   return found.filter((each) => each !== false);
 }

@@ -793,4 +793,45 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(await findBarriers(page)).toEqual([]);
     expect(complaints).toEqual([]);
   });
+
+  test('a link opens its object, however many rows of the list come before it', async (context) => {
+    const nextId = createIdSequence();
+    const ids = Array.from({ length: 121 }, () => nextId(Date.now()));
+    const [oldest = ''] = ids;
+    await scene.query(
+      `INSERT INTO event_types (name, description) SELECT 'early.' || n, '' FROM generate_series(1, 120) AS series (n)
+       UNION ALL SELECT 'zebra', 'The last of many'`,
+    );
+    await scene.query(
+      `INSERT INTO rejected_events (id, tenant, subject, reason, message, size_bytes)
+       SELECT id, 'links', 'events', 'OTHER', 'message ' || place, 2 FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
+      [ids],
+    );
+    const [attempt] = await scene.query<{ id: string }>('SELECT id FROM attempts WHERE delivery_id = $1', [
+      delivery.id,
+    ]);
+    await scene.query(
+      `INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, status_code,
+         response_time_ms, started_at, url, request_headers, payload_size_bytes)
+       SELECT id, $1, $2, 'acme', 'order.paid', place + 1, 'SUCCESS', 200, 1, now(), 'x', '{}', 2
+       FROM unnest($3::uuid[]) WITH ORDINALITY AS a (id, place)`,
+      [delivery.id, subscriptionId, ids.slice(0, 60)],
+    );
+    const { page, complaints } = await open(context, '/event-types?type=zebra');
+    const find = async (text: string, name: RegExp) => {
+      await page.keyboard.press('ControlOrMeta+k');
+      await page.keyboard.type(text);
+      await press(page, page.getByRole('dialog').getByRole('link', { name }));
+    };
+    await page.getByRole('dialog', { name: 'zebra' }).getByText('The last of many').waitFor();
+    await goTo(page, `${scene.app.url}/console/as/globex/deliveries/${delivery.id}?attempt=${attempt?.id ?? ''}`);
+    await page.getByText('HTTP 400').waitFor();
+    await find(oldest, /message 1$/);
+    await page.getByRole('dialog', { name: 'Other reason' }).getByText('message 1', { exact: true }).waitFor();
+    await page.keyboard.press('Escape');
+    await find('acme', /acme$/);
+    await page.getByRole('gridcell').getByText('user.created').waitFor();
+    expect(page.url()).toBe(`${scene.app.url}/console/subscriptions?tenant=acme`);
+    expect(complaints).toEqual([]);
+  });
 });
