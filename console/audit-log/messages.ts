@@ -25,6 +25,8 @@ export const AUDITED_MUTATIONS = [
   'cancelDelivery',
   'cancelDeliveryJob',
   'cancelReplay',
+  'changeDeliveryJobRate',
+  'changeReplayRate',
   'createApiKey',
   'createConsoleSession',
   'createPortalSession',

@@ -1,6 +1,7 @@
 import { useQuery, useSubscription } from 'urql';
 import {
   CancelJobDocument,
+  ChangeJobRateDocument,
   JobChangesDocument,
   JobDetailsDocument,
   type JobRowFragment,
@@ -8,6 +9,7 @@ import {
 import { useAction } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
+import { ChangeRate } from '../replays/change-rate.tsx';
 import { JobProgress } from '../replays/job-progress.tsx';
 import { replaysWords } from '../replays/messages.ts';
 import { PageTitle } from '../shell/layout.tsx';
@@ -45,13 +47,21 @@ function Job({ job }: { readonly job: JobRowFragment }) {
   // Each change is written into the cache, which the query of the page reads.
   useSubscription({ query: JobChangesDocument, variables: { id: job.id }, pause: !isRunning });
   const cancel = useAction(CancelJobDocument, (data) => data.cancelDeliveryJob);
+  const changeRate = useAction(ChangeJobRateDocument, (data) => data.changeDeliveryJobRate);
   return (
     <>
       <PageTitle title={words.one[job.kind]}>
         {canWrite && isRunning && (
-          <Button kind="danger" disabled={cancel.isRunning} onClick={() => void cancel.run({ id: job.id })}>
-            {words.cancel}
-          </Button>
+          <>
+            <ChangeRate
+              rate={job.ratePerSecond}
+              action={changeRate}
+              run={(ratePerSecond) => changeRate.run({ id: job.id, ratePerSecond })}
+            />
+            <Button kind="danger" disabled={cancel.isRunning} onClick={() => void cancel.run({ id: job.id })}>
+              {words.cancel}
+            </Button>
+          </>
         )}
       </PageTitle>
       <FailureMessage failure={cancel.failure} />

@@ -23,6 +23,8 @@ export const replaysWords = {
   all: 'All',
   rate: 'Deliveries a second',
   perSecond: (rate: number) => `${count(rate)} a second`,
+  changeRate: 'Change the rate',
+  changeRateHint: 'From 1 to 1,000. The new rate applies within about a second.',
   started: 'Started',
   cancel: 'Cancel replay',
   start: 'Start a replay',

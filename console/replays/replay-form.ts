@@ -27,10 +27,10 @@ export function readReplayForm(
   const types = form.types.split(/[\s,]+/).filter((type) => type !== '');
   const statuses = Object.values(DeliveryStatus).filter((status) => status === form.status);
   const subscription = form.subscription.trim();
-  const isRate = /^\d{1,9}$/.test(form.rate.trim());
+  const { ratePerSecond, problems } = readRate(form.rate);
   return {
     input: {
-      ratePerSecond: Number(form.rate),
+      ratePerSecond,
       filter: {
         from: new Date(nowMs - Number(form.hours) * 3_600_000).toISOString(),
         // Deliveries that are created from now on are not meant.
@@ -41,6 +41,17 @@ export function readReplayForm(
         ...(subscription !== '' && { subscriptionIds: [subscription] }),
       },
     },
-    problems: isRate ? [] : [{ path: 'ratePerSecond', message: subscriptionFormWords.notANumber }],
+    problems,
+  };
+}
+
+type Rate = { readonly ratePerSecond: number; readonly problems: readonly InputProblem[] };
+
+/** The rate that was typed; the server knows its limits. */
+export function readRate(text: string): Rate {
+  const isNumber = /^\d{1,9}$/.test(text.trim());
+  return {
+    ratePerSecond: Number(text),
+    problems: isNumber ? [] : [{ path: 'ratePerSecond', message: subscriptionFormWords.notANumber }],
   };
 }

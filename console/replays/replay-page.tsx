@@ -1,6 +1,7 @@
 import { useSubscription } from 'urql';
 import {
   CancelReplayDocument,
+  ChangeReplayRateDocument,
   type DeliveryStatus,
   ReplayChangesDocument,
   ReplayDetailsDocument,
@@ -22,6 +23,7 @@ import { DELIVERY_TONES, Mark, ReplayOutcome } from '../ui/outcome.tsx';
 import { ObjectState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { visibleLine } from '../ui/visible-text.ts';
+import { ChangeRate } from './change-rate.tsx';
 import { JobProgress } from './job-progress.tsx';
 import { skippedInWords, replaysWords as words } from './messages.ts';
 
@@ -67,14 +69,22 @@ function Replay({ replay }: { readonly replay: ReplayDetails }) {
   // Each change is written into the cache, which the query of the page reads.
   useSubscription({ query: ReplayChangesDocument, variables: { id: replay.id }, pause: !isRunning });
   const cancel = useAction(CancelReplayDocument, (data) => data.cancelReplay);
+  const changeRate = useAction(ChangeReplayRateDocument, (data) => data.changeReplayRate);
   const done = replay.replayedCount + replay.skippedCount;
   return (
     <>
       <PageTitle title={words.one}>
         {canWrite && isRunning && (
-          <Button kind="danger" disabled={cancel.isRunning} onClick={() => void cancel.run({ id: replay.id })}>
-            {words.cancel}
-          </Button>
+          <>
+            <ChangeRate
+              rate={replay.ratePerSecond}
+              action={changeRate}
+              run={(ratePerSecond) => changeRate.run({ id: replay.id, ratePerSecond })}
+            />
+            <Button kind="danger" disabled={cancel.isRunning} onClick={() => void cancel.run({ id: replay.id })}>
+              {words.cancel}
+            </Button>
+          </>
         )}
       </PageTitle>
       <FailureMessage failure={cancel.failure} />

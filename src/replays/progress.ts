@@ -129,5 +129,6 @@ async function take(watch: Watch): Promise<Replay | undefined> {
 }
 
 function hasChanged(replay: Replay, before: Replay | undefined): boolean {
-  return (['status', 'replayedCount', 'skippedCount'] as const).some((field) => replay[field] !== before?.[field]);
+  const fields = ['status', 'replayedCount', 'skippedCount', 'ratePerSecond'] as const;
+  return fields.some((field) => replay[field] !== before?.[field]);
 }

@@ -1,6 +1,6 @@
 import type { Prisma, Replay } from '../generated/prisma/client.ts';
 import type { ReplayKind, ReplayStatus } from '../generated/prisma/enums.ts';
-import { DomainError, type InputProblem, NotFoundError } from '../lib/errors.ts';
+import { DomainError, type InputProblem, InvalidInputError, NotFoundError } from '../lib/errors.ts';
 import { isUuid, uuid7 } from '../lib/uuid7.ts';
 import { changeWithPrisma, type Database, inPrismaTransaction, type Queryable } from '../postgres/client.ts';
 import { readClock } from '../postgres/connection.ts';
@@ -76,10 +76,9 @@ type ReplayKey = {
 /** Stops a replay; deliveries that it has created are still sent. Throws NotFoundError or ReplayNotRunningError. */
 export async function cancelReplay(
   database: Pick<Database, 'prisma' | 'clock' | 'recorder'>,
-  { id, tenant, kinds = ['REPLAY'] }: ReplayKey,
+  key: ReplayKey,
 ): Promise<Replay> {
-  if (!isUuid(id)) throw new NotFoundError('replay');
-  const where = { id, kind: { in: [...kinds] }, ...(tenant !== undefined && { tenant }) };
+  const where = whereIs(key);
   return changeWithPrisma(database, async (transaction) => {
     // Waits for the lock of a batch in progress, so that its deliveries are counted.
     await transaction.replay.updateMany({
@@ -91,6 +90,34 @@ export async function cancelReplay(
     if (replay.status !== 'CANCELLED') throw new ReplayNotRunningError(replay.status);
     return replay;
   });
+}
+
+/**
+ * Changes the rate of a running replay from its next batch on; a batch takes at most about a second. Throws
+ * InvalidInputError, NotFoundError or ReplayNotRunningError.
+ */
+export async function changeReplayRate(
+  database: Pick<Database, 'prisma' | 'recorder'>,
+  { ratePerSecond, ...key }: ReplayKey & { readonly ratePerSecond: number },
+): Promise<Replay> {
+  const problems = problemsOfRate(ratePerSecond);
+  if (problems.length > 0) throw new InvalidInputError(problems);
+  const where = whereIs(key);
+  return changeWithPrisma(database, async (transaction) => {
+    const { count: changed } = await transaction.replay.updateMany({
+      where: { ...where, status: 'RUNNING' },
+      data: { ratePerSecond },
+    });
+    const replay = await transaction.replay.findFirst({ where });
+    if (replay === null) throw new NotFoundError('replay');
+    if (changed === 0) throw new ReplayNotRunningError(replay.status);
+    return replay;
+  });
+}
+
+function whereIs({ id, tenant, kinds = ['REPLAY'] }: ReplayKey) {
+  if (!isUuid(id)) throw new NotFoundError('replay');
+  return { id, kind: { in: [...kinds] }, ...(tenant !== undefined && { tenant }) };
 }
 
 type Counts = Pick<Replay, 'deliveryCount'> &

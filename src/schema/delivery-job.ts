@@ -8,6 +8,7 @@ import { pageOf } from '../postgres/keyset.ts';
 import { watchReplay } from '../replays/progress.ts';
 import {
   cancelReplay,
+  changeReplayRate,
   ReplayNotRunningError,
   ReplayTooLargeError,
   type StartedReplay,
@@ -17,7 +18,7 @@ import { builder } from './builder.ts';
 import type { Context } from './context.ts';
 import { DeliveryFilterInput } from './filters.ts';
 import { PAGE } from './page.ts';
-import { asRow, DRY_RUN, startJob } from './replay.ts';
+import { asRow, DRY_RUN, NEW_RATE, startJob } from './replay.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
@@ -163,6 +164,7 @@ const STARTED = 'The job was started, or a dry run has counted its deliveries.';
 const RetryPayload = payload('RetryDeliveriesPayload', STARTED);
 const CancelPayload = payload('CancelDeliveriesPayload', STARTED);
 const CancelJobPayload = payload('CancelDeliveryJobPayload', 'The job changes no more deliveries.');
+const RatePayload = payload('ChangeDeliveryJobRatePayload', 'The job has the new rate.');
 
 const INPUT = 'The deliveries and the rate.';
 
@@ -196,6 +198,16 @@ builder.mutationFields((t) => ({
     errors: { types: [NotFoundError, ReplayNotRunningError] },
     resolve: async (_root, { id }, { services, viewer }) => ({
       job: await cancelReplay(services.database, { id, tenant: tenantScope(viewer), kinds: KINDS }),
+    }),
+  }),
+  changeDeliveryJobRate: t.field({
+    type: RatePayload,
+    audit: 'DeliveryJob',
+    description: 'Changes the rate of a running job on deliveries, effective within about a second.',
+    args: { id: t.arg.id(ID), ratePerSecond: t.arg.int(NEW_RATE) },
+    errors: { types: [NotFoundError, InvalidInputError, ReplayNotRunningError] },
+    resolve: async (_root, args, { services, viewer }) => ({
+      job: await changeReplayRate(services.database, { ...args, tenant: tenantScope(viewer), kinds: KINDS }),
     }),
   }),
 }));

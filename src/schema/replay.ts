@@ -16,6 +16,7 @@ import { NEWEST_FIRST, pageOf } from '../postgres/keyset.ts';
 import { watchReplay } from '../replays/progress.ts';
 import {
   cancelReplay,
+  changeReplayRate,
   problemsOfRate,
   ReplayNotRunningError,
   ReplayTooLargeError,
@@ -173,6 +174,9 @@ builder.queryFields((t) => ({
 
 const DEFAULT_RATE = 50;
 
+/** The argument of the mutations that change the rate of a job. */
+export const NEW_RATE = { required: true, description: 'The new rate, from 1 to 1000.' } as const;
+
 export const DRY_RUN =
   'Whether deliveries are only counted. The answer is then not stored: its `id` finds nothing, and the audit log has no entry.';
 
@@ -195,6 +199,7 @@ const StartInput = builder.inputType('StartReplayInput', {
 
 const StartPayload = payload('StartReplayPayload', 'The replay was started, or a dry run has counted its deliveries.');
 const CancelPayload = payload('CancelReplayPayload', 'The replay creates no more deliveries.');
+const RatePayload = payload('ChangeReplayRatePayload', 'The replay has the new rate.');
 
 builder.mutationFields((t) => ({
   startReplay: t.field({
@@ -219,6 +224,19 @@ builder.mutationFields((t) => ({
     errors: { types: [NotFoundError, ReplayNotRunningError] },
     resolve: async (_root, { id }, { services, viewer }) => ({
       replay: await cancelReplay(services.database, { id, tenant: tenantScope(viewer) }),
+    }),
+  }),
+  changeReplayRate: t.field({
+    audit: 'Replay',
+    type: RatePayload,
+    description: 'Changes the rate of a running replay, effective within about a second.',
+    args: {
+      id: t.arg.id({ required: true, description: 'The id of the replay.' }),
+      ratePerSecond: t.arg.int(NEW_RATE),
+    },
+    errors: { types: [NotFoundError, InvalidInputError, ReplayNotRunningError] },
+    resolve: async (_root, args, { services, viewer }) => ({
+      replay: await changeReplayRate(services.database, { ...args, tenant: tenantScope(viewer) }),
     }),
   }),
 }));

@@ -513,7 +513,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     return row?.id ?? '';
   }
 
-  test('with the keyboard alone: a job is stopped, another one ends, the audit log names the change, an event is redacted, a tenant erased', async (context) => {
+  test('with the keyboard alone: a job gets another rate and is stopped, another one ends, the audit log names the change, an event is redacted, a tenant erased', async (context) => {
     const { id } = await scene.app.subscribe({ url: `${receiver.url}/bulk`, tenant: 'bulk', eventTypes: ['*'] });
     await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
     const ids = Array.from({ length: 40 }, (_, index) => `bulk-${index}`);
@@ -529,7 +529,19 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       await press(page, dialog.getByRole('button', { name: /^Cancel \d+ deliveries$/ }));
       await page.getByRole('heading', { name: 'Cancellation of deliveries' }).waitFor();
     };
+    const changeRate = async (rate: string) => {
+      await press(page, page.getByRole('button', { name: 'Change the rate' }));
+      await page.keyboard.press('ControlOrMeta+a');
+      await page.keyboard.type(rate);
+      await page.keyboard.press('Enter');
+    };
     await cancelAtRate('1');
+    await changeRate('0');
+    await context.expect.poll(() => page.evaluate(FIELDS_WITH_PROBLEMS)).toEqual(['Deliveries a second']);
+    expect(await findBarriers(page)).toEqual([]);
+    await page.keyboard.press('Escape');
+    await changeRate('2');
+    await page.getByText('2 a second').waitFor();
     await press(page, page.getByRole('button', { name: 'Stop the job' }));
     await page.getByRole('button', { name: 'Stop the job' }).waitFor({ state: 'detached' });
     expect(await scene.countDeliveries(`status = 'CANCELLED' AND subscription_id = $1`, [id])).toBeLessThan(ids.length);
@@ -538,6 +550,15 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('Completed').waitFor();
     await scene.waitForDeliveries(ids.length, `status = 'CANCELLED' AND subscription_id = '${id}'`);
     expect(await findBarriers(page)).toEqual([]);
+    const { startReplay } = await scene.app.graphql<{ startReplay: { replay: { id: string } } }>(
+      `mutation { startReplay(input: { filter: { tenant: "bulk" }, ratePerSecond: 1 }) {
+         ... on StartReplayPayload { replay { id } } } }`,
+    );
+    await goTo(page, `${scene.app.url}/console/as/bulk/replays/${startReplay.replay.id}`);
+    await page.getByText('1 a second').waitFor();
+    await changeRate('500');
+    await page.getByText('500 a second').waitFor();
+    await page.getByText('Completed').waitFor();
     await press(page, page.getByRole('link', { name: 'Audit log' }));
     await page.getByRole('gridcell', { name: 'cancelDeliveries' }).first().waitFor();
     await tabTo(page, page.getByLabel('Mutation', { exact: true }));

@@ -147,6 +147,34 @@ test('jobs change the deliveries of some events, or those that wait for some rea
   expect(deliveryJob).toMatchObject({ filter: { tenant: 'acme', eventIds: [named, 'unknown'] } });
 });
 
+test('a running job gets another rate, which is recorded, and an ended one does not', async () => {
+  await seed({ status: 'PENDING', count: 60, type: 'cancel.faster' });
+  const { id } = await start(
+    'cancelDeliveries',
+    'filter: { tenant: "acme", eventTypes: ["cancel.faster"] }, ratePerSecond: 1',
+  );
+  const changeRate = async (rate: number) => {
+    const fields = `__typename ... on ChangeDeliveryJobRatePayload { job { ratePerSecond } } ... on InputError { problems { path } }`;
+    const query = `mutation { changeDeliveryJobRate(id: "${id}", ratePerSecond: ${rate}) { ${fields} } }`;
+    return (await app.graphql(query))['changeDeliveryJobRate'];
+  };
+  const ofReplay = `mutation { changeReplayRate(id: "${id}", ratePerSecond: 500) { __typename } }`;
+  expect(await app.graphql(ofReplay)).toEqual({ changeReplayRate: { __typename: 'NotFoundError' } });
+  for (const rate of [0, 1_001]) {
+    const refused = { __typename: 'InvalidInputError', problems: [{ path: 'ratePerSecond' }] };
+    expect(await changeRate(rate)).toEqual(refused);
+  }
+  const changed = { __typename: 'ChangeDeliveryJobRatePayload', job: { ratePerSecond: 500 } };
+  expect(await changeRate(500)).toEqual(changed);
+  // At the old rate it would take a minute.
+  expect(await ended(id)).toMatchObject({ status: 'COMPLETED', changedCount: 60 });
+  expect(await changeRate(5)).toEqual({ __typename: 'ReplayNotRunningError' });
+  const { auditLog } = await app.graphql(
+    `{ auditLog(filter: { mutations: ["changeDeliveryJobRate"], objectIds: ["${id}"] }) { nodes { before after } } }`,
+  );
+  expect(auditLog).toEqual({ nodes: [{ before: { ratePerSecond: 1 }, after: { ratePerSecond: 500 } }] });
+});
+
 test('a job that is cancelled changes no more, and is no replay', async () => {
   await seed({ status: 'PENDING', count: 50, type: 'cancel.slow' });
   const { id } = await start(

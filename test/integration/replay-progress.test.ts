@@ -103,7 +103,7 @@ describe('a watched replay in which nothing happens', () => {
       },
     });
     const iterator = watchReplay(new ReplayFeed(database, pino({ level: 'silent' })), { replay, stopping });
-    const update = (data: Partial<Pick<Replay, 'replayedCount'>>) =>
+    const update = (data: Partial<Pick<Replay, 'replayedCount' | 'ratePerSecond'>>) =>
       database.prisma.replay.update({ where: { id: replay.id }, data });
     return { replay, iterator, update, database };
   }
@@ -133,6 +133,8 @@ describe('a watched replay in which nothing happens', () => {
     const next = iterator.next();
     await update({ replayedCount: 1 });
     expect(await next).toEqual({ done: false, value: { ...replay, replayedCount: 1 } });
+    await update({ ratePerSecond: 7 });
+    expect(await iterator.next()).toMatchObject({ value: { replayedCount: 1, ratePerSecond: 7 } });
     await iterator.return?.();
   });
 

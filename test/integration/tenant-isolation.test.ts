@@ -156,6 +156,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.retryDeliveries': (x) => [`retryDeliveries(input: { filter: { tenant: "${x.tenant}" }, dryRun: true })`],
   'Mutation.cancelDeliveries': (x) => [`cancelDeliveries(input: { filter: { tenant: "${x.tenant}" }, dryRun: true })`],
   'Mutation.cancelDeliveryJob': (x) => [`cancelDeliveryJob(id: "${x.deliveryJobId}")`],
+  'Mutation.changeDeliveryJobRate': (x) => [`changeDeliveryJobRate(id: "${x.deliveryJobId}", ratePerSecond: 2)`],
   'Subscription.deliveryJobProgress': (x) => [`deliveryJobProgress(id: "${x.deliveryJobId}")`],
   'Query.erasure': (x) => [`erasure(id: "${x.replayId}")`],
   'Query.erasures': (x) => [`erasures(filter: { tenant: "${x.tenant}" })`, 'erasures'],
@@ -166,6 +167,7 @@ const CASES: Readonly<Record<string, Case>> = {
     `redactEvent(id: "${x.eventId}", tenant: "${x.tenant}")`,
   ],
   'Mutation.cancelReplay': (x) => [`cancelReplay(id: "${x.replayId}")`],
+  'Mutation.changeReplayRate': (x) => [`changeReplayRate(id: "${x.replayId}", ratePerSecond: 2)`],
   'Subscription.deliveryChanges': (x) => filters('deliveryChanges', x),
   'Subscription.subscriptionChanges': (x) => [
     `subscriptionChanges(filter: { tenant: "${x.tenant}" })`,
@@ -477,10 +479,10 @@ function reachableTypes(): Set<string> {
   return reached;
 }
 
-/** Without the cursor that was asked for, which an empty page may repeat, and without the present time. */
+/** Without the cursor that was asked for, which an empty page may repeat, and without the present time and ages. */
 function neutral({ status, text }: Answer): { readonly status: number; readonly text: string } {
   const asked = [...Object.values(theirs), ...Object.values(nobodys)].map((id) => cursorOf(id));
-  const withoutTime = text.replace(/"time":"[^"]*"/g, '');
+  const withoutTime = text.replace(/"time":"[^"]*"|\d+ s before/g, '');
   return { status, text: asked.reduce((rest, cursor) => rest.replaceAll(cursor, 'asked for'), withoutTime) };
 }
 

@@ -507,7 +507,8 @@ CREATE INDEX replays_tenant_id_idx ON replays (tenant, id);
 CREATE INDEX replays_running_idx ON replays (tenant) WHERE status = 'RUNNING';
 CREATE TRIGGER replay_started AFTER INSERT ON replays FOR EACH ROW EXECUTE FUNCTION job_changed();
 CREATE TRIGGER replay_changed AFTER UPDATE ON replays FOR EACH ROW WHEN (
-    (OLD.status, OLD.replayed_count, OLD.skipped_count) IS DISTINCT FROM (NEW.status, NEW.replayed_count, NEW.skipped_count)
+    (OLD.status, OLD.replayed_count, OLD.skipped_count, OLD.rate_per_second)
+      IS DISTINCT FROM (NEW.status, NEW.replayed_count, NEW.skipped_count, NEW.rate_per_second)
   )
   EXECUTE FUNCTION job_changed();
 
