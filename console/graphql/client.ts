@@ -16,7 +16,7 @@ export type Clients = {
 const NONE = () => null;
 const EMBEDDED = [
   'Circuit',
-  'SigningSecret',
+  'SigningSecretUsage',
   'DeliveryStats',
   'DeliveryStatsBucket',
   'ResponseTimes',

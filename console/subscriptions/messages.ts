@@ -129,9 +129,12 @@ export const missedEventsWords = {
 export const secretsWords = {
   title: 'Signing secrets',
   hint: 'Each request is signed with all of them.',
+  hintOfSeveral:
+    'Each request is signed with all of them, so a success does not show with which of them the receiver verified it.',
   current: 'Current',
   overlap: 'Signs as well',
   ends: 'Ends in',
+  usage: 'Attempts signed with it',
   expire: 'End now',
   expireTitle: 'End the overlap',
   expireHint: 'Requests are no longer signed with this secret. A receiver that still verifies with it rejects them.',
@@ -146,6 +149,16 @@ export const secretsWords = {
     ({ 0: 'no time: they stop at once', 3600: '1 hour', 86400: '24 hours', 604800: '7 days' })[seconds] ??
     `${seconds} s`,
 } as const;
+
+type Usage = { readonly attemptCount: number; readonly successCount: number; readonly isExact: boolean };
+
+/** How many of the attempts that a secret signed succeeded: "412 of the last 1,000 succeeded". */
+export function usageInWords({ attemptCount, successCount, isExact }: Usage): string {
+  if (attemptCount === 0) return 'None yet';
+  if (attemptCount === 1 && isExact) return successCount === 1 ? 'One, which succeeded' : 'One, which failed';
+  const part = successCount === attemptCount ? 'All' : successCount === 0 ? 'None' : count(successCount);
+  return `${part} of ${isExact ? '' : 'the last '}${count(attemptCount)} succeeded`;
+}
 
 export const sendTestWords = {
   title: 'Send a test event',

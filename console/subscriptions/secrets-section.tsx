@@ -1,5 +1,5 @@
 import { useState } from 'react';
-import { ExpireSecretDocument, RotateSecretDocument, type SubscriptionSettingsFragment } from '../generated/graphql.ts';
+import { ExpireSecretDocument, RotateSecretDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
@@ -14,18 +14,21 @@ import { Section } from '../ui/section.tsx';
 import { ShownOnce } from '../ui/shown-once.tsx';
 import { Table } from '../ui/table.tsx';
 import { Countdown, Time } from '../ui/time.tsx';
-import { secretsWords as words } from './messages.ts';
+import { subscriptionWords, usageInWords, secretsWords as words } from './messages.ts';
 import styles from './secrets-section.module.css';
+import type { SubscriptionDetails } from './subscription-page.tsx';
 
-/** The secrets that sign, each with the end of its overlap. */
-export function SecretsSection({ subscription }: { readonly subscription: SubscriptionSettingsFragment }) {
+type SecretsProps = { readonly subscription: Pick<SubscriptionDetails, 'id' | 'secrets'> };
+
+/** The secrets that sign, each with the outcomes of the requests that it signed and the end of its overlap. */
+export function SecretsSection({ subscription }: SecretsProps) {
   const { canWrite } = useViewer();
   const [isRotating, setRotating] = useState(false);
   const [expiring, setExpiring] = useState<string>();
   return (
     <Section
       title={words.title}
-      hint={words.hint}
+      hint={subscription.secrets.length > 1 ? words.hintOfSeveral : words.hint}
       actions={
         canWrite && (
           <Button icon="replay" onClick={() => setRotating(true)}>
@@ -36,7 +39,14 @@ export function SecretsSection({ subscription }: { readonly subscription: Subscr
     >
       <Table
         label={words.title}
-        head={[messages.columns.status, messages.columns.id, messages.columns.created, words.ends]}
+        head={[
+          messages.columns.status,
+          messages.columns.id,
+          messages.columns.created,
+          words.usage,
+          subscriptionWords.lastAttempt,
+          words.ends,
+        ]}
         rows={subscription.secrets.map((secret) => ({
           key: secret.id,
           cells: [
@@ -51,6 +61,8 @@ export function SecretsSection({ subscription }: { readonly subscription: Subscr
             ),
             <Id key="id" value={secret.id} length={24} />,
             <Time key="created" at={secret.createdAt} />,
+            usageInWords(secret.usage),
+            secret.usage.lastAttemptAt == null ? messages.none : <Time key="last" at={secret.usage.lastAttemptAt} />,
             secret.expiresAt == null ? (
               messages.none
             ) : (

@@ -1,6 +1,6 @@
 import { deactivationTime } from '../delivery/circuit/evaluate.ts';
 import { batched } from '../lib/batched.ts';
-import { uuid7Floor } from '../lib/uuid7.ts';
+import { leastChildId, uuid7Floor } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 import { type GroupStats, NO_STATS, planStats, readStats, type StatsBucket } from './stats.ts';
 
@@ -16,18 +16,28 @@ export type SubscriptionHealth = {
   readonly willDeactivateAt: Date | undefined;
 };
 
+/** The newest attempts that a signing secret signed, out of the newest MAX_SEARCHED of its webhook subscription. */
+export type SecretUsage = {
+  readonly attemptCount: number;
+  readonly successCount: number;
+  /** Whether it signed no older attempt. */
+  readonly isExact: boolean;
+  readonly lastAttemptAt: Date | null;
+};
+
 type Period = { readonly from: Date; readonly to: Date; readonly bucket: StatsBucket };
 
-/** Reads about subscriptions by their ids. The same requests made in one turn of the event loop are read with one statement. */
+/** Reads about subscriptions and secrets by their ids. The same requests made in one turn of the event loop are read with one statement. */
 export type SubscriptionFigures = {
   readonly health: (subscriptionId: string) => Promise<SubscriptionHealth>;
   readonly stats: (subscriptionId: string, period: Period) => Promise<GroupStats>;
+  readonly secretUsage: (secretId: string) => Promise<SecretUsage>;
 };
 
 /** Pending deliveries of one subscription that are counted. */
 export const MAX_PENDING = 1_000;
-/** Latest attempts that are searched for a success. An open circuit keeps the failures in a row few. */
-const MAX_SEARCHED = 1_000;
+/** Newest attempts of one subscription that are searched: for a success, because an open circuit keeps the failures in a row few, and for those that a secret signed. */
+export const MAX_SEARCHED = 1_000;
 /** Time for which an attempt that succeeded before the first failure can be logged after it: the longest attempt and its write. */
 const LOGGED_WITHIN_MS = 60_000;
 
@@ -37,7 +47,8 @@ export function createSubscriptionFigures({
 }: Pick<Database, 'readPool' | 'clock'>): SubscriptionFigures {
   const health = batched((ids) => readHealth(readPool, { ids, now: new Date(clock.now()) }));
   const stats = batched((ids, period: Period) => statsOf(readPool, { ids, period }));
-  return { health: (id) => health(id, null), stats };
+  const secretUsage = batched((ids) => readUsage(readPool, ids));
+  return { health: (id) => health(id, null), stats, secretUsage: (id) => secretUsage(id, null) };
 }
 
 type StateRow = Parameters<typeof deactivationTime>[0] & { readonly id: string };
@@ -98,6 +109,37 @@ const FIGURES = `
     ) AS searched
     WHERE failure_reason IS NULL LIMIT 1
   ) AS success ON true`;
+
+async function readUsage(db: Queryable, ids: readonly string[]): Promise<ReadonlyMap<string, SecretUsage>> {
+  const { rows } = await db.query<SecretUsage & { readonly id: string }>(USAGE, [
+    ids,
+    ids.map(leastChildId),
+    MAX_SEARCHED,
+  ]);
+  return new Map(rows.map(({ id, ...usage }) => [id, usage]));
+}
+
+// Attempts older than a secret are not read. The one beyond the limit shows whether there are older ones that it signed,
+// because a secret signs every request until it ends. Postgres does not know a limit that is a sub-select when it plans, and
+// assumes a part of the rows: with the number itself, it expects an average subscription to have fewer attempts, and reads and
+// sorts all of them.
+const USAGE = `
+  SELECT secret.id,
+    count(*) FILTER (WHERE is_signed AND place <= $3)::integer AS "attemptCount",
+    count(*) FILTER (WHERE is_signed AND place <= $3 AND failure_reason IS NULL)::integer AS "successCount",
+    count(*) FILTER (WHERE is_signed AND place > $3) = 0 AS "isExact",
+    max(started_at) FILTER (WHERE is_signed) AS "lastAttemptAt"
+  FROM unnest($1::uuid[], $2::uuid[]) AS secret (id, earliest)
+  LEFT JOIN signing_secrets s ON s.id = secret.id
+  LEFT JOIN LATERAL (
+    SELECT started_at, failure_reason, secret.id = ANY (signing_secret_ids) AS is_signed,
+      row_number() OVER (ORDER BY id DESC) AS place
+    FROM (
+      SELECT id, started_at, failure_reason, signing_secret_ids FROM attempts
+      WHERE subscription_id = s.subscription_id AND id >= secret.earliest ORDER BY id DESC LIMIT (SELECT $3::bigint + 1)
+    ) AS newest
+  ) AS attempt ON true
+  GROUP BY secret.id`;
 
 async function statsOf(
   db: Queryable,

@@ -1,9 +1,14 @@
 import { problemsOfStats, wholeBuckets } from '../delivery-log/stats.ts';
-import { MAX_PENDING, type SubscriptionHealth } from '../delivery-log/subscription-figures.ts';
+import {
+  MAX_PENDING,
+  MAX_SEARCHED,
+  type SecretUsage,
+  type SubscriptionHealth,
+} from '../delivery-log/subscription-figures.ts';
 import { InvalidInputError } from '../lib/errors.ts';
 import { builder } from './builder.ts';
 import { bucketArgument, bucketsOf, DeliveryStatsType, PERIOD_ARGUMENTS } from './delivery-stats.ts';
-import { WebhookSubscriptionType } from './webhook-subscription.ts';
+import { SigningSecretType, WebhookSubscriptionType } from './webhook-subscription.ts';
 
 const HealthType = builder.objectRef<SubscriptionHealth>('SubscriptionHealth').implement({
   description: "The present state of a webhook subscription's deliveries.",
@@ -39,6 +44,34 @@ const HealthType = builder.objectRef<SubscriptionHealth>('SubscriptionHealth').i
     }),
   }),
 });
+
+const UsageType = builder.objectRef<SecretUsage>('SigningSecretUsage').implement({
+  description:
+    'The attempts that a signing secret signed. Every valid secret signs each request, so a success does not show with which of them the receiver verified it.',
+  fields: (t) => ({
+    attemptCount: t.exposeInt('attemptCount', {
+      description: `The number of attempts that it signed, out of the newest ${MAX_SEARCHED.toLocaleString('en')} of the webhook subscription.`,
+    }),
+    successCount: t.exposeInt('successCount', { description: 'The number of these attempts that succeeded.' }),
+    isExact: t.exposeBoolean('isExact', {
+      description: 'Whether every attempt that it signed was counted. If not, there are older ones.',
+    }),
+    lastAttemptAt: t.expose('lastAttemptAt', {
+      type: 'DateTime',
+      nullable: true,
+      description: 'The start of the last attempt that it signed; null without any.',
+    }),
+  }),
+});
+
+builder.prismaObjectField(SigningSecretType, 'usage', (t) =>
+  t.field({
+    type: UsageType,
+    complexity: 100,
+    description: 'The newest attempts that it signed, and how many of them succeeded.',
+    resolve: ({ id }, _args, { subscriptionFigures }) => subscriptionFigures.secretUsage(id),
+  }),
+);
 
 /** Buckets of one subscription: a page can have 190 subscriptions with statistics. */
 const MAX_BUCKETS = 200;

@@ -40,7 +40,7 @@ type Types = typeof builder.$inferSchemaTypes;
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
-builder.prismaObject('SigningSecret', {
+export const SigningSecretType = builder.prismaObject('SigningSecret', {
   description: 'A secret that signs requests. It is shown only by the mutation that creates it.',
   fields: (t) => ({
     id: t.exposeID('id', { description: 'The id, which is not secret. Attempts have it in `signingSecretIds`.' }),

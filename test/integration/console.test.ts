@@ -636,6 +636,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.press('Escape');
     await press(page, page.getByRole('main').getByRole('link', { name: new URL(signed.url).host }));
     await page.getByText('Signs as well').waitFor();
+    await context.expect.poll(() => page.getByText('One, which succeeded').count()).toBe(2);
     await press(page, page.getByRole('button', { name: 'End now' }));
     await press(page, dialog.getByRole('button', { name: 'End now' }));
     await page.getByText('Signs as well').waitFor({ state: 'detached' });

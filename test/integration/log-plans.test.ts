@@ -79,6 +79,10 @@ beforeAll(async () => {
     `SELECT event_id AS id FROM events WHERE tenant = 'big' ORDER BY id OFFSET 5000 LIMIT 1`,
   );
   ids.event = events[0]?.id ?? '';
+  await pool.query(
+    `INSERT INTO signing_secrets (id, subscription_id, encrypted_secret) SELECT unnest($1::uuid[]), $2, 'sealed'`,
+    [[uuid7(NOW - DAYS * DAY_MS), uuid7(NOW - DAY_MS)], ids.big],
+  );
   api = await startApi(database.url);
   const logging = new PrismaClient({
     // Its sessions have the program's settings.
@@ -304,7 +308,7 @@ function nodesOf(plan: Plan): readonly Plan[] {
 }
 
 /** One row for each subscription, or at most 2,000: for a page of them, Postgres rightly scans these. */
-const SMALL_TABLES = ['subscription_states', 'event_types'];
+const SMALL_TABLES = ['subscription_states', 'event_types', 'signing_secrets'];
 
 /** Those of tables that had rows: of an empty partition there is nothing better. */
 function scannedTables(plan: Plan): string[] {
@@ -375,6 +379,8 @@ test.each([
   ['{ events(filter: { tenant: "big" }) { nodes { sizeBytes summary { success } } } }', 2],
   // Counts up to 1,000 deliveries of each of 50 subscriptions.
   ['{ webhookSubscriptions(filter: { tenant: "big" }) { nodes { health { pendingCount } } } }', 3],
+  // Searches the newest 1,000 attempts for each of two secrets.
+  ['{ webhookSubscriptions(filter: { tenant: "big" }) { nodes { secrets { usage { attemptCount } } } } }', 2],
   ['{ webhookSubscriptions(filter: { circuitStates: [OPEN] }) { nodes { id } } }', 2],
   ['{ webhookSubscriptions(filter: { failing: true }) { nodes { id } } }', 2],
   ['{ observedEventTypes }', 1],

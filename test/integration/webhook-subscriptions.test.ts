@@ -5,7 +5,16 @@ import type {
 } from '../../src/generated/graphql/graphql.ts';
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import { headersContext } from '../../src/subscriptions/secrets.ts';
-import { type Api, attemptOf, expectType, post, seedDelivery, startApi, storeAttempt } from './graphql-api.ts';
+import {
+  type Api,
+  attemptOf,
+  expectType,
+  post,
+  seedDelivery,
+  startApi,
+  storeAttempt,
+  storeAttempts,
+} from './graphql-api.ts';
 import {
   CREATE,
   DELETE,
@@ -452,6 +461,47 @@ describe('the health of a subscription', () => {
     const { data } = await post<Page>(api.graphql, JSON.stringify({ query, variables: { tenant: name } }));
     return Object.fromEntries((data?.webhookSubscriptions.nodes ?? []).map(({ id, health }) => [id, health]));
   }
+});
+
+test('a secret shows the newest attempts that it signed, out of a thousand, and how many of them succeeded', async () => {
+  const tenant = 'signing';
+  const { subscription } = await create({ tenant });
+  const { id: subscriptionId } = subscription;
+  const old = subscription.secrets[0]?.id ?? '';
+  const other = uuid7(Date.now());
+  await api.database.prisma.signingSecret.create({ data: { id: other, subscriptionId, encryptedSecret: 'sealed' } });
+  const delivery = { id: uuid7(Date.now()), subscriptionId, tenant, eventType: 'a' };
+  const firstMs = Date.now();
+  const at = (index: number) => new Date(firstMs + index);
+  const store = (from: number, to: number, values: (index: number) => Parameters<typeof attemptOf>[1]) =>
+    storeAttempts(
+      api.database,
+      Array.from({ length: to - from }, (_, index) =>
+        attemptOf(delivery, { startedAt: at(from + index), ...values(from + index) }),
+      ),
+    );
+  const usage = async () => {
+    const query = `{ webhookSubscription(id: "${subscriptionId}") { secrets { id usage {
+      attemptCount successCount isExact lastAttemptAt } } } }`;
+    type Data = { webhookSubscription: { secrets: { id: string; usage: object }[] } };
+    const { data } = await post<Data>(api.graphql, JSON.stringify({ query }));
+    return Object.fromEntries(data?.webhookSubscription.secrets.map((secret) => [secret.id, secret.usage]) ?? []);
+  };
+  const none = { attemptCount: 0, successCount: 0, isExact: true, lastAttemptAt: null };
+  expect(await usage()).toEqual({ [old]: none, [other]: none });
+  // Before the rotation one secret signed, and then both.
+  await store(0, 990, (index) => ({ signingSecretIds: [old], status: index < 5 ? 'FAILURE' : 'SUCCESS' }));
+  await store(990, 1_000, (index) => ({ signingSecretIds: [other, old], status: index % 2 ? 'FAILURE' : 'SUCCESS' }));
+  const last = { lastAttemptAt: at(999).toISOString(), isExact: true };
+  expect(await usage()).toEqual({
+    [old]: { attemptCount: 1_000, successCount: 990, ...last },
+    [other]: { attemptCount: 10, successCount: 5, ...last },
+  });
+  await store(1_000, 1_002, () => ({ signingSecretIds: [other] }));
+  expect(await usage()).toEqual({
+    [old]: { attemptCount: 998, successCount: 990, ...last, isExact: false },
+    [other]: { attemptCount: 12, successCount: 7, isExact: true, lastAttemptAt: at(1_001).toISOString() },
+  });
 });
 
 test('deliveries are counted by status', async () => {

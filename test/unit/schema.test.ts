@@ -227,7 +227,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     ...['lastSuccessAt: DateTime', 'willDeactivateAt: DateTime'],
   ],
   Circuit: ['state: CircuitState!', 'openedAt: DateTime', 'nextProbeAt: DateTime'],
-  SigningSecret: ['id: ID!', 'createdAt: DateTime!', 'expiresAt: DateTime'],
+  SigningSecret: ['id: ID!', 'createdAt: DateTime!', 'expiresAt: DateTime', 'usage: SigningSecretUsage!'],
+  SigningSecretUsage: ['attemptCount: Int!', 'successCount: Int!', 'isExact: Boolean!', 'lastAttemptAt: DateTime'],
   Delivery: [
     ...['id: ID!', 'tenant: String!', 'status: DeliveryStatus!', 'attemptCount: Int!', 'nextAttemptAt: DateTime'],
     ...['waitingFor: WaitReason', 'createdAt: DateTime!', 'completedAt: DateTime', 'event: Event'],
