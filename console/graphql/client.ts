@@ -32,6 +32,9 @@ const EMBEDDED = [
   'EventTypeTrial',
   'RejectedSample',
   'ReplaySkips',
+  'Server',
+  'ServerHealth',
+  'ServerHealthPart',
   'SignatureFailure',
   'VerifySignatureResult',
 ];

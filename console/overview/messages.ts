@@ -29,3 +29,19 @@ export const overviewWords = {
   rejected: 'Newest rejected events',
   allRejected: 'All rejected events',
 } as const;
+
+export const healthWords = {
+  title: 'Server',
+  works: 'All parts of the server work',
+  withProblems: 'The server works, with problems',
+  notReady: 'The server is not ready',
+  notKnown: 'The state of the server is not known',
+  noAnswer: 'It does not answer',
+  parts: { database: 'Postgres', nats: 'NATS', workers: 'Worker processes', start: 'Start' } as Readonly<
+    Record<string, string>
+  >,
+  broken: 'It does not work',
+  notNeeded: 'The process that answered works without it',
+  version: (version: string) => `Version ${version}, checked`,
+  checkAgain: 'Check again',
+} as const;

@@ -8,6 +8,7 @@ import {
 } from '../generated/graphql.ts';
 import { useStore } from '../graphql/store.ts';
 import { useWatchedQuery } from '../graphql/use-changes.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
 import { changeStream } from '../graphql/watch-changes.ts';
 import { PUBLISH_EXAMPLE } from '../live-log/publish-example.ts';
 import { messages } from '../messages.ts';
@@ -32,6 +33,7 @@ import { visibleLine } from '../ui/visible-text.ts';
 import { overviewWords as words } from './messages.ts';
 import styles from './overview-page.module.css';
 import { bucketLabel, RANGE_NAMES, type RangeName, rangeOf, readRange } from './ranges.ts';
+import { ServerHealth } from './server-health.tsx';
 
 /** Statistics of a month count many rows, so pushed changes lead to one read in this time. */
 const COLLECT_MS = 5_000;
@@ -42,6 +44,7 @@ export function OverviewPage() {
   const range = readRange(params.get('range'));
   const [openedAt] = useState(() => Date.now());
   const tenant = useActingTenant();
+  const { isAdmin } = useViewer();
   const ofTenant = tenant === undefined ? {} : { tenant };
   const [{ data, error, fetching }] = useWatchedQuery({
     query: OverviewDocument,
@@ -63,6 +66,7 @@ export function OverviewPage() {
           options={RANGE_NAMES.map((name) => ({ value: name, name: words.ranges[name] }))}
         />
       </PageTitle>
+      {isAdmin && tenant === undefined && <ServerHealth answer={error ?? data} />}
       {error !== undefined && data === undefined && <ErrorState error={error} />}
       {data === undefined ? fetching && <SkeletonRows count={12} /> : <Parts data={data} range={range} />}
     </>

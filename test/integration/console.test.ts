@@ -750,6 +750,38 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     );
   }
 
+  test('the overview shows operators the state of the server, again when the connection breaks and is back, and tenants nothing', async (context) => {
+    const { key } = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'acme' });
+    const { page: ofTenant } = await open(context, '/', { key });
+    await ofTenant.getByText('Live', { exact: true }).waitFor();
+    const port = Number(new URL(scene.app.url).port);
+    let proxy = await startTcpProxy({ port });
+    const { port: proxyPort } = proxy;
+    const { page } = await open(context, '/', { url: `http://127.0.0.1:${proxyPort}` });
+    const state = page.getByRole('region', { name: 'Server' });
+    await state.getByText('All parts of the server work').waitFor();
+    await page.getByText('Live', { exact: true }).waitFor();
+    await scene.nats.kill9();
+    await waitFor(
+      async () => {
+        await press(page, state.getByRole('button', { name: 'Check again' }));
+        return (await state.textContent())?.includes('The server is not ready');
+      },
+      { what: 'the problem', timeoutMs: 60_000 },
+    );
+    expect(await state.getByRole('listitem').allTextContents()).toEqual([expect.stringContaining('NATS')]);
+    expect(await findBarriers(page)).toEqual([]);
+    await proxy.stop();
+    await state.getByText('The state of the server is not known').waitFor();
+    await scene.nats.start();
+    await waitFor(async () => (await fetch(`${scene.app.url}/health/ready`)).ok, { what: 'NATS', timeoutMs: 60_000 });
+    proxy = await startTcpProxy({ port, ownPort: proxyPort });
+    cleanUps.push(() => proxy.stop());
+    await state.getByText('All parts of the server work').waitFor();
+    expect(await ofTenant.getByRole('heading', { name: 'Overview' }).count()).toBe(1);
+    expect(await ofTenant.getByRole('region', { name: 'Server' }).count()).toBe(0);
+  });
+
   // The catalogue is shared: while it has an entry, other types cannot be selected.
   test('with the keyboard alone: an observed type is listed, its schema tried on past events first, a missed event delivered, and a rejected one followed to the schema', async (context) => {
     const [name, tenant] = ['trial.order', 'schemas'];
