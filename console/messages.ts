@@ -26,6 +26,7 @@ export const messages = {
   done: 'Done',
   copySecret: 'Copy the secret',
   notJson: 'This is no JSON.',
+  problemsAbove: 'Nothing was changed. The problems are shown at their fields.',
   hideValues: 'Hide values',
   showValues: 'Show values',
   hiddenText: (characters: number) => `${count(characters)} characters are hidden.`,

@@ -8,6 +8,7 @@ import { Form, FormButtons, SelectField, TextAreaField } from '../ui/field.tsx';
 import { Id } from '../ui/id.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { problemsOf } from '../ui/states.tsx';
+import { useForm } from '../ui/use-form.ts';
 import { verifySignatureWords as words } from './messages.ts';
 import { readReceivedHeaders } from './received-headers.ts';
 import styles from './verify-signature.module.css';
@@ -16,34 +17,33 @@ type Verification = VerifySignatureQuery['verifySignature'];
 
 type VerifySignatureProps = { readonly attemptId: string; readonly onClose: () => void };
 
+type VerifyValues = { readonly headers: string; readonly body: string; readonly encoding: 'text' | 'base64' };
+
 /** Verifies what a receiver got, as its library does. The server does it: no secret comes to the browser. */
 export function VerifySignature({ attemptId, onClose }: VerifySignatureProps) {
   const client = useClient();
-  const [values, setValues] = useState({ headers: '', body: '', encoding: 'text' });
-  const [problems, setProblems] = useState<readonly InputProblem[]>([]);
   const [isRunning, setRunning] = useState(false);
   const [result, setResult] = useState<Verification>();
-  const set = (name: keyof typeof values) => (value: string) => {
-    setValues({ ...values, [name]: value });
-    setResult(undefined);
-  };
+  const { values, field, check, state } = useForm<VerifyValues>(
+    { headers: '', body: '', encoding: 'text' },
+    { onEdit: () => setResult(undefined) },
+  );
   const verify = async () => {
     const { headers, missing } = readReceivedHeaders(values.headers);
-    setProblems(missing.length === 0 ? [] : [{ path: 'headers', message: words.missing(missing) }]);
-    if (missing.length > 0) return;
+    if (!check(missing.length === 0 ? [] : [{ path: 'headers', message: words.missing(missing) }])) return;
     setRunning(true);
     const body = values.encoding === 'text' ? { body: values.body } : { bodyBase64: values.body };
     const input = { attemptId, ...headers, ...body };
     const { data, error } = await client.query(VerifySignatureDocument, { input }, NOT_CACHED).toPromise();
     setRunning(false);
     setResult(data?.verifySignature);
-    setProblems(problemsOf(error, 'headers').map(atField));
+    check(problemsOf(error, 'headers').map(atField));
   };
   return (
     <Dialog title={words.title} onClose={onClose}>
       <Form
+        form={state}
         onSubmit={verify}
-        failure={undefined}
         actions={
           <FormButtons
             submit={words.verify}
@@ -54,28 +54,11 @@ export function VerifySignature({ attemptId, onClose }: VerifySignatureProps) {
         }
       >
         <p>{words.hint}</p>
-        <TextAreaField
-          label={words.headers}
-          hint={words.headersHint}
-          path="headers"
-          problems={problems}
-          rows={4}
-          value={values.headers}
-          onChange={set('headers')}
-        />
-        <TextAreaField
-          label={words.body}
-          hint={words.bodyHint}
-          path="body"
-          problems={problems}
-          rows={6}
-          value={values.body}
-          onChange={set('body')}
-        />
+        <TextAreaField {...field('headers')} label={words.headers} hint={words.headersHint} rows={4} />
+        <TextAreaField {...field('body')} label={words.body} hint={words.bodyHint} rows={6} />
         <SelectField
+          {...field('encoding')}
           label={words.encoding}
-          value={values.encoding}
-          onChange={set('encoding')}
           options={[
             { value: 'text', name: words.asText },
             { value: 'base64', name: words.asBase64 },

@@ -20,6 +20,7 @@ import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
+import { useForm } from '../ui/use-form.ts';
 import { liveRows, usePages } from '../ui/use-pages.ts';
 import { visibleLine, visibleText } from '../ui/visible-text.ts';
 import styles from './erasures-page.module.css';
@@ -142,30 +143,23 @@ type EraseTenantProps = { readonly tenant: string; readonly onClose: () => void;
 
 /** The name is typed twice: an erasure cannot be undone. */
 function EraseTenant({ tenant: initial, onClose, onStarted }: EraseTenantProps) {
-  const [tenant, setTenant] = useState(initial);
-  const [again, setAgain] = useState('');
   const action = useAction(EraseTenantDocument, (data) => data.eraseTenant);
-  const name = tenant.trim();
-  const isDisabled = action.isRunning || name === '' || again.trim() !== name;
+  const { values, field, state } = useForm({ tenant: initial, again: '' }, action);
+  const name = values.tenant.trim();
+  const isDisabled = action.isRunning || name === '' || values.again.trim() !== name;
   const erase = async () => {
     if ((await action.run({ tenant: name })) !== undefined) onStarted();
   };
   return (
     <Dialog title={words.erase} onClose={onClose}>
       <Form
+        form={state}
         onSubmit={erase}
-        failure={action.failure}
         actions={<FormButtons submit={words.confirm} isDisabled={isDisabled} kind="danger" onDismiss={onClose} />}
       >
         <p>{words.eraseHint}</p>
-        <TextField
-          label={words.tenant}
-          path="tenant"
-          problems={action.failure?.problems ?? []}
-          value={tenant}
-          onChange={setTenant}
-        />
-        <TextField label={words.again} value={again} onChange={setAgain} />
+        <TextField {...field('tenant')} label={words.tenant} />
+        <TextField {...field('again')} label={words.again} />
       </Form>
     </Dialog>
   );

@@ -25,6 +25,7 @@ export const catalogueWords = {
   add: 'Add an event type',
   edit: 'Edit',
   events: 'Events of this type',
+  eventsOf: (name: string) => `Events of type ${name}`,
   empty: 'The catalogue is empty',
   emptyHint:
     'Events of types that are not listed are delivered without a check of their data. Once there is an entry, subscriptions can select listed types only.',
@@ -35,6 +36,7 @@ export const catalogueWords = {
   noUnlisted: 'Every event type is listed',
   noUnlistedHint: 'No event of the last 7 days has a type that is not in the catalogue.',
   addThis: 'Add',
+  addType: (name: string) => `Add ${name} to the catalogue`,
 } as const;
 
 /** The server returns no more. */

@@ -25,13 +25,19 @@ export function ObservedTypes({ types, onAdd }: ObservedTypesProps) {
         key: name,
         cells: [
           <code key="name">{visibleLine(name)}</code>,
-          <Link key="events" to={paths.events({ type: name })}>
+          <Link key="events" to={paths.events({ type: name })} aria-label={words.eventsOf(visibleLine(name))}>
             {messages.navigation.events}
           </Link>,
           ...(onAdd === undefined
             ? []
             : [
-                <Button key="add" kind="quiet" icon="plus" onClick={() => onAdd(name)}>
+                <Button
+                  key="add"
+                  kind="quiet"
+                  icon="plus"
+                  aria-label={words.addType(visibleLine(name))}
+                  onClick={() => onAdd(name)}
+                >
                   {words.addThis}
                 </Button>,
               ]),

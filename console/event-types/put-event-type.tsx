@@ -1,10 +1,11 @@
 import { useState } from 'react';
 import { type EventTypeRowFragment, PutEventTypeDocument, TryEventTypeDocument } from '../generated/graphql.ts';
-import { type InputProblem, useAction } from '../graphql/use-action.ts';
+import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextAreaField, TextField } from '../ui/field.tsx';
 import { parseJsonText } from '../ui/json-text.ts';
+import { useForm } from '../ui/use-form.ts';
 import { catalogueWords as words } from './messages.ts';
 import { SchemaTrial, type Trial } from './schema-trial.tsx';
 
@@ -21,72 +22,52 @@ type PutEventTypeProps = {
 export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
   const { entry } = initial;
   const [saved] = useState(() => valuesOf(initial));
-  const [values, setValues] = useState(saved);
   const [trial, setTrial] = useState<Trial>();
-  const [ownProblems, setOwnProblems] = useState<readonly InputProblem[]>([]);
   const saving = useAction(PutEventTypeDocument, (data) => data.putEventType);
   const trying = useAction(TryEventTypeDocument, (data) => data.putEventType);
+  const [hasTried, setTried] = useState(false);
+  const { values, field, check, state } = useForm(saved, {
+    failure: (hasTried ? trying : saving).failure,
+    // The trial was of this type and this schema.
+    onEdit: (edited) => (edited === 'name' || edited === 'schema') && setTrial(undefined),
+  });
   const { name, description, schema, status } = values;
   const isTriedFirst = trial === undefined && schema.trim() !== '' && schema !== saved.schema;
-  const action = isTriedFirst ? trying : saving;
-  const set = (field: keyof typeof values) => (value: string) => {
-    setValues({ ...values, [field]: value });
-    // It was of this type and this schema.
-    if (field === 'name' || field === 'schema') setTrial(undefined);
-  };
   const submit = async () => {
     const parsed = parseJsonText(schema);
-    setOwnProblems(parsed === undefined ? [{ path: 'schema', message: messages.notJson }] : []);
+    check(parsed === undefined ? [{ path: 'schema', message: messages.notJson }] : []);
     if (parsed === undefined) return;
+    setTried(isTriedFirst);
     const isArchived = status === 'archived';
     const input = { name: name.trim(), description, isArchived, schema: parsed.value ?? null };
     if (isTriedFirst) setTrial((await trying.run({ input: { ...input, dryRun: true } }))?.trial ?? undefined);
     else if ((await saving.run({ input })) !== undefined) onSaved();
   };
-  const problems = [...ownProblems, ...(action.failure?.problems ?? [])];
   return (
     <Dialog title={entry === undefined ? words.add : words.edit} onClose={onClose}>
       <Form
+        form={state}
         onSubmit={submit}
-        failure={action.failure}
         actions={
           <FormButtons
             submit={isTriedFirst ? words.tryIt : messages.save}
-            isDisabled={action.isRunning}
+            isDisabled={trying.isRunning || saving.isRunning}
             onDismiss={onClose}
           />
         }
       >
         <TextField
+          {...field('name')}
           label={messages.columns.type}
           placeholder="order.paid"
-          path="name"
-          problems={problems}
-          value={name}
-          onChange={set('name')}
           readOnly={entry !== undefined}
         />
-        <TextField
-          label={words.description}
-          path="description"
-          problems={problems}
-          value={description}
-          onChange={set('description')}
-        />
-        <TextAreaField
-          label={words.schema}
-          hint={words.schemaHint}
-          path="schema"
-          problems={problems}
-          rows={12}
-          value={schema}
-          onChange={set('schema')}
-        />
+        <TextField {...field('description')} label={words.description} />
+        <TextAreaField {...field('schema')} label={words.schema} hint={words.schemaHint} rows={12} />
         <SelectField
+          {...field('status', 'isArchived')}
           label={messages.columns.status}
           hint={words.archivedHint}
-          value={status}
-          onChange={set('status')}
           options={[
             { value: 'listed', name: words.listed },
             { value: 'archived', name: words.archived },

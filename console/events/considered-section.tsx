@@ -11,7 +11,7 @@ import { Section } from '../ui/section.tsx';
 import { ErrorState, SkeletonRows } from '../ui/states.tsx';
 import { Table } from '../ui/table.tsx';
 import type { Pages } from '../ui/use-pages.ts';
-import { visibleLine } from '../ui/visible-text.ts';
+import { splitUrl, visibleLine } from '../ui/visible-text.ts';
 import { DeliverAnyway } from './deliver-anyway.tsx';
 import styles from './event-page.module.css';
 import { conditionsOf } from './failed-paths.ts';
@@ -60,10 +60,19 @@ export function ConsideredSection({ event, considered, onDelivered, ...marking }
               row.delivery == null ? (
                 <span key="actions" className={styles.actions}>
                   {row.result === 'FILTER_FALSE' && row.subscription.deletedAt == null && (
-                    <Link to={paths.filter(row.subscription.id, event.id)}>{words.editFilter}</Link>
+                    <Link
+                      to={paths.filter(row.subscription.id, event.id)}
+                      aria-label={words.of(words.editFilter, hostOf(row))}
+                    >
+                      {words.editFilter}
+                    </Link>
                   )}
                   {canWrite && canGetIt(row) && (
-                    <Button kind="quiet" onClick={() => setChosen(row)}>
+                    <Button
+                      kind="quiet"
+                      aria-label={words.of(words.deliverAnyway, hostOf(row))}
+                      onClick={() => setChosen(row)}
+                    >
                       {words.deliverAnyway}
                     </Button>
                   )}
@@ -94,6 +103,10 @@ export function ConsideredSection({ event, considered, onDelivered, ...marking }
   );
 }
 
+function hostOf({ subscription: { url } }: Considered): string {
+  return splitUrl(url)?.host ?? visibleLine(url);
+}
+
 function canGetIt({ result, subscription: { isActive, deletedAt } }: Considered): boolean {
   return result !== 'DELIVERED_TO' && isActive && deletedAt == null;
 }
@@ -114,7 +127,8 @@ function Reason({ row, event, ...marking }: ReasonProps) {
 }
 
 /** The conditions of the filter, as it is now, that the data does not match. */
-function FailedPaths({ row: { subscription }, event, markedId, onMark }: ReasonProps) {
+function FailedPaths({ row, event, markedId, onMark }: ReasonProps) {
+  const { subscription } = row;
   const result = useFailedPaths(event, subscription.filter);
   if (result === undefined) return <>{messages.considered.FILTER_FALSE.reason}</>;
   if (result.matches) return <>{words.filterChanged}</>;
@@ -122,7 +136,7 @@ function FailedPaths({ row: { subscription }, event, markedId, onMark }: ReasonP
     <>
       {words.notMatched} <code>{conditionsOf(result.failedPaths).map(visibleLine).join(', ')}</code>
       {markedId !== subscription.id && (
-        <Button kind="quiet" onClick={() => onMark(subscription.id)}>
+        <Button kind="quiet" aria-label={words.of(words.markFor, hostOf(row))} onClick={() => onMark(subscription.id)}>
           {words.markFor}
         </Button>
       )}

@@ -26,6 +26,8 @@ export const eventWords = {
   exact: 'Exact bytes',
   marked: (endpoint: string) => `Marked: what the filter of ${endpoint} does not match.`,
   markFor: 'Mark in the data',
+  /** The name of an action of a row for screen readers. */
+  of: (action: string, endpoint: string) => `${action}: ${endpoint}`,
   editFilter: 'Edit the filter',
   deliverAnyway: 'Deliver anyway',
   deliverTitle: 'Deliver to this subscription anyway',

@@ -5,15 +5,17 @@ import { messages } from '../messages.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
 import { ShownOnceForm } from '../ui/shown-once.tsx';
+import { useForm } from '../ui/use-form.ts';
 import { keysWords as words } from './messages.ts';
+
+type KeyValues = { readonly name: string; readonly scope: ApiKeyScope; readonly tenant: string };
 
 /** The form of a new key, then the key. */
 export function CreateKey({ onClose }: { readonly onClose: () => void }) {
-  const [name, setName] = useState('');
-  const [scope, setScope] = useState<ApiKeyScope>(ApiKeyScope.TenantWrite);
-  const [tenant, setTenant] = useState('');
   const [key, setKey] = useState<string>();
   const action = useAction(CreateKeyDocument, (data) => data.createApiKey);
+  const { values, field, state } = useForm<KeyValues>({ name: '', scope: 'TENANT_WRITE', tenant: '' }, action);
+  const { name, scope, tenant } = values;
   const create = async () => {
     const input = { name, scope, ...(tenant.trim() !== '' && { tenant: tenant.trim() }) };
     const payload = await action.run({ input });
@@ -26,39 +28,25 @@ export function CreateKey({ onClose }: { readonly onClose: () => void }) {
       </Dialog>
     );
   }
-  const problems = action.failure?.problems;
   return (
     <Dialog title={words.create} onClose={onClose}>
       <Form
+        form={state}
         onSubmit={create}
-        failure={action.failure}
         actions={<FormButtons submit={words.create} isDisabled={action.isRunning} onDismiss={onClose} />}
       >
-        <TextField
-          label={words.name}
-          hint={words.nameHint}
-          path="name"
-          problems={problems}
-          value={name}
-          onChange={setName}
-        />
+        <TextField {...field('name')} label={words.name} hint={words.nameHint} />
         <SelectField
+          {...field('scope')}
           label={words.scope}
           hint={words.scopes[scope]}
-          path="scope"
-          problems={problems}
-          value={scope}
-          onChange={(value) => setScope(Object.values(ApiKeyScope).find((each) => each === value) ?? scope)}
           options={Object.values(ApiKeyScope).map((value) => ({ value, name: value }))}
         />
         {scope !== 'ADMIN' && (
           <TextField
+            {...field('tenant')}
             label={messages.columns.tenant}
             hint={scope === 'PUBLISH' ? words.tenantOptional : undefined}
-            path="tenant"
-            problems={problems}
-            value={tenant}
-            onChange={setTenant}
           />
         )}
       </Form>

@@ -63,7 +63,13 @@ function revokeColumn(onRevoke: (row: KeyRowFragment) => void): Column<KeyRowFra
     align: 'end',
     cell: (row) =>
       row.revokedAt == null && (
-        <button type="button" tabIndex={-1} className={styles.revoke} onClick={() => onRevoke(row)}>
+        <button
+          type="button"
+          tabIndex={-1}
+          className={styles.revoke}
+          aria-label={words.revokeTitle(visibleLine(row.name))}
+          onClick={() => onRevoke(row)}
+        >
           {words.revoke}
         </button>
       ),

@@ -1,9 +1,11 @@
 import { type ReactNode, useState } from 'react';
-import type { Action, InputProblem } from '../graphql/use-action.ts';
+import type { Action } from '../graphql/use-action.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextField } from '../ui/field.tsx';
+import { listed } from '../ui/problems.ts';
+import { useForm } from '../ui/use-form.ts';
 import { replaysWords as words } from './messages.ts';
 import { type JobInput, type ReplayForm, readReplayForm } from './replay-form.ts';
 
@@ -31,19 +33,15 @@ export function JobForm<Job extends Counted>(props: JobFormProps<Job>) {
   const { title, hint, startCounted, kind = 'primary', statuses, initial, describe } = props;
   const { action, run, onStarted, onClose } = props;
   const { isAdmin } = useViewer();
-  const [values, setValues] = useState({ ...initial, types: '', hours: '24' });
   const [counted, setCounted] = useState<Job>();
-  const [ownProblems, setOwnProblems] = useState<readonly InputProblem[]>([]);
+  const { values, field, check, state } = useForm<ReplayForm>(
+    { ...initial, types: '', hours: '24' },
+    { failure: action.failure, onEdit: () => setCounted(undefined) },
+  );
   const [range] = useState(() => Date.now());
-  const problems = [...ownProblems, ...(action.failure?.problems ?? [])];
-  const set = (name: keyof typeof values) => (value: string) => {
-    setValues({ ...values, [name]: value });
-    setCounted(undefined);
-  };
   const submit = async () => {
-    const { input, problems: found } = readReplayForm(values, { nowMs: range, isAdmin });
-    setOwnProblems(found);
-    if (found.length > 0) return;
+    const { input, problems } = readReplayForm(values, { nowMs: range, isAdmin });
+    if (!check(problems)) return;
     const payload = await run({ ...input, dryRun: counted === undefined });
     if (payload === undefined) return;
     if (counted === undefined) setCounted(payload);
@@ -52,8 +50,8 @@ export function JobForm<Job extends Counted>(props: JobFormProps<Job>) {
   return (
     <Dialog title={title} onClose={onClose}>
       <Form
+        form={state}
         onSubmit={submit}
-        failure={action.failure}
         actions={
           <FormButtons
             submit={counted === undefined ? words.count : startCounted(counted.deliveryCount)}
@@ -64,51 +62,25 @@ export function JobForm<Job extends Counted>(props: JobFormProps<Job>) {
         }
       >
         <p>{hint}</p>
-        {isAdmin && (
-          <TextField
-            label={messages.columns.tenant}
-            path="filter.tenant"
-            problems={problems}
-            value={values.tenant}
-            onChange={set('tenant')}
-          />
-        )}
+        {isAdmin && <TextField {...field('tenant', 'filter.tenant')} label={messages.columns.tenant} />}
+        <SelectField {...field('status', 'filter.statuses')} label={messages.columns.status} options={statuses} />
         <SelectField
-          label={messages.columns.status}
-          value={values.status}
-          onChange={set('status')}
-          options={statuses}
-        />
-        <SelectField
+          {...field('hours', 'filter.from')}
           label={words.period}
-          value={values.hours}
-          onChange={set('hours')}
           options={[1, 6, 24, 72, 168, 720].map((hours) => ({ value: String(hours), name: words.lastHours(hours) }))}
         />
         <TextField
+          {...field('types', 'filter.eventTypes')}
+          entries={listed(values.types)}
           label={words.types}
           hint={words.typesHint}
-          path="filter.eventTypes"
-          problems={problems}
-          value={values.types}
-          onChange={set('types')}
         />
         <TextField
+          {...field('subscription', 'filter.subscriptionIds')}
           label={words.subscription}
           hint={words.subscriptionHint}
-          path="filter.subscriptionIds"
-          problems={problems}
-          value={values.subscription}
-          onChange={set('subscription')}
         />
-        <TextField
-          label={words.rate}
-          path="ratePerSecond"
-          problems={problems}
-          inputMode="numeric"
-          value={values.rate}
-          onChange={set('rate')}
-        />
+        <TextField {...field('rate', 'ratePerSecond')} label={words.rate} inputMode="numeric" />
         <p role="status">{counted === undefined ? '' : words.counted(counted.deliveryCount)}</p>
         {counted !== undefined && describe?.(counted)}
       </Form>

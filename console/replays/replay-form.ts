@@ -1,6 +1,7 @@
 import { type DeliveryFilter, DeliveryStatus } from '../generated/graphql.ts';
 import type { InputProblem } from '../graphql/use-action.ts';
 import { subscriptionFormWords } from '../subscriptions/messages.ts';
+import { listed } from '../ui/problems.ts';
 
 /** The texts of the form, as they are typed. */
 export type ReplayForm = {
@@ -24,7 +25,7 @@ export function readReplayForm(
   form: ReplayForm,
   { nowMs, isAdmin }: { readonly nowMs: number; readonly isAdmin: boolean },
 ): { readonly input: JobInput; readonly problems: readonly InputProblem[] } {
-  const types = form.types.split(/[\s,]+/).filter((type) => type !== '');
+  const types = listed(form.types);
   const statuses = Object.values(DeliveryStatus).filter((status) => status === form.status);
   const subscription = form.subscription.trim();
   const { ratePerSecond, problems } = readRate(form.rate);

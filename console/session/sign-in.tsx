@@ -44,7 +44,8 @@ function SignInForm({ children }: { readonly children: ReactNode }) {
   const id = useId();
   const submit = async (event: SubmitEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const value = new FormData(event.currentTarget).get('key');
+    const form = event.currentTarget;
+    const value = new FormData(form).get('key');
     const key = typeof value === 'string' ? value.trim() : '';
     if (key === '') return;
     setChecking(true);
@@ -52,6 +53,7 @@ function SignInForm({ children }: { readonly children: ReactNode }) {
     setChecking(false);
     setRefusal('refusal' in result ? result.refusal : undefined);
     if ('token' in result) signIn(result.token);
+    else form.querySelector('input')?.focus();
   };
   return (
     <form className={styles.form} onSubmit={submit}>

@@ -15,6 +15,7 @@ export function PersonalSettings() {
       <Button
         kind="quiet"
         title={words.zoneButton}
+        aria-label={`${words.zone[zone]}: ${words.zoneButton}`}
         onClick={() => setPreferences({ zone: zone === 'utc' ? 'local' : 'utc' })}
       >
         {words.zone[zone]}

@@ -2,6 +2,7 @@ import type { SubscriptionSettingsFragment } from '../generated/graphql.ts';
 import type { InputProblem } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { parseJsonText } from '../ui/json-text.ts';
+import { listed } from '../ui/problems.ts';
 import { subscriptionFormWords } from './messages.ts';
 
 /** The form's texts, as they are typed. */
@@ -71,7 +72,7 @@ export function readForm(values: FormValues): { readonly settings: Settings; rea
   const settings = {
     url: values.url.trim(),
     description: values.description.trim(),
-    eventTypes: values.eventTypes.split(/[\s,]+/).filter((type) => type !== ''),
+    eventTypes: listed(values.eventTypes),
     filter: readFilter(values.filter, problems),
     headers: values.headers
       .filter(({ name, value }) => name.trim() !== '' || value !== '')

@@ -1,6 +1,6 @@
 import { useState } from 'react';
 import { SendTestDocument, type SubscriptionSettingsFragment } from '../generated/graphql.ts';
-import { type InputProblem, useAction } from '../graphql/use-action.ts';
+import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { Dialog } from '../ui/dialog.tsx';
@@ -9,6 +9,7 @@ import { parseJsonText } from '../ui/json-text.ts';
 import { Link } from '../ui/link.tsx';
 import { AttemptOutcome } from '../ui/outcome.tsx';
 import { Body } from '../ui/text-block.tsx';
+import { useForm } from '../ui/use-form.ts';
 import { visibleText } from '../ui/visible-text.ts';
 import { subscriptionWords, sendTestWords as words } from './messages.ts';
 import styles from './send-test.module.css';
@@ -17,28 +18,27 @@ type SendTestProps = { readonly subscription: SubscriptionSettingsFragment; read
 
 /** Sends a test event and shows the receiver's answer. */
 export function SendTest({ subscription, onClose }: SendTestProps) {
-  const [eventType, setEventType] = useState(() => subscription.eventTypes.find((type) => !type.includes('*')) ?? '');
-  const [data, setData] = useState('');
-  const [problems, setProblems] = useState<readonly InputProblem[]>([]);
   const action = useAction(SendTestDocument, (result) => result.sendTestEvent);
+  const selected = subscription.eventTypes.find((type) => !type.includes('*')) ?? '';
+  const { values, field, check, state } = useForm({ eventType: selected, data: '' }, action);
   const [result, setResult] = useState<Awaited<ReturnType<typeof action.run>>>();
   const send = async () => {
-    const json = parseJsonText(data);
-    setProblems(json === undefined ? [{ path: 'data', message: messages.notJson }] : []);
+    const json = parseJsonText(values.data);
+    check(json === undefined ? [{ path: 'data', message: messages.notJson }] : []);
     if (json === undefined) return;
+    const eventType = values.eventType.trim();
     const payload = await action.run({
       id: subscription.id,
-      ...(eventType.trim() !== '' && { eventType: eventType.trim() }),
+      ...(eventType !== '' && { eventType }),
       ...(json.value !== undefined && { data: json.value }),
     });
     setResult(payload);
   };
-  const all = [...problems, ...(action.failure?.problems ?? [])];
   return (
     <Dialog title={words.title} onClose={onClose}>
       <Form
+        form={state}
         onSubmit={send}
-        failure={action.failure}
         actions={
           <FormButtons
             submit={action.isRunning ? words.sending : words.send}
@@ -49,23 +49,8 @@ export function SendTest({ subscription, onClose }: SendTestProps) {
         }
       >
         <p>{words.hint}</p>
-        <TextField
-          label={words.eventType}
-          placeholder="webhook_subscription.test"
-          path="eventType"
-          problems={all}
-          value={eventType}
-          onChange={setEventType}
-        />
-        <TextAreaField
-          label={words.data}
-          hint={words.dataHint}
-          path="data"
-          problems={all}
-          rows={5}
-          value={data}
-          onChange={setData}
-        />
+        <TextField {...field('eventType')} label={words.eventType} placeholder="webhook_subscription.test" />
+        <TextAreaField {...field('data')} label={words.data} hint={words.dataHint} rows={5} />
         <div aria-live="polite">{result !== undefined && <Answer result={result} />}</div>
       </Form>
     </Dialog>

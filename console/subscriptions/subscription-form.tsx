@@ -1,8 +1,9 @@
-import { useState } from 'react';
-import type { Action, InputProblem } from '../graphql/use-action.ts';
+import { useRef } from 'react';
+import type { Action } from '../graphql/use-action.ts';
 import { Button, IconButton } from '../ui/button.tsx';
-import fieldStyles from '../ui/field.module.css';
-import { Field, Form, FormButtons, TextAreaField, TextField } from '../ui/field.tsx';
+import { FieldSet, Form, FormButtons, TextAreaField, TextField } from '../ui/field.tsx';
+import { listed } from '../ui/problems.ts';
+import { type FieldState, useForm } from '../ui/use-form.ts';
 import { type FormValues, readForm } from './form-values.ts';
 import { subscriptionFormWords as words } from './messages.ts';
 import styles from './subscription-form.module.css';
@@ -19,34 +20,25 @@ type SubscriptionFormProps = {
 
 /** The settings of a subscription. All problems are shown at once, each at its field. */
 export function SubscriptionForm({ initial, hasTenant, submit, action, onSubmit, onClose }: SubscriptionFormProps) {
-  const [values, setValues] = useState(initial);
-  const [ownProblems, setOwnProblems] = useState<readonly InputProblem[]>([]);
-  const problems = [...ownProblems, ...(action.failure?.problems ?? [])];
-  const set = (name: keyof FormValues) => (value: string) => setValues({ ...values, [name]: value });
+  const form = useForm(initial, action);
+  const { values } = form;
   const send = () => {
-    const read = readForm(values);
-    setOwnProblems(read.problems);
-    if (read.problems.length === 0) onSubmit(read.settings, values);
+    const { settings, problems } = readForm(values);
+    if (form.check(problems)) onSubmit(settings, values);
   };
-  const field = (path: Exclude<keyof FormValues, 'headers'>) => ({
-    path,
-    problems,
-    label: words[path],
-    value: values[path],
-    onChange: set(path),
-  });
+  const field = (name: Exclude<keyof FormValues, 'headers'>) => ({ ...form.field(name), label: words[name] });
   return (
     <Form
+      form={form.state}
       onSubmit={send}
-      failure={action.failure}
       actions={<FormButtons submit={submit} isDisabled={action.isRunning} onDismiss={onClose} />}
     >
       {hasTenant && <TextField {...field('tenant')} required />}
       <TextField {...field('url')} type="url" placeholder="https://example.com/webhooks" hint={words.urlHint} />
       <TextField {...field('description')} />
-      <TextAreaField {...field('eventTypes')} hint={words.eventTypesHint} />
+      <TextAreaField {...field('eventTypes')} entries={listed(values.eventTypes)} hint={words.eventTypesHint} />
       <TextAreaField {...field('filter')} rows={5} hint={words.filterHint} />
-      <Headers value={values.headers} problems={problems} onChange={(headers) => setValues({ ...values, headers })} />
+      <Headers {...form.field('headers')} stored={initial.headers} />
       <div className={styles.numbers}>
         <TextField {...field('timeoutMs')} inputMode="numeric" />
         <TextField {...field('maxInFlight')} inputMode="numeric" />
@@ -56,54 +48,58 @@ export function SubscriptionForm({ initial, hasTenant, submit, action, onSubmit,
   );
 }
 
-type HeadersProps = {
-  readonly value: FormValues['headers'];
-  readonly problems: readonly InputProblem[];
-  readonly onChange: (headers: FormValues['headers']) => void;
+type Header = FormValues['headers'][number];
+type HeadersProps = FieldState<readonly Header[]> & {
+  /** The headers of the subscription, whose values are never read back. */
+  readonly stored: readonly Header[];
 };
 
-/** The custom headers; values are never read back, so a stored one is shown as kept. */
-function Headers({ value, problems, onChange }: HeadersProps) {
-  const change = (index: number, part: Partial<FormValues['headers'][number]>) =>
+/** The custom headers: a name and a value in each row. */
+function Headers({ value, problems, path, onChange, stored }: HeadersProps) {
+  const add = useRef<HTMLButtonElement>(null);
+  const change = (index: number, part: Partial<Header>) =>
     onChange(value.map((header, each) => (each === index ? { ...header, ...part } : header)));
   return (
-    <Field label={words.headers} hint={words.headersHint} path="headers" problems={problems}>
-      {(described) => (
-        <div className={styles.headers} role="group" aria-describedby={described['aria-describedby']}>
-          {value.map((header, index) => (
-            // biome-ignore lint/suspicious/noArrayIndexKey: a row has no identity but its place
-            <div key={index} className={styles.header}>
-              <input
-                className={fieldStyles.control}
-                aria-label={words.headerName}
-                placeholder={words.headerName}
-                spellCheck={false}
-                value={header.name}
-                onChange={(event) => change(index, { name: event.target.value })}
-              />
-              <input
-                className={fieldStyles.control}
-                aria-label={words.headerValue}
-                placeholder={words.keepsValue}
-                spellCheck={false}
-                autoComplete="off"
-                value={header.value}
-                onChange={(event) => change(index, { value: event.target.value })}
-              />
-              <IconButton
-                icon="close"
-                label={words.removeHeader(header.name)}
-                onClick={() => onChange(value.filter((_, each) => each !== index))}
-              />
-            </div>
-          ))}
-          <span>
-            <Button id={described.id} icon="plus" onClick={() => onChange([...value, { name: '', value: '' }])}>
-              {words.addHeader}
-            </Button>
-          </span>
-        </div>
-      )}
-    </Field>
+    <FieldSet label={words.headers} hint={words.headersHint} path={path} problems={problems}>
+      <div className={styles.headers}>
+        {value.map((header, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: a row has no identity but its place
+          <div key={index} className={styles.header}>
+            <TextField
+              hidesLabel
+              label={words.headerName(index + 1)}
+              placeholder={words.name}
+              autoFocus={header.name === ''}
+              path={`${path}.${index}.name`}
+              problems={problems}
+              value={header.name}
+              onChange={(name) => change(index, { name })}
+            />
+            <TextField
+              hidesLabel
+              label={words.headerValue(index + 1)}
+              placeholder={stored.some(({ name }) => name === header.name) ? words.keepsValue : words.value}
+              path={`${path}.${index}.value`}
+              problems={problems}
+              value={header.value}
+              onChange={(text) => change(index, { value: text })}
+            />
+            <IconButton
+              icon="close"
+              label={words.removeHeader(header.name, index + 1)}
+              onClick={() => {
+                onChange(value.filter((_, each) => each !== index));
+                add.current?.focus();
+              }}
+            />
+          </div>
+        ))}
+        <span>
+          <Button ref={add} icon="plus" onClick={() => onChange([...value, { name: '', value: '' }])}>
+            {words.addHeader}
+          </Button>
+        </span>
+      </div>
+    </FieldSet>
   );
 }

@@ -1,28 +1,25 @@
 import { useState } from 'react';
-import { ApiKeyScope, CreatePortalSessionDocument } from '../generated/graphql.ts';
+import { CreatePortalSessionDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField } from '../ui/field.tsx';
 import { ShownOnceForm } from '../ui/shown-once.tsx';
+import { useForm } from '../ui/use-form.ts';
 import { tenantsWords as words } from './messages.ts';
 
 type PortalLinkProps = { readonly tenant: string; readonly onClose: () => void };
 
+type LinkValues = { readonly scope: 'TENANT_READ' | 'TENANT_WRITE'; readonly payloads: 'shown' | 'hidden' };
+
 /** Creates a session of the portal for a tenant, and shows its one-time link. */
 export function PortalLink({ tenant, onClose }: PortalLinkProps) {
-  const [scope, setScope] = useState<string>(ApiKeyScope.TenantRead);
-  const [payloads, setPayloads] = useState('shown');
   const [link, setLink] = useState<string>();
   const action = useAction(CreatePortalSessionDocument, (data) => data.createPortalSession);
+  const { values, field, state } = useForm<LinkValues>({ scope: 'TENANT_READ', payloads: 'shown' }, action);
   const create = async () => {
-    const payload = await action.run({
-      input: {
-        tenant,
-        scope: scope === 'TENANT_WRITE' ? ApiKeyScope.TenantWrite : ApiKeyScope.TenantRead,
-        hidePayloads: payloads === 'hidden',
-        ttlSeconds: TTL_SECONDS,
-      },
-    });
+    const { scope, payloads } = values;
+    const input = { tenant, scope, hidePayloads: payloads === 'hidden', ttlSeconds: TTL_SECONDS };
+    const payload = await action.run({ input });
     if (payload !== undefined)
       setLink(payload.url ?? `${new URL('../portal/', document.baseURI).href}#code=${payload.code}`);
   };
@@ -36,24 +33,22 @@ export function PortalLink({ tenant, onClose }: PortalLinkProps) {
   return (
     <Dialog title={words.portalLink} onClose={onClose}>
       <Form
+        form={state}
         onSubmit={create}
-        failure={action.failure}
         actions={<FormButtons submit={words.createLink} isDisabled={action.isRunning} onDismiss={onClose} />}
       >
         <p>{words.portalLinkHint(tenant)}</p>
         <SelectField
+          {...field('scope')}
           label={words.rights}
-          value={scope}
-          onChange={setScope}
           options={[
-            { value: ApiKeyScope.TenantRead, name: words.read },
-            { value: ApiKeyScope.TenantWrite, name: words.write },
+            { value: 'TENANT_READ', name: words.read },
+            { value: 'TENANT_WRITE', name: words.write },
           ]}
         />
         <SelectField
+          {...field('payloads', 'hidePayloads')}
           label={words.payloads}
-          value={payloads}
-          onChange={setPayloads}
           options={[
             { value: 'shown', name: words.shown },
             { value: 'hidden', name: words.hidden },

@@ -13,19 +13,21 @@ export function useCopy(): { readonly isCopied: boolean; readonly copy: (text: s
     return () => window.clearTimeout(timer);
   }, [isCopied]);
   const copy = async (text: string) => {
-    await copyText(text);
-    setCopied(true);
+    if (await copyText(text)) setCopied(true);
   };
   return { isCopied, copy };
 }
 
-export async function copyText(text: string): Promise<void> {
+/** Announces whether it worked, and returns it. */
+export async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
     announce(messages.copied);
+    return true;
   } catch {
     // Pages over plain HTTP from another machine have no clipboard.
     announce(messages.copyFailed);
+    return false;
   }
 }
 

@@ -1,72 +1,112 @@
-import { type ComponentProps, type ReactNode, useId } from 'react';
+import { type ComponentProps, type ReactNode, useEffect, useId, useRef } from 'react';
 import type { Action, InputProblem } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { Button } from './button.tsx';
 import styles from './field.module.css';
 import { Icon } from './icons.tsx';
+import { isAt, partOf } from './problems.ts';
+import type { FormState } from './use-form.ts';
 import { visibleLine } from './visible-text.ts';
 
 type Described = { readonly id: string; readonly 'aria-describedby': string; readonly 'aria-invalid': boolean };
 
 type FieldProps = {
   readonly label: string;
+  /** Whether only screen readers get the label: of a field in a row of fields, whose placeholder says what it is. */
+  readonly hidesLabel?: boolean | undefined;
   readonly hint?: ReactNode;
   /** The problems of the whole form, and the path of this field: those at or below it are shown here. */
   readonly problems?: readonly InputProblem[] | undefined;
-  readonly path?: string;
-  readonly children: (described: Described) => ReactNode;
+  readonly path?: string | undefined;
+  /** The entries of a list that is typed as one text: a problem names the entry. */
+  readonly entries?: readonly string[] | undefined;
 };
 
 /** A control with its label, a hint and its problems. */
-export function Field({ label, hint, problems = [], path, children }: FieldProps) {
+function Field(props: FieldProps & { readonly children: (described: Described) => ReactNode }) {
+  const { label, hidesLabel = false, hint, problems = [], path, entries, children } = props;
   const id = useId();
-  const own = path === undefined ? [] : problemsAt(problems, path);
+  const own = path === undefined ? [] : problems.filter((problem) => isAt(problem, path));
   return (
     <div className={styles.field}>
-      <label htmlFor={id}>{label}</label>
-      {children({ id, 'aria-describedby': `${id}-hint ${id}-problem`, 'aria-invalid': own.length > 0 })}
-      <div id={`${id}-problem`} className={styles.problem}>
-        {own.map((problem) => (
-          <p key={`${problem.path} ${problem.message}`}>
-            <Icon name="rejected" />
-            <span>
-              {problem.path !== path && <code>{visibleLine(problem.path.slice((path ?? '').length + 1))} </code>}
-              {problem.message}
-            </span>
-          </p>
-        ))}
-      </div>
-      {hint !== undefined && (
-        <p id={`${id}-hint`} className={styles.hint}>
-          {hint}
-        </p>
-      )}
+      <label htmlFor={id} className={hidesLabel ? 'visually-hidden' : undefined}>
+        {label}
+      </label>
+      {children({ id, 'aria-describedby': `${id}-problem ${id}-hint`, 'aria-invalid': own.length > 0 })}
+      <Problems id={`${id}-problem`} problems={own} partOf={(problem) => partOf(problem, path ?? '', entries)} />
+      <Hint id={`${id}-hint`}>{hint}</Hint>
     </div>
   );
 }
 
-/** `headers.0.name` is at `headers`. */
-function problemsAt(problems: readonly InputProblem[], path: string): InputProblem[] {
-  return problems.filter((problem) => problem.path === path || problem.path.startsWith(`${path}.`));
+type FieldSetProps = Pick<FieldProps, 'label' | 'hint' | 'problems' | 'path'> & { readonly children: ReactNode };
+
+/** Fields that are one setting together. Only the problems at `path` itself are shown here: each field has its own. */
+export function FieldSet({ label, hint, problems = [], path, children }: FieldSetProps) {
+  const id = useId();
+  const own = problems.filter((problem) => problem.path === path);
+  return (
+    <fieldset
+      className={styles.field}
+      aria-describedby={`${id}-problem ${id}-hint`}
+      tabIndex={-1}
+      data-invalid={own.length > 0}
+    >
+      <legend>{label}</legend>
+      {children}
+      <Problems id={`${id}-problem`} problems={own} partOf={() => ''} />
+      <Hint id={`${id}-hint`}>{hint}</Hint>
+    </fieldset>
+  );
 }
 
-type TextProps = Omit<FieldProps, 'children'> &
+type ProblemsProps = {
+  readonly id?: string;
+  readonly problems: readonly InputProblem[];
+  readonly partOf: (problem: InputProblem) => string;
+};
+
+function Problems({ id, problems, partOf: nameOf }: ProblemsProps) {
+  return (
+    <div id={id} className={styles.problem}>
+      {problems.map((problem) => (
+        <p key={`${problem.path} ${problem.message}`}>
+          <Icon name="rejected" />
+          <span>
+            {nameOf(problem) !== '' && <code>{visibleLine(nameOf(problem))} </code>}
+            {problem.message}
+          </span>
+        </p>
+      ))}
+    </div>
+  );
+}
+
+function Hint({ id, children }: { readonly id: string; readonly children: ReactNode }) {
+  if (children === undefined) return null;
+  return (
+    <p id={id} className={styles.hint}>
+      {children}
+    </p>
+  );
+}
+
+type TextProps = FieldProps &
   Omit<ComponentProps<'input'>, 'onChange' | 'value' | 'className'> & {
     readonly value: string;
     readonly onChange: (value: string) => void;
   };
 
-export function TextField({ label, hint, problems, path, value, onChange, ...rest }: TextProps) {
+export function TextField({ label, hidesLabel, hint, problems, path, entries, onChange, ...rest }: TextProps) {
   return (
-    <Field {...{ label, hint, problems }} {...(path !== undefined && { path })}>
+    <Field {...{ label, hidesLabel, hint, problems, path, entries }}>
       {(described) => (
         <input
+          spellCheck={false}
+          autoComplete="off"
           {...rest}
           {...described}
           className={styles.control}
-          spellCheck={false}
-          autoComplete="off"
-          value={value}
           onChange={(event) => onChange(event.target.value)}
         />
       )}
@@ -74,15 +114,15 @@ export function TextField({ label, hint, problems, path, value, onChange, ...res
   );
 }
 
-type TextAreaProps = Omit<FieldProps, 'children'> & {
+type TextAreaProps = FieldProps & {
   readonly value: string;
   readonly onChange: (value: string) => void;
   readonly rows?: number;
 };
 
-export function TextAreaField({ label, hint, problems, path, value, onChange, rows = 3 }: TextAreaProps) {
+export function TextAreaField({ value, onChange, rows = 3, ...field }: TextAreaProps) {
   return (
-    <Field {...{ label, hint, problems }} {...(path !== undefined && { path })}>
+    <Field {...field}>
       {(described) => (
         <textarea
           {...described}
@@ -97,21 +137,22 @@ export function TextAreaField({ label, hint, problems, path, value, onChange, ro
   );
 }
 
-type SelectProps = Omit<FieldProps, 'children'> & {
-  readonly value: string;
-  readonly options: readonly { readonly value: string; readonly name: string }[];
-  readonly onChange: (value: string) => void;
+export type SelectProps<Value extends string> = FieldProps & {
+  readonly value: Value;
+  readonly options: readonly { readonly value: Value; readonly name: string }[];
+  readonly onChange: (value: Value) => void;
 };
 
-export function SelectField({ label, hint, problems, path, value, options, onChange }: SelectProps) {
+export function SelectField<Value extends string>({ value, options, onChange, ...field }: SelectProps<Value>) {
   return (
-    <Field {...{ label, hint, problems }} {...(path !== undefined && { path })}>
+    <Field {...field}>
       {(described) => (
         <select
           {...described}
           className={styles.control}
           value={value}
-          onChange={(event) => onChange(event.target.value)}
+          // `as`: one of the options.
+          onChange={(event) => onChange(event.target.value as Value)}
         >
           {options.map((option) => (
             <option key={option.value} value={option.value}>
@@ -125,17 +166,24 @@ export function SelectField({ label, hint, problems, path, value, options, onCha
 }
 
 type FormProps = {
+  readonly form?: FormState;
   readonly onSubmit: () => void;
-  /** The message of the mutation is shown above the actions. */
-  readonly failure: Action<unknown, object>['failure'];
+  /** The message of the mutation is shown above the actions. Default: that of the form. */
+  readonly failure?: Action<unknown, object>['failure'];
   readonly actions: ReactNode;
   readonly children: ReactNode;
 };
 
-/** Fields in one column, then the failure, then the actions. */
-export function Form({ onSubmit, failure, actions, children }: FormProps) {
+/** Fields in one column, then the failure, then the actions. The first field with a problem gets the focus. */
+export function Form({ form, failure = form?.failure, onSubmit, actions, children }: FormProps) {
+  const element = useRef<HTMLFormElement>(null);
+  const checked = form?.checked;
+  useEffect(() => {
+    element.current?.querySelector<HTMLElement>('[aria-invalid="true"], [data-invalid="true"]')?.focus();
+  }, [checked]);
   return (
     <form
+      ref={element}
       className={styles.form}
       noValidate
       onSubmit={(event) => {
@@ -144,7 +192,7 @@ export function Form({ onSubmit, failure, actions, children }: FormProps) {
       }}
     >
       {children}
-      <FailureMessage failure={failure} />
+      <FailureMessage failure={failure} otherProblems={form?.otherProblems()} />
       <div className={styles.actions}>{actions}</div>
     </form>
   );
@@ -171,14 +219,20 @@ export function FormButtons(props: FormButtonsProps) {
   );
 }
 
-export function FailureMessage({ failure }: { readonly failure: Action<unknown, object>['failure'] }) {
+type FailureProps = {
+  readonly failure: Action<unknown, object>['failure'];
+  /** The problems that no field shows; undefined: all. */
+  readonly otherProblems?: readonly InputProblem[] | undefined;
+};
+
+export function FailureMessage({ failure, otherProblems }: FailureProps) {
+  const problemCount = failure?.problems?.length ?? 0;
+  const isAtFields = otherProblems !== undefined && otherProblems.length < problemCount;
+  const message = isAtFields ? messages.problemsAbove : failure?.message;
   return (
-    <div role="alert" className={styles.problem}>
-      {failure !== undefined && (
-        <p>
-          <Icon name="rejected" /> {failure.message}
-        </p>
-      )}
+    <div role="alert">
+      {message !== undefined && <Problems problems={[{ path: '', message }]} partOf={() => ''} />}
+      {isAtFields && <Problems problems={otherProblems} partOf={({ path }) => path} />}
     </div>
   );
 }

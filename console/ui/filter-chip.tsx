@@ -8,8 +8,9 @@ type FilterChipProps = { readonly name: string; readonly value: string; readonly
 /** A filter of a list that came with a link: shown, and removed with a click. */
 export function FilterChip({ name, value, onRemove }: FilterChipProps) {
   const shown = visibleLine(value);
+  const label = messages.removeFilter(name, shown);
   return (
-    <Button icon="close" title={messages.removeFilter(name, shown)} onClick={onRemove}>
+    <Button icon="close" title={label} aria-label={label} onClick={onRemove}>
       <span className={styles.chip}>
         {name} <code>{shown}</code>
       </span>

@@ -13,7 +13,7 @@ export function Id({ value, length }: IdProps) {
     <button
       type="button"
       className={styles.id}
-      title={full}
+      title={messages.copyId(full)}
       onClick={(event) => {
         event.stopPropagation();
         void copy(value);

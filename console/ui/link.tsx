@@ -10,6 +10,8 @@ type LinkProps = {
   readonly children: ReactNode;
   readonly className?: string | undefined;
   readonly title?: string;
+  /** For a link whose text says only in its row where it leads. */
+  readonly 'aria-label'?: string;
   readonly 'aria-current'?: 'page' | undefined;
 };
 
