@@ -102,6 +102,18 @@ export const messages = {
       ['Ctrl K, ⌘ K', 'Find an id'],
       ['?', 'This list'],
     ],
+    filterTitle: 'Filter of the live log',
+    terms: [
+      ['status:failure', 'Failed attempts; or success'],
+      ['code:5xx', 'This status code; or 503, 500-504'],
+      ['reason:timeout', 'This reason of a failure'],
+      ['type:order.*', 'This event type or prefix'],
+      ['sub:…', 'The subscription with this id'],
+      ['slow:500ms', 'A response time of at least this; or 2s'],
+      ['attempt:2', 'The second attempt of a delivery'],
+      ['tenant:acme', 'This tenant'],
+      ['since:1h', 'Started since; until:15m, or a date'],
+    ],
   },
 
   find: {
@@ -190,11 +202,13 @@ export const messages = {
 
   filterProblems: {
     unknownKey: (key: string) =>
-      `There is no “${key}”: use status, code, reason, type, sub, tenant, since, until or text.`,
+      `There is no “${key}”: use status, code, reason, type, sub, slow, attempt, tenant, since, until or text.`,
     status: (value: string) => `“${value}” is no status: success or failure.`,
     code: (value: string) => `“${value}” is no status code: 404, 5xx or 500-504.`,
     reason: (value: string) => `“${value}” is no reason of a failure, such as timeout or http_status.`,
     time: (value: string) => `“${value}” is no time: 15m, 1h, 2d, or 2026-01-31T12:00Z.`,
+    slow: (value: string) => `“${value}” is no response time: 500ms or 2s.`,
+    attempt: (value: string) => `“${value}” is no number of an attempt: 1, 2 or 3.`,
     subscription: (value: string) => `“${value}” is not the id of a subscription.`,
     empty: (key: string) => `“${key}:” needs a value.`,
   },

@@ -4,6 +4,7 @@ import {
   type DeliveryRowFragment,
   DeliveryRowsDocument,
   DeliveryStatus,
+  WaitReason,
 } from '../generated/graphql.ts';
 import styles from '../live-log/live-log-page.module.css';
 import { messages } from '../messages.ts';
@@ -13,6 +14,7 @@ import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { FilterChip } from '../ui/filter-chip.tsx';
+import { FilterSelect } from '../ui/filter-select.tsx';
 import type { Column } from '../ui/grid.tsx';
 import { DeliveryOutcome } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
@@ -68,12 +70,13 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
   },
 ];
 
-/** Deliveries by their state; the address has the state and the open delivery. */
+/** Deliveries by their state and the reason of their wait; the address has both, and the open delivery. */
 export function DeliveriesPage() {
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
   const isWide = useIsWide();
-  const status = readStatus(params.get('status'));
+  const status = readOneOf(DeliveryStatus, params.get('status'));
+  const waiting = status === 'PENDING' ? readOneOf(WaitReason, params.get('waiting')) : undefined;
   const subscription = params.get('subscription');
   const type = params.get('type')?.trim() ?? '';
   const filter = {
@@ -83,16 +86,23 @@ export function DeliveriesPage() {
   };
   const pages = usePages({
     query: DeliveryListDocument,
-    variables: { filter: { ...filter, ...(status !== undefined && { statuses: [status] }) } },
+    variables: {
+      filter: {
+        ...filter,
+        ...(status !== undefined && { statuses: [status] }),
+        ...(waiting !== undefined && { waitingFor: [waiting] }),
+      },
+    },
     pageOf: (data) => data.deliveries,
     live: liveRows({
       document: DeliveryRowsDocument,
-      // With every status: a delivery that gets another one leaves the list.
+      // With every status and wait: a delivery that gets another one leaves the list.
       filter,
       rowOf: ({ deliveryChanges }) => deliveryChanges.delivery,
       keyOf: ({ id }) => id,
       timeOf: ({ createdAt }) => createdAt,
-      matches: (row) => status === undefined || row.status === status,
+      matches: (row) =>
+        (status === undefined || row.status === status) && (waiting === undefined || row.waitingFor === waiting),
     }),
   });
   const open = params.get('delivery') ?? undefined;
@@ -108,10 +118,21 @@ export function DeliveriesPage() {
           />
         )}
         <SearchField label={messages.typeFilter} value={type} onChange={(text) => setParams({ type: text })} />
+        {status === 'PENDING' && (
+          <FilterSelect
+            label={texts.waitsFor}
+            value={waiting ?? ''}
+            onChange={(next) => setParams({ waiting: next, delivery: undefined })}
+            options={[
+              { value: '', name: texts.anything },
+              ...Object.values(WaitReason).map((value) => ({ value, name: texts.waits[value] })),
+            ]}
+          />
+        )}
         <Segments
           label={messages.columns.status}
           value={status ?? ''}
-          onChange={(next) => setParams({ status: next, delivery: undefined })}
+          onChange={(next) => setParams({ status: next, waiting: undefined, delivery: undefined })}
           options={[
             { value: '', name: texts.all },
             ...Object.values(DeliveryStatus).map((value) => ({ value, name: messages.deliveryStatuses[value] })),
@@ -140,6 +161,6 @@ export function DeliveriesPage() {
   );
 }
 
-function readStatus(text: string | null): DeliveryStatus | undefined {
-  return Object.values(DeliveryStatus).find((status) => status === text);
+function readOneOf<Value extends string>(values: Readonly<Record<string, Value>>, text: string | null) {
+  return Object.values(values).find((value) => value === text);
 }

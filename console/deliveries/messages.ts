@@ -4,6 +4,17 @@ export const deliveriesWords = {
   empty: 'No delivery',
   emptyHint: 'A delivery is created for each subscription that matches an event.',
   all: 'All',
+  waitsFor: 'Waits for',
+  anything: 'Anything',
+  waits: {
+    BACKOFF: 'Back-off',
+    BROKER_UNAVAILABLE: 'NATS',
+    CIRCUIT_OPEN: 'Circuit to close',
+    IN_FLIGHT_LIMIT: 'In-flight limit',
+    PAUSED: 'End of the pause',
+    RATE_LIMITED: 'Rate limit',
+    RETRY_AFTER: 'Retry-After',
+  },
 } as const;
 
 export const compareAttemptsWords = {

@@ -82,6 +82,8 @@ export function filterTermOf(row: LogRow, column: string): FilterTerm | undefine
   if (column === 'type') return { key: 'type', value: row.eventType };
   if (column === 'endpoint') return { key: 'sub', value: row.subscriptionId };
   if (column === 'tenant') return { key: 'tenant', value: row.tenant };
+  if (column === 'attempt') return { key: 'attempt', value: String(row.number) };
+  if (column === 'ms') return { key: 'slow', value: `${row.responseTimeMs}ms` };
   if (column !== 'outcome') return undefined;
   if (row.statusCode != null) return { key: 'code', value: String(row.statusCode) };
   if (row.failureReason != null) return { key: 'reason', value: row.failureReason.toLowerCase() };

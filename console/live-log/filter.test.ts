@@ -48,6 +48,18 @@ test('a time is a span before now or in ISO 8601', () => {
   expect(parse('since:2026-13-01').problems).toHaveLength(1);
 });
 
+test('a response time from a second on is selected by the server, a shorter one by the page', () => {
+  expect(parse('slow:2s attempt:2 attempt:3')).toMatchObject({
+    filter: { minResponseTimeMs: 2_000, attemptNumbers: [2, 3] },
+    minResponseTimeMs: 2_000,
+  });
+  expect(parse('slow:1.5s slow:500ms')).toMatchObject({ filter: {}, minResponseTimeMs: 500 });
+  expect(parse('slow:40').minResponseTimeMs).toBe(40);
+  expect(parse('code:500').minResponseTimeMs).toBe(0);
+  expect(parse('slow:fast slow:2h slow: attempt:0 attempt:1.5')).toMatchObject({ filter: {}, minResponseTimeMs: 0 });
+  expect(parse('slow:fast slow:2h slow: attempt:0 attempt:1.5').problems).toHaveLength(5);
+});
+
 test('a term is added once, and removed when it is there', () => {
   expect(toggleTerm('', 'type', 'order.paid')).toBe('type:order.paid');
   expect(toggleTerm('code:5xx  type:order.paid since:1h', 'type', 'order.paid')).toBe('code:5xx since:1h');
@@ -58,7 +70,8 @@ test('a term is added once, and removed when it is there', () => {
 test('completion offers keys, then values, fixed ones and those of the rows', () => {
   const labels = (text: string) =>
     completions(text, text.length, { type: ['order.paid', 'user.created'] }).map(({ label }) => label);
-  expect(labels('s')).toEqual(['status:', 'sub:', 'since:']);
+  expect(labels('s')).toEqual(['status:', 'sub:', 'slow:', 'since:']);
+  expect(labels('slow:5')).toEqual(['slow:500ms', 'slow:5s']);
   expect(labels('code:5xx status:')).toEqual(['status:success', 'status:failure']);
   expect(labels('type:ord')).toEqual(['type:order.paid']);
   expect(labels('since:1h')).toEqual([]);

@@ -13,7 +13,7 @@ type Term = {
   readonly end: number;
 };
 
-const FILTER_KEYS = ['status', 'code', 'reason', 'type', 'sub', 'tenant', 'since', 'until'] as const;
+const FILTER_KEYS = ['status', 'code', 'reason', 'type', 'sub', 'slow', 'attempt', 'tenant', 'since', 'until'] as const;
 export type FilterKey = (typeof FILTER_KEYS)[number];
 
 export type ParsedFilter = {
@@ -22,11 +22,15 @@ export type ParsedFilter = {
   readonly filter: DeliveryFilter;
   /** Lower case; every one must occur in the row. The server does not search texts, so the client does. */
   readonly words: readonly string[];
+  /** The least response time of a row. The server selects by those from SERVER_MIN_MS on only. */
+  readonly minResponseTimeMs: number;
   readonly problems: readonly string[];
 };
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+/** Of the filter of the API: shorter times have no index. */
+const SERVER_MIN_MS = 1_000;
 const problems = messages.filterProblems;
 
 export function parseFilter(text: string, nowMs: number): ParsedFilter {
@@ -43,6 +47,8 @@ export function parseFilter(text: string, nowMs: number): ParsedFilter {
   };
   const time = (key: 'since' | 'until') => valuesOf(key, (value) => readTime(value, nowMs))?.at(-1);
   for (const key of unknownKeys(terms)) found.push(problems.unknownKey(key));
+  // Terms of the same key are alternatives.
+  const minResponseTimeMs = Math.min(...(valuesOf('slow', readMilliseconds) ?? [0]));
   const filter = {
     tenant: valuesOf('tenant', (value) => value)?.at(-1),
     statuses: valuesOf('status', readStatus),
@@ -50,6 +56,8 @@ export function parseFilter(text: string, nowMs: number): ParsedFilter {
     failureReasons: valuesOf('reason', readReason),
     eventTypes: valuesOf('type', (value) => value),
     subscriptionIds: valuesOf('sub', (value) => (UUID.test(value) ? value.toLowerCase() : undefined)),
+    attemptNumbers: valuesOf('attempt', readAttemptNumber),
+    minResponseTimeMs: minResponseTimeMs >= SERVER_MIN_MS ? minResponseTimeMs : undefined,
     from: time('since'),
     to: time('until'),
   };
@@ -58,6 +66,7 @@ export function parseFilter(text: string, nowMs: number): ParsedFilter {
     terms,
     filter: Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined)),
     words: words.map(({ value }) => value.toLowerCase()),
+    minResponseTimeMs,
     problems: found,
   };
 }
@@ -93,8 +102,7 @@ function unknownKeys(terms: readonly Term[]): string[] {
 function problemOf(key: FilterKey, value: string): string {
   if (key === 'sub') return problems.subscription(value);
   if (key === 'since' || key === 'until') return problems.time(value);
-  if (key === 'status' || key === 'code' || key === 'reason') return problems[key](value);
-  return problems.empty(key);
+  return key === 'type' || key === 'tenant' ? problems.empty(key) : problems[key](value);
 }
 
 function readStatus(value: string): 'SUCCESS' | 'FAILURE' | undefined {
@@ -113,6 +121,16 @@ function readCodes(value: string): { from: number; to: number } | undefined {
 function readReason(value: string): FailureReason | undefined {
   const name = value.toUpperCase().replaceAll('-', '_');
   return Object.values(FailureReason).find((reason) => reason === name);
+}
+
+/** `500ms`, `2s`, `1.5s`, or a number of milliseconds. */
+function readMilliseconds(value: string): number | undefined {
+  const [, amount, unit] = /^(\d{1,5}(?:\.\d{1,3})?)(ms|s)?$/.exec(value) ?? [];
+  return amount === undefined ? undefined : Math.round(Number(amount) * (unit === 's' ? 1_000 : 1));
+}
+
+function readAttemptNumber(value: string): number | undefined {
+  return /^[1-9]\d{0,3}$/.test(value) ? Number(value) : undefined;
 }
 
 /** A time in ISO 8601, or a span before now such as `1h`. */
@@ -147,6 +165,8 @@ const FIXED: KnownValues = {
   status: ['success', 'failure'],
   code: ['2xx', '3xx', '4xx', '5xx', '404', '410', '429', '500', '503'],
   reason: Object.values(FailureReason).map((reason) => reason.toLowerCase()),
+  slow: ['500ms', '1s', '2s', '5s', '10s'],
+  attempt: ['1', '2', '3', '4', '5'],
   since: ['15m', '1h', '6h', '1d', '7d'],
   until: ['15m', '1h', '1d'],
 };

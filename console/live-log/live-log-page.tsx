@@ -125,6 +125,7 @@ function useLog(query: string) {
   const { log, problems } = useMemo(() => {
     const parsed = parseFilter(query, openedAt);
     const matches = (row: LogRow) => {
+      if (row.responseTimeMs < parsed.minResponseTimeMs) return false;
       if (parsed.words.length === 0) return true;
       const text = textOf(row);
       return parsed.words.every((word) => text.includes(word));

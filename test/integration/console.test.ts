@@ -118,9 +118,10 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     { path: '/', heading: 'Overview' },
     { path: '/tenants', shown: 'acme' },
     { path: '/as/acme/events?type=user.*', shown: 'user.created' },
-    { path: '/log?q=type:order.paid', shown: 'order.paid' },
+    { path: '/log?q=type:order.paid+attempt:1+slow:1ms', shown: 'order.paid' },
     { path: '/events?type=user.created', shown: 'user.created' },
     { path: '/deliveries?status=FAILURE', shown: 'Failed' },
+    { path: '/deliveries?status=PENDING', shown: 'Waits for' },
     { path: `/event?tenant=${delivery.event.tenant}&id=${delivery.event.id}`, shown: 'onerror' },
     { path: `/deliveries/${delivery.id}`, shown: 'onerror' },
     { path: '/subscriptions', shown: 'Active' },
@@ -472,6 +473,12 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('dialog', { name: 'Pause' }).getByRole('button', { name: 'Pause' }));
     await page.getByText(/ends in [78] h/).waitFor();
     const waiting = await publishPaused(id);
+    await goTo(page, `${scene.app.url}/console/as/pushed/deliveries?status=PENDING&waiting=BACKOFF`);
+    await page.getByText('Nothing matches this filter').waitFor();
+    await page.getByLabel('Waits for').selectOption('End of the pause');
+    await page.getByRole('gridcell', { name: 'the subscription is paused' }).waitFor();
+    expect(page.url()).toContain('waiting=PAUSED');
+    await goTo(page, `${scene.app.url}/console/subscriptions/${id}`);
     await press(page, page.getByRole('link', { name: /Pending/ }));
     await page.getByText('the subscription is paused').first().waitFor();
     expect(page.url()).toContain(waiting);
