@@ -41,11 +41,11 @@ export function SecretsSection({ subscription }: SecretsProps) {
         label={words.title}
         head={[
           messages.columns.status,
-          messages.columns.id,
-          messages.columns.created,
           words.usage,
           subscriptionWords.lastAttempt,
           words.ends,
+          messages.columns.created,
+          messages.columns.id,
         ]}
         rows={subscription.secrets.map((secret) => ({
           key: secret.id,
@@ -59,8 +59,6 @@ export function SecretsSection({ subscription }: SecretsProps) {
                 {words.overlap}
               </Mark>
             ),
-            <Id key="id" value={secret.id} length={24} />,
-            <Time key="created" at={secret.createdAt} />,
             usageInWords(secret.usage),
             secret.usage.lastAttemptAt == null ? messages.none : <Time key="last" at={secret.usage.lastAttemptAt} />,
             secret.expiresAt == null ? (
@@ -75,6 +73,8 @@ export function SecretsSection({ subscription }: SecretsProps) {
                 )}
               </span>
             ),
+            <Time key="created" at={secret.createdAt} />,
+            <Id key="id" value={secret.id} length={24} />,
           ],
         }))}
       />
