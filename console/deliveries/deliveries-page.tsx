@@ -75,8 +75,8 @@ export function DeliveriesPage() {
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
   const isWide = useIsWide();
-  const status = readOneOf(DeliveryStatus, params.get('status'));
-  const waiting = status === 'PENDING' ? readOneOf(WaitReason, params.get('waiting')) : undefined;
+  const state = readState(params);
+  const { status, waiting } = state;
   const subscription = params.get('subscription');
   const type = params.get('type')?.trim() ?? '';
   const filter = {
@@ -86,13 +86,7 @@ export function DeliveriesPage() {
   };
   const pages = usePages({
     query: DeliveryListDocument,
-    variables: {
-      filter: {
-        ...filter,
-        ...(status !== undefined && { statuses: [status] }),
-        ...(waiting !== undefined && { waitingFor: [waiting] }),
-      },
-    },
+    variables: { filter: { ...filter, ...filterOf(state) } },
     pageOf: (data) => data.deliveries,
     live: liveRows({
       document: DeliveryRowsDocument,
@@ -101,8 +95,7 @@ export function DeliveriesPage() {
       rowOf: ({ deliveryChanges }) => deliveryChanges.delivery,
       keyOf: ({ id }) => id,
       timeOf: ({ createdAt }) => createdAt,
-      matches: (row) =>
-        (status === undefined || row.status === status) && (waiting === undefined || row.waitingFor === waiting),
+      matches: (row) => isOfState(row, state),
     }),
   });
   const open = params.get('delivery') ?? undefined;
@@ -159,6 +152,24 @@ export function DeliveriesPage() {
       </div>
     </>
   );
+}
+
+type State = { readonly status: DeliveryStatus | undefined; readonly waiting: WaitReason | undefined };
+
+function readState(params: URLSearchParams): State {
+  const status = readOneOf(DeliveryStatus, params.get('status'));
+  return { status, waiting: status === 'PENDING' ? readOneOf(WaitReason, params.get('waiting')) : undefined };
+}
+
+function filterOf({ status, waiting }: State) {
+  return {
+    ...(status !== undefined && { statuses: [status] }),
+    ...(waiting !== undefined && { waitingFor: [waiting] }),
+  };
+}
+
+function isOfState(row: DeliveryRowFragment, { status, waiting }: State): boolean {
+  return (status === undefined || row.status === status) && (waiting === undefined || row.waitingFor === waiting);
 }
 
 function readOneOf<Value extends string>(values: Readonly<Record<string, Value>>, text: string | null) {

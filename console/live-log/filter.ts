@@ -29,7 +29,7 @@ export type ParsedFilter = {
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const UNITS_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-/** Of the filter of the API: shorter times have no index. */
+/** The least response time that the API filters by, in ms: attempts that are faster are not in its index. */
 const SERVER_MIN_MS = 1_000;
 const problems = messages.filterProblems;
 
