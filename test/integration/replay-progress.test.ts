@@ -138,6 +138,14 @@ describe('a watched replay in which nothing happens', () => {
     await iterator.return?.();
   });
 
+  it('is recorded for live streams when its rate changes', async () => {
+    const { iterator, update, replay, database } = await watched();
+    await database.pool.query(`INSERT INTO change_readers VALUES (now() + interval '1 min', pg_current_snapshot())`);
+    await update({ ratePerSecond: 7 });
+    expect((await database.pool.query('SELECT jobs FROM changes')).rows).toEqual([{ jobs: [replay.id] }]);
+    await iterator.return?.();
+  });
+
   it('ends when it is gone', async () => {
     const { iterator, database } = await watched();
     await iterator.next();
