@@ -85,7 +85,9 @@ const STATES = `
 
 const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
-// Beyond the limits, each part reads the rows of an index in its order.
+// Each part reads the rows of an index in its order, up to its limit. A limit that is a sub-select is unknown when Postgres
+// plans, so it assumes a tenth of the rows. Given the number, it expects an average subscription to have fewer rows, and reads
+// and sorts all rows of any: 72 ms in place of 3 ms with 300,000 pending deliveries.
 const FIGURES = `
   SELECT s.id, pending.counted, pending.oldest AS "oldestPendingAt", latest.started_at AS "lastAttemptAt",
     success.started_at AS "lastSuccessAt"
@@ -93,10 +95,10 @@ const FIGURES = `
   CROSS JOIN LATERAL (
     SELECT count(*)::integer AS counted, min(created_at) AS oldest FROM (
       (SELECT created_at FROM deliveries WHERE subscription_id = s.id AND status = 'PENDING' AND enqueued_at IS NULL
-       ORDER BY next_attempt_at LIMIT $3)
+       ORDER BY next_attempt_at LIMIT (SELECT $3::bigint))
       UNION ALL
       (SELECT created_at FROM deliveries WHERE subscription_id = s.id AND status = 'PENDING' AND enqueued_at IS NOT NULL
-       ORDER BY enqueued_at LIMIT $3)
+       ORDER BY enqueued_at LIMIT (SELECT $3::bigint))
     ) AS first
   ) AS pending
   LEFT JOIN LATERAL (
@@ -120,9 +122,7 @@ async function readUsage(db: Queryable, ids: readonly string[]): Promise<Readonl
 }
 
 // Attempts older than a secret are not read. The one beyond the limit shows whether there are older ones that it signed,
-// because a secret signs every request until it ends. Postgres does not know a limit that is a sub-select when it plans, and
-// assumes a part of the rows: with the number itself, it expects an average subscription to have fewer attempts, and reads and
-// sorts all of them.
+// because a secret signs every request until it ends. The limit is a sub-select for the same reason as in FIGURES.
 const USAGE = `
   SELECT secret.id,
     count(*) FILTER (WHERE is_signed AND place <= $3)::integer AS "attemptCount",

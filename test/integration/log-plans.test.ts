@@ -406,6 +406,29 @@ test.each([
   await expectToReadLittle(statements, times);
 });
 
+test('the health of one subscription with a backlog reads little, though others have none', async () => {
+  const { pool } = database;
+  const id = uuid7(NOW);
+  await pool.query(
+    `INSERT INTO webhook_subscriptions (id, tenant, url, event_types) VALUES ($1, 'behind', 'x', '{a}')`,
+    [id],
+  );
+  await pool.query(
+    `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, next_attempt_at)
+     SELECT unnest($1::uuid[]), 'behind', $2, $2, 'a', now()`,
+    [Array.from({ length: 10_000 }, (_, index) => uuid7(NOW - (index % DAYS) * DAY_MS)), id],
+  );
+  await pool.query('ANALYZE deliveries');
+  statements = [];
+  const query = '{ webhookSubscriptions(filter: { tenant: "behind" }) { nodes { health { pendingCount isExact } } } }';
+  const { data } = await post(graphql, JSON.stringify({ query }));
+  expect(data).toEqual({ webhookSubscriptions: { nodes: [{ health: { pendingCount: 1_000, isExact: false } }] } });
+  await new Promise(setImmediate);
+  await expectToReadLittle(statements, 2);
+  await pool.query(`DELETE FROM deliveries WHERE tenant = 'behind'`);
+  await pool.query('VACUUM ANALYZE deliveries');
+});
+
 describe("another tenant's subscription is not looked into", () => {
   const filter = 'filter: { tenant: "mid-0", subscriptionIds: [$id] }';
   const after = formatPrismaCursor({ id: uuid7(NOW - DAYS * DAY_MS) }, 'id');
