@@ -1,4 +1,4 @@
-import { useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import { DeliverEventsDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
@@ -11,6 +11,10 @@ type DeliverTheseProps = {
   readonly title: string;
   /** A description of the events, or the reason why there are none. */
   readonly text: string;
+  /** A second paragraph, which stays after the delivery. */
+  readonly more?: string;
+  /** Actions beside those of the dialog. */
+  readonly actions?: ReactNode;
   readonly subscriptionId: string;
   /** Publishers' ids, at most 200. */
   readonly eventIds: readonly string[];
@@ -18,7 +22,7 @@ type DeliverTheseProps = {
 };
 
 /** Offers to deliver past events to a subscription that did not get them. */
-export function DeliverThese({ title, text, subscriptionId, eventIds, onClose }: DeliverTheseProps) {
+export function DeliverThese({ title, text, more, actions, subscriptionId, eventIds, onClose }: DeliverTheseProps) {
   const action = useAction(DeliverEventsDocument, (data) => data.deliverEvents);
   const [created, setCreated] = useState<number>();
   const deliver = async () => {
@@ -32,21 +36,25 @@ export function DeliverThese({ title, text, subscriptionId, eventIds, onClose }:
         onSubmit={canDeliver ? deliver : onClose}
         failure={action.failure}
         actions={
-          canDeliver ? (
-            <FormButtons
-              submit={words.deliver(eventIds.length)}
-              isDisabled={action.isRunning}
-              dismiss={messages.close}
-              onDismiss={onClose}
-            />
-          ) : (
-            <Button kind="primary" type="submit">
-              {messages.done}
-            </Button>
-          )
+          <>
+            {actions}
+            {canDeliver ? (
+              <FormButtons
+                submit={words.deliver(eventIds.length)}
+                isDisabled={action.isRunning}
+                dismiss={messages.close}
+                onDismiss={onClose}
+              />
+            ) : (
+              <Button kind="primary" type="submit">
+                {messages.done}
+              </Button>
+            )}
+          </>
         }
       >
         <p role="status">{created === undefined ? text : words.delivered(created)}</p>
+        {more !== undefined && <p>{more}</p>}
       </Form>
     </Dialog>
   );

@@ -1,35 +1,57 @@
-import { useQuery } from 'urql';
+import { useEffect, useState } from 'react';
+import { type CombinedError, useClient } from 'urql';
 import { DeliverThese } from '../events/deliver-these.tsx';
-import { MATCHES_EVERYTHING } from '../filter-playground/compare.ts';
-import { MissedEventsDocument, type SubscriptionSettingsFragment } from '../generated/graphql.ts';
+import type { SubscriptionSettingsFragment } from '../generated/graphql.ts';
+import { useStore } from '../graphql/store.ts';
+import { preferences } from '../shell/preferences.ts';
+import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
+import { exactTime } from '../ui/format.ts';
 import { ErrorState, SkeletonRows } from '../ui/states.tsx';
 import { missedEventsWords as words } from './messages.ts';
-import { missedEvents } from './missed-events.ts';
+import { findMissedEvents, type MissedEvents } from './missed-events.ts';
 
 type DeliverMissedProps = { readonly subscription: SubscriptionSettingsFragment; readonly onClose: () => void };
 
+/** The place in the past that is examined: events before this one; undefined: the latest ones. */
+type Place = MissedEvents['oldest'];
+type Found = { readonly place: Place; readonly result: MissedEvents | CombinedError };
+
 /** For a subscription that was activated again or got other event types: the past events that it would get now. */
-export function DeliverMissed({ subscription, onClose }: DeliverMissedProps) {
-  const { id, tenant, filter, eventTypes } = subscription;
-  const [{ data, error }] = useQuery({
-    query: MissedEventsDocument,
-    variables: { id, tenant, filter: filter ?? MATCHES_EVERYTHING, eventTypes },
-    requestPolicy: 'network-only',
-  });
-  if (data == null) {
+export function DeliverMissed({ subscription: current, onClose }: DeliverMissedProps) {
+  const client = useClient();
+  const { zone } = useStore(preferences);
+  // Pushed changes of its deliveries are other objects.
+  const [subscription] = useState(current);
+  const [place, setPlace] = useState<Place>();
+  const [found, setFound] = useState<Found>();
+  useEffect(() => {
+    let isOver = false;
+    void findMissedEvents(client, subscription, place?.id).then((result) => {
+      if (!isOver) setFound({ place, result });
+    });
+    return () => {
+      isOver = true;
+    };
+  }, [client, subscription, place]);
+  const result = found?.place === place ? found?.result : undefined;
+  if (result === undefined || 'message' in result) {
     return (
       <Dialog title={words.title} onClose={onClose}>
-        {error === undefined ? <SkeletonRows count={2} /> : <ErrorState error={error} />}
+        {result === undefined ? <SkeletonRows count={2} /> : <ErrorState error={result} />}
       </Dialog>
     );
   }
-  const { ids, examined } = missedEvents(data, subscription);
+  const timeOf = (at: string) => exactTime(Date.parse(at), zone);
+  const { ids, examined, oldest } = result;
+  const scope = { events: examined, before: place === undefined ? undefined : timeOf(place.createdAt) };
   return (
     <DeliverThese
       title={words.title}
-      text={ids.length === 0 ? words.none(examined) : words.missed(ids.length, examined)}
-      subscriptionId={id}
+      text={ids.length === 0 ? words.none(scope) : words.missed(ids.length, scope)}
+      more={oldest === undefined ? words.all : words.older(timeOf(oldest.createdAt))}
+      actions={oldest !== undefined && <Button onClick={() => setPlace(oldest)}>{words.lookBack}</Button>}
+      subscriptionId={subscription.id}
       eventIds={ids}
       onClose={onClose}
     />

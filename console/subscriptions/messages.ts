@@ -122,11 +122,24 @@ export const subscriptionFormWords = {
 
 export const missedEventsWords = {
   title: 'Missed events',
-  none: (examined: number) =>
-    `None of the latest ${count(examined)} events was missed: each has a delivery to this subscription, or does not match it.`,
-  missed: (events: number, examined: number) =>
-    `${events === 1 ? 'One' : count(events)} of the latest ${count(examined)} events ${events === 1 ? 'matches this subscription and has' : 'match this subscription and have'} no delivery to it: it was inactive or had other settings.`,
+  none: (scope: Examined) =>
+    scope.events === 0
+      ? 'No event was missed.'
+      : `None of ${eventsOf(scope)} was missed: each has a delivery to this subscription, or does not match it.`,
+  missed: (events: number, scope: Examined) =>
+    `${events === 1 ? 'One' : count(events)} of ${eventsOf(scope)} ${events === 1 ? 'matches this subscription and has' : 'match this subscription and have'} no delivery to it: it was inactive or had other settings.`,
+  older: (time: string) => `Events before ${time} are not examined yet.`,
+  all: 'Older events of its types are from before the subscription, or no longer kept.',
+  lookBack: 'Look further back',
 } as const;
+
+/** The events that were examined: the latest, or those before a time. */
+type Examined = { readonly events: number; readonly before: string | undefined };
+
+function eventsOf({ events, before }: Examined): string {
+  if (before === undefined) return events === 1 ? 'the latest event' : `the latest ${count(events)} events`;
+  return `${events === 1 ? 'the event' : `the ${count(events)} events`} before ${before}`;
+}
 
 export const secretsWords = {
   title: 'Signing secrets',

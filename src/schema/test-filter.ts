@@ -89,6 +89,10 @@ builder.queryFields((t) => ({
       eventTypes: t.arg.stringList({
         description: 'Any of these event types, prefixes such as `conversation.*`, or `*`. Default: all.',
       }),
+      olderThan: t.arg.id({
+        description:
+          "The publisher's id of an event of the tenant. Only events recorded before it are read: pass the last one of a result to go further back.",
+      }),
     },
     complexity: ({ last }) => {
       const events = Math.min(last ?? DEFAULT_LAST, MAX_LAST);
@@ -97,7 +101,7 @@ builder.queryFields((t) => ({
     resolve: async (_root, { filter, ...args }, context) => {
       const { services, eventData, work } = context;
       const last = args.last ?? DEFAULT_LAST;
-      const where = await checkArguments(context, { filter, last, tenant: args.tenant, eventTypes: args.eventTypes });
+      const where = await readArguments(context, { ...args, filter, last });
       const events = await services.database.prisma.event.findMany({
         where,
         select: EVENT_COLUMNS,
@@ -122,33 +126,42 @@ async function evaluate({ work: { compute } }: Context, filter: unknown, data: u
 
 type EventKey = { readonly eventId: string; readonly tenant: string | null | undefined };
 
-async function dataOf({ services, viewer, eventData, work }: Context, { eventId, tenant }: EventKey): Promise<unknown> {
-  const { prisma } = services.database;
+async function dataOf(context: Context, key: EventKey): Promise<unknown> {
+  const { viewer, eventData, work } = context;
   // The results of chosen filters would reveal the data.
   if (viewer.hidesPayloads === true) throw new ForbiddenError('this session hides payloads');
-  const where = await eventWithId(services.database, { eventId, ...tenantWhere(viewer, tenant) });
-  const event = where && (await prisma.event.findFirst({ where, select: { id: true }, orderBy: NEWEST_FIRST }));
-  if (event === null) throw new NotFoundError('event');
-  const text = await eventData.text(event.id);
+  const text = await eventData.text(await rowIdOf(context, key));
   return work.compute((): unknown => JSON.parse(text));
+}
+
+async function rowIdOf({ services: { database }, viewer }: Context, { eventId, tenant }: EventKey): Promise<string> {
+  const where = await eventWithId(database, { eventId, ...tenantWhere(viewer, tenant) });
+  const event =
+    where && (await database.prisma.event.findFirst({ where, select: { id: true }, orderBy: NEWEST_FIRST }));
+  if (event === null) throw new NotFoundError('event');
+  return event.id;
 }
 
 type EventsArguments = {
   readonly filter: unknown;
   readonly last: number;
-  readonly tenant: string | null | undefined;
-  readonly eventTypes: readonly string[] | null | undefined;
+  readonly tenant?: string | null | undefined;
+  readonly eventTypes?: readonly string[] | null | undefined;
+  readonly olderThan?: string | null | undefined;
 };
 
 /** The condition of the events. Throws an InvalidInputError with every problem. */
-async function checkArguments({ viewer, work }: Context, { filter, last, tenant, eventTypes }: EventsArguments) {
+async function readArguments(context: Context, { filter, last, tenant, eventTypes, olderThan }: EventsArguments) {
+  const { viewer, work } = context;
   const problems: InputProblem[] = [...(await work.compute(() => validateFilter(filter)))];
   if (last < 1 || last > MAX_LAST) problems.push({ path: 'last', message: `must be from 1 to ${MAX_LAST}` });
   const known = readTenant(viewer, tenant);
   if (known.tenant === undefined && known.tenantProblem === undefined) {
     problems.push({ path: 'tenant', message: 'is required' });
   }
-  return eventWhere({ eventTypes, ...checkFilter(viewer, { tenant, eventTypes }, problems) });
+  const where = eventWhere({ eventTypes, ...checkFilter(viewer, { tenant, eventTypes }, problems) });
+  if (olderThan == null) return where;
+  return { AND: [where, { id: { lt: await rowIdOf(context, { eventId: olderThan, tenant }) } }] };
 }
 
 function problemsOf({ problem }: Awaited<ReturnType<typeof encodeEventData>>): InputProblem[] {

@@ -97,6 +97,7 @@ const CASES: Readonly<Record<string, Case>> = {
   'Query.testFilterOnEvents': (x) => [
     `testFilterOnEvents(filter: { n: 1 }, last: 3, tenant: "${x.tenant}")`,
     `testFilterOnEvents(filter: { n: 1 }, last: 3, eventTypes: ["only.${x.tenant}"])`,
+    `testFilterOnEvents(filter: { n: 1 }, last: 3, olderThan: "${x.eventId}")`,
   ],
   'Query.search': (x) => Object.values(x).map((text) => `search(text: "${text}")`),
   'Query.tenant': (x) => [`tenant(name: "${x.tenant}")`],

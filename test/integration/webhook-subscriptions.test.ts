@@ -603,10 +603,12 @@ test('a closed circuit cannot be probed', async () => {
 test('a filter is tried on the data of an event, and on the latest events', async () => {
   const tenant = 'tried';
   const subscriptionId = (await create({ tenant })).subscription.id;
-  await seedDelivery(api.database, { subscriptionId, tenant });
+  const older = await seedDelivery(api.database, { subscriptionId, tenant });
   const { eventId: eventRowId } = await seedDelivery(api.database, { subscriptionId, tenant });
   const event = { id: eventRowId };
-  await api.database.prisma.event.update({ where: { id: eventRowId }, data: { eventId: eventRowId } });
+  for (const id of [older.eventId, eventRowId]) {
+    await api.database.prisma.event.update({ where: { id }, data: { eventId: id } });
+  }
   const failed = { matches: false, failedPaths: ['filter.n'] };
   expect(await askFor(`{ testFilter(filter: { n: 2 }, eventId: "${event.id}") { matches failedPaths } }`)).toEqual({
     testFilter: failed,
@@ -618,6 +620,10 @@ test('a filter is tried on the data of an event, and on the latest events', asyn
   expect(await onEvents('{ n: 1 }')).toEqual({
     testFilterOnEvents: [1, 2].map(() => ({ ...type, matches: true, failedPaths: [] })),
   });
+  const olderThan = (id: string) =>
+    askFor(`{ testFilterOnEvents(filter: { n: 1 }, tenant: "${tenant}", olderThan: "${id}") { event { id } } }`);
+  expect(await olderThan(event.id)).toEqual({ testFilterOnEvents: [{ event: { id: older.eventId } }] });
+  expect(await olderThan(older.eventId)).toEqual({ testFilterOnEvents: [] });
   for (const [args, path] of [
     ['filter: { n: 1 }, tenant: "tried", last: 201', 'last'],
     ['filter: { n: 1 }', 'tenant'],

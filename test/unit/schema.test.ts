@@ -90,7 +90,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
     'deliveryCounts(filter: DeliveryFilter): DeliveryCounts!',
     `replays(${PAGE}, filter: ReplayFilter, ${SIZE}): ReplayConnection!`,
     'testFilter(data: JSON, eventId: ID, filter: JSON!, tenant: String): TestFilterResult!',
-    'testFilterOnEvents(eventTypes: [String!], filter: JSON!, last: Int, tenant: String): [TestFilterEventResult!]!',
+    'testFilterOnEvents(eventTypes: [String!], filter: JSON!, last: Int, olderThan: ID, tenant: String): [TestFilterEventResult!]!',
     'verifySignature(input: VerifySignatureInput!): VerifySignatureResult!',
     'search(text: String!): SearchResult!',
     ...['tenant(name: String!): Tenant', `tenants(${PAGE}, filter: TenantFilter, ${SIZE}): TenantConnection!`],
