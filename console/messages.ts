@@ -126,6 +126,7 @@ export const messages = {
     attempt: 'Attempt',
     eventType: 'Event type',
     replay: 'Replay',
+    job: 'Bulk job',
     rejectedEvent: 'Rejected event',
     tenant: 'Tenant',
     subscription: 'Subscription',

@@ -86,7 +86,8 @@ type Found = {
 
 function resultsOf(result: FindQuery['search']): Found[] {
   const { find } = messages;
-  const { delivery, attempt, webhookSubscription, event, eventType, replay, rejectedEvent, tenant } = result;
+  const { delivery, attempt, webhookSubscription, event, eventType, replay, deliveryJob, rejectedEvent, tenant } =
+    result;
   const found = [
     delivery != null && { kind: find.delivery, to: paths.delivery(delivery.id), name: delivery.id },
     attempt?.delivery != null && {
@@ -102,6 +103,7 @@ function resultsOf(result: FindQuery['search']): Found[] {
     event != null && { kind: find.event, to: paths.event(event.tenant, event.id), name: `${event.type} ${event.id}` },
     eventType != null && { kind: find.eventType, to: paths.eventType(eventType.name), name: eventType.name },
     replay != null && { kind: find.replay, to: paths.replay(replay.id), name: replay.id },
+    deliveryJob != null && { kind: find.job, to: paths.job(deliveryJob.id), name: deliveryJob.id },
     rejectedEvent != null && {
       kind: find.rejectedEvent,
       to: paths.rejectedEvents(rejectedEvent.id),

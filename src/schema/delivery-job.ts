@@ -23,7 +23,7 @@ import { asRow, DRY_RUN, NEW_RATE, startJob } from './replay.ts';
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
 const KINDS = [ReplayKind.RETRY, ReplayKind.CANCEL] as const;
-const JOBS = { kind: { in: [...KINDS] } };
+export const JOBS = { kind: { in: [...KINDS] } };
 
 const KindEnum = builder.enumType('DeliveryJobKind', {
   description: 'The change that a job makes to deliveries.',

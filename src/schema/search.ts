@@ -4,6 +4,7 @@ import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import { AttemptType } from './attempt.ts';
 import { builder } from './builder.ts';
 import { DeliveryType } from './delivery.ts';
+import { DeliveryJobType, JOBS } from './delivery-job.ts';
 import { EventType, eventWithId, RejectedEventType } from './event.ts';
 import { CataloguedType } from './event-type.ts';
 import { ReplayType } from './replay.ts';
@@ -79,6 +80,19 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
           ? services.database.prisma.replay.findFirst({
               ...query,
               where: { id: text, kind: 'REPLAY', ...tenantWhere(viewer) },
+            })
+          : null,
+    }),
+    deliveryJob: t.prismaField({
+      type: DeliveryJobType,
+      nullable: true,
+      ...OF_TENANT,
+      description: 'The job on deliveries with this id.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.replay.findFirst({
+              ...query,
+              where: { id: text, ...JOBS, ...tenantWhere(viewer) },
             })
           : null,
     }),

@@ -144,6 +144,8 @@ test('jobs change the deliveries of some events, or those that wait for some rea
   expect(await ended(ofEvents.id)).toMatchObject({ deliveryCount: 1, changedCount: 1, skippedCount: 0 });
   expect(await cancelled()).toEqual([backsOff, named].toSorted());
   const { deliveryJob } = await app.graphql(`{ deliveryJob(id: "${ofEvents.id}") { filter } }`);
+  const found = await app.graphql(`{ search(text: "${ofEvents.id}") { deliveryJob { id } replay { id } } }`);
+  expect(found).toEqual({ search: { deliveryJob: { id: ofEvents.id }, replay: null } });
   expect(deliveryJob).toMatchObject({ filter: { tenant: 'acme', eventIds: [named, 'unknown'] } });
 });
 

@@ -277,6 +277,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   SearchResult: [
     ...['webhookSubscription: WebhookSubscription', 'delivery: Delivery', 'attempt: Attempt', 'event: Event'],
     ...['rejectedEvent: RejectedEvent', 'replay: Replay', 'eventType: EventType', 'tenant: Tenant'],
+    'deliveryJob: DeliveryJob',
   ],
   Tenant: ['name: String!', 'figures: TenantFigures!'],
   TenantFigures: [
