@@ -229,9 +229,9 @@ function Rejected({ nodes }: OverviewQuery['rejectedEvents']) {
             key: row.id,
             cells: [
               <Time key="time" at={row.createdAt} />,
-              <Mark key="reason" tone="failure">
-                {rejectedEventsWords.reasons[row.reason]}
-              </Mark>,
+              <Link key="reason" to={paths.rejectedEvents(row.id)}>
+                <Mark tone="failure">{rejectedEventsWords.reasons[row.reason]}</Mark>
+              </Link>,
               visibleLine(row.message),
             ],
           }))}
