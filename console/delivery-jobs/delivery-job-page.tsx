@@ -47,16 +47,16 @@ function Job({ job }: { readonly job: JobRowFragment }) {
   // Each change is written into the cache, which the query of the page reads.
   useSubscription({ query: JobChangesDocument, variables: { id: job.id }, pause: !isRunning });
   const cancel = useAction(CancelJobDocument, (data) => data.cancelDeliveryJob);
-  const changeRate = useAction(ChangeJobRateDocument, (data) => data.changeDeliveryJobRate);
   return (
     <>
       <PageTitle title={words.one[job.kind]}>
         {canWrite && isRunning && (
           <>
             <ChangeRate
+              id={job.id}
               rate={job.ratePerSecond}
-              action={changeRate}
-              run={(ratePerSecond) => changeRate.run({ id: job.id, ratePerSecond })}
+              mutation={ChangeJobRateDocument}
+              resultOf={(data) => data.changeDeliveryJobRate}
             />
             <Button kind="danger" disabled={cancel.isRunning} onClick={() => void cancel.run({ id: job.id })}>
               {words.cancel}

@@ -1,21 +1,23 @@
 import { useState } from 'react';
-import type { Action, InputProblem } from '../graphql/use-action.ts';
+import type { TypedDocumentNode } from 'urql';
+import { useAction } from '../graphql/use-action.ts';
 import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, TextField } from '../ui/field.tsx';
+import { useForm } from '../ui/use-form.ts';
 import { replaysWords as words } from './messages.ts';
 import { readRate } from './replay-form.ts';
 
-type ChangeRateProps = {
+type ChangeRateProps<Data, Result> = {
+  readonly id: string;
   /** The present rate. */
   readonly rate: number;
-  readonly action: Pick<Action<never, object>, 'isRunning' | 'failure'>;
-  /** Undefined: the action failed. */
-  readonly run: (ratePerSecond: number) => Promise<object | undefined>;
+  readonly mutation: TypedDocumentNode<Data, { id: string; ratePerSecond: number }>;
+  readonly resultOf: (data: Data) => Result;
 };
 
 /** A button that changes the rate of a running replay or job. */
-export function ChangeRate(props: ChangeRateProps) {
+export function ChangeRate<Data, Result extends object>(props: ChangeRateProps<Data, Result>) {
   const [isOpen, setOpen] = useState(false);
   return (
     <>
@@ -25,29 +27,28 @@ export function ChangeRate(props: ChangeRateProps) {
   );
 }
 
-function RateForm({ rate, action, run, onClose }: ChangeRateProps & { readonly onClose: () => void }) {
-  const [text, setText] = useState(String(rate));
-  const [ownProblems, setOwnProblems] = useState<readonly InputProblem[]>([]);
+function RateForm<Data, Result extends object>(
+  props: ChangeRateProps<Data, Result> & { readonly onClose: () => void },
+) {
+  const { id, rate, mutation, resultOf, onClose } = props;
+  const action = useAction(mutation, resultOf);
+  const { values, field, check, state } = useForm({ rate: String(rate) }, { failure: action.failure });
   const submit = async () => {
-    const { ratePerSecond, problems } = readRate(text);
-    setOwnProblems(problems);
-    if (problems.length === 0 && (await run(ratePerSecond)) !== undefined) onClose();
+    const { ratePerSecond, problems } = readRate(values.rate);
+    if (check(problems) && (await action.run({ id, ratePerSecond })) !== undefined) onClose();
   };
   return (
     <Dialog title={words.changeRate} onClose={onClose}>
       <Form
-        onSubmit={() => void submit()}
-        failure={action.failure}
+        form={state}
+        onSubmit={submit}
         actions={<FormButtons submit={words.changeRate} isDisabled={action.isRunning} onDismiss={onClose} />}
       >
         <TextField
+          {...field('rate', 'ratePerSecond')}
           label={words.rate}
           hint={words.changeRateHint}
-          path="ratePerSecond"
-          problems={[...ownProblems, ...(action.failure?.problems ?? [])]}
           inputMode="numeric"
-          value={text}
-          onChange={setText}
         />
       </Form>
     </Dialog>

@@ -69,7 +69,6 @@ function Replay({ replay }: { readonly replay: ReplayDetails }) {
   // Each change is written into the cache, which the query of the page reads.
   useSubscription({ query: ReplayChangesDocument, variables: { id: replay.id }, pause: !isRunning });
   const cancel = useAction(CancelReplayDocument, (data) => data.cancelReplay);
-  const changeRate = useAction(ChangeReplayRateDocument, (data) => data.changeReplayRate);
   const done = replay.replayedCount + replay.skippedCount;
   return (
     <>
@@ -77,9 +76,10 @@ function Replay({ replay }: { readonly replay: ReplayDetails }) {
         {canWrite && isRunning && (
           <>
             <ChangeRate
+              id={replay.id}
               rate={replay.ratePerSecond}
-              action={changeRate}
-              run={(ratePerSecond) => changeRate.run({ id: replay.id, ratePerSecond })}
+              mutation={ChangeReplayRateDocument}
+              resultOf={(data) => data.changeReplayRate}
             />
             <Button kind="danger" disabled={cancel.isRunning} onClick={() => void cancel.run({ id: replay.id })}>
               {words.cancel}
