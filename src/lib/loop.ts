@@ -52,11 +52,15 @@ export abstract class Loop {
   }
 }
 
-/** Milliseconds between two looks for work, also some seconds after the last work, */
-const IDLE_MS = 250;
-/** and after that: a look takes a statement, and an installation may be idle for days. */
-const QUIET_MS = 1_000;
-const QUIET_AFTER_MS = 10_000;
+/**
+ * Milliseconds between two looks for work, by the milliseconds since the last work. A look takes a statement, and an
+ * installation may be idle for days.
+ */
+const PAUSES = [
+  { from: 60_000, ms: 2_000 },
+  { from: 10_000, ms: 1_000 },
+  { from: 0, ms: 250 },
+] as const;
 
 /** The pause of a loop that looks for work in Postgres. */
 export class IdlePause {
@@ -69,7 +73,8 @@ export class IdlePause {
   }
 
   get ms(): number {
-    return this.#now() - this.#workedAt < QUIET_AFTER_MS ? IDLE_MS : QUIET_MS;
+    const quietMs = this.#now() - this.#workedAt;
+    return PAUSES.find(({ from }) => quietMs >= from)?.ms ?? PAUSES[2].ms;
   }
 
   worked(): void {

@@ -1,12 +1,14 @@
 import { expect, it } from 'vitest';
 import { IdlePause } from '../../src/lib/loop.ts';
 
-it('a loop looks for work less often ten seconds after the last', () => {
+it('a loop looks for work less often ten seconds after the last work, and still less a minute after it', () => {
   let now = 5_000;
   const pause = new IdlePause(() => now);
   expect(pause.ms).toBe(250);
   now += 10_000;
   expect(pause.ms).toBe(1_000);
+  now += 50_000;
+  expect(pause.ms).toBe(2_000);
   pause.worked();
   expect(pause.ms).toBe(250);
   now += 9_999;
