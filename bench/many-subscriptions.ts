@@ -7,7 +7,7 @@ export type ManySubscriptions = {
   /** The number of event types. Each has `fanOut` subscriptions. */
   readonly types: number;
   readonly fanOut: number;
-  /** Receiver endpoints, assigned to the subscriptions round-robin. */
+  /** Receiver endpoints, assigned to the subscriptions of a tenant round-robin, of each tenant from another one on. */
   readonly urls: readonly string[];
 };
 
@@ -29,7 +29,9 @@ export async function insertSubscriptions(database: Database, options: ManySubsc
     Array.from({ length: options.fanOut }, (_, copy) => {
       const [, tenant = '', ...words] = subject.split('.');
       const number = type * options.fanOut + copy;
-      const url = `${options.urls[number % options.urls.length] ?? ''}/${number}`;
+      // Tenants take turns: from the same endpoint on, they would all deliver to one at a time.
+      const endpoint = (number + Math.floor(number / PER_TENANT)) % options.urls.length;
+      const url = `${options.urls[endpoint] ?? ''}/${number}`;
       return { id: uuid7(Date.now()), secretId: uuid7(Date.now()), tenant, url, eventType: words.join('.') };
     }),
   );
