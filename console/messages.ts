@@ -195,6 +195,8 @@ export const messages = {
     noMatch: 'No attempt matches this filter',
     noMatchHint: 'New ones appear here as they are made.',
     clearFilter: 'Clear the filter',
+    searchedTo: (time: string) => `Searched back to ${time}.`,
+    searchOlder: 'Search further back',
     loadingOlder: 'Loading older attempts',
     openDelivery: 'Open the delivery',
     details: 'Attempt',

@@ -55,6 +55,8 @@ test('a response time from a second on is selected by the server, a shorter one 
   });
   expect(parse('slow:1.5s slow:500ms')).toMatchObject({ filter: {}, minResponseTimeMs: 500 });
   expect(parse('slow:40').minResponseTimeMs).toBe(40);
+  const isPartlyLocal = ['slow:40', 'a.word', 'slow:1s code:5xx', ''].map((text) => parse(text).isPartlyLocal);
+  expect(isPartlyLocal).toEqual([true, true, false, false]);
   expect(parse('code:500').minResponseTimeMs).toBe(0);
   expect(parse('slow:fast slow:2h slow: attempt:0 attempt:1.5')).toMatchObject({ filter: {}, minResponseTimeMs: 0 });
   expect(parse('slow:fast slow:2h slow: attempt:0 attempt:1.5').problems).toHaveLength(5);

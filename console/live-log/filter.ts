@@ -24,6 +24,8 @@ export type ParsedFilter = {
   readonly words: readonly string[];
   /** The least response time of a row. The server selects by those from SERVER_MIN_MS on only. */
   readonly minResponseTimeMs: number;
+  /** Whether the page selects among the rows that it has read, beyond the filter of the server. */
+  readonly isPartlyLocal: boolean;
   readonly problems: readonly string[];
 };
 
@@ -67,6 +69,7 @@ export function parseFilter(text: string, nowMs: number): ParsedFilter {
     filter: Object.fromEntries(Object.entries(filter).filter(([, value]) => value !== undefined)),
     words: words.map(({ value }) => value.toLowerCase()),
     minResponseTimeMs,
+    isPartlyLocal: words.length > 0 || (minResponseTimeMs > 0 && minResponseTimeMs < SERVER_MIN_MS),
     problems: found,
   };
 }

@@ -1,15 +1,18 @@
 import { useCallback, useEffect, useMemo, useRef, useState, useSyncExternalStore } from 'react';
 import { useLocation } from 'wouter';
 import { OpenDelivery } from '../deliveries/delivery-panel.tsx';
+import { useStore } from '../graphql/store.ts';
 import { useClients } from '../graphql/use-clients.tsx';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
 import { useActingTenant } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
+import { preferences } from '../shell/preferences.ts';
 import { useHotkey } from '../shell/use-hotkey.ts';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { copyText } from '../ui/copy.tsx';
+import { exactTime } from '../ui/format.ts';
 import { Grid, type GridHandle, type Rows } from '../ui/grid.tsx';
 import { EmptyState, ErrorState, SkeletonRows } from '../ui/states.tsx';
 import { useIsWide } from '../ui/use-is-wide.ts';
@@ -28,7 +31,7 @@ export function LiveLogPage() {
   const [, navigate] = useLocation();
   const isWide = useIsWide();
   const query = params.get('q') ?? '';
-  const { log, problems } = useLog(query);
+  const { log, problems, isPartlyLocal } = useLog(query);
   const { rows, pause, resume, isPaused, waiting } = useRows(log);
   const grid = useRef<GridHandle>(null);
   const field = useRef<HTMLInputElement>(null);
@@ -67,6 +70,7 @@ export function LiveLogPage() {
         <Button icon={isPaused ? 'play' : 'pause'} aria-pressed={isPaused} onClick={isPaused ? resume : pause}>
           {isPaused ? words.resume(waiting) : words.pause}
         </Button>
+        {isPartlyLocal && <SearchedPart log={log} />}
       </div>
       {error !== undefined && <ErrorState error={error} />}
       <div className={styles.split}>
@@ -118,11 +122,27 @@ function Empty({ isFiltered, onClear }: { readonly isFiltered: boolean; readonly
   );
 }
 
+/** How far back the page has searched, for a filter that the server does not know as a whole. */
+function SearchedPart({ log }: { readonly log: LiveLog }) {
+  const { zone } = useStore(preferences);
+  const { hasOlder, isLoadingOlder, readBackTo } = log.state;
+  const words = messages.liveLog;
+  if (!hasOlder || readBackTo === undefined) return null;
+  return (
+    <p className={styles.searched}>
+      {words.searchedTo(exactTime(Date.parse(readBackTo), zone))}
+      <Button kind="quiet" disabled={isLoadingOlder} onClick={() => void log.loadOlder()}>
+        {words.searchOlder}
+      </Button>
+    </p>
+  );
+}
+
 function useLog(query: string) {
   const clients = useClients();
   const [openedAt] = useState(() => Date.now());
   const tenant = useActingTenant();
-  const { log, problems } = useMemo(() => {
+  const { log, ...rest } = useMemo(() => {
     const parsed = parseFilter(query, openedAt);
     const matches = (row: LogRow) => {
       if (row.responseTimeMs < parsed.minResponseTimeMs) return false;
@@ -133,10 +153,11 @@ function useLog(query: string) {
     return {
       log: new LiveLog({ ...parsed.filter, ...(tenant !== undefined && { tenant }) }, matches),
       problems: parsed.problems,
+      isPartlyLocal: parsed.isPartlyLocal,
     };
   }, [query, openedAt, tenant]);
   useEffect(() => log.connect(clients), [log, clients]);
-  return { log, problems };
+  return { log, ...rest };
 }
 
 function textOf(row: LogRow): string {

@@ -33,15 +33,21 @@ function rowOf(number: number): LogRow {
 function startServer(rows: number) {
   let last = rows;
   let stream: { readonly push: (row: LogRow) => void; readonly after: () => string | null } | undefined;
-  const edges = Array.from({ length: Math.min(100, rows) }, (_, index) => rowOf(rows - index));
-  const page = {
-    deliveryLog: {
-      edges: edges.map((node) => ({ cursor: node.cursor, node })),
-      pageInfo: { endCursor: edges.at(-1)?.cursor, hasNextPage: rows > 100 },
-    },
+  const pageBehind = (cursor: string | undefined) => {
+    const newest = cursor === undefined ? rows : Number(cursor.replace('cursor-', '')) - 1;
+    const edges = Array.from({ length: Math.min(100, newest) }, (_, index) => rowOf(newest - index));
+    return {
+      deliveryLog: {
+        edges: edges.map((node) => ({ cursor: node.cursor, node })),
+        pageInfo: { endCursor: edges.at(-1)?.cursor, hasNextPage: newest > 100 },
+      },
+    };
   };
+  const query = vi.fn((_document: unknown, { after }: { readonly after?: string }) => ({
+    toPromise: () => Promise.resolve({ data: pageBehind(after) }),
+  }));
   // `as`: the store uses these functions only.
-  const urql = { query: () => ({ toPromise: () => Promise.resolve({ data: page }) }) } as unknown as Client;
+  const urql = { query } as unknown as Client;
   const live = {
     on: () => () => undefined,
     subscribe: (
@@ -54,6 +60,7 @@ function startServer(rows: number) {
   } as unknown as LiveClient;
   return {
     clients: { urql, live },
+    query,
     hasStream: () => stream !== undefined,
     log: (count: number) => {
       for (let index = 0; index < count; index += 1) stream?.push(rowOf((last += 1)));
@@ -91,6 +98,23 @@ test('rows that the server does not select by a word are left out, and the strea
   expect(log.rows.slice().map(({ number }) => number)).toEqual([6, 4, 2]);
   server.restart(1, 3);
   expect(log.rows.slice().map(({ number }) => number)).toEqual([10, 8, 6, 4, 2]);
+  end();
+});
+
+test('older pages are read until a row matches, and at most ten at once', async () => {
+  const server = startServer(2_500);
+  const log = new LiveLog({}, ({ number }) => number === 1_900 || number === 1);
+  const end = log.connect(server.clients);
+  await vi.waitUntil(server.hasStream);
+  await log.loadOlder();
+  expect(log.rows.slice().map(({ number }) => number)).toEqual([1_900]);
+  expect(server.query).toHaveBeenCalledTimes(7);
+  await log.loadOlder();
+  expect(server.query).toHaveBeenCalledTimes(17);
+  expect(log.rows).toHaveLength(1);
+  await log.loadOlder();
+  expect(log.rows.slice().map(({ number }) => number)).toEqual([1_900, 1]);
+  expect(log.state).toMatchObject({ hasOlder: false, isLoadingOlder: false });
   end();
 });
 

@@ -15,6 +15,8 @@ export type LogRow = LogRowFragment;
 /** Rows that the list holds. */
 const CAPACITY = 20_000;
 const PAGE = 100;
+/** Pages that are read for one more row, if `matches` selects none of them. */
+const MAX_PAGES = 10;
 /** Milliseconds between two renders: each costs some 10 ms, and nobody reads 1,000 rows a second. */
 const RENDER_EVERY_MS = 100;
 const RESTART_AFTER_MS = 1_000;
@@ -26,6 +28,8 @@ export type LogState = {
   readonly error: CombinedError | undefined;
   readonly hasOlder: boolean;
   readonly isLoadingOlder: boolean;
+  /** The start of the oldest attempt that was read, whether it matches or not; undefined if none was. */
+  readonly readBackTo: string | undefined;
 };
 
 /**
@@ -39,7 +43,13 @@ export class LiveLog {
   readonly #filter: DeliveryFilter;
   readonly #matches: (row: LogRow) => boolean;
   readonly #listeners = new Set<() => void>();
-  #state: LogState = { phase: 'loading', error: undefined, hasOlder: false, isLoadingOlder: false };
+  #state: LogState = {
+    phase: 'loading',
+    error: undefined,
+    hasOlder: false,
+    isLoadingOlder: false,
+    readBackTo: undefined,
+  };
   #cursor: string | undefined;
   #endCursor: string | undefined;
   #isRendering = false;
@@ -140,11 +150,21 @@ export class LiveLog {
     return this.#clients;
   }
 
-  /** Reads one more page at the old end. */
+  /** Reads one more page at the old end, or several until a row matches. */
   readonly loadOlder = async (): Promise<void> => {
-    const { hasOlder, isLoadingOlder } = this.#state;
-    if (!hasOlder || isLoadingOlder || this.rows.isFull || this.#clients === undefined) return;
+    if (this.#state.isLoadingOlder) return;
     this.#change({ isLoadingOlder: true });
+    const { length } = this.rows;
+    for (let page = 0; page < MAX_PAGES && this.rows.length === length; page += 1) {
+      // A failed page can be tried again by scrolling.
+      if (!(await this.#readOlderPage())) break;
+    }
+    this.#change({ isLoadingOlder: false });
+  };
+
+  /** Whether there was a page to read, and it was read. */
+  async #readOlderPage(): Promise<boolean> {
+    if (!this.#state.hasOlder || this.rows.isFull || this.#clients === undefined) return false;
     const variables = {
       filter: this.#filter,
       first: PAGE,
@@ -154,15 +174,17 @@ export class LiveLog {
       .query(LogPageDocument, variables, { requestPolicy: 'network-only' })
       .toPromise();
     if (data !== undefined) this.#addOlder(data);
-    // A failed page can be tried again by scrolling.
-    this.#change({ isLoadingOlder: false });
-  };
+    return data !== undefined;
+  }
 
   #addOlder({ deliveryLog: { edges, pageInfo } }: LogPageQuery): void {
     this.rows.prepend(edges.map(({ node }) => node).filter(this.#matches));
     this.#cursor ??= edges[0]?.cursor;
     this.#endCursor = pageInfo.endCursor ?? this.#endCursor;
-    this.#change({ hasOlder: pageInfo.hasNextPage });
+    this.#change({
+      hasOlder: pageInfo.hasNextPage,
+      readBackTo: edges.at(-1)?.node.startedAt ?? this.#state.readBackTo,
+    });
   }
 
   #append(row: LogRow): void {
