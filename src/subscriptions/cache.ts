@@ -17,7 +17,10 @@ export type SenderSubscription = Omit<SubscriptionRow, 'encryptedHeaders' | 'sec
 /** The secrets of the subscription cannot be decrypted, so no attempt is possible until an operator or user fixes that. */
 export class UnusableSubscriptionError extends PermanentError {}
 
-const MAX_SUBSCRIPTIONS = 50_000;
+/** The size of a subscription depends on its tenant: headers take up to 4 KiB, the URL 2. */
+const MAX_BYTES = 32 * 1024 * 1024;
+/** A subscription without headers, with what V8 and the cache add to it. */
+const ENTRY_BYTES = 2 * 1024;
 /** Changes are announced. This bounds how long a value stays stale if an announcement is lost. */
 const MAX_AGE_MS = 60_000;
 const MAX_READ_PER_STATEMENT = 500;
@@ -26,11 +29,13 @@ const MAX_READ_PER_STATEMENT = 500;
 export class SubscriptionCache {
   readonly #rows: Batcher<string, SubscriptionRow | undefined>;
   readonly #secretBox: SecretBox;
-  // Promises, so that forget also drops a load in progress when the subscription changes.
-  readonly #loads = new LRUCache<string, Promise<SenderSubscription | undefined>>({
-    max: MAX_SUBSCRIPTIONS,
+  readonly #cached = new LRUCache<string, SenderSubscription>({
+    maxSize: MAX_BYTES,
+    sizeCalculation: bytesOf,
     ttl: MAX_AGE_MS,
   });
+  /** The latest load of each, so that `forget` also drops a load in progress when the subscription changes. */
+  readonly #loads = new Map<string, Promise<SenderSubscription | undefined>>();
 
   constructor(database: Database, secretBox: SecretBox) {
     this.#rows = new Batcher({
@@ -45,23 +50,32 @@ export class SubscriptionCache {
 
   /** The subscription as it was at `minVersion` or later. */
   async get(id: string, minVersion: number): Promise<SenderSubscription | undefined> {
-    const cached = await this.#loads.get(id);
-    return cached !== undefined && cached.version >= minVersion ? cached : this.#load(id);
+    const known = this.#cached.get(id) ?? this.#loads.get(id);
+    if (known === undefined) return this.#load(id);
+    const subscription = await known;
+    return subscription !== undefined && subscription.version >= minVersion ? subscription : this.#load(id);
   }
 
   forget(id: string): void {
     this.#loads.delete(id);
+    this.#cached.delete(id);
   }
 
   forgetAll(): void {
     this.#loads.clear();
+    this.#cached.clear();
   }
 
   #load(id: string): Promise<SenderSubscription | undefined> {
     const load = this.#read(id);
     this.#loads.set(id, load);
-    load.catch(() => {
-      if (this.#loads.peek(id) === load) this.#loads.delete(id);
+    const end = (subscription?: SenderSubscription) => {
+      if (this.#loads.get(id) !== load) return;
+      this.#loads.delete(id);
+      if (subscription !== undefined) this.#cached.set(id, subscription);
+    };
+    load.then(end, () => {
+      end();
     });
     return load;
   }
@@ -93,6 +107,11 @@ export class SubscriptionCache {
     // `as`: sealHeaders in service.ts encrypted this object.
     return JSON.parse(this.#secretBox.open(sealed, headersContext(id, tenant))) as Record<string, string>;
   }
+}
+
+function bytesOf({ url, headers }: SenderSubscription): number {
+  const headerBytes = Object.entries(headers).reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+  return ENTRY_BYTES + url.length + headerBytes;
 }
 
 type SubscriptionRow = SentSettings & {
