@@ -40,21 +40,45 @@ const client = got.extend({
   decompress: false,
   http2: false,
   enableUnixSockets: false,
-  maxHeaderSize: 16_384,
-  // The default, repeated because NODE_TLS_REJECT_UNAUTHORIZED must not change it.
-  https: { minVersion: 'TLSv1.2', rejectUnauthorized: true },
-  // Only the options that are set: got passes thirty, and Node.js copies them twice, for a tenth of a request's CPU time.
-  request: (url, { agent, headers, method, maxHeaderSize, minVersion, rejectUnauthorized }, callback) => {
-    const options = { agent, headers, method, maxHeaderSize, minVersion, rejectUnauthorized };
+  request: (url, options, callback) => {
+    // Without an agent Node.js would connect to any address.
+    if (options.agent === undefined) throw new Error('a request without an agent that guards its connection');
     return (url.protocol === 'https:' ? https : http).request(url, options, callback);
   },
 });
 
+/** What Node.js is given besides method, headers and agent. */
+const NATIVE_OPTIONS = {
+  maxHeaderSize: 16_384,
+  minVersion: 'TLSv1.2',
+  // The default, repeated because NODE_TLS_REJECT_UNAUTHORIZED must not change it.
+  rejectUnauthorized: true,
+} as const;
+
+/**
+ * Starts a request of got that gives Node.js these options alone. To merge an agent into its options, and to make 34 for Node.js,
+ * most of them unset, takes got a fifth of a request's CPU time, and 22 KB.
+ */
+function startRequest(
+  { url, headers, body }: Pick<PostOptions, 'url' | 'headers' | 'body'>,
+  agents: AgentPair,
+): Request {
+  const stream = client.stream(url, { headers: { ...headers }, body });
+  const { options } = stream;
+  const agent = /^https:/i.test(url) ? agents.https : agents.http;
+  // `as`: Node.js needs no other. got asks for them in a later turn.
+  options.createNativeRequestOptions = () =>
+    ({ ...NATIVE_OPTIONS, agent, method: options.method, headers: options.headers }) as ReturnType<
+      typeof options.createNativeRequestOptions
+    >;
+  return stream;
+}
+
 /** One request on one connection. Never rejects; settles within the limit and leaves at most a pooled connection open. */
 function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> {
-  const { url, headers, body, timeoutMs, signal, startedAt } = options;
+  const { url, timeoutMs, signal, startedAt } = options;
   return new Promise((resolve) => {
-    const stream = client.stream(url, { headers: { ...headers }, body, agent: { ...agents } });
+    const stream = startRequest(options, agents);
     const began = { atMs: performance.now(), onClock: loopClock.now() };
     const stalledMs = () => performance.now() - began.atMs - (loopClock.now() - began.onClock);
     const elapsedMs = () => Math.round(loopClock.now() - startedAt);
