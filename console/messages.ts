@@ -130,7 +130,12 @@ export const messages = {
     rejectedEvent: 'Rejected event',
     tenant: 'Tenant',
     subscription: 'Subscription',
+    secret: 'Signing secret of',
     event: 'Event',
+    auditEntry: 'Change',
+    session: 'Session',
+    apiKey: 'API key',
+    erasure: 'Erasure',
     searching: 'Searching',
   },
 

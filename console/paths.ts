@@ -21,8 +21,9 @@ export const paths = {
   jobs: () => '/jobs',
   job: (id: string) => `/jobs/${encodeURIComponent(id)}`,
   auditLog: (params: Record<string, string | undefined> = {}) => withParams('/audit-log', params),
-  erasures: () => '/erasures',
-  keys: () => '/keys',
+  /** The lists, with one of their rows open. */
+  erasures: (erasure?: string) => withParams('/erasures', { erasure }),
+  keys: (key?: string) => withParams('/keys', { key }),
 };
 
 function withParams(path: string, params: Readonly<Record<string, string | undefined>>): string {

@@ -1,16 +1,18 @@
-import { useState } from 'react';
-import { AuditListDocument, type AuditRowFragment } from '../generated/graphql.ts';
+import { AuditDetailsDocument, AuditListDocument, type AuditRowFragment } from '../generated/graphql.ts';
+import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
 import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
-import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Diff } from '../ui/diff.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { FilterSelect } from '../ui/filter-select.tsx';
 import type { Column } from '../ui/grid.tsx';
 import { Id } from '../ui/id.tsx';
+import { Link } from '../ui/link.tsx';
+import { OpenRow } from '../ui/open-row.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { SearchField } from '../ui/search-field.tsx';
 import { EmptyState } from '../ui/states.tsx';
@@ -20,6 +22,7 @@ import { shortened, visibleLine } from '../ui/visible-text.ts';
 import styles from './audit-log-page.module.css';
 import { changedNames, settingsText } from './changed-settings.ts';
 import { AUDITED_MUTATIONS, auditWords as words } from './messages.ts';
+import { objectPath } from './object-path.ts';
 
 const names = messages.columns;
 const COLUMNS: readonly Column<AuditRowFragment>[] = [
@@ -60,10 +63,11 @@ const COLUMNS: readonly Column<AuditRowFragment>[] = [
   },
 ];
 
-/** The changes that were made with mutations, newest first; the address has the filter. */
+/** The changes that were made with mutations, newest first; the address has the filter and the open one. */
 export function AuditLogPage() {
   const [params, setParams] = useUrlParams();
-  const [open, setOpen] = useState<AuditRowFragment>();
+  const open = params.get('entry');
+  const close = () => setParams({ entry: undefined });
   const mutation = AUDITED_MUTATIONS.find((name) => name === params.get('mutation'));
   const object = params.get('object')?.trim() ?? '';
   const filter = {
@@ -91,39 +95,37 @@ export function AuditLogPage() {
         columns={COLUMNS}
         pages={pages}
         rowKey={({ id }) => id}
-        onOpen={setOpen}
+        onOpen={({ id }) => setParams({ entry: id })}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
-      {open !== undefined && (
-        <Entry
-          entry={open}
-          onClose={() => setOpen(undefined)}
-          onObject={(objectId) => {
-            setOpen(undefined);
-            setParams({ object: objectId, mutation: undefined });
-          }}
-        />
+      {open !== null && (
+        <OpenRow
+          key={open}
+          id={open}
+          row={pages.rows.find(({ id }) => id === open)}
+          query={AuditDetailsDocument}
+          rowOf={({ search }) => search.auditEntry}
+          words={words}
+          onClose={close}
+        >
+          {(entry) => <Entry entry={entry} onClose={close} />}
+        </OpenRow>
       )}
     </>
   );
 }
 
-type EntryProps = {
-  readonly entry: AuditRowFragment;
-  readonly onClose: () => void;
-  readonly onObject: (id: string) => void;
-};
-
-function Entry({ entry, onClose, onObject }: EntryProps) {
-  const { mutation, actor, objectType, objectId, tenant, createdAt } = entry;
+function Entry({ entry, onClose }: { readonly entry: AuditRowFragment; readonly onClose: () => void }) {
+  const { mutation, actor, objectId, tenant, createdAt } = entry;
+  const filter = useTenantFilter();
   const [before, after] = [settingsText(entry.before), settingsText(entry.after)];
   return (
     <Dialog title={visibleLine(mutation)} onClose={onClose}>
       <Facts
         facts={[
           { name: names.time, value: <ExactTime at={createdAt} /> },
-          { name: words.actor, value: actorInWords(actor) },
-          { name: words.object, value: visibleLine(objectType) },
+          { name: words.actor, value: <Actor actor={actor} /> },
+          { name: words.object, value: <ChangedObject entry={entry} /> },
           objectId != null && { name: names.id, value: <Id value={objectId} length={40} /> },
           tenant != null && { name: names.tenant, value: visibleLine(tenant) },
         ]}
@@ -135,11 +137,26 @@ function Entry({ entry, onClose, onObject }: EntryProps) {
       )}
       {objectId != null && (
         <div className={styles.actions}>
-          <Button onClick={() => onObject(objectId)}>{words.allObjects}</Button>
+          <Link to={paths.auditLog({ object: objectId })} isForEveryTenant={tenant !== filter.tenant}>
+            {words.allObjects}
+          </Link>
         </div>
       )}
     </Dialog>
   );
+}
+
+function ChangedObject({ entry }: { readonly entry: AuditRowFragment }) {
+  const { isAdmin } = useViewer();
+  const path = objectPath(entry, isAdmin);
+  const type = visibleLine(entry.objectType);
+  return path === undefined ? type : <Link to={path}>{type}</Link>;
+}
+
+function Actor({ actor }: { readonly actor: AuditRowFragment['actor'] }) {
+  const { isAdmin } = useViewer();
+  const text = actorInWords(actor);
+  return isAdmin && actor.kind === 'API_KEY' && actor.id != null ? <Link to={paths.keys(actor.id)}>{text}</Link> : text;
 }
 
 function actorInWords({ kind, name }: AuditRowFragment['actor']): string {

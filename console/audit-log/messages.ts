@@ -1,6 +1,9 @@
 export const auditWords = {
   title: 'Audit log',
+  one: 'Change',
   label: 'Changes, newest first',
+  notFound: 'There is no change with this id',
+  notFoundHint: 'It belongs to another tenant, or is no longer kept.',
   mutation: 'Mutation',
   allMutations: 'All mutations',
   object: 'Object',

@@ -1,6 +1,7 @@
 import { useState } from 'react';
 import {
   EraseTenantDocument,
+  ErasureDetailsDocument,
   ErasureListDocument,
   type ErasureRowFragment,
   ErasureRowsDocument,
@@ -10,12 +11,15 @@ import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
 import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
+import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
 import { Facts } from '../ui/facts.tsx';
 import { Form, FormButtons, TextField } from '../ui/field.tsx';
 import { count } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
+import { Id } from '../ui/id.tsx';
+import { OpenRow } from '../ui/open-row.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { EmptyState } from '../ui/states.tsx';
@@ -68,11 +72,13 @@ function Status({ status }: Pick<ErasureRowFragment, 'status'>) {
   return <Mark tone={status === 'RUNNING' ? 'waiting' : 'success'}>{words.statuses[status]}</Mark>;
 }
 
-/** The erasures of tenants, newest first, for operators. */
+/** The erasures of tenants, newest first, for operators; the address has the open one. */
 export function ErasuresPage() {
   const filter = useTenantFilter();
+  const [params, setParams] = useUrlParams();
   const [isErasing, setErasing] = useState(false);
-  const [open, setOpen] = useState<string>();
+  const open = params.get('erasure');
+  const close = () => setParams({ erasure: undefined });
   const pages = usePages({
     query: ErasureListDocument,
     variables: { filter },
@@ -86,7 +92,6 @@ export function ErasuresPage() {
       matches: () => true,
     }),
   });
-  const shown = pages.rows.find(({ id }) => id === open);
   return (
     <>
       <PageTitle title={words.title}>
@@ -99,10 +104,22 @@ export function ErasuresPage() {
         columns={COLUMNS}
         pages={pages}
         rowKey={({ id }) => id}
-        onOpen={({ id }) => setOpen(id)}
+        onOpen={({ id }) => setParams({ erasure: id })}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
-      {shown !== undefined && <Details erasure={shown} onClose={() => setOpen(undefined)} />}
+      {open !== null && (
+        <OpenRow
+          key={open}
+          id={open}
+          row={pages.rows.find(({ id }) => id === open)}
+          query={ErasureDetailsDocument}
+          rowOf={(data) => data.erasure}
+          words={words}
+          onClose={close}
+        >
+          {(erasure) => <Details erasure={erasure} onClose={close} />}
+        </OpenRow>
+      )}
       {isErasing && (
         <EraseTenant
           tenant={filter.tenant ?? ''}
@@ -115,7 +132,7 @@ export function ErasuresPage() {
 }
 
 function Details({ erasure, onClose }: { readonly erasure: ErasureRowFragment; readonly onClose: () => void }) {
-  const { tenant, status, createdAt, completedAt, deletedRowCount, deletedMessageCount, remains } = erasure;
+  const { id, tenant, status, createdAt, completedAt, deletedRowCount, deletedMessageCount, remains } = erasure;
   return (
     <Dialog title={visibleLine(tenant)} onClose={onClose}>
       <Facts
@@ -125,6 +142,7 @@ function Details({ erasure, onClose }: { readonly erasure: ErasureRowFragment; r
           completedAt != null && { name: words.ended, value: <ExactTime at={completedAt} /> },
           { name: words.rows, value: count(deletedRowCount) },
           { name: words.jetStream, value: count(deletedMessageCount) },
+          { name: names.id, value: <Id value={id} length={40} /> },
         ]}
       />
       <div>

@@ -1,6 +1,9 @@
 export const erasuresWords = {
   title: 'Erasures',
+  one: 'Erasure',
   label: 'Erasures of tenants, newest first',
+  notFound: 'There is no erasure with this id',
+  notFoundHint: 'Redactions of single events are not listed here.',
   statuses: { RUNNING: 'Running', COMPLETED: 'Completed' },
   rows: 'Rows',
   jetStream: 'Messages',

@@ -1,18 +1,24 @@
 import { useMemo, useState } from 'react';
-import { KeyListDocument, type KeyRowFragment, RevokeKeyDocument } from '../generated/graphql.ts';
+import { KeyDetailsDocument, KeyListDocument, type KeyRowFragment, RevokeKeyDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
+import { paths } from '../paths.ts';
 import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { Confirm } from '../ui/confirm.tsx';
+import { Dialog } from '../ui/dialog.tsx';
+import { Facts } from '../ui/facts.tsx';
 import type { Column } from '../ui/grid.tsx';
+import { Id } from '../ui/id.tsx';
+import { Link } from '../ui/link.tsx';
+import { OpenRow } from '../ui/open-row.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { Segments } from '../ui/segments.tsx';
 import { EmptyState } from '../ui/states.tsx';
-import { Time } from '../ui/time.tsx';
+import { ExactTime, Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
 import { visibleLine } from '../ui/visible-text.ts';
 import { CreateKey } from './create-key.tsx';
@@ -25,8 +31,7 @@ const COLUMNS: readonly Column<KeyRowFragment>[] = [
     key: 'state',
     header: names.status,
     width: '92px',
-    cell: ({ revokedAt }) =>
-      revokedAt == null ? <Mark tone="success">{words.valid}</Mark> : <Mark tone="neutral">{words.revoked}</Mark>,
+    cell: (row) => <State apiKey={row} />,
   },
   { key: 'name', header: words.name, width: 'minmax(100px, 1fr)', cell: ({ name }) => visibleLine(name) },
   { key: 'scope', header: words.scope, width: 'minmax(110px, 150px)', cell: ({ scope }) => <code>{scope}</code> },
@@ -55,6 +60,10 @@ const COLUMNS: readonly Column<KeyRowFragment>[] = [
   },
 ];
 
+function State({ apiKey: { revokedAt } }: { readonly apiKey: KeyRowFragment }) {
+  return revokedAt == null ? <Mark tone="success">{words.valid}</Mark> : <Mark tone="neutral">{words.revoked}</Mark>;
+}
+
 function revokeColumn(onRevoke: (row: KeyRowFragment) => void): Column<KeyRowFragment> {
   return {
     key: 'revoke',
@@ -76,12 +85,14 @@ function revokeColumn(onRevoke: (row: KeyRowFragment) => void): Column<KeyRowFra
   };
 }
 
-/** The API keys of every tenant, for operators. */
+/** The API keys of every tenant, for operators; the address has the open one. */
 export function KeysPage() {
   const [params, setParams] = useUrlParams();
   const [isCreating, setCreating] = useState(false);
   const [revoking, setRevoking] = useState<KeyRowFragment>();
   const includeRevoked = params.get('revoked') === 'yes';
+  const open = params.get('key');
+  const close = () => setParams({ key: undefined });
   const columns = useMemo(() => [...COLUMNS, revokeColumn(setRevoking)], []);
   const filter = { includeRevoked, ...useTenantFilter() };
   const pages = usePages({
@@ -110,9 +121,7 @@ export function KeysPage() {
         columns={columns}
         pages={pages}
         rowKey={({ id }) => id}
-        onOpen={(row) => {
-          if (row.revokedAt == null) setRevoking(row);
-        }}
+        onOpen={({ id }) => setParams({ key: id })}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
       {isCreating && (
@@ -123,8 +132,57 @@ export function KeysPage() {
           }}
         />
       )}
+      {open !== null && revoking === undefined && (
+        <OpenRow
+          key={open}
+          id={open}
+          row={pages.rows.find(({ id }) => id === open)}
+          query={KeyDetailsDocument}
+          rowOf={({ search }) => search.apiKey}
+          words={words}
+          onClose={close}
+        >
+          {(row) => <Details apiKey={row} onClose={close} onRevoke={() => setRevoking(row)} />}
+        </OpenRow>
+      )}
       {revoking !== undefined && <Revoke apiKey={revoking} onClose={() => setRevoking(undefined)} />}
     </>
+  );
+}
+
+type DetailsProps = {
+  readonly apiKey: KeyRowFragment;
+  readonly onClose: () => void;
+  readonly onRevoke: () => void;
+};
+
+function Details({ apiKey, onClose, onRevoke }: DetailsProps) {
+  const { id, name, scope, tenant, createdAt, lastUsedAt, revokedAt } = apiKey;
+  const filter = useTenantFilter();
+  return (
+    <Dialog title={visibleLine(name)} onClose={onClose}>
+      <Facts
+        facts={[
+          { name: names.status, value: <State apiKey={apiKey} /> },
+          { name: words.scope, value: <code>{scope}</code> },
+          { name: names.tenant, value: tenant == null ? words.everyTenant : visibleLine(tenant) },
+          { name: names.created, value: <ExactTime at={createdAt} /> },
+          { name: words.lastUsed, value: lastUsedAt == null ? words.never : <ExactTime at={lastUsedAt} /> },
+          revokedAt != null && { name: words.revoked, value: <ExactTime at={revokedAt} /> },
+          { name: names.id, value: <Id value={id} length={40} /> },
+        ]}
+      />
+      <div className={styles.actions}>
+        <Link to={paths.auditLog({ object: id })} isForEveryTenant={tenant !== filter.tenant}>
+          {words.changes}
+        </Link>
+        {revokedAt == null && (
+          <Button kind="danger" onClick={onRevoke}>
+            {words.revoke}
+          </Button>
+        )}
+      </div>
+    </Dialog>
   );
 }
 

@@ -1,7 +1,11 @@
 export const keysWords = {
   title: 'API keys',
+  one: 'API key',
+  notFound: 'There is no API key with this id',
+  notFoundHint: 'The erasure of a tenant deletes its keys; sessions are no keys.',
   valid: 'Valid',
   revoked: 'Revoked',
+  changes: 'All changes of this key',
   withRevoked: 'With revoked ones',
   name: 'Name',
   nameHint: 'Such as the service that uses it.',

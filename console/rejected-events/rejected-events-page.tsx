@@ -1,4 +1,3 @@
-import { useQuery } from 'urql';
 import {
   RejectedEventDetailsDocument,
   RejectedEventListDocument,
@@ -18,9 +17,10 @@ import { FilterSelect } from '../ui/filter-select.tsx';
 import { bytes, count } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
 import { Link } from '../ui/link.tsx';
+import { OpenRow } from '../ui/open-row.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
-import { EmptyState, ObjectState } from '../ui/states.tsx';
+import { EmptyState } from '../ui/states.tsx';
 import { TextBlock } from '../ui/text-block.tsx';
 import { ExactTime, Time } from '../ui/time.tsx';
 import { liveRows, usePages } from '../ui/use-pages.ts';
@@ -72,6 +72,7 @@ export function RejectedEventsPage() {
   const [params, setParams] = useUrlParams();
   const reason = readReason(params.get('reason'));
   const open = params.get('event');
+  const close = () => setParams({ event: undefined });
   const filter = { ...useTenantFilter(params.get('tenant')), ...(reason !== undefined && { reasons: [reason] }) };
   const pages = usePages({
     query: RejectedEventListDocument,
@@ -108,38 +109,19 @@ export function RejectedEventsPage() {
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
       {open !== null && (
-        <OpenEvent
+        <OpenRow
           key={open}
           id={open}
           row={pages.rows.find(({ id }) => id === open)}
-          onClose={() => setParams({ event: undefined })}
-        />
+          query={RejectedEventDetailsDocument}
+          rowOf={({ search }) => search.rejectedEvent}
+          words={words}
+          onClose={close}
+        >
+          {(event) => <RejectedEvent event={event} onClose={close} />}
+        </OpenRow>
       )}
     </>
-  );
-}
-
-type OpenEventProps = {
-  readonly id: string;
-  /** Undefined if it is not on the pages of the list that were read. */
-  readonly row: RejectedRowFragment | undefined;
-  readonly onClose: () => void;
-};
-
-function OpenEvent({ id, row, onClose }: OpenEventProps) {
-  const [{ data, error, fetching }] = useQuery({
-    query: RejectedEventDetailsDocument,
-    variables: { id },
-    pause: row !== undefined,
-  });
-  const event = row ?? data?.search.rejectedEvent ?? undefined;
-  if (event !== undefined) return <RejectedEvent event={event} onClose={onClose} />;
-  return (
-    <Dialog title={words.one} onClose={onClose}>
-      <ObjectState error={error} isLoading={fetching} title={words.notFound}>
-        {words.notFoundHint}
-      </ObjectState>
-    </Dialog>
   );
 }
 

@@ -85,10 +85,14 @@ type Found = {
 };
 
 function resultsOf(result: FindQuery['search']): Found[] {
+  const found = [...inEachFrontEnd(result), ...(IS_PORTAL ? [] : inConsole(result))];
+  return found.filter((each) => each !== false);
+}
+
+function inEachFrontEnd(result: FindQuery['search']): (Found | false)[] {
   const { find } = messages;
-  const { delivery, attempt, webhookSubscription, event, eventType, replay, deliveryJob, rejectedEvent, tenant } =
-    result;
-  const found = [
+  const { delivery, attempt, webhookSubscription, webhookSubscriptionOfSecret: signed, event, eventType } = result;
+  return [
     delivery != null && { kind: find.delivery, to: paths.delivery(delivery.id), name: delivery.id },
     attempt?.delivery != null && {
       kind: find.attempt,
@@ -100,8 +104,17 @@ function resultsOf(result: FindQuery['search']): Found[] {
       to: paths.subscription(webhookSubscription.id),
       name: webhookSubscription.url,
     },
+    signed != null && { kind: find.secret, to: paths.subscription(signed.id), name: signed.url },
     event != null && { kind: find.event, to: paths.event(event.tenant, event.id), name: `${event.type} ${event.id}` },
     eventType != null && { kind: find.eventType, to: paths.eventType(eventType.name), name: eventType.name },
+  ];
+}
+
+/** Objects without a page in the portal. */
+function inConsole(result: FindQuery['search']): (Found | false)[] {
+  const { find } = messages;
+  const { replay, deliveryJob, rejectedEvent, auditEntry, session, apiKey, erasure, tenant } = result;
+  return [
     replay != null && { kind: find.replay, to: paths.replay(replay.id), name: replay.id },
     deliveryJob != null && { kind: find.job, to: paths.job(deliveryJob.id), name: deliveryJob.id },
     rejectedEvent != null && {
@@ -109,6 +122,20 @@ function resultsOf(result: FindQuery['search']): Found[] {
       to: paths.rejectedEvents(rejectedEvent.id),
       name: rejectedEvent.message,
     },
+    auditEntry != null && {
+      kind: find.auditEntry,
+      to: paths.auditLog({ entry: auditEntry.id }),
+      name: auditEntry.mutation,
+    },
+    // It has no page of its own; the log has its rights.
+    session != null && {
+      kind: find.session,
+      to: paths.auditLog({ object: session.id }),
+      name: session.subject ?? session.id,
+      isForEveryTenant: true,
+    },
+    apiKey != null && { kind: find.apiKey, to: paths.keys(apiKey.id), name: apiKey.name },
+    erasure != null && { kind: find.erasure, to: paths.erasures(erasure.id), name: erasure.tenant },
     tenant != null && {
       kind: find.tenant,
       to: paths.subscriptions({ tenant: tenant.name }),
@@ -116,5 +143,4 @@ function resultsOf(result: FindQuery['search']): Found[] {
       isForEveryTenant: true,
     },
   ];
-  return found.filter((each) => each !== false);
 }

@@ -5,7 +5,7 @@ import { BASE } from '../shell/acting-tenant.ts';
 type LinkProps = {
   /** A path of the console, from paths.ts: never a URL from a receiver or a publisher. */
   readonly to: string;
-  /** Whether the page is for every tenant, also while an operator acts as one. */
+  /** Whether the page is for every tenant, also while an operator acts as one, whose lists leave out other objects. */
   readonly isForEveryTenant?: boolean;
   readonly children: ReactNode;
   readonly className?: string | undefined;

@@ -22,7 +22,7 @@ export const ApiKeyScopeEnum = builder.enumType('ApiKeyScope', {
   },
 });
 
-const ApiKeyType = builder.prismaObject('ApiKey', {
+export const ApiKeyType = builder.prismaObject('ApiKey', {
   description: 'A credential. The key itself is shown only by the mutation that creates it.',
   authScopes: { admin: true },
   select: { id: true },

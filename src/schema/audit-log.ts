@@ -37,7 +37,7 @@ const ActorType = builder.objectRef<Actor>('AuditActor').implement({
   }),
 });
 
-const EntryType = builder.prismaObject('AuditEntry', {
+export const AuditEntryType = builder.prismaObject('AuditEntry', {
   description: 'A change that was made with a mutation.',
   fields: (t) => ({
     id: t.exposeID('id'),
@@ -83,13 +83,13 @@ const FilterInput = builder.inputType('AuditLogFilter', {
   }),
 });
 
-const Edge = builder.edgeObject({ name: 'AuditEntryEdge', type: EntryType });
-const Connection = builder.connectionObject({ name: 'AuditEntryConnection', type: EntryType }, Edge);
+const Edge = builder.edgeObject({ name: 'AuditEntryEdge', type: AuditEntryType });
+const Connection = builder.connectionObject({ name: 'AuditEntryConnection', type: AuditEntryType }, Edge);
 
 builder.queryField('auditLog', (t) =>
   t.prismaConnection(
     {
-      type: EntryType,
+      type: AuditEntryType,
       ...PAGE,
       description: 'The changes made with mutations, newest first. Events that were published are not among them.',
       args: { filter: t.arg({ type: FilterInput, description: 'The changes to return. Default: all.' }) },

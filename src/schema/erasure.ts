@@ -75,7 +75,7 @@ const Edge = builder.edgeObject({ name: 'ErasureEdge', type: ErasureType });
 const Connection = builder.connectionObject({ name: 'ErasureConnection', type: ErasureType }, Edge);
 
 /** Erasures of one event follow from redactEvent, and are not listed. */
-const OF_TENANTS = { eventRowId: null };
+export const OF_TENANTS = { eventRowId: null };
 
 builder.queryFields((t) => ({
   erasure: t.prismaField({

@@ -1,13 +1,17 @@
 import { deliveriesWhere, subscriptionsWhere, tenantWhere } from '../auth/viewer.ts';
 import { isUuid } from '../lib/uuid7.ts';
 import { NEWEST_FIRST } from '../postgres/keyset.ts';
+import { ApiKeyType } from './api-key.ts';
 import { AttemptType } from './attempt.ts';
+import { AuditEntryType } from './audit-log.ts';
 import { builder } from './builder.ts';
 import { DeliveryType } from './delivery.ts';
 import { DeliveryJobType, JOBS } from './delivery-job.ts';
+import { ErasureType, OF_TENANTS } from './erasure.ts';
 import { EventType, eventWithId, RejectedEventType } from './event.ts';
 import { CataloguedType } from './event-type.ts';
 import { ReplayType } from './replay.ts';
+import { SessionType } from './session.ts';
 import { TenantType } from './tenant.ts';
 import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
@@ -15,6 +19,8 @@ import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 /** Null for a session of some subscriptions. */
 const OF_TENANT = { authScopes: { wholeTenant: true }, unauthorizedResolver: () => null } as const;
+/** Null without the scope ADMIN. */
+const OF_ADMINS = { authScopes: { admin: true }, unauthorizedResolver: () => null } as const;
 
 const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchResult').implement({
   description:
@@ -29,6 +35,18 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
           ? services.database.prisma.webhookSubscription.findFirst({
               ...query,
               where: { id: text, ...subscriptionsWhere(viewer) },
+            })
+          : null,
+    }),
+    webhookSubscriptionOfSecret: t.prismaField({
+      type: WebhookSubscriptionType,
+      nullable: true,
+      description: 'The webhook subscription whose signing secret has this id.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.webhookSubscription.findFirst({
+              ...query,
+              where: { secrets: { some: { id: text } }, ...subscriptionsWhere(viewer) },
             })
           : null,
     }),
@@ -93,6 +111,57 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
           ? services.database.prisma.replay.findFirst({
               ...query,
               where: { id: text, ...JOBS, ...tenantWhere(viewer) },
+            })
+          : null,
+    }),
+    auditEntry: t.prismaField({
+      type: AuditEntryType,
+      nullable: true,
+      ...OF_TENANT,
+      description: 'The entry of the audit log with this id.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.auditEntry.findFirst({ ...query, where: { id: text, ...tenantWhere(viewer) } })
+          : null,
+    }),
+    session: t.field({
+      type: SessionType,
+      nullable: true,
+      // The permission that ends it. The audit log shows the same of it.
+      authScopes: { issueSessions: true },
+      unauthorizedResolver: () => null,
+      description:
+        'The session with this id, until it is deleted; always null for a credential that cannot create sessions.',
+      resolve: ({ text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.apiKey.findFirst({
+              where: { id: text, kind: { not: 'KEY' }, ...tenantWhere(viewer) },
+            })
+          : null,
+    }),
+    apiKey: t.prismaField({
+      type: ApiKeyType,
+      nullable: true,
+      ...OF_ADMINS,
+      description: 'The API key with this id, even if it has been revoked; always null without the scope ADMIN.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.apiKey.findFirst({
+              ...query,
+              where: { id: text, kind: 'KEY', ...tenantWhere(viewer) },
+            })
+          : null,
+    }),
+    erasure: t.prismaField({
+      type: ErasureType,
+      nullable: true,
+      ...OF_ADMINS,
+      description: 'The erasure of a tenant with this id; always null without the scope ADMIN.',
+      resolve: (query, { text }, _args, { services, viewer }) =>
+        isUuid(text)
+          ? services.database.prisma.erasure.findFirst({
+              ...query,
+              where: { id: text, ...OF_TENANTS, ...tenantWhere(viewer) },
             })
           : null,
     }),

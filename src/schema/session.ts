@@ -27,7 +27,7 @@ const KindEnum = builder.enumType('SessionKind', {
   },
 });
 
-const SessionType = builder.objectRef<ApiKey>('Session').implement({
+export const SessionType = builder.objectRef<ApiKey>('Session').implement({
   description:
     'A credential that a key has created for a browser. It expires by itself, ends when its key is revoked, and is deleted then.',
   fields: (t) => ({

@@ -456,6 +456,10 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await row.getByText('Valid').waitFor();
     expect(await page.content()).not.toContain(key);
     await press(page, page.getByRole('grid'));
+    await press(
+      page,
+      page.getByRole('dialog', { name: 'of the keyboard', exact: true }).getByRole('button', { name: 'Revoke' }),
+    );
     const revoke = page.getByRole('dialog', { name: 'Revoke the key of the keyboard' });
     await press(page, revoke.getByRole('button', { name: 'Revoke' }));
     await row.getByText('Revoked').waitFor();
@@ -862,8 +866,9 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
 
   test('a link opens its object, however many rows of the list come before it', async (context) => {
     const nextId = createIdSequence();
-    const ids = Array.from({ length: 121 }, () => nextId(Date.now()));
-    const [oldest = ''] = ids;
+    const createIds = () => Array.from({ length: 121 }, () => nextId(Date.now()));
+    const [ids, keys, changes, erasures] = [createIds(), createIds(), createIds(), createIds()];
+    const [oldest = '', key = ''] = [ids[0], keys[0]];
     await scene.query(
       `INSERT INTO event_types (name, description) SELECT 'early.' || n, '' FROM generate_series(1, 120) AS series (n)
        UNION ALL SELECT 'zebra', 'The last of many'`,
@@ -872,6 +877,22 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       `INSERT INTO rejected_events (id, tenant, subject, reason, message, size_bytes)
        SELECT id, 'links', 'events', 'OTHER', 'message ' || place, 2 FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
       [ids],
+    );
+    await scene.query(
+      `INSERT INTO api_keys (id, name, scope, key_hash)
+       SELECT id, 'key ' || place, 'PUBLISH', sha256(id::text::bytea) FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
+      [keys],
+    );
+    await scene.query(
+      `INSERT INTO audit_log (id, mutation, actor_kind, actor_scope, object_type, object_id, before, after)
+       SELECT id, 'revokeApiKey', 'OPERATOR', 'ADMIN', 'ApiKey', $2, '{"number":0}', json_build_object('number', place)
+       FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
+      [changes, key],
+    );
+    await scene.query(
+      `INSERT INTO erasures (id, tenant, status, deleted_row_count, completed_at)
+       SELECT id, 'erased-' || place, 'COMPLETED', 4242, now() FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
+      [erasures],
     );
     const [attempt] = await scene.query<{ id: string }>('SELECT id FROM attempts WHERE delivery_id = $1', [
       delivery.id,
@@ -894,6 +915,15 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('HTTP 400').waitFor();
     await find(oldest, /message 1$/);
     await page.getByRole('dialog', { name: 'Other reason' }).getByText('message 1', { exact: true }).waitFor();
+    await page.keyboard.press('Escape');
+    await find(changes[0] ?? '', /revokeApiKey$/);
+    const change = page.getByRole('dialog', { name: 'revokeApiKey' });
+    await change.getByText(/number: 1$/).waitFor();
+    await press(page, change.getByRole('link', { name: 'ApiKey' }));
+    await page.getByRole('dialog', { name: 'key 1', exact: true }).getByText('Valid').waitFor();
+    await page.keyboard.press('Escape');
+    await find(erasures[0] ?? '', /erased-1$/);
+    await page.getByRole('dialog', { name: 'erased-1', exact: true }).getByText('4,242').waitFor();
     await page.keyboard.press('Escape');
     await find('acme', /acme$/);
     await page.getByRole('gridcell').getByText('user.created').waitFor();

@@ -10,6 +10,7 @@ import {
 } from 'graphql';
 import { SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { uuid7 } from '../../src/lib/uuid7.ts';
 import { createApiKey } from '../support/api-keys.ts';
 import { type Answer, ask, openEvents, openSocket } from '../support/graphql-client.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
@@ -29,7 +30,10 @@ type Things = Readonly<
     | 'apiKeyId'
     | 'replayId'
     | 'auditEntryId'
-    | 'deliveryJobId',
+    | 'deliveryJobId'
+    | 'signingSecretId'
+    | 'sessionId'
+    | 'erasureId',
     string
   >
 >;
@@ -123,13 +127,13 @@ const CASES: Readonly<Record<string, Case>> = {
   'Mutation.pauseWebhookSubscription': (x) => [`pauseWebhookSubscription(id: "${x.subscriptionId}")`],
   'Mutation.resumeWebhookSubscription': (x) => [`resumeWebhookSubscription(id: "${x.subscriptionId}")`],
   'Mutation.expireSigningSecret': (x) => [
-    `expireSigningSecret(id: "${x.subscriptionId}", secretId: "${x.subscriptionId}")`,
+    `expireSigningSecret(id: "${x.subscriptionId}", secretId: "${x.signingSecretId}")`,
   ],
   'Mutation.createPortalSession': (x) => [`createPortalSession(input: { tenant: "${x.tenant}" })`],
   // Names nothing, and each answer is another session.
   'Mutation.createConsoleSession': () => [],
   'Mutation.exchangePortalCode': () => ['exchangePortalCode(code: "whc_")'],
-  'Mutation.revokePortalSession': (x) => [`revokePortalSession(id: "${x.apiKeyId}")`],
+  'Mutation.revokePortalSession': (x) => [x.sessionId, x.apiKeyId].map((id) => `revokePortalSession(id: "${id}")`),
   'Mutation.endSession': () => ['endSession'],
   'Mutation.sendTestEvent': (x) => [`sendTestEvent(subscriptionId: "${x.subscriptionId}")`],
   'Mutation.deliverEvents': (x, own) => [
@@ -313,8 +317,16 @@ async function furnish(tenant: string): Promise<Things> {
   const { id: apiKeyId } = await createApiKey(app, { scope: 'TENANT_READ', tenant, name: `of ${tenant}` });
   await app.graphql(
     `mutation { startReplay(input: { filter: { tenant: "${tenant}", statuses: [CANCELLED] } }) { __typename }
-      cancelDeliveries(input: { filter: { tenant: "${tenant}", eventTypes: [] } }) { __typename } }`,
+      cancelDeliveries(input: { filter: { tenant: "${tenant}", eventTypes: [] } }) { __typename }
+      createPortalSession(input: { tenant: "${tenant}", subject: "of ${tenant}" }) { __typename } }`,
   );
+  await services.query(`INSERT INTO erasures (id, tenant, status, completed_at) VALUES ($2, $1, 'COMPLETED', now())`, [
+    tenant,
+    uuid7(Date.now()),
+  ]);
+  const [secret] = await services.query<{ id: string }>('SELECT id FROM signing_secrets WHERE subscription_id = $1', [
+    subscriptionId,
+  ]);
   const idOf = async (table: string, where = 'true') => {
     const [row] = await services.query<{ id: string }>(
       `SELECT id FROM ${table} WHERE tenant = $1 AND ${where} ORDER BY id DESC LIMIT 1`,
@@ -342,6 +354,9 @@ async function furnish(tenant: string): Promise<Things> {
     replayId: await idOf('replays', `kind = 'REPLAY'`),
     deliveryJobId: await idOf('replays', `kind = 'CANCEL'`),
     auditEntryId: await idOf('audit_log'),
+    signingSecretId: secret?.id ?? '',
+    sessionId: await idOf('api_keys', `kind = 'PORTAL'`),
+    erasureId: await idOf('erasures'),
   };
 }
 

@@ -645,16 +645,49 @@ test('anything is found by its id or name, and tenants show their figures', asyn
   });
   const delivery = await seedDelivery(api.database, { subscriptionId: id, tenant });
   const attempt = await storeAttempt(api.database, attemptOf(delivery));
-  const nothing = { webhookSubscription: null, delivery: null, attempt: null, event: null, tenant: null };
-  const search = (text: string) =>
-    askFor(
-      `{ search(text: "${text}") { webhookSubscription { id } delivery { id } attempt { id } event { id } tenant { name } } }`,
-    );
+  const { createApiKey, createPortalSession } = await askFor<{
+    createApiKey: { key: string; apiKey: { id: string } };
+    createPortalSession: { session: { id: string } };
+  }>(`mutation {
+    createApiKey(input: { tenant: "${tenant}", name: "x", scope: TENANT_WRITE }) {
+      ... on CreateApiKeyPayload { key apiKey { id } } }
+    createPortalSession(input: { tenant: "${tenant}" }) { ... on CreatePortalSessionPayload { session { id } } } }`);
+  const { apiKey, key } = createApiKey;
+  const { session } = createPortalSession;
+  const { prisma } = api.database;
+  const secret = await prisma.signingSecret.findFirstOrThrow({ where: { subscriptionId: id } });
+  const auditEntry = await prisma.auditEntry.findFirstOrThrow({ where: { objectId: apiKey.id } });
+  const [erasure, redaction] = await Promise.all(
+    [null, uuid7(Date.now())].map((eventRowId) =>
+      prisma.erasure.create({ data: { id: uuid7(Date.now()), tenant, eventRowId, status: 'COMPLETED' } }),
+    ),
+  );
+  const nothing = {
+    ...{ webhookSubscription: null, webhookSubscriptionOfSecret: null, delivery: null, attempt: null, event: null },
+    ...{ auditEntry: null, session: null, apiKey: null, erasure: null, tenant: null },
+  };
+  const fields = Object.keys(nothing).map((name) => (name === 'tenant' ? 'tenant { name }' : `${name} { id }`));
+  const search = (text: string) => askFor(`{ search(text: "${text}") { ${fields.join(' ')} } }`);
   expect(await search(` ${id} `)).toEqual({ search: { ...nothing, webhookSubscription: { id } } });
   expect(await search(delivery.id)).toEqual({ search: { ...nothing, delivery: { id: delivery.id } } });
   expect(await search(attempt.id)).toEqual({ search: { ...nothing, attempt: { id: attempt.id } } });
   expect(await search(tenant)).toEqual({ search: { ...nothing, tenant: { name: tenant } } });
+  expect(await search(secret.id)).toEqual({ search: { ...nothing, webhookSubscriptionOfSecret: { id } } });
+  for (const [name, object] of Object.entries({ auditEntry, session, apiKey, erasure })) {
+    expect(await search(object?.id ?? '')).toEqual({ search: { ...nothing, [name]: { id: object?.id } } });
+  }
+  expect(await search(redaction?.id ?? '')).toEqual({ search: nothing });
   expect(await search('\\u0000')).toEqual({ search: nothing });
+  const query = `{ key: search(text: "${apiKey.id}") { apiKey { id } session { id } }
+    erasure: search(text: "${erasure?.id ?? ''}") { erasure { id } }
+    entry: search(text: "${auditEntry.id}") { auditEntry { id } } session: search(text: "${session.id}") { session { id } } }`;
+  const ofTenant = { authorization: `Bearer ${key}` };
+  expect((await post(api.graphql, JSON.stringify({ query }), ofTenant)).data).toEqual({
+    key: { apiKey: null, session: null },
+    erasure: { erasure: null },
+    entry: { auditEntry: { id: auditEntry.id } },
+    session: { session: { id: session.id } },
+  });
   const figures = 'figures { subscriptionCount failingCount openCircuitCount pendingCount isExact lastEventAt }';
   const found = await askFor(`{ tenants(filter: { search: "SEARCHED_" }) { nodes { name ${figures} } } }`);
   const expected = {

@@ -277,7 +277,8 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   SearchResult: [
     ...['webhookSubscription: WebhookSubscription', 'delivery: Delivery', 'attempt: Attempt', 'event: Event'],
     ...['rejectedEvent: RejectedEvent', 'replay: Replay', 'eventType: EventType', 'tenant: Tenant'],
-    'deliveryJob: DeliveryJob',
+    ...['deliveryJob: DeliveryJob', 'webhookSubscriptionOfSecret: WebhookSubscription', 'auditEntry: AuditEntry'],
+    ...['session: Session', 'apiKey: ApiKey', 'erasure: Erasure'],
   ],
   Tenant: ['name: String!', 'figures: TenantFigures!'],
   TenantFigures: [

@@ -1,0 +1,27 @@
+import type { AuditRowFragment } from '../generated/graphql.ts';
+import { paths } from '../paths.ts';
+
+type Named = Pick<AuditRowFragment, 'objectType' | 'objectId' | 'tenant'>;
+
+/** The page of the object that an entry names; undefined if there is none, or only one for administrators. */
+export function objectPath({ objectType, objectId: id, tenant }: Named, isAdmin: boolean): string | undefined {
+  if (id == null) return undefined;
+  switch (objectType) {
+    case 'WebhookSubscription':
+      return paths.subscription(id);
+    case 'Delivery':
+      return paths.delivery(id);
+    case 'Event':
+      return tenant == null ? undefined : paths.event(tenant, id);
+    case 'CataloguedEventType':
+      return paths.eventType(id);
+    case 'Replay':
+      return paths.replay(id);
+    case 'DeliveryJob':
+      return paths.job(id);
+    case 'ApiKey':
+      return isAdmin ? paths.keys(id) : undefined;
+    default:
+      return undefined;
+  }
+}
