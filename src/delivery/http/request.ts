@@ -47,7 +47,7 @@ const client = got.extend({
   },
 });
 
-/** What Node.js is given besides method, headers and agent. */
+/** The options of Node.js besides method, headers and agent. */
 const NATIVE_OPTIONS = {
   maxHeaderSize: 16_384,
   minVersion: 'TLSv1.2',
