@@ -253,6 +253,7 @@ export const messages = {
     test: 'Test event',
     replay: 'Replay',
     noAttempts: 'No attempt yet',
+    older: 'Show older attempts',
     eventGone: 'The event is no longer kept.',
     sentTo: 'Sent to',
     phase: {

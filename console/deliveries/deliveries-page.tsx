@@ -70,20 +70,20 @@ const COLUMNS: readonly Column<DeliveryRowFragment>[] = [
   },
 ];
 
-/** Deliveries by their state and the reason of their wait; the address has both, and the open delivery. */
+/** Deliveries by their state, the reason of their wait, and more; the address has the filter, and the open delivery. */
 export function DeliveriesPage() {
   const [params, setParams] = useUrlParams();
   const [, navigate] = useLocation();
   const isWide = useIsWide();
   const state = readState(params);
   const { status, waiting } = state;
-  const subscription = params.get('subscription');
-  const type = params.get('type')?.trim() ?? '';
-  const filter = {
-    ...useTenantFilter(params.get('tenant')),
+  const { subscription, event, type } = readNames(params);
+  const named = {
     ...(subscription !== null && { subscriptionIds: [subscription] }),
+    ...(event !== null && { eventIds: [event] }),
     ...(type !== '' && { eventTypes: [type] }),
   };
+  const filter = { ...useTenantFilter(params.get('tenant')), ...named };
   const pages = usePages({
     query: DeliveryListDocument,
     variables: { filter: { ...filter, ...filterOf(state) } },
@@ -103,6 +103,9 @@ export function DeliveriesPage() {
   return (
     <>
       <PageTitle title={texts.title}>
+        {event !== null && (
+          <FilterChip name={texts.event} value={event} onRemove={() => setParams({ event: undefined })} />
+        )}
         {subscription !== null && (
           <FilterChip
             name={words.subscription}
@@ -141,7 +144,7 @@ export function DeliveriesPage() {
           openKey={open}
           onOpen={({ id }) => (isWide ? setParams({ delivery: id, attempt: undefined }) : navigate(paths.delivery(id)))}
           empty={
-            status === undefined && type === '' && subscription === null ? (
+            status === undefined && Object.keys(named).length === 0 ? (
               <EmptyState title={texts.empty}>{texts.emptyHint}</EmptyState>
             ) : (
               <EmptyState title={messages.noMatch} />
@@ -155,6 +158,14 @@ export function DeliveriesPage() {
 }
 
 type State = { readonly status: DeliveryStatus | undefined; readonly waiting: WaitReason | undefined };
+
+function readNames(params: URLSearchParams) {
+  return {
+    subscription: params.get('subscription'),
+    event: params.get('event'),
+    type: params.get('type')?.trim() ?? '',
+  };
+}
 
 function readState(params: URLSearchParams): State {
   const status = readOneOf(DeliveryStatus, params.get('status'));

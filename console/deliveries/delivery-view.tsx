@@ -32,6 +32,7 @@ import { CompareAttempts } from './compare-attempts.tsx';
 import { curlCommand } from './curl.ts';
 import styles from './delivery-view.module.css';
 import { Timeline } from './timeline.tsx';
+import { useAttempts } from './use-attempts.ts';
 import { useRequestBody } from './use-request-body.ts';
 
 const words = messages.delivery;
@@ -55,7 +56,8 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
     collectMs: 0,
   });
   const delivery = data?.delivery ?? undefined;
-  const selected = useSelectedAttempt(delivery, attemptId);
+  const { attempts, loadOlder } = useAttempts(delivery);
+  const selected = useSelectedAttempt({ delivery, attempts }, attemptId);
   if (delivery === undefined) {
     return (
       <>
@@ -70,7 +72,6 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
       </>
     );
   }
-  const attempts = delivery.attempts.nodes;
   const attempt = selected ?? attempts[0];
   return (
     <div className={styles.view}>
@@ -84,16 +85,27 @@ export function DeliveryView({ id, attemptId, onAttempt, heading }: DeliveryView
       )}
       <DeliveryFacts delivery={delivery} />
       <div className={attempt === undefined ? styles.alone : styles.parts}>
-        <Timeline delivery={delivery} selectedId={attempt?.id} onSelect={onAttempt} />
+        <Timeline
+          delivery={delivery}
+          attempts={attempts}
+          onOlder={loadOlder}
+          selectedId={attempt?.id}
+          onSelect={onAttempt}
+        />
         {attempt !== undefined && <AttemptView attempt={attempt} />}
       </div>
     </div>
   );
 }
 
-/** A link can lead to an attempt that is older than those that were read with the delivery. */
-function useSelectedAttempt(delivery: DeliveryDetails | undefined, id: string | undefined) {
-  const known = delivery?.attempts.nodes.find((attempt) => attempt.id === id);
+type Read = {
+  readonly delivery: DeliveryDetails | undefined;
+  readonly attempts: readonly AttemptDetailsFragment[];
+};
+
+/** A link can lead to an attempt that is older than those that were read. */
+function useSelectedAttempt({ delivery, attempts }: Read, id: string | undefined) {
+  const known = attempts.find((attempt) => attempt.id === id);
   const isUnknown = delivery !== undefined && id !== undefined && known === undefined;
   const [{ data }] = useQuery({ query: SelectedAttemptDocument, variables: { id: id ?? '' }, pause: !isUnknown });
   const read = data?.attempt;

@@ -4,6 +4,7 @@ export const deliveriesWords = {
   empty: 'No delivery',
   emptyHint: 'A delivery is created for each subscription that matches an event.',
   all: 'All',
+  event: 'Event',
   waitsFor: 'Waits for',
   anything: 'Anything',
   waits: {

@@ -1,4 +1,6 @@
+import type { AttemptDetailsFragment } from '../generated/graphql.ts';
 import { messages } from '../messages.ts';
+import { Button } from '../ui/button.tsx';
 import { Icon } from '../ui/icons.tsx';
 import { AttemptOutcome } from '../ui/outcome.tsx';
 import { Countdown, Time } from '../ui/time.tsx';
@@ -9,13 +11,16 @@ const words = messages.delivery;
 
 type TimelineProps = {
   readonly delivery: DeliveryDetails;
+  /** Newest first. */
+  readonly attempts: readonly AttemptDetailsFragment[];
+  /** Reads older ones; undefined if there are none. */
+  readonly onOlder: (() => void) | undefined;
   readonly selectedId: string | undefined;
   readonly onSelect: (id: string) => void;
 };
 
 /** The attempts, newest first, below the one that is planned or in flight. */
-export function Timeline({ delivery, selectedId, onSelect }: TimelineProps) {
-  const attempts = delivery.attempts.nodes;
+export function Timeline({ delivery, attempts, onOlder, selectedId, onSelect }: TimelineProps) {
   return (
     <section aria-label={words.timeline} className={styles.timeline}>
       <h2>{words.timeline}</h2>
@@ -39,6 +44,11 @@ export function Timeline({ delivery, selectedId, onSelect }: TimelineProps) {
         ))}
         {attempts.length === 0 && delivery.status !== 'PENDING' && <li className={styles.none}>{words.noAttempts}</li>}
       </ol>
+      {onOlder !== undefined && (
+        <p className={styles.older}>
+          <Button onClick={onOlder}>{words.older}</Button>
+        </p>
+      )}
     </section>
   );
 }

@@ -14,6 +14,7 @@ import { useViewer } from '../graphql/use-viewer.ts';
 import { type ChangeStream, changeStream } from '../graphql/watch-changes.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { IS_PORTAL } from '../shell/front-end.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
@@ -146,7 +147,8 @@ function consideredOf({ event }: ConsideredPageQuery) {
 }
 
 function DeliveriesSection({ event }: { readonly event: EventDetails }) {
-  const rows = event.deliveries.nodes;
+  const { nodes: rows, pageInfo } = event.deliveries;
+  const { tenant } = useTenantFilter();
   if (rows.length === 0) return null;
   return (
     <Section title={words.deliveries}>
@@ -167,6 +169,17 @@ function DeliveriesSection({ event }: { readonly event: EventDetails }) {
           ],
         }))}
       />
+      {pageInfo.hasNextPage && (
+        <p className={styles.more}>
+          {words.newestDeliveries(rows.length)}{' '}
+          <Link
+            to={paths.deliveries({ tenant: event.tenant, event: event.id })}
+            isForEveryTenant={tenant !== event.tenant}
+          >
+            {words.allDeliveries}
+          </Link>
+        </p>
+      )}
     </Section>
   );
 }

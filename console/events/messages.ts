@@ -12,6 +12,8 @@ export const eventWords = {
   consideredHint: 'Each subscription of the tenant when the event was dispatched, and why it did or did not get it.',
   noneConsidered: 'The tenant had no subscription when the event was dispatched.',
   deliveries: 'Deliveries',
+  newestDeliveries: (shown: number) => `Only the newest ${shown} are listed here.`,
+  allDeliveries: 'All deliveries of this event',
   result: 'Result',
   delivery: 'Delivery',
   notMatched: 'Not matched:',

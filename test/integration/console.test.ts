@@ -894,15 +894,19 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
        SELECT id, 'erased-' || place, 'COMPLETED', 4242, now() FROM unnest($1::uuid[]) WITH ORDINALITY AS a (id, place)`,
       [erasures],
     );
-    const [attempt] = await scene.query<{ id: string }>('SELECT id FROM attempts WHERE delivery_id = $1', [
-      delivery.id,
-    ]);
+    const made = await scene.query<{ id: string }>('SELECT id FROM attempts WHERE delivery_id = $1', [delivery.id]);
     await scene.query(
       `INSERT INTO attempts (id, delivery_id, subscription_id, tenant, event_type, number, status, status_code,
          response_time_ms, started_at, url, request_headers, payload_size_bytes)
        SELECT id, $1, $2, 'acme', 'order.paid', place + 1, 'SUCCESS', 200, 1, now(), 'x', '{}', 2
        FROM unnest($3::uuid[]) WITH ORDINALITY AS a (id, place)`,
       [delivery.id, subscriptionId, ids.slice(0, 60)],
+    );
+    await scene.query(
+      `INSERT INTO deliveries (id, tenant, subscription_id, event_id, event_type, status, completed_at)
+       SELECT a.id, tenant, subscription_id, event_id, event_type, 'SUCCESS', now()
+       FROM deliveries AS d, unnest($2::uuid[]) AS a (id) WHERE d.id = $1`,
+      [delivery.id, ids.slice(0, 60)],
     );
     const { page, complaints } = await open(context, '/event-types?type=zebra');
     const find = async (text: string, name: RegExp) => {
@@ -911,8 +915,16 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       await press(page, page.getByRole('dialog').getByRole('link', { name }));
     };
     await page.getByRole('dialog', { name: 'zebra' }).getByText('The last of many').waitFor();
-    await goTo(page, `${scene.app.url}/console/as/globex/deliveries/${delivery.id}?attempt=${attempt?.id ?? ''}`);
+    await goTo(page, `${scene.app.url}/console/as/globex/deliveries/${delivery.id}?attempt=${made[0]?.id ?? ''}`);
     await page.getByText('HTTP 400').waitFor();
+    const attempts = page.getByRole('region', { name: 'Attempts' }).getByRole('listitem');
+    expect(await attempts.count()).toBe(50);
+    await page.getByRole('button', { name: 'Show older attempts' }).click();
+    await context.expect.poll(() => attempts.count()).toBe(60 + made.length);
+    await page.getByRole('main').getByRole('link', { name: delivery.event.id }).click();
+    await page.getByRole('link', { name: 'All deliveries of this event' }).click();
+    await page.getByRole('button', { name: delivery.event.id }).waitFor();
+    await context.expect.poll(() => page.getByRole('grid').getAttribute('aria-rowcount')).toBe('62');
     await find(oldest, /message 1$/);
     await page.getByRole('dialog', { name: 'Other reason' }).getByText('message 1', { exact: true }).waitFor();
     await page.keyboard.press('Escape');
