@@ -1,4 +1,5 @@
 import { isSystemEventType, patternsOf } from '../events/event-type.ts';
+import type { Event } from '../generated/prisma/client.ts';
 import { batched } from '../lib/batched.ts';
 import { uuid7Floor } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
@@ -13,9 +14,14 @@ export type FiguresScope = {
 export type EventTypeFigures = {
   /** The number of webhook subscriptions that select the type; null if there are more than MAX_SUBSCRIPTIONS to look at. */
   readonly subscriptionCount: (name: string, scope: FiguresScope) => Promise<number | null>;
-  /** The time at which the last event was recorded; null without events. */
-  readonly lastEventAt: (name: string, scope: FiguresScope) => Promise<Date | null>;
+  /** The event that was recorded last, without its data; null without events. */
+  readonly lastEvent: (name: string, scope: FiguresScope) => Promise<LastEvent | null>;
 };
+
+type LastEvent = Pick<
+  Event,
+  'id' | 'tenant' | 'eventId' | 'type' | 'occurredAt' | 'createdAt' | 'matchedVersion' | 'source' | 'redactedAt'
+>;
 
 /** Webhook subscriptions whose event types are compared with those of the catalogue: they are read in some 0.1 s. */
 export const MAX_SUBSCRIPTIONS = 50_000;
@@ -24,8 +30,8 @@ export const MAX_SEARCHED_EVENTS = 10_000;
 
 export function createEventTypeFigures({ readPool }: Pick<Database, 'readPool'>): EventTypeFigures {
   const subscriptionCount = batched((names, scope: FiguresScope) => countSubscriptions(readPool, { names, scope }));
-  const lastEventAt = batched((names, { tenant }: FiguresScope) => findLastEvents(readPool, { names, tenant }));
-  return { subscriptionCount, lastEventAt };
+  const lastEvent = batched((names, { tenant }: FiguresScope) => findLastEvents(readPool, { names, tenant }));
+  return { subscriptionCount, lastEvent };
 }
 
 type Counted = { readonly names: readonly string[]; readonly scope: FiguresScope };
@@ -70,25 +76,35 @@ const SUBSCRIPTIONS = `
 
 type Searched = { readonly names: readonly string[]; readonly tenant: string | undefined };
 
-async function findLastEvents(db: Queryable, { names, tenant }: Searched): Promise<ReadonlyMap<string, Date | null>> {
+async function findLastEvents(
+  db: Queryable,
+  { names, tenant }: Searched,
+): Promise<ReadonlyMap<string, LastEvent | null>> {
   const { rows } = await (tenant === undefined
-    ? db.query<LastEvent>(LAST_OF_ALL, [MAX_SEARCHED_EVENTS])
-    : db.query<LastEvent>(LAST_OF_TENANT, [names, tenant]));
-  const times = new Map(rows.map(({ type, at }) => [type, at]));
-  return new Map(names.map((name) => [name, times.get(name) ?? null]));
+    ? db.query<LastEventRow>(LAST_OF_ALL, [names, MAX_SEARCHED_EVENTS])
+    : db.query<LastEventRow>(LAST_OF_TENANT, [names, tenant]));
+  const events = new Map(rows.map((row) => [row.type, toEvent(row)]));
+  return new Map(names.map((name) => [name, events.get(name) ?? null]));
 }
 
-type LastEvent = { readonly type: string; readonly at: Date };
+/** node-postgres returns a bigint as text. */
+type LastEventRow = Omit<LastEvent, 'matchedVersion'> & { readonly matchedVersion: string | null };
+
+function toEvent({ matchedVersion, ...row }: LastEventRow): LastEvent {
+  return { ...row, matchedVersion: matchedVersion === null ? null : BigInt(matchedVersion) };
+}
+
+const COLUMNS = `id, tenant, event_id AS "eventId", type, occurred_at AS "occurredAt", created_at AS "createdAt",
+  matched_version AS "matchedVersion", source, redacted_at AS "redactedAt"`;
 
 const LAST_OF_TENANT = `
-  SELECT requested.type, latest.created_at AS at FROM unnest($1::text[]) AS requested (type)
-  CROSS JOIN LATERAL (
-    SELECT created_at FROM events WHERE type = requested.type AND tenant = $2 ORDER BY id DESC LIMIT 1
+  SELECT latest.* FROM unnest($1::text[]) AS requested (name) CROSS JOIN LATERAL (
+    SELECT ${COLUMNS} FROM events WHERE type = requested.name AND tenant = $2 ORDER BY id DESC LIMIT 1
   ) AS latest`;
 
 const LAST_OF_ALL = `
-  SELECT type, max(created_at) AS at FROM (SELECT type, created_at FROM events ORDER BY id DESC LIMIT $1) AS latest
-  GROUP BY type`;
+  SELECT DISTINCT ON (type) latest.* FROM unnest($1::text[]) AS requested (type)
+  JOIN (SELECT ${COLUMNS} FROM events ORDER BY id DESC LIMIT $2) AS latest USING (type) ORDER BY type, id DESC`;
 
 export type ObservedTypes = {
   /** Undefined: all tenants. */

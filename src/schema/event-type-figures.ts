@@ -10,11 +10,21 @@ import {
 } from '../delivery-log/event-type-figures.ts';
 import { InvalidInputError } from '../lib/errors.ts';
 import { builder } from './builder.ts';
+import { EventType } from './event.ts';
 import { CataloguedType } from './event-type.ts';
 
 const NUMBER = new Intl.NumberFormat('en');
 const TENANT = {
   description: 'The tenant. Only the scope ADMIN can name any tenant; for it, the default is all of them.',
+} as const;
+
+const NULL_IF = `null without one, and for a session of some subscriptions. For all tenants together it is searched among the latest ${NUMBER.format(MAX_SEARCHED_EVENTS)} events.`;
+/** A session of some subscriptions does not see the last event, which need not be one of theirs. */
+const OF_LAST_EVENT = {
+  nullable: true,
+  authScopes: { wholeTenant: true },
+  unauthorizedResolver: () => null,
+  complexity: 20,
 } as const;
 
 builder.prismaObjectFields(CataloguedType, (t) => ({
@@ -28,14 +38,19 @@ builder.prismaObjectFields(CataloguedType, (t) => ({
   }),
   lastEventAt: t.field({
     type: 'DateTime',
-    nullable: true,
-    authScopes: { wholeTenant: true },
-    unauthorizedResolver: () => null,
-    complexity: 20,
-    description: `The time at which the last event of the type was recorded; null without one, and for a session of some subscriptions. For all tenants together it is searched among the latest ${NUMBER.format(MAX_SEARCHED_EVENTS)} events.`,
+    ...OF_LAST_EVENT,
+    description: `The time at which the last event of the type was recorded; ${NULL_IF}`,
+    args: { tenant: t.arg.string(TENANT) },
+    resolve: async ({ name }, { tenant }, { viewer, eventTypeFigures }) =>
+      (await eventTypeFigures.lastEvent(name, scopeOf(viewer, tenant)))?.createdAt ?? null,
+  }),
+  example: t.field({
+    type: EventType,
+    ...OF_LAST_EVENT,
+    description: `The last event of the type that was recorded; ${NULL_IF}`,
     args: { tenant: t.arg.string(TENANT) },
     resolve: ({ name }, { tenant }, { viewer, eventTypeFigures }) =>
-      eventTypeFigures.lastEventAt(name, scopeOf(viewer, tenant)),
+      eventTypeFigures.lastEvent(name, scopeOf(viewer, tenant)),
   }),
 }));
 

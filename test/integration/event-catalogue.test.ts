@@ -242,7 +242,8 @@ describe('the catalogue', () => {
           type,
           occurredAt: at,
           createdAt: at,
-          data: Buffer.from('1'),
+          data: Buffer.from(JSON.stringify({ tenant, at })),
+          matchedVersion: 1n,
         },
       });
     const keyOf = async (tenant: string) => {
@@ -253,8 +254,6 @@ describe('the catalogue', () => {
     };
     const as = async (query: string, headers: Record<string, string>) =>
       (await post<Record<string, unknown>>(api.graphql, JSON.stringify({ query }), headers)).data;
-    const FIGURES = '{ eventTypes { nodes { name subscriptionCount lastEventAt } } }';
-
     beforeEach(async () => {
       await api.database.prisma.webhookSubscription.deleteMany();
       await api.database.prisma.event.deleteMany();
@@ -282,17 +281,31 @@ describe('the catalogue', () => {
     it('shows a tenant its own last event', async () => {
       for (const name of ['order.paid', 'ping']) await put({ name });
       const [early, late] = [new Date('2026-03-01T12:00:00.000Z'), new Date('2026-03-01T12:00:01.000Z')];
+      await addEvent('acme', 'order.paid', new Date('2026-03-01T11:59:59.000Z'));
       await addEvent('acme', 'order.paid', early);
       await addEvent('other', 'order.paid', late);
-      const paidAt = (time: Date) => ({
-        eventTypes: { nodes: [{ lastEventAt: time.toISOString() }, { lastEventAt: null }] },
-      });
-      expect(await run('{ eventTypes { nodes { lastEventAt } } }')).toEqual(paidAt(late));
-      expect(await run('{ eventTypes { nodes { lastEventAt(tenant: "acme") } } }')).toEqual(paidAt(early));
-      expect(await as(FIGURES, await keyOf('acme'))).toMatchObject(paidAt(early));
-      const query = '{ eventTypes { nodes { lastEventAt(tenant: "other") } } }';
-      const refused = await post(api.graphql, JSON.stringify({ query }), await keyOf('acme'));
-      expect(refused.errors?.[0]).toMatchObject({ extensions: { code: 'INVALID_INPUT' } });
+      await addEvent('other', 'unlisted', new Date('2026-03-01T12:00:02.000Z'));
+      const figures = (args = '') =>
+        `{ eventTypes { nodes { lastEventAt${args} example${args} { tenant type createdAt source data considered { nodes { result } } } } } }`;
+      const paid = (tenant: string, at: Date, data: unknown = { tenant, at: at.toISOString() }) => {
+        const createdAt = at.toISOString();
+        const event = { tenant, type: 'order.paid', createdAt, source: 'NATS', data, considered: { nodes: [] } };
+        const none = { lastEventAt: null, example: null };
+        return { eventTypes: { nodes: [{ lastEventAt: createdAt, example: event }, none] } };
+      };
+      expect(await run(figures())).toEqual(paid('other', late));
+      expect(await run(figures('(tenant: "acme")'))).toEqual(paid('acme', early));
+      expect(await as(figures(), await keyOf('acme'))).toEqual(paid('acme', early));
+      for (const field of ['lastEventAt(tenant: "other")', 'example(tenant: "other") { id }']) {
+        const query = `{ eventTypes { nodes { ${field} } } }`;
+        const refused = await post(api.graphql, JSON.stringify({ query }), await keyOf('acme'));
+        expect(refused.errors?.[0]).toMatchObject({ extensions: { code: 'INVALID_INPUT' } });
+      }
+      const { createPortalSession } = await run<{ createPortalSession: { token: string } }>(
+        'mutation { createPortalSession(input: { tenant: "acme", hidePayloads: true }) { ... on CreatePortalSessionPayload { token } } }',
+      );
+      const hiding = { authorization: `Bearer ${createPortalSession.token}` };
+      expect(await as(figures(), hiding)).toEqual(paid('acme', early, null));
     });
 
     it('lists observed types that it lacks, of the last days', async () => {

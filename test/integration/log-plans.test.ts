@@ -386,9 +386,12 @@ test.each([
   ['{ observedEventTypes }', 1],
   ['{ observedEventTypes(days: 30) }', 1],
   ['{ observedEventTypes(tenant: "small-7") }', 1],
-  ['{ eventTypes { nodes { subscriptionCount(tenant: "big") lastEventAt(tenant: "big") } } }', 1],
+  [
+    '{ eventTypes { nodes { subscriptionCount(tenant: "big") lastEventAt(tenant: "big") example(tenant: "big") { id } } } }',
+    1,
+  ],
   // Reads the latest 10,000 events.
-  ['{ eventTypes { nodes { lastEventAt } } }', 6],
+  ['{ eventTypes { nodes { lastEventAt example { id } } } }', 6],
   [
     `mutation { putEventType(input: { name: "audit.exported", schema: { type: "object" }, dryRun: true }) { __typename } }`,
     2,

@@ -93,6 +93,10 @@ const CASES: Readonly<Record<string, Case>> = {
     'eventType(name: "shared") { lastEventAt',
     `eventType(name: "shared") { lastEventAt(tenant: "${x.tenant}")`,
   ],
+  'EventType.example': (x) => [
+    'eventType(name: "shared") { example',
+    `eventType(name: "shared") { example(tenant: "${x.tenant}")`,
+  ],
   'Query.testFilter': (x) => [
     'testFilter(filter: { n: 1 }, data: { n: 1 })',
     `testFilter(filter: { n: 1 }, eventId: "${x.eventId}")`,

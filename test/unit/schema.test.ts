@@ -151,7 +151,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   EventType: [
     ...['name: String!', 'description: String!', 'schema: JSON', 'isArchived: Boolean!'],
     ...['createdAt: DateTime!', 'updatedAt: DateTime!', 'subscriptionCount(tenant: String): Int'],
-    'lastEventAt(tenant: String): DateTime',
+    ...['lastEventAt(tenant: String): DateTime', 'example(tenant: String): Event'],
   ],
   RetryDeliveryPayload: ['delivery: Delivery!'],
   CancelDeliveryPayload: ['delivery: Delivery!'],
