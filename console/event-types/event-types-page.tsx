@@ -1,37 +1,26 @@
 import { useState } from 'react';
 import { useQuery } from 'urql';
-import {
-  EventTypeDetailsDocument,
-  EventTypeListDocument,
-  type EventTypeListQuery,
-  type EventTypeRowFragment,
-  ObservedEventTypesDocument,
-} from '../generated/graphql.ts';
+import { EventTypeListDocument, type EventTypeListQuery, ObservedEventTypesDocument } from '../generated/graphql.ts';
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
-import { paths } from '../paths.ts';
 import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { IS_PORTAL } from '../shell/front-end.ts';
 import { PageTitle } from '../shell/layout.tsx';
 import { useUrlParams } from '../shell/use-url-params.ts';
 import { Button } from '../ui/button.tsx';
 import { Dialog } from '../ui/dialog.tsx';
-import { Facts } from '../ui/facts.tsx';
 import { count } from '../ui/format.ts';
 import type { Column } from '../ui/grid.tsx';
-import { JsonView } from '../ui/json-view.tsx';
-import { Link } from '../ui/link.tsx';
 import { Mark } from '../ui/outcome.tsx';
 import { PagedGrid } from '../ui/paged-grid.tsx';
 import { Segments } from '../ui/segments.tsx';
-import { EmptyState, ObjectState } from '../ui/states.tsx';
+import { EmptyState } from '../ui/states.tsx';
 import { Time } from '../ui/time.tsx';
 import { usePages } from '../ui/use-pages.ts';
-import { visibleLine, visibleText } from '../ui/visible-text.ts';
-import styles from './event-types-page.module.css';
+import { visibleLine } from '../ui/visible-text.ts';
+import { EventTypeDetails } from './event-type-details.tsx';
 import { catalogueWords as words } from './messages.ts';
 import { ObservedTypes } from './observed-types.tsx';
-import { placeInSchema } from './place-in-schema.ts';
 import { type EditedType, PutEventType } from './put-event-type.tsx';
 
 type Row = EventTypeListQuery['eventTypes']['nodes'][number];
@@ -63,7 +52,11 @@ const COLUMNS: readonly Column<Row>[] = [
     width: '96px',
     align: 'end',
     from: 620,
-    cell: ({ subscriptionCount }) => <span title={words.subscriptionsHint}>{countOrNone(subscriptionCount)}</span>,
+    cell: ({ subscriptionCount }) => (
+      <span title={words.subscriptionsHint}>
+        {subscriptionCount == null ? messages.none : count(subscriptionCount)}
+      </span>
+    ),
   },
   {
     key: 'last',
@@ -89,10 +82,6 @@ const COLUMNS: readonly Column<Row>[] = [
     cell: ({ updatedAt }) => <Time at={updatedAt} />,
   },
 ];
-
-function countOrNone(number: number | null | undefined): string {
-  return number == null ? messages.none : count(number);
-}
 
 /** The event catalogue by name, and the types that it lacks; the address has the list and the open entry. */
 export function EventTypesPage() {
@@ -169,53 +158,6 @@ export function EventTypesPage() {
           }}
         />
       )}
-    </>
-  );
-}
-
-type DetailsProps = {
-  readonly name: string;
-  /** The path in the data at which a rejected event does not match the schema. */
-  readonly violated: string | null;
-  /** Undefined for those who cannot change the catalogue. */
-  readonly onEdit: ((entry: EventTypeRowFragment) => void) | undefined;
-};
-
-/** Reads the entry by its name: a link can lead to one that is not on the pages of the list that were read. */
-function EventTypeDetails({ name, violated, onEdit }: DetailsProps) {
-  const [{ data, error, fetching }] = useQuery({
-    query: EventTypeDetailsDocument,
-    variables: { name, ...useTenantFilter() },
-  });
-  const row = data?.eventType;
-  if (row == null) {
-    return (
-      <ObjectState error={error} isLoading={fetching} title={words.notFound}>
-        {words.notFoundHint}
-      </ObjectState>
-    );
-  }
-  const marked = new Set(violated === null ? [] : [placeInSchema(row.schema, violated)]);
-  return (
-    <>
-      {row.description !== '' && <p>{visibleText(row.description)}</p>}
-      <Facts
-        facts={[
-          { name: words.subscriptions, value: countOrNone(row.subscriptionCount) },
-          row.lastEventAt != null && { name: words.lastEvent, value: <Time at={row.lastEventAt} /> },
-          row.isArchived && { name: messages.columns.status, value: words.archived },
-        ]}
-      />
-      {violated !== null && <p>{words.violated(visibleLine(violated))}</p>}
-      {row.schema == null ? (
-        <p>{words.noSchema}</p>
-      ) : (
-        <JsonView value={row.schema} label={words.schema} marked={marked} />
-      )}
-      <div className={styles.actions}>
-        <Link to={paths.events({ type: row.name })}>{words.events}</Link>
-        {onEdit !== undefined && <Button onClick={() => onEdit(row)}>{words.edit}</Button>}
-      </div>
     </>
   );
 }

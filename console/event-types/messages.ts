@@ -21,7 +21,15 @@ export const catalogueWords = {
   changed: 'Changed',
   subscriptions: 'Subscriptions',
   subscriptionsHint: 'Webhook subscriptions that select the type, by its name or a prefix, also inactive ones.',
+  selecting: (subscriptions: number | undefined) => {
+    if (subscriptions === 1) return '1 that selects it';
+    return `${subscriptions === undefined ? 'All' : count(subscriptions)} that select it`;
+  },
   lastEvent: 'Last event',
+  example: 'Example: the last event.',
+  exampleOf: (tenant: string) => `Example: the last event, of the tenant ${tenant}.`,
+  noExample: 'No event of this type is stored, so there is no example.',
+  noRecentExample: 'No event of this type is among the latest 10,000 of all tenants, so there is no example.',
   add: 'Add an event type',
   edit: 'Edit',
   events: 'Events of this type',

@@ -28,6 +28,15 @@ test('a changed subscription belongs to the lists that the server would put it i
   expect(subscriptionMatches(ROW, { search: 'crm' })).toBe(false);
 });
 
+test('a changed subscription belongs to the list of an event type if it selects the type by name, prefix or all', () => {
+  const matches = (eventTypes: string[], eventType: string) =>
+    subscriptionMatches({ ...ROW, eventTypes }, { eventType });
+  const lists = [['order.paid'], ['other', 'order.*'], ['*'], ['order'], ['ord.*'], ['order.paid.*']];
+  expect(lists.map((eventTypes) => matches(eventTypes, 'order.paid'))).toEqual([true, true, true, false, false, false]);
+  expect(matches(['*'], 'webhook_subscription.failing')).toBe(false);
+  expect(matches(['webhook_subscription.*'], 'webhook_subscription.failing')).toBe(true);
+});
+
 test('an unknown state in the address is none', () => {
   expect([readState('paused'), readState('toString'), readState(null)]).toEqual(['paused', '', '']);
 });

@@ -82,8 +82,13 @@ export function SubscriptionsPage() {
   const { canWrite, isLimited } = useViewer();
   const [isCreating, setCreating] = useState(false);
   const [state, search] = [readState(params.get('state')), params.get('search') ?? ''];
+  const eventType = params.get('type');
   const ofTenant = useTenantFilter(params.get('tenant'));
-  const filter = { ...(state !== '' && STATES[state]), ...(search !== '' && { search }) };
+  const filter = {
+    ...(state !== '' && STATES[state]),
+    ...(search !== '' && { search }),
+    ...(eventType !== null && { eventType }),
+  };
   const pages = usePages({
     query: SubscriptionListDocument,
     variables: { filter: { ...ofTenant, ...filter } },
@@ -102,6 +107,9 @@ export function SubscriptionsPage() {
       <PageTitle title={words.title}>
         {params.has('tenant') && ofTenant.tenant !== undefined && (
           <FilterChip name={names.tenant} value={ofTenant.tenant} onRemove={() => setParams({ tenant: undefined })} />
+        )}
+        {eventType !== null && (
+          <FilterChip name={names.type} value={eventType} onRemove={() => setParams({ type: undefined })} />
         )}
         <SearchField label={words.search} value={search} onChange={(text) => setParams({ search: text })} />
         <Segments
@@ -129,7 +137,7 @@ export function SubscriptionsPage() {
         rowKey={({ id }) => id}
         onOpen={({ id }) => navigate(paths.subscription(id))}
         empty={
-          state === '' && search === '' ? (
+          Object.keys(filter).length === 0 ? (
             <EmptyState title={words.empty}>{words.emptyHint}</EmptyState>
           ) : (
             <EmptyState title={messages.noMatch} />
