@@ -98,19 +98,16 @@ export function AuditLogPage() {
         onOpen={({ id }) => setParams({ entry: id })}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
-      {open !== null && (
-        <OpenRow
-          key={open}
-          id={open}
-          row={pages.rows.find(({ id }) => id === open)}
-          query={AuditDetailsDocument}
-          rowOf={({ search }) => search.auditEntry}
-          words={words}
-          onClose={close}
-        >
-          {(entry) => <Entry entry={entry} onClose={close} />}
-        </OpenRow>
-      )}
+      <OpenRow
+        id={open}
+        rows={pages.rows}
+        query={AuditDetailsDocument}
+        rowOf={({ search }) => search.auditEntry}
+        words={words}
+        onClose={close}
+      >
+        {(entry) => <Entry entry={entry} onClose={close} />}
+      </OpenRow>
     </>
   );
 }

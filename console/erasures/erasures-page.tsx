@@ -107,19 +107,16 @@ export function ErasuresPage() {
         onOpen={({ id }) => setParams({ erasure: id })}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
-      {open !== null && (
-        <OpenRow
-          key={open}
-          id={open}
-          row={pages.rows.find(({ id }) => id === open)}
-          query={ErasureDetailsDocument}
-          rowOf={(data) => data.erasure}
-          words={words}
-          onClose={close}
-        >
-          {(erasure) => <Details erasure={erasure} onClose={close} />}
-        </OpenRow>
-      )}
+      <OpenRow
+        id={open}
+        rows={pages.rows}
+        query={ErasureDetailsDocument}
+        rowOf={(data) => data.erasure}
+        words={words}
+        onClose={close}
+      >
+        {(erasure) => <Details erasure={erasure} onClose={close} />}
+      </OpenRow>
       {isErasing && (
         <EraseTenant
           tenant={filter.tenant ?? ''}

@@ -132,19 +132,16 @@ export function KeysPage() {
           }}
         />
       )}
-      {open !== null && revoking === undefined && (
-        <OpenRow
-          key={open}
-          id={open}
-          row={pages.rows.find(({ id }) => id === open)}
-          query={KeyDetailsDocument}
-          rowOf={({ search }) => search.apiKey}
-          words={words}
-          onClose={close}
-        >
-          {(row) => <Details apiKey={row} onClose={close} onRevoke={() => setRevoking(row)} />}
-        </OpenRow>
-      )}
+      <OpenRow
+        id={revoking === undefined ? open : null}
+        rows={pages.rows}
+        query={KeyDetailsDocument}
+        rowOf={({ search }) => search.apiKey}
+        words={words}
+        onClose={close}
+      >
+        {(row) => <Details apiKey={row} onClose={close} onRevoke={() => setRevoking(row)} />}
+      </OpenRow>
       {revoking !== undefined && <Revoke apiKey={revoking} onClose={() => setRevoking(undefined)} />}
     </>
   );

@@ -108,19 +108,16 @@ export function RejectedEventsPage() {
         onOpen={({ id }) => setParams({ event: id })}
         empty={<EmptyState title={words.empty}>{words.emptyHint}</EmptyState>}
       />
-      {open !== null && (
-        <OpenRow
-          key={open}
-          id={open}
-          row={pages.rows.find(({ id }) => id === open)}
-          query={RejectedEventDetailsDocument}
-          rowOf={({ search }) => search.rejectedEvent}
-          words={words}
-          onClose={close}
-        >
-          {(event) => <RejectedEvent event={event} onClose={close} />}
-        </OpenRow>
-      )}
+      <OpenRow
+        id={open}
+        rows={pages.rows}
+        query={RejectedEventDetailsDocument}
+        rowOf={({ search }) => search.rejectedEvent}
+        words={words}
+        onClose={close}
+      >
+        {(event) => <RejectedEvent event={event} onClose={close} />}
+      </OpenRow>
     </>
   );
 }

@@ -4,9 +4,10 @@ import { Dialog } from './dialog.tsx';
 import { ObjectState } from './states.tsx';
 
 type OpenRowProps<Data, Row> = {
-  readonly id: string;
-  /** The row as the list has it; undefined if it is not on the pages of the list that were read. */
-  readonly row: Row | undefined;
+  /** The id of the row; null while none is open. */
+  readonly id: string | null;
+  /** The rows of the list that were read. */
+  readonly rows: readonly Row[];
   /** Reads the row by its id. */
   readonly query: TypedDocumentNode<Data, { id: string }>;
   readonly rowOf: (data: Data) => Row | null | undefined;
@@ -18,7 +19,15 @@ type OpenRowProps<Data, Row> = {
 };
 
 /** The row that the address names. A link can lead to one that is far down the list, so that it is read by its id. */
-export function OpenRow<Data, Row>({ id, row, query, rowOf, words, onClose, children }: OpenRowProps<Data, Row>) {
+export function OpenRow<Data, Row extends { readonly id: string }>({ id, ...props }: OpenRowProps<Data, Row>) {
+  return id === null ? null : <Opened key={id} id={id} {...props} />;
+}
+
+type OpenedProps<Data, Row> = OpenRowProps<Data, Row> & { readonly id: string };
+
+function Opened<Data, Row extends { readonly id: string }>(props: OpenedProps<Data, Row>) {
+  const { id, rows, query, rowOf, words, onClose, children } = props;
+  const row = rows.find((known) => known.id === id);
   const [{ data, error, fetching }] = useQuery({ query, variables: { id }, pause: row !== undefined });
   const open = row ?? (data === undefined ? undefined : rowOf(data));
   if (open != null) return children(open);
