@@ -16,10 +16,11 @@ export async function measureThroughput(context: Context): Promise<Outcome> {
   }
   const floors = await measureFloors(await context.startStack(), { events: deliveries, report: context.report });
   const perSecond = figures[0]?.perSecond ?? Number.NaN;
-  const ratioTo = (name: string) => perSecond / (floors.find((floor) => floor.name === name)?.perSecond ?? Number.NaN);
+  const floorOf = (name: string) => floors.find((floor) => floor.name === name);
+  const ratioTo = (name: string) => perSecond / (floorOf(name)?.perSecond ?? Number.NaN);
   const { program = Number.NaN, Postgres = 0, 'nats-server': nats = 0 } = figures[0]?.cpuSecondsPer1000 ?? {};
   const ours = program + Postgres + nats;
-  const cpuOfGot = floors.find((floor) => floor.name === 'got')?.cpuSecondsPer1000['sender'] ?? Number.NaN;
+  const cpuOfGot = floorOf('got')?.cpuSecondsPer1000['sender'] ?? Number.NaN;
   return {
     tables: [figures.map(rowOf), figures.map(cpuRowOf), floorRows(floors)],
     figures: { figures, floors },
