@@ -118,16 +118,3 @@ class LoopClock {
 
 /** There is one event loop, so one clock; it takes nothing while nobody waits by it. */
 export const loopClock = new LoopClock();
-
-/** Thrown by withinLoopTime: what was asked for may have been done, or may still be done. */
-export class NoAnswerError extends Error {}
-
-/** Settles as `work` does; rejects with a NoAnswerError if it has not after so many milliseconds of the loop's clock. */
-export async function withinLoopTime<T>(ms: number, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const end = loopClock.after(ms, () => {
-      reject(new NoAnswerError(`no answer within ${ms} ms`));
-    });
-    work.then(resolve, reject).finally(end);
-  });
-}

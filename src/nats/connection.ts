@@ -7,12 +7,12 @@ import {
   NatsError,
 } from 'nats';
 import type { Logger } from 'pino';
-import { NoAnswerError, withinLoopTime } from '../lib/event-loop.ts';
 import { seldom } from '../lib/log.ts';
 import { pause, whenAborted } from '../lib/loop.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
 import { judgeServerVersion, type LoginFiles, NatsLink } from './link.ts';
 import { type MessageSeal, type NatsNames, natsNames } from './names.ts';
+import { JetStreamPublisher, NoAnswerError } from './publisher.ts';
 import { type StreamCheck, StreamReconciler } from './reconcile.ts';
 import { describeRefusal, isServerUnavailable } from './refusal.ts';
 import { ForeignStreamError, type StreamSettings } from './streams.ts';
@@ -64,8 +64,6 @@ const RETRY_MS = 1_000;
 const LOG_INTERVAL_MS = 30_000;
 /** Time limit of a publish or a request. */
 const REQUEST_TIMEOUT_MS = 5_000;
-/** The nats library's own time limit of a publish. Longer than ours, which excludes the time that this process was stalled. */
-const ABANDON_MS = 60_000;
 /**
  * How long JetStream may not work on a server before the next one of the cluster is tried: a server that is cut off from
  * the others keeps its connections.
@@ -102,6 +100,7 @@ export class NatsClient {
   #check: StreamCheck | undefined;
   #connection: NatsConnection | undefined;
   #jetStream: JetStreamClient | undefined;
+  #publisher: JetStreamPublisher | undefined;
   #connected = false;
   /** Ends the pause before the next check of the streams. */
   #checkSoon: () => void = () => undefined;
@@ -123,6 +122,9 @@ export class NatsClient {
       },
       onDown: () => {
         this.#end();
+      },
+      onDenied: (denial) => {
+        this.#publisher?.refuse(denial);
       },
     });
   }
@@ -183,12 +185,10 @@ export class NatsClient {
    */
   async publish(subject: string, body: Uint8Array, { msgID }: { readonly msgID: string }): Promise<void> {
     // A disconnected client accepts messages and drops them.
-    if (this.#jetStream === undefined || !this.#connected) throw new NotConnectedError();
+    if (this.#publisher === undefined || !this.#connected) throw new NotConnectedError();
     const sealed = this.#options.seal.seal(subject, body);
-    const published = this.#jetStream.publish(subject, sealed, { msgID, timeout: ABANDON_MS });
-    // An answer that came while this process was stalled counts: the message is stored, and may have been consumed.
     try {
-      await withinLoopTime(REQUEST_TIMEOUT_MS, published);
+      await this.#publisher.publish(subject, sealed, msgID);
     } catch (error) {
       if (error instanceof NoAnswerError) this.#checkSoon();
       throw error;
@@ -237,10 +237,13 @@ export class NatsClient {
   #open(connection: NatsConnection, signal: AbortSignal): void {
     this.#connection = connection;
     this.#jetStream = connection.jetstream({ timeout: REQUEST_TIMEOUT_MS });
+    const publisher = new JetStreamPublisher(connection, this.names.inboxPrefix, REQUEST_TIMEOUT_MS);
+    this.#publisher = publisher;
     const consuming = new AbortController();
     this.#consuming = consuming;
     signal.addEventListener('abort', () => {
       consuming.abort();
+      publisher.close();
     });
     for (const { onOpen } of this.#listeners) onOpen?.(connection);
   }

@@ -15,7 +15,7 @@ import type { Logger } from 'pino';
 import { seldom } from '../lib/log.ts';
 import { atMost, pause, whenAborted } from '../lib/loop.ts';
 import type { NatsNames } from './names.ts';
-import { describeDenied, describeRefusal } from './refusal.ts';
+import { type Denial, describeDenied, describeRefusal } from './refusal.ts';
 
 type NatsLinkOptions = {
   readonly login: Login;
@@ -25,6 +25,7 @@ type NatsLinkOptions = {
   readonly onOpen: (connection: NatsConnection, signal: AbortSignal) => void;
   readonly onUp: (connection: NatsConnection) => void;
   readonly onDown: () => void;
+  readonly onDenied: (denial: Denial) => void;
 };
 
 const RETRY_MS = 1_000;
@@ -177,6 +178,7 @@ export class NatsLink {
   #noteError({ data, permissionContext }: Status): void {
     if (typeof data === 'string' && REFUSALS.has(data)) this.#lostAt = 0;
     if (permissionContext === undefined) return;
+    this.#options.onDenied(permissionContext);
     this.#denied = { text: describeDenied(permissionContext), at: Date.now() };
     if (this.#denials.note() !== undefined) {
       this.#options.log.error({ reason: this.#denied.text }, 'NATS does not allow what is needed');
@@ -240,7 +242,7 @@ export function connectionOptions({ servers, files = {} }: Login, names: NatsNam
     // A changed password may be changed back, so connecting is retried for ever.
     ignoreAuthErrorAbort: true,
     timeout: 5_000,
-    // A stack trace for each message that is published, for errors whose text says enough.
+    // A stack trace for each request, for errors whose text says enough.
     noAsyncTraces: true,
   };
 }

@@ -1,4 +1,4 @@
-import { ErrorCode, NatsError } from 'nats';
+import { ErrorCode, NatsError, type Status } from 'nats';
 
 /** Error codes of JetStream's API, which an operator can do something about. */
 const API_REASONS: Readonly<Record<number, string>> = {
@@ -79,7 +79,10 @@ function describeStoreFailure(description: string): string {
   return 'nats-server could not store the message, as its log says';
 }
 
+/** A refusal of nats-server on the connection: the permissions of our user do not allow something. */
+export type Denial = NonNullable<Status['permissionContext']>;
+
 /** Names the permission that is missing. */
-export function describeDenied({ operation, subject }: { operation: string; subject: string }): string {
+export function describeDenied({ operation, subject }: Denial): string {
   return `the permissions of our user do not allow to ${operation === 'publish' ? 'publish' : 'subscribe'} to ${subject}`;
 }

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { loopClock, withinLoopTime } from '../../src/lib/event-loop.ts';
+import { loopClock } from '../../src/lib/event-loop.ts';
 import { stall } from '../support/other-loop-receiver.ts';
 
 it('the clock stops while the event loop is blocked, as long as a timer of the clock is pending', () => {
@@ -24,6 +24,16 @@ it('the clock never goes back, also not when a stall becomes one', () => {
   expect(steps.filter((step) => step < -0.001)).toEqual([]);
 });
 
+/** Resolves with what happens first: the data, or the end of a time limit. */
+async function within(ms: number, data: Promise<string>): Promise<string> {
+  return new Promise((resolve) => {
+    const end = loopClock.after(ms, () => {
+      resolve('time limit');
+    });
+    void data.then(resolve).finally(end);
+  });
+}
+
 it('data that arrived while the event loop was blocked is read before the time limit applies', async () => {
   const came = new Promise<string>((resolve) => {
     setImmediate(() => {
@@ -33,11 +43,11 @@ it('data that arrived while the event loop was blocked is read before the time l
       });
     });
   });
-  expect(await withinLoopTime(200, came)).toBe('came');
+  expect(await within(200, came)).toBe('came');
 });
 
-it('a time limit that expires rejects on time', async () => {
+it('a time limit ends on time', async () => {
   const began = performance.now();
-  await expect(withinLoopTime(50, new Promise(() => undefined))).rejects.toThrow('no answer within 50 ms');
+  expect(await within(50, new Promise(() => undefined))).toBe('time limit');
   expect(performance.now() - began).toBeGreaterThanOrEqual(49);
 });

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import { isTenant } from '../../auth/viewer.ts';
 import { isEventType, problemOfEventId } from '../../events/event-type.ts';
-import { NoAnswerError } from '../../lib/event-loop.ts';
 import { parseTraceParent } from '../../lib/tracing.ts';
+import { NoAnswerError } from '../../nats/publisher.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
 import { type DeliveryForPublishing, LEASE_MARGIN_MS, requeueDeliveries, unattemptedDeliveries } from './store.ts';
 import type { DeliveryStream } from './stream.ts';
