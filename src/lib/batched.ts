@@ -1,7 +1,10 @@
 type Load<Query, Answer> = (keys: readonly string[], query: Query) => Promise<ReadonlyMap<string, Answer>>;
 type Batch<Answer> = { readonly keys: Set<string>; readonly answers: Promise<ReadonlyMap<string, Answer>> };
 
-/** Loads the keys requested with the same query in one turn of the event loop together. Rejects a key without an answer. */
+/**
+ * Combines the keys that are requested with the same query in one turn of the event loop into one call of `load`.
+ * Rejects a key without an answer.
+ */
 export function batched<Query, Answer>(load: Load<Query, Answer>): (key: string, query: Query) => Promise<Answer> {
   const batches = new Map<string, Batch<Answer>>();
   return async (key, query) => {

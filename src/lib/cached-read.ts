@@ -5,17 +5,17 @@ export type CachedReadOptions = {
   readonly waitMs: number;
   /** A value, or a failure, younger than this many milliseconds is not read again. */
   readonly freshMs: number;
-  /** For how many milliseconds after that an old value is returned while it is read again. */
+  /** Milliseconds after that during which the old value is returned while a new one is read. */
   readonly staleMs: number;
 };
 
-/** After a slow read, the next one waits this many times its duration. */
+/** After a slow read, the next read starts at the earliest after this multiple of its duration. */
 const COOLDOWN_FACTOR = 20;
 
 /**
- * Caches a value that is asked for more often than it should be read, from a server that may be slow or unavailable: at
- * most one read at a time, and no caller waits longer than `waitMs`; a slower read serves later callers. Resolves with
- * undefined if no value is known. Never rejects.
+ * Caches a value that callers request more often than it should be read, from a server that may be slow or unavailable:
+ * at most one read runs at a time, and no caller waits longer than `waitMs`; the result of a slower read serves later
+ * callers. Resolves with undefined if no value is known. Never rejects.
  */
 export function cachedRead<T>(
   read: () => Promise<T>,

@@ -1,6 +1,6 @@
 /**
  * An expected failure that the caller can act on: thrown by the domain, a union member in GraphQL. Each subclass has a
- * literal `code` that never changes once released; `message` is for people and carries no secret.
+ * literal `code` that never changes after a release; `message` is for people and contains no secret.
  */
 export abstract class DomainError extends Error {
   abstract readonly code: string;
@@ -10,22 +10,23 @@ export abstract class DomainError extends Error {
   }
 }
 
-/** Characters. What a message names comes from the request, and may be long. */
+/** Characters. A message may quote long values from the request. */
 const MAX_MESSAGE_LENGTH = 2_000;
 
 type InputErrorCode = 'INVALID_INPUT' | 'TARGET_REJECTED' | 'INVALID_HEADERS' | 'EVENT_DATA_INVALID';
 
 /**
- * `path` names the field, below `input` if the mutation has one, with names and indexes separated by dots:
- * `eventTypes.2`. `code`: of the error that it is alone; default: INVALID_INPUT, whose messages follow the path.
+ * `path` names the field with names and indexes separated by dots, such as `eventTypes.2`; it is relative to `input` if
+ * the mutation has that argument. `code`: the code of the error if this is its only problem; default: INVALID_INPUT,
+ * whose messages follow the path.
  */
 export type InputProblem = { readonly path: string; readonly message: string; readonly code?: InputErrorCode };
 
-/** Limit of all problems together, as JSON, in bytes: their paths have names that the client chose. */
+/** Maximum bytes of all problems of an error as JSON: their paths contain names that the client chose. */
 const MAX_PROBLEMS_BYTES = 16 * 1_024;
 const MAX_PATH_LENGTH = 256;
 
-/** Something in the input is not acceptable: every problem at once, each with its path, as far as the bounds allow. */
+/** The input is invalid. Lists every problem with its path, up to the limits above. */
 export abstract class InputError extends DomainError {
   abstract override readonly code: InputErrorCode;
   readonly problems: readonly InputProblem[];
@@ -52,7 +53,7 @@ function boundProblems(problems: readonly InputProblem[]): InputProblem[] {
   return bounded;
 }
 
-/** The operation needs more than the engine gives to one: `max` of what `limit` names. */
+/** The operation exceeds a limit of the engine: `limit` names the limited quantity, `max` is its maximum. */
 export class LimitExceededError extends DomainError {
   readonly code = 'LIMIT_EXCEEDED';
   readonly limit: string;
@@ -65,12 +66,12 @@ export class LimitExceededError extends DomainError {
   }
 }
 
-/** Problems of several kinds, or of none that has an error of its own. */
+/** Problems with several codes, or problems whose code is INVALID_INPUT. */
 export class InvalidInputError extends InputError {
   readonly code = 'INVALID_INPUT';
 }
 
-/** There is no such thing, or it belongs to a tenant the caller does not see: the two cannot be told apart. */
+/** The object does not exist, or belongs to a tenant that the caller may not see. The error is the same in both cases. */
 export class NotFoundError extends DomainError {
   readonly code = 'NOT_FOUND';
 

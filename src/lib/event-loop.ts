@@ -1,6 +1,6 @@
 /**
- * After so many milliseconds of work in one turn of the event loop, what is left is done in later turns. A piece of work is
- * as long as this at most, so that nobody waits for more than two of them.
+ * Milliseconds of synchronous work in one turn of the event loop. Remaining work continues in later turns. One piece of
+ * work also takes at most this long, so I/O is delayed by at most two pieces.
  */
 const MAX_TURN_MS = 10;
 
@@ -8,8 +8,9 @@ let turnBegan: number | undefined;
 const waiting: (() => void)[] = [];
 
 /**
- * To be awaited between two pieces of synchronous work. Goes on at once if this turn of the event loop has just begun;
- * otherwise in a turn of its own, in the order of the calls: I/O, timers and other work come in between.
+ * Await this between two pieces of synchronous work. Returns at once if this turn of the event loop has just begun.
+ * Otherwise waits for a later turn, in the order of the calls, so that I/O, timers and other work run between the
+ * pieces.
  */
 export async function yieldEventLoop(): Promise<void> {
   if (turnBegan === undefined) {
@@ -22,7 +23,7 @@ export async function yieldEventLoop(): Promise<void> {
   });
 }
 
-/** One piece in each turn: several would be as long as all of them together. */
+/** Resumes one piece per turn: several pieces would block the event loop for their total duration. */
 function nextTurn(): void {
   const resume = waiting.shift();
   if (resume === undefined) {
@@ -34,16 +35,22 @@ function nextTurn(): void {
   resume();
 }
 
-/** How often the clock looks whether the event loop runs, while anybody waits by it. */
+/**
+ * Milliseconds between two ticks, which measure whether the event loop is blocked. They run only while a limit of this
+ * clock is pending.
+ */
 const TICK_MS = 50;
-/** A tick that is late by no more than this is ordinary load. */
+/** Milliseconds. A tick that is late by at most this is ordinary load. */
 const TOLERANCE_MS = 50;
-/** How much longer a limit may last for the sake of stalls, beside the stalls themselves: leases have a margin of 10 s. */
+/**
+ * Maximum milliseconds by which stalls extend a limit, in addition to the stalls themselves. Leases have a margin of 10
+ * s.
+ */
 const MAX_EXTENSION_MS = 5_000;
 
 /**
- * A monotonic clock, in milliseconds, that stops while the event loop is blocked. Node runs timers that are due
- * before it reads sockets: after a stall, a plain timer would call a request timed out whose answer came long ago.
+ * A monotonic clock, in milliseconds, that stops while the event loop is blocked. Node.js runs due timers before it
+ * reads sockets, so after a stall a plain timer would time out a request whose response has already arrived.
  */
 class LoopClock {
   #stalledMs = 0;
@@ -57,8 +64,8 @@ class LoopClock {
   }
 
   /**
-   * Calls `action` after so many milliseconds of this clock, and then only once the loop has read what came meanwhile;
-   * not at all if the returned function is called before.
+   * Calls `action` after `ms` milliseconds of this clock, and after the event loop has read the data that arrived by
+   * then. Never calls it if the returned function is called first.
    */
   after(ms: number, action: () => void): () => void {
     this.#begin();
@@ -91,7 +98,8 @@ class LoopClock {
 
   #overdueAt(now: number): number {
     if (this.#timer === undefined) return 0;
-    // From the tolerance on, not from the tick on: the clock would jump back at that moment.
+    // Counted from the end of the tolerance. Counted from the tick, the clock would jump back when the tolerance is
+    // exceeded.
     return Math.max(0, now - this.#tickedAt - TICK_MS - TOLERANCE_MS);
   }
 
@@ -116,5 +124,5 @@ class LoopClock {
   }
 }
 
-/** There is one event loop, so one clock; it takes nothing while nobody waits by it. */
+/** The clock of this process's event loop. It has no cost while no limit is pending. */
 export const loopClock = new LoopClock();

@@ -1,6 +1,6 @@
 /**
- * How deep the arrays and objects of a JSON text are nested; beyond `max` it stops counting. Takes a few milliseconds for
- * a megabyte: a regular expression that makes a match of every bracket took up to 0.5 s.
+ * Returns the nesting depth of the arrays and objects in a JSON text; stops counting beyond `max`. Takes a few
+ * milliseconds per megabyte. A regular expression that matches every bracket took up to 0.5 s.
  */
 export function nestingOf(json: string, max = Number.POSITIVE_INFINITY): number {
   let depth = 0;
@@ -29,8 +29,8 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
 /**
- * The text of a top-level member's value, exactly as it was written; `json` must be a valid JSON object. Of repeated
- * members the last counts, as in JSON.parse.
+ * Returns the text of a top-level member's value exactly as it was written; `json` must be a valid JSON object. If a
+ * name is repeated, the last member counts, as in JSON.parse.
  */
 export function memberText(json: string, name: string): string | undefined {
   let depth = 0;
@@ -41,7 +41,7 @@ export function memberText(json: string, name: string): string | undefined {
     const code = json.charCodeAt(index);
     if (code === QUOTE) {
       const end = endOfString(json, index);
-      // A member's name in a valid JSON object is a string.
+      // `as`: in a valid JSON object, a member's name is a string.
       if (depth === 1 && key === undefined) key = JSON.parse(json.slice(index, end + 1)) as string;
       index = end;
     } else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
@@ -57,7 +57,7 @@ export function memberText(json: string, name: string): string | undefined {
   return found;
 }
 
-/** The index of the quote that ends the string which begins at `start`. */
+/** Returns the index of the closing quote of the string that begins at `start`. */
 function endOfString(json: string, start: number): number {
   let index = start + 1;
   while (index < json.length) {
@@ -69,8 +69,9 @@ function endOfString(json: string, start: number): number {
 }
 
 /**
- * Whether every number in a value survives being written as JSON. `1e400` is valid JSON and valid GraphQL, is read as
- * Infinity, and would be written as null. Not recursive: a request can nest values deeper than the stack.
+ * Whether every number in a value can be written as JSON. `1e400` is valid JSON and valid GraphQL, but is parsed as
+ * Infinity, which JSON.stringify writes as null. Not recursive: a request can contain values nested deeper than the
+ * stack.
  */
 export function hasOnlyFiniteNumbers(value: unknown): boolean {
   const left: unknown[] = [value];
@@ -79,11 +80,12 @@ export function hasOnlyFiniteNumbers(value: unknown): boolean {
     if (typeof next === 'number' && !Number.isFinite(next)) return false;
     if (typeof next !== 'object' || next === null) continue;
     if (Array.isArray(next)) for (const element of next) left.push(element);
-    // Half as long as Object.values, which takes 80 ms for 90,000 names. `as`: members of an object may be anything.
+    // Takes half the time of Object.values, which needs 80 ms for 90,000 names. `as`: members of an object may have any
+    // type.
     else for (const name in next) left.push((next as Readonly<Record<string, unknown>>)[name]);
   }
   return true;
 }
 
-/** Goes on after the name of the value. */
+/** The predicate of a message whose subject is the name of the value. */
 export const NUMBER_TOO_LARGE = 'must not have numbers beyond those of a double';

@@ -1,9 +1,9 @@
 import { splitList } from './text.ts';
 
-/** The values of a key that is being rotated. The first one seals; all of them open or are accepted. */
+/** The values of a key during its rotation. The first one seals or signs; each of them opens or is accepted. */
 export type Keys = readonly [current: string, ...older: string[]];
 
-/** Reads values separated by commas. Empty values are ignored. */
+/** Parses values separated by commas. Ignores empty values. */
 export function splitKeys(text: string): Keys {
   const [current = '', ...older] = splitList(text);
   return [current, ...older];

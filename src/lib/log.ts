@@ -21,12 +21,13 @@ type LogOptions = {
   readonly worker?: number;
 };
 
-/** `writeLines` writes finished lines of other processes between our own. */
+/** `writeLines` writes complete log lines of other processes to the same output, between lines of this process. */
 type Log = { readonly log: Logger; readonly writeLines: (lines: string) => void };
 
 /**
- * JSON lines on standard output. In containers every process has the same `pid`, so lines have the `hostname` as well. Of an error only what is named here is logged: clients hang whole connections,
- * requests and rows on theirs, and those hold secrets and customers' data.
+ * Creates the log: JSON lines on standard output. In containers every process has the same `pid`, so lines also have
+ * the `hostname`. Of an error, only the fields of LoggedError are logged: libraries attach connections, requests and
+ * rows to their errors, and those contain secrets and customers' data.
  */
 export function createLog({ level, roles, worker }: LogOptions): Log {
   const options = {
@@ -41,9 +42,11 @@ export function createLog({ level, roles, worker }: LogOptions): Log {
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: describeError },
   };
-  // Never waits for a reader: beyond so many bytes of lines that nobody takes, lines are dropped.
+  // Asynchronous, so that a slow reader of the output does not block this process. Lines are dropped while more than
+  // MAX_UNREAD_BYTES are buffered.
   const output = pino.destination({ sync: false, maxLength: MAX_UNREAD_BYTES });
-  // A line that cannot be written (a full disk) is no reason to end; and at the exit it would be tried again for ever.
+  // A line that cannot be written (a full disk) must not end the process. At the exit, pino would retry the flush
+  // endlessly.
   output.on('error', () => {
     output.flushSync = () => undefined;
   });
@@ -61,12 +64,15 @@ function describeError(error: unknown): LoggedError | string {
   };
 }
 
-/** `note` counts, and returns the occurrences since the last report, or undefined if that was a moment ago. */
+/**
+ * `note` counts an occurrence. It returns the occurrences since its last report, or undefined if that report is younger
+ * than the interval.
+ */
 type Seldom = { readonly note: () => number | undefined; readonly reset: () => void };
 
 /**
- * For a line of the log that could come thousands of times: `note` counts, and returns the count the first time and then
- * at most once in `intervalMs`.
+ * Limits how often a frequent log line is written: `note` counts occurrences and returns their number the first time,
+ * and then at most once per `intervalMs`.
  */
 export function seldom(intervalMs: number, now: () => number = Date.now): Seldom {
   let count = 0;

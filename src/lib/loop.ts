@@ -7,11 +7,14 @@ type LoopOptions = {
   readonly work: string;
   /** Pause after a failed round, in milliseconds. */
   readonly retryMs: number;
-  /** Whether other parts log the cause of this error, such as an unavailable Postgres: it is logged as `debug`. */
+  /**
+   * Whether another part logs the cause of this error, such as an unavailable Postgres. Such an error is logged at
+   * level `debug`.
+   */
   readonly isExpected: (error: unknown) => boolean;
 };
 
-/** Does one round of its work after the other, from start() until stop(). A round that fails is logged and repeated. */
+/** Runs rounds of work one after the other, from start() until stop(). A failed round is logged and repeated. */
 export abstract class Loop {
   readonly #loopOptions: LoopOptions;
   readonly #stopping = new AbortController();
@@ -25,7 +28,10 @@ export abstract class Loop {
     this.#running ??= this.#run(this.#stopping.signal);
   }
 
-  /** Waits for the round in hand, which uses what is closed after that. Each of its statements has a limit of its own. */
+  /**
+   * Waits for the running round, which uses connections that are closed afterwards. Each statement of a round has its
+   * own time limit.
+   */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
@@ -53,8 +59,8 @@ export abstract class Loop {
 }
 
 /**
- * Milliseconds between two looks for work, by the milliseconds since the last work. A look takes a statement, and an
- * installation may be idle for days.
+ * Milliseconds between two checks for work, by the milliseconds since the last work. A check costs one statement, and
+ * an installation may be idle for days.
  */
 const PAUSES = [
   { from: 60_000, ms: 2_000 },
@@ -82,30 +88,30 @@ export class IdlePause {
   }
 }
 
-/** Waits, but not longer than until the signal aborts. */
+/** Waits for `ms` milliseconds, or until the signal aborts. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => undefined);
 }
 
-/** Waits for work whose result does not matter any more, but no longer than this. */
+/** Waits for work whose result is not needed, for at most `ms` milliseconds. */
 export async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
   const timer = new AbortController();
   await Promise.race([work, pause(ms, timer.signal)]);
   timer.abort();
 }
 
-/** Settles as the work does, or rejects with the signal's reason when it aborts. */
+/** Settles with the result of the work, or rejects with the signal's reason when the signal aborts. */
 export function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const forget = whenAborted(signal, () => {
-      // `as`: an abort without a reason has an error as its reason, and so have all of ours.
+      // `as`: without a given reason, the reason is an error, and the engine gives only errors.
       reject(signal.reason as Error);
     });
     work.then(resolve, reject).finally(forget);
   });
 }
 
-/** Calls `action` at once if the signal has aborted, else when it does, until the returned function is called. */
+/** Calls `action` when the signal aborts, at once if it has aborted. The returned function cancels this. */
 export function whenAborted(signal: AbortSignal, action: () => void): () => void {
   if (signal.aborted) action();
   else signal.addEventListener('abort', action, { once: true });
@@ -114,11 +120,11 @@ export function whenAborted(signal: AbortSignal, action: () => void): () => void
   };
 }
 
-/** Operations in progress, so that a stop can wait for them. */
+/** Tracks operations in progress, so that a stop can wait for them. */
 export class InFlight {
   readonly #works = new Set<Promise<unknown>>();
 
-  /** Resolves and rejects as the work does. */
+  /** Returns a promise that settles with the result of the work. */
   track<T>(work: Promise<T>): Promise<T> {
     this.#works.add(work);
     const forget = () => {
@@ -128,13 +134,16 @@ export class InFlight {
     return work;
   }
 
-  /** Resolves when nothing is in flight, what is begun in the meantime included. */
+  /** Resolves when no operation is in flight, including operations that start in the meantime. */
   async settled(): Promise<void> {
     while (this.#works.size > 0) await Promise.allSettled(this.#works);
   }
 }
 
-/** The same values; what computes one is in flight until it has ended, also when its reader has left before. */
+/**
+ * Yields the same values. The computation of a value counts as in flight until it has ended, even if the reader has
+ * left.
+ */
 export function trackValues<T>(inFlight: InFlight, values: AsyncIterable<T>): AsyncIterableIterator<T> {
   const source = values[Symbol.asyncIterator]();
   return {

@@ -1,6 +1,9 @@
 import type { Registry } from 'prom-client';
 
-/** Metrics that several parts of a program count in are made by the first of them. Each program has a registry of its own. */
+/**
+ * Creates metrics that several parts of a process share: once per registry, by the part that asks first. Each process
+ * has its own registry.
+ */
 export function perRegistry<T>(create: (metrics: Registry) => T): (metrics: Registry) => T {
   const made = new WeakMap<Registry, { readonly value: T }>();
   return (metrics) => {

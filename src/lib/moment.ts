@@ -1,4 +1,4 @@
-/** The parts of a date and time as they were written; `month` counts from 1. */
+/** The parts of a date and time in the offset in which it was written; `month` counts from 1. */
 export type MomentParts = {
   readonly year: number;
   readonly month: number;
@@ -7,7 +7,7 @@ export type MomentParts = {
   readonly minute: number;
   readonly second: number;
   readonly millisecond?: number;
-  /** How far the written time is ahead of UTC, in minutes. */
+  /** Minutes by which the written time is ahead of UTC. */
   readonly offsetMinutes?: number;
 };
 
@@ -15,9 +15,9 @@ const RFC_3339 =
   /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d)(?::(\d\d)(?:\.(\d+))?)?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))$/;
 
 /**
- * A date and time in RFC 3339, the profile of ISO 8601 that CloudEvents prescribes; the seconds may be missing. Undefined
- * for other text, for days and times that do not exist (30 February, 24:00), and where the year in UTC is not from 1 to
- * 9999. `Date.parse` alone takes 30 February for 2 March.
+ * Parses a date and time in RFC 3339, the profile of ISO 8601 that CloudEvents prescribes; the seconds may be omitted.
+ * Undefined for other text, for days and times that do not exist (30 February, 24:00), and if the year in UTC is not
+ * from 1 to 9999. `Date.parse` alone accepts 30 February and returns 2 March.
  */
 export function parseMoment(text: string): Date | undefined {
   const [match, year, month, day, hour, minute, second, fraction, sign, offsetHours, offsetMinutes] =
@@ -36,10 +36,10 @@ export function parseMoment(text: string): Date | undefined {
   });
 }
 
-/** Undefined for a day or a time that does not exist, and where the year in UTC is not from 1 to 9999. */
+/** Undefined for a day or time that does not exist, and if the year in UTC is not from 1 to 9999. */
 export function toMoment(parts: MomentParts): Date | undefined {
   const { year, month, day, hour, minute, second, millisecond = 0, offsetMinutes = 0 } = parts;
-  // Not Date.UTC, which takes the years 0 to 99 for 1900 to 1999.
+  // Not Date.UTC: it maps the years 0 to 99 to 1900 to 1999.
   const date = new Date(0);
   date.setUTCFullYear(year, month - 1, day);
   if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day) return undefined;
@@ -50,7 +50,10 @@ export function toMoment(parts: MomentParts): Date | undefined {
   return utcYear >= 1 && utcYear <= 9_999 ? moment : undefined;
 }
 
-/** RFC 3339, 5.7: a leap second is the last of a month in UTC. A clock that has none reads it as the next second. */
+/**
+ * RFC 3339, 5.7: a leap second is the last second of a month in UTC. A Date has no leap seconds, so it becomes the next
+ * second.
+ */
 function followsLeapSecond(moment: Date): boolean {
   return moment.getUTCDate() === 1 && moment.getUTCHours() === 0 && moment.getUTCMinutes() === 0;
 }

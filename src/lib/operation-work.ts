@@ -2,11 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DomainError } from './errors.ts';
 import { yieldEventLoop } from './event-loop.ts';
 
-/** Limit of the bytes that one operation reads, and of its answer. */
+/** Maximum bytes that one operation reads. Also the limit of its answer. */
 export const MAX_OPERATION_BYTES = 16 * 1024 * 1024;
-/** Limit of the errors in result unions: the answer to a bad request has at most 64 KiB. */
+/** Maximum bytes of errors in result unions per operation: the answer to a bad request has at most 64 KiB. */
 const MAX_ERROR_BYTES = 32 * 1024;
-/** Pages are read one after the other, so that an operation has no more in memory than its budget and one page. */
+/** Milliseconds. Maximum pause before the tenant's CPU account is checked again. */
 const MAX_PAUSE_MS = 1_000;
 
 export class TooManyBytesError extends DomainError {
@@ -21,33 +21,39 @@ class TooMuchErrorTextError extends DomainError {
   readonly code = 'LIMIT_EXCEEDED';
 
   constructor() {
-    super(`one answer may say at most ${MAX_ERROR_BYTES} bytes about errors; ask for them once`);
+    super(`one answer may contain at most ${MAX_ERROR_BYTES} bytes of errors; request each of them once`);
   }
 }
 
-/** The time of the event loop that a tenant may use, see auth/quota.ts. */
+/** The event loop time that a tenant may use, see auth/quota.ts. */
 export type CpuAccount = {
   spend(ms: number): void;
-  /** In how many milliseconds the tenant may go on. */
+  /** Milliseconds until the tenant may use the event loop again; 0 or less: now. */
   waitMs(): number;
 };
 
 export type OperationWork = {
-  /** Runs a piece of synchronous work, of some 10 ms at most: in its turn, and on the tenant's account. */
+  /**
+   * Runs a piece of synchronous work of at most some 10 ms, in the order of the waiting pieces, and charges it to the
+   * tenant's account.
+   */
   readonly compute: <T>(piece: () => T) => Promise<T>;
   /** Charges unmeasured synchronous work to the tenant's account. */
   readonly spend: (ms: number) => void;
-  /** Counts what has been read. Throws LIMIT_EXCEEDED beyond 16 MiB. */
+  /** Adds to the bytes that the operation has read. Throws LIMIT_EXCEEDED beyond 16 MiB. */
   readonly takeBytes: (bytes: number) => void;
-  /** Reads one page at a time, and counts its rows; does not begin if the budget is used up. */
+  /**
+   * Reads one page at a time and adds its bytes, so that an operation holds at most its budget and one page in memory.
+   * Rejects without reading if the budget is used up.
+   */
   readonly readPage: <Row>(read: () => Promise<Row>) => Promise<Row>;
-  /** The same, where nothing is counted that does not fit. */
+  /** Adds the bytes and returns true if they fit into the budget. Otherwise returns false and adds nothing. */
   readonly tryTakeBytes: (bytes: number) => boolean;
-  /** Charges the text of errors in result unions, whatever the number of aliases. Throws LIMIT_EXCEEDED beyond 32 KiB. */
+  /** Charges the text of errors in result unions, once for each alias. Throws LIMIT_EXCEEDED beyond 32 KiB. */
   readonly takeErrorText: <T>(text: T) => T;
-  /** For each value of a live stream. */
+  /** Resets the budget for the next value of a live stream. */
   readonly renew: () => void;
-  /** Begins nothing more once this aborts. */
+  /** Starts no further work after this signal aborts. */
   readonly stopWith: (signal: AbortSignal) => void;
 };
 
@@ -108,7 +114,7 @@ export function createOperationWork(cpu: CpuAccount | undefined): OperationWork 
   };
 }
 
-/** An estimate of the memory of rows: their text, and a constant for each value. */
+/** Estimates the bytes of rows in memory: the length of their text, and a constant for each value. */
 function bytesOf(value: unknown): number {
   if (typeof value === 'string') return value.length;
   if (typeof value !== 'object' || value === null) return 8;

@@ -23,7 +23,10 @@ export class WeightedSemaphore {
     return this.#waiting.size > 0;
   }
 
-  /** Resolves when the permits are taken, which release() returns; or, without any, when the signal aborts. */
+  /**
+   * Resolves when the permits are acquired; the caller must release() them. If the signal aborts first, resolves
+   * without permits.
+   */
   async acquire(count: number, signal?: AbortSignal): Promise<void> {
     if (signal?.aborted === true) return;
     if (this.free >= count) {
@@ -47,7 +50,7 @@ export class WeightedSemaphore {
     });
   }
 
-  /** First come, first served, except that a waiter that needs more permits than are free is skipped. */
+  /** Grants permits first come, first served, except that a waiter that needs more permits than are free is skipped. */
   release(count: number): void {
     this.#used -= count;
     for (const waiter of this.#waiting) {
@@ -60,7 +63,7 @@ export class WeightedSemaphore {
   }
 }
 
-/** Wakes those who wait for a change of some state; each looks at the state itself. */
+/** Wakes waiters when a state changes. Each waiter checks the state itself. */
 export class ChangeSignal {
   #waiting: (() => void)[] = [];
 
@@ -78,11 +81,11 @@ export class ChangeSignal {
 
 type Queue = { running: number; readonly waiting: (() => void)[] };
 
-/** Releases the permit while `wait` runs, and resolves with its result when the work has a permit again. */
+/** Releases the permit while `wait` runs, acquires one again, and then resolves with the result of `wait`. */
 export type RestTurn = <T>(wait: () => Promise<T>) => Promise<T>;
 
 type FairSemaphoreOptions = {
-  /** Tasks that run at a time. */
+  /** Maximum number of running tasks. */
   readonly max: number;
   readonly maxPerKey: number;
 };
@@ -90,7 +93,7 @@ type FairSemaphoreOptions = {
 /** At most `max` tasks run at once; waiting tasks are started round-robin by key, such as a tenant. */
 export class FairSemaphore {
   readonly #options: FairSemaphoreOptions;
-  /** One for each key with a running or waiting task; the key of a started task moves to the end. */
+  /** One queue for each key with a running or waiting task. When a task starts, its key moves to the end. */
   readonly #queues = new Map<string, Queue>();
   #running = 0;
 
@@ -102,7 +105,10 @@ export class FairSemaphore {
     return this.#queues.get(key)?.waiting.length ?? 0;
   }
 
-  /** Starts the work when it has a permit; resolves and rejects as the work does. Work that only waits does so in `rest`. */
+  /**
+   * Runs the work when it has a permit, and settles with its result. The work waits inside `rest`, so that it occupies
+   * no permit meanwhile.
+   */
   async run<T>(key: string, work: (rest: RestTurn) => Promise<T>): Promise<T> {
     await this.#take(key);
     const rest: RestTurn = async (wait) => {

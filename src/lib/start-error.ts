@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
 import process from 'node:process';
 
-/** The program cannot start until somebody changes something; trying again would not help. The message says what. */
+/** The program cannot start until an operator changes something; a retry does not help. The message says what to change. */
 export class StartError extends Error {}
 
-/** A server of ours ended, or could not be made, while it started; `output` is what it printed. */
+/** A server that this program starts ended or could not be created; `output` is what the server printed. */
 export class ServerStartError extends StartError {
   readonly output: string;
 
@@ -21,7 +21,7 @@ export class ServerStartError extends StartError {
   }
 }
 
-/** The message of a system call or a server, and the sentence that says what to do. */
+/** Recognises the error of a system call (by code) or of a server (by its output), and explains what to do. */
 type Cause = { readonly codes: readonly string[]; readonly output: RegExp; readonly explain: (place: Place) => string };
 type Place = { readonly path: string; readonly dataDir: string };
 
@@ -34,35 +34,33 @@ const CAUSES: readonly Cause[] = [
   {
     codes: ['EROFS'],
     output: /Read-only file system/i,
-    explain: ({ dataDir }) =>
-      `DATA_DIR (${dataDir}) is on a file system that is read-only: set it to a folder that can be written.`,
+    explain: ({ dataDir }) => `DATA_DIR (${dataDir}) is on a read-only file system: set it to a writable folder.`,
   },
   {
     codes: ['ENOSPC', 'EDQUOT'],
     output: /No space left on device|Check free disk space|Disk quota exceeded/i,
     explain: ({ dataDir }) =>
-      `The disk that DATA_DIR (${dataDir}) is on is full: make room there, or set DATA_DIR to a folder on another one.`,
+      `The disk of DATA_DIR (${dataDir}) is full: free space on it, or set DATA_DIR to a folder on another disk.`,
   },
   {
     codes: ['EMFILE', 'ENFILE'],
     output: /Too many open files|insufficient file descriptors/i,
-    explain: () => 'Too few files may be open at a time: raise the limit (ulimit -n) to 1024 or more.',
+    explain: () => 'The limit of open files is too low: raise it (ulimit -n) to 1024 or more.',
   },
   {
     codes: ['EEXIST', 'ENOTDIR'],
     output: /Not a directory/i,
     explain: ({ path, dataDir }) =>
-      `${path} is not a folder: set DATA_DIR (${dataDir}) to a folder, or to a path where one can be made.`,
+      `${path} is not a folder: set DATA_DIR (${dataDir}) to a folder, or to a path where one can be created.`,
   },
   {
     codes: ['ENOENT', 'ELOOP', 'ENAMETOOLONG', 'EISDIR', 'EIO'],
     output: /Input\/output error/i,
-    explain: ({ path, dataDir }) =>
-      `${path} cannot be used: look at it, or set DATA_DIR (${dataDir}) to another folder.`,
+    explain: ({ path, dataDir }) => `${path} cannot be used: check it, or set DATA_DIR (${dataDir}) to another folder.`,
   },
 ];
 
-/** A sentence for what the system refused while the files in DATA_DIR were used; the error itself if it is anything else. */
+/** Explains why the system refused to use files in DATA_DIR; returns any other error unchanged. */
 export function explainStartFailure(error: unknown, dataDir: string): unknown {
   if (!(error instanceof Error)) return error;
   const code = 'code' in error ? error.code : undefined;
@@ -74,7 +72,7 @@ export function explainStartFailure(error: unknown, dataDir: string): unknown {
   return new StartError(cause.explain({ path: resolve(path), dataDir: resolve(dataDir) }), { cause: error });
 }
 
-/** Most often an earlier start was root's (sudo), whose files only root can give away. */
+/** The usual cause is an earlier start as root (sudo); only root can change the owner of its files. */
 export function explainForbidden({ path, dataDir }: Place): string {
   const owner = `${process.getuid?.() ?? ''}:${process.getgid?.() ?? ''}`;
   return (

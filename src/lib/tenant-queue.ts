@@ -1,40 +1,43 @@
 import { LRUCache } from 'lru-cache';
 
-/** An event or a delivery in the queue: its tenant, its size, and its identity. */
+/** An event or a delivery in the queue. */
 export type Queueable = {
   readonly key: number;
   readonly tenant: string;
-  /** Items of a tenant take turns by lane: an event's type, a delivery's subscription. */
+  /** Fairness key within a tenant: an event's type, a delivery's subscription. Lanes are served round-robin. */
   readonly lane: string;
   readonly bytes: number;
 };
 
-/** Bounds of one batch. One event may exceed the last two. */
+/** Limits of one batch. A single event may exceed `deliveries` and `bytes`. */
 type BatchLimits = { readonly events: number; readonly deliveries: number; readonly bytes: number };
 
 type Line<T extends Queueable> = {
   readonly waiting: Lanes<T>;
-  /** Cost at which the tenant's next item starts, on a scale that all tenants share: the tenant with the least comes first. */
+  /** Virtual start time of the tenant's next item, in units of cost. The tenant with the smallest one is served first. */
   start: number;
 };
 
 type TenantQueueOptions = {
-  /** Full beyond either of these. */
+  /** The queue is full when it reaches either limit. */
   readonly maxEvents: number;
   readonly maxBytes: number;
 };
 
-/** Parsing, checking and writing so many bytes takes as long as one delivery. */
+/** Bytes whose parsing, checking and writing takes as long as one delivery. */
 const BYTES_PER_DELIVERY = 8 * 1024;
-/** Taken items of an array before it is shortened. */
+/** Minimum number of taken items before an array is shortened. */
 const MIN_COMPACTED = 256;
-/** Tenants whose deliveries for each event, and whose next start, are remembered. */
+/** Maximum number of tenants for which the deliveries per event and the end of the last item are remembered. */
 const MAX_REMEMBERED = 10_000;
 const NONE: ReadonlySet<string> = new Set();
 
-/** Items of one tenant: first in, first out within a lane, and the lanes in turn. */
+/** Items of one tenant: first in, first out within a lane; the lanes are served round-robin. */
 class Lanes<T extends Queueable> {
-  /** The next lane first. `taken`: items of the array that have been taken from it. */
+  /**
+   * The lane to be served next is the first. `taken`: items at the start of the array that have been removed from the
+   * queue.
+   */
   readonly #lanes = new Map<string, { readonly items: T[]; taken: number }>();
 
   get isEmpty(): boolean {
@@ -52,7 +55,7 @@ class Lanes<T extends Queueable> {
     else lane.items.push(item);
   }
 
-  /** Removes the first item; its lane is the last one then. */
+  /** Removes the first item and moves its lane to the end. */
   removeFirst(): void {
     const [first] = this.#lanes;
     if (first === undefined) return;
@@ -60,7 +63,7 @@ class Lanes<T extends Queueable> {
     this.#lanes.delete(name);
     lane.taken += 1;
     if (lane.taken === lane.items.length) return;
-    // Removing the items one by one would copy the rest of a long array each time.
+    // Removing the items one by one would copy the rest of the array each time.
     if (lane.taken >= MIN_COMPACTED && lane.taken * 2 >= lane.items.length) {
       lane.items.splice(0, lane.taken);
       lane.taken = 0;
@@ -68,7 +71,7 @@ class Lanes<T extends Queueable> {
     this.#lanes.set(name, lane);
   }
 
-  /** Puts an item before all others. */
+  /** Inserts an item before all others. */
   putBack(item: T): void {
     const { items = [], taken = 0 } = this.#lanes.get(item.lane) ?? {};
     const others = [...this.#lanes].filter(([name]) => name !== item.lane);
@@ -83,21 +86,28 @@ class Lanes<T extends Queueable> {
 }
 
 /**
- * Messages that were taken from a stream, by tenant: events to be dispatched, deliveries to be attempted. Tenants
- * take turns by start-time fair queueing, weighed by deliveries and bytes, so that the event of a quiet tenant overtakes a
- * burst of another; so does, by turns of the lanes, an event of another type of the same tenant. How many deliveries an
- * event makes is not known before it is matched: the last batch of its tenant says.
+ * Messages that were taken from a stream, by tenant: events to dispatch, deliveries to attempt. Tenants are served by
+ * start-time fair queueing, weighted by deliveries and bytes, so that an event of a quiet tenant overtakes a burst of
+ * another tenant. Within a tenant, lanes are served round-robin, so that an event overtakes a burst of another event
+ * type. The number of deliveries of an event is unknown before it is matched; the number in the last batch of its
+ * tenant is the estimate.
  */
 export class TenantQueue<T extends Queueable> {
   readonly #options: TenantQueueOptions;
   readonly #lines = new Map<string, Line<T>>();
   readonly #keys = new Set<number>();
   readonly #deliveriesPerEvent = new LRUCache<string, number>({ max: MAX_REMEMBERED });
-  /** The start of the last item taken. A tenant without items starts there, so that having been quiet earns no advantage, */
+  /**
+   * Virtual time: the start of the item that was taken last. A tenant without items starts here, so that an idle period
+   * gives no advantage.
+   */
   #now = 0;
-  /** but not before the end of its own last item, so that queueing one item at a time earns none either. */
+  /**
+   * The end of each tenant's last item. The tenant starts there if that is later than `#now`, so that queueing one item
+   * at a time gives no advantage.
+   */
   readonly #ends = new LRUCache<string, number>({ max: MAX_REMEMBERED });
-  /** The cost of each item when it was taken: that of an item that is put back may be known better by then. */
+  /** The cost with which each item was taken: the estimate may have changed when an item is put back. */
   readonly #costs = new WeakMap<T, number>();
   #bytes = 0;
 
@@ -113,7 +123,7 @@ export class TenantQueue<T extends Queueable> {
     return this.#keys.size >= this.#options.maxEvents || this.#bytes >= this.#options.maxBytes;
   }
 
-  /** False if it is there already: a redelivered event. */
+  /** Returns false if the item is already in the queue: a redelivered message. */
   add(item: T): boolean {
     if (this.#keys.has(item.key)) return false;
     this.#line(item.tenant).waiting.add(item);
@@ -121,7 +131,7 @@ export class TenantQueue<T extends Queueable> {
     return true;
   }
 
-  /** The next ones, in turns, without those of some tenants. */
+  /** Removes and returns the next items, in fair order, without those of the tenants in `except`. */
   take(limits: BatchLimits, except: ReadonlySet<string> = NONE): T[] {
     const batch: T[] = [];
     let [deliveries, bytes] = [0, 0];
@@ -151,7 +161,7 @@ export class TenantQueue<T extends Queueable> {
     return batch;
   }
 
-  /** Those of a batch that did not fit into it go before the others of their tenant. */
+  /** Returns items of a batch that did not fit into it. They precede the other items of their tenant. */
   putBack(items: readonly T[]): void {
     for (const item of items.toReversed()) {
       const line = this.#line(item.tenant);
@@ -161,17 +171,17 @@ export class TenantQueue<T extends Queueable> {
     }
   }
 
-  /** How many deliveries these will make, as far as is known. */
+  /** The estimated number of deliveries of these items. */
   expectedDeliveries(items: readonly T[]): number {
     return items.reduce((sum, item) => sum + this.#expected(item), 0);
   }
 
-  /** How many deliveries an event of this tenant made. */
+  /** Records how many deliveries an event of this tenant had. */
   learn(tenant: string, deliveries: number): void {
     this.#deliveriesPerEvent.set(tenant, deliveries);
   }
 
-  /** All items, in no order. */
+  /** All items, in unspecified order. */
   values(): T[] {
     return [...this.#lines.values()].flatMap(({ waiting }) => waiting.values());
   }

@@ -1,4 +1,4 @@
-/** The items of a list that is separated by commas, without white space around them; empty ones are left out. */
+/** Splits a list at its commas, trims the items, and omits empty ones. */
 export function splitList(text: string): string[] {
   return text
     .split(',')
@@ -8,10 +8,13 @@ export function splitList(text: string): string[] {
 
 const MAX_MATCHES = 3;
 const MAX_DISTANCE = 2;
-/** Longer names are only compared as they are: the time goes with the square of the length. */
+/** Characters. Longer names are compared only without case and separators: the time of the edit distance is quadratic. */
 const MAX_LENGTH = 64;
 
-/** Names that may have been meant, the closest first: with up to two other letters, or only written otherwise. */
+/**
+ * Suggests up to three names that may have been meant, the closest first: up to two letters differ, or only case and
+ * separators.
+ */
 export function closeMatches(text: string, names: readonly string[]): string[] {
   const plainText = plain(text);
   const ranked = names.flatMap((name) => {
@@ -24,12 +27,12 @@ export function closeMatches(text: string, names: readonly string[]): string[] {
     .map(({ name }) => name);
 }
 
-/** `CONVERSATION_CREATED` and `conversation.created` are the same to people. */
+/** `CONVERSATION_CREATED` and `conversation.created` become the same text. */
 function plain(name: string): string {
   return name.toLowerCase().replace(/[._-]/g, '');
 }
 
-/** Levenshtein's: how many letters have to be added, removed or replaced; infinite if that is clearly too many. */
+/** The Levenshtein distance: the number of letters to add, remove or replace; infinite if it exceeds MAX_DISTANCE. */
 function editDistance(left: string, right: string): number {
   const isFar = Math.abs(left.length - right.length) > MAX_DISTANCE;
   if (isFar || left.length > MAX_LENGTH) return Number.POSITIVE_INFINITY;
@@ -38,7 +41,7 @@ function editDistance(left: string, right: string): number {
   for (let row = 0; row < left.length; row += 1) {
     const current = Array<number>(right.length + 1).fill(far);
     current[0] = row + 1;
-    // Columns further from the diagonal are too far in any case.
+    // Columns further from the diagonal exceed the maximum distance.
     const end = Math.min(right.length, row + far);
     for (let column = Math.max(0, row - MAX_DISTANCE); column < end; column += 1) {
       const [above = far, diagonal = far, before = far] = [previous[column + 1], previous[column], current[column]];

@@ -5,8 +5,8 @@ const context = createContext(scope);
 const call = new Script('work()');
 
 /**
- * Runs synchronous work, and throws if it takes longer than this: endless loops are stopped, and so are regular expressions
- * that try every combination. Costs some 80 µs, for the thread that watches.
+ * Runs synchronous work and throws if it takes longer than `limitMs` milliseconds. It interrupts endless loops and
+ * regular expressions with exponential backtracking. Costs some 80 µs, for the thread that measures the time.
  */
 export function withTimeLimit<T>(limitMs: number, work: () => T): T {
   const results: T[] = [];
@@ -15,6 +15,6 @@ export function withTimeLimit<T>(limitMs: number, work: () => T): T {
   };
   call.runInContext(context, { timeout: limitMs });
   const [result] = results;
-  // `as`: there is one, or the line above has thrown.
+  // `as`: there is a result, or runInContext has thrown.
   return result as T;
 }

@@ -1,6 +1,6 @@
 /**
- * The seam between tracing and the other parts, which get a `Tracing | undefined`: without tracing there is no tracer to call, and the
- * OpenTelemetry packages are not loaded. `src/tracing` implements it.
+ * The interface between tracing and the other parts, which receive a `Tracing | undefined`: without tracing there is no
+ * tracer to call, and the OpenTelemetry packages are not loaded. `src/tracing` implements it.
  */
 export type Tracing = {
   /** Starts a span. `end` must be called on it. */
@@ -10,11 +10,14 @@ export type Tracing = {
 export type NewSpan = {
   readonly name: string;
   readonly kind: 'consumer' | 'producer' | 'client';
-  /** `traceparent` of the parent; undefined: a new trace begins, and the sampler decides about it. */
+  /**
+   * `traceparent` of the parent; undefined: this span starts a new trace, and the sampler decides whether it is
+   * recorded.
+   */
   readonly parent: string | undefined;
   /**
-   * A text from which the id of the span is derived, so that a later span of the trace can link to it without knowing more,
-   * even in another process. Default: a random id.
+   * A text from which the span's id is derived, so that a later span of the trace, also in another process, can link to
+   * this one by the key alone. Default: a random id.
    */
   readonly key?: string;
   /** The key of an earlier span of the same trace, to which this one is linked. */
@@ -25,20 +28,20 @@ export type NewSpan = {
 export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export type Span = {
-  /** The position of the span, for the next service. Its last two digits say whether the trace is recorded. */
+  /** The `traceparent` of the span, for the next service. Its last two digits say whether the trace is recorded. */
   readonly traceParent: string;
   /** `error`: what failed, as a short name without customer data; undefined: nothing failed. */
   end(result?: { readonly attributes?: SpanAttributes; readonly error?: string | undefined }): void;
 };
 
-/** Version, trace id, span id and flags. Ids of zeros are invalid; versions after 00 may add fields after a hyphen. */
+/** Version, trace id, span id and flags. All-zero ids are invalid; versions after 00 may add fields after a hyphen. */
 const TRACE_PARENT = /^(?!ff)([\da-f]{2})-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(-|$)/;
-/** Characters that are read: those of version 00, and one more. */
+/** Maximum characters that are parsed: the length of version 00, and one more. */
 const MAX_LENGTH = 56;
 
 /**
- * The header `traceparent` (W3C Trace Context, 3.2) in the form of version 00, which has 55 characters; undefined if the text is
- * no valid one. Of its flags only the decision to sample is kept.
+ * Parses the header `traceparent` (W3C Trace Context, 3.2) and returns it in the form of version 00, which has 55
+ * characters; undefined if it is invalid. Of its flags only `sampled` is kept.
  */
 export function parseTraceParent(text = ''): string | undefined {
   const [, version, traceId, spanId, flags = '', end] = TRACE_PARENT.exec(text.slice(0, MAX_LENGTH)) ?? [];
@@ -52,13 +55,13 @@ export function formatTraceParent({ traceId, spanId, isSampled }: TracePosition)
   return `00-${traceId}-${spanId}-0${isSampled ? 1 : 0}`;
 }
 
-/** The parts of a text that parseTraceParent returned. */
+/** Parses a text that parseTraceParent returned. */
 export function readTraceParent(traceParent: string): TracePosition {
   const [, traceId = '', spanId = '', flags = ''] = traceParent.split('-');
   return { traceId, spanId, isSampled: flags === '01' };
 }
 
-/** The fields of a log line that name a position in a trace, as OpenTelemetry names them in logs that are not OTLP. */
+/** The fields of a log line that name a position in a trace, as OpenTelemetry names them in log formats other than OTLP. */
 export function traceFields(traceParent: string | undefined): Readonly<Record<string, string>> {
   if (traceParent === undefined) return {};
   const { traceId, spanId, isSampled } = readTraceParent(traceParent);

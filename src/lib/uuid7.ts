@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 
 /**
- * A UUIDv7 (RFC 9562, section 5.7) of this millisecond: with the random bits of `seed`'s hash if a seed is given, so
- * that the same moment and seed always make the same id, else with fresh ones.
+ * Creates a UUIDv7 (RFC 9562, section 5.7) of this millisecond. Its random bits come from the hash of `seed`, so that
+ * the same time and seed always create the same id; without a seed they are random.
  */
 export function uuid7(timeMs: number, seed?: string): string {
   const bits = seed === undefined ? randomBytes(16) : createHash('sha256').update(seed).digest().subarray(0, 16);
@@ -12,16 +12,16 @@ export function uuid7(timeMs: number, seed?: string): string {
 const MAX_COUNT = 0xfff;
 const SOURCE_BYTES = 6;
 
-/** A clock that goes back further than this has been put right; less is how clocks are corrected in passing. */
+/** Milliseconds. A larger step back means that the clock was set; a smaller one is an ordinary correction. */
 const MAX_SET_BACK_MS = 1_000;
 
 /**
- * Makes UUIDv7s that grow in the order they are made, also within a millisecond (RFC 9562, section 6.2, method 1), and
- * that all end in the same random 48 bits, by which they are known to come from this sequence. When the clock is set back, a new sequence begins, as after a restart:
- * its ids have the right time again, and other last 48 bits.
+ * Creates UUIDv7s in ascending order, also within a millisecond (RFC 9562, section 6.2, method 1). All end in the same
+ * random 48 bits, which identify the sequence. When the clock is set back, a new sequence begins, as after a restart:
+ * its ids have the new time, and other last 48 bits.
  */
 export function createIdSequence(): (timeMs: number) => string {
-  // The time and the count are written over in place: fresh random bytes for each id would cost more than all the rest of it.
+  // Only the time and the count change: new random bytes for each id would cost more than the rest of this function.
   let source = randomBytes(16);
   let lastMs = 0;
   let count = 0;
@@ -42,18 +42,21 @@ export function createIdSequence(): (timeMs: number) => string {
   };
 }
 
-/** The sequence that an id comes from; one of its own for any other id. */
+/** Identifies the sequence that created the id. Ids that no sequence created have a source of their own. */
 export function uuid7Source(id: string): string {
   return id.slice(-2 * SOURCE_BYTES);
 }
 
-/** The smallest UUID of this millisecond or later: where a range of ids begins that is a range of time, also before 1970. */
+/**
+ * The smallest UUID of this millisecond: the lower bound of a range of ids that is a range of time. Accepts times
+ * before 1970.
+ */
 export function uuid7Floor(timeMs: number): string {
   const hex = Math.max(0, timeMs).toString(16).padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 
-/** The millisecond a UUIDv7 carries. */
+/** The milliseconds since 1970 that a UUIDv7 contains. */
 export function uuid7Time(id: string): number {
   return Number.parseInt(id.replaceAll('-', '').slice(0, 12), 16);
 }
@@ -66,7 +69,7 @@ function format(timeMs: number, bits: Buffer): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-/** The smallest and the largest of these UUIDs: with them, Postgres leaves out the partitions that have none of them. */
+/** The smallest and the largest of these UUIDs. As bounds in a statement, they let Postgres prune partitions. */
 export function idRange(ids: readonly string[]): [string, string] {
   let [least = '', greatest = ''] = [ids[0], ids[0]];
   for (const id of ids) {
@@ -77,19 +80,19 @@ export function idRange(ids: readonly string[]): [string, string] {
 }
 
 /**
- * How far the clocks may be apart that give ids: those of the senders, of the broker, and of Postgres. What belongs to a
- * row, or to a time, is looked for this much further than its own clock says.
+ * Maximum milliseconds between the clocks that create ids: those of the senders, of the broker, and of Postgres. Rows
+ * that belong to another row, or to a time, are searched in a range that is wider by this.
  */
 export const CLOCK_DRIFT_MS = 5 * 60_000;
 
-/** The least id that what belongs to this row, and was made after it, can have. */
+/** The smallest possible id of a row that was created for this one later. */
 export function leastChildId(parentId: string): string {
   return uuid7Floor(uuid7Time(parentId) - CLOCK_DRIFT_MS);
 }
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** Postgres refuses to compare a UUID column with anything else. */
+/** Postgres raises an error if a UUID column is compared with any other text. */
 export function isUuid(text: string): boolean {
   return UUID.test(text);
 }

@@ -108,7 +108,7 @@ describe('what keeps the program from starting is one sentence that says what to
     const file = join(folder.path, 'file');
     await writeFile(file, '');
     const reason = (path: string) =>
-      `${path} is not a folder: set DATA_DIR (${path}) to a folder, or to a path where one can be made.\n`;
+      `${path} is not a folder: set DATA_DIR (${path}) to a folder, or to a path where one can be created.\n`;
     for (const path of [file, join(file, 'below')]) expect(await failureOf({ DATA_DIR: path })).toBe(reason(path));
   });
 
