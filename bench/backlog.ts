@@ -85,7 +85,7 @@ async function measureDrain(context: Context, { name, processes, deliveries }: D
   context.report(`drained by ${name}`);
   for (const env of processes) await stack.startProgram(env);
   const until = async (count: number) => {
-    if (!(await waitUntil(() => received >= count, MAX_MS))) throw new Error(`only ${received} of ${count} came`);
+    if (!(await waitUntil(() => received >= count, MAX_MS))) throw new Error(`only ${received} of ${count} arrived`);
   };
   await until(WARM_UP_DELIVERIES);
   const [from, begun, usage] = [clockMs(), received, await readUsages(stack.directory)];
@@ -108,7 +108,7 @@ async function pileUp(stack: Stack, deliveries: number): Promise<void> {
   const { lastSequence } = await flood.first;
   await flood.stop();
   if (!(await waitUntil(() => isDispatched(stack.nats, lastSequence), MAX_MS)))
-    throw new Error('not all was dispatched');
+    throw new Error('not all events were dispatched');
 }
 
 function rowOf(name: string, { perSecond, cpuSecondsPer1000: cpu, doubled }: Drain): Record<string, string> {

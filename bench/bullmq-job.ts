@@ -24,7 +24,7 @@ export const JOB_OPTIONS = {
   removeOnFail: { age: 24 * 3_600 },
 } satisfies DefaultJobOptions;
 
-/** The first message to each process. It is no argument, because all users of a machine can read arguments. */
+/** The first message to each process. It is not an argument, because all users of a machine can read arguments. */
 export type Place = { readonly databaseUrl: string; readonly redisUrl: string };
 /** The number of events to produce, or of deliveries to complete, from now on. */
 export type Order = { readonly count: number };

@@ -84,7 +84,7 @@ function answerOf(child: Child<Done>, order: Order): Promise<Done> {
   return new Promise((resolve, reject) => {
     child.onMessage(resolve);
     timeout.addEventListener('abort', () => {
-      reject(new Error(`BullMQ was not done within ${MAX_MS} ms`));
+      reject(new Error(`BullMQ did not complete its orders within ${MAX_MS} ms`));
     });
     child.send(order);
   });

@@ -13,15 +13,15 @@ export type Child<Message> = {
 };
 
 /**
- * Runs a file of this folder in a process of its own, so that its work takes no time of the measuring process. The
- * stack stops it at the latest. The file must exit when its IPC channel closes; `Message` is the type it sends there.
+ * Runs a file of this folder in its own process, so that its work takes no time of the measuring process. When the stack
+ * stops, it stops the child too. The file must exit when its IPC channel closes; `Message` is the type it sends there.
  */
 export function startChild<Message>(
   stack: Pick<Stack, 'onStop'>,
   file: string,
   args: readonly string[] = [],
 ): Child<Message> {
-  // A process group of its own: Ctrl-C reaches only the bench, which then stops its children in order.
+  // In its own process group: Ctrl-C reaches only the bench, which then stops its children in order.
   const child = fork(join(import.meta.dirname, file), args, { detached: true });
   const ended = once(child, 'exit');
   const first = Promise.race([

@@ -66,7 +66,8 @@ export async function measureDelivering(context: Context, options: DeliverOption
       mutationOf === undefined
         ? await publishAll(stack, { natsUrl: stack.natsUrl, events: count, subjects })
         : await publishOverHttp(stack, { ...stack.program, events: count, subjects, batch: mutationOf });
-    if (!(await waitUntil(() => received >= expected, MAX_MS))) throw new Error(`only ${received} of ${expected} came`);
+    if (!(await waitUntil(() => received >= expected, MAX_MS)))
+      throw new Error(`only ${received} of ${expected} arrived`);
     await attemptsAre(stack, expected);
     return clockMs() - begunAt;
   };
@@ -77,7 +78,7 @@ export async function measureDelivering(context: Context, options: DeliverOption
   const seconds = (await publish(events)) / 1_000;
   const memory = await readUsages();
   const counted = await stack.program.metric('webhooks_attempts_total');
-  if (counted !== received) throw new Error(`/metrics has ${counted} attempts, but ${received} requests came`);
+  if (counted !== received) throw new Error(`/metrics has ${counted} attempts, but ${received} requests arrived`);
   const deliveries = events * fanOut;
   const cpu = Object.entries(cpuBetween(usage, memory)).map(
     ([kind, time]) => [kind, (time * 1_000) / deliveries] as const,
@@ -123,7 +124,7 @@ export async function attemptsAre({ query }: Stack, expected: number): Promise<v
     if ((row?.count ?? 0) >= expected) return;
     await delay(10);
   }
-  throw new Error(`there are less than ${expected} attempts in the log`);
+  throw new Error(`there are fewer than ${expected} attempts in the log`);
 }
 
 type Sizes = { readonly database: number; readonly wal: number };

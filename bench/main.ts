@@ -44,7 +44,7 @@ const USAGE = `npm run bench -- [${Object.keys(MEASUREMENTS).join(' | ')} …] [
 const RESULTS = join(import.meta.dirname, 'results');
 const PROFILE = 'profile';
 const QUICK_PART = 10;
-/** The program before its cost at ordinary load was worked on. */
+/** The last commit before the optimization for ordinary load. */
 const BASELINE = '74164f0';
 const startedAt = Date.now();
 

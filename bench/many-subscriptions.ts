@@ -7,11 +7,11 @@ export type ManySubscriptions = {
   /** The number of event types. Each has `fanOut` subscriptions. */
   readonly types: number;
   readonly fanOut: number;
-  /** Receiver endpoints, assigned to the subscriptions of a tenant round-robin, of each tenant from another one on. */
+  /** Receiver endpoints, assigned round-robin to the subscriptions of a tenant. Each tenant starts at another endpoint. */
   readonly urls: readonly string[];
 };
 
-/** Subscriptions for each tenant. A busy customer has as many. */
+/** Subscriptions for each tenant, as a busy customer has them. */
 const PER_TENANT = 100;
 const CHUNK = 5_000;
 
@@ -29,7 +29,7 @@ export async function insertSubscriptions(database: Database, options: ManySubsc
     Array.from({ length: options.fanOut }, (_, copy) => {
       const [, tenant = '', ...words] = subject.split('.');
       const number = type * options.fanOut + copy;
-      // Tenants take turns: from the same endpoint on, they would all deliver to one at a time.
+      // Events go to the tenants round-robin. If all tenants started at one endpoint, they would all deliver to it at once.
       const endpoint = (number + Math.floor(number / PER_TENANT)) % options.urls.length;
       const url = `${options.urls[endpoint] ?? ''}/${number}`;
       return { id: uuid7(Date.now()), secretId: uuid7(Date.now()), tenant, url, eventType: words.join('.') };

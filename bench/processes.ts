@@ -79,7 +79,7 @@ async function worksIn(pid: number, folder: string): Promise<boolean> {
 async function kindOf(pid: number): Promise<Kind> {
   const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   // Postgres's children set their command line to their task: `postgres: checkpointer`.
-  const kinds = Object.entries(KINDS) as [keyof typeof KINDS, RegExp][]; // as it was written
+  const kinds = Object.entries(KINDS) as [keyof typeof KINDS, RegExp][]; // the type of Object.entries() has string keys
   return kinds.find(([, pattern]) => pattern.test(commandLine.replaceAll('\0', ' ')))?.[0] ?? 'bench';
 }
 

@@ -11,7 +11,7 @@ const BURST_MS = 10;
 
 export type ReplayedLog = {
   readonly url: string;
-  /** Resolves when that many rows have been sent, each in a frame of its own, as the engine sends them. */
+  /** Resolves when `rows` rows have been sent, each in its own frame, as the engine sends them. */
   readonly send: (rows: number, perSecond: number) => Promise<void>;
   readonly stop: () => Promise<void>;
 };
@@ -19,8 +19,8 @@ export type ReplayedLog = {
 type Message = { readonly id?: string; readonly type: string; readonly payload?: { readonly query?: string } };
 
 /**
- * Serves the console, and instead of the engine answers what its live log asks for. The rows are made up: the engine,
- * its databases and its receivers would take the processors from the browser that is measured.
+ * Serves the console and answers the requests of its live log in place of the engine. The rows are generated, because
+ * the engine, its databases and its receivers would compete with the measured browser for CPU time.
  */
 export async function startReplayedLog(): Promise<ReplayedLog> {
   const pages = createConsolePages({ publicUrl: undefined, portalOrigins: [] });
@@ -93,7 +93,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   response.end(JSON.stringify({ data: answerOf(query) }));
 }
 
-/** The page asks for its viewer, and for the newest page of the log, which is empty. */
+/** Answers the page's queries: the viewer, and the newest page of the log, which is empty. */
 function answerOf(query: string): object {
   if (query.includes('viewer')) return { viewer: VIEWER };
   const pageInfo = { endCursor: null, hasNextPage: false, __typename: 'PageInfo' };

@@ -24,7 +24,7 @@ export type Stack = Database & {
   readonly nats: NatsConnection;
   /** The folder of all data; processes are assigned to their stack by it. */
   readonly directory: string;
-  /** Starts another process of the program, with these variables. The stack stops it at the latest. */
+  /** Starts another process of the program, with these variables. When the stack stops, it stops this process too. */
   readonly startProgram: (env: Readonly<Record<string, string>>) => Promise<Program>;
   /** Queries Postgres directly. */
   readonly query: <T extends pg.QueryResultRow>(sql: string, values?: unknown[]) => Promise<T[]>;

@@ -35,7 +35,7 @@ export async function startTraffic(
 
 export async function urlsOf(first: Promise<ReceiverMessage>): Promise<readonly string[]> {
   const message = await first;
-  if (!('urls' in message)) throw new Error('the receiver did not say where it listens');
+  if (!('urls' in message)) throw new Error('the receiver did not report its URLs');
   return message.urls;
 }
 

@@ -26,7 +26,7 @@ export async function createSubscription({ graphql }: Stack, input: Subscription
   const { createWebhookSubscription: created } = await graphql<{
     createWebhookSubscription: { subscription?: { id: string }; message?: string };
   }>(CREATE, { input });
-  if (created.subscription === undefined) throw new Error(`the subscription was refused: ${created.message ?? ''}`);
+  if (created.subscription === undefined) throw new Error(`the subscription was rejected: ${created.message ?? ''}`);
   return created.subscription.id;
 }
 

@@ -94,11 +94,11 @@ async function publishLoud(stack: Stack, events: number): Promise<number> {
   const { begunAt, lastSequence } = await flood.first;
   await flood.stop();
   if (!(await waitUntil(() => isDispatched(stack.nats, lastSequence), MAX_MS)))
-    throw new Error('not all was dispatched');
+    throw new Error('not all events were dispatched');
   const isDelivered = async () => {
     const pending = await stack.query(`SELECT FROM deliveries WHERE status = 'PENDING' AND tenant <> 'quiet' LIMIT 1`);
     return pending.length === 0;
   };
-  if (!(await waitUntil(isDelivered, MAX_MS))) throw new Error('not all was delivered');
+  if (!(await waitUntil(isDelivered, MAX_MS))) throw new Error('not all events were delivered');
   return (clockMs() - begunAt) / 1_000;
 }

@@ -1,4 +1,4 @@
-// Publishes one event as any service would: node examples/publisher.mjs <event type> <JSON> <id>
+// Publishes one event as a service does: node examples/publisher.mjs <event type> <JSON> <id>
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { connect, headers } from 'nats';
@@ -6,10 +6,10 @@ import { connect, headers } from 'nats';
 const [type = 'conversation.created', data = '{"n": 1}', id = randomUUID()] = process.argv.slice(2);
 const url = new URL(process.env.NATS_URL ?? (await readFile('.data/nats-url', 'utf8')).trim());
 
-// The client does not take them from the URL.
+// The client does not read the user and the password from the URL.
 const { host: servers, username: user, password: pass } = url;
 const nats = await connect({ servers, user, pass });
-// Take an id from your own data where there is one: published again after a crash, it is still one event.
+// Use an id from your own data if there is one: if the event is published again after a crash, it is still one event.
 const event = headers();
 event.set('Event-Id', id);
 const { seq } = await nats.jetstream().publish(`events.examples.${type}`, data, { headers: event });

@@ -1,6 +1,6 @@
-// Builds the program into dist/; with --when-changed only if dist/ is not what these sources and packages were built into,
-// and with --check never: the exit code then says whether it is.
-// Contents are compared, not times: after a checkout of another revision those say nothing.
+// Builds the program into dist/. With --when-changed, builds only if dist/ is not the result of the current sources and
+// packages. With --check, never builds: the exit code is 0 if dist/ is up to date, otherwise 1.
+// Compares contents, because a checkout of another revision changes modification times.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -23,7 +23,7 @@ const DIST = join(ROOT, 'dist');
 const GENERATED = ['src/generated', 'console/generated'].map((path) => join(ROOT, path));
 const COMPILER = join(ROOT, 'node_modules/typescript/bin/tsc');
 const BUNDLER = join(ROOT, 'node_modules/vite/bin/vite.js');
-/** Hashes of the sources of dist/ and of its contents; not there while a build runs, nor after one that failed. */
+/** Hashes of the sources and of the contents of dist/. The file does not exist during a build and after a failed build. */
 const MARK = join(DIST, '.built-from');
 const SOURCES = [
   ...['src', 'console', 'prisma', 'scripts', 'tsconfig.json', 'tsconfig.build.json', 'codegen.ts', 'prisma.config.ts'],
@@ -41,7 +41,7 @@ function isBuilt() {
 function build() {
   if (!existsSync(COMPILER)) stop('The packages that the build needs are not installed: run "npm ci".');
   for (const folder of [DIST, ...GENERATED]) ensureWritable(folder);
-  // All of it: the compiler leaves what it once wrote, and writes nothing anew whose source is as it was.
+  // Delete everything: the compiler keeps the output of deleted sources and does not rewrite the output of unchanged ones.
   for (const name of readdirSync(DIST)) rmSync(join(DIST, name), { recursive: true });
   console.log('Generating the database client and the GraphQL types…');
   run('npm', ['run', '--silent', 'generate']);
@@ -50,7 +50,7 @@ function build() {
   console.log('Building the console…');
   run(process.execPath, [BUNDLER, 'build', 'console', '--logLevel', 'warn']);
   writeFileSync(MARK, `${sources} ${hashOf([DIST])}`);
-  // Started once by root (sudo npm start), the next build is the owner's again.
+  // After a build by root (sudo npm start), the owner of the repository must still be able to build.
   const { uid, gid } = statSync(ROOT);
   if (process.getuid?.() === 0 && uid !== 0) {
     for (const path of [DIST, ...GENERATED].flatMap(treeOf)) lchownSync(path, uid, gid);
@@ -79,7 +79,7 @@ function stop(reason) {
   process.exit(1);
 }
 
-/** Hash of the names and contents of all the files. Generated files are left out: they are made of the rest. */
+/** Hash of the names and contents of all files except generated ones, which are made from the others. */
 function hashOf(paths) {
   const hash = createHash('sha256');
   for (const path of paths.flatMap(treeOf)) {
@@ -90,7 +90,7 @@ function hashOf(paths) {
   return hash.digest('hex');
 }
 
-/** The path and all that is in it, in an order that is always the same; nothing if there is no such path. */
+/** The path and everything below it, sorted. Empty if the path does not exist. */
 function treeOf(path) {
   if (!existsSync(path)) return [];
   if (!statSync(path).isDirectory()) return [path];

@@ -6,7 +6,7 @@ import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 
-/** A comment line, paragraph, list item or cell that begins with a relative clause or a fragment in place of a noun. */
+/** A comment line, paragraph, list item or table cell that begins with a relative clause or a fragment, not with a noun. */
 const BEGINNING = /^(?:So (?:many|much|long|often)|What|Whatever|Who|Whoever|Whom|Of(?! course\b)) /;
 const WORDS = [
   [/\bmend(?:s|ed|ing)?\b/i, 'fix'],
@@ -52,7 +52,7 @@ export function findingsIn(file, text) {
   });
 }
 
-/** The text of each line for people; `canBegin`: a sentence can begin with it. */
+/** The prose of each line, without code. `canBegin`: the line can be the beginning of a sentence. */
 function linesOf(file, text) {
   const extension = file.split('.').at(-1);
   if (extension === 'md') return linesOfDocument(text);
@@ -108,7 +108,7 @@ function isText({ kind }) {
   return kind === ts.SyntaxKind.StringLiteral || ts.isTemplateLiteralKind(kind);
 }
 
-/** The texts of GraphQL's schema and of metrics are sentences, others may be parts of one. */
+/** GraphQL descriptions and metric help texts are whole sentences. Other strings may be parts of a sentence. */
 function isDescription({ parent }) {
   return ts.isPropertyAssignment(parent) && /^(?:description|help|meaning)$/.test(parent.name.getText());
 }

@@ -10,19 +10,19 @@ import { type App, startApp } from '../src/app.ts';
 import { readConfig } from '../src/config/config.ts';
 import { launchChromium } from '../test/support/chromium.ts';
 
-/** `npm run screenshots`: the pictures of the README, from a program with embedded servers and events of two tenants. */
+/** `npm run screenshots`: makes the pictures of the README with embedded servers and events of two tenants. */
 
 const OUT = join(import.meta.dirname, '../docs/images');
 const VIEWPORT = { width: 1280, height: 660 };
 const MAX_BYTES = 150 * 1024;
 const EVENTS = 120;
-/** Time between two events, so that the log does not show one moment. */
+/** Milliseconds between two events, so that the rows of the log have different times. */
 const PACE_MS = 40;
 
 type Picture = {
   readonly name: string;
   readonly path: string;
-  /** Brings the page into the state to be shown. */
+  /** Brings the page into the state for its picture. */
   readonly prepare: (page: Page) => Promise<unknown>;
 };
 
@@ -157,7 +157,7 @@ async function graphql<Data>(app: App, query: string, variables: Record<string, 
     headers: { 'content-type': 'application/json', authorization: `Bearer ${app.adminApiKey}` },
     body: JSON.stringify({ query, variables }),
   });
-  // `as`: the caller names the shape of its selection.
+  // `as`: the caller declares the type of the fields it selects.
   return ((await response.json()) as { data: Data }).data;
 }
 

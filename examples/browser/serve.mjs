@@ -1,5 +1,5 @@
-// Serves the page, and the library it imports. A page that used HTTP as well would need the engine to be started with
-// CORS_ORIGINS=http://localhost:8080; WebSockets do not.
+// Serves the page and the library it imports. The page uses only WebSockets. For HTTP requests from the page, start the
+// engine with CORS_ORIGINS=http://localhost:8080.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import process from 'node:process';

@@ -1,4 +1,4 @@
-// A page of your product that embeds the portal, and the back end that mints its sessions. Start the engine with
+// Serves a page of your product that embeds the portal, and creates the portal's sessions. Start the engine with
 // PORTAL_ORIGINS=http://localhost:8081.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -7,7 +7,7 @@ import process from 'node:process';
 const URL_OF_ENGINE = process.env.URL ?? 'http://127.0.0.1:4000';
 const key = process.env.KEY ?? (await readFile('.data/admin-api-key', 'utf8')).trim();
 
-/** The ten lines. In your product, the tenant and the user are those of the person who is signed in. */
+/** Creates a portal session. In your product, pass the tenant and the id of the signed-in user. */
 async function mintSession(tenant, user) {
   const query = `mutation ($input: CreatePortalSessionInput!) { createPortalSession(input: $input) {
     ... on CreatePortalSessionPayload { token } ... on Error { message } } }`;

@@ -1,4 +1,4 @@
-// Shows who is subscribed, then each attempt as it is made. The documents are typed by codegen.ts.
+// Prints the webhook subscriptions, then each new attempt. codegen.ts generates the types of the documents.
 import { readFileSync } from 'node:fs';
 import process from 'node:process';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,12 +10,12 @@ import { LOG, START } from './operations.ts';
 const url = `${process.env['URL'] ?? 'http://127.0.0.1:4000'}/graphql`;
 const authorization = `Bearer ${process.env['KEY'] ?? readFileSync('.data/admin-api-key', 'utf8').trim()}`;
 
-// Browsers have a WebSocket of their own.
+// Node 20 has no global WebSocket; browsers have one.
 const socket = createClient({
   url: url.replace('http', 'ws'),
   webSocketImpl: WebSocket,
   connectionParams: { authorization },
-  // It connects again by itself, until the key is refused (4403). By default it would stop retrying when nothing listens.
+  // Reconnect until the key is rejected (close code 4403). The default stops retrying when nothing listens on the port.
   retryAttempts: Number.POSITIVE_INFINITY,
   shouldRetry: (problem) => !(problem instanceof Object && 'code' in problem && problem.code === 4403),
   retryWait: () => delay(1_000),
@@ -45,7 +45,7 @@ for (const { tenant, url: target, isActive } of data?.webhookSubscriptions.nodes
   console.log(`${tenant}: ${target}${isActive ? '' : ' (inactive)'}`);
 }
 
-// Connected again, graphql-ws sends the same object as it is then: from the last attempt on, and nothing is missed.
+// When graphql-ws reconnects, it sends this object again, with the cursor of the last attempt: no attempt is missed.
 const position: { after?: string | null | undefined } = { after: data?.deliveryLog.pageInfo.endCursor };
 client.subscription(LOG, position).subscribe((result) => {
   if (result.error !== undefined) console.error(result.error.message);
