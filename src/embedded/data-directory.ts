@@ -7,10 +7,11 @@ import { StartError } from '../lib/start-error.ts';
 import { readProcess } from './running-process.ts';
 
 /**
- * Creates the data directory and takes it for this process alone; returns what gives it back. Every contender first
- * leaves a file that names it (pid and start time), and then looks for others: of two that contend, at least one sees the other,
- * so never do both succeed. A file whose process is gone means nothing and is removed by the process that sees it: that is how
- * the lock of a killed program ends. It cannot see into another container that mounts the same directory.
+ * Creates the data directory, locks it for this process, and returns the function that unlocks it. Each process first
+ * creates a lock file named after its pid and start time, and then reads the directory for lock files of other processes.
+ * If two processes start at the same time, at least one of them finds the other's file, and so they cannot both succeed. A
+ * lock file whose process no longer runs is invalid, and the process that finds it removes it; this releases the lock of a
+ * killed process. The lock does not work between containers that mount the same directory: each sees only its own processes.
  */
 export async function lockDataDirectory(dataDir: string): Promise<() => Promise<void>> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -32,14 +33,15 @@ export async function lockDataDirectory(dataDir: string): Promise<() => Promise<
         `the data directory ${dataDir} is in use by process ${holder}; stop it, or set another DATA_DIR`,
       );
     }
-    // Two that start at the same moment see each other; different waits let one of them through.
+    // Two processes that start at the same time find each other's files. Random pauses let one of them succeed.
     await delay(20 + Math.random() * 100);
   }
 }
 
 /**
- * Rejects with the system's error for the first file that this user may not read and write: one that a start as another user
- * has made would only show in what a server prints. Postgres's own files are its server's to check.
+ * Rejects with the system's error for the first file that this user may not read, or folder that it may not write, such as
+ * one that a start as another user has created. Without this check only a server's output would name the cause. Postgres
+ * checks the files of its cluster itself.
  */
 export async function checkAccess(dataDir: string): Promise<void> {
   const folders = [dataDir];
@@ -80,15 +82,16 @@ async function findOtherHolder(dataDir: string, own: string): Promise<number | u
 }
 
 /**
- * The content of a file only its owner can read, without white space around it; what `create` makes if the file is
- * not there yet. When several processes come at once, one of them creates it and all get the same content.
+ * Reads a file that only its owner can read and trims its content. If the file does not exist, it is created with the
+ * result of `create`. If several processes call this at the same time, one of them creates the file and all return the
+ * same content.
  */
 export async function readOrCreateSecretFile(path: string, create: () => string): Promise<string> {
   const existing = await readSecretFile(path);
   if (existing !== undefined) {
     return existing;
   }
-  // Written under another name first: nobody sees half of it, not even after a kill.
+  // Created atomically: written to a draft, which is then linked to its name. A kill leaves no partial file.
   const draft = `${path}.${randomBytes(6).toString('hex')}`;
   const file = await open(draft, 'wx', 0o600);
   try {
@@ -106,7 +109,7 @@ export async function readOrCreateSecretFile(path: string, create: () => string)
   return (await readSecretFile(path)) ?? Promise.reject(new StartError(`${path} disappeared while it was read`));
 }
 
-/** Writes a file only its owner can read, in place of an existing one, whose readers could read that. */
+/** Atomically replaces a file with one that only its owner can read, whatever the mode of the old file was. */
 export async function replaceSecretFile(path: string, content: string): Promise<void> {
   const draft = `${path}.${randomBytes(6).toString('hex')}`;
   await writeFile(draft, `${content}\n`, { mode: 0o600, flag: 'wx' });

@@ -7,18 +7,18 @@ import { runCommand } from './run-command.ts';
 
 export type DebianPackage = {
   readonly name: string;
-  /** The file to run. */
+  /** The name of the executable file. */
   readonly program: string;
-  /** Whether it comes with the libraries and packages that it needs and the system lacks. */
+  /** Whether the packages that it depends on and that are not installed are fetched too. */
   readonly isComplete: boolean;
-  /** Where the package puts the program; by default among the programs of users or administrators. */
+  /** The program's folder in the package; by default usr/sbin or usr/bin. */
   readonly folder?: string;
 };
 
 /**
- * Downloads a package of Debian's (or Ubuntu's), which apt verifies, and unpacks it into `folder`/root; returns the
- * program's path. Needs no root and leaves the system as it is: apt reads the system's sources, keys, and what is
- * installed, but everything that it writes is in `folder`.
+ * Downloads a Debian or Ubuntu package, whose signature apt verifies, unpacks it into `folder`/root and returns the
+ * program's path. It needs no root privileges and changes nothing in the system: apt reads the system's sources, keys and
+ * list of installed packages, and writes only into `folder`.
  */
 export async function fetchDebianPackage(
   { name, program, isComplete, folder: programFolder }: DebianPackage,
@@ -47,15 +47,15 @@ export async function fetchDebianPackage(
   );
   if (path === undefined) {
     throw new StartError(
-      `Debian's package ${name} holds no ${program} (${packages.join(', ') || 'nothing was downloaded'})`,
+      `Debian's package ${name} contains no ${program} (${packages.join(', ') || 'nothing was downloaded'})`,
     );
   }
   return path;
 }
 
 /**
- * Hooks of the system's configuration (Docker's images have one that deletes the system's caches) are cleared.
- * The sandbox user may not write into our folder, so root downloads as root.
+ * Clears the hooks of the system's apt configuration: that of Docker images deletes the system's caches. If this process
+ * is root, apt must also download as root, because apt's sandbox user may not write into `folder`.
  */
 function renderAptConfig(folder: string): string {
   return [

@@ -1,2 +1,2 @@
-/** A server that this program runs for itself. It comes back by itself, on the same port, when it is killed. */
+/** A server that the engine starts and supervises. If it is killed, it is restarted on the same port. */
 export type EmbeddedServer = { readonly url: string; stop(): Promise<void> };

@@ -3,7 +3,7 @@ import { access } from 'node:fs/promises';
 import { isAbsolute, join } from 'node:path';
 import { StartError } from '../lib/start-error.ts';
 
-/** The first executable of that name in the folders, as a shell would find it; relative folders are left out. */
+/** Returns the path of the first executable of that name in the folders, as a shell does. Relative folders are skipped. */
 export async function findProgram(name: string, folders: readonly string[]): Promise<string | undefined> {
   for (const folder of folders.filter((candidate) => isAbsolute(candidate))) {
     const path = join(folder, name);
@@ -11,13 +11,13 @@ export async function findProgram(name: string, folders: readonly string[]): Pro
       await access(path, constants.X_OK);
       return path;
     } catch {
-      // Not here.
+      // Not in this folder.
     }
   }
   return undefined;
 }
 
-/** As `findProgram`, for a program that the caller can't do without. */
+/** Like `findProgram`, but throws a StartError if the program is not found. */
 export async function requireProgram(name: string, folders: readonly string[]): Promise<string> {
   const path = await findProgram(name, folders);
   if (path === undefined) {

@@ -2,12 +2,12 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { StartError } from '../lib/start-error.ts';
 
-/** A loopback port that was free a moment ago. */
+/** Returns a loopback port that was free when it was checked. Another program can use it before the caller does. */
 export async function findFreePort(): Promise<number> {
   return listenBriefly(0);
 }
 
-/** Why a program of this user cannot listen on a loopback port; undefined when it could a moment ago. */
+/** Returns why this user cannot listen on a loopback port; undefined if it could when it was checked. */
 export async function findPortProblem(port: number): Promise<'taken' | 'not allowed' | undefined> {
   try {
     await listenBriefly(port);
@@ -33,8 +33,8 @@ async function listenBriefly(port: number): Promise<number> {
 }
 
 /**
- * Tries `start` on up to three free ports: somebody else may take one between our look and our use, which shows at
- * once. A start that failed later failed for another reason.
+ * Calls `start` with up to three free ports. Another program can use a port between the check and the start, and such a
+ * start fails immediately. A failure more than 10 s after the first try has another cause and is not retried.
  */
 export async function startOnFreePort<T>(start: (port: number) => Promise<T>): Promise<T> {
   const latest = Date.now() + 10_000;

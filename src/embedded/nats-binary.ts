@@ -15,19 +15,19 @@ export type FindNatsServerOptions = {
   readonly searchPath: string;
   readonly log: Logger;
   readonly report: Report;
-  /** Where packages put a nats-server though an ordinary user's PATH leaves it out. */
+  /** Folders where packages install a nats-server and which an ordinary user's PATH may not contain. */
   readonly systemFolders?: readonly string[];
-  /** The release to download; undefined if none is needed. */
+  /** The release to download. Left out: NATS's release for this machine; undefined: no release is downloaded. */
   readonly release?: NatsRelease | undefined;
 };
 
-/** It needs no libraries. */
+/** The package alone: nats-server needs no libraries of other packages. */
 const DEBIAN: DebianPackage = { name: 'nats-server', program: 'nats-server', isComplete: false };
 const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/local/sbin', '/usr/sbin', '/usr/bin'];
 
 /**
- * The path of a nats-server 2.9 or newer: the machine's, or the one kept in `DATA_DIR/bin`, which is fetched once if
- * need be. Throws a message for people when there is none and none can be had.
+ * Returns the path of a nats-server 2.9 or newer: an installed one, or the one in `DATA_DIR/bin`, which is downloaded once
+ * if it does not exist. Throws a StartError that lists each failed source if none is found or downloaded.
  */
 export async function findNatsServer(options: FindNatsServerOptions): Promise<string> {
   const { dataDir, log, systemFolders = SYSTEM_FOLDERS } = options;
@@ -36,7 +36,7 @@ export async function findNatsServer(options: FindNatsServerOptions): Promise<st
   const failures: string[] = [];
   const installed = await findProgram('nats-server', [...searchPath, ...systemFolders]);
   if (installed === undefined) {
-    failures.push('PATH: there is no nats-server on it');
+    failures.push('PATH: it contains no nats-server');
   }
   for (const candidate of [installed, await findProgram('nats-server', [join(resolve(dataDir), 'bin')])]) {
     const failure = candidate === undefined ? undefined : await checkProgram(candidate);
@@ -59,7 +59,7 @@ export async function findNatsServer(options: FindNatsServerOptions): Promise<st
   const advice =
     'Install nats-server (2.9 or newer) and put it on PATH, or set NATS_URL to a NATS of your own with JetStream.';
   throw new StartError(
-    `no nats-server was found or could be fetched. ${advice} What was tried:\n${failures.map((failure) => `- ${failure}`).join('\n')}`,
+    `no nats-server was found, and none could be fetched. ${advice} These sources failed:\n${failures.map((failure) => `- ${failure}`).join('\n')}`,
   );
 }
 
@@ -73,7 +73,7 @@ function sourcesOf(options: FindNatsServerOptions): Source[] {
     : [{ name: "NATS's release", fetch: (place) => fetchNatsRelease(release, place) }, debian];
 }
 
-/** Why it will not do; undefined when it will. */
+/** Returns why the program cannot be used; undefined if it can. */
 async function checkProgram(path: string): Promise<string | undefined> {
   try {
     const version = await readNatsVersion(path);
@@ -83,7 +83,7 @@ async function checkProgram(path: string): Promise<string | undefined> {
   }
 }
 
-/** Fetches into a temporary folder; the program appears under its name only when it is whole and runs. */
+/** Fetches into a temporary folder. The program gets the path `kept` atomically, after it has run successfully. */
 async function install(kept: string, fetch: (folder: string) => Promise<string>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'webhooks-engine-nats-'));
   const draft = `${kept}.${process.pid}`;

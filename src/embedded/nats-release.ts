@@ -5,20 +5,20 @@ import { StartError } from '../lib/start-error.ts';
 import { requireProgram } from './find-program.ts';
 import { runCommand } from './run-command.ts';
 
-/** A tar.gz and which file in it is the program. */
+/** A tar.gz archive; `member` is the path of nats-server in it. */
 export type NatsRelease = { readonly url: string; readonly sha256: string; readonly member: string };
 
 const VERSION = 'v2.14.7';
-/** SHA-256 of the archives of that version, from its SHA256SUMS. */
+/** By `process.arch`: the name of the architecture in NATS's archives, and their SHA-256 from SHA256SUMS of VERSION. */
 const CHECKSUMS = new Map([
   ['x64', { name: 'amd64', sha256: 'e5c20b1cb2c0566b54c544312e91e011f9e130c5c80f16a14f4cf28ef30b8be2' }],
   ['arm64', { name: 'arm64', sha256: '50e0258a1b7290f3fe2e4f17506b74a90ffb1dd77867ae3a402eb0c9e2b0d40f' }],
 ]);
-/** Three times the archive of that version. */
+/** Maximum size of a downloaded archive: three times that of VERSION. */
 const MAX_BYTES = 32 * 1024 * 1024;
 const TIMEOUT_MS = 120_000;
 
-/** NATS's own release for this machine, or undefined when we know the checksum of none. */
+/** NATS's release for this machine; undefined if CHECKSUMS does not contain the platform and architecture. */
 export function officialNatsRelease(): NatsRelease | undefined {
   const known = process.platform === 'linux' ? CHECKSUMS.get(process.arch) : undefined;
   if (known === undefined) {
@@ -31,13 +31,15 @@ export function officialNatsRelease(): NatsRelease | undefined {
 
 export type FetchOptions = { readonly searchPath: readonly string[]; readonly folder: string };
 
-/** Downloads and unpacks the release into `folder`; returns the program's path. Nothing unverified is unpacked. */
+/** Downloads the release, verifies its checksum, and then unpacks it into `folder`. Returns the program's path. */
 export async function fetchNatsRelease(release: NatsRelease, { searchPath, folder }: FetchOptions): Promise<string> {
   const tar = await requireProgram('tar', searchPath);
   const content = await download(release.url);
   const sha256 = createHash('sha256').update(content).digest('hex');
   if (sha256 !== release.sha256) {
-    throw new StartError(`${release.url} has the SHA-256 ${sha256} and not ${release.sha256}: it was refused`);
+    throw new StartError(
+      `${release.url} has the SHA-256 ${sha256} and not ${release.sha256}: the archive was rejected`,
+    );
   }
   const archive = join(folder, 'nats-server.tar.gz');
   await writeFile(archive, content);
@@ -60,14 +62,14 @@ async function download(url: string): Promise<Buffer> {
   for await (const chunk of body) {
     size += chunk.byteLength;
     if (size > MAX_BYTES) {
-      throw new StartError(`${url} is larger than ${MAX_BYTES} bytes: it was refused`);
+      throw new StartError(`${url} is larger than ${MAX_BYTES} bytes: the download was aborted`);
     }
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
 }
 
-/** `fetch` itself only says "fetch failed"; its cause says why. */
+/** The message of the error's cause: that of `fetch`'s own error is always "fetch failed". */
 function reasonOf(error: unknown): string {
   const cause = error instanceof Error ? (error.cause ?? error) : error;
   return cause instanceof Error ? cause.message : String(cause);

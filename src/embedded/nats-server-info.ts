@@ -2,7 +2,10 @@ import { connect } from 'node:net';
 
 export type NatsServerInfo = { readonly name: string; readonly hasJetStream: boolean };
 
-/** The self-description of a nats-server, sent to every new connection (the INFO line of its protocol); undefined when none answers. */
+/**
+ * Reads the INFO line that a nats-server sends to every new connection (NATS client protocol). Undefined if the port is
+ * closed, another program answers, or nothing arrives for 2 s.
+ */
 export async function readNatsServerInfo(port: number): Promise<NatsServerInfo | undefined> {
   const socket = connect({ host: '127.0.0.1', port }).setEncoding('utf8').setTimeout(2_000);
   const line = await new Promise<string>((resolve) => {

@@ -3,12 +3,12 @@ import { runCommand } from './run-command.ts';
 
 export type NatsVersion = { readonly major: number; readonly minor: number; readonly text: string };
 
-/** Asks the program itself; throws when it is not a nats-server that runs on this machine. */
+/** Runs `nats-server --version`. Throws a StartError if the program is not a nats-server or does not run on this machine. */
 export async function readNatsVersion(binary: string): Promise<NatsVersion> {
   const output = await runCommand({ command: binary, args: ['--version'], timeoutMs: 10_000, env: {} });
   const [, text, major, minor] = /v((\d+)\.(\d+)\.\S+)/.exec(output) ?? [];
   if (text === undefined) {
-    throw new StartError(`${binary} does not say which version of nats-server it is`);
+    throw new StartError(`${binary} --version did not print the version of a nats-server`);
   }
   return { major: Number(major), minor: Number(minor), text };
 }

@@ -14,9 +14,9 @@ import { SupervisedProcess } from './supervised-process.ts';
 export type EmbeddedNatsOptions = {
   readonly directory: string;
   readonly binary: string;
-  /** Where it listens; 0: on any free port; undefined: where it listened before, if it can. */
+  /** The port to listen on. 0: any free port; undefined: the port of the previous start if it is free, else any. */
   readonly port?: number | undefined;
-  /** Password of the user `engine`, as it stands in URLs. */
+  /** Password of the user `engine`. URLs contain it unescaped. */
   readonly password: string;
   readonly log: Logger;
 };
@@ -25,15 +25,16 @@ const USER = 'engine';
 
 const MAX_PORT = 65_535;
 const MEBIBYTE = 1024 * 1024;
-/** Twice NATS's default of 1 MiB, so that the largest event fits together with its envelope. */
+/** Twice NATS's default of 1 MiB: the largest event fits together with its envelope. */
 const MAX_PAYLOAD_BYTES = 2 * MEBIBYTE;
 const MAX_STORE_BYTES = 16 * 1024 * MEBIBYTE;
-/** Part of the free disk space when the store is created. */
+/** Maximum share of the free disk space that the store may use, measured when the store is created. */
 const STORE_SHARE = 0.75;
 
 /**
- * A nats-server with JetStream on 127.0.0.1, its store, configuration, pid and log in `directory`. The caller holds the
- * lock of the data directory that `directory` is in: a server found running on it is taken for an orphan and stopped.
+ * Starts a nats-server with JetStream on 127.0.0.1, with its store, configuration, pid file and log in `directory`. The
+ * caller must hold the lock of the data directory that contains `directory`: a server that already runs on `directory` is
+ * an orphaned process and is stopped.
  */
 export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<EmbeddedServer> {
   const { directory, binary, password, log } = options;
@@ -47,7 +48,7 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
       args,
       log,
       isReady: () => store.isReady(port),
-      // JetStream reads its whole store before the port opens.
+      // JetStream reads its whole store before nats-server opens the port.
       readyTimeoutMs: 60_000,
       stopSignal: 'SIGTERM',
       stopTimeoutMs: 10_000,
@@ -63,7 +64,10 @@ export async function startEmbeddedNats(options: EmbeddedNatsOptions): Promise<E
 
 const portFile = (directory: string) => join(directory, 'port');
 
-/** The port that it has to have, or had before; undefined: any. Programs that publish keep its address. */
+/**
+ * The port given in the options, or the port of the previous start if it is free, because publishers are configured with
+ * that address; undefined: any free port.
+ */
 async function choosePort({ directory, port, log }: EmbeddedNatsOptions): Promise<number | undefined> {
   if (port === 0) return undefined;
   if (port !== undefined) {
@@ -77,14 +81,14 @@ async function choosePort({ directory, port, log }: EmbeddedNatsOptions): Promis
   if ((await findPortProblem(kept)) === undefined) return kept;
   log.warn(
     { port: kept },
-    'another program uses the port that the embedded nats-server had; it gets another one: read DATA_DIR/nats-url again, or set NATS_PORT',
+    'another program uses the previous port of the embedded nats-server; starting it on a new port: read DATA_DIR/nats-url again, or set NATS_PORT',
   );
   return undefined;
 }
 
-/** A folder for a nats-server and how to serve it. */
+/** A folder with the store of a nats-server, and how to start and recognise its server. */
 export type NatsStore = {
-  /** Writes the configuration and returns the whole command line, program first. */
+  /** Writes the configuration and returns the command line, including the program. */
   readonly configure: (port: number) => Promise<readonly string[]>;
   /** Whether a command line is that of a nats-server serving this store. */
   readonly isServer: (args: readonly string[]) => boolean;
@@ -92,12 +96,12 @@ export type NatsStore = {
   readonly readLastLog: () => Promise<string>;
 };
 
-/** Without a password, everybody on this machine may do everything with it. */
+/** Without a password, every user of this machine has full access to the server. */
 export async function prepareNatsStore(
   options: Pick<EmbeddedNatsOptions, 'directory' | 'binary'> & { readonly password?: string },
 ): Promise<NatsStore> {
   await mkdir(options.directory, { recursive: true, mode: 0o700 });
-  // The one name of it: servers are recognised by what is on their command line.
+  // The canonical path: `isServer` compares it with the one on a server's command line.
   const directory = await realpath(options.directory);
   const configPath = join(directory, 'nats.conf');
   const version = await readNatsVersion(options.binary);
@@ -128,8 +132,9 @@ type NatsConfig = {
 };
 
 /**
- * Limit of all streams together: not more than the disk has, because nats-server 2.9 stops answering, until it is
- * started again, when its disk is full. It stays what it was at the first start: streams have reserved their room by then.
+ * Maximum size of all streams together. It is below the free disk space, because nats-server 2.9 stops answering when its
+ * disk is full, until it is restarted. Later starts keep the value of the first start, because streams have reserved
+ * their space by then.
  */
 async function chooseMaxStoreBytes(directory: string, configPath: string): Promise<number> {
   const before = await readFile(configPath, 'utf8').catch(() => '');
@@ -140,14 +145,14 @@ async function chooseMaxStoreBytes(directory: string, configPath: string): Promi
 }
 
 /**
- * The log is a file, not our pipe: a server whose parent was killed would die of SIGPIPE with its next line, in the
- * middle of the orderly shutdown that the next start asks for.
+ * The log is a file, not a pipe to this process. If this process is killed, an orphaned server would get SIGPIPE at its
+ * next log line, which comes in the middle of the orderly shutdown that the next start of the engine requests.
  */
 export function renderConfig({ directory, port, version, password, maxStoreBytes }: NatsConfig): string {
   return `${[
     `server_name: ${JSON.stringify(serverName(directory))}`,
     `listen: "127.0.0.1:${port}"`,
-    // Here and not on the command line, which everybody on the machine can see.
+    // In the file, because every user of the machine can read the command line.
     ...(password === undefined ? [] : [`authorization { user: ${USER}, password: ${JSON.stringify(password)} }`]),
     `max_payload: ${MAX_PAYLOAD_BYTES}`,
     `pid_file: ${JSON.stringify(join(directory, 'nats.pid'))}`,
@@ -156,20 +161,21 @@ export function renderConfig({ directory, port, version, password, maxStoreBytes
     'jetstream {',
     `  store_dir: ${JSON.stringify(directory)}`,
     `  max_memory_store: ${256 * MEBIBYTE}`,
-    // The default is a share of what is free, which shrinks as the store itself grows.
+    // The default is a share of the free disk space, which shrinks as the store itself grows.
     `  max_file_store: ${maxStoreBytes}`,
-    // How much a power cut may take (a killed process takes nothing). 2.9 does not know the setting; its minute is fixed.
+    // A power failure loses at most the writes of this interval; a killed process loses none. nats-server 2.9 does not know
+    // the setting; its interval is always one minute.
     ...(isAtLeast(version, 2, 10) ? ['  sync_interval: "1s"'] : []),
     '}',
   ].join('\n')}\n`;
 }
 
-/** Distinguishes our server from another program that has taken the port. */
+/** Distinguishes the embedded server from another program that listens on the port. */
 function serverName(directory: string): string {
   return `webhooks-engine-${createHash('sha256').update(directory).digest('hex').slice(0, 12)}`;
 }
 
-/** nats-server keeps each full log under a dated name for ever. */
+/** nats-server renames a full log file to a dated name and never deletes it. */
 async function removeOldLogs(directory: string): Promise<void> {
   for (const entry of await readdir(directory)) {
     if (entry.startsWith('nats.log.')) {

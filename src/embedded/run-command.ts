@@ -6,11 +6,11 @@ export type RunCommandOptions = {
   readonly args: readonly string[];
   readonly timeoutMs: number;
   readonly cwd?: string;
-  /** The whole environment of the command; our own when left out. */
+  /** The complete environment of the command; by default that of this process. */
   readonly env?: Readonly<Record<string, string>>;
 };
 
-/** Runs a command to its end and returns what it printed; throws with the end of its error output when it fails. */
+/** Runs a command and returns its output. If it fails, throws a StartError with the last 2,000 characters of its errors. */
 export async function runCommand(options: RunCommandOptions): Promise<string> {
   const { command, args, timeoutMs, ...place } = options;
   return new Promise((resolve, reject) => {
@@ -27,10 +27,10 @@ export async function runCommand(options: RunCommandOptions): Promise<string> {
   });
 }
 
-/** Not `error.message`: it repeats the whole command line. */
+/** In place of `error.message`, which repeats the command line. */
 function endOf(error: { readonly code?: string | number | null; readonly signal?: string | null }): string {
   if (typeof error.signal === 'string') {
-    return `was ended by ${error.signal}`;
+    return `was killed by ${error.signal}`;
   }
   return typeof error.code === 'number'
     ? `failed with code ${error.code}`

@@ -1,10 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { runCommand } from './run-command.ts';
 
-/** A living process of this machine. `pid` and `startedAt` together never name another one, though pids repeat. */
+/** A running process of this machine. Pids are reused; `pid` and `startedAt` together identify one process. */
 export type RunningProcess = { readonly pid: number; readonly startedAt: string; readonly args: readonly string[] };
 
-/** The process with that id, or undefined when there is none (any more). A zombie counts as gone. */
+/** The process with this pid; undefined if none runs. A zombie process counts as ended. */
 export async function readProcess(pid: number): Promise<RunningProcess | undefined> {
   if (process.platform === 'linux') {
     return readFromProc(pid);
@@ -12,7 +12,7 @@ export async function readProcess(pid: number): Promise<RunningProcess | undefin
   return (await listWithPs(['-p', String(pid)])).find((running) => running.pid === pid);
 }
 
-/** Every process whose command line satisfies `matches`. */
+/** All processes whose command line satisfies `matches`. */
 export async function findProcesses(matches: (args: readonly string[]) => boolean): Promise<RunningProcess[]> {
   if (process.platform !== 'linux') {
     return (await listWithPs(['-A'])).filter((running) => matches(running.args));
@@ -31,7 +31,10 @@ export async function isStillRunning({ pid, startedAt }: RunningProcess): Promis
   return (await readProcess(pid))?.startedAt === startedAt;
 }
 
-/** proc(5): after the name in parentheses, which may hold anything, the state is field 3 and the start time field 22. */
+/**
+ * The format is that of proc(5): field 3 is the state and field 22 the start time. Field 2, the name in parentheses, may
+ * contain spaces and parentheses, so fields are counted from its last parenthesis.
+ */
 async function readFromProc(pid: number): Promise<RunningProcess | undefined> {
   try {
     const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
@@ -39,7 +42,7 @@ async function readFromProc(pid: number): Promise<RunningProcess | undefined> {
     if (fields[0] === 'Z' || fields[0] === 'X') {
       return undefined;
     }
-    // The start time counts from the boot, so the boot belongs to it.
+    // The start time is relative to the boot, so it is unique only together with the boot's id.
     const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
     const commandLine = await readFile(`/proc/${pid}/cmdline`, 'utf8');
     return { pid, startedAt: `${fields[19] ?? ''}-${bootId.slice(0, 8)}`, args: commandLine.split('\0').slice(0, -1) };
@@ -49,8 +52,8 @@ async function readFromProc(pid: number): Promise<RunningProcess | undefined> {
 }
 
 /**
- * For systems without /proc. An argument with a space in it falls apart here, so that such a process is not recognised:
- * that errs on the safe side, because only what is recognised is ever signalled.
+ * For systems without /proc. An argument that contains a space is split here, so its process is not recognised. That is
+ * safe, because only recognised processes are signalled.
  */
 export async function listWithPs(selection: readonly string[]): Promise<RunningProcess[]> {
   const env = { LC_ALL: 'C', TZ: 'UTC', PATH: '/bin:/usr/bin' };

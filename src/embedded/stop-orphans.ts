@@ -5,19 +5,19 @@ import { findProcesses, isStillRunning, type RunningProcess } from './running-pr
 
 export type StopOrphansOptions = {
   readonly name: string;
-  /** Whether a command line is that of the program we would start, on the same directory. */
+  /** Whether a command line is that of the server that the caller is about to start, on the same directory. */
   readonly matches: (args: readonly string[]) => boolean;
   readonly signal: NodeJS.Signals;
   readonly log: Logger;
 };
 
 /**
- * Stops what an earlier run of ours left behind when it was killed. The caller holds the data directory's lock, so
- * whatever still works on that directory has lost its owner.
+ * Stops the servers of an earlier run of the engine that was killed. The caller must hold the data directory's lock, so a
+ * server that still runs on that directory is an orphaned process.
  */
 export async function stopOrphans({ name, matches, signal, log }: StopOrphansOptions): Promise<void> {
   for (const orphan of await findProcesses(matches)) {
-    log.warn({ orphanPid: orphan.pid }, `stopping a ${name} that an earlier run left behind`);
+    log.warn({ orphanPid: orphan.pid }, `stopping an orphaned ${name} of an earlier run`);
     if (
       (await stopOrphan(orphan, { signal, timeoutMs: 10_000 })) ||
       (await stopOrphan(orphan, { signal: 'SIGKILL', timeoutMs: 5_000 }))
@@ -25,21 +25,21 @@ export async function stopOrphans({ name, matches, signal, log }: StopOrphansOpt
       continue;
     }
     throw new StartError(
-      `a ${name} left behind by an earlier run does not stop: end process ${orphan.pid} and start again`,
+      `an orphaned ${name} of an earlier run does not stop: kill process ${orphan.pid} and start again`,
     );
   }
 }
 
 type Push = { readonly signal: NodeJS.Signals; readonly timeoutMs: number };
 
-/** Whether the process is gone in time. Looks again before it signals: the pid may have passed on. */
+/** Signals the process and returns whether it ends in time. Checks first that the pid still belongs to the same process. */
 async function stopOrphan(orphan: RunningProcess, { signal, timeoutMs }: Push): Promise<boolean> {
   const deadline = Date.now() + timeoutMs;
   if (await isStillRunning(orphan)) {
     try {
       process.kill(orphan.pid, signal);
     } catch {
-      // It ended this moment, or belongs to another user; the loop below tells which.
+      // The process has just ended, or belongs to another user: the loop below finds out which.
     }
   }
   while (await isStillRunning(orphan)) {

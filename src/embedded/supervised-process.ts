@@ -9,35 +9,39 @@ export type SupervisedProcessOptions = {
   readonly command: string;
   readonly args: readonly string[];
   readonly log: Logger;
-  /** Asked again and again, each time bounded by itself; a throw means that it never will be. */
+  /** Called repeatedly until it returns true. Each call must limit its own duration. If it throws, the start fails. */
   readonly isReady: () => Promise<boolean>;
   readonly readyTimeoutMs: number;
   readonly stopSignal: NodeJS.Signals;
   readonly stopTimeoutMs: number;
-  /** Where the process says more than on its output. */
+  /** Reads the end of the log file of a process that does not log to its output. */
   readonly readLastLog?: () => Promise<string>;
 };
 
 type Run = {
   readonly child: ChildProcess;
   readonly startedAt: number;
-  /** How it ended. */
+  /** Resolves with the exit code, the signal or the spawn error when the process ends. */
   readonly ended: Promise<string>;
-  /** Nobody holds its output any more. A killed Postgres leaves children that do, so it is never waited for alone. */
+  /**
+   * Resolves when all writers of its output have closed it. Children of a killed Postgres keep the output open, so callers
+   * race it with a timeout.
+   */
   readonly closed: Promise<unknown>;
   hasEnded: boolean;
 };
 
-/** No more than a program needs: neither our secrets nor settings such as PGDATA reach it. */
+/** Only the variables that a program needs: the child gets no secrets of the engine and no settings such as PGDATA. */
 const CHILD_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' };
 const KEPT_LINES = 20;
+/** A process that ran for longer than this is restarted after the shortest pause. */
 const STEADY_MS = 10_000;
 const SHORTEST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 
 /**
- * A child process that comes back. When it ends without `stop()`, it is started again with the same arguments, after a
- * pause that doubles up to 5 s. It restarts for ever: without its services the program can do nothing else.
+ * A child process that is restarted when it ends without `stop()`: with the same arguments, after a pause that doubles from
+ * 100 ms to 5 s. The number of restarts is unlimited, because the engine cannot work without the process.
  */
 export class SupervisedProcess {
   readonly #options: SupervisedProcessOptions;
@@ -55,7 +59,7 @@ export class SupervisedProcess {
     return this.#run?.child.pid;
   }
 
-  /** Resolves once the process is ready; a first start that fails throws and is not repeated. */
+  /** Resolves when the process is ready. Rejects if the first start fails; it is not retried. */
   async start(): Promise<void> {
     this.#stopping.signal.throwIfAborted();
     const run = this.#spawn();
@@ -80,7 +84,7 @@ export class SupervisedProcess {
     if (run !== undefined && !run.hasEnded) {
       run.child.kill(stopSignal);
       const timer = setTimeout(() => {
-        log.warn(`${name} did not stop within ${stopTimeoutMs} ms and is killed`);
+        log.warn(`${name} did not stop within ${stopTimeoutMs} ms; sending SIGKILL`);
         run.child.kill('SIGKILL');
       }, stopTimeoutMs);
       await run.ended;
@@ -98,9 +102,10 @@ export class SupervisedProcess {
         return;
       }
       pauseMs = Date.now() - run.startedAt > STEADY_MS ? SHORTEST_PAUSE_MS : pauseMs;
-      log.error({ ending, lastOutput: await this.#lastOutput() }, `${name} ended unexpectedly; starting it again`);
+      log.error({ ending, lastOutput: await this.#lastOutput() }, `${name} ended unexpectedly; restarting it`);
       await delay(pauseMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
-      // `stop()` may have been called during the pause; TypeScript believes that the signal has not changed since.
+      // `stop()` may have been called during the pause. Checked in a function, because TypeScript narrows
+      // `signal.aborted` to false after the check above.
       if (isAborted(this.#stopping.signal)) {
         return;
       }
@@ -110,7 +115,7 @@ export class SupervisedProcess {
 
   #spawn(): Run {
     const { name, command, args, log } = this.#options;
-    // A group of its own: Ctrl-C in the terminal is for us alone, and we stop the process when we no longer need it.
+    // In a process group of its own, so that Ctrl-C in the terminal signals the engine alone, which then stops the child.
     const child = spawn(command, args, { detached: true, stdio: ['ignore', 'pipe', 'pipe'], env: CHILD_ENVIRONMENT });
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on('line', (line) => {
@@ -119,7 +124,7 @@ export class SupervisedProcess {
         this.#lines.push(line.slice(0, 500));
       });
     }
-    // Every failure shows in how the process ends; without a listener the error would end this process.
+    // `run.ended` reports the failure. Without a listener the error event would crash this process.
     child.on('error', (error) => {
       log.debug({ err: error }, name);
     });
@@ -138,7 +143,7 @@ export class SupervisedProcess {
     const deadline = Date.now() + readyTimeoutMs;
     for (;;) {
       const ready = await isReady();
-      // Looked at second: if the process is gone, then something else answered on its port.
+      // Checked after `isReady`: if the process has ended, another program answered on its port.
       if (run.hasEnded) {
         throw new ServerStartError(`${name} ended while it started (${await run.ended})`, await this.#lastOutput());
       }
@@ -165,7 +170,7 @@ function endOf(child: ChildProcess): Promise<string> {
       resolve(signal === null ? `exit code ${code ?? 'unknown'}` : `signal ${signal}`);
     });
     child.once('error', (error) => {
-      // Also says that a signal could not be sent; then the process lives on.
+      // With a pid, the error means that a signal could not be sent and the process still runs.
       if (child.pid === undefined) {
         resolve(`it could not be run: ${error.message}`);
       }

@@ -2,29 +2,30 @@ import { chown } from 'node:fs/promises';
 import { StartError } from '../lib/start-error.ts';
 import { runCommand } from './run-command.ts';
 
-/** How to start programs that refuse to run as root, and how to give them files. */
+/** Starts programs that refuse to run as root, and changes the owner of their files. */
 export type Launcher = {
-  /** The prefix of the command line that drops root; empty when this process is not root. */
+  /** The start of the command line, which drops root privileges; empty if this process is not root. */
   readonly prefix: readonly string[];
-  /** Makes a file or folder (not what is in it) the launched program's own. */
+  /** Makes the launched program's user the owner of a file or folder, but not of the folder's content. */
   readonly own: (path: string) => Promise<void>;
-  /** The same, with everything in it. */
+  /** Makes the launched program's user the owner of a folder and its content. */
   readonly ownTree: (path: string) => Promise<void>;
 };
 
-/** User nobody and its group, under the numbers the kernel and every distribution use for them. */
+/** The uid and gid of user nobody in the kernel and in every distribution. */
 const NOBODY = 65_534;
 const DROP = [`--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
 /**
- * Lets nobody pass folders that only root may enter, such as /root, and nothing else of root's power. Without the
- * secure bit the kernel takes the capability away for access(2), which initdb asks first (capabilities(7)).
+ * Gives user nobody the capability dac_override and no other privilege of root, so that it can traverse folders that only
+ * root may enter, such as /root. Without the secure bit the kernel drops the capability in access(2), which initdb calls
+ * first (capabilities(7)).
  */
 const PASS_FOLDERS = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--securebits=+no_setuid_fixup'];
 const ENVIRONMENT = { PATH: '/usr/local/bin:/usr/bin:/bin', LC_ALL: 'C' };
 
 /**
- * For an ordinary user: nothing to do. For root: user nobody by setpriv (util-linux), with the one capability only if
- * nobody can't reach one of `paths` without it.
+ * For an ordinary user, the launcher changes nothing. For root, it starts programs as user nobody with setpriv
+ * (util-linux), with the capability only if user nobody cannot reach one of `paths` without it.
  */
 export async function createLauncher(paths: readonly string[]): Promise<Launcher> {
   if (process.getuid?.() !== 0) {

@@ -86,7 +86,7 @@ it('a release larger than expected is broken off', async () => {
 it('when nothing works, the error says what was tried, why it failed and what to do', async () => {
   const release = { url: `http://127.0.0.1:${await findFreePort()}/r.tar.gz`, sha256: '', member: 'x' };
   const message = await find({ searchPath: await createPathWithTar(), release }).catch(String);
-  expect(message).toContain('PATH: there is no nats-server on it');
+  expect(message).toContain('PATH: it contains no nats-server');
   expect(message).toMatch(/NATS's release: http:\/\/127.0.0.1:\d+\/r.tar.gz could not be fetched: .*ECONNREFUSED/);
   expect(message).toContain("Debian's package: there is no apt-get on this machine");
   expect(message).toContain('Install nats-server');

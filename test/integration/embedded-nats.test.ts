@@ -88,7 +88,7 @@ it('the port is kept from one start to the next, unless another program has take
   await once(other, 'listening');
   const third = await start();
   expect(third.url).not.toBe(first.url);
-  expect(logged).toContain('another program uses the port that the embedded nats-server had');
+  expect(logged).toContain('another program uses the previous port of the embedded nats-server');
   await third.stop();
   other.close();
   expect((await start()).url).toBe(third.url);

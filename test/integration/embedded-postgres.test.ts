@@ -157,9 +157,9 @@ it('a database whose password file is gone is not given a new password', async (
   const server = await start();
   await server.stop();
   await rm(join(directory, 'password'));
-  await expect(start()).rejects.toThrow('its file "password" is gone');
+  await expect(start()).rejects.toThrow('its file "password" is missing');
   await writeFile(join(directory, 'password'), 'another');
-  await expect(start()).rejects.toThrow('refuses the password');
+  await expect(start()).rejects.toThrow('rejects the password');
 });
 
 it.runIf(isRoot)('started by root, Postgres runs as nobody, also below a folder that nobody may enter', async () => {
@@ -221,6 +221,6 @@ it('the data of another major version is named, with what to do about it', async
   await server.stop();
   await writeFile(join(directory, 'data/PG_VERSION'), '15\n');
   await expect(start()).rejects.toThrow(
-    /is of Postgres 15, and this program comes with 18: .* set DATABASE_URL to a Postgres 15/,
+    /is of Postgres 15, but this program includes Postgres 18: .* set DATABASE_URL to a Postgres 15/,
   );
 });
