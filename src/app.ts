@@ -12,10 +12,19 @@ import { type Infrastructure, provisionInfrastructure } from './infrastructure.t
 import { createJobs } from './jobs.ts';
 import { atMost } from './lib/loop.ts';
 import { VERSION } from './lib/version.ts';
+import { REPORT_MS, RollCall } from './nats/roll-call.ts';
 import { ReplayFeed } from './replays/progress.ts';
 import type { ServerInfo } from './schema/server.ts';
-import { createReadiness, NEED_NATS, problemsOf, type Readiness, readinessChecks } from './server/health.ts';
+import {
+  createReadiness,
+  healthOf,
+  NEED_NATS,
+  problemsOf,
+  type ReadinessCheck,
+  readinessChecks,
+} from './server/health.ts';
 import { HttpServer } from './server/http.ts';
+import { findProcesses, type ProcessReport, parseReport, reportProcess } from './server/processes.ts';
 import { createServices, type OnStop, type Services } from './services.ts';
 import { type Job, StartUp } from './start-up.ts';
 import { type RunningTracing, startTracing } from './tracing/start.ts';
@@ -95,7 +104,10 @@ async function startServers(
   const pool = workers && new WorkerPool({ ...workers, infrastructure, log, writeLines: writeLog });
   const jobs = [...createJobs(main, services), ...(pool === undefined ? [] : [pool])];
   const startUp = createStartUp(config, services, jobs);
-  const server = createHttpServer(config, services, { adminApiKeys, startProblems: () => startUp.problems, pool });
+  const checks = readinessChecks({ ...services, startProblems: () => startUp.problems, workers: pool });
+  const rollCall = createRollCall(config, services, { checks, shownRoles: main.roles });
+  onStop(() => rollCall.stop());
+  const server = createHttpServer(config, services, { adminApiKeys, checks, rollCall, pool });
   onStop(async () => {
     // Work that waits longer for a server that hangs is as safe as after a kill: it is redelivered.
     await atMost(WORK_STOPS_WITHIN_MS, Promise.all([startUp.stop(), server.stop()]));
@@ -110,6 +122,25 @@ function createStartUp({ roles, retention }: Config, services: Services, jobs: r
   return new StartUp(services, { jobs, retentionDays: retention.days, needsNats });
 }
 
+type RollCallDeps = {
+  readonly checks: readonly ReadinessCheck[];
+  /** Number of the worker process. */
+  readonly worker?: number;
+  /** The roles that the process has itself, without those of its workers. */
+  readonly shownRoles: Config['roles'];
+};
+
+/** For every process: it answers the questions of the others. To be created before the client of NATS is started. */
+export function createRollCall(
+  { roles }: Pick<Config, 'roles'>,
+  { bus, log, metrics }: Pick<Services, 'bus' | 'log' | 'metrics'>,
+  { checks, worker, shownRoles }: RollCallDeps,
+): RollCall<ProcessReport> {
+  const checkReadiness = createReadiness(roles, checks, REPORT_MS);
+  const report = () => reportProcess({ roles: shownRoles, worker, metrics, checkReadiness });
+  return new RollCall({ nats: bus, log, report, parse: parseReport });
+}
+
 /** A worker process: the jobs of its roles, without HTTP. */
 export type WorkerApp = Pick<App, 'ready' | 'stop'> & {
   readonly metrics: Registry;
@@ -118,21 +149,25 @@ export type WorkerApp = Pick<App, 'ready' | 'stop'> & {
 };
 
 type WorkerAppOptions = {
+  /** Number of the worker process. */
+  readonly number: number;
   readonly infrastructure: Infrastructure;
   readonly log: Logger;
   readonly tracing: RunningTracing | undefined;
 };
 
 /** Starts the jobs in a worker process, on the servers that the main process has. */
-export function startWorkerApp(config: Config, { infrastructure, log, tracing }: WorkerAppOptions): WorkerApp {
+export function startWorkerApp(config: Config, { number, infrastructure, log, tracing }: WorkerAppOptions): WorkerApp {
   const stops: (() => Promise<void>)[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
   if (tracing !== undefined) onStop(() => tracing.stop());
   const services = createServices(config, { infrastructure, log, onStop, isWorker: true, tracing });
   const startUp = createStartUp(config, services, createJobs(config, services));
-  onStop(() => atMost(WORK_STOPS_WITHIN_MS, startUp.stop()));
   const checks = readinessChecks({ ...services, startProblems: () => startUp.problems });
   const checkReadiness = createReadiness(config.roles, checks);
+  const rollCall = createRollCall(config, services, { checks, worker: number, shownRoles: config.roles });
+  onStop(() => rollCall.stop());
+  onStop(() => atMost(WORK_STOPS_WITHIN_MS, startUp.stop()));
   let stopped: Promise<void> | undefined;
   return {
     ready: startUp.begin(),
@@ -144,10 +179,11 @@ export function startWorkerApp(config: Config, { infrastructure, log, tracing }:
 
 type HttpDeps = {
   readonly adminApiKeys: readonly string[];
-  /** The worker processes, whose health and metrics this process shows. */
+  /** The worker processes, whose metrics this process shows. */
   readonly pool?: WorkerPool | undefined;
-  /** For GET /health/ready: the conditions that the start of this process still waits for. */
-  readonly startProblems: () => readonly string[];
+  /** For GET /health/ready. */
+  readonly checks: readonly ReadinessCheck[];
+  readonly rollCall: RollCall<ProcessReport>;
   /** Idle time after which a connection is closed, in milliseconds. */
   readonly idleTimeoutMs?: number;
 };
@@ -156,10 +192,9 @@ type HttpDeps = {
 export function createHttpServer(
   config: HttpConfig,
   services: Services,
-  { adminApiKeys, startProblems, pool, idleTimeoutMs }: HttpDeps,
+  { adminApiKeys, checks, rollCall, pool, idleTimeoutMs }: HttpDeps,
 ): HttpServer {
   const { databaseUrls, database, secretBox, bus, deliveries, feed, schemaThread, log, metrics, tracing } = services;
-  const checks = readinessChecks({ database, bus, deliveries, startProblems, workers: pool });
   const checkReadiness = createReadiness(config.roles, checks);
   const createApi = () => {
     const databaseUrl = databaseUrls.directUrl;
@@ -181,7 +216,11 @@ export function createHttpServer(
         changes: new ChangeFeeds({ database, reads, log }),
         publishEvents: createPublishEvents({ database, deliveries, schemaThread, log, metrics, tracing }),
         replayFeed: new ReplayFeed(database, log),
-        server: describeServer(config, checkReadiness),
+        server: {
+          ...describeServer(config),
+          checkHealth: async () => healthOf(await checkReadiness()),
+          findProcesses: () => findProcesses({ rollCall, now: () => database.clock.now() }),
+        },
       },
     };
   };
@@ -198,24 +237,19 @@ export function createHttpServer(
   });
 }
 
-/** The answer to the query `server`. */
-function describeServer(
-  { retention, retryScheduleMs, api, publicUrl }: Pick<Config, 'retention' | 'retryScheduleMs' | 'api' | 'publicUrl'>,
-  checkReadiness: () => Promise<Readiness>,
-): ServerInfo {
+/** The facts in the answer to the query `server`. */
+function describeServer({
+  retention,
+  retryScheduleMs,
+  api,
+  publicUrl,
+}: HttpConfig): Omit<ServerInfo, 'checkHealth' | 'findProcesses'> {
   return {
     version: VERSION,
     retentionDays: retention.days,
     retryScheduleMs,
     operationsPerSecond: api.rateLimit,
     publicUrl,
-    checkHealth: async () => {
-      const { ready, answer } = await checkReadiness();
-      const parts = Object.entries(answer).flatMap(([name, part]) =>
-        typeof part === 'string' ? [] : [{ name, ...part }],
-      );
-      return { isReady: ready, parts };
-    },
   };
 }
 

@@ -1,3 +1,8 @@
+/** Whether the value is a JSON object: not an array, not null. */
+export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
 /**
  * Returns the nesting depth of the arrays and objects in a JSON text; stops counting beyond `max`. Takes a few
  * milliseconds per megabyte. A regular expression that matches every bracket took up to 0.5 s.

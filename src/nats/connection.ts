@@ -51,7 +51,7 @@ type StreamsChecked = {
 };
 
 /** Kinds of messages that processes of an installation send each other. */
-type SealedKind = 'deliveries' | 'log' | 'senders' | 'readers';
+type SealedKind = 'deliveries' | 'log' | 'senders' | 'readers' | 'processes';
 
 /** The client is not connected, so the request was not sent. */
 export class NotConnectedError extends Error {
@@ -82,7 +82,7 @@ const USUAL_PAYLOAD_BYTES = 1024 * 1024;
 export class NatsClient {
   readonly names: NatsNames;
   /** Messages on our subjects that no process with our key has sealed, since the start. */
-  readonly forged: Record<SealedKind, number> = { deliveries: 0, log: 0, senders: 0, readers: 0 };
+  readonly forged: Record<SealedKind, number> = { deliveries: 0, log: 0, senders: 0, readers: 0, processes: 0 };
   readonly #options: NatsClientOptions;
   readonly #link: NatsLink;
   readonly #streams: StreamReconciler;

@@ -25,7 +25,7 @@ export function watchConnection(metrics: Registry, bus: Pick<NatsClient, 'connec
     registers: [metrics],
     name: 'webhooks_nats_forged_messages_total',
     labelNames: ['kind'],
-    help: 'Messages that were dropped because none of our processes had made them: in DELIVERIES, or announcements of attempts, senders or readers',
+    help: 'Messages that were dropped because none of our processes had made them: in DELIVERIES, or announcements of attempts, senders or readers, or reports of processes',
     collect() {
       this.reset();
       for (const [kind, count] of Object.entries(bus.forged)) this.inc({ kind }, count);

@@ -17,6 +17,8 @@ export type NatsNames = {
   readonly sendersSubject: string;
   /** Processes with readers of the live log say so here. */
   readonly readersSubject: string;
+  /** Processes ask each other for reports here, and answer. */
+  readonly processesSubject: (token: string) => string;
   readonly eventSubject: (tenant: string, type: string) => string;
   readonly deliverySubject: (subscriptionId: string) => string;
   readonly logSubject: (tenant: string) => string;
@@ -28,7 +30,7 @@ type StreamNames = { readonly stream: string; readonly consumer: string; readonl
 
 const MAX_PREFIX_LENGTH = 32;
 /** A stream of this prefix's subjects would take messages of an installation without a prefix. */
-const OWN_TOKENS = ['events', 'deliveries', 'log', 'senders', 'readers'];
+const OWN_TOKENS = ['events', 'deliveries', 'log', 'senders', 'readers', 'processes'];
 
 /** Why the text cannot be a NATS_PREFIX; undefined if it can. Inboxes begin with an underscore, so no prefix does. */
 export function problemOfPrefix(text: string): string | undefined {
@@ -51,6 +53,7 @@ export function natsNames(prefix = ''): NatsNames {
     allLogSubjects: `${root}log.*`,
     sendersSubject: `${root}senders`,
     readersSubject: `${root}readers`,
+    processesSubject: (token) => `${root}processes.${token}`,
     eventSubject: (tenant, type) => `${eventRoot}${tenant}.${type}`,
     deliverySubject: (subscriptionId) => `${root}deliveries.${subscriptionId}`,
     logSubject: (tenant) => `${root}log.${tenant}`,

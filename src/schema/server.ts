@@ -14,9 +14,11 @@ export type ServerInfo = {
   readonly publicUrl?: string | undefined;
   /** The same answer as GET /health/ready, within 2 s. */
   readonly checkHealth: () => Promise<ServerHealth>;
+  /** The processes of the installation, asked over NATS, within about a second. Never more than 256. */
+  readonly findProcesses: () => Promise<ServerProcesses>;
 };
 
-type HealthPart = {
+export type HealthPart = {
   readonly name: string;
   readonly ok: boolean;
   readonly message?: string;
@@ -24,7 +26,29 @@ type HealthPart = {
   readonly needed?: false;
 };
 
-type ServerHealth = { readonly isReady: boolean; readonly parts: readonly HealthPart[] };
+export type ServerHealth = { readonly isReady: boolean; readonly parts: readonly HealthPart[] };
+
+export type ServerProcesses = {
+  /** For people; without names of hosts or users. */
+  readonly problem?: string | undefined;
+  readonly nodes: readonly ServerProcess[];
+};
+
+export type ServerProcess = {
+  readonly id: string;
+  readonly hostname: string;
+  readonly pid: number;
+  readonly worker?: number | undefined;
+  readonly roles: readonly string[];
+  readonly version: string;
+  readonly nodeVersion: string;
+  readonly startedAt: Date;
+  readonly answeredAt: Date;
+  /** Undefined if the process did not answer this time. */
+  readonly health?: ServerHealth | undefined;
+  readonly memoryBytes: number;
+  readonly attemptsInFlight?: number | undefined;
+};
 
 const HealthPartType = builder.objectRef<HealthPart>('ServerHealthPart').implement({
   description: 'The state of one dependency of the process.',
@@ -46,13 +70,64 @@ const HealthPartType = builder.objectRef<HealthPart>('ServerHealthPart').impleme
 });
 
 const HealthType = builder.objectRef<ServerHealth>('ServerHealth').implement({
-  description: 'The state of the process that answers, as in `GET /health/ready`.',
+  description: 'The state of a process, as in `GET /health/ready`.',
   fields: (t) => ({
     isReady: t.exposeBoolean('isReady', { description: 'Whether every needed dependency works.' }),
     parts: t.field({
       type: [HealthPartType],
       description: 'The dependencies, each with its state.',
       resolve: ({ parts }) => [...parts],
+    }),
+  }),
+});
+
+const ProcessType = builder.objectRef<ServerProcess>('ServerProcess').implement({
+  description: 'A process of the installation: a program that was started, or one of its worker processes.',
+  fields: (t) => ({
+    id: t.exposeID('id', { description: 'An id that the process chose when it started.' }),
+    hostname: t.exposeString('hostname', { description: 'The name of its machine or container, as in its log.' }),
+    pid: t.exposeInt('pid', { description: 'Its process id, as in its log.' }),
+    worker: t.exposeInt('worker', {
+      nullable: true,
+      description: 'The number of a worker process, as in its log; null in other processes.',
+    }),
+    roles: t.stringList({
+      description: 'Its roles, as in `ROLES`. The roles of its workers are not among them.',
+      resolve: ({ roles }) => [...roles],
+    }),
+    version: t.exposeString('version', { description: 'The version of the program.' }),
+    nodeVersion: t.exposeString('nodeVersion', { description: 'The version of Node.js.' }),
+    startedAt: t.expose('startedAt', { type: 'DateTime', description: 'The time of its start.' }),
+    answeredAt: t.expose('answeredAt', {
+      type: 'DateTime',
+      description: 'The time of its last answer, which the other fields are from.',
+    }),
+    health: t.expose('health', {
+      type: HealthType,
+      nullable: true,
+      description: 'Its state; null if it did not answer this time.',
+    }),
+    memoryBytes: t.exposeFloat('memoryBytes', { description: 'The memory that it uses (RSS), in bytes.' }),
+    attemptsInFlight: t.exposeInt('attemptsInFlight', {
+      nullable: true,
+      description: 'The number of attempts that it is making; null without the role `sender`.',
+    }),
+  }),
+});
+
+const ProcessesType = builder.objectRef<ServerProcesses>('ServerProcesses').implement({
+  description: 'The processes of the installation, on all machines.',
+  fields: (t) => ({
+    problem: t.exposeString('problem', {
+      nullable: true,
+      description: 'The reason why processes can be missing, for people: NATS is unavailable. Null if there is none.',
+    }),
+    nodes: t.field({
+      type: [ProcessType],
+      complexity: { field: 1, multiplier: 20 },
+      description:
+        'The processes by host name and process id, at most 256. One that does not answer any longer, and did not stop in order, remains for 5 minutes.',
+      resolve: ({ nodes }) => [...nodes],
     }),
   }),
 });
@@ -94,6 +169,14 @@ const ServerType = builder.objectRef<ServerInfo>('Server').implement({
       nullable: true,
       description: 'The state of the process that answers; null without the scope ADMIN.',
       resolve: ({ checkHealth }, _args, { viewer }) => (viewer.scope === 'ADMIN' ? checkHealth() : null),
+    }),
+    processes: t.field({
+      type: ProcessesType,
+      nullable: true,
+      complexity: 500,
+      description:
+        'The processes of the installation. The one that answers asks the others over NATS, which takes up to a second. Null without the scope ADMIN.',
+      resolve: ({ findProcesses }, _args, { viewer }) => (viewer.scope === 'ADMIN' ? findProcesses() : null),
     }),
   }),
 });

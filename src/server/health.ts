@@ -4,6 +4,7 @@ import { cachedRead } from '../lib/cached-read.ts';
 import { VERSION } from '../lib/version.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import type { Database } from '../postgres/client.ts';
+import type { ServerHealth } from '../schema/server.ts';
 
 /** A dependency of the process. */
 export type ReadinessCheck = {
@@ -96,14 +97,18 @@ function createDatabaseCheck({ pool, renewConnections }: HealthServices['databas
 }
 
 /**
- * Whether a process with these roles can work right now; answers within 2 s. The endpoint is public, so requests that arrive
- * while a check runs share its result.
+ * Whether a process with these roles can work right now; answers within `waitMs`, after which a check has failed. The endpoint
+ * is public, so requests that arrive while a check runs share its result.
  */
-export function createReadiness(roles: ReadonlySet<Role>, checks: readonly ReadinessCheck[]): () => Promise<Readiness> {
+export function createReadiness(
+  roles: ReadonlySet<Role>,
+  checks: readonly ReadinessCheck[],
+  waitMs: number = TIMEOUT_MS,
+): () => Promise<Readiness> {
   const parts = checks.map(({ part, title, neededBy, findProblems, findWarnings = () => [] }) => ({
     part,
     needed: neededBy.some((role) => roles.has(role)),
-    findProblems: cachedRead(async () => findProblems(), { waitMs: TIMEOUT_MS, freshMs: 0, staleMs: 0 }),
+    findProblems: cachedRead(async () => findProblems(), { waitMs, freshMs: 0, staleMs: 0 }),
     findWarnings,
     silent: [`${title} does not answer`],
   }));
@@ -119,6 +124,12 @@ export function createReadiness(roles: ReadonlySet<Role>, checks: readonly Readi
       answer: { version: VERSION, ...Object.fromEntries(found.map((one) => [one.part, describe(one)])) },
     };
   };
+}
+
+/** The same state as a value of the GraphQL API. */
+export function healthOf({ ready, answer }: Readiness): ServerHealth {
+  const parts = Object.entries(answer).flatMap(([name, part]) => (typeof part === 'string' ? [] : [{ name, ...part }]));
+  return { isReady: ready, parts };
 }
 
 /** The problems of the parts that the process needs. */

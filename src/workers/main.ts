@@ -33,7 +33,7 @@ process.on('message', (message: ToWorker) => {
 async function run({ number, config, infrastructure }: StartMessage): Promise<void> {
   const { log } = createLog({ level: config.logLevel, roles: config.roles, worker: number });
   const tracing = await startTracing(config.tracing, log);
-  const { ready, stop: stopApp } = (app = startWorkerApp(config, { infrastructure, log, tracing }));
+  const { ready, stop: stopApp } = (app = startWorkerApp(config, { number, infrastructure, log, tracing }));
   const stopped = new Promise<void>((resolve) => whenAborted(stopping.signal, resolve));
   let exitCode = 0;
   try {

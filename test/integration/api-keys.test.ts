@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
+import process from 'node:process';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
@@ -53,6 +55,22 @@ test('viewer and server tell a client about its credential and the program', asy
       },
     },
   });
+});
+
+test('operators see the processes of the installation, and tenants do not', async () => {
+  const query = `{ server { processes { problem nodes { id hostname pid worker roles version nodeVersion startedAt
+    answeredAt memoryBytes attemptsInFlight health { isReady parts { name isOk warnings } } } } } }`;
+  const { key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
+  expect(await ask(app.url, { credentials: key, query })).toMatchObject({ data: { server: { processes: null } } });
+  const { processes } = (
+    await app.graphql<{ server: { processes: { problem: null; nodes: { id: string }[] } } }>(query)
+  ).server;
+  const node = {
+    ...{ hostname: hostname(), pid: process.pid, worker: null, roles: ['api'], nodeVersion: process.versions.node },
+    ...{ attemptsInFlight: null, health: { isReady: true } },
+  };
+  expect(processes).toMatchObject({ problem: null, nodes: [node, node] });
+  expect(new Set(processes.nodes.map(({ id }) => id)).size).toBe(2);
 });
 
 /** Everything in an answer that is not another with each request. */

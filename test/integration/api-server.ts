@@ -1,7 +1,8 @@
 import { SignJWT } from 'jose';
 import { Registry } from 'prom-client';
-import { createHttpServer } from '../../src/app.ts';
+import { createHttpServer, createRollCall } from '../../src/app.ts';
 import type { Config } from '../../src/config/config.ts';
+import { readinessChecks } from '../../src/server/health.ts';
 import type { HttpServer } from '../../src/server/http.ts';
 import { ADMIN_KEY, type Api, SETTINGS } from './graphql-api.ts';
 
@@ -48,9 +49,11 @@ export function createApiServer(
     log,
     metrics: new Registry(),
   };
+  const checks = readinessChecks({ ...services, startProblems: () => [] });
   return createHttpServer(config, services, {
     adminApiKeys: [ADMIN_KEY],
-    startProblems: () => [],
+    checks,
+    rollCall: createRollCall(config, services, { checks, shownRoles: roles }),
     ...(idleTimeoutMs !== undefined && { idleTimeoutMs }),
   });
 }

@@ -94,6 +94,7 @@ export async function startApi(databaseUrl?: string): Promise<Api> {
       retryScheduleMs: [5_000],
       operationsPerSecond: SETTINGS.rateLimit,
       checkHealth: () => Promise.resolve({ isReady: true, parts: [] }),
+      findProcesses: () => Promise.resolve({ nodes: [] }),
     },
   };
   const stopping = new AbortController();

@@ -3,6 +3,7 @@ import { connect, type NatsConnection } from 'nats';
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { NatsClient } from '../../src/nats/connection.ts';
+import { RollCall } from '../../src/nats/roll-call.ts';
 import { type NatsCluster, startNatsCluster } from '../support/nats-cluster.ts';
 import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -20,12 +21,17 @@ afterAll(async () => {
   await cluster.stop();
 });
 
-function startBus(password: string): NatsClient {
+function createBus(password: string, members = cluster.members): NatsClient {
   logged = [];
-  const servers = cluster.members.map(({ port }) => `nats://engine:${password}@127.0.0.1:${port}`);
+  const servers = members.map(({ port }) => `nats://engine:${password}@127.0.0.1:${port}`);
   const bus = new NatsClient({ servers, streams: { replicas: 3 }, seal: TEST_SEAL, log });
-  bus.start();
   cleanUps.push(() => bus.stop());
+  return bus;
+}
+
+function startBus(password: string): NatsClient {
+  const bus = createBus(password);
+  bus.start();
   return bus;
 }
 
@@ -57,6 +63,21 @@ it('NATS_REPLICAS=3 makes streams of three replicas', async () => {
   }
   await connection.close();
   await bus.stop();
+});
+
+it('processes on different servers of the cluster answer a roll call', async () => {
+  const buses = cluster.members.map((member) => createBus('right', [member]));
+  const calls = buses.map(
+    (nats, index) => new RollCall({ nats, log, report: () => Promise.resolve(`process ${index}`), parse: String }),
+  );
+  for (const bus of buses) bus.start();
+  await waitFor(() => buses.every(({ connected }) => connected), { what: 'the connections', timeoutMs: 60_000 });
+  const list = async () => (await calls[0]?.ask())?.entries.map(({ report }) => report).toSorted();
+  await waitFor(async () => (await list())?.length === 3, { what: 'the answers' });
+  expect(await list()).toEqual(['process 0', 'process 1', 'process 2']);
+  await calls[1]?.stop();
+  await waitFor(async () => (await list())?.length === 2, { what: 'the farewell' });
+  for (const bus of buses) await bus.stop();
 });
 
 it('a server that is cut off from the cluster is left for another one', async () => {

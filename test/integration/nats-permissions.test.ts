@@ -101,12 +101,31 @@ it('an attempt is announced to those who watch the log, in every process', async
   expect(await spy.refused()).toEqual([]);
 });
 
+it('the processes of the installation ask each other for their state', async () => {
+  const spy = await logIn('engine');
+  const questions: string[] = [];
+  spy.connection.subscribe('processes.*', { callback: (_, { data }) => void questions.push(data.toString()) });
+  await spy.connection.flush();
+  const { server } = await app.graphql<{ server: unknown }>('{ server { processes { problem nodes { pid } } } }');
+  expect(server).toEqual({ processes: { problem: null, nodes: [{ pid: process.pid }] } });
+  expect(questions).toHaveLength(1);
+  spy.connection.publish('processes.all', '');
+  expect(await spy.refused()).toEqual([]);
+});
+
 it.each<[User, { publish: string[]; subscribe: string[] }]>([
   [
     'orders',
     {
-      publish: ['events.globex.a', 'deliveries.s', 'log.acme', '$JS.API.STREAM.DELETE.EVENTS', '_INBOX_webhooks.a'],
-      subscribe: ['>', 'events.acme.>', 'deliveries.*', 'log.acme', '_INBOX_webhooks.>'],
+      publish: [
+        'events.globex.a',
+        'deliveries.s',
+        'log.acme',
+        'processes.all',
+        '$JS.API.STREAM.DELETE.EVENTS',
+        '_INBOX_webhooks.a',
+      ],
+      subscribe: ['>', 'events.acme.>', 'deliveries.*', 'log.acme', 'processes.*', '_INBOX_webhooks.>'],
     },
   ],
   [

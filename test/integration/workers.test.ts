@@ -69,6 +69,22 @@ async function partsOf(engine: EngineProcess): Promise<Record<string, unknown>> 
   return (await (await fetch(`${engine.url}/health/ready`)).json()) as Record<string, unknown>;
 }
 
+type ListedProcess = {
+  readonly pid: number;
+  readonly worker: number | null;
+  readonly roles: readonly string[];
+  readonly health: { readonly isReady: boolean } | null;
+};
+
+async function processesOf(engine: EngineProcess): Promise<readonly ListedProcess[]> {
+  const query = '{ server { processes { nodes { pid worker roles health { isReady } } } } }';
+  const { server } = await engine.graphql<{ server: { processes: { nodes: ListedProcess[] } } }>(query);
+  return server.processes.nodes;
+}
+
+/** The processes by their numbers; the main process has none. */
+const byWorker = (listed: readonly ListedProcess[]) => listed.toSorted((a, b) => (a.worker ?? 0) - (b.worker ?? 0));
+
 it('two workers deliver; killing one or the main process loses nothing, leaves no orphan, and SIGTERM stops all', async () => {
   const services = await startTestServices();
   cleanUps.push(() => services.stop());
@@ -100,6 +116,15 @@ it('two workers deliver; killing one or the main process loses nothing, leaves n
   expect(attempted.map(({ worker }) => worker).filter((worker) => worker !== 1 && worker !== 2)).toEqual([]);
   expect(attempted).toHaveLength(40);
 
+  const pidOf = workerPids(engine);
+  const health = { isReady: true };
+  const roles = ['dispatcher', 'sender'];
+  expect(byWorker(await processesOf(engine))).toEqual([
+    { pid: expect.any(Number) as unknown, worker: null, roles: ['api'], health },
+    { pid: pidOf.get(1), worker: 1, roles, health },
+    { pid: pidOf.get(2), worker: 2, roles, health },
+  ]);
+
   const slow = await startSlowReceiver();
   await subscribe(engine.graphql, { tenant: 'other', url: slow.url, maxInFlight: 6 });
   published += 60;
@@ -119,6 +144,9 @@ it('two workers deliver; killing one or the main process loses nothing, leaves n
   ]);
   await waitFor(async () => (await partsOf(engine))['workers'], { what: 'the health of the workers' });
   expect(await partsOf(engine)).toMatchObject({ workers: { ok: true } });
+  await waitFor(async () => (await processesOf(engine)).length === 4, { what: 'the restarted worker in the list' });
+  const silent = (await processesOf(engine)).filter((listed) => listed.health === null);
+  expect(silent).toEqual([{ pid: first, worker: number, roles, health: null }]);
   // The sum keeps the attempts that the killed worker had counted at the last scrape.
   expect(await attemptsCounted(engine)).toBeGreaterThanOrEqual(40);
 

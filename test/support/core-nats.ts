@@ -3,8 +3,8 @@ import type { NatsClient, NatsListener } from '../../src/nats/connection.ts';
 import { natsNames } from '../../src/nats/names.ts';
 
 type CoreProcess = {
-  /** The part of a client that a heartbeat uses. */
-  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'open' | 'listen'>;
+  /** The part of a client that a heartbeat or a roll call uses. */
+  readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'open' | 'listen' | 'connected' | 'problems'>;
   /** Opens the connection; to be called once, when the parts of the process are created. */
   readonly open: () => void;
   /** The end of an outage, or of the first check of the streams. */
@@ -12,7 +12,10 @@ type CoreProcess = {
   readonly disconnect: () => void;
 };
 
-type Callback = (error: null, message: { readonly subject: string; readonly data: Buffer }) => void;
+type Subscribing = {
+  readonly callback: (error: null, message: { readonly subject: string; readonly data: Buffer }) => void;
+  readonly max?: number;
+};
 
 /** NATS core in memory: each message goes to all connected processes, the publisher included. Returns how one is added. */
 export function createCoreNats(): () => CoreProcess {
@@ -20,13 +23,26 @@ export function createCoreNats(): () => CoreProcess {
   return () => {
     let isConnected = true;
     const listeners: NatsListener[] = [];
-    const subscribe = (subscribed: string, { callback }: { readonly callback: Callback }) =>
-      void receivers.add((subject, data) => {
-        if (isConnected && subject === subscribed) callback(null, { subject, data });
-      });
+    const subscribe = (subscribed: string, { callback, max = Number.POSITIVE_INFINITY }: Subscribing) => {
+      let count = 0;
+      const receive = (subject: string, data: Buffer) => {
+        if (!isConnected || subject !== subscribed || count >= max) return;
+        count += 1;
+        callback(null, { subject, data });
+      };
+      receivers.add(receive);
+      return { unsubscribe: () => void receivers.delete(receive) };
+    };
+    const connection = { subscribe, isClosed: () => false, isDraining: () => false };
     return {
       nats: {
         names: natsNames(),
+        get connected() {
+          return isConnected;
+        },
+        get problems() {
+          return isConnected ? [] : ['NATS is not connected'];
+        },
         broadcast: (subject, body) => {
           if (isConnected) for (const receive of receivers) receive(subject, Buffer.from(body));
         },
@@ -35,7 +51,7 @@ export function createCoreNats(): () => CoreProcess {
       },
       open: () => {
         // `as`: the part of a connection that it uses.
-        for (const { onOpen } of listeners) onOpen?.({ subscribe } as unknown as NatsConnection);
+        for (const { onOpen } of listeners) onOpen?.(connection as unknown as NatsConnection);
       },
       connect: () => {
         isConnected = true;

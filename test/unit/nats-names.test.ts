@@ -11,6 +11,7 @@ describe('the names in NATS', () => {
     expect(names.eventSubject('acme', 'a.b')).toBe('eu-1.events.acme.a.b');
     expect(names.deliverySubject('s')).toBe('eu-1.deliveries.s');
     expect([names.logSubject('acme'), names.allLogSubjects]).toEqual(['eu-1.log.acme', 'eu-1.log.*']);
+    expect(names.processesSubject('all')).toBe('eu-1.processes.all');
     expect(inboxPrefix).toBe('_INBOX_eu-1_webhooks');
     expect(names.parseEventSubject('eu-1.events.acme.a.b')).toEqual({ tenant: 'acme', type: 'a.b' });
     for (const subject of ['events.acme.a', 'eu-2.events.acme.a', 'eu-1.log.acme', 'eu-1.events'])
@@ -45,6 +46,7 @@ it.each([
   'log',
   'senders',
   'readers',
+  'processes',
   'a/b',
 ])('%j is none', (prefix) => {
   expect(problemOfPrefix(prefix)).toBeDefined();

@@ -307,7 +307,13 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
   ExchangePortalCodePayload: ['session: Session!', 'token: String!'],
   Server: [
     ...['version: String!', 'time: DateTime!', 'retentionDays: Int!', 'retrySchedule: [Float!]!'],
-    ...['limits: ServerLimits!', 'health: ServerHealth'],
+    ...['limits: ServerLimits!', 'health: ServerHealth', 'processes: ServerProcesses'],
+  ],
+  ServerProcesses: ['problem: String', 'nodes: [ServerProcess!]!'],
+  ServerProcess: [
+    ...['id: ID!', 'hostname: String!', 'pid: Int!', 'worker: Int', 'roles: [String!]!', 'version: String!'],
+    ...['nodeVersion: String!', 'startedAt: DateTime!', 'answeredAt: DateTime!', 'health: ServerHealth'],
+    ...['memoryBytes: Float!', 'attemptsInFlight: Int'],
   ],
   ServerLimits: [
     ...['maxEventDataBytes: Int!', 'maxPageSize: Int!', 'maxSubscriptionsPerTenant: Int!', 'operationsPerSecond: Int!'],

@@ -1,4 +1,4 @@
-import { NUMBER_TOO_LARGE } from '../../lib/json.ts';
+import { isObject, NUMBER_TOO_LARGE } from '../../lib/json.ts';
 
 /** `path` leads to the condition: `filter.user.age.$gt`. */
 export type FilterProblem = { readonly path: string; readonly message: string };
@@ -39,11 +39,6 @@ export function validateFilter(filter: unknown): readonly FilterProblem[] {
   const { problems, count } = inspect(filter, path);
   if (count > MAX_CONDITIONS) return [{ path, message: `may have at most ${MAX_CONDITIONS} conditions` }];
   return problems;
-}
-
-/** Whether the value is a JSON object: not an array, not null. */
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /**

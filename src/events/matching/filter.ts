@@ -1,4 +1,5 @@
-import { isObject, type Operator, validateFilter } from './filter-validation.ts';
+import { isObject } from '../../lib/json.ts';
+import { type Operator, validateFilter } from './filter-validation.ts';
 
 /** Whether the value found at a path of an event's data matches a condition; undefined: there is no such member. */
 type Condition = (found: unknown, budget: Budget) => boolean;
