@@ -30,15 +30,18 @@ type NatsClientOptions = {
   readonly log: Logger;
 };
 
-/** A part that follows the state of the connection. */
+/** A part that reacts to changes of the connection. */
 export type NatsListener = {
-  /** On a new connection; subscriptions made on it last through its reconnects. */
+  /** Called with each new connection; subscriptions made on it survive its reconnects. */
   readonly onOpen?: (connection: NatsConnection) => void;
-  /** After each check of the streams. The client counts as connected only when this has resolved. */
+  /**
+   * Called after each check of the streams. The client counts as connected only after the returned promise has
+   * resolved.
+   */
   readonly onStreamsChecked?: (check: StreamsChecked) => Promise<void>;
-  /** When the client becomes connected. */
+  /** Called when the client becomes connected. */
   readonly onReady?: () => void;
-  /** When the connection is lost. */
+  /** Called when the connection is lost. */
   readonly onLost?: () => void;
 };
 
@@ -50,7 +53,7 @@ type StreamsChecked = {
   readonly signal: AbortSignal;
 };
 
-/** Kinds of messages that processes of an installation send each other. */
+/** Kinds of messages that the processes of an installation send each other. */
 type SealedKind = 'deliveries' | 'log' | 'senders' | 'readers' | 'processes';
 
 /** The client is not connected, so the request was not sent. */
@@ -62,26 +65,26 @@ export class NotConnectedError extends Error {
 
 const RETRY_MS = 1_000;
 const LOG_INTERVAL_MS = 30_000;
-/** Time limit of a publish or a request. */
+/** Time limit of a publication or request. */
 const REQUEST_TIMEOUT_MS = 5_000;
 /**
- * How long JetStream may not work on a server before the next one of the cluster is tried: a server that is cut off from
- * the others keeps its connections.
+ * Milliseconds without a working JetStream before the process reconnects to the next server of the cluster: a server
+ * that is cut off from the other servers keeps its client connections.
  */
 const LEAVE_AFTER_MS = 10_000;
 const IDLE_CHECK_MS = 30_000;
 const TIMEOUT: string = ErrorCode.Timeout;
-/** The default max_payload of nats-server, documented as the largest event. */
+/** The default max_payload of nats-server, documented as the size of the largest event. */
 const USUAL_PAYLOAD_BYTES = 1024 * 1024;
 
 /**
- * The process's connection to NATS. It is started once, connects in the background for as long as that takes, and checks
+ * The process's connection to NATS. After its start it connects in the background, however long that takes, and checks
  * its streams after each connect and every 30 s. While NATS is unavailable, publishing rejects within 5 s and consuming
  * pauses.
  */
 export class NatsClient {
   readonly names: NatsNames;
-  /** Messages on our subjects that no process with our key has sealed, since the start. */
+  /** Number of received messages since the start that were not sealed with this installation's key. */
   readonly forged: Record<SealedKind, number> = { deliveries: 0, log: 0, senders: 0, readers: 0, processes: 0 };
   readonly #options: NatsClientOptions;
   readonly #link: NatsLink;
@@ -92,7 +95,7 @@ export class NatsClient {
   readonly #fullness = seldom(LOG_INTERVAL_MS);
   /** Aborts when the current connection is lost. */
   #period = new AbortController();
-  /** Aborts consuming, which continues through reconnects, when the connection is closed or a stream turns out to be foreign. */
+  /** Aborts consuming when the connection is closed or a stream turns out to be foreign. Reconnects do not abort it. */
   #consuming = new AbortController();
   #warnedOf: string | undefined;
   #fault: string | undefined;
@@ -129,7 +132,7 @@ export class NatsClient {
     });
   }
 
-  /** Whether NATS answers and the streams exist. */
+  /** Whether JetStream answers and the streams exist. */
   get connected(): boolean {
     return this.#connected;
   }
@@ -139,34 +142,34 @@ export class NatsClient {
     return this.#period.signal;
   }
 
-  /** Reasons why NATS cannot be used, in sentences for the log and `/health/ready`; empty if it can. */
+  /** Reasons why NATS cannot be used, as sentences for the log and `/health/ready`; empty if it can be used. */
   get problems(): readonly string[] {
     const fault = this.#link.fault ?? this.#fault;
     if (fault !== undefined) return [`NATS cannot be used: ${fault}`];
     return this.#connected ? [] : ['NATS is not connected'];
   }
 
-  /** Conditions that an operator should know of although NATS can be used: streams that are nearly full. */
+  /** Conditions that need an operator's attention although NATS can be used: streams that are nearly full. */
   get warnings(): readonly string[] {
     return this.#connected ? (this.#check?.warnings ?? []) : [];
   }
 
-  /** Whether EVENTS has so little room left that publishers may be refused soon. */
+  /** Whether EVENTS is nearly full, so that it may soon reject publications. */
   get eventsNearlyFull(): boolean {
     return this.#check?.nearlyFull.has(this.names.events.stream) === true;
   }
 
-  /** The server's limit of a message; 0 before the first connection. */
+  /** The server's maximum message size in bytes; 0 before the first connection. */
   get maxPayloadBytes(): number {
     return this.#connection?.info?.max_payload ?? 0;
   }
 
-  /** The limit of DELIVERIES; infinite if it has none, or before the first check. */
+  /** The max_bytes of DELIVERIES; infinite if it has no limit, or before the first check. */
   get deliveriesMaxBytes(): number {
     return this.#check?.deliveriesMaxBytes ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Calls the listener from now on. To be called before the start, so that it misses nothing. */
+  /** Registers a listener. Call this before start(), so that the listener receives every call. */
   listen(listener: NatsListener): void {
     this.#listeners.push(listener);
   }
@@ -180,8 +183,9 @@ export class NatsClient {
   }
 
   /**
-   * Seals the body and publishes it to JetStream. Resolves when it is stored. Rejects with a NotConnectedError at once
-   * without a connection, and with a NoAnswerError, though it may be stored, if there is no answer within 5 s.
+   * Seals the body and publishes it to JetStream. Resolves when it is stored. Without a connection, rejects at once
+   * with a NotConnectedError. If there is no answer within 5 s, rejects with a NoAnswerError; the message may be
+   * stored.
    */
   async publish(subject: string, body: Uint8Array, { msgID }: { readonly msgID: string }): Promise<void> {
     // A disconnected client accepts messages and drops them.
@@ -200,7 +204,10 @@ export class NatsClient {
     if (this.#connected) this.#connection?.publish(subject, this.#options.seal.seal(subject, body));
   }
 
-  /** The body of a sealed message; undefined, counted and logged, if no process with our key has sealed it. */
+  /**
+   * Returns the body of a sealed message. If the message was not sealed with this installation's key, counts and logs
+   * it, and returns undefined.
+   */
   open(kind: SealedKind, { subject, data }: Pick<JsMsg, 'subject' | 'data'>): Buffer | undefined {
     const body = this.#options.seal.open(subject, data);
     if (body === undefined) {
@@ -210,13 +217,16 @@ export class NatsClient {
     return body;
   }
 
-  /** Sends a request to JetStream. Rejects without an answer within 5 s, at once without a connection. */
+  /** Sends a request to JetStream. Rejects without an answer within 5 s, and at once without a connection. */
   async withJetStreamManager<T>(ask: (jsm: JetStreamManager) => Promise<T>): Promise<T> {
     if (this.#connection === undefined) throw new NotConnectedError();
     return ask(await managerOf(this.#connection));
   }
 
-  /** Hands over a consumer's messages until the signal aborts, and those that nats-server has sent until then. */
+  /**
+   * Passes a consumer's messages to `onMessage` until the signal aborts, and then those that nats-server had already
+   * sent.
+   */
   async consume(options: ConsumeOptions): Promise<void> {
     const current = () =>
       this.#connected && this.#jetStream !== undefined
@@ -230,7 +240,7 @@ export class NatsClient {
     if (count === undefined) return;
     this.#options.log.error(
       { count, subject },
-      'messages that none of our processes made, with this SECRETS_KEY, were dropped; see who may publish there',
+      'messages were dropped because no process of this installation sealed them (SECRETS_KEY); check who may publish to this subject',
     );
   }
 
@@ -251,7 +261,7 @@ export class NatsClient {
   #begin(connection: NatsConnection): void {
     this.#period.abort();
     this.#period = new AbortController();
-    // Not awaited: it ends by itself when the connection is lost.
+    // Not awaited: it ends when the connection is lost.
     void this.#keepStreams(connection, this.#period.signal);
   }
 
@@ -281,17 +291,17 @@ export class NatsClient {
         this.#fault = error instanceof ForeignStreamError ? error.message : describeSilence(error);
         if (error instanceof ForeignStreamError) this.#consuming.abort();
         if (this.#failures.note() !== undefined) {
-          this.#options.log.error({ reason: this.#fault }, 'JetStream cannot be used; trying again every second');
+          this.#options.log.error({ reason: this.#fault }, 'JetStream cannot be used; retrying every second');
         }
         const leaves = isServerUnavailable(error) && performance.now() - workedAt > LEAVE_AFTER_MS;
-        // The check begins anew with the next server.
+        // The connection to the next server starts a new check.
         if (leaves && (await this.#link.useNextServer(connection))) return;
         await pause(RETRY_MS, signal);
       }
     }
   }
 
-  /** Returns after how many milliseconds to check again. */
+  /** Checks the streams and returns the milliseconds until the next check. */
   async #checkStreams(connection: NatsConnection, signal: AbortSignal): Promise<number> {
     const jsm = await managerOf(connection);
     const canPurge = judgeServerVersion(connection.info?.version) === 'sound';
@@ -322,33 +332,36 @@ export class NatsClient {
     if (judgeServerVersion(version) !== 'sound') {
       log.warn(
         { server: version },
-        'nats-server before 2.12.5 can lose or strand messages when it is killed; they are found again, but later',
+        'nats-server before 2.12.5 can lose or strand messages when it is killed; the engine recovers them, but with a delay',
       );
     }
     if (maxPayload < USUAL_PAYLOAD_BYTES) {
       log.warn(
         { maxPayload },
-        'max_payload of nats-server is below 1 MiB: it refuses larger events that publishers send',
+        'max_payload of nats-server is below 1 MiB: nats-server rejects larger events of publishers',
       );
     }
   }
 }
 
-/** With a full disk, nats-server 2.9 is connected and answers nothing, until it is started again. */
+/** With a full disk, nats-server 2.9 accepts connections but answers no requests until it is restarted. */
 function describeSilence(error: unknown): string {
   const reason = describeRefusal(error);
   const isSilent = error instanceof NatsError && error.code === TIMEOUT;
   return isSilent
-    ? `JetStream does not answer (${reason}): see the log of nats-server, and whether its disk is full`
+    ? `JetStream does not answer (${reason}): check the log of nats-server, and whether its disk is full`
     : reason;
 }
 
-/** Without the request for account info, which our user may not be permitted to send. */
+/** Skips the request for account info, which the NATS user may not be permitted to send. */
 function managerOf(connection: NatsConnection): Promise<JetStreamManager> {
   return connection.jetstreamManager({ timeout: REQUEST_TIMEOUT_MS, checkAPI: false });
 }
 
-/** A message of a stream, not acknowledged yet. Acks sent while disconnected are lost; the message is then redelivered. */
+/**
+ * A message of a stream that is not acknowledged yet. Acks sent while disconnected are lost; the message is then
+ * redelivered.
+ */
 export type JetStreamMessage = Pick<
   JsMsg,
   'subject' | 'headers' | 'data' | 'seq' | 'info' | 'redelivered' | 'ack' | 'nak' | 'working' | 'term'

@@ -6,38 +6,41 @@ import type { Durable } from './streams.ts';
 
 export type ConsumeOptions = {
   readonly durable: Durable;
-  /** At most so many messages are asked for ahead of being handled. */
+  /** Maximum number of messages requested ahead of `onMessage`. */
   readonly maxMessages: number;
-  /** Called one message at a time; the next one waits until it has settled. Must not throw. */
+  /** Called with one message at a time; the next message waits until the call has settled. Must not throw. */
   readonly onMessage: (message: JsMsg) => Promise<void> | void;
   readonly signal: AbortSignal;
 };
 
 export type ConsumeSource = {
-  /** Undefined while NATS is unavailable. Once the signal aborts, no further message is handed over. */
+  /** Undefined while NATS is unavailable. Once its signal aborts, no further message is passed on. */
   readonly current: () => { readonly jetStream: JetStreamClient; readonly signal: AbortSignal } | undefined;
   readonly names: NatsNames;
   readonly log: Logger;
-  /** How long nothing may come before JetStream is asked whether something should have. */
+  /** Milliseconds without a message after which JetStream is asked whether messages are pending. */
   readonly quietMs: number;
 };
 
 const RETRY_MS = 1_000;
-/** After which a pull request ends and is repeated. A client that vanished is sent messages until then. */
+/**
+ * Milliseconds after which a pull request ends and is repeated. Until then, nats-server keeps sending messages to a
+ * client that has vanished.
+ */
 const EXPIRES_MS = 10_000;
 /**
- * The client repeats its request when two heartbeats are missing. Servers before 2.10 end a request without a status if a
- * message arrives in the moment in which it expires: then nothing is delivered until that repetition. It also bounds how
- * long a deleted and re-created consumer goes unnoticed.
+ * Milliseconds. The client repeats its request when two heartbeats are missing. Servers before 2.10 end a request
+ * without a status if a message arrives at the moment it expires; then nothing is delivered until the client repeats
+ * the request. This interval also bounds how long a deleted and re-created consumer goes unnoticed.
  */
 const HEARTBEAT_MS = 1_000;
 
-/** Limit of the wait for messages that nats-server sends before it has processed the end of the subscription. */
+/** Milliseconds. Maximum wait for messages that nats-server sends before it processes the end of the subscription. */
 const DRAIN_MS = 1_000;
 
 /**
- * Hands over a consumer's messages until the signal aborts. Messages that nats-server has sent until then are still
- * handed over, so that they can be returned at once.
+ * Passes a consumer's messages to `onMessage` until the signal aborts. Messages that nats-server has sent until then
+ * are still passed on, so that the caller can return them at once.
  */
 export async function consume(source: ConsumeSource, options: ConsumeOptions): Promise<void> {
   const { signal, durable } = options;
@@ -49,7 +52,7 @@ export async function consume(source: ConsumeSource, options: ConsumeOptions): P
       const found = await current.jetStream.consumers.get(stream, consumer);
       await consumeOnce(found, { ...source, ...options, lost: current.signal });
     } catch (error) {
-      source.log.debug({ err: error, consumer: durable }, 'not consuming');
+      source.log.debug({ err: error, consumer: durable }, 'consuming stopped; retrying');
     }
     await pause(RETRY_MS, signal);
   }
@@ -71,7 +74,7 @@ async function consumeOnce(consumer: Consumer, options: Consuming): Promise<void
   const watchdog = watch({ consumer, messages }, options);
   try {
     for await (const message of messages) {
-      // Its ack would be lost as well: it is redelivered.
+      // Its ack would be lost, too; JetStream redelivers the message.
       if (lost.aborted) break;
       watchdog.busy();
       await onMessage(message);
@@ -84,13 +87,13 @@ async function consumeOnce(consumer: Consumer, options: Consuming): Promise<void
 }
 
 /**
- * Ends the subscription when the messages on their way have arrived. `ConsumerMessages.stop()` drops them, and JetStream
- * redelivers dropped messages only after the ack wait. Its subscription is missing in the types of the client.
+ * Ends the subscription after the messages in transit have arrived. `ConsumerMessages.stop()` would drop them, and
+ * JetStream redelivers dropped messages only after the ack wait. The client's types lack the field `sub`.
  */
 async function drain(messages: ConsumerMessages): Promise<void> {
   // `as`: a field of the only class that implements this type, in the pinned version of the client.
   const { sub } = messages as ConsumerMessages & { readonly sub?: Subscription };
-  // Rejects if the connection is closed: nothing arrives then.
+  // Rejects if the connection is closed; then no message arrives.
   if (sub !== undefined) await atMost(DRAIN_MS, sub.drain()).catch(() => undefined);
   messages.stop();
 }
@@ -98,8 +101,9 @@ async function drain(messages: ConsumerMessages): Promise<void> {
 type Watchdog = { busy(): void; idle(): void; end(): void };
 
 /**
- * The client asks for messages again when heartbeats fail to come, but there are turns of events (a connection lost
- * while it looks for its consumer) after which it does not. So when nothing comes for long, JetStream is asked.
+ * Restarts a stalled subscription. The client repeats its request when heartbeats are missing, except after some
+ * sequences of events (a connection lost during the lookup of the consumer). So after `quietMs` without messages, this
+ * asks JetStream whether messages are pending.
  */
 function watch(
   { consumer, messages }: { readonly consumer: Consumer; readonly messages: ConsumerMessages },
@@ -111,10 +115,13 @@ function watch(
   async function look(): Promise<void> {
     const since = idleSince;
     if (since === undefined || performance.now() - since < quietMs) return;
-    // Without an answer there is nothing to do: a connection that is gone is noticed elsewhere.
+    // Without an answer there is nothing to do: NatsLink detects a lost connection.
     const info = await consumer.info().catch(() => undefined);
     if (info === undefined || !isForgotten(info) || idleSince !== since) return;
-    log.warn({ consumer: durable, pending: info.num_pending }, 'a consumer went quiet; consuming anew');
+    log.warn(
+      { consumer: durable, pending: info.num_pending },
+      'consumer received no messages although it should; consuming again',
+    );
     messages.stop();
   }
 
@@ -131,7 +138,7 @@ function watch(
   };
 }
 
-/** Whether something could have been delivered to who waits, or nobody is known to wait. */
+/** Whether messages are pending that could be delivered, or no client is waiting for messages. */
 function isForgotten({
   num_pending: pending,
   num_ack_pending: unacked,

@@ -2,11 +2,11 @@ import { type JetStreamManager, type MsgRequest, NatsError, type StoredMsg } fro
 
 export type MessagesToErase = {
   readonly stream: string;
-  /** May have wildcards. */
+  /** May contain wildcards. */
   readonly subject: string;
-  /** Only messages behind this one. */
+  /** Only messages after this sequence number are compared. */
   readonly afterSequence: number;
-  /** Compares at most this number of messages. */
+  /** Maximum number of messages to compare. */
   readonly limit: number;
   /** Whether a message is deleted. */
   readonly matches: (message: StoredMsg) => boolean;
@@ -14,20 +14,20 @@ export type MessagesToErase = {
 
 export type ErasedMessages = {
   readonly count: number;
-  /** The last message that was compared. */
+  /** Sequence number of the last message that was compared. */
   readonly lastSequence: number;
-  /** Whether no message of the subject is left behind it. */
+  /** Whether no message of the subject is left after `lastSequence`. */
   readonly isDone: boolean;
 };
 
 /** Error code of JetStream: no message found. */
 const NO_MESSAGE = 10037;
-/** Deletions at the same time. */
+/** Maximum concurrent deletions. */
 const IN_FLIGHT = 64;
 
 /**
- * Deletes messages of a subject one by one, and has nats-server overwrite their bytes on its disk, which a purge does not.
- * A purge also makes consumers of nats-server before 2.10.11 forget messages that they have given out.
+ * Deletes messages of a subject one by one. nats-server overwrites their bytes on its disk, which a purge does not do.
+ * Before 2.10.11, a purge also makes consumers forget unacknowledged messages.
  */
 export async function eraseMessages(jsm: JetStreamManager, request: MessagesToErase): Promise<ErasedMessages> {
   const { stream, subject, limit, matches } = request;
@@ -52,7 +52,7 @@ export async function eraseMessages(jsm: JetStreamManager, request: MessagesToEr
   return { count, lastSequence, isDone: false };
 }
 
-/** The sequence in front of the first message of the stream that was stored at this time (since 1970) or later. */
+/** Returns the sequence number before the first message of the stream that was stored at `timeMs` (since 1970) or later. */
 export async function sequenceBefore(
   jsm: JetStreamManager,
   { stream, timeMs }: { readonly stream: string; readonly timeMs: number },
@@ -60,7 +60,7 @@ export async function sequenceBefore(
   const { state } = await jsm.streams.info(stream);
   let low = state.first_seq;
   let high = state.last_seq + 1;
-  // The first message in [low, high] of that time or later; messages between may have been deleted.
+  // Binary search for the first message in [low, high] of that time or later; messages in between may be deleted.
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     const message = await nextMessage(jsm, { stream, subject: '>', from: middle });
@@ -74,7 +74,7 @@ async function nextMessage(
   jsm: JetStreamManager,
   { stream, subject, from }: { readonly stream: string; readonly subject: string; readonly from: number },
 ): Promise<StoredMsg | undefined> {
-  // `as`: the server knows this request since 2.9, and the client's type lacks it.
+  // `as`: the server supports this request since 2.9; the client's type lacks it.
   const request = { seq: from, next_by_subj: subject } as unknown as MsgRequest;
   try {
     return await jsm.streams.getMessage(stream, request);
@@ -91,7 +91,7 @@ async function erase(
   try {
     await jsm.streams.deleteMessage(stream, sequence, true);
   } catch (error) {
-    // A message that was acknowledged or expired meanwhile is gone.
+    // Ignored: the message was acknowledged or has expired in the meantime.
     if (!(error instanceof NatsError && error.api_error !== undefined && isGone(error.api_error))) throw error;
   }
 }

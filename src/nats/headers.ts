@@ -1,19 +1,20 @@
 import type { MsgHdrs, StoredMsg } from 'nats';
 
 /**
- * Maximum bytes of a message's headers. The client compares each name with all before it: 8 KiB of short names take it
- * 25 ms, 1 MiB minutes.
+ * Maximum bytes of a message's headers. The client compares each header name with all names before it: 8 KiB of short
+ * names take 25 ms, 1 MiB takes minutes.
  */
 export const MAX_HEADER_BYTES = 8_192;
 
 export class HeadersTooLargeError extends Error {}
 
-/** A message as the client hands it over: it decodes the headers when they are first read. */
+/** A message from the client, which decodes the headers when they are first read. */
 type ConsumedMessage = { readonly headers?: MsgHdrs | undefined };
 
-// The client's types tell no size of the headers, so both functions read fields of its own. Tests notice if it renames them.
+// The client's types do not expose the size of the headers, so both functions read private fields. Tests fail if the
+// client renames them.
 
-/** The headers of a message. Throws a HeadersTooLargeError instead of decoding too many. */
+/** Returns the headers of a message. Throws a HeadersTooLargeError, without decoding them, if they are too large. */
 export function headersOf(message: ConsumedMessage): MsgHdrs | undefined {
   // `as`: see above.
   const { msg } = message as { readonly msg?: { readonly _msg?: { readonly hdr?: number } } };
@@ -21,7 +22,7 @@ export function headersOf(message: ConsumedMessage): MsgHdrs | undefined {
   return message.headers;
 }
 
-/** The same of a message that was read from its stream without a consumer. */
+/** Like headersOf, for a message that was read from its stream without a consumer. */
 export function storedHeadersOf(message: StoredMsg): MsgHdrs {
   // `as`: see above.
   const { smr } = message as { readonly smr?: { readonly message?: { readonly hdrs?: string } } };

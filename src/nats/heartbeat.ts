@@ -10,26 +10,26 @@ export type HeartbeatOptions = {
 type HeartbeatRules = {
   /** Each kind has its own subject. */
   readonly kind: 'senders' | 'readers';
-  /** A beat of any process, this one included. */
+  /** Called with each heartbeat of any process, including this one. */
   readonly onBeat: (body: Buffer) => void;
-  /** When NATS becomes available: earlier beats of this process and of others may be lost. */
+  /** Called when NATS becomes available: earlier heartbeats of this and other processes may be lost. */
   readonly onReady: () => void;
 };
 
 const INTERVAL_MS = 2_000;
-/** A process whose last beat is older is forgotten: three intervals, and a moment. */
+/** Milliseconds. A process whose last heartbeat is older is considered gone: three intervals and a tolerance of 1 s. */
 export const FORGET_AFTER_MS = 7_000;
 
 /**
- * Messages over NATS core that tell the processes of an installation, on any machine, which of them are alive: every 2 s
- * from `start` to `stop`, and whenever its owner sends one. Any of them can be lost.
+ * Messages over NATS core from which the processes of an installation, on any machine, learn which of them are alive.
+ * They are sent every 2 s from `start` to `stop`, and at each call of `send`. Any of them can be lost.
  */
 export class Heartbeat {
   readonly #options: HeartbeatOptions & HeartbeatRules;
   readonly #subject: string;
   #timer: NodeJS.Timeout | undefined;
 
-  /** To be created before the client is started. */
+  /** Call this before the client is started. */
   constructor(options: HeartbeatOptions, rules: HeartbeatRules) {
     this.#options = { ...options, ...rules };
     const { sendersSubject, readersSubject } = options.nats.names;

@@ -21,7 +21,7 @@ type NatsLinkOptions = {
   readonly login: Login;
   readonly names: NatsNames;
   readonly log: Logger;
-  /** A new connection: what is subscribed to on it lasts through its reconnects, until the signal aborts. */
+  /** Called with a new connection; subscriptions made on it survive its reconnects, until the signal aborts. */
   readonly onOpen: (connection: NatsConnection, signal: AbortSignal) => void;
   readonly onUp: (connection: NatsConnection) => void;
   readonly onDown: () => void;
@@ -29,15 +29,18 @@ type NatsLinkOptions = {
 };
 
 const RETRY_MS = 1_000;
-/** Between two tries of the client to come back by itself, to whatever server. */
+/** Milliseconds between two reconnect attempts of the client, to any server. */
 const RECONNECT_MS = 250;
-/** After that we take over from the client, which neither says why it is refused nor limits how often it asks. */
-const GIVE_UP_MS = 3_000;
+/**
+ * Milliseconds after which this class replaces the client's reconnecting, which does not report why a server refuses
+ * the connection and does not limit how often it retries.
+ */
+const CLIENT_RECONNECT_MS = 3_000;
 const LOG_INTERVAL_MS = 30_000;
 const DENIED_FOR_MS = 60_000;
 const DRAIN_MS = 1_500;
 const STOP_MS = 1_800;
-/** A server that refuses us will do so the next time. */
+/** Errors of a server that refuses the log-in; it will refuse the next one, too. */
 const REFUSALS = new Set<string>([
   ErrorCode.AuthorizationViolation,
   ErrorCode.AuthenticationExpired,
@@ -45,20 +48,20 @@ const REFUSALS = new Set<string>([
 ]);
 
 /**
- * A connection to NATS for as long as it is wanted. One server is tried each second, whatever their number, and each
- * half minute the log says why there is no connection. Files of the log-in are read again at each connection.
+ * Keeps the process connected to NATS. While there is no connection, it tries one server per second, whatever their
+ * number, and logs the reason every 30 s. Each connection reads the files of the log-in again.
  */
 export class NatsLink {
   readonly #options: NatsLinkOptions;
   readonly #stopping = new AbortController();
-  readonly #complaints = seldom(LOG_INTERVAL_MS);
+  readonly #connectFailures = seldom(LOG_INTERVAL_MS);
   readonly #denials = seldom(LOG_INTERVAL_MS);
-  #fault: string | undefined = 'it has not been connected yet';
+  #fault: string | undefined = 'not connected yet';
   #denied: { readonly text: string; readonly at: number } | undefined;
   /** Servers that the cluster has announced. */
   #learned: readonly string[] = [];
   #isUp = false;
-  /** Since when there has been no connection; undefined while there is one. */
+  /** Milliseconds since 1970 at which the connection was lost; undefined while there is one. */
   #lostAt: number | undefined;
   #running: Promise<void> | undefined;
 
@@ -66,7 +69,7 @@ export class NatsLink {
     this.#options = options;
   }
 
-  /** Why there is no connection, or what it is not allowed to do. */
+  /** Why there is no connection, or which permission is missing. */
   get fault(): string | undefined {
     const denied = this.#denied !== undefined && Date.now() - this.#denied.at < DENIED_FOR_MS;
     return this.#fault ?? (denied ? this.#denied?.text : undefined);
@@ -78,11 +81,11 @@ export class NatsLink {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    // A server that hangs in the middle of a login is not waited for; a connection that comes after all is closed.
+    // A server that stalls during the log-in is not waited for; if the connection succeeds later, it is closed.
     await atMost(STOP_MS, this.#running ?? Promise.resolve());
   }
 
-  /** Leaves the server of this connection for the next one; false if there is no other. */
+  /** Reconnects to the next server; returns false if there is no other. */
   async useNextServer(connection: NatsConnection): Promise<boolean> {
     const { login, log } = this.#options;
     if (new Set([...hostsOf(login), ...this.#learned]).size < 2 || connection.isClosed()) return false;
@@ -104,8 +107,8 @@ export class NatsLink {
       } catch (error) {
         this.#fault = describeRefusal(error);
         const facts = { reason: this.#fault, server: servers[0] };
-        if (this.#complaints.note() !== undefined) {
-          log.error(facts, 'NATS cannot be reached; trying one server each second');
+        if (this.#connectFailures.note() !== undefined) {
+          log.error(facts, 'NATS is unavailable; trying one server per second');
         }
       }
       await pause(RETRY_MS, signal);
@@ -113,8 +116,8 @@ export class NatsLink {
   }
 
   /**
-   * Whether this server takes us. Asked with a connection of its own because the client, connecting for the first time,
-   * goes through what a cluster says of its servers without end and without pause when all of them refuse.
+   * Throws if this server refuses the log-in or is too old. Uses a connection of its own: during its first connect, if
+   * all servers refuse, the client retries the servers that the cluster announces endlessly and without a pause.
    */
   async #probe(servers: string[]): Promise<void> {
     const { login, names } = this.#options;
@@ -127,7 +130,7 @@ export class NatsLink {
     }
   }
 
-  /** Returns when the connection has been closed for good. */
+  /** Connects, and returns when the connection is closed and will not be reconnected. */
   async #hold(servers: string[]): Promise<void> {
     const { login, names, onOpen, onDown } = this.#options;
     const { signal } = this.#stopping;
@@ -139,8 +142,9 @@ export class NatsLink {
       noRandomize: true,
       // An error thrown here ends the client's attempts to connect.
       reconnectDelayHandler: () => {
-        if (signal.aborted || Date.now() - (this.#lostAt ?? Date.now()) > GIVE_UP_MS) throw new Error('out of time');
-        // One try in RECONNECT_MS, over all servers that are known.
+        if (signal.aborted || Date.now() - (this.#lostAt ?? Date.now()) > CLIENT_RECONNECT_MS)
+          throw new Error('the time to reconnect is over');
+        // One attempt per RECONNECT_MS over all known servers.
         return RECONNECT_MS * known;
       },
     });
@@ -167,7 +171,7 @@ export class NatsLink {
         onDown();
         log.error('NATS is disconnected; reconnecting');
       } else if (status.type === Events.Reconnect) {
-        log.info('NATS is connected again');
+        log.info('NATS is reconnected');
         this.#up(connection);
       } else if (status.type === Events.Error) {
         this.#noteError(status);
@@ -181,7 +185,7 @@ export class NatsLink {
     this.#options.onDenied(permissionContext);
     this.#denied = { text: describeDenied(permissionContext), at: Date.now() };
     if (this.#denials.note() !== undefined) {
-      this.#options.log.error({ reason: this.#denied.text }, 'NATS does not allow what is needed');
+      this.#options.log.error({ reason: this.#denied.text }, 'NATS denies a required permission');
     }
   }
 
@@ -190,7 +194,7 @@ export class NatsLink {
     this.#denied = undefined;
     this.#lostAt = undefined;
     this.#isUp = true;
-    this.#complaints.reset();
+    this.#connectFailures.reset();
     this.#options.onUp(connection);
   }
 
@@ -202,11 +206,11 @@ export class NatsLink {
 
   async #close(connection: NatsConnection): Promise<void> {
     try {
-      // Draining needs the server; without it there is nobody to drain to.
+      // Draining needs a connected server.
       if (this.#isUp) await atMost(DRAIN_MS, connection.drain());
       await connection.close();
     } catch (error) {
-      this.#options.log.debug({ err: error }, 'closing the NATS connection');
+      this.#options.log.debug({ err: error }, 'closing the NATS connection failed');
     }
   }
 }
@@ -225,7 +229,7 @@ function hostsOf({ servers }: Login): string[] {
   return servers.map((url) => new URL(url).host);
 }
 
-/** How we connect, whatever the servers are, and notice that we are not connected any more. */
+/** Options of every connection, independent of the server. */
 export function connectionOptions({ servers, files = {} }: Login, names: NatsNames): ConnectionOptions {
   const tls = tlsOptions(servers, files);
   const { credentialsFile } = files;
@@ -236,18 +240,21 @@ export function connectionOptions({ servers, files = {} }: Login, names: NatsNam
     name: 'webhooks-engine',
     inboxPrefix: names.inboxPrefix,
     maxReconnectAttempts: -1,
-    // A connection that died without a word is noticed after half a minute.
+    // Detects a dead connection after 30 s.
     pingInterval: 10_000,
     maxPingOut: 3,
-    // A changed password may be changed back, so connecting is retried for ever.
+    // A changed password may be changed back, so the client keeps retrying.
     ignoreAuthErrorAbort: true,
     timeout: 5_000,
-    // A stack trace for each request, for errors whose text says enough.
+    // Avoids a stack trace for each request; the text of the client's errors is sufficient.
     noAsyncTraces: true,
   };
 }
 
-/** The client does not take them from URLs: those of the first one that has some (`user:password@`, or a token alone). */
+/**
+ * The client ignores credentials in URLs. Returns those of the first URL that contains some (`user:password@`, or a
+ * token alone).
+ */
 function userOf(urls: readonly string[]): Pick<ConnectionOptions, 'user' | 'pass' | 'token'> {
   const parsed = urls.map((url) => new URL(url));
   const { username = '', password = '' } = parsed.find((url) => url.username !== '') ?? {};
@@ -257,33 +264,36 @@ function userOf(urls: readonly string[]): Pick<ConnectionOptions, 'user' | 'pass
 }
 
 /**
- * With `tls://` or a file, the connection is TLS or nothing. Undefined: the server decides. The client reads the files at
- * each connection itself.
+ * With `tls://` or a file, the connection requires TLS. Undefined: the server decides. The client reads the files at
+ * each connect.
  */
 function tlsOptions(urls: readonly string[], { caFile, certFile, keyFile }: LoginFiles): ConnectionOptions['tls'] {
   const files = Object.entries({ caFile, certFile, keyFile }).filter(([, path]) => path !== undefined);
   if (files.length === 0 && !urls.some((url) => new URL(url).protocol === 'tls:')) return undefined;
-  // `as`: the client hands all of it to tls.connect(), and its type names only what it reads itself.
+  // `as`: the client passes all options to tls.connect(), and its type lists only those that it reads.
   return { ...Object.fromEntries(files), checkServerIdentity: checkNameOrAddress } as ConnectionOptions['tls'];
 }
 
 /**
- * Node.js calls it on the options of tls.connect(). The client leaves `servername` empty for a server whose address alone
- * it knows, and Node.js would then compare the certificate with "localhost".
+ * Node.js calls this function on the options of tls.connect(). The client leaves `servername` empty for a server that
+ * is known by its address only, and Node.js would then compare the certificate with "localhost".
  */
 function checkNameOrAddress(this: TlsOptions, host: string, certificate: PeerCertificate): Error | undefined {
   const address = this.socket instanceof Socket ? this.socket.remoteAddress : undefined;
   return checkServerIdentity(this.servername || (address ?? host), certificate);
 }
 
-/** 2.9 brought heartbeats for pull consumers, without which a broken one goes unnoticed. */
+/** 2.9 introduced heartbeats for pull consumers, without which a broken one goes unnoticed. */
 const OLDEST: Version = [2, 9, 0];
-/** Before this a nats-server that is killed can lose messages or strand them: docs/nats-server.md has the list. */
+/** Before this version, a killed nats-server can lose or strand messages: docs/nats-server.md has the list. */
 const SOUND: Version = [2, 12, 5];
 
 type Version = readonly [major: number, minor: number, patch: number];
 
-/** Whether a nats-server of this version can be worked with, and whether it survives being killed. */
+/**
+ * Whether a nats-server of this version can be used, and whether it survives a kill without losing or stranding
+ * messages.
+ */
 export function judgeServerVersion(text: string | undefined): 'too old' | 'risky' | 'sound' {
   const [, major, minor, patch] = /^v?(\d+)\.(\d+)\.(\d+)/.exec(text ?? '') ?? [];
   if (major === undefined) return 'risky';

@@ -6,17 +6,17 @@ import type { NatsClient } from './connection.ts';
 import type { NatsNames } from './names.ts';
 import type { Durable } from './streams.ts';
 
-/** An answer of JetStream is used for this many milliseconds. */
+/** Milliseconds for which an answer of JetStream is reused. */
 const FRESH_MS = 5_000;
 const WAIT_MS = 1_000;
 
-/** Shows whether this process can use NATS. */
+/** Registers metrics of this process's connection to NATS. */
 export function watchConnection(metrics: Registry, bus: Pick<NatsClient, 'connected' | 'forged'>): void {
   new Gauge({
     registers: [metrics],
     name: 'webhooks_nats_connected',
     aggregator: 'min',
-    help: 'Whether this process is connected to NATS and has seen its streams, 0 or 1',
+    help: 'Whether this process is connected to NATS and has checked its streams, 0 or 1',
     collect() {
       this.set(bus.connected ? 1 : 0);
     },
@@ -25,7 +25,7 @@ export function watchConnection(metrics: Registry, bus: Pick<NatsClient, 'connec
     registers: [metrics],
     name: 'webhooks_nats_forged_messages_total',
     labelNames: ['kind'],
-    help: 'Messages that were dropped because none of our processes had made them: in DELIVERIES, or announcements of attempts, senders or readers, or reports of processes',
+    help: 'Messages dropped because no process of this installation sealed them: in DELIVERIES, or announcements of attempts, senders or readers, or reports of processes',
     collect() {
       this.reset();
       for (const [kind, count] of Object.entries(bus.forged)) this.inc({ kind }, count);
@@ -33,7 +33,7 @@ export function watchConnection(metrics: Registry, bus: Pick<NatsClient, 'connec
   });
 }
 
-/** Shows what the streams hold; what JetStream does not say in time is left out. */
+/** Registers metrics of the streams. Values that JetStream does not return in time are omitted. */
 export function watchStreams(
   metrics: Registry,
   bus: Pick<NatsClient, 'connected' | 'withJetStreamManager' | 'names'>,
@@ -47,7 +47,7 @@ export function watchStreams(
   new Gauge({
     registers: [metrics],
     name: 'webhooks_nats_up',
-    help: 'Whether JetStream answered within a second when it was last asked, 0 or 1',
+    help: 'Whether JetStream answered the last request within a second, 0 or 1',
     async collect() {
       this.set((await readNow()) === undefined ? 0 : 1);
     },
@@ -78,40 +78,40 @@ const DEPTHS: readonly Shown[] = [
     name: 'webhooks_consumer_pending',
     label: 'consumer',
     field: 'pending',
-    help: 'Messages that JetStream has not delivered to any process yet: events for the dispatcher, deliveries for the sender',
+    help: 'Messages not yet delivered to any process: events for the dispatcher, deliveries for the sender',
   },
   {
     name: 'webhooks_consumer_unacked',
     label: 'consumer',
     field: 'unacked',
-    help: 'Messages that are delivered and wait for their ack; for the sender, retries that wait for a short time are among them',
+    help: 'Messages delivered but not yet acknowledged; for the sender, this includes retries with a short delay',
   },
   {
     name: 'webhooks_stream_messages',
     label: 'stream',
     field: 'messages',
-    help: 'Messages in a stream; EVENTS keeps them for three days, dispatched or not, as long as it has room',
+    help: 'Messages in a stream; EVENTS keeps them for three days, dispatched or not, if it has enough storage',
   },
-  { name: 'webhooks_stream_bytes', label: 'stream', field: 'bytes', help: 'What a stream takes on disk' },
+  { name: 'webhooks_stream_bytes', label: 'stream', field: 'bytes', help: 'Bytes of a stream on disk' },
   {
     name: 'webhooks_stream_max_bytes',
     label: 'stream',
     field: 'maxBytes',
-    help: 'How many bytes a stream may take, after which it refuses messages; -1 without a limit',
+    help: 'Maximum bytes of a stream, above which it rejects messages; -1 without a limit',
   },
 ];
 
-/** How much a stream holds, and how far its consumer has got. */
+/** The size of a stream and the state of its consumer. */
 type Depth = {
   readonly consumer: Durable;
   readonly stream: string;
   readonly messages: number;
   readonly bytes: number;
-  /** Its own limit of `bytes`; -1 if it has none. */
+  /** The stream's limit of `bytes`; -1 if it has none. */
   readonly maxBytes: number;
-  /** Not delivered to anybody yet. */
+  /** Messages not yet delivered to any process. */
   readonly pending: number;
-  /** Delivered, and waiting for their ack. */
+  /** Messages delivered but not yet acknowledged. */
   readonly unacked: number;
 };
 
@@ -143,17 +143,17 @@ const messageCounts = perRegistry((metrics: Registry) => {
     received: new Counter({
       ...common,
       name: 'webhooks_messages_received_total',
-      help: 'Messages that JetStream has delivered to this process',
+      help: 'Messages that JetStream delivered to this process',
     }),
     redelivered: new Counter({
       ...common,
       name: 'webhooks_messages_redelivered_total',
-      help: 'Messages among them that had been delivered before, to whatever process; retries after short waits are among them',
+      help: 'Messages among them that JetStream had delivered before, to any process; this includes retries after a short delay',
     }),
   };
 });
 
-/** To be called with each message of the consumer. */
+/** Returns a function to call with each message of the consumer. */
 export function createMessageCount(
   metrics: Registry,
   consumer: Durable,

@@ -2,37 +2,40 @@ import { createHmac, createSecretKey, hkdfSync, timingSafeEqual } from 'node:cry
 import type { Keys } from '../lib/keys.ts';
 
 /**
- * Every name that we use in NATS, made from NATS_PREFIX: `<prefix>_EVENTS` for streams, consumers and inboxes,
- * `<prefix>.events.…` for subjects. Two installations with different prefixes never meet, and nor do one with a prefix
- * and one without.
+ * Every name that the engine uses in NATS, derived from NATS_PREFIX: `<prefix>_EVENTS` for streams, consumers and
+ * inboxes, `<prefix>.events.…` for subjects. The names of two installations with different prefixes, or of one with and
+ * one without a prefix, do not overlap.
  */
 export type NatsNames = {
-  /** Streams, and the durable consumer of each. */
+  /** Names of each stream and its durable consumer. */
   readonly events: StreamNames;
   readonly deliveries: StreamNames;
-  /** The beginning of the subjects that answers to our requests come to. */
+  /** The prefix of the subjects that receive answers to requests. */
   readonly inboxPrefix: string;
   readonly allLogSubjects: string;
-  /** Senders announce themselves to each other here. */
+  /** The subject of the senders' heartbeats. */
   readonly sendersSubject: string;
-  /** Processes with readers of the live log say so here. */
+  /** The subject of the heartbeats of processes with readers of the live log. */
   readonly readersSubject: string;
-  /** Processes ask each other for reports here, and answer. */
+  /** The subject on which processes request reports from each other, and answer. */
   readonly processesSubject: (token: string) => string;
   readonly eventSubject: (tenant: string, type: string) => string;
   readonly deliverySubject: (subscriptionId: string) => string;
   readonly logSubject: (tenant: string) => string;
-  /** Undefined if it is not the subject of an event. Tenant and type are not validated, and may be empty. */
+  /** Undefined if it is not the subject of an event. The tenant and type are not validated, and may be empty. */
   readonly parseEventSubject: (subject: string) => { readonly tenant: string; readonly type: string } | undefined;
 };
 
 type StreamNames = { readonly stream: string; readonly consumer: string; readonly subjects: string };
 
 const MAX_PREFIX_LENGTH = 32;
-/** A stream of this prefix's subjects would take messages of an installation without a prefix. */
+/** With one of these as prefix, the subjects would overlap with those of an installation without a prefix. */
 const OWN_TOKENS = ['events', 'deliveries', 'log', 'senders', 'readers', 'processes'];
 
-/** Why the text cannot be a NATS_PREFIX; undefined if it can. Inboxes begin with an underscore, so no prefix does. */
+/**
+ * Returns why the text cannot be a NATS_PREFIX; undefined if it can. A prefix cannot begin with an underscore, because
+ * inboxes do.
+ */
 export function problemOfPrefix(text: string): string | undefined {
   if (!/^[A-Za-z0-9][A-Za-z0-9_-]*$/.test(text) || text.length > MAX_PREFIX_LENGTH) {
     return `must be 1 to ${MAX_PREFIX_LENGTH} letters, digits, _ or -, and begin with a letter or digit`;
@@ -48,7 +51,8 @@ export function natsNames(prefix = ''): NatsNames {
   return {
     events: { stream: name('EVENTS'), consumer: name('dispatcher'), subjects: `${eventRoot}>` },
     deliveries: { stream: name('DELIVERIES'), consumer: name('sender'), subjects: `${root}deliveries.*` },
-    // Not below _INBOX: clients that may subscribe to `_INBOX.>`, as publishers usually may, would get our deliveries.
+    // Not below _INBOX: clients that may subscribe to `_INBOX.>`, as publishers usually may, would receive the engine's
+    // deliveries.
     inboxPrefix: `_INBOX_${name('webhooks')}`,
     allLogSubjects: `${root}log.*`,
     sendersSubject: `${root}senders`,
@@ -66,24 +70,24 @@ export function natsNames(prefix = ''): NatsNames {
 }
 
 /**
- * Authenticates the messages that our processes send each other over NATS, which many others may publish to: without
- * it, a client that can publish to `deliveries.*` would have any payload signed and sent.
+ * Authenticates the messages that the engine's processes send each other over NATS, where other clients may publish,
+ * too. Without a seal, a client that can publish to `deliveries.*` could have any payload signed and sent.
  */
 export type MessageSeal = {
-  /** The bytes to publish on this subject. */
+  /** Returns the bytes to publish on this subject. */
   readonly seal: (subject: string, body: Uint8Array) => Buffer;
-  /** The body; undefined if it was not sealed with one of the keys for this subject. */
+  /** Returns the body; undefined if it was not sealed with one of the keys for this subject. */
   readonly open: (subject: string, sealed: Uint8Array) => Buffer | undefined;
 };
 
 const LABEL = 'webhooks-engine messages over NATS, version 1';
-/** 32 bytes in base64url. */
+/** Characters: 32 bytes in base64url. */
 const MAC_LENGTH = 43;
 
 /**
- * HMAC-SHA-256 of subject and body, in a line before the body. Its key is derived from SECRETS_KEY (HKDF, RFC 5869), so
- * every process of an installation has it. The first key seals, and all of them open. Of the largest message (256 KiB),
- * 0.2 ms; of 1 KB, 3 µs.
+ * Seals with HMAC-SHA-256 of subject and body, in a line before the body. The key is derived from SECRETS_KEY (HKDF,
+ * RFC 5869), so every process of an installation has it. The first key seals, and all of them open. Takes 0.2 ms for
+ * the largest message (256 KiB), 3 µs for 1 KB.
  */
 export function createMessageSeal(...secretsKeys: Keys): MessageSeal {
   const [current, ...older] = secretsKeys;
@@ -107,6 +111,6 @@ function createMac(secretsKeyBase64: string): Mac {
   const derived = hkdfSync('sha256', Buffer.from(secretsKeyBase64, 'base64'), '', LABEL, 32);
   const key = createSecretKey(new Uint8Array(derived));
   return (subject, body) =>
-    // No subject has a line break, so no other subject and body have the same bytes.
+    // A subject contains no line break, so no other subject and body produce the same bytes.
     Buffer.from(`${createHmac('sha256', key).update(`${subject}\n`).update(body).digest('base64url')}\n`);
 }

@@ -10,7 +10,7 @@ type ProbeTarget = {
   readonly names: NatsNames;
 };
 
-/** One finding about NATS, in a sentence without secrets. */
+/** One finding about NATS, as a sentence without secrets. */
 export type NatsFinding = {
   readonly subject: string;
   readonly result: 'ok' | 'warning' | 'failed';
@@ -18,10 +18,10 @@ export type NatsFinding = {
 };
 
 const REQUEST_MS = 5_000;
-/** JetStream's error codes of a stream and a consumer that do not exist. */
+/** JetStream's error codes for a stream and a consumer that do not exist. */
 const NOT_FOUND = new Set<number | undefined>([10014, 10059]);
 
-/** Connects once, reads what the engine needs, and changes nothing. Every failure becomes a finding. */
+/** Connects once, reads the state that the engine needs, and changes nothing. Every failure becomes a finding. */
 export async function probeNats({ servers, files, names }: ProbeTarget): Promise<NatsFinding[]> {
   const hosts = servers.map((server) => new URL(server).host);
   let connection: NatsConnection;
@@ -52,7 +52,7 @@ export async function probeNats({ servers, files, names }: ProbeTarget): Promise
   }
 }
 
-/** Denied permissions arrive as events of the connection, apart from the requests. */
+/** nats-server reports denied permissions as events of the connection, not as answers to the requests. */
 function watchDenials(connection: NatsConnection): () => string[] {
   const denied = new Set<string>();
   const watch = async () => {

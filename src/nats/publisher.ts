@@ -2,10 +2,10 @@ import { type ApiError, createInbox, ErrorCode, headers, type Msg, type NatsConn
 import { loopClock } from '../lib/event-loop.ts';
 import type { Denial } from './refusal.ts';
 
-/** JetStream has not answered: the message may be stored, or may still be. */
+/** JetStream has not answered in time. The message may be stored, now or later. */
 export class NoAnswerError extends Error {}
 
-/** Publications within this time share a timer. */
+/** Publications within this number of milliseconds share a timer. */
 const SHARED_TIMER_MS = 50;
 const MSG_ID = 'Nats-Msg-Id';
 
@@ -19,8 +19,8 @@ type Publication = {
 type SharedTimer = { readonly startedAt: number; users: number; readonly stop: () => void };
 
 /**
- * Publishes to JetStream on one connection. All acknowledgements come to one inbox: the client's own way, a request for each
- * publication, makes an error with its stack for each that succeeds, and starts a timer.
+ * Publishes to JetStream on one connection. One inbox receives all acknowledgements. The client's own publish sends a
+ * request per publication, each of which creates an error with a stack, even on success, and starts a timer.
  */
 export class JetStreamPublisher {
   readonly #connection: NatsConnection;
@@ -38,8 +38,8 @@ export class JetStreamPublisher {
   }
 
   /**
-   * Resolves when the message is stored, or was before with the same `msgID`. Rejects with a NatsError when it is refused,
-   * and with a NoAnswerError, though it may be stored, without an answer in time.
+   * Resolves when the message is stored, or was stored before with the same `msgID`. Rejects with a NatsError when it
+   * is refused. Without an answer in time, rejects with a NoAnswerError; the message may be stored.
    */
   publish(subject: string, body: Uint8Array, msgID: string): Promise<void> {
     this.#subscribe();
@@ -54,7 +54,7 @@ export class JetStreamPublisher {
     });
   }
 
-  /** Rejects a publication that the server has refused: it answers such a one on the connection, not to the inbox. */
+  /** Rejects a publication that the server has denied: the server reports this on the connection, not to the inbox. */
   refuse({ operation, subject }: Denial): void {
     if (operation !== 'publish') return;
     for (const [token, publication] of this.#open) {
@@ -66,7 +66,7 @@ export class JetStreamPublisher {
     }
   }
 
-  /** Rejects what is open, for a connection that is closed. */
+  /** Rejects all unanswered publications, because the connection is closed. */
   close(): void {
     this.#rejectAll(new NoAnswerError('the connection to NATS was closed'));
   }
@@ -131,7 +131,7 @@ export class JetStreamPublisher {
   }
 }
 
-/** Undefined for the acknowledgement of a stored message. */
+/** Returns why JetStream refused the message; undefined if it stored it. */
 function refusalOf(message: Msg): Error | undefined {
   if (message.data.length === 0) return NatsError.errorForCode(ErrorCode.NoResponders);
   try {

@@ -24,27 +24,27 @@ import {
   wantedIn,
 } from './streams.ts';
 
-type StreamKeeperOptions = {
+type StreamReconcilerOptions = {
   readonly log: Logger;
   readonly names?: NatsNames;
-  /** Settings of the streams that it creates. */
+  /** Settings of the streams that the reconciler creates. */
   readonly settings?: StreamSettings;
-  /** Whether it deletes dispatched events when EVENTS is crowded. */
+  /** Whether the reconciler deletes dispatched events when EVENTS is crowded. */
   readonly makesRoom?: boolean;
   /** Milliseconds since 1970. */
   readonly now: () => number;
 };
 
 export type StreamCheck = {
-  /** Whether a consumer was created: it delivers everything its stream holds, and calls none of it a redelivery. */
+  /** Whether a consumer was created. It delivers all messages of its stream, none of them marked as redelivered. */
   readonly created: boolean;
-  /** Names of the streams that have little room left. */
+  /** Names of the streams that are nearly full. */
   readonly nearlyFull: ReadonlySet<string>;
-  /** A sentence for each of them, which says what to do. */
+  /** One sentence per nearly full stream, which says what to do. */
   readonly warnings: readonly string[];
   /** `max_bytes` of DELIVERIES; undefined if it has no limit. */
   readonly deliveriesMaxBytes: number | undefined;
-  /** When to check again: soon if something looks wrong. */
+  /** Milliseconds until the next check: shorter while a symptom is observed. */
   readonly nextInMs: number;
 };
 
@@ -53,10 +53,10 @@ type SeenSymptom = Fault & { readonly since: number };
 const INTERVAL_MS = 30_000;
 const MIN_INTERVAL_MS = 1_000;
 /** Number of checks within a symptom's duration. */
-const LOOKS = 6;
+const CHECKS_PER_DURATION = 6;
 /**
- * With any of these a consumer leaves out messages or their data, delivers them again at other times, or refuses to be
- * asked for as many as we ask for. A correction would not remove them, nor bring back what has been left out.
+ * With any of these settings a consumer skips messages or their data, redelivers them at other times, or limits pull
+ * requests below the engine's. An update cannot unset them, nor deliver skipped messages.
  */
 const HARMFUL = [
   ...(['filter_subject', 'filter_subjects', 'headers_only', 'backoff'] as const),
@@ -64,29 +64,29 @@ const HARMFUL = [
 ] as const;
 
 /**
- * Keeps streams and consumers as they have to be. A nats-server of before 2.14 that was killed can leave a consumer that
- * would never deliver some of its stream's messages; a consumer created anew delivers them all.
+ * Creates and repairs streams and consumers. A killed nats-server before 2.14 can leave a consumer that never delivers
+ * some messages of its stream; a new consumer delivers them all.
  */
 export class StreamReconciler {
-  readonly #options: StreamKeeperOptions;
+  readonly #options: StreamReconcilerOptions;
   readonly #names: NatsNames;
   readonly #wanted: Wanted;
-  /** By consumer: the symptoms of the last check, and since when they have been there. */
+  /** By consumer: the symptoms of the last check, and since when each has persisted. */
   readonly #seen = new Map<string, readonly SeenSymptom[]>();
-  /** Whose configuration has been compared. */
+  /** The consumers whose configuration has been compared. */
   readonly #compared = new Set<string>();
-  /** By stream: what was wrong with it at the last check. */
+  /** By stream: its configuration problems at the last check. */
   readonly #problems = new Map<string, string>();
 
-  constructor(options: StreamKeeperOptions) {
+  constructor(options: StreamReconcilerOptions) {
     this.#options = options;
     this.#names = options.names ?? natsNames();
     this.#wanted = wantedIn(this.#names, options.settings);
   }
 
   /**
-   * Creates what is missing, and creates a consumer again that has lost its place. Throws a ForeignStreamError, and has
-   * changed nothing, if a stream of our name is somebody else's. `canPurge`: whether the server can be asked to purge.
+   * Creates missing streams and consumers, and re-creates consumers with a persistent fault. If a stream of this name
+   * is foreign, throws a ForeignStreamError without changing anything. `canPurge`: whether the server can purge safely.
    */
   async check(jsm: JetStreamManager, { canPurge = false }: { canPurge?: boolean } = {}): Promise<StreamCheck> {
     const before = new Map<WantedStream, StreamInfo | undefined>();
@@ -101,7 +101,7 @@ export class StreamReconciler {
     let created = false;
     for (const wanted of Object.values(this.#wanted.consumers))
       created = (await this.#checkConsumer(jsm, wanted)) || created;
-    const intervals = [...this.#seen.values()].flat().map(({ lastsMs }) => lastsMs / LOOKS);
+    const intervals = [...this.#seen.values()].flat().map(({ mustPersistMs }) => mustPersistMs / CHECKS_PER_DURATION);
     const againInMs = this.#options.makesRoom === true ? await this.#makeRoom(jsm, { infos, canPurge }) : INTERVAL_MS;
     const maxBytes = infos.get(this.#names.deliveries.stream)?.config.max_bytes ?? -1;
     return {
@@ -112,7 +112,10 @@ export class StreamReconciler {
     };
   }
 
-  /** Returns in how many milliseconds EVENTS may be crowded again, or still is. */
+  /**
+   * Deletes dispatched events if EVENTS is crowded. Returns the milliseconds after which EVENTS may be crowded again; 0
+   * if it still is.
+   */
   async #makeRoom(
     jsm: JetStreamManager,
     { infos, canPurge }: { readonly infos: Map<string, StreamInfo>; readonly canPurge: boolean },
@@ -125,10 +128,10 @@ export class StreamReconciler {
       infos.set(events.stream, info);
       return hasMore ? 0 : Math.max(MIN_INTERVAL_MS, checkWithinMs(info));
     } catch (error) {
-      // Everything else goes on; the next check tries it again.
+      // The other checks continue; the next check retries the deletion.
       this.#options.log.error(
         { stream: events.stream, reason: describeRefusal(error) },
-        'dispatched events could not be deleted',
+        'deleting dispatched events failed',
       );
       return INTERVAL_MS;
     }
@@ -138,29 +141,29 @@ export class StreamReconciler {
     const full = [...infos].filter(([, info]) => isNearlyFull(info));
     const warnings = full.map(([name, info]) =>
       name === this.#names.events.stream
-        ? `the stream ${name} is ${describeUse(info)}; full, it refuses events of publishers until dispatchers have caught up: see what keeps them, or raise its max_bytes`
-        : `the stream ${name} is ${describeUse(info)}; full, it refuses deliveries, which then wait in Postgres: see what keeps the senders, or raise its max_bytes`,
+        ? `the stream ${name} is ${describeUse(info)}; when full, it rejects events of publishers until the dispatchers have caught up: check the dispatchers, or raise its max_bytes`
+        : `the stream ${name} is ${describeUse(info)}; when full, it rejects deliveries, which then wait in Postgres: check the senders, or raise its max_bytes`,
     );
     return { nearlyFull: new Set(full.map(([name]) => name)), warnings };
   }
 
-  /** The stream may hold the only copy of an event, so a difference is logged, once, and left to the operator. */
+  /** The stream may hold the only copy of an event, so a difference is only logged, once, for the operator. */
   #checkStream(wanted: WantedStream, info: StreamInfo): void {
     const { log } = this.#options;
     const { name: stream } = wanted;
     const problems = streamProblems(wanted, info.config).join('; ');
     if (problems !== '' && problems !== this.#problems.get(stream)) {
-      log.error({ stream, problems }, 'a stream is not configured as it must be; events or deliveries may get lost');
+      log.error({ stream, problems }, 'stream has a wrong configuration; events or deliveries may be lost');
     }
     this.#problems.set(stream, problems);
   }
 
-  /** Returns whether it created the consumer. */
+  /** Checks the consumer and creates it if necessary. Returns whether it did. */
   async #checkConsumer(jsm: JetStreamManager, wanted: WantedConsumer): Promise<boolean> {
     const { log } = this.#options;
     const { stream, config } = wanted;
     const consumer = config.durable_name;
-    const look = await lookAt(jsm, wanted);
+    const look = await observe(jsm, wanted);
     if (look !== undefined) {
       const problem =
         this.#problemOf(consumer, look) ?? (await this.#correct(jsm, { wanted, actual: look.after.config }));
@@ -185,15 +188,17 @@ export class StreamReconciler {
     const before = this.#seen.get(consumer) ?? [];
     const symptoms = detectFaults(look).map((symptom) => ({
       ...symptom,
-      since: before.find(({ problem, mark }) => problem === symptom.problem && mark === symptom.mark)?.since ?? now,
+      since:
+        before.find(({ problem, fingerprint }) => problem === symptom.problem && fingerprint === symptom.fingerprint)
+          ?.since ?? now,
     }));
     this.#seen.set(consumer, symptoms);
-    return symptoms.find(({ since, lastsMs }) => now - since >= lastsMs)?.problem;
+    return symptoms.find(({ since, mustPersistMs }) => now - since >= mustPersistMs)?.problem;
   }
 
   /**
-   * Once for each process: what is changed while it runs stays until the next start. Returns what cannot be corrected
-   * without creating the consumer again.
+   * Corrects the consumer's settings once per process: an operator's later changes remain until the next start. Returns
+   * a problem that only re-creating the consumer can solve.
    */
   async #correct(
     jsm: JetStreamManager,
@@ -202,17 +207,20 @@ export class StreamReconciler {
     const consumer = config.durable_name;
     if (this.#compared.has(consumer)) return undefined;
     const harmful = HARMFUL.filter((name) => actual[name] !== undefined);
-    if (harmful.length > 0) return `a consumer has ${harmful.join(', ')}`;
+    if (harmful.length > 0) return `consumer has ${harmful.join(', ')}`;
     const differences = differencesBetween(config, actual);
     if (differences.ack_policy !== undefined || differences.deliver_policy !== undefined) {
-      return 'a consumer is configured in a way that cannot be changed';
+      return 'consumer has settings that cannot be changed';
     }
     if (Object.keys(differences).length > 0) {
-      this.#options.log.warn({ stream, consumer, differences }, 'a consumer was configured otherwise; correcting it');
+      this.#options.log.warn({ stream, consumer, differences }, 'consumer has wrong settings; correcting them');
       const { config: corrected } = await jsm.consumers.update(stream, consumer, config);
       const left = differencesBetween(config, corrected);
       if (Object.keys(left).length > 0) {
-        this.#options.log.error({ stream, consumer, differences: left }, 'nats-server configures a consumer otherwise');
+        this.#options.log.error(
+          { stream, consumer, differences: left },
+          'nats-server did not accept settings of a consumer',
+        );
       }
     }
     this.#compared.add(consumer);
@@ -220,7 +228,7 @@ export class StreamReconciler {
   }
 }
 
-/** The actual values that differ from the wanted ones. An old server silently accepts settings that it does not know. */
+/** The actual values that differ from the wanted ones. An old server silently ignores settings that it does not know. */
 function differencesBetween(wanted: Partial<ConsumerConfig>, actual: ConsumerConfig): Partial<ConsumerConfig> {
   const expected = new Map<string, unknown>(Object.entries(wanted));
   return Object.fromEntries(
@@ -228,7 +236,7 @@ function differencesBetween(wanted: Partial<ConsumerConfig>, actual: ConsumerCon
   );
 }
 
-async function lookAt(jsm: JetStreamManager, { stream, config }: WantedConsumer): Promise<Observation | undefined> {
+async function observe(jsm: JetStreamManager, { stream, config }: WantedConsumer): Promise<Observation | undefined> {
   const before = await found(jsm.consumers.info(stream, config.durable_name));
   if (before === undefined) return undefined;
   const info = await jsm.streams.info(stream);
@@ -244,66 +252,76 @@ async function found<T>(answer: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** A stream, and its consumer before and after it: while messages come and go, no two of their answers fit together. */
+/**
+ * A stream, and its consumer before and after it. While messages arrive and are acknowledged, no two of these answers
+ * are consistent.
+ */
 type Observation = { readonly before: ConsumerInfo; readonly stream: StreamInfo; readonly after: ConsumerInfo };
 
-/** A symptom counts only if it persists, with the same `mark`, for `lastsMs`. */
-type Fault = { readonly problem: string; readonly mark: string; readonly lastsMs: number };
+/** A fault counts only if it persists, with the same fingerprint, for `mustPersistMs`. */
+type Fault = { readonly problem: string; readonly fingerprint: string; readonly mustPersistMs: number };
 
-/** Acknowledged messages may take a moment to leave the stream. */
+/** Milliseconds. Acknowledged messages may leave the stream with a delay. */
 const PASSED_MS = 3_000;
 const IMBALANCE_MS = 60_000;
-/** Three times the sender's ack wait, and longer than any delay that a message is handed back with. */
+/** Milliseconds. Three times the sender's ack wait, and longer than any delay of a nak. */
 const STALLED_MS = 180_000;
 
-/** Symptoms that a crash of nats-server before 2.14 leaves behind: docs/nats-server.md has each, with its source. */
+/**
+ * Detects faults that a crash of nats-server before 2.14 leaves behind: docs/nats-server.md lists them with their
+ * sources.
+ */
 export function detectFaults(look: Observation): Fault[] {
   return [pastTheEnd(look), consumerSkippedMessages(look), imbalance(look), stalled(look)].filter(
     (symptom) => symptom !== undefined,
   );
 }
 
-/** The stream lost its end, and hands out sequence numbers again that its consumer will not look at. */
+/** The stream lost its end and reuses sequence numbers, which its consumer will skip. */
 function pastTheEnd({ before, stream }: Observation): Fault | undefined {
   return before.delivered.stream_seq > stream.state.last_seq
-    ? { problem: 'a consumer stands past the end of its stream', mark: '', lastsMs: 0 }
+    ? { problem: 'consumer is past the end of its stream', fingerprint: '', mustPersistMs: 0 }
     : undefined;
 }
 
-/** The same, noticed after the stream has grown again. */
+/** The same fault, detected after the stream has grown again. */
 function consumerSkippedMessages({ before, stream: { config, state } }: Observation): Fault | undefined {
   return config.retention === RetentionPolicy.Workqueue &&
     state.messages > 0 &&
     state.first_seq <= before.ack_floor.stream_seq
     ? {
-        problem: 'a consumer has passed messages that were never acked',
-        mark: `${state.first_seq}`,
-        lastsMs: PASSED_MS,
+        problem: 'consumer has passed messages that were never acknowledged',
+        fingerprint: `${state.first_seq}`,
+        mustPersistMs: PASSED_MS,
       }
     : undefined;
 }
 
-/** Each message of a work queue is either to be delivered or to be acked. */
+/** Each message of a work queue is either pending or waiting for its acknowledgement. */
 function imbalance({ before, stream: { config, state }, after }: Observation): Fault | undefined {
   if (config.retention !== RetentionPolicy.Workqueue) return undefined;
   const unaccounted = [before, after].map((info) => state.messages - info.num_pending - info.num_ack_pending);
   if (Math.min(...unaccounted) > 0) {
-    return { problem: 'a consumer leaves out messages of its stream', mark: 'left out', lastsMs: IMBALANCE_MS };
+    return { problem: 'consumer skips messages of its stream', fingerprint: 'left out', mustPersistMs: IMBALANCE_MS };
   }
   if (Math.max(...unaccounted) < 0) {
-    return { problem: 'a consumer waits for acks of messages that are gone', mark: 'gone', lastsMs: IMBALANCE_MS };
+    return {
+      problem: 'consumer waits for acknowledgements of messages that no longer exist',
+      fingerprint: 'gone',
+      mustPersistMs: IMBALANCE_MS,
+    };
   }
   return undefined;
 }
 
-/** Somebody asks for messages, and what is not acked is neither acked nor delivered again. */
+/** A client requests messages, and unacknowledged messages are neither acknowledged nor redelivered. */
 function stalled({ before }: Observation): Fault | undefined {
   const { delivered, ack_floor: ackFloor, num_ack_pending: unacked, num_waiting: asking } = before;
   return unacked > 0 && asking > 0
     ? {
-        problem: 'a consumer does not deliver again what was not acked',
-        mark: [delivered.consumer_seq, ackFloor.consumer_seq, unacked].join(),
-        lastsMs: STALLED_MS,
+        problem: 'consumer does not redeliver unacknowledged messages',
+        fingerprint: [delivered.consumer_seq, ackFloor.consumer_seq, unacked].join(),
+        mustPersistMs: STALLED_MS,
       }
     : undefined;
 }

@@ -1,6 +1,6 @@
 import { ErrorCode, NatsError, type Status } from 'nats';
 
-/** Error codes of JetStream's API, which an operator can do something about. */
+/** Error codes of JetStream's API whose cause an operator can fix. */
 const API_REASONS: Readonly<Record<number, string>> = {
   10002: 'the account has reached its storage limit',
   10005: 'the cluster has too few servers for that many replicas (NATS_REPLICAS), or not enough storage on them',
@@ -22,35 +22,34 @@ const NO_LEADER: ReadonlySet<number | undefined> = new Set([10008, 10009]);
 /** JetStream's error code for a message that could not be stored, for one of many reasons. */
 const STORE_FAILED = 10077;
 
-/** With TLS 1.3 the alert that says why may be lost. */
-const HUNG_UP =
-  'the server has closed the connection, as it does if it refuses a client certificate or the lack of one';
+/** Reason of a closed connection. With TLS 1.3 the alert that states the reason may be lost. */
+const CLOSED = 'the server closed the connection, as it does if it refuses the client certificate or requires one';
 
 const CODE_REASONS: Readonly<Record<string, string>> = {
   [ErrorCode.AuthorizationViolation]: 'nats-server refuses the user, password, token, credentials or certificate',
   [ErrorCode.AuthenticationExpired]: 'the credentials have expired',
   [ErrorCode.AccountExpired]: 'the account has expired',
-  [ErrorCode.AuthenticationTimeout]: 'nats-server has waited in vain for the log-in',
+  [ErrorCode.AuthenticationTimeout]: 'nats-server received no log-in in time',
   [ErrorCode.ConnectionRefused]: 'nothing listens at this address',
   [ErrorCode.Timeout]: 'no answer within 5 s',
   [ErrorCode.BadCreds]: 'the file of NATS_CREDS has no user JWT and seed',
   [ErrorCode.NoResponders]: 'JetStream is not enabled, or has no leader at the moment',
-  [ErrorCode.ConnectionClosed]: HUNG_UP,
-  [ErrorCode.Disconnect]: HUNG_UP,
-  ECONNRESET: HUNG_UP,
-  EPIPE: HUNG_UP,
+  [ErrorCode.ConnectionClosed]: CLOSED,
+  [ErrorCode.Disconnect]: CLOSED,
+  ECONNRESET: CLOSED,
+  EPIPE: CLOSED,
   ENOTFOUND: 'the name of the server cannot be resolved',
   EHOSTUNREACH: 'the server cannot be reached',
   ETIMEDOUT: 'no answer from the server',
 };
 
-/** Whether JetStream does not work on this server at the moment, but may work on another one of its cluster. */
+/** Whether JetStream does not work on this server, but may work on another server of its cluster. */
 export function isServerUnavailable(error: unknown): boolean {
   if (!(error instanceof NatsError)) return false;
   return NO_ANSWER.has(error.code) || NO_LEADER.has(error.api_error?.err_code);
 }
 
-/** Why NATS does not do what it was asked for, in one sentence: for the log and for readiness. It has no secrets. */
+/** Explains in one sentence why NATS failed or refused a request: for the log and for readiness. Contains no secrets. */
 export function describeRefusal(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
@@ -59,30 +58,31 @@ export function describeRefusal(error: unknown): string {
     if (apiError !== undefined) {
       const { err_code: errorCode = apiError.code, description } = apiError;
       if (errorCode === STORE_FAILED) return describeStoreFailure(description);
-      return API_REASONS[errorCode] ?? `JetStream says: ${description} (${errorCode})`;
+      return API_REASONS[errorCode] ?? `JetStream answered: ${description} (${errorCode})`;
     }
     if (denied !== undefined) return describeDenied(denied);
     if (code === 'SERVER_OPT_NA') {
-      return 'nats-server offers no TLS, which tls:// or a file of certificates asks for';
+      return 'nats-server does not offer TLS, which tls:// or a file of certificates requires';
     }
   }
   const known = CODE_REASONS[code];
   if (known !== undefined) return known;
-  // Messages of OpenSSL and Node: `self-signed certificate`, `certificate required`, `Maximum connections exceeded` of NATS.
+  // Messages of OpenSSL and Node.js, such as `self-signed certificate` and `certificate required`, or of NATS: `Maximum
+  // connections exceeded`.
   return error.message.split('\n')[0] ?? error.name;
 }
 
-/** The description of another failure than a limit names files of the server, and may be read by anybody. */
+/** The result is public, so it omits descriptions other than limits: they name files of the server. */
 function describeStoreFailure(description: string): string {
   if (description.startsWith('maximum ')) return 'the stream is full (max_bytes or max_msgs)';
   if (description.includes('no space left')) return 'the disk of nats-server is full';
   return 'nats-server could not store the message, as its log says';
 }
 
-/** A refusal of nats-server on the connection: the permissions of our user do not allow something. */
+/** A denial that nats-server reports on the connection: the NATS user lacks a permission. */
 export type Denial = NonNullable<Status['permissionContext']>;
 
-/** Names the permission that is missing. */
+/** Names the missing permission. */
 export function describeDenied({ operation, subject }: Denial): string {
-  return `the permissions of our user do not allow to ${operation === 'publish' ? 'publish' : 'subscribe'} to ${subject}`;
+  return `the NATS user lacks the permission to ${operation === 'publish' ? 'publish' : 'subscribe'} to ${subject}`;
 }

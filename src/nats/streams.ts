@@ -14,7 +14,7 @@ import {
 import type { Logger } from 'pino';
 import type { NatsNames } from './names.ts';
 
-/** The part that consumes; its consumer in NATS has this name, after the prefix. */
+/** The consuming part of the engine. Its consumer in NATS has this name, after the prefix. */
 export type Durable = 'dispatcher' | 'sender';
 
 export type WantedStream = Partial<StreamConfig> & {
@@ -33,10 +33,10 @@ export type Wanted = {
   readonly consumers: Readonly<Record<Durable, WantedConsumer>>;
 };
 
-/** Settings of the streams that are created. */
+/** Settings of streams that the engine creates. */
 export type StreamSettings = {
   readonly replicas?: number;
-  /** At most; less where JetStream has less room. */
+  /** Maximum size. Smaller if JetStream has less storage. */
   readonly eventsMaxBytes?: number;
   readonly deliveriesMaxBytes?: number;
 };
@@ -46,44 +46,44 @@ const GIBIBYTE = 1024 ** 3;
 export const EVENTS_MAX_BYTES = 8 * GIBIBYTE;
 export const DELIVERIES_MAX_BYTES = GIBIBYTE;
 
-/** The streams and consumers of an installation. docs/nats-server.md shows the streams as JSON: a test compares the two. */
+/** The streams and consumers of an installation. docs/nats-server.md shows the streams as JSON; a test compares the two. */
 export function wantedIn({ events, deliveries }: NatsNames, settings: StreamSettings = {}): Wanted {
   const { replicas = 1, eventsMaxBytes = EVENTS_MAX_BYTES, deliveriesMaxBytes = DELIVERIES_MAX_BYTES } = settings;
   return {
     streams: [
       {
-        // Until the dispatcher has written an event to Postgres, this stream is the only place it is in. Its duplicate
-        // window is the shortest there is, because JetStream compares `Nats-Msg-Id` across the whole stream, and two
-        // tenants may use the same id; Postgres does the real de-duplication.
+        // Until the dispatcher has written an event to Postgres, this stream holds the only copy. Its duplicate window
+        // is the minimum, because JetStream compares `Nats-Msg-Id` across the whole stream, and two tenants may use the
+        // same id. Postgres detects duplicates.
         name: events.stream,
         subjects: [events.subjects],
         retention: RetentionPolicy.Limits,
         storage: StorageType.File,
         num_replicas: replicas,
-        // Full, it refuses new events, which their publishers learn, and never drops one that was not dispatched.
+        // A full stream rejects new events, with an error to their publishers, and never drops an event that was not
+        // dispatched.
         discard: DiscardPolicy.New,
         max_bytes: eventsMaxBytes,
         max_age: nanos(72 * HOUR_MS),
         duplicate_window: nanos(100),
       },
       {
-        // A work queue: a message is gone once it is acked. Waits of more than a minute are in Postgres, so an old
-        // message here is a stray one.
+        // A work queue: JetStream deletes a message when it is acknowledged. Waits of more than a minute are in
+        // Postgres, so an old message is a leftover.
         name: deliveries.stream,
         subjects: [deliveries.subjects],
         retention: RetentionPolicy.Workqueue,
         storage: StorageType.File,
         num_replicas: replicas,
         discard: DiscardPolicy.New,
-        // So that it never takes the room of EVENTS: the deliveries that it refuses wait in Postgres.
+        // Limited, so that DELIVERIES does not use the storage of EVENTS: deliveries that it rejects wait in Postgres.
         max_bytes: deliveriesMaxBytes,
         max_age: nanos(24 * HOUR_MS),
         duplicate_window: nanos(120_000),
       },
     ],
-    // No consumer has a filter: each takes all that its stream has. nats-server 2.9 finds what a filter matches in an
-    // index by subject, which a kill can leave wrong; then it never delivers some messages, also to a consumer that is
-    // created anew.
+    // No consumer has a filter: each receives all messages of its stream. nats-server 2.9 finds matching messages in an
+    // index by subject, which a kill can leave wrong; then it never delivers some messages, even to a new consumer.
     consumers: {
       dispatcher: {
         stream: events.stream,
@@ -91,9 +91,9 @@ export function wantedIn({ events, deliveries }: NatsNames, settings: StreamSett
           durable_name: events.consumer,
           ack_policy: AckPolicy.Explicit,
           deliver_policy: DeliverPolicy.All,
-          // Short, because writing an event twice is harmless, and this is how long events wait after a crash.
+          // Short, because events wait this long after a crash, and writing an event twice is harmless.
           ack_wait: nanos(10_000),
-          // Room for several dispatchers, each of which may have 32,000 queued (LOOK_AHEAD).
+          // Sufficient for several dispatchers, each of which may have 32,000 messages queued (LOOK_AHEAD).
           max_ack_pending: 200_000,
           max_deliver: -1,
         },
@@ -104,9 +104,9 @@ export function wantedIn({ events, deliveries }: NatsNames, settings: StreamSett
           durable_name: deliveries.consumer,
           ack_policy: AckPolicy.Explicit,
           deliver_policy: DeliverPolicy.All,
-          // Longer than the longest attempt (30 s), and extended while one runs.
+          // Longer than the longest attempt (30 s); extended while an attempt runs.
           ack_wait: nanos(60_000),
-          // Room for the short waits of every sender process (at most 1,000 each) beside what is in flight.
+          // Sufficient for the short waits of every sender process (at most 1,000 each) and the messages in flight.
           max_ack_pending: 100_000,
           max_deliver: -1,
         },
@@ -115,31 +115,37 @@ export function wantedIn({ events, deliveries }: NatsNames, settings: StreamSett
   };
 }
 
-/** A stream of our name with another value of these was made by somebody else, for something else. */
+/** A stream whose values of these settings differ belongs to another application. */
 const IDENTITY = ['subjects', 'retention', 'storage'] as const;
-/** Settings on which it depends that no message is lost or replaced. */
+/** Wrong values of these settings can lose or replace messages. */
 const COMPARED = ['discard', 'duplicate_window'] as const;
 /** A stream without limits discards nothing, whatever its policy. */
 const COMPARED_WITHOUT_LIMITS = ['duplicate_window'] as const;
 
 type Name = (typeof IDENTITY | typeof COMPARED)[number];
 
-/** A stream that has our name and is not ours. Nothing may be consumed from it, stored in it or created on it. */
+/**
+ * A stream with the engine's name that belongs to another application. The engine must not consume from it, store in it
+ * or create consumers on it.
+ */
 export class ForeignStreamError extends Error {}
 
 /**
- * Throws a ForeignStreamError if this is somebody else's stream. How long it keeps messages, how many, and on how many
- * servers, is the operator's choice.
+ * Throws a ForeignStreamError if the stream belongs to another application. Its maximum age, size and replicas are the
+ * operator's choice.
  */
 export function assertOwnStream(wanted: Partial<StreamConfig>, actual: Partial<StreamConfig>): void {
   const differences = compare(IDENTITY, { wanted, actual });
   if (differences.length === 0) return;
   throw new ForeignStreamError(
-    `the stream ${wanted.name ?? ''} belongs to somebody else: its ${differences.join('; its ')}. Set another NATS_PREFIX, or remove that stream`,
+    `the stream ${wanted.name ?? ''} was not created by webhooks-engine: its ${differences.join('; its ')}. Set another NATS_PREFIX, or remove that stream`,
   );
 }
 
-/** The settings of a stream of ours that differ from the definition: `duplicate_window is 120000000000, not 100000000`. */
+/**
+ * Describes the settings of an own stream that differ from the definition: `duplicate_window is 120000000000, not
+ * 100000000`.
+ */
 export function streamProblems(wanted: Partial<StreamConfig>, actual: Partial<StreamConfig>): string[] {
   const isLimited = (actual.max_bytes ?? -1) > 0 || (actual.max_msgs ?? -1) > 0;
   return compare(isLimited ? COMPARED : COMPARED_WITHOUT_LIMITS, { wanted, actual });
@@ -156,26 +162,26 @@ function compare(
 }
 
 const MEBIBYTE = 1024 * 1024;
-/** No stream is created with less room. */
+/** Minimum size of a created stream. */
 const MIN_BYTES = 4 * MEBIBYTE;
-/** DELIVERIES gets at least this share of what EVENTS has. */
+/** Minimum size of DELIVERIES as a share of the size of EVENTS. */
 const MIN_SHARE = 1 / 8;
 /**
- * JetStream cannot reserve that many bytes: for the account, on the server, on any server of the cluster (which says the
- * same when it has too few servers), or for a single stream.
+ * JetStream's error codes for storage that it cannot reserve: for the account, on the server, on any server of the
+ * cluster (the same code as for too few servers), or for a single stream.
  */
 const NO_ROOM = new Set<number | undefined>([10002, 10005, 10023, 10047, 10122]);
-/** Above the first share of its room, EVENTS loses dispatched events, until it is down to the second. */
+/** Above this share of its limits, EVENTS is crowded: dispatched events are deleted down to the share UNCROWDED. */
 const CROWDED = 0.8;
 const UNCROWDED = 0.7;
 const NEARLY_FULL = 0.9;
-/** Messages deleted one by one in a round (2,000 a second were measured), and at the same time. */
+/** Maximum messages deleted one by one in a round (measured: 2,000 per second), and maximum concurrent deletions. */
 const MAX_DELETED = 4_000;
 const IN_FLIGHT = 64;
-/** A stream is checked before a fifth of its room is filled at this rate. */
+/** The next check of a stream takes place before this rate fills a fifth of its size. */
 const FAST_BYTES_PER_MS = (4 * MEBIBYTE) / 1_000;
 
-/** Creates a stream with its `max_bytes`, or half of them as often as it takes for JetStream to have the room. */
+/** Creates a stream with its `max_bytes`, halved until JetStream has enough storage. */
 async function createFitting(jsm: JetStreamManager, wanted: WantedStream, least: number): Promise<StreamInfo> {
   for (let bytes = wanted.max_bytes; ; bytes = Math.floor(bytes / 2)) {
     try {
@@ -198,8 +204,9 @@ type ToCreate = {
 };
 
 /**
- * Creates a stream with as much room as it should have, or as there is. Where EVENTS, which is created first, has taken
- * all of it, EVENTS yields a quarter of its room, as often as that takes, and while it is not half full.
+ * Creates a stream with its wanted size, or the largest that JetStream has storage for. If EVENTS, which is created
+ * first, has reserved all storage, EVENTS is shrunk by a quarter, repeatedly if necessary, as long as its messages fill
+ * at most half of the new size.
  */
 export async function createWithRoom(jsm: JetStreamManager, { wanted, first, log }: ToCreate): Promise<StreamInfo> {
   let room = first?.config.max_bytes ?? 0;
@@ -216,19 +223,16 @@ export async function createWithRoom(jsm: JetStreamManager, { wanted, first, log
       const { name } = first.config;
       await jsm.streams.update(name, { max_bytes: less });
       room = less;
-      log.warn(
-        { stream: name, maxBytes: less },
-        `a stream was made smaller, because there was no room for ${wanted.name}`,
-      );
+      log.warn({ stream: name, maxBytes: less }, `stream shrunk, because there was no storage for ${wanted.name}`);
     }
   }
 }
 
 /**
- * Deletes the oldest events that have been dispatched when EVENTS is crowded: it keeps them for three days, or as long
- * as there is room, and never refuses new ones because of them. `canPurge`: a purge is one request, but before 2.10.11
- * it makes a consumer forget what it has given out and nobody has acknowledged, so messages are deleted one by one there.
- * Returns the stream as it is then, and whether there is more to delete.
+ * If EVENTS is crowded, deletes its oldest dispatched events: EVENTS keeps them for three days, or as long as storage
+ * permits, and never rejects new events because of them. `canPurge`: a purge is one request. Before 2.10.11 it makes a
+ * consumer forget unacknowledged messages, so there messages are deleted one by one. Returns the stream afterwards, and
+ * whether more messages are to be deleted.
  */
 export async function makeRoom(
   jsm: JetStreamManager,
@@ -248,7 +252,7 @@ export async function makeRoom(
   if (canPurge) await jsm.streams.purge(names.stream, { seq: end });
   else await deleteOneByOne(jsm, { stream: names.stream, from: state.first_seq, end: deletedEnd });
   const after = await jsm.streams.info(names.stream);
-  // An operator can forbid to delete messages of a stream.
+  // An operator can forbid the deletion of messages of a stream.
   return { info: after, hasMore: deletedEnd < end && after.state.first_seq > state.first_seq };
 }
 
@@ -262,7 +266,7 @@ async function deleteOneByOne(
       try {
         await jsm.streams.deleteMessage(stream, one, false);
       } catch (error) {
-        // JetStream has an answer for a message that another process has deleted.
+        // JetStream answers with an error if another process has deleted the message. Only other errors are thrown.
         if (!(error instanceof NatsError && error.api_error !== undefined)) throw error;
       }
     });
@@ -270,7 +274,7 @@ async function deleteOneByOne(
   }
 }
 
-/** How much of its own limits a stream has used, from 0 to 1; 0 without limits. */
+/** The used share of the stream's own limits, from 0 to 1; 0 without limits. */
 function usedShare({ config, state }: StreamInfo): number {
   const { max_bytes: maxBytes, max_msgs: maxMessages } = config;
   return Math.max(maxBytes > 0 ? state.bytes / maxBytes : 0, maxMessages > 0 ? state.messages / maxMessages : 0);
@@ -288,7 +292,7 @@ export function describeUse(info: StreamInfo): string {
   return `${Math.round(usedShare(info) * 100)} % full (${inMebibytes(state.bytes)}${limit} MiB, ${state.messages} messages)`;
 }
 
-/** Within how many milliseconds a stream has to be checked again. */
+/** Milliseconds within which the stream must be checked again. */
 export function checkWithinMs({ config }: StreamInfo): number {
   return config.max_bytes > 0 ? (config.max_bytes * (1 - CROWDED)) / FAST_BYTES_PER_MS : Number.POSITIVE_INFINITY;
 }

@@ -90,7 +90,7 @@ it('a consumer that gets nothing although there is something consumes anew', asy
   await waitFor(() => lost > 0, { what: 'the request to get lost' });
   await direct.jetstream().publish('deliveries.s1', 'at last');
   await waitFor(() => bodies.length === 1, { what: 'the message' });
-  expect(logged()).toContain('a consumer went quiet');
+  expect(logged()).toContain('consumer received no messages although it should');
 });
 
 it('a consumer that has nothing to get is left alone', async () => {

@@ -50,7 +50,7 @@ async function timeFiveTries(): Promise<number> {
   return performance.now() - first.at;
 }
 
-const complaints = () => logged.filter(({ msg }) => String(msg).startsWith('NATS cannot be reached'));
+const complaints = () => logged.filter(({ msg }) => String(msg).startsWith('NATS is unavailable'));
 
 it('NATS_REPLICAS=3 makes streams of three replicas', async () => {
   const bus = startBus('right');

@@ -88,7 +88,7 @@ it('a server of a private authority that asks for client certificates gets ours,
   ];
   for (const [env, reason] of refused) {
     const { bus: other, logged } = startBus(env);
-    await waitFor(() => logged().includes('NATS cannot be reached'), { what: 'the refusal' });
+    await waitFor(() => logged().includes('NATS is unavailable'), { what: 'the refusal' });
     expect(other.problems.join()).toMatch(reason);
     expect(other.connected).toBe(false);
   }
@@ -147,7 +147,7 @@ it('a credentials file logs in, and one that replaces it is used at the next con
   };
   const NATS_CREDS = await write('engine.creds', credentials(createAccount()));
   const { bus, logged } = startBus({ NATS_URL: `nats://${host}`, NATS_CREDS });
-  await waitFor(() => logged().includes('NATS cannot be reached'), { what: 'the refusal' });
+  await waitFor(() => logged().includes('NATS is unavailable'), { what: 'the refusal' });
   expect(bus.problems.join()).toContain('refuses the user, password, token, credentials');
   await write('engine.creds', credentials(account));
   await waitFor(() => bus.connected, { what: 'the connection' });

@@ -120,12 +120,14 @@ it("with a stream of its name that is somebody else's, the program says so, is n
     const response = await fetch(`${app.url}/health/ready`);
     return { status: response.status, text: await response.text() };
   };
-  await waitFor(async () => (await readiness()).text.includes('belongs to somebody else'), { what: 'the reason' });
+  await waitFor(async () => (await readiness()).text.includes('was not created by webhooks-engine'), {
+    what: 'the reason',
+  });
   const { status, text } = await readiness();
   expect(status).toBe(503);
-  expect(text).toContain('the stream EVENTS belongs to somebody else');
+  expect(text).toContain('the stream EVENTS was not created by webhooks-engine');
   expect(text).toContain('orders.>');
-  expect(logged).toContain('the stream EVENTS belongs to somebody else');
+  expect(logged).toContain('the stream EVENTS was not created by webhooks-engine');
   expect(await jsm.consumers.list('EVENTS').next()).toEqual([]);
   expect((await jsm.streams.info('EVENTS')).state.messages).toBe(1);
   // Once it is gone, the program goes on.
@@ -148,7 +150,7 @@ it('two tenants whose events have the same Event-Id at the same moment both get 
   expect(receiver.requests.at(-1)?.headers['webhook-event']).toBe('end');
 });
 
-it('messages that none of our processes made are never sent or shown, and hold up nothing', async () => {
+it('messages that no process of this installation sealed are never sent or shown, and block nothing', async () => {
   let logged = '';
   const log = pino({ level: 'warn' }, { write: (line: string) => void (logged += line) });
   const installation = await install('trust', log);
@@ -195,7 +197,7 @@ it('messages that none of our processes made are never sent or shown, and hold u
   const metrics = await scrape(app);
   expect(metrics.valueOf('webhooks_nats_forged_messages_total', { kind: 'deliveries' })).toBe(100);
   expect(metrics.valueOf('webhooks_nats_forged_messages_total', { kind: 'log' })).toBe(1);
-  expect(logged.match(/messages that none of our processes made/g)).toHaveLength(1);
+  expect(logged.match(/messages were dropped because no process of this installation sealed them/g)).toHaveLength(1);
   await waitFor(() => shown().includes('last'), { what: 'the live log' });
   expect(shown()).not.toContain('forged');
 });

@@ -173,7 +173,7 @@ describe.concurrent('NATS', () => {
     await services.nats.kill9();
     const { log, has } = recordingLog();
     const app = onCleanUp(test, await startApp(readConfig(testEnv(services)), { log, report: () => undefined }));
-    await waitFor(() => has('NATS cannot be reached'), { what: 'the log line' });
+    await waitFor(() => has('NATS is unavailable'), { what: 'the log line' });
     expect((await fetch(`${app.url}/health/ready`)).status).toBe(503);
     await services.nats.start();
     await app.ready;

@@ -188,7 +188,7 @@ it.each<[name: string, Partial<ConsumerConfig>]>([
   const { config } = await jsm.consumers.update('EVENTS', 'dispatcher', settings);
   expect(config).toMatchObject(settings);
   expect((await createKeeper().check(jsm)).created).toBe(true);
-  expect(logged).toContain(`a consumer has ${name}; re-creating`);
+  expect(logged).toContain(`consumer has ${name}; re-creating`);
   expect((await jsm.consumers.info('EVENTS', 'dispatcher')).config).toEqual(wanted);
   expect((await createKeeper().check(jsm)).created).toBe(false);
   const message = await (await jetStream.consumers.get('EVENTS', 'dispatcher')).next();
@@ -228,7 +228,7 @@ describe('a stream that somebody has configured', () => {
     const refused = await createKeeper()
       .check(jsm)
       .catch((error: unknown) => String(error));
-    expect(refused).toContain(`the stream ${name} belongs to somebody else: its `);
+    expect(refused).toContain(`the stream ${name} was not created by webhooks-engine: its `);
     expect(refused).toContain(difference);
     expect((await jsm.streams.list().next()).map(({ config }) => config.name)).toEqual([name]);
     expect(await jsm.consumers.list(name).next()).toEqual([]);

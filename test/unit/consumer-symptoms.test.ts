@@ -24,38 +24,40 @@ function consumer({ pending, unacked, asking = 0 }: Counts): ConsumerInfo {
   } as ConsumerInfo;
 }
 
-function marksOf(before: Counts, after: Counts = before): string[] {
+function fingerprintsOf(before: Counts, after: Counts = before): string[] {
   const stream = {
     config: { retention: before.retention ?? RetentionPolicy.Workqueue },
     state: { messages: before.messages, first_seq: 11, last_seq: 20 },
   } as StreamInfo;
-  return detectFaults({ before: consumer(before), stream, after: consumer(after) }).map(({ mark }) => mark);
+  return detectFaults({ before: consumer(before), stream, after: consumer(after) }).map(
+    ({ fingerprint }) => fingerprint,
+  );
 }
 
 describe('a work queue', () => {
   test('has no symptom if each message is to be delivered or to be acked', () => {
-    expect(marksOf(HEALTHY)).toEqual([]);
+    expect(fingerprintsOf(HEALTHY)).toEqual([]);
   });
 
   test('has one if there are messages that its consumer knows nothing of', () => {
-    expect(marksOf({ ...HEALTHY, pending: 4 })).toEqual(['left out']);
+    expect(fingerprintsOf({ ...HEALTHY, pending: 4 })).toEqual(['left out']);
   });
 
   test('has one if its consumer waits for acks of messages that are gone', () => {
-    expect(marksOf({ ...HEALTHY, unacked: 6 })).toEqual(['gone']);
+    expect(fingerprintsOf({ ...HEALTHY, unacked: 6 })).toEqual(['gone']);
   });
 
   test('has none if the counts only differ because messages came or went meanwhile', () => {
-    expect(marksOf({ ...HEALTHY, pending: 4 }, { ...HEALTHY, pending: 6 })).toEqual([]);
-    expect(marksOf({ ...HEALTHY, unacked: 6 }, { ...HEALTHY, unacked: 4 })).toEqual([]);
+    expect(fingerprintsOf({ ...HEALTHY, pending: 4 }, { ...HEALTHY, pending: 6 })).toEqual([]);
+    expect(fingerprintsOf({ ...HEALTHY, unacked: 6 }, { ...HEALTHY, unacked: 4 })).toEqual([]);
   });
 });
 
 test('a stream that keeps its messages may hold more than its consumer has to deliver', () => {
-  expect(marksOf({ ...HEALTHY, pending: 1, retention: RetentionPolicy.Limits })).toEqual([]);
+  expect(fingerprintsOf({ ...HEALTHY, pending: 1, retention: RetentionPolicy.Limits })).toEqual([]);
 });
 
 test('what is not acked while somebody asks for messages is marked by what a delivery or an ack would change', () => {
-  expect(marksOf({ ...HEALTHY, asking: 1 })).toEqual(['15,10,5']);
-  expect(marksOf({ ...HEALTHY, pending: 10, unacked: 0, asking: 1 })).toEqual([]);
+  expect(fingerprintsOf({ ...HEALTHY, asking: 1 })).toEqual(['15,10,5']);
+  expect(fingerprintsOf({ ...HEALTHY, pending: 10, unacked: 0, asking: 1 })).toEqual([]);
 });
