@@ -2,28 +2,32 @@ import { isRowSpecific, isTimeout } from './errors.ts';
 
 export type BatcherOptions<T, R> = {
   readonly maxItems: number;
-  /** A batch is full with the item that brings it to this size; by default only their number counts. */
+  /** A batch is full when the total size of its items reaches this number of bytes. By default only `maxItems` limits it. */
   readonly maxBytes?: number;
   readonly bytesOf?: (item: T) => number;
   readonly pace?: Pace;
   /**
-   * Writes a batch, or nothing of it, and returns what to answer to each item. If it rejects with what may be one item's
-   * fault, it is called again with less of the batch, at last with each item alone; else every add() of the batch rejects.
+   * Writes a batch atomically and returns an answer for each item. If it rejects with an error that one item may have
+   * caused (isRowSpecific), it is called again with parts of the batch, in the end with single items. After any other error
+   * every add() of the batch rejects.
    */
   readonly write: (items: readonly T[]) => Promise<readonly R[]>;
 };
 
-/** Makes larger batches of items that nobody waits for. */
+/** Makes larger batches of items that need not be written immediately. */
 export type Pace = {
-  /** From the begin of a batch to that of the next one, in milliseconds: the first item of a quiet time is written at once. */
+  /**
+   * Minimum time between the starts of two batches, in milliseconds. The first item after an idle interval is written
+   * immediately.
+   */
   readonly intervalMs: number;
-  /** This number of items is written before that. */
+  /** A batch of this number of items starts before the interval ends. */
   readonly maxItems: number;
-  /** Whether items are written at once now. When it becomes true, call hurry(). */
+  /** While this returns true, items are written immediately. The caller must call hurry() when it becomes true. */
   readonly isUrgent: () => boolean;
 };
 
-/** The pace of results and acks: ADR 42. */
+/** The pace of the results of attempts and of the acks of events (ADR 42). */
 export const TEN_A_SECOND = { intervalMs: 100, maxItems: 32 } as const;
 
 type Waiting<T, R> = {
@@ -33,16 +37,16 @@ type Waiting<T, R> = {
 };
 
 /**
- * Collects items while the previous batch is being written, so that batches grow with the load and an idle system
- * waits for nothing; with a pace, also until the next batch is due. One batch at a time, in the order of add(). An item that
- * cannot be written takes no other with it.
+ * Collects items while the previous batch is being written, and, with a pace, until the next batch is due. Batches
+ * therefore grow with the load, and without load an item is written immediately. One batch is written at a time, in the
+ * order of add(). An item that cannot be written does not make other items fail.
  */
 export class Batcher<T, R> {
   readonly #options: BatcherOptions<T, R>;
   #waiting: Waiting<T, R>[] = [];
   #waitingBytes = 0;
   #writing = false;
-  /** When the last batch began (performance.now()). */
+  /** The start of the last batch, on the clock of performance.now(). */
   #begunAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
@@ -50,13 +54,13 @@ export class Batcher<T, R> {
     this.#options = options;
   }
 
-  /** Whether the waiting items make a full batch: callers that can wait should. */
+  /** Whether the waiting items fill a batch. Callers that can wait should then wait before they add items. */
   get isFull(): boolean {
     const { maxItems, maxBytes = Number.POSITIVE_INFINITY } = this.#options;
     return this.#waiting.length >= maxItems || this.#waitingBytes >= maxBytes;
   }
 
-  /** Resolves with the answer when the item has been written. */
+  /** Resolves with the item's answer after the item has been written. */
   add(item: T): Promise<R> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
@@ -65,7 +69,7 @@ export class Batcher<T, R> {
     });
   }
 
-  /** Writes the waiting items without waiting for the pace. */
+  /** Writes the waiting items without waiting until the pace allows it. */
   hurry(): void {
     if (this.#waiting.length > 0 && !this.#writing) this.#begin();
   }
@@ -91,7 +95,7 @@ export class Batcher<T, R> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#writing = true;
-    // Later in this turn of the event loop, so that what arrives together is written together.
+    // Later in this turn of the event loop, so that items that are added in the same turn are written together.
     setImmediate(() => void this.#writeAll());
   }
 
@@ -100,7 +104,7 @@ export class Batcher<T, R> {
       this.#begunAt = performance.now();
       const batch = this.#takeBatch();
       await this.#write(batch).catch((error: unknown) => {
-        // Those that have been written have their answers already.
+        // The promises of written items are already resolved: reject() has no effect on them.
         for (const { reject } of batch) reject(error);
       });
     } while (this.#waiting.length > 0 && this.#waitMs() <= 0);
@@ -108,11 +112,11 @@ export class Batcher<T, R> {
     this.#schedule();
   }
 
-  /** Rejects with what is no item's fault. */
+  /** Rejects if the error was not caused by a single item. */
   async #write(batch: readonly Waiting<T, R>[]): Promise<void> {
     try {
       const answers = await this.#options.write(batch.map(({ item }) => item));
-      // One answer for each item: the type of write() cannot say so.
+      // `as`: write() returns one answer for each item, which its type cannot express.
       batch.forEach(({ resolve }, index) => {
         resolve(answers[index] as R);
       });
@@ -123,7 +127,10 @@ export class Batcher<T, R> {
     }
   }
 
-  /** Halves find an item in the fewest writes; but each that hangs on it takes as long as all of them did. */
+  /**
+   * Halving finds the failing item in the fewest writes. After a timeout items are written one by one, because each half
+   * that contains the failing item would take a full timeout again.
+   */
   async #writeParts(batch: readonly Waiting<T, R>[], error: unknown): Promise<void> {
     const size = isTimeout(error) ? 1 : Math.ceil(batch.length / 2);
     for (let start = 0; start < batch.length; start += size) await this.#write(batch.slice(start, start + size));

@@ -1,16 +1,16 @@
 /*
- * The journal of changes, which live streams read (delivery-log/changes, ADR 31). Each statement that changes such rows
- * records their ids in one row of `changes`, in the same transaction, while there are readers (`change_readers`). Changes of
- * webhook subscriptions and of jobs are recorded by triggers: webhook_subscription_changed, subscription_state_changed and
- * job_changed (prisma/migrations/0001_initial/migration.sql).
+ * The journal of changes, which live streams read (delivery-log/changes, ADR 31). Each statement that changes events,
+ * rejected events or deliveries records their ids in one row of `changes`, in the same transaction, while readers exist
+ * (`change_readers`). Triggers record changes of webhook subscriptions and of jobs: webhook_subscription_changed,
+ * subscription_state_changed and job_changed (prisma/migrations/0001_initial/migration.sql).
  */
 
-/** The columns of `changes`: the tables whose ids they have. */
+/** The columns of `changes`; each contains the ids of changed rows of the table with its name. */
 export type ChangedTable = 'events' | 'rejected_events' | 'deliveries' | 'subscriptions' | 'jobs';
 
 /**
- * A CTE that records changed rows. `ctes`: for each table, the name of the CTE that returns their `id`. Nothing is
- * recorded if none has rows. Without readers the condition costs a look at an empty table.
+ * A CTE that records changed rows. `ctes`: for each table, the name of the CTE that returns the `id` of its changed rows.
+ * Nothing is recorded if no CTE returns rows. Without readers, the condition costs one read of an empty table.
  */
 export function recordChanges(ctes: Partial<Record<ChangedTable, string>>): string {
   const tables = Object.keys(ctes).join(', ');

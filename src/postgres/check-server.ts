@@ -6,8 +6,8 @@ const STATEMENT_MS = 10_000;
 const MIN_VERSION = 14;
 
 /**
- * Throws a StartError, which says what to do, if this Postgres or the way to it cannot be used as it is. Leaves nothing
- * behind in the sessions: they may be a pooler's, and serve other programs afterwards.
+ * Throws a StartError with instructions if the engine cannot use this Postgres, or the pooler in front of it. Changes no
+ * session settings, because a pooler may reuse the sessions for other programs.
  */
 export async function checkServer({ url, directUrl }: DatabaseUrls): Promise<void> {
   const isPooled = directUrl !== url;
@@ -37,9 +37,13 @@ async function withClients(urls: readonly [string, string], work: (clients: Clie
   }
 }
 
-/** In an order that no pooler's own turns repeat: a session that both get, or that changes, is not theirs. */
+/**
+ * The client, 0 or 1, that sends each query of checkSessions(). The order is irregular, so that a pooler that alternates
+ * between sessions does not always give a client the same session by accident.
+ */
 const TURNS = [0, 1, 1, 0, 0, 1, 0, 1, 1, 0] as const;
 
+/** Throws if the two clients do not have one session each, which a pooler in transaction mode cannot guarantee. */
 async function checkSessions(clients: Clients, variable: string): Promise<void> {
   const seen = new Set<string>();
   for (const turn of TURNS) {
@@ -62,16 +66,16 @@ type Facts = {
   readonly replicationRole: string;
   readonly schemaExists: boolean;
   readonly mayCreate: boolean;
-  /** Whether our tables are there and belong to a role that this one is not a member of. */
+  /** Whether the engine's tables exist in the schema and belong to a role that this role is not a member of. */
   readonly isOthers: boolean;
   readonly isInstalled: boolean;
-  /** A schema that has our tables. */
+  /** Another schema that contains the engine's tables. */
   readonly otherSchema: string | null;
 };
 
 async function readFacts(client: pg.Client, schema: string): Promise<Facts> {
   const { rows } = await client.query<Facts>(FACTS, [schema]);
-  if (rows[0] === undefined) throw new Error('Postgres did not say what it is');
+  if (rows[0] === undefined) throw new Error('Postgres returned no row for the server check');
   return rows[0];
 }
 
@@ -106,7 +110,7 @@ function problemOf(facts: Facts, schema: string): string | undefined {
     ],
     [
       isElsewhere,
-      `the database "${database}" has our tables in the schema "${otherSchema}", not in "${schema}": add ` +
+      `the database "${database}" has the engine's tables in the schema "${otherSchema}", not in "${schema}": add ` +
         `?schema=${otherSchema} to DATABASE_URL, or use a database of its own for a second installation`,
     ],
     [
@@ -126,7 +130,7 @@ function problemOf(facts: Facts, schema: string): string | undefined {
     ],
     [
       facts.replicationRole !== 'origin',
-      `the role "${role}" has session_replication_role=${facts.replicationRole}, which turns off triggers that we need: ` +
+      `the role "${role}" has session_replication_role=${facts.replicationRole}, which turns off the engine's triggers: ` +
         `ALTER ROLE "${role}" RESET session_replication_role`,
     ],
   ];
@@ -142,7 +146,7 @@ async function checkPooler([direct, pooled]: Clients): Promise<void> {
   try {
     await pooled.query('BEGIN');
   } catch (error) {
-    // PgBouncer's answer with pool_mode=statement.
+    // The error of PgBouncer with pool_mode=statement.
     if (!(error instanceof pg.DatabaseError && error.code === '08P01')) throw error;
     throw new StartError('DATABASE_URL leads to a pooler without transactions: use pool_mode=transaction', {
       cause: error,

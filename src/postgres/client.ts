@@ -17,19 +17,22 @@ import { substituteNewValues } from './new-values.ts';
 import { PoolGroup, type PoolOptions } from './pool.ts';
 
 /**
- * One Postgres, reached two ways: Prisma, and `readPool` beside it, for what GraphQL reads and writes; `pool` for what
- * delivers, which must not wait for that.
+ * One Postgres with two pools. `readPool`, which Prisma also uses, serves GraphQL and metrics. `pool` serves the delivery of
+ * events, jobs and short writes of mutations, which thus never wait for the slow statements of `readPool`.
  */
 export type Database = {
   readonly pool: pg.Pool;
-  /** Prisma's connections. */
+  /** The pool that Prisma uses. */
   readonly readPool: pg.Pool;
   readonly prisma: PrismaClient;
   /** Postgres's time. */
   readonly clock: Clock;
-  /** Only in the database of a mutation: records what its transactions change. */
+  /** Set only for a mutation: records the changes of its transactions. */
   readonly recorder?: ChangeRecorder | undefined;
-  /** Closes the connections that are open now, those in use when they are released: they lead to the wrong server. */
+  /**
+   * Closes the connections that are open now, those in use when they are released. For callers that find that the
+   * connections lead to the wrong server.
+   */
   renewConnections(): void;
   close(): Promise<void>;
 };
@@ -41,20 +44,23 @@ type DatabaseOptions = {
   readonly behindPooler?: boolean;
   /** Maximum connections of both pools together, at least 2. */
   readonly poolSize?: number;
-  /** Limit of a statement of `pool`, in milliseconds. */
+  /** Time limit of a statement of `pool`, in milliseconds. */
   readonly statementMs?: number;
 };
 
 const CLOSE_MS = 1_200;
 
-// A statement that takes longer than this is stuck; failing lets its caller try again. And what a process that stands
-// still holds open is undone: others wait for its locks, and delivery/queue/state.ts relies on an end of every transaction. Well
-// before the statements that wait for them run into their own limit.
+/**
+ * Limits of the sessions of `pool`. A statement that runs for 10 s is stuck; when it fails, its caller retries. A
+ * transaction that is idle for 5 s belongs to a stalled process: Postgres rolls it back, because other processes wait for
+ * its locks, and because delivery/queue/state.ts relies on the end of every transaction. 5 s is well below the limit of the
+ * statements that wait for those locks.
+ */
 const LIMITS: SessionLimits = { statementMs: 10_000, idleInTransactionMs: 5_000 };
-/** Connections of their own: what people ask over GraphQL may take longer. */
+/** Limits of the sessions of `readPool`: statements of GraphQL may take longer. */
 const READ_LIMITS: SessionLimits = { ...LIMITS, statementMs: 30_000 };
 
-/** Opens no connection yet: each query does, and fails while Postgres is unavailable. */
+/** Opens no connection. Queries open connections when they need them, and fail while Postgres is unavailable. */
 export function createDatabase(options: DatabaseOptions): Database {
   const { url, poolSize = DEFAULT_POOL_SIZE, statementMs = LIMITS.statementMs } = options;
   const pools = new PoolGroup();
@@ -66,7 +72,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     settings: PAGE_PLANS,
   });
   const adapter = substituteNewValues(new PrismaPg(readPool, { schema: schemaOf(url) }));
-  // The minimal errors leave out the arguments, which hold customers' data.
+  // Prisma's minimal errors omit the arguments, which contain customers' data.
   const prisma = new PrismaClient({ adapter, errorFormat: 'minimal' });
   return {
     pool,
@@ -76,7 +82,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     renewConnections: () => {
       pools.renewConnections();
     },
-    // A Postgres that hangs would have us wait for its goodbye.
+    // Without this limit, closing a connection to a stalled Postgres would not return.
     close: () => atMost(CLOSE_MS, Promise.all([prisma.$disconnect().then(() => readPool.end()), pool.end()])),
   };
 }
@@ -85,7 +91,7 @@ type Use = {
   readonly limits: SessionLimits;
   readonly max: number;
   readonly settings: SessionSettings;
-  /** Whether each connection prepares its statements, which find their rows by an index. */
+  /** Whether connections prepare their statements. */
   readonly prepares?: boolean;
 };
 
@@ -102,25 +108,25 @@ function createPool(
       : {
           ...config,
           prepares,
-          // eslint-disable-next-line @typescript-eslint/no-misused-promises -- the pool waits for it, which its types do not say
+          // eslint-disable-next-line @typescript-eslint/no-misused-promises -- pg-pool awaits it; its types do not say so
           onConnect: (client) => client.query(sessionSql(url, session)),
         },
   );
   if (behindPooler) useTransactionsOnly(pool, sessionSql(url, session, 'transaction'));
-  // Without a listener an idle connection that breaks (a Postgres restart) would end the process.
+  // Without a listener, an error of an idle connection (such as a Postgres restart) would crash the process.
   pool.on('error', (error) => {
     if (!pool.ending) onError(error);
   });
   return pool;
 }
 
-/** Runs one SQL statement: the pool, or a transaction. */
+/** Runs single SQL statements; implemented by pools, clients and transactions. */
 export type Queryable = {
-  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- who selects knows what comes
+  // eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters -- the caller knows the columns
   query<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<{ readonly rows: Row[] }>;
 };
 
-/** Runs `work` in one transaction, rolled back if it throws. */
+/** Runs `work` in one transaction, which is rolled back if `work` throws. */
 export function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promise<T>): Promise<T> {
   return withClient(
     pool,
@@ -131,22 +137,22 @@ export function transaction<T>(pool: pg.Pool, work: (client: Queryable) => Promi
       return result;
     },
     async (client, error) => {
-      // Without an answer of Postgres, the statement may still be running.
+      // Without an answer from Postgres the statement may still be running: the connection is closed in place of a ROLLBACK.
       if (!(error instanceof pg.DatabaseError)) throw error;
       await client.query('ROLLBACK');
     },
   );
 }
 
-/** Takes part in each transaction that changes something for a mutation: at its start, and before its commit. */
+/** Called in each transaction of a mutation, at its start and before its commit. */
 export type ChangeRecorder = {
   readonly begin: (db: Queryable) => Promise<void>;
   readonly end: (db: Queryable, result: unknown) => Promise<void>;
-  /** Nothing is recorded: the mutation changes nothing. */
+  /** Called if the mutation changes nothing: then nothing is recorded. */
   readonly omit: () => void;
 };
 
-/** Runs a change that a mutation makes, in one transaction that the mutation's recorder takes part in. */
+/** Runs `work`, a change of a mutation, in one transaction together with the mutation's recorder. */
 export function change<T>(
   { pool, recorder }: Pick<Database, 'pool' | 'recorder'>,
   work: (client: Queryable) => Promise<T>,
@@ -159,10 +165,13 @@ export function change<T>(
   });
 }
 
-/** Milliseconds to wait for a connection, and for the transaction: the same as the pool's limit on a statement. */
+/**
+ * Prisma's time limits in milliseconds. `maxWait`: to get a connection; `timeout`: of the transaction, the same as
+ * readPool's limit of a statement.
+ */
 const CHANGE_LIMITS = { maxWait: 5_000, timeout: READ_LIMITS.statementMs };
 
-/** The same with Prisma. */
+/** Runs `work` like change(), in a transaction of Prisma. */
 export function changeWithPrisma<T>(
   { prisma, recorder }: Pick<Database, 'prisma' | 'recorder'>,
   work: (client: Prisma.TransactionClient) => Promise<T>,
@@ -178,7 +187,7 @@ export function changeWithPrisma<T>(
 type Recover = (client: pg.PoolClient, error: unknown) => Promise<void>;
 
 /**
- * Runs `work` with a connection of the pool. After an error of `work` the connection is closed, unless `recover` resolves.
+ * Runs `work` with a connection of the pool. If `work` rejects, the connection is closed unless `recover` resolves.
  */
 async function withClient<T>(
   pool: pg.Pool,
@@ -190,8 +199,8 @@ async function withClient<T>(
   const onError = (error: unknown) => {
     broken ??= toError(error);
   };
-  // The pool listens to idle clients only; a connection that breaks in use fails our statements, and without a listener
-  // it would also end the process.
+  // The pool listens to idle clients only. When a connection breaks in use, its statements fail; without a listener the
+  // error event would also crash the process.
   client.on('error', onError);
   try {
     return await work(client);
@@ -208,24 +217,24 @@ function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
-/** Runs statements of ours in a transaction of Prisma's, which cannot read columns of type void. */
+/** Runs SQL statements in a transaction of Prisma. Prisma cannot read columns of type void. */
 export function inPrismaTransaction(client: Prisma.TransactionClient): Queryable {
   return { query: async (text, values = []) => ({ rows: await client.$queryRawUnsafe(text, ...values) }) };
 }
 
-/** The form of `query` that we and Prisma's adapter use. */
+/** The signature of `query` that the engine and Prisma's adapter use. */
 type Send = (statement: string | pg.QueryConfig, values?: unknown[]) => Promise<pg.QueryResult>;
 
 /**
  * Makes a pool work behind a pooler that gives each transaction another session (PgBouncer's `pool_mode=transaction`):
- * each transaction begins with `settings`, which count for it alone, and a statement on its own is such a transaction.
- * The pool's clients have to pipeline, so that this takes no more round trips.
+ * each transaction begins with `settings`, which apply to it alone, and a single statement runs in a transaction too. The
+ * pool's clients must pipeline, so that this takes no additional round trips.
  */
 function useTransactionsOnly(pool: pg.Pool, settings: string): void {
   const begin = `BEGIN ISOLATION LEVEL READ COMMITTED; ${settings}`;
   pool.on('connect', (client) => {
     const send: Send = client.query.bind(client);
-    // Prisma begins its transactions itself, on a client of the pool.
+    // Prisma sends BEGIN itself, on a client of the pool.
     const sendWithSettings: Send = (statement, values) =>
       textOf(statement) === 'BEGIN' ? send(begin) : send(statement, values);
     client.query = sendWithSettings as typeof client.query;
@@ -234,7 +243,7 @@ function useTransactionsOnly(pool: pg.Pool, settings: string): void {
   pool.query = query as typeof pool.query;
 }
 
-/** Sends all three at once. What went wrong first is the reason for the rest. */
+/** Sends the three statements without waiting for answers. Throws the first error: it caused the later ones. */
 async function inTransaction(client: pg.PoolClient, ...[statement, values]: Parameters<Send>): Promise<pg.QueryResult> {
   const send: Send = client.query.bind(client);
   const steps = [send('BEGIN'), send(statement, values), send('COMMIT')] as const;

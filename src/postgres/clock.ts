@@ -4,33 +4,42 @@ import { Loop } from '../lib/loop.ts';
 import type { Queryable } from './client.ts';
 import { readClock } from './connection.ts';
 
-/** A measurement is wrong by half of its round trip at most. One within this time, in milliseconds, needs no second try. */
+/**
+ * A measurement whose round trip, in milliseconds, is at most this needs no second try. The error of a measurement is at
+ * most half of its round trip.
+ */
 const GOOD_ROUND_TRIP_MS = 5;
-/** Later measurements with a longer round trip, in milliseconds, are dropped: machine clocks drift less than that in minutes. */
+/**
+ * Measurements after the first one are dropped if their round trip, in milliseconds, is longer. Machine clocks drift less
+ * than that in minutes.
+ */
 const MAX_ROUND_TRIP_MS = 100;
 const MAX_TRIES = 5;
 
 /**
- * Postgres's time, which all processes share: ids, times in the log and comparisons with times in the database use it,
- * never the clock of this machine. Between measurements it goes on with the monotonic clock, so a machine whose clock is
- * wrong or jumps changes nothing. (Due times are better still: `now()` and a delay, in the statement.) Until the first
- * measurement it is the machine's own time.
+ * Postgres's time, which all processes share. Ids, times in the delivery log and comparisons with times in the database
+ * use it in place of this machine's clock. Between measurements it advances with the monotonic clock, so a wrong or
+ * jumping machine clock has no effect. Due times do not use it: their statements compute `now()` plus a delay. Before
+ * the first measurement it returns the machine's time.
  */
 export class Clock {
   /** Postgres's time minus performance.now(). */
   #offsetMs: number | undefined;
 
-  /** Milliseconds since 1970, whole. */
+  /** Whole milliseconds since 1970. */
   now(): number {
     return this.#offsetMs === undefined ? Date.now() : Math.round(performance.now() + this.#offsetMs);
   }
 
-  /** How far the clock of this machine is ahead of Postgres's, in milliseconds; undefined until the first measurement. */
+  /** The machine's time minus Postgres's time, in milliseconds; undefined before the first measurement. */
   get machineAheadMs(): number | undefined {
     return this.#offsetMs === undefined ? undefined : Date.now() - this.now();
   }
 
-  /** Takes the best of a few tries: on a busy machine, or with a busy Postgres, a single one can be wrong by hundreds of milliseconds. */
+  /**
+   * Takes the measurement with the shortest round trip of up to five. On a busy machine, or with a busy Postgres, a single
+   * measurement can be wrong by hundreds of milliseconds.
+   */
   async measure(db: Queryable): Promise<void> {
     let best = await measureOnce(db);
     for (let tries = 1; tries < MAX_TRIES && best.roundTripMs > GOOD_ROUND_TRIP_MS; tries += 1) {
@@ -59,7 +68,7 @@ const INTERVAL_MS = 10_000;
 const WARN_BEYOND_MS = 2_000;
 const WARN_EVERY_MS = 5 * 60_000;
 
-/** Measures the clock every 10 s, and warns every five minutes while this machine's differs by more than 2 s. */
+/** Measures Postgres's time every 10 s. Warns every 5 minutes while this machine's clock differs by more than 2 s. */
 export class ClockWatch extends Loop {
   readonly #options: ClockWatchOptions;
   #warnedAt = Number.NEGATIVE_INFINITY;
@@ -73,7 +82,7 @@ export class ClockWatch extends Loop {
       registers: [options.metrics],
       name: 'webhooks_clock_offset_seconds',
       aggregator: 'max',
-      help: "How far the clock of this machine is ahead of Postgres's",
+      help: "The time of this machine minus Postgres's time",
       collect() {
         this.set((clock.machineAheadMs ?? 0) / 1_000);
       },
@@ -87,7 +96,7 @@ export class ClockWatch extends Loop {
     const aheadMs = clock.machineAheadMs ?? 0;
     if (Math.abs(aheadMs) > WARN_BEYOND_MS && performance.now() - this.#warnedAt > WARN_EVERY_MS) {
       this.#warnedAt = performance.now();
-      log.warn({ aheadMs }, "the clock of this machine differs from Postgres's; is NTP running?");
+      log.warn({ aheadMs }, "the clock of this machine differs from Postgres's clock; check that NTP is running");
     }
     return INTERVAL_MS;
   }

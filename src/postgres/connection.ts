@@ -3,21 +3,21 @@ import pg from 'pg';
 import { atMost } from '../lib/loop.ts';
 import type { Queryable } from './client.ts';
 
-/** A connection outside the pools, for what needs a session of its own. */
+/** A connection outside the pools, for work that needs a session of its own. */
 export type Connection = {
   readonly client: pg.Client;
-  /** Says goodbye to the server for at most a second; one that hangs is left without. Never rejects. */
+  /** Ends the session, and closes the socket after at most 1 s even if Postgres is stalled. Never rejects. */
   readonly close: () => Promise<void>;
 };
 
 const CLOSE_MS = 1_000;
 const CONNECT_MS = 5_000;
-/** After this long without a byte the kernel asks ten times, once a second, whether the other side is still there. */
+/** After this many milliseconds without traffic, the kernel sends up to ten TCP keep-alive probes, one per second. */
 const KEEP_ALIVE_MS = 10_000;
 
-/** Opens a connection; rejects after 5 s at most. */
+/** Opens a connection; rejects after at most 5 s by default. */
 export async function openConnection(config: pg.ClientConfig): Promise<Connection> {
-  // Our own socket, because pg offers no way to close a connection without the server's help.
+  // An explicit socket, because pg cannot close a connection without an answer of the server.
   const socket = new Socket();
   const client = new pg.Client({
     connectionTimeoutMillis: CONNECT_MS,
@@ -27,7 +27,7 @@ export async function openConnection(config: pg.ClientConfig): Promise<Connectio
     ...config,
     stream: () => socket,
   });
-  // A connection that breaks fails the statement; without a listener it would also end the process.
+  // When a connection breaks, its statement fails; without a listener the error event would also crash the process.
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -44,37 +44,37 @@ export async function openConnection(config: pg.ClientConfig): Promise<Connectio
   };
 }
 
-/** Limits of a session in milliseconds; 0: none. */
+/** Time limits of a session in milliseconds; 0: no limit. */
 export type SessionLimits = {
-  /** Postgres aborts a statement that takes longer. */
+  /** Postgres aborts a statement that runs for longer. */
   readonly statementMs: number;
   /** Postgres ends a session whose open transaction is idle for longer. */
   readonly idleInTransactionMs: number;
 };
 
-/** Postgres's settings by name. */
+/** Values of Postgres's settings, by name. */
 export type SessionSettings = Readonly<Record<string, string>>;
 
 type ConnectionLimits = Pick<SessionLimits, 'statementMs'> & {
-  /** How long the client waits for an answer; by default a little longer than Postgres works on a statement. */
+  /** The client's time limit for an answer, in milliseconds; by default `statementMs` plus ANSWER_MS. */
   readonly answerMs?: number;
   /** The application_name in Postgres. */
   readonly name?: string;
 };
 
-/** Connections in the pools of a process. */
+/** Maximum connections in the pools of a process. */
 export const DEFAULT_POOL_SIZE = 20;
-/** For a server that does not answer at all, the client times out this long after Postgres should have. */
+/** Milliseconds by which the client's time limit exceeds that of Postgres. It applies when Postgres does not answer. */
 const ANSWER_MS = 2_000;
 const DEFAULT_SCHEMA = 'public';
 
 /**
- * Session settings that our statements, and the code that reads the answers, rely on. A server, a database or a role may have other
- * defaults. `default_transaction_read_only` is left as it is: operators set it to stop writes. A parameter that this
- * version of Postgres lacks is ignored.
+ * Session settings that the engine's statements, and the code that reads their results, rely on. A server, a database or a
+ * role may have other defaults. `default_transaction_read_only` is not set: operators set it to stop writes. A setting that
+ * the version of Postgres does not have is ignored.
  */
 const SETTINGS = {
-  // @prisma/adapter-pg ignores the offset of times that it reads, and sends times without one.
+  // @prisma/adapter-pg ignores the UTC offset of times that it reads, and sends times without an offset.
   timezone: 'UTC',
   datestyle: 'ISO, MDY',
   intervalstyle: 'postgres',
@@ -86,7 +86,7 @@ const SETTINGS = {
   quote_all_identifiers: 'off',
   default_transaction_isolation: 'read committed',
   default_transaction_deferrable: 'off',
-  // A generic plan for Prisma's statements does not know which partitions a range of ids leaves out.
+  // With a generic plan, Postgres cannot exclude partitions by the id ranges of Prisma's statements when it plans.
   plan_cache_mode: 'auto',
   lock_timeout: '0',
   idle_session_timeout: '0',
@@ -94,8 +94,9 @@ const SETTINGS = {
 };
 
 /**
- * For sessions whose statements find a few rows by an index, however large the tables are. A plan made while a table was
- * empty must not scan it later, and a plan is made once: for all values of its parameters (ADR 23).
+ * Settings of sessions whose statements find a few rows by an index, whatever the size of the tables is. A prepared
+ * statement is planned once, for all values of its parameters (ADR 23). A plan made while a table was empty must not scan
+ * the table later.
  */
 export const PREPARED_PLANS: SessionSettings = {
   plan_cache_mode: 'force_generic_plan',
@@ -106,26 +107,31 @@ export const PREPARED_PLANS: SessionSettings = {
 };
 
 /**
- * For sessions that read pages of the log. Of a tenant or a subscription, its index has the rows of a page in order, and a
- * part of each page of the table. At the default of 4, Postgres may read all tenants' rows in the order of their ids instead,
- * and drop most of them. Caches and SSDs read random pages as fast as others.
+ * Settings of sessions that read pages of the delivery log. The index of a tenant or a subscription returns the rows of such
+ * a page in order, but they are scattered over the pages of the table. With the default of 4, Postgres may instead read the
+ * rows of all tenants in the order of their ids and discard most of them. Caches and SSDs read random pages as fast as
+ * sequential ones.
  */
 export const PAGE_PLANS: SessionSettings = { random_page_cost: '1.1' };
 
-/** The schema of our tables: the parameter `schema` of DATABASE_URL, or `public`, whatever `search_path` is. */
+/** The schema of the engine's tables: the parameter `schema` of DATABASE_URL, by default `public`, never `search_path`. */
 export function schemaOf(databaseUrl: string): string {
   const [, parameters = ''] = databaseUrl.split('?');
   return new URLSearchParams(parameters).get('schema') ?? DEFAULT_SCHEMA;
 }
 
-/** The URLs of Postgres: DATABASE_URL, and where what needs a session of its own connects. */
+/** The URLs of Postgres. */
 export type DatabaseUrls = {
+  /** DATABASE_URL. May lead to a pooler. */
   readonly url: string;
-  /** Leads to Postgres itself; the same as `url` unless that leads to a pooler. Names the same schema. */
+  /**
+   * For work that needs a session of its own: leads to Postgres itself. The same as `url` unless DATABASE_DIRECT_URL is set;
+   * has the same schema.
+   */
   readonly directUrl: string;
 };
 
-/** With DATABASE_DIRECT_URL, if it is set; only the schema of DATABASE_URL counts. */
+/** `givenDirectUrl`: DATABASE_DIRECT_URL, if it is set. Its parameter `schema` is replaced by that of DATABASE_URL. */
 export function databaseUrls(url: string, givenDirectUrl: string | undefined): DatabaseUrls {
   if (givenDirectUrl === undefined) return { url, directUrl: url };
   const [address = '', parameters = ''] = givenDirectUrl.split('?');
@@ -134,7 +140,7 @@ export function databaseUrls(url: string, givenDirectUrl: string | undefined): D
   return { url, directUrl: `${address}?${directParameters.toString()}` };
 }
 
-/** How to connect. Nothing in it is a setting that a pooler could refuse: `sessionSql` makes those afterwards. */
+/** The configuration of a connection. It contains no session settings, which a pooler may reject: `sessionSql` sets them. */
 export function connectionConfig(url: string, { statementMs, answerMs, name }: ConnectionLimits): pg.ClientConfig {
   const queryMs = answerMs ?? (statementMs > 0 ? statementMs + ANSWER_MS : undefined);
   return {
@@ -148,11 +154,11 @@ export function connectionConfig(url: string, { statementMs, answerMs, name }: C
 }
 
 type SessionOptions = SessionLimits & {
-  /** Settings in addition to those of every session. */
+  /** Settings in addition to SETTINGS, or in place of them. */
   readonly settings?: SessionSettings | undefined;
 };
 
-/** A statement that makes the settings ours, for the session or for the current transaction alone. */
+/** A statement that sets the engine's settings, for the session or for the current transaction alone. */
 export function sessionSql(
   url: string,
   { statementMs, idleInTransactionMs, settings }: SessionOptions,
@@ -168,13 +174,13 @@ export function sessionSql(
   const rows = Object.entries(wanted).map(([name, value]) => `('${name}', ${pg.escapeLiteral(value)})`);
   return `SELECT set_config(name, value, ${scope === 'transaction'}) FROM (
       VALUES ${rows.join(', ')},
-        -- Commits have to survive a crash; modes that wait for more or fewer standbys are the operator's to choose.
+        -- Commits must survive a crash. The operator chooses among the modes that wait for more or fewer standbys.
         ('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' END)
     ) AS wanted (name, value)
     WHERE current_setting(name, true) <> value`;
 }
 
-/** Opens a connection of the caller's own, which closes it. */
+/** Opens a connection with the engine's session settings. The caller must close it. */
 export async function openSession(url: string, limits: SessionLimits & ConnectionLimits): Promise<Connection> {
   const connection = await openConnection(connectionConfig(url, limits));
   try {
@@ -189,8 +195,8 @@ export async function openSession(url: string, limits: SessionLimits & Connectio
 const STATEMENT_MS = 60_000;
 
 /**
- * Runs `work` on a connection of its own, whose session (locks, settings) ends with it, and whose statements may take
- * longer than the pool's.
+ * Runs `work` on a connection of its own, and then closes the connection, which ends the session with its locks and
+ * settings. Time limit of a statement: 60 s.
  */
 export async function withConnection<T>(url: string, work: (client: Queryable) => Promise<T>): Promise<T> {
   const { client, close } = await openSession(url, { statementMs: STATEMENT_MS, idleInTransactionMs: STATEMENT_MS });
@@ -201,7 +207,7 @@ export async function withConnection<T>(url: string, work: (client: Queryable) =
   }
 }
 
-/** Runs `work` in one transaction on this connection, rolled back if it throws. */
+/** Runs `work` in one transaction on this connection, which is rolled back if `work` throws. */
 export async function inTransaction<T>(client: Queryable, work: () => Promise<T>): Promise<T> {
   await client.query('BEGIN');
   try {
@@ -209,17 +215,17 @@ export async function inTransaction<T>(client: Queryable, work: () => Promise<T>
     await client.query('COMMIT');
     return result;
   } catch (error) {
-    // A connection that broke has rolled back as well.
+    // If the connection is broken, Postgres rolls back.
     await client.query('ROLLBACK').catch(() => undefined);
     throw error;
   }
 }
 
-/** Postgres's time in milliseconds since 1970: what is old is not for each process's own clock to say. */
+/** Postgres's time in milliseconds since 1970, which does not differ between processes as the clocks of machines do. */
 export async function readClock(db: Queryable): Promise<number> {
   const { rows } = await db.query<{ now: number }>(
     'SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::float8 AS now',
   );
-  if (rows[0] === undefined) throw new Error('Postgres did not say the time');
+  if (rows[0] === undefined) throw new Error('Postgres returned no time');
   return rows[0].now;
 }

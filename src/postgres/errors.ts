@@ -2,59 +2,67 @@ import pg from 'pg';
 import { Prisma } from '../generated/prisma/client.ts';
 
 /**
- * The one place that says what an error of Postgres means, whether pg, its pool or Prisma reports it. By SQLSTATE, never
- * by its text: what has no SQLSTATE of its own gets one from toConnectionError().
+ * Classifies errors of Postgres, whether pg, its pool or Prisma reports them. The classification uses the SQLSTATE and
+ * never the text of an error: toConnectionError() gives an SQLSTATE to errors without one.
  */
 
-/** The connection could not be opened, broke, or got no answer in time (SQLSTATE class 08), or is closed on our side (57P01). */
+/**
+ * The connection could not be opened, broke, or got no answer in time (SQLSTATE class 08), or this process has closed it
+ * (57P01).
+ */
 class ConnectionError extends pg.DatabaseError {
   constructor(sqlState: '08001' | '08006' | '57P01', message: string) {
     super(message, 0, 'error');
-    // Prisma's adapter takes an error for Postgres's own only with a severity.
+    // Prisma's adapter recognises an error as one of Postgres only if it has a severity.
     this.severity = 'FATAL';
     this.code = sqlState;
   }
 }
 
-/** Errors that an immediate retry cannot fix, whatever their cause. */
+/** An error that an immediate retry cannot fix, whatever its cause is. */
 export class PermanentError extends Error {}
 
 /**
- * Connection (08), out of resources (53), shutting down or starting up, or closed for being idle (57P), read-only (25006,
- * a standby), and a transaction or a session of ours that was ended for taking too long (25P03, 25P04).
+ * SQLSTATEs of an unavailable Postgres: connection errors (08), insufficient resources (53), a server that shuts down or
+ * starts, or that closed an idle session (57P), a read-only server such as a standby (25006), and the time limits of an
+ * idle transaction (25P03) and of a transaction (25P04).
  */
 const UNAVAILABLE = /^(?:08|53|57P|25006$|25P03$|25P04$)/;
 /**
- * Besides: rolled back for the sake of others (40), a lock that was not free (55P03), cancelled (57), a system error (58),
- * and a prepared statement that this session does not have any more (26000) or whose tables a migration changed (0A000).
+ * Further SQLSTATEs of transient errors: serialization failures and deadlocks (40), a lock that was not available (55P03),
+ * a cancelled statement (57), a system error (58), and a prepared statement that no longer exists in the session (26000)
+ * or whose tables a migration has changed (0A000).
  */
 const TRANSIENT = /^(?:40|55P03$|57|58|26000$|0A000$)/;
-/** Those transient errors that one damaged or locked row can cause in a healthy Postgres. */
+/** Transient errors that one damaged or locked row can cause in a healthy Postgres. */
 const ROW_SPECIFIC = /^(?:40|55P03$|57014$|58)/;
-/** A statement or its wait for a lock took too long. */
+/** A statement exceeded its time limit, or its wait for a lock did. */
 const TIMEOUT = /^(?:57014|55P03)$/;
 /**
- * After these a connection is useless: it has ended or is about to, leads to a server that cannot be written to, or its
- * prepared statements do not work any more.
+ * After these errors a connection cannot be used: it is closed or about to be closed, its server is read-only, or its
+ * prepared statements are invalid.
  */
 const CONNECTION_LOST = /^(?:08|57P|25006$|25P03$|25P04$|26000$|0A000$)/;
 const READ_ONLY = '25006';
-/** Prisma's words for a Postgres that cannot be reached, has no connection free, or is too slow for a transaction. */
+/** Prisma's codes: Postgres is unreachable, no connection of the pool is free, or a transaction exceeded its time limit. */
 const PRISMA_UNAVAILABLE: ReadonlySet<string> = new Set(['P1001', 'P1002', 'P1008', 'P1017', 'P2024', 'P2028']);
 const MAX_DEPTH = 5;
 
-/** The SQLSTATE that Postgres, or toConnectionError(), gave an error of pg or of Prisma, or one of its causes. */
+/**
+ * The SQLSTATE of an error of pg or of Prisma, or of one of its causes, from Postgres or from toConnectionError();
+ * undefined if there is none.
+ */
 export function sqlStateOf(error: unknown, depth = 0): string | undefined {
   if (typeof error !== 'object' || error === null || depth > MAX_DEPTH) return undefined;
   if (error instanceof pg.DatabaseError) return error.code;
-  // A driver adapter's error keeps the SQLSTATE in its cause, and Prisma's own error keeps that one in `meta`.
+  // The error of a driver adapter has the SQLSTATE in its cause; Prisma's error has the adapter's error in `meta`.
   if ('originalCode' in error && typeof error.originalCode === 'string') return error.originalCode;
   const meta = error instanceof Prisma.PrismaClientKnownRequestError ? error.meta : undefined;
   const inner = meta?.['driverAdapterError'] ?? ('cause' in error ? error.cause : undefined);
   return sqlStateOf(inner, depth + 1);
 }
 
-/** Whether Postgres cannot be reached or cannot be written to right now, whatever the statement is. */
+/** Whether Postgres is unreachable or read-only, independently of the statement. */
 export function isUnavailable(error: unknown): boolean {
   const state = sqlStateOf(error);
   if (state !== undefined) return UNAVAILABLE.test(state);
@@ -62,7 +70,7 @@ export function isUnavailable(error: unknown): boolean {
   return error instanceof Prisma.PrismaClientKnownRequestError && PRISMA_UNAVAILABLE.has(error.code);
 }
 
-/** Whether the same work may succeed later: Postgres was unavailable or busy; it did not refuse these values. */
+/** Whether the same work may succeed later, because Postgres was unavailable or busy and did not reject the values. */
 export function isTransient(error: unknown): boolean {
   if (error instanceof PermanentError) return false;
   const state = sqlStateOf(error);
@@ -70,29 +78,29 @@ export function isTransient(error: unknown): boolean {
   return error instanceof Error && !isBug(error);
 }
 
-/** Whether one row may have caused it: then nothing was written, and without that row it may be. */
+/** Whether one row may have caused the error. Nothing was written then, and the other rows may succeed without that row. */
 export function isRowSpecific(error: unknown): boolean {
   return !isTransient(error) || ROW_SPECIFIC.test(sqlStateOf(error) ?? '');
 }
 
-/** Whether Postgres ended a statement because it, or its wait for a lock, took too long: with less to do it may not. */
+/** Whether Postgres aborted a statement because the statement, or its wait for a lock, exceeded its time limit. */
 export function isTimeout(error: unknown): boolean {
   return TIMEOUT.test(sqlStateOf(error) ?? '');
 }
 
-/** Whether the connection that it came over must not be used again. */
+/** Whether the connection that returned the error must not be used again. */
 export function isConnectionLost(error: unknown): boolean {
   return CONNECTION_LOST.test(sqlStateOf(error) ?? '');
 }
 
-/** Whether the server cannot be written to, as the old primary after a failover. */
+/** Whether the server is read-only, such as the old primary after a failover. */
 export function isReadOnly(error: unknown): boolean {
   return sqlStateOf(error) === READ_ONLY;
 }
 
 /**
- * An error that pg, its pool or a socket report in words of their own becomes a ConnectionError; errors of Postgres and bugs of ours
- * stay what they are.
+ * Converts an error of pg, its pool or a socket that has no SQLSTATE to a ConnectionError. Errors of Postgres, and errors
+ * that bugs in the engine cause, are returned unchanged.
  */
 export function toConnectionError(error: Error, sqlState: '08001' | '08006'): Error {
   if (error instanceof pg.DatabaseError || isBug(error)) return error;
@@ -100,7 +108,7 @@ export function toConnectionError(error: Error, sqlState: '08001' | '08006'): Er
   return Object.assign(new ConnectionError(sqlState, message), { cause: error });
 }
 
-/** For work that asks for a connection after the stop has closed them. */
+/** The error for code that requests a connection after this process has closed its pools. */
 export function closedError(): Error {
   return new ConnectionError('57P01', 'this process is stopping and has closed its connections to Postgres');
 }

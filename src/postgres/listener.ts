@@ -4,31 +4,32 @@ import { pause } from '../lib/loop.ts';
 import { openSession } from './connection.ts';
 
 /**
- * The first two are notified by the triggers of the same name (prisma/migrations/0001_initial/migration.sql) and the first also by
- * openCircuit and closeCircuit; the third by delivery/queue/cancel.ts.
+ * The triggers of the same name (prisma/migrations/0001_initial/migration.sql) notify the first two channels; openCircuit
+ * and closeCircuit also notify the first; delivery/queue/cancel.ts notifies the third.
  */
 type NoticeChannel = 'webhook_subscription_changed' | 'api_key_revoked' | 'delivery_cancelled';
 
 export type ChangeListenerOptions = {
   readonly url: string;
   readonly log: Logger;
-  /** Called with the id in a notification, once its transaction is committed. */
+  /** Called with the id in a notification, after its transaction has committed. */
   readonly onNotice: Readonly<Partial<Record<NoticeChannel, (id: string) => void>>>;
-  /** Changes may have been missed: everything that is remembered may be stale. */
+  /** Called when notifications may have been missed: the caller must discard or reload its caches. */
   readonly onGap: () => void;
   readonly limits?: Partial<ListenerLimits>;
 };
 
 type ListenerLimits = {
-  /** Interval of the ping, in milliseconds: a connection can die without either side noticing. */
+  /** Interval of the ping, in milliseconds. The ping detects a connection that died without a TCP reset. */
   readonly pingEveryMs: number;
+  /** Time limit of each statement, in milliseconds. */
   readonly answerWithinMs: number;
 };
 
 const LIMITS: ListenerLimits = { pingEveryMs: 10_000, answerWithinMs: 5_000 };
 const RETRY_MS = 1_000;
 
-/** Listens to what transactions notify of, on a connection of its own. */
+/** Listens for the notifications of transactions, on a connection of its own. Reconnects 1 s after an error. */
 export class ChangeListener {
   readonly #options: ChangeListenerOptions;
   readonly #stopping = new AbortController();
@@ -53,14 +54,14 @@ export class ChangeListener {
       try {
         await this.#listen(signal);
       } catch (error) {
-        this.#options.log.debug({ err: error }, 'not listening to changes');
+        this.#options.log.debug({ err: error }, 'listening for changes failed; retrying');
       }
       this.#options.onGap();
       await pause(RETRY_MS, signal);
     }
   }
 
-  /** Returns or throws when the connection has ended, or does not answer any more. */
+  /** Returns or throws when the connection has ended or a ping fails. */
   async #listen(signal: AbortSignal): Promise<void> {
     const { url, onNotice, onGap, limits } = this.#options;
     const { pingEveryMs, answerWithinMs } = { ...LIMITS, ...limits };
@@ -94,7 +95,7 @@ export class ChangeListener {
   }
 }
 
-/** Rejects also on a standby, where nothing is ever notified: a server can become one without closing connections. */
+/** Rejects on a standby too: it sends no notifications, and a server can become a standby without closing connections. */
 async function ping(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ isStandby: boolean }>('SELECT pg_is_in_recovery() AS "isStandby"');
   if (rows[0]?.isStandby !== false) throw new Error('Postgres is a standby');

@@ -7,7 +7,7 @@ import { StartError } from '../lib/start-error.ts';
 import { type Connection, openConnection, openSession } from './connection.ts';
 import { isTransient } from './errors.ts';
 
-/** Any number: it only has to be the same in every process of every version. */
+/** Arbitrary advisory-lock key. Never change it. */
 const MIGRATION_LOCK = 7_221_950;
 
 const CREATE_MIGRATIONS_TABLE = `
@@ -17,30 +17,31 @@ const CREATE_MIGRATIONS_TABLE = `
   )`;
 
 type MigrateLimits = {
-  /** How often it is tried to get the lock while another process migrates, and how long altogether. */
+  /** Pause between two tries to take the lock while another process migrates. */
   readonly lockEveryMs: number;
+  /** Time limit for taking the lock. */
   readonly lockWithinMs: number;
-  /** How often the log says what it waits for, or what is running. */
+  /** Interval of the log lines about a wait for the lock or a running migration. */
   readonly logEveryMs: number;
 };
 
 type MigrateOptions = { readonly log?: Logger; readonly limits?: Partial<MigrateLimits> };
 
 const LIMITS: MigrateLimits = { lockEveryMs: 500, lockWithinMs: 600_000, logEveryMs: 30_000 };
-/** While a migration waits for a table, everybody who comes after it waits too; it is tried again. */
+/** Time limit for a migration's table locks. Other statements queue behind its lock request; the start is retried. */
 const TABLE_LOCK_MS = 5_000;
-/** Queries that run beside a migration, over another connection. */
+/** Time limit of the queries that observe a migration over another connection. */
 const ANSWER_MS = 5_000;
 
 type Migration = { readonly name: string; readonly sql: string; readonly checksum: string };
 type Run = MigrateLimits & { readonly databaseUrl: string; readonly log: Logger };
 
 /**
- * Applies the migrations of `directory` (`<name>/migration.sql`, in the order of their names) that the database has
- * not had, and returns their names. Each runs in a transaction of its own, but for those whose first line is `-- online`
- * (see postgres/migrate.ts). The bookkeeping is Prisma's own table, so its tools can read it. Any number of processes may
- * call this at once: an advisory lock lets one through at a time. Throws a StartError when trying again would not help.
- * docs/adr/0001 says why Prisma's engine does not do it.
+ * Applies the migrations of `directory` (`<name>/migration.sql`, in the order of their names) that are not applied to the
+ * database, and returns their names. Each runs in a transaction of its own, except migrations whose first line is
+ * `-- online` (see runOnline). Applied migrations are recorded in Prisma's table, so that Prisma's tools can read them. Any
+ * number of processes may call this at the same time: an advisory lock serialises them. Throws a StartError if a retry
+ * would not help. docs/adr/0001 explains why Prisma's engine is not used.
  */
 export async function migrate(
   databaseUrl: string,
@@ -55,12 +56,12 @@ export async function migrate(
     if ((await missingOf(client, migrations)).length === 0) return [];
     await takeLock(client, run);
     await client.query(CREATE_MIGRATIONS_TABLE);
-    // Another process may have applied some meanwhile.
+    // Another process may have applied migrations during the wait for the lock.
     const missing = await missingOf(client, migrations);
     for (const migration of missing) await watched(connection, { ...run, migration });
     return missing.map(({ name }) => name);
   } finally {
-    // Ending the connection also releases the lock.
+    // The end of the session also releases the lock.
     await connection.close();
   }
 }
@@ -94,7 +95,10 @@ async function missingOf(client: pg.Client, migrations: readonly Migration[]): P
   return migrations.filter(({ name }) => !applied.has(name));
 }
 
-/** Asks again and again: a statement that waits keeps a snapshot, which CREATE INDEX CONCURRENTLY in turn waits for. */
+/**
+ * Polls for the advisory lock. A statement that waited for it would hold a snapshot, and CREATE INDEX CONCURRENTLY in the
+ * migration of the lock's holder would wait for that snapshot: a deadlock.
+ */
 async function takeLock(client: pg.Client, { log, lockEveryMs, lockWithinMs, logEveryMs }: Run): Promise<void> {
   const begun = performance.now();
   let loggedAt = Number.NEGATIVE_INFINITY;
@@ -104,7 +108,7 @@ async function takeLock(client: pg.Client, { log, lockEveryMs, lockWithinMs, log
     ]);
     if (rows[0]?.isOurs === true) return;
     const waitedMs = performance.now() - begun;
-    if (waitedMs > lockWithinMs) throw new Error('another process has not finished its migration');
+    if (waitedMs > lockWithinMs) throw new Error('another process did not finish its migration in time');
     if (performance.now() - loggedAt >= logEveryMs) {
       loggedAt = performance.now();
       const { rows: holders } = await client.query(HOLDER, [MIGRATION_LOCK]);
@@ -122,7 +126,7 @@ const HOLDER = `
   FROM pg_locks l JOIN pg_stat_activity a USING (pid)
   WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = $1::bigint::oid AND l.objsubid = 1 AND l.granted`;
 
-/** Applies a migration, and logs its progress now and then. If its connection dies, the migration fails. */
+/** Applies a migration and logs its progress every `logEveryMs`. If its session no longer exists, the migration fails. */
 async function watched(connection: Connection, run: Run & { readonly migration: Migration }): Promise<void> {
   const { log, logEveryMs, databaseUrl, migration } = run;
   const { client, close } = connection;
@@ -145,7 +149,7 @@ async function watched(connection: Connection, run: Run & { readonly migration: 
   }
 }
 
-/** The activity of the session with this pid, read over another connection; undefined if there is none. */
+/** The activity of the session with this pid, read over another connection; undefined if there is no such session. */
 async function activityOf(databaseUrl: string, pid: number | undefined): Promise<object | undefined> {
   const { client, close } = await openConnection({ connectionString: databaseUrl, query_timeout: ANSWER_MS });
   try {
@@ -198,7 +202,7 @@ function isOnline(sql: string): boolean {
   return sql.split('\n', 1)[0]?.trim() === MARK;
 }
 
-/** The statements of an online migration: each ends with the `;` at the end of a line, so no function can be in one. */
+/** The statements of an online migration. A `;` at the end of a line ends a statement: it cannot define a function. */
 function statementsOf(sql: string): string[] {
   return sql
     .replace(/^\s*--.*$/gm, '')
@@ -213,9 +217,9 @@ const CREATE_INDEX =
   /^CREATE\s+(UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?(\w+)\s+ON\s+(\w+)\s*([\s\S]*)$/i;
 
 /**
- * Runs a statement of an online migration, which may have been run before in part or as a whole: an interrupted process
- * begins the migration again. An index that was left invalid is created anew. An index of a partitioned table, which
- * Postgres does not create concurrently, is created partition by partition.
+ * Runs a statement of an online migration. It must be idempotent: after an interruption the migration is run from its start.
+ * An invalid index that an interruption left is created again. An index of a partitioned table, which Postgres cannot
+ * create concurrently, is created partition by partition.
  */
 async function runOnline(client: pg.Client, statement: string): Promise<void> {
   const [, unique = '', name, table, rest = ''] = CREATE_INDEX.exec(statement) ?? [];
@@ -229,7 +233,7 @@ async function runOnline(client: pg.Client, statement: string): Promise<void> {
   else await createPartitionedIndex(client, index);
 }
 
-/** Undefined if the table has none because it is not partitioned. */
+/** The names of the table's partitions; undefined if the table is not partitioned. */
 async function partitionsOf(client: pg.Client, table: string): Promise<readonly string[] | undefined> {
   const { rows } = await client.query<{ isPartitioned: boolean; names: string[] }>(
     `SELECT t.relkind = 'p' AS "isPartitioned", ARRAY(
@@ -250,7 +254,7 @@ async function createIndex(client: pg.Client, { unique, name, table, rest }: New
   await client.query(`CREATE ${unique}INDEX CONCURRENTLY IF NOT EXISTS ${name} ON ${table} ${rest}`);
 }
 
-/** Partitions that are created meanwhile get the index from their parent. */
+/** Partitions that are created at the same time get the index from the parent table. */
 async function createPartitionedIndex(client: pg.Client, index: NewIndex): Promise<void> {
   const { unique, name, table, rest } = index;
   await client.query(`CREATE ${unique}INDEX IF NOT EXISTS ${name} ON ONLY ${table} ${rest}`);

@@ -6,18 +6,19 @@ type Reader = Pick<Adapter, 'queryRaw'>;
 type Column = { readonly known: Readonly<Record<string, string>>; readonly substitute: string | null };
 
 /**
- * Columns of the enum types that may get values within a major version (docs/upgrade.md), and what this version reads in
- * place of a value that a newer one has written, during a rolling upgrade or after a downgrade.
+ * Columns of the enum types that may get new values within a major version (docs/upgrade.md). A newer version may have
+ * written a value that this version does not know, during a rolling upgrade or before a downgrade: this version then
+ * reads `substitute` in its place.
  */
 const COLUMNS: Readonly<Record<string, Column>> = {
   failure_reason: { known: FailureReason, substitute: FailureReason.OTHER },
-  // The column is in rejected_events only.
+  // Only the table rejected_events has this column.
   reason: { known: RejectionReason, substitute: RejectionReason.OTHER },
-  // The delivery is due at its time, for whatever reason.
+  // Without a known reason, the delivery is still due at its time.
   waiting_for: { known: WaitReason, substitute: null },
 };
 
-/** Prisma rejects a whole page because of one value that its enums do not have, so such values are replaced below it. */
+/** Replaces unknown enum values below Prisma, which otherwise rejects the whole page because of one such value. */
 export function substituteNewValues(factory: PrismaPg): PrismaPg {
   const connect = factory.connect.bind(factory);
   factory.connect = async () => {
@@ -46,7 +47,7 @@ function substituteInReads<T extends Reader>(reader: T): T {
   return reader;
 }
 
-/** The reason itself, or the one that stands for reasons of newer versions, which other processes announce. */
+/** Returns the reason, or OTHER for a reason that a process of a newer version has announced. */
 export function knownFailureReason(reason: FailureReason | null): FailureReason | null {
   return reason === null || Object.hasOwn(FailureReason, reason) ? reason : FailureReason.OTHER;
 }

@@ -5,23 +5,29 @@ import { cachedRead } from '../lib/cached-read.ts';
 import type { Database } from './client.ts';
 import { closedError, isConnectionLost, isReadOnly, toConnectionError } from './errors.ts';
 
-/* eslint-disable @typescript-eslint/unbound-method -- Reflect.apply() says whose they are */
+/* eslint-disable @typescript-eslint/unbound-method -- Reflect.apply() passes the object of each method */
 
 export type PoolOptions = pg.PoolConfig & {
-  /** Connections are closed at this age, up to a fifth earlier, so that those opened together do not end together. */
+  /**
+   * Maximum age of a connection, in milliseconds. A random part of up to a fifth is subtracted, so that connections that
+   * were opened at the same time are not closed at the same time.
+   */
   readonly maxAgeMs?: number;
-  /** Whether each connection prepares the statements with parameters: Postgres then parses and plans each of them once. */
+  /** Whether connections prepare statements with parameters: Postgres then parses and plans each once per connection. */
   readonly prepares?: boolean;
 };
 
-/** After a failover or a change in DNS nothing else may show that a connection leads to the wrong server. */
+/**
+ * 30 minutes. After a failover or a change in DNS, an open connection to the wrong server may never fail, so each is closed
+ * at this age.
+ */
 const MAX_AGE_MS = 30 * 60_000;
 const AGE_SPREAD = 0.2;
 
-/** The pools of one database: what one of them finds out about its connections counts for all. */
+/** The pools of one database. When one pool finds that the server is read-only, all pools renew their connections. */
 export class PoolGroup {
   readonly #pools: pg.Pool[] = [];
-  /** Connections that were opened before are not used again. In milliseconds, on performance.now()'s clock. */
+  /** Connections opened before this time are not used again. In milliseconds, on the clock of performance.now(). */
   #since = 0;
 
   create(options: PoolOptions): pg.Pool {
@@ -30,7 +36,7 @@ export class PoolGroup {
     return pool;
   }
 
-  /** Closes all connections that are open now, idle ones at once and the others when they are released. */
+  /** Closes the connections that are open now: idle ones immediately, and the others when they are released. */
   renewConnections(): void {
     this.#since = performance.now();
     for (const pool of this.#pools) {
@@ -51,8 +57,8 @@ type Release = (error?: Error | boolean) => void;
 type Connected = (error: Error | undefined, client: pg.PoolClient | undefined, done: Release) => void;
 
 /**
- * A pool that does not take back a connection after an error that says it is useless, nor one that is too old. Its own
- * errors and those of the network have an SQLSTATE. After the end, every request for a connection gets the same error.
+ * A pool that closes a released connection after an error of CONNECTION_LOST (errors.ts), or if it is too old. Errors of the
+ * pool and of the network get an SQLSTATE. After end(), every request for a connection rejects with closedError().
  */
 class Pool extends pg.Pool {
   constructor({ maxAgeMs = MAX_AGE_MS, prepares = false, ...config }: PoolOptions, group: PoolGroup) {
@@ -66,7 +72,7 @@ class Pool extends pg.Pool {
     return translated(args, { method: super.connect, self: this, translate });
   }
 
-  /** The pool is notified of an error that breaks a connection before the query is. */
+  /** pg reports an error that breaks a connection to the pool first, so that error also has to be translated here. */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
   override query(...args: any[]): any {
     return translated(args, { method: super.query, self: this, translate: toQueryError });
@@ -85,7 +91,7 @@ function connectionClass({ maxAgeMs, prepares }: ConnectionOptions, group: PoolG
     #broken: Error | undefined;
     #release: Release = () => undefined;
 
-    /** The pool sets it each time it hands the connection out. */
+    /** The pool sets this property each time it checks the connection out. */
     set release(release: Release) {
       this.#release = release;
     }
@@ -109,7 +115,7 @@ function connectionClass({ maxAgeMs, prepares }: ConnectionOptions, group: PoolG
           const error = toQueryError(cause);
           if (isReadOnly(error)) group.renewConnections();
           if (isConnectionLost(error)) this.#broken ??= error;
-          // Without an answer to this statement, the next one would wait behind it.
+          // Without an answer from Postgres the statement may still be running, and the next one would queue behind it.
           if (error !== cause) void this.end();
           return error;
         },
@@ -118,12 +124,12 @@ function connectionClass({ maxAgeMs, prepares }: ConnectionOptions, group: PoolG
   };
 }
 
-/** The names of statements by their text. The texts are constants of this program: some fifty. */
+/** The names of prepared statements by their text. The texts are constants of the engine, about fifty. */
 const names = new Map<string, string>();
-/** Further statements are not prepared: a text made at run time would otherwise fill the memory of every session. */
+/** Maximum size of `names`. Further statements are not prepared: texts built at run time would fill the sessions' memory. */
 const MAX_PREPARED = 200;
 
-/** The arguments of `query`, with a name for a statement with parameters. It depends on the text alone. */
+/** The arguments of `query`, with a name if the statement has parameters. The name depends only on the statement's text. */
 function prepared(args: readonly unknown[]): unknown[] {
   const [text, values, ...rest] = args;
   if (typeof text !== 'string' || !Array.isArray(values)) return [...args];
@@ -142,7 +148,7 @@ type Translation = {
   readonly translate: (error: Error) => Error;
 };
 
-/** Calls a method of pg's that takes a callback last, or else returns a promise, with its errors translated. */
+/** Calls a method of pg, which takes a callback as its last argument or returns a promise, and translates its errors. */
 function translated(args: unknown[], { method, self, translate }: Translation): unknown {
   const last = args.at(-1);
   if (typeof last === 'function') {
@@ -159,7 +165,7 @@ function translated(args: unknown[], { method, self, translate }: Translation): 
 
 const UP_WAIT_MS = 1_000;
 
-/** Shows whether Postgres answers, and how its connections are used. */
+/** Registers the gauges of Postgres's availability and of the pools. */
 export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database, 'pool' | 'readPool'>): void {
   const registers = [metrics];
   const pools: readonly (readonly [string, pg.Pool])[] = [
@@ -171,7 +177,7 @@ export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database,
     registers,
     name: 'webhooks_postgres_up',
     aggregator: 'min',
-    help: 'Whether Postgres answered within a second, 0 or 1',
+    help: '1 if Postgres answered within 1 s, otherwise 0',
     async collect() {
       this.set((await answers()) === undefined ? 0 : 1);
     },
@@ -180,7 +186,7 @@ export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database,
     registers,
     name: 'webhooks_postgres_connections',
     labelNames: ['pool', 'state'],
-    help: 'Connections to Postgres that are used or idle, of those that deliver and those that answer GraphQL, 10 each at most',
+    help: 'Open connections to Postgres, used and idle, in the pool for deliveries and in the pool for GraphQL',
     collect() {
       for (const [name, each] of pools) {
         this.set({ pool: name, state: 'used' }, each.totalCount - each.idleCount);
@@ -192,7 +198,7 @@ export function watchPools(metrics: Registry, { pool, readPool }: Pick<Database,
     registers,
     name: 'webhooks_postgres_waiting',
     labelNames: ['pool'],
-    help: 'Requests that wait in this process for a connection to Postgres',
+    help: 'Requests of this process that wait for a connection of the pool',
     collect() {
       for (const [name, each] of pools) this.set({ pool: name }, each.waitingCount);
     },

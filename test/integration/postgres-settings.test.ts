@@ -158,7 +158,7 @@ it('a schema that is missing, or another one than that of the tables, stops the 
   await query(url, 'CREATE SCHEMA webhooks');
   await migrate(`${url}?schema=webhooks`, MIGRATIONS);
   expect(await problemOf(`${url}?schema=webhooks`)).toBeUndefined();
-  expect(await problemOf(url)).toContain('has our tables in the schema "webhooks", not in "public"');
+  expect(await problemOf(url)).toContain(`has the engine's tables in the schema "webhooks", not in "public"`);
 });
 
 it('a role that turns triggers off stops the start', async () => {
