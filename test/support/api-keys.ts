@@ -7,7 +7,7 @@ const CREATE = `mutation ($input: CreateApiKeyInput!) { createApiKey(input: $inp
 
 type Input = { readonly scope: string; readonly tenant?: string; readonly name?: string };
 
-/** Has the administrator make an API key. */
+/** Creates an API key as the admin. */
 export async function createApiKey(
   { graphql }: Pick<TestApp, 'graphql'>,
   input: Input,
@@ -19,7 +19,7 @@ export async function createApiKey(
   return { id: result.apiKey.id, key: result.key };
 }
 
-/** Has the administrator revoke one. */
+/** Revokes an API key as the admin. */
 export async function revokeApiKey({ graphql }: Pick<TestApp, 'graphql'>, id: string): Promise<void> {
   await graphql(
     'mutation ($id: ID!) { revokeApiKey(id: $id) { __typename ... on RevokeApiKeyPayload { apiKey { id } } } }',

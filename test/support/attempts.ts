@@ -1,7 +1,7 @@
 import { uuid7 } from '../../src/lib/uuid7.ts';
 import type { TestServices } from './test-app.ts';
 
-/** Writes attempts into the log as if they had been made that long ago, the oldest first. */
+/** Inserts attempts with ids and times in the past, the oldest first. */
 export async function insertAttempts(
   { query }: Pick<TestServices, 'query'>,
   { subscriptionId, statuses, agoMs }: { subscriptionId: string; statuses: readonly string[]; agoMs: number },

@@ -7,7 +7,7 @@ import { inject } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** Debian's browser, or the one that CHROMIUM names; undefined where there is none, and its tests are skipped. */
+/** The path in CHROMIUM, or Debian's Chromium. Undefined if neither exists; the browser tests are then skipped. */
 export const CHROMIUM = [process.env['CHROMIUM'] ?? '', '/usr/bin/chromium'].find(
   (path) => path !== '' && existsSync(path),
 );
@@ -19,7 +19,7 @@ export function launchChromium(): Promise<Browser> {
     ...(CHROMIUM !== undefined && { executablePath: CHROMIUM }),
     args: [
       ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
-      // Otherwise it looks up hosts of its maker at each start.
+      // Without these flags, Chromium contacts hosts of its vendor at each start.
       ...['--disable-background-networking', '--disable-component-update'],
     ],
   });
@@ -27,7 +27,7 @@ export function launchChromium(): Promise<Browser> {
 
 let built: Promise<void> | undefined;
 
-/** Builds the pages into dist/console, as `npm run build` does, unless they are there. */
+/** Builds the pages into dist/console, as `npm run build` does, unless they are already built. */
 export function buildConsole(): Promise<void> {
   return (built ??= inject('isBuilt') ? Promise.resolve() : build());
 }

@@ -14,8 +14,8 @@ const DIST = join(ROOT, 'dist');
 export const COMPILED_PROGRAM = 'dist/main.js';
 
 /**
- * The program and its packages in a few files instead of 1,100: a start takes 0.7 s of CPU time instead of 1.7. Relative to
- * the root of the repository, like the other path.
+ * The program and its packages, bundled into a few files instead of 1,100: a start takes 0.7 s of CPU time instead of
+ * 1.7 s. The path is relative to the root of the repository, like COMPILED_PROGRAM.
  */
 export const BUNDLED_PROGRAM = 'node_modules/.cache/webhooks-engine/main.js';
 const BUNDLE = join(ROOT, BUNDLED_PROGRAM, '..');
@@ -23,7 +23,7 @@ const BUNDLE = join(ROOT, BUNDLED_PROGRAM, '..');
 /** A bundle of embedded-program.ts. */
 export const EMBEDDED_PROGRAM = 'node_modules/.cache/webhooks-engine/embedded-program.js';
 
-/** Whether dist/ was built from these sources and packages: CI builds before it tests. */
+/** Whether dist/ was built from the current sources and packages, as in CI, which builds before it tests. */
 export async function isBuilt(): Promise<boolean> {
   const check = promisify(execFile)(process.execPath, [join(ROOT, 'scripts/build.mjs'), '--check']);
   return check.then(
@@ -32,14 +32,17 @@ export async function isBuilt(): Promise<boolean> {
   );
 }
 
-/** Compiles to dist/, without the console. Before any test starts it: a compiler truncates files that a program may read. */
+/**
+ * Compiles to dist/, without the console. Must complete before a test starts the program, because the compiler truncates
+ * files that a running program may read.
+ */
 export async function compileProgram(): Promise<void> {
   const compiler = join(ROOT, 'node_modules/typescript/bin/tsc');
   await promisify(execFile)(process.execPath, [compiler, '-p', join(ROOT, 'tsconfig.build.json')]);
 }
 
 export async function bundleProgram(): Promise<void> {
-  // File names contain hashes.
+  // File names contain hashes, so a new build does not replace the old files.
   await rm(BUNDLE, { recursive: true, force: true });
   await build({
     entryPoints: {
@@ -56,20 +59,20 @@ export async function bundleProgram(): Promise<void> {
     keepNames: true,
     external: ['pg-native'],
     plugins: [KEEP_LOCATIONS],
-    // Packages that are CommonJS call it.
+    // CommonJS packages call require().
     banner: { js: `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);` },
     logLevel: 'error',
   });
 }
 
-/** Files that the program finds relative to its own, such as the migrations, are found from where the compiler puts each. */
+/** Gives each bundled file the location of its compiled file: the program finds, for example, migrations relative to it. */
 const KEEP_LOCATIONS: Plugin = {
   name: 'keep-locations',
   setup: (bundle) => {
     bundle.onLoad({ filter: /\.ts$/ }, async ({ path }) => {
       if (!path.startsWith(SRC)) return undefined;
       const place = relative(SRC, path).replace(/ts$/, 'js');
-      // The thread's entry is in the bundle.
+      // The schema thread starts its worker from the bundle.
       const location = join(path.endsWith('schema-thread.ts') ? BUNDLE : DIST, place);
       const text = await readFile(path, 'utf8');
       const contents = text

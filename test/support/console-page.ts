@@ -2,29 +2,29 @@ import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 
-/** Limit of each wait in a page, for a busy machine. */
+/** Limit of each wait in a page, in milliseconds; long enough for a busy machine. */
 const PAGE_TIMEOUT_MS = 60_000;
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 
 export type ConsolePage = {
   readonly page: Page;
   readonly context: BrowserContext;
-  /** Errors and refusals of the content security policy that the page reported. */
+  /** The page's errors and its violations of the content security policy. */
   readonly complaints: string[];
 };
 
 type Options = {
-  /** The server, with its path. */
+  /** The URL of the server, with its path prefix. */
   readonly url: string;
   /** The path below `/console`. */
   readonly path: string;
-  /** The key to be signed in with; empty: none. */
+  /** The API key to sign in with. Empty: the page is not signed in. */
   readonly key: string;
   readonly scheme?: 'light' | 'dark' | undefined;
   readonly width?: number | undefined;
 };
 
-/** Opens a page of the console in a browser profile of its own. */
+/** Opens a page of the console in a new browser profile. */
 export async function openConsole(browser: Browser, options: Options): Promise<ConsolePage> {
   const { url, path, key, scheme = 'light', width = 1280 } = options;
   const context = await browser.newContext({ colorScheme: scheme, viewport: { width, height: 800 } });
@@ -43,8 +43,8 @@ export async function openConsole(browser: Browser, options: Options): Promise<C
 }
 
 /**
- * The rules that axe finds broken, in the part of the page that a selector names. Evaluated over the protocol
- * of the browser, which no policy hinders.
+ * Returns the violations of axe's accessibility rules in the part of the page that the selector matches. Runs over the
+ * browser's protocol, because the content security policy blocks injected scripts.
  */
 export async function findBarriers(page: Page, part = 'html'): Promise<unknown[]> {
   if (await page.evaluate<boolean>('globalThis.axe === undefined')) await page.evaluate(await readFile(AXE, 'utf8'));

@@ -5,9 +5,9 @@ import { natsNames } from '../../src/nats/names.ts';
 type CoreProcess = {
   /** The part of a client that a heartbeat or a roll call uses. */
   readonly nats: Pick<NatsClient, 'names' | 'broadcast' | 'open' | 'listen' | 'connected' | 'problems'>;
-  /** Opens the connection; to be called once, when the parts of the process are created. */
+  /** Opens the connection. Call it once, after the parts of the process are created. */
   readonly open: () => void;
-  /** The end of an outage, or of the first check of the streams. */
+  /** Reports the end of an outage, or of the first check of the streams. */
   readonly connect: () => void;
   readonly disconnect: () => void;
 };
@@ -17,7 +17,7 @@ type Subscribing = {
   readonly max?: number;
 };
 
-/** NATS core in memory: each message goes to all connected processes, the publisher included. Returns how one is added. */
+/** Core NATS in memory: each message goes to all connected processes and its publisher. Returns a function that adds one. */
 export function createCoreNats(): () => CoreProcess {
   const receivers = new Set<(subject: string, data: Buffer) => void>();
   return () => {
@@ -50,7 +50,7 @@ export function createCoreNats(): () => CoreProcess {
         listen: (listener) => void listeners.push(listener),
       },
       open: () => {
-        // `as`: the part of a connection that it uses.
+        // `as`: the client uses only this part of a connection.
         for (const { onOpen } of listeners) onOpen?.(connection as unknown as NatsConnection);
       },
       connect: () => {

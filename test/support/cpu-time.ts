@@ -1,4 +1,4 @@
-/** Least CPU time of `times` runs, in milliseconds. On a busy machine a run takes longer by the clock, not in CPU time. */
+/** Minimum CPU time of `times` runs, in milliseconds. Unlike elapsed time, it does not depend on the load of the machine. */
 export function leastCpuMs(work: () => void, times = 3): number {
   const runs = Array.from({ length: times }, () => {
     const began = process.cpuUsage();

@@ -4,7 +4,7 @@ import { inject } from 'vitest';
 
 export type TestDatabase = { readonly url: string; drop(): Promise<void> };
 
-/** A migrated, empty database of the test file's own. Copying its files takes half the time of writing them to the WAL. */
+/** Creates a migrated, empty database. Copying the template's files takes half the time of writing them to the WAL. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   await runAsAdmin(`CREATE DATABASE ${name} TEMPLATE ${inject('templateDatabase')} STRATEGY file_copy`);
@@ -13,7 +13,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return { url: url.href, drop: () => runAsAdmin(`DROP DATABASE IF EXISTS ${name} WITH (FORCE)`) };
 }
 
-/** A copy of a database as it is now, as a dump that is restored would be. Ends the connections to it, as copying needs. */
+/** Copies a database in its current state, like a restored dump. Closes all connections to it, as Postgres requires. */
 export async function copyTestDatabase(url: string): Promise<TestDatabase> {
   const copy = new URL(url);
   const original = copy.pathname.slice(1);

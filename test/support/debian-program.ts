@@ -5,18 +5,18 @@ import { fetchDebianPackage } from '../../src/embedded/debian-package.ts';
 import { findProgram } from '../../src/embedded/find-program.ts';
 
 export type DebianProgramOptions = {
-  /** Debian's name of it. */
+  /** The name of the Debian package. */
   readonly package: string;
   readonly program: string;
-  /** Where the package puts its programs. */
+  /** The folder of the package's programs. */
   readonly folder: string;
 };
 
 const KEPT = join(import.meta.dirname, '../../.data/debian');
 
 /**
- * The path of a program of Debian's: the installed one, or the package's, which is unpacked once without being
- * installed. Undefined, with the reason printed, where neither is to be had.
+ * Returns the path of a Debian program: the installed one, or the one of its package, which is unpacked once without an
+ * installation. If neither is available, prints the reason and returns undefined.
  */
 export async function findDebianProgram(options: DebianProgramOptions): Promise<string | undefined> {
   const searchPath = (process.env['PATH'] ?? '').split(delimiter);
@@ -29,7 +29,7 @@ export async function findDebianProgram(options: DebianProgramOptions): Promise<
     );
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`skipped: Debian's ${options.program} is not to be had here: ${reason}\n`);
+    process.stderr.write(`skipped: Debian's ${options.program} is not available: ${reason}\n`);
     return undefined;
   }
 }
@@ -38,7 +38,7 @@ type Place = { readonly searchPath: readonly string[]; readonly root: string };
 
 async function unpack(options: DebianProgramOptions, { searchPath, root }: Place): Promise<string> {
   await mkdir(KEPT, { recursive: true });
-  // Beside it, so that it can be renamed.
+  // A sibling of the final folder, on the same file system, so that it can be renamed.
   const folder = await mkdtemp(`${root}-`);
   try {
     const { package: name, program } = options;
@@ -55,6 +55,6 @@ async function unpack(options: DebianProgramOptions, { searchPath, root }: Place
     await writeFile(join(root, name), script, { mode: 0o755 });
   }
   const path = await findProgram(options.program, [root]);
-  if (path === undefined) throw new Error(`the package ${options.package} holds none`);
+  if (path === undefined) throw new Error(`the package ${options.package} does not contain ${options.program}`);
   return path;
 }

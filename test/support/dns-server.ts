@@ -10,12 +10,13 @@ export type DnsAnswer =
   | 'silent';
 export type DnsQuestion = {
   readonly name: string;
-  readonly type: 'A' | 'AAAA' /** From 1, for this name and type. */;
+  readonly type: 'A' | 'AAAA';
+  /** Number of this question for its name and type, from 1. */
   readonly count: number;
 };
 
 export type DnsServer = {
-  /** As EgressPolicy.dnsServers wants it. */
+  /** In the format of EgressPolicy.dnsServers. */
   readonly address: string;
   readonly questions: readonly DnsQuestion[];
   close(): Promise<void>;
@@ -24,7 +25,7 @@ export type DnsServer = {
 const TYPES: Readonly<Record<number, 'A' | 'AAAA'>> = { 1: 'A', 28: 'AAAA' };
 const RESPONSE_CODES = { NXDOMAIN: 3, SERVFAIL: 2 } as const;
 
-/** A name server on loopback (RFC 1035, one question, answers of one type) whose answers may differ from question to question. */
+/** A name server on loopback (RFC 1035) for one question and answers of one type. Each question can get another answer. */
 export async function startDnsServer(answer: (question: DnsQuestion) => DnsAnswer): Promise<DnsServer> {
   const questions: DnsQuestion[] = [];
   const socket = createSocket('udp4');

@@ -1,5 +1,5 @@
-// A program of its own that holds a data directory and runs the embedded services in it, for tests that kill it or run
-// it as another user. Arguments: the data directory, the path of nats-server. Prints the addresses; SIGTERM stops it.
+// A program that locks a data directory and runs the embedded services in it, for tests that kill it or run it as
+// another user. Arguments: the data directory, the path of nats-server. Prints the addresses. SIGTERM stops it.
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -9,7 +9,7 @@ import { startEmbeddedPostgres } from '../../src/embedded/postgres.ts';
 
 const [, , dataDir = '', binary = ''] = process.argv;
 const log = pino({ level: 'warn' }, pino.destination(2));
-// Listened for before anything is printed: who reads the line may send the signal at once.
+// Listen before the first output, because the test may send the signal as soon as it has read the line.
 const stopped = once(process, 'SIGTERM');
 const unlock = await lockDataDirectory(dataDir);
 const postgres = await startEmbeddedPostgres({ directory: join(dataDir, 'postgres'), log, report: () => undefined });

@@ -1,6 +1,6 @@
 /**
- * The definition in docs/payload-filters.md read as naively as possible: it knows no limits, and shares nothing with the
- * program. Values are compared by their JSON with sorted keys.
+ * A naive implementation of the definition in docs/payload-filters.md. It has no limits and shares no code with the
+ * program. Compares values by their JSON with sorted keys.
  */
 export function evaluate(filter: unknown, data: unknown): boolean {
   const c = filter as Json;
@@ -66,7 +66,7 @@ function operator(name: string, operand: Json, data: unknown): boolean {
 const byValue = (a: unknown, b: unknown): number =>
   typeof a === 'number' && typeof b === 'number' ? a - b : String(a) < String(b) ? -1 : 1;
 
-/** A valid filter and data of few names and values, so that they meet often. */
+/** A random valid filter and random data, made of few names and values so that they match often. */
 export function randomCase(seed: number): { readonly filter: unknown; readonly data: unknown } {
   const random = generator(seed);
   const pick = <T>(values: readonly T[]): T => values[Math.floor(random() * values.length)] as T;

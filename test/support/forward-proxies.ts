@@ -4,19 +4,19 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 
 export type ForwardProxy = {
   readonly port: number;
-  /** The targets that were asked for, as `host:port`. */
+  /** The requested targets, as `host:port`. */
   readonly targets: readonly string[];
-  /** User and password of each request, as `user:password`; empty without. */
+  /** The credentials of each request, as `user:password`; empty if the request has none. */
   readonly credentials: readonly string[];
-  /** Where the connections to the proxy came from. */
+  /** The client addresses of the connections to the proxy. */
   readonly clients: readonly (string | undefined)[];
   close(): Promise<void>;
 };
 
 type Options = {
-  /** Maps the target that was asked for to where the proxy connects; default: there. */
+  /** Maps the requested target to the target that the proxy connects to; by default the same. */
   readonly route?: (target: string) => string;
-  /** A status of CONNECT, or a reply of SOCKS5, with which every request is refused. */
+  /** The status code (CONNECT) or reply code (SOCKS5) with which every request is rejected. */
   readonly refuseWith?: number;
   /** Never answers. */
   readonly hangs?: boolean;
@@ -48,7 +48,7 @@ export async function startConnectProxy({ route = (target) => target, refuseWith
 
 const SOCKS_REFUSED = 5;
 
-/** A SOCKS5 proxy (RFC 1928, with the passwords of RFC 1929). Each of its client's messages must come in one piece, as they do on loopback. */
+/** A SOCKS5 proxy (RFC 1928, passwords of RFC 1929). Expects each client message in one chunk, as on loopback. */
 export async function startSocksProxy(options: Options = {}) {
   const { route = (target: string) => target, refuseWith, requiresPassword = false } = options;
   const record = createRecord();
@@ -71,7 +71,7 @@ export async function startSocksProxy(options: Options = {}) {
 }
 
 async function nextChunk(socket: Socket): Promise<Buffer> {
-  // `as`: the argument of the event.
+  // `as`: once() resolves with the arguments of the event.
   const [chunk] = (await once(socket, 'data')) as [Buffer];
   return chunk;
 }

@@ -13,25 +13,25 @@ import { createTempFolder } from './temp-folder.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** The superuser's address of the Postgres that the integration tests share. */
+    /** The superuser's URL of the Postgres that the integration tests share. */
     postgres: string;
-    /** The folder of a cluster without any of our tables, which no server uses: tests copy it. */
+    /** The folder of a cluster without the program's tables, for tests to copy. No server uses it. */
     postgresCluster: string;
-    /** The name of its migrated database, which nobody connects to: tests clone it. */
+    /** The name of a migrated database in `postgres`, for tests to copy. No client connects to it. */
     templateDatabase: string;
-    /** The path of the program. */
+    /** The path of nats-server. */
     natsServer: string;
-    /** Whether dist/ has the console of these sources. */
+    /** Whether dist/ was built from the current sources, and so has the console. */
     isBuilt: boolean;
   }
 }
 
 const SETTINGS = {
-  // Several files run at once, each with programs of several pools.
+  // Several test files run at once, each with programs that have several pools.
   max_connections: '500',
-  // No data outlives the run.
+  // No data has to survive the run.
   fsync: 'off',
-  // The program must not depend on any of these.
+  // Unusual values, because the program must not depend on these settings.
   timezone: 'America/St_Johns',
   datestyle: 'German',
   intervalstyle: 'sql_standard',
@@ -41,14 +41,14 @@ const SETTINGS = {
 const ROOT = join(import.meta.dirname, '../..');
 const TEMPLATE = 'template';
 
-/** Once for the whole run of the integration tests; returns the tear-down. */
+/** Runs once for all integration tests; returns the tear-down. */
 export default async function setUp(project: TestProject): Promise<() => Promise<void>> {
   const log = pino({ level: 'warn' });
   const report = (text: string) => {
     process.stderr.write(`${text}\n`);
   };
   const compiling = compile();
-  // Its error is reported once the servers are there, to be stopped.
+  // `await compiling` below reports the error, after the tear-down exists.
   compiling.catch(() => undefined);
   const dataDir = join(ROOT, '.data');
   const natsServer = await findNatsServer({ dataDir, searchPath: process.env['PATH'] ?? '', log, report });
@@ -73,7 +73,7 @@ export default async function setUp(project: TestProject): Promise<() => Promise
   }
 }
 
-/** Resolves with whether dist/ is built. */
+/** Resolves with true if dist/ was already built completely, with the console. */
 async function compile(): Promise<boolean> {
   const [isComplete] = await Promise.all([isBuilt(), bundleProgram()]);
   if (!isComplete) await compileProgram();
@@ -85,7 +85,7 @@ async function prepareTemplate(url: string): Promise<void> {
   template.pathname = `/${TEMPLATE}`;
   await createDatabase(url, TEMPLATE);
   await migrate(template.href, join(ROOT, 'prisma/migrations'));
-  // So that each program that is started finds them made.
+  // Create the partitions here, so that no started program has to create them.
   await withConnection(template.href, (client) => createPartitions(client, { nowMs: Date.now(), retentionDays: 30 }));
 }
 

@@ -16,7 +16,7 @@ export type Answer = {
   readonly status: number;
   /** The raw response body. */
   readonly text: string;
-  // The caller knows the shape of its selection.
+  // The caller declares the type of the fields it selects.
   readonly data: Readonly<Record<string, unknown>> | null | undefined;
   readonly errors: readonly GraphqlError[] | undefined;
 };

@@ -11,7 +11,7 @@ type ClusterMember = {
   readonly name: string;
   readonly port: number;
   readonly logFile: string;
-  /** Rewrites its configuration, for its next start. */
+  /** Rewrites its configuration. Takes effect at its next start. */
   configure(options: MemberOptions): Promise<void>;
   kill9(): Promise<void>;
   /** SIGTERM; it stays down until `start()`. */
@@ -20,29 +20,29 @@ type ClusterMember = {
   start(): Promise<void>;
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Cuts it off from the other servers, not from its clients. */
+  /** Disconnects it from the other members, not from its clients. */
   isolate(): Promise<void>;
   rejoin(): Promise<void>;
 };
 
-/** `password`: that of the user `engine`. Without it, clients need none. */
+/** `password` is the password of the user `engine`. Without it, clients connect without credentials. */
 export type MemberOptions = { readonly password?: string };
 
 export type NatsCluster = {
-  /** The addresses of all members, comma-separated. */
+  /** The URLs of all members, comma-separated. */
   readonly url: string;
   readonly members: readonly ClusterMember[];
   stop(): Promise<void>;
 };
 
-/** 2 MiB, as the embedded server has. */
+/** 2 MiB, like the embedded server. */
 const MAX_PAYLOAD_BYTES = 2 * 1024 * 1024;
-/** A port of loopback on which nothing listens: members use only the routes that they are configured with. */
+/** A loopback port without a listener. Advertised to other members, so that they use only their configured routes. */
 const NOWHERE = '127.0.0.1:9';
 
 /**
- * Three nats-servers with JetStream on loopback, in a cluster. Each route goes through a TCP proxy of its own, so that a
- * member can be cut off.
+ * Starts a cluster of three nats-servers with JetStream on loopback. Each route goes through its own TCP proxy, so that
+ * a member can be isolated.
  */
 export async function startNatsCluster(binary: string, options: MemberOptions = {}): Promise<NatsCluster> {
   const folder = await createTempFolder();
@@ -70,7 +70,7 @@ export async function startNatsCluster(binary: string, options: MemberOptions = 
 
 type Place = { readonly name: string; readonly routePort: number };
 
-/** The way on which one member connects to another. */
+/** The proxied connection from one member to another. */
 class Route {
   readonly from: Place;
   readonly to: Place;
@@ -97,16 +97,16 @@ class Route {
     await this.#proxy.stop();
   }
 
-  async mend(): Promise<void> {
+  async restore(): Promise<void> {
     if (!this.#isCut) return;
     this.#proxy = await startTcpProxy({ port: this.to.routePort, ownPort: this.port });
     this.#isCut = false;
   }
 }
 
-type Surroundings = { readonly binary: string; readonly folder: string; readonly routes: readonly Route[] };
+type MemberDeps = { readonly binary: string; readonly folder: string; readonly routes: readonly Route[] };
 
-async function prepareMember(place: Place, { binary, folder, routes }: Surroundings): Promise<ClusterMember> {
+async function prepareMember(place: Place, { binary, folder, routes }: MemberDeps): Promise<ClusterMember> {
   const { name, routePort } = place;
   const directory = join(folder, name);
   await mkdir(directory);
@@ -145,7 +145,7 @@ async function prepareMember(place: Place, { binary, folder, routes }: Surroundi
       await Promise.all(all.map((route) => route.cut()));
     },
     rejoin: async () => {
-      await Promise.all(all.map((route) => route.mend()));
+      await Promise.all(all.map((route) => route.restore()));
     },
   };
 }

@@ -13,7 +13,7 @@ export type NatsParts = {
   readonly redeliveryGuard: RedeliveryGuard;
 };
 
-/** A started client, with the parts that the program builds on it. */
+/** A started NATS client, with the parts that the program builds on it. */
 export function startNatsParts(options: Omit<ClientOptions, 'seal'>): NatsParts {
   const { log } = options;
   const bus = new NatsClient({ ...options, seal: TEST_SEAL });

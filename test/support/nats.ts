@@ -9,7 +9,7 @@ import { createTempFolder } from './temp-folder.ts';
 export type TestNats = {
   readonly url: string;
   readonly port: number;
-  /** Where JetStream keeps a stream: its `msgs`, and its consumers' state in `obs`. */
+  /** The folder in which JetStream stores a stream: messages in `msgs`, the state of its consumers in `obs`. */
   readonly folderOf: (stream: string) => string;
   /** SIGKILL; it stays down until `start()`. */
   kill9(): Promise<void>;
@@ -18,21 +18,21 @@ export type TestNats = {
   /** SIGSTOP and SIGCONT. */
   pause(): Promise<void>;
   resume(): Promise<void>;
-  /** Again after its end: same port, same store. */
+  /** Starts it again on the same port with the same store. */
   start(): Promise<void>;
-  /** Ends it and deletes its store. */
+  /** Stops it and deletes its store. */
   stop(): Promise<void>;
 };
 
 export type TestNatsOptions = {
   readonly binary?: string;
-  /** How many bytes all streams together may take; default: as the embedded one. */
+  /** Maximum bytes of all streams together; by default that of the embedded server. */
   readonly maxStoreBytes?: number;
-  /** The same for an account, which everybody uses. */
+  /** Maximum bytes of the account that all clients use. */
   readonly maxAccountBytes?: number;
 };
 
-/** A nats-server with JetStream of the test file's own, configured as the embedded one is. */
+/** Starts a nats-server with JetStream, configured like the embedded one. */
 export async function startTestNats({
   binary = inject('natsServer'),
   ...limits

@@ -2,21 +2,19 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 
 /**
- * A receiver with an event loop of its own, which goes on while the test's is blocked or busy. (Node accepts one connection in a turn
- * of the loop: a receiver in a busy loop has its senders time out.)
+ * A receiver with its own event loop, which runs while the event loop of the test is blocked or busy. Node accepts one
+ * connection in each turn of the loop, so senders to a receiver in a busy loop would time out.
  */
 export type OtherLoopReceiver = {
   readonly port: number;
   /** The header `webhook-delivery` of each request, in order. */
   readonly deliveries: readonly string[];
-  /** Resolves when the next request has come. */
+  /** Resolves when the next request has been received. */
   requested(): Promise<unknown>;
   close(): Promise<void>;
 };
 
-/**
- * Answers 200: `headersMs` after the request, or never, with a body that ends `bodyMs` later.
- */
+/** Sends a status 200 and headers `headersMs` after each request, or never; the body ends `bodyMs` later. */
 export async function startOtherLoopReceiver({
   headersMs = 0,
   bodyMs = 0,

@@ -3,7 +3,7 @@ import { createServer, type IncomingHttpHeaders } from 'node:http';
 
 export type CollectedSpan = {
   readonly name: string;
-  /** As OTLP numbers them: 3 client, 4 producer, 5 consumer. */
+  /** The number of the span kind in OTLP: 3 client, 4 producer, 5 consumer. */
   readonly kind: number;
   readonly traceId: string;
   readonly spanId: string;
@@ -47,7 +47,7 @@ export async function startOtlpCollector(): Promise<OtlpCollector> {
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', () => {
       requests.push(request.headers);
-      // `as`: the format of OTLP.
+      // `as`: the OTLP exporter sends this format.
       spans.push(...spansOf(JSON.parse(Buffer.concat(chunks).toString()) as OtlpBody));
       response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
     });

@@ -2,19 +2,19 @@ import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-/** Below 32,768, where Linux begins to give ports to connections; macOS and Windows begin at 49,152. */
+/** The shares end below 32,768, the first ephemeral port of Linux; macOS and Windows start at 49,152. */
 const FROM = 15_000;
 const SHARES = 16;
 const SHARE = 1_000;
 
-/** Vitest numbers its workers from 1; programs that tests start, and those outside tests, have the share 0. */
+/** The first port of this worker's share. Vitest numbers its workers from 1; other processes have share 0. */
 const FIRST = FROM + (Number(process.env['VITEST_POOL_ID'] ?? 0) % SHARES) * SHARE;
 let next = randomInt(SHARE);
 
 /**
- * A loopback port that nobody listens on, and that no connection is given either: not before what is to listen there
- * does, which can take seconds, nor while it is down between a kill and its next start. No other worker finds it
- * meanwhile, because each has a share of the ports, and this one does not find it again before the rest of its share.
+ * Returns a loopback port without a listener that stays free: before its server listens, which can take seconds, and
+ * while a killed server is down. The port is not ephemeral, so no connection gets it. Each worker has its own share of
+ * the ports, and returns a port again only after all others of its share.
  */
 export async function findOwnPort(): Promise<number> {
   for (;;) {

@@ -8,7 +8,7 @@ import { ServerProcess } from './server-process.ts';
 import { createTempFolder } from './temp-folder.ts';
 
 export type PgBouncer = {
-  /** The address of the database through PgBouncer. */
+  /** The URL of the database through PgBouncer. */
   readonly url: string;
   stop(): Promise<void>;
 };

@@ -7,13 +7,13 @@ type ReceivedRequest = {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly rawBody: Buffer;
-  /** Milliseconds since the epoch, when the body was complete. */
+  /** Time when the body was complete, in Unix milliseconds. */
   readonly receivedAt: number;
   readonly remoteAddress: string | undefined;
   readonly remotePort: number;
 };
 
-/** `hang` never answers; `reset` breaks the connection (TCP RST). */
+/** `hang` never answers; `reset` closes the connection with a TCP RST. */
 type ReceiverAnswer =
   | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string | Buffer }
   | 'hang'
@@ -25,15 +25,15 @@ export type Respond = (request: ReceivedRequest, index: number) => ReceiverAnswe
 export type Receiver = {
   readonly url: string;
   readonly requests: readonly ReceivedRequest[];
-  /** The requests once there are at least `count`. */
+  /** Resolves with all requests once there are at least `count`. */
   waitForRequests(count: number, timeoutMs?: number): Promise<readonly ReceivedRequest[]>;
-  /** How many connections were ever opened. */
+  /** Number of connections opened since the start. */
   connectionCount(): number;
-  /** Breaks what is open; twice is fine. */
+  /** Closes the server and all connections. A second call does nothing. */
   close(): Promise<void>;
 };
 
-/** A customer's endpoint on a free loopback port, for real. */
+/** Starts an HTTP server on a free loopback port, as a customer's endpoint. */
 export async function startReceiver(respond: Respond = () => ({ status: 200 })): Promise<Receiver> {
   const requests: ReceivedRequest[] = [];
   let connections = 0;
@@ -96,5 +96,5 @@ function answer(chosen: ReceiverAnswer, response: ServerResponse): void {
   }
 }
 
-/** The sender may break off in the middle of a body; that request is not recorded. */
+/** Ignores a request that the sender aborts before its body is complete; it is not recorded. */
 function ignoreBroken(): void {}

@@ -1,7 +1,7 @@
 import { afterEach } from 'vitest';
 import { type Receiver, type Respond, startReceiver } from './receiver.ts';
 
-/** For the tests of a file: what it starts is closed after each of them, and after the file's own `afterEach`. */
+/** Returns a function that starts receivers. They are closed after each test, after the file's own `afterEach` hooks. */
 export function createReceive(): (respond?: Respond) => Promise<Receiver> {
   const receivers: Receiver[] = [];
   afterEach(async () => {

@@ -17,18 +17,18 @@ export type DeliveryIds = { readonly event: string; readonly delivery: string; r
 export type RetentionDatabase = {
   readonly url: string;
   readonly pool: pg.Pool;
-  /** Makes the partitions that a program running at that time would have made. */
+  /** Creates the partitions that a program running at that time would have created. */
   readonly createPartitions: (nowMs: number) => Promise<void>;
-  /** An event with the id `ev-<its row id>`, its delivery, and an attempt of that, as if made at that time. */
+  /** Inserts an event with the id `ev-<row id>`, its delivery and one attempt, as if they had been created at that time. */
   readonly insert: (delivery: OldDelivery) => Promise<DeliveryIds>;
-  /** Which of these rows are there, in the order of the tables' names. */
+  /** Returns the tables that still have their row, sorted by name. */
   readonly remaining: (ids: DeliveryIds) => Promise<string[]>;
-  /** The names of the partitions of all three tables, but for the default ones. */
+  /** The names of the partitions of all three tables, without the default partitions. */
   readonly partitions: () => Promise<string[]>;
   readonly drop: () => Promise<void>;
 };
 
-/** A database in which time has passed: the given one, or one of its own. */
+/** Opens the given database, or a new one, for rows of the past. */
 export async function createRetentionDatabase(given?: string): Promise<RetentionDatabase> {
   const database = given === undefined ? await createTestDatabase() : { url: given, drop: () => Promise.resolve() };
   const { url } = database;

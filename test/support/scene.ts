@@ -14,7 +14,7 @@ type QueueState = {
   readonly dueInMs: number | null;
 };
 
-/** Postgres and NATS of the test's own, one or more programs that use them, and receivers. */
+/** A Postgres and a NATS for one test, one or more programs that use them, and receivers. */
 export type Scene = TestServices & {
   readonly app: TestApp;
   readonly apps: readonly TestApp[];

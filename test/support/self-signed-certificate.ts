@@ -6,7 +6,7 @@ export type CertificateOptions = {
   readonly notAfter: Date;
 };
 
-/** A self-signed X.509 certificate (RFC 5280) for DNS names and IPv4 addresses, in the little DER that takes. */
+/** Creates a self-signed X.509 certificate (RFC 5280) for DNS names and IPv4 addresses, with the necessary subset of DER. */
 export function createCertificate(options: CertificateOptions): { readonly cert: string; readonly key: string } {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
   const name = sequence(tagged(0x31, sequence(oid('550403'), tagged(0x0c, Buffer.from('webhooks-engine test')))));
@@ -43,7 +43,7 @@ function oid(hex: string): Buffer {
   return tagged(0x06, Buffer.from(hex, 'hex'));
 }
 
-/** UTCTime, good until 2049. */
+/** UTCTime, which can represent times until the end of 2049. */
 function time(date: Date): Buffer {
   const digits = date.toISOString().replaceAll(/[-:T]/g, '').slice(2, 14);
   return tagged(0x17, Buffer.from(`${digits}Z`));

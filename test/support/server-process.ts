@@ -10,7 +10,7 @@ export type ServerProcessOptions = {
   readonly isReady: () => Promise<boolean>;
 };
 
-/** A server that tests start, freeze and kill; unlike an embedded one it stays down until `start()`. */
+/** A server that tests start, pause and kill. Unlike an embedded server, it stays down until `start()`. */
 export class ServerProcess {
   readonly #options: ServerProcessOptions;
   #child: ChildProcess | undefined;
@@ -21,7 +21,7 @@ export class ServerProcess {
   }
 
   async start(): Promise<void> {
-    // A test that kills Postgres starts it again at once; the children of the killed one need a moment to notice.
+    // Retry: after a kill of Postgres, its children take some milliseconds to exit, and a start fails until then.
     await waitFor(() => this.#tryToStart(), { what: 'the server to be ready', timeoutMs: 30_000 });
   }
 
@@ -41,12 +41,12 @@ export class ServerProcess {
     throw new Error(`it ended: ${this.#output}`);
   }
 
-  /** SIGKILL, and gone when this returns. */
+  /** Sends SIGKILL and resolves when the process has exited. */
   async kill9(): Promise<void> {
     await this.#end('SIGKILL');
   }
 
-  /** Stops it in an orderly way; killed if that takes more than 10 s. */
+  /** Sends the stop signal, and SIGKILL if the process has not exited after 10 s. */
   async stop(): Promise<void> {
     const timer = setTimeout(() => this.#child?.kill('SIGKILL'), 10_000);
     await this.resume();
@@ -54,11 +54,11 @@ export class ServerProcess {
     clearTimeout(timer);
   }
 
-  /** Freezes it, its children included: connections stay open, nothing answers. */
+  /** Sends SIGSTOP to the server and its children: connections stay open, and no request is answered. */
   async pause(): Promise<void> {
     await this.#signalAll('SIGSTOP');
     const pid = this.#child?.pid;
-    // The signal reaches a thread that runs on another core a moment later: until then it may still answer.
+    // A thread on another core gets the signal some time later, and can answer until then.
     if (pid !== undefined) await waitFor(() => isStopped(pid), { what: 'the server to be stopped' });
   }
 
@@ -76,7 +76,7 @@ export class ServerProcess {
     await ended;
   }
 
-  /** The server before its children, so that it starts no new one meanwhile. */
+  /** Signals the server before its children, so that it starts no child after the list is read. */
   async #signalAll(signal: NodeJS.Signals): Promise<void> {
     const pid = this.#child?.pid;
     if (pid === undefined || this.#child?.exitCode !== null || this.#child.signalCode !== null) {
@@ -87,13 +87,13 @@ export class ServerProcess {
       try {
         process.kill(childPid, signal);
       } catch {
-        // Postgres's workers come and go: this one ended after we had looked.
+        // The child has exited since the list was read, as workers of Postgres do.
       }
     }
   }
 }
 
-/** Whether every thread of a process is stopped; on other systems than Linux, which have no /proc, it is assumed. */
+/** Whether every thread of a process is stopped. Always true on systems other than Linux, which have no /proc. */
 async function isStopped(pid: number): Promise<boolean> {
   if (process.platform !== 'linux') return true;
   const threads = await readdir(`/proc/${pid}/task`);
@@ -101,7 +101,7 @@ async function isStopped(pid: number): Promise<boolean> {
   return statuses.every((status) => /^State:\tT/m.test(status));
 }
 
-/** /proc where there is one (slim images have no ps), else ps. */
+/** Reads /proc on Linux, because slim images have no ps. Other systems use ps. */
 async function findChildren(pid: number): Promise<number[]> {
   if (process.platform === 'linux') {
     const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');

@@ -1,6 +1,6 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Files that take more than some 20 s, slowest first. Started last, each would be waited for while other workers idle. */
+/** Files that take more than about 20 s, slowest first. If one of them started last, other workers would become idle. */
 const SLOW_FILES = [
   'console',
   'start',
@@ -43,7 +43,7 @@ const SLOW_FILES = [
   'failing',
 ].map((name) => `/test/integration/${name}.test.ts`);
 
-/** Starts the slow files first; a machine that has not run the tests before knows nothing of their durations. */
+/** Starts the slow files first. Vitest's own order needs durations of an earlier run on the same machine. */
 export class SlowestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);

@@ -5,11 +5,11 @@ type Change = (text: string) => string | undefined;
 
 export type TcpProxyOptions = {
   readonly port: number;
-  /** The proxy's own port, such as that of a stopped one; by default a free one. */
+  /** The proxy's own port, for example the port of a stopped server; by default a free port. */
   readonly ownPort?: number;
   /** The proxy's own address; by default 127.0.0.1. */
   readonly ownHost?: string;
-  /** Maps each chunk, as Latin-1 text, to the text to forward; without it, chunks stay as they are. Undefined ends the connection. */
+  /** Maps each chunk, as Latin-1 text, to the text to forward; undefined ends the connection. Default: no change. */
   readonly toServer?: Change;
   readonly toClient?: Change;
 };

@@ -6,18 +6,18 @@ import { join } from 'node:path';
 export type TempFolder = { readonly path: string; remove(): Promise<void> };
 
 const MEMORY = '/dev/shm';
-/** Several times what the servers of a run write. Containers often have 64 MiB. */
+/** Several times the size of all files that the servers of a run write. /dev/shm of containers often has only 64 MiB. */
 const MIN_MEMORY_BYTES = 2 * 1024 ** 3;
 
-/** A new folder that only its owner may enter. */
+/** Creates a folder that only its owner may access. */
 export async function createTempFolder(): Promise<TempFolder> {
   const path = await mkdtemp(join(PARENT, 'webhooks-engine-test-'));
   return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 3 }) };
 }
 
 /**
- * In memory where Linux has room for it and runs programs from it: copying a database of 600 files takes a twentieth of
- * the CPU time that it takes on ext4.
+ * In memory if Linux has space for it there and allows executables: copying a database of 600 files takes a twentieth of
+ * the CPU time of the copy on ext4.
  */
 const PARENT = isMemoryUsable() ? MEMORY : tmpdir();
 

@@ -142,7 +142,7 @@ export async function postGraphql<T>(
     headers: { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_API_KEY}` },
     body: JSON.stringify(body),
   });
-  // The caller names the shape of its selection.
+  // The caller declares the type of the fields it selects.
   const { data, errors } = (await response.json()) as { data: T; errors?: unknown };
   if (errors !== undefined) throw new Error(`GraphQL errors: ${JSON.stringify(errors)}`);
   return data;
