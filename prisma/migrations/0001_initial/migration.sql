@@ -1,5 +1,6 @@
--- Ids are UUIDv7: they start with the time, so an index on the primary key is an index on time. Everything is created in the
--- first schema of search_path; the functions keep that search_path, so they work in sessions with another one.
+-- Ids are UUIDv7: they start with the time of their creation, so an index on the primary key is an index on time. All
+-- objects are created in the first schema of search_path. The functions keep that search_path, so they also work in
+-- sessions with another one.
 
 CREATE TYPE rejection_reason AS ENUM (
   'INVALID_SUBJECT', 'INVALID_HEADERS', 'INVALID_JSON', 'TOO_LARGE', 'INVALID_EVENT_ID', 'INVALID_OCCURRED_AT',
@@ -31,10 +32,10 @@ CREATE TABLE webhook_subscriptions (
   url                   text NOT NULL,
   description           text NOT NULL DEFAULT '',
   event_types           text[] NOT NULL,
-  -- The condition on an event's data (docs/payload-filters.md); null: none.
+  -- The condition on an event's data (docs/payload-filters.md); null: no condition.
   filter                jsonb,
   is_active             boolean NOT NULL DEFAULT true,
-  -- Set when the engine deactivated it.
+  -- Why the engine deactivated the subscription; null unless it did.
   deactivation_reason   deactivation_reason,
   timeout_ms            integer NOT NULL DEFAULT 5000,
   max_in_flight         integer NOT NULL DEFAULT 10,
@@ -46,13 +47,13 @@ CREATE TABLE webhook_subscriptions (
   updated_at            timestamptz(3) NOT NULL DEFAULT now(),
   deleted_at            timestamptz(3)
 );
--- For alerts.
+-- For alerts about deactivated subscriptions.
 CREATE INDEX webhook_subscriptions_deactivated_idx ON webhook_subscriptions (updated_at) WHERE deactivation_reason IS NOT NULL;
 CREATE INDEX webhook_subscriptions_tenant_version_idx ON webhook_subscriptions (tenant, version);
 CREATE INDEX webhook_subscriptions_tenant_id_idx ON webhook_subscriptions (tenant, id);
 
--- Every change takes the tenant's next version and notifies the senders' caches. The row of `tenants` stays locked until
--- the commit, so versions become visible in ascending order: a reader of version n has seen all versions up to n.
+-- Every change gets the tenant's next version and notifies the senders' caches. The row of `tenants` stays locked until the
+-- commit, so versions become visible in ascending order: a reader of version n has seen all versions up to n.
 CREATE FUNCTION webhook_subscription_changed() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO tenants (name, version) VALUES (NEW.tenant, 1)
@@ -66,12 +67,12 @@ END $$;
 CREATE TRIGGER webhook_subscription_changed BEFORE INSERT OR UPDATE ON webhook_subscriptions
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_changed();
 
--- The settings that decide whether a subscription gets an event, from one version of the tenant until before another. They
--- explain later why an event was not delivered. Deleted subscriptions have no current row.
+-- The settings that decide whether a subscription gets an event, from the tenant's version from_version until before
+-- until_version. They later explain why an event was not delivered. Deleted subscriptions have no current row.
 CREATE TABLE matching_settings (
   subscription_id uuid NOT NULL,
   from_version    bigint NOT NULL,
-  -- Both null while the settings apply.
+  -- until_version and superseded_at are null while the settings apply.
   until_version   bigint,
   superseded_at   timestamptz(3),
   event_types     text[] NOT NULL,
@@ -100,22 +101,22 @@ END $$;
 CREATE TRIGGER webhook_subscription_matching_changed AFTER INSERT OR UPDATE ON webhook_subscriptions
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_matching_changed();
 
--- The delivery state of a subscription, one row for each. It is separate from webhook_subscriptions, because every change
--- there invalidates caches. A statement that queues a delivery also brings next_sweep_at forward, so the sweeper finds its
--- work in this table alone.
+-- The delivery state, one row for each subscription. It is separate from webhook_subscriptions, because every change of that
+-- table invalidates caches. A statement that queues a delivery also moves next_sweep_at to an earlier time if necessary, so
+-- the sweeper finds its work in this table alone.
 CREATE TABLE subscription_states (
   subscription_id uuid PRIMARY KEY REFERENCES webhook_subscriptions (id) ON DELETE CASCADE,
-  -- When the sweeper must process the queued deliveries; null without any.
+  -- When the sweeper must process the queued deliveries; null if no delivery is queued.
   next_sweep_at     timestamptz(3),
-  -- Due deliveries are queued: new ones are queued behind them instead of being published.
+  -- Due deliveries are queued. New deliveries are then queued behind them instead of being published.
   is_backlogged   boolean NOT NULL DEFAULT false,
-  -- After a backlog: when every transaction that may still insert a queued delivery has ended.
+  -- After a backlog: the time by which every transaction that may still insert a queued delivery has ended.
   late_insert_check_until timestamptz(3),
   -- During a backlog: the maximum number of deliveries that are published and not attempted.
   publish_window  integer,
   -- With a rate limit: the first send time that is not reserved.
   next_slot_at    timestamptz,
-  -- The first failure without a later success, the number of notices about it, and the time of the last one.
+  -- The first failure without a later success, the number of notices about the failures, and the time of the last notice.
   failing_since   timestamptz(3),
   notice_count    integer NOT NULL DEFAULT 0,
   noticed_at      timestamptz(3),
@@ -124,19 +125,19 @@ CREATE TABLE subscription_states (
   closed_at       timestamptz(3),
   probe_at        timestamptz(3),
   probe_wait_ms   integer,
-  -- When NATS last refused deliveries; null after it has accepted some since.
+  -- When NATS last rejected deliveries; the first sweep that is more than 10 s later sets it to null.
   refused_at      timestamptz(3),
-  -- A user has paused it: until then its deliveries stay queued.
+  -- A user has paused the subscription: its deliveries stay queued until this time.
   paused_until    timestamptz(3)
 ) WITH (fillfactor = 50);
--- Filters of subscriptions: open circuits, those that are failing, and those that are paused.
+-- For filters of subscriptions: with an open circuit, failing, and paused.
 CREATE INDEX subscription_states_open_idx ON subscription_states (subscription_id) WHERE opened_at IS NOT NULL;
 CREATE INDEX subscription_states_failing_idx ON subscription_states (subscription_id) WHERE failing_since IS NOT NULL;
 CREATE INDEX subscription_states_paused_idx ON subscription_states (subscription_id) WHERE paused_until IS NOT NULL;
 CREATE INDEX subscription_states_next_sweep_at_idx ON subscription_states (next_sweep_at) WHERE next_sweep_at IS NOT NULL;
 
--- The changes of the last hours, for live streams (ADR 31): a row for each statement that changed something, with the ids of
--- the changed rows, and the transaction. A reader's position is a snapshot, so it tells which transactions it has seen.
+-- The changes of the last hours, for live streams (ADR 31): one row for each statement that changed rows, with the ids of
+-- the rows and of the transaction. A reader's position is a snapshot, which determines the transactions it has seen.
 CREATE TABLE changes (
   xid             xid8 NOT NULL DEFAULT pg_current_xact_id(),
   logged_at       timestamptz(3) NOT NULL DEFAULT now(),
@@ -149,10 +150,10 @@ CREATE TABLE changes (
 );
 CREATE INDEX changes_xid_idx ON changes (xid);
 
--- One row while there are readers, and some time after: without it, changes are not recorded.
+-- One row while readers exist and for some time after. Without the row, changes are not recorded.
 CREATE TABLE change_readers (
   until         timestamptz(3) NOT NULL,
-  -- Changes of transactions that are not in this snapshot are recorded and were not deleted.
+  -- The changes of all transactions that are not visible in this snapshot were recorded and are not deleted.
   complete_from pg_snapshot NOT NULL
 );
 CREATE UNIQUE INDEX change_readers_one_idx ON change_readers ((true));
@@ -175,8 +176,8 @@ CREATE TRIGGER subscription_state_changed AFTER UPDATE OF opened_at, failing_sin
   )
   EXECUTE FUNCTION subscription_state_changed();
 
--- Notices about subscriptions by tenant and event type: their number since minute_from, and those beyond the limit, which
--- are summarized in one notice with the data of the latest.
+-- Notices about subscriptions, by tenant and event type: their number since minute_from, and the number of notices beyond
+-- the limit, which one notice with the data of the latest of them summarizes.
 CREATE TABLE notice_limits (
   tenant                 text NOT NULL,
   type                   text NOT NULL,
@@ -188,7 +189,7 @@ CREATE TABLE notice_limits (
   PRIMARY KEY (tenant, type)
 ) WITH (fillfactor = 50);
 
--- Every subscription has a state.
+-- Creates the state of each new subscription.
 CREATE FUNCTION webhook_subscription_created() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
   INSERT INTO subscription_states (subscription_id) VALUES (NEW.id);
@@ -197,21 +198,21 @@ END $$;
 CREATE TRIGGER webhook_subscription_created AFTER INSERT ON webhook_subscriptions
   FOR EACH ROW EXECUTE FUNCTION webhook_subscription_created();
 
--- Conditions that are reported to the operator's webhook; each is sent once, and again after a day (src/alerts/store.ts).
+-- Conditions that are reported to the operator's webhook. Each is sent once, and repeated after a day (src/alerts/store.ts).
 CREATE TABLE alerts (
   kind        text NOT NULL,
-  -- The webhook subscription; empty for conditions of the installation.
+  -- The webhook subscription's id; empty for conditions of the installation.
   subject     text NOT NULL,
   detail      jsonb NOT NULL,
   raised_at   timestamptz(3) NOT NULL,
   seen_at     timestamptz(3) NOT NULL,
-  -- Null once it is sent.
+  -- Null after the alert has been sent.
   next_try_at timestamptz(3),
   try_count   integer NOT NULL DEFAULT 0,
   sent_at     timestamptz(3),
   PRIMARY KEY (kind, subject)
 );
--- One row: when a process last looked for conditions, and when one last made a request.
+-- One row: the last check of the conditions and the last request to the operator's webhook, of all processes.
 CREATE TABLE alert_schedule (
   checked_at   timestamptz(3) NOT NULL,
   requested_at timestamptz(3) NOT NULL
@@ -220,11 +221,11 @@ INSERT INTO alert_schedule VALUES ('-infinity', '-infinity');
 
 CREATE TYPE api_key_scope AS ENUM ('ADMIN', 'TENANT_WRITE', 'TENANT_READ', 'PUBLISH');
 CREATE TYPE credential_kind AS ENUM ('KEY', 'CONSOLE', 'PORTAL');
--- API keys, and sessions of the console and the portal, which end by themselves and are then deleted.
+-- API keys, and sessions of the console and the portal, which expire and are then deleted.
 CREATE TABLE api_keys (
   id           uuid PRIMARY KEY,
   kind         credential_kind NOT NULL DEFAULT 'KEY',
-  -- The name of a session is its subject, which can be empty.
+  -- The name of an API key, or the subject of a session, which can be empty.
   name         text NOT NULL,
   scope        api_key_scope NOT NULL,
   -- Null: for all tenants, which requires ADMIN or PUBLISH.
@@ -234,9 +235,10 @@ CREATE TABLE api_keys (
   created_at   timestamptz(3) NOT NULL DEFAULT now(),
   last_used_at timestamptz(3),
   revoked_at   timestamptz(3),
-  -- The rest is of sessions only.
+  -- API keys leave this column and the following ones at their defaults.
   expires_at   timestamptz(3),
-  -- The key that created the session, which ends with it: its id, or an id made from the operator's key.
+  -- The key that created the session: the id of an API key, or an id derived from the operator's key. The session ends when
+  -- the key is revoked or removed.
   issuer       uuid,
   -- SHA-256 of a one-time code, which is exchanged for the session's token until code_expires_at.
   code_hash       bytea,
@@ -262,7 +264,7 @@ BEGIN
   PERFORM pg_notify('api_key_revoked', NEW.id::text);
   RETURN NULL;
 END $$;
--- A code that is exchanged replaces key_hash.
+-- The exchange of a one-time code changes key_hash.
 CREATE TRIGGER api_key_revoked AFTER UPDATE OF revoked_at, key_hash ON api_keys
   FOR EACH ROW EXECUTE FUNCTION api_key_revoked();
 
@@ -275,11 +277,11 @@ CREATE TABLE signing_secrets (
 );
 CREATE INDEX signing_secrets_subscription_id_idx ON signing_secrets (subscription_id);
 
--- The event catalogue, the same for every tenant. Rows are never deleted, so readers can tell changes by the version.
+-- The event catalogue, the same for all tenants. Rows are never deleted, so readers detect every change by the version.
 CREATE TABLE event_types (
   name        text COLLATE "C" PRIMARY KEY,
   description text NOT NULL DEFAULT '',
-  -- JSON Schema. Not jsonb, which does not keep the order of members.
+  -- JSON Schema. The type is not jsonb, because jsonb does not keep the order of members.
   schema      json,
   is_archived boolean NOT NULL DEFAULT false,
   version     bigint NOT NULL DEFAULT 1,
@@ -287,42 +289,42 @@ CREATE TABLE event_types (
   updated_at  timestamptz(3) NOT NULL DEFAULT now()
 );
 
--- The three big tables are partitioned by ranges of ids, which are ranges of time; the engine creates and drops partitions.
--- The default partitions hold rows of a time without a partition, from a clock that is far off.
+-- The tables events, deliveries and attempts are partitioned by ranges of ids, which are ranges of time. The engine creates
+-- and drops partitions. The default partitions contain rows whose time has no partition, because a clock was wrong.
 CREATE TABLE events (
   id          uuid PRIMARY KEY,
   tenant      text NOT NULL,
   event_id    text NOT NULL,
-  -- Collation "C", here and below: a prefix is a range of the index. Types are ASCII.
+  -- Collation "C", here and below, so that a prefix of event types is a range of the index. Event types are ASCII.
   type        text COLLATE "C" NOT NULL,
   occurred_at timestamptz(3) NOT NULL,
   data        bytea NOT NULL,
   created_at  timestamptz(3) NOT NULL DEFAULT now(),
-  -- The header traceparent of its span (55 characters), for its deliveries; null without tracing.
+  -- The header traceparent of the event's span (55 characters), the parent of its deliveries' spans; null without tracing.
   trace_parent text,
-  -- The tenant's version whose settings decided which subscriptions get it; null: the recipients were given.
+  -- The tenant's version whose settings decided which subscriptions get the event; null: the subscriptions were given.
   matched_version bigint,
-  -- The first subscription, by id, whose filter was not evaluated, because the event's budget for filters was used up.
+  -- The first subscription, by id, whose filter was not evaluated, because the event's filter budget was exhausted.
   filter_budget_exhausted_at uuid,
-  -- Where it was published; ENGINE: an event about a subscription.
+  -- How the event was published; ENGINE: a system event about a subscription.
   source      event_source NOT NULL DEFAULT 'NATS',
-  -- A user has removed its data, which is null since.
+  -- When a user removed the event's data, which is the JSON value `null` since then.
   redacted_at timestamptz(3)
 ) PARTITION BY RANGE (id);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
--- Filters: tenant; event types, exact or by prefix, with a tenant or without. Columns after the id, here and below, are
--- compared in the index without reading the row, for filters that few of a tenant's rows match.
+-- For filters by tenant, and by event types, exact or by prefix, with or without a tenant. Columns after the id, here and
+-- below, are compared in the index without reading the row, for filters that match few of a tenant's rows.
 CREATE INDEX events_tenant_id_idx ON events (tenant, id, created_at);
 CREATE INDEX events_type_tenant_id_idx ON events (type, tenant, id);
 
--- The ids that publishers gave. They are unique within a tenant, which a partitioned table cannot enforce.
+-- The ids that publishers gave. They are unique within a tenant, which the partitioned table cannot enforce.
 CREATE TABLE event_ids (
   tenant       text NOT NULL,
   event_id     text NOT NULL,
   event_row_id uuid NOT NULL,
   PRIMARY KEY (event_id, tenant)
 );
--- For retention: ids whose events no longer exist.
+-- For retention, which deletes ids whose events no longer exist.
 CREATE INDEX event_ids_event_row_id_idx ON event_ids (event_row_id);
 
 CREATE TABLE rejected_events (
@@ -337,7 +339,8 @@ CREATE TABLE rejected_events (
 CREATE INDEX rejected_events_tenant_id_idx ON rejected_events (tenant, id);
 CREATE INDEX rejected_events_reason_tenant_id_idx ON rejected_events (reason, tenant, id);
 
--- The big tables have no foreign keys: each insert would lock and read the parents, and the ids are derived, not entered.
+-- The partitioned tables have no foreign keys: each insert would read and lock the parent rows. The ids cannot be wrong,
+-- because the engine derives them.
 CREATE TABLE deliveries (
   id              uuid PRIMARY KEY,
   tenant          text NOT NULL,
@@ -345,8 +348,8 @@ CREATE TABLE deliveries (
   event_id        uuid NOT NULL,
   event_type      text COLLATE "C" NOT NULL,
   status          delivery_status NOT NULL DEFAULT 'PENDING',
-  -- For the partial indexes: Prisma casts the compared status from text at run time, so the planner cannot prove that an
-  -- index on some statuses applies.
+  -- For the partial indexes. Prisma casts the compared status from text at run time, so the planner cannot prove that an
+  -- index whose predicate names statuses applies.
   is_unsuccessful boolean NOT NULL GENERATED ALWAYS AS (status <> 'SUCCESS') STORED,
   attempt_count   integer NOT NULL DEFAULT 0,
   next_attempt_at timestamptz(3),
@@ -354,25 +357,26 @@ CREATE TABLE deliveries (
   enqueued_at     timestamptz(3),
   enqueue_count   integer NOT NULL DEFAULT 0,
   leased_until    timestamptz(3),
-  -- The replay that created it; its row may no longer exist.
+  -- The replay that created the delivery; the replay's row may no longer exist.
   replay_id       uuid,
-  -- Created by sendTestEvent: one attempt, which does not count for the circuit.
+  -- Created by sendTestEvent: the delivery has one attempt, which does not count for the circuit.
   is_test         boolean NOT NULL DEFAULT false,
   created_at      timestamptz(3) NOT NULL DEFAULT now(),
   completed_at    timestamptz(3)
 ) PARTITION BY RANGE (id);
 CREATE TABLE deliveries_default PARTITION OF deliveries DEFAULT;
--- Filters: tenant; subscription; event types, exact or by prefix; the deliveries of an event.
+-- For filters by tenant, by subscription, by event types, exact or by prefix, and by event.
 CREATE INDEX deliveries_tenant_id_idx ON deliveries (tenant, id, created_at);
 CREATE INDEX deliveries_subscription_id_id_idx ON deliveries (subscription_id, id, created_at);
 CREATE INDEX deliveries_event_type_tenant_id_idx ON deliveries (event_type, tenant, id);
 CREATE INDEX deliveries_event_id_idx ON deliveries (event_id);
--- Filters: statuses without SUCCESS, of a tenant, a subscription, or all.
+-- For filters by statuses other than SUCCESS, of a tenant, a subscription, or all deliveries.
 CREATE INDEX deliveries_unsuccessful_idx ON deliveries (tenant, id, status, subscription_id) WHERE is_unsuccessful;
--- Without it, Postgres underestimates the rows that are FAILURE and not SUCCESS, and sorts all of them.
+-- Without these statistics, Postgres underestimates the number of rows that have the status FAILURE and are unsuccessful,
+-- and sorts all of them.
 CREATE STATISTICS deliveries_status_stats (dependencies) ON status, is_unsuccessful FROM deliveries;
 -- Queued deliveries by subscription and due time, and published deliveries. The last column of the second index is compared
--- in the index.
+-- in the index without reading the row.
 CREATE INDEX deliveries_waiting_idx ON deliveries (subscription_id, next_attempt_at)
   WHERE status = 'PENDING' AND enqueued_at IS NULL;
 CREATE INDEX deliveries_enqueued_idx ON deliveries (subscription_id, enqueued_at, next_attempt_at)
@@ -394,11 +398,11 @@ CREATE TABLE attempts (
   status_code             integer,
   response_time_ms        integer NOT NULL,
   started_at              timestamptz(3) NOT NULL,
-  -- The target then; the webhook subscription may have another one now.
+  -- The URL of the attempt; that of the webhook subscription may have changed since.
   url                     text NOT NULL,
   -- The address that the request was sent to; null without a connection.
   remote_address          text,
-  -- Milliseconds of each phase; null if it did not take place or did not end.
+  -- Milliseconds of each phase; null if the phase did not take place or did not end.
   dns_ms                  integer,
   connect_ms              integer,
   tls_ms                  integer,
@@ -410,36 +414,38 @@ CREATE TABLE attempts (
   response_body_truncated boolean NOT NULL DEFAULT false,
   error_message           text,
   payload_size_bytes      integer NOT NULL,
-  -- The current secret first. They may have expired since, and their rows may no longer exist.
+  -- The secrets that signed the request, the current one first. Their rows may no longer exist.
   signing_secret_ids      uuid[] NOT NULL DEFAULT '{}',
-  -- Equal to is_test of its delivery.
+  -- Equal to is_test of the delivery.
   is_test                 boolean NOT NULL DEFAULT false,
-  -- Filters derive the status from the reason, which the planner can match with the predicates of the indexes.
+  -- Filters replace a condition on the status by one on the reason, which the planner matches with the indexes' predicates.
   CHECK ((status = 'FAILURE') = (failure_reason IS NOT NULL))
 ) PARTITION BY RANGE (id);
 CREATE TABLE attempts_default PARTITION OF attempts DEFAULT;
--- Filters: tenant; subscription; event types, exact or by prefix; the attempts of a delivery.
+-- For filters by tenant, by subscription, by event types, exact or by prefix, and by delivery.
 CREATE INDEX attempts_tenant_id_idx ON attempts (tenant, id);
 CREATE INDEX attempts_subscription_id_id_idx ON attempts (subscription_id, id);
 CREATE INDEX attempts_event_type_tenant_id_idx ON attempts (event_type, tenant, id);
 CREATE INDEX attempts_delivery_id_number_idx ON attempts (delivery_id, number);
--- Filters: one of the 2xx. Nearly all attempts have 200; a page of others would have to read all of those.
+-- For filters by a status code 2xx. Nearly all attempts have 200; without this index, a page of other codes would read all
+-- of them.
 CREATE INDEX attempts_not_200_idx ON attempts (tenant, id, status_code, subscription_id) WHERE status_code <> 200;
--- Filters: the status FAILURE, failure reasons, and status codes but 2xx, of a tenant, a subscription, or all.
+-- For filters by the status FAILURE, failure reasons, and status codes other than 2xx, of a tenant, a subscription, or all
+-- attempts.
 CREATE INDEX attempts_failed_idx ON attempts (tenant, id, failure_reason, status_code, subscription_id)
   WHERE failure_reason IS NOT NULL;
--- Filters of deliveries: failure reasons and status codes but 2xx, in the order of the deliveries.
+-- For filters of deliveries by failure reasons and by status codes other than 2xx, in the order of the deliveries.
 CREATE INDEX attempts_failed_delivery_idx
   ON attempts (delivery_id, failure_reason, status_code, tenant, subscription_id, event_type)
   WHERE failure_reason IS NOT NULL;
 
--- Filters: slow attempts, and retries. Each index has only those, so that other attempts cost nothing (ADR 41).
+-- For filters by slow attempts and by retries. Each index contains only these attempts, so the others add no entry (ADR 41).
 CREATE INDEX attempts_slow_idx ON attempts (tenant, id, response_time_ms, number, subscription_id)
   WHERE response_time_ms >= 1000;
 CREATE INDEX attempts_retries_idx ON attempts (tenant, id, number, response_time_ms, subscription_id) WHERE number > 1;
 
--- Statistics (ADR 8): attempts that are logged and not counted yet. The trigger attempts_logged inserts them in the same
--- transaction; a job moves them to attempt_counts, also in one transaction.
+-- For statistics (ADR 8): attempts that are logged and not counted yet. The trigger attempts_logged inserts them in the
+-- transaction that logs them; a job moves them to attempt_counts, also in one transaction.
 CREATE TABLE uncounted_attempts (
   tenant           text NOT NULL,
   subscription_id  uuid NOT NULL,
@@ -456,26 +462,27 @@ BEGIN
     SELECT tenant, subscription_id, event_type, status_code, failure_reason, response_time_ms, started_at FROM logged;
   RETURN NULL;
 END $$;
--- Does not fire for inserts into a partition by its name: those rows were logged before and only move.
+-- The trigger does not fire for inserts that name a partition: these only move rows that were logged before.
 CREATE TRIGGER attempts_logged AFTER INSERT ON attempts REFERENCING NEW TABLE AS logged
   FOR EACH STATEMENT EXECUTE FUNCTION attempts_logged();
 
--- The number of equal attempts of an hour. Each is counted three times: for its subscription, its tenant, and all.
+-- The number of attempts of an hour with equal values. Each attempt is counted three times: for its subscription, for its
+-- tenant, and for all tenants.
 CREATE TABLE attempt_counts (
-  -- The id of a subscription; `tenant:` and the name of one; or `all`.
+  -- The id of a subscription; `tenant:` followed by a tenant; or `all`.
   scope          text COLLATE "C" NOT NULL,
   hour           timestamptz(0) NOT NULL,
   event_type     text COLLATE "C" NOT NULL,
   -- 0: there was no response.
   status_code    integer NOT NULL,
-  -- Empty: it succeeded. Text, because a cast from text to an enum cannot use an index.
+  -- Empty: the attempt succeeded. The type is text, because a cast from text to an enum cannot use an index.
   failure_reason text COLLATE "C" NOT NULL,
-  -- The response time, on a logarithmic scale.
+  -- The class of the response time, on a logarithmic scale.
   response_class smallint NOT NULL,
   count          integer NOT NULL,
   PRIMARY KEY (scope, hour, event_type, status_code, failure_reason, response_class) INCLUDE (count)
 );
--- For retention.
+-- For retention, which deletes the oldest hours.
 CREATE INDEX attempt_counts_hour_idx ON attempt_counts (hour);
 
 -- Jobs on past deliveries: replays, and retries and cancellations of many deliveries.
@@ -490,15 +497,15 @@ CREATE TABLE replays (
   delivery_count  integer NOT NULL,
   replayed_count  integer NOT NULL DEFAULT 0,
   skipped_count   integer NOT NULL DEFAULT 0,
-  -- The skipped deliveries of a replay without an event that has data, and others of an inactive or deleted webhook
-  -- subscription. The rest are duplicates. Zero for other kinds.
+  -- Deliveries that a replay skipped because the event no longer exists or has no data, and because the webhook subscription
+  -- is inactive or deleted. The other skipped deliveries are duplicates. Both are zero for other kinds of jobs.
   skipped_without_event_count integer NOT NULL DEFAULT 0,
   skipped_inactive_count      integer NOT NULL DEFAULT 0,
-  -- The last processed delivery, saved in the transaction that creates the new ones.
+  -- The last processed delivery, saved in the transaction that creates the new deliveries.
   after_id        uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
-  -- The earliest time of the next batch: limits the rate.
+  -- The earliest time of the next batch, which limits the rate.
   next_batch_at   timestamptz(3) NOT NULL DEFAULT now(),
-  -- Failed batches in a row; each one doubles the wait.
+  -- Consecutive failed batches; each one doubles the wait.
   failure_count   integer NOT NULL DEFAULT 0,
   created_at      timestamptz(3) NOT NULL DEFAULT now(),
   completed_at    timestamptz(3)
@@ -512,23 +519,23 @@ CREATE TRIGGER replay_changed AFTER UPDATE ON replays FOR EACH ROW WHEN (
   )
   EXECUTE FUNCTION job_changed();
 
--- Changes made with mutations, and who made them (docs/audit-log.md).
+-- Changes that mutations made, and their actors (docs/audit-log.md).
 CREATE TYPE audit_actor_kind AS ENUM ('OPERATOR', 'API_KEY', 'SESSION', 'JWT');
 CREATE TABLE audit_log (
   id          uuid PRIMARY KEY,
-  -- Null: the change was not about one tenant.
+  -- Null: the change does not belong to one tenant.
   tenant      text,
   mutation    text NOT NULL,
   actor_kind  audit_actor_kind NOT NULL,
   actor_scope api_key_scope NOT NULL,
-  -- The id of the API key; its name, or the claim `sub` of the JWT.
+  -- The id of the API key or session, and its name, or the claim `sub` of a JWT.
   actor_id    text,
   actor_name  text,
   -- The GraphQL type of the object, and its id.
   object_type text NOT NULL,
   object_id   text,
-  -- The settings that differ, without secrets; null if the object did not exist before, or does not exist after. Not jsonb:
-  -- a schema may have \u0000, which that refuses.
+  -- The changed settings, without secrets; null if the object did not exist before, or does not exist after. The type is not
+  -- jsonb, because a schema may contain \u0000, which jsonb rejects.
   before      json,
   after       json,
   created_at  timestamptz(3) NOT NULL DEFAULT now()
@@ -536,21 +543,22 @@ CREATE TABLE audit_log (
 CREATE INDEX audit_log_tenant_id_idx ON audit_log (tenant, id);
 CREATE INDEX audit_log_object_id_id_idx ON audit_log (object_id, id);
 
--- Erasures of everything of a tenant, or of what is left of one event after its redaction (docs/privacy.md).
+-- Erasures of all data of a tenant, or of the remaining data of one event after its redaction (docs/privacy.md).
 CREATE TYPE erasure_status AS ENUM ('RUNNING', 'COMPLETED');
 CREATE TABLE erasures (
   id                    uuid PRIMARY KEY,
   tenant                text NOT NULL,
-  -- The id of the event's row; null: everything of the tenant.
+  -- The id of the event's row; null: all data of the tenant.
   event_row_id          uuid,
   status                erasure_status NOT NULL DEFAULT 'RUNNING',
   deleted_row_count     bigint NOT NULL DEFAULT 0,
   deleted_message_count bigint NOT NULL DEFAULT 0,
-  -- Completed rounds. The second one finds what was being written during the first.
+  -- Completed rounds. The second round erases data that was written during the first.
   round_count           integer NOT NULL DEFAULT 0,
-  -- The webhook subscription whose messages in DELIVERIES the current round compares with the event; null: those of EVENTS.
+  -- The current round compares the event with the messages of this webhook subscription in DELIVERIES; null: with the
+  -- messages in EVENTS.
   subscription_id       uuid,
-  -- The last of these messages that was compared.
+  -- The stream sequence of the last compared message.
   after_sequence        bigint NOT NULL DEFAULT 0,
   next_step_at          timestamptz(3) NOT NULL DEFAULT now(),
   created_at            timestamptz(3) NOT NULL DEFAULT now(),
