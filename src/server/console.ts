@@ -14,7 +14,7 @@ type File = {
   readonly bodies: Readonly<Partial<Record<Encoding, Buffer>>>;
 };
 
-/** The first is that of the compiled program, the second that of a program that runs from its sources. */
+/** Folders of the built console: for the compiled program, and for a program that runs from its sources. */
 const FOLDERS = [join(import.meta.dirname, '../console'), join(import.meta.dirname, '../../dist/console')];
 
 const TYPES: Readonly<Record<string, string>> = {
@@ -72,7 +72,7 @@ export function createConsolePages(
   };
   const element = {
     file: toFile(readFileSync(join(folder, 'element.js')), '.js'),
-    // A module of another origin: the page needs the permission to read it.
+    // Pages of other origins load this module, which requires CORS.
     headers: { 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin' },
     cacheControl: 'no-cache',
   };
@@ -82,18 +82,18 @@ export function createConsolePages(
     } else if (path === '/portal/element.js') send(request, response, element);
     else if (/^\/(?:console|portal)\/assets\//.test(path)) {
       const file = assets.get(path.split('/assets/')[1] ?? '');
-      // Never the page in place of a script: after an update, a browser with an old page would try to run it.
+      // 404 instead of the page: after an update, a browser with an old page would run the page as a script.
       if (file === undefined) sendNotFound(response);
       else send(request, response, { file, cacheControl: 'public, max-age=31536000, immutable' });
     } else if (path === '/console' || path.startsWith('/console/')) {
-      // Every other path is one of the page's router.
+      // The router of the page handles every other path.
       send(request, response, { file: page, cacheControl: 'no-cache' });
     } else if (path === '/portal' || path.startsWith('/portal/')) send(request, response, portal);
     else sendNotFound(response);
   };
 }
 
-/** The files of a folder with the forms that were compressed when the console was built. */
+/** Reads the files of a folder and their compressed forms, which the console's build created. */
 function readAssets(folder: string): ReadonlyMap<string, File> {
   const files = new Map<string, File>();
   for (const name of existsSync(folder) ? readdirSync(folder) : []) {
@@ -113,7 +113,7 @@ function readAssets(folder: string): ReadonlyMap<string, File> {
 
 type Placeholders = { readonly base: string; readonly portalOrigins: readonly string[] };
 
-/** The page with the base path, below which it finds its files and GraphQL, and the origins that it takes tokens from. */
+/** Reads a page and fills in the base path of its files and of GraphQL, and the origins from which it accepts tokens. */
 function readPage(path: string, { base, portalOrigins }: Placeholders): File {
   const html = readFileSync(path, 'utf8')
     .replace(/<base href="[^"]*">/, () => `<base href="${escaped(base)}">`)
@@ -141,7 +141,7 @@ type Answer = {
 };
 
 function send(request: IncomingMessage, response: ServerResponse, { file, cacheControl, headers: own }: Answer): void {
-  // Weak: the compressed forms have the same tag.
+  // A weak tag, because the compressed forms share it.
   const etag = `W/${file.etag}`;
   const headers = { ...SECURITY_HEADERS, ...own, etag, 'cache-control': cacheControl, vary: 'accept-encoding' };
   const known = request.headers['if-none-match']?.split(',').map((tag) => tag.trim());

@@ -34,7 +34,7 @@ export type GraphqlOptions = {
   readonly settings: Config['api'];
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
-  /** Shared with other routes to GraphQL. Default: its own. */
+  /** Limits that are shared with other GraphQL routes. Default: separate limits. */
   readonly answerLimits?: AnswerLimits;
   readonly operationMetrics: Pick<OperationMetrics, 'plugin'>;
   /** Operations in flight; a stop waits for them. */
@@ -43,10 +43,13 @@ export type GraphqlOptions = {
   readonly stopping: AbortSignal;
 };
 
-/** Known before the operation starts. `requireViewer` sets the viewer over HTTP, the handshake over WebSocket. */
+/**
+ * The context that is known before the operation starts. `requireViewer` sets the viewer over HTTP, the handshake over
+ * WebSocket.
+ */
 export type ServerContext = {
   viewer?: Viewer;
-  /** The request was charged to the viewer's rate and CPU time before Yoga got it. */
+  /** The request was charged to the viewer's rate and CPU time before it was passed to Yoga. */
   isAdmitted?: true;
   /** The operation came over a WebSocket, which is closed when its credential ends. */
   isOverSocket?: true;
@@ -68,7 +71,10 @@ export type Enveloped = {
 
 /** Maximum request body: an escaped sendTestEvent of 1 MiB fits. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;
-/** Characters of the documents in the cache, and of a document in addition to its own. A parsed document takes some 16 bytes for each. */
+/**
+ * Maximum characters of the documents in the cache, and the constant that each document adds to its own length. A
+ * parsed document takes some 16 bytes per character.
+ */
 const MAX_CACHED_CHARACTERS = 2 * 1024 * 1024;
 const DOCUMENT_CHARACTERS = 1_024;
 
@@ -81,7 +87,7 @@ export function createGraphql(options: GraphqlOptions): Graphql {
     graphqlEndpoint: '/graphql',
     context: ({ viewer, traceParent }) => {
       // requireViewer has refused such requests already; fail closed.
-      if (viewer === undefined) throw new Error('an operation without a viewer');
+      if (viewer === undefined) throw new Error('operation without a viewer');
       const work = createOperationWork(cpuShares(viewer));
       const database = meterDatabase(services.database, work);
       const loaders = {
@@ -122,7 +128,10 @@ export function createGraphql(options: GraphqlOptions): Graphql {
   });
 }
 
-/** Parsed documents by their text; Yoga keeps their validation as long. Its default caches keep 1,024 documents of any length. */
+/**
+ * Caches parsed documents by their text; Yoga keeps their validation results for the same time. Its default caches keep
+ * 1,024 documents of any length.
+ */
 function createDocumentCaches() {
   const limits = {
     maxSize: MAX_CACHED_CHARACTERS,
@@ -142,13 +151,13 @@ function meterDatabase(database: Database, { readPage }: Pick<OperationWork, 're
         $allModels: { findMany: ({ args, query }) => readPage(async () => query(args)) },
       },
     });
-    // `as`: the extension changes neither arguments nor results, only its type lacks members of the original.
+    // `as`: the extension changes neither arguments nor results; its type only lacks members of the original.
     return metered as unknown as Database['prisma'];
   };
   let prisma: Database['prisma'] | undefined;
   return {
     ...database,
-    // Created at the first use: an operation that only publishes uses no page.
+    // Created on first use: an operation that only publishes reads no pages.
     get prisma() {
       return (prisma ??= extend());
     },

@@ -37,9 +37,9 @@ export type HealthServices = {
   readonly database: Pick<Database, 'pool' | 'renewConnections'>;
   readonly bus: Pick<NatsClient, 'problems' | 'warnings'>;
   readonly deliveries: Pick<DeliveryStream, 'warnings'>;
-  /** The conditions that the start of this process still waits for: database migrated, NATS connected, roles running. */
+  /** Conditions that the start of this process still requires: a migrated database, a NATS connection, running roles. */
   readonly startProblems: () => readonly string[];
-  /** The worker processes that have the other roles of this process. */
+  /** The worker processes, which run the other roles of this process. */
   readonly workers?: Pick<ReadinessCheck, 'findProblems' | 'findWarnings'> | undefined;
 };
 

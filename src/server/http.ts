@@ -33,15 +33,18 @@ type HttpServerOptions = {
   readonly metricsKeys: readonly string[];
   readonly log: Logger;
   readonly metrics: Registry;
-  /** Whether the header `traceparent` of requests counts. */
+  /** Whether the header `traceparent` of requests is used. */
   readonly isTracing: boolean;
-  /** The values of the worker processes. */
+  /** Reads the metric values of the worker processes. */
   readonly workerMetrics?: (() => Promise<readonly MetricValues[]>) | undefined;
   /** Idle time after which a connection is closed, in milliseconds. */
   readonly idleTimeoutMs?: number;
 };
 
-/** The parts behind GraphQL. The server starts the credentials and stops these parts when no operation uses them any longer. */
+/**
+ * The parts behind GraphQL. The server starts the credentials, and stops these parts after the last operation that uses
+ * them.
+ */
 type ApiParts = {
   readonly credentials: Credentials;
   readonly services: SchemaServices;
@@ -55,7 +58,10 @@ type Transports = {
 
 const STOP_WITHIN_MS = 10_000;
 const IDLE_TIMEOUT_MS = 120_000;
-/** Pending connections of the listening socket. After a restart all live-stream clients reconnect at once; with Node's 511 some wait for seconds. */
+/**
+ * Maximum pending connections of the listening socket. After a restart all live-stream clients reconnect at once; with
+ * Node.js's default of 511 some of them would wait for seconds.
+ */
 const BACKLOG = 4_096;
 
 /**
@@ -104,7 +110,8 @@ export class HttpServer {
       void this.#operations.track(this.#answer(request, response));
     });
     this.#server.maxHeadersCount = 100;
-    // Bounds memory: the answer of a client that does not read stays in memory. Streams over SSE have a ping every 12 s.
+    // Closes the connections of clients that do not read, whose answers occupy memory. Streams over SSE are not
+    // affected: they send a ping every 12 s.
     this.#server.timeout = options.idleTimeoutMs ?? IDLE_TIMEOUT_MS;
     this.#server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
       this.#upgrade(request, { socket, head });
@@ -216,7 +223,7 @@ export class HttpServer {
     } catch (error) {
       this.#options.log.error({ err: error, path }, 'HTTP request failed');
       if (response.headersSent) response.destroy();
-      else sendJson(response, 500, { errors: [{ message: 'something went wrong on our side' }] });
+      else sendJson(response, 500, { errors: [{ message: 'internal error' }] });
     }
   }
 
@@ -232,7 +239,7 @@ export class HttpServer {
     else if (path === '/sink' && this.#graphql !== undefined) answerSink(request, response);
     else if (path === '/') this.#frontPage(request, response);
     else if (isConsolePath(path) && this.#consolePages !== undefined) this.#consolePages(request, response, path);
-    else sendJson(response, 404, { errors: [{ message: 'there is nothing here' }] });
+    else sendJson(response, 404, { errors: [{ message: 'not found' }] });
   }
 
   #upgrade(request: IncomingMessage, { socket, head }: { readonly socket: Duplex; readonly head: Buffer }): void {
@@ -247,10 +254,10 @@ export class HttpServer {
 
 function explainListenError(error: Error): string {
   const code = 'code' in error ? error.code : undefined;
-  if (code === 'EADDRINUSE') return 'another program uses it; stop that one, or set PORT to another port';
-  if (code === 'EACCES') return 'this user may not use that port; set PORT to one above 1023';
+  if (code === 'EADDRINUSE') return 'another program uses this port; stop that program, or set PORT to another port';
+  if (code === 'EACCES') return 'this user may not use this port; set PORT to one above 1023';
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-    return 'HOST is no address of this machine; 127.0.0.1 is for its own programs alone, 0.0.0.0 for all that reach it';
+    return 'HOST is not an address of this machine; 127.0.0.1 accepts connections from this machine only, 0.0.0.0 from all networks';
   }
   return error.message;
 }
@@ -289,7 +296,7 @@ function keepTimeout(response: ServerResponse, ms: number): void {
   const writeHead = response.writeHead.bind(response);
   const writeTimedHead: typeof writeHead = (...head: unknown[]) => {
     process.nextTick(() => response.req.socket.setTimeout(ms));
-    // `as`: the parameters of one of its signatures.
+    // `as`: the parameters of one of the signatures of writeHead.
     return writeHead(...(head as Parameters<typeof writeHead>));
   };
   response.writeHead = writeTimedHead;
@@ -333,18 +340,21 @@ const GRAPHQL_LINES = [
 const CONSOLE_LINE = 'GET /console/      the console, for a browser';
 const OTHER_LINES = [
   'GET /health/live   whether the process runs',
-  'GET /health/ready  whether it can do its work',
+  'GET /health/ready  whether the process can do its work',
   'GET /metrics       Prometheus metrics, with the admin key or METRICS_TOKEN',
 ];
 const DOCS = 'README.md and the folder docs of the source';
 
 type FrontPageOptions = { readonly isApi: boolean; readonly hasConsole: boolean; readonly hasGraphiql: boolean };
 
-/** `GET /`: browsers are redirected to the console, or else to GraphiQL; without both a text says what this process answers. */
+/**
+ * `GET /`: browsers are redirected to the console, or else to GraphiQL; without both, a text lists the paths of this
+ * process.
+ */
 function createFrontPage({ isApi, hasConsole, hasGraphiql }: FrontPageOptions): FrontPage {
   const title = `webhooks-engine ${VERSION}${isApi ? '' : ' (this process has no role api, so there is no /graphql)'}`;
   const own = [...(hasConsole ? [CONSOLE_LINE] : []), ...(isApi ? GRAPHQL_LINES : [])];
-  // Relative: a proxy may have put a path in front.
+  // Relative, because a proxy may add a path prefix.
   const location = hasConsole ? 'console/' : isApi && hasGraphiql ? 'graphql' : undefined;
   const lines = [title, '', ...own, ...OTHER_LINES, '', `Documentation: ${DOCS}`];
   const text = `${lines.join('\n')}\n`;

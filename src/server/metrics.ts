@@ -6,13 +6,16 @@ import { VERSION } from '../lib/version.ts';
 
 type MetricsPageOptions = {
   readonly metrics: Registry;
-  /** Each key grants access. They need no lookup: metrics must be readable while Postgres is unavailable. */
+  /** Each key grants access without a lookup, so that metrics can be read while Postgres is unavailable. */
   readonly keys: readonly string[];
-  /** The values of the worker processes. */
+  /** Reads the metric values of the worker processes. */
   readonly workerMetrics?: (() => Promise<readonly MetricValues[]>) | undefined;
 };
 
-/** Interval of the samples of the event loop's lag. prom-client's 10 ms wake an idle process a hundred times a second. */
+/**
+ * Milliseconds between samples of the event loop's lag. prom-client's default of 10 ms wakes an idle process a hundred
+ * times a second.
+ */
 const LAG_SAMPLE_MS = 100;
 
 /** Answers `GET /metrics` in Prometheus's text format; requires a key. */

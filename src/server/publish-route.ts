@@ -15,7 +15,7 @@ import { type AnswerLimits, MAX_WHOLE } from './plugins/answers.ts';
 
 type PublishRouteOptions = {
   readonly graphql: Graphql;
-  /** These two do not count refusals: Yoga gets refused requests and counts them. */
+  /** `authenticate` and `takeOperation` do not count refusals: refused requests are passed to Yoga, which counts them. */
   readonly authenticate: Authenticate;
   readonly takeOperation: TakeOperation;
   readonly cpuShares: CpuShares;
@@ -40,14 +40,14 @@ const PUBLISHING: ReadonlySet<string> = new Set(['publishEvent', 'publishEvents'
 const JSON_TYPE = /^application\/json *(?:;|$)/i;
 
 /**
- * Answers the mutations `publishEvent` and `publishEvents` of services, which send thousands of them, without the objects of
- * the Fetch API, which cost more than the operation itself. The operation runs through the same plugins; Yoga answers every
- * other request, with all of its negotiation.
+ * Answers the mutations `publishEvent` and `publishEvents`, of which services send thousands, without the objects of
+ * the Fetch API, which cost more than the operation itself. The operation runs through the same plugins. Yoga answers
+ * all other requests, with its content negotiation.
  */
 export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
   const { graphql, authenticate, cpuShares, answerLimits, maskError } = options;
   const isPublishing = memoize(publishesOnly);
-  // The plugins read its signal, for queries. It is never aborted.
+  // Plugins read the signal of this request for queries. It never aborts.
   const shared = new graphql.fetchAPI.Request('http://localhost/graphql', { method: 'POST' });
 
   /** Undefined if Yoga must answer. */
@@ -60,10 +60,10 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
       if (!isPublishing(document) || validate(schema, document).length > 0) return undefined;
       if (operationName !== undefined && operationName !== nameOf(document)) return undefined;
       const args = { schema, document, contextValue: await contextFactory(), operationName, variableValues: variables };
-      // `as`: variables are an object, and graphql-js takes an undefined name.
+      // `as`: variables are an object, and graphql-js accepts an undefined operation name.
       return { execute, args: args as ExecutionArgs };
     } catch {
-      // Yoga finds the same error.
+      // Yoga will report the same error.
       return undefined;
     }
   }
@@ -79,7 +79,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
     const operation = readOperation(body);
     const prepared = operation && (await prepare({ viewer, traceParent }, operation));
     if (prepared === undefined) {
-      // Yoga's adapter takes the body from here. It was read.
+      // Yoga's adapter takes the body from here, because the stream of the request has been read.
       Object.assign(request, { body: Readable.from([body]) });
       return { viewer, isAdmitted: true };
     }
@@ -100,7 +100,7 @@ async function run({
   return execute(args);
 }
 
-/** A request as services send it; others need Yoga's negotiation, or are from browsers. */
+/** Whether the request has the form that services use. Other requests need Yoga's negotiation, or come from browsers. */
 function isPlain({ method, url, headers }: IncomingMessage): boolean {
   const { accept = '*/*', origin } = headers;
   const length = Number(headers['content-length']);
@@ -177,11 +177,11 @@ function memoize<Key extends object, Value>(compute: (key: Key) => Value): (key:
   };
 }
 
-/** As Yoga answers for `application/json`: 200, unless an error names another status. */
+/** Sends the answer as Yoga does for `application/json`: status 200, unless an error specifies another status. */
 function send(response: ServerResponse, { data, errors }: ExecutionResult): void {
   const statuses = errors?.map(({ extensions: { http } }) => statusOf(http)) ?? [];
   const shown = errors?.map((error) => {
-    // JSON leaves out what is undefined.
+    // JSON.stringify omits undefined members.
     return { ...error.toJSON(), extensions: { ...error.extensions, http: undefined } };
   });
   const body = Buffer.from(JSON.stringify({ ...(data !== undefined && { data }), ...(shown && { errors: shown }) }));

@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
 /**
- * Answers `POST /sink?until=<unix seconds>`, the target of temporary webhook subscriptions: 204 until then, and 410
- * afterwards, with which the engine deactivates a subscription that nobody deleted. The body is discarded.
+ * Answers `POST /sink?until=<unix seconds>`, the target of temporary webhook subscriptions: 204 until that time, and
+ * 410 afterwards. A 410 makes the engine deactivate a subscription that was not deleted. The body is discarded.
  */
 export function answerSink(request: IncomingMessage, response: ServerResponse, nowMs = Date.now()): void {
   // Node.js reads the rest of the body and drops it.

@@ -221,7 +221,7 @@ export class LiveSockets {
 
   #operationOf(args: object): Operation {
     const operation = this.#operations.get(args);
-    if (operation === undefined) throw new Error('an operation that was not prepared');
+    if (operation === undefined) throw new Error('operation was not prepared');
     return operation;
   }
 }
@@ -268,7 +268,7 @@ async function closeSocket(socket: WebSocket, { code, reason }: CloseReason): Pr
 const MAX_SOCKETS = 4_000;
 /** Maximum sockets of one tenant, so that it cannot lock out the others. */
 const MAX_SOCKETS_PER_TENANT = MAX_SOCKETS / 4;
-/** Maximum sockets that are not authenticated yet, for which they have 3 s. */
+/** Maximum sockets that are not authenticated yet. graphql-ws closes a socket that does not authenticate within 3 s. */
 const MAX_SOCKETS_WITHOUT_VIEWER = MAX_SOCKETS / 4;
 /** Limits of sent bytes that clients have not read. */
 type UnreadLimits = {
@@ -307,7 +307,10 @@ export function createSocketLimits(unread: UnreadLimits = UNREAD): SocketLimits 
   const withoutViewer = new Set<WebSocket>();
   const tenantSockets = new WeakMap<WebSocket, Set<WebSocket>>();
   const byTenant = new Map<string, Set<WebSocket>>();
-  /** If no socket has more, all together are within half of the total limit, so most messages need no sum. */
+  /**
+   * Bytes. If no socket exceeds this, the sum of all is at most half of the total limit, so most messages need no
+   * summation.
+   */
   const negligible = unread.total / 2 / MAX_SOCKETS;
   const boundUnread = (socket: WebSocket) => {
     const own = socket.bufferedAmount;

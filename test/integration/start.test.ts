@@ -127,7 +127,7 @@ describe('what keeps the program from starting is one sentence that says what to
     const services = await startTestServices();
     try {
       const failure = await failureOf(testEnv(services, { HOST: '192.0.2.1', LOG_LEVEL: 'info' }));
-      expect(failure).toContain('HOST is no address of this machine');
+      expect(failure).toContain('HOST is not an address of this machine');
     } finally {
       await services.stop();
     }

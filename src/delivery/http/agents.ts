@@ -35,9 +35,9 @@ export type AgentPair = { readonly http: http.Agent; readonly https: https.Agent
  * Deliveries have agents of their own, because a pool does not know which code opened a socket.
  */
 export class EgressAgents {
-  /** Keep connections alive between attempts. */
+  /** Keeps connections open between attempts. */
   readonly pooled: AgentPair;
-  /** A new connection for every request, under the same guard. */
+  /** Opens a new connection for every request, with the same guard. */
   readonly fresh: AgentPair;
   readonly #resolver: Resolver;
   readonly #dialing = new Set<AbortController>();
@@ -97,7 +97,7 @@ const AGENT_OPTIONS = {
   timeout: IDLE_SOCKET_MS,
 } as const;
 
-/** Resolves with a connection to a target that was not refused. Undefined: Node.js makes the connections. */
+/** Opens a connection to a target that the guard has not refused. Undefined: Node.js opens connections itself. */
 type Dialer = (target: Target) => Promise<Socket>;
 type Guarded = { readonly guard: Guard; readonly dialer: Dialer | undefined };
 type OnConnection = (error: Error | null, socket: Duplex) => void;
@@ -141,13 +141,13 @@ class GuardedHttpsAgent extends https.Agent {
   #secure(options: RequestOptions, socket: Socket): Duplex {
     // `as`: options of tls.connect, which Node.js passes on.
     const secured = super.createConnection({ ...options, socket } as RequestOptions);
-    if (!(secured instanceof Socket)) throw new Error('TLS made no socket');
+    if (!(secured instanceof Socket)) throw new Error('TLS created no socket');
     if (proxied.has(socket)) proxied.set(secured, proxied.get(socket));
     return secured;
   }
 }
 
-/** Passes the error on. Node.js reads no socket then, although its type has one. */
+/** Passes the error to the callback. The type also requires a socket, which Node.js does not read after an error. */
 function failed(callback: OnConnection | undefined): (error: unknown) => void {
   return (error) => {
     callback?.(error instanceof Error ? error : blocked(), new Socket());

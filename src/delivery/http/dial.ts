@@ -40,11 +40,14 @@ type Target = {
 
 type OneTarget = { readonly host: string; readonly port: number; readonly signal: AbortSignal };
 
-/** Milliseconds for one of several addresses; the last one has the time that is left. */
+/** Milliseconds for each of several addresses; the last one may use the remaining time. */
 const ADDRESS_MS = 2_000;
 const MAX_HEADER_BYTES = 16_384;
 
-/** A connection to the first host that can be reached. Its error has a code of Node.js, or is a ProxyError. */
+/**
+ * Opens a connection to the first reachable host. Rejects with an error that has a code of Node.js, or with a
+ * ProxyError.
+ */
 export async function dial(
   route: EgressRoute,
   { hosts, port, signal }: Target,
@@ -58,7 +61,7 @@ export async function dial(
       return { socket: await dialOne(route, { host, port, signal: limited }), host };
     } catch (error) {
       failure = error;
-      // The proxy itself does not work: another address of the target changes nothing.
+      // The proxy itself failed, so another address of the target would fail, too.
       if (signal.aborted || (error instanceof ProxyError && error.reason === 'PROXY_FAILURE')) break;
     }
   }
@@ -76,7 +79,7 @@ function hasSource({ sourceAddresses = [] }: EgressRoute, family: number): boole
   return sourceAddresses.length === 0 || sourceAddresses.some((address) => isIP(address) === family);
 }
 
-/** The source address for a connection to this host. Of a name, the system looks up addresses of the same family. */
+/** The source address for a connection to this host. For a name, the system looks up only addresses of the same family. */
 function sourceOf({ sourceAddresses = [] }: EgressRoute, host: string): { localAddress?: string; family?: number } {
   const family = isIP(host);
   const source = sourceAddresses.find((address) => family === 0 || isIP(address) === family);
@@ -86,7 +89,7 @@ function sourceOf({ sourceAddresses = [] }: EgressRoute, host: string): { localA
 function open(options: TcpNetConnectOpts & { readonly signal: AbortSignal }): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect(options);
-    // For the whole life of the socket: without a listener, an error between two owners would end the process.
+    // Stays for the lifetime of the socket: an error between two owners would otherwise end the process.
     socket.on('error', reject);
     socket.once('connect', () => {
       resolve(socket);
@@ -94,7 +97,7 @@ function open(options: TcpNetConnectOpts & { readonly signal: AbortSignal }): Pr
   });
 }
 
-/** RFC 9110, 9.3.6. */
+/** Connects through an HTTP proxy with CONNECT (RFC 9110, 9.3.6). */
 function dialByConnect(route: EgressRoute, proxy: EgressProxy, { host, port, signal }: OneTarget): Promise<Socket> {
   const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${port}`;
   const { username, password } = proxy;
@@ -111,11 +114,11 @@ function dialByConnect(route: EgressRoute, proxy: EgressProxy, { host, port, sig
     ...sourceOf(route, proxy.host),
   });
   return new Promise((resolve, reject) => {
-    // Called for every status.
+    // Node.js emits `connect` for every status.
     request.once('connect', (response, socket: Socket, head: Buffer) => {
       const status = response.statusCode ?? 0;
       const isOpen = status >= 200 && status < 300;
-      // A receiver says nothing before the request, and TLS would not see these bytes.
+      // A receiver sends nothing before the request, and TLS would not receive these bytes.
       if (isOpen && head.length === 0) {
         socket.on('error', () => undefined);
         resolve(socket);
@@ -131,7 +134,7 @@ function dialByConnect(route: EgressRoute, proxy: EgressProxy, { host, port, sig
   });
 }
 
-/** RFC 1928 and 1929. */
+/** Connects through a SOCKS5 proxy (RFC 1928 and RFC 1929). */
 async function dialBySocks(route: EgressRoute, proxy: EgressProxy, { host, port, signal }: OneTarget): Promise<Socket> {
   const address = { host: proxy.host, port: proxy.port, signal, ...sourceOf(route, proxy.host) };
   const socket = await open(address).catch(() => {
@@ -157,7 +160,7 @@ async function dialBySocks(route: EgressRoute, proxy: EgressProxy, { host, port,
   }
 }
 
-/** Status codes with which proxies report a target that they cannot reach. */
+/** Classifies the status of a proxy's answer: some report a target that the proxy cannot reach. */
 function refusedByProxy(status: number): ProxyError {
   if (status === 502 || status === 503) return unreachable(`status ${status}`);
   if (status === 504) return new ProxyError('TIMEOUT', 'the forward proxy could not connect to the host in time');

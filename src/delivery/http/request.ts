@@ -28,8 +28,8 @@ const MAX_BODY_READ_MS = 3_000;
 const MAX_INFORMATIONAL_RESPONSES = 8;
 
 /**
- * Options of every request, merged once: merging is most of the cost of got. Without got's own time limits: the one timer
- * below covers every phase, and got's does not fire after a 101.
+ * Options of every request, merged once, because merging takes most of got's CPU time. got's own time limits are not
+ * used: the one timer below covers every phase, and got's timers do not fire after a 101.
  */
 const client = got.extend({
   method: 'POST',
@@ -42,7 +42,7 @@ const client = got.extend({
   enableUnixSockets: false,
   request: (url, options, callback) => {
     // Without an agent Node.js would connect to any address.
-    if (options.agent === undefined) throw new Error('a request without an agent that guards its connection');
+    if (options.agent === undefined) throw new Error('request without a guarded agent');
     return (url.protocol === 'https:' ? https : http).request(url, options, callback);
   },
 });
@@ -56,8 +56,8 @@ const NATIVE_OPTIONS = {
 } as const;
 
 /**
- * Starts a request of got that gives Node.js these options alone. To merge an agent into its options, and to make 34 for Node.js,
- * most of them unset, takes got a fifth of a request's CPU time, and 22 KB.
+ * Starts a request of got that passes only these options to Node.js. Merging an agent into got's options and creating
+ * its 34 options for Node.js, most of them unset, would take a fifth of a request's CPU time, and 22 KB.
  */
 function startRequest(
   { url, headers, body }: Pick<PostOptions, 'url' | 'headers' | 'body'>,
@@ -66,7 +66,7 @@ function startRequest(
   const stream = client.stream(url, { headers: { ...headers }, body });
   const { options } = stream;
   const agent = /^https:/i.test(url) ? agents.https : agents.http;
-  // `as`: Node.js needs no other. got asks for them in a later turn.
+  // `as`: Node.js needs no other options. got calls this function in a later turn of the event loop.
   options.createNativeRequestOptions = () =>
     ({ ...NATIVE_OPTIONS, agent, method: options.method, headers: options.headers }) as ReturnType<
       typeof options.createNativeRequestOptions
@@ -192,7 +192,7 @@ function watch(request: ClientRequest, onInvalid: (message: string) => void): Co
   });
   request.once('upgrade', (_response, socket) => {
     socket.destroy();
-    onInvalid('the response is 101 Switching Protocols, which was not asked for');
+    onInvalid('the response is 101 Switching Protocols, which the request did not ask for');
   });
   return {
     remoteAddress: () => remoteAddress,
@@ -229,7 +229,7 @@ function traceOf({ timings }: Request, connection: Connection | undefined): Requ
   };
 }
 
-/** Milliseconds; null unless both have happened. got reads the clock of the system, which can be set back. */
+/** Milliseconds; null unless both times are known. got reads the system clock, which can be set back. */
 function between(start: number | undefined, end: number | undefined): number | null {
   return start === undefined || end === undefined ? null : Math.max(0, end - start);
 }
@@ -252,11 +252,17 @@ export type PostRequest = {
   readonly body: Buffer;
   /** Limit from the call to the end of the response. */
   readonly timeoutMs: number;
-  /** Aborts at once: the outcome is a failure of reason OTHER, or the part of the response that has come. */
+  /**
+   * Aborts the request at once: the outcome is a failure with reason OTHER, or the part of the response that has
+   * arrived.
+   */
   readonly signal?: AbortSignal | undefined;
 };
 
-/** Sends one request, again on a new connection if the first result is inconclusive. Never rejects, and settles within `timeoutMs` of the loop's clock. */
+/**
+ * Sends one request, and sends it again on a new connection if the first result is inconclusive. Never rejects, and
+ * settles within `timeoutMs` of the loop's clock.
+ */
 export async function postWithStaleConnectionRetry(agents: EgressAgents, request: PostRequest): Promise<Outcome> {
   const options = { ...request, startedAt: loopClock.now() };
   const { outcome, isInconclusive: isInconclusive } = await postOnce(agents.pooled, options);
@@ -264,7 +270,7 @@ export async function postWithStaleConnectionRetry(agents: EgressAgents, request
   return (await postOnce(agents.fresh, options)).outcome;
 }
 
-/** Bytes of a response's body that the delivery log keeps. */
+/** Maximum bytes of a response's body that the delivery log keeps. */
 const MAX_BODY_BYTES = 20_000;
 
 /** The start of a response's body. */
@@ -303,11 +309,11 @@ export type Outcome = (ResponseOutcome | FailureOutcome) & { readonly trace?: Re
 export type RequestTrace = {
   /** Null without a connection. */
   readonly remoteAddress: string | null;
-  /** These three are null on a connection of an earlier request. */
+  /** `dnsMs`, `connectMs` and `tlsMs` are null on a reused connection. */
   readonly dnsMs: number | null;
   readonly connectMs: number | null;
   readonly tlsMs: number | null;
-  /** From the established connection to the headers of the response. */
+  /** Milliseconds from the established connection to the headers of the response. */
   readonly firstByteMs: number | null;
   readonly bodyMs: number | null;
 };
@@ -320,9 +326,9 @@ type ResponseOutcome = {
   readonly headers: Readonly<Record<string, string>>;
   /** The first 20,000 bytes at most, as text. */
   readonly body: string;
-  /** Whether the rest of the body was too long, too slow or never came. */
+  /** Whether the body is incomplete: the rest was too long, too slow or never arrived. */
   readonly bodyTruncated: boolean;
-  /** Time until the headers came. */
+  /** Milliseconds from the start of the request until its headers arrived. */
   readonly responseTimeMs: number;
 };
 

@@ -16,8 +16,9 @@ export class DnsFailureError extends Error {
 const QUERY_TIMEOUT_MS = 2_000;
 const QUERY_TRIES = 2;
 /**
- * Milliseconds to wait for the second address family after the first: some name servers and firewalls drop AAAA queries,
- * which would delay every connection by all tries. RFC 8305, 3, has 50 ms; this leaves room for distant servers.
+ * Milliseconds to wait for the second address family after the first: some name servers and firewalls drop AAAA
+ * queries, which would delay every connection by all tries. RFC 8305, section 3, recommends 50 ms; this value also
+ * suits distant servers.
  */
 const OTHER_FAMILY_MS = 250;
 const MIN_TTL_MS = 1_000;

@@ -24,10 +24,10 @@ export async function cancelDelivery(database: Pick<Database, 'pool' | 'recorder
   });
 }
 
-/** Pending deliveries that a deactivation itself cancels; the sweeper cancels the rest of a longer backlog. */
+/** Maximum pending deliveries that a deactivation itself cancels; the sweeper cancels the rest of a longer backlog. */
 export const CANCEL_LIMIT_ON_DEACTIVATION = 5_000;
 
-/** Longer than a sender makes first attempts without reading Postgres (TRUST_FIRST_FOR_MS in message.ts). */
+/** Milliseconds. Longer than senders make first attempts without reading Postgres (TRUST_FIRST_FOR_MS in message.ts). */
 const MAX_AGE_MS = 60_000;
 const MAX_REMEMBERED = 10_000;
 
@@ -71,7 +71,7 @@ export async function cancelPending(
 }
 
 const PENDING = `SELECT id FROM deliveries WHERE subscription_id = $1::uuid AND status = 'PENDING'`;
-// Each of the two has its own partial index.
+// Each of the two conditions has its own partial index.
 const ENQUEUED = `${PENDING} AND enqueued_at IS NOT NULL`;
 const WAITING = `${PENDING} AND enqueued_at IS NULL`;
 

@@ -156,8 +156,8 @@ export function toDeliveryMessage(
 }
 
 /**
- * The messages of deliveries of these events (events.id) whose first message may not have been published: a crash or a lost
- * answer came between the commit and the publication.
+ * The messages of deliveries of these events (events.id) whose first message may not have been published, because a
+ * crash or a lost answer occurred between the commit and the publication.
  */
 export async function unpublishedMessages(
   db: Queryable,

@@ -96,8 +96,8 @@ const QUEUED = `FROM deliveries d WHERE d.status = 'PENDING' AND d.enqueued_at I
 const OF_SUBSCRIPTION_AND_DUE = 'd.subscription_id = st.subscription_id AND d.next_attempt_at <= now()';
 
 // All conditions are on columns of the partial indexes, so only rows that count are read from the table. Due queued
-// deliveries are read by subscription: a scan would read those that are not due first. A published delivery that was
-// parked has been due for long, but it waits for its attempt only since it was published.
+// deliveries are read by subscription: a scan would first read those that are not due. A published delivery that was
+// parked has been due for longer, but it counts as waiting for its attempt only since its publication.
 const COUNT_PENDING = `
   WITH pending AS (
     (SELECT 'runnable' AS lane, greatest(d.enqueued_at, d.next_attempt_at) AS since

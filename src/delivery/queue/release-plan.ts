@@ -6,7 +6,7 @@ export type Release = {
   readonly subscriptionId: string;
   readonly count: number;
   readonly isProbe: boolean;
-  /** With a rate limit: milliseconds until the first is sent, and between two. */
+  /** With a rate limit: milliseconds until the first delivery is sent, and between two deliveries. */
   readonly sendTimes: { readonly firstInMs: number; readonly gapMs: number } | undefined;
   /** Milliseconds until the next sweep if due deliveries are left. */
   readonly recheckMs: number;
@@ -16,7 +16,10 @@ export type Release = {
 /** Milliseconds between two sweeps of a subscription with a backlog: if the last one released deliveries, and if not. */
 export const RECHECK_MS = 100;
 const STUCK_RECHECK_MS = 250;
-/** With a rate limit: the deliveries of one release last beyond the next. */
+/**
+ * The same with a rate limit. Shorter than SLOT_HORIZON_MS, so that the deliveries of one release last beyond the next
+ * release.
+ */
 const RATE_LIMITED_RECHECK_MS = SLOT_HORIZON_MS / 2;
 /** Milliseconds between two sweeps of a subscription with an open circuit and no due delivery to probe with. */
 const IDLE_PROBE_MS = 30_000;

@@ -39,7 +39,10 @@ export async function hasDueQueue(db: Queryable): Promise<boolean> {
   return rows[0]?.isDue === true;
 }
 
-/** Milliseconds from publishing to the attempt after which it is not expected soon. Senders queue a delivery for 1 s at most. */
+/**
+ * Milliseconds after publication, in addition to the attempt timeout, within which an attempt is expected. Senders
+ * queue a delivery for 1 s, or for up to 5 s while attempts of its subscription complete (sending/limiter.ts).
+ */
 const QUEUEING_MS = 3_000;
 /** Due subscriptions that one sweep ranks by tenant, the longest due first. Bounds the cost of the statement. */
 const MAX_CANDIDATES = 5_000;
@@ -145,7 +148,7 @@ export async function saveQueues(db: Queryable, changes: readonly QueueChange[])
   ]);
 }
 
-// OFFSET 0 keeps Postgres from inlining the sub-select, which searches every partition, wherever its result is used.
+// OFFSET 0 prevents Postgres from inlining the sub-select, which searches every partition, at each use of its result.
 const SAVE_QUEUES = `
   UPDATE subscription_states st SET
     next_sweep_at = CASE WHEN plan.has_more OR change.must_recheck THEN now() + change.recheck_ms * interval '1 ms'
@@ -156,7 +159,7 @@ const SAVE_QUEUES = `
     next_slot_at = coalesce(now() + change.next_slot_in_ms * interval '1 ms', st.next_slot_at),
     probe_at = coalesce(now() + change.next_probe_in_ms * interval '1 ms', st.probe_at),
     probe_wait_ms = coalesce(change.next_probe_in_ms, st.probe_wait_ms),
-    -- NATS may refuse the deliveries that are released now as well.
+    -- NATS may also refuse the deliveries that this sweep releases.
     refused_at = CASE WHEN st.refused_at > now() - interval '10 seconds' THEN st.refused_at END
   FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::float8[], $5::integer[], $6::boolean[])
     AS change (subscription_id, recheck_ms, publish_window, next_slot_in_ms, next_probe_in_ms, must_recheck)

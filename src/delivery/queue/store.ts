@@ -45,9 +45,9 @@ export type NewDelivery = {
 };
 
 /**
- * The value that belongs to an id: `values` has it at the place that the id has in the list `$1::uuid[]`. The statements
- * find rows by `= ANY ($1)` and their values by this, not by a join with unnest(): for a plan made once, Postgres may turn
- * such a join around and read all rows between the least id and the greatest (ADR 23).
+ * SQL for the element of `values` at the position of `id` in `$1::uuid[]`. Statements select rows by `= ANY ($1)` and
+ * find their values with this, not by a join with unnest(): in a generic plan, Postgres may reverse such a join and
+ * read all rows between the smallest and the largest id (ADR 23).
  */
 function valueOf(id: string, values: string): string {
   return `(${values})[array_position($1::uuid[], ${id})]`;
@@ -181,8 +181,8 @@ export async function requeueAtLimit(db: Queryable, deliveries: readonly Limited
 }
 
 /**
- * Without a window (null) the result is 1: greatest() ignores nulls. An endpoint that hangs would otherwise be given the
- * large first window again and again, and fill the senders.
+ * Without a window (null) the result is 1, because greatest() ignores nulls. Otherwise an endpoint that hangs would
+ * repeatedly be given the large first window, and fill the senders.
  */
 const HALF_WINDOW = 'publish_window = greatest(1, st.publish_window / 2)';
 
@@ -196,8 +196,8 @@ const REQUEUE_AT_LIMIT = `
 
 /**
  * Requeues deliveries that have no message until their next attempt is due. `wereRefused`: NATS did not accept the
- * message, which is noted in the subscription's refused_at. `heldBackMs`: JetStream may have stored the message all the
- * same, and it may lead to a first attempt without a lease, so no other process gets a lease for the subscription's
+ * message, which is recorded in the subscription's refused_at. `heldBackMs`: JetStream may nevertheless have stored the
+ * message, which may lead to a first attempt without a lease. So no other process gets a lease for the subscription's
  * attempt timeout plus this many milliseconds.
  */
 export async function requeueDeliveries(
@@ -337,8 +337,8 @@ function messageColumns(limit: string): string {
 
 /**
  * The deliveries of these events (events.id) whose first message may not have been published. A delivery's id has the
- * time of its event's id: the bound lets Postgres prune partitions. The sub-select names nothing else, so that Postgres
- * searches by event.
+ * time of its event's id, so the bound lets Postgres prune partitions. The sub-select has no other condition, so that
+ * Postgres searches by event.
  */
 export async function unattemptedDeliveries(
   db: Queryable,

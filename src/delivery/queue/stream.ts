@@ -19,21 +19,21 @@ type DeliveryStreamOptions = {
 };
 
 const LOG_INTERVAL_MS = 30_000;
-/** For how long a refused delivery counts: the next one may be stored. */
+/** Milliseconds for which a refusal counts. Afterwards the next delivery is assumed to be stored. */
 const REFUSAL_MS = 60_000;
 const MAX_FAN_OUT_BYTES = 4 * 1024 * 1024;
 /** DELIVERIES has room for at least this many events with the largest fan-out, and this many messages with the largest data. */
 const FAN_OUTS = 64;
 const INLINE_DATA = 256;
-/** Undelivered messages above which a message of any tenant waits long. */
+/** Number of undelivered messages above which a new message of any tenant waits too long. */
 const CROWDED_ABOVE = 4_000;
 const DEPTH_REFRESH_MS = 100;
 
-/** The stream DELIVERIES: publishes deliveries, reads their messages, and knows whether JetStream refuses them. */
+/** The stream DELIVERIES: publishes deliveries, reads their messages, and records whether JetStream refuses them. */
 export class DeliveryStream {
   readonly #options: DeliveryStreamOptions;
   readonly #refusals = seldom(LOG_INTERVAL_MS);
-  /** Why JetStream did not store the last delivery; undefined if it did. */
+  /** The last delivery's refusal, `at` by performance.now(); undefined if JetStream stored it. */
   #refusal: { readonly reason: string; readonly at: number } | undefined;
 
   #undelivered = 0;
@@ -47,7 +47,10 @@ export class DeliveryStream {
     return this.#options.nats.connected;
   }
 
-  /** Whether JetStream accepts deliveries: it is connected, and refused none within the last minute after the last it stored. */
+  /**
+   * Whether JetStream is expected to store deliveries: it is connected, and it stored the last delivery or refused it
+   * more than a minute ago.
+   */
   get takesDeliveries(): boolean {
     return this.connected && !this.#isRefusing;
   }
@@ -104,14 +107,14 @@ export class DeliveryStream {
     log.error({ stream, reason, count }, describeRefusedDeliveries(stream, reason));
   }
 
-  /** The delivery in a message that publish() made; any other message is removed from the stream and gives undefined. */
+  /** Decodes a message that publish() sent. Removes any other message from the stream and returns undefined. */
   read(message: JetStreamMessage): DeliveryEnvelope | undefined {
     const body = this.#options.nats.open('deliveries', message);
     try {
       if (body !== undefined) return decodeDeliveryMessage(body);
     } catch (error) {
-      // Published by another version of the program. The sweeper finds the delivery without its message.
-      this.#options.log.error({ err: error }, 'a delivery message could not be read, and was dropped');
+      // Another version of the program published this message. The sweeper will find the delivery without a message.
+      this.#options.log.error({ err: error }, 'delivery message dropped; it could not be decoded');
     }
     message.term();
     return undefined;
@@ -132,8 +135,8 @@ export class DeliveryStream {
   }
 
   /**
-   * Whether the senders are overloaded. Never waits: the answer is some 0.1 s old, and each call may start the next
-   * reading, so it is for publishers.
+   * Whether the senders are overloaded, for publishers. Never waits: the answer is about 0.1 s old, and a call may
+   * start the next reading.
    */
   isCrowded(): boolean {
     if (performance.now() - this.#depthReadAt >= DEPTH_REFRESH_MS) {
@@ -150,5 +153,5 @@ export class DeliveryStream {
 }
 
 function describeRefusedDeliveries(stream: string, reason = ''): string {
-  return `JetStream refuses deliveries for the stream ${stream}: ${reason}; they wait in Postgres, and are sent once it takes them`;
+  return `JetStream refuses deliveries for the stream ${stream}: ${reason}; they wait in Postgres and are sent when it accepts them again`;
 }

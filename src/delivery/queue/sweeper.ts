@@ -37,23 +37,26 @@ const FAILED_MS = 1_000;
  * all of them.
  */
 const MAX_AHEAD = 256;
-/** Smaller releases are not worth a round, */
+/** Minimum room for a release; a smaller one is not worth a round. */
 const MIN_ROOM = 64;
-/** unless there was none for this long: senders that all hang must not stop the sweeps. */
+/**
+ * Milliseconds after the last release at which a round starts without this room: senders whose requests all hang must
+ * not stop the sweeps.
+ */
 const MAX_RELEASE_GAP_MS = 250;
 const NO_ROOM_MS = 20;
 /** Milliseconds after a release in which JetStream's undelivered messages are counted before each round. */
 const BUSY_MS = 1_000;
-/** Interval, batch size and tolerance of the search for lost messages. */
+/** Interval in milliseconds and batch size of the search for lost messages. */
 const LOST_INTERVAL_MS = 10_000;
 const LOST_LIMIT = 1_000;
-/** The clocks of Postgres and nats-server may differ by this much, and publishing may take as long. */
+/** Milliseconds by which the clocks of Postgres and nats-server may differ, and which publishing may take. */
 const LOST_SLACK_MS = 60_000;
-/** Subscriptions in one round. Each of them is processed before one is processed again. */
+/** Maximum subscriptions in one round. Each due subscription is processed once before any is processed again. */
 const MAX_QUEUES = 50;
-/** Larger event data is left for the sender to read: a round is held in memory. */
+/** Bytes. Larger event data is read by the sender, because the messages of a round are held in memory. */
 const MAX_DATA_BYTES = 32 * 1024;
-/** Deliveries of one inactive subscription that a round cancels. */
+/** Maximum deliveries of one inactive subscription that a round cancels. */
 const CANCEL_LIMIT = 1_000;
 
 /**
@@ -84,7 +87,7 @@ export class Sweeper extends Loop {
   async #sweep(): Promise<number> {
     const { database, deliveries } = this.#options;
     if (performance.now() - this.#lostCheckedAt >= LOST_INTERVAL_MS) await this.#requeueLost();
-    // Without due subscriptions a round is this one statement, which is a third of a transaction's cost.
+    // Without due subscriptions a round is this one statement, which costs a third of a transaction.
     if (this.#isIdle && !(await hasDueQueue(database.pool))) return this.#idlePause.ms;
     const room = await this.#room();
     if (room < MIN_ROOM && performance.now() - this.#releasedAt < MAX_RELEASE_GAP_MS) return NO_ROOM_MS;
@@ -165,8 +168,8 @@ async function releaseDue(db: Queryable, { room, maxInlineDataBytes, clock }: Ro
 }
 
 /**
- * Cancels deliveries that are left of subscriptions deactivated with a long backlog. Returns the ids of those that have
- * more.
+ * Cancels the remaining deliveries of subscriptions that were deactivated with a long backlog. Returns the ids of the
+ * subscriptions that have more.
  */
 async function cancelInactive(db: Queryable, queues: readonly DueQueue[]): Promise<Set<string>> {
   const hasMore = new Set<string>();

@@ -41,7 +41,7 @@ export type Waiting = {
 
 /** The deliveries for which waitReasonOf returns one of the reasons, as a condition on their table. */
 export function waitingWhere({ reasons, now, takesDeliveries }: Waiting): Prisma.DeliveryWhereInput {
-  // Comparisons with null do not hold, nor do their negations, so null is named.
+  // In SQL, neither a comparison with null nor its negation is true, so null is tested explicitly.
   const notPaused = { OR: [{ pausedUntil: null }, { pausedUntil: { lte: now } }] };
   const isUnhindered = { ...notPaused, openedAt: null };
   const refusedSince = new Date(now.getTime() - REFUSED_FOR_MS);

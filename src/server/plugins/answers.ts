@@ -28,7 +28,7 @@ export function boundMessage<Result extends Answer>(result: Result): Result {
 function boundAnswer<Result extends Answer>(result: Result, max: number) {
   const size = sizeOfAnswer(result.data, max);
   if (size.characters <= max) return { size, result: boundErrors(result) };
-  const message = `the answer is longer than ${max} characters; ask for fewer rows, or for less of each`;
+  const message = `the answer is longer than ${max} characters; request fewer rows or fields`;
   const error = new GraphQLError(message, { extensions: { code: 'LIMIT_EXCEEDED', limit: 'answer', max } });
   return { size: { characters: 0, values: 0 }, result: { ...result, data: null, errors: [error] } };
 }
@@ -199,7 +199,7 @@ function boundErrors<Result extends Errors>(result: Result): Result {
     const bounded = boundError(error);
     bytes += sizeOf(bounded);
     if (bytes > MAX_BYTES) {
-      kept.push(createGraphQLError(`${errors.length - kept.length} more errors are left out`));
+      kept.push(createGraphQLError(`${errors.length - kept.length} more errors are omitted`));
       break;
     }
     kept.push(bounded);

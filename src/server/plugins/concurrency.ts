@@ -28,7 +28,7 @@ export function limitTenantConcurrency(): Plugin<Context> {
       if (tenant === undefined) return;
       setExecuteFn((execution: ExecutionArgs): Promise<ExecutionResult> | ExecutionResult => {
         if (semaphore.waitingOf(tenant) >= MAX_WAITING) return { errors: [tooManyOperations(CROWDED)] };
-        // `as`: it is graphql-js's, or another plugin's in its place.
+        // `as`: the function of graphql-js, or of another plugin that replaced it.
         return semaphore.run(tenant, async (rest) => {
           Object.assign(context, { rest });
           return (await executeFn(execution)) as ExecutionResult;
@@ -68,7 +68,10 @@ export function limitStreams(): Plugin<Context> {
   };
 }
 
-/** A stop waits until the fields of the current value are resolved; closed transports do not wait. */
+/**
+ * Makes a stop wait until the fields of a stream's current value are resolved. A transport does not wait for this when
+ * it closes.
+ */
 export function trackStreams(operations: InFlight): Plugin<Context> {
   return {
     onSubscribe: () => ({
@@ -91,7 +94,7 @@ const MAX_QUERY_MS = 30_000;
 export function endLongQueries(maxMs = MAX_QUERY_MS): Plugin {
   return {
     onExecute: ({ args }) => {
-      // Yoga leaves their type open.
+      // Yoga leaves the type of the arguments open.
       const execution: ExecutionArgs = args;
       const operation = getOperationAST(execution.document, execution.operationName);
       if (operation?.operation !== OperationTypeNode.QUERY) return undefined;
@@ -108,7 +111,7 @@ export function endLongQueries(maxMs = MAX_QUERY_MS): Plugin {
       }, maxMs);
       timer.unref();
       Object.assign(args, { signal: ending.signal });
-      // For resolvers with several steps.
+      // Also for resolvers that consist of several steps.
       Object.assign(execution.contextValue as object, { signal: ending.signal });
       (execution.contextValue as Partial<Context>).work?.stopWith(ending.signal);
       return {
@@ -122,7 +125,7 @@ export function endLongQueries(maxMs = MAX_QUERY_MS): Plugin {
 }
 
 function timeoutError(maxMs: number): GraphQLError {
-  const message = `the query took longer than ${maxMs / 1_000} s; ask for less`;
+  const message = `the query took longer than ${maxMs / 1_000} s; request less data`;
   return createGraphQLError(message, { extensions: { code: 'TIMEOUT' } });
 }
 

@@ -17,7 +17,7 @@ export function endWithCredential(watch: (viewer: Viewer) => Watch): Plugin<Cont
     onSubscribe: () => ({
       onSubscribeResult: ({ args, result, setResult }) => {
         if (!isAsyncIterable(result)) return;
-        // Yoga types neither the context, to which its adapter for Node adds the response, nor what comes out of a stream.
+        // Yoga types neither the context, to which its Node.js adapter adds the response, nor the values of a stream.
         const { viewer, isOverSocket, res } = args.contextValue as Context & ServerContext & { res?: ServerResponse };
         if (isOverSocket === true) return;
         const cut = () => {
@@ -30,11 +30,14 @@ export function endWithCredential(watch: (viewer: Viewer) => Watch): Plugin<Cont
 }
 
 type Step = IteratorResult<ExecutionResult, undefined>;
-/** Time until the response is destroyed when the client does not read the last event. */
+/** Milliseconds until the response is destroyed if the client does not read the last event. */
 const CUT_AFTER_MS = 2_000;
 const DONE: Step = { done: true, value: undefined };
 
-/** Requires a reader that requests one value at a time. Calls `cut` after the reader got the error of the ended credential. */
+/**
+ * Requires a reader that requests one value at a time. Calls `cut` after the reader has received the error of the ended
+ * credential.
+ */
 function endedBy(
   { signal, release, cut }: Watch & { readonly cut: () => void },
   stream: AsyncIterable<ExecutionResult>,
@@ -58,7 +61,7 @@ function endedBy(
     return DONE;
   };
   const lastEvent = (): Step => {
-    // Errors of closing are of no interest: nobody reads the stream any longer.
+    // Errors of closing are ignored, because the stream has no reader any longer.
     close().catch(() => undefined);
     isToBeCut = true;
     return { done: false, value: { errors: [credentialEnded()] } };
@@ -95,7 +98,7 @@ export function credentialEnded() {
   });
 }
 
-/** Bytes of a request without credentials whose body is read. */
+/** Maximum bytes of a request without credentials whose body is read. */
 const MAX_ANONYMOUS_BYTES = 2_048;
 
 /** The credential of a request: its header, or else the one-time code that `exchangePortalCode` exchanges. */
@@ -109,7 +112,7 @@ async function credentialOf(request: Request): Promise<string | undefined> {
   return text.includes('exchangePortalCode') ? /\bwhc_[\w-]{43}(?![\w-])/.exec(text)?.[0] : undefined;
 }
 
-const HINT = 'send the header `Authorization: Bearer <API key or JWT>`, with one that is valid';
+const HINT = 'send the header `Authorization: Bearer <API key or JWT>` with a valid key or token';
 
 /** Refuses requests without valid credentials, before the body is read unless it may contain a one-time code. */
 export function requireViewer(

@@ -46,8 +46,9 @@ const MAX_LOCATED = 200_000;
 /** Maximum mutations per operation: they run one after the other and take locks. */
 const MAX_MUTATIONS = 5;
 /**
- * Fields times rows, as the schema weighs them: 50 subscriptions with 50 deliveries of 10 fields each come to some
- * 30,000, a page of 250 whole attempts to 6,000; 250 times 250 of anything is more than 125,000.
+ * Maximum cost of an operation: fields times rows, as the schema weighs them. 50 subscriptions with 50 deliveries of 10
+ * fields each cost some 30,000, a page of 250 whole attempts costs 6,000, and 250 times 250 rows of any type more than
+ * 125,000.
  */
 const MAX_COST = 100_000;
 /** Maximum cost of one value of a live stream, which may have thousands of values. */

@@ -28,11 +28,11 @@ export function createMaskError(log: Logger): (error: unknown) => GraphQLError {
     const correlationId = randomUUID();
     if (isUnavailable(cause)) {
       log.warn({ err: cause, correlationId }, 'GraphQL operation failed: Postgres unavailable');
-      const message = 'the database cannot be reached right now; try again in a moment';
+      const message = 'the database is unavailable; try again later';
       return restate(error, message, { code: 'SERVICE_UNAVAILABLE', correlationId });
     }
     log.error({ err: cause, correlationId }, 'GraphQL operation failed');
-    const message = `something went wrong on our side; the log has more under ${correlationId}`;
+    const message = `internal error; the server's log has the details under the correlation id ${correlationId}`;
     return restate(error, message, { code: 'INTERNAL_SERVER_ERROR', correlationId });
   };
 }
