@@ -1,12 +1,20 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import type { Browser } from 'playwright-core';
+import type { Browser, BrowserContext } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, type TestContext, test, vi } from 'vitest';
 import { createIdSequence } from '../../src/lib/uuid7.ts';
 import { createApiKey, revokeApiKey } from '../support/api-keys.ts';
 import { buildConsole, CHROMIUM, launchChromium, NO_CHROMIUM } from '../support/chromium.ts';
-import { type ConsolePage, findBarriers, goTo, openConsole, press, tabTo } from '../support/console-page.ts';
+import {
+  type ConsolePage,
+  createSharedProfile,
+  findBarriers,
+  goTo,
+  openConsole,
+  press,
+  tabTo,
+} from '../support/console-page.ts';
 import { type Receiver, startReceiver } from '../support/receiver.ts';
 import { type Scene, startScene } from '../support/scene.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
@@ -55,6 +63,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   const cleanUps: (() => Promise<void>)[] = [];
   let scene: Scene;
   let browser: Browser;
+  let profile: BrowserContext;
   /** The subscription to the hostile receiver, and its delivery, which failed. */
   let subscriptionId: string;
   let filtered: Filtered;
@@ -68,6 +77,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     cleanUps.push(() => browser.close());
     await builds;
     scene = await startScene(cleanUps);
+    profile = await createSharedProfile(browser, scene.app.url);
     const body = HOSTILE.join('\n');
     const hostile = await scene.receive(() => ({ status: 400, body, headers: { 'x-note': HOSTILE[0] ?? '' } }));
     const { id } = await scene.app.subscribe({ url: hostile.url, eventTypes: ['order.*'], description: HOSTILE[0] });
@@ -109,8 +119,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     path: string,
     options: OpenOptions = {},
   ): Promise<ConsolePage> {
-    const opened = await openConsole(browser, { url: scene.app.url, key: ADMIN_API_KEY, path, ...options });
-    onTestFinished(() => opened.context.close());
+    const opened = await openConsole(browser, { url: scene.app.url, key: ADMIN_API_KEY, path, profile, ...options });
+    onTestFinished(() => opened.page.close());
     return opened;
   }
 
@@ -321,7 +331,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const busy = await scene.receive((_, index) => ({ status: 503, headers, body: `busy ${index}` }));
     const { id } = await scene.app.subscribe({ url: busy.url, eventTypes: ['busy'], filter: { urgent: true } });
     await scene.publish('events.acme.busy', '{}', { 'Event-Id': 'busy-1' });
-    const { page, complaints, context: profile } = await open(context, '/event?tenant=acme&id=busy-1');
+    const { page, complaints } = await open(context, '/event?tenant=acme&id=busy-1');
     await profile.grantPermissions(['clipboard-read', 'clipboard-write']);
     const row = page.getByRole('row').filter({ hasText: new URL(busy.url).host });
     await press(page, row.getByRole('button', { name: 'Deliver anyway' }));
@@ -665,7 +675,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
       'mutation { createConsoleSession { ... on CreateConsoleSessionPayload { code } } }',
     );
     const path = `/as/acme/subscriptions#code=${createConsoleSession.code}`;
-    const { page, context: profile } = await open(context, path, { key: '' });
+    const { page } = await open(context, path, { key: '' });
     await page.getByText('Active').first().waitFor();
     expect(page.url()).toBe(`${scene.app.url}/console/as/acme/subscriptions`);
     await press(page, page.getByRole('button', { name: 'Portal link' }));
@@ -677,8 +687,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await portal.getByText('Active').first().waitFor();
     expect(portal.url()).toBe(`${scene.app.url}/portal/`);
     expect(await portal.getByRole('button', { name: 'Create' }).count()).toBe(0);
-    await profile.close();
-    const { page: again } = await open(context, path, { key: '' });
+    await Promise.all([page.close(), portal.close()]);
+    const { page: again } = await open(context, path, { key: '', profile: undefined });
     await again.getByRole('heading', { name: 'Sign in' }).waitFor();
     expect(again.url()).not.toContain('code');
   });

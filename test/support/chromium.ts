@@ -21,6 +21,8 @@ export function launchChromium(): Promise<Browser> {
       ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync'],
       // Without these flags, Chromium contacts hosts of its vendor at each start.
       ...['--disable-background-networking', '--disable-component-update'],
+      // The pages of a profile share what they have compiled.
+      '--process-per-site',
     ],
   });
 }
