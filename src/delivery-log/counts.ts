@@ -6,13 +6,16 @@ import { NEWEST_FIRST } from '../postgres/keyset.ts';
 import type { ResolvedFilter } from './filter.ts';
 import { findDeliveries } from './search.ts';
 
-/** The number of deliveries of each status. Unless they are exact, there are more. */
+/** The number of deliveries of each status. If `isExact` is false, there are more. */
 export type DeliveryCounts = Readonly<Record<DeliveryStatus, number>> & { readonly isExact: boolean };
 
 /** Counts the deliveries of an event by its row id. The counts requested in one turn of the event loop are read together. */
 export type EventSummary = (eventRowId: string) => Promise<DeliveryCounts>;
 
-/** Deliveries of one event or replay that are counted: 250 events come to 250,000 rows, which takes about a second. */
+/**
+ * Maximum deliveries that are counted per event or replay: for 250 events that is 250,000 rows, which takes about a
+ * second.
+ */
 const MAX_PER_PARENT = 1_000;
 
 export function createEventSummary({ readPool }: Pick<Database, 'readPool'>): EventSummary {
@@ -24,16 +27,16 @@ export function createEventSummary({ readPool }: Pick<Database, 'readPool'>): Ev
 export type ReplayOutcome = (replayId: string) => Promise<DeliveryCounts>;
 
 export function createReplayOutcome({ readPool }: Pick<Database, 'readPool'>): ReplayOutcome {
-  // The ids of its deliveries are not older than the replay.
+  // The ids of a replay's deliveries are not older than the replay.
   const firstIds = (ids: readonly string[]) => ids.map((id) => uuid7Floor(uuid7Time(id)));
   const load = batched((ids) => countOf(readPool, { sql: OF_REPLAYS, ids, earliest: firstIds(ids) }));
   return (replayId) => load(replayId, null);
 }
 
-/** Deliveries of one status that are counted. */
+/** Maximum deliveries that are counted per status. */
 export const MAX_PER_STATUS = 1_000;
 
-/** Counts the deliveries that match a filter, each status on its own: there can be a thousand successes for each failure. */
+/** Counts the deliveries that match a filter, each status separately: there can be a thousand successes per failure. */
 export async function countDeliveries(
   { prisma }: Pick<Database, 'prisma'>,
   { filter, signal }: { readonly filter: ResolvedFilter; readonly signal: AbortSignal | undefined },
@@ -83,7 +86,7 @@ async function countOf(db: Queryable, { sql, ids, earliest }: Parents): Promise<
   );
 }
 
-/** The counts of rows that were read up to `max` and one more. */
+/** Sums the counts of rows that were read up to a limit of `max` + 1. */
 function countsOf(rows: readonly Pick<Row, 'status' | 'count'>[], max: number): DeliveryCounts {
   const counts = { PENDING: 0, SUCCESS: 0, FAILURE: 0, CANCELLED: 0 };
   for (const { status, count } of rows) counts[status] += count;

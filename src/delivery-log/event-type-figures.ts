@@ -4,17 +4,17 @@ import { batched } from '../lib/batched.ts';
 import { uuid7Floor } from '../lib/uuid7.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 
-/** Undefined: all tenants, or all webhook subscriptions of the tenant. */
+/** The tenant and subscriptions that are counted. Undefined: all tenants, or all webhook subscriptions of the tenant. */
 export type FiguresScope = {
   readonly tenant: string | undefined;
   readonly subscriptionIds?: readonly string[] | undefined;
 };
 
-/** Reads about event types by name. The same requests made in one turn of the event loop are read with one statement. */
+/** Figures about event types by name. Equal requests in one turn of the event loop are combined into one statement. */
 export type EventTypeFigures = {
-  /** The number of webhook subscriptions that select the type; null if there are more than MAX_SUBSCRIPTIONS to look at. */
+  /** The number of webhook subscriptions that select the type; null if there are more than MAX_SUBSCRIPTIONS to compare. */
   readonly subscriptionCount: (name: string, scope: FiguresScope) => Promise<number | null>;
-  /** The event that was recorded last, without its data; null without events. */
+  /** The latest recorded event, without its data; null without events. */
   readonly lastEvent: (name: string, scope: FiguresScope) => Promise<LastEvent | null>;
 };
 
@@ -23,9 +23,15 @@ type LastEvent = Pick<
   'id' | 'tenant' | 'eventId' | 'type' | 'occurredAt' | 'createdAt' | 'matchedVersion' | 'source' | 'redactedAt'
 >;
 
-/** Webhook subscriptions whose event types are compared with those of the catalogue: they are read in some 0.1 s. */
+/**
+ * Maximum webhook subscriptions whose event types are compared with those of the catalogue. Reading them takes some 0.1
+ * s.
+ */
 export const MAX_SUBSCRIPTIONS = 50_000;
-/** The latest events of all tenants, among which the last one of a type is searched: no index has types by time alone. */
+/**
+ * Number of latest events of all tenants among which the last one of a type is searched, because no index has types by
+ * time alone.
+ */
 export const MAX_SEARCHED_EVENTS = 10_000;
 
 export function createEventTypeFigures({ readPool }: Pick<Database, 'readPool'>): EventTypeFigures {
@@ -51,7 +57,7 @@ async function countSubscriptions(
   const [first] = rows;
   const isExact = first === undefined || first.total <= MAX_SUBSCRIPTIONS;
   const counts = new Map(rows.map(({ name, count }) => [name, count]));
-  // Those with `*` get every type of the catalogue, which has none of the engine's.
+  // Subscriptions with `*` select every type of the catalogue, which contains none of the engine's types.
   const ofAll = counts.get(null) ?? 0;
   return new Map(names.map((name) => [name, isExact ? ofAll + (counts.get(name) ?? 0) : null]));
 }
@@ -113,9 +119,9 @@ export type ObservedTypes = {
 };
 
 export const MAX_OBSERVED_DAYS = 30;
-/** Names that are returned. */
+/** Maximum number of returned names. */
 export const MAX_OBSERVED = 250;
-/** Types of stored events that are looked at, as many as the catalogue can have. Each takes some 0.1 ms. */
+/** Maximum types of stored events that are examined, as many as the catalogue can have. Each takes some 0.1 ms. */
 export const MAX_EXAMINED_TYPES = 2_000;
 const DAY_MS = 86_400_000;
 

@@ -1,12 +1,15 @@
 import { InFlight } from '../lib/loop.ts';
 import { FairSemaphore } from '../lib/semaphore.ts';
 
-/** Concurrent reads, of the 10 connections that GraphQL has: a thousand readers may reconnect when an api process starts. */
+/**
+ * Maximum concurrent reads, of the 10 connections of GraphQL: a thousand readers may reconnect when an api process
+ * starts.
+ */
 const MAX_READS = 3;
-/** Concurrent reads of one tenant, because they may be slow. */
+/** Maximum concurrent reads of one tenant, because they may be slow. */
 const MAX_READS_PER_TENANT = 2;
 
-/** The reads of Postgres for live streams: few at a time, round-robin by tenant. */
+/** Runs the reads of Postgres for live streams: few at a time, round-robin by tenant. */
 export class FairReads {
   readonly #semaphore = new FairSemaphore({ max: MAX_READS, maxPerKey: MAX_READS_PER_TENANT });
   readonly #reading = new InFlight();

@@ -28,7 +28,7 @@ export class AttemptFeed {
   #connection: NatsConnection | undefined;
   #subscription: Subscription | undefined;
 
-  /** To be created before the client is started. */
+  /** Create this before the client is started. */
   constructor(options: AttemptFeedOptions) {
     this.#options = options;
     this.#readers = new LogReaders(options);
@@ -45,7 +45,7 @@ export class AttemptFeed {
   /** Call this right after the commit. */
   announce(attempt: AnnouncedAttempt): void {
     const { nats, log } = this.#options;
-    // Readers look for other attempts in Postgres, but not for one that is committed late.
+    // Readers find other attempts in Postgres, but not one that is committed late.
     if (!nats.connected || !(this.#readers.exist || attempt.isLate === true)) return;
     try {
       nats.broadcast(nats.names.logSubject(attempt.tenant), Buffer.from(JSON.stringify(attempt)));

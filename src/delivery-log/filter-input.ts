@@ -8,19 +8,19 @@ import type { Database, Queryable } from '../postgres/client.ts';
 import type { DeliveryFilter, EventFilter, ResolvedFilter } from './filter.ts';
 
 /*
- * From the filter in a request to the one that is evaluated: every problem of it, the restriction to the viewer, and the
- * look-up of what it names.
+ * Turns the filter of a request into the filter that is evaluated: reports its problems, restricts it to the viewer, and
+ * looks up the rows that it refers to.
  */
 
 const MAX_LIST_LENGTH = 250;
-/** The indexes of slow attempts begin here (the first migration). */
+/** Milliseconds. The partial indexes of slow attempts start here (the first migration). */
 export const MIN_SLOW_MS = 1_000;
 
 const ABOUT_ATTEMPTS = 'is about attempts; use deliveryLog';
 const ABOUT_DELIVERIES = 'is about deliveries; use deliveries';
 const NOT_COUNTED = 'is not for statistics';
 
-/** The fields that each use of a DeliveryFilter refuses, with the reason (ADR 41). */
+/** The fields that are refused for each use of a DeliveryFilter, with the reason (ADR 41). */
 const REFUSED = {
   deliveries: { minResponseTimeMs: ABOUT_ATTEMPTS, attemptNumbers: ABOUT_ATTEMPTS },
   'delivery changes': {
@@ -43,7 +43,7 @@ const REFUSED = {
 /** The rows that a filter is applied to. */
 export type FilterUse = keyof typeof REFUSED;
 
-/** Every problem of a filter. `tenantProblem`: the reason why the viewer may not name the tenant. */
+/** Returns every problem of a filter. `tenantProblem`: the reason why the viewer may not name the tenant. */
 export function problemsOfFilter(
   filter: DeliveryFilter,
   { tenantProblem, use }: { readonly tenantProblem?: string | undefined; readonly use?: FilterUse | undefined } = {},
@@ -88,8 +88,8 @@ function problemsOfValues({
 }
 
 /**
- * The tenant that the viewer may read, as a condition on any table with a tenant. Throws an InvalidInputError with every
- * problem of the filter, and with `others`, the problems of the arguments beside it.
+ * Returns the tenant that the viewer may read, as a condition on any table with a tenant. Throws an InvalidInputError
+ * with every problem of the filter, and the problems of the other arguments in `others`.
  */
 export function checkFilter(
   viewer: Viewer,
@@ -102,7 +102,10 @@ export function checkFilter(
 
 type Check = { readonly use?: FilterUse; readonly problems?: readonly InputProblem[] };
 
-/** The same for tables of one subscription's rows; the caller restricts itself to the subscriptions of a session. */
+/**
+ * The same for tables with rows of one subscription each; the caller must restrict the rows to the subscriptions of a
+ * session.
+ */
 export function checkFilterOfDeliveries(
   viewer: Viewer,
   filter: DeliveryFilter | null | undefined,
@@ -117,7 +120,7 @@ export function checkFilterOfDeliveries(
   return tenant === undefined ? {} : { tenant };
 }
 
-/** Where the references of a filter are looked up. */
+/** The sources with which the references of a filter are looked up. */
 export type References = {
   readonly db: Queryable;
   /** Postgres's time in milliseconds since 1970. */
@@ -126,7 +129,10 @@ export type References = {
   readonly takesDeliveries: boolean;
 };
 
-/** Looks up the rows of `eventIds`, which need a tenant, and the time for `waitingFor`. A read only with `eventIds`. */
+/**
+ * Looks up the rows of `eventIds`, which need a tenant, and sets the time for `waitingFor`. Reads from Postgres only
+ * for `eventIds`.
+ */
 export async function resolveFilter(
   { db, nowMs, takesDeliveries }: References,
   { eventIds, waitingFor, ...filter }: DeliveryFilter,
@@ -159,7 +165,10 @@ export function referencesOf({ services: { database, deliveries } }: Pick<Filter
   };
 }
 
-/** A filter of deliveries or attempts, checked, restricted to the viewer, and ready to be evaluated. Throws as checkFilter does. */
+/**
+ * Checks a filter of deliveries or attempts, restricts it to the viewer, and makes it ready to be evaluated. Throws as
+ * checkFilter does.
+ */
 export async function readFilter(
   context: FilterContext,
   given: DeliveryFilter | null | undefined,
@@ -169,9 +178,9 @@ export async function readFilter(
 }
 
 /**
- * Restricts a filter to the viewer's tenant and subscriptions. It removes the ids of other tenants' subscriptions, like unknown
- * ids: otherwise Postgres might read all rows of such a subscription to find none of the viewer's, and the duration would
- * reveal that it exists. Throws as checkFilter does.
+ * Restricts a filter to the viewer's tenant and subscriptions. It removes the ids of other tenants' subscriptions, like
+ * unknown ids: otherwise Postgres might read all rows of such a subscription to find none of the viewer's, and the
+ * duration would reveal that it exists. Throws as checkFilter does.
  */
 export async function scopeFilterToViewer(
   { services, viewer }: { readonly services: { readonly database: Pick<Database, 'prisma'> }; readonly viewer: Viewer },
@@ -208,11 +217,11 @@ export async function readFilterOfSubscription(
   if (problems.length > 0) throw new InvalidInputError(problems);
   const isIncluded = isNamed(given?.subscriptionIds, id) && (given?.tenant ?? tenant) === tenant;
   const resolved = await resolveFilter(referencesOf(context), { ...given, tenant });
-  // Without the redundant tenant: Postgres might start with all rows of the tenant.
+  // Omits the redundant tenant: Postgres might otherwise start with all rows of the tenant.
   return { ...resolved, tenant: undefined, subscriptionIds: isIncluded ? [id] : [] };
 }
 
-/** A filter of events, checked and restricted to the viewer's tenant. Throws as checkFilter does. */
+/** Checks a filter of events and restricts it to the viewer's tenant. Throws as checkFilter does. */
 export function scopeEventFilter(
   viewer: Viewer,
   given: EventFilter | null | undefined,
@@ -226,7 +235,7 @@ export function scopeEventFilter(
   return { ...given, tenant };
 }
 
-/** The same with the rows of the events that it names. */
+/** Like scopeEventFilter, with the rows of the named events in place of their ids. */
 export async function readEventFilter(
   {
     services,
@@ -240,9 +249,9 @@ export async function readEventFilter(
   return { ...filter, eventRowIds: rows };
 }
 
-/** A checked filter in the form stored with a replay: without null fields, times as text. */
+/** Converts a checked filter to the form stored with a replay: without null fields, times as text. */
 export function storeFilter({ ids, subscriptionIds, eventIds, ...filter }: DeliveryFilter): Prisma.InputJsonObject {
-  // A text that is not a UUID matches nothing; it may have any length, and characters that Postgres cannot store.
+  // A text that is not a UUID matches nothing, but could have any length, and characters that Postgres cannot store.
   const storable = {
     ...filter,
     ids: ids?.filter(isUuid),
@@ -250,13 +259,13 @@ export function storeFilter({ ids, subscriptionIds, eventIds, ...filter }: Deliv
     eventIds: eventIds?.filter((id) => !id.includes('\0')),
   };
   const given = Object.entries(storable).filter(([, value]) => value != null);
-  // `as`: the result is an object of JSON.
+  // `as`: the result is a JSON object.
   return JSON.parse(JSON.stringify(Object.fromEntries(given))) as Prisma.InputJsonObject;
 }
 
-/** The filter that storeFilter() has stored. */
+/** Parses the filter that storeFilter() has stored. */
 export function storedFilter(stored: unknown): DeliveryFilter {
-  // `as`: only storeFilter() writes these. JSON has no dates.
+  // `as`: only storeFilter() writes these. JSON has no dates, so times are text.
   const { from, to, ...filter } = stored as DeliveryFilter;
   return {
     ...filter,

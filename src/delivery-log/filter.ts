@@ -19,7 +19,7 @@ type StatusCodeRange = { readonly from: number; readonly to: number };
 /** Selects deliveries and attempts. Absent or null fields are ignored; an empty list matches nothing. */
 export type DeliveryFilter = Optional<{
   tenant: string;
-  /** The ids of deliveries or of attempts, whichever the filter is applied to. */
+  /** The ids of deliveries or of attempts, depending on the table that the filter is applied to. */
   ids: readonly string[];
   subscriptionIds: readonly string[];
   eventTypes: readonly string[];
@@ -39,8 +39,8 @@ export type DeliveryFilter = Optional<{
 }>;
 
 /**
- * A filter whose references are looked up (`resolveFilter` in filter-references.ts): rows of events in place of their ids, and
- * the time at which the reasons hold.
+ * A filter whose references are looked up (`resolveFilter` in filter-input.ts): rows of events in place of their ids,
+ * and the time at which the reasons for waiting are evaluated.
  */
 export type ResolvedFilter = Omit<DeliveryFilter, 'eventIds' | 'waitingFor'> & {
   readonly eventIds?: undefined;
@@ -93,7 +93,10 @@ export function attemptMatches(filter: ResolvedFilter): (attempt: Attempt) => bo
   return evaluate(filter, (attempt) => attempt);
 }
 
-/** Evaluates the filter on deliveries in memory; it must have no conditions on attempts, and no reasons of waiting. */
+/**
+ * Evaluates the filter on deliveries in memory. The filter must have no conditions on attempts or on reasons for
+ * waiting.
+ */
 export function deliveryMatches(filter: ResolvedFilter): (delivery: Delivery) => boolean {
   return evaluate(filter, (delivery) => ({ ...delivery, startedAt: delivery.createdAt }));
 }
@@ -114,7 +117,7 @@ export function eventMatches({ ids, ...filter }: EventFilter): (event: EventColu
   return (event) => wanted?.has(event.eventId) !== false && others(event);
 }
 
-/** The columns that comparisons can be about. */
+/** The columns that comparisons can use. */
 type Comparable = { readonly tenant: string | null } & Partial<
   Pick<
     Attempt,
@@ -157,18 +160,18 @@ const NOTHING = { id: { in: [] } };
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
-/** How much earlier or later than the time in its id the time in a row may be. */
+/** Milliseconds by which the time in a row may be earlier or later than the time in its id. */
 type Drift = { readonly earlierMs: number; readonly laterMs: number };
 
 /**
- * Earlier, because an attempt gets its id when it is recorded: at its end, or after an outage of Postgres. An attempt that
- * was recorded later than this is not found by `to`. Later, because clocks may be set back.
+ * Earlier, because an attempt gets its id when it is recorded: at its end, or after an outage of Postgres. `to` does
+ * not find an attempt that was recorded later than this. Later, because clocks may be set back.
  */
 const ATTEMPT_DRIFT: Drift = { earlierMs: 60 * MINUTE_MS, laterMs: CLOCK_DRIFT_MS };
 /**
- * The ids of events, deliveries and rejections have JetStream's time, and undispatched events stay in JetStream for up to
- * three days; an event in flight at that time has two hours more. Finding the latest rows reads this whole range, so it is
- * as short as possible.
+ * The ids of events, deliveries and rejections have JetStream's time. Undispatched events stay in JetStream for up to
+ * three days; two hours more cover an event in flight at that time. Finding the latest rows reads this whole range, so
+ * it is as short as possible.
  */
 const EVENT_DRIFT: Drift = { earlierMs: CLOCK_DRIFT_MS, laterMs: 3 * DAY_MS + 120 * MINUTE_MS };
 
@@ -211,7 +214,7 @@ export function deliveryWhere(filter: ResolvedFilter): Prisma.DeliveryWhereInput
   return { AND: [...conditions, ...idBounds(own, EVENT_DRIFT), ...rangeOf(own), ...youngerThan(own.eventRowIds)] };
 }
 
-/** A delivery is younger than its event, except for clock drift: Postgres excludes older partitions. */
+/** A delivery is younger than its event, except for clock drift. The bound lets Postgres exclude older partitions. */
 function youngerThan(eventRowIds: readonly string[] = []): { id: { gte: string } }[] {
   const [oldest] = idRange(eventRowIds);
   return eventRowIds.length === 0 ? [] : [{ id: { gte: leastChildId(oldest) } }];
@@ -241,7 +244,7 @@ export function rejectionMatches({ reasons, ...filter }: RejectionFilter): (reje
   return (rejection) => reasons?.includes(rejection.reason) !== false && others(rejection);
 }
 
-/** The condition on rejected events of this time. */
+/** The filter of rejected events by time, as a condition on their table. */
 export function rejectionWhere({ from, to }: Times): Prisma.RejectedEventWhereInput {
   const createdAt = { ...(from != null && { gte: from }), ...(to != null && { lt: to }) };
   return { AND: [{ createdAt }, ...idBounds({ from, to }, EVENT_DRIFT)] };
@@ -262,23 +265,26 @@ function rangeOf({ ids }: Pick<DeliveryFilter, 'ids'>): { id: { gte: string; lte
   return known.length === 0 ? [] : [{ id: { gte, lte } }];
 }
 
-/** The ids that deliveries of this time can have. */
+/** Bounds of the ids of deliveries that were created in this period. */
 export function deliveryIdBounds(times: Times): ({ gte: string } | { lt: string })[] {
   return idBounds(times, EVENT_DRIFT).map(({ id }) => id);
 }
 
-/** The ids that attempts started in this time can have. */
+/** Bounds of the ids of attempts that started in this period. */
 export function attemptIdBounds({ fromMs, toMs }: { readonly fromMs: number; readonly toMs: number }) {
   const { earlierMs, laterMs } = ATTEMPT_DRIFT;
   return { leastId: uuid7Floor(fromMs - laterMs), beforeId: uuid7Floor(toMs + earlierMs) };
 }
 
-/** Whether the filter matches failed attempts only: exactly the 2xx status codes are successes. */
+/** Whether the filter matches only failed attempts: exactly the 2xx status codes are successes. */
 export function selectsOnlyFailures({ statusCodes, failureReasons }: ResolvedFilter): boolean {
   return failureReasons != null || statusCodes?.every(({ from, to }) => to < 200 || from > 299) === true;
 }
 
-/** At least one of the comparisons holds. Values are merged into one list, which Postgres looks up in an index at once. */
+/**
+ * At least one of the comparisons must hold. Equal comparisons become one list, which Postgres looks up in an index at
+ * once.
+ */
 function compare(rule: Rule, columnOf: (field: Comparison['field']) => string): { OR: object[] } | typeof NOTHING {
   const [first] = rule;
   if (first === undefined) return NOTHING;

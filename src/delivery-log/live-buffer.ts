@@ -1,15 +1,15 @@
 const MAX_BUFFERED = 1_000;
 
-/** The side of a buffer that is filled. */
+/** The interface through which a buffer is filled. */
 type Sink<Item> = {
-  /** `merge`: the item that takes the place of the last one; undefined: both are kept. */
+  /** `merge`: returns the item that replaces the last one and the new one; undefined: both are kept. */
   readonly push: (item: Item, merge?: (last: Item) => Item | undefined) => void;
-  /** Items may be missing from here on: the reader has to read them from Postgres. */
+  /** Items may be missing from here on: the reader must read them from Postgres. */
   readonly gap: () => void;
 };
 
 type LiveBufferOptions<Item> = {
-  /** Begins to fill the buffer, until the returned function is called. */
+  /** Starts to fill the buffer, until the returned function is called. */
   readonly watch: (sink: Sink<Item>) => () => void;
   /** Ends the buffer. */
   readonly signal: AbortSignal;
@@ -18,8 +18,8 @@ type LiveBufferOptions<Item> = {
 };
 
 /**
- * The items that a live stream has not emitted yet, at most 1,000. If a slow reader lets it overflow, that is a gap, to be
- * read from Postgres.
+ * The items that a live stream has not emitted yet, at most 1,000. If a slow reader lets the buffer overflow, that is a
+ * gap, which the reader reads from Postgres.
  */
 export class LiveBuffer<Item> {
   readonly #release: () => void;
@@ -79,7 +79,7 @@ export class LiveBuffer<Item> {
     this.#wake?.();
   };
 
-  /** Discards the other items. */
+  /** Discards all items for which `isKept` returns false. */
   keep(isKept: (item: Item) => boolean): void {
     this.#items = this.#items.filter(isKept);
   }
@@ -100,11 +100,11 @@ export type Emission<Value> =
 
 type Source<Item, Value> = {
   readonly buffer: LiveBuffer<Item>;
-  /** Ends when the buffer has ended. */
+  /** Must end when the buffer has ended. */
   readonly values: AsyncGenerator<Value, void>;
 };
 
-/** The values of a live stream. `return` ends it at once, even while it waits. */
+/** Emits the values of a live stream. `return` ends it at once, even while it waits. */
 export function emissionsOf<Item, Value>(source: Source<Item, Value>): AsyncIterableIterator<Emission<Value>> {
   const emissions = emit(source);
   return {

@@ -28,18 +28,19 @@ type LiveLogOptions = {
  */
 export const SETTLED_AFTER_MS = 15_000;
 const CHECK_EVERY_MS = 2_000;
-/** Postgres counts as unavailable when no check has succeeded for this long. */
+/** Milliseconds without a successful check after which Postgres counts as unavailable. */
 const OUTAGE_AFTER_MS = 10_000;
-/** Time in which senders commit their pending attempts after an outage; they retry every second. */
+/** Milliseconds in which senders commit their pending attempts after an outage; they retry every second. */
 const RECOVERY_MS = 30_000;
-/** After this time without watchers, the last check no longer tells whether there was an outage. */
+/** Milliseconds without watchers after which the last check no longer tells whether there was an outage. */
 const STALE_AFTER_MS = 60_000;
 /** Maximum sources (see uuid7Source) whose last ids are kept. */
 const MAX_SOURCES = 1_000;
 
 /**
- * The attempts of all senders as they are committed, for the watchers in this process. Announcements can get lost:
- * therefore each names its predecessor, and every 2 s the latest are compared with the log. A missing one is a gap.
+ * The attempts of all senders as they are committed, for the watchers in this process. Announcements can get lost.
+ * Therefore each names its predecessor, and every 2 s the latest announcements are compared with the log. A missing
+ * announcement is a gap.
  */
 export class LiveLog {
   readonly #options: LiveLogOptions;
@@ -75,8 +76,9 @@ export class LiveLog {
   }
 
   /**
-   * No attempt with a smaller id is committed any more. It lies 15 s in the past, or further during an outage of Postgres
-   * and shortly after. Senders that alone cannot reach Postgres commit later; they announce those attempts as late.
+   * No attempt with a smaller id is committed any longer. This id lies 15 s in the past, or further during an outage of
+   * Postgres and shortly after. A sender that alone cannot reach Postgres commits later, and announces its attempts as
+   * late.
    */
   get settledId(): string {
     const now = this.#now();
@@ -85,7 +87,7 @@ export class LiveLog {
     return uuid7Floor((isRecovering ? Math.min(since, this.#outage.since) : since) - SETTLED_AFTER_MS);
   }
 
-  /** The time of Postgres, which ids are based on. */
+  /** Postgres's time in milliseconds since 1970, on which ids are based. */
   #now(): number {
     return this.#options.database.clock.now();
   }
@@ -225,8 +227,8 @@ export async function latestAttempts(
 }
 
 /**
- * The time of the last attempt before an outage of Postgres that is under way or ended after `sinceMs`: the log has a hole
- * of at least that length. A period without deliveries looks the same.
+ * Returns the time of the last attempt before an outage of Postgres that has not ended, or ended after `sinceMs`: the
+ * log has a hole of at least `lengthMs`. A period without deliveries looks the same.
  */
 async function outageInLog(
   db: Queryable,
@@ -237,7 +239,7 @@ async function outageInLog(
   return times.find((time, index) => (times[index + 1] ?? nowMs) - time > lengthMs);
 }
 
-// One attempt for each quarter of a second is enough: the first ten digits of the ids.
+// One attempt per quarter of a second is sufficient: the first ten digits of the ids.
 const STATEMENT = `
   (SELECT id::text FROM attempts WHERE id <= $1 ORDER BY attempts.id DESC LIMIT 1)
   UNION ALL SELECT max(id::text) FROM attempts WHERE id > $1 GROUP BY left(id::text, 11)

@@ -14,13 +14,13 @@ type PageQuery<Include> = {
   readonly include?: Include;
 };
 
-/** Pages of nested connections. All that are requested in one turn of the event loop are read with two statements. */
+/** Pages of nested connections. Pages requested in one turn of the event loop are read with two statements. */
 export type ChildPages = {
   readonly attemptsOf: (deliveryId: string, query: PageQuery<Prisma.AttemptInclude>) => Promise<Attempt[]>;
   readonly deliveriesOf: (eventId: string, query: PageQuery<Prisma.DeliveryInclude>) => Promise<Delivery[]>;
 };
 
-/** Rows of one statement: Prisma converts them to objects in one turn of the event loop. */
+/** Maximum rows per statement: Prisma converts them to objects in one turn of the event loop. */
 const MAX_ROWS = 250;
 
 export function createChildPages(database: Database): ChildPages {
@@ -81,13 +81,13 @@ function groupsOf<Row>(ids: readonly string[], groups: ReadonlyMap<string, Row[]
 export class JsonText {
   readonly text: string;
 
-  /** Throws a SyntaxError for invalid JSON, because an error while the answer is being written would come too late. */
+  /** Throws a SyntaxError for invalid JSON, because an error during the writing of the answer could not be reported. */
   constructor(text: string) {
     JSON.parse(text);
     this.text = text;
   }
 
-  /** For JSON.stringify. */
+  /** Called by JSON.stringify. */
   toJSON(): unknown {
     return JSON.parse(this.text);
   }
@@ -97,9 +97,9 @@ export class JsonText {
 export type EventData = {
   readonly text: (eventRowId: string) => Promise<string>;
   readonly json: (eventRowId: string) => Promise<JsonText>;
-  /** The size of the text in bytes, which is not counted. */
+  /** The size of the text in bytes. Does not count against the budget. */
   readonly sizeBytes: (eventRowId: string) => Promise<number>;
-  /** Gives the data of an event that this operation has just written, which need not be read. */
+  /** Stores the data of an event that this operation has just written, so that it need not be read. */
   readonly remember: (eventRowId: string, data: Buffer) => void;
 };
 
@@ -139,15 +139,18 @@ export function createEventData(
 type ChildPage = {
   readonly of: 'attempts of deliveries' | 'deliveries of events';
   readonly parentIds: readonly string[];
-  /** Reads the rows newer than `beyondId` instead of the older ones. */
+  /** Whether to read the rows newer than `beyondId` instead of the older ones. */
   readonly isBackwards: boolean;
   /** The cursor of the page; undefined: the first page. */
   readonly beyondId: string | undefined;
-  /** Rows for each parent. */
+  /** Maximum rows per parent. */
   readonly limit: number;
 };
 
-/** The ids of a page of each parent's children, newest first. A child is younger than its parent, except for clock drift. */
+/**
+ * Returns the ids of a page of each parent's children, newest first. A child is younger than its parent, except for
+ * clock drift.
+ */
 async function idsOfChildren(db: Queryable, page: ChildPage): Promise<string[]> {
   const { parentIds, beyondId = null, limit, isBackwards } = page;
   const [table, column] =

@@ -1,22 +1,22 @@
 import { FORGET_AFTER_MS, Heartbeat, type HeartbeatOptions } from '../nats/heartbeat.ts';
 
 type LogReadersOptions = HeartbeatOptions & {
-  /** In milliseconds; by default performance.now(). */
+  /** Returns milliseconds; by default performance.now(). */
   readonly now?: () => number;
 };
 
 /**
- * Whether any process has readers of the live log. Without readers no attempt is announced, which saves a sender the
- * encoding and the traffic of each. A process has a heartbeat from its first reader to its last, and sends it at once when
- * the first one comes and after each reconnect. Attempts that are committed before a sender receives it are announcements
- * that got lost: readers find them in Postgres (ADR 9).
+ * Knows whether any process has readers of the live log. Without readers no attempt is announced, which saves a sender
+ * the encoding and the traffic. A process sends heartbeats from its first reader to its last: at once when the first
+ * reader connects, and after each reconnect. Attempts that are committed before a sender receives the heartbeat count
+ * as lost announcements: readers find them in Postgres (ADR 9).
  */
 export class LogReaders {
   readonly #heartbeat: Heartbeat;
   readonly #now: () => number;
   #heardAt = Number.NEGATIVE_INFINITY;
 
-  /** To be created before the client is started. */
+  /** Create this before the client is started. */
   constructor(options: LogReadersOptions) {
     this.#now = options.now ?? (() => performance.now());
     this.#heartbeat = new Heartbeat(options, {
@@ -34,7 +34,7 @@ export class LogReaders {
     return this.#heartbeat.isRunning || this.#now() - this.#heardAt < FORGET_AFTER_MS;
   }
 
-  /** This process has a reader, and has subscribed to announcements. */
+  /** Call this when the process has its first reader and has subscribed to announcements. */
   begin(): void {
     this.#heartbeat.start(() => {
       this.#send();
@@ -42,7 +42,7 @@ export class LogReaders {
     this.#send();
   }
 
-  /** This process has no reader any more. */
+  /** Call this when the process has no reader any longer. */
   end(): void {
     this.#heartbeat.stop();
   }

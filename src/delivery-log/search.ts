@@ -14,16 +14,19 @@ type DeliverySearch<Row> = {
   readonly signal: AbortSignal | undefined;
 };
 
-/** Candidates in one statement: planning time grows with them. */
+/** Maximum candidates per statement: planning time grows with their number. */
 const MAX_CANDIDATES = 1_000;
-/** Maximum rounds of a search: a second or two. A rarer match, below one in a thousand, needs a narrower filter. */
+/**
+ * Maximum rounds of a search, which take a second or two. A rarer match, below one in a thousand, needs a narrower
+ * filter.
+ */
 const MAX_ROUNDS = 50;
 /** Maximum ids of a rare match kept in memory: a few hundred kilobytes. */
 const MAX_RARE = 5_000;
 
 /**
- * A page of the deliveries that match a filter. If the filter has conditions on attempts or on reasons of waiting, this reads
- * candidates in the order of the page, in rounds: Postgres would otherwise join whole tables. Throws a
+ * A page of the deliveries that match a filter. If the filter has conditions on attempts or on reasons of waiting, this
+ * reads candidates in the order of the page, in rounds: Postgres would otherwise join whole tables. Throws a
  * LimitExceededError after too many rounds.
  */
 export async function findDeliveries<Row>(prisma: PrismaClient, search: DeliverySearch<Row>): Promise<Row[]> {
@@ -53,7 +56,7 @@ export async function findDeliveries<Row>(prisma: PrismaClient, search: Delivery
 }
 
 function isOneStatement(filter: ResolvedFilter): boolean {
-  // With at most 250 ids, Postgres begins with these.
+  // With at most 250 ids, Postgres starts with the ids.
   const isNamed = filter.ids != null || filter.eventRowIds !== undefined;
   return isNamed || !(isOfAttempts(filter) || filter.waiting !== undefined);
 }
@@ -95,7 +98,10 @@ function failedIn(prisma: PrismaClient, { filter, isBackwards }: Options): Candi
   };
 }
 
-/** Reads deliveries first and then looks up their attempts: most deliveries succeed, so most have a matching code. */
+/**
+ * Reads deliveries first and then looks up their attempts: most deliveries succeed, so most have a matching status
+ * code.
+ */
 function candidatesIn(prisma: PrismaClient, { filter, isBackwards }: Options): CandidateSource {
   const pending = filter.waiting === undefined ? {} : { status: 'PENDING' as const, isUnsuccessful: true };
   const own = { ...deliveryWhere({ ...filter, statusCodes: undefined, waiting: undefined }), ...pending };
@@ -157,13 +163,13 @@ function deliveryBounds(filter: ResolvedFilter, bound: Bound): { deliveryId: Pri
 
 type Answers = {
   readonly deliveryIds: readonly string[];
-  /** Inclusive ranges. */
+  /** Ranges that include both ends. */
   readonly statusCodes: readonly { readonly from: number; readonly to: number }[];
 };
 
 /**
- * The deliveries, among these, with an attempt that has one of these status codes. Each is looked up separately, beginning
- * with the oldest partition that can contain its attempts, which usually does.
+ * Returns those of the deliveries that have an attempt with one of these status codes. Each delivery is looked up
+ * separately, beginning with the oldest partition that can contain its attempts, which is usually the right one.
  */
 async function answeredDeliveries(db: Queryable, { deliveryIds, statusCodes }: Answers): Promise<string[]> {
   const { rows } = await db.query<{ id: string }>(STATEMENT, [

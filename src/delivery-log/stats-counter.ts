@@ -4,7 +4,10 @@ import { type Database, type Queryable, transaction } from '../postgres/client.t
 import { isTransient } from '../postgres/errors.ts';
 import { responseClassSql } from './stats.ts';
 
-/** Pause between two counts: short enough that queries count few attempts themselves, long enough that many share a row. */
+/**
+ * Milliseconds between two counts: short enough that queries count few attempts themselves, long enough that many
+ * attempts share a row.
+ */
 const INTERVAL_MS = 10_000;
 /** Maximum attempts counted in one transaction. */
 const BATCH = 10_000;
@@ -34,7 +37,7 @@ export class AttemptCounter extends Loop {
  * counting. Call it in a transaction, so that each attempt is always either counted or uncounted.
  */
 export async function countAttempts(client: Queryable, limit: number): Promise<number | undefined> {
-  // Two concurrent counts would lock the same rows in different orders.
+  // Prevents a deadlock: two concurrent counts would lock the same rows in different orders.
   const { rows } = await client.query<{ isOurs: boolean }>('SELECT pg_try_advisory_xact_lock($1) AS "isOurs"', [
     COUNT_LOCK,
   ]);

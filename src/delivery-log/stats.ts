@@ -3,9 +3,9 @@ import { isUuid } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 import { attemptIdBounds, type DeliveryFilter, type ResolvedFilter } from './filter.ts';
 
-/** Response times up to this many milliseconds have a class each. */
+/** Milliseconds. Each response time up to this one has its own class. */
 const EXACT_MS = 10;
-/** Growth of the classes beyond EXACT_MS. The middle of a class is off by at most 4.5 %. */
+/** Growth factor of the classes beyond EXACT_MS. The middle of a class differs from its values by at most 4.5 %. */
 const GROWTH = 1.09;
 
 /** SQL for the class of a response time in whole milliseconds. */
@@ -20,20 +20,20 @@ export function responseTimeOf(responseClass: number): number {
   return Math.round(10 * EXACT_MS * GROWTH ** (responseClass - EXACT_MS - 0.5)) / 10;
 }
 
-/** How attempts are grouped. NONE: all are one group, whose key is empty. */
+/** The field by which attempts are grouped. NONE: one group, whose key is empty. */
 export type StatsGroup = 'NONE' | 'SUBSCRIPTION' | 'TENANT' | 'EVENT_TYPE' | 'STATUS_CODE' | 'FAILURE_REASON';
 
 /** Selects attempts and buckets; null fields are ignored. */
 type AttemptStatsQuery = {
   readonly tenant: string | null;
   readonly subscriptionIds: readonly string[] | null;
-  /** Exact types and prefixes, of which one must match. */
+  /** At least one of the exact types and prefixes must match. */
   readonly eventTypes: { readonly exact: readonly string[]; readonly prefixes: readonly string[] } | null;
   readonly hasSucceeded: boolean | null;
   readonly statusCodes: readonly { readonly from: number; readonly to: number }[] | null;
   readonly failureReasons: readonly string[] | null;
   readonly groupBy: StatsGroup;
-  /** The number of groups returned, those with the most attempts. */
+  /** Maximum number of groups returned, those with the most attempts. */
   readonly top: number;
   /** Multiples of `bucketMs`, in milliseconds since 1970. */
   readonly fromMs: number;
@@ -69,7 +69,10 @@ export function readStats(db: Queryable, { query, idBounds }: StatsPlan): Promis
   return run(db, { statement: FROM_LOG[groupBy], values: [...valuesOf(query), leastId, beforeId] });
 }
 
-/** The scopes of attempt_counts to read, as two parameters: the scopes themselves, and whether those of every tenant. */
+/**
+ * The scopes of attempt_counts to read, as two parameters: the scopes themselves, and whether to read the scope of
+ * every tenant.
+ */
 function scopesOf({ tenant, subscriptionIds, groupBy }: AttemptStatsQuery): [readonly string[], boolean] {
   if (subscriptionIds !== null) return [subscriptionIds, false];
   if (tenant !== null) return [[`tenant:${tenant}`], false];
@@ -130,7 +133,7 @@ const FILTER = `
   AND ($9::int4multirange IS NULL OR status_code <@ $9::int4multirange)
   AND ($10::text[] IS NULL OR failure_reason = ANY ($10::text[]))`;
 
-/** The key of a group, from the columns of an attempt or of attempt_counts. */
+/** SQL for the key of a group, from the columns of an attempt or of attempt_counts. */
 const KEYS: Readonly<Record<StatsGroup, { readonly ofAttempt: string; readonly ofCount: string }>> = {
   NONE: { ofAttempt: `''`, ofCount: `''` },
   SUBSCRIPTION: { ofAttempt: 'subscription_id::text', ofCount: 'scope' },
@@ -207,7 +210,7 @@ type StatsArguments = {
   readonly bucket: StatsBucket;
   readonly groupBy?: StatsGroup | null | undefined;
   readonly top?: number | null | undefined;
-  /** Default: 1,000. */
+  /** Maximum number of buckets. Default: 1,000. */
   readonly maxBuckets?: number;
 };
 
@@ -215,10 +218,10 @@ const BUCKET_MS: Readonly<Record<StatsBucket, number>> = { MINUTE: 60_000, HOUR:
 export const MAX_BUCKETS = 1_000;
 export const DEFAULT_TOP = 10;
 export const MAX_TOP = 50;
-/** Buckets of all groups together. */
+/** Maximum number of buckets of all groups together. */
 export const MAX_GROUPED_BUCKETS = 10_000;
 
-/** Every problem of the arguments, without the problems of the filter itself. */
+/** Returns every problem of the arguments, except those of the filter itself. */
 export function problemsOfStats(filter: DeliveryFilter, args: StatsArguments): InputProblem[] {
   const { from, to, groupBy, maxBuckets = MAX_BUCKETS } = args;
   const top = args.top ?? DEFAULT_TOP;
@@ -245,7 +248,7 @@ export function problemsOfStats(filter: DeliveryFilter, args: StatsArguments): I
   return problems;
 }
 
-/** The period in whole buckets, in milliseconds since 1970. */
+/** Extends the period to whole buckets, in milliseconds since 1970. */
 export function wholeBuckets({ from, to, bucket }: StatsArguments): {
   readonly fromMs: number;
   readonly toMs: number;
@@ -261,7 +264,7 @@ export function wholeBuckets({ from, to, bucket }: StatsArguments): {
 
 type StatsPlan = { readonly query: AttemptStatsQuery; readonly idBounds: IdBounds | undefined };
 
-/** The query for valid arguments, with bounds on ids if it reads the log. */
+/** Creates the query for valid arguments, with bounds on ids if it reads the log. */
 export function planStats(filter: ResolvedFilter, args: StatsArguments): StatsPlan {
   const { fromMs, toMs, bucketMs } = wholeBuckets(args);
   const grouping = { groupBy: args.groupBy ?? 'NONE', top: args.top ?? 1 };
@@ -275,7 +278,7 @@ type StatsFilter = Omit<AttemptStatsQuery, 'fromMs' | 'toMs' | 'bucketMs' | 'gro
 function filterOf(filter: ResolvedFilter): StatsFilter {
   const { tenant, subscriptionIds, eventTypes, statuses, statusCodes, failureReasons } = filter;
   const endings = [statuses?.includes('SUCCESS') !== false, statuses?.includes('FAILURE') !== false];
-  // Attempts have no other status, so the filter may match nothing.
+  // Attempts have no other status, so this filter may match nothing.
   const noReasons = endings.includes(true) ? undefined : [];
   return {
     tenant: tenant ?? null,

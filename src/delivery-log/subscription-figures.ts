@@ -6,39 +6,48 @@ import { type GroupStats, NO_STATS, planStats, readStats, type StatsBucket } fro
 
 /** The present state of a webhook subscription's deliveries. */
 export type SubscriptionHealth = {
-  /** Counted up to MAX_PENDING. */
+  /** Pending deliveries, counted up to MAX_PENDING. */
   readonly pendingCount: number;
   readonly isExact: boolean;
-  /** The oldest of the counted deliveries, which are those that are due first. */
+  /** Creation time of the oldest counted delivery. Counted are the deliveries that are due first. */
   readonly oldestPendingAt: Date | null;
   readonly lastAttemptAt: Date | null;
   readonly lastSuccessAt: Date | null;
   readonly willDeactivateAt: Date | undefined;
 };
 
-/** The newest attempts that a signing secret signed, out of the newest MAX_SEARCHED of its webhook subscription. */
+/** The newest attempts that a signing secret signed, among the newest MAX_SEARCHED of its webhook subscription. */
 export type SecretUsage = {
   readonly attemptCount: number;
   readonly successCount: number;
-  /** Whether it signed no older attempt. */
+  /** Whether the secret signed no older attempt. */
   readonly isExact: boolean;
   readonly lastAttemptAt: Date | null;
 };
 
 type Period = { readonly from: Date; readonly to: Date; readonly bucket: StatsBucket };
 
-/** Reads about subscriptions and secrets by their ids. The same requests made in one turn of the event loop are read with one statement. */
+/**
+ * Figures about subscriptions and secrets by their ids. Equal requests in one turn of the event loop are combined into
+ * one statement.
+ */
 export type SubscriptionFigures = {
   readonly health: (subscriptionId: string) => Promise<SubscriptionHealth>;
   readonly stats: (subscriptionId: string, period: Period) => Promise<GroupStats>;
   readonly secretUsage: (secretId: string) => Promise<SecretUsage>;
 };
 
-/** Pending deliveries of one subscription that are counted. */
+/** Maximum pending deliveries that are counted per subscription. */
 export const MAX_PENDING = 1_000;
-/** Newest attempts of one subscription that are searched: for a success, because an open circuit keeps the failures in a row few, and for those that a secret signed. */
+/**
+ * Number of newest attempts of a subscription that are searched for a success and for attempts that a secret signed. An
+ * open circuit keeps the number of consecutive failures small.
+ */
 export const MAX_SEARCHED = 1_000;
-/** Time for which an attempt that succeeded before the first failure can be logged after it: the longest attempt and its write. */
+/**
+ * Milliseconds. An attempt that succeeded before the first failure can be logged this much later: the duration of the
+ * longest attempt and its write.
+ */
 const LOGGED_WITHIN_MS = 60_000;
 
 export function createSubscriptionFigures({
@@ -85,9 +94,10 @@ const STATES = `
 
 const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
-// Each part reads the rows of an index in its order, up to its limit. A limit that is a sub-select is unknown when Postgres
-// plans, so it assumes a tenth of the rows. Given the number, it expects an average subscription to have fewer rows, and reads
-// and sorts all rows of any: 72 ms in place of 3 ms with 300,000 pending deliveries.
+// Each part reads the rows of an index in its order, up to its limit. If a limit is a sub-select, its value is unknown
+// during planning, and Postgres assumes a tenth of the rows. If it is a number, Postgres expects an average
+// subscription to have fewer rows, and reads and sorts all rows of the subscription: 72 ms instead of 3 ms with 300,000
+// pending deliveries.
 const FIGURES = `
   SELECT s.id, pending.counted, pending.oldest AS "oldestPendingAt", latest.started_at AS "lastAttemptAt",
     success.started_at AS "lastSuccessAt"
@@ -121,7 +131,7 @@ async function readUsage(db: Queryable, ids: readonly string[]): Promise<Readonl
   return new Map(rows.map(({ id, ...usage }) => [id, usage]));
 }
 
-// Attempts older than a secret are not read. The one beyond the limit shows whether there are older ones that it signed,
+// Attempts older than a secret are not read. The attempt after the limit shows whether the secret signed older ones,
 // because a secret signs every request until it ends. The limit is a sub-select for the same reason as in FIGURES.
 const USAGE = `
   SELECT secret.id,

@@ -1,7 +1,7 @@
 import { batched } from '../lib/batched.ts';
 import type { Database, Queryable } from '../postgres/client.ts';
 
-/** Webhook subscriptions of a tenant, without deleted ones, their pending deliveries, and its last event. */
+/** Figures of a tenant: its webhook subscriptions without deleted ones, its pending deliveries, and its last event. */
 export type TenantFigures = {
   readonly subscriptionCount: number;
   /** Subscriptions with a failure since their last success. */
@@ -13,10 +13,10 @@ export type TenantFigures = {
   readonly lastEventAt: Date | null;
 };
 
-/** Reads about a tenant. The tenants requested in one turn of the event loop are read with one statement. */
+/** Reads the figures of a tenant. Tenants requested in one turn of the event loop are read with one statement. */
 export type ReadTenantFigures = (tenant: string) => Promise<TenantFigures>;
 
-/** Pending deliveries of a tenant that are counted. */
+/** Maximum pending deliveries that are counted per tenant. */
 export const MAX_PENDING = 1_000;
 
 export function createTenantFigures({ readPool }: Pick<Database, 'readPool'>): ReadTenantFigures {

@@ -7,7 +7,7 @@ import { attemptMatches, attemptWhere, type ResolvedFilter } from './filter.ts';
 import { type LiveLog, latestAttempts, SETTLED_AFTER_MS } from './live.ts';
 import { type Emission, emissionsOf, LiveBuffer } from './live-buffer.ts';
 
-/** `position`: where to resume, with the last attempt seen of every process. */
+/** `position`: the position to resume from, with the last seen attempt of every process. */
 type LiveAttempt = Attempt & { readonly position: string };
 
 type LogServices = { readonly liveLog: LiveLog; readonly database: Database };
@@ -21,14 +21,14 @@ type WatchContext = {
 
 type WatchOptions = {
   readonly filter: ResolvedFilter;
-  /** The position to resume from; undefined: the next attempt. */
+  /** The position to resume from; undefined: start with the next attempt. */
   readonly after: LogPosition | undefined;
 };
 
 /**
- * The attempts since `after`, and those made from now on. It watches before it reads, so that no attempt is lost in
- * between, and reads from Postgres whatever was not announced or did not fit into the buffer. Ends when the server stops;
- * `return` ends it at once, even while it waits.
+ * Emits the attempts since `after`, and those made from now on. Starts to watch before it reads, so that no attempt is
+ * lost in between. Reads from Postgres the attempts that were not announced or did not fit into the buffer. Ends when
+ * the server stops; `return` ends it at once, even while it waits.
  */
 export function watchDeliveryLog(
   context: WatchContext,
@@ -60,7 +60,10 @@ async function* attemptsOf(context: WatchContext, options: AttemptsOptions): Asy
   }
 }
 
-/** Yields unseen attempts. A late commit can lie below the position's base, so it counts as seen only if this reader saw it. */
+/**
+ * Yields unseen attempts. A late commit can lie below the position's base, so it counts as seen only if this reader saw
+ * it.
+ */
 function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generator<Attempt, void> {
   for (const item of items) {
     if (item.kind === 'settled') {
@@ -73,7 +76,7 @@ function* unseenOf(items: readonly StreamItem[], position: LogPosition): Generat
   }
 }
 
-/** Reads of one tenant share its quota; a stream that has ended reads nothing. */
+/** Reads of one tenant share the tenant's quota. A stream that has ended reads nothing. */
 function createFairRead({ services, viewer }: WatchContext, stream: AttemptStream): FairRead {
   return (read) =>
     services.liveLog.readFairly(viewer.tenant ?? viewer.credentialId, () => {
@@ -96,7 +99,7 @@ type StreamItem =
   | { readonly kind: 'attempt'; readonly attempt: CommittedAttempt }
   | { readonly kind: 'settled'; readonly id: string };
 
-/** The committed attempts. Late ones are kept at a gap, because the reader may not find them in Postgres. */
+/** Buffers the committed attempts. Late ones are kept at a gap, because the reader may not find them in Postgres. */
 export class AttemptStream extends LiveBuffer<StreamItem> {
   constructor(liveLog: Pick<LiveLog, 'watch'>, matches: (attempt: Attempt) => boolean, signal: AbortSignal) {
     super({
@@ -142,8 +145,8 @@ const MAX_RECENT = 100_000;
 const OLDEST_FIRST = { id: 'asc' } as const;
 
 /**
- * The attempts in the log beyond the position, up to the present; the caller adds each to the position. Each statement is a
- * separate fair read, so that a slow client does not block others.
+ * Yields the attempts in the log after the position, up to the present; the caller adds each to the position. Each
+ * statement is a separate fair read, so that a slow client does not block others.
  */
 async function* catchUp(prisma: PrismaClient, options: CatchUpOptions): AsyncGenerator<Attempt, void> {
   const { liveLog, stream, filter, position, readFairly } = options;
@@ -187,13 +190,13 @@ const MAX_SOURCES = 32;
 
 /**
  * The position of a reader in the log. Ids are in commit order only within one process: another process may commit a
- * smaller id a moment later. So a position is a base, an id up to which everything has been seen, and beyond it the last
- * id seen of each process.
+ * smaller id shortly afterwards. So a position consists of a base, the id up to which all attempts have been seen, and
+ * the last seen id of each process after the base.
  */
 export class LogPosition {
   #base: string;
   #head: string;
-  /** Last ids by source, including those below the present base. `since`: the base when they were seen. */
+  /** The last seen id of each source, including ids below the present base. `since`: the base when the id was seen. */
   readonly #lastIds = new Map<string, { readonly since: string; readonly id: string }>();
 
   constructor(base: string) {
@@ -201,7 +204,7 @@ export class LogPosition {
     this.#head = base;
   }
 
-  /** Reads the text of `toString`, or the id of an attempt, which means that everything up to it has been seen. */
+  /** Parses the text of `toString`, or the id of an attempt, which means that all attempts up to it have been seen. */
   static parse(text: string): LogPosition | undefined {
     const ids = text.toLowerCase().split('~');
     const [head = '', base = head, ...others] = ids;
@@ -211,12 +214,12 @@ export class LogPosition {
     return position;
   }
 
-  /** The last id that has been seen. */
+  /** The largest id that has been seen. */
   get head(): string {
     return this.#head;
   }
 
-  /** Everything up to this id has been seen. */
+  /** All attempts up to this id count as seen. */
   get base(): string {
     return this.#base;
   }
@@ -225,15 +228,15 @@ export class LogPosition {
     return id <= this.#base || id <= (this.#lastIds.get(uuid7Source(id))?.id ?? '');
   }
 
-  /** Whether this reader saw the attempt itself, and does not only assume so because the id lies below the base. */
+  /** Whether this reader saw the attempt itself, not only assumes so because the id lies below the base. */
   hasSeen(id: string): boolean {
     const last = this.#lastIds.get(uuid7Source(id));
     return last !== undefined && id > last.since && id <= last.id;
   }
 
   /**
-   * Marks an attempt as seen, and with it all earlier ones of its process, and all that are 15 s older, unless they lie
-   * beyond `settledId` (see LiveLog).
+   * Marks an attempt as seen, together with all earlier attempts of its process, and all attempts that are 15 s older,
+   * except those after `settledId` (see LiveLog).
    */
   add(id: string, settledId: string): void {
     this.#see(id);
@@ -257,12 +260,12 @@ export class LogPosition {
     if (id > this.#head) this.#head = id;
   }
 
-  /** Marks everything up to this id as seen. */
+  /** Marks all attempts up to this id as seen. */
   settle(id: string): void {
     if (id > this.#base) this.#base = id;
   }
 
-  /** The last id, the base, and the other ids, in the order of the log. */
+  /** Formats the largest seen id, the base, and the other ids, in the order of the log. */
   toString(): string {
     const lastIds = [...this.#lastIds.values()].map(({ id }) => id);
     const others = lastIds.filter((id) => id > this.#base && id !== this.#head);

@@ -13,31 +13,34 @@ import { closeTenant, eraseResponseBodies, lastRows, recipientsOf, subscriptionI
 
 type ErasureJobOptions = {
   readonly database: Pick<Database, 'pool'>;
-  /** Leads to Postgres itself: the job has a lock of its session. */
+  /** Connects directly to Postgres, without a pooler: the job holds a session-level lock. */
   readonly databaseUrl: string;
   readonly bus: Pick<NatsClient, 'names' | 'open' | 'withJetStreamManager'>;
   readonly log: Logger;
-  /** Milliseconds of work for one erasure before it is another one's turn. Default: STEP_MS. */
+  /** Milliseconds of work on one erasure before the next erasure is processed. Default: STEP_MS. */
   readonly stepMs?: number;
 };
 
 /** Arbitrary advisory-lock key. Never change it. */
 const ERASURE_LOCK = 8_113_407;
-/** Milliseconds between two looks for erasures. */
+/** Milliseconds between two checks for erasures. */
 const IDLE_MS = 2_000;
-/** Milliseconds between the two rounds. Longer than an attempt, and than a dispatcher holds an event in memory while Postgres is available. */
+/**
+ * Milliseconds between the two rounds of an erasure. Longer than an attempt, and longer than a dispatcher holds an
+ * event in memory while Postgres is available.
+ */
 const SETTLE_MS = 300_000;
 const RETRY_MS = 5_000;
 const STEP_MS = 5_000;
 /** Milliseconds between two batches, so that deliveries of other tenants have priority. */
 const PAUSE_MS = 20;
 const MESSAGES = 500;
-/** The second one deletes what was being written during the first. */
+/** The second round deletes rows and messages that were written during the first. */
 const ROUNDS = 2;
 
 /**
- * Carries out erasures in batches, one process at a time, the one that has waited longest first. Deleting is repeatable, so
- * after a crash a round begins again with what is left.
+ * Carries out erasures in batches, in one process at a time, beginning with the one that has waited longest. Deletions
+ * are repeatable, so after a crash a round continues with the remaining rows and messages.
  */
 export class ErasureJob extends Loop {
   readonly #options: ErasureJobOptions;
@@ -79,7 +82,7 @@ export class ErasureJob extends Loop {
       if (isLast) log.info({ erasureId: erasure.id, deletedRows, deletedMessages }, 'erasure completed');
     } catch (error) {
       log.warn({ err: error, erasureId: erasure.id }, 'erasure failed; retrying');
-      // The others go on meanwhile.
+      // Other erasures continue in the meantime.
       await saveStep(db, { erasure, work, isRoundComplete: false, waitMs: RETRY_MS });
     }
   }
@@ -91,7 +94,7 @@ type DueErasure = {
   readonly eventRowId: string | null;
   readonly roundCount: number;
   readonly subscriptionId: string | null;
-  /** Postgres's bigint. */
+  /** A bigint of Postgres. */
   readonly afterSequence: string;
 };
 
@@ -133,14 +136,17 @@ type WorkOptions = {
   readonly stepMs: number;
 };
 
-/** Messages to be compared, from the one behind `Work.afterSequence` on. */
+/** The messages to compare, beginning after `Work.afterSequence`. */
 type Search = { readonly stream: string; readonly subject: string; readonly matches: (message: StoredMsg) => boolean };
 
 /** One step of an erasure. Its methods return false when the time of the step is used up. */
 class Work {
   rows = 0;
   messages = 0;
-  /** Which messages of an event are compared, and the last one that was: the next step continues there. */
+  /**
+   * The subscription whose messages of an event are compared (null: the event's own messages), and the sequence number
+   * of the last compared message. The next step continues there.
+   */
   subscriptionId: string | null;
   afterSequence: number;
   readonly #db: Queryable;
@@ -167,7 +173,7 @@ class Work {
     return roundCount + 1 < ROUNDS || this.#deleteRows(lastRows);
   }
 
-  /** Messages of EVENTS, then those of DELIVERIES, one subscription after another in the order of their ids. */
+  /** Deletes messages of EVENTS, then those of DELIVERIES, one subscription after the other in the order of their ids. */
   async eraseEvent(eventRowId: string): Promise<boolean> {
     const { erasure, bus } = this.#options;
     this.rows += await eraseResponseBodies(this.#db, eventRowId);
@@ -215,7 +221,7 @@ class Work {
     return true;
   }
 
-  /** Deletes every message of a subject. The next step begins again, with what is left. */
+  /** Deletes every message of a subject. The next step starts again with the remaining messages. */
   async #deleteAll(stream: string, subject: string): Promise<boolean> {
     this.afterSequence = 0;
     return this.#deleteMatching({ stream, subject, matches: () => true });
@@ -239,7 +245,7 @@ class Work {
   }
 }
 
-/** The id of the event in a message of EVENTS, as the dispatcher derives it; undefined if it is none. */
+/** The id of the event in a message of EVENTS, as the dispatcher derives it; undefined if the message contains no event. */
 function eventIdOf(message: StoredMsg, names: NatsClient['names']): string | undefined {
   const parsed = parseEvent(fromStoredMessage(message), names);
   return parsed.kind === 'event' ? parsed.eventId : undefined;
@@ -255,7 +261,7 @@ function isOfEvent(message: StoredMsg, { bus, tenant, eventId }: OfEvent): boole
     const delivery = decodeDeliveryMessage(body);
     return delivery.tenant === tenant && delivery.eventId === eventId;
   } catch {
-    // Another version of the program has published it: a sender drops it.
+    // Another version of the program published this message; a sender drops it.
     return false;
   }
 }

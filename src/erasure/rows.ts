@@ -1,13 +1,13 @@
 import { idRange, leastChildId } from '../lib/uuid7.ts';
 import type { Queryable } from '../postgres/client.ts';
 
-/** Deletes a batch of rows; `isDone`: none is left. */
+/** Deletes a batch of rows. `isDone`: no rows are left. */
 type Deletion = (db: Queryable, tenant: string) => Promise<{ readonly count: number; readonly isDone: boolean }>;
 
-/** Rows of one statement. Small, because deliveries of other tenants have priority. */
+/** Maximum rows per statement. Small, because deliveries of other tenants have priority. */
 const BATCH = 500;
 
-/** The end of access, and of everything that would create rows: subscriptions are deleted, keys revoked, replays ended. */
+/** Ends access, and everything that could create rows: subscriptions are deleted, keys revoked, replays ended. */
 export const closeTenant: readonly Deletion[] = [
   changing(
     `UPDATE webhook_subscriptions SET is_active = false, deleted_at = coalesce(deleted_at, now()) WHERE id = ANY (ARRAY(
@@ -22,7 +22,7 @@ export const closeTenant: readonly Deletion[] = [
 
 const OF_SUBSCRIPTIONS = 'JOIN webhook_subscriptions s ON s.tenant = $1 AND';
 
-/** Rows of the tenant, in the order of their deletion: what refers to a row before the row. */
+/** Rows of the tenant in the order of their deletion: rows that refer to another row come before it. */
 export const tenantRows: readonly Deletion[] = [
   partitioned('attempts'),
   partitioned('deliveries'),
@@ -37,11 +37,11 @@ export const tenantRows: readonly Deletion[] = [
 ];
 
 /**
- * Rows that processes may still read while they finish. The row in `tenants` is kept: it has the tenant's name and a
- * version, by which processes recognise later changes.
+ * Rows that processes may still read while they finish. The row in `tenants` is kept: it contains the tenant's name and
+ * a version, by which processes recognise later changes.
  */
 export const lastRows: readonly Deletion[] = [
-  // Their states and signing secrets are deleted with them.
+  // Deletes their states and signing secrets, too.
   changing(byId('webhook_subscriptions')),
   changing(byId('api_keys')),
 ];
@@ -72,12 +72,12 @@ function byId(table: string): string {
   return `DELETE FROM ${table} WHERE id = ANY (ARRAY(SELECT id FROM ${table} WHERE tenant = $1 LIMIT $2))`;
 }
 
-/** For tables without an index by tenant and id: rows are found by their place. */
+/** For tables without an index by tenant and id: finds rows by their ctid. */
 function byPlace(table: string, condition: string): string {
   return `DELETE FROM ${table} WHERE ctid = ANY (ARRAY(SELECT r.ctid FROM ${table} r ${condition} LIMIT $2))`;
 }
 
-/** Two statements, because Postgres excludes partitions by the bounds of the ids that it is given. */
+/** Uses two statements, because Postgres excludes partitions only if it knows the bounds of the ids. */
 function partitioned(table: 'events' | 'deliveries' | 'attempts', others = ''): Deletion {
   const deletion = `
     WITH deleted AS (
@@ -93,7 +93,7 @@ function partitioned(table: 'events' | 'deliveries' | 'attempts', others = ''): 
     if (found.length === 0) return { count: 0, isDone: true };
     const ids = found.map(({ id }) => id);
     const { rows } = await db.query<{ count: number }>(deletion, [ids, ...idRange(ids)]);
-    // Rows that are locked are left for the next batch.
+    // Locked rows remain for the next batch.
     return { count: rows[0]?.count ?? 0, isDone: false };
   };
 }

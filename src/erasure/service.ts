@@ -7,8 +7,8 @@ import { change, changeWithPrisma, type Database, type Queryable } from '../post
 import { eraseResponseBodies } from './rows.ts';
 
 /**
- * Starts the erasure of everything of a tenant, which ErasureJob carries out. Returns the one that is running, if there is
- * one. Throws InvalidInputError.
+ * Starts the erasure of all data of a tenant, which ErasureJob carries out. If one is running, returns that one. Throws
+ * InvalidInputError.
  */
 export async function eraseTenant(database: Database, tenant: string): Promise<Erasure> {
   if (!isTenant(tenant)) throw new InvalidInputError([{ path: 'tenant', message: 'is not the name of a tenant' }]);
@@ -23,12 +23,12 @@ type EventRow = { readonly tenant: string; readonly id: string };
 
 /**
  * Removes the data of an event and the response bodies of its attempts, and cancels its pending deliveries. ErasureJob
- * deletes its messages in JetStream, and what attempts in flight record later. Redacting an event again changes nothing.
- * Throws NotFoundError.
+ * deletes the event's messages in JetStream, and response bodies that attempts in flight record later. Redacting an
+ * event again changes nothing. Throws NotFoundError.
  */
 export async function redactEvent(database: Database, { tenant, id }: EventRow): Promise<void> {
   await change(database, async (db) => {
-    // Waits for transactions that have locked the event to create deliveries of it: the next statements see those.
+    // Waits for transactions that have locked the event to create deliveries; the next statements see those deliveries.
     const { rows } = await db.query(
       `UPDATE events SET data = 'null', redacted_at = coalesce(redacted_at, now())
        WHERE id = $1::uuid AND tenant = $2 RETURNING 1`,
@@ -45,7 +45,10 @@ export async function redactEvent(database: Database, { tenant, id }: EventRow):
   });
 }
 
-/** Cancels the pending deliveries of an event, and notifies the senders, which make first attempts without reading Postgres. */
+/**
+ * Cancels the pending deliveries of an event, and notifies the senders, which make first attempts without reading
+ * Postgres.
+ */
 async function cancelDeliveriesOf(db: Queryable, eventRowId: string): Promise<void> {
   const { rows: pending } = await db.query<{ id: string }>(
     `SELECT id FROM deliveries WHERE event_id = $1 AND id >= $2 AND status = 'PENDING' ORDER BY id FOR NO KEY UPDATE`,

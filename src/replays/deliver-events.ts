@@ -4,7 +4,7 @@ import { idRange, uuid7 } from '../lib/uuid7.ts';
 import { recordChanges } from '../postgres/changes.ts';
 import { change, type Database } from '../postgres/client.ts';
 
-/** Events of one call. Bounds the statement, and the burst on the endpoint. */
+/** Maximum events per call. Bounds the statement, and the burst on the endpoint. */
 export const MAX_EVENTS = 200;
 
 type EventsToDeliver = {
@@ -16,9 +16,9 @@ type EventsToDeliver = {
 };
 
 /**
- * Creates a delivery of each event to one webhook subscription, whatever its event types and its filter are, and returns the
- * ids. Leaves out events that are not kept, were redacted or belong to another tenant, and those of which a delivery to the subscription is
- * pending already. The deliveries are queued like those of a replay.
+ * Creates a delivery of each event to one webhook subscription, regardless of the subscription's event types and
+ * filter, and returns the ids. Omits events that are not kept, were redacted or belong to another tenant, and events
+ * with a pending delivery to the subscription. The deliveries are queued like those of a replay.
  */
 export async function deliverEvents(
   database: Pick<Database, 'pool' | 'clock' | 'recorder'>,

@@ -14,29 +14,38 @@ type ReplayJobOptions = Pick<ReplayBatchOptions, 'whereOf'> & {
 };
 
 const FAILED_MS = 1_000;
-/** Prisma's limits for the connection and for the whole batch; each statement has its own limit as well. */
+/**
+ * Prisma's time limits in milliseconds for getting a connection and for the whole batch. Each statement has its own
+ * limit, too.
+ */
 const TRANSACTION = { maxWait: 5_000, timeout: 25_000 } as const;
-/** Batches per second of a replay: each creates at most this part of its rate. */
+/** Batches per second of a replay: each creates at most this fraction of its rate. */
 const BATCHES_PER_SECOND = 5;
 /** Minimum deliveries that a batch reads, because all of them may have to be skipped. */
 const MIN_SCAN = 200;
 /** Milliseconds per statement: a slow replay delays the others. */
 const STATEMENT_TIMEOUT_MS = 5_000;
-/** Milliseconds without a batch that a replay catches up on at most; more would be a burst. */
+/** Maximum milliseconds without a batch that a replay makes up for; more would cause a burst. */
 const CATCH_UP_MS = 250;
 /** Milliseconds that a skipped delivery costs: as much as one created at the maximum rate. */
 const SKIPPED_MS = 1;
-/** Milliseconds before the next batch after a failure, doubled with each failure in a row: a failing replay delays the others. */
+/**
+ * Milliseconds before the next batch after a failure, doubled with each failure in a row: a failing replay delays the
+ * others.
+ */
 const FIRST_WAIT_MS = 10_000;
 const MAX_WAIT_MS = 300_000;
 
-/** Processes running replays, retries and cancellations in batches, each at its own rate. Any number of processes may run it at the same time. */
+/**
+ * Processes running replays, retries and cancellations in batches, each at its own rate. Any number of processes can
+ * run this job concurrently.
+ */
 export class ReplayJob extends Loop {
   readonly #options: ReplayJobOptions;
   readonly #idlePause = new IdlePause();
 
   constructor(options: ReplayJobOptions) {
-    // Before a claim the reason is an unavailable Postgres, which other parts log.
+    // An error before a claim means that Postgres is unavailable, which other parts log.
     super({ log: options.log, work: 'replay batch', retryMs: FAILED_MS, isExpected: () => true });
     this.#options = options;
   }
@@ -69,7 +78,7 @@ export class ReplayJob extends Loop {
   }
 }
 
-/** Without a due replay a round is this one statement, which is a small part of a transaction's cost. */
+/** Without a due replay a round is only this statement, which costs a small part of a transaction. */
 async function hasDueReplay(db: Queryable): Promise<boolean> {
   const { rows } = await db.query<{ isDue: boolean }>(
     `SELECT EXISTS (SELECT FROM replays WHERE status = 'RUNNING' AND next_batch_at <= now()) AS "isDue"`,
@@ -79,7 +88,7 @@ async function hasDueReplay(db: Queryable): Promise<boolean> {
 }
 
 type ReplayBatchOptions = {
-  /** Converts a stored DeliveryFilter to its condition at this moment. */
+  /** Converts a stored DeliveryFilter to its condition at the time of the call. */
   readonly whereOf: (filter: unknown, db: Queryable) => Promise<Prisma.DeliveryWhereInput>;
   /** Called with the id of the replay that the batch belongs to. */
   readonly onClaim: (replayId: string) => void;
@@ -99,7 +108,7 @@ export async function replayBatch(
   if (replay === undefined) return false;
   onClaim(replay.id);
   const limit = Math.ceil(replay.ratePerSecond / BATCHES_PER_SECOND);
-  // After a failure, a smaller batch is found sooner.
+  // After a failure, a smaller batch takes less time.
   const scan = replay.failureCount > 0 ? limit : Math.max(limit, MIN_SCAN);
   const found = await transaction.delivery.findMany({
     where: { AND: [await whereOf(replay.filter, db), remaining(replay)] },
@@ -137,7 +146,7 @@ function remaining({ tenant, createdAt, afterId }: ClaimedReplay): Prisma.Delive
   return { tenant, isTest: false, createdAt: { lte: createdAt }, id: { gt: afterId } };
 }
 
-/** A running replay that may create more deliveries now. */
+/** A running replay whose next batch is due. */
 type ClaimedReplay = {
   readonly id: string;
   readonly tenant: string;
@@ -169,10 +178,10 @@ type ReplayStep = {
   readonly id: string;
   /** The id of the last processed delivery. */
   readonly afterId: string;
-  /** New deliveries, and processed deliveries for which none was created. */
+  /** Numbers of new deliveries, and of processed deliveries for which none was created. */
   readonly replayed: number;
   readonly skipped: number;
-  /** Only of a replay. */
+  /** Only for the kind REPLAY. */
   readonly skippedBy?: SkippedBy;
   readonly isLast: boolean;
 };
@@ -201,13 +210,13 @@ const ADVANCE_REPLAY = `
   WHERE id = $1::uuid`;
 
 type SkippedBy = {
-  /** Their event is no longer kept, or was redacted. */
+  /** Number of deliveries whose event is no longer kept, or was redacted. */
   readonly withoutEvent: number;
-  /** Their event is there, and their webhook subscription is inactive or deleted. */
+  /** Number of deliveries whose event exists, and whose webhook subscription is inactive or deleted. */
   readonly inactive: number;
 };
 
-/** Counts the deliveries of which a replay creates no new ones, except for duplicates. */
+/** Counts by reason the deliveries for which a replay creates no new ones. Duplicates are not counted. */
 async function countSkipped(db: Queryable, deliveries: readonly ReplayedDelivery[]): Promise<SkippedBy> {
   const eventRowIds = deliveries.map(({ eventRowId }) => eventRowId);
   const subscriptionIds = deliveries.map(({ subscriptionId }) => subscriptionId);
@@ -242,14 +251,17 @@ export type ReplayPortion = {
   readonly limit: number;
 };
 
-/** `created`: new or changed deliveries. `processed`: the first deliveries of the portion, created, changed or skipped. */
+/**
+ * `created`: number of new or changed deliveries. `processed`: number of deliveries from the start of the portion that
+ * were created, changed or skipped.
+ */
 export type Replayed = { readonly created: number; readonly processed: number };
 
 /**
  * Creates new deliveries of events that still exist, for active subscriptions and for which the replay has created none
- * yet. They are queued like all others of their subscription, so nothing has to be published after the commit. The events
- * are locked so that they are neither deleted nor redacted before the pending deliveries are visible. The caller has locked the
- * replay (claimReplay).
+ * yet. They are queued like all others of their subscription, so nothing has to be published after the commit. The
+ * events are locked so that they are neither deleted nor redacted before the pending deliveries are visible. The caller
+ * has locked the replay (claimReplay).
  */
 export async function insertReplayed(db: Queryable, { replayId, deliveries, limit }: ReplayPortion): Promise<Replayed> {
   const eventRowIds = deliveries.map(({ eventRowId }) => eventRowId);

@@ -10,8 +10,8 @@ type ReplayWatcher = (replay: Replay | undefined) => void;
 const INTERVAL_MS = 1_000;
 
 /**
- * Reads all watched replays once a second in one query, so that watchers depend neither on NATS nor on the process that
- * runs a replay. Reads nothing without watchers.
+ * Reads all watched replays once a second with one query, so that watchers depend neither on NATS nor on the process
+ * that runs a replay. Without watchers it reads nothing.
  */
 export class ReplayFeed {
   readonly #prisma: Database['prisma'];
@@ -36,7 +36,7 @@ export class ReplayFeed {
     };
   }
 
-  /** Waits for the read in progress. watch() must not be called any more. */
+  /** Waits for the read in progress. watch() must not be called afterwards. */
   async stop(): Promise<void> {
     await this.#reading.settled();
   }
@@ -116,7 +116,7 @@ async function* emit(watch: Watch, end: () => void): AsyncGenerator<Replay, unde
   }
 }
 
-/** Resolves with the next state; undefined once the watch is over and nothing is left. */
+/** Resolves with the next state; undefined if the watch has ended and all states were emitted. */
 async function take(watch: Watch): Promise<Replay | undefined> {
   while (watch.latest === undefined && !watch.isOver) {
     await new Promise<void>((resolve) => {

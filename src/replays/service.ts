@@ -9,7 +9,7 @@ import { isTimeout } from '../postgres/errors.ts';
 type NewReplay = {
   readonly tenant: string;
   readonly kind: ReplayKind;
-  /** The DeliveryFilter in its stored form, and its condition. */
+  /** The DeliveryFilter in its stored form, and the condition that it means. */
   readonly filter: Prisma.InputJsonObject;
   readonly where: Prisma.DeliveryWhereInput;
   readonly ratePerSecond: number;
@@ -17,9 +17,9 @@ type NewReplay = {
 };
 
 const MAX_RATE = 1_000;
-/** Running replays per tenant. */
+/** Maximum running replays per tenant. */
 const MAX_RUNNING = 5;
-/** Less than the general statement timeout, so that the error is about the filter. */
+/** Milliseconds. Less than the general statement timeout, so that the error refers to the filter. */
 const COUNT_TIMEOUT_MS = 10_000;
 
 export function problemsOfRate(ratePerSecond: number): InputProblem[] {
@@ -27,25 +27,25 @@ export function problemsOfRate(ratePerSecond: number): InputProblem[] {
   return isInRange ? [] : [{ path: 'ratePerSecond', message: `must be from 1 to ${MAX_RATE}` }];
 }
 
-/** A dry run is what the replay would be. It has an id, and is not stored. */
+/** A dry run has the values that the replay would have. It has an id, but is not stored. */
 export type StartedReplay = Omit<Replay, 'status' | 'filter'> & {
   readonly status: ReplayStatus | 'DRY_RUN';
   readonly filter: unknown;
 };
 
 /**
- * Counts the deliveries that match the filter and stores a replay of them, which ReplayJob processes. A dry run only counts:
- * nothing is stored or audited. Throws ReplayTooLargeError or TooManyReplaysError.
+ * Counts the deliveries that match the filter, and stores a replay of them, which ReplayJob processes. A dry run only
+ * counts: nothing is stored or audited. Throws ReplayTooLargeError or TooManyReplaysError.
  */
 export async function startReplay(database: Database, replay: NewReplay): Promise<StartedReplay> {
   const { tenant, kind, filter, ratePerSecond, dryRun } = replay;
   if (dryRun) database.recorder?.omit();
   return changeWithPrisma(dryRun ? { prisma: database.prisma } : database, async (transaction) => {
-    // Counting is expensive: one at a time per tenant, and none for a replay that is refused anyway.
+    // Counting is expensive: one count at a time per tenant, and none for a replay that is refused for another reason.
     const isLocked = await lockReplayStart(inPrismaTransaction(transaction), tenant);
     const running = dryRun ? 0 : await transaction.replay.count({ where: { tenant, status: 'RUNNING' } });
     if (!isLocked || running >= MAX_RUNNING) throw new TooManyReplaysError(MAX_RUNNING);
-    // By Postgres's clock, like the times of deliveries.
+    // By Postgres's clock, like the creation times of deliveries.
     const createdAt = new Date(await readClock(database.pool));
     const where = { AND: [replay.where, { tenant, isTest: false, createdAt: { lte: createdAt } }] };
     const counts = await count(transaction, { tenant, kind, where, dryRun });
@@ -69,7 +69,7 @@ const UNPROCESSED = {
 type ReplayKey = {
   readonly id: string;
   readonly tenant: string | undefined;
-  /** Default: replays only. */
+  /** The kinds that the key can refer to. Default: replays only. */
   readonly kinds?: readonly ReplayKind[];
 };
 
@@ -80,7 +80,7 @@ export async function cancelReplay(
 ): Promise<Replay> {
   const where = whereIs(key);
   return changeWithPrisma(database, async (transaction) => {
-    // Waits for the lock of a batch in progress, so that its deliveries are counted.
+    // Waits for the lock of a batch in progress, so that the batch's deliveries are counted.
     await transaction.replay.updateMany({
       where: { ...where, status: 'RUNNING' },
       data: { status: 'CANCELLED', completedAt: new Date(database.clock.now()) },
@@ -145,7 +145,10 @@ async function count(
   }
 }
 
-/** The event must exist and have its data. The condition is its tenant, because `isNot: null` would test only the delivery's event_id. */
+/**
+ * The event must exist and have its data. The condition is on the event's tenant, because `isNot: null` would test only
+ * the delivery's event_id.
+ */
 function replayable(tenant: string) {
   return { subscription: { isActive: true, deletedAt: null }, event: { tenant, redactedAt: null } };
 }

@@ -18,14 +18,20 @@ export type PageArguments = {
   readonly after?: string | null | undefined;
 };
 
-/** Filters of connections have some of the fields of a DeliveryFilter; EventTypeFilter and TenantFilter have none of them. */
+/**
+ * Filters of connections have some of the fields of a DeliveryFilter; EventTypeFilter and TenantFilter have none of
+ * them.
+ */
 type Filter = DeliveryFilter & {
   readonly includeArchived?: boolean | null | undefined;
   readonly search?: string | null | undefined;
 };
 type FilterArgument = { readonly filter?: Filter | null | undefined };
 
-/** Options of every connection. Pothos calls `maxSize` before it reads a cursor or the database, so it validates the arguments. */
+/**
+ * Options of every connection. Pothos calls `maxSize` before it reads a cursor or the database, so it validates the
+ * arguments.
+ */
 function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: string) => boolean) {
   return {
     cursor,

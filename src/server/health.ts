@@ -97,8 +97,8 @@ function createDatabaseCheck({ pool, renewConnections }: HealthServices['databas
 }
 
 /**
- * Whether a process with these roles can work right now; answers within `waitMs`, after which a check has failed. The endpoint
- * is public, so requests that arrive while a check runs share its result.
+ * Whether a process with these roles can work right now; answers within `waitMs`, after which a check has failed. The
+ * endpoint is public, so requests that arrive while a check runs share its result.
  */
 export function createReadiness(
   roles: ReadonlySet<Role>,

@@ -65,8 +65,8 @@ const IDLE_TIMEOUT_MS = 120_000;
 const BACKLOG = 4_096;
 
 /**
- * Answers over HTTP and WebSocket: health and metrics for every role, GraphQL for the role `api`. `stop` ends live streams at
- * once and gives running operations 10 s; a stopped server cannot be started again.
+ * Answers over HTTP and WebSocket: health and metrics for every role, GraphQL for the role `api`. `stop` ends live
+ * streams at once and gives running operations 10 s; a stopped server cannot be started again.
  */
 export class HttpServer {
   readonly #options: HttpServerOptions;
@@ -277,7 +277,10 @@ function originForm({ url = '' }: IncomingMessage): string {
   return url.replace(/^https?:\/\/[^/?]*/i, '');
 }
 
-/** HTTP/1.0 needs no Host, and 1.1 allows an empty one (RFC 9112, 3.2). Yoga builds a URL from it and would throw uncaught. */
+/**
+ * HTTP/1.0 needs no Host, and 1.1 allows an empty one (RFC 9112, 3.2). Yoga builds a URL from it and would throw
+ * uncaught.
+ */
 function hasValidHost({ headers: { host = '' } }: IncomingMessage): boolean {
   return host === '' || URL.canParse(`http://${host}`);
 }

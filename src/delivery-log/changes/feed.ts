@@ -8,17 +8,17 @@ import { inOrder, type OrderedChange, type Snapshot } from './position.ts';
 
 export type ChangeWithRow<Row> = OrderedChange & { readonly row: Row };
 
-/** All changes of the transactions that are in one snapshot and not in another. */
+/** All changes of the transactions that are in snapshot `to` and not in `from`. */
 export type ChangeBatch<Row> = {
   readonly from: Snapshot;
   readonly to: Snapshot;
   readonly changes: readonly ChangeWithRow<Row>[];
 };
 
-/** Called with each batch; `undefined`: changes may be missing, which the stream has to read. */
+/** Called with each batch; undefined means that changes may be missing, and the stream must read them from Postgres. */
 type ChangeWatcher<Row> = (batch: ChangeBatch<Row> | undefined) => void;
 
-/** The rows of a table by id, of a tenant if one is given; those that are gone are left out. */
+/** Loads the rows of a table by id, only those of the tenant if one is given. Rows that no longer exist are omitted. */
 export type LoadRows<Row> = (ids: readonly string[], tenant?: string) => Promise<ReadonlyMap<string, Row>>;
 
 export type ChangeFeedOptions<Row> = {
@@ -31,15 +31,15 @@ export type ChangeFeedOptions<Row> = {
 
 /** Milliseconds between two reads while there are readers. */
 const INTERVAL_MS = 250;
-/** Entries and rows that one read distributes. With more, each reader reads for itself. */
+/** Maximum entries and rows that one read distributes. If there are more, each reader reads them itself. */
 const MAX_ENTRIES = 500;
 const MAX_ROWS = 2_000;
-/** Rows of one statement: Prisma converts them to objects in one turn of the event loop. */
+/** Maximum rows per statement: Prisma converts them to objects in one turn of the event loop. */
 export const MAX_LOADED = 250;
 
 /**
- * The changes of one table for the live streams of this process. While there are streams, it reads the journal four times a
- * second, once for all of them; without streams it reads nothing.
+ * The changes of one table, for the live streams of this process. While there are streams, it reads the journal four
+ * times a second, once for all streams. Without streams it reads nothing.
  */
 export class ChangeFeed<Row> {
   readonly options: ChangeFeedOptions<Row>;
@@ -66,7 +66,7 @@ export class ChangeFeed<Row> {
     };
   }
 
-  /** Resolves once every change is recorded that is committed from then on. */
+  /** Resolves when recording is active: every change that is committed afterwards is recorded. */
   async ensureRecording(): Promise<void> {
     if (performance.now() - this.#renewedAt < RENEW_MS) return;
     this.#renewing ??= this.#renew().finally(() => {
@@ -100,11 +100,11 @@ export class ChangeFeed<Row> {
     }
   }
 
-  /** Distributes the changes beyond a snapshot, and returns the one that was read. */
+  /** Distributes the changes after the snapshot `from`, and returns the snapshot at which they were read. */
   async #read(from: Snapshot | undefined): Promise<Snapshot> {
     const { table, database, load } = this.options;
     const page = await readChanges(database.readPool, { table, beyond: from, limit: MAX_ENTRIES });
-    // Nobody has recorded while this process was suspended.
+    // Recording has stopped, for example because this process was suspended, so it must be started again.
     if (page.completeFrom === undefined) this.#renewedAt = Number.NEGATIVE_INFINITY;
     const { snapshot: to, hasMore } = page;
     const changes = inOrder(page.changes);

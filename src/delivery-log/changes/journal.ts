@@ -4,30 +4,42 @@ import { type Database, type Queryable, transaction } from '../../postgres/clien
 import { isTimeout } from '../../postgres/errors.ts';
 import { type Change, Snapshot } from './position.ts';
 
-/** How long changes are recorded after a reader has been seen, in seconds. Longer than a cursor is valid by RENEW_MS. */
+/**
+ * Seconds for which changes are recorded after the last renewal. Longer than the validity of a cursor (1 hour) plus
+ * RENEW_MS.
+ */
 const RECORD_SECONDS = 80 * 60;
-/** Milliseconds after which a process with readers says so again. */
+/** Milliseconds between two renewals by a process with readers. */
 export const RENEW_MS = 600_000;
-/** Attempts to begin recording, and the wait of each for the lock, in milliseconds: statements that record wait behind it. */
+/**
+ * Maximum attempts to start recording, and the milliseconds that each waits for the lock: statements that record
+ * changes wait behind it.
+ */
 const MAX_TRIES = 50;
 const LOCK_MS = 100;
 
-/** The changes of a table beyond a position, up to a snapshot. */
+/** The changes of a table after a position, up to a snapshot. */
 export type ChangePage = {
-  /** The snapshot that the page was read at. */
+  /** The snapshot at which the page was read. */
   readonly snapshot: Snapshot;
-  /** Changes of transactions that are not in this snapshot are recorded; undefined: none are. */
+  /** All changes of transactions that are not in this snapshot are recorded; undefined: changes are not being recorded. */
   readonly completeFrom: Snapshot | undefined;
   readonly changes: readonly Change[];
-  /** Whether there are more changes than the page has. If so, it has all of those up to its last transaction. */
+  /**
+   * Whether there are more changes than the page contains. If so, the page contains all changes up to its last
+   * transaction.
+   */
   readonly hasMore: boolean;
 };
 
 type PageQuery = {
   readonly table: ChangedTable;
-  /** Absent: no changes, only the snapshot. */
+  /** Return the changes after this snapshot. Absent: return only the present snapshot. */
   readonly beyond?: Snapshot | undefined;
-  /** Maximum entries of the journal, each with the rows of one statement. Those of one transaction are not divided. */
+  /**
+   * Maximum entries of the journal, each with the rows of one statement. The entries of one transaction are not
+   * divided.
+   */
   readonly limit?: number;
 };
 
@@ -39,7 +51,7 @@ type Row = {
   readonly isRecent: boolean | null;
 };
 
-/** Reads changes in the order of their transactions. Every change of the snapshot is visible to the statement, and no other. */
+/** Reads changes in the order of their transactions. The statement sees exactly the changes of the returned snapshot. */
 export async function readChanges(db: Queryable, { table, beyond, limit = 1 }: PageQuery): Promise<ChangePage> {
   const { rows } = await db.query<Row>(READ[table], [
     String(beyond?.xmax ?? NO_XID),
@@ -58,15 +70,15 @@ export async function readChanges(db: Queryable, { table, beyond, limit = 1 }: P
   };
 }
 
-/** Whether a page has every change beyond the position: all were recorded, and Postgres has not lost transactions. */
+/** Whether a page contains every change after the position: all were recorded, and Postgres has not lost transactions. */
 export function isComplete({ snapshot, completeFrom }: ChangePage, position: Snapshot): boolean {
   return completeFrom !== undefined && position.includes(completeFrom) && snapshot.includes(position);
 }
 
 const NO_XID = 2n ** 63n - 1n;
 
-// Transactions that were in progress are looked up one by one: they are few, and all before xmax. A row of a transaction
-// that this Postgres has not begun comes from a restored dump.
+// Transactions that were in progress are looked up one by one: they are few, and all before xmax. A row of a
+// transaction that this Postgres has not started comes from a restored dump.
 const READ: Readonly<Record<ChangedTable, string>> = {
   events: readStatement('events'),
   rejected_events: readStatement('rejected_events'),
@@ -93,8 +105,9 @@ function readStatement(table: ChangedTable): string {
 }
 
 /**
- * Has changes recorded for the next 80 minutes. If they were not, waits for the statements in progress, which record
- * nothing: from the first position that is read after this, every change is recorded.
+ * Keeps changes recorded for the next 80 minutes. If they were not being recorded, waits for the statements in
+ * progress, whose changes are not recorded: every change after the first position that is read after this call is
+ * recorded.
  */
 export async function keepRecording({ readPool }: Pick<Database, 'readPool'>): Promise<void> {
   if (await renew(readPool)) return;
@@ -122,7 +135,7 @@ async function renew(db: Queryable): Promise<boolean> {
 
 async function begin(db: Queryable): Promise<void> {
   await db.query(`SET LOCAL lock_timeout = ${LOCK_MS}`);
-  // Every transaction that records, or has found that it need not, holds a lock on the table until it ends.
+  // Every transaction that records changes, or has found that it need not, holds a lock on the table until it ends.
   await db.query('LOCK TABLE change_readers IN ACCESS EXCLUSIVE MODE');
   if (await renew(db)) return;
   await db.query(

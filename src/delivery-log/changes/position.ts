@@ -2,12 +2,12 @@ import { isUuid } from '../../lib/uuid7.ts';
 import type { ChangedTable } from '../../postgres/changes.ts';
 
 const XID = /^\d{1,20}$/;
-/** Transactions in progress in one snapshot. Postgres has fewer connections. */
+/** Maximum transactions in progress in one snapshot. Postgres has fewer connections. */
 const MAX_IN_PROGRESS = 5_000;
 
-/** A snapshot of Postgres: the transactions that had ended when it was taken. */
+/** A snapshot of Postgres: the set of transactions that had ended when it was taken. */
 export class Snapshot {
-  /** No transaction from this one on had ended. */
+  /** This transaction and all later ones had not ended. */
   readonly xmax: bigint;
   /** The earlier transactions that had not ended. */
   readonly inProgress: ReadonlySet<bigint>;
@@ -17,7 +17,7 @@ export class Snapshot {
     this.inProgress = new Set(inProgress);
   }
 
-  /** Parses the text that Postgres prints, `xmin:xmax:xip`; undefined for any other. */
+  /** Parses the text that Postgres prints, `xmin:xmax:xip`; returns undefined for any other text. */
   static parse(text: string): Snapshot | undefined {
     const [xmin = '', xmax = '', list, ...rest] = text.split(':');
     const xids = list === '' ? [] : (list ?? '').split(',', MAX_IN_PROGRESS + 1);
@@ -35,7 +35,7 @@ export class Snapshot {
     return this.xmax >= other.xmax && [...this.inProgress].every((xid) => !other.has(xid));
   }
 
-  /** This snapshot, and of a later one the transactions up to `xid`. */
+  /** Returns the union of this snapshot and the transactions of a later one up to `xid`. */
   extendedTo(xid: bigint, later: Snapshot): Snapshot {
     const xmax = xid < this.xmax ? this.xmax : xid + 1n;
     const inProgress = [
@@ -51,18 +51,18 @@ export class Snapshot {
   }
 }
 
-/** Stands for the table in a position that is only a snapshot: a snapshot is of the whole database. */
+/** Replaces the table in a position that is only a snapshot, because a snapshot covers the whole database. */
 const EVERY_TABLE = 'all';
 
 /** A changed row, and the transaction that changed it. */
 export type Change = { readonly xid: bigint; readonly id: string };
 
-/** `isLast`: whether it is the last one of its transaction. */
+/** `isLast`: whether this is the last change of its transaction. */
 export type OrderedChange = Change & { readonly isLast: boolean };
 
 /**
- * The position of a reader in the changes of one table: the transactions whose changes were seen, and of the next one the
- * last row that was seen. Changes are read by transaction, and those of one transaction by id.
+ * The position of a reader in the changes of one table: the transactions whose changes were seen, and the last seen row
+ * of the transaction after them. Changes are read by transaction, and within a transaction by id.
  */
 export class ChangePosition {
   readonly seen: Snapshot;
@@ -73,7 +73,7 @@ export class ChangePosition {
     this.#next = next;
   }
 
-  /** Parses the text of `toString`; undefined for any other, and for that of another table. */
+  /** Parses the text of `toString`; returns undefined for any other text, and for a position of another table. */
   static parse(text: string, table: ChangedTable): ChangePosition | undefined {
     const [name, snapshot = '', xid, id, ...rest] = text.split('~');
     const seen = Snapshot.parse(snapshot);
@@ -87,21 +87,21 @@ export class ChangePosition {
     return this.seen.has(xid) || (xid === this.#next?.xid && id <= this.#next.id);
   }
 
-  /** The position after a change, when all before it in `snapshot` have been seen. */
+  /** Returns the position after a change, if all changes before it in `snapshot` have been seen. */
   after({ xid, id, isLast }: OrderedChange, snapshot: Snapshot): ChangePosition {
     return isLast
       ? new ChangePosition(this.seen.extendedTo(xid, snapshot))
       : new ChangePosition(this.seen.extendedTo(xid - 1n, snapshot), { xid, id });
   }
 
-  /** Without a table, a position in the changes of every table. */
+  /** Formats the position. Without a table: a position in the changes of every table. */
   toString(table: ChangedTable | typeof EVERY_TABLE = EVERY_TABLE): string {
     const next = this.#next === undefined ? [] : [String(this.#next.xid), this.#next.id];
     return [table, this.seen.toString(), ...next].join('~');
   }
 }
 
-/** Changes in the order in which they are read, each row once: a later change of a row replaces an earlier one. */
+/** Returns the changes in reading order, each row once: a later change of a row replaces an earlier one. */
 export function inOrder(changes: Iterable<Change>): OrderedChange[] {
   const latest = new Map<string, bigint>();
   for (const { xid, id } of changes) if ((latest.get(id) ?? -1n) < xid) latest.set(id, xid);

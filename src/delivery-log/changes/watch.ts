@@ -5,10 +5,10 @@ import { type ChangeFeed, type ChangeFeedOptions, type ChangeWithRow, MAX_LOADED
 import { isComplete, readChanges } from './journal.ts';
 import { ChangePosition, inOrder, type Snapshot } from './position.ts';
 
-/** A changed row as it is now. `cursor`: the position to resume from. */
+/** A changed row in its present state. `cursor`: the position to resume from. */
 export type LiveChange<Row> = { readonly row: Row; readonly cursor: string };
 
-/** The changes since a cursor are not recorded any more, or belong to a database that was restored. */
+/** The changes since a cursor are no longer recorded, or the cursor is from a database that was restored. */
 export class CursorExpiredError extends DomainError {
   readonly code = 'CURSOR_EXPIRED';
 
@@ -26,20 +26,23 @@ type WatchContext = {
 type WatchOptions<Row> = {
   readonly feed: ChangeFeed<Row>;
   readonly matches: (row: Row) => boolean;
-  /** Rows with the same key that are read together are shown once, as the last of them. Default: all are shown. */
+  /** If several rows with the same key are read together, only the last one is shown. Default: all rows are shown. */
   readonly keyOf?: (row: Row) => string;
-  /** Only rows of this tenant; undefined: of all. */
+  /** Only rows of this tenant; undefined: rows of all tenants. */
   readonly tenant: string | undefined;
-  /** The position to resume from; undefined: the next change. */
+  /** The position to resume from; undefined: start with the next change. */
   readonly after: ChangePosition | undefined;
 };
 
-/** A matching change of the transactions in `to` and not in `from`; undefined: there are no more of them. */
+/**
+ * A matching change of the transactions that are in `to` and not in `from`; undefined: these transactions have no
+ * further matching change.
+ */
 type Item<Row> = { readonly from: Snapshot; readonly to: Snapshot; readonly change: ChangeWithRow<Row> | undefined };
 
 /**
- * The rows that changed since `after`, and those that change from now on. It watches before it reads, so that no change is
- * lost in between, and reads from Postgres whatever did not fit into the buffer.
+ * Emits the rows that changed since `after`, and those that change from now on. Starts to watch before it reads, so
+ * that no change is lost in between. Reads from Postgres the changes that did not fit into the buffer.
  */
 export function watchChanges<Row>(
   context: WatchContext,
@@ -64,7 +67,10 @@ export function watchChanges<Row>(
   return emissionsOf({ buffer, values: changesOf(context, { ...options, buffer }) });
 }
 
-/** The present in the changes of every table: a change that is not in what a client reads after this comes behind it. */
+/**
+ * Returns the present position in the changes of every table. A change that is missing in later reads of the client is
+ * after this position.
+ */
 export async function presentPosition({ viewer }: Pick<WatchContext, 'viewer'>, feed: PresentFeed): Promise<string> {
   const { table, database, reads } = feed.options;
   await feed.ensureRecording();
@@ -136,10 +142,10 @@ type CatchUpOptions<Row> = ChangesOptions<Row> & { readonly position: ChangePosi
 /** The position after a change that was read, or after changes that do not match. */
 type Step<Row> = { readonly position: ChangePosition; readonly change?: ChangeWithRow<Row> };
 
-/** Entries of the journal in one statement, each with the rows of one statement. */
+/** Entries of the journal in one statement. Each entry has the rows of one statement. */
 const PAGE_SIZE = 50;
 
-/** The changes beyond the position, up to the present. Each statement is a separate fair read. */
+/** Reads the changes after the position, up to the present. Each statement is a separate fair read. */
 async function* catchUp<Row>(options: CatchUpOptions<Row>): AsyncGenerator<Step<Row>, void> {
   const { feed, buffer, matches, tenant, readFairly } = options;
   const { table, database, load } = feed.options;

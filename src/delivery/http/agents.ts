@@ -198,7 +198,10 @@ type Guard = {
   /** The error if the target is not allowed; undefined for a name on an allowed port, which the lookup checks. */
   readonly refuse: (target: Target) => BlockedTargetError | undefined;
   readonly lookup: LookupFunction;
-  /** The checked addresses of a host that was not refused, or its name, if the proxy resolves it. Rejects if one is not allowed. */
+  /**
+   * The checked addresses of a host that was not refused, or its name, if the proxy resolves it. Rejects if one is not
+   * allowed.
+   */
   readonly findHosts: (host: string) => Promise<readonly string[]>;
 };
 

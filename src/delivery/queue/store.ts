@@ -327,7 +327,10 @@ const EVENT_AND_SUBSCRIPTION = `
   CROSS JOIN LATERAL (SELECT * FROM events WHERE id = d.event_id OFFSET 0) AS e
   CROSS JOIN LATERAL (SELECT * FROM webhook_subscriptions WHERE id = d.subscription_id OFFSET 0) AS s`;
 
-/** The columns of a DeliveryForPublishing from deliveries d, events e and webhook_subscriptions s; `limit`: a parameter's name. */
+/**
+ * The columns of a DeliveryForPublishing from deliveries d, events e and webhook_subscriptions s; `limit`: a
+ * parameter's name.
+ */
 function messageColumns(limit: string): string {
   return `d.id AS "deliveryId", d.tenant, d.subscription_id AS "subscriptionId", s.version AS "subscriptionVersion",
     e.event_id AS "eventId", e.type AS "eventType", e.occurred_at AS "occurredAt", d.enqueue_count AS "enqueueCount",

@@ -22,7 +22,10 @@ const LOG_INTERVAL_MS = 30_000;
 /** Milliseconds for which a refusal counts. Afterwards the next delivery is assumed to be stored. */
 const REFUSAL_MS = 60_000;
 const MAX_FAN_OUT_BYTES = 4 * 1024 * 1024;
-/** DELIVERIES has room for at least this many events with the largest fan-out, and this many messages with the largest data. */
+/**
+ * DELIVERIES has room for at least this many events with the largest fan-out, and this many messages with the largest
+ * data.
+ */
 const FAN_OUTS = 64;
 const INLINE_DATA = 256;
 /** Number of undelivered messages above which a new message of any tenant waits too long. */

@@ -11,7 +11,10 @@ import type { Context } from '../../schema/context.ts';
 import type { ServerContext } from '../graphql.ts';
 import { tooManyOperations } from './concurrency.ts';
 
-/** Maximum characters of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes about 20 ms. */
+/**
+ * Maximum characters of an answer that is written in one piece: over WebSocket, and each event of SSE. Takes about 20
+ * ms.
+ */
 export const MAX_WHOLE = 4 * 1024 * 1024;
 /** Answers over HTTP with more characters are streamed as the client reads them. */
 const MAX_AT_ONCE = 256 * 1024;

@@ -87,9 +87,9 @@ export function trackStreams(operations: InFlight): Plugin<Context> {
 const MAX_QUERY_MS = 30_000;
 
 /**
- * Aborts a query after `maxMs` or when its client disconnects: no further resolver starts, and a running statement ends by its
- * own timeout. Mutations are not aborted: their effects happen anyway, and the caller must get the result. Live streams end
- * with their connection.
+ * Aborts a query after `maxMs` or when its client disconnects: no further resolver starts, and a running statement ends
+ * by its own timeout. Mutations are not aborted: their effects happen anyway, and the caller must get the result. Live
+ * streams end with their connection.
  */
 export function endLongQueries(maxMs = MAX_QUERY_MS): Plugin {
   return {

@@ -8,9 +8,9 @@ import type { Context } from '../../schema/context.ts';
 import type { ServerContext } from '../graphql.ts';
 
 /**
- * Ends a live stream over HTTP when its credential expires or is revoked: the last event is the error UNAUTHENTICATED, and then
- * the response is destroyed. There is no event `complete`, after which clients would not reconnect. LiveSockets closes the
- * whole WebSocket instead.
+ * Ends a live stream over HTTP when its credential expires or is revoked: the last event is the error UNAUTHENTICATED,
+ * and then the response is destroyed. There is no event `complete`, after which clients would not reconnect.
+ * LiveSockets closes the whole WebSocket instead.
  */
 export function endWithCredential(watch: (viewer: Viewer) => Watch): Plugin<Context> {
   return {

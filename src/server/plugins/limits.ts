@@ -22,7 +22,10 @@ import { type CpuShares, PRICES } from '../../auth/quota.ts';
 import type { Context } from '../../schema/context.ts';
 import { countValues, findVariableProblems, MAX_VALUES } from './validation.ts';
 
-/** Maximum length of a document. Comments are no tokens but are kept with the document. WebSocket messages have the same limit. */
+/**
+ * Maximum length of a document. Comments are no tokens but are kept with the document. WebSocket messages have the same
+ * limit.
+ */
 const MAX_CHARACTERS = 65_536;
 const MAX_TOKENS = 5_000;
 /** The longest sensible path, `webhookSubscriptions.edges.node.deliveries.edges.node.attempts.edges.node.….…`, is 12. */

@@ -93,8 +93,8 @@ function rootSelections({ selections }: SelectionSetNode, fragments: Map<string,
 }
 
 /**
- * Maximum values in an operation's variables; each field and element counts, the content of JSON scalars does not. graphql-js
- * reads them several times synchronously before execution: about 20 ms for this number.
+ * Maximum values in an operation's variables; each field and element counts, the content of JSON scalars does not.
+ * graphql-js reads them several times synchronously before execution: about 20 ms for this number.
  */
 export const MAX_VALUES = 10_000;
 /** Maximum errors of one operation's variables. */
