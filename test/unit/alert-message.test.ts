@@ -37,14 +37,14 @@ describe('a message with alerts', () => {
     expect(body.length).toBeLessThan(10_000);
   });
 
-  test('has the same id for the same alerts, in any order, and another one for others', () => {
+  test('has the same id for the same alerts in any order, and different ids for different alerts', () => {
     const idOf = (alerts: Alert[]) =>
       createAlertMessage(alerts, { format: 'standard', secret: undefined, now: new Date() }).headers['webhook-id'];
     expect(idOf([circuit(1), REJECTED])).toBe(idOf([REJECTED, circuit(1)]));
     expect(idOf([circuit(1), REJECTED])).not.toBe(idOf([circuit(2), REJECTED]));
   });
 
-  test('for Slack is a text without markup of its own', () => {
+  test('for Slack is a text whose markup characters are escaped', () => {
     const full: Alert = { ...REJECTED, kind: 'STREAM_NEARLY_FULL', detail: { warnings: 'EVENTS <is> 90 % & more' } };
     const { body } = createAlertMessage([full, circuit(1)], { format: 'slack', secret: undefined, now: new Date() });
     expect(JSON.parse(body.toString())).toEqual({

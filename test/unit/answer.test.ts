@@ -10,7 +10,7 @@ async function write(answer: unknown): Promise<{ text: string; pieces: number[] 
   return { text: Buffer.concat(pieces).toString(), pieces: pieces.map(({ length }) => length) };
 }
 
-test('an answer is written in pieces, as JSON.stringify writes it', async () => {
+test('an answer is written in pieces and equals the output of JSON.stringify', async () => {
   const rows = Array.from({ length: 300 }, (_, n) => ({
     id: `${n}"\n\u2028é`,
     body: 'x'.repeat(1_000),
@@ -21,19 +21,19 @@ test('an answer is written in pieces, as JSON.stringify writes it', async () => 
   }));
   const answer = { data: { rows, empty: [], long: 'y'.repeat(200_000) }, errors: undefined, stringify: () => '' };
   const { text, pieces } = await write(answer);
-  // Not as two long texts, which a failure would print.
+  // Compared as a boolean, because a failure would print both long texts.
   expect(JSON.stringify(JSON.parse(text)) === JSON.stringify(answer)).toBe(true);
   expect(pieces.length).toBeGreaterThan(3);
   expect((await write({ data: { n: 1 } })).text).toBe('{"data":{"n":1}}');
 });
 
-test('the size of an answer counts names, texts and values, and stops soon after the limit', () => {
+test('the size of an answer includes names, texts and values; counting stops soon after the limit', () => {
   expect(sizeOfAnswer({ ab: ['xyz', 1], c: new JsonText('[12]') }, 1_000)).toEqual({ characters: 27, values: 5 });
   const rows = Array.from({ length: 1_000 }, () => ({ body: 'x'.repeat(1_000) }));
   expect(sizeOfAnswer(rows, 10_000).characters).toBeLessThan(12_000);
 });
 
-test('a turn of the event loop holds two pieces of long work at most', async () => {
+test('one turn of the event loop runs at most two long pieces of work', async () => {
   const pieces = new Map<number, number>();
   let turn = 0;
   const nextTurn = () => {
@@ -53,7 +53,7 @@ test('a turn of the event loop holds two pieces of long work at most', async () 
   expect(Math.max(...pieces.values())).toBeLessThanOrEqual(2);
 });
 
-test('an operation reads one page at a time, and none once 16 MiB are used', async () => {
+test('an operation reads one page at a time, and no further page after 16 MiB', async () => {
   const work = createOperationWork(undefined);
   let running = 0;
   let most = 0;
@@ -76,7 +76,7 @@ test('an operation reads one page at a time, and none once 16 MiB are used', asy
   expect(await read()).toHaveLength(1);
 });
 
-test('work waits until the tenant has time again, and ends with its operation', async () => {
+test('work waits until the tenant has CPU time, and ends with its operation', async () => {
   let waitMs = 20;
   const spent: number[] = [];
   const work = createOperationWork({ spend: (ms) => void spent.push(ms), waitMs: () => (waitMs -= 10) });

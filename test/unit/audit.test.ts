@@ -3,17 +3,17 @@ import { differences } from '../../src/audit/objects.ts';
 import { AuditRecorder } from '../../src/audit/recorder.ts';
 import { schema } from '../../src/schema/schema.ts';
 
-/** Mutations that the audit log leaves out: docs/audit-log.md has the reasons. */
+/** Mutations that the audit log does not record, for the reasons in docs/audit-log.md. */
 const EXEMPT = ['endSession', 'exchangePortalCode', 'publishEvent', 'publishEvents', 'sendTestEvent'];
 
-/** Names of the type of the changed object that no type of the API has. */
+/** Object types of the audit log that are not types of the API. */
 const OTHER_OBJECTS = ['CataloguedEventType', 'Tenant'];
 
 test('every mutation is recorded with the type of its object, or exempt for a documented reason', () => {
   const fields = Object.values(schema.getMutationType()?.getFields() ?? {});
   expect(fields.length).toBeGreaterThan(10);
   const options = fields.map(({ name, extensions }) => {
-    // `as`: Pothos keeps the options of a field here.
+    // `as`: Pothos stores the options of a field here.
     const { audit } = extensions['pothosOptions'] as { readonly audit?: string | false };
     return { name, audit };
   });
@@ -26,7 +26,7 @@ test('every mutation is recorded with the type of its object, or exempt for a do
   expect(unknown).toEqual([]);
 });
 
-test('only settings that differ are recorded', () => {
+test('only changed settings are recorded', () => {
   const before = { url: 'https://a', eventTypes: ['a'], filter: { n: 1 } };
   const after = { url: 'https://b', eventTypes: ['a'], filter: { n: 2 } };
   expect(differences(before, after)).toEqual({
@@ -42,7 +42,7 @@ test('a large value is replaced by its length', () => {
   expect(after).toEqual({ schema: { omittedCharacters: 60_002 } });
 });
 
-/** A database that remembers the parameters of inserted rows. */
+/** A fake database that records the parameters of inserted rows. */
 function createFakeDb() {
   const inserted: unknown[][] = [];
   const query = (text: string, values: unknown[] = []) => {
@@ -54,7 +54,7 @@ function createFakeDb() {
 
 const VIEWER = { scope: 'TENANT_WRITE', tenant: 'acme', credentialId: 'jwt:abc', subject: 'user-42' } as const;
 
-test('a mutation without a transaction of its own is recorded after it, and one with several has one row', async () => {
+test('a mutation without its own transaction is recorded afterwards, and one with several gets one row', async () => {
   const call = { mutation: 'doIt', objectType: 'Unknown', args: { id: 'x' }, viewer: VIEWER, nowMs: 1_000 };
   const { db, inserted } = createFakeDb();
   const late = new AuditRecorder(call);

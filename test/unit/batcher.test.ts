@@ -62,7 +62,7 @@ it('a failure that no single item causes fails only its own batch', async () => 
   expect(await batcher.add(4)).toBe(8);
 });
 
-describe('a write that failed, perhaps because of one item,', () => {
+describe('a write that may have failed because of one item', () => {
   /** `codes`: the SQLSTATE with which Postgres rejects a batch, by the item that causes it. */
   function refusing(codes: Readonly<Record<number, string>>) {
     const batches: (readonly number[])[] = [];
@@ -94,13 +94,13 @@ describe('a write that failed, perhaps because of one item,', () => {
     expect(await add([2])).toEqual([4]);
   });
 
-  it('is repeated with each item alone after a timeout: halves would take as long again', async () => {
+  it('is repeated with each item alone after a timeout, because halves could time out again', async () => {
     const { add, batches } = refusing({ 2: '57014' });
     expect(await add([1, 2, 3, 4])).toEqual([2, 'rejected', 6, 8]);
     expect(batches.slice(1)).toEqual([[1], [2], [3], [4]]);
   });
 
-  it('is not repeated once Postgres is unavailable', async () => {
+  it('is not repeated after Postgres becomes unavailable', async () => {
     const { add, batches } = refusing({ 3: '57014', 2: '57P01' });
     expect(await add([3, 1, 2, 4, 5])).toEqual(['rejected', 2, 'rejected', 'rejected', 'rejected']);
     expect(batches.slice(1)).toEqual([[3], [1], [2]]);

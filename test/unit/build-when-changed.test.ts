@@ -5,10 +5,10 @@ import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 
-// Each build is two processes.
+// Each build starts several processes.
 vi.setConfig({ testTimeout: 60_000 });
 
-/** Writes what it was compiled from; in place of TypeScript's. */
+/** Stands in for TypeScript's compiler: writes the sources it was given. */
 const COMPILER = `
   const { readFileSync, writeFileSync } = require('node:fs');
   const source = readFileSync('src/main.ts', 'utf8');
@@ -21,9 +21,9 @@ beforeEach(async () => {
   folder = await createTempFolder();
   root = join(folder.path, 'a check-out');
   await put('node_modules/typescript/bin/tsc', COMPILER);
-  // Builds no console.
+  // Stands in for Vite: builds no console.
   await put('node_modules/vite/bin/vite.js', '');
-  // npm itself takes a second for each run.
+  // Stands in for npm, which takes a second for each run.
   await put('bin/npm', '#!/bin/sh\n');
   await chmod(join(root, 'bin/npm'), 0o755);
   await put('src/main.ts', 'one');
@@ -38,7 +38,7 @@ async function put(path: string, content: string): Promise<void> {
   await writeFile(join(root, path), content);
 }
 
-/** Resolves with whether it built. */
+/** Resolves with true if the script built. */
 async function build(...args: string[]): Promise<boolean> {
   const env = { PATH: `${join(root, 'bin')}:/usr/bin:/bin` };
   const { stdout } = await promisify(execFile)(process.execPath, [join(root, 'scripts/build.mjs'), ...args], { env });
@@ -48,7 +48,7 @@ async function build(...args: string[]): Promise<boolean> {
 const whenChanged = () => build('--when-changed');
 const built = () => readFile(join(root, 'dist/main.js'), 'utf8');
 
-test('what was built is built again after a change of any source, and only then', async () => {
+test('dist is built again only after a change of a source', async () => {
   expect([await whenChanged(), await whenChanged()]).toEqual([true, false]);
   for (const path of ['src/main.ts', 'prisma/schema.prisma', 'package-lock.json', 'src/new.ts']) {
     await put(path, 'two');
@@ -69,7 +69,7 @@ test('a check says by its exit code whether dist is built, and builds nothing', 
   expect(await built()).toBe('one');
 });
 
-test('times say nothing: older sources are built, newer ones that are the same are not', async () => {
+test('changed sources are built although they are older, and unchanged ones are not although they are newer', async () => {
   await whenChanged();
   await utimes(join(root, 'src/main.ts'), new Date(), new Date(Date.now() + 60_000));
   expect(await whenChanged()).toBe(false);
@@ -79,7 +79,7 @@ test('times say nothing: older sources are built, newer ones that are the same a
   expect(await built()).toBe('of another revision');
 });
 
-test('what somebody else wrote to dist, or deleted there, is built again', async () => {
+test('dist is built again after a file in it was changed or deleted', async () => {
   await whenChanged();
   await put('dist/main.js', 'compiled by hand from other sources');
   expect(await whenChanged()).toBe(true);
@@ -91,7 +91,7 @@ test('what somebody else wrote to dist, or deleted there, is built again', async
   expect(await built()).toBe('one');
 });
 
-test('a build that failed is tried again', async () => {
+test('a failed build is repeated', async () => {
   await put('src/main.ts', 'broken');
   await expect(whenChanged()).rejects.toThrow();
   await expect(whenChanged()).rejects.toThrow();
@@ -99,7 +99,7 @@ test('a build that failed is tried again', async () => {
   expect(await whenChanged()).toBe(true);
 });
 
-test('packages that are not installed are one sentence', async () => {
+test('missing packages are reported in one sentence', async () => {
   await rm(join(root, 'node_modules'), { recursive: true });
   const failure = await whenChanged().then(
     () => undefined,

@@ -11,7 +11,7 @@ const ID = '01980000-0000-7000-8000-00000000000a';
 const idAt = (end: string) => ID.slice(0, -1) + end;
 
 describe('a snapshot', () => {
-  it('has the transactions that had ended when it was taken', () => {
+  it('contains the transactions that had ended when it was taken', () => {
     const { has } = { has: (xid: bigint) => snapshot('10:15:10,12').has(xid) };
     expect([9n, 10n, 11n, 12n, 14n, 15n].map(has)).toEqual([true, false, true, false, true, false]);
   });
@@ -21,19 +21,19 @@ describe('a snapshot', () => {
   });
 
   it.each(['', '1', '1:2', '1:2:3:4', 'a:2:', '1:-2:', '1:2:x', '1:2:3,', `1:2:${'1,'.repeat(6_000)}1`])(
-    'is no other text: %.20s',
+    'is not parsed from %.20s',
     (text) => {
       expect(Snapshot.parse(text)).toBeUndefined();
     },
   );
 
-  it('includes one that was taken before, and not one that was taken after', () => {
+  it('includes an earlier snapshot, and not a later one', () => {
     const [before, after] = [snapshot('10:15:10,12'), snapshot('12:16:12')];
     expect([after.includes(before), before.includes(after), before.includes(before)]).toEqual([true, false, true]);
     expect(snapshot('10:15:10').includes(snapshot('12:15:12'))).toBe(false);
   });
 
-  it('is extended by the transactions of a later one up to one of them', () => {
+  it('can be extended by the transactions of a later snapshot, up to a given one', () => {
     const [before, after] = [snapshot('10:15:10,12'), snapshot('12:20:12,17')];
     expect(before.extendedTo(10n, after).toString()).toBe('12:15:12');
     expect(before.extendedTo(9n, after).toString()).toBe('10:15:10,12');
@@ -46,18 +46,18 @@ describe('a position', () => {
   const change = { xid: 16n, id: idAt('5') };
   const position = new ChangePosition(before).after({ ...change, isLast: false }, after);
 
-  it('has everything before the last change that was seen, and nothing after it', () => {
+  it('contains everything up to the last seen change, and nothing after it', () => {
     const has = (xid: bigint, end: string) => position.has({ xid, id: idAt(end) });
     expect([has(10n, '9'), has(15n, '9'), has(16n, '4'), has(16n, '5')]).toEqual([true, true, true, true]);
     expect([has(12n, '1'), has(16n, '6'), has(17n, '1'), has(18n, '1')]).toEqual([false, false, false, false]);
   });
 
-  it('has the whole transaction after its last change', () => {
+  it('contains the whole transaction after its last change', () => {
     const whole = new ChangePosition(before).after({ ...change, isLast: true }, after);
     expect(whole.toString('events')).toBe('events~12:17:12');
   });
 
-  it('survives as text, for the same table only', () => {
+  it('is parsed from its own text, for the same table only', () => {
     const text = position.toString('deliveries');
     expect(ChangePosition.parse(text, 'deliveries')?.toString('deliveries')).toBe(text);
     expect(ChangePosition.parse(text, 'events')).toBeUndefined();
@@ -75,12 +75,12 @@ describe('a position', () => {
     `events~1:2:~x~${ID}`,
     'events~1:2:~3~x',
     `events~1:2:~3~${ID}~`,
-  ])('is no other text: %s', (text) => {
+  ])('is not parsed from %s', (text) => {
     expect(ChangePosition.parse(text, 'events')).toBeUndefined();
   });
 });
 
-it('changes come in the order of their transactions, then of their ids, and each row once, as it was changed last', () => {
+it('changes are ordered by transaction, then by id; each row appears once, with its last change', () => {
   const changes = [
     { xid: 12n, id: idAt('1') },
     { xid: 9n, id: idAt('3') },

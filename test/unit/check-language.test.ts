@@ -61,7 +61,7 @@ describe('in a program', () => {
     });
   });
 
-  test('code, and the beginnings of strings that are no descriptions, are not', () => {
+  test('code, and the beginnings of strings other than descriptions, are not checked', () => {
     const text = [
       'const mend = { mended: /is away/ };',
       "wait({ name: 'What waits' });",
@@ -71,7 +71,7 @@ describe('in a program', () => {
     expect(check('code.ts', text)).toEqual({ 4: ['fix'] });
   });
 
-  test('a string with the signs of a comment is no comment', () => {
+  test('a string that contains comment markers is not a comment', () => {
     expect(check('signs.ts', "const a = '// What waits'; const b = /[\\/\\/] mend/;")).toEqual({});
   });
 });
@@ -89,7 +89,7 @@ describe('in a document', () => {
     expect(Object.keys(check('page.md', lines.join('\n')))).toEqual(['1', '2', '3', '4', '5']);
   });
 
-  test('code and addresses are not', () => {
+  test('code and addresses are not checked', () => {
     const text = ['```js', '// What waits is away', '```', 'Not `is away`, [see](is away.md).'].join('\n');
     expect(check('code.md', text)).toEqual({});
   });
@@ -104,7 +104,7 @@ test('comments of SQL, Prisma and YAML are checked, their statements are not', (
   expect(check('a.yml', '# Of a tenant\nrun: mend')).toEqual({ 1: [BEGINNING] });
 });
 
-test('questions, "of course", "told apart" and words inside of sentences are allowed', () => {
+test('questions, "of course", "told apart" and words inside sentences are allowed', () => {
   const text = [
     'What is a delivery?',
     'Who may read a row that',

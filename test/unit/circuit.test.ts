@@ -48,7 +48,7 @@ describe('a closed circuit', () => {
     [0.75, opens(3, 70)],
     [0.9, opens(4, 90)],
     [3, opens(4, 90)],
-  ])('that opens after %d of the five days says how far it is, and never deactivates at once', (share, verdict) => {
+  ])('that opens after %d of the five days has the due notice, and never deactivates at once', (share, verdict) => {
     expect(evaluateCircuit({ ...WELL, failuresInARow: 20, failingForMs: share * DEACTIVATE_AFTER_MS })).toEqual(
       verdict,
     );
@@ -104,7 +104,7 @@ describe('the time of the deactivation', () => {
     expect(time).toEqual(at(DEACTIVATE_AFTER_MS + LAST_NOTICE_MS));
   });
 
-  it('is not planned while the circuit is closed, nor without a failure', () => {
+  it('is not planned while the circuit is closed or without a failure', () => {
     expect(deactivationTime({ ...failing, openedAt: null }, since)).toBeUndefined();
     expect(deactivationTime({ ...failing, failingSince: null }, since)).toBeUndefined();
   });

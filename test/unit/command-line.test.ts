@@ -16,7 +16,7 @@ function refusal(...args: string[]): string {
   return invocation.kind === 'print' ? invocation.text : '';
 }
 
-/** The help that the arguments ask for. */
+/** The help text that the arguments request. */
 function help(...args: string[]): string {
   const invocation = readArguments(args);
   if (invocation.kind !== 'help') throw new Error('it is no request for help');
@@ -27,7 +27,7 @@ function help(...args: string[]): string {
 }
 
 describe('the arguments', () => {
-  test('none of them starts the engine, like the command start', () => {
+  test('no arguments start the engine, like the command start', () => {
     for (const args of [[], ['start']])
       expect(readArguments(args)).toMatchObject({ kind: 'run', command: 'start', positionals: [] });
   });
@@ -50,7 +50,7 @@ describe('the arguments', () => {
     expect(readArguments([arg])).toEqual({ kind: 'print', text: `webhooks-engine ${VERSION}`, exitCode: 0 });
   });
 
-  test('a command gets its options and the arguments without a name', () => {
+  test('a command gets its options and its positional arguments', () => {
     expect(readArguments(['publish', 'order.paid', '{}', '--tenant', 'acme', '--json'])).toMatchObject({
       command: 'publish',
       positionals: ['order.paid', '{}'],
@@ -59,7 +59,7 @@ describe('the arguments', () => {
     expect(readArguments(['tail', '--type', 'a', '--type=b'])).toMatchObject({ values: { type: ['a', 'b'] } });
   });
 
-  test('an unknown one is an error, whatever stands beside it', () => {
+  test('an unknown argument is an error, whatever the other arguments are', () => {
     expect(refusal('--port')).toContain('The option --port is unknown');
     expect(refusal('serve')).toContain('The command serve is unknown');
     expect(refusal('tail', '--colour')).toContain('The option --colour is unknown');
@@ -67,7 +67,7 @@ describe('the arguments', () => {
     expect(refusal('tail', '--tenant')).toContain('The option --tenant has no value');
   });
 
-  test('a variable that is given as an argument gets a hint, and no value is repeated', () => {
+  test('a variable given as an argument is an error with a hint, and its value is not repeated', () => {
     expect(refusal('DATABASE_URL=postgres://u:hidden@h/db')).toContain('DATABASE_URL is an environment variable');
     const values = [
       'PORT=hidden',
@@ -114,7 +114,7 @@ describe('the flags of Node.js', () => {
   });
 });
 
-test('a Node.js that is older than package.json asks for is too old', () => {
+test('a Node.js older than package.json requires is too old', () => {
   const [major, minor] = OLDEST_NODE.split('.').map(Number);
   const older = [`${(major ?? 0) - 2}.20.0`, `${major ?? 0}.${(minor ?? 0) - 1}.9`, `${major ?? 0}.9.0`];
   expect(older.map(isNodeTooOld)).toEqual([true, true, true]);

@@ -18,7 +18,7 @@ function problemsOf(env: Record<string, string>): readonly string[] {
 }
 
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
-/** It can be read, and is not PEM. */
+/** A readable file that is not PEM. */
 const FILE = '/dev/null';
 const EXTERNAL = { DATABASE_URL: 'postgres://u:p@db/webhooks', SECRETS_KEY };
 
@@ -56,7 +56,7 @@ describe('the configuration', () => {
     [{ NODE_ENV: 'production' }, false],
     [{ NODE_ENV: 'production', GRAPHQL_INTROSPECTION: 'true' }, true],
     [{ GRAPHQL_INTROSPECTION: 'false' }, false],
-  ])('with %j, whether clients may ask for the schema is %j', (env, introspection) => {
+  ])('with %j, introspection is %j', (env, introspection) => {
     expect(readConfig(env).api.introspection).toBe(introspection);
   });
 
@@ -68,18 +68,18 @@ describe('the configuration', () => {
     'https://A.example',
     'https://a.example:443',
     'ws://a',
-  ])('refuses %j in CORS_ORIGINS, which no browser sends as it stands', (origin) => {
+  ])('rejects %j in CORS_ORIGINS, because no browser sends this origin', (origin) => {
     expect(problemsOf({ CORS_ORIGINS: `https://good.example,${origin}` })).toEqual([
       expect.stringContaining(`CORS_ORIGINS has "${origin}"`),
     ]);
   });
 
-  it('takes CORS_ORIGINS for a list', () => {
+  it('reads CORS_ORIGINS as a list', () => {
     const CORS_ORIGINS = 'https://a.example, http://localhost:5173,';
     expect(readConfig({ CORS_ORIGINS }).api.corsOrigins).toEqual(['https://a.example', 'http://localhost:5173']);
   });
 
-  it('lets targets reach nothing inside, and only by https, once it has a database of its own', () => {
+  it('with a DATABASE_URL, allows only public targets over https by default', () => {
     expect(readConfig(EXTERNAL).egress).toMatchObject({ allowCidrs: [], allowHttp: 'never' });
   });
 
@@ -96,7 +96,7 @@ describe('the configuration', () => {
   });
 
   it.each(['ftp://u:secret@proxy', 'proxy:3128', 'http://u:secret@proxy/path', 'http://u:secret%@proxy', 'socks5://'])(
-    'refuses EGRESS_PROXY %s without repeating it',
+    'rejects EGRESS_PROXY %s without repeating it',
     (EGRESS_PROXY) => {
       const [problem, ...others] = problemsOf({ EGRESS_PROXY });
       expect(problem).toMatch(/^EGRESS_PROXY (must|has)/);
@@ -104,14 +104,14 @@ describe('the configuration', () => {
     },
   );
 
-  it('takes a proxy that resolves only with a proxy', () => {
+  it('accepts EGRESS_PROXY_RESOLVES only together with EGRESS_PROXY', () => {
     expect(problemsOf({ EGRESS_PROXY_RESOLVES: 'true' })).toEqual([
       'EGRESS_PROXY_RESOLVES is set without EGRESS_PROXY',
     ]);
   });
 
   it.each(['localhost', '10.0.0.1,10.0.0.2', '::1,::2', '10.0.0.1/32'])(
-    'refuses EGRESS_SOURCE_ADDRESS %s',
+    'rejects EGRESS_SOURCE_ADDRESS %s',
     (EGRESS_SOURCE_ADDRESS) => {
       expect(problemsOf({ EGRESS_SOURCE_ADDRESS })).toEqual([
         'EGRESS_SOURCE_ADDRESS must be an IPv4 address, an IPv6 address, or one of each, separated by a comma',
@@ -130,7 +130,7 @@ describe('the configuration', () => {
     expect(isTracingOn(readConfig(env).tracing)).toBe(isOn);
   });
 
-  it('reports what is wrong with the variables of OpenTelemetry', () => {
+  it('reports invalid variables of OpenTelemetry', () => {
     const problems = problemsOf({
       OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318',
       OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
@@ -148,11 +148,11 @@ describe('the configuration', () => {
     expect(problems.join()).not.toContain('secret');
   });
 
-  it('takes an empty EGRESS_ALLOW_CIDRS for no ranges, not for the default', () => {
+  it('reads an empty EGRESS_ALLOW_CIDRS as no ranges, not as the default', () => {
     expect(readConfig({ EGRESS_ALLOW_CIDRS: '' }).egress.allowCidrs).toEqual([]);
   });
 
-  it('denies targets the ports of other protocols, and none that a receiver on any free port could have', () => {
+  it('by default, denies the ports of other protocols, and no ephemeral port', () => {
     const { denyPorts } = readConfig({}).egress;
     const OTHERS = [22, 23, 25, 53, 110, 143, 389, 445, 465, 587, 993, 995, 1433, 2375, 3306, 5432, 6000, 6063, 6379];
     for (const port of [1, ...OTHERS, 9200, 11211, 27017]) expect(denyPorts.has(port), String(port)).toBe(true);
@@ -168,12 +168,12 @@ describe('the configuration', () => {
     ['7-7', [7]],
     ['', []],
     [' ', []],
-  ])('takes EGRESS_DENY_PORTS %j for %j, in place of the default', (EGRESS_DENY_PORTS, ports) => {
+  ])('reads EGRESS_DENY_PORTS %j as %j, in place of the default', (EGRESS_DENY_PORTS, ports) => {
     expect([...readConfig({ EGRESS_DENY_PORTS }).egress.denyPorts]).toEqual(ports);
   });
 
   it.each(['0', '65536', '-1', '5-', '9-5', '0-5', '1-65536', '1-2-3', 'smtp', '2 5', '1e3', '99999999999'])(
-    'does not take %j for a port',
+    'rejects the port %j',
     (port) => {
       const problems = problemsOf({ EGRESS_DENY_PORTS: `25,${port},x` });
       expect(problems).toEqual([
@@ -182,7 +182,7 @@ describe('the configuration', () => {
     },
   );
 
-  it('names every problem at once, and repeats no secret', () => {
+  it('reports all problems together, and repeats no secret', () => {
     const problems = problemsOf({
       PORT: '70000',
       DATABASE_URL: 'mysql://user:hunter2@db',
@@ -245,7 +245,7 @@ describe('the configuration', () => {
       { JWT_SECRET: 'hunter2'.repeat(5), JWT_JWKS_URL: 'https://id.example.com/keys' },
       'JWT_SECRET and JWT_JWKS_URL are both set: JWTs are verified by one of them',
     ],
-  ])('refuses %j', (env, problem) => {
+  ])('rejects %j', (env, problem) => {
     expect(problemsOf(env)).toEqual([problem]);
   });
 
@@ -266,7 +266,7 @@ describe('the configuration', () => {
     });
   });
 
-  it('has a file for every secret, and names the variable and the path of one that is no use, never its content', () => {
+  it('accepts a file for every secret; an error names the variable and the path, never the content', () => {
     const secrets = VARIABLES.filter(({ isSecret }) => isSecret).map(({ name }) => name);
     for (const name of secrets) {
       expect(problemsOf({ ...EXTERNAL, [name]: '', [`${name}_FILE`]: '/not/there' })).toContain(
@@ -288,7 +288,7 @@ describe('the configuration', () => {
     ]);
   });
 
-  it('takes several values of SECRETS_KEY and ADMIN_API_KEY, and repeats none of a wrong one', () => {
+  it('accepts several values of SECRETS_KEY and ADMIN_API_KEY, and repeats no invalid value', () => {
     const [other, admin] = [Buffer.alloc(32, 8).toString('base64'), 'b'.repeat(32)];
     const env = { ...EXTERNAL, SECRETS_KEY: `${SECRETS_KEY}, ${other},`, ADMIN_API_KEY: `${'a'.repeat(32)},${admin}` };
     expect(readConfig(env)).toMatchObject({ secretsKeys: [SECRETS_KEY, other], adminApiKeys: ['a'.repeat(32), admin] });
@@ -299,7 +299,7 @@ describe('the configuration', () => {
     expect(() => readConfig(wrong)).not.toThrow(/hunter2|short|bbb/);
   });
 
-  it('wants a SECRETS_KEY with a DATABASE_URL', () => {
+  it('requires a SECRETS_KEY with a DATABASE_URL', () => {
     expect(problemsOf({ DATABASE_URL: EXTERNAL.DATABASE_URL })).toHaveLength(1);
     expect(problemsOf(EXTERNAL)).toEqual([]);
   });
@@ -311,7 +311,7 @@ describe('the configuration', () => {
     'postgres://u:p@/webhooks?host=/var/run/postgresql',
     'postgres://u@%2Fvar%2Frun%2Fpostgresql/webhooks',
     'postgres://u:p@[::1]:5432/webhooks',
-  ])('takes %s for the address of Postgres', (url) => {
+  ])('accepts %s as the address of Postgres', (url) => {
     expect(problemsOf({ ...EXTERNAL, DATABASE_URL: url, DATABASE_DIRECT_URL: url })).toEqual([]);
   });
 
@@ -328,7 +328,7 @@ describe('the configuration', () => {
     ['postgres://db/webhooks?sslrootcert=/not/there', 'names a file that cannot be read: /not/there'],
     ['postgres://db/webhooks?schema=pg_catalog', 'has a parameter schema'],
     ['postgres://db/webhooks?schema=', 'has a parameter schema'],
-  ])('says what is wrong with %s, and repeats no password', (url, problem) => {
+  ])('describes the problem of %s, and repeats no password', (url, problem) => {
     for (const name of ['DATABASE_URL', 'DATABASE_DIRECT_URL']) {
       const problems = problemsOf({ ...EXTERNAL, [name]: url });
       expect(problems).toEqual([expect.stringMatching(new RegExp(`^${name} .*${problem}`))]);
@@ -337,7 +337,7 @@ describe('the configuration', () => {
   });
 
   it.each(['nats://u:p/assw0rd@n', 'nats://u:p#assw0rd@n', 'nats://u:p?assw0rd@n', 'nats://u:p%assw0rd@n'])(
-    'says that the password in %s has to be percent-encoded, and does not repeat it',
+    'reports that the password in %s must be percent-encoded, and does not repeat it',
     (url) => {
       for (const servers of [url, `nats://other:4222,${url}`]) {
         const problems = problemsOf({ NATS_URL: servers });
@@ -347,13 +347,13 @@ describe('the configuration', () => {
     },
   );
 
-  it('takes no password of NATS with a comma for two servers without saying what is wrong', () => {
+  it('reports a NATS password with a comma instead of reading it as two servers', () => {
     expect(problemsOf({ NATS_URL: 'nats://u:p,assw0rd@n' })).toEqual([
       expect.stringMatching(/^NATS_URL .*percent-encoded/),
     ]);
   });
 
-  it('names every file of the log-in to NATS that cannot be read or is something else', () => {
+  it('names every NATS log-in file that is unreadable or has the wrong content', () => {
     const files = {
       NATS_CREDS: '/not/there',
       NATS_CA_FILE: '/',
@@ -376,11 +376,11 @@ describe('the configuration', () => {
     [{ NATS_EVENTS_MAX_BYTES: '3MiB' }, 'NATS_EVENTS_MAX_BYTES must be a size from 4MiB on'],
     [{ NATS_DELIVERIES_MAX_BYTES: '8GB' }, 'NATS_DELIVERIES_MAX_BYTES must be a size'],
     [{ NATS_PREFIX: 'a.b' }, 'NATS_PREFIX must be 1 to 32 letters'],
-  ])('refuses %j', (env, problem) => {
+  ])('rejects %j', (env, problem) => {
     expect(problemsOf(env)).toContainEqual(expect.stringMatching(new RegExp(`^${problem}`)));
   });
 
-  it('takes DATABASE_DIRECT_URL only beside DATABASE_URL, and a pool of at least two connections', () => {
+  it('accepts DATABASE_DIRECT_URL only with DATABASE_URL, and a pool of at least two connections', () => {
     expect(problemsOf({ DATABASE_DIRECT_URL: 'postgres://db/webhooks', DATABASE_POOL_SIZE: '1' })).toEqual([
       'DATABASE_POOL_SIZE must be a whole number from 2 to 1000, not "1"',
       'DATABASE_DIRECT_URL is set without DATABASE_URL',

@@ -41,7 +41,7 @@ async function serve(publicUrl?: string): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-test('every path of the router is the page, with a policy that permits nothing inline and nothing from elsewhere', async () => {
+test('every path of the router returns the page, with a policy against inline code and other origins', async () => {
   const url = await serve();
   for (const path of ['/console', '/console/', '/console/deliveries/1', '/console/log?q=a']) {
     const response = await fetch(`${url}${path}`);
@@ -56,7 +56,7 @@ test('every path of the router is the page, with a policy that permits nothing i
   }
 });
 
-test('a hashed file is immutable and comes in the best form that the client accepts', async () => {
+test('a hashed file is immutable and has the best encoding that the client accepts', async () => {
   const url = await serve();
   const get = (encoding: string) =>
     fetch(`${url}/console/assets/index-1.js`, { headers: { 'accept-encoding': encoding } });
@@ -70,7 +70,7 @@ test('a hashed file is immutable and comes in the best form that the client acce
   }
 });
 
-test('a known tag is answered with 304, and other methods are refused', async () => {
+test('a known ETag is answered with 304, and other methods are rejected', async () => {
   const url = await serve();
   const etag = (await fetch(`${url}/console/`)).headers.get('etag') ?? '';
   const again = await fetch(`${url}/console/`, { headers: { 'if-none-match': `"other", ${etag}` } });
@@ -80,7 +80,7 @@ test('a known tag is answered with 304, and other methods are refused', async ()
   expect((await fetch(`${url}/console/`, { method: 'POST' })).status).toBe(405);
 });
 
-test('no request leaves the folder of the files, and a missing file is not the page', async () => {
+test('no request reads outside the folder of the files, and a missing file is a 404', async () => {
   const url = await serve();
   const names = [
     'missing.js',
@@ -94,7 +94,7 @@ test('no request leaves the folder of the files, and a missing file is not the p
   for (const name of names) expect([name, await rawStatus(url, `/console/assets/${name}`)]).toEqual([name, 404]);
 });
 
-/** fetch would resolve `..` itself. */
+/** Sends the path unchanged; fetch() would resolve `..`. */
 function rawStatus(url: string, path: string): Promise<number | undefined> {
   return new Promise((resolve, reject) => {
     send(url, { path }, (response) => {
@@ -106,7 +106,7 @@ function rawStatus(url: string, path: string): Promise<number | undefined> {
   });
 }
 
-test('behind a path in front, links begin with the path of the public URL', async () => {
+test('behind a path prefix, links begin with the path of the public URL', async () => {
   const baseOf = async (publicUrl?: string) => {
     const page = await (await fetch(`${await serve(publicUrl)}/console/`)).text();
     return /<base href="([^"]*)">/.exec(page)?.[1];

@@ -10,11 +10,11 @@ type Counts = {
   readonly retention?: RetentionPolicy;
 };
 
-/** As it is when messages 11 to 20 are left of 20, five of them delivered. */
+/** The counts after 20 messages, of which 10 are acked and 5 are delivered and not acked. */
 const HEALTHY: Counts = { messages: 10, pending: 5, unacked: 5 };
 
 function consumer({ pending, unacked, asking = 0 }: Counts): ConsumerInfo {
-  // Only what the judgement reads.
+  // `as`: detectFaults() reads only these fields.
   return {
     delivered: { consumer_seq: 15, stream_seq: 15 },
     ack_floor: { consumer_seq: 10, stream_seq: 10 },
@@ -35,29 +35,29 @@ function fingerprintsOf(before: Counts, after: Counts = before): string[] {
 }
 
 describe('a work queue', () => {
-  test('has no symptom if each message is to be delivered or to be acked', () => {
+  test('has no symptom if every message is pending or unacked', () => {
     expect(fingerprintsOf(HEALTHY)).toEqual([]);
   });
 
-  test('has one if there are messages that its consumer knows nothing of', () => {
+  test('has a symptom if its consumer does not count some of its messages', () => {
     expect(fingerprintsOf({ ...HEALTHY, pending: 4 })).toEqual(['left out']);
   });
 
-  test('has one if its consumer waits for acks of messages that are gone', () => {
+  test('has a symptom if its consumer waits for acks of messages that no longer exist', () => {
     expect(fingerprintsOf({ ...HEALTHY, unacked: 6 })).toEqual(['gone']);
   });
 
-  test('has none if the counts only differ because messages came or went meanwhile', () => {
+  test('has no symptom if messages that arrived or were acked between the readings explain the difference', () => {
     expect(fingerprintsOf({ ...HEALTHY, pending: 4 }, { ...HEALTHY, pending: 6 })).toEqual([]);
     expect(fingerprintsOf({ ...HEALTHY, unacked: 6 }, { ...HEALTHY, unacked: 4 })).toEqual([]);
   });
 });
 
-test('a stream that keeps its messages may hold more than its consumer has to deliver', () => {
+test('a stream that keeps its messages may have more messages than its consumer counts', () => {
   expect(fingerprintsOf({ ...HEALTHY, pending: 1, retention: RetentionPolicy.Limits })).toEqual([]);
 });
 
-test('what is not acked while somebody asks for messages is marked by what a delivery or an ack would change', () => {
+test('unacked messages during a pull request are marked by the numbers that a delivery or an ack would change', () => {
   expect(fingerprintsOf({ ...HEALTHY, asking: 1 })).toEqual(['15,10,5']);
   expect(fingerprintsOf({ ...HEALTHY, pending: 10, unacked: 0, asking: 1 })).toEqual([]);
 });

@@ -116,7 +116,7 @@ describe('the crash test', () => {
     expect(judged({ ...TWICE, happenings: kill(1_000) })).toMatchObject({ cutByKill: 1, doubled: 1, problems: [] });
     const both = ['a request is not in the log', 'a delivery was attempted twice'];
     expect(judged(TWICE).problems).toEqual(both);
-    // The connection ends a long time after the answer.
+    // The connection ends 30 s after the answer.
     const late = { ...CUT_OFF.connection, endedAt: BEGIN + 30_000 };
     const lateRequests = [request(5, { connection: late }), request(60_000)];
     expect(judged({ ...TWICE, requests: lateRequests, happenings: kill(30_000) }).problems).toEqual(both);
@@ -201,7 +201,7 @@ describe('the crash test', () => {
     ]);
   });
 
-  it('finds a process that ended by itself', () => {
+  it('finds a process that exited without a kill', () => {
     expect(judged({ endedByThemselves: ['api'] }).problems).toEqual(['a process ended by itself']);
   });
 });

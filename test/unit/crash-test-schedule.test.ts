@@ -7,13 +7,13 @@ const FORMS = [
 ] as const;
 
 describe.each(FORMS)('the schedule of the $name form', ({ form, durationMs }) => {
-  it('is the same for the same seed, and another one for another', () => {
+  it('is the same for the same seed, and different for different seeds', () => {
     const plan = (seed: number) => planSchedule({ seed, form, durationMs });
     expect(plan(1)).toEqual(plan(1));
     expect(plan(1)).not.toEqual(plan(2));
   });
 
-  it('disturbs no target while it is disturbed, and nothing after the end', () => {
+  it('has no overlapping disturbances of one target, and none after the end', () => {
     for (let seed = 0; seed < 50; seed += 1) {
       const busyUntil = new Map<string, number>();
       for (const { atMs, target, forMs } of planSchedule({ seed, form, durationMs })) {

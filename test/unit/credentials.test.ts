@@ -48,7 +48,7 @@ describe('an API key', () => {
     },
   );
 
-  test('is kept as its SHA-256', () => {
+  test('is stored as its SHA-256', () => {
     expect(hashApiKey('abc').toString('hex')).toBe('ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');
   });
 });
@@ -58,23 +58,23 @@ describe('tenantScope', () => {
   const tenant: Viewer = { scope: 'TENANT_READ', tenant: 'acme', credentialId: 'x' };
   const publisher: Viewer = { scope: 'PUBLISH', tenant: undefined, credentialId: 'x' };
 
-  test('the admin sees the tenant asked for, or all', () => {
+  test('the admin sees the requested tenant, or all tenants', () => {
     expect(tenantScope(admin, 'acme')).toBe('acme');
     expect(tenantWhere(admin, null)).toEqual({});
   });
 
-  test("a tenant's credentials see that tenant, whatever is asked for", () => {
+  test("a tenant's credentials see only that tenant, whichever tenant is requested", () => {
     expect(tenantScope(tenant)).toBe('acme');
     expect(tenantWhere(tenant, 'acme')).toEqual({ tenant: 'acme' });
     expect(() => tenantScope(tenant, 'other')).toThrow(InvalidInputError);
   });
 
-  test('who publishes for every tenant has to say for which, and is never all of them', () => {
+  test('a publisher for every tenant must name one, and never acts for all of them', () => {
     expect(tenantScope(publisher, 'acme')).toBe('acme');
     for (const none of [undefined, null]) expect(() => tenantScope(publisher, none)).toThrow(InvalidInputError);
   });
 
-  test('what is no tenant never reaches a query', () => {
+  test('an invalid tenant name never reaches a query', () => {
     for (const viewer of [admin, publisher]) expect(() => tenantWhere(viewer, 'a\0b')).toThrow(InvalidInputError);
   });
 });

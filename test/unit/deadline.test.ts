@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { endLongQueries } from '../../src/server/plugins/concurrency.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-/** `slow` answers when it is let go; `after` says that what it leads to was begun. */
+/** `slow` answers after `letGo()`; `after` records that its resolver started. */
 function createServer(maxMs: number) {
   const begun: string[] = [];
   let letGo: () => void = () => undefined;
@@ -38,7 +38,7 @@ function createServer(maxMs: number) {
   };
 }
 
-it('a query that takes too long ends with an error of its own, and nothing more of it is begun', async () => {
+it('a query beyond its time limit ends with the error TIMEOUT, and none of its further resolvers start', async () => {
   const { run, begun, letGo } = createServer(20);
   expect(JSON.parse(await run('{ slow { after } }'))).toMatchObject({ errors: [{ extensions: { code: 'TIMEOUT' } }] });
   letGo();
@@ -46,7 +46,7 @@ it('a query that takes too long ends with an error of its own, and nothing more 
   expect(begun).toEqual(['slow']);
 });
 
-it('a query whose client has gone away ends', async () => {
+it('a query ends when its client disconnects', async () => {
   const { run, begun, letGo } = createServer(60_000);
   const client = new AbortController();
   const answer = run('{ slow { after } }', client.signal).catch(() => undefined);
@@ -58,7 +58,7 @@ it('a query whose client has gone away ends', async () => {
   expect(begun).toEqual(['slow']);
 });
 
-it('a mutation is not ended, neither by time nor by its client', async () => {
+it('a mutation is ended neither by the time limit nor by a disconnect of its client', async () => {
   const { run, begun, letGo } = createServer(1);
   const client = new AbortController();
   const answer = run('mutation { slow { after } after }', client.signal).catch(() => undefined);

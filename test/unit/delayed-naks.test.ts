@@ -10,10 +10,10 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-// `as`: delayed naks only pass messages on.
+// `as`: DelayedNaks only passes the message to its callback.
 const message = {} as JetStreamMessage;
 
-/** Delayed naks, and the delays they were sent with. */
+/** DelayedNaks, and the delays of the sent naks. */
 function createNaks() {
   const delays: number[] = [];
   return { naks: new DelayedNaks((_message, delayMs) => void delays.push(delayMs)), delays };
@@ -25,7 +25,7 @@ it('at most a thousand waits of at most a minute are reserved at a time', () => 
   expect(naks.reserve(now + 60_001, now)).toBe(false);
   for (let index = 0; index < 1_000; index += 1) expect(naks.reserve(now + 1_000 + index, now)).toBe(true);
   expect(naks.reserve(now + 1, now)).toBe(false);
-  // One of them has ended.
+  // The wait until now + 1,000 has ended.
   expect(naks.reserve(now + 60_000, now + 1_000)).toBe(true);
   expect(naks.reserve(now + 60_000, now + 1_000)).toBe(false);
 });

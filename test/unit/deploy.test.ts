@@ -62,13 +62,13 @@ describe('compose.yaml', () => {
   };
 
   test('fits the schema of the Compose Specification', () => {
-    // Its formats, such as durations, are Compose's own.
+    // The schema uses formats that only Compose defines, such as durations.
     const ajv = new Ajv({ strict: false, validateFormats: false });
-    // Ids of an older draft, which are those of the definitions that they stand in.
+    // The schema has ids in the syntax of an older draft. They repeat the names of their definitions.
     const withoutIds = (key: string, value: unknown) => (key === 'id' && typeof value === 'string' ? undefined : value);
     const schema = JSON.parse(JSON.stringify(composeSchema), withoutIds) as Record<string, unknown>;
     const validate = ajv.compile({ ...schema, $schema: 'http://json-schema.org/draft-07/schema#' });
-    // The package's version of the schema is older than the name of a project.
+    // The schema in the package is older than the field `name` of a project.
     const { name, ...rest } = compose;
     expect(name).toBe('webhooks-engine');
     expect(validate(rest), JSON.stringify(validate.errors)).toBe(true);

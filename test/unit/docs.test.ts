@@ -20,10 +20,10 @@ const PAGES = [
 ];
 
 type Manifest = Readonly<Record<'dependencies' | 'scripts', Readonly<Record<string, string>>>>;
-// npm reads the file as well, and fails if it looks otherwise.
+// `as`: npm reads the same file and fails if it has another form.
 const { dependencies, scripts } = JSON.parse(read('package.json')) as Manifest;
 
-/** The compiler sees to it that none is forgotten. */
+/** The type makes the compiler check that every operator is listed. */
 const OPERATORS: Readonly<Record<Operator, true>> = {
   $eq: true,
   $ne: true,
@@ -48,7 +48,7 @@ function valuesOf(enumName: string): string[] {
   return type.getValues().map(({ name }) => name);
 }
 
-/** The rows of the table with this first column, each as its cells. */
+/** The cells of each row of the table whose first column has this title. */
 function tableOf(page: string, firstColumn: string): string[][] {
   const lines = read(page).split('\n');
   const start = lines.findIndex((line) => line.startsWith(`| ${firstColumn} |`));
@@ -61,7 +61,7 @@ function tableOf(page: string, firstColumn: string): string[][] {
 const namesIn = (text: string | undefined): string[] =>
   [...(text ?? '').matchAll(/`([^`]+)`/g)].map(([, name = '']) => name);
 
-/** As the page's readers see it: lower case, without punctuation, with hyphens. */
+/** The anchors that GitHub generates for the headings: lower case, without punctuation, with hyphens. */
 function anchorsOf(page: string): string[] {
   return [...read(page).matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
     title
@@ -71,7 +71,7 @@ function anchorsOf(page: string): string[] {
   );
 }
 
-/** All paths of the folders of sources, from the root. */
+/** All paths below the source folders, relative to the root. */
 const SOURCES = ['bench', 'console', 'examples', 'prisma', 'scripts', 'src', 'test'].flatMap((folder) =>
   readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
 );
@@ -86,22 +86,22 @@ test.each(PAGES)('%s names only source files that exist', (page) => {
 describe('docs/delivery-semantics.md', () => {
   const PAGE = 'docs/delivery-semantics.md';
 
-  test('its table has every failure reason there is, and no other', () => {
+  test('its table has exactly the failure reasons', () => {
     const named = tableOf(PAGE, '`failureReason`').flatMap(([reason]) => namesIn(reason));
     expect(named.sort()).toEqual(valuesOf('FailureReason').sort());
   });
 
-  test('its table has every reason for a rejection, and no other', () => {
+  test('its table has exactly the reasons for a rejection', () => {
     const named = tableOf(PAGE, 'reason').flatMap(([reason]) => namesIn(reason));
     expect(named.sort()).toEqual(valuesOf('RejectionReason').sort());
   });
 
-  test('its table has everything that a delivery can wait for, and nothing else', () => {
+  test('its table has exactly the wait reasons of a delivery', () => {
     const named = tableOf(PAGE, '`waitingFor`').flatMap(([reason]) => namesIn(reason));
     expect(named.sort()).toEqual(valuesOf('WaitReason').sort());
   });
 
-  test('its table has every result of a consideration, and no other', () => {
+  test('its table has exactly the results of matching', () => {
     const named = tableOf(PAGE, '`result`').flatMap(([result]) => namesIn(result));
     expect(named.sort()).toEqual(valuesOf('ConsiderationResult').sort());
   });
@@ -112,12 +112,12 @@ describe('docs/delivery-semantics.md', () => {
   });
 });
 
-test("docs/authentication.md's table of scopes has every one there is, and no other", () => {
+test("docs/authentication.md's table has exactly the scopes", () => {
   const named = tableOf('docs/authentication.md', 'scope').flatMap(([scope]) => namesIn(scope));
   expect(named.sort()).toEqual(valuesOf('ApiKeyScope').sort());
 });
 
-test('docs/graphql.md has every code of an error that comes before a resolver, or in place of its value', () => {
+test('docs/graphql.md has every error code that can come before a resolver or in place of its value', () => {
   const folders = ['src/schema', 'src/server'].map((folder) => join(ROOT, folder));
   const sources = folders.flatMap((folder) =>
     readdirSync(folder, { recursive: true, encoding: 'utf8' })
@@ -130,7 +130,7 @@ test('docs/graphql.md has every code of an error that comes before a resolver, o
   expect(named).toEqual(expect.arrayContaining(codes));
 });
 
-test('docs/payload-filters.md has every operator in its table, and no other', () => {
+test('docs/payload-filters.md has exactly the operators in its table', () => {
   const named = tableOf('docs/payload-filters.md', 'operator').flatMap(([cell]) => [
     ...(cell ?? '').matchAll(/\$\w+/g),
   ]);
@@ -143,12 +143,12 @@ test('docs/configuration.md has every setting with its meaning', () => {
   expect(rows.map(([, , meaning]) => meaning)).toEqual(VARIABLES.map(({ meaning }) => `${meaning} |`));
 });
 
-test('docs/dependencies.md names every dependency at run time, and none that is gone', () => {
+test('docs/dependencies.md names exactly the dependencies at run time', () => {
   const named = tableOf('docs/dependencies.md', 'package').flatMap(([name]) => namesIn(name));
   expect(named.sort()).toEqual(Object.keys(dependencies).sort());
 });
 
-test('docs/nats-server.md has the streams as the program creates them, without further limits', () => {
+test('docs/nats-server.md has the streams with the settings that the program creates, without further limits', () => {
   const unlimited = Object.fromEntries(
     ['max_consumers', 'max_msgs', 'max_msgs_per_subject', 'max_msg_size'].map((name) => [name, -1]),
   );
@@ -158,7 +158,7 @@ test('docs/nats-server.md has the streams as the program creates them, without f
   expect(shown).toEqual(wantedIn(natsNames(), { replicas: 3 }).streams.map((stream) => ({ ...stream, ...unlimited })));
 });
 
-test.each(PAGES)('the operations that %s sends with curl fit the schema', (page) => {
+test.each(PAGES)('the operations that %s sends with curl are valid in the schema', (page) => {
   const bodies = [...read(page).matchAll(/ -d '(\{"query": .*\})'$/gm)].map(([, body = '']) => body);
   if (page === 'README.md') expect(bodies.length).toBeGreaterThan(3);
   for (const body of bodies) {
@@ -167,7 +167,7 @@ test.each(PAGES)('the operations that %s sends with curl fit the schema', (page)
   }
 });
 
-test.each(PAGES)('the links of %s lead somewhere', (page) => {
+test.each(PAGES)('the links of %s have existing targets', (page) => {
   const links = [...read(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)];
   const broken = links.filter(([, path = '', anchor]) => {
     const target = path === '' ? page : join(dirname(page), path);

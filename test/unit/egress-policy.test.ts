@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { isAllowedAddress } from '../../src/delivery/http/egress-policy.ts';
 
-/** The IANA special-purpose registries of 2025-10, each with its neighbours, and every way to wrap an IPv4 address. */
+/** Ranges of the IANA special-purpose registries of 2025-10, adjacent addresses, all forms of embedded IPv4 addresses. */
 const ADDRESSES: readonly [address: string, allowed: boolean, reason: string][] = [
   ['0.0.0.0', false, 'this host; Linux connects to itself'],
   ['0.255.255.255', false, 'this network 0/8, last'],
@@ -142,7 +142,7 @@ const ADDRESSES: readonly [address: string, allowed: boolean, reason: string][] 
   ['example.com', false, 'a name'],
 ];
 
-/** Addresses that allowCidrs opens, and metadata services that it opens only if they are named. */
+/** Addresses that allowCidrs allows, and metadata services that it allows only if they are listed themselves. */
 const WITH_RANGES: readonly [address: string, allowCidrs: readonly string[], allowed: boolean, reason: string][] = [
   ['10.1.2.3', ['10.0.0.0/8'], true, 'inside an allowed range'],
   ['::ffff:10.1.2.3', ['10.0.0.0/8'], true, 'mapped, inside an allowed range'],
@@ -179,7 +179,7 @@ const WITH_RANGES: readonly [address: string, allowCidrs: readonly string[], all
   ['fd00::5efe:a9fe:a9fe', ['fc00::/7'], false, 'metadata through ISATAP'],
 ];
 
-/** Every form of an IPv6 address with an IPv4 address in it, here of the bytes a.b.c.d, and the range of the form. */
+/** Every form of an IPv6 address that contains an IPv4 address (bytes a.b.c.d), and the range of the form. */
 const FORMS: readonly [form: string, range: string, wrap: (bytes: readonly number[]) => string][] = [
   ['compatible (RFC 4291)', '::/96', (bytes) => `::${hex(bytes)}`],
   ['SIIT (RFC 2765)', '::ffff:0:0:0/96', (bytes) => `::ffff:0:${hex(bytes)}`],
@@ -189,7 +189,7 @@ const FORMS: readonly [form: string, range: string, wrap: (bytes: readonly numbe
   ['ISATAP (RFC 5214), private id', 'fd00::/8', (bytes) => `fd00::5efe:${hex(bytes)}`],
   ['ISATAP (RFC 5214), global id', 'fd00::/8', (bytes) => `fd00::200:5efe:${hex(bytes)}`],
 ];
-/** Forms that always mean the IPv4 address: they need no opened range. */
+/** Forms that always mean the IPv4 address. Their own range need not be allowed. */
 const PLAIN_FORMS: readonly [form: string, wrap: (bytes: readonly number[]) => string][] = [
   ['mapped (RFC 4291)', (bytes) => `::ffff:${hex(bytes)}`],
   ['mapped, as people write it', (bytes) => `::ffff:${bytes.join('.')}`],
@@ -215,7 +215,7 @@ function hex(bytes: readonly number[]): string {
 }
 
 describe('an IPv4 address within an IPv6 one', () => {
-  it.each(PLAIN_FORMS)('%s is judged as the IPv4 address', (_form, wrap) => {
+  it.each(PLAIN_FORMS)('%s is allowed or denied like the IPv4 address', (_form, wrap) => {
     for (const allowCidrs of [[], ['10.0.0.0/8'], ['169.254.169.254/32']]) {
       for (const { address, bytes } of IPV4) {
         expect(isAllowedAddress(wrap(bytes), { allowCidrs }), wrap(bytes)).toBe(
@@ -225,18 +225,21 @@ describe('an IPv4 address within an IPv6 one', () => {
     }
   });
 
-  it.each(FORMS)('%s is refused, and judged as the IPv4 address where %s is opened', (_form, range, wrap) => {
-    for (const { address, bytes } of IPV4) {
-      expect(isAllowedAddress(wrap(bytes), { allowCidrs: [] }), wrap(bytes)).toBe(false);
-      expect(isAllowedAddress(wrap(bytes), { allowCidrs: ['0.0.0.0/0'] }), wrap(bytes)).toBe(false);
-      for (const more of [[], ['10.0.0.0/8']]) {
-        const allowCidrs = [range, ...more];
-        expect(isAllowedAddress(wrap(bytes), { allowCidrs }), wrap(bytes)).toBe(
-          isAllowedAddress(address, { allowCidrs: more }),
-        );
+  it.each(FORMS)(
+    '%s is denied, unless %s is allowed; it is then treated like the IPv4 address',
+    (_form, range, wrap) => {
+      for (const { address, bytes } of IPV4) {
+        expect(isAllowedAddress(wrap(bytes), { allowCidrs: [] }), wrap(bytes)).toBe(false);
+        expect(isAllowedAddress(wrap(bytes), { allowCidrs: ['0.0.0.0/0'] }), wrap(bytes)).toBe(false);
+        for (const more of [[], ['10.0.0.0/8']]) {
+          const allowCidrs = [range, ...more];
+          expect(isAllowedAddress(wrap(bytes), { allowCidrs }), wrap(bytes)).toBe(
+            isAllowedAddress(address, { allowCidrs: more }),
+          );
+        }
       }
-    }
-  });
+    },
+  );
 });
 
 describe('isAllowedAddress', () => {

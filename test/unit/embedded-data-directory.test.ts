@@ -13,13 +13,13 @@ beforeEach(async () => {
 });
 afterEach(() => folder.remove());
 
-it('a data directory is created for its owner alone', async () => {
+it('a data directory is created with access only for its owner', async () => {
   const path = join(folder.path, 'a/b');
   await lockDataDirectory(path);
   expect((await stat(path)).mode & 0o777).toBe(0o700);
 });
 
-it('a second lock is refused until the first is released', async () => {
+it('a second lock is rejected until the first is released', async () => {
   const unlock = await lockDataDirectory(folder.path);
   await expect(lockDataDirectory(folder.path)).rejects.toThrow('already in use by this process');
   await unlock();
@@ -29,7 +29,7 @@ it('a second lock is refused until the first is released', async () => {
   expect(await readdir(folder.path)).toEqual([]);
 });
 
-it('the lock of another running process is respected and its pid is named; it ends with that process', async () => {
+it('a lock of another running process is an error that names its pid; it ends with that process', async () => {
   const other = spawn('sleep', ['60'], { stdio: 'ignore' });
   const startedAt = (await readProcess(other.pid ?? 0))?.startedAt ?? '';
   await writeFile(join(folder.path, `lock.${other.pid ?? 0}.${startedAt}`), '');
@@ -48,7 +48,7 @@ it('a lock whose pid now belongs to another process is stale', async () => {
   await unlock();
 });
 
-it('a secret file is created once, for its owner alone, and then read', async () => {
+it('a secret file is created once, with access only for its owner, and then read', async () => {
   const path = join(folder.path, 'secret');
   const values = await Promise.all(['one', 'two', 'three'].map((value) => readOrCreateSecretFile(path, () => value)));
   expect(new Set(values).size).toBe(1);
@@ -72,7 +72,7 @@ it('white space around a secret is not part of it', async () => {
   expect(await readOrCreateSecretFile(path, () => 'new')).toBe('kept');
 });
 
-it('an empty secret file is refused rather than used', async () => {
+it('an empty secret file is an error', async () => {
   const path = join(folder.path, 'secret');
   await writeFile(path, '\n');
   await expect(readOrCreateSecretFile(path, () => 'new')).rejects.toThrow(`${path} is empty`);

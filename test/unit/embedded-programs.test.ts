@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => folder.remove());
 
-it('links that an install without scripts leaves out are created, and only once', async () => {
+it('links that are missing after an install without scripts are created once', async () => {
   await mkdir(join(folder.path, 'native/lib'), { recursive: true });
   await writeFile(join(folder.path, 'native/lib/libpq.so.5.18'), '');
   const links = [{ source: 'native/lib/libpq.so.5.18', target: 'native/lib/libpq.so.5' }];
@@ -55,6 +55,6 @@ it.skipIf(spawnSync('ps').error !== undefined)('without /proc, ps returns the sa
   expect(listed?.args[0]).toContain('node');
 });
 
-it('an unused pid is no process', async () => {
+it('no process is found for an unused pid', async () => {
   expect(await readProcess(4_194_305)).toBeUndefined();
 });

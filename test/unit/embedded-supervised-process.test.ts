@@ -50,7 +50,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-it('a killed process is started again, and again', async () => {
+it('a process is restarted after every kill', async () => {
   const child = create(`${STAYS}${SAYS_READY}`);
   await child.start();
   for (const count of [2, 3]) {
@@ -59,7 +59,7 @@ it('a killed process is started again, and again', async () => {
   }
 });
 
-it('a stopped process stays stopped; stopping twice and without a start is fine', async () => {
+it('a stopped process is not restarted; a second stop and a stop before the start do nothing', async () => {
   const child = create(`${STAYS}${SAYS_READY}`);
   await child.start();
   await Promise.all([child.stop(), child.stop()]);
@@ -68,7 +68,7 @@ it('a stopped process stays stopped; stopping twice and without a start is fine'
   await create(STAYS).stop();
 });
 
-it('a stop between an end and the next start prevents that start', async () => {
+it('a stop between an exit and the restart prevents the restart', async () => {
   const child = create(`${SAYS_READY}${STAYS}`);
   await child.start();
   process.kill(child.pid ?? 0, 'SIGKILL');
@@ -77,30 +77,30 @@ it('a stop between an end and the next start prevents that start', async () => {
   expect(await readStarts()).toHaveLength(1);
 });
 
-it('a process that does not heed its signal is killed', async () => {
+it('a process that ignores its stop signal is killed', async () => {
   const child = create(`process.on('SIGTERM', () => {});${STAYS}${SAYS_READY}`, { stopTimeoutMs: 100 });
   await child.start();
   await child.stop();
   expect(isAlive(child.pid ?? 0)).toBe(false);
 });
 
-it('a first start that fails says how it ended and what was printed last', async () => {
+it('the error of a failed first start has the exit status and the last output', async () => {
   const child = create(`console.error('no space left'); process.exit(3);`);
   await expect(child.start()).rejects.toThrow(/exit code 3.*no space left/s);
 });
 
-it('a program that is not there is an error', async () => {
+it('a missing program is an error', async () => {
   const child = create('', { command: join(folder.path, 'nothing') });
   await expect(child.start()).rejects.toThrow(/could not be run.*ENOENT/s);
 });
 
-it('a process that never gets ready is stopped, and the start fails', async () => {
+it('a process that never becomes ready is stopped, and the start fails', async () => {
   const child = create(STAYS, { isReady: () => Promise.resolve(false), readyTimeoutMs: 100 });
   await expect(child.start()).rejects.toThrow('not ready within 100 ms');
   expect(isAlive(child.pid ?? 0)).toBe(false);
 });
 
-it('an answer on the port does not count when the process itself is gone', async () => {
+it('an answer on the port does not count after the process has exited', async () => {
   await writeFile(join(folder.path, 'starts'), 'somebody else');
   const child = create('', {
     isReady: () => waitFor(() => !isAlive(child.pid ?? 0), { what: 'the end of the child' }),
@@ -108,7 +108,7 @@ it('an answer on the port does not count when the process itself is gone', async
   await expect(child.start()).rejects.toThrow('ended while it started (exit code 0)');
 });
 
-it('a process gets none of our environment', async () => {
+it('a process does not inherit the environment', async () => {
   process.env['SECRET_OF_OURS'] = 'x';
   const child = create(
     `require('node:fs').writeFileSync('FOLDER/starts', Object.keys(process.env).join(' '));${STAYS}`,

@@ -58,7 +58,7 @@ describe('the subscription index', () => {
     expect((await index.match('a.b', noData)).subscriptions.map(({ id }) => id)).toEqual(['s1']);
   });
 
-  it('forgets what a subscription no longer wants, and a subscription that is no longer active', async () => {
+  it('removes event types that a subscription no longer selects, and inactive subscriptions', async () => {
     const index = new SubscriptionIndex();
     index.apply(subscription);
     index.apply({ ...subscription, version: 2, eventTypes: ['c'] });
@@ -69,7 +69,7 @@ describe('the subscription index', () => {
     expect(index).toMatchObject({ version: 3, weight: 0 });
   });
 
-  it('goes by the filter of the moment, and asks for the data only if there is one', async () => {
+  it('uses the current filter, and reads the data only if there is a filter', async () => {
     const index = new SubscriptionIndex();
     let reads = 0;
     const readData = () => {
@@ -88,16 +88,16 @@ describe('the subscription index', () => {
     expect(reads).toBe(2);
   });
 
-  it('a filter in the database that is none keeps every event from its subscription, and from no other', async () => {
+  it('an invalid filter in the database blocks every event for its own subscription only', async () => {
     const index = new SubscriptionIndex();
     index.apply({ ...subscription, filter: { plan: { $unheard: 1 } } });
     index.apply({ ...subscription, id: 's2', version: 2 });
     expect((await index.match('a.b', noData)).subscriptions.map(({ id }) => id)).toEqual(['s2']);
   });
 
-  it('gives others their turns while one event is matched, and leaves out what changes meanwhile', async () => {
+  it('yields to the event loop while it matches an event, and skips subscriptions that change meanwhile', async () => {
     const index = new SubscriptionIndex();
-    // Each goes through all of the elements, and finds nothing.
+    // Each condition tests all elements and matches none.
     const filter = { $or: Array.from({ length: 90 }, (_, n) => ({ list: { n: -1 - n } })) };
     const list = Array.from({ length: 60_000 }, (_, n) => ({ n }));
     for (let n = 1; n <= 20; n += 1) index.apply({ ...subscription, id: `s${100 + n}`, version: n, filter });
@@ -114,12 +114,12 @@ describe('the subscription index', () => {
       filterBudgetExhaustedAt: 's111',
     });
     isOver = true;
-    // Ten filters of 100,000 steps, some 10 ms each.
+    // Ten filters of 100,000 steps, about 10 ms each.
     expect(turns).toBeGreaterThan(1);
     expect((await index.match('a.b', () => ({ list: [{ n: -1 }] }))).subscriptions).toHaveLength(19);
   });
 
-  it('weighs more with filters, and as much as before without', () => {
+  it('has a higher weight with filters, and the old weight after their removal', () => {
     const index = new SubscriptionIndex();
     index.apply(subscription);
     expect(index.weight).toBe(1);

@@ -87,7 +87,7 @@ const EXAMPLES: readonly [filter: unknown, expected: boolean][] = [
   [{ none: { $eq: null } }, false],
   [{ matrix: [3] }, true],
   [{ matrix: 3 }, false],
-  // Arrays of objects: one element fulfils it all
+  // Arrays of objects: one element must fulfil all conditions
   [{ items: { sku: 'y' } }, true],
   [{ items: { sku: 'x', quantity: 5 } }, false],
   [{ items: { sku: 'y', quantity: { $gt: 4 } } }, true],
@@ -116,7 +116,7 @@ const EXAMPLES: readonly [filter: unknown, expected: boolean][] = [
   [{ total: { $not: { $gt: 12 } } }, false],
   [{ total: { $or: [{ $lt: 1 }, { $gt: 12 }] } }, true],
   [{ status: 'paid', $or: [{ total: 1 }, { tags: 'vip' }] }, true],
-  // As doubles
+  // Numbers are compared as doubles
   [{ big: 9_007_199_254_740_992 }, true],
   // Inherited properties of every object
   [{ constructor: { $exists: true } }, false],
@@ -156,7 +156,7 @@ describe('a filter', () => {
       return !isSame || validateFilter(filter).length > 0;
     });
     expect(differing.slice(0, 3)).toEqual([]);
-    // Neither outcome is rare.
+    // Both outcomes are frequent.
     const holding = cases.filter(({ filter, data }) => evaluate(filter, data)).length;
     expect(holding).toBeGreaterThan(750);
     expect(holding).toBeLessThan(4_250);
@@ -181,7 +181,7 @@ describe('hostile data', () => {
     }
   });
 
-  it('is read for a bounded time, whatever its size', { timeout: 60_000 }, () => {
+  it('is read for a bounded time at any size', { timeout: 60_000 }, () => {
     let looks = 0;
     const counted = (target: object) =>
       new Proxy(target, {
@@ -304,7 +304,7 @@ describe('an invalid filter', () => {
     [{ $or: Array.from({ length: 101 }, (_, index) => ({ a: index })) }, ['filter']],
     [{ $or: Array.from({ length: 101 }, (_, index) => ({ a: { $foo: index } })) }, ['filter']],
     [{ a: 'ä'.repeat(8_189) }, ['filter']],
-  ])('number %# has problems of its own', (filter, paths) => {
+  ])('number %# has its own problems', (filter, paths) => {
     expect(validateFilter(filter).map(({ path }) => path)).toEqual(paths);
   });
 
@@ -314,11 +314,11 @@ describe('an invalid filter', () => {
     ['250 entries', { a: { $in: Array.from({ length: 250 }, (_, index) => index) } }],
     ['16 KiB', { a: 'ä'.repeat(8_188) }],
     ['names of 256 characters', { ['x'.repeat(256)]: 1 }],
-  ])('is not one with %s', (_name, filter) => {
+  ])('is not a filter with %s, which is a limit', (_name, filter) => {
     expect(validateFilter(filter)).toEqual([]);
   });
 
-  it('is rejected without an error, whatever its depth or size', () => {
+  it('is rejected without an exception at any depth and size', () => {
     const deep = JSON.parse(`${'{"a":'.repeat(50_000)}1${'}'.repeat(50_000)}`) as unknown;
     expect(validateFilter(deep)).toHaveLength(1);
     expect(validateFilter({ a: { $eq: new Array<number>(500_000).fill(1) } })).toHaveLength(1);

@@ -54,7 +54,7 @@ const respond = (statusCode: number, headers: Record<string, string> = {}): Outc
 
 type Setup = {
   readonly delivery?: Partial<DeliveryEnvelope>;
-  /** Null: it does not exist. */
+  /** Null: the subscription does not exist. */
   readonly subscription?: Partial<SenderSubscription> | null;
   readonly outcome?: Outcome;
   readonly redelivered?: boolean;
@@ -188,7 +188,7 @@ it('Retry-After lengthens the wait', async () => {
   expect(results).toMatchObject([{ waitingFor: 'RETRY_AFTER' }]);
 });
 
-it('a delivery whose schedule is over has failed', async () => {
+it('a delivery fails after the last retry of its schedule', async () => {
   const lease = { kind: 'leased', attemptCount: 2 } as const;
   const { disposition, results } = await handle({ outcome: respond(500), isFirst: false, lease });
   expect(disposition).toBe('ack');
@@ -219,7 +219,7 @@ it('a subscription that is deactivated while its delivery waits for a start canc
   expect(calls.at(-2)).toEqual(['release']);
 });
 
-it('a user who cancelled a delivery is not sent it: even a first attempt asks for a lease', async () => {
+it('a delivery that a user cancelled is not sent: even a first attempt requires a lease', async () => {
   const { disposition, requests } = await handle({ isCancelled: true, lease: { kind: 'over' } });
   expect(disposition).toBe('ack');
   expect(requests).toEqual([]);
@@ -277,12 +277,12 @@ it('a delivery is attempted once the pause is over, also if the sender was not n
   expect(requests).toHaveLength(1);
 });
 
-it('a subscription whose secrets cannot be read has its delivery queued for later', async () => {
+it('a delivery whose subscription has unreadable secrets is queued for later', async () => {
   const { disposition, changes } = await handle({ deps: fail(new UnusableSubscriptionError('no secret')) });
   expect({ disposition, changes }).toEqual({ disposition: 'ack', changes: [['requeueLater', 'delivery']] });
 });
 
-it('a subscription without a valid secret has its delivery queued for later', async () => {
+it('a delivery whose subscription has no valid secret is queued for later', async () => {
   const secrets = SUBSCRIPTION.secrets.map((secret) => ({ ...secret, expiresAt: new Date(NOW) }));
   const { disposition, changes, requests, calls } = await handle({ subscription: { secrets } });
   expect({ disposition, changes, requests }).toEqual({
@@ -320,7 +320,7 @@ it('a result that is not committed is never acked', async () => {
   expect(requests).toHaveLength(1);
 });
 
-it('a result that Postgres refuses for good has its delivery queued for later', async () => {
+it('the delivery of a result that Postgres rejects permanently is queued for later', async () => {
   const results = { write: () => Promise.reject(new PermanentError('refused')) };
   const { disposition, changes } = await handle({ deps: { results } });
   expect({ disposition, changes }).toEqual({ disposition: 'ack', changes: [['requeueLater', 'delivery']] });
@@ -338,12 +338,12 @@ it.each<[string, Setup]>([
   expect(results).toMatchObject([{ attempt: { number: 2 } }]);
 });
 
-it('the message of a delivery that is over is acked', async () => {
+it('the message of a delivery that has ended is acked', async () => {
   const { disposition, requests } = await handle({ isFirst: false, lease: { kind: 'over' } });
   expect({ disposition, requests }).toEqual({ disposition: 'ack', requests: [] });
 });
 
-it('a delivery that another sender leases is looked at again when the lease ends', async () => {
+it('the message of a delivery that another sender leases is redelivered when the lease ends', async () => {
   const lease = { kind: 'not yet', waitMs: 20_000 } as const;
   const { disposition, delayMs, requests } = await handle({ isFirst: false, lease });
   expect({ disposition, delayMs, requests }).toEqual({ disposition: 'nakUntil', delayMs: 20_000, requests: [] });
@@ -397,13 +397,13 @@ it('an attempt that the stopping sender aborted is not recorded, and its message
   expect({ disposition, results }).toEqual({ disposition: 'nak', results: [] });
 });
 
-it('a response that came before the sender stopped is recorded', async () => {
+it('a response received before the sender stopped is recorded', async () => {
   const { disposition, results } = await handle({ stop: 'working', outcome: respond(200) });
   expect(disposition).toBe('ack');
   expect(results).toHaveLength(1);
 });
 
-it('headers may have to be fetched; a temporary failure makes no attempt', async () => {
+it('authentication headers can be fetched; after a temporary failure of the fetch, no attempt is made', async () => {
   const fetched = await handle({ deps: { authenticate: () => Promise.resolve({ authorization: 'Bearer t' }) } });
   expect(fetched.requests[0]?.headers).toMatchObject({ authorization: 'Bearer t', 'webhook-attempt': '1' });
   const failed = await handle({ deps: { authenticate: () => Promise.reject(unavailable) } });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { IdlePause } from '../../src/lib/loop.ts';
 
-it('a loop looks for work less often ten seconds after the last work, and still less a minute after it', () => {
+it('a loop polls less often ten seconds after the last work, and even less often after a minute', () => {
   let now = 5_000;
   const pause = new IdlePause(() => now);
   expect(pause.ms).toBe(250);

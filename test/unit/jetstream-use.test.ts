@@ -9,10 +9,10 @@ const sources = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.ts') && !name.startsWith('generated'))
   .map((name) => [name, readFileSync(join(SRC, name), 'utf8')] as const);
 
-/** See docs/nats-server.md: what servers and clients in use get wrong, and we do without. */
+/** Features with errors in servers or clients that are in use: see docs/nats-server.md. */
 it.each([
   [
-    'a purge by subject, which before 2.10.11 makes a consumer skip messages of others',
+    'a purge by subject, which before 2.10.11 makes a consumer skip messages of other subjects',
     /\.purge(Stream)?\((?!names\.stream, \{ seq: end \}\))/,
   ],
   ['a reason for term(), which before 2.10.4 is ignored with the term', /\.term\([^)]/],
@@ -22,7 +22,7 @@ it.each([
   expect(sources.filter(([, text]) => pattern.test(text)).map(([name]) => name)).toEqual([]);
 });
 
-it('streams and consumers only have settings that nats-server 2.9 knows: it takes others without a word', () => {
+it('streams and consumers only have settings that nats-server 2.9 knows, because it ignores others silently', () => {
   const known = {
     stream: [
       'discard',

@@ -21,7 +21,7 @@ function sign(claims: Record<string, unknown>, { alg = 'HS256', secret = SECRET 
   return new SignJWT(claims).setProtectedHeader({ alg }).sign(new TextEncoder().encode(secret));
 }
 
-test('a JWT tells the tenant, the scope and when it ends', async () => {
+test('a JWT contains the tenant, the scope and the time of its expiry', async () => {
   expect(await verify(await sign(CLAIMS))).toEqual({
     tenant: 'acme',
     scope: 'TENANT_READ',
@@ -49,7 +49,7 @@ test.each<[string, Record<string, unknown>]>([
   ['for 24 hours', { exp: inSeconds(86_400) }],
   ['for us among others', { aud: ['somebody-else', 'webhooks-engine'] }],
   ['for us alone', { aud: 'webhooks-engine' }],
-])('one %s is accepted', async (_what, claims) => {
+])('a JWT %s is accepted', async (_what, claims) => {
   expect(await verify(await sign({ ...CLAIMS, ...claims }))).toBeDefined();
 });
 
@@ -58,28 +58,28 @@ test.each<[string, Record<string, unknown>]>([
   ['without an end', { exp: undefined }],
   ['with an end that is no number', { exp: '9999999999' }],
   ['for more than 24 hours', { exp: inSeconds(86_400 + 60) }],
-  ['for ever', { exp: 1e300 }],
-  ['that has not begun', { nbf: inSeconds(60) }],
+  ['that never expires', { exp: 1e300 }],
+  ['that is not valid yet', { nbf: inSeconds(60) }],
   ['without a tenant', { tenant: undefined }],
-  ['of what is no tenant', { tenant: 'a.b' }],
+  ['with an invalid tenant name', { tenant: 'a.b' }],
   ['of several tenants', { tenant: ['acme'] }],
   ['without a scope', { scope: undefined }],
-  ['with no scope of ours', { scope: 'openid profile' }],
+  ['without a known scope', { scope: 'openid profile' }],
   ['with a scope in lower case', { scope: 'tenant_read' }],
   ['with ADMIN', { scope: 'ADMIN' }],
-  ['with no scope of ours in its list', { scope: ['openid', 'tenant_read', 'ADMIN', 1] }],
+  ['without a known scope in its list', { scope: ['openid', 'tenant_read', 'ADMIN', 1] }],
   ['with an empty list of scopes', { scope: [] }],
   ['with a list in the list of scopes', { scope: [['TENANT_READ']] }],
   ['with a scope that is an object', { scope: { scope: 'TENANT_READ' } }],
   ['with a scope that is null', { scope: null }],
-  ['for somebody else', { aud: 'somebody-else' }],
-  ['for nobody', { aud: [] }],
-])('one %s is refused', async (_what, claims) => {
+  ['for another audience', { aud: 'somebody-else' }],
+  ['for no audience', { aud: [] }],
+])('a JWT %s is rejected', async (_what, claims) => {
   expect(await verify(await sign({ ...CLAIMS, ...claims }))).toBeUndefined();
 });
 
-describe('what is refused', () => {
-  test('a signature with another secret, or of another kind', async () => {
+describe('a rejected JWT', () => {
+  test('has a signature with another secret or another algorithm', async () => {
     const good = await sign(CLAIMS);
     const [header, , signature] = good.split('.');
     const [, forged] = (await sign({ ...CLAIMS, tenant: 'other' })).split('.');
@@ -95,7 +95,7 @@ describe('what is refused', () => {
     for (const token of bad) expect(await verify(token)).toBeUndefined();
   });
 
-  test('is said in the log, and never what it was', async () => {
+  test('is logged with the reason, and without the token', async () => {
     const token = await sign({ ...CLAIMS, scope: 'canary', tenant: 'hunter2' });
     lines.length = 0;
     expect(await verify(token)).toBeUndefined();
@@ -108,7 +108,7 @@ describe('the id of the credential', () => {
   const idOf = async (claims: Record<string, unknown>) =>
     (await verify(await sign({ ...CLAIMS, ...claims })))?.credentialId;
 
-  test('is the same for each token of a subject, and says nothing of it', async () => {
+  test('is the same for all tokens of a subject, and does not reveal the subject', async () => {
     const [first, second] = [await idOf({ sub: 'user-1', jti: '1' }), await idOf({ sub: 'user-1', jti: '2' })];
     expect(first).toBe(second);
     expect(first).not.toContain('user-1');
@@ -116,14 +116,14 @@ describe('the id of the credential', () => {
     expect(await idOf({ sub: 'user-1', tenant: 'other' })).not.toBe(first);
   });
 
-  test('does not depend on how the token is written', async () => {
+  test('does not depend on the encoding of the token', async () => {
     const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
     const server = createServer((_request, response) => {
       void exportJWK(publicKey).then((key) => response.end(JSON.stringify({ keys: [key] })));
     });
     await once(server.listen(0, '127.0.0.1'), 'listening');
     onTestFinished(() => void server.close());
-    // `as`: it listens on a port.
+    // `as`: a server on TCP.
     const { port } = server.address() as AddressInfo;
     const verifySigned = createVerifyJwt({ jwksUrl: `http://127.0.0.1:${port}` }, log);
     const token = await new SignJWT(CLAIMS).setProtectedHeader({ alg: 'ES256' }).sign(privateKey);
@@ -143,12 +143,12 @@ describe('the id of the credential', () => {
     expect(new Set(ids).size).toBe(1);
   });
 
-  test('is that of the token where it has no subject', async () => {
+  test('is derived from the token if it has no subject', async () => {
     expect(await idOf({ jti: '1' })).not.toBe(await idOf({ jti: '2' }));
   });
 });
 
-test('what was verified is remembered, but not beyond its end', async () => {
+test('a verified token is cached, but not beyond its expiry', async () => {
   const ending = await sign({ ...CLAIMS, exp: inSeconds(-3) });
   expect(await verify(ending)).toBeDefined();
   expect(await verify(ending)).toBe(await verify(ending));

@@ -14,7 +14,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** 'passed', 'refused' or 'waits', as things are now. */
+/** The current state of a call: 'passed', 'refused' or 'waits'. */
 async function settled(entering: Promise<boolean>): Promise<string> {
   let state = 'waits';
   void entering.then((passed) => {
@@ -24,7 +24,7 @@ async function settled(entering: Promise<boolean>): Promise<string> {
   return state;
 }
 
-it('so many pass as may be in flight; the next one passes when one leaves', async () => {
+it('deliveries pass up to the in-flight limit; the next one passes after a release', async () => {
   const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
   const entering = Array.from({ length: 4 }, () => gates.acquire(one('a'), 2));
   expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'waits', 'waits']);
@@ -32,7 +32,7 @@ it('so many pass as may be in flight; the next one passes when one leaves', asyn
   expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'passed', 'passed', 'waits']);
 });
 
-it('what has waited for a second is refused, and does not take the turn of another', async () => {
+it('a delivery that has waited for a second is refused, and a later one gets the next permit', async () => {
   const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
   expect(await settled(gates.acquire(one('a'), 1))).toBe('passed');
   const first = gates.acquire(one('a'), 1);
@@ -45,7 +45,7 @@ it('what has waited for a second is refused, and does not take the turn of anoth
   expect(await settled(second)).toBe('passed');
 });
 
-it('where attempts end, a delivery waits for its turn longer than a second, and at most for five', async () => {
+it('while attempts complete, a delivery waits longer than a second, and at most five', async () => {
   const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
   await gates.acquire(one('a'), 1);
   const waiting = Array.from({ length: 8 }, () => gates.acquire(one('a'), 1));
@@ -67,7 +67,7 @@ it('subscriptions do not wait for each other', async () => {
   expect(await Promise.all(entering.map(settled))).toEqual(['passed', 'waits', 'passed']);
 });
 
-it('nobody has more than an eighth of the free places in flight, but always one', async () => {
+it('a subscription has at most an eighth of the free permits in flight, but always one delivery', async () => {
   const places = new WeightedSemaphore(1_000);
   const gates = new SubscriptionLimiter(places);
   await places.acquire(960, signal);
@@ -83,7 +83,7 @@ async function waitingAmong(gates: SubscriptionLimiter, count: number): Promise<
   return states.filter((state) => state === 'waits').length;
 }
 
-it('half of the free places may wait at a gate where nothing moves; what comes then is refused at once', async () => {
+it('deliveries of a stalled endpoint wait with half of the free permits at most; others are refused at once', async () => {
   const places = new WeightedSemaphore(1_000);
   const gates = new SubscriptionLimiter(places);
   await places.acquire(980, signal);
@@ -92,7 +92,7 @@ it('half of the free places may wait at a gate where nothing moves; what comes t
   expect(await waitingAmong(gates, 12)).toBe(10);
 });
 
-it('where attempts end, each gate has its part also when no place is free, and twice that, but an eighth at most', async () => {
+it('without free permits, a subscription whose attempts complete may use twice its share, at most an eighth', async () => {
   const places = new WeightedSemaphore(1_000);
   const gates = new SubscriptionLimiter(places);
   await places.acquire(1_000, signal);
@@ -107,7 +107,7 @@ it('where attempts end, each gate has its part also when no place is free, and t
   expect(await waitingAmong(gates, 200)).toBe(125 - 20);
 });
 
-it('a limit that was raised counts from the next one on', async () => {
+it('a raised limit applies from the next delivery', async () => {
   const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
   const first = [gates.acquire(one('a'), 1), gates.acquire(one('a'), 1)];
   expect(await Promise.all(first.map(settled))).toEqual(['passed', 'waits']);
@@ -116,7 +116,7 @@ it('a limit that was raised counts from the next one on', async () => {
   expect(await Promise.all([...first, third].map(settled))).toEqual(['passed', 'passed', 'passed']);
 });
 
-it('half of the free places at most wait for their moment, and those of one subscription only for each other', async () => {
+it('at most half of the free permits wait for send times, and a subscription waits only for its own', async () => {
   const gates = new SubscriptionLimiter(new WeightedSemaphore(4));
   const wait = { waitMs: 500, signal };
   const waiting = [
@@ -132,12 +132,12 @@ it('half of the free places at most wait for their moment, and those of one subs
   expect(await settled(gates.waitForSlot(one('a'), wait))).toBe('waits');
 });
 
-it('what takes many places counts for as many: in flight, waiting before the gate, and waiting for its moment', async () => {
+it('a large delivery counts with all its permits: in flight, and waiting for the limit or for its send time', async () => {
   const gates = new SubscriptionLimiter(new WeightedSemaphore(1_000));
   const count = async (entering: readonly Promise<boolean>[], state: string) =>
     (await Promise.all(entering.map(settled))).filter((one) => one === state).length;
   const entering = Array.from({ length: 60 }, () => gates.acquire(large('a'), 100));
-  // An eighth of 1,000 places are 125, the half 500: the last one that fits may go beyond.
+  // An eighth of 1,000 permits is 125, half is 500. The last delivery that starts below the limit may exceed it.
   expect(await count(entering, 'passed')).toBe(8);
   expect(await count(entering, 'waits')).toBe(32);
   gates.release(large('a'));
@@ -146,7 +146,7 @@ it('what takes many places counts for as many: in flight, waiting before the gat
   expect(await count(pacing, 'waits')).toBe(32);
 });
 
-it('the endpoints of one tenant, however many hang, leave an eighth of the places to others', async () => {
+it('the hanging endpoints of one tenant leave an eighth of the permits to other tenants', async () => {
   const places = new WeightedSemaphore(1_000);
   const gates = new SubscriptionLimiter(places);
   const enter = async (tenant: string, number: number) => {
@@ -165,7 +165,7 @@ it('the endpoints of one tenant, however many hang, leave an eighth of the place
   expect(await enter('loud', 1_000)).toBe('passed');
 });
 
-it('tells when a delivery begins to wait for its limit, and whether any does', async () => {
+it('reports when a delivery starts to wait for its limit, and whether any delivery waits', async () => {
   const onWait = vi.fn();
   const limiter = new SubscriptionLimiter(new WeightedSemaphore(1_000), { onWait });
   await limiter.acquire(one('a'), 1);

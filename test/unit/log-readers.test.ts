@@ -16,7 +16,7 @@ function createBus() {
   };
 }
 
-test('a sender knows of no reader until a process has one, and forgets it 7 s after the last word', () => {
+test('a sender knows of no reader until a process reports one, and forgets it 7 s after the last report', () => {
   const add = createBus();
   const [sender, api] = [add(), add()];
   expect(sender.readers.exist).toBe(false);
@@ -31,7 +31,7 @@ test('a sender knows of no reader until a process has one, and forgets it 7 s af
   expect(sender.readers.exist).toBe(false);
 });
 
-test('a process that reconnects says at once that it has a reader', () => {
+test('a process that reconnects reports its reader at once', () => {
   const add = createBus();
   const [sender, api] = [add(), add()];
   api.disconnect();

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { loopClock } from '../../src/lib/event-loop.ts';
 import { stall } from '../support/other-loop-receiver.ts';
 
-it('the clock stops while the event loop is blocked, as long as a timer of the clock is pending', () => {
+it('the clock stops while the event loop is blocked and a timer of the clock is pending', () => {
   const end = loopClock.after(10_000, () => undefined);
   const began = loopClock.now();
   stall(400);
@@ -10,7 +10,7 @@ it('the clock stops while the event loop is blocked, as long as a timer of the c
   end();
 });
 
-it('the clock never goes back, also not when a stall becomes one', () => {
+it('the clock never goes back, even when a long turn becomes a stall', () => {
   const end = loopClock.after(10_000, () => undefined);
   const until = performance.now() + 300;
   let latest = loopClock.now();
@@ -24,7 +24,7 @@ it('the clock never goes back, also not when a stall becomes one', () => {
   expect(steps.filter((step) => step < -0.001)).toEqual([]);
 });
 
-/** Resolves with what happens first: the data, or the end of a time limit. */
+/** Resolves with the data, or at the end of the time limit if that is earlier. */
 async function within(ms: number, data: Promise<string>): Promise<string> {
   return new Promise((resolve) => {
     const end = loopClock.after(ms, () => {

@@ -12,9 +12,9 @@ class FailingLoop extends Loop {
   }
 }
 
-test('a loop logs a failed round, an expected failure as debug, and goes on until it is stopped', async () => {
+test('a loop logs a failed round, logs an expected failure as debug, and continues until it is stopped', async () => {
   const lines: { level: number; msg: string; err: { message: string } }[] = [];
-  // `as`: pino writes what the fields of the line are.
+  // `as`: pino writes lines with these fields.
   const write = (line: string) => void lines.push(JSON.parse(line) as (typeof lines)[number]);
   const log = pino({ level: 'debug' }, { write });
   const isExpected = (error: unknown) => error instanceof Error && error.message === 'expected';

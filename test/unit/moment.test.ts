@@ -57,7 +57,7 @@ describe('parseMoment', () => {
     '2026-01-31T12:00:00Z\n',
     '1767268800',
     '',
-  ])('refuses %j', (text) => {
+  ])('rejects %j', (text) => {
     expect(parseMoment(text)).toBeUndefined();
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { natsNames, problemOfPrefix } from '../../src/nats/names.ts';
 
 describe('the names in NATS', () => {
-  it('have the prefix in front: streams, consumers, inboxes and subjects', () => {
+  it('begin with the prefix: streams, consumers, inboxes and subjects', () => {
     const { events, deliveries, inboxPrefix, ...names } = natsNames('eu-1');
     expect([events, deliveries]).toEqual([
       { stream: 'eu-1_EVENTS', consumer: 'eu-1_dispatcher', subjects: 'eu-1.events.>' },
@@ -18,7 +18,7 @@ describe('the names in NATS', () => {
       expect(names.parseEventSubject(subject)).toBeUndefined();
   });
 
-  it('are as they always were without a prefix', () => {
+  it('do not change without a prefix', () => {
     const names = natsNames();
     expect(names.events).toEqual({ stream: 'EVENTS', consumer: 'dispatcher', subjects: 'events.>' });
     expect(names.deliveries).toEqual({ stream: 'DELIVERIES', consumer: 'sender', subjects: 'deliveries.*' });
@@ -48,6 +48,6 @@ it.each([
   'readers',
   'processes',
   'a/b',
-])('%j is none', (prefix) => {
+])('%j is not a prefix', (prefix) => {
   expect(problemOfPrefix(prefix)).toBeDefined();
 });

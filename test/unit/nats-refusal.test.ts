@@ -2,7 +2,7 @@ import { NatsError } from 'nats';
 import { expect, it } from 'vitest';
 import { describeRefusal } from '../../src/nats/refusal.ts';
 
-/** As nats-server answers a message that it did not store. */
+/** The answer of nats-server to a message that it did not store. */
 function refusal(errorCode: number, description: string): NatsError {
   const error = new NatsError(description, '503');
   error.api_error = { code: 503, err_code: errorCode, description };

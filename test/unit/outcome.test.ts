@@ -41,7 +41,7 @@ describe('failureOfError', () => {
   it.each([
     [new BlockedTargetError('not reachable from the internet'), 'BLOCKED_TARGET'],
     [new DnsFailureError('ENOTFOUND'), 'DNS_FAILURE'],
-    // c-ares says this when a name server refuses: not the receiver's doing.
+    // The error of c-ares when a name server refuses the query: not an error of the receiver.
     [new DnsFailureError('ECONNREFUSED'), 'DNS_FAILURE'],
     [coded('ECONNREFUSED'), 'CONNECTION_REFUSED'],
     [coded('ECONNRESET'), 'CONNECTION_RESET'],
@@ -61,7 +61,7 @@ describe('failureOfError', () => {
     [coded('ERR_INVALID_URL'), 'INVALID_REQUEST'],
     [coded('EMFILE'), 'OTHER'],
     [new TypeError('geheim'), 'OTHER'],
-  ])('%o is %s, wrapped or not, and shows nothing of the original text', (error, reason) => {
+  ])('%o is %s, wrapped or not, and hides the original text', (error, reason) => {
     for (const failure of [failureOfError(error), failureOfError(wrapped(error))]) {
       expect(failure.reason).toBe(reason);
       expect(failure.message).not.toMatch(/geheim|10\.0/);
@@ -71,7 +71,7 @@ describe('failureOfError', () => {
 });
 
 describe('createResponseBody', () => {
-  it('keeps 20,000 bytes and says when more came', () => {
+  it('keeps 20,000 bytes and reports when there were more', () => {
     const body = createResponseBody();
     expect(body.add(Buffer.alloc(19_999, 'a'))).toBe(true);
     expect(body.add(Buffer.from('b'))).toBe(true);
@@ -79,14 +79,14 @@ describe('createResponseBody', () => {
     expect(body.text({ complete: false })).toBe(`${'a'.repeat(19_999)}b`);
   });
 
-  it('leaves out a character that the cut went through, and shows one that came broken', () => {
+  it('drops a character that the limit cuts, and shows an invalid one', () => {
     const body = createResponseBody();
     body.add(Buffer.from('aä').subarray(0, 2));
     expect(body.text({ complete: false })).toBe('a');
     expect(body.text({ complete: true })).toBe('a\uFFFD');
   });
 
-  it('joins a character that came in two parts, and replaces NUL', () => {
+  it('joins a character received in two chunks, and replaces NUL', () => {
     const body = createResponseBody();
     const bytes = Buffer.from('ä\0');
     body.add(bytes.subarray(0, 1));

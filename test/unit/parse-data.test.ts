@@ -49,7 +49,7 @@ test('the data of an event is parsed once, however often its value is read', () 
   parse.mockRestore();
 });
 
-test('a value of GraphQL is written once for all fields that name it, and not parsed', async () => {
+test('a GraphQL value is serialized once for all fields that return it, and not parsed', async () => {
   const compute = <T>(piece: () => T) => Promise.resolve(piece());
   const [parse, stringify] = [vi.spyOn(JSON, 'parse'), vi.spyOn(JSON, 'stringify')];
   const value = { n: [1, 'ä'] };

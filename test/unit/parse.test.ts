@@ -44,24 +44,24 @@ describe('a plain event', () => {
     });
   });
 
-  it('takes tenant and type from what comes after the prefix', () => {
+  it('takes tenant and type from the subject after the prefix', () => {
     expect(event({ prefix: 'eu' })).toMatchObject({ tenant: 'acme', type: 'conversation.created' });
   });
 
-  it('has the first id that there is of Event-Id, Nats-Msg-Id and ce-id', () => {
+  it('has the first existing id of Event-Id, Nats-Msg-Id and ce-id', () => {
     const cloud = { 'ce-specversion': '1.0', 'ce-id': 'c', 'ce-source': 's', 'ce-type': 't' };
     expect(event({ headers: { 'Event-Id': 'a', 'Nats-Msg-Id': 'b', ...cloud } }).eventId).toBe('a');
     expect(event({ headers: { 'Nats-Msg-Id': 'b', ...cloud } }).eventId).toBe('b');
     expect(event({ headers: cloud }).eventId).toBe('c');
   });
 
-  it('has the id and time of its JetStream message when it names none', () => {
+  it('has the id and time of its JetStream message if it has none', () => {
     const { id, eventId, occurredAt } = event({});
     expect(eventId).toBe(id);
     expect(occurredAt).toEqual(new Date(JETSTREAM_TIME));
   });
 
-  it('has the same row id when its message is redelivered, and another one when a sequence number is handed out again', () => {
+  it('has the same row id when its message is redelivered, and another when a sequence number is reused', () => {
     expect(event({}).id).toBe(event({}).id);
     expect(event({ timestampNanos: (JETSTREAM_TIME + 1) * 1e6 }).id).not.toBe(event({}).id);
     expect(event({ sequence: 2 }).id).not.toBe(event({}).id);
@@ -99,7 +99,7 @@ describe('a CloudEvent', () => {
     expect(parsed.data.toString()).toBe('{"n":1.0,  "s":"}\\"data\\":"}');
   });
 
-  it('finds its data among members that look like it', () => {
+  it('finds its data among members with similar names', () => {
     const body = `{"x":{"data":1},"y":["data"],"\\u0064ata":42,"z":"data",${envelope.slice(1)}}`;
     expect(event({ headers: structured, body }).data.toString()).toBe('42');
   });
@@ -112,7 +112,7 @@ describe('a CloudEvent', () => {
     expect(event({ headers: structured, body: `${envelope}}` }).data.toString()).toBe('null');
   });
 
-  it('has the attributes that are null as if they were absent', () => {
+  it('treats attributes that are null as absent', () => {
     const nulls = '"time":null,"subject":null,"dataschema":null,"datacontenttype":null';
     const base = envelope.replace(/,"time".*/, '');
     const named = { ...structured, 'Occurred-At': '2026-01-29T07:00:00Z' };
@@ -197,7 +197,7 @@ describe('a rejection', () => {
     expect(parse(given)).toMatchObject({ kind: 'rejected', reason, tenant });
   });
 
-  it('says so when the headers cannot be read', () => {
+  it('reports unreadable headers', () => {
     const header = () => {
       throw new Error('BAD_HEADER');
     };
@@ -209,7 +209,7 @@ describe('a rejection', () => {
     });
   });
 
-  it('quotes nothing of the data', () => {
+  it('does not quote the data', () => {
     expect(JSON.stringify(parse({ body: '{"secret": tell-nobody}' }))).not.toContain('tell-nobody');
   });
 });

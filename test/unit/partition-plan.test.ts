@@ -6,7 +6,7 @@ const day = (text: string): number => Date.parse(`${text}T00:00:00Z`);
 const range = (from: string, to: string): TimeRange => ({ fromMs: day(from), toMs: day(to) });
 const NOW = Date.parse('2026-11-22T06:00:00Z');
 
-/** Partitions after a process has run for `days`, with one check a day and no drops. */
+/** The partitions after a process has run for `days` with one check a day and no drops. */
 function afterDays(days: number, retentionDays: number): TimeRange[] {
   const ranges: TimeRange[] = [];
   for (let past = days; past >= 0; past -= 1) {
@@ -16,7 +16,7 @@ function afterDays(days: number, retentionDays: number): TimeRange[] {
 }
 
 describe('the partitions to create', () => {
-  it('reach at first from the oldest late event to three days ahead', () => {
+  it('initially reach from the oldest late event to three days ahead', () => {
     expect(missingRanges([], { nowMs: NOW, retentionDays: 30 })).toEqual([
       range('2026-11-18', '2026-11-20'),
       range('2026-11-20', '2026-11-22'),
@@ -29,7 +29,7 @@ describe('the partitions to create', () => {
     expect(missingRanges([], { nowMs: NOW, retentionDays: 1 })[0]).toEqual(range('2026-11-21', '2026-11-22'));
   });
 
-  it('begin where the last one ends, whatever its width', () => {
+  it('begin where the last one ends, with any width', () => {
     const existing = [range('2026-11-16', '2026-11-23')];
     expect(missingRanges(existing, { nowMs: NOW, retentionDays: 7 })).toEqual([
       range('2026-11-23', '2026-11-24'),
@@ -38,7 +38,7 @@ describe('the partitions to create', () => {
     ]);
   });
 
-  it('fill gaps, also when a clock that was far ahead has left partitions in the future', () => {
+  it('fill gaps, even if a clock far ahead has created partitions in the future', () => {
     const existing = [
       range('2026-11-18', '2026-11-21'),
       range('2026-11-24', '2026-11-25'),

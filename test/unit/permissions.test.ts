@@ -227,7 +227,7 @@ test('a scope with write access may read and publish as well, and only an admini
   expect(table).toEqual([['admin', 'publish', 'read', 'write'], ['publish', 'read', 'write'], ['read'], ['publish']]);
 });
 
-test('a session of the portal neither publishes nor creates credentials, and a code permits nothing', () => {
+test('a portal session cannot publish or create credentials, and a code permits nothing', () => {
   const writer = { scope: 'TENANT_WRITE', tenant: 'acme', credentialId: 'x' } as const;
   expect(permissionsOf({ ...writer, session: 'PORTAL' })).toMatchObject({
     read: true,

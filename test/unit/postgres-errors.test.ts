@@ -64,13 +64,13 @@ test('an error of pg or a socket without an SQLSTATE counts as a lost connection
   expect(isUnavailable(bug)).toBe(false);
 });
 
-test('a network error is transient and not row-specific; for a bug it is the other way round', () => {
+test('a network error is transient and not row-specific; a bug is row-specific and not transient', () => {
   const refused = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
   expect([isTransient(refused), isRowSpecific(refused)]).toEqual([true, false]);
   const bug = new TypeError('undefined is not a function');
   expect([isTransient(bug), isRowSpecific(bug)]).toEqual([false, true]);
 });
 
-test('a permanent error is not transient, whatever its cause', () => {
+test('a permanent error is not transient, even with a transient cause', () => {
   expect(isTransient(new PermanentError('permanent', { cause: databaseError('40001') }))).toBe(false);
 });

@@ -31,7 +31,7 @@ describe('the rate limit', () => {
 });
 
 describe('the CPU share', () => {
-  test('a tenant has 400 ms of CPU per second, twice as much after a pause, whatever its credentials', () => {
+  test('a tenant has 400 ms of CPU per second for all its credentials, and twice as much after a pause', () => {
     let now = 0;
     const shares = createCpuShares(() => now);
     const [one, other] = [shares(viewer('acme', 'a')), shares(viewer('acme', 'b'))];

@@ -15,7 +15,7 @@ function check(part: string, over: Partial<ReadinessCheck> = {}): ReadinessCheck
 const broken = check('nats', { neededBy: ['dispatcher', 'sender'], findProblems: () => ['one is wrong', 'so is two'] });
 const roles = (...names: Role[]) => new Set(names);
 
-test('a part that one of the roles needs makes the process not ready; one that none needs is only named', async () => {
+test('a process with a failed part is not ready if a role needs the part; otherwise the part is only named', async () => {
   const fine = check('database');
   expect(await createReadiness(roles('api'), [fine, broken])()).toMatchObject({
     ready: true,
@@ -26,14 +26,14 @@ test('a part that one of the roles needs makes the process not ready; one that n
   expect(needed.answer['nats']).toEqual({ ok: false, message: 'one is wrong; so is two' });
 });
 
-test('what a check throws is not shown', async () => {
+test('an error thrown by a check is not shown', async () => {
   const failing = check('database', { findProblems: () => Promise.reject(new Error('user postgres at 10.0.0.7')) });
   const { ready, answer } = await createReadiness(roles('api'), [failing])();
   expect(ready).toBe(false);
   expect(answer['database']).toEqual({ ok: false, message: 'DATABASE does not answer' });
 });
 
-test('all who ask while a check runs get its one result', async () => {
+test('all requests during a check get its result', async () => {
   let runs = 0;
   let answer: (problems: string[]) => void = () => undefined;
   const slow = check('database', {
@@ -50,7 +50,7 @@ test('all who ask while a check runs get its one result', async () => {
   expect(runs).toBe(1);
 });
 
-test('what a part warns of is named, and leaves the process ready', async () => {
+test('a warning of a part is shown, and leaves the process ready', async () => {
   const crowded = check('nats', { findWarnings: () => ['the stream EVENTS is 93 % full'] });
   const { ready, answer } = await createReadiness(roles('api'), [crowded])();
   expect(ready).toBe(true);

@@ -4,7 +4,7 @@ import { redactRequestHeaders, redactResponseHeaders } from '../../src/delivery/
 const REDACTED = '[redacted]';
 
 describe('redactRequestHeaders', () => {
-  it('shows our own headers but no signature', () => {
+  it("shows the engine's own headers but no signature", () => {
     const headers = {
       'content-type': 'application/json',
       'user-agent': 'webhooks-engine/1',
@@ -22,7 +22,7 @@ describe('redactRequestHeaders', () => {
     });
   });
 
-  it('shows that a custom header was sent, not its value, in any case', () => {
+  it('shows that a custom header was sent, in any case of its name, and not its value', () => {
     expect(redactRequestHeaders({ 'X-Shop': 'geheim', 'x-other': 'geheim' }, ['x-shop', 'X-OTHER'])).toEqual({
       'X-Shop': REDACTED,
       'x-other': REDACTED,
@@ -81,8 +81,9 @@ describe('redactResponseHeaders', () => {
     expect(Object.keys(redactResponseHeaders(headers))).toEqual(['a', 'b']);
   });
 
-  it('is not confused by a header that is called __proto__', () => {
-    const headers: Record<string, string> = JSON.parse('{"__proto__":"v","x":"v"}') as Record<string, string>; // what JSON.parse gives is any
+  it('accepts a header named __proto__', () => {
+    // `as`: the text is an object of strings.
+    const headers: Record<string, string> = JSON.parse('{"__proto__":"v","x":"v"}') as Record<string, string>;
     expect(Object.entries(redactResponseHeaders(headers))).toEqual([
       ['__proto__', 'v'],
       ['x', 'v'],

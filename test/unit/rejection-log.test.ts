@@ -9,7 +9,7 @@ afterEach(() => void vi.useRealTimers());
 
 function startLog() {
   const lines: Line[] = [];
-  // `as`: what the log writes below.
+  // `as`: the log writes lines with these fields.
   const write = (line: string) => void lines.push(JSON.parse(line) as Line);
   const logRejected = createRejectionLog(pino({ base: null }, { write }));
   const reject = (count: number, reason = 'INVALID_JSON') => {
@@ -25,7 +25,7 @@ it('the first rejected event is logged at once, with its subject and the reason'
   expect(lines).toMatchObject([{ subject: 'events.acme.order', reason: 'INVALID_JSON', why: 'the data', leftOut: 0 }]);
 });
 
-it('of many there is one line a second, which says how many have none', () => {
+it('of many rejected events, one a second is logged, with the number of those that were not', () => {
   const { lines, reject } = startLog();
   reject(100);
   vi.advanceTimersByTime(999);
@@ -39,7 +39,7 @@ it('of many there is one line a second, which says how many have none', () => {
   expect(lines.map(({ leftOut }) => leftOut)).toEqual([0, 198, 0]);
 });
 
-it('what a schema says about data is not logged, because it names members of the data', () => {
+it('schema violations are not logged, because they name members of the data', () => {
   const { lines, reject } = startLog();
   reject(1, 'SCHEMA_MISMATCH');
   expect(lines).toHaveLength(1);

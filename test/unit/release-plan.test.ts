@@ -57,7 +57,7 @@ describe('with a backlog', () => {
     });
   });
 
-  it('deliveries leased by a killed sender take no room in the window', () => {
+  it('deliveries leased by a killed sender do not count towards the window', () => {
     expect(backlogged({ publishWindow: 6, liveCount: 60, expectedCount: 0 })).toMatchObject({
       count: 12,
       publishWindow: 12,
@@ -69,7 +69,7 @@ describe('with a backlog', () => {
     });
   });
 
-  it('at most one first window of such deliveries is ignored: the senders may just be busy', () => {
+  it('at most one first window of such deliveries is ignored, because the senders may only be busy', () => {
     expect(backlogged({ publishWindow: 6, liveCount: 83, expectedCount: 0 })).toMatchObject({
       count: 3,
       publishWindow: 6,
@@ -180,7 +180,7 @@ describe('while it is paused', () => {
     expect(paused({ pausedForMs: -1, publishWindow: null })).toMatchObject({ count: 80, mustRecheck: false });
   });
 
-  it('the rest of its deliveries is cancelled if it is inactive, without a check for the pause', () => {
+  it('the rest of its deliveries is cancelled if it is inactive, despite the pause', () => {
     expect(paused({ isActive: false })).toMatchObject({ count: 0, mustRecheck: false });
   });
 });

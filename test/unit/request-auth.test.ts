@@ -8,7 +8,7 @@ const body = Buffer.from('{"name":"Jürgen 🎉","n":1.0}');
 const timestampSeconds = Math.floor(Date.now() / 1_000);
 
 describe('signingHeaders', () => {
-  it('makes what the Standard Webhooks library verifies', () => {
+  it('creates headers that the Standard Webhooks library verifies', () => {
     const secret = generateSigningSecret();
     const headers = signingHeaders({ secrets: [secret], eventId: 'evt_1', timestampSeconds, body });
     expect(new Webhook(secret).verify(body, { ...headers })).toEqual(JSON.parse(body.toString()));
@@ -17,7 +17,7 @@ describe('signingHeaders', () => {
     expect(() => new Webhook(secret).verify(body, { ...headers, 'webhook-id': 'evt_2' })).toThrow();
   });
 
-  it('makes what the GitHub library verifies with the secret as it was shown', async () => {
+  it('creates a header that the GitHub library verifies with the secret as shown', async () => {
     const secret = generateSigningSecret();
     const headers = signingHeaders({ secrets: [secret], eventId: 'evt_1', timestampSeconds, body });
     const signature = headers['X-Hub-Signature-256'];
@@ -77,7 +77,7 @@ describe('combineAuth', () => {
     startedAt: new Date(timestampSeconds * 1_000 + 999),
   };
 
-  it('merges headers in order, fetched ones too', async () => {
+  it('merges headers in order, including fetched ones', async () => {
     const authenticate = combineAuth([
       () => ({ a: '1', b: '1' }),
       () => Promise.resolve({ b: '2' }),

@@ -63,21 +63,21 @@ describe('parseRetryAfter', () => {
     ['Saturday, 31-Jan-26 12:00:30 GMT', 30_000],
     ['Sat Jan 31 12:00:30 2026', 30_000],
     ['Sun Feb  1 12:00:00 2026', 86_400_000],
-  ])('%j asks for %d ms', (value, expected) => {
+  ])('%j requests %d ms', (value, expected) => {
     expect(parseRetryAfter(value, NOW)).toBe(expected);
   });
 
-  it('takes a year of two digits for one at most 50 years ahead (RFC 9110, 5.6.7)', () => {
+  it('reads a year of two digits as one at most 50 years ahead (RFC 9110, 5.6.7)', () => {
     expect(parseRetryAfter('Friday, 31-Jan-76 12:00:00 GMT', NOW)).toBe(Date.UTC(2076, 0, 31, 12) - NOW);
     expect(parseRetryAfter('Sunday, 31-Jan-77 12:00:00 GMT', NOW)).toBeUndefined();
   });
 
-  it('leaves it to others to bound what is asked for', () => {
+  it('returns requested waits of any length; the caller limits them', () => {
     expect(parseRetryAfter('9'.repeat(400), NOW)).toBe(Number.POSITIVE_INFINITY);
     expect(parseRetryAfter('Fri, 31 Dec 9999 23:59:59 GMT', NOW)).toBeGreaterThan(1e14);
   });
 
-  it.each(NOTHING)('%j asks for nothing: %s', (value) => {
+  it.each(NOTHING)('%j requests no wait: %s', (value) => {
     expect(parseRetryAfter(value, NOW)).toBeUndefined();
   });
 });

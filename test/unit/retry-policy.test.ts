@@ -52,13 +52,13 @@ const RETRIED: readonly (readonly [what: string, Outcome, waits: readonly Waits[
 ];
 
 describe('the next step after an attempt', () => {
-  it.each([200, 201, 204, 299])('a %i is a success, whatever the attempt number', (statusCode) => {
+  it.each([200, 201, 204, 299])('a %i is a success at any attempt number', (statusCode) => {
     for (const attemptNumber of [1, 2, 3, 4]) {
       expect(decisions(response(statusCode), attemptNumber)).toEqual(Array(3).fill({ kind: 'success' }));
     }
   });
 
-  it('a 410 ends the subscription, whatever the attempt number', () => {
+  it('a 410 ends the subscription at any attempt number', () => {
     for (const attemptNumber of [1, 2, 3, 4]) {
       expect(decisions(response(410, '3600'), attemptNumber)).toEqual(Array(3).fill({ kind: 'gone' }));
     }
@@ -119,7 +119,7 @@ describe('Retry-After', () => {
     expect(decisions(outcome, attemptNumber)).toEqual(expected);
   });
 
-  it('decides only where it is later than the scheduled wait, which is random', () => {
+  it('applies only if it is later than the scheduled wait, which is random', () => {
     expect(decisions(response(503, '5'), 1)).toEqual([
       { kind: 'retry', delayMs: 5_000, waitingFor: 'RETRY_AFTER' },
       { kind: 'retry', delayMs: 5_250, waitingFor: 'RETRY_AFTER' },

@@ -4,13 +4,13 @@ import { expect, it } from 'vitest';
 import { createOperationWork } from '../../src/lib/operation-work.ts';
 import { schema } from '../../src/schema/schema.ts';
 
-// The module that Pothos made the schema with: vitest would load another copy.
+// The copy of the module with which Pothos created the schema: an import would load another copy.
 const { execute, isObjectType, parse } = createRequire(import.meta.url)('graphql') as typeof graphql;
 
-/** Pothos's note at a type: the columns that its queries read. */
+/** Pothos's extension of a type: the columns that its queries read. */
 type Noted = { readonly select?: Readonly<Record<string, unknown>> };
 
-it('a column that every query of its type reads is not read again when a row comes from elsewhere', () => {
+it('a field does not select a column that every query of its type already selects', () => {
   const again = Object.values(schema.getTypeMap())
     .filter(isObjectType)
     .flatMap((type) => {
@@ -23,7 +23,7 @@ it('a column that every query of its type reads is not read again when a row com
   expect(again).toEqual([]);
 });
 
-it('the answer of publishEvent is made without a query', async () => {
+it('the answer of publishEvent needs no query', async () => {
   const occurredAt = new Date();
   const event = { tenant: 'acme', eventId: 'e-1', type: 'a.b', occurredAt, data: Buffer.from('{"n":1}') };
   const contextValue = {

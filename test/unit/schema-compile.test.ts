@@ -34,7 +34,7 @@ function problemsOf(schema: object, data: unknown) {
 }
 
 describe('data', () => {
-  it('that matches its schema has no problems', () => {
+  it('that conforms to its schema has no problems', () => {
     expect(compileSchema(USER).check({ user: { age: 3, email: 'a@b.example' }, more: 1 })).toBeUndefined();
   });
 
@@ -44,11 +44,11 @@ describe('data', () => {
     [7, [{ path: 'data', message: 'must be object' }]],
     [{ user: { age: 1, email: 'nobody' } }, [{ path: 'data.user.email', message: 'must match format "email"' }]],
     [{ user: { age: 1, name: 'x' } }, [{ path: 'data.user.name', message: 'must not be there' }]],
-  ])('%j breaks it at a path, and no value is quoted', (data, problems) => {
+  ])('%j has a problem with its path, and no value is quoted', (data, problems) => {
     expect(problemsOf(USER, data)).toEqual(problems);
   });
 
-  it('with very many problems has the first 20 listed, and the others counted', () => {
+  it('with very many problems has the first 20 listed and the others counted', () => {
     const mismatch = explain(
       { items: { type: 'string' } },
       Array.from({ length: 50 }, (_, index) => index),
@@ -72,13 +72,13 @@ describe('data', () => {
   });
 });
 
-it('data with millions of problems is rejected quickly, for the first of them', () => {
+it('data with millions of problems is rejected quickly, with the first one', () => {
   const required = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
   const { check } = compileSchema({ type: 'array', items: { type: 'object', required } });
   const data = Array.from({ length: 350_000 }, () => ({}));
   const problems = [{ path: 'data.0', message: "must have required property 'a'" }];
   expect(check(data)).toEqual({ problems, count: 1 });
-  // A list of all problems would take 500 ms and more.
+  // A list of all problems would take at least 500 ms.
   expect(leastCpuMs(() => check(data))).toBeLessThan(50);
 });
 
@@ -119,7 +119,7 @@ describe('a schema', () => {
     ['schema.$async', 'is not known', { $async: true }],
     ['schema', 'at most 65536 are accepted', { description: 'x'.repeat(65_536) }],
     ['schema', 'is nested deeper than 64 levels', JSON.parse(`${'{"not":'.repeat(65)}{}${'}'.repeat(65)}`)],
-  ])('is refused at %s: %s', async (path, message, schema: unknown) => {
+  ])('is rejected at %s: %s', async (path, message, schema: unknown) => {
     const [problem] = await findSchemaProblems(thread, schema);
     expect(problem?.path).toBe(path);
     expect(problem?.message).toContain(message);

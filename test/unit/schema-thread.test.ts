@@ -4,10 +4,10 @@ import { Registry } from 'prom-client';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { SchemaThread, SchemaThreadUnavailableError } from '../../src/events/catalogue/schema-thread.ts';
 
-// A thread takes seconds to start on a busy machine.
+// Starting a thread takes seconds on a busy machine.
 vi.setConfig({ testTimeout: 30_000 });
 
-/** Takes far longer than any limit to refuse a text of `a`s that ends in `b`. */
+/** Rejecting a text of `a`s that ends in `b` takes far longer than any limit. */
 const ENDLESS = JSON.stringify({ type: 'string', pattern: '^(a+)+$' });
 const ENDLESS_DATA = Buffer.from(`"${'a'.repeat(100)}b"`);
 const NUMBER = JSON.stringify({ type: 'number' });
@@ -34,7 +34,7 @@ const checkNumber = async (thread: SchemaThread, ...data: string[]) => {
   return (await thread.check(request)).mismatches.map((mismatch) => mismatch?.count ?? 0);
 };
 
-test('each of the data is checked, also when it is a part of a larger buffer', async () => {
+test('every item of data is checked, even if it is a part of a larger buffer', async () => {
   const { thread } = startThread();
   expect(await checkNumber(thread, '1', '"x"', '2')).toEqual([0, 1, 0]);
   const large = Buffer.from('x'.repeat(100_000) + '7' + 'x'.repeat(100_000));
@@ -42,7 +42,7 @@ test('each of the data is checked, also when it is a part of a larger buffer', a
   expect(mismatches).toEqual([undefined]);
 });
 
-test('while data is checked that takes half a second, the event loop goes on', async () => {
+test('the event loop continues during a check that takes half a second', async () => {
   const { thread } = startThread();
   await checkNumber(thread, '1');
   let [turns, isOver] = [0, false];
@@ -56,19 +56,19 @@ test('while data is checked that takes half a second, the event loop goes on', a
   isOver = true;
   expect(result).toMatchObject({ mismatches: [undefined], unfinished: expect.stringContaining('timed out') as string });
   expect(result.checkMs).toBeGreaterThan(450);
-  // The loop was idle but for the turns that it counted.
+  // The loop was idle except for the counted turns.
   expect(performance.eventLoopUtilization(before).active).toBeLessThan(100);
   expect(turns).toBeGreaterThan(50);
 });
 
-test('data that was checked before the time was used up has its result', async () => {
+test('data checked before the time limit has its result', async () => {
   const { thread } = startThread();
   const data = [Buffer.from('7'), ENDLESS_DATA, Buffer.from('8')];
   const { mismatches } = await thread.check({ schema: ENDLESS, data, limitMs: 100, explainMs: 5_000 });
   expect(mismatches.map((mismatch) => mismatch?.count)).toEqual([1, undefined, undefined]);
 });
 
-test('a task beyond its time limit ends with its thread; those behind it are done by another thread', async () => {
+test('a task beyond its time limit ends with its thread; the tasks behind it run in another thread', async () => {
   const { thread, lines, terminations } = startThread(3_000);
   await checkNumber(thread, '1');
   const endless = thread.check({ schema: ENDLESS, data: [ENDLESS_DATA], limitMs: 60_000, explainMs: 0 });
@@ -79,9 +79,9 @@ test('a task beyond its time limit ends with its thread; those behind it are don
   expect(lines.filter((line) => line.includes('schema thread terminated'))).toHaveLength(1);
 });
 
-test('a task that needs more memory than the thread may have ends the thread, not the process', async () => {
+test('a task beyond the memory limit of the thread ends the thread, not the process', async () => {
   const { thread, terminations } = startThread(25_000);
-  // An error for each element and alternative, until one of the elements is a string.
+  // The validator collects an error for each element and alternative, because no element is a string.
   const schema = JSON.stringify({ contains: { anyOf: Array.from({ length: 20 }, () => ({ type: 'string' })) } });
   const data = Buffer.from(`[${'1,'.repeat(500_000)}1]`);
   const task = thread.check({ schema, data: [data], limitMs: 60_000, explainMs: 0 });
@@ -102,10 +102,10 @@ test('checks come before compilations', async () => {
   expect(order).toEqual(['first', 'check', 'compile']);
 });
 
-test('the queue has bounds', async () => {
+test('the queue is bounded by tasks and by bytes', async () => {
   const { thread } = startThread();
   const check = (data: Buffer) => thread.check({ schema: NUMBER, data: [data], limitMs: 1, explainMs: 0 });
-  // The first of them is not waiting, but running.
+  // The first task is running, so only two are waiting.
   const large = Array.from({ length: 3 }, () => check(Buffer.alloc(40 * 1024 * 1024, ' ')).catch(String));
   expect(await large[2]).toContain('too many tasks are waiting');
   const small = Array.from({ length: 64 }, () => check(Buffer.from('1')).catch(String));
@@ -114,7 +114,7 @@ test('the queue has bounds', async () => {
   await Promise.all([...large, ...small]);
 });
 
-test('once it is stopped, every task is rejected, also the one that runs', async () => {
+test('after a stop, every task is rejected, even the running one', async () => {
   const { thread } = startThread();
   const running = thread.check({ schema: ENDLESS, data: [ENDLESS_DATA], limitMs: 60_000, explainMs: 0 });
   const waiting = checkNumber(thread, '1');

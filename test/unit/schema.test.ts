@@ -340,7 +340,7 @@ const CONTRACT: Readonly<Record<string, readonly string[]>> = {
 };
 
 describe('the contract', () => {
-  test.each(Object.keys(CONTRACT))('%s has exactly the fields promised', (name) => {
+  test.each(Object.keys(CONTRACT))('%s has exactly the promised fields', (name) => {
     expect(fieldsOf(name).sort()).toEqual([...(CONTRACT[name] ?? [])].sort());
   });
 
@@ -374,7 +374,7 @@ describe('the contract', () => {
     expect(field?.args.find(({ name }) => name === 'overlapSeconds')?.defaultValue).toBe(86_400);
   });
 
-  test('by default, a replay is no dry run, and creates 50 deliveries a second', () => {
+  test('by default, a replay is not a dry run, and creates 50 deliveries a second', () => {
     const type = schema.getType('StartReplayInput');
     if (!(type instanceof GraphQLInputObjectType)) throw new Error('there is no StartReplayInput');
     const defaults = Object.values(type.getFields()).map(({ name, defaultValue }): [string, unknown] => [
@@ -387,7 +387,7 @@ describe('the contract', () => {
   test('every type, enum value, root field, input field and argument has a description', () => {
     const own = Object.values(schema.getTypeMap()).filter(({ name }) => !name.startsWith('__') && !isBuiltIn(name));
     const said = own.flatMap((type) => [[type.name, type] as const, ...partsOf(type)]);
-    // Checks that the walk finds the members.
+    // The walk must find the members.
     expect(said.length).toBeGreaterThan(300);
     expect(said.filter(([, { description }]) => !description).map(([name]) => name)).toEqual([]);
   });
@@ -405,7 +405,7 @@ describe('the contract', () => {
   });
 });
 
-/** The scalars of GraphQL itself. */
+/** The built-in scalars of GraphQL. */
 function isBuiltIn(name: string): boolean {
   return specifiedScalarTypes.some((scalar) => scalar.name === name);
 }

@@ -21,12 +21,12 @@ function createBus() {
   };
 }
 
-test('a sender alone has the whole limit', async () => {
+test('a single sender has the whole limit', async () => {
   const { peers, count } = createBus().add();
   expect([await count(), peers.shareOf(10), peers.shareOf(1)]).toEqual([1, 10, 1]);
 });
 
-test('the shares of several senders are the limit together, and at least 1 each', async () => {
+test('the shares of several senders add up to the limit, and each is at least 1', async () => {
   const bus = createBus();
   const all = [bus.add(), bus.add(), bus.add()];
   expect(await Promise.all(all.map(({ count }) => count()))).toEqual([3, 3, 3]);
@@ -36,14 +36,14 @@ test('the shares of several senders are the limit together, and at least 1 each'
   expect(senders.map((peers) => peers.shareOf(1))).toEqual([1, 1, 1]);
 });
 
-test('a sender that stops is forgotten at once', async () => {
+test('a sender that stops is no longer counted at once', async () => {
   const bus = createBus();
   const [one, two] = [bus.add(), bus.add()];
   await two.peers.stop();
   expect([await one.count(), one.peers.shareOf(10)]).toEqual([1, 10]);
 });
 
-test('a sender that is killed is forgotten, and one that was cut off together with this one is not', async () => {
+test('a killed sender is no longer counted, but one that was disconnected together with this one is', async () => {
   const bus = createBus();
   const [one, two, three] = [bus.add(), bus.add(), bus.add()];
   two.disconnect();

@@ -25,7 +25,7 @@ it('a sender whose intake is full stops, and returns every message to JetStream'
   });
   const messageOf = (seq: number) => ({ seq, data: MEBIBYTE, info: {}, nak: () => void returned.push(seq) });
   const bus = {
-    // As NatsClient does: one message at a time, and after the stop those that nats-server has sent before.
+    // Like NatsClient: passes one message at a time, and after the stop those that nats-server had already sent.
     consume: async ({ onMessage }: ConsumeOptions) => {
       for (let seq = 1; seq <= MESSAGES; seq += 1) {
         handedOver = seq;

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { cachedRead } from '../../src/lib/cached-read.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-/** Reads that are answered by hand, in their order. */
+/** Reads that the test answers, in the order in which they began. */
 function createReads() {
   const pending: { resolve: (value: number) => void; reject: (error: Error) => void }[] = [];
   let begun = 0;
@@ -20,7 +20,7 @@ function createReads() {
 
 const HOUR_MS = 3_600_000;
 
-test('is read once for all who ask meanwhile, and not again while it is fresh', async () => {
+test('a value is read once for all concurrent calls, and not again while it is fresh', async () => {
   const { read, begun, answer } = createReads();
   const snapshot = cachedRead(read, { waitMs: HOUR_MS, freshMs: HOUR_MS, staleMs: 0 });
   const asked = [snapshot(), snapshot(), snapshot()];
@@ -30,7 +30,7 @@ test('is read once for all who ask meanwhile, and not again while it is fresh', 
   expect(begun()).toBe(1);
 });
 
-test('is not waited for longer than it may take, and what comes late is for those who ask later', async () => {
+test('a call returns undefined after waitMs, and later calls get the late value', async () => {
   const { read, begun, answer } = createReads();
   const snapshot = cachedRead(read, { waitMs: 10, freshMs: HOUR_MS, staleMs: 0 });
   expect(await snapshot()).toBeUndefined();
@@ -41,7 +41,7 @@ test('is not waited for longer than it may take, and what comes late is for thos
   expect(begun()).toBe(1);
 });
 
-test('that fails is not known, nor read again at once', async () => {
+test('a failed read returns undefined and is not repeated at once', async () => {
   const { read, begun, fail } = createReads();
   const snapshot = cachedRead(read, { waitMs: HOUR_MS, freshMs: HOUR_MS, staleMs: HOUR_MS });
   const asked = snapshot();
@@ -51,7 +51,7 @@ test('that fails is not known, nor read again at once', async () => {
   expect(begun()).toBe(1);
 });
 
-test('without freshness is read each time, and shows nothing old when that takes too long', async () => {
+test('without freshMs, each call reads, and a slow read returns no old value', async () => {
   const { read, begun, answer } = createReads();
   const snapshot = cachedRead(read, { waitMs: 10, freshMs: 0, staleMs: 0 });
   const asked = snapshot();
@@ -61,7 +61,7 @@ test('without freshness is read each time, and shows nothing old when that takes
   expect(begun()).toBe(2);
 });
 
-test('is shown for some time while it is read again, if it may be', async () => {
+test('with staleMs, the old value is returned for that time while it is read again', async () => {
   const { read, begun, answer, fail } = createReads();
   const snapshot = cachedRead(read, { waitMs: 10, freshMs: 1, staleMs: HOUR_MS });
   const asked = snapshot();
@@ -72,7 +72,7 @@ test('is shown for some time while it is read again, if it may be', async () => 
   await waitFor(async () => (await snapshot()) === undefined, { what: 'nothing to be known' });
 });
 
-test('that took long is not read again for longer', async () => {
+test('after a slow read, the pause before the next read is longer', async () => {
   let begun = 0;
   const read = async () => {
     begun += 1;
@@ -83,6 +83,6 @@ test('that took long is not read again for longer', async () => {
   const startedAt = performance.now();
   await snapshot();
   await waitFor(async () => (await snapshot()) === 2, { what: 'the second read' });
-  // Once 50 ms, a rest of 20 times that, and 50 ms more.
+  // The first read takes 50 ms, the pause 20 times as long, and the second read 50 ms.
   expect(performance.now() - startedAt).toBeGreaterThan(1_000);
 });

@@ -16,7 +16,7 @@ function explained(error: unknown): string {
   return result instanceof Error ? result.message : '';
 }
 
-test('what the system refuses becomes a sentence that names the path', async () => {
+test('a system error becomes a sentence that names the path', async () => {
   const folder = await createTempFolder();
   await mkdir(join(folder.path, 'there'));
   const exists = await errorOf(mkdir(join(folder.path, 'there')));
@@ -33,17 +33,17 @@ test.each([
   ['open /data/nats: Read-only file system', 'read-only'],
   ['FATAL:  could not open file "x": Permission denied', 'may not use /data'],
   ['FATAL:  insufficient file descriptors available to start server process', 'ulimit -n'],
-])('what a server prints when it ends becomes one as well: %s', (output, sentence) => {
+])('the last output of a server that exits becomes a sentence: %s', (output, sentence) => {
   expect(explained(new ServerStartError('Postgres ended while it started (exit code 1)', output))).toContain(sentence);
 });
 
-test('what a server prints otherwise is kept, in one line', () => {
+test('other output of a server is kept, in one line', () => {
   const error = new ServerStartError('Postgres ended while it started (exit code 1)', 'FATAL:  one\n  HINT:  two\n');
   expect(explainStartFailure(error, '/data')).toBe(error);
   expect(error.message).toBe('Postgres ended while it started (exit code 1): FATAL:  one; HINT:  two');
 });
 
-test('a bug stays what it is', () => {
+test('an unexpected error is not changed', () => {
   const bug = new TypeError('x is not a function');
   expect(explainStartFailure(bug, '/data')).toBe(bug);
 });

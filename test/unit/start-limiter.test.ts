@@ -8,7 +8,7 @@ function begin(turns: StartLimiter, tenants: readonly string[]): string[] {
   return begun;
 }
 
-it('a limited number of attempts begins in one turn of the loop, tenants in turn', async () => {
+it('a limited number of attempts starts in one turn of the event loop, round-robin by tenant', async () => {
   const turns = new StartLimiter(8);
   const begun = begin(turns, [...Array<string>(30).fill('a'), 'b', 'c']);
   await Promise.resolve();
@@ -22,7 +22,7 @@ it('a limited number of attempts begins in one turn of the loop, tenants in turn
   expect(turns.waiting).toBe(0);
 });
 
-it('when nothing waits, an attempt begins at once', async () => {
+it('an attempt starts at once if no other is waiting', async () => {
   const turns = new StartLimiter();
   for (let count = 0; count < 5; count += 1) {
     const begun = begin(turns, ['a']);

@@ -14,28 +14,28 @@ describe('the range of statistics', () => {
     ]);
   });
 
-  it('stays as it is if it is whole, and may be empty', () => {
+  it('is not changed if it consists of whole buckets, and may be empty', () => {
     const { query } = planStats({}, { from: NOON, to: NOON, bucket: 'HOUR' });
     expect([query.fromMs, query.toMs]).toEqual([NOON.getTime(), NOON.getTime()]);
   });
 
-  it('refuses ids, which the counts of attempts do not have', () => {
+  it('rejects ids, which the counts of attempts do not have', () => {
     expect(problemsOfFilter({ ids: [] }, { use: 'statistics' })).toMatchObject([{ path: 'filter.ids' }]);
   });
 
-  it('may have 1,000 buckets and no more', () => {
+  it('has at most 1,000 buckets', () => {
     expect(problemsOfStats({}, { from: NOON, to: later(60_000_000), bucket: 'MINUTE' })).toEqual([]);
     const problems = problemsOfStats({}, { from: NOON, to: later(60_000_001), bucket: 'MINUTE' });
     expect(problems).toMatchObject([{ path: 'bucket', message: expect.stringContaining('at most 1000') as unknown }]);
   });
 
-  it('is read from the log only in minutes', () => {
+  it('is read from the log only with buckets of a minute', () => {
     expect(planStats({}, { from: NOON, to: NOON, bucket: 'MINUTE' }).idBounds).toBeDefined();
     expect(planStats({}, { from: NOON, to: NOON, bucket: 'HOUR' }).idBounds).toBeUndefined();
   });
 });
 
-it('a class of response times is less than 5 % away from each of its times', () => {
+it('a class of response times differs by less than 5 % from each of its times', () => {
   for (let responseClass = 11; responseClass < 120; responseClass += 1) {
     const [shortest, longest] = [10 * 1.09 ** (responseClass - 11), 10 * 1.09 ** (responseClass - 10)];
     const told = responseTimeOf(responseClass);

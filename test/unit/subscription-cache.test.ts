@@ -6,7 +6,7 @@ import { createSecretBox, headersContext } from '../../src/subscriptions/secrets
 
 const box = createSecretBox(randomBytes(32).toString('base64'));
 
-/** A cache over rows that `rowOf` makes; `reads` are the ids in the order of their reads. */
+/** A cache of the rows that `rowOf` returns. `reads` has the ids in the order of their reads. */
 function startCache(rowOf: (id: string) => Record<string, unknown> = () => ({})) {
   const reads: string[] = [];
   const query = async (_text: string, [ids]: [readonly string[]]) => {
@@ -27,7 +27,7 @@ function startCache(rowOf: (id: string) => Record<string, unknown> = () => ({}))
   return { cache, reads };
 }
 
-it('a subscription is read once, again for a later version, and again when it was forgotten', async () => {
+it('a subscription is read once, and again for a later version or after it was evicted', async () => {
   let version = 1;
   const { cache, reads } = startCache(() => ({ version: String(version) }));
   await Promise.all([cache.get('a', 1), cache.get('a', 0)]);
@@ -42,7 +42,7 @@ it('a subscription is read once, again for a later version, and again when it wa
   expect(reads).toHaveLength(3);
 });
 
-it('what was being read when the subscription was forgotten is not kept', async () => {
+it('a read in progress during an eviction is not cached', async () => {
   const { cache, reads } = startCache();
   const early = cache.get('a', 0);
   cache.forget('a');
@@ -51,7 +51,7 @@ it('what was being read when the subscription was forgotten is not kept', async 
   expect(reads).toEqual(['a', 'a']);
 });
 
-it('a read that failed is repeated', async () => {
+it('a failed read is repeated', async () => {
   let fails = true;
   const { cache, reads } = startCache(() => {
     if (fails) throw new Error('Postgres is gone');
@@ -63,7 +63,7 @@ it('a read that failed is repeated', async () => {
   expect(reads).toEqual(['a', 'a']);
 });
 
-it('what is kept is bounded by its size: with large headers there are fewer subscriptions', async () => {
+it('the cache is bounded by size: it holds fewer subscriptions with large headers', async () => {
   const countKept = async (headers: Record<string, string>) => {
     const sealed = JSON.stringify(headers);
     const { cache, reads } = startCache((id) => ({ encryptedHeaders: box.seal(sealed, headersContext(id, 'acme')) }));

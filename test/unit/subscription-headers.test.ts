@@ -25,7 +25,7 @@ describe('custom headers', () => {
     ['contents', 'not content-'],
     ['x_tenant.id', 'a name of its own'],
     ['prototypes', 'not prototype'],
-  ])('takes %s', (name, value) => {
+  ])('accepts %s', (name, value) => {
     expect(problemsOf([{ name, value }])).toBe('');
   });
 
@@ -65,12 +65,12 @@ describe('custom headers', () => {
     ],
     ...['__proto__', '__PROTO__', 'constructor', 'prototype', 'toString', 'hasOwnProperty', '__defineGetter__'],
     ...['x-amz-security-token', 'x-google-metadata-request', 'x-goog-x', 'x-ms-version', 'x-azure-x'],
-  ])('refuses %s, which is not the customer’s to set', (name) => {
+  ])('rejects %s, which is reserved', (name) => {
     expect(problemsOf([{ name, value: 'v' }])).toBe(`"${name}" cannot be set`);
   });
 
   it.each(['', ' ', 'a b', 'a:', ':authority', 'ä', 'a\r\nb', 'a\0', '(a)', 'x'.repeat(129)])(
-    'refuses the name %j',
+    'rejects the name %j',
     (name) => {
       expect(problemsOf([{ name, value: 'v' }])).toContain('is not a valid header name');
     },
@@ -89,11 +89,11 @@ describe('custom headers', () => {
     ['a ', 'spaces at its ends'],
     ['a\n', 'printable ASCII'],
     ['v'.repeat(4_097), 'more than 4096 bytes'],
-  ])('refuses the value %j', (value, part) => {
+  ])('rejects the value %j', (value, part) => {
     expect(problemsOf([{ name: 'x', value }])).toContain(part);
   });
 
-  it('refuses names that differ only in case', () => {
+  it('rejects names that differ only in case', () => {
     const problems = problemsOf([
       { name: 'X-Key', value: 'a' },
       { name: 'x-key', value: 'b' },
@@ -104,17 +104,17 @@ describe('custom headers', () => {
   it.each([
     ['X-Key', 'x_key'],
     ['x.key', 'x-key'],
-  ])('refuses %s beside %s, which some servers read as the same', (one, other) => {
+  ])('rejects %s beside %s, which some servers treat as the same name', (one, other) => {
     const problems = problemsOf([one, other].map((name) => ({ name, value: 'v' })));
     expect(problems).toBe(`"${other}" is given more than once`);
   });
 
-  it('refuses more than 4 KiB in all', () => {
+  it('rejects more than 4 KiB in total', () => {
     expect(problemsOf(numbered(4, 'v'.repeat(1_021)))).toBe('');
     expect(problemsOf(numbered(4, 'v'.repeat(1_022)))).toBe('all names and values together exceed 4096 bytes');
   });
 
-  it('names every problem at once, and no value', () => {
+  it('reports all problems together, and no value', () => {
     const problems = problemsOf([
       { name: 'host', value: 'geheim' },
       { name: 'x-a', value: 'geheim\n' },
@@ -124,7 +124,7 @@ describe('custom headers', () => {
     expect(problems).not.toContain('geheim');
   });
 
-  it('have each problem at its path', () => {
+  it('reports each problem at its path', () => {
     const headers = [{ name: 'x-fine', value: 'v' }, { name: 'host', value: ' ' }, { name: 'x-a' }];
     expect(problemsOfHeaders(headers, NONE)).toEqual([
       { path: 'headers.1.name', message: '"host" cannot be set', code: 'INVALID_HEADERS' },
@@ -139,7 +139,7 @@ describe('custom headers', () => {
     expect(problemsOfHeaders(numbered(4, 'v'.repeat(1_022)), NONE)).toMatchObject([{ path: 'headers' }]);
   });
 
-  it('without a value keep the stored one, whatever the case of their name', () => {
+  it('without a value keep the stored value, in any case of their name', () => {
     const stored = new Map([
       ['x-key', 'kept'],
       ['x-other', 'dropped'],
@@ -154,7 +154,7 @@ describe('custom headers', () => {
       { name: 'x-new', value: 'given' },
     ]);
     expect(problemsOf([{ name: 'x-key', value: '' }], stored)).toBe('"x-key" has no value');
-    // Kept values count towards the limit.
+    // Stored values count towards the limit.
     const large = new Map([['x-key', 'v'.repeat(4_000)]]);
     expect(problemsOf([{ name: 'x-key' }, { name: 'x-b', value: 'v'.repeat(100) }], large)).toContain('exceed 4096');
   });

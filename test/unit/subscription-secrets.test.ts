@@ -7,7 +7,7 @@ const box = createSecretBox(key);
 const secret = 'whsec_geheim 🎉';
 
 describe('createSecretBox', () => {
-  it('opens what it sealed, in the same context', () => {
+  it('opens its own sealed secrets in the same context', () => {
     const sealed = box.seal(secret, 'signing_secrets|1|acme');
     expect(createSecretBox(key).open(sealed, 'signing_secrets|1|acme')).toBe(secret);
     expect(sealed).toMatch(/^v1\.[0-9a-f]{8}\.[\w-]{16}\.[\w-]+$/);
@@ -27,7 +27,7 @@ describe('createSecretBox', () => {
     expect(() => box.open(sealed, context)).toThrow('belongs to another row or tenant');
   });
 
-  it('does not open what was changed anywhere', () => {
+  it('does not open a sealed secret with any changed byte', () => {
     const sealed = box.seal(secret, 'c');
     const [version, keyId, nonce, ciphertext] = sealed.split('.');
     const bytes = Buffer.from(ciphertext ?? '', 'base64url');
@@ -42,7 +42,7 @@ describe('createSecretBox', () => {
     expect(() => box.open([version, keyId, nonce, shortTag].join('.'), 'c')).toThrow('changed');
   });
 
-  it('names the key that a value wants, and neither the keys nor the secret', () => {
+  it('names the id of the missing key, and neither the keys nor the secret', () => {
     const otherKey = randomBytes(32).toString('base64');
     const sealed = box.seal(secret, 'c');
     const keyId = sealed.split('.')[1] ?? 'none';
@@ -64,13 +64,13 @@ describe('createSecretBox', () => {
   });
 
   it.each(['', 'v1', 'v2.00000000.AAAAAAAAAAAAAAAA.AAAAAAAAAAAAAAAAAAAAAAAA', 'v1.00000000.AAAA.AAAA', secret])(
-    'refuses %j, which it never made',
+    'rejects %j, which is not a sealed secret',
     (text) => {
       expect(() => box.open(text, 'c')).toThrow('not an encrypted value');
     },
   );
 
-  it('refuses a key that is not 32 bytes, without repeating it', () => {
+  it('rejects a key that is not 32 bytes, without repeating it', () => {
     expect(() => createSecretBox('c2hvcnQ=')).toThrow(/^the secrets key must be 32 bytes in base64$/);
   });
 });

@@ -7,7 +7,7 @@ const EMBEDDED: EgressPolicy = { allowCidrs: ['127.0.0.0/8', '::1/128'], allowHt
 const PRIVATE: EgressPolicy = { allowCidrs: ['10.0.0.0/8'], allowHttp: 'never', denyPorts };
 const OPEN: EgressPolicy = { allowCidrs: [], allowHttp: 'always', denyPorts };
 
-/** RFC 6761 (but for example names), 6762, 7686, 8375, 9476, the rest of .arpa, names of metadata services and of networks. */
+/** RFC 6761 (except example names), 6762, 7686, 8375, 9476, the rest of .arpa, names of metadata services and networks. */
 const SPECIAL_NAMES = [
   ...['localhost', 'a.localhost', 'test', 'a.test', 'invalid', 'a.b.invalid', 'a.local', 'a.onion', 'a.alt', 'onion'],
   ...['home.arpa', 'a.home.arpa', '1.0.0.127.in-addr.arpa', 'ip6.arpa', 'ipv4only.arpa', 'resolver.arpa', 'arpa'],
@@ -52,7 +52,7 @@ describe('checkTargetUrl', () => {
     ['https://metadata.example.com/', 'https://metadata.example.com/'],
     ['https://arpanet.com/', 'https://arpanet.com/'],
     ['https://my_service.example.com/', 'https://my_service.example.com/'],
-  ])('takes %j as %j', (text, href) => {
+  ])('reads %j as %j', (text, href) => {
     expect(checkTargetUrl(text, STRICT).href).toBe(href);
   });
 
@@ -69,7 +69,7 @@ describe('checkTargetUrl', () => {
     'https://１２７.0.0.1/',
     'https://①②⑦.⓪.⓪.①/',
     'https://127。0。0。1/',
-  ])('sees through the spelling %j', (text) => {
+  ])('recognises the spelling %j', (text) => {
     expect(messageOf(text, STRICT)).toBe('the address 127.0.0.1 is not reachable from the internet');
   });
 
@@ -81,7 +81,7 @@ describe('checkTargetUrl', () => {
     ['https://[::ffff:127.0.0.1]/', '::ffff:7f00:1'],
     ['https://[::127.0.0.1]/', '::7f00:1'],
     ['https://[64:ff9b::169.254.169.254]/', '64:ff9b::a9fe:a9fe'],
-  ])('refuses %j, which is %s', (text, address) => {
+  ])('rejects %j, which is %s', (text, address) => {
     expect(messageOf(text, STRICT)).toBe(`the address ${address} is not reachable from the internet`);
   });
 
@@ -130,7 +130,7 @@ describe('checkTargetUrl', () => {
       [`https://${name}/`, 'not reachable'],
       [`https://${name.toUpperCase()}./`, 'not reachable'],
     ]),
-  ])('refuses %j: %s', (text, part) => {
+  ])('rejects %j: %s', (text, part) => {
     const message = messageOf(text, STRICT);
     expect(message).toContain(part);
     expect(message).not.toContain('secret');
@@ -183,7 +183,7 @@ describe('checkTargetUrl', () => {
     expect(messageOf(text, policy)).toBe(message);
   });
 
-  it('has the code that GraphQL shows', () => {
+  it('has the error code of GraphQL', () => {
     expect(() => checkTargetUrl('https://10.0.0.1/', STRICT)).toThrow(
       expect.objectContaining({ code: 'TARGET_REJECTED' }),
     );

@@ -18,7 +18,7 @@ function tenantsOf(items: readonly Item[]): string {
   return items.map(({ tenant }) => tenant).join('');
 }
 
-it('tenants take turns, and each has its events in their order', () => {
+it('events are taken round-robin by tenant, in order for each tenant', () => {
   const queue = create();
   add(queue, 'a', 4);
   add(queue, 'b', 2);
@@ -37,7 +37,7 @@ it('an event of a quiet tenant comes before the rest of a burst', () => {
   expect(tenantsOf(queue.take({ ...LIMITS, events: 3 }))).toMatch(/^a?b/);
 });
 
-it('an event that arrives while another tenant is served comes before the next one of that tenant', () => {
+it('an event that arrives after a batch of another tenant comes before the next event of that tenant', () => {
   const queue = create();
   queue.learn('a', 1_000);
   add(queue, 'a', 3);
@@ -59,7 +59,7 @@ it('a tenant that queues one event at a time gets no more than its share', () =>
   expect(order).toBe('abababa');
 });
 
-it('events that make many deliveries count as many: between two of them, others have as much', () => {
+it('an event counts by its deliveries: between two large events, other tenants have an equal share', () => {
   const queue = create();
   queue.learn('a', 100);
   add(queue, 'a', 3);
@@ -68,7 +68,7 @@ it('events that make many deliveries count as many: between two of them, others 
   expect(order.indexOf('a', order.indexOf('a') + 1) - order.indexOf('a')).toBeGreaterThan(40);
 });
 
-it('a batch has no more deliveries than it may, but for one event that makes more', () => {
+it('a batch stays within its limit of deliveries, unless it is one event with more', () => {
   const queue = create();
   queue.learn('a', 400);
   queue.learn('b', 5_000);
@@ -78,13 +78,13 @@ it('a batch has no more deliveries than it may, but for one event that makes mor
   expect([queue.take(LIMITS), queue.take(LIMITS), queue.take(LIMITS)].map(tenantsOf)).toContain('b');
 });
 
-it('nor more bytes', () => {
+it('a batch stays within its limit of bytes', () => {
   const queue = create();
   add(queue, 'a', 9, 1_000_000);
   expect(queue.take(LIMITS)).toHaveLength(4);
 });
 
-it('what is put back is the next of its tenant', () => {
+it('returned events are the next events of their tenant', () => {
   const queue = create();
   add(queue, 'a', 5);
   const [first, ...rest] = queue.take(LIMITS);
@@ -93,7 +93,7 @@ it('what is put back is the next of its tenant', () => {
   expect(rest).not.toContain(first);
 });
 
-it('a tenant has no advantage of what is put back because its events make more deliveries than was known', () => {
+it('a tenant has no advantage from returned events that have more deliveries than expected', () => {
   const queue = create();
   add(queue, 'a', 20);
   const batch = queue.take(LIMITS);
@@ -103,7 +103,7 @@ it('a tenant has no advantage of what is put back because its events make more d
   expect(tenantsOf([...queue.take(LIMITS), ...queue.take(LIMITS)])).toContain('b');
 });
 
-it('is full by events and by bytes, and has nothing twice', () => {
+it('is full by events and by bytes, and has no event twice', () => {
   const queue = create({ maxEvents: 3, maxBytes: 1_000 });
   add(queue, 'a', 2);
   expect(queue.isFull).toBe(false);
@@ -120,7 +120,7 @@ function addTo(queue: TenantQueue<Item>, lane: string, count: number): void {
 
 const lanesOf = (items: readonly Item[]) => items.map(({ lane }) => lane).join('');
 
-it('the lanes of a tenant take turns, each in its order, however long one of them is', () => {
+it('the lanes of a tenant are served round-robin, each in order, at any length of a lane', () => {
   const queue = create({ maxEvents: 10_000, maxBytes: 32_000_000 });
   addTo(queue, 'x', 2_000);
   queue.take(LIMITS);
@@ -134,7 +134,7 @@ it('the lanes of a tenant take turns, each in its order, however long one of the
   expect([queue.size, queue.values()]).toEqual([0, []]);
 });
 
-it('what is put back is the next, in the same order, also with several lanes', () => {
+it('returned events of several lanes are the next events, in the same order', () => {
   const queue = create();
   addTo(queue, 'x', 3);
   addTo(queue, 'y', 2);

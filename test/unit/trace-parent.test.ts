@@ -5,7 +5,7 @@ const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const SPAN = 'b7ad6b7169203331';
 
 describe('a traceparent', () => {
-  test('keeps its ids and the decision to sample', () => {
+  test('keeps its ids and the sampling decision', () => {
     expect(parseTraceParent(`00-${TRACE}-${SPAN}-01`)).toBe(`00-${TRACE}-${SPAN}-01`);
     expect(parseTraceParent(`00-${TRACE}-${SPAN}-00`)).toBe(`00-${TRACE}-${SPAN}-00`);
   });
@@ -29,12 +29,12 @@ describe('a traceparent', () => {
     [`00-${TRACE}-${SPAN}-01-more`, 'of version 00 with more fields'],
     [`42-${TRACE}-${SPAN}-01more`, 'of a later version with a longer field'],
     [` 00-${TRACE}-${SPAN}-01`, 'after a space'],
-  ])('%j is refused: %s', (text) => {
+  ])('%j is rejected: %s', (text) => {
     expect(parseTraceParent(text)).toBeUndefined();
   });
 });
 
-test('the fields of a log line name the position', () => {
+test('the fields of a log line name the trace and the span', () => {
   expect(traceFields(`00-${TRACE}-${SPAN}-01`)).toEqual({ trace_id: TRACE, span_id: SPAN, trace_flags: '01' });
   expect(traceFields(undefined)).toEqual({});
 });

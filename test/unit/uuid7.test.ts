@@ -6,14 +6,14 @@ test('ids sort by time, which the cursor relies on', () => {
 });
 
 describe('the ids of a sequence', () => {
-  it('grow and have one source, whatever little the clock goes back', () => {
+  it('grow and keep their source when the clock goes back a little', () => {
     const nextId = createIdSequence();
     const ids = [5_000, 5_000, 4_500, 5_001].map(nextId);
     expect(ids).toEqual(ids.toSorted());
     expect(new Set(ids.map(uuid7Source)).size).toBe(1);
   });
 
-  it('have the right time again, and a new source, after a clock that ran ahead was put right', () => {
+  it('have the right time again, and a new source, after a clock that was ahead is corrected', () => {
     const nextId = createIdSequence();
     const ahead = nextId(3_600_000);
     const [first, second] = [nextId(1_000), nextId(1_000)];

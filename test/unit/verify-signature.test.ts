@@ -35,7 +35,7 @@ async function outcomeOf(received: ReturnType<typeof signed>, known: Partial<Kno
   return { codes: failures.map(({ code }) => code), secretId, text: failures.map(({ message }) => message).join(' ') };
 }
 
-it('a request is valid with any secret that had not expired when it was received', async () => {
+it('a request is valid with any secret that had not expired at its receipt', async () => {
   expect(await outcomeOf(signed(CURRENT))).toMatchObject({ codes: [], secretId: 'current' });
   expect(await outcomeOf(signed(OLD))).toMatchObject({ codes: [], secretId: 'old' });
   expect(await outcomeOf(signed(OLD, CURRENT))).toMatchObject({ codes: [], secretId: 'current' });
@@ -43,7 +43,7 @@ it('a request is valid with any secret that had not expired when it was received
   expect(await outcomeOf(later)).toMatchObject({ codes: ['SECRET_EXPIRED'], secretId: 'old' });
 });
 
-it('entries of other versions, malformed entries and more spaces beside a valid signature do not matter', async () => {
+it('entries of other versions, malformed entries and additional spaces beside a valid signature are ignored', async () => {
   const request = signed(CURRENT);
   const webhookSignature = `v1a,xyz  v1,abc ${request.webhookSignature} `;
   expect(await outcomeOf({ ...request, webhookSignature })).toMatchObject({ codes: [], secretId: 'current' });
@@ -79,7 +79,7 @@ it.each(['', 'abc', 'v2,abc', 'v1=abc', 'v1,abc', `v1,${'A'.repeat(44)}`])(
   },
 );
 
-it('a body that was parsed and written again is found, with the secret that signed the body sent', async () => {
+it('a body that was parsed and serialized again is detected, with the secret that signed the sent body', async () => {
   const body = Buffer.from('{"id":"evt_1","data":{"name":"J\\u00fcrgen"}}');
   const { codes, secretId, text } = await outcomeOf({ ...signed(CURRENT), body });
   expect({ codes, secretId }).toEqual({ codes: ['BODY_DIFFERS'], secretId: 'current' });
@@ -89,7 +89,7 @@ it('a body that was parsed and written again is found, with the secret that sign
   expect((await outcomeOf({ ...signed(CURRENT), body: longer })).text).toContain(`from byte ${BODY.length} on`);
 });
 
-it('a signature of another secret, id or timestamp matches no secret', async () => {
+it('a signature with another secret, id or timestamp matches no secret', async () => {
   const stranger = { id: 'stranger', secret: generateSigningSecret(), expiresAt: null };
   const none = { codes: ['NO_MATCHING_SECRET'], secretId: null };
   expect(await outcomeOf(signed(stranger))).toMatchObject(none);
@@ -101,7 +101,7 @@ it('a signature of another secret, id or timestamp matches no secret', async () 
   });
 });
 
-it('without the body that was sent, a changed body matches no secret, and the message says why', async () => {
+it('without the sent body, a changed body matches no secret, and the message has the reason', async () => {
   const { codes, text } = await outcomeOf({ ...signed(CURRENT), body: Buffer.from('{}') }, { sentBody: undefined });
   expect(codes).toEqual(['NO_MATCHING_SECRET']);
   expect(text).toContain('the body could not be compared');

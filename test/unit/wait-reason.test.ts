@@ -6,13 +6,13 @@ const NOW = new Date('2026-01-31T12:00:00Z');
 const at = (seconds: number) => new Date(NOW.getTime() + seconds * 1_000);
 
 type Case = {
-  /** In seconds from now; null once it has ended. */
+  /** Seconds until the next attempt; null if the delivery has ended. */
   readonly dueIn: number | null;
   readonly isEnqueued?: boolean;
   readonly stored?: WaitReason;
   readonly rateLimit?: number;
   readonly isBrokerAway?: boolean;
-  /** Seconds since NATS has refused a delivery of the subscription. */
+  /** Seconds since NATS refused a delivery of the subscription. */
   readonly refusedFor?: number;
   /** Seconds until the probe of an open circuit. */
   readonly probeIn?: number;

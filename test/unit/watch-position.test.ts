@@ -3,18 +3,18 @@ import { LogPosition } from '../../src/delivery-log/watch.ts';
 import { createIdSequence, uuid7Floor } from '../../src/lib/uuid7.ts';
 
 const NOW = 1_800_000_000_000;
-/** Everything before it has been committed. */
+/** All attempts before this id have been committed. */
 const LATER_ID = uuid7Floor(NOW + 60_000);
 
 describe('a position in the log', () => {
-  test('from the id of an attempt has everything up to it, from whichever process', () => {
+  test('from the id of an attempt contains all attempts up to it, of every process', () => {
     const [one, other] = [createIdSequence(), createIdSequence()];
     const [before, at, after] = [other(NOW - 1), one(NOW), other(NOW + 1)];
     const position = LogPosition.parse(at);
     expect([before, at, after].map((id) => position?.has(id))).toEqual([true, true, false]);
   });
 
-  test('has of each process what came before the last that was seen of it', () => {
+  test('contains, for each process, all attempts up to the last seen one', () => {
     const [one, other] = [createIdSequence(), createIdSequence()];
     const position = new LogPosition(uuid7Floor(NOW - 10));
     const [first, late, second] = [one(NOW), other(NOW + 1), one(NOW + 2)];
@@ -25,7 +25,7 @@ describe('a position in the log', () => {
     expect(position.has(other(NOW + 2))).toBe(false);
   });
 
-  test('survives being written and read', () => {
+  test('does not change when it is serialized and parsed', () => {
     const processes = [createIdSequence(), createIdSequence(), createIdSequence()];
     const position = new LogPosition(uuid7Floor(NOW - 10));
     const seen = processes.map((next, index) => next(NOW + index));
@@ -36,7 +36,7 @@ describe('a position in the log', () => {
     expect(processes.map((next) => read?.has(next(NOW + 5)))).toEqual([false, false, false]);
   });
 
-  test('takes what is 15 s older than the last attempt for seen', () => {
+  test('treats attempts 15 s older than the last attempt as seen', () => {
     const position = new LogPosition(uuid7Floor(NOW));
     const [one, other] = [createIdSequence(), createIdSequence()];
     position.add(one(NOW + 20_000), LATER_ID);
@@ -44,7 +44,7 @@ describe('a position in the log', () => {
     expect(position.has(other(NOW + 5_001))).toBe(false);
   });
 
-  test('takes nothing for seen that may yet be committed', () => {
+  test('does not treat attempts as seen that may still be committed', () => {
     const position = new LogPosition(uuid7Floor(NOW));
     const [one, other] = [createIdSequence(), createIdSequence()];
     position.add(one(NOW + 20_000), uuid7Floor(NOW + 1_000));
@@ -54,7 +54,7 @@ describe('a position in the log', () => {
     expect(read?.has(other(NOW + 1_001))).toBe(false);
   });
 
-  test('knows what it has seen when it is long ago, but not what a process committed late in between', () => {
+  test('knows which old attempts it has seen, but not which a process committed late between them', () => {
     const position = new LogPosition(uuid7Floor(NOW));
     const next = createIdSequence();
     const [early, late, last] = [next(NOW + 1_000), next(NOW + 2_000), next(NOW + 40_000)];
@@ -69,7 +69,7 @@ describe('a position in the log', () => {
     expect(position.toString().split('~')).toHaveLength(2);
   });
 
-  test('stays small, however many processes there are', () => {
+  test('stays small with any number of processes', () => {
     const position = new LogPosition(uuid7Floor(NOW));
     for (let index = 0; index < 200; index += 1) position.add(createIdSequence()(NOW + 1 + index), LATER_ID);
     const text = position.toString();
@@ -78,7 +78,7 @@ describe('a position in the log', () => {
   });
 
   test.each(['', 'x', `${uuid7Floor(NOW)}~`, `${uuid7Floor(NOW)}~x`, Array(40).fill(uuid7Floor(NOW)).join('~')])(
-    'is not in %j',
+    'is not parsed from %j',
     (text) => {
       expect(LogPosition.parse(text)).toBeUndefined();
     },

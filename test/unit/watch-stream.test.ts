@@ -53,7 +53,7 @@ function open() {
   };
 }
 
-test('a gap comes before what was heard, of which only what was committed late is kept', async () => {
+test('a gap is read before the buffered attempts, of which only late commits are kept', async () => {
   const { stream, hear, gap, takeIds } = open();
   const next = attempt(NOW + 2);
   hear(attempt(NOW));
@@ -66,7 +66,7 @@ test('a gap comes before what was heard, of which only what was committed late i
   expect(await takeIds()).toEqual([LATE.id, next.id]);
 });
 
-test('what is read from Postgres is forgotten, also if it was committed late', async () => {
+test('attempts read from Postgres are removed from the buffer, even if they were committed late', async () => {
   const { stream, hear, takeIds } = open();
   hear(LATE);
   hear(attempt(NOW));
@@ -76,7 +76,7 @@ test('what is read from Postgres is forgotten, also if it was committed late', a
   expect(await takeIds()).toEqual([next.id]);
 });
 
-test('a reader that takes nothing has a gap instead of more than 1,000 attempts', async () => {
+test('a reader that does not read gets a gap instead of more than 1,000 attempts', async () => {
   const { stream, hear, takeIds } = open();
   hear(LATE);
   for (let index = 0; index < 2_500; index += 1) hear(attempt(NOW + index));

@@ -28,7 +28,7 @@ const message = {
   data,
 };
 
-it('a delivery message comes back as it was encoded, with its data or without', () => {
+it('a decoded delivery message equals the encoded one, with and without data', () => {
   const later = { ...message, enqueueCount: 2 ** 31 - 1, sendAt: 1_700_000_000_000.5, isProbe: true, isTest: true };
   for (const each of [message, { ...message, data: undefined }, later]) {
     expect(decodeDeliveryMessage(encodeDeliveryMessage(each))).toEqual(each);
@@ -49,18 +49,18 @@ it.each([
   ['isTest', ['false', 1, undefined]],
   ['sendAt', ['soon', null]],
   ['publishedAt', ['now', null, undefined]],
-])('a message with an odd %s is no delivery message', (name, values) => {
+])('a message with an invalid %s is not a delivery message', (name, values) => {
   for (const value of values) {
     const odd = encodeDeliveryMessage({ ...message, [name]: value });
     expect(() => decodeDeliveryMessage(odd), String(value)).toThrow('not a delivery message');
   }
 });
 
-it.each(['{}\n', '[]\n', 'null\n', 'hello', ''])('%j is no delivery message', (text) => {
+it.each(['{}\n', '[]\n', 'null\n', 'hello', ''])('%j is not a delivery message', (text) => {
   expect(() => decodeDeliveryMessage(Buffer.from(text))).toThrow();
 });
 
-it('what has no end of its first line is no delivery message', () => {
+it('a message without the end of its first line is not a delivery message', () => {
   const line = encodeDeliveryMessage({ ...message, data: undefined });
   line[line.length - 1] = 0x20;
   expect(() => decodeDeliveryMessage(line)).toThrow('not a delivery message');

@@ -49,7 +49,7 @@ test('counters and gauges of several processes are added up, and a gauge with an
   expect(text).toContain('up 0\n');
 });
 
-test('what a worker has counted stays when its process ends or does not answer, and its gauges do not', async () => {
+test('the counters of a worker are kept when its process exits or does not answer, but its gauges are not', async () => {
   const metrics = new AccumulatedMetrics();
   const show = async (values: MetricValues | undefined) => mergeMetrics(metrics.with(values)).metrics();
   expect(await show(undefined)).toBe('\n');
@@ -65,7 +65,7 @@ test('what a worker has counted stays when its process ends or does not answer, 
   expect(await show(undefined)).toContain('attempts{status="ok"} 7\n');
 });
 
-test('lines of a worker are passed on whole, also a last one without an end', async () => {
+test('the lines of a worker are forwarded whole, even a last line without a newline', async () => {
   const source = new PassThrough();
   const written: string[] = [];
   forwardLines(source, (lines) => written.push(lines));
