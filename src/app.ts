@@ -32,37 +32,43 @@ import { divideWork } from './workers/divide-work.ts';
 import { WorkerPool } from './workers/pool.ts';
 
 export type App = {
-  /** Where HTTP and WebSocket listen. */
+  /** The URL on which HTTP and WebSocket listen. */
   readonly url: string;
-  /** For publishing events. */
+  /** The URLs of NATS, to which publishers connect. */
   readonly natsServers: readonly string[];
   readonly adminApiKey: string;
   /**
-   * Resolves when the database is migrated, every role runs, and NATS is connected if a role needs it. Rejects with a StartError if that
-   * cannot be without somebody changing something, and with an abort error if the app is stopped before.
+   * Resolves when the database is migrated, all roles run, and NATS is connected if a role needs it. Rejects with a
+   * StartError if a change by the operator is needed first, and with an abort error if the app is stopped before.
    */
   readonly ready: Promise<void>;
-  /** Takes no more work, finishes or hands back what is in flight within 25 s, and stops everything. May be called twice. */
+  /**
+   * Accepts no new work, finishes the work in flight or returns it to its queue, and stops all parts, within 25 s. May be
+   * called twice.
+   */
   stop(): Promise<void>;
 };
 
 type AppOptions = {
   readonly log: Logger;
-  /** Shows a person what takes so long. */
+  /** Called with the name of a slow step of the start. */
   readonly report: Report;
-  /** Aborts when the process is asked to stop: no further step of the start begins, and what it has made is undone. */
+  /** Aborts when the process must stop: the start then begins no further step, and stops the parts that it has started. */
   readonly signal?: AbortSignal;
-  /** Receives whole lines of the worker processes' logs. */
+  /** Called with complete log lines of the worker processes. */
   readonly writeLog?: (lines: string) => void;
 };
 
 const NEVER = new AbortController().signal;
 const ignore = () => undefined;
 
-/** The rest of the 25 s is for closing the connections: 1.8 s for NATS, 1.2 s for Postgres. */
+/**
+ * Maximum duration of the stop of jobs and HTTP, in milliseconds. The rest of 25 s is for closing the connections: 1.8 s for
+ * NATS, 1.2 s for Postgres.
+ */
 const WORK_STOPS_WITHIN_MS = 21_500;
 
-/** The composition root: builds every part and passes it to the parts that need it. Resolves when HTTP answers. */
+/** The composition root: builds all parts and passes them to the parts that need them. Resolves when HTTP listens. */
 export async function startApp(
   config: Config,
   { log, report, signal = NEVER, writeLog = ignore }: AppOptions,
@@ -93,7 +99,10 @@ type StartDeps = {
   readonly writeLog: (lines: string) => void;
 };
 
-/** Starts the HTTP server and the jobs, or the worker processes that have them. They stop together, so that all have the whole time limit. */
+/**
+ * Starts the HTTP server and the jobs, or the worker processes that run them. They stop at the same time, so that each has
+ * the whole time limit.
+ */
 async function startServers(
   config: Config,
   { infrastructure, services, onStop, writeLog }: StartDeps,
@@ -109,7 +118,7 @@ async function startServers(
   onStop(() => rollCall.stop());
   const server = createHttpServer(config, services, { adminApiKeys, checks, rollCall, pool });
   onStop(async () => {
-    // Work that waits longer for a server that hangs is as safe as after a kill: it is redelivered.
+    // Work that a stalled server delays beyond the limit is redelivered, as after a kill.
     await atMost(WORK_STOPS_WITHIN_MS, Promise.all([startUp.stop(), server.stop()]));
   });
   const url = await server.start();
@@ -156,7 +165,7 @@ type WorkerAppOptions = {
   readonly tracing: RunningTracing | undefined;
 };
 
-/** Starts the jobs in a worker process, on the servers that the main process has. */
+/** Starts the jobs of a worker process, which uses the same servers as the main process. */
 export function startWorkerApp(config: Config, { number, infrastructure, log, tracing }: WorkerAppOptions): WorkerApp {
   const stops: (() => Promise<void>)[] = [];
   const onStop: OnStop = (stop) => stops.push(stop);
@@ -179,7 +188,7 @@ export function startWorkerApp(config: Config, { number, infrastructure, log, tr
 
 type HttpDeps = {
   readonly adminApiKeys: readonly string[];
-  /** The worker processes, whose metrics this process shows. */
+  /** The worker processes, whose metrics this process includes in its own. */
   readonly pool?: WorkerPool | undefined;
   /** For GET /health/ready. */
   readonly checks: readonly ReadinessCheck[];
@@ -237,7 +246,7 @@ export function createHttpServer(
   });
 }
 
-/** The facts in the answer to the query `server`. */
+/** Facts for the GraphQL query `server`. */
 function describeServer({
   retention,
   retryScheduleMs,
@@ -269,11 +278,11 @@ type HttpConfig = Pick<
   | 'retryScheduleMs'
 > & { readonly egress: EgressPolicy };
 
-/** Stops in reverse order; a step that fails does not keep the others from running. */
+/** Stops the parts in reverse order of their start. If one fails, the others are stopped nevertheless. */
 async function stopAll(stops: (() => Promise<void>)[], log: Logger): Promise<void> {
   for (const stop of stops.splice(0).reverse()) {
     await stop().catch((error: unknown) => {
-      log.error({ err: error }, 'a part did not stop cleanly');
+      log.error({ err: error }, 'stopping a part of the process failed');
     });
   }
 }

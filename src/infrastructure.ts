@@ -17,7 +17,7 @@ import { type Keys, splitKeys } from './lib/keys.ts';
 import { explainStartFailure } from './lib/start-error.ts';
 import { type DatabaseUrls, databaseUrls } from './postgres/connection.ts';
 
-/** Postgres, NATS and the secrets of the program: given servers or embedded ones, given secrets or generated ones. */
+/** Postgres, NATS and the engine's secrets: configured or embedded servers, configured or generated secrets. */
 export type Infrastructure = {
   readonly databaseUrls: DatabaseUrls;
   readonly natsServers: readonly string[];
@@ -28,13 +28,16 @@ export type Infrastructure = {
 export type InfrastructureOptions = {
   readonly log: Logger;
   readonly report: Report;
-  /** Once it aborts, no further server is started. */
+  /** After it aborts, no further server is started. */
   readonly signal: AbortSignal;
-  /** Called with what undoes each step, in the order of the steps. */
+  /** Called after each step with the function that undoes the step. */
   readonly onStop: (stop: () => Promise<void>) => void;
 };
 
-/** Starts what the configuration leaves to us, and generates the secrets it does not name. Throws a StartError, or the signal's reason. */
+/**
+ * Starts embedded servers in place of those that are not configured, and generates the secrets that are not configured.
+ * Throws a StartError, or the signal's reason.
+ */
 export async function provisionInfrastructure(config: Config, options: InfrastructureOptions): Promise<Infrastructure> {
   try {
     return await prepare(config, options);
@@ -48,9 +51,9 @@ async function prepare(config: Config, options: InfrastructureOptions): Promise<
   if (config.databaseUrl === undefined || config.natsServers === undefined) {
     options.onStop(await lockDataDirectory(dataDir));
     await checkAccess(dataDir);
-    sayWhatIsEmbedded(config, options.log);
+    logEmbeddedServers(config, options.log);
   }
-  // First, because it is the step that can fail for want of a network, and then nothing has to be undone.
+  // NATS first: only this step needs the network and fails without it, and then no other step has to be undone.
   const natsServers = config.natsServers ?? [await startNats(config, options)];
   const databaseUrl = config.databaseUrl ?? (await startPostgres(dataDir, options));
   return {
@@ -61,8 +64,8 @@ async function prepare(config: Config, options: InfrastructureOptions): Promise<
   };
 }
 
-/** A forgotten variable would go unnoticed otherwise, in production until the machine is gone. */
-function sayWhatIsEmbedded({ databaseUrl, natsServers, dataDir, isProduction }: Config, log: Logger): void {
+/** Logs the embedded servers, so that an operator notices an unset variable before the machine and its data are lost. */
+function logEmbeddedServers({ databaseUrl, natsServers, dataDir, isProduction }: Config, log: Logger): void {
   const servers = [
     ...(databaseUrl === undefined ? [{ variable: 'DATABASE_URL', server: 'Postgres' }] : []),
     ...(natsServers === undefined ? [{ variable: 'NATS_URL', server: 'nats-server' }] : []),

@@ -36,7 +36,7 @@ export function createJobs(config: Config, services: Services): Job[] {
   ];
 }
 
-/** For every role, so that the other processes report senders that have all ended. */
+/** The jobs that send alerts. They run in every role, so that other processes send an alert if all senders have ended. */
 function createAlertJobs(config: Config, { database, bus, deliveries, log }: Services): Job[] {
   const { alerts, egress, dataDir, databaseUrl, natsServers } = config;
   const { url, secret, format } = alerts;

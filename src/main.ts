@@ -7,24 +7,24 @@ import { StartError } from './lib/start-error.ts';
 import { isNodeTooOld, OLDEST_NODE } from './lib/version.ts';
 import { relaunch } from './relaunch.ts';
 
-/** Loading the program takes some 300; the rest is for connections. */
-const FEWEST_OPEN_FILES = 512;
+/** Minimum for the limit of open files. Loading the program opens about 300 files; connections need the rest. */
+const MIN_OPEN_FILES = 512;
 
-// The imports of this file run on any Node.js and need no package.
+// The imports of this file run on every version of Node.js and need no npm package.
 const invocation = readArguments(process.argv.slice(2));
-// The main process has forked this one (workers/worker-process.ts); the argument is not for people.
+// The main process has forked this process (workers/worker-process.ts). The argument is internal.
 if (process.argv[2] === 'worker' && process.connected) await import('./workers/main.ts');
 else if (invocation.kind === 'print') end(invocation.text, invocation.exitCode);
 else if (invocation.kind === 'help') await help(invocation.command);
 else if (isNodeTooOld(process.versions.node)) {
   end(`This is Node.js ${process.versions.node}: install ${OLDEST_NODE} or newer.`, EXIT.failed);
 } else if (invocation.command !== 'start') await runOther(invocation);
-else if (maxOpenFiles() < FEWEST_OPEN_FILES) {
+else if (maxOpenFiles() < MIN_OPEN_FILES) {
   const text = `Only ${maxOpenFiles()} files may be open at a time: raise the limit (ulimit -n) to 1024 or more.`;
   end(text, EXIT.failed);
 } else if (!relaunch()) await start();
 
-/** Node.js has raised it to what the system allows it. */
+/** The limit of open files. Node.js raises the soft limit to the hard limit when it starts. */
 function maxOpenFiles(): number {
   const limits = existsSync('/proc/self/limits') ? readFileSync('/proc/self/limits', 'utf8') : '';
   return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY);
@@ -41,7 +41,7 @@ function start(): Promise<void> {
   return explainFailures(async () => {
     const { runProgram } = await import('./program.ts');
     await runProgram();
-    // An open handle (a connection to a Postgres that hangs) must not keep the process running.
+    // Otherwise an open handle, such as a connection to a stalled Postgres, would keep the process running.
     process.exit(EXIT.done);
   });
 }
@@ -56,7 +56,7 @@ function runOther({ command, values, positionals }: Extract<Invocation, { readon
   });
 }
 
-/** Expected failures are printed as one sentence; anything else is a bug and keeps its stack. */
+/** Prints an expected failure as one sentence and exits. Other errors are bugs: they are thrown with their stack. */
 async function explainFailures(work: () => Promise<void>): Promise<void> {
   try {
     await work();
@@ -70,7 +70,7 @@ async function explainFailures(work: () => Promise<void>): Promise<void> {
 function explain(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if (error instanceof StartError) return error.message;
-  // Node.js names a missing file in `url`, and only the package where a whole package is missing.
+  // For a missing file Node.js sets `url`; for a missing package it does not.
   const isPackageMissing = 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND' && !('url' in error);
   return isPackageMissing ? 'A package that the program needs is not installed: run "npm ci".' : undefined;
 }

@@ -7,12 +7,12 @@ import { atMost } from './lib/loop.ts';
 import { firstStopSignal } from './relaunch.ts';
 import { divideWork } from './workers/divide-work.ts';
 
-/** Part of the 25 s in which the program ends. */
+/** Maximum wait for the start when the program is stopped, in milliseconds. The program must end within 25 s. */
 const STOP_DURING_START_MS = 24_000;
 
 /**
- * Starts, stays up until SIGTERM or SIGINT, drains and stops. Throws a StartError if it cannot start until somebody changes
- * something.
+ * Starts the engine, runs it until SIGTERM or SIGINT, drains it and stops it. Throws a StartError if a change by the
+ * operator is needed before it can start.
  */
 export async function runProgram(): Promise<void> {
   const config = readConfig();
@@ -28,8 +28,9 @@ export async function runProgram(): Promise<void> {
   const starting = startApp(config, { log, report, signal: stopped.signal, writeLog: writeLines });
   const early = await Promise.race([starting.then(() => undefined), stopping]);
   if (early !== undefined) {
-    log.info({ signal: early }, 'stopping before the start is over');
-    // A download or a new database that was begun is finished; one that hangs is left to the next start.
+    log.info({ signal: early }, 'stopping before the start has completed');
+    // The start completes its current step, such as a download or the creation of a database. If that stalls, the next start
+    // repeats it.
     await atMost(
       STOP_DURING_START_MS,
       starting.then((app) => app.stop()).catch(() => undefined),
@@ -51,7 +52,7 @@ async function runUntil(stopping: Promise<NodeJS.Signals>, { app, config, log }:
     'listening',
   );
   try {
-    // `ready` is there for its rejection: the app cannot start.
+    // If the start fails, `ready` rejects and ends the race.
     const signal = await Promise.race([stopping, app.ready.then(() => stopping)]);
     log.info({ signal }, 'stopping');
   } finally {
@@ -59,7 +60,7 @@ async function runUntil(stopping: Promise<NodeJS.Signals>, { app, config, log }:
   }
 }
 
-/** Where a person opens the console, and where the key to sign in with is. */
+/** For the log: the URL of the console, and where the operator finds the key to sign in. */
 function consoleOf({ isConsoleEnabled, publicUrl, adminApiKeys, dataDir }: Config, url: string) {
   if (!isConsoleEnabled) return {};
   const adminKey = adminApiKeys === undefined ? `in ${join(dataDir, 'admin-api-key')}` : 'the value of ADMIN_API_KEY';

@@ -25,9 +25,9 @@ export type Services = {
   readonly feed: AttemptFeed;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
-  /** The program's own: each part registers what it counts. */
+  /** The metrics of this process, which its parts register. */
   readonly metrics: Registry;
-  /** Undefined unless traces are on. */
+  /** Undefined if tracing is off. */
   readonly tracing?: Tracing | undefined;
 };
 
@@ -37,12 +37,12 @@ type ServiceDeps = {
   readonly infrastructure: Infrastructure;
   readonly log: Logger;
   readonly onStop: OnStop;
-  /** Whether this is a worker process: the main process shows the gauges of queues and streams. */
+  /** Whether this is a worker process, which registers no gauges of queues and streams. */
   readonly isWorker: boolean;
   readonly tracing: Tracing | undefined;
 };
 
-/** Opens no connection yet. What the services need in order to stop is passed to `onStop`, in the order of the start. */
+/** Creates the services without opening connections. Passes the functions that stop them to `onStop` in order of creation. */
 export function createServices(
   config: Config,
   { infrastructure, log, onStop, isWorker, tracing }: ServiceDeps,
@@ -80,7 +80,7 @@ export function createServices(
 
 type MetricsDeps = Pick<Services, 'database' | 'bus'> & Pick<ServiceDeps, 'isWorker'>;
 
-/** The gauges of queues and streams describe shared state: the main process shows them, whatever its roles. */
+/** The gauges of queues and streams describe shared state: only the main process registers them, whatever its roles are. */
 function createMetrics({ database, bus, isWorker }: MetricsDeps): Registry {
   const metrics = new Registry();
   watchPools(metrics, database);

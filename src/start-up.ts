@@ -12,15 +12,15 @@ import { migrate } from './postgres/migrate.ts';
 import { createPartitions } from './retention/partitions.ts';
 import { newestSealedSecret, type SecretBox, secretContext } from './subscriptions/secrets.ts';
 
-// The same relative path from src/ and from dist/.
+// The relative path is the same from src/ and from dist/.
 const MIGRATIONS = fileURLToPath(new URL('../prisma/migrations', import.meta.url));
 const RETRY_MS = 1_000;
 
-/** Runs in the background. Started at most once; stop() may be called twice, or without start(). */
+/** Background work of a process. start() is called at most once; stop() may be called twice, or without start(). */
 export type Job = {
   start(): void;
   stop(): Promise<void>;
-  /** The start of the program waits for it after start(). */
+  /** The start of the process waits for this promise after it has called start(). */
   readonly ready?: Promise<void>;
 };
 
@@ -40,10 +40,10 @@ type StartUpOptions = {
   readonly needsNats: boolean;
 };
 
-/** A statement of the start that is under way when the process is stopped, such as a migration. */
+/** Maximum wait of stop() for a statement of the start, such as a migration, in milliseconds. */
 const START_ENDS_WITHIN_MS = 5_000;
 
-/** The start of a process, from the first connection until its jobs run. */
+/** The start of a process: from its first connection until its jobs run. */
 export class StartUp {
   readonly #services: StartUpServices;
   readonly #options: StartUpOptions;
@@ -55,20 +55,21 @@ export class StartUp {
   constructor(services: StartUpServices, options: StartUpOptions) {
     this.#services = services;
     this.#options = options;
-    // Before the start of the client, so that it misses nothing.
+    // The listener is registered before the client is started, so that it gets the first connection.
     this.#natsReady = new Promise((resolve) => {
       services.bus.listen({ onReady: resolve });
     });
   }
 
-  /** The conditions that the start still waits for. */
+  /** The conditions that the start currently waits for. */
   get problems(): readonly string[] {
     return this.#problems;
   }
 
   /**
-   * Waits for Postgres as long as it takes, migrates, makes partitions, starts the jobs and waits for NATS if a role needs
-   * it. Rejects with a StartError if waiting would not help, and with an abort error if it is stopped first.
+   * Waits for Postgres without a time limit, applies migrations, creates partitions, starts the jobs, and waits for NATS if
+   * a role needs it. Rejects with a StartError if a retry would not help, and with an abort error if stop() is called
+   * before.
    */
   begin(): Promise<void> {
     this.#services.bus.start();
@@ -78,7 +79,7 @@ export class StartUp {
     return ready;
   }
 
-  /** Ends the start if it is under way, and stops the jobs. */
+  /** Aborts the start if it has not completed, and stops the jobs. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     const stops = this.#options.jobs.map((job) => job.stop());
@@ -89,7 +90,7 @@ export class StartUp {
     const { jobs, retentionDays, needsNats } = this.#options;
     const { log } = this.#services;
     this.#waitFor('Postgres and its migrations');
-    await untilPossible(() => prepareDatabase(this.#services, retentionDays), { log, signal });
+    await retryUntilReady(() => prepareDatabase(this.#services, retentionDays), { log, signal });
     for (const job of jobs) job.start();
     if (needsNats) {
       this.#waitFor('NATS');
@@ -106,9 +107,10 @@ export class StartUp {
   }
 }
 
-type Trying = Pick<StartUpServices, 'log'> & { readonly signal: AbortSignal };
+type RetryDeps = Pick<StartUpServices, 'log'> & { readonly signal: AbortSignal };
 
-async function untilPossible(work: () => Promise<unknown>, { log, signal }: Trying): Promise<void> {
+/** Repeats `work` every second until it succeeds. Rejects with its StartError, or when the signal aborts. */
+async function retryUntilReady(work: () => Promise<unknown>, { log, signal }: RetryDeps): Promise<void> {
   for (let failures = 0; ; failures += 1) {
     try {
       await work();
@@ -123,35 +125,41 @@ async function untilPossible(work: () => Promise<unknown>, { log, signal }: Tryi
   }
 }
 
-/** Migrates, makes partitions, and checks that the stored secrets can be opened. Returns the migrations that it applied. */
+/**
+ * Checks the server, applies migrations, measures the clock, creates partitions, and checks that SECRETS_KEY decrypts the
+ * newest stored secret. Returns the names of the applied migrations.
+ */
 export async function prepareDatabase(services: DatabaseServices, retentionDays: number): Promise<string[]> {
   const { databaseUrls, database, secretBox, log } = services;
   await checkServer(databaseUrls);
   const applied = await migrate(databaseUrls.directUrl, MIGRATIONS, { log });
   if (applied.length > 0) log.info({ migrations: applied }, 'database migrated');
   await database.clock.measure(database.pool);
-  await makePartitions(services, retentionDays);
+  await createNextPartitions(services, retentionDays);
   const secret = await newestSealedSecret(database.pool);
   if (secret === undefined) return applied;
   try {
     secretBox.open(secret.encryptedSecret, secretContext(secret.id, secret.tenant));
   } catch (error) {
     throw new StartError(
-      'SECRETS_KEY does not open the signing secrets in this database: set it to the key that they were stored with',
+      'SECRETS_KEY cannot decrypt the signing secrets in this database: set it to the key that encrypted them',
       { cause: error },
     );
   }
   return applied;
 }
 
-/** While others keep the tables in use, the retention job has to make them; what has no partition has the default one. */
-async function makePartitions({ databaseUrls, log }: DatabaseServices, retentionDays: number): Promise<void> {
+/**
+ * Creates the partitions of the next days. If other sessions keep the tables locked, the retention job creates them later;
+ * until then the default partitions store the rows.
+ */
+async function createNextPartitions({ databaseUrls, log }: DatabaseServices, retentionDays: number): Promise<void> {
   try {
     await withConnection(databaseUrls.directUrl, async (client) =>
       createPartitions(client, { nowMs: await readClock(client), retentionDays }),
     );
   } catch (error) {
     if (!isTimeout(error)) throw error;
-    log.warn('the tables are in use, so their next partitions could not be made yet');
+    log.warn('creating partitions timed out because the tables are in use; the retention job retries');
   }
 }

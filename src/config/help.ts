@@ -3,13 +3,13 @@ import { VARIABLES } from './variables.ts';
 const WIDTH = 100;
 const INDENT = '      ';
 
-/** The part of `--help` about the environment variables. */
+/** The section of `--help` about the environment variables. */
 export function renderVariables(): string {
   return [
-    'The engine is set by environment variables. An empty value counts as unset, except for',
+    'The engine is configured by environment variables. An empty value counts as unset, except for',
     `${namesOf('canBeEmpty')}.`,
     '',
-    'A secret can be in a file instead, which the variable with _FILE after its name names:',
+    'A secret can be read from a file: set <NAME>_FILE to its path in place of <NAME>. The secrets are',
     ...wrap(`${namesOf('isSecret')}.`),
     '',
     ...VARIABLES.flatMap(({ name, shownDefault, meaning }) => [
@@ -19,13 +19,13 @@ export function renderVariables(): string {
   ].join('\n');
 }
 
-/** The names of the variables with a flag, in one sentence part. */
+/** The names of the variables with a flag: "A, B and C". */
 function namesOf(flag: 'canBeEmpty' | 'isSecret', format: (name: string) => string = plain): string {
   const names = VARIABLES.filter((variable) => variable[flag]).map(({ name }) => format(name));
   return [names.slice(0, -1).join(', '), ...names.slice(-1)].join(' and ');
 }
 
-/** Without code marks, and without the targets of links. */
+/** Removes the code marks of Markdown and the targets of links. */
 function plain(markdown: string): string {
   return markdown.replaceAll('`', '').replaceAll(/\[([^\]]+)\]\([^)]+\)/g, '$1');
 }
@@ -47,16 +47,16 @@ export function renderConfigurationPage(): string {
   const lines = [['variable', 'default', 'meaning'], ['---', '---', '---'], ...rows].map(
     (cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`,
   );
-  return `<!-- Printed from src/config/variables.ts by \`npm run generate\`: change the table there. -->
+  return `<!-- Generated from src/config/variables.ts by \`npm run generate\`: change the table there. -->
 
 # Configuration
 
-Everything is set by environment variables. They are read once, at the start; if any are wrong, the program names all
-the problems at once and ends with code 1. An empty value counts as unset,
+All settings are environment variables, which are read once, at the start. If some of them are wrong, the program prints all
+problems and exits with code 1. An empty value counts as unset,
 except for ${namesOf('canBeEmpty', code)}.
 
-A secret can be in a file, such as a mounted secret of Docker or Kubernetes: \`<NAME>_FILE\` names the file, in place of the
-variable \`<NAME>\`. White space around the value, such as a newline at the end, is ignored. This holds for
+A secret can be read from a file, such as a mounted secret of Docker or Kubernetes: set \`<NAME>_FILE\` to the file's path in
+place of \`<NAME>\`. White space around the value, such as a newline at the end, is ignored. The secrets are
 ${namesOf('isSecret', code)}.
 
 ${lines.join('\n')}

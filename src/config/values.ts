@@ -15,7 +15,7 @@ import { EXPORTERS, PROTOCOLS, SAMPLERS } from '../tracing/settings.ts';
 export type Role = 'api' | 'dispatcher' | 'sender';
 export const ROLES: readonly Role[] = ['api', 'dispatcher', 'sender'];
 
-// Each reads one value of the environment, or throws what is wrong with it, to be read after the variable's name.
+// Each function parses the text of one variable. The message of its errors follows the name of the variable: "must be …".
 
 export function parseText(text: string): string {
   return text;
@@ -37,7 +37,7 @@ export function countOf(max: number, min = 1): (text: string) => number {
   };
 }
 
-/** The message never repeats the value: URLs carry passwords. */
+/** The error message never contains the value, because URLs contain passwords. */
 function parseUrl(text: string, protocols: readonly string[]): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !protocols.includes(url.protocol) || url.hostname === '') {
@@ -48,7 +48,7 @@ function parseUrl(text: string, protocols: readonly string[]): string {
 
 const PROXY_PORTS: Readonly<Record<EgressProxy['protocol'], number>> = { http: 80, https: 443, socks5: 1080 };
 
-/** The message never repeats the value. */
+/** The error message never contains the value. */
 export function parseProxy(text: string): EgressProxy {
   const url = new URL(parseUrl(text, ['http:', 'https:', 'socks5:']));
   if (!['', '/'].includes(url.pathname) || url.search !== '' || url.hash !== '') {
@@ -66,7 +66,7 @@ export function parseProxy(text: string): EgressProxy {
   }
 }
 
-/** One address of each family at most. */
+/** Local addresses, at most one of each address family. */
 export function parseSourceAddresses(text: string): string[] {
   const addresses = splitList(text);
   const families = addresses.map((address) => isIP(address));
@@ -76,7 +76,7 @@ export function parseSourceAddresses(text: string): string[] {
   return addresses;
 }
 
-/** An address for browsers, without a slash at its end. */
+/** A URL for browsers, returned without a slash at its end. */
 export function parsePublicUrl(text: string): string {
   const url = new URL(parseUrl(text, ['https:', 'http:']));
   if (url.search !== '' || url.hash !== '' || url.username !== '' || url.password !== '') {
@@ -86,8 +86,8 @@ export function parsePublicUrl(text: string): string {
 }
 
 /**
- * A URL of Postgres as node-postgres reads it: `postgres://host/database`, or `postgres:///database?host=/folder` for a
- * Unix socket. The message never repeats the value.
+ * A URL of Postgres in the format of node-postgres: `postgres://host/database`, or `postgres:///database?host=/folder` for a
+ * Unix socket. The error message never contains the value.
  */
 export function parseDatabaseUrl(text: string): string {
   const [, authority] = /^postgres(?:ql)?:\/\/([^/?#]*)/.exec(text) ?? [];
@@ -107,7 +107,7 @@ export function parseDatabaseUrl(text: string): string {
   return text;
 }
 
-/** Also reads the files that the URL names. */
+/** Throws if node-postgres cannot parse the URL or read the files that the URL names. */
 function checkReadable(databaseUrl: string): void {
   const unreadable = 'cannot be read: special characters in the user and the password have to be percent-encoded';
   let client: pg.Client;
@@ -117,15 +117,15 @@ function checkReadable(databaseUrl: string): void {
     const isFile = error instanceof Error && 'syscall' in error && 'path' in error;
     throw new Error(isFile ? `names a file that cannot be read: ${String(error.path)}` : unreadable, { cause: error });
   }
-  if (Number.isNaN(client.port)) throw new Error('has a port that is no number');
+  if (Number.isNaN(client.port)) throw new Error('has a port that is not a number');
 }
 
 const ENCODING_HINT =
   'a password with any of / ? # % , : @ has to be percent-encoded, as encodeURIComponent does in JavaScript';
 
 /**
- * Its userinfo must be percent-encoded, or what is left of it would be taken for host, port, path or another server. The
- * message never repeats the value.
+ * The userinfo of the URL must be percent-encoded: otherwise a part of it would be parsed as host, port, path or another
+ * server. The error message never contains the value.
  */
 function parseNatsServer(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -143,7 +143,7 @@ function parseNatsServer(text: string): string {
   return text;
 }
 
-/** It is read again at every connection, so that a file that was replaced is used from then on. */
+/** The path of a credentials file. The file is checked here, and read again at each connection, so it can be replaced. */
 export function parseCredentialsFile(text: string): string {
   const content = readTextFile(text);
   if (!content.includes('BEGIN NATS USER JWT') || !content.includes('BEGIN USER NKEY SEED')) {
@@ -174,18 +174,18 @@ export function parseNatsPrefix(text: string): string {
   return text;
 }
 
-/** Streams have an odd number of replicas, so that a majority is clear; JetStream allows five. */
+/** An odd number, so that a majority of replicas can be unique. JetStream allows at most five. */
 export function parseReplicas(text: string): number {
   if (!['1', '3', '5'].includes(text)) throw new Error(`must be 1, 3 or 5, not ${JSON.stringify(text)}`);
   return Number(text);
 }
 
-/** 4 MiB to 1 PiB. */
+/** A number of bytes, from 4 MiB to 1 PiB. */
 export function parseStreamBytes(text: string): number {
   const [, count = '', unit] = /^(\d{1,9})(MiB|GiB)$/.exec(text) ?? [];
   const bytes = Number(count) * (unit === 'GiB' ? 1024 ** 3 : 1024 ** 2);
   if (bytes < 4 * 1024 ** 2 || bytes > 1024 ** 5) {
-    throw new Error(`must be a size from 4MiB on such as 512MiB or 8GiB, not ${JSON.stringify(text)}`);
+    throw new Error(`must be a size of at least 4MiB, such as 512MiB or 8GiB, not ${JSON.stringify(text)}`);
   }
   return bytes;
 }
@@ -200,27 +200,27 @@ export function parseRoles(text: string): Set<Role> {
   const names = splitList(text);
   const roles = ROLES.filter((role) => names.includes(role));
   const unknown = names.filter((name) => !ROLES.some((role) => role === name));
-  if (unknown.length > 0) throw new Error(`knows only ${ROLES.join(', ')}, not ${unknown.join(', ')}`);
+  if (unknown.length > 0) throw new Error(`may contain only ${ROLES.join(', ')}, not ${unknown.join(', ')}`);
   if (roles.length === 0) throw new Error(`must name at least one of ${ROLES.join(', ')}`);
   return new Set(roles);
 }
 
-/** The message never repeats the value. */
+/** The error message never contains the value. */
 export function parseSecret(text: string): string {
   if (text.length < 32) throw new Error(`must have at least 32 characters, not ${text.length}`);
   return text;
 }
 
-/** Over plain HTTP anybody on the way could put in keys of their own. */
+/** Requires HTTPS except on loopback: over plain HTTP, an attacker on the network could replace the keys. */
 export function parseJwksUrl(text: string): string {
   const { protocol, hostname } = new URL(parseUrl(text, ['https:', 'http:']));
   if (protocol === 'http:' && !/^(?:localhost|127\.[\d.]+|\[::1\])$/.test(hostname)) {
-    throw new Error('must start with https://; http:// is for this machine alone');
+    throw new Error('must start with https://; http:// is allowed only for localhost and loopback addresses');
   }
   return text;
 }
 
-/** Several while the key is rotated; the messages never repeat one. */
+/** One or more keys; several during a rotation. The error message never contains a key. */
 export function parseSecretsKeys(text: string): Keys {
   const keys = splitKeys(text);
   if (!keys.every(isSecretsKey)) throw new Error('must be 32 bytes in base64, or several of them, separated by commas');
@@ -255,7 +255,7 @@ export function parsePorts(text: string): Set<number> {
   return new Set(splitList(text).flatMap(portsOf));
 }
 
-/** None where it is no port or range. */
+/** The ports of one item; an empty list if the item is neither a port nor a range. */
 function portsOf(item: string): number[] {
   const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(item) ?? [];
   const [from, to] = [Number(first), Number(last)];
@@ -272,7 +272,7 @@ export function parseAllowHttp(text: string): 'always' | 'never' {
   return parseBoolean(text) ? 'always' : 'never';
 }
 
-/** Exactly as browsers send them, or none would ever be equal. */
+/** Origins exactly as browsers send them, because they are compared as texts. */
 export function parseOrigins(text: string): string[] {
   for (const origin of splitList(text)) {
     const url = URL.canParse(origin) ? new URL(origin) : undefined;
@@ -326,7 +326,7 @@ export function parseHttpUrl(text: string): string {
   return parseUrl(text, ['https:', 'http:']);
 }
 
-/** The bytes that Standard Webhooks recommends: 24 to 64. The message never repeats the value. */
+/** A secret of 24 to 64 bytes, as Standard Webhooks recommends. The error message never contains the value. */
 export function parseSigningSecret(text: string): string {
   const bytes = Buffer.from(text.slice(SECRET_PREFIX.length), 'base64');
   if (!/^whsec_[A-Za-z0-9+/]+={0,2}$/.test(text) || bytes.length < 24 || bytes.length > 64) {
@@ -341,7 +341,10 @@ export function parseRatio(text: string): number {
   return ratio;
 }
 
-/** `name=value,name=value`, as OpenTelemetry writes headers and attributes; values are percent-encoded. Never repeats a value. */
+/**
+ * `name=value,name=value`, OpenTelemetry's format of headers and attributes, with percent-encoded values. The error message
+ * never contains a value.
+ */
 export function parsePairs(text: string): Readonly<Record<string, string>> {
   const pairs = splitList(text).map((item) => {
     const [, name = '', value = ''] = /^([^=]+)=(.*)$/s.exec(item) ?? [];

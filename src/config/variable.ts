@@ -1,37 +1,37 @@
-/** Facts that decide the value of some unset variables. */
+/** Facts that determine the default of some variables. */
 type Facts = {
-  /** DATABASE_URL is unset. */
+  /** Whether DATABASE_URL is unset. */
   readonly isEmbedded: boolean;
-  /** NODE_ENV is `production`. */
+  /** Whether NODE_ENV is `production`. */
   readonly isProduction: boolean;
 };
 
 /** One environment variable; T is the type of its value in Config. */
 export type Variable<T> = {
   readonly name: string;
-  /** Reads the text of a set variable, or throws what is wrong with it: a text that follows the variable's name. */
+  /** Parses the text of a set variable. Throws an error whose message follows the variable's name: "must be …". */
   readonly parse: (text: string) => T;
-  /** The value of the unset variable. */
+  /** The value if the variable is unset. */
   readonly fallback: (facts: Facts) => T;
   /** The default in the documentation, in Markdown. */
   readonly shownDefault: string;
-  /** In Markdown. */
+  /** The description in the documentation, in Markdown. */
   readonly meaning: string;
-  /** `<NAME>_FILE` may name a file with the value. */
+  /** Whether `<NAME>_FILE` may contain the path of a file with the value. */
   readonly isSecret: boolean;
-  /** An empty text is a value of its own, and does not count as unset. */
+  /** Whether an empty text is a value, in place of counting as unset. */
   readonly canBeEmpty: boolean;
 };
 
 type Row<T> = Pick<Variable<T>, 'parse' | 'meaning'> & Partial<Pick<Variable<T>, 'isSecret' | 'canBeEmpty'>>;
 
-/** The default is parsed as the text of a set variable is. */
+/** The default is parsed like the text of a set variable. */
 type RowWithDefault<T> = Row<T> & { readonly default: string };
 
 type RowWithFallback<T, F> = Row<T> & {
-  /** Without it, the value of the unset variable is undefined. */
+  /** The value if the variable is unset; by default undefined. */
   readonly fallback?: (facts: Facts) => F;
-  /** The default in the documentation; without it, `unset`. */
+  /** The default in the documentation; by default `unset`. */
   readonly shownDefault?: string;
 };
 
@@ -43,7 +43,7 @@ export function variable<T>(name: string, row: RowWithDefault<T> | RowWithFallba
   return { ...common, fallback: () => row.parse(row.default), shownDefault: `\`${row.default}\`` };
 }
 
-/** A table of variables; groups nest as they do in the values that are read from it. */
+/** A table of variables. Its groups have the same structure as the values that are read from it. */
 export type Table = { readonly [key: string]: Variable<unknown> | Table };
 
 export type Values<T> = { readonly [K in keyof T]: T[K] extends Variable<infer V> ? V : Values<T[K]> };
@@ -58,7 +58,7 @@ export function readTable<T extends Table>(table: T, read: (variable: Variable<u
     key,
     isVariable(entry) ? read(entry) : readTable(entry, read),
   ]);
-  // `as`: `read` gives each variable the value that its type promises.
+  // `as`: `read` returns a value of the variable's type for each variable.
   return Object.fromEntries(values) as Values<T>;
 }
 

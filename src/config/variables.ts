@@ -44,25 +44,25 @@ import { listVariables, variable } from './variable.ts';
 const GIB = 1024 ** 3;
 const MAX_DEFAULT_WORKERS = 8;
 
-/** None where Postgres and NATS take a share of one or two processors; otherwise one processor is left to them. */
+/** The number of worker processes: 0 with one or two processors; otherwise one processor is left to Postgres and NATS. */
 export function defaultWorkers(processors: number): number {
   return processors <= 2 ? 0 : Math.min(MAX_DEFAULT_WORKERS, processors - 1);
 }
 
 /**
- * Every variable there is. Its place is its place in Config. Parsing, defaults, the type of Config, the errors, `--help` and
- * docs/configuration.md derive from this table.
+ * All environment variables. A variable has the same key here as in Config. Parsing, defaults, the type of Config, the
+ * errors, `--help` and docs/configuration.md derive from this table.
  */
 export const TABLE = {
   port: variable('PORT', {
     parse: parsePort,
     default: '4000',
-    meaning: 'Where HTTP and WebSocket listen. 0 takes any free port.',
+    meaning: 'The port that HTTP and WebSocket listen on. 0: any free port.',
   }),
   host: variable('HOST', {
     parse: parseText,
     default: '127.0.0.1',
-    meaning: 'The address HTTP and WebSocket listen on.',
+    meaning: 'The address that HTTP and WebSocket listen on.',
   }),
   databaseUrl: variable('DATABASE_URL', {
     parse: parseDatabaseUrl,
@@ -74,13 +74,13 @@ export const TABLE = {
     parse: parseDatabaseUrl,
     isSecret: true,
     meaning:
-      'The address of Postgres itself when `DATABASE_URL` leads to a pooler in transaction mode, such as PgBouncer: for migrations, locks and notifications.',
+      'The address of Postgres itself, for migrations, locks and notifications, if `DATABASE_URL` leads to a pooler in transaction mode, such as PgBouncer.',
   }),
   databasePoolSize: variable('DATABASE_POOL_SIZE', {
     parse: countOf(1_000, 2),
     default: `${DEFAULT_POOL_SIZE}`,
     meaning:
-      'Maximum connections to Postgres, 2 to 1000, in the pools of a process, half of them for deliveries and half for GraphQL. A process takes [up to four more](postgres.md#connections).',
+      'Maximum connections to Postgres, 2 to 1000, in the pools of a process: half of them for deliveries, half for GraphQL. A process opens [up to four more](postgres.md#connections).',
   }),
   natsServers: variable('NATS_URL', {
     parse: parseNatsServers,
@@ -91,7 +91,7 @@ export const TABLE = {
   natsPort: variable('NATS_PORT', {
     parse: parsePort,
     meaning:
-      'The loopback port of the embedded nats-server; 0 takes any free port. Unset: a free port at the first start, and the same after each restart unless another program has taken it.',
+      'The loopback port of the embedded nats-server; 0: any free port. Unset: a free port at the first start, and the same port after each restart unless another program uses it.',
   }),
   nats: {
     prefix: variable('NATS_PREFIX', {
@@ -99,25 +99,25 @@ export const TABLE = {
       shownDefault: 'empty',
       fallback: () => '',
       meaning:
-        'Goes before every stream (`<prefix>_EVENTS`), consumer and subject (`<prefix>.events.<tenant>.<type>`), so that several installations can share a NATS account: 1 to 32 letters, digits, `_` or `-`. The same in every process; with another one, what is in the streams of the old one stays there.',
+        'The prefix of all streams (`<prefix>_EVENTS`), consumers and subjects (`<prefix>.events.<tenant>.<type>`), so that several installations can share a NATS account: 1 to 32 letters, digits, `_` or `-`. The same in every process. After a change, messages in the streams of the old prefix stay there.',
     }),
     streams: {
       replicas: variable('NATS_REPLICAS', {
         parse: parseReplicas,
         default: '1',
         meaning:
-          'Replicas of the streams that are created: 1, or 3 or 5 in a cluster. Existing streams stay as they are.',
+          'Replicas of the streams when they are created: 1, or 3 or 5 in a cluster. Existing streams are not changed.',
       }),
       eventsMaxBytes: variable('NATS_EVENTS_MAX_BYTES', {
         parse: parseStreamBytes,
         default: `${EVENTS_MAX_BYTES / GIB}GiB`,
         meaning:
-          'The size of the stream EVENTS when it is created, at least `4MiB`, in `MiB` or `GiB`; smaller where JetStream has [less room](nats-server.md#room). An existing stream stays as it is.',
+          'The size of the stream EVENTS when it is created, at least `4MiB`, in `MiB` or `GiB`; smaller if JetStream has [less space](nats-server.md#room). An existing stream is not changed.',
       }),
       deliveriesMaxBytes: variable('NATS_DELIVERIES_MAX_BYTES', {
         parse: parseStreamBytes,
         default: `${DELIVERIES_MAX_BYTES / GIB}GiB`,
-        meaning: 'The same for the stream DELIVERIES.',
+        meaning: 'The size of the stream DELIVERIES when it is created, in the format of `NATS_EVENTS_MAX_BYTES`.',
       }),
     },
     login: {
@@ -129,50 +129,54 @@ export const TABLE = {
       caFile: variable('NATS_CA_FILE', {
         parse: parsePemFile,
         meaning:
-          'The certificates (PEM) that the servers are verified with. With it, the connection is TLS or nothing.',
+          'The certificates (PEM) with which the servers are verified. If it is set, connections without TLS are rejected.',
       }),
       certFile: variable('NATS_CERT_FILE', {
         parse: parsePemFile,
-        meaning: 'A client certificate (PEM) to log in with, and `NATS_KEY_FILE`. Read again at each connection.',
+        meaning:
+          'A client certificate (PEM) to log in with; requires `NATS_KEY_FILE`. Both are read again at each connection.',
       }),
-      keyFile: variable('NATS_KEY_FILE', { parse: parsePemFile, meaning: 'The key of `NATS_CERT_FILE` (PEM).' }),
+      keyFile: variable('NATS_KEY_FILE', {
+        parse: parsePemFile,
+        meaning: 'The private key of `NATS_CERT_FILE` (PEM).',
+      }),
     },
   },
   dataDir: variable('DATA_DIR', {
     parse: parseText,
     default: '.data',
-    meaning: 'Embedded data and generated keys (files of mode 0600).',
+    meaning: "The folder of the embedded servers' data and of the generated keys (files of mode 0600).",
   }),
   roles: variable('ROLES', {
     parse: parseRoles,
     default: 'api,dispatcher,sender',
-    meaning: 'Which roles this process runs.',
+    meaning: 'The roles that this process runs.',
   }),
   workers: variable('WORKERS', {
     parse: countOf(64, 0),
-    shownDefault: 'by the processors',
+    shownDefault: 'by the number of processors',
     fallback: () => defaultWorkers(availableParallelism()),
     meaning:
-      'Worker processes, 0 to 64, that run the roles `dispatcher` and `sender` in place of this process, which starts, watches and stops them ([scaling](scaling.md)). 0: this process runs all its roles itself. Unset: 0 on one or two processors, otherwise one less than there are, at most 8.',
+      'Worker processes, 0 to 64, that run the roles `dispatcher` and `sender` in place of this process, which starts, supervises and stops them ([scaling](scaling.md)). 0: this process runs all its roles itself. Unset: 0 with one or two processors, otherwise one less than the number of processors, at most 8.',
   }),
   adminApiKeys: variable('ADMIN_API_KEY', {
     parse: parseAdminApiKeys,
     shownDefault: 'generated',
     isSecret: true,
     meaning:
-      'Full access to every tenant; at least 32 characters, without commas. Several, separated by commas, are all accepted ([rotation](rotation.md)). Unset: generated at the first start and kept in `DATA_DIR/admin-api-key`.',
+      'Full access to every tenant; at least 32 characters, without commas. Several keys, separated by commas, are all accepted ([rotation](rotation.md)). Unset: generated at the first start and kept in `DATA_DIR/admin-api-key`.',
   }),
   jwt: {
     secret: variable('JWT_SECRET', {
       parse: parseSecret,
       isSecret: true,
       meaning:
-        "Verifies JWTs of tenants' front ends, signed with HS256; at least 32 characters. Without this and `JWT_JWKS_URL`, JWTs are refused. The same in every process.",
+        "Verifies JWTs of tenants' front ends, signed with HS256; at least 32 characters. If neither this nor `JWT_JWKS_URL` is set, JWTs are rejected. The same in every process.",
     }),
     jwksUrl: variable('JWT_JWKS_URL', {
       parse: parseJwksUrl,
       meaning:
-        'In place of `JWT_SECRET`: where the public keys are (a JWK Set) that verify JWTs signed with RS256, ES256 or EdDSA; `https://…`, on loopback also `http://…`.',
+        'In place of `JWT_SECRET`: the URL of the public keys (a JWK Set) that verify JWTs signed with RS256, ES256 or EdDSA; `https://…`, on loopback also `http://…`.',
     }),
   },
   secretsKeys: variable('SECRETS_KEY', {
@@ -180,13 +184,13 @@ export const TABLE = {
     shownDefault: 'generated',
     isSecret: true,
     meaning:
-      '32 bytes in base64, encrypts signing secrets and custom headers at rest. Several, separated by commas: the first one encrypts, all of them decrypt ([rotation](rotation.md)). The same in every process. Unset: generated in `DATA_DIR/secrets-key` with the embedded Postgres, an error with `DATABASE_URL`. Losing it loses every signing secret.',
+      'The key that encrypts signing secrets and custom headers at rest: 32 bytes in base64. Several keys, separated by commas: the first one encrypts, all of them decrypt ([rotation](rotation.md)). The same in every process. Unset: generated in `DATA_DIR/secrets-key` with the embedded Postgres, an error with `DATABASE_URL`. Without the key, the stored signing secrets and custom headers are lost.',
   }),
   metricsToken: variable('METRICS_TOKEN', {
     parse: parseSecret,
     isSecret: true,
     meaning:
-      'Opens `GET /metrics` and nothing else; at least 32 characters. For Prometheus, so that it need not have the admin key, which opens it as well.',
+      'Grants access to `GET /metrics` alone; at least 32 characters. For Prometheus, which then does not need the admin key. The admin key grants this access too.',
   }),
   isConsoleEnabled: variable('CONSOLE', {
     parse: parseBoolean,
@@ -197,32 +201,32 @@ export const TABLE = {
   publicUrl: variable('PUBLIC_URL', {
     parse: parsePublicUrl,
     meaning:
-      'Where browsers reach this server, `https://hooks.example.com/path`, if a proxy puts a path in front: the proxy removes the path, and the pages of the console put it in front of their links. Unset: no path.',
+      'The URL at which browsers reach this server, `https://hooks.example.com/path`, if a proxy serves it under a path: the proxy removes the path from requests, and the pages of the console add it to their links. Unset: no path.',
   }),
   portalOrigins: variable('PORTAL_ORIGINS', {
     parse: parseOrigins,
     fallback: () => [],
     meaning:
-      'Origins whose pages may embed the [portal](portal.md) and hand it tokens, comma-separated and exact: `https://app.example.com`. Unset: none; one-time links work.',
+      'Origins whose pages may embed the [portal](portal.md) and pass tokens to it, comma-separated and exact: `https://app.example.com`. Unset: none; one-time links still work.',
   }),
   api: {
     corsOrigins: variable('CORS_ORIGINS', {
       parse: parseOrigins,
       fallback: () => [],
       meaning:
-        'Origins whose pages may use GraphQL from a browser, comma-separated and exact: `https://console.example.com`. Unset: only pages of our own origin.',
+        'Origins whose pages may use GraphQL from a browser, comma-separated and exact: `https://console.example.com`. Unset: only pages of the server itself.',
     }),
     introspection: variable('GRAPHQL_INTROSPECTION', {
       parse: parseBoolean,
       fallback: ({ isProduction }) => !isProduction,
       meaning:
-        '`true` lets clients ask for the schema, suggests names in errors, and shows GraphiQL at `GET /graphql`; `false` does none of that. Unset: `false` if `NODE_ENV` is `production`, otherwise `true`.',
+        '`true`: clients can query the schema, errors suggest names, and `GET /graphql` shows GraphiQL. `false`: none of these. Unset: `false` if `NODE_ENV` is `production`, otherwise `true`.',
     }),
     rateLimit: variable('API_RATE_LIMIT', {
       parse: countOf(100_000),
       default: '100',
       meaning:
-        'How many GraphQL operations per second, 1 to 100000, each credential may begin at each process; twice as many at once after a pause. The admin key is not limited.',
+        'Maximum GraphQL operations per second, 1 to 100000, that each credential may start at each process; after a pause, twice this number at once. The admin key is not limited.',
     }),
   },
   egress: {
@@ -232,7 +236,7 @@ export const TABLE = {
       canBeEmpty: true,
       fallback: ({ isEmbedded }) => (isEmbedded ? ['127.0.0.0/8', '::1/128'] : []),
       meaning:
-        'Private ranges that targets may nevertheless use, comma-separated. With the embedded Postgres the default is `127.0.0.0/8,::1/128`; setting it, even to nothing, replaces that.',
+        'Private address ranges that targets may use, comma-separated. With the embedded Postgres the default is `127.0.0.0/8,::1/128`; a value, even an empty one, replaces the default.',
     }),
     allowHttp: variable('EGRESS_ALLOW_HTTP', {
       parse: parseAllowHttp,
@@ -246,7 +250,7 @@ export const TABLE = {
       default: DEFAULT_DENY_PORTS,
       canBeEmpty: true,
       meaning:
-        'Ports that no target may use, comma-separated, with ranges such as `6000-6063`: those of other protocols. Setting it replaces the list; set to nothing, every port is allowed.',
+        'Ports that no target may use, comma-separated, with ranges such as `6000-6063`. The default contains the ports of other protocols. A value replaces the default; an empty value allows every port.',
     }),
     dnsServers: variable('EGRESS_DNS_SERVERS', {
       parse: parseDnsServers,
@@ -257,49 +261,49 @@ export const TABLE = {
       parse: parseProxy,
       isSecret: true,
       meaning:
-        'A [forward proxy](deployment.md#egress-through-a-proxy) for all webhooks: `http://user:password@proxy:3128` or `https://…` (by `CONNECT`), or `socks5://…`. The proxy gets the address that was checked.',
+        'A [forward proxy](deployment.md#egress-through-a-proxy) for all webhooks: `http://user:password@proxy:3128` or `https://…` (by `CONNECT`), or `socks5://…`. The proxy receives the IP address that the engine has checked.',
     }),
     proxyResolves: variable('EGRESS_PROXY_RESOLVES', {
       parse: parseBoolean,
       default: 'false',
       meaning:
-        '`true` gives the names of targets to `EGRESS_PROXY`, which resolves them. The rules about addresses then hold only for targets that are written as addresses: the proxy must refuse private ones.',
+        '`true`: `EGRESS_PROXY` receives the host names of targets and resolves them. The rules about addresses then apply only to targets that are written as addresses: the proxy must reject private addresses.',
     }),
     sourceAddresses: variable('EGRESS_SOURCE_ADDRESS', {
       parse: parseSourceAddresses,
       fallback: () => [],
       meaning:
-        'The local address from which webhooks are sent (with `EGRESS_PROXY`: from which the proxy is reached): an IPv4 address, an IPv6 address, or one of each. Targets of the other family are unreachable.',
+        'The local address from which webhooks are sent (with `EGRESS_PROXY`: from which the proxy is reached): an IPv4 address, an IPv6 address, or one of each. Targets of the other address family are unreachable.',
     }),
   },
   maxSubscriptionsPerTenant: variable('MAX_SUBSCRIPTIONS_PER_TENANT', {
     parse: countOf(10_000),
     default: '1000',
     meaning:
-      'How many webhook subscriptions, 1 to 10000, a tenant may have, active or not; deleted ones do not count. Creating one more is refused (`TOO_MANY_SUBSCRIPTIONS`); those that exist go on working. The deliveries of an event are written in one transaction, some 0.1 ms each, in which events of other tenants wait.',
+      'Maximum webhook subscriptions of a tenant, 1 to 10000, active or not; deleted ones do not count. Creating another one fails (`TOO_MANY_SUBSCRIPTIONS`); existing ones keep working. The deliveries of an event are written in one transaction, about 0.1 ms each, and events of other tenants wait for it.',
   }),
   retryScheduleMs: variable('RETRY_SCHEDULE', {
     parse: parseSchedule,
     default: '5s,30s,2m,10m,30m,2h,5h,10h,14h',
     meaning:
-      'Waits before attempts 2, 3, … (`ms`, `s`, `m`, `h`, `d`), each with ±20 % jitter; at most 30 of them, each at most 7 days. After the last attempt the delivery has failed.',
+      'Waits before attempts 2, 3, … (`ms`, `s`, `m`, `h`, `d`), each with ±20 % jitter; at most 30 waits, each at most 7 days. If the attempt after the last wait fails, the delivery has failed.',
   }),
   retention: {
     days: variable('RETENTION_DAYS', {
       parse: countOf(3_650),
       default: '30',
       meaning:
-        'For how many days, 1 to 3650, events, deliveries and attempts are kept at least; they are dropped within a fifteenth of that time (in whole days) after it. Deliveries that are pending, and their events, stay until they have ended. The same in every process.',
+        'Minimum days, 1 to 3650, for which events, deliveries and attempts are kept; they are deleted at most a fifteenth of that time (in whole days) later. Pending deliveries and their events are kept until the deliveries have ended. The same in every process.',
     }),
     maxPerSubscription: variable('RETENTION_MAX_PER_SUBSCRIPTION', {
       parse: countOf(1_000_000),
       meaning:
-        'How many ended deliveries, 1 to 1000000, are kept of each subscription with their attempts, the newest ones; older ones are deleted hourly. Unset: as many as there are.',
+        'Maximum ended deliveries, 1 to 1000000, that are kept of each subscription with their attempts: the newest ones. Older ones are deleted hourly. Unset: no maximum.',
     }),
     auditLogDays: variable('AUDIT_LOG_RETENTION_DAYS', {
       parse: countOf(36_500),
       default: '365',
-      meaning: 'For how many days, 1 to 36500, the audit log is kept. The same in every process.',
+      meaning: 'Days, 1 to 36500, for which the audit log is kept. The same in every process.',
     }),
   },
   logLevel: variable('LOG_LEVEL', {
@@ -311,19 +315,19 @@ export const TABLE = {
     parse: parseLogAttempts,
     default: 'all',
     meaning:
-      'Which attempts get a line `delivery.attempted` in the log: `all`, `failures` (attempts that failed) or `none`. The delivery log has all of them in any case.',
+      'The attempts that get a log line `delivery.attempted`: `all`, `failures` (failed attempts) or `none`. The delivery log contains all attempts in any case.',
   }),
   alerts: {
     url: variable('ALERT_WEBHOOK_URL', {
       parse: parseHttpUrl,
       isSecret: true,
       meaning:
-        'A webhook of yours that gets [alerts](alerts.md): open circuits, deactivated subscriptions, overdue deliveries, rejected events, full streams and disks. Any `http://` or `https://` address except those of metadata services. The same in every process.',
+        "The operator's webhook, which receives [alerts](alerts.md): open circuits, deactivated subscriptions, overdue deliveries, rejected events, full streams and disks. Any `http://` or `https://` address except those of metadata services. The same in every process.",
     }),
     secret: variable('ALERT_WEBHOOK_SECRET', {
       parse: parseSigningSecret,
       isSecret: true,
-      meaning: 'Signs alerts as Standard Webhooks: `whsec_…`. Unset: they are not signed.',
+      meaning: 'Signs alerts as Standard Webhooks: `whsec_…`. Unset: alerts are not signed.',
     }),
     format: variable('ALERT_WEBHOOK_FORMAT', {
       parse: parseAlertFormat,
@@ -335,15 +339,16 @@ export const TABLE = {
     endpoint: variable('OTEL_EXPORTER_OTLP_ENDPOINT', {
       parse: parseHttpUrl,
       meaning:
-        'Exports [traces](tracing.md) to this OpenTelemetry collector over HTTP, such as `http://collector:4318`. Unset: no traces, unless one of the next two variables turns them on.',
+        'Exports [traces](tracing.md) to this OpenTelemetry collector over HTTP, such as `http://collector:4318`. Unset: no traces, unless `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or `OTEL_TRACES_EXPORTER` turns them on.',
     }),
     tracesEndpoint: variable('OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', {
       parse: parseHttpUrl,
-      meaning: 'The whole URL for traces, in place of `OTEL_EXPORTER_OTLP_ENDPOINT` and `/v1/traces`.',
+      meaning: 'The complete URL for traces, in place of `OTEL_EXPORTER_OTLP_ENDPOINT` followed by `/v1/traces`.',
     }),
     exporter: variable('OTEL_TRACES_EXPORTER', {
       parse: parseTracesExporter,
-      meaning: '`otlp` turns traces on, to `http://localhost:4318` without an endpoint; `none` turns them off.',
+      meaning:
+        '`otlp` turns traces on; without an endpoint, they are sent to `http://localhost:4318`. `none` turns traces off.',
     }),
     isDisabled: variable('OTEL_SDK_DISABLED', {
       parse: parseBoolean,
@@ -375,12 +380,12 @@ export const TABLE = {
       parse: parseSampler,
       default: 'parentbased_always_on',
       meaning:
-        'Which traces are recorded: `parentbased_always_on`, `parentbased_always_off`, `parentbased_traceidratio`, `always_on`, `always_off` or `traceidratio`. Those with `parentbased` follow the decision of the publisher, if there is one.',
+        'The rule that selects the recorded traces: `parentbased_always_on`, `parentbased_always_off`, `parentbased_traceidratio`, `always_on`, `always_off` or `traceidratio`. The rules with `parentbased` follow the decision of the publisher, if there is one.',
     }),
     samplerRatio: variable('OTEL_TRACES_SAMPLER_ARG', {
       parse: parseRatio,
       default: '1',
-      meaning: 'The part of the traces, from 0 to 1, that the samplers with `traceidratio` record.',
+      meaning: 'The fraction of the traces, from 0 to 1, that the rules with `traceidratio` record.',
     }),
   },
   sendsTraceParent: variable('SEND_TRACEPARENT', {
@@ -391,5 +396,5 @@ export const TABLE = {
   }),
 };
 
-/** The table as a list, in its order. */
+/** The variables of TABLE in the same order. */
 export const VARIABLES = listVariables(TABLE);

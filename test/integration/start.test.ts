@@ -70,7 +70,7 @@ it('a SECRETS_KEY that does not open what is in the database stops the start', a
     await waitFor(() => program.child.exitCode !== null, { what: 'its end', timeoutMs: START_MS });
     expect(program.child.exitCode).toBe(1);
     expect(program.errorOutput()).toBe(
-      'SECRETS_KEY does not open the signing secrets in this database: set it to the key that they were stored with\n',
+      'SECRETS_KEY cannot decrypt the signing secrets in this database: set it to the key that encrypted them\n',
     );
   } finally {
     await services.stop();
@@ -292,7 +292,7 @@ describe('a SIGTERM during the start ends the program with exit code 0', () => {
     await writeFile(join(folder.path, 'nats-server'), script, { mode: 0o755 });
     const program = start({ DATA_DIR: dataDir, PORT: '0', PATH: `${folder.path}:${process.env['PATH'] ?? ''}` });
     const terminated = terminateWhen(program, () => existsSync(started));
-    await waitFor(() => program.output().includes('stopping before the start is over'), {
+    await waitFor(() => program.output().includes('stopping before the start has completed'), {
       what: 'the signal',
       timeoutMs: START_MS,
     });

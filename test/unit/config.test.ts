@@ -234,16 +234,16 @@ describe('the configuration', () => {
     [{ JWT_SECRET: 'hunter2'.repeat(4) }, 'JWT_SECRET must have at least 32 characters, not 28'],
     [
       { JWT_JWKS_URL: 'http://id.example.com/keys' },
-      'JWT_JWKS_URL must start with https://; http:// is for this machine alone',
+      'JWT_JWKS_URL must start with https://; http:// is allowed only for localhost and loopback addresses',
     ],
     [
       { JWT_JWKS_URL: 'http://127.0.0.1.example.com/keys' },
-      'JWT_JWKS_URL must start with https://; http:// is for this machine alone',
+      'JWT_JWKS_URL must start with https://; http:// is allowed only for localhost and loopback addresses',
     ],
     [{ JWT_JWKS_URL: 'file:///keys' }, 'JWT_JWKS_URL must be a URL that starts with https:// or http://'],
     [
       { JWT_SECRET: 'hunter2'.repeat(5), JWT_JWKS_URL: 'https://id.example.com/keys' },
-      'JWT_SECRET and JWT_JWKS_URL are both set: JWTs are verified by one of them',
+      'JWT_SECRET and JWT_JWKS_URL are both set: set one of them',
     ],
   ])('rejects %j', (env, problem) => {
     expect(problemsOf(env)).toEqual([problem]);
@@ -324,7 +324,7 @@ describe('the configuration', () => {
     ['postgres://u:p@/webhooks?host=/a,/b', 'names several hosts'],
     ['postgres://u:secret#@db/webhooks', 'percent-encoded'],
     ['postgres://u:sec/ret@db/webhooks', 'percent-encoded'],
-    ['postgres://db/webhooks?port=many', 'has a port that is no number'],
+    ['postgres://db/webhooks?port=many', 'has a port that is not a number'],
     ['postgres://db/webhooks?sslrootcert=/not/there', 'names a file that cannot be read: /not/there'],
     ['postgres://db/webhooks?schema=pg_catalog', 'has a parameter schema'],
     ['postgres://db/webhooks?schema=', 'has a parameter schema'],
@@ -371,9 +371,9 @@ describe('the configuration', () => {
   it.each([
     [{ NATS_CREDS: '/dev/null', NATS_URL: 'nats://n' }, 'NATS_CREDS .*no user JWT and seed'],
     [{ NATS_CA_FILE: FILE }, 'NATS_CA_FILE set without NATS_URL'],
-    [{ NATS_CERT_FILE: FILE, NATS_URL: 'nats://n' }, 'NATS_CERT_FILE and NATS_KEY_FILE belong together'],
+    [{ NATS_CERT_FILE: FILE, NATS_URL: 'nats://n' }, 'NATS_CERT_FILE and NATS_KEY_FILE must be set together'],
     [{ NATS_REPLICAS: '2' }, 'NATS_REPLICAS must be 1, 3 or 5'],
-    [{ NATS_EVENTS_MAX_BYTES: '3MiB' }, 'NATS_EVENTS_MAX_BYTES must be a size from 4MiB on'],
+    [{ NATS_EVENTS_MAX_BYTES: '3MiB' }, 'NATS_EVENTS_MAX_BYTES must be a size of at least 4MiB'],
     [{ NATS_DELIVERIES_MAX_BYTES: '8GB' }, 'NATS_DELIVERIES_MAX_BYTES must be a size'],
     [{ NATS_PREFIX: 'a.b' }, 'NATS_PREFIX must be 1 to 32 letters'],
   ])('rejects %j', (env, problem) => {
