@@ -115,19 +115,16 @@ function useSelectedAttempt({ delivery, attempts }: Read, id: string | undefined
 /** The changes of a delivery, and of its subscription: a pause or an open circuit changes the reason of its wait. */
 function streamsOf({ delivery }: DeliveryDetailsQuery, changed: () => void): readonly ChangeStream[] {
   if (delivery == null) return [];
-  const { id, tenant, subscription, createdAt } = delivery;
-  const subscriptionIds = [subscription.id];
-  const to = new Date(Date.parse(createdAt) + 1).toISOString();
+  const { id, tenant, subscription } = delivery;
   return [
     changeStream({
       document: WatchDeliveriesDocument,
-      // The filter has no ids: this selects the deliveries of the subscription in the same millisecond.
-      filter: { tenant, subscriptionIds, from: createdAt, to },
-      onChange: ({ deliveryChanges }) => deliveryChanges.delivery.id === id && changed(),
+      filter: { tenant, ids: [id] },
+      onChange: changed,
     }),
     changeStream({
       document: WatchSubscriptionsDocument,
-      filter: { tenant, subscriptionIds },
+      filter: { tenant, subscriptionIds: [subscription.id] },
       onChange: changed,
     }),
   ];

@@ -3,6 +3,10 @@ import { count } from '../ui/format.ts';
 export const catalogueWords = {
   title: 'Event catalogue',
   label: 'Event types by name',
+  types: (types: number) => (types === 1 ? '1 type' : `${count(types)} types`),
+  search: 'Name or description',
+  openAll: 'Open all groups',
+  closeAll: 'Close all groups',
   list: 'Event types',
   listed: 'Listed',
   archived: 'Archived',
@@ -11,6 +15,7 @@ export const catalogueWords = {
   description: 'Description',
   schema: 'Schema',
   schemaHint: 'JSON Schema, draft 2020-12. Once saved, events whose data does not match are rejected. Empty: any data.',
+  draft: 'Draft it from the last events',
   anyData: 'any data',
   checked: 'checked',
   violated: (path: string) => `The rejected event does not match the schema at ${path}; its rule is marked.`,

@@ -1,11 +1,14 @@
 import { useState } from 'react';
+import { LastEventsButton } from '../events/last-events-button.tsx';
 import { type EventTypeRowFragment, PutEventTypeDocument, TryEventTypeDocument } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
+import { useTenantFilter } from '../shell/acting-tenant.ts';
 import { Dialog } from '../ui/dialog.tsx';
 import { Form, FormButtons, SelectField, TextAreaField, TextField } from '../ui/field.tsx';
 import { parseJsonText } from '../ui/json-text.ts';
 import { useForm } from '../ui/use-form.ts';
+import { draftSchema } from './draft-schema.ts';
 import { catalogueWords as words } from './messages.ts';
 import { SchemaTrial, type Trial } from './schema-trial.tsx';
 
@@ -31,6 +34,7 @@ export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
     // The trial was of this type and this schema.
     onEdit: (edited) => (edited === 'name' || edited === 'schema') && setTrial(undefined),
   });
+  const { tenant } = useTenantFilter();
   const { name, description, schema, status } = values;
   const isTriedFirst = trial === undefined && schema.trim() !== '' && schema !== saved.schema;
   const submit = async () => {
@@ -64,6 +68,16 @@ export function PutEventType({ initial, onClose, onSaved }: PutEventTypeProps) {
         />
         <TextField {...field('description')} label={words.description} />
         <TextAreaField {...field('schema')} label={words.schema} hint={words.schemaHint} rows={12} />
+        {schema.trim() === '' && (
+          <LastEventsButton
+            name={words.draft}
+            eventTypes={name.trim() === '' ? [] : [name.trim()]}
+            tenant={tenant}
+            onEvents={(events) =>
+              field('schema').onChange(JSON.stringify(draftSchema(events.map(({ data }) => data)), undefined, 2))
+            }
+          />
+        )}
         <SelectField
           {...field('status', 'isArchived')}
           label={messages.columns.status}

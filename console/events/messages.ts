@@ -53,3 +53,7 @@ export const deliverTheseWords = {
   delivered: (deliveries: number) =>
     `${deliveries === 1 ? 'One delivery was' : `${count(deliveries)} deliveries were`} created.`,
 } as const;
+
+export const lastEventsWords = {
+  none: 'No event of this type is stored.',
+} as const;

@@ -59,20 +59,33 @@ function Find({ onFound }: { readonly onFound: () => void }) {
           ))}
         </ul>
         {sought !== '' && found.length === 0 && (
-          <p className={styles.muted}>{fetching ? words.searching : <Nothing onLeave={onFound} />}</p>
+          <p className={styles.muted}>{fetching ? words.searching : <Nothing sought={sought} onLeave={onFound} />}</p>
         )}
       </div>
     </>
   );
 }
 
-/** The id may be that of a message that was rejected: its event was never recorded. */
-function Nothing({ onLeave }: { readonly onLeave: () => void }) {
+const UUID = /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/i;
+
+type NothingProps = { readonly sought: string; readonly onLeave: () => void };
+
+/** The id may be that of a deleted object, which the audit log still has, or of a message that was rejected. */
+function Nothing({ sought, onLeave }: NothingProps) {
   const { find, navigation } = messages;
   if (IS_PORTAL) return <>{find.nothing}</>;
   return (
     <span onClick={onLeave}>
-      {find.nothing} {find.orRejected} <Link to={paths.rejectedEvents()}>{navigation.rejectedEvents}</Link>
+      {find.nothing}{' '}
+      {UUID.test(sought) && (
+        <>
+          {find.orDeleted}{' '}
+          <Link to={paths.auditLog({ object: sought })} isForEveryTenant>
+            {find.changesOf}
+          </Link>{' '}
+        </>
+      )}
+      {find.orRejected} <Link to={paths.rejectedEvents()}>{navigation.rejectedEvents}</Link>
     </span>
   );
 }

@@ -181,6 +181,7 @@ export const sendTestWords = {
   eventType: 'Event type',
   data: 'Data',
   dataHint: 'JSON. Empty: an example.',
+  lastEvent: 'Use the last event',
   send: 'Send',
   sending: 'Waiting for the answer',
   notYet: 'There is no answer yet.',

@@ -1,4 +1,5 @@
 import { useState } from 'react';
+import { LastEventsButton } from '../events/last-events-button.tsx';
 import { SendTestDocument, type SubscriptionSettingsFragment } from '../generated/graphql.ts';
 import { useAction } from '../graphql/use-action.ts';
 import { messages } from '../messages.ts';
@@ -51,6 +52,15 @@ export function SendTest({ subscription, onClose }: SendTestProps) {
         <p>{words.hint}</p>
         <TextField {...field('eventType')} label={words.eventType} placeholder="webhook_subscription.test" />
         <TextAreaField {...field('data')} label={words.data} hint={words.dataHint} rows={5} />
+        <LastEventsButton
+          name={words.lastEvent}
+          eventTypes={values.eventType.trim() === '' ? subscription.eventTypes : [values.eventType.trim()]}
+          tenant={subscription.tenant}
+          onEvents={([last]) => {
+            field('eventType').onChange(last?.type ?? '');
+            field('data').onChange(JSON.stringify(last?.data, undefined, 2));
+          }}
+        />
         <div aria-live="polite">{result !== undefined && <Answer result={result} />}</div>
       </Form>
     </Dialog>

@@ -5,9 +5,8 @@ import {
   memo,
   type ReactNode,
   type Ref,
-  type RefObject,
-  useCallback,
   useEffect,
+  useEffectEvent,
   useId,
   useImperativeHandle,
   useLayoutEffect,
@@ -16,6 +15,7 @@ import {
   useState,
 } from 'react';
 import styles from './grid.module.css';
+import { ROW, scrollIntoView, useView } from './grid-view.ts';
 
 export type Column<Row> = {
   readonly key: string;
@@ -32,6 +32,15 @@ export type Column<Row> = {
 
 /** Rows by index, so that a list of thousands need not be an array. */
 export type Rows<Row> = { readonly length: number; at(index: number): Row | undefined };
+
+/** The rows are a tree: each branch is followed by the rows in it, unless it is closed. */
+export type Branches<Row> = {
+  /** 1 at the top. */
+  readonly levelOf: (row: Row) => number;
+  /** Undefined for rows that are no branches. */
+  readonly isOpen: (row: Row) => boolean | undefined;
+  readonly toggle: (row: Row) => void;
+};
 
 export type GridHandle = { focus(): void };
 
@@ -50,18 +59,18 @@ export type GridProps<Row> = {
   readonly onEnd?: (() => void) | undefined;
   /** The number of rows that were inserted at the top so far: the rows in view keep their place. */
   readonly inserted?: number;
+  /** The arrows to the left and right close and open branches, in place of selecting a column. */
+  readonly branches?: Branches<Row> | undefined;
   readonly empty?: ReactNode;
   readonly ref?: Ref<GridHandle>;
 };
-
-const ROW = 32;
 
 /**
  * A list with fixed rows of 32 px of which only those in view are in the document. One tab stop: arrows, `j` and `k`, Home,
  * End and Page keys move the cursor, Enter opens.
  */
 export function Grid<Row>(props: GridProps<Row>) {
-  const { label, rows, rowKey, onOpen, openKey, onEnd, inserted = 0, empty, ref } = props;
+  const { label, rows, rowKey, onOpen, openKey, onEnd, inserted = 0, branches, empty, ref } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const { first, last, width, origin, onScroll } = useView(scroller, { length: rows.length, inserted });
   const columns = useMemo(
@@ -81,7 +90,19 @@ export function Grid<Row>(props: GridProps<Row>) {
     if (element === null || added === 0) return;
     if (element.scrollTop > 0) element.scrollTop += added * ROW;
   }, [inserted]);
+  const [opened, setOpened] = useState<string>();
+  // A link, or the page, opened another row than the one under the cursor.
+  if (opened !== openKey) {
+    setOpened(openKey);
+    if (openKey !== undefined && openKey !== cursor.key) setCursor({ key: openKey, index: 0, column: 0 });
+  }
   const index = placeOfCursor(rows, { ...cursor, rowKey });
+  const atCursor = rows.at(index);
+  const isAtOpen = atCursor !== undefined && rowKey(atCursor) === openKey;
+  const showCursor = useEffectEvent(() => scrollIntoView(scroller.current, index));
+  useEffect(() => {
+    if (isAtOpen) showCursor();
+  }, [isAtOpen, openKey]);
 
   const isNearEnd = rows.length > 0 && last >= rows.length - 20;
   useEffect(() => {
@@ -96,7 +117,16 @@ export function Grid<Row>(props: GridProps<Row>) {
   };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target !== event.currentTarget) return;
-    if (move(event.key) || act(event.key)) event.preventDefault();
+    if (branchOut(event.key) || move(event.key) || act(event.key)) event.preventDefault();
+  };
+  /** Whether the key is for a tree. */
+  const branchOut = (key: string): boolean => {
+    const row = rows.at(index);
+    if (branches === undefined || row === undefined || !['ArrowLeft', 'ArrowRight'].includes(key)) return false;
+    const isOpen = branches.isOpen(row);
+    if (isOpen === (key === 'ArrowLeft')) branches.toggle(row);
+    else moveTo(key === 'ArrowLeft' ? placeOfBranch(rows, branches, index) : index + (isOpen === true ? 1 : 0));
+    return true;
   };
   /** Whether the key moves the cursor. */
   const move = (key: string): boolean => {
@@ -119,7 +149,7 @@ export function Grid<Row>(props: GridProps<Row>) {
   return (
     <div
       ref={scroller}
-      role="grid"
+      role={branches === undefined ? 'grid' : 'treegrid'}
       aria-label={label}
       aria-rowcount={rows.length + 1}
       aria-colcount={columns.length}
@@ -153,10 +183,15 @@ export function Grid<Row>(props: GridProps<Row>) {
             const row = rows.at(place);
             if (row === undefined) return null;
             const key = rowKey(row);
+            const cursorId = place === index ? id : undefined;
             return (
               <div
                 key={inserted - place - origin}
                 role="row"
+                // The cursor of a tree is on rows, that of a list on cells.
+                id={branches && cursorId}
+                aria-level={branches?.levelOf(row)}
+                aria-expanded={branches?.isOpen(row)}
                 aria-rowindex={place + 2}
                 aria-selected={key === openKey}
                 className={place === index ? `${styles.row} ${styles.cursor}` : styles.row}
@@ -166,7 +201,10 @@ export function Grid<Row>(props: GridProps<Row>) {
                   onOpen?.(row);
                 }}
               >
-                <MemoCells {...{ row, columns }} cursor={place === index ? { id, column: cursor.column } : NO_CURSOR} />
+                <MemoCells
+                  {...{ row, columns }}
+                  cursor={branches || !cursorId ? NO_CURSOR : { id, column: cursor.column }}
+                />
               </div>
             );
           })}
@@ -202,64 +240,6 @@ function columnOf({ currentTarget, target }: MouseEvent): number {
   return [...currentTarget.children].findIndex((cell) => target instanceof Node && cell.contains(target));
 }
 
-/** Rows above and below those in view, so that scrolling shows no gaps. */
-const OVERSCAN = 12;
-
-type Viewed = { readonly length: number; readonly inserted: number };
-
-/**
- * The width of the list, the rows in view as a range whose end is excluded, and the number from which rows are counted: a row
- * keeps its number, and so its elements, while others are inserted. When all rows in view are other ones, they get the numbers and the
- * elements of those that were there, because making elements costs more than changing their texts.
- */
-function useView(scroller: RefObject<HTMLElement | null>, { length, inserted }: Viewed) {
-  const [view, setView] = useState({ top: 0, height: 1_000, width: window.innerWidth, inserted });
-  const latest = useRef(inserted);
-  useLayoutEffect(() => {
-    latest.current = inserted;
-  });
-  const measure = useCallback(() => {
-    const { current } = scroller;
-    if (current === null) return;
-    const { scrollTop: top, clientHeight: height, clientWidth: width } = current;
-    setView((last) => {
-      const isSame = topOf(last, latest.current) === top && last.height === height && last.width === width;
-      return isSame ? last : { top, height, width, inserted: latest.current };
-    });
-  }, [scroller]);
-  useLayoutEffect(() => {
-    if (scroller.current === null) return undefined;
-    // Also calls once at the start.
-    const observer = new ResizeObserver(measure);
-    observer.observe(scroller.current);
-    return () => observer.disconnect();
-  }, [scroller, measure]);
-  const top = topOf(view, inserted);
-  const first = Math.max(0, Math.min(Math.floor(top / ROW) - OVERSCAN, length - 1));
-  const last = Math.min(length, Math.ceil((top + view.height) / ROW) + OVERSCAN);
-  const [counted, setCounted] = useState({ inserted, origin: 0 });
-  if (counted.inserted !== inserted) {
-    const added = inserted - counted.inserted;
-    setCounted({ inserted, origin: counted.origin + (top === 0 && added >= last - first ? added : 0) });
-  }
-  return { first, last: Math.max(first, last), width: view.width, origin: counted.origin, onScroll: measure };
-}
-
-/** The list is scrolled with the rows that have been inserted since it was measured, except at the top. */
-function topOf(measured: { readonly top: number; readonly inserted: number }, inserted: number): number {
-  return measured.top > 0 ? measured.top + (inserted - measured.inserted) * ROW : 0;
-}
-
-/** Scrolls as little as possible; the head of the list covers a row of it. */
-function scrollIntoView(scroller: HTMLElement | null, index: number): void {
-  if (scroller === null) return;
-  const top = index * ROW;
-  if (top < scroller.scrollTop) scroller.scrollTop = top;
-  else if (top + 2 * ROW > scroller.scrollTop + scroller.clientHeight) {
-    scroller.scrollTop = top + 2 * ROW - scroller.clientHeight;
-  }
-}
-
 /** The number of rows that a key moves the cursor by; undefined for other keys. */
 function stepOf(key: string, height: number): number | undefined {
   const page = Math.max(1, Math.floor(height / ROW) - 2);
@@ -268,6 +248,14 @@ function stepOf(key: string, height: number): number | undefined {
     ...{ PageDown: page, PageUp: -page, Home: Number.NEGATIVE_INFINITY, End: Number.POSITIVE_INFINITY },
   };
   return steps[key];
+}
+
+/** The place of the branch that a row is in; of a row at the top its own. */
+function placeOfBranch<Row>(rows: Rows<Row>, { levelOf }: Branches<Row>, place: number): number {
+  const levelAt = (index: number) => levelOf(rows.at(index) as Row);
+  let above = place;
+  while (above > 0 && levelAt(above) >= levelAt(place)) above -= 1;
+  return levelAt(above) < levelAt(place) ? above : place;
 }
 
 type Sought<Row> = {

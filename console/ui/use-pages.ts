@@ -1,4 +1,4 @@
-import { useCallback, useMemo, useState, useSyncExternalStore } from 'react';
+import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 'react';
 import { type AnyVariables, type CombinedError, type TypedDocumentNode, useClient, useQuery } from 'urql';
 import { useChanges } from '../graphql/use-changes.ts';
 import { type ChangeStream, changeStream } from '../graphql/watch-changes.ts';
@@ -16,6 +16,8 @@ type PagesOptions<Data, Variables extends AnyVariables, Row> = {
   readonly pageOf: (data: Data) => Page<Row>;
   /** The stream of the rows that change. Without it, the list is as it was read. */
   readonly live?: LiveRows<Row>;
+  /** At most 250. */
+  readonly pageSize?: number;
 };
 
 /** Where the changes of the rows come from; made by `liveRows`. */
@@ -55,14 +57,16 @@ export type Pages<Row> = {
   readonly refresh: () => void;
 };
 
-const FIRST = 100;
+const PAGE_SIZE = 100;
 const MAX_ROWS = 20_000;
+/** Milliseconds after which a page that could not be read is read again. */
+const RETRY_MS = 5_000;
 
 /** The rows of a connection, page by page, with their changes. Other variables start again. */
 export function usePages<Data, Variables extends AnyVariables, Row>(
   options: PagesOptions<Data, Variables, Row>,
 ): Pages<Row> {
-  const { query, variables, pageOf, live } = options;
+  const { query, variables, pageOf, live, pageSize: first = PAGE_SIZE } = options;
   const client = useClient();
   const [pushed] = useState(() => createPushedRows<Row>());
   const changes = useSyncExternalStore(pushed.subscribe, pushed.get);
@@ -73,7 +77,7 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
   };
   const watch = useChanges(live === undefined ? [] : [live.stream(onRow)], pushed.clear);
   // `as`: the two members that this function adds.
-  const firstVariables = { ...variables, first: FIRST } as Variables & { first: number };
+  const firstVariables = { ...variables, first } as Variables & { first: number };
   const [{ data: answer, error }, execute] = useQuery<Data, Variables & { first: number }>({
     query,
     variables: firstVariables,
@@ -84,18 +88,22 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
   const key = JSON.stringify([watch, variables]);
   const [more, setMore] = useState<{ key: string; nodes: readonly Row[]; info: Page<Row>['pageInfo'] }>();
   const [isLoadingMore, setLoadingMore] = useState(false);
-  const first = data === undefined ? undefined : pageOf(data);
+  const firstPage = data && pageOf(data);
   const later = more?.key === key ? more : undefined;
-  const read = useMemo(() => [...(first?.nodes ?? []), ...(later?.nodes ?? [])], [first, later]);
-  const info = later?.info ?? first?.pageInfo;
+  const read = useMemo(() => nodesOf(firstPage, later), [firstPage, later]);
+  const info = later?.info ?? firstPage?.pageInfo;
   const loadMore = async () => {
     if (isLoadingMore || info?.endCursor == null) return;
     setLoadingMore(true);
     const next = await client
       .query(query, { ...firstVariables, after: info.endCursor }, { requestPolicy: 'network-only' })
       .toPromise();
+    if (next.data == null) {
+      // The end of the list is still in view, so that the page is read again.
+      window.setTimeout(() => setLoadingMore(false), RETRY_MS);
+      return;
+    }
     setLoadingMore(false);
-    if (next.data == null) return;
     const page = pageOf(next.data);
     setMore({ key, nodes: [...(later?.nodes ?? []), ...page.nodes], info: page.pageInfo });
   };
@@ -104,7 +112,7 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
     setMore(undefined);
     execute({ requestPolicy: 'network-only' });
   }, [execute, pushed]);
-  const hasMore = info?.hasNextPage === true && read.length < MAX_ROWS;
+  const hasMore = isMoreAfter(info, read.length);
   const { rows, added } =
     live === undefined ? { rows: read, added: 0 } : mergeRows(read, { ...live, changes, hasMore });
   return {
@@ -115,4 +123,18 @@ export function usePages<Data, Variables extends AnyVariables, Row>(
     loadMore: hasMore ? () => void loadMore() : undefined,
     refresh,
   };
+}
+
+function nodesOf<Row>(...pages: readonly (Pick<Page<Row>, 'nodes'> | undefined)[]): readonly Row[] {
+  return pages.flatMap((page) => page?.nodes ?? []);
+}
+
+function isMoreAfter(info: Page<unknown>['pageInfo'] | undefined, rowCount: number): boolean {
+  return info?.hasNextPage === true && rowCount < MAX_ROWS;
+}
+
+/** Reads page after page, for a list of bounded size that is arranged as a whole. */
+export function useAllPages<Row>({ loadMore }: Pages<Row>): void {
+  // It does nothing while a page is read.
+  useEffect(() => loadMore?.());
 }

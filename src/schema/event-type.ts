@@ -21,6 +21,11 @@ export const CataloguedType = builder.prismaObject('EventType', {
       nullable: true,
       description: 'The JSON Schema (draft 2020-12) of the data; null if any data is valid.',
     }),
+    hasSchema: t.boolean({
+      description: 'Whether data is checked against a schema.',
+      select: { schema: true },
+      resolve: ({ schema }) => schema !== null,
+    }),
     isArchived: t.exposeBoolean('isArchived', {
       description:
         'Whether the type is archived. Archived types are still delivered to existing webhook subscriptions; new ones cannot select them.',

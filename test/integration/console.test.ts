@@ -410,6 +410,8 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, dialog.getByRole('button', { name: 'Open the subscription' }));
     await press(page, page.getByRole('button', { name: 'Send test' }));
     expect(await page.content()).not.toContain('whsec_');
+    await press(page, dialog.getByRole('button', { name: 'Use the last event' }));
+    await dialog.getByText('No event of this type is stored.').waitFor();
     await write('Data', '{"total": 5}');
     await press(page, dialog.getByRole('button', { name: 'Send', exact: true }));
     await dialog.getByText('not today').waitFor();
@@ -819,14 +821,17 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     });
     const { page, complaints } = await open(context, `/as/${tenant}/event-types`);
     const dialog = page.getByRole('dialog');
+    const schemaField = dialog.getByLabel('Schema', { exact: true });
     const trySchema = async (schema: object) => {
-      await tabTo(page, dialog.getByLabel('Schema', { exact: true }));
+      await tabTo(page, schemaField);
       await page.keyboard.press('ControlOrMeta+a');
       await page.keyboard.insertText(JSON.stringify(schema));
       await press(page, dialog.getByRole('button', { name: 'Try on past events' }));
     };
     await press(page, page.getByRole('button', { name: 'Not listed (1)' }));
     await press(page, page.getByRole('button', { name: `Add ${name} to the catalogue` }));
+    await press(page, dialog.getByRole('button', { name: 'Draft it from the last events' }));
+    await context.expect.poll(() => schemaField.inputValue()).toMatch(/"integer",\s*"string"/);
     await trySchema({ properties: { total: { type: 'number' } } });
     await dialog.getByText('1 of the 2 stored events would have been rejected.').waitFor();
     await dialog.getByRole('link', { name: 'trial-1' }).waitFor();
@@ -934,6 +939,30 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     const zebra = page.getByRole('dialog', { name: 'zebra' });
     await zebra.getByText('The last of many').waitFor();
     await zebra.getByText('No event of this type is among the latest 10,000').waitFor();
+    expect(await findBarriers(page, 'dialog')).toEqual([]);
+    await page.keyboard.press('Escape');
+    const tree = page.getByRole('treegrid');
+    const cursor = tree.locator('[class*=cursor]');
+    await tree.getByRole('row', { name: 'zebra' }).waitFor();
+    await tabTo(page, tree);
+    await page.keyboard.press('Home');
+    const closed = tree.getByRole('row', { name: 'early.* 120 types', expanded: false });
+    await closed.waitFor();
+    for (const key of ['ArrowRight', 'ArrowRight', 'ArrowDown']) await page.keyboard.press(key);
+    await cursor.getByText('10', { exact: true }).waitFor();
+    expect(await cursor.getAttribute('aria-level')).toBe('2');
+    expect(page.url()).toContain('groups=closed&except=early.');
+    await page.keyboard.press('ArrowLeft');
+    await page.keyboard.press('ArrowLeft');
+    await closed.waitFor();
+    await tabTo(page, page.getByLabel('Name or description'));
+    await page.keyboard.type('early.77');
+    await tree.getByRole('row', { name: 'early.* 1 type' }).waitFor();
+    expect(await findBarriers(page, 'main')).toEqual([]);
+    await goTo(page, `${scene.app.url}/console/event-types?type=early.99`);
+    await page.getByRole('dialog', { name: 'early.99' }).waitFor();
+    await tree.getByRole('row', { selected: true, includeHidden: true }).getByText('99', { exact: true }).waitFor();
+    await page.keyboard.press('Escape');
     await goTo(page, `${scene.app.url}/console/as/globex/deliveries/${delivery.id}?attempt=${made[0]?.id ?? ''}`);
     await page.getByText('HTTP 400').waitFor();
     const attempts = page.getByRole('region', { name: 'Attempts' }).getByRole('listitem');
@@ -946,16 +975,29 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await context.expect.poll(() => page.getByRole('grid').getAttribute('aria-rowcount')).toBe('62');
     await find(oldest, /message 1$/);
     await page.getByRole('dialog', { name: 'Other reason' }).getByText('message 1', { exact: true }).waitFor();
+    expect(await findBarriers(page, 'dialog')).toEqual([]);
     await page.keyboard.press('Escape');
     await find(changes[0] ?? '', /revokeApiKey$/);
     const change = page.getByRole('dialog', { name: 'revokeApiKey' });
     await change.getByText(/number: 1$/).waitFor();
+    expect(await findBarriers(page, 'dialog')).toEqual([]);
     await press(page, change.getByRole('link', { name: 'ApiKey' }));
     await page.getByRole('dialog', { name: 'key 1', exact: true }).getByText('Valid').waitFor();
+    expect(await findBarriers(page, 'dialog')).toEqual([]);
     await page.keyboard.press('Escape');
     await find(erasures[0] ?? '', /erased-1$/);
     await page.getByRole('dialog', { name: 'erased-1', exact: true }).getByText('4,242').waitFor();
+    expect(await findBarriers(page, 'dialog')).toEqual([]);
     await page.keyboard.press('Escape');
+    // A deleted object has no page, but an entry in the audit log.
+    const [deleted = ''] = createIds();
+    await scene.query(
+      `INSERT INTO audit_log (id, mutation, actor_kind, actor_scope, object_type, object_id)
+       VALUES ($1, 'deleteWebhookSubscription', 'OPERATOR', 'ADMIN', 'WebhookSubscription', $1)`,
+      [deleted],
+    );
+    await find(deleted, /its changes/);
+    await page.getByRole('gridcell', { name: 'deleteWebhookSubscription' }).waitFor();
     await find('acme', /acme$/);
     await page.getByRole('gridcell').getByText('user.created').waitFor();
     expect(page.url()).toBe(`${scene.app.url}/console/subscriptions?tenant=acme`);
