@@ -41,7 +41,7 @@ type Payload = {
   readonly data: { readonly alerts: readonly { kind: string; count: number; details: { host: string }[] }[] };
 };
 
-/** Starts jobs as several processes have them, and runs `work` meanwhile. */
+/** Starts one job for each of several processes, and runs `work` while they run. */
 async function whileRunning(
   { url, count = 1, ...options }: Partial<AlertJobOptions> & { url: string; count?: number },
   work: (logLines: readonly string[]) => Promise<void>,
@@ -71,7 +71,7 @@ async function openCircuits(count: number): Promise<void> {
 const payloadsOf = (requests: readonly { readonly rawBody: Buffer }[]) =>
   requests.map(({ rawBody }) => JSON.parse(rawBody.toString()) as Payload);
 
-/** Every job has looked for conditions again, several times. */
+/** Waits until every job has checked the conditions several more times. */
 async function waitForRounds(rounds = 5): Promise<void> {
   const seen = new Set<string>();
   await waitFor(
@@ -108,7 +108,7 @@ test('a condition is sent once, by one process, and not again after a restart', 
 const pgBouncer = await findPgBouncer();
 
 test.skipIf(pgBouncer === undefined)(
-  'behind PgBouncer in transaction mode, too, one of several processes sends it',
+  'a condition is sent by one of several processes behind PgBouncer in transaction mode, too',
   async () => {
     const pooler = await startPgBouncer(pgBouncer ?? '', {
       databaseUrl: services.databaseUrl,
@@ -170,7 +170,7 @@ test('a condition that ended more than an hour ago is sent when it returns; one 
   await receiver.close();
 });
 
-test('deliveries are overdue when one has been due for five minutes', async () => {
+test('deliveries are reported as overdue when one has been due for five minutes', async () => {
   await openCircuits(1);
   await services.query('UPDATE subscription_states SET opened_at = NULL');
   await services.query(
@@ -194,26 +194,29 @@ test('deliveries are overdue when one has been due for five minutes', async () =
   await services.query('DELETE FROM deliveries');
 });
 
-test.runIf(process.getuid?.() === 0)('a disk with less than a tenth free is nearly full', async (context) => {
-  const run = promisify(execFile);
-  const folder = await createTempFolder();
-  try {
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder.path]);
-  } catch {
-    await folder.remove();
-    context.skip('this user may not mount a file system');
-  }
-  try {
-    const find = () => findConditions({ database, streamWarnings: () => [], diskFolder: folder.path });
-    await writeFile(join(folder.path, 'half'), Buffer.alloc(2 * 1024 * 1024));
-    expect(await find()).toEqual([]);
-    await writeFile(join(folder.path, 'rest'), Buffer.alloc(1_800 * 1024));
-    expect(await find()).toMatchObject([{ kind: 'DISK_NEARLY_FULL', subject: '', detail: { freeMegabytes: 0 } }]);
-  } finally {
-    await run('umount', [folder.path]);
-    await folder.remove();
-  }
-});
+test.runIf(process.getuid?.() === 0)(
+  'a disk with less than a tenth of free space is reported as nearly full',
+  async (context) => {
+    const run = promisify(execFile);
+    const folder = await createTempFolder();
+    try {
+      await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', folder.path]);
+    } catch {
+      await folder.remove();
+      context.skip('this user may not mount a file system');
+    }
+    try {
+      const find = () => findConditions({ database, streamWarnings: () => [], diskFolder: folder.path });
+      await writeFile(join(folder.path, 'half'), Buffer.alloc(2 * 1024 * 1024));
+      expect(await find()).toEqual([]);
+      await writeFile(join(folder.path, 'rest'), Buffer.alloc(1_800 * 1024));
+      expect(await find()).toMatchObject([{ kind: 'DISK_NEARLY_FULL', subject: '', detail: { freeMegabytes: 0 } }]);
+    } finally {
+      await run('umount', [folder.path]);
+      await folder.remove();
+    }
+  },
+);
 
 test('several kinds of conditions are in one message', async () => {
   const receiver = await startReceiver();
@@ -233,7 +236,7 @@ test('several kinds of conditions are in one message', async () => {
   await receiver.close();
 });
 
-test('the program tells the webhook of rejected events, as Slack expects it', async () => {
+test('the program sends rejected events to the webhook in the format of Slack', async () => {
   const receiver = await startReceiver();
   const env = { ALERT_WEBHOOK_URL: `${receiver.url}/slack`, ALERT_WEBHOOK_FORMAT: 'slack' };
   const first = await startTestApp(services);

@@ -32,7 +32,7 @@ const list = (credentials: string, at = app) => ask(at.url, { credentials, query
 
 const codesOf = ({ errors }: Answer) => errors?.map(({ extensions }) => extensions?.['code']);
 
-test('viewer and server tell a client about its credential and the program', async () => {
+test('viewer and server describe the credential of the client and the program', async () => {
   const query = `{ viewer { scope tenant subject expiresAt }
     server { retentionDays retrySchedule limits { maxPageSize } health { isReady parts { name isOk isNeeded } } } }`;
   const { key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme', name: 'billing' });
@@ -73,11 +73,11 @@ test('operators see the processes of the installation, and tenants do not', asyn
   expect(new Set(processes.nodes.map(({ id }) => id)).size).toBe(2);
 });
 
-/** Everything in an answer that is not another with each request. */
+/** The parts of an answer that do not differ for each request. */
 const whole = ({ status, text }: Answer) => ({ status, text });
 
 describe('an API key', () => {
-  it('is shown once, kept only as a hash, and never logged', async () => {
+  it('is shown once, stored only as a hash, and never logged', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme', name: 'a canary key' });
     expect((await list(key)).data).toEqual({ webhookSubscriptions: { nodes: [] } });
     const [row] = await services.query<{ hash: string }>(
@@ -108,7 +108,7 @@ describe('an API key', () => {
     expect(result).toEqual({ createApiKey: { code: 'INVALID_INPUT', problems } });
   });
 
-  it('of a tenant that could see every tenant cannot even be in the table', async () => {
+  it('of a tenant cannot be stored with access to every tenant', async () => {
     const insert = `INSERT INTO api_keys (id, name, scope, tenant, key_hash)
       VALUES (gen_random_uuid(), 'x', $1::api_key_scope, $2, sha256($3::bytea))`;
     for (const [scope, tenant] of [
@@ -120,7 +120,7 @@ describe('an API key', () => {
     }
   });
 
-  it('of a tenant may do what its scope allows, and everything else is refused with an error', async () => {
+  it('of a tenant permits the operations of its scope, and all others are errors', async () => {
     const mutation = 'mutation { deleteWebhookSubscription(id: "x") { __typename } }';
     const outcomes: Record<string, unknown> = {};
     for (const scope of ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH']) {
@@ -141,7 +141,7 @@ describe('an API key', () => {
     });
   });
 
-  it('of an administrator makes, lists and revokes keys, and no other does', async () => {
+  it('of an administrator can create, list and revoke keys, and no other key can', async () => {
     const { key: admin } = await createApiKey(app, { scope: 'ADMIN' });
     const made = await createApiKey({ graphql: withKey(admin) }, { scope: 'TENANT_WRITE', tenant: 'minting' });
     for (const scope of ['TENANT_WRITE', 'TENANT_READ', 'PUBLISH']) {
@@ -166,7 +166,7 @@ describe('an API key', () => {
     expect(await ids('tenant: "minting", includeRevoked: true')).toContain(made.id);
   });
 
-  it('says about when it was used last, from whichever process, and is written at most once a minute', async () => {
+  it('has the approximate time of its last use in any process, written at most once a minute', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     const lastUsedAt = async () => {
       const [row] = await services.query<{ at: Date | null }>('SELECT last_used_at AS at FROM api_keys WHERE id = $1', [
@@ -175,11 +175,11 @@ describe('an API key', () => {
       return row?.at;
     };
     expect(await lastUsedAt()).toBeNull();
-    // On a busy machine a request may fail; one that succeeds is written.
+    // On a busy machine a request can fail. The use of the key is recorded after a successful one.
     const first = await waitFor(async () => (await list(key)).status === 200 && lastUsedAt(), {
       what: 'the first use',
     });
-    // Once the other process has recorded another key's use, it has handled this key, too.
+    // When the other process has recorded the use of another key, it has also handled this key.
     const marker = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     const wasMarked = async (markerId: string) =>
       (await services.query('SELECT FROM api_keys WHERE id = $1 AND last_used_at IS NOT NULL', [markerId])).length ===
@@ -191,7 +191,7 @@ describe('an API key', () => {
     expect(await lastUsedAt()).toEqual(first);
   });
 
-  it('whose use could not be written is written with the next use', async () => {
+  it('whose use was not recorded because of an error is recorded with the next use', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     await services.query(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
       BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '57014'; END $$`);
@@ -206,7 +206,7 @@ describe('an API key', () => {
     });
   });
 
-  it('that was used more than a minute ago is written again', async () => {
+  it('that was last used more than a minute ago is recorded again', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     await services.query(`UPDATE api_keys SET last_used_at = now() - interval '61 s' WHERE id = $1`, [id]);
     await list(key);
@@ -219,22 +219,22 @@ function withKey(credentials: string): TestApp['graphql'] {
   return async <T>(query: string, variables: Record<string, unknown> = {}) => {
     const { data, errors } = await ask(app.url, { credentials, query, variables });
     if (errors !== undefined) throw new Error(JSON.stringify(errors));
-    // The caller names the shape of what it selected.
+    // The caller declares the type of the fields it selects.
     return data as T;
   };
 }
 
 describe('a key that is revoked', () => {
-  it('is refused at once by the process that revoked it, and soon by every other', async () => {
+  it('is rejected at once by the process that revoked it, and soon by every other', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
     for (const at of [app, other]) expect((await list(key, at)).status).toBe(200);
     await revokeApiKey(app, id);
     expect((await list(key)).status).toBe(401);
-    // Before what is remembered ends.
+    // Earlier than the cache entry expires.
     await waitFor(async () => (await list(key, other)).status === 401, { what: 'the other process', timeoutMs: 3_500 });
   });
 
-  it('stays revoked since the first time; one that never was is NOT_FOUND', async () => {
+  it('keeps the time of its first revocation; the revocation of an unknown key is NOT_FOUND', async () => {
     const { id } = await createApiKey(app, { scope: 'PUBLISH' });
     const query = `mutation ($id: ID!) { revokeApiKey(id: $id) {
       ... on RevokeApiKeyPayload { apiKey { id revokedAt } } ... on Error { code } } }`;
@@ -246,7 +246,7 @@ describe('a key that is revoked', () => {
     }
   });
 
-  it('is answered like one that is unknown, malformed or none at all', async () => {
+  it('is answered like an unknown, malformed or missing key', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
     await revokeApiKey(app, id);
     const none = [`whk_${'a'.repeat(43)}`, 'whk_short', 'nonsense', 'a.b.c', '', `${key}x`, key.toLowerCase()];
@@ -260,7 +260,7 @@ describe('a key that is revoked', () => {
     for (const answer of answers) expect(whole(answer)).toEqual(first && whole(first));
   });
 
-  it('is refused within 5 s even where the announcement is not heard', async () => {
+  it('is rejected within 5 s even by a process that missed the announcement', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
     expect((await list(key)).status).toBe(200);
     await services.query('ALTER TABLE api_keys DISABLE TRIGGER api_key_revoked');
@@ -269,7 +269,7 @@ describe('a key that is revoked', () => {
       expect((await list(key)).status).toBe(200);
       await services.query('UPDATE api_keys SET revoked_at = now() WHERE id = $1', [id]);
       await waitFor(async () => (await list(key)).status === 401, { what: 'it to be refused' });
-      // And the machine's own time.
+      // 5 s, and time for a busy machine.
       expect(Date.now() - since).toBeLessThan(9_000);
     } finally {
       await services.query('ALTER TABLE api_keys ENABLE TRIGGER api_key_revoked');
@@ -277,7 +277,7 @@ describe('a key that is revoked', () => {
   });
 });
 
-it('while Postgres is unavailable no API key is called invalid, and the admin key keeps working', async () => {
+it('while Postgres is unavailable, no API key is reported as invalid, and the admin key works', async () => {
   const target = new URL(services.databaseUrl);
   const proxy = await startTcpProxy({ port: Number(target.port) });
   target.port = String(proxy.port);
@@ -291,7 +291,7 @@ it('while Postgres is unavailable no API key is called invalid, and the admin ke
     expect((await ask(cut.url, { credentials: 'nonsense', query: '{ __typename }' })).status).toBe(401);
     const socket = await openSocket(cut.url, { credentials: key, query: 'subscription { deliveryLog { id } }' });
     await waitFor(() => socket.closedWith(), { what: 'the socket to be closed' });
-    // So that clients reconnect.
+    // 1013 makes clients reconnect.
     expect(socket.closedWith()?.code).toBe(1013);
   } finally {
     await cut.stop();

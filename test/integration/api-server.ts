@@ -16,7 +16,7 @@ type ApiServerOptions = Partial<Config['api']> & {
   readonly idleTimeoutMs?: number;
 };
 
-/** An HTTP server for `api`, on a free port unless one is given. */
+/** Starts an HTTP server for `api` on the given port, or on a free one. */
 export function createApiServer(
   { database, databaseUrl, bus, deliveries, feed, schemaThread, secretBox, log }: Api,
   { port = 0, roles = new Set(['api'] as const), idleTimeoutMs, ...settings }: ApiServerOptions = {},
@@ -63,7 +63,7 @@ export async function startApiServer(api: Api, options?: ApiServerOptions): Prom
   return { url: await server.start(), stop: () => server.stop() };
 }
 
-/** Credentials of a tenant, for any of these servers; the same for the same tenant. */
+/** Credentials of a tenant for all of these servers; the same on each call with the same tenant. */
 export function tokenOf(tenant: string, scope: 'TENANT_READ' | 'TENANT_WRITE' = 'TENANT_READ'): Promise<string> {
   return new SignJWT({ tenant, scope, sub: tenant })
     .setProtectedHeader({ alg: 'HS256' })

@@ -35,7 +35,7 @@ type Entry = {
 
 const FIELDS = 'mutation tenant objectType objectId before after actor { kind scope id name }';
 
-/** The entries about these objects, oldest first. */
+/** Returns the entries about these objects, oldest first. */
 async function entriesOf(...objectIds: string[]): Promise<Entry[]> {
   const query = `query ($ids: [ID!]) { auditLog(filter: { objectIds: $ids }) { nodes { ${FIELDS} } } }`;
   const { auditLog } = await app.graphql<{ auditLog: { nodes: Entry[] } }>(query, { ids: objectIds });
@@ -71,13 +71,13 @@ test('the life of a webhook subscription is recorded with what changed, without 
   for (const hidden of ['hidden-value', secret]) expect(text).not.toContain(hidden);
 });
 
-test('keys, event types and replays are recorded, and who used which key', async () => {
+test('changes of keys, event types and replays are recorded, with the key that was used', async () => {
   const { id: writerId, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme', name: 'billing' });
   const admin = await createApiKey(app, { scope: 'ADMIN', name: 'alice' });
   const startReplay = async (input: string) => {
     const query = `mutation { startReplay(input: { ${input} }) { ... on StartReplayPayload { replay { id } } } }`;
     const { data } = await ask(app.url, { credentials: key, query });
-    // `as`: the shape of the selection.
+    // `as`: the type of the selected fields.
     return (data as { startReplay: { replay: { id: string } } }).startReplay.replay.id;
   };
   const replayId = await startReplay('filter: { eventTypes: [] }');
@@ -113,7 +113,7 @@ test('a tenant sees its own entries, without the names of the operator', async (
   const query = `mutation ($input: CreateWebhookSubscriptionInput!) { createWebhookSubscription(input: $input) { __typename } }`;
   await ask(app.url, { credentials: admin.key, query, variables: { input } });
   const { text, data } = await ask(app.url, { credentials: key, query: `{ auditLog { nodes { ${FIELDS} } } }` });
-  // `as`: the shape of the selection.
+  // `as`: the type of the selected fields.
   const { nodes } = (data as { auditLog: { nodes: Entry[] } }).auditLog;
   expect(nodes.map(({ mutation, tenant }) => ({ mutation, tenant }))).toEqual([
     { mutation: 'createWebhookSubscription', tenant: 'beta' },
@@ -123,7 +123,7 @@ test('a tenant sees its own entries, without the names of the operator', async (
   expect(text).not.toContain('bob of operations');
 });
 
-test('a refused mutation leaves no entry, and a change that cannot be recorded is not made', async () => {
+test('a rejected mutation has no entry, and a change that cannot be recorded is not made', async () => {
   const count = async () => (await services.query('SELECT FROM audit_log')).length;
   const subscriptions = async () => (await services.query('SELECT FROM webhook_subscriptions')).length;
   const before = { entries: await count(), subscriptions: await subscriptions() };
@@ -145,7 +145,7 @@ test('concurrent updates are recorded with the values that each replaced', async
   await Promise.all([1, 2, 3, 4, 5].map(update));
   const [, ...updates] = await entriesOf(id);
   const edges = updates.map(({ before, after }) => [before?.['url'], after?.['url']]);
-  // Each old value but the first is the new value of exactly one other update.
+  // Except for the first, each old value is the new value of exactly one other update.
   const olds = new Set(edges.map(([from]) => from));
   const news = new Set(edges.map(([, to]) => to));
   expect([olds.size, news.size]).toEqual([5, 5]);

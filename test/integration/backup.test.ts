@@ -6,7 +6,7 @@ import { startReceiver } from '../support/receiver.ts';
 import { startTestApp, startTestServices, type TestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-// Three starts, on a machine that may have more to do.
+// Three starts of the program on a busy machine.
 vi.setConfig({ testTimeout: 180_000 });
 
 const cleanUps: (() => Promise<void>)[] = [];
@@ -27,7 +27,7 @@ async function publishOverGraphql(app: TestApp, id: string): Promise<void> {
   expect(await app.graphql(document, { input })).toEqual({ publishEvent: {} });
 }
 
-it('a backup that is older than the last events is made whole from EVENTS, as docs/backup.md says', async () => {
+it('the events after a backup are restored from EVENTS, as docs/backup.md describes', async () => {
   const services = await startTestServices();
   cleanUps.push(() => services.stop());
   let isDown = true;
@@ -42,7 +42,7 @@ it('a backup that is older than the last events is made whole from EVENTS, as do
     return events.edges.find(({ node }) => node.id === id)?.node.deliveries.edges.map(({ node }) => node.status);
   };
   const ended = (id: string) => waitFor(async () => (await statusOf(id))?.[0] === 'SUCCESS', { what: `${id} to end` });
-  // The wait before a retry is longer than the test.
+  // The retry delay is longer than the test.
   const env = { RETRY_SCHEDULE: '1h' };
 
   let app = await startTestApp(services, { env });
@@ -69,7 +69,7 @@ it('a backup that is older than the last events is made whole from EVENTS, as do
     .find((id) => !['before', 'pending', 'after', 'over-graphql'].includes(id));
   await app.stop();
 
-  // Otherwise JetStream drops, for two minutes, messages with the ids of those that it has had.
+  // Without a restart, JetStream drops messages with the ids of earlier messages for two minutes.
   await services.nats.kill9();
   await services.nats.start();
   await deleteDispatcherConsumer(services.nats.url);
@@ -78,10 +78,10 @@ it('a backup that is older than the last events is made whole from EVENTS, as do
   await receiver.waitForRequests(8, 60_000);
   await ended('after');
   await ended(withoutId ?? '');
-  // Deliveries that the backup has as successful are not sent again; pending ones are sent.
+  // Deliveries that succeeded before the backup are not sent again; pending ones are sent.
   expect([sent('before'), sent('pending'), sent('after'), sent(withoutId ?? '')]).toEqual([1, 2, 2, 2]);
   expect([await statusOf('before'), await statusOf('pending')]).toEqual([['SUCCESS'], ['PENDING']]);
-  // EVENTS never had it.
+  // This event was never in EVENTS.
   expect(await statusOf('over-graphql')).toBeUndefined();
   expect(await countOf(backup.url, `SELECT FROM deliveries WHERE subscription_id = '${subscriptionId}'`)).toBe(4);
 });

@@ -5,7 +5,7 @@ import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
 import { type Api, startApi } from './graphql-api.ts';
 
 const MAX_ANSWER_BYTES = 64 * 1024;
-/** Processor time; some of these requests took several seconds of it. */
+/** CPU milliseconds for one request. Without limits, some of these requests took several seconds. */
 const MAX_CPU_MS = 1_000;
 
 let api: Api;
@@ -26,10 +26,10 @@ const times = <T>(count: number, make: (index: number) => T): T[] => Array.from(
 const FILTERED = 'query ($filter: DeliveryFilter) { deliveries(filter: $filter) { nodes { id } } }';
 const CREATE = `mutation ($input: CreateWebhookSubscriptionInput!) { createWebhookSubscription(input: $input) {
   ... on Error { message } ... on InvalidInputError { problems { path message } } } }`;
-/** A filter of which every condition is wrong, under names as long as they may be. */
+/** A filter with only invalid conditions, under names of the maximum length. */
 const wrongFilter = (name: string) => Object.fromEntries(times(60, (n) => [`${n}`.padEnd(4) + name, { $gt: null }]));
 
-/** Each within the limits of a request over HTTP; the `size` is that of what they repeat. */
+/** Requests within the limits of HTTP. `size` is the size of their repeated part. */
 const REQUESTS: readonly [string, (size: number) => Request][] = [
   [
     'values of variables that are no ids',
@@ -120,7 +120,7 @@ const REQUESTS: readonly [string, (size: number) => Request][] = [
 describe.each([
   ['HTTP', 'application/json'],
   ['SSE', 'text/event-stream'],
-])('over %s, the answer to a bad request has at most 64 KiB and takes little time:', (_name, accept) => {
+])('over %s, the answer to a bad request has at most 64 KiB and takes little CPU time:', (_name, accept) => {
   test.each(REQUESTS)('%s', async (_what, requestOf) => {
     const headers = {
       'content-type': 'application/json',
@@ -177,7 +177,7 @@ describe('over WebSocket', () => {
     for (const message of messages) expect(Buffer.byteLength(message)).toBeLessThan(MAX_ANSWER_BYTES);
   });
 
-  test('an id that each answer would repeat has at most 128 characters', async () => {
+  test('an operation id, which every answer repeats, has at most 128 characters', async () => {
     const { socket, messages, closed } = await connect();
     const ask = (id: string) => {
       socket.send(JSON.stringify({ id, type: 'subscribe', payload: { query: '{ __typename }' } }));

@@ -11,7 +11,7 @@ const OTHER = 'https://other.example.com';
 const authorization = `Bearer ${ADMIN_KEY}`;
 
 let api: Api;
-/** As in development, and as in production with pages of two other origins. */
+/** A server with the settings of development, and one with those of production and two listed origins. */
 let open: ApiServer;
 let strict: ApiServer;
 beforeAll(async () => {
@@ -38,28 +38,31 @@ function preflight({ url }: ApiServer, origin: string): Promise<Response> {
 }
 
 describe('pages of other origins', () => {
-  test.each([CONSOLE, OTHER])('%s, which is listed, may ask and read, without credentials', async (origin) => {
-    const answer = await preflight(strict, origin);
-    expect(answer.status).toBe(204);
-    expect(corsHeaders(answer)).toMatchObject({
-      'access-control-allow-origin': origin,
-      'access-control-allow-methods': 'GET, POST',
-      'access-control-allow-headers': 'authorization,content-type',
-    });
-    const headers = { origin, authorization };
-    const response = await fetch(`${strict.url}/graphql?query={__typename}`, { headers });
-    expect(await response.json()).toEqual({ data: { __typename: 'Query' } });
-    expect(corsHeaders(response)).toMatchObject({ 'access-control-allow-origin': origin });
-    expect(response.headers.has('access-control-allow-credentials')).toBe(false);
-  });
+  test.each([CONSOLE, OTHER])(
+    'a listed origin, %s, may send requests and read answers, without credentials',
+    async (origin) => {
+      const answer = await preflight(strict, origin);
+      expect(answer.status).toBe(204);
+      expect(corsHeaders(answer)).toMatchObject({
+        'access-control-allow-origin': origin,
+        'access-control-allow-methods': 'GET, POST',
+        'access-control-allow-headers': 'authorization,content-type',
+      });
+      const headers = { origin, authorization };
+      const response = await fetch(`${strict.url}/graphql?query={__typename}`, { headers });
+      expect(await response.json()).toEqual({ data: { __typename: 'Query' } });
+      expect(corsHeaders(response)).toMatchObject({ 'access-control-allow-origin': origin });
+      expect(response.headers.has('access-control-allow-credentials')).toBe(false);
+    },
+  );
 
-  test('a listed one may read why it was refused as well', async () => {
+  test('a listed origin may also read errors', async () => {
     const response = await fetch(`${strict.url}/graphql?query={__typename}`, { headers: { origin: CONSOLE } });
     expect([response.status, response.headers.get('access-control-allow-origin')]).toEqual([401, CONSOLE]);
   });
 
   test.each(['https://evil.example', 'null', `${CONSOLE}.evil.example`, 'http://console.example.com'])(
-    '%s may not',
+    '%s may not read answers',
     async (origin) => {
       for (const server of [open, strict]) {
         expect(corsHeaders(await preflight(server, origin))).toEqual({});
@@ -74,7 +77,7 @@ describe('pages of other origins', () => {
     'multipart/form-data; boundary=x',
     'text/plain',
     'application/graphql',
-  ])('what a form can send (%s) is refused, with a key as well', async (contentType) => {
+  ])('a request that a form can send (%s) is rejected, even with a key', async (contentType) => {
     const headers = { authorization, 'content-type': contentType };
     for (const body of ['query={__typename}', '{ __typename }', '{"query":"{ __typename }"}']) {
       const response = await fetch(`${open.url}/graphql`, { method: 'POST', headers, body });
@@ -87,7 +90,7 @@ describe('pages of other origins', () => {
 describe('GraphiQL', () => {
   const headers = { accept: 'text/html,application/xhtml+xml' };
 
-  test('is there without a key, with all it needs in the page', async () => {
+  test('is served without a key, with all its code in the page', async () => {
     const response = await fetch(`${open.url}/graphql`, { headers });
     const page = await response.text();
     expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/html']);
@@ -96,7 +99,7 @@ describe('GraphiQL', () => {
     expect(page).not.toContain(ADMIN_KEY);
   });
 
-  test('begins with a query, a mutation and a subscription that fit the schema, and says where the key goes', async () => {
+  test('starts with a valid query, mutation and subscription, and explains where to enter the key', async () => {
     const page = await (await fetch(`${open.url}/graphql`, { headers })).text();
     expect(page).toContain(JSON.stringify(FIRST_OPERATIONS).slice(1, -1));
     expect(page).toContain('"defaultEditorToolsVisibility":"headers"');
@@ -107,13 +110,13 @@ describe('GraphiQL', () => {
     expect(operations.map(({ operation }) => operation)).toEqual(['query', 'mutation', 'subscription']);
   });
 
-  test('is not there when introspection is off', async () => {
+  test('is not served when introspection is off', async () => {
     const response = await fetch(`${strict.url}/graphql`, { headers });
     expect(response.status).toBe(401);
     expect(response.headers.get('content-type')).toContain('application/json');
   });
 
-  test('its page gets no data past the key', async () => {
+  test('its page gets no data without a key', async () => {
     const response = await fetch(`${open.url}/graphql?query={deliveries{nodes{id}}}`, { headers });
     expect(await response.text()).not.toContain('"deliveries":');
   });
@@ -122,12 +125,12 @@ describe('GraphiQL', () => {
 describe('GET /', () => {
   const get = ({ url }: ApiServer, accept: string) => fetch(url, { headers: { accept }, redirect: 'manual' });
 
-  test('leads a browser to GraphiQL where there is one', async () => {
+  test('redirects a browser to GraphiQL if it is served', async () => {
     const response = await get(open, 'text/html,application/xhtml+xml');
     expect([response.status, response.headers.get('location')]).toEqual([302, 'graphql']);
   });
 
-  test('otherwise tells in plain text what there is', async () => {
+  test('otherwise lists the paths in plain text', async () => {
     for (const response of [await get(open, '*/*'), await get(strict, 'text/html')]) {
       expect([response.status, response.headers.get('content-type')]).toEqual([200, 'text/plain; charset=utf-8']);
       const text = await response.text();
@@ -136,7 +139,7 @@ describe('GET /', () => {
     expect((await fetch(open.url, { method: 'POST' })).status).toBe(405);
   });
 
-  test('without the role api it promises no GraphQL', async () => {
+  test('does not list GraphQL without the role api', async () => {
     const worker = await startApiServer(api, { roles: new Set(['sender']) });
     try {
       const text = await (await get(worker, 'text/html')).text();
@@ -153,7 +156,7 @@ describe.each(TRANSPORTS)('over %s, with introspection off', (transport) => {
     '{ __schema { queryType { name } } }',
     '{ __type(name: "Delivery") { name } }',
     'query { ...F } fragment F on Query { __schema { types { name } } }',
-  ])('%s is refused', async (query) => {
+  ])('%s is rejected', async (query) => {
     expect((await ask(strict.url, transport, { query })).errors?.[0]?.message).toContain('introspection');
     expect((await ask(open.url, transport, { query })).errors).toBeUndefined();
   });
@@ -175,7 +178,7 @@ describe.each(TRANSPORTS)('over %s, with introspection off', (transport) => {
       'query ($f: DeliveryFilter) { deliveries(filter: $f) { nodes { id } } }',
       { f: { statuses: ['SUCCES'] } },
     ],
-  ])('no error about the name of %s suggests another', async (...[, query, variables]) => {
+  ])('no error about the name of %s suggests another name', async (...[, query, variables]) => {
     const told = await ask(open.url, transport, { query, variables });
     expect(told.errors?.map(({ message }) => message).join()).toContain('Did you mean');
     const { errors, data } = await ask(strict.url, transport, { query, variables });

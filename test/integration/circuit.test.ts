@@ -23,7 +23,7 @@ const LONG_WAITS = { RETRY_SCHEDULE: '1h,1h,1h' };
 
 type Endpoint = { readonly receiver: Receiver; readonly id: string; recover(): void };
 
-/** An endpoint that fails until `recover` is called, and its subscription. */
+/** Creates an endpoint that fails until `recover` is called, and its subscription. */
 async function failingEndpoint(scene: Scene): Promise<Endpoint> {
   let status = 500;
   const receiver = await scene.receive(() => ({ status }));
@@ -45,7 +45,7 @@ async function waitUntilOpen(scene: Scene, id: string): Promise<void> {
   await waitFor(() => isOpen(scene, id), { what: 'the circuit to open' });
 }
 
-/** Fails ten attempts, which opens the circuit. Their deliveries wait for an hour. */
+/** Fails ten attempts, which opens the circuit. The retries of their deliveries are due in an hour. */
 async function open(scene: Scene, { id, receiver }: Endpoint): Promise<void> {
   await scene.publishMany('x', 10);
   await waitUntilOpen(scene, id);
@@ -53,7 +53,7 @@ async function open(scene: Scene, { id, receiver }: Endpoint): Promise<void> {
   expect(receiver.requests).toHaveLength(10);
 }
 
-/** Brings the next probe forward. */
+/** Makes the next probe due now. */
 async function letProbe({ app }: Scene, id: string): Promise<void> {
   const { probeNow } = await app.graphql<{ probeNow: { __typename: string } }>(
     `mutation { probeNow(id: "${id}") { __typename } }`,
@@ -61,13 +61,13 @@ async function letProbe({ app }: Scene, id: string): Promise<void> {
   expect(probeNow.__typename).toBe('ProbeNowPayload');
 }
 
-/** The sweeper has looked, and looks again after so long. */
+/** Waits until the next sweep of the subscription is at least `leastMs` away. */
 async function waitUntilDueIn(scene: Scene, id: string, leastMs: number): Promise<void> {
   const isSo = async () => ((await scene.stateOf(id)).dueInMs ?? 0) > leastMs;
   await waitFor(isSo, { what: `the sweeper to have nothing to do for ${leastMs} ms` });
 }
 
-/** All that was tried has been judged when the program has stopped. */
+/** Stops the program, which evaluates all pending attempts first, and returns whether the circuit is open. */
 async function isOpenAtLast(scene: Scene, id: string): Promise<boolean> {
   await scene.app.stop();
   return isOpen(scene, id);
@@ -77,7 +77,7 @@ describe('a circuit opens', () => {
   it.each([
     { failures: 19, opens: true },
     { failures: 18, opens: false },
-  ])('with the 20th failure in a row, however long that takes ($failures before)', async ({ failures, opens }) => {
+  ])('with the 20th failure in a row, after any time ($failures before)', async ({ failures, opens }) => {
     const scene = await startScene(cleanUps, { env: LONG_WAITS });
     const { id } = await failingEndpoint(scene);
     const statuses = ['SUCCESS', ...times(failures, 'FAILURE')];
@@ -96,7 +96,7 @@ describe('a circuit opens', () => {
     async ({ successes, failures, opens }) => {
       const scene = await startScene(cleanUps, { env: LONG_WAITS });
       const { id } = await failingEndpoint(scene);
-      // The older ones would tip the scales if they counted.
+      // With these older attempts, the failure rate would be below the limit.
       await insertAttempts(scene, { subscriptionId: id, statuses: times(30, 'SUCCESS'), agoMs: 400_000 });
       const statuses = [...times(failures, 'FAILURE'), ...times(successes, 'SUCCESS')];
       await insertAttempts(scene, { subscriptionId: id, statuses, agoMs: 60_000 });
@@ -106,7 +106,7 @@ describe('a circuit opens', () => {
     },
   );
 
-  it('also when a success among the failures keeps coming', async () => {
+  it('even if successes keep occurring among the failures', async () => {
     const scene = await startScene(cleanUps);
     const { id } = await failingEndpoint(scene);
     const statuses = [...times(8, 'FAILURE'), ...times(2, 'SUCCESS')];
@@ -117,7 +117,7 @@ describe('a circuit opens', () => {
     const nats = new NatsClient({ servers: [scene.nats.url], seal: TEST_SEAL, log });
     const deliveries = new DeliveryStream({ nats, log, now: Date.now });
     const circuits = new CircuitBreaker({ database, deliveries, log, subscriptions });
-    // The two were written in one statement, so it does not count as failing all the time.
+    // Both attempts were written in one statement, so the subscription has no failing-since time.
     circuits.observe(
       [
         { subscriptionId: id, status: 'FAILURE' },
@@ -132,14 +132,14 @@ describe('a circuit opens', () => {
 });
 
 describe('while a circuit is open', () => {
-  it('nothing is sent, new events wait without a message, and no attempt is used up', async () => {
+  it('nothing is sent, new deliveries wait without a message, and no attempt is used up', async () => {
     const scene = await startScene(cleanUps, { apps: 2, env: LONG_WAITS });
     const endpoint = await failingEndpoint(scene);
     await open(scene, endpoint);
     const stored = await scene.storedIn('DELIVERIES');
     await scene.publishMany('x', 50);
     await scene.waitForDeliveries(50, `status = 'PENDING' AND attempt_count = 0 AND waiting_for = 'CIRCUIT_OPEN'`);
-    // The ten that failed fall due as well, and the sweeper looks.
+    // The ten failed deliveries become due as well, and a sweep runs.
     await scene.query(`UPDATE deliveries SET next_attempt_at = now() WHERE attempt_count = 1`);
     await scene.query('UPDATE subscription_states SET next_sweep_at = now()');
     await waitUntilDueIn(scene, endpoint.id, 1_000);
@@ -148,7 +148,7 @@ describe('while a circuit is open', () => {
     expect(endpoint.receiver.requests).toHaveLength(10);
   });
 
-  it('what is on its way, or waits for a retry, is parked when it comes up', async () => {
+  it('published and retrying deliveries are parked when their messages arrive', async () => {
     const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '5s,5s,5s' } });
     const endpoint = await failingEndpoint(scene);
     await scene.publishMany('x', 10);
@@ -157,8 +157,8 @@ describe('while a circuit is open', () => {
     expect(endpoint.receiver.requests).toHaveLength(10);
   });
 
-  it('one probe is sent at a time, and after each that fails the wait doubles, to an hour at most', async () => {
-    // The waits of an ordinary retry are short: a probe must not have them.
+  it('one probe is sent at a time, and the wait doubles after each failed probe, to an hour at most', async () => {
+    // The retry delays are short: a probe must not use them.
     const scene = await startScene(cleanUps, { apps: 2, env: { RETRY_SCHEDULE: '1h,100ms,100ms,100ms,100ms,100ms' } });
     const endpoint = await failingEndpoint(scene);
     await open(scene, endpoint);
@@ -176,11 +176,11 @@ describe('while a circuit is open', () => {
     await endpoint.receiver.waitForRequests(14);
     await scene.waitForDeliveries(0, 'enqueued_at IS NOT NULL');
     expect((await scene.stateOf(endpoint.id)).probeWaitMs).toBe(3_600_000);
-    // Had one been retried at once, its request would have come in the meantime.
+    // A retry without delay would have arrived by now.
     expect(endpoint.receiver.requests).toHaveLength(14);
   });
 
-  it('a success of an attempt that was under way before does not close it', async () => {
+  it('a success of an attempt that started earlier does not close it', async () => {
     const scene = await startScene(cleanUps, { env: LONG_WAITS });
     let answer: () => void = () => undefined;
     const answered = new Promise<void>((resolve) => {
@@ -201,7 +201,7 @@ describe('while a circuit is open', () => {
 });
 
 describe('a circuit closes', () => {
-  it('with a probe that succeeds; what waited is then sent at a ramp, once each, and nothing is left behind', async () => {
+  it('with a successful probe; the waiting deliveries are then sent at a growing rate, each once', async () => {
     const scene = await startScene(cleanUps, { apps: 2, env: LONG_WAITS });
     const endpoint = await failingEndpoint(scene);
     await open(scene, endpoint);
@@ -214,16 +214,16 @@ describe('a circuit closes', () => {
     expect(new Set(requests.map(({ headers }) => headers['webhook-delivery'])).size).toBe(100);
     expect(requests).toHaveLength(100);
     expect(await isOpen(scene, endpoint.id)).toBe(false);
-    // The probe, then two, four and eight, a tenth of a second apart.
+    // The probe, then two, four and eight requests, each group 0.1 s after the one before.
     const at = (index: number) => requests[index]?.receivedAt ?? 0;
     expect(at(8) - at(1)).toBeGreaterThan(150);
     await waitFor(async () => !(await scene.stateOf(endpoint.id)).isBacklogged, { what: 'the backlog to be gone' });
     expect(await scene.stateOf(endpoint.id)).toMatchObject({ publishWindow: null, probeWaitMs: null });
-    // Looks at what may have come while the backlog went, less and less often.
+    // The sweeper re-checks for deliveries inserted at the end of the backlog, at growing intervals.
     await waitUntilDueIn(scene, endpoint.id, 1_000);
   });
 
-  it('with a retry by hand, which is made at once all the same; a test event does not close it', async () => {
+  it('with a retry by a user, which is still sent at once; a test event does not close it', async () => {
     const scene = await startScene(cleanUps, { env: LONG_WAITS });
     const endpoint = await failingEndpoint(scene);
     await open(scene, endpoint);

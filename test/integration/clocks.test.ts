@@ -9,7 +9,7 @@ const HOUR_MS = 3_600_000;
 const EVENTS = 20;
 const SLOW_MS = 12_000;
 
-/** Node's option to run a program whose clock is wrong by this much; its monotonic clock is right. */
+/** The option of Node for a program whose wall clock is shifted by `ms`; its monotonic clock is right. */
 function clockShiftedBy(ms: number): string {
   const code = `const Right = Date; globalThis.Date = class extends Right {
     constructor(...args) { super(...(args.length === 0 ? [Right.now() + ${ms}] : args)); }
@@ -20,7 +20,7 @@ function clockShiftedBy(ms: number): string {
 const cleanUps: (() => unknown)[] = [];
 let services: TestServices;
 let receiver: Receiver;
-/** One whose clock is an hour ahead, and one an hour behind. */
+/** One process whose clock is an hour ahead, and one whose clock is an hour behind. */
 let engines: readonly [EngineProcess, EngineProcess];
 
 beforeAll(async () => {
@@ -35,7 +35,7 @@ beforeAll(async () => {
   const seen = new Set<unknown>();
   receiver = await startReceiver(async ({ headers }) => {
     const id = headers['webhook-id'];
-    // Longer than it takes the sweeper to look for deliveries that are lost.
+    // Longer than the interval of the search for lost deliveries.
     if (id === 'slow') await new Promise((resolve) => setTimeout(resolve, SLOW_MS));
     const isFirst = !seen.has(id);
     seen.add(id);
@@ -78,7 +78,7 @@ it('processes whose clocks are hours apart deliver and retry at the right time, 
   for (const { headers } of receiver.requests) {
     const sentAt = Number(headers['webhook-timestamp']) * 1_000;
     expect(Math.abs(sentAt - begun)).toBeLessThan(tookMs + 5_000);
-    // The old secret signs as well: its time is not over.
+    // The old secret still signs, because its overlap has not ended.
     expect(String(headers['webhook-signature']).split(' ')).toHaveLength(2);
   }
   const [times] = await services.query<{ least: number; most: number }>(`
@@ -99,7 +99,7 @@ it('processes whose clocks are hours apart deliver and retry at the right time, 
   expect(live).toHaveLength(count);
 }, 120_000);
 
-it('a clock that differs is warned of and can be watched', async () => {
+it('a clock that differs is logged as a warning and shown in the metrics', async () => {
   for (const [index, engine] of engines.entries()) {
     expect(engine.output()).toContain('the clock of this machine differs');
     const response = await fetch(`${engine.url}/metrics`, {

@@ -45,7 +45,7 @@ type Running = {
   stop(): void;
 };
 
-/** Runs a command as the program does, with its output as JSON in memory. */
+/** Runs a command like the program, with its output in memory as JSON. */
 function start<N extends CommandName>(command: Run<N>, args: readonly string[], environment = env): Running {
   const invocation = readArguments(args);
   if (invocation.kind !== 'run') throw new Error('the arguments are wrong');
@@ -92,7 +92,7 @@ async function descriptionsOf(tenant: string): Promise<string[]> {
   return (await app.graphql<Page>(query, { tenant })).webhookSubscriptions.nodes.map(({ description }) => description);
 }
 
-it('listen relays signed webhooks to a local URL, replaces what a killed one left, and cleans up', async () => {
+it('listen relays signed webhooks to a local URL, replaces the subscription of a killed listen, and cleans up', async () => {
   const receiver = await startReceiver(() => ({ status: 202 }));
   try {
     const args = ['listen', '--forward-to', receiver.url, '--tenant', 'relay', '--name', 'mine', '--type', 'order.*'];
@@ -125,7 +125,7 @@ it('listen relays signed webhooks to a local URL, replaces what a killed one lef
   }
 });
 
-it('a temporary subscription that nobody renews is deactivated by its next delivery', async () => {
+it('a temporary subscription that is not renewed is deactivated by its next delivery', async () => {
   const { id } = await app.subscribe({ tenant: 'late', url: `${app.url}/sink?until=1` });
   await publish('late', 'late');
   const query = `{ webhookSubscription(id: "${id}") { isActive deactivationReason } }`;
@@ -138,12 +138,12 @@ it('a temporary subscription that nobody renews is deactivated by its next deliv
   );
 });
 
-it('tail prints attempts live, and replay sends a delivery again and ends with its counts', async () => {
+it('tail prints attempts live, and replay sends a delivery again and prints its counts at the end', async () => {
   const receiver = await startReceiver(() => ({ status: 204 }));
   try {
     await app.subscribe({ tenant: 'watched', url: receiver.url });
     const tailing = start(tail, ['tail', '--tenant', 'watched', '--type', 'order.paid']);
-    // The stream begins some time after the command: a first attempt may be missed.
+    // The stream begins some time after the command starts, so it can miss a first attempt.
     await waitFor(
       async () => {
         await publish(`event-${receiver.requests.length}`, 'watched');
@@ -165,7 +165,7 @@ it('tail prints attempts live, and replay sends a delivery again and ends with i
   }
 });
 
-it('tail, listen, replay and /metrics go on with values of enums that a newer version has written', async () => {
+it('tail, listen, replay and /metrics work with enum values that a newer version has written', async () => {
   const receiver = await startReceiver(() => ({ status: 204 }));
   try {
     for (const type of ['failure_reason', 'wait_reason']) {
@@ -174,7 +174,7 @@ it('tail, listen, replay and /metrics go on with values of enums that a newer ve
     const tailing = start(tail, ['tail', '--tenant', 'newer']);
     const listening = start(listen, ['listen', '--forward-to', receiver.url, '--tenant', 'newer']);
     await waitFor(() => listening.notes().includes('Signing secret'), { what: 'the temporary subscription' });
-    // The stream begins some time after the command: a first attempt may be missed.
+    // The stream begins some time after the command starts, so it can miss a first attempt.
     await waitFor(
       async () => {
         await publish(`newer-${receiver.requests.length}`, 'newer');
@@ -182,7 +182,7 @@ it('tail, listen, replay and /metrics go on with values of enums that a newer ve
       },
       { what: 'an attempt' },
     );
-    // As a newer sender would: two deliveries whose attempts failed for a new reason, one of which waits for a new one.
+    // Writes the values of a newer version: two deliveries with a new failure reason, one of which has a new wait reason.
     const { requests } = receiver;
     const before = { rows: tailing.rows().length, requests: requests.length };
     for (const status of ['FAILURE', 'PENDING']) {
@@ -234,7 +234,7 @@ it('keys are created, listed and revoked', async () => {
   expect(await run(manageKeys, ['keys', 'list', '--revoked'])).toHaveLength(1);
 });
 
-it('doctor finds nothing wrong with a running installation, and names what is', async () => {
+it('doctor finds no problem in a healthy installation, and names the problems of a broken one', async () => {
   const healthy = start(runDoctor, ['doctor'], testEnv(services));
   expect(await healthy.exitCode).toBe(0);
   expect(healthy.rows().map(({ subject }) => subject)).toEqual(
@@ -254,7 +254,7 @@ it('doctor finds nothing wrong with a running installation, and names what is', 
   expect(misconfigured.rows().at(-1)).toMatchObject({ subject: 'configuration', result: 'failed' });
 });
 
-it('a failure is one sentence that says what to do', async () => {
+it('a failure is one sentence with a remedy', async () => {
   const failures = [
     [
       start(publishEvent, ['publish', 'order.paid'], { ...env, WEBHOOKS_ENGINE_URL: 'http://127.0.0.1:1' }),

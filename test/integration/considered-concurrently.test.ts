@@ -20,7 +20,7 @@ const schemaThread = new SchemaThread({ log, metrics: new Registry() });
 
 beforeAll(async () => {
   services = await startTestServices();
-  // Without a sender: nothing is attempted, and no circuit opens.
+  // Without a sender, no attempt is made and no circuit opens.
   app = await startTestApp(services, { env: { ROLES: 'api,dispatcher' } });
   database = createDatabase({ url: services.databaseUrl, onError: () => undefined });
 });
@@ -33,10 +33,10 @@ afterAll(async () => {
 });
 
 const SUBSCRIPTIONS = 8;
-/** Concurrent writers of settings, and the changes that each makes. */
+/** Concurrent writers of settings, and the number of changes of each. */
 const CHANGERS = 4;
 const CHANGES = 12;
-/** Concurrent writers of events, with the same indexes, beside the dispatcher's events from NATS. */
+/** Concurrent writers of events that share their indexes; the dispatcher writes events from NATS at the same time. */
 const WRITERS = 6;
 
 const url = 'http://127.0.0.1:4';
@@ -46,7 +46,7 @@ const choose = <T>(values: readonly T[], key: string): T | undefined =>
   values[Math.floor(seededChance(seed, key) * values.length)];
 const dataOf = (key: string) => JSON.stringify({ n: choose([1, 2, 3], `data ${key}`) });
 
-/** Some of what decides who gets an event, at random. */
+/** Random values of the settings that decide whether a subscription gets an event. */
 function settings(key: string): Record<string, unknown> {
   return {
     eventTypes: choose([['a'], ['b'], ['*']], `types ${key}`),
@@ -68,7 +68,7 @@ async function change(ids: string[], key: string): Promise<void> {
   await app.graphql(mutation, { id, input: settings(key) });
 }
 
-/** As the dispatcher does, and as a program does that has several such transactions under way. */
+/** Writes events like the dispatcher, and like a program with several such transactions in progress. */
 async function write(writer: EventWriter, key: string): Promise<number> {
   const events = TYPES.map((type) => {
     const id = uuid7(Date.now());
@@ -89,7 +89,7 @@ type EventRow = {
   deliveredTo: string[];
 };
 
-/** The subscriptions that the settings of its time say an event was delivered to. */
+/** The subscriptions that match an event according to the settings of its time. */
 async function wanting({ id, tenant, type, data, matchedVersion }: Omit<EventRow, 'deliveredTo'>): Promise<string[]> {
   const event = { id, tenant, matchedVersion: BigInt(matchedVersion) };
   const rows = await explainedSubscriptions(database.pool, { event, order: 'asc', limit: 250 });
@@ -101,7 +101,7 @@ async function wanting({ id, tenant, type, data, matchedVersion }: Omit<EventRow
   return ids;
 }
 
-it('what the settings of its time say of an event is what was delivered, while they are changed all the time', {
+it('the stored settings of its time explain the deliveries of every event, during constant changes', {
   timeout: 90_000,
 }, async () => {
   const ids: string[] = [];
@@ -149,7 +149,7 @@ it('what the settings of its time say of an event is what was delivered, while t
     expect(await wanting(event), label).toEqual(deliveredTo);
     delivered += deliveredTo.length;
   }
-  // Neither is rare: that somebody gets an event, and that somebody does not; and the settings did change meanwhile.
+  // Deliveries and non-deliveries are both frequent, and the settings changed during the test.
   expect(delivered).toBeGreaterThan(events.length / 2);
   expect(delivered).toBeLessThan(events.length * (SUBSCRIPTIONS - 1));
   expect(new Set(events.map(({ matchedVersion }) => matchedVersion)).size).toBeGreaterThan(8);

@@ -16,7 +16,7 @@ afterAll(async () => {
   await services.stop();
 });
 
-// Nobody listens there, which does not matter here.
+// Nothing listens on this port. The tests need no successful attempts.
 const url = 'http://127.0.0.1:4';
 let tenants = 0;
 const newTenant = () => `tenant-${(tenants += 1)}`;
@@ -42,7 +42,7 @@ async function pageOf(id: string, page: Readonly<Record<string, unknown>> = {}):
   return (await app.graphql<{ event: { considered: Page } }>(QUERY, { id, ...page })).event.considered;
 }
 
-/** The result for each of the subscriptions. */
+/** Returns the result for each subscription. */
 async function resultsOf(eventId: string): Promise<Record<string, string>> {
   const { edges } = await pageOf(eventId);
   for (const { node } of edges) {
@@ -51,7 +51,7 @@ async function resultsOf(eventId: string): Promise<Record<string, string>> {
   return Object.fromEntries(edges.map(({ node }) => [node.subscription.id, node.result]));
 }
 
-/** Publishes an event and waits until it is written; returns its id, which is one of our own making. */
+/** Publishes an event with a new id, waits until it is written, and returns the id. */
 async function publish(tenant: string, type: string, data = '{}'): Promise<string> {
   const id = uuid7(Date.now());
   await services.publish(`events.${tenant}.${type}`, data, { 'Nats-Msg-Id': id });
@@ -88,7 +88,7 @@ async function deliver(subscriptionId: string, eventIds: readonly string[]): Pro
 }
 
 describe('an event', () => {
-  it('says of each subscription of its tenant why it did or did not get it', async () => {
+  it('shows for each subscription of its tenant why it was or was not delivered', async () => {
     const tenant = newTenant();
     const [gold, free] = [{ plan: 'gold' }, { plan: 'free' }];
     const expected = {
@@ -134,11 +134,11 @@ describe('an event', () => {
       ),
     ).toMatchObject({ code: 'INVALID_INPUT' });
     expect(await deliver(subscription, ['\0'])).toMatchObject({ code: 'INVALID_INPUT' });
-    // It fails and waits for the next attempt.
+    // The delivery fails and waits for its next attempt.
     expect(await deliver(subscription, [event])).toEqual({ deliveries: [], skippedCount: 1 });
   });
 
-  it('keeps saying so, whatever is changed, made or deleted afterwards', async () => {
+  it('shows the same results after any later change, creation or deletion', async () => {
     const tenant = newTenant();
     const first = await publish(tenant, 'order.paid');
     const ids = {
@@ -187,7 +187,7 @@ describe('an event', () => {
     });
   });
 
-  it('that was sent to one subscription by name says so of that one alone', async () => {
+  it('that was sent to one named subscription shows only that one', async () => {
     const tenant = newTenant();
     const [tested] = [await subscribe(tenant, { eventTypes: ['a'], filter: { never: 1 } }), await subscribe(tenant)];
     const { sendTestEvent } = await app.graphql<{ sendTestEvent: { delivery: { event: { id: string } } } }>(
@@ -218,11 +218,11 @@ describe('an event', () => {
     expect(await resultsOf(event)).toEqual(Object.fromEntries(all.map((id) => [id, 'DELIVERED_TO'])));
     const { edges } = await pageOf(event);
     expect(edges.map(({ node }) => node.delivery === null)).toEqual([false, false, false]);
-    // The first one, which was made when the event was dispatched.
+    // The first delivery, created when the event was dispatched.
     expect(edges.find(({ node }) => node.subscription.id === active)?.node.delivery).toEqual(delivery);
   });
 
-  it('still knows that it was delivered when the delivery is not kept any more', async () => {
+  it('still shows that it was delivered after the delivery was deleted', async () => {
     const tenant = newTenant();
     const id = await subscribe(tenant, { filter: { plan: 'gold' } });
     const event = await publish(tenant, 'order.paid', '{"plan":"gold"}');
@@ -231,7 +231,7 @@ describe('an event', () => {
     expect(edges.map(({ node }) => node)).toEqual([{ subscription: { id }, result: 'DELIVERED_TO', delivery: null }]);
   });
 
-  it('gives them page by page, in both directions', async () => {
+  it('shows its results in pages, in both directions', async () => {
     const tenant = newTenant();
     const ids: string[] = [];
     for (let index = 0; index < 7; index += 1) ids.push(await subscribe(tenant, { isActive: index % 2 === 0 }));

@@ -21,11 +21,11 @@ import { startTcpProxy } from '../support/tcp-proxy.ts';
 import { ADMIN_API_KEY, startTestApp } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-// Limits for a busy machine: each test is many pages.
+// Limits for a busy machine: each test opens many pages.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000, expect: { poll: { timeout: 60_000 } } });
 
 const DIST = join(import.meta.dirname, '../../dist/console');
-/** Texts with which receivers and publishers attack the page that shows them. */
+/** Texts of receivers and publishers that attack the page that shows them. */
 const HOSTILE = [
   '<img src=x onerror="globalThis.attacked=1">',
   '<script>globalThis.attacked=1</script>',
@@ -34,7 +34,7 @@ const HOSTILE = [
   '{{constructor.constructor("globalThis.attacked=1")()}}',
   '\u202egnp.exe\u200b\u0000',
 ];
-/** An expression for the page: the labels of the fields of the open dialog that have a problem below them. */
+/** A JavaScript expression: the labels of the fields with a problem in the open dialog. */
 const FIELDS_WITH_PROBLEMS = `[...document.querySelectorAll('dialog [id$="-problem"]:not(:empty)')].map(({ id }) =>
   document.querySelector('label[for="' + id.replace(/-problem$/, '') + '"]').textContent)`;
 /** A subscription whose filter an event did not match. */
@@ -64,7 +64,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   let scene: Scene;
   let browser: Browser;
   let profile: BrowserContext;
-  /** The subscription to the hostile receiver, and its delivery, which failed. */
+  /** The subscription of the hostile receiver, and its failed delivery. */
   let subscriptionId: string;
   let filtered: Filtered;
   /** Answers 200. */
@@ -113,7 +113,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
 
   type OpenOptions = Partial<Omit<Parameters<typeof openConsole>[1], 'path'>>;
 
-  /** Opens a page, which is closed at the end of its test. The first argument is the context of the test. */
+  /** Opens a page and closes it at the end of the test. The first argument is the context of the test. */
   async function open(
     { onTestFinished }: Pick<TestContext, 'onTestFinished'>,
     path: string,
@@ -150,17 +150,17 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
   ];
 
   test.concurrent.for(['light', 'dark'] as const)(
-    'every page is accessible and runs nothing that was sent to it: %s',
+    'every page is accessible and runs no code in shown texts: %s',
     async (scheme, context) => {
       const width = scheme === 'light' ? 1280 : 360;
       const { page, complaints } = await open(context, '/nowhere', { scheme, width });
       expect(await findBarriers(page)).toEqual([]);
       for (const { path, shown, heading } of pages()) {
         await goTo(page, `${scene.app.url}/console${path}`);
-        // The navigation, which narrow screens hide, has the names of pages as well.
+        // The navigation, which is hidden on narrow screens, also contains the names of the pages.
         const mark = shown === undefined ? page.getByRole('heading', { name: heading ?? '' }) : page.getByText(shown);
         await mark.first().waitFor();
-        // The rest of the layout is the same on each page.
+        // The layout outside of `main` is the same on each page.
         expect([path, await findBarriers(page, 'main')]).toEqual([path, []]);
         expect([path, await page.evaluate('globalThis.attacked')]).toEqual([path, undefined]);
         expect([path, complaints]).toEqual([path, []]);
@@ -192,7 +192,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.getByText('3 attempts', { exact: true }).waitFor();
     for (const key of ['j', 'j', 'k', 'Enter']) await page.keyboard.press(key);
     await page.getByRole('complementary', { name: 'Delivery' }).getByText('HTTP 400').waitFor();
-    // The head is the first row.
+    // The table head is row 1.
     expect(await page.getByRole('row', { selected: true }).getAttribute('aria-rowindex')).toBe('2');
     await page.keyboard.press('Escape');
     await page.getByRole('complementary').waitFor({ state: 'detached' });
@@ -240,7 +240,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(rows.slice(1, 6).every((text) => text.includes('live.after'))).toBe(true);
   });
 
-  test('a paused log counts what arrives, and only the rows in view are in the document', async (context) => {
+  test('a paused log counts new attempts, and only the rows in view are in the document', async (context) => {
     const { page } = await open(context, '/log?q=type%3Amany.*');
     await page.getByText('Live', { exact: true }).waitFor();
     const receiver = await startReceiver();
@@ -289,7 +289,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await page.keyboard.press('ControlOrMeta+a');
     await page.keyboard.type('{"total": {"$gt": 1}}');
     await page.getByText('1 of 1 events would be delivered').waitFor();
-    // Somebody else saves first.
+    // Another user saves first.
     await scene.app.graphql(
       'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { description: "new" }) { __typename } }',
       { id },
@@ -387,7 +387,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await write('Value of header 1', 'mine');
     await write('Time limit in ms', 'soon');
     await page.keyboard.press('Enter');
-    // The form finds texts that cannot be sent; the server finds all other problems.
+    // The form checks texts that cannot be sent; the server finds all other problems.
     await context.expect.poll(fieldsWithProblems).toEqual(['Payload filter', 'Time limit in ms']);
     await context.expect.poll(() => focused()).toBe('Payload filter');
     await write('Payload filter', '{"total": {"$gtt": 1}}');
@@ -445,7 +445,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('button', { name: 'Create a key' }));
     await page.keyboard.type('of the keyboard');
     await tabTo(page, dialog.getByLabel('Scope'));
-    // From TENANT_WRITE to the next option with this letter.
+    // Selects the next option with this letter after TENANT_WRITE.
     await page.keyboard.press('t');
     await tabTo(page, dialog.getByLabel('Tenant'));
     await page.keyboard.type('acme');
@@ -479,12 +479,12 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
-  test('a subscription is paused and resumed, and what others change appears without a reload', async (context) => {
+  test('a subscription is paused and resumed, and changes by other users appear without a reload', async (context) => {
     const change = (mutation: string) => scene.app.graphql(`mutation { ${mutation} { __typename } }`);
     const { id } = await scene.app.subscribe({ url: `${receiver.url}/paused`, tenant: 'pushed', eventTypes: ['*'] });
     const { page, complaints } = await open(context, `/subscriptions/${id}`);
     await press(page, page.getByRole('button', { name: 'Pause' }));
-    // The dialog gives the focus to its first field.
+    // The dialog moves the focus to its first field.
     await page.keyboard.press('ArrowDown');
     await press(page, page.getByRole('dialog', { name: 'Pause' }).getByRole('button', { name: 'Pause' }));
     await page.getByText(/ends in [78] h/).waitFor();
@@ -531,7 +531,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
-  /** Publishes an event to a paused subscription, and returns the id of the delivery that waits. */
+  /** Publishes an event to a paused subscription, and returns the id of the waiting delivery. */
   async function publishPaused(subscription: string): Promise<string> {
     await scene.publish('events.pushed.order.paid', '{}', { 'Event-Id': 'paused-1' });
     await scene.waitForDeliveries(1, `waiting_for = 'PAUSED' AND subscription_id = '${subscription}'`);
@@ -616,7 +616,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
-  test('the lists of tenants, replays and bulk jobs change without being read again', async (context) => {
+  test('the lists of tenants, replays and bulk jobs change without another read', async (context) => {
     const { page, complaints } = await open(context, '/tenants?search=pushed');
     await page.getByText('Live', { exact: true }).waitFor();
     await scene.app.subscribe({ url: 'https://example.com/', tenant: 'pushed-tenant', eventTypes: ['a'] });
@@ -636,7 +636,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
-  test('with the keyboard alone: what a receiver got is verified, and the overlap of a rotated secret ends', async (context) => {
+  test('with the keyboard alone: a received request is verified, and the overlap of a rotated secret is ended', async (context) => {
     const signed = await scene.receive();
     const { id } = await scene.app.subscribe({ url: signed.url, tenant: 'signed', eventTypes: ['*'] });
     const { page, complaints } = await open(context, `/subscriptions/${id}`);
@@ -729,7 +729,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(await page.getByRole('row').nth(1).textContent()).toContain('order.late');
   });
 
-  test('behind a path, over a restart of the server, the log continues: no row is missing, and none is there twice', async (context) => {
+  test('behind a path prefix, the log continues after a restart of the server: no row is missing or doubled', async (context) => {
     const env = { ROLES: 'api', PUBLIC_URL: 'http://127.0.0.1/hooks' };
     let server = await startTestApp(scene, { env });
     cleanUps.push(() => server.stop());
@@ -765,7 +765,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints.filter((text) => !/WebSocket|Failed to load/.test(text))).toEqual([]);
   });
 
-  /** Attempts as if they had just been made, whose response times are 1, 2, 3… ms. */
+  /** Inserts recent attempts with response times of 1, 2, 3… ms. */
   async function insertNumbered(subscription: string, count: number): Promise<void> {
     const nextId = createIdSequence();
     const ids = Array.from({ length: count }, () => nextId(Date.now()));
@@ -778,7 +778,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     );
   }
 
-  test('the overview shows operators the state of the server, again when the connection breaks and is back, and tenants nothing', async (context) => {
+  test('the overview shows the state of the server to operators, also after a lost connection, and not to tenants', async (context) => {
     const { key } = await createApiKey(scene.app, { scope: 'TENANT_READ', tenant: 'acme' });
     const { page: ofTenant } = await open(context, '/', { key });
     await ofTenant.getByText('Live', { exact: true }).waitFor();
@@ -844,7 +844,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     await press(page, page.getByRole('button', { name: 'Listed', exact: true }));
     await press(page, page.getByRole('grid'));
     const example = dialog.getByRole('region', { name: 'Data' });
-    // Either event is the last one if both were recorded in one millisecond.
+    // If both events were recorded in one millisecond, either can be the last one.
     const total = example.getByText(/^total: "?5"?$/);
     await total.waitFor();
     expect(await findBarriers(page)).toEqual([]);
@@ -886,7 +886,7 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(complaints).toEqual([]);
   });
 
-  test('a link opens its object, however many rows of the list come before it', async (context) => {
+  test('a link opens its object at any position in the list', async (context) => {
     const nextId = createIdSequence();
     const createIds = () => Array.from({ length: 121 }, () => nextId(Date.now()));
     const [ids, keys, changes, erasures] = [createIds(), createIds(), createIds(), createIds()];

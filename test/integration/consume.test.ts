@@ -29,11 +29,11 @@ async function connectTo(port: number): Promise<NatsConnection> {
 type Consuming = {
   readonly bodies: string[];
   readonly logged: () => string;
-  /** Messages that arrive afterwards are returned. */
+  /** Stops consuming. Messages that arrive afterwards are returned to JetStream. */
   readonly stop: () => Promise<void>;
 };
 
-/** The messages that the sender receives, and the log. */
+/** Consumes the messages of the sender, and records them and the log. */
 function startConsuming(connection: NatsConnection): Consuming {
   const stopping = new AbortController();
   const bodies: string[] = [];
@@ -68,11 +68,11 @@ function startConsuming(connection: NatsConnection): Consuming {
   return { bodies, logged: () => logged, stop };
 }
 
-it('a consumer that gets nothing although there is something consumes anew', async () => {
+it('a consumer that gets no messages although there are some starts a new pull', async () => {
   const server = await startServer();
   const direct = await connectTo(server.port);
   await new StreamReconciler({ log: pino({ level: 'silent' }), now: Date.now }).check(await direct.jetstreamManager());
-  // Every pull request with the first inbox is dropped, including the client's repeats.
+  // The proxy drops every pull request with the first inbox, including repeats by the client.
   let firstInbox: string | undefined;
   let lost = 0;
   const proxy = await startTcpProxy({
@@ -93,13 +93,13 @@ it('a consumer that gets nothing although there is something consumes anew', asy
   expect(logged()).toContain('consumer received no messages although it should');
 });
 
-it('a consumer that has nothing to get is left alone', async () => {
+it('a consumer of an empty stream is not changed', async () => {
   const server = await startServer();
   const connection = await connectTo(server.port);
   const jsm = await connection.jetstreamManager();
   await new StreamReconciler({ log: pino({ level: 'silent' }), now: Date.now }).check(jsm);
   const { bodies, logged } = startConsuming(connection);
-  // Asked about often enough, and longer than a request for messages lasts.
+  // Enough checks, over a longer time than a pull request lasts.
   let infos = 0;
   connection.subscribe('$JS.API.CONSUMER.INFO.DELIVERIES.sender', { callback: () => void (infos += 1) });
   await waitFor(() => infos >= 8, { what: 'the watchdog to ask' });
@@ -108,7 +108,7 @@ it('a consumer that has nothing to get is left alone', async () => {
   await waitFor(() => bodies.length === 1, { what: 'the message' });
 });
 
-it('a stop returns the messages on their way, so that another consumer gets them at once', async () => {
+it('a stop returns messages in transit, so that another consumer gets them at once', async () => {
   const server = await startServer();
   const direct = await connectTo(server.port);
   const jsm = await direct.jetstreamManager();
@@ -117,12 +117,12 @@ it('a stop returns the messages on their way, so that another consumer gets them
   const second = startConsuming(direct);
   const waiting = async () => (await jsm.consumers.info('DELIVERIES', 'sender')).num_waiting;
   await waitFor(async () => (await waiting()) === 2, { what: 'both consumers' });
-  // Each gets half, more than the buffers of a socket take: most is on its way when the first message has arrived.
+  // Each consumer gets half, more than the socket buffers hold: most messages are in transit when the first one arrives.
   const published = Array.from({ length: 60 }, (_, index) => `${index} ${'x'.repeat(200_000)}`);
   const stopped = waitFor(() => first.bodies.length > 0, { what: 'the first message' }).then(() => first.stop());
   await Promise.all(published.map((body) => direct.jetstream().publish('deliveries.s1', body)));
   await stopped;
-  // Sooner than the ack wait of 60 s.
+  // Earlier than the ack wait of 60 s.
   const received = () => new Set([...first.bodies, ...second.bodies]);
   await waitFor(() => received().size === published.length, { what: 'the returned messages' });
 });

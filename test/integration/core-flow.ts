@@ -5,7 +5,7 @@ import type { TestApp, TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 export type CoreFlow = {
-  /** Programs on the same services: each acts on the changes made through another. */
+  /** Programs on the same services. Each must apply the changes made through another one. */
   readonly apps: readonly [TestApp, ...TestApp[]];
   readonly publish: TestServices['publish'];
   /** Answers the first request with a 503. */
@@ -14,7 +14,7 @@ export type CoreFlow = {
 
 const MINUTE_MS = 60_000;
 
-/** Rotation, delivery with a retry, the log by time, statistics, replay and a change of settings, each with its times. */
+/** Checks rotation, delivery with a retry, the log by time, statistics, replay and changed settings, with their times. */
 export async function expectCoreWorks({ apps, publish, receiver }: CoreFlow): Promise<void> {
   const [app, last = app] = [apps[0], apps.at(-1)];
   const begun = Date.now();
@@ -53,7 +53,7 @@ export async function expectCoreWorks({ apps, publish, receiver }: CoreFlow): Pr
   expect((await receiver.waitForRequests(4)).at(-1)?.path).toBe('/second');
 }
 
-/** Within a minute: the machine may be busy, and no two zones differ by so little. */
+/** Tolerates a minute for a busy machine: the offsets of time zones differ by more. */
 function expectSoon(time: string, expectedMs: number): void {
   expect(Math.abs(Date.parse(time) - expectedMs)).toBeLessThan(MINUTE_MS);
 }

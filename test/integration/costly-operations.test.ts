@@ -7,8 +7,8 @@ import { type ApiServer, startApiServer, tokenOf } from './api-server.ts';
 import { type Api, attemptOf, deliveryOf, startApi } from './graphql-api.ts';
 
 /**
- * Processor time of one turn of the event loop. Without pauses the work of this file took seconds in one turn; a turn that
- * parses a megabyte on a loaded machine takes a tenth of this.
+ * CPU milliseconds of one turn of the event loop. Without yielding, the work of this file took seconds in one turn. A turn
+ * that parses a megabyte takes a tenth of this limit on a busy machine.
  */
 const MAX_TURN_MS = 400;
 const BODY = 'x'.repeat(20_000);
@@ -38,7 +38,7 @@ const askAs = async (tenant: string, query: string, variables?: Record<string, u
   ask(server.url, { credentials: await tokenOf(tenant), query, ...(variables && { variables }) });
 const limitOf = ({ errors = [] }: Pick<Answer, 'errors'>) => errors.map(({ extensions }) => extensions?.['code']);
 
-/** The most processor time that one turn of the event loop took, and how many turns there were. */
+/** Measures the maximum CPU time of one turn of the event loop, and the number of turns. */
 function watchTurns(): () => { mostMs: number; turns: number } {
   const seen = { mostMs: 0, turns: 0 };
   let before = process.cpuUsage();
@@ -56,11 +56,11 @@ function watchTurns(): () => { mostMs: number; turns: number } {
   };
 }
 
-/** Nothing of it fulfils the conditions, each of which goes through all of the elements. */
+/** No element matches the conditions, and each condition tests all elements. */
 const DEAR_DATA = { list: Array.from({ length: 60_000 }, (_, n) => ({ n })) };
 const DEAR_FILTER = { $or: Array.from({ length: 90 }, (_, n) => ({ list: { n: -1 - n } })) };
 
-test('filters that are tried 19 times on a megabyte give others their turns', async () => {
+test('filters that are tested 19 times on a megabyte yield to the event loop', async () => {
   const data = { ...DEAR_DATA, text: 'y'.repeat(300_000) };
   const query = `query ($filter: JSON!, $data: JSON!) {
     ${times(19, (n) => `a${n}: testFilter(filter: $filter, data: $data) { matches }`).join('\n')} }`;
@@ -73,8 +73,8 @@ test('filters that are tried 19 times on a megabyte give others their turns', as
   expect(count).toBeGreaterThan(15);
 });
 
-test('a tenant that has used its CPU time is refused, and nobody else is', async () => {
-  // Each of these costs 30 ms by its length: all of them, 9 s.
+test('operations of a tenant that has used its CPU time are rejected, and no others', async () => {
+  // Each of these queries costs 30 ms because of its length: 9 s in total.
   const query = `{ __typename } #${'x'.repeat(60_000)}`;
   const answers = await Promise.all(Array.from({ length: 300 }, () => askAs('wordy', query)));
   const refused = answers.find(({ status }) => status === 429);
@@ -83,7 +83,7 @@ test('a tenant that has used its CPU time is refused, and nobody else is', async
   expect((await askAs('modest', '{ __typename }')).status).toBe(200);
 });
 
-test('the filters that an event was matched with are tried again in turns of the event loop', async () => {
+test('the filters of an event are tested again in several turns of the event loop', async () => {
   const eventRowId = uuid7(Date.now());
   await api.database.pool.query(
     `INSERT INTO webhook_subscriptions (id, tenant, url, event_types, filter)
@@ -111,13 +111,13 @@ test('the filters that an event was matched with are tried again in turns of the
     event: { considered: { nodes: Array.from({ length: 60 }, () => ({ result: 'FILTER_FALSE' })) } },
   });
   expect(turns().mostMs).toBeLessThan(MAX_TURN_MS);
-  // A fast machine needs fewer: each is some 10 ms of work.
+  // Each turn has about 10 ms of work; a fast machine needs fewer turns.
   expect(turns().turns).toBeGreaterThan(10);
 });
 
 const PAGE = 'deliveryLog(first: 250) { nodes { id responseBody } }';
 
-test('one operation reads 16 MiB, whatever its fields, and its answer is no longer', async () => {
+test('one operation reads at most 16 MiB with any fields, and its answer is not longer', async () => {
   const pages = (count: number) => askAs('heavy', `{ ${times(count, (n) => `p${n}: ${PAGE}`).join(' ')} }`);
   const three = await pages(3);
   expect(limitOf(three)).toEqual([]);
@@ -148,7 +148,7 @@ test('over WebSocket and SSE an answer has at most 4 MiB', async () => {
   expect((await response.text()).length).toBeLessThan(1_000);
 });
 
-test('a tenant whose clients leave more than 64 MiB unread gets no more answers, until they are gone', async () => {
+test('a tenant with more than 64 MiB of unread answers gets no more answers until its clients disconnect', async () => {
   const authorization = `Bearer ${await tokenOf('heavy')}`;
   const query = `{ ${times(3, (n) => `p${n}: ${PAGE}`).join(' ')} }`;
   const open = () =>
@@ -166,7 +166,7 @@ test('a tenant whose clients leave more than 64 MiB unread gets no more answers,
       outgoing.end(JSON.stringify({ query }));
     });
   const unread: IncomingMessage[] = [];
-  // One after the other: some wait until the tenant has CPU time again.
+  // One after another: some wait until the tenant has CPU time again.
   while (unread.length < 5) {
     const response = await open();
     if (response.statusCode === 200) unread.push(response);

@@ -6,7 +6,7 @@ import { SHORT_FORM, SINGLE } from '../crash-test/schedule.ts';
 import { hasPassed, rowsOf } from '../crash-test/table.ts';
 import { BUNDLED_PROGRAM } from '../support/compiled-program.ts';
 
-/** Change it, with SEED, to have other things happen at other times. */
+/** Another SEED gives other disturbances at other times. */
 const SEED = Number(process.env['SEED'] ?? 1);
 const EVENTS = 2_000;
 const PUBLISH_MS = 20_000;
@@ -22,12 +22,12 @@ it(`the short form of npm run crash-test: everything is killed, paused and refus
     maxPublishMs: 90_000,
     natsServer: inject('natsServer'),
     program: BUNDLED_PROGRAM,
-    // Longer than any stall; messages of a killed process are redelivered after it.
+    // Longer than any stall. Messages of a killed process are redelivered after this time.
     ackWaitMs: 10_000,
     maxBacklog: 1_000,
-    // As a rule it takes some 15 s; what a crashed broker has forgotten takes the sweeper up to two minutes.
+    // Usually about 15 s. Messages that a crashed broker has lost are republished by the sweeper after up to two minutes.
     maxDrainMs: 150_000,
-    // No second time-out, and no 20 failures in a row: they take longer than a minute.
+    // Prevents second timeouts and 20 failures in a row, which take longer than a minute.
     timeoutMs: 3_000,
     retrySchedule: Array<string>(20).fill('1s').join(),
     report: (text) => lines.push(text),
@@ -38,7 +38,7 @@ it(`the short form of npm run crash-test: everything is killed, paused and refus
   const story = [...lines, renderTable(rowsOf(result)), kept].join('\n');
   expect(judgement.problems.slice(0, 20), story).toEqual([]);
   expect(hasPassed(result), story).toBe(true);
-  // That there was something to disturb, and it was; on a machine with much to do less is published in time.
+  // Enough disturbances and events happened; a busy machine publishes fewer events in the same time.
   expect(happenings.length, story).toBeGreaterThanOrEqual(8);
   expect(judgement.wanted, story).toBeGreaterThan(EVENTS / 2);
 }, 400_000);

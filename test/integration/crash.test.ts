@@ -36,7 +36,7 @@ async function subscribedReceiver(respond?: Respond, timeoutMs = 5_000): Promise
 
 async function start(env?: Record<string, string>): Promise<void> {
   engine = await startEngineProcess(services, env);
-  // The program asks for its own values only when it creates a consumer.
+  // The program sets its own values only when it creates a consumer.
   await services.shortenAckWait('EVENTS', 'dispatcher');
   await services.shortenAckWait('DELIVERIES', 'sender');
 }
@@ -70,7 +70,7 @@ describe('a kill -9', () => {
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'before-commit' });
     await batchIsHeld();
     await engine.kill9();
-    // Postgres may finish the statement of a client that is gone.
+    // Postgres may complete the statement of a disconnected client.
     await release();
     expect(
       await services.query(
@@ -82,13 +82,13 @@ describe('a kill -9', () => {
     expect(idsAt(receiver)).toEqual(['before-commit']);
   });
 
-  it('between the deliveries and their messages loses no message', async () => {
+  it('between the insert of deliveries and the publication of their messages loses no message', async () => {
     await start();
     const receiver = await subscribedReceiver();
     const release = await holdBatch();
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'before-publish' });
     await batchIsHeld();
-    // With nats-server frozen the statement commits, and its messages go nowhere.
+    // While nats-server is paused, the statement commits, and its messages are not stored.
     await services.nats.pause();
     await release();
     await waitFor(
@@ -98,7 +98,7 @@ describe('a kill -9', () => {
       },
     );
     await engine.kill9();
-    // Data in the frozen server's socket is lost with it: JetStream never gets the message.
+    // The data in the socket of the paused server is lost with it: JetStream never stores the message.
     await services.nats.kill9();
     await services.nats.start();
     await start();
@@ -106,7 +106,7 @@ describe('a kill -9', () => {
     expect(idsAt(receiver)).toEqual(['before-publish']);
   });
 
-  it('in the middle of an attempt means that it is made again, with the same number', async () => {
+  it('in the middle of an attempt leads to a new attempt with the same number', async () => {
     await start();
     const receiver = await subscribedReceiver((_, index) => (index === 0 ? 'hang' : { status: 200 }));
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'in-flight' });
@@ -118,7 +118,7 @@ describe('a kill -9', () => {
   });
 });
 
-it('a nats-server that has forgotten what it delivered brings it all again, and nothing is sent early or twice', async () => {
+it('a nats-server that has lost its consumer state redelivers everything, and nothing is sent early or twice', async () => {
   await start({ RETRY_SCHEDULE: '8s' });
   let answer: () => void = () => undefined;
   const answered = new Promise<void>((resolve) => {
@@ -136,7 +136,7 @@ it('a nats-server that has forgotten what it delivered brings it all again, and 
   await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'under-way' });
   await receiver.waitForRequests(2);
   await services.nats.kill9();
-  // As after a kill between two system calls of versions that do not write it atomically: before 2.11.11 and 2.12.1.
+  // The state after a kill between two system calls in versions without atomic writes: before 2.11.11 and 2.12.1.
   await truncate(join(services.nats.folderOf('DELIVERIES'), 'obs', 'sender', 'o.dat'), 0);
   await services.nats.start();
   await waitFor(async () => (await services.deliveredBy('DELIVERIES', 'sender')) >= 2, {
@@ -147,11 +147,11 @@ it('a nats-server that has forgotten what it delivered brings it all again, and 
   await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'every message to be acked' });
   expect(idsAt(receiver)).toEqual(['waits', 'under-way', 'waits']);
   const [first, , second] = receiver.requests;
-  // Less a fifth of jitter, and the second that clocks may differ by.
+  // Minus a fifth of jitter and a second of clock difference.
   expect((second?.receivedAt ?? 0) - (first?.receivedAt ?? 0)).toBeGreaterThan(5_400);
 });
 
-describe('a restart in the middle of a retry loses nothing', () => {
+describe('a restart during the wait for a retry loses nothing', () => {
   it('when the wait is short and stays in JetStream', async () => {
     await start({ RETRY_SCHEDULE: '3s' });
     const receiver = await subscribedReceiver((_, index) => ({ status: index === 0 ? 500 : 200 }));
@@ -179,7 +179,7 @@ describe('a restart in the middle of a retry loses nothing', () => {
     });
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'its message to be gone' });
     expect(await engine.terminate()).toBe(0);
-    // Two minutes later.
+    // Simulates that two minutes have passed.
     await services.query(`UPDATE deliveries SET next_attempt_at = now() WHERE status = 'PENDING'`);
     await services.query('UPDATE subscription_states SET next_sweep_at = now() WHERE next_sweep_at IS NOT NULL');
     await start({ RETRY_SCHEDULE: '2m' });
@@ -193,7 +193,7 @@ describe('a restart in the middle of a retry loses nothing', () => {
     );
   });
 
-  it('SIGTERM lets a running attempt finish, and it is not made again', async () => {
+  it('SIGTERM lets a running attempt complete, and it is not repeated', async () => {
     await start();
     let answer: () => void = () => undefined;
     const answered = new Promise<void>((resolve) => {

@@ -36,10 +36,10 @@ const TRANSPORTS: [string, Open][] = [
   ['a stream of Server-Sent Events', openEvents],
 ];
 
-/** Opens it with a process other than the one that revokes. */
+/** Opens a stream of another process than the one that revokes the credential. */
 async function watch(open: Open, credentials: string, url = other.url): Promise<Stream> {
   const stream = await open(url, { credentials, query: QUERY });
-  // The server watches a little later than it has answered.
+  // The server starts to watch the log some time after its answer.
   await waitFor(
     async () => {
       const type = await publish();
@@ -50,7 +50,7 @@ async function watch(open: Open, credentials: string, url = other.url): Promise<
   return stream;
 }
 
-/** Publishes an event of a type of its own, and is back when its attempt is in the log. */
+/** Publishes an event of a new type, and resolves when its attempt is in the log. */
 async function publish(): Promise<string> {
   published += 1;
   const type = `number-${published}-`;
@@ -61,7 +61,7 @@ async function publish(): Promise<string> {
   return type;
 }
 
-/** Told to it is that the credential is no longer good; then it is over. */
+/** Expects an error that the credential is no longer valid, and then the end of the stream. */
 async function expectEnd(stream: Stream, isSocket: boolean): Promise<void> {
   if (isSocket) {
     // The end of the stream may arrive before the close of the socket.
@@ -71,7 +71,7 @@ async function expectEnd(stream: Stream, isSocket: boolean): Promise<void> {
   } else {
     const [, last] = stream.text().split('event: next').slice(-2);
     expect(last).toContain('"code":"UNAUTHENTICATED"');
-    // It would tell the client that nothing is to come, and not to connect again.
+    // `complete` would make the client stop instead of reconnecting.
     expect(stream.text()).not.toContain('event: complete');
   }
 }
@@ -79,7 +79,7 @@ async function expectEnd(stream: Stream, isSocket: boolean): Promise<void> {
 describe.each(TRANSPORTS)('%s', (_name, open) => {
   const isSocket = open === openSocket;
 
-  it('ends when its API key is revoked, by whichever process, and gets nothing more', async () => {
+  it('ends when any process revokes its API key, and gets nothing more', async () => {
     const bystander = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     const streams = [await watch(open, key), await watch(open, key, app.url)];
@@ -87,7 +87,7 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
     const since = Date.now();
     await revokeApiKey(app, id);
     await waitFor(() => streams.every((stream) => stream.isOver()), { what: 'the end' });
-    // By the announcement, not by what is there in case it is not heard.
+    // Ended by the announcement, not by the check every 3 s for missed announcements.
     expect(Date.now() - since).toBeLessThan(2_900);
     const type = await publish();
     await waitFor(() => goesOn.text().includes(type), { what: 'somebody else to get it' });
@@ -99,7 +99,7 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
     goesOn.close();
   });
 
-  it('ends within 5 s where the announcement is not heard', async () => {
+  it('ends within 5 s if the announcement is missed', async () => {
     const { id, key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
     const stream = await watch(open, key);
     await services.query('ALTER TABLE api_keys DISABLE TRIGGER api_key_revoked');
@@ -107,7 +107,7 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
       const since = Date.now();
       await services.query('UPDATE api_keys SET revoked_at = now() WHERE id = $1', [id]);
       await waitFor(() => stream.isOver(), { what: 'the end' });
-      // It is looked at every 3 s, and that takes its time on a busy machine.
+      // The credential is checked every 3 s; the rest is for a busy machine.
       expect(Date.now() - since).toBeLessThan(8_000);
     } finally {
       await services.query('ALTER TABLE api_keys ENABLE TRIGGER api_key_revoked');
@@ -115,7 +115,7 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
     await expectEnd(stream, isSocket);
   });
 
-  it("gets another tenant's attempts never", async () => {
+  it("never gets another tenant's attempts", async () => {
     const { key } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'umbrella' });
     const stranger = await open(other.url, { credentials: key, query: QUERY });
     const { key: own } = await createApiKey(app, { scope: 'TENANT_READ', tenant: 'acme' });
@@ -125,7 +125,7 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
     for (const stream of [stranger, witness]) stream.close();
   });
 
-  it('is not opened for somebody who may only publish', async () => {
+  it('is not opened with a credential that may only publish', async () => {
     const { key } = await createApiKey(app, { scope: 'PUBLISH', tenant: 'acme' });
     const stream = await open(app.url, { credentials: key, query: QUERY });
     await waitFor(() => stream.isOver(), { what: 'the end' });
@@ -133,8 +133,8 @@ describe.each(TRANSPORTS)('%s', (_name, open) => {
   });
 });
 
-it('each of them ends when its JWT does', async () => {
-  // With 5 s more because clocks differ: enough to begin to watch.
+it('each of them ends when its JWT expires', async () => {
+  // The server adds 5 s for clock differences: enough time to open the streams.
   const exp = Math.floor(Date.now() / 1_000) + 3;
   const token = await new SignJWT({ tenant: 'acme', scope: 'TENANT_READ', exp })
     .setProtectedHeader({ alg: 'HS256' })
@@ -143,21 +143,21 @@ it('each of them ends when its JWT does', async () => {
     TRANSPORTS.map(async ([, open]) => {
       const stream = await watch(open, token);
       await waitFor(() => stream.isOver(), { what: 'the end' });
-      // Not before the time for clocks that differ is over as well.
+      // The time for clock differences has passed as well.
       expect(Date.now()).toBeGreaterThanOrEqual((exp + 5) * 1_000);
       await expectEnd(stream, open === openSocket);
     }),
   );
 });
 
-it('a WebSocket is closed at the end of its JWT, and hears nothing before that of its streams', async () => {
+it('a WebSocket is closed when its JWT expires, without earlier messages about its streams', async () => {
   const exp = Math.floor(Date.now() / 1_000);
   const token = await new SignJWT({ tenant: 'acme', scope: 'TENANT_READ', exp })
     .setProtectedHeader({ alg: 'HS256' })
     .sign(new TextEncoder().encode(JWT_SECRET));
   const sockets = await Promise.all(
     Array.from({ length: 25 }, async (_, index) => {
-      // So that the streams and the socket do not count from the same moment.
+      // Start the streams and the socket at different times.
       await pause(index * 40);
       const socket = new WebSocket(`${other.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
       const types: unknown[] = [];
@@ -179,7 +179,7 @@ it('a WebSocket is closed at the end of its JWT, and hears nothing before that o
   expect(sockets).toEqual(sockets.map(() => ({ types: ['connection_ack'], code: 4403 })));
 });
 
-it('a socket that does not hear that it is closed gets nothing done any more, and is cut', async () => {
+it('a socket that ignores its close runs no more operations, and is cut', async () => {
   const { id, key } = await createApiKey(app, { scope: 'TENANT_WRITE', tenant: 'acme' });
   const subscription = await app.subscribe({ url: receiver.url });
   const socket = new WebSocket(`${other.url.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');

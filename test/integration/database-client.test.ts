@@ -26,7 +26,7 @@ it.each([
   { where: 'of Postgres', behindPooler: false },
   { where: 'of a pooler', behindPooler: true },
 ])(
-  'once the connections $where are closed, every query fails with an error that names the stop of the process',
+  'after the connections $where are closed, every query fails with an error that names the stop of the process',
   async (options) => {
     const testDatabase = await createTestDatabase();
     const database = createDatabase({ ...options, url: testDatabase.url, onError: () => undefined });

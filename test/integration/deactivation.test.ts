@@ -13,10 +13,10 @@ afterAll(async () => {
   await services.stop();
 });
 
-// Nothing listens there, and nothing is sent.
+// Nothing listens on this port, and nothing is sent.
 const subscribe = async () => (await app.subscribe({ url: 'http://127.0.0.1:4/' })).id;
 
-/** Inserts deliveries of three kinds, alternately: due behind an open circuit, waiting for a long back-off, and published. */
+/** Inserts deliveries of three kinds alternately: due behind an open circuit, waiting for a long backoff, and published. */
 async function insertBacklog(subscriptionId: string, count: number): Promise<void> {
   await services.query(
     `UPDATE subscription_states SET opened_at = now(), probe_at = now() + interval '1 hour', probe_wait_ms = 30000,
@@ -56,7 +56,7 @@ it.each([
   expect(answeredMs).toBeLessThan(20_000);
 });
 
-it('who is deactivated by us has a long backlog cancelled as well', async () => {
+it('a subscription that the engine deactivates has a long backlog cancelled as well', async () => {
   const id = await subscribe();
   await insertBacklog(id, 6_000);
   await services.query(
@@ -65,7 +65,7 @@ it('who is deactivated by us has a long backlog cancelled as well', async () => 
      WHERE subscription_id = $1`,
     [id],
   );
-  // Sent through the open circuit, as a probe would be.
+  // Sent through the open circuit, like a probe.
   await services.publish('events.acme.probe', '{}');
   const find = () => services.query<{ id: string }>(`SELECT id FROM deliveries WHERE event_type = 'probe'`);
   const [probe] = await waitFor(async () => ((await find()).length === 1 ? find() : false), { what: 'a delivery' });
@@ -73,7 +73,7 @@ it('who is deactivated by us has a long backlog cancelled as well', async () => 
   await waitFor(async () => (await countOf(id, 'CANCELLED')) === 6_001, { what: 'the backlog', timeoutMs: 40_000 });
 });
 
-it('without a sweeper 5,000 are cancelled at once, and what is activated again keeps the others', async () => {
+it('without a sweeper, 5,000 deliveries are cancelled at once, and a reactivated subscription keeps the others', async () => {
   await app.stop();
   app = await startTestApp(services, { env: { ROLES: 'api' } });
   const id = await subscribe();

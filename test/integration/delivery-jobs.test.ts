@@ -23,7 +23,7 @@ afterAll(async () => {
 
 type Seed = { readonly status: 'FAILURE' | 'PENDING' | 'SUCCESS'; readonly count?: number; readonly type: string };
 
-/** Deliveries in the past, whose next attempt, if they are pending, is far ahead. */
+/** Inserts deliveries of the past. If they are pending, their next attempt is far in the future. */
 async function seed({ status, count = 1, type }: Seed): Promise<string[]> {
   const nowMs = Date.now() - 60_000;
   const ids = Array.from({ length: count }, (_, index) => uuid7(nowMs + index));
@@ -110,7 +110,7 @@ test('waiting deliveries become due at once', async () => {
   await waitFor(async () => (await statusesOf('retry.waiting'))['SUCCESS'] === 5, { what: 'the retries' });
 });
 
-test('pending deliveries are cancelled, others are left, at most at the rate', async () => {
+test('only pending deliveries are cancelled, at most at the given rate', async () => {
   await seed({ status: 'PENDING', count: 250, type: 'cancel.many' });
   await seed({ status: 'FAILURE', count: 2, type: 'cancel.many' });
   await seed({ status: 'PENDING', type: 'cancel.other' });
@@ -125,7 +125,7 @@ test('pending deliveries are cancelled, others are left, at most at the rate', a
   expect(await statusesOf('cancel.other')).toEqual({ PENDING: 1 });
 });
 
-test('jobs change the deliveries of some events, or those that wait for some reason', async () => {
+test('jobs change the deliveries of given events, or with a given wait reason', async () => {
   const [backsOff = '', named = '', other = ''] = await seed({ status: 'PENDING', count: 3, type: 'cancel.some' });
   await services.query(`UPDATE deliveries SET waiting_for = 'RETRY_AFTER' WHERE id = ANY ($1)`, [[named, other]]);
   await services.query(`UPDATE deliveries SET waiting_for = 'BACKOFF' WHERE id = $1`, [backsOff]);
@@ -168,7 +168,7 @@ test('a running job gets another rate, which is recorded, and an ended one does 
   }
   const changed = { __typename: 'ChangeDeliveryJobRatePayload', job: { ratePerSecond: 500 } };
   expect(await changeRate(500)).toEqual(changed);
-  // At the old rate it would take a minute.
+  // The old rate would take a minute.
   expect(await ended(id)).toMatchObject({ status: 'COMPLETED', changedCount: 60 });
   expect(await changeRate(5)).toEqual({ __typename: 'ReplayNotRunningError' });
   const { auditLog } = await app.graphql(
@@ -177,7 +177,7 @@ test('a running job gets another rate, which is recorded, and an ended one does 
   expect(auditLog).toEqual({ nodes: [{ before: { ratePerSecond: 1 }, after: { ratePerSecond: 500 } }] });
 });
 
-test('a job that is cancelled changes no more, and is no replay', async () => {
+test('a cancelled job changes nothing more, and is not a replay', async () => {
   await seed({ status: 'PENDING', count: 50, type: 'cancel.slow' });
   const { id } = await start(
     'cancelDeliveries',

@@ -36,14 +36,14 @@ const count = (limit: number) => transaction(api.database.pool, (client) => coun
 type Asked = { readonly filter?: ResolvedFilter; readonly from: number; readonly to: number; readonly bucket: Bucket };
 
 async function ask({ filter = {}, from, to, bucket }: Asked) {
-  // `as`: the lists of a filter are read-only here.
+  // `as`: the lists of a filter are read-only in this file.
   const given = filter as Parameters<typeof api.run<never, { filter: object }>>[1]['filter'];
   const range = { from: new Date(from).toISOString(), to: new Date(to).toISOString() };
   const { data, errors } = await api.run(STATS, { filter: given, ...range, bucket });
   return { stats: data?.deliveryStats, errors };
 }
 
-/** The shortest time that so many percent do not exceed, of attempts in memory. */
+/** Nearest-rank percentile of the response times of attempts in memory. */
 function percentile(attempts: readonly Attempt[], percent: number): number {
   const times = attempts.map(({ responseTimeMs }) => responseTimeMs).sort((a, b) => a - b);
   return times[Math.ceil((percent / 100) * times.length) - 1] ?? 0;
@@ -68,7 +68,7 @@ function expectToBe(
   }
 }
 
-describe('statistics are those of the log', () => {
+describe('statistics agree with the log', () => {
   const NOON = Date.parse('2026-03-01T12:00:00Z');
   const attempts: Attempt[] = [];
 
@@ -98,7 +98,7 @@ describe('statistics are those of the log', () => {
         },
       );
       attempts.push(await storeAttempt(api.database, attempt));
-      // Some are counted, some hours partly, and the last ones not at all.
+      // Some attempts are counted, some hours only partly, and the last attempts not at all.
       if (n % 37 === 0) await count(20);
     }
   });
@@ -242,7 +242,7 @@ describe('statistics are those of the log', () => {
     expect(errors?.[0]?.extensions).toMatchObject({ problems: paths.map((path) => ({ path })) });
   });
 
-  test('also when all of it is counted', async () => {
+  test('even if all attempts are counted', async () => {
     while (((await count(100)) ?? 0) > 0);
     const { stats } = await ask({ from: NOON, to: NOON + 3 * DAY_MS, bucket: 'HOUR' });
     expect(stats?.total.attemptCount).toBe(attempts.length);
@@ -261,7 +261,7 @@ describe('an attempt counts once', () => {
     return storeAttempt(api.database, attemptOf(delivery, { startedAt: new Date(TIME) }));
   };
 
-  test('in whatever order it is committed and counted, and at every moment in between', async () => {
+  test('in any order of commits and counting, and at any time between them', async () => {
     let committed = 0;
     let isOver = false;
     const write = async (n: number) => {
@@ -290,7 +290,7 @@ describe('an attempt counts once', () => {
     expect(await total()).toBe(committed);
   });
 
-  test('also if counting is undone, and if it is written twice', async () => {
+  test('even if counting is rolled back, or the attempt is written twice', async () => {
     const before = await total();
     const attempt = await store();
     const undone = transaction(api.database.pool, async (client) => {
@@ -314,7 +314,7 @@ describe('an attempt counts once', () => {
   });
 });
 
-test('there may be more than an Int can say', async () => {
+test('counts may exceed the range of Int', async () => {
   const hour = Date.parse('2026-04-01T00:00:00Z');
   await api.database.pool.query(
     `INSERT INTO attempt_counts (scope, hour, event_type, status_code, failure_reason, response_class, count)
@@ -326,13 +326,13 @@ test('there may be more than an Int can say', async () => {
   expect(stats?.total).toMatchObject({ attemptCount: 6e9, successCount: 2e9, failureCount: 4e9 });
 });
 
-test('counts go when the attempts do', async () => {
+test('counts are deleted with the attempts', async () => {
   const day = Date.parse('2026-05-01T00:00:00Z');
   const hours = async () =>
     (await api.database.pool.query<{ hour: Date }>('SELECT DISTINCT hour FROM attempt_counts ORDER BY 1')).rows;
   const [oldest] = await hours();
   expect(+(oldest?.hour ?? 0)).toBeLessThan(day);
-  // An hour that is not over yet stays.
+  // The counts of an hour that has not ended are kept.
   while ((await deleteOldCounts(api.database.pool, { beforeId: uuid7Floor(day + HOUR_MS - 1), limit: 10 })) === 10);
   expect((await hours()).map(({ hour }) => +hour)).toEqual([day]);
   await deleteOldCounts(api.database.pool, { beforeId: uuid7Floor(day + HOUR_MS + 1), limit: 10 });
