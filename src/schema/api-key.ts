@@ -105,7 +105,7 @@ const RevokePayload = builder.objectRef<{ readonly apiKey: ApiKey }>('RevokeApiK
   fields: (t) => ({ apiKey: t.field({ type: ApiKeyType, resolve: ({ apiKey }) => apiKey }) }),
 });
 
-/** A key with every right would outlive the session. */
+/** An ADMIN key would stay valid after the session has ended. */
 const ADMIN_IN_SESSION = {
   path: 'scope',
   message: 'must not be ADMIN in a session of the console: use the API with the key',

@@ -73,7 +73,7 @@ export const AttemptType = builder.prismaObject('Attempt', {
       nullable: true,
       select: { failureReason: true },
       description: 'The reason of a failure; null if the attempt succeeded.',
-      // Announced by processes that may have a newer version.
+      // A process with a newer version may have announced a reason that this version does not know.
       resolve: ({ failureReason }) => knownFailureReason(failureReason),
     }),
     statusCode: t.exposeInt('statusCode', {
@@ -90,7 +90,7 @@ export const AttemptType = builder.prismaObject('Attempt', {
       resolve: ({ id }) => new Date(uuid7Time(id)),
     }),
     url: t.exposeString('url', {
-      description: 'The URL that the request was sent to. The webhook subscription may have another one now.',
+      description: 'The URL that the request was sent to. The webhook subscription may have another URL now.',
     }),
     remoteAddress: t.exposeString('remoteAddress', {
       nullable: true,

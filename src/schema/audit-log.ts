@@ -27,12 +27,13 @@ const ActorType = builder.objectRef<Actor>('AuditActor').implement({
     scope: t.expose('actorScope', { type: ApiKeyScopeEnum }),
     id: t.exposeID('actorId', {
       nullable: true,
-      description: "The id of the API key or session; null for another kind, and for a tenant if it is the operator's.",
+      description:
+        "The id of the API key or session; null for other kinds, and null for a viewer of a tenant if the credential is the operator's.",
     }),
     name: t.exposeString('actorName', {
       nullable: true,
       description:
-        "The name of the API key, the subject of the session, or the claim `sub` of the JWT; null without one, and for a tenant if it is the operator's.",
+        "The name of the API key, the subject of the session, or the claim `sub` of the JWT; null without one, and null for a viewer of a tenant if the credential is the operator's.",
     }),
   }),
 });
@@ -48,7 +49,7 @@ export const AuditEntryType = builder.prismaObject('AuditEntry', {
     mutation: t.exposeString('mutation', { description: 'The name of the mutation.' }),
     actor: t.field({
       type: ActorType,
-      // A tenant does not learn the names of the operator's people and systems.
+      // The names of the operator's users and systems are hidden from tenants.
       resolve: (entry, _args, { viewer }) =>
         entry.actorScope === 'ADMIN' && viewer.scope !== 'ADMIN' ? { ...entry, actorId: null, actorName: null } : entry,
     }),
@@ -91,7 +92,7 @@ builder.queryField('auditLog', (t) =>
     {
       type: AuditEntryType,
       ...PAGE,
-      description: 'The changes made with mutations, newest first. Events that were published are not among them.',
+      description: 'The changes made with mutations, newest first. Published events are not included.',
       args: { filter: t.arg({ type: FilterInput, description: 'The changes to return. Default: all.' }) },
       resolve: (query, _root, { filter }, { services, viewer }) =>
         services.database.prisma.auditEntry.findMany(
@@ -113,13 +114,16 @@ function conditions({ mutations, objectIds, from, to }: Filter): Prisma.AuditEnt
   return [
     ...(mutations == null ? [] : [{ mutation: { in: mutations.filter(isStorable) } }]),
     ...(objectIds == null ? [] : [{ objectId: { in: objectIds.filter(isStorable) } }]),
-    // An id has the time at which its mutation began.
+    // An id contains the time at which its mutation started.
     ...(from == null ? [] : [{ createdAt: { gte: from }, id: { gte: uuid7Floor(from.getTime() - DRIFT_MS) } }]),
     ...(to == null ? [] : [{ createdAt: { lt: to }, id: { lt: uuid7Floor(to.getTime() + DRIFT_MS) } }]),
   ];
 }
 
-/** How far the time in an id and `createdAt` may be apart, in milliseconds: a mutation and a process's clock. */
+/**
+ * Maximum milliseconds between the time in an id and `createdAt`: the duration of a mutation and the skew of a
+ * process's clock.
+ */
 const DRIFT_MS = 300_000;
 
 /** Postgres cannot store a NUL in text. */

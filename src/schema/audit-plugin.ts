@@ -38,8 +38,9 @@ declare global {
 type Resolver = GraphQLFieldResolver<unknown, Context, Readonly<Record<string, unknown>>>;
 
 /**
- * Records every mutation in the audit log, unless its field says `audit: false`: it gives the resolver a database whose
- * changes take the recorder along. The resolver of an exempt mutation is left as it is, and costs nothing.
+ * Records every mutation in the audit log, unless its field has `audit: false`. It passes the resolver a database with
+ * a recorder, which records the changes made through it. The resolver of an exempt mutation is not wrapped, so it has
+ * no cost.
  */
 class AuditPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
   override wrapResolve(
@@ -48,7 +49,7 @@ class AuditPlugin<Types extends SchemaTypes> extends BasePlugin<Types> {
   ): GraphQLFieldResolver<unknown, Types['Context'], object> {
     const { audit } = pothosOptions as { readonly audit?: string | false };
     if (parentType !== 'Mutation' || audit === false) return resolver;
-    // `as`: the context is that of our builder, and a resolver is called with the arguments by name.
+    // `as`: the context is that of the builder in builder.ts, and the arguments of a resolver are an object.
     return recorded(resolver, { mutation: name, objectType: audit ?? 'Unknown' }) as typeof resolver;
   }
 }

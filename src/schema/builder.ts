@@ -13,7 +13,7 @@ import AuditPlugin from './audit-plugin.ts';
 import type { Context } from './context.ts';
 import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE } from './page.ts';
 
-/** For the lists of a connection, whose own complexity already counts their length. Other lists count tenfold. */
+/** Complexity of the lists in a connection, whose own complexity already counts their length. Other lists count tenfold. */
 const ONCE = { complexity: { field: 1, multiplier: 1 } };
 
 /** Descriptions that all connections share. */
@@ -48,13 +48,13 @@ export const builder = new SchemaBuilder<{
     JSON: { Input: unknown; Output: unknown };
   };
 }>({
-  // The errors plugin comes before Prisma's, which would take result unions for rows. Authorization runs before anything is
-  // read but inside the errors plugin, because FORBIDDEN is not a member of a result union. The audit plugin is inside both:
-  // a refused mutation is not recorded.
+  // The errors plugin comes before Prisma's, which would treat result unions as rows. Authorization runs before
+  // anything is read but inside the errors plugin, because FORBIDDEN is not a member of a result union. The audit
+  // plugin is inside both: a refused mutation is not recorded.
   plugins: [ErrorsPlugin, ScopeAuthPlugin, AuditPlugin, RelayPlugin, PrismaPlugin, ComplexityPlugin],
   scopeAuth: {
     authScopes: ({ viewer }) => permissionsOf(viewer),
-    // Without this a stream would open, and only its values would be refused.
+    // Otherwise a stream would open, and only its values would be refused.
     authorizeOnSubscribe: true,
     unauthorizedError: (_parent, { viewer }, { parentType, fieldName }) =>
       new GraphQLError(`credentials with the scope ${viewer.scope} may not use ${parentType.name}.${fieldName}`, {
@@ -106,7 +106,8 @@ builder.scalarType('DateTime', {
 });
 
 builder.scalarType('JSON', {
-  description: 'Any JSON value. Numbers lose precision beyond that of a double here; deliveries keep every byte.',
+  description:
+    'Any JSON value. Here, numbers beyond the precision of a double are rounded; deliveries keep every byte.',
   serialize: (value) => value,
   parseValue: (value) => value,
 });

@@ -110,14 +110,15 @@ async function resultsOf(
 ): Promise<Row[]> {
   const results: Row[] = [];
   for (const { subscriptionId, settings, deliveryId } of rows) {
-    // A delivery created later, by name, counts as well. If it is no longer kept, the settings give the result.
+    // A later delivery, such as one of `deliverEvents`, also counts. If it is no longer kept, the settings determine
+    // the result.
     const result = deliveryId !== null || settings === null ? 'DELIVERED_TO' : await explainMatch(settings, event);
     results.push({ subscriptionId, result, deliveryId });
   }
   return results;
 }
 
-/** Reads at the first call and returns the same result at later ones. Data can be a megabyte. */
+/** Reads at the first call and returns the same result at later calls. Data can be a megabyte. */
 function onDemand<T>(read: () => Promise<T>): () => Promise<T> {
   let reading: Promise<T> | undefined;
   return () => (reading ??= read());

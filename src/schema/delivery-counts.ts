@@ -11,7 +11,7 @@ export const DeliveryCountsType = builder.objectRef<DeliveryCounts>('DeliveryCou
     failure: t.exposeInt('FAILURE'),
     cancelled: t.exposeInt('CANCELLED'),
     isExact: t.exposeBoolean('isExact', {
-      description: 'Whether every delivery was counted. If not, there are more than the counts say.',
+      description: 'Whether every delivery was counted. If not, the real numbers are larger.',
     }),
   }),
 });

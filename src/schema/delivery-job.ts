@@ -131,7 +131,7 @@ function inputType(
       filter: t.field({
         type: DeliveryFilterInput,
         required: true,
-        description: `${texts.filter} \`tenant\` is required with the scope ADMIN. Test events are left out.`,
+        description: `${texts.filter} \`tenant\` is required with the scope ADMIN. Test events are excluded.`,
       }),
       dryRun: t.boolean({ defaultValue: false, description: DRY_RUN }),
       ratePerSecond: t.int({
@@ -144,12 +144,12 @@ function inputType(
 
 const RetryInput = inputType('RetryDeliveriesInput', {
   description: 'The deliveries to retry, and the rate.',
-  filter: 'The deliveries. Without `statuses`, those with FAILURE; with PENDING, waiting ones become due now.',
+  filter: 'The deliveries. Default of `statuses`: FAILURE. With PENDING, waiting deliveries become due now.',
   rate: RETRY_RATE,
 });
 const CancelInput = inputType('CancelDeliveriesInput', {
   description: 'The deliveries to cancel, and the rate.',
-  filter: 'The deliveries, of which the pending ones are cancelled.',
+  filter: 'The deliveries. Only pending ones are cancelled.',
   rate: CANCEL_RATE,
 });
 
@@ -214,7 +214,7 @@ builder.mutationFields((t) => ({
 
 type Start = {
   readonly kind: (typeof KINDS)[number];
-  /** The status of the deliveries, unless the filter names some. */
+  /** The status of the deliveries, unless the filter names statuses. */
   readonly status: 'FAILURE' | 'PENDING';
   readonly filter: DeliveryFilter;
   readonly dryRun?: boolean | null | undefined;

@@ -131,7 +131,7 @@ const StatsGroupEnum = builder.enumType('StatsGroup', {
   } satisfies Record<Exclude<StatsGroup, 'NONE'>, object>,
 });
 
-/** The arguments of a period. */
+/** The arguments `from` and `to` of a period. */
 export const PERIOD_ARGUMENTS = {
   from: {
     type: 'DateTime',
@@ -145,7 +145,7 @@ export const PERIOD_ARGUMENTS = {
   },
 } as const;
 
-/** The argument `bucket`, of which there may be at most `max`. */
+/** The argument `bucket`; `max` is the maximum number of buckets. */
 export const bucketArgument = (max: number) =>
   ({
     type: StatsBucketEnum,
@@ -167,7 +167,7 @@ builder.queryField('deliveryStats', (t) =>
       from: t.arg(PERIOD_ARGUMENTS.from),
       to: t.arg(PERIOD_ARGUMENTS.to),
       bucket: t.arg(bucketArgument(MAX_BUCKETS)),
-      groupBy: t.arg({ type: StatsGroupEnum, description: 'The property that `groups` have in common.' }),
+      groupBy: t.arg({ type: StatsGroupEnum, description: 'The property by which `groups` are formed.' }),
       top: t.arg.int({
         defaultValue: DEFAULT_TOP,
         description: `The number of groups, from 1 to ${MAX_TOP}. Groups times buckets are at most ${MAX_GROUPED_BUCKETS.toLocaleString('en')}.`,
@@ -175,7 +175,7 @@ builder.queryField('deliveryStats', (t) =>
     },
     resolve: async (_root, { filter: given, ...args }, context): Promise<Stats> => {
       const options = { ...args, top: args.top ?? DEFAULT_TOP };
-      // Stored counts of a subscription have no tenant, so the id is checked here.
+      // Stored counts of a subscription have no tenant, so readFilter checks that the ids belong to the tenant.
       const problems = problemsOfStats(given ?? {}, options);
       const filter = await readFilter(context, given, { use: 'statistics', problems });
       const { readPool } = context.services.database;
@@ -191,7 +191,7 @@ builder.queryField('deliveryStats', (t) =>
   }),
 );
 
-/** The buckets of a period with those that are empty. */
+/** Returns all buckets of a period, including empty ones. */
 export function bucketsOf(
   { total, buckets }: GroupStats,
   { fromMs, toMs, bucketMs }: { readonly fromMs: number; readonly toMs: number; readonly bucketMs: number },
@@ -206,10 +206,13 @@ export function bucketsOf(
   };
 }
 
-/** Subscriptions that are grouped at most: the newest of the tenant, including deleted ones. */
+/** Maximum number of grouped subscriptions: the newest of the tenant, including deleted ones. */
 const MAX_GROUPED = 10_000;
 
-/** The subscriptions of the filter, or all of its tenant: stored counts are found by the id of the subscription. */
+/**
+ * The subscriptions of the filter, or all subscriptions of its tenant, because stored counts are looked up by the id of
+ * the subscription.
+ */
 async function groupedSubscriptions(
   { services }: Context,
   { filter, groupBy }: { readonly filter: ResolvedFilter; readonly groupBy: StatsGroup },

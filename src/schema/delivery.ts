@@ -93,7 +93,8 @@ export const DeliveryType = builder.prismaObject('Delivery', {
       nullable: true,
       authScopes: { wholeTenant: true },
       unauthorizedResolver: () => null,
-      description: 'The replay that created the delivery; null if none did, and for a session of some subscriptions.',
+      description:
+        'The replay that created the delivery; null if none did, and for a session that is restricted to some webhook subscriptions.',
     }),
     subscription: t.relation('subscription', { description: 'The webhook subscription, even if it has been deleted.' }),
     attempts: t.prismaConnection(
@@ -178,7 +179,7 @@ builder.mutationFields((t) => ({
   }),
 }));
 
-/** Throws a NotFoundError if a session of some subscriptions does not have this delivery. The mutation checks the tenant. */
+/** Throws a NotFoundError if the session is restricted to other subscriptions. The mutation itself checks the tenant. */
 async function requireDelivery({ services, viewer }: Context, id: string): Promise<void> {
   if (viewer.subscriptionIds === undefined) return;
   const where = { id, ...deliveriesWhere(viewer) };
@@ -223,7 +224,7 @@ builder.subscriptionField('deliveryLog', (t) =>
   t.field({
     type: AttemptType,
     description:
-      'Each attempt as it is logged. With `after`, the attempts since that cursor come first, oldest first: a client that subscribes again with its last `cursor` misses no attempt and gets none twice. A slow reader gets attempts later, from the database.',
+      'Each attempt as it is logged. With `after`, the attempts since that cursor come first, oldest first: a client that subscribes again with its last `cursor` misses no attempt and receives none twice. A slow reader receives attempts later, from the database.',
     args: {
       filter: t.arg({ type: DeliveryFilterInput, description: 'The attempts to return. Default: all.' }),
       after: t.arg.string({ description: 'The `cursor` of an attempt or of an edge of `deliveryLog`.' }),

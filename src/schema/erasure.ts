@@ -11,7 +11,7 @@ import { PAGE } from './page.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
-/** Places that an erasure cannot reach. */
+/** Data that remains after an erasure. */
 const REMAINS = [
   "the tenant's name and a version number in the table tenants",
   'the entry of eraseTenant in the audit log, and this erasure',
@@ -26,12 +26,12 @@ const StatusEnum = builder.enumType('ErasureStatus', {
   description: 'The state of an erasure.',
   values: {
     [ErasureStatus.RUNNING]: { description: 'Rows and messages are being deleted.' },
-    [ErasureStatus.COMPLETED]: { description: 'Everything was deleted.' },
+    [ErasureStatus.COMPLETED]: { description: 'All data was deleted.' },
   },
 });
 
 export const ErasureType = builder.prismaObject('Erasure', {
-  description: 'A job that deletes everything of a tenant.',
+  description: 'A job that deletes all data of a tenant.',
   authScopes: { admin: true },
   fields: (t) => ({
     id: t.exposeID('id'),
@@ -47,7 +47,7 @@ export const ErasureType = builder.prismaObject('Erasure', {
     }),
     remains: t.stringList({
       description:
-        'The data that an erasure leaves, for people, with the places that the engine cannot or must not delete from.',
+        'The data that remains after an erasure, as text for people: places from which the engine cannot or must not delete.',
       resolve: () => REMAINS,
     }),
     createdAt: t.expose('createdAt', { type: 'DateTime' }),
@@ -123,7 +123,7 @@ builder.mutationFields((t) => ({
     audit: 'Tenant',
     authScopes: { admin: true },
     description:
-      'Deletes everything of a tenant from Postgres and JetStream: events, deliveries, attempts, webhook subscriptions, API keys and entries of the audit log. Events that are published meanwhile are deleted as well. It takes five minutes at least, and cannot be stopped or undone. While one is running, it is returned. Requires the scope ADMIN.',
+      'Deletes all data of a tenant from Postgres and JetStream: events, deliveries, attempts, webhook subscriptions, API keys and entries of the audit log. Events that are published in the meantime are deleted, too. An erasure takes at least five minutes, and cannot be stopped or undone. If one is already running for the tenant, it is returned. Requires the scope ADMIN.',
     args: { tenant: t.arg.string({ required: true, description: 'The tenant.' }) },
     errors: { types: [InvalidInputError] },
     resolve: async (_root, { tenant }, { services }) => ({ erasure: await eraseTenant(services.database, tenant) }),
@@ -132,7 +132,7 @@ builder.mutationFields((t) => ({
     type: RedactPayload,
     audit: 'Event',
     description:
-      'Removes the data of an event and the response bodies of its attempts, also from JetStream within minutes. Its pending deliveries are cancelled, an attempt in flight is finished, and it is not replayed any more. Which deliveries and attempts there were is kept. It cannot be undone.',
+      'Removes the data of an event and the response bodies of its attempts, also from JetStream within minutes. Its pending deliveries are cancelled; an attempt in flight is finished. The event is no longer replayed. Its deliveries and attempts are still listed. The operation cannot be undone.',
     args: {
       id: t.arg.id({ required: true, description: "The publisher's id, as in `webhook-id`." }),
       tenant: t.arg.string({

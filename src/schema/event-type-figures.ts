@@ -15,11 +15,14 @@ import { CataloguedType } from './event-type.ts';
 
 const NUMBER = new Intl.NumberFormat('en');
 const TENANT = {
-  description: 'The tenant. Only the scope ADMIN can name any tenant; for it, the default is all of them.',
+  description: 'The tenant. Only the scope ADMIN can name any tenant; its default is all tenants.',
 } as const;
 
-const NULL_IF = `null without one, and for a session of some subscriptions. For all tenants together it is searched among the latest ${NUMBER.format(MAX_SEARCHED_EVENTS)} events.`;
-/** A session of some subscriptions does not see the last event, which need not be one of theirs. */
+const NULL_IF = `null without one, and for a session that is restricted to some webhook subscriptions. For all tenants together, only the latest ${NUMBER.format(MAX_SEARCHED_EVENTS)} events are searched.`;
+/**
+ * Options of fields about the last event. They are null for a session that is restricted to some subscriptions, because
+ * the event may not have been sent to these.
+ */
 const OF_LAST_EVENT = {
   nullable: true,
   authScopes: { wholeTenant: true },

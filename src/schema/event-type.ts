@@ -122,7 +122,7 @@ const TrialType = builder.objectRef<Trial>('EventTypeTrial').implement({
   description: 'The result of trying a schema on the newest stored events of its type, of all tenants.',
   fields: (t) => ({
     checkedCount: t.exposeInt('checkedCount', {
-      description: `The number of events that were checked, at most ${MAX_TRIAL_EVENTS.toLocaleString('en')}, with 8 MiB of data, in some 5 s. Test events and redacted events are left out.`,
+      description: `The number of events that were checked, at most ${MAX_TRIAL_EVENTS.toLocaleString('en')}, with 8 MiB of data, in some 5 s. Test events and redacted events are excluded.`,
     }),
     rejectedCount: t.exposeInt('rejectedCount', {
       description: 'The number of events among them that the schema would have rejected.',
@@ -143,7 +143,7 @@ const Payload = builder
     fields: (t) => ({
       eventType: t.field({
         type: CataloguedType,
-        description: 'The entry; after a dry run as it would be.',
+        description: 'The entry; after a dry run, the entry that would have been saved.',
         resolve: ({ eventType }) => eventType,
       }),
       trial: t.field({

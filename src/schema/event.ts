@@ -28,7 +28,10 @@ const EventSourceEnum = builder.enumType('EventSource', {
   },
 });
 
-/** A field with data of an event, or with the body of a request or response: a session that hides them gets `value`. */
+/**
+ * Options of a field with event data, or with the body of a request or response: for a session that hides payloads, the
+ * field returns `value`.
+ */
 function hiddenAs<Value>(value: Value) {
   return {
     authScopes: { payloads: true },
@@ -46,12 +49,13 @@ function hiddenAs<Value>(value: Value) {
 }
 
 export const PAYLOAD = hiddenAs(null);
-/** A field with rows of several subscriptions. */
+/** Options of a field with rows of several subscriptions. */
 const OF_TENANT = { authScopes: { wholeTenant: true } } as const;
 
 /**
- * Without the data, which can be a megabyte: the field `data` reads it. Fields of these columns have a resolver: an exposed
- * column is read again by its id when a row comes from elsewhere than a query of its page.
+ * The columns of an event without its data, which can be a megabyte and is read by the field `data`. The fields of
+ * these columns have resolvers: an exposed column would be read again by id if the row does not come from the query of
+ * its page.
  */
 export const EVENT_COLUMNS = {
   id: true,
@@ -116,7 +120,8 @@ export const EventType = builder.prismaObject('Event', {
       type: 'DateTime',
       nullable: true,
       resolve: ({ redactedAt }) => redactedAt,
-      description: 'The time at which `redactEvent` removed the data, which is null since; null if the data is kept.',
+      description:
+        'The time at which `redactEvent` removed the data, after which `data` is null; null if the event was not redacted.',
     }),
     summary: t.field({
       ...OF_TENANT,
@@ -229,8 +234,8 @@ builder.queryFields((t) => ({
 type EventKey = { readonly eventId: string; readonly tenant?: string };
 
 /**
- * The condition of the event with the publisher's id; null if there is none. The table of events has no index on that id,
- * and an event published without one has the id of its row.
+ * Returns the condition for the event with this publisher's id; null if there is none. The table of events has no index
+ * on that id, and an event that was published without an id has the id of its row.
  */
 export async function eventWithId({ prisma }: Pick<Database, 'prisma'>, key: EventKey) {
   const { eventId } = key;

@@ -3,7 +3,7 @@ import { DeliveryStatus, FailureReason, RejectionReason, WaitReason } from '../g
 import { builder } from './builder.ts';
 import { CircuitStateEnum } from './circuit.ts';
 
-/* The filters of the lists and streams, and the enums that their conditions name. */
+/* The filters of lists and streams, and the enums that they use. */
 
 export const WaitReasonEnum = builder.enumType('WaitReason', {
   description: 'The reason why a pending delivery is waiting.',
@@ -59,7 +59,7 @@ export const FailureReasonEnum = builder.enumType('FailureReason', {
     [FailureReason.DNS_FAILURE]: { description: 'The host name has no address, or its name servers did not answer.' },
     [FailureReason.BLOCKED_TARGET]: { description: 'Requests may not be sent to the address or the port.' },
     [FailureReason.PROXY_FAILURE]: {
-      description: 'The forward proxy of the engine could not be used. It says nothing about the endpoint.',
+      description: 'The forward proxy of the engine failed, which shows nothing about the endpoint.',
     },
     [FailureReason.TLS_FAILURE]: { description: 'The TLS handshake failed, or the certificate is not valid.' },
     [FailureReason.INVALID_RESPONSE]: {
@@ -107,7 +107,7 @@ const TENANT = 'The tenant. Only the scope ADMIN can name any tenant; other cred
 
 export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
   description:
-    'A filter for deliveries or attempts. Every given field must match, and of a list at least one entry; an empty list matches nothing, and a list has at most 250 entries. The delivery log applies the filter to attempts; `deliveries` applies it to deliveries, of which one attempt must match `statusCodes` and `failureReasons`.',
+    'A filter for deliveries or attempts. Every given field must match. A list matches if one of its entries does; an empty list matches nothing; a list has at most 250 entries. The delivery log applies the filter to attempts. `deliveries` applies it to deliveries, of which one attempt must match both `statusCodes` and `failureReasons`.',
   fields: (t) => ({
     tenant: t.string({ description: TENANT }),
     ids: t.idList({ description: 'Any of these deliveries, or of these attempts in the log. Not for statistics.' }),
@@ -121,14 +121,14 @@ export const DeliveryFilterInput = builder.inputType('DeliveryFilter', {
     failureReasons: t.field({ type: [FailureReasonEnum], description: 'Any of these reasons of a failure.' }),
     eventIds: t.idList({
       description:
-        "Deliveries of any of these events of the tenant, by the publisher's id. Requires `tenant` with the scope ADMIN. Of a live stream, events that are recorded when it begins. Not for attempts.",
+        "Deliveries of any of these events of the tenant, by the publisher's id. Requires `tenant` with the scope ADMIN. In a live stream, only events that were recorded before the stream started. Not for attempts.",
     }),
     waitingFor: t.field({
       type: [WaitReasonEnum],
       description: 'Pending deliveries that wait for any of these reasons now. Not for attempts and live streams.',
     }),
     minResponseTimeMs: t.int({
-      description: `Attempts that took at least this long, from ${MIN_SLOW_MS.toLocaleString('en')}. Not for deliveries.`,
+      description: `Attempts that took at least this many milliseconds; the minimum is ${MIN_SLOW_MS.toLocaleString('en')}. Not for deliveries.`,
     }),
     attemptNumbers: t.intList({
       description: 'Attempts with any of these numbers within their delivery, from 1. Not for deliveries.',

@@ -11,7 +11,10 @@ import { readChangePosition } from './page.ts';
 import { ReplayType } from './replay.ts';
 import { readSearch, TenantFilterInput, TenantType } from './tenant.ts';
 
-/* Live streams for the lists of jobs and of tenants: what a list shows changes with them, so that it is never read again. */
+/*
+ * Live streams for the lists of jobs and of tenants. With them, a client keeps a list up to date without reading it
+ * again.
+ */
 
 type JobKind = ReplayKind | 'ERASURE';
 
@@ -35,7 +38,8 @@ function isErasure(job: Job): job is Erasure {
 
 // Not a union: the three have different types of `status`, so each client would need aliases.
 const JobChangeType = builder.objectRef<LiveChange<Job>>('JobChange').implement({
-  description: 'A change of a job: one of its fields has the job as it is now, the other two are null.',
+  description:
+    'A change of a job. One of `replay`, `deliveryJob` and `erasure` is the job in its present state; the other two are null.',
   fields: (t) => ({
     cursor: t.string({ description: CURSOR, resolve: cursorOf }),
     kind: t.field({ type: JobKindEnum, resolve: ({ row }) => kindOf(row) }),

@@ -38,7 +38,7 @@ function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: st
     defaultSize: DEFAULT_PAGE_SIZE,
     maxSize: (args: PageArguments & FilterArgument): number => {
       const problems = findProblems(args, isCursor);
-      // A filter on its own is validated where it is read.
+      // If the page arguments are valid, the filter is validated where it is read.
       if (problems.length > 0) throw new InvalidInputError([...problems, ...problemsOfFilter(args.filter ?? {})]);
       return MAX_PAGE_SIZE;
     },
@@ -52,7 +52,7 @@ function pageOptions<Cursor extends string>(cursor: Cursor, isCursor: (value: st
 
 export const PAGE = pageOptions('id', isUuid);
 
-/** For connections of attempts: also takes a cursor of the live log, and continues behind its attempt. */
+/** For connections of attempts: also accepts a cursor of the live log, and continues after its attempt. */
 export const LOG_PAGE = pageOptions('id', (value) => LogPosition.parse(value) !== undefined);
 
 /** For event types, which are sorted by name. */

@@ -50,7 +50,7 @@ const Payload = builder.objectRef<PublishedEvent>('PublishEventPayload').impleme
         if (isKnown || !selectsOnly(KNOWN_FIELDS, info)) {
           return services.database.prisma.event.findUniqueOrThrow({ select: EVENT_COLUMNS, where: { id: rowId } });
         }
-        // The last three are not selected.
+        // The query selects none of these three fields.
         const others = { createdAt: event.occurredAt, matchedVersion: null, redactedAt: null };
         return { ...event, id: rowId, source: 'GRAPHQL' as const, ...others };
       },
@@ -103,7 +103,7 @@ export type ReadEvent =
   | { readonly event: EventToPublish; readonly problems?: never }
   | { readonly event?: never; readonly problems: readonly InputProblem[] };
 
-/** The event, or all problems of the input. */
+/** Returns the event, or all problems of the input. */
 export function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt }: GivenEvent): ReadEvent {
   const problems: InputProblem[] = [];
   const addProblem = (path: string, message: string | undefined) => {
@@ -118,7 +118,7 @@ export function readEvent({ tenant, tenantProblem, type, encoded, id, occurredAt
   return { event: { tenant, type, data, eventId: id ?? undefined, occurredAt: occurredAt ?? undefined } };
 }
 
-/** Undefined if an event can be published for the tenant. */
+/** Returns the reason why no event can be published for the tenant; undefined if one can. */
 export function problemOfTenant(tenant: string | undefined, tenantProblem: string | undefined): string | undefined {
   if (tenant === undefined) return tenantProblem ?? 'is required';
   return isTenant(tenant) ? undefined : 'must be 1 to 64 letters, digits, _ or -';
@@ -128,7 +128,7 @@ type EncodedData =
   | { readonly data: Buffer; readonly problem?: never }
   | { readonly data?: never; readonly problem: string };
 
-/** By value: an operation can use one variable in many fields. */
+/** Encoded data by value: an operation can use one variable in many fields. */
 const encoded = new WeakMap<object, Promise<EncodedData>>();
 
 type Compute = OperationWork['compute'];
@@ -159,7 +159,7 @@ function write(given: unknown): EncodedData {
   return { data };
 }
 
-/** Undefined if the value is nested too deeply for V8 to serialize. */
+/** Returns undefined if the value is nested too deeply for V8 to serialize. */
 function stringify(value: unknown): string | undefined {
   try {
     return JSON.stringify(value);

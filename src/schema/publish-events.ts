@@ -7,9 +7,9 @@ import { builder } from './builder.ts';
 import { InputProblemType } from './errors.ts';
 import { encodeEventData, problemOfTenant, type ReadEvent, readEvent, TENANT_DESCRIPTION } from './publish-event.ts';
 
-/** Events of one call. */
+/** Maximum events per call. */
 const MAX_EVENTS = 1_000;
-/** Bytes of all reasons in one answer, as JSON. Further refused events have only their code. */
+/** Maximum bytes of all reasons in one answer, as JSON. Further refused events have only their code. */
 const MAX_REASON_BYTES = 24 * 1_024;
 /** Estimated milliseconds of the event loop for matching, writing and publishing one event, charged to the tenant. */
 const EVENT_MS = 0.1;
@@ -94,7 +94,7 @@ const ResultType = builder.objectRef<Result>('PublishedEventResult').implement({
 });
 
 const Payload = builder.objectRef<{ readonly results: Result[] }>('PublishEventsPayload').implement({
-  description: 'The results of the events. One refused event refuses no other.',
+  description: 'The results of the events. The refusal of one event does not affect the others.',
   fields: (t) => ({
     results: t.field({
       type: [ResultType],
@@ -113,7 +113,7 @@ builder.mutationField('publishEvents', (t) =>
     skipTypeScopes: true,
     authScopes: { publish: true },
     description:
-      'Publishes up to 1,000 events without NATS, also while NATS is unavailable. Each is accepted or refused by itself. If there is no answer, the same call with the same ids can be repeated safely.',
+      'Publishes up to 1,000 events without NATS, also while NATS is unavailable. Each event is accepted or refused separately. If there is no answer, the same call with the same ids can be repeated safely.',
     args: { input: t.arg({ type: Input, required: true, description: 'The events.' }) },
     complexity: ({ input }) => ({ field: input.events.length, multiplier: Math.max(1, input.events.length) }),
     errors: { types: [InvalidInputError] },
@@ -154,19 +154,19 @@ async function readEvents({ compute }: OperationWork, { tenant, events }: Events
   return results;
 }
 
-/** If Postgres is unavailable, the operation fails as others do. */
+/** If all events failed because Postgres is unavailable, the whole operation fails, like other operations. */
 function rethrowIfAllFailed(outcomes: readonly PublishOutcome[]): void {
   const errors = outcomes.flatMap((outcome) => ('error' in outcome ? [outcome.error] : []));
   const [first] = errors;
   if (errors.length > 0 && errors.length === outcomes.length && !errors.some(isOfOneEvent)) throw first;
 }
 
-/** Whether the error is about the event, and not about the surroundings. */
+/** Whether the error concerns this event only, not a dependency of the engine. */
 function isOfOneEvent(error: unknown): boolean {
   return error instanceof InputError;
 }
 
-/** `outcomes` has those of the events that were read without problems. */
+/** `outcomes` contains the outcomes of the events that were read without problems. */
 function resultsOf(read: readonly ReadEvent[], outcomes: readonly PublishOutcome[]): Result[] {
   let next = 0;
   let bytesLeft = MAX_REASON_BYTES;
@@ -174,7 +174,7 @@ function resultsOf(read: readonly ReadEvent[], outcomes: readonly PublishOutcome
     const refusal = refusalOf(error, index);
     bytesLeft -= Buffer.byteLength(JSON.stringify(refusal));
     if (bytesLeft > 0) return { status: 'REFUSED', refusal };
-    const short = { code: refusal.code, message: 'left out: too many reasons', path: `events.${index}`, problems: [] };
+    const short = { code: refusal.code, message: 'omitted: too many reasons', path: `events.${index}`, problems: [] };
     return { status: 'REFUSED', refusal: short };
   };
   return read.map(({ problems }, index): Result => {
@@ -193,6 +193,6 @@ function refusalOf(error: unknown, index: number): Refusal {
   }));
   const path = problems[0]?.path ?? `events.${index}`;
   if (error instanceof DomainError) return { code: error.code, message: error.message, path, problems };
-  const message = 'the event could not be written; try again in a moment';
+  const message = 'the event could not be written; try again later';
   return { code: 'SERVICE_UNAVAILABLE', message, path, problems };
 }

@@ -61,7 +61,7 @@ const SkipsType = builder.objectRef<Skips>('ReplaySkips').implement({
   }),
 });
 
-/** Deliveries of a sample. */
+/** Maximum deliveries of a sample. */
 const MAX_SAMPLE = 5;
 
 export const ReplayType = builder.prismaObject('Replay', {
@@ -270,7 +270,7 @@ export async function startJob(
   });
 }
 
-/** `as`: the enums of GraphQL have the status of a dry run, which no row has. */
+/** `as`: the GraphQL enums contain the status of a dry run, which no stored row has. */
 export function asRow(replay: StartedReplay): Replay {
   return replay as Replay;
 }

@@ -28,5 +28,5 @@ import './verify-signature.ts';
 import './viewer.ts';
 import './webhook-subscription.ts';
 
-/** The imports above put their types and fields into the builder. */
+/** The imports above register their types and fields with the builder. */
 export const schema = builder.toSchema();

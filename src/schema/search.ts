@@ -17,9 +17,9 @@ import { WebhookSubscriptionType } from './webhook-subscription.ts';
 
 /* eslint max-params: ["error", 4] -- the signature of a Pothos resolver of rows: query, parent, arguments, context */
 
-/** Null for a session of some subscriptions. */
+/** Options of a field that is null for a session that is restricted to some subscriptions. */
 const OF_TENANT = { authScopes: { wholeTenant: true }, unauthorizedResolver: () => null } as const;
-/** Null without the scope ADMIN. */
+/** Options of a field that is null without the scope ADMIN. */
 const OF_ADMINS = { authScopes: { admin: true }, unauthorizedResolver: () => null } as const;
 
 const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchResult').implement({
@@ -72,7 +72,8 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
       type: EventType,
       nullable: true,
       ...OF_TENANT,
-      description: "The event with this publisher's id, as in `webhook-id`; the newest one of several tenants.",
+      description:
+        "The event with this publisher's id, as in `webhook-id`; the newest one if several tenants have an event with this id.",
       resolve: async (query, { text }, _args, { services, viewer }) => {
         const where = await eventWithId(services.database, { eventId: text, ...tenantWhere(viewer) });
         return where && services.database.prisma.event.findFirst({ ...query, where, orderBy: NEWEST_FIRST });
@@ -127,7 +128,7 @@ const SearchResultType = builder.objectRef<{ readonly text: string }>('SearchRes
     session: t.field({
       type: SessionType,
       nullable: true,
-      // The permission that ends it. The audit log shows the same of it.
+      // The permission that is required to end a session. The audit log shows the same data of a session.
       authScopes: { issueSessions: true },
       unauthorizedResolver: () => null,
       description:

@@ -29,7 +29,7 @@ const KindEnum = builder.enumType('SessionKind', {
 
 export const SessionType = builder.objectRef<ApiKey>('Session').implement({
   description:
-    'A credential that a key has created for a browser. It expires by itself, ends when its key is revoked, and is deleted then.',
+    'A credential that a key has created for a browser. It ends when it expires or is revoked, or when its key is revoked, and is then deleted.',
   fields: (t) => ({
     id: t.exposeID('id'),
     kind: t.field({ type: KindEnum, resolve: ({ kind }) => (kind === 'PORTAL' ? kind : 'CONSOLE') }),
@@ -169,7 +169,7 @@ builder.mutationFields((t) => ({
       'Exchanges the one-time code of a session for its token. The code is also the credential of this operation, if the request has no other one and at most 2 KiB.',
     skipTypeScopes: true,
     authScopes: { exchangeCode: true },
-    args: { code: t.arg.string({ required: true, description: 'The code, as it was part of the link.' }) },
+    args: { code: t.arg.string({ required: true, description: 'The code from the link.' }) },
     errors: { types: [NotFoundError] },
     resolve: async (_root, { code }, { services }) => {
       const exchanged = await exchangeCode(services.database, code);

@@ -68,12 +68,12 @@ builder.prismaObjectField(SigningSecretType, 'usage', (t) =>
   t.field({
     type: UsageType,
     complexity: 100,
-    description: 'The newest attempts that it signed, and how many of them succeeded.',
+    description: 'The newest attempts that the secret signed, and how many of them succeeded.',
     resolve: ({ id }, _args, { subscriptionFigures }) => subscriptionFigures.secretUsage(id),
   }),
 );
 
-/** Buckets of one subscription: a page can have 190 subscriptions with statistics. */
+/** Maximum buckets per subscription. A page can have 190 subscriptions with statistics. */
 const MAX_BUCKETS = 200;
 
 builder.prismaObjectFields(WebhookSubscriptionType, (t) => ({
@@ -86,7 +86,7 @@ builder.prismaObjectFields(WebhookSubscriptionType, (t) => ({
   stats: t.field({
     type: DeliveryStatsType,
     complexity: 500,
-    description: 'Statistics of the attempts, as `deliveryStats` has them, without groups.',
+    description: 'Statistics of the attempts, like those of `deliveryStats`, without groups.',
     args: {
       from: t.arg(PERIOD_ARGUMENTS.from),
       to: t.arg(PERIOD_ARGUMENTS.to),
@@ -101,6 +101,6 @@ builder.prismaObjectFields(WebhookSubscriptionType, (t) => ({
   deletedAt: t.expose('deletedAt', {
     type: 'DateTime',
     nullable: true,
-    description: 'The time of its deletion, which its deliveries and attempts outlive; null if it was not deleted.',
+    description: 'The time of its deletion; null if it was not deleted. Its deliveries and attempts are kept.',
   }),
 }));

@@ -55,7 +55,7 @@ const Connection = builder.connectionObject({ name: 'TenantConnection', type: Te
 
 const SEARCH = /^[A-Za-z0-9_-]{0,64}$/;
 
-/** The part of a name that a TenantFilter asks for; empty: of every name. Throws an InvalidInputError. */
+/** Returns the text that a tenant's name must contain; empty: every name matches. Throws an InvalidInputError. */
 export function readSearch(
   filter: { readonly search?: string | null | undefined } | null | undefined,
   others: readonly InputProblem[] = [],

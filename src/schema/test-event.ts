@@ -14,7 +14,7 @@ import { encodeEventData } from './publish-event.ts';
 
 const SAMPLE = { message: 'This is a test event.' };
 
-/** Longer than any attempt, and shorter than the usual time-out of proxies. */
+/** Milliseconds. Longer than any attempt, and shorter than the usual timeout of proxies. */
 const MAX_WAIT_MS = 35_000;
 
 const NOTICES = {

@@ -150,7 +150,7 @@ type EventsArguments = {
   readonly olderThan?: string | null | undefined;
 };
 
-/** The condition of the events. Throws an InvalidInputError with every problem. */
+/** Returns the condition that selects the events. Throws an InvalidInputError with every problem. */
 async function readArguments(context: Context, { filter, last, tenant, eventTypes, olderThan }: EventsArguments) {
   const { viewer, work } = context;
   const problems: InputProblem[] = [...(await work.compute(() => validateFilter(filter)))];

@@ -64,7 +64,7 @@ const ResultType = builder.objectRef<Verification>('VerifySignatureResult').impl
   }),
 });
 
-/** Bytes: a megabyte of data, and the members around it. */
+/** Maximum bytes: a megabyte of data, and the members around it. */
 const MAX_BODY_BYTES = 1_024 * 1_024 + 4_096;
 /** Characters. An id has at most 256, and each of at most 32 signatures 47. */
 const MAX_HEADER_LENGTH = 4_096;
@@ -93,7 +93,7 @@ type VerifyInput = typeof Input.$inferInput;
 builder.queryField('verifySignature', (t) =>
   t.field({
     type: ResultType,
-    // The result says whether a guess of the body is right.
+    // The result would reveal whether a guessed body is right.
     authScopes: { payloads: true },
     complexity: 5_000,
     description:
@@ -172,7 +172,7 @@ async function findSender(
   return { subscription };
 }
 
-/** Newest first, including those that have expired and are still stored. */
+/** The secrets, newest first, including expired ones that are still stored. */
 async function secretsOf({ services }: Context, { id, tenant }: Subscription): Promise<VerificationSecret[]> {
   const rows = await services.database.prisma.signingSecret.findMany({
     where: { subscriptionId: id },
@@ -188,8 +188,9 @@ async function secretsOf({ services }: Context, { id, tenant }: Subscription): P
 type SentTo = { readonly subscription: Subscription; readonly webhookId: string };
 
 /**
- * The body that was sent to the subscription for this event. Undefined if there is no delivery of it to the subscription,
- * because the answer would reveal data to a session that sees only other subscriptions, or if the event was redacted.
+ * The body that was sent to the subscription for this event. Undefined if the event was redacted, or if there is no
+ * delivery of it to the subscription: the answer would otherwise reveal data to a session that is restricted to other
+ * subscriptions.
  */
 async function sentBodyOf(context: Context, { subscription, webhookId }: SentTo): Promise<Buffer | undefined> {
   const { database } = context.services;

@@ -14,12 +14,12 @@ const ViewerType = builder.objectRef<Viewer>('Viewer').implement({
     subject: t.exposeString('subject', {
       nullable: true,
       description:
-        "The claim `sub` of a JWT, the name of an API key, or the subject of a session; null for the operator's key and without one.",
+        "The claim `sub` of a JWT, the name of an API key, or the subject of a session; null if there is none, and for the operator's key.",
     }),
     expiresAt: t.field({
       type: 'DateTime',
       nullable: true,
-      description: 'The time from which on the credential is refused; null if it does not expire.',
+      description: 'The time at which the credential expires; null if it does not expire.',
       resolve: ({ expiresAt }) => expiresAt,
     }),
     subscriptionIds: t.idList({

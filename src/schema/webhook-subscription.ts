@@ -142,7 +142,7 @@ export const WebhookSubscriptionType = builder.prismaObject('WebhookSubscription
   }),
 });
 
-// A field for each setting but the headers, whose values are never shown.
+// A field for each setting except the headers, whose values are never shown.
 builder.prismaObjectFields(WebhookSubscriptionType, (t) =>
   Object.fromEntries(
     SETTING_ROWS.flatMap(([name, { type, default: value }]) => {
@@ -294,7 +294,7 @@ const RotatePayload = builder
       secret: t.exposeString('secret', { description: 'The new signing secret. It is not shown again.' }),
       previousSecretExpiresAt: t.expose('previousSecretExpiresAt', {
         type: 'DateTime',
-        description: 'The time until which the previous secret signs as well.',
+        description: 'The time until which the previous secret also signs.',
       }),
     }),
   });
@@ -348,7 +348,7 @@ builder.mutationFields((t) => ({
   rotateWebhookSecret: t.field({
     audit: 'WebhookSubscription',
     type: RotatePayload,
-    description: 'Creates a new signing secret. The old ones sign as well for `overlapSeconds`.',
+    description: 'Creates a new signing secret. The old ones also sign for `overlapSeconds`.',
     args: {
       id: t.arg.id({ required: true, description: 'The id of the webhook subscription.' }),
       overlapSeconds: t.arg.int({
