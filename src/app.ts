@@ -135,11 +135,11 @@ type RollCallDeps = {
   readonly checks: readonly ReadinessCheck[];
   /** Number of the worker process. */
   readonly worker?: number;
-  /** The roles that the process has itself, without those of its workers. */
+  /** The roles that the process runs itself, without those of its workers. */
   readonly shownRoles: Config['roles'];
 };
 
-/** For every process: it answers the questions of the others. To be created before the client of NATS is started. */
+/** Every process needs one: it answers the requests of other processes. Call this before the NATS client is started. */
 export function createRollCall(
   { roles }: Pick<Config, 'roles'>,
   { bus, log, metrics }: Pick<Services, 'bus' | 'log' | 'metrics'>,

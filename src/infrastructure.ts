@@ -59,8 +59,8 @@ async function prepare(config: Config, options: InfrastructureOptions): Promise<
   return {
     databaseUrls: databaseUrls(databaseUrl, config.databaseDirectUrl),
     natsServers,
-    adminApiKeys: config.adminApiKeys ?? (await keptKeys(dataDir, { name: 'admin-api-key', create: newApiKey })),
-    secretsKeys: config.secretsKeys ?? (await keptKeys(dataDir, { name: 'secrets-key', create: newSecretsKey })),
+    adminApiKeys: config.adminApiKeys ?? (await storedKeys(dataDir, { name: 'admin-api-key', create: newApiKey })),
+    secretsKeys: config.secretsKeys ?? (await storedKeys(dataDir, { name: 'secrets-key', create: newSecretsKey })),
   };
 }
 
@@ -78,13 +78,16 @@ function logEmbeddedServers({ databaseUrl, natsServers, dataDir, isProduction }:
   }
 }
 
-async function keptSecret(dataDir: string, { name, create }: { name: string; create: () => string }): Promise<string> {
+async function storedSecret(
+  dataDir: string,
+  { name, create }: { name: string; create: () => string },
+): Promise<string> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   return readOrCreateSecretFile(join(dataDir, name), create);
 }
 
-async function keptKeys(dataDir: string, options: { name: string; create: () => string }): Promise<Keys> {
-  return splitKeys(await keptSecret(dataDir, options));
+async function storedKeys(dataDir: string, options: { name: string; create: () => string }): Promise<Keys> {
+  return splitKeys(await storedSecret(dataDir, options));
 }
 
 async function startNats(
@@ -93,7 +96,10 @@ async function startNats(
 ): Promise<string> {
   const binary = await findNatsServer({ dataDir, searchPath, report, log });
   signal.throwIfAborted();
-  const password = await keptSecret(dataDir, { name: 'nats-password', create: () => randomBytes(24).toString('hex') });
+  const password = await storedSecret(dataDir, {
+    name: 'nats-password',
+    create: () => randomBytes(24).toString('hex'),
+  });
   const nats = await startEmbeddedNats({ directory: join(dataDir, 'nats'), binary, password, port: natsPort, log });
   onStop(() => nats.stop());
   await replaceSecretFile(join(dataDir, 'nats-url'), nats.url);

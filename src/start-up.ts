@@ -150,8 +150,8 @@ export async function prepareDatabase(services: DatabaseServices, retentionDays:
 }
 
 /**
- * Creates the partitions of the next days. If other sessions keep the tables locked, the retention job creates them later;
- * until then the default partitions store the rows.
+ * Creates missing partitions. If other sessions keep the tables locked, the retention job creates them later; until then
+ * the default partitions store the rows.
  */
 async function createNextPartitions({ databaseUrls, log }: DatabaseServices, retentionDays: number): Promise<void> {
   try {

@@ -39,9 +39,9 @@ export async function lockDataDirectory(dataDir: string): Promise<() => Promise<
 }
 
 /**
- * Rejects with the system's error for the first file that this user may not read, or folder that it may not write, such as
- * one that a start as another user has created. Without this check only a server's output would name the cause. Postgres
- * checks the files of its cluster itself.
+ * Rejects with the system's error for the first file that this user may not read, or the first folder that it may not read
+ * and write, such as one that a start as another user has created. Without this check only the output of a server would
+ * name the cause. Postgres checks the files of its cluster itself.
  */
 export async function checkAccess(dataDir: string): Promise<void> {
   const folders = [dataDir];

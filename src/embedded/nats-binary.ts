@@ -32,7 +32,7 @@ const SYSTEM_FOLDERS = ['/usr/local/bin', '/usr/local/sbin', '/usr/sbin', '/usr/
 export async function findNatsServer(options: FindNatsServerOptions): Promise<string> {
   const { dataDir, log, systemFolders = SYSTEM_FOLDERS } = options;
   const searchPath = options.searchPath.split(delimiter).filter((folder) => folder !== '');
-  const kept = join(resolve(dataDir), 'bin', 'nats-server');
+  const path = join(resolve(dataDir), 'bin', 'nats-server');
   const failures: string[] = [];
   const installed = await findProgram('nats-server', [...searchPath, ...systemFolders]);
   if (installed === undefined) {
@@ -49,9 +49,9 @@ export async function findNatsServer(options: FindNatsServerOptions): Promise<st
   for (const { name, fetch } of sourcesOf(options)) {
     try {
       const text = `Fetching nats-server (${name})…`;
-      await reportWhenSlow(options.report, text, () => install(kept, (folder) => fetch({ searchPath, folder })));
-      log.info({ binary: kept, source: name }, 'fetched nats-server');
-      return kept;
+      await reportWhenSlow(options.report, text, () => install(path, (folder) => fetch({ searchPath, folder })));
+      log.info({ binary: path, source: name }, 'fetched nats-server');
+      return path;
     } catch (error) {
       failures.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
     }
@@ -83,20 +83,20 @@ async function checkProgram(path: string): Promise<string | undefined> {
   }
 }
 
-/** Fetches into a temporary folder. The program gets the path `kept` atomically, after it has run successfully. */
-async function install(kept: string, fetch: (folder: string) => Promise<string>): Promise<void> {
+/** Fetches into a temporary folder. Then runs the program once, and renames it to `path` if it works. */
+async function install(path: string, fetch: (folder: string) => Promise<string>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'webhooks-engine-nats-'));
-  const draft = `${kept}.${process.pid}`;
+  const draft = `${path}.${process.pid}`;
   try {
     const fetched = await fetch(folder);
-    await mkdir(resolve(kept, '..'), { recursive: true, mode: 0o700 });
+    await mkdir(resolve(path, '..'), { recursive: true, mode: 0o700 });
     await copyFile(fetched, draft);
     await chmod(draft, 0o755);
     const failure = await checkProgram(draft);
     if (failure !== undefined) {
       throw new StartError(failure);
     }
-    await rename(draft, kept);
+    await rename(draft, path);
   } finally {
     await rm(draft, { force: true });
     await rm(folder, { recursive: true, force: true });

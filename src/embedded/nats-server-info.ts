@@ -10,10 +10,10 @@ export async function readNatsServerInfo(port: number): Promise<NatsServerInfo |
   const socket = connect({ host: '127.0.0.1', port }).setEncoding('utf8').setTimeout(2_000);
   const line = await new Promise<string>((resolve) => {
     let text = '';
-    const giveUp = () => {
+    const onEnd = () => {
       resolve('');
     };
-    socket.on('error', giveUp).on('close', giveUp).on('timeout', giveUp);
+    socket.on('error', onEnd).on('close', onEnd).on('timeout', onEnd);
     socket.on('data', (chunk) => {
       text += String(chunk);
       if (text.includes('\r\n') || text.length > 65_536) {

@@ -14,7 +14,7 @@ import { SupervisedProcess } from './supervised-process.ts';
 export type EmbeddedNatsOptions = {
   readonly directory: string;
   readonly binary: string;
-  /** The port to listen on. 0: any free port; undefined: the port of the previous start if it is free, else any. */
+  /** The port to listen on. 0: any free port; undefined: the port of the previous start if it is free, otherwise any. */
   readonly port?: number | undefined;
   /** Password of the user `engine`. URLs contain it unescaped. */
   readonly password: string;

@@ -47,7 +47,7 @@ export async function prepareCluster(options: PrepareClusterOptions): Promise<Po
   const data = join(directory, 'data');
   const { initdb, postgres, lib, share } = options.binaries ?? (await findPostgresBinaries());
   const launcher = await prepareLauncher(directory, [initdb, postgres, lib, share]);
-  await removeHalfMade(directory);
+  await removeDrafts(directory);
   const exists = await access(join(data, 'PG_VERSION')).then(
     () => true,
     () => false,
@@ -95,7 +95,7 @@ async function prepareLauncher(directory: string, programs: readonly string[]): 
 }
 
 /** Removes the drafts of interrupted initialisations. */
-async function removeHalfMade(directory: string): Promise<void> {
+async function removeDrafts(directory: string): Promise<void> {
   for (const entry of await readdir(directory)) {
     if (entry.startsWith('initdb-')) {
       await rm(join(directory, entry), { recursive: true, force: true });
@@ -135,13 +135,13 @@ async function initialise({ directory, data, initdb, launcher, password }: Initi
 
 /** Postgres refuses to start on a cluster of another major version, but its message names no setting of the engine. */
 async function checkVersion(data: string, postgres: string): Promise<void> {
-  const ofData = (await readFile(join(data, 'PG_VERSION'), 'utf8')).trim();
+  const dataVersion = (await readFile(join(data, 'PG_VERSION'), 'utf8')).trim();
   const printed = await runCommand({ command: postgres, args: ['--version'], timeoutMs: 10_000, env: { LC_ALL: 'C' } });
-  const [, ours = ''] = /\) (\d+)/.exec(printed) ?? [];
-  if (ofData === ours) return;
+  const [, programVersion = ''] = /\) (\d+)/.exec(printed) ?? [];
+  if (dataVersion === programVersion) return;
   throw new StartError(
-    `The database in ${data} is of Postgres ${ofData}, but this program includes Postgres ${ours}: migrate it with pg_upgrade or a dump, ` +
-      `set DATABASE_URL to a Postgres ${ofData} that serves it, or set DATA_DIR to a new folder.`,
+    `The database in ${data} is of Postgres ${dataVersion}, but this program includes Postgres ${programVersion}: migrate it with pg_upgrade or a dump, ` +
+      `set DATABASE_URL to a Postgres ${dataVersion} that serves it, or set DATA_DIR to a new folder.`,
   );
 }
 

@@ -30,10 +30,10 @@ export async function stopOrphans({ name, matches, signal, log }: StopOrphansOpt
   }
 }
 
-type Push = { readonly signal: NodeJS.Signals; readonly timeoutMs: number };
+type StopStep = { readonly signal: NodeJS.Signals; readonly timeoutMs: number };
 
 /** Signals the process and returns whether it ends in time. Checks first that the pid still belongs to the same process. */
-async function stopOrphan(orphan: RunningProcess, { signal, timeoutMs }: Push): Promise<boolean> {
+async function stopOrphan(orphan: RunningProcess, { signal, timeoutMs }: StopStep): Promise<boolean> {
   const deadline = Date.now() + timeoutMs;
   if (await isStillRunning(orphan)) {
     try {

@@ -47,7 +47,7 @@ export class Batcher<T, R> {
   #waitingBytes = 0;
   #writing = false;
   /** The start of the last batch, on the clock of performance.now(). */
-  #begunAt = Number.NEGATIVE_INFINITY;
+  #batchStartedAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: BatcherOptions<T, R>) {
@@ -71,16 +71,16 @@ export class Batcher<T, R> {
 
   /** Writes the waiting items without waiting until the pace allows it. */
   hurry(): void {
-    if (this.#waiting.length > 0 && !this.#writing) this.#begin();
+    if (this.#waiting.length > 0 && !this.#writing) this.#startBatch();
   }
 
   #schedule(): void {
     if (this.#waiting.length === 0 || this.#writing) return;
     const waitMs = this.#waitMs();
-    if (waitMs <= 0) this.#begin();
+    if (waitMs <= 0) this.#startBatch();
     else {
       this.#timer ??= setTimeout(() => {
-        this.#begin();
+        this.#startBatch();
       }, waitMs);
     }
   }
@@ -88,10 +88,10 @@ export class Batcher<T, R> {
   #waitMs(): number {
     const { pace } = this.#options;
     if (pace === undefined || this.#waiting.length >= pace.maxItems || pace.isUrgent()) return 0;
-    return this.#begunAt + pace.intervalMs - performance.now();
+    return this.#batchStartedAt + pace.intervalMs - performance.now();
   }
 
-  #begin(): void {
+  #startBatch(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#writing = true;
@@ -101,7 +101,7 @@ export class Batcher<T, R> {
 
   async #writeAll(): Promise<void> {
     do {
-      this.#begunAt = performance.now();
+      this.#batchStartedAt = performance.now();
       const batch = this.#takeBatch();
       await this.#write(batch).catch((error: unknown) => {
         // The promises of written items are already resolved: reject() has no effect on them.

@@ -41,14 +41,14 @@ async function withClients(urls: readonly [string, string], work: (clients: Clie
  * The client, 0 or 1, that sends each query of checkSessions(). The order is irregular, so that a pooler that alternates
  * between sessions does not always give a client the same session by accident.
  */
-const TURNS = [0, 1, 1, 0, 0, 1, 0, 1, 1, 0] as const;
+const CLIENT_ORDER = [0, 1, 1, 0, 0, 1, 0, 1, 1, 0] as const;
 
 /** Throws if the two clients do not have one session each, which a pooler in transaction mode cannot guarantee. */
 async function checkSessions(clients: Clients, variable: string): Promise<void> {
   const seen = new Set<string>();
-  for (const turn of TURNS) {
-    const { rows } = await clients[turn].query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-    for (const { pid } of rows) seen.add(`${turn} ${pid}`);
+  for (const client of CLIENT_ORDER) {
+    const { rows } = await clients[client].query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    for (const { pid } of rows) seen.add(`${client} ${pid}`);
   }
   const pids = new Set([...seen].map((each) => each.split(' ')[1]));
   if (seen.size === 2 && pids.size === 2) return;
@@ -67,7 +67,7 @@ type Facts = {
   readonly schemaExists: boolean;
   readonly mayCreate: boolean;
   /** Whether the engine's tables exist in the schema and belong to a role that this role is not a member of. */
-  readonly isOthers: boolean;
+  readonly hasOtherOwner: boolean;
   readonly isInstalled: boolean;
   /** Another schema that contains the engine's tables. */
   readonly otherSchema: string | null;
@@ -84,7 +84,7 @@ const FACTS = `
     SELECT c.relnamespace AS schema, c.relowner AS owner, n.nspname AS name
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relname = 'uncounted_attempts' AND c.relkind = 'r'
-  ), ours AS (
+  ), configured AS (
     SELECT (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = $1) AS schema
   )
   SELECT current_database() AS database, current_user AS role,
@@ -93,10 +93,10 @@ const FACTS = `
     current_setting('session_replication_role') AS "replicationRole",
     schema IS NOT NULL AS "schemaExists",
     coalesce(has_schema_privilege(schema, 'USAGE') AND has_schema_privilege(schema, 'CREATE'), false) AS "mayCreate",
-    EXISTS (SELECT FROM installed i WHERE i.schema = ours.schema AND NOT pg_has_role(i.owner, 'USAGE')) AS "isOthers",
-    EXISTS (SELECT FROM installed i WHERE i.schema = ours.schema) AS "isInstalled",
-    (SELECT min(name) FROM installed i WHERE i.schema IS DISTINCT FROM ours.schema) AS "otherSchema"
-  FROM ours`;
+    EXISTS (SELECT FROM installed i WHERE i.schema = configured.schema AND NOT pg_has_role(i.owner, 'USAGE')) AS "hasOtherOwner",
+    EXISTS (SELECT FROM installed i WHERE i.schema = configured.schema) AS "isInstalled",
+    (SELECT min(name) FROM installed i WHERE i.schema IS DISTINCT FROM configured.schema) AS "otherSchema"
+  FROM configured`;
 
 function problemOf(facts: Facts, schema: string): string | undefined {
   const { database, role, version, encoding, otherSchema } = facts;
@@ -124,7 +124,7 @@ function problemOf(facts: Facts, schema: string): string | undefined {
         'it may with ?schema=… in DATABASE_URL',
     ],
     [
-      facts.isOthers,
+      facts.hasOtherOwner,
       `the tables in the schema "${schema}" do not belong to the role "${role}", which migrations and partitions need: ` +
         'use the role that owns them, or a member of it',
     ],
@@ -134,7 +134,7 @@ function problemOf(facts: Facts, schema: string): string | undefined {
         `ALTER ROLE "${role}" RESET session_replication_role`,
     ],
   ];
-  return problems.find(([isSo]) => isSo)?.[1];
+  return problems.find(([applies]) => applies)?.[1];
 }
 
 /** Facts of the server and the database, the same for every connection. */
@@ -142,7 +142,7 @@ const IDENTITY = `SELECT extract(epoch FROM pg_postmaster_start_time()) || ' ' |
   FROM pg_catalog.pg_database WHERE datname = current_database()`;
 
 async function checkPooler([direct, pooled]: Clients): Promise<void> {
-  const there = await readIdentity(direct);
+  const identity = await readIdentity(direct);
   try {
     await pooled.query('BEGIN');
   } catch (error) {
@@ -152,7 +152,7 @@ async function checkPooler([direct, pooled]: Clients): Promise<void> {
       cause: error,
     });
   }
-  if ((await readIdentity(pooled)) !== there) {
+  if ((await readIdentity(pooled)) !== identity) {
     throw new StartError(
       'DATABASE_URL and DATABASE_DIRECT_URL lead to different databases: both must lead to the same',
     );

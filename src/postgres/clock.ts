@@ -23,7 +23,7 @@ const MAX_TRIES = 5;
  * the first measurement it returns the machine's time.
  */
 export class Clock {
-  /** Postgres's time minus performance.now(). */
+  /** Postgres's time minus performance.now(), in milliseconds. */
   #offsetMs: number | undefined;
 
   /** Whole milliseconds since 1970. */
@@ -52,10 +52,10 @@ export class Clock {
 }
 
 async function measureOnce(db: Queryable): Promise<{ readonly offsetMs: number; readonly roundTripMs: number }> {
-  const begun = performance.now();
+  const startedAt = performance.now();
   const time = await readClock(db);
-  const roundTripMs = performance.now() - begun;
-  return { offsetMs: time - (begun + roundTripMs / 2), roundTripMs };
+  const roundTripMs = performance.now() - startedAt;
+  return { offsetMs: time - (startedAt + roundTripMs / 2), roundTripMs };
 }
 
 export type ClockWatchOptions = {

@@ -17,20 +17,23 @@ const CREATE_MIGRATIONS_TABLE = `
   )`;
 
 type MigrateLimits = {
-  /** Pause between two tries to take the lock while another process migrates. */
+  /** Milliseconds between two tries to take the lock while another process migrates. */
   readonly lockEveryMs: number;
-  /** Time limit for taking the lock. */
+  /** Time limit for taking the lock, in milliseconds. */
   readonly lockWithinMs: number;
-  /** Interval of the log lines about a wait for the lock or a running migration. */
+  /** Milliseconds between two log lines about a wait for the lock or a running migration. */
   readonly logEveryMs: number;
 };
 
 type MigrateOptions = { readonly log?: Logger; readonly limits?: Partial<MigrateLimits> };
 
 const LIMITS: MigrateLimits = { lockEveryMs: 500, lockWithinMs: 600_000, logEveryMs: 30_000 };
-/** Time limit for a migration's table locks. Other statements queue behind its lock request; the start is retried. */
+/**
+ * Time limit of a migration for each table lock, in milliseconds: other statements queue behind its lock request. After it,
+ * the start retries the migration.
+ */
 const TABLE_LOCK_MS = 5_000;
-/** Time limit of the queries that observe a migration over another connection. */
+/** Time limit of the queries that observe a migration over another connection, in milliseconds. */
 const ANSWER_MS = 5_000;
 
 type Migration = { readonly name: string; readonly sql: string; readonly checksum: string };
@@ -58,7 +61,7 @@ export async function migrate(
     await client.query(CREATE_MIGRATIONS_TABLE);
     // Another process may have applied migrations during the wait for the lock.
     const missing = await missingOf(client, migrations);
-    for (const migration of missing) await watched(connection, { ...run, migration });
+    for (const migration of missing) await applyWatched(connection, { ...run, migration });
     return missing.map(({ name }) => name);
   } finally {
     // The end of the session also releases the lock.
@@ -100,14 +103,14 @@ async function missingOf(client: pg.Client, migrations: readonly Migration[]): P
  * migration of the lock's holder would wait for that snapshot: a deadlock.
  */
 async function takeLock(client: pg.Client, { log, lockEveryMs, lockWithinMs, logEveryMs }: Run): Promise<void> {
-  const begun = performance.now();
+  const startedAt = performance.now();
   let loggedAt = Number.NEGATIVE_INFINITY;
   for (;;) {
-    const { rows } = await client.query<{ isOurs: boolean }>('SELECT pg_try_advisory_lock($1) AS "isOurs"', [
+    const { rows } = await client.query<{ isTaken: boolean }>('SELECT pg_try_advisory_lock($1) AS "isTaken"', [
       MIGRATION_LOCK,
     ]);
-    if (rows[0]?.isOurs === true) return;
-    const waitedMs = performance.now() - begun;
+    if (rows[0]?.isTaken === true) return;
+    const waitedMs = performance.now() - startedAt;
     if (waitedMs > lockWithinMs) throw new Error('another process did not finish its migration in time');
     if (performance.now() - loggedAt >= logEveryMs) {
       loggedAt = performance.now();
@@ -127,20 +130,20 @@ const HOLDER = `
   WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = $1::bigint::oid AND l.objsubid = 1 AND l.granted`;
 
 /** Applies a migration and logs its progress every `logEveryMs`. If its session no longer exists, the migration fails. */
-async function watched(connection: Connection, run: Run & { readonly migration: Migration }): Promise<void> {
+async function applyWatched(connection: Connection, run: Run & { readonly migration: Migration }): Promise<void> {
   const { log, logEveryMs, databaseUrl, migration } = run;
   const { client, close } = connection;
   const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
   const pid = rows[0]?.pid;
-  const begun = performance.now();
-  const facts = () => ({ migration: migration.name, seconds: toSeconds(performance.now() - begun) });
-  const look = async () => {
+  const startedAt = performance.now();
+  const facts = () => ({ migration: migration.name, seconds: toSeconds(performance.now() - startedAt) });
+  const logProgress = async () => {
     const activity = await activityOf(databaseUrl, pid).catch(() => null);
     if (activity === undefined) await close();
     log.info({ ...facts(), ...activity }, 'migration is running');
   };
   log.info({ migration: migration.name }, 'migration started');
-  const timer = setInterval(() => void look(), logEveryMs);
+  const timer = setInterval(() => void logProgress(), logEveryMs);
   try {
     await apply(client, migration);
     log.info(facts(), 'migration applied');

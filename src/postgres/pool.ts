@@ -87,7 +87,7 @@ type ConnectionOptions = Required<Pick<PoolOptions, 'maxAgeMs' | 'prepares'>>;
 function connectionClass({ maxAgeMs, prepares }: ConnectionOptions, group: PoolGroup) {
   return class extends pg.Client {
     readonly #openedAt = performance.now();
-    readonly #oldestMs = maxAgeMs * (1 - AGE_SPREAD * Math.random());
+    readonly #maxAgeMs = maxAgeMs * (1 - AGE_SPREAD * Math.random());
     #broken: Error | undefined;
     #release: Release = () => undefined;
 
@@ -98,12 +98,12 @@ function connectionClass({ maxAgeMs, prepares }: ConnectionOptions, group: PoolG
 
     get release(): Release {
       return (error) => {
-        this.#release(error ?? this.#broken ?? this.#isOver());
+        this.#release(error ?? this.#broken ?? this.#isExpired());
       };
     }
 
-    #isOver(): boolean {
-      return performance.now() - this.#openedAt > this.#oldestMs || !group.isCurrent(this.#openedAt);
+    #isExpired(): boolean {
+      return performance.now() - this.#openedAt > this.#maxAgeMs || !group.isCurrent(this.#openedAt);
     }
 
     // eslint-disable-next-line @typescript-eslint/no-explicit-any -- stands for each of pg's signatures
