@@ -34,7 +34,7 @@ async function eventIsRecorded(eventId: string): Promise<void> {
 }
 
 describe('fan-out', () => {
-  it('an event enqueues one delivery for each matching subscription', async () => {
+  it('an event creates one delivery for each matching subscription', async () => {
     const receiver = await receive();
     const wanted = [
       ['conversation.created'],
@@ -75,7 +75,7 @@ describe('fan-out', () => {
     expect(receiver.requests.map((request) => request.path)).toEqual(['/active']);
   });
 
-  it('no subscriptions, nothing enqueued', async () => {
+  it('an event without matching subscriptions creates no delivery', async () => {
     const before = await services.storedIn('DELIVERIES');
     await services.publish('events.nobody.conversation.created', '{}', { 'Nats-Msg-Id': 'lonely' });
     await eventIsRecorded('lonely');
@@ -83,13 +83,13 @@ describe('fan-out', () => {
     expect(await services.storedIn('DELIVERIES')).toBe(before);
   });
 
-  it('the same event id twice is one event, however far apart and with whatever else in between', async () => {
+  it('two messages with the same event id are one event, at any distance and with other events between them', async () => {
     const receiver = await receive();
     const { id } = await app.subscribe({ url: receiver.url, eventTypes: ['twice', 'end'] });
     for (const body of ['{"n":1}', '{"n":2}']) {
       await services.publish('events.acme.twice', body, { 'Nats-Msg-Id': 'same' });
       await eventIsRecorded('same');
-      // Beyond JetStream's own duplicate window, so that Postgres is what recognises the second one.
+      // Longer than JetStream's duplicate window, so that Postgres must detect the duplicate.
       await services.query('SELECT pg_sleep(0.2)');
     }
     await services.publish('events.acme.end', '{}');
@@ -106,7 +106,7 @@ describe('fan-out', () => {
       await app.subscribe({ url: receiver.url }),
       await app.subscribe({ url: receiver.url, tenant: 'globex' }),
     ];
-    // CloudEvents, because JetStream itself would drop the second of two messages with the same Nats-Msg-Id.
+    // CloudEvents, because JetStream would drop the second of two messages with the same Nats-Msg-Id.
     const headers = { 'ce-specversion': '1.0', 'ce-id': 'shared', 'ce-source': '/s', 'ce-type': 'a' };
     await services.publish('events.acme.a', '{}', headers);
     await services.publish('events.globex.a', '{}', headers);
@@ -114,7 +114,7 @@ describe('fan-out', () => {
     await deliveryWith(services, globex.id, 'SUCCESS');
   });
 
-  it('what cannot be accepted is recorded with its reason and holds up nothing', async () => {
+  it('an invalid event is recorded with its reason and delays no other event', async () => {
     const receiver = await receive();
     const { id } = await app.subscribe({ url: receiver.url });
     await services.publish('events.acme.bad', 'not json', {});
@@ -127,7 +127,7 @@ describe('fan-out', () => {
     const { rejectedEvents } = await app.graphql<{
       rejectedEvents: { edges: { node: { reason: string; subject: string } }[] };
     }>('{ rejectedEvents { edges { node { tenant subject reason message sizeBytes } } } }');
-    // In no order: they may have come within a millisecond.
+    // In any order: both may have been received within a millisecond.
     expect(
       rejectedEvents.edges
         .map(({ node }) => node)
@@ -143,7 +143,7 @@ describe('fan-out', () => {
   });
 });
 
-/** A header name with a space, as no client would send it but nats-server takes it. */
+/** Publishes a header name with a space. No client sends it, but nats-server accepts it. */
 async function publishUnreadableHeader(port: number, subject: string): Promise<void> {
   const head = 'NATS/1.0\r\nX Source: billing\r\n\r\n';
   const socket = connect(port, '127.0.0.1');
@@ -184,7 +184,7 @@ describe('sending', () => {
       'x-team': 'chat',
     });
     expect(request.headers['user-agent']).toMatch(/^webhooks-engine\/\d+\.\d+\.\d+$/);
-    // HTTP header values are text here; neither library accepts Node's arrays.
+    // `as`: these headers have one value each. Neither library accepts the arrays of Node.
     const text = request.headers as Record<string, string>;
     expect(await verify(secret, body, text['x-hub-signature-256'] ?? '')).toBe(true);
     expect(await verify(secret, `${body} `, text['x-hub-signature-256'] ?? '')).toBe(false);
@@ -221,7 +221,7 @@ describe('sending', () => {
     for (const text of ['hush', secret.slice(6, 20), 'v1,']) expect(JSON.stringify(attempt)).not.toContain(text);
   });
 
-  it('an attempt shows what was sent and to which URL, after the URL has changed as well', async () => {
+  it('an attempt shows the sent request and its URL, even after a change of the URL', async () => {
     const receiver = await receive();
     const { id } = await app.subscribe({ url: `${receiver.url}/old` });
     const data = '{"n": 12345678901234567890, "n": 1.0}';
@@ -285,7 +285,7 @@ describe('sending', () => {
     }
   });
 
-  it('an event of 1 MiB arrives, its data taken from Postgres', async () => {
+  it('an event of 1 MiB arrives, with its data read from Postgres', async () => {
     const receiver = await receive();
     const { id } = await app.subscribe({ url: receiver.url });
     const data = `"${'x'.repeat(1024 * 1024 - 2)}"`;
@@ -294,7 +294,7 @@ describe('sending', () => {
     expect(receiver.requests[0]?.rawBody.toString()).toContain(`"data":${data}}`);
   });
 
-  it('a change counts for every event published after it has answered', async () => {
+  it('a change applies to every event published after the answer to the mutation', async () => {
     const receiver = await receive();
     const { id } = await app.subscribe({ url: `${receiver.url}/0` });
     for (let n = 1; n <= 10; n += 1) {
@@ -310,7 +310,7 @@ describe('sending', () => {
 });
 
 describe('rotation', () => {
-  it('both secrets sign until the old one expires, and at once only the new one with no overlap', async () => {
+  it('both secrets sign until the old one expires; without an overlap, only the new one signs at once', async () => {
     const receiver = await receive();
     const { id, secret: first } = await app.subscribe({ url: receiver.url });
     const second = await rotate(id, 3_600);
@@ -344,7 +344,7 @@ describe('rotation', () => {
 });
 
 describe('a test event', () => {
-  it('goes through the same pipeline, to this subscription alone, whatever types it wants', async () => {
+  it('is delivered like any event, to this subscription only, regardless of its event types', async () => {
     const receiver = await receive();
     const { id, secret } = await app.subscribe({ url: receiver.url, eventTypes: ['never.*'] });
     await app.subscribe({ url: `${receiver.url}/other` });

@@ -28,7 +28,7 @@ async function codeOf({ child }: Program): Promise<number | null> {
   return child.exitCode;
 }
 
-test('a second demo in the same folder is refused, and the first one shows all it has to, then the console', async () => {
+test('a second demo in the same folder is an error, and the first one shows all its steps, then the console', async () => {
   const first = startDemo();
   const parts = join(folder.path, '.data/demo');
   const hasBegun = async () => (await readdir(parts)).includes('nats');

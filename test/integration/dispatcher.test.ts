@@ -18,7 +18,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Postgres answers every attempt to write an event of this type as if the next one could succeed. */
+/** Makes every insert of an event of this type fail with a transient error. */
 async function failAlways({ query }: Scene, type: string): Promise<void> {
   await query(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '40001'; END $$`);
@@ -27,7 +27,7 @@ async function failAlways({ query }: Scene, type: string): Promise<void> {
   );
 }
 
-it('rejected events are in the log, at most one line a second', { timeout: 60_000 }, async () => {
+it('rejected events are logged, at most one line a second', { timeout: 60_000 }, async () => {
   const scene = await startScene(cleanUps);
   await Promise.all(Array.from({ length: 50 }, () => scene.publish('events.acme.order.paid', 'no JSON')));
   const lines = () =>
@@ -37,13 +37,13 @@ it('rejected events are in the log, at most one line a second', { timeout: 60_00
   const counted = () => lines().reduce((sum, { leftOut }) => sum + 1 + leftOut, 0);
   await waitFor(() => counted() === 50, { what: 'all of them to be logged or counted' });
   expect(lines()[0]).toMatchObject({ subject: 'events.acme.order.paid', reason: 'INVALID_JSON' });
-  // Timers may be a millisecond early.
+  // Timers can fire a millisecond early.
   lines().forEach(({ time }, index) => {
     if (index > 0) expect(time - (lines()[index - 1]?.time ?? 0)).toBeGreaterThan(990);
   });
 });
 
-it('an event whose transaction fails again and again does not hold up the others', { timeout: 60_000 }, async () => {
+it('an event whose transaction fails repeatedly does not delay others', { timeout: 60_000 }, async () => {
   const scene = await startScene(cleanUps);
   await failAlways(scene, 'cursed');
   const isWritten = async (type: string, count: number) =>
@@ -58,7 +58,7 @@ it('an event whose transaction fails again and again does not hold up the others
     await waitFor(() => isWritten(type, 20), { what: `those ${type}`, timeoutMs: 20_000 });
   }
   await waitFor(() => scene.logLines.some((line) => line.includes('event refused')), { what: 'the log line' });
-  // It is not forgotten.
+  // The event is still in EVENTS.
   expect(await scene.waitingIn('EVENTS')).toBeGreaterThan(0);
   await waitFor(async () => (await scene.unackedBy('EVENTS', 'dispatcher')) === 1, { what: 'all others to be acked' });
 });
@@ -83,11 +83,11 @@ async function startDispatcher() {
   return { services, dispatcher, logLines };
 }
 
-it('a dispatcher whose queue is full stops, and drops nothing', { timeout: 60_000 }, async () => {
+it('a dispatcher whose queue is full can stop, and loses nothing', { timeout: 60_000 }, async () => {
   const { services, dispatcher, logLines } = await startDispatcher();
   const unlock = await lockTable(services.databaseUrl, { table: 'events', mode: 'SHARE' });
   cleanUps.push(unlock);
-  // 40 MB, of which the queue takes 32 MiB.
+  // 40 MB of events; the queue holds 32 MiB.
   const data = JSON.stringify('x'.repeat(1_000_000));
   for (let count = 0; count < 40; count += 1) await services.publish('events.acme.order.paid', data);
   await waitFor(() => logLines.length > 0, { what: 'a failed dispatch' });
@@ -95,7 +95,9 @@ it('a dispatcher whose queue is full stops, and drops nothing', { timeout: 60_00
   expect(await services.storedIn('EVENTS')).toBe(40);
 });
 
-it('events that waited for a locked table are written within seconds of its end', { timeout: 60_000 }, async () => {
+it('events that waited for a locked table are written within seconds after the lock is released', {
+  timeout: 60_000,
+}, async () => {
   const { services, logLines } = await startDispatcher();
   const unlock = await lockTable(services.databaseUrl, { table: 'events', mode: 'SHARE' });
   const types = ['a', 'b', 'c'];
@@ -118,7 +120,7 @@ it('an event does not wait while a large batch of another tenant is being writte
   );
   const isWritten = async (type: string, count: number) =>
     (await scene.query('SELECT FROM events WHERE type = $1', [type])).length === count;
-  // How many deliveries its events make is known after the first one.
+  // After the first event, the dispatcher knows the number of deliveries for each event of this tenant.
   await scene.publish('events.acme.many', '{}');
   await receiver.waitForRequests(100);
   await scene.query('CREATE TABLE gate ()');
@@ -133,7 +135,7 @@ it('an event does not wait while a large batch of another tenant is being writte
   await waitFor(async () => (await scene.query(waiting)).length > 0, { what: 'the batch to be blocked' });
   await scene.publish('events.other.few', '{}');
   await waitFor(() => isWritten('few', 1), { what: 'the event of the other tenant' });
-  // Its statement has not timed out in between.
+  // The statement did not time out meanwhile.
   expect(scene.logLines.filter((line) => line.includes('event refused'))).toEqual([]);
   expect(await isWritten('many', 1)).toBe(true);
   await open();
@@ -181,6 +183,6 @@ it('no transaction is open while events are checked and matched', { timeout: 60_
   await Promise.all(Array.from({ length: 50 }, () => scene.publish('events.acme.matched', items)));
   const read = () => scene.query<{ type: string; ms: number }>('SELECT type, ms FROM waits');
   await waitFor(async () => (await read()).length === 51, { what: 'the events', timeoutMs: 30_000 });
-  // Checking takes 500 ms; matching a batch of them about as long.
+  // Checking the data takes 500 ms, and matching a batch takes about as long.
   expect(Math.max(...(await read()).map(({ ms }) => ms))).toBeLessThan(400);
 });

@@ -13,7 +13,7 @@ import { createCertificate } from '../support/self-signed-certificate.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 const NAME = 'hooks.example.com';
-/** Nothing is sent there: the proxies of these tests connect to a receiver on loopback instead. */
+/** No request is sent to this address: the proxies of these tests connect to a receiver on loopback instead. */
 const PUBLIC = '8.8.8.8';
 const OTHER_PUBLIC = '8.8.4.4';
 const HOUR_MS = 3_600_000;
@@ -76,7 +76,7 @@ async function startHttpReceiver() {
 async function startTlsReceiver() {
   const servernames: unknown[] = [];
   const server = createServer(CERTIFICATE, (request, response) => {
-    // The type has the members of all sockets.
+    // The type of the socket does not include the TLS members.
     servernames.push('servername' in request.socket ? request.socket.servername : undefined);
     request.resume();
     response.end('ok');
@@ -87,12 +87,12 @@ async function startTlsReceiver() {
     server.closeAllConnections();
     server.close();
   });
-  // `as`: it listens on TCP.
+  // `as`: a server on TCP.
   return { servernames, address: `127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
 describe.each(KINDS)('through a proxy ($protocol)', (kind) => {
-  it('the proxy gets the checked address, and the receiver gets the name, on a connection that is kept', async () => {
+  it('the proxy gets the checked address, the receiver gets the name, and the connection is reused', async () => {
     const { receiver, address } = await startHttpReceiver();
     const proxy = await startProxy(kind, { route: () => address, requiresPassword: true });
     const { post } = await startAgents({ proxy: proxyAt(kind, proxy.port, 'user') });
@@ -105,7 +105,7 @@ describe.each(KINDS)('through a proxy ($protocol)', (kind) => {
     expect(JSON.stringify(receiver.requests.map(({ headers }) => headers))).not.toContain('proxy');
   });
 
-  it('TLS is between the engine and the receiver, whose certificate has to be for the name', async () => {
+  it('TLS is end to end, and the certificate of the receiver must be valid for the name', async () => {
     const { servernames, address } = await startTlsReceiver();
     const proxy = await startProxy(kind, { route: () => address });
     const { post } = await startAgents({ proxy: proxyAt(kind, proxy.port) });
@@ -121,14 +121,14 @@ describe.each(KINDS)('through a proxy ($protocol)', (kind) => {
     ['a private address', 'https://10.0.0.1/', []],
     ['the metadata service', 'http://169.254.169.254/', []],
     ['localhost', 'http://localhost/', []],
-  ])('%s is refused, and the proxy is not asked', async (_what, url, addresses) => {
+  ])('%s is denied without a request to the proxy', async (_what, url, addresses) => {
     const proxy = await startProxy(kind, { refuseWith: 1 });
     const { post } = await startAgents({ proxy: proxyAt(kind, proxy.port) }, addresses);
     expect(await post(url)).toMatchObject({ kind: 'failure', reason: 'BLOCKED_TARGET' });
     expect(proxy.targets).toEqual([]);
   });
 
-  it('a proxy that resolves gets the name; addresses and localhost are checked as before', async () => {
+  it('with EGRESS_PROXY_RESOLVES, the proxy gets the name; addresses and localhost are still checked', async () => {
     const { address } = await startHttpReceiver();
     const proxy = await startProxy(kind, { route: () => address });
     const { dns, post } = await startAgents({ proxy: proxyAt(kind, proxy.port), proxyResolves: true });
@@ -141,13 +141,13 @@ describe.each(KINDS)('through a proxy ($protocol)', (kind) => {
     expect(proxy.targets).toHaveLength(1);
   });
 
-  it('a proxy that does not answer on its port is a failure of its own kind', async () => {
+  it('a proxy that refuses connections has its own failure reason', async () => {
     const { post } = await startAgents({ proxy: proxyAt(kind, await findOwnPort(), 'user') });
     const outcome = await post(`https://${NAME}/`);
     expect(outcome).toMatchObject({ reason: 'PROXY_FAILURE', message: 'the forward proxy cannot be reached' });
   });
 
-  it('after an address that the proxy cannot reach, the next one is tried', async () => {
+  it('the next address is tried after one that the proxy cannot reach', async () => {
     const { address } = await startHttpReceiver();
     const unused = `127.0.0.1:${await findOwnPort()}`;
     const route = (target: string) => (target.startsWith(PUBLIC) ? unused : address);
@@ -172,7 +172,7 @@ describe.each(KINDS)('through a proxy ($protocol)', (kind) => {
           [4, 'UNREACHABLE'],
           [5, 'CONNECTION_REFUSED'],
         ],
-  )('the answer %i of the proxy is %s, and not an answer of the receiver', async (refuseWith, reason) => {
+  )('the status %i of the proxy is %s, and not a response of the receiver', async (refuseWith, reason) => {
     const proxy = await startProxy(kind, { refuseWith });
     const { post } = await startAgents({ proxy: proxyAt(kind, proxy.port, 'user') });
     const outcome = await post(`http://${NAME}/`);
@@ -190,11 +190,11 @@ it('a proxy that hangs is a timeout', async () => {
 });
 
 describe('from a fixed source address', () => {
-  // Linux has all of 127.0.0.0/8.
+  // On Linux, all of 127.0.0.0/8 is local.
   const SOURCE = '127.0.0.77';
   const allowCidrs = ['127.0.0.0/8', '::1/128'];
 
-  it('connections to targets start from it', async () => {
+  it('connections to targets have this source address', async () => {
     const { post } = await startAgents({ sourceAddresses: [SOURCE], allowCidrs }, ['127.0.0.1']);
     const { receiver } = await startHttpReceiver();
     const { port } = new URL(receiver.url);
@@ -210,7 +210,7 @@ describe('from a fixed source address', () => {
     expect(await post('http://[::1]:8080/')).toMatchObject({ kind: 'failure', reason: 'UNREACHABLE' });
   });
 
-  it('with one of each family, each target gets the one of its family', async () => {
+  it('with one source address of each family, each target gets the one of its family', async () => {
     const { address, receiver } = await startHttpReceiver();
     const port = Number(address.split(':').at(-1));
     const sixth = await startTcpProxy({ port, ownHost: '::1' });
@@ -219,12 +219,12 @@ describe('from a fixed source address', () => {
     expect(await post(`http://127.0.0.1:${port}/`)).toMatchObject({ statusCode: 200 });
     expect(receiver.requests.map(({ remoteAddress }) => remoteAddress)).toEqual([SOURCE]);
     expect(await post(`http://[::1]:${sixth.port}/`)).toMatchObject({ statusCode: 200 });
-    // An IPv6 address is used as well: with one that this machine does not have, the same target cannot be reached.
+    // An IPv6 source address is used, too: with an address that this machine does not have, the target is unreachable.
     const { post: postFromElsewhere } = await startAgents({ sourceAddresses: ['2001:db8::7'], allowCidrs });
     expect(await postFromElsewhere(`http://[::1]:${sixth.port}/`)).toMatchObject({ reason: 'UNREACHABLE' });
   });
 
-  it('connections to the proxy start from it', async () => {
+  it('connections to the proxy have this source address', async () => {
     const { address } = await startHttpReceiver();
     const proxy = await startProxy(KINDS[0], { route: () => address });
     const { post } = await startAgents({ proxy: proxyAt(KINDS[0], proxy.port), sourceAddresses: [SOURCE] });

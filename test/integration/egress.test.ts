@@ -11,7 +11,7 @@ import { type DnsAnswer, type DnsQuestion, startDnsServer } from '../support/dns
 import { startReceiver } from '../support/receiver.ts';
 import { startUnansweredPort } from '../support/unanswered-port.ts';
 
-/** 127.0.0.1, where the receiver listens, plays the public internet; 127.0.0.2 and ::1 are "inside". */
+/** 127.0.0.1, the address of the receiver, stands for the public internet; 127.0.0.2 and ::1 are "inside". */
 const PUBLIC = '127.0.0.1';
 const INSIDE = '127.0.0.2';
 const INSIDE_V6 = '::1';
@@ -54,17 +54,17 @@ const BLOCKED = { kind: 'failure', reason: 'BLOCKED_TARGET', message: 'the targe
 const addresses = (...list: readonly string[]): DnsAnswer => ({ addresses: list });
 
 describe('the egress guard', () => {
-  it('lets a name through whose addresses are all allowed, and asks the given name server', async () => {
+  it('allows a name whose addresses are all allowed, and asks the given name server', async () => {
     const { dns, receiver, attempt } = await start(() => addresses(PUBLIC));
     expect(await attempt(NAME)).toMatchObject({ kind: 'response', statusCode: 200 });
     expect(receiver.requests[0]?.headers.host).toMatch(/^hooks\.example\.com:\d+$/);
     expect(dns.questions.map(({ type }) => type).sort()).toEqual(['A', 'AAAA']);
   });
 
-  it('is not fooled by rebinding: public at first, inside when it connects again', async () => {
+  it('blocks DNS rebinding: a name that is public at first and inside at the next connection', async () => {
     const { dns, receiver, attempt, agents } = await start(({ count }) => addresses(count === 1 ? PUBLIC : INSIDE));
     expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
-    // Until the first answer expires, new connections go where it said; after that, nowhere.
+    // Until the first DNS answer expires, new connections go to its address; after that, they are denied.
     await vi.waitFor(
       async () => {
         for (const socket of Object.values(agents.pooled.http.freeSockets).flat()) socket?.destroy();
@@ -76,7 +76,7 @@ describe('the egress guard', () => {
     expect(receiver.requests.length).toBeGreaterThanOrEqual(1);
   });
 
-  it('connects to the answer it has checked: each connection asks once, and who is inside hears nothing', async () => {
+  it('connects to the checked answer: each connection asks once, and an inside host gets no connection', async () => {
     const { dns, port, attempt } = await start(({ count }) => addresses(count === 1 ? PUBLIC : INSIDE));
     let heard = 0;
     const inside = createServer(() => {
@@ -85,7 +85,7 @@ describe('the egress guard', () => {
     inside.listen(Number(port), INSIDE);
     await once(inside, 'listening');
     cleanups.push(() => inside.close());
-    // A check of its own, and a second question for the connection, would lead inside here.
+    // If the check and the connection asked separately, this connection would go inside.
     expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
     expect(dns.questions.map(({ type, count }) => [type, count]).sort()).toEqual([
       ['A', 1],
@@ -94,8 +94,8 @@ describe('the egress guard', () => {
     expect(heard).toBe(0);
   });
 
-  it('remembers an answer for at least a second, so that one attempt never sees two', async () => {
-    // Again, should the machine take a second for it.
+  it('caches an answer for at least a second, so that one attempt never uses two answers', async () => {
+    // Repeated, in case a busy machine takes longer than a second.
     await vi.waitFor(
       async () => {
         const { dns, agents, attempt, receiver } = await start(() => ({ addresses: [PUBLIC], ttlSeconds: 0 }));
@@ -117,7 +117,7 @@ describe('the egress guard', () => {
     ['a mapped inside address', [PUBLIC], [`::ffff:${INSIDE}`]],
     ['the metadata service', ['169.254.169.254'], []],
     ['a private address beyond those that would be tried', [...Array<string>(20).fill(PUBLIC), '10.0.0.1'], []],
-  ])('refuses a name with %s', async (_what, ipv4, ipv6) => {
+  ])('denies a name with %s', async (_what, ipv4, ipv6) => {
     const { receiver, attempt } = await start(({ type }) => addresses(...(type === 'A' ? ipv4 : ipv6)));
     expect(await attempt(NAME)).toMatchObject(BLOCKED);
     expect(receiver.connectionCount()).toBe(0);
@@ -128,7 +128,7 @@ describe('the egress guard', () => {
     expect(await attempt(NAME)).toMatchObject({ kind: 'response', statusCode: 200 });
   });
 
-  it('leaves an address that drops packets for the next one', async () => {
+  it('tries the next address if one drops packets', async () => {
     const { attempt, port } = await start(() => addresses('127.0.0.3', PUBLIC), { allowCidrs: ['127.0.0.0/8'] });
     const target = await startUnansweredPort({ host: '127.0.0.3', port: Number(port) });
     cleanups.push(() => target.close());
@@ -136,7 +136,7 @@ describe('the egress guard', () => {
   });
 
   it.each([INSIDE, '[::1]', '[::ffff:127.0.0.2]', '2130706434', '0x7f.2', '127.2', '0'])(
-    'refuses the literal %s, without asking any name server',
+    'denies the literal %s without a DNS question',
     async (host) => {
       const { dns, receiver, attempt } = await start(() => addresses(PUBLIC));
       expect(await attempt(host)).toMatchObject(BLOCKED);
@@ -145,7 +145,7 @@ describe('the egress guard', () => {
     },
   );
 
-  it('takes localhost for this machine without asking a name server, where loopback is allowed', async () => {
+  it('resolves localhost to loopback without a DNS question, if loopback is allowed', async () => {
     const { dns, attempt } = await start(() => addresses('8.8.8.8'));
     expect(await attempt('localhost')).toMatchObject({ statusCode: 200 });
     expect(await attempt('app.localhost')).toMatchObject({ statusCode: 200 });
@@ -165,13 +165,13 @@ describe('the egress guard', () => {
     expect(await attempt(host)).toMatchObject(expected);
   });
 
-  it('with allowHttp loopback refuses http to any other address', async () => {
+  it('with allowHttp loopback denies http to any other address', async () => {
     const { attempt } = await start(() => addresses('8.8.8.8'), { allowHttp: 'loopback' });
     expect(await attempt('8.8.8.8')).toMatchObject(BLOCKED);
     expect(await attempt(NAME)).toMatchObject(BLOCKED);
   });
 
-  it.each([PUBLIC, NAME])('refuses a denied port of %s, in every pool, and asks nobody for the name', async (host) => {
+  it.each([PUBLIC, NAME])('denies a denied port of %s, in every pool, without a DNS question', async (host) => {
     const denyPorts = new Set<number>();
     const { attempt, agents, dns, port, receiver } = await start(() => addresses(PUBLIC), { denyPorts });
     denyPorts.add(Number(port));
@@ -188,7 +188,7 @@ describe('the egress guard', () => {
     expect(receiver.connectionCount()).toBe(0);
   });
 
-  it('takes no proxy from the environment: the guard would judge the proxy in place of the target', async () => {
+  it('uses no proxy from the environment, because the guard would check the proxy in place of the target', async () => {
     const proxy = await startReceiver();
     cleanups.push(() => proxy.close());
     for (const name of ['http_proxy', 'https_proxy', 'all_proxy']) {
@@ -210,7 +210,7 @@ describe('the egress guard', () => {
     expect(proxy.connectionCount()).toBe(0);
   });
 
-  it('guards the agents themselves, even for a caller that passes its own lookup', async () => {
+  it('is part of the agents, even for a caller that passes its own lookup', async () => {
     const { agents, port } = await start(() => addresses(PUBLIC));
     for (const pair of [agents.pooled, agents.fresh]) {
       const error = await new Promise<unknown>((resolve) => {
@@ -239,7 +239,7 @@ describe('the egress guard', () => {
     expect(await attempt(NAME)).toMatchObject({ kind: 'failure', reason: 'DNS_FAILURE', message });
   });
 
-  it('a name server that is silent costs no more than the time limit', async () => {
+  it('a silent name server delays an attempt by the time limit at most', async () => {
     const { attempt } = await start(() => 'silent');
     const startedAt = performance.now();
     const outcome = await attempt(NAME, 1_000);
@@ -247,7 +247,7 @@ describe('the egress guard', () => {
     expect(performance.now() - startedAt).toBeLessThan(5_000);
   });
 
-  it('one family that fails does not hide the other', async () => {
+  it('addresses of one family are used if the question for the other fails', async () => {
     const { attempt } = await start(({ type }) => (type === 'A' ? addresses(PUBLIC) : 'SERVFAIL'));
     expect(await attempt(NAME)).toMatchObject({ statusCode: 200 });
   });
@@ -255,20 +255,20 @@ describe('the egress guard', () => {
   it.each([
     ['AAAA', 'A'],
     ['A', 'AAAA'],
-  ] as const)('a name server that drops %s costs at most 300 ms, each time', async (dropped, type) => {
+  ] as const)('a name server that drops %s delays each attempt by at most 300 ms', async (dropped, type) => {
     const { dns } = await start((question) => (question.type === dropped ? 'silent' : addresses(PUBLIC, INSIDE_V6)));
     const resolver = new Resolver([dns.address]);
     const startedAt = performance.now();
     expect(await resolver.resolve(NAME)).toEqual([type === 'A' ? PUBLIC : INSIDE_V6]);
-    // The tries of the dropped question take 6 s; the rest is for a busy machine.
+    // The retries of the dropped question would take 6 s.
     expect(performance.now() - startedAt).toBeLessThan(3_000);
     resolver.close();
   });
 
-  it('an address that comes late is not connected to at first, and then judged with the others', async () => {
+  it('an address that arrives late is not used at first, and later checked with the others', async () => {
     const { dns } = await start(({ type, count }) => {
       if (type === 'A') return { addresses: [PUBLIC], ttlSeconds: 60 };
-      // c-ares asks again after 2 s.
+      // c-ares repeats the question after 2 s.
       return count === 1 ? 'silent' : { addresses: [INSIDE_V6], ttlSeconds: 60 };
     });
     const resolver = new Resolver([dns.address]);
@@ -279,7 +279,7 @@ describe('the egress guard', () => {
     resolver.close();
   });
 
-  it('ends open connections and lookups when it is closed, and can be closed twice', async () => {
+  it('closes open connections and aborts lookups when it is closed, and can be closed twice', async () => {
     const { agents, receiver, attempt, dns } = await start(({ name }) =>
       name === NAME ? addresses(PUBLIC) : 'silent',
     );
@@ -297,7 +297,7 @@ describe('the egress guard', () => {
     await receiver.close();
   });
 
-  it('fails what it is asking when it is closed', async () => {
+  it('aborts its open DNS questions when it is closed', async () => {
     const { dns } = await start(() => 'silent');
     const resolver = new Resolver([dns.address]);
     const pending = resolver.resolve(NAME);

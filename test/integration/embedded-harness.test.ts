@@ -27,7 +27,7 @@ async function query(url: string, sql: string, timeoutMs = 20_000): Promise<unkn
   }
 }
 
-it('each test database is migrated and its own', async () => {
+it('each test database is migrated and separate', async () => {
   const [one, two] = await Promise.all([createTestDatabase(), createTestDatabase()]);
   cleanUps.push(
     () => one.drop(),
@@ -40,7 +40,7 @@ it('each test database is migrated and its own', async () => {
   await expect(query(one.url, 'SELECT 1')).rejects.toThrow('does not exist');
 });
 
-it('a test Postgres can be frozen, thawed, killed and started again', async () => {
+it('a test Postgres can be paused, resumed, killed and restarted', async () => {
   const postgres = await startTestPostgres(inject('postgresCluster'));
   cleanUps.push(() => postgres.stop());
   const client = new pg.Client({ connectionString: postgres.url, query_timeout: 300 });
@@ -57,7 +57,7 @@ it('a test Postgres can be frozen, thawed, killed and started again', async () =
   await client.end().catch(() => undefined);
 });
 
-it('a test nats-server can be frozen, thawed, killed and started again', async () => {
+it('a test nats-server can be paused, resumed, killed and restarted', async () => {
   const nats = await startTestNats();
   cleanUps.push(() => nats.stop());
   const connection = await connectToNats({ servers: nats.url, reconnectTimeWait: 50, maxReconnectAttempts: -1 });
@@ -78,7 +78,7 @@ it('a test nats-server can be frozen, thawed, killed and started again', async (
   await next.close();
 });
 
-it('the receiver records what it gets and answers as told', async () => {
+it('the receiver records its requests and sends the given answers', async () => {
   const receiver = await startReceiver((_request, index) =>
     index === 0 ? { status: 503, headers: { 'retry-after': '1' }, body: 'busy' } : index === 1 ? 'reset' : 'hang',
   );
@@ -102,7 +102,7 @@ it('the receiver records what it gets and answers as told', async () => {
   await expect(once(socket, 'connect')).rejects.toThrow('ECONNREFUSED');
 });
 
-it('what never comes true says what it was and why', async () => {
+it('the error of waitFor names the condition and the last exception', async () => {
   const condition = () => Promise.reject(new Error('still closed'));
   await expect(waitFor(condition, { what: 'the gate', timeoutMs: 50 })).rejects.toThrow(
     'waited 50 ms in vain for the gate; last error: still closed',

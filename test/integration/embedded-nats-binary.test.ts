@@ -24,14 +24,14 @@ afterEach(async () => {
   await folder.remove();
 });
 
-/** On a machine that has nothing, unless the test says otherwise. */
+/** Searches on a machine without nats-server, unless the options add one. */
 function find(options: Partial<FindNatsServerOptions> = {}): Promise<string> {
   const nothing = { searchPath: '', systemFolders: [], release: undefined };
   const log = pino({ level: 'silent' });
   return findNatsServer({ dataDir, log, report: () => undefined, ...nothing, ...options });
 }
 
-/** A folder with nothing but tar. */
+/** Creates a folder that contains only tar. */
 async function createPathWithTar(): Promise<string> {
   const path = join(folder.path, 'path');
   await mkdir(path);
@@ -55,7 +55,7 @@ it('a nats-server on PATH is used', async () => {
   expect(await find({ searchPath: `/nowhere:${dirname(binary)}` })).toBe(binary);
 });
 
-it('a nats-server where packages put it is used though PATH leaves it out', async () => {
+it('a nats-server in the folders of packages is used although they are not in PATH', async () => {
   const binary = inject('natsServer');
   expect(await find({ systemFolders: [dirname(binary)] })).toBe(binary);
 });
@@ -70,20 +70,20 @@ it('a release is fetched once, kept, and found again without a network', async (
   expect(site?.requests).toHaveLength(1);
 });
 
-it('a release with another checksum is refused and leaves nothing behind', async () => {
+it('a release with another checksum is rejected, and its files are deleted', async () => {
   const release = { ...(await serveRelease()), sha256: '0'.repeat(64) };
   const searchPath = await createPathWithTar();
   await expect(find({ searchPath, release })).rejects.toThrow(/has the SHA-256 [0-9a-f]{64} and not 0{64}/);
   await expect(readdir(join(dataDir, 'bin'))).rejects.toThrow('ENOENT');
 });
 
-it('a release larger than expected is broken off', async () => {
+it('the download of a release larger than expected is aborted', async () => {
   site = await startReceiver(() => ({ status: 200, body: Buffer.alloc(33 * 1024 * 1024) }));
   const release = { url: site.url, sha256: '', member: 'x' };
   await expect(find({ searchPath: await createPathWithTar(), release })).rejects.toThrow('is larger than');
 });
 
-it('when nothing works, the error says what was tried, why it failed and what to do', async () => {
+it('if no source works, the error lists what was tried, the reasons and a remedy', async () => {
   const release = { url: `http://127.0.0.1:${await findFreePort()}/r.tar.gz`, sha256: '', member: 'x' };
   const message = await find({ searchPath: await createPathWithTar(), release }).catch(String);
   expect(message).toContain('PATH: it contains no nats-server');
@@ -93,7 +93,7 @@ it('when nothing works, the error says what was tried, why it failed and what to
   expect(message).toContain('NATS_URL');
 });
 
-it('a nats-server that is too old or does not run is passed over, and the reason told', async () => {
+it('a nats-server that is too old or does not run is skipped, with the reason in the error', async () => {
   const path = join(folder.path, 'path');
   await mkdir(path);
   await writeFile(join(path, 'nats-server'), '#!/bin/sh\necho nats-server: v2.8.4\n');

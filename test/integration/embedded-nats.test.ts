@@ -65,20 +65,20 @@ async function readPid(): Promise<number> {
   return Number.parseInt(await readFile(join(directory, 'nats.pid'), 'utf8'), 10);
 }
 
-it('its streams get no more than the disk had free at the first start, also later', async () => {
+it('its streams are limited to the free disk space at the first start, even after later starts', async () => {
   const configPath = join(directory, 'nats.conf');
   const readLimit = async () => Number(/max_file_store: (\d+)/.exec(await readFile(configPath, 'utf8'))?.[1]);
   await (await start()).stop();
   const { bavail, bsize } = await statfs(directory);
   expect(await readLimit()).toBeLessThan(Math.min(bavail * bsize, 17 * 1024 ** 3));
-  // As of a smaller disk.
+  // The configuration of a smaller disk.
   const smaller = (await readFile(configPath, 'utf8')).replace(/max_file_store: \d+/, 'max_file_store: 50000000');
   await writeFile(configPath, smaller);
   await start();
   expect(await readLimit()).toBe(50_000_000);
 });
 
-it('the port is kept from one start to the next, unless another program has taken it', async () => {
+it('the port is the same at the next start, unless another program uses it', async () => {
   const first = await start();
   await first.stop();
   const second = await start();
@@ -94,7 +94,7 @@ it('the port is kept from one start to the next, unless another program has take
   expect((await start()).url).toBe(third.url);
 });
 
-it('a port that is asked for is used, and one that is taken is an error', async () => {
+it('a configured port is used, and it is an error if another program uses it', async () => {
   const port = await findOwnPort();
   const { url } = await start(port);
   expect(new URL(url).port).toBe(`${port}`);
@@ -111,7 +111,7 @@ it('streams are kept from one start to the next', async () => {
   expect(await countMessages(second.url)).toBe(1);
 });
 
-it('only those who have its password get in, which is in no command line', async () => {
+it('clients need its password, which is in no command line', async () => {
   const { url } = await start();
   const { host } = new URL(url);
   await expect(connect({ servers: host, reconnect: false })).rejects.toThrow('Authorization Violation');
@@ -127,7 +127,7 @@ it('a message of 1 MiB fits with room for its envelope', async () => {
   expect(await use(url, (connection) => Promise.resolve(connection.info?.max_payload))).toBe(2_097_152);
 });
 
-it('a server killed with -9 comes back under the same address with its streams', async () => {
+it('a server killed with SIGKILL restarts on the same address with its streams', async () => {
   const { url } = await start();
   await publish(url);
   const pid = await readPid();
@@ -137,7 +137,7 @@ it('a server killed with -9 comes back under the same address with its streams',
   expect(await readPid()).not.toBe(pid);
 });
 
-it('a server left behind by a killed program is stopped in an orderly way, and its streams served', async () => {
+it('an orphaned server of a killed program is stopped gracefully, and its streams are kept', async () => {
   const program = runProgram(EMBEDDED_PROGRAM, {
     args: [folder.path, inject('natsServer')],
     home: folder.path,
@@ -161,7 +161,7 @@ it('a server left behind by a killed program is stopped in an orderly way, and i
   expect(await countMessages(url)).toBe(1);
 });
 
-it('a nats-server on another directory is left alone', async () => {
+it('a nats-server with another directory is not stopped', async () => {
   const { url } = await start();
   directory = join(folder.path, 'nats-2');
   const other = await start();

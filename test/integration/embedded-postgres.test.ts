@@ -49,7 +49,7 @@ async function start(): Promise<EmbeddedServer> {
   return server;
 }
 
-/** A cluster that exists before the first start, for tests that are not about creating it. */
+/** Copies a cluster into place before the first start, for tests that are not about its creation. */
 async function copyTemplate(): Promise<void> {
   await mkdir(directory, { mode: 0o700 });
   await copyCluster(inject('postgresCluster'), directory);
@@ -61,7 +61,7 @@ function run(options: RunProgramOptions): Program {
   return program;
 }
 
-/** The database's address, once the program has printed it. */
+/** Resolves with the address of the database when the program has printed it. */
 async function readUrl(program: Program): Promise<string> {
   const printed: unknown = JSON.parse(await program.firstLine);
   return typeof printed === 'object' && printed !== null && 'postgres' in printed ? String(printed.postgres) : '';
@@ -83,7 +83,7 @@ async function readPid(): Promise<number> {
   return Number.parseInt(await readFile(join(directory, 'data/postmaster.pid'), 'utf8'), 10);
 }
 
-it('data and password are kept from one start to the next', async () => {
+it('data and password are the same at the next start', async () => {
   const first = await start();
   await query(first.url, 'CREATE TABLE kept AS SELECT 7 AS value');
   await first.stop();
@@ -94,7 +94,7 @@ it('data and password are kept from one start to the next', async () => {
   expect(new URL(second.url).password).toBe(new URL(first.url).password);
 });
 
-it('the password is in no log, on no command line, and needed', async () => {
+it('the password is required, and in no log and no command line', async () => {
   const { url } = await start();
   const { password } = new URL(url);
   expect(password.length).toBeGreaterThanOrEqual(32);
@@ -104,7 +104,7 @@ it('the password is in no log, on no command line, and needed', async () => {
   await expect(query(url.replace(password, 'wrong'), 'SELECT 1')).rejects.toThrow('password authentication failed');
 });
 
-it('a server killed with -9 comes back under the same address with its data', async () => {
+it('a server killed with SIGKILL restarts on the same address with its data', async () => {
   await copyTemplate();
   const { url } = await start();
   await query(url, 'CREATE TABLE kept AS SELECT 7 AS value');
@@ -119,7 +119,7 @@ it('a server killed with -9 comes back under the same address with its data', as
   expect(logged).toContain('ended unexpectedly');
 });
 
-it('a server left behind by a killed program is stopped, and its data served', async () => {
+it('an orphaned server of a killed program is stopped, and its data is kept', async () => {
   await copyTemplate();
   const program = run({ args: [folder.path, inject('natsServer')], home: folder.path });
   const url = await readUrl(program);
@@ -127,7 +127,7 @@ it('a server left behind by a killed program is stopped, and its data served', a
   await program.end('SIGKILL');
   const orphan = await readPid();
   expect(await readProcess(orphan)).toBeDefined();
-  // The program again, because it also left a nats-server behind.
+  // The whole program, because the killed one also left an orphaned nats-server.
   const next = run({ args: [folder.path, inject('natsServer')], home: folder.path });
   const nextUrl = await readUrl(next);
   expect(await query(nextUrl, 'SELECT value FROM kept')).toEqual([{ value: 7 }]);
@@ -135,7 +135,7 @@ it('a server left behind by a killed program is stopped, and its data served', a
   await next.end('SIGTERM');
 });
 
-it('of programs that start at once on one data directory after a kill, exactly one gets it', async () => {
+it('exactly one of several programs that start on one data directory after a kill succeeds', async () => {
   await copyTemplate();
   await writeFile(join(folder.path, `lock.${process.pid}.1-00000000`), '');
   const options = { args: [folder.path, inject('natsServer')], home: folder.path };
@@ -146,13 +146,13 @@ it('of programs that start at once on one data directory after a kill, exactly o
   expect(refusals.every((text) => text.includes('is in use by process'))).toBe(true);
 });
 
-it('what a kill in the middle of initdb left is cleared away', async () => {
+it('the remains of an interrupted initdb are deleted', async () => {
   await mkdir(join(directory, 'initdb-half/data'), { recursive: true });
   await start();
   expect((await readdir(directory)).toSorted()).toEqual(['data', 'password']);
 });
 
-it('a database whose password file is gone is not given a new password', async () => {
+it('a database with a missing password file gets no new password', async () => {
   await copyTemplate();
   const server = await start();
   await server.stop();
@@ -162,21 +162,24 @@ it('a database whose password file is gone is not given a new password', async (
   await expect(start()).rejects.toThrow('rejects the password');
 });
 
-it.runIf(isRoot)('started by root, Postgres runs as nobody, also below a folder that nobody may enter', async () => {
-  await start();
-  const status = await readFile(`/proc/${await readPid()}/status`, 'utf8');
-  expect(status).toMatch(/^Uid:\s+65534\s+65534\s+65534\s+65534$/m);
-  // Capability 1 is CAP_DAC_OVERRIDE.
-  expect(status).toMatch(/^CapEff:\s+0000000000000002$/m);
-});
+it.runIf(isRoot)(
+  'started by root, Postgres runs as the user nobody, even below a folder that this user may not enter',
+  async () => {
+    await start();
+    const status = await readFile(`/proc/${await readPid()}/status`, 'utf8');
+    expect(status).toMatch(/^Uid:\s+65534\s+65534\s+65534\s+65534$/m);
+    // Capability 1 is CAP_DAC_OVERRIDE.
+    expect(status).toMatch(/^CapEff:\s+0000000000000002$/m);
+  },
+);
 
-it.runIf(isRoot)('the capability is only taken when a folder asks for it', async () => {
+it.runIf(isRoot)('the capability is used only if a folder requires it', async () => {
   await mkdir(directory);
   expect((await createLauncher(['/usr/bin/env'])).prefix.join(' ')).not.toContain('dac_override');
   expect((await createLauncher(['/usr/bin/env', directory])).prefix.join(' ')).toContain('dac_override');
 });
 
-it.runIf(isRoot)('where nobody may enter every folder, Postgres runs without capabilities', async (context) => {
+it.runIf(isRoot)('if the user nobody may enter every folder, Postgres runs without capabilities', async (context) => {
   await copyTemplate();
   await chmod(folder.path, 0o755);
   const binaries = Object.values(await findPostgresBinaries());
@@ -185,8 +188,8 @@ it.runIf(isRoot)('where nobody may enter every folder, Postgres runs without cap
   expect(await readFile(`/proc/${await readPid()}/status`, 'utf8')).toMatch(/^CapEff:\s+0000000000000000$/m);
 });
 
-it('an ordinary user runs it, also when another process has the pid of a killed server', async (context) => {
-  // Uid 1 is daemon on every Linux; the repository may be where it cannot read.
+it('an ordinary user can run it, even if another process has the pid of a killed server', async (context) => {
+  // Uid 1 is daemon on every Linux. The repository may be in a folder that it cannot read.
   const uid = isRoot ? 1 : undefined;
   const home = join(folder.path, 'home');
   await mkdir(home);
@@ -215,7 +218,7 @@ it('an ordinary user runs it, also when another process has the pid of a killed 
   bystander.kill('SIGKILL');
 });
 
-it('the data of another major version is named, with what to do about it', async () => {
+it('data of another major version is an error with a remedy', async () => {
   await copyTemplate();
   const server = await start();
   await server.stop();

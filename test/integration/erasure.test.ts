@@ -10,7 +10,7 @@ import { waitFor } from '../support/wait-for.ts';
 let services: TestServices;
 let app: TestApp;
 let receiver: Receiver;
-/** Without a body it has the event's id, and so the tenant's canary. */
+/** The response of the receiver. The default body is the event's id, which contains the tenant's canary. */
 let answer: { status: number; body?: string } = { status: 200 };
 
 beforeAll(async () => {
@@ -27,7 +27,7 @@ afterAll(async () => {
   await services.stop();
 });
 
-/** Whether nats-server has these bytes in the files of a stream. */
+/** Whether the files of a stream of nats-server contain these bytes. */
 async function isOnDisk(stream: string, text: string): Promise<boolean> {
   const folder = join(services.nats.folderOf(stream), 'msgs');
   const files = (await readdir(folder)).filter((name) => name.endsWith('.blk'));
@@ -35,7 +35,7 @@ async function isOnDisk(stream: string, text: string): Promise<boolean> {
   return contents.some((content) => content.includes(text));
 }
 
-/** The rows with a text, of every table but partitions. */
+/** Returns the rows of all tables that contain the text. Partitions are searched through their parents. */
 async function rowsWith(text: string): Promise<string[]> {
   const tables = await services.query<{ name: string }>(
     `SELECT table_name AS name FROM information_schema.tables t WHERE table_schema = 'public'
@@ -43,7 +43,7 @@ async function rowsWith(text: string): Promise<string[]> {
   );
   const found: string[] = [];
   for (const { name } of tables) {
-    // Data is bytea, which is printed in hexadecimal.
+    // Data is bytea, whose text is hexadecimal.
     const hex = Buffer.from(text).toString('hex');
     const rows = await services.query(
       `SELECT FROM ${name} t WHERE t::text LIKE '%' || $1 || '%' OR t::text LIKE '%' || $2 || '%'`,
@@ -65,7 +65,7 @@ const roundsOf = async (id: string) =>
   (await services.query<{ rounds: number }>('SELECT round_count AS rounds FROM erasures WHERE id = $1', [id]))[0]
     ?.rounds;
 
-/** The second round begins at once, in place of five minutes later. */
+/** Starts the second round now instead of five minutes later. */
 async function complete(id: string): Promise<void> {
   await waitFor(async () => (await roundsOf(id)) === 1, { what: 'the first round' });
   await services.query('UPDATE erasures SET next_step_at = now() WHERE id = $1', [id]);
@@ -74,7 +74,7 @@ async function complete(id: string): Promise<void> {
 
 const CANARY = 'canary-of-gone';
 
-test('everything of a tenant is erased from Postgres and JetStream, and nothing of another one', async () => {
+test('all data of a tenant is erased from Postgres and JetStream, and no data of another tenant', async () => {
   answer = { status: 500 };
   for (const tenant of ['gone', 'stays']) {
     await app.subscribe({ tenant, url: receiver.url, description: `canary-of-${tenant} description` });
@@ -127,7 +127,7 @@ test('everything of a tenant is erased from Postgres and JetStream, and nothing 
   await receiver.waitForRequests(before + 1);
 });
 
-test('another process continues an erasure whose process has ended', async () => {
+test('another process continues an erasure whose process has exited', async () => {
   const nowMs = Date.now();
   const ids = Array.from({ length: 4_000 }, (_, index) => uuid7(nowMs - index));
   await services.query(

@@ -90,13 +90,13 @@ describe('the catalogue', () => {
     expect(JSON.stringify(read.schema)).toBe(text);
   });
 
-  it('takes changes that come at the same time one after the other', async () => {
+  it('applies concurrent changes one after another', async () => {
     const changes = Array.from({ length: 20 }, (_, index) => put({ name: 'busy', description: `${index}` }));
     for (const { eventType } of await Promise.all(changes)) expect(eventType?.name).toBe('busy');
     expect(await api.database.prisma.eventType.findUnique({ where: { name: 'busy' } })).toMatchObject({ version: 20n });
   });
 
-  it('names everything that is wrong with an entry', async () => {
+  it('reports all problems of an entry', async () => {
     const schema = { type: 'objekt', properties: { a: { minLength: 'x' } } };
     const { code, problems } = await put({ name: 'order paid', description: 'x'.repeat(1_001), schema });
     expect(code).toBe('INVALID_INPUT');
@@ -110,7 +110,7 @@ describe('the catalogue', () => {
     expect(namesOf(await list({}))).toEqual([]);
   });
 
-  it('is listed by name, byte by byte, in pages both ways, without the archived ones', async () => {
+  it('is listed by name in byte order, in pages in both directions, without archived types', async () => {
     for (const name of ['b', 'a.x', 'Z', 'a', 'a-x', 'old', 'c']) await put({ name, isArchived: name === 'old' });
     const all = ['Z', 'a', 'a-x', 'a.x', 'b', 'c'];
     expect(namesOf(await list({}))).toEqual(all);
@@ -123,19 +123,19 @@ describe('the catalogue', () => {
     expect(namesOf(await list({ last: 2, before: rest.edges[0]?.cursor }))).toEqual(['a-x', 'a.x']);
   });
 
-  it('refuses what is no cursor of it', async () => {
+  it('rejects cursors of other lists', async () => {
     for (const after of ['x', Buffer.from('GPC:N:7').toString('base64'), Buffer.from('GPC:S:a\0').toString('base64')]) {
       await expect(list({ after })).rejects.toThrow('INVALID_INPUT');
     }
   });
 
-  it('has nothing under a name that cannot be one', async () => {
+  it('has no entry for an invalid name', async () => {
     expect(await run('query ($name: String!) { eventType(name: $name) { name } }', { name: 'a\0' })).toEqual({
       eventType: null,
     });
   });
 
-  it('is read by every credential, and changed by an administrator alone', async () => {
+  it('is readable with every credential, and changed only by an administrator', async () => {
     await put({ name: 'order.paid' });
     const { createApiKey } = await run<{ createApiKey: { key: string } }>(
       'mutation { createApiKey(input: { name: "t", scope: TENANT_WRITE, tenant: "acme" }) { ... on CreateApiKeyPayload { key } } }',
@@ -161,7 +161,7 @@ describe('the catalogue', () => {
     const NUMBERS = { type: 'object', properties: { n: { type: 'integer' } }, required: ['n'] };
     const tryOut = async (input: Record<string, unknown>) =>
       (await run<{ putEventType: Record<string, unknown> }>(TRY, { input: { ...input, dryRun: true } })).putEventType;
-    /** Stored events of the type, each a millisecond younger. `data` is SQL that may contain `n`, from 1. */
+    /** Inserts events of the type, each one millisecond newer. `data` is SQL that may contain `n`, counted from 1. */
     const store = (type: string, count: number, data: string) =>
       api.database.pool.query(
         `INSERT INTO events (id, tenant, event_id, type, occurred_at, data, source)
@@ -170,7 +170,7 @@ describe('the catalogue', () => {
         [type, count],
       );
 
-    it('tries the schema on stored events, of every tenant, and saves nothing', async () => {
+    it('tests the schema on stored events of every tenant, and saves nothing', async () => {
       await store(
         'tried',
         30,
@@ -211,7 +211,7 @@ describe('the catalogue', () => {
       expect((await put({ name: 'kept' })).eventType).toMatchObject({ schema: NUMBERS });
     });
 
-    it('names what is wrong with the entry', async () => {
+    it('reports the problems of the entry', async () => {
       const { problems } = await tryOut({ name: 'webhook.test', schema: { minLength: 'x' } });
       expect(problems).toMatchObject([{ path: 'name' }, { path: 'schema.minLength' }]);
     });
@@ -228,7 +228,7 @@ describe('the catalogue', () => {
     });
   });
 
-  describe('in figures', () => {
+  describe('statistics', () => {
     const subscribe = (tenant: string, eventTypes: readonly string[]) =>
       api.database.prisma.webhookSubscription.create({
         data: { id: uuid7(Date.now()), tenant, url: 'https://example.com', eventTypes: [...eventTypes] },
@@ -308,7 +308,7 @@ describe('the catalogue', () => {
       expect(await as(figures(), hiding)).toEqual(paid('acme', early, null));
     });
 
-    it('lists observed types that it lacks, of the last days', async () => {
+    it('lists types of events of the last days that it does not contain', async () => {
       for (const name of ['b', 'c']) await put({ name, isArchived: name === 'c' });
       const now = Date.now();
       for (const type of ['a', 'b', 'c', 'webhook.test', 'webhook_subscription.failing', 'Z.x']) {
@@ -356,20 +356,20 @@ describe('the catalogue', () => {
     const update = async (id: string | undefined, input: Record<string, unknown>) =>
       (await run<{ updateWebhookSubscription: Subscribed }>(UPDATE, { id, input })).updateWebhookSubscription;
 
-    it('without a catalogue, or with archived types alone, may ask for anything', async () => {
+    it('without a catalogue, or with archived types only, may select any type', async () => {
       expect((await create('any.thing', 'x.*')).subscription).toBeDefined();
       await put({ name: 'order.paid', isArchived: true });
       expect((await create('any.thing', 'x.*')).subscription).toBeDefined();
     });
 
-    it('ask for types it has, prefixes of some, everything, and what the engine itself sends', async () => {
+    it('select types of the catalogue, prefixes, all types, and system events', async () => {
       await put({ name: 'order.paid' });
       const own = ['webhook.test', 'webhook.*', 'webhook_subscription.failing', 'webhook_subscription.*'];
       const eventTypes = ['order.paid', 'order.*', '*', ...own];
       expect((await create(...eventTypes)).subscription).toMatchObject({ eventTypes });
     });
 
-    it('are refused with what it does not have, and told what may have been meant', async () => {
+    it('are rejected with an unknown type, with suggestions', async () => {
       await put({ name: 'order.paid' });
       await put({ name: 'order.refunded', isArchived: true });
       await put({ name: 'invoice.old.sent', isArchived: true });
@@ -384,7 +384,7 @@ describe('the catalogue', () => {
       ]);
     });
 
-    it('keep what they had, also when they are sent with it again', async () => {
+    it('keep their types, even if an update repeats them', async () => {
       const { subscription } = await create('legacy', 'order.paid');
       await put({ name: 'order.paid' });
       const id = subscription?.id;
@@ -414,7 +414,7 @@ describe('schemas', () => {
   const isWritten = async ({ query }: Scene, eventId: string) =>
     (await query('SELECT FROM events WHERE event_id = $1', [eventId])).length === 1;
 
-  it('reject what breaks them, with the path and no values; everything else is delivered', async () => {
+  it('reject events that violate them, with the path and no values; other events are delivered', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });
@@ -445,7 +445,7 @@ describe('schemas', () => {
     expect(rejectedEvents.nodes).toHaveLength(3);
   });
 
-  it('count for every event that is published after their mutation has answered, in every process, while others flow', async () => {
+  it('apply in every process to all events published after the answer to their mutation, during other traffic', async () => {
     const scene = await startScene(cleanUps, { apps: 2 });
     const [here, there] = scene.apps;
     if (here === undefined || there === undefined) throw new Error('two programs are needed');
@@ -457,7 +457,7 @@ describe('schemas', () => {
       const publish = (value: number) =>
         scene.publish('events.acme.turn', `${value}`, { 'Nats-Msg-Id': `${round}-${value}` });
       await Promise.all([publish(round), publish(round - 1)]);
-      // One that is still to be judged may be judged by the next schema.
+      // An event that is not checked yet would be checked with the next schema.
       await waitFor(async () => (await judged()) === 2 * (round + 1), { what: 'both to be judged' });
     }
     await put(scene, { name: 'turn', schema: null });
@@ -469,21 +469,21 @@ describe('schemas', () => {
     expect(written.map(({ id }) => id).sort()).toEqual([...expected, 'free'].sort());
   });
 
-  it('are not applied to a redelivered event that was written before them', async () => {
+  it('are not applied to a redelivered event that was already written', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });
     await scene.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'early' });
     await receiver.waitForRequests(1);
     await put(scene, { name: 'counted', schema: NUMBER });
-    // The first is what a publisher does in doubt; then the last event is taken to be on its way again.
+    // First a publisher repeats an event; then the message of the last event is redelivered.
     await scene.publish('events.acme.counted', '{}', { 'Nats-Msg-Id': 'early' });
     await scene.publish('events.acme.counted', '{"n":1}', { 'Nats-Msg-Id': 'late' });
     await receiver.waitForRequests(2);
     expect(await rejectionsOf(scene)).toEqual([]);
   });
 
-  it('count again after a restart', async () => {
+  it('apply after a restart', async () => {
     const scene = await startScene(cleanUps);
     await put(scene, { name: 'counted', schema: NUMBER });
     await scene.app.stop();
@@ -493,7 +493,7 @@ describe('schemas', () => {
     await waitFor(async () => (await rejectionsOf(scene)).length === 1, { what: 'the rejection' });
   });
 
-  it('whose check would take for ever hold up nobody: such events are accepted, and the log says so', async () => {
+  it('whose check exceeds its time limit delay no other event: the event is accepted, with a line in the log', async () => {
     const scene = await startScene(cleanUps);
     await put(scene, { name: 'slow', schema: { type: 'string', pattern: '^(a+)+$' } });
     await put(scene, { name: 'counted', schema: NUMBER });
@@ -511,13 +511,13 @@ describe('schemas', () => {
     const warnings = scene.logLines.filter((line) => line.includes('validation exceeded its time limit'));
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toContain('"eventType":"slow"');
-    // Another schema is another chance, at once.
+    // Another schema is used at once.
     await put(scene, { name: 'slow', schema: { type: 'string', pattern: '^a+$' } });
     await scene.publish('events.acme.slow', text, { 'Nats-Msg-Id': 'judged-again' });
     await waitFor(async () => (await rejectionsOf(scene)).length === 3, { what: 'the third rejection' });
   });
 
-  /** A text that `^(a+)+$` takes at least so long to refuse; each `a` doubles that. */
+  /** Returns a text that `^(a+)+$` takes at least `ms` milliseconds to reject. Each `a` doubles the time. */
   function slowText(ms: number): string {
     for (let length = 18; ; length += 1) {
       const text = `${'a'.repeat(length)}b`;
@@ -526,16 +526,16 @@ describe('schemas', () => {
         /^(a+)+$/.test(text);
         return performance.now() - began;
       });
-      // The others may have had to wait for the processor.
+      // The minimum, because other runs may have waited for a CPU.
       if (Math.min(...tookMs) >= ms) return JSON.stringify(text);
     }
   }
 
-  it('have one time for all that comes together, be it many events or many types', { timeout: 60_000 }, async () => {
+  it('have one time limit for all events of a batch, of one type or of many', { timeout: 60_000 }, async () => {
     const scene = await startScene(cleanUps);
     const types = ['one', 'two', 'three'];
     for (const name of types) await put(scene, { name, schema: { type: 'string', pattern: '^(a+)+$' } });
-    // Each by itself is soon enough; together they take 12 s and more.
+    // A single check is within the limit; all together take at least 12 s.
     const text = slowText(100);
     const ids = types.flatMap((type) => Array.from({ length: 40 }, (_, index) => ({ type, id: `${type}-${index}` })));
     const began = Date.now();
@@ -547,14 +547,14 @@ describe('schemas', () => {
     const judged = async () =>
       (await rejectionsOf(scene)).length + (await scene.query(`SELECT FROM events WHERE type <> 'free'`)).length;
     await waitFor(async () => (await judged()) === ids.length, { what: 'the others', timeoutMs: 30_000 });
-    // If all came at once, no time was left to find out about the third one.
+    // If all events arrived in one batch, no time was left to check the third one.
     const warnings = scene.logLines.filter((line) => line.includes('validation exceeded its time limit'));
     const suspended = types.filter((type) => warnings.some((line) => line.includes(`"eventType":"${type}"`)));
     expect(suspended.length).toBeGreaterThanOrEqual(2);
     expect(warnings).toHaveLength(suspended.length);
   });
 
-  it('refuse data with hundreds of thousands of problems for the first of them', async () => {
+  it('reject data with hundreds of thousands of problems with the first one', async () => {
     const scene = await startScene(cleanUps);
     const required = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
     await put(scene, { name: 'many', schema: { type: 'array', items: { type: 'object', required } } });
@@ -571,7 +571,7 @@ describe('schemas', () => {
     expect(scene.logLines.filter((line) => line.includes('validation exceeded its time limit'))).toEqual([]);
   });
 
-  it('that cannot be compiled any more lose no event', async () => {
+  it('that can no longer be compiled lose no event', async () => {
     const scene = await startScene(cleanUps);
     await scene.query(`INSERT INTO event_types (name, schema) VALUES ('odd', '{"type": "of another time"}')`);
     await scene.publish('events.acme.odd', '{}', { 'Nats-Msg-Id': 'odd' });

@@ -12,7 +12,7 @@ import { waitFor } from '../support/wait-for.ts';
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 let services: TestServices;
-/** The server's, also when it is started again. */
+/** The port of the server, which is the same after a restart. */
 let port: string;
 let app: TestApp;
 let receiver: Receiver;
@@ -30,7 +30,7 @@ afterAll(async () => {
 
 type Example = { readonly child: ChildProcess; readonly output: () => string; readonly code: () => number | null };
 
-/** As examples/README.md says, but for where the server is. */
+/** Starts an example as examples/README.md describes, with the address of this server. */
 function start(command: string, args: readonly string[], more: Record<string, string> = {}): Example {
   const env = { ...process.env, URL: app.url, KEY: app.adminApiKey, NATS_URL: services.nats.url, ...more };
   const child = spawn(command, args, { cwd: ROOT, env });
@@ -56,7 +56,7 @@ test('curl.sh subscribes, sends a test event, and shows its attempt', async () =
   expect(output).toContain('data: {"data":{"deliveryLog":{"eventType":"webhook.test","number":1,"status":"SUCCESS"');
 });
 
-test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt, also what was made while it was not connected', async () => {
+test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt, even those made while it was disconnected', async () => {
   // The subscription that curl.sh created receives every event type.
   await services.query('UPDATE webhook_subscriptions SET is_active = false');
   await app.subscribe({ url: receiver.url, tenant: 'examples', eventTypes: ['example.*'] });
@@ -86,7 +86,7 @@ test('publisher.mjs publishes an event, and urql/watch.ts shows its attempt, als
   }
 });
 
-test('the page and all that it imports are served, and its query is one of the schema', async () => {
+test('the page and its imports are served, and its query is valid', async () => {
   const pagePort = String(await findOwnPort());
   const server = start('node', ['examples/browser/serve.mjs'], { PORT: pagePort });
   try {

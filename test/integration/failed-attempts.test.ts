@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 describe('failing', () => {
-  it('a 500 raises the attempt count and stays PENDING, then FAILURE when the schedule ends', async () => {
+  it('after a 500 the attempt count grows and the delivery is PENDING, then FAILURE when the schedule ends', async () => {
     let goOn: () => void = () => undefined;
     const wasSeen = new Promise<void>((resolve) => {
       goOn = resolve;
@@ -78,7 +78,7 @@ describe('failing', () => {
     }
   });
 
-  it('a refused connection is a failed attempt of its own reason', async () => {
+  it('a refused connection is a failed attempt with its own reason', async () => {
     const receiver = await receive();
     await receiver.close();
     const { id } = await app.subscribe({ url: receiver.url });
@@ -89,7 +89,7 @@ describe('failing', () => {
     );
   });
 
-  it('a target slower than 5 s fails with a time-out', async () => {
+  it('an attempt to a target slower than 5 s fails with a timeout', async () => {
     const receiver = await receive(() => 'hang');
     const { id } = await app.subscribe({ url: receiver.url });
     await services.publish('events.acme.conversation.created', '{}');
@@ -103,7 +103,7 @@ describe('failing', () => {
     expect((await deliveriesOf(services, id))[0]?.status).toBe('PENDING');
   });
 
-  it('a delivery whose secret cannot be read is put off, out of the way of others, and no attempt is counted', async () => {
+  it('a delivery with an unreadable secret is queued for later, does not block others, and counts no attempt', async () => {
     const receiver = await receive();
     const broken = await app.subscribe({ url: `${receiver.url}/broken` });
     const sound = await app.subscribe({ url: `${receiver.url}/sound` });
@@ -125,7 +125,7 @@ describe('failing', () => {
     await app.graphql('mutation ($id: ID!) { deleteWebhookSubscription(id: $id) { __typename } }', { id: broken.id });
   });
 
-  it('a retry goes by the settings of the moment', async () => {
+  it('a retry uses the current settings', async () => {
     const after = await receive();
     let answer: () => void = () => undefined;
     const answered = new Promise<void>((resolve) => {
@@ -148,8 +148,8 @@ describe('failing', () => {
     expect(before.requests).toHaveLength(1);
   });
 
-  it('deactivating a subscription cancels what waits, and nothing more is sent', async () => {
-    // A wait that is over only when there is nothing left to wait for.
+  it('deactivating a subscription cancels waiting deliveries, and nothing more is sent', async () => {
+    // The wait of 4 s ends only after the subscription is deactivated.
     const receiver = await receive(() => ({ status: 503, headers: { 'Retry-After': '4' } }));
     const { id } = await app.subscribe({ url: receiver.url });
     await services.publish('events.acme.conversation.created', '{}');
@@ -160,17 +160,17 @@ describe('failing', () => {
       'mutation ($id: ID!) { updateWebhookSubscription(id: $id, input: { isActive: false }) { __typename } }',
       { id },
     );
-    // Not only when its message comes up.
+    // Cancelled at once, before its message is redelivered.
     expect(await deliveriesOf(services, id)).toMatchObject([{ status: 'CANCELLED', attemptCount: 1 }]);
     const sent = receiver.requests.length;
-    // The cancelled delivery's message is gone from the stream only after the sender has looked at it.
+    // The sender acks the message of the cancelled delivery when it is redelivered.
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'an empty DELIVERIES' });
     expect(receiver.requests).toHaveLength(sent);
   });
 });
 
 describe('cancelling', () => {
-  it('does not make an attempt in flight unmade: it is logged and counted, and a success counts as one', async () => {
+  it('does not discard an attempt in flight: it is logged and counted, and a success counts as a success', async () => {
     for (const { status, expected } of [
       { status: 500, expected: { status: 'CANCELLED', attemptCount: 1, nextAttemptAt: null } },
       { status: 200, expected: { status: 'SUCCESS', attemptCount: 1, nextAttemptAt: null } },

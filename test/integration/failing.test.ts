@@ -8,7 +8,7 @@ let services: TestServices;
 let app: TestApp;
 const receive = createReceive();
 
-// No retry comes in the way: each attempt is that of an event published for it.
+// No retry happens during the test: each attempt belongs to a newly published event.
 const ENV = { RETRY_SCHEDULE: '1h,1h' };
 
 beforeAll(async () => {
@@ -30,11 +30,11 @@ const newTenant = () => `tenant-${(tenants += 1)}`;
 
 type Told = { readonly type: string; readonly data: Readonly<Record<string, unknown>> };
 
-/** A subscription of the tenant to the notices about the others. */
+/** Creates a subscription of the tenant to notices about its other subscriptions. */
 async function watch(tenant: string) {
   const receiver = await receive();
   const { id, secret } = await app.subscribe({ tenant, url: receiver.url, eventTypes: ['webhook_subscription.*'] });
-  // Requests that a receiver of this test got from the program under test.
+  // `as`: the program sends notices of this type.
   const told = () => receiver.requests.map(({ rawBody }) => JSON.parse(rawBody.toString()) as Told);
   return {
     id,
@@ -76,9 +76,9 @@ const probeNow = (id: string) =>
 const attemptsOf = async (id: string) =>
   (await services.query('SELECT FROM attempts WHERE subscription_id = $1', [id])).length;
 
-/** As if it had been failing for so many days, one more attempt is made, and fails, and is judged. */
+/** Moves the first failure `days` days into the past, makes one more failing attempt, and evaluates the circuit. */
 async function failAfter(days: number, { id, tenant }: { readonly id: string; readonly tenant: string }) {
-  // A notice that was given moves as far into the past as the time of the first failure does.
+  // A sent notice is moved into the past by the same time as the first failure.
   await services.query(
     `UPDATE subscription_states
      SET failing_since = now() - $2 * interval '1 day',
@@ -98,7 +98,7 @@ async function failAfter(days: number, { id, tenant }: { readonly id: string; re
   // A stopping program first evaluates the circuits that it has not evaluated.
   await app.stop();
   app = await startTestApp(services, { env: ENV });
-  // Messages that were on their way to the stopped program are redelivered.
+  // Messages in transit to the stopped program are redelivered.
   await services.shortenAckWait('DELIVERIES', 'sender');
 }
 
@@ -115,7 +115,7 @@ const typesSentTo = async (id: string) =>
     )
   ).map(({ type }) => type);
 
-/** Events of ours that were recorded for the tenant. */
+/** The system events that were recorded for the tenant. */
 const recorded = async (tenant: string) =>
   (
     await services.query<{ type: string }>(
@@ -124,7 +124,7 @@ const recorded = async (tenant: string) =>
     )
   ).map(({ type }) => type.replace('webhook_subscription.', ''));
 
-/** A subscription whose circuit is open. */
+/** Creates a subscription and opens its circuit. */
 async function failing(tenant: string, url: string) {
   const { id } = await app.subscribe({ tenant, url, eventTypes: ['ticket'] });
   await publish(tenant, 10);
@@ -181,7 +181,7 @@ describe('a subscription that keeps failing', () => {
     expect(await recorded(tenant)).toEqual(['failing', 'failing', 'failing', 'failing', 'deactivated']);
   });
 
-  it('with hardly any traffic causes a notice half a day before it is deactivated', async () => {
+  it('with little traffic causes a notice half a day before its deactivation', async () => {
     const tenant = newTenant();
     const watcher = await watch(tenant);
     const { url } = await receive(() => ({ status: 500 }));
@@ -190,7 +190,7 @@ describe('a subscription that keeps failing', () => {
     const [, last] = await watcher.waitFor(2);
     expect(last).toMatchObject({ type: 'webhook_subscription.failing', data: { progressPercent: 90 } });
     const leftMs = Date.parse(String(last?.data['deactivationAt'])) - Date.now();
-    // Less by the time since the notice.
+    // Half a day, minus the time since the notice.
     expect(leftMs).toBeLessThanOrEqual(12 * 3_600_000);
     expect(leftMs).toBeGreaterThan(11.9 * 3_600_000);
     await failAfter(7.4, subscription);
@@ -201,7 +201,7 @@ describe('a subscription that keeps failing', () => {
     expect(await show(subscription.id)).toMatchObject({ isActive: false, deactivationReason: 'FAILING' });
   });
 
-  it('is neither told of nor deactivated before its circuit opens, and then told at once how far it is', async () => {
+  it('causes no notice and no deactivation before its circuit opens, and then at once a notice of its progress', async () => {
     const tenant = newTenant();
     const watcher = await watch(tenant);
     const { url } = await receive(() => ({ status: 500 }));
@@ -246,7 +246,7 @@ describe('a subscription that keeps failing', () => {
     expect(await recorded(tenant)).toEqual(['failing', 'recovered']);
   });
 
-  it('gets no notice about itself, another tenant gets none, and notices are signed like every event', async () => {
+  it('gets no notice about itself, other tenants get none, and notices are signed like every event', async () => {
     const tenant = newTenant();
     const [watcher, stranger] = [await watch(tenant), await watch(newTenant())];
     const failed = await receive(() => ({ status: 500 }));
@@ -271,7 +271,7 @@ describe('a subscription that keeps failing', () => {
     ]);
     await publish(tenant, 40);
     await Promise.all([isOpen(one.id), isOpen(other.id)]);
-    // Each attempt of both is recorded, or waits behind a circuit: nothing is left to be judged after that.
+    // Then every attempt of both is recorded or its delivery waits behind a circuit: no evaluation is pending.
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'the senders to be done' });
     await second.stop();
     expect(await recorded(tenant)).toEqual(['failing', 'failing']);
@@ -305,7 +305,7 @@ describe('410 Gone', () => {
 });
 
 describe('an owner who repairs an endpoint', () => {
-  it('by changing its URL starts over: the circuit is closed, and what waits is sent to the new one', async () => {
+  it('by changing its URL starts over: the circuit is closed, and waiting deliveries are sent to the new URL', async () => {
     const tenant = newTenant();
     const broken = await receive(() => ({ status: 500 }));
     const { id } = await failing(tenant, broken.url);
@@ -318,7 +318,7 @@ describe('an owner who repairs an endpoint', () => {
     expect(broken.requests).toHaveLength(before);
   });
 
-  it('by activating it again starts over, and the reason is gone', async () => {
+  it('by activating it again starts over, and the reason is removed', async () => {
     const tenant = newTenant();
     const receiver = await receive((_request, index) => ({ status: index === 0 ? 410 : 200 }));
     const { id } = await app.subscribe({ tenant, url: receiver.url, eventTypes: ['ticket'] });
@@ -346,7 +346,7 @@ describe('an owner who repairs an endpoint', () => {
   });
 });
 
-it('a probe that failed is no probe any more: it waits for the next one, however short its back-off', async () => {
+it('a failed probe waits for the next probe like other deliveries, even if its backoff is short', async () => {
   await app.stop();
   app = await startTestApp(services, { env: { RETRY_SCHEDULE: '100ms,100ms,100ms,100ms' } });
   const tenant = newTenant();
@@ -377,7 +377,7 @@ async function update(id: string, input: Record<string, unknown>): Promise<void>
 
 type Waiting = { readonly id: string; readonly attemptCount: number };
 
-/** A delivery of the subscription that waits behind the open circuit. */
+/** Returns a delivery of the subscription that waits behind the open circuit. */
 async function waitingDelivery(subscriptionId: string): Promise<Waiting> {
   const sql = `SELECT id, attempt_count AS "attemptCount" FROM deliveries
     WHERE subscription_id = $1 AND status = 'PENDING' AND enqueued_at IS NULL LIMIT 1`;

@@ -14,7 +14,7 @@ afterEach(async () => {
 });
 
 it.each(['2', '3'])(
-  'with DATABASE_POOL_SIZE=%s everything works, over no more connections than documented',
+  'with DATABASE_POOL_SIZE=%s everything works, with at most the documented number of connections',
   async (size) => {
     const scene = await startScene(cleanUps as (() => Promise<void>)[], { env: { DATABASE_POOL_SIZE: size } });
     const receiver = await scene.receive((_request, index) => ({ status: index === 0 ? 503 : 200 }));
@@ -26,12 +26,12 @@ it.each(['2', '3'])(
       `SELECT count(*)::integer AS count FROM pg_stat_activity
      WHERE datname = current_database() AND application_name LIKE 'webhooks-engine%'`,
     );
-    // Two for notifications, one for retention.
+    // Two connections for notifications, one for retention.
     expect(row?.count).toBeLessThanOrEqual(Number(size) + 3);
   },
 );
 
-it('however many deliveries are cancelled, requeued, postponed or lack their data, others wait for one statement of each', async () => {
+it('many cancelled, requeued or postponed deliveries, or those without data, delay others by one statement of each kind', async () => {
   const testDatabase = await createTestDatabase();
   cleanUps.push(() => testDatabase.drop());
   const database = createDatabase({ url: testDatabase.url, onError: () => undefined, poolSize: 2 });

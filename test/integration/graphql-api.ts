@@ -30,7 +30,7 @@ import { CREATE } from './graphql-operations.graphql.ts';
 
 export const ADMIN_KEY = 'test-admin-key-0123456789-0123456789';
 
-/** The defaults. */
+/** The default settings. */
 export const SETTINGS = { corsOrigins: [], introspection: true, rateLimit: 100 };
 
 export type GraphqlResponse<Data> = {
@@ -39,7 +39,7 @@ export type GraphqlResponse<Data> = {
   readonly errors: readonly { readonly message: string; readonly extensions?: Record<string, unknown> }[] | undefined;
 };
 
-/** Everything behind GraphQL, real, without a socket. */
+/** The real services behind GraphQL, without a socket. */
 export type Api = {
   readonly databaseUrl: string;
   readonly nats: TestNats;
@@ -50,7 +50,7 @@ export type Api = {
   readonly feed: AttemptFeed;
   readonly schemaThread: SchemaThread;
   readonly log: Logger;
-  /** The log, as text. */
+  /** Returns the log as text. */
   readonly logged: () => string;
   readonly graphql: Graphql;
   readonly services: SchemaServices;
@@ -145,12 +145,12 @@ export async function post<Data>(
     headers: { 'content-type': 'application/json', ...headers },
     body,
   });
-  // `as`: what the server answers is what the test is about.
+  // `as`: the tests check the content of the answer.
   const result = (await response.json()) as Omit<GraphqlResponse<Data>, 'status'>;
   return { status: response.status, data: result.data, errors: result.errors };
 }
 
-/** The member of a result union that a test expects; fails with what came instead. */
+/** Returns the expected member of a result union. Fails with the actual result otherwise. */
 export function expectType<
   Union extends { readonly __typename?: string },
   Name extends NonNullable<Union['__typename']>,
@@ -162,7 +162,7 @@ export function expectType<
 
 export type Seed = { readonly subscriptionId: string; readonly tenant: string; readonly timeMs?: number };
 
-/** An event and its pending delivery, as the dispatcher writes them. */
+/** Inserts an event and its pending delivery, like the dispatcher. */
 export async function seedDelivery({ prisma }: Database, { subscriptionId, tenant, timeMs = Date.now() }: Seed) {
   const event = await prisma.event.create({
     data: {
@@ -187,7 +187,7 @@ export async function seedDelivery({ prisma }: Database, { subscriptionId, tenan
   });
 }
 
-/** A pending delivery of a new webhook subscription of the tenant. */
+/** Inserts a pending delivery of a new webhook subscription of the tenant. */
 export async function deliveryOf(api: Pick<Api, 'run' | 'database'>, tenant: string): Promise<Delivery> {
   const input = { tenant, url: 'https://example.com', eventTypes: ['*'] };
   const { data } = await api.run(CREATE, { input });
@@ -195,7 +195,7 @@ export async function deliveryOf(api: Pick<Api, 'run' | 'database'>, tenant: str
   return seedDelivery(api.database, { subscriptionId: subscription.id, tenant });
 }
 
-/** An attempt of a delivery, not yet stored or announced. */
+/** Returns an attempt of a delivery that is neither stored nor announced. */
 export function attemptOf(
   delivery: Pick<Delivery, 'id' | 'subscriptionId' | 'tenant' | 'eventType'>,
   values: Partial<Attempt> = {},
@@ -233,7 +233,7 @@ export async function storeAttempt(database: Database, attempt: Attempt): Promis
 }
 
 export async function storeAttempts({ prisma }: Database, attempts: readonly Attempt[]): Promise<void> {
-  // Prisma writes JSON null with a word of its own; tests have objects here.
+  // Prisma has a special value for JSON null; the tests only use objects here.
   await prisma.attempt.createMany({
     data: attempts.map(({ requestHeaders, responseHeaders, ...rest }) => ({
       ...rest,

@@ -20,7 +20,7 @@ const NOON = Date.parse('2026-03-01T12:00:00.000Z');
 const SUBSCRIPTION_A = uuid7(1, 'a');
 const SUBSCRIPTION_B = uuid7(1, 'b');
 
-/** Each attempt has a delivery of its own, created when it was started. */
+/** Each attempt has its own delivery, created at the start of the attempt. */
 const ROWS: Readonly<Record<string, Partial<Attempt>>> = {
   success: { eventType: 'conversation.created', statusCode: 200 },
   notFound: { eventType: 'conversation', number: 3, status: 'FAILURE', statusCode: 404, failureReason: 'HTTP_STATUS' },
@@ -70,7 +70,7 @@ afterAll(async () => {
 });
 
 const ALL = Object.keys(ROWS);
-/** Without the attempts of single tests. */
+/** Excludes the attempts of single tests. */
 const OF_ROWS = { tenant: { in: ['acme', 'other'] } };
 const CASES: readonly [name: string, filter: ResolvedFilter, expected: readonly string[]][] = [
   ['nothing', {}, ALL],
@@ -115,7 +115,7 @@ const CASES: readonly [name: string, filter: ResolvedFilter, expected: readonly 
   ],
 ];
 
-test('ids select attempts or deliveries, in Postgres and in memory, also beside conditions on attempts', async () => {
+test('ids select attempts or deliveries, in Postgres and in memory, even with conditions on attempts', async () => {
   const { prisma } = api.database;
   const [notFound, timeout] = [attempts.get('notFound'), attempts.get('timeout')];
   if (notFound === undefined || timeout === undefined) throw new Error('two attempts are needed');
@@ -161,15 +161,15 @@ test.each(CASES)('%s: Postgres and memory agree', async (_name, filter, expected
   expect(fromTheEnd).toEqual(found);
 });
 
-test('what was recorded late is found by when it was made', async () => {
+test('attempts and deliveries recorded late are found by the time of their creation', async () => {
   const HOUR_MS = 3_600_000;
   const of = { id: uuid7(NOON), subscriptionId: SUBSCRIPTION_A, tenant: 'late', eventType: 'a' };
-  // After almost an hour without Postgres, and by a clock that was then set back.
+  // Recorded after almost an hour without Postgres, and with a clock that was then set back.
   for (const lateMs of [0.9 * HOUR_MS, -60_000]) {
     const attempt = attemptOf(of, { id: uuid7(NOON + lateMs), startedAt: new Date(NOON) });
     await storeAttempt(api.database, attempt);
   }
-  // After three days in JetStream; and by a clock that was ahead of Postgres's.
+  // Recorded after three days in JetStream, and with a clock ahead of Postgres's clock.
   for (const lateMs of [72 * HOUR_MS, -60_000]) {
     await api.database.prisma.delivery.create({
       data: { ...of, id: uuid7(NOON - lateMs), eventId: uuid7(NOON), createdAt: new Date(NOON) },
@@ -180,7 +180,7 @@ test('what was recorded late is found by when it was made', async () => {
   expect(await api.database.prisma.delivery.count({ where: deliveryWhere(filter) })).toBe(2);
 });
 
-test('deliveries are looked for until the page is full, from either end', async () => {
+test('deliveries are searched until the page is full, from either end', async () => {
   const { prisma } = api.database;
   const all = { subscriptionId: SUBSCRIPTION_A, tenant: 'patient', eventType: 'a' };
   for (let n = 0; n < 30; n += 1) {
@@ -202,10 +202,10 @@ test('deliveries are looked for until the page is full, from either end', async 
   }
 });
 
-describe('a search that finds too few among many', () => {
+describe('a search that finds too few rows among many', () => {
   const CROWD = 50_000;
   const FAILED = { tenant: 'crowd', statuses: ['FAILURE' as const], failureReasons: ['TIMEOUT' as const] };
-  // Without a tenant there is no index by which these would be found.
+  // Without a tenant, no index finds these rows.
   const ANSWERED = { eventTypes: ['crowd'], statusCodes: [{ from: 200, to: 299 }] };
 
   beforeAll(async () => {
@@ -235,7 +235,7 @@ describe('a search that finds too few among many', () => {
     expect(errors?.[0]?.message).toContain('narrow it');
   });
 
-  test('is not needed to know that a tenant has none', async () => {
+  test('is not necessary for a tenant without rows', async () => {
     const query = '{ deliveries(filter: { tenant: "crowd", statusCodes: [{ from: 200, to: 299 }] }) { nodes { id } } }';
     expect(await post(api.graphql, JSON.stringify({ query }))).toMatchObject({ data: { deliveries: { nodes: [] } } });
   });
@@ -243,7 +243,7 @@ describe('a search that finds too few among many', () => {
   test.each([
     ['that failed', FAILED],
     ['that were answered', ANSWERED],
-  ])('is over when it is ended: among deliveries %s', async (_name, filter) => {
+  ])('stops when it is aborted: among deliveries %s', async (_name, filter) => {
     const { prisma } = api.database;
     const ending = new AbortController();
     let reads = 0;
@@ -256,7 +256,7 @@ describe('a search that finds too few among many', () => {
         },
       },
     });
-    // `as`: an extended client lacks events, which nobody asks for.
+    // `as`: an extended client has no event methods, which the search does not use.
     const found = findDeliveries(counted as unknown as typeof prisma, {
       filter,
       query: { take: 1 },
@@ -300,7 +300,7 @@ test('deliveries with a rare code are found, from either end and beyond a cursor
   }
 });
 
-test('what is wrong with a filter is said at once', () => {
+test('all problems of a filter are reported together', () => {
   const filter: DeliveryFilter = {
     tenant: 'a.b',
     eventTypes: ['ok', 'a..b'],
@@ -322,7 +322,7 @@ test('what is wrong with a filter is said at once', () => {
   ]);
 });
 
-describe('deliveries by the reason why they wait', () => {
+describe('deliveries by wait reason', () => {
   const TENANT = 'waiting';
   /** Every state of a subscription and of a delivery that the reason depends on. */
   const STATES = ['paused', 'pause over', 'open', 'refused', 'refused long ago', 'limited'];
@@ -456,7 +456,7 @@ describe('deliveries and events by publishers’ ids', () => {
     ['deliveries(filter: { attemptNumbers: [2] }) { nodes { id } }', 'filter.attemptNumbers'],
     ['deliveryCounts(filter: { minResponseTimeMs: 2000 }) { success }', 'filter.minResponseTimeMs'],
     ['deliveryLog(filter: { minResponseTimeMs: 999 }) { nodes { id } }', 'filter.minResponseTimeMs'],
-  ])('is refused with the path of the problem: %s', async (field, path) => {
+  ])('is rejected with the path of the problem: %s', async (field, path) => {
     const { errors } = await post(api.graphql, JSON.stringify({ query: `{ ${field} }` }));
     expect(errors).toMatchObject([{ extensions: { code: 'INVALID_INPUT', problems: [{ path }] } }]);
   });

@@ -14,14 +14,14 @@ afterAll(async () => {
   await api.stop();
 });
 
-/** The audits know nothing of credentials. */
+/** Adds the credentials of the admin, which the audits do not have. */
 function fetchAsAdmin(url: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
   headers.set('authorization', `Bearer ${ADMIN_KEY}`);
   return fetch(url, { ...init, headers });
 }
 
-/** Those of the GraphQL over HTTP specification: what it says MUST, SHOULD and MAY be. */
+/** The audits of the GraphQL over HTTP specification: its MUST, SHOULD and MAY rules. */
 const audits = serverAudits({ url: () => `${server.url}/graphql`, fetchFn: fetchAsAdmin });
 
 test('there are audits', () => {

@@ -91,7 +91,7 @@ describe('connections', () => {
     expect((await page({ last: 2, before: third.info.startCursor })).ids).toEqual(second.ids);
   });
 
-  test('what is made between two pages changes none of those that follow', async () => {
+  test('rows created between two pages do not change the following pages', async () => {
     const made: string[] = [];
     const make = async () => made.unshift((await create('growing')).subscription.id);
     const page = (args: object) => pageOf('growing', args);
@@ -111,7 +111,7 @@ describe('connections', () => {
     await make();
     const firstOnes = await page({ last: 2, before: beforeLast.info.startCursor });
     expect([last, beforeLast, firstOnes].map(({ ids }) => ids)).toEqual([third.ids, second.ids, first.ids]);
-    // Those that were made since come before.
+    // Rows created since then come before this page.
     expect(firstOnes.info.hasPreviousPage).toBe(true);
     expect((await page({ last: 10, before: firstOnes.info.startCursor })).ids).toEqual(made.slice(0, 4));
   });
@@ -153,7 +153,7 @@ describe('connections', () => {
     }
   });
 
-  test('250 at a time is possible, and 50 by default', async () => {
+  test('a page has 250 rows at most, and 50 by default', async () => {
     const { subscription } = await create('many');
     const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'many' });
     for (let number = 1; number <= 51; number += 1) await storeAttempt(api.database, attemptOf(delivery, { number }));
@@ -167,7 +167,7 @@ describe('connections', () => {
     expect(await Promise.all(sizes)).toEqual([50, 51]);
   });
 
-  test('a page goes on after a replay that is gone, and no cursor tells what is there of another tenant', async () => {
+  test('a page continues after a deleted replay, and no cursor reveals rows of another tenant', async () => {
     const { pool } = api.database;
     const ids: string[] = [];
     for (const tenant of ['mine', 'mine', 'mine', 'theirs', 'mine', 'mine']) {
@@ -191,7 +191,7 @@ describe('connections', () => {
     expect(await after(uuid7(1_003))).toEqual([second, first]);
   });
 
-  test('an attempt is shown whose clock is behind that of its delivery, and a delivery behind its event', async () => {
+  test('an attempt older than its delivery, and a delivery older than its event, are shown despite wrong clocks', async () => {
     const { subscription } = await create('clocks');
     const now = Date.now();
     const of = { subscriptionId: subscription.id, tenant: 'clocks', timeMs: now };
@@ -220,7 +220,7 @@ describe('connections', () => {
     });
   });
 
-  test('connections inside connections are bounded together, with variables and fragments as well', async () => {
+  test('nested connections are bounded together, even with variables and fragments', async () => {
     const query = `query ($n: Int) { a: deliveryLog(first: $n) { ...F } }
       fragment F on AttemptConnection { nodes { delivery { attempts(first: $n) { nodes { delivery { attempts(first: $n) { nodes { id } } } } } } } }`;
     const { errors } = await post(api.graphql, JSON.stringify({ query, variables: { n: 250 } }));
@@ -228,14 +228,14 @@ describe('connections', () => {
   });
 });
 
-/** As if the publisher had. */
+/** Sets the id that the publisher would have set. */
 async function giveEventId(data: { tenant: string; eventRowId: string; eventId: string }): Promise<void> {
   const { eventRowId, eventId } = data;
   await api.database.prisma.event.update({ where: { id: eventRowId }, data: { eventId } });
   await api.database.prisma.eventId.create({ data });
 }
 
-test('an id of an event is one tenant only', async () => {
+test('an event id belongs to one tenant only', async () => {
   for (const tenant of ['one', 'two']) {
     const { subscription } = await create(tenant);
     const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant });
@@ -283,7 +283,7 @@ test('no field of any query shows a secret or the value of a header', async () =
   }
 });
 
-/** Every field without required arguments, `depth` objects deep, but `nodes`, which are those of `edges`; lists inside two rows each. */
+/** Selects all fields without required arguments, `depth` objects deep, except `nodes`. Inner lists have two rows. */
 function everything(type: GraphQLOutputType | undefined, depth: number): string {
   const named = type === undefined ? undefined : getNamedType(type);
   if (!isObjectType(named)) throw new Error('not an object');
@@ -297,7 +297,7 @@ function everything(type: GraphQLOutputType | undefined, depth: number): string 
 }
 
 describe('errors', () => {
-  test('a fault of ours is masked, with a number that is in the log', async () => {
+  test('an internal error is masked, with an id that is in the log', async () => {
     const { subscription } = await create('faulty');
     const delivery = await seedDelivery(api.database, { subscriptionId: subscription.id, tenant: 'faulty' });
     await api.database.prisma.event.update({
@@ -311,13 +311,13 @@ describe('errors', () => {
     expect(api.logged()).toContain(String(errors?.[0]?.extensions?.['correlationId']));
   });
 
-  test('a body of more than 2 MB and batching are refused', async () => {
+  test('a body of more than 2 MB and batching are rejected', async () => {
     const big = JSON.stringify({ query: '{ __typename }', variables: { x: 'x'.repeat(2 * 1024 * 1024) } });
     expect((await post(api.graphql, big)).status).toBe(413);
     expect((await post(api.graphql, '[{"query":"{ __typename }"}]')).status).toBe(400);
   });
 
-  test('while Postgres is unavailable the error says so, and afterwards everything works again', async () => {
+  test('while Postgres is unavailable, the error says so, and afterwards all operations work again', async () => {
     const target = new URL(api.databaseUrl);
     const port = await findOwnPort();
     let proxy = await startProxy(Number(target.port), port);
@@ -347,7 +347,7 @@ describe('errors', () => {
 
 type Proxy = { readonly port: number; stop(): Promise<void> };
 
-/** TCP to a port of this machine, that a test can cut. */
+/** Starts a TCP proxy to a port of this machine; a test can close its connections. */
 async function startProxy(targetPort: number, port: number): Promise<Proxy> {
   const sockets = new Set<Socket>();
   const server: Server = createServer((incoming) => {

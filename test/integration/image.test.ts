@@ -12,16 +12,16 @@ import { createTempFolder, type TempFolder } from '../support/temp-folder.ts';
 import { startTestServices, type TestServices, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-// npm installs for some 20 s, on a machine that may have more to do.
+// npm installs for about 20 s; a busy machine takes longer.
 vi.setConfig({ testTimeout: 240_000 });
 
 const ROOT = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
-/** User daemon on every Linux; it owns no file of the image. */
+/** The uid of daemon on every Linux. It owns no file of the image. */
 const UNPRIVILEGED = 1;
 const MAX_MEGABYTES = 120;
 
-// Installs the packages anew: once in CI, not at each run on a developer's machine.
+// This test installs all packages, so it runs only in CI.
 const isWanted = process.env['CI'] === 'true' && process.getuid?.() === 0;
 
 let services: TestServices;
@@ -40,14 +40,14 @@ afterAll(async () => {
   await folder.remove();
 });
 
-/** The instructions of the Dockerfile, each in one line. */
+/** Returns the instructions of the Dockerfile, one per line. */
 async function instructionsOf(name: string): Promise<string[]> {
   const text = await readFile(join(ROOT, 'deploy/Dockerfile'), 'utf8');
   return [...text.matchAll(new RegExp(`^${name} (.*)$`, 'gm'))].map(([, value]) => value ?? '');
 }
 
 it.runIf(isWanted)(
-  'the steps of the image make a folder that runs without writing, in the bounds of its size',
+  'the steps of the image create a folder that runs on a read-only file system, within its size limit',
   async () => {
     const app = join(folder.path, 'app');
     await mkdir(join(app, 'deploy'), { recursive: true, mode: 0o755 });
@@ -61,7 +61,7 @@ it.runIf(isWanted)(
     expect(Number.parseInt(stdout, 10)).toBeLessThan(MAX_MEGABYTES);
 
     const port = await findOwnPort();
-    // A folder that nobody can create stands for the read-only file system: the user owns no file.
+    // A folder that the user cannot create stands for a read-only file system.
     const env = { ...testEnv(services, { LOG_LEVEL: 'info', PORT: String(port) }), DATA_DIR: '/nonexistent' };
     const program = runProgram(relative(ROOT, join(app, COMPILED_PROGRAM)), {
       args: ['start'],
@@ -88,7 +88,7 @@ it.runIf(isWanted)(
   },
 );
 
-it.runIf(isWanted)('the packed program runs in an empty folder, with nothing but its packages', async () => {
+it.runIf(isWanted)('the packed program runs in an empty folder with only its packages', async () => {
   const app = join(folder.path, 'packed');
   await mkdir(app);
   const { stdout: packed } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', app], {
@@ -103,7 +103,7 @@ it.runIf(isWanted)('the packed program runs in an empty folder, with nothing but
   const env = { PATH: process.env['PATH'] };
   const { stdout: version } = await run(command, ['--version'], { cwd: app, env });
   expect(version).toBe(`webhooks-engine ${tarball?.version ?? ''}\n`);
-  // It rejects unless the exit code is 0.
+  // Rejects unless the exit code is 0.
   const { stdout: findings } = await run(command, ['doctor'], { cwd: app, env });
   expect(findings).toContain('DATA_DIR');
 });

@@ -20,16 +20,16 @@ afterAll(async () => {
 const codeOf = ({ errors }: Answer) => errors?.[0]?.extensions?.['code'];
 const problemsOf = ({ errors }: Answer) => errors?.[0]?.extensions?.['problems'];
 
-/** The body is JSON text, which can say what no value of JavaScript does. */
+/** Posts JSON text, which can contain numbers that no JavaScript value has. */
 async function post(body: string): Promise<Answer> {
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${ADMIN_KEY}` };
   const response = await fetch(`${server.url}/graphql`, { method: 'POST', headers, body });
-  // `as`: what the server answers is what the tests are about.
+  // `as`: the tests check the content of the answer.
   return (await response.json()) as Answer;
 }
 
 describe('the data of an event', () => {
-  test('may be null, and is shown as null among others', async () => {
+  test('may be null, and is shown as null among other data', async () => {
     const times = [1, 2, 3].map((number) => Date.now() + number);
     const ids = times.map((time) => uuid7(time));
     await api.database.prisma.event.createMany({
@@ -54,13 +54,13 @@ describe('the data of an event', () => {
     publishEvent: { problems: [{ path: 'data', message: expect.stringContaining('double') as unknown }] },
   };
   test.each(['1e400', '-1e400', '[1, {a: [1e999]}]', '9'.repeat(400)])(
-    'must not have the number of the literal %s',
+    'must not contain the number of the literal %s',
     async (data) => {
       expect(await ask(server.url, 'HTTP', { query: publish(data) })).toEqual({ data: refused });
     },
   );
 
-  test.each(['1e400', '{"a":[{"b":-1e400}]}'])('must not have the number of the variable %s', async (data) => {
+  test.each(['1e400', '{"a":[{"b":-1e400}]}'])('must not contain the number of the variable %s', async (data) => {
     const query = publish('$data').replace('mutation', 'mutation ($data: JSON!)');
     expect(await post(`{"query":${JSON.stringify(query)},"variables":{"data":${data}}}`)).toEqual({ data: refused });
   });
@@ -69,12 +69,12 @@ describe('the data of an event', () => {
 test.each([
   ['data of a test of a filter', '{ testFilter(filter: {a: 1}, data: {a: 1e400}) { matches } }', 'data'],
   ['a filter', '{ testFilter(filter: {a: 1e400}, data: {}) { matches } }', 'filter.a'],
-])('%s must not have a number beyond those of a double', async (_what, query, path) => {
+])('%s must not contain a number outside the range of a double', async (_what, query, path) => {
   const problems = [{ path, message: 'must not have numbers beyond those of a double' }];
   expect(problemsOf(await ask(server.url, 'HTTP', { query }))).toMatchObject(problems);
 });
 
-test('a schema of the event catalogue must not have a number beyond those of a double', async () => {
+test('a schema of the event catalogue must not contain a number outside the range of a double', async () => {
   const query = `mutation { putEventType(input: { name: "a", schema: { maximum: 1e400 } }) {
     ... on InvalidInputError { problems { path message } } } }`;
   const problems = [{ path: 'schema', message: 'must not have numbers beyond those of a double' }];
@@ -123,7 +123,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     expect(codeOf(await ask(server.url, transport, { query }))).toBe('GRAPHQL_VALIDATION_FAILED');
   });
 
-  test('what only looks deep is read: brackets in strings and comments', async () => {
+  test('brackets in strings and comments do not count as nesting', async () => {
     const brackets = '[{('.repeat(1_000);
     const query = `{ #${brackets}
       testFilter(filter: {a: "${brackets}\\"${brackets}", b: """${brackets}\\"""${brackets}"""}, data: {}) { matches } }`;
@@ -171,18 +171,21 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
   });
 });
 
-test.each(['[', '{"a":'])('variables as deep as a body has room for are an error of the request: %s', async (open) => {
-  const close = open === '[' ? ']' : '}';
-  const value = `${open.repeat(200_000)}1${close.repeat(200_000)}`;
-  const query = `query ($data: JSON!, $ids: [ID!]) {
+test.each(['[', '{"a":'])(
+  'variables nested as deeply as a body allows are an error of the request: %s',
+  async (open) => {
+    const close = open === '[' ? ']' : '}';
+    const value = `${open.repeat(200_000)}1${close.repeat(200_000)}`;
+    const query = `query ($data: JSON!, $ids: [ID!]) {
     testFilter(filter: {a: 1}, data: $data) { matches }
     webhookSubscriptions(filter: { subscriptionIds: $ids }) { nodes { id } }
   }`;
-  const ask = (variables: string) => post(`{"query":${JSON.stringify(query)},"variables":${variables}}`);
-  expect(codeOf(await ask(`{"data":${value}}`))).toBe('INVALID_INPUT');
-  expect(codeOf(await ask(`{"data":{},"ids":${value}}`))).toBe('GRAPHQL_VALIDATION_FAILED');
-  expect(await ask(`{"data":{"a":1},"unknown":${value}}`)).toMatchObject({ data: { testFilter: { matches: true } } });
-});
+    const ask = (variables: string) => post(`{"query":${JSON.stringify(query)},"variables":${variables}}`);
+    expect(codeOf(await ask(`{"data":${value}}`))).toBe('INVALID_INPUT');
+    expect(codeOf(await ask(`{"data":{},"ids":${value}}`))).toBe('GRAPHQL_VALIDATION_FAILED');
+    expect(await ask(`{"data":{"a":1},"unknown":${value}}`)).toMatchObject({ data: { testFilter: { matches: true } } });
+  },
+);
 
 describe('over plain HTTP', () => {
   async function send(lines: string): Promise<string> {
@@ -198,7 +201,7 @@ describe('over plain HTTP', () => {
   const statusOf = async (lines: string) => (await send(lines)).slice(0, 12).replace(/^HTTP\/1\.\d /, '');
 
   test.each(['/health/live', '/health/ready', '/health/live/', '/health/ready/', '/health/ready/?verbose'])(
-    '%s is answered, with HTTP/1.0 without a Host too',
+    '%s is answered, even over HTTP/1.0 without a Host',
     async (path) => {
       expect(await statusOf(`GET ${path} HTTP/1.0\n\n`)).toBe('200');
       expect(await statusOf(`HEAD ${path} HTTP/1.0\n\n`)).toBe('200');
@@ -207,12 +210,12 @@ describe('over plain HTTP', () => {
     },
   );
 
-  test.each(['/metrics', '/metrics/'])('so is %s, for the key', async (path) => {
+  test.each(['/metrics', '/metrics/'])('%s is answered with the key', async (path) => {
     expect(await statusOf(`GET ${path} HTTP/1.0\n\n`)).toBe('401');
     expect(await statusOf(`GET ${path} HTTP/1.0\nAuthorization: Bearer ${ADMIN_KEY}\n\n`)).toBe('200');
   });
 
-  test.each(['/graphql', '/graphql/'])('so is %s', async (path) => {
+  test.each(['/graphql', '/graphql/'])('%s is answered', async (path) => {
     const query = `${path}?query={__typename}`;
     const authorization = `Authorization: Bearer ${ADMIN_KEY}\nConnection: close\n`;
     expect(await statusOf(`GET ${query} HTTP/1.0\n${authorization}\n`)).toBe('200');
@@ -226,17 +229,17 @@ describe('over plain HTTP', () => {
     expect(await response.json()).toEqual({ data: { __typename: 'Query' } });
   });
 
-  test('a WebSocket is opened at /graphql/ as well', async () => {
+  test('a WebSocket can also be opened at /graphql/', async () => {
     const upgrade = 'Host: a\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n';
     const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: graphql-transport-ws\n';
     expect(await statusOf(`GET /graphql/ HTTP/1.1\n${upgrade}${key}\n`)).toBe('101');
   });
 
-  test.each(['/health/ready//', '/graphqls/', '/graphql/x'])('there is nothing at %s', async (path) => {
+  test.each(['/health/ready//', '/graphqls/', '/graphql/x'])('%s is not found', async (path) => {
     expect(await statusOf(`GET ${path} HTTP/1.0\n\n`)).toBe('404');
   });
 
-  test('HTTP/1.1 without a Host, and any with one that is none, is a bad request', async () => {
+  test('HTTP/1.1 without a Host, and any version with an invalid Host, is a bad request', async () => {
     expect(await statusOf('GET /health/live HTTP/1.1\nConnection: close\n\n')).toBe('400');
     expect(await statusOf('GET /health/live HTTP/1.1\nHost: a b\nConnection: close\n\n')).toBe('400');
     expect(await statusOf('GET /health/live HTTP/1.0\nHost: [::\n\n')).toBe('400');

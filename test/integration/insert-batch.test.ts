@@ -65,7 +65,7 @@ const counts = async () => {
   return rows[0];
 };
 
-it('nothing is inserted once a subscription has changed, until its change is known', async () => {
+it('nothing is inserted after a subscription has changed, until the change is known', async () => {
   const subscriptionId = await subscribe();
   const indexes = new SubscriptionIndexes(1_000);
   const tenants = new Set([TENANT]);
@@ -85,14 +85,14 @@ it('nothing is inserted once a subscription has changed, until its change is kno
   expect(await counts()).toEqual({ events: 1, ids: 1, deliveries: 1 });
 });
 
-it('an index is complete to the version of its tenant, also if no subscription has that version', async () => {
+it('an index is complete up to the version of its tenant, even if no subscription has that version', async () => {
   const id = await subscribe();
   await database.pool.query('DELETE FROM webhook_subscriptions WHERE id = $1', [id]);
   const index = (await new SubscriptionIndexes(10).get(database.pool, new Set([TENANT]))).get(TENANT);
   expect(index?.version).toBe(1);
 });
 
-it('nothing is inserted once an event type has entered the catalogue or changed', async () => {
+it('nothing is inserted after an event type was added or changed', async () => {
   const { event } = eventFor(await subscribe());
   const batch = { events: [event], deliveries: [] };
   await database.prisma.eventType.create({ data: { name: TYPE } });
@@ -107,7 +107,7 @@ it('without known versions, changes do not matter', async () => {
   expect(inserted?.toPublish).toEqual(new Set([delivery.id]));
 });
 
-it('an event whose id is known gets no deliveries, and other events of the batch do', async () => {
+it('an event with a known id gets no deliveries, and other events of the batch do', async () => {
   const subscriptionId = await subscribe();
   const first = eventFor(subscriptionId, { eventId: 'same' });
   const again = eventFor(subscriptionId, { eventId: 'same' });
@@ -126,7 +126,7 @@ it('an event whose id is known gets no deliveries, and other events of the batch
   expect(await counts()).toEqual({ events: 2, ids: 1, deliveries: 2 });
 });
 
-it('a queued delivery begins the backlog of its subscription, behind which the next ones are queued', async () => {
+it('a queued delivery starts the backlog of its subscription, and the next ones are queued behind it', async () => {
   const subscriptionId = await subscribe();
   const queued = eventFor(subscriptionId, { isQueued: true });
   const next = eventFor(subscriptionId);

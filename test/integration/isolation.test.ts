@@ -10,7 +10,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Waits for so many requests before it answers the first ones, each after 50 to 200 ms, and counts how many it has at a time. */
+/** Answers each request after 50 to 200 ms once `expected` requests have arrived. Counts concurrent requests. */
 function slowAnswers(expected: number): { readonly respond: Respond; readonly most: () => number } {
   let [current, most] = [0, 0];
   return {
@@ -39,7 +39,7 @@ async function waitUntilTidy(scene: Scene, id: string): Promise<void> {
 }
 
 describe('attempts in flight', () => {
-  it('are ten at most unless the subscription says otherwise; what has to wait for that is not lost or sent twice', async () => {
+  it('are ten at most by default; waiting deliveries are not lost or sent twice', async () => {
     const scene = await startScene(cleanUps);
     const { respond, most } = slowAnswers(10);
     const receiver = await scene.receive(respond);
@@ -52,7 +52,7 @@ describe('attempts in flight', () => {
     await waitUntilTidy(scene, id);
   }, 60_000);
 
-  it.each([1, 30])('are as many as the subscription says: %i', async (maxInFlight) => {
+  it.each([1, 30])('are limited by the subscription: %i', async (maxInFlight) => {
     const scene = await startScene(cleanUps);
     const { respond, most } = slowAnswers(maxInFlight);
     const receiver = await scene.receive(respond);
@@ -66,11 +66,11 @@ describe('attempts in flight', () => {
 });
 
 describe('an endpoint that hangs', () => {
-  it('has its deliveries wait in Postgres, without using up an attempt, and keeps nobody waiting', async () => {
+  it('has its deliveries wait in Postgres without using an attempt, and delays no other endpoint', async () => {
     const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
     const hanging = await scene.receive(() => 'hang');
     const healthy = await scene.receive();
-    // None of its attempts ends before the test does, and no circuit opens.
+    // None of its attempts ends during the test, so no circuit opens.
     await scene.app.subscribe({ url: hanging.url, eventTypes: ['hang'], timeoutMs: 30_000 });
     await scene.app.subscribe({ url: healthy.url, eventTypes: ['ok'] });
     await scene.publishMany('hang', 2_000);
@@ -78,7 +78,7 @@ describe('an endpoint that hangs', () => {
     await healthy.waitForRequests(200);
     const waiting = `event_type = 'hang' AND status = 'PENDING' AND attempt_count = 0`;
     expect(await scene.countDeliveries(waiting)).toBeGreaterThan(1_900);
-    // All but those that have just been let out to see whether there is room.
+    // All deliveries except those that were just released to check for free permits.
     const isParked = async () =>
       (await scene.countDeliveries(`${waiting} AND enqueued_at IS NULL AND waiting_for = 'IN_FLIGHT_LIMIT'`)) > 1_800;
     await waitFor(isParked, { what: 'most of them to wait in Postgres' });
@@ -86,12 +86,12 @@ describe('an endpoint that hangs', () => {
     expect(hanging.requests.length).toBeLessThanOrEqual(20);
   });
 
-  it('has the less in flight the more data there is', async () => {
+  it('has fewer attempts in flight with larger data', async () => {
     const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
     const hanging = await scene.receive(() => 'hang');
     const { url } = hanging;
     await scene.app.subscribe({ url, eventTypes: ['hang'], timeoutMs: 30_000, maxInFlight: 100 });
-    // Too much for a message, so that each takes 16 places of the sender's 1,000.
+    // Too large for a message, so each delivery takes 16 of the sender's 1,000 permits.
     const data = JSON.stringify({ filling: 'x'.repeat(300 * 1024) });
     await Promise.all(Array.from({ length: 100 }, () => scene.publish('events.acme.hang', data)));
     await waitFor(async () => (await scene.countDeliveries(`waiting_for = 'IN_FLIGHT_LIMIT'`)) >= 90, {
@@ -101,7 +101,7 @@ describe('an endpoint that hangs', () => {
     expect(hanging.requests.length).toBeLessThan(10);
   });
 
-  it('keeps nobody waiting beside one that fails and one with a rate limit, each with its backlog', async () => {
+  it('delays no other endpoint, even together with a failing and a rate-limited endpoint, each with a backlog', async () => {
     const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
     const sick: Record<string, Respond> = {
       hang: () => 'hang',

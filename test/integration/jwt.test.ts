@@ -44,7 +44,7 @@ const secretOf = (text: string) => new TextEncoder().encode(text);
 const query = '{ webhookSubscriptions { nodes { tenant } } }';
 const statusWith = async (app: TestApp, credentials: string) => (await ask(app.url, { credentials, query })).status;
 
-/** Where an identity provider publishes its keys. */
+/** Starts a server that publishes the keys of an identity provider. */
 async function startJwks(keys: JWK[]): Promise<{
   readonly url: string;
   readonly fetches: () => number;
@@ -57,7 +57,7 @@ async function startJwks(keys: JWK[]): Promise<{
     fetches += 1;
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }));
   });
-  // It may be down for a while.
+  // The port must stay free while the server is down.
   server.listen(await findOwnPort(), '127.0.0.1');
   await once(server, 'listening');
   cleanUps.push(async () => {
@@ -76,7 +76,7 @@ async function startJwks(keys: JWK[]): Promise<{
 }
 
 describe('a JWT', () => {
-  it('shows the data of its tenant alone, and what its scope forbids is refused with an error', async () => {
+  it('shows only data of its tenant, and operations outside its scope are errors', async () => {
     const app = await startApp({ JWT_SECRET: SECRET });
     await app.subscribe({ url: 'https://example.com/', tenant: 'other' });
     const { id } = await app.subscribe({ url: 'https://example.com/', tenant: 'acme' });
@@ -90,7 +90,7 @@ describe('a JWT', () => {
     expect(errors).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
   });
 
-  it('that is not valid is answered like any other credential that is not', async () => {
+  it('that is invalid is answered like any other invalid credential', async () => {
     const app = await startApp({ JWT_SECRET: SECRET });
     const forged = await sign({ alg: 'HS256', key: secretOf(`${SECRET}!`) });
     const answers = [
@@ -101,7 +101,7 @@ describe('a JWT', () => {
     expect(answers[0]).toEqual(answers[1]);
   });
 
-  it('is refused where none are expected', async () => {
+  it('is rejected if JWTs are not configured', async () => {
     const app = await startApp({});
     expect(await statusWith(app, await sign({ alg: 'HS256', key: secretOf(SECRET) }))).toBe(401);
   });
@@ -110,7 +110,7 @@ describe('a JWT', () => {
 describe('with a JWK Set', () => {
   const ALGORITHMS = ['RS256', 'ES256', 'EdDSA'];
 
-  it('what its keys have signed is accepted, by their algorithms alone, and the keys are fetched once', async () => {
+  it('JWTs signed with its keys and their algorithms are accepted, and the keys are fetched once', async () => {
     const pairs = await Promise.all(
       ALGORITHMS.map(async (alg) => ({ alg, ...(await generateKeyPair(alg, { extractable: true })) })),
     );
@@ -129,7 +129,7 @@ describe('with a JWK Set', () => {
     const bad = [
       await sign({ alg: 'RS256', key: stranger.privateKey, kid: 'RS256' }),
       await sign({ alg: 'RS256', key: stranger.privateKey, kid: 'unknown' }),
-      // The public key taken for a secret.
+      // The public key used as a secret.
       await sign({ alg: 'HS256', key: secretOf(publicText), kid: 'RS256' }),
       await sign({ alg: 'HS256', key: secretOf(JSON.stringify(keys[0])), kid: 'RS256' }),
       await sign({ alg: 'HS256', key: secretOf(SECRET) }),
@@ -138,7 +138,7 @@ describe('with a JWK Set', () => {
     expect(jwks.fetches()).toBe(1);
   });
 
-  it('that cannot be had the token is not to blame, and what needs no JWT goes on', async () => {
+  it('that is unavailable, the error does not blame the token, and other credentials work', async () => {
     const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
     const jwks = await startJwks([{ ...(await exportJWK(publicKey)), kid: 'a' }]);
     const app = await startApp({ JWT_JWKS_URL: jwks.url });
@@ -157,7 +157,7 @@ describe('with a JWK Set', () => {
     await expect.poll(() => statusWith(app, credentials), { timeout: 10_000 }).toBe(200);
   });
 
-  it('that is unavailable is asked once for any number of unknown key ids, and known keys stay valid', async () => {
+  it('that becomes unavailable, it is fetched once for any number of unknown key ids, and known keys stay valid', async () => {
     const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
     const jwks = await startJwks([{ ...(await exportJWK(publicKey)), kid: 'a' }]);
     const verify = createVerifyJwt({ jwksUrl: jwks.url }, pino({ level: 'silent' }));
@@ -172,7 +172,7 @@ describe('with a JWK Set', () => {
     expect(await verify(await sign({ alg: 'ES256', key: privateKey, kid: 'a' }))).toBeDefined();
   });
 
-  it('that has never answered is asked at most once a second', async () => {
+  it('that has never answered, it is fetched at most once a second', async () => {
     const { privateKey } = await generateKeyPair('ES256', { extractable: true });
     const jwks = await startJwks([]);
     jwks.setStatus(503);
