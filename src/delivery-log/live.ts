@@ -218,7 +218,7 @@ export async function latestAttempts(
   db: Queryable,
   { sinceId, untilId = LAST_ID }: { readonly sinceId: string; readonly untilId?: string },
 ): Promise<{ readonly source: string; readonly id: string }[]> {
-  // As text, which has the same order: Postgres before 18 has no max() for UUIDs.
+  // Selected as text, which has the same order, because Postgres before 18 has no max() for UUIDs.
   const { rows } = await db.query<{ source: string; id: string }>(
     'SELECT right(id::text, 12) AS source, max(id::text) AS id FROM attempts WHERE id > $1 AND id <= $2 GROUP BY 1',
     [sinceId, untilId],

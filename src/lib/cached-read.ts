@@ -9,7 +9,7 @@ export type CachedReadOptions = {
   readonly staleMs: number;
 };
 
-/** After a slow read, the next read starts at the earliest after this multiple of its duration. */
+/** After a slow read, the next read starts no earlier than this multiple of its duration later. */
 const COOLDOWN_FACTOR = 20;
 
 /**

@@ -68,7 +68,7 @@ const PAUSES = [
   { from: 0, ms: 250 },
 ] as const;
 
-/** The pause of a loop that looks for work in Postgres. */
+/** The pause of a loop that checks Postgres for work. */
 export class IdlePause {
   readonly #now: () => number;
   #workedAt: number;

@@ -13,7 +13,7 @@ export class TooManyBytesError extends DomainError {
   readonly code = 'LIMIT_EXCEEDED';
 
   constructor() {
-    super(`one operation may read at most ${MAX_OPERATION_BYTES} bytes; ask for fewer rows, or for less of each`);
+    super(`one operation may read at most ${MAX_OPERATION_BYTES} bytes; request fewer rows or fields`);
   }
 }
 

@@ -65,7 +65,7 @@ export class NotConnectedError extends Error {
 
 const RETRY_MS = 1_000;
 const LOG_INTERVAL_MS = 30_000;
-/** Time limit of a publication or request. */
+/** Milliseconds. Time limit of a publication or request. */
 const REQUEST_TIMEOUT_MS = 5_000;
 /**
  * Milliseconds without a working JetStream before the process reconnects to the next server of the cluster: a server

@@ -71,11 +71,11 @@ export class StreamReconciler {
   readonly #options: StreamReconcilerOptions;
   readonly #names: NatsNames;
   readonly #wanted: Wanted;
-  /** By consumer: the symptoms of the last check, and since when each has persisted. */
+  /** The symptoms of the last check by consumer, and since when each has persisted. */
   readonly #seen = new Map<string, readonly SeenSymptom[]>();
   /** The consumers whose configuration has been compared. */
   readonly #compared = new Set<string>();
-  /** By stream: its configuration problems at the last check. */
+  /** The configuration problems of the last check by stream. */
   readonly #problems = new Map<string, string>();
 
   constructor(options: StreamReconcilerOptions) {
@@ -284,7 +284,7 @@ function pastTheEnd({ before, stream }: Observation): Fault | undefined {
     : undefined;
 }
 
-/** The same fault, detected after the stream has grown again. */
+/** Detects the same fault after the stream has grown again. */
 function consumerSkippedMessages({ before, stream: { config, state } }: Observation): Fault | undefined {
   return config.retention === RetentionPolicy.Workqueue &&
     state.messages > 0 &&

@@ -8,7 +8,7 @@ const API_REASONS: Readonly<Record<number, string>> = {
   10026: 'the account has reached its limit of consumers',
   10027: 'the account has reached its limit of streams',
   10039: 'JetStream is not enabled for this account',
-  10047: 'nats-server (max_file_store) or the account has not enough storage left',
+  10047: 'nats-server (max_file_store) or the account has too little storage left',
   10065: 'another stream of this account has the same subjects; set another NATS_PREFIX, or remove that stream',
   10074: 'replicas need a cluster (NATS_REPLICAS)',
   10076: 'JetStream is not enabled on nats-server',

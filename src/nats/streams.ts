@@ -198,7 +198,7 @@ function isNoRoom(error: unknown): boolean {
 
 type ToCreate = {
   readonly wanted: WantedStream;
-  /** EVENTS, when DELIVERIES is created. */
+  /** EVENTS, if this stream is DELIVERIES. */
   readonly first: StreamInfo | undefined;
   readonly log: Logger;
 };

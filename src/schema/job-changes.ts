@@ -95,7 +95,7 @@ const TenantChangeType = builder.objectRef<LiveChange<WebhookSubscription>>('Ten
 builder.subscriptionFields((t) => ({
   jobChanges: t.field({
     type: JobChangeType,
-    description: `Each replay, job on deliveries and, with the scope ADMIN, erasure of a tenant when it starts, progresses and ends. Changes in quick succession come as one. ${RESUMABLE}`,
+    description: `Each replay, job on deliveries and, with the scope ADMIN, erasure of a tenant when it starts, progresses and ends. Changes in quick succession are combined. ${RESUMABLE}`,
     args: {
       filter: t.arg({ type: JobFilterInput, description: 'The jobs to return. Default: all.' }),
       after: t.arg.string({ description: AFTER }),
@@ -111,7 +111,7 @@ builder.subscriptionFields((t) => ({
   tenantChanges: t.field({
     type: TenantChangeType,
     authScopes: { admin: true },
-    description: `Each tenant when it gets its first webhook subscription, and when one of its webhook subscriptions changes as in \`subscriptionChanges\`. Changes in quick succession come as one. ${RESUMABLE} Requires the scope ADMIN.`,
+    description: `Each tenant when it gets its first webhook subscription, and when one of its webhook subscriptions changes as in \`subscriptionChanges\`. Changes in quick succession are combined. ${RESUMABLE} Requires the scope ADMIN.`,
     args: {
       filter: t.arg({ type: TenantFilterInput, description: 'The tenants to return. Default: all.' }),
       after: t.arg.string({ description: AFTER }),

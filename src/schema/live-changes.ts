@@ -89,7 +89,7 @@ builder.queryField('changesCursor', (t) =>
 builder.subscriptionFields((t) => ({
   deliveryChanges: t.field({
     type: DeliveryChangeType,
-    description: `Each delivery when it is created, when an attempt of it is logged, and when a user retries or cancels it. Changes in quick succession come as one. ${RESUMABLE}`,
+    description: `Each delivery when it is created, when an attempt of it is logged, and when a user retries or cancels it. Changes in quick succession are combined. ${RESUMABLE}`,
     args: {
       filter: t.arg({
         type: DeliveryFilterInput,

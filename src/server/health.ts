@@ -8,7 +8,7 @@ import type { ServerHealth } from '../schema/server.ts';
 
 /** A dependency of the process. */
 export type ReadinessCheck = {
-  /** Its key in the answer. */
+  /** The key of this check in the answer. */
   readonly part: string;
   /** The name in messages, such as "<title> does not answer" when `findProblems` fails or takes longer than 2 s. */
   readonly title: string;

@@ -50,7 +50,7 @@ export function createPublishRoute(options: PublishRouteOptions): PublishRoute {
   // Plugins read the signal of this request for queries. It never aborts.
   const shared = new graphql.fetchAPI.Request('http://localhost/graphql', { method: 'POST' });
 
-  /** Undefined if Yoga must answer. */
+  /** Returns undefined if Yoga must answer. */
   async function prepare(over: ServerContext, { query, operationName, variables }: Operation) {
     const params = { query };
     const enveloped: Enveloped = graphql.getEnveloped({ request: shared, params, waitUntil: () => undefined, ...over });
@@ -116,7 +116,7 @@ function isPlain({ method, url, headers }: IncomingMessage): boolean {
   );
 }
 
-/** Undefined if the client disconnected. */
+/** Returns undefined if the client disconnected. */
 async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   try {
@@ -127,7 +127,7 @@ async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   }
 }
 
-/** Undefined unless the body has an operation that may publish. */
+/** Returns undefined unless the body contains an operation that may publish. */
 function readOperation(body: Buffer): Operation | undefined {
   if (!body.includes('publishEvent')) return undefined;
   const parsed = parseJson(body);

@@ -142,7 +142,7 @@ type CatchUpOptions<Row> = ChangesOptions<Row> & { readonly position: ChangePosi
 /** The position after a change that was read, or after changes that do not match. */
 type Step<Row> = { readonly position: ChangePosition; readonly change?: ChangeWithRow<Row> };
 
-/** Entries of the journal in one statement. Each entry has the rows of one statement. */
+/** Maximum entries of the journal in one statement. Each entry has the rows of one statement. */
 const PAGE_SIZE = 50;
 
 /** Reads the changes after the position, up to the present. Each statement is a separate fair read. */

@@ -14,12 +14,15 @@ import {
 } from './egress-policy.ts';
 import { Resolver } from './resolver.ts';
 
-/** At least the attempts in flight per process: a request that waits for a socket would time out unsent. */
+/**
+ * Maximum connections per host. Not less than the attempts in flight per process: a request that waits for a socket
+ * would time out unsent.
+ */
 const MAX_SOCKETS_PER_HOST = 1_000;
 const MAX_FREE_SOCKETS_PER_HOST = 16;
 /** Milliseconds until a free socket closes; `Keep-Alive: timeout=` of the receiver shortens it. */
 const IDLE_SOCKET_MS = 30_000;
-/** Maximum age of a socket, and so the longest time for which a change in DNS has no effect. */
+/** Milliseconds. Maximum age of a socket, and so the longest time for which a change in DNS has no effect. */
 const MAX_SOCKET_AGE_MS = 5 * 60_000;
 /** Milliseconds for connecting to one of several addresses. Node's 250 ms times out for distant receivers. */
 export const ADDRESS_TRY_MS = 500;
@@ -154,7 +157,7 @@ function failed(callback: OnConnection | undefined): (error: unknown) => void {
   };
 }
 
-/** The addresses of targets behind a proxy; undefined if only the proxy knows them. */
+/** The addresses of targets behind a proxy; undefined if the proxy resolved the name. */
 const proxied = new WeakMap<Duplex, string | undefined>();
 
 /** The address of the target, never that of a proxy. */
@@ -205,7 +208,7 @@ type Guard = {
   readonly findHosts: (host: string) => Promise<readonly string[]>;
 };
 
-/** For `http:`, the policy's allowHttp applies too. */
+/** Checks targets of one protocol. For `http:`, the policy's allowHttp applies, too. */
 function createGuard(resolver: Resolver, policy: EgressPolicy, protocol: 'http:' | 'https:'): Guard {
   function isAllowed(address: string): boolean {
     return (protocol === 'https:' || isHttpAllowed(address, policy)) && isAllowedAddress(address, policy);

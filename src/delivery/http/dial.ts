@@ -14,7 +14,7 @@ export type EgressProxy = {
   readonly password: string;
 };
 
-/** How connections to targets are made, if not by Node.js alone. */
+/** The route of connections to targets. Without any of these fields Node.js connects directly. */
 export type EgressRoute = {
   readonly proxy?: EgressProxy | undefined;
   /** Connections start from these addresses: one of IPv4, one of IPv6, or both. Empty: the system chooses. */
@@ -155,7 +155,7 @@ async function dialBySocks(route: EgressRoute, proxy: EgressProxy, { host, port,
     return socket;
   } catch (error) {
     socket.destroy();
-    // Without `cause`: the error holds the credentials of the proxy.
+    // Without `cause`, because the error contains the credentials of the proxy.
     throw socksFailure(error instanceof Error ? error.message : '');
   }
 }

@@ -13,7 +13,7 @@ export type EgressPolicy = EgressRoute & {
   readonly denyPorts: ReadonlySet<number>;
   /** Name servers, `address` or `address:port`; by default the machine's own. */
   readonly dnsServers?: readonly string[] | undefined;
-  /** The proxy gets names and resolves them: only literal addresses are checked. */
+  /** The proxy receives names and resolves them; the engine checks only literal addresses. */
   readonly proxyResolves?: boolean | undefined;
 };
 
@@ -54,7 +54,10 @@ const LOCAL_NAT64: Range = [ipaddr.IPv6.parse('64:ff9b:1::'), 48];
 const IPV4_COMPATIBLE: Range = [ipaddr.IPv6.parse('::'), 96];
 const GLOBAL_UNICAST: Range = [ipaddr.IPv6.parse('2000::'), 3];
 
-/** They return credentials to every client, so a wide allowed range must not open them by accident. */
+/**
+ * Addresses of metadata services. They return credentials to every client, so a wide allowed range must not open them
+ * by accident.
+ */
 const METADATA_SERVICES: ReadonlySet<string> = new Set(
   [
     '169.254.169.254', // AWS, Azure, Google, DigitalOcean, …
@@ -175,7 +178,7 @@ const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;
 const PRIVATE_NAME = /(?:^|\.)(?:local|localdomain|internal|intranet|private|corp|home|mail|lan|test|arpa)$/;
 /** Names that must not be looked up in the DNS (RFC 6761, RFC 7686, RFC 9476). */
 const NOT_IN_DNS = /(?:^|\.)(?:invalid|onion|alt)$/;
-/** Names of metadata services, which return credentials; most are under .internal as well. */
+/** Names of metadata services, which return credentials; most of them are also under .internal. */
 const METADATA_NAME =
   /^(?:metadata|instance-data|metadata\.goog|(?:.+\.)?metadata\.google\.internal|instance-data\.ec2\.internal|metadata\.azure\.(?:com|internal)|metadata\.(?:packet\.net|platformequinix\.com|tencentyun\.com|oraclecloud\.com))$/;
 
@@ -236,7 +239,7 @@ function checkName(name: string, policy: EgressPolicy): void {
   if (isRefused) reject(`the host ${name} is not reachable from the internet`);
 }
 
-/** An operator that allows private ranges has private names as well; their addresses are checked at every connection. */
+/** An operator that allows private ranges also uses private names. Their addresses are checked at every connection. */
 function hasPrivateNetwork({ allowCidrs }: EgressPolicy): boolean {
   return allowCidrs.some((cidr) => !isLoopbackAddress(cidr.split('/', 1)[0] ?? ''));
 }

@@ -82,7 +82,7 @@ function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> 
     const began = { atMs: performance.now(), onClock: loopClock.now() };
     const stalledMs = () => performance.now() - began.atMs - (loopClock.now() - began.onClock);
     const elapsedMs = () => Math.round(loopClock.now() - startedAt);
-    // Maps a failure to the outcome: once a status line has come, the response is the outcome.
+    // Maps a failure to the outcome. After a status line has arrived, the response is the outcome.
     let conclude = (failure: Failure): Outcome => ({ kind: 'failure', ...failure, responseTimeMs: elapsedMs() });
 
     function settle(outcome: Outcome, isInconclusive = false): void {
@@ -152,7 +152,7 @@ function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> 
 }
 
 type Connection = {
-  /** Undefined until the connection is established. */
+  /** The address of the target; undefined until the connection is established. */
   readonly remoteAddress: () => string | undefined;
   /** Whether the connection was established for an earlier request. */
   readonly isReused: () => boolean;
@@ -164,19 +164,23 @@ type Connection = {
 /** Sockets that had a request. */
 const used = new WeakSet<Socket>();
 
-/** Ends requests that got would not: it hangs forever after a 101, and accepts any number of informational responses. */
+/**
+ * Aborts requests that got would not end: got hangs forever after a 101, and accepts any number of informational
+ * responses.
+ */
 function watch(request: ClientRequest, onInvalid: (message: string) => void): Connection {
   let isReused = false;
   let remoteAddress: string | undefined;
   let informational = 0;
   let isAnswered = false;
-  // Node may report a second error after the one that got handled; without a listener it would end the process.
+  // Node.js may emit a second error after the one that got has handled; without a listener it would end the process.
   request.on('error', () => undefined);
   request.once('socket', (socket: Socket) => {
-    // Not request.reusedSocket: Node does not set it when a queued request gets the connection of another one.
+    // Not request.reusedSocket: Node.js does not set it when a queued request receives the connection of another
+    // request.
     isReused = used.has(socket);
     used.add(socket);
-    // Read early: a destroyed socket no longer has it.
+    // Read early, because a destroyed socket no longer has its address.
     const readAddress = () => {
       remoteAddress = remoteAddressOf(socket);
     };
@@ -275,11 +279,11 @@ const MAX_BODY_BYTES = 20_000;
 
 /** The start of a response's body. */
 type ResponseBody = {
-  /** False once the body exceeds the limit: the rest need not be read. */
+  /** Returns false once the body exceeds the limit: the rest need not be read. */
   add(chunk: Buffer): boolean;
   /**
-   * UTF-8, with U+FFFD for invalid bytes and for NUL, which Postgres text cannot contain. Unless the body is `complete`, a
-   * character that was cut is left out.
+   * Decodes UTF-8, with U+FFFD for invalid bytes and for NUL, which Postgres text cannot contain. Unless the body is
+   * `complete`, a character that was cut is omitted.
    */
   text(options: { readonly complete: boolean }): string;
 };
@@ -302,10 +306,13 @@ export function createResponseBody(): ResponseBody {
   };
 }
 
-/** The outcome of one HTTP request. Once a status line has come, the outcome is a response, even if its body fails. */
+/** The outcome of one HTTP request. After a status line has arrived, the outcome is a response, even if its body fails. */
 export type Outcome = (ResponseOutcome | FailureOutcome) & { readonly trace?: RequestTrace };
 
-/** Where the request went, and milliseconds of each phase: null if it did not take place or did not end. */
+/**
+ * The address that the request was sent to, and milliseconds of each phase: null if it did not take place or did not
+ * end.
+ */
 export type RequestTrace = {
   /** Null without a connection. */
   readonly remoteAddress: string | null;
@@ -335,7 +342,7 @@ type ResponseOutcome = {
 export type FailureOutcome = {
   readonly kind: 'failure';
   readonly reason: FailureReason;
-  /** For the customer: without addresses, header values and internal details. */
+  /** A text for the customer, without addresses, header values and internal details. */
   readonly message: string;
   readonly responseTimeMs: number;
 };
@@ -350,7 +357,7 @@ export const NO_TRACE: RequestTrace = {
   bodyMs: null,
 };
 
-/** Undefined for a 2xx, the only success. */
+/** Returns the reason of a failed outcome; undefined for a 2xx, the only success. */
 export function failureReasonOf(outcome: Outcome): FailureReason | undefined {
   if (outcome.kind === 'failure') return outcome.reason;
   if (outcome.statusCode >= 200 && outcome.statusCode < 300) return undefined;

@@ -40,7 +40,7 @@ export type DeliveryMessage = {
 
 /** A delivery message as the sender receives it. */
 export type DeliveryEnvelope = DeliveryMessage & {
-  /** When it was published, in milliseconds since 1970. */
+  /** The time of publication, in milliseconds since 1970. */
   readonly publishedAt: number;
 };
 

@@ -11,8 +11,8 @@ const MAX_COUNTED = 100_000;
 const TIMEOUT_MS = 5_000;
 
 /**
- * Registers gauges of pending deliveries, for all processes together. A value that Postgres does not return in time is left
- * out. Reads through the pool of GraphQL, so that counting does not delay deliveries.
+ * Registers gauges of pending deliveries, for all processes together. A value that Postgres does not return in time is
+ * omitted. Reads through the pool of GraphQL, so that counting does not delay deliveries.
  */
 export function watchQueues(metrics: Registry, { readPool }: Pick<Database, 'readPool'>): void {
   const options = { freshMs: FRESH_MS, staleMs: STALE_MS, waitMs: WAIT_MS };
@@ -80,7 +80,10 @@ type LaneCount = {
   readonly overdueSeconds: number | null;
 };
 
-/** Counts pending deliveries by lane, in a transaction of its own. Empty lanes are left out. */
+/**
+ * Counts pending deliveries by lane. Must run in its own transaction, because it changes settings of the transaction.
+ * Empty lanes are omitted.
+ */
 export async function countPending(db: Queryable): Promise<LaneCount[]> {
   await db.query(`SET LOCAL statement_timeout = ${TIMEOUT_MS}`);
   // On busy tables Postgres would prefer reading all rows, ended deliveries too, to the partial indexes.

@@ -43,8 +43,8 @@ type SlotRequest = { readonly subscriptionId: string; readonly count: number };
 type SendSlots = { readonly count: number; readonly firstInMs: number; readonly gapMs: number };
 
 /**
- * Reserves send times of rate-limited subscriptions within the next `horizonMs`. Each is reserved once, so the limit holds
- * for all processes together. Returns them by subscription id; subscriptions without a rate limit are left out.
+ * Reserves send times of rate-limited subscriptions within the next `horizonMs`. Each is reserved once, so the limit
+ * holds for all processes together. Returns them by subscription id; subscriptions without a rate limit are omitted.
  */
 export async function reserveSendTimes(
   db: Queryable,

@@ -17,8 +17,8 @@ export type Release = {
 export const RECHECK_MS = 100;
 const STUCK_RECHECK_MS = 250;
 /**
- * The same with a rate limit. Shorter than SLOT_HORIZON_MS, so that the deliveries of one release last beyond the next
- * release.
+ * Milliseconds between two sweeps of a subscription with a rate limit. Shorter than SLOT_HORIZON_MS, so that the
+ * deliveries of one release last beyond the next release.
  */
 const RATE_LIMITED_RECHECK_MS = SLOT_HORIZON_MS / 2;
 /** Milliseconds between two sweeps of a subscription with an open circuit and no due delivery to probe with. */
@@ -75,8 +75,8 @@ function isPaused({ isActive, pausedForMs }: DueQueue): boolean {
 }
 
 /**
- * The room left in a window. Deliveries whose attempt is no longer expected (their sender was killed) take no room up to
- * a limit: they may also be waiting for busy senders.
+ * The number of deliveries that still fit into a window. Deliveries whose attempt is no longer expected (their sender
+ * was killed) do not count, up to a limit, because they may also be waiting for busy senders.
  */
 function roomIn(window: number, { isBacklogged, maxInFlight, liveCount, expectedCount }: DueQueue): number {
   if (!isBacklogged) return window;

@@ -9,7 +9,7 @@ import type { Queryable } from '../../postgres/client.ts';
 export type DueQueue = {
   readonly subscriptionId: string;
   readonly tenant: string;
-  /** False if it is inactive or deleted. */
+  /** False if the subscription is inactive or deleted. */
   readonly isActive: boolean;
   readonly maxInFlight: number;
   readonly rateLimitPerSecond: number | null;
@@ -117,7 +117,7 @@ export async function lockDueDeliveries(
 /** The changes that a sweep makes to a subscription's state. */
 export type QueueChange = {
   readonly subscriptionId: string;
-  /** Time to the next sweep if due deliveries are left or `mustRecheck` is set. */
+  /** Milliseconds to the next sweep if due deliveries are left or `mustRecheck` is set. */
   readonly recheckMs: number;
   readonly mustRecheck: boolean;
   readonly publishWindow: number | null;

@@ -95,7 +95,7 @@ const EARLY_MS = 1_000;
 
 /**
  * Leases each delivery for `leaseMs` if it is due and no other process has a lease. Returns the leases by delivery id;
- * deliveries that are over are left out.
+ * deliveries of kind 'over' are omitted.
  */
 export async function leaseDeliveries(db: Queryable, requests: readonly LeaseRequest[]): Promise<Map<string, Lease>> {
   const { rows } = await db.query<{ id: string; attemptCount: number | null; waitMs: number | null }>(LEASE, [

@@ -130,7 +130,7 @@ export class DeliveryStream {
     return nats.withJetStreamManager(async (jsm) => (await jsm.consumers.info(stream, consumer)).num_pending);
   }
 
-  /** When the oldest message was published; undefined if there is none. */
+  /** Time at which the oldest message was published; undefined if there is none. */
   async oldestPublishedAt(): Promise<Date | undefined> {
     const { nats } = this.#options;
     const { state } = await nats.withJetStreamManager((jsm) => jsm.streams.info(nats.names.deliveries.stream));

@@ -83,7 +83,7 @@ export function trackStreams(operations: InFlight): Plugin<Context> {
   };
 }
 
-/** Equal to the statement timeout of queries. */
+/** Milliseconds. Equal to the statement timeout of queries. */
 const MAX_QUERY_MS = 30_000;
 
 /**

@@ -80,7 +80,7 @@ function endedBy(
         };
         source.next().then(resolve, reject);
       });
-      // Also when a value arrived together with the end of the credential: the reader may no longer see it.
+      // This includes a value that arrived together with the end of the credential: the reader may no longer see it.
       if (hasEnded() && isReadOn()) return lastEvent();
       return step.done === true ? close() : step;
     },

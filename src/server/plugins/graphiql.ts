@@ -85,7 +85,7 @@ const STYLE = '<style>html, body { margin: 0; overflow: hidden }</style>';
 
 /** Renders the page from a package that contains all scripts; Yoga's own page loads them from a CDN. */
 export async function renderGraphiql(options: GraphiQLOptions): Promise<string> {
-  // Nine megabytes, loaded with the first request for the page.
+  // The package has nine megabytes, so it is loaded with the first request for the page.
   const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql');
   return renderGraphiQL(options).replace('<style>', `${STYLE}<style>`);
 }

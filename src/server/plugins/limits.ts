@@ -30,7 +30,7 @@ const MAX_CHARACTERS = 65_536;
 const MAX_TOKENS = 5_000;
 /** The longest sensible path, `webhookSubscriptions.edges.node.deliveries.edges.node.attempts.edges.node.….…`, is 12. */
 const MAX_DEPTH = 12;
-/** Each alias can cause a statement of its own, and validation compares fields of the same name in pairs. */
+/** Maximum aliases. Each alias can cause a separate statement, and validation compares fields of the same name in pairs. */
 const MAX_ALIASES = 30;
 const MAX_DIRECTIVES = 50;
 /** Maximum characters of an alias, which the answer repeats for each row. */
@@ -314,7 +314,7 @@ function measureFragment(name: string, fragments: Fragments): SelectionSize {
   if (known !== undefined) return known;
   const definition = fragments.definitions.get(name);
   if (definition === undefined) return EMPTY;
-  // Ends the recursion of a fragment that spreads itself; validation refuses it afterwards.
+  // Ends the recursion of a fragment that spreads itself; validation rejects it afterwards.
   fragments.sizes.set(name, EMPTY);
   const size = measureSelections(definition.selectionSet, fragments);
   fragments.sizes.set(name, size);

@@ -54,12 +54,12 @@ function originOf(error: unknown): unknown {
   return isGraphQLError(error) && error.originalError != null ? originOf(error.originalError) : error;
 }
 
-/** By name: a module loader may load two copies of the graphql package, and `instanceof` fails across them. */
+/** Compares names: a module loader may load two copies of the graphql package, and `instanceof` fails across them. */
 function isGraphQLError(error: unknown): error is GraphQLError {
   return error instanceof Error && error.name === 'GraphQLError';
 }
 
-/** The same location and path with another message. */
+/** Returns an error with the same location and path, and another message. */
 function restate(error: unknown, message: string, extensions: GraphQLErrorExtensions): GraphQLError {
   // Yoga's function creates instances of the copy that graphql-ws uses.
   if (!isGraphQLError(error)) return createGraphQLError(message, { extensions });
