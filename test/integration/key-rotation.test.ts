@@ -38,7 +38,7 @@ it('SECRETS_KEY and ADMIN_API_KEY rotate as docs/rotation.md says: nothing is lo
       startTestApp(services, { env: { SECRETS_KEY: secretsKeys.join(), ADMIN_API_KEY: adminKeys.join() } });
     const headers = [{ name: 'x-api-key', value: 'of the customer' }];
 
-    // Step 1: every process opens both keys, and seals with the old one.
+    // Step 1: every process opens secrets with both keys, and seals with the old one.
     let app = await step([SECRETS_KEY, NEW_KEY], [ADMIN_API_KEY, NEW_ADMIN_KEY]);
     const { secret } = await app.subscribe({ url: receiver.url, headers });
     await services.publish('events.acme.order.paid', '1', { 'Event-Id': 'before' });
@@ -48,7 +48,7 @@ it('SECRETS_KEY and ADMIN_API_KEY rotate as docs/rotation.md says: nothing is lo
       { resealed: 0, unreadable: 2, remaining: 2 },
     ]);
 
-    // Step 2, rolling: a process with the new key first and one with the old key first work side by side.
+    // Step 2, rolling: a process with the new key first and one with the old key first run side by side.
     const rolled = await step([NEW_KEY, SECRETS_KEY], [ADMIN_API_KEY, NEW_ADMIN_KEY]);
     await services.publish('events.acme.order.paid', '2', { 'Event-Id': 'rolling' });
     await receiver.waitForRequests(2);

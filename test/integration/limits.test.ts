@@ -45,7 +45,7 @@ it('an event of exactly 1 MiB is delivered, and one of a byte more rejected with
   expect(receiver.requests).toHaveLength(1);
 });
 
-it('a test event of exactly 1 MiB is delivered, and one of a byte more refused', async () => {
+it('a test event of exactly 1 MiB is delivered, and one of a byte more is rejected', async () => {
   const { id } = await app.subscribe({ url: receiver.url, eventTypes: ['never'] });
   const sendTestEvent = async (bytes: number) => {
     const { sendTestEvent: result } = await app.graphql<{ sendTestEvent: unknown }>(

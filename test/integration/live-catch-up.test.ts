@@ -16,7 +16,7 @@ const TENANT = 'returning';
 
 let api: Api;
 let server: ApiServer;
-/** Connections that are not those of the api process. */
+/** Separate connections from those of the api process. */
 let own: Database;
 let delivery: Delivery;
 const cleanUps: (() => Promise<unknown>)[] = [];
@@ -58,7 +58,7 @@ function subscribe(client: Client, options: { filter?: object; after?: string | 
 
 const idsOf = ({ data }: Stream) => data.map(({ deliveryLog }) => deliveryLog.id);
 
-test('what is committed after a client subscribed arrives, though the end of the log is read later and there is a gap', async () => {
+test('attempts committed after a client subscribed arrive, though the end of the log is read later and there is a gap', async () => {
   const { readPool } = api.database;
   const held = await Promise.all(Array.from({ length: 10 }, () => readPool.connect()));
   const logger = createLogger({ ...api, database: own }, delivery);
@@ -71,7 +71,7 @@ test('what is committed after a client subscribed arrives, though the end of the
   expect(idsOf(stream)).toEqual(attempts.map(({ id }) => id));
 });
 
-/** Inserts attempts that are some minutes old; every thousandth failed. */
+/** Inserts attempts that are several minutes old; every thousandth failed. */
 async function fillLog(count: number): Promise<void> {
   const first = await storeAttempt(own, attemptOf(delivery, { id: uuid7(Date.now() - 600_000) }));
   await own.pool.query(
@@ -84,12 +84,12 @@ async function fillLog(count: number): Promise<void> {
   );
 }
 
-/** The answer to another tenant. */
+/** Sends a query as another tenant and returns its answer. */
 async function askModestly(text: string): Promise<unknown> {
   return (await ask(server.url, { credentials: await tokenOf('modest'), query: text })).data;
 }
 
-test('200 streams that come back at once after minutes get what they missed, and keep nobody else waiting', async () => {
+test('200 streams that reconnect at once after minutes get all missed attempts, and delay no other client', async () => {
   const logger = createLogger({ ...api, database: own }, delivery);
   const old = logger.prepare({}, Date.now() - 900_000);
   await logger.log(old);
@@ -102,7 +102,7 @@ test('200 streams that come back at once after minutes get what they missed, and
   const clients = Array.from({ length: 5 }, () => connect(credentials));
   const filter = { statusCodes: [{ from: 503, to: 503 }] };
   const streams = clients.flatMap((client) => Array.from({ length: 40 }, () => subscribe(client, { filter, after })));
-  // Answered after all that was asked before it.
+  // Its answer comes after the answers to all earlier operations.
   await Promise.all(clients.map((client) => client.iterate({ query: '{ __typename }' }).next()));
   await waitFor(async () => (await countWaiting(own.pool)) >= 2, { what: 'those that read' });
   expect(await askModestly('{ events { nodes { id } } }')).toEqual({ events: { nodes: [] } });
@@ -115,7 +115,7 @@ test('200 streams that come back at once after minutes get what they missed, and
   expect(new Set(streams.map((stream) => idsOf(stream).join())).size).toBe(1);
 }, 60_000);
 
-test('a stream that cannot read what it missed, since Postgres is unavailable, says so and ends, over both transports', async () => {
+test('a stream that cannot read missed attempts because Postgres is unavailable ends with an error, over both transports', async () => {
   const target = new URL(api.databaseUrl);
   const proxy = await startTcpProxy({ port: Number(target.port) });
   target.port = String(proxy.port);
@@ -128,7 +128,7 @@ test('a stream that cannot read what it missed, since Postgres is unavailable, s
   const logger = createLogger({ ...api, database: own }, delivery);
   const client = connect(ADMIN_KEY, cut.url);
   const socket = subscribe(client);
-  // Answered after what was asked before it.
+  // Its answer comes after the answers to all earlier operations.
   await client.iterate({ query: '{ __typename }' }).next();
   const filter = { subscriptionIds: [delivery.subscriptionId] };
   const events = await openEvents(cut.url, { credentials: ADMIN_KEY, query, variables: { filter } });

@@ -19,7 +19,7 @@ import { waitFor } from '../support/wait-for.ts';
 
 const ADMIN: Viewer = { scope: 'ADMIN', credentialId: 'admin' };
 
-describe('the machinery', () => {
+describe('the feed of changes', () => {
   let testDatabase: TestDatabase;
   let database: Database;
   const closing: (() => Promise<unknown>)[] = [];
@@ -39,7 +39,7 @@ describe('the machinery', () => {
 
   type Reader = { readonly ids: string[]; readonly cursors: string[]; error: unknown; close(): Promise<void> };
 
-  /** Reads rejected events with a feed of its own, as another process does. */
+  /** Reads rejected events with a separate feed, like another process. */
   async function read({ after, tenant }: { after?: string | undefined; tenant?: string } = {}): Promise<Reader> {
     const feeds = new ChangeFeeds({ database, reads: new FairReads(), log: pino({ level: 'silent' }) });
     const stream = watchChanges(
@@ -73,7 +73,7 @@ describe('the machinery', () => {
       await reader.close();
       await reading;
     });
-    // The first event that is read shows that the stream has begun.
+    // The first received event shows that the stream has begun.
     if (after === undefined) {
       await waitFor(
         async () => {
@@ -110,7 +110,7 @@ describe('the machinery', () => {
     expect((await database.pool.query('SELECT FROM changes')).rowCount).toBeGreaterThan(0);
   });
 
-  it('a reader gets what commits late, once, wherever it leaves and comes back', async () => {
+  it('a reader gets late commits once, at any point of a reconnection', async () => {
     const first = await read();
     const slow = await database.pool.connect();
     await slow.query('BEGIN');
@@ -128,7 +128,7 @@ describe('the machinery', () => {
     expect(second.ids).toEqual([late, next]);
   });
 
-  it('a reader continues within a transaction, also if it is longer than a page, and misses nothing', async () => {
+  it('a reader continues within a transaction, even one longer than a page, and misses nothing', async () => {
     const first = await read();
     const ids = await transaction(database.pool, async (db) => {
       const halves = [];
@@ -153,7 +153,7 @@ describe('the machinery', () => {
     }
   });
 
-  it('more changes than a read distributes are read by each reader, of its own tenant only', async () => {
+  it('if there are more changes than one shared read returns, each reader reads those of its own tenant', async () => {
     const first = await read({ tenant: 'acme' });
     const own = [];
     for (let part = 0; part < 3; part += 1) {
@@ -167,7 +167,7 @@ describe('the machinery', () => {
     expect(first.ids.slice(-3)).toEqual(own);
   });
 
-  it('concurrent writers, and a reader that leaves all the time: every row once', async () => {
+  it('a reader that reconnects constantly gets every row of concurrent writers once', async () => {
     let reader = await read();
     const got: string[] = reader.ids.splice(0);
     let cursor = reader.cursors.at(-1);
@@ -201,14 +201,14 @@ describe('the machinery', () => {
     expect(got.toSorted()).toEqual([...new Set(got)].toSorted());
   });
 
-  it('a cursor is refused once changes after it were deleted, or not recorded', async () => {
+  it('a cursor is rejected if changes after it were deleted or not recorded', async () => {
     const first = await read();
     const cursor = first.cursors.at(-1);
     await arrive(first, await reject(database.pool, [rejection()]));
     const latest = first.cursors.at(-1);
     await first.close();
     await database.pool.query(`UPDATE changes SET logged_at = now() - interval '61 minutes'`);
-    // While a transaction of another test's database is in progress, newer changes stay.
+    // Newer changes are kept while a transaction in the database of another test is in progress.
     const areGone = async () => {
       await deleteOldChanges(database.pool, { limit: 1_000 });
       return (await database.pool.query('SELECT FROM changes')).rowCount === 0;
@@ -229,7 +229,7 @@ describe('the machinery', () => {
     expect(later.error).toBeInstanceOf(CursorExpiredError);
   });
 
-  it('recording begins only when the statements in progress have ended', async () => {
+  it('recording starts only after the statements in progress have ended', async () => {
     const slow = await database.pool.connect();
     await slow.query('BEGIN');
     await reject(slow, [rejection()]);
@@ -268,7 +268,7 @@ describe('the streams', () => {
     return collect<Data>(client, { query: `subscription { ${query} }` });
   }
 
-  it('show events, rejected events, deliveries and webhook subscriptions as they change', async () => {
+  it('show changes of events, rejected events, deliveries and webhook subscriptions', async () => {
     type Delivery = { readonly id: string; readonly status: string; readonly event: { readonly data: unknown } };
     type Change = { readonly deliveryChanges: { readonly delivery: Delivery } };
     const filter = '(filter: { tenant: "acme" })';
@@ -285,7 +285,7 @@ describe('the streams', () => {
     );
     const receiver = await scene.receive();
     const { id } = await scene.app.subscribe({ url: receiver.url, eventTypes: ['a.b'] });
-    // A stream has begun when it shows something: what was published before need not be in it.
+    // A stream has begun when it returns something. Earlier publications need not be in it.
     await waitFor(
       async () => {
         await scene.publish('events.acme.a.b', '{"n":1}');
@@ -340,7 +340,7 @@ describe('the streams', () => {
     );
   }, 60_000);
 
-  it('show jobs as they start, progress and end: to a tenant its own, to an administrator all and erasures', async () => {
+  it('show the start, progress and end of jobs: its own to a tenant, all jobs and erasures to an administrator', async () => {
     type JobChange = {
       readonly jobChanges: { readonly kind: string } & Record<string, { id: string; status: string } | null>;
     };
@@ -396,7 +396,7 @@ describe('the streams', () => {
     expect([...lastOf(erasures).keys()]).toEqual([ids[3]]);
   });
 
-  it('show tenants when they come and when their webhook subscriptions change, once for changes in quick succession', async () => {
+  it('show new tenants and changes of their webhook subscriptions, once for several quick changes', async () => {
     type TenantChange = {
       readonly tenantChanges: { readonly tenant: { readonly name: string; readonly figures: object } };
     };
@@ -418,7 +418,7 @@ describe('the streams', () => {
     await waitFor(() => isDeepStrictEqual(latest()?.figures, { subscriptionCount: 2 }), { what: 'the change' });
   });
 
-  it('begin at a cursor that was read before a list, in every stream', async () => {
+  it('start at a cursor that was read before a list, in every stream', async () => {
     const { changesCursor } = await scene.app.graphql<{ changesCursor: string }>('{ changesCursor }');
     const { id } = await scene.app.subscribe({ url: 'https://example.com/', tenant: 'cursor', eventTypes: ['a'] });
     await scene.app.graphql(`mutation { pauseWebhookSubscription(id: "${id}") { __typename } }`);
@@ -449,7 +449,7 @@ describe('the streams', () => {
     expect(none.data).toEqual([]);
   });
 
-  it('refuse a cursor of another stream, and conditions on attempts', async () => {
+  it('reject a cursor of another stream, and conditions on attempts', async () => {
     const cursor = Buffer.from('GPC:S:deliveries~1:1:').toString('base64');
     const refused = subscribe(`eventLog(after: "${cursor}") { cursor }`);
     await waitFor(() => refused.isOver, { what: 'the refusal' });

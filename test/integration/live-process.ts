@@ -8,7 +8,7 @@ import { waitFor } from '../support/wait-for.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { ADMIN_KEY, type Api, attemptOf, storeAttempts } from './graphql-api.ts';
 
-/** The parts of a process with the role `api`, with their own NATS connection. */
+/** Starts the parts of a process with the role `api`, with their own NATS connection. */
 export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
   const { bus, deliveries, feed } = startNatsParts({ servers: [api.nats.url], log: api.log });
   await waitFor(() => bus.connected, { what: 'NATS' });
@@ -23,15 +23,15 @@ export async function startApiProcess(api: Api, port = 0): Promise<ApiServer> {
 }
 
 export type Logger = {
-  /** Makes the id of an attempt that is to be committed. */
+  /** Creates an attempt with an id, to commit it later. */
   readonly prepare: (values?: Partial<Attempt>, timeMs?: number) => Attempt;
   /** Commits attempts, in the order of their ids, and announces them. */
   readonly log: (...attempts: Attempt[]) => Promise<void>;
-  /** Commits an attempt whose announcement gets lost. */
+  /** Commits an attempt without announcing it. */
   readonly logUnheard: (attempt: Attempt) => Promise<void>;
 };
 
-/** Records and announces an attempt as a sender process does. */
+/** Records and announces attempts like a sender process. */
 export function createLogger({ database, feed }: Api, delivery: Delivery): Logger {
   const nextId = createIdSequence();
   let previousId: string | undefined;
@@ -53,7 +53,7 @@ export type Following = {
   /** The ids of the attempts, in the order in which they arrived. */
   readonly ids: readonly string[];
   readonly errors: readonly unknown[];
-  /** The cursor of the last attempt that arrived, or of the start. */
+  /** The cursor of the last received attempt, or the start cursor. */
   readonly cursor: () => string | undefined;
   /** Resolves when nothing more can arrive. */
   stop(): Promise<void>;
@@ -63,14 +63,14 @@ type FollowOptions = {
   readonly url: string;
   readonly subscriptionId: string;
   readonly after?: string | undefined;
-  /** How often the client of graphql-ws may connect again by itself. */
+  /** Maximum number of automatic reconnections of the graphql-ws client. */
   readonly retryAttempts?: number;
 };
 
 const FOLLOW =
   'subscription ($filter: DeliveryFilter, $after: String) { deliveryLog(filter: $filter, after: $after) { id cursor } }';
 
-/** Follows the live log of a subscription as a front end does: when it is connected again, it goes on from the last cursor. */
+/** Follows the live log of a subscription like a front end: after a reconnection, it continues from the last cursor. */
 export function follow({ url, subscriptionId, after, retryAttempts = 0 }: FollowOptions): Following {
   const ids: string[] = [];
   const errors: unknown[] = [];
@@ -90,7 +90,7 @@ export function follow({ url, subscriptionId, after, retryAttempts = 0 }: Follow
         if (problems !== undefined) errors.push(...problems);
         if (data == null) return;
         ids.push(data.deliveryLog.id);
-        // The client sends these variables again when it connects again.
+        // The client sends these variables again after a reconnection.
         variables.after = data.deliveryLog.cursor;
       },
       error: (error) => errors.push(error),

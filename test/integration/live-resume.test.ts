@@ -36,7 +36,7 @@ function start(options: { url?: string; after?: string | undefined; retryAttempt
   return started;
 }
 
-/** Where the log is now, as the cursor of an attempt. */
+/** Returns the cursor of a new attempt at the end of the log. */
 async function cursorOfNow(): Promise<string> {
   const logger = createLogger(api, delivery);
   await logger.log(logger.prepare());
@@ -48,7 +48,7 @@ function arrived(reader: Following, count: number, timeoutMs = 10_000): Promise<
   return waitFor(() => reader.ids.length >= count, { what: `${count} attempts`, timeoutMs });
 }
 
-test('what another process commits with an earlier id, after the reader has gone, is there when it comes back', async () => {
+test('an attempt with an earlier id that another process commits during a disconnection is shown after it', async () => {
   const after = await cursorOfNow();
   const [one, other] = [createLogger(api, delivery), createLogger(api, delivery)];
   const reader = start({ after });
@@ -67,7 +67,7 @@ test('what another process commits with an earlier id, after the reader has gone
   expect(again.ids).toEqual([late.id, next.id]);
 });
 
-test('what was committed and never announced comes before what the same process announces next', async () => {
+test('an attempt that was committed without an announcement is shown before the next one of the same process', async () => {
   const logger = createLogger(api, delivery);
   const reader = start({ after: await cursorOfNow() });
   const attempts = [logger.prepare(), logger.prepare(), logger.prepare()];
@@ -76,7 +76,7 @@ test('what was committed and never announced comes before what the same process 
   expect(reader.ids).toEqual(attempts.map(({ id }) => id));
 });
 
-test('the last attempts of a process that died before it announced them arrive all the same', async () => {
+test('the last attempts of a process that was killed before it announced them arrive', async () => {
   const after = await cursorOfNow();
   const logger = createLogger(api, delivery);
   const reader = start({ after });
@@ -86,7 +86,7 @@ test('the last attempts of a process that died before it announced them arrive a
   expect(reader.ids).toEqual(attempts.map(({ id }) => id));
 });
 
-test('what was committed half a minute late is shown to those who watch, though newer attempts were before it', async () => {
+test('an attempt committed half a minute late is shown to watchers that have seen newer attempts', async () => {
   const after = await cursorOfNow();
   const [one, other] = [createLogger(api, delivery), createLogger(api, delivery)];
   const reader = start({ after });
@@ -101,7 +101,7 @@ test('what was committed half a minute late is shown to those who watch, though 
   expect(reader.ids).toEqual([timely.id, late.id, next.id]);
 });
 
-test('what was committed half a minute late, and read from Postgres, is not shown again when it is announced', async () => {
+test('an attempt committed half a minute late and read from Postgres is not shown again when it is announced', async () => {
   const logger = createLogger(api, delivery);
   await logger.log(logger.prepare({}, Date.now() - 60_000));
   const { data } = await api.run(DELIVERY_LOG, { filter: { subscriptionIds: [delivery.subscriptionId] } });
@@ -116,7 +116,7 @@ test('what was committed half a minute late, and read from Postgres, is not show
   expect(reader.ids).toEqual([late.id, next.id]);
 });
 
-test('attempts that were committed while NATS was unavailable arrive once it is back', async () => {
+test('attempts committed while NATS was unavailable arrive after it is available again', async () => {
   const logger = createLogger(api, delivery);
   const reader = start({ after: await cursorOfNow() });
   const attempts = [logger.prepare(), logger.prepare()];
@@ -129,7 +129,7 @@ test('attempts that were committed while NATS was unavailable arrive once it is 
   expect(reader.ids).toEqual(attempts.map(({ id }) => id));
 });
 
-test('a cursor of the live log is one of its pages as well', async () => {
+test('a cursor of the live log is also valid for pages of the log', async () => {
   const logger = createLogger(api, delivery);
   const reader = start({ after: await cursorOfNow() });
   await logger.log(logger.prepare());
@@ -143,7 +143,7 @@ test('a cursor of the live log is one of its pages as well', async () => {
   expect(page.data?.deliveryLog.edges.map(({ node }) => node.id)).not.toContain(last.id);
 });
 
-test('the client of graphql-ws, connecting again by itself to a server that was restarted, misses and doubles nothing', async () => {
+test('the graphql-ws client that reconnects automatically to a restarted server gets every attempt once', async () => {
   const port = await findOwnPort();
   let server = await startApiProcess(api, port);
   const reader = start({ url: server.url, after: await cursorOfNow(), retryAttempts: Number.POSITIVE_INFINITY });
@@ -162,13 +162,13 @@ test('the client of graphql-ws, connecting again by itself to a server that was 
   }
   await arrived(reader, ids.length);
   expect(reader.ids).toEqual(ids);
-  // A client that is about to connect again cannot be disposed of.
+  // dispose() has no effect on a client that is reconnecting.
   await reader.stop();
   following.splice(0);
   await server.stop();
 });
 
-test('readers that come and go between api processes, while several processes log out of order, get everything once', async () => {
+test('readers that change between api processes get every attempt once, while several processes log out of order', async () => {
   const seed = 20_261_122;
   const after = await cursorOfNow();
   const written: string[] = [];
@@ -178,7 +178,7 @@ test('readers that come and go between api processes, while several processes lo
     for (let index = 0; index < 150; index += 1) {
       const chance = seededChance(seed, `${name} ${index}`);
       const attempt = logger.prepare();
-      // Between making the id and committing: what makes logs out of order.
+      // A delay between the creation of the id and the commit: attempts are committed out of order.
       await delay(chance * 20);
       await (chance < 0.1 ? logger.logUnheard : logger.log)(attempt);
       written.push(attempt.id);

@@ -8,12 +8,12 @@ import { type Api, deliveryOf, startApi } from './graphql-api.ts';
 import { DELIVERY_LOG } from './graphql-operations.graphql.ts';
 import { createLogger, type Following, follow, startApiProcess } from './live-process.ts';
 
-/** After which everything is taken for seen. */
+/** Attempts older than this are treated as seen. */
 const SETTLED_AFTER_MS = 15_000;
 
 type Test = Pick<TestContext, 'onTestFinished'>;
 
-/** Servers of the test's own, a delivery whose attempts two processes log, and readers of its log. */
+/** Starts servers for one test, a delivery whose attempts two processes log, and readers of its log. */
 async function stage({ onTestFinished }: Test) {
   const api = await startApi();
   onTestFinished(() => api.stop());
@@ -41,7 +41,7 @@ async function stage({ onTestFinished }: Test) {
   };
 }
 
-/** An api process that can be cut off from Postgres. */
+/** Starts an api process whose connection to Postgres can be interrupted. */
 async function startBehindProxy({ onTestFinished }: Test, { api, isAway }: { api: Api; isAway: boolean }) {
   const target = new URL(api.databaseUrl);
   const state = { isAway };
@@ -60,8 +60,8 @@ async function startBehindProxy({ onTestFinished }: Test, { api, isAway }: { api
 
 const arrived = ({ ids }: Following, id: string) => waitFor(() => ids.includes(id), { what: `attempt ${id}` });
 
-// They mostly wait.
-describe.concurrent('senders that cannot commit, or announce, for long', { timeout: 60_000 }, () => {
+// Concurrent, because the tests mostly wait.
+describe.concurrent('senders that cannot commit or announce for 13 s or more', { timeout: 60_000 }, () => {
   it('an attempt that was committed in time is not shown again if its sender stalled before it announced it', async (test) => {
     const { api, other: standing, logOne, read, cursorOfNow } = await stage(test);
     const process = await startApiProcess(api);
@@ -86,7 +86,7 @@ describe.concurrent('senders that cannot commit, or announce, for long', { timeo
     expect(back.ids).toEqual([beforeIt, next]);
   });
 
-  it('what was not committed during an outage of Postgres is there for who comes back right after it', async (test) => {
+  it('attempts that could not be committed during an outage of Postgres are shown to a reader that reconnects right after it', async (test) => {
     const { api, other, logOne, read } = await stage(test);
     const behind = await startBehindProxy(test, { api, isAway: false });
     const reader = read(behind.url);
@@ -97,7 +97,7 @@ describe.concurrent('senders that cannot commit, or announce, for long', { timeo
     await waitFor(watches, { what: 'the first attempt' });
     const late = other.prepare({}, Date.now() - 10_000);
     behind.state.isAway = true;
-    // An outage is at least so long; everything of before it would be taken for seen.
+    // Longer than the minimum of an outage; without handling it, all earlier attempts would be treated as seen.
     await delay(13_000);
     behind.state.isAway = false;
     await arrived(reader, await logOne());
@@ -111,7 +111,7 @@ describe.concurrent('senders that cannot commit, or announce, for long', { timeo
     expect(back.errors).toEqual([]);
   });
 
-  it('nor does it matter that the api process was only started during the outage', async (test) => {
+  it('they are also shown if the api process was started during the outage', async (test) => {
     const { api, one, other, logOne, read, cursorOfNow } = await stage(test);
     const begun = Date.now() - 40_000;
     await one.log(one.prepare({}, begun - 60_000));

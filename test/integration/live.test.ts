@@ -22,11 +22,11 @@ let delivery: Delivery;
 let logger: Logger;
 let watchers = 0;
 
-// eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with the right `this` below
+// eslint-disable-next-line @typescript-eslint/unbound-method -- called with the right `this` below
 const watchLog = LiveLog.prototype.watch;
 beforeAll(async () => {
   api = await startApi();
-  // Counts who watches, to see that a stream that ends lets go.
+  // Counts watchers, to check that an ended stream releases its watcher.
   LiveLog.prototype.watch = function (watcher) {
     const release = watchLog.call(this, watcher);
     watchers += 1;
@@ -46,7 +46,7 @@ afterAll(async () => {
   await api.stop();
 });
 afterEach(async () => {
-  // A test that counts begins with none: who has gone is noticed a little later.
+  // Start with no watchers: the server detects a disconnected client some time later.
   await waitFor(() => watchers === 0, { what: 'all watchers to be released' });
 });
 beforeEach(async () => {
@@ -61,7 +61,7 @@ type Watch = {
 };
 type Shown = { readonly id: string; readonly cursor: string; readonly number: number };
 
-/** Subscribes over WebSocket, and is back when the server watches. */
+/** Subscribes over WebSocket, and resolves when the server watches the log. */
 async function watch(
   variables: { filter?: object; after?: string } = {},
   client = createSocketClient(url, ADMIN_KEY),
@@ -91,7 +91,7 @@ async function make(values: Partial<Attempt> = {}): Promise<Attempt> {
 const numbers = ({ attempts }: Watch) => attempts().map(({ number }) => number);
 
 describe('over WebSocket', () => {
-  test('attempts arrive as they are made, those that the filter means', async () => {
+  test('attempts that match the filter arrive when they are made', async () => {
     const watching = await watch({ filter: { statuses: ['FAILURE'], statusCodes: [{ from: 500, to: 599 }] } });
     await make({ number: 1 });
     await make({ number: 2, status: 'FAILURE', statusCode: 503, failureReason: 'HTTP_STATUS' });
@@ -102,7 +102,7 @@ describe('over WebSocket', () => {
     await watching.stop();
   });
 
-  test('what others send on its subjects is no reason to hear nothing any more', async () => {
+  test('foreign messages on its subjects do not interrupt the live log', async () => {
     const watching = await watch();
     const stranger = await connectToNats({ servers: api.nats.url });
     for (const text of ['nonsense', '{}', 'null']) stranger.publish('log.acme', text);
@@ -110,12 +110,12 @@ describe('over WebSocket', () => {
     const attempt = await make();
     await waitFor(() => watching.attempts().length === 1, { what: 'the attempt', timeoutMs: 5_000 });
     expect(watching.attempts()[0]?.id).toBe(attempt.id);
-    // The attempt would come from Postgres as well; what comes over NATS is what must go on coming.
+    // The attempt would also arrive from Postgres, so check that the connection to NATS still works.
     expect(await api.bus.withJetStreamManager((manager) => manager.getAccountInfo())).toMatchObject({ streams: 2 });
     await watching.stop();
   });
 
-  test('what a client asks for beyond the attempt is read from Postgres', async () => {
+  test('fields of other objects are read from Postgres', async () => {
     const client = createSocketClient(url, ADMIN_KEY);
     const query = `subscription { deliveryLog(filter: { subscriptionIds: ["${delivery.subscriptionId}"] }) { delivery { id event { data } } } }`;
     const before = watchers;
@@ -129,7 +129,7 @@ describe('over WebSocket', () => {
     await client.dispose();
   });
 
-  test('a client that goes away while nothing happens leaves no watcher behind', async () => {
+  test('the watcher of a client that disconnects while the log is idle is released', async () => {
     const before = watchers;
     const watching = await watch();
     expect(watchers).toBe(before + 1);
@@ -137,7 +137,7 @@ describe('over WebSocket', () => {
     await waitFor(() => watchers === before, { what: 'the watcher to be released' });
   });
 
-  test('with `after`, what was missed comes first, then live, no gap, no double, over more than two pages', async () => {
+  test('with `after`, missed attempts come first, then live ones, each once, over more than two pages', async () => {
     const minute = 60_000;
     const past = Array.from({ length: 450 }, (_, n) => ({
       number: n + 1,
@@ -148,7 +148,7 @@ describe('over WebSocket', () => {
     const log = await api.run(DELIVERY_LOG, { filter });
     const [edge] = log.data?.deliveryLog.edges ?? [];
     expect(edge).toMatchObject({ cursor: edge?.node.cursor, node: { number: 5 } });
-    // Made while the past is read: some are in both.
+    // Attempts made while past attempts are read: some arrive on both ways.
     const making = (async () => {
       for (let number = 451; number <= 480; number += 1) await make({ number });
     })();
@@ -160,7 +160,7 @@ describe('over WebSocket', () => {
     await watching.stop();
   });
 
-  test('an attempt that is announced after it was read from Postgres comes once', async () => {
+  test('an attempt that is announced after it was read from Postgres arrives once', async () => {
     const first = await storeAttempt(api.database, attemptOf(delivery, { number: 1 }));
     const second = await storeAttempt(
       api.database,
@@ -183,7 +183,7 @@ describe('over WebSocket', () => {
         connectionParams: authorization === undefined ? {} : { authorization },
         lazy: false,
         onNonLazyError: () => undefined,
-        // `as`: the library says unknown; ws hands over a close event.
+        // `as`: the library types it as unknown; ws passes a close event.
         on: {
           closed: (event) => {
             resolve(event as { readonly code: number });
@@ -194,7 +194,7 @@ describe('over WebSocket', () => {
     expect((await closed).code).toBe(4403);
   });
 
-  test('the key alone is accepted as well', async () => {
+  test('the key without "Bearer" is accepted as well', async () => {
     const watching = await watch({}, createSocketClient(url, '', { connectionParams: { authorization: ADMIN_KEY } }));
     await make({ number: 7 });
     await waitFor(() => numbers(watching).includes(7), { what: 'the attempt' });
@@ -268,7 +268,7 @@ test.each([
   ['WebSocket', readSocket],
   ['server-sent events', (query: string) => openEvents(url, { credentials: ADMIN_KEY, query })],
 ] as const)(
-  'over %s, a reader that falls 1,000 attempts behind gets all of them, and keeps nobody waiting',
+  'over %s, a reader that falls 1,000 attempts behind gets all of them, and delays no other client',
   { timeout: 180_000 },
   async (_name, open) => {
     const quick = await watch();
@@ -286,7 +286,7 @@ test.each([
     const arrived = () => [...slow.text().matchAll(/"number":(\d+)/g)].map(([, number]) => Number(number));
     expect(arrived().length).toBeLessThan(2_000);
     slow.resume();
-    // Not `arrived`: taking 30 MB apart for each look would slow down the server, which runs in this process.
+    // Not `arrived`: parsing 30 MB for each check would slow down the server, which runs in this process.
     const hasLast = () => slow.text().includes('"number":3000,');
     await waitFor(hasLast, { what: 'the slow reader', timeoutMs: 90_000 });
     expect(arrived()).toEqual(Array.from({ length: 3_000 }, (_, n) => n + 1));
@@ -297,9 +297,9 @@ test.each([
 );
 
 describe('over server-sent events', () => {
-  // GraphiQL asks with GET.
+  // GraphiQL sends GET requests.
   test.each(['POST', 'GET'] as const)(
-    'attempts arrive, and a client that goes away leaves no watcher behind (%s)',
+    'attempts arrive, and the watcher of a disconnected client is released (%s)',
     async (method) => {
       const before = watchers;
       const stream = await openEvents(url, { credentials: ADMIN_KEY, query: NUMBERS('number'), method });
@@ -322,7 +322,7 @@ describe('over server-sent events', () => {
 });
 
 describe('the server', () => {
-  test('says how it is, without a key', async () => {
+  test('reports its health without a key', async () => {
     const live = await fetch(`${url}/health/live`);
     expect([live.status, await live.json()]).toEqual([200, { ok: true, version: VERSION }]);
     const ok = { ok: true };
@@ -334,7 +334,7 @@ describe('the server', () => {
     expect((await fetch(`${url}/nothing`)).status).toBe(404);
   });
 
-  test('asks Postgres once for all who want to know how it is while there is no answer', async () => {
+  test('queries Postgres once for all concurrent health requests', async () => {
     const { pool } = api.database;
     const held = await Promise.all(Array.from({ length: 10 }, () => pool.connect()));
     const asked = Array.from({ length: 30 }, () => fetch(`${url}/health/ready`));
@@ -347,7 +347,7 @@ describe('the server', () => {
     await waitFor(async () => (await fetch(`${url}/health/ready`)).ok, { what: 'readiness' });
   });
 
-  test('refuses a Host header that is none, and shows nothing of itself', async () => {
+  test('rejects an invalid Host header without details', async () => {
     const socket = connectTcp(Number(new URL(url).port), '127.0.0.1');
     socket.write('POST /graphql HTTP/1.1\r\nHost: [\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
     let answer = '';
@@ -356,14 +356,14 @@ describe('the server', () => {
     expect(answer).not.toContain('node_modules');
   });
 
-  test('stop ends streams and sockets with 1001, and lets a running request finish', async () => {
+  test('stop ends streams and sockets with 1001, and lets a running request complete', async () => {
     const own = createApiServer(api);
     const at = await own.start();
     const socket = new WebSocket(`${at.replace('http', 'ws')}/graphql`, 'graphql-transport-ws');
     const closed = new Promise<number>((resolve) => socket.once('close', resolve));
     await waitFor(() => socket.readyState === WebSocket.OPEN, { what: 'the socket' });
     const stream = await openEvents(at, { credentials: ADMIN_KEY, query: NUMBERS('number') });
-    // A row lock holds a mutation up until the test lets go.
+    // A row lock blocks a mutation until the test releases it.
     const client = await api.database.pool.connect();
     await client.query('BEGIN');
     await client.query('SELECT 1 FROM webhook_subscriptions WHERE id = $1 FOR UPDATE', [delivery.subscriptionId]);
@@ -384,7 +384,7 @@ describe('the server', () => {
     await own.stop();
   });
 
-  test('stop without start is fine', async () => {
+  test('stop without start does nothing', async () => {
     await expect(createApiServer(api).stop()).resolves.toBeUndefined();
   });
 });

@@ -17,14 +17,14 @@ import { ADMIN_KEY, type Api, post, SETTINGS, startApi } from './graphql-api.ts'
 const ROWS = 100_000;
 const DAYS = 12;
 /**
- * The latest noon (UTC): the partition of the newest day then holds half a day of rows. Shortly after midnight it would hold
- * so few that Postgres rightly scans it.
+ * The latest noon (UTC), so that the partition of the newest day has half a day of rows. Shortly after midnight it would
+ * have few rows, and Postgres would be right to scan it.
  */
 const NOW = Math.floor(Date.now() / DAY_MS - 0.5) * DAY_MS + DAY_MS / 2;
-/** Limits of what a page of 50 reads of tables and indexes: a fraction of one tenant's rows. */
+/** Limits of the rows and blocks that a page of 50 reads from tables and indexes: a fraction of one tenant's rows. */
 const MAX_ROWS = 2_000;
 const MAX_BUFFERS = 2_000;
-/** For these there is no index: 2 % of the latest attempts are enough. */
+/** A page without an index: 2 % of the latest attempts match, so few rows are enough. */
 const COSTLY = { name: 'failures of all tenants', times: 2 };
 
 type Statement = { readonly query: string; readonly params: string };
@@ -85,7 +85,7 @@ beforeAll(async () => {
   );
   api = await startApi(database.url);
   const logging = new PrismaClient({
-    // Its sessions have the program's settings.
+    // The sessions of this pool have the settings of the program.
     adapter: new PrismaPg(api.database.readPool, { schema: 'public' }),
     log: [{ level: 'query', emit: 'event' }],
   });
@@ -115,7 +115,7 @@ afterAll(async () => {
   await database.drop();
 });
 
-/** The pool, with its statements among those of Prisma. */
+/** Returns the pool with its statements recorded together with those of Prisma. */
 function recorded(pool: Pool): Pool {
   const query = async (text: string, values: unknown[] = []) => {
     const result: unknown = await pool.query(text, values);
@@ -126,7 +126,7 @@ function recorded(pool: Pool): Pool {
   return new Proxy(pool, { get: (target, name) => (name === 'query' ? query : Reflect.get(target, name)) as unknown });
 }
 
-/** Statistics of all rows, also those that autovacuum makes later: with those of a sample, plans differ from run to run. */
+/** Collects statistics of all rows, now and in autovacuum: with statistics of a sample, plans differ between runs. */
 async function analyzeAllRows(pool: RetentionDatabase['pool']): Promise<void> {
   await pool.query(`DO $$ BEGIN
     EXECUTE format('ALTER DATABASE %I SET default_statistics_target = 400', current_database());
@@ -271,7 +271,7 @@ const FIELDS = {
   rejectedEvents: { type: 'RejectedEventFilter', filters: REJECTION_FILTERS },
 } as const;
 
-/** Where a page begins: with the newest, or in the middle of the log, in either direction. */
+/** Starts of pages: at the newest row, or in the middle of the log in either direction. */
 const MIDDLE = formatPrismaCursor({ id: uuid7(NOW - (DAYS / 2) * DAY_MS) }, 'id');
 const PAGES = [{ first: 50 }, { first: 50, after: MIDDLE }, { last: 50, before: MIDDLE }];
 
@@ -283,7 +283,7 @@ async function statementsOf(field: keyof typeof FIELDS, variables: object): Prom
       nodes { id } pageInfo { hasNextPage } } }`;
   const { errors } = await post(graphql, JSON.stringify({ query, variables }));
   expect(errors).toBeUndefined();
-  // Prisma says it when it is done, but not before it hands us the rows.
+  // Prisma reports a statement after it has returned the rows.
   await new Promise(setImmediate);
   return statements;
 }
@@ -307,10 +307,10 @@ function nodesOf(plan: Plan): readonly Plan[] {
   return plan.Plans ?? [];
 }
 
-/** One row for each subscription, or at most 2,000: for a page of them, Postgres rightly scans these. */
+/** Tables with one row per subscription, or at most 2,000 rows: Postgres is right to scan them for a page. */
 const SMALL_TABLES = ['subscription_states', 'event_types', 'signing_secrets'];
 
-/** Those of tables that had rows: of an empty partition there is nothing better. */
+/** The scanned tables that have rows; an empty partition has no better plan. */
 function scannedTables(plan: Plan): string[] {
   const isSmall = SMALL_TABLES.includes(plan['Relation Name'] ?? '');
   const isScan = plan['Node Type'] === 'Seq Scan' && rowsRead(plan) > 0 && !isSmall;
@@ -348,7 +348,7 @@ describe.each(['deliveryLog', 'deliveries'] as const)('%s of a webhook subscript
   });
 });
 
-/** The SQL of a client that comes back to the live log. */
+/** Returns the SQL for a client that reconnects to the live log. */
 async function catchUpStatements(filter: object, after: string): Promise<Statement[]> {
   statements = [];
   const query =
@@ -358,7 +358,7 @@ async function catchUpStatements(filter: object, after: string): Promise<Stateme
     body: JSON.stringify({ query, variables: { filter, after } }),
     headers: { 'content-type': 'application/json', accept: 'text/event-stream', authorization: `Bearer ${ADMIN_KEY}` },
   });
-  // The missed attempts are read when the stream is.
+  // The server reads missed attempts when the client reads the stream.
   if (response.body === null) throw new Error('there is no stream');
   const reader = response.body.getReader();
   const reads = Promise.all([reader.read(), reader.read()]);
@@ -368,9 +368,9 @@ async function catchUpStatements(filter: object, after: string): Promise<Stateme
   return statements;
 }
 
-describe('who comes back to the live log', () => {
-  test.each(Object.entries(ATTEMPT_FILTERS))('of %s has little read', async (name, filterOf) => {
-    // A page of 200, where the others have 50.
+describe('a client that reconnects to the live log', () => {
+  test.each(Object.entries(ATTEMPT_FILTERS))('of %s causes few reads', async (name, filterOf) => {
+    // These pages have 200 rows, the others 50.
     await expectToReadLittle(await catchUpStatements(filterOf(), MIDDLE), name === COSTLY.name ? 4 * COSTLY.times : 4);
   });
 });
@@ -396,7 +396,7 @@ test.each([
     `mutation { putEventType(input: { name: "audit.exported", schema: { type: "object" }, dryRun: true }) { __typename } }`,
     2,
   ],
-  // Looks for a thousand events of the type among the latest.
+  // Searches the latest events for a thousand of the type.
   [
     `mutation { putEventType(input: { name: "order.paid", schema: { type: "object" }, dryRun: true }) { __typename } }`,
     8,
@@ -409,7 +409,7 @@ test.each([
   await expectToReadLittle(statements, times);
 });
 
-test('the health of one subscription with a backlog reads little, though others have none', async () => {
+test('the health of one subscription with a backlog reads little, although others have none', async () => {
   const { pool } = database;
   const id = uuid7(NOW);
   await pool.query(
@@ -432,7 +432,7 @@ test('the health of one subscription with a backlog reads little, though others 
   await pool.query('VACUUM ANALYZE deliveries');
 });
 
-describe("another tenant's subscription is not looked into", () => {
+describe("another tenant's subscription is not read", () => {
   const filter = 'filter: { tenant: "mid-0", subscriptionIds: [$id] }';
   const after = formatPrismaCursor({ id: uuid7(NOW - DAYS * DAY_MS) }, 'id');
   const times = `from: "${new Date(NOW - 60_000).toISOString()}", to: "${new Date(NOW).toISOString()}"`;
@@ -463,7 +463,7 @@ describe("another tenant's subscription is not looked into", () => {
   });
 });
 
-test('a search begins no further statement when its client has gone', async () => {
+test('a search starts no further statement after its client has disconnected', async () => {
   const filter = '{ tenant: "big", statuses: [PENDING], failureReasons: [HTTP_STATUS] }';
   const body = JSON.stringify({ query: `{ deliveries(first: 1, filter: ${filter}) { nodes { id } } }` });
   const search = async () => {
@@ -483,7 +483,7 @@ test('a search begins no further statement when its client has gone', async () =
   const request = { method: 'POST', headers, body, signal: client.signal };
   await Promise.resolve(graphql.fetch('http://test/graphql', request)).catch(() => undefined);
   onStatement = () => undefined;
-  // Takes as long as what was ended would have.
+  // A complete search takes as long as the aborted one would have taken.
   await search();
   const begun = statements.length - whole;
   expect(begun).toBeGreaterThan(0);
@@ -514,7 +514,7 @@ describe('connections inside 50 rows', () => {
         rows.map((row) => ({ ...row, event: { id }, attempts: { nodes: [{ delivery: { id: row.id } }] } })),
       );
     }
-    // Six levels, and each but the first with what is related to it.
+    // Six levels; each except the first has one more statement for related rows.
     expect(statements.length).toBeLessThanOrEqual(8);
   });
 

@@ -13,7 +13,7 @@ it.concurrent.each(['SHARE', 'ACCESS EXCLUSIVE'] as const)(
   async (mode) => {
     const cleanUps: (() => Promise<void>)[] = [];
     try {
-      // A second program, which is given the messages that are redelivered.
+      // The second program gets the redelivered messages.
       const scene = await startScene(cleanUps, { apps: 2 });
       const receiver = await scene.receive();
       await scene.app.subscribe({ url: receiver.url, maxInFlight: 100 });

@@ -16,7 +16,7 @@ beforeEach(async () => {
   cleanUps.push(() => services.stop());
   receiver = await startReceiver();
   cleanUps.push(() => receiver.close());
-  // Makes streams and consumers too; the sweeper of the next one looks for what is lost as soon as it starts.
+  // Creates streams and consumers as well. The sweeper of the next program searches for lost deliveries when it starts.
   const api = await startTestApp(services, { env: { ROLES: 'api' } });
   subscriptionId = (await api.subscribe({ url: receiver.url })).id;
   await api.stop();
@@ -32,7 +32,7 @@ async function startApp(): Promise<TestApp> {
   return app;
 }
 
-/** A delivery whose message is said to have been published at that moment, in milliseconds since 1970. */
+/** Inserts a delivery with this publication time of its message, in Unix milliseconds. */
 async function insertEnqueued(enqueuedAt: number, { isLeased = false } = {}): Promise<string> {
   const id = randomUUID();
   await services.query(
@@ -54,7 +54,7 @@ const enqueueCounts = async () => {
   return Object.fromEntries(rows.map(({ id, count }) => [id, count]));
 };
 
-/** Puts a message into DELIVERIES that nobody acknowledges; returns when that was. */
+/** Publishes a message to DELIVERIES that is never acknowledged, and returns its time. */
 async function holdMessage(): Promise<number> {
   const connection = await connect({ servers: services.nats.url });
   cleanUps.push(() => connection.close());
@@ -67,7 +67,7 @@ async function holdMessage(): Promise<number> {
 }
 
 describe('a delivery without a message in JetStream', () => {
-  it('is published again, and attempted once; one that is being attempted is left alone', async () => {
+  it('is published again and attempted once, unless it is being attempted', async () => {
     const lost = await insertEnqueued(Date.now() - 300_000);
     const leased = await insertEnqueued(Date.now() - 300_000, { isLeased: true });
     const app = await startApp();
@@ -79,14 +79,14 @@ describe('a delivery without a message in JetStream', () => {
     expect(receiver.requests).toHaveLength(1);
   });
 
-  it('is only what was published a minute or more before the oldest message there is', async () => {
+  it('was published at least a minute before the oldest message in the stream', async () => {
     const oldestAt = await holdMessage();
     const before = await insertEnqueued(oldestAt - 60_001);
-    // By now more than a minute ago as well: without that message, it would be lost.
+    // Now also published over a minute ago: without the held message, it would count as lost.
     const after = await insertEnqueued(oldestAt - 60_000);
     const app = await startApp();
     await receiver.waitForRequests(1);
-    // Both would have been found at the same time.
+    // A search that finds one of them would also find the other.
     expect(await enqueueCounts()).toEqual({ [before]: 2, [after]: 1 });
     expect((await scrape(app)).valueOf('webhooks_sweeper_lost_total')).toBe(1);
   });

@@ -36,13 +36,13 @@ const failure = (reason: string, code: string) => ({ status: 'FAILURE', failure_
 
 type Target = Pick<Receiver, 'url'> & { readonly maxInFlight?: number };
 
-/** A subscription to events of its own type, to a receiver that always does the same. */
+/** Creates a subscription to events of one type, with a receiver of constant behaviour. */
 async function subscribe(scene: Scene, type: string, { url, maxInFlight = 10 }: Target): Promise<string> {
   return (await scene.app.subscribe({ url, eventTypes: [type], maxInFlight, timeoutMs: 30_000 })).id;
 }
 
-describe('who may read /metrics', () => {
-  it('has the token for it, which opens nothing else, or the admin key; whatever the roles', async () => {
+describe('access to /metrics', () => {
+  it('requires its token, which permits nothing else, or the admin key, with any roles', async () => {
     const scene = await startScene(cleanUps, { env: { METRICS_TOKEN, ROLES: 'sender' } });
     const page = `${scene.app.url}/metrics`;
     expect(await statusOf(page)).toBe(401);
@@ -56,15 +56,15 @@ describe('who may read /metrics', () => {
     expect(await statusOf(`${other.url}/graphql?query={__typename}`, other.adminApiKey)).toBe(200);
   });
 
-  it('is nobody but the admin where there is no token', async () => {
+  it('requires the admin key if there is no token', async () => {
     const scene = await startScene(cleanUps);
     expect(await statusOf(`${scene.app.url}/metrics`, 'undefined')).toBe(401);
     expect(await statusOf(`${scene.app.url}/metrics`, scene.app.adminApiKey)).toBe(200);
   });
 });
 
-describe('what is counted', () => {
-  it('agrees with what receivers got and with what Postgres has', async () => {
+describe('the metrics', () => {
+  it('agree with the requests at the receivers and the rows in Postgres', async () => {
     const scene = await startScene(cleanUps);
     const [ok, missing, flaky, moved, resets] = await Promise.all([
       scene.receive(),
@@ -74,12 +74,12 @@ describe('what is counted', () => {
       scene.receive(() => 'reset'),
     ]);
     const receivers = { ok, missing, flaky, moved, resets };
-    // More than there are deliveries: one that waits a second for the limit is queued, and gets another message.
+    // More than the number of deliveries: a delivery that waits a second for the limit would be queued and published again.
     const maxInFlight = 100;
     for (const [type, { url }] of Object.entries(receivers)) await subscribe(scene, type, { url, maxInFlight });
     const published = { ok: 40, missing: 2, flaky: 1, moved: 2, resets: 2 };
     for (const [type, count] of Object.entries(published)) await scene.publishMany(type, count);
-    // Not Nats-Msg-Id: within 100 ms, JetStream itself would drop the second one.
+    // Not Nats-Msg-Id: within 100 ms, JetStream would drop the second message.
     const twice = { 'ce-specversion': '1.0', 'ce-id': 'twice', 'ce-source': 'test', 'ce-type': 'nobody' };
     for (let time = 0; time < 2; time += 1) await scene.publish('events.acme.nobody', '{}', twice);
     await scene.publish('events.acme.ok', 'no JSON');
@@ -104,7 +104,7 @@ describe('what is counted', () => {
     expect(counted).toHaveLength(rows.length);
     const deliveries = await scene.query<{ id: string }>('SELECT id FROM deliveries');
     const ids = new Set<unknown>(deliveries.map(({ id }) => id));
-    // Other programs on the machine may still send to what was their receiver's port.
+    // Other programs on the machine may still send to this port, which their receiver had before.
     const received = (by: Receiver) => by.requests.filter(({ headers }) => ids.has(headers['webhook-delivery'])).length;
     const requests = Object.values(receivers).reduce((sum, receiver) => sum + received(receiver), 0);
     expect(sumOf(metrics, 'webhooks_attempts_total')).toBe(requests);
@@ -117,7 +117,7 @@ describe('what is counted', () => {
     const successes = await scene.countDeliveries(`status = 'SUCCESS'`);
     expect(sumOf(metrics, 'webhooks_delivery_latency_seconds_count')).toBe(successes);
     expect(metrics.valueOf('webhooks_delivery_latency_seconds_count', { attempt: 'later' })).toBe(1);
-    // The flaky one waited for its retry for 160 ms at least.
+    // The retry of the flaky receiver's delivery waited at least 160 ms.
     expect(metrics.valueOf('webhooks_delivery_latency_seconds_sum', { attempt: 'later' })).toBeGreaterThan(0.15);
     expect(metrics.valueOf('webhooks_deliveries_failed_total')).toBe(await scene.countDeliveries(`status = 'FAILURE'`));
     expect(sumOf(metrics, 'webhooks_attempt_duration_seconds_count')).toBe(requests);
@@ -136,7 +136,7 @@ describe('what is counted', () => {
     expect(metrics.valueOf('webhooks_dispatch_events_sum')).toBe(50);
     expect(metrics.valueOf('webhooks_messages_received_total', { consumer: 'dispatcher' })).toBe(50);
     expect(metrics.valueOf('webhooks_messages_redelivered_total', { consumer: 'dispatcher' })).toBe(0);
-    // A message for each first attempt, and one again for each retry: their waits are short.
+    // One message for each first attempt and one redelivery for each retry, because the waits are short.
     expect(metrics.valueOf('webhooks_messages_received_total', { consumer: 'sender' })).toBe(requests);
     expect(metrics.valueOf('webhooks_messages_redelivered_total', { consumer: 'sender' })).toBe(requests - 48);
 
@@ -147,7 +147,7 @@ describe('what is counted', () => {
     expect(metrics.valueOf('webhooks_sender_capacity_used')).toBe(0);
   }, 60_000);
 
-  it('is what this program did, not another one in the same process', async () => {
+  it('count only this program, not another one in the same process', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive();
     await subscribe(scene, 'x', receiver);
@@ -161,7 +161,7 @@ describe('what is counted', () => {
     expect(sumOf(await scrape(other), 'webhooks_attempts_total')).toBe(0);
   });
 
-  it('over GraphQL is by type and outcome, whatever the transport, and what is refused before', async () => {
+  it('of GraphQL count operations by type and outcome over any transport, including rejected ones', async () => {
     const scene = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1' } });
     const { app } = scene;
     const post = (query: string, credentials = app.adminApiKey) => ask(app.url, { credentials, query });
@@ -172,7 +172,7 @@ describe('what is counted', () => {
     await post('query B { __typename }');
     await post('{ nothing }');
     await post('{');
-    // A limit, and something that only administrators may do.
+    // An operation beyond a limit, and one that only administrators may run.
     await post(`{ events(first: 250) { edges { node { deliveries(first: 250) { edges { node { id } } } } } } }`);
     const { key } = data.createApiKey;
     await post('{ apiKeys { edges { node { id } } } }', key);
@@ -209,7 +209,7 @@ describe('what is counted', () => {
   });
 });
 
-it('no label has values without end: more tenants, subscriptions, types, paths and codes make no more time series', async () => {
+it('labels are bounded: more tenants, subscriptions, types, paths and codes add no time series', async () => {
   const scene = await startScene(cleanUps);
   const { app } = scene;
   let status = 200;
@@ -227,7 +227,7 @@ it('no label has values without end: more tenants, subscriptions, types, paths a
   status = 500;
   await one(1);
   await waitFor(async () => (await scene.query('SELECT FROM attempts')).length >= 2, { what: 'attempts' });
-  // A request that is answered while the page is made is on the next page.
+  // A request answered while the page is rendered is counted on the next page.
   await scrape(app);
   const before = await seriesOf();
   for (let index = 2; index < 30; index += 1) {
@@ -255,7 +255,7 @@ describe('lanes', () => {
     IN_FLIGHT_LIMIT: 'parked',
   };
 
-  /** By what GraphQL says that each delivery waits for. */
+  /** Counts deliveries by lane, from the wait reasons in GraphQL. */
   async function lanesByGraphql({ app }: Scene): Promise<Record<string, number>> {
     const { deliveries } = await app.graphql<Waiting>(
       '{ deliveries(first: 250, filter: { statuses: [PENDING] }) { edges { node { waitingFor } } } }',
@@ -268,7 +268,7 @@ describe('lanes', () => {
     return lanes;
   }
 
-  it('are what deliveries wait for: behind a rate limit, a circuit or maxInFlight, for a retry, for their turn', async () => {
+  it('are the wait reasons of deliveries: a rate limit, a circuit, maxInFlight, a retry, or the queue', async () => {
     const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1h' } });
     const [ok, failing, broken, hanging] = await Promise.all([
       scene.receive(),
@@ -296,7 +296,7 @@ describe('lanes', () => {
       const lanes = await transaction(database.pool, countPending);
       return Object.fromEntries(lanes.map(({ lane, count }) => [lane, count]));
     };
-    // Some are let out or sent at every moment, so the two have to be asked until they are asked at the same time.
+    // Deliveries change constantly, so both are read until their results are from the same time.
     const lanes = await waitFor(
       async () => {
         const [byGraphql, byCount] = await Promise.all([lanesByGraphql(scene), counted()]);
@@ -319,12 +319,12 @@ describe('lanes', () => {
     expect(overdue('waiting')).toBeUndefined();
     expect(metrics.valueOf('webhooks_circuits_open')).toBe(1);
     expect(metrics.valueOf('webhooks_attempts_in_flight')).toBeGreaterThanOrEqual(3);
-    // One a second is let out of the queue behind the rate limit.
+    // The sweeper publishes one delivery a second from the queue behind the rate limit.
     const published = async () => (await scrape(scene.app)).valueOf('webhooks_sweeper_published_total') ?? 0;
     await waitFor(async () => (await published()) > 0, { what: 'the sweeper' });
   }, 60_000);
 
-  it('tell how old the oldest one is: of those that are published, since they were', async () => {
+  it('have the age of the oldest delivery: for published ones, since their publication', async () => {
     const scene = await startScene(cleanUps, { env: { ROLES: 'api' } });
     const id = await subscribe(scene, 'x', { url: 'http://127.0.0.1:5999' });
     const insert = (enqueuedAgo: string | null, dueAgo: string) =>
@@ -344,7 +344,7 @@ describe('lanes', () => {
     const overdue = (lane: string) =>
       Math.floor((metrics.valueOf('webhooks_deliveries_overdue_seconds', { lane }) ?? 0) / 100);
     expect([overdue('runnable'), overdue('parked')]).toEqual([1, 70]);
-    // Without a backlog the next look publishes it.
+    // Without a backlog, the next sweep publishes it.
     await scene.query('UPDATE subscription_states SET is_backlogged = false');
     const other = await startTestApp(scene, { env: { ROLES: 'api' } });
     cleanUps.push(() => other.stop());
@@ -354,14 +354,14 @@ describe('lanes', () => {
   });
 });
 
-describe('while a server is frozen', () => {
+describe('while a server is paused', () => {
   async function timed(app: { url: string; adminApiKey: string }): Promise<{ metrics: Metrics; seconds: number }> {
     const begun = Date.now();
     const metrics = await scrape(app);
     return { metrics, seconds: (Date.now() - begun) / 1_000 };
   }
 
-  it('Postgres: /metrics answers, says so, and leaves out what it does not know', async () => {
+  it('Postgres: /metrics answers, reports it, and omits unknown values', async () => {
     const postgres = await startTestPostgres(inject('postgresCluster'));
     cleanUps.push(() => postgres.stop());
     const services = await startTestServices();
@@ -387,7 +387,7 @@ describe('while a server is frozen', () => {
     await waitFor(async () => (await scrape(fresh)).valueOf('webhooks_postgres_up') === 1, { what: 'Postgres' });
   }, 60_000);
 
-  it('NATS: /metrics answers, says so, and leaves out what it does not know', async () => {
+  it('NATS: /metrics answers, reports it, and omits unknown values', async () => {
     const scene = await startScene(cleanUps);
     await scene.nats.pause();
     cleanUps.push(() => scene.nats.resume());
@@ -408,7 +408,7 @@ describe('while a server is frozen', () => {
 });
 
 describe('docs/metrics.md', () => {
-  /** Each metric's row: its name, type, labels, and what it means. */
+  /** The rows of the documented metrics: name, type, labels and meaning. */
   function documented(): { name: string; type: string; labels: string[]; help: string }[] {
     const page = readFileSync(join(import.meta.dirname, '../../docs/metrics.md'), 'utf8');
     return page
@@ -421,9 +421,9 @@ describe('docs/metrics.md', () => {
       });
   }
 
-  it('has every metric there is with its type, labels and meaning, and no other', async () => {
+  it('has exactly the metrics, with type, labels and meaning', async () => {
     const scene = await startScene(cleanUps);
-    // The statements of this page are on the next one.
+    // The statements for this page are counted on the next one.
     await scrape(scene.app);
     const { families, samples } = await waitFor(
       async () => {

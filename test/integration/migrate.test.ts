@@ -50,7 +50,7 @@ const indexes = () =>
   query<{ name: string; isValid: boolean }>(`SELECT indexrelid::regclass::text AS name, indisvalid AS "isValid"
     FROM pg_index WHERE indexrelid::regclass::text LIKE '%online_idx%'`);
 
-/** One for each partition of attempts, the default one too, one for the parent, and one for the tenants. */
+/** Expects an index on each partition of attempts, including the default, on the parent, and on tenants. */
 async function expectAllIndexes(): Promise<void> {
   const found = await indexes();
   const [partitions] = await query<{ count: number }>(
@@ -61,16 +61,16 @@ async function expectAllIndexes(): Promise<void> {
   expect(found.filter(({ isValid }) => !isValid)).toEqual([]);
 }
 
-it('an online migration creates indexes, also of partitioned tables, while others write', async () => {
+it('an online migration creates indexes, even on partitioned tables, during writes', async () => {
   await addMigration('0002_online', INDEX);
   const { log, has } = recordingLog();
   const { client: writer, close } = await openConnection({ connectionString: url });
   cleanUps.push(close);
-  // An open transaction that has written: it keeps out who wants the table for itself, and the index waits for its end.
+  // An open transaction with writes: an exclusive lock would have to wait for it, and so does the creation of the index.
   await writer.query(`BEGIN; INSERT INTO tenants (name) VALUES ('acme'); LOCK TABLE attempts IN ROW EXCLUSIVE MODE`);
   const migrated = migrate(url, folder, { log, limits: { logEveryMs: 100 } });
   await waitFor(() => has('migration is running') && has('blockedBy'), { what: 'the log line' });
-  // It stands in nobody's way.
+  // The waiting migration does not block other writers.
   await query(`SET lock_timeout = 1000; INSERT INTO tenants (name) VALUES ('other')`);
   await writer.query('COMMIT');
   expect(await migrated).toEqual(['0002_online']);
@@ -79,8 +79,8 @@ it('an online migration creates indexes, also of partitioned tables, while other
   expect(await migrate(url, folder)).toEqual([]);
 });
 
-it('an online migration that was interrupted goes on, and replaces indexes that were left invalid', async () => {
-  // As after an interrupted CREATE INDEX CONCURRENTLY.
+it('an interrupted online migration continues, and replaces invalid indexes', async () => {
+  // The state after an interrupted CREATE INDEX CONCURRENTLY.
   await query('CREATE INDEX attempts_online_idx ON ONLY attempts (tenant, id) WHERE status_code = 418');
   await query(`CREATE INDEX attempts_online_idx_default ON attempts_default (tenant, id) WHERE status_code = 418`);
   await query(`CREATE INDEX tenants_online_idx ON tenants (version)`);
@@ -91,7 +91,7 @@ it('an online migration that was interrupted goes on, and replaces indexes that 
   await expectAllIndexes();
 });
 
-it('a process that waits for the migration of another one says so, and does not wait forever', async () => {
+it('a process that waits for the migration of another process logs it, and times out', async () => {
   await addMigration('0002_table', 'CREATE TABLE migrated (id integer)');
   const { client: holder, close } = await openConnection({ connectionString: url, application_name: 'the holder' });
   cleanUps.push(close);
@@ -105,12 +105,12 @@ it('a process that waits for the migration of another one says so, and does not 
   const migrating = migrate(url, folder, { limits: { ...limits, lockWithinMs: 60_000 } });
   await holder.query('SELECT pg_advisory_unlock(7221950)');
   expect(await migrating).toEqual(['0002_table']);
-  // With nothing to do, the lock is not needed.
+  // Without pending migrations, the lock is not necessary.
   await holder.query('SELECT pg_advisory_lock(7221950)');
   expect(await migrate(url, folder, { limits })).toEqual([]);
 });
 
-it('a migration that waits for a table times out, so that no query waits behind it, and can be repeated', async () => {
+it('a migration that waits for a table times out, so that no query queues behind it, and can be repeated', async () => {
   await addMigration('0002_column', 'ALTER TABLE tenants ADD COLUMN migrated integer');
   const { client: reader, close } = await openConnection({ connectionString: url });
   cleanUps.push(close);

@@ -35,13 +35,13 @@ function startBus(password: string): NatsClient {
   return bus;
 }
 
-/** How many log-ins the servers have refused so far. */
+/** Number of log-ins that the servers have rejected since their start. */
 async function countRefusals(): Promise<number> {
   const logs = await Promise.all(cluster.members.map(({ logFile }) => readFile(logFile, 'utf8')));
   return logs.join('').match(/authentication error/g)?.length ?? 0;
 }
 
-/** Milliseconds from one refused log-in to the fifth after it. */
+/** Milliseconds from one rejected log-in to the fifth after it. */
 async function timeFiveTries(): Promise<number> {
   const before = await countRefusals();
   await waitFor(async () => (await countRefusals()) > before, { what: 'a try' });
@@ -52,7 +52,7 @@ async function timeFiveTries(): Promise<number> {
 
 const complaints = () => logged.filter(({ msg }) => String(msg).startsWith('NATS is unavailable'));
 
-it('NATS_REPLICAS=3 makes streams of three replicas', async () => {
+it('NATS_REPLICAS=3 creates streams with three replicas', async () => {
   const bus = startBus('right');
   await waitFor(() => bus.connected, { what: 'the streams', timeoutMs: 60_000 });
   const connection = await connect({ port: cluster.members[0]?.port ?? 0, user: 'engine', pass: 'right' });
@@ -80,7 +80,7 @@ it('processes on different servers of the cluster answer a roll call', async () 
   for (const bus of buses) await bus.stop();
 });
 
-it('a server that is cut off from the cluster is left for another one', async () => {
+it('the client changes from a server that is isolated from the cluster to another one', async () => {
   const bus = startBus('right');
   let current: NatsConnection | undefined;
   bus.listen({
@@ -92,7 +92,7 @@ it('a server that is cut off from the cluster is left for another one', async ()
   const nameOfServer = () => current?.info?.server_name;
   const member = cluster.members.find(({ name }) => name === nameOfServer());
   await member?.isolate();
-  // That it gets no answer is what makes the client look.
+  // A publication without an answer makes the client check its server.
   await expect(bus.publish('deliveries.s1', Buffer.from('x'), { msgID: 'x' })).rejects.toThrow();
   const hasLeft = () => bus.connected && nameOfServer() !== member?.name;
   await waitFor(hasLeft, { what: 'another server', timeoutMs: 90_000 });
@@ -101,7 +101,7 @@ it('a server that is cut off from the cluster is left for another one', async ()
   await member?.rejoin();
 }, 120_000);
 
-it('a wrong password against a cluster is about one try a second, and one line in the log', async () => {
+it('with a wrong password, the client tries about once a second and logs one line', async () => {
   const bus = startBus('wrong');
   expect(await timeFiveTries()).toBeGreaterThan(4_000);
   expect(complaints()).toEqual([
@@ -112,7 +112,7 @@ it('a wrong password against a cluster is about one try a second, and one line i
   await bus.stop();
 });
 
-it('so is a password that is changed while the program is connected, until it is right again', async () => {
+it('the same happens if the password changes while the program is connected, until it is right again', async () => {
   const bus = startBus('right');
   await waitFor(() => bus.connected, { what: 'the connection', timeoutMs: 60_000 });
   const restart = async (password: string) => {

@@ -51,7 +51,7 @@ function startBus(url: string): NatsParts & { logged: () => string } {
   return { ...parts, logged: () => lines.join('') };
 }
 
-it('a name and password in the URL are given to the server, and only the right ones let us in', async () => {
+it('the name and password in the URL are sent to the server, which accepts only the right ones', async () => {
   const server = await startServer('--user', 'engine', '--pass', 'p@ss');
   const right = startBus(`nats://engine:p%40ss@${server}`);
   await waitFor(() => right.bus.connected, { what: 'the connection' });
@@ -61,7 +61,7 @@ it('a name and password in the URL are given to the server, and only the right o
   expect(wrong.logged()).not.toContain('nope');
 });
 
-it('a token in the URL is given to the server', async () => {
+it('a token in the URL is sent to the server', async () => {
   const server = await startServer('--auth', 'open-sesame');
   const { bus } = startBus(`nats://open-sesame@${server}`);
   await waitFor(() => bus.connected, { what: 'the connection' });
@@ -85,19 +85,19 @@ describe('a nats-server', () => {
     return startBus(`nats://127.0.0.1:${proxy.port}`);
   }
 
-  it('older than 2.9 is refused', async () => {
+  it('older than 2.9 is rejected', async () => {
     const { bus, logged } = await startBusOn('2.8.4');
     await waitFor(() => logged().includes('nats-server 2.8.4 is older than 2.9'), { what: 'the refusal' });
     expect(bus.connected).toBe(false);
   });
 
-  it('older than 2.12.5 is warned of', async () => {
+  it('older than 2.12.5 causes a warning', async () => {
     const { bus, logged } = await startBusOn('2.12.4');
     await waitFor(() => bus.connected, { what: 'the connection' });
     expect(logged()).toContain('nats-server before 2.12.5');
   });
 
-  it('of 2.12.5 or newer is not', async () => {
+  it('of 2.12.5 or newer causes no warning', async () => {
     const { bus, logged } = await startBusOn('2.12.5');
     await waitFor(() => bus.connected, { what: 'the connection' });
     expect(logged()).not.toContain('nats-server before');
@@ -120,7 +120,7 @@ const message: DeliveryMessage = {
   data: undefined,
 };
 
-it('what is stored is not believed to be new any more once somebody has created the consumer again', async () => {
+it('stored messages are no longer trusted to be new after the consumer was created again', async () => {
   const port = await startServerOnPort();
   const { bus, redeliveryGuard } = startBus(`nats://127.0.0.1:${port}`);
   await waitFor(() => bus.connected, { what: 'the connection' });
@@ -151,7 +151,7 @@ it('what is stored is not believed to be new any more once somebody has created 
   );
 });
 
-it('a publish that gets no answer says so, because the message may be stored later', async () => {
+it('a publish without an answer rejects with a distinct error, because the message may be stored later', async () => {
   const { port, server } = await startServerProcess();
   const { bus, deliveries } = startBus(`nats://127.0.0.1:${port}`);
   await waitFor(() => bus.connected, { what: 'the connection' });
@@ -160,7 +160,7 @@ it('a publish that gets no answer says so, because the message may be stored lat
   await expect(deliveries.publish(message)).rejects.toThrow(NoAnswerError);
 });
 
-it('a connection that breaks without a word is noticed within a minute, and made again', async () => {
+it('a silently broken connection is detected within a minute and opened again', async () => {
   const { port, server } = await startServerProcess();
   const { bus } = startBus(`nats://127.0.0.1:${port}`);
   await waitFor(() => bus.connected, { what: 'the connection' });

@@ -14,7 +14,7 @@ import { TEST_SEAL } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 type Key = { getPublicKey(): string; getSeed(): Uint8Array; sign(bytes: Uint8Array): Uint8Array };
-/** The package types it as anything. */
+/** `as`: the package exports it as any. */
 const { createOperator, createAccount, createUser } = nkeys as Record<
   'createOperator' | 'createAccount' | 'createUser',
   () => Key
@@ -38,7 +38,7 @@ async function write(name: string, text: string): Promise<string> {
   return path;
 }
 
-/** A certificate for one host, and its key, in files. */
+/** Writes a certificate for one host and its key to files. */
 async function writeCertificate(name: string, host: string): Promise<{ readonly cert: string; readonly key: string }> {
   const dayMs = 86_400_000;
   const validity = { notBefore: new Date(Date.now() - dayMs), notAfter: new Date(Date.now() + dayMs) };
@@ -59,7 +59,7 @@ async function startServer(configuration: string): Promise<string> {
   return `127.0.0.1:${port}`;
 }
 
-/** Configured as the program is, by variables. */
+/** Starts a client that is configured with variables, like the program. */
 function startBus(env: Readonly<Record<string, string>>): { bus: NatsClient; logged: () => string } {
   const { natsServers = [], nats } = readConfig(env);
   const lines: string[] = [];
@@ -70,7 +70,7 @@ function startBus(env: Readonly<Record<string, string>>): { bus: NatsClient; log
   return { bus, logged: () => lines.join('') };
 }
 
-it('a server of a private authority that asks for client certificates gets ours, and is not trusted without its own', async () => {
+it('a server of a private authority gets the client certificate, and is not trusted without its CA', async () => {
   const server = await writeCertificate('server', 'localhost');
   const client = await writeCertificate('client', 'engine');
   const stranger = await writeCertificate('stranger', 'engine');
@@ -107,7 +107,7 @@ it.each([
   expect(state()).toContain(outcome);
 });
 
-/** A JWT as NATS has them: signed with Ed25519 by a key of the account or operator above. */
+/** Returns a JWT of NATS: signed with Ed25519 by the key of the account or operator. */
 function token(issuer: Key, subject: string, claims: Record<string, unknown>): string {
   const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const iat = Math.floor(Date.now() / 1_000) - 60;
@@ -123,7 +123,7 @@ function token(issuer: Key, subject: string, claims: Record<string, unknown>): s
   return `${signed}.${Buffer.from(issuer.sign(Buffer.from(signed))).toString('base64url')}`;
 }
 
-it('a credentials file logs in, and one that replaces it is used at the next connection', async () => {
+it('a credentials file is used to log in, and its replacement at the next connection', async () => {
   const [operator, account, system] = [createOperator(), createAccount(), createAccount()];
   const unlimited = { subs: -1, conn: -1, leaf: -1, imports: -1, exports: -1, data: -1, payload: -1, wildcards: true };
   const jetStream = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };

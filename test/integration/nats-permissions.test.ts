@@ -39,7 +39,7 @@ beforeAll(async () => {
   cleanUps.push(() => server.stop());
   const database = await createTestDatabase();
   cleanUps.push(() => database.drop());
-  // The first attempts fail, so that there are second ones.
+  // The first attempts fail, so that there are retries.
   receiver = await startReceiver((_, index) => ({ status: index < 2 ? 500 : 200 }));
   cleanUps.push(() => receiver.close());
   const url = `nats://engine:${encodeURIComponent(PASSWORDS.engine)}@127.0.0.1:${port}`;
@@ -51,7 +51,7 @@ afterAll(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** A connection of one of the page's users, and what the server has refused it. */
+/** Connects as one of the users of the page, and returns the permissions that the server has denied. */
 async function logIn(user: User): Promise<{ connection: NatsConnection; refused: () => Promise<string[]> }> {
   const inboxPrefix = user === 'engine' ? '_INBOX_webhooks' : '_INBOX';
   const connection = await connect({ port, user, pass: PASSWORDS[user], inboxPrefix });
@@ -64,7 +64,7 @@ async function logIn(user: User): Promise<{ connection: NatsConnection; refused:
   };
   void watch();
   const refused = async () => {
-    // The server refuses before it answers the ping of a flush.
+    // The server reports a denial before it answers the ping of a flush.
     await connection.flush();
     return refusals;
   };
@@ -73,7 +73,7 @@ async function logIn(user: User): Promise<{ connection: NatsConnection; refused:
 
 const deliveredTypes = () => receiver.requests.map(({ headers }) => headers['webhook-event']);
 
-it('the accounts of the documentation let publishers publish, and the program deliver, retry and announce', async () => {
+it('with the accounts of the documentation, publishers can publish, and the program can deliver, retry and announce', async () => {
   await app.subscribe({ url: receiver.url });
   await app.subscribe({ url: receiver.url, tenant: 'globex' });
   const globex = await logIn('globex');
@@ -85,11 +85,11 @@ it('the accounts of the documentation let publishers publish, and the program de
   await receiver.waitForRequests(4);
   expect(new Set(deliveredTypes())).toEqual(new Set(['order.created', 'hello']));
   expect(logged).not.toContain('does not allow');
-  // Permissions for its own account and its own replies alone.
+  // Only subjects of its own account and its own replies.
   expect(seen.filter((subject) => !/^(?:_INBOX\.|events\.globex\.)/.test(subject))).toEqual([]);
 });
 
-it('an attempt is announced to those who watch the log, in every process', async () => {
+it('an attempt is announced to the watchers of the log in every process', async () => {
   const spy = await logIn('engine');
   const announced: string[] = [];
   spy.connection.subscribe('log.*', { callback: (_, { subject }) => void announced.push(subject) });
@@ -138,7 +138,7 @@ it.each<[User, { publish: string[]; subscribe: string[] }]>([
       subscribe: ['>', 'events.>', 'deliveries.*', '_INBOX.>', '$JS.>'],
     },
   ],
-])('the user %s of the documentation may do nothing else', async (user, { publish, subscribe }) => {
+])('the user %s of the documentation has no other permissions', async (user, { publish, subscribe }) => {
   const { connection, refused } = await logIn(user);
   for (const subject of publish) connection.publish(subject, '{}');
   for (const subject of subscribe) connection.subscribe(subject, { callback: () => undefined });

@@ -11,7 +11,7 @@ import { createTempFolder } from '../support/temp-folder.ts';
 
 const INBOX_PREFIX = '_INBOX_test';
 const BODY = Buffer.from('body');
-/** Room for as many messages of a kind. */
+/** Maximum number of messages in the stream. */
 const ROOM = 400;
 
 let server: ServerProcess;
@@ -19,7 +19,7 @@ let connection: NatsConnection;
 let publisher: JetStreamPublisher;
 const cleanUps: (() => Promise<void>)[] = [];
 
-/** Starts a publisher as NatsClient does. */
+/** Starts a publisher like NatsClient. */
 function startPublisher(on: NatsConnection, timeoutMs: number): JetStreamPublisher {
   const started = new JetStreamPublisher(on, INBOX_PREFIX, timeoutMs);
   const watch = async () => {
@@ -77,7 +77,7 @@ it('each publication gets its own answer, and a message id is stored once', asyn
   expect(await storedIn('KEPT')).toBe(300);
 });
 
-it('a stream without room refuses what it has no room for, and nothing else', async () => {
+it('a full stream rejects only the messages for which it has no space', async () => {
   const ids = Array.from({ length: ROOM + 5 }, (_, index) => `full ${index}`);
   const answers = await Promise.allSettled(ids.map((id) => publisher.publish('full.a', BODY, id)));
   const refusals = answers.filter(({ status }) => status === 'rejected');
@@ -85,11 +85,11 @@ it('a stream without room refuses what it has no room for, and nothing else', as
   expect(refusals).toMatchObject(Array.from({ length: 5 }, () => ({ reason: { api_error: error } })));
 });
 
-it('a subject without a stream is refused', async () => {
+it('a subject without a stream is rejected', async () => {
   await expect(publisher.publish('elsewhere', BODY, 'a')).rejects.toMatchObject({ code: ErrorCode.NoResponders });
 });
 
-it('a subject that the permissions exclude is refused at once, and no other with it', async () => {
+it('a subject without permission is rejected at once, and no other subject with it', async () => {
   const denied = { code: ErrorCode.PermissionsViolation, permissionContext: { subject: 'kept.denied' } };
   const [allowed, ...refused] = await Promise.allSettled([
     publisher.publish('kept.b', BODY, 'allowed'),
@@ -100,7 +100,7 @@ it('a subject that the permissions exclude is refused at once, and no other with
   expect(refused).toMatchObject([{ reason: denied }, { reason: denied }]);
 });
 
-it('an answer that came while the process was stalled counts', async () => {
+it('an answer received while the process was stalled counts', async () => {
   const hasty = startPublisher(connection, 200);
   const published = hasty.publish('kept.c', BODY, 'stalled');
   await connection.flush();

@@ -50,7 +50,7 @@ async function receive(): Promise<Receiver> {
   return receiver;
 }
 
-/** Publishes as a service should: what was refused because the stream is full is published again. */
+/** Publishes like a correct service: a message rejected because the stream is full is published again. */
 async function startPublisher(url: string) {
   const jetStream = (await connectTo(url)).jetstream();
   const publishOnce = async (id: string, bytes: number) => {
@@ -95,7 +95,7 @@ describe('a nats-server with little storage', () => {
     [100, 'maxStoreBytes'],
     [12, 'maxStoreBytes'],
     [64, 'maxAccountBytes'],
-  ])('of %d MiB (%s) gets both streams, and none takes all of it', async (mebibytes, limit) => {
+  ])('of %d MiB (%s) gets both streams, and neither uses all the storage', async (mebibytes, limit) => {
     const nats = await startTestNats({ [limit]: mebibytes * MEBIBYTE });
     cleanUps.push(() => nats.stop());
     const jsm = await manage(nats.url);
@@ -109,7 +109,7 @@ describe('a nats-server with little storage', () => {
     expect(logged).toContain('no room for a larger one');
   });
 
-  it('delivers a burst that is larger than all of it, each event once', async () => {
+  it('delivers a burst that is larger than its storage, each event once', async () => {
     const services = await startServices();
     const receiver = await receive();
     const app = await startApp(services);
@@ -124,36 +124,39 @@ describe('a nats-server with little storage', () => {
   });
 });
 
-describe('room in EVENTS', () => {
-  it.each([[true], [false]])('is made of dispatched events alone, oldest first (by a purge: %j)', async (canPurge) => {
-    const nats = await startTestNats();
-    cleanUps.push(() => nats.stop());
-    const jsm = await manage(nats.url);
-    const settings = { eventsMaxBytes: 4 * MEBIBYTE };
-    const keeper = new StreamReconciler({ log, settings, makesRoom: true, now: Date.now });
-    await keeper.check(jsm, { canPurge });
-    const { publishOnce } = await startPublisher(nats.url);
-    for (let index = 0; index < 15; index += 1) await publishOnce(`event-${index}`, MEBIBYTE / 4);
-    const consumer = await (await connectTo(nats.url)).jetstream().consumers.get('EVENTS', 'dispatcher');
-    const state = async () => (await jsm.streams.info('EVENTS')).state;
+describe('space in EVENTS', () => {
+  it.each([[true], [false]])(
+    'is freed by deleting dispatched events only, oldest first (by a purge: %j)',
+    async (canPurge) => {
+      const nats = await startTestNats();
+      cleanUps.push(() => nats.stop());
+      const jsm = await manage(nats.url);
+      const settings = { eventsMaxBytes: 4 * MEBIBYTE };
+      const keeper = new StreamReconciler({ log, settings, makesRoom: true, now: Date.now });
+      await keeper.check(jsm, { canPurge });
+      const { publishOnce } = await startPublisher(nats.url);
+      for (let index = 0; index < 15; index += 1) await publishOnce(`event-${index}`, MEBIBYTE / 4);
+      const consumer = await (await connectTo(nats.url)).jetstream().consumers.get('EVENTS', 'dispatcher');
+      const state = async () => (await jsm.streams.info('EVENTS')).state;
 
-    const check = await keeper.check(jsm, { canPurge });
-    expect((await state()).messages).toBe(15);
-    expect(check.warnings).toEqual([
-      expect.stringMatching(/^the stream EVENTS is 94 % full \(4 of 4 MiB, 15 messages\)/),
-    ]);
+      const check = await keeper.check(jsm, { canPurge });
+      expect((await state()).messages).toBe(15);
+      expect(check.warnings).toEqual([
+        expect.stringMatching(/^the stream EVENTS is 94 % full \(4 of 4 MiB, 15 messages\)/),
+      ]);
 
-    for (let index = 0; index < 2; index += 1) await (await consumer.next())?.ackAck();
-    await keeper.check(jsm, { canPurge });
-    expect(await state()).toMatchObject({ first_seq: 3, messages: 13 });
+      for (let index = 0; index < 2; index += 1) await (await consumer.next())?.ackAck();
+      await keeper.check(jsm, { canPurge });
+      expect(await state()).toMatchObject({ first_seq: 3, messages: 13 });
 
-    for (let index = 0; index < 13; index += 1) await (await consumer.next())?.ackAck();
-    expect((await keeper.check(jsm, { canPurge })).warnings).toEqual([]);
-    // No more than is needed.
-    expect((await state()).messages).toBe(11);
-  });
+      for (let index = 0; index < 13; index += 1) await (await consumer.next())?.ackAck();
+      expect((await keeper.check(jsm, { canPurge })).warnings).toEqual([]);
+      // Nothing more than necessary was deleted.
+      expect((await state()).messages).toBe(11);
+    },
+  );
 
-  it('is not made where an operator has the stream drop its oldest messages by itself', async () => {
+  it('is not freed if an operator has configured the stream to drop its oldest messages', async () => {
     const nats = await startTestNats();
     cleanUps.push(() => nats.stop());
     const jsm = await manage(nats.url);
@@ -171,7 +174,7 @@ describe('room in EVENTS', () => {
   });
 });
 
-it('EVENTS that is full refuses publishers, is named, does not stop deliveries, and takes events again', async () => {
+it('a full EVENTS rejects publishers, is reported, does not stop deliveries, and accepts events again later', async () => {
   const services = await startServices();
   const receiver = await receive();
   const env = { NATS_EVENTS_MAX_BYTES: '4MiB' };
@@ -212,7 +215,7 @@ it('EVENTS that is full refuses publishers, is named, does not stop deliveries, 
 });
 
 describe('DELIVERIES', () => {
-  it('that is full is named, also as what deliveries wait for, in every process; all are sent once it has room', async () => {
+  it('that is full is reported, also as a wait reason, in every process; all deliveries are sent when it has space', async () => {
     const services = await startServices();
     const receiver = await receive();
     const env = { NATS_DELIVERIES_MAX_BYTES: '4MiB' };
@@ -245,7 +248,7 @@ describe('DELIVERIES', () => {
     expect(idsAt(receiver).toSorted()).toEqual(ids.toSorted());
   });
 
-  it('that is refused for its account is named with the account, and deliveries are sent once that has room', async () => {
+  it('that exceeds the limit of its account is reported with the account; deliveries are sent when the account has space', async () => {
     const services = await startServices({ maxAccountBytes: 16 * MEBIBYTE });
     const receiver = await receive();
     const jsm = await manage(services.nats.url);
@@ -278,7 +281,7 @@ describe('DELIVERIES', () => {
     expect(idsAt(receiver)).toEqual(['one']);
   });
 
-  it('has the data of an event for many subscriptions only while that is little, together', async () => {
+  it('contains the data of an event for many subscriptions only if its total size is small', async () => {
     const services = await startServices({ maxStoreBytes: 1024 * MEBIBYTE });
     const app = await startApp(services, { ROLES: 'api,dispatcher' });
     const jsm = await manage(services.nats.url);

@@ -39,7 +39,7 @@ async function createDatabase(): Promise<string> {
   return database.url;
 }
 
-/** An installation with a subscription of tenant acme to everything. */
+/** Starts an installation with a subscription of the tenant acme to all event types. */
 async function install(prefix: string, log = pino({ level: 'silent' })): Promise<Installation> {
   const env = { NATS_PREFIX: prefix };
   const app = await startTestApp({ databaseUrl: await createDatabase(), nats }, { env, log });
@@ -56,7 +56,7 @@ async function publish(subject: string, headers: Record<string, string> = {}): P
   await connection.jetstream().publish(subject, '{}', { headers: all });
 }
 
-/** The attempts that the live log of an installation shows, as text. */
+/** Watches the live log of an installation; the returned function returns its text. */
 async function watch({ app }: Installation): Promise<() => string> {
   const stopping = new AbortController();
   cleanUps.push(() => {
@@ -98,7 +98,7 @@ it('installations with different prefixes, or none, share a broker, and each get
   }
 });
 
-it('how many messages wait for a sender is counted in the stream with the prefix', async () => {
+it('the number of messages that wait for a sender is counted in the stream with the prefix', async () => {
   const log = pino({ level: 'silent' });
   const { bus, deliveries } = startNatsParts({ servers: [nats.url], names: natsNames('one'), log });
   cleanUps.push(() => bus.stop());
@@ -107,7 +107,7 @@ it('how many messages wait for a sender is counted in the stream with the prefix
   expect(await deliveries.undeliveredCount()).toBe(1);
 });
 
-it("with a stream of its name that is somebody else's, the program says so, is not ready, and takes nothing", async () => {
+it('with a foreign stream of the same name, the program reports it, is not ready, and consumes nothing', async () => {
   await jsm.streams.add({ name: 'EVENTS', subjects: ['orders.>'], retention: RetentionPolicy.Workqueue });
   await connection.jetstream().publish('orders.new', '{}');
   const databaseUrl = await createDatabase();
@@ -130,12 +130,12 @@ it("with a stream of its name that is somebody else's, the program says so, is n
   expect(logged).toContain('the stream EVENTS was not created by webhooks-engine');
   expect(await jsm.consumers.list('EVENTS').next()).toEqual([]);
   expect((await jsm.streams.info('EVENTS')).state.messages).toBe(1);
-  // Once it is gone, the program goes on.
+  // After its deletion, the program continues.
   await jsm.streams.delete('EVENTS');
   await app.ready;
 });
 
-it('two tenants whose events have the same Event-Id at the same moment both get theirs', async () => {
+it('two tenants whose events have the same Event-Id at the same time both get their events', async () => {
   const { app, receiver } = await install('');
   await app.subscribe({ tenant: 'globex', url: receiver.url });
   const publishBoth = () =>
@@ -143,7 +143,7 @@ it('two tenants whose events have the same Event-Id at the same moment both get 
   await publishBoth();
   await receiver.waitForRequests(2);
   expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['same', 'same']);
-  // Published again, they are known.
+  // When published again, they are duplicates.
   await publishBoth();
   await publish('events.acme.end');
   await receiver.waitForRequests(3);
@@ -181,7 +181,7 @@ it('messages that no process of this installation sealed are never sent or shown
   for (let round = 0; round < 20; round += 1) {
     for (const [forged, body] of forgeries) await jetStream.publish(forged, body);
   }
-  // The genuine one again, under its own id and under others.
+  // The genuine message again, with its own id and with others.
   expect((await jetStream.publish(subject, data, { msgID: msgId })).duplicate).toBe(true);
   await jetStream.publish(subject, data, { msgID: 'another' });
   await jetStream.publish(subject, data);

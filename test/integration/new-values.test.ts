@@ -49,7 +49,7 @@ test('values of enums that a newer version has written are shown as OTHER or nul
   });
 });
 
-test('an announced reason that this version does not know is OTHER', () => {
+test('an announced failure reason that this version does not know is shown as OTHER', () => {
   // `as`: a value that this version's type does not have.
   expect(knownFailureReason('NEXT_RELEASE' as 'TIMEOUT')).toBe('OTHER');
   expect(knownFailureReason('TIMEOUT')).toBe('TIMEOUT');

@@ -18,7 +18,7 @@ async function openDatabase(): Promise<RetentionDatabase> {
   return database;
 }
 
-/** A subscription whose settings were changed so many days ago, once each. */
+/** Creates a subscription whose settings were changed once at each of these ages, in days. */
 async function subscribe({ pool }: RetentionDatabase, changedDaysAgo: readonly number[]): Promise<string> {
   const id = uuid7(NOW);
   await pool.query(
@@ -37,7 +37,7 @@ async function subscribe({ pool }: RetentionDatabase, changedDaysAgo: readonly n
   return id;
 }
 
-/** How many days ago the settings that are left were superseded; null for those that apply. */
+/** The ages in days at which the remaining settings were superseded; null for the current settings. */
 async function remaining({ pool }: RetentionDatabase, id: string): Promise<(number | null)[]> {
   const { rows } = await pool.query<{ supersededAt: Date | null }>(
     'SELECT superseded_at AS "supersededAt" FROM matching_settings WHERE subscription_id = $1 ORDER BY from_version',
@@ -51,7 +51,7 @@ const deleteRows = ({ url }: RetentionDatabase) => {
   return withConnection(url, (client) => deleteExpiredRows(client, { nowMs: NOW, retentionDays: 30, deadline }));
 };
 
-it('settings that were superseded before the retention go, in as many batches as it takes; those that apply stay', async () => {
+it('settings superseded before the retention are deleted, in several batches; the current ones are kept', async () => {
   const database = await openDatabase();
   const id = await subscribe(database, [60, 31, 29, 1]);
   await database.pool.query(
@@ -65,7 +65,7 @@ it('settings that were superseded before the retention go, in as many batches as
   expect(await remaining(database, id)).toEqual([29, 1, null]);
 });
 
-it('settings stay as long as an event of their time does', async () => {
+it('settings are kept as long as an event of their time', async () => {
   const database = await openDatabase();
   const id = await subscribe(database, [60, 45, 31]);
   const { delivery } = await database.insert({ timeMs: NOW - 50 * DAY_MS, status: 'PENDING' });
@@ -76,7 +76,7 @@ it('settings stay as long as an event of their time does', async () => {
   expect(await remaining(database, id)).toEqual([null]);
 });
 
-it('only what decides about matching makes new settings, and a deleted subscription has none', async () => {
+it('only changes that affect matching create new settings, and a deleted subscription has none', async () => {
   const database = await openDatabase();
   const { pool } = database;
   const id = await subscribe(database, []);
@@ -102,7 +102,7 @@ it('only what decides about matching makes new settings, and a deleted subscript
     `SELECT from_version AS "from", until_version AS "until" FROM matching_settings WHERE subscription_id = $1 ORDER BY 1`,
     [id],
   );
-  // One after the other, without a gap but for the changes of something else.
+  // The settings follow each other without gaps, except for versions of other subscriptions.
   expect(rows).toEqual([
     { from: '1', until: '6' },
     ...['6', '7', '8', '9', '10'].map((from) => ({ from, until: String(Number(from) + 1) })),

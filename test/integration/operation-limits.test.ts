@@ -59,7 +59,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     ['tokens', 5_000, undefined, `{ ${'__typename '.repeat(5_000)} }`],
     ['cost', 100_000, 125_501, '{ deliveries(first: 250) { nodes { attempts(last: 250) { nodes { id } } } } }'],
     ['cost', 100_000, 125_501, '{ events(first: 250) { nodes { considered(first: 250) { nodes { result } } } } }'],
-  ])('the limit of %s is %i, and %s is refused', async (...[limit, max, actual, query]) => {
+  ])('the limit of %s is %i, and %s is rejected', async (...[limit, max, actual, query]) => {
     const { errors, data } = await ask(server.url, transport, { query });
     expect(errors).toMatchObject([
       { extensions: { code: 'LIMIT_EXCEEDED', limit, max, ...(actual !== undefined && { actual }) } },
@@ -76,7 +76,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     expect(errors).toMatchObject([{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'cost' } }]);
   });
 
-  test('each limit can be reached', async () => {
+  test('an operation at each limit is accepted', async () => {
     const queries = [
       `{ ${repeat(30, (n) => `a${n}: __typename`)} }`,
       `{ ${repeat(50, () => '__typename @include(if: true)')} }`,
@@ -92,13 +92,13 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
 });
 
 describe.each(['SSE', 'WebSocket'] as const)('over %s', (transport) => {
-  test('a live stream of costly values is refused before it begins', async () => {
+  test('a live stream of costly values is rejected before it begins', async () => {
     const { errors } = await ask(server.url, transport, { query: LIVE(250) });
     expect(errors).toMatchObject([{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'cost', max: 500 } }]);
   });
 });
 
-test('no document keeps the server busy until this test times out', async () => {
+test('no document keeps the server busy for long', async () => {
   const documents = [
     `{ ${'a {'.repeat(1_650)} a ${'}'.repeat(1_650)} }`,
     `{ ${'deliveries { nodes { id } } '.repeat(700)} }`,
@@ -112,7 +112,7 @@ test('no document keeps the server busy until this test times out', async () => 
   }
 });
 
-test('the operation that runs is weighed, not another one of the document', async () => {
+test('the cost is that of the executed operation, not of another one in the document', async () => {
   const query = `query Cheap { __typename } query Dear { ${CONSOLE.slice(CONSOLE.indexOf('deliveries('), -1)} }`
     .replaceAll('$deliveries', '250')
     .replaceAll('$attempts', '250');
