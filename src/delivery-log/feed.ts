@@ -5,7 +5,7 @@ import type { NatsClient } from '../nats/connection.ts';
 import { LogReaders } from './readers.ts';
 
 export type CommittedAttempt = Attempt & {
-  /** Committed long after its id was created: readers may have passed its position in the log. */
+  /** Whether it was committed long after its id was created: readers may have passed its position in the log. */
   readonly isLate?: boolean;
 };
 

@@ -103,8 +103,8 @@ export function checkFilter(
 type Check = { readonly use?: FilterUse; readonly problems?: readonly InputProblem[] };
 
 /**
- * The same for tables with rows of one subscription each; the caller must restrict the rows to the subscriptions of a
- * session.
+ * Like checkFilter, for tables with rows of one subscription each. The caller must restrict the rows to the
+ * subscriptions of a session.
  */
 export function checkFilterOfDeliveries(
   viewer: Viewer,

@@ -54,7 +54,10 @@ export class LiveLog {
   /** Start of the last successful check. Undefined: it is not known whether there was an outage. */
   #checkedAt: number | undefined;
   #findingOutage: Promise<void> | undefined;
-  /** `since`: the last check before the outage; `until`: when senders have committed their pending attempts. */
+  /**
+   * `since`: time of the last check before the outage. `until`: time by which senders have committed their pending
+   * attempts.
+   */
   #outage = { since: 0, until: 0 };
   readonly #reading = new InFlight();
   #release: (() => void) | undefined;

@@ -25,8 +25,8 @@ const MAX_ROUNDS = 50;
 const MAX_RARE = 5_000;
 
 /**
- * A page of the deliveries that match a filter. If the filter has conditions on attempts or on reasons of waiting, this
- * reads candidates in the order of the page, in rounds: Postgres would otherwise join whole tables. Throws a
+ * Returns a page of the deliveries that match a filter. If the filter has conditions on attempts or on reasons for
+ * waiting, reads candidates in the order of the page, in rounds: Postgres would otherwise join whole tables. Throws a
  * LimitExceededError after too many rounds.
  */
 export async function findDeliveries<Row>(prisma: PrismaClient, search: DeliverySearch<Row>): Promise<Row[]> {
@@ -121,8 +121,8 @@ function candidatesIn(prisma: PrismaClient, { filter, isBackwards }: Options): C
 }
 
 /**
- * All deliveries beyond the bound with an attempt that matches the filter; undefined if there are more than MAX_RARE, or no
- * index for the search.
+ * Returns all deliveries beyond the bound with an attempt that matches the filter; undefined if there are more than
+ * MAX_RARE, or if there is no index for the search.
  */
 async function rarelyAnswered(
   prisma: PrismaClient,

@@ -9,7 +9,7 @@ export type CachedReadOptions = {
   readonly staleMs: number;
 };
 
-/** After a slow read, the next read starts no earlier than this multiple of its duration later. */
+/** After a slow read, the next read starts no earlier than this multiple of its duration later, unless `freshMs` is 0. */
 const COOLDOWN_FACTOR = 20;
 
 /**

@@ -1,6 +1,6 @@
 import { splitList } from './text.ts';
 
-/** The values of a key during its rotation. The first one seals or signs; each of them opens or is accepted. */
+/** The values of a key during its rotation. The first one seals; each of them opens or is accepted. */
 export type Keys = readonly [current: string, ...older: string[]];
 
 /** Parses values separated by commas. Ignores empty values. */

@@ -29,7 +29,7 @@ type HttpServerOptions = {
   /** Undefined in a process without the role `api`, which answers no GraphQL. */
   readonly api: ApiParts | undefined;
   readonly checkReadiness: () => Promise<Readiness>;
-  /** Each of these keys opens GET /metrics. */
+  /** The keys, each of which grants access to GET /metrics. */
   readonly metricsKeys: readonly string[];
   readonly log: Logger;
   readonly metrics: Registry;

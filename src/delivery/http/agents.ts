@@ -73,7 +73,7 @@ export class EgressAgents {
     this.#resolver.close();
   }
 
-  /** Opens connections by the route, to hosts that the guard returned. */
+  /** Creates a dialer that opens connections along the route, to hosts that the guard returned. */
   #createDialer(route: EgressRoute, guard: Guard): Dialer {
     return async ({ host, port }) => {
       const dialing = new AbortController();
@@ -140,7 +140,7 @@ class GuardedHttpsAgent extends https.Agent {
     return undefined;
   }
 
-  /** TLS with the name of the target, over a connection to its address or to a proxy. */
+  /** Starts TLS with the name of the target, over a connection to its address or to a proxy. */
   #secure(options: RequestOptions, socket: Socket): Duplex {
     // `as`: options of tls.connect, which Node.js passes on.
     const secured = super.createConnection({ ...options, socket } as RequestOptions);

@@ -40,7 +40,10 @@ export function isLoopbackAddress(address: string): boolean {
   return parseAddress(address)?.range() === 'loopback';
 }
 
-/** Strict (ipaddr.js alone accepts 0177.0.0.1 and 127.1). Mapped IPv4 becomes IPv4; no public host has a zone id. */
+/**
+ * Parses strictly (ipaddr.js alone accepts 0177.0.0.1 and 127.1). Mapped IPv4 becomes IPv4. An address with a zone id
+ * is invalid, because no public host has one.
+ */
 function parseAddress(address: string): Address | undefined {
   const version = isIP(address);
   if (version === 0 || address.includes('%')) return undefined;
@@ -49,7 +52,7 @@ function parseAddress(address: string): Address | undefined {
 }
 
 const NAT64: Range = [ipaddr.IPv6.parse('64:ff9b::'), 96];
-/** RFC 8215; assumes that a gateway's own prefix is the usual /96. */
+/** The prefix of RFC 8215. Assumes that a gateway's own prefix is the usual /96. */
 const LOCAL_NAT64: Range = [ipaddr.IPv6.parse('64:ff9b:1::'), 48];
 const IPV4_COMPATIBLE: Range = [ipaddr.IPv6.parse('::'), 96];
 const GLOBAL_UNICAST: Range = [ipaddr.IPv6.parse('2000::'), 3];
@@ -118,7 +121,7 @@ function carriedIpv4(address: Address): ipaddr.IPv4[] {
   if (address.kind() === 'ipv4') return [];
   const range = address.range();
   if (range === '6to4') return [ipv4At(address, 2)];
-  // RFC 4380: with its bits inverted.
+  // RFC 4380: the bits of the address are inverted.
   if (range === 'teredo') return [new ipaddr.IPv4(bytesAt(address, 12).map((byte) => byte ^ 0xff))];
   const isCompatible = isInside(address, IPV4_COMPATIBLE) && range !== 'loopback';
   const carries = isCompatible || range === 'rfc6145' || isInside(address, LOCAL_NAT64) || isIsatap(address);

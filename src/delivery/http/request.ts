@@ -18,8 +18,9 @@ type PostOptions = {
 };
 
 /**
- * `isInconclusive`: the outcome shows nothing about the receiver. It closed a pooled connection before it received the
- * request, or this process stalled while connecting, and Node timed out for an address that may have answered.
+ * `isInconclusive`: the outcome shows nothing about the receiver. Either the receiver closed a pooled connection before
+ * it received the request, or this process stalled while connecting, and Node.js timed out for an address that may have
+ * answered.
  */
 type PostResult = { readonly outcome: Outcome; readonly isInconclusive: boolean };
 
@@ -74,7 +75,10 @@ function startRequest(
   return stream;
 }
 
-/** One request on one connection. Never rejects; settles within the limit and leaves at most a pooled connection open. */
+/**
+ * Sends one request on one connection. Never rejects; settles within the limit and leaves at most a pooled connection
+ * open.
+ */
 function postOnce(agents: AgentPair, options: PostOptions): Promise<PostResult> {
   const { url, timeoutMs, signal, startedAt } = options;
   return new Promise((resolve) => {
@@ -251,10 +255,10 @@ function phaseOf(stream: Request, url: string): Parameters<typeof timeoutFailure
 export type PostRequest = {
   /** The `href` that checkTargetUrl returned. */
   readonly url: string;
-  /** Complete, except for host, content-length and connection, which Node sets. */
+  /** All headers except host, content-length and connection, which Node.js sets. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
-  /** Limit from the call to the end of the response. */
+  /** Milliseconds from the call to the end of the response. */
   readonly timeoutMs: number;
   /**
    * Aborts the request at once: the outcome is a failure with reason OTHER, or the part of the response that has

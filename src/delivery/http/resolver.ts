@@ -32,14 +32,14 @@ const MAX_NAMES = 10_000;
  */
 export class Resolver {
   readonly #cares = new dns.Resolver({ timeout: QUERY_TIMEOUT_MS, tries: QUERY_TRIES });
-  /** Promises, so that many connections to a new name make one query. */
+  /** Answers are promises, so that many connections to a new name cause one query. */
   readonly #answers = new LRUCache<string, Promise<readonly string[]>>({ max: MAX_NAMES, ttl: MAX_TTL_MS });
 
   constructor(servers?: readonly string[]) {
     if (servers !== undefined) this.#cares.setServers(servers);
   }
 
-  /** Every A and AAAA answer, IPv4 first, at least one; rejects with a DnsFailureError. */
+  /** Resolves with every A and AAAA answer, IPv4 first, at least one; rejects with a DnsFailureError. */
   resolve(name: string): Promise<readonly string[]> {
     const known = this.#answers.get(name);
     if (known !== undefined) return known;

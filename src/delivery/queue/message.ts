@@ -24,13 +24,19 @@ export type DeliveryMessage = {
   readonly occurredAt: string;
   /** Number of messages published for this delivery, this one included. */
   readonly enqueueCount: number;
-  /** Whether another message of the delivery may exist: the sender then needs a lease before it sends. */
+  /** Whether the delivery may have another message: the sender then needs a lease before it sends. */
   readonly mayBeDuplicate: boolean;
-  /** Whether it is attempted even if the subscription's circuit is open. */
+  /** Whether the delivery is attempted even if the subscription's circuit is open. */
   readonly isProbe: boolean;
-  /** Created by sendTestEvent: attempted once, regardless of the subscription's circuit and limits. */
+  /**
+   * Whether sendTestEvent created the delivery: it is attempted once, regardless of the subscription's circuit and
+   * limits.
+   */
   readonly isTest: boolean;
-  /** The earliest send time, in milliseconds since 1970: reserved from the subscription's rate limit. */
+  /**
+   * The earliest send time in milliseconds since 1970, reserved from the subscription's rate limit; undefined without
+   * one.
+   */
   readonly sendAt: number | undefined;
   /** The position of the event's span in its trace; undefined without tracing. */
   readonly traceParent?: string | undefined;
@@ -108,7 +114,7 @@ function isBoolean(value: unknown): boolean {
   return typeof value === 'boolean';
 }
 
-/** Messages of one call that are published concurrently. More than 64 to 256 are not faster (measured). */
+/** Maximum messages of one call that are published concurrently. Measured: more than 64 to 256 are not faster. */
 const MAX_CONCURRENT_PUBLISHES = 128;
 /** Milliseconds after which the sweeper may have requeued the delivery as lost, and published it: half of LOST_SLACK_MS. */
 const LATE_MS = 30_000;

@@ -30,7 +30,7 @@ export type DueQueue = {
   readonly pausedForMs: number | null;
 };
 
-/** Whether a subscription is due for a sweep. Locked ones count. */
+/** Whether a subscription is due for a sweep, including locked ones. */
 export async function hasDueQueue(db: Queryable): Promise<boolean> {
   const { rows } = await db.query<{ isDue: boolean }>(
     'SELECT EXISTS (SELECT FROM subscription_states WHERE next_sweep_at <= now()) AS "isDue"',
@@ -44,7 +44,7 @@ export async function hasDueQueue(db: Queryable): Promise<boolean> {
  * queue a delivery for 1 s, or for up to 5 s while attempts of its subscription complete (sending/limiter.ts).
  */
 const QUEUEING_MS = 3_000;
-/** Due subscriptions that one sweep ranks by tenant, the longest due first. Bounds the cost of the statement. */
+/** Maximum due subscriptions that one sweep ranks by tenant, the longest due first. Bounds the cost of the statement. */
 const MAX_CANDIDATES = 5_000;
 /** Multiple of `limit` that is selected, because other processes may have locked some rows. */
 const SELECTION_FACTOR = 4;

@@ -283,7 +283,7 @@ type LockedDelivery = {
   readonly status: DeliveryStatus;
   /** False if the subscription is inactive or deleted. */
   readonly isActive: boolean;
-  /** Whether it is leased, or published and due. */
+  /** Whether the delivery is leased, or published and due. */
   readonly isInFlight: boolean;
 };
 
@@ -296,8 +296,8 @@ export async function lockDelivery(
   return rows[0];
 }
 
-// clock_timestamp(), not now(): after waiting for another transaction's lock, times that it wrote would be in the future of
-// this transaction's now(). A delivery may be leased EARLY_MS before it is due, hence the second.
+// clock_timestamp(), not now(): after waiting for another transaction's lock, times that it wrote would be in the
+// future of this transaction's now(). A delivery may be leased EARLY_MS before it is due, so one second is added.
 const LOCK = `
   SELECT d.status, s.is_active AND s.deleted_at IS NULL AS "isActive",
     coalesce(d.enqueued_at IS NOT NULL AND d.next_attempt_at <= clock_timestamp() + interval '1 s', false)

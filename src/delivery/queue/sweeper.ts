@@ -50,7 +50,7 @@ const BUSY_MS = 1_000;
 /** Interval in milliseconds and batch size of the search for lost messages. */
 const LOST_INTERVAL_MS = 10_000;
 const LOST_LIMIT = 1_000;
-/** Milliseconds by which the clocks of Postgres and nats-server may differ, and which publishing may take. */
+/** Milliseconds by which the clocks of Postgres and nats-server may differ. Also the maximum duration of a publication. */
 const LOST_SLACK_MS = 60_000;
 /** Maximum subscriptions in one round. Each due subscription is processed once before any is processed again. */
 const MAX_QUEUES = 50;
