@@ -123,7 +123,10 @@ export const messages = {
     nothing: 'Nothing has this id or name.',
     orDeleted: 'If it is the id of a deleted object, the audit log has',
     changesOf: 'its changes.',
-    orRejected: 'A message that is no valid event has no id here, but a reason:',
+    orRejected: 'An event that was rejected has no id here, but a reason:',
+    orLost:
+      'If it is not there either, the server did not get it: the subject must be events.<tenant>.<event type>, and JetStream must confirm the message.',
+    eventOf: (tenant: string) => `Event of ${tenant}`,
     delivery: 'Delivery',
     attempt: 'Attempt',
     eventType: 'Event type',
@@ -174,7 +177,7 @@ export const messages = {
   failureReason: (reason: string) => FAILURE_REASONS[reason] ?? reason.toLowerCase().replaceAll('_', ' '),
 
   considered: {
-    DELIVERED_TO: { word: 'Delivered', reason: 'Active, and the event type and the filter match.' },
+    DELIVERED_TO: { word: 'Matched', reason: 'Active, and the event type and the filter match.' },
     FILTER_FALSE: { word: 'Filtered out', reason: 'The event type matches, but the data does not match the filter.' },
     INACTIVE: { word: 'Inactive', reason: 'The subscription was inactive when the event was dispatched.' },
     TYPE_MISMATCH: { word: 'Other type', reason: 'The event type matches none of its event types.' },

@@ -3,6 +3,7 @@ import type { ConsideredPageQuery, EventDetailsQuery } from '../generated/graphq
 import { useViewer } from '../graphql/use-viewer.ts';
 import { messages } from '../messages.ts';
 import { paths } from '../paths.ts';
+import { IS_PORTAL } from '../shell/front-end.ts';
 import { Button } from '../ui/button.tsx';
 import { Endpoint } from '../ui/endpoint.tsx';
 import { Link } from '../ui/link.tsx';
@@ -41,7 +42,11 @@ export function ConsideredSection({ event, considered, onDelivered, ...marking }
   return (
     <Section
       title={words.considered}
-      hint={rows.length === 0 && !isLoading ? words.noneConsidered : words.consideredHint}
+      hint={
+        rows.length === 0 && !isLoading
+          ? `${words.noneConsidered(visibleLine(event.tenant))} ${IS_PORTAL ? '' : words.otherTenant}`
+          : words.consideredHint
+      }
     >
       {isLoading && <SkeletonRows count={2} />}
       {rows.length > 0 && (

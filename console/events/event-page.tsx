@@ -54,7 +54,8 @@ export function EventPage() {
       <>
         <PageTitle title={words.title} />
         <ObjectState error={error} isLoading={fetching} title={words.notFound}>
-          {words.notFoundHint}
+          {words.notFoundHint}{' '}
+          {!IS_PORTAL && <Link to={paths.rejectedEvents()}>{messages.navigation.rejectedEvents}</Link>}
         </ObjectState>
       </>
     );

@@ -8,6 +8,7 @@ export const rejectedEventsWords = {
   subject: 'Subject',
   message: 'Message',
   schema: (type: string) => `Schema of ${type}`,
+  again: 'The message is not kept. Once its cause is repaired, publish it again.',
   empty: 'No rejected event',
   emptyHint: 'A published message that is no valid event is listed here with the reason.',
   reasons: {

@@ -140,6 +140,7 @@ function RejectedEvent({ event, onClose }: { readonly event: RejectedRowFragment
           <Link to={paths.eventType(mismatch.type, mismatch.path)}>{words.schema(visibleLine(mismatch.type))}</Link>
         </p>
       )}
+      <p>{words.again}</p>
       <CopyButton text={JSON.stringify(event, undefined, 2)}>{messages.copyJson}</CopyButton>
     </Dialog>
   );

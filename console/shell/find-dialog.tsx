@@ -85,7 +85,7 @@ function Nothing({ sought, onLeave }: NothingProps) {
           </Link>{' '}
         </>
       )}
-      {find.orRejected} <Link to={paths.rejectedEvents()}>{navigation.rejectedEvents}</Link>
+      {find.orRejected} <Link to={paths.rejectedEvents()}>{navigation.rejectedEvents}</Link>. {find.orLost}
     </span>
   );
 }
@@ -118,7 +118,11 @@ function inEachFrontEnd(result: FindQuery['search']): (Found | false)[] {
       name: webhookSubscription.url,
     },
     signed != null && { kind: find.secret, to: paths.subscription(signed.id), name: signed.url },
-    event != null && { kind: find.event, to: paths.event(event.tenant, event.id), name: `${event.type} ${event.id}` },
+    event != null && {
+      kind: IS_PORTAL ? find.event : find.eventOf(visibleLine(event.tenant)),
+      to: paths.event(event.tenant, event.id),
+      name: `${event.type} ${event.id}`,
+    },
     eventType != null && { kind: find.eventType, to: paths.eventType(eventType.name), name: eventType.name },
   ];
 }

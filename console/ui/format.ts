@@ -13,8 +13,9 @@ function span(ms: number): string {
   return `${Math.floor(size / DAY)} d`;
 }
 
-/** A countdown as `0:42` or `1:02:03`; `0:00` when it is over. */
+/** A countdown as `29 d`, `1:02:03` or `0:42`; `0:00` when it is over. */
 export function countdown(ms: number): string {
+  if (ms >= 2 * DAY) return span(ms);
   const seconds = Math.max(0, Math.ceil(ms / SECOND));
   const two = (value: number) => String(value).padStart(2, '0');
   const [hours, minutes] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60];

@@ -26,7 +26,7 @@ export function Mark({ tone, children, title, detail, wraps = false }: MarkProps
     <span className={wraps ? `${styles.mark} ${styles.wraps}` : styles.mark} title={title}>
       <span className={styles[tone]}>
         <Icon name={tone} size={14} />
-        {children}
+        <span>{children}</span>
       </span>
       {detail !== undefined && <span className={styles.detail}>{detail}</span>}
     </span>

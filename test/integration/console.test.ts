@@ -990,11 +990,11 @@ describe.skipIf(CHROMIUM === undefined)('the console in Chromium', () => {
     expect(await findBarriers(page, 'dialog')).toEqual([]);
     await page.keyboard.press('Escape');
     // A deleted object has no page, but an entry in the audit log.
-    const [deleted = ''] = createIds();
+    const [entry, deleted = ''] = createIds();
     await scene.query(
       `INSERT INTO audit_log (id, mutation, actor_kind, actor_scope, object_type, object_id)
-       VALUES ($1, 'deleteWebhookSubscription', 'OPERATOR', 'ADMIN', 'WebhookSubscription', $1)`,
-      [deleted],
+       VALUES ($1, 'deleteWebhookSubscription', 'OPERATOR', 'ADMIN', 'WebhookSubscription', $2)`,
+      [entry, deleted],
     );
     await find(deleted, /its changes/);
     await page.getByRole('gridcell', { name: 'deleteWebhookSubscription' }).waitFor();
