@@ -10,6 +10,8 @@ type SchemaThreadOptions = {
   readonly metrics: Registry;
   /** Time limit of one task, in milliseconds. Default: 15,000. */
   readonly taskLimitMs?: number;
+  /** Limit of the thread's old generation, in MiB. Default: 256. */
+  readonly maxHeapMb?: number;
 };
 
 export type CheckRequest = {
@@ -39,8 +41,10 @@ const TASK_LIMIT_MS = 15_000;
 /** Bounds of the queue. The dispatcher and publishEvent queue at most three checks of 8 MiB at a time. */
 const MAX_WAITING = 64;
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-/** Exceeding this heap ends the thread, not the process. The stack is as large as a main thread's. */
-const RESOURCE_LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 32, stackSizeMb: 1 } as const;
+/** Exceeding this heap ends the thread, not the process. */
+const MAX_HEAP_MB = 256;
+/** The stack is as large as a main thread's. */
+const OTHER_LIMITS = { maxYoungGenerationSizeMb: 32, stackSizeMb: 1 } as const;
 
 const STOPPING = 'the program is stopping';
 
@@ -146,7 +150,7 @@ export class SchemaThread {
       execArgv: ['--enable-source-maps'],
       // The environment contains secrets.
       env: {},
-      resourceLimits: RESOURCE_LIMITS,
+      resourceLimits: { ...OTHER_LIMITS, maxOldGenerationSizeMb: this.#options.maxHeapMb ?? MAX_HEAP_MB },
     });
     const onEnd = (error: Error) => {
       if (this.#worker === worker) this.#fail('failure', error);
