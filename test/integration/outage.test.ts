@@ -12,10 +12,10 @@ import { type Receiver, type Respond, startReceiver } from '../support/receiver.
 import { startTestApp, startTestServices, subscribe, type TestApp, testEnv } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-/** Tolerance of a busy machine for a stop within 25 s; still within the 30 s before a SIGKILL. */
+/** Seconds that a busy machine may add to a stop within 25 s. The sum is below the 30 s before a SIGKILL. */
 const MACHINE_SECONDS = 3;
 
-/** Everything that a test starts is stopped at its end, in reverse; the tests are concurrent. */
+/** The part of the test context that stops everything at the end of a test, in reverse order. The tests are concurrent. */
 type Test = Pick<TestContext, 'onTestFinished'>;
 
 function onCleanUp<T extends { stop(): Promise<void> }>({ onTestFinished }: Test, part: T): T {
@@ -35,7 +35,7 @@ function recordingLog(): { log: Logger; has: (message: string) => boolean } {
   return { log, has: (message) => lines.some((line) => line.includes(message)) };
 }
 
-/** A receiver's answers, which wait until `answer` is called. */
+/** Responses of a receiver that wait until `answer` is called. */
 function holdAnswers(): { answer: () => void; respond: () => Promise<{ status: number }> } {
   let answer: () => void = () => undefined;
   const answered = new Promise<void>((resolve) => {
@@ -55,7 +55,7 @@ function holdAnswers(): { answer: () => void; respond: () => Promise<{ status: n
 type Part = { readonly ok: boolean; readonly message?: string };
 
 async function readinessOf({ url }: Pick<App, 'url'>): Promise<Record<'database' | 'nats' | 'start', Part>> {
-  // The parts that every answer has.
+  // `as`: every answer has these parts.
   return (await (await fetch(`${url}/health/ready`)).json()) as Record<'database' | 'nats' | 'start', Part>;
 }
 
@@ -74,7 +74,7 @@ async function testSend(app: TestApp, id: string): Promise<{ id: string; status:
 }
 
 describe.concurrent('NATS', () => {
-  it('unavailable is logged, queries work, and deliveries are sent once it is back', async (test) => {
+  it('an outage is logged, queries work, and deliveries are sent after it', async (test) => {
     const services = onCleanUp(test, await startTestServices());
     const { log, has } = recordingLog();
     const app = onCleanUp(test, await startTestApp(services, { log }));
@@ -93,11 +93,11 @@ describe.concurrent('NATS', () => {
     await receiver.waitForRequests(1, 20_000);
     await services.publish('events.acme.a', '{}');
     await receiver.waitForRequests(2);
-    // The second is the new event: the test event was sent once.
+    // The second id is the new event's; the test event was sent once.
     expect(new Set(receiver.requests.map(({ headers }) => headers['webhook-id'])).size).toBe(2);
   }, 120_000);
 
-  it('unavailable for a while: a live delivery log then shows the attempts made meanwhile, once', async (test) => {
+  it('after an outage, a live delivery log shows the attempts made during it, once', async (test) => {
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp(services));
     let answer: () => void = () => undefined;
@@ -117,7 +117,7 @@ describe.concurrent('NATS', () => {
       for await (const { data } of log) seen.push(String(/"id":"(\w+)"/.exec(JSON.stringify(data))?.[1]));
     })();
     const publish = (eventId: string) => services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': eventId });
-    // The server watches a little later than the client has asked: until then, nothing is seen.
+    // The server starts to watch some time after the client has subscribed. Earlier attempts are not shown.
     let early = 0;
     await waitFor(
       async () => {
@@ -145,7 +145,7 @@ describe.concurrent('NATS', () => {
     await watching.catch(() => undefined);
   });
 
-  it('there is one consumer for each stream; one that is deleted is created again, nothing is lost or sent twice', async (test) => {
+  it('each stream has one consumer; a deleted one is created again, and nothing is lost or sent twice', async (test) => {
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp(services));
     const receiver = await receive(test);
@@ -180,7 +180,7 @@ describe.concurrent('NATS', () => {
     expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
   });
 
-  it('is not needed by a process with the role api alone: it is ready, and what it publishes is delivered later', async (test) => {
+  it('is not necessary for a process with only the role api: it is ready, and its events are delivered later', async (test) => {
     const services = onCleanUp(test, await startTestServices());
     await services.nats.kill9();
     const app = onCleanUp(test, await startTestApp(services, { env: { ROLES: 'api' } }));
@@ -216,7 +216,7 @@ describe.concurrent('NATS', () => {
     expect((await fetch(`${app.url}/health/ready`)).status).toBe(200);
   }, 60_000);
 
-  it('frozen does not keep the program from stopping within 25 s, and nothing is sent twice', async (test) => {
+  it('while it is paused, the program stops within 25 s, and nothing is sent twice', async (test) => {
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp(services));
     const { answer, respond } = holdAnswers();
@@ -241,7 +241,7 @@ describe.concurrent('NATS', () => {
 });
 
 describe.concurrent('Postgres', () => {
-  it('unavailable is logged, queries report it, and all work resumes by itself', async (test) => {
+  it('an outage is logged, queries report it, and all work resumes automatically', async (test) => {
     const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     const services = onCleanUp(test, await startTestServices());
     const { log, has } = recordingLog();
@@ -258,7 +258,7 @@ describe.concurrent('Postgres', () => {
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'in-flight' });
     await receiver.waitForRequests(1);
     await postgres.kill9();
-    // The attempt in flight ends, and an event comes in, while there is nothing to write them to.
+    // The attempt in flight ends and an event arrives while Postgres is unavailable.
     answer();
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'meanwhile' });
     await waitFor(() => has('results not written') && has('dispatch failed'), {
@@ -287,7 +287,7 @@ describe.concurrent('Postgres', () => {
     expect(receiver.requests).toHaveLength(2);
   }, 120_000);
 
-  it('killed in the middle of a transaction ends neither the program nor the event', async (test) => {
+  it('a kill during a transaction neither ends the program nor loses the event', async (test) => {
     const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
@@ -315,7 +315,7 @@ describe.concurrent('Postgres', () => {
     expect(request?.headers['webhook-id']).toBe('held');
   }, 120_000);
 
-  it('frozen does not keep the program from stopping within 25 s, and its open deliveries are requeued', async (test) => {
+  it('while it is paused, the program stops within 25 s, and its open deliveries are requeued', async (test) => {
     const postgres = onCleanUp(test, await startTestPostgres(inject('postgresCluster')));
     const services = onCleanUp(test, await startTestServices());
     const app = onCleanUp(test, await startTestApp({ databaseUrl: postgres.url, nats: services.nats }));
@@ -335,7 +335,7 @@ describe.concurrent('Postgres', () => {
       what: 'both successes',
       timeoutMs: 20_000,
     });
-    // Long before JetStream would deliver it again by itself.
+    // Much earlier than the redelivery by JetStream.
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'every message to be acked' });
   }, 120_000);
 
@@ -364,7 +364,7 @@ describe.concurrent('an endpoint that hangs', () => {
     };
     const engine = await start();
     const receiver = await receive(test, (_, index) => (index === 0 ? 'hang' : { status: 200 }));
-    // Longer than the program waits.
+    // Longer than the program waits during a stop.
     await subscribe(engine.graphql, { url: receiver.url, timeoutMs: 30_000 });
     await services.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'given-up' });
     await receiver.waitForRequests(1);
@@ -376,7 +376,7 @@ describe.concurrent('an endpoint that hangs', () => {
       { status: 'PENDING', attempt_count: 0 },
     ]);
     await start();
-    // Long before JetStream would deliver it again by itself.
+    // Much earlier than the redelivery by JetStream.
     await receiver.waitForRequests(2);
     await waitFor(async () => (await services.waitingIn('DELIVERIES')) === 0, { what: 'the message to be acked' });
     const sent = receiver.requests.map(({ headers }) => [headers['webhook-id'], headers['webhook-attempt']]);

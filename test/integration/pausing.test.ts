@@ -34,7 +34,7 @@ const DAY_MS = 86_400_000;
 it('deliveries of a paused subscription wait through a restart, and are sent when it is resumed', async () => {
   const { id } = await subscribe('restart');
   await change('pause', id, inMs(MINUTE_MS));
-  // Beyond the first window, and of both ways: published before the sweeper knew of a backlog, and queued.
+  // More than the first window, of both kinds: published before the sweeper detected a backlog, and queued.
   await scene.publishMany('restart', 90);
   await scene.waitForDeliveries(90, `event_type = 'restart' AND waiting_for = 'PAUSED' AND enqueued_at IS NULL`);
   const { deliveries } = await scene.app.graphql<{ deliveries: unknown }>(
@@ -56,7 +56,7 @@ it('deliveries of a paused subscription wait through a restart, and are sent whe
   expect(await scene.countDeliveries(`event_type = 'restart' AND attempt_count <> 1`)).toBe(0);
 });
 
-it('a pause ends by itself', async () => {
+it('a pause ends automatically', async () => {
   const { id } = await subscribe('ends');
   await change('pause', id, inMs(1_000));
   await scene.publishMany('ends', 3);

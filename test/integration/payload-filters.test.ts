@@ -56,7 +56,7 @@ async function filterOf(id: string): Promise<unknown> {
   return data.webhookSubscription.filter;
 }
 
-/** Publishes the data, and then an event that ends the test; returns the ids of the events that came before that. */
+/** Publishes the data and then a final event; returns the ids of the events received before the final one. */
 async function publishAll(receiver: Receiver, events: Readonly<Record<string, string>>): Promise<string[]> {
   for (const [id, data] of Object.entries(events)) {
     await services.publish('events.acme.order.paid', data, { 'Nats-Msg-Id': id });
@@ -65,7 +65,7 @@ async function publishAll(receiver: Receiver, events: Readonly<Record<string, st
   await services.publish('events.acme.end', '{}', { 'Nats-Msg-Id': end });
   const idsThatCame = () => receiver.requests.map(({ headers }) => String(headers['webhook-id']));
   await waitFor(() => idsThatCame().includes(end), { what: 'the end' });
-  // Every event dispatched earlier has its deliveries by now; they are sent in any order.
+  // All earlier events have their deliveries now; they are sent in any order.
   const isOver = async () => (await services.query(`SELECT FROM deliveries WHERE status = 'PENDING'`)).length === 0;
   await waitFor(isOver, { what: 'the deliveries' });
   return idsThatCame()
@@ -74,7 +74,7 @@ async function publishAll(receiver: Receiver, events: Readonly<Record<string, st
 }
 
 describe('a subscription with a filter', () => {
-  it('gets the events whose data fulfils it, and no others', async () => {
+  it('gets only the events whose data matches the filter', async () => {
     const receiver = await receive();
     await app.subscribe({ url: receiver.url, eventTypes: ['end'] });
     const filter = { status: 'paid', total: { $gte: 100 } };
@@ -93,7 +93,7 @@ describe('a subscription with a filter', () => {
     expect(rows).toHaveLength(2);
   });
 
-  it('goes by a changed filter from the next event on', async () => {
+  it('uses a changed filter from the next event', async () => {
     const receiver = await receive();
     await app.subscribe({ url: receiver.url, eventTypes: ['end'] });
     const { id } = await app.subscribe({ url: receiver.url, eventTypes: ['order.paid'], filter: { plan: 'gold' } });
@@ -104,14 +104,14 @@ describe('a subscription with a filter', () => {
     expect(await publishAll(receiver, { c1: '{"plan":"gold"}', c2: '{"plan":"free"}' })).toEqual(['c1', 'c2']);
   });
 
-  it('gets test events whatever they are', async () => {
+  it('gets test events with any data', async () => {
     const receiver = await receive();
     const { id } = await app.subscribe({ url: receiver.url, filter: { never: { $exists: true } } });
     await app.graphql('mutation ($id: ID!) { sendTestEvent(subscriptionId: $id) { __typename } }', { id });
     await receiver.waitForRequests(1);
   });
 
-  it('gets events about other subscriptions if they fulfil it', async () => {
+  it('gets events about other subscriptions if they match the filter', async () => {
     const gone = await receive(() => ({ status: 410 }));
     const [told, untold] = [await receive(), await receive()];
     const tenant = 'told';
@@ -124,19 +124,19 @@ describe('a subscription with a filter', () => {
     expect(JSON.parse(String(told.requests[0]?.rawBody))).toMatchObject({
       data: { subscriptionId: id, reason: 'GONE' },
     });
-    // Their deliveries are made in one transaction.
+    // Their deliveries are created in one transaction.
     const made = `SELECT FROM deliveries WHERE tenant = 'told' AND event_type LIKE 'webhook\\_%'`;
     expect(await services.query(made)).toHaveLength(1);
   });
 });
 
-/** Fulfilled by items without an x, after 488 steps for each of them. */
+/** Matches items without an `x`, after 488 steps for each item. */
 const dearFilter = (index: number) => ({
   $not: { items: { x: { $or: Array.from({ length: 97 }, (_, i) => ({ a: { b: { c: { d: index + i } } } })) } } },
 });
 const itemsOf = (length: number) => JSON.stringify({ items: Array.from({ length }, () => ({})) });
 
-describe('filters that take too much', () => {
+describe('filters beyond the step limit', () => {
   const considered = async (tenant: string) => {
     const { events } = await app.graphql<{
       events: { nodes: { considered: { nodes: { result: string; subscription: { id: string } }[] } }[] };
@@ -149,7 +149,7 @@ describe('filters that take too much', () => {
     return new Map(nodes.map(({ result, subscription }) => [subscription.id, result]));
   };
 
-  it('keep nobody waiting: neither other tenants, nor the events of their own', { timeout: 60_000 }, async () => {
+  it('delay neither other tenants nor other events of their tenant', { timeout: 60_000 }, async () => {
     const receiver = await receive();
     const items = { x: { $or: Array.from({ length: 98 }, (_, i) => ({ a: { b: { c: { d: i } } } })) } };
     for (let index = 0; index < 30; index += 1) {
@@ -165,7 +165,7 @@ describe('filters that take too much', () => {
     expect(new Set((await considered('greedy')).values())).toEqual(new Set(['FILTER_FALSE']));
   });
 
-  it('are not fulfilled once those before have used up what an event is granted, and considered says so', async () => {
+  it('do not match after earlier ones have used the steps of an event, and `considered` shows it', async () => {
     const receiver = await receive();
     const ids: string[] = [];
     // 88,000 steps each: the twelfth exceeds a million.
@@ -184,7 +184,7 @@ describe('filters that take too much', () => {
       { what: 'the deliveries' },
     );
     expect(delivered.sort()).toEqual([...ids.slice(0, 12), free].sort());
-    // As if they were not kept any more: the settings of the time tell, and what came of them.
+    // Simulates expired deliveries: the results now come from the stored settings of that time.
     await services.query(`DELETE FROM deliveries WHERE tenant = 'dear' AND status <> 'PENDING'`);
     const results = await considered('dear');
     expect(ids.map((id) => results.get(id))).toEqual([
@@ -198,7 +198,7 @@ describe('filters that take too much', () => {
   });
 });
 
-it('the indexes that are kept weigh what they have grown to', async () => {
+it('the weight of cached indexes grows with their subscriptions', async () => {
   const indexes = new SubscriptionIndexes(1_000);
   const tenants = new Set(['heavy', 'light']);
   for (let count = 1; count <= 5; count += 1) {
@@ -213,7 +213,7 @@ it('the indexes that are kept weigh what they have grown to', async () => {
 });
 
 describe('the filter of a subscription', () => {
-  it('is what it was set to; absent keeps it, null takes it away', async () => {
+  it('has the value that was set; absent keeps it, null removes it', async () => {
     const filter = { plan: { $in: ['gold', null, 1.5, true] }, $or: [{ a: [] }, { a: { $eq: {} } }] };
     const { id } = await app.subscribe({ url: URL, filter });
     expect(await filterOf(id)).toEqual(filter);
@@ -226,7 +226,7 @@ describe('the filter of a subscription', () => {
   });
 
   it.each([
-    // Names that mean something to Prisma, or to JavaScript.
+    // Names with a special meaning in Prisma or JavaScript.
     [
       {
         toJSON: 1,
@@ -236,7 +236,7 @@ describe('the filter of a subscription', () => {
       },
     ],
     [{ set: 1, equals: { path: ['a'] }, '': { $ne: '2026-01-01T00:00:00.000Z' } }],
-  ])('%j is kept as it is', async (filter) => {
+  ])('%j is stored unchanged', async (filter) => {
     const { id } = await app.subscribe({ url: URL, filter });
     expect(await filterOf(id)).toEqual(filter);
     await update(id, { filter: { other: 1 } });
@@ -244,7 +244,7 @@ describe('the filter of a subscription', () => {
     expect(await filterOf(id)).toEqual(filter);
   });
 
-  it('may be written as a literal where it has no operators', async () => {
+  it('may be a GraphQL literal if it has no operators', async () => {
     const mutation = `mutation { createWebhookSubscription(input: {
       tenant: "acme", url: "${URL}", eventTypes: ["*"], filter: { user: { plan: "gold", seats: [1, 2.5, null] } }
     }) { ... on CreateWebhookSubscriptionPayload { subscription { filter } } } }`;
@@ -253,7 +253,7 @@ describe('the filter of a subscription', () => {
     expect(createWebhookSubscription).toEqual({ subscription: { filter } });
   });
 
-  it('is refused with all of its problems, among those of other settings', async () => {
+  it('is rejected with all its problems, together with those of other settings', async () => {
     const { id } = await app.subscribe({ url: URL, filter: { a: 1 } });
     const bad = { user: { age: { $gt: true }, name: { $like: 'x' } } };
     const { problems } = await update(id, { filter: bad, timeoutMs: 1 });
@@ -270,7 +270,7 @@ describe('the filter of a subscription', () => {
 describe('testFilter', () => {
   const QUERY = `query ($filter: JSON!, $data: JSON!) { testFilter(filter: $filter, data: $data) { matches failedPaths } }`;
 
-  it('says whether the data fulfils the filter, and what fails', async () => {
+  it('returns whether the data matches the filter, and the failed conditions', async () => {
     const filter = { user: { age: { $gt: 18 }, plan: 'gold' } };
     const run = (data: unknown) => app.graphql(QUERY, { filter, data });
     expect(await run({ user: { age: 19, plan: 'gold' } })).toEqual({ testFilter: { matches: true, failedPaths: [] } });
@@ -279,7 +279,7 @@ describe('testFilter', () => {
     });
   });
 
-  it('costs so much that an operation cannot have it often', async () => {
+  it('has a high cost, so an operation can contain it only a few times', async () => {
     const often = (count: number) =>
       app.graphql(
         `query ($filter: JSON!, $data: JSON!) {
@@ -290,14 +290,14 @@ describe('testFilter', () => {
     await expect(often(21)).rejects.toThrow('LIMIT_EXCEEDED');
   });
 
-  it('refuses data that no event could have, with what is wrong with the filter', async () => {
+  it('rejects data that no event can have, together with problems of the filter', async () => {
     const run = (data: unknown) => app.graphql(QUERY, { filter: { a: { $foo: 1 } }, data });
     await expect(run('x'.repeat(1_048_575))).rejects.toThrow(/\$foo is not an operator.*data has 1048577 bytes/);
     const deep = JSON.parse(`${'['.repeat(1_001)}${']'.repeat(1_001)}`) as unknown;
     await expect(run(deep)).rejects.toThrow(/data is nested deeper than 1000 levels/);
   });
 
-  it('refuses what is no filter', async () => {
+  it('rejects an invalid filter', async () => {
     const answer = app.graphql(QUERY, { filter: { user: { $foo: 1 } }, data: {} });
     await expect(answer).rejects.toThrow(/filter\.user\.\$foo is not an operator.*INVALID_INPUT/);
   });

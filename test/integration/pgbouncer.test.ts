@@ -31,7 +31,7 @@ describe.skipIf(binary === undefined)('behind PgBouncer', () => {
     return pgBouncer;
   }
 
-  it('two programs work in transaction mode, whatever the settings of Postgres', async () => {
+  it('two programs work in transaction mode with any settings of Postgres', async () => {
     const services = await startTestServices();
     cleanUps.push(() => services.stop());
     const { url } = await start('transaction', services.databaseUrl);
@@ -45,14 +45,14 @@ describe.skipIf(binary === undefined)('behind PgBouncer', () => {
     const receiver = await startReceiver((_request, index) => ({ status: index === 0 ? 503 : 200 }));
     cleanUps.push(() => receiver.close());
     await expectCoreWorks({ apps, publish: services.publish, receiver });
-    // Nothing of ours stays in the sessions that PgBouncer gives to others.
+    // The engine leaves no settings in sessions that PgBouncer gives to other clients.
     expect(
       await services.query(`SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database
         WHERE datname = current_database() AND locktype = 'advisory'`),
     ).toEqual([]);
   });
 
-  it('a statement on its own gets the settings, for itself alone, and so does a transaction', async () => {
+  it('a single statement and a transaction each get the settings only for themselves', async () => {
     const { url } = await start('transaction');
     const options = { url: `${url}?schema=webhooks`, onError: () => undefined };
     const database = createDatabase({ ...options, behindPooler: true, poolSize: 4 });
@@ -83,7 +83,7 @@ describe.skipIf(binary === undefined)('behind PgBouncer', () => {
       },
     );
 
-  it('transaction mode is found out at the start, and nothing is left in the sessions', async () => {
+  it('transaction mode is detected at the start, and nothing is left in the sessions', async () => {
     const { url } = await start('transaction');
     expect(await problemOf({ url, directUrl: url })).toBe(
       'DATABASE_URL leads to a pooler that gives each transaction another session (PgBouncer with pool_mode=transaction): set DATABASE_DIRECT_URL to the address of Postgres itself, which migrations, locks and notifications need',
@@ -92,7 +92,7 @@ describe.skipIf(binary === undefined)('behind PgBouncer', () => {
     expect(await problemOf({ url, directUrl: databaseUrl })).toBeUndefined();
   });
 
-  it('statement mode is found out at the start', async () => {
+  it('statement mode is detected at the start', async () => {
     const { url } = await start('statement');
     expect(await problemOf({ url, directUrl: url })).toContain('DATABASE_URL leads to a pooler');
     expect(await problemOf({ url, directUrl: databaseUrl })).toBe(
@@ -100,12 +100,12 @@ describe.skipIf(binary === undefined)('behind PgBouncer', () => {
     );
   });
 
-  it('session mode needs no second address', async () => {
+  it('session mode needs no DATABASE_DIRECT_URL', async () => {
     const { url } = await start('session');
     expect(await problemOf({ url, directUrl: url })).toBeUndefined();
   });
 
-  it('a DATABASE_DIRECT_URL of another database is found out at the start', async () => {
+  it('a DATABASE_DIRECT_URL of another database is detected at the start', async () => {
     const other = await createTestDatabase();
     cleanUps.push(() => other.drop());
     const { url } = await start('transaction');

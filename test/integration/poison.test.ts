@@ -17,7 +17,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Postgres refuses to record attempts of which the condition holds. */
+/** Makes Postgres reject the recording of attempts for which the condition is true. */
 async function refuse(
   { query }: Pick<Scene, 'query'>,
   { sqlState, when }: { readonly sqlState: string; readonly when: string },
@@ -27,7 +27,7 @@ async function refuse(
   await query(`CREATE TRIGGER refuse BEFORE INSERT ON attempts FOR EACH ROW WHEN (${when}) EXECUTE FUNCTION refuse()`);
 }
 
-/** Two subscriptions: one whose attempts Postgres refuses to record, and that never answers, and one that is well. */
+/** Creates two subscriptions: the receiver of one never answers and Postgres rejects its attempts; the other is sound. */
 async function startPoisoned(sqlState: string) {
   const scene = await startScene(cleanUps);
   const poisoned = await scene.receive(() => 'reset');
@@ -38,7 +38,7 @@ async function startPoisoned(sqlState: string) {
   return { scene, poisoned, sound, soundId: id };
 }
 
-/** Has the results of one poisoned and 50 sound deliveries written in one batch: behind one that waits for a lock. */
+/** Makes the results of one poisoned and 50 sound deliveries wait behind a locked statement, so that one batch writes them. */
 async function deliverTogether(
   scene: Scene,
   { poisoned, sound }: { readonly poisoned: Receiver; readonly sound: Receiver },
@@ -60,7 +60,7 @@ async function isWaitingForLock({ query }: Scene): Promise<boolean> {
   return (await query('SELECT FROM pg_locks WHERE NOT granted')).length > 0;
 }
 
-/** The deliveries that processes announce for the live log. */
+/** Collects the ids of the deliveries that processes announce for the live log. */
 async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
   const connection = await connect({ servers: nats.url });
   cleanUps.push(() => connection.close());
@@ -71,7 +71,7 @@ async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
       announced.add((JSON.parse(text) as { deliveryId: string }).deliveryId);
     },
   });
-  // As a process with a reader of the live log does.
+  // Reports a reader of the live log, like a process that has one.
   const read = () => {
     connection.publish('readers', TEST_SEAL.seal('readers', Buffer.from('reading')));
   };
@@ -85,7 +85,7 @@ async function listen({ nats }: Scene): Promise<ReadonlySet<string>> {
   return announced;
 }
 
-/** How many are in the log with all that there was. */
+/** Number of sound attempts in the log with their complete response. */
 const soundAttempts = async ({ query }: Scene, soundId: string) =>
   (await query('SELECT FROM attempts WHERE subscription_id = $1 AND response_headers IS NOT NULL', [soundId])).length;
 
@@ -114,7 +114,7 @@ describe('an attempt that Postgres refuses to record', () => {
     expect(poisoned.requests.map(({ headers }) => headers['webhook-attempt'])).toEqual(['1', '2', '3']);
   });
 
-  it('because of its response is recorded without the response', async () => {
+  it('because of its response is recorded without it', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive(() => ({ status: 200, body: 'poison' }));
     await scene.app.subscribe({ url: receiver.url });
@@ -134,7 +134,7 @@ describe('an attempt that Postgres refuses to record', () => {
   });
 });
 
-/** 20 pending deliveries; what is done with the third one fails as Postgres says. */
+/** Inserts 20 pending deliveries. Postgres rejects every update of the third one. */
 async function seedPoisoned() {
   const testDatabase = await createTestDatabase();
   cleanUps.push(() => testDatabase.drop());

@@ -12,7 +12,7 @@ import { type Scene, startScene } from '../support/scene.ts';
 import { ADMIN_API_KEY } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-// Limits for a busy machine: each test is several pages.
+// Limits for a busy machine: each test opens several pages.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 });
 const PAGE_TIMEOUT_MS = 60_000;
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
@@ -26,7 +26,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
   let context: BrowserContext;
   let receiver: Receiver;
   let subscriptionId: string;
-  /** Pages of examples/portal: the origin of the first one is listed, that of the second is not. */
+  /** Servers of examples/portal: the origin of the first one is listed, that of the second is not. */
   let listed: string;
   let unlisted: string;
   /** The URL and the referrer of each request, and everything that a page logged. */
@@ -95,7 +95,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     return { token, code, id: session.id };
   }
 
-  /** The rules that axe finds broken. Evaluated over the protocol of the browser, which no policy hinders. */
+  /** Returns the violations of axe's rules. Runs over the browser's protocol, because the policy blocks injected scripts. */
   async function findBarriers(page: Page | Frame): Promise<unknown[]> {
     await page.evaluate(await readFile(AXE, 'utf8'));
     return page.evaluate<unknown[]>(
@@ -121,17 +121,17 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     expect(names).toEqual(['Live log', 'Events', 'Deliveries', 'Subscriptions', 'Event catalogue']);
     await portal.getByRole('link', { name: 'Events' }).click();
     await portal.getByText('order.paid').first().waitFor();
-    // Chromium refuses storage to frames of other sites.
+    // Chromium blocks storage for frames of other sites.
     expect(await portal.evaluate('document.cookie')).toBe('');
     expectNoSecret();
   });
 
-  test('a page of another origin can neither frame it nor get a token into it', async () => {
+  test('a page of another origin can neither embed it nor pass a token to it', async () => {
     const page = await open(unlisted);
     await waitFor(() => traces.some((text) => text.includes('frame-ancestors')), { what: 'the refusal' });
     const portal = await portalIn(page);
     expect(await portal.content()).not.toContain('root');
-    // A window of its own, which no policy about frames forbids, takes no port either.
+    // A popup window, to which no frame policy applies, accepts no message port either.
     const [popup] = await Promise.all([
       context.waitForEvent('page'),
       page.evaluate(`globalThis.popup = open('${scene.app.url}/portal/')`),
@@ -169,7 +169,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     },
   );
 
-  test('a token is renewed before it expires, and the live log goes on without a gap and without a row twice', async () => {
+  test('a token is renewed before it expires, and the live log continues with each row once', async () => {
     const page = await open(listed);
     const portal = await portalIn(page);
     const first = await mint();
@@ -197,7 +197,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     expectNoSecret();
   });
 
-  test('a subscription is deleted with the name of its host, and a session of one subscription shows no other', async () => {
+  test('the deletion of a subscription requires the name of its host, and a session of one subscription shows no other', async () => {
     const other = await scene.app.subscribe({ url: `${receiver.url}/other`, eventTypes: ['other.*'] });
     const { code } = await mint(`, hidePayloads: true, subscriptionIds: ["${other.id}"]`);
     await scene.publish('events.acme.other.event', '{"card":"secret data"}');
@@ -222,7 +222,7 @@ describe.skipIf(CHROMIUM === undefined)('the portal in Chromium', () => {
     expectNoSecret();
   });
 
-  test('the console exchanges the key for a session, which signing out revokes', async () => {
+  test('the console exchanges the key for a session, and signing out revokes it', async () => {
     const page = await open(`${scene.app.url}/console/`);
     await page.getByLabel('API key or JWT').fill(ADMIN_API_KEY);
     await page.keyboard.press('Enter');

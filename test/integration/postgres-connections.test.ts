@@ -36,7 +36,7 @@ afterAll(async () => {
   for (const cleanUp of atEnd) await cleanUp();
 });
 
-/** The port of the server, and a URL of the database by way of another port. */
+/** Returns the port of the server, and a function for the URL of the database through another port. */
 function proxied(url: string): { port: number; via: (port: number) => string } {
   const direct = new URL(url);
   return {
@@ -49,7 +49,7 @@ function proxied(url: string): { port: number; via: (port: number) => string } {
   };
 }
 
-/** As after a failover: sessions that are opened while `work` runs stay read-only, later ones are not. */
+/** Simulates a failover: sessions opened while `work` runs stay read-only, later ones do not. */
 async function whileReadOnly(client: pg.Client, work: () => Promise<void>): Promise<void> {
   const setReadOnly = (clause: string) =>
     client.query(`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I ${clause}', current_database()); END $$`);
@@ -59,7 +59,7 @@ async function whileReadOnly(client: pg.Client, work: () => Promise<void>): Prom
   await setReadOnly('RESET default_transaction_read_only');
 }
 
-/** Makes both pools open all the connections that they may have. */
+/** Makes both pools open their maximum number of connections. */
 async function fill({ pool, readPool }: Database): Promise<void> {
   for (const each of [pool, readPool]) {
     const clients = await Promise.all(Array.from({ length: each.options.max }, () => each.connect()));
@@ -78,7 +78,7 @@ const PATHS: Readonly<Record<string, (database: Database) => Promise<unknown>>> 
 
 describe('a connection is not used again', () => {
   it.each(Object.entries(PATHS))(
-    'that leads to a server that is read-only, nor any other that was open then: %s',
+    'to a read-only server, nor any other that was open at the time: %s',
     async (_, write) => {
       const { url } = testDatabase;
       const database = createDatabase({ url, onError: () => undefined });
@@ -131,14 +131,14 @@ describe('a connection is not used again', () => {
     return { pool, pid };
   };
 
-  it('beyond its age', async () => {
+  it('beyond its maximum age', async () => {
     const { pid: pidOfYoung } = poolOf({});
     expect(await pidOfYoung()).toBe(await pidOfYoung());
     const { pid: pidOfOld } = poolOf({ maxAgeMs: 0 });
     expect(await pidOfOld()).not.toBe(await pidOfOld());
   });
 
-  it('after the server has ended its session, in a transaction too', async () => {
+  it('after the server has ended its session, even in a transaction', async () => {
     const { pool, pid } = poolOf({ max: 2 });
     const first = await pid();
     await expect(
@@ -154,7 +154,7 @@ describe('a connection is not used again', () => {
   });
 });
 
-it('closing a connection to a server that hangs takes a second', async () => {
+it('closing a connection to a stalled server takes a second', async () => {
   const { url } = testDatabase;
   const { port, via } = proxied(url);
   const proxy = await startTcpProxy({ port });
@@ -198,7 +198,7 @@ it('a LISTEN connection that dies silently is a gap, and is opened again', async
   await waitFor(() => isNotified('before'), { what: 'the notice before' });
   expect(gaps).toBe(1);
   proxy.silence();
-  // One when it is noticed, and one when it listens again.
+  // One gap when the loss is detected, and one when it listens again.
   await waitFor(() => gaps === 3, { what: 'the gap' });
   await waitFor(() => isNotified('after'), { what: 'the notice after' });
 });
@@ -209,7 +209,7 @@ describe('over GraphQL', () => {
   const QUERY = '{ webhookSubscriptions { edges { node { id } } } }';
   const WATCH = `subscription { deliveryLog(after: "${btoa('GPC:S:00000000-0000-7000-8000-000000000000')}") { number } }`;
 
-  it('a Postgres that is read-only is SERVICE_UNAVAILABLE to what writes, and not ready, until it is not any more', async () => {
+  it('while Postgres is read-only, writes fail with SERVICE_UNAVAILABLE and the process is not ready', async () => {
     const services = await startTestServices();
     cleanUps.push(() => services.stop());
     const app = await startTestApp(services);

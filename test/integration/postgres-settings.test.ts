@@ -27,7 +27,7 @@ async function asAdmin(...statements: readonly string[]): Promise<void> {
   }
 }
 
-/** An empty database with a role of its own, which owns it unless it is said otherwise. */
+/** Creates an empty database and a role, which by default owns it. */
 async function createPlace({ options = '', isOwner = true }: { options?: string; isOwner?: boolean } = {}) {
   const name = `place_${randomUUID().replaceAll('-', '')}`;
   await asAdmin(
@@ -63,7 +63,7 @@ const problemOf = (url: string) =>
     },
   );
 
-/** Each would break something if sessions kept it. */
+/** Each setting would break something if the sessions of the program used it. */
 const UNUSUAL = {
   timezone: 'Asia/Kathmandu',
   datestyle: 'SQL, DMY',
@@ -84,7 +84,7 @@ const UNUSUAL = {
 };
 
 it.each(['public', 'webhooks'])(
-  'no setting of the role changes what happens, with the tables in %s',
+  'no setting of the role changes the behaviour, with the tables in %s',
   async (schema) => {
     const place = await createPlace();
     await query(place.url, `CREATE SCHEMA IF NOT EXISTS ${schema}`);
@@ -102,7 +102,7 @@ it.each(['public', 'webhooks'])(
   },
 );
 
-it('commits survive a crash though the role has synchronous_commit off, and weaker choices for standbys stay', async () => {
+it('commits survive a crash although the role has synchronous_commit off; weaker settings for standbys are kept', async () => {
   const place = await createPlace();
   const read = async (value: string) => {
     await asAdmin(`ALTER ROLE ${place.name} SET synchronous_commit = ${value}`);
@@ -136,7 +136,7 @@ it('a database with another encoding stops the start', async () => {
   );
 });
 
-it('a role that may not create tables stops the start, until it may', async () => {
+it('a role without the right to create tables stops the start, until it has the right', async () => {
   const { url, adminUrl, name } = await createPlace({ isOwner: false });
   expect(await problemOf(url)).toContain(`GRANT USAGE, CREATE ON SCHEMA "public" TO "${name}"`);
   await query(adminUrl, `GRANT USAGE, CREATE ON SCHEMA "public" TO "${name}"`);
@@ -150,7 +150,7 @@ it('a role that does not own the tables stops the start', async () => {
   expect(await problemOf(url)).toContain(`the tables in the schema "public" do not belong to the role "${name}"`);
 });
 
-it('a schema that is missing, or another one than that of the tables, stops the start', async () => {
+it('a missing schema, or another one than that of the tables, stops the start', async () => {
   const { url, name } = await createPlace();
   expect(await problemOf(`${url}?schema=webhooks`)).toBe(
     `the database "${name}" has no schema "webhooks": create it, or name another one with ?schema=… in DATABASE_URL`,
@@ -161,7 +161,7 @@ it('a schema that is missing, or another one than that of the tables, stops the 
   expect(await problemOf(url)).toContain(`has the engine's tables in the schema "webhooks", not in "public"`);
 });
 
-it('a role that turns triggers off stops the start', async () => {
+it('a role that disables triggers stops the start', async () => {
   const { url, name } = await createPlace();
   await asAdmin(`ALTER ROLE ${name} SET session_replication_role = replica`);
   expect(await problemOf(url)).toContain('session_replication_role=replica');

@@ -77,10 +77,10 @@ async function deliverOne(subscriptionId: string): Promise<void> {
   await writeResults(db, [result]);
 }
 
-/** Rows of a batch, and how many lie between two of them. */
+/** Rows of a batch, and rows between two of them. */
 const BATCH = 10;
 const BETWEEN = 200;
-/** Rows that a statement may read for each of its batch: it, its event, its subscription and their states, some twice. */
+/** Rows that a statement may read for each row of its batch: the row, its event, its subscription and their states, some twice. */
 const MAX_READ = 6;
 
 /** Inserts published deliveries, in the order of their ids. */
@@ -96,7 +96,7 @@ async function insertPublished(subscriptionId: string, count: number): Promise<s
   return ids;
 }
 
-/** The rows of large tables that the work reads. */
+/** Number of rows of large tables that the work reads. */
 async function countRowsRead(work: (db: Queryable) => Promise<unknown>): Promise<number> {
   return transaction(database.pool, async (db) => {
     const before = await rowsRead(db);
@@ -105,7 +105,7 @@ async function countRowsRead(work: (db: Queryable) => Promise<unknown>): Promise
   });
 }
 
-/** The rows of large tables that this session has read since Postgres last added them to its statistics. */
+/** Number of rows of large tables that this session has read since Postgres last flushed its statistics. */
 async function rowsRead(db: Queryable): Promise<number> {
   const { rows } = await db.query<{ name: string; count: number }>(
     `SELECT relname AS name, (coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::integer AS count

@@ -60,7 +60,7 @@ describe('an event published over GraphQL', () => {
     expect(other.requests).toEqual([]);
   });
 
-  it('has its data as JSON writes it, whatever names are in it', async () => {
+  it('has its data as serialized JSON, with any member names', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });
@@ -69,7 +69,7 @@ describe('an event published over GraphQL', () => {
     expect(bodyOf((await receiver.waitForRequests(1))[0])).toContain(`"data":${data}}`);
   });
 
-  it('has an id and a time of its own if none is given', async () => {
+  it('gets an id and a time if none are given', async () => {
     const scene = await startScene(cleanUps);
     const begun = Date.now();
     const [first, second] = [await publish(scene, {}), await publish(scene, {})];
@@ -78,7 +78,7 @@ describe('an event published over GraphQL', () => {
     expect(Date.parse(first.event?.occurredAt ?? '')).toBeGreaterThanOrEqual(begun);
   });
 
-  it('that breaks rules is refused with all of them', async () => {
+  it('with several problems is rejected with all of them', async () => {
     const scene = await startScene(cleanUps);
     const bad = { tenant: 'a b', type: 'order paid', id: 'is not', data: 'x'.repeat(1_048_575) };
     const { code, problems } = await publish(scene, bad);
@@ -105,7 +105,7 @@ describe('an event published over GraphQL', () => {
     expect(await scene.query('SELECT FROM events')).toHaveLength(1);
   });
 
-  it('whose data breaks the schema of its type is refused with the paths, and nothing is recorded', async () => {
+  it('whose data violates the schema of its type is rejected with the paths, and nothing is recorded', async () => {
     const scene = await startScene(cleanUps);
     const schema = { properties: { user: { properties: { age: { type: 'integer' } }, required: ['name'] } } };
     await scene.app.graphql(PUT, { input: { name: 'order.paid', schema } });
@@ -124,7 +124,7 @@ describe('an event published over GraphQL', () => {
 });
 
 describe('the same id', () => {
-  it('again is the existing event, also with other data, and nothing is sent twice', async () => {
+  it('again returns the existing event, even with other data, and nothing is sent twice', async () => {
     const scene = await startScene(cleanUps, { apps: 2 });
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });
@@ -142,7 +142,7 @@ describe('the same id', () => {
     expect(await scene.countDeliveries('true')).toBe(2);
   });
 
-  it('at the same time, in two processes, makes one event', async () => {
+  it('at the same time in two processes creates one event', async () => {
     const scene = await startScene(cleanUps, { apps: 2 });
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });
@@ -159,7 +159,7 @@ describe('the same id', () => {
     expect(receiver.requests).toHaveLength(2);
   });
 
-  it('over NATS and over GraphQL is the same event, whichever comes first', async () => {
+  it('over NATS and over GraphQL is one event in either order', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });
@@ -200,7 +200,7 @@ describe('without a part of the installation', () => {
     expect(receiver.requests).toHaveLength(2);
   }, 60_000);
 
-  it('without a dispatcher, a process with the role api alone writes the deliveries that another one sends', async () => {
+  it('without a dispatcher, a process with only the role api writes the deliveries that another process sends', async () => {
     const scene = await startScene(cleanUps, { env: { ROLES: 'sender' } });
     const app = await startTestApp(scene, { env: { ROLES: 'api' } });
     cleanUps.push(() => app.stop());
@@ -229,7 +229,7 @@ describe('many at once', () => {
     expect(receiver.requests).toHaveLength(300);
   }, 60_000);
 
-  it('one that Postgres refuses takes no other with it', async () => {
+  it('one event that Postgres refuses does not affect the others', async () => {
     const scene = await startScene(cleanUps);
     await scene.query(`ALTER TABLE events ADD CHECK (type <> 'poison')`);
     const results = await Promise.allSettled(

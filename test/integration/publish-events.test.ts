@@ -29,7 +29,7 @@ const accepted = (id: string) => ({ status: 'ACCEPTED', id, code: null, message:
 const known = (id: string) => ({ ...accepted(id), status: 'KNOWN' });
 
 describe('events published together', () => {
-  it('have one result each, in order, and a refused one refuses no other', async () => {
+  it('have one result each, in order, and a rejected event does not affect the others', async () => {
     const scene = await startScene(cleanUps);
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });
@@ -72,7 +72,7 @@ describe('events published together', () => {
     expect(await scene.query(`SELECT FROM events WHERE source = 'GRAPHQL' AND tenant = 'acme'`)).toHaveLength(3);
   });
 
-  it('again after no answer, together or in part, make no second event and no second delivery', async () => {
+  it('again after a missing answer, together or in part, create no second event and no second delivery', async () => {
     const scene = await startScene(cleanUps, { apps: 2 });
     const receiver = await scene.receive();
     await scene.app.subscribe({ url: receiver.url });
@@ -90,7 +90,7 @@ describe('events published together', () => {
     expect(await scene.countDeliveries('true')).toBe(60);
   });
 
-  it('are refused together when there are too many, when they are too large in all, or without a tenant', async () => {
+  it('are all rejected if they are too many, too large in total, or without a tenant', async () => {
     const scene = await startScene(cleanUps);
     const refused = (message: string) => ({ code: 'INVALID_INPUT', problems: [{ path: 'events', message }] });
     expect(await publish(scene, numbered(1_001))).toEqual(refused('has 1001 events, at most 1000 are accepted'));

@@ -1,7 +1,7 @@
 import { afterEach, expect, it } from 'vitest';
 import { startScene } from '../support/scene.ts';
 
-/** A service's request goes past Yoga; with this Accept, which lists two types, it does not. */
+/** Requests of services bypass Yoga. With an Accept that lists two types, they do not. */
 const ACCEPT = { short: 'application/json', yoga: 'application/json, application/json;q=0.9' };
 const PUBLISH = `mutation Publish($input: PublishEventInput!) {
   publishEvent(input: $input) { __typename ... on PublishEventPayload { event { id tenant } } ... on Error { code message } }
@@ -51,7 +51,7 @@ it('a publishing mutation has the same answer with and without the Fetch API in 
   });
 });
 
-it('a credential beyond its rate is refused before its body is read, on either way', async () => {
+it('a request beyond the rate of its credential is rejected before its body is read, on both routes', async () => {
   const { app } = await startScene(cleanUps, { env: { API_RATE_LIMIT: '1' } });
   const { createApiKey } = await app.graphql<{ createApiKey: { key: string } }>(
     'mutation { createApiKey(input: { name: "p", scope: PUBLISH, tenant: "acme" }) { ... on CreateApiKeyPayload { key } } }',

@@ -18,7 +18,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** Calls in one turn of the event loop are one batch. */
+/** Starts publishing with Postgres. Calls in one turn of the event loop are one batch. */
 async function startPublishing(
   { nats, databaseUrl }: Scene,
   { url = databaseUrl, natsUrl = nats.url } = {},
@@ -48,7 +48,7 @@ const eventOf = (eventId: string, { type = 'a', data = Buffer.from('{}') } = {})
   occurredAt: undefined,
 });
 
-/** The URL of a Postgres whose answer to the first statement that writes events, which is committed, gets lost. */
+/** Returns a URL of Postgres where the answer to the first committed insert of events is lost. */
 async function losingCommit({ databaseUrl }: Scene): Promise<{ readonly url: string; readonly lost: () => number }> {
   const url = new URL(databaseUrl);
   let isWritten = false;
@@ -70,7 +70,7 @@ async function losingCommit({ databaseUrl }: Scene): Promise<{ readonly url: str
   return { url: url.href, lost: () => lost };
 }
 
-it.each([1, 5])('a connection that breaks while %i events are committed holds no delivery up', async (count) => {
+it.each([1, 5])('a connection that breaks while %i events are committed delays no delivery', async (count) => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();
   await scene.app.subscribe({ url: receiver.url });
@@ -86,7 +86,7 @@ it.each([1, 5])('a connection that breaks while %i events are committed holds no
   expect(await scene.query('SELECT FROM events')).toHaveLength(count);
 });
 
-it('beyond 56 MiB of a tenant, or 64 in all, that wait, events are refused for now', async () => {
+it('events are temporarily rejected beyond 56 MiB of waiting events of a tenant, or 64 MiB of all', async () => {
   const scene = await startScene(cleanUps, { env: { ROLES: 'api' } });
   const publish = await startPublishing(scene);
   const data = Buffer.from(JSON.stringify('x'.repeat(1_048_574)));
@@ -118,13 +118,13 @@ it('an event of another tenant is written before the rest of many that one tenan
   const loud = Promise.all(Array.from({ length: 30 }, (_, n) => publishLoud(n)));
   await waitFor(() => written > 0, { what: 'the first event to be written' });
   await publish({ ...eventOf('quiet'), tenant: 'quiet' });
-  // The batch in hand and the next, of two events each, and those whose messages are being published.
+  // The current batch and the next, of two events each, and events whose messages are being published.
   expect(written).toBeLessThanOrEqual(12);
   await loud;
   expect(await scene.countDeliveries('true')).toBe(12_000);
 });
 
-it('what is left of a batch that fails is written on one connection', async () => {
+it('the rest of a failed batch is written on one connection', async () => {
   const scene = await startScene(cleanUps, { env: { ROLES: 'api' } });
   await scene.query(`CREATE FUNCTION stay_alone() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF NEW.type = 'poison' OR NOT pg_try_advisory_xact_lock(1) THEN RAISE 'refused'; END IF;
@@ -139,11 +139,11 @@ it('what is left of a batch that fails is written on one connection', async () =
   expect(await scene.query('SELECT FROM events')).toHaveLength(29);
 });
 
-it('a delivery whose publisher gets no answer from JetStream is sent once, by whichever process', {
+it('a delivery whose publisher gets no answer from JetStream is sent once, by any process', {
   timeout: 90_000,
 }, async () => {
   const scene = await startScene(cleanUps);
-  // Longer than the publisher waits, so that the delivery is published again while its attempt is under way.
+  // Longer than the publisher waits, so that the delivery is published again during its attempt.
   const receiver = await scene.receive(async () => {
     await delay(14_000);
     return { status: 200 };
@@ -154,7 +154,7 @@ it('a delivery whose publisher gets no answer from JetStream is sent once, by wh
   }
   const proxy = await startTcpProxy({
     port: Number(new URL(scene.nats.url).port),
-    // To a reply subject, as long, that nobody has.
+    // Changes the reply subject to an unused one of the same length.
     toClient: (text) =>
       text.replace(/^(MSG \S+\.)(\S+)(?= \d+ +\d+\r\n\{"stream":"DELIVERIES")/gm, (_, start: string, token: string) =>
         start.concat('X'.repeat(token.length)),
@@ -166,7 +166,7 @@ it('a delivery whose publisher gets no answer from JetStream is sent once, by wh
   const publish = await startPublishing(scene, { natsUrl: natsUrl.href });
   const publishing = publish(eventOf('e'));
   await receiver.waitForRequests(count);
-  // The process that makes the attempts takes no second message; another one does.
+  // The process that makes the attempt consumes no second message; another process does.
   const stopping = scene.app.stop();
   const other = await startTestApp(scene);
   cleanUps.push(() => other.stop());

@@ -49,7 +49,7 @@ describe('the rate limit', () => {
     await client.dispose();
   });
 
-  test('does not hold for the admin', async () => {
+  test('does not apply to the admin', async () => {
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => ask(server.url, 'HTTP', { query: '{ __typename }' })),
     );
@@ -74,12 +74,12 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
       },
       'GRAPHQL_VALIDATION_FAILED',
     ],
-  ])('%s has a code for programs', async (_what, question, code) => {
+  ])('%s has an error code', async (_what, question, code) => {
     const { errors } = await ask(server.url, transport, question);
     expect(errors).toMatchObject([{ extensions: { code } }]);
   });
 
-  test('an error says what is wrong with the arguments, each with its path', async () => {
+  test('an error lists the problems of the arguments with their paths', async () => {
     const tested = await ask(server.url, transport, {
       query: 'query ($filter: JSON!) { testFilter(filter: $filter, data: {}) { matches } }',
       variables: { filter: { user: { $foo: 1 }, $bar: 2 } },
@@ -104,7 +104,7 @@ describe.each(TRANSPORTS)('over %s', (transport) => {
     ]);
   });
 
-  test('a fault of ours is masked, with a number that is in the log beside what it was', async () => {
+  test('an internal error is masked, with an id that is in the log beside the error', async () => {
     const delivery = await deliveryOf(api, 'faulty');
     await storeAttempt(api.database, attemptOf(delivery));
     await api.database.prisma.event.update({

@@ -18,15 +18,15 @@ async function limitedSubscription(scene: Scene, receiver: Receiver, perSecond: 
   return id;
 }
 
-/** The most requests that any second saw. */
+/** Maximum number of requests in any second. */
 function mostInASecond({ requests }: Receiver): number {
   const times = requests.map(({ receivedAt }) => receivedAt).toSorted((a, b) => a - b);
   return Math.max(...times.map((start) => times.filter((time) => time >= start && time < start + 1_000).length));
 }
 
 /**
- * How many seconds a question to Postgres and one to nats-server take at most, until the returned function is called: so
- * late can be what has been given its moment, and come together with what comes after it.
+ * Measures the maximum seconds for a request to Postgres and one to nats-server, until the returned function is called.
+ * A delivery can be sent this much later than its send time, together with later deliveries.
  */
 function watchLag({ query, storedIn }: Scene): () => Promise<number> {
   const over = new AbortController();
@@ -40,7 +40,7 @@ function watchLag({ query, storedIn }: Scene): () => Promise<number> {
       await delay(20);
     }
   })();
-  // A test that fails before that ends what is asked.
+  // Avoids an unhandled rejection if the test fails before it calls the function.
   watching.catch(() => undefined);
   return async () => {
     over.abort();
@@ -65,13 +65,13 @@ it.each([1, 2])('a burst is spread over time by %i programs together', async (ap
   });
   await scene.waitForDeliveries(100, `status = 'SUCCESS' AND attempt_count = 1`);
   expect(receiver.requests).toHaveLength(100);
-  // Twenty, and some for the way they took.
+  // Twenty, and a few for the time in transit.
   expect(mostInASecond(receiver)).toBeLessThanOrEqual(24 + 20 * (await lagSeconds()));
   expect(lengthMs(receiver)).toBeGreaterThan(4_500);
   await waitFor(async () => !(await scene.stateOf(id)).isBacklogged, { what: 'the backlog to be gone' });
 });
 
-it('each moment is given once, however many ask at a time', async () => {
+it('each send time is reserved once, even by many concurrent requests', async () => {
   const scene = await startScene(cleanUps);
   const id = await limitedSubscription(scene, await scene.receive(), 50);
   const pool = new pg.Pool({ connectionString: scene.databaseUrl, max: 10 });
@@ -83,12 +83,12 @@ it('each moment is given once, however many ask at a time', async () => {
   });
   const given = (await Promise.all(asking)).reduce((sum, count) => sum + count, 0);
   await pool.end();
-  // Those of the next second, and those of the time that asking took.
+  // The send times of the next second, and of the time that the requests took.
   expect(given).toBeGreaterThanOrEqual(50);
   expect(given).toBeLessThanOrEqual(51 + ((Date.now() - startedAt) / 1_000) * 50);
 });
 
-it('retries count like everything else', async () => {
+it('retries count like other attempts', async () => {
   const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '300ms,300ms' } });
   const seen = new Set<unknown>();
   const receiver = await scene.receive(({ headers }) => {

@@ -24,7 +24,7 @@ const TENANT = 'acme';
 const NOW = Date.now();
 const [FIRST, SECOND] = [uuid7(NOW, 'first'), uuid7(NOW, 'second')].toSorted();
 
-/** An event of three days ago, so that all messages are later, and its deliveries to both subscriptions. */
+/** Inserts an event three days old, so that all messages are newer, and its deliveries to both subscriptions. */
 async function record(eventId: string): Promise<DeliveryMessage[]> {
   const eventRowId = uuid7(NOW - 3 * 86_400_000);
   const { pool } = api.database;
@@ -57,17 +57,17 @@ async function isOnDisk(text: string): Promise<boolean> {
   return contents.some((content) => content.includes(text));
 }
 
-test('a redacted event is overwritten in DELIVERIES as well, among any number of other messages, which stay', async () => {
+test('a redacted event is overwritten in DELIVERIES as well, among many other messages, which are kept', async () => {
   const [redacted, kept] = [await record('secret-order'), await record('kept-order')];
   const [keptFirst] = kept;
   if (keptFirst === undefined) throw new Error('there is no delivery');
-  // More than a step compares, before and behind the messages of the event.
+  // More messages than one step compares, before and after the messages of the event.
   const others = Array.from({ length: 1_200 }, (_, index) => ({ ...keptFirst, enqueueCount: index + 2 }));
   await Promise.all(kept.map((message) => api.deliveries.publish(message)));
   await Promise.all(others.slice(0, 600).map((message) => api.deliveries.publish(message)));
   await Promise.all(redacted.map((message) => api.deliveries.publish(message)));
   await Promise.all(others.slice(600).map((message) => api.deliveries.publish(message)));
-  // Neither is readable for this installation, and both stay.
+  // This installation cannot read either of them, and both are kept.
   const { stream } = api.bus.names.deliveries;
   await api.bus.publish(api.bus.names.deliverySubject(FIRST ?? ''), Buffer.from('unreadable'), {
     msgID: messageId(keptFirst),

@@ -18,7 +18,7 @@ beforeAll(async () => {
 afterEach(() => program.end('SIGKILL'));
 afterAll(() => services.stop());
 
-/** `node dist/main.js`, ready; returns the id of the process that runs the program, and where it listens. */
+/** Starts `node dist/main.js`, waits until it is ready, and returns the pid of the program and its URL. */
 async function start(): Promise<{ pid: number; url: string }> {
   const port = await findOwnPort();
   program = runProgram(BUNDLED_PROGRAM, {
@@ -42,7 +42,7 @@ async function exitCode(): Promise<number | null> {
 }
 
 describe('the program that is started without the flags of `npm start`', () => {
-  it('runs with them, and stops in an orderly way on one SIGTERM', async () => {
+  it('runs with them, and stops gracefully on one SIGTERM', async () => {
     const { pid } = await start();
     expect((await readProcess(pid))?.args).toEqual(expect.arrayContaining([...NODE_FLAGS]));
     program.child.kill('SIGTERM');
@@ -50,7 +50,7 @@ describe('the program that is started without the flags of `npm start`', () => {
     await isLogged('stopped');
   });
 
-  it('takes a SIGTERM to each of its processes for one', async () => {
+  it('treats a SIGTERM to each of its processes as one', async () => {
     const { pid } = await start();
     for (const each of new Set([pid, program.child.pid ?? 0])) process.kill(each, 'SIGTERM');
     expect(await exitCode()).toBe(0);
@@ -72,7 +72,7 @@ describe('the program that is started without the flags of `npm start`', () => {
     await receiver.close();
   });
 
-  it('does not outlive the process that was started', async () => {
+  it('exits with the process that was started', async () => {
     const { pid } = await start();
     await program.end('SIGKILL');
     const isProgram = (args: readonly string[]) => args.some((arg) => arg.endsWith(BUNDLED_PROGRAM));
@@ -80,7 +80,7 @@ describe('the program that is started without the flags of `npm start`', () => {
     await waitFor(async () => !(await runs()), { what: 'the end of the program' });
   });
 
-  it('ends with its exit code and its message', async () => {
+  it('exits with its exit code and its message', async () => {
     program = runProgram(BUNDLED_PROGRAM, {
       args: [],
       home: tmpdir(),

@@ -34,7 +34,7 @@ afterEach(async () => {
 
 type Past = { readonly timeMs: number; readonly eventId?: string | undefined };
 
-/** A delivery of that time that has succeeded; of an event that is gone, unless one is given. */
+/** Inserts a successful delivery of that time. By default, its event no longer exists. */
 async function addDelivery({ timeMs, eventId = uuid7(timeMs) }: Past): Promise<string> {
   const id = uuid7(timeMs);
   const createdAt = new Date(timeMs);
@@ -70,7 +70,7 @@ async function addReplay(data: Partial<Prisma.ReplayUncheckedCreateInput> = {}):
 const whereOf = async (filter: unknown, db: Queryable) =>
   deliveryWhere(await resolveFilter({ db, nowMs: Date.now(), takesDeliveries: true }, storedFilter(filter)));
 
-/** Makes it due, and works on it once. */
+/** Makes the replay due and runs one batch. */
 async function runBatch(id: string): Promise<Replay> {
   const nextBatchAt = new Date(Date.now() - 60_000);
   await database.prisma.replay.update({ where: { id }, data: { nextBatchAt } });
@@ -82,14 +82,14 @@ async function runBatch(id: string): Promise<Replay> {
 const madeBy = (replayId: string) => database.prisma.delivery.findMany({ where: { replayId } });
 
 describe('a batch', () => {
-  it('skips up to 200 deliveries, however low the rate', async () => {
+  it('skips up to 200 deliveries at any rate', async () => {
     for (let n = 0; n < 250; n += 1) await addDelivery({ timeMs: Date.now() - DAY_MS + n });
     const id = await addReplay();
     expect(await runBatch(id)).toMatchObject({ status: 'RUNNING', replayedCount: 0, skippedCount: 200 });
     expect(await runBatch(id)).toMatchObject({ status: 'COMPLETED', replayedCount: 0, skippedCount: 250 });
   });
 
-  it('makes no more than its rate allows for, and goes on behind that', async () => {
+  it('creates no more deliveries than its rate allows, and the next batch continues after them', async () => {
     const timeMs = Date.now() - DAY_MS;
     const [first, second] = [await addEvent(timeMs), await addEvent(timeMs)];
     const events = [undefined, first, first, undefined, first, second, first];
@@ -109,18 +109,18 @@ describe('a batch', () => {
     expect((await madeBy(id)).map(({ eventId }) => eventId).sort()).toEqual([first, second].sort());
   });
 
-  it('makes one of several deliveries of an event to a subscription', async () => {
+  it('creates one delivery for several of an event to a subscription', async () => {
     const timeMs = Date.now() - DAY_MS;
     const eventId = await addEvent(timeMs);
     for (let n = 0; n < 3; n += 1) await addDelivery({ timeMs: timeMs + n, eventId });
     const id = await addReplay({ ratePerSecond: 1_000 });
     expect(await runBatch(id)).toMatchObject({ status: 'COMPLETED', replayedCount: 1, skippedCount: 2 });
-    // Another replay is another matter.
+    // Another replay creates a delivery again.
     const again = await addReplay({ ratePerSecond: 1_000 });
     expect(await runBatch(again)).toMatchObject({ status: 'COMPLETED', replayedCount: 1, skippedCount: 3 });
   });
 
-  it('gives its deliveries ids of its own time, also days after the start of the replay', async () => {
+  it('gives its deliveries ids of the current time, even days after the start of the replay', async () => {
     const startMs = Date.now() - 10 * DAY_MS;
     const eventId = await addEvent(startMs - 1_000);
     await addDelivery({ timeMs: startMs - 1_000, eventId });
@@ -133,7 +133,7 @@ describe('a batch', () => {
     expect(await database.prisma.delivery.count({ where })).toBe(1);
   });
 
-  it('looks at fewer after a failure, until one has worked', async () => {
+  it('reads fewer deliveries after a failure, until a batch succeeds', async () => {
     for (let n = 0; n < 3; n += 1) await addDelivery({ timeMs: Date.now() - DAY_MS + n });
     const id = await addReplay({ failureCount: 3 });
     expect(await runBatch(id)).toMatchObject({ status: 'RUNNING', skippedCount: 1, failureCount: 0 });
@@ -142,7 +142,7 @@ describe('a batch', () => {
 });
 
 describe('a replay that cannot find its deliveries in time', () => {
-  it('is put off, and others go on', async () => {
+  it('is postponed, and others continue', async () => {
     const earlier = new Date(Date.now() - 3_600_000);
     const filter = { tenant: TENANT, failureReasons: ['TIMEOUT'] };
     const slow = await addReplay({ filter, nextBatchAt: earlier });
@@ -156,7 +156,7 @@ describe('a replay that cannot find its deliveries in time', () => {
     try {
       const isDone = async () => (await read(quick)).status === 'COMPLETED';
       await waitFor(isDone, { what: 'the other replay', timeoutMs: 20_000 });
-      // One statement's time limit, and the machine's own time.
+      // The time limit of one statement, and time for a busy machine.
       expect(performance.now() - startedAt).toBeLessThan(15_000);
       expect(await read(slow)).toMatchObject({ status: 'RUNNING', failureCount: 1 });
     } finally {

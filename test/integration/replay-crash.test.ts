@@ -34,7 +34,7 @@ async function publishAll(services: TestServices, receiver: Receiver): Promise<v
   await receiver.waitForRequests(EVENTS, 30_000);
 }
 
-it('a replay that is killed again and again goes on where it was: nothing is left out or made twice', async () => {
+it('a replay whose process is killed repeatedly continues at its position: no delivery is missing or created twice', async () => {
   const services = await startTestServices();
   cleanUps.push(() => services.stop());
   const receiver = await startReceiver();

@@ -19,7 +19,7 @@ afterAll(async () => {
 
 const RATE = 20;
 
-/** Moves a replay on whose next batch is due so much later than now; returns by how much that has been put off. */
+/** Advances a replay whose next batch is due in `dueInMs`, and returns by how many milliseconds the next batch was postponed. */
 async function putOffBy(dueInMs: number, replayed: number): Promise<number> {
   const { prisma, pool } = database;
   const replay = { tenant: 'acme', filter: {}, ratePerSecond: RATE, deliveryCount: 100 };
@@ -35,20 +35,20 @@ async function putOffBy(dueInMs: number, replayed: number): Promise<number> {
   return nextBatchAt.getTime() - (rows[0]?.ms ?? 0);
 }
 
-it('a batch puts off the next one by the time that its deliveries are worth, and a millisecond for each skipped', async () => {
+it('a batch postpones the next one by the time of its deliveries at the rate, and a millisecond for each skipped one', async () => {
   expect(await putOffBy(60_000, 4)).toBe(203);
   expect(await putOffBy(60_000, 1)).toBe(53);
   expect(await putOffBy(60_000, 0)).toBe(3);
 });
 
-it('of a time in which nobody looked, a quarter of a second is made up for', async () => {
-  // An hour later than it was due: not before now, less what is made up for.
+it('at most a quarter of a second of missed time is made up for', async () => {
+  // The batch was due an hour ago; the next one is due now at the earliest, minus the time that is made up for.
   const putOff = await putOffBy(-3_600_000, 4);
   expect(putOff).toBeGreaterThanOrEqual(3_600_000 - 250 + 200);
   expect(putOff).toBeLessThan(3_600_000 + 10_000);
 });
 
-it("a replay that somebody works on, or that is not due, is nobody else's", async () => {
+it('a replay in progress or not due is not claimed by another process', async () => {
   const { prisma, pool } = database;
   await prisma.replay.deleteMany();
   await putOffBy(60_000, 1);

@@ -45,7 +45,7 @@ async function startReplay(scene: Scene, { count, rate }: { count: number; rate:
 }
 
 describe('replayProgress', () => {
-  it('reports the progress of the replay in every process, until it has ended, also without NATS', async () => {
+  it('reports the progress of the replay in every process until its end, even without NATS', async () => {
     const scene = await startScene(cleanUps, { apps: 2 });
     const id = await startReplay(scene, { count: 30, rate: 6 });
     await scene.nats.kill9();
@@ -70,7 +70,7 @@ describe('replayProgress', () => {
     await scene.nats.start();
   });
 
-  it('ends with CANCELLED, and at once for what is no replay', async () => {
+  it('ends with CANCELLED, and at once for an unknown replay', async () => {
     const scene = await startScene(cleanUps);
     const id = await startReplay(scene, { count: 5, rate: 1 });
     const watching = watch(scene.app, id);
@@ -108,7 +108,7 @@ describe('a watched replay in which nothing happens', () => {
     return { replay, iterator, update, database };
   }
 
-  it('ends at once for who goes away', async () => {
+  it('ends at once for a client that disconnects', async () => {
     const { replay, iterator } = await watched();
     expect(await iterator.next()).toEqual({ done: false, value: replay });
     const next = iterator.next();
@@ -146,7 +146,7 @@ describe('a watched replay in which nothing happens', () => {
     await iterator.return?.();
   });
 
-  it('ends when it is gone', async () => {
+  it('ends when it is deleted', async () => {
     const { iterator, database } = await watched();
     await iterator.next();
     await database.prisma.replay.deleteMany();

@@ -41,7 +41,7 @@ async function replay(db: Queryable, eventRowId: string): Promise<void> {
 
 describe('an old event', () => {
   it.each(['retried', 'replayed'])(
-    'stays while a delivery of it is being %s, and as long as that is pending',
+    'is kept while a delivery of it is being %s, and as long as that delivery is pending',
     async (how) => {
       await database.createPartitions(OLD);
       await database.createPartitions(NOW);
@@ -58,7 +58,7 @@ describe('an old event', () => {
     },
   );
 
-  it('that lies in no partition stays as well', async () => {
+  it('outside of the dated partitions is kept as well', async () => {
     const { event, delivery } = await failed();
     await database.pool.query('DELETE FROM deliveries WHERE id = $1', [delivery]);
     await transaction(database.pool, async (db) => {
@@ -70,7 +70,7 @@ describe('an old event', () => {
   });
 });
 
-it('replays that have ended go at the age of everything else, those that run stay', async () => {
+it('ended replays are deleted at the retention, running ones are kept', async () => {
   const insert = (timeMs: number, status: string) =>
     database.pool.query(
       `INSERT INTO replays (id, tenant, status, filter, rate_per_second, delivery_count)

@@ -57,7 +57,7 @@ async function completed(scene: Pick<Scene, 'app'>, id: string): Promise<Replay>
   );
 }
 
-/** Deliveries that are over, of `count` events to one receiver for each subscription. */
+/** Creates completed deliveries of `count` events, with one receiver for each subscription. */
 async function delivered(count: number, options: SceneOptions & { readonly subscriptions?: number } = {}) {
   const scene = await startScene(cleanUps, options);
   const receiver = await scene.receive();
@@ -70,14 +70,14 @@ async function delivered(count: number, options: SceneOptions & { readonly subsc
   return { ...scene, receiver, subscriptionIds, subscriptionId: subscriptionIds[0] ?? '' };
 }
 
-/** Nobody else can read deliveries until the returned function is called. */
+/** Blocks all reads of deliveries until the returned function is called. */
 async function lockDeliveries({ databaseUrl }: Pick<Scene, 'databaseUrl'>): Promise<() => Promise<void>> {
   const unlock = await lockTable(databaseUrl, { table: 'deliveries' });
   cleanUps.push(unlock);
   return unlock;
 }
 
-/** The deliveries that a replay made have succeeded, and there are so many. */
+/** Whether `count` deliveries of the replay exist and have succeeded. */
 const sentAgain = (scene: Scene, { id }: Replay, count: number) =>
   scene.waitForDeliveries(count, `status = 'SUCCESS' AND replay_id = '${id}'`, 60_000);
 
@@ -106,18 +106,18 @@ it('each event is sent once more to each subscription, as a new delivery under t
   ]);
 });
 
-it('several deliveries of one event to one subscription become one, and nothing it made itself is replayed', async () => {
+it('several deliveries of one event to one subscription become one, and a replay does not replay its own deliveries', async () => {
   const scene = await delivered(3);
   const first = await started(scene);
   await completed(scene, first.id);
-  // In portions of two, so that it could come across its own.
+  // In batches of two, so that it could select its own deliveries.
   const second = await started(scene, { ratePerSecond: 10 });
   expect(await completed(scene, second.id)).toMatchObject({ deliveryCount: 6, replayedCount: 3, skippedCount: 3 });
   await sentAgain(scene, second, 3);
   const nothing = { withoutEvent: 0, inactive: 0 };
   expect(await readReplay(scene, second.id)).toMatchObject({
     skippedBy: { ...nothing, duplicate: 3 },
-    // The newest five of the six that were there at its start.
+    // The newest five of the six deliveries at its start.
     sample: [1, 2, 3, 4, 5].map((n) => ({ replay: n > 3 ? null : { id: first.id } })),
   });
   const outcome = { pending: 0, success: 3, failure: 0, isExact: true };
@@ -126,7 +126,7 @@ it('several deliveries of one event to one subscription become one, and nothing 
   expect(await scene.countDeliveries('true')).toBe(9);
 });
 
-it('the filter means what it means for `deliveries`', async () => {
+it('the filter has the same meaning as for `deliveries`', async () => {
   const scene = await startScene(cleanUps, { env: { RETRY_SCHEDULE: '1ms' } });
   let status = 503;
   const receiver = await scene.receive(() => ({ status }));
@@ -148,7 +148,7 @@ it('the filter means what it means for `deliveries`', async () => {
   expect(await completed(scene, past.id)).toMatchObject({ deliveryCount: 0, replayedCount: 0 });
 });
 
-it('what nobody is there for, or whose event is gone, is skipped and counted, by a dry run too', async () => {
+it('deliveries without an active subscription or without their event are skipped and counted, even in a dry run', async () => {
   const scene = await delivered(4, { subscriptions: 3 });
   const [, inactive, deleted] = scene.subscriptionIds;
   await scene.query('UPDATE webhook_subscriptions SET is_active = false WHERE id = $1', [inactive]);
@@ -176,7 +176,7 @@ it('what nobody is there for, or whose event is gone, is skipped and counted, by
   expect(replays.nodes).toEqual([{ id: replay.id }]);
 });
 
-it('the rate holds over all senders, each delivery is made once, and none jumps a queue', async () => {
+it('the rate applies to all senders together, each delivery is created once, and none overtakes a queue', async () => {
   const scene = await delivered(60, { apps: 3 });
   const { id } = await started(scene, { ratePerSecond: 20 });
   expect(await completed(scene, id)).toMatchObject({ replayedCount: 60, skippedCount: 0 });
@@ -185,7 +185,7 @@ it('the rate holds over all senders, each delivery is made once, and none jumps 
     [id],
   );
   const first = times[0]?.ms ?? 0;
-  // The rate's share of a second, one more batch, and the catch-up.
+  // The deliveries of one second at the rate, one more batch, and the time that is made up for.
   expect(times.filter(({ ms }) => ms < first + 1_000).length).toBeLessThanOrEqual(29);
   expect((times.at(-1)?.ms ?? 0) - first).toBeGreaterThanOrEqual(2_400);
   await sentAgain(scene, await started(scene, { dryRun: true }), 0);
@@ -209,7 +209,7 @@ it('waits behind an open circuit', async () => {
 });
 
 describe('a replay that is cancelled', () => {
-  it('makes no more deliveries, and those it has made are sent', async () => {
+  it('creates no more deliveries, and its existing ones are sent', async () => {
     const scene = await delivered(20);
     const { id } = await started(scene, { ratePerSecond: 2 });
     await waitFor(async () => ((await readReplay(scene, id))?.replayedCount ?? 0) > 0, { what: 'the first delivery' });
@@ -218,7 +218,7 @@ describe('a replay that is cancelled', () => {
     expect(replay.status).toBe('CANCELLED');
     expect(replay.completedAt).not.toBeNull();
     await sentAgain(scene, replay, replay.replayedCount);
-    // A job that looks for a replay to continue would take this one first.
+    // A job that looks for a replay to continue would claim this one first.
     await scene.query(`UPDATE replays SET next_batch_at = now() - interval '1 min'`);
     await completed(scene, (await started(scene, { ratePerSecond: 1_000 })).id);
     expect(await scene.countDeliveries(`replay_id = '${id}'`)).toBe(replay.replayedCount);
@@ -226,7 +226,7 @@ describe('a replay that is cancelled', () => {
     expect(await cancel(scene, id)).toEqual({ __typename: 'CancelReplayPayload', replay });
   });
 
-  it('must be one that runs', async () => {
+  it('must be running', async () => {
     const scene = await delivered(1);
     const { id } = await started(scene);
     await completed(scene, id);
@@ -236,8 +236,8 @@ describe('a replay that is cancelled', () => {
   });
 });
 
-describe('a start is refused', () => {
-  it('for what is no filter, no rate, or nobody in particular', async () => {
+describe('a start is rejected', () => {
+  it('with an invalid filter or rate, or without a tenant', async () => {
     const scene = await delivered(1);
     const refused = { code: 'INVALID_INPUT' };
     expect(await start(scene, { filter: { tenant: null } })).toMatchObject(refused);
@@ -247,8 +247,8 @@ describe('a start is refused', () => {
     expect(await scene.query('SELECT FROM replays')).toEqual([]);
   });
 
-  it('when five replays of the tenant are running, before anything is counted', async () => {
-    // Enough that none of the replays completes meanwhile.
+  it('when five replays of the tenant are running, before deliveries are counted', async () => {
+    // Enough deliveries that no replay completes during the test.
     const scene = await delivered(60);
     const slow = { ratePerSecond: 1 };
     const first = await started(scene, slow);
@@ -267,7 +267,7 @@ describe('a start is refused', () => {
     expect(replays.nodes).toEqual(Array.from({ length: 6 }, () => ({ tenant: 'acme' })));
   });
 
-  it('while another one of the tenant is being counted, dry runs too', async () => {
+  it('while another one of the tenant is being counted, even a dry run', async () => {
     const scene = await delivered(1);
     const unlock = await lockDeliveries(scene);
     const counted = start(scene, { dryRun: true });

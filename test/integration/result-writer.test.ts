@@ -19,7 +19,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-/** A writer whose statements may take 300 ms, and which insists for a second. */
+/** Starts a writer whose statements time out after 300 ms and are retried for a second. */
 async function startWriter() {
   const testDatabase = await createTestDatabase();
   cleanUps.push(() => testDatabase.drop());
@@ -44,7 +44,7 @@ async function startWriter() {
     isUrgent: () => false,
     log: pino({ level: 'error' }, { write: (line: string) => void lines.push(line) }),
     limits: { retryMs: 50, writeRetryForMs: 1_000, extendLeasesMs: 200 },
-    // `as`: what a writer calls of them.
+    // `as`: the parts that a writer uses.
     ...({ feed: { announce: () => undefined }, circuits: { observe: () => undefined } } as unknown as Pick<
       ResultWriterOptions,
       'feed' | 'circuits'
@@ -53,7 +53,7 @@ async function startWriter() {
   const write = () =>
     Promise.all(
       deliveries.map(async (delivery) => {
-        // The writer gives it an id of its own.
+        // The writer assigns its own id.
         const attempt: Partial<Attempt> & NewAttempt = attemptOf(delivery);
         delete attempt.id;
         await writer.write({ attempt, status: 'SUCCESS', dueAt: null, waitingFor: null, staysEnqueued: false });
@@ -63,7 +63,7 @@ async function startWriter() {
 }
 
 it.each(['attempts', 'deliveries'])(
-  'results are kept while %s is locked, for longer than it insists',
+  'results are kept while %s is locked, even longer than the retries last',
   async (table) => {
     const { url, database, write, lines } = await startWriter();
     const unlock = await lockTable(url, { table });
@@ -82,7 +82,7 @@ it.each(['attempts', 'deliveries'])(
   },
 );
 
-it('nobody else gets a delivery whose result cannot be written yet', async () => {
+it('a delivery whose result cannot be written yet is not attempted again', async () => {
   const { url, database, deliveries, write } = await startWriter();
   await database.pool.query('UPDATE deliveries SET enqueue_count = 1');
   const unlock = await lockTable(url, { table: 'attempts' });

@@ -47,7 +47,7 @@ const dropOld = ({ url }: RetentionDatabase) =>
 const deleteRows = ({ url }: RetentionDatabase) =>
   withConnection(url, (client) => deleteExpiredRows(client, { ...RETENTION, deadline: deadline() }));
 
-/** A job of a process of its own, and the lines it logs. */
+/** Creates the job of another process, and returns it with its log lines. */
 function createJob({ url }: RetentionDatabase, maxPerSubscription?: number): { job: RetentionJob; lines: string[] } {
   const lines: string[] = [];
   const log = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
@@ -59,7 +59,7 @@ function createJob({ url }: RetentionDatabase, maxPerSubscription?: number): { j
   };
 }
 
-/** A round that found the tables in use is made again after 20 s. */
+/** Waits until the rows are deleted. A round that found the tables in use is repeated after 20 s. */
 async function isGone(database: RetentionDatabase, ids: DeliveryIds): Promise<void> {
   const what = 'the old rows to be gone';
   await waitFor(async () => (await database.remaining(ids)).length === 0, { what, timeoutMs: 50_000 });
@@ -77,12 +77,12 @@ async function dropAllPartitions({ pool, partitions }: RetentionDatabase): Promi
 }
 
 describe('a program', () => {
-  it('has made partitions when it is ready, and new rows are in them', async () => {
+  it('has created partitions when it is ready, and new rows are in them', async () => {
     const services = onCleanUp(await startTestServices());
     const made = `SELECT c.relname AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
       WHERE c.relkind = 'r' AND c.relname NOT LIKE '%default'`;
     for (const { name } of await services.query<{ name: string }>(made)) await services.query(`DROP TABLE ${name}`);
-    // Without the retention job, which would make them too.
+    // Without the retention job, which would also create partitions.
     await (await startTestApp(services, { env: { ROLES: 'api' } })).stop();
     expect((await services.query(made)).length).toBeGreaterThanOrEqual(9);
     const app = onCleanUp(await startTestApp(services));
@@ -98,7 +98,7 @@ describe('a program', () => {
     }
   });
 
-  it('drops what is too old, and answers queries of what is left', async () => {
+  it('drops expired partitions, and answers queries about the remaining rows', async () => {
     const services = onCleanUp(await startTestServices());
     const app = onCleanUp(await startTestApp(services, { env: { ROLES: 'api' } }));
     const { id: subscriptionId } = await app.subscribe({ url: 'http://127.0.0.1:4' });
@@ -107,7 +107,7 @@ describe('a program', () => {
     await database.createPartitions(OLD);
     const old = await database.insert({ timeMs: OLD, status: 'SUCCESS', subscriptionId });
     const recent = await database.insert({ timeMs: NOW, status: 'SUCCESS', subscriptionId });
-    // A delivery that took so long that its last attempt outlives it.
+    // A delivery whose last attempt was made long after its creation, and so expires later.
     await database.pool.query('UPDATE attempts SET delivery_id = $1 WHERE id = $2', [old.delivery, recent.attempt]);
     onCleanUp(await startTestApp(services));
     await isGone(database, old);
@@ -127,7 +127,7 @@ describe('a program', () => {
 });
 
 describe('an old partition', () => {
-  it('goes as a whole, with the ids of its events', async () => {
+  it('is dropped as a whole, with the ids of its events', async () => {
     const database = await openDatabase();
     await database.createPartitions(OLD);
     const before = await database.partitions();
@@ -146,7 +146,7 @@ describe('an old partition', () => {
     expect(await database.remaining(recent)).toEqual(ALL);
   });
 
-  it('with a pending delivery stays with its event until that has ended', async () => {
+  it('with a pending delivery is kept with its event until the delivery has ended', async () => {
     const database = await openDatabase();
     await database.createPartitions(OLD);
     const pending = await database.insert({ timeMs: OLD, status: 'PENDING' });
@@ -163,7 +163,7 @@ describe('an old partition', () => {
     expect(await database.remaining(pending)).toEqual([]);
   });
 
-  it('stays while a newer delivery of one of its events is pending', async () => {
+  it('is kept while a newer delivery of one of its events is pending', async () => {
     const database = await openDatabase();
     await database.createPartitions(OLD);
     const old = await database.insert({ timeMs: OLD, status: 'SUCCESS' });
@@ -176,7 +176,7 @@ describe('an old partition', () => {
     expect(await database.remaining(old)).toContain('event');
   });
 
-  it('is left for later while somebody reads for long, and writers hardly notice', async () => {
+  it('is kept during a long read, and writers are delayed only briefly', async () => {
     const database = await openDatabase();
     await database.createPartitions(OLD);
     const old = await database.insert({ timeMs: OLD, status: 'SUCCESS' });
@@ -184,7 +184,7 @@ describe('an old partition', () => {
     cleanUps.push(() => reader.end());
     await reader.connect();
     await reader.query('BEGIN');
-    // A row of another partition: the old one itself is free, and the lock that the job waits for blocks everybody.
+    // A row of another partition: the old one is not locked, but the lock that the job waits for blocks all queries.
     await reader.query('SELECT count(*) FROM deliveries WHERE id > $1', [uuid7(NOW)]);
     let longestMs = 0;
     const dropping = dropOld(database);
@@ -196,11 +196,11 @@ describe('an old partition', () => {
       const startedAt = performance.now();
       await database.insert({ timeMs: NOW, status: 'SUCCESS' });
       longestMs = Math.max(longestMs, performance.now() - startedAt);
-      // One more after it, which may have waited until its end.
+      // One more after the end, which may have waited for the lock.
       if (over.signal.aborted) break;
     }
     expect((await dropping).isBusy).toBe(true);
-    // One wait for each of the two locks that were tried for, and the machine's own time.
+    // One wait for each of the two locks, and time for a busy machine.
     expect(longestMs).toBeLessThan(4_000);
     expect(await database.remaining(old)).toContain('delivery');
     await reader.query('COMMIT');
@@ -222,14 +222,14 @@ describe('an old partition', () => {
     expect(new Set(lines.map(({ msg }) => msg))).toEqual(new Set(['retention']));
     const dropped = lines.flatMap((line) => line.dropped);
     expect(dropped).toContainEqual(expect.stringMatching(/^events_\d{8}$/));
-    // No two have tried the same.
+    // No partition was dropped twice.
     expect(dropped.length).toBe(new Set(dropped).size);
     expect(lines.map(({ deletedRows }) => deletedRows).filter((count) => count > 0)).toEqual([1]);
   }, 80_000);
 });
 
 describe('partitions', () => {
-  it('are made once, however many processes start at the same time', async () => {
+  it('are created once by processes that start at the same time', async () => {
     const database = await openDatabase();
     const expected = await database.partitions();
     await dropAllPartitions(database);
@@ -238,7 +238,7 @@ describe('partitions', () => {
     expect(await database.partitions()).toEqual(expected);
   });
 
-  it('are made by the retention job when some are missing, whatever has come in meanwhile', async () => {
+  it('are created by the retention job if some are missing, even after rows for them were inserted', async () => {
     const database = await openDatabase();
     const expected = await database.partitions();
     await dropAllPartitions(database);
@@ -254,7 +254,7 @@ describe('partitions', () => {
     expect((await database.pool.query('SELECT FROM deliveries_default')).rows).toEqual([]);
   });
 
-  it('take over the rows that the default ones have of their time', async () => {
+  it('take over the rows of their time from the default partitions', async () => {
     const database = await openDatabase();
     await dropAllPartitions(database);
     const rows = [];
@@ -268,7 +268,7 @@ describe('partitions', () => {
     expect(left).toEqual([{ id: farOut.delivery }]);
   });
 
-  it('wait for who changes a row that has to move', async () => {
+  it('wait for a transaction that changes a row to move', async () => {
     const database = await openDatabase();
     await dropAllPartitions(database);
     const { delivery } = await database.insert({ timeMs: NOW, status: 'PENDING' });
@@ -286,7 +286,7 @@ describe('partitions', () => {
 });
 
 describe('rows without a partition', () => {
-  it('go when they are too old, but for pending deliveries and their events', async () => {
+  it('are deleted when they expire, except pending deliveries and their events', async () => {
     const database = await openDatabase();
     const pending = await database.insert({ timeMs: OLD, status: 'PENDING' });
     const ended = await database.insert({ timeMs: OLD, status: 'FAILURE' });
@@ -306,7 +306,7 @@ describe('rows without a partition', () => {
 });
 
 describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
-  it('keeps the newest ended deliveries of each subscription, and all that are pending', async () => {
+  it('keeps the newest ended deliveries of each subscription, and all pending ones', async () => {
     const database = await openDatabase();
     const [first, second] = [uuid7(NOW, 'first'), uuid7(NOW, 'second')];
     for (const id of [first, second]) await insertSubscription(database, id);
@@ -326,7 +326,7 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
     expect(await database.remaining(other)).toEqual(ALL);
   });
 
-  it('is what the retention job trims to', async () => {
+  it('is applied by the retention job', async () => {
     const database = await openDatabase();
     const subscriptionId = uuid7(NOW, 'first');
     await insertSubscription(database, subscriptionId);
@@ -342,7 +342,7 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
     expect(JSON.parse(lines.join(''))).toMatchObject({ msg: 'retention', trimmedDeliveries: 3 });
   });
 
-  it('trims more than a batch, and goes on later where its time was up', async () => {
+  it('deletes several batches, and continues later at the position of its time limit', async () => {
     const database = await openDatabase();
     const subscriptionId = uuid7(NOW, 'first');
     await insertSubscription(database, subscriptionId);
@@ -360,7 +360,7 @@ describe('RETENTION_MAX_PER_SUBSCRIPTION', () => {
   });
 });
 
-it('a retention job that waits stops at once', async () => {
+it('a waiting retention job stops at once', async () => {
   const database = await openDatabase();
   await database.createPartitions(OLD);
   const { job, lines } = createJob(database);

@@ -28,7 +28,7 @@ type Delivery = {
 const DELIVERIES = `query ($id: ID!) { deliveries(filter: { subscriptionIds: [$id] }) { edges { node {
   status attemptCount waitingFor nextAttemptAt } } } }`;
 
-/** The delivery of one event, to a receiver that responds so, once that many attempts were made. */
+/** Delivers one event to a receiver with these responses, and returns the delivery after `attemptCount` attempts. */
 async function deliveryAfter(attemptCount: number, respond: Respond): Promise<Delivery & { nextInMs: number }> {
   const receiver = await startReceiver(respond);
   receivers.push(receiver);
@@ -45,7 +45,7 @@ async function deliveryAfter(attemptCount: number, respond: Respond): Promise<De
   );
 }
 
-it('a receiver that asks for a longer wait gets it, and the delivery says what it waits for', async () => {
+it('a longer wait requested by a receiver is observed, and the delivery shows its wait reason', async () => {
   const inAnHour = new Date(Date.now() + 3_600_000).toUTCString();
   const delivery = await deliveryAfter(1, () => ({ status: 503, headers: { 'Retry-After': inAnHour } }));
   expect(delivery).toMatchObject({ status: 'PENDING', waitingFor: 'RETRY_AFTER' });
@@ -53,7 +53,7 @@ it('a receiver that asks for a longer wait gets it, and the delivery says what i
   expect(delivery.nextInMs).toBeLessThanOrEqual(3_960_000);
 });
 
-it('a receiver with too much to do is retried soon once, and then left alone for a minute', async () => {
+it('an overloaded receiver is retried soon once, and then not for a minute', async () => {
   const delivery = await deliveryAfter(2, () => ({ status: 429 }));
   expect(delivery).toMatchObject({ status: 'PENDING', waitingFor: 'BACKOFF' });
   expect(delivery.nextInMs).toBeGreaterThan(50_000);

@@ -33,7 +33,7 @@ async function mutate({ app }: Pick<Scene, 'app'>, mutation: Mutation, id: strin
 
 type Sent = Scene & { readonly receiver: Receiver; readonly subscriptionId: string; readonly deliveryId: string };
 
-/** An event on its way to a receiver that responds so. */
+/** Publishes an event to a receiver with these responses. */
 async function send(respond: Respond, options: SceneOptions = LONG): Promise<Sent> {
   const scene = await startScene(cleanUps, options);
   const receiver = await scene.receive(respond);
@@ -46,7 +46,7 @@ async function send(respond: Respond, options: SceneOptions = LONG): Promise<Sen
   return { ...scene, receiver, subscriptionId, deliveryId };
 }
 
-/** For a receiver that answers when the test says so. */
+/** A response that waits until the test calls `answer`. */
 function heldAnswer(): { readonly answer: () => void; readonly answered: Promise<void> } {
   let answer: () => void = () => undefined;
   const answered = new Promise<void>((resolve) => {
@@ -91,7 +91,7 @@ describe('a retry', () => {
     expect(attemptsAt(sent)).toEqual(['1', '2']);
   });
 
-  it('leaves a delivery alone that is being attempted', async () => {
+  it('does not change a delivery that is being attempted', async () => {
     const { answer, answered } = heldAnswer();
     const sent = await send(async (_request, index) => {
       if (index === 1) await answered;
@@ -108,7 +108,7 @@ describe('a retry', () => {
     expect(attemptsAt(sent)).toEqual(['1', '2']);
   });
 
-  it('leaves a delivery alone whose first attempt is being made', async () => {
+  it('does not change a delivery whose first attempt is being made', async () => {
     const { answer, answered } = heldAnswer();
     const sent = await send(async () => {
       await answered;
@@ -121,7 +121,7 @@ describe('a retry', () => {
     expect(attemptsAt(sent)).toEqual(['1']);
   });
 
-  it('of a delivery that has failed is one more attempt each time, after the end of the schedule', async () => {
+  it('of a failed delivery is one more attempt each time, after the end of the schedule', async () => {
     const sent = await send((_request, index) => ({ status: index < 3 ? 500 : 200 }), {
       env: { RETRY_SCHEDULE: '1ms' },
     });
@@ -147,7 +147,7 @@ describe('a retry', () => {
     await waitFor(async () => !(await sent.stateOf(sent.subscriptionId)).isOpen, { what: 'the circuit to close' });
   });
 
-  it('is recorded while NATS is unavailable, and made when it is back', async () => {
+  it('is recorded while NATS is unavailable, and attempted after the outage', async () => {
     const sent = await send((_request, index) => ({ status: index === 0 ? 500 : 200 }), NEVER);
     await isWaiting(sent);
     await sent.nats.kill9();
@@ -158,7 +158,7 @@ describe('a retry', () => {
     expect(attemptsAt(sent)).toEqual(['1', '2']);
   });
 
-  it('is refused when there is nothing to send, or nobody to send it to', async () => {
+  it('is rejected if the event or an active subscription is missing', async () => {
     const sent = await send(() => ({ status: 500 }), { env: { RETRY_SCHEDULE: '1ms' } });
     await sent.waitForDeliveries(1, `status = 'FAILURE'`);
     expect(await mutate(sent, 'retryDelivery', UNKNOWN_ID)).toMatchObject({ code: 'NOT_FOUND' });
@@ -175,7 +175,7 @@ describe('a retry', () => {
 });
 
 describe('cancelling', () => {
-  it('ends a delivery that waits, whose message in JetStream is dropped when it comes', async () => {
+  it('ends a waiting delivery, and its message in JetStream is dropped on arrival', async () => {
     const sent = await send(() => ({ status: 500 }), { env: { RETRY_SCHEDULE: '4s' } });
     await isWaiting(sent);
     expect(await sent.waitingIn('DELIVERIES')).toBe(1);
@@ -186,7 +186,7 @@ describe('cancelling', () => {
     expect(await mutate(sent, 'retryDelivery', sent.deliveryId)).toMatchObject({ code: 'DELIVERY_NOT_RETRYABLE' });
   });
 
-  it('reaches a first attempt that a sender has not begun', async () => {
+  it('prevents a first attempt that a sender has not started', async () => {
     const scene = await startScene(cleanUps, LONG);
     const { answer, answered } = heldAnswer();
     const receiver = await scene.receive(async () => {
@@ -197,7 +197,7 @@ describe('cancelling', () => {
     await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'one' });
     await receiver.waitForRequests(1);
     await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'two' });
-    // A sender has it, and would send it without asking Postgres as soon as the first one is over.
+    // A sender has its message, and would send it without a query to Postgres when the first attempt ends.
     await waitFor(async () => (await scene.unackedBy('DELIVERIES', 'sender')) === 2, { what: 'the second message' });
     const [second] = await scene.query<{ id: string }>(
       `SELECT d.id FROM deliveries d JOIN events e ON e.id = d.event_id WHERE e.event_id = 'two'`,
@@ -210,7 +210,7 @@ describe('cancelling', () => {
     expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['one']);
   });
 
-  it('by deactivating the subscription holds, also for who has activated it again before a sender begins', async () => {
+  it('by deactivating the subscription is permanent, even if it is activated again before a sender starts', async () => {
     const scene = await startScene(cleanUps, LONG);
     const [first, later] = [heldAnswer(), heldAnswer()];
     const receiver = await scene.receive(async (_request, index) => {
@@ -230,7 +230,7 @@ describe('cancelling', () => {
     expect(receiver.requests.map(({ headers }) => headers['webhook-id'])).toEqual(['one']);
     await scene.publish('events.acme.a', '{}', { 'Nats-Msg-Id': 'three' });
     await receiver.waitForRequests(2);
-    // The subscription has not changed since: Postgres was not asked.
+    // The subscription has not changed, so the sender made no query to Postgres.
     expect(await scene.countDeliveries(`status = 'PENDING' AND leased_until IS NULL`)).toBe(1);
     later.answer();
     await scene.waitForDeliveries(
@@ -242,7 +242,7 @@ describe('cancelling', () => {
   it.each([
     [200, 'SUCCESS'],
     [500, 'CANCELLED'],
-  ])('lets an attempt finish that is being made: after a %i the delivery is %s', async (status, expected) => {
+  ])('lets a running attempt complete: after a %i the delivery is %s', async (status, expected) => {
     const { answer, answered } = heldAnswer();
     const sent = await send(async () => {
       await answered;
@@ -255,7 +255,7 @@ describe('cancelling', () => {
     expect(await sent.countDeliveries('next_attempt_at IS NULL AND enqueued_at IS NULL')).toBe(1);
   });
 
-  it('is refused for what has ended or does not exist', async () => {
+  it('is rejected for an ended or unknown delivery', async () => {
     const sent = await send(() => ({ status: 200 }));
     await sent.waitForDeliveries(1, `status = 'SUCCESS'`);
     expect(await mutate(sent, 'cancelDelivery', sent.deliveryId)).toMatchObject({ code: 'DELIVERY_NOT_PENDING' });

@@ -24,7 +24,7 @@ async function rotate({ app }: Scene, id: string, overlapSeconds: number): Promi
   return rotateWebhookSecret;
 }
 
-/** Sends an event; returns which of the secrets its request verifies with, and which secrets the log says signed it. */
+/** Sends an event; returns the secrets with which its request verifies, and the signing secrets according to the log. */
 async function signersOf(
   scene: Scene & { readonly receiver: Receiver },
   { id, secrets }: { readonly id: string; readonly secrets: readonly string[] },
@@ -39,7 +39,7 @@ async function signersOf(
   );
   const verifies = (secret: string) => {
     try {
-      // `as`: none of ours comes twice.
+      // `as`: each header has one value.
       new Webhook(secret).verify(request?.rawBody.toString() ?? '', request?.headers as Record<string, string>);
       return true;
     } catch {
@@ -51,7 +51,7 @@ async function signersOf(
 
 const idsOf = ({ subscription }: Signed) => subscription.secrets.map(({ id }) => id);
 
-it('each secret signs until its overlap ends, and the log says which have', async () => {
+it('each secret signs until its overlap ends, and the log shows the signing secrets', async () => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();
   const { id, secret: first } = await scene.app.subscribe({ url: receiver.url });
@@ -70,7 +70,7 @@ it('each secret signs until its overlap ends, and the log says which have', asyn
   expect(alone.logged).toHaveLength(1);
 });
 
-it('verifySignature says with which secret a request that was received is valid, or why it is not', async () => {
+it('verifySignature shows with which secret a received request is valid, or why it is invalid', async () => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();
   const { id } = await scene.app.subscribe({ url: receiver.url });
@@ -98,7 +98,7 @@ it('verifySignature says with which secret a request that was received is valid,
   expect(await verify({ subscriptionId: id, body })).toEqual(valid);
   const bodyBase64 = request?.rawBody.toString('base64');
   expect(await verify({ attemptId: deliveryLog.nodes[0]?.id, bodyBase64 })).toEqual(valid);
-  // As a parser and a writer change it.
+  // As changed by parsing and serializing it.
   const changed = { ...valid, isValid: false, failures: [{ code: 'BODY_DIFFERS' }] };
   expect(await verify({ subscriptionId: id, body: JSON.stringify(JSON.parse(body)) })).toEqual(changed);
   const late = { subscriptionId: id, body, receivedAt: new Date(Date.now() + 3_000_000) };
@@ -118,7 +118,7 @@ it('verifySignature says with which secret a request that was received is valid,
   await expect(verify({ subscriptionId: deliveryLog.nodes[0]?.id, body })).rejects.toThrow('not found');
 });
 
-it('an old secret stops signing when its overlap ends, without anybody doing anything', async () => {
+it('an old secret automatically stops signing when its overlap ends', async () => {
   const scene = await startScene(cleanUps);
   const receiver = await scene.receive();
   const { id, secret: first } = await scene.app.subscribe({ url: receiver.url });

@@ -8,7 +8,7 @@ import { type Receiver, type Respond, startReceiver } from '../support/receiver.
 import { startTestServices, type TestServices } from '../support/test-app.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-/** The name says nothing of secrets: only that it is a custom header's value may keep it from being shown. */
+/** The name does not look like a secret, so the value is hidden only because the header is custom. */
 const HEADER = { name: 'X-Department', value: 'canary-header-value-6f1d' };
 const CANARIES = [
   HEADER.value,
@@ -37,7 +37,7 @@ afterAll(async () => {
 
 const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
 
-/** Every field that needs no arguments, each with its selection, down to `depth` objects. */
+/** All fields without required arguments, with their selections down to `depth` objects. */
 function fieldsOf(type: GraphQLObjectType, depth: number): string[] {
   return Object.values(type.getFields()).flatMap((field) => {
     const fieldType = getNamedType(field.type);
@@ -81,7 +81,7 @@ type Created = {
 const UPDATE = `mutation ($id: ID!, $input: UpdateWebhookSubscriptionInput!) {
   updateWebhookSubscription(id: $id, input: $input) { ... on Error { code message } } }`;
 
-it('no custom header value and no signing secret is in any answer, any table or the log, whatever happens', async () => {
+it('no custom header value and no signing secret is in any answer, table or log line', async () => {
   const sound = await respondingReceiver(() => ({ status: 200, body: 'ok' }));
   const failing = await respondingReceiver((_, index) => ({ status: [500, 302, 429, 410][index % 4] ?? 500 }));
   const hanging = await respondingReceiver(() => 'hang');
@@ -131,7 +131,7 @@ it('no custom header value and no signing secret is in any answer, any table or 
   ]);
   expect(sound.requests.map(({ headers }) => headers['x-department'])).toEqual([HEADER.value]);
 
-  // All of them in one operation exceed the limit of cost.
+  // One operation with all fields would exceed the cost limit.
   for (const field of fieldsOf(typeNamed('Query'), 3)) answers.push(await engine.graphql(`{ ${field} }`));
   const shown = JSON.stringify(answers);
   const stored = JSON.stringify(await everyRow());
