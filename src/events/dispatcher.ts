@@ -12,7 +12,7 @@ import type { Tracing } from '../lib/tracing.ts';
 import type { NatsClient } from '../nats/connection.ts';
 import { createMessageCount } from '../nats/metrics.ts';
 import type { NatsNames } from '../nats/names.ts';
-import { Batcher, TEN_A_SECOND } from '../postgres/batcher.ts';
+import { BATCH_EVERY_100_MS, Batcher } from '../postgres/batcher.ts';
 import type { Database } from '../postgres/client.ts';
 import { isTimeout, isTransient } from '../postgres/errors.ts';
 import type { SchemaThread } from './catalogue/schema-thread.ts';
@@ -57,25 +57,25 @@ type ParsedBatch = {
 /** Limits of one transaction. */
 const BATCH = { events: 256, deliveries: MAX_DELIVERIES, bytes: 4 * 1024 * 1024 } as const;
 const MAX_BATCHES = 2;
-/** Deliveries of a batch that takes so long that other tenants' events are not kept waiting for it. */
+/** A batch with at least this many deliveries is large: a batch of other tenants is written concurrently. */
 const LARGE_BATCH = 100;
 /**
- * Bounds of the events queued in memory, among which tenants and event types take turns: a burst of that many is overtaken by
- * other events.
+ * Bounds of the events queued in memory, which are dispatched round-robin by tenant and event type. Other events overtake a
+ * burst of up to this size.
  */
 const LOOK_AHEAD = { maxEvents: 32_000, maxBytes: 32 * 1024 * 1024 } as const;
-/** Milliseconds of parsing in one turn of the event loop. A large event alone takes some 20 ms. */
+/** Maximum milliseconds of parsing in one turn of the event loop, exceeded by a single large event (about 20 ms). */
 const MAX_TURN_MS = 10;
 /** Age at which an event's ack deadline is extended. JetStream redelivers after 10 s. */
 const EXTEND_AFTER_MS = 6_000;
 const EXTEND_INTERVAL_MS = 1_000;
 const RETRY_MS = 1_000;
-/** Transient failures of a batch, while Postgres is available, before its events are dispatched one by one and the failing ones refused. */
+/** Maximum transient failures of a batch while Postgres is available. Then its events are dispatched one by one. */
 const MAX_FAILURES = 3;
 
 /**
- * Creates one delivery of each event for each matching subscription. Tenants take turns (ADR 14). One statement writes a batch
- * of events and their deliveries; then the delivery messages are published (deliveries that NATS does not accept are
+ * Creates one delivery of each event for each matching subscription, round-robin by tenant (ADR 14). One statement writes a
+ * batch of events and their deliveries; then the delivery messages are published (deliveries that NATS does not accept are
  * requeued in Postgres for the sweeper); only then the events are acknowledged. After a crash in between, the events are
  * redelivered, and their ids show which have been written.
  */
@@ -93,7 +93,7 @@ export class Dispatcher {
   /** Batches being written or published. */
   readonly #batches = new Set<Promise<void>>();
   readonly #writing = new Set<WritingBatch>();
-  /** An event was queued, a batch begun, written or finished, or consuming has ended. */
+  /** Notified when an event is queued, when a batch begins, is written or ends, and when consuming ends. */
   readonly #changed = new ChangeSignal();
   #acked: Promise<void> = Promise.resolve();
   #running: Promise<void> | undefined;
@@ -104,10 +104,11 @@ export class Dispatcher {
     this.#writer = new EventWriter(options.deliveries);
     this.#metrics = eventMetrics(options.metrics);
     this.#logRejected = createRejectionLog(options.log);
-    // Each write to nats-server wakes it. Events that are redelivered after a crash are known.
+    // Batched, because each write to the socket wakes nats-server. An event that is redelivered because a crash lost its ack
+    // is recognised by its id.
     this.#acks = new Batcher<JsMsg, void>({
       maxItems: BATCH.events,
-      pace: { ...TEN_A_SECOND, isUrgent: () => this.#stopping.signal.aborted },
+      pace: { ...BATCH_EVERY_100_MS, isUrgent: () => this.#stopping.signal.aborted },
       write: (messages) => {
         for (const message of messages) message.ack();
         return Promise.resolve([]);
@@ -122,7 +123,7 @@ export class Dispatcher {
   /** Finishes the batches in flight, unless they fail; the other events are redelivered to another process. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    // Ends the wait for room in a full queue.
+    // Ends the wait of a consumer that is blocked by a full queue.
     this.#changed.notify();
     await this.#running;
   }
@@ -146,10 +147,10 @@ export class Dispatcher {
     });
     this.#changed.notify();
     await dispatching;
-    this.#acks.hurry();
+    this.#acks.flush();
     await this.#acked;
     clearInterval(extend);
-    // Redelivered at once, not only after the ack deadline.
+    // A nak makes JetStream redeliver them immediately instead of after the ack deadline.
     for (const { message } of [...this.#inFlight.values(), ...this.#queue.values()]) message.nak();
   }
 
@@ -191,8 +192,8 @@ export class Dispatcher {
   }
 
   /**
-   * The next batch, if one may begin. While one is being published, the next is written; while a large one is being
-   * written, so is one of other tenants, which do not wait for it.
+   * The next batch; empty if none may begin. A batch is written while the previous one is being published. While a large
+   * batch is being written, a batch of other tenants may be written too.
    */
   #take(): ReceivedEvent[] {
     if (this.#batches.size >= MAX_BATCHES) return [];
@@ -256,7 +257,7 @@ export class Dispatcher {
     const [first] = batch;
     if (batch.length > 1) {
       for (const item of batch) {
-        // JetStream redelivers the remaining ones.
+        // JetStream redelivers the remaining events.
         if (this.#stopping.signal.aborted) return;
         await this.#handle([item]);
       }
@@ -266,7 +267,7 @@ export class Dispatcher {
     }
   }
 
-  /** Returns the events dispatched. The others exceeded one transaction's limit of deliveries and are queued again. */
+  /** Returns the dispatched events. The others exceeded one transaction's limit of deliveries and are queued again. */
   async #dispatch(batch: readonly ReceivedEvent[], onWritten?: () => void): Promise<readonly ReceivedEvent[]> {
     const begun = performance.now();
     const spans = startDispatchSpans(this.#options.tracing, batch, await parseAll(batch, this.#options.bus.names));
@@ -313,7 +314,7 @@ export class Dispatcher {
     }
   }
 
-  /** Recording a rejection again, after a crash, changes nothing. */
+  /** Idempotent: after a crash a rejection may be recorded again. */
   async #recordRejections(rejections: readonly Rejection[]): Promise<void> {
     if (rejections.length === 0) return;
     const recorded = await insertRejectedEvents(this.#options.database.pool, rejections);

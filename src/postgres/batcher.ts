@@ -23,12 +23,12 @@ export type Pace = {
   readonly intervalMs: number;
   /** A batch of this number of items starts before the interval ends. */
   readonly maxItems: number;
-  /** While this returns true, items are written immediately. The caller must call hurry() when it becomes true. */
+  /** While this returns true, items are written immediately. When it becomes true, the caller must call flush(). */
   readonly isUrgent: () => boolean;
 };
 
-/** The pace of the results of attempts and of the acks of events (ADR 42). */
-export const TEN_A_SECOND = { intervalMs: 100, maxItems: 32 } as const;
+/** The pace at which results of attempts are written and events are acknowledged (ADR 42). */
+export const BATCH_EVERY_100_MS = { intervalMs: 100, maxItems: 32 } as const;
 
 type Waiting<T, R> = {
   readonly item: T;
@@ -70,7 +70,7 @@ export class Batcher<T, R> {
   }
 
   /** Writes the waiting items without waiting until the pace allows it. */
-  hurry(): void {
+  flush(): void {
     if (this.#waiting.length > 0 && !this.#writing) this.#startBatch();
   }
 

@@ -154,12 +154,12 @@ describe('with a pace of 100 ms or 3 items,', () => {
     expect(batches).toEqual([[1], [2, 3, 4]]);
   });
 
-  it('items are written at once after hurry(), and while they are urgent', async () => {
+  it('writes items immediately after flush(), and while they are urgent', async () => {
     const { batcher, batches, state } = paced();
     await Promise.all([batcher.add(1), vi.advanceTimersByTimeAsync(0)]);
     void batcher.add(2);
     await vi.advanceTimersByTimeAsync(1);
-    batcher.hurry();
+    batcher.flush();
     await vi.advanceTimersByTimeAsync(1);
     expect(batches).toEqual([[1], [2]]);
     state.isUrgent = true;

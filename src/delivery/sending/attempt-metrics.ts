@@ -18,17 +18,17 @@ export type AttemptMetrics = {
 type Labels = {
   readonly status: Result['attempt']['status'];
   readonly failure_reason: FailureReason | 'none';
-  /** The class of the status code: one series for each code would be hundreds. */
+  /** The class of the status code. One series per code would create hundreds of series. */
   readonly code: string;
 };
 
 const ATTEMPT_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
-/** From the fast lane to the end of the default retry schedule. */
+/** Seconds, from an immediate success to the end of the default retry schedule. */
 const LATENCY_BUCKETS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200, 43_200];
 const BATCH_BUCKETS = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 const WRITE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
-/** Counts attempts once they are in the delivery log: an attempt whose result is not recorded is made again. */
+/** Counts attempts once they are in the delivery log, because an attempt whose result is not recorded is repeated. */
 export function createAttemptMetrics(metrics: Registry, clock: Pick<Clock, 'now'>): AttemptMetrics {
   const { attempts, duration, latency, failed } = createAttemptCounts(metrics);
   const { batch, writing, writeFailures } = createWriteCounts(metrics);
@@ -63,7 +63,7 @@ function createAttemptCounts(metrics: Registry) {
     labelNames: ['status', 'failure_reason', 'code'],
     help: 'Attempts in the delivery log, by outcome and class of the status code',
   });
-  // Zero from the start, or the first failure of a kind would be no increase.
+  // Series start at 0. Otherwise Prometheus's increase() would miss the first failure of a kind.
   for (const labels of knownLabels()) attempts.inc(labels, 0);
   const duration = new Histogram({
     registers,
@@ -77,14 +77,14 @@ function createAttemptCounts(metrics: Registry) {
     name: 'webhooks_delivery_latency_seconds',
     labelNames: ['attempt'],
     buckets: LATENCY_BUCKETS,
-    help: 'Time from the event (for a replay: from the new delivery) to the recorded success, by whether the first attempt succeeded',
+    help: 'Time from the event (for a replay: from the new delivery) to the recorded success, for the first attempt or a later one',
   });
   for (const status of ['SUCCESS', 'FAILURE']) duration.zero({ status });
   for (const attempt of ['first', 'later']) latency.zero({ attempt });
   const failed = new Counter({
     registers,
     name: 'webhooks_deliveries_failed_total',
-    help: 'Deliveries that failed for good: the retry schedule was exhausted, or the endpoint is gone; without test events',
+    help: 'Deliveries that failed finally: the retry schedule was exhausted, or the endpoint answered 410; without test events',
   });
   return { attempts, duration, latency, failed };
 }
@@ -131,7 +131,7 @@ type LoggedAttempt = {
   readonly traceParent?: string | undefined;
 };
 
-/** Logs one line for an attempt to the program's own log, unless `logAttempts` excludes it. */
+/** Writes one line about an attempt to the program's log, unless `logAttempts` excludes it. */
 export function logAttempt(
   { log, logAttempts }: { readonly log: Logger; readonly logAttempts: LogAttempts },
   { attempt, decision, traceParent }: LoggedAttempt,

@@ -25,7 +25,7 @@ type AttemptInput = {
   readonly signal: AbortSignal;
 };
 
-/** Makes one attempt and returns its outcome and its entry for the delivery log. Rejects if the request cannot be authenticated. */
+/** Sends one request and returns its outcome and its entry for the delivery log. Rejects if it cannot be authenticated. */
 export async function makeAttempt(
   { authenticate, post, userAgent, clock }: AttemptDeps,
   { delivery, subscription, number, traceParent, signal }: AttemptInput,
@@ -91,7 +91,7 @@ type WebhookEvent = {
   readonly data: Buffer;
 };
 
-/** `{"id","type","timestamp","data"}` with the data byte for byte as it was published: it is never parsed again. */
+/** `{"id","type","timestamp","data"}`. The data has exactly the published bytes; it is not serialized again. */
 export function webhookBody({ eventId, eventType, occurredAt, data }: WebhookEvent): Buffer {
   const head = JSON.stringify({ id: eventId, type: eventType, timestamp: occurredAt });
   return Buffer.concat([Buffer.from(`${head.slice(0, -1)},"data":`), data, Buffer.from('}')]);
@@ -102,11 +102,11 @@ const REDACTED = '[redacted]';
 const MAX_HEADERS = 64;
 const MAX_BYTES = 16_384;
 
-/** Header names whose values are credentials. `-key` includes idempotency keys: too many are better than too few. */
+/** Header names whose values are credentials. `-key` also redacts idempotency keys: redacting too much is safe. */
 const SECRET_NAME =
   /authorization|cookie|token|secret|signature|password|passwd|credential|session|api-?key|access-?key|(?:^|[-_])(?:key|auth|jwt)$/i;
 
-/** The request headers as the delivery log shows them: without values of custom headers, credentials and signatures. */
+/** The request headers for the delivery log. Values of custom headers, credentials and signatures are redacted. */
 export function redactRequestHeaders(
   headers: Readonly<Record<string, string>>,
   customHeaderNames: readonly string[],
@@ -115,7 +115,7 @@ export function redactRequestHeaders(
   return redact(headers, (name) => custom.has(name.toLowerCase()) || SECRET_NAME.test(name));
 }
 
-/** The response headers as the delivery log shows them. */
+/** The response headers for the delivery log. Values of credentials are redacted. */
 export function redactResponseHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
   return redact(headers, (name) => SECRET_NAME.test(name));
 }
@@ -132,6 +132,6 @@ function redact(
     if (kept.length === MAX_HEADERS || bytes > MAX_BYTES) break;
     kept.push([name, shown]);
   }
-  // Not by assignment: a receiver may name a header `__proto__`.
+  // Object.fromEntries also stores a header named `__proto__`; an assignment would set the prototype.
   return Object.fromEntries(kept);
 }

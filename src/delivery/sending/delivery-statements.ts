@@ -15,14 +15,14 @@ import {
 import type { DeliveryStatements } from './handle.ts';
 
 const MAX_BATCH = 500;
-/** Deliveries in one read of event data, each up to 1 MiB. */
+/** Maximum deliveries in one read of event data, each up to 1 MiB. */
 const MAX_DATA_BATCH = 16;
-/** Milliseconds until a delivery that an error of its own blocks is attempted again. */
+/** Retry delay after an error that concerns only this delivery, such as a secret that cannot be decrypted. */
 const UNUSABLE_RETRY_MS = 600_000;
 
 /**
- * Statements about single deliveries, batched: at most one of each kind runs at a time, so that the statements that
- * write results wait for few others.
+ * Statements about single deliveries, batched: at most one statement of each kind runs at a time, which leaves connections
+ * of the pool for the statements that write results.
  */
 export function createDeliveryStatements(database: Database): DeliveryStatements {
   const { pool } = database;

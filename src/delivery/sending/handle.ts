@@ -26,23 +26,23 @@ export type InFlightDelivery = {
 
 /** How the sender answers JetStream once a delivery has been handled. */
 export type Disposition =
-  /** The result is committed, or the delivery is queued in Postgres, or another message took over. */
+  /** The result is committed, the delivery is queued in Postgres, or another message replaces this one. */
   | { readonly kind: 'ack' }
   /** Redeliver the message: at once, or after `delayMs`. */
   | { readonly kind: 'nak'; readonly delayMs?: number }
   /** Redeliver the message at `dueAt`, on performance.now()'s clock. */
   | { readonly kind: 'nakUntil'; readonly dueAt: number };
 
-/** Everything the handler does beyond deciding; the sender provides it. */
+/** The operations that the handler needs. The sender provides them. */
 export type HandlerDeps = AttemptDeps & {
   readonly subscriptions: { get(id: string, minVersion: number): Promise<SenderSubscription | undefined> };
   readonly statements: DeliveryStatements;
   readonly limiter: Limiter;
   readonly starts: { waitForStart(tenant: string): Promise<void> };
-  /** False if the retry has to wait in Postgres: it is due too late, or too many wait in JetStream. */
+  /** False if the retry must be queued in Postgres: it is due too late, or JetStream delays too many messages already. */
   readonly delayedNaks: { reserve(dueAt: number, now: number): boolean };
   readonly cancellations: { has(deliveryId: string): boolean };
-  /** Whether the message certainly is the only one of its delivery, and delivered for the first time. */
+  /** Whether the message certainly is the only message of its delivery and was not delivered before. */
   readonly redeliveryGuard: {
     isOnlyMessage(message: InFlightDelivery['message'], delivery: DeliveryEnvelope): boolean;
   };
@@ -57,25 +57,25 @@ export type HandlerDeps = AttemptDeps & {
   readonly tracing?: Tracing | undefined;
   /** Whether receivers get the header `traceparent`, if there is a trace. */
   readonly sendsTraceParent?: boolean;
-  /** Aborted first: no attempt starts any more. */
+  /** Aborted when the sender stops: no further attempt starts. */
   readonly stopTaking: AbortSignal;
-  /** Aborted later: running attempts are aborted. */
+  /** Aborted at the end of the stop's time limit: aborts running attempts. */
   readonly stopWorking: AbortSignal;
 };
 
 /** Changes of one delivery in Postgres, by its id. */
 export type DeliveryStatements = {
   lease(request: LeaseRequest): Promise<Lease>;
-  /** Queues it because a limit or the circuit of its subscription blocks it. */
+  /** Queues the delivery because a limit or the circuit of its subscription blocks it. */
   requeueAtLimit(delivery: LimitedDelivery): Promise<void>;
-  /** Queues it until its next attempt is due. */
+  /** Queues the delivery until its next attempt is due. */
   requeue(deliveryId: string): Promise<void>;
-  /** Queues it for ten minutes: an error of its own blocks it. */
+  /** Queues the delivery for ten minutes, after an error that concerns only this delivery. */
   requeueLater(deliveryId: string): Promise<void>;
   cancel(deliveryId: string): Promise<void>;
-  /** The data of its event; undefined if the event is gone. */
+  /** The data of its event; undefined if the event was deleted. */
   loadData(deliveryId: string): Promise<Buffer | undefined>;
-  /** When the rate limit of the subscription allows a request, in Unix milliseconds; undefined if not within a second. */
+  /** The time in Unix milliseconds at which the rate limit allows a request; undefined if that is over a second ahead. */
   reserveSendTime(subscriptionId: string): Promise<number | undefined>;
 };
 
@@ -90,7 +90,7 @@ const NAK: Disposition = { kind: 'nak' };
 /** Redelivery delay after an infrastructure error, such as Postgres being unavailable. */
 export const INFRA_RETRY_MS = 5_000;
 
-/** Does everything that can be done with a delivery now, and returns how to answer its message. Never rejects. */
+/** Attempts, queues or cancels a delivery, and returns how to answer its message. Never rejects. */
 export async function handleDelivery(deps: HandlerDeps, inFlight: InFlightDelivery): Promise<Disposition> {
   try {
     const result = await tryAttempt(deps, inFlight);
@@ -113,7 +113,7 @@ async function handleObstacle(
     await statements.cancel(deliveryId);
     return ACK;
   }
-  // The tenant's limit of concurrent tests is used up. A test in the queue would make real deliveries queue behind it.
+  // The tenant's limit of concurrent tests is reached. A queued test would make real deliveries queue behind it.
   if (isTest) return nakAfterInfraRetry();
   await statements.requeueAtLimit({ deliveryId, enqueueCount, reason: obstacle });
   return ACK;
@@ -129,7 +129,7 @@ async function handleError(
     log.error(facts, 'delivery not attempted; retrying');
     return nakAfterInfraRetry();
   }
-  // An immediate retry cannot fix it, such as a secret that cannot be decrypted: it must not block other deliveries.
+  // An immediate retry cannot fix this error (such as a secret that cannot be decrypted) and would block other deliveries.
   const consequence = isTest ? 'cancelling the test' : 'retrying in ten minutes';
   log.error(facts, `delivery cannot be attempted; ${consequence}`);
   try {
@@ -158,7 +158,7 @@ async function tryAttempt(deps: HandlerDeps, inFlight: InFlightDelivery): Promis
   if (!(await limiter.acquire(entry, maxInFlight))) return 'IN_FLIGHT_LIMIT';
   try {
     await starts.waitForStart(delivery.tenant);
-    // The subscription may have changed meanwhile.
+    // The subscription may have changed during the wait.
     const current = await subscriptions.get(subscriptionId, subscriptionVersion);
     const newObstacle = obstacleOf(deps, delivery, current);
     if (current === undefined || newObstacle !== undefined) return newObstacle ?? 'INACTIVE';
@@ -169,7 +169,7 @@ async function tryAttempt(deps: HandlerDeps, inFlight: InFlightDelivery): Promis
   }
 }
 
-/** The tests of a tenant share a limit of their own: a test has to show that an endpoint is overloaded, not wait for it. */
+/** Tests of a tenant share a separate limit: a test must show that an endpoint is overloaded, not wait for it. */
 function testEntry({ delivery, permits }: InFlightDelivery): LimiterEntry {
   const name = `tests of ${delivery.tenant}`;
   return { delivery: { subscriptionId: name, tenant: name }, permits };
@@ -187,7 +187,7 @@ function obstacleOf(
   return isOpen ? 'CIRCUIT_OPEN' : undefined;
 }
 
-/** Waits for the delivery's send time; 'RATE_LIMITED' if none is free soon, or too many of its subscription wait. */
+/** Waits for the delivery's send time; 'RATE_LIMITED' if none is free soon, or too many deliveries wait for theirs. */
 async function awaitRateLimit(
   { statements, limiter, clock, stopTaking }: HandlerDeps,
   inFlight: InFlightDelivery,
@@ -203,7 +203,7 @@ async function awaitRateLimit(
   return (await limiter.waitForSlot(inFlight, { waitMs, signal: stopTaking })) ? undefined : 'RATE_LIMITED';
 }
 
-/** Attempts the delivery unless Postgres says that it is over, not due, or leased to another sender. */
+/** Attempts the delivery unless, in Postgres, it has ended, is not due, or is leased to another sender. */
 async function attemptIfDue(
   deps: HandlerDeps,
   inFlight: InFlightDelivery,
@@ -223,19 +223,19 @@ async function attemptIfDue(
   }
 }
 
-/** Whether this is the first attempt for certain, which needs no lease. */
+/** Whether this certainly is the first attempt, which needs no lease. */
 function isCertainlyFirst(
   { redeliveryGuard, cancellations }: HandlerDeps,
   { message, delivery }: InFlightDelivery,
   subscription: SenderSubscription,
 ): boolean {
-  // If the subscription has changed, a deactivation that was undone meanwhile may have cancelled the delivery.
+  // If the subscription has changed, it may have been deactivated, which cancels deliveries, and activated again.
   const isUnchanged = subscription.version === delivery.subscriptionVersion;
   const mayBeFirst = !delivery.mayBeDuplicate && delivery.enqueueCount === 1 && isUnchanged;
   return mayBeFirst && redeliveryGuard.isOnlyMessage(message, delivery) && !cancellations.has(delivery.deliveryId);
 }
 
-/** A broker that crashed forgets delays, so a message may arrive before it is due. */
+/** A broker that crashed loses redelivery delays, so a message may arrive before it is due. */
 async function redeliverAfter({ statements }: HandlerDeps, deliveryId: string, waitMs: number): Promise<Disposition> {
   if (waitMs <= MAX_SHORT_WAIT_MS) return { kind: 'nakUntil', dueAt: performance.now() + waitMs };
   await statements.requeue(deliveryId);
@@ -267,8 +267,8 @@ async function attempt(
   return record(deps, delivery, { attempt: made.attempt, decision, traceParent: span?.traceParent });
 }
 
-/** An attempt that was made. `traceParent`: the position of its span. */
-type Made = {
+/** `traceParent`: the position of the attempt's span. */
+type CompletedAttempt = {
   readonly attempt: NewAttempt;
   readonly decision: NextStep;
   readonly traceParent: string | undefined;
@@ -277,12 +277,12 @@ type Made = {
 async function record(
   deps: HandlerDeps,
   delivery: DeliveryEnvelope,
-  { attempt, decision, traceParent }: Made,
+  { attempt, decision, traceParent }: CompletedAttempt,
 ): Promise<Disposition> {
   const { results, delayedNaks, circuits } = deps;
   const now = performance.now();
   const dueAt = decision.kind === 'retry' ? now + decision.delayMs : undefined;
-  // A probe is one request: redelivered, its message would make the retry a probe as well.
+  // A probe's message must not be redelivered: the retry would be a probe as well.
   const staysEnqueued = dueAt !== undefined && !delivery.isProbe && delayedNaks.reserve(dueAt, now);
   await results.write({
     attempt,

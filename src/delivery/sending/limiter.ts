@@ -1,29 +1,29 @@
 import { pause } from '../../lib/loop.ts';
 import type { WeightedSemaphore } from '../../lib/semaphore.ts';
 
-/** Milliseconds after which a delivery that waits for its subscription's limit is refused, and frees its permits. */
+/** Milliseconds after which a delivery that waits for its subscription's limit is refused and releases its permits. */
 const MAX_WAIT_MS = 1_000;
 /**
- * The same for a subscription whose attempts end, the last one within MAX_WAIT_MS: only the sender is busy then, and queueing
- * the delivery in Postgres costs more than the attempt itself. Below the age at which a first message needs a lease
- * (TRUST_FIRST_FOR_MS).
+ * The same limit for a subscription with an attempt that ended within MAX_WAIT_MS: then only the sender is busy, and
+ * queueing the delivery in Postgres costs more than the attempt itself. Less than the age at which a first message needs a
+ * lease (TRUST_FIRST_FOR_MS).
  */
-const MAX_MOVING_WAIT_MS = 5_000;
+const MAX_ACTIVE_WAIT_MS = 5_000;
 /**
  * Shares of the free permits that one subscription may use in flight and waiting (the dynamic thresholds of Choudhury and
- * Hahne, 1998): alone it can use what its own limit allows, and with hundreds of hanging endpoints there are still
- * permits for the others.
+ * Hahne, 1998): a single active subscription can use its whole limit, and hundreds of stalled endpoints still leave permits
+ * for other subscriptions.
  */
 const IN_FLIGHT_SHARE = 1 / 8;
 const WAITING_SHARE = 1 / 2;
 /**
- * Multiple of the free permits that one tenant may use: seven eighths of all permits alone, less than half each of two
- * tenants. So the endpoints of one tenant, however many hang, leave permits for another.
+ * Multiple of the free permits that one tenant may use: seven eighths of all permits for a single active tenant, less than
+ * half for each of two. Stalled endpoints of one tenant therefore leave permits for other tenants.
  */
 const TENANT_SHARE = 7;
-/** Multiple of an equal share of all permits that a subscription may always have waiting: arrivals are uneven. */
+/** Multiple of an equal share of all permits that a subscription may always have waiting, because arrivals are uneven. */
 const FAIR_SHARES = 2;
-/** Maximum part of all permits in that share. */
+/** Upper bound of that multiple, as a part of all permits. */
 const MAX_FAIR_SHARE = 1 / 8;
 /** Milliseconds without a completed attempt after which a subscription gets no fair share. */
 const STALLED_AFTER_MS = 250;
@@ -34,7 +34,7 @@ export type LimiterEntry = {
   readonly permits: number;
 };
 
-/** Permits that the deliveries of a tenant use: by running attempts, and in all. */
+/** Permits used by a tenant's running attempts (`inFlight`), and by all of its deliveries (`used`). */
 type Tenant = { inFlight: number; used: number };
 
 type Limit = {
@@ -43,8 +43,8 @@ type Limit = {
   inFlight: number;
   /** Permits used by running attempts, by deliveries queued here, and by deliveries waiting for their rate-limit slot. */
   readonly used: { inFlight: number; waiting: number; waitingForSlot: number };
-  /** When an attempt ended last, or when this was created (performance.now()). */
-  movedAt: number;
+  /** Time at which the last attempt ended, initially that of this object's creation (performance.now()). */
+  lastEndedAt: number;
   readonly waiting: Waiter[];
 };
 
@@ -60,7 +60,7 @@ type LimiterOptions = {
   readonly onWait?: () => void;
 };
 
-/** Limits the attempts of a subscription that run at a time, and shares the sender's permits among subscriptions and tenants. */
+/** Limits the concurrent attempts of each subscription, and shares the sender's permits among subscriptions and tenants. */
 export class SubscriptionLimiter {
   readonly #permits: WeightedSemaphore;
   readonly #options: LimiterOptions;
@@ -70,7 +70,7 @@ export class SubscriptionLimiter {
   #permitsInFlight = 0;
   #waiting = 0;
 
-  /** `permits`: each delivery has taken its permits from it before it comes here. */
+  /** `permits`: the sender's semaphore, from which each delivery acquires its permits before acquire() is called. */
   constructor(permits: WeightedSemaphore, options: LimiterOptions = {}) {
     this.#permits = permits;
     this.#options = options;
@@ -81,16 +81,16 @@ export class SubscriptionLimiter {
     return this.#inFlight;
   }
 
-  /** Whether a delivery waits for its subscription's limit. */
+  /** Whether at least one delivery waits for its subscription's limit. */
   get isContended(): boolean {
     return this.#waiting > 0;
   }
 
-  /** True once an attempt may start, to be followed by release(); false if there is no room for it. */
+  /** Resolves with true when an attempt may start: the caller must release() it. Resolves with false if it may not. */
   async acquire({ delivery, permits }: LimiterEntry, maxInFlight: number): Promise<boolean> {
     const limit = this.#limitOf(delivery);
     limit.maxInFlight = this.#options.shareOf?.(maxInFlight) ?? maxInFlight;
-    // With nothing in flight, no end of an attempt would admit a waiting delivery.
+    // Waiting deliveries are admitted when an attempt of their subscription ends. With none in flight, that never happens.
     if (limit.inFlight === 0 && this.#isTenantFull(limit.tenant)) {
       this.#forgetIdle(delivery, limit);
       return false;
@@ -102,10 +102,10 @@ export class SubscriptionLimiter {
     if (limit.used.waiting >= this.#maxWaiting(limit)) return false;
     use(limit, 'waiting', permits);
     return new Promise((resolve) => {
-      const refuseAt = performance.now() + MAX_MOVING_WAIT_MS;
+      const refuseAt = performance.now() + MAX_ACTIVE_WAIT_MS;
       const refuse = () => {
         const now = performance.now();
-        if (now < refuseAt && now - limit.movedAt < MAX_WAIT_MS) {
+        if (now < refuseAt && now - limit.lastEndedAt < MAX_WAIT_MS) {
           waiter.timer = setTimeout(refuse, MAX_WAIT_MS);
           return;
         }
@@ -122,7 +122,7 @@ export class SubscriptionLimiter {
     });
   }
 
-  /** Waits `waitMs` for the delivery's rate-limit slot; false, at once, if too many of its subscription or tenant wait. */
+  /** Waits `waitMs` for the rate-limit slot; false immediately if the subscription or tenant uses too many permits. */
   async waitForSlot(
     { delivery, permits }: LimiterEntry,
     { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
@@ -145,7 +145,7 @@ export class SubscriptionLimiter {
     const limit = this.#limitOf(delivery);
     limit.inFlight -= 1;
     use(limit, 'inFlight', -permits);
-    limit.movedAt = performance.now();
+    limit.lastEndedAt = performance.now();
     this.#inFlight -= 1;
     this.#permitsInFlight -= permits;
     while (this.#hasRoom(limit)) {
@@ -160,12 +160,12 @@ export class SubscriptionLimiter {
     this.#forgetIdle(delivery, limit);
   }
 
-  /** Under overload, with few permits free, every subscription whose attempts end keeps a minimum share. */
-  #maxWaiting({ movedAt, tenant }: Limit): number {
+  /** Maximum waiting permits. Under overload, a subscription that is not stalled keeps a fair share. */
+  #maxWaiting({ lastEndedAt, tenant }: Limit): number {
     const { free, limit } = this.#permits;
-    const isMoving = performance.now() - movedAt < STALLED_AFTER_MS;
+    const isStalled = performance.now() - lastEndedAt >= STALLED_AFTER_MS;
     const fairShare = limit * Math.min(MAX_FAIR_SHARE, FAIR_SHARES / this.#limits.size);
-    return Math.max(tenant.used > free * TENANT_SHARE ? 0 : free * WAITING_SHARE, isMoving ? fairShare : 0);
+    return Math.max(tenant.used > free * TENANT_SHARE ? 0 : free * WAITING_SHARE, isStalled ? 0 : fairShare);
   }
 
   #begin(limit: Limit, permits: number): void {
@@ -180,7 +180,7 @@ export class SubscriptionLimiter {
     return used.inFlight < Math.max(1, Math.floor(this.#permits.free * IN_FLIGHT_SHARE));
   }
 
-  /** Only running attempts count: deliveries leave the other states within a second. */
+  /** Counts the permits of running attempts only: deliveries leave the other states within MAX_ACTIVE_WAIT_MS. */
   #isTenantFull({ inFlight }: Tenant): boolean {
     return inFlight > 0 && inFlight >= TENANT_SHARE * Math.max(0, this.#permits.limit - this.#permitsInFlight);
   }
@@ -195,7 +195,7 @@ export class SubscriptionLimiter {
       maxInFlight: 0,
       inFlight: 0,
       used: { inFlight: 0, waiting: 0, waitingForSlot: 0 },
-      movedAt: performance.now(),
+      lastEndedAt: performance.now(),
       waiting: [],
     };
     this.#limits.set(subscriptionId, limit);

@@ -8,23 +8,24 @@ type SenderPeersOptions = HeartbeatOptions & {
   readonly now?: () => number;
 };
 
-/** Bounds memory; nobody runs as many. */
+/** Maximum number of other senders that are counted. Bounds memory; installations are much smaller. */
 const MAX_PEERS = 1_000;
 
 /**
- * The sender processes of the installation, on any machine, so that each takes its share of a limit. Each has a heartbeat,
- * and sends it at once when it hears of a new sender, and when it stops. One that is killed counts for 7 s.
+ * Counts the sender processes of the installation on all machines, so that each process enforces its share of a limit. Every
+ * sender publishes a heartbeat at intervals, when it receives the heartbeat of a new sender, and when it stops. A killed
+ * sender is counted for 7 s (FORGET_AFTER_MS).
  */
 export class SenderPeers {
   readonly #heartbeat: Heartbeat;
   readonly #id = randomUUID();
   readonly #now: () => number;
-  /** When each other sender was heard last, by its id. */
-  readonly #heardAt = new Map<string, number>();
-  /** The number of senders with this one, and how many of them have a smaller id. */
+  /** Time of the last heartbeat of each other sender, by its id. */
+  readonly #lastBeatAt = new Map<string, number>();
+  /** The number of senders including this one, and the number of senders with smaller ids. */
   #position = { count: 1, rank: 0 };
 
-  /** To be created before the client is started. */
+  /** Create it before the NATS client is started. */
   constructor(options: SenderPeersOptions) {
     this.#now = options.now ?? (() => performance.now());
     const count = () => this.#position.count;
@@ -40,11 +41,11 @@ export class SenderPeers {
     this.#heartbeat = new Heartbeat(options, {
       kind: 'senders',
       onBeat: (body) => {
-        this.#note(body);
+        this.#onBeat(body);
       },
       onReady: () => {
-        // While NATS was unavailable nobody could be heard.
-        for (const id of this.#heardAt.keys()) this.#heardAt.set(id, this.#now());
+        // No heartbeats arrive while NATS is unavailable, so the age of the last heartbeat counts from the reconnection.
+        for (const id of this.#lastBeatAt.keys()) this.#lastBeatAt.set(id, this.#now());
         this.#announce(true);
       },
     });
@@ -53,7 +54,7 @@ export class SenderPeers {
   start(): void {
     this.#heartbeat.start(() => {
       this.#announce(true);
-      this.#forgetSilent();
+      this.#forgetExpired();
     });
   }
 
@@ -63,7 +64,7 @@ export class SenderPeers {
     return Promise.resolve();
   }
 
-  /** This sender's share of a limit: all shares together are the limit, but none is less than 1. */
+  /** This sender's share of a limit, at least 1. The shares add up to the limit, unless there are more senders than that. */
   shareOf(limit: number): number {
     const { count, rank } = this.#position;
     return Math.max(1, Math.floor(limit / count) + (rank < limit % count ? 1 : 0));
@@ -73,26 +74,26 @@ export class SenderPeers {
     this.#heartbeat.send(JSON.stringify({ id: this.#id, isRunning }));
   }
 
-  #note(body: Buffer): void {
+  #onBeat(body: Buffer): void {
     // `as`: only #announce() seals messages of this subject.
     const { id, isRunning } = JSON.parse(body.toString()) as { readonly id: string; readonly isRunning: boolean };
     if (id === this.#id) return;
-    const isNew = !this.#heardAt.has(id);
-    if (!isRunning) this.#heardAt.delete(id);
-    else if (!isNew || this.#heardAt.size < MAX_PEERS) this.#heardAt.set(id, this.#now());
+    const isNew = !this.#lastBeatAt.has(id);
+    if (!isRunning) this.#lastBeatAt.delete(id);
+    else if (!isNew || this.#lastBeatAt.size < MAX_PEERS) this.#lastBeatAt.set(id, this.#now());
     this.#count();
-    // So that a new sender knows all others at once.
+    // The new sender then counts this one without waiting for its next interval.
     if (isNew && isRunning) this.#announce(true);
   }
 
-  #forgetSilent(): void {
+  #forgetExpired(): void {
     const oldest = this.#now() - FORGET_AFTER_MS;
-    for (const [id, heardAt] of this.#heardAt) if (heardAt < oldest) this.#heardAt.delete(id);
+    for (const [id, lastBeatAt] of this.#lastBeatAt) if (lastBeatAt < oldest) this.#lastBeatAt.delete(id);
     this.#count();
   }
 
   #count(): void {
-    const others = [...this.#heardAt.keys()];
+    const others = [...this.#lastBeatAt.keys()];
     this.#position = { count: others.length + 1, rank: others.filter((id) => id < this.#id).length };
   }
 }

@@ -4,23 +4,23 @@ import { headersOf } from '../../nats/headers.ts';
 import { type DeliveryEnvelope, messageId, TRUST_FIRST_FOR_MS } from '../queue/message.ts';
 
 /**
- * Decides whether a message of DELIVERIES is certainly delivered for the first time. Its own word counts only if it was
- * stored since this process connected to this broker: a broker that crashed may have forgotten its delivery counts
- * (measured on 2.9), and a consumer that was created again starts counting anew. And only if the message is young: an
- * older one, kept in this process's buffer or stored late by a stalled broker, may have been redelivered to another sender, or published
- * again, meanwhile.
+ * Decides whether a message of DELIVERIES is certainly delivered for the first time. The message's own delivery count is
+ * trusted only if the message was stored after this process connected to this broker: a broker that crashed may have lost
+ * its delivery counts (measured on 2.9), and a recreated consumer restarts them. It is also trusted only if the message is
+ * young: an older one, kept in this process's buffer or stored late by a stalled broker, may in the meantime have been
+ * redelivered to another sender or published again.
  */
 export class RedeliveryGuard {
   readonly #now: () => number;
-  /** Messages up to this sequence number may have been delivered before. */
+  /** Messages with sequence numbers up to this one may have been delivered before. */
   #distrustUpTo = Number.POSITIVE_INFINITY;
 
-  /** `now`: the clock that messages are published by, in Unix milliseconds. */
+  /** `now`: the clock of the messages' publication times, in Unix milliseconds. */
   constructor(now: () => number) {
     this.#now = now;
   }
 
-  /** True while no trusted sequence number is known: every message is checked. */
+  /** True while no trusted sequence number is known: every message needs a lease. */
   get distrustsAll(): boolean {
     return this.#distrustUpTo === Number.POSITIVE_INFINITY;
   }
@@ -29,7 +29,7 @@ export class RedeliveryGuard {
     this.#distrustUpTo = Number.POSITIVE_INFINITY;
   }
 
-  /** Trusts messages that are stored from now on; `sequence` is the last one of the stream. */
+  /** Trusts messages stored after `sequence`, the last sequence number of the stream. */
   trustFrom(sequence: number): void {
     this.#distrustUpTo = sequence;
   }
@@ -42,8 +42,8 @@ export class RedeliveryGuard {
   }
 
   /**
-   * Whether the message was certainly never delivered before and is the delivery's only one. JetStream drops a copy that is
-   * published under the same message id; a message under another id, or none, is not trusted.
+   * Whether the message certainly was not delivered before and is the delivery's only message. JetStream drops a copy that
+   * is published with the same message id; a message with another id, or without one, is not trusted.
    */
   isOnlyMessage(
     message: Pick<JetStreamMessage, 'redelivered' | 'seq' | 'headers'>,
@@ -54,7 +54,7 @@ export class RedeliveryGuard {
   }
 }
 
-/** A guard that follows the connection, the stream and the sender's consumer. To be created before the client is started. */
+/** A guard that follows the connection, the stream and the sender's consumer. Create it before the client is started. */
 export function guardRedeliveries(nats: NatsClient, now: () => number): RedeliveryGuard {
   const guard = new RedeliveryGuard(now);
   const { stream, consumer } = nats.names.deliveries;
@@ -68,8 +68,8 @@ export function guardRedeliveries(nats: NatsClient, now: () => number): Redelive
   /** Another process, or an operator, may create the sender's consumer again. */
   function onConsumerCreated(): void {
     guard.distrustAll();
-    // Any client may publish this advisory, thousands of times. If the request fails, nothing is trusted until the next
-    // regular check.
+    // One request at a time, because any client can publish this advisory, also thousands of times. If the request fails,
+    // no message is trusted until the next regular check.
     if (isReading) return;
     isReading = true;
     const signal = nats.connectionSignal;
@@ -98,20 +98,20 @@ export function guardRedeliveries(nats: NatsClient, now: () => number): Redelive
   return guard;
 }
 
-/** Maximum delay of a redelivery by JetStream, in milliseconds; longer ones wait in Postgres for the sweeper. */
+/** Maximum delay of a redelivery by JetStream, in milliseconds. Deliveries with longer delays are queued in Postgres. */
 export const MAX_SHORT_WAIT_MS = 60_000;
 /** Maximum delayed messages per process: they count against the consumer's max_ack_pending. */
 const MAX_WAITING = 1_000;
 /**
- * nats-server restarts its redelivery timer with every nak: sent one by one, some hundred a second delay all redeliveries
- * by seconds. Sent in bursts they do not (measured on 2.9 and 2.15).
+ * Milliseconds between two bursts of naks. nats-server restarts its redelivery timer with every nak: about a hundred naks a
+ * second, sent one by one, delay all redeliveries by seconds. Bursts do not (measured on 2.9 and 2.15).
  */
 const FLUSH_INTERVAL_MS = 250;
 
 /** Naks with a delay, limited in number and sent in bursts. */
 export class DelayedNaks {
   readonly #nak: (message: JetStreamMessage, delayMs: number) => void;
-  /** When each reserved wait ends, here and below on performance.now()'s clock. */
+  /** The end of each reserved wait. All times of this class are on performance.now()'s clock. */
   #ends: number[] = [];
   #unsent: { readonly message: JetStreamMessage; readonly dueAt: number }[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -120,7 +120,7 @@ export class DelayedNaks {
     this.#nak = nak;
   }
 
-  /** Reserves a wait until `dueAt`; false if it is too long or too many are reserved. */
+  /** Reserves a delay until `dueAt`; false if the delay is too long or MAX_WAITING delays are reserved. */
   reserve(dueAt: number, now: number): boolean {
     if (dueAt - now > MAX_SHORT_WAIT_MS) return false;
     if (this.#ends.length >= MAX_WAITING) this.#ends = this.#ends.filter((end) => end > now);
@@ -129,7 +129,7 @@ export class DelayedNaks {
     return true;
   }
 
-  /** Has JetStream redeliver the message at `dueAt`. */
+  /** Makes JetStream redeliver the message at `dueAt`. */
   nakUntil(message: JetStreamMessage, dueAt: number): void {
     this.#unsent.push({ message, dueAt });
     this.#timer ??= setTimeout(() => {

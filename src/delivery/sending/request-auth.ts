@@ -3,9 +3,9 @@ import type { SenderSubscription } from '../../subscriptions/cache.ts';
 import { SECRET_PREFIX } from '../../subscriptions/secrets.ts';
 
 /**
- * Returns the headers that authenticate one request; a promise only if it has to fetch something first. If it fails, no
- * request is sent: handleDelivery() retries a transient error soon and any other error later. The delivery log redacts
- * a header by its name (attempt.ts).
+ * Returns the headers that authenticate one request, or a promise if it has to fetch something first (such as a token). If
+ * it fails, no request is sent: handleDelivery() retries after 5 s if the error is transient, otherwise after ten minutes.
+ * The delivery log redacts headers by name (attempt.ts).
  */
 export type RequestAuth = (request: UnauthenticatedRequest) => Headers | Promise<Headers>;
 
@@ -35,7 +35,7 @@ const signatures: RequestAuth = ({ secrets: [current, ...older], eventId, starte
     body,
   });
 
-/** Every kind of authentication, in order: a later header replaces an earlier one with the same name. */
+/** All kinds of authentication in order. A later header replaces an earlier one with the same name. */
 export const authenticateRequest: RequestAuth = combineAuth([staticHeaders, signatures]);
 
 export function combineAuth(auths: readonly RequestAuth[]): RequestAuth {
@@ -50,7 +50,7 @@ export function combineAuth(auths: readonly RequestAuth[]): RequestAuth {
 }
 
 type SigningInput = Pick<UnauthenticatedRequest, 'eventId' | 'body'> & {
-  /** The valid secrets as their owner received them, the current one first. */
+  /** The valid secrets in the form that the API returns (`whsec_…`), the current one first. */
   readonly secrets: readonly [current: string, ...older: string[]];
   /** Unix seconds of this attempt. */
   readonly timestampSeconds: number;
@@ -64,8 +64,9 @@ type SigningHeaders = {
 };
 
 /**
- * Standard Webhooks `v1`, keyed with the bytes the secret encodes, one signature for each secret so that a receiver
- * verifies before and after a rotation; and GitHub's X-Hub-Signature-256, keyed with the current secret's text.
+ * Returns Standard Webhooks `v1` signatures and GitHub's X-Hub-Signature-256. The key of a `v1` signature is the bytes that
+ * the secret encodes; there is one signature per secret, so that receivers can verify with the old or the new secret during
+ * a rotation. The key of X-Hub-Signature-256 is the text of the current secret.
  */
 export function signingHeaders({ secrets, eventId, timestampSeconds, body }: SigningInput): SigningHeaders {
   const timestamp = String(timestampSeconds);

@@ -4,7 +4,7 @@ import type { Attempt } from '../../generated/prisma/client.ts';
 import type { DeliveryStatus, WaitReason } from '../../generated/prisma/enums.ts';
 import { pause, whenAborted } from '../../lib/loop.ts';
 import { createIdSequence, idRange, uuid7Time } from '../../lib/uuid7.ts';
-import { Batcher, type Pace, TEN_A_SECOND } from '../../postgres/batcher.ts';
+import { BATCH_EVERY_100_MS, Batcher, type Pace } from '../../postgres/batcher.ts';
 import { recordChanges } from '../../postgres/changes.ts';
 import type { Database, Queryable } from '../../postgres/client.ts';
 import { isRowSpecific, isTimeout, isTransient, PermanentError } from '../../postgres/errors.ts';
@@ -24,7 +24,10 @@ export type ResultWriterOptions = {
   readonly log: Logger;
   readonly metrics: Registry;
   readonly circuits: CircuitBreaker;
-  /** Whether something waits for results: they are written at once then. When it becomes true, hurry() is called. */
+  /**
+   * Whether a delivery or the stopping sender waits for results. While true, results are written immediately. The caller
+   * calls flush() when it becomes true.
+   */
   readonly isUrgent: () => boolean;
   /** Aborted when the stopping sender no longer waits for Postgres. */
   readonly signal: AbortSignal;
@@ -33,22 +36,25 @@ export type ResultWriterOptions = {
 
 type WriterLimits = {
   readonly retryMs: number;
-  /** How long a result that Postgres refuses is retried: meanwhile it uses a permit of its subscription. */
+  /** Milliseconds for which a result that Postgres refuses is retried. Until then it uses a permit of its subscription. */
   readonly writeRetryForMs: number;
-  /** Interval at which leases are extended, and age of an unwritten result from which its lease is. */
+  /** Interval at which leases are extended, and minimum age of an unwritten result whose lease is extended. */
   readonly extendLeasesMs: number;
 };
 
 const LIMITS: WriterLimits = { retryMs: 1_000, writeRetryForMs: 30_000, extendLeasesMs: 10_000 };
 
-/** A result whose attempt gets its id when it is written: the delivery log is in the order of ids. */
+/** A result whose attempt gets its id when it is written, because the delivery log is ordered by id. */
 export type NewResult = Omit<Result, 'attempt' | 'nextAttemptInMs'> & {
   readonly attempt: NewAttempt;
-  /** When the next attempt is due, on performance.now()'s clock: writing may take long. Null once the delivery has ended. */
+  /**
+   * Time of the next attempt on performance.now()'s clock, not a delay, because the write may be delayed for minutes. Null
+   * once the delivery has ended.
+   */
   readonly dueAt: number | null;
 };
 
-/** A result with the id that an earlier try may have committed it under. */
+/** `id`: the attempt's id from a failed write, which may have been committed under it. */
 type Item = { readonly result: NewResult; id: string | undefined };
 
 const MAX_BATCH = 500;
@@ -56,7 +62,7 @@ const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 /** Intervals by which a lease is extended: one failed statement must not let another sender lease the delivery. */
 const LEASE_INTERVALS = 6;
 const LOG_EVERY_MS = 30_000;
-/** Milliseconds that a running write gets once the signal is aborted. */
+/** Milliseconds that a running write may continue after the signal is aborted. */
 const GRACE_MS = 500;
 
 /** Writes results in batches, and announces their attempts to the watchers of the delivery log. */
@@ -76,8 +82,8 @@ export class ResultWriter {
     this.#options = options;
     this.#limits = { ...LIMITS, ...options.limits };
     this.#metrics = createAttemptMetrics(options.metrics, options.database.clock);
-    // Nobody waits for the result of a success. A crash repeats the requests of one interval.
-    this.#together = this.#createLane(MAX_BATCH, { ...TEN_A_SECOND, isUrgent: options.isUrgent });
+    // No delivery waits for these results. A crash repeats the requests of one interval.
+    this.#together = this.#createLane(MAX_BATCH, { ...BATCH_EVERY_100_MS, isUrgent: options.isUrgent });
     this.#alone = this.#createLane(1);
   }
 
@@ -109,15 +115,15 @@ export class ResultWriter {
     });
   }
 
-  /** Writes the results added until now at once. */
-  hurry(): void {
-    this.#together.hurry();
+  /** Writes the results added so far immediately. */
+  flush(): void {
+    this.#together.flush();
   }
 
   /**
-   * Retries a refused result for a while if the error is transient, and finally without its response. A statement that
-   * timed out was not refused: the row or the whole table is locked. No other sender could record the result either, so it
-   * is kept until it can be written, and its request is not sent again.
+   * Retries a refused result for `writeRetryForMs` if the error is transient, and finally without its response. A statement
+   * that timed out was not refused: the row or the whole table is locked. No other sender could record the result either, so
+   * it is kept until it can be written, and its request is not sent again.
    */
   async #record(result: NewResult): Promise<void> {
     const { log, signal } = this.#options;
@@ -129,8 +135,8 @@ export class ResultWriter {
     for (;;) {
       try {
         const written = lane.add(item);
-        // A mutation may wait for the result of a test.
-        if (result.attempt.isTest) lane.hurry();
+        // The mutation sendTestEvent may be waiting for this result.
+        if (result.attempt.isTest) lane.flush();
         await written;
         return;
       } catch (error) {
@@ -189,7 +195,7 @@ export class ResultWriter {
       ...(pace !== undefined && { pace }),
       write: async (items) => {
         for (const { attempt } of await this.#write(items, () => nextId(clock.now()))) {
-          // With the id before it, so that a reader detects a missed announcement.
+          // `previousId` lets a reader detect a missed announcement.
           this.#options.feed.announce({ ...attempt, previousId, isLate: isLate(attempt.id, clock.now()) });
           previousId = attempt.id;
         }
@@ -198,7 +204,7 @@ export class ResultWriter {
     });
   }
 
-  /** Returns the written results; retries until then, or until Postgres refuses one of them. */
+  /** Returns the written results. Retries until they are written or Postgres refuses one of them. */
   async #write(items: readonly Item[], newId: () => string): Promise<readonly Result[]> {
     const { database, log, circuits, signal } = this.#options;
     for (let failures = 0; ; failures += 1) {
@@ -219,7 +225,7 @@ export class ResultWriter {
       } catch (error) {
         this.#metrics.writeFailed();
         if (isRowSpecific(error) || signal.aborted) throw error;
-        // The statement may have been committed: with the same ids, nothing is logged twice.
+        // The statement may have been committed. The retry uses the same ids, so no attempt is logged twice.
         items.forEach((item, index) => {
           item.id = results[index]?.attempt.id;
         });
@@ -243,14 +249,14 @@ export type Result = {
   /** Milliseconds until the next attempt is due, by Postgres's clock; null once the delivery has ended. */
   readonly nextAttemptInMs: number | null;
   readonly waitingFor: WaitReason | null;
-  /** Whether the delivery's message stays in JetStream until then. */
+  /** Whether the delivery's message stays in JetStream until the next attempt. */
   readonly staysEnqueued: boolean;
 };
 
 /**
  * Writes results in one statement. It is idempotent: a write that may have been committed is repeated. A delivery that
- * has ended stays ended, except that a success counts whenever it comes. Returns the subscriptions with an open circuit
- * and a success of an attempt that started since it opened: earlier attempts and those of test events prove nothing.
+ * has ended stays ended, except that a later success changes it. Returns the ids of subscriptions with an open circuit and a
+ * success of an attempt that started after the circuit opened. Earlier attempts and those of test events do not count.
  */
 export async function writeResults(db: Queryable, results: readonly Result[]): Promise<string[]> {
   const attempts = results.map(({ attempt }) => attempt);
@@ -295,7 +301,7 @@ export async function writeResults(db: Queryable, results: readonly Result[]): P
   return rows.map(({ id }) => id);
 }
 
-/** One result of each delivery: of several in a batch, a success counts, otherwise the latest attempt. */
+/** One result per delivery: a success if the batch contains one, otherwise the latest attempt. */
 function lastResults(results: readonly Result[]): Result[] {
   const last = new Map<string, Result>();
   for (const result of results) {
@@ -313,7 +319,7 @@ const ATTEMPT_COLUMNS = `id, delivery_id, subscription_id, tenant, event_type, n
   status_code, response_time_ms, started_at, request_headers, response_headers, response_body, response_body_truncated,
   error_message, payload_size_bytes, is_test, url, remote_address, dns_ms, connect_ms, tls_ms, first_byte_ms, body_ms`;
 
-/** Whether the endpoint begins to fail. Attempts that started before its circuit closed do not count. */
+/** Whether this is the first failure since the last success. Attempts that started before the circuit closed do not count. */
 const BEGINS_TO_FAIL = `(o.last_success IS NULL AND st.failing_since IS NULL
       AND (st.closed_at IS NULL OR o.last_start > st.closed_at))`;
 const RECOVERS = '(o.last_success IS NOT NULL AND st.failing_since IS NOT NULL AND st.opened_at IS NULL)';
@@ -384,7 +390,7 @@ const STATEMENT = `
  */
 export const LATE_AFTER_MS = 7_500;
 
-/** Whether an attempt that is committed now got its id long ago. `nowMs` is read from the clock that ids are made with. */
+/** Whether an attempt that is committed now got its id over LATE_AFTER_MS ago. `nowMs` is from the clock that ids use. */
 export function isLate(id: string, nowMs: number): boolean {
   return nowMs - uuid7Time(id) > LATE_AFTER_MS;
 }

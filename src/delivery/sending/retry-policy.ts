@@ -11,7 +11,7 @@ export type NextStep =
       readonly waitingFor: Extract<WaitReason, 'BACKOFF' | 'RETRY_AFTER'>;
     }
   | { readonly kind: 'failure' }
-  /** 410: the delivery has failed, and the subscription is to be deactivated. */
+  /** The endpoint answered 410: the delivery has failed, and the caller deactivates the subscription. */
   | { readonly kind: 'gone' };
 
 type RetryInput = {
@@ -21,23 +21,23 @@ type RetryInput = {
   readonly retryScheduleMs: readonly number[];
   /** From 0 to 1. */
   readonly random: number;
-  /** When the outcome came, in Unix milliseconds: a date in Retry-After is compared with it. */
+  /** Time of the outcome in Unix milliseconds. A date in Retry-After is compared with it. */
   readonly nowMs: number;
 };
 
-/** Jitter of ±20 %: deliveries that failed together are not retried together. */
+/** Jitter of ±20 %, so that deliveries that failed together are not retried together. */
 const JITTER = 0.2;
-/** Jitter of a minimum wait: it is only lengthened, by up to 10 %. */
+/** Jitter of a minimum wait, which is lengthened by up to 10 % and never shortened. */
 const MINIMUM_WAIT_JITTER = 0.1;
 /**
- * Minimum milliseconds between retries of an overloaded receiver, after the one quick retry, whatever the schedule says.
- * Standard Webhooks requires such a pause; the length is Svix's.
+ * Minimum milliseconds between retries of an overloaded receiver, after one quick retry, even if the schedule has shorter
+ * delays. Standard Webhooks requires such a pause; its length is that of Svix.
  */
 const OVERLOAD_WAIT_MS = 60_000;
 const OVERLOAD_STATUS_CODES: ReadonlySet<number> = new Set([429, 502, 504]);
-/** 10 h: a mistake in a Retry-After must not stop a delivery for weeks. */
+/** Maximum wait that a Retry-After can request, 10 h. A faulty value must not delay a delivery for weeks. */
 const MAX_RETRY_AFTER_MS = 36_000_000;
-/** Status codes whose Retry-After is about the next request. RFC 9110 allows it with a 3xx too, which is not followed. */
+/** Status codes with which Retry-After is honoured. RFC 9110 also allows it with 3xx, but redirects are not followed. */
 const RETRY_AFTER_STATUS_CODES: ReadonlySet<number> = new Set([429, 503]);
 const GONE = 410;
 
@@ -65,7 +65,7 @@ type Planned = {
   readonly isTest: boolean;
 };
 
-/** The attempts that are still made if each fails at once, without jitter: a test event has one, other deliveries the schedule. */
+/** The remaining attempts if each fails immediately, without jitter: one for a test event, else those of the schedule. */
 export function plannedAttempts(
   { nextAttemptAt, attemptCount, isTest }: Planned,
   retryScheduleMs: readonly number[],
@@ -81,7 +81,7 @@ export function plannedAttempts(
   return planned;
 }
 
-/** The next step after the attempt of a test event, which is never retried and has no effect on the subscription. */
+/** The next step after the attempt of a test event. It is never retried and does not change the subscription. */
 export function nextStepOfTest(outcome: Outcome): NextStep {
   return { kind: failureReasonOf(outcome) === undefined ? 'success' : 'failure' };
 }
@@ -91,14 +91,14 @@ function showsOverload(outcome: Outcome): boolean {
   return OVERLOAD_STATUS_CODES.has(outcome.statusCode);
 }
 
-/** The wait that the receiver requested, lengthened by its jitter, at most 10 h; 0 if it requested none. */
+/** The wait in milliseconds that the receiver requested, lengthened by its jitter, at most 10 h; 0 if it requested none. */
 function retryAfterMs(outcome: Outcome, { random, nowMs }: Pick<RetryInput, 'random' | 'nowMs'>): number {
   if (outcome.kind === 'failure' || !RETRY_AFTER_STATUS_CODES.has(outcome.statusCode)) return 0;
   const requestedMs = parseRetryAfter(outcome.headers['retry-after'], nowMs);
   return requestedMs === undefined ? 0 : Math.min(lengthen(requestedMs, random), MAX_RETRY_AFTER_MS);
 }
 
-/** Deliveries with the same minimum wait are retried at different times, never earlier. */
+/** Adds jitter to a minimum wait, so that deliveries with the same minimum are retried at different times, never earlier. */
 function lengthen(waitMs: number, random: number): number {
   return Math.ceil(waitMs * (1 + MINIMUM_WAIT_JITTER * random));
 }
@@ -107,15 +107,15 @@ function lengthen(waitMs: number, random: number): number {
 const DELAY_SECONDS = /^\d+(?:\.\d+)?$/;
 const TIME = String.raw`(\d\d):(\d\d):(\d\d)`;
 /**
- * The three forms of an HTTP-date (RFC 9110, 5.6.7). The first is read as leniently as RFC 5322, whose subset it is: with
- * another zone, without the day's name, with a day of one digit. The year of the second has two digits.
+ * The three forms of an HTTP-date (RFC 9110, 5.6.7). The first form is a subset of RFC 5322 and is parsed as leniently: with
+ * another zone, without the day's name, with a day of one digit. The second form has a year of two digits.
  */
 const IMF_FIXDATE = new RegExp(
   String.raw`^(?:[a-z]{3}, )?(\d{1,2}) ([a-z]{3}) (\d{4}) ${TIME} (gmt|utc|ut|z|[+-]\d{4})$`,
   'i',
 );
 const RFC_850_DATE = new RegExp(String.raw`^[a-z]{6,9}, (\d\d)-([a-z]{3})-(\d\d) ${TIME} (gmt|utc)$`, 'i');
-/** Without a zone: it is GMT. */
+/** This form has no zone; it is in GMT. */
 const ASCTIME_DATE = new RegExp(String.raw`^[a-z]{3} ([a-z]{3}) ([ \d]\d) ${TIME} (\d{4})$`, 'i');
 const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
 
@@ -142,7 +142,7 @@ function parseFixdate(text: string): Date | undefined {
   return match === undefined ? undefined : toDate({ year, month, day, hour, minute, second, zone });
 }
 
-/** A year more than 50 years ahead is the latest one in the past with the same two digits. */
+/** RFC 9110, 5.6.7: a year that seems over 50 years ahead means the latest past year with the same last two digits. */
 function parseRfc850(text: string, nowMs: number): Date | undefined {
   const [match, day = '', month = '', shortYear = '', hour = '', minute = '', second = ''] =
     RFC_850_DATE.exec(text) ?? [];

@@ -30,15 +30,15 @@ const MAX_IN_FLIGHT = 1_000;
 const PERMIT_BYTES = 64 * 1024;
 /** Permits of a delivery whose data, up to 1 MiB, is read from Postgres. */
 const LARGE_PERMITS = 16;
-/** Maximum messages taken ahead, so that tenants can take turns: JetStream delivers a stream in order. */
+/** Maximum messages queued in memory, for round-robin by tenant: JetStream delivers a stream in order. */
 const LOOK_AHEAD = { maxEvents: 8_000, maxBytes: 32 * 1024 * 1024 } as const;
 const ONE = { events: 1, deliveries: 1, bytes: 1 } as const;
 /** Maximum messages requested at a time. */
 const MAX_BUFFERED = 100;
-/** A third of the consumer's ack_wait (60 s), after which JetStream redelivers a message that is not extended. */
+/** Age at which a message's ack deadline is extended: a third of the consumer's ack_wait (60 s). */
 const EXTEND_AFTER_MS = 20_000;
 const EXTEND_INTERVAL_MS = 5_000;
-/** Milliseconds that stop() lets running attempts finish before it aborts them. */
+/** Milliseconds after which stop() aborts running attempts. */
 const STOP_MS = 20_000;
 
 type SenderOptions = {
@@ -61,7 +61,7 @@ type SenderOptions = {
   readonly sendsTraceParent: boolean;
 };
 
-/** `extendedAt`: when JetStream delivered it, or when its ack deadline was last extended (performance.now()). */
+/** `extendedAt`: time at which JetStream delivered the message or its ack deadline was last extended (performance.now()). */
 type TakenMessage = Queueable & {
   readonly message: JetStreamMessage;
   readonly delivery: DeliveryEnvelope;
@@ -69,9 +69,9 @@ type TakenMessage = Queueable & {
 };
 
 /**
- * Makes the attempts. A message is acked only when its attempt is committed to Postgres, or its delivery is queued there,
- * so a crash in between means one request more, never one less. A message that may not be the only one of its delivery
- * needs a lease from Postgres before anything is sent.
+ * Sends the deliveries. A message is acked only when the result of its attempt is committed to Postgres, or its delivery is
+ * queued there, so a crash in between can cause an additional request but never a missing one. A message that may not be the
+ * only one of its delivery needs a lease from Postgres before a request is sent.
  */
 export class Sender {
   readonly #options: SenderOptions;
@@ -85,7 +85,7 @@ export class Sender {
   readonly #deps: HandlerDeps;
   readonly #count: (message: JetStreamMessage) => void;
   readonly #intake = new TenantQueue<TakenMessage>(LOOK_AHEAD);
-  /** The intake has changed, or the sender stops. */
+  /** Notified when the intake changes and when the sender stops. */
   readonly #changed = new ChangeSignal();
   /** By delivery id. */
   readonly #inFlight = new Map<string, { readonly taken: TakenMessage; readonly done: Promise<void> }>();
@@ -95,7 +95,7 @@ export class Sender {
     this.#options = options;
     const { database, deliveries, feed, log, metrics, agents, peers, subscriptions } = options;
     const [stopTaking, stopWorking] = [this.#stopTaking.signal, this.#stopWorking.signal];
-    // Every delivery in flight may listen to them.
+    // Every delivery in flight may add a listener.
     setMaxListeners(MAX_IN_FLIGHT + 1, stopTaking, stopWorking);
     this.#delayedNaks = new DelayedNaks((message, delayMs) => {
       this.#respond(message, { kind: 'nak', delayMs });
@@ -104,7 +104,7 @@ export class Sender {
     const limiter = new SubscriptionLimiter(this.#permits, {
       shareOf: (limit) => peers.shareOf(limit),
       onWait: () => {
-        this.#results.hurry();
+        this.#results.flush();
       },
     });
     this.#results = new ResultWriter({
@@ -143,7 +143,7 @@ export class Sender {
     };
   }
 
-  /** Deliveries that wait only for the processor or for a permit. */
+  /** Number of deliveries that wait only for the processor or for a permit. */
   get waiting(): number {
     return this.#starts.waiting + this.#intake.size;
   }
@@ -152,11 +152,11 @@ export class Sender {
     this.#running ??= this.#run();
   }
 
-  /** Takes no more messages, lets running attempts finish for up to 20 s, and returns the remaining messages to JetStream. */
+  /** Stops taking messages, waits up to 20 s for running attempts, and naks the remaining messages. */
   async stop(): Promise<void> {
     this.#stopTaking.abort();
-    this.#results.hurry();
-    // Ends the wait for room in a full intake.
+    this.#results.flush();
+    // Ends the wait of a consumer that is blocked by a full intake.
     this.#changed.notify();
     const timer = setTimeout(() => {
       this.#stopWorking.abort();
@@ -223,18 +223,18 @@ export class Sender {
     }
   }
 
-  /** Resolves when the delivery has its permits and is in flight; until then no other delivery gets any. */
+  /** Resolves when the delivery has its permits and is in flight. Deliveries acquire permits one after another. */
   async #handle(taken: TakenMessage): Promise<void> {
     const { message, delivery } = taken;
     const permits = delivery.data === undefined ? LARGE_PERMITS : 1 + Math.floor(delivery.data.length / PERMIT_BYTES);
-    if (this.#permits.free < permits) this.#results.hurry();
+    if (this.#permits.free < permits) this.#results.flush();
     await this.#permits.acquire(permits, this.#stopTaking.signal);
     if (this.#stopTaking.signal.aborted) {
       this.#respond(message, { kind: 'nak' });
       return;
     }
     if (this.#inFlight.has(delivery.deliveryId)) {
-      // Another message of a delivery that is in flight here: look again after the attempt.
+      // Another message of this delivery is in flight in this process. A redelivery after its attempt finds the result.
       this.#respond(message, { kind: 'nakUntil', dueAt: performance.now() + INFRA_RETRY_MS });
       this.#permits.release(permits);
       return;
@@ -250,7 +250,7 @@ export class Sender {
     this.#inFlight.set(delivery.deliveryId, { taken, done });
   }
 
-  /** The one place that answers JetStream. It throws when the connection is closed; JetStream redelivers the message then. */
+  /** All answers to JetStream. The client throws when the connection is closed; JetStream then redelivers the message. */
   #respond(message: JetStreamMessage, response: Disposition | { readonly kind: 'working' }): void {
     try {
       switch (response.kind) {

@@ -1,12 +1,13 @@
 /**
- * Attempts started in one turn of the event loop. Under load a turn takes as long as the attempts that it starts, so a
- * small number lets responses and other tenants' events be read often, and a large one fills the batches of results. Measured
- * (p95 of a quiet tenant beside a fan-out, as a part of its target, ADR 14; throughput as a part of a bare got loop): 8: 0.48 to 1.31,
- * 0.24 and 0.27; 12: 0.83, 0.32; 24: 0.69 to 1.13, 0.32 to 0.41. An idle loop has turns so short that this limits nothing.
+ * Attempts started in one turn of the event loop. Under load the duration of a turn is that of the starts in it: with a
+ * small number, responses and other tenants' events are read often; with a large one, batches of results are fuller. Measured
+ * for 8, 12 and 24 starts: the p95 of a quiet tenant beside a fan-out, as a part of its target (ADR 14), was 0.48 to 1.31,
+ * 0.83, and 0.69 to 1.13; the throughput, as a part of a bare got loop, was 0.24 to 0.27, 0.32, and 0.32 to 0.41. The turns
+ * of an idle loop are so short that this limits nothing.
  */
 const STARTS_PER_TURN = 12;
 
-/** Limits how many attempts start in one turn of the event loop; waiting attempts start round-robin by tenant, FIFO within one. */
+/** Limits the attempts that start in one turn of the event loop. Others wait, round-robin by tenant and FIFO within one. */
 export class StartLimiter {
   readonly #startsPerTurn: number;
   readonly #queues = new Map<string, (() => void)[]>();
@@ -53,7 +54,7 @@ export class StartLimiter {
       const [next] = this.#queues;
       if (next === undefined) return;
       const [tenant, queue] = next;
-      // Re-inserted at the end, so that every other tenant comes first.
+      // Re-inserted at the end of the round-robin order.
       this.#queues.delete(tenant);
       const start = queue.shift();
       if (queue.length > 0) this.#queues.set(tenant, queue);

@@ -5,9 +5,9 @@ import type { NewAttempt } from './attempt.ts';
 type TracedAttempt = { readonly delivery: DeliveryMessage; readonly url: string; readonly number: number };
 
 /**
- * Starts the span of one attempt, as a child of the event's span. A retry is linked to the attempt before it: the ids of
- * both derive from the delivery and their numbers, so nothing has to be stored. The path and query of the URL are left out,
- * because they often contain secrets.
+ * Starts the span of one attempt, as a child of the event's span. A retry has a link to the previous attempt: the span ids
+ * derive from the delivery and the numbers of the attempts, so they need not be stored. The span omits the path and query of
+ * the URL, because they often contain secrets.
  */
 export function startAttemptSpan(
   tracing: Tracing | undefined,

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { standardSignature } from './request-auth.ts';
 
-/** A request as its receiver got it: three headers, and exactly the bytes of the body. */
+/** A request as the receiver got it: three headers and the exact bytes of the body. */
 export type ReceivedRequest = {
   readonly webhookId: string;
   readonly webhookTimestamp: string;
@@ -12,7 +12,7 @@ export type ReceivedRequest = {
 
 export type VerificationSecret = {
   readonly id: string;
-  /** As its owner received it: `whsec_` and base64. */
+  /** In the form that the API returns: `whsec_` and base64. */
   readonly secret: string;
   readonly expiresAt: Date | null;
 };
@@ -24,7 +24,7 @@ export type SignatureFailureCode =
   | 'SECRET_EXPIRED'
   | 'NO_MATCHING_SECRET';
 
-/** `message`: for people, without secrets and signatures. */
+/** `message`: a description for people that contains no secrets or signatures. */
 export type SignatureFailure = { readonly code: SignatureFailureCode; readonly message: string };
 
 export type Verification = {
@@ -36,27 +36,27 @@ export type Verification = {
 
 type Known = {
   readonly secrets: readonly VerificationSecret[];
-  /** The body that was sent; undefined if it is not known. */
+  /** The body that the engine sent; undefined if it is not known. */
   readonly sentBody: Buffer | undefined;
-  /** Runs one signature at a time: one of a megabyte takes some 2 ms. */
+  /** Runs one computation of a signature, which takes about 2 ms for 1 MB, between other work of the event loop. */
   readonly compute: <T>(piece: () => T) => Promise<T>;
 };
 
 /** The tolerance of the libraries of Standard Webhooks, in seconds. */
 export const TOLERANCE_SECONDS = 300;
 const MAX_TIMESTAMP_LENGTH = 15;
-/** Signatures of one header that are compared. The engine sends one for each valid secret. */
+/** Maximum signatures of one header that are compared. The engine sends one for each valid secret. */
 const MAX_SIGNATURES = 32;
 const SIGNATURE = /^[A-Za-z0-9+/]{43}=$/;
 
-/** Verifies a request as a receiver with these secrets does, and says why it is not valid. */
+/** Verifies a request as a receiver with these secrets does, and returns the reasons why it is not valid. */
 export async function verifySignature(known: Known, received: ReceivedRequest): Promise<Verification> {
   const signatures = readSignatures(received.webhookSignature);
   const failures = [...failuresOfTimestamp(received), ...signatures.failures];
   if (signatures.failures.length > 0) return { failures, secretId: null };
   const difference = known.sentBody === undefined ? undefined : describeDifference(known.sentBody, received.body);
   if (difference !== undefined) failures.push({ code: 'BODY_DIFFERS', message: difference });
-  // The signature of a request whose body was changed on the way is that of the body that was sent.
+  // If a proxy has changed the body, the signature is still that of the body that the engine sent.
   const bodies = difference === undefined ? [received.body] : [received.body, known.sentBody ?? received.body];
   const signer = await findSigner(known, { received, bodies, signatures: signatures.values });
   if (signer === undefined) failures.push({ code: 'NO_MATCHING_SECRET', message: describeNoMatch(known) });
