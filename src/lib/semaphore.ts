@@ -82,7 +82,7 @@ export class ChangeSignal {
 type Queue = { running: number; readonly waiting: (() => void)[] };
 
 /** Releases the permit while `wait` runs, acquires one again, and then resolves with the result of `wait`. */
-export type RestTurn = <T>(wait: () => Promise<T>) => Promise<T>;
+export type WithoutPermit = <T>(wait: () => Promise<T>) => Promise<T>;
 
 type FairSemaphoreOptions = {
   /** Maximum number of running tasks. */
@@ -106,12 +106,12 @@ export class FairSemaphore {
   }
 
   /**
-   * Runs the work when it has a permit, and settles with its result. The work waits inside `rest`, so that it occupies
-   * no permit meanwhile.
+   * Runs the work when it has a permit, and settles with its result. The work waits inside `withoutPermit`, so that it
+   * occupies no permit meanwhile.
    */
-  async run<T>(key: string, work: (rest: RestTurn) => Promise<T>): Promise<T> {
+  async run<T>(key: string, work: (withoutPermit: WithoutPermit) => Promise<T>): Promise<T> {
     await this.#take(key);
-    const rest: RestTurn = async (wait) => {
+    const withoutPermit: WithoutPermit = async (wait) => {
       this.#release(key);
       try {
         return await wait();
@@ -120,7 +120,7 @@ export class FairSemaphore {
       }
     };
     try {
-      return await work(rest);
+      return await work(withoutPermit);
     } finally {
       this.#release(key);
     }

@@ -10,7 +10,7 @@ import type { Logger } from 'pino';
 import { seldom } from '../lib/log.ts';
 import { pause, whenAborted } from '../lib/loop.ts';
 import { type ConsumeOptions, consume } from './consume.ts';
-import { judgeServerVersion, type LoginFiles, NatsLink } from './link.ts';
+import { assessServerVersion, type LoginFiles, NatsLink } from './link.ts';
 import { type MessageSeal, type NatsNames, natsNames } from './names.ts';
 import { JetStreamPublisher, NoAnswerError } from './publisher.ts';
 import { type StreamCheck, StreamReconciler } from './reconcile.ts';
@@ -288,7 +288,7 @@ export class NatsClient {
       } catch (error) {
         if (isOver()) return;
         this.#connected = false;
-        this.#fault = error instanceof ForeignStreamError ? error.message : describeSilence(error);
+        this.#fault = error instanceof ForeignStreamError ? error.message : describeFailure(error);
         if (error instanceof ForeignStreamError) this.#consuming.abort();
         if (this.#failures.note() !== undefined) {
           this.#options.log.error({ reason: this.#fault }, 'JetStream cannot be used; retrying every second');
@@ -304,7 +304,7 @@ export class NatsClient {
   /** Checks the streams and returns the milliseconds until the next check. */
   async #checkStreams(connection: NatsConnection, signal: AbortSignal): Promise<number> {
     const jsm = await managerOf(connection);
-    const canPurge = judgeServerVersion(connection.info?.version) === 'sound';
+    const canPurge = assessServerVersion(connection.info?.version) === 'sound';
     const check = await this.#streams.check(jsm, { canPurge });
     const { created, nextInMs, warnings } = check;
     this.#check = check;
@@ -329,7 +329,7 @@ export class NatsClient {
     const facts = `${version ?? ''} ${maxPayload}`;
     if (facts === this.#warnedOf) return;
     this.#warnedOf = facts;
-    if (judgeServerVersion(version) !== 'sound') {
+    if (assessServerVersion(version) !== 'sound') {
       log.warn(
         { server: version },
         'nats-server before 2.12.5 can lose or strand messages when it is killed; the engine recovers them, but with a delay',
@@ -345,7 +345,7 @@ export class NatsClient {
 }
 
 /** With a full disk, nats-server 2.9 accepts connections but answers no requests until it is restarted. */
-function describeSilence(error: unknown): string {
+function describeFailure(error: unknown): string {
   const reason = describeRefusal(error);
   const isSilent = error instanceof NatsError && error.code === TIMEOUT;
   return isSilent

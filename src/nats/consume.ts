@@ -110,14 +110,14 @@ function watch(
   { durable, log, quietMs }: Consuming,
 ): Watchdog {
   let idleSince: number | undefined = performance.now();
-  const timer = setInterval(() => void look(), quietMs / 3);
+  const timer = setInterval(() => void checkPending(), quietMs / 3);
 
-  async function look(): Promise<void> {
+  async function checkPending(): Promise<void> {
     const since = idleSince;
     if (since === undefined || performance.now() - since < quietMs) return;
     // Without an answer there is nothing to do: NatsLink detects a lost connection.
     const info = await consumer.info().catch(() => undefined);
-    if (info === undefined || !isForgotten(info) || idleSince !== since) return;
+    if (info === undefined || !isStalled(info) || idleSince !== since) return;
     log.warn(
       { consumer: durable, pending: info.num_pending },
       'consumer received no messages although it should; consuming again',
@@ -139,7 +139,7 @@ function watch(
 }
 
 /** Whether messages are pending that could be delivered, or no client is waiting for messages. */
-function isForgotten({
+function isStalled({
   num_pending: pending,
   num_ack_pending: unacked,
   num_waiting: asking,

@@ -125,7 +125,7 @@ export class NatsLink {
     const connection = await connect({ ...connectionOptions(login, names), servers, ...once });
     const { version } = connection.info ?? {};
     await connection.close();
-    if (judgeServerVersion(version) === 'too old') {
+    if (assessServerVersion(version) === 'too old') {
       throw new Error(`nats-server ${version ?? ''} is older than 2.9`);
     }
   }
@@ -294,7 +294,7 @@ type Version = readonly [major: number, minor: number, patch: number];
  * Whether a nats-server of this version can be used, and whether it survives a kill without losing or stranding
  * messages.
  */
-export function judgeServerVersion(text: string | undefined): 'too old' | 'risky' | 'sound' {
+export function assessServerVersion(text: string | undefined): 'too old' | 'risky' | 'sound' {
   const [, major, minor, patch] = /^v?(\d+)\.(\d+)\.(\d+)/.exec(text ?? '') ?? [];
   if (major === undefined) return 'risky';
   const version: Version = [Number(major), Number(minor), Number(patch)];

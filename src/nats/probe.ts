@@ -1,5 +1,5 @@
 import { connect, Events, type JetStreamManager, type NatsConnection, NatsError } from 'nats';
-import { connectionOptions, judgeServerVersion, type LoginFiles } from './link.ts';
+import { assessServerVersion, connectionOptions, type LoginFiles } from './link.ts';
 import type { NatsNames } from './names.ts';
 import { describeDenied, describeRefusal } from './refusal.ts';
 import { assertOwnStream, describeUse, isNearlyFull, streamProblems, wantedIn } from './streams.ts';
@@ -33,12 +33,12 @@ export async function probeNats({ servers, files, names }: ProbeTarget): Promise
   }
   try {
     const version = connection.info?.version;
-    const judgement = judgeServerVersion(version);
+    const assessment = assessServerVersion(version);
     const denied = watchDenials(connection);
     const server: NatsFinding = {
       subject: 'nats-server',
-      result: judgement === 'sound' ? 'ok' : judgement === 'risky' ? 'warning' : 'failed',
-      text: `${version ?? 'unknown'}${judgement === 'sound' ? '' : '; install 2.12.5 or newer, which survives a kill'}`,
+      result: assessment === 'sound' ? 'ok' : assessment === 'risky' ? 'warning' : 'failed',
+      text: `${version ?? 'unknown'}${assessment === 'sound' ? '' : '; install 2.12.5 or newer, which survives a kill'}`,
     };
     const jsm = await connection.jetstreamManager({ timeout: REQUEST_MS, checkAPI: false });
     const streams = await probeStreams(jsm, names);

@@ -163,13 +163,14 @@ export class StreamReconciler {
     const { log } = this.#options;
     const { stream, config } = wanted;
     const consumer = config.durable_name;
-    const look = await observe(jsm, wanted);
-    if (look !== undefined) {
+    const observation = await observe(jsm, wanted);
+    if (observation !== undefined) {
       const problem =
-        this.#problemOf(consumer, look) ?? (await this.#correct(jsm, { wanted, actual: look.after.config }));
+        this.#problemOf(consumer, observation) ??
+        (await this.#correct(jsm, { wanted, actual: observation.after.config }));
       if (problem === undefined) return false;
-      const { delivered, ack_floor: ackFloor, num_pending: pending, num_ack_pending: unacked } = look.before;
-      const { first_seq: first, last_seq: last, messages } = look.stream.state;
+      const { delivered, ack_floor: ackFloor, num_pending: pending, num_ack_pending: unacked } = observation.before;
+      const { first_seq: first, last_seq: last, messages } = observation.stream.state;
       log.error(
         { stream, consumer, delivered, ackFloor, pending, unacked, first, last, messages },
         `${problem}; re-creating the consumer`,
@@ -183,10 +184,10 @@ export class StreamReconciler {
     return true;
   }
 
-  #problemOf(consumer: string, look: Observation): string | undefined {
+  #problemOf(consumer: string, observation: Observation): string | undefined {
     const now = this.#options.now();
     const before = this.#seen.get(consumer) ?? [];
-    const symptoms = detectFaults(look).map((symptom) => ({
+    const symptoms = detectFaults(observation).map((symptom) => ({
       ...symptom,
       since:
         before.find(({ problem, fingerprint }) => problem === symptom.problem && fingerprint === symptom.fingerprint)
@@ -271,10 +272,13 @@ const STALLED_MS = 180_000;
  * Detects faults that a crash of nats-server before 2.14 leaves behind: docs/nats-server.md lists them with their
  * sources.
  */
-export function detectFaults(look: Observation): Fault[] {
-  return [pastTheEnd(look), consumerSkippedMessages(look), imbalance(look), stalled(look)].filter(
-    (symptom) => symptom !== undefined,
-  );
+export function detectFaults(observation: Observation): Fault[] {
+  return [
+    pastTheEnd(observation),
+    consumerSkippedMessages(observation),
+    imbalance(observation),
+    stalled(observation),
+  ].filter((symptom) => symptom !== undefined);
 }
 
 /** The stream lost its end and reuses sequence numbers, which its consumer will skip. */

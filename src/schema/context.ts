@@ -11,7 +11,7 @@ import type { ReadTenantFigures } from '../delivery-log/tenant-figures.ts';
 import type { SchemaThread } from '../events/catalogue/schema-thread.ts';
 import type { PublishEvents } from '../events/publish.ts';
 import type { OperationWork } from '../lib/operation-work.ts';
-import type { RestTurn } from '../lib/semaphore.ts';
+import type { WithoutPermit } from '../lib/semaphore.ts';
 import type { ReplayFeed } from '../replays/progress.ts';
 import type { WebhookSubscriptionServices } from '../subscriptions/service.ts';
 import type { ServerInfo } from './server.ts';
@@ -44,7 +44,7 @@ export type Context = {
   readonly tenantFigures: ReadTenantFigures;
   readonly eventTypeFigures: EventTypeFigures;
   /** Releases the tenant's permit while an operation only waits. Undefined if concurrency is not limited. */
-  readonly rest?: RestTurn;
+  readonly withoutPermit?: WithoutPermit;
   readonly work: OperationWork;
   /** Aborts when the server stops, which ends live streams. */
   readonly stopping: AbortSignal;

@@ -92,7 +92,7 @@ async function send(context: Context, args: Arguments): Promise<Sent> {
   if (waitMs === 0) return none;
   if (!isPublished) return { ...none, notice: NOTICES.unpublished };
   const wait = () => waitForAttempt(services.database.readPool, deliveryId, { waitMs, signal: context.stopping });
-  const attempt = await (context.rest === undefined ? wait() : context.rest(wait));
+  const attempt = await (context.withoutPermit === undefined ? wait() : context.withoutPermit(wait));
   return typeof attempt === 'string' ? { ...none, notice: NOTICES[attempt] } : { ...none, ...attempt };
 }
 

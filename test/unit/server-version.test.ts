@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { judgeServerVersion } from '../../src/nats/link.ts';
+import { assessServerVersion } from '../../src/nats/link.ts';
 
 test.each([
   ['2.8.4', 'too old'],
@@ -14,5 +14,5 @@ test.each([
   ['a fork', 'risky'],
   [undefined, 'risky'],
 ])('nats-server %s is %s', (version, judgement) => {
-  expect(judgeServerVersion(version)).toBe(judgement);
+  expect(assessServerVersion(version)).toBe(judgement);
 });

@@ -29,8 +29,8 @@ export function limitTenantConcurrency(): Plugin<Context> {
       setExecuteFn((execution: ExecutionArgs): Promise<ExecutionResult> | ExecutionResult => {
         if (semaphore.waitingOf(tenant) >= MAX_WAITING) return { errors: [tooManyOperations(CROWDED)] };
         // `as`: the function of graphql-js, or of another plugin that replaced it.
-        return semaphore.run(tenant, async (rest) => {
-          Object.assign(context, { rest });
+        return semaphore.run(tenant, async (withoutPermit) => {
+          Object.assign(context, { withoutPermit });
           return (await executeFn(execution)) as ExecutionResult;
         });
       });
