@@ -251,7 +251,7 @@ const THEIRS = 'umbrella';
 const NOBODY = 'nobody00';
 const JWT_SECRET = 'a secret of thirty-two characters';
 /** Only an administrator sees these, for every tenant; other tests check that. */
-const ADMINISTRATION = /^(ApiKey|Erasure|ServerHealth|Tenant)/;
+const ADMINISTRATION = /^(ApiKey|Erasure|Server(Health|Process)|Tenant)/;
 
 const schema = buildSchema(readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8'));
 const ROOTS = ['Query', 'Mutation', 'Subscription'];
